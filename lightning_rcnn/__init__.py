@@ -1,0 +1,3 @@
+"""lightning-rcnn: region-based detectors on PyTorch Lightning."""
+
+__version__ = "0.1.0"

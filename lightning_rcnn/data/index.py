@@ -1,0 +1,132 @@
+"""The index that is written beside the shards: what the planner and the reader know without opening a shard.
+
+A packed data set is a folder of WebDataset tar files and one `index.json`. A sample is two tar members, `KEY.EXT`
+(the image file's bytes, unchanged) and `KEY.json` (see `Annotation`); KEY is the sample's number in the set, nine
+digits, because dots in a WebDataset key would merge or split samples. The original file name is in the JSON.
+"""
+
+import hashlib
+import json
+import os
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, NotRequired, TypedDict
+
+from lightning_rcnn.errors import InputError
+
+INDEX_NAME = "index.json"
+FORMAT = "lightning-rcnn shards"
+VERSION = 1
+
+
+class Annotation(TypedDict):
+    """One object in a sample's JSON, in the original frame.
+
+    The JSON itself: `image_id`, `file_name`, `width`, `height` (original frame), `apply_exif` (whether the boxes
+    refer to the image after its EXIF orientation), `annotations`: a list of these.
+    """
+
+    id: int
+    bbox: list[float]  # x1, y1, x2, y2: edges in pixels
+    label: int  # 1..K
+    iscrowd: int
+    difficult: int
+    area: float
+    segmentation: NotRequired[list[list[float]] | dict[str, Any]]  # polygons, or RLE {"size": [h, w], "counts": str}
+
+
+@dataclass(frozen=True)
+class Category:
+    """A class: its label 1..K here, its name, and its id in the data set that it came from."""
+
+    label: int
+    name: str
+    id: int
+
+
+@dataclass(frozen=True)
+class Shard:
+    """One tar file. The lists run over its samples.
+
+    Attributes:
+        name: file name; the address is that of the index with the last part replaced.
+        sha256: of the whole file.
+        first: number of the first sample in the set; sample i has the key f"{first + i:09d}".
+        offsets: byte positions of the samples in the tar, one more than there are samples.
+        image_ids, widths, heights: of the original frame; objects: annotations per sample.
+    """
+
+    name: str
+    sha256: str
+    first: int
+    offsets: list[int]
+    image_ids: list[int]
+    widths: list[int]
+    heights: list[int]
+    objects: list[int]
+
+    def __len__(self) -> int:
+        return len(self.image_ids)
+
+
+@dataclass(frozen=True)
+class ShardIndex:
+    """A packed data set.
+
+    Attributes:
+        name: what people call the set, for example "bccd/train".
+        has_masks: whether every object has a segmentation.
+        report: defect -> count, as the packing printed them.
+    """
+
+    name: str
+    categories: list[Category]
+    has_masks: bool
+    shards: list[Shard]
+    report: dict[str, int]
+
+    def __len__(self) -> int:
+        return sum(map(len, self.shards))
+
+    @property
+    def fingerprint(self) -> str:
+        """Sha256 over everything that decides what a run reads: categories and the shards' hashes in order."""
+        parts = [[asdict(category) for category in self.categories], [shard.sha256 for shard in self.shards]]
+        return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+
+    def to_json(self) -> str:
+        """The text of `index.json`; `from_json` is the inverse."""
+        content = {"format": FORMAT, "version": VERSION, "fingerprint": self.fingerprint, **asdict(self)}
+        return json.dumps(content, indent=None, separators=(",", ":"), sort_keys=False) + "\n"
+
+    @classmethod
+    def from_json(cls, text: str, source: str) -> "ShardIndex":
+        """Read the text of an `index.json`; `source` names it in errors.
+
+        Raises:
+            InputError: not an index, another version, or changed since it was written.
+        """
+        try:
+            content = json.loads(text)
+            if content["format"] != FORMAT:
+                raise KeyError("format")
+            if content["version"] != VERSION:
+                raise InputError(f"{source}: index version {content['version']}, this program reads {VERSION}; pack the data set again")
+            index = cls(
+                name=content["name"],
+                categories=[Category(**category) for category in content["categories"]],
+                has_masks=content["has_masks"],
+                shards=[Shard(**shard) for shard in content["shards"]],
+                report=content["report"],
+            )
+        except (ValueError, KeyError, TypeError) as error:
+            raise InputError(f"{source}: not an index of packed shards ({error!r}); make one with `lightning-rcnn pack`") from error
+        if content["fingerprint"] != index.fingerprint:
+            raise InputError(f"{source}: the index was changed by hand (its fingerprint does not fit); pack the data set again")
+        return index
+
+    def write(self, folder: Path) -> None:
+        """Write `index.json` into `folder`; it appears only when whole."""
+        temporary = folder / f".{INDEX_NAME}.{os.getpid()}"
+        temporary.write_text(self.to_json())
+        temporary.replace(folder / INDEX_NAME)

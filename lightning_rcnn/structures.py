@@ -1,0 +1,124 @@
+"""What travels between the parts, and THE coordinate convention.
+
+Boxes are `xyxy`: (x1, y1, x2, y2) in float32 pixels of a named frame, edges and not pixel indices, so width = x2 - x1
+(no +1). The *original* frame is that of the image file as shown (after EXIF orientation); the *resized* frame is that
+of the network's input, whose origin is the same corner since padding is on the right and at the bottom. Class 0 is
+background, foreground classes are 1..K. Raggedness ends at collate: from here on every tensor has a fixed shape and
+padding is marked by its label or by a validity mask.
+
+Shape letters: N images, H and W padded height and width, M ground truths, P proposals, D detections, K classes.
+"""
+
+from dataclasses import dataclass, field, replace
+from typing import Any, NamedTuple
+
+from torch import Tensor
+
+NO_IMAGE = -1
+"""The image id of a slot that holds no image: padding of a short batch, or a record that could not be read."""
+PADDING_LABEL = -1
+"""The label of a slot that holds no object."""
+
+
+class Targets(NamedTuple):
+    """Ground truth of a batch in the resized frame, padded to M objects an image.
+
+    Attributes:
+        boxes: float32 [N, M, 4]; zeros where padded.
+        labels: int64 [N, M], 1..K, `PADDING_LABEL` where padded.
+        is_crowd: bool [N, M]; a crowd box stands for a group: never a positive, and no negative is drawn from inside it.
+    """
+
+    boxes: Tensor
+    labels: Tensor
+    is_crowd: Tensor
+
+    @property
+    def is_object(self) -> Tensor:
+        """Bool [N, M]: slots that hold one single object."""
+        return (self.labels > 0) & ~self.is_crowd
+
+
+class Proposals(NamedTuple):
+    """Class-agnostic boxes in the resized frame, best first.
+
+    Attributes:
+        boxes: float32 [N, P, 4].
+        scores: float32 [N, P], objectness logits; -inf where not valid.
+        is_valid: bool [N, P].
+    """
+
+    boxes: Tensor
+    scores: Tensor
+    is_valid: Tensor
+
+
+class Detections(NamedTuple):
+    """What a detector found, in the original frame, best first.
+
+    Attributes:
+        boxes: float32 [N, D, 4].
+        scores: float32 [N, D]; 0 where padded.
+        labels: int64 [N, D], 1..K, `PADDING_LABEL` where padded.
+    """
+
+    boxes: Tensor
+    scores: Tensor
+    labels: Tensor
+
+
+@dataclass(frozen=True)
+class ImageRecord:
+    """What is known of an image beside its pixels; never leaves the host.
+
+    Attributes:
+        image_id: as in the data set; `NO_IMAGE` for an empty slot.
+        file_name: as in the data set, for people.
+        height, width: of the original frame.
+        annotations: evaluation only: dictionaries in the original frame, as packed (see `data/index.py`).
+        problem: why the record could not be read, with shard and key; empty if it could.
+    """
+
+    image_id: int
+    file_name: str
+    height: int
+    width: int
+    annotations: list[dict[str, Any]] = field(default_factory=list)
+    problem: str = ""
+
+
+@dataclass(frozen=True)
+class Batch:
+    """A collated batch.
+
+    Attributes:
+        images: [N, 3, H, W], values 0 to 255, RGB, padded on the right and at the bottom; uint8, or float32 where the
+            resize rule works on floats. Normalised on the device.
+        image_sizes: int64 [N, 2], (height, width) of the picture inside the padding; zeros for an empty slot.
+        image_ids: int64 [N]; `NO_IMAGE` for an empty slot.
+        targets: ground truth; None where there is none (prediction).
+        records: one per slot.
+    """
+
+    images: Tensor
+    image_sizes: Tensor
+    image_ids: Tensor
+    targets: Targets | None
+    records: tuple[ImageRecord, ...]
+
+    def to(self, device: Any, non_blocking: bool = False) -> "Batch":
+        """The same batch with its tensors on `device`."""
+        return self._map(lambda tensor: tensor.to(device, non_blocking=non_blocking))
+
+    def pin_memory(self) -> "Batch":
+        """The same batch in page-locked memory; torch's DataLoader calls this by name."""
+        return self._map(lambda tensor: tensor.pin_memory())
+
+    def _map(self, function: Any) -> "Batch":
+        return replace(
+            self,
+            images=function(self.images),
+            image_sizes=function(self.image_sizes),
+            image_ids=function(self.image_ids),
+            targets=None if self.targets is None else Targets(*map(function, self.targets)),
+        )
