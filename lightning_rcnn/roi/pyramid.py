@@ -1,0 +1,56 @@
+"""Which level of a feature pyramid a region is pooled from.
+
+A region of canonical size goes to the canonical level, one of half that size a level lower (Feature Pyramid Networks,
+arXiv:1612.03144, equation 1): k = floor(k0 + log2(sqrt(area) / size0)), clamped to the levels there are.
+"""
+
+import itertools
+import math
+from collections.abc import Sequence
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+
+def assign_levels(
+    boxes: Tensor,
+    scales: Sequence[float],
+    canonical: tuple[int, float] = (4, 224.0),
+    rule: Literal["torchvision", "detectron2"] = "torchvision",
+) -> Tensor:
+    """The index of the pyramid level for each box.
+
+    Args:
+        boxes: [R, 4], xyxy in pixels of the network's input.
+        scales: size of a level's features over size of the input, finest first, each half of the one before.
+        canonical: (k0, size0): a box of size0 x size0 pixels belongs to the level of scale 2^-k0.
+        rule: where the small constant against rounding stands: torchvision adds 1e-6 to the logarithm, detectron2
+            adds 1e-8 to its argument. They differ only for sizes within 1e-6 of a boundary.
+
+    Returns:
+        int64 [R], 0 for the finest level. Boxes without area, inverted boxes and NaN go to the finest.
+    """
+    finest, coarsest = level_range(scales)
+    level, size = canonical
+    width, height = boxes[:, 2] - boxes[:, 0], boxes[:, 3] - boxes[:, 1]
+    relative_size = torch.sqrt(width * height) / size
+    if rule == "torchvision":
+        target = torch.floor(level + torch.log2(relative_size) + 1e-6)
+    else:
+        target = torch.floor(level + torch.log2(relative_size + 1e-8))
+    has_area = (width > 0) & (height > 0)
+    target = torch.where(has_area, target, finest).clamp(min=finest, max=coarsest)
+    return target.to(torch.int64) - finest
+
+
+def level_range(scales: Sequence[float]) -> tuple[int, int]:
+    """The pyramid levels k of the finest and the coarsest scale 2^-k.
+
+    Raises:
+        ValueError: the scales do not halve from level to level, so that equation 1 says nothing about them.
+    """
+    if any(not math.isclose(coarse * 2, fine) for fine, coarse in itertools.pairwise(scales)):
+        raise ValueError(f"scales {list(scales)} do not halve from level to level: pass `levels` for each region")
+    finest = round(-math.log2(scales[0]))
+    return finest, finest + len(scales) - 1
