@@ -26,7 +26,7 @@ class Targets(NamedTuple):
     Attributes:
         boxes: float32 [N, M, 4]; zeros where padded.
         labels: int64 [N, M], 1..K, `PADDING_LABEL` where padded.
-        is_crowd: bool [N, M]; a crowd box stands for a group: never a positive, and no negative is drawn from inside it.
+        is_crowd: bool [N, M]; a crowd box stands for a group: never a positive, and nothing inside it is a negative.
     """
 
     boxes: Tensor
@@ -44,7 +44,7 @@ class Proposals(NamedTuple):
 
     Attributes:
         boxes: float32 [N, P, 4].
-        scores: float32 [N, P], objectness logits; -inf where not valid.
+        scores: float32 [N, P], objectness (logits or probabilities, as ranked); -inf where not valid.
         is_valid: bool [N, P].
     """
 

@@ -111,7 +111,9 @@ class ShardIndex:
             if content["format"] != FORMAT:
                 raise KeyError("format")
             if content["version"] != VERSION:
-                raise InputError(f"{source}: index version {content['version']}, this program reads {VERSION}; pack the data set again")
+                raise InputError(
+                    f"{source}: index version {content['version']}, this program reads {VERSION}; pack the set again"
+                )
             index = cls(
                 name=content["name"],
                 categories=[Category(**category) for category in content["categories"]],
@@ -120,9 +122,13 @@ class ShardIndex:
                 report=content["report"],
             )
         except (ValueError, KeyError, TypeError) as error:
-            raise InputError(f"{source}: not an index of packed shards ({error!r}); make one with `lightning-rcnn pack`") from error
+            raise InputError(
+                f"{source}: not an index of packed shards ({error!r}); make one with `lightning-rcnn pack`"
+            ) from error
         if content["fingerprint"] != index.fingerprint:
-            raise InputError(f"{source}: the index was changed by hand (its fingerprint does not fit); pack the data set again")
+            raise InputError(
+                f"{source}: the index was changed by hand (its fingerprint does not fit); pack the data set again"
+            )
         return index
 
     def write(self, folder: Path) -> None:

@@ -1,0 +1,38 @@
+"""ResNet cut after its fourth stage: the single map of the papers (Faster R-CNN with ResNet, "C4")."""
+
+from torch import Tensor, nn
+
+from lightning_rcnn.backbones.resnet import NormName, ResNetBody, ResNetName
+
+
+class ResNetC4(nn.Module):
+    """One feature map of stride 16; the last stage works on regions (He et al., ResNet, appendix A).
+
+    Args:
+        name, weights, norm, norm_epsilon, frozen_stages: see `ResNetBody`.
+
+    Attributes:
+        region_stage: the fifth stage ("res5"), to be applied to pooled regions by the box head.
+    """
+
+    strides = (16,)
+    roi_strides = (16,)
+
+    def __init__(
+        self, name: ResNetName, weights: str | None, norm: NormName, norm_epsilon: float, frozen_stages: int
+    ) -> None:
+        super().__init__()
+        self.body = ResNetBody(name, weights, norm, norm_epsilon, frozen_stages)
+        self.region_channels = self.body.out_channels[3]
+        self.out_channels = self.body.out_channels[2]
+
+    def take_region_stage(self) -> nn.Module:
+        """Move the fifth stage out of the backbone, so that its parameters belong to one owner: the head."""
+        stage = self.body.get_submodule("layer4")
+        del self.body.layer4
+        self.body.stages = self.body.stages[:3]
+        return stage
+
+    def forward(self, images: Tensor) -> list[Tensor]:
+        """One map [N, C, H / 16, W / 16]."""
+        return [self.body(images)[2]]

@@ -1,0 +1,56 @@
+"""The box branch: features of regions -> class logits and box deltas. It never sees targets.
+
+Shape letters: B regions of the whole batch, C channels, S side of a pooled region, K classes.
+"""
+
+from torch import Tensor, nn
+
+
+class TwoLayerHead(nn.Module):
+    """Two fully connected layers (FPN section 4.2)."""
+
+    def __init__(self, in_channels: int, pooled_size: int, width: int) -> None:
+        super().__init__()
+        self.fc6 = nn.Linear(in_channels * pooled_size**2, width)
+        self.fc7 = nn.Linear(width, width)
+        self.out_features = width
+
+    def forward(self, pooled: Tensor) -> Tensor:
+        """Regions [B, C, S, S] -> [B, width]."""
+        return self.fc7(self.fc6(pooled.flatten(1)).relu()).relu()
+
+
+class RegionStageHead(nn.Module):
+    """The last ResNet stage and an average over positions (ResNet, appendix A; "C4")."""
+
+    def __init__(self, stage: nn.Module, out_features: int) -> None:
+        super().__init__()
+        self.stage = stage
+        self.out_features = out_features
+
+    def forward(self, pooled: Tensor) -> Tensor:
+        """Regions [B, C, S, S] -> [B, out_features]."""
+        return self.stage(pooled).mean(dim=(2, 3))
+
+
+class BoxPredictor(nn.Module):
+    """Softmax over K+1 classes and a box per foreground class (Fast R-CNN section 2.1).
+
+    Args:
+        in_features: of the head before.
+        num_classes: K, without background.
+    """
+
+    def __init__(self, in_features: int, num_classes: int) -> None:
+        super().__init__()
+        self.num_classes = num_classes
+        self.class_logits = nn.Linear(in_features, num_classes + 1)
+        self.box_deltas = nn.Linear(in_features, num_classes * 4)
+        nn.init.normal_(self.class_logits.weight, std=0.01)  # Fast R-CNN section 2.3
+        nn.init.normal_(self.box_deltas.weight, std=0.001)
+        nn.init.zeros_(self.class_logits.bias)
+        nn.init.zeros_(self.box_deltas.bias)
+
+    def forward(self, hidden: Tensor) -> tuple[Tensor, Tensor]:
+        """Logits [B, K+1], background first, and deltas [B, K, 4], both float32."""
+        return self.class_logits(hidden).float(), self.box_deltas(hidden).unflatten(1, (self.num_classes, 4)).float()

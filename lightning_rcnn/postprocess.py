@@ -1,0 +1,64 @@
+"""From the heads' outputs to detections: thresholds, class-wise suppression, the best of each image.
+
+Shape letters: N images, P proposals, K classes, D detections.
+"""
+
+import math
+
+import torch
+from torch import Tensor
+
+from lightning_rcnn.boxes import clip_boxes, decode, is_larger_than
+from lightning_rcnn.nms import non_maximum_suppression
+from lightning_rcnn.structures import PADDING_LABEL, Detections, Proposals
+
+
+def select_detections(
+    proposals: Proposals,
+    class_logits: Tensor,
+    box_deltas: Tensor,
+    image_sizes: Tensor,
+    *,
+    box_weights: tuple[float, float, float, float],
+    score_threshold: float,
+    nms_iou: float,
+    max_detections: int,
+    min_size: float = 1e-2,
+) -> Detections:
+    """Detections in the resized frame.
+
+    Args:
+        proposals: the boxes that the heads looked at.
+        class_logits: [N, P, K+1], background first.
+        box_deltas: [N, P, K, 4], one box per foreground class.
+        image_sizes: [N, 2] (height, width).
+        box_weights: scale of the deltas.
+        score_threshold: a detection's probability is above this.
+        nms_iou: of two boxes of one class that overlap by more, the better stays.
+        max_detections: D.
+        min_size: boxes with a shorter side are dropped, pixels (torchvision's value).
+    """
+    num_proposals, num_classes = box_deltas.shape[1:3]
+    scores = class_logits.float().softmax(-1)[..., 1:]
+    scores = torch.where((scores > score_threshold) & proposals.is_valid[..., None], scores, -torch.inf)
+    # Probabilities of a proposal sum to one, so only so many of its classes can be above the threshold.
+    classes_above = num_classes if score_threshold <= 0 else min(num_classes, math.ceil(1 / score_threshold))
+    # Stable: equal scores (saturated ones, say) stay in the order of proposals, here and below.
+    score, candidate = scores.flatten(1).sort(dim=1, descending=True, stable=True)
+    num_candidates = num_proposals * classes_above
+    score, candidate = score[:, :num_candidates], candidate[:, :num_candidates]
+    proposal, label = candidate // num_classes, candidate % num_classes
+    delta = box_deltas.flatten(1, 2).gather(1, candidate[..., None].expand(-1, -1, 4))
+    reference = proposals.boxes.gather(1, proposal[..., None].expand(-1, -1, 4))
+    box = clip_boxes(decode(delta, reference, box_weights), image_sizes)
+    score = torch.where(is_larger_than(box, min_size), score, -torch.inf)
+    keep = non_maximum_suppression(box, score, label, nms_iou)
+    score, best = torch.where(keep, score, -torch.inf).sort(dim=1, descending=True, stable=True)
+    score, best = score[:, :max_detections], best[:, :max_detections]
+    is_valid = torch.isfinite(score)
+    box = box.gather(1, best[..., None].expand(-1, -1, 4))
+    return Detections(
+        boxes=torch.where(is_valid[..., None], box, 0.0),
+        scores=torch.where(is_valid, score, 0.0),
+        labels=torch.where(is_valid, label.gather(1, best) + 1, PADDING_LABEL),
+    )

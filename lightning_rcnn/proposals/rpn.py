@@ -1,0 +1,91 @@
+"""The region proposal network: its head, and how its outputs become proposals (Faster R-CNN section 3.1).
+
+Shape letters: N images, A anchors of a level (positions x anchors per position), P proposals, C channels.
+"""
+
+from collections.abc import Sequence
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from lightning_rcnn.boxes import clip_boxes, decode, is_larger_than
+from lightning_rcnn.nms import non_maximum_suppression
+from lightning_rcnn.structures import Proposals
+
+ProposalRanking = Literal["logit", "probability"]
+
+RPN_BOX_WEIGHTS = (1.0, 1.0, 1.0, 1.0)
+"""The RPN's deltas are not scaled, in any reference."""
+
+
+class RegionProposalHead(nn.Module):
+    """A 3x3 convolution and two 1x1 siblings, the same for all levels (Faster R-CNN figure 3; FPN section 4.1).
+
+    Args:
+        in_channels: of every feature map.
+        num_anchors: per position.
+    """
+
+    def __init__(self, in_channels: int, num_anchors: int) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(in_channels, in_channels, kernel_size=3, padding=1)
+        self.objectness = nn.Conv2d(in_channels, num_anchors, kernel_size=1)
+        self.deltas = nn.Conv2d(in_channels, num_anchors * 4, kernel_size=1)
+        for layer in (self.conv, self.objectness, self.deltas):
+            nn.init.normal_(layer.weight, std=0.01)  # section 3.1.3
+            nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
+
+    def forward(self, features: Sequence[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
+        """Per level: objectness logits [N, A] and deltas [N, A, 4], both float32, in the anchors' order."""
+        logits, deltas = [], []
+        for feature in features:
+            hidden = torch.relu(self.conv(feature))
+            # Channels last is the anchors' order: position by position, all anchors of one beside each other.
+            logits.append(self.objectness(hidden).permute(0, 2, 3, 1).flatten(1).float())
+            deltas.append(self.deltas(hidden).permute(0, 2, 3, 1).reshape(feature.shape[0], -1, 4).float())
+        return logits, deltas
+
+
+def select_proposals(
+    anchors: Sequence[Tensor],
+    logits: Sequence[Tensor],
+    deltas: Sequence[Tensor],
+    image_sizes: Tensor,
+    *,
+    pre_nms_top_n: int,
+    post_nms_top_n: int,
+    nms_iou: float,
+    min_size: float,
+    ranking: ProposalRanking,
+) -> Proposals:
+    """The best boxes of each image: top scores per level, decoded, clipped, suppressed per level, best of all levels.
+
+    Args:
+        anchors: per level [A, 4].
+        logits: per level [N, A].
+        deltas: per level [N, A, 4].
+        image_sizes: [N, 2] (height, width).
+        pre_nms_top_n: boxes of a level that enter suppression.
+        post_nms_top_n: boxes of an image that leave it.
+        nms_iou: overlap beyond which the lower score goes.
+        min_size: boxes with a shorter side are dropped, pixels.
+        ranking: "logit" (detectron2), or "probability" (torchvision), which makes equals of logits beyond about 17.
+    """
+    boxes, scores, levels = [], [], []
+    for level, (level_anchors, level_logits, level_deltas) in enumerate(zip(anchors, logits, deltas, strict=True)):
+        score, index = level_logits.topk(min(pre_nms_top_n, level_logits.shape[1]), dim=1)
+        delta = level_deltas.gather(1, index[..., None].expand(-1, -1, 4))
+        box = clip_boxes(decode(delta, level_anchors[index], RPN_BOX_WEIGHTS), image_sizes)
+        boxes.append(box)
+        score = score.sigmoid() if ranking == "probability" else score
+        scores.append(torch.where(is_larger_than(box, min_size), score, -torch.inf))
+        levels.append(torch.full_like(index, level))
+    box, score, group = torch.cat(boxes, 1), torch.cat(scores, 1), torch.cat(levels, 1)
+    keep = non_maximum_suppression(box, score, group, nms_iou)
+    # Stable, as in suppression: equal scores stay in the order of levels and positions on every device.
+    score, index = torch.where(keep, score, -torch.inf).sort(dim=1, descending=True, stable=True)
+    score, index = score[:, :post_nms_top_n], index[:, :post_nms_top_n]
+    is_valid = torch.isfinite(score)
+    box = box.gather(1, index[..., None].expand(-1, -1, 4))
+    return Proposals(torch.where(is_valid[..., None], box, 0.0), score, is_valid)

@@ -1,0 +1,138 @@
+"""What the network should have said: targets for sampled anchors and for sampled regions. Batched, no host sync.
+
+Shape letters: N images, M ground truths, B anchors of all levels, P proposals, S sampled anchors, R sampled regions.
+"""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from lightning_rcnn.boxes import encode
+from lightning_rcnn.matching import best_overlaps, inside_crowd
+from lightning_rcnn.proposals.rpn import RPN_BOX_WEIGHTS
+from lightning_rcnn.sampling import Samples, random_keys, sample_balanced
+from lightning_rcnn.structures import NO_IMAGE, Proposals, Targets
+
+
+class AnchorTargets(NamedTuple):
+    """Sampled anchors: `samples` [N, S] and the deltas float32 [N, S, 4] to the ground truth of each positive."""
+
+    samples: Samples
+    gt_deltas: Tensor
+
+
+def anchor_targets(
+    anchors: Tensor,
+    targets: Targets,
+    image_ids: Tensor,
+    may_take_part: Tensor,
+    seed: Tensor,
+    *,
+    positive_iou: float,
+    negative_iou: float,
+    num_samples: int,
+    positive_fraction: float,
+    crowd_share: float,
+) -> AnchorTargets:
+    """Label anchors and draw a mini-batch (Faster R-CNN sections 3.1.2 and 3.1.3).
+
+    Positive: IoU of at least `positive_iou` with an object, or the highest of all anchors for some object. Negative:
+    IoU below `negative_iou` with all objects, and not inside a crowd. The others take no part.
+
+    Args:
+        anchors: [B, 4].
+        targets: ground truth.
+        image_ids: [N]; slots without an image yield no sample.
+        may_take_part: bool [N or 1, B], for leaving out anchors that cross the image's edge.
+        seed: int64 scalar.
+        positive_iou, negative_iou: thresholds.
+        num_samples: S.
+        positive_fraction: at most this share of S is positive.
+        crowd_share: an anchor with more of its area in a crowd region is not a negative.
+    """
+    overlaps = best_overlaps(targets.boxes, targets.is_object, anchors[None])
+    may_take_part = may_take_part & (image_ids != NO_IMAGE)[:, None]
+    is_positive = ((overlaps.iou >= positive_iou) | overlaps.is_best_of_object) & may_take_part
+    in_crowd = inside_crowd(anchors[None], targets.boxes, targets.is_crowd, crowd_share)
+    is_negative = (overlaps.iou < negative_iou) & ~is_positive & ~in_crowd & may_take_part
+    keys = random_keys(seed, image_ids, anchors.shape[0])
+    samples = sample_balanced(is_positive, is_negative, keys, num_samples, positive_fraction)
+    gt_boxes = _gather(targets.boxes, overlaps.gt_index.gather(1, samples.indices))
+    return AnchorTargets(samples, encode(gt_boxes, anchors[samples.indices], RPN_BOX_WEIGHTS))
+
+
+class Regions(NamedTuple):
+    """Sampled regions for the heads, positives first.
+
+    Attributes:
+        boxes: float32 [N, R, 4], resized frame.
+        labels: int64 [N, R], 0 for background (and where not valid).
+        gt_index: int64 [N, R] into the M ground truths; meaningful where positive.
+        gt_deltas: float32 [N, R, 4]; meaningful where positive.
+        is_positive, is_valid: bool [N, R].
+    """
+
+    boxes: Tensor
+    labels: Tensor
+    gt_index: Tensor
+    gt_deltas: Tensor
+    is_positive: Tensor
+    is_valid: Tensor
+
+
+def region_targets(
+    proposals: Proposals,
+    targets: Targets,
+    image_ids: Tensor,
+    seed: Tensor,
+    *,
+    positive_iou: float,
+    negative_iou: tuple[float, float],
+    num_samples: int,
+    positive_fraction: float,
+    crowd_share: float,
+    box_weights: tuple[float, float, float, float],
+) -> Regions:
+    """Label proposals and draw a mini-batch of regions (Fast R-CNN section 2.3).
+
+    The ground truth joins the proposals, as in all references, so that the heads see positives from the first step.
+
+    Args:
+        proposals: of the RPN or precomputed.
+        targets: ground truth.
+        image_ids: [N]; slots without an image yield no region.
+        seed: int64 scalar.
+        positive_iou: at least this makes a positive.
+        negative_iou: from (inclusive) and to (exclusive): the range of background.
+        num_samples: R.
+        positive_fraction: at most this share of R is positive.
+        crowd_share: a proposal with more of its area in a crowd region is not background.
+        box_weights: scale of the deltas.
+    """
+    boxes = torch.cat((proposals.boxes, targets.boxes), dim=1)
+    is_present = torch.cat((proposals.is_valid, targets.is_object), dim=1) & (image_ids != NO_IMAGE)[:, None]
+    overlaps = best_overlaps(targets.boxes, targets.is_object, boxes)
+    is_positive = (overlaps.iou >= positive_iou) & is_present
+    lowest, highest = negative_iou
+    # An image without objects has IoU -1 everywhere, and all of it is background.
+    is_background = (overlaps.iou.clamp(min=0) >= lowest) | (overlaps.iou < 0)
+    in_crowd = inside_crowd(boxes, targets.boxes, targets.is_crowd, crowd_share)
+    is_negative = is_background & (overlaps.iou < highest) & ~is_positive & ~in_crowd & is_present
+    keys = random_keys(seed, image_ids, boxes.shape[1])
+    samples = sample_balanced(is_positive, is_negative, keys, num_samples, positive_fraction)
+    boxes = torch.where(samples.is_valid[..., None], _gather(boxes, samples.indices), 0.0)
+    gt_index = overlaps.gt_index.gather(1, samples.indices)
+    return Regions(
+        boxes=boxes,
+        labels=torch.where(samples.is_positive, targets.labels.gather(1, gt_index), 0),
+        gt_index=gt_index,
+        gt_deltas=encode(_gather(targets.boxes, gt_index), boxes, box_weights),
+        is_positive=samples.is_positive,
+        is_valid=samples.is_valid,
+    )
+
+
+def _gather(boxes: Tensor, index: Tensor) -> Tensor:
+    """Boxes [N, S, 4] at `index` [N, S]."""
+    return boxes.gather(1, index[..., None].expand(-1, -1, 4))
