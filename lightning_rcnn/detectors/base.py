@@ -1,0 +1,274 @@
+"""What all detectors share as LightningModules: input, steps, optimiser, schedule, metrics, use from Python."""
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import torch
+import torch.nn.functional as F
+from lightning.pytorch import LightningModule
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from lightning_rcnn.boxes import rescale
+from lightning_rcnn.data.decode import decode_image
+from lightning_rcnn.data.resize import ResizeMethod, ResizeRule
+from lightning_rcnn.detectors.schedules import ScheduleName, learning_rate_factor
+from lightning_rcnn.errors import InputError
+from lightning_rcnn.metrics.coco_ap import CocoAveragePrecision
+from lightning_rcnn.metrics.proposal_recall import ProposalRecall
+from lightning_rcnn.structures import Batch, Detections, Proposals, Targets
+
+OptimizerName = Literal["sgd", "adamw"]
+ChannelOrder = Literal["rgb", "bgr"]
+MemoryFormatName = Literal["channels_last", "contiguous"]
+
+
+class Detector(LightningModule):
+    """Base of the detectors.
+
+    Args:
+        class_names: foreground classes 1..K in order. The command line takes them from the shards.
+        category_ids: ids of the classes in the data set they come from, for results files; 1..K if not given.
+        min_size: shorter edge of the resized image, pixels; also in training unless the data says otherwise.
+        max_size: limit of the longer edge, pixels.
+        resize: "antialiased" (detectron2's rule) or "bilinear" (torchvision's); see `ResizeRule`.
+        pixel_range: what white becomes before mean and deviation: 1 (torchvision) or 255 (detectron2).
+        pixel_mean, pixel_std: per channel, in the order of `channel_order`.
+        channel_order: "rgb" (torchvision) or "bgr" (detectron2): what the backbone was trained with.
+        memory_format: "channels_last" is faster; "contiguous" is torchvision's, for equality to the last bit.
+        optimizer: "sgd" with momentum 0.9, or "adamw".
+        learning_rate: at the top of the schedule, for the global batch as it is (no automatic scaling).
+        weight_decay: of weights.
+        norm_weight_decay: of the scales and shifts of norms.
+        schedule: "steps", "cosine", "one_cycle" or "constant".
+        warmup_steps: optimiser steps of linear rise.
+        milestones: shares of the training at which "steps" divides by ten; the default is 16 and 22 of 26 epochs.
+    """
+
+    pixel_mean: Tensor
+    pixel_std: Tensor
+    sampling_seed: Tensor
+
+    def __init__(
+        self,
+        class_names: Sequence[str],
+        category_ids: Sequence[int] | None = None,
+        min_size: int = 800,
+        max_size: int = 1333,
+        resize: ResizeMethod = "antialiased",
+        pixel_range: float = 1.0,
+        pixel_mean: Sequence[float] = (0.485, 0.456, 0.406),
+        pixel_std: Sequence[float] = (0.229, 0.224, 0.225),
+        channel_order: ChannelOrder = "rgb",
+        memory_format: MemoryFormatName = "channels_last",
+        optimizer: OptimizerName = "sgd",
+        learning_rate: float = 0.02,
+        weight_decay: float = 1e-4,
+        norm_weight_decay: float = 0.0,
+        schedule: ScheduleName = "steps",
+        warmup_steps: int = 1000,
+        milestones: Sequence[float] = (16 / 26, 22 / 26),
+    ) -> None:
+        super().__init__()
+        if not class_names:
+            raise InputError("model.class_names is empty; give the names of the classes, or data with an index")
+        for key, value, known in (("optimizer", optimizer, OptimizerName), ("schedule", schedule, ScheduleName)):
+            if value not in get_args(known):
+                raise InputError(f"model.{key} {value!r} is none of {', '.join(get_args(known))}")
+        self.class_names = list(class_names)
+        self.category_ids = list(category_ids or range(1, len(self.class_names) + 1))
+        self.resize_rule = ResizeRule(min_size, max_size, resize)
+        self.channel_order, self.pixel_range = channel_order, pixel_range
+        self.memory_format = torch.channels_last if memory_format == "channels_last" else torch.contiguous_format
+        self.optimizer, self.learning_rate = optimizer, learning_rate
+        self.weight_decay, self.norm_weight_decay = weight_decay, norm_weight_decay
+        self.schedule, self.warmup_steps, self.milestones = schedule, warmup_steps, tuple(milestones)
+        self.register_buffer("pixel_mean", torch.tensor(pixel_mean)[:, None, None], persistent=False)
+        self.register_buffer("pixel_std", torch.tensor(pixel_std)[:, None, None], persistent=False)
+        # A tensor and not a number, so that a new seed is not a new program to a compiler.
+        self.register_buffer("sampling_seed", torch.zeros((), dtype=torch.int64), persistent=False)
+        self.average_precision = CocoAveragePrecision(self.class_names)
+        self.proposal_recall = ProposalRecall()
+        self.last_metrics: dict[str, Any] = {}
+
+    def losses(self, images: Tensor, image_sizes: Tensor, image_ids: Tensor, targets: Targets) -> dict[str, Tensor]:
+        """Named losses of a batch; each detector's own. Arguments as in `Batch`."""
+        raise NotImplementedError
+
+    def predict(self, images: Tensor, image_sizes: Tensor) -> tuple[Detections, Proposals]:
+        """Detections and the proposals they came from, both in the resized frame; each detector's own."""
+        raise NotImplementedError
+
+    def forward(self, batch: Batch) -> dict[str, Tensor] | Detections:
+        """Losses where the batch has targets, else detections in the original frame."""
+        if batch.targets is None:
+            return self._detections_and_proposals(batch)[0]
+        return self.losses(batch.images, batch.image_sizes, batch.image_ids, batch.targets)
+
+    def normalise(self, images: Tensor, image_sizes: Tensor) -> Tensor:
+        """Network input [N, 3, H, W] from images 0 to 255: channel order, mean, deviation, and zeros in the padding."""
+        pixels = (images if self.channel_order == "rgb" else images.flip(1)) / (255 / self.pixel_range)
+        rows = torch.arange(images.shape[2], device=images.device) < image_sizes[:, :1]
+        columns = torch.arange(images.shape[3], device=images.device) < image_sizes[:, 1:]
+        is_picture = (rows[:, :, None] & columns[:, None, :])[:, None]
+        pixels = torch.where(is_picture, (pixels - self.pixel_mean) / self.pixel_std, 0.0)
+        return pixels.contiguous(memory_format=self.memory_format)
+
+    @torch.inference_mode()
+    def detect(self, images: Sequence[Tensor | str | Path], threshold: float = 0.5) -> list[dict[str, Tensor]]:
+        """Find objects in images of any size.
+
+        Args:
+            images: uint8 RGB tensors [3, H, W], or files.
+            threshold: detections have at least this score.
+
+        Returns:
+            Per image `boxes` float32 [D, 4] (xyxy, original frame), `labels` int64 [D] (1..K) and `scores` float32
+            [D], best first.
+
+        Raises:
+            InputError: a file can't be read, or a tensor is no uint8 [3, H, W].
+        """
+        was_training = self.training
+        self.eval()
+        try:
+            return [self._detect_one(_as_image(image, number), threshold) for number, image in enumerate(images)]
+        finally:
+            self.train(was_training)
+
+    def _detect_one(self, image: Tensor, threshold: float) -> dict[str, Tensor]:
+        resized = self.resize_rule(image.to(self.device))
+        height, width = resized.shape[-2:]
+        padded = F.pad(resized, (0, -width % 32, 0, -height % 32))[None]
+        sizes = torch.tensor([[height, width]], device=self.device)
+        detections, _ = self.predict(padded, sizes)
+        boxes = rescale(detections.boxes, sizes, torch.tensor([image.shape[-2:]], device=self.device))[0]
+        wanted = (detections.labels[0] > 0) & (detections.scores[0] >= threshold)
+        return {"boxes": boxes[wanted], "labels": detections.labels[0][wanted], "scores": detections.scores[0][wanted]}
+
+    def _detections_and_proposals(self, batch: Batch) -> tuple[Detections, Proposals]:
+        """Both in the original frame."""
+        detections, proposals = self.predict(batch.images, batch.image_sizes)
+        original = torch.tensor([(record.height, record.width) for record in batch.records]).to(self.device)
+        return (
+            detections._replace(boxes=rescale(detections.boxes, batch.image_sizes, original)),
+            proposals._replace(boxes=rescale(proposals.boxes, batch.image_sizes, original)),
+        )
+
+    def setup(self, stage: str) -> None:
+        """Refuse what would lose box precision."""
+        if str(self.trainer.precision).endswith("-true") and self.trainer.precision not in ("32-true", "64-true"):
+            raise InputError(
+                f"trainer.precision {self.trainer.precision}: boxes need float32; use "
+                f"{str(self.trainer.precision).replace('-true', '-mixed')}"
+            )
+
+    def transfer_batch_to_device(self, batch: Batch, device: torch.device, dataloader_idx: int) -> Batch:
+        """Tensors go, records stay."""
+        return batch.to(device, non_blocking=True)
+
+    def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
+        """Seed the step from (seed, epoch, batch), so that a resumed run draws what an undisturbed one would."""
+        run_seed = int(os.environ.get("PL_GLOBAL_SEED", 0))
+        step_seed = hash((run_seed, self.current_epoch, batch_idx)) % 2**31
+        self.sampling_seed.fill_(step_seed)
+        torch.manual_seed(step_seed + self.global_rank)
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """Sum of the losses."""
+        losses = self(batch)
+        total = torch.stack(list(losses.values())).sum()
+        size = len(batch.records)
+        self.log_dict({f"train/{name}": value.detach() for name, value in losses.items()}, batch_size=size)
+        self.log("train/loss", total.detach(), prog_bar=True, batch_size=size)
+        return total
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> Detections:  # type: ignore[override]
+        """Detections in the original frame, after adding them to the metrics."""
+        detections, proposals = self._detections_and_proposals(batch)
+        self.average_precision.update(detections, batch.records)
+        self.proposal_recall.update(proposals, batch.records)
+        return detections
+
+    def test_step(self, batch: Batch, batch_idx: int) -> Detections:  # type: ignore[override]
+        """As in validation."""
+        return self.validation_step(batch, batch_idx)
+
+    def predict_step(self, batch: Batch, batch_idx: int) -> Detections:
+        """Detections in the original frame."""
+        return self._detections_and_proposals(batch)[0]
+
+    def on_validation_epoch_end(self) -> None:
+        """Score once, log, and keep the figures in `last_metrics`."""
+        self._score("val")
+
+    def on_test_epoch_end(self) -> None:
+        """As in validation."""
+        self._score("test")
+
+    def _score(self, prefix: str) -> None:
+        self.last_metrics = {"bbox": self.average_precision.compute(), "proposals": self.proposal_recall.compute()}
+        self.average_precision.reset()
+        self.proposal_recall.reset()
+        self.log_dict(flatten_metrics(self.last_metrics, prefix), rank_zero_only=False)
+
+    def configure_optimizers(self) -> Any:
+        """The optimiser with norms in a group of their own, and the schedule, stepped every step."""
+        groups = _parameter_groups(self, self.weight_decay, self.norm_weight_decay)
+        optimizer: torch.optim.Optimizer
+        # Fused is faster on the CPU; on CUDA torch's choice is good, and a fused one excludes clipping under fp16.
+        fused = True if self.device.type == "cpu" else None
+        if self.optimizer == "sgd":
+            optimizer = torch.optim.SGD(groups, lr=self.learning_rate, momentum=0.9, fused=fused)
+        else:
+            optimizer = torch.optim.AdamW(groups, lr=self.learning_rate, fused=fused)
+        total_steps = self.trainer.estimated_stepping_batches
+        if total_steps == float("inf"):
+            if self.schedule != "constant":
+                raise InputError(
+                    f"model.schedule {self.schedule} needs an end: give trainer.max_epochs or trainer.max_steps"
+                )
+            total_steps = 0
+        factor = learning_rate_factor(self.schedule, int(total_steps), self.warmup_steps, self.milestones)
+        scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+
+
+def flatten_metrics(metrics: Mapping[str, Any], prefix: str) -> dict[str, float]:
+    """Nested metrics as flat names for loggers, for example `val/bbox/AP50` and `val/bbox/per_class/cat`."""
+    flat: dict[str, float] = {}
+    for name, value in metrics.items():
+        if isinstance(value, Mapping):
+            flat |= flatten_metrics(value, f"{prefix}/{name}")
+        else:
+            flat[f"{prefix}/{name}"] = value
+    return flat
+
+
+def _as_image(image: Tensor | str | Path, number: int) -> Tensor:
+    if not isinstance(image, Tensor):
+        try:
+            return decode_image(Path(image).read_bytes(), apply_exif=True)
+        except (OSError, ValueError) as error:
+            raise InputError(f"{image}: cannot be read as an image ({error})") from error
+    if image.dtype != torch.uint8 or image.ndim != 3 or image.shape[0] != 3:
+        raise InputError(f"image {number}: {image.dtype} {tuple(image.shape)}; wanted is uint8 [3, height, width]")
+    return image
+
+
+def _parameter_groups(module: nn.Module, weight_decay: float, norm_weight_decay: float) -> list[dict[str, Any]]:
+    """Trainable parameters in two groups: those of norms, and all others."""
+    norm_ids = {
+        id(parameter)
+        for part in module.modules()
+        if isinstance(part, (_BatchNorm, nn.GroupNorm, nn.LayerNorm))
+        for parameter in part.parameters(recurse=False)
+    }
+    trainable = [parameter for parameter in module.parameters() if parameter.requires_grad]
+    groups = [
+        {"params": [p for p in trainable if id(p) not in norm_ids], "weight_decay": weight_decay},
+        {"params": [p for p in trainable if id(p) in norm_ids], "weight_decay": norm_weight_decay},
+    ]
+    return [group for group in groups if group["params"]]

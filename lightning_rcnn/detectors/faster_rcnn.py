@@ -1,0 +1,265 @@
+"""Faster R-CNN: towards real-time object detection with region proposal networks.
+
+Ren, He, Girshick, Sun, NeurIPS 2015, arXiv 1506.01497.
+
+Stages: (1) a backbone computes features of the whole image once; (2) the region proposal network (RPN) scores k
+anchors at every position and moves them to objects; (3) the box head classifies the best of them and refines each.
+What changed since Fast R-CNN: proposals come from the network itself, sharing its features, instead of from selective
+search; they cost milliseconds, and are trained with the rest.
+
+Where we deviate, and why: both parts are trained jointly in one go ("approximate joint training", section 3.2),
+because every implementation since does; a feature pyramid (FPN, arXiv 1612.03144) is the default, the paper's single
+map is `neck="c4"`; RoIAlign (Mask R-CNN section 3) pools regions. Numbers default to torchvision's reference
+implementation, with exact anchors and fixed strides as in detectron2.
+
+Shape letters: N images, P proposals, R sampled regions, K classes.
+"""
+
+from collections.abc import Sequence
+from functools import partial
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from lightning_rcnn.backbones.c4 import ResNetC4
+from lightning_rcnn.backbones.fpn import ResNetFPN
+from lightning_rcnn.backbones.resnet import NormName, ResNetName
+from lightning_rcnn.detectors.base import Detector
+from lightning_rcnn.errors import InputError
+from lightning_rcnn.heads.box_head import BoxPredictor, RegionStageHead, TwoLayerHead
+from lightning_rcnn.losses import box_loss, classification_loss, mean_over_ranks, objectness_loss
+from lightning_rcnn.postprocess import select_detections
+from lightning_rcnn.proposals.anchors import AnchorGenerator, AnchorOrder, AnchorRounding, AnchorStride
+from lightning_rcnn.proposals.rpn import ProposalRanking, RegionProposalHead, select_proposals
+from lightning_rcnn.roi import multiscale_roi_align
+from lightning_rcnn.structures import Detections, Proposals, Targets
+from lightning_rcnn.targets import anchor_targets, region_targets
+
+BOX_WEIGHTS = (10.0, 10.0, 5.0, 5.0)
+"""Deltas of the box head are about 0.1 and 0.2; scaled, their variance is one (Fast R-CNN's code, and all since)."""
+
+
+class FasterRCNN(Detector):
+    """Faster R-CNN.
+
+    Args:
+        class_names: foreground classes in order.
+        backbone: "resnet18", "resnet34", "resnet50" or "resnet101".
+        neck: "fpn" (pyramid) or "c4" (the paper's single map of stride 16).
+        backbone_weights: torchvision's name of ImageNet weights ("DEFAULT"), a file, or None: from scratch.
+        norm: "frozen_batch_norm" for ImageNet weights, "batch_norm" or "group_norm" from scratch.
+        norm_epsilon: of the norms.
+        frozen_stages: 0 none, 1 stem, 2 also the first stage (usual with ImageNet weights), up to 5, all.
+        fpn_channels: of the pyramid's levels.
+        anchor_sizes: pixels; with "fpn" one a level, with "c4" all on the one map.
+        anchor_ratios: height / width.
+        anchor_rounding: "exact" (detectron2) or "rounded" (torchvision).
+        anchor_order: "ratio_major" (torchvision) or "size_major" (detectron2).
+        anchor_stride: "fixed" (detectron2) or "image_ratio" (torchvision).
+        cross_boundary_anchors: "keep" all in training, or "ignore" those that cross the image's edge (section 3.3).
+        rpn_positive_iou, rpn_negative_iou: section 3.1.2.
+        rpn_samples_per_image, rpn_positive_fraction: section 3.1.3.
+        rpn_loss_denominator: "sampled" anchors (torchvision) or "fixed" samples x images (detectron2).
+        rpn_box_loss_beta: where smooth L1 turns linear; 1/9 (torchvision) or 0 (detectron2).
+        rpn_pre_nms_top_n: boxes a level before suppression, in training and in evaluation.
+        rpn_post_nms_top_n: boxes an image after it, likewise.
+        rpn_nms_iou: section 3.3.
+        rpn_min_size: shortest side of a proposal, pixels.
+        rpn_ranking: proposals compete by "logit" (detectron2) or "probability" (torchvision).
+        roi_size: side of a pooled region; if not given 7 with "fpn", 14 with "c4".
+        roi_sampling_ratio: samples a bin and axis; 0 adapts to the region's size (detectron2).
+        roi_aligned: shift by half a pixel (detectron2) or not (torchvision).
+        roi_canonical: (level, size): a region of this size, pixels, is pooled from this level (FPN equation 1).
+        box_head_width: of the two fully connected layers.
+        box_positive_iou, box_negative_iou: thresholds for regions.
+        box_samples_per_image, box_positive_fraction: regions drawn per image.
+        box_loss_beta: where smooth L1 turns linear; 1/9 (torchvision) or 0 (detectron2).
+        crowd_share: an anchor or region with more of its area in a crowd is no negative (Detectron).
+        score_threshold, nms_iou, detections_per_image: of detections.
+        **kwargs: of `Detector`.
+    """
+
+    def __init__(
+        self,
+        class_names: Sequence[str],
+        backbone: ResNetName = "resnet50",
+        neck: Literal["fpn", "c4"] = "fpn",
+        backbone_weights: str | None = None,
+        norm: NormName = "batch_norm",
+        norm_epsilon: float = 1e-5,
+        frozen_stages: int = 0,
+        fpn_channels: int = 256,
+        anchor_sizes: Sequence[float] = (32, 64, 128, 256, 512),
+        anchor_ratios: Sequence[float] = (0.5, 1.0, 2.0),
+        anchor_rounding: AnchorRounding = "exact",
+        anchor_order: AnchorOrder = "ratio_major",
+        anchor_stride: AnchorStride = "fixed",
+        cross_boundary_anchors: Literal["keep", "ignore"] = "keep",
+        rpn_positive_iou: float = 0.7,
+        rpn_negative_iou: float = 0.3,
+        rpn_samples_per_image: int = 256,
+        rpn_positive_fraction: float = 0.5,
+        rpn_loss_denominator: Literal["sampled", "fixed"] = "sampled",
+        rpn_box_loss_beta: float = 1 / 9,
+        rpn_pre_nms_top_n: tuple[int, int] = (2000, 1000),
+        rpn_post_nms_top_n: tuple[int, int] = (2000, 1000),
+        rpn_nms_iou: float = 0.7,
+        rpn_min_size: float = 1e-3,
+        rpn_ranking: ProposalRanking = "logit",
+        roi_size: int | None = None,
+        roi_sampling_ratio: int = 2,
+        roi_aligned: bool = False,
+        roi_canonical: tuple[int, float] = (4, 224.0),
+        box_head_width: int = 1024,
+        box_positive_iou: float = 0.5,
+        box_negative_iou: float = 0.5,
+        box_samples_per_image: int = 512,
+        box_positive_fraction: float = 0.25,
+        box_loss_beta: float = 1 / 9,
+        crowd_share: float = 0.7,
+        score_threshold: float = 0.05,
+        nms_iou: float = 0.5,
+        detections_per_image: int = 100,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(class_names, **kwargs)
+        self.save_hyperparameters()
+        self.backbone: ResNetFPN | ResNetC4
+        self.box_head: TwoLayerHead | RegionStageHead
+        if neck == "fpn":
+            self.backbone = ResNetFPN(backbone, backbone_weights, norm, norm_epsilon, frozen_stages, fpn_channels)
+            self.box_head = TwoLayerHead(fpn_channels, roi_size or 7, box_head_width)
+            level_sizes = [[size] for size in anchor_sizes]
+        elif neck == "c4":
+            c4 = ResNetC4(backbone, backbone_weights, norm, norm_epsilon, frozen_stages)
+            self.backbone, self.box_head = c4, RegionStageHead(c4.take_region_stage(), c4.region_channels)
+            level_sizes = [list(anchor_sizes)]
+        else:
+            raise InputError(f"model.neck {neck!r} is none of fpn, c4")
+        if len(level_sizes) != len(self.backbone.strides):
+            raise InputError(
+                f"model.anchor_sizes: {len(self.backbone.strides)} levels need as many sizes, not {len(anchor_sizes)}"
+            )
+        self.box_predictor = BoxPredictor(self.box_head.out_features, len(class_names))
+        self.anchors = AnchorGenerator(
+            level_sizes, anchor_ratios, self.backbone.strides, anchor_rounding, anchor_order, anchor_stride
+        )
+        self.rpn = RegionProposalHead(self.backbone.out_channels, self.anchors.num_per_position)
+        self.cross_boundary_anchors = cross_boundary_anchors
+        self.rpn_loss_denominator, self.rpn_samples_per_image = rpn_loss_denominator, rpn_samples_per_image
+        self.rpn_box_loss_beta, self.box_loss_beta = rpn_box_loss_beta, box_loss_beta
+        self.rpn_pre_nms_top_n, self.rpn_post_nms_top_n = rpn_pre_nms_top_n, rpn_post_nms_top_n
+        self.select_proposals = partial(
+            select_proposals, nms_iou=rpn_nms_iou, min_size=rpn_min_size, ranking=rpn_ranking
+        )
+        self.anchor_targets = partial(
+            anchor_targets,
+            positive_iou=rpn_positive_iou,
+            negative_iou=rpn_negative_iou,
+            num_samples=rpn_samples_per_image,
+            positive_fraction=rpn_positive_fraction,
+            crowd_share=crowd_share,
+        )
+        self.region_targets = partial(
+            region_targets,
+            positive_iou=box_positive_iou,
+            negative_iou=(0.0, box_negative_iou),
+            num_samples=box_samples_per_image,
+            positive_fraction=box_positive_fraction,
+            crowd_share=crowd_share,
+            box_weights=BOX_WEIGHTS,
+        )
+        self.pool = partial(
+            multiscale_roi_align,
+            output_size=roi_size or (7 if neck == "fpn" else 14),
+            scales=[1 / stride for stride in self.backbone.roi_strides],
+            sampling_ratio=roi_sampling_ratio,
+            aligned=roi_aligned,
+            canonical=roi_canonical,
+        )
+        self.select_detections = partial(
+            select_detections,
+            box_weights=BOX_WEIGHTS,
+            score_threshold=score_threshold,
+            nms_iou=nms_iou,
+            max_detections=detections_per_image,
+        )
+
+    def losses(self, images: Tensor, image_sizes: Tensor, image_ids: Tensor, targets: Targets) -> dict[str, Tensor]:
+        """`loss_objectness`, `loss_rpn_box`, `loss_classifier`, `loss_box`: scalars, means over all ranks' samples."""
+        features = self.backbone(self.normalise(images, image_sizes))
+        anchors, logits, deltas = self._score_anchors(features, images)
+
+        # Section 3.1.2: the RPN learns from anchors, equation 1.
+        all_anchors, all_logits, all_deltas = torch.cat(anchors), torch.cat(logits, 1), torch.cat(deltas, 1)
+        rpn = self.anchor_targets(
+            all_anchors, targets, image_ids, self._may_train(all_anchors, image_sizes), 2 * self.sampling_seed
+        )
+        index, is_positive, is_valid = rpn.samples
+        loss_objectness = objectness_loss(all_logits.gather(1, index), is_positive, is_valid)
+        sampled_deltas = all_deltas.gather(1, index[..., None].expand(-1, -1, 4))
+        loss_rpn_box = box_loss(sampled_deltas, rpn.gt_deltas, is_positive, self.rpn_box_loss_beta)
+
+        # Section 3.2: the heads learn from what the RPN proposes; no gradient passes through the coordinates.
+        proposals = self._propose(anchors, logits, deltas, image_sizes)
+        regions = self.region_targets(proposals, targets, image_ids, 2 * self.sampling_seed + 1)
+        class_logits, box_deltas = self._score_regions(features, regions.boxes, regions.is_valid)
+        loss_classifier = classification_loss(class_logits, regions.labels, regions.is_valid)
+        own_class = (regions.labels - 1).clamp(min=0)[..., None, None].expand(-1, -1, 1, 4)
+        own_deltas = box_deltas.gather(2, own_class).squeeze(2)
+        loss_box = box_loss(own_deltas, regions.gt_deltas, regions.is_positive, self.box_loss_beta)
+
+        num_anchors, num_regions = mean_over_ranks(torch.stack((is_valid.sum(), regions.is_valid.sum())).float()).clamp(
+            min=1
+        )
+        if self.rpn_loss_denominator == "fixed":
+            num_anchors = self.rpn_samples_per_image * images.shape[0]
+        return {
+            "loss_objectness": loss_objectness / num_anchors,
+            "loss_rpn_box": loss_rpn_box / num_anchors,
+            "loss_classifier": loss_classifier / num_regions,
+            "loss_box": loss_box / num_regions,
+        }
+
+    def predict(self, images: Tensor, image_sizes: Tensor) -> tuple[Detections, Proposals]:
+        """Detections and proposals of images [N, 3, H, W], in the resized frame."""
+        features = self.backbone(self.normalise(images, image_sizes))
+        proposals = self._propose(*self._score_anchors(features, images), image_sizes)
+        class_logits, box_deltas = self._score_regions(features, proposals.boxes, proposals.is_valid)
+        return self.select_detections(proposals, class_logits, box_deltas, image_sizes), proposals
+
+    def _score_anchors(self, features: list[Tensor], images: Tensor) -> tuple[list[Tensor], list[Tensor], list[Tensor]]:
+        """Anchors [A, 4], objectness logits [N, A] and deltas [N, A, 4] per level (section 3.1)."""
+        feature_sizes = [(feature.shape[2], feature.shape[3]) for feature in features]
+        return self.anchors(feature_sizes, (images.shape[2], images.shape[3])), *self.rpn(features)
+
+    def _propose(
+        self, anchors: list[Tensor], logits: list[Tensor], deltas: list[Tensor], image_sizes: Tensor
+    ) -> Proposals:
+        phase = 0 if self.training else 1
+        return self.select_proposals(
+            anchors,
+            [level.detach() for level in logits],
+            [level.detach() for level in deltas],
+            image_sizes,
+            pre_nms_top_n=self.rpn_pre_nms_top_n[phase],
+            post_nms_top_n=self.rpn_post_nms_top_n[phase],
+        )
+
+    def _score_regions(self, features: list[Tensor], boxes: Tensor, is_valid: Tensor) -> tuple[Tensor, Tensor]:
+        """Class logits [N, R, K+1] and deltas [N, R, K, 4] of boxes [N, R, 4] (Fast R-CNN section 2)."""
+        image_index = torch.arange(is_valid.shape[0], device=boxes.device)[:, None]
+        image_index = torch.where(is_valid, image_index, -1).to(boxes.dtype)  # -1: nothing to pool
+        regions = torch.cat((image_index[..., None], boxes), dim=2).flatten(0, 1)
+        pooled = self.pool(features[: len(self.backbone.roi_strides)], regions)
+        class_logits, box_deltas = self.box_predictor(self.box_head(pooled))
+        return class_logits.unflatten(0, is_valid.shape), box_deltas.unflatten(0, is_valid.shape)
+
+    def _may_train(self, anchors: Tensor, image_sizes: Tensor) -> Tensor:
+        """Bool [N or 1, A]: anchors that take part in training (section 3.3)."""
+        if self.cross_boundary_anchors == "keep":
+            return torch.ones((1, anchors.shape[0]), dtype=torch.bool, device=anchors.device)
+        height, width = image_sizes[:, None, :].unbind(-1)
+        x1, y1, x2, y2 = anchors.unbind(-1)
+        return (x1 >= 0) & (y1 >= 0) & (x2 <= width) & (y2 <= height)

@@ -1,0 +1,30 @@
+import pytest
+import torch
+
+from lightning_rcnn.detectors.schedules import learning_rate_factor
+
+
+def test_steps_with_warmup():
+    factor = learning_rate_factor("steps", 100, 10, (0.5, 0.8))
+    assert factor(0) == pytest.approx(0.001)
+    assert factor(5) == pytest.approx(0.5005)
+    assert [factor(step) for step in (10, 49)] == [1, 1]
+    assert [round(factor(step), 9) for step in (50, 79, 80, 99)] == [0.1, 0.1, 0.01, 0.01]
+
+
+def test_one_cycle_is_torchs():
+    optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=1.0)
+    theirs = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=1.0, total_steps=50)
+    factor = learning_rate_factor("one_cycle", 50, 0, ())
+    for step in range(49):
+        assert factor(step) == pytest.approx(theirs.get_last_lr()[0], abs=1e-9)
+        optimizer.step()
+        theirs.step()
+
+
+def test_cosine_ends_at_zero_and_constant_stays():
+    factor = learning_rate_factor("cosine", 100, 10, ())
+    assert factor(10) == 1
+    assert factor(55) == pytest.approx(0.5)
+    assert factor(100) == pytest.approx(0)
+    assert learning_rate_factor("constant", 0, 0, ())(12345) == 1

@@ -1,0 +1,163 @@
+"""The same weights and images as torchvision's Faster R-CNN give its anchors, proposals, detections and losses."""
+
+import pytest
+import torch
+from torchvision.models.detection import fasterrcnn_resnet50_fpn
+from torchvision.models.detection.image_list import ImageList
+
+from lightning_rcnn.detectors.faster_rcnn import FasterRCNN
+from lightning_rcnn.structures import Targets
+
+NUM_CLASSES = 3
+ALL = 10**6
+"""More samples than there are anchors or regions: both sides then use all of them, and chance has no part."""
+
+
+def convert(state):
+    """Torchvision's state dict under our names; the unused box of the background class goes."""
+    renamed = {}
+    for key, value in state.items():
+        for theirs, ours in (
+            ("rpn.head.conv.0.0", "rpn.conv"),
+            ("rpn.head.cls_logits", "rpn.objectness"),
+            ("rpn.head.bbox_pred", "rpn.deltas"),
+            ("roi_heads.box_head.", "box_head."),
+            ("roi_heads.box_predictor.cls_score", "box_predictor.class_logits"),
+            ("roi_heads.box_predictor.bbox_pred", "box_predictor.box_deltas"),
+        ):
+            key = key.replace(theirs, ours)
+        renamed[key] = value[4:] if "box_deltas" in key else value
+    return renamed
+
+
+@pytest.fixture(scope="module")
+def detectors():
+    torch.manual_seed(0)
+    sizes = {"min_size": 128, "max_size": 200}
+    theirs = fasterrcnn_resnet50_fpn(
+        weights=None,
+        weights_backbone=None,
+        num_classes=NUM_CLASSES + 1,
+        rpn_batch_size_per_image=ALL,
+        rpn_positive_fraction=0.5,
+        box_batch_size_per_image=ALL,
+        box_score_thresh=0.2,
+        rpn_pre_nms_top_n_train=300,
+        rpn_post_nms_top_n_train=200,
+        rpn_pre_nms_top_n_test=300,
+        rpn_post_nms_top_n_test=200,
+        **sizes,
+    )
+    # Batch norms with the statistics of noise keep activations of the order of one, as in a trained network; larger
+    # weights in the heads then spread scores and boxes.
+    theirs.train()
+    with torch.no_grad():
+        for _ in range(5):
+            theirs.backbone(torch.randn(2, 3, 128, 160))
+        for layer in (theirs.rpn.head.conv, theirs.rpn.head.cls_logits, theirs.rpn.head.bbox_pred):
+            for parameter in layer.parameters():
+                parameter.mul_(3)
+        theirs.roi_heads.box_predictor.cls_score.weight.mul_(5)
+        theirs.roi_heads.box_predictor.bbox_pred.weight.mul_(5)
+    ours = FasterRCNN(
+        class_names=["a", "b", "c"],
+        resize="bilinear",
+        memory_format="contiguous",
+        anchor_rounding="rounded",
+        anchor_stride="image_ratio",
+        rpn_ranking="probability",
+        rpn_samples_per_image=ALL,
+        box_samples_per_image=ALL,
+        rpn_pre_nms_top_n=(300, 300),
+        rpn_post_nms_top_n=(200, 200),
+        score_threshold=0.2,
+        **sizes,
+    )
+    ours.load_state_dict(convert(theirs.state_dict()))
+    return ours, theirs
+
+
+@pytest.fixture(scope="module")
+def images():
+    generator = torch.Generator().manual_seed(1)
+    return [torch.randint(0, 256, (3, *size), generator=generator).byte() for size in ((240, 320), (300, 210))]
+
+
+@pytest.fixture(scope="module")
+def truth():
+    """Boxes in the original frames."""
+    return [
+        {"boxes": torch.tensor([[20.0, 30, 120, 200], [150, 10, 300, 90]]), "labels": torch.tensor([1, 3])},
+        {"boxes": torch.tensor([[15.0, 100, 190, 280]]), "labels": torch.tensor([2])},
+    ]
+
+
+def resized_batch(ours, theirs, images, truth):
+    """Their transform's output, as our batch: what differs afterwards is the detector's."""
+    image_list, targets = theirs.transform([image / 255 for image in images], truth)
+    height, width = image_list.tensors.shape[-2:]
+    padded = torch.zeros(len(images), 3, height, width)
+    for slot, image in enumerate(images):
+        resized = ours.resize_rule(image)
+        assert tuple(resized.shape[-2:]) == image_list.image_sizes[slot]
+        padded[slot, :, : resized.shape[1], : resized.shape[2]] = resized
+    boxes, labels = torch.zeros(len(images), 2, 4), torch.full((len(images), 2), -1)
+    for slot, target in enumerate(targets):
+        boxes[slot, : len(target["boxes"])] = target["boxes"]
+        labels[slot, : len(target["labels"])] = target["labels"]
+    sizes = torch.tensor(image_list.image_sizes)
+    return image_list, targets, padded, sizes, Targets(boxes, labels, torch.zeros_like(labels, dtype=torch.bool))
+
+
+def test_network_input_and_anchors_are_theirs(detectors, images, truth):
+    ours, theirs = detectors
+    image_list, _, padded, sizes, _ = resized_batch(ours, theirs, images, truth)
+    torch.testing.assert_close(ours.normalise(padded, sizes), image_list.tensors, atol=2e-5, rtol=0)
+    with torch.no_grad():
+        features = ours.backbone(ours.normalise(padded, sizes))
+        their_features = theirs.backbone(image_list.tensors)
+    their_anchors = theirs.rpn.anchor_generator(image_list, list(their_features.values()))[0]
+    torch.testing.assert_close(torch.cat(ours._score_anchors(features, padded)[0]), their_anchors, atol=0, rtol=0)
+
+
+def test_proposals_and_detections_are_theirs(detectors, images, truth):
+    ours, theirs = detectors
+    ours.eval(), theirs.eval()
+    image_list, _, padded, sizes, _ = resized_batch(ours, theirs, images, truth)
+    with torch.no_grad():
+        _, proposals = ours.predict(padded, sizes)
+        their_proposals, _ = theirs.rpn(image_list, theirs.backbone(image_list.tensors))
+        their_detections = theirs([image / 255 for image in images])
+    for slot, boxes in enumerate(their_proposals):
+        assert proposals.is_valid[slot].sum() == len(boxes)
+        torch.testing.assert_close(proposals.boxes[slot, : len(boxes)], boxes, atol=1e-3, rtol=0)
+    for image, expected in zip(images, their_detections, strict=True):
+        found = ours.detect([image], threshold=0.0)[0]
+        alone = theirs([image / 255])[0]
+        assert len(alone["boxes"]) > 20
+        torch.testing.assert_close(found["scores"], alone["scores"], atol=1e-5, rtol=0)
+        torch.testing.assert_close(found["boxes"], alone["boxes"], atol=1e-3, rtol=0)
+        assert found["labels"].equal(alone["labels"])
+        assert len(expected["boxes"]) > 20
+
+
+def test_losses_are_theirs_when_both_use_all_samples(detectors, images, truth):
+    ours, theirs = detectors
+    ours.train(), theirs.train()
+    # Statistics of batch norm would differ by order of summation only, but moving them would couple the tests.
+    for module in (*ours.modules(), *theirs.modules()):
+        if isinstance(module, torch.nn.BatchNorm2d):
+            module.eval()
+    image_list, _, padded, sizes, batch_targets = resized_batch(ours, theirs, images, truth)
+    assert isinstance(image_list, ImageList)
+    losses = ours.losses(padded, sizes, torch.tensor([1, 2]), batch_targets)
+    expected = theirs([image / 255 for image in images], truth)
+    for name, theirs_name in (
+        ("loss_objectness", "loss_objectness"),
+        ("loss_rpn_box", "loss_rpn_box_reg"),
+        ("loss_classifier", "loss_classifier"),
+        ("loss_box", "loss_box_reg"),
+    ):
+        torch.testing.assert_close(
+            losses[name], expected[theirs_name], atol=1e-4, rtol=1e-4, msg=lambda m, n=name: f"{n}: {m}"
+        )
