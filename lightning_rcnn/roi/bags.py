@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from lightning_rcnn.roi.sampling import Bags, Grid, Pyramid, region_bags, transpose_bags
+from lightning_rcnn.roi.sampling import Array, Bags, Grid, Pyramid, region_bags, transpose_bags
 
 
 def pool_by_bags(features: Sequence[Tensor], rois: Tensor, levels: Tensor, scales: list[float], grid: Grid) -> Tensor:
@@ -32,7 +32,7 @@ def pool_by_bags(features: Sequence[Tensor], rois: Tensor, levels: Tensor, scale
     first = features[0]
     pyramid = Pyramid(first.shape[0], [f.shape[2] for f in features], [f.shape[3] for f in features], scales)
     sum_dtype = _sum_dtype(first.dtype)
-    bags = region_bags(rois.to(sum_dtype), levels, pyramid, grid)
+    bags = region_bags(_to_numpy(rois.to(sum_dtype)), _to_numpy(levels), pyramid, grid)
     bins = _sum_bags(_stack_rows(features, sum_dtype), bags)
     return bins.to(first.dtype).view(len(rois), *grid.output_size, first.shape[1]).permute(0, 3, 1, 2)
 
@@ -50,7 +50,8 @@ def spread_by_bags(grad: Tensor, rois: Tensor, levels: Tensor, pyramid: Pyramid,
     sum_dtype = _sum_dtype(grad.dtype)
     num_channels = grad.shape[1]
     level_rows = pyramid.level_rows()
-    bags = transpose_bags(region_bags(rois.to(sum_dtype), levels, pyramid, grid), sum(level_rows))
+    bags = region_bags(_to_numpy(rois.to(sum_dtype)), _to_numpy(levels), pyramid, grid)
+    bags = transpose_bags(bags, sum(level_rows))
     bins = grad.permute(0, 2, 3, 1).reshape(-1, num_channels).to(sum_dtype)
 
     # One call for each level, though one would do: threads take equal shares of the bags, and the regions of a level
@@ -59,24 +60,23 @@ def spread_by_bags(grad: Tensor, rois: Tensor, levels: Tensor, pyramid: Pyramid,
     first = 0
     for num_rows, height, width in zip(level_rows, pyramid.heights, pyramid.widths, strict=True):
         offsets = bags.offsets[first : first + num_rows + 1]
-        rows = _sum_bags(bins, Bags(*_entries(bags, offsets), offsets - offsets[0])).to(grad.dtype)
+        entries = slice(offsets[0], offsets[-1])
+        rows = _sum_bags(bins, Bags(bags.rows[entries], bags.weights[entries], offsets - offsets[0])).to(grad.dtype)
         grads.append(rows.view(pyramid.num_images, height, width, num_channels).permute(0, 3, 1, 2))
         first += num_rows
     return grads
 
 
-def _entries(bags: Bags, offsets: Tensor) -> tuple[Tensor, Tensor]:
-    begin, end = int(offsets[0]), int(offsets[-1])
-    return bags.rows[begin:end], bags.weights[begin:end]
-
-
 def _sum_bags(rows: Tensor, bags: Bags) -> Tensor:
     """The weighted sum of each bag's rows, [B, C]."""
-    if bags.rows.numel() == 0 or rows.shape[1] == 0:
-        return rows.new_zeros(bags.offsets.numel() - 1, rows.shape[1])
-    return F.embedding_bag(
-        bags.rows, rows, bags.offsets, mode="sum", per_sample_weights=bags.weights, include_last_offset=True
-    )
+    if bags.rows.size == 0 or rows.shape[1] == 0:
+        return rows.new_zeros(bags.offsets.size - 1, rows.shape[1])
+    indices, weights, offsets = (torch.from_numpy(part).to(rows.device) for part in bags)
+    return F.embedding_bag(indices, rows, offsets, mode="sum", per_sample_weights=weights, include_last_offset=True)
+
+
+def _to_numpy(tensor: Tensor) -> Array:
+    return tensor.numpy(force=True)
 
 
 def _sum_dtype(dtype: torch.dtype) -> torch.dtype:
