@@ -91,7 +91,7 @@ def decode(deltas: Tensor, references: Tensor, weights: tuple[float, float, floa
 def rescale(boxes: Tensor, sizes: Tensor, new_sizes: Tensor) -> Tensor:
     """Boxes [N, B, 4] moved from frames of `sizes` to frames of `new_sizes`, both [N, 2] as (height, width).
 
-    An empty slot (size 0) keeps its boxes.
+    They are clipped to the new frame, which a rounded product could leave. An empty slot (size 0) is not scaled.
     """
     factor = torch.where(sizes > 0, new_sizes.float() / sizes.clamp(min=1).float(), 1.0)
-    return boxes * factor.flip(-1).repeat(1, 2)[:, None, :]
+    return clip_boxes(boxes * factor.flip(-1).repeat(1, 2)[:, None, :], new_sizes)

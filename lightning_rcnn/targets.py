@@ -8,7 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from lightning_rcnn.boxes import encode
+from lightning_rcnn.boxes import clip_boxes, encode
 from lightning_rcnn.matching import best_overlaps, inside_crowd
 from lightning_rcnn.proposals.rpn import RPN_BOX_WEIGHTS
 from lightning_rcnn.sampling import Samples, random_keys, sample_balanced
@@ -26,6 +26,7 @@ def anchor_targets(
     anchors: Tensor,
     targets: Targets,
     image_ids: Tensor,
+    image_sizes: Tensor,
     may_take_part: Tensor,
     seed: Tensor,
     *,
@@ -44,6 +45,7 @@ def anchor_targets(
         anchors: [B, 4].
         targets: ground truth.
         image_ids: [N]; slots without an image yield no sample.
+        image_sizes: [N, 2] (height, width).
         may_take_part: bool [N or 1, B], for leaving out anchors that cross the image's edge.
         seed: int64 scalar.
         positive_iou, negative_iou: thresholds.
@@ -54,7 +56,9 @@ def anchor_targets(
     overlaps = best_overlaps(targets.boxes, targets.is_object, anchors[None])
     may_take_part = may_take_part & (image_ids != NO_IMAGE)[:, None]
     is_positive = ((overlaps.iou >= positive_iou) | overlaps.is_best_of_object) & may_take_part
-    in_crowd = inside_crowd(anchors[None], targets.boxes, targets.is_crowd, crowd_share)
+    # Of an anchor across the border, what lies in the image counts.
+    inside = clip_boxes(anchors[None], image_sizes)
+    in_crowd = inside_crowd(inside, targets.boxes, targets.is_crowd, crowd_share)
     is_negative = (overlaps.iou < negative_iou) & ~is_positive & ~in_crowd & may_take_part
     keys = random_keys(seed, image_ids, anchors.shape[0])
     samples = sample_balanced(is_positive, is_negative, keys, num_samples, positive_fraction)

@@ -67,7 +67,9 @@ def test_larger_than_refuses_thin_inverted_and_non_finite():
     assert is_larger_than(boxes, 1.0).tolist() == [True, False, False, False, False]
 
 
-def test_rescale_moves_to_the_original_frame_and_leaves_empty_slots():
+def test_rescale_moves_to_the_original_frame_and_stays_in_it():
     boxes = torch.tensor([[[10.0, 20, 30, 40]], [[1.0, 2, 3, 4]]])
     moved = rescale(boxes, torch.tensor([[100, 200], [0, 0]]), torch.tensor([[50, 400], [7, 7]]))
     assert moved.tolist() == [[[20, 10, 60, 20]], [[1, 2, 3, 4]]]
+    whole = torch.tensor([[[0.0, 0, 64, 85]]])
+    assert rescale(whole, torch.tensor([[85, 64]]), torch.tensor([[200, 150]])).tolist() == [[[0, 0, 150, 200]]]

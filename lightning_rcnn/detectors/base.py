@@ -24,6 +24,9 @@ OptimizerName = Literal["sgd", "adamw"]
 ChannelOrder = Literal["rgb", "bgr"]
 MemoryFormatName = Literal["channels_last", "contiguous"]
 
+CLASS_PATH_KEY = "class_path"
+"""Where a checkpoint says which class it holds."""
+
 
 class Detector(LightningModule):
     """Base of the detectors.
@@ -213,6 +216,12 @@ class Detector(LightningModule):
         self.average_precision.reset()
         self.proposal_recall.reset()
         self.log_dict(flatten_metrics(self.last_metrics, prefix), rank_zero_only=False)
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Say which class this is; and the file needs no other weights than its own."""
+        checkpoint[CLASS_PATH_KEY] = f"{type(self).__module__}.{type(self).__qualname__}"
+        if "backbone_weights" in checkpoint.get("hyper_parameters", {}):
+            checkpoint["hyper_parameters"]["backbone_weights"] = None
 
     def configure_optimizers(self) -> Any:
         """The optimiser with norms in a group of their own, and the schedule, stepped every step."""

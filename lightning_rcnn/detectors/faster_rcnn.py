@@ -44,7 +44,7 @@ class FasterRCNN(Detector):
     """Faster R-CNN.
 
     Args:
-        class_names: foreground classes in order.
+        class_names: foreground classes in order; only the command line may leave it to the shards.
         backbone: "resnet18", "resnet34", "resnet50" or "resnet101".
         neck: "fpn" (pyramid) or "c4" (the paper's single map of stride 16).
         backbone_weights: torchvision's name of ImageNet weights ("DEFAULT"), a file, or None: from scratch.
@@ -82,7 +82,7 @@ class FasterRCNN(Detector):
 
     def __init__(
         self,
-        class_names: Sequence[str],
+        class_names: Sequence[str] = (),
         backbone: ResNetName = "resnet50",
         neck: Literal["fpn", "c4"] = "fpn",
         backbone_weights: str | None = None,
@@ -194,7 +194,12 @@ class FasterRCNN(Detector):
         # Section 3.1.2: the RPN learns from anchors, equation 1.
         all_anchors, all_logits, all_deltas = torch.cat(anchors), torch.cat(logits, 1), torch.cat(deltas, 1)
         rpn = self.anchor_targets(
-            all_anchors, targets, image_ids, self._may_train(all_anchors, image_sizes), 2 * self.sampling_seed
+            all_anchors,
+            targets,
+            image_ids,
+            image_sizes,
+            self._may_train(all_anchors, image_sizes),
+            2 * self.sampling_seed,
         )
         index, is_positive, is_valid = rpn.samples
         loss_objectness = objectness_loss(all_logits.gather(1, index), is_positive, is_valid)
