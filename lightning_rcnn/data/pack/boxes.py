@@ -1,0 +1,38 @@
+"""The rules for boxes: edges in pixels, [0, width] x [0, height]."""
+
+from math import isfinite
+
+from lightning_rcnn.data.pack.defects import Defect
+
+Edges = tuple[float, float, float, float]
+"""x1, y1, x2, y2."""
+
+MIN_SIDE = 0.01
+"""Pixels. A box with a shorter side has no area: float32 could not tell its edges apart in a large image."""
+ROUNDING = 0.02
+"""Pixels by which a box may leave the image unnoticed: COCO's JSON rounds x and width to a hundredth each."""
+
+
+def check_box(edges: Edges, width: int, height: int) -> tuple[Edges | None, Defect | None]:
+    """Apply the rules to one box.
+
+    Args:
+        edges: as annotated.
+        width, height: of the image in pixels.
+
+    Returns:
+        The box clipped to the image, or None if it is to be skipped; and what was wrong with it, or None.
+    """
+    x1, y1, x2, y2 = edges
+    if not all(map(isfinite, edges)):
+        return None, Defect.NON_FINITE_BOX
+    if x2 < x1 or y2 < y1:
+        return None, Defect.INVERTED_BOX
+    if min(x2 - x1, y2 - y1) < MIN_SIDE:
+        return None, Defect.ZERO_AREA_BOX
+    clipped = (max(x1, 0.0), max(y1, 0.0), min(x2, float(width)), min(y2, float(height)))
+    if min(clipped[2] - clipped[0], clipped[3] - clipped[1]) < MIN_SIDE:
+        return None, Defect.BOX_OUTSIDE
+    if max(-x1, -y1, x2 - width, y2 - height) > ROUNDING:
+        return clipped, Defect.BOX_PARTLY_OUTSIDE
+    return clipped, None

@@ -1,0 +1,121 @@
+"""Bad input: what may be odd about a data set, and what is done about it. The one table of rules.
+
+What makes a data set unusable as a whole (no such folder, JSON that does not parse, category ids that contradict each
+other, no class, no image left) is no row here: it stops the packing at once with an `InputError`.
+"""
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from enum import Enum, StrEnum
+from typing import NamedTuple
+
+
+class Action(StrEnum):
+    """What a rule does; the first is harmless, the others are what `--strict` refuses."""
+
+    NOTED = "noted"  # nothing is wrong: said, so that one knows
+    KEPT = "kept"  # suspicious, but left as it is
+    REPAIRED = "repaired"
+    SKIPPED = "skipped"
+
+
+class Rule(NamedTuple):
+    """What is done, and the rule in words."""
+
+    action: Action
+    text: str
+
+
+class Defect(Enum):
+    """Every oddity by name, in the order in which a report shows them."""
+
+    MISSING_IMAGE = Rule(Action.SKIPPED, "an annotated image has no file")
+    UNREADABLE_IMAGE = Rule(Action.SKIPPED, "the file is no image of a known format")
+    TRUNCATED_IMAGE = Rule(Action.SKIPPED, "the header is readable, but not all of the pixels")
+    CORRUPT_JPEG = Rule(Action.KEPT, "the JPEG decoder reports damage, but no missing pixels")
+    IMAGE_WITHOUT_ANNOTATION = Rule(Action.SKIPPED, "the split names an image that has no XML file")
+    MALFORMED_XML = Rule(Action.SKIPPED, "the XML file does not parse; its image is left out")
+    INVALID_IMAGE_ENTRY = Rule(Action.SKIPPED, "an image in the JSON lacks a file name or an id from 0 up")
+    DUPLICATE_IMAGE = Rule(Action.SKIPPED, "an image is listed again under the same id or name; the first one stays")
+    DUPLICATE_FILE_NAME = Rule(Action.KEPT, "two image ids share one file")
+    UNLISTED_FILE = Rule(Action.NOTED, "a file in the image folder is in no entry of the JSON; left out")
+    EMPTY_IMAGE = Rule(Action.NOTED, "no object: a negative example")
+    EMPTIED_IMAGE = Rule(Action.KEPT, "all of the objects were skipped: now a negative example")
+
+    WRONG_EXTENSION = Rule(
+        Action.REPAIRED, "the file is not what its name says, such as a PNG named .jpg: goes by content"
+    )
+    UNUSUAL_NAME = Rule(Action.NOTED, "dots or white space in the name: the sample's key is a number, the name is kept")
+    GREY_IMAGE = Rule(Action.NOTED, "one channel: decoded to three equal ones")
+    ALPHA_CHANNEL = Rule(Action.NOTED, "transparency is dropped, the colours stay as stored")
+    PALETTE_IMAGE = Rule(Action.NOTED, "decoded to the palette's colours")
+    SIXTEEN_BIT_IMAGE = Rule(Action.NOTED, "decoded to the upper 8 bits")
+    CMYK_IMAGE = Rule(Action.NOTED, "decoded to RGB")
+    SEVERAL_FRAMES = Rule(Action.NOTED, "only the first frame is used")
+    EXIF_APPLIED = Rule(Action.NOTED, "EXIF orientation 2-8: the boxes refer to the turned image, as it is shown")
+    EXIF_IGNORED = Rule(
+        Action.NOTED, "EXIF orientation 5-8, but the annotated size fits only the unturned image: not turned"
+    )
+    SIZE_MISSING = Rule(Action.REPAIRED, "no image size or 0 x 0 in the annotation: the file's size")
+    SIZE_MISMATCH = Rule(Action.REPAIRED, "another image size in the annotation than in the file: the file's size")
+
+    ONE_BASED_BOX = Rule(Action.NOTED, "VOC counts pixels from 1, both ends included: x1 and y1 become one less")
+    ZERO_COORDINATE = Rule(Action.REPAIRED, "a 0 among coordinates that count from 1: the edge 0 (see --coordinates)")
+    MISSING_BOX = Rule(Action.SKIPPED, "no box, or not four numbers")
+    NON_FINITE_BOX = Rule(Action.SKIPPED, "a coordinate is NaN or infinite")
+    INVERTED_BOX = Rule(Action.SKIPPED, "x2 < x1 or y2 < y1: which number is wrong cannot be known")
+    ZERO_AREA_BOX = Rule(Action.SKIPPED, "no width or no height, as a click without a drag leaves it")
+    BOX_OUTSIDE = Rule(Action.SKIPPED, "the box lies wholly outside the image")
+    BOX_PARTLY_OUTSIDE = Rule(Action.REPAIRED, "the box reaches out of the image: clipped")
+    UNKNOWN_CLASS = Rule(Action.SKIPPED, "an object of a class that is not in the list of classes")
+    UNKNOWN_IMAGE = Rule(Action.SKIPPED, "an annotation of an image that is not in the list of images")
+    DUPLICATE_ANNOTATION = Rule(Action.SKIPPED, "the same annotation under the same id once more")
+    ANNOTATION_ID = Rule(Action.REPAIRED, "an annotation's id is missing or taken: it gets a new one")
+
+    BAD_POLYGON = Rule(
+        Action.REPAIRED, "a polygon of fewer than 3 points, or with a number missing or not finite: dropped"
+    )
+    BAD_MASK = Rule(Action.REPAIRED, "a mask that no rule can read, or empty: the object stays without one")
+    MASK_SIZE_MISMATCH = Rule(Action.REPAIRED, "the mask's size is not the image's: the object stays without one")
+
+    CATEGORY_IDS = Rule(Action.NOTED, "the category ids are not 1..K: labels 1..K in the order of the ids")
+    DUPLICATE_CATEGORY_NAME = Rule(Action.REPAIRED, "two categories share a name: the id is added to the later one's")
+
+    @property
+    def label(self) -> str:
+        """The name in reports and in the index."""
+        return self.name.lower()
+
+
+class Finding(NamedTuple):
+    """One occurrence: what, and where in words."""
+
+    defect: Defect
+    place: str
+
+
+@dataclass
+class DefectLog:
+    """How often each defect occurred, and where first."""
+
+    counts: Counter[Defect] = field(default_factory=Counter)
+    first_places: dict[Defect, str] = field(default_factory=dict)
+
+    def add(self, findings: Iterable[Finding]) -> None:
+        """Count findings, in the order of the data set."""
+        for finding in findings:
+            self.counts[finding.defect] += 1
+            self.first_places.setdefault(finding.defect, finding.place)
+
+    def rows(self) -> list[tuple[Defect, int, str]]:
+        """(defect, count, first place) in the order of the table of rules."""
+        return [(defect, self.counts[defect], self.first_places[defect]) for defect in Defect if self.counts[defect]]
+
+    def refused_by_strict(self) -> list[tuple[Defect, int, str]]:
+        """The rows that are more than a note."""
+        return [row for row in self.rows() if row[0].value.action is not Action.NOTED]
+
+    def report(self) -> dict[str, int]:
+        """Defect -> count, as the index keeps it."""
+        return {defect.label: count for defect, count, _ in self.rows()}
