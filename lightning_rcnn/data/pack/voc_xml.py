@@ -1,0 +1,100 @@
+"""One XML file of Pascal VOC.
+
+VOC counts pixels from 1 and a box includes its last pixel, so the edges are (xmin - 1, ymin - 1, xmax, ymax). Tools
+that imitate the format often write edges counted from 0 instead; with "zero_based" the numbers are taken as they are.
+A box with xmin = xmax is a click without a drag in either case: an object one pixel wide cannot be told from it.
+"""
+
+import xml.etree.ElementTree as ElementTree
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Literal
+
+from lightning_rcnn.data.pack.annotated import AnnotatedObject
+from lightning_rcnn.data.pack.boxes import Edges
+from lightning_rcnn.data.pack.defects import Defect, Finding
+from lightning_rcnn.data.pack.pictures import Size
+
+Coordinates = Literal["one_based", "zero_based"]
+
+OBJECT_IDS_PER_IMAGE = 100_000
+"""VOC's objects have no ids: object i of image n gets n * this + i."""
+
+
+class MalformedXmlError(ValueError):
+    """The file does not parse."""
+
+
+def class_names(paths: Iterable[Path]) -> list[str]:
+    """All class names in XML files, sorted; files that do not parse have none."""
+    names = set()
+    for path in paths:
+        try:
+            # Only direct children: the parts of a person (head, hand, foot) have names too.
+            names |= {_text(element, "name") for element in _parse(path).findall("object")}
+        except MalformedXmlError:
+            continue
+    return sorted(names - {""})
+
+
+def read_xml(
+    path: Path, image_id: int, labels: Mapping[str, int], coordinates: Coordinates
+) -> tuple[Size, list[AnnotatedObject], list[Finding]]:
+    """Read the annotation of one image.
+
+    Returns:
+        The stated (width, height), zeros if there is none; the objects; and what was odd about their coordinates.
+
+    Raises:
+        MalformedXmlError: the file does not parse.
+    """
+    root = _parse(path)
+    objects, findings = [], []
+    for number, element in enumerate(root.findall("object"), start=1):
+        written = _box(element)
+        edges, defects = (None, []) if written is None else _to_edges(written, coordinates)
+        annotated = AnnotatedObject(
+            id=image_id * OBJECT_IDS_PER_IMAGE + number,
+            edges=edges,
+            label=labels.get(_text(element, "name")),
+            difficult=int(_text(element, "difficult") == "1"),
+        )
+        objects.append(annotated)
+        findings += [Finding(defect, f"{path.name}, object {number}") for defect in defects]
+    size = (_whole_number(root, "size/width"), _whole_number(root, "size/height"))
+    return size, objects, findings
+
+
+def _to_edges(written: Edges, coordinates: Coordinates) -> tuple[Edges, list[Defect]]:
+    x1, y1, x2, y2 = written
+    if coordinates == "zero_based" or x2 <= x1 or y2 <= y1:  # the latter is no box yet: the rules name it as written
+        return written, []
+    if 0 <= min(x1, y1) < 1:
+        return (max(x1 - 1, 0), max(y1 - 1, 0), x2, y2), [Defect.ONE_BASED_BOX, Defect.ZERO_COORDINATE]
+    return (x1 - 1, y1 - 1, x2, y2), [Defect.ONE_BASED_BOX]
+
+
+def _parse(path: Path) -> ElementTree.Element:
+    try:
+        return ElementTree.parse(path).getroot()
+    except (ElementTree.ParseError, ValueError, LookupError, OSError) as error:  # LookupError: an unknown encoding
+        raise MalformedXmlError(str(error)) from error
+
+
+def _text(element: ElementTree.Element, path: str) -> str:
+    return (element.findtext(path) or "").strip()
+
+
+def _box(element: ElementTree.Element) -> Edges | None:
+    try:
+        x1, y1, x2, y2 = (float(_text(element, f"bndbox/{name}")) for name in ("xmin", "ymin", "xmax", "ymax"))
+    except ValueError:
+        return None
+    return x1, y1, x2, y2
+
+
+def _whole_number(element: ElementTree.Element, path: str) -> int:
+    try:
+        return int(float(_text(element, path)))
+    except (ValueError, OverflowError):
+        return 0

@@ -1,0 +1,201 @@
+"""Odd image files, each really written that way, packed as COCO sets of one image with one box."""
+
+import io
+import os
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from lightning_rcnn.data.pack import pictures
+from lightning_rcnn.data.pack.coco import coco_source
+from lightning_rcnn.data.pack.write import write_shards
+from lightning_rcnn.errors import InputError
+
+BOX = {"id": 1, "image_id": 1, "category_id": 1, "bbox": [1, 2, 10, 20]}
+
+
+@pytest.fixture
+def pack_one(make_coco, read_packed, tmp_path):
+    """Pack one file beside a sound one; returns the report and the file's sample, None if it was skipped."""
+
+    def pack(data, name="odd.jpg", size=(64, 48)):
+        sound = io.BytesIO()
+        Image.new("RGB", (20, 30)).save(sound, "PNG")
+        entries = [
+            {"id": 1, "file_name": name, "width": size[0], "height": size[1]},
+            {"id": 2, "file_name": "sound.png", "width": 20, "height": 30},
+        ]
+        boxes = [BOX, BOX | {"id": 2, "image_id": 2}]
+        folder, annotations = make_coco({name: data, "sound.png": sound.getvalue()}, entries, boxes)
+        index = write_shards(coco_source(folder, annotations), tmp_path / "out")
+        _, samples = read_packed(tmp_path / "out")
+        odd = [sample for sample in samples if sample.record["image_id"] == 1]
+        return index.report, odd[0] if odd else None
+
+    return pack
+
+
+def test_sound_image_is_packed_unchanged_and_reports_nothing(pack_one, encode_image):
+    data = encode_image()
+    report, sample = pack_one(data)
+    assert report == {}
+    assert sample.image == data
+    assert sample.extension == "jpg"
+    assert (sample.record["width"], sample.record["height"]) == (64, 48)
+    assert sample.record["apply_exif"] is True
+    assert sample.record["annotations"] == [
+        {"id": 1, "bbox": [1, 2, 11, 22], "label": 1, "iscrowd": 0, "difficult": 0, "area": 200.0}
+    ]
+
+
+def test_png_named_jpg_gets_its_real_extension(pack_one, encode_image):
+    report, sample = pack_one(encode_image(kind="PNG"))
+    assert report == {"wrong_extension": 1}
+    assert sample.extension == "png"
+    assert sample.record["file_name"] == "odd.jpg"
+
+
+@pytest.mark.parametrize("name", ["a.JPG", "a.jpeg", "a.jfif"])
+def test_usual_names_of_jpeg_are_no_defect(pack_one, encode_image, name):
+    assert pack_one(encode_image(), name)[0] == {}
+
+
+def test_two_pictures_in_one_jpeg_as_phones_write_them_are_a_jpeg(pack_one):
+    data = io.BytesIO()
+    Image.new("RGB", (64, 48)).save(data, "MPO", save_all=True, append_images=[Image.new("RGB", (64, 48))])
+    assert Image.open(data).format == "MPO"
+    report, sample = pack_one(data.getvalue())
+    assert report == {}
+    assert sample.extension == "jpg"
+
+
+@pytest.mark.parametrize(
+    ("mode", "kind", "options", "noted"),
+    [
+        ("L", "JPEG", {}, {"grey_image"}),
+        ("1", "PNG", {}, {"grey_image"}),
+        ("I;16", "PNG", {}, {"grey_image", "sixteen_bit_image"}),
+        ("LA", "PNG", {}, {"grey_image", "alpha_channel"}),
+        ("RGBA", "PNG", {}, {"alpha_channel"}),
+        ("P", "PNG", {}, {"palette_image"}),
+        ("P", "PNG", {"transparency": 0}, {"palette_image", "alpha_channel"}),
+        ("CMYK", "JPEG", {}, {"cmyk_image"}),
+    ],
+)
+def test_unusual_pixels_are_noted_and_kept(pack_one, encode_image, mode, kind, options, noted):
+    data = encode_image(kind=kind, mode=mode, **options)
+    report, sample = pack_one(data, f"odd.{kind.lower()}")
+    assert report == dict.fromkeys(noted, 1)
+    assert sample.image == data
+
+
+def test_animation_is_noted(pack_one):
+    data = io.BytesIO()
+    frames = [Image.new("RGB", (64, 48), colour) for colour in ("red", "blue")]
+    frames[0].save(data, "GIF", save_all=True, append_images=frames[1:])
+    report, sample = pack_one(data.getvalue(), "odd.gif")
+    assert report == {"palette_image": 1, "several_frames": 1}
+    assert sample.extension == "gif"
+
+
+@pytest.mark.parametrize("name", ["a.b.c.jpg", "two words.jpg", "folder/x.y/a b.jpg"])
+def test_dots_and_spaces_stay_in_the_name_and_out_of_the_key(pack_one, encode_image, name):
+    report, sample = pack_one(encode_image(), name)
+    assert report == {"unusual_name": 1}
+    assert sample.key == "000000000"
+    assert sample.record["file_name"] == name
+
+
+@pytest.mark.parametrize("orientation", range(2, 9))
+def test_exif_orientation_applies_to_the_size_as_shown(pack_one, encode_image, orientation):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    shown = (64, 48) if orientation < 5 else (48, 64)
+    report, sample = pack_one(encode_image(exif=exif), size=shown)
+    assert report == {"exif_applied": 1}
+    assert sample.record["apply_exif"] is True
+    assert (sample.record["width"], sample.record["height"]) == shown
+
+
+@pytest.mark.parametrize("orientation", range(5, 9))
+def test_exif_orientation_is_ignored_where_only_the_stored_size_fits(pack_one, encode_image, orientation):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    report, sample = pack_one(encode_image(exif=exif), size=(64, 48))
+    assert report == {"exif_ignored": 1}
+    assert sample.record["apply_exif"] is False
+    assert (sample.record["width"], sample.record["height"]) == (64, 48)
+
+
+@pytest.mark.parametrize(
+    ("kind", "defect"),
+    [
+        ("JPEG", "truncated_image"),
+        ("PNG", "truncated_image"),
+        ("BMP", "truncated_image"),
+        ("GIF", "truncated_image"),
+        ("WEBP", "unreadable_image"),  # Pillow reads such a file as a whole already for its header
+    ],
+)
+def test_truncated_image_is_skipped(pack_one, encode_image, kind, defect):
+    data = encode_image(256, 192, kind=kind)
+    assert pack_one(data[: len(data) * 2 // 3], f"odd.{kind.lower()}") == ({defect: 1}, None)
+
+
+def test_truncated_jpeg_with_an_end_marker_is_found_although_it_decodes(pack_one, encode_image, capfd):
+    noise = np.random.default_rng(0).integers(256, size=(48, 64, 3), dtype=np.uint8)
+    data = io.BytesIO()
+    Image.fromarray(noise).save(data, "JPEG")
+    cut = data.getvalue()[: len(data.getvalue()) // 2] + b"\xff\xd9"
+    assert Image.open(io.BytesIO(cut)).convert("RGB").size == (64, 48), "no decoder complains"
+    report, sample = pack_one(cut)
+    assert report == {"truncated_image": 1}
+    assert sample is None
+    assert "JPEG" not in capfd.readouterr().err
+
+
+def test_damaged_jpeg_with_all_its_pixels_is_kept_and_counted(pack_one):
+    noise = np.random.default_rng(0).integers(256, size=(48, 64, 3), dtype=np.uint8)
+    data = io.BytesIO()
+    Image.fromarray(noise).save(data, "JPEG")
+    report, sample = pack_one(data.getvalue()[:-2] + b"some forty bytes that belong to no picture" + b"\xff\xd9")
+    assert report == {"corrupt_jpeg": 1}
+    assert sample is not None
+
+
+def test_what_other_code_prints_to_stderr_while_decoding_is_passed_on(pack_one, encode_image, capfd, monkeypatch):
+    decode = pictures.decode_image
+
+    def chatty(data, *, apply_exif):
+        os.write(2, b"a word from elsewhere\n")
+        return decode(data, apply_exif=apply_exif)
+
+    monkeypatch.setattr(pictures, "decode_image", chatty)
+    assert pack_one(encode_image())[0] == {}
+    assert "a word from elsewhere" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize("data", [b"", b"<html>404</html>"])
+def test_unreadable_image_is_skipped(pack_one, data):
+    assert pack_one(data) == ({"unreadable_image": 1}, None)
+
+
+@pytest.mark.parametrize("size", [(0, 0), (None, None)])
+def test_missing_size_is_taken_from_the_file(pack_one, encode_image, size):
+    report, sample = pack_one(encode_image(), size=size)
+    assert report == {"size_missing": 1}
+    assert (sample.record["width"], sample.record["height"]) == (64, 48)
+
+
+def test_wrong_size_is_taken_from_the_file(pack_one, encode_image):
+    report, sample = pack_one(encode_image(), size=(640, 480))
+    assert report == {"size_mismatch": 1}
+    assert (sample.record["width"], sample.record["height"]) == (64, 48)
+
+
+def test_without_any_readable_image_the_set_is_refused(make_coco, tmp_path):
+    folder, annotations = make_coco({"a.jpg": b""}, [{"id": 1, "file_name": "a.jpg"}])
+    with pytest.raises(InputError, match=r"no image is left to pack; unreadable_image x 1 \(first: a.jpg"):
+        write_shards(coco_source(folder, annotations), tmp_path / "out")
+    assert not (tmp_path / "out").exists()

@@ -1,0 +1,173 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lightning_rcnn.data.pack.voc import voc_source
+from lightning_rcnn.data.pack.voc_xml import read_xml
+from lightning_rcnn.data.pack.write import write_shards
+from lightning_rcnn.errors import InputError
+
+
+@pytest.fixture
+def pack_voc(make_voc, read_packed, tmp_path):
+    """Pack a set; returns its index and its samples by file name."""
+
+    def pack(images, xmls, split_lines, **options):
+        source = voc_source(make_voc(images, xmls, split_lines), "train", **options)
+        write_shards(source, tmp_path / "out")
+        index, samples = read_packed(tmp_path / "out")
+        return index, {sample.record["file_name"]: sample for sample in samples}
+
+    return pack
+
+
+def boxes(sample):
+    return [annotation["bbox"] for annotation in sample.record["annotations"]]
+
+
+def test_sound_set(pack_voc, voc_xml, encode_image):
+    xmls = {"b": voc_xml(("dog", 1, 1, 64, 48), ("cat", 11, 21, 30, 40)), "a": voc_xml(("cat", 5, 6, 7, 8))}
+    index, samples = pack_voc({"a.jpg": encode_image(), "b.jpg": encode_image()}, xmls, ["b", "a"])
+    assert index.name == "VOC2007/train"
+    assert [(category.label, category.name, category.id) for category in index.categories] == [
+        (1, "cat", 1),
+        (2, "dog", 2),
+    ]
+    assert index.report == {"one_based_box": 3}
+    assert not index.has_masks
+    assert list(samples) == ["b.jpg", "a.jpg"], "the order of the split"
+    assert boxes(samples["b.jpg"]) == [[0, 0, 64, 48], [10, 20, 30, 40]]
+    assert [annotation["label"] for annotation in samples["b.jpg"].record["annotations"]] == [2, 1]
+    assert boxes(samples["a.jpg"]) == [[4, 5, 7, 8]]
+
+
+@given(st.data())
+def test_one_based_box_holds_exactly_the_pixels_that_voc_names(tmp_path_factory, data):
+    xmin, xmax = sorted(data.draw(st.lists(st.integers(1, 64), min_size=2, max_size=2, unique=True)))
+    ymin, ymax = sorted(data.draw(st.lists(st.integers(1, 48), min_size=2, max_size=2, unique=True)))
+    path = tmp_path_factory.getbasetemp() / "one.xml"
+    box = f"<xmin>{xmin}</xmin><ymin>{ymin}</ymin><xmax>{xmax}</xmax><ymax>{ymax}</ymax>"
+    path.write_text(f"<annotation><object><name>a</name><bndbox>{box}</bndbox></object></annotation>")
+    _, (annotated,), _ = read_xml(path, 1, {"a": 1}, "one_based")
+    pixels = np.zeros((48, 64), dtype=bool)
+    for row in range(ymin, ymax + 1):  # VOC: rows ymin..ymax, columns xmin..xmax, counted from 1
+        pixels[row - 1, xmin - 1 : xmax] = True
+    rows, columns = np.nonzero(pixels)
+    assert annotated.edges == (columns.min(), rows.min(), columns.max() + 1, rows.max() + 1)
+
+
+def test_zero_based_boxes_are_taken_as_written(pack_voc, voc_xml, encode_image):
+    index, samples = pack_voc(
+        {"a.jpg": encode_image()}, {"a": voc_xml(("cat", 0, 0, 64, 48))}, ["a"], coordinates="zero_based"
+    )
+    assert index.report == {}
+    assert boxes(samples["a.jpg"]) == [[0, 0, 64, 48]]
+
+
+@pytest.mark.parametrize(
+    ("box", "kept", "defects"),
+    [
+        ((10, 10, 10, 30), None, {"zero_area_box"}),
+        ((10, 10, 10, 10), None, {"zero_area_box"}),
+        ((30, 10, 20, 40), None, {"inverted_box"}),
+        ((11, 10, 10, 40), None, {"inverted_box"}),
+        (("nan", 1, 20, 40), None, {"non_finite_box", "one_based_box"}),
+        ((1, 1, "inf", 40), None, {"non_finite_box", "one_based_box"}),
+        (("", 1, 20, 40), None, {"missing_box"}),
+        (("left", 1, 20, 40), None, {"missing_box"}),
+        ((70, 10, 90, 40), None, {"box_outside", "one_based_box"}),
+        ((50, 10, 90, 40), [49, 9, 64, 40], {"box_partly_outside", "one_based_box"}),
+        ((-9, 10, 20, 40), [0, 9, 20, 40], {"box_partly_outside", "one_based_box"}),
+        ((0, 5, 20, 40), [0, 4, 20, 40], {"zero_coordinate", "one_based_box"}),
+        (("5.5", 1, "20.25", 40), [4.5, 0, 20.25, 40], {"one_based_box"}),
+    ],
+)
+def test_bad_boxes(pack_voc, voc_xml, encode_image, box, kept, defects):
+    sound = ("cat", 1, 1, 2, 2)
+    index, samples = pack_voc({"a.jpg": encode_image()}, {"a": voc_xml(("cat", *box), sound)}, ["a"])
+    assert boxes(samples["a.jpg"]) == ([kept] if kept else []) + [[0, 0, 2, 2]]
+    assert index.report.keys() == defects | {"one_based_box"}
+
+
+def test_image_whose_objects_were_all_skipped_is_told_from_an_empty_one(pack_voc, voc_xml, encode_image):
+    xmls = {"empty": voc_xml(), "emptied": voc_xml(("cat", 5, 5, 5, 5))}
+    images = {"empty.jpg": encode_image(), "emptied.jpg": encode_image()}
+    index, samples = pack_voc(images, xmls, ["empty", "emptied"])
+    assert index.report == {"empty_image": 1, "emptied_image": 1, "zero_area_box": 1}
+    assert all(not sample.record["annotations"] for sample in samples.values())
+
+
+def test_missing_files_are_skipped_each_by_its_name(pack_voc, voc_xml, encode_image):
+    xmls = {"whole": voc_xml(("cat", 1, 1, 9, 9)), "no image": voc_xml(("cat", 1, 1, 9, 9)), "broken": "<annotation"}
+    images = {"whole.jpg": encode_image(), "no xml.jpg": encode_image(), "broken.jpg": encode_image()}
+    index, samples = pack_voc(images, xmls, ["no image", "no xml", "broken", "neither", "whole"])
+    assert list(samples) == ["whole.jpg"]
+    assert index.report == {
+        "missing_image": 2,
+        "image_without_annotation": 1,
+        "malformed_xml": 1,
+        "one_based_box": 1,
+    }
+
+
+def test_xml_size_of_0_by_0_is_taken_from_the_file(pack_voc, voc_xml, encode_image):
+    xml = voc_xml(("cat", 1, 1, 64, 48), size=(0, 0))
+    index, samples = pack_voc({"a.jpg": encode_image()}, {"a": xml}, ["a"])
+    assert index.report == {"size_missing": 1, "one_based_box": 1}
+    assert (samples["a.jpg"].record["width"], samples["a.jpg"].record["height"]) == (64, 48)
+    assert index.shards[0].widths == [64]
+
+
+def test_names_with_dots_spaces_flags_and_endings(pack_voc, voc_xml, encode_image):
+    names = ["v1.0 final", "two words", "flagged", "with ending", "odd 1"]
+    lines = ["v1.0 final", "", "two words  1", "flagged -1", "with ending.jpg", "odd 1"]
+    xmls = {name: voc_xml(("cat", 1, 1, 9, 9)) for name in names}
+    _, samples = pack_voc({f"{name}.jpg": encode_image() for name in names}, xmls, lines)
+    assert list(samples) == [f"{name}.jpg" for name in names]
+    assert [sample.key for sample in samples.values()] == [f"{number:09d}" for number in range(5)]
+
+
+def test_image_that_is_no_jpg_is_found_and_a_name_listed_twice_is_skipped(pack_voc, voc_xml, encode_image):
+    xmls = {"a": voc_xml(("cat", 1, 1, 9, 9))}
+    index, samples = pack_voc({"a.png": encode_image(kind="PNG")}, xmls, ["a", "a"])
+    assert list(samples) == ["a.png"]
+    assert index.report == {"duplicate_image": 1, "one_based_box": 1}
+
+
+def test_classes_fix_order_and_subset(pack_voc, voc_xml, encode_image):
+    xmls = {"a": voc_xml(("cat", 1, 1, 9, 9), ("emu", 1, 1, 9, 9), ("dog", 1, 1, 9, 9))}
+    index, samples = pack_voc({"a.jpg": encode_image()}, xmls, ["a"], classes=["dog", "cat"])
+    assert [category.name for category in index.categories] == ["dog", "cat"]
+    assert [annotation["label"] for annotation in samples["a.jpg"].record["annotations"]] == [2, 1]
+    assert index.report["unknown_class"] == 1
+
+
+def test_labels_come_from_all_xml_files_and_not_from_parts(pack_voc, voc_xml, encode_image):
+    part = "<object><name>person</name><part><name>head</name></part></object></annotation>"
+    xmls = {"a": voc_xml(("cat", 1, 1, 9, 9)), "elsewhere": voc_xml().replace("</annotation>", part)}
+    index, _ = pack_voc({"a.jpg": encode_image()}, xmls, ["a"])
+    assert [category.name for category in index.categories] == ["cat", "person"]
+
+
+def test_difficult_is_kept(pack_voc, voc_xml, encode_image):
+    xml = voc_xml(("cat", 1, 1, 9, 9)).replace("<difficult>0", "<difficult>1")
+    _, samples = pack_voc({"a.jpg": encode_image()}, {"a": xml}, ["a"])
+    assert samples["a.jpg"].record["annotations"][0]["difficult"] == 1
+
+
+def test_wrong_folders_and_splits_are_named_with_the_right_ones(make_voc, voc_xml, encode_image):
+    root = make_voc({"a.jpg": encode_image()}, {"a": voc_xml(("cat", 1, 1, 9, 9))}, ["a"])
+    with pytest.raises(InputError, match=r"val\.txt: no such split; there is: train"):
+        voc_source(root, "val")
+    with pytest.raises(InputError, match=r"no Annotations.*did you mean .*VOC2007\?"):
+        voc_source(root.parent, "train")
+
+
+def test_set_without_any_object_needs_classes(make_voc, voc_xml, encode_image):
+    root = make_voc({"a.jpg": encode_image()}, {"a": voc_xml()}, ["a"])
+    with pytest.raises(InputError, match="no object in any XML file; name the classes with --classes"):
+        voc_source(root, "train")
+    assert len(voc_source(root, "train", classes=["cat"]).items) == 1
+    with pytest.raises(InputError, match="twice"):
+        voc_source(root, "train", classes=["cat", "cat"])
