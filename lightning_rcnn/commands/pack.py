@@ -1,0 +1,119 @@
+"""`lightning-rcnn pack voc|coco|shapes`: data sets to WebDataset shards with an index."""
+
+from pathlib import Path
+
+from rich.console import Console
+
+from lightning_rcnn.data.pack.coco import coco_source
+from lightning_rcnn.data.pack.shapes import shapes_source
+from lightning_rcnn.data.pack.voc import voc_source
+from lightning_rcnn.data.pack.voc_xml import Coordinates
+from lightning_rcnn.data.pack.write import write_shards
+
+
+def pack_voc(
+    root: Path,
+    split: str,
+    out: Path,
+    classes: str | None = None,
+    coordinates: Coordinates = "one_based",
+    name: str | None = None,
+    shard_size: int = 256,
+    workers: int | None = None,
+    strict: bool = False,
+    overwrite: bool = False,
+) -> None:
+    """Pack a split of a Pascal VOC data set.
+
+    Args:
+        root: the folder that holds Annotations, ImageSets and JPEGImages, such as VOCdevkit/VOC2007.
+        split: a file name in ImageSets/Main without its ending, such as trainval.
+        out: the folder for shards and index; appears when it is whole.
+        classes: class names with commas between them; label i is the i-th, objects of other classes are skipped. By
+            default all that occur in Annotations, sorted.
+        coordinates: one_based as VOC counts pixels, or zero_based for tools that write edges counted from 0.
+        name: what the set is called; by default folder/split.
+        shard_size: samples in a shard.
+        workers: processes that read; by default as many as are worth starting, at most one a core.
+        strict: refuse the data set if anything has to be repaired or skipped.
+        overwrite: replace a packed data set in out.
+    """
+    class_names = [part.strip() for part in classes.split(",")] if classes else None
+    write_shards(
+        voc_source(root, split, classes=class_names, coordinates=coordinates),
+        out,
+        name=name,
+        shard_size=shard_size,
+        workers=workers,
+        strict=strict,
+        overwrite=overwrite,
+        console=Console(),
+    )
+
+
+def pack_coco(
+    images: Path,
+    annotations: Path,
+    out: Path,
+    name: str | None = None,
+    shard_size: int = 256,
+    workers: int | None = None,
+    strict: bool = False,
+    overwrite: bool = False,
+) -> None:
+    """Pack a COCO data set.
+
+    Args:
+        images: the folder to which the file names in the JSON are relative.
+        annotations: the JSON file.
+        out: the folder for shards and index; appears when it is whole.
+        name: what the set is called; by default the name of the JSON file.
+        shard_size: samples in a shard.
+        workers: processes that read; by default as many as are worth starting, at most one a core.
+        strict: refuse the data set if anything has to be repaired or skipped.
+        overwrite: replace a packed data set in out.
+    """
+    write_shards(
+        coco_source(images, annotations),
+        out,
+        name=name,
+        shard_size=shard_size,
+        workers=workers,
+        strict=strict,
+        overwrite=overwrite,
+        console=Console(),
+    )
+
+
+def pack_shapes(
+    out: Path,
+    num: int,
+    seed: int = 0,
+    name: str | None = None,
+    shard_size: int = 256,
+    workers: int | None = None,
+    strict: bool = False,
+    overwrite: bool = False,
+) -> None:
+    """Generate scenes of ellipses, rectangles, triangles and stars with boxes and masks, and pack them.
+
+    Args:
+        out: the folder for shards and index; appears when it is whole.
+        num: how many scenes.
+        seed: of the random numbers; another seed gives other scenes.
+        name: what the set is called; by default shapes/seed.
+        shard_size: samples in a shard.
+        workers: processes that draw; by default as many as are worth starting, at most one a core.
+        strict: refuse the data set if anything has to be repaired or skipped; generated scenes never have to.
+        overwrite: replace a packed data set in out.
+    """
+    write_shards(
+        shapes_source(num, seed),
+        out,
+        name=name,
+        shard_size=shard_size,
+        workers=workers,
+        strict=strict,
+        overwrite=overwrite,
+        console=Console(),
+    )

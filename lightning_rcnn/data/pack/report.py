@@ -1,0 +1,30 @@
+"""What a packing found, as a table for people."""
+
+from collections import Counter
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from lightning_rcnn.data.index import ShardIndex
+from lightning_rcnn.data.pack.defects import Action, DefectLog
+
+_STYLES = {Action.NOTED: "dim", Action.KEPT: "yellow", Action.REPAIRED: "green", Action.SKIPPED: "red"}
+
+
+def print_report(console: Console, index: ShardIndex, log: DefectLog, label_counts: Counter[int]) -> None:
+    """Print the defects with their rules, and what was packed."""
+    if log.counts:
+        table = Table(title=escape(f"{index.name}: what was odd"), title_justify="left")
+        for column in ("defect", "action", "count", "rule", "first"):
+            table.add_column(column, justify="right" if column == "count" else "left", overflow="fold")
+        for defect, count, place in log.rows():
+            action, text = defect.value
+            table.add_row(defect.label, f"[{_STYLES[action]}]{action}", str(count), escape(text), escape(place))
+        console.print(table)
+    counts = [f"{category.name} {count}" for category in index.categories if (count := label_counts[category.label])]
+    if unseen := len(index.categories) - len(counts):
+        counts.append(f"none of {unseen} other classes")
+    masks = "with" if index.has_masks else "without"
+    totals = f"{len(index)} images in {len(index.shards)} shards, {label_counts.total()} objects {masks} masks"
+    console.print(escape(f"{index.name}: {totals}: {', '.join(counts)}"))

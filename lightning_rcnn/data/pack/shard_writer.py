@@ -1,0 +1,93 @@
+"""Samples to WebDataset shards: tar files whose bytes depend on the samples alone."""
+
+import hashlib
+import json
+from collections import Counter
+from pathlib import Path
+from types import TracebackType
+from typing import BinaryIO, Self
+
+from webdataset import TarWriter
+
+from lightning_rcnn.data.index import Shard
+from lightning_rcnn.data.pack.source import Sample
+
+
+class ShardWriter:
+    """Writes samples in the order in which they come, and notes what the index says of them.
+
+    Attributes:
+        shards: those that are complete.
+        label_counts: label -> objects.
+    """
+
+    def __init__(self, folder: Path, shard_size: int) -> None:
+        self.shards: list[Shard] = []
+        self.label_counts: Counter[int] = Counter()
+        self._without_mask = 0
+        self._folder = folder
+        self._shard_size = shard_size
+        self._open_shard: _OpenShard | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._close_shard()
+
+    @property
+    def has_masks(self) -> bool:
+        """Whether there are objects, and all but the crowds have a segmentation."""
+        return bool(self.label_counts) and not self._without_mask
+
+    def write(self, sample: Sample) -> None:
+        """Append a sample; a full shard is closed and the next one begun."""
+        if self._open_shard is None:
+            first = sum(map(len, self.shards))
+            self._open_shard = _OpenShard(self._folder / f"shard-{len(self.shards):06d}.tar", first)
+        self._open_shard.write(sample)
+        for annotation in sample.record["annotations"]:
+            self.label_counts[annotation["label"]] += 1
+            self._without_mask += not annotation["iscrowd"] and "segmentation" not in annotation
+        if len(self._open_shard.records) == self._shard_size:
+            self._close_shard()
+
+    def _close_shard(self) -> None:
+        if self._open_shard is not None:
+            self.shards.append(self._open_shard.close())
+            self._open_shard = None
+
+
+class _OpenShard:
+    def __init__(self, path: Path, first: int) -> None:
+        self.records: list[dict] = []
+        self._path = path
+        self._first = first
+        self._offsets = [0]
+        self._file: BinaryIO = path.open("wb")
+        self._tar = TarWriter(self._file, user="", group="", mtime=0, encoder=False)
+
+    def write(self, sample: Sample) -> None:
+        record = json.dumps(sample.record, separators=(",", ":")).encode()
+        key = f"{self._first + len(self.records):09d}"
+        self._tar.write({"__key__": key, sample.extension: sample.image, "json": record})
+        self.records.append(sample.record)
+        self._offsets.append(self._tar.tarstream.offset)
+
+    def close(self) -> Shard:
+        self._tar.close()
+        self._file.close()
+        with self._path.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        return Shard(
+            name=self._path.name,
+            sha256=digest,
+            first=self._first,
+            offsets=self._offsets,
+            image_ids=[record["image_id"] for record in self.records],
+            widths=[record["width"] for record in self.records],
+            heights=[record["height"] for record in self.records],
+            objects=[len(record["annotations"]) for record in self.records],
+        )

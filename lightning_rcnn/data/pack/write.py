@@ -1,0 +1,82 @@
+"""From a source to a packed data set: shards, the index, the report."""
+
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from lightning_rcnn.data.index import ShardIndex
+from lightning_rcnn.data.pack.defects import DefectLog
+from lightning_rcnn.data.pack.folder import appearing_folder
+from lightning_rcnn.data.pack.parallel import default_workers, map_in_order
+from lightning_rcnn.data.pack.report import print_report
+from lightning_rcnn.data.pack.shard_writer import ShardWriter
+from lightning_rcnn.data.pack.source import Source
+from lightning_rcnn.errors import InputError
+
+SILENT = Console(quiet=True)
+
+
+def write_shards(
+    source: Source,
+    out: Path,
+    *,
+    name: str | None = None,
+    shard_size: int = 256,
+    workers: int | None = None,
+    strict: bool = False,
+    overwrite: bool = False,
+    console: Console = SILENT,
+) -> ShardIndex:
+    """Pack a data set into a folder that appears when it is whole.
+
+    The same source and options give the same bytes, with any number of processes.
+
+    Args:
+        source: `voc_source(...)`, `coco_source(...)` or `shapes_source(...)`.
+        out: the folder.
+        name: what the set is called; by default the source's name.
+        shard_size: samples in a shard; the last one has fewer.
+        workers: processes that read; by default as many as are worth starting, at most one a core.
+        strict: refuse a data set with any defect that is more than a note.
+        overwrite: replace a packed data set in `out`.
+        console: where progress and report are shown; by default nowhere.
+
+    Returns:
+        The index, as written.
+
+    Raises:
+        InputError: `out` cannot be written, no image is left, or `strict` refuses.
+    """
+    if shard_size < 1 or (workers is not None and workers < 1):
+        raise InputError(f"shard_size {shard_size} and workers {workers} must be at least 1")
+    log = DefectLog(source.log.counts.copy(), source.log.first_places.copy())
+    workers = workers or default_workers(len(source.items))
+    with appearing_folder(out, overwrite=overwrite) as folder:
+        with _progress(console) as progress, ShardWriter(folder, shard_size) as writer:
+            outcomes = map_in_order(source.read, source.items, workers)
+            for outcome in progress.track(outcomes, total=len(source.items), description=f"packing {source.name}"):
+                log.add(outcome.findings)
+                if outcome.sample:
+                    writer.write(outcome.sample)
+        index = ShardIndex(name or source.name, source.categories, writer.has_masks, writer.shards, log.report())
+        print_report(console, index, log, writer.label_counts)
+        _require_acceptable(index, log, strict)
+        index.write(folder)
+    return index
+
+
+def _progress(console: Console) -> Progress:
+    text = TextColumn("{task.description}", markup=False)
+    columns = (text, BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    return Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
+
+
+def _require_acceptable(index: ShardIndex, log: DefectLog, strict: bool) -> None:
+    refused = [f"{defect.label} x {count} (first: {place})" for defect, count, place in log.refused_by_strict()]
+    if not len(index):
+        raise InputError(
+            f"{index.name}: no image is left to pack; {'; '.join(refused) or 'the list of images is empty'}"
+        )
+    if strict and refused:
+        raise InputError(f"{index.name}: refused by --strict, nothing was written; correct: {'; '.join(refused)}")

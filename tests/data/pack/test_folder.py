@@ -1,0 +1,104 @@
+import socket
+import subprocess
+import sys
+
+import pytest
+
+from lightning_rcnn.data.pack.folder import appearing_folder
+from lightning_rcnn.errors import InputError
+
+
+@pytest.fixture
+def dead_process():
+    """The id of a process that has ended."""
+    process = subprocess.Popen([sys.executable, "-c", ""])
+    process.wait()
+    return process.pid
+
+
+def names(folder):
+    return sorted(path.name for path in folder.iterdir())
+
+
+def fill(out, text, *, overwrite=False):
+    with appearing_folder(out, overwrite=overwrite) as folder:
+        (folder / "index.json").write_text(text)
+
+
+def test_nothing_shows_before_the_end_and_only_the_folder_after_it(tmp_path):
+    out = tmp_path / "deep" / "set"
+    with appearing_folder(out, overwrite=False) as folder:
+        (folder / "index.json").write_text("whole")
+        assert not out.exists()
+        assert folder.parent == out.parent, "a rename works only within a file system"
+    assert names(out.parent) == ["set"]
+    assert (out / "index.json").read_text() == "whole"
+
+
+@pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt])
+def test_after_an_exception_nothing_is_left(tmp_path, error):
+    def fail():
+        with appearing_folder(tmp_path / "set", overwrite=False) as folder:
+            (folder / "index.json").write_text("half")
+            raise error
+
+    with pytest.raises(error):
+        fail()
+    assert names(tmp_path) == []
+
+
+def test_empty_folder_is_taken(tmp_path):
+    (tmp_path / "set").mkdir()
+    fill(tmp_path / "set", "whole")
+    assert names(tmp_path / "set") == ["index.json"]
+
+
+def test_packed_set_is_replaced_only_when_asked_and_only_by_a_whole_one(tmp_path):
+    out = tmp_path / "set"
+    fill(out, "old")
+    with pytest.raises(InputError, match="add --overwrite"):
+        fill(out, "new")
+    with pytest.raises(RuntimeError), appearing_folder(out, overwrite=True):
+        raise RuntimeError
+    assert (out / "index.json").read_text() == "old"
+    fill(out, "new", overwrite=True)
+    assert (out / "index.json").read_text() == "new"
+    assert names(tmp_path) == ["set"]
+
+
+def test_folder_that_is_no_packed_set_is_never_replaced(tmp_path):
+    (tmp_path / "home").mkdir()
+    (tmp_path / "home" / "thesis.tex").write_text("years of work")
+    with pytest.raises(InputError, match="no packed data set"):
+        fill(tmp_path / "home", "new", overwrite=True)
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match="no packed data set"):
+        fill(tmp_path / "file", "new", overwrite=True)
+    assert names(tmp_path / "home") == ["thesis.tex"]
+
+
+def test_place_that_cannot_be_written_is_named(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match="file/set: cannot be written"):
+        fill(tmp_path / "file" / "set", "new")
+
+
+def test_leftovers_of_the_dead_are_removed_and_those_of_the_living_stay(tmp_path, dead_process):
+    host = socket.gethostname()
+    dead = tmp_path / f".set.{host}.{dead_process}.partial"
+    living = tmp_path / f".set.{host}.1.partial"
+    elsewhere = tmp_path / f".set.another-host.{dead_process}.partial"
+    other_set = tmp_path / f".settings.{host}.{dead_process}.partial"
+    for folder in (dead, living, elsewhere, other_set):
+        folder.mkdir()
+    fill(tmp_path / "set", "whole")
+    assert names(tmp_path) == sorted([living.name, elsewhere.name, other_set.name, "set"])
+
+
+def test_old_set_comes_back_if_the_replacing_was_killed_in_the_middle(tmp_path, dead_process):
+    replaced = tmp_path / f".set.{socket.gethostname()}.{dead_process}.replaced"
+    replaced.mkdir()
+    (replaced / "index.json").write_text("old")
+    with pytest.raises(InputError, match="add --overwrite"):
+        fill(tmp_path / "set", "new")
+    assert (tmp_path / "set" / "index.json").read_text() == "old"

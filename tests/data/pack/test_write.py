@@ -1,0 +1,176 @@
+import hashlib
+import io
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+from webdataset import WebDataset
+from webdataset.tariterators import tar_file_expander
+
+from lightning_rcnn.data.pack.coco import coco_source
+from lightning_rcnn.data.pack.shapes import shapes_source
+from lightning_rcnn.data.pack.write import write_shards
+from lightning_rcnn.errors import InputError
+
+
+def contents(folder):
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def test_index_describes_the_shards(tmp_path, read_packed):
+    returned = write_shards(shapes_source(7), tmp_path / "set", shard_size=3, name="toy")
+    index, samples = read_packed(tmp_path / "set")
+    assert index == returned
+    assert index.name == "toy"
+    assert [len(shard) for shard in index.shards] == [3, 3, 1]
+    assert [shard.first for shard in index.shards] == [0, 3, 6]
+    assert [sample.key for sample in samples] == [f"{number:09d}" for number in range(7)]
+    assert index.has_masks
+    by_shard = iter(samples)
+    for shard in index.shards:
+        data = (tmp_path / "set" / shard.name).read_bytes()
+        assert shard.sha256 == hashlib.sha256(data).hexdigest()
+        records = [next(by_shard).record for _ in range(len(shard))]
+        assert shard.image_ids == [record["image_id"] for record in records]
+        assert shard.widths == [record["width"] for record in records]
+        assert shard.heights == [record["height"] for record in records]
+        assert shard.objects == [len(record["annotations"]) for record in records]
+
+
+def test_byte_range_of_a_sample_is_a_tar_of_its_own(tmp_path):
+    index = write_shards(shapes_source(5), tmp_path / "set", shard_size=5)
+    (shard,) = index.shards
+    data = (tmp_path / "set" / shard.name).read_bytes()
+    assert len(shard.offsets) == 6
+    for number in range(5):
+        piece = io.BytesIO(data[shard.offsets[number] : shard.offsets[number + 1]])
+        members = tar_file_expander([{"url": "", "stream": piece}], eof_value=None)
+        names = [member["fname"] for member in members]
+        assert names == [f"{number:09d}.jpg", f"{number:09d}.json"]
+
+
+def test_webdataset_reads_the_shards(tmp_path):
+    index = write_shards(shapes_source(5), tmp_path / "set", shard_size=3)
+    urls = [str(tmp_path / "set" / shard.name) for shard in index.shards]
+    samples = list(WebDataset(urls, shardshuffle=False))
+    assert [sample["__key__"] for sample in samples] == [f"{number:09d}" for number in range(5)]
+    assert all({"jpg", "json"} <= sample.keys() for sample in samples)
+
+
+def test_bytes_are_the_same_for_any_number_of_processes(tmp_path):
+    for workers in (1, 2):
+        write_shards(shapes_source(40), tmp_path / str(workers), shard_size=16, workers=workers)
+    assert contents(tmp_path / "1") == contents(tmp_path / "2")
+
+
+def test_another_seed_gives_another_fingerprint(tmp_path):
+    first, second = (write_shards(shapes_source(3, seed), tmp_path / str(seed)) for seed in (0, 1))
+    assert first.fingerprint != second.fingerprint
+
+
+def test_skipped_images_leave_no_gap_in_the_numbering(make_coco, encode_image, read_packed, tmp_path):
+    files = {f"{number}.jpg": b"" if number % 2 else encode_image() for number in range(8)}
+    images = [{"id": number, "file_name": name, "width": 64, "height": 48} for number, name in enumerate(files)]
+    write_shards(coco_source(*make_coco(files, images)), tmp_path / "set", shard_size=3)
+    index, samples = read_packed(tmp_path / "set")
+    assert [len(shard) for shard in index.shards] == [3, 1]
+    assert [(sample.key, sample.record["image_id"]) for sample in samples] == [
+        ("000000000", 0),
+        ("000000001", 2),
+        ("000000002", 4),
+        ("000000003", 6),
+    ]
+
+
+def test_strict_refuses_defects_by_name_and_writes_nothing(make_coco, encode_image, tmp_path):
+    entry = {"id": 1, "file_name": "a.png", "width": 64, "height": 48}
+    boxes = [{"id": number, "image_id": 1, "category_id": 1, "bbox": [0, 0, number - 1, 9]} for number in (1, 2)]
+    source = coco_source(*make_coco({"a.png": encode_image(kind="PNG", mode="RGBA")}, [entry], boxes))
+    with pytest.raises(InputError, match=r"--strict.*zero_area_box x 1 \(first: a.png, object 1, id 1\)$"):
+        write_shards(source, tmp_path / "set", strict=True)
+    assert not (tmp_path / "set").exists()
+
+
+def test_strict_lets_pass_what_is_only_noted(make_coco, encode_image, tmp_path):
+    entry = {"id": 1, "file_name": "a.png", "width": 64, "height": 48}
+    source = coco_source(*make_coco({"a.png": encode_image(kind="PNG", mode="RGBA")}, [entry]))
+    index = write_shards(source, tmp_path / "set", strict=True)
+    assert index.report == {"empty_image": 1, "alpha_channel": 1}
+
+
+def test_report_names_defect_action_count_rule_and_first_place(make_coco, encode_image, tmp_path):
+    entry = {"id": 1, "file_name": "[odd] name.jpg", "width": 0, "height": 0}
+    source = coco_source(*make_coco({"[odd] name.jpg": encode_image()}, [entry]))
+    printed = io.StringIO()
+    write_shards(source, tmp_path / "set", console=Console(file=printed, width=200))
+    row = next(line for line in printed.getvalue().splitlines() if "size_missing" in line)
+    assert [cell.strip() for cell in row.split("│")[1:-1]] == [
+        "size_missing",
+        "repaired",
+        "1",
+        "no image size or 0 x 0 in the annotation: the file's size",
+        "[odd] name.jpg",
+    ]
+    assert "1 images in 1 shards, 0 objects" in printed.getvalue()
+
+
+def test_packing_is_silent_by_default(tmp_path, capfd):
+    write_shards(shapes_source(3), tmp_path / "set")
+    assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("options", [{"shard_size": 0}, {"workers": 0}])
+def test_impossible_numbers_are_refused(tmp_path, options):
+    with pytest.raises(InputError, match="at least 1"):
+        write_shards(shapes_source(3), tmp_path / "set", **options)
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="finds the packing processes in /proc")
+def test_killed_run_leaves_no_set_no_process_and_its_rest_goes_at_the_next(tmp_path):
+    script = tmp_path / "pack.py"
+    script.write_text(
+        "from pathlib import Path\n"
+        "if __name__ == '__main__':\n"
+        "    from lightning_rcnn.data.pack.shapes import shapes_source\n"
+        "    from lightning_rcnn.data.pack.write import write_shards\n"
+        f"    write_shards(shapes_source(100_000), Path({str(tmp_path / 'set')!r}), shard_size=4, workers=2)\n"
+    )
+    process = subprocess.Popen([sys.executable, str(script)])
+    wait_until(lambda: list(tmp_path.glob(".set.*/shard-000001.tar")))
+    children = [int(child) for child in Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()]
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert len(children) >= 2
+    wait_until(lambda: not any(is_running(child) for child in children))
+    assert not (tmp_path / "set").exists()
+    assert len(list(tmp_path.glob(".set.*"))) == 1
+
+    write_shards(shapes_source(3), tmp_path / "set")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["pack.py", "set"]
+
+
+def test_process_that_dies_is_one_line(tmp_path):
+    source = replace(shapes_source(40), read=os._exit)
+    with pytest.raises(InputError, match="a packing process died"):
+        write_shards(source, tmp_path / "set", workers=2)
+    assert list(tmp_path.iterdir()) == []
+
+
+def wait_until(condition, seconds=60):
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "waited in vain"
+        time.sleep(0.02)
+
+
+def is_running(process):
+    try:
+        return Path(f"/proc/{process}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
