@@ -10,8 +10,7 @@
 | several frames (GIF, TIFF, animated PNG) | the first one |
 | EXIF orientation 2-8 | applied or not, as asked; that of a TIFF is part of the format and always applied |
 
-JPEG and 8-bit PNG, nearly every file there is, go through torchvision's decoders (518 images of 640 x 480 a second on
-one core, Pillow 329); the rest through Pillow.
+JPEG and PNG, nearly every file there is, go through torchvision's decoders, which are faster; the rest through Pillow.
 """
 
 import re
