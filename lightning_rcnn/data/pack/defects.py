@@ -31,7 +31,7 @@ class Defect(Enum):
     """Every oddity by name, in the order in which a report shows them."""
 
     MISSING_IMAGE = Rule(Action.SKIPPED, "an annotated image has no file")
-    UNREADABLE_IMAGE = Rule(Action.SKIPPED, "the file is no image of a known format")
+    UNREADABLE_IMAGE = Rule(Action.SKIPPED, "no image of a known format, or its header is damaged")
     TRUNCATED_IMAGE = Rule(Action.SKIPPED, "the header is readable, but not all of the pixels")
     CORRUPT_JPEG = Rule(Action.KEPT, "the JPEG decoder reports damage, but no missing pixels")
     IMAGE_WITHOUT_ANNOTATION = Rule(Action.SKIPPED, "the split names an image that has no XML file")
