@@ -1,0 +1,199 @@
+"""Who reads what, and when: pure functions on integers, free of files, processes and torch.
+
+A training epoch is a list of *global batches*, a function of the data set, seed, epoch and global batch size alone.
+Rank r of W takes the slots [r * B, (r + 1) * B) of each, where B = G / W. Since neither the number of ranks nor that of
+workers enters the list, a run may go on with another number of either: the global batches stay the same.
+
+How an epoch comes about:
+
+1. N mod G samples, drawn at random, are left out of this epoch, so that all ranks get equally many full batches.
+2. Shards are permuted and their samples strung together, those of a shard in random order. The string is cut into C
+   equal *canonical partitions*, and each of these is shuffled within a window that moves along it. A shard is thus read
+   in one go, by one or two partitions. A set that is not larger than the window is one partition, shuffled as a whole.
+3. Slot s of a global batch is filled from partition s * C // G, with samples of one padded shape. Adjacent ranks
+   read adjacent partitions, so of many nodes each touches mainly its own part of the shards (the idea of the
+   canonical nodes in MosaicML's streaming data sets).
+4. What a partition has too much of one shape goes into batches across partitions, and what then is left of each shape
+   into a few mixed batches, sorted by aspect ratio, padded to a shape that holds them all.
+
+Shape letters: N samples, S shards, K padded shapes, L batches, G samples of a global batch, B of a rank's batch.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from lightning_rcnn.data.padding import smallest_holding
+
+EMPTY_SLOT = -1
+"""Stands for a sample number where a batch is short."""
+PLAN_VERSION = 1
+"""Raised when the same arguments would give other batches: a checkpoint from before then resumes at the next epoch."""
+_MOST_PARTITIONS = 64
+_SHARDS_OF_PARTITION = 8
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Batches in order.
+
+    Attributes:
+        samples: int64 [L, B or G], sample numbers; `EMPTY_SLOT` where a batch is short.
+        shapes: int64 [L, 2], the padded (height, width) of each batch.
+        scales: int64 [L], the number of the resize rule of each batch.
+    """
+
+    samples: np.ndarray
+    shapes: np.ndarray
+    scales: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    def of_rank(self, rank: int, world: int) -> "Plan":
+        """The part of one of `world` ranks in a plan of global batches."""
+        size = self.samples.shape[1] // world
+        return Plan(self.samples[:, rank * size : (rank + 1) * size], self.shapes, self.scales)
+
+
+def plan_training_epoch(
+    shard_sizes: Sequence[int] | np.ndarray,
+    sizes: Sequence[np.ndarray],
+    shapes: Sequence[np.ndarray],
+    *,
+    global_batch_size: int,
+    seed: int,
+    epoch: int,
+    window: int = 16384,
+) -> Plan:
+    """Plan the global batches of one epoch.
+
+    Args:
+        shard_sizes: samples in each shard; samples are numbered shard by shard.
+        sizes: for each resize rule int64 [N, 2], the resized sizes. The first rule decides which samples go together;
+            with several (multi-scale training) each batch draws one.
+        shapes: for each resize rule int64 [K, 2], smallest area first; the last one holds every sample.
+        global_batch_size: G, samples of all ranks together.
+        seed, epoch: decide all that is random.
+        window: samples, over all partitions, within which the order is shuffled.
+
+    Returns:
+        floor(N / G) global batches; no sample occurs twice.
+    """
+    order, partition, time = _shuffle(np.asarray(shard_sizes), global_batch_size, seed, epoch, window)
+    group = smallest_holding(sizes[0], shapes[0])[order]
+    batches = _fill_batches(group, partition, time, shapes[0], global_batch_size)
+    samples = order[batches]
+    scales = (_random_keys(len(batches), seed, epoch, "scale") % np.uint64(len(sizes))).astype(np.int64)
+    return Plan(samples, _batch_shapes(samples, scales, sizes, shapes), scales)
+
+
+def plan_evaluation(sizes: np.ndarray, shapes: np.ndarray, *, batch_size: int, rank: int, world: int) -> Plan:
+    """Plan one rank's batches for evaluation: over all ranks, every sample exactly once.
+
+    Samples are sorted by shape, else in their order; each rank takes a contiguous part. All ranks get equally many
+    batches, the last ones filled up with empty slots: a rank that ran out would leave the others waiting for ever.
+
+    Args:
+        sizes: int64 [N, 2], resized sizes.
+        shapes: int64 [K, 2], smallest area first; the last one holds every sample.
+        batch_size: B, samples of one rank's batch.
+        rank, world: which part.
+    """
+    group = smallest_holding(sizes, shapes)
+    order = np.argsort(_aspect_ranks(shapes)[group], kind="stable")
+    num_batches = -(-len(order) // (batch_size * world))
+    slots = np.full(num_batches * batch_size * world, EMPTY_SLOT, dtype=np.int64)
+    slots[: len(order)] = order
+    samples = slots.reshape(world, num_batches, batch_size)[rank]
+    scales = np.zeros(num_batches, dtype=np.int64)
+    return Plan(samples, _batch_shapes(samples, scales, [sizes], [shapes]), scales)
+
+
+def _shuffle(
+    shard_sizes: np.ndarray, global_batch_size: int, seed: int, epoch: int, window: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The epoch's samples as they come, with the partition of each and its place in it."""
+    num_samples = int(shard_sizes.sum())
+    shard_place = np.empty(len(shard_sizes), dtype=np.int64)
+    shard_place[np.argsort(_random_keys(len(shard_sizes), seed, epoch, "shards"))] = np.arange(len(shard_sizes))
+    keys = _random_keys(num_samples, seed, epoch, "samples")
+    kept = np.sort(np.argsort(keys)[num_samples % global_batch_size :])
+    place_of_sample = np.repeat(shard_place, shard_sizes)
+    order = kept[np.lexsort((keys[kept], place_of_sample[kept]))]
+
+    num_partitions = _num_partitions(len(shard_sizes), global_batch_size) if num_samples > window else 1
+    partition = np.arange(len(order)) * num_partitions // max(1, len(order))
+    time = _running_count(partition)
+    block = time // max(1, window // num_partitions)
+    order = order[np.lexsort((_random_keys(len(order), seed, epoch, "window"), block, partition))]
+    return order, partition, time
+
+
+def _num_partitions(num_shards: int, global_batch_size: int) -> int:
+    """As many as divide the batch and as still have some shards each: small ones run out of a shape too early."""
+    most = max(1, min(_MOST_PARTITIONS, num_shards // _SHARDS_OF_PARTITION))
+    return max(number for number in range(1, most + 1) if global_batch_size % number == 0)
+
+
+def _fill_batches(
+    group: np.ndarray, partition: np.ndarray, time: np.ndarray, shapes: np.ndarray, global_batch_size: int
+) -> np.ndarray:
+    """Places in the order, int64 [L, G], batches sorted by the time at which the last of their samples has come."""
+    num_partitions = int(partition.max(initial=0)) + 1
+    share = global_batch_size // num_partitions
+    cell = partition * len(shapes) + group
+    number = _running_count(cell)
+    cell_sizes = np.bincount(cell, minlength=num_partitions * len(shapes)).reshape(num_partitions, len(shapes))
+    from_all = number // share < (cell_sizes // share).min(axis=0)[group]
+    pure = np.flatnonzero(from_all)
+    pure = pure[np.lexsort((number[pure], partition[pure], number[pure] // share, group[pure]))]
+
+    rest = np.flatnonzero(~from_all)
+    rest = rest[np.argsort(time[rest], kind="stable")]
+    batches_across = np.bincount(group[rest], minlength=len(shapes)) // global_batch_size
+    whole = _running_count(group[rest]) < batches_across[group[rest]] * global_batch_size
+    across = rest[whole][np.lexsort((partition[rest[whole]], group[rest[whole]]))]
+    # Slot by slot, so that here too the partitions fill the slots in their order.
+    slot, batch = np.divmod(_running_count(group[across]), batches_across[group[across]])
+    across = across[np.lexsort((slot, batch, group[across]))]
+    mixed = rest[~whole][np.argsort(_aspect_ranks(shapes)[group[rest[~whole]]], kind="stable")]
+
+    batches = np.concatenate([pure, across, mixed]).reshape(-1, global_batch_size)
+    return batches[np.argsort(time[batches].max(axis=1, initial=0), kind="stable")]
+
+
+def _batch_shapes(
+    samples: np.ndarray, scales: np.ndarray, sizes: Sequence[np.ndarray], shapes: Sequence[np.ndarray]
+) -> np.ndarray:
+    """The smallest padded shape that holds each batch; an empty batch gets the smallest of all."""
+    chosen = np.empty((len(samples), 2), dtype=np.int64)
+    for scale, (scale_sizes, scale_shapes) in enumerate(zip(sizes, shapes, strict=True)):
+        here = scales == scale
+        rows = samples[here]
+        largest = np.where(rows[..., None] == EMPTY_SLOT, 0, scale_sizes[rows]).max(axis=1)
+        chosen[here] = scale_shapes[smallest_holding(largest, scale_shapes)]
+    return chosen
+
+
+def _aspect_ranks(shapes: np.ndarray) -> np.ndarray:
+    """The place of each shape from the tallest to the widest; neighbours waste the least when they are mixed."""
+    ranks = np.empty(len(shapes), dtype=np.int64)
+    ranks[np.argsort(shapes[:, 1] / shapes[:, 0], kind="stable")] = np.arange(len(shapes))
+    return ranks
+
+
+def _running_count(labels: np.ndarray) -> np.ndarray:
+    """How many equal labels stand before each."""
+    by_label = np.argsort(labels, kind="stable")
+    starts = np.cumsum(np.bincount(labels)) - np.bincount(labels) if len(labels) else labels
+    count = np.empty(len(labels), dtype=np.int64)
+    count[by_label] = np.arange(len(labels)) - starts[labels[by_label]]
+    return count
+
+
+def _random_keys(num: int, seed: int, epoch: int, purpose: str) -> np.ndarray:
+    """Random uint64 [num]. The raw bits of PCG64 are the same in every version of numpy, unlike `permutation`."""
+    entropy = [seed, epoch, int.from_bytes(purpose.encode(), "little")]
+    return np.random.PCG64(np.random.SeedSequence(entropy)).random_raw(num)

@@ -1,0 +1,232 @@
+"""From what a user writes to a list of shards: folders, tar files, globs, brace ranges, URLs, commands.
+
+| source | means |
+|---|---|
+| `data/coco/train` | a packed folder: all shards of its `index.json` |
+| `data/coco/train/shard-000003.tar` | that shard of the index beside it |
+| `data/coco/train/*7.tar`, `data/*/train` | what the pattern matches |
+| `data/coco/train/shard-{000000..000012}.tar` | the shards of a range |
+| `https://host/coco/train` | the same over HTTP, but for patterns |
+| `pipe:aws s3 cp s3://bucket/coco/train/index.json -` | what a command prints; all shards of the index |
+| `pipe:aws s3 cp s3://bucket/coco/train/shard-{000000..000012}.tar -` | the shards of a range |
+
+A command is run once for each file, with that file's name, `index.json` or a shard, in the place of the one that was
+given. Several sources make one data set if they agree about the categories.
+"""
+
+import glob
+import posixpath
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from urllib.parse import urlsplit, urlunsplit
+
+from braceexpand import braceexpand
+
+from lightning_rcnn.data.fetch import PIPE, FetchPolicy, fetch_bytes, is_remote
+from lightning_rcnn.data.index import INDEX_NAME, Shard, ShardIndex
+from lightning_rcnn.errors import InputError
+
+_FILE_IN_COMMAND = re.compile(r"[^/\s'\"=]+\.(?:tar|json)(?![\w.])")
+_UNREAD_SCHEME = re.compile(r"(?!https?:)([a-z][a-z0-9+.-]+)://")
+
+
+@dataclass(frozen=True)
+class ShardSet:
+    """Shards and where they are.
+
+    Attributes:
+        index: what is known about them; of several sources, put together.
+        addresses: of each shard in the index: a local path, a URL, or `pipe:` and a command.
+    """
+
+    index: ShardIndex
+    addresses: tuple[str, ...]
+
+
+def read_index(sources: str | Sequence[str], policy: FetchPolicy | None = None) -> ShardIndex:
+    """Read what is known of a data set without opening a shard.
+
+    Args:
+        sources: one or several sources, as the table above has them.
+        policy: patience with remote sources.
+
+    Raises:
+        InputError: see `read_shards`.
+    """
+    return read_shards(sources, policy).index
+
+
+def read_shards(sources: str | Sequence[str], policy: FetchPolicy | None = None) -> ShardSet:
+    """Find the shards of a data set.
+
+    Args:
+        sources: one or several sources, as the table above has them.
+        policy: patience with remote sources.
+
+    Raises:
+        InputError: nothing there, no index, a local shard missing or too short, sources that do not fit together.
+    """
+    wanted: dict[str, list[str]] = {}
+    for source in [sources] if isinstance(sources, str) else sources:
+        for address in _expand(source):
+            wanted.setdefault(_sibling(address, INDEX_NAME), []).append(_last_part(address))
+    if not wanted:
+        raise InputError("an empty list of data sources; name a packed folder, shards or URLs")
+    shard_sets = [_select(index, names, policy or FetchPolicy()) for index, names in wanted.items()]
+    return _merge(shard_sets)
+
+
+def _expand(source: str) -> list[str]:
+    """Addresses without braces and patterns; each ends in the name of a shard or of the index."""
+    if match := _UNREAD_SCHEME.match(source):
+        raise InputError(
+            f"{source}: {match[1]}:// is not read directly; use http(s):// or pipe: and the command that prints a file"
+        )
+    if not is_remote(source) and Path(source).expanduser().exists():
+        return [_file_of(source)]
+    try:
+        addresses = list(braceexpand(source))
+    except ValueError as error:
+        raise InputError(f"{source}: unbalanced braces; a range is written {{000000..000012}}") from error
+    if is_remote(source):
+        return [_file_of(address) for address in addresses]
+    return [_file_of(path) for address in addresses for path in _match(address)]
+
+
+def _match(address: str) -> list[str]:
+    path = str(Path(address).expanduser())
+    if not glob.has_magic(path):
+        return [path]
+    matches = sorted(glob.glob(path))
+    if not matches:
+        raise InputError(f"{address}: no file or folder matches")
+    return matches
+
+
+def _file_of(address: str) -> str:
+    """The address of a shard as it is; of a folder, that of the index in it."""
+    if address.startswith(PIPE):
+        if not _FILE_IN_COMMAND.search(address):
+            raise InputError(f"{address}: the command names neither a .tar nor an {INDEX_NAME}")
+        return address
+    if address.startswith(("http:", "https:")):
+        parts = urlsplit(address)
+        if parts.path.endswith((".tar", ".json")):
+            return address
+        return urlunsplit(parts._replace(path=posixpath.join(parts.path, INDEX_NAME)))
+    path = Path(address).expanduser()
+    if path.is_dir():
+        return str(path / INDEX_NAME)
+    if not path.exists():
+        raise InputError(f"{address}: no such file or folder")
+    return str(path)
+
+
+def _last_part(address: str) -> str:
+    if address.startswith(PIPE):
+        return _FILE_IN_COMMAND.findall(address)[-1]
+    if is_remote(address):
+        return posixpath.basename(urlsplit(address).path)
+    return Path(address).name
+
+
+def _sibling(address: str, name: str) -> str:
+    """The address with the file name replaced."""
+    if address.startswith(PIPE):
+        *_, last = _FILE_IN_COMMAND.finditer(address)
+        return address[: last.start()] + name + address[last.end() :]
+    if is_remote(address):
+        parts = urlsplit(address)
+        return urlunsplit(parts._replace(path=posixpath.join(posixpath.dirname(parts.path), name)))
+    return str(Path(address).with_name(name))
+
+
+def _select(index_address: str, names: Iterable[str], policy: FetchPolicy) -> ShardSet:
+    """The named shards of one index; all of them where the index itself is named."""
+    index = ShardIndex.from_json(_read_text(index_address, policy), index_address)
+    chosen = set(names)
+    if INDEX_NAME not in chosen:
+        unknown = chosen - {shard.name for shard in index.shards}
+        if unknown:
+            raise InputError(
+                f"{_sibling(index_address, min(unknown))}: not a shard of {index_address}; pack the data set again"
+            )
+        index = replace(index, shards=[shard for shard in index.shards if shard.name in chosen])
+    addresses = tuple(_sibling(index_address, shard.name) for shard in index.shards)
+    if not is_remote(index_address):
+        for address, shard in zip(addresses, index.shards, strict=True):
+            _check_local(Path(address), shard)
+    return ShardSet(index, addresses)
+
+
+def _read_text(index_address: str, policy: FetchPolicy) -> str:
+    if is_remote(index_address):
+        return fetch_bytes(index_address, policy).decode()
+    try:
+        return Path(index_address).read_text()
+    except FileNotFoundError as error:
+        folder = Path(index_address).parent
+        raise InputError(f"{folder}: no {INDEX_NAME} there; make shards with `lightning-rcnn pack`") from error
+    except OSError as error:
+        raise InputError(f"{index_address}: cannot be read ({error.strerror})") from error
+
+
+def _check_local(path: Path, shard: Shard) -> None:
+    try:
+        size = path.stat().st_size
+    except OSError as error:
+        raise InputError(
+            f"{path}: in the index, but not there ({error.strerror}); restore it or pack the data set again"
+        ) from error
+    if size < shard.offsets[-1]:
+        raise InputError(
+            f"{path}: {size} bytes, but its samples end at {shard.offsets[-1]}; "
+            "it was cut or changed since it was packed: restore it or pack the data set again"
+        )
+
+
+def _merge(shard_sets: Sequence[ShardSet]) -> ShardSet:
+    first, *others = (shard_set.index for shard_set in shard_sets)
+    for other in others:
+        if other.categories != first.categories:
+            raise InputError(
+                f"{other.name} and {first.name} cannot be one data set: {category_difference(first, other)}"
+            )
+    if not others:
+        return shard_sets[0]
+    owner: dict[int, str] = {}
+    for shard_set in shard_sets:
+        for shard, address in zip(shard_set.index.shards, shard_set.addresses, strict=True):
+            for image_id in shard.image_ids:
+                if image_id in owner:
+                    raise InputError(
+                        f"image id {image_id} occurs in {owner[image_id]} and in {address}; pack the sets together"
+                    )
+                owner[image_id] = address
+    reports = [shard_set.index.report for shard_set in shard_sets]
+    index = ShardIndex(
+        name=" + ".join(shard_set.index.name for shard_set in shard_sets),
+        categories=first.categories,
+        has_masks=all(shard_set.index.has_masks for shard_set in shard_sets),
+        shards=[shard for shard_set in shard_sets for shard in shard_set.index.shards],
+        report={defect: sum(report.get(defect, 0) for report in reports) for report in reports for defect in report},
+    )
+    return ShardSet(index, tuple(address for shard_set in shard_sets for address in shard_set.addresses))
+
+
+def category_difference(expected: ShardIndex, found: ShardIndex) -> str:
+    """In words: where the category maps of two data sets part; empty if they agree."""
+    for ours, theirs in zip(expected.categories, found.categories, strict=False):
+        if ours != theirs:
+            return (
+                f"label {ours.label} is {ours.name!r} (id {ours.id}) in {expected.name} "
+                f"but {theirs.name!r} (id {theirs.id}) in {found.name}; pack both with the same categories"
+            )
+    if len(expected.categories) != len(found.categories):
+        return (
+            f"{expected.name} has {len(expected.categories)} categories, {found.name} has {len(found.categories)}; "
+            "pack both with the same categories"
+        )
+    return ""

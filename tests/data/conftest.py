@@ -1,0 +1,100 @@
+"""Small packed sets, written here by hand so that reading is tested against something other than our own writing."""
+
+import hashlib
+import io
+import json
+import random
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import pytest
+import webdataset
+from PIL import Image
+
+from lightning_rcnn.data.index import Category, Shard, ShardIndex
+
+UNEVEN = (13, 7, 11, 3, 9)
+SIZES = ((40, 30), (30, 40), (32, 32), (60, 20))  # width, height
+CATEGORIES = [Category(1, "cat", 7), Category(2, "dog", 19)]
+
+MakeSet = Callable[..., Path]
+
+
+def encode_png(width: int, height: int, colour: tuple[int, int, int]) -> bytes:
+    stream = io.BytesIO()
+    Image.new("RGB", (width, height), colour).save(stream, "PNG")
+    return stream.getvalue()
+
+
+def write_set(
+    folder: Path,
+    shard_sizes: Sequence[int] = UNEVEN,
+    *,
+    first_id: int = 1000,
+    categories: Sequence[Category] = CATEGORIES,
+    sizes: Sequence[tuple[int, int]] = SIZES,
+    broken: Sequence[int] = (),
+) -> Path:
+    """Sample i has image id `first_id + i`, one plain colour whose red part is i, and i % 4 objects.
+
+    The images of `broken` samples are cut in half.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    shards, number = [], 0
+    for shard, size in enumerate(shard_sizes):
+        first, offsets, records = number, [0], []
+        path = folder / f"shard-{shard:06d}.tar"
+        with path.open("wb") as file:
+            writer = webdataset.TarWriter(file, encoder=False, mtime=0)
+            for _ in range(size):
+                width, height = random.Random(number).choice(sizes)
+                image = encode_png(width, height, (number % 256, 100, 200))
+                record = {
+                    "image_id": first_id + number,
+                    "file_name": f"images/{number}.png",
+                    "width": width,
+                    "height": height,
+                    "apply_exif": False,
+                    "annotations": [
+                        {
+                            "id": number * 10 + k,
+                            "bbox": [2.0 * k, 1.0, 2.0 * k + 10.0, 15.0],
+                            "label": 1 + k % 2,
+                            "iscrowd": int(k == 2),
+                            "difficult": 0,
+                            "area": 140.0,
+                        }
+                        for k in range(number % 4)
+                    ],
+                }
+                image = image[: len(image) // 2] if number in broken else image
+                writer.write({"__key__": f"{number:09d}", "png": image, "json": json.dumps(record).encode()})
+                records.append(record)
+                offsets.append(writer.tarstream.offset)
+                number += 1
+            writer.close()
+        shards.append(
+            Shard(
+                name=path.name,
+                sha256=hashlib.sha256(path.read_bytes()).hexdigest(),
+                first=first,
+                offsets=offsets,
+                image_ids=[record["image_id"] for record in records],
+                widths=[record["width"] for record in records],
+                heights=[record["height"] for record in records],
+                objects=[len(record["annotations"]) for record in records],
+            )
+        )
+    ShardIndex(folder.name, list(categories), False, shards, {}).write(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def make_set() -> MakeSet:
+    return write_set
+
+
+@pytest.fixture(scope="session")
+def uneven_set(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """43 images in shards of 13, 7, 11, 3 and 9; image ids 1000 to 1042. Not to be changed by a test."""
+    return write_set(tmp_path_factory.mktemp("sets") / "uneven")

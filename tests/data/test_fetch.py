@@ -1,0 +1,203 @@
+"""A server and commands that misbehave in every way that occurs."""
+
+import hashlib
+import threading
+import time
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+
+from lightning_rcnn.data.cache import ShardCache
+from lightning_rcnn.data.fetch import FetchPolicy, fetch_bytes, fetch_file
+from lightning_rcnn.data.shards import read_shards
+from lightning_rcnn.errors import InputError
+
+PATIENCE = FetchPolicy(timeout=0.3, attempts=4, first_pause=0.01)
+Behaviour = Callable[[BaseHTTPRequestHandler, bytes], None]
+
+
+def answer(request: BaseHTTPRequestHandler, data: bytes) -> None:
+    request.send_response(200)
+    request.send_header("Content-Length", str(len(data)))
+    request.end_headers()
+    request.wfile.write(data)
+
+
+def unavailable(request: BaseHTTPRequestHandler, data: bytes) -> None:
+    request.send_error(503)
+
+
+def drop(request: BaseHTTPRequestHandler, data: bytes) -> None:
+    request.close_connection = True
+
+
+def half(request: BaseHTTPRequestHandler, data: bytes) -> None:
+    request.send_response(200)
+    request.send_header("Content-Length", str(len(data)))
+    request.end_headers()
+    request.wfile.write(data[: len(data) // 2])
+
+
+def stall(request: BaseHTTPRequestHandler, data: bytes) -> None:
+    half(request, data)
+    time.sleep(1.0)
+
+
+def damage(request: BaseHTTPRequestHandler, data: bytes) -> None:
+    answer(request, bytes(len(data)))
+
+
+class Server:
+    """Serves a folder; the first requests for a path meet with the behaviours that are set for it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.behaviours: dict[str, list[Behaviour]] = {}
+        self.requests: list[str] = []
+        server = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:  # noqa: N802
+                path = self.path.split("?")[0]
+                server.requests.append(path)
+                file = folder / path.lstrip("/")
+                if not file.is_file():
+                    self.send_error(404)
+                    return
+                behaviours = server.behaviours.get(path, [])
+                behave = behaviours.pop(0) if behaviours else answer
+                behave(self, file.read_bytes())
+
+            def log_message(self, *args: object) -> None:
+                pass
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._server.daemon_threads = True
+        self.url = f"http://127.0.0.1:{self._server.server_port}"
+        threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
+
+    def close(self) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+
+
+@pytest.fixture
+def server(uneven_set: Path) -> Iterator[Server]:
+    server = Server(uneven_set)
+    yield server
+    server.close()
+
+
+def fetch_shard(server: Server, folder: Path, name: str = "shard-000000.tar", limit: float = 1e9) -> Path:
+    shard_set = read_shards(server.url, PATIENCE)
+    number = [shard.name for shard in shard_set.index.shards].index(name)
+    return ShardCache(folder, limit, PATIENCE).local_path(shard_set.addresses[number], shard_set.index.shards[number])
+
+
+@pytest.mark.parametrize("suffix", ["", "/", "/index.json", "/shard-{000000..000004}.tar", "/index.json?signature=abc"])
+def test_ways_to_name_a_set(server: Server, suffix: str):
+    shard_set = read_shards(server.url + suffix, PATIENCE)
+    assert len(shard_set.index) == 43
+    assert shard_set.addresses[3].startswith(f"{server.url}/shard-000003.tar")
+
+
+def test_a_shard_is_fetched_once(server: Server, uneven_set: Path, tmp_path: Path):
+    paths = [fetch_shard(server, tmp_path) for _ in range(3)]
+    assert paths[0].read_bytes() == (uneven_set / "shard-000000.tar").read_bytes()
+    assert server.requests.count("/shard-000000.tar") == 1
+
+
+def test_processes_that_want_the_same_shard_wait_for_one(server: Server, tmp_path: Path):
+    threads = [threading.Thread(target=fetch_shard, args=(server, tmp_path)) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert server.requests.count("/shard-000000.tar") == 1
+
+
+@pytest.mark.parametrize("fault", [unavailable, drop, half, stall, damage])
+def test_a_passing_fault_is_overcome(server: Server, uneven_set: Path, tmp_path: Path, fault: Behaviour):
+    server.behaviours["/shard-000000.tar"] = [fault, unavailable, fault]
+    server.behaviours["/index.json"] = [unavailable, drop]
+    path = fetch_shard(server, tmp_path)
+    assert path.read_bytes() == (uneven_set / "shard-000000.tar").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("fault", "reason"),
+    [
+        (unavailable, "HTTP 503"),
+        (drop, "closed connection"),
+        (half, "bytes came"),
+        (stall, "no byte in 0.3 s"),
+        (damage, "sha256 is not that of the index"),
+    ],
+)
+def test_a_lasting_fault_ends_with_the_url_named(server: Server, tmp_path: Path, fault: Behaviour, reason: str):
+    server.behaviours["/shard-000000.tar"] = [fault] * 9
+    start = time.monotonic()
+    with pytest.raises(InputError, match=rf"^{server.url}/shard-000000.tar: .*{reason}.* after 4 attempts") as caught:
+        fetch_shard(server, tmp_path)
+    assert time.monotonic() - start < 4 * 0.3 + 2.0
+    assert "\n" not in str(caught.value)
+    assert not list(tmp_path.glob("*.tar*[!k]"))  # neither the shard nor a part of it; only the lock
+
+
+def test_what_does_not_exist_is_asked_for_once(server: Server):
+    with pytest.raises(InputError, match=rf"{server.url}/nowhere/index.json: HTTP 404"):
+        read_shards(f"{server.url}/nowhere", PATIENCE)
+    assert server.requests == ["/nowhere/index.json"]
+
+
+def test_nobody_there():
+    with pytest.raises(InputError, match=r"http://127.0.0.1:9/index.json: .*refused.* after 2 attempts"):
+        read_shards("http://127.0.0.1:9", FetchPolicy(timeout=0.3, attempts=2, first_pause=0.01))
+
+
+def test_signatures_stay_out_of_messages(server: Server):
+    with pytest.raises(InputError) as caught:
+        fetch_bytes(f"{server.url}/nothing.tar?signature=secret", PATIENCE)
+    assert "secret" not in str(caught.value)
+
+
+def test_a_trickle_counts_as_a_stall(tmp_path: Path):
+    command = "pipe:while true; do echo x; sleep 0.05; done"
+    policy = FetchPolicy(timeout=0.2, attempts=1)
+    with pytest.raises(InputError, match="slower than 100 kB/s"):
+        fetch_file(command, tmp_path / "file", min_size=10**4, sha256="", policy=policy)
+
+
+@pytest.mark.parametrize(
+    ("command", "reason"),
+    [
+        ("echo half; echo 'no such bucket' >&2; exit 3", "exit status 3: no such bucket after 4 attempts"),
+        ("no-such-command-here", "exit status 127"),
+        ("sleep 5", "no byte in 0.3 s after 4 attempts"),
+        ("echo x; exec >&-; sleep 5", "did not end in 0.3 s"),
+    ],
+)
+def test_a_command_that_fails_is_named(command: str, reason: str):
+    start = time.monotonic()
+    with pytest.raises(InputError, match=reason) as caught:
+        fetch_bytes(f"pipe:{command}", PATIENCE)
+    assert str(caught.value).startswith(f"pipe:{command}")
+    assert time.monotonic() - start < 4.0
+
+
+def test_a_command_prints_a_shard(uneven_set: Path, tmp_path: Path):
+    shard_set = read_shards(f"pipe:cat {uneven_set}/index.json")
+    path = ShardCache(tmp_path, 1e9, PATIENCE).local_path(shard_set.addresses[2], shard_set.index.shards[2])
+    assert path.read_bytes() == (uneven_set / "shard-000002.tar").read_bytes()
+
+
+def test_no_room(tmp_path: Path):
+    with pytest.raises(InputError, match=r"/dev: cannot store pipe:.*No space left.*data.cache_dir"):
+        fetch_file("pipe:cat /dev/zero", Path("/dev/full"), min_size=1, sha256="", policy=PATIENCE)
+
+
+def test_the_hash_is_checked(tmp_path: Path):
+    digest = hashlib.sha256(b"hello\n").hexdigest()
+    fetch_file("pipe:echo hello", tmp_path / "file", min_size=6, sha256=digest, policy=PATIENCE)
+    assert (tmp_path / "file").read_bytes() == b"hello\n"

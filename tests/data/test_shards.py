@@ -1,0 +1,117 @@
+import shutil
+from pathlib import Path
+
+import pytest
+
+from lightning_rcnn.data.index import Category
+from lightning_rcnn.data.shards import read_index, read_shards
+from lightning_rcnn.errors import InputError
+
+
+def names(source: str | list[str]) -> list[str]:
+    shard_set = read_shards(source)
+    assert [Path(address).name for address in shard_set.addresses] == [shard.name for shard in shard_set.index.shards]
+    return [shard.name for shard in shard_set.index.shards]
+
+
+@pytest.mark.parametrize("source", ["", "/index.json", "/*.tar", "/shard-{000000..000004}.tar", "/shard-00000?.tar"])
+def test_ways_to_name_a_whole_folder(uneven_set: Path, source: str):
+    assert names(f"{uneven_set}{source}") == [f"shard-{number:06d}.tar" for number in range(5)]
+
+
+def test_some_shards_of_a_set(uneven_set: Path):
+    assert names(f"{uneven_set}/shard-{{000003..000004}}.tar") == ["shard-000003.tar", "shard-000004.tar"]
+    assert names([f"{uneven_set}/shard-000002.tar", f"{uneven_set}/shard-000000.tar"]) == [
+        "shard-000000.tar",
+        "shard-000002.tar",
+    ]
+    assert len(read_index(f"{uneven_set}/shard-000003.tar")) == 3
+
+
+def test_a_part_has_a_fingerprint_of_its_own(uneven_set: Path):
+    assert read_index(str(uneven_set)).fingerprint != read_index(f"{uneven_set}/shard-000003.tar").fingerprint
+
+
+def test_the_home_folder_is_understood(uneven_set: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("HOME", str(uneven_set.parent))
+    assert len(read_index("~/uneven")) == 43
+
+
+def test_several_sets_become_one(uneven_set: Path, make_set, tmp_path: Path):
+    make_set(tmp_path / "more", (4, 2), first_id=5000)
+    shard_set = read_shards([str(uneven_set), str(tmp_path / "more")])
+    assert len(shard_set.index) == 49
+    assert shard_set.index.name == "uneven + more"
+    assert shard_set.addresses[-1] == str(tmp_path / "more/shard-000001.tar")
+    assert len(read_index(str(tmp_path / "*"))) == 6
+
+
+def test_sets_that_share_an_image_id_are_refused(uneven_set: Path, make_set, tmp_path: Path):
+    make_set(tmp_path / "more", (4, 2), first_id=1040)
+    with pytest.raises(
+        InputError, match=r"image id 1040 occurs in .*uneven/shard-000004.tar and in .*more/shard-000000"
+    ):
+        read_shards([str(uneven_set), str(tmp_path / "more")])
+
+
+def test_sets_of_other_categories_are_refused(uneven_set: Path, make_set, tmp_path: Path):
+    make_set(tmp_path / "more", (2,), first_id=5000, categories=[Category(1, "cat", 7), Category(2, "cow", 19)])
+    with pytest.raises(InputError, match=r"label 2 is 'dog' \(id 19\) in uneven but 'cow' \(id 19\) in more"):
+        read_shards([str(uneven_set), str(tmp_path / "more")])
+    make_set(tmp_path / "fewer", (2,), first_id=5000, categories=[Category(1, "cat", 7)])
+    with pytest.raises(InputError, match="uneven has 2 categories, fewer has 1"):
+        read_shards([str(uneven_set), str(tmp_path / "fewer")])
+
+
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        ("{set}-missing", "no such file or folder"),
+        ("{set}/shard-000009.tar", "shard-000009.tar: no such file"),
+        ("{set}/other-*.tar", r"other-\*.tar: no file or folder matches"),
+        ("{set}/shard-{{000003..000006}}.tar", "shard-000005.tar: no such file"),
+        ("{set}/shard-{{0..3.tar", "unbalanced braces"),
+        ("{set}/..", "no index.json there; make shards with `lightning-rcnn pack`"),
+        ("s3://bucket/train", "s3:// is not read directly"),
+        ("pipe:cat {set}", "names neither a .tar nor an index.json"),
+    ],
+)
+def test_what_is_not_there_is_named(uneven_set: Path, source: str, message: str):
+    with pytest.raises(InputError, match=message) as caught:
+        read_shards(source.format(set=uneven_set))
+    assert "\n" not in str(caught.value)
+
+
+def test_an_empty_list_is_refused():
+    with pytest.raises(InputError, match="empty list"):
+        read_shards([])
+
+
+def test_a_missing_or_cut_or_strange_shard_is_named(uneven_set: Path, tmp_path: Path):
+    folder = tmp_path / "copy"
+    shutil.copytree(uneven_set, folder)
+    shutil.copy(folder / "shard-000001.tar", folder / "stranger.tar")
+    with pytest.raises(InputError, match=r"stranger.tar: not a shard of .*index.json"):
+        read_shards(str(folder / "stranger.tar"))
+    data = (folder / "shard-000001.tar").read_bytes()
+    (folder / "shard-000001.tar").write_bytes(data[: len(data) // 2])
+    with pytest.raises(InputError, match=r"shard-000001.tar: \d+ bytes, but its samples end at \d+"):
+        read_shards(str(folder))
+    (folder / "shard-000001.tar").unlink()
+    with pytest.raises(InputError, match=r"shard-000001.tar: in the index, but not there"):
+        read_shards(str(folder))
+    assert len(read_index(str(folder / "shard-000002.tar"))) == 11  # what is not asked for need not be there
+
+
+@pytest.mark.parametrize(
+    "command", ["cat {set}/index.json", "cat {set}/shard-{{000000..000004}}.tar", "dd status=none if={set}/index.json"]
+)
+def test_commands(uneven_set: Path, command: str):
+    shard_set = read_shards("pipe:" + command.format(set=uneven_set))
+    assert len(shard_set.index) == 43
+    assert shard_set.addresses[4].endswith(f"{uneven_set}/shard-000004.tar")
+    assert shard_set.addresses[4].startswith("pipe:")
+
+
+def test_part_of_a_set_by_command(uneven_set: Path):
+    assert len(read_index(f"pipe:cat {uneven_set}/shard-{{000000..000001}}.tar")) == 20
