@@ -17,8 +17,8 @@ Result = TypeVar("Result")
 
 ITEMS_PER_TASK = 16
 """Amortises the way between the processes; small, so that the end of the work is shared evenly."""
-ITEMS_PER_PROCESS = 500
-"""A process takes seconds to start, as long as reading this many images; for fewer it is not worth it."""
+ITEMS_PER_PROCESS = 1000
+"""A process imports torch for some seconds before it reads its first image; for fewer images it is not worth it."""
 TASKS_AHEAD = 4
 """Tasks under way for each process: enough to keep it busy, few enough to bound the memory for waiting results."""
 
