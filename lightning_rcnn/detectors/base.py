@@ -168,10 +168,6 @@ class Detector(LightningModule):
                 f"{str(self.trainer.precision).replace('-true', '-mixed')}"
             )
 
-    def transfer_batch_to_device(self, batch: Batch, device: torch.device, dataloader_idx: int) -> Batch:
-        """Tensors go, records stay."""
-        return batch.to(device, non_blocking=True)
-
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
         """Seed the step from (seed, epoch, batch), so that a resumed run draws what an undisturbed one would."""
         run_seed = int(os.environ.get("PL_GLOBAL_SEED", 0))

@@ -1,0 +1,36 @@
+import subprocess
+import sys
+from pathlib import Path
+
+import torch
+
+
+def test_two_ranks_have_the_gradients_of_one_process(make_detector, make_batch, tmp_path):
+    """With uneven samples: rank 1's images have no or one object, so its counts differ from rank 0's."""
+    detector = make_detector(norm="group_norm", cross_boundary_anchors="ignore", rpn_samples_per_image=1000)
+    objects = [(10, 10, 40, 50, 1), (30, 5, 90, 60, 2), (2, 2, 30, 30, 3)]
+    batch = make_batch(objects, objects[:2], [], [(40, 20, 70, 60, 3), (0, 0, 96, 40, 1, "crowd")])
+    sum(detector(batch).values()).backward()
+    torch.save(
+        {
+            "hyperparameters": {key: value for key, value in detector.hparams.items()},
+            "state_dict": detector.state_dict(),
+            "images": batch.images,
+            "image_sizes": batch.image_sizes,
+            "image_ids": batch.image_ids,
+            "targets": tuple(batch.targets),
+        },
+        tmp_path / "whole.pt",
+    )
+    script = Path(__file__).with_name("rank_gradients.py")
+    files = [tmp_path / "rendezvous", tmp_path / "whole.pt", tmp_path / "gradients.pt"]
+    ranks = [
+        subprocess.Popen([sys.executable, script, str(rank), "2", *map(str, files)], stderr=subprocess.PIPE, text=True)
+        for rank in range(2)
+    ]
+    errors = [rank.communicate(timeout=120)[1] for rank in ranks]
+    assert [rank.returncode for rank in ranks] == [0, 0], errors
+    gradients = torch.load(tmp_path / "gradients.pt", weights_only=True)
+    for name, parameter in detector.named_parameters():
+        scale = parameter.grad.abs().max().clamp(min=1e-6)
+        torch.testing.assert_close(gradients[name] / scale, parameter.grad / scale, atol=2e-4, rtol=0, msg=name)
