@@ -1,3 +1,54 @@
-"""lightning-rcnn: region-based detectors on PyTorch Lightning."""
+"""lightning-rcnn: region-based detectors on PyTorch Lightning.
+
+The names below are imported when they are first used, so that `import lightning_rcnn` costs nothing.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
+
+__all__ = [
+    "Batch",
+    "DetectionDataModule",
+    "Detections",
+    "Detector",
+    "FasterRCNN",
+    "InputError",
+    "Proposals",
+    "Targets",
+    "load_detector",
+    "read_index",
+]
+
+if TYPE_CHECKING:
+    from lightning_rcnn.checkpoints.loading import load_detector
+    from lightning_rcnn.data.datamodule import DetectionDataModule
+    from lightning_rcnn.data.shards import read_index
+    from lightning_rcnn.detectors.base import Detector
+    from lightning_rcnn.detectors.faster_rcnn import FasterRCNN
+    from lightning_rcnn.errors import InputError
+    from lightning_rcnn.structures import Batch, Detections, Proposals, Targets
+
+_MODULES = {
+    "Batch": "lightning_rcnn.structures",
+    "DetectionDataModule": "lightning_rcnn.data.datamodule",
+    "Detections": "lightning_rcnn.structures",
+    "Detector": "lightning_rcnn.detectors.base",
+    "FasterRCNN": "lightning_rcnn.detectors.faster_rcnn",
+    "InputError": "lightning_rcnn.errors",
+    "Proposals": "lightning_rcnn.structures",
+    "Targets": "lightning_rcnn.structures",
+    "load_detector": "lightning_rcnn.checkpoints.loading",
+    "read_index": "lightning_rcnn.data.shards",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(_MODULES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])
