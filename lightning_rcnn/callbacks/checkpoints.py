@@ -1,0 +1,126 @@
+"""The two checkpoints of a run, `checkpoints/last.ckpt` and `checkpoints/best.ckpt`, and how they reach the disk.
+
+Names are fixed, so that one command starts and resumes a run. A file with one of these names is always whole, also
+after `kill -9`.
+"""
+
+import os
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from lightning.fabric.plugins import TorchCheckpointIO
+from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.callbacks import Checkpoint
+from lightning.pytorch.trainer.states import TrainerFn
+
+from lightning_rcnn.errors import InputError
+
+FOLDER = "checkpoints"
+LAST = "last.ckpt"
+BEST = "best.ckpt"
+
+
+class AtomicCheckpointIO(TorchCheckpointIO):
+    """Writes a checkpoint beside its place and moves it there when it is whole.
+
+    Lightning's own goes by way of the system's temporary folder, from where a file is copied to another disk, not
+    moved, and holds the whole checkpoint in memory twice.
+    """
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:
+        """Write `checkpoint` to the local file `path`."""
+        target = Path(path)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        # One name for all attempts: what a killed process left behind is overwritten by the next.
+        partial = target.with_name(f".{target.name}.partial")
+        with partial.open("wb") as file:
+            torch.save(checkpoint, file)
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(target)
+
+
+class LastCheckpoint(Checkpoint):
+    """Keeps `last.ckpt` fresh: a run that was killed continues from it.
+
+    Args:
+        every_n_steps: optimiser steps between two writes; it is also written at the end of each epoch.
+    """
+
+    def __init__(self, every_n_steps: int = 200) -> None:
+        super().__init__()
+        if every_n_steps < 1:
+            raise InputError(f"last_checkpoint.every_n_steps {every_n_steps}: at least 1")
+        self.every_n_steps = every_n_steps
+        self._last_step = 0
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Count from where the training starts."""
+        self._last_step = trainer.global_step
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Write if it is time."""
+        # With accumulated gradients several batches end at one step.
+        if trainer.global_step % self.every_n_steps == 0 and trainer.global_step != self._last_step:
+            self._save(trainer)
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Write, after validation."""
+        self._save(trainer)
+
+    def _save(self, trainer: Trainer) -> None:
+        self._last_step = trainer.global_step
+        _save(trainer, LAST)
+
+
+class BestCheckpoint(Checkpoint):
+    """Keeps `best.ckpt`: the state with the best validation so far.
+
+    Args:
+        monitor: name of the logged metric.
+        mode: whether more or less of it is better.
+    """
+
+    def __init__(self, monitor: str = "val/bbox/AP", mode: Literal["max", "min"] = "max") -> None:
+        super().__init__()
+        self.monitor, self.mode = monitor, mode
+        self.best_score: float | None = None
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Write if the validation that just ended is the best.
+
+        Raises:
+            InputError: the metric is not logged.
+        """
+        if trainer.sanity_checking or trainer.state.fn != TrainerFn.FITTING:
+            return
+        if self.monitor not in trainer.callback_metrics:
+            logged = ", ".join(sorted(trainer.callback_metrics)) or "nothing"
+            raise InputError(f"best_checkpoint.monitor: {self.monitor!r} is not logged; there is {logged}")
+        score = trainer.callback_metrics[self.monitor].item()
+        if self._is_better(score):
+            self.best_score = score
+            _save(trainer, BEST)
+
+    def _is_better(self, score: float) -> bool:
+        if score != score:  # not a number
+            return False
+        if self.best_score is None:
+            return True
+        return score > self.best_score if self.mode == "max" else score < self.best_score
+
+    def state_dict(self) -> dict[str, Any]:
+        """The best score so far, so that a resumed run does not overwrite a better state."""
+        return {"best_score": self.best_score}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Inverse of `state_dict`."""
+        self.best_score = state_dict["best_score"]
+
+
+def _save(trainer: Trainer, name: str) -> None:
+    if not trainer.fast_dev_run:  # type: ignore[attr-defined]  # a property that Lightning adds later
+        trainer.save_checkpoint(Path(trainer.default_root_dir) / FOLDER / name, weights_only=False)
