@@ -1,0 +1,70 @@
+"""The command line: `lightning-rcnn COMMAND`.
+
+The exit status is 0, 1 after an error (wrong input gives one line that says what and where), 130 after Ctrl-C.
+"""
+
+import importlib
+import os
+import sys
+import traceback
+
+from lightning_rcnn import __version__
+from lightning_rcnn.cli.menu import GROUPS, TOOLS, TRAINING, help_text
+from lightning_rcnn.cli.suggestions import did_you_mean
+from lightning_rcnn.errors import InputError
+
+DEBUG_VARIABLE = "LIGHTNING_RCNN_DEBUG"
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one command.
+
+    Args:
+        arguments: the words after `lightning-rcnn`; by default those of this process.
+
+    Returns:
+        The exit status.
+    """
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    debug = "--debug" in words or bool(os.environ.get(DEBUG_VARIABLE))
+    try:
+        return _dispatch([word for word in words if word != "--debug"])
+    except InputError as error:
+        if debug:
+            traceback.print_exc()
+        print(f"lightning-rcnn: error: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("lightning-rcnn: interrupted", file=sys.stderr)
+        return 130
+
+
+def _dispatch(words: list[str]) -> int:
+    first, *rest = words or [""]
+    if first in ("", "-h", "--help"):
+        print(help_text())
+        return 0 if first else 1
+    if first == "--version":
+        print(f"lightning-rcnn {__version__}")
+        return 0
+    if first in TRAINING:
+        # Imported here, as the tools below: Lightning takes seconds, and help should not.
+        from lightning_rcnn.cli.training import train
+
+        train(words)
+        return 0
+    name = first
+    if first in GROUPS:
+        if rest[:1] in ([], ["-h"], ["--help"]):
+            print(help_text(first))
+            return 0 if rest else 1
+        name, rest = f"{first} {rest[0]}", rest[1:]
+    if name not in TOOLS:
+        raise InputError(
+            f"{name}: no such command{did_you_mean(name, [*TRAINING, *TOOLS])} (see lightning-rcnn --help)"
+        )
+    from lightning_rcnn.cli.tools import run_tool
+
+    tool = TOOLS[name]
+    run_tool(name, getattr(importlib.import_module(tool.module), tool.function), rest)
+    return 0

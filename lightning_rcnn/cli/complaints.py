@@ -1,0 +1,67 @@
+"""What the argument parser has to say, in one line.
+
+jsonargparse explains a value that does not fit in a paragraph for every member of the wanted type, after the usage of
+every option that there is.
+"""
+
+import re
+
+from lightning_rcnn.cli.suggestions import did_you_mean, did_you_mean_key
+
+_KEY = re.compile(r'(?:Parser key|Key) "(?!config")([^"]+)"')
+_EXPECTED = re.compile(r"Expected an? (?!<class 'NoneType'>)(.+?)(?:\. Got value: (.*))?$", re.MULTILINE)
+_GIVEN = re.compile(r"^\s*Given value: (.*)", re.MULTILINE)
+_NO_SUBCLASS = re.compile(r"Not a valid subclass of (\w+)")
+_NESTED = re.compile(r"NestedArg\(key='.*?', val=(.*)\)$")
+_CHOICES = re.compile(r"(?:typing\.)?Literal\[(.*)\]")
+_REQUIRED = re.compile(r"the following arguments are required: (.*)")
+_STRAY = re.compile(r"(?:Unrecognized|unrecognized) arguments: (.*)")
+
+
+def key_of(message: str) -> str | None:
+    """The dotted key that a message of the parser is about."""
+    keys = _KEY.findall(message)
+    return ".".join(keys) if keys else None
+
+
+def one_line(message: str, flags: list[str]) -> str:
+    """What is wrong, without the key; where the form of the message is not known, all of it without line breaks.
+
+    Args:
+        message: of the parser.
+        flags: that the command has, for suggestions.
+    """
+    if match := _REQUIRED.search(message):
+        missing = ", ".join(f"--{name.strip().removeprefix('--')}" for name in match[1].split(","))
+        return f"{missing} {'is' if ',' not in missing else 'are'} missing"
+    if match := _STRAY.search(message):
+        stray = match[1].split()[0].partition("=")[0]
+        if stray.startswith("-"):
+            return f"{stray}: no such option{did_you_mean_key(stray, flags)}"
+        return f"{stray}: nothing takes this argument; did you forget an option before it{_hint(stray, flags)}?"
+    expected = list(_EXPECTED.finditer(message))
+    given = next((match[2] for match in expected if match[2]), None) or (_GIVEN.findall(message) or ["this value"])[-1]
+    given = _NESTED.sub(r"\1", given).strip("'\"")
+    if match := _NO_SUBCLASS.search(message):
+        return f"{given!r} is no {match[1]}"
+    if not expected:
+        return _without_breaks(message)
+    types = list(dict.fromkeys(_plain_type(match[1]) for match in expected))
+    choices = _CHOICES.search(expected[0][1])
+    near = did_you_mean(given, [choice.strip(" '\"") for choice in choices[1].split(",")]) if choices else ""
+    return f"{given!r} is not {' or '.join(types)}{near}"
+
+
+def _plain_type(name: str) -> str:
+    if choices := _CHOICES.fullmatch(name):
+        return f"one of {choices[1].replace(chr(39), '')}"
+    return re.sub(r"<class '(?:\w+\.)*(\w+)'>", r"\1", name)
+
+
+def _hint(stray: str, flags: list[str]) -> str:
+    return ", for example --config" if "--config" in flags and stray.endswith((".yaml", ".yml")) else ""
+
+
+def _without_breaks(message: str) -> str:
+    lines = (line.strip(" -") for line in message.splitlines())
+    return " ".join(line for line in lines if line)

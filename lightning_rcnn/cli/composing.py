@@ -1,0 +1,123 @@
+"""Configuration files that build on each other.
+
+A YAML file may name others under `base:`, relative to itself; they are read first, in order, and may have bases of
+their own. What comes later rules: mappings are merged key by key, everything else (also a list) is replaced.
+"""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from lightning_rcnn.cli.suggestions import did_you_mean
+from lightning_rcnn.errors import InputError
+
+BASE = "base"
+
+KeyPath = tuple[str, ...]
+
+
+@dataclass
+class Composition:
+    """Merged content of configuration files.
+
+    Attributes:
+        content: as one YAML file would give it.
+        origins: key path -> "file:line" where its value was set last.
+    """
+
+    content: dict[str, Any] = field(default_factory=dict)
+    origins: dict[KeyPath, str] = field(default_factory=dict)
+
+    def origin(self, path: KeyPath) -> str | None:
+        """Where the value at `path` was set, or the nearest mapping around it."""
+        return next((self.origins[path[:end]] for end in range(len(path), 0, -1) if path[:end] in self.origins), None)
+
+
+def compose(files: list[Path]) -> Composition:
+    """Read files and their bases; later files rule over earlier ones.
+
+    Raises:
+        InputError: a file is missing, no YAML mapping, names a key twice, or is its own base.
+    """
+    composition = Composition()
+    for file in files:
+        _add(composition, file, above=(), named_in="")
+    return composition
+
+
+def _add(composition: Composition, file: Path, above: tuple[Path, ...], named_in: str) -> None:
+    if file.resolve() in above:
+        raise InputError(f"{named_in}{file} is its own base")
+    root = _read(file, named_in)
+    for base, line in _bases(root, file):
+        _add(composition, file.parent / base, (*above, file.resolve()), f"{file}:{line}: base ")
+    content: dict[str, Any] = _Loader("").construct_document(root)
+    content.pop(BASE, None)
+    for path, line in _key_lines(root, file):
+        composition.origins[path] = f"{file}:{line}"
+    composition.content = merge(composition.content, content)
+
+
+def merge(under: Any, over: Any) -> Any:
+    """`over` laid upon `under`: mappings key by key, everything else replaced."""
+    if not isinstance(under, dict) or not isinstance(over, dict):
+        return over
+    return under | {key: merge(under.get(key), value) for key, value in over.items()}
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML 1.1 as PyYAML reads it, but 1e-4 is a number and not a string."""
+
+
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float", re.compile(r"[-+]?[0-9]+(\.[0-9]*)?[eE][-+]?[0-9]+$"), list("-+0123456789")
+)
+
+
+def _read(file: Path, named_in: str) -> yaml.MappingNode:
+    try:
+        root = yaml.compose(file.read_text(encoding="utf-8"), Loader=_Loader)
+    except FileNotFoundError:
+        siblings = [path.name for path in file.parent.glob("*.y*ml")] if file.parent.is_dir() else []
+        raise InputError(f"{named_in}{file}: no such configuration file{did_you_mean(file.name, siblings)}") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{file}: not a readable configuration file ({error})") from error
+    except yaml.MarkedYAMLError as error:
+        line = f":{error.problem_mark.line + 1}" if error.problem_mark else ""
+        raise InputError(f"{file}{line}: not valid YAML: {error.problem or error.context}") from error
+    if root is None:
+        return yaml.MappingNode("tag:yaml.org,2002:map", [])
+    if not isinstance(root, yaml.MappingNode):
+        raise InputError(f"{file}: a configuration is a mapping of keys to values, not a {root.id}")
+    return root
+
+
+def _bases(root: yaml.MappingNode, file: Path) -> list[tuple[str, int]]:
+    """Names of the bases of a file, each with the line where it stands."""
+    node = next((value for key, value in root.value if key.value == BASE), None)
+    if node is None:
+        return []
+    entries = node.value if isinstance(node, yaml.SequenceNode) else [node]
+    for entry in entries:
+        if entry.tag != "tag:yaml.org,2002:str":
+            raise InputError(f"{file}:{entry.start_mark.line + 1}: {BASE} is a file or a list of files")
+    return [(entry.value, entry.start_mark.line + 1) for entry in entries]
+
+
+def _key_lines(node: yaml.Node, file: Path, path: KeyPath = ()) -> Iterator[tuple[KeyPath, int]]:
+    """Every key path in a mapping with its line, outer keys first."""
+    if not isinstance(node, yaml.MappingNode):
+        return
+    lines: dict[str, int] = {}
+    for key, value in node.value:
+        line = key.start_mark.line + 1
+        if key.value in lines:
+            dotted = ".".join((*path, key.value))
+            raise InputError(f"{file}:{line}: {dotted} is already given in line {lines[key.value]}")
+        lines[key.value] = line
+        yield (*path, key.value), line
+        yield from _key_lines(value, file, (*path, key.value))

@@ -1,0 +1,27 @@
+"""The configuration of a run, kept with what it produced."""
+
+from pathlib import Path
+
+import yaml
+from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.cli import SaveConfigCallback
+
+CONFIG = "config.yaml"
+
+
+class SaveRunConfig(SaveConfigCallback):
+    """Writes the whole configuration to `config.yaml` in the run folder, and tells the loggers.
+
+    The file gives the same run again: `lightning-rcnn fit --config RUN/config.yaml`.
+    """
+
+    def save_config(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Write and tell; called on the first rank only."""
+        text = self.parser.dump(self.config)
+        folder = Path(trainer.default_root_dir)
+        folder.mkdir(parents=True, exist_ok=True)
+        partial = folder / f".{CONFIG}.partial"
+        partial.write_text(text)
+        partial.replace(folder / CONFIG)
+        for logger in trainer.loggers:
+            logger.log_hyperparams(yaml.safe_load(text))

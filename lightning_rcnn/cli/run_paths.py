@@ -1,0 +1,64 @@
+"""Where a run keeps its files, and which checkpoint `--ckpt_path` means.
+
+A run folder holds `checkpoints/`, `config.yaml`, `metrics.json` and what loggers write. What `validate`, `test` and
+`predict` write about a run lies in a folder of that name inside it, so that nothing of the training is overwritten.
+"""
+
+from pathlib import Path
+
+from lightning_rcnn.callbacks.checkpoints import BEST, FOLDER, LAST
+from lightning_rcnn.cli.suggestions import did_you_mean
+from lightning_rcnn.errors import InputError
+
+RUNS = Path("runs")
+
+
+def choose_run_dir(given: str | None, config_files: list[Path], checkpoint: str | None, command: str) -> Path:
+    """The run folder: as given; for other commands than `fit`, that of the checkpoint; else runs/NAME OF THE CONFIG."""
+    if given:
+        return Path(given)
+    if command != "fit" and checkpoint and Path(checkpoint).is_file():
+        folder = Path(checkpoint).parent
+        return folder.parent if folder.name == FOLDER else folder
+    return RUNS / (config_files[-1].stem if config_files else command)
+
+
+def checkpoint_of(run_dir: Path, ckpt_path: str | None, command: str) -> Path | None:
+    """The file that `--ckpt_path` means: a path, or `last` or `best` of the run.
+
+    Returns:
+        None if `fit` shall start from the beginning.
+
+    Raises:
+        InputError: no such file, or none given to a command that needs one.
+    """
+    if ckpt_path is None:
+        if command == "fit":
+            return None
+        raise InputError(f"{command} needs a checkpoint: give --ckpt_path FILE, or `best` or `last` of --run_dir")
+    named = {"last": LAST, "best": BEST}
+    path = run_dir / FOLDER / named[ckpt_path] if ckpt_path in named else Path(ckpt_path)
+    if path.is_file():
+        return path
+    if command == "fit" and ckpt_path == "last":
+        return None
+    siblings = [file.name for file in path.parent.glob("*.ckpt")] if path.parent.is_dir() else []
+    raise InputError(f"--ckpt_path {ckpt_path}: no checkpoint {path}{did_you_mean(path.name, siblings)}")
+
+
+def refuse_to_overwrite(run_dir: Path, checkpoint: Path | None) -> None:
+    """Protect the checkpoints of a run from another run that starts in the same folder.
+
+    Args:
+        run_dir: where `fit` is about to write.
+        checkpoint: from which it starts, if from any.
+
+    Raises:
+        InputError: there are checkpoints, and the run does not go on from one of them.
+    """
+    goes_on = checkpoint is not None and checkpoint.parent.resolve() == (run_dir / FOLDER).resolve()
+    if not goes_on and any((run_dir / FOLDER).glob("*.ckpt")):
+        raise InputError(
+            f"{run_dir} holds the checkpoints of a run: go on with --ckpt_path last, "
+            "or name another folder with --run_dir"
+        )

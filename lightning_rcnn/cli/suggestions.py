@@ -1,0 +1,21 @@
+"""The right name for a misspelt one."""
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """A clause for the end of a message, "; did you mean X?", or nothing where no known name is near."""
+    near = get_close_matches(name, list(known), n=1, cutoff=0.75)
+    return f"; did you mean {near[0]}?" if near else ""
+
+
+def did_you_mean_key(key: str, known: Iterable[str]) -> str:
+    """The same for dotted keys, which may also stand in the wrong place: max_epochs instead of trainer.max_epochs."""
+    known = list(known)
+    by_last_part = {full.rpartition(".")[2]: full for full in reversed(known)}
+    near = get_close_matches(key, known, n=1, cutoff=0.85)
+    near = near or [
+        by_last_part[part] for part in get_close_matches(key.rpartition(".")[2], by_last_part, n=1, cutoff=0.75)
+    ]
+    return f"; did you mean {near[0]}?" if near else ""

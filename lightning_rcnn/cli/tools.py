@@ -1,0 +1,62 @@
+"""Commands from plain functions: arguments become flags, the docstring becomes the help."""
+
+import inspect
+from collections.abc import Callable, Sequence
+from typing import Any, get_args, get_origin
+
+import docstring_parser
+from jsonargparse import ArgumentParser
+
+from lightning_rcnn.cli.complaints import key_of, one_line
+from lightning_rcnn.errors import InputError
+
+
+class ToolParser(ArgumentParser):
+    """A parser that complains in one line."""
+
+    def error(self, message: str, ex: Exception | None = None) -> Any:
+        """Refuse the arguments.
+
+        Raises:
+            InputError: always.
+        """
+        flags = [option for action in self._actions for option in action.option_strings]
+        key = key_of(message)
+        place = f"--{key}: " if key else ""
+        raise InputError(f"{place}{one_line(message, flags)} (see {self.prog} --help)") from ex
+
+
+def run_tool(name: str, function: Callable[..., None], arguments: list[str]) -> None:
+    """Parse the arguments of the command `name` and call its function.
+
+    Raises:
+        InputError: arguments that don't fit.
+    """
+    function(**tool_parser(name, function).parse_args(arguments).as_dict())
+
+
+def tool_parser(name: str, function: Callable[..., None]) -> ToolParser:
+    """Flags from the signature; `--flag` alone for what is false by default, `--flag A B C` for lists."""
+    signature = inspect.signature(function).parameters
+    documentation = docstring_parser.parse(function.__doc__ or "")
+    described = {parameter.arg_name: parameter.description for parameter in documentation.params}
+    switches = {key for key, parameter in signature.items() if parameter.default is False}
+    lists = {key: kind for key, parameter in signature.items() if (kind := _item_type(parameter.annotation))}
+    description = "\n\n".join(filter(None, (documentation.short_description, documentation.long_description)))
+    parser = ToolParser(prog=f"lightning-rcnn {name}", description=description, allow_abbrev=False)
+    parser.add_function_arguments(function, as_group=False, skip={*switches, *lists})
+    for key, item_type in lists.items():
+        required = signature[key].default is inspect.Parameter.empty
+        options: dict[str, Any] = {"required": True} if required else {"default": signature[key].default}
+        parser.add_argument(f"--{key}", nargs="+", type=item_type, help=described.get(key), **options)
+    for key in sorted(switches):
+        parser.add_argument(f"--{key}", action="store_true", help=described.get(key))
+    return parser
+
+
+def _item_type(annotation: Any) -> Any:
+    """The type of the items if the annotation is a list, a sequence or a tuple of any length."""
+    origin, inner = get_origin(annotation), get_args(annotation)
+    if origin in (list, Sequence) or (origin is tuple and inner[-1:] == (Ellipsis,)):
+        return inner[0]
+    return None

@@ -1,0 +1,235 @@
+"""`lightning-rcnn fit|validate|test|predict`: Lightning's command line, with run folders and classes from the data."""
+
+import json
+import logging
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from lightning.pytorch import Callback, Trainer
+from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI
+from lightning.pytorch.loggers import Logger
+from lightning.pytorch.utilities.exceptions import MisconfigurationException
+from lightning.pytorch.utilities.rank_zero import rank_zero_info
+
+from lightning_rcnn.callbacks.checkpoints import AtomicCheckpointIO, BestCheckpoint, LastCheckpoint
+from lightning_rcnn.checkpoints.loading import read_header
+from lightning_rcnn.cli.class_names import take_classes_from_data
+from lightning_rcnn.cli.complaints import key_of, one_line
+from lightning_rcnn.cli.composing import Composition, compose, merge
+from lightning_rcnn.cli.known_keys import KnownKeys, flag_value
+from lightning_rcnn.cli.menu import TRAINING
+from lightning_rcnn.cli.run_config import SaveRunConfig
+from lightning_rcnn.cli.run_paths import checkpoint_of, choose_run_dir, refuse_to_overwrite
+from lightning_rcnn.data.datamodule import DetectionDataModule
+from lightning_rcnn.detectors.base import Detector
+from lightning_rcnn.detectors.faster_rcnn import FasterRCNN
+from lightning_rcnn.errors import InputError
+
+DETECTORS = (FasterRCNN,)
+"""Imported so that a configuration may name them in short."""
+CLASSES = {"model": Detector, "trainer.callbacks": Callback, "trainer.logger": Logger}
+"""Keys that hold a class, and what it derives from."""
+DEFAULTS: dict[str, Any] = {command: {"trainer": {"logger": False}} for command in ("validate", "test", "predict")}
+"""What the configuration of a command is laid upon, beside the defaults of the classes."""
+SPLITS = {"fit": "train", "validate": "val", "test": "test", "predict": "predict"}
+"""The data that a command cannot do without."""
+
+
+def train(arguments: list[str]) -> None:
+    """Run `fit`, `validate`, `test` or `predict`.
+
+    Args:
+        arguments: the command and its options.
+
+    Raises:
+        InputError: anything wrong in them, in a configuration file, the data or a checkpoint.
+    """
+    logging.getLogger("lightning.pytorch.utilities.rank_zero").addFilter(_is_no_advertisement)
+    # Between Lightning and torch; nobody at the keyboard can do anything about it.
+    warnings.filterwarnings("ignore", message=".*LeafSpec.* is deprecated", category=FutureWarning)
+    try:
+        DetectionCLI(arguments)
+    except MisconfigurationException as error:
+        raise InputError(" ".join(str(error).split())) from error
+    except RuntimeError as error:
+        if "Error(s) in loading state_dict" not in str(error):
+            raise
+        detail = str(error).splitlines()[1].strip().partition(",")[0]
+        raise InputError(f"the checkpoint does not fit the model of the configuration: {detail}") from error
+
+
+class DetectionCLI(LightningCLI):
+    """One run.
+
+    What differs from Lightning's own command line:
+
+    - configuration files may have a `base`, and wrong keys and values are reported with file, line and a suggestion;
+    - the classes come from the data;
+    - all that a run writes lies in `run_dir`, and `--ckpt_path last` starts or goes on with the same command;
+    - with `fit`, configuration and flags rule over what a checkpoint holds; the other commands take the model from it.
+    """
+
+    def __init__(self, arguments: list[str]) -> None:
+        options = {"allow_abbrev": False}
+        super().__init__(
+            Detector,
+            DetectionDataModule,
+            subclass_mode_model=True,
+            auto_configure_optimizers=False,
+            seed_everything_default=0,
+            save_config_callback=SaveRunConfig,
+            save_config_kwargs={"save_to_log_dir": False},
+            parser_class=_TrainingParser,
+            parser_kwargs={"prog": "lightning-rcnn", **options, **{command: {**options} for command in TRAINING}},
+            args=arguments,
+        )
+
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        """Options of ours."""
+        parser.add_argument(
+            "--run_dir",
+            type=str | None,
+            help="Folder for all that the run writes; runs/NAME OF THE CONFIGURATION by default.",
+        )
+        parser.add_lightning_class_args(LastCheckpoint, "last_checkpoint")
+        parser.add_lightning_class_args(BestCheckpoint, "best_checkpoint")
+        # One seed for everything; the link also takes `data.seed` from the command line.
+        parser.link_arguments("seed_everything", "data.seed", compute_fn=int)
+
+    def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:
+        """Compose the configuration files, check every key, and let jsonargparse do the rest."""
+        assert isinstance(args, list)
+        self.command, *words = args
+        files, flags = _take_config_files(words)
+        composition = compose(files)
+        keys = KnownKeys(self._subcommand_parsers[self.command], CLASSES)
+        keys.check_flags(flags, composition.content)
+        keys.check_files(composition)
+        content = merge(DEFAULTS.get(self.command, {}), composition.content)
+        only_shows = any(flag in ("-h", "--help") or flag.startswith("--print_config") for flag in flags)
+        if not only_shows:
+            content = merge(self._choose_paths(files, flags, content), content)
+            if not content.get("model") and not any(flag.startswith("--model") for flag in flags):
+                raise InputError("no model: give a configuration with --config FILE, or --model FasterRCNN")
+        try:
+            self.config = parser.parse_args([self.command, "--config", json.dumps(content, default=str), *flags])
+        except _ParserError as error:
+            raise InputError(_explain(str(error), flags, keys, composition)) from error
+        self.config[self.command]["run_dir"] = str(self.run_dir)
+
+    def _choose_paths(self, files: list[Path], flags: list[str], content: dict[str, Any]) -> dict[str, Any]:
+        """Decide on run folder and checkpoint; return the configuration that a checkpoint brings along."""
+
+        def given(key: str) -> str | None:
+            value = flag_value(flags, key) or content.get(key)
+            return None if value in (None, "null") else str(value)
+
+        ckpt_path = given("ckpt_path")
+        self.run_dir = choose_run_dir(given("run_dir"), files, ckpt_path, self.command)
+        self.checkpoint = checkpoint_of(self.run_dir, ckpt_path, self.command)
+        if self.checkpoint is None:
+            if ckpt_path is not None:
+                rank_zero_info(f"{self.run_dir} holds no checkpoint yet: the training starts from the beginning.")
+            return {}
+        header = read_header(self.checkpoint)
+        if self.command == "fit":
+            return {}
+        return {"model": {"class_path": header.class_path, "init_args": header.hyperparameters}}
+
+    def _parse_ckpt_path(self) -> None:
+        """Do nothing: Lightning would now lay a checkpoint's hyperparameters over configuration and flags."""
+
+    def before_instantiate_classes(self) -> None:
+        """Take the classes from the data."""
+        config = self.config[self.command]
+        split = SPLITS[self.command]
+        source = config.data[split]
+        if source is None:
+            raise InputError(f"no data to {self.command}: give --data.{split} a packed folder, shards or URLs")
+        if self.command == "fit" and not config.trainer.fast_dev_run:
+            refuse_to_overwrite(self.run_dir, self.checkpoint)
+        if self.command != "predict":
+            take_classes_from_data(config.model.init_args, source)
+
+    def instantiate_classes(self) -> None:
+        """Build model, data and trainer.
+
+        Raises:
+            InputError: as the constructors raise them, without what jsonargparse wraps around.
+        """
+        try:
+            super().instantiate_classes()
+        except ValueError as error:
+            cause: BaseException | None = error
+            while cause is not None and not isinstance(cause, InputError):
+                cause = cause.__cause__ or cause.__context__
+            raise cause or error from None
+
+    def instantiate_trainer(self, **kwargs: Any) -> Trainer:
+        """A trainer that writes into the run folder."""
+        output = self.run_dir if self.command == "fit" else self.run_dir / self.command
+        if self.command == "fit" and self.config[self.command].data.val is None:
+            kwargs["limit_val_batches"] = 0
+        plugins = self._get(self.config_init, "trainer").get("plugins") or []
+        plugins = [AtomicCheckpointIO(), *(plugins if isinstance(plugins, list) else [plugins])]
+        try:
+            return super().instantiate_trainer(default_root_dir=str(output), plugins=plugins, **kwargs)
+        except (ValueError, MisconfigurationException) as error:
+            raise InputError(f"trainer: {' '.join(str(error).split())}") from error
+
+    def after_instantiate_classes(self) -> None:
+        """Hand the chosen checkpoint to the trainer; the configuration that is saved keeps the user's word for it."""
+        self.config_init[self.command]["ckpt_path"] = self.checkpoint and str(self.checkpoint)
+
+
+class _ParserError(Exception):
+    """What jsonargparse does not accept, in its words."""
+
+
+class _TrainingParser(LightningArgumentParser):
+    def error(self, message: str, ex: Exception | None = None) -> Any:
+        raise _ParserError(message) from ex
+
+
+def _take_config_files(words: list[str]) -> tuple[list[Path], list[str]]:
+    """Split the options of a command into configuration files and everything else."""
+    files, others = [], []
+    remaining = iter(words)
+    for word in remaining:
+        flag, separator, value = word.partition("=")
+        if flag not in ("-c", "--config"):
+            others.append(word)
+            continue
+        file = value if separator else next(remaining, None)
+        if not file:
+            raise InputError(f"{flag}: the name of a configuration file is missing")
+        files.append(Path(file))
+    return files, others
+
+
+def _explain(message: str, flags: list[str], keys: KnownKeys, composition: Composition) -> str:
+    """One line about what the parser refused, with the flag, or the file and line."""
+    what = one_line(message, sorted(keys.flags))
+    key = key_of(message)
+    if key is None:
+        return what
+    for flag in flags:
+        name = flag.partition("=")[0].removesuffix("+")
+        if name.startswith("--") and _short(name.removeprefix("--").split(".")) == _short(key.split(".")):
+            return f"{name}: {what}"
+    for path, origin in composition.origins.items():
+        if _short(path) == _short(key.split(".")):
+            return f"{origin}: {'.'.join(path)}: {what}"
+    return f"{key}: {what}"
+
+
+def _short(path: Sequence[str]) -> list[str]:
+    """A key path as the parser has it, which leaves out `init_args`."""
+    return [part for part in path if part != "init_args"]
+
+
+def _is_no_advertisement(record: logging.LogRecord) -> bool:
+    """False for Lightning's tips to install other products."""
+    return "Tip: For seamless cloud" not in record.getMessage()
