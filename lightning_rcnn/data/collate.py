@@ -1,0 +1,77 @@
+"""Samples to one batch: here raggedness ends.
+
+Empty slots, which fill up a short batch or stand for a record that cannot be read, have the image id `NO_IMAGE`, the
+size 0 x 0, a black image and no targets.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from lightning_rcnn.structures import NO_IMAGE, PADDING_LABEL, Batch, ImageRecord, Targets
+
+MOST_OBJECTS = (8, 16, 32, 64, 128, 256, 512)
+"""To how many objects an image's targets are padded: the first that suffices for the batch, then powers of two."""
+
+
+class Sample(NamedTuple):
+    """One image in the resized frame.
+
+    Attributes:
+        image: [3, h, w] uint8 or float32; None in an empty slot.
+        boxes: float32 [m, 4].
+        labels: int64 [m].
+        is_crowd: bool [m].
+        record: what stays on the host.
+    """
+
+    image: Tensor | None
+    boxes: Tensor
+    labels: Tensor
+    is_crowd: Tensor
+    record: ImageRecord
+
+
+def empty_sample(problem: str = "") -> Sample:
+    """An empty slot; `problem` says why a record could not be read."""
+    record = ImageRecord(image_id=NO_IMAGE, file_name="", height=0, width=0, problem=problem)
+    return Sample(None, torch.zeros(0, 4), torch.zeros(0, dtype=torch.int64), torch.zeros(0, dtype=torch.bool), record)
+
+
+def collate_images(samples: Sequence[Sample], shape: tuple[int, int], dtype: torch.dtype) -> Batch:
+    """Pad images on the right and at the bottom.
+
+    Args:
+        samples: N of them, none larger than `shape`.
+        shape: (height, width) of the batch.
+        dtype: of the images.
+
+    Returns:
+        A batch without targets.
+    """
+    images = torch.zeros((len(samples), 3, *shape), dtype=dtype)
+    sizes = torch.zeros((len(samples), 2), dtype=torch.int64)
+    for slot, sample in enumerate(samples):
+        if sample.image is not None:
+            height, width = sample.image.shape[-2:]
+            images[slot, :, :height, :width] = sample.image
+            sizes[slot] = torch.tensor([height, width])
+    ids = torch.tensor([sample.record.image_id for sample in samples], dtype=torch.int64)
+    return Batch(images, sizes, ids, None, tuple(sample.record for sample in samples))
+
+
+def collate_targets(samples: Sequence[Sample]) -> Targets:
+    """Pad the ground truth of N samples to M objects, M from a short list, so that shapes recur."""
+    most = max(len(sample.labels) for sample in samples)
+    padded = next((size for size in MOST_OBJECTS if size >= most), 1 << (most - 1).bit_length())
+    boxes = torch.zeros(len(samples), padded, 4)
+    labels = torch.full((len(samples), padded), PADDING_LABEL, dtype=torch.int64)
+    is_crowd = torch.zeros(len(samples), padded, dtype=torch.bool)
+    for slot, sample in enumerate(samples):
+        num = len(sample.labels)
+        boxes[slot, :num] = sample.boxes
+        labels[slot, :num] = sample.labels
+        is_crowd[slot, :num] = sample.is_crowd
+    return Targets(boxes, labels, is_crowd)

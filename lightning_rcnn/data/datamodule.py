@@ -1,0 +1,267 @@
+"""The data side of a run: what the command line sets under `data`."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from typing import Any, Literal
+
+import torch
+from lightning.pytorch import LightningDataModule
+from lightning.pytorch.accelerators import CUDAAccelerator
+
+from lightning_rcnn.data.cache import ShardCache
+from lightning_rcnn.data.dataset import DetectionDataset, Purpose
+from lightning_rcnn.data.fetch import FetchPolicy
+from lightning_rcnn.data.index import Category
+from lightning_rcnn.data.loader import PlannedLoader
+from lightning_rcnn.data.padded_set import PaddedSet, pad_set
+from lightning_rcnn.data.plan import Plan
+from lightning_rcnn.data.reader import ShardReader
+from lightning_rcnn.data.resize import ResizeRule
+from lightning_rcnn.data.resume import PlanIdentity, TrainingPosition
+from lightning_rcnn.data.shards import ShardSet, category_difference, read_shards
+from lightning_rcnn.data.transforms import Augmentation
+from lightning_rcnn.data.workers import suggested_workers
+from lightning_rcnn.errors import InputError
+from lightning_rcnn.structures import Batch
+
+_SPLITS = {"fit": ("train", "val"), "validate": ("val",), "test": ("test",), "predict": ("predict",)}
+
+
+class DetectionDataModule(LightningDataModule):
+    """Streams packed shards into batches of fixed shapes.
+
+    A data source is a packed folder, a shard, a glob, a brace range, an http(s) URL of any of these but a glob, or
+    `pipe:` and a command (see `lightning_rcnn/data/shards.py`); several may be given as a list.
+
+    The order of an epoch depends on the data, `seed`, the epoch and the global batch size (devices x `batch_size`)
+    only. A run that is resumed within an epoch neither repeats nor loses a sample, also on other numbers of devices and
+    workers if the global batch size stays; else it says so and goes on with the next epoch. Lightning's
+    `use_distributed_sampler` has no effect: each device gets its part by the plan.
+
+    Args:
+        train: data to train on.
+        val: data to validate on during training.
+        test: data for `test`.
+        predict: data for `predict`; annotations are not looked at.
+        batch_size: images of one device in a training step.
+        eval_batch_size: images of one device in a step of evaluation or prediction; as `batch_size` if not given.
+        num_workers: processes that load for one device, 0 for none; by default its share of the cores less one, at
+            most 8.
+        seed: of the order and the random views of training.
+        train_min_sizes: lengths of the shorter edge of which each training batch draws one (multi-scale training); by
+            default the model's `min_size` alone.
+        shapes: [height, width] of the padded batches, multiples of 32; by default a short list that follows from the
+            resize rule: square, 4:3, and the most elongated images, both ways.
+        horizontal_flip: probability of mirroring a training image left to right.
+        vertical_flip: probability of mirroring a training image top to bottom.
+        brightness: strength x of a random factor in [1 - x, 1 + x] on training images.
+        contrast: the same for contrast.
+        saturation: the same for saturation.
+        hue: strength x, at most 0.5, of a random shift in [-x, x] of the hue, in turns of the colour circle.
+        shuffle_window: images within which the order is shuffled; more remote ones are mixed by shards. Sets that are
+            not larger are shuffled as a whole.
+        max_corrupt_share: share of unreadable images of an epoch beyond which the run stops; below, they are left out
+            and named.
+        multiprocessing_context: how workers start; by default as Python has it on this platform.
+        cache_dir: folder on each node for shards that come over the network; by default in the user's cache folder.
+        cache_limit_gb: size of that folder beyond which the shards unused for longest are removed.
+        fetch_timeout: seconds without a byte after which an attempt to fetch a shard is given up.
+        fetch_attempts: attempts to fetch a shard before the run stops.
+
+    Attributes:
+        categories: classes of the data, label 1..K; known after `setup`.
+        resize_rule: the rule where no model is attached that has one.
+
+    Raises:
+        InputError: on setup: data that are missing, unreadable, too few, or do not fit together.
+    """
+
+    def __init__(
+        self,
+        train: str | list[str] | None = None,
+        val: str | list[str] | None = None,
+        test: str | list[str] | None = None,
+        predict: str | list[str] | None = None,
+        batch_size: int = 2,
+        eval_batch_size: int | None = None,
+        num_workers: int | None = None,
+        seed: int = 0,
+        train_min_sizes: list[int] | None = None,
+        shapes: list[list[int]] | None = None,
+        horizontal_flip: float = 0.5,
+        vertical_flip: float = 0.0,
+        brightness: float = 0.0,
+        contrast: float = 0.0,
+        saturation: float = 0.0,
+        hue: float = 0.0,
+        shuffle_window: int = 16384,
+        max_corrupt_share: float = 0.01,
+        multiprocessing_context: Literal["fork", "spawn", "forkserver"] | None = None,
+        cache_dir: str | None = None,
+        cache_limit_gb: float = 100.0,
+        fetch_timeout: float = 30.0,
+        fetch_attempts: int = 5,
+    ) -> None:
+        super().__init__()
+        if min(batch_size, eval_batch_size or batch_size) < 1:
+            raise InputError("data.batch_size and data.eval_batch_size have to be at least 1")
+        if seed < 0:
+            raise InputError(f"data.seed is {seed}; it has to be 0 or more")
+        self.sources = {"train": train, "val": val, "test": test, "predict": predict}
+        self.batch_size = batch_size
+        self.eval_batch_size = eval_batch_size or batch_size
+        self.num_workers = num_workers
+        self.seed = seed
+        self.train_min_sizes = train_min_sizes
+        self.shapes = shapes
+        self.augmentation = Augmentation(horizontal_flip, vertical_flip, brightness, contrast, saturation, hue, seed)
+        self.shuffle_window = shuffle_window
+        self.max_corrupt_share = max_corrupt_share
+        self.multiprocessing_context = multiprocessing_context
+        self.policy = FetchPolicy(fetch_timeout, fetch_attempts)
+        self.cache = ShardCache(cache_dir, cache_limit_gb * 1e9, self.policy)
+        self.resize_rule = ResizeRule()
+        self._shard_sets: dict[str, ShardSet] = {}
+        self._training_set: PaddedSet | None = None
+        self._position: TrainingPosition | None = None
+
+    @property
+    def categories(self) -> list[Category]:
+        """Classes of the data, label 1..K."""
+        if not self._shard_sets:
+            raise InputError("the categories are known after setup; call `setup` first")
+        return next(iter(self._shard_sets.values())).index.categories
+
+    def setup(self, stage: str) -> None:
+        """Read the indexes that `stage` (fit, validate, test, predict) needs, and see that they fit together."""
+        splits = _SPLITS[stage]
+        if self.sources[splits[0]] is None:
+            raise InputError(f"no data to {stage}: give --data.{splits[0]} a packed folder, shards or URLs")
+        for split in splits:
+            source = self.sources[split]
+            if source is not None and split not in self._shard_sets:
+                self._shard_sets[split] = self._read(split, source)
+        if stage == "fit":
+            self._set_up_training()
+
+    def train_dataloader(self) -> PlannedLoader:
+        """Training batches of this rank."""
+        data = self._training_set
+        assert data is not None, "call setup('fit') first"
+        plan: Callable[[int], Plan] = partial(
+            data.plan_training,
+            seed=self.seed,
+            batch_size=self.batch_size,
+            rank=self._rank,
+            world=self._world,
+            window=self.shuffle_window,
+        )
+        if getattr(self.trainer, "overfit_batches", 0):
+            plan = _same_in_every_epoch(plan)
+        position = self._position.begin_epoch if self._position is not None else None
+        num_batches = len(data) // (self.batch_size * self._world)
+        return self._loader(data, "training", plan, num_batches, position)
+
+    def val_dataloader(self) -> PlannedLoader | list[PlannedLoader]:
+        """Validation batches of this rank; an empty list where there is nothing to validate on."""
+        return self._evaluation_loader("val", "evaluation") if "val" in self._shard_sets else []
+
+    def test_dataloader(self) -> PlannedLoader:
+        """Test batches of this rank."""
+        return self._evaluation_loader("test", "evaluation")
+
+    def predict_dataloader(self) -> PlannedLoader:
+        """Batches of this rank without targets."""
+        return self._evaluation_loader("predict", "prediction")
+
+    def transfer_batch_to_device(self, batch: Batch, device: torch.device, dataloader_idx: int) -> Batch:
+        """Copy from page-locked memory while the device still works on the step before; Lightning would wait."""
+        return batch.to(device, non_blocking=device.type == "cuda")
+
+    def state_dict(self) -> dict[str, Any]:
+        """Where training stands in the data."""
+        return self._position.state_dict() if self._position is not None else {}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on from there."""
+        if self._position is not None:
+            self._position.load_state_dict(state_dict)
+
+    @property
+    def _rank(self) -> int:
+        return self.trainer.global_rank if self.trainer is not None else 0
+
+    @property
+    def _world(self) -> int:
+        return self.trainer.world_size if self.trainer is not None else 1
+
+    @property
+    def _rule(self) -> ResizeRule:
+        module = self.trainer.lightning_module if self.trainer is not None else None
+        return getattr(module, "resize_rule", self.resize_rule)
+
+    def _read(self, split: str, source: str | list[str]) -> ShardSet:
+        shard_set = read_shards(source, self.policy)
+        index = shard_set.index
+        if len(index) == 0:
+            raise InputError(f"data.{split}: {index.name} holds no images")
+        for other in self._shard_sets.values():
+            if difference := category_difference(other.index, index):
+                raise InputError(f"data.{split} does not fit: {difference}")
+        if self.trainer is not None and self.trainer.strategy.broadcast(index.fingerprint) != index.fingerprint:
+            raise InputError(
+                f"data.{split}: rank {self._rank} finds other shards at {source} than rank 0; copy them anew"
+            )
+        return shard_set
+
+    def _set_up_training(self) -> None:
+        rule = self._rule
+        rules = [replace(rule, min_size=size) for size in self.train_min_sizes or [rule.min_size]]
+        data = self._training_set = pad_set(self._shard_sets["train"], rules, self.shapes)
+        global_batch_size = self.batch_size * self._world
+        if len(data) < global_batch_size:
+            raise InputError(
+                f"data.train has {len(data)} images, fewer than one batch of all devices "
+                f"({self._world} x {self.batch_size}); lower data.batch_size"
+            )
+        if self.trainer is not None:
+            fingerprint = data.shard_set.index.fingerprint
+            identity = PlanIdentity(fingerprint, data.padding, self.seed, self.shuffle_window, global_batch_size)
+            self._position = TrainingPosition(self.trainer, identity, len(data) // global_batch_size)
+
+    def _evaluation_loader(self, split: str, purpose: Purpose) -> PlannedLoader:
+        data = pad_set(self._shard_sets[split], [self._rule], self.shapes)
+        plan = data.plan_evaluation(batch_size=self.eval_batch_size, rank=self._rank, world=self._world)
+        return self._loader(data, purpose, lambda epoch: plan, len(plan))
+
+    def _loader(
+        self,
+        data: PaddedSet,
+        purpose: Purpose,
+        plan: Callable[[int], Plan],
+        num_batches: int,
+        position: Callable[[], tuple[int, int]] | None = None,
+    ) -> PlannedLoader:
+        augmentation = self.augmentation if purpose == "training" else None
+        dataset = DetectionDataset(ShardReader(data.shard_set, self.cache), data.rules, purpose, augmentation)
+        trainer, num_workers = self.trainer, self.num_workers
+        if num_workers is None:
+            num_workers = suggested_workers(local_ranks=trainer.num_devices if trainer is not None else 1)
+        return PlannedLoader(
+            dataset,
+            plan,
+            num_batches,
+            position=position,
+            rank=self._rank,
+            world=self._world,
+            max_corrupt_share=self.max_corrupt_share,
+            num_workers=num_workers,
+            multiprocessing_context=self.multiprocessing_context,
+            pin_memory=trainer is not None and isinstance(trainer.accelerator, CUDAAccelerator),
+        )
+
+
+def _same_in_every_epoch(plan: Callable[[int], Plan]) -> Callable[[int], Plan]:
+    first_epoch = plan(0)
+    return lambda epoch: first_epoch

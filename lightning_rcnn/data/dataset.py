@@ -1,0 +1,125 @@
+"""Batches by request: read, decode, transform, collate. What runs in the loader's workers."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Literal, NamedTuple
+
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from lightning_rcnn.data.collate import Sample, collate_images, collate_targets, empty_sample
+from lightning_rcnn.data.decode import UndecodableImage, decode_image
+from lightning_rcnn.data.plan import EMPTY_SLOT
+from lightning_rcnn.data.reader import RawSample, ShardReader, UnreadableRecordError
+from lightning_rcnn.data.resize import ResizeRule
+from lightning_rcnn.data.transforms import Augmentation, View, clip_and_keep, render
+from lightning_rcnn.errors import InputError
+from lightning_rcnn.structures import Batch, ImageRecord
+
+Purpose = Literal["training", "evaluation", "prediction"]
+
+
+class BatchRequest(NamedTuple):
+    """One batch of one rank, as planned.
+
+    Attributes:
+        epoch: decides the random views.
+        scale: number of the resize rule.
+        shape: padded (height, width).
+        samples: sample numbers, `EMPTY_SLOT` where the batch is short.
+    """
+
+    epoch: int
+    scale: int
+    shape: tuple[int, int]
+    samples: tuple[int, ...]
+
+
+class DetectionDataset(Dataset[Batch | InputError]):
+    """A data set whose items are whole batches, because the planner has already decided them.
+
+    A record that cannot be read or decoded becomes an empty slot whose `ImageRecord.problem` names it. An error that
+    leaves no way on, such as a shard that cannot be fetched, is returned as an `InputError` for the loader to raise:
+    torch would wrap one raised in a worker into a traceback of many lines.
+
+    Args:
+        reader: reads samples by number.
+        rules: resize rules; a request names one by number.
+        purpose: "training" draws random views and gives targets; "evaluation" gives targets, and the annotations in the
+            records; "prediction" gives neither.
+        augmentation: strength of the random views of training.
+    """
+
+    def __init__(
+        self,
+        reader: ShardReader,
+        rules: Sequence[ResizeRule],
+        purpose: Purpose,
+        augmentation: Augmentation | None = None,
+    ) -> None:
+        self.reader = reader
+        self.rules = tuple(rules)
+        self.purpose = purpose
+        self.augmentation = augmentation
+
+    def __len__(self) -> int:
+        """Number of samples, not of batches: how these are formed is up to the plan."""
+        return len(self.reader)
+
+    def __getitem__(self, request: BatchRequest) -> Batch | InputError:
+        rule = self.rules[request.scale]
+        try:
+            samples = [self._sample(number, request, rule) for number in request.samples]
+        except InputError as error:
+            return error
+        dtype = torch.float32 if rule.method == "bilinear" else torch.uint8
+        batch = collate_images(samples, request.shape, dtype)
+        return batch if self.purpose == "prediction" else replace(batch, targets=collate_targets(samples))
+
+    def _sample(self, number: int, request: BatchRequest, rule: ResizeRule) -> Sample:
+        if number == EMPTY_SLOT:
+            return empty_sample()
+        view = self.augmentation.draw(request.epoch, number) if self.augmentation is not None else View()
+        try:
+            return self._prepare(self.reader.read(number), rule, view, request.shape)
+        except UnreadableRecordError as error:
+            return empty_sample(problem=str(error))
+
+    def _prepare(self, raw: RawSample, rule: ResizeRule, view: View, shape: tuple[int, int]) -> Sample:
+        record, boxes, labels, is_crowd = _interpret(raw)
+        image, to_resized = render(_decode(raw, record), rule, view)
+        if image.shape[-2] > shape[0] or image.shape[-1] > shape[1]:
+            raise UnreadableRecordError(f"{raw.place} ({record.file_name}): not of the size that the index has for it")
+        boxes, keep = clip_and_keep(to_resized.boxes(boxes), *image.shape[-2:])
+        if self.purpose == "evaluation":
+            record = replace(record, annotations=raw.content["annotations"])
+        return Sample(image, boxes[keep], labels[keep], is_crowd[keep], record)
+
+
+def _interpret(raw: RawSample) -> tuple[ImageRecord, Tensor, Tensor, Tensor]:
+    """The record, without annotations, and boxes float32 [m, 4], labels int64 [m], is_crowd bool [m]."""
+    content = raw.content
+    try:
+        record = ImageRecord(int(content["image_id"]), content["file_name"], content["height"], content["width"])
+        annotations = content["annotations"]
+        boxes = torch.tensor([annotation["bbox"] for annotation in annotations], dtype=torch.float32).reshape(-1, 4)
+        labels = torch.tensor([annotation["label"] for annotation in annotations], dtype=torch.int64)
+        is_crowd = torch.tensor([bool(annotation["iscrowd"]) for annotation in annotations], dtype=torch.bool)
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        raise UnreadableRecordError(
+            f"{raw.place}: its JSON is not a sample's ({error!r}); pack the data set again"
+        ) from error
+    return record, boxes, labels, is_crowd
+
+
+def _decode(raw: RawSample, record: ImageRecord) -> Tensor:
+    try:
+        image = decode_image(raw.image, apply_exif=bool(raw.content.get("apply_exif")))
+    except UndecodableImage as error:
+        raise UnreadableRecordError(f"{raw.place} ({record.file_name}): {error}") from error
+    height, width = image.shape[-2:]
+    if (height, width) != (record.height, record.width):
+        sizes = f"{width} x {height} pixels, annotated as {record.width} x {record.height}"
+        raise UnreadableRecordError(f"{raw.place} ({record.file_name}): {sizes}; pack the data set again")
+    return image

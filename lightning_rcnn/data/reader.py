@@ -1,0 +1,135 @@
+"""Samples by number: one read of the sample's byte range, wherever in the set it is."""
+
+import io
+import json
+import os
+import time
+from bisect import bisect_right
+from collections import OrderedDict
+from dataclasses import dataclass
+from itertools import accumulate
+from typing import Any
+
+import numpy as np
+from webdataset.tariterators import tar_file_iterator
+
+from lightning_rcnn.data.cache import ShardCache
+from lightning_rcnn.data.index import Shard
+from lightning_rcnn.data.shards import ShardSet
+from lightning_rcnn.errors import InputError
+
+_MOST_OPEN_FILES = 32
+_PAUSES = (0.05, 0.5)  # seconds before the second and the third try
+
+
+class UnreadableRecordError(Exception):
+    """A sample cannot be read or decoded; the message names shard and key."""
+
+
+@dataclass(frozen=True)
+class RawSample:
+    """What is stored of a sample.
+
+    Attributes:
+        image: the bytes of the image file.
+        content: the JSON beside it, as `data/index.py` describes it.
+        place: shard and key, for people.
+    """
+
+    image: bytes
+    content: dict[str, Any]
+    place: str
+
+
+class ShardReader:
+    """Reads samples of a shard set by number.
+
+    Open files are kept, by each process its own. Reading takes no position in the file, so forked workers may share
+    what was open before the fork.
+    """
+
+    def __init__(self, shard_set: ShardSet, cache: ShardCache) -> None:
+        shards = shard_set.index.shards
+        self._cache = cache
+        self._addresses = shard_set.addresses
+        # Compact, because each worker holds a copy: a data set of a million images has as many offsets.
+        self._offsets = [np.array(shard.offsets, dtype=np.int64) for shard in shards]
+        self._shards = [
+            Shard(shard.name, shard.sha256, shard.first, [0, shard.offsets[-1]], [], [], [], []) for shard in shards
+        ]
+        self._starts = list(accumulate((len(shard) for shard in shards), initial=0))
+        self._descriptors: OrderedDict[int, int] = OrderedDict()
+
+    def __len__(self) -> int:
+        return self._starts[-1]
+
+    def read(self, number: int) -> RawSample:
+        """Read one sample.
+
+        Raises:
+            UnreadableRecordError: the sample is damaged, or not where the index has it.
+            InputError: its shard cannot be fetched.
+        """
+        position = bisect_right(self._starts, number) - 1
+        within = number - self._starts[position]
+        key = f"{self._shards[position].first + within:09d}"
+        place = f"{self._addresses[position]}, key {key}"
+        start, end = self._offsets[position][within : within + 2].tolist()
+        try:
+            image, content = _parse(self._read_range(position, start, end), key)
+        except InputError:
+            raise
+        except Exception as error:  # whatever the file system raises, and what damaged bytes make of the parsers
+            reason = str(error).split(" @ ")[0]  # webdataset appends the file object
+            raise UnreadableRecordError(f"{place}: {reason or type(error).__name__}") from error
+        return RawSample(image, content, place)
+
+    def _read_range(self, position: int, start: int, end: int) -> bytes:
+        """The bytes of a shard from `start` to `end`, fewer at its end; errors of the file system get more tries."""
+        for pause in (*_PAUSES, None):
+            try:
+                return _read_fully(self._descriptor(position), start, end)
+            except OSError:
+                self._close(position)
+                if pause is None:
+                    raise
+                time.sleep(pause)
+        raise AssertionError("unreachable")
+
+    def _descriptor(self, position: int) -> int:
+        if position not in self._descriptors:
+            path = self._cache.local_path(self._addresses[position], self._shards[position])
+            self._descriptors[position] = os.open(path, os.O_RDONLY)
+        self._descriptors.move_to_end(position)
+        if len(self._descriptors) > _MOST_OPEN_FILES:
+            self._close(next(iter(self._descriptors)))
+        return self._descriptors[position]
+
+    def _close(self, position: int) -> None:
+        descriptor = self._descriptors.pop(position, None)
+        if descriptor is not None:
+            os.close(descriptor)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_descriptors": OrderedDict()}
+
+
+def _read_fully(descriptor: int, start: int, end: int) -> bytes:
+    """Read a range; a network file system may give it in pieces."""
+    pieces = []
+    while start < end and (piece := os.pread(descriptor, end - start, start)):
+        pieces.append(piece)
+        start += len(piece)
+    return b"".join(pieces)
+
+
+def _parse(data: bytes, key: str) -> tuple[bytes, dict[str, Any]]:
+    """The image file and the JSON in the tar members of one sample."""
+    members = {member["fname"]: member["data"] for member in tar_file_iterator(io.BytesIO(data))}
+    content = members.pop(f"{key}.json", None)
+    if content is None or len(members) != 1 or not next(iter(members)).startswith(f"{key}."):
+        raise ValueError(
+            "not at its place, the shard was damaged or changed since it was packed; pack the data set again"
+        )
+    (image,) = members.values()
+    return image, json.loads(content)

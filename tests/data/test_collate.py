@@ -1,0 +1,45 @@
+import pytest
+import torch
+
+from lightning_rcnn.data.collate import Sample, collate_images, collate_targets, empty_sample
+from lightning_rcnn.structures import NO_IMAGE, PADDING_LABEL, ImageRecord
+
+
+def sample(num: int, height: int = 20, width: int = 30, image_id: int = 5) -> Sample:
+    return Sample(
+        torch.full((3, height, width), 9, dtype=torch.uint8),
+        torch.rand(num, 4),
+        torch.arange(1, num + 1),
+        torch.arange(num) % 2 == 1,
+        ImageRecord(image_id, "a.jpg", 40, 60),
+    )
+
+
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.float32])
+def test_images_are_padded_right_and_below(dtype: torch.dtype):
+    batch = collate_images([sample(1), sample(0, 32, 10, image_id=6), empty_sample("broken")], (32, 64), dtype)
+    assert batch.images.shape == (3, 3, 32, 64)
+    assert batch.images.dtype == dtype
+    assert (batch.images[0, :, :20, :30] == 9).all()
+    assert batch.images.sum() == 9 * 3 * (20 * 30 + 32 * 10)
+    assert batch.image_sizes.tolist() == [[20, 30], [32, 10], [0, 0]]
+    assert batch.image_ids.tolist() == [5, 6, NO_IMAGE]
+    assert batch.targets is None
+    assert [record.problem for record in batch.records] == ["", "", "broken"]
+
+
+@pytest.mark.parametrize(
+    ("counts", "padded"), [([0, 0], 8), ([8, 3], 8), ([9], 16), ([512], 512), ([513, 1], 1024), ([1500], 2048)]
+)
+def test_targets_are_padded_to_a_size_that_recurs(counts: list[int], padded: int):
+    samples = [sample(count) for count in counts]
+    targets = collate_targets(samples)
+    assert targets.boxes.shape == (len(counts), padded, 4)
+    for slot, (count, expected) in enumerate(zip(counts, samples, strict=True)):
+        assert (targets.boxes[slot, :count] == expected.boxes).all()
+        assert (targets.labels[slot, :count] == expected.labels).all()
+        assert (targets.is_crowd[slot, :count] == expected.is_crowd).all()
+        assert (targets.labels[slot, count:] == PADDING_LABEL).all()
+        assert not targets.boxes[slot, count:].any()
+        assert not targets.is_crowd[slot, count:].any()
+        assert targets.is_object[slot].sum() == (~expected.is_crowd).sum()

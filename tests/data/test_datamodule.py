@@ -1,0 +1,236 @@
+"""The data module in Lightning's hands, and by itself."""
+
+import random
+import signal
+from collections import Counter
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from jsonargparse import ArgumentParser
+from lightning.pytorch.callbacks import ModelCheckpoint
+
+from lightning_rcnn.data.datamodule import DetectionDataModule
+from lightning_rcnn.data.index import Category
+from lightning_rcnn.errors import InputError
+from lightning_rcnn.structures import NO_IMAGE
+
+ALL_IDS = list(range(1000, 1043))
+
+
+def data(folder: Path, **options: Any) -> DetectionDataModule:
+    return DetectionDataModule(**{"train": str(folder), "batch_size": 4, "num_workers": 0, **options})
+
+
+def images(batches: list[list[int]]) -> list[int]:
+    return [image_id for batch in batches for image_id in batch if image_id != NO_IMAGE]
+
+
+def test_without_a_trainer(uneven_set: Path):
+    module = data(uneven_set, val=str(uneven_set), eval_batch_size=5)
+    with pytest.raises(InputError, match="setup"):
+        _ = module.categories
+    module.setup("fit")
+    assert [category.name for category in module.categories] == ["cat", "dog"]
+    assert len(module.train_dataloader()) == 10
+    batches = [batch.image_ids.tolist() for batch in module.val_dataloader()]
+    assert len(batches) == 9
+    assert sorted(images(batches)) == ALL_IDS
+    assert module.state_dict() == {}
+
+
+def test_the_rule_of_the_model_decides_the_sizes(uneven_set: Path, recording_module, trainer):
+    module, model = data(uneven_set), recording_module()
+    trainer(max_steps=1).fit(model, datamodule=module)
+    shapes = {tuple(batch.images.shape[-2:]) for batch in module.train_dataloader()}
+    assert all(min(shape) >= 32 and max(shape) <= 64 for shape in shapes)
+
+
+def test_multi_scale_training(uneven_set: Path):
+    module = data(uneven_set, train_min_sizes=[32, 64, 96], val=str(uneven_set))
+    module.setup("fit")
+    short_edges = {min(size) for batch in module.train_dataloader() for size in batch.image_sizes.tolist()}
+    assert short_edges == {32, 64, 96}
+    assert {min(size) for batch in module.val_dataloader() for size in batch.image_sizes.tolist()} <= {800, 444, 0}
+
+
+def test_given_shapes_are_used(uneven_set: Path, recording_module, trainer):
+    model = recording_module()
+    module = data(uneven_set, shapes=[[64, 64]])
+    trainer(max_steps=1).fit(model, datamodule=module)
+    assert {tuple(batch.images.shape[-2:]) for batch in module.train_dataloader()} == {(64, 64)}
+    with pytest.raises(InputError, match=r"data.shapes: \d+ images of uneven fit into none of them, one of"):
+        trainer(max_steps=1).fit(model, datamodule=data(uneven_set, shapes=[[32, 32]]))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"train": None}, "no data to fit: give --data.train"),
+        ({"batch_size": 44}, r"data.train has 43 images, fewer than one batch of all devices \(1 x 44\)"),
+        ({"batch_size": 0}, "data.batch_size and data.eval_batch_size have to be at least 1"),
+        ({"seed": -1}, "data.seed is -1"),
+        ({"hue": 0.7}, "data.hue is 0.7"),
+        ({"train": "/nowhere"}, "/nowhere: no such file or folder"),
+        ({"train_min_sizes": [2000]}, "min_size <= max_size does not hold for 2000"),
+        ({"shapes": [[33, 64]]}, "multiples of 32"),
+    ],
+)
+def test_bad_options_are_named(uneven_set: Path, options, message: str):
+    with pytest.raises(InputError, match=message) as caught:
+        data(uneven_set, **options).setup("fit")
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("stage", ["validate", "test", "predict"])
+def test_each_stage_wants_its_data(uneven_set: Path, stage: str):
+    with pytest.raises(InputError, match=f"no data to {stage}: give --data."):
+        data(uneven_set).setup(stage)
+
+
+def test_validation_data_of_other_classes_are_refused(uneven_set: Path, make_set, tmp_path: Path):
+    other = make_set(tmp_path / "other", (2,), categories=[Category(1, "cat", 7), Category(2, "cow", 19)])
+    with pytest.raises(InputError, match=r"data.val does not fit: label 2 is 'dog' .* but 'cow' \(id 19\) in other"):
+        data(uneven_set, val=str(other)).setup("fit")
+
+
+def test_a_set_without_images_is_refused(make_set, tmp_path: Path):
+    with pytest.raises(InputError, match=r"data.train: empty holds no images"):
+        data(make_set(tmp_path / "empty", ())).setup("fit")
+
+
+def test_fit_validate_test_predict(uneven_set: Path, recording_module, trainer):
+    whole = str(uneven_set)
+    module = data(uneven_set, val=whole, test=whole, predict=f"{whole}/shard-000001.tar", num_workers=1)
+    model = recording_module()
+    runner = trainer(max_epochs=1)
+    runner.fit(model, datamodule=module)
+    assert sorted(images(model.validated)) == ALL_IDS
+    model.validated.clear()
+    runner.validate(model, datamodule=module)
+    assert sorted(images(model.validated)) == ALL_IDS
+    model.validated.clear()
+    runner.test(model, datamodule=module)
+    assert sorted(images(model.validated)) == ALL_IDS
+    assert sorted(images(runner.predict(model, datamodule=module))) == list(range(1013, 1020))
+
+
+def test_evaluation_brings_the_annotations(uneven_set: Path):
+    module = data(uneven_set, val=str(uneven_set), predict=str(uneven_set))
+    module.setup("validate")
+    records = [record for batch in module.val_dataloader() for record in batch.records]
+    assert {record.image_id: len(record.annotations) for record in records if record.image_id != NO_IMAGE} == {
+        1000 + number: number % 4 for number in range(43)
+    }
+    module.setup("predict")
+    assert all(batch.targets is None for batch in module.predict_dataloader())
+
+
+def test_overfitting_repeats_the_same_batches(uneven_set: Path, recording_module, trainer):
+    model = recording_module()
+    trainer(max_epochs=3, overfit_batches=2).fit(model, datamodule=data(uneven_set, val=str(uneven_set)))
+    assert len(model.seen) == 6
+    assert model.seen[:2] == model.seen[2:4] == model.seen[4:]
+
+
+def test_fast_dev_run_and_sanity_check(uneven_set: Path, recording_module, trainer):
+    model = recording_module()
+    trainer(fast_dev_run=True).fit(model, datamodule=data(uneven_set, val=str(uneven_set)))
+    assert (len(model.seen), len(model.validated)) == (1, 1)
+    model = recording_module()
+    trainer(max_epochs=1, num_sanity_val_steps=2).fit(model, datamodule=data(uneven_set, val=str(uneven_set)))
+    assert sorted(images(model.validated[2:])) == ALL_IDS
+
+
+def test_the_global_random_state_is_left_alone(uneven_set: Path):
+    module = data(uneven_set, brightness=0.5, vertical_flip=0.5)
+    module.setup("fit")
+    before = random.getstate(), torch.get_rng_state()
+    list(module.train_dataloader())
+    assert random.getstate() == before[0]
+    assert (torch.get_rng_state() == before[1]).all()
+
+
+def test_help_explains_every_option():
+    parser = ArgumentParser()
+    parser.add_class_arguments(DetectionDataModule, "data")
+    parsed = parser.parse_args(["--data.train", "folder", "--data.shapes=[[800,1088]]", "--data.val=[a,b]"])
+    assert (parsed.data.train, parsed.data.val, parsed.data.shapes) == ("folder", ["a", "b"], [[800, 1088]])
+    for action in parser._actions:
+        if action.dest.startswith("data."):
+            assert action.help, action.dest
+
+
+# Several processes, forked by Lightning from this one.
+
+
+def fit_ranks(
+    module_class: type, new_trainer: Any, folder: Path, world: int, out: Path, options: dict, **fit: Any
+) -> list:
+    """Fit in `world` processes; what each rank saw as (training batches, validation batches)."""
+
+    class WritesDown(module_class):
+        def on_fit_end(self) -> None:
+            torch.save((self.seen, self.validated), out / f"rank{self.global_rank}.pt")
+
+    strategy = "ddp_fork" if world > 1 else "auto"
+    runner = new_trainer(devices=world, strategy=strategy, **options)
+    runner.fit(WritesDown(), datamodule=data(folder, val=str(folder), **fit.pop("data", {})), **fit)
+    return [torch.load(out / f"rank{rank}.pt") for rank in range(world)]
+
+
+def global_batches(ranks: list) -> list[list[int]]:
+    return [list(chain(*parts)) for parts in zip(*(seen for seen, _ in ranks), strict=True)]
+
+
+@pytest.mark.parametrize(("world", "num_workers"), [(2, 1), (3, 0)])
+def test_ranks_see_the_epoch_of_one_process(uneven_set, tmp_path, recording_module, trainer, world, num_workers):
+    options = {"max_epochs": 2}
+    (alone,) = fit_ranks(recording_module, trainer, uneven_set, 1, tmp_path, options, data={"batch_size": 6})
+    ranks = fit_ranks(
+        recording_module, trainer, uneven_set, world, tmp_path, options,
+        data={"batch_size": 6 // world, "num_workers": num_workers},
+    )  # fmt: skip
+    assert global_batches(ranks) == alone[0]
+    assert len({len(validated) for _, validated in ranks}) == 1
+    assert Counter(image for _, validated in ranks for image in images(validated)) == Counter(ALL_IDS * 2)
+
+
+def test_resume_on_other_numbers_of_ranks_and_workers(uneven_set, tmp_path, recording_module, trainer):
+    """Saved at 1 x 3 workers; resumed at 2 x 1 and 3 x 0 in the midst of an epoch."""
+    saver = ModelCheckpoint(tmp_path, every_n_train_steps=3, save_top_k=-1, filename="{step}")
+    options = {"max_epochs": 2, "callbacks": [saver], "enable_checkpointing": True}
+    whole = fit_ranks(
+        recording_module, trainer, uneven_set, 1, tmp_path, options, data={"batch_size": 6, "num_workers": 3}
+    )
+    for world, num_workers, step in ((2, 1, 3), (3, 0, 9)):
+        ranks = fit_ranks(
+            recording_module, trainer, uneven_set, world, tmp_path, {"max_epochs": 2},
+            data={"batch_size": 6 // world, "num_workers": num_workers}, ckpt_path=tmp_path / f"step={step}.ckpt",
+        )  # fmt: skip
+        assert global_batches(ranks) == whole[0][0][step:]
+
+
+@pytest.mark.slow
+def test_no_combination_of_ranks_workers_and_shards_hangs(make_set, tmp_path, recording_module, trainer):
+    chance = random.Random(0)
+    for number in range(40):
+        world, num_workers, batch_size = chance.choice([2, 3, 4, 5]), chance.choice([0, 1, 2]), chance.randint(1, 4)
+        shard_sizes = [chance.randint(1, 13) for _ in range(chance.randint(1, 7))]
+        shard_sizes.append(max(0, world * batch_size - sum(shard_sizes)) + 1)
+        folder = make_set(tmp_path / f"set{number}", shard_sizes)
+        signal.alarm(120)
+        ranks = fit_ranks(
+            recording_module, trainer, folder, world, tmp_path, {"max_epochs": 2},
+            data={"batch_size": batch_size, "num_workers": num_workers},
+        )  # fmt: skip
+        signal.alarm(0)
+        batches = sum(shard_sizes) // (world * batch_size)
+        assert [len(seen) for seen, _ in ranks] == [2 * batches] * world
+        for epoch in range(2):
+            trained = Counter(images(global_batches(ranks)[epoch * batches : (epoch + 1) * batches]))
+            assert set(trained.values()) == {1}
+        expected = Counter(range(1000, 1000 + sum(shard_sizes)))
+        assert Counter(image for _, validated in ranks for image in images(validated)) == expected + expected

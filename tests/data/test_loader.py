@@ -1,0 +1,151 @@
+"""The loader by itself, without Lightning: epochs, workers, unreadable records, signals."""
+
+import logging
+import subprocess
+from functools import partial
+from itertools import chain
+from pathlib import Path
+
+import pytest
+import torch
+
+from lightning_rcnn.data.cache import ShardCache
+from lightning_rcnn.data.dataset import DetectionDataset
+from lightning_rcnn.data.fetch import FetchPolicy
+from lightning_rcnn.data.loader import PlannedLoader
+from lightning_rcnn.data.padded_set import pad_set
+from lightning_rcnn.data.reader import ShardReader
+from lightning_rcnn.data.resize import ResizeRule
+from lightning_rcnn.data.shards import read_shards
+from lightning_rcnn.data.transforms import Augmentation
+from lightning_rcnn.errors import InputError
+from lightning_rcnn.structures import NO_IMAGE
+
+RULES = [ResizeRule(32, 64)]
+
+
+def training_loader(folder: Path, *, batch_size: int = 4, rank: int = 0, world: int = 1, **options) -> PlannedLoader:
+    data = pad_set(read_shards(str(folder)), RULES)
+    reader = ShardReader(data.shard_set, ShardCache(None, 1e9, FetchPolicy(1.0, 1)))
+    dataset = DetectionDataset(reader, RULES, "training", Augmentation())
+    plan = partial(data.plan_training, seed=0, batch_size=batch_size, rank=rank, world=world, window=100)
+    return PlannedLoader(dataset, plan, len(data) // (batch_size * world), rank=rank, world=world, **options)
+
+
+def ids_of(loader: PlannedLoader) -> list[list[int]]:
+    return [batch.image_ids.tolist() for batch in loader]
+
+
+@pytest.mark.parametrize("workers", [{}, {"num_workers": 1}, {"num_workers": 3}])
+def test_workers_do_not_change_what_comes(uneven_set: Path, workers):
+    reference, loader = training_loader(uneven_set), training_loader(uneven_set, **workers)
+    orders = []
+    for epoch in range(3):
+        reference.sampler.set_epoch(epoch)
+        loader.sampler.set_epoch(epoch)
+        batches = list(loader)
+        assert len(batches) == len(loader) == 10
+        for batch, expected in zip(batches, reference, strict=True):
+            assert batch.image_ids.tolist() == expected.image_ids.tolist()
+            assert (batch.images == expected.images).all()
+            assert (batch.targets.boxes == expected.targets.boxes).all()
+        orders.append([batch.image_ids.tolist() for batch in batches])
+    assert orders[0] != orders[1] != orders[2]
+
+
+def test_spawned_workers_do_not_change_what_comes(uneven_set: Path):
+    loader = training_loader(uneven_set, num_workers=1, multiprocessing_context="spawn")
+    assert ids_of(loader) == ids_of(training_loader(uneven_set))
+
+
+def test_an_epoch_that_was_broken_off_leaves_nothing_behind(uneven_set: Path):
+    loader = training_loader(uneven_set, num_workers=2)
+    for _, _ in zip(range(3), loader, strict=False):
+        pass
+    loader.sampler.set_epoch(1)
+    expected = training_loader(uneven_set)
+    expected.sampler.set_epoch(1)
+    assert ids_of(loader) == ids_of(expected)
+
+
+def test_position_is_asked_for_at_the_first_batch(uneven_set: Path):
+    positions = [(2, 7)]
+    loader = training_loader(uneven_set, position=lambda: positions[-1])
+    iterator = iter(loader)
+    positions.append((1, 4))
+    whole = training_loader(uneven_set)
+    whole.sampler.set_epoch(1)
+    assert [batch.image_ids.tolist() for batch in iterator] == ids_of(whole)[4:]
+    assert len(loader) == 10
+
+
+def test_ranks_share_an_epoch(uneven_set: Path):
+    parts = [ids_of(training_loader(uneven_set, batch_size=2, rank=rank, world=3)) for rank in range(3)]
+    whole = ids_of(training_loader(uneven_set, batch_size=6))
+    assert [list(chain(*batches)) for batches in zip(*parts, strict=True)] == whole
+
+
+@pytest.mark.parametrize("num_workers", [0, 2])
+def test_unreadable_records_are_named_once_and_left_out(make_set, tmp_path: Path, caplog, num_workers: int):
+    folder = make_set(tmp_path / "set", (20, 20), broken=[3, 30])
+    loader = training_loader(folder, max_corrupt_share=0.05, num_workers=num_workers)
+    for epoch in range(2):
+        loader.sampler.set_epoch(epoch)
+        with caplog.at_level(logging.WARNING):
+            ids = list(chain(*ids_of(loader)))
+        assert ids.count(NO_IMAGE) == 2
+        assert len(set(ids)) == 39
+    assert len(loader.problems) == 2
+    assert len(caplog.messages) == 2
+    assert {number for number in (3, 30) for message in caplog.messages if f"key {number:09d}" in message} == {3, 30}
+
+
+@pytest.mark.parametrize("num_workers", [0, 2])
+def test_too_many_unreadable_records_stop_the_run(make_set, tmp_path: Path, num_workers: int):
+    folder = make_set(tmp_path / "set", (20, 20), broken=[3, 30, 31])
+    with pytest.raises(
+        InputError, match=r"3 of 40 records .* data.max_corrupt_share allows 0.05 .*key 0000000"
+    ) as caught:
+        list(training_loader(folder, max_corrupt_share=0.05, num_workers=num_workers))
+    assert "\n" not in str(caught.value)
+
+
+def test_messages_name_the_rank(make_set, tmp_path: Path, caplog):
+    folder = make_set(tmp_path / "set", (8,), broken=range(8))
+    loader = training_loader(folder, batch_size=2, rank=1, world=2, max_corrupt_share=1.0)
+    list(loader)
+    assert all(message.startswith("[rank: 1]") for message in caplog.messages)
+
+
+@pytest.mark.parametrize("num_workers", [0, 2])
+def test_a_shard_out_of_reach_stops_the_run_in_one_line(
+    uneven_set: Path, tmp_path: Path, monkeypatch, num_workers: int
+):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    source = f"pipe:test ! -e {tmp_path}/gone && cat {uneven_set}/index.json"
+    loader = training_loader(source, num_workers=num_workers)
+    (tmp_path / "gone").touch()
+    with pytest.raises(InputError, match=r"^pipe:.*shard-00000\d.tar: exit status 1") as caught:
+        list(loader)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_signal_to_all_processes_loses_no_batch(uneven_set: Path):
+    """As SLURM sends it: the main process has its handler, the workers go on."""
+    loader = training_loader(uneven_set, num_workers=2)
+    iterator = iter(loader)
+    batches = [next(iterator)]
+    for worker in loader._iterator._workers:
+        subprocess.run(["kill", "-TERM", str(worker.pid)], check=True)
+        subprocess.run(["kill", "-USR1", str(worker.pid)], check=True)
+    batches += list(iterator)
+    assert [batch.image_ids.tolist() for batch in batches] == ids_of(training_loader(uneven_set))
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_batches_come_in_page_locked_memory(uneven_set: Path):
+    batch = next(iter(training_loader(uneven_set, num_workers=1, pin_memory=True)))
+    assert batch.images.is_pinned()
+    assert batch.targets.boxes.is_pinned()
+    assert (batch.to(torch.device("cuda"), non_blocking=True).images.cpu() == batch.images).all()

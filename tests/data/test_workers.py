@@ -1,0 +1,56 @@
+import multiprocessing
+import os
+import signal
+import subprocess
+import time
+
+import pytest
+
+from lightning_rcnn.data import workers
+from lightning_rcnn.data.workers import initialise_worker, suggested_workers
+
+
+@pytest.mark.parametrize(("cores", "ranks", "expected"), [(1, 1, 0), (2, 1, 1), (64, 8, 7), (128, 1, 8), (4, 8, 0)])
+def test_workers_share_the_cores(monkeypatch: pytest.MonkeyPatch, cores: int, ranks: int, expected: int):
+    monkeypatch.setattr(workers.os, "sched_getaffinity", lambda pid: set(range(cores)))
+    assert suggested_workers(ranks) == expected
+
+
+def work(ready) -> None:
+    initialise_worker(0)
+    ready.set()
+    while True:
+        time.sleep(0.01)
+
+
+@pytest.fixture
+def worker():
+    context = multiprocessing.get_context("fork")
+    ready = context.Event()
+    process = context.Process(target=work, args=(ready,), daemon=True)
+    process.start()
+    assert ready.wait(5)
+    yield process
+    process.kill()
+    process.join()
+
+
+def test_signals_to_the_whole_job_do_not_end_a_worker(worker):
+    for number in (signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2, signal.SIGTERM):
+        subprocess.run(["kill", f"-{number}", str(worker.pid)], check=True)  # another process than the parent sends it
+    worker.join(0.3)
+    assert worker.is_alive()
+
+
+def test_the_parent_ends_a_worker(worker):
+    worker.terminate()
+    worker.join(5)
+    assert worker.exitcode == 0
+
+
+def test_a_worker_ends_on_the_parents_word_after_it_has_refused_others(worker):
+    subprocess.run(["kill", "-TERM", str(worker.pid)], check=True)
+    worker.join(0.2)
+    os.kill(worker.pid, signal.SIGTERM)
+    worker.join(5)
+    assert not worker.is_alive()
