@@ -8,10 +8,14 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
+import torch
 import webdataset
+from lightning import LightningModule, Trainer
 from PIL import Image
 
 from lightning_rcnn.data.index import Category, Shard, ShardIndex
+from lightning_rcnn.data.resize import ResizeRule
+from lightning_rcnn.structures import Batch
 
 UNEVEN = (13, 7, 11, 3, 9)
 SIZES = ((40, 30), (30, 40), (32, 32), (60, 20))  # width, height
@@ -98,3 +102,62 @@ def make_set() -> MakeSet:
 def uneven_set(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """43 images in shards of 13, 7, 11, 3 and 9; image ids 1000 to 1042. Not to be changed by a test."""
     return write_set(tmp_path_factory.mktemp("sets") / "uneven")
+
+
+class RecordingModule(LightningModule):
+    """Learns one number from the pictures, and writes down what it sees.
+
+    Attributes:
+        seen: image ids of each training batch of this rank.
+        validated: image ids of each validation batch of this rank.
+        asks_for_steps: whether it asks how many steps there will be, as schedules do; Lightning then makes the loader
+            before it restores its counters.
+    """
+
+    def __init__(self, asks_for_steps: bool = True) -> None:
+        super().__init__()
+        self.resize_rule = ResizeRule(32, 64)
+        self.weight = torch.nn.Parameter(torch.zeros(()))
+        self.asks_for_steps = asks_for_steps
+        self.seen: list[list[int]] = []
+        self.validated: list[list[int]] = []
+
+    def training_step(self, batch: Batch, batch_idx: int) -> torch.Tensor:
+        self.seen.append(batch.image_ids.tolist())
+        return (self.weight - batch.images.float().mean() - batch.targets.boxes.mean()) ** 2
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        self.validated.append(batch.image_ids.tolist())
+
+    test_step = validation_step
+
+    def predict_step(self, batch: Batch, batch_idx: int) -> list[int]:
+        return batch.image_ids.tolist()
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        if self.asks_for_steps:
+            assert self.trainer.estimated_stepping_batches > 0
+        return torch.optim.SGD(self.parameters(), lr=0.01, momentum=0.9)
+
+
+def new_trainer(**options: object) -> Trainer:
+    defaults = {
+        "accelerator": "cpu",
+        "devices": 1,
+        "logger": False,
+        "enable_checkpointing": False,
+        "enable_progress_bar": False,
+        "enable_model_summary": False,
+        "num_sanity_val_steps": 0,
+    }
+    return Trainer(**{**defaults, **options})
+
+
+@pytest.fixture
+def recording_module() -> type[RecordingModule]:
+    return RecordingModule
+
+
+@pytest.fixture
+def trainer() -> Callable[..., Trainer]:
+    return new_trainer
