@@ -8,8 +8,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from lightning_rcnn.boxes import clip_boxes, encode
-from lightning_rcnn.matching import best_overlaps, inside_crowd
+from lightning_rcnn.boxes import box_area, clip_boxes, encode
+from lightning_rcnn.matching import best_overlaps
 from lightning_rcnn.proposals.rpn import RPN_BOX_WEIGHTS
 from lightning_rcnn.sampling import Samples, random_keys, sample_balanced
 from lightning_rcnn.structures import NO_IMAGE, Proposals, Targets
@@ -53,12 +53,11 @@ def anchor_targets(
         positive_fraction: at most this share of S is positive.
         crowd_share: an anchor with more of its area in a crowd region is not a negative.
     """
-    overlaps = best_overlaps(targets.boxes, targets.is_object, anchors[None])
+    overlaps = best_overlaps(targets.boxes, targets.is_object, targets.is_crowd, anchors[None])
     may_take_part = may_take_part & (image_ids != NO_IMAGE)[:, None]
     is_positive = ((overlaps.iou >= positive_iou) | overlaps.is_best_of_object) & may_take_part
     # Of an anchor across the border, what lies in the image counts.
-    inside = clip_boxes(anchors[None], image_sizes)
-    in_crowd = inside_crowd(inside, targets.boxes, targets.is_crowd, crowd_share)
+    in_crowd = overlaps.crowd_area > crowd_share * box_area(clip_boxes(anchors[None], image_sizes))
     is_negative = (overlaps.iou < negative_iou) & ~is_positive & ~in_crowd & may_take_part
     keys = random_keys(seed, image_ids, anchors.shape[0])
     samples = sample_balanced(is_positive, is_negative, keys, num_samples, positive_fraction)
@@ -116,12 +115,12 @@ def region_targets(
     """
     boxes = torch.cat((proposals.boxes, targets.boxes), dim=1)
     is_present = torch.cat((proposals.is_valid, targets.is_object), dim=1) & (image_ids != NO_IMAGE)[:, None]
-    overlaps = best_overlaps(targets.boxes, targets.is_object, boxes)
+    overlaps = best_overlaps(targets.boxes, targets.is_object, targets.is_crowd, boxes)
     is_positive = (overlaps.iou >= positive_iou) & is_present
     lowest, highest = negative_iou
     # An image without objects has IoU -1 everywhere, and all of it is background.
     is_background = (overlaps.iou.clamp(min=0) >= lowest) | (overlaps.iou < 0)
-    in_crowd = inside_crowd(boxes, targets.boxes, targets.is_crowd, crowd_share)
+    in_crowd = overlaps.crowd_area > crowd_share * box_area(boxes)
     is_negative = is_background & (overlaps.iou < highest) & ~is_positive & ~in_crowd & is_present
     keys = random_keys(seed, image_ids, boxes.shape[1])
     samples = sample_balanced(is_positive, is_negative, keys, num_samples, positive_fraction)

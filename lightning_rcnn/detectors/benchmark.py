@@ -87,7 +87,7 @@ def contenders(
         ):
             step = _training_step(detector.to(device).train(), losses, precision, device)
             found[library, precision] = Contender(f"{library} {precision}", step)  # type: ignore[index]
-    return found  # type: ignore[return-value]
+    return found
 
 
 def _torchvision_losses(detector: nn.Module, scene: Scene) -> Callable[[], dict[str, Tensor]]:
