@@ -80,7 +80,9 @@ class CocoAveragePrecision(Metric):
         """
         image = {"height": height, "width": width, "annotations": annotations, "results": results}
         self._images[image_id] = image
+        # What `Metric` does around `update`: count, and drop the figures of the last `compute`.
         self._update_count += 1
+        self._computed = None
 
     def compute(self) -> dict[str, Any]:
         """The figures as COCO names them, from `AP`, `AP50`, `AP75`, `APs` to `ARl`, and `per_class` by name.
@@ -156,7 +158,7 @@ def _data_set(
         ],
         "categories": [{"id": label} for label in range(1, num_classes + 1)],
         "annotations": [
-            {"iscrowd": 0, **entry, "area": entry.get("area") or _area(entry), "image_id": image_id}
+            {"iscrowd": 0, **entry, "area": entry["area"] if "area" in entry else _area(entry), "image_id": image_id}
             for image_id, image in sorted(images.items())
             for entry in image[kind]
         ],
