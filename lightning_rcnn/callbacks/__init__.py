@@ -1,0 +1,41 @@
+"""What accompanies a training: checkpoints, figures, pictures, alarms.
+
+The names below are imported when they are first used: W&B and Lightning take their time.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+__all__ = [
+    "AtomicCheckpointIO",
+    "BestCheckpoint",
+    "LastCheckpoint",
+    "MetricsReport",
+    "NonFiniteGuard",
+    "Throughput",
+]
+
+if TYPE_CHECKING:
+    from lightning_rcnn.callbacks.checkpoints import AtomicCheckpointIO, BestCheckpoint, LastCheckpoint
+    from lightning_rcnn.callbacks.metrics_report import MetricsReport
+    from lightning_rcnn.callbacks.non_finite import NonFiniteGuard
+    from lightning_rcnn.callbacks.throughput import Throughput
+
+_MODULES = {
+    "AtomicCheckpointIO": "checkpoints",
+    "BestCheckpoint": "checkpoints",
+    "LastCheckpoint": "checkpoints",
+    "MetricsReport": "metrics_report",
+    "NonFiniteGuard": "non_finite",
+    "Throughput": "throughput",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_MODULES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

@@ -1,0 +1,105 @@
+"""Metrics for people, as tables, and for programs, as JSON."""
+
+import json
+import math
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from rich import box
+from rich.console import Group
+from rich.markup import escape
+from rich.table import Table
+from rich.text import Text
+
+PER_CLASS = "per_class"
+"""Where the AP of each class stands beside the COCO figures of a result type."""
+_CLASSES_IN_A_ROW = 3
+
+
+def metrics_tables(metrics: Mapping[str, Mapping[str, Any]], title: str = "") -> Group:
+    """Tables of all figures: COCO's twelve by result type, AP by class, and proposals by their number.
+
+    Args:
+        metrics: `bbox` and perhaps `segm` as `CocoAveragePrecision` has them, perhaps `proposals` as `ProposalRecall`
+            has them.
+        title: on top.
+    """
+    coco = {name: figures for name, figures in metrics.items() if PER_CLASS in figures}
+    tables = [_coco_table(coco)] if coco else []
+    tables += [_class_table(name, figures[PER_CLASS]) for name, figures in coco.items() if figures[PER_CLASS]]
+    tables += [_proposal_table(name, figures) for name, figures in metrics.items() if name not in coco]
+    heading = [Text(title, style="bold")] if title else []
+    return Group(*heading, *(part for table in tables for part in (table, "")))
+
+
+def write_metrics(path: Path, metrics: Mapping[str, Any], epoch: int | None, step: int | None) -> None:
+    """Write the metrics as JSON, with `epoch` and `step` beside them; the file appears only when whole.
+
+    Args:
+        path: the file; its folder is made.
+        metrics: nested mappings of figures; those without a value (NaN) become null.
+        epoch, step: of the training, where there is one.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.{os.getpid()}")
+    content = {**_without_nan(metrics), "epoch": epoch, "step": step}
+    partial.write_text(json.dumps(content, indent=2, allow_nan=False) + "\n")
+    partial.replace(path)
+
+
+def _coco_table(coco: Mapping[str, Mapping[str, Any]]) -> Table:
+    table = _table()
+    table.add_column("")
+    first, *_ = coco.values()
+    names = [name for name in first if name != PER_CLASS]
+    for name in names:
+        table.add_column(name, justify="right")
+    for result_type, figures in coco.items():
+        table.add_row(result_type, *(_text(figures[name]) for name in names))
+    return table
+
+
+def _class_table(result_type: str, per_class: Mapping[str, float]) -> Table:
+    """Class and AP, several pairs in a row, read down the columns."""
+    pairs = [(escape(name), _text(value)) for name, value in per_class.items()]
+    num_rows = math.ceil(len(pairs) / _CLASSES_IN_A_ROW)
+    table = _table()
+    for _ in range(math.ceil(len(pairs) / num_rows)):
+        table.add_column(f"{result_type} AP of", overflow="fold")
+        table.add_column("", justify="right")
+    for row in range(num_rows):
+        table.add_row(*(text for pair in pairs[row::num_rows] for text in pair))
+    return table
+
+
+def _proposal_table(name: str, figures: Mapping[str, float]) -> Table:
+    """Rows are figures, columns numbers of proposals: `AR@100` stands in row AR, column 100."""
+    rows: dict[str, dict[str, float]] = {}
+    for key, value in figures.items():
+        figure, _, limit = key.partition("@")
+        rows.setdefault(figure, {})[limit] = value
+    table = _table()
+    table.add_column(name)
+    for limit in next(iter(rows.values()), {}):
+        table.add_column(f"@{limit}", justify="right")
+    for figure, values in rows.items():
+        table.add_row(figure, *map(_text, values.values()))
+    return table
+
+
+def _table() -> Table:
+    """Narrow enough for twelve figures on 80 columns."""
+    return Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False)
+
+
+def _text(value: float) -> str:
+    """Four letters: `.512`, `1.00`."""
+    return "-" if math.isnan(value) else f"{value:.3f}".removeprefix("0")[:4]
+
+
+def _without_nan(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _without_nan(inner) for key, inner in value.items()}
+    return None if isinstance(value, float) and not math.isfinite(value) else value

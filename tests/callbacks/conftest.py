@@ -1,0 +1,86 @@
+import pytest
+import torch
+from lightning.pytorch import LightningModule, Trainer
+from torch.utils.data import DataLoader
+
+from lightning_rcnn.structures import NO_IMAGE, Batch, ImageRecord
+
+
+class Scorer(LightningModule):
+    """Stands in for a detector: one weight; losses come from the images' first pixel, metrics are made up."""
+
+    def __init__(self):
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.ones(()))
+        self.last_metrics = {}
+
+    def training_step(self, batch, batch_idx):
+        loss = self.weight * batch.images.flatten()[0]
+        self.log("train/loss", loss.detach(), batch_size=1)
+        return loss
+
+    def validation_step(self, batch, batch_idx):
+        pass
+
+    def test_step(self, batch, batch_idx):
+        pass
+
+    def on_validation_epoch_end(self):
+        per_class = {"cat": 0.25, "dog": float("nan")}
+        self.last_metrics = {
+            "bbox": {"AP": 0.25, "AP50": 0.5, "APs": float("nan"), "per_class": per_class},
+            "proposals": {"AR@100": 0.75},
+        }
+        self.log("val/bbox/AP", 0.25)
+
+    def on_test_epoch_end(self):
+        self.on_validation_epoch_end()
+
+    def configure_optimizers(self):
+        return torch.optim.SGD(self.parameters(), lr=0.0)
+
+
+@pytest.fixture
+def scorer():
+    return Scorer()
+
+
+@pytest.fixture
+def make_loader():
+    """One batch for each given loss, of one image and one empty slot."""
+
+    def make(losses, batch_size=1):
+        batches = []
+        for number, loss in enumerate(losses):
+            records = [ImageRecord(10 * number + k, f"picture {number}-{k}.jpg", 4, 4) for k in range(batch_size)]
+            records.append(ImageRecord(NO_IMAGE, "", 0, 0))
+            ids = torch.tensor([record.image_id for record in records])
+            images = torch.full((len(records), 3, 4, 4), float(loss))
+            batches.append(Batch(images, torch.full((len(records), 2), 4), ids, None, tuple(records)))
+        return DataLoader(batches, batch_size=None)
+
+    return make
+
+
+@pytest.fixture
+def make_trainer(tmp_path):
+    """A trainer on the CPU that writes into `tmp_path / "run"`."""
+
+    def make(*callbacks, **options):
+        return Trainer(
+            **{
+                "accelerator": "cpu",
+                "logger": False,
+                "enable_progress_bar": False,
+                "enable_model_summary": False,
+                "enable_checkpointing": False,
+                "max_epochs": 1,
+                "num_sanity_val_steps": 0,
+                "log_every_n_steps": 2,
+                "default_root_dir": tmp_path / "run",
+                "callbacks": list(callbacks),
+                **options,
+            }
+        )
+
+    return make
