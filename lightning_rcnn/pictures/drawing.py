@@ -1,0 +1,167 @@
+"""Boxes with class names and scores on one image, readable at any size.
+
+Lines and letters grow with the picture, small images are enlarged, and small boxes get thin lines. Where objects are
+many the letters get smaller; where they would still cover more than `MAX_TEXT_SHARE` of the picture there are none, and
+the colours speak for themselves.
+"""
+
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+from torch import Tensor
+
+from lightning_rcnn.pictures.palette import Colour, class_colour, readable_on
+from lightning_rcnn.pictures.placement import place_labels
+from lightning_rcnn.pictures.text import MIN_FONT_SIZE, Font, class_name, font_size
+
+MIN_LONGER_SIDE = 640
+"""Smaller images are enlarged to this, pixels."""
+MAX_TEXT_SHARE = 0.1
+"""Of the picture's area: beyond it no text is drawn."""
+_FONT_STEPS = (1.0, 0.8, 0.6)
+_EDGE_OPACITY = 110
+"""Of the lines beside a box's own, dark or bright, which set it off from a background of its colour; of 255."""
+
+
+class Objects(NamedTuple):
+    """What is drawn on an image.
+
+    Attributes:
+        boxes: float [n, 4], xyxy in pixels of the image; one that is not finite is left out.
+        labels: int64 [n], 1..K.
+        scores: float [n], shown behind the names; None for ground truth.
+        is_crowd: bool [n], drawn in broken lines; None if there is none.
+    """
+
+    boxes: Tensor
+    labels: Tensor
+    scores: Tensor | None = None
+    is_crowd: Tensor | None = None
+
+
+class _Mark(NamedTuple):
+    """One object in the frame of the picture."""
+
+    box: np.ndarray
+    text: str
+    colour: Colour
+    is_crowd: bool
+
+
+def draw_objects(image: Tensor, objects: Objects, class_names: Sequence[str]) -> Image.Image:
+    """Draw objects on an image.
+
+    Args:
+        image: uint8 RGB [3, h, w], of one pixel at least.
+        objects: in the frame of the image, the most important ones first.
+        class_names: of labels 1..K.
+
+    Returns:
+        The picture, RGB; enlarged if the image is small.
+    """
+    picture, scale = _enlarged(image)
+    marks = _marks(objects, scale, class_names)
+    draw = ImageDraw.Draw(picture, "RGBA")
+    # Large ones first: what is drawn later lies on top.
+    for mark in sorted(marks, key=lambda mark: -_area(mark.box)):
+        _draw_box(draw, mark, picture.size)
+    font = _choose_font(marks, picture.size)
+    if font is not None:
+        boxes = np.array([mark.box for mark in marks]).reshape(-1, 4)
+        sizes = np.array([_label_size(mark.text, font) for mark in marks], dtype=np.float64).reshape(-1, 2)
+        for mark, size, corner in zip(marks, sizes, place_labels(boxes, sizes, picture.size), strict=True):
+            if corner is not None:
+                _draw_label(draw, mark, corner, size, font)
+    return picture
+
+
+def _enlarged(image: Tensor) -> tuple[Image.Image, np.ndarray]:
+    """The image as a picture, and what boxes are to be multiplied with, [4]."""
+    picture = Image.fromarray(np.ascontiguousarray(image.cpu().permute(1, 2, 0).numpy()))
+    factor = max(1.0, MIN_LONGER_SIDE / max(picture.size))
+    width, height = (max(1, round(side * factor)) for side in picture.size)
+    scale = np.array([width / picture.width, height / picture.height] * 2)
+    return picture.resize((width, height), Image.Resampling.BICUBIC), scale
+
+
+def _marks(objects: Objects, scale: np.ndarray, class_names: Sequence[str]) -> list[_Mark]:
+    boxes = objects.boxes.detach().cpu().double().reshape(-1, 4).numpy() * scale
+    labels = objects.labels.tolist()
+    scores = [None] * len(labels) if objects.scores is None else objects.scores.tolist()
+    crowd = [False] * len(labels) if objects.is_crowd is None else objects.is_crowd.tolist()
+    marks = []
+    for box, label, score, is_crowd in zip(boxes, labels, scores, crowd, strict=True):
+        parts = [class_name(label, class_names)]
+        parts += [] if score is None else [f"{score:.2f}"]
+        parts += ["(crowd)"] if is_crowd else []
+        if np.isfinite(box).all():
+            marks.append(_Mark(box, " ".join(parts), class_colour(label), is_crowd))
+    return marks
+
+
+def _area(box: np.ndarray) -> float:
+    width, height = np.maximum(box[2:] - box[:2], 0)
+    return float(width * height)
+
+
+def _draw_box(draw: ImageDraw.ImageDraw, mark: _Mark, picture_size: tuple[int, int]) -> None:
+    """Lines around a box, with their outer edge on its edge, kept inside the picture."""
+    width, height = picture_size
+    limits = np.array([width, height, width, height]) - 1.0
+    left, top, right, bottom = (int(edge) for edge in np.clip(np.round(mark.box - (0, 0, 1, 1)), 0, limits))
+    right, bottom = max(left, right), max(top, bottom)
+    thick = max(1, round(font_size(picture_size) / 6))
+    line = max(1, min(thick, round(min(right - left, bottom - top) / 10)))
+    if line > 1:
+        edge = (*readable_on(mark.colour), _EDGE_OPACITY)
+        draw.rectangle((left - 1, top - 1, right + 1, bottom + 1), outline=edge)
+        inner = (left + line, top + line, right - line, bottom - line)
+        if inner[0] <= inner[2] and inner[1] <= inner[3]:
+            draw.rectangle(inner, outline=edge)
+    if not mark.is_crowd:
+        draw.rectangle((left, top, right, bottom), outline=mark.colour, width=line)
+        return
+    dash = 5 * line
+    for start in range(left, right + 1, 2 * dash):
+        end = min(start + dash, right)
+        draw.rectangle((start, top, end, min(top + line - 1, bottom)), fill=mark.colour)
+        draw.rectangle((start, max(bottom - line + 1, top), end, bottom), fill=mark.colour)
+    for start in range(top, bottom + 1, 2 * dash):
+        end = min(start + dash, bottom)
+        draw.rectangle((left, start, min(left + line - 1, right), end), fill=mark.colour)
+        draw.rectangle((max(right - line + 1, left), start, right, end), fill=mark.colour)
+
+
+def _choose_font(marks: Sequence[_Mark], picture_size: tuple[int, int]) -> Font | None:
+    """The largest font that is no higher than most objects and in which all labels together take up their share."""
+    width, height = picture_size
+    usual_side = np.median([math.sqrt(_area(mark.box)) for mark in marks]) if marks else 0.0
+    for step in _FONT_STEPS:
+        size = max(MIN_FONT_SIZE, step * font_size(picture_size))
+        if size > usual_side and step != _FONT_STEPS[-1]:
+            continue
+        font = ImageFont.load_default(size)
+        text_area = sum(math.prod(_label_size(mark.text, font)) for mark in marks)
+        if text_area <= MAX_TEXT_SHARE * width * height:
+            return font
+    return None
+
+
+def _label_size(text: str, font: Font) -> tuple[int, int]:
+    """(width, height) in pixels: the text and a margin."""
+    height = round(1.3 * (font.getbbox("Ag")[3] - font.getbbox("Ag")[1]))
+    return round(font.getlength(text) + 0.5 * height), height
+
+
+def _draw_label(
+    draw: ImageDraw.ImageDraw, mark: _Mark, corner: tuple[float, float], size: np.ndarray, font: Font
+) -> None:
+    left, top = round(corner[0]), round(corner[1])
+    width, height = (int(side) for side in size)
+    area = (left, top, left + width - 1, top + height - 1)
+    draw.rounded_rectangle(area, radius=height // 6, fill=(*mark.colour, 225))
+    centre = (left + width / 2, top + height / 2)
+    draw.text(centre, mark.text, fill=readable_on(mark.colour), font=font, anchor="mm")
