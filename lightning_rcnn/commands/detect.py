@@ -1,0 +1,104 @@
+"""`lightning-rcnn detect`: objects in image files, as pictures and as numbers."""
+
+from collections import Counter
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import track
+from rich.table import Table
+
+from lightning_rcnn.checkpoints.loading import load_detector
+from lightning_rcnn.data.decode import UndecodableImage, decode_image
+from lightning_rcnn.data.image_files import find_images
+from lightning_rcnn.detectors.base import Detector
+from lightning_rcnn.errors import InputError
+from lightning_rcnn.metrics.coco_results import coco_results, write_json
+from lightning_rcnn.pictures import Objects, draw_objects, save_picture
+
+
+def detect(
+    checkpoint: Path,
+    images: list[Path],
+    out: Path,
+    threshold: float = 0.5,
+    device: Literal["auto", "cpu", "cuda"] = "auto",
+) -> None:
+    """Find objects in image files.
+
+    Writes to OUT: pictures/, each image with its detections; results.json, the detections in COCO's results format;
+    and images.json, which names the images and classes behind the ids in it, as COCO's annotation files do.
+
+    Args:
+        checkpoint: a file that `fit` wrote; it says what detector and what classes.
+        images: files, and folders that are searched for images.
+        out: folder for the results.
+        threshold: detections have at least this score, 0 to 1; score results.json with a low one, such as 0.05.
+        device: where to compute; auto takes a GPU if there is one.
+    """
+    if not 0 <= threshold <= 1:
+        raise InputError(f"--threshold {threshold}: a score is from 0 to 1")
+    files = find_images(images, without=out)
+    detector = load_detector(checkpoint).to(_device(device))
+    console = Console()
+    counts: Counter[str] = Counter()
+    unreadable: dict[Path, str] = {}
+    shown: list[dict[str, Any]] = []
+    results: list[dict[str, Any]] = []
+    for file in track(files, "Detecting", console=console, transient=True):
+        try:
+            image = decode_image(file.path.read_bytes(), apply_exif=True)
+        except (OSError, UndecodableImage) as error:
+            unreadable[file.path] = str(error)
+            continue
+        (found,) = detector.detect([image], threshold)
+        found = {name: values.cpu() for name, values in found.items()}
+        objects = Objects(found["boxes"], found["labels"], found["scores"])
+        save_picture(draw_objects(image, objects, detector.class_names), out / "pictures" / _picture_name(file.name))
+        image_id = len(shown) + 1
+        shown.append({"id": image_id, "file_name": str(file.path), "width": image.shape[2], "height": image.shape[1]})
+        results += coco_results(image_id, **found, category_ids=detector.category_ids)
+        counts.update(detector.class_names[label - 1] for label in found["labels"].tolist())
+    if not shown:
+        path, reason = next(iter(unreadable.items()))
+        raise InputError(f"none of {len(files)} files can be read; {path}: {reason}")
+    write_json(out / "results.json", results)
+    write_json(out / "images.json", {"images": shown, "categories": _categories(detector)})
+    _report(console, len(shown), counts, unreadable, out)
+
+
+def _device(name: str) -> torch.device:
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if name == "cuda" and not torch.cuda.is_available():
+        raise InputError("--device cuda: there is no GPU that torch can use")
+    return torch.device(name)
+
+
+def _picture_name(name: Path) -> Path:
+    """The name of the image, as a format that every program shows."""
+    return name if name.suffix.lower() in (".jpg", ".jpeg", ".png") else name.with_name(f"{name.name}.jpg")
+
+
+def _categories(detector: Detector) -> list[dict[str, Any]]:
+    return [
+        {"id": category_id, "name": name}
+        for category_id, name in zip(detector.category_ids, detector.class_names, strict=True)
+    ]
+
+
+def _report(console: Console, num_images: int, counts: Counter[str], unreadable: dict[Path, str], out: Path) -> None:
+    if counts:
+        table = Table("class", "objects")
+        for name, count in counts.most_common():
+            table.add_row(escape(name), str(count))
+        console.print(table)
+    if unreadable:
+        skipped = Table("skipped", "why")
+        for path, reason in unreadable.items():
+            skipped.add_row(escape(str(path)), escape(reason))
+        console.print(skipped)
+    hint = "" if counts else "; a lower --threshold may find some"
+    print(f"{counts.total()} objects in {num_images} images{hint}. Pictures and results.json are in {out}.")
