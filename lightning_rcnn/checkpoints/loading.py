@@ -63,5 +63,10 @@ def load_detector(path: str | Path) -> Detector:
     try:
         detector = detector_class.load_from_checkpoint(path, map_location="cpu")
     except RuntimeError as error:
-        raise InputError(f"{path}: its weights do not fit {name} of this version ({error})") from error
+        raise InputError(f"{path}: its weights do not fit {name} of this version: {first_mismatch(error)}") from error
     return detector.eval()
+
+
+def first_mismatch(error: RuntimeError) -> str:
+    """The first of the keys that torch lists where weights do not fit a module."""
+    return next((line.strip().partition(",")[0] for line in str(error).splitlines()[1:]), str(error))

@@ -61,7 +61,7 @@ def _dispatch(words: list[str]) -> int:
         name, rest = f"{first} {rest[0]}", rest[1:]
     if name not in TOOLS:
         raise InputError(
-            f"{name}: no such command{did_you_mean(name, [*TRAINING, *TOOLS])} (see lightning-rcnn --help)"
+            f"{name}: no such command{did_you_mean(name, [*TRAINING, *TOOLS, *GROUPS])} (see lightning-rcnn --help)"
         )
     from lightning_rcnn.cli.tools import run_tool
 

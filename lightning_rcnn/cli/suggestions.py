@@ -6,7 +6,7 @@ from difflib import get_close_matches
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """A clause for the end of a message, "; did you mean X?", or nothing where no known name is near."""
-    near = get_close_matches(name, list(known), n=1, cutoff=0.75)
+    near = get_close_matches(name, list(known), n=1)
     return f"; did you mean {near[0]}?" if near else ""
 
 

@@ -46,8 +46,10 @@ def tool_parser(name: str, function: Callable[..., None]) -> ToolParser:
     parser = ToolParser(prog=f"lightning-rcnn {name}", description=description, allow_abbrev=False)
     parser.add_function_arguments(function, as_group=False, skip={*switches, *lists})
     for key, item_type in lists.items():
-        required = signature[key].default is inspect.Parameter.empty
-        options: dict[str, Any] = {"required": True} if required else {"default": signature[key].default}
+        default = signature[key].default
+        options: dict[str, Any] = (
+            {"required": True} if default is inspect.Parameter.empty else {"default": list(default)}
+        )
         parser.add_argument(f"--{key}", nargs="+", type=item_type, help=described.get(key), **options)
     for key in sorted(switches):
         parser.add_argument(f"--{key}", action="store_true", help=described.get(key))

@@ -14,7 +14,12 @@ from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.utilities.rank_zero import rank_zero_info
 
 from lightning_rcnn.callbacks.checkpoints import AtomicCheckpointIO, BestCheckpoint, LastCheckpoint
-from lightning_rcnn.checkpoints.loading import read_header
+from lightning_rcnn.callbacks.detection_pictures import DetectionPictures
+from lightning_rcnn.callbacks.metrics_report import MetricsReport
+from lightning_rcnn.callbacks.non_finite import NonFiniteGuard
+from lightning_rcnn.callbacks.prediction_results import PredictionResults
+from lightning_rcnn.callbacks.throughput import Throughput
+from lightning_rcnn.checkpoints.loading import first_mismatch, read_header
 from lightning_rcnn.cli.class_names import take_classes_from_data
 from lightning_rcnn.cli.complaints import key_of, one_line
 from lightning_rcnn.cli.composing import Composition, compose, merge
@@ -56,8 +61,9 @@ def train(arguments: list[str]) -> None:
     except RuntimeError as error:
         if "Error(s) in loading state_dict" not in str(error):
             raise
-        detail = str(error).splitlines()[1].strip().partition(",")[0]
-        raise InputError(f"the checkpoint does not fit the model of the configuration: {detail}") from error
+        raise InputError(
+            f"the checkpoint does not fit the model of the configuration: {first_mismatch(error)}"
+        ) from error
 
 
 class DetectionCLI(LightningCLI):
@@ -81,6 +87,7 @@ class DetectionCLI(LightningCLI):
             seed_everything_default=0,
             save_config_callback=SaveRunConfig,
             save_config_kwargs={"save_to_log_dir": False},
+            trainer_defaults={"callbacks": [NonFiniteGuard(), Throughput(), MetricsReport(), PredictionResults()]},
             parser_class=_TrainingParser,
             parser_kwargs={"prog": "lightning-rcnn", **options, **{command: {**options} for command in TRAINING}},
             args=arguments,
@@ -95,6 +102,7 @@ class DetectionCLI(LightningCLI):
         )
         parser.add_lightning_class_args(LastCheckpoint, "last_checkpoint")
         parser.add_lightning_class_args(BestCheckpoint, "best_checkpoint")
+        parser.add_lightning_class_args(DetectionPictures, "pictures")
         # One seed for everything; the link also takes `data.seed` from the command line.
         parser.link_arguments("seed_everything", "data.seed", compute_fn=int)
 

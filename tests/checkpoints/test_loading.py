@@ -1,0 +1,87 @@
+import pytest
+import torch
+from lightning.pytorch import Trainer
+
+import lightning_rcnn
+from lightning_rcnn.checkpoints.loading import load_detector, read_header
+from lightning_rcnn.errors import InputError
+
+SMALL = {
+    "class_names": ["cat", "dog"],
+    "category_ids": [17, 18],
+    "backbone": "resnet18",
+    "fpn_channels": 16,
+    "box_head_width": 16,
+}
+
+
+@pytest.fixture(scope="module")
+def detector():
+    torch.manual_seed(0)
+    return lightning_rcnn.FasterRCNN(**SMALL)
+
+
+@pytest.fixture
+def checkpoint(detector, tmp_path):
+    """As a program writes it, without the command line."""
+    trainer = Trainer(logger=False, accelerator="cpu", enable_progress_bar=False, enable_model_summary=False)
+    trainer.strategy.connect(detector)
+    trainer.save_checkpoint(tmp_path / "a.ckpt", weights_only=True)
+    return tmp_path / "a.ckpt"
+
+
+def test_the_file_alone_gives_the_detector_back(detector, checkpoint):
+    loaded = load_detector(checkpoint)
+    assert isinstance(loaded, lightning_rcnn.FasterRCNN)
+    assert not loaded.training
+    assert (loaded.class_names, loaded.category_ids) == (["cat", "dog"], [17, 18])
+    for key, value in detector.state_dict().items():
+        assert torch.equal(loaded.state_dict()[key], value), key
+
+
+def test_the_header_has_class_and_hyperparameters(checkpoint):
+    header = read_header(checkpoint)
+    assert header.class_path == "lightning_rcnn.detectors.faster_rcnn.FasterRCNN"
+    assert header.hyperparameters["fpn_channels"] == 16
+
+
+def test_pretrained_weights_are_not_asked_for_again(checkpoint):
+    """A checkpoint of a run that started from ImageNet weights has its own."""
+    state = torch.load(checkpoint, weights_only=True)
+    model = lightning_rcnn.FasterRCNN(**SMALL)
+    saved = {"hyper_parameters": {"backbone_weights": "IMAGENET1K_V1"}}
+    model.on_save_checkpoint(saved)
+    assert saved["hyper_parameters"]["backbone_weights"] is None
+    assert state["class_path"] == saved["class_path"]
+
+
+def change(checkpoint, **changes):
+    torch.save(torch.load(checkpoint, weights_only=True) | changes, checkpoint)
+
+
+@pytest.mark.parametrize(
+    ("changes", "problem"),
+    [
+        ({"class_path": "nowhere.Detector"}, "its model nowhere.Detector cannot be imported"),
+        ({"class_path": "lightning_rcnn.detectors.faster_rcnn.Gone"}, "cannot be imported"),
+        ({"class_path": "torch.nn.Linear"}, "its model torch.nn.Linear is no detector"),
+        ({"state_dict": {}}, "its weights do not fit FasterRCNN of this version"),
+    ],
+)
+def test_checkpoints_that_cannot_be_used(checkpoint, changes, problem):
+    change(checkpoint, **changes)
+    with pytest.raises(InputError, match=problem) as caught:
+        load_detector(checkpoint)
+    assert str(caught.value).startswith(f"{checkpoint}: ")
+    assert "\n" not in str(caught.value)
+
+
+def test_files_that_are_no_checkpoints(checkpoint, tmp_path):
+    with pytest.raises(InputError, match="no such checkpoint"):
+        read_header(tmp_path / "missing.ckpt")
+    torch.save({"weights": torch.zeros(3)}, tmp_path / "other.ckpt")
+    with pytest.raises(InputError, match="not a checkpoint of lightning-rcnn"):
+        read_header(tmp_path / "other.ckpt")
+    checkpoint.write_bytes(checkpoint.read_bytes()[:-1000])
+    with pytest.raises(InputError, match="not a checkpoint, or a damaged one"):
+        read_header(checkpoint)

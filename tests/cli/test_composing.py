@@ -1,0 +1,86 @@
+from pathlib import Path
+
+import pytest
+
+from lightning_rcnn.cli.composing import compose, merge
+from lightning_rcnn.errors import InputError
+
+
+@pytest.fixture
+def write(tmp_path):
+    def write_file(name: str, text: str) -> Path:
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+        return path
+
+    return write_file
+
+
+def test_bases_are_relative_to_their_file_and_read_first(write):
+    write("trainer/gpu.yaml", "trainer: {devices: 8, precision: bf16}\nlist: [1, 2]\n")
+    write("model/small.yaml", "base: ../trainer/gpu.yaml\nmodel: {width: 1}\ntrainer: {devices: 4}\n")
+    top = write("top.yaml", "base: [model/small.yaml]\nmodel: {depth: 2}\nlist: [3]\n")
+    assert compose([top]).content == {
+        "trainer": {"devices": 4, "precision": "bf16"},
+        "model": {"width": 1, "depth": 2},
+        "list": [3],
+    }
+
+
+def test_several_files_merge_in_the_order_given(write):
+    first, second = write("a.yaml", "a: {x: 1, y: 1}\n"), write("b.yaml", "a: {y: 2}\n")
+    assert compose([first, second]).content == {"a": {"x": 1, "y": 2}}
+    assert compose([second, first]).content == {"a": {"x": 1, "y": 1}}
+
+
+def test_a_value_is_traced_to_the_line_that_set_it_last(write):
+    base = write("base.yaml", "a:\n  x: 1\n  y: 2\n")
+    top = write("top.yaml", "base: base.yaml\na:\n  y: 3\n")
+    composition = compose([top])
+    assert composition.origin(("a", "x")) == f"{base}:2"
+    assert composition.origin(("a", "y")) == f"{top}:3"
+    assert composition.origin(("a", "y", "deeper")) == f"{top}:3"
+    assert composition.origin(("b",)) is None
+
+
+def test_numbers_with_an_exponent_are_numbers(write):
+    content = compose([write("a.yaml", "a: 4e-4\nb: 1.5E3\nc: -2e+1\nd: e4\ne: 1e\n")]).content
+    assert content == {"a": 0.0004, "b": 1500.0, "c": -20.0, "d": "e4", "e": "1e"}
+
+
+def test_an_empty_file_is_an_empty_mapping(write):
+    assert compose([write("a.yaml", "# nothing yet\n")]).content == {}
+
+
+def test_merging_replaces_whatever_is_no_mapping_on_both_sides():
+    assert merge({"a": {"x": 1}, "b": [1]}, {"a": None, "b": [2], "c": {"y": 1}}) == {
+        "a": None,
+        "b": [2],
+        "c": {"y": 1},
+    }
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("base: nothing.yaml", ":1: base {folder}/nothing.yaml: no such configuration file"),
+        (
+            "a: 1\nbase: [bases.yaml]",
+            ":2: base {folder}/bases.yaml: no such configuration file; did you mean base.yaml?",
+        ),
+        ("base: 3", ":1: base is a file or a list of files"),
+        ("base: top.yaml", ":1: base {folder}/top.yaml is its own base"),
+        ("a: 1\nb:\n  c: 1\n  c: 2", ":4: b.c is already given in line 3"),
+        ("a: 1\n b: 2", ":2: not valid YAML: mapping values are not allowed"),
+        ("- 1", ": a configuration is a mapping of keys to values, not a sequence"),
+        ("a: \x00", ": not"),
+    ],
+)
+def test_what_cannot_be_read_is_named_with_its_line(write, text, problem):
+    write("base.yaml", "a: 1\n")
+    top = write("top.yaml", text)
+    with pytest.raises(InputError) as caught:
+        compose([top])
+    assert str(caught.value).startswith(f"{top}{problem.format(folder=top.parent)}")
+    assert "\n" not in str(caught.value)

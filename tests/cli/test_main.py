@@ -1,0 +1,76 @@
+import importlib
+import inspect
+import subprocess
+import sys
+
+import docstring_parser
+import pytest
+
+import lightning_rcnn
+from lightning_rcnn.cli.menu import GROUPS, TOOLS, TRAINING
+
+
+def test_help_lists_every_command_with_a_line(run):
+    outcome = run("--help")
+    assert outcome.status == 0
+    for name in [*TRAINING, *TOOLS]:
+        assert any(line.strip().startswith(f"{name} ") for line in outcome.out.splitlines()), name
+
+
+@pytest.mark.parametrize("group", sorted(GROUPS))
+def test_help_of_a_group_lists_its_commands(run, group):
+    outcome = run(group, "--help")
+    assert outcome.status == 0
+    for name in TOOLS:
+        if name.startswith(f"{group} "):
+            assert f"\n  {name.removeprefix(f'{group} ')} " in outcome.out
+
+
+def test_without_a_command_the_help_is_shown_and_the_status_is_1(run):
+    assert run().status == 1
+    assert run("pack").status == 1
+
+
+def test_version(run):
+    assert run("--version").out.strip() == f"lightning-rcnn {lightning_rcnn.__version__}"
+
+
+def test_unknown_commands_are_named_with_a_suggestion(complaint):
+    assert complaint("fti").startswith("fti: no such command; did you mean fit?")
+    assert complaint("pack", "vco").startswith("pack vco: no such command; did you mean pack voc?")
+    assert complaint("pakc").startswith("pakc: no such command; did you mean pack?")
+
+
+def test_help_needs_no_torch():
+    program = (
+        "import sys; from lightning_rcnn.cli import main; main(['--help']); main(['pack', '--help']);"
+        "sys.exit('torch' in sys.modules or 'lightning' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", program], stdout=subprocess.DEVNULL).returncode == 0
+
+
+@pytest.mark.parametrize("name", sorted(TOOLS))
+def test_every_argument_of_a_tool_is_explained(run, name):
+    tool = TOOLS[name]
+    function = getattr(importlib.import_module(tool.module), tool.function)
+    documented = {parameter.arg_name for parameter in docstring_parser.parse(function.__doc__).params}
+    assert documented == set(inspect.signature(function).parameters)
+    outcome = run(*name.split(), "--help")
+    assert outcome.status == 0
+    for argument in documented:
+        assert f"--{argument}" in outcome.out
+
+
+def test_interrupt_gives_one_line(run, monkeypatch):
+    def press_ctrl_c(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("lightning_rcnn.commands.pack.pack_shapes", press_ctrl_c)
+    monkeypatch.setattr("lightning_rcnn.cli.tools.run_tool", press_ctrl_c)
+    outcome = run("pack", "shapes", "--out", "x", "--num", "1")
+    assert (outcome.status, outcome.err) == (130, "lightning-rcnn: interrupted\n")
+
+
+def test_debug_shows_where_an_error_comes_from(run):
+    assert "Traceback" not in run("pack", "shapes").err
+    assert "Traceback" in run("pack", "shapes", "--debug").err

@@ -1,0 +1,103 @@
+"""What is wrong in a configuration or on the command line gives one line that says where, and what was meant."""
+
+import pytest
+
+NOT_A_RESNET = "'resnet19' is not one of resnet18, resnet34, resnet50, resnet101; did you mean resnet18?"
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        (
+            "model:\n  init_args:\n    bakbone: resnet18",
+            ":3: model.init_args.bakbone: FasterRCNN takes no bakbone; did you mean backbone?",
+        ),
+        ("model:\n  init_args: {foo: {}}", ":2: model.init_args.foo: FasterRCNN takes no foo"),
+        ("model:\n  backbone: resnet18", ":2: model.backbone: no such key; did you mean model.init_args.backbone?"),
+        (
+            "model:\n  class_path: FasterRCN",
+            ":2: model.class_path: no Detector is called FasterRCN; did you mean FasterRCNN?",
+        ),
+        ("model:\n  class_path: lightning_rcnn.Foo", ":2: model.class_path: no Detector is called lightning_rcnn.Foo"),
+        ("model: 3", ":1: model: '3' is no Detector"),
+        (
+            "model:\n  init_args: {backbone: resnet19}",
+            f":2: model.init_args.backbone: {NOT_A_RESNET}",
+        ),
+        ("model:\n  init_args:\n    min_size: small", ":3: model.init_args.min_size: 'small' is not int"),
+        ("model:\n  init_args: {rpn_pre_nms_top_n: 5}", ":2: model.init_args.rpn_pre_nms_top_n: '5' is not tuple"),
+        ("trainer:\n  max_epoch: 3", ":2: trainer.max_epoch: no such key; did you mean trainer.max_epochs?"),
+        ("trainer:\n  foo: {}", ":2: trainer.foo: no such key"),
+        ("trainer:\n  max_epochs: many", ":2: trainer.max_epochs: 'many' is not int"),
+        ("max_epochs: 3", ":1: max_epochs: no such key; did you mean trainer.max_epochs?"),
+        ("trainr:\n  max_epochs: 3", ":1: trainr: no such key; did you mean trainer?"),
+        ("trainer: 3", ":1: trainer: keys belong below it, not 3"),
+        ("data:", ":1: data: keys belong below it, not None"),
+        ("data: {batchsize: 3}", ":1: data.batchsize: no such key; did you mean data.batch_size?"),
+        (
+            "trainer:\n  logger: {class_path: CSVLoger}",
+            ":2: trainer.logger.class_path: no Logger is called CSVLoger; did you mean CSVLogger?",
+        ),
+        (
+            "trainer:\n  callbacks:\n  - class_path: EarlyStopping\n    init_args: {monitr: x}",
+            ":2: trainer.callbacks.init_args.monitr: EarlyStopping takes no monitr; did you mean monitor?",
+        ),
+        ("seed_everything: soon", ":1: seed_everything: 'soon' is not bool or int"),
+        (
+            "last_checkpoint: {every_n_step: 3}",
+            ":1: last_checkpoint.every_n_step: no such key; did you mean last_checkpoint.every_n_steps?",
+        ),
+    ],
+)
+def test_in_a_file(complaint, workplace, text, line):
+    (workplace / "wrong.yaml").write_text(text)
+    assert complaint("fit", "--config", "tiny.yaml", "--config", "wrong.yaml") == f"wrong.yaml{line}"
+
+
+@pytest.mark.parametrize(
+    ("words", "line"),
+    [
+        ("--model.bakbone resnet18", "--model.bakbone: no such option; did you mean --model.backbone?"),
+        (
+            "--model.init_args.backbone=resnet19",
+            f"--model.init_args.backbone: {NOT_A_RESNET}",
+        ),
+        ("--model FasterRCN", "--model: no Detector is called FasterRCN; did you mean FasterRCNN?"),
+        ("--trainer.max_epoch 3", "--trainer.max_epoch: no such option; did you mean --trainer.max_epochs?"),
+        ("--trainer.max_epochs many", "--trainer.max_epochs: 'many' is not int"),
+        ("--max_epochs 3", "--max_epochs: no such option; did you mean --trainer.max_epochs?"),
+        ("--data.batch_size 2.5", "--data.batch_size: '2.5' is not int"),
+        ("--conf tiny.yaml", "--conf: no such option; did you mean --config?"),
+        ("--config", "--config: the name of a configuration file is missing"),
+        ("--config tyni.yaml", "tyni.yaml: no such configuration file; did you mean tiny.yaml?"),
+        (
+            "more.yaml",
+            "more.yaml: nothing takes this argument; did you forget an option before it, for example --config?",
+        ),
+        (
+            "--trainer.callbacks EarlyStoping",
+            "--trainer.callbacks: no Callback is called EarlyStoping; did you mean EarlyStopping?",
+        ),
+    ],
+)
+def test_on_the_command_line(complaint, words, line):
+    assert complaint("fit", "--config", "tiny.yaml", *words.split()) == line
+
+
+def test_what_constructors_refuse(complaint, shards):
+    words = ("fit", "--config", "tiny.yaml", "--data.train", shards / "train")
+    line = complaint(*words, "--model.anchor_sizes", "[1, 2]")
+    assert line == "model.anchor_sizes: 5 levels need as many sizes, not 2"
+    assert complaint(*words, "--trainer.accelerator", "gpu").startswith("trainer: ")
+    assert complaint(*words, "--trainer.strategy", "dpp").startswith("trainer: ")
+
+
+def test_missing_data(complaint):
+    assert complaint("fit", "--config", "tiny.yaml").startswith("no data to fit: give --data.train")
+    assert complaint("fit", "--config", "tiny.yaml", "--data.train", "nowhere").startswith(
+        "nowhere: no such file or folder"
+    )
+
+
+def test_missing_model(complaint):
+    assert complaint("fit").startswith("no model: give a configuration with --config FILE")

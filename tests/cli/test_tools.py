@@ -1,0 +1,77 @@
+from pathlib import Path
+from typing import Literal
+
+import pytest
+
+from lightning_rcnn.cli.tools import run_tool
+from lightning_rcnn.errors import InputError
+
+
+@pytest.fixture
+def calls():
+    return []
+
+
+@pytest.fixture
+def tool(calls):
+    def paint(
+        source: Path,
+        colours: list[str],
+        sizes: tuple[int, ...] = (1, 2),
+        strength: float = 0.5,
+        how: Literal["oil", "water"] = "oil",
+        title: str | None = None,
+        glossy: bool = False,
+    ) -> None:
+        """Paint.
+
+        Args:
+            source: what.
+            colours: which.
+            sizes: of brushes.
+            strength: how thick.
+            how: with what.
+            title: below.
+            glossy: or matt.
+        """
+        calls.append(locals() | {"calls": None})
+
+    return paint
+
+
+def test_arguments_reach_the_function_with_their_types(tool, calls):
+    words = "--source a.jpg --colours red blue --sizes 3 --strength 1e-3 --how water --glossy"
+    run_tool("paint", tool, words.split())
+    (given,) = calls
+    assert given["source"] == Path("a.jpg")
+    assert given["colours"] == ["red", "blue"]
+    assert list(given["sizes"]) == [3]
+    assert given["strength"] == 0.001
+    assert (given["how"], given["title"], given["glossy"]) == ("water", None, True)
+
+
+def test_defaults_are_those_of_the_signature(tool, calls):
+    run_tool("paint", tool, ["--source", "a.jpg", "--colours", "red"])
+    (given,) = calls
+    assert list(given["sizes"]) == [1, 2]
+    assert (given["strength"], given["how"], given["glossy"]) == (0.5, "oil", False)
+
+
+@pytest.mark.parametrize(
+    ("words", "line"),
+    [
+        ("--colours red", "--source is missing"),
+        ("", "--source, --colours are missing"),
+        ("--source a --colours r --strength much", "--strength: 'much' is not float"),
+        ("--source a --colours r --how watre", "--how: 'watre' is not one of oil, water; did you mean water?"),
+        ("--source a --colours r --strenght 1", "--strenght: no such option; did you mean --strength?"),
+        ("--source a --colours r --stren 1", "--stren: no such option; did you mean --strength?"),
+        ("--source a --colours r --glossy yes", "yes: nothing takes this argument"),
+    ],
+)
+def test_wrong_arguments_give_one_line(tool, calls, words, line):
+    with pytest.raises(InputError) as caught:
+        run_tool("paint", tool, words.split())
+    assert str(caught.value).startswith(line)
+    assert "\n" not in str(caught.value)
+    assert not calls

@@ -1,0 +1,149 @@
+"""`fit`, `validate`, `test`, `predict`: the runs themselves, on a few generated scenes."""
+
+import json
+import logging
+
+import pytest
+import torch
+import yaml
+
+import lightning_rcnn
+from lightning_rcnn.data.shards import read_index
+
+
+@pytest.fixture
+def fit(run, shards):
+    """Runs `fit` with the tiny configuration and more words, into the folder `run`."""
+
+    def run_fit(*words):
+        data = ("--data.train", shards / "train", "--data.val", shards / "val")
+        return run("fit", "--config", "tiny.yaml", *data, "--run_dir", "run", *words)
+
+    return run_fit
+
+
+def test_a_run_from_fit_to_validate(fit, run, complaint, workplace, shards):
+    """One test, because a run takes seconds: each step uses what the one before has left."""
+    assert fit().status == 0
+    assert {path.name for path in (workplace / "run" / "checkpoints").iterdir()} == {"best.ckpt", "last.ckpt"}
+
+    # The classes come from the data, and the saved configuration has them.
+    categories = read_index(str(shards / "train")).categories
+    saved = yaml.safe_load((workplace / "run" / "config.yaml").read_text())
+    assert saved["model"]["init_args"]["class_names"] == [category.name for category in categories]
+    assert saved["model"]["init_args"]["category_ids"] == [category.id for category in categories]
+    assert saved["run_dir"] == "run"
+    assert saved["data"]["batch_size"] == 2
+
+    # The checkpoint alone is enough.
+    last = workplace / "run" / "checkpoints" / "last.ckpt"
+    detector = lightning_rcnn.FasterRCNN.load_from_checkpoint(last)
+    assert detector.class_names == [category.name for category in categories]
+
+    # A second run must not overwrite the first one by accident, but the same command with `last` goes on with it.
+    assert fit().status == 1
+    assert fit("--ckpt_path", "last", "--trainer.max_epochs", "2").status == 0
+    assert torch.load(last, weights_only=True)["epoch"] == 1
+
+    # Flags rule over the checkpoint in `fit`...
+    assert fit("--ckpt_path", "last", "--trainer.max_epochs", "3", "--model.learning_rate", "0.5").status == 0
+    state = torch.load(last, weights_only=True)
+    assert state["epoch"] == 2
+    assert state["hyper_parameters"]["learning_rate"] == 0.5
+
+    # ... and another architecture does not fit.
+    line = complaint(
+        *("fit", "--config", "tiny.yaml", "--data.train", shards / "train", "--run_dir", "run"),
+        *("--ckpt_path", "last", "--model.backbone", "resnet34"),
+    )
+    assert line.startswith("the checkpoint does not fit the model of the configuration: Missing key(s)")
+
+    # `validate` needs no configuration, and writes beside the run, not over it.
+    before = (workplace / "run" / "config.yaml").read_text()
+    quiet = ("--trainer.accelerator", "cpu", "--trainer.enable_progress_bar", "false", "--data.num_workers", "0")
+    outcome = run(
+        "validate", "--ckpt_path", last, "--data.val", shards / "val", *quiet, "--model.score_threshold", "0.9"
+    )
+    assert outcome.status == 0
+    assert (workplace / "run" / "config.yaml").read_text() == before
+    validated = yaml.safe_load((workplace / "run" / "validate" / "config.yaml").read_text())
+    assert validated["model"]["init_args"]["backbone"] == "resnet18"
+    assert validated["model"]["init_args"]["fpn_channels"] == 16
+    assert validated["model"]["init_args"]["score_threshold"] == 0.9
+
+
+def test_last_without_a_checkpoint_starts_and_says_so(fit, caplog):
+    with caplog.at_level(logging.INFO):
+        assert fit("--ckpt_path", "last", "--trainer.limit_train_batches", "1", "--data.val", "null").status == 0
+    assert "run holds no checkpoint yet: the training starts from the beginning." in caplog.messages
+    assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
+
+
+def test_fast_dev_run_leaves_no_checkpoint(fit, workplace):
+    assert fit("--trainer.fast_dev_run", "1").status == 0
+    assert not list(workplace.rglob("*.ckpt"))
+
+
+def test_the_run_folder_is_named_after_the_last_configuration(run, workplace, shards):
+    (workplace / "more.yaml").write_text("base: tiny.yaml\n")
+    words = ("--data.train", shards / "train", "--trainer.limit_train_batches", "1")
+    assert run("fit", "--config", "more.yaml", *words).status == 0
+    assert (workplace / "runs" / "more" / "checkpoints" / "last.ckpt").is_file()
+
+
+def test_flags_rule_over_files_wherever_they_stand(run):
+    for words in (
+        ("--config", "tiny.yaml", "--data.batch_size", "7"),
+        ("--data.batch_size=7", "-c", "tiny.yaml"),
+    ):
+        outcome = run("fit", *words, "--print_config")
+        assert outcome.status == 0
+        assert yaml.safe_load(outcome.out)["data"]["batch_size"] == 7
+
+
+def test_a_printed_configuration_can_be_read_again(run, workplace):
+    printed = run("fit", "--config", "tiny.yaml", "--print_config").out
+    (workplace / "printed.yaml").write_text(printed)
+    again = run("fit", "--config", "printed.yaml", "--print_config")
+    assert yaml.safe_load(again.out) == yaml.safe_load(printed)
+
+
+def test_one_seed_for_everything(run):
+    printed = run("fit", "--config", "tiny.yaml", "--seed_everything", "5", "--print_config").out
+    assert yaml.safe_load(printed)["seed_everything"] == 5
+
+
+@pytest.mark.parametrize("command", ["validate", "test", "predict"])
+def test_commands_that_need_a_checkpoint_say_so(complaint, command):
+    assert complaint(command).startswith(f"{command} needs a checkpoint: give --ckpt_path")
+
+
+def test_checkpoints_that_are_none(complaint, workplace):
+    (workplace / "best.ckpt").write_text("not a checkpoint")
+    (workplace / "plain.ckpt").write_bytes(b"")
+    torch.save({"a": 1}, workplace / "plain.ckpt")
+    assert complaint("validate", "--ckpt_path", "bset.ckpt").endswith(
+        "no checkpoint bset.ckpt; did you mean best.ckpt?"
+    )
+    assert complaint("validate", "--ckpt_path", "best.ckpt") == "best.ckpt: not a checkpoint, or a damaged one"
+    assert complaint("validate", "--ckpt_path", "plain.ckpt").startswith(
+        "plain.ckpt: not a checkpoint of lightning-rcnn"
+    )
+    assert "no checkpoint run/checkpoints/best.ckpt" in complaint("test", "--ckpt_path", "best", "--run_dir", "run")
+
+
+def test_classes_that_differ_from_the_data_are_refused(complaint, shards):
+    words = ("fit", "--config", "tiny.yaml", "--data.train", shards / "train")
+    line = complaint(*words, '--model.class_names=["ellipse","rectangle","circle","star"]')
+    assert line == f"model.class_names: class 3 is 'circle' for the model, but 'triangle' in {shards / 'train'}"
+    line = complaint(*words, "--model.class_names=[a]")
+    assert line == f"model.class_names has 1 entries, but {shards / 'train'} has 4 classes"
+
+
+def test_the_configuration_reaches_the_loggers(fit, workplace):
+    logger = {"class_path": "CSVLogger", "init_args": {"save_dir": "logs", "name": "csv", "version": ""}}
+    assert fit("--trainer.logger", json.dumps(logger), "--trainer.limit_train_batches", "1").status == 0
+    (hyperparameters,) = (workplace / "logs").rglob("hparams.yaml")
+    content = yaml.safe_load(hyperparameters.read_text())
+    assert content["data"]["batch_size"] == 2
+    assert content["model"]["class_path"] == "lightning_rcnn.FasterRCNN"
