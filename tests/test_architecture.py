@@ -1,0 +1,74 @@
+"""Imports point down one way, so that every part can be read and used without those above it."""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import lightning_rcnn
+
+PACKAGE = Path(lightning_rcnn.__file__).parent
+MODULES = sorted(PACKAGE.rglob("*.py"))
+
+LAYERS = [
+    {"errors"},
+    {"structures"},
+    {"boxes", "sampling"},
+    {"data"},
+    {"matching", "losses", "nms"},
+    {"postprocess"},
+    {"backbones"},
+    {"proposals"},
+    {"targets"},
+    {"roi"},
+    {"heads"},
+    {"metrics"},
+    {"detectors"},
+    {"checkpoints"},
+    {"pictures"},
+    {"callbacks"},
+    {"commands"},
+    {"cli"},
+]
+"""From the bottom up; a part may import from those below it and from itself."""
+HEIGHT = {part: height for height, layer in enumerate(LAYERS) for part in layer}
+
+
+def part_of(path: Path) -> str:
+    return path.relative_to(PACKAGE).with_suffix("").parts[0]
+
+
+def own_imports(path: Path) -> Iterator[tuple[int, str]]:
+    """Line and part of every import from this package, also those inside functions."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        names = []
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}:{node.lineno}: a relative import"
+            names = [f"{node.module}.{alias.name}" for alias in node.names]
+        for name in names:
+            parts = name.split(".")
+            if parts[0] == "lightning_rcnn" and len(parts) > 1:
+                yield node.lineno, parts[1]
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_imports_point_down(path):
+    here = part_of(path)
+    if here in ("__init__", "__main__"):
+        return
+    for line, there in own_imports(path):
+        if there in HEIGHT and there != here:
+            assert HEIGHT[there] < HEIGHT[here], f"{path}:{line}: {here} imports {there}, which is not below it"
+
+
+def test_every_part_has_a_place():
+    assert {part_of(path) for path in MODULES} - {"__init__", "__main__"} <= set(HEIGHT)
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_only_the_command_line_knows_lightnings(path):
+    if part_of(path) != "cli":
+        assert "lightning.pytorch.cli" not in path.read_text()

@@ -1,0 +1,79 @@
+"""Every configuration can be built, and says in its header how it is run."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+import lightning_rcnn
+from lightning_rcnn.cli.composing import compose
+from lightning_rcnn.cli.training import DetectionCLI
+from lightning_rcnn.commands.pack import pack_shapes
+
+CONFIGS = Path(lightning_rcnn.__file__).parents[1] / "configs"
+FILES = sorted(CONFIGS.rglob("*.yaml"))
+RUNS = [path for path in FILES if path.parent.name not in ("trainer", "data")]
+PARTS = [path for path in FILES if path not in RUNS]
+
+
+def name_of(path: Path) -> str:
+    return str(path.relative_to(CONFIGS))
+
+
+def header_of(path: Path) -> str:
+    lines = path.read_text().splitlines()
+    end = next(number for number, line in enumerate(lines) if not line.startswith("#"))
+    return "\n".join(lines[:end])
+
+
+@pytest.fixture(scope="module")
+def shards(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("shards")
+    pack_shapes(folder / "shapes", num=2, workers=1)
+    return folder / "shapes"
+
+
+@pytest.fixture
+def build(shards, tmp_path, monkeypatch):
+    """Builds what a `fit` with these words would train, on a machine without GPU and without network."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(DetectionCLI, "_run_subcommand", lambda self, subcommand: None)
+    machine = ["--trainer.accelerator", "cpu", "--trainer.devices", "1", "--trainer.logger", "false"]
+
+    def build_run(*words):
+        data = ["--data.train", str(shards), "--data.val", str(shards)]
+        return DetectionCLI(["fit", *words, *data, *machine, "--model.backbone_weights", "null"])
+
+    return build_run
+
+
+@pytest.mark.parametrize("path", RUNS, ids=name_of)
+def test_a_run_is_built_from_its_file_alone(build, path):
+    cli = build("--config", str(path))
+    given = compose([path]).content
+    assert cli.trainer.max_epochs == given["trainer"]["max_epochs"]
+    assert cli.datamodule.batch_size == given["data"]["batch_size"]
+    assert type(cli.model).__name__ == given["model"]["class_path"]
+    for key, value in given["model"]["init_args"].items():
+        if key != "backbone_weights":
+            held = cli.model.hparams[key]
+            assert (list(held) if isinstance(held, tuple) else held) == value, key
+
+
+@pytest.mark.parametrize("path", PARTS, ids=name_of)
+def test_a_part_can_be_added_to_any_run(build, path):
+    cli = build("--config", str(CONFIGS / "faster_rcnn" / "r18_fpn_shapes.yaml"), "--config", str(path))
+    assert cli.trainer is not None
+
+
+@pytest.mark.parametrize("path", FILES, ids=name_of)
+def test_there_is_a_header(path):
+    assert header_of(path)
+
+
+@pytest.mark.parametrize("path", RUNS, ids=name_of)
+def test_the_header_has_the_command(path):
+    command = " ".join(re.sub(r"^#", "", line) for line in header_of(path).splitlines())
+    assert f"lightning-rcnn fit --config configs/{name_of(path)} " in re.sub(r"\s+", " ", command)
+    assert "--data.train" in command
+    assert "--data.val" in command
