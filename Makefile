@@ -1,0 +1,54 @@
+# `make demo` and `make test` work on a fresh machine with Python 3.11 or newer; they install into .venv first.
+
+PYTHON ?= python3
+VENV := .venv
+INSTALLED := $(VENV)/installed
+RCNN := $(VENV)/bin/lightning-rcnn
+DEMO := demo
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo test lint format clean
+
+help:  ## show what there is to make
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@echo "  With PYTHON=python3.12, for example, another interpreter is used."
+
+install: $(INSTALLED)  ## install the package and its tools into .venv
+
+$(INSTALLED): pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+		|| { echo "Python 3.11 or newer is needed: make install PYTHON=python3.12" >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null \
+		|| { echo "$(PYTHON) lacks the venv module; on Debian and Ubuntu: apt install python3-venv" >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(VENV)/bin/python -m pip install --disable-pip-version-check --quiet --editable '.[dev]'
+	@touch $@
+
+demo: install  ## train on generated scenes and show what the detector finds in others
+	rm -rf $(DEMO)
+	$(RCNN) pack shapes --out $(DEMO)/train --num 800 --seed 0
+	$(RCNN) pack shapes --out $(DEMO)/val --num 60 --seed 1
+	$(RCNN) pack shapes --out $(DEMO)/test --num 100 --seed 2
+	$(RCNN) fit --config configs/faster_rcnn/r18_fpn_shapes.yaml \
+		--data.train $(DEMO)/train --data.val $(DEMO)/val --run_dir $(DEMO)/run
+	$(RCNN) test --data.test $(DEMO)/test --ckpt_path $(DEMO)/run/checkpoints/best.ckpt
+	mkdir $(DEMO)/scenes
+	for shard in $(DEMO)/test/*.tar; do tar -xf $$shard -C $(DEMO)/scenes; done
+	$(RCNN) detect --checkpoint $(DEMO)/run/checkpoints/best.ckpt --images $(DEMO)/scenes --out $(DEMO)/detections
+	@echo "Open $(DEMO)/run/pictures/validation.jpg (ground truth beside detections) and $(DEMO)/detections/pictures."
+
+test: lint  ## lint, check types, run the tests
+	$(VENV)/bin/python -m pytest -n 2
+
+lint: install  ## check style and types
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/mypy
+
+format: install  ## bring the code into shape
+	$(VENV)/bin/ruff check --fix .
+	$(VENV)/bin/ruff format .
+
+clean:  ## remove the installation, caches and the demo
+	rm -rf $(VENV) $(DEMO) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
