@@ -1,0 +1,153 @@
+import json
+from pathlib import Path
+
+import pytest
+from pycocotools import mask
+
+from lightning_rcnn.cli import main
+
+DATA = Path(__file__).parents[3] / "shared" / "data" / "coco_eval"
+PUBLISHED = {
+    "bbox": {"AP": 0.504581, "AP50": 0.696973, "APl": 0.501398, "AR1": 0.386813, "ARs": 0.639811},
+    "segm": {"AP": 0.319545, "AP50": 0.562288, "APl": 0.326934, "AR1": 0.268230, "ARs": 0.469450},
+}
+
+
+@pytest.fixture
+def files(tmp_path):
+    """Two images, two classes with ids 7 and 3; one cat is found, the dog is not."""
+    truth = {
+        "images": [{"id": 1, "height": 100, "width": 120}, {"id": 2, "height": 100, "width": 120}],
+        "categories": [{"id": 7, "name": "cat"}, {"id": 3, "name": "dog"}],
+        "annotations": [
+            {"id": 1, "image_id": 1, "category_id": 7, "bbox": [10, 10, 40, 40], "area": 1600, "iscrowd": 0},
+            {"id": 2, "image_id": 2, "category_id": 3, "bbox": [10, 10, 40, 40], "area": 1600, "iscrowd": 0},
+        ],
+    }
+    for annotation in truth["annotations"]:
+        annotation["segmentation"] = [[10, 10, 50, 10, 50, 50, 10, 50]]
+    results = [{"image_id": 1, "category_id": 7, "bbox": [10, 10, 40, 40], "score": 0.9}]
+    return truth, results
+
+
+@pytest.fixture
+def evaluate(tmp_path, capsys):
+    """Run the command on contents of the two files; return its status, its figures and what it said."""
+
+    def evaluate(truth, results, *options):
+        for name, content in (("truth.json", truth), ("results.json", results)):
+            text = content if isinstance(content, str) else json.dumps(content)
+            (tmp_path / name).write_text(text)
+        out = tmp_path / "out.json"
+        arguments = ["--annotations", tmp_path / "truth.json", "--results", tmp_path / "results.json", "--json", out]
+        status = main(["evaluate", *map(str, arguments), *options])
+        captured = capsys.readouterr()
+        return status, json.loads(out.read_text()) if out.exists() else None, captured.out + captured.err
+
+    return evaluate
+
+
+@pytest.mark.realdata
+@pytest.mark.skipif(not DATA.is_dir(), reason=f"no real data in {DATA}")
+@pytest.mark.parametrize("result_type", ["bbox", "segm"])
+def test_published_figures(result_type, evaluate):
+    _, figures, _ = evaluate(
+        (DATA / "instances_val2014_100.json").read_text(),
+        (DATA / f"instances_val2014_fake{result_type}100_results.json").read_text(),
+        f"--type={result_type}",
+    )
+    for name, value in PUBLISHED[result_type].items():
+        assert figures[result_type][name] == pytest.approx(value, abs=1e-6, rel=0)
+
+
+def test_classes_follow_the_order_of_their_ids(files, evaluate):
+    status, figures, text = evaluate(*files)
+    assert status == 0
+    assert figures["bbox"]["per_class"] == {"dog": 0, "cat": pytest.approx(1)}
+    assert list(figures["bbox"]["per_class"]) == ["dog", "cat"]
+    assert figures["bbox"]["AP"] == pytest.approx(0.5)
+    assert figures["bbox"]["APs"] is None
+    assert "2 images" in text
+    assert [line.split()[:3] for line in text.splitlines() if line.startswith("bbox  ")] == [["bbox", ".500", ".500"]]
+
+
+def test_no_results_at_all_are_a_score_of_zero(files, evaluate):
+    assert evaluate(files[0], [])[1]["bbox"]["AP"] == 0
+
+
+def test_more_detections_than_coco_counts(files, evaluate):
+    truth, results = files
+    worse = {**results[0], "bbox": [60, 60, 30, 30], "score": 0.95}
+    assert evaluate(truth, [*results, worse], "--max_detections=1")[1]["bbox"]["AP"] == 0
+    assert "AR300" in evaluate(truth, results, "--max_detections=300")[1]["bbox"]
+
+
+def test_a_box_beside_a_mask_does_not_decide_on_its_area(files, evaluate):
+    """The COCO API would take the area of a result with both from the box, here a large one."""
+    truth, results = files
+    truth["annotations"][0] |= {"category_id": 3, "iscrowd": 0}
+    square = mask.frPyObjects([[60, 60, 70, 60, 70, 70, 60, 70]], 100, 120)[0]
+    rle = {"size": [100, 120], "counts": square["counts"].decode()}
+    found = mask.frPyObjects(truth["annotations"][0]["segmentation"], 100, 120)[0]
+    good = {"image_id": 1, "category_id": 3, "score": 0.5, "bbox": [0, 0, 120, 100]}
+    small = {"image_id": 1, "category_id": 3, "score": 0.9, "bbox": [0, 0, 99, 99], "segmentation": rle}
+    results = [{**good, "segmentation": {"size": [100, 120], "counts": found["counts"].decode()}}, small]
+    figures = evaluate(truth, results, "--type=segm")[1]["segm"]
+    assert figures["AP"] == pytest.approx(51 / 101 / 2), "a false one, then one of two"
+    assert figures["APm"] == pytest.approx(51 / 101), "the false one is small, and does not count here"
+
+
+RESULT = {"image_id": 1, "category_id": 7, "bbox": [10, 10, 40, 40], "score": 0.9}
+
+
+@pytest.mark.parametrize(
+    ("results", "options", "message"),
+    [
+        ("[{", [], "results.json: not JSON"),
+        ({"annotations": []}, [], "a list of detections is wanted, this is an object"),
+        ([RESULT, {**RESULT, "image_id": 5}], [], "result 1: image_id 5 is none of the 2 images"),
+        ([{**RESULT, "image_id": [1]}], [], "result 0: image_id [1] is none"),
+        ([{**RESULT, "category_id": 1}], [], "category_id 1 is unknown to the annotations (2 categories, ids 3 to 7)"),
+        ([RESULT], ["--type=segm"], "result 0 has no segmentation, which type segm needs; try --type bbox"),
+        ([{**RESULT, "bbox": [1, 2, 3]}], [], "result 0: bbox [1, 2, 3] is not four numbers"),
+        ([{**RESULT, "score": "high"}], [], "result 0: score 'high' is not a number"),
+        ('[{"image_id": 1, "category_id": 7, "bbox": [1, 1, 1, 1], "score": NaN}]', [], "score nan is not a number"),
+        (["cat"], [], "result 0 is a string, not an object"),
+        ([{**RESULT, "segmentation": [[1, 1, 2, 2, 3, 3]]}], ["--type=segm"], "segmentation is not a compressed RLE"),
+        (
+            [{**RESULT, "segmentation": {"size": [9, 9], "counts": "x"}}],
+            ["--type=segm"],
+            "is of size [9, 9], the image is 100 x 120",
+        ),
+        ([RESULT], ["--max_detections=0"], "--max_detections 0: at least 1"),
+    ],
+)
+def test_wrong_results_are_refused_in_one_line(files, evaluate, results, options, message):
+    status, figures, text = evaluate(files[0], results, *options)
+    assert (status, figures) == (1, None)
+    assert message in text
+    assert text.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda truth: truth.pop("categories"), "truth.json: not COCO annotations"),
+        (lambda truth: truth["images"][0].pop("height"), "truth.json: an image lacks id, height or width"),
+        (lambda truth: truth["categories"][0].update(name="dog"), "two categories are called 'dog'"),
+        (lambda truth: truth["annotations"][1].update(image_id=9), "annotation 1: image_id 9 is none"),
+        (lambda truth: truth["annotations"][1].pop("bbox"), "annotation 1 has no bbox, which type bbox needs"),
+    ],
+)
+def test_wrong_annotations_are_refused_in_one_line(files, evaluate, change, message):
+    change(files[0])
+    status, _, text = evaluate(*files)
+    assert status == 1
+    assert message in text
+    assert text.count("\n") == 1
+
+
+def test_missing_files_are_named(tmp_path, capsys):
+    missing = str(tmp_path / "nowhere.json")
+    assert main(["evaluate", "--annotations", missing, "--results", missing]) == 1
+    assert "nowhere.json: no such file" in capsys.readouterr().err
