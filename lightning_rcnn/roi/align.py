@@ -1,18 +1,13 @@
-"""RoIAlign (Mask R-CNN, arXiv:1703.06870, section 3) over one feature map or a pyramid.
-
-Registered as operators of `torch.library`, so that `torch.compile` sees two calls with known shapes. There is no
-autocast rule: features keep their type while the regions' coordinates stay float32.
-"""
+"""RoIAlign (Mask R-CNN, arXiv:1703.06870, section 3) over one feature map or a pyramid."""
 
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 from torch import Tensor
 
-from lightning_rcnn.roi.bags import pool_by_bags, spread_by_bags
-from lightning_rcnn.roi.pyramid import assign_levels, level_range
-from lightning_rcnn.roi.sampling import Grid, Pyramid
+from lightning_rcnn.roi import operators  # noqa: F401  # registers the operators called below
+from lightning_rcnn.roi.dispatch import Implementation
+from lightning_rcnn.roi.pyramid import level_range
 
 
 def multiscale_roi_align(
@@ -25,6 +20,7 @@ def multiscale_roi_align(
     aligned: bool = False,
     levels: Tensor | None = None,
     canonical: tuple[int, float] = (4, 224.0),
+    impl: Implementation = "auto",
 ) -> Tensor:
     """Pools each region from the pyramid level that suits its size.
 
@@ -40,19 +36,22 @@ def multiscale_roi_align(
         aligned: whether the centre of the first pixel lies at 0.5 (detectron2's default) or at 0 (torchvision's).
         levels: int64 [R], the level of each region; by default `pyramid.assign_levels` decides.
         canonical: (k0, size0) of the level rule.
+        impl: "auto" takes the CUDA kernels where they can be had, and says once why they cannot; "cuda" insists on
+            them; "portable" is the way for any device.
 
     Returns:
         [R, C, ph, pw] of the features' type, channels last. Differentiable once, in the features.
 
     Raises:
         ValueError, TypeError: the shapes or types do not fit together.
+        RuntimeError: `impl` is "cuda" and the kernels cannot be used.
     """
     size = (output_size, output_size) if isinstance(output_size, int) else tuple(output_size)
     _check_arguments(features, rois, size, scales, levels)
     if levels is None:
         level_range(scales)
     return torch.ops.lightning_rcnn.roi_align(
-        list(features), rois, levels, list(scales), list(size), sampling_ratio, aligned, canonical[0], canonical[1]
+        list(features), rois, levels, list(scales), list(size), sampling_ratio, aligned, *canonical, impl
     )
 
 
@@ -64,6 +63,7 @@ def roi_align(
     spatial_scale: float = 1.0,
     sampling_ratio: int = 2,
     aligned: bool = False,
+    impl: Implementation = "auto",
 ) -> Tensor:
     """Pools regions from a single feature map [N, C, H, W]; see `multiscale_roi_align`."""
     return multiscale_roi_align(
@@ -73,6 +73,7 @@ def roi_align(
         scales=[spatial_scale],
         sampling_ratio=sampling_ratio,
         aligned=aligned,
+        impl=impl,
     )
 
 
@@ -99,93 +100,3 @@ def _check_arguments(
         raise ValueError(f"levels must have one entry for each of {rois.shape[0]} regions, got {tuple(levels.shape)}")
     if len(output_size) != 2 or min(output_size) < 1:
         raise ValueError(f"output_size must be two positive numbers of bins, got {output_size}")
-
-
-# --- the operators -------------------------------------------------------------------------------------------------
-
-torch.library.define(
-    "lightning_rcnn::roi_align",
-    "(Tensor[] features, Tensor rois, Tensor? levels, float[] scales, SymInt[] output_size, int sampling_ratio, "
-    "bool aligned, int canonical_level, float canonical_size) -> Tensor",
-)
-torch.library.define(
-    "lightning_rcnn::roi_align_backward",
-    "(Tensor grad, Tensor rois, Tensor? levels, float[] scales, SymInt num_images, SymInt[] heights, SymInt[] widths, "
-    "int sampling_ratio, bool aligned, int canonical_level, float canonical_size) -> Tensor[]",
-)
-
-
-@torch.library.impl("lightning_rcnn::roi_align", "CompositeExplicitAutograd")
-def _roi_align(
-    features: list[Tensor],
-    rois: Tensor,
-    levels: Tensor | None,
-    scales: list[float],
-    output_size: list[int],
-    sampling_ratio: int,
-    aligned: bool,
-    canonical_level: int,
-    canonical_size: float,
-) -> Tensor:
-    if levels is None:
-        levels = assign_levels(rois[:, 1:], scales, (canonical_level, canonical_size))
-    return pool_by_bags(features, rois, levels, scales, Grid((output_size[0], output_size[1]), sampling_ratio, aligned))
-
-
-@torch.library.impl("lightning_rcnn::roi_align_backward", "CompositeExplicitAutograd")
-def _roi_align_backward(
-    grad: Tensor,
-    rois: Tensor,
-    levels: Tensor | None,
-    scales: list[float],
-    num_images: int,
-    heights: list[int],
-    widths: list[int],
-    sampling_ratio: int,
-    aligned: bool,
-    canonical_level: int,
-    canonical_size: float,
-) -> list[Tensor]:
-    if levels is None:
-        levels = assign_levels(rois[:, 1:], scales, (canonical_level, canonical_size))
-    grid = Grid((grad.shape[2], grad.shape[3]), sampling_ratio, aligned)
-    return spread_by_bags(grad, rois, levels, Pyramid(num_images, heights, widths, scales), grid)
-
-
-@torch.library.register_fake("lightning_rcnn::roi_align")
-def _roi_align_shape(
-    features: list[Tensor], rois: Tensor, levels: Any, scales: Any, output_size: Any, *_: Any
-) -> Tensor:
-    channels_last = (rois.shape[0], output_size[0], output_size[1], features[0].shape[1])
-    return features[0].new_empty(channels_last).permute(0, 3, 1, 2)
-
-
-@torch.library.register_fake("lightning_rcnn::roi_align_backward")
-def _roi_align_backward_shape(
-    grad: Tensor, rois: Any, levels: Any, scales: Any, num_images: int, heights: list[int], widths: list[int], *_: Any
-) -> list[Tensor]:
-    return [
-        grad.new_empty((num_images, height, width, grad.shape[1])).permute(0, 3, 1, 2)
-        for height, width in zip(heights, widths, strict=True)
-    ]
-
-
-def _save_for_backward(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
-    features, rois, levels, scales, _, *rule = inputs
-    ctx.save_for_backward(rois, levels)
-    ctx.pyramid = (scales, features[0].shape[0], [f.shape[2] for f in features], [f.shape[3] for f in features])
-    ctx.rule = rule
-
-
-def _differentiate(ctx: Any, grad: Tensor) -> tuple[Any, ...]:
-    rois, levels = ctx.saved_tensors
-    grads = torch.ops.lightning_rcnn.roi_align_backward(grad, rois, levels, *ctx.pyramid, *ctx.rule)
-    return grads, *(None,) * 8
-
-
-def _refuse_second_derivative(ctx: Any, *grads: Any) -> None:
-    raise NotImplementedError("RoIAlign can be differentiated once only: do not ask for create_graph=True through it")
-
-
-torch.library.register_autograd("lightning_rcnn::roi_align", _differentiate, setup_context=_save_for_backward)
-torch.library.register_autograd("lightning_rcnn::roi_align_backward", _refuse_second_derivative)

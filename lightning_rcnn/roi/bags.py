@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from lightning_rcnn.roi.sampling import Array, Bags, Grid, Pyramid, region_bags, transpose_bags
+from lightning_rcnn.roi.pixel_weights import Array, Bags, Grid, Pyramid, region_bags, transpose_bags
 
 
 def pool_by_bags(features: Sequence[Tensor], rois: Tensor, levels: Tensor, scales: list[float], grid: Grid) -> Tensor:

@@ -2,6 +2,11 @@ import pytest
 import torch
 
 
+@pytest.fixture(autouse=True)
+def _same_numbers_every_time():
+    torch.manual_seed(0)
+
+
 @pytest.fixture
 def pyramid():
     """Four levels of a 2 x 96 x 128 input with strides 4 to 32, and their scales."""

@@ -202,19 +202,6 @@ def test_second_derivative_is_refused(make_rois):
         gradient.sum().backward()
 
 
-def test_operators_pass_opcheck(pyramid, make_rois):
-    features, scales = pyramid
-    leaves = [f[:, :, :6, :8].requires_grad_() for f in features[:2]]
-    rois = make_rois(4)
-    rule = (2, False, 4, 224.0)
-    torch.library.opcheck(torch.ops.lightning_rcnn.roi_align, (leaves, rois, None, scales[:2], [3, 2], *rule))
-    grad = torch.randn(4, 5, 3, 2)
-    levels = torch.tensor([0, 1, 1, 0])
-    torch.library.opcheck(
-        torch.ops.lightning_rcnn.roi_align_backward, (grad, rois, levels, scales[:2], 2, [6, 6], [8, 8], *rule)
-    )
-
-
 def test_compiles_without_graph_breaks(pyramid, make_rois):
     features, scales = pyramid
     leaves = [f.requires_grad_() for f in features]

@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.testing import assert_allclose
 
-from lightning_rcnn.roi.sampling import Grid, Pyramid, region_bags, transpose_bags
+from lightning_rcnn.roi.pixel_weights import Grid, Pyramid, region_bags, transpose_bags
 
 
 def bags_of(rois, output_size=(2, 2), sampling_ratio=2):

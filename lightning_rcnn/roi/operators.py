@@ -1,0 +1,248 @@
+"""The RoI operators as `torch.library` knows them: schemas, shapes for the compiler, and their gradients.
+
+`torch.compile` sees each as one call with known shapes. There is no autocast rule: features keep their type while the
+regions' coordinates stay float32. Each operator runs the CUDA kernels or the way for any device, see `dispatch.run`.
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from lightning_rcnn.roi import max_pool
+from lightning_rcnn.roi.bags import pool_by_bags, spread_by_bags
+from lightning_rcnn.roi.cuda import operations as kernels
+from lightning_rcnn.roi.dispatch import run
+from lightning_rcnn.roi.pixel_weights import Grid, Pyramid
+from lightning_rcnn.roi.pyramid import assign_levels
+
+_LEVEL_RULE = "int canonical_level, float canonical_size"
+_GRID_RULE = "int sampling_ratio, bool aligned"
+_MAP_SIZES = "SymInt num_images, SymInt[] heights, SymInt[] widths, bool channels_last"
+
+torch.library.define(
+    "lightning_rcnn::roi_align",
+    "(Tensor[] features, Tensor rois, Tensor? levels, float[] scales, SymInt[] output_size, "
+    f"{_GRID_RULE}, {_LEVEL_RULE}, str impl) -> Tensor",
+)
+torch.library.define(
+    "lightning_rcnn::roi_align_backward",
+    f"(Tensor grad, Tensor rois, Tensor? levels, float[] scales, {_MAP_SIZES}, "
+    f"{_GRID_RULE}, {_LEVEL_RULE}, str impl) -> Tensor[]",
+)
+torch.library.define(
+    "lightning_rcnn::roi_pool",
+    "(Tensor features, Tensor rois, float scale, SymInt[] output_size, str impl) -> (Tensor, Tensor)",
+)
+torch.library.define(
+    "lightning_rcnn::roi_pool_backward",
+    f"(Tensor grad, Tensor argmax, Tensor rois, float scale, {_MAP_SIZES}, str impl) -> Tensor",
+)
+
+
+# --- RoIAlign --------------------------------------------------------------------------------------------------------
+
+
+@torch.library.impl("lightning_rcnn::roi_align", "CompositeExplicitAutograd")
+def _align(
+    features: list[Tensor],
+    rois: Tensor,
+    levels: Tensor | None,
+    scales: list[float],
+    output_size: list[int],
+    sampling_ratio: int,
+    aligned: bool,
+    canonical_level: int,
+    canonical_size: float,
+    impl: str,
+) -> Tensor:
+    grid = Grid((output_size[0], output_size[1]), sampling_ratio, aligned)
+    rule = kernels.LevelRule(canonical_level, canonical_size)
+    pyramid = Pyramid(features[0].shape[0], [f.shape[2] for f in features], [f.shape[3] for f in features], scales)
+    return run(
+        impl,
+        features[0].device,
+        kernels.obstacle(features[0], rois, output_size, pyramid),
+        lambda: kernels.align(features, rois, levels, scales, grid, rule),
+        lambda: pool_by_bags(features, rois, _levels(rois, levels, scales, rule), scales, grid),
+    )
+
+
+@torch.library.impl("lightning_rcnn::roi_align_backward", "CompositeExplicitAutograd")
+def _align_backward(
+    grad: Tensor,
+    rois: Tensor,
+    levels: Tensor | None,
+    scales: list[float],
+    num_images: int,
+    heights: list[int],
+    widths: list[int],
+    channels_last: bool,
+    sampling_ratio: int,
+    aligned: bool,
+    canonical_level: int,
+    canonical_size: float,
+    impl: str,
+) -> list[Tensor]:
+    pyramid = Pyramid(num_images, heights, widths, scales)
+    grid = Grid((grad.shape[2], grad.shape[3]), sampling_ratio, aligned)
+    rule = kernels.LevelRule(canonical_level, canonical_size)
+
+    def by_kernels() -> list[Tensor]:
+        grads = kernels.align_backward(grad, rois, levels, pyramid, grid, rule)
+        return grads if channels_last else kernels.to_channels_first(grads)
+
+    def by_bags() -> list[Tensor]:
+        grads = spread_by_bags(grad, rois, _levels(rois, levels, scales, rule), pyramid, grid)
+        return grads if channels_last else [g.contiguous() for g in grads]
+
+    obstacle = kernels.obstacle(grad, rois, grid.output_size, pyramid)
+    return run(impl, grad.device, obstacle, by_kernels, by_bags)
+
+
+@torch.library.register_fake("lightning_rcnn::roi_align")
+def _align_shape(
+    features: list[Tensor], rois: Tensor, levels: Any, scales: Any, output_size: list[int], *_: Any
+) -> Tensor:
+    return _empty_bins(features[0], rois, output_size)
+
+
+@torch.library.register_fake("lightning_rcnn::roi_align_backward")
+def _align_backward_shape(
+    grad: Tensor,
+    rois: Any,
+    levels: Any,
+    scales: Any,
+    num_images: int,
+    heights: list[int],
+    widths: list[int],
+    channels_last: bool,
+    *_: Any,
+) -> list[Tensor]:
+    return [
+        _empty_map(grad, num_images, height, width, channels_last)
+        for height, width in zip(heights, widths, strict=True)
+    ]
+
+
+def _save_for_align_backward(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+    features, rois, levels, scales, _, *rules = inputs
+    ctx.save_for_backward(rois, levels)
+    ctx.arguments = (scales, *_map_sizes(features), *rules)
+
+
+def _differentiate_align(ctx: Any, grad: Tensor) -> tuple[Any, ...]:
+    rois, levels = ctx.saved_tensors
+    grads = torch.ops.lightning_rcnn.roi_align_backward(grad, rois, levels, *ctx.arguments)
+    return grads, *(None,) * 9
+
+
+# --- RoIPool ---------------------------------------------------------------------------------------------------------
+
+
+@torch.library.impl("lightning_rcnn::roi_pool", "CompositeExplicitAutograd")
+def _pool(features: Tensor, rois: Tensor, scale: float, output_size: list[int], impl: str) -> tuple[Tensor, Tensor]:
+    size = (output_size[0], output_size[1])
+    pyramid = Pyramid(features.shape[0], [features.shape[2]], [features.shape[3]], [scale])
+    return run(
+        impl,
+        features.device,
+        kernels.obstacle(features, rois, size, pyramid),
+        lambda: kernels.max_pool(features, rois, scale, size),
+        lambda: max_pool.forward(features, rois, scale, size),
+    )
+
+
+@torch.library.impl("lightning_rcnn::roi_pool_backward", "CompositeExplicitAutograd")
+def _pool_backward(
+    grad: Tensor,
+    argmax: Tensor,
+    rois: Tensor,
+    scale: float,
+    num_images: int,
+    heights: list[int],
+    widths: list[int],
+    channels_last: bool,
+    impl: str,
+) -> Tensor:
+    pyramid = Pyramid(num_images, heights, widths, [scale])
+
+    def by_kernels() -> Tensor:
+        grads = [kernels.max_pool_backward(grad, argmax, rois, pyramid)]
+        return (grads if channels_last else kernels.to_channels_first(grads))[0]
+
+    def by_torchvision() -> Tensor:
+        layout = torch.channels_last if channels_last else torch.contiguous_format
+        return max_pool.backward(grad, argmax, rois, pyramid).contiguous(memory_format=layout)
+
+    obstacle = kernels.obstacle(grad, rois, grad.shape[2:], pyramid)
+    return run(impl, grad.device, obstacle, by_kernels, by_torchvision)
+
+
+@torch.library.register_fake("lightning_rcnn::roi_pool")
+def _pool_shape(features: Tensor, rois: Tensor, scale: Any, output_size: list[int], impl: Any) -> tuple[Tensor, Tensor]:
+    pooled = _empty_bins(features, rois, output_size)
+    return pooled, torch.empty_like(pooled, dtype=torch.int32)
+
+
+@torch.library.register_fake("lightning_rcnn::roi_pool_backward")
+def _pool_backward_shape(
+    grad: Tensor,
+    argmax: Any,
+    rois: Any,
+    scale: Any,
+    num_images: int,
+    heights: list[int],
+    widths: list[int],
+    channels_last: bool,
+    impl: Any,
+) -> Tensor:
+    return _empty_map(grad, num_images, heights[0], widths[0], channels_last)
+
+
+def _save_for_pool_backward(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
+    features, rois, scale, _, impl = inputs
+    ctx.mark_non_differentiable(output[1])
+    ctx.save_for_backward(output[1], rois)
+    ctx.arguments = (scale, *_map_sizes([features]), impl)
+
+
+def _differentiate_pool(ctx: Any, grad: Tensor, _: Any) -> tuple[Any, ...]:
+    return torch.ops.lightning_rcnn.roi_pool_backward(grad, *ctx.saved_tensors, *ctx.arguments), *(None,) * 4
+
+
+# --- both ------------------------------------------------------------------------------------------------------------
+
+
+def _levels(rois: Tensor, levels: Tensor | None, scales: list[float], rule: kernels.LevelRule) -> Tensor:
+    return assign_levels(rois[:, 1:], scales, rule) if levels is None else levels
+
+
+def _map_sizes(features: list[Tensor]) -> tuple[int, list[int], list[int], bool]:
+    """Number of images, heights, widths, and whether the gradients shall lie channels last, as the features do."""
+    channels_last = all(f.is_contiguous(memory_format=torch.channels_last) for f in features)
+    return features[0].shape[0], [f.shape[2] for f in features], [f.shape[3] for f in features], channels_last
+
+
+def _empty_bins(features: Tensor, rois: Tensor, output_size: list[int]) -> Tensor:
+    return features.new_empty((rois.shape[0], output_size[0], output_size[1], features.shape[1])).permute(0, 3, 1, 2)
+
+
+def _empty_map(grad: Tensor, num_images: int, height: int, width: int, channels_last: bool) -> Tensor:
+    if channels_last:
+        return grad.new_empty((num_images, height, width, grad.shape[1])).permute(0, 3, 1, 2)
+    return grad.new_empty((num_images, grad.shape[1], height, width))
+
+
+def _refuse_second_derivative(ctx: Any, *grads: Any) -> None:
+    raise NotImplementedError(
+        "RoI pooling can be differentiated once only: do not ask for create_graph=True through it"
+    )
+
+
+torch.library.register_autograd(
+    "lightning_rcnn::roi_align", _differentiate_align, setup_context=_save_for_align_backward
+)
+torch.library.register_autograd("lightning_rcnn::roi_pool", _differentiate_pool, setup_context=_save_for_pool_backward)
+torch.library.register_autograd("lightning_rcnn::roi_align_backward", _refuse_second_derivative)
+torch.library.register_autograd("lightning_rcnn::roi_pool_backward", _refuse_second_derivative)
