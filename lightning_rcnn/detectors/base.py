@@ -211,7 +211,8 @@ class Detector(LightningModule):
         self.last_metrics = {"bbox": self.average_precision.compute(), "proposals": self.proposal_recall.compute()}
         self.average_precision.reset()
         self.proposal_recall.reset()
-        self.log_dict(flatten_metrics(self.last_metrics, prefix), rank_zero_only=False)
+        # All ranks hold the same figures; Lightning warns at every one that is not synchronised.
+        self.log_dict(flatten_metrics(self.last_metrics, prefix), sync_dist=True)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Say which class this is; and the file needs no other weights than its own."""
