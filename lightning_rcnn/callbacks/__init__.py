@@ -9,24 +9,33 @@ from typing import TYPE_CHECKING, Any
 __all__ = [
     "AtomicCheckpointIO",
     "BestCheckpoint",
+    "DetectionPictures",
+    "DetectionWandbLogger",
     "LastCheckpoint",
     "MetricsReport",
     "NonFiniteGuard",
+    "PredictionResults",
     "Throughput",
 ]
 
 if TYPE_CHECKING:
     from lightning_rcnn.callbacks.checkpoints import AtomicCheckpointIO, BestCheckpoint, LastCheckpoint
+    from lightning_rcnn.callbacks.detection_pictures import DetectionPictures
     from lightning_rcnn.callbacks.metrics_report import MetricsReport
     from lightning_rcnn.callbacks.non_finite import NonFiniteGuard
+    from lightning_rcnn.callbacks.prediction_results import PredictionResults
     from lightning_rcnn.callbacks.throughput import Throughput
+    from lightning_rcnn.callbacks.wandb_logging import DetectionWandbLogger
 
 _MODULES = {
     "AtomicCheckpointIO": "checkpoints",
     "BestCheckpoint": "checkpoints",
+    "DetectionPictures": "detection_pictures",
+    "DetectionWandbLogger": "wandb_logging",
     "LastCheckpoint": "checkpoints",
     "MetricsReport": "metrics_report",
     "NonFiniteGuard": "non_finite",
+    "PredictionResults": "prediction_results",
     "Throughput": "throughput",
 }
 

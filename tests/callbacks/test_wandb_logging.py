@@ -1,0 +1,224 @@
+import json
+import os
+import struct
+import subprocess
+import sys
+import time
+
+import pytest
+import wandb
+from lightning.pytorch.utilities.rank_zero import rank_zero_only
+from wandb.proto.wandb_internal_pb2 import Record
+
+from lightning_rcnn.callbacks import wandb_logging
+from lightning_rcnn.callbacks.wandb_logging import DetectionWandbLogger, choose_mode, keep_in_run_folder, run_id
+
+VARIABLES = (
+    "WANDB_API_KEY",
+    "WANDB_IDENTITY_TOKEN_FILE",
+    "WANDB_MODE",
+    "WANDB_PROJECT",
+    "WANDB_SERVICE",  # names the service of this process, which another one is to start for itself
+)
+
+
+def end_run():
+    wandb.finish()
+    wandb.teardown()  # only this waits until the file of an offline run is written
+
+
+@pytest.fixture(autouse=True)
+def no_account(tmp_path, monkeypatch):
+    """A machine without any key, and no run left over.
+
+    W&B also keeps a key that it has seen for the rest of the process: tests that bring one have a process of their own.
+    """
+    for variable in VARIABLES:
+        monkeypatch.delenv(variable, raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("NETRC", str(tmp_path / "home" / "netrc"))
+    monkeypatch.setenv("WANDB_CONFIG_DIR", str(tmp_path / "home"))
+    yield
+    end_run()
+
+
+def records_of(path):
+    """What W&B wrote to a `.wandb` file: a log of LevelDB's format behind 7 bytes of its own."""
+    data = path.read_bytes()
+    assert data[:4] == b":W&B"
+    position, parts = 7, []
+    while position + 7 <= len(data):
+        room = 32768 - position % 32768
+        if room < 7:  # a header does not cross the border of a block
+            position += room
+            continue
+        _, length, kind = struct.unpack_from("<IHB", data, position)
+        if kind == 0:
+            break
+        parts.append(data[position + 7 : position + 7 + length])
+        position += 7 + length
+        if kind in (1, 4):  # a whole record, or the last part of one
+            yield Record.FromString(b"".join(parts))
+            parts = []
+
+
+def offline_runs(folder):
+    return sorted(folder.glob("wandb/offline-run-*/*.wandb"))
+
+
+def items(updates):
+    return {item.key or "/".join(item.nested_key): json.loads(item.value_json) for item in updates}
+
+
+def history(path):
+    return [items(record.history.item) for record in records_of(path) if record.WhichOneof("record_type") == "history"]
+
+
+def config(path):
+    found = {}
+    for record in records_of(path):
+        if record.WhichOneof("record_type") in ("config", "run"):
+            part = record.config if record.HasField("config") else record.run.config
+            found |= items(part.update)
+    return found
+
+
+def test_a_training_without_a_key_is_logged_offline_in_the_run_folder(scorer, make_loader, make_trainer, tmp_path):
+    trainer = make_trainer(logger=DetectionWandbLogger())
+    keep_in_run_folder(trainer)
+    trainer.fit(scorer, make_loader([3.0, 2.0, 1.0, 4.0]), make_loader([1.0]))
+    trainer.logger.log_hyperparams({"model": {"class_names": ["cat", "dog"], "depth": 18}})
+    end_run()
+
+    folder = tmp_path / "run"
+    [path] = offline_runs(folder)
+    rows = history(path)
+    losses = {row["trainer/global_step"]: row["train/loss"] for row in rows if "train/loss" in row}
+    assert losses == {1: 2.0, 3: 4.0}  # every second step is logged
+    assert [row["val/bbox/AP"] for row in rows if "val/bbox/AP" in row] == [0.25]
+    assert config(path)["model"] == {"class_names": ["cat", "dog"], "depth": 18}
+    run = next(record.run for record in records_of(path) if record.WhichOneof("record_type") == "run")
+    assert (run.run_id, run.project, run.display_name) == (run_id(folder), "lightning-rcnn", "run")
+
+
+def test_the_id_of_a_run_survives_a_resume(tmp_path):
+    for step in range(2):
+        logger = DetectionWandbLogger(save_dir=tmp_path)
+        logger.log_metrics({"train/loss": 1.0}, step=step)
+        assert logger.version == (tmp_path / "wandb_run_id").read_text().strip()
+        end_run()
+        time.sleep(1)  # W&B names folders by the second
+
+    paths = offline_runs(tmp_path)
+    assert [row["trainer/global_step"] for path in paths for row in history(path)] == [0, 1]
+    assert {path.stem for path in paths} == {f"run-{run_id(tmp_path)}"}
+
+
+def test_the_id_that_a_sweep_gives(tmp_path, monkeypatch):
+    monkeypatch.setenv("WANDB_RUN_ID", "of-the-sweep")
+    assert run_id(tmp_path) == "of-the-sweep"
+    monkeypatch.delenv("WANDB_RUN_ID")
+    assert run_id(tmp_path) == "of-the-sweep"
+
+
+def test_another_folder_is_another_run(tmp_path):
+    ids = []
+    for name in ("first", "second"):
+        (tmp_path / name).mkdir()
+        ids.append(run_id(tmp_path / name))
+    assert len(set(ids)) == 2
+    assert not list(tmp_path.glob("*/.*"))
+
+
+def test_a_given_folder_wins_over_the_run_folder(make_trainer, tmp_path):
+    logger = DetectionWandbLogger(save_dir=tmp_path / "elsewhere")
+    keep_in_run_folder(make_trainer(logger=logger))
+    assert logger.save_dir == str(tmp_path / "elsewhere")
+
+
+def test_other_ranks_touch_nothing(tmp_path, monkeypatch):
+    monkeypatch.setattr(rank_zero_only, "rank", 1)
+    logger = DetectionWandbLogger(save_dir=tmp_path / "run")
+    logger.experiment.log({"a": 1})
+    logger.log_hyperparams({"a": 1})
+    assert not (tmp_path / "run").exists()
+    assert wandb.run is None
+
+
+def test_wandb_mode_decides(monkeypatch):
+    monkeypatch.setattr(wandb, "login", lambda **_: pytest.fail("not to be asked"))
+    monkeypatch.setenv("WANDB_MODE", "disabled")
+    assert choose_mode() == "disabled"
+
+
+def test_online_without_a_key_is_offline_and_no_question(monkeypatch):
+    monkeypatch.setattr(wandb, "login", lambda *, prompt, verify: prompt)
+    monkeypatch.setenv("WANDB_MODE", "online")
+    with pytest.warns(UserWarning, match="WANDB_MODE is online, but W&B has no key"):
+        assert choose_mode() == "offline"
+
+
+@pytest.mark.parametrize(("has_key", "mode"), [(True, "online"), (False, "offline")])
+def test_a_key_decides_where_wandb_mode_is_silent(has_key, mode, monkeypatch):
+    monkeypatch.setattr(wandb, "login", lambda *, prompt, verify: has_key and not prompt and not verify)
+    assert choose_mode() == mode
+
+
+def test_a_key_that_wandb_refuses_is_no_key(monkeypatch):
+    monkeypatch.setenv("WANDB_API_KEY", "short")
+    with pytest.warns(UserWarning, match="logs offline"):
+        assert choose_mode() == "offline"
+
+
+def in_a_new_process(program, **options):
+    imports = "from lightning_rcnn.callbacks import wandb_logging;"
+    return subprocess.run([sys.executable, "-c", imports + program], timeout=120, check=True, **options)
+
+
+@pytest.mark.slow
+def test_a_server_that_does_not_answer_leaves_the_run_offline(tmp_path):
+    program = (
+        "wandb_logging.INIT_TIMEOUT = 1.0; wandb_logging.choose_mode = lambda: 'online';"
+        f"logger = wandb_logging.DetectionWandbLogger(save_dir={str(tmp_path)!r});"
+        "logger.log_metrics({'train/loss': 1.0}, step=0)"
+    )
+    # The port that discards: nobody is there.
+    environment = {**os.environ, "WANDB_API_KEY": "0" * 40, "WANDB_BASE_URL": "http://127.0.0.1:9"}
+    done = in_a_new_process(program, env=environment, capture_output=True, text=True)
+    assert "W&B does not start in mode online" in done.stderr
+    [path] = offline_runs(tmp_path)
+    assert history(path)[0]["train/loss"] == 1.0
+    assert path.stem == f"run-{run_id(tmp_path)}"
+
+
+def test_where_not_even_offline_works_the_training_goes_on(tmp_path, monkeypatch):
+    start = wandb.init
+
+    def fail(**arguments):
+        if arguments["mode"] != "disabled":
+            raise OSError("disk full")
+        return start(**arguments)
+
+    monkeypatch.setattr(wandb, "init", fail)
+    monkeypatch.setattr(wandb_logging, "choose_mode", lambda: "online")
+    logger = DetectionWandbLogger(save_dir=tmp_path)
+    with pytest.warns(UserWarning, match="in mode offline: disk full"):
+        logger.log_metrics({"train/loss": 1.0}, step=0)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs a pseudo-terminal")
+def test_a_terminal_is_not_asked_for_a_key(tmp_path):
+    """Standard input and output are a terminal, where W&B itself would ask."""
+    import pty
+
+    program = (
+        "import sys; assert sys.stdin.isatty() and sys.stdout.isatty();"
+        f"wandb_logging.DetectionWandbLogger(save_dir={str(tmp_path)!r}).log_metrics({{'a': 1.0}}, 0)"
+    )
+    keyboard, terminal = pty.openpty()
+    try:
+        in_a_new_process(program, stdin=terminal, stdout=terminal, stderr=subprocess.DEVNULL)
+    finally:
+        os.close(keyboard)
+        os.close(terminal)
+    assert len(offline_runs(tmp_path)) == 1
