@@ -221,15 +221,16 @@ class Detector(LightningModule):
             checkpoint["hyper_parameters"]["backbone_weights"] = None
 
     def configure_optimizers(self) -> Any:
-        """The optimiser with norms in a group of their own, and the schedule, stepped every step."""
+        """The optimiser with norms in a group of their own, and the schedule, stepped every step.
+
+        The optimiser is not torch's fused one, which excludes gradient clipping under mixed precision.
+        """
         groups = _parameter_groups(self, self.weight_decay, self.norm_weight_decay)
         optimizer: torch.optim.Optimizer
-        # Fused is faster on the CPU; on CUDA torch's choice is good, and a fused one excludes clipping under fp16.
-        fused = True if self.device.type == "cpu" else None
         if self.optimizer == "sgd":
-            optimizer = torch.optim.SGD(groups, lr=self.learning_rate, momentum=0.9, fused=fused)
+            optimizer = torch.optim.SGD(groups, lr=self.learning_rate, momentum=0.9)
         else:
-            optimizer = torch.optim.AdamW(groups, lr=self.learning_rate, fused=fused)
+            optimizer = torch.optim.AdamW(groups, lr=self.learning_rate)
         total_steps = self.trainer.estimated_stepping_batches
         if total_steps == float("inf"):
             if self.schedule != "constant":

@@ -107,8 +107,7 @@ def _own_losses(detector: FasterRCNN, scene: Scene) -> Callable[[], dict[str, Te
 def _training_step(
     detector: nn.Module, losses: Callable[[], dict[str, Tensor]], precision: Precision, device: torch.device
 ) -> Callable[[], None]:
-    fused = True if device.type == "cpu" and isinstance(detector, FasterRCNN) else None
-    optimizer = torch.optim.SGD(detector.parameters(), lr=1e-4, momentum=0.9, fused=fused)
+    optimizer = torch.optim.SGD(detector.parameters(), lr=1e-4, momentum=0.9)
 
     def step() -> None:
         context: AbstractContextManager = nullcontext()

@@ -1,0 +1,69 @@
+"""The detector under Lightning's trainer, with what people switch on."""
+
+import pytest
+import torch
+from lightning.pytorch import Trainer
+from lightning.pytorch.callbacks import EMAWeightAveraging
+
+from lightning_rcnn.data.datamodule import DetectionDataModule
+from lightning_rcnn.data.pack.shapes import CLASS_NAMES, shapes_source
+from lightning_rcnn.data.pack.write import write_shards
+from lightning_rcnn.detectors.faster_rcnn import FasterRCNN
+from lightning_rcnn.errors import InputError
+
+
+@pytest.fixture(scope="module")
+def shards(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("fit") / "shards"
+    write_shards(shapes_source(6, seed=0), folder, name="shapes", workers=1)
+    return str(folder)
+
+
+@pytest.fixture
+def fit(tmp_path, shards):
+    def run(detector, **options):
+        defaults = {"max_epochs": 1, "logger": False, "enable_progress_bar": False, "enable_model_summary": False}
+        trainer = Trainer(
+            accelerator="cpu",
+            devices=1,
+            num_sanity_val_steps=0,
+            enable_checkpointing=False,
+            default_root_dir=tmp_path,
+            **defaults | options,
+        )
+        trainer.fit(detector, DetectionDataModule(train=shards, val=shards, batch_size=2, num_workers=0))
+        return trainer
+
+    return run
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
+def test_gradients_can_be_clipped_and_accumulated_in_mixed_precision(make_detector, fit, optimizer):
+    detector = make_detector(class_names=CLASS_NAMES, optimizer=optimizer, schedule="cosine", warmup_steps=1)
+    before = detector.rpn.conv.weight.clone()
+    trainer = fit(detector, precision="bf16-mixed", gradient_clip_val=1.0, accumulate_grad_batches=2)
+    assert trainer.global_step == 2
+    assert torch.isfinite(detector.rpn.conv.weight).all()
+    assert not detector.rpn.conv.weight.equal(before)
+    assert {"AP", "AP50", "per_class"} <= set(detector.last_metrics["bbox"])
+    assert "val/bbox/AP50" in trainer.callback_metrics
+
+
+def test_a_checkpoint_with_averaged_weights_loads_alone(make_detector, fit, tmp_path):
+    detector = make_detector(class_names=CLASS_NAMES, schedule="constant", warmup_steps=0)
+    trainer = fit(detector, callbacks=[EMAWeightAveraging(decay=0.5)])
+    trainer.save_checkpoint(tmp_path / "averaged.ckpt")
+    loaded = FasterRCNN.load_from_checkpoint(tmp_path / "averaged.ckpt")
+    assert loaded.class_names == list(CLASS_NAMES)
+    for name, value in loaded.state_dict().items():
+        assert value.equal(detector.state_dict()[name]), name
+
+
+def test_precision_that_would_round_boxes_is_refused(make_detector, fit):
+    with pytest.raises(InputError, match="bf16-mixed"):
+        fit(make_detector(class_names=CLASS_NAMES), precision="bf16-true")
+
+
+def test_a_schedule_without_an_end_is_refused(make_detector, fit):
+    with pytest.raises(InputError, match="max_epochs"):
+        fit(make_detector(class_names=CLASS_NAMES, schedule="cosine"), max_epochs=-1)
