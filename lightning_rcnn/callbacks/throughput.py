@@ -29,6 +29,10 @@ class Throughput(Callback):
     def _start_anew(self) -> None:
         self._images, self._waiting, self._working = 0, 0.0, 0.0
 
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """A training that resumes within an epoch waits for its first batch from here: that epoch has no start."""
+        self._last_step_end, self._was_interrupted = perf_counter(), False
+
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """The first batch of an epoch is waited for from here."""
         self._last_step_end, self._was_interrupted = perf_counter(), False

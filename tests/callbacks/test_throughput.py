@@ -47,7 +47,7 @@ def clock(monkeypatch):
 def train(scorer, make_loader, make_trainer, clock, monkeypatch):
     """Steps of 3 seconds with 4 images, each waited for 1 second; validation and checkpoints take 50."""
 
-    def train(*callbacks, batches=4, **options):
+    def train(*callbacks, batches=4, ckpt_path=None, **options):
         loader = make_loader([1] * batches, batch_size=4)
         samples = loader.dataset
 
@@ -57,16 +57,16 @@ def train(scorer, make_loader, make_trainer, clock, monkeypatch):
                 return samples[index]
 
         loader = type(loader)(Slow(samples), batch_size=None)
-        step = scorer.training_step
+        step = type(scorer).training_step
 
         def training_step(batch, batch_idx):
             clock.passes(3)
-            return step(batch, batch_idx)
+            return step(scorer, batch, batch_idx)
 
         monkeypatch.setattr(scorer, "training_step", training_step)
         memory = Memory()
         trainer = make_trainer(Throughput(), *callbacks, logger=memory, **options)
-        trainer.fit(scorer, loader, make_loader([1]))
+        trainer.fit(scorer, loader, make_loader([1]), ckpt_path=ckpt_path)
         return memory.history
 
     return train
@@ -106,6 +106,23 @@ def test_accumulated_batches_are_logged_once_a_step(train):
     history = train(limit_val_batches=0, batches=8, accumulate_grad_batches=2, log_every_n_steps=2)
     assert [step for step, _ in history] == [1, 3]
     assert [figures["throughput/images_per_second"] for _, figures in history] == [1.0, 1.0]
+
+
+class Save(Callback):
+    def __init__(self, path):
+        self.path = path
+
+    def on_train_batch_end(self, trainer, *arguments):
+        if trainer.global_step == 2:
+            trainer.save_checkpoint(self.path)
+
+
+def test_time_before_a_resume_within_an_epoch_does_not_count(train, tmp_path):
+    """Lightning does not announce the start of an epoch that it goes on with."""
+    train(Save(tmp_path / "half.ckpt"), limit_val_batches=0)
+    (step, figures), *_ = train(limit_val_batches=0, ckpt_path=tmp_path / "half.ckpt")
+    assert step == 3
+    assert figures == {"throughput/images_per_second": 1.0, "throughput/data_wait_share": 0.25}
 
 
 def test_real_time_passes(scorer, make_loader, make_trainer):
