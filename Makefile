@@ -26,16 +26,16 @@ $(INSTALLED): pyproject.toml
 
 demo: install  ## train on generated scenes and show what the detector finds in others
 	rm -rf $(DEMO)
-	$(RCNN) pack shapes --out $(DEMO)/train --num 800 --seed 0
-	$(RCNN) pack shapes --out $(DEMO)/val --num 60 --seed 1
-	$(RCNN) pack shapes --out $(DEMO)/test --num 100 --seed 2
+	$(RCNN) pack shapes --out $(DEMO)/train --num 1000 --seed 0
+	$(RCNN) pack shapes --out $(DEMO)/val --num 100 --seed 1
 	$(RCNN) fit --config configs/faster_rcnn/r18_fpn_shapes.yaml \
 		--data.train $(DEMO)/train --data.val $(DEMO)/val --run_dir $(DEMO)/run
-	$(RCNN) test --data.test $(DEMO)/test --ckpt_path $(DEMO)/run/checkpoints/best.ckpt
+	$(RCNN) pack shapes --out $(DEMO)/others --num 12 --seed 2
 	mkdir $(DEMO)/scenes
-	for shard in $(DEMO)/test/*.tar; do tar -xf $$shard -C $(DEMO)/scenes; done
+	for shard in $(DEMO)/others/*.tar; do tar -xf $$shard -C $(DEMO)/scenes; done
 	$(RCNN) detect --checkpoint $(DEMO)/run/checkpoints/best.ckpt --images $(DEMO)/scenes --out $(DEMO)/detections
-	@echo "Open $(DEMO)/run/pictures/validation.jpg (ground truth beside detections) and $(DEMO)/detections/pictures."
+	@echo "Figures: $(DEMO)/run/metrics.json"
+	@echo "Pictures: $(DEMO)/run/pictures/validation.jpg (ground truth beside detections), $(DEMO)/detections/pictures"
 
 test: lint  ## lint, check types, run the tests
 	$(VENV)/bin/python -m pytest -n 2

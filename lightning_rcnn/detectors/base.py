@@ -221,16 +221,15 @@ class Detector(LightningModule):
             checkpoint["hyper_parameters"]["backbone_weights"] = None
 
     def configure_optimizers(self) -> Any:
-        """The optimiser with norms in a group of their own, and the schedule, stepped every step.
-
-        The optimiser is not torch's fused one, which excludes gradient clipping under mixed precision.
-        """
+        """The optimiser with norms in a group of their own, and the schedule, stepped every step."""
         groups = _parameter_groups(self, self.weight_decay, self.norm_weight_decay)
         optimizer: torch.optim.Optimizer
+        # Fused is much faster on the CPU, but excludes clipping under mixed precision; on CUDA torch's choice is good.
+        fused = True if self.device.type == "cpu" and not self.trainer.gradient_clip_val else None
         if self.optimizer == "sgd":
-            optimizer = torch.optim.SGD(groups, lr=self.learning_rate, momentum=0.9)
+            optimizer = torch.optim.SGD(groups, lr=self.learning_rate, momentum=0.9, fused=fused)
         else:
-            optimizer = torch.optim.AdamW(groups, lr=self.learning_rate)
+            optimizer = torch.optim.AdamW(groups, lr=self.learning_rate, fused=fused)
         total_steps = self.trainer.estimated_stepping_batches
         if total_steps == float("inf"):
             if self.schedule != "constant":
