@@ -30,8 +30,8 @@ class KnownKeys:
 
     def __init__(self, parser: ArgumentParser, bases: Mapping[str, type]) -> None:
         self.bases = bases
-        self.flags = {option for action in parser._actions for option in action.option_strings}
         # Help on a class and the targets of links are no keys.
+        self.flags = {option for action in parser._actions for option in action.option_strings if option[0] == "-"}
         self.dests = {action.dest for action in parser._actions if f"--{action.dest}" in action.option_strings}
         self.dests = {dest for dest in self.dests if not dest.endswith(".help")}
         self.groups = {dest[:end] for dest in self.dests for end, letter in enumerate(dest) if letter == "."}

@@ -19,6 +19,7 @@ from lightning_rcnn.callbacks.metrics_report import MetricsReport
 from lightning_rcnn.callbacks.non_finite import NonFiniteGuard
 from lightning_rcnn.callbacks.prediction_results import PredictionResults
 from lightning_rcnn.callbacks.throughput import Throughput
+from lightning_rcnn.callbacks.wandb_logging import keep_in_run_folder
 from lightning_rcnn.checkpoints.loading import first_mismatch, read_header
 from lightning_rcnn.cli.class_names import take_classes_from_data
 from lightning_rcnn.cli.complaints import key_of, one_line
@@ -36,8 +37,8 @@ DETECTORS = (FasterRCNN,)
 """Imported so that a configuration may name them in short."""
 CLASSES = {"model": Detector, "trainer.callbacks": Callback, "trainer.logger": Logger}
 """Keys that hold a class, and what it derives from."""
-DEFAULTS: dict[str, Any] = {command: {"trainer": {"logger": False}} for command in ("validate", "test", "predict")}
-"""What the configuration of a command is laid upon, beside the defaults of the classes."""
+DEFAULT_LOGGERS: dict[str, Any] = {"fit": {"class_path": "DetectionWandbLogger"}}
+"""What logs where nothing is said about `trainer.logger`; the other commands print and write their figures."""
 SPLITS = {"fit": "train", "validate": "val", "test": "test", "predict": "predict"}
 """The data that a command cannot do without."""
 
@@ -103,8 +104,9 @@ class DetectionCLI(LightningCLI):
         parser.add_lightning_class_args(LastCheckpoint, "last_checkpoint")
         parser.add_lightning_class_args(BestCheckpoint, "best_checkpoint")
         parser.add_lightning_class_args(DetectionPictures, "pictures")
-        # One seed for everything; the link also takes `data.seed` from the command line.
+        # One seed for everything, and one folder; what they are linked to is no option any more.
         parser.link_arguments("seed_everything", "data.seed", compute_fn=int)
+        parser.link_arguments("run_dir", "trainer.default_root_dir")
 
     def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:
         """Compose the configuration files, check every key, and let jsonargparse do the rest."""
@@ -115,7 +117,8 @@ class DetectionCLI(LightningCLI):
         keys = KnownKeys(self._subcommand_parsers[self.command], CLASSES)
         keys.check_flags(flags, composition.content)
         keys.check_files(composition)
-        content = merge(DEFAULTS.get(self.command, {}), composition.content)
+        defaults = {"trainer": {"logger": DEFAULT_LOGGERS.get(self.command, False)}}
+        content = merge(defaults, composition.content)
         only_shows = any(flag in ("-h", "--help") or flag.startswith("--print_config") for flag in flags)
         if not only_shows:
             content = merge(self._choose_paths(files, flags, content), content)
@@ -183,9 +186,11 @@ class DetectionCLI(LightningCLI):
         plugins = self._get(self.config_init, "trainer").get("plugins") or []
         plugins = [AtomicCheckpointIO(), *(plugins if isinstance(plugins, list) else [plugins])]
         try:
-            return super().instantiate_trainer(default_root_dir=str(output), plugins=plugins, **kwargs)
+            trainer = super().instantiate_trainer(default_root_dir=str(output), plugins=plugins, **kwargs)
         except (ValueError, MisconfigurationException) as error:
             raise InputError(f"trainer: {' '.join(str(error).split())}") from error
+        keep_in_run_folder(trainer)
+        return trainer
 
     def after_instantiate_classes(self) -> None:
         """Hand the chosen checkpoint to the trainer; the configuration that is saved keeps the user's word for it."""

@@ -66,6 +66,8 @@ def test_in_a_file(complaint, workplace, text, line):
         ("--trainer.max_epoch 3", "--trainer.max_epoch: no such option; did you mean --trainer.max_epochs?"),
         ("--trainer.max_epochs many", "--trainer.max_epochs: 'many' is not int"),
         ("--max_epochs 3", "--max_epochs: no such option; did you mean --trainer.max_epochs?"),
+        ("--trainer.default_root_dir here", "--trainer.default_root_dir: no such option"),
+        ("--data.seed 3", "--data.seed: no such option"),
         ("--data.batch_size 2.5", "--data.batch_size: '2.5' is not int"),
         ("--conf tiny.yaml", "--conf: no such option; did you mean --config?"),
         ("--config", "--config: the name of a configuration file is missing"),
