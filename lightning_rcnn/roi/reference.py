@@ -1,7 +1,7 @@
-"""RoIAlign in plain PyTorch, slow and clear: one region and one level at a time, in any precision, on any device.
+"""RoIAlign and RoIPool in plain PyTorch: slow, clear, in any precision, on any device.
 
-The oracle of the tests beside torchvision. Interpolation is a matrix along each axis, so autograd differentiates it and
-nothing here is shared with the fast ways.
+The oracle of the tests beside torchvision, and the place to look up what `cuda/roi_kernels.cu` computes: the variables
+have the same names. One region at a time, autograd differentiates it, and nothing is shared with the fast ways.
 """
 
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ from torch import Tensor
 def roi_align_reference(
     features: Sequence[Tensor],
     rois: Tensor,
-    levels: Tensor,
+    roi_levels: Tensor,
     *,
     output_size: tuple[int, int],
     scales: Sequence[float],
@@ -21,39 +21,81 @@ def roi_align_reference(
     aligned: bool,
 ) -> Tensor:
     """As `multiscale_roi_align`, with the level of each region given; in the features' precision, [R, C, ph, pw]."""
-    pooled_height, pooled_width = output_size
-    offset = 0.5 if aligned else 0.0
     pooled = []
-    for roi, level in zip(rois.to(features[0].dtype), levels.tolist(), strict=True):
+    for roi, level in zip(rois.to(features[0].dtype), roi_levels.tolist(), strict=True):
         image = int(roi[0]) if roi[0].isfinite() else -1
-        if not (0 <= level < len(features) and 0 <= image < features[0].shape[0]):
+        if not (0 <= level < len(features) and 0 <= image < features[0].shape[0] and roi.isfinite().all()):
             pooled.append(features[0].new_zeros(features[0].shape[1], *output_size))
             continue
-        feature = features[level][image]
-        x1, y1, x2, y2 = roi[1:] * scales[level] - offset
-        roi_height, roi_width = y2 - y1, x2 - x1
-        if not aligned:
-            roi_height, roi_width = roi_height.clamp(min=1), roi_width.clamp(min=1)
-        weights_y = _axis_weights(y1, roi_height, feature.shape[1], pooled_height, sampling_ratio)
-        weights_x = _axis_weights(x1, roi_width, feature.shape[2], pooled_width, sampling_ratio)
-        pooled.append(weights_y @ feature @ weights_x.T)
-    return torch.stack(pooled) if pooled else features[0].new_zeros(0, features[0].shape[1], *output_size)
+        pixels = features[level][image]
+        x1, y1, x2, y2 = roi[1:] * scales[level]
+        _, height, width = pixels.shape
+        weights_y = _align_axis(y1, y2, output_size[0], height, sampling_ratio, aligned)
+        weights_x = _align_axis(x1, x2, output_size[1], width, sampling_ratio, aligned)
+        pooled.append(weights_y @ pixels @ weights_x.T)
+    return _stack(pooled, features[0], output_size)
 
 
-def _axis_weights(roi_start: Tensor, roi_length: Tensor, length: int, num_bins: int, sampling_ratio: int) -> Tensor:
-    """[num_bins, length]: how much each pixel along the axis weighs in each bin."""
-    weights = roi_start.new_zeros(num_bins, length)
+def _align_axis(start: Tensor, end: Tensor, num_bins: int, size: int, sampling_ratio: int, aligned: bool) -> Tensor:
+    """[num_bins, size]: how much each pixel along an axis weighs in each bin."""
+    weights = start.new_zeros(num_bins, size)
+    offset = 0.5 if aligned else 0.0
+    roi_start = start - offset
+    roi_length = (end - offset) - (start - offset)
+    if not aligned:
+        roi_length = roi_length.clamp(min=1)
     bin_size = roi_length / num_bins
-    if length == 0 or not bin_size.isfinite():
-        return weights
     bin_grid = sampling_ratio if sampling_ratio > 0 else int(bin_size.ceil())
+    if size == 0 or bin_grid <= 0:
+        return weights
+    share = 1 / bin_grid
+    step = bin_size * share
     for bin_index in range(num_bins):
-        sample = torch.arange(bin_grid, dtype=roi_start.dtype, device=roi_start.device)
-        position = roi_start + bin_index * bin_size + (sample + 0.5) * bin_size / bin_grid
-        position = position[(position >= -1) & (position <= length)].clamp(0, length - 1)
+        sample = torch.arange(bin_grid, dtype=start.dtype, device=start.device)
+        position = roi_start + bin_index * bin_size + (sample + 0.5) * step
+        position = position[(position >= -1) & (position <= size)].clamp(0, size - 1)
         low = position.floor().long()
-        high = (low + 1).clamp(max=length - 1)
+        high = (low + 1).clamp(max=size - 1)
         fraction = position - low
-        weights[bin_index].index_put_((low,), (1 - fraction) / bin_grid, accumulate=True)
-        weights[bin_index].index_put_((high,), fraction / bin_grid, accumulate=True)
+        weights[bin_index].index_put_((low,), (1 - fraction) * share, accumulate=True)
+        weights[bin_index].index_put_((high,), fraction * share, accumulate=True)
     return weights
+
+
+def roi_pool_reference(features: Tensor, rois: Tensor, *, output_size: tuple[int, int], spatial_scale: float) -> Tensor:
+    """As `roi_pool`, [R, C, ph, pw]."""
+    pooled = []
+    for roi in rois:
+        maximum = features.new_zeros(features.shape[1], *output_size)
+        pooled.append(maximum)
+        if not (roi.isfinite().all() and 0 <= roi[0] < features.shape[0]):
+            continue
+        pixels = features[int(roi[0])]
+        _, height, width = pixels.shape
+        x1, y1, x2, y2 = (roi[1:] * spatial_scale).tolist()
+        for bin_y, (top, bottom) in enumerate(_pool_axis(y1, y2, output_size[0], height)):
+            for bin_x, (left, right) in enumerate(_pool_axis(x1, x2, output_size[1], width)):
+                if top < bottom and left < right:
+                    maximum[:, bin_y, bin_x] = pixels[:, top:bottom, left:right].flatten(1).max(dim=1).values
+    return _stack(pooled, features, output_size)
+
+
+def _pool_axis(start: float, end: float, num_bins: int, size: int) -> list[tuple[int, int]]:
+    """The pixels [begin, end) of each bin along an axis."""
+    roi_start, roi_end = _round_half_away(start), _round_half_away(end)
+    bin_size = torch.tensor(max(roi_end - roi_start + 1, 1), dtype=torch.float32) / num_bins
+    spans = []
+    for bin_index in range(num_bins):
+        begin = int((bin_index * bin_size).floor()) + roi_start
+        stop = int(((bin_index + 1) * bin_size).ceil()) + roi_start
+        spans.append((min(max(begin, 0), size), min(max(stop, 0), size)))
+    return spans
+
+
+def _round_half_away(value: float) -> int:
+    """As C's `round`: Python's goes to the even neighbour."""
+    return int(abs(value) + 0.5) * (1 if value >= 0 else -1)
+
+
+def _stack(pooled: list[Tensor], features: Tensor, output_size: tuple[int, int]) -> Tensor:
+    return torch.stack(pooled) if pooled else features.new_zeros(0, features.shape[1], *output_size)

@@ -4,7 +4,7 @@ import torchvision.ops
 from torch.testing import assert_close
 
 from lightning_rcnn.roi import multiscale_roi_align
-from lightning_rcnn.roi.reference import roi_align_reference
+from lightning_rcnn.roi.reference import roi_align_reference, roi_pool_reference
 
 
 @pytest.mark.parametrize("aligned", [False, True])
@@ -32,3 +32,14 @@ def test_agrees_with_the_bags_on_given_levels(pyramid, make_rois):
         torch.autograd.grad(fast.square().sum(), leaves), torch.autograd.grad(slow.square().sum(), leaves), strict=True
     ):
         assert_close(ours, theirs, rtol=0, atol=1e-12)
+
+
+def test_roi_pool_agrees_with_torchvision(pyramid, make_rois):
+    feature = pyramid[0][0].requires_grad_()
+    rois = make_rois(40)
+    ours = roi_pool_reference(feature, rois, output_size=(4, 3), spatial_scale=0.25)
+    theirs = torchvision.ops.roi_pool(feature, rois, (4, 3), 0.25)
+    assert torch.equal(ours, theirs)
+    weight = torch.randn_like(ours)
+    gradients = [torch.autograd.grad((pooled * weight).sum(), feature)[0] for pooled in (ours, theirs)]
+    assert_close(*gradients, rtol=0, atol=1e-5)

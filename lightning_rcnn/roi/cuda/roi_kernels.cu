@@ -600,7 +600,7 @@ __device__ inline void unpack_segment(const Params& params, int tile, int first_
     const int num_words = (params.num_rois + WORD - 1) / WORD;
     const int word_count = num_words - first_word < SEGMENT_WORDS ? num_words - first_word : SEGMENT_WORDS;
     const int thread = threadIdx.x;
-    __syncthreads();  // the last segment has been walked
+    // A segment before this one may still be walked, which takes its count and regions, not its words.
     for (int word = thread; word < word_count; word += BLOCK) {
         list.words[word] = params.tile_masks[(long long)(first_word + word) * params.num_tiles + tile];
     }

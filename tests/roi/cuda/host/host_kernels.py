@@ -2,6 +2,7 @@
 
 import ctypes
 import functools
+import os
 import shutil
 import subprocess
 from pathlib import Path
@@ -43,7 +44,13 @@ class HostKernels:
     def _library(self, variant):
         library = self.folder / f"kernels_{str(variant.dtype).removeprefix('torch.')}_{variant.vector}.so"
         if not library.exists():
-            command = [compiler(), "-std=c++17", "-O1", "-shared", "-fPIC", "-Wno-unknown-pragmas", *self.flags]
-            command += [*variant.definitions(), f'-DROI_KERNELS="{self.source}"', f"-I{HERE}"]
-            subprocess.run([*command, "-x", "c++", HERE / "runner.cpp", "-o", library], check=True)
+            build("runner.cpp", library, variant, self.flags, self.source)
         return ctypes.CDLL(library)
+
+
+def build(program, library, variant, flags=(), source=SOURCE):
+    """Compiles a program of this folder, which includes the kernels, to a shared library."""
+    command = [compiler(), "-std=c++17", "-O1", "-shared", "-fPIC", "-Wno-unknown-pragmas", f"-I{HERE}", *flags]
+    command += [*variant.definitions(), f'-DROI_KERNELS="{source}"', "-x", "c++", HERE / program, "-o", library, "-ldl"]
+    environment = {name: value for name, value in os.environ.items() if name != "LD_PRELOAD"}  # of a sanitizer
+    subprocess.run(command, env=environment, check=True)

@@ -3,13 +3,15 @@
 As a program it serves to run the cases in a process of its own, under sanitizers.
 """
 
-import sys
-from dataclasses import dataclass
+import argparse
+from dataclasses import dataclass, replace
 
 import torch
 import torchvision.ops
+from host_kernels import SANITIZERS, HostKernels
 
-from lightning_rcnn.roi.cuda import operations
+from lightning_rcnn.roi.cuda import launcher, operations
+from lightning_rcnn.roi.cuda.compiler import SOURCE
 from lightning_rcnn.roi.cuda.operations import LevelRule
 from lightning_rcnn.roi.pixel_weights import Grid, Pyramid
 
@@ -25,6 +27,11 @@ class Case:
     levels: torch.Tensor
     scales: list
     grid: Grid
+
+    def to(self, device):
+        """The same case on another device."""
+        features = [f.to(device) for f in self.features]
+        return replace(self, features=features, rois=self.rois.to(device), levels=self.levels.to(device))
 
     @property
     def pyramid(self):
@@ -47,7 +54,7 @@ def draw(seed):
         feature = torch.randn(num_images, num_channels, integer(1, 20), integer(1, 20), generator=generator)
         features.append(feature.contiguous(memory_format=torch.channels_last) if seed % 2 else feature)
 
-    num_rois = integer(0, 12)
+    num_rois = integer(0, 12) if seed % 20 else 130  # several words of a tile's mask
     reach = 24 / scales[0]
     centres = (torch.rand(num_rois, 2, generator=generator) * 1.6 - 0.3) * reach
     sides = torch.exp(torch.randn(num_rois, 2, generator=generator)) * reach / 4
@@ -62,8 +69,8 @@ def draw(seed):
     return Case(features, rois, levels, scales, grid)
 
 
-def align_errors(case):
-    """The largest differences from torchvision's RoIAlign, forward and backward."""
+def align_errors(case, device="cpu"):
+    """The largest differences from torchvision's RoIAlign on the CPU, forward and backward."""
     leaves = [f.clone().requires_grad_() for f in case.features]
     expected = torch.zeros(len(case.rois), case.features[0].shape[1], *case.grid.output_size)
     for level, (leaf, scale) in enumerate(zip(leaves, case.scales, strict=True)):
@@ -75,41 +82,54 @@ def align_errors(case):
     grad = torch.randn(expected.shape, generator=torch.Generator().manual_seed(0))
     expected_grads = torch.autograd.grad((expected * grad).sum(), leaves)
 
+    case = case.to(device)
     pooled = operations.align(case.features, case.rois, case.levels, case.scales, case.grid, RULE)
-    grads = operations.align_backward(grad, case.rois, case.levels, case.pyramid, case.grid, RULE)
+    grads = operations.align_backward(grad.to(device), case.rois, case.levels, case.pyramid, case.grid, RULE)
     return difference([pooled], [expected]), difference(grads, expected_grads)
 
 
-def pool_errors(case):
-    """The largest differences from torchvision's RoIPool on the finest level, forward and backward."""
+def pool_errors(case, device="cpu"):
+    """The largest differences from torchvision's RoIPool on the CPU on the finest level, forward and backward."""
     leaf = case.features[0].clone().requires_grad_()
     expected = torchvision.ops.roi_pool(leaf, case.rois, case.grid.output_size, case.scales[0])
     grad = torch.randn(expected.shape, generator=torch.Generator().manual_seed(0))
     (expected_grad,) = torch.autograd.grad((expected * grad).sum(), leaf)
 
+    case = case.to(device)
     pooled, argmax = operations.max_pool(case.features[0], case.rois, case.scales[0], case.grid.output_size)
     pyramid = case.pyramid._replace(scales=case.scales[:1], heights=case.pyramid.heights[:1])
-    grads = operations.max_pool_backward(grad, argmax, case.rois, pyramid._replace(widths=case.pyramid.widths[:1]))
+    pyramid = pyramid._replace(widths=case.pyramid.widths[:1])
+    grads = operations.max_pool_backward(grad.to(device), argmax, case.rois, pyramid)
     return difference([pooled], [expected]), difference([grads], [expected_grad])
 
 
 def difference(ours, theirs):
     """The largest difference between tensors; NaN where one holds a NaN."""
-    return max(((a - b).abs().max().item() for a, b in zip(ours, theirs, strict=True) if a.numel()), default=0.0)
+    return max(((a.cpu() - b).abs().max().item() for a, b in zip(ours, theirs, strict=True) if a.numel()), default=0.0)
 
 
-def main(folder, first, last):
-    """Checks cases under sanitizers, with libraries built in `folder`."""
-    from host_kernels import SANITIZERS, HostKernels
+def main():
+    """Checks a range of cases; see --help."""
+    parser = argparse.ArgumentParser(description="Check random cases of the kernels, compiled as host C++.")
+    parser.add_argument("folder", help="where the libraries are built; `cuda` to run the kernels on a GPU instead")
+    parser.add_argument("first", type=int)
+    parser.add_argument("last", type=int)
+    parser.add_argument("--source", default=SOURCE, help="another text of the kernels")
+    parser.add_argument("--sanitize", action="store_true", help="look for bad addresses and undefined behaviour")
+    parser.add_argument("--reversed", action="store_true", help="run the threads of a block from the last to the first")
+    arguments = parser.parse_args()
 
-    from lightning_rcnn.roi.cuda import launcher
-
-    launcher.launch = HostKernels(folder, ("-g", "-O0", *SANITIZERS)).launch
-    for seed in range(int(first), int(last)):
-        errors = (*align_errors(draw(seed)), *pool_errors(draw(seed)))
-        assert max(errors) <= 5e-5, f"case {seed}: {errors}"
+    flags = ("-g", "-O0", *SANITIZERS) if arguments.sanitize else ()
+    device = "cuda" if arguments.folder == "cuda" else "cpu"
+    if device == "cpu":
+        host = HostKernels(arguments.folder, flags, arguments.source)
+        host.reversed = arguments.reversed
+        launcher.launch = host.launch
+    for seed in range(arguments.first, arguments.last):
+        errors = (*align_errors(draw(seed), device), *pool_errors(draw(seed), device))
+        assert all(error <= 5e-5 for error in errors), f"case {seed}: {errors}"
     print("all cases pass")
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    main()

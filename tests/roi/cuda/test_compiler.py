@@ -1,0 +1,125 @@
+"""NVRTC compiles the kernels for every architecture, tightly; the cache on disk is safe. No GPU is needed."""
+
+import os
+import re
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+import torch
+
+from lightning_rcnn.roi.cuda import compiler
+from lightning_rcnn.roi.cuda.compiler import SOURCE, CompilationError, Variant, compile_source, compiled
+
+pytest.importorskip("cuda.bindings", reason="cuda-bindings, which torch for Linux brings along, is not installed")
+
+WIDEST = [Variant(torch.float32, 4), Variant(torch.bfloat16, 8)]
+REGISTERS = {
+    "roi_align_forward": 64,
+    "roi_align_forward_any_grid": 80,
+    "roi_align_backward": 128,
+    "roi_pool_forward": 64,
+    "roi_pool_backward": 128,
+    "place_regions": 48,
+    "transpose": 32,
+}
+"""Ceilings for blocks of 256 threads: 64 registers leave room for four blocks on a multiprocessor, 128 for two."""
+
+USAGE = re.compile(
+    r"Compiling entry function '(\w+)'.*?(\d+) bytes stack frame, (\d+) bytes spill stores, (\d+) bytes spill loads"
+    r".*?Used (\d+) registers",
+    re.DOTALL,
+)
+
+
+def options(variant, architecture):
+    return ["--std=c++17", f"--gpu-architecture=sm_{architecture}", *variant.definitions()]
+
+
+@pytest.mark.parametrize("architecture", [75, 80, 90, 100, 120])
+def test_kernels_fit_their_registers_and_spill_nothing(architecture):
+    with ThreadPoolExecutor(2) as pool:  # NVRTC works without the interpreter's lock
+        logs = pool.map(
+            lambda v: compile_source(SOURCE.read_bytes(), [*options(v, architecture), "-Xptxas=-v"])[1], WIDEST
+        )
+        for variant, log in zip(WIDEST, logs, strict=True):
+            usage = {name: tuple(map(int, figures)) for name, *figures in USAGE.findall(log)}
+            assert usage.keys() == REGISTERS.keys()
+            for kernel, (stack, spill_stores, spill_loads, registers) in usage.items():
+                assert (stack, spill_stores, spill_loads) == (0, 0, 0), (variant, kernel)
+                assert registers <= REGISTERS[kernel], (variant, kernel)
+
+
+@pytest.mark.parametrize("variant", [Variant(torch.float16, 8), Variant(torch.bfloat16, 1)], ids=str)
+def test_other_types_and_widths_compile(variant):
+    code, _ = compile_source(SOURCE.read_bytes(), options(variant, 90))
+    assert code.startswith(b"\x7fELF")
+
+
+def test_the_source_needs_no_header():
+    assert "#include" not in SOURCE.read_text()
+
+
+def test_a_second_call_takes_the_kernels_from_the_disk(tmp_path, monkeypatch):
+    monkeypatch.setenv("LIGHTNING_RCNN_CACHE", str(tmp_path / "kernels"))
+    calls = []
+    monkeypatch.setattr(compiler, "compile_source", lambda *arguments: calls.append(arguments) or (b"machine code", ""))
+    variant = Variant(torch.float32, 4)
+    assert compiled(variant, (9, 0)) == compiled(variant, (9, 0)) == b"machine code"
+    assert len(calls) == 1
+    compiled(variant, (8, 0))
+    compiled(Variant(torch.float32, 2), (9, 0))
+    compiled(Variant(torch.float16, 4), (9, 0))
+    assert len(calls) == 4
+    assert len(list((tmp_path / "kernels").iterdir())) == 4
+
+
+def test_a_changed_source_is_compiled_anew(tmp_path, monkeypatch):
+    monkeypatch.setenv("LIGHTNING_RCNN_CACHE", str(tmp_path))
+    monkeypatch.setattr(compiler, "compile_source", lambda source, options: (source, ""))
+    first = compiled(Variant(torch.float32, 4), (9, 0))
+    other = tmp_path / "other.cu"
+    other.write_bytes(first + b"// changed")
+    monkeypatch.setattr(compiler, "SOURCE", other)
+    assert compiled(Variant(torch.float32, 4), (9, 0)) == first + b"// changed"
+
+
+def test_a_cache_that_cannot_be_written_is_no_error(tmp_path, monkeypatch):
+    occupied = tmp_path / "file"
+    occupied.touch()
+    monkeypatch.setenv("LIGHTNING_RCNN_CACHE", str(occupied / "kernels"))
+    monkeypatch.setattr(compiler, "compile_source", lambda *_: (b"machine code", ""))
+    assert compiled(Variant(torch.float32, 4), (9, 0)) == b"machine code"
+
+
+def test_many_writers_leave_one_whole_file(tmp_path):
+    path, codes = tmp_path / "kernels" / "key.bin", [bytes([i]) * 1_000_000 for i in range(8)]
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda code: compiler._store(path, code), codes))
+    assert path.read_bytes() in codes
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_gpus_older_and_newer_than_the_compiler(tmp_path, monkeypatch):
+    monkeypatch.setenv("LIGHTNING_RCNN_CACHE", str(tmp_path))
+    with pytest.raises(CompilationError, match=r"compute capability 7.5 on, not 5.2"):
+        compiled(Variant(torch.float32, 4), (5, 2))
+    assert b".visible .entry roi_align_backward" in compiled(Variant(torch.float32, 1), (99, 0))
+
+
+def test_an_error_in_the_source_is_shown():
+    with pytest.raises(CompilationError, match="undeclared_name"):
+        compile_source(b'extern "C" __global__ void kernel() { undeclared_name(); }', ["--gpu-architecture=sm_90"])
+
+
+def test_import_compiles_nothing_and_wakes_no_gpu():
+    program = (
+        "import sys, torch, torchvision\n"
+        "def loaded(): return {name for name in sys.modules if name.startswith('cuda')}\n"
+        "before = loaded()\n"
+        "import lightning_rcnn.roi, lightning_rcnn.roi.cuda.launcher\n"
+        "assert loaded() == before\n"
+        "assert not torch.cuda.is_initialized()"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True, env=os.environ | {"OMP_NUM_THREADS": "1"})
