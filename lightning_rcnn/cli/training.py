@@ -59,6 +59,11 @@ def train(arguments: list[str]) -> None:
         DetectionCLI(arguments)
     except MisconfigurationException as error:
         raise InputError(" ".join(str(error).split())) from error
+    except SystemExit as stop:
+        # Lightning tidies up after Ctrl-C, and then ends as after any error.
+        if isinstance(stop.__context__, KeyboardInterrupt):
+            raise KeyboardInterrupt from stop
+        raise
     except RuntimeError as error:
         if "Error(s) in loading state_dict" not in str(error):
             raise
@@ -195,6 +200,11 @@ class DetectionCLI(LightningCLI):
     def after_instantiate_classes(self) -> None:
         """Hand the chosen checkpoint to the trainer; the configuration that is saved keeps the user's word for it."""
         self.config_init[self.command]["ckpt_path"] = self.checkpoint and str(self.checkpoint)
+
+    def after_fit(self) -> None:
+        """Say where everything is."""
+        if not self.config.fit.trainer.fast_dev_run:
+            rank_zero_info(f"Checkpoints, metrics and pictures are in {self.run_dir}.")
 
 
 class _ParserError(Exception):

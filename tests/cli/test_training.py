@@ -2,6 +2,7 @@
 
 import json
 import logging
+import signal
 
 import pytest
 import torch
@@ -71,12 +72,30 @@ def test_a_run_from_fit_to_validate(fit, run, complaint, workplace, shards):
     assert validated["model"]["init_args"]["fpn_channels"] == 16
     assert validated["model"]["init_args"]["score_threshold"] == 0.9
 
+    # `predict` writes detections under the ids of the data set.
+    assert run("predict", "--ckpt_path", last, "--data.predict", shards / "val", *quiet).status == 0
+    results = json.loads((workplace / "run" / "predict" / "results.json").read_text())
+    assert {entry["category_id"] for entry in results} <= {category.id for category in categories}
+    assert {entry["image_id"] for entry in results} <= set(read_index(str(shards / "val")).shards[0].image_ids)
+
 
 def test_last_without_a_checkpoint_starts_and_says_so(fit, caplog):
     with caplog.at_level(logging.INFO):
         assert fit("--ckpt_path", "last", "--trainer.limit_train_batches", "1", "--data.val", "null").status == 0
     assert "run holds no checkpoint yet: the training starts from the beginning." in caplog.messages
     assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
+
+
+def test_an_interrupted_training_ends_with_one_line(fit, monkeypatch):
+    def press_ctrl_c(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(lightning_rcnn.FasterRCNN, "training_step", press_ctrl_c)
+    handler = signal.getsignal(signal.SIGINT)
+    outcome = fit()
+    signal.signal(signal.SIGINT, handler)  # Lightning leaves it ignored
+    assert outcome.status == 130
+    assert outcome.err.endswith("lightning-rcnn: interrupted\n")
 
 
 def test_fast_dev_run_leaves_no_checkpoint(fit, workplace):
