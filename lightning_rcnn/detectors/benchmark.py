@@ -72,8 +72,9 @@ def contenders(
     sizes = {"min_size": min(height, width), "max_size": max(height, width)}
     names = [f"class {label}" for label in range(1, num_classes + 1)]
     scene = scene.to(device)
-    found = {}
-    for precision in ("float32", "bfloat16"):
+    found: dict[tuple[str, Precision], Contender] = {}
+    precisions: tuple[Precision, ...] = ("float32", "bfloat16")
+    for precision in precisions:
         theirs = TorchvisionFasterRCNN(
             resnet_fpn_backbone(backbone_name=backbone, weights=None, norm_layer=nn.BatchNorm2d, trainable_layers=5),
             num_classes + 1,
@@ -86,7 +87,7 @@ def contenders(
             ("lightning-rcnn", ours, _own_losses(ours, scene)),
         ):
             step = _training_step(detector.to(device).train(), losses, precision, device)
-            found[library, precision] = Contender(f"{library} {precision}", step)  # type: ignore[index]
+            found[library, precision] = Contender(f"{library} {precision}", step)
     return found
 
 
