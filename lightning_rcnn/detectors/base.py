@@ -182,6 +182,7 @@ class Detector(LightningModule):
         size = len(batch.records)
         self.log_dict({f"train/{name}": value.detach() for name, value in losses.items()}, batch_size=size)
         self.log("train/loss", total.detach(), prog_bar=True, batch_size=size)
+        self.log("train/learning_rate", self.trainer.optimizers[0].param_groups[0]["lr"], batch_size=size)
         return total
 
     def validation_step(self, batch: Batch, batch_idx: int) -> Detections:  # type: ignore[override]

@@ -24,7 +24,7 @@ def score_on_rank_zero(held: dict[int, Any], score: Callable[[dict[int, Any]], d
         What `score` returned, on every rank.
 
     Raises:
-        Exception: what `score` raised, on every rank: a rank that waits for an answer would hang.
+        RuntimeError: with what `score` raised, on every rank: one that waited for an answer would hang.
     """
     if not (is_available() and is_initialized()) or get_world_size() == 1:
         return score(held)
@@ -35,8 +35,8 @@ def score_on_rank_zero(held: dict[int, Any], score: Callable[[dict[int, Any]], d
         try:
             answer = [score({image_id: image for part in parts for image_id, image in part.items()})]
         except Exception as error:
-            answer = [error]
+            answer = [f"scoring failed on rank 0: {error!r}"]  # in words, since not every exception can be sent
     broadcast_object_list(answer)
-    if isinstance(answer[0], Exception):
-        raise answer[0]
+    if isinstance(answer[0], str):
+        raise RuntimeError(answer[0])
     return answer[0]

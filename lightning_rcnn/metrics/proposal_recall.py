@@ -1,4 +1,7 @@
-"""Average recall of class-agnostic proposals (Hosang et al., arXiv 1502.05082, section 4; COCO's AR)."""
+"""Average recall of class-agnostic proposals (Hosang et al., arXiv 1502.05082, section 4).
+
+Objects and proposals are paired by overlap, closest first; COCO's AR pairs by score, which finds as many but for a few.
+"""
 
 from collections.abc import Sequence
 from typing import Any

@@ -41,7 +41,7 @@ def main(rank: int, world: int, rendezvous: str, source: str, result: str) -> No
     figures = figures_of(json.loads(Path(source).read_text())[rank])
     try:
         score_on_rank_zero({rank: None}, fail)
-    except ValueError as error:
+    except RuntimeError as error:
         figures["error"] = str(error)
     Path(result).write_text(json.dumps(figures))
     destroy_process_group()

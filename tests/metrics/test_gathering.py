@@ -57,7 +57,7 @@ def test_figures_do_not_depend_on_the_number_of_ranks(images, tmp_path, shares):
     for figures in figures_of_ranks([images[share] for share in shares], tmp_path):
         assert json.dumps(figures["bbox"]) == json.dumps(expected["bbox"]), "some are NaN, which equals nothing"
         assert figures["proposals"] == pytest.approx(expected["proposals"], abs=1e-12)
-        assert figures["error"] == f"{len(shares)} images", "a rank missed that scoring failed"
+        assert f"{len(shares)} images" in figures["error"], "a rank missed that scoring failed"
 
 
 def test_one_process_scores_what_it_holds():
