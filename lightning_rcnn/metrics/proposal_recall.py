@@ -71,14 +71,22 @@ class ProposalRecall(Metric):
 def _best_pairs(iou: Tensor) -> Tensor:
     """IoU of each object with the proposal it is paired with: the closest pair first, each box in one pair only.
 
+    Pairs below the lowest threshold find nothing and are left out, which leaves few even in crowded images.
+
     Args:
         iou: [M, P].
+
+    Returns:
+        [M]; 0 for an object without a proposal.
     """
     paired = torch.zeros(iou.shape[0])
-    iou = iou.clone()
-    for _ in range(min(iou.shape)):
-        value, index = iou.flatten().max(0)
-        gt, proposal = divmod(int(index), iou.shape[1])
-        paired[gt] = value
-        iou[gt], iou[:, proposal] = -1, -1
+    objects, proposals = torch.nonzero(iou >= IOU_THRESHOLDS[0], as_tuple=True)
+    values = iou[objects, proposals]
+    order = values.argsort(descending=True, stable=True)
+    free_objects, free_proposals = set(range(iou.shape[0])), set(range(iou.shape[1]))
+    for gt, proposal, value in zip(*(part[order].tolist() for part in (objects, proposals, values)), strict=True):
+        if gt in free_objects and proposal in free_proposals:
+            paired[gt] = value
+            free_objects.remove(gt)
+            free_proposals.remove(proposal)
     return paired
