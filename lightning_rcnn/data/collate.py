@@ -4,11 +4,14 @@ Empty slots, which fill up a short batch or stand for a record that cannot be re
 size 0 x 0, a black image and no targets.
 """
 
+import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
+from torch.utils.data import get_worker_info
 
 from lightning_rcnn.structures import NO_IMAGE, PADDING_LABEL, Batch, ImageRecord, Targets
 
@@ -23,21 +26,21 @@ class Sample(NamedTuple):
         image: [3, h, w] uint8 or float32; None in an empty slot.
         boxes: float32 [m, 4].
         labels: int64 [m].
-        is_crowd: bool [m].
+        is_crowd: bool [m]. These three are numpy's, which is quicker than torch on small arrays.
         record: what stays on the host.
     """
 
     image: Tensor | None
-    boxes: Tensor
-    labels: Tensor
-    is_crowd: Tensor
+    boxes: np.ndarray
+    labels: np.ndarray
+    is_crowd: np.ndarray
     record: ImageRecord
 
 
 def empty_sample(problem: str = "") -> Sample:
     """An empty slot; `problem` says why a record could not be read."""
     record = ImageRecord(image_id=NO_IMAGE, file_name="", height=0, width=0, problem=problem)
-    return Sample(None, torch.zeros(0, 4), torch.zeros(0, dtype=torch.int64), torch.zeros(0, dtype=torch.bool), record)
+    return Sample(None, np.zeros((0, 4), np.float32), np.zeros(0, np.int64), np.zeros(0, np.bool_), record)
 
 
 def collate_images(samples: Sequence[Sample], shape: tuple[int, int], dtype: torch.dtype) -> Batch:
@@ -51,13 +54,15 @@ def collate_images(samples: Sequence[Sample], shape: tuple[int, int], dtype: tor
     Returns:
         A batch without targets.
     """
-    images = torch.zeros((len(samples), 3, *shape), dtype=dtype)
+    images = _uninitialised((len(samples), 3, *shape), dtype)
     sizes = torch.zeros((len(samples), 2), dtype=torch.int64)
     for slot, sample in enumerate(samples):
+        height, width = (0, 0) if sample.image is None else sample.image.shape[-2:]
         if sample.image is not None:
-            height, width = sample.image.shape[-2:]
             images[slot, :, :height, :width] = sample.image
-            sizes[slot] = torch.tensor([height, width])
+        images[slot, :, height:] = 0
+        images[slot, :, :height, width:] = 0
+        sizes[slot, 0], sizes[slot, 1] = height, width
     ids = torch.tensor([sample.record.image_id for sample in samples], dtype=torch.int64)
     return Batch(images, sizes, ids, None, tuple(sample.record for sample in samples))
 
@@ -66,12 +71,20 @@ def collate_targets(samples: Sequence[Sample]) -> Targets:
     """Pad the ground truth of N samples to M objects, M from a short list, so that shapes recur."""
     most = max(len(sample.labels) for sample in samples)
     padded = next((size for size in MOST_OBJECTS if size >= most), 1 << (most - 1).bit_length())
-    boxes = torch.zeros(len(samples), padded, 4)
-    labels = torch.full((len(samples), padded), PADDING_LABEL, dtype=torch.int64)
-    is_crowd = torch.zeros(len(samples), padded, dtype=torch.bool)
+    boxes = np.zeros((len(samples), padded, 4), np.float32)
+    labels = np.full((len(samples), padded), PADDING_LABEL, np.int64)
+    is_crowd = np.zeros((len(samples), padded), np.bool_)
     for slot, sample in enumerate(samples):
         num = len(sample.labels)
         boxes[slot, :num] = sample.boxes
         labels[slot, :num] = sample.labels
         is_crowd[slot, :num] = sample.is_crowd
-    return Targets(boxes, labels, is_crowd)
+    return Targets(torch.from_numpy(boxes), torch.from_numpy(labels), torch.from_numpy(is_crowd))
+
+
+def _uninitialised(shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
+    """An empty tensor; in a worker in shared memory, in which it has to travel, where else it would be copied to."""
+    if get_worker_info() is None:
+        return torch.empty(shape, dtype=dtype)
+    storage = torch.UntypedStorage._new_shared(math.prod(shape) * dtype.itemsize)  # as torch's default_collate does
+    return torch.empty(0, dtype=dtype).set_(storage).view(shape)

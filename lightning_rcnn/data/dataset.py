@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Literal, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset
@@ -42,6 +43,9 @@ class DetectionDataset(Dataset[Batch | InputError]):
     A record that cannot be read or decoded becomes an empty slot whose `ImageRecord.problem` names it. An error that
     leaves no way on, such as a shard that cannot be fetched, is returned as an `InputError` for the loader to raise:
     torch would wrap one raised in a worker into a traceback of many lines.
+
+    Objects marked difficult are trained on like others; crowds are marked in the targets. Boxes are clipped to the
+    image after the transforms, and those of which nothing is left go (`MIN_BOX_EDGE`).
 
     Args:
         reader: reads samples by number.
@@ -97,16 +101,16 @@ class DetectionDataset(Dataset[Batch | InputError]):
         return Sample(image, boxes[keep], labels[keep], is_crowd[keep], record)
 
 
-def _interpret(raw: RawSample) -> tuple[ImageRecord, Tensor, Tensor, Tensor]:
+def _interpret(raw: RawSample) -> tuple[ImageRecord, np.ndarray, np.ndarray, np.ndarray]:
     """The record, without annotations, and boxes float32 [m, 4], labels int64 [m], is_crowd bool [m]."""
     content = raw.content
     try:
         record = ImageRecord(int(content["image_id"]), content["file_name"], content["height"], content["width"])
         annotations = content["annotations"]
-        boxes = torch.tensor([annotation["bbox"] for annotation in annotations], dtype=torch.float32).reshape(-1, 4)
-        labels = torch.tensor([annotation["label"] for annotation in annotations], dtype=torch.int64)
-        is_crowd = torch.tensor([bool(annotation["iscrowd"]) for annotation in annotations], dtype=torch.bool)
-    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        boxes = np.array([annotation["bbox"] for annotation in annotations], np.float32).reshape(len(annotations), 4)
+        labels = np.array([annotation["label"] for annotation in annotations], np.int64)
+        is_crowd = np.array([annotation["iscrowd"] for annotation in annotations], np.bool_)
+    except (KeyError, TypeError, ValueError) as error:
         raise UnreadableRecordError(
             f"{raw.place}: its JSON is not a sample's ({error!r}); pack the data set again"
         ) from error

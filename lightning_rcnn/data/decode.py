@@ -53,7 +53,7 @@ def decode_image(data: bytes, *, apply_exif: bool) -> Tensor:
         apply_exif: turn and mirror the image as its EXIF orientation says.
 
     Returns:
-        uint8 [3, height, width], RGB, contiguous.
+        uint8 [3, height, width], RGB; in memory mostly channels last, as decoders write and as resizing is quickest.
 
     Raises:
         UndecodableImage: not an image, of a kind that is not read, truncated.
@@ -85,8 +85,7 @@ def _decode_by_torchvision(data: bytes, apply_exif: bool) -> Tensor:
         raise UndecodableImage(_first_line(error)) from error
     if image.dtype == torch.uint16:
         image = (image.to(torch.int32) >> 8).to(torch.uint8)
-    # torch would copy with all of its threads, which costs more than it saves where every core decodes an image.
-    return torch.from_numpy(np.ascontiguousarray(image.numpy()))
+    return image
 
 
 def _decode_by_pillow(data: bytes, apply_exif: bool) -> Tensor:
@@ -99,7 +98,7 @@ def _decode_by_pillow(data: bytes, apply_exif: bool) -> Tensor:
         raise
     except Exception as error:
         raise UndecodableImage(_first_line(error)) from error
-    return torch.from_numpy(pixels).permute(2, 0, 1).contiguous()
+    return torch.from_numpy(pixels).permute(2, 0, 1)
 
 
 def _rgb_pixels(image: Image.Image) -> np.ndarray:

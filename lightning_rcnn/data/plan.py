@@ -92,8 +92,8 @@ def plan_training_epoch(
 def plan_evaluation(sizes: np.ndarray, shapes: np.ndarray, *, batch_size: int, rank: int, world: int) -> Plan:
     """Plan one rank's batches for evaluation: over all ranks, every sample exactly once.
 
-    Samples are sorted by shape, else in their order; each rank takes a contiguous part. All ranks get equally many
-    batches, the last ones filled up with empty slots: a rank that ran out would leave the others waiting for ever.
+    Samples are sorted by shape, else in their order, and dealt batch by batch, so that all ranks have about the same
+    work. All get equally many batches, filled up with empty slots: a rank that ran out would leave the others waiting.
 
     Args:
         sizes: int64 [N, 2], resized sizes.
@@ -106,7 +106,7 @@ def plan_evaluation(sizes: np.ndarray, shapes: np.ndarray, *, batch_size: int, r
     num_batches = -(-len(order) // (batch_size * world))
     slots = np.full(num_batches * batch_size * world, EMPTY_SLOT, dtype=np.int64)
     slots[: len(order)] = order
-    samples = slots.reshape(world, num_batches, batch_size)[rank]
+    samples = slots.reshape(num_batches, world, batch_size)[:, rank]
     scales = np.zeros(num_batches, dtype=np.int64)
     return Plan(samples, _batch_shapes(samples, scales, [sizes], [shapes]), scales)
 

@@ -1,17 +1,17 @@
 """Samples by number: one read of the sample's byte range, wherever in the set it is."""
 
-import io
 import json
 import os
+import tarfile
 import time
 from bisect import bisect_right
 from collections import OrderedDict
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import accumulate
 from typing import Any
 
 import numpy as np
-from webdataset.tariterators import tar_file_iterator
 
 from lightning_rcnn.data.cache import ShardCache
 from lightning_rcnn.data.index import Shard
@@ -80,8 +80,7 @@ class ShardReader:
         except InputError:
             raise
         except Exception as error:  # whatever the file system raises, and what damaged bytes make of the parsers
-            reason = str(error).split(" @ ")[0]  # webdataset appends the file object
-            raise UnreadableRecordError(f"{place}: {reason or type(error).__name__}") from error
+            raise UnreadableRecordError(f"{place}: {error or type(error).__name__}") from error
         return RawSample(image, content, place)
 
     def _read_range(self, position: int, start: int, end: int) -> bytes:
@@ -125,7 +124,7 @@ def _read_fully(descriptor: int, start: int, end: int) -> bytes:
 
 def _parse(data: bytes, key: str) -> tuple[bytes, dict[str, Any]]:
     """The image file and the JSON in the tar members of one sample."""
-    members = {member["fname"]: member["data"] for member in tar_file_iterator(io.BytesIO(data))}
+    members = dict(_tar_members(data))
     content = members.pop(f"{key}.json", None)
     if content is None or len(members) != 1 or not next(iter(members)).startswith(f"{key}."):
         raise ValueError(
@@ -133,3 +132,19 @@ def _parse(data: bytes, key: str) -> tuple[bytes, dict[str, Any]]:
         )
     (image,) = members.values()
     return image, json.loads(content)
+
+
+def _tar_members(data: bytes) -> Iterator[tuple[str, bytes]]:
+    """Name and content of each member in a piece of a tar file.
+
+    `tarfile.open` would work as well, but take a tenth of the time in which a picture is decoded.
+    """
+    position = 0
+    while position < len(data):
+        header = tarfile.TarInfo.frombuf(data[position : position + tarfile.BLOCKSIZE], "utf-8", "surrogateescape")
+        start = position + tarfile.BLOCKSIZE
+        end = start + header.size
+        if end > len(data):
+            raise ValueError(f"{header.name} is cut")
+        yield header.name, data[start:end]
+        position = end + -end % tarfile.BLOCKSIZE

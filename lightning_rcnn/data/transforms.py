@@ -5,10 +5,11 @@ worker of whichever rank reads it, and in whatever order. Geometry is one map of
 for polygons. Colours change before the resize, on uint8, where both resize methods still have the same image.
 """
 
-import random
+import hashlib
+import struct
 from dataclasses import dataclass
 
-import torch
+import numpy as np
 from torch import Tensor
 from torchvision.transforms.v2 import functional as F
 
@@ -28,16 +29,15 @@ class AxisAlignedMap:
     scale_y: float
     shift_y: float
 
-    def points(self, points: Tensor) -> Tensor:
+    def points(self, points: np.ndarray) -> np.ndarray:
         """Map float [..., 2], (x, y)."""
-        return points * points.new_tensor([self.scale_x, self.scale_y]) + points.new_tensor(
-            [self.shift_x, self.shift_y]
-        )
+        scale, shift = [self.scale_x, self.scale_y], [self.shift_x, self.shift_y]
+        return points * np.array(scale, points.dtype) + np.array(shift, points.dtype)
 
-    def boxes(self, boxes: Tensor) -> Tensor:
+    def boxes(self, boxes: np.ndarray) -> np.ndarray:
         """Map float [..., 4], xyxy; what was the left edge may become the right one."""
         first, second = self.points(boxes[..., :2]), self.points(boxes[..., 2:])
-        return torch.cat([torch.minimum(first, second), torch.maximum(first, second)], dim=-1)
+        return np.concatenate([np.minimum(first, second), np.maximum(first, second)], axis=-1)
 
 
 @dataclass(frozen=True)
@@ -92,10 +92,9 @@ class Augmentation:
 
     def draw(self, epoch: int, sample: int) -> View:
         """The view of one sample in one epoch."""
-        # Seeding with text hashes it by SHA-512, in every version of Python alike.
-        chance = random.Random(f"{self.seed}/{epoch}/{sample}")
-        # All six are drawn always: what one strength is must not change what another one draws.
-        horizontal, vertical, *factors, hue = (chance.random() for _ in range(6))
+        # Six numbers, always: what one strength is must not change what another one draws.
+        digest = hashlib.blake2b(f"{self.seed}/{epoch}/{sample}".encode(), digest_size=48).digest()
+        horizontal, vertical, *factors, hue = (number / 2**64 for number in struct.unpack("<6Q", digest))
         strengths = (self.brightness, self.contrast, self.saturation)
         brightness, contrast, saturation = map(_factor, strengths, factors)
         return View(
@@ -131,7 +130,7 @@ def render(image: Tensor, rule: ResizeRule, view: View) -> tuple[Tensor, AxisAli
     return resized, AxisAlignedMap(scale_x, shift_x, scale_y, shift_y)
 
 
-def clip_and_keep(boxes: Tensor, height: int, width: int) -> tuple[Tensor, Tensor]:
+def clip_and_keep(boxes: np.ndarray, height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
     """Clip boxes to their image and tell which still are boxes.
 
     Args:
@@ -141,9 +140,9 @@ def clip_and_keep(boxes: Tensor, height: int, width: int) -> tuple[Tensor, Tenso
     Returns:
         The clipped boxes [M, 4], and bool [M]: both edges at least `MIN_BOX_EDGE` long.
     """
-    clipped = boxes.clamp(min=0.0).minimum(boxes.new_tensor([width, height, width, height]))
+    clipped = np.clip(boxes, 0.0, np.array([width, height, width, height], boxes.dtype))
     edges = clipped[:, 2:] - clipped[:, :2]
-    return clipped, (edges >= MIN_BOX_EDGE).all(dim=1)
+    return clipped, np.all(edges >= MIN_BOX_EDGE, axis=1)
 
 
 def _factor(strength: float, chance: float) -> float:

@@ -199,13 +199,13 @@ def test_ranks_see_the_epoch_of_one_process(uneven_set, tmp_path, recording_modu
 
 
 def test_resume_on_other_numbers_of_ranks_and_workers(uneven_set, tmp_path, recording_module, trainer):
-    """Saved at 1 x 3 workers; resumed at 2 x 1 and 3 x 0 in the midst of an epoch."""
+    """Saved at 1 x 4 workers; resumed at 2 x 1 and 3 x 2 in the midst of an epoch."""
     saver = ModelCheckpoint(tmp_path, every_n_train_steps=3, save_top_k=-1, filename="{step}")
     options = {"max_epochs": 2, "callbacks": [saver], "enable_checkpointing": True}
     whole = fit_ranks(
-        recording_module, trainer, uneven_set, 1, tmp_path, options, data={"batch_size": 6, "num_workers": 3}
+        recording_module, trainer, uneven_set, 1, tmp_path, options, data={"batch_size": 6, "num_workers": 4}
     )
-    for world, num_workers, step in ((2, 1, 3), (3, 0, 9)):
+    for world, num_workers, step in ((2, 1, 3), (3, 2, 9)):
         ranks = fit_ranks(
             recording_module, trainer, uneven_set, world, tmp_path, {"max_epochs": 2},
             data={"batch_size": 6 // world, "num_workers": num_workers}, ckpt_path=tmp_path / f"step={step}.ckpt",

@@ -38,7 +38,7 @@ def assert_holds(plan: Plan, sizes: np.ndarray) -> None:
         assert np.prod(shape) == min(np.prod(s) for s in fitting)
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=200)
 @given(
     shard_sizes=st.lists(st.integers(1, 40), min_size=1, max_size=60),
     batch=st.integers(1, 70),
@@ -55,7 +55,7 @@ def test_training_uses_each_sample_at_most_once_in_full_batches(shard_sizes, bat
     assert_holds(plan, random_sizes(sum(shard_sizes)))
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=200)
 @given(num=st.integers(1, 200), batch=st.integers(1, 9), world=st.integers(1, 60))  # up to many more ranks than batches
 def test_evaluation_sees_each_sample_exactly_once_in_equally_many_batches(num, batch, world):
     sizes = random_sizes(num)
@@ -141,6 +141,12 @@ def test_multi_scale_draws_one_rule_for_each_batch():
         assert {tuple(shape) for shape in plan.shapes[plan.scales == scale]} <= {tuple(s) for s in SHAPES * (scale + 1)}
     same = train([100] * 10, batch=4)
     assert (plan.samples == same.samples).all()
+
+
+def test_ranks_evaluate_pictures_of_about_the_same_shape_at_the_same_time():
+    sizes = random_sizes(1000)
+    areas = [plan_evaluation(sizes, SHAPES, batch_size=2, rank=rank, world=4).shapes.prod(axis=1) for rank in range(4)]
+    assert np.ptp([area.sum() for area in areas]) <= 0.01 * areas[0].sum()
 
 
 def test_a_rank_without_samples_gets_batches_of_empty_slots():
