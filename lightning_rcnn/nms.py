@@ -9,6 +9,9 @@ from torchvision.ops import nms
 def non_maximum_suppression(boxes: Tensor, scores: Tensor, groups: Tensor, iou_threshold: float) -> Tensor:
     """Mark the boxes that no better box of their image and group overlaps by more than `iou_threshold`.
 
+    On CUDA this reads values back to the host, the one part of a training step that does: torchvision's operator
+    works on one image and returns as many boxes as it keeps.
+
     Keeps what `torchvision.ops.nms` keeps when called for each image and group alone.
 
     Args:

@@ -53,7 +53,9 @@ def anchor_targets(
         positive_fraction: at most this share of S is positive.
         crowd_share: an anchor with more of its area in a crowd region is not a negative.
     """
-    overlaps = best_overlaps(targets.boxes, targets.is_object, targets.is_crowd, anchors[None])
+    # An anchor that takes no part is compared as an empty box: the best of the others is the best of its object.
+    compared = torch.where(may_take_part[..., None], anchors, 0.0)
+    overlaps = best_overlaps(targets.boxes, targets.is_object, targets.is_crowd, compared)
     may_take_part = may_take_part & (image_ids != NO_IMAGE)[:, None]
     is_positive = ((overlaps.iou >= positive_iou) | overlaps.is_best_of_object) & may_take_part
     # Of an anchor across the border, what lies in the image counts.

@@ -55,6 +55,25 @@ def test_an_anchor_across_the_border_counts_by_its_part_in_the_image():
     assert not anchors_of(targets, [[-30.0, -30, 20, 20]]).samples.is_valid.any()
 
 
+def test_the_best_of_the_anchors_that_take_part_is_positive():
+    """The one that overlaps most crosses the border and is left out."""
+    anchors = torch.tensor([[0.0, 0, 20, 10], [-2, 0, 10, 10], [50, 50, 60, 60]])
+    result = anchor_targets(
+        anchors,
+        targets_of(GT.tolist(), [1]),
+        torch.tensor([1]),
+        torch.tensor([[300, 300]]),
+        torch.tensor([[True, False, True]]),
+        SEED,
+        positive_iou=0.7,
+        negative_iou=0.3,
+        num_samples=8,
+        positive_fraction=0.5,
+        crowd_share=0.7,
+    )
+    assert result.samples.indices[0][result.samples.is_positive[0]].tolist() == [0]
+
+
 def test_a_slot_without_an_image_yields_no_sample():
     result = anchors_of(targets_of([[0.0, 0, 0, 0]], [-1]), [[10.0, 10, 20, 20]], ids=(NO_IMAGE,))
     assert not result.samples.is_valid.any()

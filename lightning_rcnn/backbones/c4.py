@@ -10,9 +10,6 @@ class ResNetC4(nn.Module):
 
     Args:
         name, weights, norm, norm_epsilon, frozen_stages: see `ResNetBody`.
-
-    Attributes:
-        region_stage: the fifth stage ("res5"), to be applied to pooled regions by the box head.
     """
 
     strides = (16,)

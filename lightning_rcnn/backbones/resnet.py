@@ -41,7 +41,7 @@ class ResNetBody(nn.Module):
         num_stages: how many of the four stages are kept.
 
     Raises:
-        InputError: frozen stages or frozen norms without weights, which would train nothing useful.
+        InputError: an unknown name, a number of stages that does not exist, or weights that do not fit.
     """
 
     def __init__(

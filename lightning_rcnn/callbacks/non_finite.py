@@ -16,7 +16,8 @@ class NonFiniteGuard(Callback):
     """Stops with the step and its samples when the training loss is infinite or no number.
 
     On the CPU at once. On CUDA the loss is copied while the device goes on, and looked at some steps later, when it
-    has arrived; but always before a checkpoint is written, so that none holds what such a loss made of the weights.
+    has arrived; but always, and on all ranks, before a checkpoint is written: none holds what such a loss made of the
+    weights.
     """
 
     def __init__(self) -> None:
@@ -40,12 +41,20 @@ class NonFiniteGuard(Callback):
             self._under_way.popleft().check()
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
-        """Look at all losses so far.
+        """Look at all losses so far, of all ranks: one that is no number spoils the gradients of all.
 
         Raises:
             InputError: one is not finite.
         """
-        self._check_all()
+        problem = ""
+        try:
+            self._check_all()
+        except InputError as error:
+            problem = str(error)
+        if not trainer.strategy.reduce_boolean_decision(not problem, all=True):
+            raise InputError(
+                problem or f"the training loss of another rank is not finite at step {trainer.global_step}"
+            )
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Look at all losses of the epoch.

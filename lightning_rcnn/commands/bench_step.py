@@ -16,7 +16,6 @@ from lightning_rcnn.detectors.benchmark import Scene, contenders, race
 def step(
     device: Literal["cpu", "cuda"] = "cpu",
     backbone: Literal["resnet18", "resnet34", "resnet50", "resnet101"] = "resnet18",
-    fpn_channels: int = 256,
     batch_size: int = 8,
     height: int = 256,
     width: int = 320,
@@ -34,7 +33,6 @@ def step(
     Args:
         device: where to run.
         backbone: of both, with a feature pyramid.
-        fpn_channels: of ours; torchvision's has 256.
         batch_size: images in a step.
         height: of the images, pixels.
         width: of the images, pixels.
@@ -46,7 +44,7 @@ def step(
     """
     torch.manual_seed(seed)
     scene = Scene.random(batch_size, height, width, objects, classes)
-    runners = contenders(scene, backbone, fpn_channels, classes, torch.device(device))
+    runners = contenders(scene, backbone, classes, torch.device(device))
     race(list(runners.values()), repeats)
     medians = {key: statistics.median(runner.seconds) for key, runner in runners.items()}
     title = f"training step, Faster R-CNN {backbone} FPN, {batch_size} x {height} x {width}, {device}"

@@ -82,6 +82,10 @@ class Detector(LightningModule):
                 raise InputError(f"model.{key} {value!r} is none of {', '.join(get_args(known))}")
         self.class_names = list(class_names)
         self.category_ids = list(category_ids or range(1, len(self.class_names) + 1))
+        if len(self.category_ids) != len(self.class_names):
+            raise InputError(
+                f"model.category_ids: {len(self.category_ids)} ids for {len(self.class_names)} class_names"
+            )
         self.resize_rule = ResizeRule(min_size, max_size, resize)
         self.channel_order, self.pixel_range = channel_order, pixel_range
         self.memory_format = torch.channels_last if memory_format == "channels_last" else torch.contiguous_format
@@ -125,7 +129,7 @@ class Detector(LightningModule):
 
         Args:
             images: uint8 RGB tensors [3, H, W], or files.
-            threshold: detections have at least this score.
+            threshold: detections have at least this score; none is below the model's own `score_threshold`.
 
         Returns:
             Per image `boxes` float32 [D, 4] (xyxy, original frame), `labels` int64 [D] (1..K) and `scores` float32
@@ -142,7 +146,8 @@ class Detector(LightningModule):
             self.train(was_training)
 
     def _detect_one(self, image: Tensor, threshold: float) -> dict[str, Tensor]:
-        resized = self.resize_rule(image.to(self.device))
+        # On the host, as in training: torch resizes bytes with antialiasing on the CPU only.
+        resized = self.resize_rule(image.cpu()).to(self.device)
         height, width = resized.shape[-2:]
         padded = F.pad(resized, (0, -width % 32, 0, -height % 32))[None]
         sizes = torch.tensor([[height, width]], device=self.device)
@@ -169,9 +174,9 @@ class Detector(LightningModule):
             )
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
-        """Seed the step from (seed, epoch, batch), so that a resumed run draws what an undisturbed one would."""
+        """Seed the step from (seed, step, batch), so that a resumed run draws what an undisturbed one would."""
         run_seed = int(os.environ.get("PL_GLOBAL_SEED", 0))
-        step_seed = hash((run_seed, self.current_epoch, batch_idx)) % 2**31
+        step_seed = hash((run_seed, self.trainer.global_step, batch_idx)) % 2**31
         self.sampling_seed.fill_(step_seed)
         torch.manual_seed(step_seed + self.global_rank)
 
@@ -182,7 +187,11 @@ class Detector(LightningModule):
         size = len(batch.records)
         self.log_dict({f"train/{name}": value.detach() for name, value in losses.items()}, batch_size=size)
         self.log("train/loss", total.detach(), prog_bar=True, batch_size=size)
-        self.log("train/learning_rate", self.trainer.optimizers[0].param_groups[0]["lr"], batch_size=size)
+        if (self.trainer.global_step + 1) % self.trainer.log_every_n_steps == 0:  # type: ignore[attr-defined]  # added later
+            rate = {"train/learning_rate": self.trainer.optimizers[0].param_groups[0]["lr"]}
+            # `self.log` would bring a number of the host to the device in every step, and wait for it.
+            for logger in self.trainer.loggers:
+                logger.log_metrics(rate, step=self.trainer.global_step)
         return total
 
     def validation_step(self, batch: Batch, batch_idx: int) -> Detections:  # type: ignore[override]

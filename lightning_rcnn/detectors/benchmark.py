@@ -65,7 +65,7 @@ class Contender:
 
 
 def contenders(
-    scene: Scene, backbone: str, fpn_channels: int, num_classes: int, device: torch.device
+    scene: Scene, backbone: str, num_classes: int, device: torch.device
 ) -> dict[tuple[str, Precision], Contender]:
     """Both detectors with their default numbers, in both precisions. torchvision's is NCHW, as people run it."""
     height, width = scene.images.shape[-2:]
@@ -81,7 +81,7 @@ def contenders(
             rpn_anchor_generator=AnchorGenerator(((32,), (64,), (128,), (256,), (512,)), ((0.5, 1.0, 2.0),) * 5),
             **sizes,
         )
-        ours = FasterRCNN(names, backbone=backbone, fpn_channels=fpn_channels, **sizes)  # type: ignore[arg-type]
+        ours = FasterRCNN(names, backbone=backbone, **sizes)  # type: ignore[arg-type]
         for library, detector, losses in (
             ("torchvision", theirs, _torchvision_losses(theirs, scene)),
             ("lightning-rcnn", ours, _own_losses(ours, scene)),

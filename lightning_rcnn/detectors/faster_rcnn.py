@@ -131,6 +131,8 @@ class FasterRCNN(Detector):
             self.backbone = ResNetFPN(backbone, backbone_weights, norm, norm_epsilon, frozen_stages, fpn_channels)
             self.box_head = TwoLayerHead(fpn_channels, roi_size or 7, box_head_width)
             level_sizes = [[size] for size in anchor_sizes]
+        elif neck == "c4" and frozen_stages == 5:
+            raise InputError("model.frozen_stages 5: with neck c4 the last stage belongs to the head; freeze at most 4")
         elif neck == "c4":
             c4 = ResNetC4(backbone, backbone_weights, norm, norm_epsilon, frozen_stages)
             self.backbone, self.box_head = c4, RegionStageHead(c4.take_region_stage(), c4.region_channels)
@@ -187,7 +189,7 @@ class FasterRCNN(Detector):
         )
 
     def losses(self, images: Tensor, image_sizes: Tensor, image_ids: Tensor, targets: Targets) -> dict[str, Tensor]:
-        """`loss_objectness`, `loss_rpn_box`, `loss_classifier`, `loss_box`: scalars, means over all ranks' samples."""
+        """`loss_objectness`, `loss_rpn_box`, `loss_classifier`, `loss_box`: own sums over the ranks' mean counts."""
         features = self.backbone(self.normalise(images, image_sizes))
         anchors, logits, deltas = self._score_anchors(features, images)
 

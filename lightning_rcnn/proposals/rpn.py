@@ -83,7 +83,7 @@ def select_proposals(
         levels.append(torch.full_like(index, level))
     box, score, group = torch.cat(boxes, 1), torch.cat(scores, 1), torch.cat(levels, 1)
     keep = non_maximum_suppression(box, score, group, nms_iou)
-    # Stable, as in suppression: equal scores stay in the order of levels and positions on every device.
+    # Stable, as suppression is: of equal scores the lower level goes first.
     score, index = torch.where(keep, score, -torch.inf).sort(dim=1, descending=True, stable=True)
     score, index = score[:, :post_nms_top_n], index[:, :post_nms_top_n]
     is_valid = torch.isfinite(score)
