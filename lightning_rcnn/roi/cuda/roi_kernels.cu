@@ -278,8 +278,9 @@ __device__ inline Span footprint(const Axis& axis) {
 __device__ inline Span bins_touching(const Axis& axis, int first, int last) {
     Span bins = {0, axis.num_bins};
     if (!(axis.bin_size > 1e-3f)) return bins;  // flat or inverted
-    const float begin = floorf((first - 1.0f - axis.slack - axis.roi_start) / axis.bin_size);
-    const float end = ceilf((last + 1.0f + axis.slack - axis.roi_start) / axis.bin_size);
+    const float per_bin = 1.0f / axis.bin_size;
+    const float begin = floorf((first - 1.0f - axis.slack - axis.roi_start) * per_bin);
+    const float end = ceilf((last + 1.0f + axis.slack - axis.roi_start) * per_bin);
     // Samples before the first pixel's centre or past the last one's are moved onto the map.
     if (first > 0) bins.begin = (int)fminf(fmaxf(begin, 0.0f), (float)axis.num_bins);
     if (last < axis.size - 1) bins.end = (int)fminf(fmaxf(end, 0.0f), (float)axis.num_bins);
@@ -325,8 +326,9 @@ __device__ inline SampleRange samples_between(const Axis& axis, int bin, float f
     range.count = 0;
     if (!(axis.bin_grid >= 1)) return range;  // an inverted box
     const float bin_start = axis.roi_start + bin * axis.bin_size;
-    const float first = floorf((from - bin_start) / axis.step - 1.5f);
-    const float last = ceilf((to - bin_start) / axis.step + 0.5f);
+    const float per_sample = 1.0f / axis.step;
+    const float first = floorf((from - bin_start) * per_sample - 1.5f);
+    const float last = ceilf((to - bin_start) * per_sample + 0.5f);
     range.first = fminf(fmaxf(first, 0.0f), axis.bin_grid);
     const float count = fminf(last, axis.bin_grid - 1) - range.first + 1;
     range.count = (int)fminf(fmaxf(count, 0.0f), 2.0f * axis.size + 8.0f);
@@ -339,6 +341,7 @@ __device__ inline float pixel_weight(const Axis& axis, int bin, int pixel, int s
     const float to = pixel == axis.size - 1 ? axis.size : pixel + 1.0f;
     const SampleRange samples = samples_between(axis, bin, from, to, sampling_ratio);
     float weight = 0.0f;
+#pragma unroll 1  // the registers belong to the sums
     for (int i = 0; i < samples.count; ++i) {
         const Tap tap = locate(axis, bin, samples.first + i);
         if (tap.low == pixel) weight += tap.weight_low;
@@ -478,7 +481,7 @@ __device__ inline Span bin_pixels(const Axis& axis, int bin) {
     return span;
 }
 
-extern "C" __global__ void __launch_bounds__(BLOCK, 4) roi_pool_forward(const Params params) {
+extern "C" __global__ void __launch_bounds__(BLOCK, 3) roi_pool_forward(const Params params) {
     const int roi = blockIdx.x;
     const Region region = read_region(params, roi);
     const Axis y = axis_y(params, region, true), x = axis_x(params, region, true);
@@ -677,7 +680,7 @@ __device__ inline void weigh_batch(const Params& params, const Tile& tile, const
 // Adds to a line of the tile what one bin gives it.
 struct SpreadByWeight {
     static constexpr bool IS_POOLING = false;
-    static constexpr int BINS_AT_ONCE = 2;  // reads under way; more cost registers and so warps
+    static constexpr int BINS_AT_ONCE = VECTOR > 4 ? 2 : 1;  // reads under way, where registers limit the warps
 
     __device__ static void add(float sums[TILE][VECTOR], const Params& params, long long output, float weight_y,
                                const TileWeights& weights_x, int) {
@@ -739,12 +742,13 @@ __device__ inline void gather(const Params& params) {
                 for (int bin_y = bins_y.begin; bin_y < bins_y.end; ++bin_y) {
                     const float weight_y = weights_y[bin_y].of[warp];
                     if (weight_y == 0) continue;
-                    const long long first_bin = (roi * params.pooled_height + bin_y) * params.pooled_width;
+                    const long long first_bin = (roi * params.pooled_height + bin_y) * params.pooled_width + bins_x.begin;
+                    long long output = first_bin * params.num_channels + channel;
 #pragma unroll Bin::BINS_AT_ONCE
                     for (int bin_x = bins_x.begin; bin_x < bins_x.end; ++bin_x) {
                         const TileWeights weights = weights_x[bin_x];
-                        const long long output = (first_bin + bin_x) * params.num_channels + channel;
                         Bin::add(sums, params, output, weight_y, weights, first_pixel);
+                        output += params.num_channels;
                     }
                 }
             }
