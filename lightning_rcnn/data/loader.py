@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from typing import Any, cast
 
 import torch
@@ -10,7 +11,7 @@ from torch.utils.data import DataLoader, Dataset, DistributedSampler
 
 from lightning_rcnn.data.dataset import BatchRequest, DetectionDataset
 from lightning_rcnn.data.plan import Plan
-from lightning_rcnn.data.workers import initialise_worker
+from lightning_rcnn.data.workers import initialise_worker, signals_blocked
 from lightning_rcnn.errors import InputError
 from lightning_rcnn.structures import Batch
 
@@ -110,7 +111,9 @@ class PlannedLoader(DataLoader[Batch]):
         if self._position is not None:
             self.sampler.epoch, self.sampler.first = self._position()
         num_unreadable = 0
-        for batch in super().__iter__():
+        with signals_blocked() if self.num_workers else nullcontext():
+            batches = super().__iter__()
+        for batch in batches:
             if isinstance(batch, InputError):
                 raise batch
             problems = [record.problem for record in batch.records if record.problem]

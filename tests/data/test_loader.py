@@ -21,6 +21,7 @@ from lightning_rcnn.data.transforms import Augmentation
 from lightning_rcnn.errors import InputError
 from lightning_rcnn.structures import NO_IMAGE
 
+SLOW_STARTS = ("spawn", "forkserver")
 RULES = [ResizeRule(32, 64)]
 
 
@@ -130,15 +131,19 @@ def test_a_shard_out_of_reach_stops_the_run_in_one_line(
     assert "\n" not in str(caught.value)
 
 
-def test_a_signal_to_all_processes_loses_no_batch(uneven_set: Path):
-    """As SLURM sends it: the main process has its handler, the workers go on."""
-    loader = training_loader(uneven_set, num_workers=2)
+@pytest.mark.parametrize("context", ["fork", *(pytest.param(name, marks=pytest.mark.slow) for name in SLOW_STARTS)])
+def test_a_signal_to_all_processes_loses_no_batch(uneven_set: Path, context: str):
+    """As SLURM sends it: the main process has its handler, the workers go on until it ends them."""
+    loader = training_loader(uneven_set, num_workers=2, multiprocessing_context=context)
     iterator = iter(loader)
     batches = [next(iterator)]
     for worker in loader._iterator._workers:
         subprocess.run(["kill", "-TERM", str(worker.pid)], check=True)
         subprocess.run(["kill", "-USR1", str(worker.pid)], check=True)
     batches += list(iterator)
+    worker.terminate()
+    worker.join(10)
+    assert worker.exitcode == 0
     assert [batch.image_ids.tolist() for batch in batches] == ids_of(training_loader(uneven_set))
 
 

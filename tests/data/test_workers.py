@@ -7,7 +7,7 @@ import time
 import pytest
 
 from lightning_rcnn.data import workers
-from lightning_rcnn.data.workers import initialise_worker, suggested_workers
+from lightning_rcnn.data.workers import initialise_worker, signals_blocked, suggested_workers
 
 
 @pytest.mark.parametrize(("cores", "ranks", "expected"), [(1, 1, 0), (2, 1, 1), (64, 8, 7), (128, 1, 8), (4, 8, 0)])
@@ -28,7 +28,8 @@ def worker():
     context = multiprocessing.get_context("fork")
     ready = context.Event()
     process = context.Process(target=work, args=(ready,), daemon=True)
-    process.start()
+    with signals_blocked():
+        process.start()
     assert ready.wait(5)
     yield process
     process.kill()
@@ -40,6 +41,16 @@ def test_signals_to_the_whole_job_do_not_end_a_worker(worker):
         subprocess.run(["kill", f"-{number}", str(worker.pid)], check=True)  # another process than the parent sends it
     worker.join(0.3)
     assert worker.is_alive()
+
+
+def test_signals_to_the_caller_come_when_the_context_ends():
+    received = []
+    before = signal.signal(signal.SIGUSR1, lambda number, frame: received.append(number))
+    with signals_blocked():
+        os.kill(os.getpid(), signal.SIGUSR1)
+        assert not received
+    assert received == [signal.SIGUSR1]
+    signal.signal(signal.SIGUSR1, before)
 
 
 def test_the_parent_ends_a_worker(worker):
