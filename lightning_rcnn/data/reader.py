@@ -1,5 +1,6 @@
 """Samples by number: one read of the sample's byte range, wherever in the set it is."""
 
+import contextlib
 import json
 import os
 import tarfile
@@ -105,9 +106,13 @@ class ShardReader:
         return self._descriptors[position]
 
     def _close(self, position: int) -> None:
-        descriptor = self._descriptors.pop(position, None)
-        if descriptor is not None:
-            os.close(descriptor)
+        if position in self._descriptors:
+            with contextlib.suppress(OSError):  # a network file system may report here what went wrong before
+                os.close(self._descriptors.pop(position))
+
+    def __del__(self) -> None:
+        for position in list(self._descriptors):
+            self._close(position)
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_descriptors": OrderedDict()}

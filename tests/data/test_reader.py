@@ -46,6 +46,8 @@ def test_more_shards_than_files_may_be_open(make_set, tmp_path: Path):
         for number in range(50):
             assert reader.read(number).content["image_id"] == 1000 + number
     assert len(os.listdir("/proc/self/fd")) - before <= 32
+    del reader
+    assert len(os.listdir("/proc/self/fd")) == before
 
 
 @pytest.fixture
