@@ -2,6 +2,7 @@ import multiprocessing
 import os
 import signal
 import subprocess
+import threading
 import time
 
 import pytest
@@ -30,7 +31,7 @@ def worker():
     process = context.Process(target=work, args=(ready,), daemon=True)
     with signals_blocked():
         process.start()
-    assert ready.wait(5)
+    assert ready.wait(60)
     yield process
     process.kill()
     process.join()
@@ -47,7 +48,7 @@ def test_signals_to_the_caller_come_when_the_context_ends():
     received = []
     before = signal.signal(signal.SIGUSR1, lambda number, frame: received.append(number))
     with signals_blocked():
-        os.kill(os.getpid(), signal.SIGUSR1)
+        signal.pthread_kill(threading.get_ident(), signal.SIGUSR1)  # not to another thread of the process
         assert not received
     assert received == [signal.SIGUSR1]
     signal.signal(signal.SIGUSR1, before)
