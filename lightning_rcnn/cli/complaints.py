@@ -5,7 +5,9 @@ every option that there is.
 """
 
 import re
+from collections.abc import Sequence
 
+from lightning_rcnn.cli.composing import Composition
 from lightning_rcnn.cli.suggestions import did_you_mean, did_you_mean_key
 
 _KEY = re.compile(r'(?:Parser key|Key) "(?!config")([^"]+)"')
@@ -50,6 +52,34 @@ def one_line(message: str, flags: list[str]) -> str:
     choices = _CHOICES.search(expected[0][1])
     near = did_you_mean(given, [choice.strip(" '\"") for choice in choices[1].split(",")]) if choices else ""
     return f"{given!r} is not {' or '.join(types)}{near}"
+
+
+def located(message: str, arguments: Sequence[str], flags: list[str], composition: Composition) -> str:
+    """The same with the place: the flag, or the file with line and key.
+
+    Args:
+        message: of the parser.
+        arguments: of the command line.
+        flags: that the command has.
+        composition: of the configuration files.
+    """
+    what = one_line(message, flags)
+    key = key_of(message)
+    if key is None:
+        return what
+    for argument in arguments:
+        flag = argument.partition("=")[0].removesuffix("+")
+        if flag.startswith("--") and _short(flag.removeprefix("--").split(".")) == _short(key.split(".")):
+            return f"{flag}: {what}"
+    for path, origin in composition.origins.items():
+        if _short(path) == _short(key.split(".")):
+            return f"{origin}: {'.'.join(path)}: {what}"
+    return f"{key}: {what}"
+
+
+def _short(path: Sequence[str]) -> list[str]:
+    """A key path as the parser has it, which leaves out `init_args`."""
+    return [part for part in path if part != "init_args"]
 
 
 def _plain_type(name: str) -> str:

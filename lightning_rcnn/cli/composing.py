@@ -37,6 +37,26 @@ class Composition:
         return next((self.origins[path[:end]] for end in range(len(path), 0, -1) if path[:end] in self.origins), None)
 
 
+def take_config_files(words: list[str]) -> tuple[list[Path], list[str]]:
+    """Split the options of a command into configuration files and everything else.
+
+    Raises:
+        InputError: the last one is `--config` without a file.
+    """
+    files, others = [], []
+    remaining = iter(words)
+    for word in remaining:
+        flag, separator, value = word.partition("=")
+        if flag not in ("-c", "--config"):
+            others.append(word)
+            continue
+        file = value if separator else next(remaining, None)
+        if not file:
+            raise InputError(f"{flag}: the name of a configuration file is missing")
+        files.append(Path(file))
+    return files, others
+
+
 def compose(files: list[Path]) -> Composition:
     """Read files and their bases; later files rule over earlier ones.
 

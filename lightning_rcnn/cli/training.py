@@ -3,7 +3,6 @@
 import json
 import logging
 import warnings
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +21,8 @@ from lightning_rcnn.callbacks.throughput import Throughput
 from lightning_rcnn.callbacks.wandb_logging import keep_in_run_folder
 from lightning_rcnn.checkpoints.loading import first_mismatch, read_header
 from lightning_rcnn.cli.class_names import take_classes_from_data
-from lightning_rcnn.cli.complaints import key_of, one_line
-from lightning_rcnn.cli.composing import Composition, compose, merge
+from lightning_rcnn.cli.complaints import located
+from lightning_rcnn.cli.composing import compose, merge, take_config_files
 from lightning_rcnn.cli.known_keys import KnownKeys, flag_value
 from lightning_rcnn.cli.menu import TRAINING
 from lightning_rcnn.cli.run_config import SaveRunConfig
@@ -117,7 +116,7 @@ class DetectionCLI(LightningCLI):
         """Compose the configuration files, check every key, and let jsonargparse do the rest."""
         assert isinstance(args, list)
         self.command, *words = args
-        files, flags = _take_config_files(words)
+        files, flags = take_config_files(words)
         composition = compose(files)
         keys = KnownKeys(self._subcommand_parsers[self.command], CLASSES)
         keys.check_flags(flags, composition.content)
@@ -132,7 +131,7 @@ class DetectionCLI(LightningCLI):
         try:
             self.config = parser.parse_args([self.command, "--config", json.dumps(content, default=str), *flags])
         except _ParserError as error:
-            raise InputError(_explain(str(error), flags, keys, composition)) from error
+            raise InputError(located(str(error), flags, sorted(keys.flags), composition)) from error
         self.config[self.command]["run_dir"] = str(self.run_dir)
 
     def _choose_paths(self, files: list[Path], flags: list[str], content: dict[str, Any]) -> dict[str, Any]:
@@ -214,43 +213,6 @@ class _ParserError(Exception):
 class _TrainingParser(LightningArgumentParser):
     def error(self, message: str, ex: Exception | None = None) -> Any:
         raise _ParserError(message) from ex
-
-
-def _take_config_files(words: list[str]) -> tuple[list[Path], list[str]]:
-    """Split the options of a command into configuration files and everything else."""
-    files, others = [], []
-    remaining = iter(words)
-    for word in remaining:
-        flag, separator, value = word.partition("=")
-        if flag not in ("-c", "--config"):
-            others.append(word)
-            continue
-        file = value if separator else next(remaining, None)
-        if not file:
-            raise InputError(f"{flag}: the name of a configuration file is missing")
-        files.append(Path(file))
-    return files, others
-
-
-def _explain(message: str, flags: list[str], keys: KnownKeys, composition: Composition) -> str:
-    """One line about what the parser refused, with the flag, or the file and line."""
-    what = one_line(message, sorted(keys.flags))
-    key = key_of(message)
-    if key is None:
-        return what
-    for flag in flags:
-        name = flag.partition("=")[0].removesuffix("+")
-        if name.startswith("--") and _short(name.removeprefix("--").split(".")) == _short(key.split(".")):
-            return f"{name}: {what}"
-    for path, origin in composition.origins.items():
-        if _short(path) == _short(key.split(".")):
-            return f"{origin}: {'.'.join(path)}: {what}"
-    return f"{key}: {what}"
-
-
-def _short(path: Sequence[str]) -> list[str]:
-    """A key path as the parser has it, which leaves out `init_args`."""
-    return [part for part in path if part != "init_args"]
 
 
 def _is_no_advertisement(record: logging.LogRecord) -> bool:
