@@ -115,7 +115,7 @@ class PlannedLoader(DataLoader[Batch]):
             batches = super().__iter__()
         for batch in batches:
             if isinstance(batch, InputError):
-                raise batch
+                raise InputError(str(batch))  # not itself: its traceback and this frame would keep each other alive
             problems = [record.problem for record in batch.records if record.problem]
             if problems:
                 num_unreadable += len(problems)

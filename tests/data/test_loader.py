@@ -1,6 +1,7 @@
 """The loader by itself, without Lightning: epochs, workers, unreadable records, signals."""
 
 import logging
+import re
 import subprocess
 from functools import partial
 from itertools import chain
@@ -35,6 +36,15 @@ def training_loader(folder: Path, *, batch_size: int = 4, rank: int = 0, world: 
 
 def ids_of(loader: PlannedLoader) -> list[list[int]]:
     return [batch.image_ids.tolist() for batch in loader]
+
+
+def error_of(loader: PlannedLoader) -> str:
+    """Without a traceback that would keep the loader until garbage is collected: its workers then end by timeouts."""
+    try:
+        list(loader)
+    except InputError as error:
+        return str(error)
+    raise AssertionError("no InputError was raised")
 
 
 @pytest.mark.parametrize("workers", [{}, {"num_workers": 1}, {"num_workers": 3}])
@@ -104,11 +114,8 @@ def test_unreadable_records_are_named_once_and_left_out(make_set, tmp_path: Path
 @pytest.mark.parametrize("num_workers", [0, 2])
 def test_too_many_unreadable_records_stop_the_run(make_set, tmp_path: Path, num_workers: int):
     folder = make_set(tmp_path / "set", (20, 20), broken=[3, 30, 31])
-    with pytest.raises(
-        InputError, match=r"3 of 40 records .* data.max_corrupt_share allows 0.05 .*key 0000000"
-    ) as caught:
-        list(training_loader(folder, max_corrupt_share=0.05, num_workers=num_workers))
-    assert "\n" not in str(caught.value)
+    message = error_of(training_loader(folder, max_corrupt_share=0.05, num_workers=num_workers))
+    assert re.fullmatch(r"3 of 40 records .* data.max_corrupt_share allows 0.05 .*key 0000000\d\d .*", message)
 
 
 def test_messages_name_the_rank(make_set, tmp_path: Path, caplog):
@@ -126,9 +133,7 @@ def test_a_shard_out_of_reach_stops_the_run_in_one_line(
     source = f"pipe:test ! -e {tmp_path}/gone && cat {uneven_set}/index.json"
     loader = training_loader(source, num_workers=num_workers)
     (tmp_path / "gone").touch()
-    with pytest.raises(InputError, match=r"^pipe:.*shard-00000\d.tar: exit status 1") as caught:
-        list(loader)
-    assert "\n" not in str(caught.value)
+    assert re.fullmatch(r"pipe:.*shard-00000\d.tar: exit status 1: .*", error_of(loader))
 
 
 @pytest.mark.parametrize("context", ["fork", *(pytest.param(name, marks=pytest.mark.slow) for name in SLOW_STARTS)])
