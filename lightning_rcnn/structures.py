@@ -6,11 +6,13 @@ of the network's input, whose origin is the same corner since padding is on the 
 background, foreground classes are 1..K. Raggedness ends at collate: from here on every tensor has a fixed shape and
 padding is marked by its label or by a validity mask.
 
-Shape letters: N images, H and W padded height and width, M ground truths, P proposals, D detections, K classes.
+Shape letters: N images, H and W padded height and width, M ground truths, P proposals, D detections, K classes,
+S side of a mask, E edges of an outline, B bytes.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from torch import Tensor
 
@@ -20,6 +22,42 @@ PADDING_LABEL = -1
 """The label of a slot that holds no object."""
 
 
+class Bitmaps(NamedTuple):
+    """Masks as bits, each cropped to what it covers, in the resolution of the original frame.
+
+    A crop reaches one pixel beyond the mask on each side, except where the image ends: so what lies outside of it is
+    background, and what lies outside of the image can be told from that. It is mirrored as its image is.
+
+    Attributes:
+        bits: uint8 [B]; a crop's pixels row by row, eight a byte, the first one in the highest bit, as `numpy.packbits`
+            has them. Each crop starts with a new byte.
+        first_byte: int64 [N, M], where the crop of an object starts.
+        sizes: int64 [N, M, 2], (height, width) of the crops in pixels; 0 x 0 for an object without a mask.
+        boxes: float32 [N, M, 4], where the crops' outer edges lie in the resized frame.
+    """
+
+    bits: Tensor
+    first_byte: Tensor
+    sizes: Tensor
+    boxes: Tensor
+
+
+class Polygons(NamedTuple):
+    """Masks as outlines: the points around which they wind are inside (nonzero winding rule).
+
+    Attributes:
+        edges: float32 [N, M, E, 4], from (x1, y1) to (x2, y2) in the resized frame; zeros where padded. All parts of an
+            object turn the same way. An object without a mask has no edges.
+    """
+
+    edges: Tensor
+
+
+Masks = Bitmaps | Polygons
+"""Ground-truth masks of a batch, in the form that the detector asks for."""
+MaskForm = Literal["none", "bitmaps", "polygons"]
+
+
 class Targets(NamedTuple):
     """Ground truth of a batch in the resized frame, padded to M objects an image.
 
@@ -27,11 +65,13 @@ class Targets(NamedTuple):
         boxes: float32 [N, M, 4]; zeros where padded.
         labels: int64 [N, M], 1..K, `PADDING_LABEL` where padded.
         is_crowd: bool [N, M]; a crowd box stands for a group: never a positive, and nothing inside it is a negative.
+        masks: of single objects; None where the detector asks for none.
     """
 
     boxes: Tensor
     labels: Tensor
     is_crowd: Tensor
+    masks: Masks | None = None
 
     @property
     def is_object(self) -> Tensor:
@@ -60,11 +100,14 @@ class Detections(NamedTuple):
         boxes: float32 [N, D, 4].
         scores: float32 [N, D]; 0 where padded.
         labels: int64 [N, D], 1..K, `PADDING_LABEL` where padded.
+        masks: float32 [N, D, S, S], the probability of each cell of a grid that fills the box to be the object; None
+            where the detector has no masks.
     """
 
     boxes: Tensor
     scores: Tensor
     labels: Tensor
+    masks: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -114,11 +157,18 @@ class Batch:
         """The same batch in page-locked memory; torch's DataLoader calls this by name."""
         return self._map(lambda tensor: tensor.pin_memory())
 
-    def _map(self, function: Any) -> "Batch":
+    def _map(self, function: Callable[[Tensor], Tensor]) -> "Batch":
         return replace(
             self,
             images=function(self.images),
             image_sizes=function(self.image_sizes),
             image_ids=function(self.image_ids),
-            targets=None if self.targets is None else Targets(*map(function, self.targets)),
+            targets=_map_tensors(function, self.targets),
         )
+
+
+def _map_tensors(function: Callable[[Tensor], Tensor], value: Any) -> Any:
+    """The same nested tuple with `function` applied to each tensor."""
+    if isinstance(value, Tensor):
+        return function(value)
+    return None if value is None else type(value)(*(_map_tensors(function, part) for part in value))
