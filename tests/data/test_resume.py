@@ -71,19 +71,18 @@ def data(folder: Path, **options: Any) -> DetectionDataModule:
 
 
 @pytest.mark.parametrize(
-    "options",
+    ("options", "asks_for_steps"),
     [
-        {"max_epochs": 3},
-        {"max_epochs": 3, "val_check_interval": 2},
-        {"max_epochs": 2, "accumulate_grad_batches": 2},
-        {"max_epochs": 3, "limit_train_batches": 3},
-        {"max_steps": 13},
-        {"max_steps": 8, "val_check_interval": 2, "limit_train_batches": 3},
-        {"max_steps": 6, "accumulate_grad_batches": 2, "limit_val_batches": 0},
+        ({"max_epochs": 2}, False),
+        ({"max_epochs": 2, "val_check_interval": 2}, True),
+        ({"max_epochs": 2, "accumulate_grad_batches": 2}, True),
+        ({"max_epochs": 3, "limit_train_batches": 3}, True),
+        ({"max_steps": 12}, True),
+        ({"max_steps": 8, "val_check_interval": 2, "limit_train_batches": 3}, False),
+        ({"max_steps": 6, "accumulate_grad_batches": 2, "limit_val_batches": 0}, True),
     ],
     ids=str,
 )
-@pytest.mark.parametrize("asks_for_steps", [False, True])
 def test_every_checkpoint_leads_on_exactly(uneven_set, tmp_path, recording_module, trainer, options, asks_for_steps):
     saver, whole = SaveEverywhere(tmp_path), recording_module(asks_for_steps)
     val = str(uneven_set / "shard-000003.tar")
