@@ -14,7 +14,7 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 LAYERS = [
     {"errors"},
     {"structures"},
-    {"boxes", "sampling"},
+    {"boxes", "sampling", "masks"},
     {"data"},
     {"matching", "losses", "nms"},
     {"postprocess"},

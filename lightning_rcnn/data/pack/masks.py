@@ -7,9 +7,8 @@ list of runs, or the text into which the COCO API compresses it (`rleToString` i
 from math import isfinite
 from typing import Any
 
-from pycocotools import mask as coco_mask
-
 from lightning_rcnn.data.pack.defects import Defect
+from lightning_rcnn.masks.run_length import decode_runs, encode_runs
 
 Segmentation = list[list[float]] | dict[str, Any]
 """Polygons [x, y, x, y, ...], or RLE {"size": [height, width], "counts": str}."""
@@ -36,34 +35,6 @@ def check_segmentation(segmentation: Any, width: int, height: int) -> tuple[Segm
     return polygons or None, defects
 
 
-def decode_runs(counts: str) -> list[int]:
-    """The lengths of the runs in a compressed RLE.
-
-    Six bits of each character count from "0": five of value, one that says whether more follow. From the fourth run
-    on, the difference from the run before the previous one is stored.
-
-    Raises:
-        ValueError: not such a text.
-    """
-    runs: list[int] = []
-    value, shift = 0, 0
-    for character in counts:
-        bits = ord(character) - ord("0")
-        if not 0 <= bits < 64:
-            raise ValueError(f"{character!r} cannot stand in an RLE")
-        value |= (bits & 0x1F) << shift
-        shift += 5
-        if bits & 0x20:
-            continue
-        if bits & 0x10:
-            value -= 1 << shift
-        runs.append(value + runs[-2] if len(runs) > 2 else value)
-        value, shift = 0, 0
-    if shift:
-        raise ValueError("the RLE ends inside of a number")
-    return runs
-
-
 def _is_polygon(polygon: Any) -> bool:
     if not isinstance(polygon, list) or len(polygon) < 6 or len(polygon) % 2:
         return False
@@ -73,7 +44,7 @@ def _is_polygon(polygon: Any) -> bool:
 def _check_rle(rle: dict[str, Any], width: int, height: int) -> tuple[Segmentation | None, list[Defect]]:
     size, counts = rle.get("size"), rle.get("counts")
     try:
-        runs = decode_runs(counts) if isinstance(counts, str) else list(map(int, counts or []))
+        runs = decode_runs(counts).tolist() if isinstance(counts, str) else list(map(int, counts or []))
     except (ValueError, TypeError):
         return None, [Defect.BAD_MASK]
     if not any(runs[1::2]) or min(runs) < 0:
@@ -82,5 +53,4 @@ def _check_rle(rle: dict[str, Any], width: int, height: int) -> tuple[Segmentati
         return None, [Defect.MASK_SIZE_MISMATCH]
     if isinstance(counts, str):
         return {"size": size, "counts": counts}, []
-    compressed = coco_mask.frPyObjects({"size": size, "counts": runs}, height, width)
-    return {"size": size, "counts": compressed["counts"].decode("ascii")}, []
+    return encode_runs(runs, height, width), []

@@ -8,7 +8,7 @@ from hypothesis.extra.numpy import array_shapes, arrays
 from pycocotools import mask as coco_mask
 
 from lightning_rcnn.data.pack.defects import Defect
-from lightning_rcnn.data.pack.masks import check_segmentation, decode_runs
+from lightning_rcnn.data.pack.masks import check_segmentation
 
 masks = arrays(np.uint8, array_shapes(min_dims=2, max_dims=2, max_side=40), elements=st.integers(0, 1))
 TRIANGLE = [10.0, 10.0, 20.0, 10.0, 20.0, 25.5]
@@ -19,14 +19,6 @@ def runs_of(mask):
     pixels = np.concatenate([[0], mask.ravel(order="F")])
     borders = np.flatnonzero(np.diff(pixels))
     return np.diff([0, *borders, mask.size]).tolist()
-
-
-@given(masks)
-def test_runs_are_those_of_the_coco_api(mask):
-    counts = coco_mask.encode(np.asfortranarray(mask))["counts"].decode()
-    runs = decode_runs(counts)
-    assert sum(runs) == mask.size
-    assert [run for run in runs if run] == [run for run in runs_of(mask) if run]
 
 
 @given(masks)
