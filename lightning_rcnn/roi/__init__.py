@@ -1,7 +1,17 @@
 """Region operators: a region of a feature map, or of a pyramid of them, becomes a small grid of fixed size."""
 
 from lightning_rcnn.roi.align import multiscale_roi_align, roi_align
-from lightning_rcnn.roi.pool import roi_pool
+from lightning_rcnn.roi.mask_targets import align_bitmaps, fill_polygons, has_mask
+from lightning_rcnn.roi.pool import multiscale_roi_pool, roi_pool
 from lightning_rcnn.roi.pyramid import assign_levels
 
-__all__ = ["assign_levels", "multiscale_roi_align", "roi_align", "roi_pool"]
+__all__ = [
+    "align_bitmaps",
+    "assign_levels",
+    "fill_polygons",
+    "has_mask",
+    "multiscale_roi_align",
+    "multiscale_roi_pool",
+    "roi_align",
+    "roi_pool",
+]

@@ -1,10 +1,34 @@
 """RoIPool (Fast R-CNN, arXiv:1504.08083, section 2.1): the maximum of the pixels of each bin."""
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
 from lightning_rcnn.roi import operators  # noqa: F401  # registers the operator called below
 from lightning_rcnn.roi.dispatch import Implementation
+from lightning_rcnn.roi.pyramid import assign_levels
+
+
+def multiscale_roi_pool(
+    features: Sequence[Tensor],
+    rois: Tensor,
+    *,
+    output_size: int | tuple[int, int],
+    scales: Sequence[float],
+    levels: Tensor | None = None,
+    canonical: tuple[int, float] = (4, 224.0),
+    impl: Implementation = "auto",
+) -> Tensor:
+    """Pools each region by `roi_pool` from the pyramid level that suits its size; arguments as in both."""
+    if levels is None:
+        levels = assign_levels(rois[:, 1:], scales, canonical)
+    pooled = []
+    for level, (feature, scale) in enumerate(zip(features, scales, strict=True)):
+        images = torch.where(levels == level, rois[:, 0], -1)
+        here = torch.cat((images[:, None], rois[:, 1:]), dim=1)
+        pooled.append(roi_pool(feature, here, output_size=output_size, spatial_scale=scale, impl=impl))
+    return torch.stack(pooled).sum(dim=0)
 
 
 def roi_pool(

@@ -1,0 +1,96 @@
+"""Targets of the mask branch: ground-truth masks seen through the regions that are to find them.
+
+Two conventions. torchvision takes RoIAlign of the 0/1 bitmap as it is, soft at the outline; detectron2 calls a cell
+inside or outside, by polygons filled in the region's own grid or by RoIAlign with `aligned` and a threshold of 0.5.
+
+Shape letters: N images, M ground truths, R regions, S side of a mask, E edges of an outline.
+"""
+
+import torch
+from torch import Tensor
+
+from lightning_rcnn.roi import bitmaps  # noqa: F401  # registers the operator called below
+from lightning_rcnn.structures import Bitmaps, Masks, Polygons
+
+_SMALLEST_SIDE = 0.1
+"""Pixels that a region's side counts at least when polygons are scaled to it, as in detectron2."""
+_CROSSINGS_AT_ONCE = 2**21
+"""Of edges with rows of cells: what bounds the memory of `fill_polygons`."""
+
+
+def align_bitmaps(
+    masks: Bitmaps, boxes: Tensor, gt_index: Tensor, is_valid: Tensor, *, size: int = 28, aligned: bool
+) -> Tensor:
+    """The share of each cell of a region's grid that its object covers, as RoIAlign measures it.
+
+    The values are those of `torchvision.ops.roi_align` on the whole image's 0/1 bitmap with an adaptive number of
+    samples. Where the bitmap has another resolution than the resized frame, the region is mapped into the bitmap's
+    pixels and sampled there, about once a pixel.
+
+    Args:
+        masks: of the M objects of each image.
+        boxes: float32 [N, R, 4], xyxy in the resized frame.
+        gt_index: int64 [N, R], which object of its image a region is to show.
+        is_valid: bool [N, R]; the other regions give zeros.
+        size: S, cells along each side.
+        aligned: whether the centre of the first pixel lies at 0.5 (detectron2) or at 0 (torchvision, whose regions are
+            also at least one pixel wide). The half pixel and the one pixel are those of the resized frame.
+
+    Returns:
+        float32 [N, R, S, S], 0 to 1; zeros for an object without a mask. Not differentiable.
+    """
+    return torch.ops.lightning_rcnn.align_bitmaps(*masks, boxes, gt_index, is_valid, size, aligned)
+
+
+def fill_polygons(masks: Polygons, boxes: Tensor, gt_index: Tensor, is_valid: Tensor, *, size: int = 28) -> Tensor:
+    """Whether the centre of each cell of a region's grid lies inside its object.
+
+    Args:
+        masks, boxes, gt_index, is_valid, size: as in `align_bitmaps`.
+
+    Returns:
+        float32 [N, R, S, S], 0 or 1, by the nonzero winding rule; zeros for an object without a mask.
+    """
+    num_images, num_regions = gt_index.shape
+    num_edges = masks.edges.shape[2]
+    images = torch.arange(num_images, device=boxes.device)[:, None].expand(num_images, num_regions).flatten()
+    objects = torch.where(is_valid, gt_index, 0).flatten()
+    chunk = max(1, _CROSSINGS_AT_ONCE // max(1, num_edges * size))
+    inside = [
+        _fill(masks.edges[image, index], box, size)
+        for image, index, box in zip(
+            images.split(chunk), objects.split(chunk), boxes.flatten(0, 1).split(chunk), strict=True
+        )
+    ]
+    filled = torch.cat(inside).view(num_images, num_regions, size, size)
+    return (filled & is_valid[:, :, None, None]).float()
+
+
+def has_mask(masks: Masks) -> Tensor:
+    """Bool [N, M]: objects that have a mask of at least one pixel or one edge."""
+    if isinstance(masks, Bitmaps):
+        return (masks.sizes > 0).all(dim=-1)
+    return (masks.edges != 0).any(dim=-1).any(dim=-1)
+
+
+def _fill(edges: Tensor, boxes: Tensor, size: int) -> Tensor:
+    """Cells inside the outline of each region, bool [R, S, S].
+
+    An edge that crosses a row of cell centres changes the winding number of all centres to its right: so each crossing
+    is counted in the first column it changes, and the sums along a row are the winding numbers.
+
+    Args:
+        edges: [R, E, 4] in the frame of the boxes.
+        boxes: [R, 4].
+        size: S.
+    """
+    sides = (boxes[:, 2:] - boxes[:, :2]).clamp(min=_SMALLEST_SIDE)
+    points = (edges.unflatten(2, (2, 2)) - boxes[:, None, None, :2]) * (size / sides)[:, None, None]
+    (x1, y1), (x2, y2) = (points[:, None, :, end].unbind(-1) for end in (0, 1))  # [R, 1, E] each
+    row = torch.arange(size, device=boxes.device)[:, None] + 0.5
+    crosses = (torch.minimum(y1, y2) <= row) & (row < torch.maximum(y1, y2))
+    x = x1 + (row - y1) * ((x2 - x1) / torch.where(y1 == y2, 1, y2 - y1))
+    column = torch.where(crosses, torch.ceil(x - 0.5), size).clamp(0, size).long()
+    turn = torch.where(y1 < y2, 1.0, -1.0).expand(column.shape)
+    changes = edges.new_zeros(len(edges), size, size + 1).scatter_add(2, column, turn)
+    return changes[:, :, :size].cumsum(dim=2) != 0
