@@ -1,0 +1,166 @@
+"""From the probabilities inside a box to the pixels of an image.
+
+A detector says of each cell of a grid of S x S that fills a box how likely it belongs to the object. Two rules make
+pixels of that, and each gives just the crop where they may be set, never a mask of the image's size:
+
+- "exact" (detectron2): the probability at the centre of a pixel, bilinear between the centres of cells, with zero
+  outside the grid; at least one half.
+- "integer" (torchvision, Mask R-CNN's own code): the grid gets a margin of one empty cell, the box grows with it, its
+  corners lose what is behind the point, and the last pixel belongs to it; the grid is resized to that, above one half.
+
+Shape letters: D detections, S side of the grid, h and w of a crop.
+"""
+
+from collections.abc import Iterator
+from typing import Literal, NamedTuple
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from lightning_rcnn.masks.run_length import RunLength, encode_crop
+
+PasteRule = Literal["exact", "integer"]
+
+_PIXELS_AT_ONCE = 2**20
+"""Of which probabilities are held; a pixel needs four bytes."""
+_MASKS_AT_ONCE = 64
+"""Whose weights are computed together, which for small masks is most of the work."""
+
+
+class Crop(NamedTuple):
+    """Part of an image outside of which a mask is empty.
+
+    Attributes:
+        pixels: bool [h, w]; 0 x 0 where nothing can be set.
+        top, left: where it begins in the image, pixels.
+    """
+
+    pixels: np.ndarray
+    top: int
+    left: int
+
+
+def paste(probabilities: Tensor, box: Tensor, height: int, width: int, rule: PasteRule = "exact") -> Crop:
+    """Put one mask into an image; see `paste_all`.
+
+    Args:
+        probabilities: float [S, S].
+        box: float [4], xyxy in pixels of the image.
+        height, width: of the image.
+        rule: see above.
+    """
+    return next(paste_all(probabilities[None], box[None], height, width, rule))
+
+
+def paste_all(
+    probabilities: Tensor, boxes: Tensor, height: int, width: int, rule: PasteRule = "exact"
+) -> Iterator[Crop]:
+    """Put masks into an image, one after the other, so that only one crop is held at a time.
+
+    Args:
+        probabilities: float [D, S, S], 0 to 1.
+        boxes: float [D, 4], xyxy in pixels of the image; one without extent has an empty crop.
+        height, width: of the image.
+        rule: see above.
+
+    Yields:
+        A crop for each mask. What a box has outside of the image is cut off.
+    """
+    probabilities, boxes = probabilities.detach().float().cpu(), boxes.detach().float().cpu()
+    has_extent = boxes.isfinite().all(1) & (boxes[:, 2:] > boxes[:, :2]).all(1)
+    paste_some = _paste_exactly if rule == "exact" else _paste_by_integers
+    crops = (
+        crop
+        for some in has_extent.nonzero()[:, 0].split(_MASKS_AT_ONCE)
+        for crop in paste_some(probabilities[some], boxes[some], height, width)
+    )
+    for can_be_seen in has_extent.tolist():
+        yield next(crops) if can_be_seen else Crop(np.zeros((0, 0), dtype=bool), 0, 0)
+
+
+def paste_as_run_lengths(
+    probabilities: Tensor, boxes: Tensor, height: int, width: int, rule: PasteRule = "exact"
+) -> list[RunLength]:
+    """Masks of an image in COCO's form, encoded one by one. Arguments as in `paste_all`."""
+    return [
+        encode_crop(crop.pixels, crop.top, crop.left, height, width)
+        for crop in paste_all(probabilities, boxes, height, width, rule)
+    ]
+
+
+def _paste_exactly(probabilities: Tensor, boxes: Tensor, height: int, width: int) -> Iterator[Crop]:
+    num_cells = probabilities.shape[-1]
+    x1, y1, x2, y2 = boxes.double().numpy().T
+    across, down = _Weights(x1, x2, width, num_cells), _Weights(y1, y2, height, num_cells)
+    for i, cells in enumerate(probabilities.numpy()):
+        columns = cells @ across.weights[i].T
+        rows = down.weights[i]
+        pixels = np.empty((len(rows), columns.shape[1]), dtype=bool)
+        step = max(1, _PIXELS_AT_ONCE // max(1, pixels.shape[1]))
+        for first in range(0, len(rows), step):
+            pixels[first : first + step] = rows[first : first + step] @ columns >= 0.5
+        yield Crop(pixels, int(down.first[i]), int(across.first[i]))
+
+
+class _Weights:
+    """What each cell contributes to the pixels along one side of boxes.
+
+    Bilinear interpolation weighs a cell by 1 minus its distance, in cells, and by nothing from a distance of 1 on. So a
+    pixel outside of a box cannot reach one half, and only those with their centre inside are looked at.
+
+    Args:
+        start, end: float64 [D], edges in pixels.
+        limit: pixels of the image along this side.
+        num_cells: S.
+
+    Attributes:
+        first: int64 [D], the first pixel of each.
+        weights: per box float32 [h, S] (or w).
+    """
+
+    def __init__(self, start: np.ndarray, end: np.ndarray, limit: int, num_cells: int) -> None:
+        self.first = np.clip(np.ceil(start - 0.5), 0, limit).astype(np.int64)
+        last = np.clip(np.floor(end - 0.5), -1, limit - 1).astype(np.int64)
+        counts = np.maximum(last + 1 - self.first, 0)
+        offsets = counts.cumsum() - counts
+        # All boxes' pixels in one row: numpy's calls cost more than the numbers of a small box.
+        centres = np.arange(counts.sum()) + np.repeat(self.first - offsets + 0.5 - start, counts)
+        in_cells = centres * np.repeat(num_cells / (end - start), counts) - 0.5
+        weights = in_cells.astype(np.float32)[:, None] - np.arange(num_cells, dtype=np.float32)
+        np.abs(weights, out=weights)
+        np.subtract(1, weights, out=weights)
+        self.weights = np.split(np.maximum(weights, 0, out=weights), offsets[1:])
+
+
+def _paste_by_integers(probabilities: Tensor, boxes: Tensor, height: int, width: int) -> Iterator[Crop]:
+    num_cells = probabilities.shape[-1]
+    half = (boxes[:, 2:] - boxes[:, :2]) * 0.5 * ((num_cells + 2) / num_cells)
+    centre = (boxes[:, 2:] + boxes[:, :2]) * 0.5
+    corners = torch.cat([centre - half, centre + half], dim=1).long()
+    for cells, (left, top, right, bottom) in zip(F.pad(probabilities, (1, 1, 1, 1)), corners.tolist(), strict=True):
+        shape = (bottom - top + 1, right - left + 1)
+        rows = slice(max(-top, 0), max(min(bottom + 1, height) - top, 0))
+        columns = slice(max(-left, 0), max(min(right + 1, width) - left, 0))
+        pixels = _resize_and_cut(cells[None, None], shape, rows, columns)
+        yield Crop(pixels, top + rows.start, left + columns.start)
+
+
+def _resize_and_cut(cells: Tensor, shape: tuple[int, int], rows: slice, columns: slice) -> np.ndarray:
+    """Where `cells` [1, 1, S, S], resized to (height, width), are above one half; just these rows and columns of it.
+
+    What is large is resized in two steps, to its width and then to its height by groups of columns: torch does the same
+    in one, with the same numbers. Of what is small it takes other sums, in which the last bit may differ.
+    """
+    height, width = shape
+    if height * width <= _PIXELS_AT_ONCE:
+        return (_resize(cells, height, width)[0, 0, rows, columns] > 0.5).numpy()
+    wide = _resize(cells, cells.shape[2], width)[..., columns]
+    step = max(1, _PIXELS_AT_ONCE // height)
+    parts = [(_resize(part, height, part.shape[3])[0, 0, rows] > 0.5).numpy() for part in wide.split(step, dim=3)]
+    return np.concatenate(parts, axis=1)
+
+
+def _resize(cells: Tensor, height: int, width: int) -> Tensor:
+    return F.interpolate(cells, size=(height, width), mode="bilinear", align_corners=False)
