@@ -6,7 +6,7 @@ from functools import partial
 from typing import Any, Literal
 
 import torch
-from lightning.pytorch import LightningDataModule
+from lightning.pytorch import LightningDataModule, LightningModule
 from lightning.pytorch.accelerators import CUDAAccelerator
 
 from lightning_rcnn.data.cache import ShardCache
@@ -23,7 +23,7 @@ from lightning_rcnn.data.shards import ShardSet, category_difference, read_shard
 from lightning_rcnn.data.transforms import Augmentation
 from lightning_rcnn.data.workers import suggested_workers
 from lightning_rcnn.errors import InputError
-from lightning_rcnn.structures import Batch
+from lightning_rcnn.structures import Batch, MaskForm
 
 _SPLITS = {"fit": ("train", "val"), "validate": ("val",), "test": ("test",), "predict": ("predict",)}
 
@@ -72,6 +72,7 @@ class DetectionDataModule(LightningDataModule):
     Attributes:
         categories: classes of the data, label 1..K; known after `setup`.
         resize_rule: the rule where no model is attached that has one.
+        mask_form: the form of the masks in training batches, where no model is attached that asks for one.
 
     Raises:
         InputError: on setup: data that are missing, unreadable, too few, or do not fit together.
@@ -122,6 +123,7 @@ class DetectionDataModule(LightningDataModule):
         self.policy = FetchPolicy(fetch_timeout, fetch_attempts)
         self.cache = ShardCache(cache_dir, cache_limit_gb * 1e9, self.policy)
         self.resize_rule = ResizeRule()
+        self.mask_form: MaskForm = "none"
         self._shard_sets: dict[str, ShardSet] = {}
         self._training_set: PaddedSet | None = None
         self._position: TrainingPosition | None = None
@@ -198,8 +200,15 @@ class DetectionDataModule(LightningDataModule):
 
     @property
     def _rule(self) -> ResizeRule:
-        module = self.trainer.lightning_module if self.trainer is not None else None
-        return getattr(module, "resize_rule", self.resize_rule)
+        return getattr(self._module, "resize_rule", self.resize_rule)
+
+    @property
+    def _mask_form(self) -> MaskForm:
+        return getattr(self._module, "mask_form", self.mask_form)
+
+    @property
+    def _module(self) -> LightningModule | None:
+        return self.trainer.lightning_module if self.trainer is not None else None
 
     def _read(self, split: str, source: str | list[str]) -> ShardSet:
         shard_set = read_shards(source, self.policy)
@@ -244,7 +253,8 @@ class DetectionDataModule(LightningDataModule):
         position: Callable[[], tuple[int, int]] | None = None,
     ) -> PlannedLoader:
         augmentation = self.augmentation if purpose == "training" else None
-        dataset = DetectionDataset(ShardReader(data.shard_set, self.cache), data.rules, purpose, augmentation)
+        reader = ShardReader(data.shard_set, self.cache)
+        dataset = DetectionDataset(reader, data.rules, purpose, augmentation, self._mask_form)
         trainer, num_workers = self.trainer, self.num_workers
         if num_workers is None:
             num_workers = suggested_workers(local_ranks=trainer.num_devices if trainer is not None else 1)

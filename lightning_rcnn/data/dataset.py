@@ -14,9 +14,10 @@ from lightning_rcnn.data.decode import UndecodableImage, decode_image
 from lightning_rcnn.data.plan import EMPTY_SLOT
 from lightning_rcnn.data.reader import RawSample, ShardReader, UnreadableRecordError
 from lightning_rcnn.data.resize import ResizeRule
-from lightning_rcnn.data.transforms import Augmentation, View, clip_and_keep, render
+from lightning_rcnn.data.segmentations import ImageMasks, crop_bitmaps, trace_outlines
+from lightning_rcnn.data.transforms import Augmentation, AxisAlignedMap, View, clip_and_keep, render
 from lightning_rcnn.errors import InputError
-from lightning_rcnn.structures import Batch, ImageRecord
+from lightning_rcnn.structures import Batch, ImageRecord, MaskForm
 
 Purpose = Literal["training", "evaluation", "prediction"]
 
@@ -50,9 +51,10 @@ class DetectionDataset(Dataset[Batch | InputError]):
     Args:
         reader: reads samples by number.
         rules: resize rules; a request names one by number.
-        purpose: "training" draws random views and gives targets; "evaluation" gives targets, and the annotations in the
-            records; "prediction" gives neither.
+        purpose: "training" draws random views and gives targets; "evaluation" gives targets without masks, and the
+            annotations in the records, by which masks are scored; "prediction" gives neither.
         augmentation: strength of the random views of training.
+        mask_form: the form of the masks in the targets of training.
     """
 
     def __init__(
@@ -61,11 +63,13 @@ class DetectionDataset(Dataset[Batch | InputError]):
         rules: Sequence[ResizeRule],
         purpose: Purpose,
         augmentation: Augmentation | None = None,
+        mask_form: MaskForm = "none",
     ) -> None:
         self.reader = reader
         self.rules = tuple(rules)
         self.purpose = purpose
         self.augmentation = augmentation
+        self.mask_form: MaskForm = mask_form if purpose == "training" else "none"
 
     def __len__(self) -> int:
         """Number of samples, not of batches: how these are formed is up to the plan."""
@@ -79,7 +83,9 @@ class DetectionDataset(Dataset[Batch | InputError]):
             return error
         dtype = torch.float32 if rule.method == "bilinear" else torch.uint8
         batch = collate_images(samples, request.shape, dtype)
-        return batch if self.purpose == "prediction" else replace(batch, targets=collate_targets(samples))
+        if self.purpose == "prediction":
+            return batch
+        return replace(batch, targets=collate_targets(samples, self.mask_form))
 
     def _sample(self, number: int, request: BatchRequest, rule: ResizeRule) -> Sample:
         if number == EMPTY_SLOT:
@@ -96,9 +102,25 @@ class DetectionDataset(Dataset[Batch | InputError]):
         if image.shape[-2] > shape[0] or image.shape[-1] > shape[1]:
             raise UnreadableRecordError(f"{raw.place} ({record.file_name}): not of the size that the index has for it")
         boxes, keep = clip_and_keep(to_resized.boxes(boxes), *image.shape[-2:])
+        masks = None
+        if self.mask_form != "none":
+            masks = _read_masks(raw, record, np.flatnonzero(keep), to_resized, self.mask_form)
         if self.purpose == "evaluation":
             record = replace(record, annotations=raw.content["annotations"])
-        return Sample(image, boxes[keep], labels[keep], is_crowd[keep], record)
+        return Sample(image, boxes[keep], labels[keep], is_crowd[keep], record, masks)
+
+
+def _read_masks(
+    raw: RawSample, record: ImageRecord, kept: np.ndarray, to_resized: AxisAlignedMap, mask_form: MaskForm
+) -> ImageMasks:
+    """The masks of the objects with the numbers `kept`; crowds have none, because they are never positives."""
+    read = crop_bitmaps if mask_form == "bitmaps" else trace_outlines
+    annotations = [raw.content["annotations"][number] for number in kept]
+    segmentations = [None if annotation["iscrowd"] else annotation.get("segmentation") for annotation in annotations]
+    try:
+        return read(segmentations, record.height, record.width, to_resized)
+    except (KeyError, TypeError, ValueError) as error:
+        raise UnreadableRecordError(f"{raw.place}: a mask cannot be read ({error}); pack the data set again") from error
 
 
 def _interpret(raw: RawSample) -> tuple[ImageRecord, np.ndarray, np.ndarray, np.ndarray]:

@@ -90,6 +90,15 @@ def paste_as_run_lengths(
     ]
 
 
+def paste_densely(probabilities: Tensor, boxes: Tensor, height: int, width: int, rule: PasteRule = "exact") -> Tensor:
+    """Masks as bool [D, height, width], on the host: much memory where images are large. Arguments as in `paste_all`."""
+    masks = torch.zeros((len(boxes), height, width), dtype=torch.bool)
+    for mask, crop in zip(masks, paste_all(probabilities, boxes, height, width, rule), strict=True):
+        rows, columns = crop.pixels.shape
+        mask[crop.top : crop.top + rows, crop.left : crop.left + columns] = torch.from_numpy(crop.pixels)
+    return masks
+
+
 def _paste_exactly(probabilities: Tensor, boxes: Tensor, height: int, width: int) -> Iterator[Crop]:
     num_cells = probabilities.shape[-1]
     x1, y1, x2, y2 = boxes.double().numpy().T

@@ -6,6 +6,7 @@ API compresses the lengths to text (`rleToString` in its sources).
 Shape letters: h, w height and width of a crop.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -46,17 +47,35 @@ def encode_runs(runs: np.ndarray | list[int], height: int, width: int) -> RunLen
     return {"size": [height, width], "counts": compressed["counts"].decode("ascii")}
 
 
-def decode_crop(rle: RunLength) -> tuple[np.ndarray, int, int]:
+def encode_polygons(polygons: Sequence[Sequence[float]], height: int, width: int) -> RunLength:
+    """The RLE of the pixels that the COCO API takes to be in any of the polygons; it never lays out the image either.
+
+    Args:
+        polygons: x, y by turns, in pixels; at least three points each.
+        height, width: of the image.
+    """
+    merged = coco_mask.merge(coco_mask.frPyObjects(polygons, height, width))
+    return {"size": [height, width], "counts": merged["counts"].decode("ascii")}
+
+
+def decode_crop(rle: RunLength, margin: int = 0) -> tuple[np.ndarray, int, int]:
     """The smallest crop that holds a mask; the inverse of `encode_crop`.
+
+    Args:
+        rle: the mask.
+        margin: pixels of background on each side of it, as far as the image reaches.
 
     Returns:
         The crop, bool [h, w], 0 x 0 for a mask of no pixel; and the row and the column of its first pixel in the image.
 
     Raises:
-        ValueError: the counts are no text that stands for lengths of runs.
+        ValueError: the counts are no text that stands for lengths of runs, or these do not add up to the image.
     """
-    height = rle["size"][0]
-    borders = np.cumsum(decode_runs(rle["counts"]))
+    height, width = rle["size"]
+    runs = decode_runs(rle["counts"])
+    borders = np.cumsum(runs)
+    if not len(runs) or runs.min() < 0 or borders[-1] != height * width:
+        raise ValueError(f"the runs of an RLE do not add up to {height} x {width} pixels")
     num = len(borders) // 2
     starts, ends = borders[0 : 2 * num : 2], borders[1::2]
     filled = starts < ends
@@ -64,17 +83,18 @@ def decode_crop(rle: RunLength) -> tuple[np.ndarray, int, int]:
         return np.zeros((0, 0), np.bool_), 0, 0
     first_columns, first_rows = np.divmod(starts[filled], height)
     last_columns, last_rows = np.divmod(ends[filled] - 1, height)
-    left, right = first_columns[0], last_columns[-1] + 1
-    top, bottom = first_rows.min(), last_rows.max() + 1
+    top, bottom = int(first_rows.min()), int(last_rows.max()) + 1
     if np.any(first_columns != last_columns):  # a run leaves one column at the foot and enters the next at the head
         top, bottom = 0, height
+    top, bottom = max(0, top - margin), min(height, bottom + margin)
+    left, right = max(0, int(first_columns[0]) - margin), min(width, int(last_columns[-1]) + 1 + margin)
     crop_height = bottom - top
     # Both steps may fall on one pixel, where a run ends at the crop's foot and the next one begins at its head.
     steps = np.zeros((right - left) * crop_height + 1, np.int8)
     steps[(first_columns - left) * crop_height + first_rows - top] += 1
     steps[(last_columns - left) * crop_height + last_rows - top + 1] -= 1
     pixels = np.cumsum(steps[:-1], dtype=np.int8).view(np.bool_)
-    return pixels.reshape(right - left, crop_height).T, int(top), int(left)
+    return pixels.reshape(right - left, crop_height).T, top, left
 
 
 def decode_runs(counts: str) -> np.ndarray:
