@@ -1,12 +1,22 @@
-"""Losses as sums over what was sampled; the caller divides, since the denominator spans all ranks.
+"""Losses as sums over what was sampled, and their division by what was counted, which spans all ranks.
 
-Shape letters: N images, S samples, R regions, K classes.
+Shape letters: N images, S samples, R regions, B regions of the whole batch, K classes.
 """
+
+from collections.abc import Mapping
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 from torch.distributed import ReduceOp, all_reduce, get_world_size, is_available, is_initialized
+
+
+class LossSum(NamedTuple):
+    """A loss before its division: `total` over what this rank sampled, `number` of it. Scalars."""
+
+    total: Tensor
+    number: Tensor
 
 
 def objectness_loss(logits: Tensor, is_positive: Tensor, is_valid: Tensor) -> Tensor:
@@ -34,14 +44,31 @@ def box_loss(deltas: Tensor, gt_deltas: Tensor, is_positive: Tensor, beta: float
     return F.smooth_l1_loss(difference, torch.zeros_like(difference), reduction="sum", beta=beta)
 
 
-def mean_over_ranks(counts: Tensor) -> Tensor:
-    """Average of `counts` over all ranks.
+def mask_loss(logits: Tensor, gt_masks: Tensor, is_positive: Tensor) -> Tensor:
+    """Sum over positives of the mean binary cross-entropy of a mask (Mask R-CNN section 3, L_mask).
 
-    DDP averages gradients over ranks. A sum divided by the mean count of a rank therefore gives the gradient that
+    Args:
+        logits: [B, S, S], of the class of the ground truth: classes do not compete.
+        gt_masks: float32 [B, S, S], 0 to 1.
+        is_positive: bool [B].
+    """
+    loss = F.binary_cross_entropy_with_logits(logits.float(), gt_masks, reduction="none")
+    return (loss.mean(dim=(1, 2)) * is_positive).sum()
+
+
+def mean_losses(sums: Mapping[str, LossSum]) -> dict[str, Tensor]:
+    """Each loss divided by its mean number over all ranks, at least 1.
+
+    DDP averages gradients over ranks. A sum divided by the mean number of a rank therefore gives the gradient that
     one process would get from the whole batch, also where ranks sampled different numbers.
     """
+    numbers = _mean_over_ranks(torch.stack([loss.number.float() for loss in sums.values()])).clamp(min=1)
+    return {name: loss.total / number for (name, loss), number in zip(sums.items(), numbers.unbind(), strict=True)}
+
+
+def _mean_over_ranks(numbers: Tensor) -> Tensor:
     if not (is_available() and is_initialized()) or get_world_size() == 1:
-        return counts
-    counts = counts.clone()
-    all_reduce(counts, op=ReduceOp.SUM)
-    return counts / get_world_size()
+        return numbers
+    numbers = numbers.clone()
+    all_reduce(numbers, op=ReduceOp.SUM)
+    return numbers / get_world_size()

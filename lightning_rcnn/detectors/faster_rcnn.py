@@ -20,21 +20,22 @@ from functools import partial
 from typing import Any, Literal
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from lightning_rcnn.backbones.c4 import ResNetC4
 from lightning_rcnn.backbones.fpn import ResNetFPN
 from lightning_rcnn.backbones.resnet import NormName, ResNetName
 from lightning_rcnn.detectors.base import Detector
 from lightning_rcnn.errors import InputError
-from lightning_rcnn.heads.box_head import BoxPredictor, RegionStageHead, TwoLayerHead
-from lightning_rcnn.losses import box_loss, classification_loss, mean_over_ranks, objectness_loss
+from lightning_rcnn.heads.box_head import AveragePool, BoxPredictor, TwoLayerHead
+from lightning_rcnn.losses import LossSum, box_loss, classification_loss, mean_losses, objectness_loss
+from lightning_rcnn.metrics.coco_ap import CocoAveragePrecision
 from lightning_rcnn.postprocess import select_detections
 from lightning_rcnn.proposals.anchors import AnchorGenerator, AnchorOrder, AnchorRounding, AnchorStride
 from lightning_rcnn.proposals.rpn import ProposalRanking, RegionProposalHead, select_proposals
-from lightning_rcnn.roi import multiscale_roi_align
+from lightning_rcnn.roi import multiscale_roi_align, multiscale_roi_pool
 from lightning_rcnn.structures import Detections, Proposals, Targets
-from lightning_rcnn.targets import anchor_targets, region_targets
+from lightning_rcnn.targets import Regions, anchor_targets, region_targets
 
 BOX_WEIGHTS = (10.0, 10.0, 5.0, 5.0)
 """Deltas of the box head are about 0.1 and 0.2; scaled, their variance is one (Fast R-CNN's code, and all since)."""
@@ -67,9 +68,10 @@ class FasterRCNN(Detector):
         rpn_nms_iou: section 3.3.
         rpn_min_size: shortest side of a proposal, pixels.
         rpn_ranking: proposals compete by "logit" (detectron2) or "probability" (torchvision).
+        roi_pool: "align" (RoIAlign) or "pool" (the paper's RoIPool, which rounds to whole pixels).
         roi_size: side of a pooled region; if not given 7 with "fpn", 14 with "c4".
-        roi_sampling_ratio: samples a bin and axis; 0 adapts to the region's size (detectron2).
-        roi_aligned: shift by half a pixel (detectron2) or not (torchvision).
+        roi_sampling_ratio: of RoIAlign, samples a bin and axis; 0 adapts to the region's size (detectron2).
+        roi_aligned: RoIAlign shifts by half a pixel (detectron2) or not (torchvision).
         roi_canonical: (level, size): a region of this size, pixels, is pooled from this level (FPN equation 1).
         box_head_width: of the two fully connected layers.
         box_positive_iou, box_negative_iou: thresholds for regions.
@@ -107,6 +109,7 @@ class FasterRCNN(Detector):
         rpn_nms_iou: float = 0.7,
         rpn_min_size: float = 1e-3,
         rpn_ranking: ProposalRanking = "logit",
+        roi_pool: Literal["align", "pool"] = "align",
         roi_size: int | None = None,
         roi_sampling_ratio: int = 2,
         roi_aligned: bool = False,
@@ -125,17 +128,24 @@ class FasterRCNN(Detector):
     ) -> None:
         super().__init__(class_names, **kwargs)
         self.save_hyperparameters()
+        # COCO's figures are over 100 detections; where more are wanted, more count.
+        most = max(100, detections_per_image)
+        self.average_precisions["bbox"] = CocoAveragePrecision(self.class_names, max_detections=most)
         self.backbone: ResNetFPN | ResNetC4
-        self.box_head: TwoLayerHead | RegionStageHead
+        self.region_stage: nn.Module
+        self.box_head: TwoLayerHead | AveragePool
         if neck == "fpn":
             self.backbone = ResNetFPN(backbone, backbone_weights, norm, norm_epsilon, frozen_stages, fpn_channels)
+            self.region_stage, self.region_channels = nn.Identity(), fpn_channels
             self.box_head = TwoLayerHead(fpn_channels, roi_size or 7, box_head_width)
             level_sizes = [[size] for size in anchor_sizes]
         elif neck == "c4" and frozen_stages == 5:
             raise InputError("model.frozen_stages 5: with neck c4 the last stage belongs to the head; freeze at most 4")
         elif neck == "c4":
             c4 = ResNetC4(backbone, backbone_weights, norm, norm_epsilon, frozen_stages)
-            self.backbone, self.box_head = c4, RegionStageHead(c4.take_region_stage(), c4.region_channels)
+            self.backbone = c4
+            self.region_stage, self.region_channels = c4.take_region_stage(), c4.region_channels
+            self.box_head = AveragePool(c4.region_channels)
             level_sizes = [list(anchor_sizes)]
         else:
             raise InputError(f"model.neck {neck!r} is none of fpn, c4")
@@ -172,14 +182,22 @@ class FasterRCNN(Detector):
             crowd_share=crowd_share,
             box_weights=BOX_WEIGHTS,
         )
-        self.pool = partial(
-            multiscale_roi_align,
-            output_size=roi_size or (7 if neck == "fpn" else 14),
-            scales=[1 / stride for stride in self.backbone.roi_strides],
-            sampling_ratio=roi_sampling_ratio,
-            aligned=roi_aligned,
-            canonical=roi_canonical,
-        )
+        scales = [1 / stride for stride in self.backbone.roi_strides]
+        if roi_pool == "align":
+            self.pool = partial(
+                multiscale_roi_align,
+                scales=scales,
+                sampling_ratio=roi_sampling_ratio,
+                aligned=roi_aligned,
+                canonical=roi_canonical,
+            )
+        elif roi_pool == "pool":
+            self.pool = partial(multiscale_roi_pool, scales=scales, canonical=roi_canonical)
+        else:
+            raise InputError(f"model.roi_pool {roi_pool!r} is none of align, pool")
+        self.roi_size = roi_size or (7 if neck == "fpn" else 14)
+        self.has_pyramid = neck == "fpn"
+        self.max_positives = int(box_samples_per_image * box_positive_fraction)
         self.select_detections = partial(
             select_detections,
             box_weights=BOX_WEIGHTS,
@@ -191,9 +209,16 @@ class FasterRCNN(Detector):
     def losses(self, images: Tensor, image_sizes: Tensor, image_ids: Tensor, targets: Targets) -> dict[str, Tensor]:
         """`loss_objectness`, `loss_rpn_box`, `loss_classifier`, `loss_box`: own sums over the ranks' mean counts."""
         features = self.backbone(self.normalise(images, image_sizes))
-        anchors, logits, deltas = self._score_anchors(features, images)
+        sums, proposals = self._rpn_losses(features, images, image_sizes, image_ids, targets)
+        regions = self.region_targets(proposals, targets, image_ids, 2 * self.sampling_seed + 1)
+        region_features = self._region_features(features, regions.boxes, regions.is_valid)
+        return mean_losses(sums | self._box_losses(region_features, regions))
 
-        # Section 3.1.2: the RPN learns from anchors, equation 1.
+    def _rpn_losses(
+        self, features: list[Tensor], images: Tensor, image_sizes: Tensor, image_ids: Tensor, targets: Targets
+    ) -> tuple[dict[str, LossSum], Proposals]:
+        """Section 3.1.2, equation 1: the RPN learns from anchors; and what it proposes."""
+        anchors, logits, deltas = self._score_anchors(features, images)
         all_anchors, all_logits, all_deltas = torch.cat(anchors), torch.cat(logits, 1), torch.cat(deltas, 1)
         rpn = self.anchor_targets(
             all_anchors,
@@ -204,36 +229,45 @@ class FasterRCNN(Detector):
             2 * self.sampling_seed,
         )
         index, is_positive, is_valid = rpn.samples
-        loss_objectness = objectness_loss(all_logits.gather(1, index), is_positive, is_valid)
         sampled_deltas = all_deltas.gather(1, index[..., None].expand(-1, -1, 4))
-        loss_rpn_box = box_loss(sampled_deltas, rpn.gt_deltas, is_positive, self.rpn_box_loss_beta)
+        num_anchors = is_valid.sum()
+        if self.rpn_loss_denominator == "fixed":
+            num_anchors = torch.full_like(num_anchors, self.rpn_samples_per_image * images.shape[0])
+        sums = {
+            "loss_objectness": LossSum(
+                objectness_loss(all_logits.gather(1, index), is_positive, is_valid), num_anchors
+            ),
+            "loss_rpn_box": LossSum(
+                box_loss(sampled_deltas, rpn.gt_deltas, is_positive, self.rpn_box_loss_beta), num_anchors
+            ),
+        }
+        return sums, self._propose(anchors, logits, deltas, image_sizes)
 
-        # Section 3.2: the heads learn from what the RPN proposes; no gradient passes through the coordinates.
-        proposals = self._propose(anchors, logits, deltas, image_sizes)
-        regions = self.region_targets(proposals, targets, image_ids, 2 * self.sampling_seed + 1)
-        class_logits, box_deltas = self._score_regions(features, regions.boxes, regions.is_valid)
-        loss_classifier = classification_loss(class_logits, regions.labels, regions.is_valid)
+    def _box_losses(self, region_features: Tensor, regions: Regions) -> dict[str, LossSum]:
+        """Section 3.2: the heads learn from what the RPN proposes; no gradient passes through the coordinates."""
+        class_logits, box_deltas = self._score_regions(region_features, regions.is_valid)
         own_class = (regions.labels - 1).clamp(min=0)[..., None, None].expand(-1, -1, 1, 4)
         own_deltas = box_deltas.gather(2, own_class).squeeze(2)
-        loss_box = box_loss(own_deltas, regions.gt_deltas, regions.is_positive, self.box_loss_beta)
-
-        num_anchors, num_regions = mean_over_ranks(torch.stack((is_valid.sum(), regions.is_valid.sum())).float()).clamp(
-            min=1
-        )
-        if self.rpn_loss_denominator == "fixed":
-            num_anchors = self.rpn_samples_per_image * images.shape[0]
+        num_regions = regions.is_valid.sum()
         return {
-            "loss_objectness": loss_objectness / num_anchors,
-            "loss_rpn_box": loss_rpn_box / num_anchors,
-            "loss_classifier": loss_classifier / num_regions,
-            "loss_box": loss_box / num_regions,
+            "loss_classifier": LossSum(
+                classification_loss(class_logits, regions.labels, regions.is_valid), num_regions
+            ),
+            "loss_box": LossSum(
+                box_loss(own_deltas, regions.gt_deltas, regions.is_positive, self.box_loss_beta), num_regions
+            ),
         }
 
     def predict(self, images: Tensor, image_sizes: Tensor) -> tuple[Detections, Proposals]:
         """Detections and proposals of images [N, 3, H, W], in the resized frame."""
-        features = self.backbone(self.normalise(images, image_sizes))
+        return self._detect_boxes(self.backbone(self.normalise(images, image_sizes)), images, image_sizes)
+
+    def _detect_boxes(
+        self, features: list[Tensor], images: Tensor, image_sizes: Tensor
+    ) -> tuple[Detections, Proposals]:
         proposals = self._propose(*self._score_anchors(features, images), image_sizes)
-        class_logits, box_deltas = self._score_regions(features, proposals.boxes, proposals.is_valid)
+        region_features = self._region_features(features, proposals.boxes, proposals.is_valid)
+        class_logits, box_deltas = self._score_regions(region_features, proposals.is_valid)
         return self.select_detections(proposals, class_logits, box_deltas, image_sizes), proposals
 
     def _score_anchors(self, features: list[Tensor], images: Tensor) -> tuple[list[Tensor], list[Tensor], list[Tensor]]:
@@ -254,13 +288,17 @@ class FasterRCNN(Detector):
             post_nms_top_n=self.rpn_post_nms_top_n[phase],
         )
 
-    def _score_regions(self, features: list[Tensor], boxes: Tensor, is_valid: Tensor) -> tuple[Tensor, Tensor]:
-        """Class logits [N, R, K+1] and deltas [N, R, K, 4] of boxes [N, R, 4] (Fast R-CNN section 2)."""
-        image_index = torch.arange(is_valid.shape[0], device=boxes.device)[:, None]
-        image_index = torch.where(is_valid, image_index, -1).to(boxes.dtype)  # -1: nothing to pool
-        regions = torch.cat((image_index[..., None], boxes), dim=2).flatten(0, 1)
-        pooled = self.pool(features[: len(self.backbone.roi_strides)], regions)
-        class_logits, box_deltas = self.box_predictor(self.box_head(pooled))
+    def _region_features(self, features: list[Tensor], boxes: Tensor, is_valid: Tensor) -> Tensor:
+        """Pooled features [N * R, C, S, S] of boxes [N, R, 4], after the last stage with "c4"."""
+        return self.region_stage(self._pool(features, as_rois(boxes, is_valid), self.roi_size))
+
+    def _pool(self, features: list[Tensor], rois: Tensor, size: int) -> Tensor:
+        """Features [B, C, size, size] of rois [B, 5]."""
+        return self.pool(features[: len(self.backbone.roi_strides)], rois, output_size=size)
+
+    def _score_regions(self, region_features: Tensor, is_valid: Tensor) -> tuple[Tensor, Tensor]:
+        """Class logits [N, R, K+1] and deltas [N, R, K, 4] (Fast R-CNN section 2)."""
+        class_logits, box_deltas = self.box_predictor(self.box_head(region_features))
         return class_logits.unflatten(0, is_valid.shape), box_deltas.unflatten(0, is_valid.shape)
 
     def _may_train(self, anchors: Tensor, image_sizes: Tensor) -> Tensor:
@@ -270,3 +308,10 @@ class FasterRCNN(Detector):
         height, width = image_sizes[:, None, :].unbind(-1)
         x1, y1, x2, y2 = anchors.unbind(-1)
         return (x1 >= 0) & (y1 >= 0) & (x2 <= width) & (y2 <= height)
+
+
+def as_rois(boxes: Tensor, is_valid: Tensor) -> Tensor:
+    """Boxes [N, R, 4] as [N * R, 5] with the index of their image before them; -1, nothing to pool, if not valid."""
+    image_index = torch.arange(is_valid.shape[0], device=boxes.device)[:, None]
+    image_index = torch.where(is_valid, image_index, -1).to(boxes.dtype)
+    return torch.cat((image_index[..., None], boxes), dim=2).flatten(0, 1)

@@ -20,17 +20,16 @@ class TwoLayerHead(nn.Module):
         return self.fc7(self.fc6(pooled.flatten(1)).relu()).relu()
 
 
-class RegionStageHead(nn.Module):
-    """The last ResNet stage and an average over positions (ResNet, appendix A; "C4")."""
+class AveragePool(nn.Module):
+    """An average over positions, after the last ResNet stage worked on the region (ResNet, appendix A; "C4")."""
 
-    def __init__(self, stage: nn.Module, out_features: int) -> None:
+    def __init__(self, out_features: int) -> None:
         super().__init__()
-        self.stage = stage
         self.out_features = out_features
 
     def forward(self, pooled: Tensor) -> Tensor:
-        """Regions [B, C, S, S] -> [B, out_features]."""
-        return self.stage(pooled).mean(dim=(2, 3))
+        """Regions [B, C, S, S] -> [B, C]."""
+        return pooled.mean(dim=(2, 3))
 
 
 class BoxPredictor(nn.Module):
