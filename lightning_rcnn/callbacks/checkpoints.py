@@ -80,11 +80,11 @@ class BestCheckpoint(Checkpoint):
     """Keeps `best.ckpt`: the state with the best validation so far.
 
     Args:
-        monitor: name of the logged metric.
+        monitor: name of the logged metric; by default the AP of masks where the detector has them, else that of boxes.
         mode: whether more or less of it is better.
     """
 
-    def __init__(self, monitor: str = "val/bbox/AP", mode: Literal["max", "min"] = "max") -> None:
+    def __init__(self, monitor: str | None = None, mode: Literal["max", "min"] = "max") -> None:
         super().__init__()
         self.monitor, self.mode = monitor, mode
         self.best_score: float | None = None
@@ -97,10 +97,11 @@ class BestCheckpoint(Checkpoint):
         """
         if trainer.sanity_checking or trainer.state.fn != TrainerFn.FITTING:
             return
-        if self.monitor not in trainer.callback_metrics:
+        monitor = self.monitor or f"val/{_main_result_type(pl_module)}/AP"
+        if monitor not in trainer.callback_metrics:
             logged = ", ".join(sorted(trainer.callback_metrics)) or "nothing"
-            raise InputError(f"best_checkpoint.monitor: {self.monitor!r} is not logged; there is {logged}")
-        score = trainer.callback_metrics[self.monitor].item()
+            raise InputError(f"best_checkpoint.monitor: {monitor!r} is not logged; there is {logged}")
+        score = trainer.callback_metrics[monitor].item()
         if self._is_better(score):
             self.best_score = score
             _save(trainer, BEST)
@@ -119,6 +120,12 @@ class BestCheckpoint(Checkpoint):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Inverse of `state_dict`."""
         self.best_score = state_dict["best_score"]
+
+
+def _main_result_type(detector: LightningModule) -> str:
+    """What the detector adds to its predecessor is what it is judged by."""
+    *_, last = detector.average_precisions  # type: ignore[misc]
+    return last
 
 
 def _save(trainer: Trainer, name: str) -> None:

@@ -10,15 +10,17 @@ import torch.nn.functional as F
 from lightning.pytorch import LightningModule
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
+from torchmetrics import Metric
 
 from lightning_rcnn.boxes import rescale
 from lightning_rcnn.data.decode import decode_image
 from lightning_rcnn.data.resize import ResizeMethod, ResizeRule
 from lightning_rcnn.detectors.schedules import ScheduleName, learning_rate_factor
 from lightning_rcnn.errors import InputError
+from lightning_rcnn.masks.paste import PasteRule, paste_densely
 from lightning_rcnn.metrics.coco_ap import CocoAveragePrecision
 from lightning_rcnn.metrics.proposal_recall import ProposalRecall
-from lightning_rcnn.structures import Batch, Detections, Proposals, Targets
+from lightning_rcnn.structures import Batch, Detections, MaskForm, Proposals, Targets
 
 OptimizerName = Literal["sgd", "adamw"]
 ChannelOrder = Literal["rgb", "bgr"]
@@ -50,6 +52,10 @@ class Detector(LightningModule):
         milestones: shares of the training at which "steps" divides by ten; the default is 16 and 22 of 26 epochs.
     """
 
+    mask_form: MaskForm = "none"
+    """In which form the detector wants the masks of its ground truth."""
+    mask_paste: PasteRule = "exact"
+    """How its masks come into their images."""
     pixel_mean: Tensor
     pixel_std: Tensor
     sampling_seed: Tensor
@@ -96,7 +102,8 @@ class Detector(LightningModule):
         self.register_buffer("pixel_std", torch.tensor(pixel_std)[:, None, None], persistent=False)
         # A tensor and not a number, so that a new seed is not a new program to a compiler.
         self.register_buffer("sampling_seed", torch.zeros((), dtype=torch.int64), persistent=False)
-        self.average_precision = CocoAveragePrecision(self.class_names)
+        self.average_precisions: dict[str, CocoAveragePrecision] = {}
+        """What is scored, by result type ("bbox", "segm"); each detector's own."""
         self.proposal_recall = ProposalRecall()
         self.last_metrics: dict[str, Any] = {}
 
@@ -133,28 +140,43 @@ class Detector(LightningModule):
 
         Returns:
             Per image `boxes` float32 [D, 4] (xyxy, original frame), `labels` int64 [D] (1..K) and `scores` float32
-            [D], best first.
+            [D], best first; with a detector that has them also `masks` bool [D, H, W], on the host.
 
         Raises:
             InputError: a file can't be read, or a tensor is no uint8 [3, H, W].
         """
+        found = []
+        for number, image in enumerate(images):
+            pixels = _as_image(image, number)
+            detections = self.find(pixels, threshold)
+            entry = {name: values[0] for name, values in detections._asdict().items() if values is not None}
+            if "masks" in entry:
+                _, height, width = pixels.shape
+                entry["masks"] = paste_densely(entry["masks"], entry["boxes"], height, width, self.mask_paste)
+            found.append(entry)
+        return found
+
+    @torch.inference_mode()
+    def find(self, image: Tensor, threshold: float = 0.5) -> Detections:
+        """Detections of at least the score `threshold` in one uint8 RGB image [3, H, W], N = 1, in its own frame."""
         was_training = self.training
         self.eval()
         try:
-            return [self._detect_one(_as_image(image, number), threshold) for number, image in enumerate(images)]
+            return self._find(image, threshold)
         finally:
             self.train(was_training)
 
-    def _detect_one(self, image: Tensor, threshold: float) -> dict[str, Tensor]:
+    def _find(self, image: Tensor, threshold: float) -> Detections:
         # On the host, as in training: torch resizes bytes with antialiasing on the CPU only.
         resized = self.resize_rule(image.cpu()).to(self.device)
         height, width = resized.shape[-2:]
         padded = F.pad(resized, (0, -width % 32, 0, -height % 32))[None]
         sizes = torch.tensor([[height, width]], device=self.device)
         detections, _ = self.predict(padded, sizes)
-        boxes = rescale(detections.boxes, sizes, torch.tensor([image.shape[-2:]], device=self.device))[0]
+        boxes = rescale(detections.boxes, sizes, torch.tensor([image.shape[-2:]], device=self.device))
         wanted = (detections.labels[0] > 0) & (detections.scores[0] >= threshold)
-        return {"boxes": boxes[wanted], "labels": detections.labels[0][wanted], "scores": detections.scores[0][wanted]}
+        masks = None if detections.masks is None else detections.masks[:, wanted]
+        return Detections(boxes[:, wanted], detections.scores[:, wanted], detections.labels[:, wanted], masks)
 
     def _detections_and_proposals(self, batch: Batch) -> tuple[Detections, Proposals]:
         """Both in the original frame."""
@@ -197,7 +219,8 @@ class Detector(LightningModule):
     def validation_step(self, batch: Batch, batch_idx: int) -> Detections:  # type: ignore[override]
         """Detections in the original frame, after adding them to the metrics."""
         detections, proposals = self._detections_and_proposals(batch)
-        self.average_precision.update(detections, batch.records)
+        for average_precision in self.average_precisions.values():
+            average_precision.update(detections, batch.records)
         self.proposal_recall.update(proposals, batch.records)
         return detections
 
@@ -218,9 +241,10 @@ class Detector(LightningModule):
         self._score("test")
 
     def _score(self, prefix: str) -> None:
-        self.last_metrics = {"bbox": self.average_precision.compute(), "proposals": self.proposal_recall.compute()}
-        self.average_precision.reset()
-        self.proposal_recall.reset()
+        metrics: dict[str, Metric] = {**self.average_precisions, "proposals": self.proposal_recall}
+        self.last_metrics = {name: metric.compute() for name, metric in metrics.items()}
+        for metric in metrics.values():
+            metric.reset()
         # All ranks hold the same figures; Lightning warns at every one that is not synchronised.
         self.log_dict(flatten_metrics(self.last_metrics, prefix), sync_dist=True)
 
