@@ -15,6 +15,7 @@ __all__ = [
     "Detector",
     "FasterRCNN",
     "InputError",
+    "MaskRCNN",
     "Proposals",
     "Targets",
     "load_detector",
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from lightning_rcnn.data.shards import read_index
     from lightning_rcnn.detectors.base import Detector
     from lightning_rcnn.detectors.faster_rcnn import FasterRCNN
+    from lightning_rcnn.detectors.mask_rcnn import MaskRCNN
     from lightning_rcnn.errors import InputError
     from lightning_rcnn.structures import Batch, Detections, Proposals, Targets
 
@@ -37,6 +39,7 @@ _MODULES = {
     "Detector": "lightning_rcnn.detectors.base",
     "FasterRCNN": "lightning_rcnn.detectors.faster_rcnn",
     "InputError": "lightning_rcnn.errors",
+    "MaskRCNN": "lightning_rcnn.detectors.mask_rcnn",
     "Proposals": "lightning_rcnn.structures",
     "Targets": "lightning_rcnn.structures",
     "load_detector": "lightning_rcnn.checkpoints.loading",

@@ -30,9 +30,10 @@ from lightning_rcnn.cli.run_paths import checkpoint_of, choose_run_dir, refuse_t
 from lightning_rcnn.data.datamodule import DetectionDataModule
 from lightning_rcnn.detectors.base import Detector
 from lightning_rcnn.detectors.faster_rcnn import FasterRCNN
+from lightning_rcnn.detectors.mask_rcnn import MaskRCNN
 from lightning_rcnn.errors import InputError
 
-DETECTORS = (FasterRCNN,)
+DETECTORS = (FasterRCNN, MaskRCNN)
 """Imported so that a configuration may name them in short."""
 CLASSES = {"model": Detector, "trainer.callbacks": Callback, "trainer.logger": Logger}
 """Keys that hold a class, and what it derives from."""

@@ -1,8 +1,12 @@
+from dataclasses import replace
+
+import numpy as np
 import pytest
 import torch
 
 from lightning_rcnn.detectors.faster_rcnn import FasterRCNN
-from lightning_rcnn.structures import Batch, ImageRecord, Targets
+from lightning_rcnn.detectors.mask_rcnn import MaskRCNN
+from lightning_rcnn.structures import Batch, Bitmaps, ImageRecord, Targets
 
 SMALL = {
     "class_names": ["circle", "square", "triangle"],
@@ -26,6 +30,62 @@ def make_detector():
         return FasterRCNN(**{**SMALL, **overrides})
 
     return make
+
+
+@pytest.fixture
+def make_mask_rcnn():
+    """The same with masks."""
+
+    def make(**overrides):
+        torch.manual_seed(0)
+        return MaskRCNN(**{**SMALL, "mask_head_width": 16, **overrides})
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def bitmaps_of():
+    """`Bitmaps` of masks bool [m, H, W] per image, as they are in the resized frame; whole images are their crops."""
+
+    def make(masks, max_objects):
+        bits, num_bytes = [], 0
+        first_byte = torch.zeros(len(masks), max_objects, dtype=torch.int64)
+        sizes, boxes = (
+            torch.zeros(len(masks), max_objects, 2, dtype=torch.int64),
+            torch.zeros(len(masks), max_objects, 4),
+        )
+        for slot, image_masks in enumerate(masks):
+            for number, mask in enumerate(image_masks):
+                height, width = mask.shape
+                bits.append(np.packbits(mask.numpy().astype(bool)))
+                first_byte[slot, number], num_bytes = num_bytes, num_bytes + len(bits[-1])
+                sizes[slot, number] = torch.tensor([height, width])
+                boxes[slot, number] = torch.tensor([0, 0, width, height])
+        return Bitmaps(torch.from_numpy(np.concatenate([*bits, np.zeros(1, np.uint8)])), first_byte, sizes, boxes)
+
+    return make
+
+
+@pytest.fixture
+def with_masks(bitmaps_of):
+    """Gives the objects of a batch masks: the lower left triangles of their boxes."""
+
+    def add(batch):
+        height, width = batch.images.shape[-2:]
+        y, x = torch.meshgrid(torch.arange(height) + 0.5, torch.arange(width) + 0.5, indexing="ij")
+
+        def triangle(box):
+            x1, y1, x2, y2 = box.tolist()
+            return (x > x1) & (y < y2) & ((x - x1) / (x2 - x1) < (y - y1) / (y2 - y1))
+
+        is_object = batch.targets.is_object
+        masks = [
+            [triangle(box) if single else torch.zeros(0, 0) for box, single in zip(boxes, singles, strict=True)]
+            for boxes, singles in zip(batch.targets.boxes, is_object, strict=True)
+        ]
+        return replace(batch, targets=batch.targets._replace(masks=bitmaps_of(masks, is_object.shape[1])))
+
+    return add
 
 
 @pytest.fixture

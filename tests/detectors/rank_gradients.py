@@ -11,8 +11,8 @@ import torch
 from torch.distributed import destroy_process_group, init_process_group
 from torch.nn.parallel import DistributedDataParallel
 
-from lightning_rcnn.detectors.faster_rcnn import FasterRCNN
-from lightning_rcnn.structures import Targets
+from lightning_rcnn.detectors.mask_rcnn import MaskRCNN
+from lightning_rcnn.structures import Bitmaps, Targets
 
 
 @dataclass
@@ -30,16 +30,19 @@ def main(rank: int, world: int, rendezvous: str, source: str, result: str) -> No
     init_process_group("gloo", init_method=f"file://{rendezvous}", rank=rank, world_size=world)
     content = torch.load(source, weights_only=True)
     torch.manual_seed(rank)  # DDP has to take rank 0's weights
-    detector = FasterRCNN(**content["hyperparameters"])
+    detector = MaskRCNN(**content["hyperparameters"])
     if rank == 0:
         detector.load_state_dict(content["state_dict"])
     size = len(content["images"]) // world
+    bits, *tables = content["masks"]
     part = slice(rank * size, (rank + 1) * size)
     share = Share(
         content["images"][part],
         content["image_sizes"][part],
         content["image_ids"][part],
-        Targets(*(tensor[part] for tensor in content["targets"])),
+        Targets(
+            *(tensor[part] for tensor in content["targets"]), masks=Bitmaps(bits, *(table[part] for table in tables))
+        ),
     )
     parallel = DistributedDataParallel(detector, static_graph=True)
     for _ in range(2):  # a static graph shows its faults in the second step

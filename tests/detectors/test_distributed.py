@@ -5,11 +5,11 @@ from pathlib import Path
 import torch
 
 
-def test_two_ranks_have_the_gradients_of_one_process(make_detector, make_batch, tmp_path):
+def test_two_ranks_have_the_gradients_of_one_process(make_mask_rcnn, make_batch, with_masks, tmp_path):
     """With uneven samples: rank 1's images have no or one object, so its counts differ from rank 0's."""
-    detector = make_detector(norm="group_norm", cross_boundary_anchors="ignore", rpn_samples_per_image=1000)
+    detector = make_mask_rcnn(norm="group_norm", cross_boundary_anchors="ignore", rpn_samples_per_image=1000)
     objects = [(10, 10, 40, 50, 1), (30, 5, 90, 60, 2), (2, 2, 30, 30, 3)]
-    batch = make_batch(objects, objects[:2], [], [(40, 20, 70, 60, 3), (0, 0, 96, 40, 1, "crowd")])
+    batch = with_masks(make_batch(objects, objects[:2], [], [(40, 20, 70, 60, 3), (0, 0, 96, 40, 1, "crowd")]))
     sum(detector(batch).values()).backward()
     torch.save(
         {
@@ -18,7 +18,8 @@ def test_two_ranks_have_the_gradients_of_one_process(make_detector, make_batch, 
             "images": batch.images,
             "image_sizes": batch.image_sizes,
             "image_ids": batch.image_ids,
-            "targets": tuple(batch.targets),
+            "targets": tuple(batch.targets[:3]),
+            "masks": tuple(batch.targets.masks),
         },
         tmp_path / "whole.pt",
     )

@@ -1,11 +1,15 @@
-"""The same weights and images as torchvision's Faster R-CNN give its anchors, proposals, detections and losses."""
+"""The same weights and images as torchvision's Mask R-CNN give its anchors, proposals, detections, masks and losses.
+
+Its Faster R-CNN is the same detector without the mask branch.
+"""
 
 import pytest
 import torch
-from torchvision.models.detection import fasterrcnn_resnet50_fpn
+from torchvision.models.detection import maskrcnn_resnet50_fpn
 from torchvision.models.detection.image_list import ImageList
+from torchvision.models.detection.roi_heads import paste_masks_in_image
 
-from lightning_rcnn.detectors.faster_rcnn import FasterRCNN
+from lightning_rcnn.detectors.mask_rcnn import MaskRCNN
 from lightning_rcnn.structures import Targets
 
 NUM_CLASSES = 3
@@ -14,7 +18,7 @@ ALL = 10**6
 
 
 def convert(state):
-    """Torchvision's state dict under our names; the unused box of the background class goes."""
+    """Torchvision's state dict under our names; the unused box and mask of the background class go."""
     renamed = {}
     for key, value in state.items():
         for theirs, ours in (
@@ -24,9 +28,13 @@ def convert(state):
             ("roi_heads.box_head.", "box_head."),
             ("roi_heads.box_predictor.cls_score", "box_predictor.class_logits"),
             ("roi_heads.box_predictor.bbox_pred", "box_predictor.box_deltas"),
+            *((f"roi_heads.mask_head.{layer}.0", f"mask_head.convolutions.{layer}") for layer in range(4)),
+            ("roi_heads.mask_predictor.conv5_mask", "mask_head.upsample"),
+            ("roi_heads.mask_predictor.mask_fcn_logits", "mask_head.logits"),
         ):
             key = key.replace(theirs, ours)
-        renamed[key] = value[4:] if "box_deltas" in key else value
+        first = 4 if "box_deltas" in key else 1 if "mask_head.logits" in key else 0
+        renamed[key] = value[first:]
     return renamed
 
 
@@ -34,7 +42,7 @@ def convert(state):
 def detectors():
     torch.manual_seed(0)
     sizes = {"min_size": 128, "max_size": 200}
-    theirs = fasterrcnn_resnet50_fpn(
+    theirs = maskrcnn_resnet50_fpn(
         weights=None,
         weights_backbone=None,
         num_classes=NUM_CLASSES + 1,
@@ -59,7 +67,8 @@ def detectors():
                 parameter.mul_(3)
         theirs.roi_heads.box_predictor.cls_score.weight.mul_(5)
         theirs.roi_heads.box_predictor.bbox_pred.weight.mul_(5)
-    ours = FasterRCNN(
+        theirs.roi_heads.mask_predictor.mask_fcn_logits.weight.mul_(20)
+    ours = MaskRCNN(
         class_names=["a", "b", "c"],
         resize="bilinear",
         memory_format="contiguous",
@@ -71,6 +80,7 @@ def detectors():
         rpn_pre_nms_top_n=(300, 300),
         rpn_post_nms_top_n=(200, 200),
         score_threshold=0.2,
+        mask_paste="integer",
         **sizes,
     )
     ours.load_state_dict(convert(theirs.state_dict()))
@@ -85,14 +95,29 @@ def images():
 
 @pytest.fixture(scope="module")
 def truth():
-    """Boxes in the original frames."""
+    """Boxes and masks, which are ellipses in them, in the original frames."""
     return [
-        {"boxes": torch.tensor([[20.0, 30, 120, 200], [150, 10, 300, 90]]), "labels": torch.tensor([1, 3])},
-        {"boxes": torch.tensor([[15.0, 100, 190, 280]]), "labels": torch.tensor([2])},
+        {
+            "boxes": (boxes := torch.tensor([[20.0, 30, 120, 200], [150, 10, 320, 90]])),
+            "labels": torch.tensor([1, 3]),
+            "masks": ellipses(boxes, 240, 320),
+        },
+        {
+            "boxes": (boxes := torch.tensor([[15.0, 100, 190, 280]])),
+            "labels": torch.tensor([2]),
+            "masks": ellipses(boxes, 300, 210),
+        },
     ]
 
 
-def resized_batch(ours, theirs, images, truth):
+def ellipses(boxes, height, width):
+    """Masks uint8 [M, height, width]."""
+    y, x = torch.meshgrid(torch.arange(height) + 0.5, torch.arange(width) + 0.5, indexing="ij")
+    x1, y1, x2, y2 = boxes[:, :, None, None].unbind(1)
+    return (((2 * x - x1 - x2) / (x2 - x1)) ** 2 + ((2 * y - y1 - y2) / (y2 - y1)) ** 2 < 1).byte()
+
+
+def resized_batch(ours, theirs, images, truth, bitmaps_of):
     """Their transform's output, as our batch: what differs afterwards is the detector's."""
     image_list, targets = theirs.transform([image / 255 for image in images], truth)
     height, width = image_list.tensors.shape[-2:]
@@ -106,12 +131,13 @@ def resized_batch(ours, theirs, images, truth):
         boxes[slot, : len(target["boxes"])] = target["boxes"]
         labels[slot, : len(target["labels"])] = target["labels"]
     sizes = torch.tensor(image_list.image_sizes)
-    return image_list, targets, padded, sizes, Targets(boxes, labels, torch.zeros_like(labels, dtype=torch.bool))
+    masks = bitmaps_of([target["masks"] for target in targets], max_objects=2)
+    return image_list, padded, sizes, Targets(boxes, labels, torch.zeros_like(labels, dtype=torch.bool), masks)
 
 
-def test_network_input_and_anchors_are_theirs(detectors, images, truth):
+def test_network_input_and_anchors_are_theirs(detectors, images, truth, bitmaps_of):
     ours, theirs = detectors
-    image_list, _, padded, sizes, _ = resized_batch(ours, theirs, images, truth)
+    image_list, padded, sizes, _ = resized_batch(ours, theirs, images, truth, bitmaps_of)
     torch.testing.assert_close(ours.normalise(padded, sizes), image_list.tensors, atol=2e-5, rtol=0)
     with torch.no_grad():
         features = ours.backbone(ours.normalise(padded, sizes))
@@ -120,10 +146,10 @@ def test_network_input_and_anchors_are_theirs(detectors, images, truth):
     torch.testing.assert_close(torch.cat(ours._score_anchors(features, padded)[0]), their_anchors, atol=0, rtol=0)
 
 
-def test_proposals_and_detections_are_theirs(detectors, images, truth):
+def test_proposals_and_detections_are_theirs(detectors, images, truth, bitmaps_of):
     ours, theirs = detectors
     ours.eval(), theirs.eval()
-    image_list, _, padded, sizes, _ = resized_batch(ours, theirs, images, truth)
+    image_list, padded, sizes, _ = resized_batch(ours, theirs, images, truth, bitmaps_of)
     with torch.no_grad():
         _, proposals = ours.predict(padded, sizes)
         their_proposals, _ = theirs.rpn(image_list, theirs.backbone(image_list.tensors))
@@ -141,14 +167,32 @@ def test_proposals_and_detections_are_theirs(detectors, images, truth):
         assert len(expected["boxes"]) > 20
 
 
-def test_losses_are_theirs_when_both_use_all_samples(detectors, images, truth):
+def test_masks_are_theirs(detectors, images):
+    """Probabilities for the same boxes, and pixels in the image."""
+    ours, theirs = detectors
+    ours.eval(), theirs.eval()
+    for image in images:
+        with torch.no_grad():
+            found = ours.find(image, threshold=0.0)
+            alone = theirs([image / 255])[0]
+        pasted = paste_masks_in_image(found.masks[0][:, None], found.boxes[0], image.shape[-2:])
+        torch.testing.assert_close(pasted, alone["masks"], atol=1e-4, rtol=0)
+        assert 0.05 < (pasted > 0.5).float().mean() < 0.95, "the masks of such weights are no test"
+        ours_pixels, their_pixels = ours.detect([image], threshold=0.0)[0]["masks"], alone["masks"][:, 0] > 0.5
+        # A probability within a rounding of one half may fall on either side.
+        is_clear = (alone["masks"][:, 0] - 0.5).abs() > 1e-4
+        assert ours_pixels[is_clear].equal(their_pixels[is_clear])
+        assert (ours_pixels != their_pixels).float().mean() < 1e-5
+
+
+def test_losses_are_theirs_when_both_use_all_samples(detectors, images, truth, bitmaps_of):
     ours, theirs = detectors
     ours.train(), theirs.train()
     # Statistics of batch norm would differ by order of summation only, but moving them would couple the tests.
     for module in (*ours.modules(), *theirs.modules()):
         if isinstance(module, torch.nn.BatchNorm2d):
             module.eval()
-    image_list, _, padded, sizes, batch_targets = resized_batch(ours, theirs, images, truth)
+    image_list, padded, sizes, batch_targets = resized_batch(ours, theirs, images, truth, bitmaps_of)
     assert isinstance(image_list, ImageList)
     losses = ours.losses(padded, sizes, torch.tensor([1, 2]), batch_targets)
     expected = theirs([image / 255 for image in images], truth)
@@ -157,6 +201,7 @@ def test_losses_are_theirs_when_both_use_all_samples(detectors, images, truth):
         ("loss_rpn_box", "loss_rpn_box_reg"),
         ("loss_classifier", "loss_classifier"),
         ("loss_box", "loss_box_reg"),
+        ("loss_mask", "loss_mask"),
     ):
         torch.testing.assert_close(
             losses[name], expected[theirs_name], atol=1e-4, rtol=1e-4, msg=lambda m, n=name: f"{n}: {m}"
