@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from lightning_rcnn.data.transforms import AxisAlignedMap
-from lightning_rcnn.masks.run_length import RunLength, decode_crop, encode_polygons
+from lightning_rcnn.masks.run_length import RunLength, decode_crops, encode_polygons
 
 Segmentation = list[list[float]] | RunLength
 """Polygons [x, y, x, y, ...] that do not cross themselves, or RLE; original frame."""
@@ -62,13 +62,12 @@ def crop_bitmaps(
     edges = np.zeros((len(segmentations), 4), np.float32)
     step_y, step_x = (-1 if to_resized.scale_y < 0 else 1), (-1 if to_resized.scale_x < 0 else 1)
     bits = [np.zeros(0, np.uint8)]
-    for number, segmentation in enumerate(segmentations):
-        if segmentation is None:
-            continue
-        crop, top, left = decode_crop(_run_length(segmentation, height, width), margin=1)
-        sizes[number] = crop.shape
-        edges[number] = left, top, left + crop.shape[1], top + crop.shape[0]
-        bits.append(np.packbits(crop[::step_y, ::step_x]))
+    present = [(number, segmentation) for number, segmentation in enumerate(segmentations) if segmentation is not None]
+    crops = decode_crops([_run_length(segmentation, height, width) for _, segmentation in present], margin=1)
+    for (number, _), (pixels, top, left) in zip(present, crops, strict=True):
+        sizes[number] = pixels.shape
+        edges[number] = left, top, left + pixels.shape[1], top + pixels.shape[0]
+        bits.append(np.packbits(pixels[::step_y, ::step_x]))
     return ImageBitmaps(np.concatenate(bits), sizes, to_resized.boxes(edges))
 
 
@@ -82,7 +81,7 @@ def trace_outlines(
         height, width: of the image in the original frame; polygons may leave it.
         to_resized: the map into the resized frame.
     """
-    outlines = [_outline(segmentation) for segmentation in segmentations]
+    outlines = _outlines(segmentations)
     edges = np.concatenate([np.zeros((0, 4)), *outlines])
     ends = to_resized.points(edges.reshape(-1, 2, 2))
     if to_resized.scale_x * to_resized.scale_y < 0:
@@ -95,13 +94,19 @@ def _run_length(segmentation: Segmentation, height: int, width: int) -> RunLengt
     return segmentation if isinstance(segmentation, dict) else encode_polygons(segmentation, height, width)
 
 
-def _outline(segmentation: Segmentation | None) -> np.ndarray:
-    """Edges [e, 4] in the original frame, with the inside on their right."""
-    if segmentation is None:
-        return np.zeros((0, 4))
-    if isinstance(segmentation, dict):
-        return _pixel_outline(*decode_crop(segmentation))
-    return np.concatenate([_polygon_outline(np.array(polygon).reshape(-1, 2)) for polygon in segmentation])
+def _outlines(segmentations: Sequence[Segmentation | None]) -> list[np.ndarray]:
+    """Edges [e, 4] of each object in the original frame, with the inside on their right."""
+    crops = decode_crops([segmentation for segmentation in segmentations if isinstance(segmentation, dict)])
+    outlines = []
+    for segmentation in segmentations:
+        if segmentation is None:
+            outlines.append(np.zeros((0, 4)))
+        elif isinstance(segmentation, dict):
+            outlines.append(_pixel_outline(*next(crops)))
+        else:
+            parts = [_polygon_outline(np.array(polygon).reshape(-1, 2)) for polygon in segmentation]
+            outlines.append(np.concatenate(parts))
+    return outlines
 
 
 def _polygon_outline(points: np.ndarray) -> np.ndarray:
@@ -113,21 +118,26 @@ def _polygon_outline(points: np.ndarray) -> np.ndarray:
 
 def _pixel_outline(crop: np.ndarray, top: int, left: int) -> np.ndarray:
     """Edges of maximal length between pixels of value 1 and 0."""
-    upright = _borders(crop)
-    level = _borders(crop.T)[:, [1, 0, 3, 2]]
-    # Where the inside begins, going right, an edge goes up; going down, it goes right.
-    return np.concatenate([upright[:, [2, 3, 0, 1]], level]) + np.array([left, top, left, top], np.float64)
+    pixels = np.zeros((crop.shape[0] + 2, crop.shape[1] + 2), np.int8)
+    pixels[1:-1, 1:-1] = crop
+    y, x_from, x_to = _borders(pixels)
+    x, y_to, y_from = _borders(pixels.T)  # upwards where the inside begins
+    edges = np.concatenate([np.stack((x_from, y, x_to, y), axis=1), np.stack((x, y_from, x, y_to), axis=1)])
+    return edges + np.array([left, top, left, top], np.float64)
 
 
-def _borders(crop: np.ndarray) -> np.ndarray:
-    """Edges along columns: downwards where the inside is on the right of the picture, else upwards."""
-    pixels = np.pad(crop, 1).astype(np.int8)
-    sides = np.diff(pixels, axis=1).T  # [w + 1, h + 2], first and last of each line are 0
-    is_start = (sides[:, 1:] != sides[:, :-1]) & (sides[:, 1:] != 0)
-    is_end = (sides[:, 1:] != sides[:, :-1]) & (sides[:, :-1] != 0)
-    column, first_row = np.nonzero(is_start)
-    end_row = np.nonzero(is_end)[1]
-    inside_right = sides[column, first_row + 1] > 0
-    return np.stack(
-        (column, np.where(inside_right, first_row, end_row), column, np.where(inside_right, end_row, first_row)), axis=1
-    )
+def _borders(pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Borders between lines, as (line, begin, end): forwards where the next line is inside, else backwards.
+
+    Args:
+        pixels: int8 [lines, places], 0 and 1, with zeros around.
+    """
+    steps = np.diff(pixels, axis=0)
+    num_places = steps.shape[1]
+    steps = steps.ravel()
+    changes = np.flatnonzero(steps[1:] != steps[:-1])
+    begins, ends = changes[steps[changes + 1] != 0], changes[steps[changes] != 0]
+    line, begin = np.divmod(begins, num_places)
+    end = ends - line * num_places
+    is_forward = steps[begins + 1] > 0
+    return line, np.where(is_forward, begin, end), np.where(is_forward, end, begin)
