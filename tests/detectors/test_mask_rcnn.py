@@ -1,0 +1,168 @@
+import dataclasses
+
+import pytest
+import torch
+from torch._subclasses.fake_tensor import FakeTensorMode
+
+from lightning_rcnn.detectors.mask_rcnn import MaskRCNN
+from lightning_rcnn.errors import InputError
+from lightning_rcnn.structures import Polygons
+
+LOSSES = ["loss_objectness", "loss_rpn_box", "loss_classifier", "loss_box", "loss_mask"]
+C4 = {"neck": "c4", "anchor_sizes": (16, 32, 64), "roi_size": 4}
+VARIANTS = {
+    "fpn": {},
+    "c4": C4,
+    "fpn with RoIPool": {"roi_pool": "pool"},
+    "c4 with RoIPool": {**C4, "roi_pool": "pool"},
+}
+BATCHES = {
+    "ordinary": ([(10, 10, 40, 50, 1), (30, 5, 90, 60, 2)], [(0, 0, 20, 20, 3)]),
+    "no objects": ([], []),
+    "only crowds": ([(0, 0, 96, 64, 1, "crowd")], [(0, 0, 96, 64, 2, "crowd")]),
+}
+
+
+@pytest.mark.parametrize("kind", BATCHES)
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_losses_are_finite_and_every_parameter_takes_part(make_mask_rcnn, make_batch, with_masks, kind, variant):
+    detector = make_mask_rcnn(**VARIANTS[variant])
+    losses = detector(with_masks(make_batch(*BATCHES[kind])))
+    assert list(losses) == LOSSES
+    assert all(torch.isfinite(loss) for loss in losses.values())
+    assert (losses["loss_mask"] > 0) == (kind == "ordinary")
+    sum(losses.values()).backward()
+    for name, parameter in detector.named_parameters():
+        assert parameter.grad is not None, name
+        assert torch.isfinite(parameter.grad).all(), name
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_a_whole_step_runs_where_no_value_can_be_read(make_mask_rcnn, make_batch, with_masks, variant):
+    batch = with_masks(make_batch(*BATCHES["ordinary"]))
+    with FakeTensorMode(allow_non_fake_inputs=False) as mode:
+        detector = make_mask_rcnn(**VARIANTS[variant])
+        fake = batch._map(mode.from_tensor)
+        losses = detector.losses(fake.images, fake.image_sizes, fake.image_ids, fake.targets)
+        sum(losses.values()).backward()
+    assert [tuple(loss.shape) for loss in losses.values()] == [()] * 5
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_skipping_empty_slots_changes_nothing(make_mask_rcnn, make_batch, with_masks, monkeypatch, variant):
+    detector = make_mask_rcnn(**VARIANTS[variant], score_threshold=0.2, norm="group_norm")
+    batch = with_masks(make_batch(*BATCHES["ordinary"]))
+
+    def results():
+        detector.zero_grad()
+        losses = detector(batch)
+        losses["loss_mask"].backward()
+        with torch.no_grad():
+            masks = detector(dataclasses.replace(batch, targets=None))
+        is_found = masks.labels > 0
+        return losses["loss_mask"].item(), detector.mask_head.upsample.weight.grad.clone(), masks.masks[is_found]
+
+    skipping = results()
+    monkeypatch.setattr(
+        "lightning_rcnn.detectors.mask_rcnn.slots_to_compute", lambda is_occupied: torch.arange(is_occupied.numel())
+    )
+    computing_all = results()
+    assert len(skipping[2]) > 3
+    torch.testing.assert_close(skipping, computing_all, atol=1e-5, rtol=1e-4)
+
+
+def test_objects_without_a_mask_teach_boxes_only(make_mask_rcnn, make_batch, with_masks):
+    detector = make_mask_rcnn(norm="group_norm")
+    batch = with_masks(make_batch(*BATCHES["ordinary"]))
+    masks = batch.targets.masks
+    sizes = masks.sizes.clone()
+    sizes[0, 1] = 0
+    partly = dataclasses.replace(batch, targets=batch.targets._replace(masks=masks._replace(sizes=sizes)))
+    none = dataclasses.replace(batch, targets=batch.targets._replace(masks=masks._replace(sizes=sizes * 0)))
+    all_masks, some_masks, no_masks = detector(batch), detector(partly), detector(none)
+    for name in LOSSES[:4]:
+        assert all_masks[name] == some_masks[name] == no_masks[name]
+    assert no_masks["loss_mask"] == 0
+    assert some_masks["loss_mask"] != all_masks["loss_mask"]
+
+
+def test_the_three_kinds_of_targets_agree_on_a_large_object(make_mask_rcnn, make_batch, with_masks):
+    """They differ in the cells that the outline crosses: the lower left triangle of a box, as bitmap and as polygon."""
+    x1, y1, x2, y2 = box = (8.0, 4.0, 88.0, 60.0)
+    batch = with_masks(make_batch([(*box, 1)]))
+    triangle = torch.tensor([[[x1, y1, x2, y2], [x2, y2, x1, y2], [x1, y2, x1, y1]]])[None]
+    outline = dataclasses.replace(batch, targets=batch.targets._replace(masks=Polygons(triangle)))
+    # Weights that tell inside from outside by where they are cannot be had at random: so all are weighed alike, and the
+    # loss counts how much of each region is inside.
+    losses = {}
+    for kind in ("soft", "thresholded", "polygon"):
+        detector = make_mask_rcnn(mask_target=kind, roi_aligned=True)
+        assert detector.mask_form == ("polygons" if kind == "polygon" else "bitmaps")
+        torch.nn.init.zeros_(detector.mask_head.logits.weight)
+        torch.nn.init.constant_(detector.mask_head.logits.bias, 2.0)
+        losses[kind] = detector(outline if kind == "polygon" else batch)["loss_mask"].item()
+    assert losses["thresholded"] == pytest.approx(losses["soft"], rel=0.02)
+    assert losses["polygon"] == pytest.approx(losses["soft"], rel=0.02)
+
+
+def test_a_mask_is_that_of_the_detections_class(make_mask_rcnn, make_batch):
+    """With one map saturated a class, the class of a detection can be read off its mask."""
+    detector = make_mask_rcnn(score_threshold=0.0).eval()
+    torch.nn.init.zeros_(detector.mask_head.logits.weight)
+    detector.mask_head.logits.bias.data = torch.tensor([-2.0, 0.0, 2.0])
+    with torch.no_grad():
+        found = detector(dataclasses.replace(make_batch([]), targets=None))
+    expected = torch.tensor([-2.0, 0.0, 2.0]).sigmoid()
+    for label in (1, 2, 3):
+        masks = found.masks[found.labels == label]
+        assert len(masks)
+        torch.testing.assert_close(masks, expected[label - 1].expand_as(masks))
+    assert found.masks.shape[2:] == (28, 28)
+
+
+@pytest.mark.parametrize("paste", ["exact", "integer"])
+def test_masks_come_as_pixels_of_the_image(make_mask_rcnn, paste):
+    detector = make_mask_rcnn(score_threshold=0.0, mask_paste=paste)
+    detector.mask_head.logits.bias.data.fill_(9.0)  # all of each box
+    image = torch.randint(0, 256, (3, 50, 70), generator=torch.Generator().manual_seed(0)).byte()
+    found = detector.detect([image], threshold=0.0)[0]
+    assert found["masks"].shape == (len(found["boxes"]), 50, 70)
+    assert found["masks"].dtype == torch.bool
+    widths, heights = (found["boxes"][:, 2:] - found["boxes"][:, :2]).unbind(1)
+    pixels = found["masks"].sum(dim=(1, 2))
+    assert (pixels <= (widths + 3) * (heights + 3)).all()
+    assert (pixels >= (widths - 3).clamp(min=0) * (heights - 3).clamp(min=0)).all()
+
+
+def test_no_detection_means_no_mask(make_mask_rcnn):
+    found = make_mask_rcnn().detect([torch.zeros(3, 40, 60, dtype=torch.uint8)], threshold=1.0)[0]
+    assert found["masks"].shape == (0, 40, 60)
+
+
+def test_hyperparameters_rebuild_the_detector(make_mask_rcnn):
+    detector = make_mask_rcnn(mask_head_layers=2, roi_pool="pool", detections_per_image=300)
+    clone = MaskRCNN(**detector.hparams)
+    clone.load_state_dict(detector.state_dict())
+    assert len(clone.mask_head.convolutions) == 2
+    assert {name: metric.max_detections for name, metric in clone.average_precisions.items()} == {
+        "bbox": 300,
+        "segm": 300,
+    }
+
+
+@pytest.mark.parametrize(
+    ("options", "complaint"),
+    [
+        ({"mask_target": "hard"}, "model.mask_target 'hard' is none of soft, thresholded, polygon"),
+        ({"mask_paste": "nearest"}, "model.mask_paste 'nearest' is none of exact, integer"),
+        ({"roi_pool": "average"}, "model.roi_pool 'average' is none of align, pool"),
+    ],
+)
+def test_unknown_values_are_named(make_mask_rcnn, options, complaint):
+    with pytest.raises(InputError, match=complaint):
+        make_mask_rcnn(**options)
+
+
+def test_a_batch_without_masks_is_refused(make_mask_rcnn, make_batch):
+    with pytest.raises(InputError, match="needs masks to train on"):
+        make_mask_rcnn()(make_batch([(10, 10, 40, 50, 1)]))
