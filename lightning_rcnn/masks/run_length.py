@@ -3,7 +3,7 @@
 The pixels are read column by column; runs of 0 and 1 alternate, beginning with a run of 0 that may be empty. The COCO
 API compresses the lengths to text (`rleToString` in its sources).
 
-Shape letters: h, w height and width of a crop.
+Shape letters: h, w height and width of a crop, m masks, r runs of 1 of all of them.
 """
 
 from collections.abc import Iterator, Sequence
@@ -88,38 +88,28 @@ def decode_crops(rles: Sequence[RunLength], margin: int = 0) -> Iterator[Crop]:
     Raises:
         ValueError: a text is no RLE, or its runs do not add up to the image.
     """
-    heights, widths = np.array([rle["size"] for rle in rles], np.int64).reshape(-1, 2).T
-    runs, num_runs = _decode_texts([rle["counts"] for rle in rles])
-    first_run = np.cumsum(num_runs) - num_runs
-    borders = _cumsum_within(runs, first_run, num_runs)
-    _require_sums(runs, borders, num_runs, heights, widths)
-
-    is_one = (np.arange(len(runs)) - np.repeat(first_run, num_runs)) % 2 == 1
-    ones = np.flatnonzero(is_one & (runs > 0))
-    owner = np.repeat(np.arange(len(rles)), num_runs)[ones]
-    first_column, first_row = np.divmod(borders[ones - 1], heights[owner])
-    last_column, last_row = np.divmod(borders[ones] - 1, heights[owner])
-    is_split = first_column != last_column  # leaves one column at the foot, and enters the next at the head
-    pieces = np.searchsorted(owner, np.arange(len(rles) + 1))
-    head = _within(pieces, np.minimum, np.where(is_split, 0, first_row))
-    foot = _within(pieces, np.maximum, np.where(is_split, heights[owner] - 1, last_row))
+    heights, widths, pieces, first, last = _spans(rles)
+    owner = np.repeat(np.arange(len(rles)), np.diff(pieces))
+    is_split = first.column != last.column  # it leaves one column at the foot, and enters the next at the head
+    head = _reduce(np.minimum, np.where(is_split, 0, first.row), pieces)
+    foot = _reduce(np.maximum, np.where(is_split, heights[owner] - 1, last.row), pieces)
     top, bottom = np.maximum(head - margin, 0), np.minimum(foot + 1 + margin, heights)
-    left = np.maximum(_within(pieces, np.minimum, first_column) - margin, 0)
-    right = np.minimum(_within(pieces, np.maximum, last_column) + 1 + margin, widths)
+    left = np.maximum(_reduce(np.minimum, first.column, pieces) - margin, 0)
+    right = np.minimum(_reduce(np.maximum, last.column, pieces) + 1 + margin, widths)
 
     crop_height, crop_width = bottom - top, right - left
     offset = (left * crop_height + top)[owner]
-    starts = first_column * crop_height[owner] + first_row - offset
-    ends = last_column * crop_height[owner] + last_row + 1 - offset
+    starts = first.column * crop_height[owner] + first.row - offset
+    ends = last.column * crop_height[owner] + last.row + 1 - offset
     frames = zip(crop_height.tolist(), crop_width.tolist(), top.tolist(), left.tolist(), strict=True)
-    for (height, width, y, x), (first, end) in zip(frames, pairwise(pieces.tolist()), strict=True):
-        if first == end:
+    for (height, width, y, x), (begin, stop) in zip(frames, pairwise(pieces.tolist()), strict=True):
+        if begin == stop:
             yield Crop(np.zeros((0, 0), np.bool_), 0, 0)
             continue
         # Both steps may fall on one pixel, where a run ends at the crop's foot and the next one begins at its head.
         steps = np.zeros(height * width + 1, np.int8)
-        steps[starts[first:end]] += 1
-        steps[ends[first:end]] -= 1
+        steps[starts[begin:stop]] += 1
+        steps[ends[begin:stop]] -= 1
         pixels = np.cumsum(steps[:-1], dtype=np.int8).view(np.bool_)
         yield Crop(pixels.reshape(width, height).T, y, x)
 
@@ -133,13 +123,42 @@ def decode_runs(counts: str) -> np.ndarray:
     return _decode_texts([counts])[0]
 
 
-def _require_sums(
-    runs: np.ndarray, borders: np.ndarray, num_runs: np.ndarray, heights: np.ndarray, widths: np.ndarray
-) -> None:
-    sums = np.concatenate([[0], borders])[np.cumsum(num_runs)]
-    wrong = np.flatnonzero((num_runs == 0) | (sums != heights * widths))
-    if len(wrong) or runs.min(initial=0) < 0:
-        raise ValueError("the runs of an RLE do not add up to the image, or one is negative")
+class _Pixels(NamedTuple):
+    """Places in images, int64 [r]."""
+
+    column: np.ndarray
+    row: np.ndarray
+
+
+class _Spans(NamedTuple):
+    """The runs of 1 of several masks, one mask after the other.
+
+    Attributes:
+        heights, widths: of the images, int64 [m].
+        pieces: int64 [m + 1], where the runs of each mask begin, and at last where they end.
+        first, last: pixels of the r runs.
+    """
+
+    heights: np.ndarray
+    widths: np.ndarray
+    pieces: np.ndarray
+    first: _Pixels
+    last: _Pixels
+
+
+def _spans(rles: Sequence[RunLength]) -> _Spans:
+    heights, widths = np.array([rle["size"] for rle in rles], np.int64).reshape(-1, 2).T
+    runs, num_runs = _decode_texts([rle["counts"] for rle in rles])
+    stops = np.cumsum(num_runs)
+    borders = _cumsum_within(runs, stops - num_runs, num_runs)
+    if runs.min(initial=0) < 0 or np.any(num_runs == 0) or np.any(borders[stops - 1] != heights * widths):
+        raise ValueError("the runs of an RLE do not add up to its image")
+    is_one = (np.arange(len(runs)) - np.repeat(stops - num_runs, num_runs)) % 2 == 1
+    ones = np.flatnonzero(is_one & (runs > 0))
+    owner = np.repeat(np.arange(len(rles)), num_runs)[ones]
+    first = _Pixels(*np.divmod(borders[ones - 1], heights[owner]))
+    last = _Pixels(*np.divmod(borders[ones] - 1, heights[owner]))
+    return _Spans(heights, widths, np.searchsorted(owner, np.arange(len(rles) + 1)), first, last)
 
 
 def _decode_texts(texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
@@ -182,8 +201,8 @@ def _cumsum_within(values: np.ndarray, firsts: np.ndarray, counts: np.ndarray) -
     return sums[1:] - np.repeat(sums[firsts], counts)
 
 
-def _within(pieces: np.ndarray, reduce: np.ufunc, values: np.ndarray) -> np.ndarray:
-    """Minima or maxima of the pieces of `values` between the borders `pieces`; 0 for an empty piece."""
+def _reduce(reduce: np.ufunc, values: np.ndarray, pieces: np.ndarray) -> np.ndarray:
+    """Minima or maxima of the pieces of `values`; 0 for an empty piece."""
     results = np.zeros(len(pieces) - 1, np.int64)
     is_filled = pieces[1:] > pieces[:-1]
     results[is_filled] = reduce.reduceat(values, pieces[:-1][is_filled])
