@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from lightning_rcnn.errors import InputError
-from lightning_rcnn.metrics.coco_ap import ResultType
+from lightning_rcnn.metrics.coco_matching import ResultType
 
 _KEYS: dict[ResultType, str] = {"bbox": "bbox", "segm": "segmentation"}
 

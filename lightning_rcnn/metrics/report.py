@@ -13,8 +13,8 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-PER_CLASS = "per_class"
-"""Where the AP of each class stands beside the COCO figures of a result type."""
+from lightning_rcnn.metrics.coco_ap import MAX_DETECTIONS, PER_CLASS
+
 _CLASSES_IN_A_ROW = 3
 
 
@@ -27,7 +27,11 @@ def metrics_tables(metrics: Mapping[str, Mapping[str, Any]], title: str = "") ->
         title: on top.
     """
     coco = {name: figures for name, figures in metrics.items() if PER_CLASS in figures}
-    tables = [_coco_table(coco)] if coco else []
+    limits = dict.fromkeys(figures[MAX_DETECTIONS] for figures in coco.values())
+    tables = [
+        _coco_table({name: figures for name, figures in coco.items() if figures[MAX_DETECTIONS] == limit}, limit)
+        for limit in limits
+    ]
     tables += [_class_table(name, figures[PER_CLASS]) for name, figures in coco.items() if figures[PER_CLASS]]
     tables += [_proposal_table(name, figures) for name, figures in metrics.items() if name not in coco]
     heading = [Text(title, style="bold")] if title else []
@@ -49,11 +53,15 @@ def write_metrics(path: Path, metrics: Mapping[str, Any], epoch: int | None, ste
     partial.replace(path)
 
 
-def _coco_table(coco: Mapping[str, Mapping[str, Any]]) -> Table:
+def _coco_table(coco: Mapping[str, Mapping[str, Any]], max_detections: int) -> Table:
+    """One row for each result type; all of them count as many detections, after which `AR100` is named."""
     table = _table()
+    # No column: there is no room for it on 80 columns.
+    table.caption = f"maxDets {max_detections}: the best {max_detections} detections of an image count"
+    table.caption_justify = "left"
     table.add_column("")
     first, *_ = coco.values()
-    names = [name for name in first if name != PER_CLASS]
+    names = [name for name in first if name not in (PER_CLASS, MAX_DETECTIONS)]
     for name in names:
         table.add_column(name, justify="right")
     for result_type, figures in coco.items():

@@ -28,7 +28,7 @@ class Scorer(LightningModule):
     def on_validation_epoch_end(self):
         per_class = {"cat": 0.25, "dog": float("nan")}
         self.last_metrics = {
-            "bbox": {"AP": 0.25, "AP50": 0.5, "APs": float("nan"), "per_class": per_class},
+            "bbox": {"AP": 0.25, "AP50": 0.5, "APs": float("nan"), "per_class": per_class, "max_detections": 300},
             "proposals": {"AR@100": 0.75},
         }
         self.log("val/bbox/AP", 0.25)

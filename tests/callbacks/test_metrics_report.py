@@ -19,7 +19,13 @@ def test_each_validation_is_printed_and_written(run, capsys):
     _, folder = run(max_epochs=2)
     content = json.loads((folder / "metrics.json").read_text())
     assert content == {
-        "bbox": {"AP": 0.25, "AP50": 0.5, "APs": None, "per_class": {"cat": 0.25, "dog": None}},
+        "bbox": {
+            "AP": 0.25,
+            "AP50": 0.5,
+            "APs": None,
+            "per_class": {"cat": 0.25, "dog": None},
+            "max_detections": 300,
+        },
         "proposals": {"AR@100": 0.75},
         "epoch": 1,
         "step": 6,
@@ -27,7 +33,9 @@ def test_each_validation_is_printed_and_written(run, capsys):
     text = capsys.readouterr().out
     assert "validation of epoch 0, step 3" in text
     assert "validation of epoch 1, step 6" in text
-    assert next(line.split() for line in text.splitlines() if line.startswith("bbox ")) == ["bbox", ".250", ".500", "-"]
+    rows = [line.split() for line in text.splitlines()]
+    assert ["bbox", ".250", ".500", "-"] in rows
+    assert "maxDets 300" in text
     assert [path.name for path in folder.iterdir()] == ["metrics.json"], "something half-written is left"
 
 

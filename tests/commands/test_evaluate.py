@@ -79,7 +79,10 @@ def test_more_detections_than_coco_counts(files, evaluate):
     truth, results = files
     worse = {**results[0], "bbox": [60, 60, 30, 30], "score": 0.95}
     assert evaluate(truth, [*results, worse], "--max_detections=1")[1]["bbox"]["AP"] == 0
-    assert "AR300" in evaluate(truth, results, "--max_detections=300")[1]["bbox"]
+    _, figures, text = evaluate(truth, results, "--max_detections=300")
+    assert (figures["bbox"]["AR300"], figures["bbox"]["max_detections"]) == (pytest.approx(0.5), 300)
+    assert "AR300" in text
+    assert "maxDets 300" in text
 
 
 def test_a_box_beside_a_mask_does_not_decide_on_its_area(files, evaluate):

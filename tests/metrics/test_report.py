@@ -19,16 +19,26 @@ def printed(metrics, title=""):
 def test_twelve_figures_fit_on_80_columns():
     values = [1.0, 0.0, 0.9996, 0.5, 0.25, 0.1, NAN, 0.5, 0.5, 0.5, 0.5, 1.0]
     figures = dict(zip(NAMES, values, strict=True))
-    lines = printed({"bbox": {**figures, "per_class": {}}, "segm": {**figures, "per_class": {}}}, "after [epoch] 3")
+    figures |= {"per_class": {}, "max_detections": 100}
+    lines = printed({"bbox": figures, "segm": figures}, "after [epoch] 3")
     assert lines[0] == ["after", "[epoch]", "3"]
     assert lines[1] == NAMES
-    for line, name in zip(lines[-2:], ("bbox", "segm"), strict=True):
+    for line, name in zip(lines[3:5], ("bbox", "segm"), strict=True):
         assert line == [name, "1.00", ".000", "1.00", ".500", ".250", ".100", "-", *[".500"] * 4, "1.00"]
+
+
+def test_what_counts_more_detections_has_a_table_of_its_own():
+    figures = {"AP": 0.5, "AR100": 0.5, "per_class": {}, "max_detections": 100}
+    cells = {"AP": 0.25, "AR300": 0.25, "per_class": {}, "max_detections": 300}
+    lines = printed({"bbox": figures, "segm": cells})
+    rows = [["AP", "AR100"], ["bbox", ".500", ".500"], ["AP", "AR300"], ["segm", ".250", ".250"]]
+    assert [line for line in lines if line in rows] == rows
+    assert [line[:2] for line in lines if line[0] == "maxDets"] == [["maxDets", "100:"], ["maxDets", "300:"]]
 
 
 def test_classes_are_read_down_the_columns():
     per_class = {f"kind[{number}]": number / 10 for number in range(7)} | {"none": NAN}
-    lines = printed({"bbox": {"AP": 0.5, "per_class": per_class}})
+    lines = printed({"bbox": {"AP": 0.5, "per_class": per_class, "max_detections": 100}})
     assert lines[-3:] == [
         ["kind[0]", ".000", "kind[3]", ".300", "kind[6]", ".600"],
         ["kind[1]", ".100", "kind[4]", ".400", "none", "-"],
