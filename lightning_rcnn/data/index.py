@@ -32,7 +32,9 @@ class Annotation(TypedDict):
     iscrowd: int
     difficult: int
     area: float
-    segmentation: NotRequired[list[list[float]] | dict[str, Any]]  # polygons, or RLE {"size": [h, w], "counts": str}
+    segmentation: NotRequired[
+        list[list[float]] | dict[str, Any]
+    ]  # polygons that do not touch themselves, or RLE {"size": [h, w], "counts": str}
 
 
 @dataclass(frozen=True)
@@ -75,7 +77,7 @@ class ShardIndex:
 
     Attributes:
         name: what people call the set, for example "bccd/train".
-        has_masks: whether every object has a segmentation.
+        has_masks: whether its objects have segmentations; some may lack theirs (`missing_mask` in the report).
         report: defect -> count, as the packing printed them.
     """
 

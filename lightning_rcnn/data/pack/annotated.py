@@ -103,7 +103,7 @@ def _check_object(annotated: AnnotatedObject, width: int, height: int) -> tuple[
     defects = [box_defect] if box_defect else []
     if box is None:
         return None, defects
-    segmentation, mask_defects = check_segmentation(annotated.segmentation, width, height)
+    segmentation, mask_defects = check_segmentation(annotated.segmentation, width, height, box)
     annotation = Annotation(
         id=annotated.id,
         bbox=list(box),

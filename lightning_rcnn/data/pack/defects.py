@@ -76,8 +76,27 @@ class Defect(Enum):
     BAD_POLYGON = Rule(
         Action.REPAIRED, "a polygon of fewer than 3 points, or with a number missing or not finite: dropped"
     )
-    BAD_MASK = Rule(Action.REPAIRED, "a mask that no rule can read, or empty: the object stays without one")
-    MASK_SIZE_MISMATCH = Rule(Action.REPAIRED, "the mask's size is not the image's: the object stays without one")
+    POLYGON_OUTSIDE = Rule(
+        Action.REPAIRED, "a polygon lies wholly outside the image, or leaves it by more than its size: dropped"
+    )
+    POLYGON_PARTLY_OUTSIDE = Rule(Action.KEPT, "a polygon reaches out of the image: what is inside counts")
+    CROSSED_POLYGON = Rule(
+        Action.NOTED, "a polygon crosses or touches itself: stored as RLE of the pixels that the COCO API gives it"
+    )
+    BAD_MASK = Rule(
+        Action.REPAIRED,
+        "neither polygons nor an RLE, or an RLE whose counts are corrupt or do not add up: the object stays without",
+    )
+    MASK_SIZE_MISMATCH = Rule(Action.REPAIRED, "the RLE's size is not the image's: the object stays without a mask")
+    EMPTY_MASK = Rule(
+        Action.REPAIRED, "an RLE of no pixel, or polygons that cover none: the object stays without a mask"
+    )
+    MASK_OUTSIDE_BOX = Rule(
+        Action.REPAIRED, "the mask lies wholly outside the object's box: the object stays without a mask"
+    )
+    MASK_AND_BOX_DISAGREE = Rule(Action.KEPT, "the mask's own box overlaps the object's by an IoU below 0.5")
+    THIN_MASK = Rule(Action.NOTED, "a mask one pixel wide or high")
+    MISSING_MASK = Rule(Action.KEPT, "an object without a mask in a set with masks: counts for its box alone")
 
     CATEGORY_IDS = Rule(Action.NOTED, "the category ids are not 1..K: labels 1..K in the order of the ids")
     DUPLICATE_CATEGORY_NAME = Rule(Action.REPAIRED, "two categories share a name: the id is added to the later one's")

@@ -1,56 +1,112 @@
 """The rules for segmentations: polygons and run-length encodings (RLE) in, valid ones out.
 
-RLE is COCO's: runs of 0 and 1 by turns, column by column, beginning with a run of 0 that may be empty; `counts` is the
-list of runs, or the text into which the COCO API compresses it (`rleToString` in its sources).
+RLE is COCO's (see `masks/run_length.py`), `counts` the list of runs or the text into which the COCO API compresses it.
 """
 
-from math import isfinite
 from typing import Any
 
+import numpy as np
+
+from lightning_rcnn.data.pack.boxes import ROUNDING, Edges
 from lightning_rcnn.data.pack.defects import Defect
-from lightning_rcnn.masks.run_length import decode_runs, encode_runs
+from lightning_rcnn.data.pack.polygons import is_polygon, reach, touches_itself
+from lightning_rcnn.masks.run_length import RunLength, decode_crop, decode_runs, encode_polygons, encode_runs
 
-Segmentation = list[list[float]] | dict[str, Any]
-"""Polygons [x, y, x, y, ...], or RLE {"size": [height, width], "counts": str}."""
+Segmentation = list[list[float]] | RunLength
+"""Polygons [x, y, x, y, ...] that do not touch themselves, or RLE in compressed form."""
+
+LEAST_AGREEMENT = 0.5
+"""IoU of an object's box with the box around its mask, below which one of them is taken to be doubtful."""
 
 
-def check_segmentation(segmentation: Any, width: int, height: int) -> tuple[Segmentation | None, list[Defect]]:
+def check_segmentation(
+    segmentation: Any, width: int, height: int, box: Edges
+) -> tuple[Segmentation | None, list[Defect]]:
     """Apply the rules to the segmentation of one object.
 
     Args:
-        segmentation: as it stands in a COCO annotation; None or an empty list where there is none.
+        segmentation: as it stands in a COCO annotation; None or empty where there is none.
         width, height: of the image in pixels.
+        box: of the object, within the image.
 
     Returns:
-        The usable part of it, with RLE in compressed form, or None; and what was wrong with it.
+        The usable part of it, or None; and what was wrong with it.
     """
     if not segmentation:
         return None, []
     if isinstance(segmentation, dict):
-        return _check_rle(segmentation, width, height)
-    if not isinstance(segmentation, list):
-        return None, [Defect.BAD_MASK]
-    polygons = [polygon for polygon in segmentation if _is_polygon(polygon)]
-    defects = [Defect.BAD_POLYGON] * (len(segmentation) - len(polygons))
-    return polygons or None, defects
+        rle, defects = _check_rle(segmentation, width, height)
+        usable: Segmentation | None = rle
+    else:
+        polygons, defects = _check_polygons(segmentation, width, height)
+        usable = polygons or None
+        rle = encode_polygons(polygons, height, width) if polygons else None
+        if any(map(touches_itself, polygons)):
+            usable = rle
+            defects.append(Defect.CROSSED_POLYGON)
+    if usable is None or rle is None:
+        return None, defects
+    is_usable, pixel_defects = _check_pixels(rle, box)
+    return usable if is_usable else None, defects + pixel_defects
 
 
-def _is_polygon(polygon: Any) -> bool:
-    if not isinstance(polygon, list) or len(polygon) < 6 or len(polygon) % 2:
-        return False
-    return all(isinstance(value, int | float) and isfinite(value) for value in polygon)
+def _check_polygons(segmentation: Any, width: int, height: int) -> tuple[list[list[float]], list[Defect]]:
+    if not isinstance(segmentation, list) or not any(isinstance(part, list) for part in segmentation):
+        return [], [Defect.BAD_MASK]
+    polygons, defects = [], []
+    for polygon in segmentation:
+        if not is_polygon(polygon):
+            defects.append(Defect.BAD_POLYGON)
+            continue
+        beyond = reach(polygon, width, height)
+        if beyond == float("inf"):
+            defects.append(Defect.POLYGON_OUTSIDE)
+            continue
+        if beyond > ROUNDING:
+            defects.append(Defect.POLYGON_PARTLY_OUTSIDE)
+        polygons.append(polygon)
+    return polygons, defects
 
 
-def _check_rle(rle: dict[str, Any], width: int, height: int) -> tuple[Segmentation | None, list[Defect]]:
+def _check_rle(rle: dict[str, Any], width: int, height: int) -> tuple[RunLength | None, list[Defect]]:
     size, counts = rle.get("size"), rle.get("counts")
-    try:
-        runs = decode_runs(counts).tolist() if isinstance(counts, str) else list(map(int, counts or []))
-    except (ValueError, TypeError):
-        return None, [Defect.BAD_MASK]
-    if not any(runs[1::2]) or min(runs) < 0:
-        return None, [Defect.BAD_MASK]
-    if size != [height, width] or sum(runs) != height * width:
+    if size != [height, width]:
         return None, [Defect.MASK_SIZE_MISMATCH]
+    try:
+        runs = decode_runs(counts).tolist() if isinstance(counts, str) else _whole_numbers(counts)
+    except ValueError:
+        return None, [Defect.BAD_MASK]
+    if min(runs, default=-1) < 0 or sum(runs) != height * width:
+        return None, [Defect.BAD_MASK]
     if isinstance(counts, str):
-        return {"size": size, "counts": counts}, []
+        return {"size": [height, width], "counts": counts}, []
     return encode_runs(runs, height, width), []
+
+
+def _whole_numbers(counts: Any) -> list[int]:
+    if not isinstance(counts, list) or not all(isinstance(run, int | float) and run % 1 == 0 for run in counts):
+        raise ValueError("not a list of whole numbers")
+    return [int(run) for run in counts]
+
+
+def _check_pixels(rle: RunLength, box: Edges) -> tuple[bool, list[Defect]]:
+    """Whether the pixels are the mask of an object in the box, and what is odd about them."""
+    pixels, top, left = decode_crop(rle)
+    height, width = pixels.shape
+    if not pixels.size:
+        return False, [Defect.EMPTY_MASK]
+    agreement = _intersection_over_union(box, (left, top, left + width, top + height))
+    if agreement == 0:
+        return False, [Defect.MASK_OUTSIDE_BOX]
+    defects = [Defect.THIN_MASK] if min(height, width) == 1 else []
+    if agreement < LEAST_AGREEMENT:
+        defects.append(Defect.MASK_AND_BOX_DISAGREE)
+    return True, defects
+
+
+def _intersection_over_union(first: Edges, second: Edges) -> float:
+    first_corners, second_corners = np.reshape(first, (2, 2)), np.reshape(second, (2, 2))
+    sides = np.minimum(first_corners[1], second_corners[1]) - np.maximum(first_corners[0], second_corners[0])
+    overlap = float(np.maximum(sides, 0).prod())
+    areas = float(np.diff(first_corners, axis=0).prod() + np.diff(second_corners, axis=0).prod())
+    return overlap / (areas - overlap)

@@ -9,7 +9,7 @@ from typing import BinaryIO, Self
 
 from webdataset import TarWriter
 
-from lightning_rcnn.data.index import Shard
+from lightning_rcnn.data.index import Annotation, Shard
 from lightning_rcnn.data.pack.source import Sample
 
 
@@ -19,12 +19,17 @@ class ShardWriter:
     Attributes:
         shards: those that are complete.
         label_counts: label -> objects.
+        num_masks: single objects, not crowds, that have a mask.
+        num_without_mask: those that have none.
+        first_without_mask: where the first of these is, in words.
     """
 
     def __init__(self, folder: Path, shard_size: int) -> None:
         self.shards: list[Shard] = []
         self.label_counts: Counter[int] = Counter()
-        self._without_mask = 0
+        self.num_masks = 0
+        self.num_without_mask = 0
+        self.first_without_mask = ""
         self._folder = folder
         self._shard_size = shard_size
         self._open_shard: _OpenShard | None = None
@@ -37,11 +42,6 @@ class ShardWriter:
     ) -> None:
         self._close_shard()
 
-    @property
-    def has_masks(self) -> bool:
-        """Whether there are objects, and all but the crowds have a segmentation."""
-        return bool(self.label_counts) and not self._without_mask
-
     def write(self, sample: Sample) -> None:
         """Append a sample; a full shard is closed and the next one begun."""
         if self._open_shard is None:
@@ -50,7 +50,11 @@ class ShardWriter:
         self._open_shard.write(sample)
         for annotation in sample.record["annotations"]:
             self.label_counts[annotation["label"]] += 1
-            self._without_mask += not annotation["iscrowd"] and "segmentation" not in annotation
+            if "segmentation" in annotation:
+                self.num_masks += not annotation["iscrowd"]
+            elif not annotation["iscrowd"]:
+                self.num_without_mask += 1
+                self.first_without_mask = self.first_without_mask or _place(sample, annotation)
         if len(self._open_shard.records) == self._shard_size:
             self._close_shard()
 
@@ -58,6 +62,10 @@ class ShardWriter:
         if self._open_shard is not None:
             self.shards.append(self._open_shard.close())
             self._open_shard = None
+
+
+def _place(sample: Sample, annotation: Annotation) -> str:
+    return f"{sample.record['file_name']}, id {annotation['id']}"
 
 
 class _OpenShard:

@@ -1,12 +1,13 @@
 """From a source to a packed data set: shards, the index, the report."""
 
+from itertools import repeat
 from pathlib import Path
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from lightning_rcnn.data.index import ShardIndex
-from lightning_rcnn.data.pack.defects import DefectLog
+from lightning_rcnn.data.pack.defects import Defect, DefectLog, Finding
 from lightning_rcnn.data.pack.folder import appearing_folder
 from lightning_rcnn.data.pack.parallel import default_workers, map_in_order
 from lightning_rcnn.data.pack.report import print_report
@@ -59,7 +60,10 @@ def write_shards(
                 log.add(outcome.findings)
                 if outcome.sample:
                     writer.write(outcome.sample)
-        index = ShardIndex(name or source.name, source.categories, writer.has_masks, writer.shards, log.report())
+        has_masks = writer.num_masks > 0 or writer.num_without_mask == 0
+        if has_masks:
+            log.add(repeat(Finding(Defect.MISSING_MASK, writer.first_without_mask), writer.num_without_mask))
+        index = ShardIndex(name or source.name, source.categories, has_masks, writer.shards, log.report())
         print_report(console, index, log, writer.label_counts)
         _require_acceptable(index, log, strict)
         index.write(folder)

@@ -11,7 +11,7 @@ from lightning_rcnn.data.pack.write import write_shards
 from lightning_rcnn.errors import InputError
 
 IMAGE = {"id": 7, "file_name": "a.jpg", "width": 64, "height": 48}
-TRIANGLE = [[10.0, 10.0, 20.0, 10.0, 20.0, 25.0]]
+TRIANGLE = [[2.0, 3.0, 11.0, 3.0, 11.0, 21.0]]
 
 
 def annotation(number=1, **changes):
@@ -109,31 +109,46 @@ def make_source(tmp_path_factory):
 
 def test_crowds_stay_and_need_no_mask(pack_coco):
     rle = {"size": [48, 64], "counts": [100, 500, 48 * 64 - 600]}
-    index, packed = pack_coco([annotation(1, segmentation=TRIANGLE), annotation(2, iscrowd=1, segmentation=rle)])
-    assert [each["iscrowd"] for each in packed] == [0, 1]
+    crowd = annotation(2, iscrowd=1, bbox=[2, 0, 11, 48], segmentation=rle)
+    index, packed = pack_coco([annotation(1, segmentation=TRIANGLE), crowd, annotation(3, iscrowd=1)])
+    assert [each["iscrowd"] for each in packed] == [0, 1, 1]
     assert coco_mask.area({**packed[1]["segmentation"], "counts": packed[1]["segmentation"]["counts"].encode()}) == 500
     assert index.has_masks
     assert index.report == {}
 
 
-def test_set_with_an_object_without_mask_has_no_masks(pack_coco):
-    index, _ = pack_coco([annotation(1, segmentation=TRIANGLE), annotation(2)])
+def test_objects_without_mask_in_a_set_with_masks_are_counted(pack_coco):
+    index, packed = pack_coco(
+        [annotation(1, segmentation=TRIANGLE), annotation(2), annotation(3), annotation(4, iscrowd=1)]
+    )
+    assert index.has_masks
+    assert ["segmentation" in each for each in packed] == [True, False, False, False]
+    assert index.report == {"missing_mask": 2}
+
+
+def test_set_of_boxes_has_no_masks_and_misses_none(pack_coco):
+    index, _ = pack_coco([annotation(1), annotation(2)])
     assert not index.has_masks
+    assert index.report == {}
 
 
 @pytest.mark.parametrize(
     ("segmentation", "defect"),
     [
         ([[1.0, 1.0, 2.0, 2.0]], "bad_polygon"),
+        ([[-30.0, 1.0, -20.0, 1.0, -20.0, 20.0]], "polygon_outside"),
+        ([[3.0, 3.0, 8.0, 3.1, 8.0, 3.0]], "empty_mask"),
         ({"size": [64, 48], "counts": [100, 64 * 48 - 100]}, "mask_size_mismatch"),
         ({"size": [48, 64], "counts": "!!"}, "bad_mask"),
+        ({"size": [48, 64], "counts": [2000, 5, 48 * 64 - 2005]}, "mask_outside_box"),
     ],
 )
 def test_object_with_a_bad_mask_stays_without_it(pack_coco, segmentation, defect):
-    index, (packed,) = pack_coco([annotation(segmentation=segmentation)])
-    assert "segmentation" not in packed
-    assert index.report == {defect: 1}
-    assert not index.has_masks
+    index, packed = pack_coco([annotation(1, segmentation=segmentation), annotation(2, segmentation=TRIANGLE)])
+    assert [each["bbox"] for each in packed] == [[1, 2, 11, 22]] * 2
+    assert "segmentation" not in packed[0]
+    assert index.report == {defect: 1, "missing_mask": 1}
+    assert index.has_masks
 
 
 def test_duplicate_ids(pack_coco):

@@ -33,8 +33,14 @@ def test_nuclei_are_rgba_with_all_their_masks(tmp_path):
     assert index.report == {"unlisted_file": 381, "alpha_channel": 95}
 
 
-@pytest.mark.parametrize(("year", "objects", "empty"), [("train2017", 470, 1), ("val2017", 382, 2)])
-def test_tiny_coco_has_gaps_in_its_ids_and_crowds(tmp_path, read_packed, year, objects, empty):
+@pytest.mark.parametrize(
+    ("year", "objects", "oddities"),
+    [
+        ("train2017", 470, {"empty_image": 1, "crossed_polygon": 2}),
+        ("val2017", 382, {"empty_image": 2, "crossed_polygon": 2, "thin_mask": 1, "mask_and_box_disagree": 1}),
+    ],
+)
+def test_tiny_coco_has_gaps_in_its_ids_and_crowds(tmp_path, read_packed, year, objects, oddities):
     folder = DATA / "tiny_coco"
     write_shards(coco_source(folder / year, folder / "annotations" / f"instances_{year}.json"), tmp_path / "set")
     index, samples = read_packed(tmp_path / "set")
@@ -43,4 +49,4 @@ def test_tiny_coco_has_gaps_in_its_ids_and_crowds(tmp_path, read_packed, year, o
     assert any(annotation["iscrowd"] for annotation in packed)
     assert index.has_masks
     assert (len(index.categories), index.categories[-1].id) == (80, 90)
-    assert index.report == {"empty_image": empty, "category_ids": 1}
+    assert index.report == {**oddities, "category_ids": 1}

@@ -1,0 +1,82 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lightning_rcnn.data.pack.polygons import reach, touches_itself
+
+SQUARE = [2.0, 3.0, 12.0, 3.0, 12.0, 13.0, 2.0, 13.0]
+points = st.lists(st.tuples(st.integers(0, 6), st.integers(0, 6)), min_size=3, max_size=8)
+
+
+@pytest.mark.parametrize(
+    ("polygon", "expected"),
+    [
+        ([0, 0, 10, 10, 10, 0, 0, 10], True),  # figure eight
+        ([0, 0, 10, 0, 10, 10, 5, 0, 0, 10], True),  # a corner on another edge
+        ([5, 0, 8, 9, 0, 3, 10, 3, 2, 9], True),  # pentagram
+        ([*SQUARE, *SQUARE], True),  # twice around: nothing by the even-odd rule
+        ([*SQUARE, 5, 6, 7, 6, 6, 9, 5, 6, 2, 13], True),  # a hole, cut open
+        ([0, 0, 9, 0, 9, 9, 5, 5, 5, 2, 4, 2, 4, 6, 0, 9], False),  # a bay
+        (SQUARE, False),
+        (SQUARE[::-1], False),
+        ([*SQUARE, *SQUARE[:2]], False),  # closed by its first point
+        ([*SQUARE[:2], *SQUARE], False),  # a point twice
+        ([0, 0, 5, 0, 10, 0, 10, 5], False),  # a corner on a straight edge
+        ([0, 0, 4, 0, 4, 3], False),
+    ],
+)
+def test_polygons_that_touch_themselves(polygon, expected):
+    assert touches_itself(polygon) == expected
+
+
+@given(points, st.integers(0, 7), st.booleans())
+def test_the_answer_depends_neither_on_the_first_corner_nor_on_the_direction(corners, first, backwards):
+    other = np.roll(corners, first, axis=0)[:: -1 if backwards else 1]
+    assert touches_itself(np.ravel(corners).tolist()) == touches_itself(other.ravel().tolist())
+
+
+@given(points)
+def test_what_does_not_touch_itself_winds_once_around_its_inside(corners):
+    """Winding numbers by the angle that is covered, at points of a grid that no edge of whole coordinates meets."""
+    if touches_itself(np.ravel(corners).tolist()):
+        return
+    grid = np.stack(np.meshgrid(np.arange(7) + 0.4871, np.arange(7) + 0.5329), axis=-1)[..., None, :]
+    begin = np.array(corners) - grid
+    end = np.roll(corners, -1, axis=0) - grid
+    cross = begin[..., 0] * end[..., 1] - begin[..., 1] * end[..., 0]
+    winding = np.round(np.arctan2(cross, (begin * end).sum(axis=-1)).sum(axis=-1) / (2 * np.pi))
+    assert len(set(np.unique(winding)) | {0}) <= 2
+    assert np.abs(winding).max() <= 1
+
+
+def test_polygons_of_many_corners():
+    angles = np.linspace(0, 2 * np.pi, 1500, endpoint=False)
+    circle = np.stack([np.cos(angles), np.sin(angles)], axis=1)
+    assert not touches_itself(circle.ravel().tolist())
+    circle[[300, 1200]] = circle[[1200, 300]]
+    assert touches_itself(circle.ravel().tolist())
+
+
+@pytest.mark.parametrize(
+    ("shift", "expected"),
+    [
+        ((0, 0), -2),
+        ((-3, 0), 1),
+        ((0, -5), 2),
+        ((60, 0), 8),
+        ((0, 40), 5),
+        ((-12, 0), np.inf),
+        ((0, -13), np.inf),
+        ((62, 0), np.inf),
+        ((0, 45), np.inf),
+    ],
+)
+def test_how_far_a_polygon_reaches_out_of_the_image(shift, expected):
+    moved = (np.array(SQUARE).reshape(-1, 2) + shift).ravel().tolist()
+    assert reach(moved, width=64, height=48) == expected
+
+
+def test_a_polygon_larger_than_twice_the_image_is_taken_to_be_outside():
+    assert reach([-64.0, 0.0, 64.0, 0.0, 64.0, 20.0], 64, 48) == 64
+    assert reach([-65.0, 0.0, 64.0, 0.0, 64.0, 20.0], 64, 48) == np.inf
