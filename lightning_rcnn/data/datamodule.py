@@ -144,6 +144,8 @@ class DetectionDataModule(LightningDataModule):
             source = self.sources[split]
             if source is not None and split not in self._shard_sets:
                 self._shard_sets[split] = self._read(split, source)
+            if source is not None and split != "predict":
+                self._require_masks(split)
         if stage == "fit":
             self._set_up_training()
 
@@ -223,6 +225,15 @@ class DetectionDataModule(LightningDataModule):
                 f"data.{split}: rank {self._rank} finds other shards at {source} than rank 0; copy them anew"
             )
         return shard_set
+
+    def _require_masks(self, split: str) -> None:
+        index = self._shard_sets[split].index
+        if self._mask_form != "none" and not index.has_masks:
+            needing = type(self._module).__name__ if self._module is not None else f"mask_form {self._mask_form!r}"
+            raise InputError(
+                f"data.{split}: {index.name} has boxes but no masks, which {needing} needs; "
+                "use Faster R-CNN, or pack the set from annotations with segmentations"
+            )
 
     def _set_up_training(self) -> None:
         rule = self._rule
