@@ -16,6 +16,8 @@ def evaluate(
 ) -> None:
     """Score a results file as the COCO API does, with the evaluator that scores trainings.
 
+    Where masks are scored, objects without a usable one are ignored, as are detections in their boxes.
+
     Args:
         annotations: ground truth, a JSON file in COCO's format.
         results: detections, a JSON list in COCO's results format.
@@ -32,5 +34,9 @@ def evaluate(
         metric.add_image(image_id, image.height, image.width, image.annotations, image.results)
     metrics: dict[str, dict[str, Any]] = {type: metric.compute()}
     Console().print(metrics_tables(metrics, f"{results.name}: {len(data.images)} images"))
+    objects = [annotation for image in data.images.values() for annotation in image.annotations]
+    without_mask = sum("segmentation" not in annotation for annotation in objects) if type == "segm" else 0
+    if without_mask:
+        print(f"{without_mask} of {len(objects)} objects have no usable mask: neither they nor detections there count.")
     if json is not None:
         write_metrics(json, metrics, epoch=None, step=None)

@@ -8,18 +8,18 @@ pixels of that, and each gives just the crop where they may be set, never a mask
 - "integer" (torchvision, Mask R-CNN's own code): the grid gets a margin of one empty cell, the box grows with it, its
   corners lose what is behind the point, and the last pixel belongs to it; the grid is resized to that, above one half.
 
-Shape letters: D detections, S side of the grid, h and w of a crop.
+Shape letters: D detections, S side of the grid, h and w height and width of a crop.
 """
 
 from collections.abc import Iterator
-from typing import Literal, NamedTuple
+from typing import Literal
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from lightning_rcnn.masks.run_length import RunLength, encode_crop
+from lightning_rcnn.masks.run_length import Crop, RunLength, encode_crop
 
 PasteRule = Literal["exact", "integer"]
 
@@ -27,19 +27,6 @@ _PIXELS_AT_ONCE = 2**20
 """Of which probabilities are held; a pixel needs four bytes."""
 _MASKS_AT_ONCE = 64
 """Whose weights are computed together, which for small masks is most of the work."""
-
-
-class Crop(NamedTuple):
-    """Part of an image outside of which a mask is empty.
-
-    Attributes:
-        pixels: bool [h, w]; 0 x 0 where nothing can be set.
-        top, left: where it begins in the image, pixels.
-    """
-
-    pixels: np.ndarray
-    top: int
-    left: int
 
 
 def paste(probabilities: Tensor, box: Tensor, height: int, width: int, rule: PasteRule = "exact") -> Crop:
@@ -66,7 +53,7 @@ def paste_all(
         rule: see above.
 
     Yields:
-        A crop for each mask. What a box has outside of the image is cut off.
+        A crop for each mask, 0 x 0 where nothing can be set. What a box has outside of the image is cut off.
     """
     probabilities, boxes = probabilities.detach().float().cpu(), boxes.detach().float().cpu()
     has_extent = boxes.isfinite().all(1) & (boxes[:, 2:] > boxes[:, :2]).all(1)
@@ -91,7 +78,7 @@ def paste_as_run_lengths(
 
 
 def paste_densely(probabilities: Tensor, boxes: Tensor, height: int, width: int, rule: PasteRule = "exact") -> Tensor:
-    """Masks as bool [D, height, width], on the host: much memory where images are large. Arguments as in `paste_all`."""
+    """Masks as bool [D, height, width], on the host; of large images they need much memory. Arguments as above."""
     masks = torch.zeros((len(boxes), height, width), dtype=torch.bool)
     for mask, crop in zip(masks, paste_all(probabilities, boxes, height, width, rule), strict=True):
         rows, columns = crop.pixels.shape

@@ -1,6 +1,6 @@
 """Objects and detections in COCO's form: just what the figures of one result type need, masks as RLE."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from lightning_rcnn.masks.paste import PasteRule, paste_as_run_lengths
@@ -13,8 +13,7 @@ def annotations_of(record: ImageRecord) -> list[dict[str, Any]]:
     """Packed annotations (see `data/index.Annotation`) with the keys and boxes of COCO."""
     converted = []
     for annotation in record.annotations:
-        x1, y1, x2, y2 = annotation["bbox"]
-        converted.append({**annotation, "category_id": annotation["label"], "bbox": [x1, y1, x2 - x1, y2 - y1]})
+        converted.append({**annotation, "category_id": annotation["label"], "bbox": as_xywh(annotation["bbox"])})
     return converted
 
 
@@ -29,13 +28,13 @@ def results_of(
     found = detections.labels[slot] > 0
     boxes = detections.boxes[slot, found].float()
     scores, labels = detections.scores[slot, found].tolist(), detections.labels[slot, found].tolist()
-    if result_type == "bbox":
-        key, places = "bbox", [[x1, y1, x2 - x1, y2 - y1] for x1, y1, x2, y2 in boxes.tolist()]
-    elif detections.masks is None:
-        raise ValueError("the detections have no masks to score")
-    else:
-        key = "segmentation"
+    key = "bbox"
+    places: Sequence[Any] = list(map(as_xywh, boxes.tolist()))
+    if result_type == "segm":
+        if detections.masks is None:
+            raise ValueError("the detections have no masks to score")
         masks = detections.masks[slot, found]
+        key = "segmentation"
         places = paste_as_run_lengths(masks, boxes, record.height, record.width, mask_paste)
     return [
         {"category_id": label, "score": score, key: place}
@@ -60,6 +59,12 @@ def as_result(result: Mapping[str, Any], result_type: ResultType) -> dict[str, A
     """What the evaluation needs of a result; where one has both a box and a mask, the other is left out."""
     key = "bbox" if result_type == "bbox" else "segmentation"
     return {name: result[name] for name in ("category_id", "score", key)}
+
+
+def as_xywh(box: list[float]) -> list[float]:
+    """A box as COCO has it: x, y, width, height."""
+    x1, y1, x2, y2 = box
+    return [x1, y1, x2 - x1, y2 - y1]
 
 
 def _filled_box(box: list[float], height: int, width: int) -> RunLength:

@@ -7,7 +7,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from lightning_rcnn.data.pack.masks import check_segmentation
 from lightning_rcnn.errors import InputError
+from lightning_rcnn.masks.run_length import decode_runs
 from lightning_rcnn.metrics.coco_matching import ResultType
 
 _KEYS: dict[ResultType, str] = {"bbox": "bbox", "segm": "segmentation"}
@@ -43,7 +45,8 @@ def read_annotations(path: Path, result_type: ResultType) -> CocoData:
 
     Args:
         path: JSON with `images`, `annotations` and `categories`.
-        result_type: whether annotations need boxes or masks.
+        result_type: whether annotations need boxes or masks. One without a usable mask (by the rules of `pack`) has no
+            `segmentation` here; it needs a box.
 
     Raises:
         InputError: no such file, not such JSON, or an entry lacks something.
@@ -60,16 +63,10 @@ def read_annotations(path: Path, result_type: ResultType) -> CocoData:
     if twice := next((name for name in names if names.count(name) > 1), None):
         raise InputError(f"{path}: two categories are called {twice!r}; give them different names")
     data = CocoData(names, {category: label for label, (category, _) in enumerate(categories, start=1)}, images)
-    wanted = ("bbox",) if result_type == "bbox" else ("segmentation", "area")
-    kept = {*wanted, "area", "iscrowd"}
     for number, entry in enumerate(content["annotations"]):
         place = f"{path}: annotation {number}"
         image, label = _place(entry, data, place)
-        if missing := next((key for key in wanted if entry.get(key) in (None, [], {})), None):
-            raise InputError(f"{place} has no {missing}, which type {result_type} needs")
-        if result_type == "bbox" and (problem := _box_problem(entry["bbox"])):
-            raise InputError(f"{place}: bbox {problem}")
-        image.annotations.append({key: entry[key] for key in kept & entry.keys()} | {"category_id": label})
+        image.annotations.append({"category_id": label, **_checked(entry, image, place, result_type)})
     return data
 
 
@@ -128,6 +125,25 @@ def _place(entry: Any, data: CocoData, place: str) -> tuple[Image, int]:
     return data.images[image_id], data.labels[category_id]
 
 
+def _checked(entry: Mapping[str, Any], image: Image, place: str, result_type: ResultType) -> dict[str, Any]:
+    """What an annotation says beside its category; with masks, a box only in the place of one."""
+    kept = {key: entry[key] for key in ("area", "iscrowd") if key in entry}
+    if result_type == "segm":
+        if "area" not in entry:
+            raise InputError(f"{place} has no area, which type segm needs")
+        # As for `pack`, but that box and mask need not agree: the COCO API does not ask for that.
+        frame = (0.0, 0.0, float(image.width), float(image.height))
+        segmentation, _ = check_segmentation(entry.get("segmentation"), image.width, image.height, frame)
+        if segmentation is not None:
+            return {**kept, "segmentation": segmentation}
+    if "bbox" not in entry:
+        lacking = "bbox" if result_type == "bbox" else "usable segmentation nor a bbox in its place"
+        raise InputError(f"{place} has no {lacking}, which type {result_type} needs")
+    if problem := _box_problem(entry["bbox"]):
+        raise InputError(f"{place}: bbox {problem}")
+    return {**kept, "bbox": entry["bbox"]}
+
+
 def _box_problem(box: Any) -> str:
     if isinstance(box, list) and len(box) == 4 and all(map(_is_number, box)):
         return ""
@@ -139,6 +155,12 @@ def _mask_problem(mask: Any, image: Image) -> str:
         return 'is not a compressed RLE {"size": [height, width], "counts": "..."}'
     if mask.get("size") != [image.height, image.width]:
         return f"is of size {mask.get('size')}, the image is {image.height} x {image.width} (height x width)"
+    try:
+        runs = decode_runs(mask["counts"])
+    except ValueError as error:
+        return f"is no RLE ({error})"
+    if (runs < 0).any() or runs.sum() != image.height * image.width:
+        return f"is no RLE of {image.height} x {image.width} pixels: its runs do not add up to them"
     return ""
 
 

@@ -100,6 +100,19 @@ def test_a_box_beside_a_mask_does_not_decide_on_its_area(files, evaluate):
     assert figures["APm"] == pytest.approx(51 / 101), "the false one is small, and does not count here"
 
 
+def test_objects_without_a_usable_mask_are_ignored_and_said(files, evaluate):
+    """The dog's polygon has two points; what is found in its box does not count, nor is it missed."""
+    truth, _ = files
+    truth["annotations"][1] |= {"category_id": 7, "segmentation": [[10, 10, 50, 10]]}
+    [square] = mask.frPyObjects([[10, 10, 50, 10, 50, 50, 10, 50]], 100, 120)
+    rle = {"size": [100, 120], "counts": square["counts"].decode()}
+    results = [{"image_id": i, "category_id": 7, "score": i / 10, "segmentation": rle} for i in (1, 2)]
+    _, figures, text = evaluate(truth, results, "--type=segm")
+    assert figures["segm"]["AP"] == pytest.approx(1)
+    assert "1 of 2 objects have no usable mask" in text
+    assert "usable mask" not in evaluate(*files, "--type=bbox")[2]
+
+
 RESULT = {"image_id": 1, "category_id": 7, "bbox": [10, 10, 40, 40], "score": 0.9}
 
 
@@ -121,6 +134,16 @@ RESULT = {"image_id": 1, "category_id": 7, "bbox": [10, 10, 40, 40], "score": 0.
             [{**RESULT, "segmentation": {"size": [9, 9], "counts": "x"}}],
             ["--type=segm"],
             "is of size [9, 9], the image is 100 x 120",
+        ),
+        (
+            [{**RESULT, "segmentation": {"size": [100, 120], "counts": "0P1"}}],
+            ["--type=segm"],
+            "segmentation is no RLE of 100 x 120 pixels: its runs do not add up to them",
+        ),
+        (
+            [{**RESULT, "segmentation": {"size": [100, 120], "counts": "é"}}],
+            ["--type=segm"],
+            "segmentation is no RLE (",
         ),
         ([RESULT], ["--max_detections=0"], "--max_detections 0: at least 1"),
     ],
@@ -154,3 +177,18 @@ def test_missing_files_are_named(tmp_path, capsys):
     missing = str(tmp_path / "nowhere.json")
     assert main(["evaluate", "--annotations", missing, "--results", missing]) == 1
     assert "nowhere.json: no such file" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("missing", "message"),
+    [
+        (("segmentation", "bbox"), "annotation 1 has no usable segmentation nor a bbox in its place, which type segm"),
+        (("area",), "annotation 1 has no area, which type segm needs"),
+    ],
+)
+def test_annotations_that_cannot_be_scored_by_masks_are_refused(files, evaluate, missing, message):
+    for key in missing:
+        del files[0]["annotations"][1][key]
+    status, _, text = evaluate(*files, "--type=segm")
+    assert status == 1
+    assert message in text
