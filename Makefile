@@ -28,7 +28,7 @@ demo: install  ## train on generated scenes and show what the detector finds in 
 	rm -rf $(DEMO)
 	$(RCNN) pack shapes --out $(DEMO)/train --num 1000 --seed 0
 	$(RCNN) pack shapes --out $(DEMO)/val --num 100 --seed 1
-	$(RCNN) fit --config configs/faster_rcnn/r18_fpn_shapes.yaml \
+	$(RCNN) fit --config configs/mask_rcnn/r18_fpn_shapes.yaml \
 		--data.train $(DEMO)/train --data.val $(DEMO)/val --run_dir $(DEMO)/run
 	$(RCNN) pack shapes --out $(DEMO)/others --num 12 --seed 2
 	mkdir $(DEMO)/scenes
