@@ -6,32 +6,19 @@ size 0 x 0, a black image and no targets.
 
 import math
 from collections.abc import Sequence
-from typing import NamedTuple, cast
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import get_worker_info
 
-from lightning_rcnn.data.segmentations import ImageBitmaps, ImageMasks, ImageOutlines
-from lightning_rcnn.structures import (
-    NO_IMAGE,
-    PADDING_LABEL,
-    Batch,
-    Bitmaps,
-    ImageRecord,
-    MaskForm,
-    Masks,
-    Polygons,
-    Targets,
-)
+from lightning_rcnn.data.collate_masks import collate_masks, power_of_two
+from lightning_rcnn.data.segmentations import ImageMasks
+from lightning_rcnn.structures import NO_IMAGE, PADDING_LABEL, Batch, ImageRecord, MaskForm, Targets
 
-MOST_OBJECTS = (8, 16, 32, 64, 128, 256, 512)
-"""To how many objects an image's targets are padded: the first that suffices for the batch, then powers of two."""
-LEAST_BYTES = 1 << 14
-"""The shortest buffer of a batch's bitmaps; longer ones are powers of two."""
-LEAST_EDGES = 32
-"""The fewest edges to which outlines are padded; more are powers of two."""
+LEAST_OBJECTS = 8
+"""The fewest objects to which an image's targets are padded; more are powers of two."""
 
 
 class Sample(NamedTuple):
@@ -92,7 +79,7 @@ def collate_targets(samples: Sequence[Sample], mask_form: MaskForm = "none") -> 
         mask_form: the form of their masks.
     """
     most = max(len(sample.labels) for sample in samples)
-    padded = next((size for size in MOST_OBJECTS if size >= most), _power_of_two(most, 1))
+    padded = power_of_two(most, LEAST_OBJECTS)
     boxes = np.zeros((len(samples), padded, 4), np.float32)
     labels = np.full((len(samples), padded), PADDING_LABEL, np.int64)
     is_crowd = np.zeros((len(samples), padded), np.bool_)
@@ -101,53 +88,8 @@ def collate_targets(samples: Sequence[Sample], mask_form: MaskForm = "none") -> 
         boxes[slot, :num] = sample.boxes
         labels[slot, :num] = sample.labels
         is_crowd[slot, :num] = sample.is_crowd
-    masks = _collate_masks([sample.masks for sample in samples], padded, mask_form)
+    masks = collate_masks([sample.masks for sample in samples], padded, mask_form)
     return Targets(torch.from_numpy(boxes), torch.from_numpy(labels), torch.from_numpy(is_crowd), masks)
-
-
-def collate_bitmaps(images: Sequence[ImageBitmaps | None], padded: int) -> Bitmaps:
-    """Put the bits of N images into one buffer, and pad to M = `padded` objects an image.
-
-    The buffer has one of few lengths, so that shapes recur; what is behind the last crop is 0.
-    """
-    sizes = np.zeros((len(images), padded, 2), np.int64)
-    boxes = np.zeros((len(images), padded, 4), np.float32)
-    bits = np.zeros(_power_of_two(sum(len(image.bits) for image in images if image), LEAST_BYTES), np.uint8)
-    position = 0
-    for slot, image in enumerate(images):
-        if image:
-            sizes[slot, : len(image.sizes)] = image.sizes
-            boxes[slot, : len(image.boxes)] = image.boxes
-            bits[position : position + len(image.bits)] = image.bits
-            position += len(image.bits)
-    num_bytes = -(-sizes.prod(axis=-1) // 8)
-    first_byte = np.cumsum(num_bytes).reshape(num_bytes.shape) - num_bytes
-    first_byte[num_bytes == 0] = 0
-    return Bitmaps(*map(torch.from_numpy, (bits, first_byte, sizes, boxes)))
-
-
-def collate_outlines(images: Sequence[ImageOutlines | None], padded: int) -> Polygons:
-    """Pad the outlines of N images to M = `padded` objects an image and E edges each, E from a short list."""
-    most = max((int(image.counts.max(initial=0)) for image in images if image), default=0)
-    edges = np.zeros((len(images), padded, _power_of_two(most, LEAST_EDGES), 4), np.float32)
-    for slot, image in enumerate(images):
-        if image:
-            is_edge = np.arange(edges.shape[2]) < image.counts[:, None]
-            edges[slot, : len(image.counts)][is_edge] = image.edges
-    return Polygons(torch.from_numpy(edges))
-
-
-def _collate_masks(images: Sequence[ImageMasks | None], padded: int, mask_form: MaskForm) -> Masks | None:
-    if mask_form == "bitmaps":
-        return collate_bitmaps(cast(Sequence[ImageBitmaps | None], images), padded)
-    if mask_form == "polygons":
-        return collate_outlines(cast(Sequence[ImageOutlines | None], images), padded)
-    return None
-
-
-def _power_of_two(most: int, least: int) -> int:
-    """The first power of two from `least` on that is no less than `most`."""
-    return max(least, 1 << max(0, most - 1).bit_length())
 
 
 def _uninitialised(shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
