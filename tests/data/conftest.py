@@ -30,6 +30,10 @@ def encode_png(width: int, height: int, colour: tuple[int, int, int]) -> bytes:
     return stream.getvalue()
 
 
+def box_polygon(left: float) -> list[float]:
+    return [left, 1.0, left + 10.0, 1.0, left + 10.0, 15.0, left, 15.0]
+
+
 def write_set(
     folder: Path,
     shard_sizes: Sequence[int] = UNEVEN,
@@ -38,10 +42,11 @@ def write_set(
     categories: Sequence[Category] = CATEGORIES,
     sizes: Sequence[tuple[int, int]] = SIZES,
     broken: Sequence[int] = (),
+    masks: bool = False,
 ) -> Path:
     """Sample i has image id `first_id + i`, one plain colour whose red part is i, and i % 4 objects.
 
-    The images of `broken` samples are cut in half.
+    The images of `broken` samples are cut in half. With `masks`, objects have polygons that fill their boxes.
     """
     folder.mkdir(parents=True, exist_ok=True)
     shards, number = [], 0
@@ -67,6 +72,7 @@ def write_set(
                             "iscrowd": int(k == 2),
                             "difficult": 0,
                             "area": 140.0,
+                            **({"segmentation": [box_polygon(2.0 * k)]} if masks else {}),
                         }
                         for k in range(number % 4)
                     ],
@@ -89,7 +95,7 @@ def write_set(
                 objects=[len(record["annotations"]) for record in records],
             )
         )
-    ShardIndex(folder.name, list(categories), False, shards, {}).write(folder)
+    ShardIndex(folder.name, list(categories), masks, shards, {}).write(folder)
     return folder
 
 

@@ -15,7 +15,7 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning_rcnn.data.datamodule import DetectionDataModule
 from lightning_rcnn.data.index import Category
 from lightning_rcnn.errors import InputError
-from lightning_rcnn.structures import NO_IMAGE
+from lightning_rcnn.structures import NO_IMAGE, Bitmaps, Polygons
 
 ALL_IDS = list(range(1000, 1043))
 
@@ -99,6 +99,42 @@ def test_validation_data_of_other_classes_are_refused(uneven_set: Path, make_set
 def test_a_set_without_images_is_refused(make_set, tmp_path: Path):
     with pytest.raises(InputError, match=r"data.train: empty holds no images"):
         data(make_set(tmp_path / "empty", ())).setup("fit")
+
+
+def test_the_model_decides_the_form_of_the_masks(make_set, tmp_path: Path, recording_module, trainer):
+    folder = make_set(tmp_path / "masked", (4, 4), masks=True)
+    for form, expected in (("none", type(None)), ("bitmaps", Bitmaps), ("polygons", Polygons)):
+        model, module = recording_module(), data(folder, val=str(folder), num_workers=1)
+        model.mask_form = form
+        trainer(max_steps=1).fit(model, datamodule=module)
+        assert {type(batch.targets.masks) for batch in module.train_dataloader()} == {expected}
+        assert {type(batch.targets.masks) for batch in module.val_dataloader()} == {type(None)}
+
+
+def test_without_a_model_the_form_of_the_masks_can_be_set(make_set, tmp_path: Path):
+    module = data(make_set(tmp_path / "masked", (4, 4), masks=True))
+    module.mask_form = "polygons"
+    module.setup("fit")
+    (first, second) = module.train_dataloader()
+    assert first.targets.masks.edges.shape == second.targets.masks.edges.shape == (4, 8, 32, 4)
+
+
+def test_a_set_without_masks_is_refused_where_the_model_needs_them(
+    uneven_set: Path, make_set, tmp_path, recording_module, trainer
+):
+    masked, unmasked = str(make_set(tmp_path / "masked", (4, 4), masks=True)), str(uneven_set)
+    model = recording_module()
+    model.mask_form = "bitmaps"
+    way_out = r"has boxes but no masks, which RecordingModule needs; use Faster R-CNN, or pack .* with segmentations"
+    with pytest.raises(InputError, match=f"data.train: uneven {way_out}"):
+        trainer(max_steps=1).fit(model, datamodule=data(uneven_set))
+    for wanted in ("fit", "validate", "test"):
+        module = data(masked, val=unmasked, test=unmasked)
+        split = "test" if wanted == "test" else "val"
+        with pytest.raises(InputError, match=f"data.{split}: uneven {way_out}") as caught:
+            getattr(trainer(max_steps=1), wanted)(model, datamodule=module)
+        assert "\n" not in str(caught.value)
+    trainer().predict(model, datamodule=data(masked, predict=unmasked))
 
 
 def test_fit_validate_test_predict(uneven_set: Path, recording_module, trainer):
