@@ -8,7 +8,7 @@ import math
 import torch
 from torch import Tensor
 
-from lightning_rcnn.boxes import clip_boxes, decode, is_larger_than
+from lightning_rcnn.boxes import clip_boxes, decode, is_larger_than, rescale
 from lightning_rcnn.nms import non_maximum_suppression
 from lightning_rcnn.structures import PADDING_LABEL, Detections, Proposals
 
@@ -36,7 +36,8 @@ def select_detections(
         score_threshold: a detection's probability is above this.
         nms_iou: of two boxes of one class that overlap by more, the better stays.
         max_detections: D.
-        min_size: boxes with a shorter side are dropped, pixels (torchvision's value).
+        min_size: boxes with a shorter side are dropped, pixels (torchvision's value); with 0 (detectron2's) even empty
+            ones stay.
     """
     num_proposals, num_classes = box_deltas.shape[1:3]
     scores = class_logits.float().softmax(-1)[..., 1:]
@@ -61,4 +62,20 @@ def select_detections(
         boxes=torch.where(is_valid[..., None], box, 0.0),
         scores=torch.where(is_valid, score, 0.0),
         labels=torch.where(is_valid, label.gather(1, best) + 1, PADDING_LABEL),
+    )
+
+
+def to_original_frame(detections: Detections, image_sizes: Tensor, original_sizes: Tensor) -> Detections:
+    """Detections whose boxes are moved from the resized to the original frame; what is empty there becomes padding.
+
+    Args:
+        detections: in the resized frame.
+        image_sizes, original_sizes: [N, 2] (height, width).
+    """
+    boxes = rescale(detections.boxes, image_sizes, original_sizes)
+    is_left = (boxes[..., 2:] > boxes[..., :2]).all(-1)
+    return detections._replace(
+        boxes=boxes,
+        scores=torch.where(is_left, detections.scores, 0.0),
+        labels=torch.where(is_left, detections.labels, PADDING_LABEL),
     )

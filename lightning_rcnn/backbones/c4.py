@@ -2,26 +2,24 @@
 
 from torch import Tensor, nn
 
-from lightning_rcnn.backbones.resnet import NormName, ResNetBody, ResNetName
+from lightning_rcnn.backbones.resnet import ResNetBody
 
 
 class ResNetC4(nn.Module):
     """One feature map of stride 16; the last stage works on regions (He et al., ResNet, appendix A).
 
     Args:
-        name, weights, norm, norm_epsilon, frozen_stages: see `ResNetBody`.
+        body: all four stages.
     """
 
     strides = (16,)
     roi_strides = (16,)
 
-    def __init__(
-        self, name: ResNetName, weights: str | None, norm: NormName, norm_epsilon: float, frozen_stages: int
-    ) -> None:
+    def __init__(self, body: ResNetBody) -> None:
         super().__init__()
-        self.body = ResNetBody(name, weights, norm, norm_epsilon, frozen_stages)
-        self.region_channels = self.body.out_channels[3]
-        self.out_channels = self.body.out_channels[2]
+        self.body = body
+        self.region_channels = body.out_channels[3]
+        self.out_channels = body.out_channels[2]
 
     def take_region_stage(self) -> nn.Module:
         """Move the fifth stage out of the backbone, so that its parameters belong to one owner: the head."""

@@ -1,10 +1,12 @@
 """ResNet with a feature pyramid (Feature Pyramid Networks, arXiv 1612.03144, section 3), on torchvision's FPN."""
 
+from collections.abc import Callable
+
 from torch import Tensor, nn
 from torchvision.ops import FeaturePyramidNetwork
 from torchvision.ops.feature_pyramid_network import LastLevelMaxPool
 
-from lightning_rcnn.backbones.resnet import NormName, ResNetBody, ResNetName
+from lightning_rcnn.backbones.resnet import ResNetBody
 
 
 class ResNetFPN(nn.Module):
@@ -13,25 +15,18 @@ class ResNetFPN(nn.Module):
     Keys of the state dict are torchvision's (`body.*`, `fpn.inner_blocks.*`, `fpn.layer_blocks.*`).
 
     Args:
-        name, weights, norm, norm_epsilon, frozen_stages: see `ResNetBody`.
+        body: all four stages.
         channels: of every level.
+        norm: follows each convolution of the pyramid, from its number of channels; None for a bias instead.
     """
 
     strides = (4, 8, 16, 32, 64)
     roi_strides = (4, 8, 16, 32)
 
-    def __init__(
-        self,
-        name: ResNetName,
-        weights: str | None,
-        norm: NormName,
-        norm_epsilon: float,
-        frozen_stages: int,
-        channels: int,
-    ) -> None:
+    def __init__(self, body: ResNetBody, channels: int, norm: Callable[[int], nn.Module] | None = None) -> None:
         super().__init__()
-        self.body = ResNetBody(name, weights, norm, norm_epsilon, frozen_stages)
-        self.fpn = FeaturePyramidNetwork(self.body.out_channels, channels, extra_blocks=LastLevelMaxPool())
+        self.body = body
+        self.fpn = FeaturePyramidNetwork(body.out_channels, channels, LastLevelMaxPool(), norm)
         self.out_channels = channels
 
     def forward(self, images: Tensor) -> list[Tensor]:

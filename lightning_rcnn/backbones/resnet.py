@@ -1,29 +1,19 @@
 """torchvision's ResNets as feature extractors, with the norm and the frozen stages of the detection papers."""
 
-from collections.abc import Callable
-from functools import partial
 from typing import Literal, get_args
 
 import torchvision.models
 from torch import Tensor, nn
 from torchvision.models import ResNet
-from torchvision.ops import FrozenBatchNorm2d
+from torchvision.models.resnet import Bottleneck
 
+from lightning_rcnn.backbones.norms import NormName, norm_layer
 from lightning_rcnn.backbones.weights import load_backbone_weights
 from lightning_rcnn.errors import InputError
 
-ResNetName = Literal["resnet18", "resnet34", "resnet50", "resnet101"]
-NormName = Literal["batch_norm", "frozen_batch_norm", "group_norm"]
+ResNetName = Literal["resnet18", "resnet34", "resnet50", "resnet101", "resnext101_32x8d"]
 
 STAGES = ("layer1", "layer2", "layer3", "layer4")
-
-
-def _norm_layer(norm: NormName, epsilon: float) -> Callable[[int], nn.Module]:
-    if norm == "frozen_batch_norm":
-        return partial(FrozenBatchNorm2d, eps=epsilon)
-    if norm == "group_norm":
-        return partial(nn.GroupNorm, 32, eps=epsilon)
-    return partial(nn.BatchNorm2d, eps=epsilon)
 
 
 class ResNetBody(nn.Module):
@@ -38,7 +28,8 @@ class ResNetBody(nn.Module):
             "batch_norm" and "group_norm" are for training from scratch.
         norm_epsilon: of the norm; torchvision's first COCO detectors need 0.
         frozen_stages: 0 trains all, 1 freezes the stem, 2 also layer1 (detectron2's FREEZE_AT), and so on.
-        num_stages: how many of the four stages are kept.
+        stride_in_1x1: whether a bottleneck that halves the resolution does so in its first convolution (He et al.'s
+            own networks, "MSRA") or in its second one (torchvision's).
 
     Raises:
         InputError: an unknown name, a number of stages that does not exist, or weights that do not fit.
@@ -51,27 +42,46 @@ class ResNetBody(nn.Module):
         norm: NormName,
         norm_epsilon: float,
         frozen_stages: int,
-        num_stages: int = 4,
+        stride_in_1x1: bool = False,
     ) -> None:
         super().__init__()
         if name not in get_args(ResNetName):
             raise InputError(f"backbone {name!r} is none of {', '.join(get_args(ResNetName))}")
         if not 0 <= frozen_stages <= 5:
             raise InputError(f"frozen_stages {frozen_stages}: 0 (none) to 5 (stem and all four stages)")
-        network: ResNet = getattr(torchvision.models, name)(norm_layer=_norm_layer(norm, norm_epsilon))
+        network: ResNet = getattr(torchvision.models, name)(norm_layer=norm_layer(norm, norm_epsilon))
+        self.name = name
         self.conv1, self.bn1, self.relu, self.maxpool = network.conv1, network.bn1, network.relu, network.maxpool
-        self.stages = STAGES[:num_stages]
+        self.stages: tuple[str, ...] = STAGES
         for stage in self.stages:
             setattr(self, stage, getattr(network, stage))
-        deepest = network.layer1[0].conv1.in_channels
-        expansion = network.fc.in_features // (deepest * 8)
-        self.out_channels = [deepest * expansion * 2**level for level in range(num_stages)]
+        expansion = network.fc.in_features // 512
+        self.out_channels = [64 * expansion * 2**level for level in range(len(STAGES))]
+        if stride_in_1x1:
+            for block in self._bottlenecks("stride_in_1x1"):
+                block.conv1.stride, block.conv2.stride = block.conv2.stride, block.conv1.stride
         if weights is not None:
             load_backbone_weights(self, name, weights)
         self._frozen = [self.conv1, self.bn1][: 2 * frozen_stages]
         self._frozen += [getattr(self, stage) for stage in self.stages[: max(frozen_stages - 1, 0)]]
         for module in self._frozen:
             module.requires_grad_(False)
+
+    def dilate_last_stage(self) -> None:
+        """Let the last stage keep the resolution, and dilate its 3 x 3 convolutions instead."""
+        last_stage = self.get_submodule(STAGES[-1])
+        for block in self._bottlenecks("neck dc5"):
+            if block in last_stage.children():
+                block.conv1.stride = block.conv2.stride = (1, 1)
+                block.conv2.dilation = block.conv2.padding = (2, 2)
+                if block.downsample is not None:
+                    block.downsample[0].stride = (1, 1)
+
+    def _bottlenecks(self, wanted_by: str) -> list[Bottleneck]:
+        found = [module for module in self.modules() if isinstance(module, Bottleneck)]
+        if not found:
+            raise InputError(f"model.{wanted_by} is for networks of bottlenecks; {self.name} has none")
+        return found
 
     def train(self, mode: bool = True) -> "ResNetBody":
         """Frozen stages stay in evaluation mode, so that their statistics don't move."""

@@ -20,6 +20,7 @@ from lightning_rcnn.errors import InputError
 from lightning_rcnn.masks.paste import PasteRule, paste_densely
 from lightning_rcnn.metrics.coco_ap import CocoAveragePrecision
 from lightning_rcnn.metrics.proposal_recall import ProposalRecall
+from lightning_rcnn.postprocess import to_original_frame
 from lightning_rcnn.structures import Batch, Detections, MaskForm, Proposals, Targets
 
 OptimizerName = Literal["sgd", "adamw"]
@@ -38,7 +39,9 @@ class Detector(LightningModule):
         category_ids: ids of the classes in the data set they come from, for results files; 1..K if not given.
         min_size: shorter edge of the resized image, pixels; also in training unless the data says otherwise.
         max_size: limit of the longer edge, pixels.
-        resize: "antialiased" (detectron2's rule) or "bilinear" (torchvision's); see `ResizeRule`.
+        resize: "antialiased" or "pillow" (detectron2's rule), or "bilinear" (torchvision's); see `ResizeRule`.
+        size_divisor: edges of an image that is looked at alone (`detect`) are padded to multiples of this, pixels; 1
+            for none, as detectron2 has it with one feature map. Batches of data have shapes of their own.
         pixel_range: what white becomes before mean and deviation: 1 (torchvision) or 255 (detectron2).
         pixel_mean, pixel_std: per channel, in the order of `channel_order`.
         channel_order: "rgb" (torchvision) or "bgr" (detectron2): what the backbone was trained with.
@@ -67,6 +70,7 @@ class Detector(LightningModule):
         min_size: int = 800,
         max_size: int = 1333,
         resize: ResizeMethod = "antialiased",
+        size_divisor: int = 32,
         pixel_range: float = 1.0,
         pixel_mean: Sequence[float] = (0.485, 0.456, 0.406),
         pixel_std: Sequence[float] = (0.229, 0.224, 0.225),
@@ -92,7 +96,10 @@ class Detector(LightningModule):
             raise InputError(
                 f"model.category_ids: {len(self.category_ids)} ids for {len(self.class_names)} class_names"
             )
+        if size_divisor < 1:
+            raise InputError(f"model.size_divisor {size_divisor}: at least 1")
         self.resize_rule = ResizeRule(min_size, max_size, resize)
+        self.size_divisor = size_divisor
         self.channel_order, self.pixel_range = channel_order, pixel_range
         self.memory_format = torch.channels_last if memory_format == "channels_last" else torch.contiguous_format
         self.optimizer, self.learning_rate = optimizer, learning_rate
@@ -170,20 +177,22 @@ class Detector(LightningModule):
         # On the host, as in training: torch resizes bytes with antialiasing on the CPU only.
         resized = self.resize_rule(image.cpu()).to(self.device)
         height, width = resized.shape[-2:]
-        padded = F.pad(resized, (0, -width % 32, 0, -height % 32))[None]
+        padded = F.pad(resized, (0, -width % self.size_divisor, 0, -height % self.size_divisor))[None]
         sizes = torch.tensor([[height, width]], device=self.device)
-        detections, _ = self.predict(padded, sizes)
-        boxes = rescale(detections.boxes, sizes, torch.tensor([image.shape[-2:]], device=self.device))
+        original = torch.tensor([image.shape[-2:]], device=self.device)
+        detections = to_original_frame(self.predict(padded, sizes)[0], sizes, original)
         wanted = (detections.labels[0] > 0) & (detections.scores[0] >= threshold)
         masks = None if detections.masks is None else detections.masks[:, wanted]
-        return Detections(boxes[:, wanted], detections.scores[:, wanted], detections.labels[:, wanted], masks)
+        return Detections(
+            detections.boxes[:, wanted], detections.scores[:, wanted], detections.labels[:, wanted], masks
+        )
 
     def _detections_and_proposals(self, batch: Batch) -> tuple[Detections, Proposals]:
         """Both in the original frame."""
         detections, proposals = self.predict(batch.images, batch.image_sizes)
         original = torch.tensor([(record.height, record.width) for record in batch.records]).to(self.device)
         return (
-            detections._replace(boxes=rescale(detections.boxes, batch.image_sizes, original)),
+            to_original_frame(detections, batch.image_sizes, original),
             proposals._replace(boxes=rescale(proposals.boxes, batch.image_sizes, original)),
         )
 

@@ -23,17 +23,19 @@ import torch
 from torch import Tensor, nn
 
 from lightning_rcnn.backbones.c4 import ResNetC4
+from lightning_rcnn.backbones.dc5 import ResNetDC5
 from lightning_rcnn.backbones.fpn import ResNetFPN
-from lightning_rcnn.backbones.resnet import NormName, ResNetName
+from lightning_rcnn.backbones.norms import NormName, norm_layer
+from lightning_rcnn.backbones.resnet import ResNetBody, ResNetName
 from lightning_rcnn.detectors.base import Detector
 from lightning_rcnn.errors import InputError
-from lightning_rcnn.heads.box_head import AveragePool, BoxPredictor, TwoLayerHead
+from lightning_rcnn.heads.box_head import AveragePool, BoxPredictor, ConvolutionalHead, TwoLayerHead
 from lightning_rcnn.losses import LossSum, box_loss, classification_loss, mean_losses, objectness_loss
 from lightning_rcnn.metrics.coco_ap import CocoAveragePrecision
 from lightning_rcnn.postprocess import select_detections
 from lightning_rcnn.proposals.anchors import AnchorGenerator, AnchorOrder, AnchorRounding, AnchorStride
 from lightning_rcnn.proposals.rpn import ProposalRanking, RegionProposalHead, select_proposals
-from lightning_rcnn.roi import multiscale_roi_align, multiscale_roi_pool
+from lightning_rcnn.roi import assign_levels, multiscale_roi_align, multiscale_roi_pool
 from lightning_rcnn.structures import Detections, Proposals, Targets
 from lightning_rcnn.targets import Regions, anchor_targets, region_targets
 
@@ -46,19 +48,24 @@ class FasterRCNN(Detector):
 
     Args:
         class_names: foreground classes in order; only the command line may leave it to the shards.
-        backbone: "resnet18", "resnet34", "resnet50" or "resnet101".
-        neck: "fpn" (pyramid) or "c4" (the paper's single map of stride 16).
+        backbone: "resnet18", "resnet34", "resnet50", "resnet101" or "resnext101_32x8d".
+        neck: "fpn" (pyramid), "c4" (the paper's single map of stride 16, whose last stage works on regions) or "dc5" (a
+            single map of stride 16 after a dilated last stage).
         backbone_weights: torchvision's name of ImageNet weights ("DEFAULT"), a file, or None: from scratch.
         norm: "frozen_batch_norm" for ImageNet weights, "batch_norm" or "group_norm" from scratch.
-        norm_epsilon: of the norms.
+        norm_epsilon: of the norms; 0 in torchvision's first COCO detectors.
+        stride_in_1x1: bottlenecks halve the resolution in their first convolution (detectron2's ResNets) or in their
+            second one (torchvision's, and detectron2's ResNeXt).
         frozen_stages: 0 none, 1 stem, 2 also the first stage (usual with ImageNet weights), up to 5, all.
         fpn_channels: of the pyramid's levels.
-        anchor_sizes: pixels; with "fpn" one a level, with "c4" all on the one map.
+        fpn_norm: of the pyramid's convolutions; None for a bias instead.
+        anchor_sizes: pixels; with "fpn" one a level, else all on the one map.
         anchor_ratios: height / width.
         anchor_rounding: "exact" (detectron2) or "rounded" (torchvision).
         anchor_order: "ratio_major" (torchvision) or "size_major" (detectron2).
         anchor_stride: "fixed" (detectron2) or "image_ratio" (torchvision).
         cross_boundary_anchors: "keep" all in training, or "ignore" those that cross the image's edge (section 3.3).
+        rpn_layers: 3 x 3 convolutions of the RPN; 2 in torchvision's second version.
         rpn_positive_iou, rpn_negative_iou: section 3.1.2.
         rpn_samples_per_image, rpn_positive_fraction: section 3.1.3.
         rpn_loss_denominator: "sampled" anchors (torchvision) or "fixed" samples x images (detectron2).
@@ -66,19 +73,26 @@ class FasterRCNN(Detector):
         rpn_pre_nms_top_n: boxes a level before suppression, in training and in evaluation.
         rpn_post_nms_top_n: boxes an image after it, likewise.
         rpn_nms_iou: section 3.3.
-        rpn_min_size: shortest side of a proposal, pixels.
+        rpn_min_size: shortest side of a proposal, pixels; 0 (detectron2) for anything that is not empty.
         rpn_ranking: proposals compete by "logit" (detectron2) or "probability" (torchvision).
         roi_pool: "align" (RoIAlign) or "pool" (the paper's RoIPool, which rounds to whole pixels).
-        roi_size: side of a pooled region; if not given 7 with "fpn", 14 with "c4".
+        roi_size: side of a pooled region; if not given 14 with "c4", else 7.
         roi_sampling_ratio: of RoIAlign, samples a bin and axis; 0 adapts to the region's size (detectron2).
         roi_aligned: RoIAlign shifts by half a pixel (detectron2) or not (torchvision).
         roi_canonical: (level, size): a region of this size, pixels, is pooled from this level (FPN equation 1).
-        box_head_width: of the two fully connected layers.
+        roi_level_rule: where the small constant of that equation stands, "torchvision" or "detectron2".
+        box_head_width: of the fully connected layers.
+        box_head_convolutions: 0 for two fully connected layers; else the number of 3 x 3 convolutions before a single
+            one (4 in torchvision's second version). With "c4" the last stage of the backbone is the head.
+        box_head_channels: of these convolutions.
+        head_norm: of the convolutions of the heads; None for a bias instead.
         box_positive_iou, box_negative_iou: thresholds for regions.
         box_samples_per_image, box_positive_fraction: regions drawn per image.
         box_loss_beta: where smooth L1 turns linear; 1/9 (torchvision) or 0 (detectron2).
         crowd_share: an anchor or region with more of its area in a crowd is no negative (Detectron).
         score_threshold, nms_iou, detections_per_image: of detections.
+        detection_min_size: boxes with a shorter side are dropped before suppression, pixels; with 0 (detectron2) empty
+            ones stay until they are in the original frame.
         **kwargs: of `Detector`.
     """
 
@@ -86,18 +100,21 @@ class FasterRCNN(Detector):
         self,
         class_names: Sequence[str] = (),
         backbone: ResNetName = "resnet50",
-        neck: Literal["fpn", "c4"] = "fpn",
+        neck: Literal["fpn", "c4", "dc5"] = "fpn",
         backbone_weights: str | None = None,
         norm: NormName = "batch_norm",
         norm_epsilon: float = 1e-5,
         frozen_stages: int = 0,
+        stride_in_1x1: bool = False,
         fpn_channels: int = 256,
+        fpn_norm: NormName | None = None,
         anchor_sizes: Sequence[float] = (32, 64, 128, 256, 512),
         anchor_ratios: Sequence[float] = (0.5, 1.0, 2.0),
         anchor_rounding: AnchorRounding = "exact",
         anchor_order: AnchorOrder = "ratio_major",
         anchor_stride: AnchorStride = "fixed",
         cross_boundary_anchors: Literal["keep", "ignore"] = "keep",
+        rpn_layers: int = 1,
         rpn_positive_iou: float = 0.7,
         rpn_negative_iou: float = 0.3,
         rpn_samples_per_image: int = 256,
@@ -114,7 +131,11 @@ class FasterRCNN(Detector):
         roi_sampling_ratio: int = 2,
         roi_aligned: bool = False,
         roi_canonical: tuple[int, float] = (4, 224.0),
+        roi_level_rule: Literal["torchvision", "detectron2"] = "torchvision",
         box_head_width: int = 1024,
+        box_head_convolutions: int = 0,
+        box_head_channels: int = 256,
+        head_norm: NormName | None = None,
         box_positive_iou: float = 0.5,
         box_negative_iou: float = 0.5,
         box_samples_per_image: int = 512,
@@ -124,6 +145,7 @@ class FasterRCNN(Detector):
         score_threshold: float = 0.05,
         nms_iou: float = 0.5,
         detections_per_image: int = 100,
+        detection_min_size: float = 1e-2,
         **kwargs: Any,
     ) -> None:
         super().__init__(class_names, **kwargs)
@@ -131,24 +153,41 @@ class FasterRCNN(Detector):
         # COCO's figures are over 100 detections; where more are wanted, more count.
         most = max(100, detections_per_image)
         self.average_precisions["bbox"] = CocoAveragePrecision(self.class_names, max_detections=most)
-        self.backbone: ResNetFPN | ResNetC4
-        self.region_stage: nn.Module
-        self.box_head: TwoLayerHead | AveragePool
-        if neck == "fpn":
-            self.backbone = ResNetFPN(backbone, backbone_weights, norm, norm_epsilon, frozen_stages, fpn_channels)
-            self.region_stage, self.region_channels = nn.Identity(), fpn_channels
-            self.box_head = TwoLayerHead(fpn_channels, roi_size or 7, box_head_width)
-            level_sizes = [[size] for size in anchor_sizes]
-        elif neck == "c4" and frozen_stages == 5:
+        if neck not in ("fpn", "c4", "dc5"):
+            raise InputError(f"model.neck {neck!r} is none of fpn, c4, dc5")
+        if neck == "c4" and frozen_stages == 5:
             raise InputError("model.frozen_stages 5: with neck c4 the last stage belongs to the head; freeze at most 4")
-        elif neck == "c4":
-            c4 = ResNetC4(backbone, backbone_weights, norm, norm_epsilon, frozen_stages)
-            self.backbone = c4
-            self.region_stage, self.region_channels = c4.take_region_stage(), c4.region_channels
-            self.box_head = AveragePool(c4.region_channels)
-            level_sizes = [list(anchor_sizes)]
+        if rpn_layers < 1:
+            raise InputError(f"model.rpn_layers {rpn_layers}: at least 1")
+        body = ResNetBody(backbone, backbone_weights, norm, norm_epsilon, frozen_stages, stride_in_1x1)
+        self.backbone: ResNetFPN | ResNetC4 | ResNetDC5
+        self.region_stage: nn.Module = nn.Identity()
+        self.head_norm = norm_layer(head_norm, norm_epsilon) if head_norm else None
+        self.roi_size = roi_size or (14 if neck == "c4" else 7)
+        self.has_region_stage = neck == "c4"
+        level_sizes = [[size] for size in anchor_sizes] if neck == "fpn" else [list(anchor_sizes)]
+        if neck == "fpn":
+            self.backbone = ResNetFPN(body, fpn_channels, norm_layer(fpn_norm, norm_epsilon) if fpn_norm else None)
+        elif neck == "dc5":
+            self.backbone = ResNetDC5(body)
         else:
-            raise InputError(f"model.neck {neck!r} is none of fpn, c4")
+            self.backbone = ResNetC4(body)
+            self.region_stage = self.backbone.take_region_stage()
+        self.region_channels = body.out_channels[3] if self.has_region_stage else self.backbone.out_channels
+        self.box_head: TwoLayerHead | ConvolutionalHead | AveragePool
+        if self.has_region_stage:
+            self.box_head = AveragePool(self.region_channels)
+        elif box_head_convolutions:
+            self.box_head = ConvolutionalHead(
+                self.region_channels,
+                self.roi_size,
+                box_head_convolutions,
+                box_head_channels,
+                box_head_width,
+                self.head_norm,
+            )
+        else:
+            self.box_head = TwoLayerHead(self.region_channels, self.roi_size, box_head_width)
         if len(level_sizes) != len(self.backbone.strides):
             raise InputError(
                 f"model.anchor_sizes: {len(self.backbone.strides)} levels need as many sizes, not {len(anchor_sizes)}"
@@ -157,7 +196,7 @@ class FasterRCNN(Detector):
         self.anchors = AnchorGenerator(
             level_sizes, anchor_ratios, self.backbone.strides, anchor_rounding, anchor_order, anchor_stride
         )
-        self.rpn = RegionProposalHead(self.backbone.out_channels, self.anchors.num_per_position)
+        self.rpn = RegionProposalHead(self.backbone.out_channels, self.anchors.num_per_position, rpn_layers)
         self.cross_boundary_anchors = cross_boundary_anchors
         self.rpn_loss_denominator, self.rpn_samples_per_image = rpn_loss_denominator, rpn_samples_per_image
         self.rpn_box_loss_beta, self.box_loss_beta = rpn_box_loss_beta, box_loss_beta
@@ -195,8 +234,9 @@ class FasterRCNN(Detector):
             self.pool = partial(multiscale_roi_pool, scales=scales, canonical=roi_canonical)
         else:
             raise InputError(f"model.roi_pool {roi_pool!r} is none of align, pool")
-        self.roi_size = roi_size or (7 if neck == "fpn" else 14)
-        self.has_pyramid = neck == "fpn"
+        self.assign_levels = None
+        if neck == "fpn" and roi_level_rule != "torchvision":  # the operators' own rule
+            self.assign_levels = partial(assign_levels, scales=scales, canonical=roi_canonical, rule=roi_level_rule)
         self.max_positives = int(box_samples_per_image * box_positive_fraction)
         self.select_detections = partial(
             select_detections,
@@ -204,6 +244,7 @@ class FasterRCNN(Detector):
             score_threshold=score_threshold,
             nms_iou=nms_iou,
             max_detections=detections_per_image,
+            min_size=detection_min_size,
         )
 
     def losses(self, images: Tensor, image_sizes: Tensor, image_ids: Tensor, targets: Targets) -> dict[str, Tensor]:
@@ -294,7 +335,8 @@ class FasterRCNN(Detector):
 
     def _pool(self, features: list[Tensor], rois: Tensor, size: int) -> Tensor:
         """Features [B, C, size, size] of rois [B, 5]."""
-        return self.pool(features[: len(self.backbone.roi_strides)], rois, output_size=size)
+        levels = self.assign_levels(rois[:, 1:]) if self.assign_levels else None
+        return self.pool(features[: len(self.backbone.roi_strides)], rois, output_size=size, levels=levels)
 
     def _score_regions(self, region_features: Tensor, is_valid: Tensor) -> tuple[Tensor, Tensor]:
         """Class logits [N, R, K+1] and deltas [N, R, K, 4] (Fast R-CNN section 2)."""

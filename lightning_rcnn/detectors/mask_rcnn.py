@@ -40,9 +40,9 @@ class MaskRCNN(FasterRCNN):
 
     Args:
         class_names: foreground classes in order; only the command line may leave it to the shards.
-        mask_roi_size: with "fpn", side of a region pooled for its mask, half of the mask's; with "c4" a mask has the
-            size of a region pooled for its box.
-        mask_head_layers: convolutions of the mask head; if not given 4 with "fpn", 0 with "c4" (figure 4).
+        mask_roi_size: side of a region pooled for its mask, half of the mask's; with "c4" a mask has the size of a
+            region pooled for its box.
+        mask_head_layers: convolutions of the mask head; if not given 0 with "c4", else 4 (figure 4).
         mask_head_width: channels of the mask head.
         mask_target: what a positive region's mask should be: "soft", the average of the annotated bitmap in each cell
             (torchvision); "thresholded", whether that is at least one half (detectron2 with bitmaps); or "polygon",
@@ -67,8 +67,8 @@ class MaskRCNN(FasterRCNN):
         for key, value, known in (("mask_target", mask_target, MaskTarget), ("mask_paste", mask_paste, PasteRule)):
             if value not in get_args(known):
                 raise InputError(f"model.{key} {value!r} is none of {', '.join(get_args(known))}")
-        num_layers = mask_head_layers if mask_head_layers is not None else (4 if self.has_pyramid else 0)
-        self.mask_head = MaskHead(self.region_channels, num_layers, mask_head_width, len(class_names))
+        num_layers = mask_head_layers if mask_head_layers is not None else (0 if self.has_region_stage else 4)
+        self.mask_head = MaskHead(self.region_channels, num_layers, mask_head_width, len(class_names), self.head_norm)
         self.mask_roi_size, self.mask_target, self.mask_paste = mask_roi_size, mask_target, mask_paste
         self.mask_form: MaskForm = "polygons" if mask_target == "polygon" else "bitmaps"
         self.align_bitmaps = partial(align_bitmaps, aligned=self.hparams["roi_aligned"])
@@ -98,10 +98,10 @@ class MaskRCNN(FasterRCNN):
         first = slice(self.max_positives)
         boxes, learns, gt_index = regions.boxes[:, first], learns[:, first], regions.gt_index[:, first]
         slots = slots_to_compute(learns)
-        if self.has_pyramid:
-            pooled = self._pool(features, as_rois(boxes, learns)[slots], self.mask_roi_size)
-        else:
+        if self.has_region_stage:
             pooled = region_features.unflatten(0, regions.is_valid.shape)[:, first].flatten(0, 1)[slots]
+        else:
+            pooled = self._pool(features, as_rois(boxes, learns)[slots], self.mask_roi_size)
         logits = self.mask_head(pooled)
         size = logits.shape[-1]
         if isinstance(targets.masks, Bitmaps):
@@ -120,7 +120,7 @@ class MaskRCNN(FasterRCNN):
         # Section 3.1, inference: the mask branch looks at the detections, whose boxes are better than the proposals.
         is_detection = detections.labels > 0
         slots = slots_to_compute(is_detection)
-        size = self.mask_roi_size if self.has_pyramid else self.roi_size
+        size = self.roi_size if self.has_region_stage else self.mask_roi_size
         pooled = self._pool(features, as_rois(detections.boxes, is_detection)[slots], size)
         logits = _of_class(self.mask_head(self.region_stage(pooled)), detections.labels.flatten()[slots])
         masks = logits.new_zeros((is_detection.numel(), *logits.shape[1:])).index_copy(0, slots, logits.sigmoid())

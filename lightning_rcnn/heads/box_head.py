@@ -3,7 +3,11 @@
 Shape letters: B regions of the whole batch, C channels, S side of a pooled region, K classes.
 """
 
+from collections.abc import Callable
+
 from torch import Tensor, nn
+
+from lightning_rcnn.heads.convolutions import NormalisedConvolutions
 
 
 class TwoLayerHead(nn.Module):
@@ -18,6 +22,37 @@ class TwoLayerHead(nn.Module):
     def forward(self, pooled: Tensor) -> Tensor:
         """Regions [B, C, S, S] -> [B, width]."""
         return self.fc7(self.fc6(pooled.flatten(1)).relu()).relu()
+
+
+class ConvolutionalHead(nn.Module):
+    """Convolutions and one fully connected layer (Group Normalization, arXiv 1803.08494, section 4.2: "4conv1fc").
+
+    Args:
+        in_channels: C.
+        pooled_size: S.
+        num_layers: 3 x 3 convolutions.
+        channels: of these.
+        width: of the fully connected layer.
+        norm: follows each convolution, from its number of channels; None for a bias instead.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        pooled_size: int,
+        num_layers: int,
+        channels: int,
+        width: int,
+        norm: Callable[[int], nn.Module] | None,
+    ) -> None:
+        super().__init__()
+        self.convolutions = NormalisedConvolutions(in_channels, num_layers, channels, norm)
+        self.fc6 = nn.Linear(channels * pooled_size**2, width)
+        self.out_features = width
+
+    def forward(self, pooled: Tensor) -> Tensor:
+        """Regions [B, C, S, S] -> [B, width]."""
+        return self.fc6(self.convolutions(pooled).flatten(1)).relu()
 
 
 class AveragePool(nn.Module):

@@ -3,10 +3,12 @@
 Shape letters: B regions of the whole batch, C channels, S side of a pooled region, K classes.
 """
 
-from itertools import pairwise
+from collections.abc import Callable
 
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+from lightning_rcnn.heads.convolutions import NormalisedConvolutions
 
 
 class MaskHead(nn.Module):
@@ -17,26 +19,29 @@ class MaskHead(nn.Module):
         num_layers: 3 x 3 convolutions before the upsampling: 4 with FPN, none with C4, whose last stage did the work.
         width: channels of the convolutions and of the upsampled map.
         num_classes: K, without background.
+        norm: follows each 3 x 3 convolution, from its number of channels; None for a bias instead.
     """
 
-    def __init__(self, in_channels: int, num_layers: int, width: int, num_classes: int) -> None:
+    def __init__(
+        self,
+        in_channels: int,
+        num_layers: int,
+        width: int,
+        num_classes: int,
+        norm: Callable[[int], nn.Module] | None = None,
+    ) -> None:
         super().__init__()
-        channels = [in_channels] + [width] * num_layers
-        self.convolutions = nn.ModuleList(
-            nn.Conv2d(before, after, 3, padding=1) for before, after in pairwise(channels)
-        )
-        self.upsample = nn.ConvTranspose2d(channels[-1], width, 2, stride=2)
+        self.convolutions = NormalisedConvolutions(in_channels, num_layers, width, norm)
+        self.upsample = nn.ConvTranspose2d(self.convolutions.out_channels, width, 2, stride=2)
         self.logits = nn.Conv2d(width, num_classes, 1)
-        for layer in (*self.convolutions, self.upsample):
-            nn.init.kaiming_normal_(layer.get_parameter("weight"), mode="fan_out", nonlinearity="relu")
-            nn.init.zeros_(layer.get_parameter("bias"))
+        nn.init.kaiming_normal_(self.upsample.weight, mode="fan_out", nonlinearity="relu")
+        nn.init.zeros_(self.upsample.get_parameter("bias"))
         nn.init.normal_(self.logits.weight, std=0.001)  # as Detectron has it
         nn.init.zeros_(self.logits.get_parameter("bias"))
 
     def forward(self, regions: Tensor) -> Tensor:
         """Regions [B, C, S, S] -> logits [B, K, 2S, 2S]."""
-        for convolution in self.convolutions:
-            regions = convolution(regions).relu()
+        regions = self.convolutions(regions)
         # A transposed convolution of 2 x 2 with stride 2 maps each pixel to four of its own, so both remaining layers
         # are matrix products of pixels, and only their K channels have to be put in place: half the time on a CPU.
         weight = self.upsample.weight.permute(2, 3, 1, 0)  # [2, 2, width, C]

@@ -25,14 +25,16 @@ class RegionProposalHead(nn.Module):
     Args:
         in_channels: of every feature map.
         num_anchors: per position.
+        num_layers: 3x3 convolutions, at least one; torchvision's second version has two.
     """
 
-    def __init__(self, in_channels: int, num_anchors: int) -> None:
+    def __init__(self, in_channels: int, num_anchors: int, num_layers: int = 1) -> None:
         super().__init__()
-        self.conv = nn.Conv2d(in_channels, in_channels, kernel_size=3, padding=1)
+        self.conv, *more = (nn.Conv2d(in_channels, in_channels, kernel_size=3, padding=1) for _ in range(num_layers))
+        self.more_convs = nn.ModuleList(more)
         self.objectness = nn.Conv2d(in_channels, num_anchors, kernel_size=1)
         self.deltas = nn.Conv2d(in_channels, num_anchors * 4, kernel_size=1)
-        for layer in (self.conv, self.objectness, self.deltas):
+        for layer in (self.conv, *more, self.objectness, self.deltas):
             nn.init.normal_(layer.weight, std=0.01)  # section 3.1.3
             nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
 
@@ -41,6 +43,8 @@ class RegionProposalHead(nn.Module):
         logits, deltas = [], []
         for feature in features:
             hidden = torch.relu(self.conv(feature))
+            for convolution in self.more_convs:
+                hidden = torch.relu(convolution(hidden))
             # Channels last is the anchors' order: position by position, all anchors of one beside each other.
             logits.append(self.objectness(hidden).permute(0, 2, 3, 1).flatten(1).float())
             deltas.append(self.deltas(hidden).permute(0, 2, 3, 1).reshape(feature.shape[0], -1, 4).float())
@@ -69,10 +73,11 @@ def select_proposals(
         pre_nms_top_n: boxes of a level that enter suppression.
         post_nms_top_n: boxes of an image that leave it.
         nms_iou: overlap beyond which the lower score goes.
-        min_size: boxes with a shorter side are dropped, pixels.
+        min_size: boxes with a shorter side are dropped, pixels; empty ones are in any case.
         ranking: "logit" (detectron2), or "probability" (torchvision), which makes equals of logits beyond about 17.
     """
     boxes, scores, levels = [], [], []
+    min_size = max(min_size, torch.finfo(torch.float32).tiny)
     for level, (level_anchors, level_logits, level_deltas) in enumerate(zip(anchors, logits, deltas, strict=True)):
         score, index = level_logits.topk(min(pre_nms_top_n, level_logits.shape[1]), dim=1)
         delta = level_deltas.gather(1, index[..., None].expand(-1, -1, 4))
