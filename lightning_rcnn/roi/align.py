@@ -7,7 +7,7 @@ from torch import Tensor
 
 from lightning_rcnn.roi import operators  # noqa: F401  # registers the operators called below
 from lightning_rcnn.roi.dispatch import Implementation
-from lightning_rcnn.roi.pyramid import level_range
+from lightning_rcnn.roi.inputs import checked_output_size
 
 
 def multiscale_roi_align(
@@ -46,12 +46,9 @@ def multiscale_roi_align(
         ValueError, TypeError: the shapes or types do not fit together.
         RuntimeError: `impl` is "cuda" and the kernels cannot be used.
     """
-    size = (output_size, output_size) if isinstance(output_size, int) else tuple(output_size)
-    _check_arguments(features, rois, size, scales, levels)
-    if levels is None:
-        level_range(scales)
+    size = checked_output_size(features, rois, output_size, scales, levels)
     return torch.ops.lightning_rcnn.roi_align(
-        list(features), rois, levels, list(scales), list(size), sampling_ratio, aligned, *canonical, impl
+        list(features), rois, levels, list(scales), size, sampling_ratio, aligned, *canonical, impl
     )
 
 
@@ -75,28 +72,3 @@ def roi_align(
         aligned=aligned,
         impl=impl,
     )
-
-
-def _check_arguments(
-    features: Sequence[Tensor],
-    rois: Tensor,
-    output_size: tuple[int, ...],
-    scales: Sequence[float],
-    levels: Tensor | None,
-) -> None:
-    if not features or len(features) != len(scales):
-        raise ValueError(f"{len(features)} feature maps need as many scales, at least one; got {len(scales)}")
-    first = features[0]
-    for feature in features:
-        if feature.dim() != 4 or feature.shape[:2] != first.shape[:2]:
-            raise ValueError(
-                f"feature maps must be [N, C, H, W] with the same N and C, got {[tuple(f.shape) for f in features]}"
-            )
-        if feature.dtype != first.dtype or feature.device != first.device or not feature.is_floating_point():
-            raise TypeError("feature maps must share one floating-point type and one device")
-    if rois.dim() != 2 or rois.shape[1] != 5 or not rois.is_floating_point():
-        raise ValueError(f"rois must be floating-point [R, 5] (batch index, x1, y1, x2, y2), got {tuple(rois.shape)}")
-    if levels is not None and levels.shape != rois.shape[:1]:
-        raise ValueError(f"levels must have one entry for each of {rois.shape[0]} regions, got {tuple(levels.shape)}")
-    if len(output_size) != 2 or min(output_size) < 1:
-        raise ValueError(f"output_size must be two positive numbers of bins, got {output_size}")

@@ -32,11 +32,13 @@ torch.library.define(
 )
 torch.library.define(
     "lightning_rcnn::roi_pool",
-    "(Tensor features, Tensor rois, float scale, SymInt[] output_size, str impl) -> (Tensor, Tensor)",
+    "(Tensor[] features, Tensor rois, Tensor? levels, float[] scales, SymInt[] output_size, "
+    f"{_LEVEL_RULE}, str impl) -> (Tensor, Tensor)",
 )
 torch.library.define(
     "lightning_rcnn::roi_pool_backward",
-    f"(Tensor grad, Tensor argmax, Tensor rois, float scale, {_MAP_SIZES}, str impl) -> Tensor",
+    f"(Tensor grad, Tensor argmax, Tensor rois, Tensor? levels, float[] scales, {_MAP_SIZES}, "
+    f"{_LEVEL_RULE}, str impl) -> Tensor[]",
 )
 
 
@@ -58,11 +60,10 @@ def _align(
 ) -> Tensor:
     grid = Grid((output_size[0], output_size[1]), sampling_ratio, aligned)
     rule = kernels.LevelRule(canonical_level, canonical_size)
-    pyramid = Pyramid(features[0].shape[0], [f.shape[2] for f in features], [f.shape[3] for f in features], scales)
     return run(
         impl,
         features[0].device,
-        kernels.obstacle(features[0], rois, output_size, pyramid),
+        kernels.obstacle(features[0], rois, output_size, _pyramid(features, scales)),
         lambda: kernels.align(features, rois, levels, scales, grid, rule),
         lambda: pool_by_bags(features, rois, _levels(rois, levels, scales, rule), scales, grid),
     )
@@ -108,21 +109,9 @@ def _align_shape(
 
 
 @torch.library.register_fake("lightning_rcnn::roi_align_backward")
-def _align_backward_shape(
-    grad: Tensor,
-    rois: Any,
-    levels: Any,
-    scales: Any,
-    num_images: int,
-    heights: list[int],
-    widths: list[int],
-    channels_last: bool,
-    *_: Any,
-) -> list[Tensor]:
-    return [
-        _empty_map(grad, num_images, height, width, channels_last)
-        for height, width in zip(heights, widths, strict=True)
-    ]
+def _align_backward_shape(grad: Tensor, rois: Any, levels: Any, scales: Any, *rest: Any) -> list[Tensor]:
+    num_images, heights, widths, channels_last, *_ = rest
+    return _empty_maps(grad, num_images, heights, widths, channels_last)
 
 
 def _save_for_align_backward(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
@@ -141,15 +130,24 @@ def _differentiate_align(ctx: Any, grad: Tensor) -> tuple[Any, ...]:
 
 
 @torch.library.impl("lightning_rcnn::roi_pool", "CompositeExplicitAutograd")
-def _pool(features: Tensor, rois: Tensor, scale: float, output_size: list[int], impl: str) -> tuple[Tensor, Tensor]:
+def _pool(
+    features: list[Tensor],
+    rois: Tensor,
+    levels: Tensor | None,
+    scales: list[float],
+    output_size: list[int],
+    canonical_level: int,
+    canonical_size: float,
+    impl: str,
+) -> tuple[Tensor, Tensor]:
     size = (output_size[0], output_size[1])
-    pyramid = Pyramid(features.shape[0], [features.shape[2]], [features.shape[3]], [scale])
+    rule = kernels.LevelRule(canonical_level, canonical_size)
     return run(
         impl,
-        features.device,
-        kernels.obstacle(features, rois, size, pyramid),
-        lambda: kernels.max_pool(features, rois, scale, size),
-        lambda: max_pool.forward(features, rois, scale, size),
+        features[0].device,
+        kernels.obstacle(features[0], rois, size, _pyramid(features, scales)),
+        lambda: kernels.max_pool(features, rois, levels, scales, size, rule),
+        lambda: max_pool.forward(features, rois, _levels(rois, levels, scales, rule), scales, size),
     )
 
 
@@ -158,57 +156,53 @@ def _pool_backward(
     grad: Tensor,
     argmax: Tensor,
     rois: Tensor,
-    scale: float,
+    levels: Tensor | None,
+    scales: list[float],
     num_images: int,
     heights: list[int],
     widths: list[int],
     channels_last: bool,
+    canonical_level: int,
+    canonical_size: float,
     impl: str,
-) -> Tensor:
-    pyramid = Pyramid(num_images, heights, widths, [scale])
+) -> list[Tensor]:
+    pyramid = Pyramid(num_images, heights, widths, scales)
+    rule = kernels.LevelRule(canonical_level, canonical_size)
 
-    def by_kernels() -> Tensor:
-        grads = [kernels.max_pool_backward(grad, argmax, rois, pyramid)]
-        return (grads if channels_last else kernels.to_channels_first(grads))[0]
+    def by_kernels() -> list[Tensor]:
+        grads = kernels.max_pool_backward(grad, argmax, rois, levels, pyramid, rule)
+        return grads if channels_last else kernels.to_channels_first(grads)
 
-    def by_torchvision() -> Tensor:
-        layout = torch.channels_last if channels_last else torch.contiguous_format
-        return max_pool.backward(grad, argmax, rois, pyramid).contiguous(memory_format=layout)
+    def portably() -> list[Tensor]:
+        grads = max_pool.backward(grad, argmax, rois, _levels(rois, levels, scales, rule), pyramid)
+        return grads if channels_last else [g.contiguous() for g in grads]
 
-    obstacle = kernels.obstacle(grad, rois, grad.shape[2:], pyramid)
-    return run(impl, grad.device, obstacle, by_kernels, by_torchvision)
+    return run(impl, grad.device, kernels.obstacle(grad, rois, grad.shape[2:], pyramid), by_kernels, portably)
 
 
 @torch.library.register_fake("lightning_rcnn::roi_pool")
-def _pool_shape(features: Tensor, rois: Tensor, scale: Any, output_size: list[int], impl: Any) -> tuple[Tensor, Tensor]:
-    pooled = _empty_bins(features, rois, output_size)
+def _pool_shape(
+    features: list[Tensor], rois: Tensor, levels: Any, scales: Any, output_size: list[int], *_: Any
+) -> tuple[Tensor, Tensor]:
+    pooled = _empty_bins(features[0], rois, output_size)
     return pooled, torch.empty_like(pooled, dtype=torch.int32)
 
 
 @torch.library.register_fake("lightning_rcnn::roi_pool_backward")
-def _pool_backward_shape(
-    grad: Tensor,
-    argmax: Any,
-    rois: Any,
-    scale: Any,
-    num_images: int,
-    heights: list[int],
-    widths: list[int],
-    channels_last: bool,
-    impl: Any,
-) -> Tensor:
-    return _empty_map(grad, num_images, heights[0], widths[0], channels_last)
+def _pool_backward_shape(grad: Tensor, argmax: Any, rois: Any, levels: Any, scales: Any, *rest: Any) -> list[Tensor]:
+    num_images, heights, widths, channels_last, *_ = rest
+    return _empty_maps(grad, num_images, heights, widths, channels_last)
 
 
 def _save_for_pool_backward(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
-    features, rois, scale, _, impl = inputs
+    features, rois, levels, scales, _, *rules = inputs
     ctx.mark_non_differentiable(output[1])
-    ctx.save_for_backward(output[1], rois)
-    ctx.arguments = (scale, *_map_sizes([features]), impl)
+    ctx.save_for_backward(output[1], rois, levels)
+    ctx.arguments = (scales, *_map_sizes(features), *rules)
 
 
 def _differentiate_pool(ctx: Any, grad: Tensor, _: Any) -> tuple[Any, ...]:
-    return torch.ops.lightning_rcnn.roi_pool_backward(grad, *ctx.saved_tensors, *ctx.arguments), *(None,) * 4
+    return torch.ops.lightning_rcnn.roi_pool_backward(grad, *ctx.saved_tensors, *ctx.arguments), *(None,) * 7
 
 
 # --- both ------------------------------------------------------------------------------------------------------------
@@ -216,6 +210,10 @@ def _differentiate_pool(ctx: Any, grad: Tensor, _: Any) -> tuple[Any, ...]:
 
 def _levels(rois: Tensor, levels: Tensor | None, scales: list[float], rule: kernels.LevelRule) -> Tensor:
     return assign_levels(rois[:, 1:], scales, rule) if levels is None else levels
+
+
+def _pyramid(features: list[Tensor], scales: list[float]) -> Pyramid:
+    return Pyramid(features[0].shape[0], [f.shape[2] for f in features], [f.shape[3] for f in features], scales)
 
 
 def _map_sizes(features: list[Tensor]) -> tuple[int, list[int], list[int], bool]:
@@ -228,10 +226,12 @@ def _empty_bins(features: Tensor, rois: Tensor, output_size: list[int]) -> Tenso
     return features.new_empty((rois.shape[0], output_size[0], output_size[1], features.shape[1])).permute(0, 3, 1, 2)
 
 
-def _empty_map(grad: Tensor, num_images: int, height: int, width: int, channels_last: bool) -> Tensor:
-    if channels_last:
-        return grad.new_empty((num_images, height, width, grad.shape[1])).permute(0, 3, 1, 2)
-    return grad.new_empty((num_images, grad.shape[1], height, width))
+def _empty_maps(
+    grad: Tensor, num_images: int, heights: list[int], widths: list[int], channels_last: bool
+) -> list[Tensor]:
+    shapes = [(num_images, height, width, grad.shape[1]) for height, width in zip(heights, widths, strict=True)]
+    maps = [grad.new_empty(shape).permute(0, 3, 1, 2) for shape in shapes]
+    return maps if channels_last else [m.contiguous() for m in maps]
 
 
 def _refuse_second_derivative(ctx: Any, *grads: Any) -> None:

@@ -26,13 +26,16 @@ def test_roi_align_passes_opcheck(pyramid, make_rois, memory_format):
 
 @pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
 def test_roi_pool_passes_opcheck(pyramid, make_rois, memory_format):
-    feature = pyramid[0][0].clone(memory_format=memory_format).requires_grad_()
+    features, scales = pyramid
+    leaves = [f[:, :, :6, :8].clone(memory_format=memory_format).requires_grad_() for f in features[:2]]
     rois = make_rois(4)
+    rule = (4, 224.0, "auto")
     ops = torch.ops.lightning_rcnn
-    torch.library.opcheck(ops.roi_pool, (feature, rois, 0.25, [3, 2], "auto"))
-    pooled, argmax = ops.roi_pool(feature.detach(), rois, 0.25, [3, 2], "auto")
-    sizes = (2, [feature.shape[2]], [feature.shape[3]], memory_format == torch.channels_last)
-    torch.library.opcheck(ops.roi_pool_backward, (torch.randn_like(pooled), argmax, rois, 0.25, *sizes, "auto"))
+    torch.library.opcheck(ops.roi_pool, (leaves, rois, None, scales[:2], [3, 2], *rule))
+    pooled, argmax = ops.roi_pool([leaf.detach() for leaf in leaves], rois, None, scales[:2], [3, 2], *rule)
+    sizes = (2, [6, 6], [8, 8], memory_format == torch.channels_last)
+    grad = torch.randn_like(pooled)
+    torch.library.opcheck(ops.roi_pool_backward, (grad, argmax, rois, None, scales[:2], *sizes, *rule))
 
 
 @pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])

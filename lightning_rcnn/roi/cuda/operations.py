@@ -108,33 +108,41 @@ def align_backward(
     return [pixels.permute(0, 3, 1, 2) for pixels in maps]
 
 
-def max_pool(features: Tensor, rois: Tensor, scale: float, output_size: tuple[int, int]) -> tuple[Tensor, Tensor]:
+def max_pool(
+    features: Sequence[Tensor],
+    rois: Tensor,
+    levels: Tensor | None,
+    scales: Sequence[float],
+    output_size: tuple[int, int],
+    rule: LevelRule,
+) -> tuple[Tensor, Tensor]:
     """RoIPool.
 
     Args:
-        features: [N, C, H, W], in any layout.
-        rois: float [R, 5].
-        scale: size of the features over the size of the input.
+        features, rois, levels, scales, rule: as in `align`.
         output_size: bins along (y, x).
 
     Returns:
         The maxima [R, C, ph, pw] and the pixel y * W + x of each, int32, -1 for an empty bin; both channels last.
     """
-    maps = to_channels_last([features])
+    maps = to_channels_last(features)
     pooled = maps[0].new_empty(len(rois), *output_size, maps[0].shape[3])
     argmax = torch.empty_like(pooled, dtype=torch.int32)
-    params, _keep = _pool_params(maps, rois, scale, pooled, argmax)
+    params, _keep = _pool_params(maps, rois, levels, scales, rule, pooled, argmax)
     _launch_over_bins("roi_pool_forward", params, [*maps, pooled])
     return pooled.permute(0, 3, 1, 2), argmax.permute(0, 3, 1, 2)
 
 
-def max_pool_backward(grad: Tensor, argmax: Tensor, rois: Tensor, pyramid: Pyramid) -> Tensor:
-    """The gradient of `max_pool`, [N, C, H, W], channels last; `argmax` as the forward direction gave it."""
+def max_pool_backward(
+    grad: Tensor, argmax: Tensor, rois: Tensor, levels: Tensor | None, pyramid: Pyramid, rule: LevelRule
+) -> list[Tensor]:
+    """The gradient of `max_pool` for each level, [N, C, H, W], channels last; `argmax` as `max_pool` gave it."""
     (grad_bins,) = to_channels_last([grad])
     maps = _empty_maps(grad, pyramid)
-    params, _keep = _pool_params(maps, rois, pyramid.scales[0], grad_bins, argmax.permute(0, 2, 3, 1).contiguous())
+    argmax = argmax.permute(0, 2, 3, 1).contiguous()
+    params, _keep = _pool_params(maps, rois, levels, pyramid.scales, rule, grad_bins, argmax)
     _launch_over_tiles("roi_pool_backward", params, maps, grad_bins)
-    return maps[0].permute(0, 3, 1, 2)
+    return [pixels.permute(0, 3, 1, 2) for pixels in maps]
 
 
 def to_channels_last(maps: Sequence[Tensor]) -> list[Tensor]:
@@ -173,18 +181,25 @@ def _empty_maps(grad: Tensor, pyramid: Pyramid) -> list[Tensor]:
 
 
 def _params(
-    maps: Sequence[Tensor], rois: Tensor, levels: Tensor | None, scales: Sequence[float], pooled: Tensor
+    maps: Sequence[Tensor],
+    rois: Tensor,
+    levels: Tensor | None,
+    scales: Sequence[float],
+    rule: LevelRule,
+    pooled: Tensor,
 ) -> tuple[Params, list[Tensor]]:
     """The parameters both operators share, and the tensors that must outlive the launch's enqueueing."""
     rois = rois.float().contiguous()
     params = Params(rois=rois.data_ptr(), pooled=pooled.data_ptr(), num_rois=len(rois))
     _, params.pooled_height, params.pooled_width, _ = pooled.shape
     place_levels(params, maps, scales)
-    keep = [rois]
-    if levels is not None:
-        keep.append(levels.to(torch.int64).contiguous())
-        params.roi_levels = keep[-1].data_ptr()
-    return params, keep
+    params.canonical_level, params.canonical_size = rule
+    if levels is None:
+        params.finest_level, _ = level_range(scales)
+        return params, [rois]
+    levels = levels.to(torch.int64).contiguous()
+    params.roi_levels = levels.data_ptr()
+    return params, [rois, levels]
 
 
 def _align_params(
@@ -196,19 +211,22 @@ def _align_params(
     rule: LevelRule,
     pooled: Tensor,
 ) -> tuple[Params, list[Tensor]]:
-    params, keep = _params(maps, rois, levels, scales, pooled)
+    params, keep = _params(maps, rois, levels, scales, rule, pooled)
     params.sampling_ratio, params.aligned = max(grid.sampling_ratio, 0), grid.aligned
-    params.canonical_level, params.canonical_size = rule
-    if levels is None:
-        params.finest_level, _ = level_range(scales)
     return params, keep
 
 
 def _pool_params(
-    maps: Sequence[Tensor], rois: Tensor, scale: float, pooled: Tensor, argmax: Tensor
+    maps: Sequence[Tensor],
+    rois: Tensor,
+    levels: Tensor | None,
+    scales: Sequence[float],
+    rule: LevelRule,
+    pooled: Tensor,
+    argmax: Tensor,
 ) -> tuple[Params, list[Tensor]]:
-    params, keep = _params(maps, rois, None, [scale], pooled)
-    params.argmax, params.is_pooling, params.canonical_size = argmax.data_ptr(), True, 1.0  # there is but one level
+    params, keep = _params(maps, rois, levels, scales, rule, pooled)
+    params.argmax, params.is_pooling = argmax.data_ptr(), True
     return params, [*keep, argmax]
 
 

@@ -178,7 +178,7 @@ def test_operators_pass_opcheck(make_rois):
     rois = make_rois(6).cuda()
     ops, rule = torch.ops.lightning_rcnn, (2, False, 4, 224.0, "cuda")
     torch.library.opcheck(ops.roi_align, ([feature], rois, None, [0.25], [3, 2], *rule))
-    torch.library.opcheck(ops.roi_pool, (feature, rois, 0.25, [3, 2], "cuda"))
+    torch.library.opcheck(ops.roi_pool, ([feature], rois, None, [0.25], [3, 2], 4, 224.0, "cuda"))
 
 
 def test_compiles_without_graph_breaks(workload, pool, leaves):

@@ -12,7 +12,7 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from lightning_rcnn.roi import multiscale_roi_align, roi_pool
+from lightning_rcnn.roi import multiscale_roi_align, multiscale_roi_pool, roi_pool
 from lightning_rcnn.roi.cuda import arguments, operations
 from lightning_rcnn.roi.cuda.compiler import SOURCE, Variant
 from lightning_rcnn.roi.cuda.operations import LevelRule
@@ -135,10 +135,10 @@ def test_odd_boxes_pool_as_torchvision_does(on_host, pyramid):
     feature = pyramid[0][0].requires_grad_()
     rois = torch.tensor(list(ODD_BOXES.values()), dtype=torch.float32)
     expected = roi_pool(feature, rois, output_size=3, spatial_scale=0.25)
-    pooled, argmax = operations.max_pool(feature.detach(), rois, 0.25, (3, 3))
+    pooled, argmax = operations.max_pool([feature.detach()], rois, None, [0.25], (3, 3), RULE)
     assert torch.equal(pooled, expected)
     grad = torch.randn(pooled.shape)
-    gradient = operations.max_pool_backward(grad, argmax, rois, Pyramid(2, [24], [32], [0.25]))
+    (gradient,) = operations.max_pool_backward(grad, argmax, rois, None, Pyramid(2, [24], [32], [0.25]), RULE)
     assert_close(gradient, torch.autograd.grad(expected, feature, grad)[0], rtol=0, atol=TOLERANCE)
 
 
@@ -151,9 +151,9 @@ def test_empty_maps_and_no_regions(on_host, shape):
         sizes = Pyramid(shape[0], [shape[2]], [shape[3]], [1.0])
         (gradient,) = operations.align_backward(pooled, rois, None, sizes, grid, RULE)
         assert torch.equal(gradient, feature)
-        maxima, argmax = operations.max_pool(feature, rois, 1.0, (2, 2))
+        maxima, argmax = operations.max_pool([feature], rois, None, [1.0], (2, 2), RULE)
         assert maxima.shape == argmax.shape == pooled.shape
-        assert torch.equal(operations.max_pool_backward(maxima, argmax, rois, sizes), feature)
+        assert torch.equal(operations.max_pool_backward(maxima, argmax, rois, None, sizes, RULE)[0], feature)
 
 
 def test_many_regions_on_one_tile_keep_their_order(on_host):
@@ -206,7 +206,7 @@ def test_public_functions_run_the_kernels(on_host, monkeypatch, pyramid, make_ro
 
     def run(impl):
         pooled = multiscale_roi_align(leaves, rois, output_size=3, scales=scales, impl=impl)
-        maxima = roi_pool(leaves[0], rois, output_size=3, spatial_scale=0.25, impl=impl)
+        maxima = multiscale_roi_pool(leaves, rois, output_size=3, scales=scales, impl=impl)
         loss = (pooled.square() + maxima.square()).sum()
         return pooled, maxima, *torch.autograd.grad(loss, leaves)
 

@@ -89,18 +89,22 @@ def align_errors(case, device="cpu"):
 
 
 def pool_errors(case, device="cpu"):
-    """The largest differences from torchvision's RoIPool on the CPU on the finest level, forward and backward."""
-    leaf = case.features[0].clone().requires_grad_()
-    expected = torchvision.ops.roi_pool(leaf, case.rois, case.grid.output_size, case.scales[0])
+    """The largest differences from torchvision's RoIPool on the CPU, forward and backward."""
+    leaves = [f.clone().requires_grad_() for f in case.features]
+    expected = torch.zeros(len(case.rois), case.features[0].shape[1], *case.grid.output_size)
+    for level, (leaf, scale) in enumerate(zip(leaves, case.scales, strict=True)):
+        here = case.levels == level
+        pooled = torchvision.ops.roi_pool(leaf, case.rois[here], case.grid.output_size, scale)
+        expected = expected.index_put((here,), pooled)
     grad = torch.randn(expected.shape, generator=torch.Generator().manual_seed(0))
-    (expected_grad,) = torch.autograd.grad((expected * grad).sum(), leaf)
+    expected_grads = torch.autograd.grad((expected * grad).sum(), leaves)
 
     case = case.to(device)
-    pooled, argmax = operations.max_pool(case.features[0], case.rois, case.scales[0], case.grid.output_size)
-    pyramid = case.pyramid._replace(scales=case.scales[:1], heights=case.pyramid.heights[:1])
-    pyramid = pyramid._replace(widths=case.pyramid.widths[:1])
-    grads = operations.max_pool_backward(grad.to(device), argmax, case.rois, pyramid)
-    return difference([pooled], [expected]), difference([grads], [expected_grad])
+    pooled, argmax = operations.max_pool(
+        case.features, case.rois, case.levels, case.scales, case.grid.output_size, RULE
+    )
+    grads = operations.max_pool_backward(grad.to(device), argmax, case.rois, case.levels, case.pyramid, RULE)
+    return difference([pooled], [expected]), difference(grads, expected_grads)
 
 
 def difference(ours, theirs):
