@@ -23,11 +23,11 @@ __all__ = [
 ]
 
 if TYPE_CHECKING:
-    from lightning_rcnn.checkpoints.loading import load_detector
     from lightning_rcnn.data.datamodule import DetectionDataModule
     from lightning_rcnn.data.shards import read_index
     from lightning_rcnn.detectors.base import Detector
     from lightning_rcnn.detectors.faster_rcnn import FasterRCNN
+    from lightning_rcnn.detectors.loading import load_detector
     from lightning_rcnn.detectors.mask_rcnn import MaskRCNN
     from lightning_rcnn.errors import InputError
     from lightning_rcnn.structures import Batch, Detections, Proposals, Targets
@@ -42,7 +42,7 @@ _MODULES = {
     "MaskRCNN": "lightning_rcnn.detectors.mask_rcnn",
     "Proposals": "lightning_rcnn.structures",
     "Targets": "lightning_rcnn.structures",
-    "load_detector": "lightning_rcnn.checkpoints.loading",
+    "load_detector": "lightning_rcnn.detectors.loading",
     "read_index": "lightning_rcnn.data.shards",
 }
 

@@ -4,16 +4,15 @@ Names are fixed, so that one command starts and resumes a run. A file with one o
 after `kill -9`.
 """
 
-import os
 from pathlib import Path
 from typing import Any, Literal
 
-import torch
 from lightning.fabric.plugins import TorchCheckpointIO
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint
 from lightning.pytorch.trainer.states import TrainerFn
 
+from lightning_rcnn.checkpoints.writing import write_whole
 from lightning_rcnn.errors import InputError
 
 FOLDER = "checkpoints"
@@ -30,15 +29,7 @@ class AtomicCheckpointIO(TorchCheckpointIO):
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:
         """Write `checkpoint` to the local file `path`."""
-        target = Path(path)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        # One name for all attempts: what a killed process left behind is overwritten by the next.
-        partial = target.with_name(f".{target.name}.partial")
-        with partial.open("wb") as file:
-            torch.save(checkpoint, file)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(target)
+        write_whole(checkpoint, Path(path))
 
 
 class LastCheckpoint(Checkpoint):

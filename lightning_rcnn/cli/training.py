@@ -19,7 +19,7 @@ from lightning_rcnn.callbacks.non_finite import NonFiniteGuard
 from lightning_rcnn.callbacks.prediction_results import PredictionResults
 from lightning_rcnn.callbacks.throughput import Throughput
 from lightning_rcnn.callbacks.wandb_logging import keep_in_run_folder
-from lightning_rcnn.checkpoints.loading import first_mismatch, read_header
+from lightning_rcnn.checkpoints.header import first_mismatch, read_header
 from lightning_rcnn.cli.class_names import take_classes_from_data
 from lightning_rcnn.cli.complaints import located
 from lightning_rcnn.cli.composing import compose, merge, take_config_files

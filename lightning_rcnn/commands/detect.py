@@ -10,13 +10,14 @@ from rich.markup import escape
 from rich.progress import track
 from rich.table import Table
 
-from lightning_rcnn.checkpoints.loading import load_detector
 from lightning_rcnn.data.decode import UndecodableImage, decode_image
 from lightning_rcnn.data.image_files import find_images
 from lightning_rcnn.detectors.base import Detector
+from lightning_rcnn.detectors.loading import load_detector
 from lightning_rcnn.errors import InputError
 from lightning_rcnn.metrics.coco_results import coco_results, write_json
 from lightning_rcnn.pictures import Objects, draw_objects, save_picture
+from lightning_rcnn.structures import ImageRecord
 
 
 def detect(
@@ -28,8 +29,9 @@ def detect(
 ) -> None:
     """Find objects in image files.
 
-    Writes to OUT: pictures/, each image with its detections; results.json, the detections in COCO's results format;
-    and images.json, which names the images and classes behind the ids in it, as COCO's annotation files do.
+    Writes to OUT: pictures/, each image with its detections; results.json, the detections in COCO's results format,
+    with masks as RLE where the detector has them; and images.json, which names the images and classes behind the ids
+    in it, as COCO's annotation files do.
 
     Args:
         checkpoint: a file that `fit` wrote; it says what detector and what classes.
@@ -45,7 +47,7 @@ def detect(
     console = Console()
     counts: Counter[str] = Counter()
     unreadable: dict[Path, str] = {}
-    shown: list[dict[str, Any]] = []
+    shown: list[ImageRecord] = []
     results: list[dict[str, Any]] = []
     for file in track(files, "Detecting", console=console, transient=True):
         try:
@@ -53,19 +55,20 @@ def detect(
         except (OSError, UndecodableImage) as error:
             unreadable[file.path] = str(error)
             continue
-        (found,) = detector.detect([image], threshold)
-        found = {name: values.cpu() for name, values in found.items()}
-        objects = Objects(found["boxes"], found["labels"], found["scores"])
+        record = ImageRecord(len(shown) + 1, str(file.path), height=image.shape[1], width=image.shape[2])
+        shown.append(record)
+        found = detector.find(image, threshold)
+        entries = coco_results(found, 0, record, detector.category_ids, detector.mask_paste)
+        masks = None if found.masks is None else [entry["segmentation"] for entry in entries]
+        objects = Objects(found.boxes[0].cpu(), found.labels[0].cpu(), found.scores[0].cpu(), masks=masks)
         save_picture(draw_objects(image, objects, detector.class_names), out / "pictures" / _picture_name(file.name))
-        image_id = len(shown) + 1
-        shown.append({"id": image_id, "file_name": str(file.path), "width": image.shape[2], "height": image.shape[1]})
-        results += coco_results(image_id, **found, category_ids=detector.category_ids)
-        counts.update(detector.class_names[label - 1] for label in found["labels"].tolist())
+        results += entries
+        counts.update(detector.class_names[label - 1] for label in found.labels[0].tolist())
     if not shown:
         path, reason = next(iter(unreadable.items()))
         raise InputError(f"none of {len(files)} files can be read; {path}: {reason}")
     write_json(out / "results.json", results)
-    write_json(out / "images.json", {"images": shown, "categories": _categories(detector)})
+    write_json(out / "images.json", {"images": list(map(_image, shown)), "categories": _categories(detector)})
     _report(console, len(shown), counts, unreadable, out)
 
 
@@ -80,6 +83,10 @@ def _device(name: str) -> torch.device:
 def _picture_name(name: Path) -> Path:
     """The name of the image, as a format that every program shows."""
     return name if name.suffix.lower() in (".jpg", ".jpeg", ".png") else name.with_name(f"{name.name}.jpg")
+
+
+def _image(record: ImageRecord) -> dict[str, Any]:
+    return {"id": record.image_id, "file_name": record.file_name, "width": record.width, "height": record.height}
 
 
 def _categories(detector: Detector) -> list[dict[str, Any]]:

@@ -13,6 +13,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torchmetrics import Metric
 
 from lightning_rcnn.boxes import rescale
+from lightning_rcnn.checkpoints.header import CLASS_PATH_KEY
 from lightning_rcnn.data.decode import decode_image
 from lightning_rcnn.data.resize import ResizeMethod, ResizeRule
 from lightning_rcnn.detectors.schedules import ScheduleName, learning_rate_factor
@@ -26,9 +27,6 @@ from lightning_rcnn.structures import Batch, Detections, MaskForm, Proposals, Ta
 OptimizerName = Literal["sgd", "adamw"]
 ChannelOrder = Literal["rgb", "bgr"]
 MemoryFormatName = Literal["channels_last", "contiguous"]
-
-CLASS_PATH_KEY = "class_path"
-"""Where a checkpoint says which class it holds."""
 
 
 class Detector(LightningModule):

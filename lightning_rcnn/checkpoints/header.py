@@ -1,14 +1,15 @@
-"""Our own checkpoint files: which detector they hold, and the detector itself."""
+"""What our own checkpoint files say about the detector they hold."""
 
-import importlib
 import zipfile
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
 
-from lightning_rcnn.detectors.base import CLASS_PATH_KEY, Detector
 from lightning_rcnn.errors import InputError
+
+CLASS_PATH_KEY = "class_path"
+"""Where a checkpoint says which class it holds."""
 
 
 class CheckpointHeader(NamedTuple):
@@ -37,34 +38,26 @@ def read_header(path: str | Path) -> CheckpointHeader:
         checkpoint = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
     except Exception as error:  # torch raises many kinds for a file that is not one of its own
         raise InputError(f"{path}: not a readable checkpoint ({str(error).splitlines()[0]})") from error
-    if not isinstance(checkpoint, dict) or CLASS_PATH_KEY not in checkpoint:
-        raise InputError(f"{path}: not a checkpoint of lightning-rcnn; those that `fit` writes are")
+    if not is_ours(checkpoint):
+        raise InputError(
+            f"{path}: not a checkpoint of lightning-rcnn; those that `fit` writes are, and `convert` makes one of "
+            "torchvision's and detectron2's"
+        )
+    return header_in(checkpoint)
+
+
+def is_ours(content: Any) -> bool:
+    """Whether the content of a file is a checkpoint of ours."""
+    return isinstance(content, dict) and CLASS_PATH_KEY in content and "hyper_parameters" in content
+
+
+def header_in(checkpoint: dict[str, Any]) -> CheckpointHeader:
+    """The header in the content of a checkpoint of ours."""
     hyperparameters = dict(checkpoint["hyper_parameters"])
     # Lightning's own notes on how the command line built the model.
     hyperparameters.pop("_instantiator", None)
     hyperparameters.pop("_class_path", None)
     return CheckpointHeader(checkpoint[CLASS_PATH_KEY], hyperparameters)
-
-
-def load_detector(path: str | Path) -> Detector:
-    """The detector in a checkpoint, on the CPU, in evaluation mode.
-
-    Raises:
-        InputError: see `read_header`; or the class cannot be imported, or its weights don't fit it.
-    """
-    class_path = read_header(path).class_path
-    module, _, name = class_path.rpartition(".")
-    try:
-        detector_class = getattr(importlib.import_module(module), name)
-    except (ImportError, AttributeError) as error:
-        raise InputError(f"{path}: its model {class_path} cannot be imported ({error})") from error
-    if not (isinstance(detector_class, type) and issubclass(detector_class, Detector)):
-        raise InputError(f"{path}: its model {class_path} is no detector")
-    try:
-        detector = detector_class.load_from_checkpoint(path, map_location="cpu")
-    except RuntimeError as error:
-        raise InputError(f"{path}: its weights do not fit {name} of this version: {first_mismatch(error)}") from error
-    return detector.eval()
 
 
 def first_mismatch(error: RuntimeError) -> str:

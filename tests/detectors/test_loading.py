@@ -3,7 +3,8 @@ import torch
 from lightning.pytorch import Trainer
 
 import lightning_rcnn
-from lightning_rcnn.checkpoints.loading import load_detector, read_header
+from lightning_rcnn.checkpoints.header import read_header
+from lightning_rcnn.detectors.loading import load_detector
 from lightning_rcnn.errors import InputError
 
 SMALL = {

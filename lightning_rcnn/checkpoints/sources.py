@@ -1,0 +1,80 @@
+"""Where weights come from: a file, a URL, or a name that stands for one.
+
+What is downloaded lies in torch.hub's folder (`TORCH_HOME`), and is there for the next run.
+"""
+
+import re
+from pathlib import Path
+from urllib.error import URLError
+from urllib.parse import urlparse
+
+import torch
+from filelock import FileLock
+from torchvision.models import get_model_weights, get_weight, list_models
+
+from lightning_rcnn.errors import InputError
+
+DETECTRON2_PREFIX = "detectron2://"
+_DETECTRON2_FILES = "https://dl.fbaipublicfiles.com/detectron2/"
+_HASH_IN_NAME = re.compile(r"-([0-9a-f]{8,})\.")
+
+
+def local_file(source: str, key: str = "weights") -> Path:
+    """The file that a source names, after downloading it if it is not here yet.
+
+    Args:
+        source: a file; a URL; `detectron2://` and a path, as in detectron2's configurations; or a name of
+            torchvision's: a model (`fasterrcnn_resnet50_fpn_v2`), or weights (`ResNet50_Weights.IMAGENET1K_V2`).
+        key: what the source was given as, for messages.
+
+    Raises:
+        InputError: nothing of that name, or it cannot be downloaded.
+    """
+    if Path(source).is_file():
+        return Path(source)
+    url = url_of(source)
+    if url is None:
+        raise InputError(f"{key} {source}: no such file, and no URL or name of weights either")
+    place = Path(torch.hub.get_dir()) / "checkpoints" / _place(source, url)
+    if not place.is_file():
+        _download(url, place, f"{key} {source}")
+    return place
+
+
+def url_of(source: str) -> str | None:
+    """The address that a source stands for; None if it is no address and no known name."""
+    if source.startswith(DETECTRON2_PREFIX):
+        return _DETECTRON2_FILES + source.removeprefix(DETECTRON2_PREFIX)
+    if source.startswith(("http://", "https://", "file://")):
+        return source
+    if source in list_models():
+        return get_model_weights(source).DEFAULT.url
+    try:
+        return get_weight(source).url
+    except (ValueError, KeyError, AttributeError):
+        return None
+
+
+def _place(source: str, url: str) -> str:
+    # detectron2's files are told apart by their folders.
+    path = urlparse(url).path
+    return (
+        f"detectron2/{source.removeprefix(DETECTRON2_PREFIX)}"
+        if source.startswith(DETECTRON2_PREFIX)
+        else Path(path).name
+    )
+
+
+def _download(url: str, place: Path, what: str) -> None:
+    expected = _HASH_IN_NAME.search(Path(urlparse(url).path).name)
+    place.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(f"{place}.lock"):
+        if place.is_file():  # another process of this machine was faster
+            return
+        try:
+            torch.hub.download_url_to_file(url, str(place), expected and expected[1], progress=True)
+        except (URLError, OSError, RuntimeError, ValueError) as error:
+            reason = str(error).splitlines()[0]
+            raise InputError(
+                f"{what}: cannot download {url} ({reason}); put the file at {place}, or give a file"
+            ) from error
