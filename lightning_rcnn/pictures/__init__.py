@@ -1,7 +1,17 @@
-"""Pictures for people: boxes with names and scores on an image, ground truth beside detections, contact sheets."""
+"""Pictures for people: boxes or masks with names and scores, ground truth beside detections, contact sheets."""
 
 from lightning_rcnn.pictures.drawing import Objects, draw_objects
+from lightning_rcnn.pictures.instances import label_map
 from lightning_rcnn.pictures.palette import class_colour
 from lightning_rcnn.pictures.sheets import compare, contact_sheet, save_picture, side_by_side
 
-__all__ = ["Objects", "class_colour", "compare", "contact_sheet", "draw_objects", "save_picture", "side_by_side"]
+__all__ = [
+    "Objects",
+    "class_colour",
+    "compare",
+    "contact_sheet",
+    "draw_objects",
+    "label_map",
+    "save_picture",
+    "side_by_side",
+]

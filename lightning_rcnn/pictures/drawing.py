@@ -1,8 +1,9 @@
-"""Boxes with class names and scores on one image, readable at any size.
+"""Objects with class names and scores on one image, readable at any size.
 
-Lines and letters grow with the picture, small images are enlarged, and small boxes get thin lines. Where objects are
-many the letters get smaller; where they would still cover more than `MAX_TEXT_SHARE` of the picture there are none, and
-the colours speak for themselves.
+An object with a mask is filled, in a shade of its own, and outlined; one without has lines around its box. Lines and
+letters grow with the picture, small images are enlarged, and small objects get thin lines. Where objects are many the
+letters get smaller; where they would still cover more than `MAX_TEXT_SHARE` of the picture there are none, and the
+colours speak for themselves.
 """
 
 import math
@@ -13,7 +14,9 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
-from lightning_rcnn.pictures.palette import Colour, class_colour, readable_on
+from lightning_rcnn.masks.run_length import RunLength
+from lightning_rcnn.pictures.instances import crops_in_picture, draw_mask
+from lightning_rcnn.pictures.palette import Colour, class_colour, instance_colour, readable_on
 from lightning_rcnn.pictures.placement import place_labels
 from lightning_rcnn.pictures.text import MIN_FONT_SIZE, Font, class_name, font_size
 
@@ -33,13 +36,16 @@ class Objects(NamedTuple):
         boxes: float [n, 4], xyxy in pixels of the image; one that is not finite is left out.
         labels: int64 [n], 1..K.
         scores: float [n], shown behind the names; None for ground truth.
-        is_crowd: bool [n], drawn in broken lines; None if there is none.
+        is_crowd: bool [n], drawn in broken lines or stripes; None if there is none.
+        masks: n of them, each of the whole image in any resolution; None for an object of which only the box is drawn,
+            or if there is none.
     """
 
     boxes: Tensor
     labels: Tensor
     scores: Tensor | None = None
     is_crowd: Tensor | None = None
+    masks: Sequence[RunLength | None] | None = None
 
 
 class _Mark(NamedTuple):
@@ -48,7 +54,9 @@ class _Mark(NamedTuple):
     box: np.ndarray
     text: str
     colour: Colour
+    shade: Colour
     is_crowd: bool
+    mask: RunLength | None
 
 
 def draw_objects(image: Tensor, objects: Objects, class_names: Sequence[str]) -> Image.Image:
@@ -66,8 +74,13 @@ def draw_objects(image: Tensor, objects: Objects, class_names: Sequence[str]) ->
     marks = _marks(objects, scale, class_names)
     draw = ImageDraw.Draw(picture, "RGBA")
     # Large ones first: what is drawn later lies on top.
-    for mark in sorted(marks, key=lambda mark: -_area(mark.box)):
-        _draw_box(draw, mark, picture.size)
+    ordered = sorted(marks, key=lambda mark: -_area(mark.box))
+    crops = crops_in_picture([mark.mask for mark in ordered if mark.mask is not None], picture.size)
+    for mark in ordered:
+        if mark.mask is None:
+            _draw_box(draw, mark, picture.size)
+        else:
+            draw_mask(picture, next(crops), mark.shade, mark.colour, _line(picture.size), mark.is_crowd)
     font = _choose_font(marks, picture.size)
     if font is not None:
         boxes = np.array([mark.box for mark in marks]).reshape(-1, 4)
@@ -92,13 +105,15 @@ def _marks(objects: Objects, scale: np.ndarray, class_names: Sequence[str]) -> l
     labels = objects.labels.tolist()
     scores = [None] * len(labels) if objects.scores is None else objects.scores.tolist()
     crowd = [False] * len(labels) if objects.is_crowd is None else objects.is_crowd.tolist()
+    masks = [None] * len(labels) if objects.masks is None else objects.masks
     marks = []
-    for box, label, score, is_crowd in zip(boxes, labels, scores, crowd, strict=True):
+    for number, (box, label, score, is_crowd, mask) in enumerate(zip(boxes, labels, scores, crowd, masks, strict=True)):
         parts = [class_name(label, class_names)]
         parts += [] if score is None else [f"{score:.2f}"]
         parts += ["(crowd)"] if is_crowd else []
         if np.isfinite(box).all():
-            marks.append(_Mark(box, " ".join(parts), class_colour(label), is_crowd))
+            colours = class_colour(label), instance_colour(label, number)
+            marks.append(_Mark(box, " ".join(parts), *colours, is_crowd, mask))
     return marks
 
 
@@ -107,14 +122,18 @@ def _area(box: np.ndarray) -> float:
     return float(width * height)
 
 
+def _line(picture_size: tuple[int, int]) -> int:
+    """Thickness of lines around large objects, pixels."""
+    return max(1, round(font_size(picture_size) / 6))
+
+
 def _draw_box(draw: ImageDraw.ImageDraw, mark: _Mark, picture_size: tuple[int, int]) -> None:
     """Lines around a box, with their outer edge on its edge, kept inside the picture."""
     width, height = picture_size
     limits = np.array([width, height, width, height]) - 1.0
     left, top, right, bottom = (int(edge) for edge in np.clip(np.round(mark.box - (0, 0, 1, 1)), 0, limits))
     right, bottom = max(left, right), max(top, bottom)
-    thick = max(1, round(font_size(picture_size) / 6))
-    line = max(1, min(thick, round(min(right - left, bottom - top) / 10)))
+    line = max(1, min(_line(picture_size), round(min(right - left, bottom - top) / 10)))
     if line > 1:
         edge = (*readable_on(mark.colour), _EDGE_OPACITY)
         draw.rectangle((left - 1, top - 1, right + 1, bottom + 1), outline=edge)

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 import torch
 
+from lightning_rcnn.masks.run_length import encode_crop
 from lightning_rcnn.pictures import Objects, class_colour, draw_objects
 from lightning_rcnn.pictures.drawing import MIN_LONGER_SIDE
 
@@ -96,6 +97,43 @@ def test_few_objects_have_labels_and_a_swarm_has_none_but_all_its_boxes():
 def test_odd_boxes_and_images_are_no_error(box, size):
     odd = objects([box, [0, 0, 1, 1]], [1, 99], scores=torch.tensor([0.5, float("nan")]))
     assert min(draw_objects(grey_image(*size), odd, NAMES).size) >= 1
+
+
+def filled(x1, y1, x2, y2, width=640, height=480):
+    return encode_crop(np.ones((y2 - y1, x2 - x1), dtype=bool), y1, x1, height, width)
+
+
+def test_masks_take_the_place_of_boxes():
+    """The mask is the left half of its box; the object without one has lines around its box as ever."""
+    boxes = [[100, 100, 300, 300], [400, 100, 500, 200]]
+    picture = draw_objects(
+        grey_image(480, 640), objects(boxes, [1, 2], masks=[filled(100, 100, 200, 300), None]), NAMES
+    )
+    pixels = np.asarray(picture).astype(int)
+    assert extent(pixels_of(picture, 1)) == (100, 100, 200, 300)
+    assert extent(pixels_of(picture, 2)) == (400, 100, 500, 200)
+    assert (pixels[150:250, 110:190] != GREY).all(axis=2).any()
+    assert (pixels[120:280, 205:300] == GREY).all()
+    assert (pixels[120:180, 420:480] == GREY).all()
+
+
+def test_masks_of_the_original_image_fit_the_resized_one():
+    boxes = [[50, 50, 100, 150]]
+    picture = draw_objects(grey_image(240, 320), objects(boxes, masks=[filled(100, 100, 200, 300)]), NAMES)
+    assert extent(pixels_of(picture, 1)) == (100, 100, 200, 300), "enlarged to 640 x 480"
+
+
+def test_objects_of_one_class_have_shades_of_their_own():
+    boxes = [[10 + 60 * i, 100, 60 + 60 * i, 400] for i in range(8)]
+    picture = draw_objects(grey_image(480, 640), objects(boxes, masks=[filled(*box) for box in boxes]), NAMES)
+    shades = {picture.getpixel((35 + 60 * i, 250)) for i in range(8)}
+    assert len(shades) == 8
+
+
+def test_a_small_mask_lies_on_a_large_one():
+    boxes = [[300, 200, 340, 240], [300, 100, 600, 400]]
+    picture = draw_objects(grey_image(480, 640), objects(boxes, [1, 2], masks=[filled(*box) for box in boxes]), NAMES)
+    assert pixels_of(picture, 1)[205:235, 300].all()
 
 
 def test_no_objects_leave_the_image_as_it_is():
