@@ -1,17 +1,19 @@
-"""Pictures of validation images, ground truth beside detections: in the run's folder, and as boxes in W&B."""
+"""Pictures of validation images, ground truth beside detections: in the run's folder, and in W&B."""
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.loggers import WandbLogger
 from lightning.pytorch.utilities.rank_zero import rank_zero_warn
-from PIL import Image
 from torch import Tensor
 
 from lightning_rcnn.boxes import rescale
 from lightning_rcnn.callbacks.run_folder import run_folder
+from lightning_rcnn.callbacks.wandb_images import ShownImage, log_images
 from lightning_rcnn.errors import InputError
+from lightning_rcnn.masks.paste import paste_as_run_lengths
+from lightning_rcnn.metrics.coco_entries import mask_of
 from lightning_rcnn.pictures import Objects, compare, contact_sheet, save_picture
 from lightning_rcnn.structures import NO_IMAGE, Batch, Detections, ImageRecord
 
@@ -20,21 +22,11 @@ FILE_NAME = "pictures/validation.jpg"
 LOG_KEY = "val/pictures"
 
 
-class _Shown(NamedTuple):
-    """One image as the network saw it, boxes in its frame; and the picture made of it."""
-
-    file_name: str
-    image: Tensor
-    ground_truth: Objects
-    detections: Objects
-    picture: Image.Image
-
-
 class DetectionPictures(Callback):
     """Shows the same validation images after every validation.
 
     All are put on one sheet, `pictures/validation.jpg` in the run's folder. With a W&B logger they also go there, as
-    images with boxes that can be switched on and off by class and score.
+    images with boxes that can be switched on and off by class and score, and the classes that masks give to pixels.
 
     Args:
         num_images: the first so many of rank 0.
@@ -49,7 +41,7 @@ class DetectionPictures(Callback):
                 "a threshold from 0 to 1"
             )
         self.num_images, self.threshold = num_images, threshold
-        self._shown: list[_Shown] = []
+        self._shown: list[ShownImage] = []
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Begin anew."""
@@ -74,7 +66,7 @@ class DetectionPictures(Callback):
                 continue
             # Whatever is odd about an image, the training is worth more than its picture; so also below.
             try:
-                self._shown.append(_show(batch, outputs, slot, self.threshold, _class_names(pl_module)))
+                self._shown.append(_show(batch, outputs, slot, self.threshold, pl_module))
             except Exception as error:
                 rank_zero_warn(f"{record.file_name}: no picture of its detections ({type(error).__name__}: {error})")
 
@@ -87,7 +79,7 @@ class DetectionPictures(Callback):
             save_picture(contact_sheet([one.picture for one in shown]), run_folder(trainer) / FILE_NAME)
             for logger in trainer.loggers:
                 if isinstance(logger, WandbLogger):
-                    _log(logger, shown, _class_names(pl_module), trainer.global_step)
+                    log_images(logger, LOG_KEY, shown, _class_names(pl_module), trainer.global_step)
         except Exception as error:
             rank_zero_warn(f"the pictures of this validation are not stored ({type(error).__name__}: {error})")
 
@@ -96,7 +88,7 @@ def _class_names(detector: LightningModule) -> list[str]:
     return list(detector.class_names)  # type: ignore[arg-type]
 
 
-def _show(batch: Batch, detections: Detections, slot: int, threshold: float, class_names: list[str]) -> _Shown:
+def _show(batch: Batch, detections: Detections, slot: int, threshold: float, detector: LightningModule) -> ShownImage:
     """Take one slot of a batch to the host, and draw it."""
     record = batch.records[slot]
     height, width = batch.image_sizes[slot].tolist()
@@ -110,59 +102,27 @@ def _show(batch: Batch, detections: Detections, slot: int, threshold: float, cla
         labels=torch.tensor([one["label"] for one in record.annotations], dtype=torch.int64),
         is_crowd=torch.tensor([bool(one["iscrowd"]) for one in record.annotations], dtype=torch.bool),
     )
-    boxes = rescale(detections.boxes[slot, None].float().cpu(), original, resized)[0]
-    labels, scores = detections.labels[slot].cpu(), detections.scores[slot].float().cpu()
-    wanted = (labels > 0) & (scores >= threshold)
-    found = Objects(boxes[wanted], labels[wanted], scores[wanted])
+    wanted = (detections.labels[slot] > 0) & (detections.scores[slot] >= threshold)
+    boxes = detections.boxes[slot, wanted].float().cpu()
+    found = Objects(
+        boxes=rescale(boxes[None], original, resized)[0],
+        labels=detections.labels[slot, wanted].cpu(),
+        scores=detections.scores[slot, wanted].float().cpu(),
+    )
+    # A detector of boxes is compared with boxes.
+    if detections.masks is not None:
+        height, width, rule = record.height, record.width, detector.mask_paste
+        masks = paste_as_run_lengths(detections.masks[slot, wanted], boxes, height, width, rule)  # type: ignore[arg-type]
+        found = found._replace(masks=masks)
+        ground_truth = ground_truth._replace(masks=[mask_of(one, height, width) for one in record.annotations])
 
     captions = (
         f"{record.file_name} · ground truth, {len(ground_truth.labels)}",
         f"detections with a score from {threshold:g} up, {len(found.labels)}",
     )
-    picture = compare(image, ground_truth, found, class_names, captions)
-    return _Shown(record.file_name, image, ground_truth, found, picture)
+    picture = compare(image, ground_truth, found, _class_names(detector), captions)
+    return ShownImage(record.file_name, image, ground_truth, found, picture)
 
 
 def _boxes_of(record: ImageRecord) -> Tensor:
     return torch.tensor([one["bbox"] for one in record.annotations], dtype=torch.float32).reshape(-1, 4)
-
-
-def _log(logger: WandbLogger, shown: list[_Shown], class_names: list[str], step: int) -> None:
-    names = dict(enumerate(class_names, start=1))
-    logger.log_image(
-        LOG_KEY,
-        images=[Image.fromarray(one.image.permute(1, 2, 0).contiguous().numpy()) for one in shown],
-        step=step,
-        caption=[one.file_name for one in shown],
-        file_type=["jpg"] * len(shown),
-        boxes=[
-            {
-                "ground_truth": {"box_data": _box_data(one.ground_truth, names), "class_labels": names},
-                "predictions": {"box_data": _box_data(one.detections, names), "class_labels": names},
-            }
-            for one in shown
-        ],
-    )
-
-
-def _box_data(objects: Objects, names: dict[int, str]) -> list[dict[str, Any]]:
-    """Boxes in the form that W&B takes; those without extent are left out."""
-    box_data = []
-    for i, (box, label) in enumerate(zip(objects.boxes.tolist(), objects.labels.tolist(), strict=True)):
-        left, top, right, bottom = box
-        if not (right > left and bottom > top):
-            continue
-        entry: dict[str, Any] = {
-            "position": {"minX": left, "minY": top, "maxX": right, "maxY": bottom},
-            "domain": "pixel",
-            "class_id": label,
-            "box_caption": names.get(label, str(label)),
-        }
-        if objects.scores is not None:
-            score = objects.scores[i].item()
-            entry["scores"] = {"score": score}
-            entry["box_caption"] += f" {score:.2f}"
-        if objects.is_crowd is not None and objects.is_crowd[i]:
-            entry["box_caption"] += " (crowd)"
-        box_data.append(entry)
-    return box_data

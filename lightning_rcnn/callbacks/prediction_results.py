@@ -6,6 +6,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.utilities.rank_zero import rank_zero_info
 
 from lightning_rcnn.callbacks.run_folder import run_folder
+from lightning_rcnn.masks.paste import PasteRule
 from lightning_rcnn.metrics.coco_results import coco_results, write_json
 from lightning_rcnn.metrics.gathering import score_on_rank_zero
 from lightning_rcnn.structures import NO_IMAGE, Batch, Detections
@@ -14,7 +15,7 @@ RESULTS = "results.json"
 
 
 class PredictionResults(Callback):
-    """Writes the detections of all ranks to `results.json` in the run's folder, in COCO's format.
+    """Writes the detections of all ranks to `results.json` in the run's folder, in COCO's format, masks as RLE.
 
     Image and category ids are those of the data set, so that `lightning-rcnn evaluate` and others can score the file.
     """
@@ -38,12 +39,10 @@ class PredictionResults(Callback):
     ) -> None:
         """Keep the detections of a batch."""
         category_ids: list[int] = pl_module.category_ids  # type: ignore[assignment]
-        boxes, scores, labels = (tensor.float().cpu() for tensor in outputs[:3])
+        mask_paste: PasteRule = pl_module.mask_paste  # type: ignore[assignment]
         for slot, record in enumerate(batch.records):
             if record.image_id != NO_IMAGE:
-                self._held[record.image_id] = coco_results(
-                    record.image_id, boxes[slot], labels[slot].long(), scores[slot], category_ids
-                )
+                self._held[record.image_id] = coco_results(outputs, slot, record, category_ids, mask_paste)
 
     def on_predict_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Write those of all ranks."""

@@ -47,12 +47,18 @@ def as_object(annotation: Mapping[str, Any], height: int, width: int, result_typ
     entry = {key: annotation[key] for key in ("category_id", "iscrowd", "area", "difficult") if key in annotation}
     if result_type == "bbox":
         return {**entry, "bbox": annotation["bbox"]}
+    mask = mask_of(annotation, height, width)
+    if mask is None:
+        return {**entry, "segmentation": _filled_box(annotation["bbox"], height, width), "difficult": 1}
+    return {**entry, "segmentation": mask}
+
+
+def mask_of(annotation: Mapping[str, Any], height: int, width: int) -> RunLength | None:
+    """The mask of an object in an image of this size; None if it has none."""
     segmentation = annotation.get("segmentation")
     if not segmentation:
-        return {**entry, "segmentation": _filled_box(annotation["bbox"], height, width), "difficult": 1}
-    if isinstance(segmentation, list):
-        segmentation = encode_polygons(segmentation, height, width)
-    return {**entry, "segmentation": segmentation}
+        return None
+    return encode_polygons(segmentation, height, width) if isinstance(segmentation, list) else segmentation
 
 
 def as_result(result: Mapping[str, Any], result_type: ResultType) -> dict[str, Any]:

@@ -5,31 +5,39 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor
+from lightning_rcnn.masks.paste import PasteRule, paste_as_run_lengths
+from lightning_rcnn.metrics.coco_entries import as_xywh
+from lightning_rcnn.structures import Detections, ImageRecord
 
 
 def coco_results(
-    image_id: int, boxes: Tensor, labels: Tensor, scores: Tensor, category_ids: Sequence[int]
+    detections: Detections, slot: int, record: ImageRecord, category_ids: Sequence[int], mask_paste: PasteRule
 ) -> list[dict[str, Any]]:
-    """Entries of one image.
+    """Entries of one image of a batch, with `segmentation` (RLE) beside `bbox` where there are masks.
 
     Args:
-        image_id: of the data set.
-        boxes: float [D, 4], xyxy in the original frame; in the format they are x, y, width, height.
-        labels: int [D], 1..K; others stand for padding and are left out.
-        scores: float [D].
+        detections: in the original frame.
+        slot: of the image.
+        record: of the image.
         category_ids: of labels 1..K.
+        mask_paste: how masks come into the image; see `masks/paste.py`.
     """
-    return [
+    found = detections.labels[slot] > 0
+    boxes = detections.boxes[slot, found].float()
+    labels, scores = detections.labels[slot, found].tolist(), detections.scores[slot, found].tolist()
+    entries = [
         {
-            "image_id": image_id,
+            "image_id": record.image_id,
             "category_id": category_ids[label - 1],
-            "bbox": [round(value, 3) for value in (x1, y1, x2 - x1, y2 - y1)],
+            "bbox": [round(value, 3) for value in as_xywh(box)],
             "score": round(score, 6),
         }
-        for (x1, y1, x2, y2), label, score in zip(boxes.tolist(), labels.tolist(), scores.tolist(), strict=True)
-        if label > 0
+        for box, label, score in zip(boxes.tolist(), labels, scores, strict=True)
     ]
+    if detections.masks is None:
+        return entries
+    masks = paste_as_run_lengths(detections.masks[slot, found], boxes, record.height, record.width, mask_paste)
+    return [{**entry, "segmentation": rle} for entry, rle in zip(entries, masks, strict=True)]
 
 
 def write_json(path: Path, content: Any) -> None:

@@ -1,7 +1,10 @@
+import struct
+
 import pytest
 import torch
 from lightning.pytorch import LightningModule, Trainer
 from torch.utils.data import DataLoader
+from wandb.proto.wandb_internal_pb2 import Record
 
 from lightning_rcnn.structures import NO_IMAGE, Batch, ImageRecord
 
@@ -84,3 +87,29 @@ def make_trainer(tmp_path):
         )
 
     return make
+
+
+def records_of(path):
+    """What W&B wrote to a `.wandb` file: a log of LevelDB's format behind 7 bytes of its own."""
+    data = path.read_bytes()
+    assert data[:4] == b":W&B"
+    position, parts = 7, []
+    while position + 7 <= len(data):
+        room = 32768 - position % 32768
+        if room < 7:  # a header does not cross the border of a block
+            position += room
+            continue
+        _, length, kind = struct.unpack_from("<IHB", data, position)
+        if kind == 0:
+            break
+        parts.append(data[position + 7 : position + 7 + length])
+        position += 7 + length
+        if kind in (1, 4):  # a whole record, or the last part of one
+            yield Record.FromString(b"".join(parts))
+            parts = []
+
+
+@pytest.fixture
+def wandb_records():
+    """A function that reads the records of a `.wandb` file."""
+    return records_of

@@ -2,6 +2,7 @@ import json
 from types import SimpleNamespace
 
 import torch
+from pycocotools import mask as coco_mask
 
 from lightning_rcnn.callbacks.prediction_results import PredictionResults
 from lightning_rcnn.structures import NO_IMAGE, Batch, Detections, ImageRecord
@@ -15,7 +16,7 @@ def batch_of(*image_ids):
 
 def test_the_ids_are_those_of_the_data_set_and_empty_slots_are_left_out(tmp_path):
     trainer = SimpleNamespace(default_root_dir=tmp_path)
-    model = SimpleNamespace(category_ids=[17, 18])
+    model = SimpleNamespace(category_ids=[17, 18], mask_paste="exact")
     callback = PredictionResults()
     callback.on_predict_start(trainer, model)
     detections = Detections(
@@ -29,3 +30,20 @@ def test_the_ids_are_those_of_the_data_set_and_empty_slots_are_left_out(tmp_path
     results = json.loads((tmp_path / "results.json").read_text())
     expected = {"category_id": 18, "bbox": [1.0, 2.0, 3.0, 4.0], "score": 0.5}
     assert results == [{"image_id": image_id, **expected} for image_id in (20, 30, 40)]
+
+
+def test_masks_are_written_beside_boxes(tmp_path):
+    trainer = SimpleNamespace(default_root_dir=tmp_path)
+    model = SimpleNamespace(category_ids=[17], mask_paste="exact")
+    callback = PredictionResults()
+    callback.on_predict_start(trainer, model)
+    boxes, labels = torch.tensor([[[1.0, 2.0, 4.0, 6.0], [0.0] * 4]]), torch.tensor([[1, -1]])
+    detections = Detections(boxes, torch.tensor([[0.5, 0.0]]), labels, torch.ones(1, 2, 28, 28))
+    callback.on_predict_batch_end(trainer, model, detections, batch_of(40), 0)
+    callback.on_predict_end(trainer, model)
+    [entry] = json.loads((tmp_path / "results.json").read_text())
+    pixels = coco_mask.decode(entry["segmentation"])
+    assert pixels.shape == (10, 10)
+    assert pixels[2:6, 1:4].all()
+    assert pixels.sum() == 12
+    assert entry["bbox"] == [1.0, 2.0, 3.0, 4.0]

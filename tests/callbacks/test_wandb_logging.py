@@ -1,6 +1,5 @@
 import json
 import os
-import struct
 import subprocess
 import sys
 import time
@@ -8,7 +7,6 @@ import time
 import pytest
 import wandb
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
-from wandb.proto.wandb_internal_pb2 import Record
 
 from lightning_rcnn.callbacks import wandb_logging
 from lightning_rcnn.callbacks.wandb_logging import DetectionWandbLogger, choose_mode, keep_in_run_folder, run_id
@@ -42,26 +40,6 @@ def no_account(tmp_path, monkeypatch):
     end_run()
 
 
-def records_of(path):
-    """What W&B wrote to a `.wandb` file: a log of LevelDB's format behind 7 bytes of its own."""
-    data = path.read_bytes()
-    assert data[:4] == b":W&B"
-    position, parts = 7, []
-    while position + 7 <= len(data):
-        room = 32768 - position % 32768
-        if room < 7:  # a header does not cross the border of a block
-            position += room
-            continue
-        _, length, kind = struct.unpack_from("<IHB", data, position)
-        if kind == 0:
-            break
-        parts.append(data[position + 7 : position + 7 + length])
-        position += 7 + length
-        if kind in (1, 4):  # a whole record, or the last part of one
-            yield Record.FromString(b"".join(parts))
-            parts = []
-
-
 def offline_runs(folder):
     return sorted(folder.glob("wandb/offline-run-*/*.wandb"))
 
@@ -70,20 +48,22 @@ def items(updates):
     return {item.key or "/".join(item.nested_key): json.loads(item.value_json) for item in updates}
 
 
-def history(path):
-    return [items(record.history.item) for record in records_of(path) if record.WhichOneof("record_type") == "history"]
+def history(records):
+    return [items(record.history.item) for record in records if record.WhichOneof("record_type") == "history"]
 
 
-def config(path):
+def config(records):
     found = {}
-    for record in records_of(path):
+    for record in records:
         if record.WhichOneof("record_type") in ("config", "run"):
             part = record.config if record.HasField("config") else record.run.config
             found |= items(part.update)
     return found
 
 
-def test_a_training_without_a_key_is_logged_offline_in_the_run_folder(scorer, make_loader, make_trainer, tmp_path):
+def test_a_training_without_a_key_is_logged_offline_in_the_run_folder(
+    scorer, make_loader, make_trainer, tmp_path, wandb_records
+):
     trainer = make_trainer(logger=DetectionWandbLogger())
     keep_in_run_folder(trainer)
     trainer.fit(scorer, make_loader([3.0, 2.0, 1.0, 4.0]), make_loader([1.0]))
@@ -92,16 +72,17 @@ def test_a_training_without_a_key_is_logged_offline_in_the_run_folder(scorer, ma
 
     folder = tmp_path / "run"
     [path] = offline_runs(folder)
-    rows = history(path)
+    records = list(wandb_records(path))
+    rows = history(records)
     losses = {row["trainer/global_step"]: row["train/loss"] for row in rows if "train/loss" in row}
     assert losses == {1: 2.0, 3: 4.0}  # every second step is logged
     assert [row["val/bbox/AP"] for row in rows if "val/bbox/AP" in row] == [0.25]
-    assert config(path)["model"] == {"class_names": ["cat", "dog"], "depth": 18}
-    run = next(record.run for record in records_of(path) if record.WhichOneof("record_type") == "run")
+    assert config(records)["model"] == {"class_names": ["cat", "dog"], "depth": 18}
+    run = next(record.run for record in records if record.WhichOneof("record_type") == "run")
     assert (run.run_id, run.project, run.display_name) == (run_id(folder), "lightning-rcnn", "run")
 
 
-def test_the_id_of_a_run_survives_a_resume(tmp_path):
+def test_the_id_of_a_run_survives_a_resume(tmp_path, wandb_records):
     for step in range(2):
         logger = DetectionWandbLogger(save_dir=tmp_path)
         logger.log_metrics({"train/loss": 1.0}, step=step)
@@ -110,7 +91,7 @@ def test_the_id_of_a_run_survives_a_resume(tmp_path):
         time.sleep(1)  # W&B names folders by the second
 
     paths = offline_runs(tmp_path)
-    assert [row["trainer/global_step"] for path in paths for row in history(path)] == [0, 1]
+    assert [row["trainer/global_step"] for path in paths for row in history(wandb_records(path))] == [0, 1]
     assert {path.stem for path in paths} == {f"run-{run_id(tmp_path)}"}
 
 
@@ -176,7 +157,7 @@ def in_a_new_process(program, **options):
 
 
 @pytest.mark.slow
-def test_a_server_that_does_not_answer_leaves_the_run_offline(tmp_path):
+def test_a_server_that_does_not_answer_leaves_the_run_offline(tmp_path, wandb_records):
     program = (
         "wandb_logging.INIT_TIMEOUT = 1.0; wandb_logging.choose_mode = lambda: 'online';"
         f"logger = wandb_logging.DetectionWandbLogger(save_dir={str(tmp_path)!r});"
@@ -187,7 +168,7 @@ def test_a_server_that_does_not_answer_leaves_the_run_offline(tmp_path):
     done = in_a_new_process(program, env=environment, capture_output=True, text=True)
     assert "W&B does not start in mode online" in done.stderr
     [path] = offline_runs(tmp_path)
-    assert history(path)[0]["train/loss"] == 1.0
+    assert history(wandb_records(path))[0]["train/loss"] == 1.0
     assert path.stem == f"run-{run_id(tmp_path)}"
 
 
