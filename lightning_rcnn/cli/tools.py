@@ -32,11 +32,15 @@ def run_tool(name: str, function: Callable[..., None], arguments: list[str]) -> 
     Raises:
         InputError: arguments that don't fit.
     """
-    function(**tool_parser(name, function).parse_args(arguments).as_dict())
+    values = tool_parser(name, function).parse_args(arguments).as_dict()
+    function(*[values.pop(key) for key in _positional(function)], **values)
 
 
 def tool_parser(name: str, function: Callable[..., None]) -> ToolParser:
-    """Flags from the signature; `--flag` alone for what is false by default, `--flag A B C` for lists."""
+    """Flags from the signature; `--flag` alone for what is false by default, `--flag A B C` for lists.
+
+    Positional-only parameters are given without a flag.
+    """
     signature = inspect.signature(function).parameters
     documentation = docstring_parser.parse(function.__doc__ or "")
     described = {parameter.arg_name: parameter.description for parameter in documentation.params}
@@ -44,7 +48,9 @@ def tool_parser(name: str, function: Callable[..., None]) -> ToolParser:
     lists = {key: kind for key, parameter in signature.items() if (kind := _item_type(parameter.annotation))}
     description = "\n\n".join(filter(None, (documentation.short_description, documentation.long_description)))
     parser = ToolParser(prog=f"lightning-rcnn {name}", description=description, allow_abbrev=False)
-    parser.add_function_arguments(function, as_group=False, skip={*switches, *lists})
+    for key in _positional(function):
+        parser.add_argument(key, type=signature[key].annotation, help=described.get(key))
+    parser.add_function_arguments(function, as_group=False, skip={*switches, *lists, *_positional(function)})
     for key, item_type in lists.items():
         default = signature[key].default
         options: dict[str, Any] = (
@@ -54,6 +60,11 @@ def tool_parser(name: str, function: Callable[..., None]) -> ToolParser:
     for key in sorted(switches):
         parser.add_argument(f"--{key}", action="store_true", help=described.get(key))
     return parser
+
+
+def _positional(function: Callable[..., None]) -> list[str]:
+    parameters = inspect.signature(function).parameters.items()
+    return [key for key, parameter in parameters if parameter.kind is inspect.Parameter.POSITIONAL_ONLY]
 
 
 def _item_type(annotation: Any) -> Any:

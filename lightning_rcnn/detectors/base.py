@@ -258,8 +258,9 @@ class Detector(LightningModule):
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Say which class this is; and the file needs no other weights than its own."""
         checkpoint[CLASS_PATH_KEY] = f"{type(self).__module__}.{type(self).__qualname__}"
-        if "backbone_weights" in checkpoint.get("hyper_parameters", {}):
-            checkpoint["hyper_parameters"]["backbone_weights"] = None
+        for key in ("backbone_weights", "weights"):
+            if key in checkpoint.get("hyper_parameters", {}):
+                checkpoint["hyper_parameters"][key] = None
 
     def configure_optimizers(self) -> Any:
         """The optimiser with norms in a group of their own, and the schedule, stepped every step."""

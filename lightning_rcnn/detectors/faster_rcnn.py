@@ -28,6 +28,7 @@ from lightning_rcnn.backbones.fpn import ResNetFPN
 from lightning_rcnn.backbones.norms import NormName, norm_layer
 from lightning_rcnn.backbones.resnet import ResNetBody, ResNetName
 from lightning_rcnn.detectors.base import Detector
+from lightning_rcnn.detectors.transfer import start_from
 from lightning_rcnn.errors import InputError
 from lightning_rcnn.heads.box_head import AveragePool, BoxPredictor, ConvolutionalHead, TwoLayerHead
 from lightning_rcnn.losses import LossSum, box_loss, classification_loss, mean_losses, objectness_loss
@@ -51,7 +52,8 @@ class FasterRCNN(Detector):
         backbone: "resnet18", "resnet34", "resnet50", "resnet101" or "resnext101_32x8d".
         neck: "fpn" (pyramid), "c4" (the paper's single map of stride 16, whose last stage works on regions) or "dc5" (a
             single map of stride 16 after a dilated last stage).
-        backbone_weights: torchvision's name of ImageNet weights ("DEFAULT"), a file, or None: from scratch.
+        backbone_weights: torchvision's name of ImageNet weights ("DEFAULT"), a file or URL of anyone's, or None: from
+            scratch.
         norm: "frozen_batch_norm" for ImageNet weights, "batch_norm" or "group_norm" from scratch.
         norm_epsilon: of the norms; 0 in torchvision's first COCO detectors.
         stride_in_1x1: bottlenecks halve the resolution in their first convolution (detectron2's ResNets) or in their
@@ -91,6 +93,8 @@ class FasterRCNN(Detector):
         box_loss_beta: where smooth L1 turns linear; 1/9 (torchvision) or 0 (detectron2).
         crowd_share: an anchor or region with more of its area in a crowd is no negative (Detectron).
         score_threshold, nms_iou, detections_per_image: of detections.
+        weights: a detector to start from: a file or URL of ours, torchvision's or detectron2's, or a name of
+            torchvision's (`fasterrcnn_resnet50_fpn`); predictors for other classes start anew.
         detection_min_size: boxes with a shorter side are dropped before suppression, pixels; with 0 (detectron2) empty
             ones stay until they are in the original frame.
         **kwargs: of `Detector`.
@@ -146,6 +150,7 @@ class FasterRCNN(Detector):
         nms_iou: float = 0.5,
         detections_per_image: int = 100,
         detection_min_size: float = 1e-2,
+        weights: str | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(class_names, **kwargs)
@@ -246,6 +251,8 @@ class FasterRCNN(Detector):
             max_detections=detections_per_image,
             min_size=detection_min_size,
         )
+        if weights is not None:
+            start_from(self, weights)
 
     def losses(self, images: Tensor, image_sizes: Tensor, image_ids: Tensor, targets: Targets) -> dict[str, Tensor]:
         """`loss_objectness`, `loss_rpn_box`, `loss_classifier`, `loss_box`: own sums over the ranks' mean counts."""

@@ -22,6 +22,7 @@ from typing import Any, Literal, get_args
 from torch import Tensor
 
 from lightning_rcnn.detectors.faster_rcnn import FasterRCNN, as_rois
+from lightning_rcnn.detectors.transfer import start_from
 from lightning_rcnn.errors import InputError
 from lightning_rcnn.heads.mask_head import MaskHead
 from lightning_rcnn.heads.occupied import slots_to_compute
@@ -50,6 +51,7 @@ class MaskRCNN(FasterRCNN):
             `roi_aligned` says.
         mask_paste: how a mask comes into its image: "exact", sampled at the pixels' centres and cut at one half
             (detectron2), or "integer", resized to a box of whole pixels (torchvision).
+        weights: a detector to start from, as in `FasterRCNN`.
         **kwargs: of `FasterRCNN` and `Detector`.
     """
 
@@ -61,6 +63,7 @@ class MaskRCNN(FasterRCNN):
         mask_head_width: int = 256,
         mask_target: MaskTarget = "soft",
         mask_paste: PasteRule = "exact",
+        weights: str | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(class_names, **kwargs)
@@ -74,6 +77,8 @@ class MaskRCNN(FasterRCNN):
         self.align_bitmaps = partial(align_bitmaps, aligned=self.hparams["roi_aligned"])
         most = self.average_precisions["bbox"].max_detections
         self.average_precisions["segm"] = CocoAveragePrecision(self.class_names, "segm", most, mask_paste)
+        if weights is not None:
+            start_from(self, weights)
 
     def losses(self, images: Tensor, image_sizes: Tensor, image_ids: Tensor, targets: Targets) -> dict[str, Tensor]:
         """Those of Faster R-CNN and `loss_mask` (section 3: L = L_cls + L_box + L_mask)."""

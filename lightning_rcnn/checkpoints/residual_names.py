@@ -1,0 +1,57 @@
+"""The weights of a ResNet: torchvision's names for what Caffe2 and detectron2 call otherwise.
+
+`conv1`, `bn1` and `layer1` to `layer4` are `stem.conv1` and `res2` to `res5` in detectron2, whose norms belong to their
+convolutions. In Caffe2, the files of He et al. ("MSRA") among them, the three convolutions of a block are branches 2a,
+2b and 2c, the shortcut is branch 1, and a norm has a scale `s` and a shift `b`.
+"""
+
+import re
+
+_DETECTRON2 = re.compile(r"res([2-5])\.(\d+)\.(?:conv([123])|shortcut)\.(norm\.)?(\w+)")
+_CAFFE2 = re.compile(r"res([2-5])_(\d+)_branch(1|2[abc])_(bn_)?(\w+)")
+_CAFFE2_STEM = re.compile(r"(?:res_)?conv1_(bn_)?(\w+)")
+_CAFFE2_ITEMS = {
+    "w": "weight",
+    "s": "weight",
+    "gamma": "weight",
+    "b": "bias",
+    "beta": "bias",
+    "rm": "running_mean",
+    "running_mean": "running_mean",
+    "riv": "running_var",
+    "running_var": "running_var",
+}
+_CLASSIFIERS = ("fc.", "linear.", "fc1000", "pred_")
+
+
+def from_detectron2(name: str) -> str | None:
+    """The name in torchvision of one of detectron2's, from `stem` or `res2` on; None if it has none."""
+    if name.startswith("stem.conv1."):
+        item = name.removeprefix("stem.conv1.")
+        return f"bn1.{item.removeprefix('norm.')}" if item.startswith("norm.") else f"conv1.{item}"
+    match = _DETECTRON2.fullmatch(name)
+    return match and _in_block(int(match[1]), match[2], match[3], bool(match[4]), match[5])
+
+
+def from_caffe2(name: str) -> str | None:
+    """The name in torchvision of one of Caffe2's; None if it has none."""
+    if match := _CAFFE2_STEM.fullmatch(name):
+        item = _CAFFE2_ITEMS.get(match[2])
+        return item and f"{'bn1' if match[1] else 'conv1'}.{item}"
+    match = _CAFFE2.fullmatch(name)
+    item = match and _CAFFE2_ITEMS.get(match[5])
+    if not match or not item:
+        return None
+    number = None if match[3] == "1" else str("abc".index(match[3][1]) + 1)
+    return _in_block(int(match[1]), match[2], number, bool(match[4]), item)
+
+
+def is_classifier(name: str) -> bool:
+    """Whether a weight belongs to the classification on ImageNet, in any of the three namings."""
+    return name.startswith(_CLASSIFIERS)
+
+
+def _in_block(stage: int, block: str, convolution: str | None, is_norm: bool, item: str) -> str:
+    if convolution is None:
+        return f"layer{stage - 1}.{block}.downsample.{int(is_norm)}.{item}"
+    return f"layer{stage - 1}.{block}.{'bn' if is_norm else 'conv'}{convolution}.{item}"

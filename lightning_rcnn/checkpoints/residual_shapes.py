@@ -1,0 +1,45 @@
+"""Which ResNet a set of weights belongs to, by torchvision's names and their shapes."""
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+from torch import Tensor
+
+from lightning_rcnn.errors import InputError
+
+_BLOCK = re.compile(r"layer([1-4])\.(\d+)\.")
+_DEPTHS: dict[tuple[tuple[int, ...], bool], str] = {
+    ((2, 2, 2, 2), False): "resnet18",
+    ((3, 4, 6, 3), False): "resnet34",
+    ((3, 4, 6, 3), True): "resnet50",
+    ((3, 4, 23, 3), True): "resnet101",
+}
+_PLAIN_WIDTH, _RESNEXT_WIDTH = 64, 256
+
+
+def architecture(body: Mapping[str, Tensor], path: Path) -> str:
+    """Our name for the backbone.
+
+    Args:
+        body: weights under torchvision's names.
+        path: for messages.
+
+    Raises:
+        InputError: none that we have.
+    """
+    blocks: dict[int, int] = {}
+    for key in body:
+        if match := _BLOCK.match(key):
+            blocks[int(match[1])] = max(blocks.get(int(match[1]), 0), int(match[2]) + 1)
+    counts = tuple(blocks.get(stage, 0) for stage in (1, 2, 3, 4))
+    first = body.get("layer1.0.conv2.weight")
+    name = _DEPTHS.get((counts, "layer1.0.conv3.weight" in body))
+    if first is None or name is None or "conv1.weight" not in body:
+        raise InputError(f"{path}: its backbone has {counts} blocks in its stages, as none of our ResNets")
+    width, inputs = first.shape[:2]
+    if width == inputs == _PLAIN_WIDTH:
+        return name
+    if name == "resnet101" and (width, inputs) == (_RESNEXT_WIDTH, _RESNEXT_WIDTH // 32):
+        return "resnext101_32x8d"
+    raise InputError(f"{path}: its backbone is a {name} of another width ({width} x {inputs} in its first block)")

@@ -1,0 +1,132 @@
+"""What became of the weights of another program: what this page's tables and errors are made of."""
+
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from lightning_rcnn.errors import InputError
+
+DetectorName = Literal["FasterRCNN", "MaskRCNN"]
+
+
+@dataclass
+class Translation:
+    """A detector of another program in our words.
+
+    Attributes:
+        format: what was recognised, for people.
+        source: the file, for messages.
+        detector: our class.
+        hyperparameters: its arguments: the architecture, and the profile that reproduces the source's outputs.
+        weights: under our names.
+        names: their name -> ours, of all that is taken over.
+        changed: our name -> what was done to it beside a new name.
+        dropped: their name -> why it is not needed.
+        unexpected: their names that have no place in the detector.
+        made: our name -> how it follows from the format, where the file leaves it out.
+        may_be_missing: beginnings of our names that the source is not expected to have.
+    """
+
+    format: str
+    source: Path
+    detector: DetectorName
+    hyperparameters: dict[str, Any]
+    weights: dict[str, Tensor]
+    names: dict[str, str]
+    changed: dict[str, str] = field(default_factory=dict)
+    dropped: dict[str, str] = field(default_factory=dict)
+    unexpected: list[str] = field(default_factory=list)
+    made: dict[str, str] = field(default_factory=dict)
+    may_be_missing: tuple[str, ...] = ()
+
+    def keep_classes(self, keep: list[bool]) -> None:
+        """Leave out the classes that are not to be kept; the scores of the others share what these had."""
+        rows = torch.tensor(keep)
+        for key in ("class_names", "category_ids"):
+            values = self.hyperparameters[key]
+            if values is not None:
+                self.hyperparameters[key] = [value for value, kept in zip(values, keep, strict=True) if kept]
+        with_background = torch.cat((torch.tensor([True]), rows))
+        for layer, kept_rows in (
+            ("box_predictor.class_logits", with_background),
+            ("box_predictor.box_deltas", rows.repeat_interleave(4)),
+            ("mask_head.logits", rows),
+        ):
+            for name in (f"{layer}.weight", f"{layer}.bias"):
+                if name in self.weights:
+                    self.weights[name] = self.weights[name][kept_rows]
+
+    def fit_to(self, expected: Mapping[str, Tensor], allow: Collection[str] = ()) -> list[str]:
+        """See that nothing is left over and nothing is missing.
+
+        Args:
+            expected: the state dict of the detector.
+            allow: names, or their beginnings up to a dot, of theirs to leave out or of ours to leave at initialisation.
+
+        Returns:
+            Our names that stay at initialisation.
+
+        Raises:
+            InputError: names the first key that does not fit.
+        """
+        unused = [name for name in self.unexpected if not _is_one_of(name, allow)]
+        if unused:
+            raise InputError(
+                f"{self.source}: {_count(unused, 'weight')} has no place in {self.format}, first {unused[0]!r}; "
+                f"leave out what you don't need with --allow {unused[0]}"
+            )
+        self.dropped |= dict.fromkeys(self.unexpected, "allowed")
+        for theirs, ours in list(self.names.items()):
+            if ours not in expected or self.weights[ours].shape != expected[ours].shape:
+                if not (_is_one_of(theirs, allow) or _is_one_of(ours, allow)):
+                    raise InputError(self._misfit(theirs, ours, expected))
+                del self.names[theirs], self.weights[ours]
+                self.dropped[theirs] = "allowed"
+        missing = [name for name in expected if name not in self.weights]
+        wanted = [name for name in missing if not _is_one_of(name, (*allow, *self.may_be_missing))]
+        if wanted:
+            raise InputError(
+                f"{self.source}: {_count(wanted, 'weight')} of {self.detector} is missing, first {wanted[0]!r}; is the "
+                f"file whole? --allow {wanted[0]} leaves it at initialisation"
+            )
+        return missing
+
+    def _misfit(self, theirs: str, ours: str, expected: Mapping[str, Tensor]) -> str:
+        if ours not in expected:
+            return (
+                f"{self.source}: {theirs!r} has no place in {self.detector} with these hyperparameters; "
+                f"--allow {theirs} leaves it out"
+            )
+        return (
+            f"{self.source}: {theirs!r} has the shape {_shape(self.weights[ours])}, but {ours!r} of {self.detector} "
+            f"with these hyperparameters has {_shape(expected[ours])}"
+        )
+
+
+def renamed(name: str, prefixes: Iterable[tuple[str, str]]) -> str | None:
+    """The name with its first matching beginning replaced by that beside it; None if there is none."""
+    for old, new in prefixes:
+        if name.startswith(old):
+            return new + name.removeprefix(old)
+    return None
+
+
+def generic_class_names(number: int) -> list[str]:
+    """Names for classes of which only the number is known."""
+    return [f"class {label}" for label in range(1, number + 1)]
+
+
+def _is_one_of(name: str, allowed: Collection[str]) -> bool:
+    return any(name == entry or name.startswith(f"{entry.rstrip('.')}.") for entry in allowed)
+
+
+def _count(names: list[str], noun: str) -> str:
+    return f"1 {noun}" if len(names) == 1 else f"one of {len(names)} {noun}s"
+
+
+def _shape(tensor: Tensor) -> str:
+    return " x ".join(map(str, tensor.shape)) or "a number"
