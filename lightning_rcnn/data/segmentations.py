@@ -24,7 +24,7 @@ class ImageBitmaps(NamedTuple):
     Attributes:
         bits: uint8 [B], one crop after the other, each from a new byte on.
         sizes: int64 [m, 2], (height, width) of the crops; 0 x 0 for an object without a mask.
-        boxes: float32 [m, 4], the crops' outer edges in the resized frame.
+        boxes: float32 [m, 4], the crops' outer edges in the resized frame; zeros without a mask.
     """
 
     bits: np.ndarray
@@ -68,7 +68,9 @@ def crop_bitmaps(
         sizes[number] = pixels.shape
         edges[number] = left, top, left + pixels.shape[1], top + pixels.shape[0]
         bits.append(np.packbits(pixels[::step_y, ::step_x]))
-    return ImageBitmaps(np.concatenate(bits), sizes, to_resized.boxes(edges))
+    boxes = to_resized.boxes(edges)
+    boxes[sizes[:, 0] == 0] = 0
+    return ImageBitmaps(np.concatenate(bits), sizes, boxes)
 
 
 def trace_outlines(
@@ -122,7 +124,7 @@ def _pixel_outline(crop: np.ndarray, top: int, left: int) -> np.ndarray:
     pixels[1:-1, 1:-1] = crop
     y, x_from, x_to = _borders(pixels)
     x, y_to, y_from = _borders(pixels.T)  # upwards where the inside begins
-    edges = np.concatenate([np.stack((x_from, y, x_to, y), axis=1), np.stack((x, y_from, x, y_to), axis=1)])
+    edges = np.concatenate([np.array([x_from, y, x_to, y]), np.array([x, y_from, x, y_to])], axis=1).T
     return edges + np.array([left, top, left, top], np.float64)
 
 
@@ -132,9 +134,8 @@ def _borders(pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     Args:
         pixels: int8 [lines, places], 0 and 1, with zeros around.
     """
-    steps = np.diff(pixels, axis=0)
-    num_places = steps.shape[1]
-    steps = steps.ravel()
+    num_places = pixels.shape[1]
+    steps = (pixels[1:] - pixels[:-1]).ravel()
     changes = np.flatnonzero(steps[1:] != steps[:-1])
     begins, ends = changes[steps[changes + 1] != 0], changes[steps[changes] != 0]
     line, begin = np.divmod(begins, num_places)
