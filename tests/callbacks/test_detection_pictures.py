@@ -11,8 +11,9 @@ from PIL import Image
 from torch.utils.data import DataLoader
 
 from lightning_rcnn.callbacks import detection_pictures
-from lightning_rcnn.callbacks.detection_pictures import FILE_NAME, DetectionPictures
+from lightning_rcnn.callbacks.detection_pictures import FILE_NAME, LOG_KEY, DetectionPictures
 from lightning_rcnn.errors import InputError
+from lightning_rcnn.pictures import draw_objects
 from lightning_rcnn.structures import NO_IMAGE, PADDING_LABEL, Batch, Detections, ImageRecord
 
 
@@ -22,6 +23,7 @@ class StubDetector(LightningModule):
     def __init__(self):
         super().__init__()
         self.class_names = ["cat", "dog"]
+        self.mask_paste = "exact"
         self.layer = torch.nn.Linear(1, 1)
 
     def training_step(self, batch, batch_idx):
@@ -35,6 +37,15 @@ class StubDetector(LightningModule):
 
     def configure_optimizers(self):
         return torch.optim.SGD(self.parameters(), lr=0.1)
+
+
+class MaskStubDetector(StubDetector):
+    """The same, each with a mask that is the left half of its box."""
+
+    def validation_step(self, batch, batch_idx):
+        detections = super().validation_step(batch, batch_idx)
+        masks = (torch.arange(28) < 14).float().expand(*detections.labels.shape, 28, 28)
+        return detections._replace(masks=masks)
 
 
 def make_batch(ids, size=(50, 100), original=(100, 200), dtype=torch.uint8, first_annotation=None):
@@ -51,7 +62,7 @@ def make_batch(ids, size=(50, 100), original=(100, 200), dtype=torch.uint8, firs
     return Batch(images, sizes, torch.tensor(ids), None, records)
 
 
-def fit(tmp_path, batches, callback=None, **options):
+def fit(tmp_path, batches, callback=None, detector=None, **options):
     arguments = {"max_epochs": 1, "logger": False, "num_sanity_val_steps": 0} | options
     trainer = Trainer(
         accelerator="cpu",
@@ -66,7 +77,7 @@ def fit(tmp_path, batches, callback=None, **options):
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*does not have many workers.*")
         warnings.filterwarnings("ignore", message=".*LeafSpec.*")
-        trainer.fit(StubDetector(), *loaders)
+        trainer.fit(detector or StubDetector(), *loaders)
     return trainer
 
 
@@ -131,6 +142,65 @@ def test_images_and_boxes_go_to_wandb_offline(tmp_path, monkeypatch):
     assert predictions[0]["scores"] == {"score": pytest.approx(0.9)}
     assert [one["box_caption"] for one in ground_truth] == ["cat", "dog (crowd)"]
     assert [one["box_caption"] for one in predictions] == ["cat 0.90"]
+
+
+UPPER_HALF = {"segmentation": [[20, 10, 60, 10, 60, 30, 20, 30]]}
+
+
+def test_masks_take_the_place_of_boxes_on_both_sides(tmp_path, monkeypatch):
+    """The annotated mask is the upper half of the cat's box, the detected one the left half."""
+    shown, compare = [], detection_pictures.compare
+
+    def recording(image, ground_truth, detections, class_names, both):
+        shown.extend([draw_objects(image, side, class_names) for side in (ground_truth, detections)])
+        return compare(image, ground_truth, detections, class_names, both)
+
+    monkeypatch.setattr(detection_pictures, "compare", recording)
+    fit(tmp_path, [make_batch([1], first_annotation=UPPER_HALF)], detector=MaskStubDetector())
+    orange = [(np.asarray(picture) == (230, 159, 0)).all(axis=2) for picture in shown]
+    # (20, 10, 60, 50) in 200 x 100 is (64, 32, 192, 160) in 640 x 320.
+    for lines, (left, top, right, bottom) in zip(orange, [(64, 32, 192, 96), (64, 32, 128, 160)], strict=True):
+        rows, columns = np.flatnonzero(lines[:, 64:].any(axis=1)), np.flatnonzero(lines.any(axis=0))
+        edges = columns[0], rows[0], columns[-1] + 1, rows[-1] + 1
+        assert np.abs(np.subtract(edges, (left, top, right, bottom))).max() <= 4
+    assert (tmp_path / FILE_NAME).exists()
+
+
+def test_masks_go_to_wandb_as_classes_of_pixels(tmp_path, monkeypatch, wandb_records):
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    monkeypatch.setenv("WANDB_SILENT", "true")
+    logger = WandbLogger(save_dir=tmp_path, project="test")
+    fit(tmp_path, [make_batch([7], first_annotation=UPPER_HALF)], logger=logger, detector=MaskStubDetector())
+    wandb.finish()
+    wandb.teardown()
+    [run] = tmp_path.glob("wandb/offline-run-*")
+    [path] = run.glob("*.wandb")
+    pictures = {
+        item.nested_key[-1]: json.loads(item.value_json)
+        for record in wandb_records(path)
+        if record.WhichOneof("record_type") == "history"
+        for item in record.history.item
+        if LOG_KEY in item.nested_key
+    }
+    [masks] = pictures["all_masks"]
+    found = {side: np.asarray(Image.open(run / "files" / one["path"])) for side, one in masks.items()}
+    for pixels in found.values():
+        assert pixels.shape == (50, 100)
+        assert pixels.dtype == np.uint8
+    # The image is shown at half its size; a crowd without a mask has none here either.
+    rows, columns = np.nonzero(found["ground_truth"])
+    assert (columns.min(), rows.min(), columns.max() + 1, rows.max() + 1) == (10, 5, 30, 15)
+    rows, columns = np.nonzero(found["predictions"])
+    assert (columns.min(), rows.min(), columns.max() + 1, rows.max() + 1) == (10, 5, 20, 25)
+    assert set(np.unique(found["predictions"])) == {0, 1}
+    assert sum(path.stat().st_size for path in run.rglob("*.mask.png")) < 2000
+    assert [sorted(boxes) for boxes in pictures["all_boxes"]] == [["ground_truth", "predictions"]]
+
+
+def test_a_detector_of_boxes_is_compared_with_boxes(tmp_path, monkeypatch):
+    monkeypatch.setattr(detection_pictures, "mask_of", pytest.fail)
+    fit(tmp_path, [make_batch([1], first_annotation=UPPER_HALF)])
+    assert (tmp_path / FILE_NAME).exists()
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 3000), (900, 2)])
