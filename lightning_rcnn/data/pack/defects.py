@@ -94,7 +94,9 @@ class Defect(Enum):
     MASK_OUTSIDE_BOX = Rule(
         Action.REPAIRED, "the mask lies wholly outside the object's box: the object stays without a mask"
     )
-    MASK_AND_BOX_DISAGREE = Rule(Action.KEPT, "the mask's own box overlaps the object's by an IoU below 0.5")
+    MASK_BOX_MISMATCH = Rule(
+        Action.KEPT, "the box around the mask is not the object's: IoU below 0.5, and more than a pixel off"
+    )
     THIN_MASK = Rule(Action.NOTED, "a mask one pixel wide or high")
     MISSING_MASK = Rule(Action.KEPT, "an object without a mask in a set with masks: counts for its box alone")
 

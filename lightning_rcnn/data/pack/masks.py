@@ -16,7 +16,7 @@ Segmentation = list[list[float]] | RunLength
 """Polygons [x, y, x, y, ...] that do not touch themselves, or RLE in compressed form."""
 
 LEAST_AGREEMENT = 0.5
-"""IoU of an object's box with the box around its mask, below which one of them is taken to be doubtful."""
+"""IoU of an object's box with the box around its mask below which one of them is doubtful, if the object is not tiny."""
 
 
 def check_segmentation(
@@ -95,12 +95,13 @@ def _check_pixels(rle: RunLength, box: Edges) -> tuple[bool, list[Defect]]:
     height, width = pixels.shape
     if not pixels.size:
         return False, [Defect.EMPTY_MASK]
-    agreement = _intersection_over_union(box, (left, top, left + width, top + height))
+    own_box = (left, top, left + width, top + height)
+    agreement = _intersection_over_union(box, own_box)
     if agreement == 0:
         return False, [Defect.MASK_OUTSIDE_BOX]
     defects = [Defect.THIN_MASK] if min(height, width) == 1 else []
-    if agreement < LEAST_AGREEMENT:
-        defects.append(Defect.MASK_AND_BOX_DISAGREE)
+    if agreement < LEAST_AGREEMENT and np.abs(np.subtract(box, own_box)).max() > 1:
+        defects.append(Defect.MASK_BOX_MISMATCH)
     return True, defects
 
 

@@ -50,7 +50,7 @@ def test_uncompressed_rle_is_compressed_without_change(mask):
     if not mask.any():
         assert (kept, defects) == (None, [Defect.EMPTY_MASK])
         return
-    assert set(defects) <= {Defect.THIN_MASK, Defect.MASK_AND_BOX_DISAGREE}
+    assert set(defects) <= {Defect.THIN_MASK, Defect.MASK_BOX_MISMATCH}
     assert kept == rle_of(mask)
 
 
@@ -150,7 +150,7 @@ def test_polygon_that_leaves_the_image_by_more_than_its_size_is_dropped():
 
 def test_polygon_partly_outside_stays():
     polygon = [[-10.0, 5.0, 30.0, 5.0, 30.0, 60.0, -10.0, 60.0]]
-    assert check(polygon) == (polygon, [Defect.POLYGON_PARTLY_OUTSIDE, Defect.MASK_AND_BOX_DISAGREE])
+    assert check(polygon) == (polygon, [Defect.POLYGON_PARTLY_OUTSIDE, Defect.MASK_BOX_MISMATCH])
     rounded = [[-0.01, 0.0, 64.01, 0.0, 64.01, 48.0, -0.01, 48.0]]
     assert check(rounded) == (rounded, [])
 
@@ -180,6 +180,12 @@ def test_one_pixel_wide_masks_stay(mask, defects):
 def test_mask_outside_of_its_box_is_dropped():
     rle = rle_of(window(5, 20, 10, 30))
     assert check(rle, box=(30.0, 5.0, 60.0, 20.0)) == (None, [Defect.MASK_OUTSIDE_BOX])
-    assert check(rle, box=(29.0, 5.0, 60.0, 20.0)) == (rle, [Defect.MASK_AND_BOX_DISAGREE])
+    assert check(rle, box=(29.0, 5.0, 60.0, 20.0)) == (rle, [Defect.MASK_BOX_MISMATCH])
     assert check(rle, box=(15.0, 5.0, 30.0, 20.0)) == (rle, [])
-    assert check(rle, box=(21.0, 5.0, 30.0, 20.0)) == (rle, [Defect.MASK_AND_BOX_DISAGREE])
+    assert check(rle, box=(21.0, 5.0, 30.0, 20.0)) == (rle, [Defect.MASK_BOX_MISMATCH])
+
+
+def test_boxes_of_specks_may_be_a_pixel_off():
+    rle = rle_of(window(10, 12, 20, 21))
+    assert check(rle, box=(19.2, 9.3, 21.7, 12.6)) == (rle, [Defect.THIN_MASK])
+    assert check(rle, box=(19.2, 9.3, 21.7, 13.1)) == (rle, [Defect.THIN_MASK, Defect.MASK_BOX_MISMATCH])
