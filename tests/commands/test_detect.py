@@ -1,29 +1,23 @@
 import json
 
+import numpy as np
 import pytest
 import torch
 from lightning.pytorch import Trainer
 from PIL import Image
+from pycocotools import mask
 
-import lightning_rcnn
 from lightning_rcnn.commands.detect import detect
+from lightning_rcnn.detectors.faster_rcnn import FasterRCNN
+from lightning_rcnn.detectors.mask_rcnn import MaskRCNN
 from lightning_rcnn.errors import InputError
+from lightning_rcnn.pictures import class_colour
+
+SIZES = {"backbone": "resnet18", "fpn_channels": 16, "box_head_width": 16, "min_size": 64, "max_size": 96}
 
 
-@pytest.fixture(scope="module")
-def detector():
+def only_dogs(model):
     """Untrained; the last layer's bias makes every box a dog, score 0.7."""
-    torch.manual_seed(0)
-    model = lightning_rcnn.FasterRCNN(
-        class_names=["cat", "dog"],
-        category_ids=[17, 18],
-        backbone="resnet18",
-        fpn_channels=16,
-        box_head_width=16,
-        min_size=64,
-        max_size=96,
-        detections_per_image=5,
-    )
     with torch.no_grad():
         for parameter in model.box_predictor.parameters():
             parameter.zero_()
@@ -32,13 +26,23 @@ def detector():
     return model.eval()
 
 
-@pytest.fixture(scope="module")
-def checkpoint(detector, tmp_path_factory):
-    path = tmp_path_factory.mktemp("checkpoint") / "best.ckpt"
+def save(model, folder):
+    path = folder / "best.ckpt"
     trainer = Trainer(logger=False, accelerator="cpu", enable_progress_bar=False, enable_model_summary=False)
-    trainer.strategy.connect(detector)
+    trainer.strategy.connect(model)
     trainer.save_checkpoint(path, weights_only=True)
     return path
+
+
+@pytest.fixture(scope="module")
+def detector():
+    torch.manual_seed(0)
+    return only_dogs(FasterRCNN(["cat", "dog"], category_ids=[17, 18], detections_per_image=5, **SIZES))
+
+
+@pytest.fixture(scope="module")
+def checkpoint(detector, tmp_path_factory):
+    return save(detector, tmp_path_factory.mktemp("checkpoint"))
 
 
 @pytest.fixture
@@ -83,6 +87,24 @@ def test_pictures_and_results(detector, checkpoint, photos, tmp_path, capsys, mo
     assert "broken.png" in shown
     assert "dog" in shown
     assert "objects in 2 images" in shown
+
+
+def test_masks_in_pictures_and_results(photos, tmp_path, monkeypatch):
+    """The same as from Python, but never as large as the image; and each mask leaves its colour in the picture."""
+    torch.manual_seed(0)
+    model = only_dogs(MaskRCNN(["cat", "dog"], detections_per_image=5, mask_head_width=16, **SIZES))
+    checkpoint = save(model, tmp_path)
+    [expected] = model.detect([photos / "a.jpg"], threshold=0.5)
+    assert 0 < expected["masks"].float().mean() < 1
+
+    monkeypatch.setattr("lightning_rcnn.detectors.base.paste_densely", pytest.fail)
+    detect(checkpoint, [photos / "a.jpg"], tmp_path / "out", threshold=0.5, device="cpu")
+    results = json.loads((tmp_path / "out" / "results.json").read_text())
+    assert len(results) == len(expected["masks"]) > 0
+    for entry, pixels in zip(results, expected["masks"], strict=True):
+        assert (mask.decode(entry["segmentation"]) == pixels.numpy()).all()
+    picture = np.asarray(Image.open(tmp_path / "out" / "pictures" / "a.jpg").convert("RGB")).astype(int)
+    assert (abs(picture - class_colour(2)).max(axis=2) < 40).sum() > 500
 
 
 def test_a_threshold_that_nothing_reaches(checkpoint, photos, tmp_path, capsys):
