@@ -16,7 +16,7 @@ Segmentation = list[list[float]] | RunLength
 """Polygons [x, y, x, y, ...] that do not touch themselves, or RLE in compressed form."""
 
 LEAST_AGREEMENT = 0.5
-"""IoU of an object's box with the box around its mask below which one of them is doubtful, if the object is not tiny."""
+"""IoU of an object's box with the box around its mask, below which one of them is doubtful."""
 
 
 def check_segmentation(
