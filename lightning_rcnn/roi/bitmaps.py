@@ -1,19 +1,19 @@
-"""RoIAlign of packed bitmaps: how much of each cell of a region's grid a mask covers.
-
-The operator `lightning_rcnn::align_bitmaps` with its shape for the compiler; it has no gradient.
-"""
+"""The operator that sees packed bitmaps through regions, as `torch.library` knows it. It has no gradient."""
 
 from typing import Any
 
-import numpy as np
 import torch
-import torchvision.ops
 from torch import Tensor
+
+from lightning_rcnn.roi.bitmap_bags import HostBitmaps, align_by_bags
+from lightning_rcnn.roi.cuda import bitmaps as kernels
+from lightning_rcnn.roi.dispatch import run
+from lightning_rcnn.structures import Bitmaps
 
 torch.library.define(
     "lightning_rcnn::align_bitmaps",
     "(Tensor bits, Tensor first_byte, Tensor sizes, Tensor crop_boxes, Tensor boxes, Tensor gt_index, Tensor is_valid, "
-    "SymInt size, bool aligned) -> Tensor",
+    "SymInt size, bool aligned, str impl) -> Tensor",
 )
 
 
@@ -28,41 +28,38 @@ def _align(
     is_valid: Tensor,
     size: int,
     aligned: bool,
+    impl: str,
 ) -> Tensor:
-    targets = torch.zeros(*gt_index.shape, size, size)
-    packed = bits.numpy(force=True)
-    first_byte, sizes, crop_boxes, host_boxes, gt_index, is_valid = (
-        tensor.cpu() for tensor in (first_byte, sizes, crop_boxes, boxes, gt_index, is_valid)
+    masks = Bitmaps(bits, first_byte, sizes, crop_boxes)
+    return run(
+        impl,
+        boxes.device,
+        kernels.obstacle(boxes),
+        lambda: kernels.align_bitmaps(masks, boxes, gt_index, is_valid, size, aligned),
+        lambda: _align_on_host(masks, boxes, gt_index, is_valid, size, aligned),
     )
-    for image in range(len(boxes)):
-        for index in gt_index[image][is_valid[image]].unique().tolist():
-            height, width = sizes[image, index].tolist()
-            if height * width == 0:
-                continue
-            here = is_valid[image] & (gt_index[image] == index)
-            first = int(first_byte[image, index])
-            crop = np.unpackbits(packed[first : first + -(-height * width // 8)], count=height * width)
-            bitmap = torch.from_numpy(crop).view(1, 1, height, width).double()
-            rois = _regions_in_crop(host_boxes[image][here], crop_boxes[image, index], height, width, aligned)
-            pooled = torchvision.ops.roi_align(bitmap, [rois], size, sampling_ratio=0, aligned=True)
-            targets[image, here] = pooled[:, 0].float()
-    return targets.to(boxes.device)
 
 
 @torch.library.register_fake("lightning_rcnn::align_bitmaps")
 def _align_shape(
     bits: Any, first_byte: Any, sizes: Any, crop_boxes: Any, boxes: Tensor, gt_index: Tensor, *rest: Any
 ) -> Tensor:
-    _, size, _ = rest
+    _, size, *_ = rest
     return boxes.new_empty((*gt_index.shape, size, size), dtype=torch.float32)
 
 
-def _regions_in_crop(boxes: Tensor, crop_box: Tensor, height: int, width: int, aligned: bool) -> Tensor:
-    """Boxes of the resized frame in the pixels of a crop, float64 [R, 4], the first pixel's centre at 0.5."""
-    boxes, crop_box = boxes.double(), crop_box.double()
-    scale = crop_box.new_tensor([width, height]) / (crop_box[2:] - crop_box[:2])
-    start, length = boxes[:, :2], boxes[:, 2:] - boxes[:, :2]
-    if not aligned:
-        start, length = start + 0.5, length.clamp(min=1)
-    start = (start - crop_box[:2]) * scale
-    return torch.cat((start, start + length * scale), dim=1)
+def _align_on_host(
+    masks: Bitmaps, boxes: Tensor, gt_index: Tensor, is_valid: Tensor, size: int, aligned: bool
+) -> Tensor:
+    num_images, num_objects = masks.first_byte.shape
+    first_of_image = torch.arange(num_images, device=boxes.device)[:, None] * num_objects
+    objects = torch.where(is_valid, first_of_image + gt_index, -1)
+    host_masks = HostBitmaps(
+        masks.bits.numpy(force=True),
+        masks.first_byte.flatten().numpy(force=True),
+        masks.sizes.flatten(0, 1).numpy(force=True),
+        masks.boxes.flatten(0, 1).numpy(force=True),
+    )
+    host_boxes, host_objects = boxes.flatten(0, 1).numpy(force=True), objects.flatten().numpy(force=True)
+    targets = align_by_bags(host_masks, host_boxes, host_objects, size, aligned)
+    return torch.from_numpy(targets).view(*gt_index.shape, size, size).to(boxes.device)

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from lightning_rcnn.roi import bitmaps  # noqa: F401  # registers the operator called below
+from lightning_rcnn.roi.dispatch import Implementation
 from lightning_rcnn.structures import Bitmaps, Masks, Polygons
 
 _SMALLEST_SIDE = 0.1
@@ -19,7 +20,14 @@ _CROSSINGS_AT_ONCE = 2**21
 
 
 def align_bitmaps(
-    masks: Bitmaps, boxes: Tensor, gt_index: Tensor, is_valid: Tensor, *, size: int = 28, aligned: bool
+    masks: Bitmaps,
+    boxes: Tensor,
+    gt_index: Tensor,
+    is_valid: Tensor,
+    *,
+    size: int = 28,
+    aligned: bool,
+    impl: Implementation = "auto",
 ) -> Tensor:
     """The share of each cell of a region's grid that its object covers, as RoIAlign measures it.
 
@@ -35,11 +43,17 @@ def align_bitmaps(
         size: S, cells along each side.
         aligned: whether the centre of the first pixel lies at 0.5 (detectron2) or at 0 (torchvision, whose regions are
             also at least one pixel wide). The half pixel and the one pixel are those of the resized frame.
+        impl: "auto" takes the CUDA kernel where it can be had, and says once why it cannot; "cuda" insists on it;
+            "portable" is the way through the host's memory, for any device.
 
     Returns:
-        float32 [N, R, S, S], 0 to 1; zeros for an object without a mask. Not differentiable.
+        float32 [N, R, S, S], 0 to 1; zeros for an object without a mask and for boxes that are not finite. Not
+        differentiable.
+
+    Raises:
+        RuntimeError: `impl` is "cuda" and the kernel cannot be used.
     """
-    return torch.ops.lightning_rcnn.align_bitmaps(*masks, boxes, gt_index, is_valid, size, aligned)
+    return torch.ops.lightning_rcnn.align_bitmaps(*masks, boxes, gt_index, is_valid, size, aligned, impl)
 
 
 def fill_polygons(masks: Polygons, boxes: Tensor, gt_index: Tensor, is_valid: Tensor, *, size: int = 28) -> Tensor:

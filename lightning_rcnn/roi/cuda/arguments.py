@@ -60,6 +60,25 @@ class Params(ctypes.Structure):
     )
 
 
+class BitmapParams(ctypes.Structure):
+    """What `align_bitmaps` takes."""
+
+    _fields_ = (
+        ("bits", _Pointer),
+        ("first_byte", _Pointer),
+        ("sizes", _Pointer),
+        ("crop_boxes", _Pointer),
+        ("boxes", _Pointer),
+        ("gt_index", _Pointer),
+        ("is_valid", _Pointer),
+        ("targets", _Pointer),
+        ("num_objects", _Int),
+        ("num_regions", _Int),
+        ("size", _Int),
+        ("aligned", _Int),
+    )
+
+
 class Planes(ctypes.Structure):
     """Equal matrices to transpose, and their place among the squares."""
 

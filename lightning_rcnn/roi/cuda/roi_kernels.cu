@@ -1,4 +1,4 @@
-// RoIAlign and RoIPool over a feature pyramid, forward and backward, for channels-last maps.
+// RoIAlign and RoIPool over a feature pyramid, forward and backward, for channels-last maps; RoIAlign of packed bitmaps.
 //
 // Compiled at first use by NVRTC, with no header, for one element type and one vector width:
 //     ELEMENT_FLOAT32, ELEMENT_FLOAT16 or ELEMENT_BFLOAT16    the type of features and gradients; sums are float32
@@ -521,6 +521,87 @@ extern "C" __global__ void __launch_bounds__(BLOCK, 3) roi_pool_forward(const Pa
 #pragma unroll
         for (int lane = 0; lane < VECTOR; ++lane) params.argmax[output + lane] = argmax[lane];
     }
+}
+
+// --- RoIAlign of packed bitmaps ---------------------------------------------------------------------------------------
+// A thread for each cell of a region's grid. It is at home in the bitmap's own pixels, with an adaptive number of
+// samples there; the half pixel and the least size of regions that are not aligned are those of the resized frame.
+
+struct BitmapParams {
+    const unsigned char* bits;    // crops one after the other, eight pixels a byte, the first in the highest bit
+    const long long* first_byte;  // [N, M], of each crop
+    const long long* sizes;       // [N, M, 2], height and width of the crops in pixels
+    const float* crop_boxes;      // [N, M, 4] in the resized frame
+    const float* boxes;           // [N, R, 4] in the resized frame
+    const long long* gt_index;    // [N, R], the object that a region shows
+    const bool* is_valid;         // [N, R]
+    float* targets;               // [N, R, size, size]
+    int num_objects;              // M
+    int num_regions;              // R
+    int size;
+    int aligned;
+};
+
+__device__ inline Axis bitmap_axis(float start, float end, float crop_start, float crop_end, int pixels, int num_bins,
+                                   bool aligned) {
+    Axis axis = {};
+    const float scale = pixels / (crop_end - crop_start);
+    const float length = aligned ? end - start : fmaxf(end - start, 1.0f);
+    axis.roi_start = (start - crop_start + (aligned ? 0.0f : 0.5f)) * scale - 0.5f;
+    axis.bin_size = length * scale / num_bins;
+    axis.bin_grid = ceilf(axis.bin_size);
+    axis.share = 1.0f / axis.bin_grid;
+    axis.step = axis.bin_size * axis.share;
+    axis.num_bins = num_bins;
+    axis.size = pixels;
+    return axis;
+}
+
+struct Bitmap {
+    const unsigned char* bits;
+    int width;
+
+    __device__ float at(int y, int x) const {
+        const long long pixel = (long long)y * width + x;
+        return (float)(bits[pixel >> 3] >> (7 - (pixel & 7)) & 1);
+    }
+};
+
+extern "C" __global__ void __launch_bounds__(BLOCK) align_bitmaps(const BitmapParams params) {
+    const long long region = blockIdx.x;
+    const int cell = blockIdx.y * BLOCK + threadIdx.x, num_cells = params.size * params.size;
+    if (cell >= num_cells) return;
+    const long long index = params.gt_index[region];
+    const float* box = params.boxes + region * 4;
+    const float x1 = box[0], y1 = box[1], x2 = box[2], y2 = box[3];
+    const float limit = 1073741824.0f;  // FARTHEST_CORNER; a NaN fails every comparison
+    float sum = 0.0f;
+    if (params.is_valid[region] && index >= 0 && index < params.num_objects && fabsf(x1) <= limit &&
+        fabsf(y1) <= limit && fabsf(x2) <= limit && fabsf(y2) <= limit) {
+        const long long object = region / params.num_regions * params.num_objects + index;
+        const int height = (int)params.sizes[object * 2], width = (int)params.sizes[object * 2 + 1];
+        const float* crop = params.crop_boxes + object * 4;
+        const Bitmap bitmap = {params.bits + params.first_byte[object], width};
+        const Axis y = bitmap_axis(y1, y2, crop[1], crop[3], height, params.size, params.aligned);
+        const Axis x = bitmap_axis(x1, x2, crop[0], crop[2], width, params.size, params.aligned);
+        const int bin_y = cell / params.size, bin_x = cell - bin_y * params.size;
+        SampleRange samples_y = samples_between(y, bin_y, -1.0f, height, 0);
+        const SampleRange samples_x = samples_between(x, bin_x, -1.0f, width, 0);
+        if (height == 0 || width == 0) samples_y.count = 0;  // an object without a mask
+        for (int i = 0; i < samples_y.count; ++i) {
+            const Tap in_y = locate(y, bin_y, samples_y.first + i);
+            if (in_y.weight_low == 0 && in_y.weight_high == 0) continue;
+            for (int j = 0; j < samples_x.count; ++j) {
+                const Tap in_x = locate(x, bin_x, samples_x.first + j);
+                if (in_x.weight_low == 0 && in_x.weight_high == 0) continue;
+                sum += in_y.weight_low * (in_x.weight_low * bitmap.at(in_y.low, in_x.low) +
+                                          in_x.weight_high * bitmap.at(in_y.low, in_x.high));
+                sum += in_y.weight_high * (in_x.weight_low * bitmap.at(in_y.high, in_x.low) +
+                                           in_x.weight_high * bitmap.at(in_y.high, in_x.high));
+            }
+        }
+    }
+    params.targets[region * num_cells + cell] = sum;
 }
 
 // --- which regions touch a tile --------------------------------------------------------------------------------------

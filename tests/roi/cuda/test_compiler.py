@@ -21,6 +21,7 @@ REGISTERS = {
     "roi_align_backward": 128,
     "roi_pool_forward": 80,
     "roi_pool_backward": 128,
+    "align_bitmaps": 64,
     "place_regions": 48,
     "transpose": 32,
 }

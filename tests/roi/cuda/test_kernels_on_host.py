@@ -12,13 +12,14 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from lightning_rcnn.roi import multiscale_roi_align, multiscale_roi_pool, roi_pool
-from lightning_rcnn.roi.cuda import arguments, operations
+from lightning_rcnn.roi import align_bitmaps, multiscale_roi_align, multiscale_roi_pool, roi_pool
+from lightning_rcnn.roi.cuda import arguments, bitmaps, operations
 from lightning_rcnn.roi.cuda.compiler import SOURCE, Variant
 from lightning_rcnn.roi.cuda.operations import LevelRule
 from lightning_rcnn.roi.pixel_weights import Grid, Pyramid
 from lightning_rcnn.roi.pyramid import assign_levels
 from lightning_rcnn.roi.reference import roi_align_reference
+from lightning_rcnn.structures import Bitmaps
 
 TOLERANCE = 5e-5
 RULE = LevelRule(4, 224.0)
@@ -45,6 +46,48 @@ def test_roi_pool_agrees_with_torchvision(on_host, random_cases):
         forward, backward = random_cases.pool_errors(random_cases.draw(seed))
         assert forward == 0, seed
         assert backward <= TOLERANCE, seed
+
+
+def test_bitmaps_are_seen_as_torchvision_sees_whole_masks(on_host):
+    import random_masks
+
+    for seed in range(120):
+        assert random_masks.bitmap_error(random_masks.draw_masks(seed)) <= 1e-5, seed
+
+
+def test_bitmaps_are_seen_as_on_the_host_in_odd_regions(on_host, monkeypatch):
+    masks = Bitmaps(
+        torch.full((32,), 0b10110111, dtype=torch.uint8),
+        torch.tensor([[0, 0, 9]]),
+        torch.tensor([[[8, 9], [0, 0], [13, 14]]]),
+        torch.tensor([[[3.0, 2.0, 15.0, 10.0], [0.0] * 4, [0.0, 0.0, 14.0, 13.0]]]),
+    )
+    boxes = torch.tensor([[box[1:] for box in ODD_BOXES.values()]], dtype=torch.float32).repeat(1, 3, 1)
+    gt_index = torch.arange(3).repeat_interleave(len(ODD_BOXES))[None]
+    is_valid = torch.ones_like(gt_index, dtype=torch.bool)
+    monkeypatch.setattr(bitmaps, "obstacle", lambda *_: "")
+    for aligned in (False, True):
+        ours, theirs = (
+            align_bitmaps(masks, boxes, gt_index, is_valid, size=5, aligned=aligned, impl=impl)
+            for impl in ("cuda", "portable")
+        )
+        assert_close(ours, theirs, rtol=0, atol=1e-5)
+        assert theirs.max() > 0
+
+
+def test_bits_beyond_two_to_the_31_bytes_are_found(on_host):
+    first = 2**31 + 5
+    memory = np.zeros(first + 2, dtype=np.uint8)  # pages that are never touched cost nothing
+    memory[first] = 0b11110000
+    masks = Bitmaps(
+        torch.from_numpy(memory),
+        torch.tensor([[first]]),
+        torch.tensor([[[2, 4]]]),
+        torch.tensor([[[0.0, 0.0, 4.0, 2.0]]]),
+    )
+    boxes, gt_index = torch.tensor([[[0.0, 0.0, 4.0, 2.0]]]), torch.tensor([[0]])
+    targets = bitmaps.align_bitmaps(masks, boxes, gt_index, torch.tensor([[True]]), 2, True)
+    assert targets.tolist() == [[[[1.0, 1.0], [0.0, 0.0]]]]
 
 
 @pytest.mark.parametrize("sampling_ratio", [0, 2])
@@ -220,6 +263,7 @@ def test_public_functions_run_the_kernels(on_host, monkeypatch, pyramid, make_ro
 def test_structures_have_the_compilers_layout(host_kernels):
     library = host_kernels.library(Variant(torch.float32, 1))
     assert library.sizeof_params() == ctypes.sizeof(arguments.Params)
+    assert library.sizeof_bitmap_params() == ctypes.sizeof(arguments.BitmapParams)
     assert library.sizeof_transpose_params() == ctypes.sizeof(arguments.TransposeParams)
     assert library.sizeof_region_axes() == arguments.AXES_BYTES
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 import torch
 import torchvision.ops
 from host_kernels import SANITIZERS, HostKernels
+from random_masks import bitmap_error, draw_masks
 
 from lightning_rcnn.roi.cuda import launcher, operations
 from lightning_rcnn.roi.cuda.compiler import SOURCE
@@ -131,6 +132,7 @@ def main():
         launcher.launch = host.launch
     for seed in range(arguments.first, arguments.last):
         errors = (*align_errors(draw(seed), device), *pool_errors(draw(seed), device))
+        errors = (*errors, bitmap_error(draw_masks(seed), device))
         assert all(error <= 5e-5 for error in errors), f"case {seed}: {errors}"
     print("all cases pass")
 

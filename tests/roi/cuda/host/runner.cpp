@@ -22,6 +22,7 @@ const Entry ENTRIES[] = {
     {"roi_align_backward", call<const Params, roi_align_backward>},
     {"roi_pool_forward", call<const Params, roi_pool_forward>},
     {"roi_pool_backward", call<const Params, roi_pool_backward>},
+    {"align_bitmaps", call<const BitmapParams, align_bitmaps>},
     {"place_regions", call<const Params, place_regions>},
     {"transpose", call<const TransposeParams, transpose>},
 };
@@ -29,6 +30,7 @@ const Entry ENTRIES[] = {
 }  // namespace
 
 extern "C" int sizeof_params() { return sizeof(Params); }
+extern "C" int sizeof_bitmap_params() { return sizeof(BitmapParams); }
 extern "C" int sizeof_transpose_params() { return sizeof(TransposeParams); }
 extern "C" int sizeof_region_axes() { return sizeof(RegionAxes); }
 extern "C" unsigned short to_element(float value) { return (unsigned short)from_float(value); }
