@@ -12,7 +12,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 from io import BufferedReader
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -63,16 +63,23 @@ class _Array:
 
     def __setstate__(self, state: tuple[int, tuple[int, ...], _NumberType, bool, Any]) -> None:
         _, shape, number_type, is_fortran, raw = state
+        self.fill(raw, number_type.numpy(), shape, "F" if is_fortran else "C")
+
+    def fill(self, raw: Any, dtype: np.dtype, shape: tuple[int, ...], order: Literal["C", "F"]) -> None:
         raw = raw.encode("latin1") if isinstance(raw, str) else raw
-        dtype = number_type.numpy()
-        if not isinstance(raw, bytes) or len(raw) != math.prod(shape) * dtype.itemsize:
+        if not isinstance(raw, (bytes, bytearray)) or len(raw) != math.prod(shape) * dtype.itemsize:
             raise ValueError("an array's numbers do not fit its shape")
-        array = np.frombuffer(raw, dtype).reshape(shape, order="F" if is_fortran else "C")
-        self.value = array.astype(dtype.newbyteorder("="))
+        self.value = np.frombuffer(raw, dtype).reshape(shape, order=order).astype(dtype.newbyteorder("="))
 
 
 def _make_array(*_: Any) -> _Array:
     return _Array()
+
+
+def _make_filled_array(raw: Any, number_type: _NumberType, shape: tuple[int, ...], order: Literal["C", "F"]) -> _Array:
+    array = _Array()
+    array.fill(raw, number_type.numpy(), shape, order)
+    return array
 
 
 def _make_number_type(name: str, *_: Any) -> _NumberType:
@@ -99,10 +106,11 @@ def _empty_bytes() -> bytes:
 _ADMITTED: dict[tuple[str, str], Callable[..., Any]] = {
     ("collections", "OrderedDict"): OrderedDict,
     ("_codecs", "encode"): _to_bytes,
-    ("builtins", "bytes"): _empty_bytes,
+    ("__builtin__", "bytes"): _empty_bytes,
     ("numpy", "ndarray"): _make_array,
     ("numpy", "dtype"): _make_number_type,
     **{(f"numpy.{core}.multiarray", "_reconstruct"): _make_array for core in ("core", "_core")},
+    **{(f"numpy.{core}.numeric", "_frombuffer"): _make_filled_array for core in ("core", "_core")},
     **{(f"numpy.{core}.multiarray", "scalar"): _make_number for core in ("core", "_core")},
 }
 """Name in a pickle -> what is called in its stead."""
