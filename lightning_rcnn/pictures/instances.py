@@ -88,17 +88,17 @@ def _scaled(crop: Crop, scale_x: float, scale_y: float) -> Crop:
 
 def _eroded(mask: np.ndarray, distance: int) -> np.ndarray:
     """Bool [h, w]: pixels with none of the outside within `distance`, across and down; beyond the array is outside."""
-    padded = np.pad(mask, distance)
-    for axis, length in enumerate(mask.shape):
-        # The running minimum over 2 * distance + 1 pixels, from windows that double.
+    eroded = np.pad(mask, distance)
+    for axis in (0, 1):
+        lines = eroded.swapaxes(0, axis)
+        # Whether all of 2 * distance + 1 neighbours are inside, from windows that double.
         window = 1
         while window < 2 * distance + 1:
             step = min(window, 2 * distance + 1 - window)
-            kept = np.arange(padded.shape[axis] - step)
-            padded = padded.take(kept, axis) & padded.take(kept + step, axis)
+            lines = lines[:-step] & lines[step:]
             window += step
-        assert padded.shape[axis] == length
-    return padded
+        eroded = lines.swapaxes(0, axis)
+    return eroded
 
 
 def _stripes(shape: tuple[int, ...], width: int) -> np.ndarray:
