@@ -1,0 +1,156 @@
+"""Layouts of torchvision's detectors, to and from ours; their outputs are compared in test_torchvision_outputs.py."""
+
+import re
+from pathlib import Path
+
+import pytest
+import torch
+from torchvision.models.detection import FasterRCNN as TheirFasterRCNN
+from torchvision.models.detection import MaskRCNN as TheirMaskRCNN
+from torchvision.models.detection.backbone_utils import resnet_fpn_backbone
+from torchvision.models.detection.faster_rcnn import FastRCNNConvFCHead, FastRCNNPredictor, TwoMLPHead
+from torchvision.models.detection.mask_rcnn import MaskRCNNHeads, MaskRCNNPredictor
+from torchvision.models.detection.rpn import RPNHead
+
+from lightning_rcnn.checkpoints.torchvision import export, is_torchvision, translate
+from lightning_rcnn.detectors.faster_rcnn import FasterRCNN
+from lightning_rcnn.detectors.mask_rcnn import MaskRCNN
+from lightning_rcnn.errors import InputError
+
+DETECTORS = {"FasterRCNN": FasterRCNN, "MaskRCNN": MaskRCNN}
+HERE = Path("theirs.pth")
+
+
+def their_detector(masks, version, num_classes=4, **backbone):
+    """With narrow heads, on a ResNet-18."""
+    torch.manual_seed(0)
+    body = resnet_fpn_backbone(backbone_name="resnet18", weights=None, **backbone)
+    options = {"box_predictor": FastRCNNPredictor(32, num_classes)}
+    norm = None
+    if version == 2:
+        norm = torch.nn.BatchNorm2d
+        body.fpn = type(body.fpn)([64, 128, 256, 512], 256, body.fpn.extra_blocks, norm_layer=norm)
+        options |= {"box_head": FastRCNNConvFCHead((256, 7, 7), [24] * 4, [32], norm), "rpn_head": RPNHead(256, 3, 2)}
+    else:
+        options["box_head"] = TwoMLPHead(256 * 7 * 7, 32)
+    if not masks:
+        return TheirFasterRCNN(body, **options)
+    options["mask_head"] = MaskRCNNHeads(256, [16] * 4, 1, norm)
+    return TheirMaskRCNN(body, **options, mask_predictor=MaskRCNNPredictor(16, 16, num_classes))
+
+
+@pytest.fixture(
+    scope="module",
+    params=[(False, 1), (True, 1), (False, 2), (True, 2)],
+    ids=["faster", "mask", "faster v2", "mask v2"],
+)
+def theirs(request):
+    masks, version = request.param
+    return their_detector(masks, version)
+
+
+@pytest.fixture(scope="module")
+def translation(theirs):
+    return translate(theirs.state_dict(), HERE)
+
+
+@pytest.fixture(scope="module")
+def ours(translation):
+    detector = DETECTORS[translation.detector](**translation.hyperparameters)
+    assert translation.fit_to(detector.state_dict()) == []
+    detector.load_state_dict(translation.weights)
+    return detector
+
+
+def test_the_architecture_is_read_from_the_weights(theirs, translation, ours):
+    is_second = hasattr(theirs.backbone.fpn.inner_blocks[0], "1")
+    assert translation.hyperparameters["backbone"] == "resnet18"
+    assert translation.hyperparameters.get("rpn_layers", 1) == (2 if is_second else 1)
+    assert translation.hyperparameters["class_names"] == ["class 1", "class 2", "class 3"]
+    assert type(ours).__name__ == type(theirs).__name__
+
+
+def test_back_again_loads_strictly_and_all_but_the_background_is_what_it_was(theirs, ours):
+    exported = export(ours.state_dict(), HERE)
+    original = theirs.state_dict()
+    theirs.load_state_dict(exported)
+    for name, value in original.items():
+        first = {"bbox_pred": 4, "mask_fcn_logits": 1}.get(re.sub(r".*\.(\w+)\.\w+", r"\1", name), 0)
+        first = 0 if "rpn" in name else first
+        assert exported[name][first:].equal(value[first:]) if value.ndim else exported[name].equal(value), name
+        assert not first or (exported[name][:first] == 0).all()
+
+
+def test_a_round_trip_of_ours_is_equal_to_the_bit(ours):
+    weights = ours.state_dict()
+    again = translate(export(weights, HERE), HERE)
+    assert again.weights.keys() == weights.keys()
+    assert all(again.weights[name].equal(value) for name, value in weights.items())
+
+
+def test_names_of_before_torchvision_0_13(theirs, translation):
+    if "2" in translation.format:
+        pytest.skip("the second version is younger")
+    old = {}
+    for name, value in theirs.state_dict().items():
+        name = re.sub(r"(_blocks\.\d)\.0\.", r"\1.", name)
+        name = name.replace("rpn.head.conv.0.0.", "rpn.head.conv.")
+        name = re.sub(r"mask_head\.(\d)\.0\.", lambda match: f"mask_head.mask_fcn{int(match[1]) + 1}.", name)
+        old[name] = value
+    assert "rpn.head.conv.weight" in old
+    again = translate(old, HERE)
+    assert again.unexpected == []
+    assert again.weights.keys() == translation.weights.keys()
+    assert all(again.weights[name].equal(value) for name, value in translation.weights.items())
+
+
+def test_frozen_norms_are_told_from_live_ones_and_have_the_epsilon_of_their_coco_files():
+    frozen = translate(their_detector(False, 1).state_dict(), HERE).hyperparameters
+    live = translate(their_detector(False, 1, norm_layer=torch.nn.BatchNorm2d).state_dict(), HERE).hyperparameters
+    assert (frozen["norm"], frozen["norm_epsilon"]) == ("frozen_batch_norm", 0.0)
+    assert (live["norm"], live["norm_epsilon"]) == ("batch_norm", 1e-5)
+
+
+def test_91_classes_are_those_of_coco_with_the_unused_ids():
+    hyperparameters = translate(their_detector(False, 1, num_classes=91).state_dict(), HERE).hyperparameters
+    names, ids = hyperparameters["class_names"], hyperparameters["category_ids"]
+    assert ids == list(range(1, 91))
+    assert (names[0], names[11], names[12], names[89]) == ("person", "N/A", "stop sign", "toothbrush")
+    assert names.count("N/A") == 10
+
+
+def test_unused_classes_can_be_left_out():
+    translation = translate(their_detector(True, 1, num_classes=4).state_dict(), HERE)
+    logits, deltas = (translation.weights[f"box_predictor.{name}.weight"] for name in ("class_logits", "box_deltas"))
+    translation.keep_classes([True, False, True])
+    assert translation.hyperparameters["class_names"] == ["class 1", "class 3"]
+    assert translation.weights["box_predictor.class_logits.weight"].equal(logits[[0, 1, 3]])
+    assert translation.weights["box_predictor.box_deltas.weight"].equal(deltas[[0, 1, 2, 3, 8, 9, 10, 11]])
+    assert translation.fit_to(MaskRCNN(**translation.hyperparameters).state_dict()) == []
+
+
+def test_what_has_no_place_and_what_is_missing_is_named_unless_allowed(theirs, ours):
+    state = theirs.state_dict()
+    more = translate(state | {"roi_heads.keypoint_head.0.weight": torch.zeros(1)}, HERE)
+    with pytest.raises(InputError, match=r"1 weight has no place .*'roi_heads.keypoint_head.0.weight'.*--allow"):
+        more.fit_to(ours.state_dict())
+    more.fit_to(ours.state_dict(), allow=["roi_heads.keypoint_head"])
+    assert more.dropped == {"roi_heads.keypoint_head.0.weight": "allowed"}
+    less = translate({name: value for name, value in state.items() if "rpn.head.cls" not in name}, HERE)
+    with pytest.raises(InputError, match=r"one of 2 weights .* is missing, first 'rpn.objectness.weight'"):
+        less.fit_to(ours.state_dict())
+    assert less.fit_to(ours.state_dict(), allow=["rpn.objectness"]) == ["rpn.objectness.weight", "rpn.objectness.bias"]
+
+
+def test_a_shape_that_does_not_fit_is_named(theirs, ours):
+    state = theirs.state_dict()
+    state["rpn.head.cls_logits.bias"] = torch.zeros(9)
+    with pytest.raises(InputError, match=r"'rpn.head.cls_logits.bias' has the shape 9, but 'rpn.objectness.bias'"):
+        translate(state, HERE).fit_to(ours.state_dict())
+
+
+def test_what_torchvision_does_not_have_cannot_go_there():
+    c4 = FasterRCNN(["a"], backbone="resnet18", neck="c4")
+    assert not is_torchvision(c4.state_dict())
+    with pytest.raises(InputError, match=r"no place for 'region_stage\."):
+        export(c4.state_dict(), HERE)
