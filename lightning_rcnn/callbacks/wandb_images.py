@@ -64,9 +64,10 @@ def log_images(
 
 def _class_of_pixels(objects: Objects, shape: Sequence[int]) -> np.ndarray:
     """W&B has one class for each pixel of an image [3, h, w], and no instances."""
-    masks, labels = objects.masks or [], objects.labels.tolist()
-    numbers = [number for number, mask in enumerate(masks) if mask is not None]
-    return label_map([masks[i] for i in numbers], [labels[i] for i in numbers], (shape[2], shape[1]))
+    masks = objects.masks or [None] * len(objects.labels)
+    pairs = zip(masks, objects.labels.tolist(), strict=True)
+    with_mask = [(mask, label) for mask, label in pairs if mask is not None]
+    return label_map([mask for mask, _ in with_mask], [label for _, label in with_mask], (shape[2], shape[1]))
 
 
 def _box_data(objects: Objects, names: dict[int, str]) -> list[dict[str, Any]]:

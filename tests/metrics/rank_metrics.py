@@ -23,14 +23,18 @@ def fail(held):
 
 def figures_of(images: list[dict]) -> dict:
     """Figures over these images and, with several processes, those of the other ranks."""
-    average_precision, recall = CocoAveragePrecision(["cat", "dog", "cow"]), ProposalRecall()
+    of_boxes, of_masks = (CocoAveragePrecision(["cat", "dog", "cow"], result_type) for result_type in ("bbox", "segm"))
+    recall = ProposalRecall()
     for image in images:
         table = torch.tensor(image["detections"]).reshape(1, -1, 6)
         record = ImageRecord(**image["record"])
-        average_precision.update(Detections(table[..., :4], table[..., 5], table[..., 4].long()), [record])
+        masks = torch.ones(*table.shape[:2], 28, 28)
+        detections = Detections(table[..., :4], table[..., 5], table[..., 4].long(), masks)
+        of_boxes.update(detections, [record])
+        of_masks.update(detections, [record])
         is_valid = torch.ones(table.shape[:2], dtype=torch.bool)
         recall.update(Proposals(table[..., :4], table[..., 5], is_valid), [record])
-    return {"bbox": average_precision.compute(), "proposals": recall.compute()}
+    return {"bbox": of_boxes.compute(), "segm": of_masks.compute(), "proposals": recall.compute()}
 
 
 def main(rank: int, world: int, rendezvous: str, source: str, result: str) -> None:
