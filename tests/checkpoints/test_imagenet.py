@@ -1,0 +1,132 @@
+"""Backbones trained on ImageNet, under the names of three programs."""
+
+import pickle
+import re
+from pathlib import Path
+
+import pytest
+import torch
+import torchvision.models
+
+from lightning_rcnn.checkpoints.formats import translate as translate_file
+from lightning_rcnn.checkpoints.imagenet import body_weights, translate
+from lightning_rcnn.detectors.faster_rcnn import FasterRCNN
+from lightning_rcnn.errors import InputError
+
+
+@pytest.fixture(scope="module")
+def network():
+    torch.manual_seed(0)
+    network = torchvision.models.resnet50(weights=None)
+    for norm in (module for module in network.modules() if isinstance(module, torch.nn.BatchNorm2d)):
+        torch.nn.init.normal_(norm.weight)
+        torch.nn.init.normal_(norm.bias)
+    return network
+
+
+def body_of(network):
+    """What a backbone needs of it."""
+    state = network.state_dict()
+    return {name: value for name, value in state.items() if not name.startswith("fc") and "num_batches" not in name}
+
+
+def in_detectron2s_names(body):
+    renamed = {}
+    for name, value in body.items():
+        name = re.sub(r"^conv1\.", "stem.conv1.", name)
+        name = re.sub(r"^bn1\.", "stem.conv1.norm.", name)
+        name = re.sub(r"layer(\d)", lambda match: f"res{int(match[1]) + 1}", name)
+        name = re.sub(r"\.bn(\d)\.", r".conv\1.norm.", name)
+        name = name.replace("downsample.0.", "shortcut.").replace("downsample.1.", "shortcut.norm.")
+        renamed[name] = value
+    return renamed
+
+
+def in_caffe2s_names(body):
+    """As in the files of He et al.: norms without statistics."""
+    renamed = {}
+    for name, value in body.items():
+        if "running" in name:
+            continue
+        name = re.sub(r"^bn1\.", "res_conv1_bn.", name)
+        name = re.sub(r"layer(\d)\.(\d+)\.", lambda match: f"res{int(match[1]) + 1}_{match[2]}_", name)
+        name = (
+            re.sub(r"(conv|bn)([123])\b(?!_)", _branch, name)
+            if name.startswith("res") and "_conv1_" not in name
+            else name
+        )
+        name = name.replace("downsample.0", "branch1").replace("downsample.1", "branch1_bn")
+        item = "s" if "_bn.weight" in name else {"weight": "w", "bias": "b"}[name.rpartition(".")[2]]
+        renamed[f"{name.rpartition('.')[0]}_{item}"] = value
+    return renamed
+
+
+def _branch(match):
+    return f"branch2{'abc'[int(match[2]) - 1]}{'_bn' if match[1] == 'bn' else ''}"
+
+
+def test_names_of_detectron2(network):
+    body = body_of(network)
+    theirs = in_detectron2s_names(body)
+    assert "res5.2.conv3.norm.running_var" in theirs
+    read, _ = body_weights(theirs)
+    assert read.keys() == body.keys()
+    assert all(read[name].equal(value) for name, value in body.items())
+
+
+def test_names_of_caffe2(network):
+    theirs = in_caffe2s_names(body_of(network))
+    assert {"conv1_w", "res_conv1_bn_s", "res2_0_branch1_w", "res2_0_branch1_bn_b", "res5_2_branch2c_bn_s"} <= set(
+        theirs
+    )
+    read, _ = body_weights(theirs | {"fc1000_w": torch.zeros(1), "fc1000_b": torch.zeros(1)})
+    body = body_of(network)
+    assert read.keys() == body.keys()
+    for name, value in body.items():
+        if "running" not in name:
+            assert read[name].equal(value), name
+    # Such a norm only scales and shifts: (x - 0) / sqrt(1 - 1e-5 + 1e-5).
+    assert read["layer1.0.bn1.running_mean"].eq(0).all()
+    assert (read["layer1.0.bn1.running_var"] + 1e-5).eq(1).all()
+
+
+@pytest.mark.parametrize("kind", ["torchvision", "detectron2", "caffe2"])
+def test_any_of_them_can_be_a_backbone(network, tmp_path, kind):
+    if kind == "torchvision":
+        path = tmp_path / "resnet50.pth"
+        torch.save(network.state_dict(), path)
+    else:
+        path = tmp_path / "R-50.pkl"
+        rename = in_detectron2s_names if kind == "detectron2" else in_caffe2s_names
+        arrays = {name: value.numpy() for name, value in rename(body_of(network)).items()}
+        path.write_bytes(pickle.dumps({"model": arrays, "__author__": "x"} if kind == "detectron2" else arrays))
+    detector = FasterRCNN(
+        ["a"],
+        backbone="resnet50",
+        norm="frozen_batch_norm",
+        fpn_channels=8,
+        box_head_width=8,
+        backbone_weights=str(path),
+    )
+    for name in ("conv1.weight", "layer4.2.bn3.bias", "layer2.0.downsample.0.weight"):
+        assert detector.backbone.body.state_dict()[name].equal(network.state_dict()[name])
+
+
+def test_converted_it_is_a_detector_whose_other_parts_are_new(network, tmp_path):
+    path = tmp_path / "R-50.pkl"
+    arrays = {name: value.numpy() for name, value in in_caffe2s_names(body_of(network)).items()}
+    path.write_bytes(pickle.dumps(arrays | {"fc1000_w": arrays["conv1_w"]}))
+    translation = translate_file(path)
+    hyperparameters = translation.hyperparameters
+    assert (hyperparameters["backbone"], hyperparameters["stride_in_1x1"]) == ("resnet50", True)
+    assert (hyperparameters["channel_order"], hyperparameters["pixel_range"]) == ("bgr", 255.0)
+    assert translation.dropped == {"fc1000_w": "classifier"}
+    detector = FasterRCNN(**hyperparameters)
+    new = translation.fit_to(detector.state_dict())
+    assert {name.split(".")[0] for name in new} == {"backbone", "rpn", "box_head", "box_predictor"}
+    assert not any(name.startswith("backbone.body") for name in new)
+
+
+def test_an_unknown_network_is_named():
+    with pytest.raises(InputError, match=r"x\.pth: its backbone has \(3, 8, 36, 3\) blocks"):
+        translate(body_of(torchvision.models.resnet152(weights=None)), Path("x.pth"))
