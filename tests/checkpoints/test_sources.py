@@ -1,0 +1,72 @@
+import hashlib
+from pathlib import Path
+
+import pytest
+import torch
+
+from lightning_rcnn.checkpoints.sources import local_file, url_of
+from lightning_rcnn.errors import InputError
+
+
+@pytest.fixture
+def hub(tmp_path, monkeypatch):
+    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path / "hub"))
+    return tmp_path / "hub" / "checkpoints"
+
+
+@pytest.mark.parametrize(
+    ("source", "url"),
+    [
+        ("fasterrcnn_resnet50_fpn", "https://download.pytorch.org/models/fasterrcnn_resnet50_fpn_coco-258fb6c6.pth"),
+        (
+            "MaskRCNN_ResNet50_FPN_V2_Weights.COCO_V1",
+            "https://download.pytorch.org/models/maskrcnn_resnet50_fpn_v2_coco-73cbd019.pth",
+        ),
+        ("detectron2://a/b/model_final.pkl", "https://dl.fbaipublicfiles.com/detectron2/a/b/model_final.pkl"),
+        ("https://example.org/a.pth", "https://example.org/a.pth"),
+        ("no_such_thing", None),
+    ],
+)
+def test_what_a_source_stands_for(source, url):
+    assert url_of(source) == url
+
+
+def test_a_file_is_itself(tmp_path, hub):
+    (tmp_path / "a.pth").write_bytes(b"x")
+    assert local_file(str(tmp_path / "a.pth")) == tmp_path / "a.pth"
+    with pytest.raises(InputError, match=r"^weights nothing\.pth: no such file, and no URL or name"):
+        local_file("nothing.pth")
+
+
+def test_what_was_downloaded_is_kept(tmp_path, hub):
+    served = tmp_path / "served.pth"
+    served.write_bytes(b"weights")
+    place = local_file(served.as_uri())
+    assert place == hub / "served.pth"
+    served.unlink()
+    assert local_file(served.as_uri()).read_bytes() == b"weights"
+
+
+def test_a_download_has_to_have_its_hash(tmp_path, hub):
+    content = b"weights"
+    right = tmp_path / f"a-{hashlib.sha256(content).hexdigest()[:8]}.pth"
+    wrong = tmp_path / "a-00000000.pth"
+    for path in (right, wrong):
+        path.write_bytes(content)
+    assert local_file(right.as_uri()).read_bytes() == content
+    with pytest.raises(InputError, match="invalid hash value") as caught:
+        local_file(wrong.as_uri())
+    assert "\n" not in str(caught.value)
+    assert not (hub / wrong.name).exists()
+
+
+def test_without_a_network_the_place_of_the_file_is_said(hub, monkeypatch):
+    def no_network(*_, **__):
+        raise OSError("Network is unreachable")
+
+    monkeypatch.setattr(torch.hub, "download_url_to_file", no_network)
+    with pytest.raises(InputError) as caught:
+        local_file("detectron2://ImageNetPretrained/MSRA/R-50.pkl", "model.weights")
+    place = Path(hub) / "detectron2/ImageNetPretrained/MSRA/R-50.pkl"
+    assert str(caught.value).startswith("model.weights detectron2://ImageNetPretrained/MSRA/R-50.pkl: cannot download")
+    assert f"put the file at {place}" in str(caught.value)

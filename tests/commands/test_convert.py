@@ -1,0 +1,157 @@
+import os
+import pickle
+
+import numpy as np
+import pytest
+import torch
+import yaml
+
+from lightning_rcnn.checkpoints.torchvision import export
+from lightning_rcnn.cli import main
+from lightning_rcnn.detectors.faster_rcnn import FasterRCNN
+from lightning_rcnn.detectors.loading import load_detector, save_detector
+from lightning_rcnn.detectors.mask_rcnn import MaskRCNN
+
+SMALL = {"backbone": "resnet18", "fpn_channels": 16, "box_head_width": 16, "rpn_post_nms_top_n": (20, 20)}
+
+
+@pytest.fixture(scope="module")
+def detector():
+    torch.manual_seed(0)
+    return MaskRCNN(["cat", "dog", "N/A"], mask_head_width=16, **SMALL)
+
+
+@pytest.fixture
+def source(detector, tmp_path):
+    """A file as torchvision's users save it."""
+    torch.save(export(detector.state_dict(), tmp_path), tmp_path / "theirs.pth")
+    return tmp_path / "theirs.pth"
+
+
+def run(*words):
+    return main(["convert", *map(str, words)])
+
+
+def test_there_and_back_again(detector, source, tmp_path, capsys):
+    assert run(source, "--out", tmp_path / "ours.ckpt", "--class_names", "cat, dog, N/A") == 0
+    printed = capsys.readouterr().out
+    assert "torchvision's Mask R-CNN, version 1, as MaskRCNN with 3 classes" in printed
+    assert "--only_used_classes" in printed
+    ours = load_detector(tmp_path / "ours.ckpt")
+    assert ours.class_names == ["cat", "dog", "N/A"]
+    assert all(ours.state_dict()[name].equal(value) for name, value in detector.state_dict().items())
+    assert run(tmp_path / "ours.ckpt", "--to", "torchvision", "--out", tmp_path / "back.pth") == 0
+    assert "num_classes=4" in capsys.readouterr().out
+    back, original = (torch.load(path, weights_only=True) for path in (tmp_path / "back.pth", source))
+    assert back.keys() == original.keys()
+    assert all(back[name].equal(value) for name, value in original.items())
+
+
+def test_the_conventions_stand_in_a_file_for_fine_tuning(source, tmp_path):
+    assert run(source, "--out", tmp_path / "ours.ckpt", "--set", "norm_epsilon=1e-3", "min_size=64") == 0
+    model = yaml.safe_load((tmp_path / "ours.yaml").read_text())["model"]
+    assert model["class_path"] == "MaskRCNN"
+    assert "class_names" not in model["init_args"]
+    wanted = {"anchor_rounding": "rounded", "resize": "bilinear", "norm_epsilon": 1e-3, "min_size": 64}
+    assert model["init_args"].items() >= wanted.items()
+    tuned = MaskRCNN(["circle"], **model["init_args"])
+    assert tuned.backbone.body.bn1.eps == 1e-3
+
+
+def test_classes_that_are_not_used_can_be_left_out(source, tmp_path):
+    out = tmp_path / "ours.ckpt"
+    assert run(source, "--out", out, "--class_names", "cat,dog,N/A", "--only_used_classes") == 0
+    assert load_detector(out).class_names == ["cat", "dog"]
+
+
+def test_a_detector_with_other_parts_needs_a_word(detector, tmp_path, capsys):
+    state = export(detector.state_dict(), tmp_path)
+    torch.save(state | {"roi_heads.keypoint_head.0.weight": torch.zeros(1)}, tmp_path / "theirs.pth")
+    out = tmp_path / "ours.ckpt"
+    assert run(tmp_path / "theirs.pth", "--out", out) == 1
+    assert "--allow roi_heads.keypoint_head.0.weight" in capsys.readouterr().err
+    assert run(tmp_path / "theirs.pth", "--out", out, "--allow", "roi_heads.keypoint_head") == 0
+    assert "dropped: allowed" in " ".join(capsys.readouterr().out.split())
+
+
+class Touch:
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return os.system, (f"touch {self.path}",)
+
+
+def bad_file(kind, state, detector, folder):
+    path = folder / f"{kind.replace(' ', '_')}.pth"
+    if kind == "another architecture":
+        torch.save({"features.0.weight": torch.zeros(3)}, path)
+    elif kind == "missing keys":
+        torch.save({name: value for name, value in state.items() if "layer3.1.conv2" not in name}, path)
+    elif kind == "a pickle with a call":
+        path.write_bytes(pickle.dumps({"model": {"w": np.zeros(2)}, "x": Touch(folder / "was_here")}))
+    elif kind == "half a file":
+        torch.save(state, path)
+        path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    elif kind == "one of ours":
+        save_detector(detector, path)
+    elif kind == "missing":
+        pass
+    return path
+
+
+@pytest.mark.parametrize(
+    ("kind", "problem"),
+    [
+        ("another architecture", "weights of none of torchvision, detectron2, backbone"),
+        ("missing keys", "'backbone.body.layer3.1.conv2.weight'"),
+        ("a pickle with a call", "posix.system"),
+        ("half a file", "the end of the file is missing"),
+        ("one of ours", "is a checkpoint of lightning-rcnn already"),
+        ("missing", "no such file"),
+    ],
+)
+def test_bad_input_is_one_line(detector, tmp_path, capsys, kind, problem):
+    path = bad_file(kind, export(detector.state_dict(), tmp_path), detector, tmp_path)
+    before = sorted(tmp_path.iterdir())
+    assert run(path, "--out", tmp_path / "ours.ckpt") == 1
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    assert problem in error
+    assert str(path) in error
+    assert sorted(tmp_path.iterdir()) == before
+
+
+@pytest.mark.parametrize(
+    ("words", "problem"),
+    [
+        (["--format", "detectron2"], "has not the weights of detectron2"),
+        (["--class_names", "cat,dog"], "2 names for the 3 classes"),
+        (["--set", "norm_epsilon"], "give KEY=VALUE"),
+        (["--set", "norm_epsilom=0"], "norm_epsilom"),
+        (["--set", "neck=c4"], "--allow"),
+    ],
+)
+def test_wrong_options_are_one_line(source, tmp_path, capsys, words, problem):
+    assert run(source, "--out", tmp_path / "ours.ckpt", *words) == 1
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    assert problem in error
+    assert not (tmp_path / "ours.ckpt").exists()
+
+
+def test_a_file_that_is_there_is_kept(source, tmp_path, capsys):
+    out = tmp_path / "ours.ckpt"
+    out.write_text("mine")
+    assert run(source, "--out", out) == 1
+    assert "--overwrite" in capsys.readouterr().err
+    assert out.read_text() == "mine"
+    assert run(source, "--out", out, "--overwrite") == 0
+
+
+def test_only_ours_go_to_torchvision(source, tmp_path, capsys):
+    assert run(source, "--to", "torchvision", "--out", tmp_path / "x.pth") == 1
+    assert "not a checkpoint of lightning-rcnn" in capsys.readouterr().err
+    save_detector(FasterRCNN(["a"], backbone="resnet18", neck="c4"), tmp_path / "c4.ckpt")
+    assert run(tmp_path / "c4.ckpt", "--to", "torchvision", "--out", tmp_path / "x.pth") == 1
+    assert "they have neck fpn" in capsys.readouterr().err
