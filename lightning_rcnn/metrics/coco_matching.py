@@ -95,6 +95,8 @@ def match(
     limits = [min(threshold, 1 - 1e-10) for threshold in thresholds]
     matches = np.full((len(limits), len(ious)), -1)
     detections, objects = np.nonzero(ious >= min(limits))
+    if not len(detections):
+        return matches
     overlaps = ious[detections, objects]
     wanted = np.lexsort((-objects, -overlaps, is_ignored[objects], detections))
     detections, objects, overlaps = detections[wanted], objects[wanted], overlaps[wanted]
