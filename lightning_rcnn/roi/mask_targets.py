@@ -10,12 +10,12 @@ import torch
 from torch import Tensor
 
 from lightning_rcnn.roi import bitmaps  # noqa: F401  # registers the operator called below
+from lightning_rcnn.roi.bitmap_bags import FARTHEST_CORNER
 from lightning_rcnn.roi.dispatch import Implementation
 from lightning_rcnn.structures import Bitmaps, Masks, Polygons
 
 _SMALLEST_SIDE = 0.1
-"""Pixels that a region's side counts at least when polygons are scaled to it, as in detectron2."""
-_CROSSINGS_AT_ONCE = 2**21
+_CROSSINGS_AT_ONCE = 2**20
 """Of edges with rows of cells: what bounds the memory of `fill_polygons`."""
 
 
@@ -63,21 +63,17 @@ def fill_polygons(masks: Polygons, boxes: Tensor, gt_index: Tensor, is_valid: Te
         masks, boxes, gt_index, is_valid, size: as in `align_bitmaps`.
 
     Returns:
-        float32 [N, R, S, S], 0 or 1, by the nonzero winding rule; zeros for an object without a mask.
+        float32 [N, R, S, S], 0 or 1, by the nonzero winding rule; zeros for an object without a mask and for boxes that
+        are not finite. A side counts 0.1 pixels at least, as in detectron2. Not differentiable.
     """
-    num_images, num_regions = gt_index.shape
-    num_edges = masks.edges.shape[2]
-    images = torch.arange(num_images, device=boxes.device)[:, None].expand(num_images, num_regions).flatten()
-    objects = torch.where(is_valid, gt_index, 0).flatten()
-    chunk = max(1, _CROSSINGS_AT_ONCE // max(1, num_edges * size))
-    inside = [
-        _fill(masks.edges[image, index], box, size)
-        for image, index, box in zip(
-            images.split(chunk), objects.split(chunk), boxes.flatten(0, 1).split(chunk), strict=True
-        )
-    ]
-    filled = torch.cat(inside).view(num_images, num_regions, size, size)
-    return (filled & is_valid[:, :, None, None]).float()
+    is_valid = is_valid & (boxes.abs() <= FARTHEST_CORNER).all(dim=2)
+    boxes = torch.where(is_valid[:, :, None], boxes, 0)
+    images = torch.arange(len(gt_index), device=boxes.device)[:, None].expand_as(gt_index)
+    objects = torch.where(is_valid, gt_index, 0)
+    chunk = max(1, _CROSSINGS_AT_ONCE // (size * max(1, masks.edges.shape[2])))
+    regions = (part.flatten(0, 1).split(chunk) for part in (images, objects, boxes))
+    inside = [_fill(masks.edges[image, index], box, size) for image, index, box in zip(*regions, strict=True)]
+    return (torch.cat(inside).view(*gt_index.shape, size, size) & is_valid[:, :, None, None]).float()
 
 
 def has_mask(masks: Masks) -> Tensor:

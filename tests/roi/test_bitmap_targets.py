@@ -69,7 +69,7 @@ def upright(boxes):
     return torch.cat((boxes[:, :2].minimum(boxes[:, 2:]), boxes[:, :2].maximum(boxes[:, 2:])), dim=1)
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(st.integers(0, 1000), box_lists, st.sampled_from([1, 5, 28]))
 def test_soft_targets_are_torchvisions(seed, boxes, size):
     masks, boxes = draw_masks(seed), upright(boxes)
@@ -78,7 +78,7 @@ def test_soft_targets_are_torchvisions(seed, boxes, size):
     assert_close(align(pack(masks), boxes, gt_index, aligned=False, size=size), expected.float(), **TOLERANCE)
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(st.integers(0, 1000), box_lists, st.sampled_from([1, 5, 28]))
 def test_binary_targets_are_those_of_the_whole_mask(seed, boxes, size):
     masks, boxes = draw_masks(seed), upright(boxes)

@@ -7,11 +7,20 @@ import torch
 import torchvision.ops
 from torch.testing import assert_close
 
-from lightning_rcnn.roi import assign_levels, multiscale_roi_align, roi_align, roi_pool
+from lightning_rcnn.roi import (
+    align_bitmaps,
+    assign_levels,
+    fill_polygons,
+    multiscale_roi_align,
+    multiscale_roi_pool,
+    roi_align,
+    roi_pool,
+)
 from lightning_rcnn.roi.benchmark import Workload, cuda_contenders
 from lightning_rcnn.roi.cuda import operations
 from lightning_rcnn.roi.pixel_weights import Grid, Pyramid
 from lightning_rcnn.roi.reference import roi_align_reference
+from lightning_rcnn.structures import Bitmaps, Polygons
 
 pytestmark = [
     pytest.mark.gpu,
@@ -79,6 +88,78 @@ def test_a_pyramid_agrees_with_the_reference(workload, pool, leaves, dtype, memo
     for ours, theirs in zip(gradients, expected_gradients, strict=True):
         assert ours.is_contiguous(memory_format=memory_format)
         assert_close(ours.double().cpu(), theirs, **tolerance)
+
+
+def test_a_pyramid_is_max_pooled_as_on_the_host(workload, leaves):
+    rois = workload.rois()
+    hosted = [leaf.detach().cpu().requires_grad_() for leaf in leaves]
+    pooled = multiscale_roi_pool(leaves, rois.cuda(), output_size=7, scales=workload.scales, impl="cuda")
+    expected = multiscale_roi_pool(hosted, rois, output_size=7, scales=workload.scales)
+    assert torch.equal(pooled.cpu(), expected)
+    grad = torch.randn_like(expected)
+    gradients = torch.autograd.grad(pooled, leaves, grad.cuda())
+    for ours, theirs in zip(gradients, torch.autograd.grad(expected, hosted, grad), strict=True):
+        assert_close(ours.cpu(), theirs, rtol=1e-5, atol=1e-4)
+
+
+def test_bitmaps_are_seen_as_torchvision_sees_whole_masks():
+    import random_masks
+
+    for seed in range(200):
+        assert random_masks.bitmap_error(random_masks.draw_masks(seed), "cuda") <= 1e-5, seed
+
+
+@pytest.fixture
+def mask_arguments():
+    """Bitmaps, outlines and regions of two images, on the GPU."""
+    generator = torch.Generator().manual_seed(0)
+    sizes = torch.tensor([[[300, 400], [64, 50], [0, 0]], [[9, 7], [1, 1], [120, 33]]])
+    num_bytes = -(-sizes.prod(-1) // 8)
+    first_byte = num_bytes.flatten().cumsum(0).view(2, 3) - num_bytes
+    bits = torch.randint(0, 256, (int(num_bytes.sum()),), dtype=torch.uint8, generator=generator)
+    corners = torch.rand(2, 3, 2, generator=generator) * 200
+    bitmaps = Bitmaps(bits, first_byte, sizes, torch.cat((corners, corners + 0.7 * sizes.flip(-1)), dim=-1))
+    angles = torch.linspace(0, 6.2832, 65)
+    points = corners[:, :, None] + 30 + 25 * torch.stack((angles.cos(), angles.sin()), dim=-1)
+    outlines = Polygons(torch.cat((points[:, :, :-1], points[:, :, 1:]), dim=-1))
+    gt_index = torch.randint(0, 3, (2, 64), generator=generator)
+    boxes = bitmaps.boxes.gather(1, gt_index[:, :, None].expand(-1, -1, 4))
+    boxes = boxes + torch.randn(boxes.shape, generator=generator) * 9
+    is_valid = torch.rand(2, 64, generator=generator) < 0.8
+    regions = tuple(part.cuda() for part in (boxes, gt_index, is_valid))
+    return Bitmaps(*(part.cuda() for part in bitmaps)), Polygons(outlines.edges.cuda()), regions
+
+
+@pytest.mark.parametrize("aligned", [False, True])
+def test_mask_targets_are_those_of_the_host(mask_arguments, aligned):
+    bitmaps, outlines, regions = mask_arguments
+    ours = align_bitmaps(bitmaps, *regions, aligned=aligned, impl="cuda")
+    theirs = align_bitmaps(bitmaps, *regions, aligned=aligned, impl="portable")
+    # Where the length of a region is next to a multiple of the cells, rounding may give it a sample more.
+    assert ((ours - theirs).abs() > 1e-4).float().mean() < 1e-3
+    on_host = fill_polygons(Polygons(outlines.edges.cpu()), *(part.cpu() for part in regions))
+    assert (fill_polygons(outlines, *regions).cpu() != on_host).float().mean() < 1e-4
+
+
+def test_mask_targets_wait_for_nothing_and_follow_a_captured_graph(mask_arguments):
+    bitmaps, outlines, (boxes, gt_index, is_valid) = mask_arguments
+
+    def targets():
+        soft = align_bitmaps(bitmaps, boxes, gt_index, is_valid, aligned=False, impl="cuda")
+        return soft, fill_polygons(outlines, boxes, gt_index, is_valid)
+
+    targets()  # loads the kernel
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        targets()
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        captured = targets()
+    boxes.add_(3.0)
+    graph.replay()
+    assert all(map(torch.equal, captured, targets()))
 
 
 def test_contenders_of_the_benchmark_pool_the_same_values(workload):
@@ -179,6 +260,11 @@ def test_operators_pass_opcheck(make_rois):
     ops, rule = torch.ops.lightning_rcnn, (2, False, 4, 224.0, "cuda")
     torch.library.opcheck(ops.roi_align, ([feature], rois, None, [0.25], [3, 2], *rule))
     torch.library.opcheck(ops.roi_pool, ([feature], rois, None, [0.25], [3, 2], 4, 224.0, "cuda"))
+
+
+def test_the_operator_of_masks_passes_opcheck(mask_arguments):
+    bitmaps, _, regions = mask_arguments
+    torch.library.opcheck(torch.ops.lightning_rcnn.align_bitmaps, (*bitmaps, *regions, 28, False, "cuda"))
 
 
 def test_compiles_without_graph_breaks(workload, pool, leaves):
