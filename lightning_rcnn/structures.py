@@ -100,8 +100,8 @@ class Detections(NamedTuple):
         boxes: float32 [N, D, 4].
         scores: float32 [N, D]; 0 where padded.
         labels: int64 [N, D], 1..K, `PADDING_LABEL` where padded.
-        masks: float32 [N, D, S, S], the probability of each cell of a grid that fills the box to be the object; None
-            where the detector has no masks.
+        masks: float32 [N, D, S, S], the probability of each cell of a grid that fills the box to be the object, 0 where
+            padded; None where the detector has no masks.
     """
 
     boxes: Tensor

@@ -2,16 +2,24 @@
 
 from collections.abc import Callable
 from functools import partial
-from typing import Literal
+from typing import Literal, get_args
 
 from torch import nn
 from torchvision.ops import FrozenBatchNorm2d
+
+from lightning_rcnn.errors import InputError
 
 NormName = Literal["batch_norm", "frozen_batch_norm", "group_norm"]
 
 
 def norm_layer(norm: NormName, epsilon: float) -> Callable[[int], nn.Module]:
-    """A function from a number of channels to the norm for them."""
+    """A function from a number of channels to the norm for them.
+
+    Raises:
+        InputError: no such norm.
+    """
+    if norm not in get_args(NormName):
+        raise InputError(f"norm {norm!r} is none of {', '.join(get_args(NormName))}")
     if norm == "frozen_batch_norm":
         return partial(FrozenBatchNorm2d, eps=epsilon)
     if norm == "group_norm":

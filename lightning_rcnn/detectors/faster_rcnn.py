@@ -87,7 +87,8 @@ class FasterRCNN(Detector):
         box_head_convolutions: 0 for two fully connected layers; else the number of 3 x 3 convolutions before a single
             one (4 in torchvision's second version). With "c4" the last stage of the backbone is the head.
         box_head_channels: of these convolutions.
-        head_norm: of the convolutions of the heads; None for a bias instead.
+        head_norm: of the convolutions of the heads; None for a bias instead. "batch_norm" is torchvision's V2; while
+            training it also sees the padding of short samples, and on a GPU the empty slots of masks.
         box_positive_iou, box_negative_iou: thresholds for regions.
         box_samples_per_image, box_positive_fraction: regions drawn per image.
         box_loss_beta: where smooth L1 turns linear; 1/9 (torchvision) or 0 (detectron2).

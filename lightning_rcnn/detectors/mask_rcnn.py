@@ -41,13 +41,14 @@ class MaskRCNN(FasterRCNN):
 
     Args:
         class_names: foreground classes in order; only the command line may leave it to the shards.
-        mask_roi_size: side of a region pooled for its mask, half of the mask's; with "c4" a mask has the size of a
-            region pooled for its box.
+        mask_roi_size: side of a region pooled for its mask, half of the mask's; 14 if not given. With "c4" masks share
+            the regions pooled for boxes, and it cannot be given.
         mask_head_layers: convolutions of the mask head; if not given 0 with "c4", else 4 (figure 4).
         mask_head_width: channels of the mask head.
         mask_target: what a positive region's mask should be: "soft", the average of the annotated bitmap in each cell
             (torchvision); "thresholded", whether that is at least one half (detectron2 with bitmaps); or "polygon",
-            whether the cell's centre lies inside of the outline (detectron2 with polygons). The first two sample as
+            whether the cell's centre lies inside of the outline (detectron2 with polygons rasterises them as the COCO
+            API does, which differs in less than one cell of a hundred, at the outline). The first two sample as
             `roi_aligned` says.
         mask_paste: how a mask comes into its image: "exact", sampled at the pixels' centres and cut at one half
             (detectron2), or "integer", resized to a box of whole pixels (torchvision).
@@ -58,7 +59,7 @@ class MaskRCNN(FasterRCNN):
     def __init__(
         self,
         class_names: Sequence[str] = (),
-        mask_roi_size: int = 14,
+        mask_roi_size: int | None = None,
         mask_head_layers: int | None = None,
         mask_head_width: int = 256,
         mask_target: MaskTarget = "soft",
@@ -70,9 +71,11 @@ class MaskRCNN(FasterRCNN):
         for key, value, known in (("mask_target", mask_target, MaskTarget), ("mask_paste", mask_paste, PasteRule)):
             if value not in get_args(known):
                 raise InputError(f"model.{key} {value!r} is none of {', '.join(get_args(known))}")
+        if mask_roi_size is not None and self.has_region_stage:
+            raise InputError("model.mask_roi_size: with neck c4 masks come from the regions of boxes; set roi_size")
         num_layers = mask_head_layers if mask_head_layers is not None else (0 if self.has_region_stage else 4)
         self.mask_head = MaskHead(self.region_channels, num_layers, mask_head_width, len(class_names), self.head_norm)
-        self.mask_roi_size, self.mask_target, self.mask_paste = mask_roi_size, mask_target, mask_paste
+        self.mask_roi_size, self.mask_target, self.mask_paste = mask_roi_size or 14, mask_target, mask_paste
         self.mask_form: MaskForm = "polygons" if mask_target == "polygon" else "bitmaps"
         self.align_bitmaps = partial(align_bitmaps, aligned=self.hparams["roi_aligned"])
         most = self.average_precisions["bbox"].max_detections
@@ -128,7 +131,8 @@ class MaskRCNN(FasterRCNN):
         size = self.roi_size if self.has_region_stage else self.mask_roi_size
         pooled = self._pool(features, as_rois(detections.boxes, is_detection)[slots], size)
         logits = _of_class(self.mask_head(self.region_stage(pooled)), detections.labels.flatten()[slots])
-        masks = logits.new_zeros((is_detection.numel(), *logits.shape[1:])).index_copy(0, slots, logits.sigmoid())
+        own_masks = logits.sigmoid() * is_detection.flatten()[slots, None, None]
+        masks = logits.new_zeros((is_detection.numel(), *logits.shape[1:])).index_copy(0, slots, own_masks)
         return detections._replace(masks=masks.unflatten(0, is_detection.shape)), proposals
 
 

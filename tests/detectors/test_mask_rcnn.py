@@ -92,17 +92,29 @@ def test_the_three_kinds_of_targets_agree_on_a_large_object(make_mask_rcnn, make
     batch = with_masks(make_batch([(*box, 1)]))
     triangle = torch.tensor([[[x1, y1, x2, y2], [x2, y2, x1, y2], [x1, y2, x1, y1]]])[None]
     outline = dataclasses.replace(batch, targets=batch.targets._replace(masks=Polygons(triangle)))
-    # Weights that tell inside from outside by where they are cannot be had at random: so all are weighed alike, and the
-    # loss counts how much of each region is inside.
     losses = {}
     for kind in ("soft", "thresholded", "polygon"):
         detector = make_mask_rcnn(mask_target=kind, roi_aligned=True)
         assert detector.mask_form == ("polygons" if kind == "polygon" else "bitmaps")
-        torch.nn.init.zeros_(detector.mask_head.logits.weight)
-        torch.nn.init.constant_(detector.mask_head.logits.bias, 2.0)
-        losses[kind] = detector(outline if kind == "polygon" else batch)["loss_mask"].item()
-    assert losses["thresholded"] == pytest.approx(losses["soft"], rel=0.02)
-    assert losses["polygon"] == pytest.approx(losses["soft"], rel=0.02)
+        for place, sign in (("lower left", 1), ("upper right", -1)):
+            detector.mask_head = Corner(sign)
+            losses[kind, place] = detector(outline if kind == "polygon" else batch)["loss_mask"].item()
+    for kind in ("soft", "thresholded", "polygon"):
+        assert losses[kind, "lower left"] < 0.5 * losses[kind, "upper right"]
+        assert losses[kind, "lower left"] == pytest.approx(losses["soft", "lower left"], rel=0.05)
+
+
+class Corner(torch.nn.Module):
+    """Finds the lower left of every region, or the upper right."""
+
+    def __init__(self, sign):
+        super().__init__()
+        self.sign = sign
+
+    def forward(self, regions):
+        line = torch.linspace(-6, 6, 28)
+        ramp = self.sign * (line[:, None] - line[None, :])
+        return ramp.expand(len(regions), 3, 28, 28) + 0 * regions.sum()
 
 
 def test_a_mask_is_that_of_the_detections_class(make_mask_rcnn, make_batch):
@@ -156,6 +168,8 @@ def test_hyperparameters_rebuild_the_detector(make_mask_rcnn):
         ({"mask_target": "hard"}, "model.mask_target 'hard' is none of soft, thresholded, polygon"),
         ({"mask_paste": "nearest"}, "model.mask_paste 'nearest' is none of exact, integer"),
         ({"roi_pool": "average"}, "model.roi_pool 'average' is none of align, pool"),
+        ({"norm": "frozen"}, "norm 'frozen' is none of batch_norm, frozen_batch_norm, group_norm"),
+        ({**C4, "mask_roi_size": 7}, "model.mask_roi_size: with neck c4"),
     ],
 )
 def test_unknown_values_are_named(make_mask_rcnn, options, complaint):
