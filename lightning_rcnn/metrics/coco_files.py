@@ -10,6 +10,7 @@ from typing import Any
 from lightning_rcnn.data.pack.masks import check_segmentation
 from lightning_rcnn.errors import InputError
 from lightning_rcnn.masks.run_length import decode_runs
+from lightning_rcnn.masks.segmentation import area_of, is_area
 from lightning_rcnn.metrics.coco_matching import ResultType
 
 _KEYS: dict[ResultType, str] = {"bbox": "bbox", "segm": "segmentation"}
@@ -127,21 +128,24 @@ def _place(entry: Any, data: CocoData, place: str) -> tuple[Image, int]:
 
 def _checked(entry: Mapping[str, Any], image: Image, place: str, result_type: ResultType) -> dict[str, Any]:
     """What an annotation says beside its category; with masks, a box only in the place of one."""
-    kept = {key: entry[key] for key in ("area", "iscrowd") if key in entry}
-    if result_type == "segm":
-        if "area" not in entry:
-            raise InputError(f"{place} has no area, which type segm needs")
+    segmentation = None
+    if result_type == "segm" or not is_area(entry.get("area")):
         # As for `pack`, but that box and mask need not agree: the COCO API does not ask for that.
         frame = (0.0, 0.0, float(image.width), float(image.height))
         segmentation, _ = check_segmentation(entry.get("segmentation"), image.width, image.height, frame)
-        if segmentation is not None:
-            return {**kept, "segmentation": segmentation}
-    if "bbox" not in entry:
+    checked: dict[str, Any] = {"iscrowd": entry.get("iscrowd", 0)}
+    if result_type == "segm" and segmentation is not None:
+        checked["segmentation"] = segmentation
+    elif "bbox" not in entry:
         lacking = "bbox" if result_type == "bbox" else "usable segmentation nor a bbox in its place"
         raise InputError(f"{place} has no {lacking}, which type {result_type} needs")
-    if problem := _box_problem(entry["bbox"]):
+    elif problem := _box_problem(entry["bbox"]):
         raise InputError(f"{place}: bbox {problem}")
-    return {**kept, "bbox": entry["bbox"]}
+    else:
+        checked["bbox"] = entry["bbox"]
+    box_area = entry["bbox"][2] * entry["bbox"][3] if "bbox" in checked else 0.0  # else there is a mask
+    checked["area"] = area_of(entry.get("area"), segmentation, image.height, image.width, box_area)
+    return checked
 
 
 def _box_problem(box: Any) -> str:

@@ -179,16 +179,25 @@ def test_missing_files_are_named(tmp_path, capsys):
     assert "nowhere.json: no such file" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize(
-    ("missing", "message"),
-    [
-        (("segmentation", "bbox"), "annotation 1 has no usable segmentation nor a bbox in its place, which type segm"),
-        (("area",), "annotation 1 has no area, which type segm needs"),
-    ],
-)
-def test_annotations_that_cannot_be_scored_by_masks_are_refused(files, evaluate, missing, message):
-    for key in missing:
+def test_annotations_that_cannot_be_scored_by_masks_are_refused(files, evaluate):
+    for key in ("segmentation", "bbox"):
         del files[0]["annotations"][1][key]
     status, _, text = evaluate(*files, "--type=segm")
     assert status == 1
-    assert message in text
+    assert "annotation 1 has no usable segmentation nor a bbox in its place, which type segm" in text
+
+
+@pytest.mark.parametrize("result_type", ["bbox", "segm"])
+@pytest.mark.parametrize("area", [{}, {"area": None}, {"area": float("nan")}], ids=["none", "null", "NaN"])
+def test_an_area_that_is_not_stated_is_that_of_the_mask(files, evaluate, result_type, area):
+    """The box is of middle size, the mask in it is small."""
+    truth, _ = files
+    del truth["annotations"][0]["area"]
+    triangle = [[10, 10, 50, 10, 50, 50]]
+    truth["annotations"][0] |= {"segmentation": triangle, **area}
+    [rle] = mask.frPyObjects(triangle, 100, 120)
+    found = {"size": [100, 120], "counts": rle["counts"].decode()}
+    results = [{"image_id": 1, "category_id": 7, "bbox": [10, 10, 40, 40], "segmentation": found, "score": 0.9}]
+    _, figures, _ = evaluate(truth, results, f"--type={result_type}")
+    assert figures[result_type]["ARs"] == pytest.approx(1)
+    assert figures[result_type]["ARm"] == 0, "the dog, whose area is stated"

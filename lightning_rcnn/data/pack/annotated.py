@@ -1,6 +1,5 @@
 """How an annotated image becomes a sample: the file is examined, the rules are applied to each object."""
 
-from math import isfinite
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -10,6 +9,7 @@ from lightning_rcnn.data.pack.defects import Defect, Finding
 from lightning_rcnn.data.pack.masks import check_segmentation
 from lightning_rcnn.data.pack.pictures import Picture, RejectedImageError, Size, examine_image
 from lightning_rcnn.data.pack.source import Outcome, Sample
+from lightning_rcnn.masks.segmentation import area_of
 
 
 class AnnotatedObject(NamedTuple):
@@ -110,15 +110,8 @@ def _check_object(annotated: AnnotatedObject, width: int, height: int) -> tuple[
         label=annotated.label,
         iscrowd=annotated.iscrowd,
         difficult=annotated.difficult,
-        area=_area(annotated.area, box),
+        area=area_of(annotated.area, segmentation, height, width, (box[2] - box[0]) * (box[3] - box[1])),
     )
     if segmentation is not None:
         annotation["segmentation"] = segmentation
     return annotation, defects + mask_defects
-
-
-def _area(stated: float | None, box: Edges) -> float:
-    """The stated area, which is that of the mask in COCO and decides what counts as a small object; else the box's."""
-    if stated is not None and isfinite(stated) and stated >= 0:
-        return stated
-    return (box[2] - box[0]) * (box[3] - box[1])

@@ -49,6 +49,15 @@ def test_sound_set(pack_coco):
     }
 
 
+@pytest.mark.parametrize("stated", [{}, {"area": None}, {"area": -1}, {"area": float("nan")}])
+def test_an_area_that_is_not_stated_is_that_of_the_mask_or_else_of_the_box(pack_coco, stated):
+    triangle = annotation(1, segmentation=TRIANGLE, **stated)
+    _, packed = pack_coco([triangle, annotation(2, **stated), annotation(3, area=0, segmentation=TRIANGLE)])
+    pixels = coco_mask.decode(coco_mask.frPyObjects(TRIANGLE, 48, 64)).sum()
+    assert [each["area"] for each in packed] == [pixels, 10 * 20, 0]
+    assert pixels < 10 * 20
+
+
 def test_gaps_in_category_ids_become_labels_in_the_order_of_the_ids(pack_coco):
     categories = [{"id": 90, "name": "toothbrush"}, {"id": 3, "name": "car"}, {"id": 44, "name": "bottle"}]
     index, packed = pack_coco(
