@@ -83,6 +83,10 @@ class Defect(Enum):
     CROSSED_POLYGON = Rule(
         Action.NOTED, "a polygon crosses or touches itself: stored as RLE of the pixels that the COCO API gives it"
     )
+    MANY_CORNERS = Rule(
+        Action.NOTED,
+        "a polygon of more than 2000 corners, not looked at for crossings: stored as RLE of the COCO API's pixels",
+    )
     BAD_MASK = Rule(
         Action.REPAIRED,
         "neither polygons nor an RLE, or an RLE whose counts are corrupt or do not add up: the object stays without",

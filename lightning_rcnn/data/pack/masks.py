@@ -9,11 +9,11 @@ import numpy as np
 
 from lightning_rcnn.data.pack.boxes import ROUNDING, Edges
 from lightning_rcnn.data.pack.defects import Defect
-from lightning_rcnn.data.pack.polygons import is_polygon, reach, touches_itself
+from lightning_rcnn.data.pack.polygons import has_many_corners, is_polygon, reach, touches_itself
 from lightning_rcnn.masks.run_length import RunLength, decode_crop, decode_runs, encode_polygons, encode_runs
 
 Segmentation = list[list[float]] | RunLength
-"""Polygons [x, y, x, y, ...] that do not touch themselves, or RLE in compressed form."""
+"""Polygons [x, y, x, y, ...] of at most `MOST_CORNERS` that do not touch themselves, or RLE in compressed form."""
 
 LEAST_AGREEMENT = 0.5
 """IoU of an object's box with the box around its mask, below which one of them is doubtful."""
@@ -41,7 +41,10 @@ def check_segmentation(
         polygons, defects = _check_polygons(segmentation, width, height)
         usable = polygons or None
         rle = encode_polygons(polygons, height, width) if polygons else None
-        if any(map(touches_itself, polygons)):
+        if any(map(has_many_corners, polygons)):
+            usable = rle
+            defects.append(Defect.MANY_CORNERS)
+        elif any(map(touches_itself, polygons)):
             usable = rle
             defects.append(Defect.CROSSED_POLYGON)
     if usable is None or rle is None:

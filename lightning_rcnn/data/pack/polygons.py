@@ -6,6 +6,8 @@ import numpy as np
 
 _LARGEST_NUMBER = 1e9
 """Of a coordinate, either way; no image is as large."""
+MOST_CORNERS = 2000
+"""Of a polygon whose edges are compared with each other: the time grows with the square of their number."""
 _EDGES_AT_ONCE = 256
 """Each is compared with all others: what bounds the memory for polygons of many thousand corners."""
 
@@ -29,6 +31,11 @@ def reach(polygon: list[float], width: int, height: int) -> float:
     beyond = np.maximum(-low, high - size)
     is_outside = np.any(high <= 0) or np.any(low >= size) or np.any(beyond > size)
     return float("inf") if is_outside else float(beyond.max())
+
+
+def has_many_corners(polygon: list[float]) -> bool:
+    """Whether there are more than `MOST_CORNERS`, so that `touches_itself` would take seconds."""
+    return len(polygon) > 2 * MOST_CORNERS
 
 
 def touches_itself(polygon: list[float]) -> bool:

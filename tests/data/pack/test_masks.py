@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 from pycocotools import mask as coco_mask
 
-from lightning_rcnn.data.pack import masks
+from lightning_rcnn.data.pack import masks, polygons
 from lightning_rcnn.data.pack.defects import Defect
 
 mask_arrays = arrays(np.uint8, array_shapes(min_dims=2, max_dims=2, max_side=40), elements=st.integers(0, 1))
@@ -32,8 +32,8 @@ def window(top, bottom, left, right):
     return mask
 
 
-def pixels_of(polygons):
-    return coco_mask.decode(coco_mask.merge(coco_mask.frPyObjects(polygons, 48, 64)))
+def pixels_of(parts):
+    return coco_mask.decode(coco_mask.merge(coco_mask.frPyObjects(parts, 48, 64)))
 
 
 def runs_of(mask):
@@ -161,6 +161,17 @@ def test_polygon_that_crosses_itself_becomes_the_pixels_of_the_coco_api():
     kept, defects = check(parts, box=(5.0, 5.0, 60.0, 30.0))
     assert defects == [Defect.CROSSED_POLYGON]
     assert kept == rle_of(pixels_of(parts))
+
+
+@pytest.mark.parametrize(("corners", "is_many"), [(2000, False), (2001, True), (100_000, True)])
+def test_polygon_of_many_corners_becomes_pixels_without_a_look_at_its_crossings(corners, is_many):
+    """With 100,000 corners, a look at all pairs would take minutes."""
+    angles = np.linspace(0, 2 * np.pi, corners, endpoint=False)
+    polygon = np.stack([32 + 20 * np.cos(angles), 24 + 20 * np.sin(angles)], axis=1).ravel().tolist()
+    kept, defects = check([polygon], box=(12.0, 4.0, 52.0, 44.0))
+    assert kept == (rle_of(pixels_of([polygon])) if is_many else [polygon])
+    assert defects == ([Defect.MANY_CORNERS] if is_many else [])
+    assert str(polygons.MOST_CORNERS) in Defect.MANY_CORNERS.value.text
 
 
 @pytest.mark.parametrize(
