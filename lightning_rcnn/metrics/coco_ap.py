@@ -95,7 +95,7 @@ class CocoAveragePrecision(Metric):
         """The figures as COCO names them, from `AP`, `AP50`, `AP75`, `APs` to `ARl`, and `per_class` by name.
 
         A figure without any ground truth to it is NaN (the COCO API has -1). All are over `max_detections`, which
-        stands beside them; where it is not 100, `AR100` is named after it.
+        stands beside them; where it is not 100, `AR100` is named after it, and there is no `AR10` beyond it.
         """
         return score_on_rank_zero(self._images, self._score)
 
@@ -114,7 +114,7 @@ class CocoAveragePrecision(Metric):
         for area, suffix in enumerate(AREAS.values()):
             if suffix:
                 figures[f"AP{suffix}"] = _mean(precision[..., area, -1])
-        for column, number in enumerate((1, 10, self.max_detections)):
+        for column, number in enumerate(evaluation.params.maxDets):
             figures[f"AR{number}"] = _mean(recall[..., 0, column])
         for area, suffix in enumerate(AREAS.values()):
             if suffix:

@@ -29,7 +29,7 @@ class Evaluation(COCOeval):
     ) -> None:
         truth, results = _data_set(images, num_classes, "annotations"), _data_set(images, num_classes, "results")
         super().__init__(truth, results, result_type)
-        self.params.maxDets = [min(number, max_detections) for number in (1, 10)] + [max_detections]
+        self.params.maxDets = sorted({min(number, max_detections) for number in (1, 10, max_detections)})
         with contextlib.redirect_stdout(io.StringIO()):
             self.evaluate()
             self.accumulate()

@@ -163,6 +163,24 @@ def test_more_than_a_hundred_detections(make_record):
     assert figures[100]["AR10"] == figures[300]["AR10"] == pytest.approx(10 / 300)
 
 
+@pytest.mark.parametrize(
+    ("limit", "recalls"),
+    [
+        (1, {"AR1": 1 / 12}),
+        (5, {"AR1": 1 / 12, "AR5": 5 / 12}),
+        (10, {"AR1": 1 / 12, "AR10": 10 / 12}),
+        (11, {"AR1": 1 / 12, "AR10": 10 / 12, "AR11": 11 / 12}),
+    ],
+)
+def test_each_recall_is_named_after_the_detections_that_count(make_record, make_detections, limit, recalls):
+    boxes = [(20 * n, 0, 20 * n + 9, 9, 1) for n in range(12)]
+    metric = CocoAveragePrecision(["cat"], max_detections=limit)
+    metric.update(make_detections([(*box, 0.9) for box in boxes]), [make_record(1, *boxes)])
+    figures = metric.compute()
+    names = [name for name in figures if name.startswith("AR") and name[2:].isdigit()]
+    assert {name: figures[name] for name in names} == pytest.approx(recalls)
+
+
 def test_an_image_counts_once_and_empty_slots_do_not(make_record, make_detections):
     metric = CocoAveragePrecision(["cat"])
     records = [make_record(7, (*A, 1)), make_record(NO_IMAGE, (*B, 1)), make_record(7, (*A, 1))]
