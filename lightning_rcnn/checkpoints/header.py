@@ -18,10 +18,12 @@ class CheckpointHeader(NamedTuple):
     Attributes:
         class_path: import path of the detector's class.
         hyperparameters: arguments of its constructor.
+        has_training: whether a training can go on from it; converted checkpoints have none.
     """
 
     class_path: str
     hyperparameters: dict[str, Any]
+    has_training: bool
 
 
 def read_header(path: str | Path) -> CheckpointHeader:
@@ -57,7 +59,7 @@ def header_in(checkpoint: dict[str, Any]) -> CheckpointHeader:
     # Lightning's own notes on how the command line built the model.
     hyperparameters.pop("_instantiator", None)
     hyperparameters.pop("_class_path", None)
-    return CheckpointHeader(checkpoint[CLASS_PATH_KEY], hyperparameters)
+    return CheckpointHeader(checkpoint[CLASS_PATH_KEY], hyperparameters, "optimizer_states" in checkpoint)
 
 
 def first_mismatch(error: RuntimeError) -> str:

@@ -122,7 +122,9 @@ class DetectionCLI(LightningCLI):
         keys = KnownKeys(self._subcommand_parsers[self.command], CLASSES)
         keys.check_flags(flags, composition.content)
         keys.check_files(composition)
-        defaults = {"trainer": {"logger": DEFAULT_LOGGERS.get(self.command, False)}}
+        defaults: dict[str, Any] = {"trainer": {"logger": DEFAULT_LOGGERS.get(self.command, False)}}
+        if self.command in ("validate", "test"):
+            defaults["verbose"] = False  # Lightning's table has a row for each class; the report's tables are enough
         content = merge(defaults, composition.content)
         only_shows = any(flag in ("-h", "--help") or flag.startswith("--print_config") for flag in flags)
         if not only_shows:
@@ -150,6 +152,11 @@ class DetectionCLI(LightningCLI):
                 rank_zero_info(f"{self.run_dir} holds no checkpoint yet: the training starts from the beginning.")
             return {}
         header = read_header(self.checkpoint)
+        if self.command == "fit" and not header.has_training:
+            raise InputError(
+                f"{self.checkpoint}: holds a detector, and no training to go on with; start one from it with "
+                f"--model.weights {self.checkpoint}"
+            )
         if self.command == "fit":
             return {}
         return {"model": {"class_path": header.class_path, "init_args": header.hyperparameters}}

@@ -41,7 +41,6 @@ def save_detector(detector: Detector, path: Path) -> None:
         "pytorch-lightning_version": lightning.__version__,
         "epoch": 0,
         "global_step": 0,
-        "loops": {},
         "state_dict": detector.state_dict(),
         "hyper_parameters": dict(detector.hparams),
         "hparams_name": "kwargs",

@@ -29,8 +29,29 @@ BATCHES = {
 }
 
 
+VARIANTS = {
+    "fpn": {},
+    "c4": C4,
+    "second version of torchvision": {
+        "fpn_norm": "group_norm",
+        "head_norm": "group_norm",
+        "rpn_layers": 2,
+        "box_head_convolutions": 2,
+        "box_head_channels": 32,
+    },
+    "detectron2": {
+        "roi_level_rule": "detectron2",
+        "roi_sampling_ratio": 0,
+        "roi_aligned": True,
+        "channel_order": "bgr",
+        "rpn_loss_denominator": "fixed",
+        "rpn_box_loss_beta": 0.0,
+    },
+}
+
+
 @pytest.mark.parametrize("kind", BATCHES)
-@pytest.mark.parametrize("variant", [{}, C4], ids=["fpn", "c4"])
+@pytest.mark.parametrize("variant", VARIANTS.values(), ids=VARIANTS)
 def test_losses_are_finite_and_every_parameter_takes_part(make_detector, make_batch, kind, variant):
     detector = make_detector(**variant)
     losses = detector(make_batch(*BATCHES[kind]))
@@ -118,6 +139,10 @@ def test_detect_refuses_what_is_no_image(make_detector, tmp_path):
         ({"backbone_weights": "IMAGENET"}, "IMAGENET1K_V1"),
         ({"min_size": 900, "max_size": 800}, "900"),
         ({"class_names": []}, "class_names"),
+        ({"neck": "dc5"}, "neck dc5 is for networks of bottlenecks; resnet18 has none"),
+        ({"stride_in_1x1": True}, "stride_in_1x1 is for networks of bottlenecks"),
+        ({"rpn_layers": 0}, "rpn_layers 0"),
+        ({"size_divisor": 0}, "size_divisor 0"),
     ],
 )
 def test_wrong_hyperparameters_are_named(make_detector, wrong, message):

@@ -66,6 +66,10 @@ def change(checkpoint, **changes):
         ({"class_path": "nowhere.Detector"}, "its model nowhere.Detector cannot be imported"),
         ({"class_path": "lightning_rcnn.detectors.faster_rcnn.Gone"}, "cannot be imported"),
         ({"class_path": "torch.nn.Linear"}, "its model torch.nn.Linear is no detector"),
+        (
+            {"hyper_parameters": SMALL | {"anchors_per_cell": 3}},
+            "its hyperparameters are not those of FasterRCNN of this",
+        ),
         ({"state_dict": {}}, "its weights do not fit FasterRCNN of this version"),
     ],
 )
