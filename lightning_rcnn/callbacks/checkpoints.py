@@ -4,6 +4,7 @@ Names are fixed, so that one command starts and resumes a run. A file with one o
 after `kill -9`.
 """
 
+from math import isnan
 from pathlib import Path
 from typing import Any, Literal
 
@@ -11,6 +12,7 @@ from lightning.fabric.plugins import TorchCheckpointIO
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint
 from lightning.pytorch.trainer.states import TrainerFn
+from lightning.pytorch.utilities.rank_zero import rank_zero_warn
 
 from lightning_rcnn.checkpoints.writing import write_whole
 from lightning_rcnn.errors import InputError
@@ -79,6 +81,7 @@ class BestCheckpoint(Checkpoint):
         super().__init__()
         self.monitor, self.mode = monitor, mode
         self.best_score: float | None = None
+        self._has_warned = False
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Write if the validation that just ended is the best.
@@ -88,17 +91,20 @@ class BestCheckpoint(Checkpoint):
         """
         if trainer.sanity_checking or trainer.state.fn != TrainerFn.FITTING:
             return
-        monitor = self.monitor or f"val/{_main_result_type(pl_module)}/AP"
+        monitor = self.monitor or f"val/{pl_module.main_result_type}/AP"
         if monitor not in trainer.callback_metrics:
             logged = ", ".join(sorted(trainer.callback_metrics)) or "nothing"
             raise InputError(f"best_checkpoint.monitor: {monitor!r} is not logged; there is {logged}")
         score = trainer.callback_metrics[monitor].item()
+        if isnan(score) and not self._has_warned:
+            self._has_warned = True
+            rank_zero_warn(f"{monitor} is not a number: {BEST} is not written by such a validation")
         if self._is_better(score):
             self.best_score = score
             _save(trainer, BEST)
 
     def _is_better(self, score: float) -> bool:
-        if score != score:  # not a number
+        if isnan(score):
             return False
         if self.best_score is None:
             return True
@@ -111,12 +117,6 @@ class BestCheckpoint(Checkpoint):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Inverse of `state_dict`."""
         self.best_score = state_dict["best_score"]
-
-
-def _main_result_type(detector: LightningModule) -> str:
-    """What the detector adds to its predecessor is what it is judged by."""
-    *_, last = detector.average_precisions  # type: ignore[misc]
-    return last
 
 
 def _save(trainer: Trainer, name: str) -> None:

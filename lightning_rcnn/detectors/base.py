@@ -19,7 +19,8 @@ from lightning_rcnn.data.resize import ResizeMethod, ResizeRule
 from lightning_rcnn.detectors.schedules import ScheduleName, learning_rate_factor
 from lightning_rcnn.errors import InputError
 from lightning_rcnn.masks.paste import PasteRule, paste_densely
-from lightning_rcnn.metrics.coco_ap import CocoAveragePrecision
+from lightning_rcnn.metrics.coco_ap import MAX_DETECTIONS, CocoAveragePrecision
+from lightning_rcnn.metrics.coco_matching import ResultType
 from lightning_rcnn.metrics.proposal_recall import ProposalRecall
 from lightning_rcnn.postprocess import to_original_frame
 from lightning_rcnn.structures import Batch, Detections, MaskForm, Proposals, Targets
@@ -111,6 +112,11 @@ class Detector(LightningModule):
         """What is scored, by result type ("bbox", "segm"); each detector's own."""
         self.proposal_recall = ProposalRecall()
         self.last_metrics: dict[str, Any] = {}
+
+    @property
+    def main_result_type(self) -> ResultType:
+        """What the detector is judged by: masks where it has them, else boxes."""
+        return "segm" if "segm" in self.average_precisions else "bbox"
 
     def losses(self, images: Tensor, image_sizes: Tensor, image_ids: Tensor, targets: Targets) -> dict[str, Tensor]:
         """Named losses of a batch; each detector's own. Arguments as in `Batch`."""
@@ -285,12 +291,15 @@ class Detector(LightningModule):
 
 
 def flatten_metrics(metrics: Mapping[str, Any], prefix: str) -> dict[str, float]:
-    """Nested metrics as flat names for loggers, for example `val/bbox/AP50` and `val/bbox/per_class/cat`."""
+    """Nested metrics as flat names for loggers, for example `val/bbox/AP50` and `val/bbox/per_class/cat`.
+
+    The number of detections that count is a setting, and makes no curve.
+    """
     flat: dict[str, float] = {}
     for name, value in metrics.items():
         if isinstance(value, Mapping):
             flat |= flatten_metrics(value, f"{prefix}/{name}")
-        else:
+        elif name != MAX_DETECTIONS:
             flat[f"{prefix}/{name}"] = value
     return flat
 

@@ -47,6 +47,9 @@ def test_gradients_can_be_clipped_and_accumulated_in_mixed_precision(make_detect
     assert not detector.rpn.conv.weight.equal(before)
     assert {"AP", "AP50", "per_class"} <= set(detector.last_metrics["bbox"])
     assert "val/bbox/AP50" in trainer.callback_metrics
+    assert f"val/{detector.main_result_type}/AP" == "val/bbox/AP"
+    assert detector.last_metrics["bbox"]["max_detections"] == 100
+    assert not [name for name in trainer.callback_metrics if "max_detections" in name], "a setting, and no curve"
 
 
 def test_a_checkpoint_with_averaged_weights_loads_alone(make_detector, fit, tmp_path):

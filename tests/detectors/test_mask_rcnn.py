@@ -156,6 +156,7 @@ def test_hyperparameters_rebuild_the_detector(make_mask_rcnn):
     clone = MaskRCNN(**detector.hparams)
     clone.load_state_dict(detector.state_dict())
     assert len(clone.mask_head.convolutions) == 2
+    assert clone.main_result_type == "segm"
     assert {name: metric.max_detections for name, metric in clone.average_precisions.items()} == {
         "bbox": 300,
         "segm": 300,
