@@ -66,6 +66,8 @@ def test_a_run_from_fit_to_validate(fit, run, complaint, workplace, shards):
         "validate", "--ckpt_path", last, "--data.val", shards / "val", *quiet, "--model.score_threshold", "0.9"
     )
     assert outcome.status == 0
+    assert "maxDets 100" in outcome.out
+    assert "val/bbox/AP" not in outcome.out, "the figures are printed once"
     assert (workplace / "run" / "config.yaml").read_text() == before
     validated = yaml.safe_load((workplace / "run" / "validate" / "config.yaml").read_text())
     assert validated["model"]["init_args"]["backbone"] == "resnet18"
