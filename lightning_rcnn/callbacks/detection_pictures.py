@@ -12,7 +12,7 @@ from lightning_rcnn.boxes import rescale
 from lightning_rcnn.callbacks.run_folder import run_folder
 from lightning_rcnn.callbacks.wandb_images import ShownImage, log_images
 from lightning_rcnn.errors import InputError
-from lightning_rcnn.masks.paste import paste_as_run_lengths
+from lightning_rcnn.masks.paste import PasteRule, paste_as_run_lengths
 from lightning_rcnn.metrics.coco_entries import mask_of
 from lightning_rcnn.pictures import Objects, compare, contact_sheet, save_picture
 from lightning_rcnn.structures import NO_IMAGE, Batch, Detections, ImageRecord
@@ -111,10 +111,10 @@ def _show(batch: Batch, detections: Detections, slot: int, threshold: float, det
     )
     # A detector of boxes is compared with boxes.
     if detections.masks is not None:
-        height, width, rule = record.height, record.width, detector.mask_paste
-        masks = paste_as_run_lengths(detections.masks[slot, wanted], boxes, height, width, rule)  # type: ignore[arg-type]
-        found = found._replace(masks=masks)
-        ground_truth = ground_truth._replace(masks=[mask_of(one, height, width) for one in record.annotations])
+        frame = (record.height, record.width)
+        rule: PasteRule = detector.mask_paste  # type: ignore[assignment]
+        found = found._replace(masks=paste_as_run_lengths(detections.masks[slot, wanted], boxes, *frame, rule))
+        ground_truth = ground_truth._replace(masks=[mask_of(one, *frame) for one in record.annotations])
 
     captions = (
         f"{record.file_name} · ground truth, {len(ground_truth.labels)}",

@@ -5,16 +5,17 @@ from typing import Any
 
 from lightning_rcnn.masks.paste import PasteRule, paste_as_run_lengths
 from lightning_rcnn.masks.run_length import RunLength, encode_polygons
+from lightning_rcnn.masks.segmentation import as_run_length
 from lightning_rcnn.metrics.coco_matching import ResultType
 from lightning_rcnn.structures import Detections, ImageRecord
 
 
 def annotations_of(record: ImageRecord) -> list[dict[str, Any]]:
     """Packed annotations (see `data/index.Annotation`) with the keys and boxes of COCO."""
-    converted = []
-    for annotation in record.annotations:
-        converted.append({**annotation, "category_id": annotation["label"], "bbox": as_xywh(annotation["bbox"])})
-    return converted
+    return [
+        {**annotation, "category_id": annotation["label"], "bbox": as_xywh(annotation["bbox"])}
+        for annotation in record.annotations
+    ]
 
 
 def results_of(
@@ -56,9 +57,7 @@ def as_object(annotation: Mapping[str, Any], height: int, width: int, result_typ
 def mask_of(annotation: Mapping[str, Any], height: int, width: int) -> RunLength | None:
     """The mask of an object in an image of this size; None if it has none."""
     segmentation = annotation.get("segmentation")
-    if not segmentation:
-        return None
-    return encode_polygons(segmentation, height, width) if isinstance(segmentation, list) else segmentation
+    return as_run_length(segmentation, height, width) if segmentation else None
 
 
 def as_result(result: Mapping[str, Any], result_type: ResultType) -> dict[str, Any]:
