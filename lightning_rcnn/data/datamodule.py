@@ -227,11 +227,11 @@ class DetectionDataModule(LightningDataModule):
         return shard_set
 
     def _require_masks(self, split: str) -> None:
-        index = self._shard_sets[split].index
-        if self._mask_form != "none" and not index.has_masks:
+        lacking = self._shard_sets[split].lacking_masks
+        if self._mask_form != "none" and lacking:
             needing = type(self._module).__name__ if self._module is not None else f"mask_form {self._mask_form!r}"
             raise InputError(
-                f"data.{split}: {index.name} has boxes but no masks, which {needing} needs; "
+                f"data.{split}: {' and '.join(lacking)} has boxes but no masks, which {needing} needs; "
                 "use Faster R-CNN, or pack the set from annotations with segmentations"
             )
 

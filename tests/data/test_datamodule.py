@@ -137,6 +137,15 @@ def test_a_set_without_masks_is_refused_where_the_model_needs_them(
     trainer().predict(model, datamodule=data(masked, predict=unmasked))
 
 
+def test_of_several_sources_the_one_without_masks_is_named(make_set, tmp_path):
+    first = make_set(tmp_path / "first", (4, 4), masks=True)
+    second = make_set(tmp_path / "second", (4, 4), first_id=5000)
+    module = data(first, train=[str(first), str(second)])
+    module.mask_form = "bitmaps"
+    with pytest.raises(InputError, match=r"data\.train: second has boxes but no masks"):
+        module.setup("fit")
+
+
 def test_fit_validate_test_predict(uneven_set: Path, recording_module, trainer):
     whole = str(uneven_set)
     module = data(uneven_set, val=whole, test=whole, predict=f"{whole}/shard-000001.tar", num_workers=1)

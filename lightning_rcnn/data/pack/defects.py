@@ -17,7 +17,7 @@ class Action(StrEnum):
     NOTED = "noted"  # nothing is wrong: said, so that one knows
     KEPT = "kept"  # suspicious, but left as it is
     REPAIRED = "repaired"
-    SKIPPED = "skipped"
+    SKIPPED = "skipped"  # left out: an image, an object, or of an object its mask or a polygon of it
 
 
 class Rule(NamedTuple):
@@ -74,10 +74,10 @@ class Defect(Enum):
     ANNOTATION_ID = Rule(Action.REPAIRED, "an annotation's id is missing or taken: it gets a new one")
 
     BAD_POLYGON = Rule(
-        Action.REPAIRED, "a polygon of fewer than 3 points, or with a number missing or not finite: dropped"
+        Action.SKIPPED, "a polygon of fewer than 3 points, or with a number missing or not finite: left out"
     )
     POLYGON_OUTSIDE = Rule(
-        Action.REPAIRED, "a polygon lies wholly outside the image, or leaves it by more than its size: dropped"
+        Action.SKIPPED, "a polygon lies wholly outside the image, or leaves it by more than its size: left out"
     )
     POLYGON_PARTLY_OUTSIDE = Rule(Action.KEPT, "a polygon reaches out of the image: what is inside counts")
     CROSSED_POLYGON = Rule(
@@ -88,16 +88,12 @@ class Defect(Enum):
         "a polygon of more than 2000 corners, not looked at for crossings: stored as RLE of the COCO API's pixels",
     )
     BAD_MASK = Rule(
-        Action.REPAIRED,
-        "neither polygons nor an RLE, or an RLE whose counts are corrupt or do not add up: the object stays without",
+        Action.SKIPPED,
+        "neither polygons nor an RLE, or an RLE whose counts are corrupt or do not add up: the object loses its mask",
     )
-    MASK_SIZE_MISMATCH = Rule(Action.REPAIRED, "the RLE's size is not the image's: the object stays without a mask")
-    EMPTY_MASK = Rule(
-        Action.REPAIRED, "an RLE of no pixel, or polygons that cover none: the object stays without a mask"
-    )
-    MASK_OUTSIDE_BOX = Rule(
-        Action.REPAIRED, "the mask lies wholly outside the object's box: the object stays without a mask"
-    )
+    MASK_SIZE_MISMATCH = Rule(Action.SKIPPED, "the RLE's size is not the image's: the object loses its mask")
+    EMPTY_MASK = Rule(Action.SKIPPED, "an RLE of no pixel, or polygons that cover none: the object loses its mask")
+    MASK_OUTSIDE_BOX = Rule(Action.SKIPPED, "the mask lies wholly outside the object's box: the object loses its mask")
     MASK_BOX_MISMATCH = Rule(
         Action.KEPT, "the box around the mask is not the object's: IoU below 0.5, and more than a pixel off"
     )

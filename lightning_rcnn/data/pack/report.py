@@ -12,8 +12,10 @@ from lightning_rcnn.data.pack.defects import Action, DefectLog
 _STYLES = {Action.NOTED: "dim", Action.KEPT: "yellow", Action.REPAIRED: "green", Action.SKIPPED: "red"}
 
 
-def print_report(console: Console, index: ShardIndex, log: DefectLog, label_counts: Counter[int]) -> None:
-    """Print the defects with their rules, and what was packed."""
+def print_report(
+    console: Console, index: ShardIndex, log: DefectLog, label_counts: Counter[int], num_masks: int
+) -> None:
+    """Print the defects with their rules, and what was packed: objects by label, and how many of them have a mask."""
     if log.counts:
         table = Table(title=escape(f"{index.name}: what was odd"), title_justify="left")
         for column in ("defect", "action", "count", "rule", "first"):
@@ -25,6 +27,6 @@ def print_report(console: Console, index: ShardIndex, log: DefectLog, label_coun
     counts = [f"{category.name} {count}" for category in index.categories if (count := label_counts[category.label])]
     if unseen := len(index.categories) - len(counts):
         counts.append(f"none of {unseen} other classes")
-    masks = "with" if index.has_masks else "without"
-    totals = f"{len(index)} images in {len(index.shards)} shards, {label_counts.total()} objects {masks} masks"
+    masks = f"{num_masks} of them with masks" if num_masks else "none with a mask"
+    totals = f"{len(index)} images in {len(index.shards)} shards, {label_counts.total()} objects, {masks}"
     console.print(escape(f"{index.name}: {totals}: {', '.join(counts)}"))

@@ -19,8 +19,9 @@ class ShardWriter:
     Attributes:
         shards: those that are complete.
         label_counts: label -> objects.
-        num_masks: single objects, not crowds, that have a mask.
-        num_without_mask: those that have none.
+        num_masks: objects that have a mask, crowds among them.
+        num_single_masks: single objects, not crowds, that have one.
+        num_without_mask: single objects that have none.
         first_without_mask: where the first of these is, in words.
     """
 
@@ -28,6 +29,7 @@ class ShardWriter:
         self.shards: list[Shard] = []
         self.label_counts: Counter[int] = Counter()
         self.num_masks = 0
+        self.num_single_masks = 0
         self.num_without_mask = 0
         self.first_without_mask = ""
         self._folder = folder
@@ -51,7 +53,8 @@ class ShardWriter:
         for annotation in sample.record["annotations"]:
             self.label_counts[annotation["label"]] += 1
             if "segmentation" in annotation:
-                self.num_masks += not annotation["iscrowd"]
+                self.num_masks += 1
+                self.num_single_masks += not annotation["iscrowd"]
             elif not annotation["iscrowd"]:
                 self.num_without_mask += 1
                 self.first_without_mask = self.first_without_mask or _place(sample, annotation)

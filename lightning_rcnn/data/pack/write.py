@@ -60,14 +60,21 @@ def write_shards(
                 log.add(outcome.findings)
                 if outcome.sample:
                     writer.write(outcome.sample)
-        has_masks = writer.num_masks > 0 or writer.num_without_mask == 0
+        has_masks = _has_masks(writer)
         if has_masks:
             log.add(repeat(Finding(Defect.MISSING_MASK, writer.first_without_mask), writer.num_without_mask))
         index = ShardIndex(name or source.name, source.categories, has_masks, writer.shards, log.report())
-        print_report(console, index, log, writer.label_counts)
+        print_report(console, index, log, writer.label_counts, writer.num_masks)
         _require_acceptable(index, log, strict)
         index.write(folder)
     return index
+
+
+def _has_masks(writer: ShardWriter) -> bool:
+    """By the single objects; where there are none by the crowds; a set of no objects lacks no mask."""
+    if writer.num_single_masks or writer.num_without_mask:
+        return writer.num_single_masks > 0
+    return writer.num_masks > 0 or not writer.label_counts
 
 
 def _progress(console: Console) -> Progress:

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from pycocotools import mask as coco_mask
 
 from lightning_rcnn.data.pack.coco import coco_source
+from lightning_rcnn.data.pack.defects import Action, Defect
 from lightning_rcnn.data.pack.write import write_shards
 from lightning_rcnn.errors import InputError
 
@@ -135,6 +136,22 @@ def test_objects_without_mask_in_a_set_with_masks_are_counted(pack_coco):
     assert index.report == {"missing_mask": 2}
 
 
+@pytest.mark.parametrize(
+    ("objects", "has_masks"),
+    [
+        ([], True),
+        ([annotation(1, iscrowd=1)], False),
+        ([annotation(1, iscrowd=1, segmentation=TRIANGLE)], True),
+        ([annotation(1, iscrowd=1, segmentation=TRIANGLE), annotation(2)], False),
+        ([annotation(1, iscrowd=1), annotation(2, segmentation=TRIANGLE)], True),
+    ],
+)
+def test_crowds_decide_on_masks_only_among_themselves(pack_coco, objects, has_masks):
+    index, _ = pack_coco(objects)
+    assert index.has_masks == has_masks
+    assert "missing_mask" not in index.report
+
+
 def test_set_of_boxes_has_no_masks_and_misses_none(pack_coco):
     index, _ = pack_coco([annotation(1), annotation(2)])
     assert not index.has_masks
@@ -157,6 +174,7 @@ def test_object_with_a_bad_mask_stays_without_it(pack_coco, segmentation, defect
     assert [each["bbox"] for each in packed] == [[1, 2, 11, 22]] * 2
     assert "segmentation" not in packed[0]
     assert index.report == {defect: 1, "missing_mask": 1}
+    assert Defect[defect.upper()].value.action is Action.SKIPPED
     assert index.has_masks
 
 

@@ -120,6 +120,19 @@ def test_report_names_defect_action_count_rule_and_first_place(make_coco, encode
     assert "1 images in 1 shards, 0 objects" in printed.getvalue()
 
 
+def test_report_counts_objects_and_those_with_masks(make_coco, encode_image, tmp_path):
+    entry = {"id": 1, "file_name": "a.jpg", "width": 64, "height": 48}
+    mask = [[2.0, 3.0, 11.0, 3.0, 11.0, 21.0]]
+    objects = [{"id": n, "image_id": 1, "category_id": 1, "bbox": [1, 2, 10, 20], "iscrowd": n == 1} for n in (1, 2, 3)]
+    for number, with_masks in enumerate((objects[:2], [])):
+        entries = [{**one, "segmentation": mask} if one in with_masks else one for one in objects]
+        printed = io.StringIO()
+        source = coco_source(*make_coco({"a.jpg": encode_image()}, [entry], entries))
+        write_shards(source, tmp_path / f"set {number}", console=Console(file=printed, width=200))
+        masks = "2 of them with masks" if with_masks else "none with a mask"
+        assert f"3 objects, {masks}: thing 3" in printed.getvalue()
+
+
 def test_packing_is_silent_by_default(tmp_path, capfd):
     write_shards(shapes_source(3), tmp_path / "set")
     assert capfd.readouterr() == ("", "")
