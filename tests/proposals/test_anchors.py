@@ -9,7 +9,7 @@ RATIOS = (0.5, 1.0, 2.0)
 
 
 def test_cells_of_both_references_by_hand():
-    # Side 32, height half the width: 45.25 x 22.63, so half-extents 22.63 and 11.31 (NUMERICS of both code bases).
+    # Side 32, height half the width: 45.25 x 22.63, so half-extents 22.63 and 11.31; torchvision rounds them.
     rounded = cell_anchors([32], RATIOS, "rounded", "ratio_major")[0]
     exact = cell_anchors([32], RATIOS, "exact", "size_major")[0]
     assert rounded.tolist() == [-23, -11, 23, 11]
