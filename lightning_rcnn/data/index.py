@@ -10,9 +10,10 @@ import json
 import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, NotRequired, TypedDict
+from typing import NotRequired, TypedDict
 
 from lightning_rcnn.errors import InputError
+from lightning_rcnn.masks.segmentation import Segmentation
 
 INDEX_NAME = "index.json"
 FORMAT = "lightning-rcnn shards"
@@ -32,9 +33,7 @@ class Annotation(TypedDict):
     iscrowd: int
     difficult: int
     area: float
-    segmentation: NotRequired[
-        list[list[float]] | dict[str, Any]
-    ]  # polygons that do not touch themselves, or RLE {"size": [h, w], "counts": str}
+    segmentation: NotRequired[Segmentation]
 
 
 @dataclass(frozen=True)

@@ -12,10 +12,8 @@ from typing import NamedTuple
 import numpy as np
 
 from lightning_rcnn.data.transforms import AxisAlignedMap
-from lightning_rcnn.masks.run_length import RunLength, decode_crops, encode_polygons
-
-Segmentation = list[list[float]] | RunLength
-"""Polygons [x, y, x, y, ...] that do not cross themselves, or RLE; original frame."""
+from lightning_rcnn.masks.run_length import decode_crops
+from lightning_rcnn.masks.segmentation import Segmentation, as_run_length
 
 
 class ImageBitmaps(NamedTuple):
@@ -63,7 +61,7 @@ def crop_bitmaps(
     step_y, step_x = (-1 if to_resized.scale_y < 0 else 1), (-1 if to_resized.scale_x < 0 else 1)
     bits = [np.zeros(0, np.uint8)]
     present = [(number, segmentation) for number, segmentation in enumerate(segmentations) if segmentation is not None]
-    crops = decode_crops([_run_length(segmentation, height, width) for _, segmentation in present], margin=1)
+    crops = decode_crops([as_run_length(segmentation, height, width) for _, segmentation in present], margin=1)
     for (number, _), (pixels, top, left) in zip(present, crops, strict=True):
         sizes[number] = pixels.shape
         edges[number] = left, top, left + pixels.shape[1], top + pixels.shape[0]
@@ -90,10 +88,6 @@ def trace_outlines(
         ends = ends[:, ::-1]  # mirrored, they would turn the other way
     counts = np.array([len(outline) for outline in outlines], np.int64)
     return ImageOutlines(ends.reshape(-1, 4).astype(np.float32), counts)
-
-
-def _run_length(segmentation: Segmentation, height: int, width: int) -> RunLength:
-    return segmentation if isinstance(segmentation, dict) else encode_polygons(segmentation, height, width)
 
 
 def _outlines(segmentations: Sequence[Segmentation | None]) -> list[np.ndarray]:

@@ -29,18 +29,6 @@ _MASKS_AT_ONCE = 64
 """Whose weights are computed together, which for small masks is most of the work."""
 
 
-def paste(probabilities: Tensor, box: Tensor, height: int, width: int, rule: PasteRule = "exact") -> Crop:
-    """Put one mask into an image; see `paste_all`.
-
-    Args:
-        probabilities: float [S, S].
-        box: float [4], xyxy in pixels of the image.
-        height, width: of the image.
-        rule: see above.
-    """
-    return next(paste_all(probabilities[None], box[None], height, width, rule))
-
-
 def paste_all(
     probabilities: Tensor, boxes: Tensor, height: int, width: int, rule: PasteRule = "exact"
 ) -> Iterator[Crop]:

@@ -8,7 +8,10 @@ from pycocotools import mask as coco_mask
 from lightning_rcnn.masks.run_length import RunLength, encode_polygons
 
 Segmentation = list[list[float]] | RunLength
-"""Polygons [x, y, x, y, ...] in pixels, or RLE in compressed form; of the original frame."""
+"""Polygons [x, y, x, y, ...] in pixels of the original frame, or RLE in compressed form.
+
+In a packed set polygons do not touch themselves, and have at most `polygons.MOST_CORNERS`.
+"""
 
 
 def as_run_length(segmentation: Segmentation, height: int, width: int) -> RunLength:

@@ -10,9 +10,15 @@ from pycocotools import mask as coco_mask
 from torchvision.models.detection.roi_heads import paste_masks_in_image
 
 from lightning_rcnn.masks import paste as paste_module
-from lightning_rcnn.masks.paste import paste, paste_all, paste_as_run_lengths
+from lightning_rcnn.masks.paste import paste_all, paste_as_run_lengths
 
 RULES = ["exact", "integer"]
+
+
+def paste(cells, box, height, width, rule="exact"):
+    """One mask."""
+    (crop,) = paste_all(cells[None], box[None], height, width, rule)
+    return crop
 
 
 def whole(crop, height, width):

@@ -11,9 +11,7 @@ from lightning_rcnn.data.pack.boxes import ROUNDING, Edges
 from lightning_rcnn.data.pack.defects import Defect
 from lightning_rcnn.data.pack.polygons import has_many_corners, is_polygon, reach, touches_itself
 from lightning_rcnn.masks.run_length import RunLength, decode_crop, decode_runs, encode_polygons, encode_runs
-
-Segmentation = list[list[float]] | RunLength
-"""Polygons [x, y, x, y, ...] of at most `MOST_CORNERS` that do not touch themselves, or RLE in compressed form."""
+from lightning_rcnn.masks.segmentation import Segmentation
 
 LEAST_AGREEMENT = 0.5
 """IoU of an object's box with the box around its mask, below which one of them is doubtful."""
