@@ -1,6 +1,8 @@
 """Images in W&B, with ground truth and detections as boxes and as classes of pixels, which its pages lay over them."""
 
-from collections.abc import Sequence
+import contextlib
+import logging
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -52,14 +54,15 @@ def log_images(
             }
             for one, both in zip(shown, sides, strict=True)
         ]
-    logger.log_image(
-        key,
-        images=[Image.fromarray(one.image.permute(1, 2, 0).contiguous().numpy()) for one in shown],
-        step=step,
-        caption=[one.file_name for one in shown],
-        file_type=["jpg"] * len(shown),
-        **overlays,
-    )
+    with _sizes_may_differ():
+        logger.log_image(
+            key,
+            images=[Image.fromarray(one.image.permute(1, 2, 0).contiguous().numpy()) for one in shown],
+            step=step,
+            caption=[one.file_name for one in shown],
+            file_type=["jpg"] * len(shown),
+            **overlays,
+        )
 
 
 def _class_of_pixels(objects: Objects, shape: Sequence[int]) -> np.ndarray:
@@ -91,3 +94,18 @@ def _box_data(objects: Objects, names: dict[int, str]) -> list[dict[str, Any]]:
             entry["box_caption"] += " (crowd)"
         box_data.append(entry)
     return box_data
+
+
+@contextlib.contextmanager
+def _sizes_may_differ() -> Iterator[None]:
+    """Keep W&B from warning of images of several sizes, which its page shows as well as others."""
+
+    def is_other(record: logging.LogRecord) -> bool:
+        return "Images sizes do not match" not in record.getMessage()
+
+    root = logging.getLogger()
+    root.addFilter(is_other)
+    try:
+        yield
+    finally:
+        root.removeFilter(is_other)
