@@ -7,10 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from lightning_rcnn.data.pack.masks import check_segmentation
 from lightning_rcnn.errors import InputError
-from lightning_rcnn.masks.run_length import decode_runs
-from lightning_rcnn.masks.segmentation import area_of, is_area
+from lightning_rcnn.masks.segmentation import area_of, checked_run_length, is_area, usable_run_length
 from lightning_rcnn.metrics.coco_matching import ResultType
 
 _KEYS: dict[ResultType, str] = {"bbox": "bbox", "segm": "segmentation"}
@@ -131,8 +129,7 @@ def _checked(entry: Mapping[str, Any], image: Image, place: str, result_type: Re
     segmentation = None
     if result_type == "segm" or not is_area(entry.get("area")):
         # As for `pack`, but that box and mask need not agree: the COCO API does not ask for that.
-        frame = (0.0, 0.0, float(image.width), float(image.height))
-        segmentation, _ = check_segmentation(entry.get("segmentation"), image.width, image.height, frame)
+        segmentation = usable_run_length(entry.get("segmentation"), image.height, image.width)
     checked: dict[str, Any] = {"iscrowd": entry.get("iscrowd", 0)}
     if result_type == "segm" and segmentation is not None:
         checked["segmentation"] = segmentation
@@ -160,11 +157,9 @@ def _mask_problem(mask: Any, image: Image) -> str:
     if mask.get("size") != [image.height, image.width]:
         return f"is of size {mask.get('size')}, the image is {image.height} x {image.width} (height x width)"
     try:
-        runs = decode_runs(mask["counts"])
+        checked_run_length(mask["counts"], image.height, image.width)
     except ValueError as error:
         return f"is no RLE ({error})"
-    if (runs < 0).any() or runs.sum() != image.height * image.width:
-        return f"is no RLE of {image.height} x {image.width} pixels: its runs do not add up to them"
     return ""
 
 

@@ -138,7 +138,7 @@ RESULT = {"image_id": 1, "category_id": 7, "bbox": [10, 10, 40, 40], "score": 0.
         (
             [{**RESULT, "segmentation": {"size": [100, 120], "counts": "0P1"}}],
             ["--type=segm"],
-            "segmentation is no RLE of 100 x 120 pixels: its runs do not add up to them",
+            "segmentation is no RLE (its runs do not add up to 100 x 120 pixels)",
         ),
         (
             [{**RESULT, "segmentation": {"size": [100, 120], "counts": "é"}}],

@@ -9,9 +9,9 @@ import numpy as np
 
 from lightning_rcnn.data.pack.boxes import ROUNDING, Edges
 from lightning_rcnn.data.pack.defects import Defect
-from lightning_rcnn.data.pack.polygons import has_many_corners, is_polygon, reach, touches_itself
-from lightning_rcnn.masks.run_length import RunLength, decode_crop, decode_runs, encode_polygons, encode_runs
-from lightning_rcnn.masks.segmentation import Segmentation
+from lightning_rcnn.masks.polygons import has_many_corners, is_polygon, reach, touches_itself
+from lightning_rcnn.masks.run_length import RunLength, decode_crop, encode_polygons
+from lightning_rcnn.masks.segmentation import Segmentation, checked_run_length
 
 LEAST_AGREEMENT = 0.5
 """IoU of an object's box with the box around its mask, below which one of them is doubtful."""
@@ -70,24 +70,12 @@ def _check_polygons(segmentation: Any, width: int, height: int) -> tuple[list[li
 
 
 def _check_rle(rle: dict[str, Any], width: int, height: int) -> tuple[RunLength | None, list[Defect]]:
-    size, counts = rle.get("size"), rle.get("counts")
-    if size != [height, width]:
+    if rle.get("size") != [height, width]:
         return None, [Defect.MASK_SIZE_MISMATCH]
     try:
-        runs = decode_runs(counts).tolist() if isinstance(counts, str) else _whole_numbers(counts)
+        return checked_run_length(rle.get("counts"), height, width), []
     except ValueError:
         return None, [Defect.BAD_MASK]
-    if min(runs, default=-1) < 0 or sum(runs) != height * width:
-        return None, [Defect.BAD_MASK]
-    if isinstance(counts, str):
-        return {"size": [height, width], "counts": counts}, []
-    return encode_runs(runs, height, width), []
-
-
-def _whole_numbers(counts: Any) -> list[int]:
-    if not isinstance(counts, list) or not all(isinstance(run, int | float) and run % 1 == 0 for run in counts):
-        raise ValueError("not a list of whole numbers")
-    return [int(run) for run in counts]
 
 
 def _check_pixels(rle: RunLength, box: Edges) -> tuple[bool, list[Defect]]:
