@@ -1,5 +1,6 @@
 import importlib
 import inspect
+import re
 import subprocess
 import sys
 
@@ -53,12 +54,13 @@ def test_help_needs_no_torch():
 def test_every_argument_of_a_tool_is_explained(run, name):
     tool = TOOLS[name]
     function = getattr(importlib.import_module(tool.module), tool.function)
-    documented = {parameter.arg_name for parameter in docstring_parser.parse(function.__doc__).params}
-    assert documented == set(inspect.signature(function).parameters)
+    parameters = inspect.signature(function).parameters
+    assert {one.arg_name for one in docstring_parser.parse(function.__doc__).params} == set(parameters)
     outcome = run(*name.split(), "--help")
     assert outcome.status == 0
-    for argument in documented:
-        assert f"--{argument}" in outcome.out
+    for argument, parameter in parameters.items():
+        flag = argument if parameter.kind is parameter.POSITIONAL_ONLY else f"--{argument}"
+        assert re.search(rf"^  {flag}\b", outcome.out, re.MULTILINE), flag
 
 
 def test_interrupt_gives_one_line(run, monkeypatch):
