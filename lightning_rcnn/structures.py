@@ -93,6 +93,23 @@ class Proposals(NamedTuple):
     is_valid: Tensor
 
 
+class Inputs(NamedTuple):
+    """What a detector looks at: tensors of fixed shapes.
+
+    Attributes:
+        images: [N, 3, H, W], values 0 to 255, RGB, padded on the right and at the bottom; uint8, or float32 where the
+            resize rule works on floats. Normalised on the device.
+        image_sizes: int64 [N, 2], (height, width) of the picture inside the padding; zeros for an empty slot.
+        image_ids: int64 [N]; `NO_IMAGE` for an empty slot.
+        proposals: precomputed ones; None where the detector makes its own.
+    """
+
+    images: Tensor
+    image_sizes: Tensor
+    image_ids: Tensor
+    proposals: Proposals | None = None
+
+
 class Detections(NamedTuple):
     """What a detector found, in the original frame, best first.
 
@@ -135,12 +152,10 @@ class Batch:
     """A collated batch.
 
     Attributes:
-        images: [N, 3, H, W], values 0 to 255, RGB, padded on the right and at the bottom; uint8, or float32 where the
-            resize rule works on floats. Normalised on the device.
-        image_sizes: int64 [N, 2], (height, width) of the picture inside the padding; zeros for an empty slot.
-        image_ids: int64 [N]; `NO_IMAGE` for an empty slot.
+        images, image_sizes, image_ids: as in `Inputs`.
         targets: ground truth; None where there is none (prediction).
         records: one per slot.
+        proposals: as in `Inputs`.
     """
 
     images: Tensor
@@ -148,6 +163,12 @@ class Batch:
     image_ids: Tensor
     targets: Targets | None
     records: tuple[ImageRecord, ...]
+    proposals: Proposals | None = None
+
+    @property
+    def inputs(self) -> Inputs:
+        """What the detector looks at; the rest is what it is taught and judged by."""
+        return Inputs(self.images, self.image_sizes, self.image_ids, self.proposals)
 
     def to(self, device: Any, non_blocking: bool = False) -> "Batch":
         """The same batch with its tensors on `device`."""
@@ -164,6 +185,7 @@ class Batch:
             image_sizes=function(self.image_sizes),
             image_ids=function(self.image_ids),
             targets=_map_tensors(function, self.targets),
+            proposals=_map_tensors(function, self.proposals),
         )
 
 

@@ -23,7 +23,7 @@ from lightning_rcnn.metrics.coco_ap import MAX_DETECTIONS, CocoAveragePrecision
 from lightning_rcnn.metrics.coco_matching import ResultType
 from lightning_rcnn.metrics.proposal_recall import ProposalRecall
 from lightning_rcnn.postprocess import to_original_frame
-from lightning_rcnn.structures import Batch, Detections, MaskForm, Proposals, Targets
+from lightning_rcnn.structures import Batch, Detections, Inputs, MaskForm, Proposals, Targets
 
 OptimizerName = Literal["sgd", "adamw"]
 ChannelOrder = Literal["rgb", "bgr"]
@@ -118,11 +118,11 @@ class Detector(LightningModule):
         """What the detector is judged by: masks where it has them, else boxes."""
         return "segm" if "segm" in self.average_precisions else "bbox"
 
-    def losses(self, images: Tensor, image_sizes: Tensor, image_ids: Tensor, targets: Targets) -> dict[str, Tensor]:
-        """Named losses of a batch; each detector's own. Arguments as in `Batch`."""
+    def losses(self, inputs: Inputs, targets: Targets) -> dict[str, Tensor]:
+        """Named losses of a batch; each detector's own."""
         raise NotImplementedError
 
-    def predict(self, images: Tensor, image_sizes: Tensor) -> tuple[Detections, Proposals]:
+    def predict(self, inputs: Inputs) -> tuple[Detections, Proposals]:
         """Detections and the proposals they came from, both in the resized frame; each detector's own."""
         raise NotImplementedError
 
@@ -130,7 +130,7 @@ class Detector(LightningModule):
         """Losses where the batch has targets, else detections in the original frame."""
         if batch.targets is None:
             return self._detections_and_proposals(batch)[0]
-        return self.losses(batch.images, batch.image_sizes, batch.image_ids, batch.targets)
+        return self.losses(batch.inputs, batch.targets)
 
     def normalise(self, images: Tensor, image_sizes: Tensor) -> Tensor:
         """Network input [N, 3, H, W] from images 0 to 255: channel order, mean, deviation, and zeros in the padding."""
@@ -184,7 +184,8 @@ class Detector(LightningModule):
         padded = F.pad(resized, (0, -width % self.size_divisor, 0, -height % self.size_divisor))[None]
         sizes = torch.tensor([[height, width]], device=self.device)
         original = torch.tensor([image.shape[-2:]], device=self.device)
-        detections = to_original_frame(self.predict(padded, sizes)[0], sizes, original)
+        inputs = Inputs(padded, sizes, torch.zeros(1, dtype=torch.int64, device=self.device))
+        detections = to_original_frame(self.predict(inputs)[0], sizes, original)
         wanted = (detections.labels[0] > 0) & (detections.scores[0] >= threshold)
         masks = None if detections.masks is None else detections.masks[:, wanted]
         return Detections(
@@ -193,7 +194,7 @@ class Detector(LightningModule):
 
     def _detections_and_proposals(self, batch: Batch) -> tuple[Detections, Proposals]:
         """Both in the original frame."""
-        detections, proposals = self.predict(batch.images, batch.image_sizes)
+        detections, proposals = self.predict(batch.inputs)
         original = torch.tensor([(record.height, record.width) for record in batch.records]).to(self.device)
         return (
             to_original_frame(detections, batch.image_sizes, original),

@@ -13,7 +13,7 @@ from torchvision.models.detection.anchor_utils import AnchorGenerator
 from torchvision.models.detection.backbone_utils import resnet_fpn_backbone
 
 from lightning_rcnn.detectors.faster_rcnn import FasterRCNN
-from lightning_rcnn.structures import Targets
+from lightning_rcnn.structures import Inputs, Targets
 
 Precision = Literal["float32", "bfloat16"]
 
@@ -100,9 +100,9 @@ def _torchvision_losses(detector: nn.Module, scene: Scene) -> Callable[[], dict[
 def _own_losses(detector: FasterRCNN, scene: Scene) -> Callable[[], dict[str, Tensor]]:
     num_images = len(scene.images)
     sizes = torch.tensor([scene.images.shape[-2:]] * num_images, device=scene.images.device)
-    ids = torch.arange(num_images, device=scene.images.device)
+    inputs = Inputs(scene.images, sizes, torch.arange(num_images, device=scene.images.device))
     targets = Targets(scene.boxes, scene.labels, torch.zeros_like(scene.labels, dtype=torch.bool))
-    return lambda: detector.losses(scene.images, sizes, ids, targets)
+    return lambda: detector.losses(inputs, targets)
 
 
 def _training_step(

@@ -37,7 +37,7 @@ from lightning_rcnn.postprocess import select_detections
 from lightning_rcnn.proposals.anchors import AnchorGenerator, AnchorOrder, AnchorRounding, AnchorStride
 from lightning_rcnn.proposals.rpn import ProposalRanking, RegionProposalHead, select_proposals
 from lightning_rcnn.roi import assign_levels, multiscale_roi_align, multiscale_roi_pool
-from lightning_rcnn.structures import Detections, Proposals, Targets
+from lightning_rcnn.structures import Detections, Inputs, Proposals, Targets
 from lightning_rcnn.targets import Regions, anchor_targets, region_targets
 
 BOX_WEIGHTS = (10.0, 10.0, 5.0, 5.0)
@@ -255,33 +255,33 @@ class FasterRCNN(Detector):
         if weights is not None:
             start_from(self, weights)
 
-    def losses(self, images: Tensor, image_sizes: Tensor, image_ids: Tensor, targets: Targets) -> dict[str, Tensor]:
+    def losses(self, inputs: Inputs, targets: Targets) -> dict[str, Tensor]:
         """`loss_objectness`, `loss_rpn_box`, `loss_classifier`, `loss_box`: own sums over the ranks' mean counts."""
-        features = self.backbone(self.normalise(images, image_sizes))
-        sums, proposals = self._rpn_losses(features, images, image_sizes, image_ids, targets)
-        regions = self.region_targets(proposals, targets, image_ids, 2 * self.sampling_seed + 1)
+        features = self.backbone(self.normalise(inputs.images, inputs.image_sizes))
+        sums, proposals = self._rpn_losses(features, inputs, targets)
+        regions = self.region_targets(proposals, targets, inputs.image_ids, 2 * self.sampling_seed + 1)
         region_features = self._region_features(features, regions.boxes, regions.is_valid)
         return mean_losses(sums | self._box_losses(region_features, regions))
 
     def _rpn_losses(
-        self, features: list[Tensor], images: Tensor, image_sizes: Tensor, image_ids: Tensor, targets: Targets
+        self, features: list[Tensor], inputs: Inputs, targets: Targets
     ) -> tuple[dict[str, LossSum], Proposals]:
         """Section 3.1.2, equation 1: the RPN learns from anchors; and what it proposes."""
-        anchors, logits, deltas = self._score_anchors(features, images)
+        anchors, logits, deltas = self._score_anchors(features, inputs.images)
         all_anchors, all_logits, all_deltas = torch.cat(anchors), torch.cat(logits, 1), torch.cat(deltas, 1)
         rpn = self.anchor_targets(
             all_anchors,
             targets,
-            image_ids,
-            image_sizes,
-            self._may_train(all_anchors, image_sizes),
+            inputs.image_ids,
+            inputs.image_sizes,
+            self._may_train(all_anchors, inputs.image_sizes),
             2 * self.sampling_seed,
         )
         index, is_positive, is_valid = rpn.samples
         sampled_deltas = all_deltas.gather(1, index[..., None].expand(-1, -1, 4))
         num_anchors = is_valid.sum()
         if self.rpn_loss_denominator == "fixed":
-            num_anchors = torch.full_like(num_anchors, self.rpn_samples_per_image * images.shape[0])
+            num_anchors = torch.full_like(num_anchors, self.rpn_samples_per_image * inputs.images.shape[0])
         sums = {
             "loss_objectness": LossSum(
                 objectness_loss(all_logits.gather(1, index), is_positive, is_valid), num_anchors
@@ -290,7 +290,7 @@ class FasterRCNN(Detector):
                 box_loss(sampled_deltas, rpn.gt_deltas, is_positive, self.rpn_box_loss_beta), num_anchors
             ),
         }
-        return sums, self._propose(anchors, logits, deltas, image_sizes)
+        return sums, self._propose(anchors, logits, deltas, inputs.image_sizes)
 
     def _box_losses(self, region_features: Tensor, regions: Regions) -> dict[str, LossSum]:
         """Section 3.2: the heads learn from what the RPN proposes; no gradient passes through the coordinates."""
@@ -307,17 +307,15 @@ class FasterRCNN(Detector):
             ),
         }
 
-    def predict(self, images: Tensor, image_sizes: Tensor) -> tuple[Detections, Proposals]:
-        """Detections and proposals of images [N, 3, H, W], in the resized frame."""
-        return self._detect_boxes(self.backbone(self.normalise(images, image_sizes)), images, image_sizes)
+    def predict(self, inputs: Inputs) -> tuple[Detections, Proposals]:
+        """Detections and proposals, in the resized frame."""
+        return self._detect_boxes(self.backbone(self.normalise(inputs.images, inputs.image_sizes)), inputs)
 
-    def _detect_boxes(
-        self, features: list[Tensor], images: Tensor, image_sizes: Tensor
-    ) -> tuple[Detections, Proposals]:
-        proposals = self._propose(*self._score_anchors(features, images), image_sizes)
+    def _detect_boxes(self, features: list[Tensor], inputs: Inputs) -> tuple[Detections, Proposals]:
+        proposals = self._propose(*self._score_anchors(features, inputs.images), inputs.image_sizes)
         region_features = self._region_features(features, proposals.boxes, proposals.is_valid)
         class_logits, box_deltas = self._score_regions(region_features, proposals.is_valid)
-        return self.select_detections(proposals, class_logits, box_deltas, image_sizes), proposals
+        return self.select_detections(proposals, class_logits, box_deltas, inputs.image_sizes), proposals
 
     def _score_anchors(self, features: list[Tensor], images: Tensor) -> tuple[list[Tensor], list[Tensor], list[Tensor]]:
         """Anchors [A, 4], objectness logits [N, A] and deltas [N, A, 4] per level (section 3.1)."""

@@ -30,7 +30,7 @@ from lightning_rcnn.losses import LossSum, mask_loss, mean_losses
 from lightning_rcnn.masks.paste import PasteRule
 from lightning_rcnn.metrics.coco_ap import CocoAveragePrecision
 from lightning_rcnn.roi.mask_targets import align_bitmaps, fill_polygons, has_mask
-from lightning_rcnn.structures import Bitmaps, Detections, MaskForm, Proposals, Targets
+from lightning_rcnn.structures import Bitmaps, Detections, Inputs, MaskForm, Proposals, Targets
 from lightning_rcnn.targets import Regions
 
 MaskTarget = Literal["soft", "thresholded", "polygon"]
@@ -83,11 +83,11 @@ class MaskRCNN(FasterRCNN):
         if weights is not None:
             start_from(self, weights)
 
-    def losses(self, images: Tensor, image_sizes: Tensor, image_ids: Tensor, targets: Targets) -> dict[str, Tensor]:
+    def losses(self, inputs: Inputs, targets: Targets) -> dict[str, Tensor]:
         """Those of Faster R-CNN and `loss_mask` (section 3: L = L_cls + L_box + L_mask)."""
-        features = self.backbone(self.normalise(images, image_sizes))
-        sums, proposals = self._rpn_losses(features, images, image_sizes, image_ids, targets)
-        regions = self.region_targets(proposals, targets, image_ids, 2 * self.sampling_seed + 1)
+        features = self.backbone(self.normalise(inputs.images, inputs.image_sizes))
+        sums, proposals = self._rpn_losses(features, inputs, targets)
+        regions = self.region_targets(proposals, targets, inputs.image_ids, 2 * self.sampling_seed + 1)
         region_features = self._region_features(features, regions.boxes, regions.is_valid)
         sums |= self._box_losses(region_features, regions)
         sums["loss_mask"] = self._mask_loss(features, region_features, regions, targets)
@@ -121,10 +121,10 @@ class MaskRCNN(FasterRCNN):
         own_logits = _of_class(logits, regions.labels[:, first].flatten()[slots])
         return LossSum(mask_loss(own_logits, gt_masks.flatten(0, 1)[slots], learns.flatten()[slots]), learns.sum())
 
-    def predict(self, images: Tensor, image_sizes: Tensor) -> tuple[Detections, Proposals]:
-        """Detections with masks, and proposals, of images [N, 3, H, W], in the resized frame."""
-        features = self.backbone(self.normalise(images, image_sizes))
-        detections, proposals = self._detect_boxes(features, images, image_sizes)
+    def predict(self, inputs: Inputs) -> tuple[Detections, Proposals]:
+        """Detections with masks, and proposals, in the resized frame."""
+        features = self.backbone(self.normalise(inputs.images, inputs.image_sizes))
+        detections, proposals = self._detect_boxes(features, inputs)
         # Section 3.1, inference: the mask branch looks at the detections, whose boxes are better than the proposals.
         is_detection = detections.labels > 0
         slots = slots_to_compute(is_detection)

@@ -5,24 +5,13 @@ file for the gradients of rank 0.
 """
 
 import sys
-from dataclasses import dataclass
 
 import torch
 from torch.distributed import destroy_process_group, init_process_group
 from torch.nn.parallel import DistributedDataParallel
 
 from lightning_rcnn.detectors.mask_rcnn import MaskRCNN
-from lightning_rcnn.structures import Bitmaps, Targets
-
-
-@dataclass
-class Share:
-    """What `forward` needs of a batch."""
-
-    images: torch.Tensor
-    image_sizes: torch.Tensor
-    image_ids: torch.Tensor
-    targets: Targets
+from lightning_rcnn.structures import Batch, Bitmaps, Targets
 
 
 def main(rank: int, world: int, rendezvous: str, source: str, result: str) -> None:
@@ -36,13 +25,14 @@ def main(rank: int, world: int, rendezvous: str, source: str, result: str) -> No
     size = len(content["images"]) // world
     bits, *tables = content["masks"]
     part = slice(rank * size, (rank + 1) * size)
-    share = Share(
+    share = Batch(
         content["images"][part],
         content["image_sizes"][part],
         content["image_ids"][part],
         Targets(
             *(tensor[part] for tensor in content["targets"]), masks=Bitmaps(bits, *(table[part] for table in tables))
         ),
+        records=(),
     )
     parallel = DistributedDataParallel(detector, static_graph=True)
     for _ in range(2):  # a static graph shows its faults in the second step

@@ -43,7 +43,7 @@ def test_a_whole_step_runs_where_no_value_can_be_read(make_mask_rcnn, make_batch
     with FakeTensorMode(allow_non_fake_inputs=False) as mode:
         detector = make_mask_rcnn(**VARIANTS[variant])
         fake = batch._map(mode.from_tensor)
-        losses = detector.losses(fake.images, fake.image_sizes, fake.image_ids, fake.targets)
+        losses = detector.losses(fake.inputs, fake.targets)
         sum(losses.values()).backward()
     assert [tuple(loss.shape) for loss in losses.values()] == [()] * 5
 

@@ -13,7 +13,7 @@ from torchvision.models.detection.roi_heads import paste_masks_in_image
 
 from lightning_rcnn.checkpoints.torchvision import translate
 from lightning_rcnn.detectors.mask_rcnn import MaskRCNN
-from lightning_rcnn.structures import Targets
+from lightning_rcnn.structures import Inputs, Targets
 
 NUM_CLASSES = 3
 ALL = 10**6
@@ -128,7 +128,7 @@ def test_proposals_and_detections_are_theirs(detectors, images, truth, bitmaps_o
     ours.eval(), theirs.eval()
     image_list, padded, sizes, _ = resized_batch(ours, theirs, images, truth, bitmaps_of)
     with torch.no_grad():
-        _, proposals = ours.predict(padded, sizes)
+        _, proposals = ours.predict(Inputs(padded, sizes, torch.tensor([1, 2])))
         their_proposals, _ = theirs.rpn(image_list, theirs.backbone(image_list.tensors))
         their_detections = theirs([image / 255 for image in images])
     for slot, boxes in enumerate(their_proposals):
@@ -150,7 +150,7 @@ def test_mask_probabilities_are_theirs(detectors, images, truth, bitmaps_of):
     ours.eval(), theirs.eval()
     image_list, padded, sizes, _ = resized_batch(ours, theirs, images, truth, bitmaps_of)
     with torch.no_grad():
-        found, _ = ours.predict(padded, sizes)
+        found, _ = ours.predict(Inputs(padded, sizes, torch.tensor([1, 2])))
         features, heads = theirs.backbone(image_list.tensors), theirs.roi_heads
         pooled = heads.mask_roi_pool(features, list(found.boxes), image_list.image_sizes)
         logits = heads.mask_predictor(heads.mask_head(pooled)).unflatten(0, found.labels.shape)
@@ -195,7 +195,7 @@ def test_losses_are_theirs_when_both_use_all_samples(detectors, images, truth, b
             module.eval()
     image_list, padded, sizes, batch_targets = resized_batch(ours, theirs, images, truth, bitmaps_of)
     assert isinstance(image_list, ImageList)
-    losses = ours.losses(padded, sizes, torch.tensor([1, 2]), batch_targets)
+    losses = ours.losses(Inputs(padded, sizes, torch.tensor([1, 2])), batch_targets)
     expected = theirs([image / 255 for image in images], truth)
     for name, theirs_name in (
         ("loss_objectness", "loss_objectness"),

@@ -8,6 +8,7 @@ import torch
 from lightning_rcnn.checkpoints.torchvision import export
 from lightning_rcnn.detectors.loading import save_detector
 from lightning_rcnn.errors import InputError
+from lightning_rcnn.structures import Inputs
 
 
 @pytest.fixture
@@ -41,7 +42,8 @@ def test_with_other_classes_the_predictors_start_anew(given, make_mask_rcnn, sai
     detector.eval(), theirs.eval()
     for ours, others in zip(detector.backbone(images), theirs.backbone(images), strict=True):
         assert ours.equal(others)
-    assert detector.predict(images * 255, sizes)[1].boxes.equal(theirs.predict(images * 255, sizes)[1].boxes)
+    inputs = Inputs(images * 255, sizes, torch.tensor([1]))
+    assert detector.predict(inputs)[1].boxes.equal(theirs.predict(inputs)[1].boxes)
     losses = detector.train()(with_masks(make_batch([(10, 10, 60, 50, 3)])))
     total = sum(losses.values())
     assert torch.isfinite(total)
