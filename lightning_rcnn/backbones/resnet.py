@@ -50,7 +50,7 @@ class ResNetBody(nn.Module):
         if not 0 <= frozen_stages <= 5:
             raise InputError(f"frozen_stages {frozen_stages}: 0 (none) to 5 (stem and all four stages)")
         network: ResNet = getattr(torchvision.models, name)(norm_layer=norm_layer(norm, norm_epsilon))
-        self.name = name
+        self.name, self.frozen_stages = name, frozen_stages
         self.conv1, self.bn1, self.relu, self.maxpool = network.conv1, network.bn1, network.relu, network.maxpool
         self.stages: tuple[str, ...] = STAGES
         for stage in self.stages:

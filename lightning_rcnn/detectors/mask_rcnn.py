@@ -21,15 +21,16 @@ from typing import Any, Literal, get_args
 
 from torch import Tensor
 
-from lightning_rcnn.detectors.faster_rcnn import FasterRCNN, as_rois
+from lightning_rcnn.detectors.faster_rcnn import FasterRCNN
 from lightning_rcnn.detectors.transfer import start_from
 from lightning_rcnn.errors import InputError
 from lightning_rcnn.heads.mask_head import MaskHead
 from lightning_rcnn.heads.occupied import slots_to_compute
-from lightning_rcnn.losses import LossSum, mask_loss, mean_losses
+from lightning_rcnn.losses import LossSum, mask_loss
 from lightning_rcnn.masks.paste import PasteRule
 from lightning_rcnn.metrics.coco_ap import CocoAveragePrecision
 from lightning_rcnn.roi.mask_targets import align_bitmaps, fill_polygons, has_mask
+from lightning_rcnn.roi.pooler import as_rois
 from lightning_rcnn.structures import Bitmaps, Detections, Inputs, MaskForm, Proposals, Targets
 from lightning_rcnn.targets import Regions
 
@@ -53,7 +54,7 @@ class MaskRCNN(FasterRCNN):
         mask_paste: how a mask comes into its image: "exact", sampled at the pixels' centres and cut at one half
             (detectron2), or "integer", resized to a box of whole pixels (torchvision).
         weights: a detector to start from, as in `FasterRCNN`.
-        **kwargs: of `FasterRCNN` and `Detector`.
+        **kwargs: of `FasterRCNN`, `RegionBasedDetector` and `Detector`.
     """
 
     def __init__(
@@ -83,7 +84,7 @@ class MaskRCNN(FasterRCNN):
         if weights is not None:
             start_from(self, weights)
 
-    def losses(self, inputs: Inputs, targets: Targets) -> dict[str, Tensor]:
+    def loss_sums(self, inputs: Inputs, targets: Targets) -> dict[str, LossSum]:
         """Those of Faster R-CNN and `loss_mask` (section 3: L = L_cls + L_box + L_mask)."""
         features = self.backbone(self.normalise(inputs.images, inputs.image_sizes))
         sums, proposals = self._rpn_losses(features, inputs, targets)
@@ -91,7 +92,7 @@ class MaskRCNN(FasterRCNN):
         region_features = self._region_features(features, regions.boxes, regions.is_valid)
         sums |= self._box_losses(region_features, regions)
         sums["loss_mask"] = self._mask_loss(features, region_features, regions, targets)
-        return mean_losses(sums)
+        return sums
 
     def _mask_loss(
         self, features: list[Tensor], region_features: Tensor, regions: Regions, targets: Targets
@@ -109,7 +110,7 @@ class MaskRCNN(FasterRCNN):
         if self.has_region_stage:
             pooled = region_features.unflatten(0, regions.is_valid.shape)[:, first].flatten(0, 1)[slots]
         else:
-            pooled = self._pool(features, as_rois(boxes, learns)[slots], self.mask_roi_size)
+            pooled = self.pool(features, as_rois(boxes, learns)[slots], self.mask_roi_size)
         logits = self.mask_head(pooled)
         size = logits.shape[-1]
         if isinstance(targets.masks, Bitmaps):
@@ -124,12 +125,13 @@ class MaskRCNN(FasterRCNN):
     def predict(self, inputs: Inputs) -> tuple[Detections, Proposals]:
         """Detections with masks, and proposals, in the resized frame."""
         features = self.backbone(self.normalise(inputs.images, inputs.image_sizes))
-        detections, proposals = self._detect_boxes(features, inputs)
+        proposals = self._propose(*self._score_anchors(features, inputs.images), inputs.image_sizes)
+        detections = self._detect_boxes(features, proposals, inputs.image_sizes)
         # Section 3.1, inference: the mask branch looks at the detections, whose boxes are better than the proposals.
         is_detection = detections.labels > 0
         slots = slots_to_compute(is_detection)
         size = self.roi_size if self.has_region_stage else self.mask_roi_size
-        pooled = self._pool(features, as_rois(detections.boxes, is_detection)[slots], size)
+        pooled = self.pool(features, as_rois(detections.boxes, is_detection)[slots], size)
         logits = _of_class(self.mask_head(self.region_stage(pooled)), detections.labels.flatten()[slots])
         own_masks = logits.sigmoid() * is_detection.flatten()[slots, None, None]
         masks = logits.new_zeros((is_detection.numel(), *logits.shape[1:])).index_copy(0, slots, own_masks)

@@ -67,6 +67,29 @@ class AveragePool(nn.Module):
         return pooled.mean(dim=(2, 3))
 
 
+def box_head(
+    in_channels: int,
+    pooled_size: int | None,
+    width: int,
+    num_convolutions: int,
+    channels: int,
+    norm: Callable[[int], nn.Module] | None,
+) -> TwoLayerHead | ConvolutionalHead | AveragePool:
+    """The head for regions as they come: without convolutions two fully connected layers.
+
+    Args:
+        in_channels: C.
+        pooled_size: S; None where the last stage of the backbone has worked on them, so that an average is left to do.
+        width: of the fully connected layers.
+        num_convolutions, channels, norm: as in `ConvolutionalHead`.
+    """
+    if pooled_size is None:
+        return AveragePool(in_channels)
+    if num_convolutions:
+        return ConvolutionalHead(in_channels, pooled_size, num_convolutions, channels, width, norm)
+    return TwoLayerHead(in_channels, pooled_size, width)
+
+
 class BoxPredictor(nn.Module):
     """Softmax over K+1 classes and a box per foreground class (Fast R-CNN section 2.1).
 

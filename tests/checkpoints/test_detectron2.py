@@ -253,13 +253,13 @@ def test_regions_are_aligned_with_as_many_samples_as_a_bin_has_pixels(case):
     features = features if neck == "fpn" else features[:1]
     x1, x2 = 8.0 * stride, 22.0 * stride
     rois = torch.tensor([[0, x1, x1, x2, x2]])
-    pooled = detector.pool(features, rois, output_size=7, levels=torch.zeros(1, dtype=torch.int64))
+    pooled = detector.pool(features, rois, size=7)
     # Bins two pixels wide from 8 to 22; pixel k covers k to k + 1, so its centre has the coordinate k + 0.5.
     centres = 8 + 2 * (torch.arange(7) + 0.5)
     torch.testing.assert_close(pooled[0, 0, 3], centres - 0.5)
     # A region much smaller than a pixel stays as small: torchvision would take it for one pixel.
     point = torch.tensor([[0, x1, x1, x1 + 0.01 * stride, x1 + 0.01 * stride]])
-    pooled = detector.pool(features, point, output_size=2, levels=torch.zeros(1, dtype=torch.int64))
+    pooled = detector.pool(features, point, size=2)
     torch.testing.assert_close(pooled[0, 0, 0], torch.tensor([7.5025, 7.5075]), atol=1e-3, rtol=0)
 
 
