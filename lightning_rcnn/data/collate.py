@@ -15,7 +15,7 @@ from torch.utils.data import get_worker_info
 
 from lightning_rcnn.data.collate_masks import collate_masks, power_of_two
 from lightning_rcnn.data.segmentations import ImageMasks
-from lightning_rcnn.structures import NO_IMAGE, PADDING_LABEL, Batch, ImageRecord, MaskForm, Targets
+from lightning_rcnn.structures import NO_IMAGE, PADDING_LABEL, Batch, ImageRecord, MaskForm, Proposals, Targets
 
 LEAST_OBJECTS = 8
 """The fewest objects to which an image's targets are padded; more are powers of two."""
@@ -31,6 +31,7 @@ class Sample(NamedTuple):
         is_crowd: bool [m]. These three are numpy's, which is quicker than torch on small arrays.
         record: what stays on the host.
         masks: of the m objects; None where none are asked for, and in an empty slot.
+        proposals: float32 [p, 5], boxes and scores, best first; None where none are asked for, and in an empty slot.
     """
 
     image: Tensor | None
@@ -39,6 +40,7 @@ class Sample(NamedTuple):
     is_crowd: np.ndarray
     record: ImageRecord
     masks: ImageMasks | None = None
+    proposals: np.ndarray | None = None
 
 
 def empty_sample(problem: str = "") -> Sample:
@@ -90,6 +92,18 @@ def collate_targets(samples: Sequence[Sample], mask_form: MaskForm = "none") -> 
         is_crowd[slot, :num] = sample.is_crowd
     masks = collate_masks([sample.masks for sample in samples], padded, mask_form)
     return Targets(torch.from_numpy(boxes), torch.from_numpy(labels), torch.from_numpy(is_crowd), masks)
+
+
+def collate_proposals(samples: Sequence[Sample], limit: int) -> Proposals:
+    """Pad the proposals of N samples to `limit` an image, of which no sample has more."""
+    boxes = np.zeros((len(samples), limit, 4), np.float32)
+    scores = np.full((len(samples), limit), -np.inf, np.float32)
+    for slot, sample in enumerate(samples):
+        if sample.proposals is not None:
+            num = len(sample.proposals)
+            boxes[slot, :num] = sample.proposals[:, :4]
+            scores[slot, :num] = sample.proposals[:, 4]
+    return Proposals(torch.from_numpy(boxes), torch.from_numpy(scores), torch.from_numpy(scores > -np.inf))
 
 
 def _uninitialised(shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:

@@ -73,6 +73,8 @@ class DetectionDataModule(LightningDataModule):
         categories: classes of the data, label 1..K; known after `setup`.
         resize_rule: the rule where no model is attached that has one.
         mask_form: the form of the masks in training batches, where no model is attached that asks for one.
+        proposal_limit: how many proposals made in advance an image gets in a batch, where no model is attached that
+            says so; 0 for none.
 
     Raises:
         InputError: on setup: data that are missing, unreadable, too few, or do not fit together.
@@ -124,6 +126,7 @@ class DetectionDataModule(LightningDataModule):
         self.cache = ShardCache(cache_dir, cache_limit_gb * 1e9, self.policy)
         self.resize_rule = ResizeRule()
         self.mask_form: MaskForm = "none"
+        self.proposal_limit = 0
         self._shard_sets: dict[str, ShardSet] = {}
         self._training_set: PaddedSet | None = None
         self._position: TrainingPosition | None = None
@@ -146,6 +149,8 @@ class DetectionDataModule(LightningDataModule):
                 self._shard_sets[split] = self._read(split, source)
             if source is not None and split != "predict":
                 self._require_masks(split)
+            if source is not None:
+                self._require_proposals(split)
         if stage == "fit":
             self._set_up_training()
 
@@ -209,6 +214,10 @@ class DetectionDataModule(LightningDataModule):
         return getattr(self._module, "mask_form", self.mask_form)
 
     @property
+    def _proposal_limit(self) -> int:
+        return getattr(self._module, "proposal_limit", self.proposal_limit)
+
+    @property
     def _module(self) -> LightningModule | None:
         return self.trainer.lightning_module if self.trainer is not None else None
 
@@ -233,6 +242,15 @@ class DetectionDataModule(LightningDataModule):
             raise InputError(
                 f"data.{split}: {' and '.join(lacking)} has boxes but no masks, which {needing} needs; "
                 "use Faster R-CNN, or pack the set from annotations with segmentations"
+            )
+
+    def _require_proposals(self, split: str) -> None:
+        lacking = self._shard_sets[split].lacking_proposals
+        if self._proposal_limit and lacking:
+            needing = type(self._module).__name__ if self._module is not None else "proposal_limit"
+            raise InputError(
+                f"data.{split}: {' and '.join(lacking)} has no proposals, which {needing} needs; "
+                "make them with `lightning-rcnn propose`, and give its --out here"
             )
 
     def _set_up_training(self) -> None:
@@ -265,7 +283,7 @@ class DetectionDataModule(LightningDataModule):
     ) -> PlannedLoader:
         augmentation = self.augmentation if purpose == "training" else None
         reader = ShardReader(data.shard_set, self.cache)
-        dataset = DetectionDataset(reader, data.rules, purpose, augmentation, self._mask_form)
+        dataset = DetectionDataset(reader, data.rules, purpose, augmentation, self._mask_form, self._proposal_limit)
         trainer, num_workers = self.trainer, self.num_workers
         if num_workers is None:
             num_workers = suggested_workers(local_ranks=trainer.num_devices if trainer is not None else 1)

@@ -9,12 +9,13 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from lightning_rcnn.data.collate import Sample, collate_images, collate_targets, empty_sample
+from lightning_rcnn.data.collate import Sample, collate_images, collate_proposals, collate_targets, empty_sample
 from lightning_rcnn.data.decode import UndecodableImage, decode_image
 from lightning_rcnn.data.plan import EMPTY_SLOT
 from lightning_rcnn.data.reader import RawSample, ShardReader, UnreadableRecordError
 from lightning_rcnn.data.resize import ResizeRule
 from lightning_rcnn.data.segmentations import ImageMasks, crop_bitmaps, trace_outlines
+from lightning_rcnn.data.stored_proposals import place_proposals
 from lightning_rcnn.data.transforms import Augmentation, AxisAlignedMap, View, clip_and_keep, render
 from lightning_rcnn.errors import InputError
 from lightning_rcnn.structures import Batch, ImageRecord, MaskForm
@@ -55,6 +56,7 @@ class DetectionDataset(Dataset[Batch | InputError]):
             annotations in the records, by which masks are scored; "prediction" gives neither.
         augmentation: strength of the random views of training.
         mask_form: the form of the masks in the targets of training.
+        proposal_limit: how many of the stored proposals of an image are wanted; 0 for a detector that makes its own.
     """
 
     def __init__(
@@ -64,12 +66,14 @@ class DetectionDataset(Dataset[Batch | InputError]):
         purpose: Purpose,
         augmentation: Augmentation | None = None,
         mask_form: MaskForm = "none",
+        proposal_limit: int = 0,
     ) -> None:
         self.reader = reader
         self.rules = tuple(rules)
         self.purpose = purpose
         self.augmentation = augmentation
         self.mask_form: MaskForm = mask_form if purpose == "training" else "none"
+        self.proposal_limit = proposal_limit
 
     def __len__(self) -> int:
         """Number of samples, not of batches: how these are formed is up to the plan."""
@@ -83,6 +87,8 @@ class DetectionDataset(Dataset[Batch | InputError]):
             return error
         dtype = torch.float32 if rule.method == "bilinear" else torch.uint8
         batch = collate_images(samples, request.shape, dtype)
+        if self.proposal_limit:
+            batch = replace(batch, proposals=collate_proposals(samples, self.proposal_limit))
         if self.purpose == "prediction":
             return batch
         return replace(batch, targets=collate_targets(samples, self.mask_form))
@@ -105,9 +111,12 @@ class DetectionDataset(Dataset[Batch | InputError]):
         masks = None
         if self.mask_form != "none":
             masks = _read_masks(raw, record, np.flatnonzero(keep), to_resized, self.mask_form)
+        proposals = None
+        if self.proposal_limit:
+            proposals = place_proposals(_stored_proposals(raw), to_resized, image.shape[-2:], self.proposal_limit)
         if self.purpose == "evaluation":
             record = replace(record, annotations=raw.content["annotations"])
-        return Sample(image, boxes[keep], labels[keep], is_crowd[keep], record, masks)
+        return Sample(image, boxes[keep], labels[keep], is_crowd[keep], record, masks, proposals)
 
 
 def _read_masks(
@@ -137,6 +146,12 @@ def _interpret(raw: RawSample) -> tuple[ImageRecord, np.ndarray, np.ndarray, np.
             f"{raw.place}: its JSON is not a sample's ({error!r}); pack the data set again"
         ) from error
     return record, boxes, labels, is_crowd
+
+
+def _stored_proposals(raw: RawSample) -> np.ndarray:
+    if raw.proposals is None:
+        raise UnreadableRecordError(f"{raw.place}: no proposals beside the image; run `lightning-rcnn propose` again")
+    return raw.proposals
 
 
 def _decode(raw: RawSample, record: ImageRecord) -> Tensor:

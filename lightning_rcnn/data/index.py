@@ -1,8 +1,9 @@
 """The index that is written beside the shards: what the planner and the reader know without opening a shard.
 
 A packed data set is a folder of WebDataset tar files and one `index.json`. A sample is two tar members, `KEY.EXT`
-(the image file's bytes, unchanged) and `KEY.json` (see `Annotation`); KEY is the sample's number in the set, nine
-digits, because dots in a WebDataset key would merge or split samples. The original file name is in the JSON.
+(the image file's bytes, unchanged) and `KEY.json` (see `Annotation`), and a third one, `KEY.proposals.npy` (see
+`stored_proposals.py`), where proposals were made in advance. KEY is the sample's number in the set, nine digits,
+because dots in a WebDataset key would merge or split samples. The original file name is in the JSON.
 """
 
 import hashlib
@@ -71,6 +72,19 @@ class Shard:
 
 
 @dataclass(frozen=True)
+class ProposalOrigin:
+    """Where the proposals beside the images come from.
+
+    Attributes:
+        method: all that decides them, in words.
+        source: fingerprint of the data set without them.
+    """
+
+    method: str
+    source: str
+
+
+@dataclass(frozen=True)
 class ShardIndex:
     """A packed data set.
 
@@ -78,6 +92,7 @@ class ShardIndex:
         name: what people call the set, for example "bccd/train".
         has_masks: whether its objects have segmentations; some may lack theirs (`missing_mask` in the report).
         report: defect -> count, as the packing printed them.
+        proposals: of those beside the images; None where there are none, or where several sets differ.
     """
 
     name: str
@@ -85,6 +100,7 @@ class ShardIndex:
     has_masks: bool
     shards: list[Shard]
     report: dict[str, int]
+    proposals: ProposalOrigin | None = None
 
     def __len__(self) -> int:
         return sum(map(len, self.shards))
@@ -98,6 +114,8 @@ class ShardIndex:
     def to_json(self) -> str:
         """The text of `index.json`; `from_json` is the inverse."""
         content = {"format": FORMAT, "version": VERSION, "fingerprint": self.fingerprint, **asdict(self)}
+        if self.proposals is None:
+            del content["proposals"]
         return json.dumps(content, indent=None, separators=(",", ":"), sort_keys=False) + "\n"
 
     @classmethod
@@ -121,6 +139,7 @@ class ShardIndex:
                 has_masks=content["has_masks"],
                 shards=[Shard(**shard) for shard in content["shards"]],
                 report=content["report"],
+                proposals=ProposalOrigin(**content["proposals"]) if "proposals" in content else None,
             )
         except (ValueError, KeyError, TypeError) as error:
             raise InputError(

@@ -17,6 +17,7 @@ import numpy as np
 from lightning_rcnn.data.cache import ShardCache
 from lightning_rcnn.data.index import Shard
 from lightning_rcnn.data.shards import ShardSet
+from lightning_rcnn.data.stored_proposals import MEMBER, decode_proposals
 from lightning_rcnn.errors import InputError
 
 _MOST_OPEN_FILES = 32
@@ -35,11 +36,13 @@ class RawSample:
         image: the bytes of the image file.
         content: the JSON beside it, as `data/index.py` describes it.
         place: shard and key, for people.
+        proposals: float32 [P, 5], see `stored_proposals.py`; None where there are none.
     """
 
     image: bytes
     content: dict[str, Any]
     place: str
+    proposals: np.ndarray | None = None
 
 
 class ShardReader:
@@ -77,12 +80,12 @@ class ShardReader:
         place = f"{self._addresses[position]}, key {key}"
         start, end = self._offsets[position][within : within + 2].tolist()
         try:
-            image, content = _parse(self._read_range(position, start, end), key)
+            image, content, proposals = _parse(self._read_range(position, start, end), key)
         except InputError:
             raise
         except Exception as error:  # whatever the file system raises, and what damaged bytes make of the parsers
             raise UnreadableRecordError(f"{place}: {error or type(error).__name__}") from error
-        return RawSample(image, content, place)
+        return RawSample(image, content, place, proposals)
 
     def _read_range(self, position: int, start: int, end: int) -> bytes:
         """The bytes of a shard from `start` to `end`, fewer at its end; errors of the file system get more tries."""
@@ -127,16 +130,17 @@ def _read_fully(descriptor: int, start: int, end: int) -> bytes:
     return b"".join(pieces)
 
 
-def _parse(data: bytes, key: str) -> tuple[bytes, dict[str, Any]]:
-    """The image file and the JSON in the tar members of one sample."""
+def _parse(data: bytes, key: str) -> tuple[bytes, dict[str, Any], np.ndarray | None]:
+    """The image file, the JSON and the proposals in the tar members of one sample."""
     members = dict(_tar_members(data))
     content = members.pop(f"{key}.json", None)
+    proposals = members.pop(f"{key}.{MEMBER}", None)
     if content is None or len(members) != 1 or not next(iter(members)).startswith(f"{key}."):
         raise ValueError(
             "not at its place, the shard was damaged or changed since it was packed; pack the data set again"
         )
     (image,) = members.values()
-    return image, json.loads(content)
+    return image, json.loads(content), None if proposals is None else decode_proposals(proposals)
 
 
 def _tar_members(data: bytes) -> Iterator[tuple[str, bytes]]:

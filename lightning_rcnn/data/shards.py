@@ -40,11 +40,13 @@ class ShardSet:
         index: what is known about them; of several sources, put together.
         addresses: of each shard in the index: a local path, a URL, or `pipe:` and a command.
         lacking_masks: names of the sources that have boxes alone.
+        lacking_proposals: names of the sources without proposals made in advance.
     """
 
     index: ShardIndex
     addresses: tuple[str, ...]
     lacking_masks: tuple[str, ...]
+    lacking_proposals: tuple[str, ...]
 
 
 def read_index(sources: str | Sequence[str], policy: FetchPolicy | None = None) -> ShardIndex:
@@ -160,7 +162,12 @@ def _select(index_address: str, names: Iterable[str], policy: FetchPolicy) -> Sh
     if not is_remote(index_address):
         for address, shard in zip(addresses, index.shards, strict=True):
             _check_local(Path(address), shard)
-    return ShardSet(index, addresses, lacking_masks=() if index.has_masks else (index.name,))
+    return ShardSet(
+        index,
+        addresses,
+        lacking_masks=() if index.has_masks else (index.name,),
+        lacking_proposals=() if index.proposals is not None else (index.name,),
+    )
 
 
 def _read_text(index_address: str, policy: FetchPolicy) -> str:
@@ -214,11 +221,13 @@ def _merge(shard_sets: Sequence[ShardSet]) -> ShardSet:
         has_masks=all(shard_set.index.has_masks for shard_set in shard_sets),
         shards=[shard for shard_set in shard_sets for shard in shard_set.index.shards],
         report={defect: sum(report.get(defect, 0) for report in reports) for report in reports for defect in report},
+        proposals=first.proposals if all(other.proposals == first.proposals for other in others) else None,
     )
     return ShardSet(
         index,
         addresses=tuple(address for shard_set in shard_sets for address in shard_set.addresses),
         lacking_masks=tuple(name for shard_set in shard_sets for name in shard_set.lacking_masks),
+        lacking_proposals=tuple(name for shard_set in shard_sets for name in shard_set.lacking_proposals),
     )
 
 
