@@ -24,6 +24,7 @@ TOOLS = {
     "pack voc": Tool("Pascal VOC folders to shards", f"{_COMMANDS}.pack", "pack_voc"),
     "pack coco": Tool("COCO JSON and images to shards", f"{_COMMANDS}.pack", "pack_coco"),
     "pack shapes": Tool("generate scenes and pack them, to try things out", f"{_COMMANDS}.pack", "pack_shapes"),
+    "propose": Tool("proposals in advance, beside the images in shards", f"{_COMMANDS}.propose", "propose"),
     "convert": Tool("checkpoints of torchvision and detectron2 to ours, and back", f"{_COMMANDS}.convert", "convert"),
     "detect": Tool("find objects in image files", f"{_COMMANDS}.detect", "detect"),
     "evaluate": Tool("score a results file as COCO does", f"{_COMMANDS}.evaluate", "evaluate"),

@@ -5,7 +5,7 @@ import os
 import signal
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from typing import TypeVar
@@ -29,7 +29,9 @@ def default_workers(num_items: int) -> int:
     return max(1, min(cores, num_items // ITEMS_PER_PROCESS))
 
 
-def map_in_order(function: Callable[[Item], Result], items: Sequence[Item], workers: int) -> Iterator[Result]:
+def map_in_order(
+    function: Callable[[Item], Result], items: Sequence[Item], workers: int, items_per_task: int = ITEMS_PER_TASK
+) -> Generator[Result, None, None]:
     """Apply `function` to each item, in this process if `workers` is 1.
 
     Processes are spawned, never forked, since a fork copies torch's threads in whatever state they are. As always with
@@ -45,14 +47,14 @@ def map_in_order(function: Callable[[Item], Result], items: Sequence[Item], work
     with ProcessPoolExecutor(workers, mp_context=context, initializer=_live_with_parent) as executor:
         waiting: deque[Future[list[Result]]] = deque()
         try:
-            for start in range(0, len(items), ITEMS_PER_TASK):
-                waiting.append(executor.submit(_apply, function, items[start : start + ITEMS_PER_TASK]))
+            for start in range(0, len(items), items_per_task):
+                waiting.append(executor.submit(_apply, function, items[start : start + items_per_task]))
                 if len(waiting) == TASKS_AHEAD * workers:
                     yield from waiting.popleft().result()
             while waiting:
                 yield from waiting.popleft().result()
         except BrokenProcessPool as error:
-            raise InputError("a packing process died, probably for want of memory; try fewer --workers") from error
+            raise InputError("a worker process died, probably for want of memory; try fewer --workers") from error
         finally:
             executor.shutdown(cancel_futures=True)
 

@@ -170,7 +170,7 @@ def test_killed_run_leaves_no_set_no_process_and_its_rest_goes_at_the_next(tmp_p
 
 def test_process_that_dies_is_one_line(tmp_path):
     source = replace(shapes_source(40), read=os._exit)
-    with pytest.raises(InputError, match="a packing process died"):
+    with pytest.raises(InputError, match="a worker process died"):
         write_shards(source, tmp_path / "set", workers=2)
     assert list(tmp_path.iterdir()) == []
 
