@@ -14,6 +14,7 @@ class ResNetC4(nn.Module):
 
     strides = (16,)
     roi_strides = (16,)
+    pooled_size = 14
 
     def __init__(self, body: ResNetBody) -> None:
         super().__init__()

@@ -17,12 +17,13 @@ class ResNetDC5(nn.Module):
 
     strides = (16,)
     roi_strides = (16,)
+    pooled_size = 7
 
     def __init__(self, body: ResNetBody) -> None:
         super().__init__()
         body.dilate_last_stage()
         self.body = body
-        self.out_channels = body.out_channels[3]
+        self.out_channels = self.region_channels = body.out_channels[3]
 
     def forward(self, images: Tensor) -> list[Tensor]:
         """One map [N, C, H / 16, W / 16]."""

@@ -22,12 +22,13 @@ class ResNetFPN(nn.Module):
 
     strides = (4, 8, 16, 32, 64)
     roi_strides = (4, 8, 16, 32)
+    pooled_size = 7
 
     def __init__(self, body: ResNetBody, channels: int, norm: Callable[[int], nn.Module] | None = None) -> None:
         super().__init__()
         self.body = body
         self.fpn = FeaturePyramidNetwork(body.out_channels, channels, LastLevelMaxPool(), norm)
-        self.out_channels = channels
+        self.out_channels = self.region_channels = channels
 
     def forward(self, images: Tensor) -> list[Tensor]:
         """Maps [N, C, H / stride, W / stride] for each of `strides`."""

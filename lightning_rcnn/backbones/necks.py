@@ -1,4 +1,4 @@
-"""From a ResNet to the feature maps that a detector works on."""
+"""From a network to the feature maps that a detector works on."""
 
 from collections.abc import Callable
 from typing import Literal, get_args

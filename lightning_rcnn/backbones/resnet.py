@@ -39,7 +39,7 @@ class ResNetBody(nn.Module):
         self,
         name: ResNetName,
         weights: str | None,
-        norm: NormName,
+        norm: NormName | None,
         norm_epsilon: float,
         frozen_stages: int,
         stride_in_1x1: bool = False,
@@ -47,6 +47,8 @@ class ResNetBody(nn.Module):
         super().__init__()
         if name not in get_args(ResNetName):
             raise InputError(f"backbone {name!r} is none of {', '.join(get_args(ResNetName))}")
+        if norm is None:
+            raise InputError("model.norm: a ResNet needs one: frozen_batch_norm, batch_norm or group_norm")
         if not 0 <= frozen_stages <= 5:
             raise InputError(f"frozen_stages {frozen_stages}: 0 (none) to 5 (stem and all four stages)")
         network: ResNet = getattr(torchvision.models, name)(norm_layer=norm_layer(norm, norm_epsilon))

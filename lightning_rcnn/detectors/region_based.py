@@ -12,11 +12,16 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from lightning_rcnn.backbones.c4 import ResNetC4
+from lightning_rcnn.backbones.dc5 import ResNetDC5
+from lightning_rcnn.backbones.fpn import ResNetFPN
 from lightning_rcnn.backbones.necks import NeckName, with_neck
 from lightning_rcnn.backbones.norms import NormName, norm_layer
+from lightning_rcnn.backbones.plain import PlainBackbone, PlainName
 from lightning_rcnn.backbones.resnet import ResNetBody, ResNetName
 from lightning_rcnn.detectors.base import Detector
-from lightning_rcnn.heads.box_head import BoxPredictor, box_head
+from lightning_rcnn.errors import InputError
+from lightning_rcnn.heads.box_head import BoxPredictor, TwoLayerHead, box_head
 from lightning_rcnn.losses import LossSum, box_loss, classification_loss, mean_losses
 from lightning_rcnn.metrics.coco_ap import CocoAveragePrecision
 from lightning_rcnn.postprocess import select_detections
@@ -33,31 +38,37 @@ class RegionBasedDetector(Detector):
 
     Args:
         class_names: foreground classes in order; only the command line may leave it to the shards.
-        backbone: "resnet18", "resnet34", "resnet50", "resnet101" or "resnext101_32x8d".
-        neck: "fpn" (pyramid), "c4" (the paper's single map of stride 16, whose last stage works on regions) or "dc5" (a
-            single map of stride 16 after a dilated last stage).
+        backbone: "resnet18", "resnet34", "resnet50", "resnet101", "resnext101_32x8d", "alexnet" or "vgg16".
+        neck: of ResNets: "fpn" (a pyramid, the default), "c4" (the paper's single map of stride 16, whose last stage
+            works on regions) or "dc5" (a single map of stride 16 after a dilated last stage). AlexNet and VGG16 have
+            one map as they are.
         backbone_weights: torchvision's name of ImageNet weights ("DEFAULT"), a file or URL of anyone's, or None: from
             scratch.
-        norm: "frozen_batch_norm" for ImageNet weights, "batch_norm" or "group_norm" from scratch.
+        norm: "frozen_batch_norm" for ImageNet weights, "batch_norm" or "group_norm" from scratch; None for AlexNet and
+            VGG16 as they were.
         norm_epsilon: of the norms; 0 in torchvision's first COCO detectors.
         stride_in_1x1: bottlenecks halve the resolution in their first convolution (detectron2's ResNets) or in their
             second one (torchvision's, and detectron2's ResNeXt).
-        frozen_stages: 0 none, 1 stem, 2 also the first stage (usual with ImageNet weights), up to 5, all.
+        frozen_stages: 0 none, 1 stem, 2 also the first stage (usual with ImageNet weights), up to 5, all; of AlexNet
+            and VGG16 conv1 to convN.
         fpn_channels: of the pyramid's levels.
         fpn_norm: of the pyramid's convolutions; None for a bias instead.
         roi_pool: "align" (RoIAlign) or "pool" (the paper's RoIPool, which rounds to whole pixels).
-        roi_size: side of a pooled region; if not given 14 with "c4", else 7.
+        roi_size: side of a pooled region; if not given 14 with "c4", 6 with AlexNet, else 7.
         roi_sampling_ratio: of RoIAlign, samples a bin and axis; 0 adapts to the region's size (detectron2).
         roi_aligned: RoIAlign shifts by half a pixel (detectron2) or not (torchvision).
         roi_canonical: (level, size): a region of this size, pixels, is pooled from this level (FPN equation 1).
         roi_level_rule: where the small constant of that equation stands, "torchvision" or "detectron2".
         box_head_width: of the fully connected layers.
+        box_head_dropout: share of their outputs dropped in training; 0.5 in the papers' networks.
         box_head_convolutions: 0 for two fully connected layers; else the number of 3 x 3 convolutions before a single
             one (4 in torchvision's second version). With "c4" the last stage of the backbone is the head.
         box_head_channels: of these convolutions.
         head_norm: of the convolutions of the heads; None for a bias instead. "batch_norm" is torchvision's V2; while
             training it also sees the padding of short samples, and on a GPU the empty slots of masks.
-        box_positive_iou, box_negative_iou: thresholds for regions.
+        box_positive_iou: an overlap of at least this makes a region positive.
+        box_negative_iou, box_lowest_negative_iou: regions with less than the first and at least the second are
+            background; others take no part.
         box_samples_per_image, box_positive_fraction: regions drawn per image.
         box_loss_beta: where smooth L1 turns linear; 1/9 (torchvision) or 0 (detectron2).
         crowd_share: an anchor or region with more of its area in a crowd is no negative (Detectron).
@@ -70,10 +81,10 @@ class RegionBasedDetector(Detector):
     def __init__(
         self,
         class_names: Sequence[str] = (),
-        backbone: ResNetName = "resnet50",
-        neck: NeckName = "fpn",
+        backbone: ResNetName | PlainName = "resnet50",
+        neck: NeckName | None = None,
         backbone_weights: str | None = None,
-        norm: NormName = "batch_norm",
+        norm: NormName | None = "batch_norm",
         norm_epsilon: float = 1e-5,
         frozen_stages: int = 0,
         stride_in_1x1: bool = False,
@@ -86,11 +97,13 @@ class RegionBasedDetector(Detector):
         roi_canonical: tuple[int, float] = (4, 224.0),
         roi_level_rule: LevelRule = "torchvision",
         box_head_width: int = 1024,
+        box_head_dropout: float = 0.0,
         box_head_convolutions: int = 0,
         box_head_channels: int = 256,
         head_norm: NormName | None = None,
         box_positive_iou: float = 0.5,
         box_negative_iou: float = 0.5,
+        box_lowest_negative_iou: float = 0.0,
         box_samples_per_image: int = 512,
         box_positive_fraction: float = 0.25,
         box_loss_beta: float = 1 / 9,
@@ -107,14 +120,22 @@ class RegionBasedDetector(Detector):
         most = max(100, detections_per_image)
         self.average_precisions["bbox"] = CocoAveragePrecision(self.class_names, max_detections=most)
 
-        body = ResNetBody(backbone, backbone_weights, norm, norm_epsilon, frozen_stages, stride_in_1x1)
-        fpn_norm_layer = norm_layer(fpn_norm, norm_epsilon) if fpn_norm else None
-        self.backbone, region_stage = with_neck(body, neck, fpn_channels, fpn_norm_layer)
+        self.backbone: PlainBackbone | ResNetFPN | ResNetC4 | ResNetDC5
+        region_stage: nn.Module | None = None
+        if backbone == "alexnet" or backbone == "vgg16":
+            if neck is not None:
+                raise InputError(f"model.neck {neck}: {backbone} has the one map; leave model.neck out")
+            self.backbone = PlainBackbone(backbone, backbone_weights, norm, norm_epsilon, frozen_stages)
+            self.backbone.align_with_image()
+        else:
+            body = ResNetBody(backbone, backbone_weights, norm, norm_epsilon, frozen_stages, stride_in_1x1)
+            fpn_norm_layer = norm_layer(fpn_norm, norm_epsilon) if fpn_norm else None
+            self.backbone, region_stage = with_neck(body, neck or "fpn", fpn_channels, fpn_norm_layer)
         self.has_region_stage = region_stage is not None
         self.region_stage = region_stage or nn.Identity()
-        self.region_channels = body.out_channels[3] if region_stage else self.backbone.out_channels
+        self.region_channels = self.backbone.region_channels
 
-        self.roi_size = roi_size or (14 if region_stage else 7)
+        self.roi_size = roi_size or self.backbone.pooled_size
         self.pool = RegionPooler(
             roi_pool, self.backbone.roi_strides, roi_sampling_ratio, roi_aligned, roi_canonical, roi_level_rule
         )
@@ -126,7 +147,10 @@ class RegionBasedDetector(Detector):
             box_head_convolutions,
             box_head_channels,
             self.head_norm,
+            box_head_dropout,
         )
+        if isinstance(self.backbone, PlainBackbone) and isinstance(self.box_head, TwoLayerHead):
+            self.box_head.take_over(self.backbone.take_fully_connected())
         self.box_predictor = BoxPredictor(self.box_head.out_features, len(class_names))
 
         self.crowd_share = crowd_share
@@ -134,7 +158,7 @@ class RegionBasedDetector(Detector):
         self.region_targets = partial(
             region_targets,
             positive_iou=box_positive_iou,
-            negative_iou=(0.0, box_negative_iou),
+            negative_iou=(box_lowest_negative_iou, box_negative_iou),
             num_samples=box_samples_per_image,
             positive_fraction=box_positive_fraction,
             crowd_share=crowd_share,

@@ -3,7 +3,7 @@
 Shape letters: B regions of the whole batch, C channels, S side of a pooled region, K classes.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from torch import Tensor, nn
 
@@ -11,17 +11,32 @@ from lightning_rcnn.heads.convolutions import NormalisedConvolutions
 
 
 class TwoLayerHead(nn.Module):
-    """Two fully connected layers (FPN section 4.2)."""
+    """Two fully connected layers (FPN section 4.2; with dropout those of AlexNet and VGG16, Fast R-CNN section 2.2).
 
-    def __init__(self, in_channels: int, pooled_size: int, width: int) -> None:
+    Args:
+        in_channels: C.
+        pooled_size: S.
+        width: of both layers.
+        dropout: share of each layer's outputs that is dropped in training.
+    """
+
+    def __init__(self, in_channels: int, pooled_size: int, width: int, dropout: float = 0.0) -> None:
         super().__init__()
-        self.fc6 = nn.Linear(in_channels * pooled_size**2, width)
-        self.fc7 = nn.Linear(width, width)
+        self.fc6: nn.Module = nn.Linear(in_channels * pooled_size**2, width)
+        self.fc7: nn.Module = nn.Linear(width, width)
+        self.dropout = nn.Dropout(dropout)
         self.out_features = width
 
     def forward(self, pooled: Tensor) -> Tensor:
         """Regions [B, C, S, S] -> [B, width]."""
-        return self.fc7(self.fc6(pooled.flatten(1)).relu()).relu()
+        hidden = self.dropout(self.fc6(pooled.flatten(1)).relu())
+        return self.dropout(self.fc7(hidden).relu())
+
+    def take_over(self, layers: Sequence[nn.Linear]) -> None:
+        """Take over fc6 and fc7 trained elsewhere, each where it has the right size."""
+        for own, given in zip((self.fc6, self.fc7), layers, strict=True):
+            if isinstance(own, nn.Linear) and own.weight.shape == given.weight.shape:
+                own.load_state_dict(given.state_dict())
 
 
 class ConvolutionalHead(nn.Module):
@@ -74,6 +89,7 @@ def box_head(
     num_convolutions: int,
     channels: int,
     norm: Callable[[int], nn.Module] | None,
+    dropout: float,
 ) -> TwoLayerHead | ConvolutionalHead | AveragePool:
     """The head for regions as they come: without convolutions two fully connected layers.
 
@@ -82,12 +98,13 @@ def box_head(
         pooled_size: S; None where the last stage of the backbone has worked on them, so that an average is left to do.
         width: of the fully connected layers.
         num_convolutions, channels, norm: as in `ConvolutionalHead`.
+        dropout: as in `TwoLayerHead`.
     """
     if pooled_size is None:
         return AveragePool(in_channels)
     if num_convolutions:
         return ConvolutionalHead(in_channels, pooled_size, num_convolutions, channels, width, norm)
-    return TwoLayerHead(in_channels, pooled_size, width)
+    return TwoLayerHead(in_channels, pooled_size, width, dropout)
 
 
 class BoxPredictor(nn.Module):

@@ -1,0 +1,98 @@
+"""AlexNet and VGG16, the networks of the first two papers: convolutions in a row, then two fully connected layers.
+
+They are torchvision's. Its AlexNet is that of Krizhevsky's second paper (arXiv 1404.5997: 64, 192, 384, 256, 256
+channels, no local response normalisation, no groups), not the "CaffeNet" that Girshick used (96, 256, 384, 384, 256).
+
+Shape letters: N images, C channels, H and W height and width.
+"""
+
+from collections.abc import Callable
+from typing import Literal
+
+import torchvision.models
+from torch import Tensor, nn
+
+from lightning_rcnn.backbones.norms import NormName, norm_layer
+from lightning_rcnn.backbones.weights import load_backbone_weights
+from lightning_rcnn.errors import InputError
+
+PlainName = Literal["alexnet", "vgg16"]
+
+STAGE_STARTS = {"alexnet": (0, 3, 6, 8, 10), "vgg16": (0, 5, 10, 17, 24)}
+"""Where conv1 to conv5 begin among torchvision's `features`."""
+POOLED_SIZES = {"alexnet": 6, "vgg16": 7}
+"""Side of the map that the fully connected layers see (Fast R-CNN section 2.2)."""
+
+
+class PlainBackbone(nn.Module):
+    """All convolutions up to the last ReLU, without the pooling after it: one map of stride 16.
+
+    Keys of the state dict are torchvision's (`features.0.weight` ...) where there is no norm.
+
+    Args:
+        name: "alexnet" or "vgg16".
+        weights: torchvision's name of ImageNet weights, a file or URL of its state dict, or None for random ones.
+        norm: follows each convolution; None, as in the papers.
+        norm_epsilon: of the norm.
+        frozen_stages: conv1 to convN stay as they are; the papers freeze 1 of AlexNet and 2 of VGG16.
+
+    Raises:
+        InputError: a number of stages that does not exist, or weights that do not fit.
+    """
+
+    strides = (16,)
+    roi_strides = (16,)
+
+    def __init__(
+        self, name: PlainName, weights: str | None, norm: NormName | None, norm_epsilon: float, frozen_stages: int
+    ) -> None:
+        super().__init__()
+        if not 0 <= frozen_stages <= 5:
+            raise InputError(f"frozen_stages {frozen_stages}: 0 (none) to 5 (conv1 to conv5)")
+        network = getattr(torchvision.models, name)()
+        if weights is not None:
+            load_backbone_weights(network, name, weights)
+        layers = list(network.features)[:-1]
+        if norm is not None:
+            layers = [_followed_by(norm_layer(norm, norm_epsilon), layer) for layer in layers]
+        self.features = nn.Sequential(*layers)
+        self.name = name
+        self._frozen = layers[: (*STAGE_STARTS[name], len(layers))[frozen_stages]]
+        for layer in self._frozen:
+            layer.requires_grad_(False)
+        self._fully_connected = [layer for layer in network.classifier if isinstance(layer, nn.Linear)][:2]
+        self.pooled_size = POOLED_SIZES[name]
+        self.out_channels = self.region_channels = self._fully_connected[0].in_features // self.pooled_size**2
+
+    def take_fully_connected(self) -> list[nn.Linear]:
+        """Hand fc6 and fc7 over to the head, which they belong to."""
+        layers, self._fully_connected = self._fully_connected, []
+        return layers
+
+    def align_with_image(self) -> None:
+        """Pad AlexNet's windows so that position (i, j) of the map looks at pixel (16 i, 16 j), as pooling assumes.
+
+        Without it, position 0 looks at pixel 15, half a region's cell away; VGG16's windows are padded as they are.
+        Fast R-CNN's code pads CaffeNet in this way.
+        """
+        if self.name == "alexnet":
+            for layer in self.features:
+                if isinstance(layer, nn.MaxPool2d):
+                    layer.padding = 1
+            next(layer for layer in self.features.modules() if isinstance(layer, nn.Conv2d)).padding = (5, 5)
+
+    def train(self, mode: bool = True) -> "PlainBackbone":
+        """Frozen stages stay in evaluation mode, so that the statistics of their norms don't move."""
+        super().train(mode)
+        for layer in self._frozen:
+            layer.eval()
+        return self
+
+    def forward(self, images: Tensor) -> list[Tensor]:
+        """One map [N, C, H / 16, W / 16]."""
+        return [self.features(images)]
+
+
+def _followed_by(make_norm: Callable[[int], nn.Module], layer: nn.Module) -> nn.Module:
+    """A convolution with a norm after it; other layers as they are."""
+    return nn.Sequential(layer, make_norm(layer.out_channels)) if isinstance(layer, nn.Conv2d) else layer
