@@ -13,6 +13,7 @@ __all__ = [
     "DetectionDataModule",
     "Detections",
     "Detector",
+    "FastRCNN",
     "FasterRCNN",
     "InputError",
     "MaskRCNN",
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from lightning_rcnn.data.datamodule import DetectionDataModule
     from lightning_rcnn.data.shards import read_index
     from lightning_rcnn.detectors.base import Detector
+    from lightning_rcnn.detectors.fast_rcnn import FastRCNN
     from lightning_rcnn.detectors.faster_rcnn import FasterRCNN
     from lightning_rcnn.detectors.loading import load_detector
     from lightning_rcnn.detectors.mask_rcnn import MaskRCNN
@@ -37,6 +39,7 @@ _MODULES = {
     "DetectionDataModule": "lightning_rcnn.data.datamodule",
     "Detections": "lightning_rcnn.structures",
     "Detector": "lightning_rcnn.detectors.base",
+    "FastRCNN": "lightning_rcnn.detectors.fast_rcnn",
     "FasterRCNN": "lightning_rcnn.detectors.faster_rcnn",
     "InputError": "lightning_rcnn.errors",
     "MaskRCNN": "lightning_rcnn.detectors.mask_rcnn",

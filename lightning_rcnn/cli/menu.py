@@ -26,6 +26,7 @@ TOOLS = {
     "pack shapes": Tool("generate scenes and pack them, to try things out", f"{_COMMANDS}.pack", "pack_shapes"),
     "propose": Tool("proposals in advance, beside the images in shards", f"{_COMMANDS}.propose", "propose"),
     "convert": Tool("checkpoints of torchvision and detectron2 to ours, and back", f"{_COMMANDS}.convert", "convert"),
+    "compress": Tool("Fast R-CNN's fully connected layers at a lower rank", f"{_COMMANDS}.compress", "compress"),
     "detect": Tool("find objects in image files", f"{_COMMANDS}.detect", "detect"),
     "evaluate": Tool("score a results file as COCO does", f"{_COMMANDS}.evaluate", "evaluate"),
     "bench roi-align": Tool("time RoIAlign against torchvision's", f"{_COMMANDS}.bench_roi_align", "roi_align"),

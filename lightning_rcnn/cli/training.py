@@ -29,11 +29,12 @@ from lightning_rcnn.cli.run_config import SaveRunConfig
 from lightning_rcnn.cli.run_paths import checkpoint_of, choose_run_dir, refuse_to_overwrite
 from lightning_rcnn.data.datamodule import DetectionDataModule
 from lightning_rcnn.detectors.base import Detector
+from lightning_rcnn.detectors.fast_rcnn import FastRCNN
 from lightning_rcnn.detectors.faster_rcnn import FasterRCNN
 from lightning_rcnn.detectors.mask_rcnn import MaskRCNN
 from lightning_rcnn.errors import InputError
 
-DETECTORS = (FasterRCNN, MaskRCNN)
+DETECTORS = (FastRCNN, FasterRCNN, MaskRCNN)
 """Imported so that a configuration may name them in short."""
 CLASSES = {"model": Detector, "trainer.callbacks": Callback, "trainer.logger": Logger}
 """Keys that hold a class, and what it derives from."""

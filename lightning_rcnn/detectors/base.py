@@ -1,10 +1,11 @@
 """What all detectors share as LightningModules: input, steps, optimiser, schedule, metrics, use from Python."""
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, get_args
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from lightning.pytorch import LightningModule
@@ -16,6 +17,7 @@ from lightning_rcnn.boxes import rescale
 from lightning_rcnn.checkpoints.header import CLASS_PATH_KEY
 from lightning_rcnn.data.decode import decode_image
 from lightning_rcnn.data.resize import ResizeMethod, ResizeRule
+from lightning_rcnn.detectors.on_proposals import searched_proposals
 from lightning_rcnn.detectors.schedules import ScheduleName, learning_rate_factor
 from lightning_rcnn.errors import InputError
 from lightning_rcnn.masks.paste import PasteRule, paste_densely
@@ -58,6 +60,10 @@ class Detector(LightningModule):
     """In which form the detector wants the masks of its ground truth."""
     mask_paste: PasteRule = "exact"
     """How its masks come into their images."""
+    proposal_limit: int = 0
+    """How many precomputed proposals of an image it looks at; 0 if it makes its own."""
+    search: Callable[[Tensor], np.ndarray] | None = None
+    """From a uint8 RGB image [3, H, W] to proposals and scores [P, 5], where it makes none itself and is given none."""
     pixel_mean: Tensor
     pixel_std: Tensor
     sampling_seed: Tensor
@@ -184,7 +190,10 @@ class Detector(LightningModule):
         padded = F.pad(resized, (0, -width % self.size_divisor, 0, -height % self.size_divisor))[None]
         sizes = torch.tensor([[height, width]], device=self.device)
         original = torch.tensor([image.shape[-2:]], device=self.device)
-        inputs = Inputs(padded, sizes, torch.zeros(1, dtype=torch.int64, device=self.device))
+        proposals = None
+        if self.search is not None:
+            proposals = searched_proposals(self.search(image.cpu()), original, sizes, self.proposal_limit)
+        inputs = Inputs(padded, sizes, torch.zeros(1, dtype=torch.int64, device=self.device), proposals)
         detections = to_original_frame(self.predict(inputs)[0], sizes, original)
         wanted = (detections.labels[0] > 0) & (detections.scores[0] >= threshold)
         masks = None if detections.masks is None else detections.masks[:, wanted]
