@@ -1,11 +1,9 @@
 """What our own checkpoint files say about the detector they hold."""
 
-import zipfile
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import torch
-
+from lightning_rcnn.checkpoints.reading import read_content
 from lightning_rcnn.errors import InputError
 
 CLASS_PATH_KEY = "class_path"
@@ -27,19 +25,14 @@ class CheckpointHeader(NamedTuple):
 
 
 def read_header(path: str | Path) -> CheckpointHeader:
-    """Class and hyperparameters of a checkpoint; its tensors are not read.
+    """Class and hyperparameters of a checkpoint; its tensors stay in the file.
 
     Raises:
         InputError: no such file, not a checkpoint, or not one of ours.
     """
     if not Path(path).is_file():
         raise InputError(f"{path}: no such checkpoint")
-    if not zipfile.is_zipfile(path):
-        raise InputError(f"{path}: not a checkpoint, or a damaged one")
-    try:
-        checkpoint = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-    except Exception as error:  # torch raises many kinds for a file that is not one of its own
-        raise InputError(f"{path}: not a readable checkpoint ({str(error).splitlines()[0]})") from error
+    checkpoint = read_content(Path(path))
     if not is_ours(checkpoint):
         raise InputError(
             f"{path}: not a checkpoint of lightning-rcnn; those that `fit` writes are, and `convert` makes one of "
@@ -50,7 +43,11 @@ def read_header(path: str | Path) -> CheckpointHeader:
 
 def is_ours(content: Any) -> bool:
     """Whether the content of a file is a checkpoint of ours."""
-    return isinstance(content, dict) and CLASS_PATH_KEY in content and "hyper_parameters" in content
+    return (
+        isinstance(content, dict)
+        and isinstance(content.get(CLASS_PATH_KEY), str)
+        and isinstance(content.get("hyper_parameters"), dict)
+    )
 
 
 def header_in(checkpoint: dict[str, Any]) -> CheckpointHeader:

@@ -22,7 +22,7 @@ def load_detector(path: str | Path) -> Detector:
     module, _, name = class_path.rpartition(".")
     try:
         detector_class = getattr(importlib.import_module(module), name)
-    except (ImportError, AttributeError) as error:
+    except (ImportError, AttributeError, ValueError) as error:
         raise InputError(f"{path}: its model {class_path} cannot be imported ({error})") from error
     if not (isinstance(detector_class, type) and issubclass(detector_class, Detector)):
         raise InputError(f"{path}: its model {class_path} is no detector")

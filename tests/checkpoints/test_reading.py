@@ -1,6 +1,7 @@
 import argparse
 import os
 import pickle
+import zipfile
 
 import numpy as np
 import pytest
@@ -27,6 +28,11 @@ def test_files_of_torch(tmp_path, wrapping, is_new):
     assert_is_read(tmp_path / "a.pth")
 
 
+def test_names_that_a_parallel_training_put_something_before(tmp_path):
+    torch.save({"model": {f"module.{name}": value for name, value in WEIGHTS.items()}}, tmp_path / "a.pth")
+    assert_is_read(tmp_path / "a.pth")
+
+
 @pytest.mark.parametrize("wrapping", [None, "model", "blobs"])
 def test_pickles(tmp_path, wrapping):
     arrays = {name: value.numpy() for name, value in WEIGHTS.items()}
@@ -41,6 +47,23 @@ class Touch:
 
     def __reduce__(self):
         return os.system, (f"touch {self.path}",)
+
+
+ODD_WEIGHTS = {
+    "a number shown a billion times": lambda: torch.zeros(1).expand(10**9),
+    "a billion rows of nothing": lambda: torch.zeros(10**9, 0),
+    "sparse weights": lambda: torch.eye(3).to_sparse(),
+    "weights that are nowhere": lambda: torch.zeros(3, device="meta"),
+}
+
+
+def compress(path, enlarge):
+    """Pack an archive anew; `enlarge` lets it become a thousand times as large when it is unpacked."""
+    with zipfile.ZipFile(path) as archive:
+        entries = {entry.filename: archive.read(entry) for entry in archive.infolist()}
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in entries.items():
+            archive.writestr(name, content + bytes(2**24 if enlarge else 0))
 
 
 def damaged(tmp_path, kind):
@@ -61,6 +84,20 @@ def damaged(tmp_path, kind):
         torch.save({"x": Touch(tmp_path / "was_here")}, path, _use_new_zipfile_serialization=False)
     elif kind == "other objects":
         torch.save({"model": WEIGHTS, "args": argparse.Namespace(lr=1)}, path)
+    elif kind.startswith("compressed"):
+        compress(path, enlarge=kind == "compressed and huge")
+    elif kind == "an archive of something":
+        with zipfile.ZipFile(path, "w") as archive:
+            archive.writestr("weights.pth", whole)
+    elif kind == "an archive with a damaged list":
+        path.write_bytes(whole.replace(b"PK\x01\x02", b"PK\x00\x00"))
+    elif kind == "weights in themselves":
+        content = {"epoch": 3}
+        torch.save(content | {"model": content, "state_dict": content}, path)
+        content["model"] = content
+        torch.save(content, path)
+    elif kind in ODD_WEIGHTS:
+        torch.save(WEIGHTS | {"odd.weight": ODD_WEIGHTS[kind]()}, path)
     elif kind == "a list":
         path.write_bytes(pickle.dumps([np.zeros(3)]))
     return path
@@ -76,7 +113,13 @@ def damaged(tmp_path, kind):
         ("no weights", "holds no weights"),
         ("a call", "holds more than weights and plain values"),
         ("a call in an old file", "holds more than weights and plain values"),
-        ("other objects", "holds more than weights and plain values"),
+        ("other objects", r"holds more than weights and plain values \(argparse.Namespace\).*save the weights alone"),
+        ("compressed", "a compressed archive, which torch does not write; unpack it first"),
+        ("compressed and huge", "a compressed archive"),
+        ("an archive of something", "not a readable torch file"),
+        ("an archive with a damaged list", "not a readable torch file"),
+        ("weights in themselves", "holds no weights"),
+        *((kind, "'odd.weight' is no array with all of its numbers in the file") for kind in ODD_WEIGHTS),
         ("a list", "holds no weights"),
     ],
 )

@@ -146,7 +146,7 @@ def test_checkpoints_that_are_none(complaint, workplace):
     assert complaint("validate", "--ckpt_path", "bset.ckpt").endswith(
         "no checkpoint bset.ckpt; did you mean best.ckpt?"
     )
-    assert complaint("validate", "--ckpt_path", "best.ckpt") == "best.ckpt: not a checkpoint, or a damaged one"
+    assert complaint("validate", "--ckpt_path", "best.ckpt") == "best.ckpt: neither a file of torch nor a pickle"
     assert complaint("validate", "--ckpt_path", "plain.ckpt").startswith(
         "plain.ckpt: not a checkpoint of lightning-rcnn"
     )

@@ -65,6 +65,9 @@ def change(checkpoint, **changes):
     [
         ({"class_path": "nowhere.Detector"}, "its model nowhere.Detector cannot be imported"),
         ({"class_path": "lightning_rcnn.detectors.faster_rcnn.Gone"}, "cannot be imported"),
+        ({"class_path": "Detector"}, "its model Detector cannot be imported"),
+        ({"class_path": 3}, "not a checkpoint of lightning-rcnn"),
+        ({"hyper_parameters": [3]}, "not a checkpoint of lightning-rcnn"),
         ({"class_path": "torch.nn.Linear"}, "its model torch.nn.Linear is no detector"),
         (
             {"hyper_parameters": SMALL | {"anchors_per_cell": 3}},
@@ -88,5 +91,5 @@ def test_files_that_are_no_checkpoints(checkpoint, tmp_path):
     with pytest.raises(InputError, match="not a checkpoint of lightning-rcnn"):
         read_header(tmp_path / "other.ckpt")
     checkpoint.write_bytes(checkpoint.read_bytes()[:-1000])
-    with pytest.raises(InputError, match="not a checkpoint, or a damaged one"):
+    with pytest.raises(InputError, match="the end of the file is missing"):
         read_header(checkpoint)
