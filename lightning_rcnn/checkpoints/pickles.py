@@ -53,7 +53,7 @@ class _ForbiddenError(Exception):
 def _check_references(file: BufferedReader) -> None:
     """Refuse a pickle that numbers an object higher than there are any: Python would make room for all below."""
     for count, (opcode, argument, _) in enumerate(pickletools.genops(file)):
-        if "PUT" in opcode.name and argument > count:
+        if "PUT" in opcode.name and isinstance(argument, int) and argument > count:
             raise _ForbiddenError(f"room for {argument} objects")
 
 
@@ -120,7 +120,7 @@ class _ArrayUnpickler(pickle.Unpickler):
     def __init__(self, file: BufferedReader) -> None:
         super().__init__(file, encoding="latin1")
         self._bytes_left = _MOST_BYTES_OF_ONE * os.fstat(file.fileno()).st_size
-        self._admitted = {
+        self._admitted: dict[tuple[str, str], Callable[..., Any]] = {
             ("collections", "OrderedDict"): self._make_mapping,
             ("_codecs", "encode"): self._to_bytes,
             ("__builtin__", "bytes"): _empty_bytes,
