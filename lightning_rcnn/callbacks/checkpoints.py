@@ -30,15 +30,28 @@ class AtomicCheckpointIO(TorchCheckpointIO):
     """
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:
-        """Write `checkpoint` to the local file `path`."""
-        write_whole(checkpoint, Path(path))
+        """Write `checkpoint` to the local file `path`.
+
+        Raises:
+            InputError: it cannot be written; what was there before is whole.
+        """
+        try:
+            write_whole(checkpoint, Path(path))
+        except OSError as error:
+            raise InputError(
+                f"{path}: cannot be written ({error.strerror or error}); the checkpoint before it is whole: "
+                "make room and go on with --ckpt_path last"
+            ) from error
 
 
 class LastCheckpoint(Checkpoint):
     """Keeps `last.ckpt` fresh: a run that was killed continues from it.
 
+    It is also written before each validation, and then leads to the whole of that validation, and at the end of each
+    epoch.
+
     Args:
-        every_n_steps: optimiser steps between two writes; it is also written at the end of each epoch.
+        every_n_steps: optimiser steps between two writes.
     """
 
     def __init__(self, every_n_steps: int = 200) -> None:
@@ -47,6 +60,22 @@ class LastCheckpoint(Checkpoint):
             raise InputError(f"last_checkpoint.every_n_steps {every_n_steps}: at least 1")
         self.every_n_steps = every_n_steps
         self._last_step = 0
+        self._is_before_validation = False
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """See that all ranks go on from the same checkpoint.
+
+        Raises:
+            InputError: this rank goes on from another one than rank 0, or starts from the beginning.
+        """
+        if stage != "fit":
+            return
+        first = trainer.strategy.broadcast(_identity(trainer.ckpt_path))
+        if first != _identity(trainer.ckpt_path):
+            raise InputError(
+                f"rank {trainer.global_rank} finds {_identity(trainer.ckpt_path)} to go on from, and rank 0 {first}: "
+                "the run folder has to be on a file system that all nodes share"
+            )
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Count from where the training starts."""
@@ -58,15 +87,37 @@ class LastCheckpoint(Checkpoint):
         """Write if it is time."""
         # With accumulated gradients several batches end at one step.
         if trainer.global_step % self.every_n_steps == 0 and trainer.global_step != self._last_step:
-            self._save(trainer)
+            self.save(trainer)
+
+    def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Write, before a validation within a training: it may take longer than the process lives."""
+        if trainer.sanity_checking or trainer.state.fn != TrainerFn.FITTING:
+            return
+        self._is_before_validation = True
+        self.save(trainer)
+        self._is_before_validation = False
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Write, after validation."""
-        self._save(trainer)
+        self.save(trainer)
 
-    def _save(self, trainer: Trainer) -> None:
+    def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
+        """Have Lightning begin with the validation that is about to come."""
+        if self._is_before_validation:
+            # What Lightning 2.6 writes within a batch of the validation, and reads as: none of them is done.
+            progress = checkpoint["loops"]["fit_loop"]["epoch_loop.val_loop.batch_progress"]
+            for counts, done in ((progress["total"], progress["total"]["completed"]), (progress["current"], 0)):
+                counts |= {"ready": done + 1, "started": done + 1, "processed": done, "completed": done}
+            progress["is_last_batch"] = False
+
+    def save(self, trainer: Trainer) -> None:
+        """Write; to be called on all ranks."""
         self._last_step = trainer.global_step
         _save(trainer, LAST)
+
+    def path(self, trainer: Trainer) -> Path:
+        """Where."""
+        return Path(trainer.default_root_dir) / FOLDER / LAST
 
 
 class BestCheckpoint(Checkpoint):
@@ -117,6 +168,17 @@ class BestCheckpoint(Checkpoint):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Inverse of `state_dict`."""
         self.best_score = state_dict["best_score"]
+
+
+def _identity(checkpoint: str | Path | None) -> str:
+    """What tells a checkpoint file from the one before it, for people too."""
+    if checkpoint is None:
+        return "nothing"
+    try:
+        status = Path(checkpoint).stat()
+    except OSError as error:
+        return f"{checkpoint} ({error.strerror})"
+    return f"{checkpoint} ({status.st_size} bytes, {status.st_mtime_ns // 10**9})"
 
 
 def _save(trainer: Trainer, name: str) -> None:
