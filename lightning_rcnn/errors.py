@@ -1,4 +1,4 @@
-"""The one exception that is meant for the person at the keyboard."""
+"""The exceptions that are meant for the person at the keyboard."""
 
 
 class InputError(Exception):
@@ -6,4 +6,12 @@ class InputError(Exception):
 
     The message is one line that names the thing, says what is wrong with it and what to do.
     The command line prints it without a traceback and exits with status 1.
+    """
+
+
+class LostRankError(Exception):
+    """A training of several ranks ended because one of them did.
+
+    The message is one line that names the rank, empty where another rank says it. The command line treats it as an
+    `InputError`.
     """

@@ -12,7 +12,7 @@ PACKAGE = Path(lightning_rcnn.__file__).parent
 MODULES = sorted(PACKAGE.rglob("*.py"))
 
 LAYERS = [
-    {"errors"},
+    {"errors", "stop_signals"},
     {"structures"},
     {"boxes", "sampling", "masks"},
     {"data"},

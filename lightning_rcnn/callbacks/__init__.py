@@ -15,6 +15,8 @@ __all__ = [
     "MetricsReport",
     "NonFiniteGuard",
     "PredictionResults",
+    "Preemption",
+    "RankWatch",
     "Throughput",
 ]
 
@@ -24,6 +26,8 @@ if TYPE_CHECKING:
     from lightning_rcnn.callbacks.metrics_report import MetricsReport
     from lightning_rcnn.callbacks.non_finite import NonFiniteGuard
     from lightning_rcnn.callbacks.prediction_results import PredictionResults
+    from lightning_rcnn.callbacks.preemption import Preemption
+    from lightning_rcnn.callbacks.rank_watch import RankWatch
     from lightning_rcnn.callbacks.throughput import Throughput
     from lightning_rcnn.callbacks.wandb_logging import DetectionWandbLogger
 
@@ -36,6 +40,8 @@ _MODULES = {
     "MetricsReport": "metrics_report",
     "NonFiniteGuard": "non_finite",
     "PredictionResults": "prediction_results",
+    "Preemption": "preemption",
+    "RankWatch": "rank_watch",
     "Throughput": "throughput",
 }
 

@@ -13,6 +13,7 @@ from lightning.pytorch.loggers.logger import rank_zero_experiment
 from lightning.pytorch.utilities.rank_zero import rank_zero_warn
 
 from lightning_rcnn.callbacks.run_folder import run_folder
+from lightning_rcnn.data.workers import signals_blocked
 
 RUN_ID = "wandb_run_id"
 """File in the run folder."""
@@ -91,7 +92,8 @@ class DetectionWandbLogger(WandbLogger):
         for mode in dict.fromkeys((choose_mode(), "offline", "disabled")):
             self._wandb_init["mode"] = mode
             try:
-                _ = super().experiment
+                with signals_blocked():  # in W&B's own process, which has to outlive the signals of a job
+                    _ = super().experiment
                 return
             # Whatever W&B stumbles on, the training is worth more than its log.
             except Exception as error:

@@ -1,4 +1,11 @@
+import multiprocessing
+import os
+import socket
 import struct
+import sys
+import time
+import traceback
+from typing import NamedTuple
 
 import pytest
 import torch
@@ -6,6 +13,8 @@ from lightning.pytorch import LightningModule, Trainer
 from torch.utils.data import DataLoader
 from wandb.proto.wandb_internal_pb2 import Record
 
+from lightning_rcnn.errors import InputError, LostRankError
+from lightning_rcnn.stop_signals import Preempted, forget
 from lightning_rcnn.structures import NO_IMAGE, Batch, ImageRecord
 
 
@@ -113,3 +122,71 @@ def records_of(path):
 def wandb_records():
     """A function that reads the records of a `.wandb` file."""
     return records_of
+
+
+class Ending(NamedTuple):
+    """How the process of a rank ended."""
+
+    status: int
+    errors: str
+    seconds: float
+
+
+def be_a_rank(fit, rank, world, port, folder):
+    """What `torchrun` tells its processes; then `fit(rank)`, and an ending as the command line has it."""
+    os.environ |= {
+        "TORCHELASTIC_RUN_ID": "test",
+        "MASTER_ADDR": "127.0.0.1",
+        "MASTER_PORT": str(port),
+        "RANK": str(rank),
+        "LOCAL_RANK": str(rank),
+        "GROUP_RANK": "0",
+        "WORLD_SIZE": str(world),
+        "LOCAL_WORLD_SIZE": str(world),
+    }
+    os.dup2(os.open(folder / f"errors{rank}", os.O_WRONLY | os.O_CREAT | os.O_TRUNC), 2)
+    sys.stderr = os.fdopen(2, "w", buffering=1)
+    forget()
+    status = 0
+    try:
+        fit(rank)
+    except (InputError, LostRankError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        status = 1
+    except Preempted as stop:
+        print(f"{stop}", file=sys.stderr)
+        status = stop.status
+    except BaseException:
+        traceback.print_exc()
+        status = 3
+    sys.stderr.flush()
+    os._exit(status)
+
+
+@pytest.fixture
+def run_ranks(tmp_path):
+    """Runs `fit(rank)` in forked processes that find each other, and tells how each of them ended."""
+    processes = []
+
+    def run(fit, world=2, timeout=60):
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = free.getsockname()[1]
+        context = multiprocessing.get_context("fork")
+        start = time.monotonic()
+        processes.extend(context.Process(target=be_a_rank, args=(fit, r, world, port, tmp_path)) for r in range(world))
+        for process in processes:
+            process.start()
+        endings = []
+        for rank, process in enumerate(processes):
+            process.join(max(0, start + timeout - time.monotonic()))
+            assert process.exitcode is not None, f"rank {rank} hangs: {(tmp_path / f'errors{rank}').read_text()}"
+        for rank, process in enumerate(processes):
+            text = (tmp_path / f"errors{rank}").read_text()
+            endings.append(Ending(process.exitcode, text, time.monotonic() - start))
+        processes.clear()
+        return endings
+
+    yield run
+    for process in processes:
+        process.kill()

@@ -1,0 +1,130 @@
+"""A training that is asked to stop saves at the end of a batch, has its job started again, and ends."""
+
+from typing import Any
+
+from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.loggers import WandbLogger
+from lightning.pytorch.strategies.launchers import _SubprocessScriptLauncher
+
+from lightning_rcnn.callbacks.agreement import Agreement
+from lightning_rcnn.callbacks.checkpoints import LastCheckpoint
+from lightning_rcnn.callbacks.requeue import requeue
+from lightning_rcnn.errors import InputError
+from lightning_rcnn.stop_signals import EXIT_STATUS, Preempted, listen, received
+
+
+class Preemption(Callback):
+    """Stops on USR1 and TERM without losing a batch, and puts a SLURM job back into the queue.
+
+    The signal may reach one rank or all, at any moment: it is noted (`stop_signals`), and at the end of a batch the
+    ranks agree on whether one of them got it. Then `last.ckpt` is written, and the same command with
+    `--ckpt_path last` goes on with the next batch. A signal within a validation ends it; the checkpoint that
+    `LastCheckpoint` wrote before it leads to the same validation again.
+
+    Raises:
+        Preempted: when training has stopped.
+        InputError: on setup, where there is no `LastCheckpoint` among the callbacks.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._agreement: Agreement | None = None
+        self._shall_stop = False
+        self._has_saved = False
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Listen in Lightning's place."""
+        if stage != "fit":
+            return
+        if not any(isinstance(callback, LastCheckpoint) for callback in trainer.callbacks):  # type: ignore[attr-defined]
+            raise InputError("trainer.callbacks: Preemption needs LastCheckpoint beside it")
+        _keep_lightning_from_listening(trainer)
+        listen()
+        self._agreement = Agreement()
+        self._shall_stop = self._has_saved = False
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Stop at once if the signal came while the training started."""
+        assert self._agreement is not None
+        if self._agreement.ask_now(bool(received())):
+            self._stop(trainer)
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Save if a rank was asked to stop, unless gradients are half accumulated or a validation is due.
+
+        The training stops when the next batch begins: until then, Lightning writes the logs of this one.
+        """
+        self._ask()
+        epoch, data = trainer.fit_loop.epoch_loop, trainer.fit_loop._data_fetcher
+        assert data is not None
+        is_whole = not epoch._should_accumulate() and not epoch._should_check_val_fx(data)
+        if self._shall_stop and is_whole:
+            _last_checkpoint(trainer).save(trainer)
+            self._has_saved = True
+
+    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
+        """Stop where the batch before was the last one."""
+        if self._has_saved:
+            self._stop(trainer)
+
+    def on_validation_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Stop before a validation, after the checkpoint that leads to it."""
+        if self._shall_stop:
+            self._stop(trainer)
+
+    def on_validation_batch_end(
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        """Stop within a validation."""
+        if self._agreement is not None and not trainer.sanity_checking:
+            self._ask()
+            if self._shall_stop:
+                self._stop(trainer)
+
+    def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Ask no more: validations that follow have no checkpoint before them."""
+        self._agreement = None
+        self._shall_stop = self._has_saved = False
+
+    def _ask(self) -> None:
+        assert self._agreement is not None
+        self._shall_stop = self._agreement.ask(bool(received())) or self._shall_stop
+
+    def _stop(self, trainer: Trainer) -> None:
+        """Leave; in SLURM, first ask for another start, because what follows may take longer than is left."""
+        launcher = trainer.strategy.launcher
+        is_child = isinstance(launcher, _SubprocessScriptLauncher) and (
+            not launcher.cluster_environment.creates_processes_externally and trainer.local_rank > 0
+        )
+        # Lightning takes any other status of a process that it started for a failure, and kills all of them.
+        status = 0 if is_child else EXIT_STATUS
+        if not trainer.is_global_zero:
+            raise Preempted("", status)
+        path = _last_checkpoint(trainer).path(trainer)
+        state = f"saved after step {trainer.global_step} in {path}" if path.exists() else "before the first step"
+        for logger in trainer.loggers:
+            if isinstance(logger, WandbLogger):
+                logger.experiment.mark_preempting()  # so that W&B does not show it as crashed
+        raise Preempted(f"stopped by {received() or 'the signal of another rank'}, {state}; {requeue()}", status)
+
+
+def _last_checkpoint(trainer: Trainer) -> LastCheckpoint:
+    return next(callback for callback in trainer.callbacks if isinstance(callback, LastCheckpoint))  # type: ignore[attr-defined]
+
+
+def _keep_lightning_from_listening(trainer: Trainer) -> None:
+    """Take two parts out of Lightning 2.6 that this callback stands for.
+
+    Its handler of SIGTERM broadcasts over the ranks from wherever the signal meets it. And before each batch it
+    broadcasts whether rank 0 got one, by way of the device, whose queue has to run empty for that.
+    """
+    trainer._signal_connector.register_signal_handlers = lambda: None  # type: ignore[method-assign]
+    trainer.fit_loop.epoch_loop._broadcast_sigterm_tensor = lambda: None  # type: ignore[method-assign]

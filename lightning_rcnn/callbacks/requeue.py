@@ -1,0 +1,34 @@
+"""Another start of a SLURM job."""
+
+import os
+import subprocess
+
+_PATIENCE = 30.0  # seconds for the controller to answer
+
+
+def requeue() -> str:
+    """Put this process's SLURM job back into the queue, if it is one.
+
+    Returns:
+        What became of it, in words, and what is to be done where nothing did.
+    """
+    job = job_name()
+    by_hand = "the same command with --ckpt_path last goes on"
+    if not job:
+        return by_hand
+    try:
+        answer = subprocess.run(["scontrol", "requeue", job], capture_output=True, text=True, timeout=_PATIENCE)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return f"job {job} is not requeued ({error}): {by_hand}"
+    if answer.returncode != 0:
+        reason = " ".join(answer.stderr.split()) or f"scontrol exits with {answer.returncode}"
+        return f"job {job} is not requeued ({reason}): {by_hand}"
+    return f"job {job} is requeued"
+
+
+def job_name() -> str:
+    """The id of the SLURM job that started this process, with the number of the task of an array; empty if none did."""
+    array, number = os.environ.get("SLURM_ARRAY_JOB_ID"), os.environ.get("SLURM_ARRAY_TASK_ID")
+    if "SLURM_STEP_ID" not in os.environ:
+        return ""
+    return f"{array}_{number}" if array and number else os.environ.get("SLURM_JOB_ID", "")

@@ -1,0 +1,160 @@
+"""Ranks that are killed, fail, hang or are slow: what the others do, and who is named."""
+
+import os
+import signal
+import time
+
+import pytest
+import torch
+from lightning.pytorch import LightningModule, Trainer
+from torch.utils.data import DataLoader
+
+from lightning_rcnn.callbacks import checkpoints, rank_watch
+from lightning_rcnn.callbacks.checkpoints import AtomicCheckpointIO, LastCheckpoint
+from lightning_rcnn.callbacks.rank_watch import RankWatch, odd_ones_out
+from lightning_rcnn.errors import InputError
+
+
+class Model(LightningModule):
+    """`trouble(rank)` comes over each rank in the third of its batches."""
+
+    def __init__(self, trouble):
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.ones(()))
+        self.trouble = trouble
+
+    def training_step(self, batch, batch_idx):
+        if batch_idx == 2:
+            self.trouble(self.global_rank)
+        return self.weight * batch.mean()
+
+    def configure_optimizers(self):
+        return torch.optim.SGD(self.parameters(), lr=0.1)
+
+
+@pytest.fixture
+def fit_ranks(run_ranks, tmp_path, monkeypatch):
+    """Five times as fast as life."""
+    monkeypatch.setattr(rank_watch, "BEAT", 0.2)
+    monkeypatch.setattr(rank_watch, "LAST_WORDS", 0.6)
+
+    def fit(trouble, world=2, **options):
+        def fit_rank(rank):
+            trainer = Trainer(
+                default_root_dir=tmp_path,
+                devices=world,
+                strategy="ddp",
+                max_epochs=1,
+                accelerator="cpu",
+                callbacks=[RankWatch(**options), LastCheckpoint(every_n_steps=1)],
+                plugins=[AtomicCheckpointIO()],
+                logger=False,
+                enable_progress_bar=False,
+                enable_model_summary=False,
+                use_distributed_sampler=False,
+            )
+            trainer.fit(Model(trouble), DataLoader(torch.ones(5)))
+
+        return run_ranks(fit_rank, world)
+
+    return fit
+
+
+def errors_in(ending):
+    """Whether the main thread says it or the one that watches."""
+    return [line.partition("error: ")[2] for line in ending.errors.splitlines() if "error: " in line]
+
+
+def test_nothing_is_said_where_nothing_happens(fit_ranks):
+    for ending in fit_ranks(lambda rank: time.sleep(0.5 * rank), world=3):
+        assert (ending.status, errors_in(ending)) == (0, [])
+
+
+@pytest.mark.parametrize("victim", [0, 1])
+def test_a_killed_rank_is_named_and_the_others_end(fit_ranks, tmp_path, victim):
+    endings = fit_ranks(lambda rank: os.kill(os.getpid(), signal.SIGKILL) if rank == victim else None)
+    survivor = endings[1 - victim]
+    assert endings[victim].status == -signal.SIGKILL
+    assert survivor.status == 1
+    assert survivor.seconds < 20
+    (line,) = errors_in(survivor)
+    assert f"rank {victim} " in line
+    assert "gone" in line
+    assert torch.load(tmp_path / "checkpoints" / "last.ckpt", weights_only=True)["global_step"] == 2
+
+
+def test_a_rank_that_fails_is_quoted_by_the_first_one(fit_ranks):
+    def fail(rank):
+        if rank == 1:
+            raise InputError("http://host/shard-3.tar: HTTP 503; check the address")
+
+    first, second = fit_ranks(fail)
+    assert errors_in(second) == ["http://host/shard-3.tar: HTTP 503; check the address"]
+    assert errors_in(first) == ["rank 1 ended: http://host/shard-3.tar: HTTP 503; check the address"]
+    assert (first.status, second.status) == (1, 1)
+
+
+def test_a_rank_that_hangs_is_named_with_its_place(fit_ranks):
+    first, second = fit_ranks(lambda rank: time.sleep(50 * rank), patience=2.0)
+    assert (first.status, second.status) == (1, 1)
+    assert first.seconds < 20
+    (line,) = errors_in(first)
+    assert "no batch ended for 2 s: rank 1 (" in line
+    assert "test_rank_watch.py" in line
+    assert not errors_in(second)
+
+
+def test_a_rank_that_gives_no_sign_of_life_is_named(fit_ranks):
+    """Stopped, as a machine that froze: its connections stay open."""
+    first, second = fit_ranks(lambda rank: stop_for_a_while() if rank else None, silence=1.5)
+    assert first.status == 1
+    assert first.seconds < 20
+    (line,) = errors_in(first)
+    assert line.startswith("rank 1 (")
+    assert line.endswith("gives no sign of life for 1.5 s")
+    assert second.status == 1
+
+
+def stop_for_a_while():
+    if child := os.fork():
+        os.waitpid(child, os.WNOHANG)
+        return
+    parent = os.getppid()
+    os.kill(parent, signal.SIGSTOP)
+    time.sleep(4)
+    os.kill(parent, signal.SIGCONT)
+    os._exit(0)
+
+
+def test_a_full_disk_ends_all_ranks_and_leaves_the_checkpoint_before(fit_ranks, tmp_path, monkeypatch):
+    original = checkpoints.write_whole
+
+    def fill_up(content, path):
+        if content["global_step"] == 3:
+            raise OSError(28, "No space left on device")
+        original(content, path)
+
+    monkeypatch.setattr(checkpoints, "write_whole", fill_up)
+    first, second = fit_ranks(lambda rank: None)
+    (line,) = errors_in(first)
+    assert "last.ckpt: cannot be written (No space left on device); the checkpoint before it is whole" in line
+    assert (first.status, second.status, errors_in(second)) == (1, 1, [])
+    assert torch.load(tmp_path / "checkpoints" / "last.ckpt", weights_only=True)["global_step"] == 2
+
+
+@pytest.mark.parametrize(
+    ("places", "ranks"),
+    [
+        ({0: "/torch/autograd/graph.py:9", 1: "/torch/autograd/graph.py:9", 2: "fit.py:3"}, [2]),
+        ({0: "loader.py:9", 1: "step.py:4", 2: "step.py:4"}, [0]),
+        ({0: "/torch/autograd/graph.py:9", 1: "loader.py:9", 2: "loader.py:9"}, [1, 2]),
+        ({0: "/torch/a.py:1", 1: "/torch/a.py:1"}, [0, 1]),
+    ],
+)
+def test_the_others_wait_for_the_odd_ones_out(places, ranks):
+    assert odd_ones_out(places)[0] == ranks
+
+
+def test_impatience_is_refused():
+    with pytest.raises(InputError, match="silence 1 has to be at least 3"):
+        RankWatch(silence=1)

@@ -1,0 +1,43 @@
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from lightning_rcnn import stop_signals
+
+LISTEN = "from lightning_rcnn.stop_signals import listen, received; listen(); print(received())"
+
+
+@pytest.fixture(autouse=True)
+def handlers_as_before():
+    before = {number: signal.getsignal(number) for number in stop_signals.SIGNALS}
+    yield
+    stop_signals.forget()
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+def test_the_first_signal_is_noted_and_nothing_else_happens():
+    stop_signals.listen()
+    assert stop_signals.received() == ""
+    os.kill(os.getpid(), signal.SIGUSR1)
+    os.kill(os.getpid(), signal.SIGTERM)
+    assert stop_signals.received() == "SIGUSR1"
+
+
+@pytest.mark.parametrize("name", ["USR1", "TERM"])
+def test_a_signal_before_python_has_started_is_not_lost(name):
+    """As the job script starts it: blocked, the signal waits until the program listens."""
+    if subprocess.run(["env", f"--block-signal={name}", "true"], capture_output=True).returncode:
+        pytest.skip("this `env` cannot block signals")
+    shell = f'kill -{name} $$; exec "$0" -c "$1"'
+    words = ["env", f"--block-signal={name}", "sh", "-c", shell, sys.executable, LISTEN]
+    outcome = subprocess.run(words, capture_output=True, text=True, timeout=60)
+    assert (outcome.returncode, outcome.stdout) == (0, f"SIG{name}\n"), outcome.stderr
+
+
+def test_nothing_heavy_is_imported_before_listening():
+    words = [sys.executable, "-c", f"{LISTEN}; import sys, lightning_rcnn.cli; print('torch' in sys.modules)"]
+    assert subprocess.run(words, capture_output=True, text=True, timeout=60).stdout == "\nFalse\n"
