@@ -1,6 +1,7 @@
 """The command line: `lightning-rcnn COMMAND`.
 
-The exit status is 0, 1 after an error (wrong input gives one line that says what and where), 130 after Ctrl-C.
+The exit status is 0, 1 after an error (wrong input gives one line that says what and where), 130 after Ctrl-C, 75 where
+a training was asked to stop and has saved.
 """
 
 import importlib
@@ -8,10 +9,10 @@ import os
 import sys
 import traceback
 
-from lightning_rcnn import __version__
+from lightning_rcnn import __version__, stop_signals
 from lightning_rcnn.cli.menu import GROUPS, TOOLS, TRAINING, help_text
 from lightning_rcnn.cli.suggestions import did_you_mean
-from lightning_rcnn.errors import InputError
+from lightning_rcnn.errors import InputError, LostRankError
 
 DEBUG_VARIABLE = "LIGHTNING_RCNN_DEBUG"
 
@@ -29,11 +30,16 @@ def main(arguments: list[str] | None = None) -> int:
     debug = "--debug" in words or bool(os.environ.get(DEBUG_VARIABLE))
     try:
         return _dispatch([word for word in words if word != "--debug"])
-    except InputError as error:
+    except (InputError, LostRankError) as error:
         if debug:
             traceback.print_exc()
-        print(f"lightning-rcnn: error: {error}", file=sys.stderr)
+        if str(error):
+            print(f"lightning-rcnn: error: {error}", file=sys.stderr, flush=True)
         return 1
+    except stop_signals.Preempted as stop:
+        if str(stop):
+            print(f"lightning-rcnn: {stop}", file=sys.stderr, flush=True)
+        return stop.status
     except KeyboardInterrupt:
         print("lightning-rcnn: interrupted", file=sys.stderr)
         return 130
@@ -48,7 +54,12 @@ def _dispatch(words: list[str]) -> int:
         print(f"lightning-rcnn {__version__}")
         return 0
     if first in TRAINING:
+        if first == "fit":
+            stop_signals.listen()
         # Imported here, as the tools below: Lightning takes seconds, and help should not.
+        from lightning_rcnn.cli.slurm import take_sizes_from_slurm
+
+        words = take_sizes_from_slurm(words)
         from lightning_rcnn.cli.training import train
 
         train(words)

@@ -6,6 +6,7 @@ import warnings
 from pathlib import Path
 from typing import Any
 
+from lightning.fabric.plugins.environments import ClusterEnvironment, SLURMEnvironment
 from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import Logger
@@ -17,6 +18,8 @@ from lightning_rcnn.callbacks.detection_pictures import DetectionPictures
 from lightning_rcnn.callbacks.metrics_report import MetricsReport
 from lightning_rcnn.callbacks.non_finite import NonFiniteGuard
 from lightning_rcnn.callbacks.prediction_results import PredictionResults
+from lightning_rcnn.callbacks.preemption import Preemption
+from lightning_rcnn.callbacks.rank_watch import RankWatch
 from lightning_rcnn.callbacks.throughput import Throughput
 from lightning_rcnn.callbacks.wandb_logging import keep_in_run_folder
 from lightning_rcnn.checkpoints.header import first_mismatch, read_header
@@ -54,6 +57,8 @@ def train(arguments: list[str]) -> None:
         InputError: anything wrong in them, in a configuration file, the data or a checkpoint.
     """
     logging.getLogger("lightning.pytorch.utilities.rank_zero").addFilter(_is_no_advertisement)
+    # For machines that have SLURM but do not use it now.
+    warnings.filterwarnings("ignore", message="The `srun` command is available")
     # Between Lightning and torch; nobody at the keyboard can do anything about it.
     warnings.filterwarnings("ignore", message=".*LeafSpec.* is deprecated", category=FutureWarning)
     try:
@@ -86,6 +91,7 @@ class DetectionCLI(LightningCLI):
 
     def __init__(self, arguments: list[str]) -> None:
         options = {"allow_abbrev": False}
+        callbacks = [NonFiniteGuard(), Throughput(), MetricsReport(), PredictionResults(), Preemption()]
         super().__init__(
             Detector,
             DetectionDataModule,
@@ -94,7 +100,7 @@ class DetectionCLI(LightningCLI):
             seed_everything_default=0,
             save_config_callback=SaveRunConfig,
             save_config_kwargs={"save_to_log_dir": False},
-            trainer_defaults={"callbacks": [NonFiniteGuard(), Throughput(), MetricsReport(), PredictionResults()]},
+            trainer_defaults={"callbacks": callbacks},
             parser_class=_TrainingParser,
             parser_kwargs={"prog": "lightning-rcnn", **options, **{command: {**options} for command in TRAINING}},
             args=arguments,
@@ -109,6 +115,7 @@ class DetectionCLI(LightningCLI):
         )
         parser.add_lightning_class_args(LastCheckpoint, "last_checkpoint")
         parser.add_lightning_class_args(BestCheckpoint, "best_checkpoint")
+        parser.add_lightning_class_args(RankWatch, "rank_watch")
         parser.add_lightning_class_args(DetectionPictures, "pictures")
         # One seed for everything, and one folder; what they are linked to is no option any more.
         parser.link_arguments("seed_everything", "data.seed", compute_fn=int)
@@ -198,6 +205,8 @@ class DetectionCLI(LightningCLI):
             kwargs["limit_val_batches"] = 0
         plugins = self._get(self.config_init, "trainer").get("plugins") or []
         plugins = [AtomicCheckpointIO(), *(plugins if isinstance(plugins, list) else [plugins])]
+        if SLURMEnvironment.detect() and not any(isinstance(plugin, ClusterEnvironment) for plugin in plugins):
+            plugins.append(SLURMEnvironment(auto_requeue=False))  # Preemption stands for it
         try:
             trainer = super().instantiate_trainer(default_root_dir=str(output), plugins=plugins, **kwargs)
         except (ValueError, MisconfigurationException) as error:
