@@ -24,6 +24,7 @@ from lightning_rcnn.masks.paste import PasteRule, paste_densely
 from lightning_rcnn.metrics.coco_ap import MAX_DETECTIONS, CocoAveragePrecision
 from lightning_rcnn.metrics.coco_matching import ResultType
 from lightning_rcnn.metrics.proposal_recall import ProposalRecall
+from lightning_rcnn.metrics.voc_ap import VOCAveragePrecision
 from lightning_rcnn.postprocess import to_original_frame
 from lightning_rcnn.structures import Batch, Detections, Inputs, MaskForm, Proposals, Targets
 
@@ -116,6 +117,7 @@ class Detector(LightningModule):
         self.register_buffer("sampling_seed", torch.zeros((), dtype=torch.int64), persistent=False)
         self.average_precisions: dict[str, CocoAveragePrecision] = {}
         """What is scored, by result type ("bbox", "segm"); each detector's own."""
+        self.voc_average_precision = VOCAveragePrecision(self.class_names)
         self.proposal_recall = ProposalRecall()
         self.last_metrics: dict[str, Any] = {}
 
@@ -244,6 +246,7 @@ class Detector(LightningModule):
         detections, proposals = self._detections_and_proposals(batch)
         for average_precision in self.average_precisions.values():
             average_precision.update(detections, batch.records)
+        self.voc_average_precision.update(detections, batch.records)
         self.proposal_recall.update(proposals, batch.records)
         return detections
 
@@ -264,7 +267,11 @@ class Detector(LightningModule):
         self._score("test")
 
     def _score(self, prefix: str) -> None:
-        metrics: dict[str, Metric] = {**self.average_precisions, "proposals": self.proposal_recall}
+        metrics: dict[str, Metric] = {
+            **self.average_precisions,
+            "voc": self.voc_average_precision,
+            "proposals": self.proposal_recall,
+        }
         self.last_metrics = {name: metric.compute() for name, metric in metrics.items()}
         for metric in metrics.values():
             metric.reset()

@@ -14,26 +14,32 @@ from rich.table import Table
 from rich.text import Text
 
 from lightning_rcnn.metrics.coco_ap import MAX_DETECTIONS, PER_CLASS
+from lightning_rcnn.metrics.voc_ap import ELEVEN_POINT, PER_CLASS_11_POINT
 
 _CLASSES_IN_A_ROW = 3
 
 
 def metrics_tables(metrics: Mapping[str, Mapping[str, Any]], title: str = "") -> Group:
-    """Tables of all figures: COCO's twelve by result type, AP by class, and proposals by their number.
+    """Tables of all figures: COCO's twelve by result type, AP by class, VOC's, and proposals by their number.
 
     Args:
-        metrics: `bbox` and perhaps `segm` as `CocoAveragePrecision` has them, perhaps `proposals` as `ProposalRecall`
-            has them.
+        metrics: `bbox` and perhaps `segm` as `CocoAveragePrecision` has them, perhaps `voc` as `VOCAveragePrecision`
+            and `proposals` as `ProposalRecall` has them.
         title: on top.
     """
-    coco = {name: figures for name, figures in metrics.items() if PER_CLASS in figures}
+    coco = {name: figures for name, figures in metrics.items() if MAX_DETECTIONS in figures}
+    voc = {name: figures for name, figures in metrics.items() if PER_CLASS_11_POINT in figures}
     limits = dict.fromkeys(figures[MAX_DETECTIONS] for figures in coco.values())
     tables = [
         _coco_table({name: figures for name, figures in coco.items() if figures[MAX_DETECTIONS] == limit}, limit)
         for limit in limits
     ]
-    tables += [_class_table(name, figures[PER_CLASS]) for name, figures in coco.items() if figures[PER_CLASS]]
-    tables += [_proposal_table(name, figures) for name, figures in metrics.items() if name not in coco]
+    for name, figures in coco.items():
+        if figures[PER_CLASS]:
+            tables.append(_class_table(f"{name} AP of", {"": figures[PER_CLASS]}))
+    for name, figures in voc.items():
+        tables += _voc_tables(name, figures)
+    tables += [_proposal_table(name, figures) for name, figures in metrics.items() if name not in {*coco, *voc}]
     heading = [Text(title, style="bold")] if title else []
     return Group(*heading, *(part for table in tables for part in (table, "")))
 
@@ -69,16 +75,34 @@ def _coco_table(coco: Mapping[str, Mapping[str, Any]], max_detections: int) -> T
     return table
 
 
-def _class_table(result_type: str, per_class: Mapping[str, float]) -> Table:
-    """Class and AP, several pairs in a row, read down the columns."""
-    pairs = [(escape(name), _text(value)) for name, value in per_class.items()]
-    num_rows = math.ceil(len(pairs) / _CLASSES_IN_A_ROW)
+def _voc_tables(name: str, figures: Mapping[str, Any]) -> list[Table]:
+    """The mean over all classes, and each class, by area and by eleven points."""
+    figure, *_ = figures
+    mean = _table()
+    for heading in (name, "area", "11-point"):
+        mean.add_column(heading, justify="left" if heading == name else "right")
+    mean.add_row(figure, _text(figures[figure]), _text(figures[figure + ELEVEN_POINT]))
+    per_class = {"area": figures[PER_CLASS], "11-pt": figures[PER_CLASS_11_POINT]}
+    return [mean, _class_table(f"{name} {figure} of", per_class)]
+
+
+def _class_table(heading: str, per_class: Mapping[str, Mapping[str, float]]) -> Table:
+    """Classes with their figures, several classes in a row, read down the columns.
+
+    Args:
+        heading: of the classes.
+        per_class: figures by the heading of their column.
+    """
+    names = list(next(iter(per_class.values())))
+    cells = [(escape(name), *(_text(values[name]) for values in per_class.values())) for name in names]
+    num_rows = math.ceil(len(cells) / _CLASSES_IN_A_ROW)
     table = _table()
-    for _ in range(math.ceil(len(pairs) / num_rows)):
-        table.add_column(f"{result_type} AP of", overflow="fold")
-        table.add_column("", justify="right")
+    for _ in cells[::num_rows]:
+        table.add_column(heading, overflow="fold")
+        for column in per_class:
+            table.add_column(column, justify="right")
     for row in range(num_rows):
-        table.add_row(*(text for pair in pairs[row::num_rows] for text in pair))
+        table.add_row(*(text for part in cells[row::num_rows] for text in part))
     return table
 
 

@@ -46,7 +46,9 @@ def test_gradients_can_be_clipped_and_accumulated_in_mixed_precision(make_detect
     assert torch.isfinite(detector.rpn.conv.weight).all()
     assert not detector.rpn.conv.weight.equal(before)
     assert {"AP", "AP50", "per_class"} <= set(detector.last_metrics["bbox"])
-    assert "val/bbox/AP50" in trainer.callback_metrics
+    assert {"AP50", "AP50_11_point", "per_class", "per_class_11_point"} == set(detector.last_metrics["voc"])
+    names = {"val/bbox/AP50", "val/voc/AP50", "val/voc/AP50_11_point", f"val/voc/per_class/{CLASS_NAMES[0]}"}
+    assert names <= set(trainer.callback_metrics)
     assert f"val/{detector.main_result_type}/AP" == "val/bbox/AP"
     assert detector.last_metrics["bbox"]["max_detections"] == 100
     assert not [name for name in trainer.callback_metrics if "max_detections" in name], "a setting, and no curve"

@@ -14,6 +14,7 @@ from torch.distributed import destroy_process_group, init_process_group
 from lightning_rcnn.metrics.coco_ap import CocoAveragePrecision
 from lightning_rcnn.metrics.gathering import score_on_rank_zero
 from lightning_rcnn.metrics.proposal_recall import ProposalRecall
+from lightning_rcnn.metrics.voc_ap import VOCAveragePrecision
 from lightning_rcnn.structures import Detections, ImageRecord, Proposals
 
 
@@ -24,6 +25,7 @@ def fail(held):
 def figures_of(images: list[dict]) -> dict:
     """Figures over these images and, with several processes, those of the other ranks."""
     of_boxes, of_masks = (CocoAveragePrecision(["cat", "dog", "cow"], result_type) for result_type in ("bbox", "segm"))
+    voc = VOCAveragePrecision(["cat", "dog", "cow"])
     recall = ProposalRecall()
     for image in images:
         table = torch.tensor(image["detections"]).reshape(1, -1, 6)
@@ -32,9 +34,11 @@ def figures_of(images: list[dict]) -> dict:
         detections = Detections(table[..., :4], table[..., 5], table[..., 4].long(), masks)
         of_boxes.update(detections, [record])
         of_masks.update(detections, [record])
+        voc.update(detections, [record])
         is_valid = torch.ones(table.shape[:2], dtype=torch.bool)
         recall.update(Proposals(table[..., :4], table[..., 5], is_valid), [record])
-    return {"bbox": of_boxes.compute(), "segm": of_masks.compute(), "proposals": recall.compute()}
+    metrics = {"bbox": of_boxes, "segm": of_masks, "voc": voc, "proposals": recall}
+    return {name: metric.compute() for name, metric in metrics.items()}
 
 
 def main(rank: int, world: int, rendezvous: str, source: str, result: str) -> None:

@@ -46,6 +46,21 @@ def test_classes_are_read_down_the_columns():
     ]
 
 
+def test_vocs_figures_by_area_and_by_eleven_points():
+    by_area = {f"baseball glove{number}": number / 10 for number in range(4)}
+    by_points = {name: value + 0.05 for name, value in by_area.items()} | {"baseball glove3": NAN}
+    figures = {"AP50": 0.5, "AP50_11_point": 0.48, "per_class": by_area, "per_class_11_point": by_points}
+    coco = {"AP": 0.25, "per_class": {}, "max_detections": 100}
+    lines = printed({"bbox": coco, "voc": figures, "proposals": {"AR@100": 0.75}})
+    start = lines.index(["voc", "area", "11-point"])
+    assert lines[start + 2] == ["AP50", ".500", ".480"]
+    assert lines[start + 3] == ["voc", "AP50", "of", "area", "11-pt"] * 2
+    assert lines[start + 5 : start + 7] == [
+        ["baseball", "glove0", ".000", ".050", "baseball", "glove2", ".200", ".250"],
+        ["baseball", "glove1", ".100", ".150", "baseball", "glove3", ".300", "-"],
+    ]
+
+
 def test_proposals_by_their_number():
     figures = {f"{name}@{limit}": limit / 1000 for limit in (100, 300) for name in ("AR", "R50")}
     lines = printed({"proposals": figures})
