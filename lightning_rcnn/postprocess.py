@@ -39,11 +39,46 @@ def select_detections(
         min_size: boxes with a shorter side are dropped, pixels (torchvision's value); with 0 (detectron2's) even empty
             ones stay.
     """
-    num_proposals, num_classes = box_deltas.shape[1:3]
-    scores = class_logits.float().softmax(-1)[..., 1:]
-    scores = torch.where((scores > score_threshold) & proposals.is_valid[..., None], scores, -torch.inf)
+    num_classes = box_deltas.shape[2]
     # Probabilities of a proposal sum to one, so only so many of its classes can be above the threshold.
     classes_above = num_classes if score_threshold <= 0 else min(num_classes, math.ceil(1 / score_threshold))
+    return select_by_score(
+        proposals,
+        class_logits.float().softmax(-1)[..., 1:],
+        box_deltas,
+        image_sizes,
+        classes_above=classes_above,
+        box_weights=box_weights,
+        score_threshold=score_threshold,
+        nms_iou=nms_iou,
+        max_detections=max_detections,
+        min_size=min_size,
+    )
+
+
+def select_by_score(
+    proposals: Proposals,
+    scores: Tensor,
+    box_deltas: Tensor,
+    image_sizes: Tensor,
+    *,
+    classes_above: int,
+    box_weights: tuple[float, float, float, float],
+    score_threshold: float,
+    nms_iou: float,
+    max_detections: int,
+    min_size: float = 1e-2,
+) -> Detections:
+    """The same from scores, whatever they are.
+
+    Args:
+        proposals, box_deltas, image_sizes, box_weights, score_threshold, nms_iou, max_detections, min_size: as in
+            `select_detections`.
+        scores: float32 [N, P, K], of the foreground classes.
+        classes_above: of a proposal at most so many classes have a score above the threshold, K or less.
+    """
+    num_proposals, num_classes = box_deltas.shape[1:3]
+    scores = torch.where((scores > score_threshold) & proposals.is_valid[..., None], scores, -torch.inf)
     # Stable: equal scores (saturated ones, say) stay in the order of proposals, here and below.
     score, candidate = scores.flatten(1).sort(dim=1, descending=True, stable=True)
     num_candidates = num_proposals * classes_above

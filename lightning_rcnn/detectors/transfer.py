@@ -14,7 +14,7 @@ from lightning_rcnn.checkpoints.sources import local_file
 from lightning_rcnn.detectors.base import Detector
 from lightning_rcnn.errors import InputError
 
-PREDICTORS = ("box_predictor.", "mask_head.logits.")
+PREDICTORS = ("box_predictor.", "mask_head.logits.", "softmax.", "svms.", "box_regressors.")
 """Whose size is that of the classes: with other classes they start anew."""
 PARTS_OF_ONE_DETECTOR = ("mask_head.",)
 """What Mask R-CNN has and Faster R-CNN has not."""
@@ -31,6 +31,8 @@ CONVENTIONS = (
     "anchor_stride",
     "roi_sampling_ratio",
     "roi_aligned",
+    "region_size",
+    "region_context",
 )
 """Hyperparameters under which weights mean what they meant."""
 
@@ -107,7 +109,7 @@ def _warn_of_conventions(detector: Detector, path: Path, theirs: dict[str, Any])
     """The weights were trained under the conventions of their source; others make them worse than they are."""
     own = _defaults(type(detector)) | dict(detector.hparams)
     assumed = _defaults(type(detector)) | theirs
-    differing = [key for key in CONVENTIONS if _plain(own[key]) != _plain(assumed[key])]
+    differing = [key for key in CONVENTIONS if key in own and _plain(own[key]) != _plain(assumed[key])]
     if differing:
         listed = ", ".join(f"{key} {assumed[key]}" for key in differing)
         rank_zero_warn(f"model.weights {path} were trained with {listed}; the model is configured otherwise")

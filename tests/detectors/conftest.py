@@ -6,7 +6,7 @@ import torch
 
 from lightning_rcnn.detectors.faster_rcnn import FasterRCNN
 from lightning_rcnn.detectors.mask_rcnn import MaskRCNN
-from lightning_rcnn.structures import Batch, Bitmaps, ImageRecord, Targets
+from lightning_rcnn.structures import Batch, Bitmaps, ImageRecord, Proposals, Targets
 
 SMALL = {
     "class_names": ["circle", "square", "triangle"],
@@ -19,6 +19,46 @@ SMALL = {
     "min_size": 64,
     "max_size": 96,
 }
+
+SMALL_RCNN = {
+    "class_names": ["circle", "square", "triangle"],
+    "norm": "batch_norm",
+    "region_size": 63,
+    "region_context": 4,
+    "box_head_width": 32,
+    "proposal_limit": 20,
+    "regions_at_a_time": 8,
+    "min_size": 64,
+    "max_size": 96,
+}
+
+
+@pytest.fixture
+def make_rcnn():
+    """A small stage of R-CNN with reproducible weights; keywords override its hyperparameters."""
+
+    def make(stage, **overrides):
+        torch.manual_seed(0)
+        return stage(**{**SMALL_RCNN, **overrides})
+
+    return make
+
+
+@pytest.fixture
+def with_proposals():
+    """Gives a batch proposals: per image, a list of boxes."""
+
+    def add(batch, *images):
+        num = max(1, *map(len, images))
+        boxes, is_valid = torch.zeros(len(images), num, 4), torch.zeros(len(images), num, dtype=torch.bool)
+        for slot, found in enumerate(images):
+            if found:
+                boxes[slot, : len(found)] = torch.tensor(found).float()
+                is_valid[slot, : len(found)] = True
+        scores = torch.where(is_valid, torch.linspace(1, 0, num), -torch.inf)
+        return replace(batch, proposals=Proposals(boxes, scores, is_valid))
+
+    return add
 
 
 @pytest.fixture
