@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 __all__ = [
+    "RCNN",
     "Batch",
     "DetectionDataModule",
     "Detections",
@@ -18,6 +19,7 @@ __all__ = [
     "InputError",
     "MaskRCNN",
     "Proposals",
+    "RCNNFineTuning",
     "Targets",
     "load_detector",
     "read_index",
@@ -31,6 +33,8 @@ if TYPE_CHECKING:
     from lightning_rcnn.detectors.faster_rcnn import FasterRCNN
     from lightning_rcnn.detectors.loading import load_detector
     from lightning_rcnn.detectors.mask_rcnn import MaskRCNN
+    from lightning_rcnn.detectors.rcnn import RCNN
+    from lightning_rcnn.detectors.rcnn_fine_tuning import RCNNFineTuning
     from lightning_rcnn.errors import InputError
     from lightning_rcnn.structures import Batch, Detections, Proposals, Targets
 
@@ -44,6 +48,8 @@ _MODULES = {
     "InputError": "lightning_rcnn.errors",
     "MaskRCNN": "lightning_rcnn.detectors.mask_rcnn",
     "Proposals": "lightning_rcnn.structures",
+    "RCNN": "lightning_rcnn.detectors.rcnn",
+    "RCNNFineTuning": "lightning_rcnn.detectors.rcnn_fine_tuning",
     "Targets": "lightning_rcnn.structures",
     "load_detector": "lightning_rcnn.detectors.loading",
     "read_index": "lightning_rcnn.data.shards",

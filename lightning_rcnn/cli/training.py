@@ -35,9 +35,10 @@ from lightning_rcnn.detectors.base import Detector
 from lightning_rcnn.detectors.fast_rcnn import FastRCNN
 from lightning_rcnn.detectors.faster_rcnn import FasterRCNN
 from lightning_rcnn.detectors.mask_rcnn import MaskRCNN
+from lightning_rcnn.detectors.rcnn_fine_tuning import RCNNFineTuning
 from lightning_rcnn.errors import InputError
 
-DETECTORS = (FastRCNN, FasterRCNN, MaskRCNN)
+DETECTORS = (RCNNFineTuning, FastRCNN, FasterRCNN, MaskRCNN)
 """Imported so that a configuration may name them in short."""
 CLASSES = {"model": Detector, "trainer.callbacks": Callback, "trainer.logger": Logger}
 """Keys that hold a class, and what it derives from."""

@@ -66,8 +66,8 @@ class RCNN(Detector):
         score_threshold: detections have a higher score.
         nms_iou: of two boxes of one class that overlap by more, the better stays.
         detections_per_image: at most.
-        selective_search_mode, selective_search_width: what makes proposals for an image that comes without, in `detect`;
-            like those trained on, see `lightning-rcnn propose`.
+        selective_search_mode, selective_search_width: what makes proposals for an image that comes without, in
+            `detect`; as for those trained on, see `lightning-rcnn propose`.
         weights: the stage before: a checkpoint file or URL.
         **kwargs: of `Detector`.
     """
@@ -96,10 +96,10 @@ class RCNN(Detector):
     ) -> None:
         super().__init__(class_names, **kwargs)
         self.save_hyperparameters()
-        if not 63 <= region_size or not 0 <= 2 * region_context < region_size:
+        if region_size < max(63, 2 * region_context + 1) or region_context < 0:
             raise InputError(
-                f"model.region_size {region_size}, model.region_context {region_context}: at least 63, and less than "
-                "half of it"
+                f"model.region_size {region_size} with model.region_context {region_context}: at least 63 pixels, and "
+                "more than twice the context"
             )
         for key, value in (("regions_at_a_time", regions_at_a_time), ("proposal_limit", proposal_limit)):
             if value < 1:

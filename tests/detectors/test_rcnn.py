@@ -118,7 +118,7 @@ def test_a_checkpoint_of_a_stage_loads_alone(make_rcnn, tmp_path, batch):
 def test_what_is_no_configuration(make_rcnn):
     with pytest.raises(InputError, match="trained in stages"):
         make_rcnn(RCNN).require_stage_before()
-    with pytest.raises(InputError, match="region_context 40: .* less than half"):
+    with pytest.raises(InputError, match="region_context 40: at least 63 pixels"):
         make_rcnn(RCNN, region_context=40)
     with pytest.raises(InputError, match="regions_at_a_time 0"):
         make_rcnn(RCNN, regions_at_a_time=0)
