@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from lightning_rcnn.boxes import clip_boxes, decode, is_larger_than, rescale
-from lightning_rcnn.nms import non_maximum_suppression
+from lightning_rcnn.nms import batched_nms
 from lightning_rcnn.structures import PADDING_LABEL, Detections, Proposals
 
 
@@ -88,15 +88,12 @@ def select_by_score(
     reference = proposals.boxes.gather(1, proposal[..., None].expand(-1, -1, 4))
     box = clip_boxes(decode(delta, reference, box_weights), image_sizes)
     score = torch.where(is_larger_than(box, min_size), score, -torch.inf)
-    keep = non_maximum_suppression(box, score, label, nms_iou)
-    score, best = torch.where(keep, score, -torch.inf).sort(dim=1, descending=True, stable=True)
-    score, best = score[:, :max_detections], best[:, :max_detections]
-    is_valid = torch.isfinite(score)
-    box = box.gather(1, best[..., None].expand(-1, -1, 4))
+    kept = batched_nms(box, score, label, nms_iou, max_detections)
+    box = box.gather(1, kept.indices[..., None].expand(-1, -1, 4))
     return Detections(
-        boxes=torch.where(is_valid[..., None], box, 0.0),
-        scores=torch.where(is_valid, score, 0.0),
-        labels=torch.where(is_valid, label.gather(1, best) + 1, PADDING_LABEL),
+        boxes=torch.where(kept.is_valid[..., None], box, 0.0),
+        scores=torch.where(kept.is_valid, kept.scores, 0.0),
+        labels=torch.where(kept.is_valid, label.gather(1, kept.indices) + 1, PADDING_LABEL),
     )
 
 

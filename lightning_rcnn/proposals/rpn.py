@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from lightning_rcnn.boxes import clip_boxes, decode, is_larger_than
-from lightning_rcnn.nms import non_maximum_suppression
+from lightning_rcnn.nms import batched_nms
 from lightning_rcnn.structures import Proposals
 
 ProposalRanking = Literal["logit", "probability"]
@@ -87,10 +87,6 @@ def select_proposals(
         scores.append(torch.where(is_larger_than(box, min_size), score, -torch.inf))
         levels.append(torch.full_like(index, level))
     box, score, group = torch.cat(boxes, 1), torch.cat(scores, 1), torch.cat(levels, 1)
-    keep = non_maximum_suppression(box, score, group, nms_iou)
-    # Stable, as suppression is: of equal scores the lower level goes first.
-    score, index = torch.where(keep, score, -torch.inf).sort(dim=1, descending=True, stable=True)
-    score, index = score[:, :post_nms_top_n], index[:, :post_nms_top_n]
-    is_valid = torch.isfinite(score)
-    box = box.gather(1, index[..., None].expand(-1, -1, 4))
-    return Proposals(torch.where(is_valid[..., None], box, 0.0), score, is_valid)
+    kept = batched_nms(box, score, group, nms_iou, post_nms_top_n)
+    box = box.gather(1, kept.indices[..., None].expand(-1, -1, 4))
+    return Proposals(torch.where(kept.is_valid[..., None], box, 0.0), kept.scores, kept.is_valid)

@@ -53,4 +53,4 @@ def run(
 
 @functools.cache
 def _warn(reason: str) -> None:
-    warnings.warn(f"RoI operators run without their CUDA kernels, and slower: {reason}", stacklevel=2)
+    warnings.warn(f"regions are pooled, masked and suppressed without CUDA kernels, and slower: {reason}", stacklevel=2)

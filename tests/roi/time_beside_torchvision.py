@@ -1,4 +1,4 @@
-"""Times mask targets and RoIPool against torchvision's ways to the same values, taking turns.
+"""Times mask targets, RoIPool and suppression against torchvision's ways to the same values, taking turns.
 
 python tests/roi/time_beside_torchvision.py [cpu|cuda]: medians over the turns, in milliseconds; on the CPU those of the
 processor, so that a busy machine matters less, on a GPU those of the clock.
@@ -13,6 +13,7 @@ import torch
 import torchvision.ops
 from torchvision.models.detection.roi_heads import project_masks_on_boxes
 
+from lightning_rcnn.nms import batched_nms
 from lightning_rcnn.roi import align_bitmaps, assign_levels, fill_polygons, multiscale_roi_pool
 from lightning_rcnn.roi.benchmark import Workload
 from lightning_rcnn.structures import Bitmaps, Polygons
@@ -104,6 +105,26 @@ def race_pools(device, num_rois, bins, dtype):
     race(name, device, multiscale_roi_pool=pool, torchvision=pool_each_level)
 
 
+def race_suppression(device, num_images, num_boxes, num_groups, sides):
+    """A batch of candidates, against torchvision's operator image by image."""
+    generator = torch.Generator().manual_seed(0)
+    corners = torch.rand(num_images, num_boxes, 2, generator=generator) * torch.tensor([1333.0, 800.0])
+    spread = torch.rand(num_images, num_boxes, 2, generator=generator)
+    boxes = torch.cat((corners, corners + sides[0] + spread * (sides[1] - sides[0])), dim=-1).to(device)
+    scores = torch.randn(num_images, num_boxes, generator=generator).to(device)
+    groups = (torch.arange(num_boxes) * num_groups // num_boxes).expand(num_images, -1).contiguous().to(device)
+
+    def image_by_image():
+        return [torchvision.ops.batched_nms(*image, 0.7)[:1000] for image in zip(boxes, scores, groups, strict=True)]
+
+    race(
+        f"suppression, {num_images} x {num_boxes} boxes in {num_groups} groups",
+        device,
+        batched_nms=lambda: batched_nms(boxes, scores, groups, 0.7, 1000),
+        torchvision=image_by_image,
+    )
+
+
 def main(device="cpu"):
     """All races on one device."""
     race_masks("8 images x 128 regions of 25 objects, 20 to 60 px", device, 8, 25, 128, (20, 60), 256, 320)
@@ -111,6 +132,8 @@ def main(device="cpu"):
     for dtype in (torch.float32, torch.bfloat16):
         for num_rois, bins in ((512, 7), (128, 14)):
             race_pools(device, num_rois, bins, dtype)
+    race_suppression(device, 8, 8819, 5, (16, 200))
+    race_suppression(device, 8, 20000, 80, (16, 200))
 
 
 if __name__ == "__main__":

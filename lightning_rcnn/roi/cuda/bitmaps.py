@@ -10,7 +10,7 @@ from torch import Tensor
 
 from lightning_rcnn.roi.cuda import launcher
 from lightning_rcnn.roi.cuda.arguments import BitmapParams
-from lightning_rcnn.roi.cuda.compiler import Variant
+from lightning_rcnn.roi.cuda.compiler import roi_kernels
 from lightning_rcnn.structures import Bitmaps
 
 
@@ -45,5 +45,5 @@ def align_bitmaps(
         aligned=aligned,
     )
     blocks = (gt_index.numel(), math.ceil(size * size / launcher.THREADS))
-    launcher.launch("align_bitmaps", Variant(torch.float32, 1), blocks, params, boxes.device)
+    launcher.launch("align_bitmaps", roi_kernels(torch.float32, 1), blocks, params, boxes.device)
     return targets

@@ -1,4 +1,4 @@
-"""Compiles `roi_kernels.cu` with NVRTC, which torch's CUDA wheels bring along, and keeps the results on disk."""
+"""Compiles kernels with NVRTC, which torch's CUDA wheels bring along, and keeps the results on disk."""
 
 import hashlib
 import os
@@ -8,36 +8,43 @@ from typing import Any, NamedTuple
 
 import torch
 
-SOURCE = Path(__file__).with_name("roi_kernels.cu")
-
 ELEMENTS = {torch.float32: "FLOAT32", torch.float16: "FLOAT16", torch.bfloat16: "BFLOAT16"}
 
 
-class Variant(NamedTuple):
-    """What the source is compiled for.
+class Program(NamedTuple):
+    """What is compiled together.
 
     Attributes:
+        source: a file of kernels.
+        definitions: the compiler options that select a variant of it.
+    """
+
+    source: Path
+    definitions: tuple[str, ...] = ()
+
+
+ROI_KERNELS = Path(__file__).with_name("roi_kernels.cu")
+
+
+def roi_kernels(dtype: torch.dtype, vector: int) -> Program:
+    """The RoI kernels for one type.
+
+    Args:
         dtype: of features and gradients, a key of `ELEMENTS`.
         vector: channels a thread handles together: 1, 2, 4 or 8, at most 16 bytes.
     """
-
-    dtype: torch.dtype
-    vector: int
-
-    def definitions(self) -> list[str]:
-        """The compiler options that select the variant."""
-        return [f"-DELEMENT_{ELEMENTS[self.dtype]}", f"-DVECTOR={self.vector}"]
+    return Program(ROI_KERNELS, (f"-DELEMENT_{ELEMENTS[dtype]}", f"-DVECTOR={vector}"))
 
 
 class CompilationError(RuntimeError):
     """NVRTC is missing, refuses the GPU's architecture, or refuses the source."""
 
 
-def compiled(variant: Variant, capability: tuple[int, int]) -> bytes:
+def compiled(program: Program, capability: tuple[int, int]) -> bytes:
     """The kernels as machine code for a GPU, from the cache or freshly compiled.
 
     Args:
-        variant: what to compile.
+        program: what to compile.
         capability: of the GPU, such as (9, 0).
 
     Returns:
@@ -47,8 +54,8 @@ def compiled(variant: Variant, capability: tuple[int, int]) -> bytes:
         CompilationError: it cannot be had.
     """
     nvrtc = _nvrtc()
-    options = ["--std=c++17", _target(nvrtc, capability), *variant.definitions()]
-    source = SOURCE.read_bytes()
+    options = ["--std=c++17", _target(nvrtc, capability), *program.definitions]
+    source = program.source.read_bytes()
     version = _checked(nvrtc, nvrtc.nvrtcVersion())
     key = hashlib.sha256(repr((source, options, version)).encode()).hexdigest()
     cached = cache_folder() / f"{key}.bin"
@@ -56,25 +63,25 @@ def compiled(variant: Variant, capability: tuple[int, int]) -> bytes:
         return cached.read_bytes()
     except OSError:
         pass
-    code, _ = compile_source(source, options)
+    code, _ = compile_source(source, options, program.source.name)
     _store(cached, code)
     return code
 
 
-def compile_source(source: bytes, options: list[str]) -> tuple[bytes, str]:
-    """Machine code and the compiler's log, without the cache.
+def compile_source(source: bytes, options: list[str], name: str) -> tuple[bytes, str]:
+    """Machine code and the compiler's log, without the cache; complaints call the source by its `name`.
 
     Raises:
         CompilationError: with the log, if the source is refused.
     """
     nvrtc = _nvrtc()
-    program = _checked(nvrtc, nvrtc.nvrtcCreateProgram(source, SOURCE.name.encode(), 0, None, None))
+    program = _checked(nvrtc, nvrtc.nvrtcCreateProgram(source, name.encode(), 0, None, None))
     try:
         encoded = [option.encode() for option in options]
         (result,) = nvrtc.nvrtcCompileProgram(program, len(encoded), encoded)
         log = _read(nvrtc, program, "ProgramLog").rstrip(b"\0").decode()
         if result != nvrtc.nvrtcResult.NVRTC_SUCCESS:
-            raise CompilationError(f"NVRTC refuses {SOURCE.name} with {' '.join(options)}: {log}")
+            raise CompilationError(f"NVRTC refuses {name} with {' '.join(options)}: {log}")
         kind = "PTX" if any("=compute_" in option for option in options) else "CUBIN"
         return _read(nvrtc, program, kind), log
     finally:

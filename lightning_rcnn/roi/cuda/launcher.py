@@ -6,20 +6,20 @@ from typing import Any
 
 import torch
 
-from lightning_rcnn.roi.cuda.compiler import Variant, compiled
+from lightning_rcnn.roi.cuda.compiler import Program, compiled
 
 THREADS = 256
-"""Of every block; BLOCK in the source."""
+"""Of every block; BLOCK in the sources."""
 
 
 def launch(
-    kernel: str, variant: Variant, grid: tuple[int, int], parameters: ctypes.Structure, device: torch.device
+    kernel: str, program: Program, grid: tuple[int, int], parameters: ctypes.Structure, device: torch.device
 ) -> None:
     """Starts a kernel on the current stream of a device.
 
     Args:
         kernel: its name in the source.
-        variant: of the source.
+        program: that holds it.
         grid: blocks along x and y.
         parameters: the kernel's one argument, copied before this returns.
         device: with an index.
@@ -30,7 +30,7 @@ def launch(
     """
     from cuda.bindings import driver
 
-    function = _function(kernel, variant, torch.cuda.get_device_capability(device))
+    function = _function(kernel, program, torch.cuda.get_device_capability(device))
     pointers = (ctypes.c_void_p * 1)(ctypes.addressof(parameters))
     with torch.cuda.device(device):
         _bind_context(driver, device)
@@ -42,20 +42,20 @@ def launch(
 
 
 @functools.cache
-def _function(kernel: str, variant: Variant, capability: tuple[int, int]) -> Any:
+def _function(kernel: str, program: Program, capability: tuple[int, int]) -> Any:
     from cuda.bindings import driver
 
-    found = _checked(driver.cuLibraryGetKernel(_library(variant, capability), kernel.encode()), f"look-up of {kernel}")
+    found = _checked(driver.cuLibraryGetKernel(_library(program, capability), kernel.encode()), f"look-up of {kernel}")
     # A library belongs to no context: the same kernel serves every GPU of this capability. Where a function is asked
     # for, the driver takes a kernel too.
     return driver.CUfunction(int(found))
 
 
 @functools.cache
-def _library(variant: Variant, capability: tuple[int, int]) -> Any:
+def _library(program: Program, capability: tuple[int, int]) -> Any:
     from cuda.bindings import driver
 
-    code = compiled(variant, capability)
+    code = compiled(program, capability)
     return _checked(driver.cuLibraryLoadData(code, [], [], 0, [], [], 0), "loading of the kernels")
 
 

@@ -23,7 +23,7 @@ from lightning_rcnn.roi.cuda.arguments import (
     TransposeParams,
     place_levels,
 )
-from lightning_rcnn.roi.cuda.compiler import ELEMENTS, Variant
+from lightning_rcnn.roi.cuda.compiler import ELEMENTS, roi_kernels
 from lightning_rcnn.roi.pixel_weights import Grid, Pyramid
 from lightning_rcnn.roi.pyramid import level_range
 
@@ -169,7 +169,7 @@ def _transpose(planes: Sequence[Tensor], shapes: Sequence[torch.Size]) -> list[T
         entry.squares_down, entry.squares_across = -(-entry.rows // SQUARE), -(-entry.columns // SQUARE)
         num_squares += count * entry.squares_down * entry.squares_across
     if num_squares:
-        launcher.launch("transpose", Variant(planes[0].dtype, 1), (num_squares, 1), params, planes[0].device)
+        launcher.launch("transpose", roi_kernels(planes[0].dtype, 1), (num_squares, 1), params, planes[0].device)
     return targets
 
 
@@ -232,12 +232,13 @@ def _pool_params(
 
 def _launch_over_bins(kernel: str, params: Params, tensors: Sequence[Tensor]) -> None:
     """One region a block, or several blocks a region where there are few."""
-    variant = Variant(tensors[0].dtype, _vector(params.num_channels, tensors))
-    work = params.pooled_height * params.pooled_width * (params.num_channels // variant.vector)
+    vector = _vector(params.num_channels, tensors)
+    work = params.pooled_height * params.pooled_width * (params.num_channels // vector)
     if params.num_rois and work:
         useful = math.ceil(work / launcher.THREADS)
         wanted = math.ceil(_BLOCKS_THAT_FILL_A_GPU / params.num_rois)
-        launcher.launch(kernel, variant, (params.num_rois, min(useful, wanted)), params, tensors[0].device)
+        program, blocks = roi_kernels(tensors[0].dtype, vector), (params.num_rois, min(useful, wanted))
+        launcher.launch(kernel, program, blocks, params, tensors[0].device)
 
 
 def _launch_over_tiles(kernel: str, params: Params, maps: Sequence[Tensor], grad_bins: Tensor) -> None:
@@ -252,12 +253,12 @@ def _launch_over_tiles(kernel: str, params: Params, maps: Sequence[Tensor], grad
     vector = _vector(params.num_channels, [*maps, grad_bins])
     while vector > 1 and WORD * (vector // 2) >= params.num_channels:  # no more channels than a warp's lanes can use
         vector //= 2
-    variant = Variant(grad_bins.dtype, vector)
+    program = roi_kernels(grad_bins.dtype, vector)
     if num_words:
         blocks = (math.ceil(params.num_tiles / launcher.THREADS), num_words)
-        launcher.launch("place_regions", variant, blocks, params, grad_bins.device)
+        launcher.launch("place_regions", program, blocks, params, grad_bins.device)
     groups = math.ceil(params.num_channels / (WORD * vector))
-    launcher.launch(kernel, variant, (params.num_tiles, groups), params, grad_bins.device)
+    launcher.launch(kernel, program, (params.num_tiles, groups), params, grad_bins.device)
 
 
 def _vector(num_channels: int, tensors: Sequence[Tensor]) -> int:

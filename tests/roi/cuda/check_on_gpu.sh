@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Everything about the RoI kernels that needs a GPU, in one call of less than ten minutes: the tests, the benchmarks, and
+# Everything about the kernels that needs a GPU, in one call of less than ten minutes: the tests, the benchmarks, and
 # the memory and race checkers where the machine has them.
 #
 #     tests/roi/cuda/check_on_gpu.sh [FOLDER FOR THE REPORT]
@@ -27,7 +27,7 @@ step bench 150 "$python" -c "
 from pathlib import Path
 from lightning_rcnn.commands.bench_roi_align import roi_align
 roi_align(device='cuda', json=Path('$report/bench.json'))"
-step masks-and-roi-pool 90 "$python" tests/roi/time_beside_torchvision.py cuda
+step masks-pool-and-suppression 90 "$python" tests/roi/time_beside_torchvision.py cuda
 
 checker=$(command -v compute-sanitizer || true)
 if [ -n "$checker" ] && "$checker" --error-exitcode 1 true >/dev/null 2>&1; then

@@ -7,6 +7,7 @@ import torch
 import torchvision.ops
 from torch.testing import assert_close
 
+from lightning_rcnn.nms import batched_nms, non_maximum_suppression
 from lightning_rcnn.roi import (
     align_bitmaps,
     assign_levels,
@@ -160,6 +161,45 @@ def test_mask_targets_wait_for_nothing_and_follow_a_captured_graph(mask_argument
     boxes.add_(3.0)
     graph.replay()
     assert all(map(torch.equal, captured, targets()))
+
+
+def test_suppression_keeps_what_torchvision_keeps_on_the_host():
+    import random_suppression
+
+    for seed in range(200):
+        assert random_suppression.num_wrong(random_suppression.draw_boxes(seed), "cuda") == 0, seed
+
+
+@pytest.fixture
+def candidates():
+    """What a training step suppresses: boxes, scores and levels of two images on the GPU, five levels each."""
+    generator = torch.Generator().manual_seed(0)
+    corners = torch.rand(2, 8819, 2, generator=generator) * 800
+    sides = torch.exp(torch.randn(2, 8819, 2, generator=generator) + 3.5)
+    levels = torch.arange(8819).div(2000, rounding_mode="floor").expand(2, -1)
+    scores = torch.randn(2, 8819, generator=generator)
+    return torch.cat((corners, corners + sides), dim=-1).cuda(), scores.cuda(), levels.cuda()
+
+
+def test_many_candidates_are_suppressed_as_on_the_host(candidates):
+    expected = non_maximum_suppression(*(part.cpu() for part in candidates), 0.7)
+    assert torch.equal(non_maximum_suppression(*candidates, 0.7).cpu(), expected)
+
+
+def test_suppression_waits_for_nothing_and_follows_a_captured_graph(candidates):
+    boxes, scores, levels = candidates
+    batched_nms(boxes, scores, levels, 0.7, 1000)  # loads the kernel
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        batched_nms(boxes, scores, levels, 0.7, 1000)
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        captured = batched_nms(boxes, scores, levels, 0.7, 1000)
+    scores.copy_(scores.flip(1))
+    graph.replay()
+    assert all(map(torch.equal, captured, batched_nms(boxes, scores, levels, 0.7, 1000)))
 
 
 def test_contenders_of_the_benchmark_pool_the_same_values(workload):

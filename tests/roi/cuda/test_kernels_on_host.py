@@ -14,8 +14,9 @@ from torch.testing import assert_close
 
 from lightning_rcnn.roi import align_bitmaps, multiscale_roi_align, multiscale_roi_pool, roi_pool
 from lightning_rcnn.roi.cuda import arguments, bitmaps, operations
-from lightning_rcnn.roi.cuda.compiler import SOURCE, Variant
+from lightning_rcnn.roi.cuda.compiler import ROI_KERNELS, roi_kernels
 from lightning_rcnn.roi.cuda.operations import LevelRule
+from lightning_rcnn.roi.cuda.suppression import NMS, NmsParams, round_down
 from lightning_rcnn.roi.pixel_weights import Grid, Pyramid
 from lightning_rcnn.roi.pyramid import assign_levels
 from lightning_rcnn.roi.reference import roi_align_reference
@@ -46,6 +47,21 @@ def test_roi_pool_agrees_with_torchvision(on_host, random_cases):
         forward, backward = random_cases.pool_errors(random_cases.draw(seed))
         assert forward == 0, seed
         assert backward <= TOLERANCE, seed
+
+
+def test_suppression_keeps_what_torchvision_keeps(on_host):
+    import random_suppression
+
+    for seed in range(60):
+        assert random_suppression.num_wrong(random_suppression.draw_boxes(seed)) == 0, seed
+
+
+def test_the_threshold_of_suppression_is_a_number_of_32_bits():
+    for threshold in (0.0, 0.3, 0.5, 0.7, 1.0):
+        rounded = round_down(threshold)
+        above = float(np.nextafter(np.float32(rounded), np.float32(2)))
+        assert rounded == np.float32(rounded)
+        assert rounded <= threshold < above
 
 
 def test_bitmaps_are_seen_as_torchvision_sees_whole_masks(on_host):
@@ -128,7 +144,7 @@ def test_half_precision_is_rounded_once(on_host, make_rois, dtype):
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
 def test_conversion_to_half_precision(host_kernels, dtype):
-    library = host_kernels.library(Variant(dtype, 8))
+    library = host_kernels.library(roi_kernels(dtype, 8))
     library.to_element.restype, library.to_element.argtypes = ctypes.c_ushort, [ctypes.c_float]
     exponents = torch.arange(-30, 20).repeat_interleave(40)
     values = torch.randn(2000) * 2.0**exponents
@@ -261,11 +277,12 @@ def test_public_functions_run_the_kernels(on_host, monkeypatch, pyramid, make_ro
 
 
 def test_structures_have_the_compilers_layout(host_kernels):
-    library = host_kernels.library(Variant(torch.float32, 1))
+    library = host_kernels.library(roi_kernels(torch.float32, 1))
     assert library.sizeof_params() == ctypes.sizeof(arguments.Params)
     assert library.sizeof_bitmap_params() == ctypes.sizeof(arguments.BitmapParams)
     assert library.sizeof_transpose_params() == ctypes.sizeof(arguments.TransposeParams)
     assert library.sizeof_region_axes() == arguments.AXES_BYTES
+    assert host_kernels.library(NMS).sizeof_params() == ctypes.sizeof(NmsParams)
 
 
 @pytest.mark.slow
@@ -299,27 +316,38 @@ def test_no_access_out_of_bounds_and_no_undefined_behaviour(host_kernels, tmp_pa
     assert "all cases pass" in result.stdout
 
 
-BARRIERS = SOURCE.read_text().count("__syncthreads();")
+BARRIER = "__syncthreads();"
+BARRIERS = [
+    pytest.param(source, number, id=f"{source.stem}-{number}")
+    for source in (ROI_KERNELS, NMS.source)
+    for number in range(source.read_text().count(BARRIER))
+]
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("barrier", range(BARRIERS))
-def test_every_barrier_is_needed(host_kernels, tmp_path, barrier):
-    pieces = SOURCE.read_text().split("__syncthreads();")
+@pytest.mark.parametrize(("source", "barrier"), BARRIERS)
+def test_every_barrier_is_needed(host_kernels, tmp_path, source, barrier):
+    pieces = source.read_text().split(BARRIER)
     pieces[barrier : barrier + 2] = [pieces[barrier] + pieces[barrier + 1]]
-    source = tmp_path / "kernels.cu"
-    source.write_text("__syncthreads();".join(pieces))
-    results = [run_random_cases(tmp_path, 0, 40, "--source", source, *order) for order in ((), ("--reversed",))]
+    changed = tmp_path / source.name
+    changed.write_text(BARRIER.join(pieces))
+    results = [run_random_cases(tmp_path, 0, 40, "--source", changed, *order) for order in ((), ("--reversed",))]
     assert any(result.returncode for result in results)
 
 
 @pytest.mark.slow
-def test_the_sanitizers_see_an_error_of_one(host_kernels, tmp_path):
-    source = tmp_path / "kernels.cu"
-    right, wrong = "if (tile.x * TILE + i < level.width) {", "if (tile.x * TILE + i <= level.width) {"
-    assert right in SOURCE.read_text()
-    source.write_text(SOURCE.read_text().replace(right, wrong))
+@pytest.mark.parametrize(
+    ("source", "right", "wrong"),
+    [
+        (ROI_KERNELS, "if (tile.x * TILE + i < level.width) {", "if (tile.x * TILE + i <= level.width) {"),
+        (NMS.source, "i < count ? boxes[i] : nothing", "i <= count ? boxes[i] : nothing"),
+    ],
+)
+def test_the_sanitizers_see_an_error_of_one(host_kernels, tmp_path, source, right, wrong):
+    assert right in source.read_text()
+    changed = tmp_path / source.name
+    changed.write_text(source.read_text().replace(right, wrong))
     find = subprocess.run(["c++", "-print-file-name=libasan.so"], capture_output=True, text=True, check=True)
     environment = {"LD_PRELOAD": find.stdout.strip(), "ASAN_OPTIONS": "detect_leaks=0"}
-    result = run_random_cases(tmp_path, 0, 30, "--sanitize", "--source", source, **environment)
+    result = run_random_cases(tmp_path, 0, 30, "--sanitize", "--source", changed, **environment)
     assert "heap-buffer-overflow" in result.stderr

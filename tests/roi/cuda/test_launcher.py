@@ -13,9 +13,9 @@ import pytest
 import torch
 
 from lightning_rcnn.roi.cuda import arguments, launcher
-from lightning_rcnn.roi.cuda.compiler import Variant
+from lightning_rcnn.roi.cuda.compiler import roi_kernels
 
-VARIANT = Variant(torch.float32, 4)
+PROGRAM = roi_kernels(torch.float32, 4)
 
 
 class Result(enum.IntEnum):
@@ -62,7 +62,7 @@ def driver(monkeypatch):
     driver = Driver()
     bindings = pytest.importorskip("cuda.bindings")
     monkeypatch.setattr(bindings, "driver", driver, raising=False)
-    monkeypatch.setattr(launcher, "compiled", lambda variant, capability: f"{variant} {capability}".encode())
+    monkeypatch.setattr(launcher, "compiled", lambda program, capability: f"{program} {capability}".encode())
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (9, 0) if device.index < 2 else (8, 0))
     monkeypatch.setattr(torch.cuda, "current_stream", lambda device: SimpleNamespace(cuda_stream=40 + device.index))
     monkeypatch.setattr(torch.cuda, "device", lambda device: contextlib.nullcontext())
@@ -74,7 +74,7 @@ def driver(monkeypatch):
 
 
 def test_launches_on_the_current_stream_with_the_parameters(driver):
-    launcher.launch("transpose", VARIANT, (5, 3), arguments.Params(num_rois=17), torch.device("cuda", 1))
+    launcher.launch("transpose", PROGRAM, (5, 3), arguments.Params(num_rois=17), torch.device("cuda", 1))
     assert driver.launches == [(109, (5, 3, 1, 256, 1, 1, 0), 41, 17, 0)]
     assert driver.context == 8
 
@@ -82,20 +82,20 @@ def test_launches_on_the_current_stream_with_the_parameters(driver):
 def test_a_library_is_loaded_once_for_all_gpus_of_a_kind(driver):
     for device in (0, 1, 2, 0):
         for kernel in ("transpose", "place_regions"):
-            launcher.launch(kernel, VARIANT, (1, 1), arguments.Params(), torch.device("cuda", device))
-    assert driver.loaded == [f"{VARIANT} (9, 0)".encode(), f"{VARIANT} (8, 0)".encode()]
+            launcher.launch(kernel, PROGRAM, (1, 1), arguments.Params(), torch.device("cuda", device))
+    assert driver.loaded == [f"{PROGRAM} (9, 0)".encode(), f"{PROGRAM} (8, 0)".encode()]
 
 
 def test_a_refused_launch_says_which(driver):
     driver.launch_result = Result.CUDA_ERROR_INVALID_VALUE
     with pytest.raises(RuntimeError, match=r"launch of transpose on \(0, 1\) blocks with CUDA_ERROR_INVALID_VALUE"):
-        launcher.launch("transpose", VARIANT, (0, 1), arguments.Params(), torch.device("cuda", 0))
+        launcher.launch("transpose", PROGRAM, (0, 1), arguments.Params(), torch.device("cuda", 0))
 
 
 def test_compiled_kernels_are_launched_through_the_real_bindings(host_kernels, tmp_path):
     import host_kernels as host
 
-    host.build("stub_driver.cpp", tmp_path / "libcuda.so.1", Variant(torch.float32, 1))
+    host.build("stub_driver.cpp", tmp_path / "libcuda.so.1", roi_kernels(torch.float32, 1))
     environment = {"LD_LIBRARY_PATH": str(tmp_path), "LIGHTNING_RCNN_CACHE": str(tmp_path), "OMP_NUM_THREADS": "1"}
     program = Path(host.__file__).with_name("launch_through_driver.py")
     result = subprocess.run([sys.executable, program], env=os.environ | environment, capture_output=True, text=True)

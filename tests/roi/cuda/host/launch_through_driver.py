@@ -21,7 +21,7 @@ torch.testing.assert_close(pooled, torchvision.ops.roi_align(feature, rois, 3, 1
 
 try:
     operations.launcher.launch(
-        "transpose", operations.Variant(torch.float32, 1), (1, 65536), operations.TransposeParams(), feature.device
+        "transpose", operations.roi_kernels(torch.float32, 1), (1, 65536), operations.TransposeParams(), feature.device
     )
 except RuntimeError as error:
     print(error)

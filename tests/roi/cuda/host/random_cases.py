@@ -5,14 +5,15 @@ As a program it serves to run the cases in a process of its own, under sanitizer
 
 import argparse
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import torch
 import torchvision.ops
-from host_kernels import SANITIZERS, HostKernels
+from host_kernels import RUNNERS, SANITIZERS, HostKernels
 from random_masks import bitmap_error, draw_masks
+from random_suppression import draw_boxes, num_wrong
 
 from lightning_rcnn.roi.cuda import launcher, operations
-from lightning_rcnn.roi.cuda.compiler import SOURCE
 from lightning_rcnn.roi.cuda.operations import LevelRule
 from lightning_rcnn.roi.pixel_weights import Grid, Pyramid
 
@@ -119,20 +120,23 @@ def main():
     parser.add_argument("folder", help="where the libraries are built; `cuda` to run the kernels on a GPU instead")
     parser.add_argument("first", type=int)
     parser.add_argument("last", type=int)
-    parser.add_argument("--source", default=SOURCE, help="another text of the kernels")
+    parser.add_argument("--source", type=Path, help="another text of the source of this name")
     parser.add_argument("--sanitize", action="store_true", help="look for bad addresses and undefined behaviour")
     parser.add_argument("--reversed", action="store_true", help="run the threads of a block from the last to the first")
     arguments = parser.parse_args()
 
+    others = {
+        source: arguments.source for source in RUNNERS if arguments.source and source.name == arguments.source.name
+    }
     flags = ("-g", "-O0", *SANITIZERS) if arguments.sanitize else ()
     device = "cuda" if arguments.folder == "cuda" else "cpu"
     if device == "cpu":
-        host = HostKernels(arguments.folder, flags, arguments.source)
+        host = HostKernels(arguments.folder, flags, others)
         host.reversed = arguments.reversed
         launcher.launch = host.launch
     for seed in range(arguments.first, arguments.last):
         errors = (*align_errors(draw(seed), device), *pool_errors(draw(seed), device))
-        errors = (*errors, bitmap_error(draw_masks(seed), device))
+        errors = (*errors, bitmap_error(draw_masks(seed), device), num_wrong(draw_boxes(seed), device))
         assert all(error <= 5e-5 for error in errors), f"case {seed}: {errors}"
     print("all cases pass")
 

@@ -1,4 +1,4 @@
-// Enough of CUDA for `roi_kernels.cu` to compile and run as host C++, one block after the other.
+// Enough of CUDA for the kernels to compile and run as host C++, one block after the other.
 //
 // Each thread of a block is a fiber of its own, so that __syncthreads() means what it means on a GPU: nobody goes on
 // before everybody has arrived. A block in which some threads finish while others wait is an error, and the order in
@@ -30,6 +30,8 @@ struct Index {
 static Index threadIdx, blockIdx, blockDim, gridDim;
 
 inline int __popc(unsigned int word) { return __builtin_popcount(word); }
+inline int __ffsll(long long word) { return __builtin_ffsll(word); }
+inline int min(int a, int b) { return a < b ? a : b; }
 
 namespace host {
 

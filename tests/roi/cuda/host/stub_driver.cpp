@@ -1,7 +1,7 @@
 // A `libcuda.so.1` that runs the kernels on the host: what the real bindings ask of the driver, answered without a GPU.
 // A library is any code, a kernel its name, a launch a call of `run_kernel`.
 
-#include "runner.cpp"
+#include "roi_runner.cpp"
 
 #include <dlfcn.h>
 
