@@ -1,4 +1,4 @@
-"""`lightning-rcnn evaluate`: COCO's figures for any results file."""
+"""`lightning-rcnn evaluate`: the figures of COCO and of PASCAL VOC for any results file."""
 
 from pathlib import Path
 from typing import Any
@@ -7,32 +7,41 @@ from rich.console import Console
 
 from lightning_rcnn.errors import InputError
 from lightning_rcnn.metrics.coco_ap import CocoAveragePrecision, ResultType
-from lightning_rcnn.metrics.coco_files import read_annotations, read_results
+from lightning_rcnn.metrics.coco_files import CocoData, read_annotations, read_results
 from lightning_rcnn.metrics.report import metrics_tables, write_metrics
+from lightning_rcnn.metrics.voc_ap import VOCAveragePrecision
 
 
 def evaluate(
-    annotations: Path, results: Path, type: ResultType = "bbox", max_detections: int = 100, json: Path | None = None
+    annotations: Path,
+    results: Path,
+    type: ResultType = "bbox",
+    max_detections: int = 100,
+    voc_iou: float = 0.5,
+    json: Path | None = None,
 ) -> None:
-    """Score a results file as the COCO API does, with the evaluator that scores trainings.
+    """Score a results file as the COCO API does, and boxes also as PASCAL VOC does, with what scores trainings.
 
-    Where masks are scored, objects without a usable one are ignored, as are detections in their boxes.
+    Where masks are scored, objects without a usable one are ignored, as are detections in their boxes. Annotations may
+    say which objects are difficult, by `difficult` or `ignore` = 1: VOC leaves them out, the COCO API does not.
 
     Args:
         annotations: ground truth, a JSON file in COCO's format.
         results: detections, a JSON list in COCO's results format.
         type: bbox for boxes, segm for masks.
-        max_detections: the most detections of an image that count, best first.
+        max_detections: the most detections of an image that count for COCO, best first; for VOC all do.
+        voc_iou: the least overlap of a true detection with its object for VOC.
         json: also write the figures to this file.
     """
     if max_detections < 1:
         raise InputError(f"--max_detections {max_detections}: at least 1")
+    if not 0 < voc_iou <= 1:
+        raise InputError(f"--voc_iou {voc_iou:g}: above 0, at most 1")
     data = read_annotations(annotations, type)
     read_results(results, data, type)
-    metric = CocoAveragePrecision(data.class_names, type, max_detections)
-    for image_id, image in data.images.items():
-        metric.add_image(image_id, image.height, image.width, image.annotations, image.results)
-    metrics: dict[str, dict[str, Any]] = {type: metric.compute()}
+    metrics: dict[str, dict[str, Any]] = {type: _coco_figures(data, type, max_detections)}
+    if type == "bbox":
+        metrics["voc"] = _voc_figures(data, voc_iou)
     Console().print(metrics_tables(metrics, f"{results.name}: {len(data.images)} images"))
     objects = [annotation for image in data.images.values() for annotation in image.annotations]
     without_mask = sum("segmentation" not in annotation for annotation in objects) if type == "segm" else 0
@@ -40,3 +49,19 @@ def evaluate(
         print(f"{without_mask} of {len(objects)} objects have no usable mask: neither they nor detections there count.")
     if json is not None:
         write_metrics(json, metrics, epoch=None, step=None)
+
+
+def _coco_figures(data: CocoData, result_type: ResultType, max_detections: int) -> dict[str, Any]:
+    metric = CocoAveragePrecision(data.class_names, result_type, max_detections)
+    for image_id, image in data.images.items():
+        # The COCO API knows no difficult objects; to it they are like any others.
+        annotations = [{**annotation, "difficult": 0} for annotation in image.annotations]
+        metric.add_image(image_id, image.height, image.width, annotations, image.results)
+    return metric.compute()
+
+
+def _voc_figures(data: CocoData, iou_threshold: float) -> dict[str, Any]:
+    metric = VOCAveragePrecision(data.class_names, iou_threshold)
+    for image_id, image in data.images.items():
+        metric.add_image(image_id, image.annotations, image.results)
+    return metric.compute()

@@ -130,7 +130,9 @@ def _checked(entry: Mapping[str, Any], image: Image, place: str, result_type: Re
     if result_type == "segm" or not is_area(entry.get("area")):
         # As for `pack`, but that box and mask need not agree: the COCO API does not ask for that.
         segmentation = usable_run_length(entry.get("segmentation"), image.height, image.width)
-    checked: dict[str, Any] = {"iscrowd": entry.get("iscrowd", 0)}
+    # Converters of VOC's files write its difficult objects under either name.
+    is_difficult = entry.get("difficult") == 1 or entry.get("ignore") == 1
+    checked: dict[str, Any] = {"iscrowd": entry.get("iscrowd", 0), "difficult": int(is_difficult)}
     if result_type == "segm" and segmentation is not None:
         checked["segmentation"] = segmentation
     elif "bbox" not in entry:

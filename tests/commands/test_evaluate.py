@@ -85,6 +85,31 @@ def test_more_detections_than_coco_counts(files, evaluate):
     assert "maxDets 300" in text
 
 
+def test_vocs_figures_stand_beside_cocos(files, evaluate):
+    """Found at IoU .75: 30 columns of 40."""
+    truth, results = files
+    results[0]["bbox"] = [10, 10, 30, 40]
+    _, figures, text = evaluate(truth, results)
+    assert figures["voc"]["AP50"] == figures["voc"]["AP50_11_point"] == 0.5
+    assert figures["voc"]["per_class"] == figures["voc"]["per_class_11_point"] == {"dog": 0, "cat": 1}
+    assert "voc AP50 of" in text
+    assert evaluate(truth, results, "--voc_iou=0.8")[1]["voc"]["AP80"] == 0
+    assert evaluate(truth, results, "--voc_iou=0.75", "--max_detections=1")[1]["voc"]["AP75"] == 0.5
+
+
+def test_masks_have_no_voc_figures(files, evaluate):
+    assert list(evaluate(files[0], [], "--type=segm")[1]) == ["segm", "epoch", "step"]
+
+
+@pytest.mark.parametrize("key", ["difficult", "ignore"])
+def test_difficult_objects_are_left_out_by_voc_alone(files, evaluate, key):
+    truth, results = files
+    truth["annotations"][1][key] = 1
+    _, figures, _ = evaluate(truth, results)
+    assert figures["voc"]["per_class"] == {"dog": None, "cat": 1}
+    assert figures["bbox"]["per_class"] == {"dog": 0, "cat": pytest.approx(1)}
+
+
 def test_a_box_beside_a_mask_does_not_decide_on_its_area(files, evaluate):
     """The COCO API would take the area of a result with both from the box, here a large one."""
     truth, results = files
@@ -146,6 +171,8 @@ RESULT = {"image_id": 1, "category_id": 7, "bbox": [10, 10, 40, 40], "score": 0.
             "segmentation is no RLE (",
         ),
         ([RESULT], ["--max_detections=0"], "--max_detections 0: at least 1"),
+        ([RESULT], ["--voc_iou=0"], "--voc_iou 0: above 0, at most 1"),
+        ([RESULT], ["--voc_iou=50"], "--voc_iou 50: above 0, at most 1"),
     ],
 )
 def test_wrong_results_are_refused_in_one_line(files, evaluate, results, options, message):

@@ -128,3 +128,9 @@ def test_predict_and_evaluate_give_the_figures_of_validate(truth, table, tmp_pat
         assert evaluated.pop("per_class") == pytest.approx(figures.pop("per_class"), abs=1e-6)
         known = {name: None if np.isnan(value) else pytest.approx(value, abs=1e-6) for name, value in figures.items()}
         assert evaluated == known
+        if result_type == "bbox":
+            evaluated, voc = json.loads((tmp_path / "out.json").read_text())["voc"], detector.last_metrics["voc"]
+            assert 0.1 < voc["AP50"] < 1
+            assert list(evaluated) == list(voc)
+            for name in ("AP50", "AP50_11_point", "per_class", "per_class_11_point"):
+                assert evaluated[name] == pytest.approx(voc[name], abs=1e-6)
