@@ -185,18 +185,23 @@ class Detector(LightningModule):
         finally:
             self.train(was_training)
 
-    def _find(self, image: Tensor, threshold: float) -> Detections:
+    def inputs_of(self, image: Tensor) -> Inputs:
+        """One uint8 RGB image [3, H, W] as the detector looks at it: resized, padded, searched where it has to be."""
         # On the host, as in training: torch resizes bytes with antialiasing on the CPU only.
         resized = self.resize_rule(image.cpu()).to(self.device)
         height, width = resized.shape[-2:]
         padded = F.pad(resized, (0, -width % self.size_divisor, 0, -height % self.size_divisor))[None]
         sizes = torch.tensor([[height, width]], device=self.device)
-        original = torch.tensor([image.shape[-2:]], device=self.device)
         proposals = None
         if self.search is not None:
+            original = torch.tensor([image.shape[-2:]], device=self.device)
             proposals = searched_proposals(self.search(image.cpu()), original, sizes, self.proposal_limit)
-        inputs = Inputs(padded, sizes, torch.zeros(1, dtype=torch.int64, device=self.device), proposals)
-        detections = to_original_frame(self.predict(inputs)[0], sizes, original)
+        return Inputs(padded, sizes, torch.zeros(1, dtype=torch.int64, device=self.device), proposals)
+
+    def _find(self, image: Tensor, threshold: float) -> Detections:
+        inputs = self.inputs_of(image)
+        original = torch.tensor([image.shape[-2:]], device=self.device)
+        detections = to_original_frame(self.predict(inputs)[0], inputs.image_sizes, original)
         wanted = (detections.labels[0] > 0) & (detections.scores[0] >= threshold)
         masks = None if detections.masks is None else detections.masks[:, wanted]
         return Detections(

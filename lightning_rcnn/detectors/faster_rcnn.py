@@ -137,20 +137,24 @@ class FasterRCNN(RegionBasedDetector):
         if self.rpn_loss_denominator == "fixed":
             num_anchors = torch.full_like(num_anchors, self.rpn_samples_per_image * len(image_ids))
         sums = {"loss_objectness": LossSum(objectness, num_anchors), "loss_rpn_box": LossSum(box, num_anchors)}
-        return sums, self._propose(anchors, logits, deltas, image_sizes)
+        return sums, self._select(anchors, logits, deltas, image_sizes)
 
     def predict(self, inputs: Inputs) -> tuple[Detections, Proposals]:
         """Detections and proposals, in the resized frame."""
         features = self.backbone(self.normalise(inputs.images, inputs.image_sizes))
-        proposals = self._propose(*self._score_anchors(features, inputs.images), inputs.image_sizes)
+        proposals = self.propose(features, inputs)
         return self._detect_boxes(features, proposals, inputs.image_sizes), proposals
+
+    def propose(self, features: list[Tensor], inputs: Inputs) -> Proposals:
+        """What the RPN proposes, in the resized frame (section 3.1)."""
+        return self._select(*self._score_anchors(features, inputs.images), inputs.image_sizes)
 
     def _score_anchors(self, features: list[Tensor], images: Tensor) -> tuple[list[Tensor], list[Tensor], list[Tensor]]:
         """Anchors [A, 4], objectness logits [N, A] and deltas [N, A, 4] per level (section 3.1)."""
         feature_sizes = [(feature.shape[2], feature.shape[3]) for feature in features]
         return self.anchors(feature_sizes, (images.shape[2], images.shape[3])), *self.rpn(features)
 
-    def _propose(
+    def _select(
         self, anchors: list[Tensor], logits: list[Tensor], deltas: list[Tensor], image_sizes: Tensor
     ) -> Proposals:
         phase = 0 if self.training else 1

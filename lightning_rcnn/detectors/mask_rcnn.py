@@ -125,7 +125,7 @@ class MaskRCNN(FasterRCNN):
     def predict(self, inputs: Inputs) -> tuple[Detections, Proposals]:
         """Detections with masks, and proposals, in the resized frame."""
         features = self.backbone(self.normalise(inputs.images, inputs.image_sizes))
-        proposals = self._propose(*self._score_anchors(features, inputs.images), inputs.image_sizes)
+        proposals = self.propose(features, inputs)
         detections = self._detect_boxes(features, proposals, inputs.image_sizes)
         # Section 3.1, inference: the mask branch looks at the detections, whose boxes are better than the proposals.
         is_detection = detections.labels > 0

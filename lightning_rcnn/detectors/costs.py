@@ -1,0 +1,108 @@
+"""What it costs to look at one image, part by part: what each of the four papers made cheap."""
+
+import contextlib
+from collections.abc import Callable, Iterator
+from time import perf_counter
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from lightning_rcnn.detectors.base import Detector
+from lightning_rcnn.structures import Inputs
+
+
+class Cost(NamedTuple):
+    """Seconds for one image, from the resized image to detections, and passes of the network.
+
+    Attributes:
+        proposals: selective search on the host, or what follows the shared features in a region proposal network.
+        network: the convolutions of the backbone; with R-CNN also the warping of regions to its input.
+        heads: all after it: pooling, fully connected layers, suppression, masks.
+        passes: inputs of the backbone: one for an image, or one for a region.
+    """
+
+    proposals: float
+    network: float
+    heads: float
+    passes: int
+
+
+@torch.inference_mode()
+def cost_of(detector: Detector, inputs: Inputs) -> Cost:
+    """Detect once and say what that cost; proposals that were given cost nothing here."""
+    propose, network, total = (_Clock(detector.device) for _ in range(3))
+    passes = 0
+
+    def start_network(module: torch.nn.Module, arguments: tuple[Tensor]) -> None:
+        nonlocal passes
+        passes += len(arguments[0])
+        network.start()
+
+    backbone = detector.get_submodule("backbone")
+    hooks = [
+        backbone.register_forward_pre_hook(start_network),
+        backbone.register_forward_hook(lambda *_: network.stop()),
+    ]
+    try:
+        with _timed(detector, "propose", propose), _timed(detector, "warp", network):
+            total.start()
+            detector.predict(inputs)
+            total.stop()
+    finally:
+        for hook in hooks:
+            hook.remove()
+    rest = total.seconds - propose.seconds - network.seconds
+    return Cost(propose.seconds, network.seconds, rest, passes)
+
+
+def cost_of_image(detector: Detector, image: Tensor) -> Cost:
+    """The same from a uint8 RGB image [3, H, W] on, with selective search where the detector needs it."""
+    search = _Clock(detector.device)
+    with _timed(detector, "search", search):
+        inputs = detector.inputs_of(image)
+    cost = cost_of(detector, inputs)
+    return cost._replace(proposals=cost.proposals + search.seconds)
+
+
+class _Clock:
+    """Sums up the time between starts and stops."""
+
+    def __init__(self, device: torch.device) -> None:
+        self.seconds = 0.0
+        self._device = device
+        self._started = 0.0
+
+    def start(self) -> None:
+        self._started = self._now()
+
+    def stop(self) -> None:
+        self.seconds += self._now() - self._started
+
+    def _now(self) -> float:
+        if self._device.type == "cuda":
+            torch.cuda.synchronize(self._device)
+        return perf_counter()
+
+
+@contextlib.contextmanager
+def _timed(detector: Detector, name: str, clock: _Clock) -> Iterator[None]:
+    """Let `clock` run during the calls of the detector's function `name`; without one, nothing."""
+    function: Callable[..., Any] | None = getattr(detector, name, None)
+    if function is None:
+        yield
+        return
+
+    def timed(*arguments: Any) -> Any:
+        clock.start()
+        try:
+            return function(*arguments)
+        finally:
+            clock.stop()
+
+    own = vars(detector).get(name)
+    setattr(detector, name, timed)
+    try:
+        yield
+    finally:
+        delattr(detector, name) if own is None else setattr(detector, name, own)
