@@ -17,7 +17,7 @@ LAYERS = [
     {"boxes", "sampling", "masks"},
     {"data"},
     {"roi"},
-    {"matching", "losses", "nms"},
+    {"matching", "losses", "nms", "solvers"},
     {"postprocess"},
     {"checkpoints"},
     {"backbones"},
