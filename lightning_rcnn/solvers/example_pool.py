@@ -1,0 +1,58 @@
+"""A random choice of examples of bounded size, out of a stream that several ranks see in parts.
+
+Shape letters: E examples, F features, T targets.
+"""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from lightning_rcnn.solvers.ranks import gather_on_all_ranks
+
+
+class Examples(NamedTuple):
+    """`features` float32 [E, F], `targets` float32 [E, T], and random `keys` float32 [E]."""
+
+    features: Tensor
+    targets: Tensor
+    keys: Tensor
+
+
+class ExamplePool:
+    """Keeps the examples with the highest keys: which, depends on nothing but the keys.
+
+    Args:
+        limit: the most examples that are kept; for a moment up to twice as many.
+    """
+
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+        self._parts: list[Examples] = []
+
+    def add(self, examples: Examples) -> None:
+        """Add examples, on the CPU."""
+        if len(examples.keys):
+            self._parts.append(examples)
+        if sum(len(part.keys) for part in self._parts) > 2 * self.limit:
+            together = self._together()
+            self._parts = [_taken(together, together.keys.topk(self.limit).indices)]
+
+    def chosen(self) -> Examples | None:
+        """Those of this rank that are among the highest keys of all ranks; None if there are none.
+
+        All ranks have to call it together.
+        """
+        own = self._together() if self._parts else None
+        keys = torch.cat(gather_on_all_ranks(own.keys if own is not None else torch.zeros(0)))
+        if own is None or len(keys) <= self.limit:
+            return own
+        lowest = keys.topk(self.limit).values[-1]
+        return _taken(own, torch.nonzero(own.keys >= lowest).squeeze(1))
+
+    def _together(self) -> Examples:
+        return Examples(*map(torch.cat, zip(*self._parts, strict=True)))
+
+
+def _taken(examples: Examples, indices: Tensor) -> Examples:
+    return Examples(*(tensor[indices] for tensor in examples))
