@@ -193,11 +193,18 @@ class RCNN(Detector):
         return self.box_head(pooled)
 
     def score(self, pooled: Tensor, hidden: Tensor) -> RegionScores:
-        """Scores [B, K] by the SVMs from `fc7`, deltas [B, K, 4] by the regressors from `pool5` (appendix C)."""
-        with torch.autocast(pooled.device.type, enabled=False):  # margins and boxes are float32
-            margins = self.svms(hidden.float())
-            deltas = self.box_regressors(pooled.float().flatten(1))
-        return RegionScores(margins.sigmoid(), deltas.unflatten(1, (-1, 4)))
+        """Scores [B, K] by the SVMs from `fc7`, deltas [B, K, 4] by the regressors from `pool5`."""
+        return RegionScores(self.margins(hidden).sigmoid(), self.shifts(pooled))
+
+    def margins(self, hidden: Tensor) -> Tensor:
+        """Of the SVMs, float32 [B, K] whatever autocast does, from features [B, F] (section 2.1)."""
+        with torch.autocast(hidden.device.type, enabled=False):
+            return self.svms(hidden.float())
+
+    def shifts(self, pooled: Tensor) -> Tensor:
+        """Deltas of the regressors, float32 [B, K, 4] likewise, from features [B, C, S', S'] (appendix C)."""
+        with torch.autocast(pooled.device.type, enabled=False):
+            return self.box_regressors(pooled.flatten(1).float()).unflatten(1, (-1, 4))
 
 
 def _zeros(layer: nn.Linear) -> nn.Linear:

@@ -1,0 +1,184 @@
+"""R-CNN, stage two: a linear SVM per class on the features of fc7 (section 2.3, "Object category classifiers").
+
+Shape letters: N images, M ground truths, P proposals, C candidates, K classes, F features.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from lightning.pytorch.utilities.rank_zero import rank_zero_info
+from torch import Tensor, nn
+
+from lightning_rcnn.boxes import box_area, intersection, pairwise_iou
+from lightning_rcnn.detectors.on_proposals import given_proposals
+from lightning_rcnn.detectors.rcnn_solved import SolvedStage
+from lightning_rcnn.errors import InputError
+from lightning_rcnn.sampling import random_keys
+from lightning_rcnn.solvers.mining import ExampleCache
+from lightning_rcnn.solvers.ranks import gather_on_rank_zero, sum_over_ranks, take_from_rank_zero
+from lightning_rcnn.structures import NO_IMAGE, Inputs, Proposals, Targets
+
+
+class RCNNClassification(SolvedStage):
+    """The SVMs, with hard negative mining in one pass over the data.
+
+    Positives are the ground truth and nothing else. Negatives of a class are the regions that overlap each of its
+    objects by less than `negative_iou`; those are kept that violate the margin of the SVM of the moment. Every rank
+    looks through its own images; what is hard goes to rank 0, which solves for all.
+
+    Args:
+        class_names: as in `RCNN`.
+        regions_per_image: so many proposals of an image, drawn at random, are looked through; all if not given.
+        negative_iou: see above (section 2.3).
+        crowd_share: a region with more of its area in a crowd is no negative.
+        svm_cost, svm_positive_weight, svm_bias_feature: of the objective, see `solvers.hinge.solve_hinge`.
+        feature_norm: features are scaled to this norm, on average over the first batch, so that the same cost suits
+            every network.
+        hard_margin: negatives with a margin above this are kept; those at -1 or below have no loss.
+        easy_margin: kept ones with a margin below this are dropped after a solution.
+        solve_after: so many new hard examples call for a solution within the pass.
+        cache_limit: the most examples that stay after a solution; the memory of rank 0 is this times 4 bytes a feature.
+        **kwargs: of `RCNN` and `Detector`.
+    """
+
+    def __init__(
+        self,
+        class_names: Sequence[str] = (),
+        regions_per_image: int | None = None,
+        negative_iou: float = 0.3,
+        crowd_share: float = 0.7,
+        svm_cost: float = 1e-3,
+        svm_positive_weight: float = 2.0,
+        svm_bias_feature: float = 10.0,
+        feature_norm: float = 20.0,
+        hard_margin: float = -1.0,
+        easy_margin: float = -1.2,
+        solve_after: int = 2000,
+        cache_limit: int = 40000,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(class_names, **kwargs)
+        for solved in (self.svms, self.box_regressors):
+            nn.init.zeros_(solved.weight)
+            nn.init.zeros_(solved.bias)
+        self.regions_per_image = min(regions_per_image or self.proposal_limit, self.proposal_limit)
+        self.negative_iou, self.crowd_share = negative_iou, crowd_share
+        self.svm_cost, self.svm_positive_weight, self.svm_bias_feature = svm_cost, svm_positive_weight, svm_bias_feature
+        self.feature_norm, self.hard_margin, self.easy_margin = feature_norm, hard_margin, easy_margin
+        self.solve_after, self.cache_limit = solve_after, cache_limit
+
+    def require_stage_before(self) -> None:
+        """The network has to be a fine-tuned one."""
+        if self.hparams["weights"] is None:
+            raise InputError(
+                "RCNNClassification starts from the network of stage one: give its checkpoint, which `fit --model "
+                "RCNNFineTuning` wrote, with --model.weights FILE"
+            )
+
+    def begin_pass(self) -> None:
+        """With an empty cache."""
+        self._cache = ExampleCache(
+            self.svms.in_features,
+            self.svms.out_features,
+            cost=self.svm_cost,
+            positive_weight=self.svm_positive_weight,
+            bias_feature=self.svm_bias_feature,
+            easy_margin=self.easy_margin,
+            limit=self.cache_limit,
+        )
+        self._forget_new()
+        self._scale: float | None = None
+        self._is_solved = False
+
+    def collect(self, inputs: Inputs, targets: Targets) -> Tensor:
+        """Keep what is hard, and solve if it is much; gives the mean hinge loss of the candidates."""
+        boxes, signs = self._candidates(given_proposals(inputs), targets, inputs.image_ids)
+        hidden, signs = self._features(self.normalise(inputs.images, inputs.image_sizes), boxes, signs)
+        margins = self.margins(hidden)
+        is_hard = (signs > 0) | ((signs < 0) & (margins > self.hard_margin))
+        kept = is_hard.any(dim=1)
+        self._new_features.append((hidden[kept] * self._feature_scale(hidden)).cpu())
+        self._new_signs.append(torch.where(is_hard, signs, 0)[kept].cpu())
+        num_new = sum_over_ranks(torch.tensor(sum(map(len, self._new_signs)), device=self.device))
+        if num_new > 0 and (num_new >= self.solve_after or not self._is_solved):
+            self.solve()
+        losses = (1 - signs * margins).clamp(min=0) * (signs != 0)
+        return losses.sum() / (signs != 0).sum().clamp(min=1)
+
+    def solve(self) -> None:
+        """Solve for the examples so far on rank 0, and take the SVMs from there."""
+        new = (torch.cat(self._new_features), torch.cat(self._new_signs))
+        self._forget_new()
+        parts = gather_on_rank_zero(new)
+        for features, signs in parts:
+            self._cache.add(features.numpy(), signs.numpy())
+        if parts:
+            machines = self._cache.solve()
+            # The scale of the features becomes part of the weights.
+            self.svms.weight.copy_(torch.from_numpy(machines.weights) * (self._scale or 1.0))
+            self.svms.bias.copy_(torch.from_numpy(machines.biases))
+            rank_zero_info(
+                f"SVMs solved, within {machines.gap:.1e} of the optimum; {len(self._cache)} examples are still hard."
+            )
+        take_from_rank_zero(self.svms.weight, self.svms.bias)
+        self._is_solved = True
+
+    def _forget_new(self) -> None:
+        """Examples of this rank that the cache on rank 0 has not got: none."""
+        self._new_features = [torch.zeros(0, self.svms.in_features)]
+        self._new_signs = [torch.zeros(0, self.svms.out_features, dtype=torch.int8)]
+
+    def _candidates(self, proposals: Proposals, targets: Targets, image_ids: Tensor) -> tuple[Tensor, Tensor]:
+        """Boxes float32 [N, C, 4] and their signs int8 [N, C, K]: 1 of the class, -1 not, 0 neither (or no box).
+
+        C is the number of regions and ground truths.
+        """
+        keys = random_keys(self.sampling_seed, image_ids, proposals.boxes.shape[1])
+        key, drawn = torch.where(proposals.is_valid, keys, -1.0).topk(min(self.regions_per_image, keys.shape[1]), dim=1)
+        boxes = torch.cat((proposals.boxes.gather(1, drawn[..., None].expand(-1, -1, 4)), targets.boxes), dim=1)
+        is_present = torch.cat((key >= 0, targets.is_object), dim=1) & (image_ids != NO_IMAGE)[:, None]
+        overlaps = class_overlaps(boxes, targets, len(self.class_names))
+        crowd_area = (intersection(boxes, targets.boxes) * targets.is_crowd[:, None, :]).amax(dim=2)
+        may_be_negative = is_present & (crowd_area <= self.crowd_share * box_area(boxes))
+        signs = -((overlaps < self.negative_iou) & may_be_negative[..., None]).to(torch.int8)
+        classes = torch.arange(1, len(self.class_names) + 1, device=boxes.device)
+        is_its_class = (targets.labels[..., None] == classes) & targets.is_object[..., None]
+        of_objects = signs[:, drawn.shape[1] :]
+        of_objects[is_its_class & is_present[:, drawn.shape[1] :, None]] = 1
+        return boxes, signs
+
+    def _features(self, images: Tensor, boxes: Tensor, signs: Tensor) -> tuple[Tensor, Tensor]:
+        """Features float32 [B, F] and signs int8 [B, K] of the boxes that have a sign for some class."""
+        takes_part = signs.any(dim=2)
+        features, their_signs = [], []
+        for part in self.parts(takes_part):
+            hidden = self.fc7(self.pool5(self.warp(images, boxes[:, part]))).float()
+            chosen = takes_part[:, part].flatten()
+            features.append(hidden[chosen])
+            their_signs.append(signs[:, part].flatten(0, 1)[chosen])
+        return torch.cat(features), torch.cat(their_signs)
+
+    def _feature_scale(self, hidden: Tensor) -> float:
+        """What brings features to the wanted norm, on average over the first batches of all ranks."""
+        if self._scale is None:
+            norms = hidden.norm(dim=1)
+            total, number = sum_over_ranks(torch.stack((norms.sum(), norms.new_tensor(len(norms))))).tolist()
+            if not total:
+                return 1.0
+            self._scale = self.feature_norm * number / total
+        return self._scale
+
+
+def class_overlaps(boxes: Tensor, targets: Targets, num_classes: int) -> Tensor:
+    """The largest overlap of each box with an object of each class, float32 [N, C, K]; 0 where there is none.
+
+    Args:
+        boxes: [N, C, 4].
+        targets: ground truth; crowds are no objects.
+        num_classes: K.
+    """
+    iou = pairwise_iou(boxes, targets.boxes) * targets.is_object[:, None, :]
+    labels = targets.labels.clamp(min=0)[:, None, :].expand_as(iou)
+    overlaps = iou.new_zeros((*iou.shape[:2], num_classes + 1))
+    return overlaps.scatter_reduce(2, labels, iou, "amax")[..., 1:]
