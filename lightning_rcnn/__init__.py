@@ -19,6 +19,8 @@ __all__ = [
     "InputError",
     "MaskRCNN",
     "Proposals",
+    "RCNNBoxRegression",
+    "RCNNClassification",
     "RCNNFineTuning",
     "Targets",
     "load_detector",
@@ -34,6 +36,8 @@ if TYPE_CHECKING:
     from lightning_rcnn.detectors.loading import load_detector
     from lightning_rcnn.detectors.mask_rcnn import MaskRCNN
     from lightning_rcnn.detectors.rcnn import RCNN
+    from lightning_rcnn.detectors.rcnn_box_regression import RCNNBoxRegression
+    from lightning_rcnn.detectors.rcnn_classification import RCNNClassification
     from lightning_rcnn.detectors.rcnn_fine_tuning import RCNNFineTuning
     from lightning_rcnn.errors import InputError
     from lightning_rcnn.structures import Batch, Detections, Proposals, Targets
@@ -49,6 +53,8 @@ _MODULES = {
     "MaskRCNN": "lightning_rcnn.detectors.mask_rcnn",
     "Proposals": "lightning_rcnn.structures",
     "RCNN": "lightning_rcnn.detectors.rcnn",
+    "RCNNBoxRegression": "lightning_rcnn.detectors.rcnn_box_regression",
+    "RCNNClassification": "lightning_rcnn.detectors.rcnn_classification",
     "RCNNFineTuning": "lightning_rcnn.detectors.rcnn_fine_tuning",
     "Targets": "lightning_rcnn.structures",
     "load_detector": "lightning_rcnn.detectors.loading",

@@ -35,10 +35,12 @@ from lightning_rcnn.detectors.base import Detector
 from lightning_rcnn.detectors.fast_rcnn import FastRCNN
 from lightning_rcnn.detectors.faster_rcnn import FasterRCNN
 from lightning_rcnn.detectors.mask_rcnn import MaskRCNN
+from lightning_rcnn.detectors.rcnn_box_regression import RCNNBoxRegression
+from lightning_rcnn.detectors.rcnn_classification import RCNNClassification
 from lightning_rcnn.detectors.rcnn_fine_tuning import RCNNFineTuning
 from lightning_rcnn.errors import InputError
 
-DETECTORS = (RCNNFineTuning, FastRCNN, FasterRCNN, MaskRCNN)
+DETECTORS = (RCNNFineTuning, RCNNClassification, RCNNBoxRegression, FastRCNN, FasterRCNN, MaskRCNN)
 """Imported so that a configuration may name them in short."""
 CLASSES = {"model": Detector, "trainer.callbacks": Callback, "trainer.logger": Logger}
 """Keys that hold a class, and what it derives from."""
