@@ -20,6 +20,7 @@ from lightning_rcnn.errors import InputError
 SelectiveSearchMode = Literal["fast", "quality"]
 
 _SEED = 2013
+_MOST_ELONGATED = 4
 
 
 def selective_search(image: Tensor, mode: SelectiveSearchMode = "fast", width: int = 500) -> np.ndarray:
@@ -31,10 +32,11 @@ def selective_search(image: Tensor, mode: SelectiveSearchMode = "fast", width: i
     Args:
         image: uint8 [3, h, w], RGB.
         mode: "fast", some 2000 boxes for a photograph, or "quality", some 10000.
-        width: pixels to which the image is scaled before, up or down (500 in R-CNN, section 2.2 and appendix).
+        width: pixels to which the image is scaled before, up or down (500 in R-CNN, section 4.2); an image more than
+            four times as high as wide becomes narrower, since its pixels are what the search takes time for.
 
     Returns:
-        float32 [P, 4], xyxy in pixels of `image`, best first. Empty for an image of one colour.
+        float32 [P, 4], xyxy in pixels of `image`, best first. An image of one colour is one box.
 
     Raises:
         InputError: OpenCV with its contributed modules is not installed; an unknown mode; no positive width.
@@ -44,18 +46,19 @@ def selective_search(image: Tensor, mode: SelectiveSearchMode = "fast", width: i
     if width < 1:
         raise InputError(f"selective search: width {width} is not a positive number of pixels")
     cv2 = _opencv()
-    _, original_height, original_width = image.shape
-    height = max(1, round(original_height * width / original_width))
-    interpolation = cv2.INTER_AREA if width < original_width else cv2.INTER_LINEAR
+    _, image_height, image_width = image.shape
+    scale = min(width / image_width, _MOST_ELONGATED * width / image_height)
+    size = max(1, round(image_width * scale)), max(1, round(image_height * scale))
+    interpolation = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
     pixels = np.ascontiguousarray(image.permute(1, 2, 0).numpy()[..., ::-1])  # OpenCV's colours are BGR
     search = cv2.ximgproc.segmentation.createSelectiveSearchSegmentation()
-    search.setBaseImage(cv2.resize(pixels, (width, height), interpolation=interpolation))
+    search.setBaseImage(cv2.resize(pixels, size, interpolation=interpolation))
     search.switchToSelectiveSearchFast() if mode == "fast" else search.switchToSelectiveSearchQuality()
     _seed_c_library()
     corners = np.asarray(search.process(), np.float32).reshape(-1, 4)  # x, y, width, height
     corners[:, 2:] += corners[:, :2]
-    scale = np.array([original_width / width, original_height / height] * 2, np.float32)
-    return np.minimum(corners * scale, np.array([original_width, original_height] * 2, np.float32))
+    back = np.array([image_width / size[0], image_height / size[1]] * 2, np.float32)
+    return np.minimum(corners * back, np.array([image_width, image_height] * 2, np.float32))
 
 
 @dataclass(frozen=True)
