@@ -1,0 +1,75 @@
+"""Proposals that somebody else made: a file of boxes with image ids."""
+
+import json
+import math
+from collections import defaultdict
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from lightning_rcnn.data.index import ShardIndex
+from lightning_rcnn.data.reader import RawSample
+from lightning_rcnn.errors import InputError
+
+
+class GivenProposals:
+    """The boxes of a file, for the images of a packed set.
+
+    Args:
+        path: JSON, a list of `image_id`, `bbox` (x, y, width, height in the original frame) and `score`, higher is
+            better: COCO's results format, whose other keys don't matter.
+        index: of the packed set.
+        limit: the most boxes that are kept of an image, the best ones.
+
+    Attributes:
+        method: all that decides the boxes, in words.
+
+    Raises:
+        InputError: no such file, not such a list, or boxes of an image that the set doesn't have.
+    """
+
+    def __init__(self, path: Path, index: ShardIndex, limit: int) -> None:
+        try:
+            data = path.read_bytes()
+            entries = json.loads(data)
+        except OSError as error:
+            raise InputError(f"{path}: cannot be read ({error.strerror})") from error
+        except ValueError as error:
+            raise InputError(f"{path}: not JSON ({error})") from error
+        if not isinstance(entries, list):
+            raise InputError(f"{path}: a list of boxes with image_id, bbox and score is wanted")
+        known = {image_id for shard in index.shards for image_id in shard.image_ids}
+        rows: defaultdict[int, list[list[float]]] = defaultdict(list)
+        for number, entry in enumerate(entries):
+            row = _row(entry, f"{path}: box {number}")
+            if entry["image_id"] not in known:
+                raise InputError(
+                    f"{path}: box {number} is of image {entry['image_id']!r}, which {index.name} does not have; "
+                    "these are proposals of another data set"
+                )
+            rows[entry["image_id"]].append(row)
+        self._proposals = {image_id: _best(image_rows, limit) for image_id, image_rows in rows.items()}
+        self.method = f"boxes of {path.name} ({sha256(data).hexdigest()[:16]}), best {limit}"
+
+    def __call__(self, sample: RawSample) -> np.ndarray:
+        """Float32 [P, 5], best first; empty for an image that the file leaves out."""
+        return self._proposals.get(sample.content["image_id"], np.zeros((0, 5), np.float32))
+
+
+def _row(entry: Any, place: str) -> list[float]:
+    """x1, y1, x2, y2 and score."""
+    try:
+        _, (x, y, width, height), score = entry["image_id"], entry["bbox"], entry["score"]
+        row = [float(x), float(y), float(x + width), float(y + height), float(score)]
+    except (KeyError, TypeError, ValueError) as error:
+        raise InputError(f"{place} lacks image_id, bbox (x, y, width, height) or score ({error!r})") from error
+    if not all(map(math.isfinite, row)) or width <= 0 or height <= 0:
+        raise InputError(f"{place}: bbox {entry['bbox']} with score {score} is no box with a score")
+    return row
+
+
+def _best(rows: list[list[float]], limit: int) -> np.ndarray:
+    proposals = np.array(rows, np.float32)
+    return proposals[np.argsort(-proposals[:, 4], kind="stable")][:limit]
