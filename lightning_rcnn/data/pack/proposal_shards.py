@@ -10,7 +10,7 @@ import json
 import shutil
 import tarfile
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from hashlib import file_digest
 from pathlib import Path
@@ -25,16 +25,35 @@ from lightning_rcnn.data.cache import ShardCache
 from lightning_rcnn.data.decode import UndecodableImage, decode_image
 from lightning_rcnn.data.index import INDEX_NAME, ProposalOrigin, Shard, ShardIndex
 from lightning_rcnn.data.pack.parallel import map_in_order
-from lightning_rcnn.data.reader import ShardReader, UnreadableRecordError
+from lightning_rcnn.data.reader import RawSample, ShardReader, UnreadableRecordError
 from lightning_rcnn.data.shards import ShardSet
 from lightning_rcnn.data.stored_proposals import MEMBER, encode_proposals
 from lightning_rcnn.errors import InputError
 
-Propose = Callable[[Tensor], np.ndarray]
-"""From an image uint8 [3, h, w], RGB, to its proposals float32 [P, 5], as they are stored."""
+Propose = Callable[[RawSample], np.ndarray]
+"""From a sample to its proposals float32 [P, 5], as they are stored."""
 
 _UNFINISHED = ".unfinished"
 _ORIGIN = "origin.json"
+
+
+@dataclass(frozen=True)
+class FromPixels:
+    """Proposals that are found in the image.
+
+    Attributes:
+        find: from uint8 [3, h, w], RGB, to float32 [P, 5].
+    """
+
+    find: Callable[[Tensor], np.ndarray]
+
+    def __call__(self, sample: RawSample) -> np.ndarray:
+        """The proposals of one sample.
+
+        Raises:
+            UndecodableImage: its image is broken.
+        """
+        return self.find(decode_image(sample.image, apply_exif=bool(sample.content.get("apply_exif"))))
 
 
 def write_proposals(
@@ -74,9 +93,10 @@ def write_proposals(
     if len({shard.name for shard in index.shards}) < len(index.shards):
         raise InputError(f"{index.name}: shards of the same name do not fit into one folder; give one set at a time")
     origin = ProposalOrigin(method, index.fingerprint)
-    if (finished := _finished_index(out, origin)) is not None:
-        return finished
     work = out / _UNFINISHED
+    if (finished := _finished_index(out, origin)) is not None:
+        shutil.rmtree(work, ignore_errors=True)  # there if a process was killed at the very end
+        return finished
     try:
         _begin(out, origin)
         with _alone(work):
@@ -86,7 +106,7 @@ def write_proposals(
             finished.write(out)
         shutil.rmtree(work)
     except OSError as error:
-        raise InputError(f"{out}: cannot be written ({error.strerror or error}); choose another folder") from error
+        raise InputError(f"{out}: cannot be written ({error}); choose another folder") from error
     return finished
 
 
@@ -122,13 +142,11 @@ def _require_same(out: Path, found: ProposalOrigin | None, wanted: ProposalOrigi
 
 @contextlib.contextmanager
 def _alone(work: Path) -> Iterator[None]:
-    lock = FileLock(work / "lock")
     try:
-        lock.acquire(timeout=0)
+        held = FileLock(work / "lock").acquire(timeout=0)
     except Timeout as error:
         raise InputError(f"{work.parent}: another process is making these proposals; wait for it") from error
-    with lock:
-        lock.release()  # entering has counted a second time
+    with held:
         yield
 
 
@@ -166,7 +184,8 @@ def _write_shards(
                 entry = _assemble(source, shard, work, out)
                 if not console.is_terminal:
                     left = progress.tasks[task].time_remaining
-                    console.print(f"{shard.name}: done; {'' if left is None else f'about {left / 60:.0f} min'} left")
+                    estimate = "" if left is None else f", about {left / 60:.0f} min left"
+                    console.print(f"{shard.name}: done{estimate}")
             written.append(entry)
     return written
 
@@ -174,11 +193,9 @@ def _write_shards(
 def _propose_for(reader: ShardReader, propose: Propose, number: int) -> bytes:
     """The tar member with the proposals of one sample."""
     try:
-        raw = reader.read(number)
-        image = decode_image(raw.image, apply_exif=bool(raw.content.get("apply_exif")))
+        return encode_proposals(propose(reader.read(number)))
     except (UnreadableRecordError, UndecodableImage):
         return encode_proposals(np.zeros((0, 5), np.float32))
-    return encode_proposals(propose(image))
 
 
 def _proposals_path(work: Path, shard: Shard, within: int) -> Path:
