@@ -44,7 +44,7 @@ def test_two_ranks_have_the_solutions_of_one_process(make_rcnn, make_batch, with
             for batch in batches:
                 stage.collect(batch.inputs, batch.targets)
             stage.solve()
-    errors = [rank.communicate(timeout=300)[1] for rank in ranks]
+    errors = [rank.communicate(timeout=600)[1] for rank in ranks]
     assert [rank.returncode for rank in ranks] == [0, 0], errors
     solved = torch.load(tmp_path / "solved.pt", weights_only=True)
 
