@@ -7,6 +7,7 @@ from rich.console import Console
 
 from lightning_rcnn.checkpoints.header import read_header
 from lightning_rcnn.data.cache import ShardCache
+from lightning_rcnn.data.decode import decode_image
 from lightning_rcnn.data.fetch import FetchPolicy
 from lightning_rcnn.data.pack.proposal_shards import write_proposals
 from lightning_rcnn.data.shards import read_shards
@@ -40,9 +41,9 @@ data:
 """
 
 
-def grid(image):
-    """Boxes of two sizes all over the image, for want of a search."""
-    _, height, width = image.shape
+def grid(sample):
+    """Boxes of two sizes all over an image, for want of a search."""
+    _, height, width = decode_image(sample.image, apply_exif=False).shape
     boxes = [
         (x * width / n, y * height / n, (x + 1.5) * width / n, (y + 1.5) * height / n, 1 / n)
         for n in (2, 4)
