@@ -28,6 +28,7 @@ LAYERS = [
     {"detectors"},
     {"pictures"},
     {"callbacks"},
+    {"lineage"},
     {"commands"},
     {"cli"},
 ]

@@ -29,6 +29,8 @@ TOOLS = {
     "compress": Tool("Fast R-CNN's fully connected layers at a lower rank", f"{_COMMANDS}.compress", "compress"),
     "detect": Tool("find objects in image files", f"{_COMMANDS}.detect", "detect"),
     "evaluate": Tool("score a results file as COCO does", f"{_COMMANDS}.evaluate", "evaluate"),
+    "lineage": Tool("train and compare R-CNN, Fast, Faster and Mask R-CNN", f"{_COMMANDS}.lineage", "lineage"),
+    "bench passes": Tool("time Fast R-CNN's one pass against R-CNN's many", f"{_COMMANDS}.bench_passes", "passes"),
     "bench roi-align": Tool("time RoIAlign against torchvision's", f"{_COMMANDS}.bench_roi_align", "roi_align"),
     "bench step": Tool("time a training step against torchvision's", f"{_COMMANDS}.bench_step", "step"),
 }

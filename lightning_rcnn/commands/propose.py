@@ -1,6 +1,5 @@
 """`lightning-rcnn propose`: proposals in advance, beside the images."""
 
-import os
 from pathlib import Path
 
 from rich.console import Console
@@ -12,6 +11,7 @@ from lightning_rcnn.data.pack.given_proposals import GivenProposals
 from lightning_rcnn.data.pack.proposal_shards import FromPixels, write_proposals
 from lightning_rcnn.data.reader import ShardReader, UnreadableRecordError
 from lightning_rcnn.data.shards import read_shards
+from lightning_rcnn.data.workers import available_cores
 from lightning_rcnn.detectors.proposing import RegionProposals
 from lightning_rcnn.errors import InputError
 from lightning_rcnn.metrics.stored_proposals import ProposalReport
@@ -61,8 +61,7 @@ def propose(
         network = RegionProposals(checkpoint, limit)
         write_proposals(shard_set, cache, out, FromPixels(network), network.method, workers=1, console=console)
     else:
-        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-        workers = workers or min(cores, len(shard_set.index))
+        workers = workers or min(available_cores(), len(shard_set.index))
         search = SelectiveSearch(mode, width, limit)
         write_proposals(shard_set, cache, out, FromPixels(search), search.method, workers=workers, console=console)
     written = read_shards(str(out))

@@ -16,8 +16,12 @@ if hasattr(signal, "sigwaitinfo"):  # not on macOS, where workers end on any SIG
 
 def suggested_workers(local_ranks: int) -> int:
     """Workers for each of `local_ranks` processes on this node: its share of the cores less one, at most eight."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(0, min(_MOST_WORKERS, cores // local_ranks - 1))
+    return max(0, min(_MOST_WORKERS, available_cores() // local_ranks - 1))
+
+
+def available_cores() -> int:
+    """Cores that this process may use, which a job or a container may limit."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 @contextlib.contextmanager

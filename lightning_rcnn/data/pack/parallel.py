@@ -10,6 +10,7 @@ from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from typing import TypeVar
 
+from lightning_rcnn.data.workers import available_cores
 from lightning_rcnn.errors import InputError
 
 Item = TypeVar("Item")
@@ -25,8 +26,7 @@ TASKS_AHEAD = 4
 
 def default_workers(num_items: int) -> int:
     """How many processes are worth starting, at most one for each core that this process may use."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, min(cores, num_items // ITEMS_PER_PROCESS))
+    return max(1, min(available_cores(), num_items // ITEMS_PER_PROCESS))
 
 
 def map_in_order(
