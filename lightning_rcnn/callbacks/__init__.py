@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 __all__ = [
     "AtomicCheckpointIO",
+    "AveragedWeights",
     "BestCheckpoint",
     "DetectionPictures",
     "DetectionWandbLogger",
@@ -21,6 +22,7 @@ __all__ = [
 ]
 
 if TYPE_CHECKING:
+    from lightning_rcnn.callbacks.averaged_weights import AveragedWeights
     from lightning_rcnn.callbacks.checkpoints import AtomicCheckpointIO, BestCheckpoint, LastCheckpoint
     from lightning_rcnn.callbacks.detection_pictures import DetectionPictures
     from lightning_rcnn.callbacks.metrics_report import MetricsReport
@@ -33,6 +35,7 @@ if TYPE_CHECKING:
 
 _MODULES = {
     "AtomicCheckpointIO": "checkpoints",
+    "AveragedWeights": "averaged_weights",
     "BestCheckpoint": "checkpoints",
     "DetectionPictures": "detection_pictures",
     "DetectionWandbLogger": "wandb_logging",

@@ -13,6 +13,7 @@ from lightning.pytorch.loggers import Logger
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.utilities.rank_zero import rank_zero_info
 
+from lightning_rcnn.callbacks.averaged_weights import AveragedWeights
 from lightning_rcnn.callbacks.checkpoints import AtomicCheckpointIO, BestCheckpoint, LastCheckpoint
 from lightning_rcnn.callbacks.detection_pictures import DetectionPictures
 from lightning_rcnn.callbacks.metrics_report import MetricsReport
@@ -42,6 +43,8 @@ from lightning_rcnn.errors import InputError
 
 DETECTORS = (RCNNFineTuning, RCNNClassification, RCNNBoxRegression, FastRCNN, FasterRCNN, MaskRCNN)
 """Imported so that a configuration may name them in short."""
+CALLBACKS = (AveragedWeights,)
+"""Likewise; those that every run has are imported anyway."""
 CLASSES = {"model": Detector, "trainer.callbacks": Callback, "trainer.logger": Logger}
 """Keys that hold a class, and what it derives from."""
 DEFAULT_LOGGERS: dict[str, Any] = {"fit": {"class_path": "DetectionWandbLogger"}}
