@@ -32,7 +32,8 @@ TOOLS = {
     "lineage": Tool("train and compare R-CNN, Fast, Faster and Mask R-CNN", f"{_COMMANDS}.lineage", "lineage"),
     "bench passes": Tool("time Fast R-CNN's one pass against R-CNN's many", f"{_COMMANDS}.bench_passes", "passes"),
     "bench roi-align": Tool("time RoIAlign against torchvision's", f"{_COMMANDS}.bench_roi_align", "roi_align"),
-    "bench step": Tool("time a training step against torchvision's", f"{_COMMANDS}.bench_step", "step"),
+    "bench step": Tool("time a training step against torchvision's", f"{_COMMANDS}.bench_detectors", "step"),
+    "bench infer": Tool("time detection against torchvision's", f"{_COMMANDS}.bench_detectors", "infer"),
 }
 
 GROUPS = {name.partition(" ")[0] for name in TOOLS if " " in name}

@@ -1,135 +1,174 @@
-"""Times a training step against torchvision's detector of the same architecture on the same images."""
+"""Both libraries' detectors as things to be run once: a training step, or the detection of a batch."""
 
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Literal
 
 import torch
 from torch import Tensor, nn
+from torch.profiler import record_function
 from torchvision.models.detection import FasterRCNN as TorchvisionFasterRCNN
+from torchvision.models.detection import MaskRCNN as TorchvisionMaskRCNN
 from torchvision.models.detection.anchor_utils import AnchorGenerator
 from torchvision.models.detection.backbone_utils import resnet_fpn_backbone
 
+from lightning_rcnn.checkpoints.torchvision import export
+from lightning_rcnn.detectors.benchmark.scene import Scene
 from lightning_rcnn.detectors.faster_rcnn import FasterRCNN
-from lightning_rcnn.structures import Inputs, Targets
+from lightning_rcnn.detectors.mask_rcnn import MaskRCNN
+from lightning_rcnn.masks.paste import paste_densely
 
+DetectorName = Literal["faster_rcnn", "mask_rcnn"]
+Task = Literal["step", "infer"]
 Precision = Literal["float32", "bfloat16"]
+Layout = Literal["NCHW", "channels last"]
+Library = Literal["torchvision", "lightning-rcnn"]
 
 
 @dataclass(frozen=True)
-class Scene:
-    """What both detectors train on: noise with boxes, already of the network's size.
+class Architecture:
+    """What both libraries build.
 
     Attributes:
-        images: uint8 [N, 3, H, W].
-        boxes: float32 [N, M, 4].
-        labels: int64 [N, M].
+        detector: which of the two.
+        backbone: a ResNet, with a feature pyramid.
+        num_classes: without background.
+        min_size, max_size: the network's rule for images, under which those of the scene stay as they are.
     """
 
-    images: Tensor
-    boxes: Tensor
-    labels: Tensor
+    detector: DetectorName
+    backbone: Literal["resnet18", "resnet34", "resnet50", "resnet101"]
+    num_classes: int
+    min_size: int
+    max_size: int
 
-    @classmethod
-    def random(cls, num_images: int, height: int, width: int, num_objects: int, num_classes: int) -> "Scene":
-        """Boxes of 5 to 45% of the image's sides, anywhere."""
-        size = torch.tensor([width, height])
-        sides = (0.05 + 0.4 * torch.rand(num_images, num_objects, 2)) * size
-        corners = torch.rand(num_images, num_objects, 2) * (size - sides)
-        return cls(
-            torch.randint(0, 256, (num_images, 3, height, width), dtype=torch.uint8),
-            torch.cat((corners, corners + sides), dim=-1),
-            torch.randint(1, num_classes + 1, (num_images, num_objects)),
+    @property
+    def has_masks(self) -> bool:
+        """Whether the detector has masks."""
+        return self.detector == "mask_rcnn"
+
+    def ours(self) -> FasterRCNN:
+        """Our detector, with random weights and its default numbers."""
+        names = [f"class {label}" for label in range(1, self.num_classes + 1)]
+        kind = MaskRCNN if self.has_masks else FasterRCNN
+        return kind(names, backbone=self.backbone, min_size=self.min_size, max_size=self.max_size)
+
+    def torchvision(self, ours: FasterRCNN) -> nn.Module:
+        """Torchvision's with the same weights, and its default numbers."""
+        body = resnet_fpn_backbone(
+            backbone_name=self.backbone, weights=None, norm_layer=nn.BatchNorm2d, trainable_layers=5
         )
-
-    def to(self, device: torch.device) -> "Scene":
-        """The same scene on `device`."""
-        return Scene(self.images.to(device), self.boxes.to(device), self.labels.to(device))
+        anchors = AnchorGenerator(((32,), (64,), (128,), (256,), (512,)), ((0.5, 1.0, 2.0),) * 5)
+        kind = TorchvisionMaskRCNN if self.has_masks else TorchvisionFasterRCNN
+        theirs = kind(body, self.num_classes + 1, self.min_size, self.max_size, rpn_anchor_generator=anchors)
+        theirs.load_state_dict(export(ours.state_dict(), Path("our weights")))
+        return theirs
 
 
 @dataclass
 class Contender:
-    """One detector in one precision.
+    """One detector in one precision and layout.
 
     Attributes:
-        name: for the table.
-        step: runs forward, backward and the optimiser once.
+        library, precision, layout: which it is.
+        run: does once what is timed.
         seconds: one figure for each repeat.
+        peak_bytes: the most memory that one run needed on top of what lay there before; 0 where it cannot be told.
     """
 
-    name: str
-    step: Callable[[], None]
+    library: Library
+    precision: Precision
+    layout: Layout
+    run: Callable[[], object]
     seconds: list[float] = field(default_factory=list)
+    peak_bytes: int = 0
 
 
-def contenders(
-    scene: Scene, backbone: str, num_classes: int, device: torch.device
-) -> dict[tuple[str, Precision], Contender]:
-    """Both detectors with their default numbers, in both precisions. torchvision's is NCHW, as people run it."""
-    height, width = scene.images.shape[-2:]
-    sizes = {"min_size": min(height, width), "max_size": max(height, width)}
-    names = [f"class {label}" for label in range(1, num_classes + 1)]
+def contenders(scene: Scene, architecture: Architecture, task: Task, device: torch.device) -> list[Contender]:
+    """Torchvision's as people run it (NCHW; float32 or automatic mixed precision), theirs and ours channels last."""
     scene = scene.to(device)
-    found: dict[tuple[str, Precision], Contender] = {}
-    precisions: tuple[Precision, ...] = ("float32", "bfloat16")
-    for precision in precisions:
-        theirs = TorchvisionFasterRCNN(
-            resnet_fpn_backbone(backbone_name=backbone, weights=None, norm_layer=nn.BatchNorm2d, trainable_layers=5),
-            num_classes + 1,
-            rpn_anchor_generator=AnchorGenerator(((32,), (64,), (128,), (256,), (512,)), ((0.5, 1.0, 2.0),) * 5),
-            **sizes,
-        )
-        ours = FasterRCNN(names, backbone=backbone, **sizes)  # type: ignore[arg-type]
-        for library, detector, losses in (
-            ("torchvision", theirs, _torchvision_losses(theirs, scene)),
-            ("lightning-rcnn", ours, _own_losses(ours, scene)),
-        ):
-            step = _training_step(detector.to(device).train(), losses, precision, device)
-            found[library, precision] = Contender(f"{library} {precision}", step)
+    found = []
+    for library, precision, layout in _settings():
+        ours = architecture.ours()
+        detector: nn.Module = ours if library == "lightning-rcnn" else architecture.torchvision(ours)
+        if library == "torchvision" and layout == "channels last":
+            detector = detector.to(memory_format=torch.channels_last)
+        detector = detector.to(device).train(task == "step")
+        run: Callable[[], object]
+        if task == "step":
+            run = training_step(detector, _losses(library, detector, scene, architecture.has_masks), precision, device)
+        else:
+            run = _inference(_detection(library, detector, scene), precision, device)
+        found.append(Contender(library, precision, layout, run))
     return found
 
 
-def _torchvision_losses(detector: nn.Module, scene: Scene) -> Callable[[], dict[str, Tensor]]:
-    images = list(scene.images / 255)
-    truth = [{"boxes": boxes, "labels": labels} for boxes, labels in zip(scene.boxes, scene.labels, strict=True)]
-    return lambda: detector(images, truth)
+def _settings() -> Iterator[tuple[Library, Precision, Layout]]:
+    precisions: tuple[Precision, ...] = ("float32", "bfloat16")
+    for precision in precisions:
+        yield "torchvision", precision, "NCHW"
+        yield "torchvision", precision, "channels last"
+        yield "lightning-rcnn", precision, "channels last"
 
 
-def _own_losses(detector: FasterRCNN, scene: Scene) -> Callable[[], dict[str, Tensor]]:
-    num_images = len(scene.images)
-    sizes = torch.tensor([scene.images.shape[-2:]] * num_images, device=scene.images.device)
-    inputs = Inputs(scene.images, sizes, torch.arange(num_images, device=scene.images.device))
-    targets = Targets(scene.boxes, scene.labels, torch.zeros_like(scene.labels, dtype=torch.bool))
+def _losses(library: Library, detector: nn.Module, scene: Scene, has_masks: bool) -> Callable[[], dict[str, Tensor]]:
+    if library == "torchvision":
+        images, truth = scene.torchvision_images(), scene.torchvision_targets(has_masks)
+        return lambda: detector(images, truth)
+    assert isinstance(detector, FasterRCNN)
+    inputs, targets = scene.inputs(), scene.targets(has_masks)
     return lambda: detector.losses(inputs, targets)
 
 
-def _training_step(
+def _detection(library: Library, detector: nn.Module, scene: Scene) -> Callable[[], object]:
+    """Boxes, and masks as pixels of the whole image, which is how torchvision gives them."""
+    if library == "torchvision":
+        images = scene.torchvision_images()
+        return lambda: detector(images)
+    assert isinstance(detector, FasterRCNN)
+    inputs, (height, width) = scene.inputs(), scene.images.shape[-2:]
+
+    def detect() -> object:
+        detections, _ = detector.predict(inputs)
+        if detections.masks is None:
+            return detections
+        images = zip(detections.masks, detections.boxes, detections.labels > 0, strict=True)
+        return detections, [
+            paste_densely(masks[is_there], boxes[is_there], height, width, detector.mask_paste)
+            for masks, boxes, is_there in images
+        ]
+
+    return detect
+
+
+def training_step(
     detector: nn.Module, losses: Callable[[], dict[str, Tensor]], precision: Precision, device: torch.device
 ) -> Callable[[], None]:
-    optimizer = torch.optim.SGD(detector.parameters(), lr=1e-4, momentum=0.9)
+    """What runs forward, backward, clipping of gradients and SGD once."""
+    parameters = list(detector.parameters())
+    optimizer = torch.optim.SGD(parameters, lr=1e-4, momentum=0.9)
 
     def step() -> None:
-        context: AbstractContextManager = nullcontext()
-        if precision == "bfloat16":
-            context = torch.autocast(device.type, torch.bfloat16)
-        with context:
+        with _autocast(precision, device):
             total = torch.stack(list(losses().values())).sum()
         optimizer.zero_grad()
         total.backward()
-        optimizer.step()
-        if device.type == "cuda":
-            torch.cuda.synchronize(device)
+        with record_function("part: optimiser"):
+            torch.nn.utils.clip_grad_norm_(parameters, 10.0)
+            optimizer.step()
 
     return step
 
 
-def race(runners: Sequence[Contender], repeats: int, warm_up: int = 2) -> None:
-    """Times every contender's step, turn by turn, so that a busy machine slows all of them alike."""
-    for repeat in range(warm_up + repeats):
-        for runner in runners:
-            start = time.perf_counter()
-            runner.step()
-            if repeat >= warm_up:
-                runner.seconds.append(time.perf_counter() - start)
+def _inference(detect: Callable[[], object], precision: Precision, device: torch.device) -> Callable[[], object]:
+    def infer() -> object:
+        with torch.inference_mode(), _autocast(precision, device):
+            return detect()
+
+    return infer
+
+
+def _autocast(precision: Precision, device: torch.device) -> AbstractContextManager:
+    return torch.autocast(device.type, torch.bfloat16) if precision == "bfloat16" else nullcontext()

@@ -1,0 +1,213 @@
+"""`lightning-rcnn bench step|infer`."""
+
+import json as json_format
+import platform
+import statistics
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+import torchvision
+from rich.console import Console
+from rich.table import Column, Table
+
+from lightning_rcnn.detectors.benchmark import Architecture, Contender, DetectorName, Scene, contenders, race
+from lightning_rcnn.detectors.benchmark.contenders import Task, training_step
+from lightning_rcnn.detectors.benchmark.parts import PartUsage, profile_parts
+from lightning_rcnn.errors import InputError
+
+BackboneName = Literal["resnet18", "resnet34", "resnet50", "resnet101"]
+TITLES = {"step": "training step", "infer": "detection", "faster_rcnn": "Faster R-CNN", "mask_rcnn": "Mask R-CNN"}
+
+
+def step(
+    device: Literal["cpu", "cuda"] = "cpu",
+    detector: DetectorName = "faster_rcnn",
+    backbone: BackboneName = "resnet18",
+    batch_size: int = 8,
+    height: int = 240,
+    width: int = 320,
+    objects: int = 12,
+    classes: int = 3,
+    repeats: int = 5,
+    seed: int = 0,
+    json: Path | None = None,
+    profile: bool = False,
+    trace: Path = Path("step_trace.json"),
+) -> None:
+    """Time a whole training step against torchvision's, in one run.
+
+    Forward, backward, clipping and SGD on the same images with the same weights, both detectors with their default
+    numbers. The first ratio is against torchvision as it is run by default (float32, NCHW), the second against
+    torchvision in the same precision and layout.
+
+    Args:
+        device: where to run.
+        detector: Faster or Mask R-CNN.
+        backbone: of both, with a feature pyramid.
+        batch_size: images in a step.
+        height: of the images, pixels.
+        width: of the images, pixels.
+        objects: in each image.
+        classes: without background.
+        repeats: timed turns of each contender.
+        seed: of weights and images.
+        json: also write the figures to this file.
+        profile: show instead where the time and the memory of our step go, in bfloat16, and write a trace.
+        trace: file for the trace, to be opened in chrome://tracing or ui.perfetto.dev.
+    """
+    architecture = Architecture(detector, backbone, classes, min(height, width), max(height, width))
+    torch.manual_seed(seed)
+    scene = Scene.random(batch_size, height, width, objects, classes)
+    if profile:
+        _profile(architecture, scene, _checked(device), repeats, json, trace)
+    else:
+        _race("step", architecture, scene, _checked(device), repeats, json)
+
+
+def infer(
+    device: Literal["cpu", "cuda"] = "cpu",
+    detector: DetectorName = "faster_rcnn",
+    backbone: BackboneName = "resnet18",
+    batch_size: int = 8,
+    height: int = 240,
+    width: int = 320,
+    classes: int = 3,
+    repeats: int = 5,
+    seed: int = 0,
+    json: Path | None = None,
+) -> None:
+    """Time the detection of a batch against torchvision's, in one run.
+
+    From images to boxes and, with Mask R-CNN, masks of the images' size, with the same random weights: so each image
+    has as many detections as may be. Ratios as in `bench step`.
+
+    Args:
+        device: where to run.
+        detector: Faster or Mask R-CNN.
+        backbone: of both, with a feature pyramid.
+        batch_size: images in a batch.
+        height: of the images, pixels.
+        width: of the images, pixels.
+        classes: without background.
+        repeats: timed turns of each contender.
+        seed: of weights and images.
+        json: also write the figures to this file.
+    """
+    architecture = Architecture(detector, backbone, classes, min(height, width), max(height, width))
+    torch.manual_seed(seed)
+    scene = Scene.random(batch_size, height, width, 1, classes)
+    _race("infer", architecture, scene, _checked(device), repeats, json)
+
+
+def _checked(device: str) -> torch.device:
+    if device == "cuda" and not torch.cuda.is_available():
+        raise InputError("--device cuda: torch sees no CUDA device here")
+    return torch.device(device)
+
+
+def _race(
+    task: Task, architecture: Architecture, scene: Scene, device: torch.device, repeats: int, json: Path | None
+) -> None:
+    runners = contenders(scene, architecture, task, device)
+    race(runners, repeats, device)
+    results = [_figures(runner, runners, len(scene.images)) for runner in runners]
+    table = Table(
+        Column("detector", no_wrap=True),
+        "precision, layout",
+        "median (ms)",
+        "quartiles",
+        "images/s",
+        "memory (MiB)",
+        "vs default",
+        "vs same",
+        title=_title(task, architecture, scene, device),
+    )
+    for result in results:
+        low, high = result["quartiles"]
+        table.add_row(
+            result["library"],
+            f"{result['precision']}, {result['layout']}",
+            f"{1e3 * result['median_seconds']:.0f}",
+            f"{1e3 * low:.0f} to {1e3 * high:.0f}",
+            f"{result['images_per_second']:.1f}",
+            f"{result['peak_bytes'] / 2**20:.0f}" if result["peak_bytes"] else "-",
+            f"{result['ratio_to_default']:.2f}",
+            f"{result['ratio_to_same']:.2f}",
+        )
+    Console().print(table)
+    _write(json, table.title, device, {"results": results})
+
+
+def _figures(runner: Contender, runners: list[Contender], num_images: int) -> dict[str, Any]:
+    theirs = {(r.precision, r.layout): statistics.median(r.seconds) for r in runners if r.library == "torchvision"}
+    median = statistics.median(runner.seconds)
+    low, _, high = (
+        statistics.quantiles(runner.seconds, n=4, method="inclusive") if len(runner.seconds) > 1 else [median] * 3
+    )
+    return {
+        "library": runner.library,
+        "precision": runner.precision,
+        "layout": runner.layout,
+        "median_seconds": median,
+        "quartiles": (low, high),
+        "seconds": runner.seconds,
+        "images_per_second": num_images / median,
+        "peak_bytes": runner.peak_bytes,
+        "ratio_to_default": theirs["float32", "NCHW"] / median,
+        "ratio_to_same": theirs[runner.precision, runner.layout] / median,
+    }
+
+
+def _profile(
+    architecture: Architecture, scene: Scene, device: torch.device, repeats: int, json: Path | None, trace: Path
+) -> None:
+    detector = architecture.ours().to(device).train()
+    scene = scene.to(device)
+    inputs, targets = scene.inputs(), scene.targets(architecture.has_masks)
+    run = training_step(detector, lambda: detector.losses(inputs, targets), "bfloat16", device)
+    parts = profile_parts(detector, run, device, repeats, trace)
+    whole = PartUsage(
+        "all", sum(p.forward for p in parts), sum(p.backward for p in parts), sum(p.kept_bytes for p in parts)
+    )
+    table = Table(
+        "part",
+        "forward (ms)",
+        "backward (ms)",
+        "share",
+        "kept for backward (MiB)",
+        title=f"{_title('step', architecture, scene, device)}, bfloat16",
+    )
+    for part in [*parts, whole]:
+        table.add_row(
+            part.name,
+            f"{1e3 * part.forward:.1f}",
+            f"{1e3 * part.backward:.1f}",
+            f"{100 * part.seconds / whole.seconds:.1f}%",
+            f"{part.kept_bytes / 2**20:.0f}",
+        )
+    console = Console()
+    console.print(table)
+    console.print(
+        f"Trace: {trace}. What a training waits for its data is logged as throughput/data_wait_share.", soft_wrap=True
+    )
+    _write(json, table.title, device, {"parts": [vars(part) for part in parts]})
+
+
+def _title(task: Task, architecture: Architecture, scene: Scene, device: torch.device) -> str:
+    num_images, _, height, width = scene.images.shape
+    name = TITLES[architecture.detector]
+    return f"{TITLES[task]}, {name} {architecture.backbone} FPN, {num_images} x {height} x {width}, {device}"
+
+
+def _write(json: Path | None, title: object, device: torch.device, figures: dict[str, Any]) -> None:
+    if json is None:
+        return
+    conditions = {
+        "title": title,
+        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else platform.processor(),
+        "threads": torch.get_num_threads(),
+        "torch": torch.__version__,
+        "torchvision": torchvision.__version__,
+    }
+    json.write_text(json_format.dumps({**conditions, **figures}, indent=2) + "\n")

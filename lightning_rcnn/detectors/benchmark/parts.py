@@ -1,0 +1,178 @@
+"""Where the time and the memory of a training step go, part by part.
+
+The parts of the forward direction are spans around what our detectors are made of. The backward direction has no spans:
+autograd numbers its nodes, and each belongs to the part whose operator of the same number made it.
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import wraps
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+from torch.profiler import ProfilerActivity, profile, record_function
+
+from lightning_rcnn.detectors.region_based import RegionBasedDetector
+
+SPAN = "part: "
+"""Begins the names of our spans."""
+SPANS = {
+    "normalise": "input",
+    "backbone": "backbone",
+    "rpn": "RPN",
+    "select_proposals": "proposals",
+    "anchor_targets": "targets",
+    "region_targets": "targets",
+    "pool": "RoI pooling",
+    "region_stage": "box head",
+    "box_head": "box head",
+    "box_predictor": "box head",
+    "align_bitmaps": "masks",
+    "mask_head": "masks",
+}
+"""Attributes of a detector that are called, and the part to which that belongs."""
+OPERATORS = {
+    "lightning_rcnn::non_maximum_suppression": "suppression",
+    "lightning_rcnn::roi_align_backward": "RoI pooling",
+    "lightning_rcnn::roi_pool_backward": "RoI pooling",
+}
+"""Operators that are parts by themselves, also inside of a span."""
+OPTIMISER, REST = "optimiser", "losses and the rest"
+_BACKWARD = "autograd::engine::evaluate_function: "
+
+
+@dataclass
+class PartUsage:
+    """What a part takes in one step.
+
+    Attributes:
+        name: of the part.
+        forward, backward: seconds; of the device where that is a GPU, of the host's thread else.
+        kept_bytes: what it leaves allocated when the forward direction is done, for the backward one.
+    """
+
+    name: str
+    forward: float = 0.0
+    backward: float = 0.0
+    kept_bytes: int = 0
+
+    @property
+    def seconds(self) -> float:
+        """Both directions."""
+        return self.forward + self.backward
+
+
+def profile_parts(
+    detector: RegionBasedDetector, step: Callable[[], object], device: torch.device, repeats: int, trace: Path
+) -> list[PartUsage]:
+    """Run some steps under torch's profiler.
+
+    Args:
+        detector: whose parts they are.
+        step: a training step of it, run twice before.
+        device: it runs on.
+        repeats: profiled steps; figures are means.
+        trace: file for a trace in Chrome's format.
+
+    Returns:
+        The parts, the most expensive one first.
+    """
+    activities = [ProfilerActivity.CPU] + [ProfilerActivity.CUDA] * (device.type == "cuda")
+    with spans_around_parts(detector):
+        for _ in range(2):
+            step()
+        with profile(activities=activities, profile_memory=True, acc_events=True) as profiler:
+            for _ in range(repeats):
+                step()
+                if device.type == "cuda":
+                    torch.cuda.synchronize(device)
+    profiler.export_chrome_trace(str(trace))
+    parts = add_up(profiler.events() or [], on_device=device.type == "cuda")
+    for part in parts:
+        part.forward, part.backward = part.forward / repeats, part.backward / repeats
+        part.kept_bytes //= repeats
+    return sorted(parts, key=lambda part: part.seconds, reverse=True)
+
+
+@contextmanager
+def spans_around_parts(detector: nn.Module) -> Iterator[None]:
+    """Let the detector's parts show in profiles under their names."""
+    wrapped: list[tuple[Any, str, Any]] = []
+    for attribute, part in SPANS.items():
+        value = getattr(detector, attribute, None)
+        if value is None:
+            continue
+        # A module stays what it is; its forward is taken.
+        owner, name = (value, "forward") if isinstance(value, nn.Module) else (detector, attribute)
+        wrapped.append((owner, name, owner.__dict__.get(name)))
+        setattr(owner, name, _in_span(part, getattr(owner, name)))
+    try:
+        yield
+    finally:
+        for owner, name, before in wrapped:
+            delattr(owner, name)
+            if before is not None:
+                setattr(owner, name, before)
+
+
+def add_up(events: Iterable[Any], on_device: bool) -> list[PartUsage]:
+    """Sums by part of the profiler's events, of which each counts for itself, without what it calls."""
+    events = sorted(events, key=lambda event: event.time_range.start)
+    part_of_node: dict[int, str] = {}
+    for event in events:
+        # The last operator of a number is the one that made the node; those before it made none.
+        if event.sequence_nr >= 0 and not _backward_of(event):
+            part_of_node[event.sequence_nr] = _forward_part(event)
+    parts: dict[str, PartUsage] = {}
+    for event in events:
+        node = _backward_of(event)
+        name = _forward_part(event) if node is None else _backward_part(event, node, part_of_node)
+        part = parts.setdefault(name, PartUsage(name))
+        seconds = 1e-6 * (event.self_device_time_total if on_device else event.self_cpu_time_total)
+        if node is None:
+            part.forward += seconds
+            part.kept_bytes += event.self_device_memory_usage if on_device else event.self_cpu_memory_usage
+        else:
+            part.backward += seconds
+    return list(parts.values())
+
+
+def _in_span(part: str, function: Callable[..., Any]) -> Callable[..., Any]:
+    @wraps(function)
+    def run(*arguments: Any, **options: Any) -> Any:
+        with record_function(SPAN + part):
+            return function(*arguments, **options)
+
+    return run
+
+
+def _ancestors(event: Any) -> Iterator[Any]:
+    while event is not None:
+        yield event
+        event = event.cpu_parent
+
+
+def _backward_of(event: Any) -> Any:
+    """The autograd node inside of which something happened, or None."""
+    return next((ancestor for ancestor in _ancestors(event) if ancestor.name.startswith(_BACKWARD)), None)
+
+
+def _forward_part(event: Any) -> str:
+    for ancestor in _ancestors(event):
+        if ancestor.name in OPERATORS:
+            return OPERATORS[ancestor.name]
+        if ancestor.name.startswith(SPAN):
+            return ancestor.name.removeprefix(SPAN)
+    return REST
+
+
+def _backward_part(event: Any, node: Any, part_of_node: dict[int, str]) -> str:
+    if "AccumulateGrad" in node.name:
+        return OPTIMISER
+    return next(
+        (OPERATORS[ancestor.name] for ancestor in _ancestors(event) if ancestor.name in OPERATORS),
+        part_of_node.get(node.sequence_nr, REST),
+    )

@@ -1,0 +1,143 @@
+"""What the benchmarks of detectors count, on figures and scenes that can be checked by hand."""
+
+import json
+import sys
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+
+from lightning_rcnn.commands import bench_detectors
+from lightning_rcnn.detectors.benchmark import Contender, Scene, race
+from lightning_rcnn.detectors.benchmark.parts import SPAN, add_up, spans_around_parts
+from lightning_rcnn.detectors.benchmark.timing import peak_memory
+from lightning_rcnn.errors import InputError
+
+CPU = torch.device("cpu")
+
+
+def test_both_libraries_get_the_same_masks():
+    torch.manual_seed(0)
+    scene = Scene.random(2, 40, 60, 3, 2)
+    bitmaps = scene.targets(with_masks=True).masks
+    for image, target in enumerate(scene.torchvision_targets(with_masks=True)):
+        assert target["masks"].shape == (3, 40, 60)
+        for number, (left, top, right, bottom) in enumerate(target["boxes"].long().tolist()):
+            height, width = bitmaps.sizes[image, number].tolist()
+            assert (height, width) == (bottom - top, right - left)
+            bits = np.unpackbits(bitmaps.bits[bitmaps.first_byte[image, number] :].numpy())[: height * width]
+            whole = target["masks"][number].numpy()
+            assert np.array_equal(bits.reshape(height, width), whole[top:bottom, left:right])
+            assert bits.sum() == whole.sum() > 0
+
+
+def test_contenders_take_turns():
+    order = []
+    runners = [
+        Contender("torchvision", "float32", "NCHW", lambda: order.append("theirs")),
+        Contender("lightning-rcnn", "float32", "channels last", lambda: order.append("ours")),
+    ]
+    race(runners, 3, CPU)
+    assert order[-6:] == ["theirs", "ours"] * 3
+    assert [len(runner.seconds) for runner in runners] == [3, 3]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a process's peak since a moment")
+def test_the_peak_of_memory_is_that_of_one_run():
+    size = 48 * 2**20
+    assert 0.9 * size < peak_memory(lambda: torch.ones(size, dtype=torch.uint8).max(), CPU) < 2 * size
+    assert peak_memory(lambda: None, CPU) < size / 4
+
+
+def event(name, start, parent=None, sequence_nr=-1, microseconds=0.0, kept=0):
+    return SimpleNamespace(
+        name=name,
+        time_range=SimpleNamespace(start=start),
+        cpu_parent=parent,
+        sequence_nr=sequence_nr,
+        self_cpu_time_total=microseconds,
+        self_cpu_memory_usage=kept,
+    )
+
+
+def test_backward_counts_for_the_part_that_made_the_node():
+    backbone = event(f"{SPAN}backbone", 0, microseconds=1)
+    proposals = event(f"{SPAN}proposals", 20, microseconds=1)
+    node = event("autograd::engine::evaluate_function: ConvolutionBackward0", 50, sequence_nr=7, microseconds=2)
+    gradient = event("autograd::engine::evaluate_function: torch::autograd::AccumulateGrad", 60, microseconds=5)
+    events = [
+        backbone,
+        event("aten::empty", 1, backbone, sequence_nr=7, microseconds=1),  # makes no node, so the next has its number
+        event("aten::conv2d", 2, backbone, sequence_nr=7, microseconds=10, kept=400),
+        proposals,
+        event("lightning_rcnn::non_maximum_suppression", 21, proposals, microseconds=30),
+        event("aten::sum", 40, sequence_nr=8, microseconds=3),
+        node,
+        event("aten::convolution_backward", 51, node, microseconds=20, kept=-400),
+        gradient,
+    ]
+    parts = {part.name: part for part in add_up(events, on_device=False)}
+    assert parts["backbone"].forward == pytest.approx(12e-6)
+    assert parts["backbone"].backward == pytest.approx(22e-6)
+    assert parts["backbone"].kept_bytes == 400
+    assert parts["suppression"].forward == pytest.approx(30e-6)
+    assert parts["proposals"].forward == pytest.approx(1e-6)
+    assert parts["optimiser"].backward == pytest.approx(5e-6)
+    assert parts["losses and the rest"].forward == pytest.approx(3e-6)
+
+
+def test_spans_leave_no_trace(make_mask_rcnn):
+    detector = make_mask_rcnn()
+    modules = {name: set(vars(module)) for name, module in detector.named_modules()}
+    pool = detector.pool
+    with spans_around_parts(detector):
+        assert detector.pool is not pool
+    assert detector.pool is pool
+    assert {name: set(vars(module)) for name, module in detector.named_modules()} == modules
+
+
+def test_ratios_are_against_the_default_and_against_the_same(monkeypatch, tmp_path, capsys):
+    speeds = {("torchvision", "float32", "NCHW"): 4.0, ("torchvision", "bfloat16", "channels last"): 2.0}
+    speeds[("lightning-rcnn", "bfloat16", "channels last")] = 1.0
+
+    def contenders(*_):
+        return [Contender(*setting, lambda: None) for setting in speeds]
+
+    def race(runners, repeats, device):
+        for runner in runners:
+            runner.seconds = [speeds[runner.library, runner.precision, runner.layout]] * repeats
+
+    monkeypatch.setattr(bench_detectors, "contenders", contenders)
+    monkeypatch.setattr(bench_detectors, "race", race)
+    bench_detectors.infer(batch_size=2, height=32, width=32, json=tmp_path / "figures.json")
+    ours = json.loads((tmp_path / "figures.json").read_text())["results"][-1]
+    assert (ours["ratio_to_default"], ours["ratio_to_same"], ours["images_per_second"]) == (4.0, 2.0, 2.0)
+    assert "lightning-rcnn" in capsys.readouterr().out
+
+
+def test_a_device_that_is_not_there_is_named():
+    if torch.cuda.is_available():
+        pytest.skip("there is a CUDA device")
+    with pytest.raises(InputError, match="--device cuda"):
+        bench_detectors.step(device="cuda")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("detector", ["faster_rcnn", "mask_rcnn"])
+def test_benchmarks_run(detector, tmp_path):
+    options = {"detector": detector, "batch_size": 1, "height": 64, "width": 96, "objects": 2, "repeats": 1}
+    bench_detectors.step(**options, json=tmp_path / "step.json")
+    del options["objects"]
+    bench_detectors.infer(**options, json=tmp_path / "infer.json")
+    for name in ("step", "infer"):
+        assert len(json.loads((tmp_path / f"{name}.json").read_text())["results"]) == 6
+    bench_detectors.step(**options, profile=True, trace=tmp_path / "trace.json", json=tmp_path / "parts.json")
+    assert (tmp_path / "trace.json").stat().st_size > 0
+    parts = {part["name"]: part for part in json.loads((tmp_path / "parts.json").read_text())["parts"]}
+    expected = {"backbone", "RPN", "proposals", "suppression", "targets", "RoI pooling", "box head", "optimiser"}
+    expected |= {"masks"} if detector == "mask_rcnn" else set()
+    assert expected <= set(parts)
+    assert parts["backbone"]["forward"] > 0
+    assert parts["backbone"]["backward"] > 0
+    assert parts["backbone"]["kept_bytes"] > 0
