@@ -10,6 +10,7 @@ __all__ = [
     "AtomicCheckpointIO",
     "AveragedWeights",
     "BestCheckpoint",
+    "Compilation",
     "DetectionPictures",
     "DetectionWandbLogger",
     "LastCheckpoint",
@@ -24,6 +25,7 @@ __all__ = [
 if TYPE_CHECKING:
     from lightning_rcnn.callbacks.averaged_weights import AveragedWeights
     from lightning_rcnn.callbacks.checkpoints import AtomicCheckpointIO, BestCheckpoint, LastCheckpoint
+    from lightning_rcnn.callbacks.compilation import Compilation
     from lightning_rcnn.callbacks.detection_pictures import DetectionPictures
     from lightning_rcnn.callbacks.metrics_report import MetricsReport
     from lightning_rcnn.callbacks.non_finite import NonFiniteGuard
@@ -37,6 +39,7 @@ _MODULES = {
     "AtomicCheckpointIO": "checkpoints",
     "AveragedWeights": "averaged_weights",
     "BestCheckpoint": "checkpoints",
+    "Compilation": "compilation",
     "DetectionPictures": "detection_pictures",
     "DetectionWandbLogger": "wandb_logging",
     "LastCheckpoint": "checkpoints",

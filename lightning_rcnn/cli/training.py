@@ -15,6 +15,7 @@ from lightning.pytorch.utilities.rank_zero import rank_zero_info
 
 from lightning_rcnn.callbacks.averaged_weights import AveragedWeights
 from lightning_rcnn.callbacks.checkpoints import AtomicCheckpointIO, BestCheckpoint, LastCheckpoint
+from lightning_rcnn.callbacks.compilation import Compilation
 from lightning_rcnn.callbacks.detection_pictures import DetectionPictures
 from lightning_rcnn.callbacks.metrics_report import MetricsReport
 from lightning_rcnn.callbacks.non_finite import NonFiniteGuard
@@ -123,6 +124,7 @@ class DetectionCLI(LightningCLI):
         parser.add_lightning_class_args(BestCheckpoint, "best_checkpoint")
         parser.add_lightning_class_args(RankWatch, "rank_watch")
         parser.add_lightning_class_args(DetectionPictures, "pictures")
+        parser.add_lightning_class_args(Compilation, "compilation")
         # One seed for everything, and one folder; what they are linked to is no option any more.
         parser.link_arguments("seed_everything", "data.seed", compute_fn=int)
         parser.link_arguments("run_dir", "trainer.default_root_dir")

@@ -1,0 +1,60 @@
+"""Training through torch's compiler, and through CUDA graphs."""
+
+from typing import Any, Literal
+
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
+
+from lightning_rcnn.detectors.compilation import compile_training, undo_compilation
+from lightning_rcnn.detectors.region_based import RegionBasedDetector
+from lightning_rcnn.errors import InputError
+
+
+class Compilation(Callback):
+    """Compiles the detector for the time of the training.
+
+    Checkpoints do not show it: with or without, each can go on with those of the other. What cannot be compiled runs as
+    it is, after one line that says so.
+
+    Args:
+        scope: "none"; "parts", the backbone and the heads one by one; or "step", all from the images to the losses in
+            one piece.
+        capture: also record CUDA graphs, forward and backward, for each shape; on a CPU without effect.
+        backend: of `torch.compile`.
+
+    Raises:
+        InputError: capturing without compiling.
+    """
+
+    def __init__(
+        self, scope: Literal["none", "parts", "step"] = "none", capture: bool = False, backend: str = "inductor"
+    ) -> None:
+        super().__init__()
+        if capture and scope == "none":
+            raise InputError("compilation.capture: what is captured has to be compiled; set compilation.scope as well")
+        self.scope, self.capture, self.backend = scope, capture, backend
+
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """The model is on its device, and averages of it are copied already."""
+        if self.scope == "none":
+            return
+        if not isinstance(pl_module, RegionBasedDetector):
+            raise InputError(f"compilation.scope {self.scope}: {type(pl_module).__name__} has nothing to compile")
+        compile_training(pl_module, self.scope, self.capture, self.backend)
+
+    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
+        """From here on the memory of the captured graphs may be used again."""
+        if self.capture:
+            torch.compiler.cudagraph_mark_step_begin()
+
+    def on_after_backward(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Move gradients that the next batch adds to out of the memory of the graphs, which that batch writes anew."""
+        if self.capture and trainer.accumulate_grad_batches > 1 and pl_module.device.type == "cuda":
+            for parameter in pl_module.parameters():
+                if parameter.grad is not None:
+                    parameter.grad = parameter.grad.clone()
+
+    def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """The detector is as it was."""
+        if self.scope != "none":
+            undo_compilation(pl_module)

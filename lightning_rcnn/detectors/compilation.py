@@ -1,0 +1,93 @@
+"""Compiled training: which parts of a detector torch's compiler takes, and what happens where it cannot.
+
+A compiled part keeps its place, its parameters and their names, so that checkpoints of compiled trainings and of others
+are the same. All shapes that a training meets come from short lists, and for each the compiler works once.
+"""
+
+import copy
+from collections.abc import Callable
+from typing import Any, Literal
+
+import torch
+from lightning.pytorch.utilities.rank_zero import rank_zero_warn
+from torch import nn
+
+from lightning_rcnn.detectors.region_based import RegionBasedDetector
+
+Scope = Literal["parts", "step"]
+PARTS = ("backbone", "rpn", "region_stage", "box_head", "mask_head")
+"""Modules of fixed shapes that are nearly all of the arithmetic. What lies between them sorts, samples and gathers."""
+_SHAPES = 64
+"""For how many shapes a part may be compiled; torch's own limit of 8 is for programs that never repeat one."""
+
+
+class Compiled:
+    """A function that is compiled when it is first called, and runs as it is for good if that fails.
+
+    Args:
+        function: what to compile.
+        name: for the one line that says that it failed.
+        **options: of `torch.compile`.
+    """
+
+    def __init__(self, function: Callable[..., Any], name: str, **options: Any) -> None:
+        self._plain, self._name = function, name
+        self._run = torch.compile(function, **options)
+
+    def __call__(self, *arguments: Any, **keywords: Any) -> Any:
+        """The function's result; evaluation, which meets each shape a few times only, takes it as it is."""
+        if not torch.is_grad_enabled():
+            return self._plain(*arguments, **keywords)
+        try:
+            return self._run(*arguments, **keywords)
+        except torch._dynamo.exc.TorchDynamoException as error:
+            if self._run is self._plain:
+                raise
+            rank_zero_warn(f"{self._name} cannot be compiled and runs as it is: {_first_line(error)}")
+            self._run = self._plain
+            return self._plain(*arguments, **keywords)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Callable[..., Any]:
+        """A copy of the detector runs as it was written: what is compiled here has the original's weights in it."""
+        return copy.deepcopy(self._plain, memo)
+
+
+def _first_line(error: Exception) -> str:
+    """What happened; where a backend failed, in its own words."""
+    cause = getattr(error, "inner_exception", error)
+    return next(iter(str(cause).strip().splitlines()), type(cause).__name__)
+
+
+def compile_training(detector: RegionBasedDetector, scope: Scope, capture: bool, backend: str = "inductor") -> None:
+    """Let a detector's training run compiled.
+
+    Args:
+        detector: is changed in place; `undo_compilation` brings it back.
+        scope: "parts" compiles the modules with most of the arithmetic one by one, "step" all from the images to the
+            losses in one piece.
+        capture: on a GPU also record what is compiled as CUDA graphs, one for each shape; elsewhere without effect.
+        backend: of `torch.compile`.
+    """
+    torch._dynamo.config.recompile_limit = max(_SHAPES, torch._dynamo.config.recompile_limit)
+    options: dict[str, Any] = {"backend": backend, "dynamic": False}
+    if capture and backend == "inductor":
+        options["options"] = {"triton.cudagraphs": True}
+    if scope == "step":
+        # A function in the instance's own dictionary hides the method of the class.
+        detector.__dict__["loss_sums"] = Compiled(detector.loss_sums, "the training step", fullgraph=True, **options)
+        return
+    for name in PARTS:
+        module = getattr(detector, name, None)
+        if module is None or isinstance(module, nn.Identity):
+            continue
+        if name == "mask_head" and detector.device.type == "cpu":
+            options = {**options, "dynamic": True}  # the CPU skips empty slots
+        # What `module.compile()` sets, with a way out; copies and pickles of the module leave it behind.
+        module._compiled_call_impl = Compiled(module._call_impl, f"the part {name}", **options)
+
+
+def undo_compilation(detector: nn.Module) -> None:
+    """Let a detector run as it was written."""
+    detector.__dict__.pop("loss_sums", None)
+    for module in detector.modules():
+        module._compiled_call_impl = None

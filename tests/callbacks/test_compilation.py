@@ -1,0 +1,138 @@
+"""Training through torch's compiler; `aot_eager` goes all its ways but the last, the writing of machine code."""
+
+import copy
+import warnings
+
+import pytest
+import torch
+from lightning.pytorch import Trainer
+
+from lightning_rcnn.callbacks.compilation import Compilation
+from lightning_rcnn.data.datamodule import DetectionDataModule
+from lightning_rcnn.data.pack.shapes import CLASS_NAMES, shapes_source
+from lightning_rcnn.data.pack.write import write_shards
+from lightning_rcnn.detectors.compilation import PARTS, compile_training, undo_compilation
+from lightning_rcnn.detectors.faster_rcnn import FasterRCNN
+from lightning_rcnn.errors import InputError
+
+
+@pytest.fixture(autouse=True)
+def fresh_compiler():
+    torch._dynamo.reset()
+    torch._dynamo.utils.counters.clear()
+    yield
+    torch._dynamo.reset()
+
+
+@pytest.fixture(scope="module")
+def shards(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("compilation") / "shards"
+    write_shards(shapes_source(8, seed=0), folder, name="shapes", workers=1)
+    return str(folder)
+
+
+@pytest.fixture
+def make_detector():
+    def make():
+        torch.manual_seed(0)
+        return FasterRCNN(
+            CLASS_NAMES,
+            backbone="resnet18",
+            fpn_channels=16,
+            box_head_width=32,
+            rpn_pre_nms_top_n=(50, 50),
+            rpn_post_nms_top_n=(30, 30),
+            box_samples_per_image=16,
+            min_size=64,
+            max_size=96,
+            norm="group_norm",
+            schedule="constant",
+            warmup_steps=0,
+        )
+
+    return make
+
+
+@pytest.fixture
+def fit(tmp_path, shards):
+    def run(detector, ckpt_path=None, steps=2, **options):
+        trainer = Trainer(
+            accelerator="cpu",
+            devices=1,
+            max_steps=steps,
+            limit_val_batches=0,
+            logger=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+            enable_checkpointing=False,
+            default_root_dir=tmp_path,
+            gradient_clip_val=1.0,
+            **options,
+        )
+        data = DetectionDataModule(train=shards, batch_size=2, num_workers=0, shapes=[[96, 96]])
+        trainer.fit(detector, data, ckpt_path=ckpt_path)
+        return trainer
+
+    return run
+
+
+def test_a_compiled_training_is_the_same_training(make_detector, fit, tmp_path):
+    plain, compiled = make_detector(), make_detector()
+    fit(plain)
+    trainer = fit(compiled, callbacks=[Compilation("step", backend="aot_eager")])
+    assert torch._dynamo.utils.counters["stats"]["unique_graphs"] == 1
+    assert compiled.state_dict().keys() == plain.state_dict().keys()
+    for name, value in compiled.state_dict().items():
+        torch.testing.assert_close(value, plain.state_dict()[name], rtol=1e-4, atol=1e-5, msg=name)
+    trainer.save_checkpoint(tmp_path / "compiled.ckpt")
+    resumed = make_detector()
+    assert fit(resumed, tmp_path / "compiled.ckpt", steps=3).global_step == 3
+
+
+def test_parts_accumulate_gradients_in_mixed_precision(make_detector, fit):
+    detector = make_detector()
+    before = copy.deepcopy(detector.state_dict())
+    trainer = fit(
+        detector,
+        callbacks=[Compilation("parts", backend="aot_eager")],
+        precision="bf16-mixed",
+        accumulate_grad_batches=2,
+        steps=1,
+    )
+    assert trainer.global_step == 1
+    assert torch._dynamo.utils.counters["stats"]["unique_graphs"] == 3  # backbone, RPN, box head
+    assert detector.state_dict().keys() == before.keys()
+    assert not detector.rpn.conv.weight.equal(before["rpn.conv.weight"])
+    assert all(module._compiled_call_impl is None for module in detector.modules())
+
+
+def no_compiler(*_):
+    raise RuntimeError("no compiler on this machine")
+
+
+def test_what_cannot_be_compiled_runs_as_it_is_after_one_line(make_detector, fit):
+    detector = make_detector()
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        assert fit(detector, callbacks=[Compilation("parts", backend=no_compiler)]).global_step == 2
+    lines = [str(warning.message) for warning in caught if "cannot be compiled" in str(warning.message)]
+    assert [line.split(" cannot")[0] for line in lines] == [
+        f"the part {name}" for name in ("backbone", "rpn", "box_head")
+    ]
+    assert all("no compiler on this machine" in line and "\n" not in line for line in lines)
+
+
+@pytest.mark.parametrize("scope", ["parts", "step"])
+def test_copies_and_the_detector_afterwards_run_as_written(make_detector, scope):
+    detector = make_detector()
+    compile_training(detector, scope, capture=False, backend=no_compiler)
+    copied = copy.deepcopy(detector)
+    assert copied.loss_sums.__self__ is copied
+    assert all(getattr(copied, name)._compiled_call_impl is None for name in PARTS if hasattr(copied, name))
+    undo_compilation(detector)
+    assert "loss_sums" not in vars(detector)
+
+
+def test_capturing_needs_compiling():
+    with pytest.raises(InputError, match=r"compilation.scope"):
+        Compilation(capture=True)

@@ -1,0 +1,30 @@
+#!/usr/bin/env bash
+# Everything about the detectors' training step that needs a GPU: that it waits for nothing, how fast it is beside
+# torchvision's, compiled and captured, and where its time goes. The kernels' own checks: tests/roi/cuda/check_on_gpu.sh.
+#
+#     tests/detectors/check_on_gpu.sh [FOLDER FOR THE REPORT]
+set -uo pipefail
+cd "$(dirname "$0")/../.."
+report=${1:-gpu-report}
+python=${PYTHON:-python3}
+export PYTHONPATH="$PWD${PYTHONPATH:+:$PYTHONPATH}" PYTHONUNBUFFERED=1
+mkdir -p "$report"
+failed=0
+
+step() { # step NAME SECONDS COMMAND...: runs a command, keeps its output in the report, and goes on
+    local name=$1 seconds=$2
+    shift 2
+    echo "--- $name"
+    if ! timeout "$seconds" "$@" 2>&1 | tee "$report/$name.txt"; then
+        echo "FAILED: $name"
+        failed=1
+    fi
+}
+
+size=(--device cuda --detector mask_rcnn --backbone resnet50 --batch_size 8 --height 800 --width 1344 --classes 80)
+step device 20 nvidia-smi --query-gpu=name,driver_version,memory.total --format=csv
+step waits-and-ways 900 "$python" tests/detectors/time_step_on_gpu.py 8 800 1344
+step bench-step 600 "$python" -m lightning_rcnn bench step "${size[@]}" --repeats 20 --json "$report/step.json"
+step bench-infer 400 "$python" -m lightning_rcnn bench infer "${size[@]}" --repeats 20 --json "$report/infer.json"
+step profile 300 "$python" -m lightning_rcnn bench step "${size[@]}" --repeats 5 --profile --trace "$report/step_trace.json"
+exit $failed
