@@ -19,6 +19,7 @@ __all__ = [
     "PredictionResults",
     "Preemption",
     "RankWatch",
+    "SharedBuffers",
     "Throughput",
 ]
 
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from lightning_rcnn.callbacks.prediction_results import PredictionResults
     from lightning_rcnn.callbacks.preemption import Preemption
     from lightning_rcnn.callbacks.rank_watch import RankWatch
+    from lightning_rcnn.callbacks.shared_buffers import SharedBuffers
     from lightning_rcnn.callbacks.throughput import Throughput
     from lightning_rcnn.callbacks.wandb_logging import DetectionWandbLogger
 
@@ -48,6 +50,7 @@ _MODULES = {
     "PredictionResults": "prediction_results",
     "Preemption": "preemption",
     "RankWatch": "rank_watch",
+    "SharedBuffers": "shared_buffers",
     "Throughput": "throughput",
 }
 

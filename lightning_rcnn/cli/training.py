@@ -22,6 +22,7 @@ from lightning_rcnn.callbacks.non_finite import NonFiniteGuard
 from lightning_rcnn.callbacks.prediction_results import PredictionResults
 from lightning_rcnn.callbacks.preemption import Preemption
 from lightning_rcnn.callbacks.rank_watch import RankWatch
+from lightning_rcnn.callbacks.shared_buffers import SharedBuffers
 from lightning_rcnn.callbacks.throughput import Throughput
 from lightning_rcnn.callbacks.wandb_logging import keep_in_run_folder
 from lightning_rcnn.checkpoints.header import first_mismatch, read_header
@@ -98,7 +99,14 @@ class DetectionCLI(LightningCLI):
 
     def __init__(self, arguments: list[str]) -> None:
         options = {"allow_abbrev": False}
-        callbacks = [NonFiniteGuard(), Throughput(), MetricsReport(), PredictionResults(), Preemption()]
+        callbacks = [
+            NonFiniteGuard(),
+            Throughput(),
+            MetricsReport(),
+            PredictionResults(),
+            Preemption(),
+            SharedBuffers(),
+        ]
         super().__init__(
             Detector,
             DetectionDataModule,
