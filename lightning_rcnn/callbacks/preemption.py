@@ -4,13 +4,12 @@ from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.loggers import WandbLogger
-from lightning.pytorch.strategies.launchers import _SubprocessScriptLauncher
 
 from lightning_rcnn.callbacks.agreement import Agreement
 from lightning_rcnn.callbacks.checkpoints import LastCheckpoint
 from lightning_rcnn.callbacks.requeue import requeue
 from lightning_rcnn.errors import InputError
-from lightning_rcnn.stop_signals import EXIT_STATUS, Preempted, listen, received
+from lightning_rcnn.stop_signals import Preempted, listen, received
 
 
 class Preemption(Callback):
@@ -100,20 +99,15 @@ class Preemption(Callback):
 
     def _stop(self, trainer: Trainer) -> None:
         """Leave; in SLURM, first ask for another start, because what follows may take longer than is left."""
-        launcher = trainer.strategy.launcher
-        is_child = isinstance(launcher, _SubprocessScriptLauncher) and (
-            not launcher.cluster_environment.creates_processes_externally and trainer.local_rank > 0
-        )
-        # Lightning takes any other status of a process that it started for a failure, and kills all of them.
-        status = 0 if is_child else EXIT_STATUS
         if not trainer.is_global_zero:
-            raise Preempted("", status)
+            # Launchers take any other status for a failure, and end the first rank, which still has things to do.
+            raise Preempted("", status=0)
         path = _last_checkpoint(trainer).path(trainer)
         state = f"saved after step {trainer.global_step} in {path}" if path.exists() else "before the first step"
         for logger in trainer.loggers:
             if isinstance(logger, WandbLogger):
                 logger.experiment.mark_preempting()  # so that W&B does not show it as crashed
-        raise Preempted(f"stopped by {received() or 'the signal of another rank'}, {state}; {requeue()}", status)
+        raise Preempted(f"stopped by {received() or 'the signal of another rank'}, {state}; {requeue()}")
 
 
 def _last_checkpoint(trainer: Trainer) -> LastCheckpoint:
