@@ -16,7 +16,12 @@ if hasattr(signal, "sigwaitinfo"):  # not on macOS, where workers end on any SIG
 
 def suggested_workers(local_ranks: int) -> int:
     """Workers for each of `local_ranks` processes on this node: its share of the cores less one, at most eight."""
-    return max(0, min(_MOST_WORKERS, available_cores() // local_ranks - 1))
+    cores = available_cores()
+    share = cores // local_ranks
+    if given := os.environ.get("SLURM_CPUS_PER_TASK"):
+        # SLURM may have bound this process to its own cores, or not.
+        share = min(cores, int(given))
+    return max(0, min(_MOST_WORKERS, share - 1))
 
 
 def available_cores() -> int:

@@ -14,7 +14,15 @@ from lightning_rcnn.data.workers import initialise_worker, signals_blocked, sugg
 @pytest.mark.parametrize(("cores", "ranks", "expected"), [(1, 1, 0), (2, 1, 1), (64, 8, 7), (128, 1, 8), (4, 8, 0)])
 def test_workers_share_the_cores(monkeypatch: pytest.MonkeyPatch, cores: int, ranks: int, expected: int):
     monkeypatch.setattr(workers.os, "sched_getaffinity", lambda pid: set(range(cores)))
+    monkeypatch.delenv("SLURM_CPUS_PER_TASK", raising=False)
     assert suggested_workers(ranks) == expected
+
+
+@pytest.mark.parametrize(("cores", "given", "expected"), [(12, "12", 8), (4, "4", 3), (96, "6", 5), (1, "1", 0)])
+def test_a_task_of_slurm_has_cores_of_its_own(monkeypatch: pytest.MonkeyPatch, cores: int, given: str, expected: int):
+    monkeypatch.setattr(workers.os, "sched_getaffinity", lambda pid: set(range(cores)))
+    monkeypatch.setenv("SLURM_CPUS_PER_TASK", given)
+    assert suggested_workers(local_ranks=8) == expected
 
 
 def work(ready) -> None:
