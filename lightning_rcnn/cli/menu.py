@@ -31,6 +31,7 @@ TOOLS = {
     "evaluate": Tool("score a results file as COCO does", f"{_COMMANDS}.evaluate", "evaluate"),
     "lineage": Tool("train and compare R-CNN, Fast, Faster and Mask R-CNN", f"{_COMMANDS}.lineage", "lineage"),
     "bench passes": Tool("time Fast R-CNN's one pass against R-CNN's many", f"{_COMMANDS}.bench_passes", "passes"),
+    "bench loader": Tool("time the loader against decoding alone", f"{_COMMANDS}.bench_loader", "loader"),
     "bench roi-align": Tool("time RoIAlign against torchvision's", f"{_COMMANDS}.bench_roi_align", "roi_align"),
     "bench step": Tool("time a training step against torchvision's", f"{_COMMANDS}.bench_detectors", "step"),
     "bench infer": Tool("time detection against torchvision's", f"{_COMMANDS}.bench_detectors", "infer"),
