@@ -1,6 +1,7 @@
 """The loader by itself, without Lightning: epochs, workers, unreadable records, signals."""
 
 import logging
+import os
 import re
 import subprocess
 from functools import partial
@@ -88,6 +89,19 @@ def test_position_is_asked_for_at_the_first_batch(uneven_set: Path):
     whole.sampler.set_epoch(1)
     assert [batch.image_ids.tolist() for batch in iterator] == ids_of(whole)[4:]
     assert len(loader) == 10
+
+
+@pytest.mark.slow
+def test_going_on_in_the_midst_of_a_large_epoch_reads_one_batch(make_set, tmp_path: Path, monkeypatch):
+    """100 000 images in 100 shards: only the samples of the batch are read, wherever they lie."""
+    folder = make_set(tmp_path / "large", [1000] * 100, sizes=[(8, 8)])
+    read = []
+    real_pread = os.pread
+    monkeypatch.setattr(os, "pread", lambda fd, size, start: read.append(size) or real_pread(fd, size, start))
+    loader = training_loader(folder, batch_size=16, position=lambda: (3, 3125))
+    batch = next(iter(loader))
+    assert len(batch.records) == 16
+    assert sum(read) < 0.05 * (folder / "shard-000000.tar").stat().st_size
 
 
 def test_ranks_share_an_epoch(uneven_set: Path):

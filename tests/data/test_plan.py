@@ -55,6 +55,33 @@ def test_training_uses_each_sample_at_most_once_in_full_batches(shard_sizes, bat
     assert_holds(plan, random_sizes(sum(shard_sizes)))
 
 
+def divisors(number: int) -> list[int]:
+    return [divisor for divisor in range(1, number + 1) if number % divisor == 0]
+
+
+@settings(deadline=None, max_examples=200)
+@given(
+    shard_sizes=st.lists(st.integers(1, 40), min_size=1, max_size=30),
+    batch=st.integers(1, 48),
+    window=st.integers(1, 2000),
+    chance=st.randoms(use_true_random=False),
+)
+def test_an_epoch_that_goes_on_with_other_ranks_and_workers_is_the_same_epoch(shard_sizes, batch, window, chance):
+    """Begun on some ranks and workers, broken off after some batches, and ended on others."""
+    whole = train(shard_sizes, batch=batch, window=window).samples
+    done = chance.randint(0, len(whole))
+    parts = []
+    for first, last in ((0, done), (done, len(whole))):
+        world, workers = chance.choice(divisors(batch)), chance.randint(1, 5)
+        columns = []
+        for rank in range(world):
+            mine = train(shard_sizes, batch=batch, window=window).of_rank(rank, world).samples[first:last]
+            dealt = [mine[worker::workers] for worker in range(workers)]  # torch asks its workers in turn
+            columns.append([dealt[number % workers][number // workers] for number in range(last - first)])
+        parts += [np.concatenate(rows) for rows in zip(*columns, strict=True)]
+    assert [row.tolist() for row in parts] == whole.tolist()
+
+
 @settings(deadline=None, max_examples=200)
 @given(num=st.integers(1, 200), batch=st.integers(1, 9), world=st.integers(1, 60))  # up to many more ranks than batches
 def test_evaluation_sees_each_sample_exactly_once_in_equally_many_batches(num, batch, world):
