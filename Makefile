@@ -37,8 +37,8 @@ demo: install  ## train on generated scenes and show what the detector finds in 
 	@echo "Figures: $(DEMO)/run/metrics.json"
 	@echo "Pictures: $(DEMO)/run/pictures/validation.jpg (ground truth beside detections), $(DEMO)/detections/pictures"
 
-test: lint  ## lint, check types, run the tests
-	$(VENV)/bin/python -m pytest -n 2
+test: lint  ## lint, check types, run the tests; also those on SLURM where slurm/local_cluster/up.sh has started one
+	$(VENV)/bin/python -m pytest -n 2 --dist loadgroup
 
 lint: install  ## check style and types
 	$(VENV)/bin/ruff check .
