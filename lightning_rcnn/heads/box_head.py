@@ -67,7 +67,7 @@ class ConvolutionalHead(nn.Module):
 
     def forward(self, pooled: Tensor) -> Tensor:
         """Regions [B, C, S, S] -> [B, width]."""
-        return self.fc6(self.convolutions(pooled).flatten(1)).relu()
+        return self.fc6(self.convolutions(pooled).flatten(1)).relu_()
 
 
 class AveragePool(nn.Module):

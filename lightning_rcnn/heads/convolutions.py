@@ -36,5 +36,5 @@ class NormalisedConvolutions(nn.ModuleList):
     def forward(self, regions: Tensor) -> Tensor:
         """Regions [B, C, S, S] -> [B, width, S, S]."""
         for layer in self:
-            regions = layer(regions).relu()
+            regions = layer(regions).relu_()
         return regions

@@ -47,7 +47,7 @@ class MaskHead(nn.Module):
         weight = self.upsample.weight.permute(2, 3, 1, 0)  # [2, 2, width, C]
         pixels = F.linear(
             regions.permute(0, 2, 3, 1), weight.flatten(0, 2), self.upsample.get_parameter("bias").repeat(4)
-        ).relu()
+        ).relu_()
         pixels = pixels.unflatten(-1, weight.shape[:3])  # [B, S, S, 2, 2, width]
         logits = F.linear(pixels, self.logits.weight.flatten(1), self.logits.bias)
         return logits.permute(0, 5, 1, 3, 2, 4).flatten(4, 5).flatten(2, 3)

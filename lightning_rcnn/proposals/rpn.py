@@ -42,9 +42,9 @@ class RegionProposalHead(nn.Module):
         """Per level: objectness logits [N, A] and deltas [N, A, 4], both float32, in the anchors' order."""
         logits, deltas = [], []
         for feature in features:
-            hidden = torch.relu(self.conv(feature))
+            hidden = self.conv(feature).relu_()
             for convolution in self.more_convs:
-                hidden = torch.relu(convolution(hidden))
+                hidden = convolution(hidden).relu_()
             # Channels last is the anchors' order: position by position, all anchors of one beside each other.
             logits.append(self.objectness(hidden).permute(0, 2, 3, 1).flatten(1).float())
             deltas.append(self.deltas(hidden).permute(0, 2, 3, 1).reshape(feature.shape[0], -1, 4).float())
