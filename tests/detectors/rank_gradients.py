@@ -10,6 +10,7 @@ import torch
 from torch.distributed import destroy_process_group, init_process_group
 from torch.nn.parallel import DistributedDataParallel
 
+from lightning_rcnn.detectors.compilation import compile_training
 from lightning_rcnn.detectors.mask_rcnn import MaskRCNN
 from lightning_rcnn.structures import Batch, Bitmaps, Targets
 
@@ -22,6 +23,8 @@ def main(rank: int, world: int, rendezvous: str, source: str, result: str) -> No
     detector = MaskRCNN(**content["hyperparameters"])
     if rank == 0:
         detector.load_state_dict(content["state_dict"])
+    if content["scope"] is not None:
+        compile_training(detector, content["scope"], capture=False, backend="aot_eager")
     size = len(content["images"]) // world
     bits, *tables = content["masks"]
     part = slice(rank * size, (rank + 1) * size)

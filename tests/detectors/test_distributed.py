@@ -2,10 +2,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 import torch
 
+SCOPES = [None, pytest.param("parts", marks=pytest.mark.slow), pytest.param("step", marks=pytest.mark.slow)]
 
-def test_two_ranks_have_the_gradients_of_one_process(make_mask_rcnn, make_batch, with_masks, tmp_path):
+
+@pytest.mark.parametrize("scope", SCOPES)
+def test_two_ranks_have_the_gradients_of_one_process(make_mask_rcnn, make_batch, with_masks, tmp_path, scope):
     """With uneven samples: rank 1's images have no or one object, so its counts differ from rank 0's."""
     detector = make_mask_rcnn(norm="group_norm", cross_boundary_anchors="ignore", rpn_samples_per_image=1000)
     objects = [(10, 10, 40, 50, 1), (30, 5, 90, 60, 2), (2, 2, 30, 30, 3)]
@@ -20,6 +24,7 @@ def test_two_ranks_have_the_gradients_of_one_process(make_mask_rcnn, make_batch,
             "image_ids": batch.image_ids,
             "targets": tuple(batch.targets[:3]),
             "masks": tuple(batch.targets.masks),
+            "scope": scope,
         },
         tmp_path / "whole.pt",
     )
@@ -29,7 +34,7 @@ def test_two_ranks_have_the_gradients_of_one_process(make_mask_rcnn, make_batch,
         subprocess.Popen([sys.executable, script, str(rank), "2", *map(str, files)], stderr=subprocess.PIPE, text=True)
         for rank in range(2)
     ]
-    errors = [rank.communicate(timeout=120)[1] for rank in ranks]
+    errors = [rank.communicate(timeout=1200 if scope else 120)[1] for rank in ranks]
     assert [rank.returncode for rank in ranks] == [0, 0], errors
     gradients = torch.load(tmp_path / "gradients.pt", weights_only=True)
     for name, parameter in detector.named_parameters():
