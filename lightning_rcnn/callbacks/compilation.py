@@ -18,7 +18,7 @@ class Compilation(Callback):
 
     Args:
         scope: "none"; "parts", the backbone and the heads one by one; or "step", all from the images to the losses in
-            one piece.
+            one piece, which on a CPU also computes the empty slots of masks, which are skipped else.
         capture: also record CUDA graphs, forward and backward, for each shape; on a CPU without effect.
         backend: of `torch.compile`.
 
