@@ -1,5 +1,6 @@
 """`lightning-rcnn compress`: Fast R-CNN's fully connected layers at a lower rank."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from statistics import median
 from time import perf_counter
@@ -18,7 +19,7 @@ _REPEATS = 5
 
 
 def compress(
-    checkpoint: Path, out: Path, ranks: tuple[int, int] = (1024, 256), regions: int = 1000, overwrite: bool = False
+    checkpoint: Path, out: Path, ranks: Sequence[int] = (1024, 256), regions: int = 1000, overwrite: bool = False
 ) -> None:
     """Make a trained Fast R-CNN faster by truncated singular value decomposition (paper, section 3.1).
 
@@ -34,6 +35,8 @@ def compress(
     """
     if out.exists() and not overwrite:
         raise InputError(f"{out}: is there already; give another --out, or --overwrite")
+    if len(ranks) != 2:
+        raise InputError(f"--ranks: {len(ranks)} of them; give one for fc6 and one for fc7")
     detector = load_detector(checkpoint)
     if not isinstance(detector, FastRCNN):
         raise InputError(f"{checkpoint}: is a {type(detector).__name__}; only the head of Fast R-CNN is compressed")
@@ -41,9 +44,9 @@ def compress(
         raise InputError(f"{checkpoint}: is compressed already; start from the checkpoint that it was made from")
     pooled = torch.rand(regions, detector.region_channels, detector.roi_size, detector.roi_size)
     before = _measured(detector.box_head, pooled)
-    truncate(detector.box_head, ranks)
+    truncate(detector.box_head, (ranks[0], ranks[1]))
     after = _measured(detector.box_head, pooled)
-    detector.hparams["svd_ranks"] = ranks
+    detector.hparams["svd_ranks"] = (ranks[0], ranks[1])
     save_detector(detector, out)
     _print_comparison(before, after, regions)
 

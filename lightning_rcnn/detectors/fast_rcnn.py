@@ -18,10 +18,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from lightning_rcnn.backbones.norms import NormName
-from lightning_rcnn.backbones.plain import PlainName
-from lightning_rcnn.backbones.resnet import ResNetName
 from lightning_rcnn.detectors.on_proposals import given_proposals
-from lightning_rcnn.detectors.region_based import RegionBasedDetector
+from lightning_rcnn.detectors.region_based import BackboneName, RegionBasedDetector
 from lightning_rcnn.detectors.transfer import start_from
 from lightning_rcnn.errors import InputError
 from lightning_rcnn.heads.truncated_svd import make_room
@@ -55,7 +53,7 @@ class FastRCNN(RegionBasedDetector):
     def __init__(
         self,
         class_names: Sequence[str] = (),
-        backbone: ResNetName | PlainName = "vgg16",
+        backbone: BackboneName = "vgg16",
         norm: NormName | None = None,
         roi_pool: PoolName = "pool",
         box_head_width: int = 4096,

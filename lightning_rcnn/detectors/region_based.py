@@ -8,7 +8,7 @@ Shape letters: N images, P proposals, R sampled regions, B regions of the whole 
 
 from collections.abc import Sequence
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 
 from torch import Tensor, nn
 
@@ -28,6 +28,8 @@ from lightning_rcnn.postprocess import select_detections
 from lightning_rcnn.roi.pooler import LevelRule, PoolName, RegionPooler, as_rois
 from lightning_rcnn.structures import Detections, Inputs, Proposals, Targets
 from lightning_rcnn.targets import Regions, region_targets
+
+BackboneName = Literal[ResNetName, PlainName]
 
 BOX_WEIGHTS = (10.0, 10.0, 5.0, 5.0)
 """Deltas of the box head are about 0.1 and 0.2; scaled, their variance is one (Fast R-CNN's code, and all since)."""
@@ -81,7 +83,7 @@ class RegionBasedDetector(Detector):
     def __init__(
         self,
         class_names: Sequence[str] = (),
-        backbone: ResNetName | PlainName = "resnet50",
+        backbone: BackboneName = "resnet50",
         neck: NeckName | None = None,
         backbone_weights: str | None = None,
         norm: NormName | None = "batch_norm",

@@ -2,9 +2,7 @@
 
 import pytest
 
-NOT_A_RESNET = (
-    "'resnet19' is not one of resnet18, resnet34, resnet50, resnet101, resnext101_32x8d; did you mean resnet18?"
-)
+NOT_A_RESNET = "'resnet19' is not one of resnet18, resnet34, resnet50, resnet101, resnext101_32x8d, alexnet, vgg16; did you mean resnet18?"
 
 
 @pytest.mark.parametrize(
