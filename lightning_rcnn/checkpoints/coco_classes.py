@@ -1,5 +1,7 @@
 """The classes of COCO: 80 of them, with ids from 1 to 90 of which ten were never used."""
 
+from typing import Any
+
 from torchvision.models.detection import FasterRCNN_ResNet50_FPN_Weights
 
 UNUSED = "N/A"
@@ -12,6 +14,13 @@ ALL_IDS = list(range(1, len(NAMES_BY_ID)))
 USED_IDS = [category_id for category_id in ALL_IDS if NAMES_BY_ID[category_id] != UNUSED]
 
 
-def names_of(ids: list[int]) -> list[str]:
-    """Names of category ids."""
-    return [NAMES_BY_ID[category_id] for category_id in ids]
+def class_hyperparameters(number: int, coco_ids: list[int]) -> dict[str, Any]:
+    """Names and ids of the classes of a detector of which only their number is known.
+
+    Args:
+        number: of foreground classes; where it is that of `coco_ids`, the classes are COCO's.
+        coco_ids: those that the source's detectors on COCO have, in order.
+    """
+    if number == len(coco_ids):
+        return {"class_names": [NAMES_BY_ID[category_id] for category_id in coco_ids], "category_ids": coco_ids}
+    return {"class_names": [f"class {label}" for label in range(1, number + 1)], "category_ids": None}

@@ -9,13 +9,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
 
-from lightning_rcnn.checkpoints.coco_classes import USED_IDS, names_of
+from lightning_rcnn.checkpoints.coco_classes import USED_IDS, class_hyperparameters
 from lightning_rcnn.checkpoints.residual_names import from_detectron2
-from lightning_rcnn.checkpoints.residual_shapes import architecture
-from lightning_rcnn.checkpoints.translation import DetectorName, Translation, generic_class_names, renamed
+from lightning_rcnn.checkpoints.residual_norms import STATISTICS_MADE, statistics_left_out
+from lightning_rcnn.checkpoints.residual_shapes import BASIC_RESNETS, architecture
+from lightning_rcnn.checkpoints.translation import DetectorName, Translation, layer_sizes, renamed
 
 _CLASS_LOGITS = "roi_heads.box_predictor.cls_score.weight"
 _NAMES = (
@@ -33,6 +33,7 @@ _NAMES = (
     *((f"backbone.fpn_output{level + 2}.", f"backbone.fpn.layer_blocks.{level}.0.") for level in range(4)),
 )
 """Beginnings of their names and of ours."""
+_BODY, _REGION_STAGE = "backbone.body.", "region_stage."
 _LAST_IS_BACKGROUND = "box_predictor.class_logits."
 _IGNORED = {
     "pixel_mean": "part of the profile",
@@ -42,8 +43,6 @@ _IGNORED = {
 
 PROFILE: dict[str, Any] = {
     "resize": "pillow",
-    "pixel_range": 255.0,
-    "channel_order": "bgr",
     "norm": "frozen_batch_norm",
     "norm_epsilon": 1e-5,
     "frozen_stages": 2,
@@ -61,10 +60,10 @@ PROFILE: dict[str, Any] = {
     "detection_min_size": 0.0,
 }
 """What makes our detectors work as detectron2's do, whatever the backbone."""
-PIXELS_MSRA: dict[str, Any] = {"pixel_mean": [103.53, 116.28, 123.675], "pixel_std": [1.0, 1.0, 1.0]}
-PIXELS_RESNEXT: dict[str, Any] = {"pixel_mean": [103.53, 116.28, 123.675], "pixel_std": [57.375, 57.12, 58.395]}
+PIXELS: dict[str, Any] = {"pixel_range": 255.0, "channel_order": "bgr", "pixel_mean": [103.53, 116.28, 123.675]}
 SINGLE_MAP: dict[str, Any] = {"size_divisor": 1, "rpn_pre_nms_top_n": [12000, 6000], "rpn_post_nms_top_n": [2000, 1000]}
 PYRAMID: dict[str, Any] = {"size_divisor": 32, "rpn_pre_nms_top_n": [2000, 1000], "rpn_post_nms_top_n": [1000, 1000]}
+MASKS: dict[str, Any] = {"mask_paste": "exact", "mask_target": "polygon"}
 
 
 def is_detectron2(weights: Mapping[str, Tensor]) -> bool:
@@ -82,63 +81,47 @@ def translate(weights: Mapping[str, Tensor], path: Path) -> Translation:
     Raises:
         InputError: a backbone that we don't have.
     """
-    neck = _neck(weights)
-    names, unexpected, dropped = {}, [], {}
-    for name in weights:
-        ours = _backbone_name(name) or renamed(name, _NAMES)
-        reason = next((reason for start, reason in _IGNORED.items() if name.startswith(start)), None)
-        if ours is not None:
-            names[name] = ours
-        elif reason is not None:
-            dropped[name] = reason
-        else:
-            unexpected.append(name)
-    ours_to_theirs = {ours: theirs for theirs, ours in names.items()}
-    body = {
-        ours.removeprefix("backbone.body.").replace("region_stage.", "layer4."): weights[theirs]
-        for theirs, ours in names.items()
-        if ours.startswith(("backbone.body.", "region_stage."))
-    }
-    backbone = architecture(body, path)
-    has_masks = "roi_heads.mask_head.predictor.weight" in weights
+    names = {name: ours for name in weights if (ours := _our_name(name))}
+    dropped = {name: reason for start, reason in _IGNORED.items() for name in weights if name.startswith(start)}
+    found = {ours: weights[theirs] for theirs, ours in names.items()}
+    made = statistics_left_out(found)
+    changed = {name: "background first" for name in found if name.startswith(_LAST_IS_BACKGROUND)}
+    body = {name.replace(_REGION_STAGE, f"{_BODY}layer4.").removeprefix(_BODY): found[name] for name in found}
+    backbone, neck = architecture(body, path), _neck(weights)
+    has_masks = "mask_head.logits.weight" in found
     detector: DetectorName = "MaskRCNN" if has_masks else "FasterRCNN"
-    number = len(weights[_CLASS_LOGITS]) - 1
-    is_coco = number == len(USED_IDS)
-    is_resnext = backbone.startswith("resnext")
-
-    def rows(name: str) -> int | None:
-        return len(weights[ours_to_theirs[name]]) if name in ours_to_theirs else None
-
-    widths = {
-        "fpn_channels": rows("backbone.fpn.inner_blocks.0.0.weight"),
-        "box_head_width": rows("box_head.fc6.weight"),
-        "mask_head_width": len(weights["roi_heads.mask_head.predictor.weight"][0]) if has_masks else None,
-    }
-    hyperparameters = {
-        **PROFILE,
-        **(PIXELS_RESNEXT if is_resnext else PIXELS_MSRA),
-        **(PYRAMID if neck == "fpn" else SINGLE_MAP),
-        "class_names": names_of(USED_IDS) if is_coco else generic_class_names(number),
-        "category_ids": USED_IDS if is_coco else None,
-        "backbone": backbone,
-        "neck": neck,
-        "stride_in_1x1": "layer1.0.conv3.weight" in body and not is_resnext,
-        **({"mask_paste": "exact", "mask_target": "polygon"} if has_masks else {}),
-        **{key: value for key, value in widths.items() if value is not None},
-    }
-    translation = Translation(
+    return Translation(
         f"detectron2's {'Mask' if has_masks else 'Faster'} R-CNN, {neck.upper()}",
         path,
         detector,
-        hyperparameters,
-        {ours: _in_our_order(ours, weights[theirs]) for theirs, ours in names.items()},
+        {
+            **PROFILE,
+            **input_of(backbone),
+            **(PYRAMID if neck == "fpn" else SINGLE_MAP),
+            **(MASKS if has_masks else {}),
+            **class_hyperparameters(len(weights[_CLASS_LOGITS]) - 1, USED_IDS),
+            "backbone": backbone,
+            "neck": neck,
+            **layer_sizes(found),
+        },
+        found | made | {name: found[name].roll(1, dims=0) for name in changed},
         names,
-        changed={name: "background first" for name in names.values() if name.startswith(_LAST_IS_BACKGROUND)},
+        changed=changed,
         dropped=dropped,
-        unexpected=unexpected,
+        unexpected=[name for name in weights if name not in names and name not in dropped],
+        made=dict.fromkeys(made, STATISTICS_MADE),
     )
-    _complete_norms(translation)
-    return translation
+
+
+def input_of(backbone: str) -> dict[str, Any]:
+    """What a backbone trained for detectron2 expects: the pixels, and where it halves the resolution.
+
+    Args:
+        backbone: our name for it.
+    """
+    if backbone.startswith("resnext"):
+        return PIXELS | {"pixel_std": [57.375, 57.12, 58.395], "stride_in_1x1": False}
+    return PIXELS | {"pixel_std": [1.0, 1.0, 1.0], "stride_in_1x1": backbone not in BASIC_RESNETS}
 
 
 def _neck(weights: Mapping[str, Tensor]) -> str:
@@ -147,31 +130,12 @@ def _neck(weights: Mapping[str, Tensor]) -> str:
     return "c4" if any(name.startswith("roi_heads.res5.") for name in weights) else "dc5"
 
 
-def _backbone_name(name: str) -> str | None:
-    """Our name of a weight of the ResNet, whose last stage is the head's with C4."""
-    for prefix in ("backbone.bottom_up.", "backbone.", "roi_heads."):
-        if name.startswith(prefix):
-            inner = from_detectron2(name.removeprefix(prefix))
-            if prefix == "roi_heads.":
-                return (
-                    f"region_stage.{inner.removeprefix('layer4.')}" if inner and inner.startswith("layer4.") else None
-                )
-            if inner:
-                return f"backbone.body.{inner}"
-    return None
-
-
-def _in_our_order(ours: str, value: Tensor) -> Tensor:
-    """The background, their last class, in front."""
-    return value.roll(1, dims=0) if ours.startswith(_LAST_IS_BACKGROUND) else value
-
-
-def _complete_norms(translation: Translation) -> None:
-    """Norms of early files have no statistics: a mean of 0 and a variance of 1."""
-    for ours, value in list(translation.weights.items()):
-        stem, _, item = ours.rpartition(".")
-        if item == "bias" and value.ndim == 1 and ("bn" in stem or "downsample.1" in stem):
-            for name, number in (("running_mean", 0.0), ("running_var", 1.0)):
-                if f"{stem}.{name}" not in translation.weights:
-                    translation.weights[f"{stem}.{name}"] = torch.full_like(value, number)
-                    translation.made[f"{stem}.{name}"] = f"{number:g} everywhere, as detectron2 has it"
+def _our_name(name: str) -> str | None:
+    """Our name of a weight; the last stage of the ResNet is the head's with C4."""
+    if name.startswith("roi_heads.res5."):
+        inner = from_detectron2(name.removeprefix("roi_heads."))
+        return inner and inner.replace("layer4.", _REGION_STAGE, 1)
+    for prefix in ("backbone.bottom_up.", "backbone."):
+        if name.startswith(prefix) and (inner := from_detectron2(name.removeprefix(prefix))):
+            return f"{_BODY}{inner}"
+    return renamed(name, _NAMES)

@@ -1,19 +1,24 @@
 """Backbones trained on ImageNet: torchvision's, detectron2's and those of He et al. in Caffe2's names."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-import torch
 from torch import Tensor
 
 from lightning_rcnn.checkpoints import detectron2
-from lightning_rcnn.checkpoints.residual_names import from_caffe2, from_detectron2, is_classifier
+from lightning_rcnn.checkpoints.residual_names import from_caffe2, from_detectron2, unused
+from lightning_rcnn.checkpoints.residual_norms import STATISTICS_MADE, statistics_left_out
 from lightning_rcnn.checkpoints.residual_shapes import architecture
 from lightning_rcnn.checkpoints.translation import Translation
 
-_EPSILON = 1e-5
-_INPUT_OF_CAFFE2: dict[str, Any] = {"pixel_range": 255.0, "channel_order": "bgr"}
+_BODY = "backbone.body."
+_RENAME: dict[str, Callable[[str], str | None]] = {
+    "Caffe2": from_caffe2,
+    "detectron2": from_detectron2,
+    "torchvision": str,
+}
+"""Naming -> torchvision's name of a weight."""
 
 
 def is_backbone(weights: Mapping[str, Tensor]) -> bool:
@@ -21,30 +26,31 @@ def is_backbone(weights: Mapping[str, Tensor]) -> bool:
     return any(name in weights for name in ("conv1.weight", "stem.conv1.weight", "conv1_w"))
 
 
-def body_weights(weights: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, str]]:
+class Body(NamedTuple):
     """A ResNet under torchvision's names.
+
+    Attributes:
+        weights: all that a backbone needs.
+        names: their name -> torchvision's, of those that stand in the file.
+        made: names of the statistics that the file leaves out.
+    """
+
+    weights: dict[str, Tensor]
+    names: dict[str, str]
+    made: list[str]
+
+
+def body_weights(weights: Mapping[str, Tensor]) -> Body:
+    """The ResNet in a file, without its classifier.
 
     Args:
         weights: under any of the three namings.
-
-    Returns:
-        The weights, without the classifier, and which name of theirs became which.
     """
-    naming = _naming(weights)
-    if naming == "Caffe2":
-        names = {name: ours for name in weights if (ours := from_caffe2(name))}
-    elif naming == "detectron2":
-        names = {name: ours for name in weights if (ours := from_detectron2(name))}
-    else:
-        names = {name: name for name in weights if not is_classifier(name)}
-    body = {ours: weights[theirs] for theirs, ours in names.items()}
-    for name, bias in list(body.items()):
-        stem, _, item = name.rpartition(".")
-        if item == "bias" and f"{stem}.running_var" not in body and ("bn" in stem or "downsample.1" in stem):
-            # Caffe2's norms have their statistics worked into scale and shift: what is left is to change nothing.
-            body[f"{stem}.running_mean"] = torch.zeros_like(bias)
-            body[f"{stem}.running_var"] = torch.ones_like(bias) - _EPSILON
-    return body, names
+    rename = _RENAME[_naming(weights)]
+    names = {name: ours for name in weights if not unused(name) and (ours := rename(name))}
+    found = {ours: weights[theirs] for theirs, ours in names.items()}
+    made = statistics_left_out(found)
+    return Body(found | made, names, list(made))
 
 
 def translate(weights: Mapping[str, Tensor], path: Path) -> Translation:
@@ -57,10 +63,9 @@ def translate(weights: Mapping[str, Tensor], path: Path) -> Translation:
     Raises:
         InputError: a backbone that we don't have.
     """
-    body, names = body_weights(weights)
-    backbone = architecture(body, path)
+    body = body_weights(weights)
+    backbone = architecture(body.weights, path)
     naming = _naming(weights)
-    is_resnext = backbone.startswith("resnext")
     hyperparameters: dict[str, Any] = {
         "class_names": ["object"],
         "backbone": backbone,
@@ -68,21 +73,22 @@ def translate(weights: Mapping[str, Tensor], path: Path) -> Translation:
         "frozen_stages": 2,
     }
     if naming == "Caffe2":
-        hyperparameters |= _INPUT_OF_CAFFE2
-        hyperparameters |= detectron2.PIXELS_RESNEXT if is_resnext else detectron2.PIXELS_MSRA
-        hyperparameters["stride_in_1x1"] = "layer1.0.conv3.weight" in body and not is_resnext
-    rest = [name for name in weights if name not in names]
-    kept = {theirs: ours for theirs, ours in names.items() if not ours.endswith("num_batches_tracked")}
+        hyperparameters |= detectron2.input_of(backbone)
+    counters = [theirs for theirs, ours in body.names.items() if ours.endswith("num_batches_tracked")]
+    names = {theirs: f"{_BODY}{ours}" for theirs, ours in body.names.items() if theirs not in counters}
+    dropped = dict.fromkeys(counters, "frozen norms do not count")
+    dropped |= {name: reason for name in weights if (reason := unused(name))}
     return Translation(
         f"a {backbone} trained on ImageNet, in the names of {naming}",
         path,
         "FasterRCNN",
         hyperparameters,
-        {f"backbone.body.{name}": value for name, value in body.items() if not name.endswith("num_batches_tracked")},
-        {theirs: f"backbone.body.{ours}" for theirs, ours in kept.items()},
-        dropped={name: "classifier" for name in rest if is_classifier(name)}
-        | {theirs: "frozen norms do not count" for theirs in names if theirs not in kept},
-        unexpected=[name for name in rest if not is_classifier(name)],
+        {ours: weights[theirs] for theirs, ours in names.items()}
+        | {f"{_BODY}{name}": body.weights[name] for name in body.made},
+        names,
+        dropped=dropped,
+        unexpected=[name for name in weights if name not in names and name not in dropped],
+        made={f"{_BODY}{name}": STATISTICS_MADE for name in body.made},
         may_be_missing=("backbone.fpn", "rpn", "box_head", "box_predictor"),
     )
 

@@ -21,7 +21,8 @@ _CAFFE2_ITEMS = {
     "riv": "running_var",
     "running_var": "running_var",
 }
-_CLASSIFIERS = ("fc.", "linear.", "fc1000", "pred_")
+_CLASSIFIERS = ("fc.", "stem.fc.", "linear.", "fc1000", "pred_", "last_out_")
+_CAFFE2_CONVOLUTION_BIAS = re.compile(r"(conv1|res[2-5]_\d+_branch(1|2[abc]))_b")
 
 
 def from_detectron2(name: str) -> str | None:
@@ -46,9 +47,15 @@ def from_caffe2(name: str) -> str | None:
     return _in_block(int(match[1]), match[2], number, bool(match[4]), item)
 
 
-def is_classifier(name: str) -> bool:
-    """Whether a weight belongs to the classification on ImageNet, in any of the three namings."""
-    return name.startswith(_CLASSIFIERS)
+def unused(name: str) -> str | None:
+    """Why a weight of a file of ImageNet weights is of no use here, in any of the three namings; None if it is."""
+    if name.startswith(_CLASSIFIERS):
+        return "classifier"
+    if name.endswith("_momentum"):
+        return "state of a training"
+    if _CAFFE2_CONVOLUTION_BIAS.fullmatch(name):
+        return "bias before a norm, which detectron2 leaves out too"
+    return None
 
 
 def _in_block(stage: int, block: str, convolution: str | None, is_norm: bool, item: str) -> str:

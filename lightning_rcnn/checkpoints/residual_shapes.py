@@ -15,6 +15,8 @@ _DEPTHS: dict[tuple[tuple[int, ...], bool], str] = {
     ((3, 4, 6, 3), True): "resnet50",
     ((3, 4, 23, 3), True): "resnet101",
 }
+BASIC_RESNETS = tuple(name for (_, has_bottlenecks), name in _DEPTHS.items() if not has_bottlenecks)
+"""Those of blocks of two 3 x 3 convolutions."""
 _PLAIN_WIDTH, _RESNEXT_WIDTH = 64, 256
 
 

@@ -16,14 +16,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lightning_rcnn.checkpoints.coco_classes import ALL_IDS, names_of
+from lightning_rcnn.checkpoints.coco_classes import ALL_IDS, class_hyperparameters
 from lightning_rcnn.checkpoints.residual_shapes import architecture
-from lightning_rcnn.checkpoints.translation import DetectorName, Translation, generic_class_names, renamed
+from lightning_rcnn.checkpoints.translation import DetectorName, Translation, layer_sizes, renamed
 from lightning_rcnn.errors import InputError
 
 _BODY = "backbone.body."
 _CLASS_LOGITS = "roi_heads.box_predictor.cls_score.weight"
-_MASK_LOGITS = "roi_heads.mask_predictor.mask_fcn_logits.weight"
+_FIRST_OF_V2 = "roi_heads.box_head.0.0.weight"
 
 _COMMON = (
     (_BODY, _BODY),
@@ -68,16 +68,42 @@ _BACKGROUND_ROWS = {
 
 PROFILE: dict[str, Any] = {
     "resize": "bilinear",
+    "size_divisor": 32,
+    "pixel_range": 1.0,
+    "channel_order": "rgb",
+    "pixel_mean": [0.485, 0.456, 0.406],
+    "pixel_std": [0.229, 0.224, 0.225],
+    "stride_in_1x1": False,
+    "frozen_stages": 2,
+    "neck": "fpn",
     "anchor_rounding": "rounded",
     "anchor_order": "ratio_major",
     "anchor_stride": "image_ratio",
+    "rpn_pre_nms_top_n": [2000, 1000],
+    "rpn_post_nms_top_n": [2000, 1000],
     "rpn_ranking": "probability",
+    "rpn_min_size": 1e-3,
+    "rpn_loss_denominator": "sampled",
+    "rpn_box_loss_beta": 1 / 9,
     "roi_sampling_ratio": 2,
     "roi_aligned": False,
     "roi_level_rule": "torchvision",
-    "frozen_stages": 2,
+    "box_loss_beta": 1 / 9,
+    "detection_min_size": 1e-2,
 }
-"""What makes our detectors work as theirs do, as far as it is not our default anyway."""
+"""What makes our detectors work as theirs do, our defaults included: a profile says all that a file rests on."""
+MASKS: dict[str, Any] = {"mask_paste": "integer", "mask_target": "soft"}
+SECOND_VERSION: dict[str, Any] = {
+    "fpn_norm": "batch_norm",
+    "head_norm": "batch_norm",
+    "rpn_layers": 2,
+    "box_head_convolutions": 4,
+}
+_ONLY_IN_TRAINING = ("frozen_stages", "rpn_loss_denominator", "rpn_box_loss_beta", "box_loss_beta")
+_NOTE_ON_EPSILON = (
+    "Its norms are frozen, with an epsilon of 0 as in torchvision's COCO files and what was trained from these; if it "
+    "was trained from ImageNet weights, add --set norm_epsilon=1e-5."
+)
 
 
 def is_torchvision(weights: Mapping[str, Tensor]) -> bool:
@@ -95,44 +121,36 @@ def translate(weights: Mapping[str, Tensor], path: Path) -> Translation:
     Raises:
         InputError: a backbone that we don't have.
     """
-    current = {_current_name(name): name for name in weights}
-    is_second = "roi_heads.box_head.0.0.weight" in current
-    body = {name.removeprefix(_BODY): weights[name] for name in weights if name.startswith(_BODY)}
-    has_masks = _MASK_LOGITS in weights
-    detector: DetectorName = "MaskRCNN" if has_masks else "FasterRCNN"
-    number = len(weights[_CLASS_LOGITS]) - 1
+    current = {name: _current_name(name) for name in weights}
+    is_second = _FIRST_OF_V2 in current.values()
+    names = {name: ours for name in weights if (ours := renamed(current[name], _V2 if is_second else _V1))}
+    found = {ours: weights[theirs] for theirs, ours in names.items()}
+    changed = dict.fromkeys(_BACKGROUND_ROWS.keys() & found.keys(), "without the background")
+    body = {name.removeprefix(_BODY): found[name] for name in found if name.startswith(_BODY)}
     is_live = any(name.endswith("num_batches_tracked") for name in body)
-    is_coco = number == len(ALL_IDS)
-    hyperparameters = {
-        **PROFILE,
-        "class_names": names_of(ALL_IDS) if is_coco else generic_class_names(number),
-        "category_ids": ALL_IDS if is_coco else None,
-        "backbone": architecture(body, path),
-        "norm": "batch_norm" if is_live else "frozen_batch_norm",
-        # Their first COCO detectors, and what was trained from these, divide by the deviation alone.
-        "norm_epsilon": 1e-5 if is_live else 0.0,
-        **({"mask_paste": "integer", "mask_target": "soft"} if has_masks else {}),
-        **_widths(weights, current, is_second),
-    }
-    translation = Translation(
+    has_masks = "mask_head.logits.weight" in found
+    detector: DetectorName = "MaskRCNN" if has_masks else "FasterRCNN"
+    return Translation(
         f"torchvision's {'Mask' if has_masks else 'Faster'} R-CNN, version {2 if is_second else 1}",
         path,
         detector,
-        hyperparameters,
-        weights={},
-        names={},
+        {
+            **PROFILE,
+            "norm": "batch_norm" if is_live else "frozen_batch_norm",
+            # Their first COCO detectors, and what was trained from these, divide by the deviation alone.
+            "norm_epsilon": 1e-5 if is_live or is_second else 0.0,
+            **(MASKS if has_masks else {}),
+            **class_hyperparameters(len(weights[_CLASS_LOGITS]) - 1, ALL_IDS),
+            "backbone": architecture(body, path),
+            **(SECOND_VERSION if is_second else {}),
+            **layer_sizes(found),
+        },
+        found | {name: found[name][_BACKGROUND_ROWS[name] :] for name in changed},
+        names,
+        changed=changed,
+        unexpected=[name for name in weights if name not in names],
+        notes=[] if is_live or is_second else [_NOTE_ON_EPSILON],
     )
-    for name, original in current.items():
-        ours = renamed(name, _V2 if is_second else _V1)
-        if ours is None:
-            translation.unexpected.append(original)
-        else:
-            translation.names[original] = ours
-            translation.weights[ours] = weights[original]
-    for name in _BACKGROUND_ROWS.keys() & translation.weights.keys():
-        translation.weights[name] = translation.weights[name][_BACKGROUND_ROWS[name] :]
-        translation.changed[name] = "without the background"
-    return translation
 
 
 def export(weights: Mapping[str, Tensor], path: Path) -> dict[str, Tensor]:
@@ -162,30 +180,20 @@ def export(weights: Mapping[str, Tensor], path: Path) -> dict[str, Tensor]:
     return exported
 
 
+def other_conventions(hyperparameters: Mapping[str, Any]) -> list[str]:
+    """What a detector of ours does otherwise than torchvision's with the same weights would, in words.
+
+    Args:
+        hyperparameters: all that it was made with.
+    """
+    theirs = {key: value for key, value in (PROFILE | MASKS).items() if key not in _ONLY_IN_TRAINING}
+    given = {key: hyperparameters[key] for key in theirs.keys() & hyperparameters.keys()}
+    given = {key: list(value) if isinstance(value, tuple) else value for key, value in given.items()}
+    return [f"{key} {given[key]} ({theirs[key]} there)" for key in theirs if key in given and given[key] != theirs[key]]
+
+
 def _current_name(name: str) -> str:
     for old, new in _OLD_NAMES:
         if old.fullmatch(name):
             return old.sub(new, name)
     return name
-
-
-def _widths(weights: Mapping[str, Tensor], current: Mapping[str, str], is_second: bool) -> dict[str, Any]:
-    """Sizes of layers, where they are not the usual ones."""
-
-    def rows(name: str) -> int | None:
-        return len(weights[current[name]]) if name in current else None
-
-    found: dict[str, Any] = {
-        "fpn_channels": rows("backbone.fpn.inner_blocks.0.0.weight"),
-        "box_head_width": rows("roi_heads.box_head.5.weight" if is_second else "roi_heads.box_head.fc6.weight"),
-        "mask_head_width": rows("roi_heads.mask_head.0.0.weight"),
-    }
-    if is_second:
-        found |= {
-            "fpn_norm": "batch_norm",
-            "head_norm": "batch_norm",
-            "rpn_layers": 2,
-            "box_head_convolutions": 4,
-            "box_head_channels": rows("roi_heads.box_head.0.0.weight"),
-        }
-    return {key: value for key, value in found.items() if value is not None}

@@ -1,4 +1,4 @@
-"""What became of the weights of another program: what this page's tables and errors are made of."""
+"""What became of the weights of another program: what the tables and errors of a conversion are made of."""
 
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -11,6 +11,13 @@ from torch import Tensor
 from lightning_rcnn.errors import InputError
 
 DetectorName = Literal["FasterRCNN", "MaskRCNN"]
+_SIZES = {
+    "fpn_channels": ("backbone.fpn.inner_blocks.0.0.weight", 0),
+    "box_head_width": ("box_head.fc6.weight", 0),
+    "box_head_channels": ("box_head.convolutions.0.0.weight", 0),
+    "mask_head_width": ("mask_head.logits.weight", 1),
+}
+"""Hyperparameter -> the weight that shows it, and in which of its dimensions."""
 
 
 @dataclass
@@ -29,6 +36,7 @@ class Translation:
         unexpected: their names that have no place in the detector.
         made: our name -> how it follows from the format, where the file leaves it out.
         may_be_missing: beginnings of our names that the source is not expected to have.
+        notes: sentences on what the file does not tell.
     """
 
     format: str
@@ -42,6 +50,7 @@ class Translation:
     unexpected: list[str] = field(default_factory=list)
     made: dict[str, str] = field(default_factory=dict)
     may_be_missing: tuple[str, ...] = ()
+    notes: list[str] = field(default_factory=list)
 
     def keep_classes(self, keep: list[bool]) -> None:
         """Leave out the classes that are not to be kept; the scores of the others share what these had."""
@@ -76,7 +85,7 @@ class Translation:
         unused = [name for name in self.unexpected if not _is_one_of(name, allow)]
         if unused:
             raise InputError(
-                f"{self.source}: {_count(unused, 'weight')} has no place in {self.format}, first {unused[0]!r}; "
+                f"{self.source}: {_count(unused, 'has', 'have')} no place in {self.format}, first {unused[0]!r}; "
                 f"leave out what you don't need with --allow {unused[0]}"
             )
         self.dropped |= dict.fromkeys(self.unexpected, "allowed")
@@ -90,7 +99,7 @@ class Translation:
         wanted = [name for name in missing if not _is_one_of(name, (*allow, *self.may_be_missing))]
         if wanted:
             raise InputError(
-                f"{self.source}: {_count(wanted, 'weight')} of {self.detector} is missing, first {wanted[0]!r}; is the "
+                f"{self.source}: {_count(wanted, 'is', 'are')} missing of {self.detector}, first {wanted[0]!r}; is the "
                 f"file whole? --allow {wanted[0]} leaves it at initialisation"
             )
         return missing
@@ -115,17 +124,21 @@ def renamed(name: str, prefixes: Iterable[tuple[str, str]]) -> str | None:
     return None
 
 
-def generic_class_names(number: int) -> list[str]:
-    """Names for classes of which only the number is known."""
-    return [f"class {label}" for label in range(1, number + 1)]
+def layer_sizes(weights: Mapping[str, Tensor]) -> dict[str, int]:
+    """Sizes of layers, as hyperparameters of the detector.
+
+    Args:
+        weights: by our names.
+    """
+    return {key: weights[name].shape[axis] for key, (name, axis) in _SIZES.items() if name in weights}
 
 
 def _is_one_of(name: str, allowed: Collection[str]) -> bool:
     return any(name == entry or name.startswith(f"{entry.rstrip('.')}.") for entry in allowed)
 
 
-def _count(names: list[str], noun: str) -> str:
-    return f"1 {noun}" if len(names) == 1 else f"one of {len(names)} {noun}s"
+def _count(names: list[str], one: str, many: str) -> str:
+    return f"1 weight {one}" if len(names) == 1 else f"{len(names)} weights {many}"
 
 
 def _shape(tensor: Tensor) -> str:

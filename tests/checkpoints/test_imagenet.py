@@ -4,6 +4,7 @@ import pickle
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 import torchvision.models
@@ -69,7 +70,7 @@ def test_names_of_detectron2(network):
     body = body_of(network)
     theirs = in_detectron2s_names(body)
     assert "res5.2.conv3.norm.running_var" in theirs
-    read, _ = body_weights(theirs)
+    read = body_weights(theirs).weights
     assert read.keys() == body.keys()
     assert all(read[name].equal(value) for name, value in body.items())
 
@@ -79,15 +80,15 @@ def test_names_of_caffe2(network):
     assert {"conv1_w", "res_conv1_bn_s", "res2_0_branch1_w", "res2_0_branch1_bn_b", "res5_2_branch2c_bn_s"} <= set(
         theirs
     )
-    read, _ = body_weights(theirs | {"fc1000_w": torch.zeros(1), "fc1000_b": torch.zeros(1)})
+    read = body_weights(theirs | {"fc1000_w": torch.zeros(1), "fc1000_b": torch.zeros(1)}).weights
     body = body_of(network)
     assert read.keys() == body.keys()
     for name, value in body.items():
         if "running" not in name:
             assert read[name].equal(value), name
-    # Such a norm only scales and shifts: (x - 0) / sqrt(1 - 1e-5 + 1e-5).
+    # Such a norm only scales and shifts.
     assert read["layer1.0.bn1.running_mean"].eq(0).all()
-    assert (read["layer1.0.bn1.running_var"] + 1e-5).eq(1).all()
+    assert read["layer1.0.bn1.running_var"].eq(1).all()
 
 
 @pytest.mark.parametrize("kind", ["torchvision", "detectron2", "caffe2"])
@@ -115,15 +116,37 @@ def test_any_of_them_can_be_a_backbone(network, tmp_path, kind):
 def test_converted_it_is_a_detector_whose_other_parts_are_new(network, tmp_path):
     path = tmp_path / "R-50.pkl"
     arrays = {name: value.numpy() for name, value in in_caffe2s_names(body_of(network)).items()}
-    path.write_bytes(pickle.dumps(arrays | {"fc1000_w": arrays["conv1_w"]}))
+    others = ("fc1000_w", "conv1_b", "res2_0_branch2a_b", "conv1_w_momentum")
+    path.write_bytes(pickle.dumps(arrays | dict.fromkeys(others, np.zeros(64, dtype=np.float32))))
     translation = translate_file(path)
     hyperparameters = translation.hyperparameters
     assert (hyperparameters["backbone"], hyperparameters["stride_in_1x1"]) == ("resnet50", True)
     assert (hyperparameters["channel_order"], hyperparameters["pixel_range"]) == ("bgr", 255.0)
-    assert translation.dropped == {"fc1000_w": "classifier"}
+    bias = "bias before a norm, which detectron2 leaves out too"
+    assert translation.dropped == {
+        "fc1000_w": "classifier",
+        "conv1_b": bias,
+        "res2_0_branch2a_b": bias,
+        "conv1_w_momentum": "state of a training",
+    }
+    assert len(translation.made) == 2 * 53
     detector = FasterRCNN(**hyperparameters)
     new = translation.fit_to(detector.state_dict())
     assert {name.split(".")[0] for name in new} == {"backbone", "rpn", "box_head", "box_predictor"}
+    assert not any(name.startswith("backbone.body") for name in new)
+
+
+def test_files_that_detectron2_makes_of_torchvisions(network):
+    """Its script sets `stem.` before all that is in no stage, the classifier too."""
+    theirs = in_detectron2s_names(network.state_dict())
+    theirs = {f"stem.{name}" if name.startswith("fc") else name: value for name, value in theirs.items()}
+    assert {"stem.fc.weight", "stem.conv1.norm.num_batches_tracked"} <= theirs.keys()
+    translation = translate(theirs, Path("R-50.pkl"))
+    assert translation.unexpected == []
+    assert translation.hyperparameters.get("channel_order", "rgb") == "rgb"
+    assert not translation.hyperparameters.get("stride_in_1x1", False)
+    detector = FasterRCNN(**translation.hyperparameters)
+    new = translation.fit_to(detector.state_dict())
     assert not any(name.startswith("backbone.body") for name in new)
 
 

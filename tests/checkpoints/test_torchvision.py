@@ -12,7 +12,8 @@ from torchvision.models.detection.faster_rcnn import FastRCNNConvFCHead, FastRCN
 from torchvision.models.detection.mask_rcnn import MaskRCNNHeads, MaskRCNNPredictor
 from torchvision.models.detection.rpn import RPNHead
 
-from lightning_rcnn.checkpoints.torchvision import export, is_torchvision, translate
+from lightning_rcnn.checkpoints import detectron2
+from lightning_rcnn.checkpoints.torchvision import MASKS, PROFILE, export, is_torchvision, translate
 from lightning_rcnn.detectors.faster_rcnn import FasterRCNN
 from lightning_rcnn.detectors.mask_rcnn import MaskRCNN
 from lightning_rcnn.errors import InputError
@@ -109,6 +110,15 @@ def test_frozen_norms_are_told_from_live_ones_and_have_the_epsilon_of_their_coco
     live = translate(their_detector(False, 1, norm_layer=torch.nn.BatchNorm2d).state_dict(), HERE).hyperparameters
     assert (frozen["norm"], frozen["norm_epsilon"]) == ("frozen_batch_norm", 0.0)
     assert (live["norm"], live["norm_epsilon"]) == ("batch_norm", 1e-5)
+    second = translate(their_detector(False, 2).state_dict(), HERE).hyperparameters
+    assert (second["norm"], second["norm_epsilon"]) == ("frozen_batch_norm", 1e-5)
+
+
+def test_a_profile_says_of_the_same_things_what_the_other_one_says():
+    """So that nothing is left to our defaults, which are not theirs for ever."""
+    theirs = {**detectron2.PROFILE, **detectron2.input_of("resnet50"), **detectron2.PYRAMID, "neck": "fpn"}
+    assert PROFILE.keys() | {"norm", "norm_epsilon"} == theirs.keys()
+    assert MASKS.keys() == detectron2.MASKS.keys()
 
 
 def test_91_classes_are_those_of_coco_with_the_unused_ids():
@@ -137,7 +147,7 @@ def test_what_has_no_place_and_what_is_missing_is_named_unless_allowed(theirs, o
     more.fit_to(ours.state_dict(), allow=["roi_heads.keypoint_head"])
     assert more.dropped == {"roi_heads.keypoint_head.0.weight": "allowed"}
     less = translate({name: value for name, value in state.items() if "rpn.head.cls" not in name}, HERE)
-    with pytest.raises(InputError, match=r"one of 2 weights .* is missing, first 'rpn.objectness.weight'"):
+    with pytest.raises(InputError, match=r"2 weights are missing of \w+, first 'rpn.objectness.weight'"):
         less.fit_to(ours.state_dict())
     assert less.fit_to(ours.state_dict(), allow=["rpn.objectness"]) == ["rpn.objectness.weight", "rpn.objectness.bias"]
 
