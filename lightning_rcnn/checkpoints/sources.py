@@ -1,12 +1,15 @@
 """Where weights come from: a file, a URL, or a name that stands for one.
 
-What is downloaded lies in torch.hub's folder (`TORCH_HOME`), and is there for the next run.
+What is downloaded lies in torch.hub's folder (`TORCH_HOME`), and is there for the next run: under its name if that has
+a hash, where torchvision finds it too; else under its address, as many a file is called `model_final.pth`.
 """
 
 import re
-from pathlib import Path
+from http.client import HTTPException
+from pathlib import Path, PurePosixPath
 from urllib.error import URLError
 from urllib.parse import urlparse
+from urllib.request import Request, urlopen
 
 import torch
 from filelock import FileLock
@@ -35,7 +38,10 @@ def local_file(source: str, key: str = "weights") -> Path:
     url = url_of(source)
     if url is None:
         raise InputError(f"{key} {source}: no such file, and no URL or name of weights either")
-    place = Path(torch.hub.get_dir()) / "checkpoints" / _place(source, url)
+    place = _place(url)
+    if not PurePosixPath(urlparse(url).path).name or ".." in place.parts:
+        raise InputError(f"{key} {source}: {url} is not the address of a file")
+    place = Path(torch.hub.get_dir()) / "checkpoints" / place
     if not place.is_file():
         _download(url, place, f"{key} {source}")
     return place
@@ -55,26 +61,41 @@ def url_of(source: str) -> str | None:
         return None
 
 
-def _place(source: str, url: str) -> str:
-    # detectron2's files are told apart by their folders.
-    path = urlparse(url).path
-    return (
-        f"detectron2/{source.removeprefix(DETECTRON2_PREFIX)}"
-        if source.startswith(DETECTRON2_PREFIX)
-        else Path(path).name
-    )
+def _place(url: str) -> PurePosixPath:
+    """Where in the folder."""
+    if url.startswith(_DETECTRON2_FILES):
+        return PurePosixPath("detectron2", url.removeprefix(_DETECTRON2_FILES).lstrip("/"))
+    address = urlparse(url)
+    path = PurePosixPath(address.path.lstrip("/"))
+    return PurePosixPath(path.name) if _HASH_IN_NAME.search(path.name) else address.netloc / path
 
 
 def _download(url: str, place: Path, what: str) -> None:
-    expected = _HASH_IN_NAME.search(Path(urlparse(url).path).name)
+    expected = _HASH_IN_NAME.search(place.name)
+    partial = place.with_name(f".{place.name}.partial")
     place.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(f"{place}.lock"):
         if place.is_file():  # another process of this machine was faster
             return
         try:
-            torch.hub.download_url_to_file(url, str(place), expected and expected[1], progress=True)
-        except (URLError, OSError, RuntimeError, ValueError) as error:
-            reason = str(error).splitlines()[0]
+            torch.hub.download_url_to_file(url, str(partial), expected and expected[1], progress=True)
+            _check_length(partial, url)
+            partial.replace(place)
+        except (HTTPException, URLError, OSError, RuntimeError, ValueError) as error:
+            reason = (str(error).splitlines() or [type(error).__name__])[0]
             raise InputError(
                 f"{what}: cannot download {url} ({reason}); put the file at {place}, or give a file"
             ) from error
+        finally:
+            partial.unlink(missing_ok=True)
+
+
+def _check_length(path: Path, url: str) -> None:
+    """A connection that breaks off is no error to torch.hub, and not all files have a hash."""
+    try:
+        with urlopen(Request(url, method="HEAD")) as answer:
+            promised = answer.headers["Content-Length"]
+    except URLError:  # a server that answers no such questions
+        return
+    if promised is not None and int(promised) != path.stat().st_size:
+        raise OSError(f"only {path.stat().st_size} of {promised} bytes came")

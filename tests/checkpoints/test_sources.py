@@ -1,5 +1,7 @@
 import hashlib
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
+from threading import Thread
 
 import pytest
 import torch
@@ -42,7 +44,7 @@ def test_what_was_downloaded_is_kept(tmp_path, hub):
     served = tmp_path / "served.pth"
     served.write_bytes(b"weights")
     place = local_file(served.as_uri())
-    assert place == hub / "served.pth"
+    assert place == hub / str(served).lstrip("/")
     served.unlink()
     assert local_file(served.as_uri()).read_bytes() == b"weights"
 
@@ -58,6 +60,49 @@ def test_a_download_has_to_have_its_hash(tmp_path, hub):
         local_file(wrong.as_uri())
     assert "\n" not in str(caught.value)
     assert not (hub / wrong.name).exists()
+
+
+def test_files_of_one_name_are_told_apart(tmp_path, hub):
+    for folder in ("a", "b"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "model_final.pth").write_text(folder)
+    read = [local_file((tmp_path / folder / "model_final.pth").as_uri()).read_text() for folder in ("a", "b")]
+    assert read == ["a", "b"]
+
+
+@pytest.mark.parametrize(
+    "source",
+    ["https://example.org/", "https://example.org", "detectron2://../../a.pkl", "https://example.org/../../a.pth"],
+)
+def test_addresses_that_lead_out_of_the_folder_or_to_no_file(hub, source):
+    with pytest.raises(InputError, match="is not the address of a file"):
+        local_file(source)
+
+
+class BreaksOff(BaseHTTPRequestHandler):
+    """Promises ten bytes, and sends five."""
+
+    def do_HEAD(self):
+        self.send_response(200)
+        self.send_header("Content-Length", "10")
+        self.end_headers()
+
+    def do_GET(self):
+        self.do_HEAD()
+        self.wfile.write(b"12345")
+
+    def log_message(self, *_):
+        pass
+
+
+def test_half_a_download_is_not_kept(hub):
+    with HTTPServer(("127.0.0.1", 0), BreaksOff) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        with pytest.raises(InputError, match="cannot download") as caught:
+            local_file(f"http://127.0.0.1:{server.server_port}/a.pkl")
+        server.shutdown()
+    assert "\n" not in str(caught.value)
+    assert [path.name for path in hub.rglob("*") if path.is_file()] == ["a.pkl.lock"]
 
 
 def test_without_a_network_the_place_of_the_file_is_said(hub, monkeypatch):
