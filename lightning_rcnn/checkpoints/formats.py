@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Literal, NamedTuple, get_args
+from typing import Literal, NamedTuple
 
 from torch import Tensor
 
@@ -50,7 +50,7 @@ def translate_weights(weights: Mapping[str, Tensor], path: Path, format: FormatN
         raise InputError(f"{path}: has not the weights of {format}; its first is {next(iter(weights))!r}")
     if not names:
         raise InputError(
-            f"{path}: weights of none of {', '.join(get_args(FormatName))}; the first of {len(weights)} is "
-            f"{next(iter(weights))!r}"
+            f"{path}: neither a Faster or Mask R-CNN of torchvision or detectron2 on a ResNet, nor a ResNet of theirs; "
+            f"the first of {len(weights)} weights is {next(iter(weights))!r}"
         )
     return _FORMATS[format or names[0]].translate(weights, path)

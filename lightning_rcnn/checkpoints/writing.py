@@ -1,14 +1,17 @@
 """Files that appear under their name only when they are whole."""
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import torch
 
 
-def write_whole(content: Any, path: Path) -> None:
-    """Write what torch can save, beside its place, and move it there.
+@contextmanager
+def whole_file(path: Path) -> Iterator[BinaryIO]:
+    """A file to write beside its place, which moves there at the end.
 
     One name serves all attempts: what a killed process left behind is overwritten by the next. What an error leaves
     behind is removed: the disk may be full.
@@ -20,13 +23,26 @@ def write_whole(content: Any, path: Path) -> None:
     partial = path.with_name(f".{path.name}.partial")
     try:
         with partial.open("wb") as file:
-            torch.save(content, file)
+            yield file
             file.flush()
             os.fsync(file.fileno())
         partial.replace(path)
-    except BaseException as error:
+    except BaseException:
         partial.unlink(missing_ok=True)
+        raise
+
+
+def write_whole(content: Any, path: Path) -> None:
+    """Write what torch can save.
+
+    Raises:
+        OSError: see `whole_file`.
+    """
+    try:
+        with whole_file(path) as file:
+            torch.save(content, file)
+    except RuntimeError as error:
         # On closing, torch stumbles once more over a write that failed, and says nothing of why.
-        if isinstance(error, RuntimeError) and isinstance(error.__context__, OSError):
+        if isinstance(error.__context__, OSError):
             raise error.__context__ from None
         raise

@@ -34,7 +34,8 @@ def _check(
         if not given or list(given) == found:
             continue
         if len(given) != len(found):
-            raise InputError(f"model.{key} has {len(given)} entries, but {source} has {len(found)} classes")
+            hint = "; convert --only_used_classes leaves out those called N/A" if "N/A" in (names or ()) else ""
+            raise InputError(f"model.{key} has {len(given)} entries, but {source} has {len(found)} classes{hint}")
         label = next(index for index, pair in enumerate(zip(given, found, strict=True)) if pair[0] != pair[1])
         raise InputError(
             f"model.{key}: class {label + 1} is {given[label]!r} for the model, but {found[label]!r} in {source}"

@@ -1,7 +1,9 @@
 """`lightning-rcnn convert`: checkpoints of torchvision and detectron2 to ours, and ours to torchvision's."""
 
+import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,13 +18,14 @@ from lightning_rcnn.checkpoints.header import read_header
 from lightning_rcnn.checkpoints.reading import read_weights
 from lightning_rcnn.checkpoints.sources import local_file
 from lightning_rcnn.checkpoints.translation import Translation
-from lightning_rcnn.checkpoints.writing import write_whole
+from lightning_rcnn.checkpoints.writing import whole_file, write_whole
 from lightning_rcnn.detectors.base import Detector
 from lightning_rcnn.detectors.faster_rcnn import FasterRCNN
 from lightning_rcnn.detectors.loading import save_detector
 from lightning_rcnn.detectors.mask_rcnn import MaskRCNN
 from lightning_rcnn.errors import InputError
 
+_STAGE = re.compile(r"(layer\d|res\d|(res_)?conv1|bn1|stem|fc)(?=[._\d])")
 _CLASSES: dict[str, type[Detector]] = {"FasterRCNN": FasterRCNN, "MaskRCNN": MaskRCNN}
 
 
@@ -46,18 +49,20 @@ def convert(
 
     Args:
         source: a file, a URL, detectron2:// and a path, or a name of torchvision's such as maskrcnn_resnet50_fpn_v2.
-        out: the file to write; appears when it is whole.
-        format: whose the source is; by default that is recognised.
+        out: the file to write, usually *.ckpt; it and the YAML file appear when they are whole.
+        format: whose the source is, or "backbone" for one trained on ImageNet; by default that is recognised.
         to: what to write; torchvision takes a checkpoint of ours.
         class_names: names of the foreground classes with commas between them, where they are not those of COCO.
         only_used_classes: leave out classes that are called N/A, as ten of torchvision's 90 on COCO are; scores then
             change by what these had.
         set: hyperparameters that the source's file does not tell, as KEY=VALUE, such as norm_epsilon=1e-5.
         allow: names of weights, or their beginnings up to a dot, that may be left out or left at initialisation.
-        overwrite: replace a file that is there.
+        overwrite: replace files that are there.
     """
-    if out.exists() and not overwrite:
-        raise InputError(f"{out}: is there already; give another --out, or --overwrite")
+    config = out.with_suffix(".yaml")
+    if config == out:
+        raise InputError(f"--out {out}: is where the hyperparameters go; give it another ending, such as .ckpt")
+    _check_free([out] if to == "torchvision" else [out, config], overwrite)
     path = local_file(source, "source")
     if to == "torchvision":
         _to_torchvision(path, out)
@@ -73,15 +78,37 @@ def convert(
     state = detector.state_dict()
     new = translation.fit_to(state, allow)
     detector.load_state_dict(state | translation.weights)
-    save_detector(detector, out)
-    config = out.with_suffix(".yaml")
-    config.write_text(_configuration(translation, path, out))
+    with _one_line_for_bad_places(out):
+        save_detector(detector, out)
+        with whole_file(config) as file:
+            file.write(_configuration(translation, path, out).encode())
     Console().print(_table(translation, new))
-    print(f"{translation.format}, as {translation.detector} with {len(detector.class_names)} classes: {out}")
+    number = len(detector.class_names)
+    print(
+        f"{translation.format}, as {translation.detector} with {number} {'class' if number == 1 else 'classes'}: {out}"
+    )
     print(f"Its hyperparameters, to fine-tune from it with fit --config: {config}")
     if UNUSED in detector.class_names:
-        number = detector.class_names.count(UNUSED)
-        print(f"{number} classes are {UNUSED}; --only_used_classes leaves them out, for data without them.")
+        unused = detector.class_names.count(UNUSED)
+        print(f"{unused} classes are {UNUSED}; --only_used_classes leaves them out, for data without them.")
+    for note in translation.notes:
+        print(note)
+
+
+def _check_free(files: list[Path], overwrite: bool) -> None:
+    for file in files:
+        if file.is_dir():
+            raise InputError(f"{file}: is a folder; give the name of a file in it")
+        if file.exists() and not overwrite:
+            raise InputError(f"{file}: is there already; give another --out, or --overwrite")
+
+
+@contextmanager
+def _one_line_for_bad_places(out: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise InputError(f"--out {out}: cannot be written ({error.strerror or error})") from error
 
 
 def _choose_classes(translation: Translation, names: list[str] | None, only_used: bool) -> None:
@@ -99,7 +126,10 @@ def _setting(entry: str) -> tuple[str, Any]:
     key, separator, value = entry.partition("=")
     if not separator:
         raise InputError(f"--set {entry}: give KEY=VALUE")
-    parsed = yaml.safe_load(value)
+    try:
+        parsed = yaml.safe_load(value)
+    except yaml.YAMLError as error:
+        raise InputError(f"--set {entry}: {value!r} is not valid YAML") from error
     try:  # YAML takes 1e-5 for a word
         return key, float(parsed) if isinstance(parsed, str) else parsed
     except ValueError:
@@ -107,16 +137,20 @@ def _setting(entry: str) -> tuple[str, Any]:
 
 
 def _to_torchvision(path: Path, out: Path) -> None:
-    class_names = read_header(path).hyperparameters["class_names"]
+    hyperparameters = read_header(path).hyperparameters
     weights = read_weights(path)
     exported = torchvision.export(weights, path)
-    write_whole(exported, out)
-    table = Table("here", "in torchvision", "weights")
+    with _one_line_for_bad_places(out):
+        write_whole(exported, out)
+    table = _folding_table("here", "in torchvision", "weights")
     pairs = ((_part(ours), _part(theirs)) for ours, theirs in zip(weights, exported, strict=True))
     for row, number in Counter(pairs).items():
         table.add_row(*row, str(number))
     Console().print(table)
-    print(f"A state dict for torchvision's module of this architecture, num_classes={len(class_names) + 1}: {out}")
+    number = len(hyperparameters["class_names"]) + 1
+    print(f"A state dict for torchvision's module of this architecture, num_classes={number}: {out}")
+    if others := torchvision.other_conventions(hyperparameters):
+        print(f"It will not find the same: the weights were made with {', '.join(others)}.")
 
 
 def _configuration(translation: Translation, path: Path, out: Path) -> str:
@@ -124,15 +158,23 @@ def _configuration(translation: Translation, path: Path, out: Path) -> str:
     hyperparameters = {
         key: value for key, value in translation.hyperparameters.items() if key not in ("class_names", "category_ids")
     }
-    model = {"class_path": translation.detector, "init_args": {**hyperparameters, "weights": str(out)}}
+    model = {"class_path": translation.detector, "init_args": {**hyperparameters, "weights": str(out.resolve())}}
     header = (
         f"# {translation.format}, converted from {path.name}: the architecture and the conventions of its weights.\n"
     )
     return header + yaml.safe_dump({"model": model}, sort_keys=False)
 
 
+def _folding_table(*headings: str) -> Table:
+    """One whose names are never cut short."""
+    table = Table()
+    for heading in headings:
+        table.add_column(heading, overflow="fold")
+    return table
+
+
 def _table(translation: Translation, new: list[str]) -> Table:
-    table = Table("in the source", "here", "what", "weights")
+    table = _folding_table("in the source", "here", "what", "weights")
     taken = (
         (_part(theirs), _part(ours), _what(translation, theirs, ours)) for theirs, ours in translation.names.items()
     )
@@ -152,5 +194,6 @@ def _what(translation: Translation, theirs: str, ours: str) -> str:
 
 
 def _part(name: str) -> str:
-    """What the table calls a weight: the module that it belongs to, two names deep."""
-    return ".".join(name.split(".")[:2])
+    """What the table calls a weight: the module that it belongs to, two names deep; of a ResNet alone, the stage."""
+    stage = _STAGE.match(name)
+    return stage[0] if stage else ".".join(name.split(".")[:2])

@@ -4,6 +4,7 @@ import pickle
 import numpy as np
 import pytest
 import torch
+import torchvision.models
 import yaml
 
 from lightning_rcnn.checkpoints.torchvision import export
@@ -103,7 +104,7 @@ def bad_file(kind, state, detector, folder):
 @pytest.mark.parametrize(
     ("kind", "problem"),
     [
-        ("another architecture", "weights of none of torchvision, detectron2, backbone"),
+        ("another architecture", "neither a Faster or Mask R-CNN of torchvision or detectron2"),
         ("missing keys", "'backbone.body.layer3.1.conv2.weight'"),
         ("a pickle with a call", "posix.system"),
         ("half a file", "the end of the file is missing"),
@@ -129,6 +130,8 @@ def test_bad_input_is_one_line(detector, tmp_path, capsys, kind, problem):
         (["--class_names", "cat,dog"], "2 names for the 3 classes"),
         (["--set", "norm_epsilon"], "give KEY=VALUE"),
         (["--set", "norm_epsilom=0"], "norm_epsilom"),
+        (["--set", "pixel_mean=[1,"], "'[1,' is not valid YAML"),
+        (["--set", "anchor_rounding=round"], "model.anchor_rounding 'round' is none of exact, rounded"),
         (["--set", "neck=c4"], "--allow"),
     ],
 )
@@ -147,6 +150,60 @@ def test_a_file_that_is_there_is_kept(source, tmp_path, capsys):
     assert "--overwrite" in capsys.readouterr().err
     assert out.read_text() == "mine"
     assert run(source, "--out", out, "--overwrite") == 0
+
+
+def test_a_configuration_that_is_there_is_kept(source, tmp_path, capsys):
+    """It may be anybody's: `mask.ckpt` beside `mask.yaml`."""
+    (tmp_path / "ours.yaml").write_text("mine")
+    assert run(source, "--out", tmp_path / "ours.ckpt") == 1
+    assert "ours.yaml: is there already" in capsys.readouterr().err
+    assert (tmp_path / "ours.yaml").read_text() == "mine"
+    assert not (tmp_path / "ours.ckpt").exists()
+
+
+def test_places_where_nothing_can_be_written(source, tmp_path, capsys):
+    for out, problem in (
+        (tmp_path / "x.yaml", "give it another ending"),
+        (tmp_path, "is a folder"),
+        (source / "x.ckpt", "cannot be written"),
+    ):
+        assert run(source, "--out", out, "--overwrite") == 1
+        error = capsys.readouterr().err
+        assert error.count("\n") == 1
+        assert problem in error
+
+
+def test_the_configuration_names_the_checkpoint_wherever_it_is_read(source, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert run(source, "--out", "ours.ckpt") == 0
+    model = yaml.safe_load((tmp_path / "ours.yaml").read_text())["model"]
+    assert model["init_args"]["weights"] == str(tmp_path / "ours.ckpt")
+
+
+def test_conventions_that_torchvision_has_not_are_said(source, tmp_path, capsys):
+    run(source, "--out", tmp_path / "same.ckpt")
+    run(source, "--out", tmp_path / "other.ckpt", "--set", "channel_order=bgr", "rpn_box_loss_beta=0")
+    capsys.readouterr()
+    assert run(tmp_path / "same.ckpt", "--to", "torchvision", "--out", tmp_path / "same.pth") == 0
+    assert "not find the same" not in capsys.readouterr().out
+    assert run(tmp_path / "other.ckpt", "--to", "torchvision", "--out", tmp_path / "other.pth") == 0
+    assert "made with channel_order bgr (rgb there).\n" in capsys.readouterr().out
+
+
+def test_frozen_norms_leave_a_question(source, tmp_path, capsys):
+    assert run(source, "--out", tmp_path / "live.ckpt") == 0
+    assert "norm_epsilon" not in capsys.readouterr().out
+    state = torch.load(source, weights_only=True)
+    torch.save({k: v for k, v in state.items() if "num_batches_tracked" not in k}, tmp_path / "frozen.pth")
+    assert run(tmp_path / "frozen.pth", "--out", tmp_path / "frozen.ckpt") == 0
+    assert "--set norm_epsilon=1e-5" in capsys.readouterr().out
+
+
+def test_a_backbones_table_has_a_row_for_each_stage(tmp_path, capsys):
+    torch.save(torchvision.models.resnet18(weights=None).state_dict(), tmp_path / "resnet18.pth")
+    assert run(tmp_path / "resnet18.pth", "--out", tmp_path / "ours.ckpt") == 0
+    rows = [line.split("│")[1].strip() for line in capsys.readouterr().out.splitlines() if line.startswith("│")]
+    assert [row for row in rows if row.startswith("layer")] == 2 * ["layer1", "layer2", "layer3", "layer4"]
 
 
 def test_only_ours_go_to_torchvision(source, tmp_path, capsys):
