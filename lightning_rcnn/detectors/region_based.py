@@ -20,6 +20,7 @@ from lightning_rcnn.backbones.norms import NormName, norm_layer
 from lightning_rcnn.backbones.plain import PlainBackbone, PlainName
 from lightning_rcnn.backbones.resnet import ResNetBody, ResNetName
 from lightning_rcnn.detectors.base import Detector
+from lightning_rcnn.detectors.choices import check_choices
 from lightning_rcnn.errors import InputError
 from lightning_rcnn.heads.box_head import BoxPredictor, TwoLayerHead, box_head
 from lightning_rcnn.losses import LossSum, box_loss, classification_loss, mean_losses
@@ -118,6 +119,7 @@ class RegionBasedDetector(Detector):
     ) -> None:
         super().__init__(class_names, **kwargs)
         self.save_hyperparameters()
+        check_choices(type(self), self.hparams)
         # COCO's figures are over 100 detections; where more are wanted, more count.
         most = max(100, detections_per_image)
         self.average_precisions["bbox"] = CocoAveragePrecision(self.class_names, max_detections=most)

@@ -1,6 +1,7 @@
 """Starting a training from the weights of another one: ours, torchvision's or detectron2's."""
 
 import inspect
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -59,7 +60,10 @@ def start_from(detector: Detector, source: str) -> None:
     # Loaded by half, a predictor would be worse than a new one.
     if any(name not in fitting for name in given.weights if name in own and name.startswith(PREDICTORS)):
         fitting = {name: value for name, value in fitting.items() if not name.startswith(PREDICTORS)}
-    optional = (*PREDICTORS, *PARTS_OF_ONE_DETECTOR)
+    optional = (
+        *PREDICTORS,
+        *(part for part in PARTS_OF_ONE_DETECTOR if not (_has(own, part) and _has(given.weights, part))),
+    )
     misfits = [name for name in own if name not in fitting and not _is_optional(name, optional)]
     misfits += [name for name in given.weights if name not in own and not _is_optional(name, optional)]
     if misfits:
@@ -70,6 +74,7 @@ def start_from(detector: Detector, source: str) -> None:
     detector.load_state_dict(fitting, strict=False)
     _say_what_is_new(detector, path, given, [name for name in own if name not in fitting])
     _warn_of_conventions(detector, path, given.hyperparameters)
+    _warn_of_classes(detector, path, given, fitting)
 
 
 def _read(path: Path) -> _Given:
@@ -78,12 +83,18 @@ def _read(path: Path) -> _Given:
     if is_ours(content):
         return _Given(weights, header_in(content).hyperparameters)
     translation = translate_weights(weights, path)
+    if translation.may_be_missing:
+        raise InputError(f"model.weights {path}: {translation.format}, no detector; give it as model.backbone_weights")
     if translation.unexpected:
         raise InputError(
             f"model.weights {path}: {len(translation.unexpected)} weights have no place here, the first is "
             f"{translation.unexpected[0]!r}; lightning-rcnn convert can leave them out"
         )
     return _Given(translation.weights, translation.hyperparameters)
+
+
+def _has(weights: Mapping[str, Tensor], part: str) -> bool:
+    return any(name.startswith(part) for name in weights)
 
 
 def _is_optional(name: str, optional: tuple[str, ...]) -> bool:
@@ -113,6 +124,18 @@ def _warn_of_conventions(detector: Detector, path: Path, theirs: dict[str, Any])
     if differing:
         listed = ", ".join(f"{key} {assumed[key]}" for key in differing)
         rank_zero_warn(f"model.weights {path} were trained with {listed}; the model is configured otherwise")
+
+
+def _warn_of_classes(detector: Detector, path: Path, given: _Given, fitting: Collection[str]) -> None:
+    """As many classes are taken for the same ones; where they have other names, each begins as another one."""
+    names = given.hyperparameters.get("class_names") or ()
+    pairs = [pair for pair in zip(names, detector.class_names, strict=False) if pair[0] != pair[1]]
+    if pairs and any(name.startswith(PREDICTORS) for name in fitting):
+        there, here = pairs[0]
+        rank_zero_warn(
+            f"model.weights {path}: {len(pairs)} of {len(names)} classes have other names there: {here!r} starts from "
+            f"{there!r}"
+        )
 
 
 def _defaults(detector_class: type[Detector]) -> dict[str, Any]:

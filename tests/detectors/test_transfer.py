@@ -4,6 +4,7 @@ import logging
 
 import pytest
 import torch
+import torchvision.models
 
 from lightning_rcnn.checkpoints.torchvision import export
 from lightning_rcnn.detectors.loading import save_detector
@@ -53,9 +54,27 @@ def test_with_other_classes_the_predictors_start_anew(given, make_mask_rcnn, sai
 
 def test_with_as_many_classes_everything_is_taken_over(given, make_mask_rcnn, said):
     theirs, path = given
-    detector = make_mask_rcnn(class_names=["a", "b"], weights=str(path))
+    detector = make_mask_rcnn(class_names=["cat", "dog"], weights=str(path))
     assert all(same(detector, theirs, name) for name in detector.state_dict())
     assert "all taken over." in said()
+
+
+def test_as_many_classes_of_other_names_are_warned_of(given, make_mask_rcnn):
+    _, path = given
+    with pytest.warns(UserWarning, match="2 of 2 classes have other names there: 'dog' starts from 'cat'"):
+        make_mask_rcnn(class_names=["dog", "cat"], weights=str(path))
+
+
+def test_a_mask_head_of_another_size_is_named(given, make_mask_rcnn):
+    _, path = given
+    with pytest.raises(InputError, match=r"not of the model's architecture.*'mask_head\."):
+        make_mask_rcnn(mask_head_width=8, weights=str(path))
+
+
+def test_a_backbone_alone_is_sent_where_it_belongs(make_detector, tmp_path):
+    torch.save(torchvision.models.resnet18(weights=None).state_dict(), tmp_path / "resnet18.pth")
+    with pytest.raises(InputError, match=r"resnet18\.pth: a resnet18 trained on ImageNet.*model\.backbone_weights"):
+        make_detector(weights=str(tmp_path / "resnet18.pth"))
 
 
 def test_a_box_detector_starts_from_a_mask_detector_and_the_other_way_round(given, make_detector, make_mask_rcnn, said):

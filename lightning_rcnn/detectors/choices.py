@@ -1,0 +1,35 @@
+"""Hyperparameters that are one of a few words.
+
+The command line checks them by their types; this does it for Python and for conversions, where a word that nobody knows
+("BGR" for "bgr") would be taken for the other one.
+"""
+
+import inspect
+from collections.abc import Mapping
+from typing import Any, Literal, get_args, get_origin
+
+from lightning_rcnn.errors import InputError
+
+
+def check_choices(detector_class: type, hyperparameters: Mapping[str, Any]) -> None:
+    """Refuse a word that is none of those in the type of its argument.
+
+    Args:
+        detector_class: whose constructor, and whose parents' constructors, say what there is to choose from.
+        hyperparameters: arguments of these.
+
+    Raises:
+        InputError: names the key and its choices.
+    """
+    for parent in detector_class.__mro__:
+        for key, parameter in inspect.signature(parent.__init__).parameters.items():
+            words = _words(parameter.annotation)
+            value = hyperparameters.get(key, parameter.default)
+            if words and value is not None and value not in words:
+                raise InputError(f"model.{key} {value!r} is none of {', '.join(map(str, words))}")
+
+
+def _words(annotation: Any) -> tuple[Any, ...]:
+    """Of a Literal, or of one that may also be None."""
+    kinds = (annotation, *get_args(annotation))
+    return next((get_args(kind) for kind in kinds if get_origin(kind) is Literal), ())
