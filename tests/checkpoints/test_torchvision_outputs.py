@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 import torch
 import torchvision.models.detection as torchvision_detection
+from torchvision.models.detection._utils import overwrite_eps
+from torchvision.models.detection.backbone_utils import resnet_fpn_backbone
 
 import lightning_rcnn
 from lightning_rcnn.commands.convert import convert
@@ -19,6 +21,7 @@ from lightning_rcnn.structures import Batch, ImageRecord
 
 IMAGES = Path(lightning_rcnn.__file__).parents[1] / ".." / "shared" / "data" / "tiny_coco"
 MODELS = ("fasterrcnn_resnet50_fpn", "maskrcnn_resnet50_fpn", "fasterrcnn_resnet50_fpn_v2", "maskrcnn_resnet50_fpn_v2")
+FROZEN = "maskrcnn_resnet50_fpn with the norms of its COCO file"
 SCORE_THRESHOLD = 0.02
 
 pytestmark = [
@@ -28,37 +31,50 @@ pytestmark = [
 
 
 def their_detector(name, size, num_proposals):
+    options = {
+        "num_classes": 91,
+        "min_size": size,
+        "max_size": 2 * size,
+        "box_score_thresh": SCORE_THRESHOLD,
+        "box_detections_per_img": 40,
+        "rpn_post_nms_top_n_test": num_proposals,
+    }
     torch.manual_seed(0)
-    theirs = getattr(torchvision_detection, name)(
-        weights=None,
-        weights_backbone=None,
-        num_classes=91,
-        min_size=size,
-        max_size=2 * size,
-        box_score_thresh=SCORE_THRESHOLD,
-        box_detections_per_img=40,
-        rpn_post_nms_top_n_test=num_proposals,
-    )
+    live = getattr(torchvision_detection, name.partition(" ")[0])(weights=None, weights_backbone=None, **options)
+    give_statistics(live, has_masks="mask" in name)
+    if name != FROZEN:
+        return live.eval()
+    # So small that the usual epsilon would change everything: torchvision sets it to 0 for its COCO files.
+    body = live.backbone.body
+    with torch.no_grad():
+        body.conv1.weight.mul_(1e-3), body.bn1.running_mean.mul_(1e-3), body.bn1.running_var.mul_(1e-6)
+    frozen = torchvision_detection.MaskRCNN(resnet_fpn_backbone(backbone_name="resnet50", weights=None), **options)
+    frozen.load_state_dict(live.state_dict(), strict=False)
+    overwrite_eps(frozen, 0.0)
+    return frozen.eval()
+
+
+def give_statistics(theirs, has_masks):
     # Norms with the statistics of noise keep activations of the order of one, as in a trained network.
     heads = theirs.roi_heads
     with torch.no_grad():
         for _ in range(5):
             spread = theirs.backbone(torch.randn(2, 3, 96, 128))["0"].std()
             heads.box_head(spread * torch.randn(8, 256, 7, 7))
-            if "mask" in name:
+            if has_masks:
                 heads.mask_head(spread * torch.randn(8, 256, 14, 14))
         for parameter in (theirs.rpn.head.cls_logits.weight, theirs.rpn.head.bbox_pred.weight):
             parameter.mul_(3)
         heads.box_predictor.cls_score.weight.mul_(5)
         heads.box_predictor.bbox_pred.weight.mul_(5)
-        if "mask" in name:
+        if has_masks:
             heads.mask_predictor.mask_fcn_logits.weight.mul_(20)
-    return theirs.eval()
 
 
 @pytest.fixture(
     scope="module",
     params=[
+        pytest.param((FROZEN, 96, 60, 2), id=f"{FROZEN}-small"),
         *(pytest.param((name, 96, 60, 2), id=f"{name}-small") for name in MODELS if name.startswith("mask")),
         *(pytest.param((name, 800, 1000, 10), id=f"{name}-full", marks=pytest.mark.slow) for name in MODELS),
     ],
