@@ -38,10 +38,10 @@ def local_file(source: str, key: str = "weights") -> Path:
     url = url_of(source)
     if url is None:
         raise InputError(f"{key} {source}: no such file, and no URL or name of weights either")
-    place = _place(url)
-    if not PurePosixPath(urlparse(url).path).name or ".." in place.parts:
+    below = _place(url)
+    if not PurePosixPath(urlparse(url).path).name or ".." in below.parts:
         raise InputError(f"{key} {source}: {url} is not the address of a file")
-    place = Path(torch.hub.get_dir()) / "checkpoints" / place
+    place = Path(torch.hub.get_dir()) / "checkpoints" / below
     if not place.is_file():
         _download(url, place, f"{key} {source}")
     return place

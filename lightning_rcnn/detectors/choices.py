@@ -21,8 +21,9 @@ def check_choices(detector_class: type, hyperparameters: Mapping[str, Any]) -> N
     Raises:
         InputError: names the key and its choices.
     """
-    for parent in detector_class.__mro__:
-        for key, parameter in inspect.signature(parent.__init__).parameters.items():
+    constructors = [vars(parent)["__init__"] for parent in detector_class.__mro__ if "__init__" in vars(parent)]
+    for constructor in constructors:
+        for key, parameter in inspect.signature(constructor).parameters.items():
             words = _words(parameter.annotation)
             value = hyperparameters.get(key, parameter.default)
             if words and value is not None and value not in words:
