@@ -22,15 +22,17 @@ def check_choices(detector_class: type, hyperparameters: Mapping[str, Any]) -> N
         InputError: names the key and its choices.
     """
     constructors = [vars(parent)["__init__"] for parent in detector_class.__mro__ if "__init__" in vars(parent)]
-    for constructor in constructors:
-        for key, parameter in inspect.signature(constructor).parameters.items():
-            words = _words(parameter.annotation)
-            value = hyperparameters.get(key, parameter.default)
-            if words and value is not None and value not in words:
-                raise InputError(f"model.{key} {value!r} is none of {', '.join(map(str, words))}")
+    parameters: dict[str, inspect.Parameter] = {}
+    for constructor in reversed(constructors):  # so that a child's own choice rules
+        parameters |= inspect.signature(constructor).parameters
+    for key, parameter in parameters.items():
+        words = _words(parameter.annotation)
+        value = hyperparameters.get(key, parameter.default)
+        if words and value is not None and value not in words:
+            raise InputError(f"model.{key} {value!r} is none of {', '.join(map(str, words))}")
 
 
 def _words(annotation: Any) -> tuple[Any, ...]:
-    """Of a Literal, or of one that may also be None."""
-    kinds = (annotation, *get_args(annotation))
-    return next((get_args(kind) for kind in kinds if get_origin(kind) is Literal), ())
+    """Of a Literal, or of several, or None, to choose from."""
+    kinds = [annotation] if get_origin(annotation) is Literal else get_args(annotation)
+    return tuple(word for kind in kinds if get_origin(kind) is Literal for word in get_args(kind))

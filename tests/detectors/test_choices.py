@@ -16,6 +16,17 @@ class Child(Parent):
         pass
 
 
+class Wider(Child):
+    def __init__(self, order: Literal["rgb", "bgr"] | Literal["grey"] = "grey", **kwargs: object) -> None:
+        pass
+
+
+def test_a_childs_own_choice_rules():
+    check_choices(Wider, {"order": "grey"})
+    with pytest.raises(InputError, match="'BGR' is none of rgb, bgr, grey"):
+        check_choices(Wider, {"order": "BGR"})
+
+
 @pytest.mark.parametrize("given", [{}, {"order": "bgr", "size": 4}, {"norm": None}, {"norm": "group", "other": "word"}])
 def test_known_words_pass(given):
     check_choices(Child, given)
