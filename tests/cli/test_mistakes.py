@@ -2,7 +2,8 @@
 
 import pytest
 
-NOT_A_RESNET = "'resnet19' is not one of resnet18, resnet34, resnet50, resnet101, resnext101_32x8d, alexnet, vgg16; did you mean resnet18?"
+BACKBONES = "resnet18, resnet34, resnet50, resnet101, resnext101_32x8d, alexnet, vgg16"
+NOT_A_BACKBONE = f"'resnet19' is not one of {BACKBONES}; did you mean resnet18?"
 
 
 @pytest.mark.parametrize(
@@ -22,7 +23,7 @@ NOT_A_RESNET = "'resnet19' is not one of resnet18, resnet34, resnet50, resnet101
         ("model: 3", ":1: model: '3' is no Detector"),
         (
             "model:\n  init_args: {backbone: resnet19}",
-            f":2: model.init_args.backbone: {NOT_A_RESNET}",
+            f":2: model.init_args.backbone: {NOT_A_BACKBONE}",
         ),
         ("model:\n  init_args:\n    min_size: small", ":3: model.init_args.min_size: 'small' is not int"),
         ("model:\n  init_args: {rpn_pre_nms_top_n: 5}", ":2: model.init_args.rpn_pre_nms_top_n: '5' is not tuple"),
@@ -60,7 +61,7 @@ def test_in_a_file(complaint, workplace, text, line):
         ("--model.bakbone resnet18", "--model.bakbone: no such option; did you mean --model.backbone?"),
         (
             "--model.init_args.backbone=resnet19",
-            f"--model.init_args.backbone: {NOT_A_RESNET}",
+            f"--model.init_args.backbone: {NOT_A_BACKBONE}",
         ),
         ("--model FasterRCN", "--model: no Detector is called FasterRCN; did you mean FasterRCNN?"),
         ("--trainer.max_epoch 3", "--trainer.max_epoch: no such option; did you mean --trainer.max_epochs?"),
