@@ -98,7 +98,7 @@ class Cluster:
         """Process id, within its node, of the rank there: the oldest one, its workers are younger."""
         if (BASE / "mode").read_text().strip() != "netns":
             pytest.skip("the nodes of this cluster share their processes")
-        return self.ask("pgrep", "--oldest", "-f", "lightning-rcnn fit", node=node)
+        return self.ask("pgrep", "--oldest", "-f", "python[^ ]* [^ ]*lightning-rcnn fit", node=node)  # not srun
 
     def logs(self, job: str) -> str:
         """All that a job wrote."""
