@@ -78,7 +78,8 @@ def test_what_cannot_work_ends_in_the_first_second(cluster):
 def test_a_signal_during_the_imports_is_survived(cluster, undisturbed):
     job = cluster.submit(run="early")
     cluster.wait(job, until={"RUNNING"})
-    while "0" not in cluster.ask("squeue", "--steps", "--noheader", "--job", job, "--format=%i").split(".")[-1:]:
+    while f"{job}.0" not in cluster.ask("squeue", "--steps", "--noheader", "--format=%i"):
+        assert cluster.facts(job)["JobState"] == "RUNNING", cluster.logs(job)
         time.sleep(0.1)
     time.sleep(random.random())
     cluster.ask("scancel", "--signal=USR1", job)
