@@ -94,20 +94,3 @@ def test_a_signal_during_the_imports_is_survived(cluster, undisturbed):
 def test_soak(cluster, undisturbed, number):
     preempt(cluster, f"soak{number}", random.randint(1, STEPS - 3))
     assert_same(cluster.weights(f"soak{number}"), undisturbed)
-
-
-@pytest.mark.slow
-def test_a_dead_node_ends_the_job(cluster):
-    """All of its processes at once, and its network: nobody closes a connection."""
-    job = cluster.submit(run="dead", options=("--no-requeue",))
-    cluster.wait_for_step(job, "dead", 4)
-    cluster.ask("ip", "link", "set", "eth0", "down", node="node2")
-    start = time.monotonic()
-    try:
-        log = cluster.folder / f"dead-{job}.ranks" / "0.log"
-        while "rank 1 (node2)" not in log.read_text():
-            assert time.monotonic() - start < 60, cluster.logs(job)
-            time.sleep(0.5)
-    finally:
-        cluster.ask("ip", "link", "set", "eth0", "up", node="node2")
-    cluster.wait(job)
