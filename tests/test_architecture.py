@@ -12,6 +12,7 @@ PACKAGE = Path(lightning_rcnn.__file__).parent
 MODULES = sorted(PACKAGE.rglob("*.py"))
 
 LAYERS = [
+    {"lightning_messages"},
     {"errors", "stop_signals"},
     {"structures"},
     {"boxes", "sampling", "masks"},

@@ -1,8 +1,6 @@
 """`lightning-rcnn fit|validate|test|predict`: Lightning's command line, with run folders and classes from the data."""
 
 import json
-import logging
-import warnings
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +40,7 @@ from lightning_rcnn.detectors.rcnn_box_regression import RCNNBoxRegression
 from lightning_rcnn.detectors.rcnn_classification import RCNNClassification
 from lightning_rcnn.detectors.rcnn_fine_tuning import RCNNFineTuning
 from lightning_rcnn.errors import InputError
+from lightning_rcnn.lightning_messages import hush_lightning
 
 DETECTORS = (RCNNFineTuning, RCNNClassification, RCNNBoxRegression, FastRCNN, FasterRCNN, MaskRCNN)
 """Imported so that a configuration may name them in short."""
@@ -64,11 +63,7 @@ def train(arguments: list[str]) -> None:
     Raises:
         InputError: anything wrong in them, in a configuration file, the data or a checkpoint.
     """
-    logging.getLogger("lightning.pytorch.utilities.rank_zero").addFilter(_is_no_advertisement)
-    # For machines that have SLURM but do not use it now.
-    warnings.filterwarnings("ignore", message="The `srun` command is available")
-    # Between Lightning and torch; nobody at the keyboard can do anything about it.
-    warnings.filterwarnings("ignore", message=".*LeafSpec.* is deprecated", category=FutureWarning)
+    hush_lightning()
     try:
         DetectionCLI(arguments)
     except MisconfigurationException as error:
@@ -247,8 +242,3 @@ class _ParserError(Exception):
 class _TrainingParser(LightningArgumentParser):
     def error(self, message: str, ex: Exception | None = None) -> Any:
         raise _ParserError(message) from ex
-
-
-def _is_no_advertisement(record: logging.LogRecord) -> bool:
-    """False for Lightning's tips to install other products."""
-    return "Tip: For seamless cloud" not in record.getMessage()

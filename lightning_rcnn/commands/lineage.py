@@ -7,6 +7,7 @@ from rich.console import Console
 
 from lightning_rcnn.detectors.rcnn import RCNN
 from lightning_rcnn.errors import InputError
+from lightning_rcnn.lightning_messages import hush_lightning
 from lightning_rcnn.lineage.comparison import Row, curve_of, row_of, table_of, write_json
 from lightning_rcnn.lineage.data_sets import images, prepare
 from lightning_rcnn.lineage.picture import draw
@@ -51,6 +52,7 @@ def lineage(
         raise InputError("--minutes, --proposal_limit, --timed_images, --batch_size and --width have to be above 0")
     if out.exists() and any(out.iterdir()):
         raise InputError(f"{out}: is not empty; choose another folder")
+    hush_lightning()
     seed_everything(seed, verbose=False)
     console = Console()
     search = SelectiveSearch(mode, width, proposal_limit)
