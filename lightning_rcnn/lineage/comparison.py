@@ -102,17 +102,17 @@ def curve_of(rcnn: RCNN, fast_rcnn: Detector, image: Tensor, repeats: int = 3) -
 
 
 def table_of(rows: Sequence[Row]) -> Table:
-    """For people; times are those of one image."""
-    table = Table(title="one budget of time, one network; times of one image at test")
-    for heading in ("", "AP", "AP50", "VOC AP", "training", "proposals", "network", "heads", "passes"):
-        table.add_column(heading, justify="right" if heading else "left", no_wrap=not heading)
+    """For people, 80 characters wide."""
+    table = Table(title="minutes of training, and milliseconds for one image")
+    table.add_column("", min_width=12)
+    for heading in ("AP", "AP50", "VOC AP", "minutes", "proposals", "network", "heads", "passes"):
+        table.add_column(heading, justify="right")
     for row in rows:
         table.add_row(
             row.name,
-            *(f"{value:.3f}" for value in (row.ap, row.ap50, row.voc_ap)),
-            f"{row.training_seconds / 60:.1f} min",
-            *(f"{value:.0f} ms" for value in (row.proposals_ms, row.network_ms, row.heads_ms)),
-            f"{row.passes:.0f}",
+            *(f"{value:.3f}".lstrip("0") for value in (row.ap, row.ap50, row.voc_ap)),
+            f"{row.training_seconds / 60:.1f}",
+            *(f"{value:.0f}" for value in (row.proposals_ms, row.network_ms, row.heads_ms, row.passes)),
         )
     return table
 

@@ -53,7 +53,7 @@ def _draw_times(axes: Axes, rows: Sequence[Row]) -> None:
         places = [place + 0.27 * (shift - 1) for place in range(len(rows))]
         bars = axes.bar(places, [max(value, 1e-1) for value in values], 0.26, label=name, color=colour)
         axes.bar_label(bars, labels=[f"{value:.0f}" for value in values], fontsize=8)
-    axes.set_xticks(range(len(rows)), [f"{_in_lines(row.name)}\n{row.passes:.0f} passes" for row in rows])
+    axes.set_xticks(range(len(rows)), [f"{_in_lines(row.name)}\n{_passes(row)}" for row in rows])
     axes.set_yscale("log")
     axes.set_title("milliseconds for one image")
     axes.legend(ncols=3, frameon=False, loc="upper right")
@@ -82,6 +82,10 @@ def _draw_curve(axes: Axes, curve: Sequence[Point]) -> None:
 
 def _in_lines(name: str) -> str:
     return name.replace(" (", "\n(").replace(" R-CNN", "\nR-CNN")
+
+
+def _passes(row: Row) -> str:
+    return "1 pass" if row.passes == 1 else f"{row.passes:.0f} passes"
 
 
 def _plain(axes: Axes) -> None:

@@ -6,10 +6,11 @@ from time import perf_counter
 from typing import Any, NamedTuple
 
 from lightning.pytorch import Trainer
-from lightning.pytorch.callbacks import Callback, EMAWeightAveraging, RichProgressBar
+from lightning.pytorch.callbacks import Callback, RichProgressBar
 from rich.console import Console
 from torch import Tensor
 
+from lightning_rcnn.callbacks.averaged_weights import AveragedWeights
 from lightning_rcnn.callbacks.non_finite import NonFiniteGuard
 from lightning_rcnn.data.datamodule import DetectionDataModule
 from lightning_rcnn.detectors.base import Detector
@@ -50,7 +51,7 @@ def train_recipe(
         callbacks: list[Callback] = [RichProgressBar(), NonFiniteGuard()]
         if stage.regions_per_image is None:
             # Every fifth step: for so many weights it costs as much as a backward.
-            callbacks.append(EMAWeightAveraging(decay=0.9, update_every_n_steps=5))
+            callbacks.append(AveragedWeights(decay=0.9, update_every_n_steps=5))
         trainer = _trainer(callbacks, folder, **limits)
         start = perf_counter()
         trainer.fit(detector, datamodule=DetectionDataModule(**data | {"val": None}))
