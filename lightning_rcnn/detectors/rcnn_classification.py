@@ -32,7 +32,9 @@ class RCNNClassification(SolvedStage):
         regions_per_image: so many proposals of an image, drawn at random, are looked through; all if not given.
         negative_iou: see above (section 2.3).
         crowd_share: a region with more of its area in a crowd is no negative.
-        svm_cost, svm_positive_weight, svm_bias_feature: of the objective, see `solvers.hinge.solve_hinge`.
+        svm_cost: of a violated margin (liblinear's C).
+        svm_positive_weight: the cost of positives is multiplied by this.
+        svm_bias_feature: the larger, the less the bias is penalised (liblinear's B).
         feature_norm: features are scaled to this norm, on average over the first batch, so that the same cost suits
             every network.
         hard_margin: negatives with a margin above this are kept; those at -1 or below have no loss.
@@ -69,11 +71,13 @@ class RCNNClassification(SolvedStage):
         self.solve_after, self.cache_limit = solve_after, cache_limit
 
     def require_stage_before(self) -> None:
-        """The network has to be a fine-tuned one."""
-        if self.hparams["weights"] is None:
+        """The network has to be one that was fine-tuned for these classes: its softmax has learned."""
+        given = self.hparams["weights"]
+        if given is None or not self.softmax.bias.any():
+            problem = "" if given is None else f"model.weights {given}: not of stage one for these classes; "
             raise InputError(
-                "RCNNClassification starts from the network of stage one: give its checkpoint, which `fit --model "
-                "RCNNFineTuning` wrote, with --model.weights FILE"
+                f"{problem}RCNNClassification starts from the network of stage one: give its checkpoint, which `fit "
+                "--model RCNNFineTuning` wrote, with --model.weights FILE"
             )
 
     def begin_pass(self) -> None:

@@ -5,7 +5,10 @@ import pytest
 import torch
 from torchvision.ops import box_iou
 
+from lightning_rcnn.detectors.fast_rcnn import FastRCNN
+from lightning_rcnn.detectors.loading import save_detector
 from lightning_rcnn.detectors.rcnn_classification import RCNNClassification, class_overlaps
+from lightning_rcnn.detectors.rcnn_fine_tuning import RCNNFineTuning
 from lightning_rcnn.errors import InputError
 from lightning_rcnn.solvers.hinge import solve_hinge
 
@@ -116,6 +119,13 @@ def test_nothing_in_a_batch(make_stage, make_batch, with_proposals):
     assert not stage.svms.weight.any()
 
 
-def test_it_starts_from_a_network(make_rcnn):
-    with pytest.raises(InputError, match="RCNNClassification starts from the network of stage one"):
+def test_it_starts_from_a_network(make_rcnn, tmp_path):
+    with pytest.raises(InputError, match=r"^RCNNClassification starts from the network of stage one"):
         make_rcnn(RCNNClassification).require_stage_before()
+    save_detector(FastRCNN(["a", "b", "c"], "alexnet", "batch_norm", box_head_width=32), tmp_path / "other.ckpt")
+    with pytest.raises(InputError, match=r"other\.ckpt: not of stage one for these classes; RCNNClassification"):
+        make_rcnn(RCNNClassification, weights=str(tmp_path / "other.ckpt")).require_stage_before()
+    fine_tuned = make_rcnn(RCNNFineTuning)
+    torch.nn.init.ones_(fine_tuned.softmax.bias)
+    save_detector(fine_tuned, tmp_path / "stage.ckpt")
+    make_rcnn(RCNNClassification, weights=str(tmp_path / "stage.ckpt")).require_stage_before()
