@@ -40,8 +40,8 @@ class RCNNBoxRegression(SolvedStage):
         ridge_penalty: the paper's lambda.
         feature_norm: features are scaled to this norm, on average over the examples, so that the same penalty suits
             every network.
-        examples_per_class: the most examples of a class, a random choice. Twice as many, of every class, are held on
-            each rank, 4 bytes a feature, and rank 0 solves for a matrix of this squared, 8 bytes each.
+        examples_per_class: the most examples of a class, a random choice. As many of every class, and a quarter more,
+            are held on each rank, 4 bytes a feature, and rank 0 solves for a matrix of this squared, 8 bytes each.
         **kwargs: of `RCNN` and `Detector`.
     """
 

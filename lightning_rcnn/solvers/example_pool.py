@@ -23,20 +23,24 @@ class ExamplePool:
     """Keeps the examples with the highest keys: which, depends on nothing but the keys.
 
     Args:
-        limit: the most examples that are kept; for a moment up to twice as many.
+        limit: the most examples that are kept; up to a quarter more are held.
     """
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
         self._parts: list[Examples] = []
+        self._lowest = -torch.inf
 
     def add(self, examples: Examples) -> None:
         """Add examples, on the CPU."""
-        if len(examples.keys):
-            self._parts.append(examples)
-        if sum(len(part.keys) for part in self._parts) > 2 * self.limit:
+        candidates = _taken(examples, torch.nonzero(examples.keys >= self._lowest).squeeze(1))
+        if len(candidates.keys):
+            self._parts.append(candidates)
+        if sum(len(part.keys) for part in self._parts) > 1.25 * self.limit:
             together = self._together()
-            self._parts = [_taken(together, together.keys.topk(self.limit).indices)]
+            best = together.keys.topk(self.limit)
+            self._parts = [_taken(together, best.indices)]
+            self._lowest = best.values[-1].item()
 
     def chosen(self) -> Examples | None:
         """Those of this rank that are among the highest keys of all ranks; None if there are none.
