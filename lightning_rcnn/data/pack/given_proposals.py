@@ -1,7 +1,6 @@
 """Proposals that somebody else made: a file of boxes with image ids."""
 
 import json
-import math
 from collections import defaultdict
 from hashlib import sha256
 from pathlib import Path
@@ -12,6 +11,9 @@ import numpy as np
 from lightning_rcnn.data.index import ShardIndex
 from lightning_rcnn.data.reader import RawSample
 from lightning_rcnn.errors import InputError
+
+_FLOAT32_MAX = float(np.finfo(np.float32).max)
+"""Beyond it, a number is infinite where proposals are stored."""
 
 
 class GivenProposals:
@@ -61,11 +63,13 @@ class GivenProposals:
 def _row(entry: Any, place: str) -> list[float]:
     """x1, y1, x2, y2 and score."""
     try:
-        _, (x, y, width, height), score = entry["image_id"], entry["bbox"], entry["score"]
-        row = [float(x), float(y), float(x + width), float(y + height), float(score)]
-    except (KeyError, TypeError, ValueError) as error:
+        hash(entry["image_id"])
+        x, y, width, height = map(float, entry["bbox"])
+        score = float(entry["score"])
+    except (KeyError, OverflowError, TypeError, ValueError) as error:
         raise InputError(f"{place} lacks image_id, bbox (x, y, width, height) or score ({error!r})") from error
-    if not all(map(math.isfinite, row)) or width <= 0 or height <= 0:
+    row = [x, y, x + width, y + height, score]
+    if not all(abs(number) < _FLOAT32_MAX for number in row) or width <= 0 or height <= 0:
         raise InputError(f"{place}: bbox {entry['bbox']} with score {score} is no box with a score")
     return row
 

@@ -59,6 +59,11 @@ def test_other_contents_are_another_method(index, write):
         ([{**GOOD, "bbox": [1, 2, 3, float("inf")]}], "box 0: .* is no box"),
         ([{**GOOD, "score": float("nan")}], "box 0: .* is no box"),
         ([[1, 2]], "box 0 lacks"),
+        ([{**GOOD, "image_id": [1001]}], "box 0 lacks"),
+        ([{**GOOD, "bbox": [1, 2, "three", 4]}], "box 0 lacks"),
+        ([{**GOOD, "bbox": [10**400, 2, 3, 4]}], "box 0 lacks"),
+        ([{**GOOD, "bbox": [1, 2, 1e39, 4]}], "box 0: .* is no box"),  # infinite in the float32 of the shards
+        ([{**GOOD, "score": 1e39}], "box 0: .* is no box"),
     ],
 )
 def test_what_is_no_file_of_boxes_is_one_line(index, write, content, words):
