@@ -12,6 +12,7 @@ from rich.table import Table
 from lightning_rcnn.backbones.plain import PlainName
 from lightning_rcnn.detectors.fast_rcnn import FastRCNN
 from lightning_rcnn.detectors.rcnn_fine_tuning import RCNNFineTuning
+from lightning_rcnn.errors import InputError
 from lightning_rcnn.lineage.comparison import curve_of
 
 
@@ -41,6 +42,8 @@ def passes(
         seed: of weights and image.
         json: also write the figures to this file.
     """
+    if min(height, width, repeats) < 1:
+        raise InputError("--height, --width and --repeats have to be above 0")
     torch.manual_seed(seed)
     shared: dict[str, Any] = {
         "backbone": backbone,

@@ -33,6 +33,8 @@ def compress(
         regions: how many the head is timed on.
         overwrite: replace a file that is there.
     """
+    if regions < 1:
+        raise InputError(f"--regions {regions}: at least 1")
     if out.exists() and not overwrite:
         raise InputError(f"{out}: is there already; give another --out, or --overwrite")
     if len(ranks) != 2:

@@ -19,7 +19,7 @@ from lightning_rcnn.lineage.training import Trained
 from lightning_rcnn.structures import Inputs, Proposals
 
 CURVE = (10, 30, 100, 200, 500, 1000, 2000)
-"""Numbers of proposals at which the first two detectors are timed."""
+"""Numbers of proposals at which the first two detectors are timed, below the number that they look at, and at that."""
 
 
 @dataclass(frozen=True)
@@ -86,7 +86,7 @@ def curve_of(rcnn: RCNN, fast_rcnn: Detector, image: Tensor, repeats: int = 3) -
     """
     limit = min(rcnn.proposal_limit, fast_rcnn.proposal_limit)
     points = []
-    for number in [number for number in CURVE if number <= limit]:
+    for number in [*(number for number in CURVE if number < limit), limit]:
         costs = {
             key: [cost_of(detector, _with_random_proposals(detector, image, number)) for _ in range(repeats)]
             for key, detector in (("rcnn", rcnn), ("fast_rcnn", fast_rcnn))

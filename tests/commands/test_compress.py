@@ -32,6 +32,8 @@ def test_what_cannot_be_compressed(checkpoint, tmp_path):
         compress(checkpoint, checkpoint)
     with pytest.raises(InputError, match="--ranks: 1 of them"):
         compress(checkpoint, tmp_path / "small.ckpt", ranks=[8])
+    with pytest.raises(InputError, match="--regions 0: at least 1"):
+        compress(checkpoint, tmp_path / "small.ckpt", regions=0)
     with pytest.raises(InputError, match="fc6 has ranks from 1 to 48, not 50"):
         compress(checkpoint, tmp_path / "small.ckpt", ranks=(50, 8))
     compress(checkpoint, tmp_path / "small.ckpt", ranks=(8, 8), regions=2)

@@ -1,0 +1,26 @@
+import pytest
+import torch
+
+from lightning_rcnn.commands.bench_passes import passes
+from lightning_rcnn.detectors.fast_rcnn import FastRCNN
+from lightning_rcnn.detectors.rcnn import RCNN
+from lightning_rcnn.errors import InputError
+from lightning_rcnn.lineage.comparison import curve_of
+
+SMALL = {"class_names": ["a"], "backbone": "alexnet", "box_head_width": 8, "min_size": 64, "max_size": 64}
+
+
+@pytest.mark.parametrize(("limits", "numbers"), [((12, 40), [10, 12]), ((7, 7), [7])])
+def test_the_curve_ends_with_the_most_proposals_that_both_look_at(limits, numbers):
+    rcnn = RCNN(**SMALL, region_size=63, proposal_limit=limits[0]).eval()
+    fast_rcnn = FastRCNN(**SMALL, proposal_limit=limits[1]).eval()
+    curve = curve_of(rcnn, fast_rcnn, torch.zeros(3, 64, 64, dtype=torch.uint8), repeats=1)
+    assert [point.num_proposals for point in curve] == numbers
+    for point in curve:
+        for key in ("rcnn", "fast_rcnn"):
+            assert 0 < point.network_ms[key] < point.total_ms[key]
+
+
+def test_numbers_that_time_nothing():
+    with pytest.raises(InputError, match="--repeats have to be above 0"):
+        passes(repeats=0)
