@@ -36,7 +36,7 @@ def lineage(
     said of Mask R-CNN but its RoIAlign.
 
     Args:
-        out: the folder for lineage.json, lineage.png, checkpoints, and data that are made; not there yet.
+        out: the folder for lineage.json, lineage.png, checkpoints, and data that are made; new or empty.
         train: a packed data set, with or without proposals.
         val: another one, to score on.
         minutes: of training, for each detector.
@@ -50,8 +50,8 @@ def lineage(
     """
     if minutes <= 0 or min(proposal_limit, timed_images, batch_size, width) < 1:
         raise InputError("--minutes, --proposal_limit, --timed_images, --batch_size and --width have to be above 0")
-    if out.exists() and any(out.iterdir()):
-        raise InputError(f"{out}: is not empty; choose another folder")
+    if out.exists() and not (out.is_dir() and not any(out.iterdir())):
+        raise InputError(f"{out}: is no empty folder; choose another one")
     hush_lightning()
     seed_everything(seed, verbose=False)
     console = Console()
