@@ -35,7 +35,8 @@ class FastRCNN(RegionBasedDetector):
     Args:
         class_names: foreground classes in order; only the command line may leave it to the shards.
         backbone: "vgg16", "alexnet", or a ResNet.
-        norm: as in `RegionBasedDetector`.
+        norm: follows each convolution; None for AlexNet and VGG16 as they were, "batch_norm" from scratch. A ResNet
+            needs one, "frozen_batch_norm" with ImageNet weights.
         roi_pool: "pool" or "align".
         box_head_width, box_head_dropout: fc6 and fc7 of AlexNet and VGG16.
         box_samples_per_image: section 2.3: a quarter of 64 positive.
@@ -43,8 +44,9 @@ class FastRCNN(RegionBasedDetector):
         box_loss_beta: equation 3.
         nms_iou: of detections.
         proposal_limit: how many proposals of an image are looked at.
-        selective_search_mode, selective_search_width: what makes proposals for an image that comes without, in
-            `detect`; as for those trained on, see `lightning-rcnn propose`.
+        selective_search_mode: what makes proposals for an image that comes without, in `detect`; as for those trained
+            on, see `lightning-rcnn propose`.
+        selective_search_width: likewise, pixels to which the image is scaled before.
         svd_ranks: of fc6 and fc7 after truncation (section 3.1), as `lightning-rcnn compress` sets it.
         weights: a detector to start from: a file or URL of one of ours.
         **kwargs: of `RegionBasedDetector` and `Detector`.

@@ -60,14 +60,16 @@ class RCNN(Detector):
         frozen_stages: conv1 to convN are not trained; 0 none.
         region_size: side of a warped region, pixels.
         region_context: of these so many on each side are context (appendix A).
-        box_head_width, box_head_dropout: of fc6 and fc7.
+        box_head_width: of fc6 and fc7.
+        box_head_dropout: share of their outputs dropped in training.
         regions_at_a_time: that go through the network; bounds the memory of detection, not of training.
         proposal_limit: how many proposals of an image are looked at.
         score_threshold: detections have a higher score.
         nms_iou: of two boxes of one class that overlap by more, the better stays.
         detections_per_image: at most.
-        selective_search_mode, selective_search_width: what makes proposals for an image that comes without, in
-            `detect`; as for those trained on, see `lightning-rcnn propose`.
+        selective_search_mode: what makes proposals for an image that comes without, in `detect`; as for those trained
+            on, see `lightning-rcnn propose`.
+        selective_search_width: likewise, pixels to which the image is scaled before.
         weights: the stage before: a checkpoint file or URL.
         **kwargs: of `Detector`.
     """
