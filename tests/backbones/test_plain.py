@@ -13,11 +13,16 @@ def plain(name="alexnet", weights=None, norm=None, frozen_stages=0):
     return PlainBackbone(name, weights, norm, 1e-5, frozen_stages)
 
 
-@pytest.mark.parametrize("name", ["alexnet", "vgg16"])
-def test_a_file_of_torchvision_gives_torchvisions_features_and_layers(name, tmp_path):
-    theirs = getattr(torchvision.models, name)().eval()
+def without_values(name, **options):
+    """The network as it is built, at no cost: VGG16 has 138 million weights to draw."""
+    with torch.device("meta"):
+        return plain(name, **options)
+
+
+def test_a_file_of_torchvision_gives_torchvisions_features_and_layers(tmp_path):
+    theirs = torchvision.models.alexnet().eval()
     torch.save(theirs.state_dict(), tmp_path / "weights.pth")
-    ours = plain(name, str(tmp_path / "weights.pth")).eval()
+    ours = plain(weights=str(tmp_path / "weights.pth")).eval()
     images = torch.randn(1, 3, 67, 99)
     (features,) = ours(images)
     torch.testing.assert_close(theirs.features[-1](features), theirs.features(images))
@@ -26,10 +31,19 @@ def test_a_file_of_torchvision_gives_torchvisions_features_and_layers(name, tmp_
         assert layer.weight.equal(their_layer.weight)
 
 
+def test_vgg16_is_cut_before_its_last_pooling_and_its_classes():
+    with torch.device("meta"):
+        theirs = torchvision.models.vgg16()
+    ours = without_values("vgg16")
+    assert isinstance(theirs.features[-1], nn.MaxPool2d)
+    assert [str(layer) for layer in ours.features] == [str(layer) for layer in theirs.features[:-1]]
+    assert [layer.weight.shape for layer in ours.take_fully_connected()] == [(4096, 512 * 7 * 7), (4096, 4096)]
+
+
 def test_weights_of_another_network_are_refused(tmp_path):
     torch.save(torchvision.models.resnet18().state_dict(), tmp_path / "resnet18.pth")
-    with pytest.raises(InputError, match="not weights of vgg16"):
-        plain("vgg16", str(tmp_path / "resnet18.pth"))
+    with pytest.raises(InputError, match="not weights of alexnet"):
+        plain("alexnet", str(tmp_path / "resnet18.pth"))
 
 
 @pytest.mark.parametrize(
@@ -40,7 +54,7 @@ def test_frozen_stages_are_the_first_ones(name, frozen_stages, first_that_learns
     # VGG16's conv3_1 is features.10, AlexNet's conv2 features.3: what the paper lets learn.
     learning = [
         int(key.split(".")[1])
-        for key, value in plain(name, frozen_stages=frozen_stages).named_parameters()
+        for key, value in without_values(name, frozen_stages=frozen_stages).named_parameters()
         if value.requires_grad
     ]
     assert (min(learning) if learning else None) == first_that_learns
@@ -63,7 +77,7 @@ def test_stages_that_do_not_exist_are_refused(number):
 @pytest.mark.parametrize(("name", "middle"), [("alexnet", 0.0), ("vgg16", 7.5)])
 def test_positions_look_at_multiples_of_the_stride(name, middle):
     """By the arithmetic of windows: each moves the middle by half of what it is wide beyond its padding."""
-    backbone = plain(name)
+    backbone = without_values(name)
     backbone.align_with_image()
     first, step = 0.0, 1
     for layer in backbone.features:
