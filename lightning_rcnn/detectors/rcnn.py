@@ -25,6 +25,7 @@ from torch import Tensor, nn
 from lightning_rcnn.backbones.norms import NormName
 from lightning_rcnn.backbones.plain import PlainBackbone, PlainName
 from lightning_rcnn.detectors.base import Detector
+from lightning_rcnn.detectors.choices import check_choices
 from lightning_rcnn.detectors.on_proposals import given_proposals
 from lightning_rcnn.detectors.transfer import start_from
 from lightning_rcnn.errors import InputError
@@ -98,6 +99,7 @@ class RCNN(Detector):
     ) -> None:
         super().__init__(class_names, **kwargs)
         self.save_hyperparameters()
+        check_choices(type(self), self.hparams)
         if region_size < max(63, 2 * region_context + 1) or region_context < 0:
             raise InputError(
                 f"model.region_size {region_size} with model.region_context {region_context}: at least 63 pixels, and "

@@ -120,6 +120,11 @@ class RegionBasedDetector(Detector):
         super().__init__(class_names, **kwargs)
         self.save_hyperparameters()
         check_choices(type(self), self.hparams)
+        if not box_lowest_negative_iou < box_negative_iou:
+            raise InputError(
+                f"model.box_lowest_negative_iou {box_lowest_negative_iou}: below model.box_negative_iou "
+                f"{box_negative_iou}, or no region is background"
+            )
         # COCO's figures are over 100 detections; where more are wanted, more count.
         most = max(100, detections_per_image)
         self.average_precisions["bbox"] = CocoAveragePrecision(self.class_names, max_detections=most)

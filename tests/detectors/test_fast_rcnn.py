@@ -154,3 +154,8 @@ def test_a_checkpoint_remembers_truncated_layers(make_fast_rcnn, make_batch, giv
 def test_a_neck_for_a_network_that_has_none(make_fast_rcnn):
     with pytest.raises(InputError, match=r"model\.neck fpn: alexnet has the one map"):
         make_fast_rcnn(neck="fpn")
+
+
+def test_a_range_of_background_that_is_empty(make_fast_rcnn):
+    with pytest.raises(InputError, match=r"box_lowest_negative_iou 0\.5: below model\.box_negative_iou 0\.5, or no"):
+        make_fast_rcnn(box_lowest_negative_iou=0.5)

@@ -122,6 +122,8 @@ def test_what_is_no_configuration(make_rcnn):
         make_rcnn(RCNN, region_context=40)
     with pytest.raises(InputError, match="regions_at_a_time 0"):
         make_rcnn(RCNN, regions_at_a_time=0)
+    with pytest.raises(InputError, match=r"model\.backbone 'resnet18' is none of alexnet, vgg16"):
+        make_rcnn(RCNN, backbone="resnet18")
 
 
 def test_images_without_proposals_are_refused(make_rcnn, make_batch):
