@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from rich.box import SIMPLE_HEAD
 from rich.table import Table
 from torch import Tensor
 
@@ -103,9 +104,9 @@ def curve_of(rcnn: RCNN, fast_rcnn: Detector, image: Tensor, repeats: int = 3) -
 
 def table_of(rows: Sequence[Row]) -> Table:
     """For people, 80 characters wide."""
-    table = Table(title="minutes of training, and milliseconds for one image")
+    table = Table(title="minutes of training, and milliseconds for one image", box=SIMPLE_HEAD)
     table.add_column("", min_width=12)
-    for heading in ("AP", "AP50", "VOC AP", "minutes", "proposals", "network", "heads", "passes"):
+    for heading in ("AP", "AP50", "VOC AP", "train", "proposals", "network", "heads", "passes"):
         table.add_column(heading, justify="right")
     for row in rows:
         table.add_row(
