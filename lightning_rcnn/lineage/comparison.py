@@ -104,7 +104,7 @@ def curve_of(rcnn: RCNN, fast_rcnn: Detector, image: Tensor, repeats: int = 3) -
 
 def table_of(rows: Sequence[Row]) -> Table:
     """For people, 80 characters wide."""
-    table = Table(title="minutes of training, and milliseconds for one image", box=SIMPLE_HEAD)
+    table = Table(title="minutes of training, and milliseconds for one image", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
     table.add_column("", min_width=12)
     for heading in ("AP", "AP50", "VOC AP", "train", "proposals", "network", "heads", "passes"):
         table.add_column(heading, justify="right")
