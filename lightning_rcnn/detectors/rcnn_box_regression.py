@@ -127,15 +127,19 @@ class RCNNBoxRegression(SolvedStage):
         overlaps = best_overlaps(targets.boxes, targets.is_object, targets.is_crowd, proposals.boxes)
         is_present = proposals.is_valid & (inputs.image_ids != NO_IMAGE)[:, None]
         is_paired = (overlaps.iou > self.paired_iou) & is_present
-        keys = random_keys(self.sampling_seed, inputs.image_ids, proposals.boxes.shape[1])
         # To wait for this number costs nothing beside passes of the network for what is no pair.
         most = max(1, int(is_paired.sum(dim=1).max()))
-        key, drawn = torch.where(is_paired, keys, -1.0).topk(min(most, self.regions_per_image), dim=1)
+        chances, keys = (
+            random_keys(seed, inputs.image_ids, proposals.boxes.shape[1])
+            for seed in (2 * self.sampling_seed, 2 * self.sampling_seed + 1)
+        )
+        chance, drawn = torch.where(is_paired, chances, -1.0).topk(min(most, self.regions_per_image), dim=1)
         boxes = proposals.boxes.gather(1, drawn[..., None].expand(-1, -1, 4))
         gt_index = overlaps.gt_index.gather(1, drawn)
-        labels = torch.where(key >= 0, targets.labels.gather(1, gt_index), 0)
+        labels = torch.where(chance >= 0, targets.labels.gather(1, gt_index), 0)
         gt_boxes = targets.boxes.gather(1, gt_index[..., None].expand(-1, -1, 4))
-        return boxes, labels, encode(gt_boxes, boxes, BOX_WEIGHTS), key
+        # Of many pairs of an image those with high chances were drawn: only other numbers choose fairly among images.
+        return boxes, labels, encode(gt_boxes, boxes, BOX_WEIGHTS), keys.gather(1, drawn)
 
     def _penalty(self, features: list[Tensor]) -> float:
         """The penalty for features as they are that `ridge_penalty` is for scaled ones."""

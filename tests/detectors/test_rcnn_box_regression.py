@@ -46,6 +46,16 @@ def test_pairs_overlap_by_more_than_the_threshold(make_stage, batch):
     assert make_stage(regions_per_image=1)._pairs(batch.inputs, batch.targets)[0].shape[1] == 1
 
 
+def test_keys_do_not_favour_images_with_many_pairs(make_stage, make_batch, with_proposals):
+    batch = with_proposals(make_batch(OBJECTS[:1]), [PROPOSALS[0], *([(12, 9, 40, 48)] * 9)])
+    stage = make_stage(regions_per_image=1)
+    keys = [
+        stage._pairs(batch.inputs._replace(image_ids=torch.tensor([image_id])), batch.targets)[3].item()
+        for image_id in range(200)
+    ]
+    assert abs(sum(keys) / len(keys) - 0.5) < 0.1, "the highest of ten would be .9"
+
+
 def test_the_regressors_are_those_of_the_pairs(make_stage, batch):
     stage = make_stage(ridge_penalty=10.0)
     with torch.no_grad():
