@@ -65,7 +65,8 @@ class SolvedStage(RCNN):
         progress = self.trainer.fit_loop.epoch_loop.batch_progress
         if progress.current.completed and not progress.is_last_batch:
             raise InputError(
-                f"{type(self).__name__} cannot go on within a pass over the data: start it anew, without --ckpt_path"
+                f"{type(self).__name__} cannot go on within a pass over the data: start it anew, without --ckpt_path, "
+                "in another --run_dir"
             )
         self.eval()
 

@@ -1,5 +1,7 @@
 """The SVMs of R-CNN: what is an example of what, and what comes out."""
 
+from unittest.mock import Mock
+
 import numpy as np
 import pytest
 import torch
@@ -129,3 +131,15 @@ def test_it_starts_from_a_network(make_rcnn, tmp_path):
     torch.nn.init.ones_(fine_tuned.softmax.bias)
     save_detector(fine_tuned, tmp_path / "stage.ckpt")
     make_rcnn(RCNNClassification, weights=str(tmp_path / "stage.ckpt")).require_stage_before()
+
+
+def test_a_pass_that_was_broken_off_is_not_gone_on_with(make_rcnn):
+    stage, trainer = make_rcnn(RCNNClassification), Mock()
+    stage.trainer = trainer
+    progress = trainer.fit_loop.epoch_loop.batch_progress
+    progress.current.completed, progress.is_last_batch = 3, False
+    with pytest.raises(InputError, match=r"cannot go on within a pass.*in another --run_dir"):
+        stage.on_train_start()
+    progress.is_last_batch = True
+    stage.on_train_start()
+    assert not stage.training, "the network is as in detection"
