@@ -50,16 +50,16 @@ def detectors():
         theirs.roi_heads.box_predictor.cls_score.weight.mul_(5)
         theirs.roi_heads.box_predictor.bbox_pred.weight.mul_(5)
     translation = translate(theirs.state_dict(), Path("theirs"))
-    ours = MaskRCNN(
-        **translation.hyperparameters,
-        memory_format="contiguous",
-        rpn_samples_per_image=ALL,
-        box_samples_per_image=ALL,
-        rpn_pre_nms_top_n=(300, 300),
-        rpn_post_nms_top_n=(200, 200),
-        score_threshold=0.2,
+    own = {
+        "memory_format": "contiguous",
+        "rpn_samples_per_image": ALL,
+        "box_samples_per_image": ALL,
+        "rpn_pre_nms_top_n": (300, 300),
+        "rpn_post_nms_top_n": (200, 200),
+        "score_threshold": 0.2,
         **sizes,
-    )
+    }
+    ours = MaskRCNN(**translation.hyperparameters | own)
     ours.load_state_dict(translation.weights)
     return ours, theirs
 
