@@ -48,7 +48,7 @@ def test_a_killed_rank_ends_the_job_and_the_next_one_goes_on(cluster, undisturbe
     start = time.monotonic()
     facts = cluster.wait(job)
     assert time.monotonic() - start < 30
-    assert facts["JobState"] == "FAILED"
+    assert facts["JobState"] in ("FAILED", "CANCELLED")  # SLURM's word for a step that it had to end differs
     assert re.search(rf"lightning-rcnn: error: rank {rank} .*gone|task {rank}: Killed", cluster.logs(job))
     job = cluster.submit(run=run)
     assert cluster.wait(job)["JobState"] == "COMPLETED", cluster.logs(job)
