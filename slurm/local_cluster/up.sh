@@ -70,6 +70,7 @@ SchedulerParameters=batch_sched_delay=0,sched_interval=2,sched_min_interval=0,bf
 FirstJobId=$(( $(date +%s) % 1000000 + 1 ))
 JobRequeue=1
 KillWait=$KW
+MessageTimeout=60
 ReturnToService=2
 MinJobAge=3600
 $NODES CPUs=$CPUS RealMemory=$MEM State=UNKNOWN
