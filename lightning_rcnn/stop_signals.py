@@ -38,6 +38,16 @@ def listen() -> None:
     signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
 
 
+def ignore() -> None:
+    """Take no signal from now on, to the very end of the process; to be called when all that matters is saved.
+
+    A SLURM step ends its tasks with TERM when the first one has exited with another status than 0. Python forgets its
+    handlers before it is at its end, and a task that TERM ends there gives the job another status than it should have.
+    """
+    for number in SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
+
+
 def received() -> str:
     """The name of the first signal that came, for example "SIGUSR1"; empty if none did."""
     return _received[0] if _received else ""

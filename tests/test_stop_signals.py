@@ -38,6 +38,13 @@ def test_a_signal_before_python_has_started_is_not_lost(name):
     assert (outcome.returncode, outcome.stdout) == (0, f"SIG{name}\n"), outcome.stderr
 
 
+def test_what_is_ignored_stays_so_when_python_has_forgotten_its_handlers():
+    """As at the end of the interpreter, a program that takes its place knows nothing of Python's handlers."""
+    last = "import os; os.execvp('sh', ['sh', '-c', 'kill -TERM $$; kill -USR1 $$; echo alive'])"
+    words = [sys.executable, "-c", f"from lightning_rcnn import stop_signals as s; s.listen(); s.ignore(); {last}"]
+    assert subprocess.run(words, capture_output=True, text=True, timeout=60).stdout == "alive\n"
+
+
 def test_nothing_heavy_is_imported_before_listening():
     words = [sys.executable, "-c", f"{LISTEN}; import sys, lightning_rcnn.cli; print('torch' in sys.modules)"]
     assert subprocess.run(words, capture_output=True, text=True, timeout=60).stdout == "\nFalse\n"

@@ -37,6 +37,7 @@ def main(arguments: list[str] | None = None) -> int:
             print(f"lightning-rcnn: error: {error}", file=sys.stderr, flush=True)
         return 1
     except stop_signals.Preempted as stop:
+        stop_signals.ignore()
         if str(stop):
             print(f"lightning-rcnn: {stop}", file=sys.stderr, flush=True)
         return stop.status
