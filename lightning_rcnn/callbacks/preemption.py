@@ -1,5 +1,6 @@
 """A training that is asked to stop saves at the end of a batch, has its job started again, and ends."""
 
+from threading import Thread
 from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
@@ -9,7 +10,10 @@ from lightning_rcnn.callbacks.agreement import Agreement
 from lightning_rcnn.callbacks.checkpoints import LastCheckpoint
 from lightning_rcnn.callbacks.requeue import requeue
 from lightning_rcnn.errors import InputError
-from lightning_rcnn.stop_signals import Preempted, listen, received
+from lightning_rcnn.stop_signals import EXIT_STATUS, Preempted, listen, received
+
+UPLOAD_PATIENCE = 60.0
+"""Seconds that W&B may take at the end, of the three minutes that `slurm/train.sbatch` has SLURM announce."""
 
 
 class Preemption(Callback):
@@ -98,7 +102,10 @@ class Preemption(Callback):
         self._shall_stop = self._agreement.ask(bool(received())) or self._shall_stop
 
     def _stop(self, trainer: Trainer) -> None:
-        """Leave; in SLURM, first ask for another start, because what follows may take longer than is left."""
+        """Leave; in SLURM, first ask for another start, because what follows may take longer than is left.
+
+        And before that let W&B finish: SLURM ends all processes of a job that it requeues, and so W&B's own one.
+        """
         if not trainer.is_global_zero:
             # Launchers take any other status for a failure, and end the first rank, which still has things to do.
             raise Preempted("", status=0)
@@ -106,8 +113,16 @@ class Preemption(Callback):
         state = f"saved after step {trainer.global_step} in {path}" if path.exists() else "before the first step"
         for logger in trainer.loggers:
             if isinstance(logger, WandbLogger):
-                logger.experiment.mark_preempting()  # so that W&B does not show it as crashed
+                _finish(logger.experiment)
         raise Preempted(f"stopped by {received() or 'the signal of another rank'}, {state}; {requeue()}")
+
+
+def _finish(run: Any) -> None:
+    """Upload what W&B still has to, as far as there is time, and show the run as preempted, not as crashed."""
+    run.mark_preempting()
+    finishing = Thread(target=run.finish, kwargs={"exit_code": EXIT_STATUS}, daemon=True)
+    finishing.start()
+    finishing.join(UPLOAD_PATIENCE)
 
 
 def _last_checkpoint(trainer: Trainer) -> LastCheckpoint:

@@ -4,12 +4,16 @@ import os
 import signal
 import time
 from pathlib import Path
+from threading import Event
+from unittest.mock import MagicMock
 
 import pytest
 import torch
 from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.loggers import WandbLogger
 from torch.utils.data import DataLoader
 
+from lightning_rcnn.callbacks import preemption
 from lightning_rcnn.callbacks.checkpoints import AtomicCheckpointIO, LastCheckpoint
 from lightning_rcnn.callbacks.preemption import Preemption
 from lightning_rcnn.errors import InputError
@@ -59,13 +63,13 @@ class Steps(LightningModule):
         return torch.optim.SGD(self.parameters(), lr=1.0)
 
 
-def fit(folder: Path, model: Steps, *, validation=0, ckpt_path=None, callbacks=None, **options) -> Steps:
+def fit(folder: Path, model: Steps, *, validation=0, ckpt_path=None, callbacks=None, logger=False, **options) -> Steps:
     trainer = Trainer(
         default_root_dir=folder,
         max_epochs=2,
         callbacks=callbacks or [Preemption(), LastCheckpoint()],
         plugins=[AtomicCheckpointIO()],
-        logger=False,
+        logger=logger,
         accelerator="cpu",
         enable_progress_bar=False,
         enable_model_summary=False,
@@ -145,6 +149,31 @@ def test_lightnings_own_handlers_stay_away(tmp_path):
 def test_it_wants_the_last_checkpoint_beside_it(tmp_path):
     with pytest.raises(InputError, match="Preemption needs LastCheckpoint"):
         fit(tmp_path, Steps(), callbacks=[Preemption()])
+
+
+@pytest.fixture
+def wandb_logger(monkeypatch, tmp_path):
+    """With a run that writes down what it is asked for, and that notes when the job is requeued."""
+    run = MagicMock()
+    monkeypatch.setattr(preemption, "requeue", lambda: run.requeue() and "requeued")
+    return WandbLogger(experiment=run, save_dir=tmp_path)
+
+
+def test_wandb_is_finished_before_slurm_ends_its_process(tmp_path, wandb_logger):
+    with pytest.raises(Preempted):
+        fit(tmp_path, Steps(in_batch=3), logger=wandb_logger)
+    names = [call[0] for call in wandb_logger.experiment.method_calls]
+    assert names[-3:] == ["mark_preempting", "finish", "requeue"]
+    assert wandb_logger.experiment.finish.call_args.kwargs == {"exit_code": 75}
+
+
+def test_a_job_is_requeued_although_wandb_does_not_come_to_its_end(tmp_path, wandb_logger, monkeypatch):
+    monkeypatch.setattr(preemption, "UPLOAD_PATIENCE", 0.05)
+    never = Event()
+    wandb_logger.experiment.finish.side_effect = lambda exit_code: never.wait(60)
+    with pytest.raises(Preempted, match="requeued"):
+        fit(tmp_path, Steps(in_batch=3), logger=wandb_logger)
+    never.set()
 
 
 def test_ranks_stop_together_although_one_of_them_got_the_signal(tmp_path, run_ranks):
