@@ -162,6 +162,8 @@ class _Watcher:
                 if gone := self._log.silent_for(4 * BEAT):
                     verdict = f"{self._named(gone)} {_is_are(gone)} gone: killed, out of memory, or its node is down"
                     self._store.compare_set(_VERDICT, "", verdict)
+                    if len(gone) == self._world - 1:  # nobody is there to read it
+                        return verdict
                     break
             else:
                 verdict = f"the connection between ranks broke, but all of them live: {symptom.splitlines()[0]}"
