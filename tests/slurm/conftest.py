@@ -82,7 +82,7 @@ class Cluster:
         """Wait until a job is in one of some states; its facts."""
         deadline = time.monotonic() + timeout
         while (facts := self.facts(job))["JobState"] not in until:
-            assert time.monotonic() < deadline, f"{facts['JobState']} after {timeout} s:\n{self.logs(job)}"
+            assert time.monotonic() < deadline, f"{facts['JobState']} after {timeout} s:\n{self.ending(job)}"
             time.sleep(0.5)
         return facts
 
@@ -90,8 +90,8 @@ class Cluster:
         """Wait until rank 0 has done a step; `UnevenRanks` writes them down."""
         path, deadline = self.folder / run / "steps", time.monotonic() + START
         while not path.exists() or int(path.read_text() or 0) < step:
-            assert time.monotonic() < deadline, self.logs(job)
-            assert self.facts(job)["JobState"] not in ENDED, self.logs(job)
+            assert time.monotonic() < deadline, self.ending(job)
+            assert self.facts(job)["JobState"] not in ENDED, self.ending(job)
             time.sleep(0.02)
 
     def rank_process(self, node: str) -> str:
@@ -105,6 +105,12 @@ class Cluster:
         return "\n".join(path.read_text() for path in sorted(self.folder.glob(f"*-{job}*/*.log"))) + "\n".join(
             path.read_text() for path in self.folder.glob(f"*-{job}.log")
         )
+
+    def ending(self, job: str) -> str:
+        """The last lines of each of its logs and what SLURM says of it, to be shown where it ended badly."""
+        paths = [*sorted(self.folder.glob(f"*-{job}*/*.log")), *self.folder.glob(f"*-{job}.log")]
+        tails = ["\n".join([f"--- {path.name}", *path.read_text().splitlines()[-12:]]) for path in paths]
+        return "\n".join([*tails, self.ask("scontrol", "show", "job", job)])
 
     def weights(self, run: str) -> dict[str, torch.Tensor]:
         """Of the last checkpoint of a run."""
@@ -132,5 +138,5 @@ def cluster(tmp_path_factory):
 def undisturbed(cluster):
     """The weights of a job that nobody disturbs."""
     job = cluster.submit(run="undisturbed")
-    assert cluster.wait(job)["JobState"] == "COMPLETED", cluster.logs(job)
+    assert cluster.wait(job)["JobState"] == "COMPLETED", cluster.ending(job)
     return cluster.weights("undisturbed")

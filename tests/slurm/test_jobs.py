@@ -26,7 +26,7 @@ def preempt(cluster, run, step):
     time.sleep(0.3 * random.random())
     cluster.ask("scancel", "--signal=USR1", job)
     facts = cluster.wait(job, 2 * START)
-    assert (facts["JobState"], facts["Restarts"]) == ("COMPLETED", "1"), cluster.logs(job)
+    assert (facts["JobState"], facts["Restarts"]) == ("COMPLETED", "1"), cluster.ending(job)
     assert "SIGUSR1, saved after step" in cluster.logs(job)
     return job
 
@@ -51,7 +51,7 @@ def test_a_killed_rank_ends_the_job_and_the_next_one_goes_on(cluster, undisturbe
     assert facts["JobState"] in ("FAILED", "CANCELLED")  # SLURM's word for a step that it had to end differs
     assert re.search(rf"lightning-rcnn: error: rank {rank} .*gone|task {rank}: Killed", cluster.logs(job))
     job = cluster.submit(run=run)
-    assert cluster.wait(job)["JobState"] == "COMPLETED", cluster.logs(job)
+    assert cluster.wait(job)["JobState"] == "COMPLETED", cluster.ending(job)
     assert_same(cluster.weights(run), undisturbed)
 
 
@@ -60,7 +60,7 @@ def test_a_job_that_may_not_be_requeued_saves_and_says_so(cluster):
     cluster.wait_for_step(job, "once", 2)
     cluster.ask("scancel", "--signal=USR1", job)
     facts = cluster.wait(job)
-    assert (facts["JobState"], facts["ExitCode"]) == ("FAILED", "75:0")
+    assert (facts["JobState"], facts["ExitCode"]) == ("FAILED", "75:0"), cluster.ending(job)
     line = next(line for line in cluster.logs(job).splitlines() if "lightning-rcnn: stopped" in line)
     assert f"job {job} is not requeued (" in line
     assert "the same command with --ckpt_path last goes on" in line
@@ -79,12 +79,12 @@ def test_a_signal_during_the_imports_is_survived(cluster, undisturbed):
     job = cluster.submit(run="early")
     cluster.wait(job, until={"RUNNING"})
     while f"{job}.0" not in cluster.ask("squeue", "--steps", "--noheader", "--format=%i"):
-        assert cluster.facts(job)["JobState"] == "RUNNING", cluster.logs(job)
+        assert cluster.facts(job)["JobState"] == "RUNNING", cluster.ending(job)
         time.sleep(0.1)
     time.sleep(random.random())
     cluster.ask("scancel", "--signal=USR1", job)
     facts = cluster.wait(job, 2 * START)
-    assert (facts["JobState"], facts["Restarts"]) == ("COMPLETED", "1"), cluster.logs(job)
+    assert (facts["JobState"], facts["Restarts"]) == ("COMPLETED", "1"), cluster.ending(job)
     assert "before the first step" in cluster.logs(job)
     assert_same(cluster.weights("early"), undisturbed)
 
