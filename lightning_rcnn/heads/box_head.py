@@ -5,6 +5,7 @@ Shape letters: B regions of the whole batch, C channels, S side of a pooled regi
 
 from collections.abc import Callable, Sequence
 
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lightning_rcnn.heads.convolutions import NormalisedConvolutions
@@ -29,8 +30,19 @@ class TwoLayerHead(nn.Module):
 
     def forward(self, pooled: Tensor) -> Tensor:
         """Regions [B, C, S, S] -> [B, width]."""
-        hidden = self.dropout(self.fc6(pooled.flatten(1)).relu())
+        hidden = self.dropout(self._first_layer(pooled).relu())
         return self.dropout(self.fc7(hidden).relu())
+
+    def _first_layer(self, pooled: Tensor) -> Tensor:
+        """`fc6`, whose weights are in the order of [C, S, S] in all checkpoints.
+
+        Where regions are stored channels last, they or the weights have to be turned: whichever are fewer.
+        """
+        fc6 = self.fc6
+        if not isinstance(fc6, nn.Linear) or pooled.is_contiguous() or len(pooled) < fc6.out_features:
+            return fc6(pooled.flatten(1))
+        weight = fc6.weight.unflatten(1, pooled.shape[1:]).permute(0, 2, 3, 1).flatten(1)
+        return F.linear(pooled.permute(0, 2, 3, 1).flatten(1), weight, fc6.bias)
 
     def take_over(self, layers: Sequence[nn.Linear]) -> None:
         """Take over fc6 and fc7 trained elsewhere, each where it has the right size."""

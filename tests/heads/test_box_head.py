@@ -1,8 +1,26 @@
+import pytest
 import torch
 from torch import nn
-from torchvision.models.detection.faster_rcnn import FastRCNNConvFCHead
+from torchvision.models.detection.faster_rcnn import FastRCNNConvFCHead, TwoMLPHead
 
-from lightning_rcnn.heads.box_head import ConvolutionalHead
+from lightning_rcnn.heads.box_head import ConvolutionalHead, TwoLayerHead
+
+
+@pytest.mark.parametrize("num_regions", [0, 3, 40], ids=["none", "fewer than outputs", "more than outputs"])
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last], ids=["NCHW", "NHWC"])
+def test_two_layers_are_torchvisions_however_regions_lie_in_memory(num_regions, layout):
+    torch.manual_seed(0)
+    ours, theirs = TwoLayerHead(6, 5, width=16), TwoMLPHead(6 * 5 * 5, 16)
+    theirs.load_state_dict(ours.state_dict())
+    regions = torch.randn(num_regions, 6, 5, 5)
+    mine = regions.clone(memory_format=layout).requires_grad_()
+    their = regions.clone().requires_grad_()
+    torch.testing.assert_close(ours(mine), theirs(their))
+    ours(mine).square().sum().backward()
+    theirs(their).square().sum().backward()
+    torch.testing.assert_close(mine.grad, their.grad)
+    for (name, parameter), expected in zip(ours.named_parameters(), theirs.parameters(), strict=True):
+        torch.testing.assert_close(parameter.grad, expected.grad, msg=name)
 
 
 def test_four_convolutions_and_one_layer_are_torchvisions():
