@@ -8,15 +8,26 @@ from typing import Any, Literal
 
 import torch
 import torchvision
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Column, Table
 
-from lightning_rcnn.detectors.benchmark import Architecture, Contender, DetectorName, Scene, contenders, race
+from lightning_rcnn.detectors.benchmark import (
+    Architecture,
+    CompilationPlan,
+    Contender,
+    DetectorName,
+    Scene,
+    contenders,
+    race,
+)
 from lightning_rcnn.detectors.benchmark.contenders import Task, training_step
 from lightning_rcnn.detectors.benchmark.parts import PartUsage, profile_parts
 from lightning_rcnn.errors import InputError
 
 BackboneName = Literal["resnet18", "resnet34", "resnet50", "resnet101"]
+SHORT = {"torchvision": "torchvision", "lightning-rcnn": "ours", "NCHW": "NCHW", "channels last": "NHWC"}
+"""What a table of 80 characters has room for."""
 TITLES = {"step": "training step", "infer": "detection", "faster_rcnn": "Faster R-CNN", "mask_rcnn": "Mask R-CNN"}
 
 
@@ -31,6 +42,8 @@ def step(
     classes: int = 3,
     repeats: int = 5,
     seed: int = 0,
+    compilation: Literal["none", "parts", "step"] = "none",
+    capture: bool = False,
     json: Path | None = None,
     profile: bool = False,
     trace: Path = Path("step_trace.json"),
@@ -52,17 +65,22 @@ def step(
         classes: without background.
         repeats: timed turns of each contender.
         seed: of weights and images.
+        compilation: also time ours compiled, as a training with `--compilation.scope` is.
+        capture: the compiled one is captured as CUDA graphs.
         json: also write the figures to this file.
         profile: show instead where the time and the memory of our step go, in bfloat16, and write a trace.
         trace: file for the trace, to be opened in chrome://tracing or ui.perfetto.dev.
     """
     architecture = Architecture(detector, backbone, classes, min(height, width), max(height, width))
+    if capture and (compilation == "none" or device == "cpu"):
+        raise InputError("--capture: only what is compiled for a GPU is captured; set --compilation and --device cuda")
+    plan = None if compilation == "none" else CompilationPlan(compilation, capture)
     torch.manual_seed(seed)
     scene = Scene.random(batch_size, height, width, objects, classes)
     if profile:
         _profile(architecture, scene, _checked(device), repeats, json, trace)
     else:
-        _race("step", architecture, scene, _checked(device), repeats, json)
+        _race("step", architecture, scene, _checked(device), repeats, json, plan)
 
 
 def infer(
@@ -107,33 +125,40 @@ def _checked(device: str) -> torch.device:
 
 
 def _race(
-    task: Task, architecture: Architecture, scene: Scene, device: torch.device, repeats: int, json: Path | None
+    task: Task,
+    architecture: Architecture,
+    scene: Scene,
+    device: torch.device,
+    repeats: int,
+    json: Path | None,
+    compilation: CompilationPlan | None = None,
 ) -> None:
-    runners = contenders(scene, architecture, task, device)
+    runners = contenders(scene, architecture, task, device, compilation)
     race(runners, repeats, device)
     results = [_figures(runner, runners, len(scene.images)) for runner in runners]
     table = Table(
-        Column("detector", no_wrap=True),
-        "precision, layout",
-        "median (ms)",
-        "quartiles",
-        "images/s",
-        "memory (MiB)",
-        "vs default",
-        "vs same",
+        "detector",
+        "numbers",
+        "layout",
+        *(Column(header, justify="right") for header in ("ms", "spread", "img/s", "MiB", "default", "same")),
         title=_title(task, architecture, scene, device),
+        caption="ms: median; spread: between the quartiles; default, same: times as fast as torchvision in float32 and "
+        "NCHW, and in the same numbers and layout",
+        box=SIMPLE_HEAD,
+        padding=0,
     )
     for result in results:
         low, high = result["quartiles"]
         table.add_row(
-            result["library"],
-            f"{result['precision']}, {result['layout']}",
+            f"ours, {result['way']}" if result["way"] else SHORT[result["library"]],
+            result["precision"],
+            SHORT[result["layout"]],
             f"{1e3 * result['median_seconds']:.0f}",
-            f"{1e3 * low:.0f} to {1e3 * high:.0f}",
+            f"{100 * (high - low) / result['median_seconds']:.0f}%",
             f"{result['images_per_second']:.1f}",
             f"{result['peak_bytes'] / 2**20:.0f}" if result["peak_bytes"] else "-",
-            f"{result['ratio_to_default']:.2f}",
-            f"{result['ratio_to_same']:.2f}",
+            f"{result['ratio_to_default']:.2f} x",
+            f"{result['ratio_to_same']:.2f} x",
         )
     Console().print(table)
     _write(json, table.title, device, {"results": results})
@@ -147,6 +172,7 @@ def _figures(runner: Contender, runners: list[Contender], num_images: int) -> di
     )
     return {
         "library": runner.library,
+        "way": runner.way,
         "precision": runner.precision,
         "layout": runner.layout,
         "median_seconds": median,

@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from lightning_rcnn.commands import bench_detectors
-from lightning_rcnn.detectors.benchmark import Contender, Scene, race
+from lightning_rcnn.detectors.benchmark import Architecture, CompilationPlan, Contender, Scene, contenders, race
+from lightning_rcnn.detectors.benchmark.contenders import training_step
 from lightning_rcnn.detectors.benchmark.parts import SPAN, add_up, spans_around_parts
 from lightning_rcnn.detectors.benchmark.timing import peak_memory
 from lightning_rcnn.errors import InputError
@@ -113,7 +114,8 @@ def test_ratios_are_against_the_default_and_against_the_same(monkeypatch, tmp_pa
     bench_detectors.infer(batch_size=2, height=32, width=32, json=tmp_path / "figures.json")
     ours = json.loads((tmp_path / "figures.json").read_text())["results"][-1]
     assert (ours["ratio_to_default"], ours["ratio_to_same"], ours["images_per_second"]) == (4.0, 2.0, 2.0)
-    assert "lightning-rcnn" in capsys.readouterr().out
+    row = capsys.readouterr().out.split("ours", 1)[1].splitlines()[0]
+    assert row.split() == ["bfloat16", "NHWC", "1000", "0%", "2.0", "-", "4.00", "x", "2.00", "x"]
 
 
 def test_a_device_that_is_not_there_is_named():
@@ -121,6 +123,27 @@ def test_a_device_that_is_not_there_is_named():
         pytest.skip("there is a CUDA device")
     with pytest.raises(InputError, match="--device cuda"):
         bench_detectors.step(device="cuda")
+
+
+def test_what_is_not_compiled_for_a_gpu_cannot_be_captured():
+    with pytest.raises(InputError, match="--capture"):
+        bench_detectors.step(device="cpu", compilation="parts", capture=True)
+
+
+def test_another_one_of_ours_is_compiled():
+    architecture = Architecture("faster_rcnn", "resnet18", 2, 64, 64)
+    scene = Scene.random(1, 64, 64, 1, 2)
+    runners = contenders(scene, architecture, "step", CPU, CompilationPlan("parts", capture=False))
+    assert [(runner.precision, runner.way) for runner in runners if runner.library == "lightning-rcnn"] == [
+        ("float32", ""), ("float32", "parts compiled"), ("bfloat16", ""), ("bfloat16", "parts compiled")
+    ]  # fmt: skip
+
+
+def test_a_step_leaves_the_next_one_the_same_work(make_detector, make_batch):
+    batch, detector = make_batch([(10, 10, 40, 50, 1)], []), make_detector().train()
+    before = detector.losses(batch.inputs, batch.targets)
+    training_step(detector, lambda: detector.losses(batch.inputs, batch.targets), "float32", CPU)()
+    assert detector.losses(batch.inputs, batch.targets) == before
 
 
 @pytest.mark.slow

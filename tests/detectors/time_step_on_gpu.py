@@ -42,7 +42,6 @@ def figures(way, batch_size, height, width, device):
         compile_training(detector, *way)
 
     def losses():
-        torch.compiler.cudagraph_mark_step_begin()
         detector.sampling_seed.add_(1)
         return detector.losses(inputs, targets)
 

@@ -1,12 +1,19 @@
 """Times detectors against torchvision's of the same architecture and weights, and shows where a step's time goes."""
 
-from lightning_rcnn.detectors.benchmark.contenders import Architecture, Contender, DetectorName, contenders
+from lightning_rcnn.detectors.benchmark.contenders import (
+    Architecture,
+    CompilationPlan,
+    Contender,
+    DetectorName,
+    contenders,
+)
 from lightning_rcnn.detectors.benchmark.parts import PartUsage, profile_parts
 from lightning_rcnn.detectors.benchmark.scene import Scene
 from lightning_rcnn.detectors.benchmark.timing import race
 
 __all__ = [
     "Architecture",
+    "CompilationPlan",
     "Contender",
     "DetectorName",
     "PartUsage",

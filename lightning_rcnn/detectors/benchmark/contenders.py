@@ -16,6 +16,7 @@ from torchvision.models.detection.backbone_utils import resnet_fpn_backbone
 
 from lightning_rcnn.checkpoints.torchvision import export
 from lightning_rcnn.detectors.benchmark.scene import Scene
+from lightning_rcnn.detectors.compilation import Scope, compile_training
 from lightning_rcnn.detectors.faster_rcnn import FasterRCNN
 from lightning_rcnn.detectors.mask_rcnn import MaskRCNN
 from lightning_rcnn.masks.paste import paste_densely
@@ -67,6 +68,19 @@ class Architecture:
         return theirs
 
 
+@dataclass(frozen=True)
+class CompilationPlan:
+    """How to train compiled: arguments of `compile_training`."""
+
+    scope: Scope
+    capture: bool
+
+    @property
+    def words(self) -> str:
+        """For people."""
+        return f"{self.scope} {'captured' if self.capture else 'compiled'}"
+
+
 @dataclass
 class Contender:
     """One detector in one precision and layout.
@@ -74,6 +88,7 @@ class Contender:
     Attributes:
         library, precision, layout: which it is.
         run: does once what is timed.
+        way: how it is compiled, for people; empty if it is not.
         seconds: one figure for each repeat.
         peak_bytes: the most memory that one run needed on top of what lay there before; 0 where it cannot be told.
     """
@@ -82,35 +97,53 @@ class Contender:
     precision: Precision
     layout: Layout
     run: Callable[[], object]
+    way: str = ""
     seconds: list[float] = field(default_factory=list)
     peak_bytes: int = 0
 
 
-def contenders(scene: Scene, architecture: Architecture, task: Task, device: torch.device) -> list[Contender]:
-    """Torchvision's as people run it (NCHW; float32 or automatic mixed precision), theirs and ours channels last."""
+def contenders(
+    scene: Scene, architecture: Architecture, task: Task, device: torch.device, compilation: CompilationPlan | None
+) -> list[Contender]:
+    """Torchvision's as people run it (NCHW; float32 or automatic mixed precision), theirs and ours channels last.
+
+    Args:
+        scene: what they look at.
+        architecture: of all.
+        task: what they do.
+        device: where.
+        compilation: of another one of ours in each precision, trained compiled; None for none.
+    """
     scene = scene.to(device)
     found = []
-    for library, precision, layout in _settings():
+    for library, precision, layout, plan in _settings(compilation):
         ours = architecture.ours()
         detector: nn.Module = ours if library == "lightning-rcnn" else architecture.torchvision(ours)
         if library == "torchvision" and layout == "channels last":
             detector = detector.to(memory_format=torch.channels_last)
         detector = detector.to(device).train(task == "step")
+        if plan is not None:
+            assert isinstance(detector, FasterRCNN)
+            compile_training(detector, plan.scope, plan.capture)
         run: Callable[[], object]
         if task == "step":
             run = training_step(detector, _losses(library, detector, scene, architecture.has_masks), precision, device)
         else:
             run = _inference(_detection(library, detector, scene), precision, device)
-        found.append(Contender(library, precision, layout, run))
+        found.append(Contender(library, precision, layout, run, "" if plan is None else plan.words))
     return found
 
 
-def _settings() -> Iterator[tuple[Library, Precision, Layout]]:
+def _settings(
+    compilation: CompilationPlan | None,
+) -> Iterator[tuple[Library, Precision, Layout, CompilationPlan | None]]:
     precisions: tuple[Precision, ...] = ("float32", "bfloat16")
     for precision in precisions:
-        yield "torchvision", precision, "NCHW"
-        yield "torchvision", precision, "channels last"
-        yield "lightning-rcnn", precision, "channels last"
+        yield "torchvision", precision, "NCHW", None
+        yield "torchvision", precision, "channels last", None
+        yield "lightning-rcnn", precision, "channels last", None
+        if compilation is not None:
+            yield "lightning-rcnn", precision, "channels last", compilation
 
 
 def _losses(library: Library, detector: nn.Module, scene: Scene, has_masks: bool) -> Callable[[], dict[str, Tensor]]:
@@ -146,11 +179,16 @@ def _detection(library: Library, detector: nn.Module, scene: Scene) -> Callable[
 def training_step(
     detector: nn.Module, losses: Callable[[], dict[str, Tensor]], precision: Precision, device: torch.device
 ) -> Callable[[], None]:
-    """What runs forward, backward, clipping of gradients and SGD once."""
+    """What runs forward, backward, clipping of gradients and SGD once.
+
+    The learning rate is 0: with weights that move, one detector's proposals would meet more objects than another's, and
+    its mask head twice as many regions.
+    """
     parameters = list(detector.parameters())
-    optimizer = torch.optim.SGD(parameters, lr=1e-4, momentum=0.9)
+    optimizer = torch.optim.SGD(parameters, lr=0.0, momentum=0.9)
 
     def step() -> None:
+        torch.compiler.cudagraph_mark_step_begin()  # captured graphs may use their memory again
         with _autocast(precision, device):
             total = torch.stack(list(losses().values())).sum()
         optimizer.zero_grad()
