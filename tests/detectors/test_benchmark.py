@@ -139,6 +139,16 @@ def test_another_one_of_ours_is_compiled():
     ]  # fmt: skip
 
 
+def test_all_have_the_same_weights(monkeypatch):
+    seen = []
+    module = sys.modules[contenders.__module__]  # the package has the function under its name
+    monkeypatch.setattr(module, "training_step", lambda detector, *_: seen.append(detector))
+    contenders(Scene.random(1, 64, 64, 1, 2), Architecture("faster_rcnn", "resnet18", 2, 64, 64), "step", CPU, None)
+    first = [next(iter(detector.backbone.body.parameters())) for detector in seen]
+    assert len(first) == 6
+    assert all(weight.equal(first[0]) for weight in first)
+
+
 def test_a_step_leaves_the_next_one_the_same_work(make_detector, make_batch):
     batch, detector = make_batch([(10, 10, 40, 50, 1)], []), make_detector().train()
     before = detector.losses(batch.inputs, batch.targets)

@@ -1,5 +1,6 @@
 """Both libraries' detectors as things to be run once: a training step, or the detection of a batch."""
 
+import copy
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
@@ -107,6 +108,8 @@ def contenders(
 ) -> list[Contender]:
     """Torchvision's as people run it (NCHW; float32 or automatic mixed precision), theirs and ours channels last.
 
+    All have the same weights, and so the same proposals.
+
     Args:
         scene: what they look at.
         architecture: of all.
@@ -115,9 +118,10 @@ def contenders(
         compilation: of another one of ours in each precision, trained compiled; None for none.
     """
     scene = scene.to(device)
+    original = architecture.ours()
     found = []
     for library, precision, layout, plan in _settings(compilation):
-        ours = architecture.ours()
+        ours = copy.deepcopy(original)
         detector: nn.Module = ours if library == "lightning-rcnn" else architecture.torchvision(ours)
         if library == "torchvision" and layout == "channels last":
             detector = detector.to(memory_format=torch.channels_last)
