@@ -21,6 +21,7 @@ __all__ = [
     "RankWatch",
     "SharedBuffers",
     "Throughput",
+    "TrainingProgress",
 ]
 
 if TYPE_CHECKING:
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from lightning_rcnn.callbacks.rank_watch import RankWatch
     from lightning_rcnn.callbacks.shared_buffers import SharedBuffers
     from lightning_rcnn.callbacks.throughput import Throughput
+    from lightning_rcnn.callbacks.training_progress import TrainingProgress
     from lightning_rcnn.callbacks.wandb_logging import DetectionWandbLogger
 
 _MODULES = {
@@ -52,6 +54,7 @@ _MODULES = {
     "RankWatch": "rank_watch",
     "SharedBuffers": "shared_buffers",
     "Throughput": "throughput",
+    "TrainingProgress": "training_progress",
 }
 
 

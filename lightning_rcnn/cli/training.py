@@ -6,6 +6,7 @@ from typing import Any
 
 from lightning.fabric.plugins.environments import ClusterEnvironment, SLURMEnvironment
 from lightning.pytorch import Callback, Trainer
+from lightning.pytorch.callbacks import ProgressBar
 from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import Logger
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
@@ -22,6 +23,7 @@ from lightning_rcnn.callbacks.preemption import Preemption
 from lightning_rcnn.callbacks.rank_watch import RankWatch
 from lightning_rcnn.callbacks.shared_buffers import SharedBuffers
 from lightning_rcnn.callbacks.throughput import Throughput
+from lightning_rcnn.callbacks.training_progress import TrainingProgress
 from lightning_rcnn.callbacks.wandb_logging import keep_in_run_folder
 from lightning_rcnn.checkpoints.header import first_mismatch, read_header
 from lightning_rcnn.cli.class_names import take_classes_from_data
@@ -218,12 +220,23 @@ class DetectionCLI(LightningCLI):
         plugins = [AtomicCheckpointIO(), *(plugins if isinstance(plugins, list) else [plugins])]
         if SLURMEnvironment.detect() and not any(isinstance(plugin, ClusterEnvironment) for plugin in plugins):
             plugins.append(SLURMEnvironment(auto_requeue=False))  # Preemption stands for it
+        kwargs["callbacks"] = self._callbacks_with_progress()
         try:
             trainer = super().instantiate_trainer(default_root_dir=str(output), plugins=plugins, **kwargs)
         except (ValueError, MisconfigurationException) as error:
             raise InputError(f"trainer: {' '.join(str(error).split())}") from error
         keep_in_run_folder(trainer)
         return trainer
+
+    def _callbacks_with_progress(self) -> list[Callback]:
+        """The callbacks of the configuration, and our progress bar unless it has one or wants none."""
+        trainer = self._get(self.config_init, "trainer")
+        given = trainer.get("callbacks") or []
+        callbacks = given if isinstance(given, list) else [given]
+        wants_none = trainer.get("enable_progress_bar") is False
+        if wants_none or any(isinstance(callback, ProgressBar) for callback in callbacks):
+            return callbacks
+        return [*callbacks, TrainingProgress()]
 
     def after_instantiate_classes(self) -> None:
         """Hand the chosen checkpoint to the trainer; the configuration that is saved keeps the user's word for it."""

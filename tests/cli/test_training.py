@@ -7,6 +7,7 @@ import signal
 import pytest
 import torch
 import yaml
+from lightning.pytorch.callbacks import ProgressBar
 
 import lightning_rcnn
 from lightning_rcnn.data.shards import read_index
@@ -168,3 +169,17 @@ def test_the_configuration_reaches_the_loggers(fit, workplace):
     content = yaml.safe_load(hyperparameters.read_text())
     assert content["data"]["batch_size"] == 2
     assert content["model"]["class_path"] == "lightning_rcnn.FasterRCNN"
+
+
+@pytest.mark.parametrize(("words", "kinds"), [((), ["TrainingProgress"]), (("RichProgressBar",), ["RichProgressBar"])])
+def test_the_progress_bar_is_ours_unless_another_one_is_given(fit, monkeypatch, words, kinds):
+    bars = []
+
+    def look(trainer, *_, **__):
+        bars.extend(type(callback).__name__ for callback in trainer.callbacks if isinstance(callback, ProgressBar))
+
+    monkeypatch.setattr("lightning.pytorch.Trainer.fit", look)
+    given = [word for bar in words for word in ("--trainer.callbacks", bar)]
+    fit("--trainer.enable_progress_bar", "true", *given)
+    fit()
+    assert bars == kinds
