@@ -19,7 +19,7 @@ class Compilation(Callback):
     Args:
         scope: "none"; "parts", the backbone and the heads one by one; or "step", all from the images to the losses in
             one piece, which on a CPU also computes the empty slots of masks, which are skipped else.
-        capture: also record CUDA graphs, forward and backward, for each shape; on a CPU without effect.
+        capture: also record CUDA graphs, forward and backward, for each shape; on a CPU without effect, as a line says.
         backend: of `torch.compile`.
 
     Raises:
@@ -49,7 +49,8 @@ class Compilation(Callback):
 
     def on_after_backward(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Move gradients that the next batch adds to out of the memory of the graphs, which that batch writes anew."""
-        if self.capture and trainer.accumulate_grad_batches > 1 and pl_module.device.type == "cuda":
+        will_add = trainer.fit_loop.epoch_loop._should_accumulate()
+        if self.capture and will_add and pl_module.device.type == "cuda":
             for parameter in pl_module.parameters():
                 if parameter.grad is not None:
                     parameter.grad = parameter.grad.clone()

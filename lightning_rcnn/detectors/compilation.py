@@ -17,12 +17,15 @@ from lightning_rcnn.detectors.region_based import RegionBasedDetector
 Scope = Literal["parts", "step"]
 PARTS = ("backbone", "rpn", "region_stage", "box_head", "mask_head")
 """Modules of fixed shapes that are nearly all of the arithmetic. What lies between them sorts, samples and gathers."""
-_SHAPES = 64
-"""For how many shapes a part may be compiled; torch's own limit of 8 is for programs that never repeat one."""
+_SHAPES = 256
+"""For how many shapes a part may be compiled: of images, objects and bytes of masks there are some dozens together.
+torch's own limit of 8 is for programs that never repeat a shape."""
 
 
 class Compiled:
     """A function that is compiled when it is first called, and runs as it is for good if that fails.
+
+    Where it was compiled for as many shapes as it may be, it runs as it is for those that are new.
 
     Args:
         function: what to compile.
@@ -33,6 +36,7 @@ class Compiled:
     def __init__(self, function: Callable[..., Any], name: str, **options: Any) -> None:
         self._plain, self._name = function, name
         self._run = torch.compile(function, **options)
+        self._has_warned = False
 
     def __call__(self, *arguments: Any, **keywords: Any) -> Any:
         """The function's result; evaluation, which meets each shape a few times only, takes it as it is."""
@@ -40,12 +44,19 @@ class Compiled:
             return self._plain(*arguments, **keywords)
         try:
             return self._run(*arguments, **keywords)
+        except torch._dynamo.exc.FailOnRecompileLimitHit:
+            self._warn(f"{self._name} is compiled for {_SHAPES} shapes, and runs as it is for others: use fewer")
         except torch._dynamo.exc.TorchDynamoException as error:
             if self._run is self._plain:
                 raise
-            rank_zero_warn(f"{self._name} cannot be compiled and runs as it is: {_first_line(error)}")
+            self._warn(f"{self._name} cannot be compiled and runs as it is: {_first_line(error)}")
             self._run = self._plain
-            return self._plain(*arguments, **keywords)
+        return self._plain(*arguments, **keywords)
+
+    def _warn(self, line: str) -> None:
+        if not self._has_warned:
+            rank_zero_warn(line)
+        self._has_warned = True
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Callable[..., Any]:
         """A copy of the detector runs as it was written: what is compiled here has the original's weights in it."""
@@ -65,13 +76,21 @@ def compile_training(detector: RegionBasedDetector, scope: Scope, capture: bool,
         detector: is changed in place; `undo_compilation` brings it back.
         scope: "parts" compiles the modules with most of the arithmetic one by one, "step" all from the images to the
             losses in one piece.
-        capture: on a GPU also record what is compiled as CUDA graphs, one for each shape; elsewhere without effect.
+        capture: on a GPU also record what is compiled as CUDA graphs, one for each shape; elsewhere a line says that it
+            has no effect.
         backend: of `torch.compile`.
     """
-    torch._dynamo.config.recompile_limit = max(_SHAPES, torch._dynamo.config.recompile_limit)
+    limits = torch._dynamo.config
+    limits.recompile_limit = max(_SHAPES, limits.recompile_limit)
+    limits.accumulated_recompile_limit = max(len(PARTS) * _SHAPES, limits.accumulated_recompile_limit)
+    # Else the backward direction is compiled within `backward`, from where there is no way back to the plain function.
+    torch._functorch.config.force_non_lazy_backward_lowering = True
     options: dict[str, Any] = {"backend": backend, "dynamic": False}
-    if capture and backend == "inductor":
+    if capture and backend == "inductor" and detector.device.type == "cuda":
         options["options"] = {"triton.cudagraphs": True}
+    elif capture:
+        place = f"{detector.device} and {backend}"
+        rank_zero_warn(f"nothing is captured: CUDA graphs are for GPUs and the backend inductor, not for {place}")
     if scope == "step":
         # A function in the instance's own dictionary hides the method of the class.
         detector.__dict__["loss_sums"] = Compiled(detector.loss_sums, "the training step", fullgraph=True, **options)
@@ -80,10 +99,11 @@ def compile_training(detector: RegionBasedDetector, scope: Scope, capture: bool,
         module = getattr(detector, name, None)
         if module is None or isinstance(module, nn.Identity):
             continue
-        if name == "mask_head" and detector.device.type == "cpu":
-            options = {**options, "dynamic": True}  # the CPU skips empty slots
+        is_dynamic = name == "mask_head" and detector.device.type == "cpu"  # which skips empty slots
         # What `module.compile()` sets, with a way out; copies and pickles of the module leave it behind.
-        module._compiled_call_impl = Compiled(module._call_impl, f"the part {name}", **options)
+        module._compiled_call_impl = Compiled(
+            module._call_impl, f"the part {name}", **{**options, "dynamic": is_dynamic}
+        )
 
 
 def undo_compilation(detector: nn.Module) -> None:

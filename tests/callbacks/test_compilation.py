@@ -5,12 +5,16 @@ import warnings
 
 import pytest
 import torch
+from functorch.compile import make_boxed_func
 from lightning.pytorch import Trainer
+from torch._dynamo.backends.common import aot_autograd
 
 from lightning_rcnn.callbacks.compilation import Compilation
 from lightning_rcnn.data.datamodule import DetectionDataModule
 from lightning_rcnn.data.pack.shapes import CLASS_NAMES, shapes_source
 from lightning_rcnn.data.pack.write import write_shards
+from lightning_rcnn.detectors import compilation
+from lightning_rcnn.detectors.benchmark import Scene
 from lightning_rcnn.detectors.compilation import PARTS, compile_training, undo_compilation
 from lightning_rcnn.detectors.faster_rcnn import FasterRCNN
 from lightning_rcnn.errors import InputError
@@ -85,8 +89,12 @@ def test_a_compiled_training_is_the_same_training(make_detector, fit, tmp_path):
     for name, value in compiled.state_dict().items():
         torch.testing.assert_close(value, plain.state_dict()[name], rtol=1e-4, atol=1e-5, msg=name)
     trainer.save_checkpoint(tmp_path / "compiled.ckpt")
-    resumed = make_detector()
-    assert fit(resumed, tmp_path / "compiled.ckpt", steps=3).global_step == 3
+    goes_on, goes_on_compiled = make_detector(), make_detector()
+    assert fit(goes_on, tmp_path / "compiled.ckpt", steps=3).global_step == 3
+    callbacks = [Compilation("step", backend="aot_eager")]
+    assert fit(goes_on_compiled, tmp_path / "compiled.ckpt", steps=3, callbacks=callbacks).global_step == 3
+    for name, value in goes_on_compiled.state_dict().items():
+        torch.testing.assert_close(value, goes_on.state_dict()[name], rtol=1e-4, atol=1e-5, msg=name)
 
 
 def test_parts_accumulate_gradients_in_mixed_precision(make_detector, fit):
@@ -122,15 +130,55 @@ def test_what_cannot_be_compiled_runs_as_it_is_after_one_line(make_detector, fit
     assert all("no compiler on this machine" in line and "\n" not in line for line in lines)
 
 
+def no_compiler_for_the_backward(*_):
+    raise RuntimeError("no way back")
+
+
+@pytest.mark.parametrize(("scope", "lines"), [("parts", 3), ("step", 1)])
+def test_what_has_no_compiled_backward_runs_as_it_is_too(make_detector, fit, scope, lines):
+    backend = aot_autograd(
+        fw_compiler=lambda graph, _: make_boxed_func(graph.forward), bw_compiler=no_compiler_for_the_backward
+    )
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        assert fit(make_detector(), callbacks=[Compilation(scope, backend=backend)]).global_step == 2
+    assert len([warning for warning in caught if "no way back" in str(warning.message)]) == lines
+
+
+def test_shapes_beyond_the_limit_run_as_they_are_after_one_line(make_detector, monkeypatch):
+    monkeypatch.setattr(compilation, "_SHAPES", 2)
+    monkeypatch.setattr(torch._dynamo.config, "recompile_limit", 2)
+    detector, plain = make_detector().train(), make_detector().train()
+    compile_training(detector, "step", capture=False, backend="aot_eager")
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        for num_objects in (1, 2, 3, 4, 1):
+            scene = Scene.random(1, 64, 96, num_objects, len(CLASS_NAMES))
+            batch = scene.inputs(), scene.targets(with_masks=False)
+            losses, expected = detector.losses(*batch), plain.losses(*batch)
+            torch.testing.assert_close(losses, expected, rtol=1e-4, atol=1e-5)
+    lines = [str(warning.message) for warning in caught if "shapes" in str(warning.message)]
+    assert lines == ["the training step is compiled for 2 shapes, and runs as it is for others: use fewer"]
+    assert torch._dynamo.utils.counters["stats"]["unique_graphs"] == 2
+
+
+def test_capturing_without_a_gpu_says_that_it_does_nothing(make_detector):
+    with pytest.warns(UserWarning, match="nothing is captured.*cpu"):
+        compile_training(make_detector(), "parts", capture=True)
+
+
 @pytest.mark.parametrize("scope", ["parts", "step"])
 def test_copies_and_the_detector_afterwards_run_as_written(make_detector, scope):
     detector = make_detector()
     compile_training(detector, scope, capture=False, backend=no_compiler)
+    compiled = [detector.backbone._compiled_call_impl, vars(detector).get("loss_sums")]
+    assert [function is not None for function in compiled] == [scope == "parts", scope == "step"]
     copied = copy.deepcopy(detector)
     assert copied.loss_sums.__self__ is copied
     assert all(getattr(copied, name)._compiled_call_impl is None for name in PARTS if hasattr(copied, name))
     undo_compilation(detector)
     assert "loss_sums" not in vars(detector)
+    assert detector.backbone._compiled_call_impl is None
 
 
 def test_capturing_needs_compiling():
