@@ -7,6 +7,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from torch.autograd import DeviceType
 
 from lightning_rcnn.commands import bench_detectors
 from lightning_rcnn.detectors.benchmark import Architecture, CompilationPlan, Contender, Scene, contenders, race
@@ -51,7 +52,7 @@ def test_the_peak_of_memory_is_that_of_one_run():
     assert peak_memory(lambda: None, CPU) < size / 4
 
 
-def event(name, start, parent=None, sequence_nr=-1, microseconds=0.0, kept=0):
+def event(name, start, parent=None, sequence_nr=-1, microseconds=0.0, kept=0, device_type=DeviceType.CPU):
     return SimpleNamespace(
         name=name,
         time_range=SimpleNamespace(start=start),
@@ -59,6 +60,9 @@ def event(name, start, parent=None, sequence_nr=-1, microseconds=0.0, kept=0):
         sequence_nr=sequence_nr,
         self_cpu_time_total=microseconds,
         self_cpu_memory_usage=kept,
+        self_device_time_total=2 * microseconds,
+        self_device_memory_usage=kept,
+        device_type=device_type,
     )
 
 
@@ -86,6 +90,16 @@ def test_backward_counts_for_the_part_that_made_the_node():
     assert parts["proposals"].forward == pytest.approx(1e-6)
     assert parts["optimiser"].backward == pytest.approx(5e-6)
     assert parts["losses and the rest"].forward == pytest.approx(3e-6)
+
+
+def test_a_kernel_counts_once_for_the_operator_that_launched_it():
+    """torch lists it again as an event of the device, and our spans once more as they lay on the device."""
+    span = event(f"{SPAN}backbone", 0)
+    operator = event("aten::conv2d", 1, span, sequence_nr=3, microseconds=10)
+    kernel = event("implicit_gemm", 5, microseconds=10, device_type=DeviceType.CUDA)
+    annotation = event(f"{SPAN}backbone", 5, microseconds=10, device_type=DeviceType.CUDA)
+    (part,) = add_up([span, operator, kernel, annotation], on_device=True)
+    assert (part.name, part.forward) == ("backbone", pytest.approx(20e-6))
 
 
 def test_spans_leave_no_trace(make_mask_rcnn):

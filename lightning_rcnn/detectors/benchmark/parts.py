@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.autograd import DeviceType
 from torch.profiler import ProfilerActivity, profile, record_function
 
 from lightning_rcnn.detectors.region_based import RegionBasedDetector
@@ -119,8 +120,11 @@ def spans_around_parts(detector: nn.Module) -> Iterator[None]:
 
 
 def add_up(events: Iterable[Any], on_device: bool) -> list[PartUsage]:
-    """Sums by part of the profiler's events, of which each counts for itself, without what it calls."""
-    events = sorted(events, key=lambda event: event.time_range.start)
+    """Sums by part of the profiler's events, of which each counts for itself, without what it calls.
+
+    Those of the host alone: a kernel counts for the operator that launched it, and stands in the list a second time.
+    """
+    events = sorted((e for e in events if e.device_type == DeviceType.CPU), key=lambda event: event.time_range.start)
     part_of_node: dict[int, str] = {}
     for event in events:
         # The last operator of a number is the one that made the node; those before it made none.
