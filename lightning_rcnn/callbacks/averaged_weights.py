@@ -2,15 +2,18 @@
 
 from typing import Any
 
+import torch
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import EMAWeightAveraging
+from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel
 
 
 class AveragedWeights(EMAWeightAveraging):
     """Exponential moving average of the weights, with which a training is validated and which its checkpoints keep.
 
-    Lightning's own makes its copy before the model moves to its GPU: every update then waits for the GPU and brings all
-    weights to the host.
+    Lightning's own makes its copy before the model moves to its GPU, and reads a counter from there: every update then
+    waits for the GPU, twice, and brings all weights to the host.
 
     Args:
         decay: weight of the average so far at each update.
@@ -20,8 +23,43 @@ class AveragedWeights(EMAWeightAveraging):
 
     def __init__(self, decay: float = 0.999, update_every_n_steps: int = 1, **kwargs: Any) -> None:
         super().__init__(decay=decay, update_every_n_steps=update_every_n_steps, **kwargs)
+        self.decay = decay
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Make the copy where the model is going to be."""
-        self._device = self._device or trainer.strategy.root_device
-        super().setup(trainer, pl_module, stage)
+        if stage == "fit":
+            device = self._device or trainer.strategy.root_device
+            self._average_model = _Average(pl_module, torch.device(device), self._use_buffers, self.decay)
+
+
+class _Average(AveragedModel):
+    """torch's, whose updates read nothing from the device: whether there were others before is counted on the host."""
+
+    def __init__(self, model: nn.Module, device: torch.device, use_buffers: bool, decay: float) -> None:
+        super().__init__(model, device, use_buffers=use_buffers)
+        self._decay = decay
+        self._has_updates: bool | None = None
+
+    def update_parameters(self, model: nn.Module) -> None:
+        """Copy the weights at the first update, and then move the average towards them."""
+        if self._has_updates is None:  # at the first one of this process, which may go on with a checkpoint
+            self._has_updates = bool(self.n_averaged > 0)
+        averages, weights = self._tensors(self.module), self._tensors(model)
+        if not self._has_updates:
+            torch._foreach_copy_(averages, weights)
+        else:
+            is_real = [average.is_floating_point() for average in averages]
+            torch._foreach_lerp_(_where(is_real, averages), _where(is_real, weights), 1 - self._decay)
+            is_count = [not real for real in is_real]
+            for average, count in zip(_where(is_count, averages), _where(is_count, weights), strict=True):
+                average.copy_(average * self._decay + count * (1 - self._decay))  # as torch has it
+        self._has_updates = True
+        self.n_averaged.add_(1)
+
+    def _tensors(self, module: nn.Module) -> list[Tensor]:
+        buffers = module.buffers() if self.use_buffers else ()
+        return [tensor.detach() for tensor in (*module.parameters(), *buffers)]
+
+
+def _where(is_wanted: list[bool], tensors: list[Tensor]) -> list[Tensor]:
+    return [tensor for tensor, wanted in zip(tensors, is_wanted, strict=True) if wanted]

@@ -53,7 +53,8 @@ class Throughput(Callback):
         self._images += sum(record.image_id != NO_IMAGE for record in batch.records)
         # With accumulated gradients several batches end at one step.
         step = trainer.global_step
-        if step != self._last_logged and step % trainer.log_every_n_steps == 0:  # type: ignore[attr-defined]  # Lightning adds it later
+        every = trainer.log_every_n_steps  # type: ignore[attr-defined]  # Lightning adds it later
+        if every and step != self._last_logged and step % every == 0:
             seconds = self._waiting + self._working
             figures = {
                 # Every rank has its own clock, but all steps end together.

@@ -238,8 +238,10 @@ class Detector(LightningModule):
         total = torch.stack(list(losses.values())).sum()
         size = len(batch.records)
         self.log_dict({f"train/{name}": value.detach() for name, value in losses.items()}, batch_size=size)
-        self.log("train/loss", total.detach(), prog_bar=True, batch_size=size)
-        if (self.trainer.global_step + 1) % self.trainer.log_every_n_steps == 0:  # type: ignore[attr-defined]  # added later
+        # Not with `prog_bar`, for which Lightning reads it from the device after every batch: see `TrainingProgress`.
+        self.log("train/loss", total.detach(), batch_size=size)
+        every = self.trainer.log_every_n_steps  # type: ignore[attr-defined]  # added later
+        if every and (self.trainer.global_step + 1) % every == 0:
             rate = {"train/learning_rate": self.trainer.optimizers[0].param_groups[0]["lr"]}
             # `self.log` would bring a number of the host to the device in every step, and wait for it.
             for logger in self.trainer.loggers:

@@ -79,7 +79,7 @@ class SolvedStage(RCNN):
         assert batch.targets is not None
         with torch.no_grad():
             loss = self.collect(batch.inputs, batch.targets)
-        self.log("train/loss", loss, prog_bar=True, batch_size=len(batch.records))
+        self.log("train/loss", loss, batch_size=len(batch.records))
         if self.trainer.is_last_batch:
             self.solve()
         return loss
