@@ -311,14 +311,19 @@ def library_of_the_compiler(name):
     return subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()
 
 
-def test_no_access_out_of_bounds_and_no_undefined_behaviour(host_kernels, tmp_path):
+def run_under_sanitizers(*arguments):
+    """Runs random cases where each access to memory is checked."""
     sanitizer, standard_library = (library_of_the_compiler(name) for name in ("libasan.so", "libstdc++.so.6"))
     if not Path(sanitizer).is_absolute():
         pytest.skip("the C++ compiler has no address sanitizer")
     # The sanitizer takes over memory from the start, so that the tensors' bounds are known to it. It looks for what
     # throws C++ exceptions at its own start, before Python loads that, and without it any exception ends the process.
     preload = f"{sanitizer} {standard_library}"
-    result = run_random_cases(tmp_path, 0, 30, "--sanitize", LD_PRELOAD=preload, ASAN_OPTIONS="detect_leaks=0")
+    return run_random_cases(*arguments, "--sanitize", LD_PRELOAD=preload, ASAN_OPTIONS="detect_leaks=0")
+
+
+def test_no_access_out_of_bounds_and_no_undefined_behaviour(host_kernels, tmp_path):
+    result = run_under_sanitizers(tmp_path, 0, 30)
     assert result.returncode == 0, result.stderr[:3000]
     assert "all cases pass" in result.stdout
 
@@ -354,7 +359,5 @@ def test_the_sanitizers_see_an_error_of_one(host_kernels, tmp_path, source, righ
     assert right in source.read_text()
     changed = tmp_path / source.name
     changed.write_text(source.read_text().replace(right, wrong))
-    find = subprocess.run(["c++", "-print-file-name=libasan.so"], capture_output=True, text=True, check=True)
-    environment = {"LD_PRELOAD": find.stdout.strip(), "ASAN_OPTIONS": "detect_leaks=0"}
-    result = run_random_cases(tmp_path, 0, 30, "--sanitize", "--source", changed, **environment)
+    result = run_under_sanitizers(tmp_path, 0, 30, "--source", changed)
     assert "heap-buffer-overflow" in result.stderr
