@@ -1,8 +1,12 @@
 """`lightning-rcnn bench step|infer`."""
 
+import datetime
 import json as json_format
 import platform
 import statistics
+import sys
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -11,18 +15,22 @@ import torchvision
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Column, Table
+from torch import Tensor
 
+from lightning_rcnn.data.resize import ResizeRule
 from lightning_rcnn.detectors.benchmark import (
     Architecture,
     CompilationPlan,
     Contender,
     DetectorName,
     Scene,
+    StreamedBatches,
     contenders,
     race,
 )
 from lightning_rcnn.detectors.benchmark.contenders import Task, training_step
 from lightning_rcnn.detectors.benchmark.parts import PartUsage, profile_parts
+from lightning_rcnn.detectors.faster_rcnn import FasterRCNN
 from lightning_rcnn.errors import InputError
 
 BackboneName = Literal["resnet18", "resnet34", "resnet50", "resnet101"]
@@ -46,6 +54,7 @@ def step(
     capture: bool = False,
     json: Path | None = None,
     profile: bool = False,
+    shards: str | None = None,
     trace: Path = Path("step_trace.json"),
 ) -> None:
     """Time a whole training step against torchvision's, in one run.
@@ -69,18 +78,33 @@ def step(
         capture: the compiled one is captured as CUDA graphs.
         json: also write the figures to this file.
         profile: show instead where the time and the memory of our step go, in bfloat16, and write a trace.
+        shards: packed data for the profile, in the place of one generated batch: the loader's batches, and how long the
+            steps wait for them.
         trace: file for the trace, to be opened in chrome://tracing or ui.perfetto.dev.
     """
-    architecture = Architecture(detector, backbone, classes, min(height, width), max(height, width))
     if capture and (compilation == "none" or device == "cpu"):
         raise InputError("--capture: only what is compiled for a GPU is captured; set --compilation and --device cuda")
     plan = None if compilation == "none" else CompilationPlan(compilation, capture)
+    if profile and plan is not None:
+        raise InputError("--profile: what is compiled has no parts any more; leave --compilation out")
+    if shards is not None and not profile:
+        raise InputError("--shards: the detectors are compared on a generated batch; give --profile as well")
     torch.manual_seed(seed)
-    scene = Scene.random(batch_size, height, width, objects, classes)
-    if profile:
-        _profile(architecture, scene, _checked(device), repeats, json, trace)
+    place = _checked(device)
+    architecture = Architecture(detector, backbone, classes, min(height, width), max(height, width))
+    size = batch_size, height, width
+    if not profile:
+        _race("step", architecture, Scene.random(*size, objects, classes), place, repeats, json, plan)
+        return
+    source: Scene | StreamedBatches
+    if shards is None:
+        source = Scene.random(*size, objects, classes)
     else:
-        _race("step", architecture, scene, _checked(device), repeats, json, plan)
+        rule = ResizeRule(architecture.min_size, architecture.max_size)
+        source = StreamedBatches(shards, batch_size, rule, architecture.has_masks, place)
+        architecture = replace(architecture, num_classes=source.num_classes)
+    title = _title("step", architecture, size, place)
+    _profile(architecture, source, f"{title}, bfloat16", place, repeats, json, trace)
 
 
 def infer(
@@ -141,7 +165,7 @@ def _race(
         "numbers",
         "layout",
         *(Column(header, justify="right") for header in ("ms", "spread", "img/s", "MiB", "default", "same")),
-        title=_title(task, architecture, scene, device),
+        title=_title(task, architecture, (len(scene.images), *scene.images.shape[2:]), device),
         caption="ms: median; spread: between the quartiles; default, same: times as fast as torchvision in float32 and "
         "NCHW, and in the same numbers and layout",
         box=SIMPLE_HEAD,
@@ -186,13 +210,19 @@ def _figures(runner: Contender, runners: list[Contender], num_images: int) -> di
 
 
 def _profile(
-    architecture: Architecture, scene: Scene, device: torch.device, repeats: int, json: Path | None, trace: Path
+    architecture: Architecture,
+    source: Scene | StreamedBatches,
+    title: str,
+    device: torch.device,
+    repeats: int,
+    json: Path | None,
+    trace: Path,
 ) -> None:
     detector = architecture.ours().to(device).train()
-    scene = scene.to(device)
-    inputs, targets = scene.inputs(), scene.targets(architecture.has_masks)
-    run = training_step(detector, lambda: detector.losses(inputs, targets), "bfloat16", device)
+    run = training_step(detector, _losses(detector, source, architecture.has_masks, device), "bfloat16", device)
     parts = profile_parts(detector, run, device, repeats, trace)
+    if isinstance(source, StreamedBatches):
+        parts.append(PartUsage("waiting for data", statistics.mean(source.waits[-repeats:])))
     whole = PartUsage(
         "all", sum(p.forward for p in parts), sum(p.backward for p in parts), sum(p.kept_bytes for p in parts)
     )
@@ -202,7 +232,7 @@ def _profile(
         "backward (ms)",
         "share",
         "kept for backward (MiB)",
-        title=f"{_title('step', architecture, scene, device)}, bfloat16",
+        title=title,
     )
     for part in [*parts, whole]:
         table.add_row(
@@ -214,14 +244,30 @@ def _profile(
         )
     console = Console()
     console.print(table)
-    console.print(
-        f"Trace: {trace}. What a training waits for its data is logged as throughput/data_wait_share.", soft_wrap=True
-    )
+    if isinstance(source, Scene):
+        console.print("How long a step waits for data, --shards FOLDER shows too.", soft_wrap=True)
+    console.print(f"Trace: {trace}", soft_wrap=True)
     _write(json, table.title, device, {"parts": [vars(part) for part in parts]})
 
 
-def _title(task: Task, architecture: Architecture, scene: Scene, device: torch.device) -> str:
-    num_images, _, height, width = scene.images.shape
+def _losses(
+    detector: FasterRCNN, source: Scene | StreamedBatches, has_masks: bool, device: torch.device
+) -> Callable[[], dict[str, Tensor]]:
+    if isinstance(source, StreamedBatches):
+
+        def of_next() -> dict[str, Tensor]:
+            batch = source.next()
+            assert batch.targets is not None
+            return detector.losses(batch.inputs, batch.targets)
+
+        return of_next
+    scene = source.to(device)
+    inputs, targets = scene.inputs(), scene.targets(has_masks)
+    return lambda: detector.losses(inputs, targets)
+
+
+def _title(task: Task, architecture: Architecture, size: tuple[int, int, int], device: torch.device) -> str:
+    num_images, height, width = size
     name = TITLES[architecture.detector]
     return f"{TITLES[task]}, {name} {architecture.backbone} FPN, {num_images} x {height} x {width}, {device}"
 
@@ -231,9 +277,20 @@ def _write(json: Path | None, title: object, device: torch.device, figures: dict
         return
     conditions = {
         "title": title,
-        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else platform.processor(),
+        "command": " ".join(sys.argv),
+        "date": datetime.date.today().isoformat(),
+        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else _processor(),
         "threads": torch.get_num_threads(),
         "torch": torch.__version__,
         "torchvision": torchvision.__version__,
     }
     json.write_text(json_format.dumps({**conditions, **figures}, indent=2) + "\n")
+
+
+def _processor() -> str:
+    """The name of the CPU, where Linux tells it."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor()
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.machine())

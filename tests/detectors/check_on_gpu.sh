@@ -29,7 +29,8 @@ step() { # step NAME SECONDS COMMAND...: runs a command, keeps its output in the
 size=(--device cuda --detector mask_rcnn --backbone resnet50 --batch_size 8 --height 800 --width 1344 --classes 80)
 step device 20 nvidia-smi --query-gpu=name,driver_version,memory.total --format=csv
 step waits-and-ways 540 "$python" tests/detectors/time_step_on_gpu.py 8 800 1344
-step bench-step 540 "$python" -m lightning_rcnn bench step "${size[@]}" --repeats 20 --json "$report/step.json"
+step bench-step 540 "$python" -m lightning_rcnn bench step "${size[@]}" --repeats 10 --compilation step --capture \
+    --json "$report/step.json"
 step bench-infer 400 "$python" -m lightning_rcnn bench infer "${size[@]}" --repeats 20 --json "$report/infer.json"
 step profile 300 "$python" -m lightning_rcnn bench step "${size[@]}" --repeats 5 --profile --trace "$report/step_trace.json"
 exit $failed

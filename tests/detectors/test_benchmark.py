@@ -10,6 +10,8 @@ import torch
 from torch.autograd import DeviceType
 
 from lightning_rcnn.commands import bench_detectors
+from lightning_rcnn.data.pack.shapes import shapes_source
+from lightning_rcnn.data.pack.write import write_shards
 from lightning_rcnn.detectors.benchmark import Architecture, CompilationPlan, Contender, Scene, contenders, race
 from lightning_rcnn.detectors.benchmark.contenders import training_step
 from lightning_rcnn.detectors.benchmark.parts import SPAN, add_up, spans_around_parts
@@ -139,6 +141,14 @@ def test_a_device_that_is_not_there_is_named():
         bench_detectors.step(device="cuda")
 
 
+@pytest.mark.parametrize(
+    ("options", "flag"), [({"profile": True, "compilation": "parts"}, "--profile"), ({"shards": "set"}, "--shards")]
+)
+def test_options_that_exclude_each_other_are_named(options, flag):
+    with pytest.raises(InputError, match=flag):
+        bench_detectors.step(**options)
+
+
 def test_what_is_not_compiled_for_a_gpu_cannot_be_captured():
     with pytest.raises(InputError, match="--capture"):
         bench_detectors.step(device="cpu", compilation="parts", capture=True)
@@ -161,6 +171,19 @@ def test_all_have_the_same_weights(monkeypatch):
     first = [next(iter(detector.backbone.body.parameters())) for detector in seen]
     assert len(first) == 6
     assert all(weight.equal(first[0]) for weight in first)
+
+
+def test_a_profile_on_shards_shows_what_is_waited_for_data(tmp_path):
+    write_shards(shapes_source(6, seed=0), tmp_path / "set", name="shapes", workers=1)
+    bench_detectors.step(
+        detector="mask_rcnn", batch_size=2, height=64, width=96, repeats=1, profile=True, shards=str(tmp_path / "set"),
+        trace=tmp_path / "trace.json", json=tmp_path / "parts.json",
+    )  # fmt: skip
+    figures = json.loads((tmp_path / "parts.json").read_text())
+    parts = {part["name"]: part for part in figures["parts"]}
+    assert parts["waiting for data"]["forward"] > 0
+    assert {"masks", "backbone"} <= set(parts)
+    assert figures["device"]
 
 
 def test_a_step_leaves_the_next_one_the_same_work(make_detector, make_batch):

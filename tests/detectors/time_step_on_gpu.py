@@ -7,6 +7,7 @@ wait for the GPU is an error, then the median of 30 steps under bf16 and the mem
 import statistics
 import sys
 import time
+import warnings
 
 import torch
 
@@ -23,12 +24,21 @@ def main(batch_size=8, height=800, width=1344):
     """All ways, one after the other; a way that fails is shown and the next one tried."""
     device = torch.device("cuda")
     torch.backends.cudnn.benchmark = True
+    failed = []
+    # What cannot be compiled runs as it is after a warning, which would be another way than its name says.
+    warnings.filterwarnings("error", message=".*(nothing is captured|runs as it is)")
     for name, way in WAYS.items():
         torch._dynamo.reset()
+        torch._dynamo.utils.counters.clear()
         try:
             print(f"{name}: {figures(way, batch_size, height, width, device)}", flush=True)
         except Exception as error:
             print(f"{name}: FAILED with {type(error).__name__}: {error}", flush=True)
+            failed.append(name)
+        if skipped := torch._dynamo.utils.counters["inductor"]["cudagraph_skips"]:
+            print(f"{name}: FAILED: {skipped} graphs were not captured", flush=True)
+            failed.append(name)
+    sys.exit(bool(failed))
 
 
 def figures(way, batch_size, height, width, device):

@@ -9,6 +9,7 @@ from lightning_rcnn.detectors.benchmark.contenders import (
 )
 from lightning_rcnn.detectors.benchmark.parts import PartUsage, profile_parts
 from lightning_rcnn.detectors.benchmark.scene import Scene
+from lightning_rcnn.detectors.benchmark.streamed import StreamedBatches
 from lightning_rcnn.detectors.benchmark.timing import race
 
 __all__ = [
@@ -18,6 +19,7 @@ __all__ = [
     "DetectorName",
     "PartUsage",
     "Scene",
+    "StreamedBatches",
     "contenders",
     "profile_parts",
     "race",
