@@ -95,6 +95,9 @@ class Translation:
                     raise InputError(self._misfit(theirs, ours, expected))
                 del self.names[theirs], self.weights[ours]
                 self.dropped[theirs] = "allowed"
+        for theirs, ours in self.names.items():
+            if not self.weights[ours].isfinite().all():
+                raise InputError(f"{self.source}: {theirs!r} is not finite everywhere: the training it is of diverged")
         missing = [name for name in expected if name not in self.weights]
         wanted = [name for name in missing if not _is_one_of(name, (*allow, *self.may_be_missing))]
         if wanted:

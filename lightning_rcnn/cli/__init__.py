@@ -11,8 +11,8 @@ import traceback
 
 from lightning_rcnn import __version__, stop_signals
 from lightning_rcnn.cli.menu import GROUPS, TOOLS, TRAINING, help_text
-from lightning_rcnn.cli.suggestions import did_you_mean
 from lightning_rcnn.errors import InputError, LostRankError
+from lightning_rcnn.suggestions import did_you_mean
 
 DEBUG_VARIABLE = "LIGHTNING_RCNN_DEBUG"
 
@@ -41,6 +41,11 @@ def main(arguments: list[str] | None = None) -> int:
         if str(stop):
             print(f"lightning-rcnn: {stop}", file=sys.stderr, flush=True)
         return stop.status
+    except OSError as error:
+        if debug or error.filename is None:
+            raise
+        print(f"lightning-rcnn: error: {error.filename}: {error.strerror} (--debug shows where)", file=sys.stderr)
+        return 1
     except KeyboardInterrupt:
         print("lightning-rcnn: interrupted", file=sys.stderr)
         return 130

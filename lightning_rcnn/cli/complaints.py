@@ -8,7 +8,7 @@ import re
 from collections.abc import Sequence
 
 from lightning_rcnn.cli.composing import Composition
-from lightning_rcnn.cli.suggestions import did_you_mean, did_you_mean_key
+from lightning_rcnn.suggestions import did_you_mean, did_you_mean_key
 
 _KEY = re.compile(r'(?:Parser key|Key) "(?!config")([^"]+)"')
 _EXPECTED = re.compile(r"Expected an? (?!<class 'NoneType'>)(.+?)(?:\. Got value: (.*))?$", re.MULTILINE)

@@ -12,8 +12,8 @@ from typing import Any
 
 import yaml
 
-from lightning_rcnn.cli.suggestions import did_you_mean
 from lightning_rcnn.errors import InputError
+from lightning_rcnn.suggestions import did_you_mean
 
 BASE = "base"
 

@@ -13,8 +13,8 @@ from typing import Any
 from jsonargparse import ArgumentParser
 
 from lightning_rcnn.cli.composing import Composition, KeyPath
-from lightning_rcnn.cli.suggestions import did_you_mean, did_you_mean_key
 from lightning_rcnn.errors import InputError
+from lightning_rcnn.suggestions import did_you_mean, did_you_mean_key
 
 CLASS_KEYS = ("class_path", "init_args", "dict_kwargs")
 _CLASS_NAME = re.compile(r"(?!(?:true|false|null)$)[A-Za-z_]\w*(\.\w+)*")

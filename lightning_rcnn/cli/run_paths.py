@@ -7,8 +7,8 @@ A run folder holds `checkpoints/`, `config.yaml`, `metrics.json` and what logger
 from pathlib import Path
 
 from lightning_rcnn.callbacks.checkpoints import BEST, FOLDER, LAST
-from lightning_rcnn.cli.suggestions import did_you_mean
 from lightning_rcnn.errors import InputError
+from lightning_rcnn.suggestions import did_you_mean
 
 RUNS = Path("runs")
 

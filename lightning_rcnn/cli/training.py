@@ -33,6 +33,7 @@ from lightning_rcnn.cli.known_keys import KnownKeys, flag_value
 from lightning_rcnn.cli.menu import TRAINING
 from lightning_rcnn.cli.run_config import SaveRunConfig
 from lightning_rcnn.cli.run_paths import checkpoint_of, choose_run_dir, refuse_to_overwrite
+from lightning_rcnn.commands.places import require_folder
 from lightning_rcnn.data.datamodule import DetectionDataModule
 from lightning_rcnn.detectors.base import Detector
 from lightning_rcnn.detectors.fast_rcnn import FastRCNN
@@ -194,6 +195,7 @@ class DetectionCLI(LightningCLI):
             raise InputError(f"no data to {self.command}: give --data.{split} a packed folder, shards or URLs")
         if self.command == "fit" and not config.trainer.fast_dev_run:
             refuse_to_overwrite(self.run_dir, self.checkpoint)
+            require_folder(self.run_dir, "--run_dir")
         if self.command != "predict":
             take_classes_from_data(config.model.init_args, source)
 

@@ -17,6 +17,7 @@ from rich.console import Console
 from rich.table import Column, Table
 from torch import Tensor
 
+from lightning_rcnn.commands.places import require_file
 from lightning_rcnn.data.resize import ResizeRule
 from lightning_rcnn.detectors.benchmark import (
     Architecture,
@@ -89,6 +90,8 @@ def step(
         raise InputError("--profile: what is compiled has no parts any more; leave --compilation out")
     if shards is not None and not profile:
         raise InputError("--shards: the detectors are compared on a generated batch; give --profile as well")
+    if json is not None:
+        require_file(json, "--json")
     torch.manual_seed(seed)
     place = _checked(device)
     architecture = Architecture(detector, backbone, classes, min(height, width), max(height, width))
@@ -136,6 +139,8 @@ def infer(
         seed: of weights and images.
         json: also write the figures to this file.
     """
+    if json is not None:
+        require_file(json, "--json")
     architecture = Architecture(detector, backbone, classes, min(height, width), max(height, width))
     torch.manual_seed(seed)
     scene = Scene.random(batch_size, height, width, 1, classes)

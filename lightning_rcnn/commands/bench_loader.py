@@ -9,6 +9,7 @@ import torchvision
 from rich.console import Console
 from rich.table import Column, Table
 
+from lightning_rcnn.commands.places import require_file
 from lightning_rcnn.data.benchmark import LoaderBenchmark, Stage, race
 from lightning_rcnn.data.cache import ShardCache
 from lightning_rcnn.data.fetch import FetchPolicy
@@ -47,6 +48,8 @@ def loader(
     Raises:
         InputError: data that are missing or too few.
     """
+    if json is not None:
+        require_file(json, "--json")
     torch.set_num_threads(1)
     policy = FetchPolicy()
     padded = pad_set(read_shards(data, policy), [ResizeRule(min_size, max_size)])

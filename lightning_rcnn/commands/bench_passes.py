@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from lightning_rcnn.backbones.plain import PlainName
+from lightning_rcnn.commands.places import require_file
 from lightning_rcnn.detectors.fast_rcnn import FastRCNN
 from lightning_rcnn.detectors.rcnn_fine_tuning import RCNNFineTuning
 from lightning_rcnn.errors import InputError
@@ -42,6 +43,8 @@ def passes(
         seed: of weights and image.
         json: also write the figures to this file.
     """
+    if json is not None:
+        require_file(json, "--json")
     if min(height, width, repeats) < 1:
         raise InputError("--height, --width and --repeats have to be above 0")
     torch.manual_seed(seed)

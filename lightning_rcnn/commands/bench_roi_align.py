@@ -9,6 +9,7 @@ import torchvision
 from rich.console import Console
 from rich.table import Column, Table
 
+from lightning_rcnn.commands.places import require_file
 from lightning_rcnn.errors import InputError
 from lightning_rcnn.roi.benchmark import (
     Contender,
@@ -54,6 +55,8 @@ def roi_align(
         seed: of features and regions.
         json: also write the figures to this file.
     """
+    if json is not None:
+        require_file(json, "--json")
     on_gpu = device == "cuda"
     if on_gpu and not torch.cuda.is_available():
         raise InputError("--device cuda: torch sees no CUDA device here; use --device cpu")

@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor, nn
 
+from lightning_rcnn.commands.places import require_file
 from lightning_rcnn.detectors.fast_rcnn import FastRCNN
 from lightning_rcnn.detectors.loading import load_detector, save_detector
 from lightning_rcnn.errors import InputError
@@ -35,10 +36,11 @@ def compress(
     """
     if regions < 1:
         raise InputError(f"--regions {regions}: at least 1")
+    require_file(out, "--out")
     if out.exists() and not overwrite:
         raise InputError(f"{out}: is there already; give another --out, or --overwrite")
-    if len(ranks) != 2:
-        raise InputError(f"--ranks: {len(ranks)} of them; give one for fc6 and one for fc7")
+    if len(ranks) != 2 or min(ranks) < 1:
+        raise InputError(f"--ranks {' '.join(map(str, ranks))}: give one for fc6 and one for fc7, each at least 1")
     detector = load_detector(checkpoint)
     if not isinstance(detector, FastRCNN):
         raise InputError(f"{checkpoint}: is a {type(detector).__name__}; only the head of Fast R-CNN is compressed")

@@ -5,9 +5,10 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args, get_origin
 
 import yaml
+from jsonargparse import ArgumentError, ArgumentParser
 from rich.console import Console
 from rich.table import Table
 
@@ -19,11 +20,13 @@ from lightning_rcnn.checkpoints.reading import read_weights
 from lightning_rcnn.checkpoints.sources import local_file
 from lightning_rcnn.checkpoints.translation import Translation
 from lightning_rcnn.checkpoints.writing import whole_file, write_whole
+from lightning_rcnn.commands.places import require_file
 from lightning_rcnn.detectors.base import Detector
 from lightning_rcnn.detectors.faster_rcnn import FasterRCNN
 from lightning_rcnn.detectors.loading import save_detector
 from lightning_rcnn.detectors.mask_rcnn import MaskRCNN
 from lightning_rcnn.errors import InputError
+from lightning_rcnn.suggestions import did_you_mean
 
 _STAGE = re.compile(r"(layer\d|res\d|(res_)?conv1|bn1|stem|fc)(?=[._\d])")
 _CLASSES: dict[str, type[Detector]] = {"FasterRCNN": FasterRCNN, "MaskRCNN": MaskRCNN}
@@ -62,7 +65,11 @@ def convert(
     config = out.with_suffix(".yaml")
     if config == out:
         raise InputError(f"--out {out}: is where the hyperparameters go; give it another ending, such as .ckpt")
-    _check_free([out] if to == "torchvision" else [out, config], overwrite)
+    files = [out] if to == "torchvision" else [out, config]
+    for written in files:
+        require_file(written, "--out")
+        if written.exists() and not overwrite:
+            raise InputError(f"{written}: is there already; give another --out, or --overwrite")
     path = local_file(source, "source")
     if to == "torchvision":
         _to_torchvision(path, out)
@@ -70,11 +77,9 @@ def convert(
     translation = translate(path, format)
     names = [part.strip() for part in class_names.split(",")] if class_names else None
     _choose_classes(translation, names, only_used_classes)
-    translation.hyperparameters |= dict(_setting(entry) for entry in set)
-    try:
-        detector = _CLASSES[translation.detector](**translation.hyperparameters)
-    except TypeError as error:
-        raise InputError(f"--set: {translation.detector} does not take this ({error})") from error
+    kind = _CLASSES[translation.detector]
+    translation.hyperparameters |= dict(_setting(entry, kind) for entry in set)
+    detector = kind(**translation.hyperparameters)
     state = detector.state_dict()
     new = translation.fit_to(state, allow)
     detector.load_state_dict(state | translation.weights)
@@ -93,14 +98,6 @@ def convert(
         print(f"{unused} classes are {UNUSED}; --only_used_classes leaves them out, for data without them.")
     for note in translation.notes:
         print(note)
-
-
-def _check_free(files: list[Path], overwrite: bool) -> None:
-    for file in files:
-        if file.is_dir():
-            raise InputError(f"{file}: is a folder; give the name of a file in it")
-        if file.exists() and not overwrite:
-            raise InputError(f"{file}: is there already; give another --out, or --overwrite")
 
 
 @contextmanager
@@ -122,18 +119,27 @@ def _choose_classes(translation: Translation, names: list[str] | None, only_used
         translation.keep_classes([name != UNUSED for name in hyperparameters["class_names"]])
 
 
-def _setting(entry: str) -> tuple[str, Any]:
+def _setting(entry: str, kind: type[Detector]) -> tuple[str, Any]:
+    """Key and value of KEY=VALUE, of the type that the detector wants there."""
     key, separator, value = entry.partition("=")
     if not separator:
         raise InputError(f"--set {entry}: give KEY=VALUE")
+    parser = ArgumentParser(exit_on_error=False)
+    parser.add_class_arguments(kind, fail_untyped=False)
+    types: dict[str, Any] = {action.dest: getattr(action, "_typehint", action.type) for action in parser._actions}
+    if key not in types:
+        raise InputError(f"--set {entry}: {kind.__name__} takes no {key}{did_you_mean(key, types)}")
     try:
-        parsed = yaml.safe_load(value)
-    except yaml.YAMLError as error:
-        raise InputError(f"--set {entry}: {value!r} is not valid YAML") from error
-    try:  # YAML takes 1e-5 for a word
-        return key, float(parsed) if isinstance(parsed, str) else parsed
-    except ValueError:
-        return key, parsed
+        return key, parser.parse_args([f"--{key}={value}"]).as_dict()[key]
+    except ArgumentError as error:
+        raise InputError(f"--set {entry}: {value!r} is not {_words(types[key])}") from error
+
+
+def _words(kind: Any) -> str:
+    """A type, for people."""
+    if get_origin(kind) is Literal:
+        return f"one of {', '.join(map(str, get_args(kind)))}"
+    return kind.__name__ if isinstance(kind, type) else str(kind).replace("typing.", "")
 
 
 def _to_torchvision(path: Path, out: Path) -> None:

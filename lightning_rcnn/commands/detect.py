@@ -10,6 +10,7 @@ from rich.markup import escape
 from rich.progress import track
 from rich.table import Table
 
+from lightning_rcnn.commands.places import require_folder
 from lightning_rcnn.data.decode import UndecodableImage, decode_image
 from lightning_rcnn.data.image_files import find_images
 from lightning_rcnn.detectors.base import Detector
@@ -55,6 +56,8 @@ def detect(
         except (OSError, UndecodableImage) as error:
             unreadable[file.path] = str(error)
             continue
+        if not shown:
+            require_folder(out, "--out")
         record = ImageRecord(len(shown) + 1, str(file.path), height=image.shape[1], width=image.shape[2])
         shown.append(record)
         found = detector.find(image, threshold)

@@ -5,6 +5,7 @@ from typing import Any
 
 from rich.console import Console
 
+from lightning_rcnn.commands.places import require_file
 from lightning_rcnn.errors import InputError
 from lightning_rcnn.metrics.coco_ap import CocoAveragePrecision, ResultType
 from lightning_rcnn.metrics.coco_files import CocoData, read_annotations, read_results
@@ -37,6 +38,8 @@ def evaluate(
         raise InputError(f"--max_detections {max_detections}: at least 1")
     if not 0 < voc_iou <= 1:
         raise InputError(f"--voc_iou {voc_iou:g}: above 0, at most 1")
+    if json is not None:
+        require_file(json, "--json")
     data = read_annotations(annotations, type)
     read_results(results, data, type)
     metrics: dict[str, dict[str, Any]] = {type: _coco_figures(data, type, max_detections)}

@@ -48,8 +48,10 @@ def lineage(
         num_workers: processes that load; by default one less than there are cores.
         seed: of everything.
     """
-    if minutes <= 0 or min(proposal_limit, timed_images, batch_size, width) < 1:
-        raise InputError("--minutes, --proposal_limit, --timed_images, --batch_size and --width have to be above 0")
+    numbers = {"minutes": minutes, "proposal_limit": proposal_limit, "timed_images": timed_images}
+    for option, number in {**numbers, "batch_size": batch_size, "width": width}.items():
+        if number <= 0:
+            raise InputError(f"--{option} {number:g}: has to be above 0")
     if out.exists() and not (out.is_dir() and not any(out.iterdir())):
         raise InputError(f"{out}: is no empty folder; choose another one")
     hush_lightning()

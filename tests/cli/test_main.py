@@ -76,3 +76,11 @@ def test_interrupt_gives_one_line(run, monkeypatch):
 def test_debug_shows_where_an_error_comes_from(run):
     assert "Traceback" not in run("pack", "shapes").err
     assert "Traceback" in run("pack", "shapes", "--debug").err
+
+
+def test_an_error_of_the_system_is_one_line_that_names_the_file(complaint, monkeypatch):
+    def full(*_):
+        raise OSError(28, "No space left on device", "shards/train-000003.tar")
+
+    monkeypatch.setattr("lightning_rcnn.cli.tools.run_tool", full)
+    assert complaint("pack", "shapes").startswith("shards/train-000003.tar: No space left on device")

@@ -30,7 +30,7 @@ def test_a_compressed_checkpoint_detects_almost_as_before(checkpoint, tmp_path, 
 def test_what_cannot_be_compressed(checkpoint, tmp_path):
     with pytest.raises(InputError, match="is there already"):
         compress(checkpoint, checkpoint)
-    with pytest.raises(InputError, match="--ranks: 1 of them"):
+    with pytest.raises(InputError, match="--ranks 8: give one for fc6 and one for fc7"):
         compress(checkpoint, tmp_path / "small.ckpt", ranks=[8])
     with pytest.raises(InputError, match="--regions 0: at least 1"):
         compress(checkpoint, tmp_path / "small.ckpt", regions=0)

@@ -94,6 +94,9 @@ def bad_file(kind, state, detector, folder):
     elif kind == "half a file":
         torch.save(state, path)
         path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    elif kind == "not a number":
+        name = next(name for name in state if name.endswith("rpn.head.conv.0.0.weight"))
+        torch.save({**state, name: torch.full_like(state[name], torch.nan)}, path)
     elif kind == "one of ours":
         save_detector(detector, path)
     elif kind == "missing":
@@ -108,6 +111,7 @@ def bad_file(kind, state, detector, folder):
         ("missing keys", "'backbone.body.layer3.1.conv2.weight'"),
         ("a pickle with a call", "posix.system"),
         ("half a file", "the end of the file is missing"),
+        ("not a number", "'rpn.head.conv.0.0.weight' is not finite"),
         ("one of ours", "is a checkpoint of lightning-rcnn already"),
         ("missing", "no such file"),
     ],
@@ -129,9 +133,10 @@ def test_bad_input_is_one_line(detector, tmp_path, capsys, kind, problem):
         (["--format", "detectron2"], "has not the weights of detectron2"),
         (["--class_names", "cat,dog"], "2 names for the 3 classes"),
         (["--set", "norm_epsilon"], "give KEY=VALUE"),
-        (["--set", "norm_epsilom=0"], "norm_epsilom"),
-        (["--set", "pixel_mean=[1,"], "'[1,' is not valid YAML"),
-        (["--set", "anchor_rounding=round"], "model.anchor_rounding 'round' is none of exact, rounded"),
+        (["--set", "norm_epsilom=0"], "MaskRCNN takes no norm_epsilom; did you mean norm_epsilon?"),
+        (["--set", "norm_epsilon=abc"], "'abc' is not float"),
+        (["--set", "pixel_mean=[1,"], "--set pixel_mean=[1,: '[1,' is not"),
+        (["--set", "anchor_rounding=round"], "'round' is not one of exact, rounded"),
         (["--set", "neck=c4"], "--allow"),
     ],
 )
