@@ -147,11 +147,10 @@ def test_what_has_no_compiled_backward_runs_as_it_is_too(make_detector, fit, sco
 
 def test_shapes_beyond_the_limit_run_as_they_are_after_one_line(make_detector, monkeypatch):
     monkeypatch.setattr(compilation, "_SHAPES", 2)
-    monkeypatch.setattr(torch._dynamo.config, "recompile_limit", 2)
     detector, plain = make_detector().train(), make_detector().train()
-    compile_training(detector, "step", capture=False, backend="aot_eager")
-    with warnings.catch_warnings(record=True) as caught:
+    with torch._dynamo.config.patch(recompile_limit=2), warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
+        compile_training(detector, "step", capture=False, backend="aot_eager")
         for num_objects in (1, 2, 3, 4, 1):
             scene = Scene.random(1, 64, 96, num_objects, len(CLASS_NAMES))
             batch = scene.inputs(), scene.targets(with_masks=False)
