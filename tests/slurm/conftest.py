@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from filelock import FileLock
 
 from lightning_rcnn.commands.pack import pack_shapes
 
@@ -55,6 +56,7 @@ class Cluster:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self.jobs: list[str] = []
 
     def ask(self, *words: str, node: str = "ctl", check: bool = True) -> str:
         """Run a command on the login node, or within another one."""
@@ -72,7 +74,8 @@ class Cluster:
         data = ("--data.train", str(self.folder / "train"), "--data.val", str(self.folder / "val"))
         command = ("--config", "run.yaml", *data, "--run_dir", run, *words)
         answer = self.ask("sbatch", *size, f"--job-name={run}", *options, "train.sbatch", *command)
-        return answer.split()[-1]
+        self.jobs.append(answer.split()[-1])
+        return self.jobs[-1]
 
     def facts(self, job: str) -> dict[str, str]:
         """What `scontrol show job` says."""
@@ -130,8 +133,12 @@ def cluster(tmp_path_factory):
     (folder / "run.yaml").write_text(RUN)
     pack_shapes(folder / "train", num=32, workers=1)
     pack_shapes(folder / "val", num=4, seed=1, workers=1)
-    yield Cluster(folder)
-    subprocess.run([sl, "scancel", "--user=root"], capture_output=True, timeout=60)
+    cluster = Cluster(folder)
+    # There are two nodes, and each job takes both: tests in another process have to wait for the end of these.
+    with FileLock(BASE / "tests.lock", timeout=1800):
+        yield cluster
+        if cluster.jobs:  # and no job of anybody else
+            subprocess.run([sl, "scancel", *cluster.jobs], capture_output=True, timeout=60)
 
 
 @pytest.fixture(scope="session")
