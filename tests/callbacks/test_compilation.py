@@ -59,9 +59,9 @@ def make_detector():
 
 @pytest.fixture
 def fit(tmp_path, shards):
-    def run(detector, ckpt_path=None, steps=2, **options):
+    def run(detector, ckpt_path=None, steps=2, accelerator="cpu", **options):
         trainer = Trainer(
-            accelerator="cpu",
+            accelerator=accelerator,
             devices=1,
             max_steps=steps,
             limit_val_batches=0,
@@ -95,6 +95,19 @@ def test_a_compiled_training_is_the_same_training(make_detector, fit, tmp_path):
     assert fit(goes_on_compiled, tmp_path / "compiled.ckpt", steps=3, callbacks=callbacks).global_step == 3
     for name, value in goes_on_compiled.state_dict().items():
         torch.testing.assert_close(value, goes_on.state_dict()[name], rtol=1e-4, atol=1e-5, msg=name)
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("accumulate", [1, 2])
+@pytest.mark.parametrize("scope", ["parts", "step"])
+def test_a_captured_training_is_the_same_training(make_detector, fit, scope, accumulate):
+    plain, captured = make_detector(), make_detector()
+    options = {"accelerator": "cuda", "accumulate_grad_batches": accumulate, "steps": 4}
+    fit(plain, **options)
+    fit(captured, callbacks=[Compilation(scope, capture=True)], **options)
+    assert torch._dynamo.utils.counters["inductor"]["cudagraph_skips"] == 0
+    for name, value in captured.state_dict().items():
+        torch.testing.assert_close(value, plain.state_dict()[name], rtol=1e-3, atol=1e-4, msg=name)
 
 
 def test_parts_accumulate_gradients_in_mixed_precision(make_detector, fit):

@@ -4,8 +4,8 @@
 #
 #     tests/detectors/check_on_gpu.sh [FOLDER FOR THE REPORT [STEP...]]
 #
-# The steps are device, waits-and-ways, bench-step, bench-infer and profile; all of them if none is named. The longest
-# one, which compiles in four ways, may take 9 minutes.
+# The steps are device, tests, waits-and-ways, bench-step, bench-infer and profile; all of them if none is named. The
+# longest one, which compiles in four ways, may take 9 minutes.
 set -uo pipefail
 cd "$(dirname "$0")/../.."
 report=${1:-gpu-report}
@@ -28,6 +28,7 @@ step() { # step NAME SECONDS COMMAND...: runs a command, keeps its output in the
 
 size=(--device cuda --detector mask_rcnn --backbone resnet50 --batch_size 8 --height 800 --width 1344 --classes 80)
 step device 20 nvidia-smi --query-gpu=name,driver_version,memory.total --format=csv
+step tests 300 "$python" -m pytest -q -m gpu tests/callbacks tests/detectors
 step waits-and-ways 540 "$python" tests/detectors/time_step_on_gpu.py 8 800 1344
 step bench-step 540 "$python" -m lightning_rcnn bench step "${size[@]}" --repeats 10 --compilation step --capture \
     --json "$report/step.json"
