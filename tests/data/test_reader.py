@@ -62,7 +62,7 @@ def overwrite(path: Path, start: int, data: bytes) -> None:
         file.write(data)
 
 
-@pytest.mark.parametrize("garbage", [bytes(512), b"x" * 512, os.urandom(512)])
+@pytest.mark.parametrize("garbage", [bytes(512), b"x" * 512, os.urandom(512)], ids=["zeros", "text", "noise"])
 def test_a_damaged_tar_header_is_named(copied_set: Path, garbage: bytes):
     start = read_shards(str(copied_set)).index.shards[1].offsets[2]
     overwrite(copied_set / "shard-000001.tar", start, garbage)
