@@ -102,9 +102,10 @@ class Preemption(Callback):
         self._shall_stop = self._agreement.ask(bool(received())) or self._shall_stop
 
     def _stop(self, trainer: Trainer) -> None:
-        """Leave; in SLURM, first ask for another start, because what follows may take longer than is left.
+        """Let W&B finish, ask SLURM for another start, and leave.
 
-        And before that let W&B finish: SLURM ends all processes of a job that it requeues, and so W&B's own one.
+        In this order: SLURM ends all processes of a job that it requeues, W&B's own among them; and what follows may
+        take longer than is left.
         """
         if not trainer.is_global_zero:
             # Launchers take any other status for a failure, and end the first rank, which still has things to do.
