@@ -1,23 +1,18 @@
 """`lightning-rcnn bench step|infer`."""
 
-import datetime
-import json as json_format
-import platform
 import statistics
-import sys
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
-import torchvision
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Column, Table
-from torch import Tensor
 
+from lightning_rcnn.commands.bench_report import title_of, write_figures
 from lightning_rcnn.commands.places import require_file
+from lightning_rcnn.commands.step_profile import profile_step
 from lightning_rcnn.data.resize import ResizeRule
 from lightning_rcnn.detectors.benchmark import (
     Architecture,
@@ -29,15 +24,12 @@ from lightning_rcnn.detectors.benchmark import (
     contenders,
     race,
 )
-from lightning_rcnn.detectors.benchmark.contenders import Task, training_step
-from lightning_rcnn.detectors.benchmark.parts import PartUsage, profile_parts
-from lightning_rcnn.detectors.faster_rcnn import FasterRCNN
+from lightning_rcnn.detectors.benchmark.contenders import Task
 from lightning_rcnn.errors import InputError
 
 BackboneName = Literal["resnet18", "resnet34", "resnet50", "resnet101"]
 SHORT = {"torchvision": "torchvision", "lightning-rcnn": "ours", "NCHW": "NCHW", "channels last": "NHWC"}
 """What a table of 80 characters has room for."""
-TITLES = {"step": "training step", "infer": "detection", "faster_rcnn": "Faster R-CNN", "mask_rcnn": "Mask R-CNN"}
 
 
 def step(
@@ -99,15 +91,15 @@ def step(
     if not profile:
         _race("step", architecture, Scene.random(*size, objects, classes), place, repeats, json, plan)
         return
-    source: Scene | StreamedBatches
     if shards is None:
-        source = Scene.random(*size, objects, classes)
-    else:
-        rule = ResizeRule(architecture.min_size, architecture.max_size)
-        source = StreamedBatches(shards, batch_size, rule, architecture.has_masks, place)
-        architecture = replace(architecture, num_classes=source.num_classes)
-    title = _title("step", architecture, size, place)
-    _profile(architecture, source, f"{title}, bfloat16", place, repeats, json, trace)
+        scene = Scene.random(*size, objects, classes).to(place)
+        generated = scene.inputs(), scene.targets(architecture.has_masks)
+        profile_step(architecture, lambda: generated, [], size, place, repeats, json, trace)
+        return
+    rule = ResizeRule(architecture.min_size, architecture.max_size)
+    batches = StreamedBatches(shards, batch_size, rule, architecture.has_masks, place)
+    architecture = replace(architecture, num_classes=batches.num_classes)
+    profile_step(architecture, batches.next, batches.waits, size, place, repeats, json, trace)
 
 
 def infer(
@@ -170,7 +162,7 @@ def _race(
         "numbers",
         "layout",
         *(Column(header, justify="right") for header in ("ms", "spread", "img/s", "MiB", "default", "same")),
-        title=_title(task, architecture, (len(scene.images), *scene.images.shape[2:]), device),
+        title=title_of(task, architecture, (len(scene.images), *scene.images.shape[2:]), device),
         caption="ms: median; spread: between the quartiles; default, same: times as fast as torchvision in float32 and "
         "NCHW, and in the same numbers and layout",
         box=SIMPLE_HEAD,
@@ -190,7 +182,7 @@ def _race(
             f"{result['ratio_to_same']:.2f} x",
         )
     Console().print(table)
-    _write(json, table.title, device, {"results": results})
+    write_figures(json, table.title, device, {"results": results})
 
 
 def _figures(runner: Contender, runners: list[Contender], num_images: int) -> dict[str, Any]:
@@ -212,90 +204,3 @@ def _figures(runner: Contender, runners: list[Contender], num_images: int) -> di
         "ratio_to_default": theirs["float32", "NCHW"] / median,
         "ratio_to_same": theirs[runner.precision, runner.layout] / median,
     }
-
-
-def _profile(
-    architecture: Architecture,
-    source: Scene | StreamedBatches,
-    title: str,
-    device: torch.device,
-    repeats: int,
-    json: Path | None,
-    trace: Path,
-) -> None:
-    detector = architecture.ours().to(device).train()
-    run = training_step(detector, _losses(detector, source, architecture.has_masks, device), "bfloat16", device)
-    parts = profile_parts(detector, run, device, repeats, trace)
-    if isinstance(source, StreamedBatches):
-        parts.append(PartUsage("waiting for data", statistics.mean(source.waits[-repeats:])))
-    whole = PartUsage(
-        "all", sum(p.forward for p in parts), sum(p.backward for p in parts), sum(p.kept_bytes for p in parts)
-    )
-    table = Table(
-        "part",
-        "forward (ms)",
-        "backward (ms)",
-        "share",
-        "kept for backward (MiB)",
-        title=title,
-    )
-    for part in [*parts, whole]:
-        table.add_row(
-            part.name,
-            f"{1e3 * part.forward:.1f}",
-            f"{1e3 * part.backward:.1f}",
-            f"{100 * part.seconds / whole.seconds:.1f}%",
-            f"{part.kept_bytes / 2**20:.0f}",
-        )
-    console = Console()
-    console.print(table)
-    if isinstance(source, Scene):
-        console.print("How long a step waits for data, --shards FOLDER shows too.", soft_wrap=True)
-    console.print(f"Trace: {trace}", soft_wrap=True)
-    _write(json, table.title, device, {"parts": [vars(part) for part in parts]})
-
-
-def _losses(
-    detector: FasterRCNN, source: Scene | StreamedBatches, has_masks: bool, device: torch.device
-) -> Callable[[], dict[str, Tensor]]:
-    if isinstance(source, StreamedBatches):
-
-        def of_next() -> dict[str, Tensor]:
-            batch = source.next()
-            assert batch.targets is not None
-            return detector.losses(batch.inputs, batch.targets)
-
-        return of_next
-    scene = source.to(device)
-    inputs, targets = scene.inputs(), scene.targets(has_masks)
-    return lambda: detector.losses(inputs, targets)
-
-
-def _title(task: Task, architecture: Architecture, size: tuple[int, int, int], device: torch.device) -> str:
-    num_images, height, width = size
-    name = TITLES[architecture.detector]
-    return f"{TITLES[task]}, {name} {architecture.backbone} FPN, {num_images} x {height} x {width}, {device}"
-
-
-def _write(json: Path | None, title: object, device: torch.device, figures: dict[str, Any]) -> None:
-    if json is None:
-        return
-    conditions = {
-        "title": title,
-        "command": " ".join(sys.argv),
-        "date": datetime.date.today().isoformat(),
-        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else _processor(),
-        "threads": torch.get_num_threads(),
-        "torch": torch.__version__,
-        "torchvision": torchvision.__version__,
-    }
-    json.write_text(json_format.dumps({**conditions, **figures}, indent=2) + "\n")
-
-
-def _processor() -> str:
-    """The name of the CPU, where Linux tells it."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return platform.processor()
-    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.machine())

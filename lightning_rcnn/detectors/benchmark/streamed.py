@@ -8,7 +8,7 @@ import torch
 
 from lightning_rcnn.data.datamodule import DetectionDataModule
 from lightning_rcnn.data.resize import ResizeRule
-from lightning_rcnn.structures import Batch
+from lightning_rcnn.structures import Batch, Inputs, Targets
 
 
 class StreamedBatches:
@@ -39,9 +39,11 @@ class StreamedBatches:
         self._batches: Iterator[Batch] = itertools.chain.from_iterable(loader for _ in itertools.count())
         self._device = device
 
-    def next(self) -> Batch:
+    def next(self) -> tuple[Inputs, Targets]:
         """The next batch, on the device."""
         start = perf_counter()
         batch = next(self._batches)
         self.waits.append(perf_counter() - start)
-        return batch.to(self._device)
+        moved = batch.to(self._device)
+        assert moved.targets is not None  # as always in training
+        return moved.inputs, moved.targets

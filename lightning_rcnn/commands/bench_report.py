@@ -1,0 +1,48 @@
+"""What benchmarks of detectors say of themselves: a title, and a JSON file with figures and their conditions."""
+
+import datetime
+import json as json_format
+import platform
+import sys
+from pathlib import Path
+from typing import Any
+
+import torch
+import torchvision
+
+from lightning_rcnn.detectors.benchmark import Architecture
+from lightning_rcnn.detectors.benchmark.contenders import Task
+
+TITLES = {"step": "training step", "infer": "detection", "faster_rcnn": "Faster R-CNN", "mask_rcnn": "Mask R-CNN"}
+
+
+def title_of(task: Task, architecture: Architecture, size: tuple[int, int, int], device: torch.device) -> str:
+    """For a table; `size` is (images, height, width)."""
+    num_images, height, width = size
+    name = TITLES[architecture.detector]
+    return f"{TITLES[task]}, {name} {architecture.backbone} FPN, {num_images} x {height} x {width}, {device}"
+
+
+def write_figures(json: Path | None, title: object, device: torch.device, figures: dict[str, Any]) -> None:
+    """Write a file, if one is wanted: figures, and how they were measured."""
+    if json is None:
+        return
+    conditions = {
+        "title": title,
+        "command": " ".join(sys.argv),
+        "date": datetime.date.today().isoformat(),
+        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else _processor(),
+        "threads": torch.get_num_threads(),
+        "torch": torch.__version__,
+        "torchvision": torchvision.__version__,
+    }
+    json.write_text(json_format.dumps({**conditions, **figures}, indent=2) + "\n")
+
+
+def _processor() -> str:
+    """The name of the CPU, where Linux tells it."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor()
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.machine())
