@@ -114,6 +114,18 @@ def decode_crops(rles: Sequence[RunLength], margin: int = 0) -> Iterator[Crop]:
         yield Crop(pixels.reshape(width, height).T, y, x)
 
 
+def resize(rle: RunLength, height: int, width: int) -> RunLength:
+    """The RLE of a mask when its image has another size: each pixel is as the old one in which its center lies."""
+    pixels, top, left = decode_crop(rle)
+    old_height, old_width = rle["size"]
+    rows = (2 * np.arange(height) + 1) * old_height // (2 * height) - top
+    columns = (2 * np.arange(width) + 1) * old_width // (2 * width) - left
+    new_rows = np.flatnonzero((rows >= 0) & (rows < pixels.shape[0]))
+    new_columns = np.flatnonzero((columns >= 0) & (columns < pixels.shape[1]))
+    crop = pixels[np.ix_(rows[new_rows], columns[new_columns])]
+    return encode_crop(crop, int(new_rows.min(initial=height)), int(new_columns.min(initial=width)), height, width)
+
+
 def decode_runs(counts: str) -> np.ndarray:
     """The lengths of the runs, int64, in a compressed RLE.
 

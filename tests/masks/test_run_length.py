@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 from pycocotools import mask as coco_mask
 
-from lightning_rcnn.masks.run_length import decode_crop, decode_runs, encode_crop
+from lightning_rcnn.masks.run_length import decode_crop, decode_runs, encode_crop, resize
 
 masks = arrays(np.bool_, array_shapes(min_dims=2, max_dims=2, max_side=40))
 frames = st.tuples(*[st.integers(0, 9)] * 4)
@@ -89,3 +89,11 @@ def test_runs_are_those_of_the_coco_api(mask):
 def test_text_that_is_no_rle_is_refused(counts, reason):
     with pytest.raises(ValueError, match=reason):
         decode_runs(counts)
+
+
+@given(masks, st.integers(1, 60), st.integers(1, 60))
+def test_resized_mask_takes_the_pixel_in_which_each_center_lies(mask, height, width):
+    rows = ((np.arange(height) + 0.5) * mask.shape[0] / height).astype(int)
+    columns = ((np.arange(width) + 0.5) * mask.shape[1] / width).astype(int)
+    expected = mask[rows][:, columns]
+    assert resize(by_the_coco_api(mask), height, width) == by_the_coco_api(expected)
