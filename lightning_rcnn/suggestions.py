@@ -19,3 +19,10 @@ def did_you_mean_key(key: str, known: Iterable[str]) -> str:
         by_last_part[part] for part in get_close_matches(key.rpartition(".")[2], by_last_part, n=1, cutoff=0.75)
     ]
     return f"; did you mean {near[0]}?" if near else ""
+
+
+def did_you_mean_path(name: str, known: Iterable[str]) -> str:
+    """The same for the name of a file and for paths with "/" between the parts: the last parts are compared."""
+    by_last_part = {path.rpartition("/")[2]: path for path in sorted(known, reverse=True)}
+    near = get_close_matches(name, by_last_part, n=1)
+    return f"; did you mean {by_last_part[near[0]]}?" if near else ""
