@@ -8,6 +8,7 @@ from typing import Any, Literal
 import torch
 from lightning.pytorch import LightningDataModule, LightningModule
 from lightning.pytorch.accelerators import CUDAAccelerator
+from lightning.pytorch.utilities.rank_zero import rank_zero_warn
 
 from lightning_rcnn.data.cache import ShardCache
 from lightning_rcnn.data.dataset import DetectionDataset, Purpose
@@ -148,6 +149,7 @@ class DetectionDataModule(LightningDataModule):
             if source is not None and split not in self._shard_sets:
                 self._shard_sets[split] = self._read(split, source)
             if source is not None and split != "predict":
+                self._require_objects(split)
                 self._require_masks(split)
             if source is not None:
                 self._require_proposals(split)
@@ -234,6 +236,17 @@ class DetectionDataModule(LightningDataModule):
                 f"data.{split}: rank {self._rank} finds other shards at {source} than rank 0; copy them anew"
             )
         return shard_set
+
+    def _require_objects(self, split: str) -> None:
+        index = self._shard_sets[split].index
+        if any(any(shard.objects) for shard in index.shards):
+            return
+        if split == "train":
+            raise InputError(
+                f"data.train: {index.name} has {len(index)} images and no object, so nothing can be learnt from it; "
+                "pack it again from annotations with boxes"
+            )
+        rank_zero_warn(f"data.{split}: {index.name} has no object, so the figures on it are not numbers (NaN)")
 
     def _require_masks(self, split: str) -> None:
         lacking = self._shard_sets[split].lacking_masks

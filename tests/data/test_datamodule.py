@@ -101,6 +101,18 @@ def test_a_set_without_images_is_refused(make_set, tmp_path: Path):
         data(make_set(tmp_path / "empty", ())).setup("fit")
 
 
+def test_training_without_any_object_is_refused(make_set, tmp_path: Path):
+    without = str(make_set(tmp_path / "without", (1,)))  # the first sample has no object
+    with pytest.raises(InputError, match=r"data.train: without has 1 images and no object, so nothing can be learnt"):
+        data(without, batch_size=1).setup("fit")
+
+
+def test_validation_without_any_object_is_a_word_of_warning(uneven_set: Path, make_set, tmp_path: Path):
+    without = str(make_set(tmp_path / "without", (1,)))
+    with pytest.warns(UserWarning, match=r"data.val: without has no object, so the figures on it are not numbers"):
+        data(uneven_set, val=without).setup("fit")
+
+
 def test_the_model_decides_the_form_of_the_masks(make_set, tmp_path: Path, recording_module, trainer):
     folder = make_set(tmp_path / "masked", (4, 4), masks=True)
     for form, expected in (("none", type(None)), ("bitmaps", Bitmaps), ("polygons", Polygons)):
