@@ -5,6 +5,7 @@ from pathlib import Path
 from rich.console import Console
 
 from lightning_rcnn.data.pack.coco import coco_source
+from lightning_rcnn.data.pack.completeness import MAX_LOSS
 from lightning_rcnn.data.pack.shapes import shapes_source
 from lightning_rcnn.data.pack.voc import voc_source
 from lightning_rcnn.data.pack.voc_xml import Coordinates
@@ -21,6 +22,7 @@ def pack_voc(
     shard_size: int = 256,
     workers: int | None = None,
     strict: bool = False,
+    max_loss: float = MAX_LOSS,
     overwrite: bool = False,
 ) -> None:
     """Pack a split of a Pascal VOC data set.
@@ -36,6 +38,8 @@ def pack_voc(
         shard_size: samples in a shard.
         workers: processes that read; by default as many as are worth starting, at most one a core.
         strict: refuse the data set if anything has to be repaired or skipped.
+        max_loss: refuse the data set if a larger share of its images, or of its objects, has to be skipped. Sound sets
+            lose less than 0.01; names, sizes or classes that do not fit lose far more than 0.05. 1 refuses nothing.
         overwrite: replace a packed data set in out.
     """
     class_names = [part.strip() for part in classes.split(",")] if classes else None
@@ -46,6 +50,7 @@ def pack_voc(
         shard_size=shard_size,
         workers=workers,
         strict=strict,
+        max_loss=max_loss,
         overwrite=overwrite,
         console=Console(),
     )
@@ -59,6 +64,7 @@ def pack_coco(
     shard_size: int = 256,
     workers: int | None = None,
     strict: bool = False,
+    max_loss: float = MAX_LOSS,
     overwrite: bool = False,
 ) -> None:
     """Pack a COCO data set.
@@ -71,6 +77,8 @@ def pack_coco(
         shard_size: samples in a shard.
         workers: processes that read; by default as many as are worth starting, at most one a core.
         strict: refuse the data set if anything has to be repaired or skipped.
+        max_loss: refuse the data set if a larger share of its images, or of its objects, has to be skipped. Sound sets
+            lose less than 0.01; names, sizes or classes that do not fit lose far more than 0.05. 1 refuses nothing.
         overwrite: replace a packed data set in out.
     """
     write_shards(
@@ -80,6 +88,7 @@ def pack_coco(
         shard_size=shard_size,
         workers=workers,
         strict=strict,
+        max_loss=max_loss,
         overwrite=overwrite,
         console=Console(),
     )

@@ -6,8 +6,10 @@ from typing import Any, NamedTuple
 from lightning_rcnn.data.index import Annotation
 from lightning_rcnn.data.pack.boxes import Edges, check_box
 from lightning_rcnn.data.pack.defects import Defect, Finding
+from lightning_rcnn.data.pack.frame import Frame, choose_frame
 from lightning_rcnn.data.pack.masks import check_segmentation
-from lightning_rcnn.data.pack.pictures import Picture, RejectedImageError, Size, examine_image
+from lightning_rcnn.data.pack.pictures import RejectedImageError, Size, examine_image
+from lightning_rcnn.data.pack.scaling import scale_box, scale_segmentation
 from lightning_rcnn.data.pack.source import Outcome, Sample
 from lightning_rcnn.masks.segmentation import area_of
 
@@ -45,20 +47,20 @@ def read_annotated_image(image: AnnotatedImage) -> Outcome:
     """Read the file of an annotated image and apply the rules to both."""
     try:
         data = image.path.read_bytes()
-    except FileNotFoundError:
-        return Outcome(None, [Finding(Defect.MISSING_IMAGE, image.file_name)])
-    except OSError as error:
-        return Outcome(None, [Finding(Defect.UNREADABLE_IMAGE, f"{image.file_name}: {error.strerror}")])
-    try:
         picture = examine_image(data, image.file_name)
+        boxes = [annotated.edges for annotated in image.objects if annotated.edges is not None]
+        frame = choose_frame(picture, image.size, boxes)
+    except FileNotFoundError:
+        return _skipped(image, Defect.MISSING_IMAGE, "the file is gone, or a link to nothing")
+    except OSError as error:
+        return _skipped(image, Defect.UNREADABLE_IMAGE, error.strerror or str(error))
     except RejectedImageError as error:
-        return Outcome(None, [Finding(error.defect, f"{image.file_name}: {error}")])
+        return _skipped(image, error.defect, str(error))
 
-    width, height, size_defects = _choose_frame(picture, image.size)
-    findings = [Finding(defect, image.file_name) for defect in size_defects]
+    findings = [Finding(defect, image.file_name) for defect in frame.defects]
     annotations = []
     for number, annotated in enumerate(image.objects, start=1):
-        annotation, defects = _check_object(annotated, width, height)
+        annotation, defects = _check_object(_scaled(annotated, frame), *frame.size)
         place = f"{image.file_name}, object {number}, id {annotated.id}"
         findings += [Finding(defect, place) for defect in defects]
         if annotation:
@@ -70,28 +72,29 @@ def read_annotated_image(image: AnnotatedImage) -> Outcome:
     record = {
         "image_id": image.image_id,
         "file_name": image.file_name,
-        "width": width,
-        "height": height,
-        "apply_exif": Defect.EXIF_IGNORED not in size_defects,
+        "width": frame.size[0],
+        "height": frame.size[1],
+        "apply_exif": Defect.EXIF_IGNORED not in frame.defects,
         "annotations": annotations,
     }
-    return Outcome(Sample(data, picture.extension, record), findings)
+    return Outcome(Sample(data, picture.extension, record), findings, len(image.objects))
 
 
-def _choose_frame(picture: Picture, annotated: Size) -> tuple[int, int, list[Defect]]:
-    """Width and height of the frame that the boxes refer to, and what was odd about the file or its stated size.
+def _skipped(image: AnnotatedImage, defect: Defect, reason: str) -> Outcome:
+    return Outcome(None, [Finding(defect, f"{image.file_name}: {reason}")], len(image.objects))
 
-    Annotation tools and browsers show an image as its EXIF orientation says; who annotated by a program that ignores
-    it has stated the size of the stored image. Where both sizes are the same, the image as shown is taken.
-    """
-    if annotated == picture.stored != picture.shown:
-        defects = [defect for defect in picture.defects if defect is not Defect.EXIF_APPLIED]
-        return *picture.stored, [*defects, Defect.EXIF_IGNORED]
-    if min(annotated) <= 0:
-        return *picture.shown, [*picture.defects, Defect.SIZE_MISSING]
-    if annotated != picture.shown:
-        return *picture.shown, [*picture.defects, Defect.SIZE_MISMATCH]
-    return *picture.shown, picture.defects
+
+def _scaled(annotated: AnnotatedObject, frame: Frame) -> AnnotatedObject:
+    """The object in the image's frame."""
+    if frame.annotated == frame.size:
+        return annotated
+    (width, height), (annotated_width, annotated_height) = frame.size, frame.annotated
+    area = annotated.area
+    return annotated._replace(
+        edges=None if annotated.edges is None else scale_box(annotated.edges, frame.annotated, frame.size),
+        area=None if area is None else area * (width / annotated_width) * (height / annotated_height),
+        segmentation=scale_segmentation(annotated.segmentation, frame.annotated, frame.size),
+    )
 
 
 def _check_object(annotated: AnnotatedObject, width: int, height: int) -> tuple[Annotation | None, list[Defect]]:

@@ -6,7 +6,6 @@ Source: https://cocodataset.org/#format-data
 """
 
 import json
-import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -15,8 +14,8 @@ from lightning_rcnn.data.index import Category
 from lightning_rcnn.data.pack.annotated import AnnotatedImage, AnnotatedObject, read_annotated_image
 from lightning_rcnn.data.pack.boxes import Edges
 from lightning_rcnn.data.pack.defects import Defect, DefectLog, Finding
-from lightning_rcnn.data.pack.pictures import IMAGE_SUFFIXES
-from lightning_rcnn.data.pack.source import Source
+from lightning_rcnn.data.pack.image_folder import locate_images
+from lightning_rcnn.data.pack.source import Contents, Source
 from lightning_rcnn.errors import InputError
 
 Entry = dict[str, Any]
@@ -43,12 +42,21 @@ def coco_source(images: Path, annotations: Path) -> Source:
     entries = _valid_images(content["images"], log)
     labels = {category.id: category.label for category in categories}
     objects = _objects_by_image(content["annotations"], entries.keys(), labels, log)
+    located = locate_images(images, (entry["file_name"] for entry in entries.values()))
+    log.add(located.findings)
+    log.add(Finding(Defect.UNLISTED_FILE, name) for name in located.unlisted)
     items = [
-        AnnotatedImage(image_id, entry["file_name"], images / entry["file_name"], _size(entry), objects[image_id])
+        AnnotatedImage(image_id, file, images / file, _size(entry), objects[image_id])
         for image_id, entry in entries.items()
+        if (file := located.files.get(entry["file_name"])) is not None
     ]
-    log.add(Finding(Defect.UNLISTED_FILE, name) for name in _unlisted_files(images, items))
-    return Source(annotations.stem, categories, items, read_annotated_image, log)
+    left_out = Contents(
+        images=len(content["images"]) - log.counts[Defect.DUPLICATE_IMAGE] - len(items),
+        objects=len(content["annotations"])
+        - log.counts[Defect.DUPLICATE_ANNOTATION]
+        - sum(len(item.objects) for item in items),
+    )
+    return Source(annotations.stem, categories, items, read_annotated_image, log, left_out)
 
 
 def _load(path: Path) -> dict[str, list[Entry]]:
@@ -157,17 +165,3 @@ def _is_id(value: Any) -> bool:
 def _size(entry: Entry) -> tuple[int, int]:
     width, height = entry.get("width"), entry.get("height")
     return (width, height) if isinstance(width, int) and isinstance(height, int) else (0, 0)
-
-
-def _unlisted_files(folder: Path, items: list[AnnotatedImage]) -> list[str]:
-    """Images below the folder that no item names."""
-    listed = {os.path.normpath(item.path) for item in items}
-    unlisted = []
-    for parent, _, names in os.walk(folder):
-        paths = (
-            os.path.normpath(os.path.join(parent, name))
-            for name in names
-            if Path(name).suffix.lower() in IMAGE_SUFFIXES
-        )
-        unlisted += [os.path.relpath(path, folder) for path in paths if path not in listed]
-    return sorted(unlisted)

@@ -1,7 +1,8 @@
 """Bad input: what may be odd about a data set, and what is done about it. The one table of rules.
 
 What makes a data set unusable as a whole (no such folder, JSON that does not parse, category ids that contradict each
-other, no class, no image left) is no row here: it stops the packing at once with an `InputError`.
+other, no class, no image left) is no row here: it stops the packing with an `InputError`. So does the loss of too large
+a share of images or objects (see `completeness.py`).
 """
 
 from collections import Counter
@@ -31,6 +32,16 @@ class Defect(Enum):
     """Every oddity by name, in the order in which a report shows them."""
 
     MISSING_IMAGE = Rule(Action.SKIPPED, "an annotated image has no file")
+    AMBIGUOUS_FILE_NAME = Rule(Action.SKIPPED, "several files, or several names and one file, fit: not guessed")
+    FILE_OUTSIDE_FOLDER = Rule(
+        Action.SKIPPED, "the name leads out of the image folder; give the folder that all names begin in"
+    )
+    INEXACT_FILE_NAME = Rule(
+        Action.REPAIRED, "no file is called exactly so, but one that is spelled in another way: that one is meant"
+    )
+    ABSOLUTE_FILE_NAME = Rule(
+        Action.NOTED, "an absolute path that leads out of the image folder: the file is read there"
+    )
     UNREADABLE_IMAGE = Rule(Action.SKIPPED, "no image of a known format, or its header is damaged")
     TRUNCATED_IMAGE = Rule(Action.SKIPPED, "the header is readable, but not all of the pixels")
     CORRUPT_JPEG = Rule(Action.KEPT, "the JPEG decoder reports damage, but no missing pixels")
@@ -58,7 +69,12 @@ class Defect(Enum):
         Action.NOTED, "EXIF orientation 5-8, but the annotated size fits only the unturned image: not turned"
     )
     SIZE_MISSING = Rule(Action.REPAIRED, "no image size or 0 x 0 in the annotation: the file's size")
-    SIZE_MISMATCH = Rule(Action.REPAIRED, "another image size in the annotation than in the file: the file's size")
+    SIZE_SCALED = Rule(
+        Action.REPAIRED, "annotated at another size of the image: boxes and masks are scaled to the file's size"
+    )
+    SIZE_MISMATCH = Rule(
+        Action.SKIPPED, "the annotated size is of another shape than the file, or smaller than its boxes: left out"
+    )
 
     ONE_BASED_BOX = Rule(Action.NOTED, "VOC counts pixels from 1, both ends included: x1 and y1 become one less")
     ZERO_COORDINATE = Rule(Action.REPAIRED, "a 0 among coordinates that count from 1: the edge 0 (see --coordinates)")
@@ -69,6 +85,7 @@ class Defect(Enum):
     BOX_OUTSIDE = Rule(Action.SKIPPED, "the box lies wholly outside the image")
     BOX_PARTLY_OUTSIDE = Rule(Action.REPAIRED, "the box reaches out of the image: clipped")
     UNKNOWN_CLASS = Rule(Action.SKIPPED, "an object of a class that is not in the list of classes")
+    OTHER_CLASS = Rule(Action.NOTED, "an object of a class that --classes leaves out")
     UNKNOWN_IMAGE = Rule(Action.SKIPPED, "an annotation of an image that is not in the list of images")
     DUPLICATE_ANNOTATION = Rule(Action.SKIPPED, "the same annotation under the same id once more")
     ANNOTATION_ID = Rule(Action.REPAIRED, "an annotation's id is missing or taken: it gets a new one")
@@ -127,7 +144,7 @@ class DefectLog:
         """Count findings, in the order of the data set."""
         for finding in findings:
             self.counts[finding.defect] += 1
-            self.first_places.setdefault(finding.defect, finding.place)
+            self.first_places.setdefault(finding.defect, _in_one_line(finding.place))
 
     def rows(self) -> list[tuple[Defect, int, str]]:
         """(defect, count, first place) in the order of the table of rules."""
@@ -140,3 +157,8 @@ class DefectLog:
     def report(self) -> dict[str, int]:
         """Defect -> count, as the index keeps it."""
         return {defect.label: count for defect, count, _ in self.rows()}
+
+
+def _in_one_line(text: str) -> str:
+    """Names may hold anything; what cannot be printed on a line is shown as Python writes it."""
+    return "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in text)

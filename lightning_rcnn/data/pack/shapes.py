@@ -101,7 +101,7 @@ def read_scene(index: int, seed: int) -> Outcome:
         "annotations": annotations,
     }
     findings = [] if annotations else [Finding(Defect.EMPTY_IMAGE, file_name)]
-    return Outcome(Sample(encoded.getvalue(), "jpg", record), findings)
+    return Outcome(Sample(encoded.getvalue(), "jpg", record), findings, len(record["annotations"]))
 
 
 def generate_scene(seed: int, index: int) -> Scene:

@@ -23,10 +23,26 @@ class Sample(NamedTuple):
 
 
 class Outcome(NamedTuple):
-    """What reading one item gave; no sample if the item is skipped."""
+    """What reading one item gave.
+
+    Attributes:
+        sample: None if the item is skipped.
+        num_objects: as annotated, before the rules.
+    """
 
     sample: Sample | None
     findings: list[Finding]
+    num_objects: int
+
+
+class Contents(NamedTuple):
+    """How much of a data set something is about."""
+
+    images: int = 0
+    objects: int = 0
+
+
+NOTHING = Contents()
 
 
 @dataclass(frozen=True)
@@ -39,6 +55,7 @@ class Source:
         items: one for each image, in the order of the packed set.
         read: turns an item into a sample; called in other processes, so it and the items can be pickled.
         log: what the listing of the items found already.
+        left_out: what is annotated, but in no item.
     """
 
     name: str
@@ -46,3 +63,4 @@ class Source:
     items: Sequence[Any]
     read: Callable[[Any], Outcome]
     log: DefectLog = field(default_factory=DefectLog)
+    left_out: Contents = NOTHING

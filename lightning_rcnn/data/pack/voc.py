@@ -4,26 +4,36 @@ Source: the PASCAL VOC development kit, chapters "Image sets" and "Annotation".
 """
 
 import re
+from collections.abc import Collection
 from functools import partial
-from pathlib import Path, PurePath
+from pathlib import Path, PurePath, PurePosixPath
 from typing import NamedTuple
 
+from lightning_rcnn.data.file_names import Fit, NameMatch, match_names
 from lightning_rcnn.data.index import Category
 from lightning_rcnn.data.pack.annotated import AnnotatedImage, read_annotated_image
 from lightning_rcnn.data.pack.defects import Defect, DefectLog, Finding
+from lightning_rcnn.data.pack.image_folder import list_files, name_findings
 from lightning_rcnn.data.pack.pictures import IMAGE_SUFFIXES
-from lightning_rcnn.data.pack.source import Outcome, Source
-from lightning_rcnn.data.pack.voc_xml import Coordinates, MalformedXmlError, class_names, read_xml
+from lightning_rcnn.data.pack.source import Contents, Outcome, Source
+from lightning_rcnn.data.pack.voc_xml import Coordinates, MalformedXmlError, class_names, read_xml, stated_files
+from lightning_rcnn.data.text_encoding import UnreadableTextError, decode_text
 from lightning_rcnn.errors import InputError
 
 
 class VocItem(NamedTuple):
-    """An image of a split: its number there, from 1, and the files that belong to its name."""
+    """An image of a split.
+
+    Attributes:
+        image_id: its number there, from 1.
+        file_name: of the image, relative to its folder.
+        image_path, xml_path: the files that belong to its name.
+    """
 
     image_id: int
-    name: str
-    image_path: Path | None
-    xml_path: Path | None
+    file_name: str
+    image_path: Path
+    xml_path: Path
 
 
 def voc_source(
@@ -42,41 +52,74 @@ def voc_source(
         InputError: no such data set or split, or no object in it.
     """
     _require_folders(root)
-    xml_files = {path.stem: path for path in sorted((root / "Annotations").glob("*.xml"))}
-    images: dict[str, Path] = {}
-    for path in sorted((root / "JPEGImages").iterdir()):
-        if path.suffix.lower() in IMAGE_SUFFIXES:
-            images.setdefault(path.stem, path)
-
+    folders = root / "JPEGImages", root / "Annotations"
+    images, xmls = _by_name(folders[0], IMAGE_SUFFIXES), _by_name(folders[1], [".xml"])
     log = DefectLog()
+    names = [_name_in_line(line, images.keys() | xmls.keys()) for line in _read_split(root, split)]
+    xml_matches = match_names(names, xmls.keys(), str(folders[1].resolve()))
+    image_matches = match_names(names, images.keys(), str(folders[0].resolve()))
     items: dict[str, VocItem] = {}
-    for number, line in enumerate(_read_split(root, split), start=1):
-        name = _name_in_line(line, images.keys() | xml_files.keys())
-        if name in items:
+    seen: set[str] = set()
+    for number, name in enumerate(names, start=1):
+        if name in seen:
             log.add([Finding(Defect.DUPLICATE_IMAGE, name)])
-        else:
-            items[name] = VocItem(number, name, images.get(name), xml_files.get(name))
+            continue
+        seen.add(name)
+        xml_match = xml_matches[name]
+        xml_path = folders[1] / xmls[xml_match.file][0] if xml_match.file is not None else None
+        image, findings = _choose_image(name, image_matches[name], images, xml_path, xmls.keys())
+        if image is not None and xml_match.fit is Fit.NONE:
+            findings = [Finding(Defect.IMAGE_WITHOUT_ANNOTATION, f"{image}{xml_match.hint}")]
+        log.add(findings or name_findings(name, xml_match))
+        if image is not None and xml_path is not None:
+            items[name] = VocItem(number, image, folders[0] / image, xml_path)
 
-    categories = _number_classes(root, classes or class_names(xml_files.values()))
+    categories = _number_classes(root, classes or class_names(folders[1] / files[0] for files in xmls.values()))
     labels = {category.name: category.label for category in categories}
-    read = partial(read_item, labels=labels, coordinates=coordinates)
-    return Source(f"{root.resolve().name}/{split}", categories, list(items.values()), read, log)
+    read = partial(read_item, labels=labels, coordinates=coordinates, chosen=bool(classes))
+    left_out = Contents(images=len(seen) - len(items))
+    return Source(f"{root.resolve().name}/{split}", categories, list(items.values()), read, log, left_out)
 
 
-def read_item(item: VocItem, labels: dict[str, int], coordinates: Coordinates) -> Outcome:
-    """Read one image and its XML file."""
-    if item.image_path is None:
-        return Outcome(None, [Finding(Defect.MISSING_IMAGE, item.name)])
-    if item.xml_path is None:
-        return Outcome(None, [Finding(Defect.IMAGE_WITHOUT_ANNOTATION, item.image_path.name)])
+def read_item(item: VocItem, labels: dict[str, int], coordinates: Coordinates, *, chosen: bool = False) -> Outcome:
+    """Read one image and its XML file; see `read_xml`."""
     try:
-        size, objects, findings = read_xml(item.xml_path, item.image_id, labels, coordinates)
+        size, objects, findings = read_xml(item.xml_path, item.image_id, labels, coordinates, chosen=chosen)
     except MalformedXmlError as error:
-        return Outcome(None, [Finding(Defect.MALFORMED_XML, f"{item.xml_path.name}: {error}")])
-    outcome = read_annotated_image(AnnotatedImage(item.image_id, item.image_path.name, item.image_path, size, objects))
+        return Outcome(None, [Finding(Defect.MALFORMED_XML, f"{item.xml_path.name}: {error}")], 0)
+    image = AnnotatedImage(item.image_id, item.file_name, item.image_path, size, objects)
+    outcome = read_annotated_image(image)
     if outcome.sample is None:
         return outcome
-    return Outcome(outcome.sample, findings + outcome.findings)
+    return outcome._replace(findings=findings + outcome.findings)
+
+
+def _by_name(folder: Path, suffixes: Collection[str]) -> dict[str, list[str]]:
+    """Path without its suffix -> files of that name, all relative to the folder."""
+    files: dict[str, list[str]] = {}
+    for file in list_files(folder):
+        path = PurePosixPath(file)
+        if path.suffix.lower() in suffixes:
+            files.setdefault(str(path.with_suffix("")), []).append(file)
+    return files
+
+
+def _choose_image(
+    name: str, match: NameMatch, images: dict[str, list[str]], xml_path: Path | None, described: Collection[str]
+) -> tuple[str | None, list[Finding]]:
+    """The image of a name: the one that is called so, or else the one that its XML file names."""
+    files = images[match.file] if match.file is not None else []
+    if len(files) == 1:
+        return files[0], name_findings(name, match)
+    # An image that has an XML file of its own name is the image of that one.
+    nameless = [file for stem, group in images.items() if stem not in described for file in group]
+    for stated in stated_files(xml_path) if xml_path is not None else ():
+        file = match_names([stated], files or nameless)[stated].file
+        if file is not None:
+            return file, [] if files else [Finding(Defect.INEXACT_FILE_NAME, f"{name}: {file}")]
+    if files:
+        return None, name_findings(name, NameMatch(Fit.AMBIGUOUS, hint=f"; it fits {' and '.join(files)}"))
+    return None, name_findings(name, match)
 
 
 def _require_folders(root: Path) -> None:
@@ -84,7 +127,14 @@ def _require_folders(root: Path) -> None:
     if not missing:
         return
     inside = sorted(str(path.parent) for path in root.glob("*/Annotations"))
-    way_out = f"did you mean {' or '.join(inside)}?" if inside else "give the folder that holds Annotations"
+    if inside:
+        way_out = f"did you mean {' or '.join(inside)}?"
+    elif "Annotations" in missing:
+        way_out = "give the folder that holds Annotations"
+    elif "JPEGImages" in missing:
+        way_out = "put the images there, or a link to their folder"
+    else:
+        way_out = "write the names of its images, without suffix, one a line, into ImageSets/Main/train.txt"
     raise InputError(f"{root}: no Pascal VOC data set, it has no {', no '.join(missing)}; {way_out}")
 
 
@@ -94,7 +144,11 @@ def _read_split(root: Path, split: str) -> list[str]:
     if not path.is_file():
         available = ", ".join(sorted(other.stem for other in folder.glob("*.txt"))) or "none"
         raise InputError(f"{path}: no such split; there is: {available}")
-    return [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
+    try:
+        lines = decode_text(path.read_bytes()).splitlines()
+    except UnreadableTextError as error:
+        raise InputError(f"{path}: {error}") from error
+    return [line.strip() for line in lines if line.strip()]
 
 
 def _name_in_line(line: str, known: set[str]) -> str:

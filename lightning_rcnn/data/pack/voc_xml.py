@@ -5,6 +5,7 @@ that imitate the format often write edges counted from 0 instead; with "zero_bas
 A box with xmin = xmax is a click without a drag in either case: an object one pixel wide cannot be told from it.
 """
 
+import re
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -14,8 +15,11 @@ from lightning_rcnn.data.pack.annotated import AnnotatedObject
 from lightning_rcnn.data.pack.boxes import Edges
 from lightning_rcnn.data.pack.defects import Defect, Finding
 from lightning_rcnn.data.pack.pictures import Size
+from lightning_rcnn.data.text_encoding import decode_text
 
 Coordinates = Literal["one_based", "zero_based"]
+
+_DECLARED_ENCODING = re.compile(rb"""\s*<\?xml[^>]*?encoding\s*=\s*["']([A-Za-z0-9._:-]+)""")
 
 OBJECT_IDS_PER_IMAGE = 100_000
 """VOC's objects have no ids: object i of image n gets n * this + i."""
@@ -37,13 +41,29 @@ def class_names(paths: Iterable[Path]) -> list[str]:
     return sorted(names - {""})
 
 
+def stated_files(path: Path) -> list[str]:
+    """What a file says its image is called, `filename` before `path`; nothing if it does not parse."""
+    try:
+        root = _parse(path)
+    except MalformedXmlError:
+        return []
+    return [name for tag in ("filename", "path") if (name := _text(root, tag))]
+
+
 def read_xml(
-    path: Path, image_id: int, labels: Mapping[str, int], coordinates: Coordinates
+    path: Path, image_id: int, labels: Mapping[str, int], coordinates: Coordinates, *, chosen: bool = False
 ) -> tuple[Size, list[AnnotatedObject], list[Finding]]:
     """Read the annotation of one image.
 
+    Args:
+        path: the file.
+        image_id: of the image.
+        labels: class name -> label.
+        coordinates: how the boxes are counted.
+        chosen: whether `labels` are those that were asked for, so that objects of other classes are left out.
+
     Returns:
-        The stated (width, height), zeros if there is none; the objects; and what was odd about their coordinates.
+        The stated (width, height), zeros if there is none; the objects; and what was odd about them.
 
     Raises:
         MalformedXmlError: the file does not parse.
@@ -51,12 +71,16 @@ def read_xml(
     root = _parse(path)
     objects, findings = [], []
     for number, element in enumerate(root.findall("object"), start=1):
+        name = _text(element, "name")
+        if chosen and name and name not in labels:
+            findings.append(Finding(Defect.OTHER_CLASS, f"{path.name}, object {number}, {name}"))
+            continue
         written = _box(element)
         edges, defects = (None, []) if written is None else _to_edges(written, coordinates)
         annotated = AnnotatedObject(
             id=image_id * OBJECT_IDS_PER_IMAGE + number,
             edges=edges,
-            label=labels.get(_text(element, "name")),
+            label=labels.get(name),
             difficult=int(_text(element, "difficult") == "1"),
         )
         objects.append(annotated)
@@ -75,9 +99,15 @@ def _to_edges(written: Edges, coordinates: Coordinates) -> tuple[Edges, list[Def
 
 
 def _parse(path: Path) -> ElementTree.Element:
+    """The root element. The bytes are decoded here, since the parser knows few of the encodings that files declare."""
     try:
-        return ElementTree.parse(path).getroot()
-    except (ElementTree.ParseError, ValueError, LookupError, OSError) as error:  # LookupError: an unknown encoding
+        data = path.read_bytes()
+        declared = _DECLARED_ENCODING.match(data)
+        text = decode_text(data, declared[1].decode() if declared else "utf-8")
+        return ElementTree.fromstring(text.lstrip("\ufeff \t\r\n"))
+    except OSError as error:
+        raise MalformedXmlError(error.strerror or str(error)) from error
+    except (ElementTree.ParseError, ValueError) as error:
         raise MalformedXmlError(str(error)) from error
 
 

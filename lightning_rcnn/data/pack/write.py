@@ -7,12 +7,13 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from lightning_rcnn.data.index import ShardIndex
+from lightning_rcnn.data.pack.completeness import MAX_LOSS, require_complete
 from lightning_rcnn.data.pack.defects import Defect, DefectLog, Finding
 from lightning_rcnn.data.pack.folder import appearing_folder
 from lightning_rcnn.data.pack.parallel import default_workers, map_in_order
 from lightning_rcnn.data.pack.report import print_report
 from lightning_rcnn.data.pack.shard_writer import ShardWriter
-from lightning_rcnn.data.pack.source import Source
+from lightning_rcnn.data.pack.source import Contents, Source
 from lightning_rcnn.errors import InputError
 
 SILENT = Console(quiet=True)
@@ -26,6 +27,7 @@ def write_shards(
     shard_size: int = 256,
     workers: int | None = None,
     strict: bool = False,
+    max_loss: float = MAX_LOSS,
     overwrite: bool = False,
     console: Console = SILENT,
 ) -> ShardIndex:
@@ -40,6 +42,7 @@ def write_shards(
         shard_size: samples in a shard; the last one has fewer.
         workers: processes that read; by default as many as are worth starting, at most one a core.
         strict: refuse a data set with any defect that is more than a note.
+        max_loss: the largest share of the images, or of the objects, that may be skipped.
         overwrite: replace a packed data set in `out`.
         console: where progress and report are shown; by default nowhere.
 
@@ -47,17 +50,21 @@ def write_shards(
         The index, as written.
 
     Raises:
-        InputError: `out` cannot be written, no image is left, or `strict` refuses.
+        InputError: `out` cannot be written, no image is left, or `strict` or `max_loss` refuses.
     """
     if shard_size < 1 or (workers is not None and workers < 1):
         raise InputError(f"shard_size {shard_size} and workers {workers} must be at least 1")
+    if not 0 <= max_loss <= 1:
+        raise InputError(f"--max_loss {max_loss:g}: a share from 0 to 1")
     log = DefectLog(source.log.counts.copy(), source.log.first_places.copy())
     workers = workers or default_workers(len(source.items))
+    num_objects = source.left_out.objects
     with appearing_folder(out, overwrite=overwrite) as folder:
         with _progress(console) as progress, ShardWriter(folder, shard_size) as writer:
             outcomes = map_in_order(source.read, source.items, workers)
             for outcome in progress.track(outcomes, total=len(source.items), description=f"packing {source.name}"):
                 log.add(outcome.findings)
+                num_objects += outcome.num_objects
                 if outcome.sample:
                     writer.write(outcome.sample)
         has_masks = _has_masks(writer)
@@ -66,6 +73,9 @@ def write_shards(
         index = ShardIndex(name or source.name, source.categories, has_masks, writer.shards, log.report())
         print_report(console, index, log, writer.label_counts, writer.num_masks)
         _require_acceptable(index, log, strict)
+        annotated = Contents(source.left_out.images + len(source.items), num_objects)
+        kept = Contents(len(index), writer.label_counts.total())
+        require_complete(index.name, annotated, kept, log, max_loss)
         index.write(folder)
     return index
 

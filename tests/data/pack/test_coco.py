@@ -26,7 +26,7 @@ def pack_coco(make_coco, read_packed, encode_image, tmp_path):
     def pack(annotations, images=(IMAGE,), **options):
         files = {entry["file_name"]: encode_image() for entry in images if entry.get("file_name")}
         source = coco_source(*make_coco(files, images, annotations, **options))
-        write_shards(source, tmp_path / "out")
+        write_shards(source, tmp_path / "out", max_loss=1)
         index, samples = read_packed(tmp_path / "out")
         return index, [packed for sample in samples for packed in sample.record["annotations"]]
 
@@ -108,6 +108,7 @@ def test_box_of_a_mask_holds_it_exactly(make_source, x, y, data):
 @pytest.fixture(scope="module")
 def make_source(tmp_path_factory):
     folder = tmp_path_factory.mktemp("coco")
+    (folder / "a.jpg").touch()
 
     def make(bbox):
         content = {"images": [IMAGE], "annotations": [annotation(bbox=bbox)], "categories": [{"id": 1, "name": "a"}]}
@@ -218,7 +219,7 @@ def test_annotations_of_unknown_images_and_classes_are_skipped(pack_coco):
 def test_images_without_file_files_without_entry_and_empty_images(make_coco, read_packed, encode_image, tmp_path):
     images = [IMAGE, IMAGE | {"id": 8, "file_name": "gone.jpg"}, IMAGE | {"id": 9, "file_name": "deep/er/b.jpg"}]
     files = {"a.jpg": encode_image(), "deep/er/b.jpg": encode_image(), "deep/stray.png": b"?", "notes.txt": b"?"}
-    write_shards(coco_source(*make_coco(files, images, [annotation()])), tmp_path / "out")
+    write_shards(coco_source(*make_coco(files, images, [annotation()])), tmp_path / "out", max_loss=1)
     index, samples = read_packed(tmp_path / "out")
     assert [sample.record["file_name"] for sample in samples] == ["a.jpg", "deep/er/b.jpg"]
     assert index.report == {"missing_image": 1, "unlisted_file": 1, "empty_image": 1}
@@ -270,3 +271,36 @@ def test_missing_paths_are_named(tmp_path):
         coco_source(tmp_path, tmp_path / "x.json")
     with pytest.raises(InputError, match="nowhere: no such folder"):
         coco_source(tmp_path / "nowhere", tmp_path / "x.json")
+
+
+@pytest.mark.parametrize("form", ["polygon", "rle", "runs"])
+def test_masks_annotated_at_another_size_are_scaled(pack_coco, form):
+    polygon = [20.0, 8.0, 60.0, 8.0, 60.0, 40.0, 20.0, 40.0]
+    mask = np.zeros((96, 128), dtype=np.uint8, order="F")
+    mask[8:40, 20:60] = 1
+    rle = coco_mask.encode(mask) | {"size": [96, 128]}
+    runs = np.diff(np.flatnonzero(np.diff(mask.ravel(order="F"), prepend=0)), prepend=0, append=mask.size)
+    runs = [int(run) for run in runs]
+    runs[-1] = mask.size - sum(runs[:-1])
+    segmentation = {
+        "polygon": [polygon],
+        "rle": rle | {"counts": rle["counts"].decode()},
+        "runs": {"size": [96, 128], "counts": runs},
+    }[form]
+    large = annotation(bbox=[20, 8, 40, 32], area=1280, segmentation=segmentation)
+    index, (packed,) = pack_coco([large], [IMAGE | {"width": 128, "height": 96}])
+    assert index.report == {"size_scaled": 1}
+    assert (packed["bbox"], packed["area"]) == ([10, 4, 30, 20], 320)
+    if form == "polygon":
+        assert packed["segmentation"] == [[value / 2 for value in polygon]]
+    else:
+        pixels = np.zeros((48, 64), dtype=np.uint8)
+        pixels[4:20, 10:30] = 1
+        assert np.array_equal(coco_mask.decode(packed["segmentation"]), pixels)
+
+
+def test_mask_that_cannot_be_scaled_is_left_out(pack_coco):
+    broken = annotation(bbox=[20, 8, 40, 32], segmentation={"size": [96, 128], "counts": "??"})
+    index, (packed,) = pack_coco([broken], [IMAGE | {"width": 128, "height": 96}])
+    assert index.report["bad_mask"] == 1
+    assert packed["bbox"] == [10, 4, 30, 20]

@@ -28,7 +28,7 @@ def pack_one(make_coco, read_packed, tmp_path):
         ]
         boxes = [BOX, BOX | {"id": 2, "image_id": 2}]
         folder, annotations = make_coco({name: data, "sound.png": sound.getvalue()}, entries, boxes)
-        index = write_shards(coco_source(folder, annotations), tmp_path / "out")
+        index = write_shards(coco_source(folder, annotations), tmp_path / "out", max_loss=1)
         _, samples = read_packed(tmp_path / "out")
         odd = [sample for sample in samples if sample.record["image_id"] == 1]
         return index.report, odd[0] if odd else None
@@ -188,14 +188,40 @@ def test_missing_size_is_taken_from_the_file(pack_one, encode_image, size):
     assert (sample.record["width"], sample.record["height"]) == (64, 48)
 
 
-def test_wrong_size_is_taken_from_the_file(pack_one, encode_image):
-    report, sample = pack_one(encode_image(), size=(640, 480))
-    assert report == {"size_mismatch": 1}
+@pytest.mark.parametrize(
+    ("size", "box"),
+    [
+        ((640, 480), [0.1, 0.2, 1.1, 2.2]),
+        ((32, 24), [2, 4, 22, 44]),
+        ((1281, 960), [64 / 1281, 0.1, 11 * 64 / 1281, 1.1]),  # times a twentieth: 64.05 x 48
+        ((128, 95), [0.5, 2 * 48 / 95, 5.5, 22 * 48 / 95]),
+    ],
+)
+def test_box_annotated_at_another_size_is_scaled(pack_one, encode_image, size, box):
+    report, sample = pack_one(encode_image(), size=size)
+    assert report == {"size_scaled": 1}
     assert (sample.record["width"], sample.record["height"]) == (64, 48)
+    assert sample.record["annotations"][0]["bbox"] == pytest.approx(box)
+
+
+@pytest.mark.parametrize("size", [(48, 64), (64, 64), (640, 440), (80, 48), (8, 6)])
+def test_image_of_another_shape_or_too_large_boxes_for_its_stated_size_is_left_out(pack_one, encode_image, size):
+    assert pack_one(encode_image(), size=size) == ({"size_mismatch": 1}, None)
+
+
+@pytest.mark.parametrize("size", [(128, 96), (96, 128)])
+def test_scaled_size_decides_on_the_exif_orientation(pack_one, encode_image, size):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    report, sample = pack_one(encode_image(exif=exif), size=size)
+    is_turned = size == (96, 128)
+    assert report == {"size_scaled": 1, "exif_applied" if is_turned else "exif_ignored": 1}
+    assert (sample.record["width"], sample.record["height"]) == ((48, 64) if is_turned else (64, 48))
+    assert sample.record["annotations"][0]["bbox"] == [0.5, 1, 5.5, 11]
 
 
 def test_without_any_readable_image_the_set_is_refused(make_coco, tmp_path):
     folder, annotations = make_coco({"a.jpg": b""}, [{"id": 1, "file_name": "a.jpg"}])
     with pytest.raises(InputError, match=r"no image is left to pack; unreadable_image x 1 \(first: a.jpg"):
-        write_shards(coco_source(folder, annotations), tmp_path / "out")
+        write_shards(coco_source(folder, annotations), tmp_path / "out", max_loss=1)
     assert not (tmp_path / "out").exists()

@@ -73,7 +73,8 @@ def test_scene_depends_on_seed_and_index_alone(scenes):
 
 
 def test_sample_holds_the_scene(scenes):
-    sample, findings = read_scene(5, seed=3)
+    sample, findings, num_objects = read_scene(5, seed=3)
+    assert num_objects == len(sample.record["annotations"])
     record = sample.record
     assert findings == []
     assert (record["height"], record["width"]) == scenes[5].image.shape[:2]

@@ -1,3 +1,6 @@
+import re
+import shutil
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -15,7 +18,7 @@ def pack_voc(make_voc, read_packed, tmp_path):
 
     def pack(images, xmls, split_lines, **options):
         source = voc_source(make_voc(images, xmls, split_lines), "train", **options)
-        write_shards(source, tmp_path / "out")
+        write_shards(source, tmp_path / "out", max_loss=1)
         index, samples = read_packed(tmp_path / "out")
         return index, {sample.record["file_name"]: sample for sample in samples}
 
@@ -140,7 +143,7 @@ def test_classes_fix_order_and_subset(pack_voc, voc_xml, encode_image):
     index, samples = pack_voc({"a.jpg": encode_image()}, xmls, ["a"], classes=["dog", "cat"])
     assert [category.name for category in index.categories] == ["dog", "cat"]
     assert [annotation["label"] for annotation in samples["a.jpg"].record["annotations"]] == [2, 1]
-    assert index.report["unknown_class"] == 1
+    assert index.report == {"one_based_box": 2, "other_class": 1}
 
 
 def test_labels_come_from_all_xml_files_and_not_from_parts(pack_voc, voc_xml, encode_image):
@@ -171,3 +174,124 @@ def test_set_without_any_object_needs_classes(make_voc, voc_xml, encode_image):
     assert len(voc_source(root, "train", classes=["cat"]).items) == 1
     with pytest.raises(InputError, match="twice"):
         voc_source(root, "train", classes=["cat", "cat"])
+
+
+def declared(encoding, xml):
+    return f'<?xml version="1.0" encoding="{encoding}"?>{xml}'
+
+
+@pytest.mark.parametrize(
+    "encode",
+    [
+        lambda xml: b"\xef\xbb\xbf" + xml.encode(),
+        lambda xml: b"\xef\xbb\xbf" + declared("utf-8", xml).encode(),
+        lambda xml: b"\n " + declared("UTF-8", xml).encode(),
+        lambda xml: declared("utf-16", xml).encode("utf-16"),
+        lambda xml: declared("utf-16", xml).encode("utf-16-be"),
+        lambda xml: xml.encode("utf-16-le"),
+        lambda xml: declared("utf-16", xml).encode(),
+        lambda xml: declared("gbk", xml).encode("gbk"),
+        lambda xml: declared("GB2312", xml.replace("\u732b", "\u9f98")).encode("gbk"),
+        lambda xml: declared("Shift_JIS", xml).encode("shift_jis"),
+    ],
+)
+def test_xml_in_every_encoding_that_it_shows(make_voc, voc_xml, encode_image, read_packed, tmp_path, encode):
+    root = make_voc({"a.jpg": encode_image()}, {}, ["a"])
+    (root / "Annotations" / "a.XML").write_bytes(encode(voc_xml(("\u732b", 1, 2, 20, 30))))
+    write_shards(voc_source(root, "train"), tmp_path / "out")
+    index, (sample,) = read_packed(tmp_path / "out")
+    assert index.categories[0].name in ("\u732b", "\u9f98")
+    assert boxes(sample) == [[0, 1, 20, 30]]
+
+
+@pytest.mark.parametrize(
+    ("xml", "reason"),
+    [
+        ("<annotation><name>\u72d7".encode("gbk"), "is not UTF-8 (byte 18); save it as UTF-8"),
+        (declared("utf-8", "\u00fc").encode("latin-1"), "is not UTF-8 (byte 38); save it as UTF-8"),
+        (declared("klingon", "").encode(), "has the unknown encoding 'klingon'; save it as UTF-8"),
+        (declared("hex", "").encode(), "has the unknown encoding 'hex'; save it as UTF-8"),
+        (b"<annotation>\0</annotation>", "not well-formed"),
+        (b"", "no element found"),
+    ],
+)
+def test_xml_that_cannot_be_decoded_is_named_with_its_byte(make_voc, voc_xml, encode_image, tmp_path, xml, reason):
+    root = make_voc({name: encode_image() for name in ("a.jpg", "b.jpg")}, {"b": voc_xml(("x", 1, 1, 9, 9))}, "ab")
+    (root / "Annotations" / "a.xml").write_bytes(xml)
+    with pytest.raises(InputError, match=rf"malformed_xml x 1 \(first: a.xml: {re.escape(reason)}") as caught:
+        write_shards(voc_source(root, "train"), tmp_path / "out")
+    assert "\n" not in str(caught.value)
+
+
+def test_xml_and_images_in_folders(make_voc, voc_xml, encode_image, read_packed, tmp_path):
+    root = make_voc({}, {}, ["north/a", "south/a", "b", "a", "JPEGImages\\south\\c.JPG"])
+    for number, name in enumerate(("north/a", "south/a", "south/b", "south/c"), start=1):
+        for folder, suffix, data in (
+            ("Annotations", ".xml", voc_xml(("x", number, 1, 20, 30)).encode()),
+            ("JPEGImages", ".jpg", encode_image()),
+        ):
+            (root / folder / name).parent.mkdir(exist_ok=True)
+            (root / folder / name).with_suffix(suffix).write_bytes(data)
+    index = write_shards(voc_source(root, "train"), tmp_path / "out", max_loss=0.2)
+    _, samples = read_packed(tmp_path / "out")
+    assert [(each.record["file_name"], boxes(each)[0][0]) for each in samples] == [
+        ("north/a.jpg", 0),
+        ("south/a.jpg", 1),
+        ("south/b.jpg", 2),
+        ("south/c.jpg", 3),
+    ]
+    assert index.report == {"one_based_box": 4, "inexact_file_name": 2, "ambiguous_file_name": 1}
+
+
+def test_xml_alone_in_a_folder_is_named(make_voc, voc_xml, encode_image, tmp_path):
+    root = make_voc({"a.jpg": encode_image()}, {}, ["a"])
+    (root / "Annotations" / "deep").mkdir()
+    (root / "Annotations" / "deep" / "a.xml").write_text(voc_xml(("x", 1, 1, 20, 30)))
+    index = write_shards(voc_source(root, "train"), tmp_path / "out")
+    assert index.report == {"one_based_box": 1, "inexact_file_name": 1}
+
+
+def test_the_xml_names_its_image_where_none_or_several_are_called_like_it(
+    make_voc, voc_xml, encode_image, read_packed, tmp_path
+):
+    stated = {
+        "one": "stale.jpg",  # its own name counts
+        "two": "two.png",
+        "three": "IMG_7",
+        "four": "C:\\photos\\other.JPG",
+        "five": "one.jpg",  # which is the image of another file
+        "six": "",
+    }
+    xmls = {
+        name: voc_xml(("x", 1, 1, 9, 9)).replace("<size>", f"<filename>{file}</filename><size>")
+        for name, file in stated.items()
+    }
+    files = ["one.jpg", "two.jpg", "two.png", "IMG_7.jpg", "other.jpg", "stale.jpg", "six.jpg", "six.png"]
+    images = {file: encode_image(kind="PNG" if file.endswith("png") else "JPEG") for file in files}
+    index = write_shards(voc_source(make_voc(images, xmls, list(stated)), "train"), tmp_path / "out", max_loss=1)
+    _, samples = read_packed(tmp_path / "out")
+    assert [each.record["file_name"] for each in samples] == ["one.jpg", "two.png", "IMG_7.jpg", "other.jpg"]
+    assert index.report == {
+        "one_based_box": 4,
+        "inexact_file_name": 2,
+        "missing_image": 1,
+        "ambiguous_file_name": 1,
+    }
+
+
+def test_split_in_another_encoding(make_voc, voc_xml, encode_image):
+    root = make_voc({"\u732b.jpg": encode_image()}, {"\u732b": voc_xml(("x", 1, 1, 9, 9))}, [])
+    path = root / "ImageSets" / "Main" / "train.txt"
+    for encoding in ("utf-8", "utf-8-sig", "utf-16"):
+        path.write_text("\u732b\n", encoding=encoding)
+        assert [item.file_name for item in voc_source(root, "train").items] == ["\u732b.jpg"]
+    path.write_text("a\n\u72d7\n", encoding="gbk")
+    with pytest.raises(InputError, match=r"train\.txt: is not UTF-8 \(byte 2\); save it as UTF-8"):
+        voc_source(root, "train")
+
+
+def test_missing_image_sets_are_named_with_the_way_out(make_voc, voc_xml, encode_image):
+    root = make_voc({"a.jpg": encode_image()}, {"a": voc_xml(("cat", 1, 1, 9, 9))}, ["a"])
+    shutil.rmtree(root / "ImageSets")
+    with pytest.raises(InputError, match=r"it has no ImageSets/Main; write the names .* ImageSets/Main/train.txt"):
+        voc_source(root, "train")

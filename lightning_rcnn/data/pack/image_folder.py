@@ -1,0 +1,123 @@
+"""The files of an image folder, and which of them the names in an annotation file mean."""
+
+import os
+from collections.abc import Collection, Iterable
+from pathlib import Path
+from typing import NamedTuple
+
+from lightning_rcnn.data.file_names import Fit, NameMatch, match_names
+from lightning_rcnn.data.pack.defects import Defect, Finding
+from lightning_rcnn.data.pack.pictures import IMAGE_SUFFIXES
+
+
+class LocatedImages(NamedTuple):
+    """What the names in an annotation file mean.
+
+    Attributes:
+        files: written name -> path relative to the folder; absolute if the name is so and leads elsewhere. Names that
+            mean no file are absent.
+        findings: names that are not exact, each once.
+        unlisted: images in the folder that no name means, sorted.
+    """
+
+    files: dict[str, str]
+    findings: list[Finding]
+    unlisted: list[str]
+
+
+def locate_images(folder: Path, names: Iterable[str]) -> LocatedImages:
+    """Find the files that names mean (see `data/file_names.py`), with one listing of the folder.
+
+    Files outside the folder are read only where a name gives the absolute path of one.
+    """
+    root = os.path.abspath(folder)
+    listed = list_files(folder)
+    known = frozenset(listed)
+    exact: dict[str, str | None] = {name: _exact_file(root, name, known) for name in names}
+    inside = {file for file in exact.values() if file is not None and not os.path.isabs(file)}
+    matches = match_names([*inside, *(name for name, file in exact.items() if file is None)], known | inside, root)
+    files: dict[str, str] = {}
+    findings = []
+    for name, exact_file in exact.items():
+        if exact_file is not None:
+            files[name] = exact_file
+            if os.path.isabs(exact_file):
+                findings.append(Finding(Defect.ABSOLUTE_FILE_NAME, name))
+        elif _exists_elsewhere(root, name):
+            findings.append(Finding(Defect.FILE_OUTSIDE_FOLDER, name))
+        else:
+            findings += name_findings(name, matches[name])
+            if (file := matches[name].file) is not None:
+                files[name] = file
+    meant = set(files.values())
+    unlisted = [file for file in listed if file not in meant and Path(file).suffix.lower() in IMAGE_SUFFIXES]
+    return LocatedImages(files, findings, unlisted)
+
+
+def name_findings(name: str, match: NameMatch) -> list[Finding]:
+    """What is said about a name in an annotation file; nothing if it is exactly that of a file."""
+    match match.fit:
+        case Fit.EXACT:
+            return []
+        case Fit.INEXACT:
+            return [Finding(Defect.INEXACT_FILE_NAME, f"{name}: {match.file}")]
+        case Fit.AMBIGUOUS:
+            return [Finding(Defect.AMBIGUOUS_FILE_NAME, f"{name}{match.hint}")]
+        case Fit.NONE:
+            return [Finding(Defect.MISSING_IMAGE, f"{name}{match.hint}")]
+
+
+def list_files(folder: Path) -> list[str]:
+    """Paths relative to the folder, sorted, with "/" between the parts; without what is hidden.
+
+    Links to folders elsewhere are followed, but to each folder only once.
+    """
+    root = os.path.realpath(folder)
+    visited: set[str] = set()
+    files = []
+    for parent, folders, names in os.walk(folder, followlinks=True):
+        folders[:] = [
+            name for name in folders if not _is_hidden(name) and _is_new(os.path.join(parent, name), root, visited)
+        ]
+        files += [os.path.relpath(os.path.join(parent, name), folder) for name in names if not _is_hidden(name)]
+    return sorted(file.replace(os.sep, "/") for file in files)
+
+
+def _is_new(path: str, root: str, visited: set[str]) -> bool:
+    """Whether a folder is no link, or one to a folder that the search does not come to otherwise."""
+    if not os.path.islink(path):
+        return True
+    target = os.path.realpath(path)
+    if target in visited or os.path.commonpath((target, root)) in (target, root):
+        return False
+    visited.add(target)
+    return True
+
+
+def _is_hidden(name: str) -> bool:
+    return name.startswith(".") or name == "__MACOSX"
+
+
+def _exact_file(root: str, name: str, listed: Collection[str]) -> str | None:
+    """The file to which a name leads as it is written: in the folder, or by its absolute path."""
+    path = _relative(root, name)
+    if path is not None:
+        return path if path in listed or os.path.isfile(os.path.join(root, path)) else None
+    return name if os.path.isabs(name) and os.path.isfile(name) else None
+
+
+def _relative(root: str, name: str) -> str | None:
+    """The path in the folder to which a name leads as it is written; None if it leads out of it."""
+    if "\0" in name:  # some versions of Python cut a path there
+        return None
+    path = os.path.normpath(os.path.join(root, name))
+    prefix = os.path.join(root, "")
+    return path.removeprefix(prefix).replace(os.sep, "/") if path.startswith(prefix) and path != prefix else None
+
+
+def _exists_elsewhere(root: str, name: str) -> bool:
+    """Whether a relative name leads to a file outside the folder, from there or from the folder above."""
+    path = name.replace("\\", "/")
+    bases = () if os.path.isabs(path) else (root, os.path.dirname(root))
+    targets = [os.path.normpath(os.path.join(base, path)) for base in bases]
+    return any(_relative(root, target) is None and os.path.isfile(target) for target in targets)
