@@ -15,7 +15,7 @@ from pathlib import PurePosixPath
 from typing import NamedTuple
 from urllib.parse import parse_qsl, unquote
 
-from lightning_rcnn.data.pack.pictures import IMAGE_SUFFIXES
+from lightning_rcnn.data.image_formats import IMAGE_SUFFIXES
 from lightning_rcnn.suggestions import did_you_mean_path
 
 Parts = tuple[str, ...]

@@ -42,8 +42,12 @@ class Defect(Enum):
     ABSOLUTE_FILE_NAME = Rule(
         Action.NOTED, "an absolute path that leads out of the image folder: the file is read there"
     )
-    UNREADABLE_IMAGE = Rule(Action.SKIPPED, "no image of a known format, or its header is damaged")
-    TRUNCATED_IMAGE = Rule(Action.SKIPPED, "the header is readable, but not all of the pixels")
+    UNREADABLE_IMAGE = Rule(Action.SKIPPED, "no image, or one whose header is damaged")
+    UNSUPPORTED_IMAGE = Rule(
+        Action.SKIPPED, "an image of a kind that is not read, such as HEIC, floating-point pixels, or too many of them"
+    )
+    TRUNCATED_IMAGE = Rule(Action.SKIPPED, "the header is readable, but not all of the pixels: the file is cut off")
+    DAMAGED_IMAGE = Rule(Action.SKIPPED, "the header is readable, but the pixels are damaged")
     CORRUPT_JPEG = Rule(Action.KEPT, "the JPEG decoder reports damage, but no missing pixels")
     IMAGE_WITHOUT_ANNOTATION = Rule(Action.SKIPPED, "the split names an image that has no XML file")
     MALFORMED_XML = Rule(Action.SKIPPED, "the XML file does not parse; its image is left out")
@@ -60,8 +64,13 @@ class Defect(Enum):
     UNUSUAL_NAME = Rule(Action.NOTED, "dots or white space in the name: the sample's key is a number, the name is kept")
     GREY_IMAGE = Rule(Action.NOTED, "one channel: decoded to three equal ones")
     ALPHA_CHANNEL = Rule(Action.NOTED, "transparency is dropped, the colours stay as stored")
+    EXTRA_CHANNEL = Rule(Action.KEPT, "a channel beside red, green and blue, such as near infrared: dropped")
     PALETTE_IMAGE = Rule(Action.NOTED, "decoded to the palette's colours")
     SIXTEEN_BIT_IMAGE = Rule(Action.NOTED, "decoded to the upper 8 bits")
+    DARK_SIXTEEN_BIT_IMAGE = Rule(
+        Action.KEPT,
+        "16 bits, but no value above 4095: decoded to almost black; scale the values up and pack again",
+    )
     CMYK_IMAGE = Rule(Action.NOTED, "decoded to RGB")
     SEVERAL_FRAMES = Rule(Action.NOTED, "only the first frame is used")
     EXIF_APPLIED = Rule(Action.NOTED, "EXIF orientation 2-8: the boxes refer to the turned image, as it is shown")

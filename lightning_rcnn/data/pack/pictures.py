@@ -1,26 +1,30 @@
 """What an image file is like: read before it is packed, so that training meets only images that decode."""
 
-import os
 import re
-import tempfile
-from collections.abc import Callable
+from collections.abc import Sequence
 from pathlib import PurePath
 from typing import NamedTuple
 
-from PIL import ExifTags, Image
+from PIL import Image, TiffImagePlugin
+from PIL.TiffImagePlugin import TiffImageFile
+from torch import Tensor
 
-from lightning_rcnn.data.decode import FORMAT_EXTENSIONS, UndecodableImage, decode_image, open_image
+from lightning_rcnn.data.decode import (
+    TruncatedImage,
+    UndecodableImage,
+    UnsupportedImage,
+    decode_with_damage,
+    exif_orientation,
+    open_image,
+)
+from lightning_rcnn.data.image_formats import FORMATS
 from lightning_rcnn.data.pack.defects import Defect
 
 Size = tuple[int, int]
 """(width, height) in pixels."""
 
-FILE_SUFFIXES = {extension: {f".{extension}"} for extension in FORMAT_EXTENSIONS.values()}
-"""The suffixes under which the files of a format go."""
-FILE_SUFFIXES["jpg"] |= {".jpeg", ".jpe", ".jfif"}
-FILE_SUFFIXES["tif"] |= {".tiff"}
-FILE_SUFFIXES["ppm"] |= {".pgm", ".pbm", ".pnm"}
-IMAGE_SUFFIXES = frozenset[str]().union(*FILE_SUFFIXES.values())
+_DARK = 16
+"""Upper bytes of 16 bits are below this where the values have 12 bits or fewer."""
 
 
 class Picture(NamedTuple):
@@ -56,68 +60,64 @@ def examine_image(data: bytes, file_name: str) -> Picture:
     try:
         header = open_image(data)
     except UndecodableImage as error:
-        raise RejectedImageError(Defect.UNREADABLE_IMAGE, str(error)) from error
-    extension = FORMAT_EXTENSIONS[header.format or ""]
+        raise RejectedImageError(_rejection(error, Defect.UNREADABLE_IMAGE), str(error)) from error
+    image_format = FORMATS[header.format or ""]
     try:
-        (_, height, width), warning = _watching_libjpeg(lambda: decode_image(data, apply_exif=True).shape)
+        pixels, damage = decode_with_damage(data, apply_exif=True)
     except UndecodableImage as error:
-        raise RejectedImageError(Defect.TRUNCATED_IMAGE, str(error)) from error
-    if "premature end" in warning.lower():
-        raise RejectedImageError(Defect.TRUNCATED_IMAGE, warning)
-    defects = [*_name_defects(file_name, extension), *_mode_defects(header, data)]
-    if warning:
+        raise RejectedImageError(_rejection(error, Defect.DAMAGED_IMAGE), str(error)) from error
+    defects = [*_name_defects(file_name, image_format.suffixes), *_mode_defects(header, data, pixels)]
+    if damage:
         defects.append(Defect.CORRUPT_JPEG)
+    height, width = pixels.shape[-2:]
     stored = header.size
     if header.format == "TIFF":  # its orientation is applied by every decoder
         stored = (width, height)
-    elif Image.Image.getexif(header).get(ExifTags.Base.Orientation) in range(2, 9):  # PNG's own would decode again
+    elif exif_orientation(header) != 1:
         defects.append(Defect.EXIF_APPLIED)
-    return Picture(extension, stored, (width, height), defects)
+    return Picture(image_format.extension, stored, (width, height), defects)
 
 
-def _name_defects(file_name: str, extension: str) -> list[Defect]:
+def _rejection(error: UndecodableImage, otherwise: Defect) -> Defect:
+    if isinstance(error, UnsupportedImage):
+        return Defect.UNSUPPORTED_IMAGE
+    return Defect.TRUNCATED_IMAGE if isinstance(error, TruncatedImage) else otherwise
+
+
+def _name_defects(file_name: str, suffixes: Sequence[str]) -> list[Defect]:
     path = PurePath(file_name)
     defects = []
-    if path.suffix.lower() not in FILE_SUFFIXES[extension]:
+    if path.suffix.lower() not in suffixes:
         defects.append(Defect.WRONG_EXTENSION)
     if "." in path.stem or re.search(r"\s", file_name):
         defects.append(Defect.UNUSUAL_NAME)
     return defects
 
 
-def _mode_defects(header: Image.Image, data: bytes) -> list[Defect]:
-    """What decoding has to convert. Pillow gives the mode of an RGB PNG of 16 bits as RGB, so its header is asked."""
-    is_sixteen_bit = header.mode.startswith("I") or (header.format == "PNG" and data[24] == 16)
+def _mode_defects(header: Image.Image, data: bytes, pixels: Tensor) -> list[Defect]:
+    """What decoding has to convert, and what it loses by that."""
+    is_sixteen_bit = _bits(header, data) > 8
     conditions = {
         Defect.GREY_IMAGE: header.mode in ("1", "L", "LA") or header.mode.startswith("I"),
         Defect.ALPHA_CHANNEL: header.mode in ("LA", "RGBA", "PA") or "transparency" in header.info,
+        Defect.EXTRA_CHANNEL: header.mode == "RGB" and isinstance(header, TiffImageFile) and _tiff_channels(header) > 3,
         Defect.PALETTE_IMAGE: header.mode in ("P", "PA"),
         Defect.SIXTEEN_BIT_IMAGE: is_sixteen_bit,
+        Defect.DARK_SIXTEEN_BIT_IMAGE: is_sixteen_bit and 0 < int(pixels.max()) < _DARK,
         Defect.CMYK_IMAGE: header.mode == "CMYK",
         Defect.SEVERAL_FRAMES: header.format != "MPO" and getattr(header, "n_frames", 1) > 1,
     }
     return [defect for defect, holds in conditions.items() if holds]
 
 
-def _watching_libjpeg(decode: Callable[[], tuple[int, ...]]) -> tuple[tuple[int, ...], str]:
-    """Run `decode`; return its result and what libjpeg printed meanwhile, on one line.
+def _tiff_channels(header: TiffImageFile) -> int:
+    return int(header.tag_v2.get(TiffImagePlugin.SAMPLESPERPIXEL, 1))
 
-    A JPEG whose data end too early but whose end marker is there decodes without an error: libjpeg fills the rest with
-    grey, and prints a warning to the standard error stream of the process. No library passes that warning on, so it is
-    read from the stream. Whatever else arrives there is passed on.
-    """
-    with tempfile.TemporaryFile() as caught:
-        original = os.dup(2)
-        os.dup2(caught.fileno(), 2)
-        try:
-            shape = decode()
-        finally:
-            os.dup2(original, 2)
-            os.close(original)
-        caught.seek(0)
-        lines = caught.read().decode(errors="replace").splitlines()
-    warnings = [line for line in lines if "JPEG" in line]
-    for line in lines:
-        if line not in warnings:
-            os.write(2, f"{line}\n".encode())
-    return shape, "; ".join(warnings)
+
+def _bits(header: Image.Image, data: bytes) -> int:
+    """Of a channel, as stored; Pillow gives 16 bits in color the mode of 8, so the file is asked."""
+    if header.format == "PNG":
+        return data[24]
+    if isinstance(header, TiffImageFile):
+        return max(header.tag_v2.get(TiffImagePlugin.BITSPERSAMPLE, (1,)))
+    return 16 if header.mode.startswith("I") else 8

@@ -1,14 +1,13 @@
 """Odd image files, each really written that way, packed as COCO sets of one image with one box."""
 
 import io
-import os
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from lightning_rcnn.data.pack import pictures
 from lightning_rcnn.data.pack.coco import coco_source
+from lightning_rcnn.data.pack.pictures import RejectedImageError, examine_image
 from lightning_rcnn.data.pack.write import write_shards
 from lightning_rcnn.errors import InputError
 
@@ -135,7 +134,10 @@ def test_exif_orientation_is_ignored_where_only_the_stored_size_fits(pack_one, e
         ("PNG", "truncated_image"),
         ("BMP", "truncated_image"),
         ("GIF", "truncated_image"),
-        ("WEBP", "unreadable_image"),  # Pillow reads such a file as a whole already for its header
+        ("TIFF", "truncated_image"),
+        ("JPEG2000", "damaged_image"),  # its decoder does not say what is missing
+        ("AVIF", "unreadable_image"),  # Pillow reads it and WebP as a whole already for the header
+        ("WEBP", "unreadable_image"),
     ],
 )
 def test_truncated_image_is_skipped(pack_one, encode_image, kind, defect):
@@ -148,7 +150,7 @@ def test_truncated_jpeg_with_an_end_marker_is_found_although_it_decodes(pack_one
     data = io.BytesIO()
     Image.fromarray(noise).save(data, "JPEG")
     cut = data.getvalue()[: len(data.getvalue()) // 2] + b"\xff\xd9"
-    assert Image.open(io.BytesIO(cut)).convert("RGB").size == (64, 48), "no decoder complains"
+    assert Image.open(io.BytesIO(cut)).convert("RGB").size == (64, 48), "Pillow does not complain"
     report, sample = pack_one(cut)
     assert report == {"truncated_image": 1}
     assert sample is None
@@ -164,16 +166,46 @@ def test_damaged_jpeg_with_all_its_pixels_is_kept_and_counted(pack_one):
     assert sample is not None
 
 
-def test_what_other_code_prints_to_stderr_while_decoding_is_passed_on(pack_one, encode_image, capfd, monkeypatch):
-    decode = pictures.decode_image
+def flipped_png(encode_image):
+    data = bytearray(encode_image(kind="PNG"))
+    data[len(data) // 2] ^= 1
+    return bytes(data)
 
-    def chatty(data, *, apply_exif):
-        os.write(2, b"a word from elsewhere\n")
-        return decode(data, apply_exif=apply_exif)
 
-    monkeypatch.setattr(pictures, "decode_image", chatty)
-    assert pack_one(encode_image())[0] == {}
-    assert "a word from elsewhere" in capfd.readouterr().err
+def float_tiff(encode_image):
+    return encode_image(kind="TIFF", mode="F")
+
+
+def heic(encode_image):
+    return b"\0\0\0\x18ftypheic" + bytes(40)
+
+
+@pytest.mark.parametrize(
+    ("make", "defect", "message"),
+    [
+        (flipped_png, "damaged_image", r"^broken PNG file"),
+        (
+            float_tiff,
+            "unsupported_image",
+            r"^floating-point pixels, whose range is unknown; store them as 8 or 16 bits a channel$",
+        ),
+        (heic, "unsupported_image", r"^a HEIC image, which is not read; convert it to JPEG or PNG first$"),
+    ],
+)
+def test_an_image_that_cannot_be_used_is_called_by_its_name(encode_image, make, defect, message, pack_one):
+    data = make(encode_image)
+    assert pack_one(data) == ({defect: 1}, None)
+    with pytest.raises(RejectedImageError, match=message):
+        examine_image(data, "odd.jpg")
+
+
+def test_twelve_bits_in_sixteen_are_told(pack_one):
+    values = np.linspace(0, 4095, 48 * 64).astype(np.uint16).reshape(48, 64)
+    data = io.BytesIO()
+    Image.fromarray(values).save(data, "TIFF")
+    report, sample = pack_one(data.getvalue(), "odd.tif")
+    assert report == {"grey_image": 1, "sixteen_bit_image": 1, "dark_sixteen_bit_image": 1}
+    assert sample is not None
 
 
 @pytest.mark.parametrize("data", [b"", b"<html>404</html>"])
