@@ -11,8 +11,8 @@ from rich.progress import track
 from rich.table import Table
 
 from lightning_rcnn.commands.places import require_folder
-from lightning_rcnn.data.decode import UndecodableImage, decode_image
-from lightning_rcnn.data.image_files import find_images
+from lightning_rcnn.data.decode import UndecodableImage, decode_image, open_image
+from lightning_rcnn.data.image_files import find_images, shown_path
 from lightning_rcnn.detectors.base import Detector
 from lightning_rcnn.detectors.loading import load_detector
 from lightning_rcnn.errors import InputError
@@ -43,7 +43,7 @@ def detect(
     """
     if not 0 <= threshold <= 1:
         raise InputError(f"--threshold {threshold}: a score is from 0 to 1")
-    files = find_images(images, without=out)
+    files, left_out = find_images(images, without=out)
     detector = load_detector(checkpoint).to(_device(device))
     console = Console()
     counts: Counter[str] = Counter()
@@ -69,10 +69,10 @@ def detect(
         counts.update(detector.class_names[label - 1] for label in found.labels[0].tolist())
     if not shown:
         path, reason = next(iter(unreadable.items()))
-        raise InputError(f"none of {len(files)} files can be read; {path}: {reason}")
+        raise InputError(f"none of {len(files)} files can be read; {shown_path(path)}: {reason}")
     write_json(out / "results.json", results)
     write_json(out / "images.json", {"images": list(map(_image, shown)), "categories": _categories(detector)})
-    _report(console, len(shown), counts, unreadable, out)
+    _report(console, len(shown), counts, unreadable, left_out, out)
 
 
 def _device(name: str) -> torch.device:
@@ -99,7 +99,14 @@ def _categories(detector: Detector) -> list[dict[str, Any]]:
     ]
 
 
-def _report(console: Console, num_images: int, counts: Counter[str], unreadable: dict[Path, str], out: Path) -> None:
+def _report(
+    console: Console,
+    num_images: int,
+    counts: Counter[str],
+    unreadable: dict[Path, str],
+    left_out: list[Path],
+    out: Path,
+) -> None:
     if counts:
         table = Table("class", "objects")
         for name, count in counts.most_common():
@@ -108,7 +115,30 @@ def _report(console: Console, num_images: int, counts: Counter[str], unreadable:
     if unreadable:
         skipped = Table("skipped", "why")
         for path, reason in unreadable.items():
-            skipped.add_row(escape(str(path)), escape(reason))
+            skipped.add_row(escape(shown_path(path)), escape(reason))
         console.print(skipped)
+    if left_out:
+        console.print(_left_out_table(left_out))
     hint = "" if counts else "; a lower --threshold may find some"
     print(f"{counts.total()} objects in {num_images} images{hint}. Pictures and results.json are in {out}.")
+
+
+def _left_out_table(paths: list[Path]) -> Table:
+    """One row a kind of name, since a folder may hold a text file beside each image."""
+    kinds: dict[str, list[Path]] = {}
+    for path in paths:
+        kinds.setdefault(path.suffix.lower() or "no suffix", []).append(path)
+    table = Table("left out", "files", "first", "why")
+    for kind, members in kinds.items():
+        table.add_row(
+            escape(kind), str(len(members)), escape(shown_path(members[0])), escape(_why_left_out(members[0]))
+        )
+    return table
+
+
+def _why_left_out(path: Path) -> str:
+    try:
+        open_image(path.read_bytes())
+    except (OSError, UndecodableImage) as error:
+        return str(error)
+    return "an image, but not by its suffix: rename it, or give the file itself to --images"

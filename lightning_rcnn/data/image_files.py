@@ -1,13 +1,15 @@
 """Image files that a user names: as such, or by their folders."""
 
+import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+from lightning_rcnn.data.image_formats import IMAGE_SUFFIXES
 from lightning_rcnn.errors import InputError
 
-SUFFIXES = frozenset((".jpg", ".jpeg", ".png", ".bmp", ".gif", ".jp2", ".ppm", ".pgm", ".tif", ".tiff", ".webp"))
-"""Of the files that are taken from a folder."""
+_MAC_SIDE_FILE = "._"
+"""How names of files begin that macOS writes beside others on foreign disks."""
 
 
 class ImageFile(NamedTuple):
@@ -17,8 +19,15 @@ class ImageFile(NamedTuple):
     name: Path
 
 
-def find_images(sources: Iterable[Path], without: Path | None = None) -> list[ImageFile]:
-    """Files as given, whatever their suffix, and all images in folders and the folders inside, sorted; each once.
+class FoundImages(NamedTuple):
+    """What a search found, and the files in the folders that it did not take for images."""
+
+    images: list[ImageFile]
+    left_out: list[Path]
+
+
+def find_images(sources: Iterable[Path], without: Path | None = None) -> FoundImages:
+    """Find files as given, whatever their suffix, and all images in folders and the folders inside, sorted; each once.
 
     Args:
         sources: files and folders.
@@ -28,23 +37,38 @@ def find_images(sources: Iterable[Path], without: Path | None = None) -> list[Im
         InputError: one does not exist, or there is no image at all.
     """
     found: dict[Path, ImageFile] = {}
+    left_out: list[Path] = []
     for source in sources:
         if not source.exists():
             raise InputError(f"{source}: no such file or folder")
-        files = [source] if source.is_file() else sorted(_images_in(source, without))
+        files = [source] if source.is_file() else sorted(_files_in(source, without))
         for path in files:
+            if path != source and not _is_named_like_an_image(path):
+                left_out.append(path)
+                continue
             name = Path(source.resolve().name) / path.relative_to(source)
             found.setdefault(path.resolve(), ImageFile(path, name))
     if not found:
-        raise InputError(f"no image in {', '.join(map(str, sources))}; looked for *{', *'.join(sorted(SUFFIXES))}")
+        looked_for = f"*{', *'.join(sorted(IMAGE_SUFFIXES))}"
+        raise InputError(f"no image in {', '.join(map(str, sources))}; looked for {looked_for}")
     names = _unique(file.name for file in found.values())
-    return [ImageFile(file.path, name) for file, name in zip(found.values(), names, strict=True)]
+    images = [ImageFile(file.path, name) for file, name in zip(found.values(), names, strict=True)]
+    return FoundImages(images, [path for path in left_out if path.resolve() not in found])
 
 
-def _images_in(folder: Path, without: Path | None) -> Iterator[Path]:
+def shown_path(path: Path) -> str:
+    """The path as text that any terminal takes: bytes that are no UTF-8, as in old archives, are escaped."""
+    return os.fsencode(path).decode(errors="backslashreplace")
+
+
+def _is_named_like_an_image(path: Path) -> bool:
+    return path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith(_MAC_SIDE_FILE)
+
+
+def _files_in(folder: Path, without: Path | None) -> Iterator[Path]:
     excluded = without.resolve() if without else None
     for path in folder.rglob("*"):
-        if path.suffix.lower() in SUFFIXES and path.is_file() and (excluded not in path.resolve().parents):
+        if path.is_file() and excluded not in path.resolve().parents:
             yield path
 
 
