@@ -1,5 +1,6 @@
 """Batches by request: read, decode, transform, collate. What runs in the loader's workers."""
 
+import contextlib
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Literal, NamedTuple
@@ -17,6 +18,7 @@ from lightning_rcnn.data.resize import ResizeRule
 from lightning_rcnn.data.segmentations import ImageMasks, crop_bitmaps, trace_outlines
 from lightning_rcnn.data.stored_proposals import place_proposals
 from lightning_rcnn.data.transforms import Augmentation, AxisAlignedMap, View, clip_and_keep, render
+from lightning_rcnn.data.worker_deaths import SamplesInHand
 from lightning_rcnn.errors import InputError
 from lightning_rcnn.structures import Batch, ImageRecord, MaskForm
 
@@ -57,6 +59,9 @@ class DetectionDataset(Dataset[Batch | InputError]):
         augmentation: strength of the random views of training.
         mask_form: the form of the masks in the targets of training.
         proposal_limit: how many of the stored proposals of an image are wanted; 0 for a detector that makes its own.
+
+    Attributes:
+        samples_in_hand: which sample each worker reads; a loader with workers sets one that has room for them.
     """
 
     def __init__(
@@ -74,6 +79,7 @@ class DetectionDataset(Dataset[Batch | InputError]):
         self.augmentation = augmentation
         self.mask_form: MaskForm = mask_form if purpose == "training" else "none"
         self.proposal_limit = proposal_limit
+        self.samples_in_hand = SamplesInHand(num_workers=0)
 
     def __len__(self) -> int:
         """Number of samples, not of batches: how these are formed is up to the plan."""
@@ -93,9 +99,17 @@ class DetectionDataset(Dataset[Batch | InputError]):
             return batch
         return replace(batch, targets=collate_targets(samples, self.mask_form))
 
+    def name(self, number: int) -> str:
+        """Shard, key and, where they can still be read, the file name of a sample, for people."""
+        place = self.reader.place(number)
+        with contextlib.suppress(UnreadableRecordError, InputError, KeyError):
+            place += f" ({self.reader.read(number).content['file_name']})"
+        return place
+
     def _sample(self, number: int, request: BatchRequest, rule: ResizeRule) -> Sample:
         if number == EMPTY_SLOT:
             return empty_sample()
+        self.samples_in_hand.note(number)
         view = self.augmentation.draw(request.epoch, number) if self.augmentation is not None else View()
         try:
             return self._prepare(self.reader.read(number), rule, view, request.shape)

@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
+from multiprocessing import connection
 from typing import Any, cast
 
 import torch
@@ -11,6 +12,7 @@ from torch.utils.data import DataLoader, Dataset, DistributedSampler
 
 from lightning_rcnn.data.dataset import BatchRequest, DetectionDataset
 from lightning_rcnn.data.plan import Plan
+from lightning_rcnn.data.worker_deaths import SamplesInHand, death_of_worker, raise_death, watch
 from lightning_rcnn.data.workers import initialise_worker, signals_blocked
 from lightning_rcnn.errors import InputError
 from lightning_rcnn.structures import Batch
@@ -102,8 +104,10 @@ class PlannedLoader(DataLoader[Batch]):
             worker_init_fn=initialise_worker,
             generator=torch.Generator(),  # the seed of workers is drawn from it, else from the global one
         )
+        dataset.samples_in_hand = SamplesInHand(num_workers)
         self.problems: list[str] = []
         self._position = position
+        self._data = dataset
         self._max_corrupt_share = max_corrupt_share
 
     def __iter__(self) -> Iterator[Batch]:  # type: ignore[override]
@@ -113,7 +117,9 @@ class PlannedLoader(DataLoader[Batch]):
         num_unreadable = 0
         with signals_blocked() if self.num_workers else nullcontext():
             batches = super().__iter__()
-        for batch in batches:
+        if self.num_workers:
+            watch(self)
+        for batch in self._naming_deaths(batches):
             if isinstance(batch, InputError):
                 raise InputError(str(batch))  # not itself: its traceback and this frame would keep each other alive
             problems = [record.problem for record in batch.records if record.problem]
@@ -122,12 +128,36 @@ class PlannedLoader(DataLoader[Batch]):
                 self._report(problems, num_unreadable)
             yield batch
 
+    def death(self, within: float) -> InputError | None:
+        """What became of the first worker that ended by itself, and its last sample.
+
+        Args:
+            within: seconds to wait for an end; None is returned where there is none.
+        """
+        workers = getattr(self._iterator, "_workers", [])
+        ended = connection.wait([worker.sentinel for worker in workers], timeout=within)
+        for number, worker in enumerate(workers):
+            if worker.sentinel in ended:
+                worker.join(within)  # its files are closed a moment before its status is known
+            if worker.exitcode:
+                sample = self._data.samples_in_hand.of_worker(number)
+                return death_of_worker(worker.exitcode, None if sample is None else self._data.name(sample))
+        return None
+
     def state_dict(self) -> dict[str, Any]:
         """Empty, as the data module keeps the state; that there is one tells Lightning that resuming is possible."""
         return {}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Nothing to load; see `state_dict`."""
+
+    def _naming_deaths(self, batches: Iterator[Batch]) -> Iterator[Batch]:
+        try:
+            yield from batches
+        except (RuntimeError, OSError, EOFError):  # what torch makes of a death, and of a connection that it breaks
+            if self.num_workers:
+                raise_death(self, within=1.0)
+            raise
 
     def _report(self, problems: list[str], num_unreadable: int) -> None:
         for problem in problems:

@@ -74,10 +74,8 @@ class ShardReader:
             UnreadableRecordError: the sample is damaged, or not where the index has it.
             InputError: its shard cannot be fetched.
         """
-        position = bisect_right(self._starts, number) - 1
-        within = number - self._starts[position]
-        key = f"{self._shards[position].first + within:09d}"
-        place = f"{self._addresses[position]}, key {key}"
+        position, within, key = self._locate(number)
+        place = self.place(number)
         start, end = self._offsets[position][within : within + 2].tolist()
         try:
             image, content, proposals = _parse(self._read_range(position, start, end), key)
@@ -86,6 +84,17 @@ class ShardReader:
         except Exception as error:  # whatever the file system raises, and what damaged bytes make of the parsers
             raise UnreadableRecordError(f"{place}: {error or type(error).__name__}") from error
         return RawSample(image, content, place, proposals)
+
+    def place(self, number: int) -> str:
+        """Shard and key of a sample, for people."""
+        position, _, key = self._locate(number)
+        return f"{self._addresses[position]}, key {key}"
+
+    def _locate(self, number: int) -> tuple[int, int, str]:
+        """Position of the shard in the set, of the sample in the shard, and the sample's key."""
+        position = bisect_right(self._starts, number) - 1
+        within = number - self._starts[position]
+        return position, within, f"{self._shards[position].first + within:09d}"
 
     def _read_range(self, position: int, start: int, end: int) -> bytes:
         """The bytes of a shard from `start` to `end`, fewer at its end; errors of the file system get more tries."""

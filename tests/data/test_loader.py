@@ -3,7 +3,9 @@
 import logging
 import os
 import re
+import signal
 import subprocess
+import time
 from functools import partial
 from itertools import chain
 from pathlib import Path
@@ -11,6 +13,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from lightning_rcnn.data import dataset
 from lightning_rcnn.data.cache import ShardCache
 from lightning_rcnn.data.dataset import DetectionDataset
 from lightning_rcnn.data.fetch import FetchPolicy
@@ -30,9 +33,9 @@ RULES = [ResizeRule(32, 64)]
 def training_loader(folder: Path, *, batch_size: int = 4, rank: int = 0, world: int = 1, **options) -> PlannedLoader:
     data = pad_set(read_shards(str(folder)), RULES)
     reader = ShardReader(data.shard_set, ShardCache(None, 1e9, FetchPolicy(1.0, 1)))
-    dataset = DetectionDataset(reader, RULES, "training", Augmentation())
+    samples = DetectionDataset(reader, RULES, "training", Augmentation())
     plan = partial(data.plan_training, seed=0, batch_size=batch_size, rank=rank, world=world, window=100)
-    return PlannedLoader(dataset, plan, len(data) // (batch_size * world), rank=rank, world=world, **options)
+    return PlannedLoader(samples, plan, len(data) // (batch_size * world), rank=rank, world=world, **options)
 
 
 def ids_of(loader: PlannedLoader) -> list[list[int]]:
@@ -164,6 +167,46 @@ def test_a_signal_to_all_processes_loses_no_batch(uneven_set: Path, context: str
     worker.join(10)
     assert worker.exitcode == 0
     assert [batch.image_ids.tolist() for batch in batches] == ids_of(training_loader(uneven_set))
+
+
+@pytest.mark.parametrize(
+    ("number", "advice"),
+    [
+        ("SEGV", "which the image may cause; if it happens again, leave it out and pack the data set again"),
+        ("KILL", "usually because memory ran out; lower data.num_workers or data.batch_size"),
+    ],
+)
+def test_a_worker_that_dies_by_a_signal_names_its_sample(uneven_set: Path, monkeypatch, number: str, advice: str):
+    decode = dataset.decode_image
+
+    def deadly(data: bytes, *, apply_exif: bool) -> torch.Tensor:
+        image = decode(data, apply_exif=apply_exif)
+        if image[0, 0, 0] == 15:  # the sample's number
+            os.kill(os.getpid(), getattr(signal, f"SIG{number}"))
+        return image
+
+    monkeypatch.setattr(dataset, "decode_image", deadly)
+    message = error_of(training_loader(uneven_set, num_workers=1))
+    place = r".*/shard-000001.tar, key 000000015 \(images/15.png\)"
+    assert re.fullmatch(
+        rf"{place}: the last sample of a loader worker that was killed by SIG{number}, {advice}", message
+    )
+
+
+def test_a_worker_that_dies_during_a_step_names_its_sample(uneven_set: Path):
+    """torch raises from a handler of SIGCHLD, wherever the main process is."""
+    loader = training_loader(uneven_set, num_workers=1)
+    iterator = iter(loader)
+    next(iterator)
+    with pytest.raises(
+        InputError, match=r"shard-00000\d.tar, key \d+ \(images/\d+.png\): the last sample of a .*SIGABRT"
+    ):
+        kill_and_wait(loader)
+
+
+def kill_and_wait(loader: PlannedLoader) -> None:
+    os.kill(loader._iterator._workers[0].pid, signal.SIGABRT)
+    time.sleep(30)
 
 
 @pytest.mark.gpu

@@ -1,0 +1,98 @@
+"""Which sample a loader's worker had in hand when it died, in memory that outlives the worker."""
+
+import signal
+import threading
+import weakref
+from collections.abc import Callable
+from types import FrameType
+from typing import Protocol
+
+import torch
+from torch.utils.data import get_worker_info
+
+from lightning_rcnn.errors import InputError
+
+_NO_SAMPLE = -1
+_USUAL_REASONS = {
+    signal.SIGKILL: "usually because memory ran out; lower data.num_workers or data.batch_size",
+    signal.SIGBUS: "usually because shared memory (/dev/shm) is full; lower data.num_workers or data.batch_size",
+}
+_OTHER_REASON = "which the image may cause; if it happens again, leave it out and pack the data set again"
+
+
+class SamplesInHand:
+    """The number of the last sample that each worker of a loader began to read."""
+
+    def __init__(self, num_workers: int) -> None:
+        self._numbers = torch.full((num_workers,), _NO_SAMPLE).share_memory_()
+
+    def note(self, number: int) -> None:
+        """Write down, in a worker, which sample it reads now."""
+        worker = get_worker_info()
+        if worker is not None:
+            self._numbers[worker.id] = number
+
+    def of_worker(self, worker: int) -> int | None:
+        """The number of a worker's last sample; None before its first."""
+        number = int(self._numbers[worker])
+        return None if number == _NO_SAMPLE else number
+
+
+class WatchedLoader(Protocol):
+    """A loader that can tell which of its workers died."""
+
+    def death(self, within: float) -> InputError | None:
+        """What to raise; None where no worker dies within so many seconds."""
+
+
+_watched: weakref.WeakSet[WatchedLoader] = weakref.WeakSet()
+
+
+def death_of_worker(exit_code: int, sample: str | None) -> InputError:
+    """Say how a worker ended.
+
+    Args:
+        exit_code: as multiprocessing has it, the signal's number made negative.
+        sample: names the last sample that it began to read; None if there is none.
+    """
+    if exit_code >= 0:
+        how, reason = f"ended with status {exit_code}", _OTHER_REASON
+    else:
+        number = signal.Signals(-exit_code)
+        how, reason = f"was killed by {number.name}", _USUAL_REASONS.get(number, _OTHER_REASON)
+    if sample is None:
+        return InputError(f"a loader worker {how} before its first sample, {reason}")
+    return InputError(f"{sample}: the last sample of a loader worker that {how}, {reason}")
+
+
+def watch(loader: WatchedLoader) -> None:
+    """Turn torch's error about dead workers, which names no sample, into the loader's.
+
+    torch raises it in a handler of SIGCHLD, anywhere in a training step; so its handler is wrapped, once.
+    """
+    _watched.add(loader)
+    handler = signal.getsignal(signal.SIGCHLD)
+    is_main = threading.current_thread() is threading.main_thread()
+    if not is_main or not callable(handler) or isinstance(handler, _NamingHandler):
+        return
+    signal.signal(signal.SIGCHLD, _NamingHandler(handler))
+
+
+def raise_death(loader: WatchedLoader, within: float) -> None:
+    """Raise what became of a loader's worker, if one dies within so many seconds; the loader is of no more use then."""
+    if (death := loader.death(within)) is not None:
+        _watched.discard(loader)
+        raise death from None
+
+
+class _NamingHandler:
+    def __init__(self, handler: Callable[[int, FrameType | None], object]) -> None:
+        self._handler = handler
+
+    def __call__(self, number: int, frame: FrameType | None) -> None:
+        try:
+            self._handler(number, frame)
+        except RuntimeError:
+            for loader in list(_watched):
+                raise_death(loader, within=0)
+            raise
