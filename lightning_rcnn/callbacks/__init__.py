@@ -11,6 +11,7 @@ __all__ = [
     "AveragedWeights",
     "BestCheckpoint",
     "Compilation",
+    "DataErrors",
     "DetectionPictures",
     "DetectionWandbLogger",
     "LastCheckpoint",
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from lightning_rcnn.callbacks.averaged_weights import AveragedWeights
     from lightning_rcnn.callbacks.checkpoints import AtomicCheckpointIO, BestCheckpoint, LastCheckpoint
     from lightning_rcnn.callbacks.compilation import Compilation
+    from lightning_rcnn.callbacks.data_errors import DataErrors
     from lightning_rcnn.callbacks.detection_pictures import DetectionPictures
     from lightning_rcnn.callbacks.metrics_report import MetricsReport
     from lightning_rcnn.callbacks.non_finite import NonFiniteGuard
@@ -44,6 +46,7 @@ _MODULES = {
     "AveragedWeights": "averaged_weights",
     "BestCheckpoint": "checkpoints",
     "Compilation": "compilation",
+    "DataErrors": "data_errors",
     "DetectionPictures": "detection_pictures",
     "DetectionWandbLogger": "wandb_logging",
     "LastCheckpoint": "checkpoints",

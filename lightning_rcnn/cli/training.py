@@ -15,6 +15,7 @@ from lightning.pytorch.utilities.rank_zero import rank_zero_info
 from lightning_rcnn.callbacks.averaged_weights import AveragedWeights
 from lightning_rcnn.callbacks.checkpoints import AtomicCheckpointIO, BestCheckpoint, LastCheckpoint
 from lightning_rcnn.callbacks.compilation import Compilation
+from lightning_rcnn.callbacks.data_errors import DataErrors
 from lightning_rcnn.callbacks.detection_pictures import DetectionPictures
 from lightning_rcnn.callbacks.metrics_report import MetricsReport
 from lightning_rcnn.callbacks.non_finite import NonFiniteGuard
@@ -101,6 +102,7 @@ class DetectionCLI(LightningCLI):
             NonFiniteGuard(),
             Throughput(),
             MetricsReport(),
+            DataErrors(),
             PredictionResults(),
             Preemption(),
             SharedBuffers(),

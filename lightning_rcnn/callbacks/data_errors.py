@@ -1,0 +1,120 @@
+"""The samples that a run left out because they cannot be read, counted over all workers and ranks."""
+
+from collections import Counter
+from collections.abc import Iterable
+from typing import Any
+
+import rich
+from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.trainer.states import TrainerFn
+from rich.markup import escape
+from rich.table import Table
+from torch.distributed import gather_object, get_rank, get_world_size, is_available, is_initialized
+
+from lightning_rcnn.structures import Batch
+
+Problems = dict[str, Counter[str]]
+"""What the data are for -> the problem of each sample that was left out, and how often it was."""
+
+
+class DataErrors(Callback):
+    """Counts samples that were left out and shows them at the end, however the run ends.
+
+    After an error the ranks cannot be asked any more; each then shows its own.
+    """
+
+    def __init__(self) -> None:
+        self._problems: Problems = {}
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Batch, batch_idx: int
+    ) -> None:
+        """Count those of a training batch."""
+        self._count("training", batch)
+
+    def on_validation_batch_end(
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        outputs: Any,
+        batch: Batch,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        """Count those of a validation batch."""
+        self._count("validation", batch)
+
+    def on_test_batch_end(
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        outputs: Any,
+        batch: Batch,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        """Count those of a test batch."""
+        self._count("test", batch)
+
+    def on_predict_batch_end(
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        outputs: Any,
+        batch: Batch,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        """Count those of a batch of prediction."""
+        self._count("prediction", batch)
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Show what a training left out."""
+        self._show()
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Show what a validation left out that is no part of a training."""
+        if trainer.state.fn == TrainerFn.VALIDATING:
+            self._show()
+
+    def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Show what a test left out."""
+        self._show()
+
+    def on_predict_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Show what a prediction left out."""
+        self._show()
+
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        """Show what this rank left out."""
+        _print([self._problems], "" if trainer.world_size == 1 else f" by rank {trainer.global_rank}")
+        self._problems = {}
+
+    def _count(self, purpose: str, batch: Batch) -> None:
+        for record in batch.records:
+            if record.problem:
+                self._problems.setdefault(purpose, Counter())[record.problem] += 1
+
+    def _show(self) -> None:
+        if is_available() and is_initialized() and get_world_size() > 1:
+            parts: list[Problems] | None = [{} for _ in range(get_world_size())] if get_rank() == 0 else None
+            gather_object(self._problems, parts)
+            _print(parts or [], "")
+        else:
+            _print([self._problems], "")
+        self._problems = {}
+
+
+def _print(parts: Iterable[Problems], whose: str) -> None:
+    """One row for each purpose of which a sample was left out; nothing where none was."""
+    total: Problems = {}
+    for part in parts:
+        for purpose, problems in part.items():
+            total.setdefault(purpose, Counter()).update(problems)
+    if not total:
+        return
+    table = Table("data", "samples", "times", "first", title=f"left out as unreadable{whose}", title_justify="left")
+    for purpose, problems in total.items():
+        first = min(problems)
+        table.add_row(purpose, str(len(problems)), str(problems.total()), escape(first))
+    rich.get_console().print(table)
