@@ -52,7 +52,8 @@ _CUT_OFF = re.compile("truncated|premature end", re.IGNORECASE)
 """In the words of every decoder about data that end too early."""
 _PLAINER = {
     r"^tj\w+\(\): ": "",
-    r"^decoder error.*|^failed to read next frame|.* when reading image file": "the compressed pixels are damaged",
+    r"^decoder error.*|.* when reading image file": "the compressed pixels are damaged",
+    r"^failed to read next frame|^cannot load this image": "the compressed pixels are damaged",
     r"^could not create decoder object": "the file is damaged or cut off",
 }
 """Patterns in the words of decoders that tell users nothing, and what is said in their place."""

@@ -11,14 +11,14 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 from torch import Tensor
 
 from lightning_rcnn.masks.run_length import RunLength
 from lightning_rcnn.pictures.instances import crops_in_picture, draw_mask
 from lightning_rcnn.pictures.palette import Colour, class_colour, instance_colour, readable_on
 from lightning_rcnn.pictures.placement import place_labels
-from lightning_rcnn.pictures.text import MIN_FONT_SIZE, Font, class_name, font_size
+from lightning_rcnn.pictures.text import MIN_FONT_SIZE, Words, class_words, font_size
 
 MIN_LONGER_SIDE = 640
 """Smaller images are enlarged to this, pixels."""
@@ -52,7 +52,7 @@ class _Mark(NamedTuple):
     """One object in the frame of the picture."""
 
     box: np.ndarray
-    text: str
+    words: Words
     colour: Colour
     shade: Colour
     is_crowd: bool
@@ -81,13 +81,13 @@ def draw_objects(image: Tensor, objects: Objects, class_names: Sequence[str]) ->
             _draw_box(draw, mark, picture.size)
         else:
             draw_mask(picture, next(crops), mark.shade, mark.colour, _line(picture.size), mark.is_crowd)
-    font = _choose_font(marks, picture.size)
-    if font is not None:
+    letters = _choose_font_size(marks, picture.size)
+    if letters is not None:
         boxes = np.array([mark.box for mark in marks]).reshape(-1, 4)
-        sizes = np.array([_label_size(mark.text, font) for mark in marks], dtype=np.float64).reshape(-1, 2)
+        sizes = np.array([_label_size(mark.words, letters) for mark in marks], dtype=np.float64).reshape(-1, 2)
         for mark, size, corner in zip(marks, sizes, place_labels(boxes, sizes, picture.size), strict=True):
             if corner is not None:
-                _draw_label(draw, mark, corner, size, font)
+                _draw_label(draw, mark, corner, size, letters)
     return picture
 
 
@@ -108,12 +108,13 @@ def _marks(objects: Objects, scale: np.ndarray, class_names: Sequence[str]) -> l
     masks = [None] * len(labels) if objects.masks is None else objects.masks
     marks = []
     for number, (box, label, score, is_crowd, mask) in enumerate(zip(boxes, labels, scores, crowd, masks, strict=True)):
-        parts = [class_name(label, class_names)]
+        name = class_words(label, class_names)
+        parts = [name.text]
         parts += [] if score is None else [f"{score:.2f}"]
         parts += ["(crowd)"] if is_crowd else []
         if np.isfinite(box).all():
             colours = class_colour(label), instance_colour(label, number)
-            marks.append(_Mark(box, " ".join(parts), *colours, is_crowd, mask))
+            marks.append(_Mark(box, name._replace(text=" ".join(parts)), *colours, is_crowd, mask))
     return marks
 
 
@@ -154,33 +155,34 @@ def _draw_box(draw: ImageDraw.ImageDraw, mark: _Mark, picture_size: tuple[int, i
         draw.rectangle((max(right - line + 1, left), start, right, end), fill=mark.colour)
 
 
-def _choose_font(marks: Sequence[_Mark], picture_size: tuple[int, int]) -> Font | None:
-    """The largest font that is no higher than most objects and in which all labels together take up their share."""
+def _choose_font_size(marks: Sequence[_Mark], picture_size: tuple[int, int]) -> float | None:
+    """The largest letters, in pixels, no higher than most objects, with which the labels keep to their share."""
     width, height = picture_size
     usual_side = np.median([math.sqrt(_area(mark.box)) for mark in marks]) if marks else 0.0
     for step in _FONT_STEPS:
         size = max(MIN_FONT_SIZE, step * font_size(picture_size))
         if size > usual_side and step != _FONT_STEPS[-1]:
             continue
-        font = ImageFont.load_default(size)
-        text_area = sum(math.prod(_label_size(mark.text, font)) for mark in marks)
+        text_area = sum(math.prod(_label_size(mark.words, size)) for mark in marks)
         if text_area <= MAX_TEXT_SHARE * width * height:
-            return font
+            return size
     return None
 
 
-def _label_size(text: str, font: Font) -> tuple[int, int]:
-    """(width, height) in pixels: the text and a margin."""
-    height = round(1.3 * (font.getbbox("Ag")[3] - font.getbbox("Ag")[1]))
-    return round(font.getlength(text) + 0.5 * height), height
+def _label_size(words: Words, letters: float) -> tuple[int, int]:
+    """(width, height) in pixels of a text in letters of this size, and a margin."""
+    font = words.font(letters)
+    _, top, _, bottom = font.getbbox(f"Ag{words.text}")
+    height = round(1.3 * (bottom - top))
+    return round(font.getlength(words.text) + 0.5 * height), height
 
 
 def _draw_label(
-    draw: ImageDraw.ImageDraw, mark: _Mark, corner: tuple[float, float], size: np.ndarray, font: Font
+    draw: ImageDraw.ImageDraw, mark: _Mark, corner: tuple[float, float], size: np.ndarray, letters: float
 ) -> None:
     left, top = round(corner[0]), round(corner[1])
     width, height = (int(side) for side in size)
     area = (left, top, left + width - 1, top + height - 1)
     draw.rounded_rectangle(area, radius=height // 6, fill=(*mark.colour, 225))
     centre = (left + width / 2, top + height / 2)
-    draw.text(centre, mark.text, fill=readable_on(mark.colour), font=font, anchor="mm")
+    draw.text(centre, mark.words.text, fill=readable_on(mark.colour), font=mark.words.font(letters), anchor="mm")

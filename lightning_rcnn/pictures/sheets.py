@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 from torch import Tensor
 
 from lightning_rcnn.pictures.drawing import Objects, draw_objects
 from lightning_rcnn.pictures.palette import class_colour
-from lightning_rcnn.pictures.text import class_name, cut_to_width, font_size, printable
+from lightning_rcnn.pictures.text import caption_words, class_words, cut_to_width, font_size
 
 MAX_SHEET_WIDTH = 4000
 """Of a contact sheet, pixels."""
@@ -40,11 +40,12 @@ def compare(
 def side_by_side(pictures: Sequence[Image.Image], captions: Sequence[str]) -> Image.Image:
     """Pictures in a row, each below its caption, which is cut to the picture's width if it must be."""
     size = max(font_size(picture.size) for picture in pictures)
-    font = ImageFont.load_default(size)
     panels = []
     for picture, caption in zip(pictures, captions, strict=True):
         panel = Image.new("RGB", (max(picture.width, 12 * size), picture.height + 2 * size), _PAPER)
-        text = cut_to_width(printable(caption), font, panel.width)
+        words = caption_words(caption)
+        font = words.font(size)
+        text = cut_to_width(words.text, font, panel.width)
         ImageDraw.Draw(panel).text((0, size), text, fill=_INK, font=font, anchor="lm")
         panel.paste(picture, (0, 2 * size))
         panels.append(panel)
@@ -81,12 +82,12 @@ def save_picture(picture: Image.Image, path: Path) -> None:
 
 def _legend(labels: Sequence[int], class_names: Sequence[str], width: int, size: int) -> Image.Image:
     """A strip [.., width] with a patch of colour and the name of each class, in as many lines as it takes."""
-    font = ImageFont.load_default(size)
     line, patch = 2 * size, size
     places: list[tuple[int, int]] = []
     x, y = 0, 0
     for label in labels:
-        needed = round(patch + 0.4 * size + font.getlength(class_name(label, class_names)))
+        words = class_words(label, class_names)
+        needed = round(patch + 0.4 * size + words.font(size).getlength(words.text))
         if x > 0 and x + needed > width:
             x, y = 0, y + line
         places.append((x, y))
@@ -98,7 +99,8 @@ def _legend(labels: Sequence[int], class_names: Sequence[str], width: int, size:
         area = (x, top, x + patch - 1, top + patch - 1)
         draw.rounded_rectangle(area, radius=size // 5, fill=class_colour(label))
         position = (x + patch + 0.4 * size, y + line / 2)
-        draw.text(position, class_name(label, class_names), fill=_INK, font=font, anchor="lm")
+        words = class_words(label, class_names)
+        draw.text(position, words.text, fill=_INK, font=words.font(size), anchor="lm")
     return strip
 
 
