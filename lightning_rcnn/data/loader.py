@@ -134,7 +134,8 @@ class PlannedLoader(DataLoader[Batch]):
         Args:
             within: seconds to wait for an end; None is returned where there is none.
         """
-        workers = getattr(self._iterator, "_workers", [])
+        iterator: Any = self._iterator  # torch's, whose workers no public name leads to
+        workers = [] if iterator is None or iterator._shutdown else iterator._workers
         ended = connection.wait([worker.sentinel for worker in workers], timeout=within)
         for number, worker in enumerate(workers):
             if worker.sentinel in ended:

@@ -5,7 +5,7 @@ import threading
 import weakref
 from collections.abc import Callable
 from types import FrameType
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from torch.utils.data import get_worker_info
@@ -66,16 +66,14 @@ def death_of_worker(exit_code: int, sample: str | None) -> InputError:
 
 
 def watch(loader: WatchedLoader) -> None:
-    """Turn torch's error about dead workers, which names no sample, into the loader's.
+    """Raise the loader's error as soon as one of its workers dies, wherever the main process is, as torch does.
 
-    torch raises it in a handler of SIGCHLD, anywhere in a training step; so its handler is wrapped, once.
+    torch's own error names no sample, and Lightning takes its handler away after each run.
     """
     _watched.add(loader)
     handler = signal.getsignal(signal.SIGCHLD)
-    is_main = threading.current_thread() is threading.main_thread()
-    if not is_main or not callable(handler) or isinstance(handler, _NamingHandler):
-        return
-    signal.signal(signal.SIGCHLD, _NamingHandler(handler))
+    if threading.current_thread() is threading.main_thread() and not isinstance(handler, _NamingHandler):
+        signal.signal(signal.SIGCHLD, _NamingHandler(handler))
 
 
 def raise_death(loader: WatchedLoader, within: float) -> None:
@@ -86,13 +84,13 @@ def raise_death(loader: WatchedLoader, within: float) -> None:
 
 
 class _NamingHandler:
-    def __init__(self, handler: Callable[[int, FrameType | None], object]) -> None:
+    """A handler of SIGCHLD that comes before the one that was there."""
+
+    def __init__(self, handler: Callable[[int, FrameType | None], Any] | int | None) -> None:
         self._handler = handler
 
     def __call__(self, number: int, frame: FrameType | None) -> None:
-        try:
+        for loader in list(_watched):
+            raise_death(loader, within=0)
+        if callable(self._handler):
             self._handler(number, frame)
-        except RuntimeError:
-            for loader in list(_watched):
-                raise_death(loader, within=0)
-            raise

@@ -170,11 +170,12 @@ def torchvision_decoded(data):
         return torchvision.io.decode_image(encoded, mode="RGB", apply_exif_orientation=True)
 
 
-@pytest.mark.parametrize("sampling", ["31", "24"])
+@pytest.mark.parametrize("sampling", ["31", "24", "14"])
 def test_jpeg_with_an_unusual_subsampling_is_what_torchvision_reads(sampling):
-    """Of one color all over, whose few bytes of data fit any division of the picture into blocks."""
+    """Of one color all over and cut to half its height: whatever its division into blocks, there are data enough."""
     data = bytearray(encode(Image.new("RGB", (48, 64), (200, 30, 90)), "JPEG", subsampling=0))
-    data[data.index(b"\xff\xc0") + 11] = int(sampling, 16)
+    header = data.index(b"\xff\xc0")
+    data[header + 6], data[header + 11] = 32, int(sampling, 16)
     assert torch.equal(decode_image(bytes(data), apply_exif=True), torchvision_decoded(data))
 
 
@@ -262,6 +263,14 @@ def test_too_many_pixels_are_refused_before_they_take_memory(kind, monkeypatch):
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1249)
     with pytest.raises(UnsupportedImage, match=r"^more than the 2498 pixels up to which images are read; scale it"):
         decode_image(data, apply_exif=True)
+
+
+def test_exif_data_behind_other_segments_are_found(pixels):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    data = encode(Image.fromarray(pixels), "JPEG", exif=exif)
+    foreign = b"\xff\xed\x40\0" + bytes(0x3FFE)
+    assert decode_image(data[:2] + 3 * foreign + data[2:], apply_exif=True).shape == (3, WIDTH, HEIGHT)
 
 
 def test_damaged_exif_data_turn_nothing(pixels):
