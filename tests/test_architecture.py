@@ -74,3 +74,11 @@ def test_every_part_has_a_place():
 def test_only_the_command_line_knows_lightnings(path):
     if part_of(path) != "cli":
         assert "lightning.pytorch.cli" not in path.read_text()
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_only_commands_pack(path):
+    """Whoever reads COCO files or packed sets needs none of what packs them."""
+    inside = path.relative_to(PACKAGE).as_posix()
+    if not inside.startswith(("data/pack/", "commands/", "lineage/")):
+        assert "lightning_rcnn.data.pack" not in path.read_text()

@@ -1,5 +1,6 @@
 """What `predict` leaves behind."""
 
+from dataclasses import replace
 from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
@@ -7,9 +8,9 @@ from lightning.pytorch.utilities.rank_zero import rank_zero_info
 
 from lightning_rcnn.callbacks.run_folder import run_folder
 from lightning_rcnn.masks.paste import PasteRule
-from lightning_rcnn.metrics.coco_results import coco_results, write_json
+from lightning_rcnn.metrics.coco_results import NAMES_FILE, coco_results, names_behind_ids, write_json
 from lightning_rcnn.metrics.gathering import score_on_rank_zero
-from lightning_rcnn.structures import NO_IMAGE, Batch, Detections
+from lightning_rcnn.structures import NO_IMAGE, Batch, Detections, ImageRecord
 
 RESULTS = "results.json"
 
@@ -17,12 +18,13 @@ RESULTS = "results.json"
 class PredictionResults(Callback):
     """Writes the detections of all ranks to `results.json` in the run's folder, in COCO's format, masks as RLE.
 
-    Image and category ids are those of the data set, so that `lightning-rcnn evaluate` and others can score the file.
+    Image and category ids are those of the packed set, so that `lightning-rcnn evaluate` and others can score the file.
+    `images.json` beside it names the images and classes behind them, where those of the annotations are others.
     """
 
     def __init__(self) -> None:
         super().__init__()
-        self._held: dict[int, list[dict[str, Any]]] = {}
+        self._held: dict[int, tuple[ImageRecord, list[dict[str, Any]]]] = {}
 
     def on_predict_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Begin anew."""
@@ -42,14 +44,19 @@ class PredictionResults(Callback):
         mask_paste: PasteRule = pl_module.mask_paste  # type: ignore[assignment]
         for slot, record in enumerate(batch.records):
             if record.image_id != NO_IMAGE:
-                self._held[record.image_id] = coco_results(outputs, slot, record, category_ids, mask_paste)
+                entries = coco_results(outputs, slot, record, category_ids, mask_paste)
+                self._held[record.image_id] = replace(record, annotations=[]), entries
 
     def on_predict_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Write those of all ranks."""
         path = run_folder(trainer) / RESULTS
+        category_ids: list[int] = pl_module.category_ids  # type: ignore[assignment]
+        class_names: list[str] = pl_module.class_names  # type: ignore[assignment]
 
-        def write(images: dict[int, list[dict[str, Any]]]) -> dict[str, Any]:
-            write_json(path, [entry for image_id in sorted(images) for entry in images[image_id]])
+        def write(images: dict[int, tuple[ImageRecord, list[dict[str, Any]]]]) -> dict[str, Any]:
+            records = [images[image_id][0] for image_id in sorted(images)]
+            write_json(path, [entry for image_id in sorted(images) for entry in images[image_id][1]])
+            write_json(path.with_name(NAMES_FILE), names_behind_ids(records, category_ids, class_names))
             return {}
 
         score_on_rank_zero(self._held, write)

@@ -13,10 +13,9 @@ from rich.table import Table
 from lightning_rcnn.commands.places import require_folder
 from lightning_rcnn.data.decode import UndecodableImage, decode_image, open_image
 from lightning_rcnn.data.image_files import find_images, shown_path
-from lightning_rcnn.detectors.base import Detector
 from lightning_rcnn.detectors.loading import load_detector
 from lightning_rcnn.errors import InputError
-from lightning_rcnn.metrics.coco_results import coco_results, write_json
+from lightning_rcnn.metrics.coco_results import NAMES_FILE, coco_results, names_behind_ids, write_json
 from lightning_rcnn.pictures import Objects, draw_objects, save_picture
 from lightning_rcnn.structures import ImageRecord
 
@@ -71,7 +70,7 @@ def detect(
         path, reason = next(iter(unreadable.items()))
         raise InputError(f"none of {len(files)} files can be read; {shown_path(path)}: {reason}")
     write_json(out / "results.json", results)
-    write_json(out / "images.json", {"images": list(map(_image, shown)), "categories": _categories(detector)})
+    write_json(out / NAMES_FILE, names_behind_ids(shown, detector.category_ids, detector.class_names))
     _report(console, len(shown), counts, unreadable, left_out, out)
 
 
@@ -86,17 +85,6 @@ def _device(name: str) -> torch.device:
 def _picture_name(name: Path) -> Path:
     """The name of the image, as a format that every program shows."""
     return name if name.suffix.lower() in (".jpg", ".jpeg", ".png") else name.with_name(f"{name.name}.jpg")
-
-
-def _image(record: ImageRecord) -> dict[str, Any]:
-    return {"id": record.image_id, "file_name": record.file_name, "width": record.width, "height": record.height}
-
-
-def _categories(detector: Detector) -> list[dict[str, Any]]:
-    return [
-        {"id": category_id, "name": name}
-        for category_id, name in zip(detector.category_ids, detector.class_names, strict=True)
-    ]
 
 
 def _report(

@@ -8,7 +8,7 @@ from rich.console import Console
 from lightning_rcnn.commands.places import require_file
 from lightning_rcnn.errors import InputError
 from lightning_rcnn.metrics.coco_ap import CocoAveragePrecision, ResultType
-from lightning_rcnn.metrics.coco_files import CocoData, read_annotations, read_results
+from lightning_rcnn.metrics.coco_files import CocoData, read_scored
 from lightning_rcnn.metrics.report import metrics_tables, write_metrics
 from lightning_rcnn.metrics.voc_ap import VOCAveragePrecision
 
@@ -22,6 +22,9 @@ def evaluate(
     json: Path | None = None,
 ) -> None:
     """Score a results file as the COCO API does, and boxes also as PASCAL VOC does, with what scores trainings.
+
+    Both files are read by the rules of `pack`; what is repaired or left out is said. Where an images.json beside the
+    results names their images, as `detect` writes one, images are matched by file name and classes by name.
 
     Where masks are scored, objects without a usable one are ignored, as are detections in their boxes. Annotations may
     say which objects are difficult, by `difficult` or `ignore` = 1: VOC leaves them out, the COCO API does not.
@@ -40,18 +43,38 @@ def evaluate(
         raise InputError(f"--voc_iou {voc_iou:g}: above 0, at most 1")
     if json is not None:
         require_file(json, "--json")
-    data = read_annotations(annotations, type)
-    read_results(results, data, type)
+    data = read_scored(annotations, results, type)
     metrics: dict[str, dict[str, Any]] = {type: _coco_figures(data, type, max_detections)}
     if type == "bbox":
         metrics["voc"] = _voc_figures(data, voc_iou)
     Console().print(metrics_tables(metrics, f"{results.name}: {len(data.images)} images"))
+    for note in [*data.notes, *_doubts(data, metrics[type])]:
+        print(note)
     objects = [annotation for image in data.images.values() for annotation in image.annotations]
     without_mask = sum("segmentation" not in annotation for annotation in objects) if type == "segm" else 0
     if without_mask:
         print(f"{without_mask} of {len(objects)} objects have no usable mask: neither they nor detections there count.")
     if json is not None:
         write_metrics(json, metrics, epoch=None, step=None)
+
+
+def _doubts(data: CocoData, figures: dict[str, Any]) -> list[str]:
+    """What speaks for files that do not belong together, in sentences."""
+    with_objects = [image for image in data.images.values() if image.annotations]
+    with_results = sum(bool(image.results) for image in with_objects)
+    if not with_objects:
+        return ["No image has an object to find, so there is nothing to score."]
+    if 10 * with_results < len(with_objects):
+        return [
+            f"Only {with_results} of {len(with_objects)} images with objects have any detection; "
+            "are the results of the same images?"
+        ]
+    if not figures["AP50"]:
+        return [
+            "AP50 is 0: no detection lies on an object of its class. Do image and category ids mean the same in both "
+            "files, and are boxes x, y, width, height in pixels of the annotated image?"
+        ]
+    return []
 
 
 def _coco_figures(data: CocoData, result_type: ResultType, max_detections: int) -> dict[str, Any]:

@@ -42,9 +42,8 @@ def pack_voc(
             lose less than 0.01; names, sizes or classes that do not fit lose far more than 0.05. 1 refuses nothing.
         overwrite: replace a packed data set in out.
     """
-    class_names = [part.strip() for part in classes.split(",")] if classes else None
     write_shards(
-        voc_source(root, split, classes=class_names, coordinates=coordinates),
+        voc_source(root, split, classes=_names(classes), coordinates=coordinates),
         out,
         name=name,
         shard_size=shard_size,
@@ -60,6 +59,7 @@ def pack_coco(
     images: Path,
     annotations: Path,
     out: Path,
+    classes: str | None = None,
     name: str | None = None,
     shard_size: int = 256,
     workers: int | None = None,
@@ -73,6 +73,9 @@ def pack_coco(
         images: the folder to which the file names in the JSON are relative.
         annotations: the JSON file.
         out: the folder for shards and index; appears when it is whole.
+        classes: class names with commas between them, which need not all be in the file; label and id i are those of
+            the i-th, objects of other classes are left out. By default all categories in the order of their ids. Two
+            sets that number their categories differently are packed with the same list.
         name: what the set is called; by default the name of the JSON file.
         shard_size: samples in a shard.
         workers: processes that read; by default as many as are worth starting, at most one a core.
@@ -82,7 +85,7 @@ def pack_coco(
         overwrite: replace a packed data set in out.
     """
     write_shards(
-        coco_source(images, annotations),
+        coco_source(images, annotations, classes=_names(classes)),
         out,
         name=name,
         shard_size=shard_size,
@@ -126,3 +129,8 @@ def pack_shapes(
         overwrite=overwrite,
         console=Console(),
     )
+
+
+def _names(classes: str | None) -> list[str] | None:
+    """The names in a list with commas."""
+    return [part.strip() for part in classes.split(",")] if classes else None

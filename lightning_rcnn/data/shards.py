@@ -237,11 +237,11 @@ def category_difference(expected: ShardIndex, found: ShardIndex) -> str:
         if ours != theirs:
             return (
                 f"label {ours.label} is {ours.name!r} (id {ours.id}) in {expected.name} "
-                f"but {theirs.name!r} (id {theirs.id}) in {found.name}; pack both with the same categories"
+                f"but {theirs.name!r} (id {theirs.id}) in {found.name}; pack both with the same --classes"
             )
     if len(expected.categories) != len(found.categories):
         return (
             f"{expected.name} has {len(expected.categories)} categories, {found.name} has {len(found.categories)}; "
-            "pack both with the same categories"
+            "pack both with the same --classes"
         )
     return ""

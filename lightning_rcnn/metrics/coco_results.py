@@ -1,13 +1,16 @@
 """Detections in the results format of COCO, which every evaluation tool reads (cocodataset.org/#format-results)."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 from lightning_rcnn.masks.paste import PasteRule, paste_as_run_lengths
 from lightning_rcnn.metrics.coco_entries import as_xywh
 from lightning_rcnn.structures import Detections, ImageRecord
+
+NAMES_FILE = "images.json"
+"""Written beside results."""
 
 
 def coco_results(
@@ -38,6 +41,21 @@ def coco_results(
         return entries
     masks = paste_as_run_lengths(detections.masks[slot, found], boxes, record.height, record.width, mask_paste)
     return [{**entry, "segmentation": rle} for entry, rle in zip(entries, masks, strict=True)]
+
+
+def names_behind_ids(
+    records: Iterable[ImageRecord], category_ids: Sequence[int], class_names: Sequence[str]
+) -> dict[str, list[dict[str, Any]]]:
+    """Content of `images.json`, which names the images and classes behind the ids in results, as COCO's files do."""
+    return {
+        "images": [
+            {"id": record.image_id, "file_name": record.file_name, "width": record.width, "height": record.height}
+            for record in records
+        ],
+        "categories": [
+            {"id": category_id, "name": name} for category_id, name in zip(category_ids, class_names, strict=True)
+        ],
+    }
 
 
 def write_json(path: Path, content: Any) -> None:

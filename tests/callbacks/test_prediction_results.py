@@ -16,7 +16,7 @@ def batch_of(*image_ids):
 
 def test_the_ids_are_those_of_the_data_set_and_empty_slots_are_left_out(tmp_path):
     trainer = SimpleNamespace(default_root_dir=tmp_path)
-    model = SimpleNamespace(category_ids=[17, 18], mask_paste="exact")
+    model = SimpleNamespace(category_ids=[17, 18], class_names=["cat", "dog"], mask_paste="exact")
     callback = PredictionResults()
     callback.on_predict_start(trainer, model)
     detections = Detections(
@@ -30,11 +30,14 @@ def test_the_ids_are_those_of_the_data_set_and_empty_slots_are_left_out(tmp_path
     results = json.loads((tmp_path / "results.json").read_text())
     expected = {"category_id": 18, "bbox": [1.0, 2.0, 3.0, 4.0], "score": 0.5}
     assert results == [{"image_id": image_id, **expected} for image_id in (20, 30, 40)]
+    names = json.loads((tmp_path / "images.json").read_text())
+    assert [(image["id"], image["file_name"]) for image in names["images"]] == [(n, f"{n}.jpg") for n in (20, 30, 40)]
+    assert names["categories"] == [{"id": 17, "name": "cat"}, {"id": 18, "name": "dog"}]
 
 
 def test_masks_are_written_beside_boxes(tmp_path):
     trainer = SimpleNamespace(default_root_dir=tmp_path)
-    model = SimpleNamespace(category_ids=[17], mask_paste="exact")
+    model = SimpleNamespace(category_ids=[17], class_names=["cat"], mask_paste="exact")
     callback = PredictionResults()
     callback.on_predict_start(trainer, model)
     boxes, labels = torch.tensor([[[1.0, 2.0, 4.0, 6.0], [0.0] * 4]]), torch.tensor([[1, -1]])

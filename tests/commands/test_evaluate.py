@@ -144,7 +144,7 @@ RESULT = {"image_id": 1, "category_id": 7, "bbox": [10, 10, 40, 40], "score": 0.
 @pytest.mark.parametrize(
     ("results", "options", "message"),
     [
-        ("[{", [], "results.json: not JSON"),
+        ("[{", [], "results.json: malformed JSON"),
         ({"annotations": []}, [], "a list of detections is wanted, this is an object"),
         ([RESULT, {**RESULT, "image_id": 5}], [], "result 1: image_id 5 is none of the 2 images"),
         ([{**RESULT, "image_id": [1]}], [], "result 0: image_id [1] is none"),
@@ -154,7 +154,7 @@ RESULT = {"image_id": 1, "category_id": 7, "bbox": [10, 10, 40, 40], "score": 0.
         ([{**RESULT, "score": "high"}], [], "result 0: score 'high' is not a number"),
         ('[{"image_id": 1, "category_id": 7, "bbox": [1, 1, 1, 1], "score": NaN}]', [], "score nan is not a number"),
         (["cat"], [], "result 0 is a string, not an object"),
-        ([{**RESULT, "segmentation": [[1, 1, 2, 2, 3, 3]]}], ["--type=segm"], "segmentation is not a compressed RLE"),
+        ([{**RESULT, "segmentation": [[1, 1, 2, 2, 3, 3]]}], ["--type=segm"], "segmentation is not an RLE"),
         (
             [{**RESULT, "segmentation": {"size": [9, 9], "counts": "x"}}],
             ["--type=segm"],
@@ -185,11 +185,13 @@ def test_wrong_results_are_refused_in_one_line(files, evaluate, results, options
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda truth: truth.pop("categories"), "truth.json: not COCO annotations"),
-        (lambda truth: truth["images"][0].pop("height"), "truth.json: an image lacks id, height or width"),
-        (lambda truth: truth["categories"][0].update(name="dog"), "two categories are called 'dog'"),
-        (lambda truth: truth["annotations"][1].update(image_id=9), "annotation 1: image_id 9 is none"),
-        (lambda truth: truth["annotations"][1].pop("bbox"), "annotation 1 has no bbox, which type bbox needs"),
+        (
+            lambda truth: truth.pop("categories"),
+            "truth.json: no COCO annotations, it has no list of objects 'categories'",
+        ),
+        (lambda truth: truth["images"].clear(), "truth.json: the list of images is empty"),
+        (lambda truth: truth["categories"][0].pop("name"), "needs a number or a text as id, and a name"),
+        (lambda truth: truth["categories"][0].update(id=3), "category id 3 is both 'cat' and 'dog'"),
     ],
 )
 def test_wrong_annotations_are_refused_in_one_line(files, evaluate, change, message):
@@ -206,12 +208,26 @@ def test_missing_files_are_named(tmp_path, capsys):
     assert "nowhere.json: no such file" in capsys.readouterr().err
 
 
-def test_annotations_that_cannot_be_scored_by_masks_are_refused(files, evaluate):
-    for key in ("segmentation", "bbox"):
-        del files[0]["annotations"][1][key]
-    status, _, text = evaluate(*files, "--type=segm")
-    assert status == 1
-    assert "annotation 1 has no usable segmentation nor a bbox in its place, which type segm" in text
+@pytest.mark.parametrize(
+    ("change", "note"),
+    [
+        ({"image_id": 9}, "unknown_image x 1, skipped (first: annotation 2 of image 9)"),
+        ({"category_id": 9}, "unknown_class x 1, skipped"),
+        ({"bbox": None, "segmentation": None}, "missing_box x 1, skipped"),
+        ({"bbox": [10, 10, -4, 4], "segmentation": None}, "inverted_box x 1, skipped"),
+        ({"bbox": [10, 10, float("nan"), 4], "segmentation": None}, "non_finite_box x 1, skipped"),
+    ],
+)
+@pytest.mark.parametrize("result_type", ["bbox", "segm"])
+def test_annotations_that_pack_skips_are_left_out_and_said(files, evaluate, result_type, change, note):
+    """The dog is gone, so nothing is missed."""
+    truth, results = files
+    truth["annotations"][1] |= change
+    [square] = mask.frPyObjects([[10, 10, 50, 10, 50, 50, 10, 50]], 100, 120)
+    results[0]["segmentation"] = {"size": [100, 120], "counts": square["counts"].decode()}
+    status, figures, text = evaluate(truth, results, f"--type={result_type}")
+    assert (status, figures[result_type]["AP"]) == (0, pytest.approx(1))
+    assert f"truth.json: {note}" in text
 
 
 @pytest.mark.parametrize("result_type", ["bbox", "segm"])

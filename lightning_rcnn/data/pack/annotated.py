@@ -3,9 +3,9 @@
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from lightning_rcnn.data.defects import Defect, Finding
 from lightning_rcnn.data.index import Annotation
 from lightning_rcnn.data.pack.boxes import Edges, check_box
-from lightning_rcnn.data.pack.defects import Defect, Finding
 from lightning_rcnn.data.pack.frame import Frame, choose_frame
 from lightning_rcnn.data.pack.masks import check_segmentation
 from lightning_rcnn.data.pack.pictures import RejectedImageError, Size, examine_image

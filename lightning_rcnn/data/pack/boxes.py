@@ -2,7 +2,7 @@
 
 from math import isfinite
 
-from lightning_rcnn.data.pack.defects import Defect
+from lightning_rcnn.data.defects import Defect
 
 Edges = tuple[float, float, float, float]
 """x1, y1, x2, y2."""

@@ -2,7 +2,7 @@
 
 from math import ceil
 
-from lightning_rcnn.data.pack.defects import Action, Defect, DefectLog
+from lightning_rcnn.data.defects import Action, Defect, DefectLog
 from lightning_rcnn.data.pack.source import Contents
 from lightning_rcnn.errors import InputError
 

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from math import isfinite
 from typing import NamedTuple
 
+from lightning_rcnn.data.defects import Defect
 from lightning_rcnn.data.pack.boxes import Edges
-from lightning_rcnn.data.pack.defects import Defect
 from lightning_rcnn.data.pack.pictures import Picture, RejectedImageError, Size
 
 _SLOPPINESS = 1

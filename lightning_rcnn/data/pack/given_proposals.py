@@ -1,6 +1,5 @@
 """Proposals that somebody else made: a file of boxes with image ids."""
 
-import json
 from collections import defaultdict
 from hashlib import sha256
 from pathlib import Path
@@ -8,6 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from lightning_rcnn.data.coco.boxes import read_box
+from lightning_rcnn.data.coco.json_files import parse_json
+from lightning_rcnn.data.coco.scalars import number, whole_number
 from lightning_rcnn.data.index import ShardIndex
 from lightning_rcnn.data.reader import RawSample
 from lightning_rcnn.errors import InputError
@@ -35,23 +37,23 @@ class GivenProposals:
     def __init__(self, path: Path, index: ShardIndex, limit: int) -> None:
         try:
             data = path.read_bytes()
-            entries = json.loads(data)
         except OSError as error:
             raise InputError(f"{path}: cannot be read ({error.strerror})") from error
-        except ValueError as error:
-            raise InputError(f"{path}: not JSON ({error})") from error
+        entries = parse_json(data, path)
         if not isinstance(entries, list):
             raise InputError(f"{path}: a list of boxes with image_id, bbox and score is wanted")
         known = {image_id for shard in index.shards for image_id in shard.image_ids}
         rows: defaultdict[int, list[list[float]]] = defaultdict(list)
-        for number, entry in enumerate(entries):
-            row = _row(entry, f"{path}: box {number}")
-            if entry["image_id"] not in known:
+        for number_of_box, entry in enumerate(entries):
+            place = f"{path}: box {number_of_box}"
+            row = _row(entry, place)
+            image_id = whole_number(entry["image_id"])
+            if image_id is None or image_id not in known:
                 raise InputError(
-                    f"{path}: box {number} is of image {entry['image_id']!r}, which {index.name} does not have; "
+                    f"{place} is of image {entry['image_id']!r}, which {index.name} does not have; "
                     "these are proposals of another data set"
                 )
-            rows[entry["image_id"]].append(row)
+            rows[image_id].append(row)
         self._proposals = {image_id: _best(image_rows, limit) for image_id, image_rows in rows.items()}
         self.method = f"boxes of {path.name} ({sha256(data).hexdigest()[:16]}), best {limit}"
 
@@ -62,12 +64,11 @@ class GivenProposals:
 
 def _row(entry: Any, place: str) -> list[float]:
     """x1, y1, x2, y2 and score."""
-    try:
-        hash(entry["image_id"])
-        x, y, width, height = map(float, entry["bbox"])
-        score = float(entry["score"])
-    except (KeyError, OverflowError, TypeError, ValueError) as error:
-        raise InputError(f"{place} lacks image_id, bbox (x, y, width, height) or score ({error!r})") from error
+    box = read_box(entry.get("bbox")) if isinstance(entry, dict) else None
+    score = number(entry.get("score")) if isinstance(entry, dict) else None
+    if box is None or score is None or not isinstance(entry.get("image_id"), int | float | str):
+        raise InputError(f"{place} lacks image_id, bbox (x, y, width, height) or score")
+    x, y, width, height = box
     row = [x, y, x + width, y + height, score]
     if not all(abs(number) < _FLOAT32_MAX for number in row) or width <= 0 or height <= 0:
         raise InputError(f"{place}: bbox {entry['bbox']} with score {score} is no box with a score")

@@ -5,9 +5,9 @@ from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import NamedTuple
 
+from lightning_rcnn.data.defects import Defect, Finding
 from lightning_rcnn.data.file_names import Fit, NameMatch, match_names
 from lightning_rcnn.data.image_formats import IMAGE_SUFFIXES
-from lightning_rcnn.data.pack.defects import Defect, Finding
 
 
 class LocatedImages(NamedTuple):

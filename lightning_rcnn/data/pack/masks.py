@@ -7,14 +7,12 @@ from typing import Any
 
 import numpy as np
 
+from lightning_rcnn.data.defects import Defect
 from lightning_rcnn.data.pack.boxes import ROUNDING, Edges
-from lightning_rcnn.data.pack.defects import Defect
+from lightning_rcnn.masks.frames import LEAST_AGREEMENT, intersection_over_union, swapped_run_length
 from lightning_rcnn.masks.polygons import has_many_corners, is_polygon, reach, touches_itself
 from lightning_rcnn.masks.run_length import RunLength, decode_crop, encode_polygons
 from lightning_rcnn.masks.segmentation import Segmentation, checked_run_length
-
-LEAST_AGREEMENT = 0.5
-"""IoU of an object's box with the box around its mask, below which one of them is doubtful."""
 
 
 def check_segmentation(
@@ -33,7 +31,7 @@ def check_segmentation(
     if not segmentation:
         return None, []
     if isinstance(segmentation, dict):
-        rle, defects = _check_rle(segmentation, width, height)
+        rle, defects = _check_rle(segmentation, width, height, box)
         usable: Segmentation | None = rle
     else:
         polygons, defects = _check_polygons(segmentation, width, height)
@@ -69,9 +67,10 @@ def _check_polygons(segmentation: Any, width: int, height: int) -> tuple[list[li
     return polygons, defects
 
 
-def _check_rle(rle: dict[str, Any], width: int, height: int) -> tuple[RunLength | None, list[Defect]]:
+def _check_rle(rle: dict[str, Any], width: int, height: int, box: Edges) -> tuple[RunLength | None, list[Defect]]:
     if rle.get("size") != [height, width]:
-        return None, [Defect.MASK_SIZE_MISMATCH]
+        swapped = swapped_run_length(rle, height, width, box)
+        return swapped, [Defect.SWAPPED_MASK_SIZE if swapped else Defect.MASK_SIZE_MISMATCH]
     try:
         return checked_run_length(rle.get("counts"), height, width), []
     except ValueError:
@@ -85,18 +84,10 @@ def _check_pixels(rle: RunLength, box: Edges) -> tuple[bool, list[Defect]]:
     if not pixels.size:
         return False, [Defect.EMPTY_MASK]
     own_box = (left, top, left + width, top + height)
-    agreement = _intersection_over_union(box, own_box)
+    agreement = intersection_over_union(box, own_box)
     if agreement == 0:
         return False, [Defect.MASK_OUTSIDE_BOX]
     defects = [Defect.THIN_MASK] if min(height, width) == 1 else []
     if agreement < LEAST_AGREEMENT and np.abs(np.subtract(box, own_box)).max() > 1:
         defects.append(Defect.MASK_BOX_MISMATCH)
     return True, defects
-
-
-def _intersection_over_union(first: Edges, second: Edges) -> float:
-    first_corners, second_corners = np.reshape(first, (2, 2)), np.reshape(second, (2, 2))
-    sides = np.minimum(first_corners[1], second_corners[1]) - np.maximum(first_corners[0], second_corners[0])
-    overlap = float(np.maximum(sides, 0).prod())
-    areas = float(np.diff(first_corners, axis=0).prod() + np.diff(second_corners, axis=0).prod())
-    return overlap / (areas - overlap)

@@ -17,8 +17,8 @@ from lightning_rcnn.data.decode import (
     exif_orientation,
     open_image,
 )
+from lightning_rcnn.data.defects import Defect
 from lightning_rcnn.data.image_formats import FORMATS
-from lightning_rcnn.data.pack.defects import Defect
 
 Size = tuple[int, int]
 """(width, height) in pixels."""

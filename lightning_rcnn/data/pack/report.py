@@ -6,8 +6,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from lightning_rcnn.data.defects import Action, DefectLog
 from lightning_rcnn.data.index import ShardIndex
-from lightning_rcnn.data.pack.defects import Action, DefectLog
 
 _STYLES = {Action.NOTED: "dim", Action.KEPT: "yellow", Action.REPAIRED: "green", Action.SKIPPED: "red"}
 

@@ -18,8 +18,8 @@ from numpy.random import Generator
 from PIL import Image, ImageDraw
 from pycocotools import mask as coco_mask
 
+from lightning_rcnn.data.defects import Defect, Finding
 from lightning_rcnn.data.index import Annotation, Category
-from lightning_rcnn.data.pack.defects import Defect, Finding
 from lightning_rcnn.data.pack.source import Outcome, Sample, Source
 from lightning_rcnn.errors import InputError
 

@@ -4,8 +4,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+from lightning_rcnn.data.defects import DefectLog, Finding
 from lightning_rcnn.data.index import Category
-from lightning_rcnn.data.pack.defects import DefectLog, Finding
 
 
 class Sample(NamedTuple):

@@ -11,9 +11,9 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Literal
 
+from lightning_rcnn.data.defects import Defect, Finding
 from lightning_rcnn.data.pack.annotated import AnnotatedObject
 from lightning_rcnn.data.pack.boxes import Edges
-from lightning_rcnn.data.pack.defects import Defect, Finding
 from lightning_rcnn.data.pack.pictures import Size
 from lightning_rcnn.data.text_encoding import decode_text
 

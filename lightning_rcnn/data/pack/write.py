@@ -6,9 +6,9 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from lightning_rcnn.data.defects import Defect, DefectLog, Finding
 from lightning_rcnn.data.index import ShardIndex
 from lightning_rcnn.data.pack.completeness import MAX_LOSS, require_complete
-from lightning_rcnn.data.pack.defects import Defect, DefectLog, Finding
 from lightning_rcnn.data.pack.folder import appearing_folder
 from lightning_rcnn.data.pack.parallel import default_workers, map_in_order
 from lightning_rcnn.data.pack.report import print_report

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lightning_rcnn.data.defects import Defect
 from lightning_rcnn.data.pack.boxes import MIN_SIDE, check_box
-from lightning_rcnn.data.pack.defects import Defect
 
 WIDTH, HEIGHT = 100, 60
 coordinate = st.one_of(

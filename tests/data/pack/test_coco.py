@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pycocotools import mask as coco_mask
 
+from lightning_rcnn.data.defects import Action, Defect
 from lightning_rcnn.data.pack.coco import coco_source
-from lightning_rcnn.data.pack.defects import Action, Defect
 from lightning_rcnn.data.pack.write import write_shards
 from lightning_rcnn.errors import InputError
 
@@ -17,6 +17,10 @@ TRIANGLE = [[2.0, 3.0, 11.0, 3.0, 11.0, 21.0]]
 
 def annotation(number=1, **changes):
     return {"id": number, "image_id": 7, "category_id": 1, "bbox": [1, 2, 10, 20], "iscrowd": 0} | changes
+
+
+SKIPPED = annotation(9, bbox=[1, 2, 0, 0])
+"""Single, but without an area."""
 
 
 @pytest.fixture
@@ -85,7 +89,10 @@ def test_gaps_in_category_ids_become_labels_in_the_order_of_the_ids(pack_coco):
         (None, None, "missing_box"),
         ([], None, "missing_box"),
         ([1, 2, 3], None, "missing_box"),
-        ([1, 2, 3, "4"], None, "missing_box"),
+        ([1, 2, 3, "four"], None, "missing_box"),
+        ([1, 2, 3, True], None, "missing_box"),
+        ([1, 2, 3, 10**400], None, "non_finite_box"),
+        ([0, 0, 0, 0], None, "missing_box"),
         ([64, 5, 10, 10], None, "box_outside"),
         ([60, 40, 10, 10], [60, 40, 64, 48], "box_partly_outside"),
     ],
@@ -125,7 +132,13 @@ def test_crowds_stay_and_need_no_mask(pack_coco):
     assert [each["iscrowd"] for each in packed] == [0, 1, 1]
     assert coco_mask.area({**packed[1]["segmentation"], "counts": packed[1]["segmentation"]["counts"].encode()}) == 500
     assert index.has_masks
-    assert index.report == {}
+    assert index.report == {"crowd": 2}
+
+
+def test_nothing_but_crowds_is_refused_with_the_way_out(pack_coco):
+    crowds = [annotation(number, iscrowd=1, segmentation=TRIANGLE) for number in (1, 2)]
+    with pytest.raises(InputError, match=r"all 2 objects have iscrowd 1.*CVAT.*jq '.annotations\[\].iscrowd = 0'"):
+        pack_coco(crowds)
 
 
 def test_objects_without_mask_in_a_set_with_masks_are_counted(pack_coco):
@@ -134,15 +147,15 @@ def test_objects_without_mask_in_a_set_with_masks_are_counted(pack_coco):
     )
     assert index.has_masks
     assert ["segmentation" in each for each in packed] == [True, False, False, False]
-    assert index.report == {"missing_mask": 2}
+    assert index.report == {"crowd": 1, "missing_mask": 2}
 
 
 @pytest.mark.parametrize(
     ("objects", "has_masks"),
     [
         ([], True),
-        ([annotation(1, iscrowd=1)], False),
-        ([annotation(1, iscrowd=1, segmentation=TRIANGLE)], True),
+        ([SKIPPED, annotation(1, iscrowd=1)], False),
+        ([SKIPPED, annotation(1, iscrowd=1, segmentation=TRIANGLE)], True),
         ([annotation(1, iscrowd=1, segmentation=TRIANGLE), annotation(2)], False),
         ([annotation(1, iscrowd=1), annotation(2, segmentation=TRIANGLE)], True),
     ],
@@ -226,7 +239,14 @@ def test_images_without_file_files_without_entry_and_empty_images(make_coco, rea
 
 
 @pytest.mark.parametrize(
-    "entry", [{"id": "x", "file_name": "a.jpg"}, {"id": -1, "file_name": "a.jpg"}, {"id": 3}, {"file_name": "a.jpg"}]
+    "entry",
+    [
+        {"id": "", "file_name": "a.jpg"},
+        {"id": True, "file_name": "a.jpg"},
+        {"id": 1.5, "file_name": "a.jpg"},
+        {"id": 3},
+        {"file_name": "a.jpg"},
+    ],
 )
 def test_image_entry_without_id_or_name_is_skipped(pack_coco, entry):
     index, _ = pack_coco([annotation()], [entry, IMAGE])
@@ -244,8 +264,9 @@ def test_category_names_are_made_unique(pack_coco):
     [
         ([], "empty"),
         ([{"id": 1, "name": "a"}, {"id": 1, "name": "b"}], "category id 1 is both 'a' and 'b'"),
-        ([{"id": "1", "name": "a"}], "whole number"),
-        ([{"id": 1}], "whole number"),
+        ([{"id": "1", "name": "a"}, {"id": 1.0, "name": "b"}], "category id 1 is both 'a' and 'b'"),
+        ([{"id": True, "name": "a"}], "a number or a text as id"),
+        ([{"id": 1}], "a number or a text as id, and a name"),
     ],
 )
 def test_contradictory_categories_refuse_the_set(make_coco, encode_image, categories, reason):
@@ -255,7 +276,14 @@ def test_contradictory_categories_refuse_the_set(make_coco, encode_image, catego
 
 @pytest.mark.parametrize(
     ("text", "reason"),
-    [('{"images": [', "malformed JSON"), ("[]", "'images'"), ('{"images": [], "annotations": {}}', "'annotations'")],
+    [
+        ('{"images": [', "malformed JSON"),
+        ("", "malformed JSON: the file is empty"),
+        ("[]", "'images'"),
+        ('{"images": [], "annotations": {}}', "'annotations'"),
+        ('{"images": [], "annotations": [4], "categories": []}', "'annotations'"),
+        ('{"images": [], "annotations": []}', "'categories'; add the classes"),
+    ],
 )
 def test_json_that_is_not_coco_is_refused_in_one_line(tmp_path, text, reason):
     path = tmp_path / "x.json"

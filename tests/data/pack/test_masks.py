@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 from pycocotools import mask as coco_mask
 
+from lightning_rcnn.data.defects import Defect
 from lightning_rcnn.data.pack import masks
-from lightning_rcnn.data.pack.defects import Defect
 from lightning_rcnn.masks import polygons
 
 mask_arrays = arrays(np.uint8, array_shapes(min_dims=2, max_dims=2, max_side=40), elements=st.integers(0, 1))

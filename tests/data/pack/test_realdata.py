@@ -36,8 +36,8 @@ def test_nuclei_are_rgba_with_all_their_masks(tmp_path):
 @pytest.mark.parametrize(
     ("year", "objects", "oddities"),
     [
-        ("train2017", 470, {"empty_image": 1, "crossed_polygon": 2}),
-        ("val2017", 382, {"empty_image": 2, "crossed_polygon": 2, "thin_mask": 1}),
+        ("train2017", 470, {"empty_image": 1, "crowd": 5, "crossed_polygon": 2}),
+        ("val2017", 382, {"empty_image": 2, "crowd": 5, "crossed_polygon": 2, "thin_mask": 1}),
     ],
 )
 def test_tiny_coco_has_gaps_in_its_ids_and_crowds(tmp_path, read_packed, year, objects, oddities):

@@ -54,6 +54,10 @@ class Defect(Enum):
     INVALID_IMAGE_ENTRY = Rule(Action.SKIPPED, "an image in the JSON lacks a file name or an id from 0 up")
     DUPLICATE_IMAGE = Rule(Action.SKIPPED, "an image is listed again under the same id or name; the first one stays")
     DUPLICATE_FILE_NAME = Rule(Action.KEPT, "two image ids share one file")
+    NAME_FROM_URL = Rule(Action.NOTED, "an image has a coco_url and no file_name, as in LVIS: the last part of the URL")
+    TEXT_IDS = Rule(
+        Action.NOTED, "ids that are no whole numbers from 0 to 2^62: the next numbers, in the order of the list"
+    )
     UNLISTED_FILE = Rule(Action.NOTED, "a file in the image folder is in no entry of the JSON; left out")
     EMPTY_IMAGE = Rule(Action.NOTED, "no object: a negative example")
     EMPTIED_IMAGE = Rule(Action.KEPT, "all of the objects were skipped: now a negative example")
@@ -87,7 +91,11 @@ class Defect(Enum):
 
     ONE_BASED_BOX = Rule(Action.NOTED, "VOC counts pixels from 1, both ends included: x1 and y1 become one less")
     ZERO_COORDINATE = Rule(Action.REPAIRED, "a 0 among coordinates that count from 1: the edge 0 (see --coordinates)")
-    MISSING_BOX = Rule(Action.SKIPPED, "no box, or not four numbers")
+    RELATIVE_COORDINATES = Rule(
+        Action.REPAIRED, "all boxes, or all polygons, of the file are shares of the image, 0 to 1: they become pixels"
+    )
+    BOX_FROM_MASK = Rule(Action.REPAIRED, "no box, but a mask: the box around the mask")
+    MISSING_BOX = Rule(Action.SKIPPED, "no box, or not four numbers, and no mask that has one")
     NON_FINITE_BOX = Rule(Action.SKIPPED, "a coordinate is NaN or infinite")
     INVERTED_BOX = Rule(Action.SKIPPED, "x2 < x1 or y2 < y1: which number is wrong cannot be known")
     ZERO_AREA_BOX = Rule(Action.SKIPPED, "no width or no height, as a click without a drag leaves it")
@@ -98,6 +106,8 @@ class Defect(Enum):
     UNKNOWN_IMAGE = Rule(Action.SKIPPED, "an annotation of an image that is not in the list of images")
     DUPLICATE_ANNOTATION = Rule(Action.SKIPPED, "the same annotation under the same id once more")
     ANNOTATION_ID = Rule(Action.REPAIRED, "an annotation's id is missing or taken: it gets a new one")
+
+    CROWD = Rule(Action.NOTED, "iscrowd 1: a group of objects; detections in it count neither for nor against")
 
     BAD_POLYGON = Rule(
         Action.SKIPPED, "a polygon of fewer than 3 points, or with a number missing or not finite: left out"
@@ -117,6 +127,9 @@ class Defect(Enum):
         Action.SKIPPED,
         "neither polygons nor an RLE, or an RLE whose counts are corrupt or do not add up: the object loses its mask",
     )
+    SWAPPED_MASK_SIZE = Rule(
+        Action.REPAIRED, "the RLE's size is [width, height]: its pixels are read as they fit the object's box"
+    )
     MASK_SIZE_MISMATCH = Rule(Action.SKIPPED, "the RLE's size is not the image's: the object loses its mask")
     EMPTY_MASK = Rule(Action.SKIPPED, "an RLE of no pixel, or polygons that cover none: the object loses its mask")
     MASK_OUTSIDE_BOX = Rule(Action.SKIPPED, "the mask lies wholly outside the object's box: the object loses its mask")
@@ -128,6 +141,10 @@ class Defect(Enum):
 
     CATEGORY_IDS = Rule(Action.NOTED, "the category ids are not 1..K: labels 1..K in the order of the ids")
     DUPLICATE_CATEGORY_NAME = Rule(Action.REPAIRED, "two categories share a name: the id is added to the later one's")
+    GROUP_CATEGORY = Rule(
+        Action.REPAIRED, "a category without objects that groups the others, as Roboflow adds one: left out"
+    )
+    ABSENT_CLASS = Rule(Action.KEPT, "--classes names a class that the file does not have")
 
     @property
     def label(self) -> str:

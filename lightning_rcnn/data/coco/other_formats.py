@@ -1,0 +1,139 @@
+"""Files of other known formats, told by what only they have, with the way from there to COCO's."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+
+class OtherFormat(NamedTuple):
+    """A format that is not read: its name, and what to do with such a file."""
+
+    name: str
+    way_out: str
+
+
+_EXPORT = "export it from there as COCO JSON"
+_CONVERT = "convert it to COCO JSON"
+_INSTANCES = "give the instances file of the set"
+
+
+def recognize_content(content: Any) -> OtherFormat | None:
+    """The format of parsed JSON that is no file of COCO objects; None if it is one, or not known."""
+    return next((found for found, has_traits in _TRAITS if has_traits(content)), None)
+
+
+def recognize_text(text: str) -> OtherFormat | None:
+    """The format of a text that is no JSON; None if it is not known."""
+    head = text.lstrip("\ufeff \t\r\n")[:4000]
+    first = head.partition("\n")[0].strip()
+    if head.startswith("<"):
+        return _VOC if "<annotation>" in head else OtherFormat("XML", _EXPORT)
+    if first.lower().startswith(("filename,", "#filename,")) and "region_" in first:
+        return _VIA
+    if _is_yolo_line(first):
+        return OtherFormat("YOLO's text", _CONVERT)
+    if first.startswith("{") and first.endswith("}") and "\n" in head:
+        return OtherFormat("JSON Lines", "put the annotations into one COCO JSON file")
+    if first.startswith(("names:", "path:", "train:")):
+        return OtherFormat("the YAML file of a YOLO data set", f"{_CONVERT} with its labels")
+    if first.count(",") >= 3:
+        return OtherFormat("CSV", _CONVERT)
+    return None
+
+
+def recognize_folder(folder: Path) -> OtherFormat | None:
+    """The format of a folder's files, by the suffix of the first ones; None if it is not known."""
+    suffixes = {path.suffix.lower() for path, _ in zip(folder.iterdir(), range(100), strict=False)}
+    if ".xml" in suffixes:
+        return _VOC
+    if ".txt" in suffixes:
+        return OtherFormat("a folder of YOLO's labels", _CONVERT)
+    return None
+
+
+_VOC = OtherFormat("Pascal VOC", "use `lightning-rcnn pack voc`")
+_VIA = OtherFormat("VIA", "open it in VIA and choose Export Annotations (COCO format)")
+
+
+def _keys(content: Any) -> set[str]:
+    return set(content) if isinstance(content, dict) else set()
+
+
+def _first(content: Any) -> Any:
+    """The first element of a list, or the first value of an object."""
+    if isinstance(content, dict):
+        return next(iter(content.values()), None)
+    return content[0] if isinstance(content, list) and content else None
+
+
+def _is_list_of(*keys: str) -> Callable[[Any], bool]:
+    return lambda content: isinstance(content, list) and set(keys) <= _keys(_first(content))
+
+
+def _has(*keys: str) -> Callable[[Any], bool]:
+    return lambda content: set(keys) <= _keys(content)
+
+
+def _annotations_have(key: str, *without: str) -> Callable[[Any], bool]:
+    """Whether all annotations of a COCO file have `key`, and none has one of `without`."""
+
+    def has_traits(content: Any) -> bool:
+        entries = content.get("annotations") if isinstance(content, dict) else None
+        if not isinstance(entries, list) or not entries:
+            return False
+        return all(key in _keys(entry) and not _keys(entry) & set(without) for entry in entries)
+
+    return has_traits
+
+
+def _is_via(content: Any) -> bool:
+    return "_via_img_metadata" in _keys(content) or {"filename", "regions"} <= _keys(_first(content))
+
+
+def _is_via_3(content: Any) -> bool:
+    return {"project", "config", "attribute", "file", "metadata", "view"} <= _keys(content)
+
+
+def _is_yolo_line(line: str) -> bool:
+    parts = line.split()
+    try:
+        return len(parts) >= 5 and int(parts[0]) >= 0 and all(-0.5 <= float(part) <= 1.5 for part in parts[1:5])
+    except ValueError:
+        return False
+
+
+_TRAITS: list[tuple[OtherFormat, Callable[[Any], bool]]] = [
+    (
+        OtherFormat("COCO panoptic", f"{_INSTANCES}, or convert it with panopticapi's panoptic2detection_coco_format"),
+        _annotations_have("segments_info"),
+    ),
+    (OtherFormat("COCO captions", _INSTANCES), _annotations_have("caption", "bbox", "segmentation")),
+    (
+        OtherFormat("COCO keypoints without boxes", "add a bbox to each annotation"),
+        _annotations_have("keypoints", "bbox", "segmentation"),
+    ),
+    (
+        OtherFormat("COCO results", "it holds detections; give the file with images, annotations and categories"),
+        _is_list_of("image_id", "category_id", "score"),
+    ),
+    (OtherFormat("LabelMe", "convert its files to COCO JSON with LabelMe's labelme2coco.py"), _has("shapes")),
+    (_VIA, _is_via),
+    (OtherFormat("VIA 3", _EXPORT), _is_via_3),
+    (OtherFormat("CreateML", _CONVERT), _is_list_of("image", "annotations")),
+    (OtherFormat("CreateML", _CONVERT), _is_list_of("imagefilename", "annotation")),
+    (OtherFormat("Label Studio", "export as COCO in Label Studio"), _is_list_of("data", "annotations")),
+    (OtherFormat("Label Studio", "export as COCO in Label Studio"), _is_list_of("data", "completions")),
+    (OtherFormat("Label Studio", "export as COCO in Label Studio"), _is_list_of("annotator", "annotation_id")),
+    (OtherFormat("Supervisely", "run the app Export to COCO in Supervisely"), _has("objects", "size")),
+    (OtherFormat("Supervisely (its meta.json)", "run the app Export to COCO in Supervisely"), _has("classes", "tags")),
+    (OtherFormat("Cityscapes", _CONVERT), _has("imgHeight", "imgWidth", "objects")),
+    (OtherFormat("BDD100K", _CONVERT), _is_list_of("name", "labels")),
+    (OtherFormat("Labelbox", _EXPORT), _is_list_of("data_row")),
+    (OtherFormat("Labelbox", _EXPORT), _is_list_of("Labeled Data", "Label")),
+    (OtherFormat("detectron2's list of dicts", _CONVERT), _is_list_of("file_name", "annotations")),
+    (OtherFormat("MMDetection", _CONVERT), _has("metainfo", "data_list")),
+    (OtherFormat("MMDetection", _CONVERT), _is_list_of("filename", "ann")),
+    (OtherFormat("Datumaro", "convert it with `datum convert -f coco`"), _has("categories", "items")),
+    (OtherFormat("GeoJSON", f"{_CONVERT}, in pixels"), _has("type", "features")),
+]
+"""In the order in which they are tried: the first one that fits names the file."""
