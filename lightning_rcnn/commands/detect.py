@@ -19,6 +19,9 @@ from lightning_rcnn.metrics.coco_results import NAMES_FILE, coco_results, names_
 from lightning_rcnn.pictures import Objects, draw_objects, save_picture
 from lightning_rcnn.structures import ImageRecord
 
+_HEADER_BYTES = 1 << 20
+"""Enough for the header of an image; videos are not read to their end."""
+
 
 def detect(
     checkpoint: Path,
@@ -112,21 +115,20 @@ def _report(
 
 
 def _left_out_table(paths: list[Path]) -> Table:
-    """One row a kind of name, since a folder may hold a text file beside each image."""
-    kinds: dict[str, list[Path]] = {}
+    """One row for each suffix and reason, since a folder may hold a text file beside each image."""
+    kinds: dict[tuple[str, str], list[Path]] = {}
     for path in paths:
-        kinds.setdefault(path.suffix.lower() or "no suffix", []).append(path)
+        kinds.setdefault((path.suffix.lower() or "no suffix", _why_left_out(path)), []).append(path)
     table = Table("left out", "files", "first", "why")
-    for kind, members in kinds.items():
-        table.add_row(
-            escape(kind), str(len(members)), escape(shown_path(members[0])), escape(_why_left_out(members[0]))
-        )
+    for (suffix, reason), members in kinds.items():
+        table.add_row(escape(suffix), str(len(members)), escape(shown_path(members[0])), escape(reason))
     return table
 
 
 def _why_left_out(path: Path) -> str:
     try:
-        open_image(path.read_bytes())
+        with path.open("rb") as file:
+            open_image(file.read(_HEADER_BYTES))
     except (OSError, UndecodableImage) as error:
         return str(error)
     return "an image, but not by its suffix: rename it, or give the file itself to --images"
