@@ -21,6 +21,7 @@ LAYERS = [
     {"matching", "losses", "nms", "solvers"},
     {"postprocess"},
     {"checkpoints"},
+    {"precision"},
     {"backbones"},
     {"proposals"},
     {"targets"},

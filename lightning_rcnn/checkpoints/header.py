@@ -8,6 +8,8 @@ from lightning_rcnn.errors import InputError
 
 CLASS_PATH_KEY = "class_path"
 """Where a checkpoint says which class it holds."""
+PRECISION_KEY = "precision"
+"""Where a checkpoint says in which precision its training runs."""
 
 
 class CheckpointHeader(NamedTuple):
@@ -17,11 +19,13 @@ class CheckpointHeader(NamedTuple):
         class_path: import path of the detector's class.
         hyperparameters: arguments of its constructor.
         has_training: whether a training can go on from it; converted checkpoints have none.
+        precision: of the training, as Lightning names it; None where the file does not say.
     """
 
     class_path: str
     hyperparameters: dict[str, Any]
     has_training: bool
+    precision: str | None
 
 
 def read_header(path: str | Path) -> CheckpointHeader:
@@ -56,7 +60,9 @@ def header_in(checkpoint: dict[str, Any]) -> CheckpointHeader:
     # Lightning's own notes on how the command line built the model.
     hyperparameters.pop("_instantiator", None)
     hyperparameters.pop("_class_path", None)
-    return CheckpointHeader(checkpoint[CLASS_PATH_KEY], hyperparameters, "optimizer_states" in checkpoint)
+    return CheckpointHeader(
+        checkpoint[CLASS_PATH_KEY], hyperparameters, "optimizer_states" in checkpoint, checkpoint.get(PRECISION_KEY)
+    )
 
 
 def first_mismatch(error: RuntimeError) -> str:

@@ -2,13 +2,15 @@
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from lightning.fabric.plugins.environments import ClusterEnvironment, SLURMEnvironment
+from lightning.fabric.plugins.precision.precision import _PRECISION_INPUT
 from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.callbacks import ProgressBar
 from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import Logger
+from lightning.pytorch.plugins.precision import Precision as PrecisionPlugin
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.utilities.rank_zero import rank_zero_info
 
@@ -45,6 +47,7 @@ from lightning_rcnn.detectors.rcnn_classification import RCNNClassification
 from lightning_rcnn.detectors.rcnn_fine_tuning import RCNNFineTuning
 from lightning_rcnn.errors import InputError
 from lightning_rcnn.lightning_messages import hush_lightning
+from lightning_rcnn.precision import AUTO, choose_precision
 
 DETECTORS = (RCNNFineTuning, RCNNClassification, RCNNBoxRegression, FastRCNN, FasterRCNN, MaskRCNN)
 """Imported so that a configuration may name them in short."""
@@ -115,6 +118,7 @@ class DetectionCLI(LightningCLI):
             seed_everything_default=0,
             save_config_callback=SaveRunConfig,
             save_config_kwargs={"save_to_log_dir": False},
+            trainer_class=_RunTrainer,
             trainer_defaults={"callbacks": callbacks},
             parser_class=_TrainingParser,
             parser_kwargs={"prog": "lightning-rcnn", **options, **{command: {**options} for command in TRAINING}},
@@ -225,12 +229,21 @@ class DetectionCLI(LightningCLI):
         if SLURMEnvironment.detect() and not any(isinstance(plugin, ClusterEnvironment) for plugin in plugins):
             plugins.append(SLURMEnvironment(auto_requeue=False))  # Preemption stands for it
         kwargs["callbacks"] = self._callbacks_with_progress()
+        kwargs["precision"] = self._precision(plugins)
         try:
             trainer = super().instantiate_trainer(default_root_dir=str(output), plugins=plugins, **kwargs)
         except (ValueError, MisconfigurationException) as error:
             raise InputError(f"trainer: {' '.join(str(error).split())}") from error
         keep_in_run_folder(trainer)
         return trainer
+
+    def _precision(self, plugins: list[Any]) -> str | None:
+        """Of the configuration, with "auto" decided; None where a plugin decides it."""
+        if any(isinstance(plugin, PrecisionPlugin) for plugin in plugins):
+            return None
+        trainer = self._get(self.config_init, "trainer")
+        resumed = self.checkpoint if self.command == "fit" else None
+        return choose_precision(trainer.get("precision"), trainer.get("accelerator", AUTO), resumed)
 
     def _callbacks_with_progress(self) -> list[Callback]:
         """The callbacks of the configuration, and our progress bar unless it has one or wants none."""
@@ -250,6 +263,13 @@ class DetectionCLI(LightningCLI):
         """Say where everything is."""
         if not self.config.fit.trainer.fast_dev_run:
             rank_zero_info(f"Checkpoints, metrics and pictures are in {self.run_dir}.")
+
+
+class _RunTrainer(Trainer):
+    """Lightning's trainer, as the command line describes it: its precision may be "auto"."""
+
+    def __init__(self, *, precision: _PRECISION_INPUT | Literal["auto"] | None = AUTO, **kwargs: Any) -> None:
+        super().__init__(precision=precision, **kwargs)
 
 
 class _ParserError(Exception):

@@ -10,7 +10,7 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Column, Table
 
-from lightning_rcnn.commands.bench_report import title_of, write_figures
+from lightning_rcnn.commands.bench_report import contender_precision, title_of, write_figures
 from lightning_rcnn.commands.places import require_file
 from lightning_rcnn.commands.step_profile import profile_step
 from lightning_rcnn.data.resize import ResizeRule
@@ -70,7 +70,8 @@ def step(
         compilation: also time ours compiled, as a training with `--compilation.scope` is.
         capture: the compiled one is captured as CUDA graphs.
         json: also write the figures to this file.
-        profile: show instead where the time and the memory of our step go, in bfloat16, and write a trace.
+        profile: show instead where the time and the memory of our step go, in the precision that a training takes here,
+            and write a trace.
         shards: packed data for the profile, in the place of one generated batch: the loader's batches, and how long the
             steps wait for them.
         trace: file for the trace, to be opened in chrome://tracing or ui.perfetto.dev.
@@ -182,6 +183,7 @@ def _race(
             f"{result['ratio_to_same']:.2f} x",
         )
     Console().print(table)
+    print(f"A training takes {contender_precision(device)} here (precision auto).")
     write_figures(json, table.title, device, {"results": results})
 
 

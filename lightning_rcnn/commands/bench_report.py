@@ -11,7 +11,8 @@ import torch
 import torchvision
 
 from lightning_rcnn.detectors.benchmark import Architecture
-from lightning_rcnn.detectors.benchmark.contenders import Task
+from lightning_rcnn.detectors.benchmark.contenders import Precision, Task
+from lightning_rcnn.precision import BF16, choose_precision, device_precision
 
 TITLES = {"step": "training step", "infer": "detection", "faster_rcnn": "Faster R-CNN", "mask_rcnn": "Mask R-CNN"}
 
@@ -23,6 +24,11 @@ def title_of(task: Task, architecture: Architecture, size: tuple[int, int, int],
     return f"{TITLES[task]}, {name} {architecture.backbone} FPN, {num_images} x {height} x {width}, {device}"
 
 
+def contender_precision(device: torch.device) -> Precision:
+    """The numbers that "auto" takes on a device, as contenders name them."""
+    return "bfloat16" if choose_precision(accelerator=device.type) == BF16 else "float32"
+
+
 def write_figures(json: Path | None, title: object, device: torch.device, figures: dict[str, Any]) -> None:
     """Write a file, if one is wanted: figures, and how they were measured."""
     if json is None:
@@ -32,6 +38,7 @@ def write_figures(json: Path | None, title: object, device: torch.device, figure
         "command": " ".join(sys.argv),
         "date": datetime.date.today().isoformat(),
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else _processor(),
+        "precision": device_precision(device.type)._asdict(),
         "threads": torch.get_num_threads(),
         "torch": torch.__version__,
         "torchvision": torchvision.__version__,

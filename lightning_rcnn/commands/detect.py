@@ -17,6 +17,7 @@ from lightning_rcnn.detectors.loading import load_detector
 from lightning_rcnn.errors import InputError
 from lightning_rcnn.metrics.coco_results import NAMES_FILE, coco_results, names_behind_ids, write_json
 from lightning_rcnn.pictures import Objects, draw_objects, save_picture
+from lightning_rcnn.precision import PrecisionName, autocast, choose_precision
 from lightning_rcnn.structures import ImageRecord
 
 _HEADER_BYTES = 1 << 20
@@ -29,6 +30,7 @@ def detect(
     out: Path,
     threshold: float = 0.5,
     device: Literal["auto", "cpu", "cuda"] = "auto",
+    precision: PrecisionName = "auto",
 ) -> None:
     """Find objects in image files.
 
@@ -42,11 +44,13 @@ def detect(
         out: folder for the results.
         threshold: detections have at least this score, 0 to 1; score results.json with a low one, such as 0.05.
         device: where to compute; auto takes a GPU if there is one.
+        precision: bf16-mixed or 32-true; auto takes bf16-mixed where the device computes in it.
     """
     if not 0 <= threshold <= 1:
         raise InputError(f"--threshold {threshold}: a score is from 0 to 1")
     files, left_out = find_images(images, without=out)
     detector = load_detector(checkpoint).to(_device(device))
+    precision = choose_precision(precision, detector.device.type)
     console = Console()
     counts: Counter[str] = Counter()
     unreadable: dict[Path, str] = {}
@@ -62,7 +66,8 @@ def detect(
             require_folder(out, "--out")
         record = ImageRecord(len(shown) + 1, str(file.path), height=image.shape[1], width=image.shape[2])
         shown.append(record)
-        found = detector.find(image, threshold)
+        with autocast(precision, detector.device):
+            found = detector.find(image, threshold)
         entries = coco_results(found, 0, record, detector.category_ids, detector.mask_paste)
         masks = None if found.masks is None else [entry["segmentation"] for entry in entries]
         objects = Objects(found.boxes[0].cpu(), found.labels[0].cpu(), found.scores[0].cpu(), masks=masks)

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor
 
-from lightning_rcnn.commands.bench_report import title_of, write_figures
+from lightning_rcnn.commands.bench_report import contender_precision, title_of, write_figures
 from lightning_rcnn.detectors.benchmark import Architecture, PartUsage, profile_parts
 from lightning_rcnn.detectors.benchmark.contenders import training_step
 from lightning_rcnn.structures import Inputs, Targets
@@ -25,7 +25,7 @@ def profile_step(
     json: Path | None,
     trace: Path,
 ) -> None:
-    """Profile steps in bfloat16; print a table, and write a trace and, if wanted, the figures.
+    """Profile steps in the precision of "auto"; print a table, and write a trace and, if wanted, the figures.
 
     Args:
         architecture: of the detector.
@@ -42,11 +42,12 @@ def profile_step(
     def losses() -> dict[str, Tensor]:
         return detector.losses(*draw())
 
-    step = training_step(detector, losses, "bfloat16", device)
+    precision = contender_precision(device)
+    step = training_step(detector, losses, precision, device)
     parts = profile_parts(detector, step, device, repeats, trace)
     if waits:
         parts.append(PartUsage("waiting for data", statistics.mean(waits[-repeats:])))
-    title = f"{title_of('step', architecture, size, device)}, bfloat16"
+    title = f"{title_of('step', architecture, size, device)}, {precision}"
     console = Console()
     console.print(_table(parts, title))
     if not waits:

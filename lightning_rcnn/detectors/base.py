@@ -9,12 +9,14 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from lightning.pytorch import LightningModule
+from lightning.pytorch.trainer.states import TrainerFn
+from lightning.pytorch.utilities.rank_zero import rank_zero_info
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torchmetrics import Metric
 
 from lightning_rcnn.boxes import rescale
-from lightning_rcnn.checkpoints.header import CLASS_PATH_KEY
+from lightning_rcnn.checkpoints.header import CLASS_PATH_KEY, PRECISION_KEY
 from lightning_rcnn.data.decode import decode_image
 from lightning_rcnn.data.resize import ResizeMethod, ResizeRule
 from lightning_rcnn.detectors.on_proposals import searched_proposals
@@ -286,11 +288,20 @@ class Detector(LightningModule):
         self.log_dict(flatten_metrics(self.last_metrics, prefix), sync_dist=True)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Say which class this is; and the file needs no other weights than its own."""
+        """Say which class this is and how it is trained; and the file needs no other weights than its own."""
         checkpoint[CLASS_PATH_KEY] = f"{type(self).__module__}.{type(self).__qualname__}"
+        if self._trainer is not None:
+            checkpoint[PRECISION_KEY] = str(self.trainer.precision)
         for key in ("backbone_weights", "weights"):
             if key in checkpoint.get("hyper_parameters", {}):
                 checkpoint["hyper_parameters"][key] = None
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Say so where a training goes on in another precision than it began with."""
+        began_with = checkpoint.get(PRECISION_KEY)
+        is_resumed = self._trainer is not None and self.trainer.state.fn == TrainerFn.FITTING
+        if began_with is not None and is_resumed and began_with != str(self.trainer.precision):
+            rank_zero_info(f"Precision {self.trainer.precision}: as asked for; the training began with {began_with}.")
 
     def configure_optimizers(self) -> Any:
         """The optimiser with norms in a group of their own, and the schedule, stepped every step."""

@@ -17,6 +17,7 @@ from lightning_rcnn.detectors.base import Detector
 from lightning_rcnn.detectors.costs import cost_of_image
 from lightning_rcnn.detectors.loading import load_detector
 from lightning_rcnn.lineage.recipes import Recipe, Stage
+from lightning_rcnn.precision import choose_precision
 
 
 class Trained(NamedTuple):
@@ -80,7 +81,7 @@ def _trainer(callbacks: list[Callback], folder: Path, **limits: Any) -> Trainer:
     return Trainer(
         accelerator="auto",
         devices=1,
-        precision="bf16-mixed",
+        precision=choose_precision(),
         logger=False,
         enable_checkpointing=False,
         enable_model_summary=False,

@@ -2,7 +2,6 @@
 
 import copy
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -21,10 +20,12 @@ from lightning_rcnn.detectors.compilation import Scope, compile_training
 from lightning_rcnn.detectors.faster_rcnn import FasterRCNN
 from lightning_rcnn.detectors.mask_rcnn import MaskRCNN
 from lightning_rcnn.masks.paste import paste_densely
+from lightning_rcnn.precision import BF16, FLOAT32, autocast
 
 DetectorName = Literal["faster_rcnn", "mask_rcnn"]
 Task = Literal["step", "infer"]
 Precision = Literal["float32", "bfloat16"]
+_AUTOCAST: dict[Precision, str] = {"float32": FLOAT32, "bfloat16": BF16}
 Layout = Literal["NCHW", "channels last"]
 Library = Literal["torchvision", "lightning-rcnn"]
 
@@ -193,7 +194,7 @@ def training_step(
 
     def step() -> None:
         torch.compiler.cudagraph_mark_step_begin()  # captured graphs may use their memory again
-        with _autocast(precision, device):
+        with autocast(_AUTOCAST[precision], device):
             total = torch.stack(list(losses().values())).sum()
         optimizer.zero_grad()
         total.backward()
@@ -206,11 +207,7 @@ def training_step(
 
 def _inference(detect: Callable[[], object], precision: Precision, device: torch.device) -> Callable[[], object]:
     def infer() -> object:
-        with torch.inference_mode(), _autocast(precision, device):
+        with torch.inference_mode(), autocast(_AUTOCAST[precision], device):
             return detect()
 
     return infer
-
-
-def _autocast(precision: Precision, device: torch.device) -> AbstractContextManager:
-    return torch.autocast(device.type, torch.bfloat16) if precision == "bfloat16" else nullcontext()
