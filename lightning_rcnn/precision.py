@@ -6,7 +6,7 @@ On a processor without such instructions bf16 is converted back and forth, and s
 import os
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import torch
 from lightning.pytorch.accelerators import Accelerator, CUDAAccelerator, MPSAccelerator
@@ -34,7 +34,7 @@ class Choice(NamedTuple):
 
 def choose_precision(
     wanted: str | int | None = AUTO, accelerator: str | Accelerator = AUTO, checkpoint: str | Path | None = None
-) -> str:
+) -> Any:
     """Decide what "auto" is, and say so in one line; any other precision stays as it is.
 
     Args:

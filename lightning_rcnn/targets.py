@@ -34,7 +34,7 @@ def anchor_targets(
     negative_iou: float,
     num_samples: int,
     positive_fraction: float,
-    crowd_share: float,
+    crowd_share: float | None,
 ) -> AnchorTargets:
     """Label anchors and draw a mini-batch (Faster R-CNN sections 3.1.2 and 3.1.3).
 
@@ -51,7 +51,7 @@ def anchor_targets(
         positive_iou, negative_iou: thresholds.
         num_samples: S.
         positive_fraction: at most this share of S is positive.
-        crowd_share: an anchor with more of its area in a crowd region is not a negative.
+        crowd_share: an anchor with more of its area in a crowd region is not a negative; None: crowds take no part.
     """
     # An anchor that takes no part is compared as an empty box: the best of the others is the best of its object.
     compared = torch.where(may_take_part[..., None], anchors, 0.0)
@@ -59,7 +59,7 @@ def anchor_targets(
     may_take_part = may_take_part & (image_ids != NO_IMAGE)[:, None]
     is_positive = ((overlaps.iou >= positive_iou) | overlaps.is_best_of_object) & may_take_part
     # Of an anchor across the border, what lies in the image counts.
-    in_crowd = overlaps.crowd_area > crowd_share * box_area(clip_boxes(anchors[None], image_sizes))
+    in_crowd = is_in_crowd(overlaps.crowd_area, clip_boxes(anchors[None], image_sizes), crowd_share)
     is_negative = (overlaps.iou < negative_iou) & ~is_positive & ~in_crowd & may_take_part
     keys = random_keys(seed, image_ids, anchors.shape[0])
     samples = sample_balanced(is_positive, is_negative, keys, num_samples, positive_fraction)
@@ -96,7 +96,7 @@ def region_targets(
     negative_iou: tuple[float, float],
     num_samples: int,
     positive_fraction: float,
-    crowd_share: float,
+    crowd_share: float | None,
     box_weights: tuple[float, float, float, float],
 ) -> Regions:
     """Label proposals and draw a mini-batch of regions (Fast R-CNN section 2.3).
@@ -112,7 +112,7 @@ def region_targets(
         negative_iou: from (inclusive) and to (exclusive): the range of background.
         num_samples: R.
         positive_fraction: at most this share of R is positive.
-        crowd_share: a proposal with more of its area in a crowd region is not background.
+        crowd_share: a proposal with more of its area in a crowd region is not background; None: crowds take no part.
         box_weights: scale of the deltas.
     """
     boxes = torch.cat((proposals.boxes, targets.boxes), dim=1)
@@ -122,7 +122,7 @@ def region_targets(
     lowest, highest = negative_iou
     # An image without objects has IoU -1 everywhere, and all of it is background.
     is_background = (overlaps.iou.clamp(min=0) >= lowest) | (overlaps.iou < 0)
-    in_crowd = overlaps.crowd_area > crowd_share * box_area(boxes)
+    in_crowd = is_in_crowd(overlaps.crowd_area, boxes, crowd_share)
     is_negative = is_background & (overlaps.iou < highest) & ~is_positive & ~in_crowd & is_present
     keys = random_keys(seed, image_ids, boxes.shape[1])
     samples = sample_balanced(is_positive, is_negative, keys, num_samples, positive_fraction)
@@ -136,6 +136,13 @@ def region_targets(
         is_positive=samples.is_positive,
         is_valid=samples.is_valid,
     )
+
+
+def is_in_crowd(crowd_area: Tensor, boxes: Tensor, share: float | None) -> Tensor:
+    """Bool: whether more than a share of each box's area lies in a crowd; False everywhere without a share."""
+    if share is None:
+        return torch.zeros_like(crowd_area, dtype=torch.bool)
+    return crowd_area > share * box_area(boxes)
 
 
 def _gather(boxes: Tensor, index: Tensor) -> Tensor:

@@ -50,6 +50,16 @@ def test_nothing_inside_a_crowd_is_negative():
     assert not result.samples.is_positive.any()
 
 
+def test_without_a_share_crowds_are_dropped():
+    """As torchvision's references and detectron2 drop them: what lies in a crowd is background."""
+    crowd = targets_of([[0.0, 0, 100, 100], [200, 200, 210, 210]], [1, 2], [True, False])
+    without = targets_of([[0.0, 0, 0, 0], [200, 200, 210, 210]], [0, 2])
+    anchors = [[10.0, 10, 20, 20], [0, 0, 100, 100], [200, 200, 210, 210]]
+    given, expected = (anchors_of(targets, anchors, crowd_share=None) for targets in (crowd, without))
+    assert given.samples.is_valid.sum() == 3
+    assert all(mine.equal(theirs) for mine, theirs in zip(given.samples, expected.samples, strict=True))
+
+
 def test_an_anchor_across_the_border_counts_by_its_part_in_the_image():
     targets = targets_of([[0.0, 0, 100, 100]], [1], [True])
     assert not anchors_of(targets, [[-30.0, -30, 20, 20]]).samples.is_valid.any()

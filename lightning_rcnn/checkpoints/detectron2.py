@@ -7,11 +7,12 @@ the profiles below say.
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from torch import Tensor
 
 from lightning_rcnn.checkpoints.coco_classes import USED_IDS, class_hyperparameters
+from lightning_rcnn.checkpoints.detectron2_buffers import CELL_ANCHORS, read_anchors, read_pixels
 from lightning_rcnn.checkpoints.residual_names import from_detectron2
 from lightning_rcnn.checkpoints.residual_norms import STATISTICS_MADE, statistics_left_out
 from lightning_rcnn.checkpoints.residual_shapes import BASIC_RESNETS, architecture
@@ -35,11 +36,8 @@ _NAMES = (
 """Beginnings of their names and of ours."""
 _BODY, _REGION_STAGE = "backbone.body.", "region_stage."
 _LAST_IS_BACKGROUND = "box_predictor.class_logits."
-_IGNORED = {
-    "pixel_mean": "part of the profile",
-    "pixel_std": "part of the profile",
-    "proposal_generator.anchor_generator.cell_anchors": "computed",
-}
+_BUFFERS = {"pixel_mean": "a hyperparameter", "pixel_std": "a hyperparameter", CELL_ANCHORS: "hyperparameters"}
+"""Beginnings of names -> what becomes of their numbers."""
 
 PROFILE: dict[str, Any] = {
     "resize": "pillow",
@@ -58,11 +56,26 @@ PROFILE: dict[str, Any] = {
     "roi_level_rule": "detectron2",
     "box_loss_beta": 0.0,
     "detection_min_size": 0.0,
+    "crowd_share": None,
 }
 """What makes our detectors work as detectron2's do, whatever the backbone."""
 PIXELS: dict[str, Any] = {"pixel_range": 255.0, "channel_order": "bgr", "pixel_mean": [103.53, 116.28, 123.675]}
 SINGLE_MAP: dict[str, Any] = {"size_divisor": 1, "rpn_pre_nms_top_n": [12000, 6000], "rpn_post_nms_top_n": [2000, 1000]}
 PYRAMID: dict[str, Any] = {"size_divisor": 32, "rpn_pre_nms_top_n": [2000, 1000], "rpn_post_nms_top_n": [1000, 1000]}
+ProfileName = Literal["detectron1", "lvis", "cityscapes"]
+SETTINGS: dict[ProfileName, dict[str, Any]] = {
+    "detectron1": {
+        "roi_sampling_ratio": 2,
+        "roi_aligned": False,
+        "rpn_box_loss_beta": 0.1111,
+        "box_loss_beta": 1.0,
+    },
+    "lvis": {"score_threshold": 1e-4, "detections_per_image": 300},
+    "cityscapes": {"min_size": 1024, "max_size": 2048},
+}
+"""What its configurations in Detectron1-Comparisons, LVIS... and Cityscapes set under the same names of weights."""
+_FOLDERS: dict[str, ProfileName] = {"Detectron1-": "detectron1", "LVIS": "lvis", "Cityscapes": "cityscapes"}
+"""Beginnings of the model zoo's folders."""
 MASKS: dict[str, Any] = {"mask_paste": "exact", "mask_target": "polygon"}
 
 
@@ -71,24 +84,29 @@ def is_detectron2(weights: Mapping[str, Tensor]) -> bool:
     return "proposal_generator.rpn_head.conv.weight" in weights and _CLASS_LOGITS in weights
 
 
-def translate(weights: Mapping[str, Tensor], path: Path) -> Translation:
+def translate(weights: Mapping[str, Tensor], path: Path, profile: ProfileName | None = None) -> Translation:
     """One of detectron2's detectors in our words.
 
     Args:
         weights: the state dict.
-        path: of the file, for messages.
+        path: of the file, for messages, and for the folder of the model zoo that tells the profile.
+        profile: settings that differ from the zoo's usual ones; by default those of the file's folder in the zoo.
 
     Raises:
-        InputError: a backbone that we don't have.
+        InputError: a backbone that we don't have, or anchors or pixel statistics that no settings of ours give.
     """
     names = {name: ours for name in weights if (ours := _our_name(name))}
-    dropped = {name: reason for start, reason in _IGNORED.items() for name in weights if name.startswith(start)}
+    dropped = {name: reason for start, reason in _BUFFERS.items() for name in weights if name.startswith(start)}
     found = {ours: weights[theirs] for theirs, ours in names.items()}
     made = statistics_left_out(found)
     changed = {name: "background first" for name in found if name.startswith(_LAST_IS_BACKGROUND)}
     body = {name.replace(_REGION_STAGE, f"{_BODY}layer4.").removeprefix(_BODY): found[name] for name in found}
     backbone, neck = architecture(body, path), _neck(weights)
     has_masks = "mask_head.logits.weight" in found
+    profile = profile or next((name for start, name in _FOLDERS.items() if _is_below(path, start)), None)
+    usual = input_of(backbone)
+    pixels, notes = read_pixels(weights, usual, path)
+    anchors, note_on_anchors = read_anchors(weights, neck, path)
     detector: DetectorName = "MaskRCNN" if has_masks else "FasterRCNN"
     return Translation(
         f"detectron2's {'Mask' if has_masks else 'Faster'} R-CNN, {neck.upper()}",
@@ -96,9 +114,12 @@ def translate(weights: Mapping[str, Tensor], path: Path) -> Translation:
         detector,
         {
             **PROFILE,
-            **input_of(backbone),
+            **usual,
+            **pixels,
+            **anchors,
             **(PYRAMID if neck == "fpn" else SINGLE_MAP),
             **(MASKS if has_masks else {}),
+            **(SETTINGS[profile] if profile else {}),
             **class_hyperparameters(len(weights[_CLASS_LOGITS]) - 1, USED_IDS),
             "backbone": backbone,
             "neck": neck,
@@ -110,6 +131,7 @@ def translate(weights: Mapping[str, Tensor], path: Path) -> Translation:
         dropped=dropped,
         unexpected=[name for name in weights if name not in names and name not in dropped],
         made=dict.fromkeys(made, STATISTICS_MADE),
+        notes=[*notes, *note_on_anchors, _note_on_profile(profile)],
     )
 
 
@@ -122,6 +144,20 @@ def input_of(backbone: str) -> dict[str, Any]:
     if backbone.startswith("resnext"):
         return PIXELS | {"pixel_std": [57.375, 57.12, 58.395], "stride_in_1x1": False}
     return PIXELS | {"pixel_std": [1.0, 1.0, 1.0], "stride_in_1x1": backbone not in BASIC_RESNETS}
+
+
+def _is_below(path: Path, start: str) -> bool:
+    return any(folder.startswith(start) for folder in path.parts[:-1])
+
+
+def _note_on_profile(profile: ProfileName | None) -> str:
+    if profile:
+        listed = ", ".join(f"{key} {value}" for key, value in SETTINGS[profile].items())
+        return f"Profile {profile}: {listed}."
+    return (
+        "The file does not tell whose settings it was trained with; for a model of Detectron1-Comparisons, LVIS or "
+        f"Cityscapes add --profile {'|'.join(SETTINGS)}."
+    )
 
 
 def _neck(weights: Mapping[str, Tensor]) -> str:

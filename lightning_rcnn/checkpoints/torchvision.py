@@ -90,6 +90,7 @@ PROFILE: dict[str, Any] = {
     "roi_level_rule": "torchvision",
     "box_loss_beta": 1 / 9,
     "detection_min_size": 1e-2,
+    "crowd_share": None,
 }
 """What makes our detectors work as theirs do, our defaults included: a profile says all that a file rests on."""
 MASKS: dict[str, Any] = {"mask_paste": "integer", "mask_target": "soft"}
@@ -99,7 +100,7 @@ SECOND_VERSION: dict[str, Any] = {
     "rpn_layers": 2,
     "box_head_convolutions": 4,
 }
-_ONLY_IN_TRAINING = ("frozen_stages", "rpn_loss_denominator", "rpn_box_loss_beta", "box_loss_beta")
+_ONLY_IN_TRAINING = ("frozen_stages", "rpn_loss_denominator", "rpn_box_loss_beta", "box_loss_beta", "crowd_share")
 _NOTE_ON_EPSILON = (
     "Its norms are frozen, with an epsilon of 0 as in torchvision's COCO files and what was trained from these; if it "
     "was trained from ImageNet weights, add --set norm_epsilon=1e-5."

@@ -1,5 +1,6 @@
 """Commands from plain functions: arguments become flags, the docstring becomes the help."""
 
+import argparse
 import inspect
 from collections.abc import Callable, Sequence
 from typing import Any, get_args, get_origin
@@ -56,10 +57,27 @@ def tool_parser(name: str, function: Callable[..., None]) -> ToolParser:
         options: dict[str, Any] = (
             {"required": True} if default is inspect.Parameter.empty else {"default": list(default)}
         )
-        parser.add_argument(f"--{key}", nargs="+", type=item_type, help=described.get(key), **options)
+        parser.add_argument(f"--{key}", nargs="+", type=item_type, action=_Gather, help=described.get(key), **options)
     for key in sorted(switches):
         parser.add_argument(f"--{key}", action="store_true", help=described.get(key))
     return parser
+
+
+class _Gather(argparse.Action):
+    """A list whose flag may be repeated: the first occurrence replaces the default, others add to it."""
+
+    _given: Sequence[Any] = ()
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: Any,
+        option_string: str | None = None,
+    ) -> None:
+        # The parser copies defaults, so that the namespace does not tell them from what was given.
+        self._given = [*self._given, *values]
+        setattr(namespace, self.dest, self._given)
 
 
 def _positional(function: Callable[..., None]) -> list[str]:

@@ -269,7 +269,7 @@ class _RunTrainer(Trainer):
     """Lightning's trainer, as the command line describes it: its precision may be "auto"."""
 
     def __init__(self, *, precision: _PRECISION_INPUT | Literal["auto"] | None = AUTO, **kwargs: Any) -> None:
-        super().__init__(precision=precision, **kwargs)
+        super().__init__(precision=precision, **kwargs)  # type: ignore[arg-type]  # "auto" is decided before
 
 
 class _ParserError(Exception):

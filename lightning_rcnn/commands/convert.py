@@ -14,6 +14,7 @@ from rich.table import Table
 
 from lightning_rcnn.checkpoints import torchvision
 from lightning_rcnn.checkpoints.coco_classes import UNUSED
+from lightning_rcnn.checkpoints.detectron2 import ProfileName
 from lightning_rcnn.checkpoints.formats import FormatName, translate
 from lightning_rcnn.checkpoints.header import read_header
 from lightning_rcnn.checkpoints.reading import read_weights
@@ -37,6 +38,7 @@ def convert(
     /,
     out: Path,
     format: FormatName | None = None,
+    profile: ProfileName | None = None,
     to: Literal["lightning_rcnn", "torchvision"] = "lightning_rcnn",
     class_names: str | None = None,
     only_used_classes: bool = False,
@@ -54,6 +56,8 @@ def convert(
         source: a file, a URL, detectron2:// and a path, or a name of torchvision's such as maskrcnn_resnet50_fpn_v2.
         out: the file to write, usually *.ckpt; it and the YAML file appear when they are whole.
         format: whose the source is, or "backbone" for one trained on ImageNet; by default that is recognised.
+        profile: settings of a detectron2 model that its file does not tell: detectron1 for Detectron1-Comparisons,
+            lvis, or cityscapes; by default that of its folder in the model zoo, if it is one of these.
         to: what to write; torchvision takes a checkpoint of ours.
         class_names: names of the foreground classes with commas between them, where they are not those of COCO.
         only_used_classes: leave out classes that are called N/A, as ten of torchvision's 90 on COCO are; scores then
@@ -74,7 +78,7 @@ def convert(
     if to == "torchvision":
         _to_torchvision(path, out)
         return
-    translation = translate(path, format)
+    translation = translate(path, format, profile)
     names = [part.strip() for part in class_names.split(",")] if class_names else None
     _choose_classes(translation, names, only_used_classes)
     kind = _CLASSES[translation.detector]

@@ -50,7 +50,7 @@ def detect(
         raise InputError(f"--threshold {threshold}: a score is from 0 to 1")
     files, left_out = find_images(images, without=out)
     detector = load_detector(checkpoint).to(_device(device))
-    precision = choose_precision(precision, detector.device.type)
+    chosen = choose_precision(precision, detector.device.type)
     console = Console()
     counts: Counter[str] = Counter()
     unreadable: dict[Path, str] = {}
@@ -66,7 +66,7 @@ def detect(
             require_folder(out, "--out")
         record = ImageRecord(len(shown) + 1, str(file.path), height=image.shape[1], width=image.shape[2])
         shown.append(record)
-        with autocast(precision, detector.device):
+        with autocast(chosen, detector.device):
             found = detector.find(image, threshold)
         entries = coco_results(found, 0, record, detector.category_ids, detector.mask_paste)
         masks = None if found.masks is None else [entry["segmentation"] for entry in entries]

@@ -10,7 +10,7 @@ import torch
 from lightning.pytorch.utilities.rank_zero import rank_zero_info
 from torch import Tensor, nn
 
-from lightning_rcnn.boxes import box_area, intersection, pairwise_iou
+from lightning_rcnn.boxes import intersection, pairwise_iou
 from lightning_rcnn.detectors.on_proposals import given_proposals
 from lightning_rcnn.detectors.rcnn_solved import SolvedStage
 from lightning_rcnn.errors import InputError
@@ -18,6 +18,7 @@ from lightning_rcnn.sampling import random_keys
 from lightning_rcnn.solvers.mining import ExampleCache
 from lightning_rcnn.solvers.ranks import gather_on_rank_zero, sum_over_ranks, take_from_rank_zero
 from lightning_rcnn.structures import NO_IMAGE, Inputs, Proposals, Targets
+from lightning_rcnn.targets import is_in_crowd
 
 
 class RCNNClassification(SolvedStage):
@@ -31,7 +32,7 @@ class RCNNClassification(SolvedStage):
         class_names: as in `RCNN`.
         regions_per_image: so many proposals of an image, drawn at random, are looked through; all if not given.
         negative_iou: see above (section 2.3).
-        crowd_share: a region with more of its area in a crowd is no negative.
+        crowd_share: a region with more of its area in a crowd is no negative; None drops crowds from training.
         svm_cost: of a violated margin (liblinear's C).
         svm_positive_weight: the cost of positives is multiplied by this.
         svm_bias_feature: the larger, the less the bias is penalised (liblinear's B).
@@ -49,7 +50,7 @@ class RCNNClassification(SolvedStage):
         class_names: Sequence[str] = (),
         regions_per_image: int | None = None,
         negative_iou: float = 0.3,
-        crowd_share: float = 0.7,
+        crowd_share: float | None = None,
         svm_cost: float = 1e-3,
         svm_positive_weight: float = 2.0,
         svm_bias_feature: float = 10.0,
@@ -144,7 +145,7 @@ class RCNNClassification(SolvedStage):
         is_present = torch.cat((key >= 0, targets.is_object), dim=1) & (image_ids != NO_IMAGE)[:, None]
         overlaps = class_overlaps(boxes, targets, len(self.class_names))
         crowd_area = (intersection(boxes, targets.boxes) * targets.is_crowd[:, None, :]).amax(dim=2)
-        may_be_negative = is_present & (crowd_area <= self.crowd_share * box_area(boxes))
+        may_be_negative = is_present & ~is_in_crowd(crowd_area, boxes, self.crowd_share)
         signs = -((overlaps < self.negative_iou) & may_be_negative[..., None]).to(torch.int8)
         classes = torch.arange(1, len(self.class_names) + 1, device=boxes.device)
         is_its_class = (targets.labels[..., None] == classes) & targets.is_object[..., None]

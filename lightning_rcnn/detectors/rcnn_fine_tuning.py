@@ -27,7 +27,7 @@ class RCNNFineTuning(RCNN):
         regions_per_image: drawn in training.
         positive_fraction: at most this share of them is positive.
         positive_iou: regions that overlap an object by at least this are positive; all others are background.
-        crowd_share: a region with more of its area in a crowd is no background.
+        crowd_share: a region with more of its area in a crowd is no background; None drops crowds from training.
         **kwargs: of `RCNN` and `Detector`.
     """
 
@@ -37,7 +37,7 @@ class RCNNFineTuning(RCNN):
         regions_per_image: int = 64,
         positive_fraction: float = 0.25,
         positive_iou: float = 0.5,
-        crowd_share: float = 0.7,
+        crowd_share: float | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(class_names, **kwargs)

@@ -74,7 +74,8 @@ class RegionBasedDetector(Detector):
             background; others take no part.
         box_samples_per_image, box_positive_fraction: regions drawn per image.
         box_loss_beta: where smooth L1 turns linear; 1/9 (torchvision) or 0 (detectron2).
-        crowd_share: an anchor or region with more of its area in a crowd is no negative (Detectron).
+        crowd_share: an anchor or region with more of its area in a crowd is no negative (0.7 in Detectron); None drops
+            crowds from training, as torchvision's references and detectron2 do.
         score_threshold, nms_iou, detections_per_image: of detections.
         detection_min_size: boxes with a shorter side are dropped before suppression, pixels; with 0 (detectron2) empty
             ones stay until they are in the original frame.
@@ -110,7 +111,7 @@ class RegionBasedDetector(Detector):
         box_samples_per_image: int = 512,
         box_positive_fraction: float = 0.25,
         box_loss_beta: float = 1 / 9,
-        crowd_share: float = 0.7,
+        crowd_share: float | None = None,
         score_threshold: float = 0.05,
         nms_iou: float = 0.5,
         detections_per_image: int = 100,

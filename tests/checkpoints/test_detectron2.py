@@ -3,6 +3,7 @@
 The state dicts are generated under detectron2's names, such as `backbone.bottom_up.res2.0.conv1.norm.weight`.
 """
 
+import math
 import pickle
 import re
 from pathlib import Path
@@ -16,6 +17,7 @@ from lightning_rcnn.checkpoints.detectron2 import translate
 from lightning_rcnn.checkpoints.formats import translate as translate_file
 from lightning_rcnn.detectors.faster_rcnn import FasterRCNN
 from lightning_rcnn.detectors.mask_rcnn import MaskRCNN
+from lightning_rcnn.errors import InputError
 
 DETECTORS = {"FasterRCNN": FasterRCNN, "MaskRCNN": MaskRCNN}
 HERE = Path("model_final.pkl")
@@ -102,9 +104,22 @@ def state_dict(depth, neck, masks, num_classes=80):
         state[name] = torch.randn(shape, generator=generator) / fan**0.5
         if name.endswith("running_var") or name.endswith("norm.weight"):
             state[name] = 0.5 + torch.rand(shape, generator=generator)
-    state["proposal_generator.anchor_generator.cell_anchors.0"] = torch.zeros(3, 4)
-    state["pixel_mean"] = torch.zeros(3, 1, 1)
-    return state
+    state["pixel_mean"] = torch.tensor([103.53, 116.28, 123.675])[:, None, None]
+    return state | cells([[32], [64], [128], [256], [512]] if neck == "fpn" else [[32, 64, 128, 256, 512]])
+
+
+def cells(levels, ratios=(0.5, 1.0, 2.0)):
+    """Buffers of anchors as detectron2 computes them: all ratios of a size, then those of the next."""
+    buffers = {}
+    for level, sizes in enumerate(levels):
+        boxes = []
+        for size in sizes:
+            for ratio in ratios:
+                width = math.sqrt(size**2 / ratio)
+                height = ratio * width
+                boxes.append([-width / 2, -height / 2, width / 2, height / 2])
+        buffers[f"proposal_generator.anchor_generator.cell_anchors.{level}"] = torch.tensor(boxes)
+    return buffers
 
 
 @pytest.fixture(scope="module", params=CASES, ids=lambda case: f"{case[0]}-{case[1]}-{'mask' if case[2] else 'faster'}")
@@ -290,3 +305,106 @@ def test_files_as_the_model_zoo_has_them(tmp_path):
     assert len(translation.made) == 2 * sum("norm.bias" in name for name in arrays)
     detector = FasterRCNN(**translation.hyperparameters)
     assert translation.fit_to(detector.state_dict()) == []
+
+
+CELL = "proposal_generator.anchor_generator.cell_anchors."
+
+
+@pytest.fixture(scope="module")
+def fpn():
+    return state_dict("R50", "fpn", masks=False, num_classes=3)
+
+
+def hyperparameters(state):
+    return translate(state, HERE).hyperparameters
+
+
+def test_anchors_of_the_file_rule(fpn):
+    own = cells([[16], [24], [50], [100], [300]], ratios=(1 / 3, 1.0, 3.0))
+    translation = translate(fpn | own, HERE)
+    detector = FasterRCNN(**translation.hyperparameters)
+    for level in range(5):
+        cell = getattr(detector.anchors, f"cell_{level}")
+        torch.testing.assert_close(cell, own[f"{CELL}{level}"], atol=2e-3, rtol=1e-5)
+    assert any("anchor_sizes [16.0, 24.0, 50.0, 100.0, 300.0]" in note for note in translation.notes)
+
+
+def test_sizes_on_a_single_map_keep_their_order():
+    own = cells([[8, 200, 64]], ratios=(2.0, 0.25))
+    state = state_dict("R50", "c4", masks=False, num_classes=3)
+    found = hyperparameters(state | own)
+    assert (found["anchor_sizes"], found["anchor_ratios"]) == ([8.0, 200.0, 64.0], [2.0, 0.25])
+    # The same boxes, the sizes of one ratio before those of the next.
+    found = hyperparameters(state | {f"{CELL}0": own[f"{CELL}0"][[0, 2, 4, 1, 3, 5]]})
+    assert (found["anchor_sizes"], found["anchor_order"]) == ([8.0, 200.0, 64.0], "ratio_major")
+
+
+@pytest.mark.parametrize("kind", [torch.float16, torch.float64, "missing"])
+def test_usual_anchors_say_nothing(fpn, kind):
+    usual = {name: value for name, value in fpn.items() if name.startswith(CELL)}
+    state = {name: value for name, value in fpn.items() if name not in usual}
+    if kind != "missing":
+        state |= {name: value.to(kind) for name, value in usual.items()}
+    translation = translate(state, HERE)
+    assert "anchor_sizes" not in translation.hyperparameters
+    assert not any("anchor" in note for note in translation.notes)
+
+
+@pytest.mark.parametrize(
+    ("own", "problem"),
+    [
+        (cells([[32, 40], [64, 80], [128, 160], [256, 300], [500, 512]]), "several sizes on a level"),
+        (cells([[32], [64], [128], [256], [512], [700]]), "6 levels"),
+        (cells([[32]], ratios=(1.0, 2.0, 4.0)), "other ratios on other levels"),
+        ({f"{CELL}0": torch.zeros(3, 4)}, "without area"),
+        ({f"{CELL}1": torch.ones(3, 5)}, "four edges"),
+        ({f"{CELL}0": torch.full((3, 4), torch.nan)}, "finite"),
+        ({f"{CELL}0": cells([[32]])[f"{CELL}0"] + 8}, "around the origin"),
+    ],
+)
+def test_anchors_that_are_not_ours_are_refused(fpn, own, problem):
+    with pytest.raises(InputError, match=problem):
+        translate(fpn | own, HERE)
+
+
+@pytest.mark.parametrize(
+    ("mean", "order"),
+    [
+        ([103, 116, 124], "bgr"),
+        ([123.675, 116.28, 103.53], "rgb"),
+        ([90.0, 100.0, 110.0], "bgr"),
+        ([110.0, 100.0, 90.0], "rgb"),
+        ([127.5, 127.5, 127.5], "bgr"),
+        ([0.406, 0.456, 0.485], "bgr"),
+    ],
+)
+def test_the_mean_of_the_file_rules(fpn, mean, order):
+    translation = translate(fpn | {"pixel_mean": torch.tensor(mean)[:, None, None]}, HERE)
+    detector = FasterRCNN(**translation.hyperparameters)
+    image = torch.tensor([10, 20, 30], dtype=torch.uint8)[None, :, None, None].expand(1, 3, 4, 4)
+    channels = [10.0, 20.0, 30.0] if order == "rgb" else [30.0, 20.0, 10.0]
+    wanted = [value - part for value, part in zip(channels, mean, strict=True)]
+    got = detector.normalise(image, torch.tensor([[4, 4]]))[0, :, 0, 0]
+    torch.testing.assert_close(got, torch.tensor(wanted), atol=1e-4, rtol=1e-6)
+    assert any("pixel_mean" in note for note in translation.notes)
+    assert any("pixel_range=1" in note for note in translation.notes) == (mean[0] < 1)
+
+
+def test_the_deviation_of_the_file_rules(fpn):
+    found = hyperparameters(fpn | {"pixel_std": torch.tensor([57.375, 57.12, 58.395])})
+    assert found["pixel_std"] == [57.375, 57.12, 58.395]
+    for bad in ([1.0, 0.0, 1.0], [1.0, 1.0], [1.0, math.nan, 1.0]):
+        with pytest.raises(InputError, match="pixel_std"):
+            translate(fpn | {"pixel_std": torch.tensor(bad)}, HERE)
+
+
+def test_the_profile_is_that_of_the_folder_or_what_is_asked_for(fpn):
+    detectron1 = {"roi_sampling_ratio": 2, "roi_aligned": False, "box_loss_beta": 1.0, "rpn_box_loss_beta": 0.1111}
+    zoo = Path("detectron2/Detectron1-Comparisons/faster_rcnn_R_50_FPN_noaug_1x/137781054/model_final.pkl")
+    assert translate(fpn, zoo).hyperparameters.items() >= detectron1.items()
+    assert hyperparameters(fpn)["roi_aligned"] is True
+    assert any("--profile" in note for note in translate(fpn, HERE).notes)
+    assert translate(fpn, HERE, "detectron1").hyperparameters.items() >= detectron1.items()
+    lvis = {"score_threshold": 1e-4, "detections_per_image": 300}
+    assert translate(fpn, zoo, "lvis").hyperparameters.items() >= lvis.items()
+    assert translate(fpn, Path("Cityscapes/x.pkl")).hyperparameters["max_size"] == 2048

@@ -1,9 +1,10 @@
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
 import pytest
 
-from lightning_rcnn.cli.tools import run_tool
+from lightning_rcnn.cli.tools import run_tool, tool_parser
 from lightning_rcnn.errors import InputError
 
 
@@ -75,3 +76,17 @@ def test_wrong_arguments_give_one_line(tool, calls, words, line):
     assert str(caught.value).startswith(line)
     assert "\n" not in str(caught.value)
     assert not calls
+
+
+def test_a_list_may_be_given_in_parts():
+    def command(allow: Sequence[str] = (), ranks: Sequence[int] = (1024, 256)) -> None:
+        """Do nothing."""
+
+    def parsed(*words: str) -> dict[str, object]:
+        return tool_parser("command", command).parse_args(words).as_dict()
+
+    assert parsed() == {"allow": [], "ranks": [1024, 256]}
+    assert parsed("--allow", "a", "--ranks", "3", "4", "--allow=b", "--allow", "c", "d") == {
+        "allow": ["a", "b", "c", "d"],
+        "ranks": [3, 4],
+    }

@@ -63,7 +63,7 @@ def photos(tmp_path):
 def test_pictures_and_results(detector, checkpoint, photos, tmp_path, capsys, monkeypatch):
     monkeypatch.setenv("COLUMNS", "200")
     out = tmp_path / "out"
-    detect(checkpoint, [photos], out, threshold=0.5, device="cpu")
+    detect(checkpoint, [photos], out, threshold=0.5, device="cpu", precision="32-true")
 
     named = json.loads((out / "images.json").read_text())
     assert named["categories"] == [{"id": 17, "name": "cat"}, {"id": 18, "name": "dog"}]
