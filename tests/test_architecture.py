@@ -13,7 +13,7 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 
 LAYERS = [
     {"lightning_messages"},
-    {"errors", "stop_signals", "suggestions"},
+    {"errors", "progress", "stop_signals", "suggestions"},
     {"structures"},
     {"boxes", "sampling", "masks"},
     {"data"},

@@ -4,6 +4,8 @@ import json
 from pathlib import Path
 from typing import Any, Literal
 
+import rich
+from jsonargparse.typing import PositiveFloat
 from lightning.fabric.plugins.environments import ClusterEnvironment, SLURMEnvironment
 from lightning.fabric.plugins.precision.precision import _PRECISION_INPUT
 from lightning.pytorch import Callback, Trainer
@@ -23,6 +25,7 @@ from lightning_rcnn.callbacks.metrics_report import MetricsReport
 from lightning_rcnn.callbacks.non_finite import NonFiniteGuard
 from lightning_rcnn.callbacks.prediction_results import PredictionResults
 from lightning_rcnn.callbacks.preemption import Preemption
+from lightning_rcnn.callbacks.progress_lines import ProgressLines
 from lightning_rcnn.callbacks.rank_watch import RankWatch
 from lightning_rcnn.callbacks.shared_buffers import SharedBuffers
 from lightning_rcnn.callbacks.throughput import Throughput
@@ -48,6 +51,7 @@ from lightning_rcnn.detectors.rcnn_fine_tuning import RCNNFineTuning
 from lightning_rcnn.errors import InputError
 from lightning_rcnn.lightning_messages import hush_lightning
 from lightning_rcnn.precision import AUTO, choose_precision
+from lightning_rcnn.progress import SECONDS_BETWEEN_LINES
 
 DETECTORS = (RCNNFineTuning, RCNNClassification, RCNNBoxRegression, FastRCNN, FasterRCNN, MaskRCNN)
 """Imported so that a configuration may name them in short."""
@@ -131,6 +135,12 @@ class DetectionCLI(LightningCLI):
             "--run_dir",
             type=str | None,
             help="Folder for all that the run writes; runs/NAME OF THE CONFIGURATION by default.",
+        )
+        parser.add_argument(
+            "--progress_seconds",
+            type=PositiveFloat,
+            default=SECONDS_BETWEEN_LINES,
+            help="Seconds between two lines of progress where the output is no terminal.",
         )
         parser.add_lightning_class_args(LastCheckpoint, "last_checkpoint")
         parser.add_lightning_class_args(BestCheckpoint, "best_checkpoint")
@@ -246,14 +256,16 @@ class DetectionCLI(LightningCLI):
         return choose_precision(trainer.get("precision"), trainer.get("accelerator", AUTO), resumed)
 
     def _callbacks_with_progress(self) -> list[Callback]:
-        """The callbacks of the configuration, and our progress bar unless it has one or wants none."""
+        """The callbacks of the configuration, and our progress bar or lines unless it has one or wants none."""
         trainer = self._get(self.config_init, "trainer")
         given = trainer.get("callbacks") or []
         callbacks = given if isinstance(given, list) else [given]
         wants_none = trainer.get("enable_progress_bar") is False
         if wants_none or any(isinstance(callback, ProgressBar) for callback in callbacks):
             return callbacks
-        return [*callbacks, TrainingProgress()]
+        if rich.get_console().is_terminal:
+            return [*callbacks, TrainingProgress()]
+        return [*callbacks, ProgressLines(self.config[self.command].progress_seconds)]
 
     def after_instantiate_classes(self) -> None:
         """Hand the chosen checkpoint to the trainer; the configuration that is saved keeps the user's word for it."""

@@ -7,7 +7,6 @@ from typing import Any, Literal
 import torch
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import track
 from rich.table import Table
 
 from lightning_rcnn.commands.places import require_folder
@@ -18,6 +17,7 @@ from lightning_rcnn.errors import InputError
 from lightning_rcnn.metrics.coco_results import NAMES_FILE, coco_results, names_behind_ids, write_json
 from lightning_rcnn.pictures import Objects, draw_objects, save_picture
 from lightning_rcnn.precision import PrecisionName, autocast, choose_precision
+from lightning_rcnn.progress import track
 from lightning_rcnn.structures import ImageRecord
 
 _HEADER_BYTES = 1 << 20
@@ -56,7 +56,7 @@ def detect(
     unreadable: dict[Path, str] = {}
     shown: list[ImageRecord] = []
     results: list[dict[str, Any]] = []
-    for file in track(files, "Detecting", console=console, transient=True):
+    for file in track(files, "Detecting", console):
         try:
             image = decode_image(file.path.read_bytes(), apply_exif=True)
         except (OSError, UndecodableImage) as error:

@@ -3,7 +3,6 @@
 from pathlib import Path
 
 from rich.console import Console
-from rich.progress import track
 
 from lightning_rcnn.data.cache import ShardCache
 from lightning_rcnn.data.fetch import FetchPolicy
@@ -15,6 +14,7 @@ from lightning_rcnn.data.workers import available_cores
 from lightning_rcnn.detectors.proposing import RegionProposals
 from lightning_rcnn.errors import InputError
 from lightning_rcnn.metrics.stored_proposals import ProposalReport
+from lightning_rcnn.progress import track
 from lightning_rcnn.proposals.selective_search import SelectiveSearch, SelectiveSearchMode
 
 
@@ -67,7 +67,7 @@ def propose(
     written = read_shards(str(out))
     reader = ShardReader(written, cache)
     report = ProposalReport(written.index.categories)
-    for number in track(range(len(reader)), "Measuring recall", console=console, transient=True):
+    for number in track(range(len(reader)), "Measuring recall", console):
         try:
             report.add(reader.read(number))
         except UnreadableRecordError as error:

@@ -39,7 +39,7 @@ class Clock:
 @pytest.fixture
 def clock(monkeypatch):
     clock = Clock()
-    monkeypatch.setattr("lightning_rcnn.callbacks.throughput.perf_counter", clock)
+    monkeypatch.setattr("lightning_rcnn.callbacks.step_clock.perf_counter", clock)
     return clock
 
 

@@ -4,7 +4,6 @@ from itertools import repeat
 from pathlib import Path
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from lightning_rcnn.data.defects import Defect, DefectLog, Finding
 from lightning_rcnn.data.index import ShardIndex
@@ -15,6 +14,7 @@ from lightning_rcnn.data.pack.report import print_report
 from lightning_rcnn.data.pack.shard_writer import ShardWriter
 from lightning_rcnn.data.pack.source import Contents, Source
 from lightning_rcnn.errors import InputError
+from lightning_rcnn.progress import track
 
 SILENT = Console(quiet=True)
 
@@ -60,9 +60,9 @@ def write_shards(
     workers = workers or default_workers(len(source.items))
     num_objects = source.left_out.objects
     with appearing_folder(out, overwrite=overwrite) as folder:
-        with _progress(console) as progress, ShardWriter(folder, shard_size) as writer:
+        with ShardWriter(folder, shard_size) as writer:
             outcomes = map_in_order(source.read, source.items, workers)
-            for outcome in progress.track(outcomes, total=len(source.items), description=f"packing {source.name}"):
+            for outcome in track(outcomes, f"packing {source.name}", console, len(source.items)):
                 log.add(outcome.findings)
                 num_objects += outcome.num_objects
                 if outcome.sample:
@@ -85,12 +85,6 @@ def _has_masks(writer: ShardWriter) -> bool:
     if writer.num_single_masks or writer.num_without_mask:
         return writer.num_single_masks > 0
     return writer.num_masks > 0 or not writer.label_counts
-
-
-def _progress(console: Console) -> Progress:
-    text = TextColumn("{task.description}", markup=False)
-    columns = (text, BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    return Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
 
 
 def _require_acceptable(index: ShardIndex, log: DefectLog, strict: bool) -> None:
