@@ -19,6 +19,7 @@ __all__ = [
     "NonFiniteGuard",
     "PredictionResults",
     "Preemption",
+    "ProgressLines",
     "RankWatch",
     "SharedBuffers",
     "Throughput",
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from lightning_rcnn.callbacks.non_finite import NonFiniteGuard
     from lightning_rcnn.callbacks.prediction_results import PredictionResults
     from lightning_rcnn.callbacks.preemption import Preemption
+    from lightning_rcnn.callbacks.progress_lines import ProgressLines
     from lightning_rcnn.callbacks.rank_watch import RankWatch
     from lightning_rcnn.callbacks.shared_buffers import SharedBuffers
     from lightning_rcnn.callbacks.throughput import Throughput
@@ -54,6 +56,7 @@ _MODULES = {
     "NonFiniteGuard": "non_finite",
     "PredictionResults": "prediction_results",
     "Preemption": "preemption",
+    "ProgressLines": "progress_lines",
     "RankWatch": "rank_watch",
     "SharedBuffers": "shared_buffers",
     "Throughput": "throughput",
