@@ -100,7 +100,7 @@ def test_masks_in_pictures_and_results(photos, tmp_path, monkeypatch):
     assert 0 < expected["masks"].float().mean() < 1
 
     monkeypatch.setattr("lightning_rcnn.detectors.base.paste_densely", pytest.fail)
-    detect(checkpoint, [photos / "a.jpg"], tmp_path / "out", threshold=0.5, device="cpu")
+    detect(checkpoint, [photos / "a.jpg"], tmp_path / "out", threshold=0.5, device="cpu", precision="32-true")
     results = json.loads((tmp_path / "out" / "results.json").read_text())
     assert len(results) == len(expected["masks"]) > 0
     for entry, pixels in zip(results, expected["masks"], strict=True):
