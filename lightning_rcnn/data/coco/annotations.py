@@ -13,7 +13,7 @@ from lightning_rcnn.data.coco.ids import LARGEST_ID, IdTable
 from lightning_rcnn.data.coco.json_files import Entry, load_annotations
 from lightning_rcnn.data.coco.relative import are_relative, polygons_of, scale_box, scale_polygons
 from lightning_rcnn.data.coco.scalars import flag, number, whole_number
-from lightning_rcnn.data.coco.segmentations import box_of_segmentation, read_segmentation
+from lightning_rcnn.data.coco.segmentations import LARGEST_SIDE, box_of_segmentation, read_segmentation
 from lightning_rcnn.data.defects import Defect, DefectLog, Finding
 
 
@@ -22,7 +22,7 @@ class CocoImage(NamedTuple):
 
     Attributes:
         file_name: empty if not stated.
-        size: (width, height) in pixels; (0, 0) if not stated.
+        size: (width, height) in pixels; (0, 0) if not stated, or not from 1 to `LARGEST_SIDE`.
     """
 
     id: int
@@ -156,7 +156,9 @@ def _file_name(entry: Entry, log: DefectLog) -> str:
 
 def _size(entry: Entry) -> tuple[int, int]:
     width, height = whole_number(entry.get("width")), whole_number(entry.get("height"))
-    return (width, height) if width and height and min(width, height) > 0 else (0, 0)
+    if width is None or height is None or min(width, height) < 1 or max(width, height) > LARGEST_SIDE:
+        return 0, 0
+    return width, height
 
 
 def _wanted(

@@ -14,6 +14,9 @@ from lightning_rcnn.masks.polygons import is_polygon
 from lightning_rcnn.masks.run_length import decode_crop
 from lightning_rcnn.masks.segmentation import checked_run_length
 
+LARGEST_SIDE = 10**6
+"""Pixels. A larger number is no side of an image, and masks of such an image would take hours."""
+
 
 def read_segmentation(value: Any) -> Any:
     """Polygons or an RLE; None for nothing ([], [[]], {}); what is neither stays as it is.
@@ -50,7 +53,8 @@ def frame_of_segmentations(segmentations: Sequence[Any]) -> tuple[int, int]:
     if size := next((size for size in sizes if size), None):
         return size[1], size[0]
     corners = [edges_of(box)[2:] for box in map(box_of_segmentation, segmentations) if box]
-    return int(max((x for x, _ in corners), default=0)) + 1, int(max((y for _, y in corners), default=0)) + 1
+    right, bottom = max((x for x, _ in corners), default=0), max((y for _, y in corners), default=0)
+    return int(min(right, LARGEST_SIDE - 1)) + 1, int(min(bottom, LARGEST_SIDE - 1)) + 1
 
 
 def _read_polygons(value: list[Any]) -> list[Any]:
@@ -98,7 +102,9 @@ def _read_counts(counts: Any) -> Any:
 def _size(rle: dict[str, Any]) -> tuple[int, int] | None:
     """Height and width."""
     size = rle.get("size")
-    if not isinstance(size, list) or len(size) != 2 or not all(isinstance(side, int) and side > 0 for side in size):
+    if not isinstance(size, list) or len(size) != 2:
+        return None
+    if not all(isinstance(side, int) and 0 < side <= LARGEST_SIDE for side in size):
         return None
     return size[0], size[1]
 

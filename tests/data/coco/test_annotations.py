@@ -86,6 +86,11 @@ def test_ids_as_text_and_as_floats(read):
     assert coco.log.report() == {"text_ids": 1}
 
 
+@pytest.mark.parametrize("size", [{}, {"width": 96}, {"width": 0, "height": 0}, {"width": 96, "height": 10**30}])
+def test_sizes_that_are_none(read, size):
+    assert read([], images=[{"id": 1, "file_name": "a.jpg"} | size]).images[1].size == (0, 0)
+
+
 def test_category_ids_as_text_are_numbered(read):
     categories = [{"id": "dog", "name": "dog"}, {"id": "cat", "name": "cat"}]
     coco = read([{"category_id": "cat", "bbox": BOX}], categories=categories)
