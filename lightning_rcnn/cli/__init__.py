@@ -11,8 +11,8 @@ import traceback
 
 from lightning_rcnn import __version__, stop_signals
 from lightning_rcnn.cli.menu import GROUPS, TOOLS, TRAINING, help_text
+from lightning_rcnn.cli.other_names import command_for
 from lightning_rcnn.errors import InputError, LostRankError
-from lightning_rcnn.suggestions import did_you_mean
 
 DEBUG_VARIABLE = "LIGHTNING_RCNN_DEBUG"
 
@@ -78,7 +78,7 @@ def _dispatch(words: list[str]) -> int:
         name, rest = f"{first} {rest[0]}", rest[1:]
     if name not in TOOLS:
         raise InputError(
-            f"{name}: no such command{did_you_mean(name, [*TRAINING, *TOOLS, *GROUPS])} (see lightning-rcnn --help)"
+            f"{name}: no such command{command_for(name, [*TRAINING, *TOOLS, *GROUPS])} (see lightning-rcnn --help)"
         )
     from lightning_rcnn.cli.tools import run_tool
 

@@ -8,7 +8,8 @@ import re
 from collections.abc import Sequence
 
 from lightning_rcnn.cli.composing import Composition
-from lightning_rcnn.suggestions import did_you_mean, did_you_mean_key
+from lightning_rcnn.cli.other_names import is_of_others, ours_for
+from lightning_rcnn.suggestions import did_you_mean
 
 _KEY = re.compile(r'(?:Parser key|Key) "(?!config")([^"]+)"')
 _EXPECTED = re.compile(r"Expected an? (?!<class 'NoneType'>)(.+?)(?:\. Got value: (.*))?$", re.MULTILINE)
@@ -39,7 +40,9 @@ def one_line(message: str, flags: list[str]) -> str:
     if match := _STRAY.search(message):
         stray = match[1].split()[0].partition("=")[0]
         if stray.startswith("-"):
-            return f"{stray}: no such option{did_you_mean_key(stray, flags)}"
+            return f"{stray}: no such option{ours_for(stray, flags)}"
+        if is_of_others(stray):
+            return f"{stray}: nothing takes this argument{ours_for(f'--{stray}', flags)}"
         return f"{stray}: nothing takes this argument; did you forget an option before it{_hint(stray, flags)}?"
     expected = list(_EXPECTED.finditer(message))
     given = next((match[2] for match in expected if match[2]), None) or (_GIVEN.findall(message) or ["this value"])[-1]

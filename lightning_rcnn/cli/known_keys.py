@@ -8,13 +8,15 @@ import re
 from collections.abc import Iterator, Mapping
 from functools import cache
 from itertools import zip_longest
+from pathlib import Path
 from typing import Any
 
 from jsonargparse import ArgumentParser
 
 from lightning_rcnn.cli.composing import Composition, KeyPath
+from lightning_rcnn.cli.other_names import is_of_others, ours_for
 from lightning_rcnn.errors import InputError
-from lightning_rcnn.suggestions import did_you_mean, did_you_mean_key
+from lightning_rcnn.suggestions import did_you_mean
 
 CLASS_KEYS = ("class_path", "init_args", "dict_kwargs")
 _CLASS_NAME = re.compile(r"(?!(?:true|false|null)$)[A-Za-z_]\w*(\.\w+)*")
@@ -61,6 +63,10 @@ class KnownKeys:
                 raise InputError(f"--{holder}: {_no_such_class(class_path, base)}")
         for argument in arguments:
             flag = argument.partition("=")[0].removesuffix("+")
+            if flag.removeprefix("--") in self.groups and not _is_mapping(
+                flag_value(arguments, flag.removeprefix("--"))
+            ):
+                raise InputError(f"{flag}: options belong below it{ours_for(flag, self.flags - {flag})}")
             if not flag.startswith("--") or flag in self.flags:
                 continue
             owner = next((key for key in self.dests - self.groups if flag.startswith(f"--{key}.")), None)
@@ -72,7 +78,7 @@ class KnownKeys:
                 if accepted is None or name in {*accepted, *CLASS_KEYS, "help"}:
                     continue
                 known = known | {f"--{owner}.{name}" for name in accepted}
-            raise InputError(f"{flag}: no such option{did_you_mean_key(flag, sorted(known))}")
+            raise InputError(f"{flag}: no such option{ours_for(flag, sorted(known))}")
 
     def _problems(self, content: Mapping[str, Any], outer: KeyPath) -> Iterator[tuple[KeyPath, str]]:
         for key, value in content.items():
@@ -86,7 +92,7 @@ class KnownKeys:
             elif dotted in self.dests:
                 yield from self._class_problems(value, path, self.bases.get(dotted))
             else:
-                yield path, f"{dotted}: no such key{did_you_mean_key(dotted, self._all_keys(content))}"
+                yield path, f"{dotted}: no such key{ours_for(dotted, self._all_keys(content))}"
 
     def _class_problems(self, value: Any, path: KeyPath, base: type | None) -> Iterator[tuple[KeyPath, str]]:
         """Problems of a value that is a class with arguments, or a list of such; other values have none."""
@@ -97,7 +103,7 @@ class KnownKeys:
         dotted = ".".join(path)
         for key in value.keys() - set(CLASS_KEYS):
             candidates = [f"{dotted}.init_args.{name}" for name in self._accepted(dotted, value) or ()]
-            yield (*path, key), f"{dotted}.{key}: no such key{did_you_mean_key(key, candidates)}"
+            yield (*path, key), f"{dotted}.{key}: no such key{ours_for(f'{dotted}.{key}', candidates)}"
         class_path = value.get("class_path")
         found = find_class(class_path, base) if class_path else None
         if found is None:
@@ -108,7 +114,9 @@ class KnownKeys:
         for key, argument in (value.get("init_args") or {}).items():
             inner = (*path, "init_args", key)
             if key not in accepted:
-                yield inner, f"{'.'.join(inner)}: {found.__name__} takes no {key}{did_you_mean(key, accepted)}"
+                known = [f"{dotted}.init_args.{name}" for name in accepted]
+                meant = ours_for(key, known) if is_of_others(key) else did_you_mean(key, accepted)
+                yield inner, f"{'.'.join(inner)}: {found.__name__} takes no {key}{meant}"
             yield from self._class_problems(argument, inner, None)
 
     def _accepted(self, holder: str, given: Any) -> frozenset[str] | None:
@@ -124,6 +132,11 @@ class KnownKeys:
             f"{key}.init_args.{name}" for key in self.bases for name in self._accepted(key, content.get(key)) or ()
         ]
         return sorted(self.dests) + sorted(inner)
+
+
+def _is_mapping(value: str | None) -> bool:
+    """Whether the value of an option stands for several keys: JSON, or the name of a file."""
+    return value is not None and (value.lstrip().startswith("{") or Path(value).is_file())
 
 
 def _no_such_class(name: str, base: type) -> str:

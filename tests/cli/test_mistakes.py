@@ -34,7 +34,10 @@ NOT_A_BACKBONE = f"'resnet19' is not one of {BACKBONES}; did you mean resnet18?"
         ("trainr:\n  max_epochs: 3", ":1: trainr: no such key; did you mean trainer?"),
         ("trainer: 3", ":1: trainer: keys belong below it, not 3"),
         ("data:", ":1: data: keys belong below it, not None"),
-        ("data: {batchsize: 3}", ":1: data.batchsize: no such key; did you mean data.batch_size?"),
+        (
+            "data: {batchsize: 3}",
+            ":1: data.batchsize: no such key; did you mean data.batch_size (images of one device)?",
+        ),
         (
             "trainer:\n  logger: {class_path: CSVLoger}",
             ":2: trainer.logger.class_path: no Logger is called CSVLoger; did you mean CSVLogger?",
@@ -67,8 +70,7 @@ def test_in_a_file(complaint, workplace, text, line):
         ("--trainer.max_epoch 3", "--trainer.max_epoch: no such option; did you mean --trainer.max_epochs?"),
         ("--trainer.max_epochs many", "--trainer.max_epochs: 'many' is not int"),
         ("--max_epochs 3", "--max_epochs: no such option; did you mean --trainer.max_epochs?"),
-        ("--trainer.default_root_dir here", "--trainer.default_root_dir: no such option"),
-        ("--data.seed 3", "--data.seed: no such option"),
+        ("--data.seed 3", "--data.seed: no such option; did you mean --seed_everything?"),
         ("--data.batch_size 2.5", "--data.batch_size: '2.5' is not int"),
         ("--conf tiny.yaml", "--conf: no such option; did you mean --config?"),
         ("--config", "--config: the name of a configuration file is missing"),
