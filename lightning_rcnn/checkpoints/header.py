@@ -1,10 +1,18 @@
 """What our own checkpoint files say about the detector they hold."""
 
+import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from lightning_rcnn.checkpoints.reading import read_content
 from lightning_rcnn.errors import InputError
+
+_SIZES = re.compile(
+    r"size mismatch for (?P<name>\S+): copying a param with shape torch\.Size\(\[(?P<there>.*?)\]\) from checkpoint, "
+    r"the shape in current model is torch\.Size\(\[(?P<here>.*?)\]\)"
+)
+_MISSING = re.compile(r'(?P<side>Missing|Unexpected) key\(s\) in state_dict: "(?P<name>[^"]+)"')
 
 CLASS_PATH_KEY = "class_path"
 """Where a checkpoint says which class it holds."""
@@ -66,5 +74,21 @@ def header_in(checkpoint: dict[str, Any]) -> CheckpointHeader:
 
 
 def first_mismatch(error: RuntimeError) -> str:
-    """The first of the keys that torch lists where weights do not fit a module."""
-    return next((line.strip().partition(",")[0] for line in str(error).splitlines()[1:]), str(error))
+    """The first weight that torch lists where those of a file do not fit a module: its name, and both shapes."""
+    lines = [line.strip() for line in str(error).splitlines()[1:]]
+    for line in sorted(lines, key=lambda line: not line.startswith("size mismatch")):
+        if sizes := _SIZES.match(line):
+            return shape_mismatch(sizes["name"], _numbers(sizes["there"]), _numbers(sizes["here"]))
+        if missing := _MISSING.match(line):
+            where = "only the model" if missing["side"] == "Missing" else "only the checkpoint"
+            return f"{where} has {missing['name']}"
+    return " ".join(str(error).split())
+
+
+def shape_mismatch(name: str, there: Sequence[int], here: Sequence[int]) -> str:
+    """A weight that has one shape in a checkpoint (`there`) and another in the model (`here`)."""
+    return f"{name} is {list(there)} in the checkpoint and {list(here)} in the model"
+
+
+def _numbers(text: str) -> list[int]:
+    return [int(number) for number in text.split(",") if number.strip()]

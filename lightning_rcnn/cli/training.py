@@ -88,7 +88,8 @@ def train(arguments: list[str]) -> None:
         if "Error(s) in loading state_dict" not in str(error):
             raise
         raise InputError(
-            f"the checkpoint does not fit the model of the configuration: {first_mismatch(error)}"
+            f"the checkpoint does not fit the model of the configuration: {first_mismatch(error)}; give the model the "
+            "settings of the checkpoint, or start another training with --model.weights and a --run_dir of its own"
         ) from error
 
 

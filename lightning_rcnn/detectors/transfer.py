@@ -9,7 +9,7 @@ from lightning.pytorch.utilities.rank_zero import rank_zero_info, rank_zero_warn
 from torch import Tensor
 
 from lightning_rcnn.checkpoints.formats import translate_weights
-from lightning_rcnn.checkpoints.header import header_in, is_ours
+from lightning_rcnn.checkpoints.header import header_in, is_ours, shape_mismatch
 from lightning_rcnn.checkpoints.reading import read_content, weights_in
 from lightning_rcnn.checkpoints.sources import local_file
 from lightning_rcnn.detectors.base import Detector
@@ -68,8 +68,8 @@ def start_from(detector: Detector, source: str) -> None:
     misfits += [name for name in given.weights if name not in own and not _is_optional(name, optional)]
     if misfits:
         raise InputError(
-            f"model.weights {path}: not of the model's architecture: {len(misfits)} weights do not fit, the first is "
-            f"{misfits[0]!r}; its hyperparameters are shown by lightning-rcnn convert"
+            f"model.weights {path}: not of the model's architecture: {len(misfits)} weights do not fit, the first: "
+            f"{_misfit(misfits[0], given.weights, own)}; its hyperparameters are shown by lightning-rcnn convert"
         )
     detector.load_state_dict(fitting, strict=False)
     _say_what_is_new(detector, path, given, [name for name in own if name not in fitting])
@@ -91,6 +91,12 @@ def _read(path: Path) -> _Given:
             f"{translation.unexpected[0]!r}; lightning-rcnn convert can leave them out"
         )
     return _Given(translation.weights, translation.hyperparameters)
+
+
+def _misfit(name: str, there: Mapping[str, Tensor], here: Mapping[str, Tensor]) -> str:
+    if name in there and name in here:
+        return shape_mismatch(name, there[name].shape, here[name].shape)
+    return f"only the {'file' if name in there else 'model'} has {name!r}"
 
 
 def _has(weights: Mapping[str, Tensor], part: str) -> bool:

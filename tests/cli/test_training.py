@@ -54,11 +54,24 @@ def test_a_run_from_fit_to_validate(fit, run, complaint, workplace, shards):
     assert state["hyper_parameters"]["learning_rate"] == 0.5
 
     # ... and another architecture does not fit.
-    line = complaint(
-        *("fit", "--config", "tiny.yaml", "--data.train", shards / "train", "--run_dir", "run"),
-        *("--ckpt_path", "last", "--model.backbone", "resnet34"),
+    words = (
+        "fit",
+        "--config",
+        "tiny.yaml",
+        "--data.train",
+        shards / "train",
+        "--run_dir",
+        "run",
+        "--ckpt_path",
+        "last",
     )
-    assert line.startswith("the checkpoint does not fit the model of the configuration: Missing key(s)")
+    misfit = "the checkpoint does not fit the model of the configuration: "
+    line = complaint(*words, "--trainer.max_epochs", "4", "--model.backbone", "resnet34")
+    assert line.startswith(f"{misfit}only the model has backbone.body.layer1.2.conv1.weight; ")
+    line = complaint(*words, "--trainer.max_epochs", "4", "--model.fpn_channels", "32")
+    weight = "backbone.fpn.inner_blocks.0.0.weight"
+    assert line.startswith(f"{misfit}{weight} is [16, 64, 1, 1] in the checkpoint and [32, 64, 1, 1] in the model; ")
+    assert "--model.weights" in line
 
     # `validate` needs no configuration, and writes beside the run, not over it.
     before = (workplace / "run" / "config.yaml").read_text()
