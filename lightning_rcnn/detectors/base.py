@@ -8,7 +8,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 import torch
 import torch.nn.functional as F
-from lightning.pytorch import LightningModule
+from lightning.pytorch import Callback, LightningModule
 from lightning.pytorch.trainer.states import TrainerFn
 from lightning.pytorch.utilities.rank_zero import rank_zero_info
 from torch import Tensor, nn
@@ -16,6 +16,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torchmetrics import Metric
 
 from lightning_rcnn.boxes import rescale
+from lightning_rcnn.callbacks.optimizer_settings import OptimizerSettings
 from lightning_rcnn.checkpoints.header import CLASS_PATH_KEY, PRECISION_KEY
 from lightning_rcnn.data.decode import decode_image
 from lightning_rcnn.data.resize import ResizeMethod, ResizeRule
@@ -302,6 +303,10 @@ class Detector(LightningModule):
         is_resumed = self._trainer is not None and self.trainer.state.fn == TrainerFn.FITTING
         if began_with is not None and is_resumed and began_with != str(self.trainer.precision):
             rank_zero_info(f"Precision {self.trainer.precision}: as asked for; the training began with {began_with}.")
+
+    def configure_callbacks(self) -> list[Callback]:
+        """What each training needs, also one from Python."""
+        return [OptimizerSettings()]
 
     def configure_optimizers(self) -> Any:
         """The optimiser with norms in a group of their own, and the schedule, stepped every step."""
