@@ -52,17 +52,17 @@ class OptimizerSettings(Callback):
         checkpoint, self._checkpoint = self._checkpoint, {}
         states = checkpoint.get("optimizer_states", [])
         classes = checkpoint.get(CLASSES, [None] * len(states))
-        changes: dict[str, str] = {}
+        changes: list[str] = []
         for optimizer, state, name in zip(trainer.optimizers, states, classes, strict=False):
             _check(optimizer, state["param_groups"], name)
             for group, saved in zip(optimizer.param_groups, state["param_groups"], strict=True):
-                changes |= _differences(saved, group)
+                changes += _differences(saved, group)
                 _take_over(saved, group)
         for config, state in zip(trainer.lr_scheduler_configs, checkpoint.get("lr_schedulers", []), strict=False):
             groups = states[trainer.optimizers.index(config.scheduler.optimizer)]["param_groups"]
             _take_over_schedule(state, config.scheduler, groups)
         if changes:
-            listed = ", ".join(f"{name} {change}" for name, change in changes.items())
+            listed = ", ".join(dict.fromkeys(changes))
             rank_zero_info(f"The optimizer goes on with the settings of this run, not the checkpoint's: {listed}.")
 
 
@@ -86,12 +86,14 @@ def _check(optimizer: Optimizer, saved: list[dict[str, Any]], name: str | None) 
             raise InputError(f"the optimizer has {key}, for which the checkpoint has no state: leave it out, {way_out}")
 
 
-def _differences(saved: Mapping[str, Any], group: Mapping[str, Any]) -> dict[str, str]:
+def _differences(saved: Mapping[str, Any], group: Mapping[str, Any]) -> list[str]:
     """What of the settings that change a training differs, for people."""
     rate = _base_rate(saved, group)
     shown = [rate, *(key for key in saved.keys() & group.keys() if key not in (*RATES, *HOW_TO_COMPUTE))]
     pairs = {key: (_plain(saved[key]), _plain(group[key])) for key in sorted(shown)}
-    return {"lr" if key == rate else key: f"{before} -> {now}" for key, (before, now) in pairs.items() if before != now}
+    return [
+        f"{'lr' if key == rate else key} {before} -> {now}" for key, (before, now) in pairs.items() if before != now
+    ]
 
 
 def _take_over(saved: dict[str, Any], group: Mapping[str, Any]) -> None:

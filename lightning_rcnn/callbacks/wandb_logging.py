@@ -14,12 +14,16 @@ from lightning.pytorch.utilities.rank_zero import rank_zero_warn
 
 from lightning_rcnn.callbacks.run_folder import run_folder
 from lightning_rcnn.data.workers import signals_blocked
+from lightning_rcnn.errors import InputError
+from lightning_rcnn.suggestions import did_you_mean
 
 RUN_ID = "wandb_run_id"
 """File in the run folder."""
 DEFAULT_PROJECT = "lightning-rcnn"
 INIT_TIMEOUT = 30.0
 """Seconds until a run that was to be online starts offline; W&B's own 90 are long where a cluster has no way out."""
+MODES = ("online", "offline", "disabled", "shared", "run", "dryrun")
+"""What W&B accepts in `WANDB_MODE`; the last two are old names of the first two."""
 FINISH_TIMEOUT = 300.0
 """Seconds that the end of a run may wait for uploads; what is left lies in the run folder, for `wandb sync`."""
 
@@ -40,6 +44,9 @@ class DetectionWandbLogger(WandbLogger):
         notes: for people.
         save_dir: folder for id and files; by default the trainer's run folder (see `keep_in_run_folder`).
         log_model: upload checkpoints at the end ("all": each one), if online.
+
+    Raises:
+        InputError: `WANDB_MODE` is none that W&B has.
     """
 
     def __init__(
@@ -53,6 +60,7 @@ class DetectionWandbLogger(WandbLogger):
         save_dir: str | Path | None = None,
         log_model: Literal["all"] | bool = False,
     ) -> None:
+        require_known_mode()
         super().__init__(
             name=name,
             project=project or os.environ.get("WANDB_PROJECT", DEFAULT_PROJECT),
@@ -102,10 +110,23 @@ class DetectionWandbLogger(WandbLogger):
                 wandb.teardown()
 
 
+def require_known_mode() -> None:
+    """See that `WANDB_MODE` is one, if it is set.
+
+    Raises:
+        InputError: it is empty or unknown; W&B would not start, and nothing would be logged.
+    """
+    given = os.environ.get("WANDB_MODE")
+    if given == "":
+        raise InputError("WANDB_MODE is empty: unset it, or set online, offline or disabled")
+    if given is not None and given not in MODES:
+        raise InputError(f"WANDB_MODE {given!r} is none of online, offline, disabled{did_you_mean(given, MODES)}")
+
+
 def choose_mode() -> str:
     """What `WANDB_MODE` says, but "online" only where W&B finds a key, else "offline". It asks nobody for one."""
     given = os.environ.get("WANDB_MODE")
-    if given not in (None, "", "online"):
+    if given not in (None, "online", "run"):
         return given
     try:
         # Without a look at the server, which waits long where there is no way to it.

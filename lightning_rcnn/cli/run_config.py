@@ -5,6 +5,7 @@ from pathlib import Path
 import yaml
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.cli import SaveConfigCallback
+from lightning.pytorch.trainer.states import TrainerFn
 
 CONFIG = "config.yaml"
 
@@ -14,6 +15,26 @@ class SaveRunConfig(SaveConfigCallback):
 
     The file gives the same run again: `lightning-rcnn fit --config RUN/config.yaml`.
     """
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Wait: a start that is refused leaves the file as it is."""
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Save before the first step."""
+        super().setup(trainer, pl_module, "fit")
+
+    def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Save before the first batch, unless the validation is part of a training."""
+        if trainer.state.fn != TrainerFn.FITTING:
+            super().setup(trainer, pl_module, trainer.state.fn or "")
+
+    def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Save before the first batch."""
+        super().setup(trainer, pl_module, "test")
+
+    def on_predict_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Save before the first batch."""
+        super().setup(trainer, pl_module, "predict")
 
     def save_config(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Write and tell; called on the first rank only."""

@@ -1,6 +1,7 @@
 """`lightning-rcnn fit|validate|test|predict`: Lightning's command line, with run folders and classes from the data."""
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
 
@@ -33,7 +34,7 @@ from lightning_rcnn.callbacks.training_progress import TrainingProgress
 from lightning_rcnn.callbacks.wandb_logging import keep_in_run_folder
 from lightning_rcnn.checkpoints.header import first_mismatch, read_header
 from lightning_rcnn.cli.class_names import take_classes_from_data
-from lightning_rcnn.cli.complaints import located
+from lightning_rcnn.cli.complaints import key_of, located
 from lightning_rcnn.cli.composing import compose, merge, take_config_files
 from lightning_rcnn.cli.known_keys import KnownKeys, flag_value
 from lightning_rcnn.cli.menu import TRAINING
@@ -225,10 +226,13 @@ class DetectionCLI(LightningCLI):
         try:
             super().instantiate_classes()
         except ValueError as error:
-            cause: BaseException | None = error
-            while cause is not None and not isinstance(cause, InputError):
-                cause = cause.__cause__ or cause.__context__
-            raise cause or error from None
+            for cause in _causes(error):
+                if isinstance(cause, InputError):
+                    raise cause from None
+                if isinstance(cause, ModuleNotFoundError):
+                    key = key_of(str(error)) or "trainer"
+                    raise InputError(f"{key}: a package is missing: {' '.join(str(cause).split())}") from error
+            raise
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """A trainer that writes into the run folder."""
@@ -283,6 +287,13 @@ class _RunTrainer(Trainer):
 
     def __init__(self, *, precision: _PRECISION_INPUT | Literal["auto"] | None = AUTO, **kwargs: Any) -> None:
         super().__init__(precision=precision, **kwargs)  # type: ignore[arg-type]  # "auto" is decided before
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    """An error and those that led to it."""
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
 
 
 class _ParserError(Exception):

@@ -139,6 +139,12 @@ class DetectionDataModule(LightningDataModule):
             raise InputError("the categories are known after setup; call `setup` first")
         return next(iter(self._shard_sets.values())).index.categories
 
+    @property
+    def num_training_batches(self) -> int:
+        """Batches of one device in an epoch; known after `setup`."""
+        assert self._training_set is not None, "call setup('fit') first"
+        return len(self._training_set) // (self.batch_size * self._world)
+
     def setup(self, stage: str) -> None:
         """Read the indexes that `stage` (fit, validate, test, predict) needs, and see that they fit together."""
         splits = _SPLITS[stage]
@@ -171,8 +177,7 @@ class DetectionDataModule(LightningDataModule):
         if getattr(self.trainer, "overfit_batches", 0):
             plan = _same_in_every_epoch(plan)
         position = self._position.begin_epoch if self._position is not None else None
-        num_batches = len(data) // (self.batch_size * self._world)
-        return self._loader(data, "training", plan, num_batches, position)
+        return self._loader(data, "training", plan, self.num_training_batches, position)
 
     def val_dataloader(self) -> PlannedLoader | list[PlannedLoader]:
         """Validation batches of this rank; an empty list where there is nothing to validate on."""

@@ -1,6 +1,7 @@
 """What all detectors share as LightningModules: input, steps, optimiser, schedule, metrics, use from Python."""
 
 import os
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -17,6 +18,7 @@ from torchmetrics import Metric
 
 from lightning_rcnn.boxes import rescale
 from lightning_rcnn.callbacks.optimizer_settings import OptimizerSettings
+from lightning_rcnn.callbacks.start_check import StartCheck, check_loggers
 from lightning_rcnn.checkpoints.header import CLASS_PATH_KEY, PRECISION_KEY
 from lightning_rcnn.data.decode import decode_image
 from lightning_rcnn.data.resize import ResizeMethod, ResizeRule
@@ -66,6 +68,8 @@ class Detector(LightningModule):
     """How its masks come into their images."""
     proposal_limit: int = 0
     """How many precomputed proposals of an image it looks at; 0 if it makes its own."""
+    loss_names: tuple[str, ...] = ()
+    """What `losses` returns, in logs under `train/`."""
     search: Callable[[Tensor], np.ndarray] | None = None
     """From a uint8 RGB image [3, H, W] to proposals and scores [P, 5], where it makes none itself and is given none."""
     pixel_mean: Tensor
@@ -276,12 +280,25 @@ class Detector(LightningModule):
         """As in validation."""
         self._score("test")
 
-    def _score(self, prefix: str) -> None:
-        metrics: dict[str, Metric] = {
+    def validation_metric_names(self) -> set[str]:
+        """Names under which a validation logs."""
+        metrics = self._metrics()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of figures without images
+            figures = {name: metric.compute() for name, metric in metrics.items()}
+        for metric in metrics.values():
+            metric.reset()
+        return set(flatten_metrics(figures, "val"))
+
+    def _metrics(self) -> dict[str, Metric]:
+        return {
             **self.average_precisions,
             "voc": self.voc_average_precision,
             "proposals": self.proposal_recall,
         }
+
+    def _score(self, prefix: str) -> None:
+        metrics = self._metrics()
         self.last_metrics = {name: metric.compute() for name, metric in metrics.items()}
         for metric in metrics.values():
             metric.reset()
@@ -306,7 +323,8 @@ class Detector(LightningModule):
 
     def configure_callbacks(self) -> list[Callback]:
         """What each training needs, also one from Python."""
-        return [OptimizerSettings()]
+        check_loggers(self.trainer)
+        return [StartCheck(), OptimizerSettings()]
 
     def configure_optimizers(self) -> Any:
         """The optimiser with norms in a group of their own, and the schedule, stepped every step."""
@@ -325,9 +343,19 @@ class Detector(LightningModule):
                     f"model.schedule {self.schedule} needs an end: give trainer.max_epochs or trainer.max_steps"
                 )
             total_steps = 0
+        elif not self.trainer.fast_dev_run:  # type: ignore[attr-defined]  # a property that Lightning adds later
+            self._require_short_warmup(int(total_steps))
         factor = learning_rate_factor(self.schedule, int(total_steps), self.warmup_steps, self.milestones)
         scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+
+    def _require_short_warmup(self, total_steps: int) -> None:
+        """Refuse a training that would never have the learning rate that it is given."""
+        if self.schedule != "one_cycle" and self.warmup_steps > total_steps:
+            raise InputError(
+                f"model.warmup_steps {self.warmup_steps}: the training ends after {total_steps} steps, before it has "
+                "the learning rate; make it smaller"
+            )
 
 
 def flatten_metrics(metrics: Mapping[str, Any], prefix: str) -> dict[str, float]:

@@ -58,6 +58,8 @@ class FasterRCNN(RegionBasedDetector):
         **kwargs: of `RegionBasedDetector` and `Detector`.
     """
 
+    loss_names = ("loss_objectness", "loss_rpn_box", *RegionBasedDetector.loss_names)
+
     def __init__(
         self,
         class_names: Sequence[str] = (),

@@ -57,6 +57,8 @@ class MaskRCNN(FasterRCNN):
         **kwargs: of `FasterRCNN`, `RegionBasedDetector` and `Detector`.
     """
 
+    loss_names = (*FasterRCNN.loss_names, "loss_mask")
+
     def __init__(
         self,
         class_names: Sequence[str] = (),

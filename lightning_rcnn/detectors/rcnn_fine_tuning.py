@@ -31,6 +31,8 @@ class RCNNFineTuning(RCNN):
         **kwargs: of `RCNN` and `Detector`.
     """
 
+    loss_names = ("loss_classifier",)
+
     def __init__(
         self,
         class_names: Sequence[str] = (),

@@ -82,6 +82,8 @@ class RegionBasedDetector(Detector):
         **kwargs: of `Detector`.
     """
 
+    loss_names: tuple[str, ...] = ("loss_classifier", "loss_box")
+
     def __init__(
         self,
         class_names: Sequence[str] = (),

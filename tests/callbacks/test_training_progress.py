@@ -56,7 +56,7 @@ def readings(tmp_path, monkeypatch):
     def run(*callbacks):
         detector = FasterRCNN(
             CLASS_NAMES, backbone="resnet18", fpn_channels=16, box_head_width=32, box_samples_per_image=16, min_size=64,
-            max_size=96, rpn_pre_nms_top_n=(50, 50), rpn_post_nms_top_n=(30, 30),
+            max_size=96, rpn_pre_nms_top_n=(50, 50), rpn_post_nms_top_n=(30, 30), warmup_steps=0,
         )  # fmt: skip
         # Without NonFiniteGuard: what it reads are copies that have reached the host batches before.
         usual = [Throughput(), Preemption(), LastCheckpoint(), SharedBuffers(), AveragedWeights()]

@@ -196,3 +196,28 @@ def test_the_progress_bar_is_ours_unless_another_one_is_given(fit, monkeypatch, 
     fit("--trainer.enable_progress_bar", "true", *given)
     fit()
     assert bars == kinds
+
+
+def test_a_start_that_is_refused_leaves_the_configuration_as_it_is(fit, complaint, workplace, shards, monkeypatch):
+    assert fit("--trainer.limit_train_batches", "1", "--data.val", "null").status == 0
+    before = (workplace / "run" / "config.yaml").read_text()
+    words = (
+        "fit",
+        "--config",
+        "tiny.yaml",
+        "--data.train",
+        shards / "train",
+        "--run_dir",
+        "run",
+        "--ckpt_path",
+        "last",
+    )
+    more = (*words, "--trainer.max_epochs", "2")
+    assert complaint(*more, "--model.warmup_steps", "1000").startswith("model.warmup_steps 1000: ")
+    assert complaint(*more, "--model.optimizer", "sgd").startswith("the optimizer is SGD, and the checkpoint has")
+    line = complaint(*more, "--trainer.logger", "MLFlowLogger")
+    assert line.startswith("trainer: a package is missing: ")
+    assert "mlflow" in line
+    monkeypatch.setenv("WANDB_MODE", "")
+    assert complaint(*more, "--trainer.logger", "DetectionWandbLogger").startswith("WANDB_MODE is empty: ")
+    assert (workplace / "run" / "config.yaml").read_text() == before

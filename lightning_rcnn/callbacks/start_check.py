@@ -1,0 +1,114 @@
+"""What can be known before the first step is refused there, in one line: from the command line and from Python."""
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+from lightning.pytorch import Callback, Trainer
+from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
+from lightning.pytorch.loggers import WandbLogger
+
+from lightning_rcnn.callbacks.checkpoints import BestCheckpoint
+from lightning_rcnn.callbacks.wandb_logging import require_known_mode
+from lightning_rcnn.data.class_names import require_same_classes
+from lightning_rcnn.data.datamodule import DetectionDataModule
+from lightning_rcnn.errors import InputError
+from lightning_rcnn.suggestions import did_you_mean
+
+OURS = ("lightning_rcnn.", "lightning.")
+"""Modules of the classes that are known to log nothing but what the detector says."""
+
+
+class StartCheck(Callback):
+    """Compares model, data and trainer before the first step. Detectors bring it themselves.
+
+    Raises:
+        InputError: the model has other classes than the data; a callback watches a metric that nobody logs, or in the
+            wrong direction; a validation interval exceeds the epoch.
+    """
+
+    def setup(self, trainer: Trainer, pl_module: Any, stage: str) -> None:
+        """Check all that does not need the optimizer; the data are set up before."""
+        data = trainer.datamodule  # type: ignore[attr-defined]  # added later
+        if isinstance(data, DetectionDataModule):
+            if stage != "predict":
+                source = data.sources[{"fit": "train", "validate": "val"}.get(stage, stage)]
+                require_same_classes(pl_module.class_names, pl_module.category_ids, data.categories, source or "")
+            if stage == "fit":
+                _check_validation_interval(trainer, data.num_training_batches)
+        if stage == "fit" and not trainer.fast_dev_run:  # type: ignore[attr-defined]  # added later
+            _check_monitors(trainer, pl_module)
+
+
+def check_loggers(trainer: Trainer) -> None:
+    """Check what has to be right before loggers start, which they do before any callback is called.
+
+    Raises:
+        InputError: there is one of W&B, and `WANDB_MODE` is none that W&B has.
+    """
+    if any(isinstance(logger, WandbLogger) for logger in trainer.loggers):
+        require_known_mode()
+
+
+class _Monitor(NamedTuple):
+    """A metric that a callback watches.
+
+    Attributes:
+        name: of the metric.
+        mode: "min" or "max"; None where it does not matter.
+        owner: of the setting, for the message.
+    """
+
+    name: str
+    mode: str | None
+    owner: str
+
+
+def _check_validation_interval(trainer: Trainer, num_batches: int) -> None:
+    interval, limit = trainer.val_check_interval, trainer.limit_train_batches
+    in_epoch = min(num_batches, limit) if isinstance(limit, int) else int(num_batches * limit)
+    counts_in_epoch = trainer.check_val_every_n_epoch is not None
+    if isinstance(interval, int) and counts_in_epoch and trainer.enable_validation and interval > in_epoch > 0:
+        raise InputError(
+            f"trainer.val_check_interval {interval}: an epoch has {in_epoch} batches; make it smaller, or count over "
+            "epochs with trainer.check_val_every_n_epoch null"
+        )
+
+
+def _check_monitors(trainer: Trainer, detector: Any) -> None:
+    """Refuse a monitor that is not logged, where all who log are known."""
+    parts = [detector, *trainer.callbacks]  # type: ignore[attr-defined]  # added later
+    all_known = all(type(part).__module__.startswith(OURS) for part in parts)
+    data = trainer.datamodule  # type: ignore[attr-defined]  # added later
+    validates = bool(trainer.limit_val_batches) and not (
+        isinstance(data, DetectionDataModule) and data.sources["val"] is None
+    )
+    in_validation = detector.validation_metric_names()
+    in_training = {"train/loss", *(f"train/{name}" for name in detector.loss_names)}
+    for name, mode, owner in _monitors(trainer, validates):
+        if name in in_validation and not validates:
+            raise InputError(f"{owner}: {name!r} is a metric of validations, and there are none: give --data.val")
+        if name not in (*in_validation, *in_training) and all_known:
+            near = did_you_mean(name, [*in_validation, *in_training])
+            raise InputError(
+                f"{owner}: nothing logs {name!r}{near or f'; there are {_listed(in_validation | in_training)}'}"
+            )
+        best = "max" if name in in_validation else "min" if name in in_training else mode
+        if mode not in (None, best):
+            direction = "more is" if best == "max" else "less is"
+            raise InputError(f"{owner}: of {name} {direction} better, but its mode is {mode}; give it the mode {best}")
+
+
+def _monitors(trainer: Trainer, validates: bool) -> Iterator[_Monitor]:
+    callbacks = trainer.callbacks  # type: ignore[attr-defined]  # added later
+    for callback in callbacks:
+        if isinstance(callback, EarlyStopping):
+            yield _Monitor(callback.monitor, callback.mode, "EarlyStopping.monitor")
+        if isinstance(callback, ModelCheckpoint) and callback.monitor not in (None, "epoch", "step"):
+            keeps_all = callback.save_top_k in (-1, 0)
+            yield _Monitor(callback.monitor, None if keeps_all else callback.mode, "ModelCheckpoint.monitor")
+        if isinstance(callback, BestCheckpoint) and callback.monitor and validates:
+            yield _Monitor(callback.monitor, callback.mode, "best_checkpoint.monitor")
+
+
+def _listed(names: set[str]) -> str:
+    return ", ".join(sorted(name for name in names if "/per_class" not in name))
