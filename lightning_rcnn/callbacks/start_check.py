@@ -1,5 +1,6 @@
 """What can be known before the first step is refused there, in one line: from the command line and from Python."""
 
+import os
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
@@ -7,11 +8,13 @@ from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
 from lightning.pytorch.loggers import WandbLogger
 
+from lightning_rcnn import slurm_step
 from lightning_rcnn.callbacks.checkpoints import BestCheckpoint
 from lightning_rcnn.callbacks.wandb_logging import require_known_mode
 from lightning_rcnn.data.class_names import require_same_classes
 from lightning_rcnn.data.datamodule import DetectionDataModule
 from lightning_rcnn.errors import InputError
+from lightning_rcnn.launchers import read_launch
 from lightning_rcnn.suggestions import did_you_mean
 
 OURS = ("lightning_rcnn.", "lightning.")
@@ -22,12 +25,14 @@ class StartCheck(Callback):
     """Compares model, data and trainer before the first step. Detectors bring it themselves.
 
     Raises:
-        InputError: the model has other classes than the data; a callback watches a metric that nobody logs, or in the
-            wrong direction; a validation interval exceeds the epoch.
+        InputError: a launcher started more or fewer processes than train together; the model has other classes than the
+            data; a callback watches a metric that nobody logs, or in the wrong direction; a validation interval exceeds
+            the epoch.
     """
 
     def setup(self, trainer: Trainer, pl_module: Any, stage: str) -> None:
         """Check all that does not need the optimizer; the data are set up before."""
+        _check_world(trainer)
         data = trainer.datamodule  # type: ignore[attr-defined]  # added later
         if isinstance(data, DetectionDataModule):
             if stage != "predict":
@@ -61,6 +66,20 @@ class _Monitor(NamedTuple):
     name: str
     mode: str | None
     owner: str
+
+
+def _check_world(trainer: Trainer) -> None:
+    """Refuse processes that would each train alone, or fewer of them than were asked for."""
+    launch = read_launch(os.environ)
+    asked = trainer.num_devices * trainer.num_nodes
+    started = launch.world if launch.launcher not in ("", "sbatch") else None
+    if trainer.world_size != asked or started not in (None, asked):
+        by = launch.launcher or "nobody"
+        hint = f"; {slurm_step.WAY_OUT}" if launch.launcher in ("srun", "sbatch") and launch.world == 1 else ""
+        raise InputError(
+            f"trainer.devices x trainer.num_nodes is {asked}, but {started or trainer.world_size} processes are there "
+            f"(by {by}): make them the same{hint}"
+        )
 
 
 def _check_validation_interval(trainer: Trainer, num_batches: int) -> None:

@@ -11,6 +11,7 @@ import traceback
 
 from lightning_rcnn import __version__, stop_signals
 from lightning_rcnn.cli.menu import GROUPS, TOOLS, TRAINING, help_text
+from lightning_rcnn.cli.one_voice import say
 from lightning_rcnn.cli.other_names import command_for
 from lightning_rcnn.errors import InputError, LostRankError
 
@@ -33,8 +34,7 @@ def main(arguments: list[str] | None = None) -> int:
     except (InputError, LostRankError) as error:
         if debug:
             traceback.print_exc()
-        if str(error):
-            print(f"lightning-rcnn: error: {error}", file=sys.stderr, flush=True)
+        say(f"lightning-rcnn: error: {error}" if str(error) else "")
         return 1
     except stop_signals.Preempted as stop:
         stop_signals.ignore()
@@ -44,7 +44,7 @@ def main(arguments: list[str] | None = None) -> int:
     except OSError as error:
         if debug or error.filename is None:
             raise
-        print(f"lightning-rcnn: error: {error.filename}: {error.strerror} (--debug shows where)", file=sys.stderr)
+        say(f"lightning-rcnn: error: {error.filename}: {error.strerror} (--debug shows where)")
         return 1
     except KeyboardInterrupt:
         print("lightning-rcnn: interrupted", file=sys.stderr)
@@ -63,9 +63,9 @@ def _dispatch(words: list[str]) -> int:
         if first == "fit":
             stop_signals.listen()
         # Imported here, as the tools below: Lightning takes seconds, and help should not.
-        from lightning_rcnn.cli.slurm import take_sizes_from_slurm
+        from lightning_rcnn.cli.world import take_sizes_from_launcher
 
-        words = take_sizes_from_slurm(words)
+        words = take_sizes_from_launcher(words)
         from lightning_rcnn.cli.training import train
 
         train(words)

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 import rich
 from jsonargparse.typing import PositiveFloat
-from lightning.fabric.plugins.environments import ClusterEnvironment, SLURMEnvironment
+from lightning.fabric.plugins.environments import ClusterEnvironment
 from lightning.fabric.plugins.precision.precision import _PRECISION_INPUT
 from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.callbacks import ProgressBar
@@ -38,6 +38,7 @@ from lightning_rcnn.cli.complaints import key_of, located
 from lightning_rcnn.cli.composing import compose, merge, take_config_files
 from lightning_rcnn.cli.known_keys import KnownKeys, flag_value
 from lightning_rcnn.cli.menu import TRAINING
+from lightning_rcnn.cli.rank_environment import environment_of_launcher
 from lightning_rcnn.cli.run_config import SaveRunConfig
 from lightning_rcnn.cli.run_paths import checkpoint_of, choose_run_dir, refuse_to_overwrite
 from lightning_rcnn.commands.places import require_folder
@@ -241,8 +242,8 @@ class DetectionCLI(LightningCLI):
             kwargs["limit_val_batches"] = 0
         plugins = self._get(self.config_init, "trainer").get("plugins") or []
         plugins = [AtomicCheckpointIO(), *(plugins if isinstance(plugins, list) else [plugins])]
-        if SLURMEnvironment.detect() and not any(isinstance(plugin, ClusterEnvironment) for plugin in plugins):
-            plugins.append(SLURMEnvironment(auto_requeue=False))  # Preemption stands for it
+        if not any(isinstance(plugin, ClusterEnvironment) for plugin in plugins):
+            plugins.append(environment_of_launcher())
         kwargs["callbacks"] = self._callbacks_with_progress()
         kwargs["precision"] = self._precision(plugins)
         try:

@@ -14,6 +14,7 @@ from typing import Any
 from lightning_rcnn.data.coco.annotations import CocoAnnotations
 from lightning_rcnn.data.coco.ids import IdTable
 from lightning_rcnn.data.coco.json_files import load_json
+from lightning_rcnn.data.file_names import Fit, match_names
 from lightning_rcnn.errors import InputError
 from lightning_rcnn.metrics.coco_results import NAMES_FILE
 
@@ -77,30 +78,27 @@ def result_ids(results: Path, image_ids: Iterable[Any], coco: CocoAnnotations, a
 
 
 def _match(names: dict[int, str], known: dict[int, str], names_file: Path, annotations: Path) -> dict[int, int]:
-    """Id in `images.json` -> id in the annotations, by the longest common end of two paths."""
+    """Id in `images.json` -> id in the annotations, by `data/file_names.py`."""
     if all(key in known and _parts(names[key])[-1:] == _parts(known[key])[-1:] for key in names):
         return {key: key for key in names}
-    by_last_part: defaultdict[str, list[int]] = defaultdict(list)
+    ids_by_name: defaultdict[str, list[int]] = defaultdict(list)
     for key, name in known.items():
-        by_last_part["".join(_parts(name)[-1:])].append(key)
+        ids_by_name[name].append(key)
+    found = match_names(names.values(), frozenset(ids_by_name))
     matches: dict[int, int] = {}
-    owners: dict[int, int] = {}
     for key, name in names.items():
-        candidates = by_last_part.get("".join(_parts(name)[-1:]), [])
-        lengths = {candidate: _common_end(name, known[candidate]) for candidate in candidates}
-        fitting = [candidate for candidate in candidates if lengths[candidate] == max(lengths.values())]
-        if len(fitting) > 1:
+        match = found[name]
+        candidates = [] if match.file is None else ids_by_name[match.file]
+        if key in candidates:
+            matches[key] = key
+        elif len(candidates) == 1:
+            matches[key] = candidates[0]
+        elif candidates or match.fit is Fit.AMBIGUOUS:
+            hint = match.hint or f"; {match.file} is listed {len(candidates)} times"
             raise InputError(
-                f"{names_file}: {name} may be {known[fitting[0]]} or {known[fitting[1]]} of {annotations}; "
-                "give the files longer paths there"
+                f"{names_file}: {name} is no single image of {annotations}{hint}; give longer paths there, or detect "
+                "in one folder at a time"
             )
-        for candidate in fitting:
-            if candidate in owners:
-                raise InputError(
-                    f"{names_file}: both {names[owners[candidate]]} and {name} may be {known[candidate]} of "
-                    f"{annotations}; give the files longer paths there, or detect in one folder at a time"
-                )
-            owners[candidate], matches[key] = key, candidate
     if names and not matches:
         raise InputError(
             f"{names_file}: none of its {len(names)} images, such as {next(iter(names.values()))}, is one of the "
@@ -130,15 +128,6 @@ def _labels_by_name(
 
 def _parts(path: str) -> list[str]:
     return [part for part in path.replace("\\", "/").split("/") if part not in ("", ".")]
-
-
-def _common_end(first: str, second: str) -> int:
-    """How many of the last parts of two paths are equal."""
-    pairs = zip(reversed(_parts(first)), reversed(_parts(second)), strict=False)
-    return next(
-        (length for length, (ours, theirs) in enumerate(pairs) if ours != theirs),
-        min(len(_parts(first)), len(_parts(second))),
-    )
 
 
 def _some(names: Iterable[Any]) -> str:

@@ -1,0 +1,84 @@
+"""Nodes and devices of a training that a launcher started: they are the launcher's, and written nowhere else."""
+
+import importlib.util
+import os
+import time
+from typing import Any
+
+from lightning_rcnn.cli.composing import compose, take_config_files
+from lightning_rcnn.cli.known_keys import flag_value
+from lightning_rcnn.cli.one_voice import HEAD_START
+from lightning_rcnn.errors import InputError
+from lightning_rcnn.launchers import Launch, rank_of, read_launch
+from lightning_rcnn.slurm_step import WAY_OUT
+
+
+def take_sizes_from_launcher(words: list[str]) -> list[str]:
+    """Complete the words of a training command by `trainer.num_nodes` and `trainer.devices`, if a launcher says them.
+
+    It reads the environment and the configuration files, and imports nothing that takes time: a job that cannot work
+    ends in its first second.
+
+    Raises:
+        InputError: the launcher's numbers do not fit together, or the command has others. On other ranks than the first
+            one a little later and without a message: all find the same, and launchers end all when the first one fails.
+    """
+    try:
+        launch = read_launch(os.environ)
+        _refuse_others(words, launch)
+        _require_what_lightning_needs(launch)
+    except InputError:
+        if rank_of(os.environ) != 0:
+            time.sleep(HEAD_START)
+            raise InputError("") from None
+        raise
+    if launch.nodes is None:
+        return words
+    if launch.launcher == "srun":
+        # Lightning wants it, and SLURM sets it only where that very option was used.
+        os.environ["SLURM_NTASKS_PER_NODE"] = str(launch.processes)
+    return [*words, f"--trainer.num_nodes={launch.nodes}", f"--trainer.devices={launch.processes}"]
+
+
+def _require_what_lightning_needs(launch: Launch) -> None:
+    if launch.launcher == "mpirun" and importlib.util.find_spec("mpi4py") is None:
+        raise InputError(
+            "mpirun starts this process, but the package mpi4py is missing: `pip install mpi4py`, or start by torchrun"
+        )
+
+
+def _refuse_others(words: list[str], launch: Launch) -> None:
+    """Compare with what flags and configuration files have for `trainer.num_nodes` and `trainer.devices`."""
+    files, flags = take_config_files(words)
+    composition = compose(files)
+    for key, number in (("num_nodes", launch.nodes), ("devices", launch.processes)):
+        dotted = f"trainer.{key}"
+        in_files: Any = composition.content.get("trainer")
+        given = (
+            (flag_value(flags, dotted), f"--{dotted}"),
+            (in_files.get(key) if isinstance(in_files, dict) else None, composition.origin(("trainer", key))),
+        )
+        for value, place in given:
+            if value is None or str(value) in ("auto", "-1", "null", str(number)):
+                continue
+            if number is not None:
+                raise InputError(f"{place}: {dotted} is {value}, but {_way_out(launch, key, number, value)}")
+            if key == "num_nodes" and str(value) != "1" and not {"NODE_RANK", "MASTER_ADDR"} & os.environ.keys():
+                raise InputError(
+                    f"{place}: {dotted} is {value}, but nothing starts the others: use srun, or torchrun --nnodes on "
+                    "each node; or set NODE_RANK and MASTER_ADDR there"
+                )
+            break
+
+
+def _way_out(launch: Launch, key: str, number: int, value: Any) -> str:
+    dotted, option = f"trainer.{key}", launch.node_option if key == "num_nodes" else launch.process_option
+    if launch.launcher == "sbatch":
+        return (
+            f"the script of the SLURM job starts one process: give sbatch {option}={value} and put `srun` before the "
+            f"command; {WAY_OUT}"
+        )
+    if launch.launcher == "srun":
+        shell = f"; {WAY_OUT}" if launch.world == 1 else ""
+        return f"SLURM starts the job with {option}={number}; leave {dotted} out, it comes from SLURM{shell}"
+    return f"{launch.launcher} has {number} for {option}; leave {dotted} out, it comes from {launch.launcher}"
