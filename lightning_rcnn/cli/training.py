@@ -1,11 +1,13 @@
 """`lightning-rcnn fit|validate|test|predict`: Lightning's command line, with run folders and classes from the data."""
 
 import json
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
 
 import rich
+import yaml
 from jsonargparse.typing import PositiveFloat
 from lightning.fabric.plugins.environments import ClusterEnvironment
 from lightning.fabric.plugins.precision.precision import _PRECISION_INPUT
@@ -40,7 +42,9 @@ from lightning_rcnn.cli.known_keys import KnownKeys, flag_value
 from lightning_rcnn.cli.menu import TRAINING
 from lightning_rcnn.cli.rank_environment import environment_of_launcher
 from lightning_rcnn.cli.run_config import SaveRunConfig
+from lightning_rcnn.cli.run_lock import hold_for
 from lightning_rcnn.cli.run_paths import checkpoint_of, choose_run_dir, refuse_to_overwrite
+from lightning_rcnn.cli.run_settings import differences, is_finished
 from lightning_rcnn.commands.places import require_folder
 from lightning_rcnn.data.datamodule import DetectionDataModule
 from lightning_rcnn.detectors.base import Detector
@@ -51,6 +55,7 @@ from lightning_rcnn.detectors.rcnn_box_regression import RCNNBoxRegression
 from lightning_rcnn.detectors.rcnn_classification import RCNNClassification
 from lightning_rcnn.detectors.rcnn_fine_tuning import RCNNFineTuning
 from lightning_rcnn.errors import InputError
+from lightning_rcnn.launchers import rank_of
 from lightning_rcnn.lightning_messages import hush_lightning
 from lightning_rcnn.precision import AUTO, choose_precision
 from lightning_rcnn.progress import SECONDS_BETWEEN_LINES
@@ -79,6 +84,8 @@ def train(arguments: list[str]) -> None:
     hush_lightning()
     try:
         DetectionCLI(arguments)
+    except Finished as finished:
+        rank_zero_info(str(finished))
     except MisconfigurationException as error:
         raise InputError(" ".join(str(error).split())) from error
     except SystemExit as stop:
@@ -93,6 +100,10 @@ def train(arguments: list[str]) -> None:
             f"the checkpoint does not fit the model of the configuration: {first_mismatch(error)}; give the model the "
             "settings of the checkpoint, or start another training with --model.weights and a --run_dir of its own"
         ) from error
+
+
+class Finished(Exception):  # noqa: N818  # it is no error
+    """The training has nothing left to do."""
 
 
 class DetectionCLI(LightningCLI):
@@ -212,11 +223,39 @@ class DetectionCLI(LightningCLI):
         source = config.data[split]
         if source is None:
             raise InputError(f"no data to {self.command}: give --data.{split} a packed folder, shards or URLs")
-        if self.command == "fit" and not config.trainer.fast_dev_run:
+        writes_a_run = self.command == "fit" and not config.trainer.fast_dev_run
+        if writes_a_run:
             refuse_to_overwrite(self.run_dir, self.checkpoint)
             require_folder(self.run_dir, "--run_dir")
         if self.command != "predict":
             take_classes_from_data(config.model.init_args, source)
+        if writes_a_run and rank_of(os.environ) == 0:
+            self._run_lock = hold_for(self.run_dir, self._differences())
+        if writes_a_run and self.checkpoint is not None:
+            self._go_on(self.checkpoint)
+
+    def _differences(self) -> list[str]:
+        """Settings of the run folder that are others now."""
+        text = self._parser(self.command).dump(self.config[self.command])
+        return differences(self.run_dir, yaml.safe_load(text))
+
+    def _go_on(self, checkpoint: Path) -> None:
+        """Refuse to call another training finished, and say what differs where there is something left to do.
+
+        Raises:
+            Finished: there is nothing left to do.
+        """
+        others = ", ".join(self._differences())
+        if not is_finished(checkpoint, self.config[self.command].trainer.as_dict()):
+            if others:
+                rank_zero_info(f"{self.run_dir} goes on with other settings than before: {others}.")
+            return
+        if others:
+            raise InputError(
+                f"{self.run_dir} is a finished training with other settings: {others}; name another folder with "
+                "--run_dir, or go on with more --trainer.max_epochs or max_steps"
+            )
+        raise Finished(f"{self.run_dir} is finished; more --trainer.max_epochs or max_steps would go on.")
 
     def instantiate_classes(self) -> None:
         """Build model, data and trainer.

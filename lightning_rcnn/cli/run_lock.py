@@ -1,0 +1,97 @@
+"""One training at a time writes into a run folder.
+
+A record lock of POSIX: the system frees it when its process ends, however that is, and workers that are forked do not
+inherit it (as they would that of `flock`, which `filelock` takes). Network file systems have it too.
+"""
+
+import errno
+import fcntl
+import json
+import os
+import socket
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import IO, Any
+
+from lightning.pytorch.utilities.rank_zero import rank_zero_warn
+
+from lightning_rcnn.errors import InputError
+
+LOCK = ".lock"
+"""File in the run folder; it says who holds it, or held it last."""
+PATIENCE = 60.0
+"""Seconds that a job which starts again waits for its own former start to be gone."""
+_NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
+
+
+def hold_for(folder: Path, others: Sequence[str]) -> IO[str] | None:
+    """Hold a run folder for this training; see `_hold`.
+
+    Args:
+        folder: of the run.
+        others: settings of the run in it that are others for this training.
+
+    Raises:
+        InputError: another training holds it, or it is that of another task of this job's array, with other settings.
+    """
+    holder = _last_holder(folder)
+    array, task = holder.get("array"), holder.get("task")
+    if others and array and array == _identity()["array"] and task != _identity()["task"]:
+        raise InputError(
+            f"{folder} is the run of task {task} of this job array, with other settings: {', '.join(others)}; give "
+            f"each task a --run_dir of its own, for example {folder}-$SLURM_ARRAY_TASK_ID"
+        )
+    return _hold(folder)
+
+
+def _last_holder(folder: Path) -> dict[str, Any]:
+    """Who holds a run folder, or held it last; empty if nobody did."""
+    try:
+        return json.loads((folder / LOCK).read_text())
+    except (OSError, ValueError):
+        return {}
+
+
+def _hold(folder: Path) -> IO[str] | None:
+    """Hold a run folder until the file that is returned is closed; None where its file system has no locks.
+
+    Raises:
+        InputError: another training holds it.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    file = (folder / LOCK).open("a+")
+    deadline = time.monotonic() + PATIENCE
+    while True:
+        try:
+            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            break
+        except OSError as error:
+            if error.errno in _NO_LOCKS:
+                rank_zero_warn(f"{folder}: its file system has no locks; see that no other training writes there")
+                return None
+            holder = _last_holder(folder)
+            if holder.get("job") and holder["job"] == _identity()["job"] and time.monotonic() < deadline:
+                time.sleep(1.0)
+                continue
+            file.close()
+            raise InputError(_refusal(folder, holder)) from error
+    file.truncate(0)
+    file.write(json.dumps(_identity()))
+    file.flush()
+    return file
+
+
+def _refusal(folder: Path, holder: Mapping[str, Any]) -> str:
+    job = f", SLURM job {holder['job']}" if holder.get("job") else ""
+    example = f", for example {folder}-$SLURM_ARRAY_TASK_ID" if _identity()["array"] else ""
+    return (
+        f"{folder}: another training writes there (process {holder.get('pid')} on {holder.get('host')}{job}): "
+        f"give this one a --run_dir of its own{example}"
+    )
+
+
+def _identity() -> dict[str, Any]:
+    array, task = os.environ.get("SLURM_ARRAY_JOB_ID", ""), os.environ.get("SLURM_ARRAY_TASK_ID", "")
+    job = f"{array}_{task}" if array else os.environ.get("SLURM_JOB_ID", "")
+    return {"host": socket.gethostname(), "pid": os.getpid(), "job": job, "array": array, "task": task}

@@ -1,0 +1,78 @@
+"""What a run folder was trained with, compared with what a command asks for."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from lightning_rcnn.checkpoints.reading import read_content
+from lightning_rcnn.cli.run_config import CONFIG
+
+FREE = (
+    *("trainer.max_epochs", "trainer.min_epochs", "trainer.max_steps", "trainer.min_steps", "trainer.max_time"),
+    *("trainer.accelerator", "trainer.strategy", "trainer.devices", "trainer.num_nodes", "trainer.plugins"),
+    *("trainer.logger", "trainer.log_every_n_steps", "trainer.profiler", "trainer.enable_autolog_hparams"),
+    *("trainer.enable_progress_bar", "trainer.enable_model_summary", "trainer.num_sanity_val_steps"),
+    *("data.num_workers", "data.multiprocessing_context", "data.cache_dir", "data.cache_limit_gb"),
+    *("data.fetch_timeout", "data.fetch_attempts", "data.eval_batch_size", "data.test", "data.predict"),
+    *("last_checkpoint", "rank_watch", "pictures", "compilation", "run_dir", "ckpt_path", "weights_only"),
+)
+"""Settings, and groups of settings, under which a training stays the same one."""
+COSMETIC = ("ProgressBar", "TrainingProgress", "LearningRateMonitor", "DeviceStatsMonitor", "ModelSummary", "Timer")
+"""How the names of callbacks end that only watch."""
+
+
+def differences(folder: Path, config: Mapping[str, Any]) -> list[str]:
+    """Settings that make another training of a run, as "key before -> now"; empty where the folder records none.
+
+    Args:
+        folder: of the run.
+        config: what is asked for, in plain values.
+    """
+    path = folder / CONFIG
+    if not path.is_file():
+        return []
+    before, now = _flat(yaml.safe_load(path.read_text()) or {}), _flat(config)
+    keys = [key for key in dict.fromkeys([*before, *now]) if before.get(key) != now.get(key) and not _is_free(key)]
+    return [f"{key} {_shown(before.get(key))} -> {_shown(now.get(key))}" for key in keys]
+
+
+def is_finished(checkpoint: Path, trainer: Mapping[str, Any]) -> bool:
+    """Whether a training that goes on from a checkpoint has nothing left to do.
+
+    Args:
+        checkpoint: file of a training.
+        trainer: the trainer's settings.
+    """
+    content = read_content(checkpoint)
+    loops = content["loops"]["fit_loop"]
+    validation = loops["epoch_loop.val_loop.batch_progress"]["current"]
+    if validation["ready"] != validation["completed"]:  # the last validation is still to come
+        return False
+    max_epochs, max_steps = trainer.get("max_epochs"), trainer.get("max_steps", -1)
+    has_all_epochs = max_epochs not in (None, -1) and loops["epoch_progress"]["current"]["processed"] >= max_epochs
+    return has_all_epochs or (max_steps != -1 and content["global_step"] >= max_steps)
+
+
+def _flat(settings: Mapping[str, Any], above: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in settings.items():
+        path = f"{above}{key}"
+        if path == "trainer.callbacks":
+            callbacks = value if isinstance(value, list) else [value] if value else []
+            flat[path] = [entry for entry in callbacks if not entry["class_path"].endswith(COSMETIC)] or None
+        elif isinstance(value, Mapping) and value:
+            flat |= _flat(value, f"{path}.")
+        elif value not in (None, {}):
+            flat[path] = value
+    return flat
+
+
+def _is_free(key: str) -> bool:
+    return any(key == free or key.startswith(f"{free}.") for free in FREE)
+
+
+def _shown(value: Any) -> str:
+    text = str(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."

@@ -1,0 +1,110 @@
+"""A run folder belongs to one training: a finished one, one that goes on, one that another process writes."""
+
+import json
+import logging
+import subprocess
+import sys
+
+import pytest
+
+from lightning_rcnn.cli import run_lock
+from lightning_rcnn.cli.run_lock import LOCK, hold_for
+from lightning_rcnn.cli.run_settings import differences
+from lightning_rcnn.errors import InputError
+
+ARRAY = {"SLURM_ARRAY_JOB_ID": "7", "SLURM_ARRAY_TASK_ID": "0"}
+HOLD = """
+import sys, time
+from pathlib import Path
+from lightning_rcnn.cli.run_lock import hold_for
+file = hold_for(Path(sys.argv[1]), [])
+print("held", flush=True)
+time.sleep(60)
+"""
+
+
+@pytest.fixture
+def holder(tmp_path):
+    """Another process that holds the folder `tmp_path`."""
+    with subprocess.Popen([sys.executable, "-c", HOLD, str(tmp_path)], stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "held\n"
+        yield process
+        process.kill()
+
+
+@pytest.fixture
+def array(monkeypatch):
+    for name, value in ARRAY.items():
+        monkeypatch.setenv(name, value)
+
+
+def test_a_finished_run(run, complaint, workplace, shards, caplog):
+    words = (
+        "fit",
+        "--config",
+        "tiny.yaml",
+        "--data.train",
+        shards / "train",
+        "--run_dir",
+        "run",
+        "--ckpt_path",
+        "last",
+    )
+    words = (*words, "--trainer.limit_train_batches", "1")
+    assert run(*words).status == 0
+    path = workplace / "run" / "config.yaml"
+    before, written = path.read_text(), path.stat().st_mtime_ns
+
+    free = ("--data.num_workers", "1", "--trainer.log_every_n_steps", "1", "--trainer.callbacks", "RichProgressBar")
+    for more in ((), free):
+        with caplog.at_level(logging.INFO):
+            caplog.clear()
+            assert run(*words, *more).status == 0
+        assert caplog.messages[1:] == [  # after the seed
+            "run is finished; more --trainer.max_epochs or max_steps would go on."
+        ]
+    line = complaint(*words, "--model.learning_rate", "0.5", "--data.batch_size", "1")
+    assert line.startswith(
+        "run is a finished training with other settings: model.init_args.learning_rate 0.0001 -> 0.5, "
+        "data.batch_size 2 -> 1; name another folder with --run_dir"
+    )
+    assert (path.read_text(), path.stat().st_mtime_ns) == (before, written)
+
+    with caplog.at_level(logging.INFO):
+        assert run(*words, "--trainer.max_epochs", "2", "--model.weight_decay", "0").status == 0
+    assert "run goes on with other settings than before: model.init_args.weight_decay 0.0001 -> 0.0." in caplog.messages
+
+
+def test_what_stays_the_same_training(tmp_path):
+    (tmp_path / "config.yaml").write_text("trainer: {max_epochs: 1, precision: 32}\ndata: {train: a}\nrun_dir: x\n")
+    same = {"trainer": {"max_epochs": 3, "devices": 2, "precision": 32, "logger": {"a": 1}}, "data": {"train": "a"}}
+    assert differences(tmp_path, same) == []
+    assert differences(tmp_path, {**same, "data": {"train": "b", "hue": 0.1}}) == [
+        "data.train a -> b",
+        "data.hue None -> 0.1",
+    ]
+    assert differences(tmp_path / "nowhere", same) == []
+
+
+def test_a_folder_that_another_process_holds_is_refused(tmp_path, holder):
+    with pytest.raises(InputError, match=rf"writes there \(process {holder.pid} on .*\): give this one"):
+        hold_for(tmp_path, [])
+    holder.kill()  # as `kill -9`
+    holder.wait()
+    hold_for(tmp_path, []).close()
+
+
+def test_a_job_that_starts_again_waits_for_its_former_start(tmp_path, holder, array, monkeypatch):
+    (tmp_path / LOCK).write_text(json.dumps({"job": "7_0", "array": "7", "task": "0"}))
+    monkeypatch.setattr(run_lock.time, "sleep", lambda _: (holder.kill(), holder.wait()))
+    hold_for(tmp_path, []).close()
+
+
+def test_tasks_of_an_array_with_other_settings_do_not_meet(tmp_path, array, monkeypatch):
+    hold_for(tmp_path, []).close()
+    hold_for(tmp_path, ["model.learning_rate 1 -> 2"]).close()  # the same task starts again
+    monkeypatch.setenv("SLURM_ARRAY_TASK_ID", "1")
+    with pytest.raises(InputError, match=r"the run of task 0 of this job array, with other .* give each task"):
+        hold_for(tmp_path, ["model.learning_rate 1 -> 2"])
+    hold_for(tmp_path, []).close()  # a chain of tasks that train one run
