@@ -13,7 +13,7 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 
 LAYERS = [
     {"lightning_messages"},
-    {"errors", "progress", "stop_signals", "suggestions"},
+    {"errors", "progress", "stop_signals", "suggestions", "training_loops"},
     {"structures"},
     {"boxes", "sampling", "masks"},
     {"data"},

@@ -16,6 +16,7 @@ from lightning.pytorch.utilities.rank_zero import rank_zero_warn
 
 from lightning_rcnn.checkpoints.writing import write_whole
 from lightning_rcnn.errors import InputError
+from lightning_rcnn.training_loops import lead_to_validation
 
 FOLDER = "checkpoints"
 LAST = "last.ckpt"
@@ -44,22 +45,60 @@ class AtomicCheckpointIO(TorchCheckpointIO):
             ) from error
 
 
-class LastCheckpoint(Checkpoint):
+class NamedCheckpoint(Checkpoint):
+    """A checkpoint whose name stays, with the attributes of Lightning's `ModelCheckpoint` that loggers read.
+
+    So a logger with `log_model` uploads it, in Lightning's own way.
+    """
+
+    name: str
+    monitor: str | None = None
+    mode: Literal["max", "min"] = "max"
+    save_top_k = 1
+    last_model_path = best_model_path = ""
+    current_score: float | None = None
+    best_model_score: float | None = None
+
+    @property
+    def best_k_models(self) -> dict[str, float]:
+        """Checkpoints beside the two named ones: none."""
+        return {}
+
+    def path(self, trainer: Trainer) -> Path:
+        """Where."""
+        return Path(trainer.default_root_dir) / FOLDER / self.name
+
+    def write(self, trainer: Trainer) -> None:
+        """Write, and tell the loggers; to be called on all ranks."""
+        if trainer.fast_dev_run:  # type: ignore[attr-defined]  # a property that Lightning adds later
+            return
+        trainer.save_checkpoint(self.path(trainer), weights_only=False)
+        if trainer.is_global_zero:
+            for logger in trainer.loggers:
+                logger.after_save_checkpoint(self)  # type: ignore[arg-type]
+
+
+class LastCheckpoint(NamedCheckpoint):
     """Keeps `last.ckpt` fresh: a run that was killed continues from it.
 
     It is also written before each validation, and then leads to the whole of that validation, and at the end of each
-    epoch.
+    epoch; but never between accumulated batches, whose gradients it does not hold.
 
     Args:
         every_n_steps: optimiser steps between two writes.
+
+    Attributes:
+        saved_step: optimiser steps that the file holds.
     """
+
+    name = LAST
 
     def __init__(self, every_n_steps: int = 200) -> None:
         super().__init__()
         if every_n_steps < 1:
             raise InputError(f"last_checkpoint.every_n_steps {every_n_steps}: at least 1")
         self.every_n_steps = every_n_steps
-        self._last_step = 0
+        self.saved_step = 0
         self._is_before_validation = False
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
@@ -79,23 +118,25 @@ class LastCheckpoint(Checkpoint):
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Count from where the training starts."""
-        self._last_step = trainer.global_step
+        self.saved_step = trainer.global_step
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         """Write if it is time."""
         # With accumulated gradients several batches end at one step.
-        if trainer.global_step % self.every_n_steps == 0 and trainer.global_step != self._last_step:
+        if trainer.global_step % self.every_n_steps == 0 and trainer.global_step != self.saved_step:
             self.save(trainer)
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Write, before a validation within a training: it may take longer than the process lives."""
         if trainer.sanity_checking or trainer.state.fn != TrainerFn.FITTING:
             return
-        self._is_before_validation = True
-        self.save(trainer)
-        self._is_before_validation = False
+        # Between accumulated batches the gradients so far would be lost.
+        if not trainer.fit_loop.epoch_loop._should_accumulate():
+            self._is_before_validation = True
+            self.save(trainer)
+            self._is_before_validation = False
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Write, after validation."""
@@ -104,29 +145,24 @@ class LastCheckpoint(Checkpoint):
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         """Have Lightning begin with the validation that is about to come."""
         if self._is_before_validation:
-            # What Lightning 2.6 writes within a batch of the validation, and reads as: none of them is done.
-            progress = checkpoint["loops"]["fit_loop"]["epoch_loop.val_loop.batch_progress"]
-            for counts, done in ((progress["total"], progress["total"]["completed"]), (progress["current"], 0)):
-                counts |= {"ready": done + 1, "started": done + 1, "processed": done, "completed": done}
-            progress["is_last_batch"] = False
+            lead_to_validation(checkpoint)
 
     def save(self, trainer: Trainer) -> None:
         """Write; to be called on all ranks."""
-        self._last_step = trainer.global_step
-        _save(trainer, LAST)
-
-    def path(self, trainer: Trainer) -> Path:
-        """Where."""
-        return Path(trainer.default_root_dir) / FOLDER / LAST
+        self.saved_step = trainer.global_step
+        self.last_model_path = str(self.path(trainer))
+        self.write(trainer)
 
 
-class BestCheckpoint(Checkpoint):
+class BestCheckpoint(NamedCheckpoint):
     """Keeps `best.ckpt`: the state with the best validation so far.
 
     Args:
         monitor: name of the logged metric; by default the AP of masks where the detector has them, else that of boxes.
         mode: whether more or less of it is better.
     """
+
+    name = BEST
 
     def __init__(self, monitor: str | None = None, mode: Literal["max", "min"] = "max") -> None:
         super().__init__()
@@ -152,7 +188,8 @@ class BestCheckpoint(Checkpoint):
             rank_zero_warn(f"{monitor} is not a number: {BEST} is not written by such a validation")
         if self._is_better(score):
             self.best_score = score
-            _save(trainer, BEST)
+            self.best_model_path, self.best_model_score = str(self.path(trainer)), score
+            self.write(trainer)
 
     def _is_better(self, score: float) -> bool:
         if isnan(score):
@@ -179,8 +216,3 @@ def _identity(checkpoint: str | Path | None) -> str:
     except OSError as error:
         return f"{checkpoint} ({error.strerror})"
     return f"{checkpoint} ({status.st_size} bytes, {status.st_mtime_ns // 10**9})"
-
-
-def _save(trainer: Trainer, name: str) -> None:
-    if not trainer.fast_dev_run:  # type: ignore[attr-defined]  # a property that Lightning adds later
-        trainer.save_checkpoint(Path(trainer.default_root_dir) / FOLDER / name, weights_only=False)

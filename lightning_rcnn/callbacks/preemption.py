@@ -3,7 +3,8 @@
 from threading import Thread
 from typing import Any
 
-from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.callbacks import Checkpoint
 from lightning.pytorch.loggers import WandbLogger
 
 from lightning_rcnn.callbacks.agreement import Agreement
@@ -16,7 +17,7 @@ UPLOAD_PATIENCE = 60.0
 """Seconds that W&B may take at the end, of the three minutes that `slurm/train.sbatch` has SLURM announce."""
 
 
-class Preemption(Callback):
+class Preemption(Checkpoint):  # Lightning calls these last: what the others did in a batch is saved
     """Stops on USR1 and TERM without losing a batch, and puts a SLURM job back into the queue.
 
     The signal may reach one rank or all, at any moment: it is noted (`stop_signals`), and at the end of a batch the
@@ -111,7 +112,8 @@ class Preemption(Callback):
             # Launchers take any other status for a failure, and end the first rank, which still has things to do.
             raise Preempted("", status=0)
         path = _last_checkpoint(trainer).path(trainer)
-        state = f"saved after step {trainer.global_step} in {path}" if path.exists() else "before the first step"
+        saved_step = _last_checkpoint(trainer).saved_step
+        state = f"saved after step {saved_step} in {path}" if path.exists() else "before the first step"
         for logger in trainer.loggers:
             if isinstance(logger, WandbLogger):
                 _finish(logger.experiment)

@@ -43,7 +43,7 @@ class DetectionWandbLogger(WandbLogger):
         tags: to find the run by.
         notes: for people.
         save_dir: folder for id and files; by default the trainer's run folder (see `keep_in_run_folder`).
-        log_model: upload checkpoints at the end ("all": each one), if online.
+        log_model: upload `best.ckpt` and `last.ckpt` as artifacts at the end ("all": each time one is written).
 
     Raises:
         InputError: `WANDB_MODE` is none that W&B has.

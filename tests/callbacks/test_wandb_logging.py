@@ -9,6 +9,7 @@ import wandb
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
 
 from lightning_rcnn.callbacks import wandb_logging
+from lightning_rcnn.callbacks.checkpoints import AtomicCheckpointIO, BestCheckpoint, LastCheckpoint
 from lightning_rcnn.callbacks.wandb_logging import DetectionWandbLogger, choose_mode, keep_in_run_folder, run_id
 
 VARIABLES = (
@@ -203,3 +204,29 @@ def test_a_terminal_is_not_asked_for_a_key(tmp_path):
         os.close(keyboard)
         os.close(terminal)
     assert len(offline_runs(tmp_path)) == 1
+
+
+@pytest.mark.parametrize(("log_model", "uploads"), [(False, []), (True, ["latest", "best latest"]), ("all", None)])
+def test_checkpoints_arrive_as_artifacts(
+    scorer, make_loader, make_trainer, tmp_path, wandb_records, log_model, uploads
+):
+    trainer = make_trainer(
+        *(LastCheckpoint(), BestCheckpoint("val/bbox/AP")),
+        logger=DetectionWandbLogger(log_model=log_model),
+        plugins=[AtomicCheckpointIO()],
+        enable_checkpointing=True,
+        max_epochs=2,
+    )
+    keep_in_run_folder(trainer)
+    trainer.fit(scorer, make_loader([3.0, 2.0]), make_loader([1.0]))
+    end_run()
+    (path,) = offline_runs(tmp_path / "run")
+    artifacts = [r.artifact for r in wandb_records(path) if r.WhichOneof("record_type") == "artifact"]
+    aliases = [" ".join(sorted(artifact.aliases)) for artifact in artifacts]
+    if uploads is None:  # last.ckpt before and after each validation, best.ckpt after the first
+        uploads = ["latest"] * 4 + ["best latest"]
+    assert sorted(aliases) == sorted(uploads)
+    for artifact in artifacts:
+        (entry,) = artifact.manifest.contents
+        assert (artifact.type, entry.path) == ("model", "model.ckpt")
+        assert entry.size > 0
