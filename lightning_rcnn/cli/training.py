@@ -41,10 +41,12 @@ from lightning_rcnn.cli.composing import compose, merge, take_config_files
 from lightning_rcnn.cli.known_keys import KnownKeys, flag_value
 from lightning_rcnn.cli.menu import TRAINING
 from lightning_rcnn.cli.rank_environment import environment_of_launcher
+from lightning_rcnn.cli.refused_callbacks import NO_CHECKPOINTS, refuse_callbacks
 from lightning_rcnn.cli.run_config import SaveRunConfig
 from lightning_rcnn.cli.run_lock import hold_for
 from lightning_rcnn.cli.run_paths import checkpoint_of, choose_run_dir, refuse_to_overwrite
 from lightning_rcnn.cli.run_settings import differences, is_finished
+from lightning_rcnn.cli.seeds import SEED, resolve_seed
 from lightning_rcnn.commands.places import require_folder
 from lightning_rcnn.data.datamodule import DetectionDataModule
 from lightning_rcnn.detectors.base import Detector
@@ -183,6 +185,9 @@ class DetectionCLI(LightningCLI):
             content = merge(self._choose_paths(files, flags, content), content)
             if not content.get("model") and not any(flag.startswith("--model") for flag in flags):
                 raise InputError("no model: give a configuration with --config FILE, or --model FasterRCNN")
+            seed = flag_value(flags, SEED) or content.get(SEED)
+            drawn = resolve_seed(seed, self.run_dir, resumes=self.checkpoint is not None)
+            flags = [*flags, *([] if drawn is None else [f"--{SEED}", str(drawn)])]
         try:
             self.config = parser.parse_args([self.command, "--config", json.dumps(content, default=str), *flags])
         except _ParserError as error:
@@ -219,6 +224,9 @@ class DetectionCLI(LightningCLI):
     def before_instantiate_classes(self) -> None:
         """Take the classes from the data."""
         config = self.config[self.command]
+        refuse_callbacks(config.trainer.callbacks)
+        if config.trainer.enable_checkpointing is False:
+            raise InputError(NO_CHECKPOINTS)
         split = SPLITS[self.command]
         source = config.data[split]
         if source is None:

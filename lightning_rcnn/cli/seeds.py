@@ -1,0 +1,46 @@
+"""The seed that `--seed_everything true` leaves to chance: drawn once, and the same for weights, steps and data."""
+
+import os
+import secrets
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from lightning_rcnn.cli.run_config import CONFIG
+from lightning_rcnn.errors import InputError
+
+SEED = "seed_everything"
+_LARGEST = 2**32 - 1  # of numpy's
+_NUMBERS_OF_PROCESSES = ("WORLD_SIZE", "SLURM_NTASKS")
+
+
+def resolve_seed(given: Any, run_dir: Path, resumes: bool) -> int | None:
+    """The number for a seed that is left to chance; None where the seed is not.
+
+    A run that resumes keeps the seed in its `config.yaml`. Processes that Lightning starts get that of the first one.
+
+    Args:
+        given: value of `seed_everything`.
+        run_dir: of the run.
+        resumes: whether a checkpoint in it is gone on from.
+
+    Raises:
+        InputError: a launcher started several processes, which would each draw their own.
+    """
+    if str(given).lower() != "true":
+        return None
+    if resumes and (recorded := _recorded(run_dir / CONFIG)) is not None:
+        return recorded
+    if "PL_GLOBAL_SEED" in os.environ and "LOCAL_RANK" in os.environ:  # set by the process that started this one
+        return int(os.environ["PL_GLOBAL_SEED"])
+    if any(int(os.environ.get(name, 1)) > 1 for name in _NUMBERS_OF_PROCESSES):
+        raise InputError(f"--{SEED} true: each process of the launcher would draw its own seed; give a number")
+    return secrets.randbelow(_LARGEST)
+
+
+def _recorded(config: Path) -> int | None:
+    if not config.is_file():
+        return None
+    seed = (yaml.safe_load(config.read_text()) or {}).get(SEED)
+    return seed if isinstance(seed, int) and not isinstance(seed, bool) else None
