@@ -18,11 +18,13 @@ from lightning.pytorch.loops.progress import _BatchProgress
 from lightning.pytorch.loops.utilities import _is_max_limit_reached
 
 
-def use_exact_loops(trainer: Trainer) -> None:
+def use_exact_loops(trainer: Trainer) -> "ExactFitLoop":
     """Give the loops of a trainer these rules; to be called before they load a checkpoint."""
-    trainer.fit_loop.__class__ = ExactFitLoop
-    trainer.fit_loop.epoch_loop.__class__ = ExactEpochLoop
-    trainer.fit_loop.epoch_loop.val_loop.__class__ = ExactValidationLoop
+    loop: Any = trainer.fit_loop
+    loop.__class__ = ExactFitLoop
+    loop.epoch_loop.__class__ = ExactEpochLoop
+    loop.epoch_loop.val_loop.__class__ = ExactValidationLoop
+    return loop
 
 
 def lead_to_validation(checkpoint: dict[str, Any]) -> None:

@@ -25,7 +25,6 @@ from lightning_rcnn.data.transforms import Augmentation
 from lightning_rcnn.data.workers import suggested_workers
 from lightning_rcnn.errors import InputError
 from lightning_rcnn.structures import Batch, MaskForm
-from lightning_rcnn.training_loops import use_exact_loops
 
 _SPLITS = {"fit": ("train", "val"), "validate": ("val",), "test": ("test",), "predict": ("predict",)}
 
@@ -283,7 +282,6 @@ class DetectionDataModule(LightningDataModule):
                 f"({self._world} x {self.batch_size}); lower data.batch_size"
             )
         if self.trainer is not None:
-            use_exact_loops(self.trainer)
             fingerprint = data.shard_set.index.fingerprint
             identity = PlanIdentity(fingerprint, data.padding, self.seed, self.shuffle_window, global_batch_size)
             self._position = TrainingPosition(self.trainer, identity, len(data) // global_batch_size)

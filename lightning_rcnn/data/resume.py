@@ -5,8 +5,7 @@ asked for (`PlannedLoader`). Two things they do not tell:
 
 - Whether the batches before it were the same: with another global batch size, other shards or another seed, batch 700
   stands for other samples. Then nothing sensible is left of this epoch, and the next one begins.
-- The epoch itself, when `max_steps` is set and the checkpoint was written at the end of an epoch: Lightning 2.6 counts
-  that epoch twice. So the number of the planned epoch is kept here.
+- The epoch itself, where the rest of one was left out for that. So the number of the planned epoch is kept here.
 """
 
 import logging
@@ -16,6 +15,7 @@ from typing import Any
 from lightning.pytorch import Trainer
 
 from lightning_rcnn.data.plan import PLAN_VERSION
+from lightning_rcnn.training_loops import use_exact_loops
 
 logger = logging.getLogger(__name__)
 
@@ -68,6 +68,7 @@ class TrainingPosition:
 
     def __init__(self, trainer: Trainer, identity: PlanIdentity, num_batches: int) -> None:
         self._trainer = trainer
+        self._loop = use_exact_loops(trainer)
         self._epochs: Any = trainer.fit_loop.epoch_progress.current
         self._batches: Any = trainer.fit_loop.epoch_loop.batch_progress.current
         self._identity = identity
@@ -88,9 +89,7 @@ class TrainingPosition:
         if batch >= self._trainer.num_training_batches:
             return self._epoch, self._num_batches
         if self._resumed is not None:
-            # An epoch that was left in its midst, but of which Lightning has batch 0 next, is one that it gave up.
-            was_given_up = self._resumed["samples"] > 0 and batch == 0
-            self._ahead = self._resumed["epoch"] + was_given_up - self._lightning_epoch
+            self._ahead = self._resumed["epoch"] - self._lightning_epoch
             self._resumed = None
         self._epoch = self._lightning_epoch + self._ahead
         self._is_left_out = False
@@ -127,4 +126,4 @@ class TrainingPosition:
 
     @property
     def _lightning_epoch(self) -> int:
-        return self._epochs.processed
+        return self._epochs.processed - self._loop.has_open_epoch

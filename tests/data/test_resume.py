@@ -164,6 +164,23 @@ def test_other_batches_begin_with_the_next_epoch(
     assert len(our_messages(caplog)) == 1
 
 
+@pytest.mark.parametrize(
+    ("change", "first"),
+    [({}, 7), ({"batch_size": 4}, 20)],  # batch 2 of epoch 1; with others, epoch 2
+    ids=["the same batches", "other batches"],
+)
+def test_a_larger_limit_leads_on_from_within_an_epoch(uneven_set, tmp_path, recording_module, trainer, change, first):
+    """From Python, with Lightning's own checkpoint of the end of a training."""
+    saver = ModelCheckpoint(tmp_path, save_last=True)
+    trainer(max_steps=7, callbacks=[saver], enable_checkpointing=True).fit(
+        recording_module(), datamodule=data(uneven_set)
+    )
+    resumed, undisturbed = recording_module(), recording_module()
+    trainer(max_epochs=4).fit(resumed, datamodule=data(uneven_set, **change), ckpt_path=tmp_path / "last.ckpt")
+    trainer(max_epochs=4).fit(undisturbed, datamodule=data(uneven_set, **change))
+    assert resumed.seen == undisturbed.seen[first:]
+
+
 def test_another_batch_size_between_epochs_is_nothing_to_speak_of(
     uneven_set, tmp_path, recording_module, trainer, caplog
 ):
