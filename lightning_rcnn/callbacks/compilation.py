@@ -5,8 +5,7 @@ from typing import Any, Literal
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 
-from lightning_rcnn.detectors.compilation import compile_training, undo_compilation
-from lightning_rcnn.detectors.region_based import RegionBasedDetector
+from lightning_rcnn.compilation import LOSS_SUMS, compile_training, undo_compilation
 from lightning_rcnn.errors import InputError
 
 
@@ -38,7 +37,7 @@ class Compilation(Callback):
         """The model is on its device, and averages of it are copied already."""
         if self.scope == "none":
             return
-        if not isinstance(pl_module, RegionBasedDetector):
+        if not hasattr(pl_module, LOSS_SUMS):
             raise InputError(f"compilation.scope {self.scope}: {type(pl_module).__name__} has nothing to compile")
         compile_training(pl_module, self.scope, self.capture, self.backend)
 

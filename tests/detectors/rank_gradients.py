@@ -10,7 +10,7 @@ import torch
 from torch.distributed import destroy_process_group, init_process_group
 from torch.nn.parallel import DistributedDataParallel
 
-from lightning_rcnn.detectors.compilation import compile_training
+from lightning_rcnn.compilation import compile_training
 from lightning_rcnn.detectors.mask_rcnn import MaskRCNN
 from lightning_rcnn.structures import Batch, Bitmaps, Targets
 

@@ -15,8 +15,8 @@ from torchvision.models.detection.anchor_utils import AnchorGenerator
 from torchvision.models.detection.backbone_utils import resnet_fpn_backbone
 
 from lightning_rcnn.checkpoints.torchvision import export
+from lightning_rcnn.compilation import Scope, compile_training
 from lightning_rcnn.detectors.benchmark.scene import Scene
-from lightning_rcnn.detectors.compilation import Scope, compile_training
 from lightning_rcnn.detectors.faster_rcnn import FasterRCNN
 from lightning_rcnn.detectors.mask_rcnn import MaskRCNN
 from lightning_rcnn.masks.paste import paste_densely

@@ -9,12 +9,13 @@ from collections.abc import Callable
 from typing import Any, Literal
 
 import torch
+from lightning.pytorch import LightningModule
 from lightning.pytorch.utilities.rank_zero import rank_zero_warn
 from torch import nn
 
-from lightning_rcnn.detectors.region_based import RegionBasedDetector
-
 Scope = Literal["parts", "step"]
+LOSS_SUMS = "loss_sums"
+"""The function of a detector from a batch to its losses, before they are divided by what all ranks counted."""
 PARTS = ("backbone", "rpn", "region_stage", "box_head", "mask_head")
 """Modules of fixed shapes that are nearly all of the arithmetic. What lies between them sorts, samples and gathers."""
 _SHAPES = 256
@@ -69,7 +70,7 @@ def _first_line(error: Exception) -> str:
     return next(iter(str(cause).strip().splitlines()), type(cause).__name__)
 
 
-def compile_training(detector: RegionBasedDetector, scope: Scope, capture: bool, backend: str = "inductor") -> None:
+def compile_training(detector: LightningModule, scope: Scope, capture: bool, backend: str = "inductor") -> None:
     """Let a detector's training run compiled.
 
     Args:
@@ -93,7 +94,9 @@ def compile_training(detector: RegionBasedDetector, scope: Scope, capture: bool,
         rank_zero_warn(f"nothing is captured: CUDA graphs are for GPUs and the backend inductor, not for {place}")
     if scope == "step":
         # A function in the instance's own dictionary hides the method of the class.
-        detector.__dict__["loss_sums"] = Compiled(detector.loss_sums, "the training step", fullgraph=True, **options)
+        detector.__dict__[LOSS_SUMS] = Compiled(
+            getattr(detector, LOSS_SUMS), "the training step", fullgraph=True, **options
+        )
         return
     for name in PARTS:
         module = getattr(detector, name, None)
@@ -108,6 +111,6 @@ def compile_training(detector: RegionBasedDetector, scope: Scope, capture: bool,
 
 def undo_compilation(detector: nn.Module) -> None:
     """Let a detector run as it was written."""
-    detector.__dict__.pop("loss_sums", None)
+    detector.__dict__.pop(LOSS_SUMS, None)
     for module in detector.modules():
         module._compiled_call_impl = None
