@@ -103,6 +103,14 @@ class Detector(LightningModule):
         for key, value, known in (("optimizer", optimizer, OptimizerName), ("schedule", schedule, ScheduleName)):
             if value not in get_args(known):
                 raise InputError(f"model.{key} {value!r} is none of {', '.join(get_args(known))}")
+        for key, number in (
+            *(("learning_rate", learning_rate), ("weight_decay", weight_decay)),
+            *(("norm_weight_decay", norm_weight_decay), ("warmup_steps", warmup_steps)),
+        ):
+            if not number >= 0:
+                raise InputError(f"model.{key} {number}: 0 or more")
+        if list(milestones) != sorted(milestones) or not all(0 <= share <= 1 for share in milestones):
+            raise InputError(f"model.milestones {list(milestones)}: shares of the training, 0 to 1, ascending")
         self.class_names = list(class_names)
         self.category_ids = list(category_ids or range(1, len(self.class_names) + 1))
         if len(self.category_ids) != len(self.class_names):

@@ -64,6 +64,8 @@ def start(make_detector, shards, tmp_path):
             "model.class_names has 3 entries, but .* has 4",
         ),
         ({"hyperparameters": {"category_ids": [1, 2, 4, 3]}}, "model.category_ids: class 3 has the id 4 .* but 3 in "),
+        ({"hyperparameters": {"learning_rate": -1.0}}, "model.learning_rate -1.0: 0 or more"),
+        ({"hyperparameters": {"milestones": (0.9, 0.1)}}, "model.milestones .*: shares of the training, 0 to 1, asc"),
         ({"hyperparameters": {"warmup_steps": 7}}, "model.warmup_steps 7: the training ends after 6 steps"),
         ({"callbacks": [EarlyStopping("val_loss")]}, "EarlyStopping.monitor: nothing logs 'val_loss'"),
         ({"callbacks": [EarlyStopping("train/los")]}, "nothing logs 'train/los'; did you mean train/loss?"),
