@@ -1,4 +1,4 @@
-"""Decode mutated files of some formats; a program of its own, because a decoder may end its process.
+"""Decode and examine mutated files of some formats; a program of its own, because a decoder may end its process.
 
 Prints a line of JSON for each format: how many files were decoded and refused, and the memory that they took.
 """
@@ -12,6 +12,7 @@ import numpy as np
 from PIL import Image
 
 from lightning_rcnn.data.decode import UndecodableImage, decode_image
+from lightning_rcnn.data.pack.pictures import RejectedImageError, examine_image
 
 HEIGHT, WIDTH = 96, 128
 
@@ -66,9 +67,11 @@ def main(count, kinds):
         refused = 0
         for seed in range(count):
             try:
-                image = decode_image(mutate(data, seed), apply_exif=True)
+                mutated = mutate(data, seed)
+                image = decode_image(mutated, apply_exif=True)
                 assert image.shape[0] == 3, seed
-            except UndecodableImage as error:
+                examine_image(mutated, kind)
+            except (UndecodableImage, RejectedImageError) as error:
                 refused += 1
                 if len(str(error).splitlines()) != 1:
                     raise

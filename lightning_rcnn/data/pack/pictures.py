@@ -66,7 +66,13 @@ def examine_image(data: bytes, file_name: str) -> Picture:
         pixels, damage = decode_with_damage(data, apply_exif=True)
     except UndecodableImage as error:
         raise RejectedImageError(_rejection(error, Defect.DAMAGED_IMAGE), str(error)) from error
-    defects = [*_name_defects(file_name, image_format.suffixes), *_mode_defects(header, data, pixels)]
+    try:
+        mode_defects = _mode_defects(header, data, pixels)
+    except Exception as error:  # Pillow reads some tags and later frames only now, and raises what it likes
+        raise RejectedImageError(
+            Defect.DAMAGED_IMAGE, "the tags, or a frame after the first one, are damaged"
+        ) from error
+    defects = [*_name_defects(file_name, image_format.suffixes), *mode_defects]
     if damage:
         defects.append(Defect.CORRUPT_JPEG)
     height, width = pixels.shape[-2:]
