@@ -36,7 +36,7 @@ def recognize_text(text: str) -> OtherFormat | None:
         return OtherFormat("JSON Lines", "put the annotations into one COCO JSON file")
     if first.startswith(("names:", "path:", "train:")):
         return OtherFormat("the YAML file of a YOLO data set", f"{_CONVERT} with its labels")
-    if first.count(",") >= 3:
+    if first.count(",") >= 3 and not first.startswith(("{", "[")):  # those are JSON, cut off or damaged
         return OtherFormat("CSV", _CONVERT)
     return None
 

@@ -7,19 +7,25 @@ from math import inf, isfinite
 from typing import Any
 
 _WHOLE = re.compile(r"\s*([+-]?\d{1,400})(?:\.0*)?\s*", re.ASCII)
+_WHOLE_WITH_EXPONENT = re.compile(r"\s*[+-]?\d\.?\d{0,14}e\+?\d{1,2}\s*", re.ASCII | re.IGNORECASE)
+"""As R writes 100000: 1e+05. Few enough digits that a float holds them all."""
 _NUMBER = re.compile(r"\s*[+-]?(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?\s*", re.ASCII | re.IGNORECASE)
 _NOT_FINITE = re.compile(r"\s*[+-]?(?:nan|inf|infinity)\s*", re.IGNORECASE)
 
 
 def whole_number(value: Any) -> int | None:
-    """The whole number that `value` spells: 1, 1.0, "1" and "1.0" are 1; None for all else, true and false too."""
+    """The whole number that `value` spells: 1, 1.0, "1", "1.0" and "1e+00" are 1; None for all else, true too."""
     if isinstance(value, bool):
         return None
     if isinstance(value, int):
         return value
     if isinstance(value, float):
         return int(value) if isfinite(value) and value.is_integer() else None
-    match = _WHOLE.fullmatch(value) if isinstance(value, str) else None
+    if not isinstance(value, str):
+        return None
+    if _WHOLE_WITH_EXPONENT.fullmatch(value):
+        return whole_number(float(value))
+    match = _WHOLE.fullmatch(value)
     return int(match[1]) if match else None
 
 

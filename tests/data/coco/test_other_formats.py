@@ -61,6 +61,15 @@ def test_the_format_is_named_in_one_line(tmp_path, name, text):
     assert "\n" not in message
 
 
+@pytest.mark.parametrize(
+    "text", ['{"images": [{"id": 1, "width": 2, "height": 3', "{'images': [], 'annotations': [], 'x': 1}"]
+)
+def test_damaged_json_is_no_other_format(tmp_path, text):
+    (tmp_path / "x.json").write_text(text)
+    with pytest.raises(InputError, match=r"malformed JSON \(.*; is the file whole\?"):
+        load_annotations(tmp_path / "x.json")
+
+
 def test_folders_and_packed_files(tmp_path):
     (tmp_path / "labels").mkdir()
     (tmp_path / "labels" / "a.txt").write_text("0 .5 .5 .1 .1")
