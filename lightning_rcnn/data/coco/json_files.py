@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from lightning_rcnn.data.coco.other_formats import OtherFormat, recognize_content, recognize_folder, recognize_text
+from lightning_rcnn.data.text_encoding import UnreadableTextError, decode_text
 from lightning_rcnn.errors import InputError
 
 Entry = dict[str, Any]
@@ -33,14 +34,11 @@ def parse_json(data: bytes, path: Path) -> Any:
     if not data.strip():
         raise InputError(f"{path}: malformed JSON: the file is empty")
     try:
-        text = data.decode(json.detect_encoding(data))
-    except UnicodeDecodeError as error:
-        raise InputError(
-            f"{path}: is not in UTF-8 (byte {error.object[error.start]:#04x} at {error.start}), as JSON has to be, but "
-            "perhaps in the encoding of a country, such as GBK or Latin-1; save it as UTF-8"
-        ) from error
+        text = decode_text(data)
+    except UnreadableTextError as error:
+        raise InputError(f"{path}: {error}") from error
     try:
-        return json.loads(text.removeprefix("\ufeff"))
+        return json.loads(text)
     except (ValueError, RecursionError) as error:
         if other := recognize_text(text):
             raise _not_coco(path, other) from error

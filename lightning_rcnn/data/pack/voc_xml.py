@@ -104,7 +104,7 @@ def _parse(path: Path) -> ElementTree.Element:
         data = path.read_bytes()
         declared = _DECLARED_ENCODING.match(data)
         text = decode_text(data, declared[1].decode() if declared else "utf-8")
-        return ElementTree.fromstring(text.lstrip("\ufeff \t\r\n"))
+        return ElementTree.fromstring(text.lstrip())
     except OSError as error:
         raise MalformedXmlError(error.strerror or str(error)) from error
     except (ElementTree.ParseError, ValueError) as error:
