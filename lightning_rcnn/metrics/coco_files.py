@@ -10,10 +10,11 @@ from lightning_rcnn.data.coco.annotations import CocoAnnotations, CocoImage, Coc
 from lightning_rcnn.data.coco.boxes import Box, edges_of, read_box
 from lightning_rcnn.data.coco.json_files import load_json
 from lightning_rcnn.data.coco.other_formats import recognize_content
-from lightning_rcnn.data.coco.relative import are_relative, scale_box
+from lightning_rcnn.data.coco.relative import are_relative
 from lightning_rcnn.data.coco.scalars import number
 from lightning_rcnn.data.coco.segmentations import frame_of_segmentations, read_segmentation
 from lightning_rcnn.data.defects import Defect, Finding
+from lightning_rcnn.data.scaling import scale_box
 from lightning_rcnn.errors import InputError
 from lightning_rcnn.masks.frames import swapped_run_length
 from lightning_rcnn.masks.run_length import RunLength

@@ -11,10 +11,11 @@ from lightning_rcnn.data.coco.boxes import Box, edges_of, read_box
 from lightning_rcnn.data.coco.categories import Classes, read_classes
 from lightning_rcnn.data.coco.ids import LARGEST_ID, IdTable
 from lightning_rcnn.data.coco.json_files import Entry, load_annotations
-from lightning_rcnn.data.coco.relative import are_relative, polygons_of, scale_box, scale_polygons
+from lightning_rcnn.data.coco.relative import are_relative, polygons_of
 from lightning_rcnn.data.coco.scalars import flag, number, whole_number
 from lightning_rcnn.data.coco.segmentations import LARGEST_SIDE, box_of_segmentation, read_segmentation
 from lightning_rcnn.data.defects import Defect, DefectLog, Finding
+from lightning_rcnn.data.scaling import scale_box, scale_points
 
 
 class CocoImage(NamedTuple):
@@ -113,7 +114,7 @@ def in_pixels(annotated: CocoObject, size: tuple[int, int]) -> CocoObject:
     if annotated.has_relative_box and box is not None:
         box = scale_box(box, width, height)
     if annotated.has_relative_mask:
-        segmentation = scale_polygons(segmentation, width, height)
+        segmentation = scale_points(segmentation, width, height)
     if area is not None and area <= 1 and (annotated.has_relative_box or annotated.has_relative_mask):
         area *= width * height
     return annotated._replace(

@@ -10,8 +10,6 @@ from collections.abc import Iterable, Sequence
 from math import isfinite
 from typing import Any
 
-from lightning_rcnn.data.coco.boxes import Box
-
 _LOWEST, _HIGHEST = -0.5, 1.5
 """Room for boxes that reach a little out of their image."""
 
@@ -26,22 +24,6 @@ def are_relative(coordinates: Iterable[Sequence[float]]) -> bool:
             return False
         has_fraction = has_fraction or any(not float(value).is_integer() for value in values)
     return has_fraction
-
-
-def scale_box(box: Box, width: int, height: int) -> Box:
-    """A box in pixels of an image of this size."""
-    return box[0] * width, box[1] * height, box[2] * width, box[3] * height
-
-
-def scale_polygons(segmentation: Any, width: int, height: int) -> Any:
-    """A segmentation with its polygons in pixels of an image of this size; an RLE stays as it is."""
-    if not isinstance(segmentation, list):
-        return segmentation
-    sides = (width, height)
-    return [
-        [value * sides[place % 2] for place, value in enumerate(part)] if _is_polygon(part) else part
-        for part in segmentation
-    ]
 
 
 def polygons_of(segmentation: Any) -> list[list[float]]:

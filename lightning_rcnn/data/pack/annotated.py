@@ -9,8 +9,9 @@ from lightning_rcnn.data.pack.boxes import Edges, check_box
 from lightning_rcnn.data.pack.frame import Frame, choose_frame
 from lightning_rcnn.data.pack.masks import check_segmentation
 from lightning_rcnn.data.pack.pictures import RejectedImageError, Size, examine_image
-from lightning_rcnn.data.pack.scaling import scale_box, scale_segmentation
+from lightning_rcnn.data.pack.scaling import scale_segmentation
 from lightning_rcnn.data.pack.source import Outcome, Sample
+from lightning_rcnn.data.scaling import scale_box
 from lightning_rcnn.masks.segmentation import area_of
 
 
@@ -88,11 +89,10 @@ def _scaled(annotated: AnnotatedObject, frame: Frame) -> AnnotatedObject:
     """The object in the image's frame."""
     if frame.annotated == frame.size:
         return annotated
-    (width, height), (annotated_width, annotated_height) = frame.size, frame.annotated
-    area = annotated.area
+    x, y = (side / annotated_side for side, annotated_side in zip(frame.size, frame.annotated, strict=True))
     return annotated._replace(
-        edges=None if annotated.edges is None else scale_box(annotated.edges, frame.annotated, frame.size),
-        area=None if area is None else area * (width / annotated_width) * (height / annotated_height),
+        edges=None if annotated.edges is None else scale_box(annotated.edges, x, y),
+        area=None if annotated.area is None else annotated.area * x * y,
         segmentation=scale_segmentation(annotated.segmentation, frame.annotated, frame.size),
     )
 

@@ -56,8 +56,9 @@ def choose_frame(picture: Picture, annotated: Size, boxes: Sequence[Edges]) -> F
         if _is_same_shape(annotated, size) and not (size[0] > annotated[0] and _reach_out(boxes, annotated)):
             return Frame(size, annotated, [*defects, Defect.SIZE_SCALED])
     width, height = picture.shown
+    swapped = "; are width and height swapped?" if annotated == (height, width) else ""
     raise RejectedImageError(
-        Defect.SIZE_MISMATCH, f"annotated at {annotated[0]} x {annotated[1]}, the file has {width} x {height}"
+        Defect.SIZE_MISMATCH, f"annotated at {annotated[0]} x {annotated[1]}, the file has {width} x {height}{swapped}"
     )
 
 

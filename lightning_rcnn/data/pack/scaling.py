@@ -1,34 +1,18 @@
-"""Annotations of an image at one size, for the image at another size."""
+"""Masks of an image at one size, for the image at another size."""
 
 from typing import Any
 
-from lightning_rcnn.data.pack.boxes import Edges
 from lightning_rcnn.data.pack.pictures import Size
+from lightning_rcnn.data.scaling import scale_points
 from lightning_rcnn.masks.run_length import resize
 from lightning_rcnn.masks.segmentation import checked_run_length
-
-
-def scale_box(edges: Edges, size: Size, to: Size) -> Edges:
-    """Scale a box of an image of `size` to one of size `to`; both are (width, height)."""
-    x, y = to[0] / size[0], to[1] / size[1]
-    return edges[0] * x, edges[1] * y, edges[2] * x, edges[3] * y
 
 
 def scale_segmentation(segmentation: Any, size: Size, to: Size) -> Any:
     """Scale whatever stands for a segmentation; what is none, or an RLE of another size, stays as it is."""
     if isinstance(segmentation, dict):
         return _scale_rle(segmentation, size, to)
-    return _scale_points(segmentation, to[0] / size[0], to[1] / size[1])
-
-
-def _scale_points(points: Any, x: float, y: float) -> Any:
-    """Numbers x, y by turns, in lists of any depth."""
-    if not isinstance(points, list):
-        return points
-    return [
-        value * (y if place % 2 else x) if isinstance(value, int | float) else _scale_points(value, x, y)
-        for place, value in enumerate(points)
-    ]
+    return scale_points(segmentation, to[0] / size[0], to[1] / size[1])
 
 
 def _scale_rle(rle: dict[str, Any], size: Size, to: Size) -> dict[str, Any]:

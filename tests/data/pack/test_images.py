@@ -7,6 +7,7 @@ import pytest
 from PIL import Image
 
 from lightning_rcnn.data.pack.coco import coco_source
+from lightning_rcnn.data.pack.frame import choose_frame
 from lightning_rcnn.data.pack.pictures import RejectedImageError, examine_image
 from lightning_rcnn.data.pack.write import write_shards
 from lightning_rcnn.errors import InputError
@@ -239,6 +240,14 @@ def test_box_annotated_at_another_size_is_scaled(pack_one, encode_image, size, b
 @pytest.mark.parametrize("size", [(48, 64), (64, 64), (640, 440), (80, 48), (8, 6)])
 def test_image_of_another_shape_or_too_large_boxes_for_its_stated_size_is_left_out(pack_one, encode_image, size):
     assert pack_one(encode_image(), size=size) == ({"size_mismatch": 1}, None)
+
+
+def test_swapped_width_and_height_are_asked_about(encode_image):
+    picture = examine_image(encode_image(), "a.jpg")
+    with pytest.raises(RejectedImageError, match=r"48 x 64, the file has 64 x 48; are width and height swapped\?"):
+        choose_frame(picture, (48, 64), [])
+    with pytest.raises(RejectedImageError, match=r"has 64 x 48$"):
+        choose_frame(picture, (47, 64), [])
 
 
 @pytest.mark.parametrize("size", [(128, 96), (96, 128)])
