@@ -1,5 +1,10 @@
 """The exceptions that are meant for the person at the keyboard."""
 
+import re
+
+_LONG_WORD = re.compile(r"(\S{160})\S{140,}(\S{60})")
+"""Longer than a file name can be, and than nearly all paths."""
+
 
 class InputError(Exception):
     """Something given from outside is wrong: a file, a sample, a config key.
@@ -8,6 +13,9 @@ class InputError(Exception):
     The command line prints it without a traceback and exits with status 1.
     """
 
+    def __init__(self, message: str) -> None:
+        super().__init__(shorten_words(message))
+
 
 class LostRankError(Exception):
     """A training of several ranks ended because one of them did.
@@ -15,3 +23,8 @@ class LostRankError(Exception):
     The message is one line that names the rank, empty where another rank says it. The command line treats it as an
     `InputError`.
     """
+
+
+def shorten_words(text: str) -> str:
+    """Leave out the middle of words of 360 letters and more: a name from a broken file can fill a screen."""
+    return _LONG_WORD.sub(r"\1...\2", text)

@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from enum import Enum, StrEnum
 from typing import NamedTuple
 
+from lightning_rcnn.errors import shorten_words
+
 
 class Action(StrEnum):
     """What a rule does; the first is harmless, the others are what `--strict` refuses."""
@@ -187,4 +189,4 @@ class DefectLog:
 
 def _in_one_line(text: str) -> str:
     """Names may hold anything; what cannot be printed on a line is shown as Python writes it."""
-    return "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in text)
+    return shorten_words("".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in text))
