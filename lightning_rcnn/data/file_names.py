@@ -6,12 +6,11 @@ if, spelled alike, one path is the end of the other. Spellings are tried from cl
 any file fits decides: only if exactly one does, and no other name means it, the name is resolved.
 """
 
-import re
+import posixpath
 import unicodedata
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator
 from enum import Enum
-from pathlib import PurePosixPath
 from typing import NamedTuple
 from urllib.parse import parse_qsl, unquote
 
@@ -20,6 +19,8 @@ from lightning_rcnn.suggestions import did_you_mean_path
 
 Parts = tuple[str, ...]
 """A path's folders and the file's name."""
+
+_NO_PARTS = frozenset({"", ".", ".."})
 
 
 class Fit(Enum):
@@ -66,13 +67,13 @@ def match_names(written: Iterable[str], files: Collection[str], folder: str = ""
         return exact
     candidates = _candidates(others, known)
     inexact = {name: fitting[0] for name, fitting in candidates.items() if len(fitting) == 1}
-    clashes = _clashes(inexact, {match.file for match in exact.values() if match.file}, _split(folder))
+    clashes = _clashes(inexact, {match.file for match in exact.values() if match.file}, split_path(folder))
     matches = dict(exact)
     hint_given = False
     for name in others:
         fitting = candidates.get(name)
         if fitting is None:
-            hint = "" if hint_given else did_you_mean_path((_split(name) or ("",))[-1], known)
+            hint = "" if hint_given else did_you_mean_path((split_path(name) or ("",))[-1], known)
             hint_given = True
             matches[name] = NameMatch(Fit.NONE, hint=hint)
         elif len(fitting) > 1:
@@ -87,8 +88,10 @@ def match_names(written: Iterable[str], files: Collection[str], folder: str = ""
 def _candidates(names: list[str], files: Collection[str]) -> dict[str, list[str]]:
     """The files, sorted, that fit each name in the closest spelling in which any does; no entry where none does."""
     candidates: dict[str, list[str]] = {}
-    for readings, spell in ((_as_written, _split), (_decoded, _loose), (_decoded, _without_suffix)):
+    for readings, spell in ((_as_written, split_path), (_decoded, _loose), (_decoded, _without_suffix)):
         wanted = {name: [spell(reading) for reading in readings(name)] for name in names if name not in candidates}
+        if not wanted:
+            break
         fitting = _fitting(wanted, files, spell)
         candidates |= {name: sorted(fitting[name]) for name in wanted if fitting[name]}
     return candidates
@@ -122,25 +125,25 @@ def _clashes(inexact: dict[str, str], exact: Collection[str], folder: Parts) -> 
     Names that can only be read as one path of the folder share a file as equal names do. Beside them, a name with a
     folder of elsewhere, or in another case, is the name of another file.
     """
-    sure = {name: file for name, file in inexact.items() if _is_path_in(folder, name, file)}
+    parts_of = {name: split_path(name) for name in inexact}
+    sure = {name: file for name, file in inexact.items() if _is_path_in(folder, parts_of[name], split_path(file))}
     owners = {file: file for file in exact} | {file: name for name, file in sure.items()}
     rivals: defaultdict[str, dict[Parts, str]] = defaultdict(dict)
     for name, file in inexact.items():
         if name not in sure:
-            rivals[file].setdefault(_split(name), name)
+            rivals[file].setdefault(parts_of[name], name)
     clashes: dict[str, str] = {}
     for name, file in inexact.items():
         if name not in sure:
-            other = [rival for parts, rival in rivals[file].items() if parts != _split(name)]
+            other = [rival for parts, rival in rivals[file].items() if parts != parts_of[name]]
             if file in owners or other:
                 clashes[name] = owners.get(file) or other[0]
     return clashes
 
 
-def _is_path_in(folder: Parts, name: str, file: str) -> bool:
-    written, parts = _split(name), _split(file)
-    prefix = written[: len(written) - len(parts)]
-    return written == prefix + parts and folder[len(folder) - len(prefix) :] == prefix
+def _is_path_in(folder: Parts, written: Parts, file: Parts) -> bool:
+    prefix = written[: len(written) - len(file)]
+    return written == prefix + file and folder[len(folder) - len(prefix) :] == prefix
 
 
 def _as_written(name: str) -> Iterator[str]:
@@ -156,20 +159,23 @@ def _decoded(name: str) -> Iterator[str]:
     yield from (_unquote(text) for text in inside if text != name and _suffix(text) in IMAGE_SUFFIXES)
 
 
-def _split(path: str) -> Parts:
+def split_path(path: str) -> Parts:
     """Parts of a path with separators of either kind; what leads up and out of it is dropped."""
-    parts: list[str] = []
-    for part in re.split(r"[\\/]", unicodedata.normalize("NFC", path)):
+    parts = _normalized(path).replace("\\", "/").split("/")
+    if _NO_PARTS.isdisjoint(parts):
+        return tuple(parts)
+    kept: list[str] = []
+    for part in parts:
         if part == "..":
-            del parts[-1:]
-        elif part not in ("", "."):
-            parts.append(part)
-    return tuple(parts)
+            del kept[-1:]
+        elif part not in _NO_PARTS:
+            kept.append(part)
+    return tuple(kept)
 
 
 def _loose(path: str) -> Parts:
     """Parts without differences of case, percent-encoding and white space at their ends."""
-    return tuple(unicodedata.normalize("NFC", part.strip().casefold()) for part in _split(_unquote(path)))
+    return tuple(_normalized(part.strip().casefold()) for part in split_path(_unquote(path)))
 
 
 def _without_suffix(path: str) -> Parts:
@@ -180,11 +186,16 @@ def _without_suffix(path: str) -> Parts:
 
 
 def _suffix(path: str) -> str:
-    return PurePosixPath(path).suffix.lower()
+    return posixpath.splitext(path.rstrip("/"))[1].lower()
 
 
 def _unquote(text: str) -> str:
     return unquote(text, errors="surrogateescape")
+
+
+def _normalized(text: str) -> str:
+    """Accents composed with their letters."""
+    return text if text.isascii() else unicodedata.normalize("NFC", text)
 
 
 def _listed(files: list[str]) -> str:

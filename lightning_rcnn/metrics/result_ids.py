@@ -14,7 +14,7 @@ from typing import Any
 from lightning_rcnn.data.coco.annotations import CocoAnnotations
 from lightning_rcnn.data.coco.ids import IdTable
 from lightning_rcnn.data.coco.json_files import load_json
-from lightning_rcnn.data.file_names import Fit, match_names
+from lightning_rcnn.data.file_names import Fit, match_names, split_path
 from lightning_rcnn.errors import InputError
 from lightning_rcnn.metrics.coco_results import NAMES_FILE
 
@@ -79,7 +79,7 @@ def result_ids(results: Path, image_ids: Iterable[Any], coco: CocoAnnotations, a
 
 def _match(names: dict[int, str], known: dict[int, str], names_file: Path, annotations: Path) -> dict[int, int]:
     """Id in `images.json` -> id in the annotations, by `data/file_names.py`."""
-    if all(key in known and _parts(names[key])[-1:] == _parts(known[key])[-1:] for key in names):
+    if all(key in known and split_path(names[key])[-1:] == split_path(known[key])[-1:] for key in names):
         return {key: key for key in names}
     ids_by_name: defaultdict[str, list[int]] = defaultdict(list)
     for key, name in known.items():
@@ -124,10 +124,6 @@ def _labels_by_name(
     others = [name for key, name in names.items() if key not in labels]
     note = f"Classes that the annotations lack do not count: {_some(others)}."
     return table, labels, [note] if others else []
-
-
-def _parts(path: str) -> list[str]:
-    return [part for part in path.replace("\\", "/").split("/") if part not in ("", ".")]
 
 
 def _some(names: Iterable[Any]) -> str:
