@@ -14,10 +14,11 @@ from lightning_rcnn.errors import InputError
 
 _NO_SAMPLE = -1
 _USUAL_REASONS = {
-    signal.SIGKILL: "usually because memory ran out; lower data.num_workers or data.batch_size",
-    signal.SIGBUS: "usually because shared memory (/dev/shm) is full; lower data.num_workers or data.batch_size",
+    signal.SIGKILL: "usually because memory ran out; lower {settings}",
+    signal.SIGBUS: "usually because shared memory (/dev/shm) is full; lower {settings}",
 }
 _OTHER_REASON = "which the image may cause; if it happens again, leave it out and pack the data set again"
+LOADER_SETTINGS = "data.num_workers or data.batch_size"
 
 
 class SamplesInHand:
@@ -48,21 +49,23 @@ class WatchedLoader(Protocol):
 _watched: weakref.WeakSet[WatchedLoader] = weakref.WeakSet()
 
 
-def death_of_worker(exit_code: int, sample: str | None) -> InputError:
+def death_of_worker(exit_code: int, sample: str | None, settings: str = LOADER_SETTINGS) -> InputError:
     """Say how a worker ended.
 
     Args:
         exit_code: as multiprocessing has it, the signal's number made negative.
         sample: names the last sample that it began to read; None if there is none.
+        settings: by which it would need less memory.
     """
     if exit_code >= 0:
         how, reason = f"ended with status {exit_code}", _OTHER_REASON
     else:
         number = signal.Signals(-exit_code)
         how, reason = f"was killed by {number.name}", _USUAL_REASONS.get(number, _OTHER_REASON)
+    reason = reason.format(settings=settings)
     if sample is None:
-        return InputError(f"a loader worker {how} before its first sample, {reason}")
-    return InputError(f"{sample}: the last sample of a loader worker that {how}, {reason}")
+        return InputError(f"a worker process {how} before its first sample, {reason}")
+    return InputError(f"{sample}: the last sample of a worker process that {how}, {reason}")
 
 
 def watch(loader: WatchedLoader) -> None:

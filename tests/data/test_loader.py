@@ -189,7 +189,7 @@ def test_a_worker_that_dies_by_a_signal_names_its_sample(uneven_set: Path, monke
     message = error_of(training_loader(uneven_set, num_workers=1))
     place = r".*/shard-000001.tar, key 000000015 \(images/15.png\)"
     assert re.fullmatch(
-        rf"{place}: the last sample of a loader worker that was killed by SIG{number}, {advice}", message
+        rf"{place}: the last sample of a worker process that was killed by SIG{number}, {advice}", message
     )
 
 

@@ -6,6 +6,7 @@ Source: https://cocodataset.org/#format-data
 """
 
 from collections.abc import Sequence
+from operator import attrgetter
 from pathlib import Path
 
 from lightning_rcnn.data.coco.annotations import CocoAnnotations, CocoImage, CocoObject, in_pixels, read_annotations
@@ -48,7 +49,15 @@ def coco_source(images: Path, annotations: Path, *, classes: Sequence[str] | Non
     left_out = Contents(
         images=coco.num_images - len(items), objects=coco.num_objects - sum(len(item.objects) for item in items)
     )
-    return Source(annotations.stem, coco.classes.categories, items, read_annotated_image, coco.log, left_out)
+    return Source(
+        annotations.stem,
+        coco.classes.categories,
+        items,
+        read_annotated_image,
+        coco.log,
+        left_out,
+        attrgetter("file_name"),
+    )
 
 
 def _require_single_objects(coco: CocoAnnotations, path: Path) -> None:

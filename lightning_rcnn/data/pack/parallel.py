@@ -8,8 +8,10 @@ from collections import deque
 from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from typing import TypeVar
+from multiprocessing.process import BaseProcess
+from typing import Any, TypeVar
 
+from lightning_rcnn.data.worker_deaths import death_of_worker
 from lightning_rcnn.data.workers import available_cores
 from lightning_rcnn.errors import InputError
 
@@ -30,37 +32,84 @@ def default_workers(num_items: int) -> int:
 
 
 def map_in_order(
-    function: Callable[[Item], Result], items: Sequence[Item], workers: int, items_per_task: int = ITEMS_PER_TASK
+    function: Callable[[Item], Result],
+    items: Sequence[Item],
+    workers: int,
+    items_per_task: int = ITEMS_PER_TASK,
+    name_of: Callable[[Item], str] = str,
 ) -> Generator[Result, None, None]:
     """Apply `function` to each item, in this process if `workers` is 1.
 
     Processes are spawned, never forked, since a fork copies torch's threads in whatever state they are. As always with
     spawned processes, a script that calls this needs `if __name__ == "__main__":`.
 
+    Args:
+        function: picklable, as are items and results, where there are several processes.
+        items: what it is applied to.
+        workers: processes.
+        items_per_task: which one process takes at a time.
+        name_of: an item, for people.
+
     Raises:
-        InputError: a process died.
+        InputError: a process died; the message names the item that it had in hand.
     """
     if workers == 1:
         yield from map(function, items)
         return
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(workers, mp_context=context, initializer=_live_with_parent) as executor:
+    in_hand = context.RawArray("q", [_NOTHING] * _SLOTS)
+    children: set[BaseProcess] = set()
+    others = set(multiprocessing.active_children())
+    with ProcessPoolExecutor(workers, context, _begin, (in_hand,)) as executor:
         waiting: deque[Future[list[Result]]] = deque()
         try:
             for start in range(0, len(items), items_per_task):
-                waiting.append(executor.submit(_apply, function, items[start : start + items_per_task]))
+                waiting.append(executor.submit(_apply, function, items[start : start + items_per_task], start))
+                if len(children) < workers:
+                    children |= set(multiprocessing.active_children()) - others
                 if len(waiting) == TASKS_AHEAD * workers:
                     yield from waiting.popleft().result()
             while waiting:
                 yield from waiting.popleft().result()
         except BrokenProcessPool as error:
-            raise InputError("a worker process died, probably for want of memory; try fewer --workers") from error
+            executor.shutdown()  # after it, each process has ended
+            raise _death(children, in_hand, items, name_of) from error
         finally:
             executor.shutdown(cancel_futures=True)
 
 
-def _apply(function: Callable[[Item], Result], items: Sequence[Item]) -> list[Result]:
-    return [function(item) for item in items]
+_NOTHING = -1
+_SLOTS = 4096
+"""A process writes the number of its item where its id, modulo this, says; ids that are near each other differ."""
+_in_hand: Any = None
+"""In a process of `map_in_order`: where it writes the number of its item, in memory that outlives it."""
+
+
+def _begin(in_hand: Any) -> None:
+    global _in_hand
+    _in_hand = in_hand
+    _live_with_parent()
+
+
+def _apply(function: Callable[[Item], Result], items: Sequence[Item], first: int) -> list[Result]:
+    results = []
+    for number, item in enumerate(items, first):
+        _in_hand[os.getpid() % _SLOTS] = number
+        results.append(function(item))
+    return results
+
+
+def _death(
+    children: set[BaseProcess], in_hand: Any, items: Sequence[Item], name_of: Callable[[Item], str]
+) -> InputError:
+    """Say which process ended by itself; those that were left, the executor has terminated."""
+    by_itself = [child for child in children if child.exitcode not in (None, -signal.SIGTERM)]
+    if not by_itself:
+        return InputError("a worker process died; try again, with fewer --workers if memory is short")
+    dead: Any = by_itself[0]
+    number = in_hand[dead.pid % _SLOTS]
+    name = None if number == _NOTHING else name_of(items[number])
+    return death_of_worker(dead.exitcode, name, settings="--workers")
 
 
 def _live_with_parent() -> None:

@@ -56,6 +56,7 @@ class Source:
         read: turns an item into a sample; called in other processes, so it and the items can be pickled.
         log: what the listing of the items found already.
         left_out: what is annotated, but in no item.
+        name_of: an item, for people.
     """
 
     name: str
@@ -64,3 +65,4 @@ class Source:
     read: Callable[[Any], Outcome]
     log: DefectLog = field(default_factory=DefectLog)
     left_out: Contents = NOTHING
+    name_of: Callable[[Any], str] = str

@@ -6,6 +6,7 @@ Source: the PASCAL VOC development kit, chapters "Image sets" and "Annotation".
 import re
 from collections.abc import Collection
 from functools import partial
+from operator import attrgetter
 from pathlib import Path, PurePath, PurePosixPath
 from typing import NamedTuple
 
@@ -78,7 +79,9 @@ def voc_source(
     labels = {category.name: category.label for category in categories}
     read = partial(read_item, labels=labels, coordinates=coordinates, chosen=bool(classes))
     left_out = Contents(images=len(seen) - len(items))
-    return Source(f"{root.resolve().name}/{split}", categories, list(items.values()), read, log, left_out)
+    return Source(
+        f"{root.resolve().name}/{split}", categories, list(items.values()), read, log, left_out, attrgetter("file_name")
+    )
 
 
 def read_item(item: VocItem, labels: dict[str, int], coordinates: Coordinates, *, chosen: bool = False) -> Outcome:

@@ -61,7 +61,7 @@ def write_shards(
     num_objects = source.left_out.objects
     with appearing_folder(out, overwrite=overwrite) as folder:
         with ShardWriter(folder, shard_size) as writer:
-            outcomes = map_in_order(source.read, source.items, workers)
+            outcomes = map_in_order(source.read, source.items, workers, name_of=source.name_of)
             for outcome in track(outcomes, f"packing {source.name}", console, len(source.items)):
                 log.add(outcome.findings)
                 num_objects += outcome.num_objects

@@ -14,6 +14,7 @@ from webdataset import WebDataset
 from webdataset.tariterators import tar_file_expander
 
 from lightning_rcnn.data.pack.coco import coco_source
+from lightning_rcnn.data.pack.parallel import map_in_order
 from lightning_rcnn.data.pack.shapes import shapes_source
 from lightning_rcnn.data.pack.write import write_shards
 from lightning_rcnn.errors import InputError
@@ -169,10 +170,21 @@ def test_killed_run_leaves_no_set_no_process_and_its_rest_goes_at_the_next(tmp_p
 
 
 def test_process_that_dies_is_one_line(tmp_path):
-    source = replace(shapes_source(40), read=os._exit)
-    with pytest.raises(InputError, match="a worker process died"):
+    source = replace(shapes_source(40), read=os._exit, name_of="scene {}".format)
+    with pytest.raises(InputError, match=r"^scene \d+: the last sample of a worker process that ended with status \d"):
         write_shards(source, tmp_path / "set", workers=2)
     assert list(tmp_path.iterdir()) == []
+
+
+def kill_at_20(number):
+    if number == 20:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return number
+
+
+def test_the_item_at_which_a_process_is_killed_is_named():
+    with pytest.raises(InputError, match=r"^20: the last .* was killed by SIGKILL, .* lower --workers$"):
+        list(map_in_order(kill_at_20, range(40), 2, items_per_task=1))
 
 
 def wait_until(condition, seconds=60):
