@@ -6,8 +6,10 @@ from typing import Any
 
 import yaml
 
+from lightning_rcnn.checkpoints.header import read_header
 from lightning_rcnn.checkpoints.reading import read_content
 from lightning_rcnn.cli.run_config import CONFIG
+from lightning_rcnn.precision import AUTO
 
 FREE = (
     *("trainer.max_epochs", "trainer.min_epochs", "trainer.max_steps", "trainer.min_steps", "trainer.max_time"),
@@ -19,21 +21,27 @@ FREE = (
     *("last_checkpoint", "rank_watch", "pictures", "compilation", "run_dir", "ckpt_path", "weights_only"),
 )
 """Settings, and groups of settings, under which a training stays the same one."""
+PRECISION = "trainer.precision"
 COSMETIC = ("ProgressBar", "TrainingProgress", "LearningRateMonitor", "DeviceStatsMonitor", "ModelSummary", "Timer")
 """How the names of callbacks end that only watch."""
 
 
-def differences(folder: Path, config: Mapping[str, Any]) -> list[str]:
+def differences(folder: Path, config: Mapping[str, Any], checkpoint: Path | None = None) -> list[str]:
     """Settings that make another training of a run, as "key before -> now"; empty where the folder records none.
 
     Args:
         folder: of the run.
         config: what is asked for, in plain values.
+        checkpoint: of the run, whose precision "auto" stands for, before and now.
     """
     path = folder / CONFIG
     if not path.is_file():
         return []
     before, now = _flat(yaml.safe_load(path.read_text()) or {}), _flat(config)
+    began_with = None if checkpoint is None else read_header(checkpoint).precision
+    for settings in (before, now):
+        if began_with is not None and settings.get(PRECISION, AUTO) == AUTO:
+            settings[PRECISION] = began_with
     keys = [key for key in dict.fromkeys([*before, *now]) if before.get(key) != now.get(key) and not _is_free(key)]
     return [f"{key} {_shown(before.get(key))} -> {_shown(now.get(key))}" for key in keys]
 

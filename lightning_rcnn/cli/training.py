@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
@@ -189,7 +190,7 @@ class DetectionCLI(LightningCLI):
             drawn = resolve_seed(seed, self.run_dir, resumes=self.checkpoint is not None)
             flags = [*flags, *([] if drawn is None else [f"--{SEED}", str(drawn)])]
         try:
-            self.config = parser.parse_args([self.command, "--config", json.dumps(content, default=str), *flags])
+            self.config = parser.parse_args([self.command, "--config", _as_yaml(content), *flags])
         except _ParserError as error:
             raise InputError(located(str(error), flags, sorted(keys.flags), composition)) from error
         self.config[self.command]["run_dir"] = str(self.run_dir)
@@ -245,7 +246,7 @@ class DetectionCLI(LightningCLI):
     def _differences(self) -> list[str]:
         """Settings of the run folder that are others now."""
         text = self._parser(self.command).dump(self.config[self.command])
-        return differences(self.run_dir, yaml.safe_load(text))
+        return differences(self.run_dir, yaml.safe_load(text), self.checkpoint)
 
     def _go_on(self, checkpoint: Path) -> None:
         """Refuse to call another training finished, and say what differs where there is something left to do.
@@ -277,9 +278,10 @@ class DetectionCLI(LightningCLI):
             for cause in _causes(error):
                 if isinstance(cause, InputError):
                     raise cause from None
-                if isinstance(cause, ModuleNotFoundError):
+                if isinstance(cause, ModuleNotFoundError | MisconfigurationException):
                     key = key_of(str(error)) or "trainer"
-                    raise InputError(f"{key}: a package is missing: {' '.join(str(cause).split())}") from error
+                    what = "a package is missing: " if isinstance(cause, ModuleNotFoundError) else ""
+                    raise InputError(f"{key}: {what}{' '.join(str(cause).split())}") from error
             raise
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
@@ -335,6 +337,12 @@ class _RunTrainer(Trainer):
 
     def __init__(self, *, precision: _PRECISION_INPUT | Literal["auto"] | None = AUTO, **kwargs: Any) -> None:
         super().__init__(precision=precision, **kwargs)  # type: ignore[arg-type]  # "auto" is decided before
+
+
+def _as_yaml(content: dict[str, Any]) -> str:
+    """Write JSON that YAML reads too, which knows no emoji that is escaped as two halves."""
+    text = json.dumps(content, default=str, ensure_ascii=False)
+    return re.sub(r"[\x7f-\uffff]", lambda letter: f"\\u{ord(letter[0]):04x}", text)
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:

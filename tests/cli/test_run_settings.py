@@ -11,6 +11,7 @@ from lightning_rcnn.cli import run_lock
 from lightning_rcnn.cli.run_lock import LOCK, hold_for
 from lightning_rcnn.cli.run_settings import differences
 from lightning_rcnn.errors import InputError
+from lightning_rcnn.precision import device_precision
 
 ARRAY = {"SLURM_ARRAY_JOB_ID": "7", "SLURM_ARRAY_TASK_ID": "0"}
 HOLD = """
@@ -57,6 +58,7 @@ def test_a_finished_run(run, complaint, workplace, shards, caplog):
     before, written = path.read_text(), path.stat().st_mtime_ns
 
     free = ("--data.num_workers", "1", "--trainer.log_every_n_steps", "1", "--trainer.callbacks", "RichProgressBar")
+    free = (*free, "--trainer.precision", device_precision("cpu").precision)  # what "auto" has been
     for more in ((), free):
         with caplog.at_level(logging.INFO):
             caplog.clear()

@@ -7,9 +7,12 @@ import signal
 import pytest
 import torch
 import yaml
+from hypothesis import given
+from hypothesis import strategies as st
 from lightning.pytorch.callbacks import ProgressBar
 
 import lightning_rcnn
+from lightning_rcnn.cli.training import _as_yaml
 from lightning_rcnn.data.shards import read_index
 
 
@@ -221,3 +224,16 @@ def test_a_start_that_is_refused_leaves_the_configuration_as_it_is(fit, complain
     monkeypatch.setenv("WANDB_MODE", "")
     assert complaint(*more, "--trainer.logger", "DetectionWandbLogger").startswith("WANDB_MODE is empty: ")
     assert (workplace / "run" / "config.yaml").read_text() == before
+
+
+@given(st.lists(st.text()))
+def test_class_names_of_a_checkpoint_survive_the_parser(names):
+    content = {"model": {"init_args": {"class_names": [*names, "\U0001f415 pup"]}}}
+    assert yaml.safe_load(_as_yaml(content)) == content
+
+
+def test_a_callback_that_refuses_its_settings_is_one_line(complaint, shards):
+    data = ("--data.train", shards / "train", "--data.val", shards / "val")
+    stopping = ("--trainer.callbacks", "EarlyStopping", "--trainer.callbacks.monitor", "val/bbox/AP")
+    line = complaint("fit", "--config", "tiny.yaml", *data, *stopping, "--trainer.callbacks.mode", "maxx")
+    assert line.endswith(": `mode` can be min, max, got maxx")
