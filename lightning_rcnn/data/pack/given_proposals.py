@@ -48,7 +48,12 @@ class GivenProposals:
             place = f"{path}: box {number_of_box}"
             row = _row(entry, place)
             image_id = whole_number(entry["image_id"])
-            if image_id is None or image_id not in known:
+            if image_id is None:
+                raise InputError(
+                    f"{place} is of image {entry['image_id']!r}; shards have whole numbers for ids, and `pack` gives "
+                    "text ids the next ones, in the order of the list: give these numbers"
+                )
+            if image_id not in known:
                 raise InputError(
                     f"{place} is of image {entry['image_id']!r}, which {index.name} does not have; "
                     "these are proposals of another data set"
