@@ -1,7 +1,9 @@
 """How far a long command is: a bar on a terminal, else a whole line now and then, which logs and pipes can show."""
 
+import threading
 import time
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import TypeVar
 
 from rich.console import Console
@@ -69,11 +71,40 @@ def track(
     for done, item in enumerate(items, start=1):
         yield item
         if pace.is_due(is_last=done == count):
-            left = duration(pace.seconds_left(done, count))
-            console.print(
-                f"{description}: {done} of {count}, {left} left", markup=False, highlight=False, soft_wrap=True
-            )
-            console.file.flush()  # a pipe would keep it until kilobytes have come together
+            _write(f"{description}: {done} of {count}, {duration(pace.seconds_left(done, count))} left", console)
+
+
+@contextmanager
+def at_work(description: str, console: Console, seconds: float = SECONDS_BETWEEN_LINES) -> Iterator[None]:
+    """Show that work goes on which has no steps to count, while the context lasts.
+
+    Args:
+        description: of the work.
+        console: where to show it; nothing is shown on a quiet one.
+        seconds: between lines, where the console is no terminal.
+    """
+    if console.is_terminal or console.quiet:
+        with console.status(description):
+            yield
+        return
+    start, is_done = time.monotonic(), threading.Event()
+
+    def write_lines() -> None:
+        while not is_done.wait(seconds):
+            _write(f"{description}: {duration(time.monotonic() - start)} so far", console)
+
+    writer = threading.Thread(target=write_lines, daemon=True)
+    writer.start()
+    try:
+        yield
+    finally:
+        is_done.set()
+        writer.join()
+
+
+def _write(line: str, console: Console) -> None:
+    console.print(line, markup=False, highlight=False, soft_wrap=True)
+    console.file.flush()  # a pipe would keep it until kilobytes have come together
 
 
 def duration(seconds: float) -> str:

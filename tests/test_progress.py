@@ -1,6 +1,7 @@
 """Lines in the place of a bar, with a clock that passes only when told."""
 
 import io
+import time
 
 import pytest
 from rich.console import Console
@@ -50,6 +51,23 @@ def test_a_crash_leaves_whole_lines(passes):
 def test_a_quiet_console_stays_quiet(capsys):
     assert list(progress.track([1, 2], "packing", Console(quiet=True))) == [1, 2]
     assert capsys.readouterr().out == ""
+
+
+def test_work_without_steps_shows_that_it_lives_and_ends_with_it():
+    out = io.StringIO()
+
+    def work():
+        with progress.at_work("scoring [x]", Console(file=out), seconds=0.01):
+            while out.getvalue().count("\n") < 2:
+                time.sleep(0.001)
+            raise ValueError("a crash")
+
+    with pytest.raises(ValueError, match="a crash"):
+        work()
+    written = out.getvalue()
+    assert set(written.splitlines()) == {"scoring [x]: 0:00 so far"}
+    time.sleep(0.05)
+    assert out.getvalue() == written
 
 
 @pytest.mark.parametrize(("seconds", "text"), [(0, "0:00"), (59.6, "1:00"), (3723, "1:02:03")])

@@ -4,13 +4,14 @@ import math
 from pathlib import Path
 from typing import Any
 
+import rich
 import torch
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import ProgressBar
 from lightning.pytorch.trainer.states import TrainerFn
 
 from lightning_rcnn.callbacks.step_clock import StepClock
-from lightning_rcnn.callbacks.training_progress import LOSS
+from lightning_rcnn.callbacks.training_progress import LOSS, TrainingProgress
 from lightning_rcnn.progress import SECONDS_BETWEEN_LINES, Pace, duration
 from lightning_rcnn.structures import NO_IMAGE, Batch
 
@@ -41,7 +42,7 @@ class ProgressLines(ProgressBar):
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Begin to count."""
         self._training, self._pace = StepClock(), Pace(self._seconds)
-        self._first_step = trainer.global_step
+        self._first_step = _steps(trainer)
         self._training.wait()
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Batch, batch_idx: int) -> None:
@@ -53,7 +54,7 @@ class ProgressLines(ProgressBar):
     ) -> None:
         """Write a line if it is time."""
         self._training.end_step(_num_images(batch))
-        step, total = trainer.global_step, trainer.estimated_stepping_batches
+        step, total = _steps(trainer), trainer.estimated_stepping_batches
         if not self._is_enabled or not self._pace.is_due(is_last=step == total):
             return
         has_end = math.isfinite(total)
@@ -138,11 +139,23 @@ class ProgressLines(ProgressBar):
         if not self._is_enabled or not self._evaluation_pace.is_due(is_last=done == total):
             return
         parts = [f"batch {done} of {total}", *_rates(self._evaluation, trainer)]
-        if math.isfinite(total):
+        if done == total and what != "prediction":
+            parts.append("now scoring")
+        elif math.isfinite(total):
             parts.append(f"{duration(self._evaluation_pace.seconds_left(done, total))} left")
         if trainer.state.fn == TrainerFn.FITTING:
             parts.insert(0, f"epoch {trainer.current_epoch + 1}")
         print(f"{what}: {', '.join(parts)}", flush=True)
+
+
+def progress_bar(seconds: float = SECONDS_BETWEEN_LINES) -> ProgressBar:
+    """The bar where the output is a terminal, else lines."""
+    return TrainingProgress() if rich.get_console().is_terminal else ProgressLines(seconds)
+
+
+def _steps(trainer: Trainer) -> int:
+    """Steps of the optimizer; batches, where a stage of R-CNN is solved without one."""
+    return trainer.global_step if trainer.optimizers else trainer.fit_loop.epoch_loop.total_batch_idx + 1
 
 
 def _num_images(batch: Batch) -> int:

@@ -25,14 +25,15 @@ class StartCheck(Callback):
     """Compares model, data and trainer before the first step. Detectors bring it themselves.
 
     Raises:
-        InputError: a launcher started more or fewer processes than train together; the model has other classes than the
-            data; a callback watches a metric that nobody logs, or in the wrong direction; a validation interval exceeds
-            the epoch.
+        InputError: a launcher started more or fewer processes than train together; ranks compute in different numbers;
+            the model has other classes than the data; a callback watches a metric that nobody logs, or in the wrong
+            direction; a validation interval exceeds the epoch.
     """
 
     def setup(self, trainer: Trainer, pl_module: Any, stage: str) -> None:
         """Check all that does not need the optimizer; the data are set up before."""
         _check_world(trainer)
+        _check_precision(trainer)
         data = trainer.datamodule  # type: ignore[attr-defined]  # added later
         if isinstance(data, DetectionDataModule):
             if stage != "predict":
@@ -79,6 +80,17 @@ def _check_world(trainer: Trainer) -> None:
         raise InputError(
             f"trainer.devices x trainer.num_nodes is {asked}, but {started or trainer.world_size} processes are there "
             f"(by {by}): make them the same{hint}"
+        )
+
+
+def _check_precision(trainer: Trainer) -> None:
+    """Refuse ranks of which each has decided on another precision, as on unlike processors."""
+    own = str(trainer.precision)
+    first = trainer.strategy.broadcast(own)
+    if not trainer.strategy.reduce_boolean_decision(own == first):
+        raise InputError(
+            f"trainer.precision auto: rank 0 computes in {first}, and some rank in another precision, as its device is "
+            "of another kind; give --trainer.precision for all"
         )
 
 

@@ -22,7 +22,15 @@ FREE = (
 )
 """Settings, and groups of settings, under which a training stays the same one."""
 PRECISION = "trainer.precision"
-COSMETIC = ("ProgressBar", "TrainingProgress", "LearningRateMonitor", "DeviceStatsMonitor", "ModelSummary", "Timer")
+COSMETIC = (
+    "ProgressBar",
+    "TrainingProgress",
+    "ProgressLines",
+    "LearningRateMonitor",
+    "DeviceStatsMonitor",
+    "ModelSummary",
+    "Timer",
+)
 """How the names of callbacks end that only watch."""
 
 

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
 
-import rich
 import yaml
 from jsonargparse.typing import PositiveFloat
 from lightning.fabric.plugins.environments import ClusterEnvironment
@@ -29,11 +28,10 @@ from lightning_rcnn.callbacks.metrics_report import MetricsReport
 from lightning_rcnn.callbacks.non_finite import NonFiniteGuard
 from lightning_rcnn.callbacks.prediction_results import PredictionResults
 from lightning_rcnn.callbacks.preemption import Preemption
-from lightning_rcnn.callbacks.progress_lines import ProgressLines
+from lightning_rcnn.callbacks.progress_lines import progress_bar
 from lightning_rcnn.callbacks.rank_watch import RankWatch
 from lightning_rcnn.callbacks.shared_buffers import SharedBuffers
 from lightning_rcnn.callbacks.throughput import Throughput
-from lightning_rcnn.callbacks.training_progress import TrainingProgress
 from lightning_rcnn.callbacks.wandb_logging import keep_in_run_folder
 from lightning_rcnn.checkpoints.header import first_mismatch, read_header
 from lightning_rcnn.cli.class_names import take_classes_from_data
@@ -318,9 +316,7 @@ class DetectionCLI(LightningCLI):
         wants_none = trainer.get("enable_progress_bar") is False
         if wants_none or any(isinstance(callback, ProgressBar) for callback in callbacks):
             return callbacks
-        if rich.get_console().is_terminal:
-            return [*callbacks, TrainingProgress()]
-        return [*callbacks, ProgressLines(self.config[self.command].progress_seconds)]
+        return [*callbacks, progress_bar(self.config[self.command].progress_seconds)]
 
     def after_instantiate_classes(self) -> None:
         """Hand the chosen checkpoint to the trainer; the configuration that is saved keeps the user's word for it."""

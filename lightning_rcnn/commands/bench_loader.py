@@ -60,7 +60,8 @@ def loader(
     alone = benchmark.decoding_alone()
     stages = [alone, benchmark.reading(), benchmark.decoding(), benchmark.transforming()]
     through_workers = benchmark.loading(workers) if workers else None
-    race([*stages, through_workers] if through_workers else stages, repeats)
+    console = Console()
+    race([*stages, through_workers] if through_workers else stages, repeats, console)
 
     title = f"{padded.shard_set.index.name}: {alone.images} of {len(padded)} images, {min_size} x {max_size} at most"
     table = Table(
@@ -71,7 +72,6 @@ def loader(
         table.add_row(stage.name, f"{_rate(stage):.0f}", f"{_core_rate(stage):.0f}", f"{ratio:.2f}")
     if through_workers:
         table.add_row(through_workers.name, f"{_rate(through_workers):.0f}", "-", "-")
-    console = Console()
     console.print(table)
     starts = [benchmark.first_batch(share) for share in (0.0, 0.5)]
     for start in starts:

@@ -59,7 +59,8 @@ def passes(
     rcnn.backbone.load_state_dict(fast_rcnn.backbone.state_dict())
     rcnn.box_head.load_state_dict(fast_rcnn.box_head.state_dict())
     image = torch.randint(0, 256, (3, height, width), dtype=torch.uint8)
-    curve = curve_of(rcnn, fast_rcnn, image, repeats)
+    console = Console()
+    curve = curve_of(rcnn, fast_rcnn, image, console, repeats)
     title = f"{backbone}, {height} x {width}, regions of {region_size}, {torch.get_num_threads()} threads"
     table = Table(title=title)
     for heading in ("proposals", "R-CNN network", "Fast network", "ratio", "R-CNN all", "Fast all", "ratio "):
@@ -70,7 +71,7 @@ def passes(
             cells += [f"{times['rcnn']:.0f} ms", f"{times['fast_rcnn']:.0f} ms"]
             cells += [f"{times['rcnn'] / times['fast_rcnn']:.1f}"]
         table.add_row(*cells)
-    Console().print(table)
+    console.print(table)
     if json is not None:
         report = {"title": title, "torch": torch.__version__, "proposals": [asdict(point) for point in curve]}
         json.write_text(json_format.dumps(report, indent=2) + "\n")

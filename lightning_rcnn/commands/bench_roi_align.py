@@ -66,6 +66,7 @@ def roi_align(
     bandwidth = copy_bandwidth() if on_gpu else None
     device_name = torch.cuda.get_device_name() if on_gpu else f"CPU, {torch.get_num_threads()} threads"
 
+    console = Console()
     results = []
     for size in bins:
         for clustered in (False, True):
@@ -73,10 +74,10 @@ def roi_align(
             workload = Workload(images, height, width, channels, strides, rois, size, clustered)
             regions = workload.rois()
             contenders = (cuda_contenders if on_gpu else cpu_contenders)(workload, regions)
-            (race_on_cuda if on_gpu else race_on_cpu)(contenders, repeats)
+            (race_on_cuda if on_gpu else race_on_cpu)(contenders, repeats, console)
             figures = [_figures(contender, contenders, workload, regions, bandwidth) for contender in contenders]
             placement = "clustered" if clustered else "random"
-            Console().print(_table(f"{rois} {placement} regions, {size} x {size} bins, {device_name}", figures))
+            console.print(_table(f"{rois} {placement} regions, {size} x {size} bins, {device_name}", figures))
             results.append({"bins": size, "placement": placement, "contenders": figures})
     if json is not None:
         report = {

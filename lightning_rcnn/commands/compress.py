@@ -15,6 +15,7 @@ from lightning_rcnn.detectors.fast_rcnn import FastRCNN
 from lightning_rcnn.detectors.loading import load_detector, save_detector
 from lightning_rcnn.errors import InputError
 from lightning_rcnn.heads.truncated_svd import truncate
+from lightning_rcnn.progress import at_work, track
 
 _REPEATS = 5
 
@@ -47,30 +48,32 @@ def compress(
     if detector.hparams.get("svd_ranks"):
         raise InputError(f"{checkpoint}: is compressed already; start from the checkpoint that it was made from")
     pooled = torch.rand(regions, detector.region_channels, detector.roi_size, detector.roi_size)
-    before = _measured(detector.box_head, pooled)
-    truncate(detector.box_head, (ranks[0], ranks[1]))
-    after = _measured(detector.box_head, pooled)
+    console = Console()
+    before = _measured(detector.box_head, pooled, console)
+    with at_work("decomposing fc6 and fc7", console):
+        truncate(detector.box_head, (ranks[0], ranks[1]))
+    after = _measured(detector.box_head, pooled, console)
     detector.hparams["svd_ranks"] = (ranks[0], ranks[1])
     save_detector(detector, out)
-    _print_comparison(before, after, regions)
+    _print_comparison(before, after, regions, console)
 
 
-def _measured(head: nn.Module, pooled: Tensor) -> tuple[float, float]:
+def _measured(head: nn.Module, pooled: Tensor, console: Console) -> tuple[float, float]:
     """Millions of parameters, and the median of milliseconds."""
     times = []
     with torch.inference_mode():
-        for _ in range(_REPEATS + 1):
+        for _ in track(range(_REPEATS + 1), "timing, turns", console):
             start = perf_counter()
             head(pooled)
             times.append(1000 * (perf_counter() - start))
     return sum(parameter.numel() for parameter in head.parameters()) / 1e6, median(times[1:])
 
 
-def _print_comparison(before: tuple[float, float], after: tuple[float, float], regions: int) -> None:
+def _print_comparison(before: tuple[float, float], after: tuple[float, float], regions: int, console: Console) -> None:
     table = Table(title=f"fc6 and fc7 on {regions} regions")
     for heading in ("", "parameters, millions", "ms"):
         table.add_column(heading, justify="right")
     for name, (parameters, time) in (("whole", before), ("truncated", after)):
         table.add_row(name, f"{parameters:.2f}", f"{time:.1f}")
-    Console().print(table)
-    Console().print(f"{before[1] / after[1]:.1f} times as fast, {before[0] / after[0]:.1f} times as small")
+    console.print(table)
+    console.print(f"{before[1] / after[1]:.1f} times as fast, {before[0] / after[0]:.1f} times as small")

@@ -11,6 +11,7 @@ from lightning_rcnn.metrics.coco_ap import CocoAveragePrecision, ResultType
 from lightning_rcnn.metrics.coco_files import CocoData, read_scored
 from lightning_rcnn.metrics.report import metrics_tables, write_metrics
 from lightning_rcnn.metrics.voc_ap import VOCAveragePrecision
+from lightning_rcnn.progress import at_work
 
 
 def evaluate(
@@ -43,11 +44,14 @@ def evaluate(
         raise InputError(f"--voc_iou {voc_iou:g}: above 0, at most 1")
     if json is not None:
         require_file(json, "--json")
-    data = read_scored(annotations, results, type)
-    metrics: dict[str, dict[str, Any]] = {type: _coco_figures(data, type, max_detections)}
-    if type == "bbox":
-        metrics["voc"] = _voc_figures(data, voc_iou)
-    Console().print(metrics_tables(metrics, f"{results.name}: {len(data.images)} images"))
+    console = Console()
+    with at_work("reading", console):
+        data = read_scored(annotations, results, type)
+    with at_work(f"scoring {len(data.images)} images", console):
+        metrics: dict[str, dict[str, Any]] = {type: _coco_figures(data, type, max_detections)}
+        if type == "bbox":
+            metrics["voc"] = _voc_figures(data, voc_iou)
+    console.print(metrics_tables(metrics, f"{results.name}: {len(data.images)} images"))
     for note in [*data.notes, *_doubts(data, metrics[type])]:
         print(note)
     objects = [annotation for image in data.images.values() for annotation in image.annotations]

@@ -82,7 +82,7 @@ def lineage(
         console.print(table_of(rows))
     rcnn = trained["rcnn"].detector
     assert isinstance(rcnn, RCNN)
-    curve = curve_of(rcnn, trained["fast_rcnn"].detector, looked_at[0])
+    curve = curve_of(rcnn, trained["fast_rcnn"].detector, looked_at[0], console)
     settings = {"data": data.val_index.name, "minutes": minutes, "min_size": data.min_size, "search": search.method}
     settings |= {"seed": seed, "batch_size": batch_size, "timed_images": len(looked_at)}
     write_json(out / "lineage.json", rows, curve, settings)

@@ -5,6 +5,8 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 
+from rich.console import Console
+
 from lightning_rcnn.data.cache import ShardCache
 from lightning_rcnn.data.dataset import BatchRequest, DetectionDataset
 from lightning_rcnn.data.decode import decode_image
@@ -14,6 +16,7 @@ from lightning_rcnn.data.plan import Plan
 from lightning_rcnn.data.reader import ShardReader
 from lightning_rcnn.data.transforms import Augmentation
 from lightning_rcnn.errors import InputError
+from lightning_rcnn.progress import track
 from lightning_rcnn.structures import Batch
 
 _WINDOW = 16384  # the data module's default
@@ -135,9 +138,9 @@ class LoaderBenchmark:
         return DetectionDataset(self._reader(), self._data.rules, "training", self._augmentation)
 
 
-def race(stages: Sequence[Stage], repeats: int) -> None:
+def race(stages: Sequence[Stage], repeats: int, console: Console) -> None:
     """Time every stage, turn by turn, so that a busy machine slows all of them alike; the first turn does not count."""
-    for repeat in range(1 + repeats):
+    for repeat in track(range(1 + repeats), "timing, turns", console):
         for stage in stages:
             start, core_start = time.perf_counter(), time.process_time()
             stage.images = stage.run()

@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 from rich.box import SIMPLE_HEAD
+from rich.console import Console
 from rich.table import Table
 from torch import Tensor
 
@@ -17,6 +18,7 @@ from lightning_rcnn.detectors.base import Detector
 from lightning_rcnn.detectors.costs import cost_of, cost_of_image
 from lightning_rcnn.detectors.rcnn import RCNN
 from lightning_rcnn.lineage.training import Trained
+from lightning_rcnn.progress import track
 from lightning_rcnn.structures import Inputs, Proposals
 
 CURVE = (10, 30, 100, 200, 500, 1000, 2000)
@@ -77,17 +79,18 @@ def row_of(name: str, key: str, trained: Trained, looked_at: Sequence[Tensor]) -
     )
 
 
-def curve_of(rcnn: RCNN, fast_rcnn: Detector, image: Tensor, repeats: int = 3) -> list[Point]:
+def curve_of(rcnn: RCNN, fast_rcnn: Detector, image: Tensor, console: Console, repeats: int = 3) -> list[Point]:
     """How the two detectors on given proposals slow down with their number.
 
     Args:
         rcnn, fast_rcnn: trained or not; their weights do not matter.
         image: uint8 [3, H, W]; the proposals are random boxes on it.
+        console: where progress is shown.
         repeats: of which the median is taken.
     """
     limit = min(rcnn.proposal_limit, fast_rcnn.proposal_limit)
     points = []
-    for number in [*(number for number in CURVE if number < limit), limit]:
+    for number in track([*(number for number in CURVE if number < limit), limit], "timing, steps", console):
         costs = {
             key: [cost_of(detector, _with_random_proposals(detector, image, number)) for _ in range(repeats)]
             for key, detector in (("rcnn", rcnn), ("fast_rcnn", fast_rcnn))

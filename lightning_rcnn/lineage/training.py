@@ -6,12 +6,13 @@ from time import perf_counter
 from typing import Any, NamedTuple
 
 from lightning.pytorch import Trainer
-from lightning.pytorch.callbacks import Callback, RichProgressBar
+from lightning.pytorch.callbacks import Callback
 from rich.console import Console
 from torch import Tensor
 
 from lightning_rcnn.callbacks.averaged_weights import AveragedWeights
 from lightning_rcnn.callbacks.non_finite import NonFiniteGuard
+from lightning_rcnn.callbacks.progress_lines import progress_bar
 from lightning_rcnn.data.datamodule import DetectionDataModule
 from lightning_rcnn.detectors.base import Detector
 from lightning_rcnn.detectors.costs import cost_of_image
@@ -49,7 +50,7 @@ def train_recipe(
         detector = stage.make(**classes, **stage.hyperparameters, **weights)
         Console().print(f"{recipe.name}: stage {number} of {len(recipe.stages)}, {type(detector).__name__}")
         limits = _limits(stage, seconds * stage.share, checkpoint, data["batch_size"], image)
-        callbacks: list[Callback] = [RichProgressBar(), NonFiniteGuard()]
+        callbacks: list[Callback] = [progress_bar(), NonFiniteGuard()]
         if stage.regions_per_image is None:
             # Every fifth step: for so many weights it costs as much as a backward.
             callbacks.append(AveragedWeights(decay=0.9, update_every_n_steps=5))
@@ -61,7 +62,7 @@ def train_recipe(
         trainer.save_checkpoint(checkpoint, weights_only=True)
     assert checkpoint is not None
     detector = load_detector(checkpoint)
-    trainer = _trainer([RichProgressBar()], folder)
+    trainer = _trainer([progress_bar()], folder)
     trainer.validate(detector, datamodule=DetectionDataModule(**data), verbose=False)
     return Trained(detector, detector.last_metrics, spent)
 

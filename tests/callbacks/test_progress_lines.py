@@ -55,6 +55,16 @@ def test_validation_writes_lines(scorer, make_loader, make_trainer, passes, caps
     lines = lines_of(capsys, "validation")
     assert [re.search(r"batch (\d) of 3", line)[1] for line in lines] == ["1", "2", "3"]
     assert lines[0].endswith("1:20 left")
+    assert lines[2].endswith("now scoring")
+
+
+def test_batches_are_counted_where_no_optimizer_steps(scorer, make_loader, make_trainer, capsys):
+    scorer.automatic_optimization = False
+    scorer.configure_optimizers = lambda: []
+    trainer = make_trainer(ProgressLines(0), enable_progress_bar=True, limit_val_batches=0, max_epochs=2)
+    trainer.fit(scorer, make_loader([1, 1, 1], batch_size=1))
+    steps = [re.search(r"step (\d of 6)", line)[1] for line in lines_of(capsys, "training")]
+    assert steps == [f"{step} of 6" for step in range(1, 7)]
 
 
 def test_other_ranks_write_nothing(scorer, make_loader, make_trainer, capsys):

@@ -10,6 +10,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 from lightning.pytorch.callbacks import ProgressBar
+from rich.console import Console
 
 import lightning_rcnn
 from lightning_rcnn.cli.training import _as_yaml
@@ -187,9 +188,17 @@ def test_the_configuration_reaches_the_loggers(fit, workplace):
     assert content["model"]["class_path"] == "lightning_rcnn.FasterRCNN"
 
 
-@pytest.mark.parametrize(("words", "kinds"), [((), ["TrainingProgress"]), (("RichProgressBar",), ["RichProgressBar"])])
-def test_the_progress_bar_is_ours_unless_another_one_is_given(fit, monkeypatch, words, kinds):
+@pytest.mark.parametrize(
+    ("words", "is_terminal", "kinds"),
+    [
+        ((), True, ["TrainingProgress"]),
+        ((), False, ["ProgressLines"]),
+        (("RichProgressBar",), False, ["RichProgressBar"]),
+    ],
+)
+def test_the_progress_bar_is_ours_unless_another_one_is_given(fit, monkeypatch, words, is_terminal, kinds):
     bars = []
+    monkeypatch.setattr("rich.get_console", lambda: Console(force_terminal=is_terminal))
 
     def look(trainer, *_, **__):
         bars.extend(type(callback).__name__ for callback in trainer.callbacks if isinstance(callback, ProgressBar))

@@ -4,6 +4,7 @@ import pytest
 from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.callbacks import Checkpoint, EarlyStopping, ModelCheckpoint
 from lightning.pytorch.loggers import WandbLogger
+from lightning.pytorch.strategies import SingleDeviceStrategy
 
 from lightning_rcnn.callbacks.checkpoints import BestCheckpoint
 from lightning_rcnn.data.datamodule import DetectionDataModule
@@ -108,3 +109,9 @@ def test_what_can_be_starts(start, options):
     callbacks = [*options.pop("callbacks", []), StopAtFirstStep()]
     with pytest.raises(FirstStep):
         start(callbacks=callbacks, **options)
+
+
+def test_ranks_of_unlike_precision_are_refused(start, monkeypatch):
+    monkeypatch.setattr(SingleDeviceStrategy, "broadcast", lambda *_: "bf16-true")
+    with pytest.raises(InputError, match=r"rank 0 computes in bf16-true, .* give --trainer\.precision for all"):
+        start()

@@ -1,5 +1,6 @@
 import pytest
 import torch
+from rich.console import Console
 
 from lightning_rcnn.commands.bench_passes import passes
 from lightning_rcnn.detectors.fast_rcnn import FastRCNN
@@ -14,7 +15,7 @@ SMALL = {"class_names": ["a"], "backbone": "alexnet", "box_head_width": 8, "min_
 def test_the_curve_ends_with_the_most_proposals_that_both_look_at(limits, numbers):
     rcnn = RCNN(**SMALL, region_size=63, proposal_limit=limits[0]).eval()
     fast_rcnn = FastRCNN(**SMALL, proposal_limit=limits[1]).eval()
-    curve = curve_of(rcnn, fast_rcnn, torch.zeros(3, 64, 64, dtype=torch.uint8), repeats=1)
+    curve = curve_of(rcnn, fast_rcnn, torch.zeros(3, 64, 64, dtype=torch.uint8), Console(quiet=True), repeats=1)
     assert [point.num_proposals for point in curve] == numbers
     for point in curve:
         for key in ("rcnn", "fast_rcnn"):

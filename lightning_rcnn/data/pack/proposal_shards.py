@@ -18,7 +18,6 @@ from pathlib import Path
 import numpy as np
 from filelock import FileLock, Timeout
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from torch import Tensor
 
 from lightning_rcnn.data.cache import ShardCache
@@ -29,6 +28,7 @@ from lightning_rcnn.data.reader import RawSample, ShardReader, UnreadableRecordE
 from lightning_rcnn.data.shards import ShardSet
 from lightning_rcnn.data.stored_proposals import MEMBER, encode_proposals
 from lightning_rcnn.errors import InputError
+from lightning_rcnn.progress import track
 
 Propose = Callable[[RawSample], np.ndarray]
 """From a sample to its proposals float32 [P, 5], as they are stored."""
@@ -161,33 +161,35 @@ def _write_shards(
 ) -> list[Shard]:
     work = out / _UNFINISHED
     shards = shard_set.index.shards
-    entries = [_read_entry(work, out, shard) for shard in shards]
     starts = np.cumsum([0, *map(len, shards)]).tolist()
-    numbers = [
-        number
-        for shard, entry, start in zip(shards, entries, starts, strict=False)
-        for number in range(start, start + len(shard))
-        if entry is None and not _proposals_path(work, shard, number - start).exists()
+    entries = [_read_entry(work, out, shard) for shard in shards]
+    places = [
+        (position, within)
+        for position, (shard, entry) in enumerate(zip(shards, entries, strict=True))
+        for within in range(len(shard))
+        if entry is None and not _proposals_path(work, shard, within).exists()
     ]
-    results = map_in_order(partial(_propose_for, reader, propose), numbers, workers, items_per_task=1)
-    remaining = set(numbers)
-    written = []
-    with _progress(console) as progress, contextlib.closing(results):
-        task = progress.add_task(shard_set.index.name, total=starts[-1], completed=starts[-1] - len(numbers))
-        for position, (shard, entry) in enumerate(zip(shards, entries, strict=True)):
-            for within in range(len(shard)):
-                if starts[position] + within in remaining:
-                    _write_whole(_proposals_path(work, shard, within), next(results))
-                    progress.advance(task)
-            if entry is None:
-                source = cache.local_path(shard_set.addresses[position], shard)
-                entry = _assemble(source, shard, work, out)
-                if not console.is_terminal:
-                    left = progress.tasks[task].time_remaining
-                    estimate = "" if left is None else f", about {left / 60:.0f} min left"
-                    console.print(f"{shard.name}: done{estimate}")
-            written.append(entry)
-    return written
+    last_of_shard = dict(places)
+
+    def assemble(position: int) -> Shard:
+        source = cache.local_path(shard_set.addresses[position], shards[position])
+        return _assemble(source, shards[position], work, out)
+
+    numbers = [starts[position] + within for position, within in places]
+    results = map_in_order(
+        partial(_propose_for, reader, propose), numbers, workers, items_per_task=1, name_of=reader.place
+    )
+    description = f"proposing for {shard_set.index.name}"
+    if len(numbers) < starts[-1]:
+        description += f", {starts[-1] - len(numbers)} images before"
+    with contextlib.closing(results):
+        for (position, within), proposals in zip(
+            places, track(results, description, console, len(places)), strict=True
+        ):
+            _write_whole(_proposals_path(work, shards[position], within), proposals)
+            if within == last_of_shard[position]:
+                entries[position] = assemble(position)
+    return [entry or assemble(position) for position, entry in enumerate(entries)]
 
 
 def _propose_for(reader: ShardReader, propose: Propose, number: int) -> bytes:
@@ -244,12 +246,3 @@ def _write_whole(path: Path, content: bytes) -> None:
     temporary = path.with_name(f"{path.name}.partial")
     temporary.write_bytes(content)
     temporary.replace(path)
-
-
-def _progress(console: Console) -> Progress:
-    text = TextColumn("{task.description}", markup=False)
-    columns = (text, BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
-    # An image takes seconds: an estimate from the last half minute would jump about.
-    return Progress(
-        *columns, console=console, transient=True, disable=not console.is_terminal, speed_estimate_period=600
-    )

@@ -5,7 +5,9 @@ import time
 from collections.abc import Sequence
 
 import torch
+from rich.console import Console
 
+from lightning_rcnn.progress import track
 from lightning_rcnn.roi.benchmark.contenders import Contender
 
 _WARM_UP = 2
@@ -13,9 +15,9 @@ _FLUSH_BYTES = 2**30
 """Written before each timed step on a GPU: many times its L2 cache, and long enough for the host to run ahead."""
 
 
-def race_on_cpu(contenders: Sequence[Contender], repeats: int) -> None:
+def race_on_cpu(contenders: Sequence[Contender], repeats: int, console: Console) -> None:
     """Times forward and backward of every contender."""
-    for repeat in range(_WARM_UP + repeats):
+    for repeat in track(range(_WARM_UP + repeats), "timing, turns", console):
         for contender in contenders:
             _forget_gradients(contender)
             start = time.perf_counter()
@@ -31,12 +33,12 @@ def race_on_cpu(contenders: Sequence[Contender], repeats: int) -> None:
                 contender.wall_ms.append(contender.forward_ms[-1] + contender.backward_ms[-1])
 
 
-def race_on_cuda(contenders: Sequence[Contender], repeats: int) -> None:
+def race_on_cuda(contenders: Sequence[Contender], repeats: int, console: Console) -> None:
     """Times forward and backward of every contender by the GPU's clock and together by the host's, caches cold."""
     flush = torch.empty(_FLUSH_BYTES, dtype=torch.uint8, device="cuda")
     grads = [torch.randn_like(contender.pool()) for contender in contenders]
     events = [torch.cuda.Event(enable_timing=True) for _ in range(4)]
-    for repeat in range(_WARM_UP + repeats):
+    for repeat in track(range(_WARM_UP + repeats), "timing, turns", console):
         for contender, grad in zip(contenders, grads, strict=True):
             _forget_gradients(contender)
             flush.zero_()
