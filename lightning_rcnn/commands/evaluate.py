@@ -68,6 +68,11 @@ def _doubts(data: CocoData, figures: dict[str, Any]) -> list[str]:
     with_results = sum(bool(image.results) for image in with_objects)
     if not with_objects:
         return ["No image has an object to find, so there is nothing to score."]
+    if all(annotation["iscrowd"] for image in with_objects for annotation in image.annotations):
+        return [
+            "All objects have iscrowd 1, so there is nothing to score; if they are single objects, as CVAT writes masks "
+            "that were drawn with its brush, set iscrowd to 0."
+        ]
     if 10 * with_results < len(with_objects):
         return [
             f"Only {with_results} of {len(with_objects)} images with objects have any detection; "

@@ -244,3 +244,12 @@ def test_an_area_that_is_not_stated_is_that_of_the_mask(files, evaluate, result_
     _, figures, _ = evaluate(truth, results, f"--type={result_type}")
     assert figures[result_type]["ARs"] == pytest.approx(1)
     assert figures[result_type]["ARm"] == 0, "the dog, whose area is stated"
+
+
+def test_nothing_but_crowds_is_said(files, evaluate):
+    truth, results = files
+    for annotation in truth["annotations"]:
+        annotation["iscrowd"] = 1
+    status, _, text = evaluate(truth, results)
+    assert status == 0
+    assert "All objects have iscrowd 1, so there is nothing to score; if they are single objects" in text
