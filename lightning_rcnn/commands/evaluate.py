@@ -70,8 +70,8 @@ def _doubts(data: CocoData, figures: dict[str, Any]) -> list[str]:
         return ["No image has an object to find, so there is nothing to score."]
     if all(annotation["iscrowd"] for image in with_objects for annotation in image.annotations):
         return [
-            "All objects have iscrowd 1, so there is nothing to score; if they are single objects, as CVAT writes masks "
-            "that were drawn with its brush, set iscrowd to 0."
+            "All objects have iscrowd 1, so there is nothing to score; if they are single objects, as CVAT writes "
+            "masks that were drawn with its brush, set iscrowd to 0."
         ]
     if 10 * with_results < len(with_objects):
         return [
