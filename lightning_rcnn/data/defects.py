@@ -52,7 +52,7 @@ class Defect(Enum):
     DAMAGED_IMAGE = Rule(Action.SKIPPED, "the header is readable, but the pixels are damaged")
     CORRUPT_JPEG = Rule(Action.KEPT, "the JPEG decoder reports damage, but no missing pixels")
     IMAGE_WITHOUT_ANNOTATION = Rule(Action.SKIPPED, "the split names an image that has no XML file")
-    MALFORMED_XML = Rule(Action.SKIPPED, "the XML file does not parse; its image is left out")
+    MALFORMED_XML = Rule(Action.SKIPPED, "the XML file does not parse, or is none of VOC's; its image is left out")
     INVALID_IMAGE_ENTRY = Rule(Action.SKIPPED, "an image in the JSON lacks a file name or an id from 0 up")
     DUPLICATE_IMAGE = Rule(Action.SKIPPED, "an image is listed again under the same id or name; the first one stays")
     DUPLICATE_FILE_NAME = Rule(Action.KEPT, "two image ids share one file")

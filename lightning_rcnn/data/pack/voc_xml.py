@@ -26,7 +26,7 @@ OBJECT_IDS_PER_IMAGE = 100_000
 
 
 class MalformedXmlError(ValueError):
-    """The file does not parse."""
+    """The file does not parse, or is none of VOC's."""
 
 
 def class_names(paths: Iterable[Path]) -> list[str]:
@@ -104,11 +104,14 @@ def _parse(path: Path) -> ElementTree.Element:
         data = path.read_bytes()
         declared = _DECLARED_ENCODING.match(data)
         text = decode_text(data, declared[1].decode() if declared else "utf-8")
-        return ElementTree.fromstring(text.lstrip())
+        root = ElementTree.fromstring(text.lstrip())
     except OSError as error:
         raise MalformedXmlError(error.strerror or str(error)) from error
     except (ElementTree.ParseError, ValueError) as error:
         raise MalformedXmlError(str(error)) from error
+    if root.tag.lower() != "annotation" and root.find("object") is None:
+        raise MalformedXmlError(f"its root is <{root.tag}>, where VOC has <annotation>")
+    return root
 
 
 def _text(element: ElementTree.Element, path: str) -> str:

@@ -213,6 +213,7 @@ def test_xml_in_every_encoding_that_it_shows(make_voc, voc_xml, encode_image, re
         (declared("hex", "").encode(), "has the unknown encoding 'hex'; save it as UTF-8"),
         (b"<annotation>\0</annotation>", "not well-formed"),
         (b"", "no element found"),
+        (b"<html><body/></html>", "its root is <html>, where VOC has <annotation>"),
     ],
 )
 def test_xml_that_cannot_be_decoded_is_named_with_its_byte(make_voc, voc_xml, encode_image, tmp_path, xml, reason):
