@@ -54,7 +54,7 @@ WORKING: list[dict[str, dict]] = [
         "TQDMProgressBar": {},
     },
     {
-        "EarlyStopping": {"monitor": "val/bbox/AP", "mode": "min", "stopping_threshold": 2.0},
+        "EarlyStopping": {"monitor": "val/bbox/AP", "mode": "max", "stopping_threshold": -1.0},
         "RichModelSummary": {},
         "WeightAveraging": {},
     },

@@ -2,8 +2,8 @@
 
 import json
 import logging
-import subprocess
-import sys
+import multiprocessing
+import time
 
 import pytest
 
@@ -14,24 +14,26 @@ from lightning_rcnn.errors import InputError
 from lightning_rcnn.precision import device_precision
 
 ARRAY = {"SLURM_ARRAY_JOB_ID": "7", "SLURM_ARRAY_TASK_ID": "0"}
-HOLD = """
-import sys, time
-from pathlib import Path
-from lightning_rcnn.cli.run_lock import hold_for
-file = hold_for(Path(sys.argv[1]), [])
-print("held", flush=True)
-time.sleep(60)
-"""
+FORK = multiprocessing.get_context("fork")
+
+
+def hold(folder, is_held):
+    file = hold_for(folder, [])
+    is_held.set()
+    time.sleep(60)
+    file.close()
 
 
 @pytest.fixture
 def holder(tmp_path):
     """Another process that holds the folder `tmp_path`."""
-    with subprocess.Popen([sys.executable, "-c", HOLD, str(tmp_path)], stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        assert process.stdout.readline() == "held\n"
-        yield process
-        process.kill()
+    is_held = FORK.Event()
+    process = FORK.Process(target=hold, args=(tmp_path, is_held))
+    process.start()
+    assert is_held.wait(30)
+    yield process
+    process.kill()
+    process.join()
 
 
 @pytest.fixture
@@ -93,13 +95,13 @@ def test_a_folder_that_another_process_holds_is_refused(tmp_path, holder):
     with pytest.raises(InputError, match=rf"writes there \(process {holder.pid} on .*\): give this one"):
         hold_for(tmp_path, [])
     holder.kill()  # as `kill -9`
-    holder.wait()
+    holder.join()
     hold_for(tmp_path, []).close()
 
 
 def test_a_job_that_starts_again_waits_for_its_former_start(tmp_path, holder, array, monkeypatch):
     (tmp_path / LOCK).write_text(json.dumps({"job": "7_0", "array": "7", "task": "0"}))
-    monkeypatch.setattr(run_lock.time, "sleep", lambda _: (holder.kill(), holder.wait()))
+    monkeypatch.setattr(run_lock.time, "sleep", lambda _: (holder.kill(), holder.join()))
     hold_for(tmp_path, []).close()
 
 
