@@ -10,6 +10,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "RCNN",
+    "Backbone",
     "Batch",
     "DetectionDataModule",
     "Detections",
@@ -18,31 +19,39 @@ __all__ = [
     "FasterRCNN",
     "InputError",
     "MaskRCNN",
+    "Part",
     "Proposals",
     "RCNNBoxRegression",
     "RCNNClassification",
     "RCNNFineTuning",
+    "Settings",
     "Targets",
+    "Transform",
+    "load",
     "load_detector",
     "read_index",
 ]
 
 if TYPE_CHECKING:
+    from lightning_rcnn.backbones.base import Backbone
     from lightning_rcnn.data.datamodule import DetectionDataModule
     from lightning_rcnn.data.shards import read_index
+    from lightning_rcnn.data.transforms.base import Transform
     from lightning_rcnn.detectors.base import Detector
     from lightning_rcnn.detectors.fast_rcnn import FastRCNN
     from lightning_rcnn.detectors.faster_rcnn import FasterRCNN
-    from lightning_rcnn.detectors.loading import load_detector
+    from lightning_rcnn.detectors.loading import load, load_detector
     from lightning_rcnn.detectors.mask_rcnn import MaskRCNN
     from lightning_rcnn.detectors.rcnn import RCNN
     from lightning_rcnn.detectors.rcnn_box_regression import RCNNBoxRegression
     from lightning_rcnn.detectors.rcnn_classification import RCNNClassification
     from lightning_rcnn.detectors.rcnn_fine_tuning import RCNNFineTuning
     from lightning_rcnn.errors import InputError
+    from lightning_rcnn.parts import Part, Settings
     from lightning_rcnn.structures import Batch, Detections, Proposals, Targets
 
 _MODULES = {
+    "Backbone": "lightning_rcnn.backbones.base",
     "Batch": "lightning_rcnn.structures",
     "DetectionDataModule": "lightning_rcnn.data.datamodule",
     "Detections": "lightning_rcnn.structures",
@@ -51,12 +60,16 @@ _MODULES = {
     "FasterRCNN": "lightning_rcnn.detectors.faster_rcnn",
     "InputError": "lightning_rcnn.errors",
     "MaskRCNN": "lightning_rcnn.detectors.mask_rcnn",
+    "Part": "lightning_rcnn.parts",
     "Proposals": "lightning_rcnn.structures",
     "RCNN": "lightning_rcnn.detectors.rcnn",
     "RCNNBoxRegression": "lightning_rcnn.detectors.rcnn_box_regression",
     "RCNNClassification": "lightning_rcnn.detectors.rcnn_classification",
     "RCNNFineTuning": "lightning_rcnn.detectors.rcnn_fine_tuning",
+    "Settings": "lightning_rcnn.parts",
     "Targets": "lightning_rcnn.structures",
+    "Transform": "lightning_rcnn.data.transforms.base",
+    "load": "lightning_rcnn.detectors.loading",
     "load_detector": "lightning_rcnn.detectors.loading",
     "read_index": "lightning_rcnn.data.shards",
 }

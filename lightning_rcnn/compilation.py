@@ -5,8 +5,8 @@ are the same. All shapes that a training meets come from short lists, and for ea
 """
 
 import copy
-from collections.abc import Callable
-from typing import Any, Literal
+from collections.abc import Callable, Iterator
+from typing import Any, Literal, cast
 
 import torch
 from lightning.pytorch import LightningModule
@@ -16,8 +16,6 @@ from torch import nn
 Scope = Literal["parts", "step"]
 LOSS_SUMS = "loss_sums"
 """The function of a detector from a batch to its losses, before they are divided by what all ranks counted."""
-PARTS = ("backbone", "rpn", "region_stage", "box_head", "mask_head")
-"""Modules of fixed shapes that are nearly all of the arithmetic. What lies between them sorts, samples and gathers."""
 _SHAPES = 256
 """For how many shapes a part may be compiled: of images, objects and bytes of masks there are some dozens together.
 torch's own limit of 8 is for programs that never repeat a shape."""
@@ -81,9 +79,10 @@ def compile_training(detector: LightningModule, scope: Scope, capture: bool, bac
             has no effect.
         backend: of `torch.compile`.
     """
+    layers = list(compiled_layers(detector))
     limits = torch._dynamo.config
     limits.recompile_limit = max(_SHAPES, limits.recompile_limit)
-    limits.accumulated_recompile_limit = max(len(PARTS) * _SHAPES, limits.accumulated_recompile_limit)
+    limits.accumulated_recompile_limit = max(len(layers) * _SHAPES, limits.accumulated_recompile_limit)
     # Else the backward direction is compiled within `backward`, from where there is no way back to the plain function.
     torch._functorch.config.force_non_lazy_backward_lowering = True
     options: dict[str, Any] = {"backend": backend, "dynamic": False}
@@ -94,19 +93,27 @@ def compile_training(detector: LightningModule, scope: Scope, capture: bool, bac
         rank_zero_warn(f"nothing is captured: CUDA graphs are for GPUs and the backend inductor, not for {place}")
     if scope == "step":
         # A function in the instance's own dictionary hides the method of the class.
-        detector.__dict__[LOSS_SUMS] = Compiled(
-            getattr(detector, LOSS_SUMS), "the training step", fullgraph=True, **options
-        )
+        step = getattr(detector, LOSS_SUMS)
+        detector.__dict__[LOSS_SUMS] = Compiled(step, "the training step", fullgraph=True, **options)
         return
-    for name in PARTS:
-        module = getattr(detector, name, None)
-        if module is None or isinstance(module, nn.Identity):
-            continue
-        is_dynamic = name == "mask_head" and detector.device.type == "cpu"  # which skips empty slots
+    for name, module, is_dynamic in layers:
         # What `module.compile()` sets, with a way out; copies and pickles of the module leave it behind.
         module._compiled_call_impl = Compiled(
-            module._call_impl, f"the part {name}", **{**options, "dynamic": is_dynamic}
+            cast(Callable[..., Any], module._call_impl),
+            f"the part {name}",
+            **{**options, "dynamic": is_dynamic and detector.device.type == "cpu"},  # there padding is skipped
         )
+
+
+def compiled_layers(detector: nn.Module) -> Iterator[tuple[str, nn.Module, bool]]:
+    """Yield layers that parts give to a compiler: name, module, and whether its first dimension varies on a CPU.
+
+    They do nearly all of the arithmetic. What lies between them sorts, samples and gathers.
+    """
+    for prefix, part in detector.named_modules():
+        for layer in getattr(part, "compiled_layers", ()):
+            name = f"{prefix}.{layer}".rstrip(".")
+            yield name, part.get_submodule(layer), layer in getattr(part, "dynamic_layers", ())
 
 
 def undo_compilation(detector: nn.Module) -> None:

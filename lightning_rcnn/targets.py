@@ -10,7 +10,6 @@ from torch import Tensor
 
 from lightning_rcnn.boxes import box_area, clip_boxes, encode
 from lightning_rcnn.matching import best_overlaps
-from lightning_rcnn.proposals.rpn import RPN_BOX_WEIGHTS
 from lightning_rcnn.sampling import Samples, random_keys, sample_balanced
 from lightning_rcnn.structures import NO_IMAGE, Proposals, Targets
 
@@ -27,14 +26,15 @@ def anchor_targets(
     targets: Targets,
     image_ids: Tensor,
     image_sizes: Tensor,
-    may_take_part: Tensor,
+    is_candidate: Tensor,
     seed: Tensor,
     *,
     positive_iou: float,
     negative_iou: float,
     num_samples: int,
     positive_fraction: float,
-    crowd_share: float | None,
+    crowd_ioa: float | None,
+    box_weights: tuple[float, float, float, float],
 ) -> AnchorTargets:
     """Label anchors and draw a mini-batch (Faster R-CNN sections 3.1.2 and 3.1.3).
 
@@ -46,29 +46,30 @@ def anchor_targets(
         targets: ground truth.
         image_ids: [N]; slots without an image yield no sample.
         image_sizes: [N, 2] (height, width).
-        may_take_part: bool [N or 1, B], for leaving out anchors that cross the image's edge.
+        is_candidate: bool [N or 1, B], for leaving out anchors that cross the image's edge.
         seed: int64 scalar.
         positive_iou, negative_iou: thresholds.
         num_samples: S.
         positive_fraction: at most this share of S is positive.
-        crowd_share: an anchor with more of its area in a crowd region is not a negative; None: crowds take no part.
+        crowd_ioa: an anchor with more of its area in a crowd region is not a negative; None: crowds take no part.
+        box_weights: scale of the deltas.
     """
     # An anchor that takes no part is compared as an empty box: the best of the others is the best of its object.
-    compared = torch.where(may_take_part[..., None], anchors, 0.0)
+    compared = torch.where(is_candidate[..., None], anchors, 0.0)
     overlaps = best_overlaps(targets.boxes, targets.is_object, targets.is_crowd, compared)
-    may_take_part = may_take_part & (image_ids != NO_IMAGE)[:, None]
-    is_positive = ((overlaps.iou >= positive_iou) | overlaps.is_best_of_object) & may_take_part
+    is_candidate = is_candidate & (image_ids != NO_IMAGE)[:, None]
+    is_positive = ((overlaps.iou >= positive_iou) | overlaps.is_best_of_object) & is_candidate
     # Of an anchor across the border, what lies in the image counts.
-    in_crowd = is_in_crowd(overlaps.crowd_area, clip_boxes(anchors[None], image_sizes), crowd_share)
-    is_negative = (overlaps.iou < negative_iou) & ~is_positive & ~in_crowd & may_take_part
+    in_crowd = is_in_crowd(overlaps.crowd_area, clip_boxes(anchors[None], image_sizes), crowd_ioa)
+    is_negative = (overlaps.iou < negative_iou) & ~is_positive & ~in_crowd & is_candidate
     keys = random_keys(seed, image_ids, anchors.shape[0])
     samples = sample_balanced(is_positive, is_negative, keys, num_samples, positive_fraction)
     gt_boxes = _gather(targets.boxes, overlaps.gt_index.gather(1, samples.indices))
-    return AnchorTargets(samples, encode(gt_boxes, anchors[samples.indices], RPN_BOX_WEIGHTS))
+    return AnchorTargets(samples, encode(gt_boxes, anchors[samples.indices], box_weights))
 
 
-class Regions(NamedTuple):
-    """Sampled regions for the heads, positives first.
+class RoIs(NamedTuple):
+    """Sampled regions of interest for the heads, positives first.
 
     Attributes:
         boxes: float32 [N, R, 4], resized frame.
@@ -76,6 +77,7 @@ class Regions(NamedTuple):
         gt_index: int64 [N, R] into the M ground truths; meaningful where positive.
         gt_deltas: float32 [N, R, 4]; meaningful where positive.
         is_positive, is_valid: bool [N, R].
+        features: [N * R, C, S, S], pooled and past the region stage if there is one; None before they are pooled.
     """
 
     boxes: Tensor
@@ -84,9 +86,10 @@ class Regions(NamedTuple):
     gt_deltas: Tensor
     is_positive: Tensor
     is_valid: Tensor
+    features: Tensor | None = None
 
 
-def region_targets(
+def roi_targets(
     proposals: Proposals,
     targets: Targets,
     image_ids: Tensor,
@@ -96,9 +99,9 @@ def region_targets(
     negative_iou: tuple[float, float],
     num_samples: int,
     positive_fraction: float,
-    crowd_share: float | None,
+    crowd_ioa: float | None,
     box_weights: tuple[float, float, float, float],
-) -> Regions:
+) -> RoIs:
     """Label proposals and draw a mini-batch of regions (Fast R-CNN section 2.3).
 
     The ground truth joins the proposals, as in all references, so that the heads see positives from the first step.
@@ -112,7 +115,7 @@ def region_targets(
         negative_iou: from (inclusive) and to (exclusive): the range of background.
         num_samples: R.
         positive_fraction: at most this share of R is positive.
-        crowd_share: a proposal with more of its area in a crowd region is not background; None: crowds take no part.
+        crowd_ioa: a proposal with more of its area in a crowd region is not background; None: crowds take no part.
         box_weights: scale of the deltas.
     """
     boxes = torch.cat((proposals.boxes, targets.boxes), dim=1)
@@ -122,13 +125,13 @@ def region_targets(
     lowest, highest = negative_iou
     # An image without objects has IoU -1 everywhere, and all of it is background.
     is_background = (overlaps.iou.clamp(min=0) >= lowest) | (overlaps.iou < 0)
-    in_crowd = is_in_crowd(overlaps.crowd_area, boxes, crowd_share)
+    in_crowd = is_in_crowd(overlaps.crowd_area, boxes, crowd_ioa)
     is_negative = is_background & (overlaps.iou < highest) & ~is_positive & ~in_crowd & is_present
     keys = random_keys(seed, image_ids, boxes.shape[1])
     samples = sample_balanced(is_positive, is_negative, keys, num_samples, positive_fraction)
     boxes = torch.where(samples.is_valid[..., None], _gather(boxes, samples.indices), 0.0)
     gt_index = overlaps.gt_index.gather(1, samples.indices)
-    return Regions(
+    return RoIs(
         boxes=boxes,
         labels=torch.where(samples.is_positive, targets.labels.gather(1, gt_index), 0),
         gt_index=gt_index,

@@ -12,12 +12,13 @@ PACKAGE = Path(lightning_rcnn.__file__).parent
 MODULES = sorted(PACKAGE.rglob("*.py"))
 
 LAYERS = [
-    {"lightning_messages"},
+    {"lightning_messages", "parsing"},
     {"errors", "progress", "stop_signals", "suggestions", "training_loops"},
     {"slurm_step"},
     {"launchers"},
+    {"parts"},
     {"structures"},
-    {"boxes", "sampling", "masks"},
+    {"boxes", "cell_anchors", "sampling", "masks"},
     {"data"},
     {"roi"},
     {"matching", "losses", "nms", "solvers"},
@@ -27,7 +28,7 @@ LAYERS = [
     {"precision"},
     {"backbones"},
     {"targets"},
-    {"heads"},
+    {"rpn", "roi_heads"},
     {"metrics"},
     {"compilation"},
     {"pictures"},
@@ -45,19 +46,22 @@ def part_of(path: Path) -> str:
     return path.relative_to(PACKAGE).with_suffix("").parts[0]
 
 
-def own_imports(path: Path) -> Iterator[tuple[int, str]]:
-    """Line and part of every import from this package, also those inside functions."""
+def imports(path: Path) -> Iterator[tuple[int, str]]:
+    """Line and dotted name of everything that is imported, also inside functions."""
     for node in ast.walk(ast.parse(path.read_text())):
-        names = []
         if isinstance(node, ast.Import):
-            names = [alias.name for alias in node.names]
+            yield from ((node.lineno, alias.name) for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{path}:{node.lineno}: a relative import"
-            names = [f"{node.module}.{alias.name}" for alias in node.names]
-        for name in names:
-            parts = name.split(".")
-            if parts[0] == "lightning_rcnn" and len(parts) > 1:
-                yield node.lineno, parts[1]
+            yield from ((node.lineno, f"{node.module}.{alias.name}") for alias in node.names)
+
+
+def own_imports(path: Path) -> Iterator[tuple[int, str]]:
+    """Line and part of every import from this package."""
+    for line, name in imports(path):
+        parts = name.split(".")
+        if parts[0] == "lightning_rcnn" and len(parts) > 1:
+            yield line, parts[1]
 
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from lightning_rcnn import precision
+from lightning_rcnn.backbones.fpn import ResNetFPN
 from lightning_rcnn.checkpoints.header import PRECISION_KEY, read_header
 from lightning_rcnn.detectors.faster_rcnn import FasterRCNN
 from lightning_rcnn.detectors.loading import save_detector
@@ -128,7 +129,7 @@ def test_what_is_asked_for_rules_in_silence(processor, said):
 @pytest.mark.parametrize("began_with", ["bf16-mixed", "32-true", "16-mixed"])
 def test_a_resumed_training_keeps_its_precision(processor, said, tmp_path, began_with):
     path = tmp_path / "last.ckpt"
-    detector = FasterRCNN(["cat"], backbone="resnet18", fpn_channels=16, box_head_width=16)
+    detector = FasterRCNN(["cat"], backbone=ResNetFPN("resnet18", channels=16), box={"head": {"width": 16}})
     save_detector(detector, path)
     assert read_header(path).precision is None
     checkpoint = torch.load(path, weights_only=True)

@@ -1,7 +1,7 @@
 import torch
 
 from lightning_rcnn.structures import NO_IMAGE, Proposals, Targets
-from lightning_rcnn.targets import anchor_targets, region_targets
+from lightning_rcnn.targets import anchor_targets, roi_targets
 
 SEED = torch.tensor(0)
 GT = torch.tensor([[0.0, 0, 10, 10]])
@@ -20,7 +20,8 @@ def anchors_of(targets, anchors, ids=(1,), **numbers):
         "negative_iou": 0.3,
         "num_samples": 8,
         "positive_fraction": 0.5,
-        "crowd_share": 0.7,
+        "crowd_ioa": 0.7,
+        "box_weights": (1, 1, 1, 1),
     }
     anchors = torch.tensor(anchors)
     everything = torch.ones(1, len(anchors), dtype=torch.bool)
@@ -55,7 +56,7 @@ def test_without_a_share_crowds_are_dropped():
     crowd = targets_of([[0.0, 0, 100, 100], [200, 200, 210, 210]], [1, 2], [True, False])
     without = targets_of([[0.0, 0, 0, 0], [200, 200, 210, 210]], [0, 2])
     anchors = [[10.0, 10, 20, 20], [0, 0, 100, 100], [200, 200, 210, 210]]
-    given, expected = (anchors_of(targets, anchors, crowd_share=None) for targets in (crowd, without))
+    given, expected = (anchors_of(targets, anchors, crowd_ioa=None) for targets in (crowd, without))
     assert given.samples.is_valid.sum() == 3
     assert all(mine.equal(theirs) for mine, theirs in zip(given.samples, expected.samples, strict=True))
 
@@ -79,7 +80,8 @@ def test_the_best_of_the_anchors_that_take_part_is_positive():
         negative_iou=0.3,
         num_samples=8,
         positive_fraction=0.5,
-        crowd_share=0.7,
+        crowd_ioa=0.7,
+        box_weights=(1, 1, 1, 1),
     )
     assert result.samples.indices[0][result.samples.is_positive[0]].tolist() == [0]
 
@@ -95,12 +97,12 @@ def regions_of(targets, boxes, **numbers):
         "negative_iou": (0.0, 0.5),
         "num_samples": 8,
         "positive_fraction": 0.5,
-        "crowd_share": 0.7,
+        "crowd_ioa": 0.7,
         "box_weights": (10.0, 10.0, 5.0, 5.0),
     }
     boxes = torch.tensor([boxes])
     proposals = Proposals(boxes, torch.zeros(boxes.shape[:2]), torch.ones(boxes.shape[:2], dtype=torch.bool))
-    return region_targets(proposals, targets, torch.tensor([1]), SEED, **defaults | numbers)
+    return roi_targets(proposals, targets, torch.tensor([1]), SEED, **defaults | numbers)
 
 
 def test_regions_by_hand():

@@ -2,28 +2,49 @@
 
 from torch import Tensor, nn
 
-from lightning_rcnn.backbones.resnet import ResNetBody
+from lightning_rcnn.backbones.base import Backbone
+from lightning_rcnn.backbones.norms import NormName
+from lightning_rcnn.backbones.resnet import ResNetBody, ResNetName
+from lightning_rcnn.errors import InputError
 
 
-class ResNetC4(nn.Module):
+class ResNetC4(Backbone):
     """One feature map of stride 16; the last stage works on regions (He et al., ResNet, appendix A).
 
     Args:
-        body: all four stages.
+        name, weights, norm, norm_epsilon, stride_in_1x1: as in `ResNetFPN`.
+        frozen_stages: as in `ResNetFPN`, at most 4: the last stage belongs to the heads.
+
+    Raises:
+        InputError: see `ResNetBody`; or the last stage would be frozen.
     """
 
-    strides = (16,)
-    roi_strides = (16,)
+    conventions = ("norm", "norm_epsilon", "stride_in_1x1")
     pooled_size = 14
 
-    def __init__(self, body: ResNetBody) -> None:
+    def __init__(
+        self,
+        name: ResNetName = "resnet50",
+        weights: str | None = None,
+        norm: NormName = "batch_norm",
+        norm_epsilon: float = 1e-5,
+        frozen_stages: int = 0,
+        stride_in_1x1: bool = False,
+    ) -> None:
         super().__init__()
-        self.body = body
-        self.region_channels = body.out_channels[3]
-        self.out_channels = body.out_channels[2]
+        if frozen_stages == 5:
+            raise InputError("model.backbone: frozen_stages 5: the last stage of ResNetC4 is the head's; at most 4")
+        self.body = ResNetBody(name, weights, norm, norm_epsilon, frozen_stages, stride_in_1x1)
+        self.strides = (16,)
+        self.out_channels = self.body.out_channels[2]
+
+    @property
+    def region_channels(self) -> int:
+        """Those of the last stage."""
+        return self.body.out_channels[3]
 
     def take_region_stage(self) -> nn.Module:
-        """Move the fifth stage out of the backbone, so that its parameters belong to one owner: the head."""
+        """Hand over the last stage."""
         stage = self.body.get_submodule("layer4")
         del self.body.layer4
         self.body.stages = self.body.stages[:3]

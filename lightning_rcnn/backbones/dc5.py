@@ -3,27 +3,40 @@
 Source: Deformable Convolutional Networks, arXiv 1703.06211, section 3.2; the numbers are detectron2's.
 """
 
-from torch import Tensor, nn
+from torch import Tensor
 
-from lightning_rcnn.backbones.resnet import ResNetBody
+from lightning_rcnn.backbones.base import Backbone
+from lightning_rcnn.backbones.norms import NormName
+from lightning_rcnn.backbones.resnet import ResNetBody, ResNetName
 
 
-class ResNetDC5(nn.Module):
-    """One feature map of stride 16, whose 3 x 3 convolutions of the last stage look two pixels far.
+class ResNetDC5(Backbone):
+    """One feature map of stride 16; the 3 x 3 convolutions of the last stage are dilated by two pixels.
 
     Args:
-        body: all four stages; the last one is changed.
+        name: as in `ResNetFPN`; a network of bottlenecks.
+        weights, norm, norm_epsilon, frozen_stages, stride_in_1x1: as in `ResNetFPN`.
+
+    Raises:
+        InputError: see `ResNetBody`; or the network has no bottlenecks.
     """
 
-    strides = (16,)
-    roi_strides = (16,)
-    pooled_size = 7
+    conventions = ("norm", "norm_epsilon", "stride_in_1x1")
 
-    def __init__(self, body: ResNetBody) -> None:
+    def __init__(
+        self,
+        name: ResNetName = "resnet50",
+        weights: str | None = None,
+        norm: NormName = "batch_norm",
+        norm_epsilon: float = 1e-5,
+        frozen_stages: int = 0,
+        stride_in_1x1: bool = False,
+    ) -> None:
         super().__init__()
-        body.dilate_last_stage()
-        self.body = body
-        self.out_channels = self.region_channels = body.out_channels[3]
+        self.body = ResNetBody(name, weights, norm, norm_epsilon, frozen_stages, stride_in_1x1)
+        self.body.dilate_last_stage()
+        self.strides = (16,)
+        self.out_channels = self.body.out_channels[3]
 
     def forward(self, images: Tensor) -> list[Tensor]:
         """One map [N, C, H / 16, W / 16]."""

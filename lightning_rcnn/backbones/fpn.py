@@ -1,34 +1,58 @@
 """ResNet with a feature pyramid (Feature Pyramid Networks, arXiv 1612.03144, section 3), on torchvision's FPN."""
 
-from collections.abc import Callable
-
-from torch import Tensor, nn
+from torch import Tensor
 from torchvision.ops import FeaturePyramidNetwork
 from torchvision.ops.feature_pyramid_network import LastLevelMaxPool
 
-from lightning_rcnn.backbones.resnet import ResNetBody
+from lightning_rcnn.backbones.base import Backbone
+from lightning_rcnn.backbones.norms import NormName, norm_layer
+from lightning_rcnn.backbones.resnet import ResNetBody, ResNetName
 
 
-class ResNetFPN(nn.Module):
+class ResNetFPN(Backbone):
     """Pyramid levels P2 to P6; P6 subsamples P5 and serves the RPN only (FPN section 4.1).
 
     Keys of the state dict are torchvision's (`body.*`, `fpn.inner_blocks.*`, `fpn.layer_blocks.*`).
 
     Args:
-        body: all four stages.
+        name: "resnet18", "resnet34", "resnet50", "resnet101" or "resnext101_32x8d".
+        weights: torchvision's name of ImageNet weights ("DEFAULT"), a file or URL of anyone's, or None: from scratch.
+        norm: "frozen_batch_norm" for ImageNet weights, "batch_norm" or "group_norm" from scratch.
+        norm_epsilon: of the norms; 0 in torchvision's first COCO detectors.
+        frozen_stages: 0 none, 1 stem, 2 also the first stage (usual with ImageNet weights), up to 5, all.
+        stride_in_1x1: bottlenecks halve the resolution in their first convolution (detectron2's ResNets) or in their
+            second one (torchvision's, and detectron2's ResNeXt).
         channels: of every level.
-        norm: follows each convolution of the pyramid, from its number of channels; None for a bias instead.
+        fpn_norm: of the pyramid's convolutions; None for a bias instead.
+
+    Raises:
+        InputError: see `ResNetBody`.
     """
 
-    strides = (4, 8, 16, 32, 64)
-    roi_strides = (4, 8, 16, 32)
-    pooled_size = 7
+    conventions = ("norm", "norm_epsilon", "stride_in_1x1")
 
-    def __init__(self, body: ResNetBody, channels: int, norm: Callable[[int], nn.Module] | None = None) -> None:
+    def __init__(
+        self,
+        name: ResNetName = "resnet50",
+        weights: str | None = None,
+        norm: NormName = "batch_norm",
+        norm_epsilon: float = 1e-5,
+        frozen_stages: int = 0,
+        stride_in_1x1: bool = False,
+        channels: int = 256,
+        fpn_norm: NormName | None = None,
+    ) -> None:
         super().__init__()
-        self.body = body
-        self.fpn = FeaturePyramidNetwork(body.out_channels, channels, LastLevelMaxPool(), norm)
-        self.out_channels = self.region_channels = channels
+        self.body = ResNetBody(name, weights, norm, norm_epsilon, frozen_stages, stride_in_1x1)
+        level_norm = norm_layer(fpn_norm, norm_epsilon) if fpn_norm else None
+        self.fpn = FeaturePyramidNetwork(self.body.out_channels, channels, LastLevelMaxPool(), level_norm)
+        self.strides = (4, 8, 16, 32, 64)
+        self.out_channels = channels
+
+    @property
+    def roi_strides(self) -> tuple[int, ...]:
+        """All but that of P6."""
+        return self.strides[:-1]
 
     def forward(self, images: Tensor) -> list[Tensor]:
         """Maps [N, C, H / stride, W / stride] for each of `strides`."""

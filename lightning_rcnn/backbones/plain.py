@@ -12,6 +12,7 @@ from typing import Literal
 import torchvision.models
 from torch import Tensor, nn
 
+from lightning_rcnn.backbones.base import Backbone
 from lightning_rcnn.backbones.norms import NormName, norm_layer
 from lightning_rcnn.backbones.weights import load_backbone_weights
 from lightning_rcnn.errors import InputError
@@ -24,7 +25,7 @@ POOLED_SIZES = {"alexnet": 6, "vgg16": 7}
 """Side of the map that the fully connected layers see (Fast R-CNN section 2.2)."""
 
 
-class PlainBackbone(nn.Module):
+class PlainBackbone(Backbone):
     """All convolutions up to the last ReLU, without the pooling after it: one map of stride 16.
 
     Keys of the state dict are torchvision's (`features.0.weight` ...) where there is no norm.
@@ -40,15 +41,19 @@ class PlainBackbone(nn.Module):
         InputError: a number of stages that does not exist, or weights that do not fit.
     """
 
-    strides = (16,)
-    roi_strides = (16,)
+    conventions = ("norm", "norm_epsilon")
 
     def __init__(
-        self, name: PlainName, weights: str | None, norm: NormName | None, norm_epsilon: float, frozen_stages: int
+        self,
+        name: PlainName = "vgg16",
+        weights: str | None = None,
+        norm: NormName | None = None,
+        norm_epsilon: float = 1e-5,
+        frozen_stages: int = 0,
     ) -> None:
         super().__init__()
         if not 0 <= frozen_stages <= 5:
-            raise InputError(f"frozen_stages {frozen_stages}: 0 (none) to 5 (conv1 to conv5)")
+            raise InputError(f"model.backbone: frozen_stages {frozen_stages}: 0 (none) to 5 (conv1 to conv5)")
         network = getattr(torchvision.models, name)()
         if weights is not None:
             load_backbone_weights(network, name, weights)
@@ -62,7 +67,8 @@ class PlainBackbone(nn.Module):
             layer.requires_grad_(False)
         self._fully_connected = [layer for layer in network.classifier if isinstance(layer, nn.Linear)][:2]
         self.pooled_size = POOLED_SIZES[name]
-        self.out_channels = self.region_channels = self._fully_connected[0].in_features // self.pooled_size**2
+        self.strides = (16,)
+        self.out_channels = self._fully_connected[0].in_features // self.pooled_size**2
 
     def take_fully_connected(self) -> list[nn.Linear]:
         """Hand fc6 and fc7 over to the head, which they belong to."""
@@ -70,7 +76,7 @@ class PlainBackbone(nn.Module):
         return layers
 
     def align_with_image(self) -> None:
-        """Pad AlexNet's windows so that position (i, j) of the map looks at pixel (16 i, 16 j), as pooling assumes.
+        """Pad AlexNet's windows so that position (i, j) of the map looks at pixel (16 i, 16 j).
 
         Without it, position 0 looks at pixel 15, half a region's cell away; VGG16's windows are padded as they are.
         Fast R-CNN's code pads CaffeNet in this way.

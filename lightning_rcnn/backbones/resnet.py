@@ -39,18 +39,16 @@ class ResNetBody(nn.Module):
         self,
         name: ResNetName,
         weights: str | None,
-        norm: NormName | None,
+        norm: NormName,
         norm_epsilon: float,
         frozen_stages: int,
-        stride_in_1x1: bool = False,
+        stride_in_1x1: bool,
     ) -> None:
         super().__init__()
         if name not in get_args(ResNetName):
-            raise InputError(f"backbone {name!r} is none of {', '.join(get_args(ResNetName))}")
-        if norm is None:
-            raise InputError("model.norm: a ResNet needs one: frozen_batch_norm, batch_norm or group_norm")
+            raise InputError(f"model.backbone: name {name!r} is none of {', '.join(get_args(ResNetName))}")
         if not 0 <= frozen_stages <= 5:
-            raise InputError(f"frozen_stages {frozen_stages}: 0 (none) to 5 (stem and all four stages)")
+            raise InputError(f"model.backbone: frozen_stages {frozen_stages}: 0 (none) to 5 (stem and all four stages)")
         network: ResNet = getattr(torchvision.models, name)(norm_layer=norm_layer(norm, norm_epsilon))
         self.name, self.frozen_stages = name, frozen_stages
         self.conv1, self.bn1, self.relu, self.maxpool = network.conv1, network.bn1, network.relu, network.maxpool
@@ -72,7 +70,7 @@ class ResNetBody(nn.Module):
     def dilate_last_stage(self) -> None:
         """Let the last stage keep the resolution, and dilate its 3 x 3 convolutions instead."""
         last_stage = self.get_submodule(STAGES[-1])
-        for block in self._bottlenecks("neck dc5"):
+        for block in self._bottlenecks("dilation of the last stage (ResNetDC5)"):
             if block in last_stage.children():
                 block.conv1.stride = block.conv2.stride = (1, 1)
                 block.conv2.dilation = block.conv2.padding = (2, 2)
@@ -82,7 +80,7 @@ class ResNetBody(nn.Module):
     def _bottlenecks(self, wanted_by: str) -> list[Bottleneck]:
         found = [module for module in self.modules() if isinstance(module, Bottleneck)]
         if not found:
-            raise InputError(f"model.{wanted_by} is for networks of bottlenecks; {self.name} has none")
+            raise InputError(f"model.backbone: {wanted_by} is for networks of bottlenecks; {self.name} has none")
         return found
 
     def train(self, mode: bool = True) -> "ResNetBody":

@@ -31,7 +31,7 @@ def load_backbone_weights(body: nn.Module, architecture: str, source: str) -> No
     if missing or wrong:
         key = (missing + wrong)[0]
         raise InputError(
-            f"backbone_weights {source}: not weights of {architecture}: {len(missing)} keys are missing and "
+            f"backbone weights {source}: not weights of {architecture}: {len(missing)} keys are missing and "
             f"{len(wrong)} have another shape, the first is {key!r}"
         )
     body.load_state_dict({key: weights[key] for key in wanted if key in weights}, strict=False)
@@ -43,7 +43,7 @@ def _read(architecture: str, source: str) -> Mapping[str, Tensor]:
     if not Path(source).is_file() and "://" not in source:
         if source not in names:
             raise InputError(
-                f"backbone_weights {source!r}: no such file, and {architecture} has only: {', '.join(names)}"
+                f"backbone weights {source!r}: no such file, and {architecture} has only: {', '.join(names)}"
             )
         source = known[source].url
-    return body_weights(read_weights(local_file(source, "backbone_weights"))).weights
+    return body_weights(read_weights(local_file(source, "backbone weights"))).weights

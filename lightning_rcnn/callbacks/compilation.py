@@ -5,7 +5,7 @@ from typing import Any, Literal
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 
-from lightning_rcnn.compilation import LOSS_SUMS, compile_training, undo_compilation
+from lightning_rcnn.compilation import LOSS_SUMS, compile_training, compiled_layers, undo_compilation
 from lightning_rcnn.errors import InputError
 
 
@@ -37,7 +37,8 @@ class Compilation(Callback):
         """The model is on its device, and averages of it are copied already."""
         if self.scope == "none":
             return
-        if not hasattr(pl_module, LOSS_SUMS):
+        is_compilable = pl_module.automatic_optimization and any(compiled_layers(pl_module))
+        if not hasattr(pl_module, LOSS_SUMS) or not is_compilable:
             raise InputError(f"compilation.scope {self.scope}: {type(pl_module).__name__} has nothing to compile")
         compile_training(pl_module, self.scope, self.capture, self.backend)
 

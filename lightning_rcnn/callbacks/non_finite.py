@@ -100,5 +100,5 @@ class _Loss:
         ]
         raise InputError(
             f"the training loss is {value} at step {self.step} with the samples {', '.join(samples)}: "
-            "look at these, or lower model.learning_rate"
+            "look at these, or lower model.optimizer.lr"
         )

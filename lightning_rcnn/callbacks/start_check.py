@@ -38,11 +38,16 @@ class StartCheck(Callback):
         if isinstance(data, DetectionDataModule):
             if stage != "predict":
                 source = data.sources[{"fit": "train", "validate": "val"}.get(stage, stage)]
-                require_same_classes(pl_module.class_names, pl_module.category_ids, data.categories, source or "")
+                require_same_classes(pl_module.class_names, pl_module.category_ids, data.categories, _name(source))
             if stage == "fit":
                 _check_validation_interval(trainer, data.num_training_batches)
         if stage == "fit" and not trainer.fast_dev_run:  # type: ignore[attr-defined]  # added later
             _check_monitors(trainer, pl_module)
+
+
+def _name(source: Any) -> str | list[str]:
+    """A data source, for people."""
+    return source if isinstance(source, (str, list)) else type(source).__name__
 
 
 def check_loggers(trainer: Trainer) -> None:

@@ -6,6 +6,7 @@ the profiles below say.
 """
 
 from collections.abc import Mapping
+from functools import reduce
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,67 +17,80 @@ from lightning_rcnn.checkpoints.detectron2_buffers import CELL_ANCHORS, read_anc
 from lightning_rcnn.checkpoints.residual_names import from_detectron2
 from lightning_rcnn.checkpoints.residual_norms import STATISTICS_MADE, statistics_left_out
 from lightning_rcnn.checkpoints.residual_shapes import BASIC_RESNETS, architecture
-from lightning_rcnn.checkpoints.translation import DetectorName, Translation, layer_sizes, renamed
+from lightning_rcnn.checkpoints.translation import (
+    RESNET_C4,
+    RESNET_DC5,
+    RESNET_FPN,
+    TWO_LAYER_HEAD,
+    DetectorName,
+    Translation,
+    flat_settings,
+    layer_sizes,
+    part,
+    renamed,
+)
+from lightning_rcnn.parts import INIT_ARGS, merge
 
 _CLASS_LOGITS = "roi_heads.box_predictor.cls_score.weight"
 _NAMES = (
-    ("proposal_generator.rpn_head.conv.", "rpn.conv."),
-    ("proposal_generator.rpn_head.objectness_logits.", "rpn.objectness."),
-    ("proposal_generator.rpn_head.anchor_deltas.", "rpn.deltas."),
-    ("roi_heads.box_head.fc1.", "box_head.fc6."),
-    ("roi_heads.box_head.fc2.", "box_head.fc7."),
-    ("roi_heads.box_predictor.cls_score.", "box_predictor.class_logits."),
-    ("roi_heads.box_predictor.bbox_pred.", "box_predictor.box_deltas."),
-    *((f"roi_heads.mask_head.mask_fcn{layer + 1}.", f"mask_head.convolutions.{layer}.") for layer in range(4)),
-    ("roi_heads.mask_head.deconv.", "mask_head.upsample."),
-    ("roi_heads.mask_head.predictor.", "mask_head.logits."),
+    ("proposal_generator.rpn_head.conv.", "rpn.head.conv."),
+    ("proposal_generator.rpn_head.objectness_logits.", "rpn.head.objectness."),
+    ("proposal_generator.rpn_head.anchor_deltas.", "rpn.head.deltas."),
+    ("roi_heads.box_head.fc1.", "box.head.fc6."),
+    ("roi_heads.box_head.fc2.", "box.head.fc7."),
+    ("roi_heads.box_predictor.cls_score.", "box.predictor.class_logits."),
+    ("roi_heads.box_predictor.bbox_pred.", "box.predictor.box_deltas."),
+    *((f"roi_heads.mask_head.mask_fcn{layer + 1}.", f"mask.head.convolutions.{layer}.") for layer in range(4)),
+    ("roi_heads.mask_head.deconv.", "mask.head.upsample."),
+    ("roi_heads.mask_head.predictor.", "mask.head.logits."),
     *((f"backbone.fpn_lateral{level + 2}.", f"backbone.fpn.inner_blocks.{level}.0.") for level in range(4)),
     *((f"backbone.fpn_output{level + 2}.", f"backbone.fpn.layer_blocks.{level}.0.") for level in range(4)),
 )
 """Beginnings of their names and of ours."""
-_BODY, _REGION_STAGE = "backbone.body.", "region_stage."
-_LAST_IS_BACKGROUND = "box_predictor.class_logits."
-_BUFFERS = {"pixel_mean": "a hyperparameter", "pixel_std": "a hyperparameter", CELL_ANCHORS: "hyperparameters"}
+_BODY, _REGION_STAGE = "backbone.body.", "pooler.stage."
+_LAST_IS_BACKGROUND = "box.predictor.class_logits."
+_BUFFERS = {"pixel_mean": "a setting", "pixel_std": "a setting", CELL_ANCHORS: "settings"}
 """Beginnings of names -> what becomes of their numbers."""
 
 PROFILE: dict[str, Any] = {
-    "resize": "pillow",
-    "norm": "frozen_batch_norm",
-    "norm_epsilon": 1e-5,
-    "frozen_stages": 2,
-    "anchor_rounding": "exact",
-    "anchor_order": "size_major",
-    "anchor_stride": "fixed",
-    "rpn_ranking": "logit",
-    "rpn_min_size": 0.0,
-    "rpn_loss_denominator": "fixed",
-    "rpn_box_loss_beta": 0.0,
-    "roi_sampling_ratio": 0,
-    "roi_aligned": True,
-    "roi_level_rule": "detectron2",
-    "box_loss_beta": 0.0,
-    "detection_min_size": 0.0,
-    "crowd_share": None,
+    "preprocessing": {"resize": "pillow"},
+    "rpn": {
+        "anchors": {"rounding": "exact", "order": "size_major", "stride": "fixed"},
+        "ranking": "logit",
+        "min_size": 0.0,
+        "loss_denominator": "fixed",
+        "box_loss_beta": 0.0,
+        "crowd_ioa": None,
+    },
+    "pooler": {"sampling_ratio": 0, "aligned": True, "level_rule": "detectron2"},
+    "box": {"loss_beta": 0.0, "min_size": 0.0, "crowd_ioa": None},
 }
 """What makes our detectors work as detectron2's do, whatever the backbone."""
 PIXELS: dict[str, Any] = {"pixel_range": 255.0, "channel_order": "bgr", "pixel_mean": [103.53, 116.28, 123.675]}
-SINGLE_MAP: dict[str, Any] = {"size_divisor": 1, "rpn_pre_nms_top_n": [12000, 6000], "rpn_post_nms_top_n": [2000, 1000]}
-PYRAMID: dict[str, Any] = {"size_divisor": 32, "rpn_pre_nms_top_n": [2000, 1000], "rpn_post_nms_top_n": [1000, 1000]}
+SINGLE_MAP: dict[str, Any] = {
+    "preprocessing": {"size_divisor": 1},
+    "rpn": {"pre_nms_top_n": [12000, 6000], "post_nms_top_n": [2000, 1000]},
+}
+PYRAMID: dict[str, Any] = {
+    "preprocessing": {"size_divisor": 32},
+    "rpn": {"pre_nms_top_n": [2000, 1000], "post_nms_top_n": [1000, 1000]},
+}
 ProfileName = Literal["detectron1", "lvis", "cityscapes"]
 SETTINGS: dict[ProfileName, dict[str, Any]] = {
     "detectron1": {
-        "roi_sampling_ratio": 2,
-        "roi_aligned": False,
-        "rpn_box_loss_beta": 0.1111,
-        "box_loss_beta": 1.0,
+        "rpn": {"box_loss_beta": 0.1111},
+        "pooler": {"sampling_ratio": 2, "aligned": False},
+        "box": {"loss_beta": 1.0},
     },
-    "lvis": {"score_threshold": 1e-4, "detections_per_image": 300},
-    "cityscapes": {"min_size": 1024, "max_size": 2048},
+    "lvis": {"box": {"score_threshold": 1e-4, "detections_per_image": 300}},
+    "cityscapes": {"preprocessing": {"min_size": 1024, "max_size": 2048}},
 }
 """What its configurations in Detectron1-Comparisons, LVIS... and Cityscapes set under the same names of weights."""
 _FOLDERS: dict[str, ProfileName] = {"Detectron1-": "detectron1", "LVIS": "lvis", "Cityscapes": "cityscapes"}
 """Beginnings of the model zoo's folders."""
-MASKS: dict[str, Any] = {"mask_paste": "exact", "mask_target": "polygon"}
+HEAD: dict[str, Any] = {"box": {"head": part(TWO_LAYER_HEAD)}}
+MASKS: dict[str, Any] = {"mask": {"paste": "exact", "target": "polygon"}}
+_BACKBONES = {"fpn": RESNET_FPN, "c4": RESNET_C4, "dc5": RESNET_DC5}
 
 
 def is_detectron2(weights: Mapping[str, Tensor]) -> bool:
@@ -102,29 +116,36 @@ def translate(weights: Mapping[str, Tensor], path: Path, profile: ProfileName | 
     changed = {name: "background first" for name in found if name.startswith(_LAST_IS_BACKGROUND)}
     body = {name.replace(_REGION_STAGE, f"{_BODY}layer4.").removeprefix(_BODY): found[name] for name in found}
     backbone, neck = architecture(body, path), _neck(weights)
-    has_masks = "mask_head.logits.weight" in found
+    has_masks = "mask.head.logits.weight" in found
     profile = profile or next((name for start, name in _FOLDERS.items() if _is_below(path, start)), None)
     usual = input_of(backbone)
-    pixels, notes = read_pixels(weights, usual, path)
+    pixels, notes = read_pixels(weights, usual["preprocessing"], path)
     anchors, note_on_anchors = read_anchors(weights, neck, path)
     detector: DetectorName = "MaskRCNN" if has_masks else "FasterRCNN"
     return Translation(
         f"detectron2's {'Mask' if has_masks else 'Faster'} R-CNN, {neck.upper()}",
         path,
         detector,
-        {
-            **PROFILE,
-            **usual,
-            **pixels,
-            **anchors,
-            **(PYRAMID if neck == "fpn" else SINGLE_MAP),
-            **(MASKS if has_masks else {}),
-            **(SETTINGS[profile] if profile else {}),
-            **class_hyperparameters(len(weights[_CLASS_LOGITS]) - 1, USED_IDS),
-            "backbone": backbone,
-            "neck": neck,
-            **layer_sizes(found),
-        },
+        reduce(
+            merge,
+            [
+                PROFILE,
+                PYRAMID if neck == "fpn" else SINGLE_MAP,
+                {} if neck == "c4" else HEAD,
+                MASKS if has_masks else {},
+                {
+                    "backbone": part(
+                        _BACKBONES[neck], name=backbone, norm="frozen_batch_norm", norm_epsilon=1e-5, frozen_stages=2
+                    )
+                },
+                usual,
+                {"preprocessing": pixels},
+                {"rpn": {"anchors": anchors}},
+                SETTINGS[profile] if profile else {},
+                class_hyperparameters(len(weights[_CLASS_LOGITS]) - 1, USED_IDS),
+                layer_sizes(found),
+            ],
+        ),
         found | made | {name: found[name].roll(1, dims=0) for name in changed},
         names,
         changed=changed,
@@ -141,9 +162,13 @@ def input_of(backbone: str) -> dict[str, Any]:
     Args:
         backbone: our name for it.
     """
-    if backbone.startswith("resnext"):
-        return PIXELS | {"pixel_std": [57.375, 57.12, 58.395], "stride_in_1x1": False}
-    return PIXELS | {"pixel_std": [1.0, 1.0, 1.0], "stride_in_1x1": backbone not in BASIC_RESNETS}
+    is_resnext = backbone.startswith("resnext")
+    pixel_std = [57.375, 57.12, 58.395] if is_resnext else [1.0, 1.0, 1.0]
+    has_stride_in_1x1 = not is_resnext and backbone not in BASIC_RESNETS
+    return {
+        "preprocessing": {**PIXELS, "pixel_std": pixel_std},
+        "backbone": {INIT_ARGS: {"stride_in_1x1": has_stride_in_1x1}},
+    }
 
 
 def _is_below(path: Path, start: str) -> bool:
@@ -152,7 +177,7 @@ def _is_below(path: Path, start: str) -> bool:
 
 def _note_on_profile(profile: ProfileName | None) -> str:
     if profile:
-        listed = ", ".join(f"{key} {value}" for key, value in SETTINGS[profile].items())
+        listed = ", ".join(f"{key} {value}" for key, value in flat_settings(SETTINGS[profile]))
         return f"Profile {profile}: {listed}."
     return (
         "The file does not tell whose settings it was trained with; for a model of Detectron1-Comparisons, LVIS or "

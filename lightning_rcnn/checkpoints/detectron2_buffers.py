@@ -10,8 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from lightning_rcnn.cell_anchors import cell_anchors
 from lightning_rcnn.errors import InputError
-from lightning_rcnn.proposals.anchors import cell_anchors
 
 CELL_ANCHORS = "proposal_generator.anchor_generator.cell_anchors"
 USUAL_SIZES = [32.0, 64.0, 128.0, 256.0, 512.0]
@@ -23,13 +23,13 @@ _TOLERANCE = 1e-3
 def read_pixels(
     weights: Mapping[str, Tensor], usual: Mapping[str, Any], path: Path
 ) -> tuple[dict[str, Any], list[str]]:
-    """Hyperparameters of the pixels where the file's differ from the usual ones, and notes on them.
+    """Return settings of the pixels where the file's differ from the usual ones, and notes on them.
 
     A mean that falls from first to last channel where the usual one rises is that of a network for RGB.
 
     Args:
         weights: the file's.
-        usual: hyperparameters of the profile.
+        usual: settings of the profile.
         path: of the file, for messages.
 
     Raises:
@@ -50,16 +50,17 @@ def read_pixels(
         mean, expected = given["pixel_mean"], usual["pixel_mean"]
         if (mean[2] - mean[0]) * (expected[2] - expected[0]) < 0:
             given["channel_order"] = "rgb"
-    notes = [f"{key} {value}, as the file has it (usual: {usual[key]})." for key, value in given.items()]
+    notes = [f"preprocessing.{key} {value}, as the file has it (usual: {usual[key]})." for key, value in given.items()]
     if max(given.get("pixel_mean", [255])) <= 1:
         notes.append(
-            "A mean of at most 1 is for pixels of 0 to 1: if it was trained on those, add --set pixel_range=1."
+            "A mean of at most 1 is for pixels of 0 to 1: if it was trained on those, add "
+            "--set preprocessing.pixel_range=1."
         )
     return given, notes
 
 
 def read_anchors(weights: Mapping[str, Tensor], neck: str, path: Path) -> tuple[dict[str, Any], list[str]]:
-    """Hyperparameters of the anchors where the file's differ from the usual ones, and notes on them.
+    """Return settings of the anchors where the file's differ from the usual ones, and notes on them.
 
     Args:
         weights: the file's.
@@ -82,18 +83,18 @@ def read_anchors(weights: Mapping[str, Tensor], neck: str, path: Path) -> tuple[
     if len(levels) != (len(USUAL_SIZES) if neck == "fpn" else 1):
         raise InputError(f"{path}: {CELL_ANCHORS}: {len(levels)} levels, which is not what {neck} has")
     found = {
-        "anchor_sizes": [size for level in sizes for size in level],
-        "anchor_ratios": ratios,
-        "anchor_order": order,
+        "sizes": [size for level in sizes for size in level],
+        "ratios": ratios,
+        "order": order,
     }
-    usual = {"anchor_sizes": USUAL_SIZES, "anchor_ratios": USUAL_RATIOS, "anchor_order": "size_major"}
+    usual = {"sizes": USUAL_SIZES, "ratios": USUAL_RATIOS, "order": "size_major"}
     given = {
         key: value
         for key, value in found.items()
-        if value != usual[key]
-        and (key == "anchor_order" or not _is_close(torch.tensor(value), torch.tensor(usual[key])))
+        if value != usual[key] and (key == "order" or not _is_close(torch.tensor(value), torch.tensor(usual[key])))
     }
-    return given, [f"{key} {value}, as the file has them (usual: {usual[key]})." for key, value in given.items()]
+    notes = [f"rpn.anchors.{key} {value}, as the file has them (usual: {usual[key]})." for key, value in given.items()]
+    return given, notes
 
 
 def _level(name: str) -> tuple[int, str]:

@@ -64,12 +64,11 @@ def is_ours(content: Any) -> bool:
 
 def header_in(checkpoint: dict[str, Any]) -> CheckpointHeader:
     """The header in the content of a checkpoint of ours."""
-    hyperparameters = dict(checkpoint["hyper_parameters"])
-    # Lightning's own notes on how the command line built the model.
-    hyperparameters.pop("_instantiator", None)
-    hyperparameters.pop("_class_path", None)
     return CheckpointHeader(
-        checkpoint[CLASS_PATH_KEY], hyperparameters, "optimizer_states" in checkpoint, checkpoint.get(PRECISION_KEY)
+        checkpoint[CLASS_PATH_KEY],
+        dict(checkpoint["hyper_parameters"]),
+        "optimizer_states" in checkpoint,
+        checkpoint.get(PRECISION_KEY),
     )
 
 

@@ -10,7 +10,8 @@ from lightning_rcnn.checkpoints import detectron2
 from lightning_rcnn.checkpoints.residual_names import from_caffe2, from_detectron2, unused
 from lightning_rcnn.checkpoints.residual_norms import STATISTICS_MADE, statistics_left_out
 from lightning_rcnn.checkpoints.residual_shapes import architecture
-from lightning_rcnn.checkpoints.translation import Translation
+from lightning_rcnn.checkpoints.translation import RESNET_FPN, Translation, part
+from lightning_rcnn.parts import merge
 
 _BODY = "backbone.body."
 _RENAME: dict[str, Callable[[str], str | None]] = {
@@ -68,12 +69,10 @@ def translate(weights: Mapping[str, Tensor], path: Path) -> Translation:
     naming = _naming(weights)
     hyperparameters: dict[str, Any] = {
         "class_names": ["object"],
-        "backbone": backbone,
-        "norm": "frozen_batch_norm",
-        "frozen_stages": 2,
+        "backbone": part(RESNET_FPN, name=backbone, norm="frozen_batch_norm", frozen_stages=2),
     }
     if naming == "Caffe2":
-        hyperparameters |= detectron2.input_of(backbone)
+        hyperparameters = merge(hyperparameters, detectron2.input_of(backbone))
     counters = [theirs for theirs, ours in body.names.items() if ours.endswith("num_batches_tracked")]
     names = {theirs: f"{_BODY}{ours}" for theirs, ours in body.names.items() if theirs not in counters}
     dropped = dict.fromkeys(counters, "frozen norms do not count")
@@ -89,7 +88,7 @@ def translate(weights: Mapping[str, Tensor], path: Path) -> Translation:
         dropped=dropped,
         unexpected=[name for name in weights if name not in names and name not in dropped],
         made={f"{_BODY}{name}": STATISTICS_MADE for name in body.made},
-        may_be_missing=("backbone.fpn", "rpn", "box_head", "box_predictor"),
+        may_be_missing=("backbone.fpn", "rpn", "box"),
     )
 
 

@@ -9,7 +9,8 @@ Both count 91 classes on COCO: background, and the ids 1 to 90, of which ten are
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from functools import reduce
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +19,18 @@ from torch import Tensor
 
 from lightning_rcnn.checkpoints.coco_classes import ALL_IDS, class_hyperparameters
 from lightning_rcnn.checkpoints.residual_shapes import architecture
-from lightning_rcnn.checkpoints.translation import DetectorName, Translation, layer_sizes, renamed
+from lightning_rcnn.checkpoints.translation import (
+    CONVOLUTIONAL_HEAD,
+    RESNET_FPN,
+    TWO_LAYER_HEAD,
+    DetectorName,
+    Translation,
+    layer_sizes,
+    part,
+    renamed,
+)
 from lightning_rcnn.errors import InputError
+from lightning_rcnn.parts import CLASS_PATH, INIT_ARGS, merge
 
 _BODY = "backbone.body."
 _CLASS_LOGITS = "roi_heads.box_predictor.cls_score.weight"
@@ -28,26 +39,26 @@ _FIRST_OF_V2 = "roi_heads.box_head.0.0.weight"
 _COMMON = (
     (_BODY, _BODY),
     ("backbone.fpn.", "backbone.fpn."),
-    ("rpn.head.conv.0.0.", "rpn.conv."),
-    ("rpn.head.conv.1.0.", "rpn.more_convs.0."),
-    ("rpn.head.cls_logits.", "rpn.objectness."),
-    ("rpn.head.bbox_pred.", "rpn.deltas."),
-    ("roi_heads.box_predictor.cls_score.", "box_predictor.class_logits."),
-    ("roi_heads.box_predictor.bbox_pred.", "box_predictor.box_deltas."),
-    ("roi_heads.mask_predictor.conv5_mask.", "mask_head.upsample."),
-    ("roi_heads.mask_predictor.mask_fcn_logits.", "mask_head.logits."),
+    ("rpn.head.conv.0.0.", "rpn.head.conv."),
+    ("rpn.head.conv.1.0.", "rpn.head.more_convs.0."),
+    ("rpn.head.cls_logits.", "rpn.head.objectness."),
+    ("rpn.head.bbox_pred.", "rpn.head.deltas."),
+    ("roi_heads.box_predictor.cls_score.", "box.predictor.class_logits."),
+    ("roi_heads.box_predictor.bbox_pred.", "box.predictor.box_deltas."),
+    ("roi_heads.mask_predictor.conv5_mask.", "mask.head.upsample."),
+    ("roi_heads.mask_predictor.mask_fcn_logits.", "mask.head.logits."),
 )
 _V1 = (
     *_COMMON,
-    ("roi_heads.box_head.fc6.", "box_head.fc6."),
-    ("roi_heads.box_head.fc7.", "box_head.fc7."),
-    *((f"roi_heads.mask_head.{layer}.0.", f"mask_head.convolutions.{layer}.") for layer in range(4)),
+    ("roi_heads.box_head.fc6.", "box.head.fc6."),
+    ("roi_heads.box_head.fc7.", "box.head.fc7."),
+    *((f"roi_heads.mask_head.{layer}.0.", f"mask.head.convolutions.{layer}.") for layer in range(4)),
 )
 _V2 = (
     *_COMMON,
-    ("roi_heads.box_head.5.", "box_head.fc6."),
-    *((f"roi_heads.box_head.{layer}.", f"box_head.convolutions.{layer}.") for layer in range(4)),
-    *((f"roi_heads.mask_head.{layer}.", f"mask_head.convolutions.{layer}.") for layer in range(4)),
+    ("roi_heads.box_head.5.", "box.head.fc6."),
+    *((f"roi_heads.box_head.{layer}.", f"box.head.convolutions.{layer}.") for layer in range(4)),
+    *((f"roi_heads.mask_head.{layer}.", f"mask.head.convolutions.{layer}.") for layer in range(4)),
 )
 """Beginnings of their names and of ours."""
 _OLD_NAMES = (
@@ -59,51 +70,49 @@ _OLD_NAMES = (
     ),
 )
 _BACKGROUND_ROWS = {
-    "box_predictor.box_deltas.weight": 4,
-    "box_predictor.box_deltas.bias": 4,
-    "mask_head.logits.weight": 1,
-    "mask_head.logits.bias": 1,
+    "box.predictor.box_deltas.weight": 4,
+    "box.predictor.box_deltas.bias": 4,
+    "mask.head.logits.weight": 1,
+    "mask.head.logits.bias": 1,
 }
 """Rows for the background that their layers have and ours, in which it has neither box nor mask, have not."""
 
 PROFILE: dict[str, Any] = {
-    "resize": "bilinear",
-    "size_divisor": 32,
-    "pixel_range": 1.0,
-    "channel_order": "rgb",
-    "pixel_mean": [0.485, 0.456, 0.406],
-    "pixel_std": [0.229, 0.224, 0.225],
-    "stride_in_1x1": False,
-    "frozen_stages": 2,
-    "neck": "fpn",
-    "anchor_rounding": "rounded",
-    "anchor_order": "ratio_major",
-    "anchor_stride": "image_ratio",
-    "rpn_pre_nms_top_n": [2000, 1000],
-    "rpn_post_nms_top_n": [2000, 1000],
-    "rpn_ranking": "probability",
-    "rpn_min_size": 1e-3,
-    "rpn_loss_denominator": "sampled",
-    "rpn_box_loss_beta": 1 / 9,
-    "roi_sampling_ratio": 2,
-    "roi_aligned": False,
-    "roi_level_rule": "torchvision",
-    "box_loss_beta": 1 / 9,
-    "detection_min_size": 1e-2,
-    "crowd_share": None,
+    "preprocessing": {
+        "resize": "bilinear",
+        "size_divisor": 32,
+        "pixel_range": 1.0,
+        "channel_order": "rgb",
+        "pixel_mean": [0.485, 0.456, 0.406],
+        "pixel_std": [0.229, 0.224, 0.225],
+    },
+    "backbone": part(RESNET_FPN, stride_in_1x1=False, frozen_stages=2),
+    "rpn": {
+        "anchors": {"rounding": "rounded", "order": "ratio_major", "stride": "image_ratio"},
+        "pre_nms_top_n": [2000, 1000],
+        "post_nms_top_n": [2000, 1000],
+        "ranking": "probability",
+        "min_size": 1e-3,
+        "loss_denominator": "sampled",
+        "box_loss_beta": 1 / 9,
+        "crowd_ioa": None,
+    },
+    "pooler": {"sampling_ratio": 2, "aligned": False, "level_rule": "torchvision"},
+    "box": {"loss_beta": 1 / 9, "min_size": 1e-2, "crowd_ioa": None},
 }
 """What makes our detectors work as theirs do, our defaults included: a profile says all that a file rests on."""
-MASKS: dict[str, Any] = {"mask_paste": "integer", "mask_target": "soft"}
+MASKS: dict[str, Any] = {"mask": {"paste": "integer", "target": "soft"}}
+FIRST_VERSION: dict[str, Any] = {"box": {"head": part(TWO_LAYER_HEAD)}}
 SECOND_VERSION: dict[str, Any] = {
-    "fpn_norm": "batch_norm",
-    "head_norm": "batch_norm",
-    "rpn_layers": 2,
-    "box_head_convolutions": 4,
+    "backbone": {"init_args": {"fpn_norm": "batch_norm"}},
+    "rpn": {"num_layers": 2},
+    "box": {"head": part(CONVOLUTIONAL_HEAD, num_layers=4, norm="batch_norm")},
 }
-_ONLY_IN_TRAINING = ("frozen_stages", "rpn_loss_denominator", "rpn_box_loss_beta", "box_loss_beta", "crowd_share")
+MASKS_OF_SECOND_VERSION: dict[str, Any] = {"mask": {"norm": "batch_norm"}}
+_ONLY_IN_TRAINING = ("frozen_stages", "loss_denominator", "box_loss_beta", "loss_beta", "crowd_ioa")
 _NOTE_ON_EPSILON = (
     "Its norms are frozen, with an epsilon of 0 as in torchvision's COCO files and what was trained from these; if it "
-    "was trained from ImageNet weights, add --set norm_epsilon=1e-5."
+    "was trained from ImageNet weights, add --set backbone.norm_epsilon=1e-5."
 )
 
 
@@ -129,23 +138,24 @@ def translate(weights: Mapping[str, Tensor], path: Path) -> Translation:
     changed = dict.fromkeys(_BACKGROUND_ROWS.keys() & found.keys(), "without the background")
     body = {name.removeprefix(_BODY): found[name] for name in found if name.startswith(_BODY)}
     is_live = any(name.endswith("num_batches_tracked") for name in body)
-    has_masks = "mask_head.logits.weight" in found
+    has_masks = "mask.head.logits.weight" in found
     detector: DetectorName = "MaskRCNN" if has_masks else "FasterRCNN"
     return Translation(
         f"torchvision's {'Mask' if has_masks else 'Faster'} R-CNN, version {2 if is_second else 1}",
         path,
         detector,
-        {
-            **PROFILE,
-            "norm": "batch_norm" if is_live else "frozen_batch_norm",
-            # Their first COCO detectors, and what was trained from these, divide by the deviation alone.
-            "norm_epsilon": 1e-5 if is_live or is_second else 0.0,
-            **(MASKS if has_masks else {}),
-            **class_hyperparameters(len(weights[_CLASS_LOGITS]) - 1, ALL_IDS),
-            "backbone": architecture(body, path),
-            **(SECOND_VERSION if is_second else {}),
-            **layer_sizes(found),
-        },
+        reduce(
+            merge,
+            [
+                PROFILE,
+                SECOND_VERSION if is_second else FIRST_VERSION,
+                {"backbone": {"init_args": _backbone(architecture(body, path), is_live, is_second)}},
+                MASKS if has_masks else {},
+                MASKS_OF_SECOND_VERSION if has_masks and is_second else {},
+                class_hyperparameters(len(weights[_CLASS_LOGITS]) - 1, ALL_IDS),
+                layer_sizes(found),
+            ],
+        ),
         found | {name: found[name][_BACKGROUND_ROWS[name] :] for name in changed},
         names,
         changed=changed,
@@ -166,13 +176,13 @@ def export(weights: Mapping[str, Tensor], path: Path) -> dict[str, Tensor]:
     Raises:
         InputError: torchvision has no such detector.
     """
-    is_second = "box_head.convolutions.0.0.weight" in weights
+    is_second = "box.head.convolutions.0.0.weight" in weights
     exported = {}
     for name, value in weights.items():
         theirs = renamed(name, [(ours, theirs) for theirs, ours in (_V2 if is_second else _V1)])
         if theirs is None:
             raise InputError(
-                f"{path}: torchvision's detectors have no place for {name!r}; they have neck fpn, at most two RPN "
+                f"{path}: torchvision's detectors have no place for {name!r}; they have a ResNetFPN, at most two RPN "
                 "layers, and norms after the convolutions of pyramid and heads either everywhere or nowhere"
             )
         if name in _BACKGROUND_ROWS:
@@ -187,10 +197,27 @@ def other_conventions(hyperparameters: Mapping[str, Any]) -> list[str]:
     Args:
         hyperparameters: all that it was made with.
     """
-    theirs = {key: value for key, value in (PROFILE | MASKS).items() if key not in _ONLY_IN_TRAINING}
-    given = {key: hyperparameters[key] for key in theirs.keys() & hyperparameters.keys()}
-    given = {key: list(value) if isinstance(value, tuple) else value for key, value in given.items()}
-    return [f"{key} {given[key]} ({theirs[key]} there)" for key in theirs if key in given and given[key] != theirs[key]]
+    theirs = merge(PROFILE, MASKS if "mask" in hyperparameters else {})
+    return list(_differences(hyperparameters, theirs, ""))
+
+
+def _differences(ours: Any, theirs: Any, key: str) -> Iterator[str]:
+    if isinstance(theirs, dict):
+        values = ours.get(INIT_ARGS, ours) if INIT_ARGS not in theirs else ours
+        for name, value in theirs.items():
+            if name not in (CLASS_PATH, *_ONLY_IN_TRAINING) and name in values:
+                yield from _differences(values[name], value, f"{key}.{name}".strip(".").replace(f".{INIT_ARGS}", ""))
+    elif ours != theirs:
+        yield f"{key} {ours} ({theirs} there)"
+
+
+def _backbone(name: str, is_live: bool, is_second: bool) -> dict[str, Any]:
+    return {
+        "name": name,
+        "norm": "batch_norm" if is_live else "frozen_batch_norm",
+        # Their first COCO detectors, and what was trained from these, divide by the deviation alone.
+        "norm_epsilon": 1e-5 if is_live or is_second else 0.0,
+    }
 
 
 def _current_name(name: str) -> str:

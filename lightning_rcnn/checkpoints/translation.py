@@ -1,6 +1,6 @@
 """What became of the weights of another program: what the tables and errors of a conversion are made of."""
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -9,15 +9,16 @@ import torch
 from torch import Tensor
 
 from lightning_rcnn.errors import InputError
+from lightning_rcnn.parts import CLASS_PATH, INIT_ARGS, merge
 
 DetectorName = Literal["FasterRCNN", "MaskRCNN"]
-_SIZES = {
-    "fpn_channels": ("backbone.fpn.inner_blocks.0.0.weight", 0),
-    "box_head_width": ("box_head.fc6.weight", 0),
-    "box_head_channels": ("box_head.convolutions.0.0.weight", 0),
-    "mask_head_width": ("mask_head.logits.weight", 1),
+_SIZES: dict[tuple[str, ...], tuple[str, int]] = {
+    ("backbone", "init_args", "channels"): ("backbone.fpn.inner_blocks.0.0.weight", 0),
+    ("box", "head", "init_args", "width"): ("box.head.fc6.weight", 0),
+    ("box", "head", "init_args", "channels"): ("box.head.convolutions.0.0.weight", 0),
+    ("mask", "width"): ("mask.head.logits.weight", 1),
 }
-"""Hyperparameter -> the weight that shows it, and in which of its dimensions."""
+"""Setting -> the weight that shows it, and in which of its dimensions."""
 
 
 @dataclass
@@ -37,6 +38,7 @@ class Translation:
         made: our name -> how it follows from the format, where the file leaves it out.
         may_be_missing: beginnings of our names that the source is not expected to have.
         notes: sentences on what the file does not tell.
+        left: our names that stay at initialization, known when a detector has been built.
     """
 
     format: str
@@ -51,6 +53,7 @@ class Translation:
     made: dict[str, str] = field(default_factory=dict)
     may_be_missing: tuple[str, ...] = ()
     notes: list[str] = field(default_factory=list)
+    left: list[str] = field(default_factory=list)
 
     def keep_classes(self, keep: list[bool]) -> None:
         """Leave out the classes that are not to be kept; the scores of the others share what these had."""
@@ -61,9 +64,9 @@ class Translation:
                 self.hyperparameters[key] = [value for value, kept in zip(values, keep, strict=True) if kept]
         with_background = torch.cat((torch.tensor([True]), rows))
         for layer, kept_rows in (
-            ("box_predictor.class_logits", with_background),
-            ("box_predictor.box_deltas", rows.repeat_interleave(4)),
-            ("mask_head.logits", rows),
+            ("box.predictor.class_logits", with_background),
+            ("box.predictor.box_deltas", rows.repeat_interleave(4)),
+            ("mask.head.logits", rows),
         ):
             for name in (f"{layer}.weight", f"{layer}.bias"):
                 if name in self.weights:
@@ -127,13 +130,42 @@ def renamed(name: str, prefixes: Iterable[tuple[str, str]]) -> str | None:
     return None
 
 
-def layer_sizes(weights: Mapping[str, Tensor]) -> dict[str, int]:
-    """Sizes of layers, as hyperparameters of the detector.
+RESNET_FPN = "lightning_rcnn.backbones.fpn.ResNetFPN"
+RESNET_C4 = "lightning_rcnn.backbones.c4.ResNetC4"
+RESNET_DC5 = "lightning_rcnn.backbones.dc5.ResNetDC5"
+TWO_LAYER_HEAD = "lightning_rcnn.roi_heads.box_head.TwoLayerHead"
+CONVOLUTIONAL_HEAD = "lightning_rcnn.roi_heads.box_head.ConvolutionalHead"
+"""Paths and not classes: backbones read their ImageNet weights by what is here."""
+
+
+def part(class_path: str, **init_args: Any) -> dict[str, Any]:
+    """Return a part or settings as plain data."""
+    return {CLASS_PATH: class_path, INIT_ARGS: init_args}
+
+
+def flat_settings(settings: Mapping[str, Any], key: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield dotted keys and values of nested settings."""
+    for name, value in settings.items():
+        if isinstance(value, Mapping):
+            yield from flat_settings(value, f"{key}{name}.")
+        else:
+            yield f"{key}{name}", value
+
+
+def layer_sizes(weights: Mapping[str, Tensor]) -> dict[str, Any]:
+    """Return the sizes of layers, as settings of the detector.
 
     Args:
         weights: by our names.
     """
-    return {key: weights[name].shape[axis] for key, (name, axis) in _SIZES.items() if name in weights}
+    settings: dict[str, Any] = {}
+    for keys, (name, axis) in _SIZES.items():
+        if name in weights:
+            size: Any = weights[name].shape[axis]
+            for key in reversed(keys):
+                size = {key: size}
+            settings = merge(settings, size)
+    return settings
 
 
 def _is_one_of(name: str, allowed: Collection[str]) -> bool:

@@ -28,6 +28,7 @@ def main(arguments: list[str] | None = None) -> int:
         The exit status.
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
+    _find_modules_here()
     debug = "--debug" in words or bool(os.environ.get(DEBUG_VARIABLE))
     try:
         return _dispatch([word for word in words if word != "--debug"])
@@ -49,6 +50,13 @@ def main(arguments: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("lightning-rcnn: interrupted", file=sys.stderr)
         return 130
+
+
+def _find_modules_here() -> None:
+    """Let class paths name modules in the working directory, as with `python -m`; installed ones go first."""
+    here = os.getcwd()
+    if here not in sys.path:
+        sys.path.append(here)
 
 
 def _dispatch(words: list[str]) -> int:

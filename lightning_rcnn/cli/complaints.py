@@ -70,14 +70,26 @@ def located(message: str, arguments: Sequence[str], flags: list[str], compositio
     key = key_of(message)
     if key is None:
         return what
-    for argument in arguments:
-        flag = argument.partition("=")[0].removesuffix("+")
-        if flag.startswith("--") and _short(flag.removeprefix("--").split(".")) == _short(key.split(".")):
-            return f"{flag}: {what}"
-    for path, origin in composition.origins.items():
-        if _short(path) == _short(key.split(".")):
-            return f"{origin}: {'.'.join(path)}: {what}"
+    wanted = key.split(".")
+    for is_it in (_is_same, _is_inside):
+        for argument in arguments:
+            flag = argument.partition("=")[0].removesuffix("+")
+            if flag.startswith("--") and is_it(flag.removeprefix("--").split("."), wanted):
+                return f"{flag}: {what}"
+        for path, origin in composition.origins.items():
+            if is_it(path, wanted):
+                return f"{origin}: {'.'.join(path)}: {what}"
     return f"{key}: {what}"
+
+
+def _is_same(path: Sequence[str], key: Sequence[str]) -> bool:
+    return _short(path) == _short(key)
+
+
+def _is_inside(path: Sequence[str], key: Sequence[str]) -> bool:
+    """Whether a path begins and ends as the key: jsonargparse leaves out the names of settings inside of settings."""
+    path, key = _short(path), _short(key)
+    return path[:1] == key[:1] and path[-1:] == key[-1:]
 
 
 def _short(path: Sequence[str]) -> list[str]:

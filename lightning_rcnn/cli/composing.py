@@ -13,6 +13,7 @@ from typing import Any
 import yaml
 
 from lightning_rcnn.errors import InputError
+from lightning_rcnn.parts import merge
 from lightning_rcnn.suggestions import did_you_mean
 
 BASE = "base"
@@ -80,13 +81,6 @@ def _add(composition: Composition, file: Path, above: tuple[Path, ...], named_in
     for path, line in _key_lines(root, file):
         composition.origins[path] = f"{file}:{line}"
     composition.content = merge(composition.content, content)
-
-
-def merge(under: Any, over: Any) -> Any:
-    """`over` laid upon `under`: mappings key by key, everything else replaced."""
-    if not isinstance(under, dict) or not isinstance(over, dict):
-        return over
-    return under | {key: merge(under.get(key), value) for key, value in over.items()}
 
 
 class _Loader(yaml.SafeLoader):

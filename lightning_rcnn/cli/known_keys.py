@@ -4,22 +4,30 @@ jsonargparse rejects most unknown keys too, but without place or suggestion, and
 """
 
 import importlib
+import inspect
 import re
 from collections.abc import Iterator, Mapping
 from functools import cache
 from itertools import zip_longest
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple, get_args
 
 from jsonargparse import ArgumentParser
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
 
 from lightning_rcnn.cli.composing import Composition, KeyPath
 from lightning_rcnn.cli.other_names import is_of_others, ours_for
+from lightning_rcnn.detectors.optimization import LRSchedulerCallable, OptimizerCallable
 from lightning_rcnn.errors import InputError
+from lightning_rcnn.parts import Part, Settings, merge
 from lightning_rcnn.suggestions import did_you_mean
 
 CLASS_KEYS = ("class_path", "init_args", "dict_kwargs")
 _CLASS_NAME = re.compile(r"(?!(?:true|false|null)$)[A-Za-z_]\w*(\.\w+)*")
+
+
+Bases = tuple[type, ...]
 
 
 class KnownKeys:
@@ -27,10 +35,11 @@ class KnownKeys:
 
     Args:
         parser: of one command.
-        bases: keys that hold a class, and what it derives from; short class names are looked up among its subclasses.
+        bases: keys that hold a class, and what it may derive from; short class names are looked up among its
+            subclasses, in order.
     """
 
-    def __init__(self, parser: ArgumentParser, bases: Mapping[str, type]) -> None:
+    def __init__(self, parser: ArgumentParser, bases: Mapping[str, Bases]) -> None:
         self.bases = bases
         # Help on a class and the targets of links are no keys.
         self.flags = {option for action in parser._actions for option in action.option_strings if option[0] == "-"}
@@ -57,10 +66,10 @@ class KnownKeys:
         Raises:
             InputError: with a suggestion.
         """
-        for holder, base in self.bases.items():
-            class_path = flag_value(arguments, holder) or flag_value(arguments, f"{holder}.class_path")
-            if class_path and _CLASS_NAME.fullmatch(class_path) and find_class(class_path, base) is None:
-                raise InputError(f"--{holder}: {_no_such_class(class_path, base)}")
+        for holder, bases in self.bases.items():
+            class_path = given_class(arguments, holder)
+            if class_path and _CLASS_NAME.fullmatch(class_path) and find_class(class_path, bases) is None:
+                raise InputError(f"--{holder}: {_no_such_class(class_path, bases)}")
         for argument in arguments:
             flag = argument.partition("=")[0].removesuffix("+")
             if flag.removeprefix("--") in self.groups and not _is_mapping(
@@ -72,13 +81,38 @@ class KnownKeys:
             owner = next((key for key in self.dests - self.groups if flag.startswith(f"--{key}.")), None)
             known = self.flags
             if owner is not None:
-                name = flag.removeprefix(f"--{owner}.").removeprefix("init_args.").partition(".")[0]
-                class_path = flag_value(arguments, owner) or flag_value(arguments, f"{owner}.class_path")
-                accepted = self._accepted(owner, class_path or content.get(owner))
-                if accepted is None or name in {*accepted, *CLASS_KEYS, "help"}:
+                names = [name for name in flag.removeprefix(f"--{owner}.").split(".") if name != "init_args"]
+                given = given_class(arguments, owner) or content.get(owner)
+                accepted = self._accepted_flags(arguments, owner, given, names)
+                if accepted is None:
                     continue
                 known = known | {f"--{owner}.{name}" for name in accepted}
             raise InputError(f"{flag}: no such option{ours_for(flag, sorted(known))}")
+
+    def with_import_paths(self, content: dict[str, Any]) -> dict[str, Any]:
+        """Return the configuration with full paths for short names in lists of classes, where several may share one."""
+        for key, bases in self.bases.items():
+            group, _, name = key.rpartition(".")
+            items = (content.get(group) or {}).get(name) if group else None
+            if isinstance(items, list):
+                full = [_with_import_path(item, bases) for item in items]
+                content = merge(content, {group: {name: full}})
+        return content
+
+    def _accepted_flags(self, arguments: list[str], owner: str, given: Any, names: list[str]) -> list[str] | None:
+        """Return the keys that a class takes if `names`, the parts of a dotted key, are none of them, else None."""
+        found = self._class_of(given, self.bases.get(owner))
+        for depth, name in enumerate(names):
+            if found is None or name in (*CLASS_KEYS, "help"):
+                return None
+            accepted = class_arguments(found)
+            if name not in accepted:
+                return [".".join((*names[:depth], key)) for key in accepted]
+            kind = part_of(found, name)
+            values = given.get("init_args") or given if isinstance(given, Mapping) else {}
+            given = given_class(arguments, f"{owner}.{'.'.join(names[: depth + 1])}") or values.get(name)
+            found = (self._class_of(given, (kind.base,)) or kind.default) if kind else None
+        return None
 
     def _problems(self, content: Mapping[str, Any], outer: KeyPath) -> Iterator[tuple[KeyPath, str]]:
         for key, value in content.items():
@@ -94,37 +128,55 @@ class KnownKeys:
             else:
                 yield path, f"{dotted}: no such key{ours_for(dotted, self._all_keys(content))}"
 
-    def _class_problems(self, value: Any, path: KeyPath, base: type | None) -> Iterator[tuple[KeyPath, str]]:
+    def _class_problems(self, value: Any, path: KeyPath, bases: Bases | None) -> Iterator[tuple[KeyPath, str]]:
         """Problems of a value that is a class with arguments, or a list of such; other values have none."""
         for item in value if isinstance(value, list) else []:
-            yield from self._class_problems(item, path, base)
-        if not isinstance(value, Mapping) or base is None:
+            yield from self._class_problems(item, path, bases)
+        if not isinstance(value, Mapping) or bases is None:
             return
         dotted = ".".join(path)
         for key in value.keys() - set(CLASS_KEYS):
             candidates = [f"{dotted}.init_args.{name}" for name in self._accepted(dotted, value) or ()]
             yield (*path, key), f"{dotted}.{key}: no such key{ours_for(f'{dotted}.{key}', candidates)}"
         class_path = value.get("class_path")
-        found = find_class(class_path, base) if class_path else None
+        found = find_class(class_path, bases) if class_path else None
         if found is None:
             if class_path:
-                yield (*path, "class_path"), f"{dotted}.class_path: {_no_such_class(class_path, base)}"
+                yield (*path, "class_path"), f"{dotted}.class_path: {_no_such_class(class_path, bases)}"
             return
-        accepted = class_arguments(found)
-        for key, argument in (value.get("init_args") or {}).items():
-            inner = (*path, "init_args", key)
+        yield from self._argument_problems(found, value.get("init_args") or {}, (*path, "init_args"))
+
+    def _argument_problems(
+        self, of_class: type, arguments: Mapping[str, Any], path: KeyPath
+    ) -> Iterator[tuple[KeyPath, str]]:
+        """Problems of a class's arguments, those of its parts included."""
+        accepted = class_arguments(of_class)
+        for key, argument in arguments.items():
+            inner = (*path, key)
+            kind = part_of(of_class, key)
             if key not in accepted:
-                known = [f"{dotted}.init_args.{name}" for name in accepted]
-                meant = ours_for(key, known) if is_of_others(key) else did_you_mean(key, accepted)
-                yield inner, f"{'.'.join(inner)}: {found.__name__} takes no {key}{meant}"
-            yield from self._class_problems(argument, inner, None)
+                outer = ".".join(path)
+                known = [f"{outer}.{name}" for name in accepted]
+                # Inside of a part, what is spelled nearly like one of its settings is meant for it.
+                near = did_you_mean(key, accepted)
+                is_elsewhere = is_of_others(key) and (len(path) <= 2 or not near)
+                meant = ours_for(key, known) if is_elsewhere else near
+                yield inner, f"{'.'.join(inner)}: {of_class.__name__} takes no {key}{meant}"
+            elif kind is None or not isinstance(argument, Mapping):
+                continue
+            elif kind.default is not None and not set(argument) & set(CLASS_KEYS):
+                yield from self._argument_problems(kind.default, argument, inner)
+            else:
+                yield from self._class_problems(argument, inner, (kind.base,))
+
+    def _class_of(self, given: Any, bases: Bases | None) -> type | None:
+        """The class that a key holds; None where that can't be told."""
+        class_path = given.get("class_path") if isinstance(given, Mapping) else given
+        return find_class(class_path, bases) if isinstance(class_path, str) and bases is not None else None
 
     def _accepted(self, holder: str, given: Any) -> frozenset[str] | None:
         """Arguments of the class that a key holds; None where that can't be told."""
-        class_path = given.get("class_path") if isinstance(given, Mapping) else given
-        found = (
-            find_class(class_path, self.bases[holder]) if isinstance(class_path, str) and holder in self.bases else None
-        )
+        found = self._class_of(given, self.bases.get(holder))
         return class_arguments(found) if found else None
 
     def _all_keys(self, content: Mapping[str, Any]) -> list[str]:
@@ -139,8 +191,50 @@ def _is_mapping(value: str | None) -> bool:
     return value is not None and (value.lstrip().startswith("{") or Path(value).is_file())
 
 
-def _no_such_class(name: str, base: type) -> str:
-    return f"no {base.__name__} is called {name}{did_you_mean(name, subclasses(base))}"
+def _no_such_class(name: str, bases: Bases) -> str:
+    module = name.rpartition(".")[0]
+    try:
+        importlib.import_module(module or __name__)
+    except ImportError as error:
+        return f"{name} cannot be imported ({error})"
+    known = [short for base in bases for short in subclasses(base)]
+    return f"no {bases[0].__name__} is called {name}{did_you_mean(name, known)}"
+
+
+def _with_import_path(item: Any, bases: Bases) -> Any:
+    """An item of a list of classes, `{class_path: ...}` or the name alone, with its full path."""
+    given = item.get("class_path") if isinstance(item, dict) else item
+    found = find_class(given, bases) if isinstance(given, str) else None
+    if found is None:
+        return item
+    path = f"{found.__module__}.{found.__qualname__}"
+    return {**item, "class_path": path} if isinstance(item, dict) else {"class_path": path}
+
+
+class PartKind(NamedTuple):
+    """What a part or settings may be: a subclass of `base`; `default` if no class is named."""
+
+    base: type
+    default: type | None
+
+
+@cache
+def part_of(of_class: type, name: str) -> PartKind | None:
+    """Return what kind of part an argument of a class is; None if it is none."""
+    parameter = inspect.signature(of_class).parameters.get(name)
+    if parameter is None:
+        return None
+    if parameter.annotation in (OptimizerCallable, LRSchedulerCallable):
+        return PartKind(Optimizer if parameter.annotation == OptimizerCallable else LRScheduler, None)
+    for kind in (parameter.annotation, *get_args(parameter.annotation)):
+        if isinstance(kind, type) and issubclass(kind, (Part, Settings)):
+            return PartKind(kind, type(parameter.default) if isinstance(parameter.default, Settings) else None)
+    return None
+
+
+def given_class(arguments: list[str], key: str) -> str | None:
+    """Return the class that flags name for a key."""
+    return flag_value(arguments, key) or flag_value(arguments, f"{key}.class_path")
 
 
 def flag_value(arguments: list[str], key: str) -> str | None:
@@ -153,11 +247,11 @@ def flag_value(arguments: list[str], key: str) -> str | None:
     return found
 
 
-def find_class(class_path: str, base: type) -> type | None:
-    """The class by its import path, or by its short name among the subclasses of `base` that are imported."""
+def find_class(class_path: str, bases: Bases) -> type | None:
+    """Find a class by its import path, or by its short name among the imported subclasses of `bases`, in order."""
     module, _, name = class_path.rpartition(".")
     if not module:
-        return subclasses(base).get(name)
+        return next((subclasses(base)[name] for base in bases if name in subclasses(base)), None)
     try:
         found = getattr(importlib.import_module(module), name, None)
     except ImportError:

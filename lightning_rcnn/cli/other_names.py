@@ -26,7 +26,7 @@ class Row(NamedTuple):
 
 TABLE = (
     Row(
-        "model.learning_rate",
+        "model.optimizer.lr",
         "for the global batch; nothing scales it",
         "lr lr0 lrate learning_rate base_lr max_lr init_lr solver.base_lr optimizer.lr optim_wrapper.optimizer.lr",
     ),
@@ -98,7 +98,7 @@ TABLE = (
         "trainer.init_checkpoint train.init_checkpoint",
     ),
     Row(
-        "model.backbone_weights checkpoint",
+        "model.backbone.weights checkpoint",
         "of a classifier; --model.weights takes a detector's",
         "weights_backbone pretrained_backbone imagenet_weights backbone_weights backbone_pretrained",
     ),
@@ -128,24 +128,28 @@ TABLE = (
         "test_data test_path test_dir test_dataset test_set datasets.test",
     ),
     Row(
-        "model.min_size width",
-        "shorter edge, pixels; --model.max_size limits the longer one",
+        "model.preprocessing.min_size width",
+        "shorter edge, pixels; --model.preprocessing.max_size limits the longer one",
         "imgsz img img_size image_size input_size input_shape resolution img_scale scale size short_side min_size "
         "max_size input.min_size_train input.min_size_test input.max_size_train input.max_size_test resize",
     ),
     Row("seed_everything seed", "", "s seed random_seed manual_seed torch_seed trainer.seed train.seed"),
-    Row("model.optimizer", "sgd or adamw", "opt optim optimizer optimizer.type solver.optimizer optimizer_type"),
-    Row("", "sgd always has momentum 0.9", "m momentum solver.momentum optimizer.momentum model.momentum"),
-    Row("model.weight_decay", "", "wd decay weight_decay solver.weight_decay optimizer.weight_decay"),
+    Row(
+        "model.optimizer",
+        "a class of torch.optim, such as AdamW",
+        "opt optim optimizer optimizer.type solver.optimizer optimizer_type",
+    ),
+    Row("model.optimizer.momentum", "", "m momentum solver.momentum optimizer.momentum model.momentum"),
+    Row("model.optimizer.weight_decay", "", "wd decay weight_decay solver.weight_decay optimizer.weight_decay"),
     Row(
         "model.schedule",
-        "with --model.milestones, shares of the training",
+        "StepSchedule, CosineSchedule, OneCycleSchedule, ConstantSchedule, or one of torch's",
         "sched schedule scheduler lr_scheduler lr_scheduler_type lr_schedule lr_policy lr_config lr_step_size lr_steps "
         "lr_gamma lr_drop lr_decay lrf cos_lr gamma step_size milestones solver.steps solver.gamma "
         "solver.lr_scheduler_name param_scheduler",
     ),
     Row(
-        "model.warmup_steps",
+        "model.schedule.warmup_steps",
         "optimizer steps",
         "warmup warmup_steps warmup_iters warmup_epochs warmup_ratio lr_warmup_epochs lr_warmup_steps num_warmup_steps "
         "solver.warmup_iters",
@@ -210,18 +214,20 @@ TABLE = (
     ),
     Row("threshold", "", "conf"),
     Row(
-        "model.score_threshold threshold",
+        "model.box.score_threshold threshold",
         "",
         "conf_thres conf_threshold confidence confidence_threshold score_thr score_thresh score_threshold "
         "box_score_thresh model.roi_heads.score_thresh_test test_cfg.rcnn.score_thr",
     ),
     Row(
-        "model.nms_iou",
+        "model.box.nms_iou",
         "",
         "iou iou_thres nms nms_thres nms_thresh nms_threshold box_nms_thresh model.roi_heads.nms_thresh_test",
     ),
     Row("model checkpoint", "for example FasterRCNN", "arch architecture model_name model_type network net detector"),
-    Row("model.backbone", "", "backbone encoder backbone_name model.backbone.name"),
+    Row(
+        "model.backbone.name", "of the class in --model.backbone", "backbone encoder backbone_name model.backbone.name"
+    ),
     Row("compilation.scope", "parts or step", "compile torch_compile use_compile jit"),
     Row(
         "trainer.strategy",
@@ -238,10 +244,12 @@ TABLE = (
     Row("trainer.callbacks", "AveragedWeights: configs/trainer/averaged.yaml", "ema ema_decay model_ema use_ema swa"),
     Row("trainer.callbacks", "EarlyStopping, with its monitor and mode", "patience early_stop early_stopping"),
     Row("trainer.callbacks", "", "callback callbacks custom_hooks"),
-    Row("data.horizontal_flip", "a probability", "flip hflip fliplr hflip_prob flip_prob horizontal_flip"),
-    Row("data.vertical_flip", "a probability", "vflip flipud vflip_prob vertical_flip"),
     Row(
-        "model.frozen_stages",
+        "data.train_transforms", "HorizontalFlip, with its p", "flip hflip fliplr hflip_prob flip_prob horizontal_flip"
+    ),
+    Row("data.train_transforms", "VerticalFlip, with its p", "vflip flipud vflip_prob vertical_flip"),
+    Row(
+        "model.backbone.frozen_stages",
         "",
         "freeze freeze_at freeze_backbone trainable_layers trainable_backbone_layers model.backbone.freeze_at "
         "frozen_stages",
@@ -249,7 +257,7 @@ TABLE = (
     Row("images data.predict", "", "source input input_dir img_dir image image_dir images_dir test_images"),
     Row(
         "",
-        "no rate follows the batch: give --model.learning_rate for the global batch that you have",
+        "no rate follows the batch: give --model.optimizer.lr for the global batch that you have",
         "auto_scale_lr autoscale_lr scale_lr linear_scaling auto_lr_find trainer.auto_lr_find "
         "trainer.auto_scale_batch_size",
     ),
@@ -273,6 +281,9 @@ COMMANDS = {
 }
 """Our commands for those of other tools."""
 
+NAMED_BY_CLASS = ("backbone", "optimizer", "schedule")
+"""Parts of a model that a file names by a class path."""
+
 _ROWS = {name: row for row in TABLE for name in row.theirs.split()}
 
 
@@ -291,8 +302,10 @@ def ours_for(name: str, known: Collection[str]) -> str:
     """
     dashes = "--" if name.startswith("-") else ""
     spelled = name.lstrip("-").replace("-", "_")
-    if dashes + spelled in known:
-        return f"; did you mean {dashes}{spelled}?"
+    owner, _, inner = spelled.partition(".")
+    for ours in (dashes + spelled, f"{owner}.init_args.{inner}"):
+        if ours in known:
+            return f"; did you mean {ours}?"
     whole, last_part = spelled.lower(), spelled.lower().rpartition(".")[2]
     answers = (_of_row(_ROWS[part], dashes, known) for part in (whole, last_part) if part in _ROWS)
     return next(filter(None, answers), "") or did_you_mean_key(dashes + spelled, known)
@@ -316,9 +329,12 @@ def _of_row(row: Row, dashes: str, known: Collection[str]) -> str:
 
 def _as_known(key: str, dashes: str, known: Collection[str]) -> str:
     """The key as the command has it, also where its owner is a class that takes it; empty if it has no such option."""
-    owner, _, name = key.rpartition(".")
     if dashes + key in known:
         return dashes + key
-    if not dashes and f"{owner}.init_args.{name}" in known:
-        return f"{owner}.init_args.{name}"
-    return dashes + key if owner and dashes + owner in known else ""
+    owner, *names = key.split(".")
+    if dashes:
+        return dashes + key if names and dashes + owner in known else ""
+    if names and f"{owner}.init_args.{names[0]}" not in known:
+        return ""
+    inner = [name for part in names[:-1] for name in (part, *(["init_args"] if part in NAMED_BY_CLASS else []))]
+    return ".".join((owner, "init_args", *inner, names[-1])) if names else ""

@@ -24,7 +24,7 @@ from lightning_rcnn.errors import InputError
 REFUSED: dict[type[Callback], str] = {
     LearningRateFinder: (
         "the rate that it finds reaches neither the optimizer's schedule nor config.yaml, so that a resumed run has "
-        "another one; try a few values of --model.learning_rate with --trainer.max_steps 100"
+        "another one; try a few values of --model.optimizer.lr with --trainer.max_steps 100"
     ),
     BatchSizeFinder: (
         "memory depends on the shapes of the batches and their objects, of which its trials see a few, and the size "
@@ -32,7 +32,7 @@ REFUSED: dict[type[Callback], str] = {
     ),
     BaseFinetuning: (
         "layers that join the optimizer later are unknown to its schedule and to a checkpoint from before; give "
-        "--model.frozen_stages, and train in two runs, the second with --model.weights CHECKPOINT"
+        "--model.backbone.frozen_stages, and train in two runs, the second with --model.weights CHECKPOINT"
     ),
     StochasticWeightAveraging: (
         "its average is validated at no time and is in no checkpoint; AveragedWeights validates and keeps one"
@@ -72,7 +72,7 @@ def refuse_callbacks(configured: Any) -> None:
         InputError: one of `REFUSED`, or of a class derived from it, with the reason; or one that lacks a package.
     """
     for entry in configured if isinstance(configured, list) else [configured]:
-        found = find_class(entry.class_path, Callback) if entry is not None else None
+        found = find_class(entry.class_path, (Callback,)) if entry is not None else None
         for kind, reason in REFUSED.items():
             if found is not None and issubclass(found, kind):
                 raise InputError(f"trainer.callbacks: {found.__name__} is not for use here: {reason}")

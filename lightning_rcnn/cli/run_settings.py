@@ -16,8 +16,8 @@ FREE = (
     *("trainer.accelerator", "trainer.strategy", "trainer.devices", "trainer.num_nodes", "trainer.plugins"),
     *("trainer.logger", "trainer.log_every_n_steps", "trainer.profiler", "trainer.enable_autolog_hparams"),
     *("trainer.enable_progress_bar", "trainer.enable_model_summary", "trainer.num_sanity_val_steps"),
-    *("data.num_workers", "data.multiprocessing_context", "data.cache_dir", "data.cache_limit_gb"),
-    *("data.fetch_timeout", "data.fetch_attempts", "data.eval_batch_size", "data.test", "data.predict"),
+    *("data.num_workers", "data.loading.init_args.multiprocessing_context", "data.fetching"),
+    *("data.eval_batch_size", "data.test", "data.predict"),
     *("last_checkpoint", "rank_watch", "pictures", "compilation", "run_dir", "ckpt_path", "weights_only"),
 )
 """Settings, and groups of settings, under which a training stays the same one."""

@@ -18,7 +18,12 @@ from lightning.pytorch.loggers import Logger
 from lightning.pytorch.plugins.precision import Precision as PrecisionPlugin
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.utilities.rank_zero import rank_zero_info
+from torchvision.transforms.v2 import Transform as TorchvisionTransform
 
+from lightning_rcnn.backbones.c4 import ResNetC4
+from lightning_rcnn.backbones.dc5 import ResNetDC5
+from lightning_rcnn.backbones.fpn import ResNetFPN
+from lightning_rcnn.backbones.plain import PlainBackbone
 from lightning_rcnn.callbacks.averaged_weights import AveragedWeights
 from lightning_rcnn.callbacks.checkpoints import AtomicCheckpointIO, BestCheckpoint, LastCheckpoint
 from lightning_rcnn.callbacks.compilation import Compilation
@@ -36,9 +41,10 @@ from lightning_rcnn.callbacks.wandb_logging import keep_in_run_folder
 from lightning_rcnn.checkpoints.header import first_mismatch, read_header
 from lightning_rcnn.cli.class_names import take_classes_from_data
 from lightning_rcnn.cli.complaints import key_of, located
-from lightning_rcnn.cli.composing import compose, merge, take_config_files
+from lightning_rcnn.cli.composing import compose, take_config_files
 from lightning_rcnn.cli.known_keys import KnownKeys, flag_value
 from lightning_rcnn.cli.menu import TRAINING
+from lightning_rcnn.cli.nested_nulls import take_nested_nulls
 from lightning_rcnn.cli.rank_environment import environment_of_launcher
 from lightning_rcnn.cli.refused_callbacks import NO_CHECKPOINTS, refuse_callbacks
 from lightning_rcnn.cli.run_config import SaveRunConfig
@@ -48,6 +54,7 @@ from lightning_rcnn.cli.run_settings import differences, is_finished
 from lightning_rcnn.cli.seeds import SEED, resolve_seed
 from lightning_rcnn.commands.places import require_folder
 from lightning_rcnn.data.datamodule import DetectionDataModule
+from lightning_rcnn.data.transforms.base import Transform
 from lightning_rcnn.detectors.base import Detector
 from lightning_rcnn.detectors.fast_rcnn import FastRCNN
 from lightning_rcnn.detectors.faster_rcnn import FasterRCNN
@@ -55,18 +62,32 @@ from lightning_rcnn.detectors.mask_rcnn import MaskRCNN
 from lightning_rcnn.detectors.rcnn_box_regression import RCNNBoxRegression
 from lightning_rcnn.detectors.rcnn_classification import RCNNClassification
 from lightning_rcnn.detectors.rcnn_fine_tuning import RCNNFineTuning
+from lightning_rcnn.detectors.schedules import ConstantSchedule, CosineSchedule, OneCycleSchedule, StepSchedule
 from lightning_rcnn.errors import InputError
 from lightning_rcnn.launchers import rank_of
 from lightning_rcnn.lightning_messages import hush_lightning
+from lightning_rcnn.parsing import accept_settings_by_class_path
+from lightning_rcnn.parts import merge
 from lightning_rcnn.precision import AUTO, choose_precision
 from lightning_rcnn.progress import SECONDS_BETWEEN_LINES
 
+accept_settings_by_class_path()
+
 DETECTORS = (RCNNFineTuning, RCNNClassification, RCNNBoxRegression, FastRCNN, FasterRCNN, MaskRCNN)
 """Imported so that a configuration may name them in short."""
+BACKBONES = (ResNetFPN, ResNetC4, ResNetDC5, PlainBackbone)
+"""For the same reason."""
+SCHEDULES = (StepSchedule, CosineSchedule, OneCycleSchedule, ConstantSchedule)
+"""For the same reason."""
 CALLBACKS = (AveragedWeights,)
 """Likewise; those that every run has are imported anyway."""
-CLASSES = {"model": Detector, "trainer.callbacks": Callback, "trainer.logger": Logger}
-"""Keys that hold a class, and what it derives from."""
+CLASSES = {
+    "model": (Detector,),
+    "trainer.callbacks": (Callback,),
+    "trainer.logger": (Logger,),
+    "data.train_transforms": (Transform, TorchvisionTransform),
+}
+"""Keys that hold a class, and what it derives from; short names are looked up in this order."""
 DEFAULT_LOGGERS: dict[str, Any] = {"fit": {"class_path": "DetectionWandbLogger"}}
 """What logs where nothing is said about `trainer.logger`; the other commands print and write their figures."""
 SPLITS = {"fit": "train", "validate": "val", "test": "test", "predict": "predict"}
@@ -178,7 +199,8 @@ class DetectionCLI(LightningCLI):
         defaults: dict[str, Any] = {"trainer": {"logger": DEFAULT_LOGGERS.get(self.command, False)}}
         if self.command in ("validate", "test"):
             defaults["verbose"] = False  # Lightning's table has a row for each class; the report's tables are enough
-        content = merge(defaults, composition.content)
+        flags, given = take_nested_nulls(flags, composition.content, Detector)
+        content = merge(defaults, keys.with_import_paths(given))
         only_shows = any(flag in ("-h", "--help") or flag.startswith("--print_config") for flag in flags)
         if not only_shows:
             content = merge(self._choose_paths(files, flags, content), content)
@@ -235,7 +257,7 @@ class DetectionCLI(LightningCLI):
             refuse_to_overwrite(self.run_dir, self.checkpoint)
             require_folder(self.run_dir, "--run_dir")
         if self.command != "predict":
-            take_classes_from_data(config.model.init_args, source)
+            take_classes_from_data(config.model.init_args, source, split)
         if writes_a_run and rank_of(os.environ) == 0:
             self._run_lock = hold_for(self.run_dir, self._differences())
         if writes_a_run and self.checkpoint is not None:

@@ -16,7 +16,6 @@ from lightning_rcnn.data.fetch import FetchPolicy
 from lightning_rcnn.data.padded_set import pad_set
 from lightning_rcnn.data.resize import ResizeRule
 from lightning_rcnn.data.shards import read_shards
-from lightning_rcnn.data.transforms import Augmentation
 from lightning_rcnn.errors import InputError
 
 
@@ -55,8 +54,7 @@ def loader(
     padded = pad_set(read_shards(data, policy), [ResizeRule(min_size, max_size)])
     if len(padded) < batch_size:
         raise InputError(f"--data: {len(padded)} images are fewer than one batch; lower --batch_size")
-    augmentation = Augmentation(horizontal_flip=0.5)
-    benchmark = LoaderBenchmark(padded, ShardCache(None, 100e9, policy), batch_size, images, augmentation)
+    benchmark = LoaderBenchmark(padded, ShardCache(None, 100e9, policy), batch_size, images)
     alone = benchmark.decoding_alone()
     stages = [alone, benchmark.reading(), benchmark.decoding(), benchmark.transforming()]
     through_workers = benchmark.loading(workers) if workers else None

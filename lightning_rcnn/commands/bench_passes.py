@@ -9,9 +9,12 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from lightning_rcnn.backbones.plain import PlainName
+from lightning_rcnn.backbones.plain import PlainBackbone, PlainName
 from lightning_rcnn.commands.places import require_file
 from lightning_rcnn.detectors.fast_rcnn import FastRCNN
+from lightning_rcnn.detectors.given_proposals import GivenProposals
+from lightning_rcnn.detectors.preprocessing import PreprocessingSettings
+from lightning_rcnn.detectors.rcnn import RegionSettings
 from lightning_rcnn.detectors.rcnn_fine_tuning import RCNNFineTuning
 from lightning_rcnn.errors import InputError
 from lightning_rcnn.lineage.comparison import curve_of
@@ -49,15 +52,14 @@ def passes(
         raise InputError("--height, --width and --repeats have to be above 0")
     torch.manual_seed(seed)
     shared: dict[str, Any] = {
-        "backbone": backbone,
-        "min_size": min(height, width),
-        "max_size": max(height, width),
-        "proposal_limit": proposals,
+        "proposals": GivenProposals(limit=proposals),
+        "preprocessing": PreprocessingSettings(min_size=min(height, width), max_size=max(height, width)),
     }
-    fast_rcnn = FastRCNN(["object"], **shared).eval()
-    rcnn = RCNNFineTuning(["object"], region_size=region_size, **shared).eval()
+    fast_rcnn = FastRCNN(["object"], backbone=PlainBackbone(backbone), **shared).eval()
+    regions = RegionSettings(size=region_size)
+    rcnn = RCNNFineTuning(["object"], backbone=PlainBackbone(backbone), regions=regions, **shared).eval()
     rcnn.backbone.load_state_dict(fast_rcnn.backbone.state_dict())
-    rcnn.box_head.load_state_dict(fast_rcnn.box_head.state_dict())
+    rcnn.box_head.load_state_dict(fast_rcnn.box.head.state_dict())
     image = torch.randint(0, 256, (3, height, width), dtype=torch.uint8)
     console = Console()
     curve = curve_of(rcnn, fast_rcnn, image, console, repeats)

@@ -1,6 +1,7 @@
 """`lightning-rcnn compress`: Fast R-CNN's fully connected layers at a lower rank."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from statistics import median
 from time import perf_counter
@@ -14,8 +15,10 @@ from lightning_rcnn.commands.places import require_file
 from lightning_rcnn.detectors.fast_rcnn import FastRCNN
 from lightning_rcnn.detectors.loading import load_detector, save_detector
 from lightning_rcnn.errors import InputError
-from lightning_rcnn.heads.truncated_svd import truncate
+from lightning_rcnn.parts import to_plain
 from lightning_rcnn.progress import at_work, track
+from lightning_rcnn.roi_heads.box_head import TwoLayerHead
+from lightning_rcnn.roi_heads.truncated_svd import truncate
 
 _REPEATS = 5
 
@@ -45,15 +48,20 @@ def compress(
     detector = load_detector(checkpoint)
     if not isinstance(detector, FastRCNN):
         raise InputError(f"{checkpoint}: is a {type(detector).__name__}; only the head of Fast R-CNN is compressed")
-    if detector.hparams.get("svd_ranks"):
+    settings = detector.box.settings
+    if not isinstance(settings.head, TwoLayerHead) or detector.pooler.has_stage:
+        raise InputError(f"{checkpoint}: its box head has no two fully connected layers to truncate")
+    if settings.head.svd_ranks:
         raise InputError(f"{checkpoint}: is compressed already; start from the checkpoint that it was made from")
-    pooled = torch.rand(regions, detector.region_channels, detector.roi_size, detector.roi_size)
+    channels, size = detector.backbone.region_channels, detector.box.pooled_size
+    pooled = torch.rand(regions, channels, size, size)
     console = Console()
-    before = _measured(detector.box_head, pooled, console)
+    before = _measured(detector.box.head, pooled, console)
     with at_work("decomposing fc6 and fc7", console):
-        truncate(detector.box_head, (ranks[0], ranks[1]))
-    after = _measured(detector.box_head, pooled, console)
-    detector.hparams["svd_ranks"] = (ranks[0], ranks[1])
+        truncate(detector.box.head, (ranks[0], ranks[1]))
+    after = _measured(detector.box.head, pooled, console)
+    head = replace(settings.head, svd_ranks=(ranks[0], ranks[1]))
+    detector.save_hyperparameters({**detector.init_args, "box": to_plain(replace(settings, head=head))})
     save_detector(detector, out)
     _print_comparison(before, after, regions, console)
 

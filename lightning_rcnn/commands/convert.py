@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Literal, get_args, get_origin
+from typing import Any, Literal
 
 import yaml
 from jsonargparse import ArgumentError, ArgumentParser
@@ -23,14 +23,15 @@ from lightning_rcnn.checkpoints.translation import Translation
 from lightning_rcnn.checkpoints.writing import whole_file, write_whole
 from lightning_rcnn.commands.places import require_file
 from lightning_rcnn.detectors.base import Detector
-from lightning_rcnn.detectors.faster_rcnn import FasterRCNN
-from lightning_rcnn.detectors.loading import save_detector
-from lightning_rcnn.detectors.mask_rcnn import MaskRCNN
+from lightning_rcnn.detectors.loading import DETECTORS, from_translation, save_detector
 from lightning_rcnn.errors import InputError
-from lightning_rcnn.suggestions import did_you_mean
+from lightning_rcnn.parsing import accept_settings_by_class_path
+from lightning_rcnn.parts import settings_keys
+from lightning_rcnn.suggestions import did_you_mean_key
+
+accept_settings_by_class_path()
 
 _STAGE = re.compile(r"(layer\d|res\d|(res_)?conv1|bn1|stem|fc)(?=[._\d])")
-_CLASSES: dict[str, type[Detector]] = {"FasterRCNN": FasterRCNN, "MaskRCNN": MaskRCNN}
 
 
 def convert(
@@ -62,7 +63,8 @@ def convert(
         class_names: names of the foreground classes with commas between them, where they are not those of COCO.
         only_used_classes: leave out classes that are called N/A, as ten of torchvision's 90 on COCO are; scores then
             change by what these had.
-        set: hyperparameters that the source's file does not tell, as KEY=VALUE, such as norm_epsilon=1e-5.
+        set: hyperparameters that the source's file does not tell, as KEY=VALUE, such as
+            backbone.norm_epsilon=1e-5.
         allow: names of weights, or their beginnings up to a dot, that may be left out or left at initialisation.
         overwrite: replace files that are there.
     """
@@ -81,17 +83,13 @@ def convert(
     translation = translate(path, format, profile)
     names = [part.strip() for part in class_names.split(",")] if class_names else None
     _choose_classes(translation, names, only_used_classes)
-    kind = _CLASSES[translation.detector]
-    translation.hyperparameters |= dict(_setting(entry, kind) for entry in set)
-    detector = kind(**translation.hyperparameters)
-    state = detector.state_dict()
-    new = translation.fit_to(state, allow)
-    detector.load_state_dict(state | translation.weights)
+    translation.hyperparameters = _changed(DETECTORS[translation.detector], translation.hyperparameters, set)
+    detector = from_translation(translation, allow)
     with _one_line_for_bad_places(out):
         save_detector(detector, out)
         with whole_file(config) as file:
             file.write(_configuration(translation, path, out).encode())
-    Console().print(_table(translation, new))
+    Console().print(_table(translation))
     number = len(detector.class_names)
     print(
         f"{translation.format}, as {translation.detector} with {number} {'class' if number == 1 else 'classes'}: {out}"
@@ -116,34 +114,35 @@ def _choose_classes(translation: Translation, names: list[str] | None, only_used
     hyperparameters = translation.hyperparameters
     number = len(hyperparameters["class_names"])
     if names is not None:
-        if "box_predictor.class_logits.weight" in translation.weights and len(names) != number:
+        if "box.predictor.class_logits.weight" in translation.weights and len(names) != number:
             raise InputError(f"--class_names: {len(names)} names for the {number} classes of {translation.source}")
         hyperparameters |= {"class_names": names, "category_ids": None}
     if only_used:
         translation.keep_classes([name != UNUSED for name in hyperparameters["class_names"]])
 
 
-def _setting(entry: str, kind: type[Detector]) -> tuple[str, Any]:
-    """Key and value of KEY=VALUE, of the type that the detector wants there."""
-    key, separator, value = entry.partition("=")
-    if not separator:
-        raise InputError(f"--set {entry}: give KEY=VALUE")
+def _changed(kind: type[Detector], settings: dict[str, Any], entries: Sequence[str]) -> dict[str, Any]:
+    """Return the settings with KEY=VALUE entries applied, each of the type that the detector wants there."""
     parser = ArgumentParser(exit_on_error=False)
     parser.add_class_arguments(kind, fail_untyped=False)
-    types: dict[str, Any] = {action.dest: getattr(action, "_typehint", action.type) for action in parser._actions}
-    if key not in types:
-        raise InputError(f"--set {entry}: {kind.__name__} takes no {key}{did_you_mean(key, types)}")
-    try:
-        return key, parser.parse_args([f"--{key}={value}"]).as_dict()[key]
-    except ArgumentError as error:
-        raise InputError(f"--set {entry}: {value!r} is not {_words(types[key])}") from error
+    for entry in entries:
+        key, separator, value = entry.partition("=")
+        if not separator:
+            raise InputError(f"--set {entry}: give KEY=VALUE")
+        known = sorted(settings_keys(kind, settings))
+        if key not in known:
+            raise InputError(f"--set {entry}: {kind.__name__} takes no {key}{did_you_mean_key(key, known)}")
+        try:
+            parsed = parser.parse_args([f"--{key}={value}"], namespace=parser.parse_object(settings))
+        except ArgumentError as error:
+            raise InputError(f"--set {entry}: {value!r} is no value of {key} ({_reason(error)})") from error
+        top = key.partition(".")[0]
+        settings = settings | {top: parsed.as_dict()[top]}
+    return settings
 
 
-def _words(kind: Any) -> str:
-    """A type, for people."""
-    if get_origin(kind) is Literal:
-        return f"one of {', '.join(map(str, get_args(kind)))}"
-    return kind.__name__ if isinstance(kind, type) else str(kind).replace("typing.", "")
+def _reason(error: ArgumentError) -> str:
+    return " ".join(str(error).split()).rpartition("Error: ")[2][:200]
 
 
 def _to_torchvision(path: Path, out: Path) -> None:
@@ -183,7 +182,7 @@ def _folding_table(*headings: str) -> Table:
     return table
 
 
-def _table(translation: Translation, new: list[str]) -> Table:
+def _table(translation: Translation) -> Table:
     table = _folding_table("in the source", "here", "what", "weights")
     taken = (
         (_part(theirs), _part(ours), _what(translation, theirs, ours)) for theirs, ours in translation.names.items()
@@ -194,7 +193,7 @@ def _table(translation: Translation, new: list[str]) -> Table:
         table.add_row(part, "", f"dropped: {reason}", str(number))
     for (part, value), number in Counter((_part(name), value) for name, value in translation.made.items()).items():
         table.add_row("", part, f"made: {value}", str(number))
-    for part, number in Counter(map(_part, new)).items():
+    for part, number in Counter(map(_part, translation.left)).items():
         table.add_row("", part, "left at initialisation", str(number))
     return table
 

@@ -12,6 +12,7 @@ from rich.table import Table
 from lightning_rcnn.commands.places import require_folder
 from lightning_rcnn.data.decode import UndecodableImage, decode_image, open_image
 from lightning_rcnn.data.image_files import find_images, shown_path
+from lightning_rcnn.detectors.inference import detect_tensors
 from lightning_rcnn.detectors.loading import load_detector
 from lightning_rcnn.errors import InputError
 from lightning_rcnn.metrics.coco_results import NAMES_FILE, coco_results, names_behind_ids, write_json
@@ -67,7 +68,7 @@ def detect(
         record = ImageRecord(len(shown) + 1, str(file.path), height=image.shape[1], width=image.shape[2])
         shown.append(record)
         with autocast(chosen, detector.device):
-            found = detector.find(image, threshold)
+            (found,) = detect_tensors(detector, [image], threshold)
         entries = coco_results(found, 0, record, detector.category_ids, detector.mask_paste)
         masks = None if found.masks is None else [entry["segmentation"] for entry in entries]
         objects = Objects(found.boxes[0].cpu(), found.labels[0].cpu(), found.scores[0].cpu(), masks=masks)

@@ -14,7 +14,7 @@ from lightning_rcnn.data.loader import PlannedLoader
 from lightning_rcnn.data.padded_set import PaddedSet
 from lightning_rcnn.data.plan import Plan
 from lightning_rcnn.data.reader import ShardReader
-from lightning_rcnn.data.transforms import Augmentation
+from lightning_rcnn.data.transforms.flips import HorizontalFlip
 from lightning_rcnn.errors import InputError
 from lightning_rcnn.progress import track
 from lightning_rcnn.structures import Batch
@@ -65,14 +65,10 @@ class LoaderBenchmark:
         cache: for shards from elsewhere.
         batch_size: images of a batch.
         num_images: how many are timed.
-        augmentation: random views.
     """
 
-    def __init__(
-        self, data: PaddedSet, cache: ShardCache, batch_size: int, num_images: int, augmentation: Augmentation
-    ) -> None:
+    def __init__(self, data: PaddedSet, cache: ShardCache, batch_size: int, num_images: int) -> None:
         self._data, self._cache, self._batch_size = data, cache, batch_size
-        self._augmentation = augmentation
         plan = self._plan(epoch=0)
         most = max(1, num_images // batch_size)
         self._short_plan = Plan(plan.samples[:most], plan.shapes[:most], plan.scales[:most])
@@ -135,7 +131,7 @@ class LoaderBenchmark:
         return ShardReader(self._data.shard_set, self._cache)
 
     def _dataset(self) -> DetectionDataset:
-        return DetectionDataset(self._reader(), self._data.rules, "training", self._augmentation)
+        return DetectionDataset(self._reader(), self._data.rules, "training", [HorizontalFlip()])
 
 
 def race(stages: Sequence[Stage], repeats: int, console: Console) -> None:

@@ -48,7 +48,9 @@ class ShardCache:
                     self._fetch(address, shard, path)
                 os.utime(path)
         except OSError as error:
-            raise InputError(f"{self.folder}: cannot hold fetched shards ({error}); set data.cache_dir") from error
+            raise InputError(
+                f"{self.folder}: cannot hold fetched shards ({error}); set data.fetching.cache_dir"
+            ) from error
         return path
 
     def _fetch(self, address: str, shard: Shard, path: Path) -> None:

@@ -3,25 +3,30 @@
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from lightning.pytorch import LightningDataModule, LightningModule
 from lightning.pytorch.accelerators import CUDAAccelerator
 from lightning.pytorch.utilities.rank_zero import rank_zero_warn
+from torch import nn
+from torch.utils.data import Dataset
 
 from lightning_rcnn.data.cache import ShardCache
 from lightning_rcnn.data.dataset import DetectionDataset, Purpose
 from lightning_rcnn.data.fetch import FetchPolicy
 from lightning_rcnn.data.index import Category
 from lightning_rcnn.data.loader import PlannedLoader
+from lightning_rcnn.data.loading import FetchingSettings, LoadingSettings
 from lightning_rcnn.data.padded_set import PaddedSet, pad_set
 from lightning_rcnn.data.plan import Plan
-from lightning_rcnn.data.reader import ShardReader
+from lightning_rcnn.data.reader import SampleReader, ShardReader
 from lightning_rcnn.data.resize import ResizeRule
 from lightning_rcnn.data.resume import PlanIdentity, TrainingPosition
 from lightning_rcnn.data.shards import ShardSet, category_difference, read_shards
-from lightning_rcnn.data.transforms import Augmentation
+from lightning_rcnn.data.torch_dataset import TorchDataset, TorchDatasetReader, read_torch_dataset
+from lightning_rcnn.data.transforms.base import Transform
+from lightning_rcnn.data.transforms.pipeline import DEFAULT_TRANSFORMS, checked_transforms, min_sizes
 from lightning_rcnn.data.workers import suggested_workers
 from lightning_rcnn.errors import InputError
 from lightning_rcnn.structures import Batch, MaskForm
@@ -41,7 +46,8 @@ class DetectionDataModule(LightningDataModule):
     `use_distributed_sampler` has no effect: each device gets its part by the plan.
 
     Args:
-        train: data to train on.
+        train: data to train on: sources as above, or a map-style `torch.utils.data.Dataset` in torchvision's form (see
+            `lightning_rcnn/data/torch_dataset.py`).
         val: data to validate on during training.
         test: data for `test`.
         predict: data for `predict`; annotations are not looked at.
@@ -49,26 +55,13 @@ class DetectionDataModule(LightningDataModule):
         eval_batch_size: images of one device in a step of evaluation or prediction; as `batch_size` if not given.
         num_workers: processes that load for one device, 0 for none; by default its share of the cores less one, at
             most 8.
-        seed: of the order and the random views of training.
-        train_min_sizes: lengths of the shorter edge of which each training batch draws one (multi-scale training); by
-            default the model's `min_size` alone.
+        train_transforms: of training images, in order: ours (`HorizontalFlip`, `VerticalFlip`, `Colors`, `Resize` for
+            multi-scale training) and any of (image, target), such as those of `torchvision.transforms.v2`.
+        seed: of the order and of the transforms.
         shapes: [height, width] of the padded batches, multiples of 32; by default a short list that follows from the
             resize rule: square, 4:3, and the most elongated images, both ways.
-        horizontal_flip: probability of mirroring a training image left to right.
-        vertical_flip: probability of mirroring a training image top to bottom.
-        brightness: strength x of a random factor in [1 - x, 1 + x] on training images.
-        contrast: the same for contrast.
-        saturation: the same for saturation.
-        hue: strength x, at most 0.5, of a random shift in [-x, x] of the hue, in turns of the colour circle.
-        shuffle_window: images within which the order is shuffled; more remote ones are mixed by shards. Sets that are
-            not larger are shuffled as a whole.
-        max_corrupt_share: share of unreadable images of an epoch beyond which the run stops; below, they are left out
-            and named.
-        multiprocessing_context: how workers start; by default as Python has it on this platform.
-        cache_dir: folder on each node for shards that come over the network; by default in the user's cache folder.
-        cache_limit_gb: size of that folder beyond which the shards unused for longest are removed.
-        fetch_timeout: seconds without a byte after which an attempt to fetch a shard is given up.
-        fetch_attempts: attempts to fetch a shard before the run stops.
+        loading: order and workers.
+        fetching: shards that come over the network.
 
     Attributes:
         categories: classes of the data, label 1..K; known after `setup`.
@@ -83,29 +76,18 @@ class DetectionDataModule(LightningDataModule):
 
     def __init__(
         self,
-        train: str | list[str] | None = None,
-        val: str | list[str] | None = None,
-        test: str | list[str] | None = None,
-        predict: str | list[str] | None = None,
+        train: str | list[str] | Dataset | None = None,
+        val: str | list[str] | Dataset | None = None,
+        test: str | list[str] | Dataset | None = None,
+        predict: str | list[str] | Dataset | None = None,
         batch_size: int = 2,
         eval_batch_size: int | None = None,
         num_workers: int | None = None,
+        train_transforms: list[Transform | nn.Module] = DEFAULT_TRANSFORMS,
         seed: int = 0,
-        train_min_sizes: list[int] | None = None,
         shapes: list[list[int]] | None = None,
-        horizontal_flip: float = 0.5,
-        vertical_flip: float = 0.0,
-        brightness: float = 0.0,
-        contrast: float = 0.0,
-        saturation: float = 0.0,
-        hue: float = 0.0,
-        shuffle_window: int = 16384,
-        max_corrupt_share: float = 0.01,
-        multiprocessing_context: Literal["fork", "spawn", "forkserver"] | None = None,
-        cache_dir: str | None = None,
-        cache_limit_gb: float = 100.0,
-        fetch_timeout: float = 30.0,
-        fetch_attempts: int = 5,
+        loading: LoadingSettings = LoadingSettings(),
+        fetching: FetchingSettings = FetchingSettings(),
     ) -> None:
         super().__init__()
         if min(batch_size, eval_batch_size or batch_size) < 1:
@@ -116,15 +98,12 @@ class DetectionDataModule(LightningDataModule):
         self.batch_size = batch_size
         self.eval_batch_size = eval_batch_size or batch_size
         self.num_workers = num_workers
+        self.train_transforms = checked_transforms(train_transforms)
         self.seed = seed
-        self.train_min_sizes = train_min_sizes
         self.shapes = shapes
-        self.augmentation = Augmentation(horizontal_flip, vertical_flip, brightness, contrast, saturation, hue, seed)
-        self.shuffle_window = shuffle_window
-        self.max_corrupt_share = max_corrupt_share
-        self.multiprocessing_context = multiprocessing_context
-        self.policy = FetchPolicy(fetch_timeout, fetch_attempts)
-        self.cache = ShardCache(cache_dir, cache_limit_gb * 1e9, self.policy)
+        self.loading = loading
+        self.policy = FetchPolicy(fetching.timeout, fetching.attempts)
+        self.cache = ShardCache(fetching.cache_dir, fetching.cache_limit_gb * 1e9, self.policy)
         self.resize_rule = ResizeRule()
         self.mask_form: MaskForm = "none"
         self.proposal_limit = 0
@@ -172,7 +151,7 @@ class DetectionDataModule(LightningDataModule):
             batch_size=self.batch_size,
             rank=self._rank,
             world=self._world,
-            window=self.shuffle_window,
+            window=self.loading.shuffle_window,
         )
         if getattr(self.trainer, "overfit_batches", 0):
             plan = _same_in_every_epoch(plan)
@@ -228,8 +207,11 @@ class DetectionDataModule(LightningDataModule):
     def _module(self) -> LightningModule | None:
         return self.trainer.lightning_module if self.trainer is not None else None
 
-    def _read(self, split: str, source: str | list[str]) -> ShardSet:
-        shard_set = read_shards(source, self.policy)
+    def _read(self, split: str, source: str | list[str] | Dataset) -> ShardSet:
+        if isinstance(source, Dataset):
+            shard_set: ShardSet = read_torch_dataset(source, split)
+        else:
+            shard_set = read_shards(source, self.policy)
         index = shard_set.index
         if len(index) == 0:
             raise InputError(f"data.{split}: {index.name} holds no images")
@@ -273,7 +255,7 @@ class DetectionDataModule(LightningDataModule):
 
     def _set_up_training(self) -> None:
         rule = self._rule
-        rules = [replace(rule, min_size=size) for size in self.train_min_sizes or [rule.min_size]]
+        rules = [replace(rule, min_size=size) for size in min_sizes(self.train_transforms) or [rule.min_size]]
         data = self._training_set = pad_set(self._shard_sets["train"], rules, self.shapes)
         global_batch_size = self.batch_size * self._world
         if len(data) < global_batch_size:
@@ -283,7 +265,9 @@ class DetectionDataModule(LightningDataModule):
             )
         if self.trainer is not None:
             fingerprint = data.shard_set.index.fingerprint
-            identity = PlanIdentity(fingerprint, data.padding, self.seed, self.shuffle_window, global_batch_size)
+            identity = PlanIdentity(
+                fingerprint, data.padding, self.seed, self.loading.shuffle_window, global_batch_size
+            )
             self._position = TrainingPosition(self.trainer, identity, len(data) // global_batch_size)
 
     def _evaluation_loader(self, split: str, purpose: Purpose) -> PlannedLoader:
@@ -299,9 +283,13 @@ class DetectionDataModule(LightningDataModule):
         num_batches: int,
         position: Callable[[], tuple[int, int]] | None = None,
     ) -> PlannedLoader:
-        augmentation = self.augmentation if purpose == "training" else None
-        reader = ShardReader(data.shard_set, self.cache)
-        dataset = DetectionDataset(reader, data.rules, purpose, augmentation, self._mask_form, self._proposal_limit)
+        transforms = self.train_transforms if purpose == "training" else []
+        reader: SampleReader = ShardReader(data.shard_set, self.cache)
+        if isinstance(data.shard_set, TorchDataset):
+            reader = TorchDatasetReader(data.shard_set.dataset)
+        dataset = DetectionDataset(
+            reader, data.rules, purpose, transforms, self.seed, self._mask_form, self._proposal_limit
+        )
         trainer, num_workers = self.trainer, self.num_workers
         if num_workers is None:
             num_workers = suggested_workers(local_ranks=trainer.num_devices if trainer is not None else 1)
@@ -312,9 +300,9 @@ class DetectionDataModule(LightningDataModule):
             position=position,
             rank=self._rank,
             world=self._world,
-            max_corrupt_share=self.max_corrupt_share,
+            max_corrupt_share=self.loading.max_corrupt_share,
             num_workers=num_workers,
-            multiprocessing_context=self.multiprocessing_context,
+            multiprocessing_context=self.loading.multiprocessing_context,
             pin_memory=trainer is not None and isinstance(trainer.accelerator, CUDAAccelerator),
         )
 

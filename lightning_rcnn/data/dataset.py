@@ -12,12 +12,15 @@ from torch.utils.data import Dataset
 
 from lightning_rcnn.data.collate import Sample, collate_images, collate_proposals, collate_targets, empty_sample
 from lightning_rcnn.data.decode import UndecodableImage, decode_image
+from lightning_rcnn.data.geometry import AxisAlignedMap, clip_and_keep
 from lightning_rcnn.data.plan import EMPTY_SLOT
-from lightning_rcnn.data.reader import RawSample, ShardReader, UnreadableRecordError
+from lightning_rcnn.data.reader import RawSample, SampleReader, UnreadableRecordError
 from lightning_rcnn.data.resize import ResizeRule
 from lightning_rcnn.data.segmentations import ImageMasks, crop_bitmaps, trace_outlines
 from lightning_rcnn.data.stored_proposals import place_proposals
-from lightning_rcnn.data.transforms import Augmentation, AxisAlignedMap, View, clip_and_keep, render
+from lightning_rcnn.data.transforms.base import Random, TrainingImage, Transform
+from lightning_rcnn.data.transforms.render import render
+from lightning_rcnn.data.transforms.torchvision import PairTransform, apply_to_pair
 from lightning_rcnn.data.worker_deaths import SamplesInHand
 from lightning_rcnn.errors import InputError
 from lightning_rcnn.structures import Batch, ImageRecord, MaskForm
@@ -54,9 +57,10 @@ class DetectionDataset(Dataset[Batch | InputError]):
     Args:
         reader: reads samples by number.
         rules: resize rules; a request names one by number.
-        purpose: "training" draws random views and gives targets; "evaluation" gives targets without masks, and the
+        purpose: "training" transforms the images and gives targets; "evaluation" gives targets without masks, and the
             annotations in the records, by which masks are scored; "prediction" gives neither.
-        augmentation: strength of the random views of training.
+        transforms: of training images, in order.
+        seed: of what they draw.
         mask_form: the form of the masks in the targets of training.
         proposal_limit: how many of the stored proposals of an image are wanted; 0 for a detector that makes its own.
 
@@ -66,17 +70,18 @@ class DetectionDataset(Dataset[Batch | InputError]):
 
     def __init__(
         self,
-        reader: ShardReader,
+        reader: SampleReader,
         rules: Sequence[ResizeRule],
         purpose: Purpose,
-        augmentation: Augmentation | None = None,
+        transforms: Sequence[Transform | PairTransform] = (),
+        seed: int = 0,
         mask_form: MaskForm = "none",
         proposal_limit: int = 0,
     ) -> None:
         self.reader = reader
         self.rules = tuple(rules)
         self.purpose = purpose
-        self.augmentation = augmentation
+        self.transforms, self.seed = tuple(transforms), seed
         self.mask_form: MaskForm = mask_form if purpose == "training" else "none"
         self.proposal_limit = proposal_limit
         self.samples_in_hand = SamplesInHand(num_workers=0)
@@ -110,44 +115,49 @@ class DetectionDataset(Dataset[Batch | InputError]):
         if number == EMPTY_SLOT:
             return empty_sample()
         self.samples_in_hand.note(number)
-        view = self.augmentation.draw(request.epoch, number) if self.augmentation is not None else View()
         try:
-            return self._prepare(self.reader.read(number), rule, view, request.shape)
+            return self._prepare(self.reader.read(number), number, request, rule)
         except UnreadableRecordError as error:
             return empty_sample(problem=str(error))
 
-    def _prepare(self, raw: RawSample, rule: ResizeRule, view: View, shape: tuple[int, int]) -> Sample:
-        record, boxes, labels, is_crowd = _interpret(raw)
-        image, to_resized = render(_decode(raw, record), rule, view)
-        if image.shape[-2] > shape[0] or image.shape[-1] > shape[1]:
+    def _prepare(self, raw: RawSample, number: int, request: BatchRequest, rule: ResizeRule) -> Sample:
+        record, sample = _interpret(raw, with_proposals=self.proposal_limit > 0)
+        if any(size > limit for size, limit in zip(rule.size(record.height, record.width), request.shape, strict=True)):
             raise UnreadableRecordError(f"{raw.place} ({record.file_name}): not of the size that the index has for it")
-        boxes, keep = clip_and_keep(to_resized.boxes(boxes), *image.shape[-2:])
+        for position, transform in enumerate(self.transforms):
+            random = Random(self.seed, request.epoch, number, position)
+            if isinstance(transform, Transform):
+                sample = transform(sample, random)
+            else:
+                sample = apply_to_pair(transform, sample, random, needs_masks=self.mask_form != "none")
+        image, to_resized = render(sample, rule, request.shape)
+        boxes, keep = clip_and_keep(to_resized.boxes(sample.boxes), *image.shape[-2:])
         masks = None
         if self.mask_form != "none":
-            masks = _read_masks(raw, record, np.flatnonzero(keep), to_resized, self.mask_form)
+            masks = _read_masks(raw, sample, np.flatnonzero(keep), to_resized, self.mask_form)
         proposals = None
-        if self.proposal_limit:
-            proposals = place_proposals(_stored_proposals(raw), to_resized, image.shape[-2:], self.proposal_limit)
+        if sample.proposals is not None:
+            proposals = place_proposals(sample.proposals, to_resized, image.shape[-2:], self.proposal_limit)
         if self.purpose == "evaluation":
             record = replace(record, annotations=raw.content["annotations"])
-        return Sample(image, boxes[keep], labels[keep], is_crowd[keep], record, masks, proposals)
+        return Sample(image, boxes[keep], sample.labels[keep], sample.is_crowd[keep], record, masks, proposals)
 
 
 def _read_masks(
-    raw: RawSample, record: ImageRecord, kept: np.ndarray, to_resized: AxisAlignedMap, mask_form: MaskForm
+    raw: RawSample, sample: TrainingImage, kept: np.ndarray, to_resized: AxisAlignedMap, mask_form: MaskForm
 ) -> ImageMasks:
     """The masks of the objects with the numbers `kept`; crowds have none, because they are never positives."""
     read = crop_bitmaps if mask_form == "bitmaps" else trace_outlines
-    annotations = [raw.content["annotations"][number] for number in kept]
-    segmentations = [None if annotation["iscrowd"] else annotation.get("segmentation") for annotation in annotations]
+    segmentations = [None if sample.is_crowd[number] else sample.segmentations[number] for number in kept]
     try:
-        return read(segmentations, record.height, record.width, to_resized)
+        height, width = sample.image.shape[-2:]
+        return read(segmentations, height, width, to_resized)
     except (KeyError, TypeError, ValueError) as error:
         raise UnreadableRecordError(f"{raw.place}: a mask cannot be read ({error}); pack the data set again") from error
 
 
-def _interpret(raw: RawSample) -> tuple[ImageRecord, np.ndarray, np.ndarray, np.ndarray]:
-    """The record, without annotations, and boxes float32 [m, 4], labels int64 [m], is_crowd bool [m]."""
+def _interpret(raw: RawSample, with_proposals: bool) -> tuple[ImageRecord, TrainingImage]:
+    """The record, without annotations, and the image with its objects."""
     content = raw.content
     try:
         record = ImageRecord(int(content["image_id"]), content["file_name"], content["height"], content["width"])
@@ -159,7 +169,9 @@ def _interpret(raw: RawSample) -> tuple[ImageRecord, np.ndarray, np.ndarray, np.
         raise UnreadableRecordError(
             f"{raw.place}: its JSON is not a sample's ({error!r}); pack the data set again"
         ) from error
-    return record, boxes, labels, is_crowd
+    segmentations = [annotation.get("segmentation") for annotation in annotations]
+    proposals = _stored_proposals(raw) if with_proposals else None
+    return record, TrainingImage(_decode(raw, record), boxes, labels, is_crowd, segmentations, proposals)
 
 
 def _stored_proposals(raw: RawSample) -> np.ndarray:
@@ -169,6 +181,8 @@ def _stored_proposals(raw: RawSample) -> np.ndarray:
 
 
 def _decode(raw: RawSample, record: ImageRecord) -> Tensor:
+    if raw.pixels is not None:
+        return raw.pixels
     try:
         image = decode_image(raw.image, apply_exif=bool(raw.content.get("apply_exif")))
     except UndecodableImage as error:

@@ -100,7 +100,7 @@ def fetch_file(address: str, path: Path, *, min_size: int, sha256: str, policy: 
         except OSError as error:
             raise InputError(
                 f"{path.parent}: cannot store {readable(address)} ({error.strerror}); "
-                "make room or set data.cache_dir and data.cache_limit_gb"
+                "make room or set data.fetching.cache_dir and data.fetching.cache_limit_gb"
             ) from error
         if size < min_size:
             raise TransferError(f"only {size} of at least {min_size} bytes came")

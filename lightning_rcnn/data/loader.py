@@ -169,6 +169,7 @@ class PlannedLoader(DataLoader[Batch]):
         num_samples = self.sampler.num_samples
         if num_unreadable > self._max_corrupt_share * num_samples:
             raise InputError(
-                f"{num_unreadable} of {num_samples} records of an epoch cannot be read; data.max_corrupt_share allows "
-                f"{self._max_corrupt_share:g} of them: pack the data set again or raise it. The last: {problems[-1]}"
+                f"{num_unreadable} of {num_samples} records of an epoch cannot be read; "
+                f"data.loading.max_corrupt_share allows {self._max_corrupt_share:g} of them: "
+                f"pack the data set again or raise it. The last: {problems[-1]}"
             )

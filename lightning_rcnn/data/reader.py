@@ -10,9 +10,10 @@ from collections import OrderedDict
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import accumulate
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
+from torch import Tensor
 
 from lightning_rcnn.data.cache import ShardCache
 from lightning_rcnn.data.index import Shard
@@ -37,12 +38,32 @@ class RawSample:
         content: the JSON beside it, as `data/index.py` describes it.
         place: shard and key, for people.
         proposals: float32 [P, 5], see `stored_proposals.py`; None where there are none.
+        pixels: uint8 [3, h, w], RGB, in the place of `image` where the sample is no file.
     """
 
     image: bytes
     content: dict[str, Any]
     place: str
     proposals: np.ndarray | None = None
+    pixels: Tensor | None = None
+
+
+class SampleReader(Protocol):
+    """Reads samples of a data set by number, in workers."""
+
+    def __len__(self) -> int:
+        """How many there are."""
+
+    def read(self, number: int) -> RawSample:
+        """Read one sample.
+
+        Raises:
+            UnreadableRecordError: it cannot be read; training leaves it out and names it.
+            InputError: there is no way on.
+        """
+
+    def place(self, number: int) -> str:
+        """Where a sample is, for people."""
 
 
 class ShardReader:

@@ -51,8 +51,11 @@ class ResizeRule:
         return max(1, int(sides[0] * limit + 0.5)), max(1, int(sides[1] * limit + 0.5))
 
     def __call__(self, image: Tensor) -> Tensor:
-        """Resize a uint8 image [3, h, w]; the result is float32 ("bilinear") or uint8 (the others), 0 to 255."""
-        size = self.size(*image.shape[-2:])
+        """Resize a uint8 image [3, h, w] by the rule; see `resize`."""
+        return self.resize(image, self.size(*image.shape[-2:]))
+
+    def resize(self, image: Tensor, size: tuple[int, int]) -> Tensor:
+        """Resize a uint8 image [3, h, w] to (height, width); float32 ("bilinear") or uint8 (the others), 0 to 255."""
         if self.method == "bilinear":
             return interpolate(image[None].float(), size=size, mode="bilinear", align_corners=False)[0]
         if size == tuple(image.shape[-2:]):

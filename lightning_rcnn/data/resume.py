@@ -51,7 +51,7 @@ class PlanIdentity:
         if saved["seed"] != self.seed:
             return f"data.seed was {saved['seed']} and is {self.seed}"
         if saved["window"] != self.window:
-            return f"data.shuffle_window was {saved['window']} and is {self.window}"
+            return f"data.loading.shuffle_window was {saved['window']} and is {self.window}"
         if saved["padding"] != self.padding:
             return "the resize rule or the padded shapes are others"
         return "" if saved["version"] == self.version else "another version of lightning-rcnn planned its batches"

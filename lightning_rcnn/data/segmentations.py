@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from lightning_rcnn.data.transforms import AxisAlignedMap
+from lightning_rcnn.data.geometry import AxisAlignedMap
 from lightning_rcnn.masks.run_length import decode_crops
 from lightning_rcnn.masks.segmentation import Segmentation, as_run_length
 

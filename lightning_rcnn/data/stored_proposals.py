@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from lightning_rcnn.data.transforms import AxisAlignedMap, clip_and_keep
+from lightning_rcnn.data.geometry import AxisAlignedMap, clip_and_keep
 
 MEMBER = "proposals.npy"
 

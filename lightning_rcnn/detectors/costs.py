@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from lightning_rcnn.detectors.base import Detector
+from lightning_rcnn.detectors.inference import inputs_of
 from lightning_rcnn.structures import Inputs
 
 
@@ -45,7 +46,7 @@ def cost_of(detector: Detector, inputs: Inputs) -> Cost:
         backbone.register_forward_hook(lambda *_: network.stop()),
     ]
     try:
-        with _timed(detector, "propose", propose), _timed(detector, "warp", network):
+        with _timed(getattr(detector, "rpn", None), "predict", propose), _timed(detector, "warp", network):
             total.start()
             detector.predict(inputs)
             total.stop()
@@ -60,7 +61,7 @@ def cost_of_image(detector: Detector, image: Tensor) -> Cost:
     """The same from a uint8 RGB image [3, H, W] on, with selective search where the detector needs it."""
     search = _Clock(detector.device)
     with _timed(detector, "search", search):
-        inputs = detector.inputs_of(image)
+        inputs = inputs_of(detector, [image])
     cost = cost_of(detector, inputs)
     return cost._replace(proposals=cost.proposals + search.seconds)
 
@@ -86,9 +87,9 @@ class _Clock:
 
 
 @contextlib.contextmanager
-def _timed(detector: Detector, name: str, clock: _Clock) -> Iterator[None]:
-    """Let `clock` run during the calls of the detector's function `name`; without one, nothing."""
-    function: Callable[..., Any] | None = getattr(detector, name, None)
+def _timed(owner: Any, name: str, clock: _Clock) -> Iterator[None]:
+    """Let `clock` run during the calls of the owner's function `name`; without one, nothing."""
+    function: Callable[..., Any] | None = getattr(owner, name, None)
     if function is None:
         yield
         return
@@ -100,9 +101,9 @@ def _timed(detector: Detector, name: str, clock: _Clock) -> Iterator[None]:
         finally:
             clock.stop()
 
-    own = vars(detector).get(name)
-    setattr(detector, name, timed)
+    own = vars(owner).get(name)
+    setattr(owner, name, timed)
     try:
         yield
     finally:
-        delattr(detector, name) if own is None else setattr(detector, name, own)
+        delattr(owner, name) if own is None else setattr(owner, name, own)

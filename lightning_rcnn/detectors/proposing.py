@@ -1,5 +1,6 @@
 """Proposals of a trained region proposal network, to be stored beside the images."""
 
+from dataclasses import replace
 from hashlib import file_digest
 from pathlib import Path
 
@@ -9,7 +10,9 @@ from torch import Tensor
 
 from lightning_rcnn.boxes import rescale
 from lightning_rcnn.detectors.faster_rcnn import FasterRCNN
+from lightning_rcnn.detectors.inference import inputs_of
 from lightning_rcnn.detectors.loading import load_detector
+from lightning_rcnn.detectors.mask_rcnn import MaskRCNN
 from lightning_rcnn.errors import InputError
 
 
@@ -31,24 +34,27 @@ class RegionProposals:
 
     def __init__(self, checkpoint: Path, limit: int) -> None:
         detector = load_detector(checkpoint)
-        if not isinstance(detector, FasterRCNN):
+        if not isinstance(detector, (FasterRCNN, MaskRCNN)):
             raise InputError(
                 f"{checkpoint}: {type(detector).__name__} has no region proposal network; give a Faster or Mask R-CNN"
             )
         with checkpoint.open("rb") as file:
             digest = file_digest(file, "sha256").hexdigest()
-        in_training, in_evaluation = detector.rpn_pre_nms_top_n
-        detector.rpn_pre_nms_top_n = (in_training, max(in_evaluation, limit))
-        detector.rpn_post_nms_top_n = (limit, limit)
+        in_training, in_evaluation = detector.rpn.settings.pre_nms_top_n
+        detector.rpn.settings = replace(
+            detector.rpn.settings,
+            pre_nms_top_n=(in_training, max(in_evaluation, limit)),
+            post_nms_top_n=(limit, limit),
+        )
         self._detector = detector.to("cuda" if torch.cuda.is_available() else "cpu")
         self.method = f"{type(detector).__name__}'s RPN in {checkpoint.name} ({digest[:16]}), best {limit}"
 
     @torch.inference_mode()
     def __call__(self, image: Tensor) -> np.ndarray:
         """Float32 [P, 5] from an image uint8 [3, h, w], RGB: boxes in its own frame, scores as ranked; best first."""
-        inputs = self._detector.inputs_of(image)
-        features = self._detector.backbone(self._detector.normalise(inputs.images, inputs.image_sizes))
-        proposals = self._detector.propose(features, inputs)
+        inputs = inputs_of(self._detector, [image])
+        features = self._detector.backbone(self._detector.normalize(inputs))
+        proposals = self._detector.rpn.predict(features, inputs)
         original = torch.tensor([image.shape[-2:]], device=inputs.image_sizes.device)
         boxes = rescale(proposals.boxes, inputs.image_sizes, original)[0]
         kept = proposals.is_valid[0] & (boxes[:, 2:] > boxes[:, :2]).all(-1)

@@ -16,27 +16,34 @@ Shape letters: N images, P proposals, B regions of the whole batch, S side of a 
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from lightning_rcnn.backbones.norms import NormName
-from lightning_rcnn.backbones.plain import PlainBackbone, PlainName
+from lightning_rcnn.backbones.plain import PlainBackbone
 from lightning_rcnn.detectors.base import Detector
-from lightning_rcnn.detectors.choices import check_choices
-from lightning_rcnn.detectors.on_proposals import given_proposals
-from lightning_rcnn.detectors.transfer import start_from
+from lightning_rcnn.detectors.evaluation import Evaluation
+from lightning_rcnn.detectors.given_proposals import GivenProposals, given_proposals
+from lightning_rcnn.detectors.optimization import (
+    DEFAULT_OPTIMIZER,
+    DEFAULT_SCHEDULE,
+    LRSchedulerCallable,
+    OptimizerCallable,
+)
+from lightning_rcnn.detectors.preprocessing import PreprocessingSettings
 from lightning_rcnn.errors import InputError
-from lightning_rcnn.heads.box_head import TwoLayerHead
-from lightning_rcnn.heads.occupied import slots_to_compute
-from lightning_rcnn.metrics.coco_ap import CocoAveragePrecision
+from lightning_rcnn.parts import Settings, part
 from lightning_rcnn.postprocess import select_by_score
-from lightning_rcnn.proposals.selective_search import SelectiveSearch, SelectiveSearchMode
 from lightning_rcnn.roi.warp import warp_regions
+from lightning_rcnn.roi_heads.active import active_indices
+from lightning_rcnn.roi_heads.box_head import BoxHeadSettings, TwoLayerHead
 from lightning_rcnn.structures import Detections, Inputs, Proposals
 
+# As plain data, from which each detector builds its own.
+DEFAULT_BACKBONE: Any = part(PlainBackbone, name="alexnet")
 BOX_WEIGHTS = (1.0, 1.0, 1.0, 1.0)
 """The regressors learn the deltas as they are (appendix C)."""
 
@@ -48,97 +55,111 @@ class RegionScores(NamedTuple):
     deltas: Tensor
 
 
+@dataclass(frozen=True)
+class RegionSettings(Settings):
+    """Settings of what R-CNN does with a region.
+
+    Args:
+        size: side of a warped region, pixels.
+        context: of these so many on each side are context (appendix A).
+        head: fc6 and fc7.
+        at_a_time: regions that go through the network together; bounds the memory of detection, not of training.
+        score_threshold: detections have a higher score.
+        nms_iou: of two boxes of one class that overlap by more, the better stays.
+        detections_per_image: at most.
+
+    Raises:
+        InputError: sizes that cannot be.
+    """
+
+    conventions = ("size", "context")
+
+    size: int = 227
+    context: int = 16
+    head: BoxHeadSettings = TwoLayerHead(width=4096, dropout=0.5)
+    at_a_time: int = 128
+    score_threshold: float = 0.05
+    nms_iou: float = 0.3
+    detections_per_image: int = 100
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.size < max(63, 2 * self.context + 1) or self.context < 0:
+            raise InputError(
+                f"model.regions: size {self.size} with context {self.context}: at least 63 pixels, and more than twice "
+                "the context"
+            )
+        if self.at_a_time < 1:
+            raise InputError(f"model.regions: at_a_time {self.at_a_time}: at least 1")
+
+
 class RCNN(Detector):
     """The whole R-CNN, as the last stage leaves it.
 
     Args:
         class_names: foreground classes in order; only the command line may leave it to the shards.
-        backbone: "alexnet" or "vgg16".
-        backbone_weights: torchvision's name of ImageNet weights ("DEFAULT"), a file or URL of its state dict, or None:
-            from scratch.
-        norm: follows each convolution; None as in the paper, "batch_norm" from scratch.
-        norm_epsilon: of the norms.
-        frozen_stages: conv1 to convN are not trained; 0 none.
-        region_size: side of a warped region, pixels.
-        region_context: of these so many on each side are context (appendix A).
-        box_head_width: of fc6 and fc7.
-        box_head_dropout: share of their outputs dropped in training.
-        regions_at_a_time: that go through the network; bounds the memory of detection, not of training.
-        proposal_limit: how many proposals of an image are looked at.
-        score_threshold: detections have a higher score.
-        nms_iou: of two boxes of one class that overlap by more, the better stays.
-        detections_per_image: at most.
-        selective_search_mode: what makes proposals for an image that comes without, in `detect`; as for those trained
-            on, see `lightning-rcnn propose`.
-        selective_search_width: likewise, pixels to which the image is scaled before.
+        category_ids: their ids in the data set, for results files; 1..K if not given.
+        backbone: AlexNet from scratch if not given.
+        proposals: how many proposals of an image are looked at, and how an image without any is searched.
+        regions: how a region is warped, scored and selected.
+        preprocessing, optimizer, schedule, norm_weight_decay: as in `Detector`.
         weights: the stage before: a checkpoint file or URL.
-        **kwargs: of `Detector`.
     """
+
+    class_layers: ClassVar[tuple[str, ...]] = ("softmax", "svms", "box_regressors")
 
     def __init__(
         self,
         class_names: Sequence[str] = (),
-        backbone: PlainName = "alexnet",
-        backbone_weights: str | None = None,
-        norm: NormName | None = None,
-        norm_epsilon: float = 1e-5,
-        frozen_stages: int = 0,
-        region_size: int = 227,
-        region_context: int = 16,
-        box_head_width: int = 4096,
-        box_head_dropout: float = 0.5,
-        regions_at_a_time: int = 128,
-        proposal_limit: int = 2000,
-        score_threshold: float = 0.05,
-        nms_iou: float = 0.3,
-        detections_per_image: int = 100,
-        selective_search_mode: SelectiveSearchMode = "fast",
-        selective_search_width: int = 500,
+        category_ids: Sequence[int] | None = None,
+        backbone: PlainBackbone = DEFAULT_BACKBONE,
+        proposals: GivenProposals = GivenProposals(),
+        regions: RegionSettings = RegionSettings(),
+        preprocessing: PreprocessingSettings = PreprocessingSettings(),
+        optimizer: OptimizerCallable = DEFAULT_OPTIMIZER,
+        schedule: LRSchedulerCallable = DEFAULT_SCHEDULE,
+        norm_weight_decay: float = 0.0,
         weights: str | None = None,
-        **kwargs: Any,
     ) -> None:
-        super().__init__(class_names, **kwargs)
-        self.save_hyperparameters()
-        check_choices(type(self), self.hparams)
-        if region_size < max(63, 2 * region_context + 1) or region_context < 0:
-            raise InputError(
-                f"model.region_size {region_size} with model.region_context {region_context}: at least 63 pixels, and "
-                "more than twice the context"
-            )
-        for key, value in (("regions_at_a_time", regions_at_a_time), ("proposal_limit", proposal_limit)):
-            if value < 1:
-                raise InputError(f"model.{key} {value}: at least 1")
-        most = max(100, detections_per_image)
-        self.average_precisions["bbox"] = CocoAveragePrecision(self.class_names, max_detections=most)
-        self.proposal_limit, self.regions_at_a_time = proposal_limit, regions_at_a_time
-        self.search = SelectiveSearch(selective_search_mode, selective_search_width, proposal_limit)
-        self.warp = partial(warp_regions, size=region_size, context=region_context)
+        super().__init__(class_names, category_ids, preprocessing, optimizer, schedule, norm_weight_decay)
+        self.evaluation = Evaluation(self.class_names, regions.detections_per_image, mask_paste=None)
+        self.proposal_limit, self.search = proposals.limit, proposals.build()
+        self.regions_at_a_time = regions.at_a_time
+        self.warp = partial(warp_regions, size=regions.size, context=regions.context)
+        self.weights = weights
 
-        num_classes = len(self.class_names)
-        self.backbone = PlainBackbone(backbone, backbone_weights, norm, norm_epsilon, frozen_stages)
+        self.backbone = backbone
         # At the paper's sizes its windows are those of the networks' last pooling; other sizes give as many features.
         self.region_pool = nn.AdaptiveMaxPool2d(self.backbone.pooled_size)
-        self.box_head = TwoLayerHead(
-            self.backbone.out_channels, self.backbone.pooled_size, box_head_width, box_head_dropout
+        self.box_head = regions.head.build(
+            self.backbone.out_channels, self.backbone.pooled_size, self.backbone.take_fully_connected()
         )
-        self.box_head.take_over(self.backbone.take_fully_connected())
-        self.softmax = nn.Linear(box_head_width, num_classes + 1)
+        hidden: int = self.box_head.out_features  # type: ignore[assignment]
+        self.softmax = nn.Linear(hidden, self.num_classes + 1)
         nn.init.normal_(self.softmax.weight, std=0.01)
         nn.init.zeros_(self.softmax.bias)
-        # These two are solved for, and are zero until then: all margins are 0, and boxes stay where they are.
+        # These two are solved for, and are zero until then: all SVM scores are 0, and boxes stay where they are.
         pooled_features = self.backbone.out_channels * self.backbone.pooled_size**2
-        self.svms = _zeros(nn.Linear(box_head_width, num_classes)).requires_grad_(False)
-        self.box_regressors = _zeros(nn.Linear(pooled_features, num_classes * 4)).requires_grad_(False)
+        self.svms = _zeros(nn.Linear(hidden, self.num_classes)).requires_grad_(False)
+        self.box_regressors = _zeros(nn.Linear(pooled_features, self.num_classes * 4)).requires_grad_(False)
         self.select_detections = partial(
             select_by_score,
-            classes_above=num_classes,
+            classes_above=self.num_classes,
             box_weights=BOX_WEIGHTS,
-            score_threshold=score_threshold,
-            nms_iou=nms_iou,
-            max_detections=detections_per_image,
+            score_threshold=regions.score_threshold,
+            nms_iou=regions.nms_iou,
+            max_detections=regions.detections_per_image,
         )
-        if weights is not None:
-            start_from(self, weights)
+
+    def after_init(self) -> None:
+        """Load the stage before, except what this stage solves for or what another network would make wrong."""
+        super().after_init()
+        for solved in self.solved_again():
+            _zeros(solved)
+
+    def solved_again(self) -> tuple[nn.Linear, ...]:
+        """Layers that do not outlive the training of this stage."""
+        return ()
 
     def setup(self, stage: str) -> None:
         """Refuse to train without knowing what.
@@ -163,29 +184,29 @@ class RCNN(Detector):
     def predict(self, inputs: Inputs) -> tuple[Detections, Proposals]:
         """Detections and the given proposals, in the resized frame (section 2.2)."""
         proposals = given_proposals(inputs)
-        scores, deltas = self.look_at(proposals, self.normalise(inputs.images, inputs.image_sizes))
+        scores, deltas = self.score_proposals(proposals, self.normalize(inputs))
         return self.select_detections(proposals, scores, deltas, inputs.image_sizes), proposals
 
-    def look_at(self, proposals: Proposals, images: Tensor) -> RegionScores:
-        """Scores [N, P, K] and deltas [N, P, K, 4] of all proposals, some at a time, each in a pass of its own.
+    def score_proposals(self, proposals: Proposals, images: Tensor) -> RegionScores:
+        """Compute scores [N, P, K] and deltas [N, P, K, 4] of all proposals, some at a time, each in a pass of its own.
 
         Args:
             proposals: in the frame of the images.
-            images: normalised, [N, 3, H, W].
+            images: normalized, [N, 3, H, W].
         """
         (num_images, num_proposals), num_classes = proposals.is_valid.shape, len(self.class_names)
         scores = images.new_zeros((num_images, num_proposals, num_classes))
         deltas = images.new_zeros((num_images, num_proposals, num_classes, 4))
-        for part in self.parts(proposals.is_valid):
-            pooled = self.pool5(self.warp(images, proposals.boxes[:, part]))
+        for chunk in self.parts(proposals.is_valid):
+            pooled = self.pool5(self.warp(images, proposals.boxes[:, chunk]))
             found = self.score(pooled, self.fc7(pooled))
-            scores[:, part] = found.scores.unflatten(0, (num_images, -1))
-            deltas[:, part] = found.deltas.unflatten(0, (num_images, -1))
+            scores[:, chunk] = found.scores.unflatten(0, (num_images, -1))
+            deltas[:, chunk] = found.deltas.unflatten(0, (num_images, -1))
         return RegionScores(scores, deltas)
 
     def parts(self, is_valid: Tensor) -> tuple[Tensor, ...]:
         """Indices into P of the proposals to look at together, from bool [N, P]."""
-        return slots_to_compute(is_valid.any(dim=0)).split(max(1, self.regions_at_a_time // len(is_valid)))
+        return active_indices(is_valid.any(dim=0)).split(max(1, self.regions_at_a_time // len(is_valid)))
 
     def pool5(self, regions: Tensor) -> Tensor:
         """Features [B, C, S', S'] of warped regions [B, 3, S, S], after the last pooling (section 2.1)."""
@@ -198,15 +219,15 @@ class RCNN(Detector):
 
     def score(self, pooled: Tensor, hidden: Tensor) -> RegionScores:
         """Scores [B, K] by the SVMs from `fc7`, deltas [B, K, 4] by the regressors from `pool5`."""
-        return RegionScores(self.margins(hidden).sigmoid(), self.shifts(pooled))
+        return RegionScores(self.svm_scores(hidden).sigmoid(), self.box_deltas(pooled))
 
-    def margins(self, hidden: Tensor) -> Tensor:
-        """Of the SVMs, float32 [B, K] whatever autocast does, from features [B, F] (section 2.1)."""
+    def svm_scores(self, hidden: Tensor) -> Tensor:
+        """Compute the SVMs' margins, float32 [B, K] also under autocast, from features [B, F] (section 2.1)."""
         with torch.autocast(hidden.device.type, enabled=False):
             return self.svms(hidden.float())
 
-    def shifts(self, pooled: Tensor) -> Tensor:
-        """Deltas of the regressors, float32 [B, K, 4] likewise, from features [B, C, S', S'] (appendix C)."""
+    def box_deltas(self, pooled: Tensor) -> Tensor:
+        """Compute the regressors' deltas, float32 [B, K, 4] also under autocast, from [B, C, S', S'] (appendix C)."""
         with torch.autocast(pooled.device.type, enabled=False):
             return self.box_regressors(pooled.flatten(1).float()).unflatten(1, (-1, 4))
 

@@ -4,16 +4,26 @@ Shape letters: N images, M ground truths, P proposals, C candidates, K classes, 
 """
 
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import dataclass
 
 import torch
 from lightning.pytorch.utilities.rank_zero import rank_zero_info
 from torch import Tensor, nn
 
+from lightning_rcnn.backbones.plain import PlainBackbone
 from lightning_rcnn.boxes import intersection, pairwise_iou
-from lightning_rcnn.detectors.on_proposals import given_proposals
+from lightning_rcnn.detectors.given_proposals import GivenProposals, given_proposals
+from lightning_rcnn.detectors.optimization import (
+    DEFAULT_OPTIMIZER,
+    DEFAULT_SCHEDULE,
+    LRSchedulerCallable,
+    OptimizerCallable,
+)
+from lightning_rcnn.detectors.preprocessing import PreprocessingSettings
+from lightning_rcnn.detectors.rcnn import DEFAULT_BACKBONE, RegionSettings
 from lightning_rcnn.detectors.rcnn_solved import SolvedStage
 from lightning_rcnn.errors import InputError
+from lightning_rcnn.parts import Settings
 from lightning_rcnn.sampling import random_keys
 from lightning_rcnn.solvers.mining import ExampleCache
 from lightning_rcnn.solvers.ranks import gather_on_rank_zero, sum_over_ranks, take_from_rank_zero
@@ -21,59 +31,88 @@ from lightning_rcnn.structures import NO_IMAGE, Inputs, Proposals, Targets
 from lightning_rcnn.targets import is_in_crowd
 
 
-class RCNNClassification(SolvedStage):
-    """The SVMs, with hard negative mining in one pass over the data.
-
-    Positives are the ground truth and nothing else. Negatives of a class are the regions that overlap each of its
-    objects by less than `negative_iou`; those are kept that violate the margin of the SVM of the moment. Every rank
-    looks through its own images; what is hard goes to rank 0, which solves for all.
+@dataclass(frozen=True)
+class SVMSettings(Settings):
+    """Settings of the SVMs and of the mining of hard negatives.
 
     Args:
-        class_names: as in `RCNN`.
         regions_per_image: so many proposals of an image, drawn at random, are looked through; all if not given.
-        negative_iou: see above (section 2.3).
-        crowd_share: a region with more of its area in a crowd is no negative; None drops crowds from training.
-        svm_cost: of a violated margin (liblinear's C).
-        svm_positive_weight: the cost of positives is multiplied by this.
-        svm_bias_feature: the larger, the less the bias is penalised (liblinear's B).
+        negative_iou: negatives of a class overlap each of its objects by less than this (section 2.3).
+        crowd_ioa: a region with more of its area in a crowd is no negative (0.7 in Detectron); None drops crowds from
+            training, as torchvision's references and detectron2 do.
+        cost: of a violated margin (liblinear's C).
+        positive_weight: the cost of positives is multiplied by this.
+        bias_feature: the larger, the less the bias is penalized (liblinear's B).
         feature_norm: features are scaled to this norm, on average over the first batch, so that the same cost suits
             every network.
         hard_margin: negatives with a margin above this are kept; those at -1 or below have no loss.
         easy_margin: kept ones with a margin below this are dropped after a solution.
         solve_after: so many new hard examples call for a solution within the pass.
         cache_limit: the most examples that stay after a solution; the memory of rank 0 is this times 4 bytes a feature.
-        **kwargs: of `RCNN` and `Detector`.
+    """
+
+    regions_per_image: int | None = None
+    negative_iou: float = 0.3
+    crowd_ioa: float | None = None
+    cost: float = 1e-3
+    positive_weight: float = 2.0
+    bias_feature: float = 10.0
+    feature_norm: float = 20.0
+    hard_margin: float = -1.0
+    easy_margin: float = -1.2
+    solve_after: int = 2000
+    cache_limit: int = 40000
+
+
+class RCNNClassification(SolvedStage):
+    """The SVMs, with hard negative mining in one pass over the data.
+
+    Positives are the ground truth and nothing else. Negatives of a class are the regions that overlap each of its
+    objects by little; those are kept that violate the margin of the SVM of the moment. Every rank looks through its own
+    images; what is hard goes to rank 0, which solves for all.
+
+    Args:
+        class_names, category_ids, backbone, proposals, regions: as in `RCNN`.
+        svm: the solution, and what is kept for it.
+        preprocessing, optimizer, schedule, norm_weight_decay, weights: as in `RCNN`.
     """
 
     def __init__(
         self,
         class_names: Sequence[str] = (),
-        regions_per_image: int | None = None,
-        negative_iou: float = 0.3,
-        crowd_share: float | None = None,
-        svm_cost: float = 1e-3,
-        svm_positive_weight: float = 2.0,
-        svm_bias_feature: float = 10.0,
-        feature_norm: float = 20.0,
-        hard_margin: float = -1.0,
-        easy_margin: float = -1.2,
-        solve_after: int = 2000,
-        cache_limit: int = 40000,
-        **kwargs: Any,
+        category_ids: Sequence[int] | None = None,
+        backbone: PlainBackbone = DEFAULT_BACKBONE,
+        proposals: GivenProposals = GivenProposals(),
+        regions: RegionSettings = RegionSettings(),
+        svm: SVMSettings = SVMSettings(),
+        preprocessing: PreprocessingSettings = PreprocessingSettings(),
+        optimizer: OptimizerCallable = DEFAULT_OPTIMIZER,
+        schedule: LRSchedulerCallable = DEFAULT_SCHEDULE,
+        norm_weight_decay: float = 0.0,
+        weights: str | None = None,
     ) -> None:
-        super().__init__(class_names, **kwargs)
-        for solved in (self.svms, self.box_regressors):
-            nn.init.zeros_(solved.weight)
-            nn.init.zeros_(solved.bias)
-        self.regions_per_image = min(regions_per_image or self.proposal_limit, self.proposal_limit)
-        self.negative_iou, self.crowd_share = negative_iou, crowd_share
-        self.svm_cost, self.svm_positive_weight, self.svm_bias_feature = svm_cost, svm_positive_weight, svm_bias_feature
-        self.feature_norm, self.hard_margin, self.easy_margin = feature_norm, hard_margin, easy_margin
-        self.solve_after, self.cache_limit = solve_after, cache_limit
+        super().__init__(
+            class_names,
+            category_ids,
+            backbone,
+            proposals,
+            regions,
+            preprocessing,
+            optimizer,
+            schedule,
+            norm_weight_decay,
+            weights,
+        )
+        self.svm = svm
+        self.regions_per_image = min(svm.regions_per_image or proposals.limit, proposals.limit)
+
+    def solved_again(self) -> tuple[nn.Linear, ...]:
+        """The SVMs, and the regressors that come after them."""
+        return self.svms, self.box_regressors
 
     def require_stage_before(self) -> None:
         """The network has to be one that was fine-tuned for these classes: its softmax has learned."""
-        given = self.hparams["weights"]
+        given = self.weights
         if given is None or not self.softmax.bias.any():
             problem = "" if given is None else f"model.weights {given}: not of stage one for these classes; "
             raise InputError(
@@ -86,11 +125,11 @@ class RCNNClassification(SolvedStage):
         self._cache = ExampleCache(
             self.svms.in_features,
             self.svms.out_features,
-            cost=self.svm_cost,
-            positive_weight=self.svm_positive_weight,
-            bias_feature=self.svm_bias_feature,
-            easy_margin=self.easy_margin,
-            limit=self.cache_limit,
+            cost=self.svm.cost,
+            positive_weight=self.svm.positive_weight,
+            bias_feature=self.svm.bias_feature,
+            easy_margin=self.svm.easy_margin,
+            limit=self.svm.cache_limit,
         )
         self._forget_new()
         self._scale: float | None = None
@@ -99,14 +138,14 @@ class RCNNClassification(SolvedStage):
     def collect(self, inputs: Inputs, targets: Targets) -> Tensor:
         """Keep what is hard, and solve if it is much; gives the mean hinge loss of the candidates."""
         boxes, signs = self._candidates(given_proposals(inputs), targets, inputs.image_ids)
-        hidden, signs = self._features(self.normalise(inputs.images, inputs.image_sizes), boxes, signs)
-        margins = self.margins(hidden)
-        is_hard = (signs > 0) | ((signs < 0) & (margins > self.hard_margin))
+        hidden, signs = self._features(self.normalize(inputs), boxes, signs)
+        margins = self.svm_scores(hidden)
+        is_hard = (signs > 0) | ((signs < 0) & (margins > self.svm.hard_margin))
         kept = is_hard.any(dim=1)
         self._new_features.append((hidden[kept] * self._feature_scale(hidden)).cpu())
         self._new_signs.append(torch.where(is_hard, signs, 0)[kept].cpu())
         num_new = sum_over_ranks(torch.tensor(sum(map(len, self._new_signs)), device=self.device))
-        if num_new > 0 and (num_new >= self.solve_after or not self._is_solved):
+        if num_new > 0 and (num_new >= self.svm.solve_after or not self._is_solved):
             self.solve()
         losses = (1 - signs * margins).clamp(min=0) * (signs != 0)
         return losses.sum() / (signs != 0).sum().clamp(min=1)
@@ -145,8 +184,8 @@ class RCNNClassification(SolvedStage):
         is_present = torch.cat((key >= 0, targets.is_object), dim=1) & (image_ids != NO_IMAGE)[:, None]
         overlaps = class_overlaps(boxes, targets, len(self.class_names))
         crowd_area = (intersection(boxes, targets.boxes) * targets.is_crowd[:, None, :]).amax(dim=2)
-        may_be_negative = is_present & ~is_in_crowd(crowd_area, boxes, self.crowd_share)
-        signs = -((overlaps < self.negative_iou) & may_be_negative[..., None]).to(torch.int8)
+        may_be_negative = is_present & ~is_in_crowd(crowd_area, boxes, self.svm.crowd_ioa)
+        signs = -((overlaps < self.svm.negative_iou) & may_be_negative[..., None]).to(torch.int8)
         classes = torch.arange(1, len(self.class_names) + 1, device=boxes.device)
         is_its_class = (targets.labels[..., None] == classes) & targets.is_object[..., None]
         of_objects = signs[:, drawn.shape[1] :]
@@ -171,7 +210,7 @@ class RCNNClassification(SolvedStage):
             total, number = sum_over_ranks(torch.stack((norms.sum(), norms.new_tensor(len(norms))))).tolist()
             if not total:
                 return 1.0
-            self._scale = self.feature_norm * number / total
+            self._scale = self.svm.feature_norm * number / total
         return self._scale
 
 

@@ -1,10 +1,8 @@
 """What the last two stages of R-CNN share: one pass over the data with the network as it is, and then a solution.
 
-There are no gradients, no optimiser and no schedule. Under Lightning's trainer an epoch is a pass; what is solved for
+There are no gradients, no optimizer and no schedule. Under Lightning's trainer an epoch is a pass; what is solved for
 stands in the weights when its last step ends, so that validation and checkpoints have it.
 """
-
-from typing import Any
 
 import torch
 from lightning.pytorch.callbacks import WeightAveraging
@@ -16,14 +14,11 @@ from lightning_rcnn.structures import Batch, Inputs, Targets
 
 
 class SolvedStage(RCNN):
-    """A stage of R-CNN that is solved for.
+    """A stage of R-CNN that is solved for."""
 
-    Args:
-        *args, **kwargs: of `RCNN`.
-    """
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
+    def after_init(self) -> None:
+        """Tell Lightning that there is nothing for an optimizer to do."""
+        super().after_init()
         self.automatic_optimization = False
 
     def begin_pass(self) -> None:

@@ -1,44 +1,112 @@
-"""Learning rate as a function of the step alone, so that a resumed run needs no state to continue exactly."""
+"""Learning-rate schedules: a factor that depends on the step alone, so that a resumed run continues exactly.
+
+They are torch's kind of schedules, stepped after every optimizer step. A detector fills in `total_steps` where a
+schedule takes it and it is not given; so torch's own `OneCycleLR` works, too.
+"""
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Literal
 
-ScheduleName = Literal["steps", "cosine", "one_cycle", "constant"]
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LambdaLR
+
+from lightning_rcnn.errors import InputError
 
 
-def learning_rate_factor(
-    schedule: ScheduleName, total_steps: int, warmup_steps: int, milestones: Sequence[float]
-) -> Callable[[int], float]:
-    """The factor on the base learning rate, from the optimiser step (0-based).
+class StepSchedule(LambdaLR):
+    """Divides the rate by ten at each milestone, as the papers do.
 
     Args:
-        schedule: "steps" divides by ten at each milestone (the papers'); "cosine" falls to zero along half a cosine;
-            "one_cycle" rises along a cosine for 30% of the training and falls to nearly zero (Smith, arXiv 1708.07120,
-            with torch's numbers); "constant" stays.
-        total_steps: of the whole training.
-        warmup_steps: linear rise from 0.001 of the rate (torchvision's and detectron2's start); one_cycle has its own.
-        milestones: shares of `total_steps`, ascending.
+        optimizer: its learning rates are the tops of the schedule.
+        total_steps: of the whole training; filled in by the detector.
+        warmup_steps: linear rise from 0.001 of the rate (torchvision's and detectron2's start).
+        milestones: shares of the training, ascending; the default is 16 and 22 of 26 epochs (torchvision's recipe).
     """
+
+    def __init__(
+        self,
+        optimizer: Optimizer,
+        total_steps: int | None = None,
+        warmup_steps: int = 1000,
+        milestones: Sequence[float] = (16 / 26, 22 / 26),
+    ) -> None:
+        if list(milestones) != sorted(milestones) or not all(0 <= share <= 1 for share in milestones):
+            raise InputError(
+                f"model.schedule: milestones {list(milestones)}: shares of the training, 0 to 1, ascending"
+            )
+        super().__init__(optimizer, step_factor(_known(total_steps), warmup_steps, milestones))
+
+
+class CosineSchedule(LambdaLR):
+    """Falls to zero along half a cosine.
+
+    Args:
+        optimizer, total_steps, warmup_steps: as in `StepSchedule`.
+    """
+
+    def __init__(self, optimizer: Optimizer, total_steps: int | None = None, warmup_steps: int = 1000) -> None:
+        super().__init__(optimizer, cosine_factor(_known(total_steps), warmup_steps))
+
+
+class OneCycleSchedule(LambdaLR):
+    """Rises along a cosine for 30% of the training and falls to nearly zero (Smith, arXiv 1708.07120).
+
+    The numbers are those of torch's `OneCycleLR`, without its cycle of momentum.
+
+    Args:
+        optimizer, total_steps: as in `StepSchedule`.
+    """
+
+    def __init__(self, optimizer: Optimizer, total_steps: int | None = None) -> None:
+        super().__init__(optimizer, one_cycle_factor(_known(total_steps)))
+
+
+class ConstantSchedule(LambdaLR):
+    """Stays at the top after the warm-up.
+
+    Args:
+        optimizer, warmup_steps: as in `StepSchedule`.
+    """
+
+    def __init__(self, optimizer: Optimizer, warmup_steps: int = 1000) -> None:
+        super().__init__(optimizer, lambda step: _warmup(step, warmup_steps))
+
+
+def step_factor(total_steps: int, warmup_steps: int, milestones: Sequence[float]) -> Callable[[int], float]:
+    """Return the factor of `StepSchedule`, from the optimizer step (0-based)."""
     drops = [round(milestone * total_steps) for milestone in milestones]
+    return lambda step: _warmup(step, warmup_steps) * 0.1 ** sum(step >= drop for drop in drops)
+
+
+def cosine_factor(total_steps: int, warmup_steps: int) -> Callable[[int], float]:
+    """Return the factor of `CosineSchedule`."""
 
     def factor(step: int) -> float:
-        if schedule == "one_cycle":
-            return _one_cycle(step, total_steps)
-        warmup = 1.0 if step >= warmup_steps else 0.001 + 0.999 * step / warmup_steps
-        if schedule == "cosine":
-            progress = (step - warmup_steps) / max(total_steps - warmup_steps, 1)
-            return warmup * (1 + math.cos(math.pi * min(max(progress, 0.0), 1.0))) / 2
-        if schedule == "steps":
-            return warmup * 0.1 ** sum(step >= drop for drop in drops)
-        return warmup
+        progress = (step - warmup_steps) / max(total_steps - warmup_steps, 1)
+        return _warmup(step, warmup_steps) * (1 + math.cos(math.pi * min(max(progress, 0.0), 1.0))) / 2
 
     return factor
 
 
-def _one_cycle(step: int, total_steps: int, rise: float = 0.3, start: float = 1 / 25, end: float = 1 / 25e4) -> float:
-    """From `start` along half a cosine to 1 at `rise` of the training, then to `end` at its last step."""
+def one_cycle_factor(
+    total_steps: int, rise: float = 0.3, start: float = 1 / 25, end: float = 1 / 25e4
+) -> Callable[[int], float]:
+    """Return the factor of `OneCycleSchedule`: `start` to 1 at `rise` of the training, `end` at its last step."""
     top, last = rise * total_steps - 1, total_steps - 1
-    if step <= top:
-        return start + (1 - start) * (1 - math.cos(math.pi * step / max(top, 1))) / 2
-    return end + (1 - end) * (1 + math.cos(math.pi * min((step - top) / max(last - top, 1), 1.0))) / 2
+
+    def factor(step: int) -> float:
+        if step <= top:
+            return start + (1 - start) * (1 - math.cos(math.pi * step / max(top, 1))) / 2
+        return end + (1 - end) * (1 + math.cos(math.pi * min((step - top) / max(last - top, 1), 1.0))) / 2
+
+    return factor
+
+
+def _warmup(step: int, warmup_steps: int) -> float:
+    return 1.0 if step >= warmup_steps else 0.001 + 0.999 * step / warmup_steps
+
+
+def _known(total_steps: int | None) -> int:
+    if total_steps is None:
+        raise TypeError("total_steps is needed")
+    return total_steps

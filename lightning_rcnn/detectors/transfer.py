@@ -1,7 +1,6 @@
 """Starting a training from the weights of another one: ours, torchvision's or detectron2's."""
 
-import inspect
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,28 +13,7 @@ from lightning_rcnn.checkpoints.reading import read_content, weights_in
 from lightning_rcnn.checkpoints.sources import local_file
 from lightning_rcnn.detectors.base import Detector
 from lightning_rcnn.errors import InputError
-
-PREDICTORS = ("box_predictor.", "mask_head.logits.", "softmax.", "svms.", "box_regressors.")
-"""Whose size is that of the classes: with other classes they start anew."""
-PARTS_OF_ONE_DETECTOR = ("mask_head.",)
-"""What Mask R-CNN has and Faster R-CNN has not."""
-CONVENTIONS = (
-    "channel_order",
-    "pixel_range",
-    "pixel_mean",
-    "pixel_std",
-    "norm",
-    "norm_epsilon",
-    "stride_in_1x1",
-    "anchor_rounding",
-    "anchor_order",
-    "anchor_stride",
-    "roi_sampling_ratio",
-    "roi_aligned",
-    "region_size",
-    "region_context",
-)
-"""Hyperparameters under which weights mean what they meant."""
+from lightning_rcnn.parts import CLASS_PATH, INIT_ARGS, all_arguments, import_class
 
 
 class _Given(NamedTuple):
@@ -44,7 +22,7 @@ class _Given(NamedTuple):
 
 
 def start_from(detector: Detector, source: str) -> None:
-    """Load what fits, say what starts anew, and warn of conventions that differ.
+    """Load what fits, say what starts from initialization, and warn of conventions that differ.
 
     Args:
         detector: as constructed.
@@ -56,20 +34,18 @@ def start_from(detector: Detector, source: str) -> None:
     path = local_file(source, "model.weights")
     given = _read(path)
     own = detector.state_dict()
+    predictors = class_layers(detector)
     fitting = {name: value for name, value in given.weights.items() if name in own and own[name].shape == value.shape}
-    # Loaded by half, a predictor would be worse than a new one.
-    if any(name not in fitting for name in given.weights if name in own and name.startswith(PREDICTORS)):
-        fitting = {name: value for name, value in fitting.items() if not name.startswith(PREDICTORS)}
-    optional = (
-        *PREDICTORS,
-        *(part for part in PARTS_OF_ONE_DETECTOR if not (_has(own, part) and _has(given.weights, part))),
-    )
+    # Half of a predictor would be worse than a new one.
+    if any(name not in fitting for name in given.weights if name in own and name.startswith(predictors)):
+        fitting = {name: value for name, value in fitting.items() if not name.startswith(predictors)}
+    optional = (*predictors, *(f"{branch}." for branch in _branches(own) ^ _branches(given.weights)))
     misfits = [name for name in own if name not in fitting and not _is_optional(name, optional)]
     misfits += [name for name in given.weights if name not in own and not _is_optional(name, optional)]
     if misfits:
         raise InputError(
             f"model.weights {path}: not of the model's architecture: {len(misfits)} weights do not fit, the first: "
-            f"{_misfit(misfits[0], given.weights, own)}; its hyperparameters are shown by lightning-rcnn convert"
+            f"{_misfit(misfits[0], given.weights, own)}; its settings are shown by lightning-rcnn convert"
         )
     detector.load_state_dict(fitting, strict=False)
     _say_what_is_new(detector, path, given, [name for name in own if name not in fitting])
@@ -84,7 +60,7 @@ def _read(path: Path) -> _Given:
         return _Given(weights, header_in(content).hyperparameters)
     translation = translate_weights(weights, path)
     if translation.may_be_missing:
-        raise InputError(f"model.weights {path}: {translation.format}, no detector; give it as model.backbone_weights")
+        raise InputError(f"model.weights {path}: {translation.format}, no detector; give it as model.backbone.weights")
     if translation.unexpected:
         raise InputError(
             f"model.weights {path}: {len(translation.unexpected)} weights have no place here, the first is "
@@ -99,8 +75,18 @@ def _misfit(name: str, there: Mapping[str, Tensor], here: Mapping[str, Tensor]) 
     return f"only the {'file' if name in there else 'model'} has {name!r}"
 
 
-def _has(weights: Mapping[str, Tensor], part: str) -> bool:
-    return any(name.startswith(part) for name in weights)
+def class_layers(detector: Detector) -> tuple[str, ...]:
+    """Return beginnings of the names of weights whose size is that of the classes, as the parts say it."""
+    return tuple(
+        f"{prefix}.{layer}.".lstrip(".")
+        for prefix, module in detector.named_modules()
+        for layer in getattr(module, "class_layers", ())
+    )
+
+
+def _branches(weights: Iterable[str]) -> set[str]:
+    """Return names of whole branches, such as the masks' that one of two detectors may lack."""
+    return {name.partition(".")[0] for name in weights}
 
 
 def _is_optional(name: str, optional: tuple[str, ...]) -> bool:
@@ -110,49 +96,48 @@ def _is_optional(name: str, optional: tuple[str, ...]) -> bool:
 def _say_what_is_new(detector: Detector, path: Path, given: _Given, new: list[str]) -> None:
     parts = sorted({name.rpartition(".")[0] for name in new if not name.endswith("num_batches_tracked")})
     known = len(given.hyperparameters.get("class_names") or ())
+    depends_on_classes = any(f"{part}.".startswith(class_layers(detector)) for part in parts)
     rank_zero_info(
         f"Weights of {path}: "
-        + (f"all taken over but {', '.join(parts)}, which start anew" if parts else "all taken over")
-        + (f" ({known} classes there, {len(detector.class_names)} here)." if any_predictor(parts) else ".")
+        + (f"all are loaded but {', '.join(parts)}, which start from initialization" if parts else "all are loaded")
+        + (f" ({known} classes there, {len(detector.class_names)} here)." if depends_on_classes else ".")
     )
 
 
-def any_predictor(parts: list[str]) -> bool:
-    """Whether something is among the parts that depends on the classes."""
-    return any(f"{part}.".startswith(PREDICTORS) for part in parts)
-
-
 def _warn_of_conventions(detector: Detector, path: Path, theirs: dict[str, Any]) -> None:
-    """The weights were trained under the conventions of their source; others make them worse than they are."""
-    own = _defaults(type(detector)) | dict(detector.hparams)
-    assumed = _defaults(type(detector)) | theirs
-    differing = [key for key in CONVENTIONS if key in own and _plain(own[key]) != _plain(assumed[key])]
+    """Warn of settings that differ from those under which the weights were trained, which makes them worse."""
+    own = _conventions(type(detector), detector.init_args)
+    assumed = _conventions(type(detector), theirs)
+    differing = [key for key in own.keys() & assumed.keys() if own[key] != assumed[key]]
     if differing:
-        listed = ", ".join(f"{key} {assumed[key]}" for key in differing)
+        listed = ", ".join(f"{key} {assumed[key]}" for key in sorted(differing))
         rank_zero_warn(f"model.weights {path} were trained with {listed}; the model is configured otherwise")
 
 
+def _conventions(of_class: type, arguments: Mapping[str, Any], key: str = "") -> dict[str, Any]:
+    """Return the settings that must match those the weights were trained with, by dotted key.
+
+    Args:
+        of_class: a detector, part or settings, which says what they are.
+        arguments: of its constructor, as plain data or built; defaults may be left out.
+        key: of what is looked at.
+    """
+    found: dict[str, Any] = {}
+    for name, value in all_arguments(of_class, arguments).items():
+        if name in getattr(of_class, "conventions", ()):
+            found[f"{key}{name}"] = value
+        elif isinstance(value, Mapping) and CLASS_PATH in value:
+            found |= _conventions(import_class(value[CLASS_PATH]), value[INIT_ARGS], f"{key}{name}.")
+    return found
+
+
 def _warn_of_classes(detector: Detector, path: Path, given: _Given, fitting: Collection[str]) -> None:
-    """As many classes are taken for the same ones; where they have other names, each begins as another one."""
+    """Warn where as many classes have other names there: each then starts from another one."""
     names = given.hyperparameters.get("class_names") or ()
     pairs = [pair for pair in zip(names, detector.class_names, strict=False) if pair[0] != pair[1]]
-    if pairs and any(name.startswith(PREDICTORS) for name in fitting):
+    if pairs and any(name.startswith(class_layers(detector)) for name in fitting):
         there, here = pairs[0]
         rank_zero_warn(
             f"model.weights {path}: {len(pairs)} of {len(names)} classes have other names there: {here!r} starts from "
             f"{there!r}"
         )
-
-
-def _defaults(detector_class: type[Detector]) -> dict[str, Any]:
-    classes = [parent for parent in reversed(detector_class.__mro__) if issubclass(parent, Detector)]
-    return {
-        name: parameter.default
-        for parent in classes
-        for name, parameter in inspect.signature(parent).parameters.items()
-        if parameter.default is not inspect.Parameter.empty
-    }
-
-
-def _plain(value: Any) -> Any:
-    return list(value) if isinstance(value, tuple) else value

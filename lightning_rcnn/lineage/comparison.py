@@ -16,6 +16,7 @@ from torch import Tensor
 
 from lightning_rcnn.detectors.base import Detector
 from lightning_rcnn.detectors.costs import cost_of, cost_of_image
+from lightning_rcnn.detectors.inference import inputs_of
 from lightning_rcnn.detectors.rcnn import RCNN
 from lightning_rcnn.lineage.training import Trained
 from lightning_rcnn.progress import track
@@ -146,7 +147,7 @@ def _with_random_proposals(detector: Detector, image: Tensor, number: int) -> In
     """An image as the detector looks at it, with so many boxes of all sizes."""
     search, detector.search = detector.search, None
     try:
-        inputs = detector.inputs_of(image)
+        inputs = inputs_of(detector, [image])
     finally:
         detector.search = search
     height, width = inputs.image_sizes[0].tolist()

@@ -1,4 +1,4 @@
-"""The four detectors of the lineage, as alike as they can be: one network, one optimiser, one budget of time.
+"""The four detectors of the lineage, as alike as they can be: one network, one optimizer, one budget of time.
 
 All have torchvision's AlexNet with batch norms, and fully connected layers of 1024: small enough to learn from nothing
 on a CPU within minutes. What differs is what each paper changed.
@@ -8,6 +8,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from torch.optim import AdamW
+
+from lightning_rcnn.backbones.plain import PlainBackbone
 from lightning_rcnn.detectors.base import Detector
 from lightning_rcnn.detectors.fast_rcnn import FastRCNN
 from lightning_rcnn.detectors.faster_rcnn import FasterRCNN
@@ -15,6 +18,8 @@ from lightning_rcnn.detectors.mask_rcnn import MaskRCNN
 from lightning_rcnn.detectors.rcnn_box_regression import RCNNBoxRegression
 from lightning_rcnn.detectors.rcnn_classification import RCNNClassification
 from lightning_rcnn.detectors.rcnn_fine_tuning import RCNNFineTuning
+from lightning_rcnn.detectors.schedules import ConstantSchedule
+from lightning_rcnn.parts import part
 from lightning_rcnn.proposals.selective_search import SelectiveSearchMode
 
 
@@ -23,16 +28,16 @@ class Stage:
     """One training.
 
     Attributes:
-        make: the detector from its hyperparameters.
+        make: the detector from its settings, plain data.
         share: of the recipe's budget of time.
-        hyperparameters: beside those that all detectors share.
+        settings: beside the classes.
         regions_per_image: of a stage that is solved for in one pass over the data; None for training by gradients,
             which goes on for as long as its budget lasts.
     """
 
     make: Callable[..., Detector]
     share: float = 1.0
-    hyperparameters: dict[str, Any] = field(default_factory=dict)
+    settings: dict[str, Any] = field(default_factory=dict)
     regions_per_image: int | None = None
 
 
@@ -63,44 +68,36 @@ def recipes(
         proposal_limit: proposals of an image that the first two look at.
     """
     network: dict[str, Any] = {
-        "backbone": "alexnet",
-        "norm": "batch_norm",
-        "box_head_width": 1024,
-        "min_size": min_size,
-        "max_size": 4 * min_size,
-        "optimizer": "adamw",
-        "learning_rate": 2e-4,
-        "weight_decay": 0.05,
-        "schedule": "constant",
-        "warmup_steps": 50,
+        "backbone": part(PlainBackbone, name="alexnet", norm="batch_norm"),
+        "preprocessing": {"min_size": min_size, "max_size": 4 * min_size},
+        "optimizer": part(AdamW, lr=2e-4, weight_decay=0.05),
+        "schedule": part(ConstantSchedule, warmup_steps=50),
     }
-    searched = network | {
-        "proposal_limit": proposal_limit,
-        "selective_search_mode": mode,
-        "selective_search_width": width,
-    }
+    searched = network | {"proposals": {"limit": proposal_limit, "mode": mode, "width": width}}
     # A third of the work of 227 pixels; the share of context is the paper's.
-    warped = searched | {"region_size": 131, "region_context": 9}
-    shared = network | {
-        "box_samples_per_image": 64,
-        "box_loss_beta": 1.0,
-        "anchor_sizes": [min_size / 15, min_size / 7.5, min_size / 3.75, min_size / 1.875],
-        "rpn_pre_nms_top_n": (1000, 1000),
-        "rpn_post_nms_top_n": (500, 300),
-        "nms_iou": 0.3,
+    warped = searched | {"regions": {"size": 131, "context": 9, "head": {"width": 1024}}}
+    fast = searched | {"box": {"head": {"width": 1024}, "lowest_negative_iou": 0.0}}
+    faster = network | {
+        "box": {"head": {"width": 1024}, "samples_per_image": 64, "loss_beta": 1.0, "nms_iou": 0.3},
+        "rpn": {
+            "anchors": {"sizes": [min_size / 15, min_size / 7.5, min_size / 3.75, min_size / 1.875]},
+            "pre_nms_top_n": [1000, 1000],
+            "post_nms_top_n": [500, 300],
+        },
     }
-    aligned = shared | {"roi_pool": "align", "roi_aligned": True}
+    pooled = faster | {"pooler": {"operator": "pool"}}
+    aligned = faster | {"pooler": {"operator": "align", "aligned": True}}
     solved = {"regions_per_image": 200}
     rcnn = (
-        Stage(RCNNFineTuning, 0.6, warped | {"regions_per_image": 32}),
-        Stage(RCNNClassification, 0.2, warped | solved, regions_per_image=200),
-        Stage(RCNNBoxRegression, 0.2, warped | solved, regions_per_image=200),
+        Stage(RCNNFineTuning, 0.6, warped | {"sampling": {"regions_per_image": 32}}),
+        Stage(RCNNClassification, 0.2, warped | {"svm": solved}, regions_per_image=200),
+        Stage(RCNNBoxRegression, 0.2, warped | {"ridge": solved}, regions_per_image=200),
     )
-    masked = Stage(MaskRCNN, 1.0, aligned | {"mask_head_layers": 2, "mask_head_width": 64})
+    masked = Stage(MaskRCNN, 1.0, aligned | {"mask": {"num_layers": 2, "width": 64}})
     return (
         Recipe("R-CNN", "rcnn", rcnn),
-        Recipe("Fast R-CNN", "fast_rcnn", (Stage(FastRCNN, 1.0, searched | {"box_lowest_negative_iou": 0.0}),)),
-        Recipe("Faster R-CNN", "faster_rcnn", (Stage(FasterRCNN, 1.0, shared | {"roi_pool": "pool"}),)),
+        Recipe("Fast R-CNN", "fast_rcnn", (Stage(FastRCNN, 1.0, fast),)),
+        Recipe("Faster R-CNN", "faster_rcnn", (Stage(FasterRCNN, 1.0, pooled),)),
         Recipe("Mask R-CNN", "mask_rcnn", (masked,))
         if has_masks
         else Recipe("Mask R-CNN (boxes, RoIAlign)", "mask_rcnn", (Stage(FasterRCNN, 1.0, aligned),)),

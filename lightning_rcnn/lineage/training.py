@@ -47,7 +47,7 @@ def train_recipe(
     spent = 0.0
     for number, stage in enumerate(recipe.stages, 1):
         weights = {"weights": str(checkpoint)} if checkpoint else {}
-        detector = stage.make(**classes, **stage.hyperparameters, **weights)
+        detector = stage.make(**classes, **stage.settings, **weights)
         Console().print(f"{recipe.name}: stage {number} of {len(recipe.stages)}, {type(detector).__name__}")
         limits = _limits(stage, seconds * stage.share, checkpoint, data["batch_size"], image)
         callbacks: list[Callback] = [progress_bar(), NonFiniteGuard()]

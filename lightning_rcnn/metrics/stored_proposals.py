@@ -12,10 +12,10 @@ from rich.console import Group
 from rich.markup import escape
 from rich.table import Table
 
+from lightning_rcnn.data.geometry import AxisAlignedMap
 from lightning_rcnn.data.index import Category
 from lightning_rcnn.data.reader import RawSample
 from lightning_rcnn.data.stored_proposals import place_proposals
-from lightning_rcnn.data.transforms import AxisAlignedMap
 from lightning_rcnn.metrics.proposal_recall import ProposalRecall
 from lightning_rcnn.structures import ImageRecord, Proposals
 

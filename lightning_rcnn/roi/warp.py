@@ -18,7 +18,7 @@ def warp_regions(images: Tensor, boxes: Tensor, size: int = 227, context: int = 
     of an image is 0, its mean. On no device does this wait for values.
 
     Args:
-        images: float32 [N, 3, H, W], normalised, zeros in the padding.
+        images: float32 [N, 3, H, W], normalized, zeros in the padding.
         boxes: float32 [N, R, 4], xyxy in pixels of the images.
         size: S, pixels.
         context: of the S pixels of a side so many at each end are context; less than S / 2.

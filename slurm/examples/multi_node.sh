@@ -3,4 +3,4 @@
 # the learning rate is four times as high, and its rise takes as many images as before.
 sbatch --nodes=4 --ntasks-per-node=8 --gpus-per-node=8 slurm/train.sbatch \
   --config configs/mask_rcnn/r50_fpn_coco.yaml --data.train shards/train --data.val shards/val \
-  --model.learning_rate 0.08 "$@"
+  --model.optimizer.lr 0.08 "$@"

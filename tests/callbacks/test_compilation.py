@@ -10,14 +10,17 @@ from lightning.pytorch import Trainer
 from torch._dynamo.backends.common import aot_autograd
 
 from lightning_rcnn import compilation
+from lightning_rcnn.backbones.fpn import ResNetFPN
 from lightning_rcnn.callbacks.compilation import Compilation
-from lightning_rcnn.compilation import PARTS, compile_training, undo_compilation
+from lightning_rcnn.compilation import compile_training, compiled_layers, undo_compilation
 from lightning_rcnn.data.datamodule import DetectionDataModule
 from lightning_rcnn.data.pack.shapes import CLASS_NAMES, shapes_source
 from lightning_rcnn.data.pack.write import write_shards
 from lightning_rcnn.detectors.benchmark import Scene
 from lightning_rcnn.detectors.faster_rcnn import FasterRCNN
+from lightning_rcnn.detectors.schedules import ConstantSchedule
 from lightning_rcnn.errors import InputError
+from lightning_rcnn.parts import part
 
 
 @pytest.fixture(autouse=True)
@@ -41,17 +44,11 @@ def make_detector():
         torch.manual_seed(0)
         return FasterRCNN(
             CLASS_NAMES,
-            backbone="resnet18",
-            fpn_channels=16,
-            box_head_width=32,
-            rpn_pre_nms_top_n=(50, 50),
-            rpn_post_nms_top_n=(30, 30),
-            box_samples_per_image=16,
-            min_size=64,
-            max_size=96,
-            norm="group_norm",
-            schedule="constant",
-            warmup_steps=0,
+            backbone=ResNetFPN("resnet18", norm="group_norm", channels=16),
+            rpn={"pre_nms_top_n": (50, 50), "post_nms_top_n": (30, 30)},
+            box={"head": {"width": 32}, "samples_per_image": 16},
+            preprocessing={"min_size": 64, "max_size": 96},
+            schedule=part(ConstantSchedule, warmup_steps=0),
         )
 
     return make
@@ -123,7 +120,7 @@ def test_parts_accumulate_gradients_in_mixed_precision(make_detector, fit):
     assert trainer.global_step == 1
     assert torch._dynamo.utils.counters["stats"]["unique_graphs"] == 3  # backbone, RPN, box head
     assert detector.state_dict().keys() == before.keys()
-    assert not detector.rpn.conv.weight.equal(before["rpn.conv.weight"])
+    assert not detector.rpn.head.conv.weight.equal(before["rpn.head.conv.weight"])
     assert all(module._compiled_call_impl is None for module in detector.modules())
 
 
@@ -138,7 +135,7 @@ def test_what_cannot_be_compiled_runs_as_it_is_after_one_line(make_detector, fit
         assert fit(detector, callbacks=[Compilation("parts", backend=no_compiler)]).global_step == 2
     lines = [str(warning.message) for warning in caught if "cannot be compiled" in str(warning.message)]
     assert [line.split(" cannot")[0] for line in lines] == [
-        f"the part {name}" for name in ("backbone", "rpn", "box_head")
+        f"the part {name}" for name in ("backbone", "rpn.head", "box.head")
     ]
     assert all("no compiler on this machine" in line and "\n" not in line for line in lines)
 
@@ -187,7 +184,7 @@ def test_copies_and_the_detector_afterwards_run_as_written(make_detector, scope)
     assert [function is not None for function in compiled] == [scope == "parts", scope == "step"]
     copied = copy.deepcopy(detector)
     assert copied.loss_sums.__self__ is copied
-    assert all(getattr(copied, name)._compiled_call_impl is None for name in PARTS if hasattr(copied, name))
+    assert all(layer._compiled_call_impl is None for _, layer, _ in compiled_layers(copied))
     undo_compilation(detector)
     assert "loss_sums" not in vars(detector)
     assert detector.backbone._compiled_call_impl is None

@@ -6,6 +6,7 @@ import pytest
 import torch
 from lightning.pytorch import Callback, Trainer
 
+from lightning_rcnn.backbones.fpn import ResNetFPN
 from lightning_rcnn.callbacks import training_progress
 from lightning_rcnn.callbacks.averaged_weights import AveragedWeights
 from lightning_rcnn.callbacks.checkpoints import LastCheckpoint
@@ -17,6 +18,8 @@ from lightning_rcnn.data.datamodule import DetectionDataModule
 from lightning_rcnn.data.pack.shapes import CLASS_NAMES, shapes_source
 from lightning_rcnn.data.pack.write import write_shards
 from lightning_rcnn.detectors.faster_rcnn import FasterRCNN
+from lightning_rcnn.detectors.schedules import ConstantSchedule
+from lightning_rcnn.parts import part
 
 STEPS = 6
 
@@ -55,8 +58,10 @@ def readings(tmp_path, monkeypatch):
 
     def run(*callbacks):
         detector = FasterRCNN(
-            CLASS_NAMES, backbone="resnet18", fpn_channels=16, box_head_width=32, box_samples_per_image=16, min_size=64,
-            max_size=96, rpn_pre_nms_top_n=(50, 50), rpn_post_nms_top_n=(30, 30), warmup_steps=0,
+            CLASS_NAMES, backbone=ResNetFPN("resnet18", channels=16),
+            rpn={"pre_nms_top_n": (50, 50), "post_nms_top_n": (30, 30)},
+            box={"head": {"width": 32}, "samples_per_image": 16}, preprocessing={"min_size": 64, "max_size": 96},
+            schedule=part(ConstantSchedule, warmup_steps=0),
         )  # fmt: skip
         # Without NonFiniteGuard: what it reads are copies that have reached the host batches before.
         usual = [Throughput(), Preemption(), LastCheckpoint(), SharedBuffers(), AveragedWeights()]

@@ -6,6 +6,7 @@ The state dicts are generated under detectron2's names, such as `backbone.bottom
 import math
 import pickle
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,11 +14,16 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from lightning_rcnn.backbones.c4 import ResNetC4
+from lightning_rcnn.backbones.dc5 import ResNetDC5
+from lightning_rcnn.backbones.fpn import ResNetFPN
 from lightning_rcnn.checkpoints.detectron2 import translate
 from lightning_rcnn.checkpoints.formats import translate as translate_file
+from lightning_rcnn.checkpoints.translation import flat_settings
 from lightning_rcnn.detectors.faster_rcnn import FasterRCNN
 from lightning_rcnn.detectors.mask_rcnn import MaskRCNN
 from lightning_rcnn.errors import InputError
+from lightning_rcnn.parts import merge
 
 DETECTORS = {"FasterRCNN": FasterRCNN, "MaskRCNN": MaskRCNN}
 HERE = Path("model_final.pkl")
@@ -127,7 +133,9 @@ def case(request):
     depth, neck, masks = request.param
     state = state_dict(depth, neck, masks)
     translation = translate(state, HERE)
-    detector = DETECTORS[translation.detector](**translation.hyperparameters, min_size=64, max_size=96)
+    detector = DETECTORS[translation.detector](
+        **merge(translation.hyperparameters, {"preprocessing": {"min_size": 64, "max_size": 96}})
+    )
     assert translation.unexpected == []
     assert translation.fit_to(detector.state_dict()) == []
     detector.load_state_dict(translation.weights)
@@ -137,10 +145,11 @@ def case(request):
 def test_the_architecture_is_read_from_the_weights(case):
     (depth, neck, masks), _, detector = case
     names = {"R50": "resnet50", "R101": "resnet101", "X101": "resnext101_32x8d"}
-    assert detector.hparams["backbone"] == names[depth]
-    assert detector.hparams["neck"] == neck
-    assert detector.hparams["stride_in_1x1"] == (depth != "X101")
-    assert detector.hparams["size_divisor"] == (32 if neck == "fpn" else 1)
+    classes = {"fpn": ResNetFPN, "c4": ResNetC4, "dc5": ResNetDC5}
+    assert type(detector.backbone) is classes[neck]
+    assert detector.backbone.init_args["name"] == names[depth]
+    assert detector.backbone.init_args["stride_in_1x1"] == (depth != "X101")
+    assert detector.preprocessing.settings.size_divisor == (32 if neck == "fpn" else 1)
     assert isinstance(detector, MaskRCNN) == masks
 
 
@@ -148,7 +157,7 @@ def test_images_become_bgr_from_0_to_255_less_the_mean(case):
     (depth, *_), _, detector = case
     red, green, blue = 10.0, 20.0, 30.0
     image = torch.tensor([red, green, blue])[None, :, None, None].expand(1, 3, 4, 4).byte()
-    got = detector.normalise(image, torch.tensor([[4, 4]]))[0, :, 0, 0]
+    got = detector.preprocessing.normalize(image, torch.tensor([[4, 4]]))[0, :, 0, 0]
     deviation = [57.375, 57.12, 58.395] if depth == "X101" else [1.0, 1.0, 1.0]
     wanted = [(blue - 103.53) / deviation[0], (green - 116.28) / deviation[1], (red - 123.675) / deviation[2]]
     torch.testing.assert_close(got, torch.tensor(wanted), atol=1e-4, rtol=1e-6)
@@ -209,7 +218,7 @@ def plain_resnet(images, state, depth, neck):
 
 def test_anchors_are_exact_and_size_major_on_fixed_strides(case):
     (_, neck, _), _, detector = case
-    first = detector.anchors.cell_0
+    first = detector.rpn.anchors.cell_0
     # 32 x 32 pixels at h / w = 1/2: 45.25 x 22.63.
     torch.testing.assert_close(first[0], torch.tensor([-22.63, -11.31, 22.63, 11.31]), atol=5e-3, rtol=0)
     torch.testing.assert_close(first[1], torch.tensor([-16.0, -16, 16, 16]), atol=5e-3, rtol=0)
@@ -217,20 +226,20 @@ def test_anchors_are_exact_and_size_major_on_fixed_strides(case):
     if neck == "fpn":
         assert len(first) == 3
         # 13 rows of 61.5 pixels in 800: detectron2's stride is 64 all the same.
-        p6 = detector.anchors([(200, 336), (100, 168), (50, 84), (25, 42), (13, 21)], (800, 1344))[4]
+        p6 = detector.rpn.anchors([(200, 336), (100, 168), (50, 84), (25, 42), (13, 21)], (800, 1344))[4]
         assert (p6[21 * 3] - p6[0]).tolist() == [0, 64, 0, 64]
     else:
         assert len(first) == 15
         torch.testing.assert_close(first[3], torch.tensor([-45.25, -22.63, 45.25, 22.63]), atol=5e-3, rtol=0)
-        row = detector.anchors([(50, 84)], (800, 1344))[0]
+        row = detector.rpn.anchors([(50, 84)], (800, 1344))[0]
         assert (row[84 * 15] - row[0]).tolist() == [0, 16, 0, 16]
 
 
 def test_scores_have_the_background_last_there_and_first_here(case):
     _, state, detector = case
-    hidden = torch.randn(5, detector.box_head.out_features, generator=torch.Generator().manual_seed(2))
+    hidden = torch.randn(5, detector.box.head.out_features, generator=torch.Generator().manual_seed(2))
     with torch.no_grad():
-        logits, deltas = detector.box_predictor(hidden)
+        logits, deltas = detector.box.predictor(hidden)
     theirs = F.linear(hidden, *(state[f"roi_heads.box_predictor.cls_score.{item}"] for item in ("weight", "bias")))
     torch.testing.assert_close(logits[:, 0], theirs[:, 80])
     torch.testing.assert_close(logits[:, 1:], theirs[:, :80])
@@ -254,9 +263,9 @@ def test_masks_have_a_class_each(case):
         hidden = F.conv_transpose2d(hidden, state[f"{name}.weight"], state[f"{name}.bias"], stride=2).relu()
         name = "roi_heads.mask_head.predictor"
         wanted = F.conv2d(hidden, state[f"{name}.weight"], state[f"{name}.bias"])
-        torch.testing.assert_close(detector.mask_head(pooled), wanted, atol=1e-4, rtol=1e-4)
+        torch.testing.assert_close(detector.mask.head(pooled), wanted, atol=1e-4, rtol=1e-4)
     assert detector.mask_paste == "exact"
-    assert detector.hparams["mask_target"] == "polygon"
+    assert detector.mask.settings.target == "polygon"
 
 
 def test_regions_are_aligned_with_as_many_samples_as_a_bin_has_pixels(case):
@@ -268,13 +277,13 @@ def test_regions_are_aligned_with_as_many_samples_as_a_bin_has_pixels(case):
     features = features if neck == "fpn" else features[:1]
     x1, x2 = 8.0 * stride, 22.0 * stride
     rois = torch.tensor([[0, x1, x1, x2, x2]])
-    pooled = detector.pool(features, rois, size=7)
+    pooled = detector.pooler.pool(features, rois, size=7)
     # Bins two pixels wide from 8 to 22; pixel k covers k to k + 1, so its centre has the coordinate k + 0.5.
     centres = 8 + 2 * (torch.arange(7) + 0.5)
     torch.testing.assert_close(pooled[0, 0, 3], centres - 0.5)
     # A region much smaller than a pixel stays as small: torchvision would take it for one pixel.
     point = torch.tensor([[0, x1, x1, x1 + 0.01 * stride, x1 + 0.01 * stride]])
-    pooled = detector.pool(features, point, size=2)
+    pooled = detector.pooler.pool(features, point, size=2)
     torch.testing.assert_close(pooled[0, 0, 0], torch.tensor([7.5025, 7.5075]), atol=1e-3, rtol=0)
 
 
@@ -282,8 +291,8 @@ def test_it_detects(case):
     (depth, *_), _, detector = case
     if depth != "R50":
         pytest.skip("activations of so many random blocks overflow")
-    detector.rpn_post_nms_top_n = (20, 20)
-    detector.select_detections.keywords["score_threshold"] = 0.0
+    detector.rpn.settings = replace(detector.rpn.settings, post_nms_top_n=(20, 20))
+    detector.box.settings = replace(detector.box.settings, score_threshold=0.0)
     image = torch.randint(0, 256, (3, 50, 70), generator=torch.Generator().manual_seed(4)).byte()
     found = detector.detect([image], threshold=0.0)[0]
     assert len(found["boxes"]) > 0
@@ -300,7 +309,7 @@ def test_files_as_the_model_zoo_has_them(tmp_path):
     assert translation.format == "detectron2's Faster R-CNN, C4"
     assert translation.hyperparameters["class_names"] == ["class 1", "class 2", "class 3"]
     assert set(translation.dropped) == {"pixel_mean", "proposal_generator.anchor_generator.cell_anchors.0"}
-    assert translation.weights["region_stage.2.bn3.running_var"].eq(1).all()
+    assert translation.weights["pooler.stage.2.bn3.running_var"].eq(1).all()
     assert translation.weights["backbone.body.bn1.running_mean"].eq(0).all()
     assert len(translation.made) == 2 * sum("norm.bias" in name for name in arrays)
     detector = FasterRCNN(**translation.hyperparameters)
@@ -324,19 +333,19 @@ def test_anchors_of_the_file_rule(fpn):
     translation = translate(fpn | own, HERE)
     detector = FasterRCNN(**translation.hyperparameters)
     for level in range(5):
-        cell = getattr(detector.anchors, f"cell_{level}")
+        cell = getattr(detector.rpn.anchors, f"cell_{level}")
         torch.testing.assert_close(cell, own[f"{CELL}{level}"], atol=2e-3, rtol=1e-5)
-    assert any("anchor_sizes [16.0, 24.0, 50.0, 100.0, 300.0]" in note for note in translation.notes)
+    assert any("rpn.anchors.sizes [16.0, 24.0, 50.0, 100.0, 300.0]" in note for note in translation.notes)
 
 
 def test_sizes_on_a_single_map_keep_their_order():
     own = cells([[8, 200, 64]], ratios=(2.0, 0.25))
     state = state_dict("R50", "c4", masks=False, num_classes=3)
-    found = hyperparameters(state | own)
-    assert (found["anchor_sizes"], found["anchor_ratios"]) == ([8.0, 200.0, 64.0], [2.0, 0.25])
+    found = hyperparameters(state | own)["rpn"]["anchors"]
+    assert (found["sizes"], found["ratios"]) == ([8.0, 200.0, 64.0], [2.0, 0.25])
     # The same boxes, the sizes of one ratio before those of the next.
-    found = hyperparameters(state | {f"{CELL}0": own[f"{CELL}0"][[0, 2, 4, 1, 3, 5]]})
-    assert (found["anchor_sizes"], found["anchor_order"]) == ([8.0, 200.0, 64.0], "ratio_major")
+    found = hyperparameters(state | {f"{CELL}0": own[f"{CELL}0"][[0, 2, 4, 1, 3, 5]]})["rpn"]["anchors"]
+    assert (found["sizes"], found["order"]) == ([8.0, 200.0, 64.0], "ratio_major")
 
 
 @pytest.mark.parametrize("kind", [torch.float16, torch.float64, "missing"])
@@ -346,7 +355,7 @@ def test_usual_anchors_say_nothing(fpn, kind):
     if kind != "missing":
         state |= {name: value.to(kind) for name, value in usual.items()}
     translation = translate(state, HERE)
-    assert "anchor_sizes" not in translation.hyperparameters
+    assert "sizes" not in translation.hyperparameters["rpn"]["anchors"]
     assert not any("anchor" in note for note in translation.notes)
 
 
@@ -384,7 +393,7 @@ def test_the_mean_of_the_file_rules(fpn, mean, order):
     image = torch.tensor([10, 20, 30], dtype=torch.uint8)[None, :, None, None].expand(1, 3, 4, 4)
     channels = [10.0, 20.0, 30.0] if order == "rgb" else [30.0, 20.0, 10.0]
     wanted = [value - part for value, part in zip(channels, mean, strict=True)]
-    got = detector.normalise(image, torch.tensor([[4, 4]]))[0, :, 0, 0]
+    got = detector.preprocessing.normalize(image, torch.tensor([[4, 4]]))[0, :, 0, 0]
     torch.testing.assert_close(got, torch.tensor(wanted), atol=1e-4, rtol=1e-6)
     assert any("pixel_mean" in note for note in translation.notes)
     assert any("pixel_range=1" in note for note in translation.notes) == (mean[0] < 1)
@@ -392,19 +401,27 @@ def test_the_mean_of_the_file_rules(fpn, mean, order):
 
 def test_the_deviation_of_the_file_rules(fpn):
     found = hyperparameters(fpn | {"pixel_std": torch.tensor([57.375, 57.12, 58.395])})
-    assert found["pixel_std"] == [57.375, 57.12, 58.395]
+    assert found["preprocessing"]["pixel_std"] == [57.375, 57.12, 58.395]
     for bad in ([1.0, 0.0, 1.0], [1.0, 1.0], [1.0, math.nan, 1.0]):
         with pytest.raises(InputError, match="pixel_std"):
             translate(fpn | {"pixel_std": torch.tensor(bad)}, HERE)
 
 
 def test_the_profile_is_that_of_the_folder_or_what_is_asked_for(fpn):
-    detectron1 = {"roi_sampling_ratio": 2, "roi_aligned": False, "box_loss_beta": 1.0, "rpn_box_loss_beta": 0.1111}
+    detectron1 = {
+        "pooler.sampling_ratio": 2,
+        "pooler.aligned": False,
+        "box.loss_beta": 1.0,
+        "rpn.box_loss_beta": 0.1111,
+    }
     zoo = Path("detectron2/Detectron1-Comparisons/faster_rcnn_R_50_FPN_noaug_1x/137781054/model_final.pkl")
-    assert translate(fpn, zoo).hyperparameters.items() >= detectron1.items()
-    assert hyperparameters(fpn)["roi_aligned"] is True
+
+    def settings(path, profile=None):
+        return dict(flat_settings(translate(fpn, path, profile).hyperparameters))
+
+    assert settings(zoo).items() >= detectron1.items()
+    assert settings(HERE)["pooler.aligned"] is True
     assert any("--profile" in note for note in translate(fpn, HERE).notes)
-    assert translate(fpn, HERE, "detectron1").hyperparameters.items() >= detectron1.items()
-    lvis = {"score_threshold": 1e-4, "detections_per_image": 300}
-    assert translate(fpn, zoo, "lvis").hyperparameters.items() >= lvis.items()
-    assert translate(fpn, Path("Cityscapes/x.pkl")).hyperparameters["max_size"] == 2048
+    assert settings(HERE, "detectron1").items() >= detectron1.items()
+    assert settings(zoo, "lvis").items() >= {"box.score_threshold": 1e-4, "box.detections_per_image": 300}.items()
+    assert settings(Path("Cityscapes/x.pkl"))["preprocessing.max_size"] == 2048

@@ -9,6 +9,7 @@ import pytest
 import torch
 import torchvision.models
 
+from lightning_rcnn.backbones.fpn import ResNetFPN
 from lightning_rcnn.checkpoints.formats import translate as translate_file
 from lightning_rcnn.checkpoints.imagenet import body_weights, translate
 from lightning_rcnn.detectors.faster_rcnn import FasterRCNN
@@ -103,11 +104,8 @@ def test_any_of_them_can_be_a_backbone(network, tmp_path, kind):
         path.write_bytes(pickle.dumps({"model": arrays, "__author__": "x"} if kind == "detectron2" else arrays))
     detector = FasterRCNN(
         ["a"],
-        backbone="resnet50",
-        norm="frozen_batch_norm",
-        fpn_channels=8,
-        box_head_width=8,
-        backbone_weights=str(path),
+        backbone=ResNetFPN("resnet50", weights=str(path), norm="frozen_batch_norm", channels=8),
+        box={"head": {"width": 8}},
     )
     for name in ("conv1.weight", "layer4.2.bn3.bias", "layer2.0.downsample.0.weight"):
         assert detector.backbone.body.state_dict()[name].equal(network.state_dict()[name])
@@ -120,8 +118,9 @@ def test_converted_it_is_a_detector_whose_other_parts_are_new(network, tmp_path)
     path.write_bytes(pickle.dumps(arrays | dict.fromkeys(others, np.zeros(64, dtype=np.float32))))
     translation = translate_file(path)
     hyperparameters = translation.hyperparameters
-    assert (hyperparameters["backbone"], hyperparameters["stride_in_1x1"]) == ("resnet50", True)
-    assert (hyperparameters["channel_order"], hyperparameters["pixel_range"]) == ("bgr", 255.0)
+    backbone, pixels = hyperparameters["backbone"]["init_args"], hyperparameters["preprocessing"]
+    assert (backbone["name"], backbone["stride_in_1x1"]) == ("resnet50", True)
+    assert (pixels["channel_order"], pixels["pixel_range"]) == ("bgr", 255.0)
     bias = "bias before a norm, which detectron2 leaves out too"
     assert translation.dropped == {
         "fc1000_w": "classifier",
@@ -132,7 +131,7 @@ def test_converted_it_is_a_detector_whose_other_parts_are_new(network, tmp_path)
     assert len(translation.made) == 2 * 53
     detector = FasterRCNN(**hyperparameters)
     new = translation.fit_to(detector.state_dict())
-    assert {name.split(".")[0] for name in new} == {"backbone", "rpn", "box_head", "box_predictor"}
+    assert {name.split(".")[0] for name in new} == {"backbone", "rpn", "box"}
     assert not any(name.startswith("backbone.body") for name in new)
 
 
@@ -143,9 +142,9 @@ def test_files_that_detectron2_makes_of_torchvisions(network):
     assert {"stem.fc.weight", "stem.conv1.norm.num_batches_tracked"} <= theirs.keys()
     translation = translate(theirs, Path("R-50.pkl"))
     assert translation.unexpected == []
-    assert translation.hyperparameters.get("channel_order", "rgb") == "rgb"
-    assert not translation.hyperparameters.get("stride_in_1x1", False)
     detector = FasterRCNN(**translation.hyperparameters)
+    assert detector.preprocessing.settings.channel_order == "rgb"
+    assert not detector.backbone.init_args["stride_in_1x1"]
     new = translation.fit_to(detector.state_dict())
     assert not any(name.startswith("backbone.body") for name in new)
 

@@ -1,6 +1,7 @@
 """Layouts of torchvision's detectors, to and from ours; their outputs are compared in test_torchvision_outputs.py."""
 
 import re
+from functools import reduce
 from pathlib import Path
 
 import pytest
@@ -12,11 +13,13 @@ from torchvision.models.detection.faster_rcnn import FastRCNNConvFCHead, FastRCN
 from torchvision.models.detection.mask_rcnn import MaskRCNNHeads, MaskRCNNPredictor
 from torchvision.models.detection.rpn import RPNHead
 
+from lightning_rcnn.backbones.c4 import ResNetC4
 from lightning_rcnn.checkpoints import detectron2
 from lightning_rcnn.checkpoints.torchvision import MASKS, PROFILE, export, is_torchvision, translate
 from lightning_rcnn.detectors.faster_rcnn import FasterRCNN
 from lightning_rcnn.detectors.mask_rcnn import MaskRCNN
 from lightning_rcnn.errors import InputError
+from lightning_rcnn.parts import merge
 
 DETECTORS = {"FasterRCNN": FasterRCNN, "MaskRCNN": MaskRCNN}
 HERE = Path("theirs.pth")
@@ -65,8 +68,8 @@ def ours(translation):
 
 def test_the_architecture_is_read_from_the_weights(theirs, translation, ours):
     is_second = hasattr(theirs.backbone.fpn.inner_blocks[0], "1")
-    assert translation.hyperparameters["backbone"] == "resnet18"
-    assert translation.hyperparameters.get("rpn_layers", 1) == (2 if is_second else 1)
+    assert ours.backbone.init_args["name"] == "resnet18"
+    assert ours.rpn.settings.num_layers == (2 if is_second else 1)
     assert translation.hyperparameters["class_names"] == ["class 1", "class 2", "class 3"]
     assert type(ours).__name__ == type(theirs).__name__
 
@@ -106,19 +109,27 @@ def test_names_of_before_torchvision_0_13(theirs, translation):
 
 
 def test_frozen_norms_are_told_from_live_ones_and_have_the_epsilon_of_their_coco_files():
-    frozen = translate(their_detector(False, 1).state_dict(), HERE).hyperparameters
-    live = translate(their_detector(False, 1, norm_layer=torch.nn.BatchNorm2d).state_dict(), HERE).hyperparameters
-    assert (frozen["norm"], frozen["norm_epsilon"]) == ("frozen_batch_norm", 0.0)
-    assert (live["norm"], live["norm_epsilon"]) == ("batch_norm", 1e-5)
-    second = translate(their_detector(False, 2).state_dict(), HERE).hyperparameters
-    assert (second["norm"], second["norm_epsilon"]) == ("frozen_batch_norm", 1e-5)
+    def norms_of(*case, **backbone):
+        translation = translate(their_detector(False, *case, **backbone).state_dict(), HERE)
+        arguments = translation.hyperparameters["backbone"]["init_args"]
+        return arguments["norm"], arguments["norm_epsilon"]
+
+    assert norms_of(1) == ("frozen_batch_norm", 0.0)
+    assert norms_of(1, norm_layer=torch.nn.BatchNorm2d) == ("batch_norm", 1e-5)
+    assert norms_of(2) == ("frozen_batch_norm", 1e-5)
 
 
 def test_a_profile_says_of_the_same_things_what_the_other_one_says():
     """So that nothing is left to our defaults, which are not theirs for ever."""
-    theirs = {**detectron2.PROFILE, **detectron2.input_of("resnet50"), **detectron2.PYRAMID, "neck": "fpn"}
-    assert PROFILE.keys() | {"norm", "norm_epsilon"} == theirs.keys()
-    assert MASKS.keys() == detectron2.MASKS.keys()
+    theirs = reduce(merge, [detectron2.PROFILE, detectron2.input_of("resnet50"), detectron2.PYRAMID])
+    backbone = {("backbone", "class_path"), ("backbone", "init_args", "frozen_stages")}  # by the case in detectron2
+    assert set(keys_of(PROFILE)) == set(keys_of(theirs)) | backbone
+    assert set(keys_of(MASKS)) == set(keys_of(detectron2.MASKS))
+
+
+def keys_of(settings, outer=()):
+    for key, value in settings.items():
+        yield from keys_of(value, (*outer, key)) if isinstance(value, dict) else [(*outer, key)]
 
 
 def test_91_classes_are_those_of_coco_with_the_unused_ids():
@@ -131,11 +142,11 @@ def test_91_classes_are_those_of_coco_with_the_unused_ids():
 
 def test_unused_classes_can_be_left_out():
     translation = translate(their_detector(True, 1, num_classes=4).state_dict(), HERE)
-    logits, deltas = (translation.weights[f"box_predictor.{name}.weight"] for name in ("class_logits", "box_deltas"))
+    logits, deltas = (translation.weights[f"box.predictor.{name}.weight"] for name in ("class_logits", "box_deltas"))
     translation.keep_classes([True, False, True])
     assert translation.hyperparameters["class_names"] == ["class 1", "class 3"]
-    assert translation.weights["box_predictor.class_logits.weight"].equal(logits[[0, 1, 3]])
-    assert translation.weights["box_predictor.box_deltas.weight"].equal(deltas[[0, 1, 2, 3, 8, 9, 10, 11]])
+    assert translation.weights["box.predictor.class_logits.weight"].equal(logits[[0, 1, 3]])
+    assert translation.weights["box.predictor.box_deltas.weight"].equal(deltas[[0, 1, 2, 3, 8, 9, 10, 11]])
     assert translation.fit_to(MaskRCNN(**translation.hyperparameters).state_dict()) == []
 
 
@@ -147,20 +158,23 @@ def test_what_has_no_place_and_what_is_missing_is_named_unless_allowed(theirs, o
     more.fit_to(ours.state_dict(), allow=["roi_heads.keypoint_head"])
     assert more.dropped == {"roi_heads.keypoint_head.0.weight": "allowed"}
     less = translate({name: value for name, value in state.items() if "rpn.head.cls" not in name}, HERE)
-    with pytest.raises(InputError, match=r"2 weights are missing of \w+, first 'rpn.objectness.weight'"):
+    with pytest.raises(InputError, match=r"2 weights are missing of \w+, first 'rpn.head.objectness.weight'"):
         less.fit_to(ours.state_dict())
-    assert less.fit_to(ours.state_dict(), allow=["rpn.objectness"]) == ["rpn.objectness.weight", "rpn.objectness.bias"]
+    assert less.fit_to(ours.state_dict(), allow=["rpn.head.objectness"]) == [
+        "rpn.head.objectness.weight",
+        "rpn.head.objectness.bias",
+    ]
 
 
 def test_a_shape_that_does_not_fit_is_named(theirs, ours):
     state = theirs.state_dict()
     state["rpn.head.cls_logits.bias"] = torch.zeros(9)
-    with pytest.raises(InputError, match=r"'rpn.head.cls_logits.bias' has the shape 9, but 'rpn.objectness.bias'"):
+    with pytest.raises(InputError, match=r"'rpn.head.cls_logits.bias' has the shape 9, but 'rpn.head.objectness.bias'"):
         translate(state, HERE).fit_to(ours.state_dict())
 
 
 def test_what_torchvision_does_not_have_cannot_go_there():
-    c4 = FasterRCNN(["a"], backbone="resnet18", neck="c4")
+    c4 = FasterRCNN(["a"], backbone=ResNetC4("resnet18"))
     assert not is_torchvision(c4.state_dict())
-    with pytest.raises(InputError, match=r"no place for 'region_stage\."):
+    with pytest.raises(InputError, match=r"no place for 'pooler\.stage\."):
         export(c4.state_dict(), HERE)

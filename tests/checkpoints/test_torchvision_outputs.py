@@ -85,8 +85,9 @@ def case(request, tmp_path_factory):
     theirs = their_detector(name, size, num_proposals)
     folder = tmp_path_factory.mktemp("converted")
     torch.save(theirs.state_dict(), folder / "theirs.pth")
-    profile = [f"min_size={size}", f"max_size={2 * size}", f"score_threshold={SCORE_THRESHOLD}"]
-    profile += [f"rpn_post_nms_top_n=[2000,{num_proposals}]", "detections_per_image=40", "memory_format=contiguous"]
+    profile = [f"preprocessing.min_size={size}", f"preprocessing.max_size={2 * size}"]
+    profile += ["preprocessing.memory_format=contiguous", f"rpn.post_nms_top_n=[2000,{num_proposals}]"]
+    profile += [f"box.score_threshold={SCORE_THRESHOLD}", "box.detections_per_image=40"]
     convert(str(folder / "theirs.pth"), out=folder / "ours.ckpt", set=profile)
     files = sorted(IMAGES.glob("*2017/*.jpg"))[::9][:num_images]
     return load_detector(folder / "ours.ckpt"), theirs, [decode_image(f.read_bytes(), apply_exif=True) for f in files]

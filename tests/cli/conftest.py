@@ -1,4 +1,5 @@
 import os
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
@@ -12,17 +13,21 @@ TINY = """
 model:
   class_path: FasterRCNN
   init_args:
-    backbone: resnet18
-    fpn_channels: 16
-    box_head_width: 16
-    min_size: 64
-    max_size: 96
-    optimizer: adamw
-    learning_rate: 1e-4
-    schedule: constant
-    warmup_steps: 0
-    rpn_pre_nms_top_n: [50, 50]
-    rpn_post_nms_top_n: [20, 20]
+    preprocessing: {min_size: 64, max_size: 96}
+    backbone:
+      class_path: ResNetFPN
+      init_args: {name: resnet18, channels: 16}
+    rpn:
+      pre_nms_top_n: [50, 50]
+      post_nms_top_n: [20, 20]
+    box:
+      head: {width: 16}
+    optimizer:
+      class_path: AdamW
+      init_args: {lr: 1e-4}
+    schedule:
+      class_path: ConstantSchedule
+      init_args: {warmup_steps: 0}
 trainer:
   accelerator: cpu
   devices: 1
@@ -57,6 +62,7 @@ def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The working directory, with a configuration `tiny.yaml` of a detector that trains in a second."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("WANDB_MODE", "offline")
+    monkeypatch.setattr(sys, "path", sys.path.copy())
     (tmp_path / "tiny.yaml").write_text(TINY)
     return tmp_path
 

@@ -5,11 +5,13 @@ import re
 import pytest
 
 from lightning_rcnn.cli.other_names import TABLE, ours_for
+from lightning_rcnn.detectors.faster_rcnn import FasterRCNN
+from lightning_rcnn.parts import settings_keys
 
 DEVICES = "did you mean --trainer.devices (with --trainer.accelerator gpu or cpu)?"
 TRAIN = "did you mean --data.train (a folder that `lightning-rcnn pack` wrote)?"
 WEIGHTS = "did you mean --model.weights (--ckpt_path goes on with a training)?"
-RATE = "did you mean --model.learning_rate (for the global batch; nothing scales it)?"
+RATE = "did you mean --model.optimizer.lr (for the global batch; nothing scales it)?"
 
 
 def test_each_name_stands_for_one_thing():
@@ -23,6 +25,7 @@ def test_what_the_table_names_is_there(run):
     shown = run("fit", "--help").out + run("fit", "--model.help", "FasterRCNN").out
     shown += run("detect", "--help").out + run("bench", "step", "--help").out
     shown += "--trainer.logger.project "  # of the default logger
+    shown += "".join(f"--model.{key} " for key in settings_keys(FasterRCNN, {}))
     for row in TABLE:
         if row.ours:
             first, *_ = row.ours.split()
@@ -41,7 +44,10 @@ def test_what_the_table_names_is_there(run):
         ("--epochs 3", "--epochs: no such option; did you mean --trainer.max_epochs?"),
         ("--trainer.epochs 3", "--trainer.epochs: no such option; did you mean --trainer.max_epochs?"),
         ("--trainer.max-epochs 3", "--trainer.max-epochs: no such option; did you mean --trainer.max_epochs?"),
-        ("--optimizer sgd", "--optimizer: no such option; did you mean --model.optimizer (sgd or adamw)?"),
+        (
+            "--optimizer sgd",
+            "--optimizer: no such option; did you mean --model.optimizer (a class of torch.optim, such as AdamW)?",
+        ),
         ("--num-gpus 2", f"--num-gpus: no such option; {DEVICES}"),
         ("--trainer.gpus 2", f"--trainer.gpus: no such option; {DEVICES}"),
         ("--batch-size 2", "--batch-size: no such option; did you mean --data.batch_size (images of one device)?"),
@@ -63,7 +69,7 @@ def test_options_of_others(complaint, words, line):
         ("model:\n  num_classes: 3", ":2: model.num_classes: no such key; the classes come with the packed data"),
         (
             "model:\n  init_args: {lr: 3}",
-            ":2: model.init_args.lr: FasterRCNN takes no lr; did you mean model.init_args.learning_rate "
+            ":2: model.init_args.lr: FasterRCNN takes no lr; did you mean model.init_args.optimizer.init_args.lr "
             "(for the global batch; nothing scales it)?",
         ),
     ],

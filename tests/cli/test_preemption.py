@@ -32,7 +32,16 @@ def test_the_same_command_goes_on_to_the_same_weights(run, workplace, shards, st
     def fit(folder):
         return run(
             *("fit", "--config", "tiny.yaml", "--data.train", shards / "train", "--data.num_workers", "1"),
-            *("--run_dir", folder, "--ckpt_path", "last", "--trainer.max_epochs", "2", "--model.schedule", "one_cycle"),
+            *(
+                "--run_dir",
+                folder,
+                "--ckpt_path",
+                "last",
+                "--trainer.max_epochs",
+                "2",
+                "--model.schedule",
+                "OneCycleSchedule",
+            ),
         )
 
     def weights(folder):

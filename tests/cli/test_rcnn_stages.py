@@ -17,16 +17,21 @@ TINY = """
 model:
   class_path: {}
   init_args:
-    norm: batch_norm
-    region_size: 63
-    region_context: 4
-    box_head_width: 16
-    proposal_limit: 12
-    min_size: 64
-    max_size: 96
-    schedule: constant
-    warmup_steps: 0
-    learning_rate: 1e-3
+    backbone:
+      class_path: PlainBackbone
+      init_args: {{name: alexnet, norm: batch_norm}}
+    proposals: {{limit: 12}}
+    regions:
+      size: 63
+      context: 4
+      head: {{width: 16}}
+    preprocessing: {{min_size: 64, max_size: 96}}
+    optimizer:
+      class_path: SGD
+      init_args: {{lr: 1e-3, momentum: 0.9, weight_decay: 1e-4}}
+    schedule:
+      class_path: ConstantSchedule
+      init_args: {{warmup_steps: 0}}
 trainer:
   accelerator: cpu
   devices: 1
@@ -103,7 +108,7 @@ def test_from_the_network_to_a_whole_detector(words, run, workplace, proposed):
     changed = {name for name in classified if not classified[name].equal(fine_tuned[name])}
     assert changed == {"svms.weight", "svms.bias"}
 
-    third = ("RCNNBoxRegression", "--model.weights", last("RCNNClassification"), "--model.paired_iou", "0.2")
+    third = ("RCNNBoxRegression", "--model.weights", last("RCNNClassification"), "--model.ridge.paired_iou", "0.2")
     assert stage(*third).status == 0
     regressed = torch.load(last("RCNNBoxRegression"), weights_only=True)["state_dict"]
     changed = {name for name in regressed if not regressed[name].equal(classified[name])}

@@ -34,7 +34,14 @@ def test_a_killed_run_goes_on_exactly(run, workplace, shards):
         return [
             *("fit", "--config", "tiny.yaml", "--data.train", str(shards / "train"), "--run_dir", folder),
             *("--ckpt_path", "last", "--trainer.logger", json.dumps(logger), "--trainer.log_every_n_steps", "1"),
-            *("--trainer.max_epochs", "2", "--model.schedule", "one_cycle", "--last_checkpoint.every_n_steps", "2"),
+            *(
+                "--trainer.max_epochs",
+                "2",
+                "--model.schedule",
+                "OneCycleSchedule",
+                "--last_checkpoint.every_n_steps",
+                "2",
+            ),
         ]
 
     assert run(*words("undisturbed", "log")).status == 0

@@ -59,7 +59,16 @@ def test_a_finished_run(run, complaint, workplace, shards, caplog):
     path = workplace / "run" / "config.yaml"
     before, written = path.read_text(), path.stat().st_mtime_ns
 
-    free = ("--data.num_workers", "1", "--trainer.log_every_n_steps", "1", "--trainer.callbacks", "RichProgressBar")
+    free = ("--data.num_workers", "1", "--data.loading.multiprocessing_context", "fork")
+    free = (
+        *free,
+        "--data.fetching.attempts",
+        "2",
+        "--trainer.log_every_n_steps",
+        "1",
+        "--trainer.callbacks",
+        "RichProgressBar",
+    )
     free = (*free, "--trainer.precision", device_precision("cpu").precision)  # what "auto" has been
     for more in ((), free):
         with caplog.at_level(logging.INFO):
@@ -68,25 +77,26 @@ def test_a_finished_run(run, complaint, workplace, shards, caplog):
         assert caplog.messages[1:] == [  # after the seed
             "run is finished; more --trainer.max_epochs or max_steps would go on."
         ]
-    line = complaint(*words, "--model.learning_rate", "0.5", "--data.batch_size", "1")
+    line = complaint(*words, "--model.optimizer.lr", "0.5", "--data.batch_size", "1")
     assert line.startswith(
-        "run is a finished training with other settings: model.init_args.learning_rate 0.0001 -> 0.5, "
+        "run is a finished training with other settings: model.init_args.optimizer.init_args.lr 0.0001 -> 0.5, "
         "data.batch_size 2 -> 1; name another folder with --run_dir"
     )
     assert (path.read_text(), path.stat().st_mtime_ns) == (before, written)
 
     with caplog.at_level(logging.INFO):
-        assert run(*words, "--trainer.max_epochs", "2", "--model.weight_decay", "0").status == 0
-    assert "run goes on with other settings than before: model.init_args.weight_decay 0.0001 -> 0.0." in caplog.messages
+        assert run(*words, "--trainer.max_epochs", "2", "--model.optimizer.weight_decay", "0").status == 0
+    change = "model.init_args.optimizer.init_args.weight_decay 0.0001 -> 0.0"
+    assert f"run goes on with other settings than before: {change}." in caplog.messages
 
 
 def test_what_stays_the_same_training(tmp_path):
     (tmp_path / "config.yaml").write_text("trainer: {max_epochs: 1, precision: 32}\ndata: {train: a}\nrun_dir: x\n")
     same = {"trainer": {"max_epochs": 3, "devices": 2, "precision": 32, "logger": {"a": 1}}, "data": {"train": "a"}}
     assert differences(tmp_path, same) == []
-    assert differences(tmp_path, {**same, "data": {"train": "b", "hue": 0.1}}) == [
+    assert differences(tmp_path, {**same, "data": {"train": "b", "loading": {"init_args": {"shuffle_window": 8}}}}) == [
         "data.train a -> b",
-        "data.hue None -> 0.1",
+        "data.loading.init_args.shuffle_window None -> 8",
     ]
     assert differences(tmp_path / "nowhere", same) == []
 
@@ -107,8 +117,8 @@ def test_a_job_that_starts_again_waits_for_its_former_start(tmp_path, holder, ar
 
 def test_tasks_of_an_array_with_other_settings_do_not_meet(tmp_path, array, monkeypatch):
     hold_for(tmp_path, []).close()
-    hold_for(tmp_path, ["model.learning_rate 1 -> 2"]).close()  # the same task starts again
+    hold_for(tmp_path, ["model.init_args.optimizer.init_args.lr 1 -> 2"]).close()  # the same task starts again
     monkeypatch.setenv("SLURM_ARRAY_TASK_ID", "1")
     with pytest.raises(InputError, match=r"the run of task 0 of this job array, with other .* give each task"):
-        hold_for(tmp_path, ["model.learning_rate 1 -> 2"])
+        hold_for(tmp_path, ["model.init_args.optimizer.init_args.lr 1 -> 2"])
     hold_for(tmp_path, []).close()  # a chain of tasks that train one run

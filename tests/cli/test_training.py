@@ -52,10 +52,10 @@ def test_a_run_from_fit_to_validate(fit, run, complaint, workplace, shards):
     assert torch.load(last, weights_only=True)["epoch"] == 1
 
     # Flags rule over the checkpoint in `fit`...
-    assert fit("--ckpt_path", "last", "--trainer.max_epochs", "3", "--model.learning_rate", "0.5").status == 0
+    assert fit("--ckpt_path", "last", "--trainer.max_epochs", "3", "--model.optimizer.lr", "0.5").status == 0
     state = torch.load(last, weights_only=True)
     assert state["epoch"] == 2
-    assert state["hyper_parameters"]["learning_rate"] == 0.5
+    assert state["hyper_parameters"]["optimizer"]["init_args"]["lr"] == 0.5
 
     # ... and another architecture does not fit.
     words = (
@@ -70,9 +70,9 @@ def test_a_run_from_fit_to_validate(fit, run, complaint, workplace, shards):
         "last",
     )
     misfit = "the checkpoint does not fit the model of the configuration: "
-    line = complaint(*words, "--trainer.max_epochs", "4", "--model.backbone", "resnet34")
+    line = complaint(*words, "--trainer.max_epochs", "4", "--model.backbone.name", "resnet34")
     assert line.startswith(f"{misfit}only the model has backbone.body.layer1.2.conv1.weight; ")
-    line = complaint(*words, "--trainer.max_epochs", "4", "--model.fpn_channels", "32")
+    line = complaint(*words, "--trainer.max_epochs", "4", "--model.backbone.channels", "32")
     weight = "backbone.fpn.inner_blocks.0.0.weight"
     assert line.startswith(f"{misfit}{weight} is [16, 64, 1, 1] in the checkpoint and [32, 64, 1, 1] in the model; ")
     assert "--model.weights" in line
@@ -81,16 +81,17 @@ def test_a_run_from_fit_to_validate(fit, run, complaint, workplace, shards):
     before = (workplace / "run" / "config.yaml").read_text()
     quiet = ("--trainer.accelerator", "cpu", "--trainer.enable_progress_bar", "false", "--data.num_workers", "0")
     outcome = run(
-        "validate", "--ckpt_path", last, "--data.val", shards / "val", *quiet, "--model.score_threshold", "0.9"
+        "validate", "--ckpt_path", last, "--data.val", shards / "val", *quiet, "--model.box.score_threshold", "0.9"
     )
     assert outcome.status == 0
     assert "maxDets 100" in outcome.out
     assert "val/bbox/AP" not in outcome.out, "the figures are printed once"
     assert (workplace / "run" / "config.yaml").read_text() == before
     validated = yaml.safe_load((workplace / "run" / "validate" / "config.yaml").read_text())
-    assert validated["model"]["init_args"]["backbone"] == "resnet18"
-    assert validated["model"]["init_args"]["fpn_channels"] == 16
-    assert validated["model"]["init_args"]["score_threshold"] == 0.9
+    init_args = validated["model"]["init_args"]
+    assert init_args["backbone"]["init_args"]["name"] == "resnet18"
+    assert init_args["backbone"]["init_args"]["channels"] == 16
+    assert init_args["box"]["init_args"]["score_threshold"] == 0.9
 
     # `predict` writes detections under the ids of the data set.
     assert run("predict", "--ckpt_path", last, "--data.predict", shards / "val", *quiet).status == 0
@@ -189,14 +190,15 @@ def test_the_configuration_reaches_the_loggers(fit, workplace):
 
 
 @pytest.mark.parametrize(
-    ("words", "is_terminal", "kinds"),
+    ("is_terminal", "words", "kinds"),
     [
-        ((), True, ["TrainingProgress"]),
-        ((), False, ["ProgressLines"]),
-        (("RichProgressBar",), False, ["RichProgressBar"]),
+        (True, (), ["TrainingProgress"]),
+        (False, (), ["ProgressLines"]),
+        (True, ("RichProgressBar",), ["RichProgressBar"]),
+        (False, ("RichProgressBar",), ["RichProgressBar"]),
     ],
 )
-def test_the_progress_bar_is_ours_unless_another_one_is_given(fit, monkeypatch, words, is_terminal, kinds):
+def test_the_progress_bar_is_ours_unless_another_one_is_given(fit, monkeypatch, is_terminal, words, kinds):
     bars = []
     monkeypatch.setattr("rich.get_console", lambda: Console(force_terminal=is_terminal))
 
@@ -225,8 +227,8 @@ def test_a_start_that_is_refused_leaves_the_configuration_as_it_is(fit, complain
         "last",
     )
     more = (*words, "--trainer.max_epochs", "2")
-    assert complaint(*more, "--model.warmup_steps", "1000").startswith("model.warmup_steps 1000: ")
-    assert complaint(*more, "--model.optimizer", "sgd").startswith("the optimizer is SGD, and the checkpoint has")
+    assert complaint(*more, "--model.schedule.warmup_steps", "1000").startswith("model.schedule: warmup_steps 1000: ")
+    assert complaint(*more, "--model.optimizer", "SGD").startswith("the optimizer is SGD, and the checkpoint has")
     line = complaint(*more, "--trainer.logger", "MLFlowLogger")
     assert line.startswith("trainer: a package is missing: ")
     assert "mlflow" in line

@@ -1,6 +1,8 @@
 import pytest
 import torch
 
+from lightning_rcnn.backbones.fpn import ResNetFPN
+from lightning_rcnn.backbones.plain import PlainBackbone
 from lightning_rcnn.commands.compress import compress
 from lightning_rcnn.detectors.fast_rcnn import FastRCNN
 from lightning_rcnn.detectors.faster_rcnn import FasterRCNN
@@ -11,7 +13,9 @@ from lightning_rcnn.errors import InputError
 @pytest.fixture
 def checkpoint(tmp_path):
     torch.manual_seed(0)
-    save_detector(FastRCNN(["a", "b"], backbone="alexnet", box_head_width=48), tmp_path / "whole.ckpt")
+    save_detector(
+        FastRCNN(["a", "b"], backbone=PlainBackbone("alexnet"), box={"head": {"width": 48}}), tmp_path / "whole.ckpt"
+    )
     return tmp_path / "whole.ckpt"
 
 
@@ -19,10 +23,10 @@ def test_a_compressed_checkpoint_detects_almost_as_before(checkpoint, tmp_path, 
     compress(checkpoint, tmp_path / "small.ckpt", ranks=(40, 40), regions=3)
     assert "truncated" in capsys.readouterr().out
     whole, small = load_detector(checkpoint), load_detector(tmp_path / "small.ckpt")
-    assert small.box_head.fc6.first.weight.shape == (40, 9216)
+    assert small.box.head.fc6.first.weight.shape == (40, 9216)
     pooled = torch.rand(5, 256, 6, 6)
     with torch.no_grad():
-        before, after = whole.box_head(pooled), small.box_head(pooled)
+        before, after = whole.box.head(pooled), small.box.head(pooled)
     assert (before - after).norm() < 0.5 * before.norm()
     assert before.norm() > 0
 
@@ -39,7 +43,8 @@ def test_what_cannot_be_compressed(checkpoint, tmp_path):
     compress(checkpoint, tmp_path / "small.ckpt", ranks=(8, 8), regions=2)
     with pytest.raises(InputError, match="is compressed already"):
         compress(tmp_path / "small.ckpt", tmp_path / "smaller.ckpt")
-    save_detector(FasterRCNN(["a"], backbone="resnet18", fpn_channels=16, box_head_width=16), tmp_path / "faster.ckpt")
+    faster_rcnn = FasterRCNN(["a"], backbone=ResNetFPN("resnet18", channels=16), box={"head": {"width": 16}})
+    save_detector(faster_rcnn, tmp_path / "faster.ckpt")
     with pytest.raises(InputError, match="is a FasterRCNN"):
         compress(tmp_path / "faster.ckpt", tmp_path / "out.ckpt")
     assert not (tmp_path / "out.ckpt").exists()

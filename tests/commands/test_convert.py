@@ -7,19 +7,27 @@ import torch
 import torchvision.models
 import yaml
 
+from lightning_rcnn.backbones.c4 import ResNetC4
+from lightning_rcnn.backbones.fpn import ResNetFPN
 from lightning_rcnn.checkpoints.torchvision import export
 from lightning_rcnn.cli import main
 from lightning_rcnn.detectors.faster_rcnn import FasterRCNN
 from lightning_rcnn.detectors.loading import load_detector, save_detector
 from lightning_rcnn.detectors.mask_rcnn import MaskRCNN
+from lightning_rcnn.parts import merge, part
 
-SMALL = {"backbone": "resnet18", "fpn_channels": 16, "box_head_width": 16, "rpn_post_nms_top_n": (20, 20)}
+SMALL = {
+    "backbone": part(ResNetFPN, name="resnet18", channels=16),
+    "box": {"head": {"width": 16}},
+    "rpn": {"post_nms_top_n": [20, 20]},
+    "mask": {"width": 16},
+}
 
 
 @pytest.fixture(scope="module")
 def detector():
     torch.manual_seed(0)
-    return MaskRCNN(["cat", "dog", "N/A"], mask_head_width=16, **SMALL)
+    return MaskRCNN(["cat", "dog", "N/A"], **SMALL)
 
 
 @pytest.fixture
@@ -49,12 +57,19 @@ def test_there_and_back_again(detector, source, tmp_path, capsys):
 
 
 def test_the_conventions_stand_in_a_file_for_fine_tuning(source, tmp_path):
-    assert run(source, "--out", tmp_path / "ours.ckpt", "--set", "norm_epsilon=1e-3", "min_size=64") == 0
+    assert (
+        run(source, "--out", tmp_path / "ours.ckpt", "--set", "backbone.norm_epsilon=1e-3", "preprocessing.min_size=64")
+        == 0
+    )
     model = yaml.safe_load((tmp_path / "ours.yaml").read_text())["model"]
     assert model["class_path"] == "MaskRCNN"
     assert "class_names" not in model["init_args"]
-    wanted = {"anchor_rounding": "rounded", "resize": "bilinear", "norm_epsilon": 1e-3, "min_size": 64}
-    assert model["init_args"].items() >= wanted.items()
+    wanted = {
+        "backbone": {"init_args": {"norm_epsilon": 1e-3}},
+        "rpn": {"anchors": {"rounding": "rounded"}},
+        "preprocessing": {"init_args": {"resize": "bilinear", "min_size": 64}},
+    }
+    assert merge(model["init_args"], wanted) == model["init_args"]
     tuned = MaskRCNN(["circle"], **model["init_args"])
     assert tuned.backbone.body.bn1.eps == 1e-3
 
@@ -132,12 +147,12 @@ def test_bad_input_is_one_line(detector, tmp_path, capsys, kind, problem):
     [
         (["--format", "detectron2"], "has not the weights of detectron2"),
         (["--class_names", "cat,dog"], "2 names for the 3 classes"),
-        (["--set", "norm_epsilon"], "give KEY=VALUE"),
-        (["--set", "norm_epsilom=0"], "MaskRCNN takes no norm_epsilom; did you mean norm_epsilon?"),
-        (["--set", "norm_epsilon=abc"], "'abc' is not float"),
-        (["--set", "pixel_mean=[1,"], "--set pixel_mean=[1,: '[1,' is not"),
-        (["--set", "anchor_rounding=round"], "'round' is not one of exact, rounded"),
-        (["--set", "neck=c4"], "--allow"),
+        (["--set", "backbone.norm_epsilon"], "give KEY=VALUE"),
+        (["--set", "backbone.norm_epsilom=0"], "takes no backbone.norm_epsilom; did you mean backbone.norm_epsilon?"),
+        (["--set", "backbone.norm_epsilon=abc"], "'abc' is no value of backbone.norm_epsilon"),
+        (["--set", "preprocessing.pixel_mean=[1,"], "--set preprocessing.pixel_mean=[1,: '[1,' is no value"),
+        (["--set", "rpn.anchors.rounding=round"], "'round' is no value of rpn.anchors.rounding"),
+        (["--set", "backbone=ResNetC4"], "--allow"),
     ],
 )
 def test_wrong_options_are_one_line(source, tmp_path, capsys, words, problem):
@@ -187,12 +202,12 @@ def test_the_configuration_names_the_checkpoint_wherever_it_is_read(source, tmp_
 
 def test_conventions_that_torchvision_has_not_are_said(source, tmp_path, capsys):
     run(source, "--out", tmp_path / "same.ckpt")
-    run(source, "--out", tmp_path / "other.ckpt", "--set", "channel_order=bgr", "rpn_box_loss_beta=0")
+    run(source, "--out", tmp_path / "other.ckpt", "--set", "preprocessing.channel_order=bgr", "rpn.box_loss_beta=0")
     capsys.readouterr()
     assert run(tmp_path / "same.ckpt", "--to", "torchvision", "--out", tmp_path / "same.pth") == 0
     assert "not find the same" not in capsys.readouterr().out
     assert run(tmp_path / "other.ckpt", "--to", "torchvision", "--out", tmp_path / "other.pth") == 0
-    assert "made with channel_order bgr (rgb there).\n" in capsys.readouterr().out
+    assert "made with preprocessing.channel_order bgr (rgb there).\n" in capsys.readouterr().out
 
 
 def test_frozen_norms_leave_a_question(source, tmp_path, capsys):
@@ -201,7 +216,7 @@ def test_frozen_norms_leave_a_question(source, tmp_path, capsys):
     state = torch.load(source, weights_only=True)
     torch.save({k: v for k, v in state.items() if "num_batches_tracked" not in k}, tmp_path / "frozen.pth")
     assert run(tmp_path / "frozen.pth", "--out", tmp_path / "frozen.ckpt") == 0
-    assert "--set norm_epsilon=1e-5" in capsys.readouterr().out
+    assert "--set backbone.norm_epsilon=1e-5" in capsys.readouterr().out
 
 
 def test_a_backbones_table_has_a_row_for_each_stage(tmp_path, capsys):
@@ -214,6 +229,6 @@ def test_a_backbones_table_has_a_row_for_each_stage(tmp_path, capsys):
 def test_only_ours_go_to_torchvision(source, tmp_path, capsys):
     assert run(source, "--to", "torchvision", "--out", tmp_path / "x.pth") == 1
     assert "not a checkpoint of lightning-rcnn" in capsys.readouterr().err
-    save_detector(FasterRCNN(["a"], backbone="resnet18", neck="c4"), tmp_path / "c4.ckpt")
+    save_detector(FasterRCNN(["a"], backbone=ResNetC4("resnet18")), tmp_path / "c4.ckpt")
     assert run(tmp_path / "c4.ckpt", "--to", "torchvision", "--out", tmp_path / "x.pth") == 1
-    assert "they have neck fpn" in capsys.readouterr().err
+    assert "they have a ResNetFPN" in capsys.readouterr().err

@@ -9,19 +9,25 @@ from lightning.pytorch import Trainer
 from PIL import Image
 from pycocotools import mask
 
+from lightning_rcnn.backbones.fpn import ResNetFPN
 from lightning_rcnn.commands.detect import detect
 from lightning_rcnn.detectors.faster_rcnn import FasterRCNN
 from lightning_rcnn.detectors.mask_rcnn import MaskRCNN
 from lightning_rcnn.errors import InputError
+from lightning_rcnn.parts import part
 from lightning_rcnn.pictures import class_colour
 
-SIZES = {"backbone": "resnet18", "fpn_channels": 16, "box_head_width": 16, "min_size": 64, "max_size": 96}
+SMALL = {
+    "backbone": part(ResNetFPN, name="resnet18", channels=16),
+    "box": {"head": {"width": 16}, "detections_per_image": 5},
+    "preprocessing": {"min_size": 64, "max_size": 96},
+}
 
 
 def only_dogs(model):
     """Untrained; the last layer's bias makes every box a dog, score 0.7."""
     with torch.no_grad():
-        for parameter in model.box_predictor.parameters():
+        for parameter in model.box.predictor.parameters():
             parameter.zero_()
             if parameter.shape == (3,):
                 parameter.copy_(torch.tensor([0.2, 0.1, 0.7]).log())
@@ -39,7 +45,7 @@ def save(model, folder):
 @pytest.fixture(scope="module")
 def detector():
     torch.manual_seed(0)
-    return only_dogs(FasterRCNN(["cat", "dog"], category_ids=[17, 18], detections_per_image=5, **SIZES))
+    return only_dogs(FasterRCNN(["cat", "dog"], category_ids=[17, 18], **SMALL))
 
 
 @pytest.fixture(scope="module")
@@ -94,7 +100,7 @@ def test_pictures_and_results(detector, checkpoint, photos, tmp_path, capsys, mo
 def test_masks_in_pictures_and_results(photos, tmp_path, monkeypatch):
     """The same as from Python, but never as large as the image; and each mask leaves its colour in the picture."""
     torch.manual_seed(0)
-    model = only_dogs(MaskRCNN(["cat", "dog"], detections_per_image=5, mask_head_width=16, **SIZES))
+    model = only_dogs(MaskRCNN(["cat", "dog"], mask={"width": 16}, **SMALL))
     checkpoint = save(model, tmp_path)
     [expected] = model.detect([photos / "a.jpg"], threshold=0.5)
     assert 0 < expected["masks"].float().mean() < 1

@@ -9,6 +9,7 @@ from lightning.pytorch import Trainer
 from PIL import Image
 from pycocotools import mask
 
+from lightning_rcnn.backbones.fpn import ResNetFPN
 from lightning_rcnn.callbacks import PredictionResults
 from lightning_rcnn.cli import main
 from lightning_rcnn.commands.pack import pack_coco
@@ -20,14 +21,17 @@ HEIGHT, WIDTH = 120, 160
 
 
 class Guesser(MaskRCNN):
-    """Finds what a table says, whatever the pixels are."""
+    """Finds what the attribute `table` says, whatever the pixels are."""
 
-    def __init__(self, table):
-        sizes = {"fpn_channels": 8, "box_head_width": 8, "mask_head_layers": 1, "mask_head_width": 8}
+    def __init__(self):
         super().__init__(
-            ["cat", "dog"], category_ids=[17, 18], backbone="resnet18", min_size=64, detections_per_image=120, **sizes
+            ["cat", "dog"],
+            category_ids=[17, 18],
+            backbone=ResNetFPN("resnet18", channels=8),
+            box={"head": {"width": 8}, "detections_per_image": 120},
+            mask={"num_layers": 1, "width": 8},
+            preprocessing={"min_size": 64},
         )
-        self.table = table
 
     def _detections_and_proposals(self, batch):
         found = [self.table.get(image_id, self.table[None]) for image_id in batch.image_ids.tolist()]
@@ -111,7 +115,8 @@ def test_predict_and_evaluate_give_the_figures_of_validate(truth, table, tmp_pat
     packed = str(tmp_path / "packed")
     pack_coco(tmp_path / "images", tmp_path / "truth.json", tmp_path / "packed", workers=1)
 
-    detector = Guesser(table)
+    detector = Guesser()
+    detector.table = table
     data = DetectionDataModule(val=packed, predict=packed, batch_size=2, num_workers=0)
     quiet = {"logger": False, "enable_progress_bar": False, "enable_model_summary": False, "accelerator": "cpu"}
     trainer = Trainer(default_root_dir=tmp_path / "run", callbacks=[PredictionResults()], **quiet)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from lightning_rcnn.backbones.fpn import ResNetFPN
 from lightning_rcnn.cli import main
 from lightning_rcnn.data.cache import ShardCache
 from lightning_rcnn.data.decode import decode_image
@@ -30,9 +31,15 @@ def scenes(tmp_path_factory):
 @pytest.fixture(scope="module")
 def faster_rcnn(tmp_path_factory):
     torch.manual_seed(0)
-    sizes = {"backbone": "resnet18", "fpn_channels": 16, "box_head_width": 16, "min_size": 64, "max_size": 96}
+    detector = FasterRCNN(
+        ["a", "b"],
+        backbone=ResNetFPN("resnet18", channels=16),
+        rpn={"post_nms_top_n": (20, 10)},
+        box={"head": {"width": 16}},
+        preprocessing={"min_size": 64, "max_size": 96},
+    )
     path = tmp_path_factory.mktemp("faster") / "best.ckpt"
-    save_detector(FasterRCNN(["a", "b"], rpn_post_nms_top_n=(20, 10), **sizes), path)
+    save_detector(detector, path)
     return path
 
 
@@ -93,7 +100,7 @@ def test_proposals_by_something_else_are_not_mixed(scenes, faster_rcnn, tmp_path
 def test_a_checkpoint_without_a_region_proposal_network_is_refused(scenes, tmp_path, capsys):
     torch.manual_seed(0)
     path = tmp_path / "fast.ckpt"
-    save_detector(FastRCNN(["a"], backbone="resnet18", norm="batch_norm", box_head_width=16), path)
+    save_detector(FastRCNN(["a"], backbone=ResNetFPN("resnet18", channels=16), box={"head": {"width": 16}}), path)
     line = refusal(capsys, "--shards", scenes, "--out", tmp_path / "out", "--checkpoint", path)
     assert "FastRCNN has no region proposal network" in line
     assert not (tmp_path / "out").exists()

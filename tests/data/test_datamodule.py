@@ -7,13 +7,16 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from jsonargparse import ArgumentParser
 from lightning.pytorch.callbacks import ModelCheckpoint
+from torchvision.transforms.v2 import RandomAffine
 
 from lightning_rcnn.data.datamodule import DetectionDataModule
 from lightning_rcnn.data.index import Category
+from lightning_rcnn.data.transforms import Colors, HorizontalFlip, Resize, VerticalFlip
 from lightning_rcnn.errors import InputError
 from lightning_rcnn.structures import NO_IMAGE, Bitmaps, Polygons
 
@@ -49,7 +52,7 @@ def test_the_rule_of_the_model_decides_the_sizes(uneven_set: Path, recording_mod
 
 
 def test_multi_scale_training(uneven_set: Path):
-    module = data(uneven_set, train_min_sizes=[32, 64, 96], val=str(uneven_set))
+    module = data(uneven_set, train_transforms=[HorizontalFlip(), Resize([32, 64, 96])], val=str(uneven_set))
     module.setup("fit")
     short_edges = {min(size) for batch in module.train_dataloader() for size in batch.image_sizes.tolist()}
     assert short_edges == {32, 64, 96}
@@ -72,9 +75,8 @@ def test_given_shapes_are_used(uneven_set: Path, recording_module, trainer):
         ({"batch_size": 44}, r"data.train has 43 images, fewer than one batch of all devices \(1 x 44\)"),
         ({"batch_size": 0}, "data.batch_size and data.eval_batch_size have to be at least 1"),
         ({"seed": -1}, "data.seed is -1"),
-        ({"hue": 0.7}, "data.hue is 0.7"),
         ({"train": "/nowhere"}, "/nowhere: no such file or folder"),
-        ({"train_min_sizes": [2000]}, "min_size <= max_size does not hold for 2000"),
+        ({"train_transforms": [Resize([2000])]}, "min_size <= max_size does not hold for 2000"),
         ({"shapes": [[33, 64]]}, "multiples of 32"),
     ],
 )
@@ -202,12 +204,13 @@ def test_fast_dev_run_and_sanity_check(uneven_set: Path, recording_module, train
 
 
 def test_the_global_random_state_is_left_alone(uneven_set: Path):
-    module = data(uneven_set, brightness=0.5, vertical_flip=0.5)
+    module = data(uneven_set, train_transforms=[Colors(brightness=0.5), VerticalFlip(), RandomAffine(30)])
     module.setup("fit")
-    before = random.getstate(), torch.get_rng_state()
+    before = random.getstate(), torch.get_rng_state(), np.random.get_state()[1].tolist()
     list(module.train_dataloader())
     assert random.getstate() == before[0]
     assert (torch.get_rng_state() == before[1]).all()
+    assert np.random.get_state()[1].tolist() == before[2]
 
 
 def test_help_explains_every_option():

@@ -1,6 +1,8 @@
 import json
 import pickle
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -12,7 +14,7 @@ from lightning_rcnn.data.plan import EMPTY_SLOT
 from lightning_rcnn.data.reader import RawSample, ShardReader
 from lightning_rcnn.data.resize import ResizeRule
 from lightning_rcnn.data.shards import read_shards
-from lightning_rcnn.data.transforms import Augmentation
+from lightning_rcnn.data.transforms import Colors, HorizontalFlip, VerticalFlip
 from lightning_rcnn.errors import InputError
 from lightning_rcnn.structures import NO_IMAGE, Batch
 
@@ -20,10 +22,10 @@ RULES = (ResizeRule(60, 120), ResizeRule(30, 60))
 
 
 def open_dataset(
-    folder: Path, purpose: Purpose = "evaluation", augmentation: Augmentation | None = None, rules=RULES
+    folder: Path, purpose: Purpose = "evaluation", transforms: Sequence[Any] = (), rules=RULES
 ) -> DetectionDataset:
     reader = ShardReader(read_shards(str(folder)), ShardCache(None, 1e9, FetchPolicy()))
-    return DetectionDataset(reader, rules, purpose, augmentation)
+    return DetectionDataset(reader, rules, purpose, transforms)
 
 
 def request(*samples: int, epoch: int = 0, scale: int = 0) -> BatchRequest:
@@ -69,8 +71,8 @@ def test_what_each_purpose_carries(uneven_set: Path):
     assert prediction.records[0].annotations == []
 
 
-def test_views_depend_on_the_epoch_and_the_sample_but_not_on_the_batch(uneven_set: Path):
-    dataset = open_dataset(uneven_set, "training", Augmentation(0.5, 0.5, brightness=0.5))
+def test_what_is_drawn_depends_on_the_epoch_and_the_sample_but_not_on_the_batch(uneven_set: Path):
+    dataset = open_dataset(uneven_set, "training", [HorizontalFlip(), VerticalFlip(), Colors(brightness=0.5)])
     together, alone = dataset[request(3, 5, 7)], dataset[request(5)]
     assert (together.images[1] == alone.images[0]).all()
     assert (together.targets.boxes[1] == alone.targets.boxes[0]).all()

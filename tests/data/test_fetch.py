@@ -193,7 +193,7 @@ def test_a_command_prints_a_shard(uneven_set: Path, tmp_path: Path):
 
 
 def test_no_room(tmp_path: Path):
-    with pytest.raises(InputError, match=r"/dev: cannot store pipe:.*No space left.*data.cache_dir"):
+    with pytest.raises(InputError, match=r"/dev: cannot store pipe:.*No space left.*data.fetching.cache_dir"):
         fetch_file("pipe:cat /dev/zero", Path("/dev/full"), min_size=1, sha256="", policy=PATIENCE)
 
 

@@ -22,7 +22,7 @@ from lightning_rcnn.data.padded_set import pad_set
 from lightning_rcnn.data.reader import ShardReader
 from lightning_rcnn.data.resize import ResizeRule
 from lightning_rcnn.data.shards import read_shards
-from lightning_rcnn.data.transforms import Augmentation
+from lightning_rcnn.data.transforms import HorizontalFlip
 from lightning_rcnn.errors import InputError
 from lightning_rcnn.structures import NO_IMAGE
 
@@ -33,7 +33,7 @@ RULES = [ResizeRule(32, 64)]
 def training_loader(folder: Path, *, batch_size: int = 4, rank: int = 0, world: int = 1, **options) -> PlannedLoader:
     data = pad_set(read_shards(str(folder)), RULES)
     reader = ShardReader(data.shard_set, ShardCache(None, 1e9, FetchPolicy(1.0, 1)))
-    samples = DetectionDataset(reader, RULES, "training", Augmentation())
+    samples = DetectionDataset(reader, RULES, "training", [HorizontalFlip()])
     plan = partial(data.plan_training, seed=0, batch_size=batch_size, rank=rank, world=world, window=100)
     return PlannedLoader(samples, plan, len(data) // (batch_size * world), rank=rank, world=world, **options)
 
@@ -132,7 +132,7 @@ def test_unreadable_records_are_named_once_and_left_out(make_set, tmp_path: Path
 def test_too_many_unreadable_records_stop_the_run(make_set, tmp_path: Path, num_workers: int):
     folder = make_set(tmp_path / "set", (20, 20), broken=[3, 30, 31])
     message = error_of(training_loader(folder, max_corrupt_share=0.05, num_workers=num_workers))
-    assert re.fullmatch(r"3 of 40 records .* data.max_corrupt_share allows 0.05 .*key 0000000\d\d .*", message)
+    assert re.fullmatch(r"3 of 40 records .* data.loading.max_corrupt_share allows 0.05 .*key 0000000\d\d .*", message)
 
 
 def test_messages_name_the_rank(make_set, tmp_path: Path, caplog):

@@ -19,7 +19,7 @@ from lightning_rcnn.data.plan import EMPTY_SLOT
 from lightning_rcnn.data.reader import RawSample, ShardReader
 from lightning_rcnn.data.resize import ResizeRule
 from lightning_rcnn.data.shards import read_shards
-from lightning_rcnn.data.transforms import Augmentation
+from lightning_rcnn.data.transforms import HorizontalFlip, VerticalFlip
 
 HEIGHT, WIDTH = 48, 64
 PARTS = [[5.0, 5.0, 25.3, 5.0, 15.7, 20.1], [40.0, 30.0, 40.0, 47.9, 63.9, 47.9]]
@@ -44,7 +44,8 @@ def pack(folder: Path, annotations: list[dict], height: int = HEIGHT, width: int
 
 def open_dataset(folder: Path, rule: ResizeRule, form: str, purpose: str = "training", flips=(0.0, 0.0)):
     reader = ShardReader(read_shards(str(folder)), ShardCache(None, 1e9, FetchPolicy()))
-    return DetectionDataset(reader, [rule], purpose, Augmentation(*flips), form)
+    transforms = [HorizontalFlip(flips[0]), VerticalFlip(flips[1])]
+    return DetectionDataset(reader, [rule], purpose, transforms, mask_form=form)
 
 
 def request(*samples: int) -> BatchRequest:

@@ -21,7 +21,7 @@ from lightning_rcnn.data.plan import EMPTY_SLOT
 from lightning_rcnn.data.reader import ShardReader
 from lightning_rcnn.data.resize import ResizeRule
 from lightning_rcnn.data.shards import read_shards
-from lightning_rcnn.data.transforms import Augmentation
+from lightning_rcnn.data.transforms import HorizontalFlip
 from lightning_rcnn.errors import InputError
 
 CACHE = ShardCache(None, 1e9, FetchPolicy())
@@ -47,9 +47,9 @@ def proposed_set(make_set, tmp_path_factory) -> Path:
     return folder / "out"
 
 
-def open_dataset(folder, limit=LIMIT, purpose="evaluation", augmentation=None):
+def open_dataset(folder, limit=LIMIT, purpose="evaluation", transforms=()):
     reader = ShardReader(read_shards(str(folder)), CACHE)
-    return DetectionDataset(reader, [RULE], purpose, augmentation, proposal_limit=limit)
+    return DetectionDataset(reader, [RULE], purpose, transforms, proposal_limit=limit)
 
 
 def request(*samples):
@@ -83,7 +83,7 @@ def test_the_best_are_kept_where_there_are_more(proposed_set):
 
 def test_flips_take_proposals_along(proposed_set):
     plain, flipped = (
-        open_dataset(proposed_set, purpose="training", augmentation=Augmentation(horizontal_flip=chance))[request(4)]
+        open_dataset(proposed_set, purpose="training", transforms=[HorizontalFlip(chance)])[request(4)]
         for chance in (0.0, 1.0)
     )
     width = plain.image_sizes[0, 1]

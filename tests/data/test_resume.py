@@ -13,7 +13,9 @@ from lightning import Callback, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 
 from lightning_rcnn.data.datamodule import DetectionDataModule
+from lightning_rcnn.data.loading import LoadingSettings
 from lightning_rcnn.data.resume import PlanIdentity
+from lightning_rcnn.data.transforms import Colors, HorizontalFlip
 
 IDENTITY = PlanIdentity(data="a", padding="b", seed=1, window=100, global_batch_size=8)
 
@@ -25,7 +27,7 @@ IDENTITY = PlanIdentity(data="a", padding="b", seed=1, window=100, global_batch_
         ({"data": "c"}, "training shards"),
         ({"padding": "c"}, "resize rule or the padded shapes"),
         ({"seed": 2}, "data.seed was 2 and is 1"),
-        ({"window": 7}, "data.shuffle_window was 7 and is 100"),
+        ({"window": 7}, "data.loading.shuffle_window was 7 and is 100"),
         ({"global_batch_size": 16}, "the global batch had 16 images and has 8"),
         ({"version": 0}, "another version"),
     ],
@@ -65,9 +67,9 @@ def our_messages(caplog: pytest.LogCaptureFixture) -> list[str]:
 
 
 def data(folder: Path, **options: Any) -> DetectionDataModule:
-    return DetectionDataModule(
-        **{"train": str(folder), "batch_size": 8, "num_workers": 0, "brightness": 0.3, **options}
-    )
+    transforms = [HorizontalFlip(), Colors(brightness=0.3)]
+    defaults = {"train": str(folder), "batch_size": 8, "num_workers": 0, "train_transforms": transforms}
+    return DetectionDataModule(**defaults | options)
 
 
 @pytest.mark.parametrize(
@@ -95,7 +97,7 @@ def test_every_checkpoint_leads_on_exactly(uneven_set, tmp_path, recording_modul
         assert resumed.weight == whole.weight, path.name
 
 
-@pytest.mark.parametrize("workers", [{"num_workers": 2, "multiprocessing_context": "fork"}])
+@pytest.mark.parametrize("workers", [{"num_workers": 2, "loading": LoadingSettings(multiprocessing_context="fork")}])
 def test_workers_do_not_disturb_the_resume(uneven_set, tmp_path, recording_module, trainer, workers):
     saver, whole = SaveEverywhere(tmp_path), recording_module()
     trainer(callbacks=[saver], max_epochs=2).fit(whole, datamodule=data(uneven_set, **workers))
@@ -108,7 +110,7 @@ def test_workers_do_not_disturb_the_resume(uneven_set, tmp_path, recording_modul
 
 @pytest.mark.slow
 def test_spawned_workers_do_not_disturb_the_resume(uneven_set, tmp_path, recording_module, trainer):
-    workers = {"num_workers": 2, "multiprocessing_context": "spawn"}
+    workers = {"num_workers": 2, "loading": LoadingSettings(multiprocessing_context="spawn")}
     test_workers_do_not_disturb_the_resume(uneven_set, tmp_path, recording_module, trainer, workers)
 
 

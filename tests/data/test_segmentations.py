@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from pycocotools import mask as coco_mask
 
+from lightning_rcnn.data.geometry import AxisAlignedMap
 from lightning_rcnn.data.segmentations import crop_bitmaps, trace_outlines
-from lightning_rcnn.data.transforms import AxisAlignedMap
 
 HEIGHT, WIDTH = 20, 30
 masks = arrays(np.bool_, (HEIGHT, WIDTH), elements=st.booleans(), fill=st.just(False))

@@ -22,6 +22,7 @@ from lightning_rcnn.callbacks.checkpoints import AtomicCheckpointIO, BestCheckpo
 from lightning_rcnn.callbacks.preemption import Preemption
 from lightning_rcnn.data.datamodule import DetectionDataModule
 from lightning_rcnn.data.resize import ResizeRule
+from lightning_rcnn.data.transforms import Colors, HorizontalFlip
 from lightning_rcnn.errors import InputError
 from lightning_rcnn.stop_signals import SIGNALS, Preempted, forget
 from lightning_rcnn.structures import Batch
@@ -81,7 +82,8 @@ def fit(shards: Path, folder: Path, module: Learner, **options: Any) -> Learner:
         **(defaults | options), callbacks=callbacks, plugins=[AtomicCheckpointIO()], default_root_dir=folder
     )
     val = str(shards / "shard-000003.tar")
-    data = DetectionDataModule(str(shards), val, batch_size=4, num_workers=workers, brightness=0.3)
+    transforms = [HorizontalFlip(), Colors(brightness=0.3)]
+    data = DetectionDataModule(str(shards), val, batch_size=4, num_workers=workers, train_transforms=transforms)
     last = folder / "checkpoints" / "last.ckpt"
     trainer.fit(module, datamodule=data, ckpt_path=last if last.exists() else None)
     return module

@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
+from lightning_rcnn.data.geometry import AxisAlignedMap
 from lightning_rcnn.data.stored_proposals import decode_proposals, encode_proposals, place_proposals
-from lightning_rcnn.data.transforms import AxisAlignedMap
 
 WIDTH, HEIGHT = 40, 30  # of the resized frame
 corners = st.floats(-20, 60, width=32)

@@ -4,42 +4,43 @@ import numpy as np
 import pytest
 import torch
 
+from lightning_rcnn.backbones.fpn import ResNetFPN
+from lightning_rcnn.backbones.plain import PlainBackbone
 from lightning_rcnn.detectors.faster_rcnn import FasterRCNN
 from lightning_rcnn.detectors.mask_rcnn import MaskRCNN
+from lightning_rcnn.parts import merge, part
 from lightning_rcnn.structures import Batch, Bitmaps, ImageRecord, Proposals, Targets
 
 SMALL = {
     "class_names": ["circle", "square", "triangle"],
-    "backbone": "resnet18",
-    "fpn_channels": 32,
-    "box_head_width": 64,
-    "rpn_pre_nms_top_n": (100, 100),
-    "rpn_post_nms_top_n": (50, 50),
-    "box_samples_per_image": 32,
-    "min_size": 64,
-    "max_size": 96,
+    "backbone": part(ResNetFPN, name="resnet18", channels=32),
+    "rpn": {"pre_nms_top_n": [100, 100], "post_nms_top_n": [50, 50]},
+    "box": {"head": {"width": 64}, "samples_per_image": 32},
+    "preprocessing": {"min_size": 64, "max_size": 96},
 }
 
 SMALL_RCNN = {
     "class_names": ["circle", "square", "triangle"],
-    "norm": "batch_norm",
-    "region_size": 63,
-    "region_context": 4,
-    "box_head_width": 32,
-    "proposal_limit": 20,
-    "regions_at_a_time": 8,
-    "min_size": 64,
-    "max_size": 96,
+    "backbone": part(PlainBackbone, name="alexnet", norm="batch_norm"),
+    "regions": {"size": 63, "context": 4, "head": {"width": 32}, "at_a_time": 8},
+    "proposals": {"limit": 20},
+    "preprocessing": {"min_size": 64, "max_size": 96},
 }
+
+
+def with_settings(settings, overrides):
+    """Settings with others laid over them; a backbone is replaced as a whole."""
+    backbone = {"backbone": overrides["backbone"]} if "backbone" in overrides else {}
+    return merge(settings, overrides) | backbone
 
 
 @pytest.fixture
 def make_rcnn():
-    """A small stage of R-CNN with reproducible weights; keywords override its hyperparameters."""
+    """A small stage of R-CNN with reproducible weights; keywords change its settings."""
 
     def make(stage, **overrides):
         torch.manual_seed(0)
-        return stage(**{**SMALL_RCNN, **overrides})
+        return stage(**merge(SMALL_RCNN, overrides))
 
     return make
 
@@ -63,11 +64,11 @@ def with_proposals():
 
 @pytest.fixture
 def make_detector():
-    """A small Faster R-CNN with reproducible weights; keywords override its hyperparameters."""
+    """A small Faster R-CNN with reproducible weights; keywords change its settings."""
 
     def make(**overrides):
         torch.manual_seed(0)
-        return FasterRCNN(**{**SMALL, **overrides})
+        return FasterRCNN(**with_settings(SMALL, overrides))
 
     return make
 
@@ -78,7 +79,7 @@ def make_mask_rcnn():
 
     def make(**overrides):
         torch.manual_seed(0)
-        return MaskRCNN(**{**SMALL, "mask_head_width": 16, **overrides})
+        return MaskRCNN(**with_settings({**SMALL, "mask": {"width": 16}}, overrides))
 
     return make
 

@@ -3,18 +3,17 @@ import time
 import pytest
 import torch
 
+from lightning_rcnn.backbones.plain import PlainBackbone
 from lightning_rcnn.detectors.costs import cost_of_image
 from lightning_rcnn.detectors.fast_rcnn import FastRCNN
 from lightning_rcnn.detectors.rcnn_fine_tuning import RCNNFineTuning
+from lightning_rcnn.parts import part
 
 SMALL = {
     "class_names": ["a", "b"],
-    "backbone": "alexnet",
-    "box_head_width": 16,
-    "min_size": 64,
-    "max_size": 96,
-    "proposal_limit": 20,
-    "selective_search_width": 96,
+    "backbone": part(PlainBackbone, name="alexnet"),
+    "preprocessing": {"min_size": 64, "max_size": 96},
+    "proposals": {"limit": 20, "width": 96},
 }
 
 
@@ -25,11 +24,11 @@ def image():
 
 
 def test_r_cnn_has_a_pass_for_each_region_and_fast_r_cnn_one_for_the_image(image):
-    rcnn = RCNNFineTuning(**SMALL, region_size=63).eval()
+    rcnn = RCNNFineTuning(**SMALL, regions={"size": 63, "head": {"width": 16}}).eval()
     num_proposals = len(rcnn.search(image))
     assert 1 < num_proposals <= 20
     assert cost_of_image(rcnn, image).passes == num_proposals
-    assert cost_of_image(FastRCNN(**SMALL).eval(), image).passes == 1
+    assert cost_of_image(FastRCNN(**SMALL, box={"head": {"width": 16}}).eval(), image).passes == 1
 
 
 def test_time_goes_to_the_part_that_took_it(image, make_detector):
@@ -37,14 +36,14 @@ def test_time_goes_to_the_part_that_took_it(image, make_detector):
     assert cost_of_image(faster, image).passes == 1
     usual = cost_of_image(faster, image)
 
-    propose = faster.propose
-    faster.propose = lambda *arguments: (time.sleep(0.5), propose(*arguments))[1]
+    propose = faster.rpn.predict
+    faster.rpn.predict = lambda *arguments: (time.sleep(0.5), propose(*arguments))[1]
     slow = cost_of_image(faster, image)
     assert slow.proposals >= 0.5
     assert slow.network + slow.heads < 0.5 + 10 * (usual.network + usual.heads)
-    assert faster.propose is not propose  # as it was before
+    assert faster.rpn.predict is not propose  # as it was before
 
-    fast = FastRCNN(**SMALL).eval()
+    fast = FastRCNN(**SMALL, box={"head": {"width": 16}}).eval()
     search = fast.search
     fast.search = lambda image: (time.sleep(0.5), search(image))[1]
     assert cost_of_image(fast, image).proposals >= 0.5

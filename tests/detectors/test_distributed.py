@@ -5,13 +5,18 @@ from pathlib import Path
 import pytest
 import torch
 
+from lightning_rcnn.backbones.fpn import ResNetFPN
+
 SCOPES = [None, pytest.param("parts", marks=pytest.mark.slow), pytest.param("step", marks=pytest.mark.slow)]
 
 
 @pytest.mark.parametrize("scope", SCOPES)
 def test_two_ranks_have_the_gradients_of_one_process(make_mask_rcnn, make_batch, with_masks, tmp_path, scope):
     """With uneven samples: rank 1's images have no or one object, so its counts differ from rank 0's."""
-    detector = make_mask_rcnn(norm="group_norm", cross_boundary_anchors="ignore", rpn_samples_per_image=1000)
+    detector = make_mask_rcnn(
+        backbone=ResNetFPN("resnet18", norm="group_norm", channels=32),
+        rpn={"cross_boundary_anchors": "ignore", "samples_per_image": 1000},
+    )
     objects = [(10, 10, 40, 50, 1), (30, 5, 90, 60, 2), (2, 2, 30, 30, 3)]
     batch = with_masks(make_batch(objects, objects[:2], [], [(40, 20, 70, 60, 3), (0, 0, 96, 40, 1, "crowd")]))
     sum(detector(batch).values()).backward()

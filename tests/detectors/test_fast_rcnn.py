@@ -5,18 +5,22 @@ import torch
 from torch.nn import functional as F
 from torchvision.ops import box_iou, nms
 
+from lightning_rcnn.backbones.c4 import ResNetC4
+from lightning_rcnn.backbones.plain import PlainBackbone
 from lightning_rcnn.detectors.fast_rcnn import FastRCNN
+from lightning_rcnn.detectors.inference import detect_tensors
 from lightning_rcnn.detectors.loading import load_detector, save_detector
 from lightning_rcnn.errors import InputError
+from lightning_rcnn.parts import merge, part
+from lightning_rcnn.roi_heads.pooler import as_rois
 from lightning_rcnn.structures import Proposals
 
 SMALL = {
     "class_names": ["circle", "square", "triangle"],
-    "backbone": "alexnet",
-    "box_head_width": 32,
-    "min_size": 64,
-    "max_size": 96,
-    "proposal_limit": 40,
+    "backbone": part(PlainBackbone, name="alexnet"),
+    "box": {"head": {"width": 32}},
+    "preprocessing": {"min_size": 64, "max_size": 96},
+    "proposals": {"limit": 40},
 }
 
 
@@ -24,7 +28,7 @@ SMALL = {
 def make_fast_rcnn():
     def make(**overrides):
         torch.manual_seed(0)
-        return FastRCNN(**{**SMALL, **overrides})
+        return FastRCNN(**merge(SMALL, overrides))
 
     return make
 
@@ -45,10 +49,13 @@ def given(make_batch):
     return add
 
 
-@pytest.mark.parametrize("backbone", ["alexnet", "vgg16", "resnet18"])
+@pytest.mark.parametrize(
+    "backbone",
+    [part(PlainBackbone, name="alexnet"), part(PlainBackbone, name="vgg16"), part(ResNetC4, name="resnet18")],
+    ids=["alexnet", "vgg16", "resnet18 C4"],
+)
 def test_losses_reach_every_parameter_that_learns(make_fast_rcnn, make_batch, given, backbone):
-    extra = {"norm": "batch_norm", "neck": "c4"} if backbone == "resnet18" else {}
-    detector = make_fast_rcnn(backbone=backbone, **extra)
+    detector = make_fast_rcnn(backbone=backbone)
     losses = detector.train()(given(make_batch([(10, 10, 60, 50, 3)], [])))
     assert set(losses) == {"loss_classifier", "loss_box"}
     sum(losses.values()).backward()
@@ -69,26 +76,25 @@ def test_one_pass_of_the_backbone_whatever_the_number_of_proposals(make_fast_rcn
 def test_background_comes_from_the_papers_range(make_fast_rcnn, make_batch, given):
     batch = given(make_batch([(10, 10, 60, 50, 3)]))
     detector = make_fast_rcnn()
-    regions = detector.region_targets(batch.proposals, batch.targets, batch.image_ids, torch.tensor(5))
+    regions = detector.box.sample(batch.proposals, batch.targets, batch.inputs, torch.tensor(5))
     iou = box_iou(regions.boxes[0], batch.targets.boxes[0]).amax(1)
     background = regions.is_valid[0] & ~regions.is_positive[0]
     assert background.sum() > 3
     assert iou[background].min() >= 0.1
     assert iou[background].max() < 0.5
     assert iou[regions.is_positive[0]].min() >= 0.5
-    assert detector.max_positives == 16  # a quarter of 64
+    assert detector.box.max_positives == 16  # a quarter of 64
 
 
 def test_losses_are_the_papers_sums(make_fast_rcnn, make_batch, given):
     """Equation 1 by hand: the mean over regions of -log p_u + [u >= 1] smooth L1 with sigma 1."""
-    detector = make_fast_rcnn(box_head_dropout=0.0)
+    detector = make_fast_rcnn(box={"head": {"dropout": 0.0}})
     batch = given(make_batch([(10, 10, 60, 50, 3), (5, 20, 40, 60, 1)]))
-    regions = detector.region_targets(batch.proposals, batch.targets, batch.image_ids, detector.sampling_seed)
+    regions = detector.box.sample(batch.proposals, batch.targets, batch.inputs, detector.sampling_seed)
     losses = detector.train()(batch)
-    features = detector.backbone(detector.normalise(batch.images, batch.image_sizes))
-    logits, deltas = detector._score_regions(
-        detector._region_features(features, regions.boxes, regions.is_valid), regions.is_valid
-    )
+    features = detector.backbone(detector.preprocessing.normalize(batch.images, batch.image_sizes))
+    pooled = detector.pooler(features, as_rois(regions.boxes, regions.is_valid), detector.box.pooled_size)
+    logits, deltas = detector.box._score(pooled, regions.is_valid)
     classifier, box, number = 0.0, 0.0, 0
     for row in range(regions.boxes.shape[1]):
         if not regions.is_valid[0, row]:
@@ -104,7 +110,7 @@ def test_losses_are_the_papers_sums(make_fast_rcnn, make_batch, given):
 
 
 def test_detections_are_what_suppression_leaves_of_refined_proposals(make_fast_rcnn, make_batch, given):
-    detector = make_fast_rcnn(score_threshold=0.0).eval()
+    detector = make_fast_rcnn(box={"score_threshold": 0.0}).eval()
     batch = given(make_batch([]))
     with torch.no_grad():
         found, proposals = detector.predict(batch.inputs)
@@ -121,14 +127,14 @@ def test_a_batch_without_proposals_is_refused(make_fast_rcnn, make_batch):
 
 
 def test_an_image_alone_is_searched(make_fast_rcnn):
-    detector = make_fast_rcnn(selective_search_width=96, score_threshold=0.0)
+    detector = make_fast_rcnn(proposals={"width": 96}, box={"score_threshold": 0.0})
     image = torch.zeros(3, 60, 80, dtype=torch.uint8)
     image[:, 20:40, 30:60] = 255
     boxes = torch.from_numpy(detector.search(image)[:, :4])
     assert box_iou(boxes, torch.tensor([[30.0, 20.0, 60.0, 40.0]])).max() > 0.8
-    assert detector.find(image, threshold=0.0).boxes.shape[1] > 0
+    assert detect_tensors(detector, [image], threshold=0.0)[0].boxes.shape[1] > 0
     blank = torch.zeros(3, 60, 80, dtype=torch.uint8)
-    assert detector.find(blank, threshold=0.0).boxes.shape[1] >= 0
+    assert detect_tensors(detector, [blank], threshold=0.0)[0].boxes.shape[1] >= 0
 
 
 def test_an_image_without_proposals_has_no_detections(make_fast_rcnn, make_batch, given):
@@ -138,12 +144,12 @@ def test_an_image_without_proposals_has_no_detections(make_fast_rcnn, make_batch
         batch, proposals=Proposals(torch.zeros_like(batch.proposals.boxes), torch.full(none.shape, -torch.inf), none)
     )
     with torch.no_grad():
-        found, _ = make_fast_rcnn(score_threshold=0.0).eval().predict(batch.inputs)
+        found, _ = make_fast_rcnn(box={"score_threshold": 0.0}).eval().predict(batch.inputs)
     assert (found.labels == -1).all()
 
 
 def test_a_checkpoint_remembers_truncated_layers(make_fast_rcnn, make_batch, given, tmp_path):
-    detector = make_fast_rcnn(svd_ranks=(8, 4)).eval()
+    detector = make_fast_rcnn(box={"head": {"svd_ranks": [8, 4]}}).eval()
     save_detector(detector, tmp_path / "small.ckpt")
     again = load_detector(tmp_path / "small.ckpt")
     batch = given(make_batch([]))
@@ -151,11 +157,6 @@ def test_a_checkpoint_remembers_truncated_layers(make_fast_rcnn, make_batch, giv
         assert again.predict(batch.inputs)[0].scores.equal(detector.predict(batch.inputs)[0].scores)
 
 
-def test_a_neck_for_a_network_that_has_none(make_fast_rcnn):
-    with pytest.raises(InputError, match=r"model\.neck fpn: alexnet has the one map"):
-        make_fast_rcnn(neck="fpn")
-
-
 def test_a_range_of_background_that_is_empty(make_fast_rcnn):
-    with pytest.raises(InputError, match=r"box_lowest_negative_iou 0\.5: below model\.box_negative_iou 0\.5, or no"):
-        make_fast_rcnn(box_lowest_negative_iou=0.5)
+    with pytest.raises(InputError, match=r"lowest_negative_iou 0\.5: below negative_iou 0\.5, or no region"):
+        make_fast_rcnn(box={"lowest_negative_iou": 0.5})

@@ -4,12 +4,21 @@ import pytest
 import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 
+from lightning_rcnn.backbones.c4 import ResNetC4
+from lightning_rcnn.backbones.dc5 import ResNetDC5
+from lightning_rcnn.backbones.fpn import ResNetFPN
 from lightning_rcnn.detectors.faster_rcnn import FasterRCNN
 from lightning_rcnn.errors import InputError
+from lightning_rcnn.parts import part
+from lightning_rcnn.roi_heads.box_head import ConvolutionalHead
 from lightning_rcnn.structures import NO_IMAGE, Detections
 
 LOSSES = ["loss_objectness", "loss_rpn_box", "loss_classifier", "loss_box"]
-C4 = {"neck": "c4", "anchor_sizes": (16, 32, 64), "roi_size": 4}
+C4 = {
+    "backbone": part(ResNetC4, name="resnet18"),
+    "rpn": {"anchors": {"sizes": [16, 32, 64]}},
+    "box": {"pooled_size": 4},
+}
 
 
 def crowd_of(num):
@@ -33,19 +42,14 @@ VARIANTS = {
     "fpn": {},
     "c4": C4,
     "second version of torchvision": {
-        "fpn_norm": "group_norm",
-        "head_norm": "group_norm",
-        "rpn_layers": 2,
-        "box_head_convolutions": 2,
-        "box_head_channels": 32,
+        "backbone": part(ResNetFPN, name="resnet18", channels=32, fpn_norm="group_norm"),
+        "rpn": {"num_layers": 2},
+        "box": {"head": ConvolutionalHead(num_layers=2, channels=32, width=64, norm="group_norm")},
     },
     "detectron2": {
-        "roi_level_rule": "detectron2",
-        "roi_sampling_ratio": 0,
-        "roi_aligned": True,
-        "channel_order": "bgr",
-        "rpn_loss_denominator": "fixed",
-        "rpn_box_loss_beta": 0.0,
+        "pooler": {"level_rule": "detectron2", "sampling_ratio": 0, "aligned": True},
+        "preprocessing": {"channel_order": "bgr"},
+        "rpn": {"loss_denominator": "fixed", "box_loss_beta": 0.0},
     },
 }
 
@@ -64,12 +68,13 @@ def test_losses_are_finite_and_every_parameter_takes_part(make_detector, make_ba
 
 
 def test_images_that_are_all_crowd_teach_nothing(make_detector, make_batch):
-    losses = make_detector()(make_batch(*BATCHES["only crowds"]))
+    detector = make_detector(rpn={"crowd_ioa": 0.7}, box={"crowd_ioa": 0.7})
+    losses = detector(make_batch(*BATCHES["only crowds"]))
     assert sum(losses.values()).item() == 0
 
 
 def test_empty_slots_teach_nothing(make_detector, make_batch):
-    detector = make_detector(norm="group_norm")
+    detector = make_detector(backbone=ResNetFPN("resnet18", channels=32, norm="group_norm"))
     batch = make_batch(*BATCHES["ordinary"])
     blank = dataclasses.replace(
         batch,
@@ -99,7 +104,7 @@ def test_a_whole_step_runs_where_no_value_can_be_read(make_detector, make_batch,
 
 
 def test_detections_have_a_fixed_size_and_lie_in_their_images(make_detector, make_batch):
-    detector = make_detector(score_threshold=0.0, detections_per_image=30).eval()
+    detector = make_detector(box={"score_threshold": 0.0, "detections_per_image": 30}).eval()
     batch = dataclasses.replace(make_batch([], []), targets=None)
     detections = detector(batch)
     assert isinstance(detections, Detections)
@@ -112,7 +117,7 @@ def test_detections_have_a_fixed_size_and_lie_in_their_images(make_detector, mak
 
 
 def test_detect_answers_in_the_original_frame(make_detector):
-    detector = make_detector(score_threshold=0.0)
+    detector = make_detector(box={"score_threshold": 0.0})
     image = torch.randint(0, 256, (3, 200, 150), dtype=torch.uint8)
     small, large = detector.detect([image, image.repeat_interleave(2, 1).repeat_interleave(2, 2)], threshold=0.0)
     assert detector.training
@@ -134,17 +139,23 @@ def test_detect_refuses_what_is_no_image(make_detector, tmp_path):
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
-        ({"neck": "bifpn"}, "neck"),
-        ({"backbone": "resnet19"}, "resnet19"),
-        ({"anchor_sizes": (32, 64)}, "anchor_sizes"),
-        ({"optimizer": "adm"}, "adm"),
-        ({"backbone_weights": "IMAGENET"}, "IMAGENET1K_V1"),
-        ({"min_size": 900, "max_size": 800}, "900"),
+        ({"backbone": part(ResNetFPN, name="resnet19")}, "resnet19"),
+        ({"backbone": part(ResNetFPN, name="resnet18", weights="IMAGENET")}, "IMAGENET1K_V1"),
+        (
+            {"backbone": part(ResNetFPN, name="resnet18", chanels=3)},
+            "ResNetFPN takes no chanels; did you mean channels?",
+        ),
+        ({"backbone": part(ResNetDC5, name="resnet18")}, "for networks of bottlenecks; resnet18 has none"),
+        ({"backbone": part(ResNetFPN, name="resnet18", stride_in_1x1=True)}, "stride_in_1x1 is for networks of bott"),
+        ({"backbone": part(ResNetC4, name="resnet18", frozen_stages=5)}, "frozen_stages 5"),
+        ({"rpn": {"anchors": {"sizes": [32, 64]}}}, "rpn.anchors: sizes"),
+        ({"rpn": {"num_layers": 0}}, "num_layers 0"),
+        ({"rpn": {"anchors": {"rounding": "round"}}}, "AnchorSettings: rounding 'round' is none of exact, rounded"),
+        ({"preprocessing": {"min_size": 900, "max_size": 800}}, "900"),
+        ({"preprocessing": {"size_divisor": 0}}, "size_divisor 0"),
+        ({"preprocessing": {"channel_order": "BGR"}}, "channel_order 'BGR' is none of rgb, bgr"),
         ({"class_names": []}, "class_names"),
-        ({"neck": "dc5"}, "neck dc5 is for networks of bottlenecks; resnet18 has none"),
-        ({"stride_in_1x1": True}, "stride_in_1x1 is for networks of bottlenecks"),
-        ({"rpn_layers": 0}, "rpn_layers 0"),
-        ({"size_divisor": 0}, "size_divisor 0"),
+        ({"class_names": "cat"}, "class_names 'cat': give a list of names"),
     ],
 )
 def test_wrong_hyperparameters_are_named(make_detector, wrong, message):
@@ -153,10 +164,12 @@ def test_wrong_hyperparameters_are_named(make_detector, wrong, message):
 
 
 def test_weights_of_a_file_are_loaded_and_frozen_stages_keep_still(make_detector, make_batch, tmp_path):
-    source = make_detector(backbone="resnet18").backbone.body
+    source = make_detector().backbone.body
     torch.nn.init.constant_(source.conv1.weight, 0.5)
     torch.save(source.state_dict(), tmp_path / "weights.pth")
-    detector = make_detector(backbone_weights=str(tmp_path / "weights.pth"), frozen_stages=2)
+    detector = make_detector(
+        backbone=ResNetFPN("resnet18", str(tmp_path / "weights.pth"), frozen_stages=2, channels=32)
+    )
     assert (detector.backbone.body.conv1.weight == 0.5).all()
     sum(detector(make_batch(*BATCHES["ordinary"])).values()).backward()
     trained = {name.split(".")[2] for name, p in detector.backbone.named_parameters(prefix="b") if p.grad is not None}
@@ -170,17 +183,17 @@ def test_weights_of_a_file_are_loaded_and_frozen_stages_keep_still(make_detector
 def test_weights_of_another_architecture_are_refused(make_detector, tmp_path):
     torch.save(make_detector().backbone.body.state_dict(), tmp_path / "resnet18.pth")
     with pytest.raises(InputError, match="not weights of resnet34"):
-        make_detector(backbone="resnet34", backbone_weights=str(tmp_path / "resnet18.pth"))
+        make_detector(backbone=part(ResNetFPN, name="resnet34", weights=str(tmp_path / "resnet18.pth")))
 
 
 def test_anchors_across_the_border_can_be_left_out(make_detector):
-    detector = make_detector(cross_boundary_anchors="ignore")
+    detector = make_detector(rpn={"cross_boundary_anchors": "ignore"})
     anchors = torch.tensor([[0.0, 0, 96, 64], [-1, 0, 20, 20], [80, 50, 97, 60]])
-    assert detector._may_train(anchors, torch.tensor([[64, 96]])).tolist() == [[True, False, False]]
+    assert detector.rpn._is_candidate(anchors, torch.tensor([[64, 96]])).tolist() == [[True, False, False]]
 
 
 def test_hyperparameters_are_plain_and_complete(make_detector):
-    detector = make_detector(learning_rate=0.5)
-    assert detector.hparams["learning_rate"] == 0.5
+    detector = make_detector(optimizer=part(torch.optim.AdamW, lr=0.5))
+    assert detector.hparams["optimizer"]["init_args"]["lr"] == detector.learning_rate == 0.5
     clone = FasterRCNN(**detector.hparams)
     assert {k: v.shape for k, v in clone.state_dict().items()} == {k: v.shape for k, v in detector.state_dict().items()}

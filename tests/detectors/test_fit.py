@@ -9,7 +9,9 @@ from lightning_rcnn.data.datamodule import DetectionDataModule
 from lightning_rcnn.data.pack.shapes import CLASS_NAMES, shapes_source
 from lightning_rcnn.data.pack.write import write_shards
 from lightning_rcnn.detectors.faster_rcnn import FasterRCNN
+from lightning_rcnn.detectors.schedules import ConstantSchedule, CosineSchedule
 from lightning_rcnn.errors import InputError
+from lightning_rcnn.parts import part
 
 
 @pytest.fixture(scope="module")
@@ -37,14 +39,16 @@ def fit(tmp_path, shards):
     return run
 
 
-@pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
+@pytest.mark.parametrize("optimizer", [torch.optim.SGD, torch.optim.AdamW])
 def test_gradients_can_be_clipped_and_accumulated_in_mixed_precision(make_detector, fit, optimizer):
-    detector = make_detector(class_names=CLASS_NAMES, optimizer=optimizer, schedule="cosine", warmup_steps=1)
-    before = detector.rpn.conv.weight.clone()
+    detector = make_detector(
+        class_names=CLASS_NAMES, optimizer=part(optimizer, lr=0.02), schedule=part(CosineSchedule, warmup_steps=1)
+    )
+    before = detector.rpn.head.conv.weight.clone()
     trainer = fit(detector, precision="bf16-mixed", gradient_clip_val=1.0, accumulate_grad_batches=2)
     assert trainer.global_step == 2
-    assert torch.isfinite(detector.rpn.conv.weight).all()
-    assert not detector.rpn.conv.weight.equal(before)
+    assert torch.isfinite(detector.rpn.head.conv.weight).all()
+    assert not detector.rpn.head.conv.weight.equal(before)
     assert {"AP", "AP50", "per_class"} <= set(detector.last_metrics["bbox"])
     assert {"AP50", "AP50_11_point", "per_class", "per_class_11_point"} == set(detector.last_metrics["voc"])
     names = {"val/bbox/AP50", "val/voc/AP50", "val/voc/AP50_11_point", f"val/voc/per_class/{CLASS_NAMES[0]}"}
@@ -55,7 +59,7 @@ def test_gradients_can_be_clipped_and_accumulated_in_mixed_precision(make_detect
 
 
 def test_a_checkpoint_with_averaged_weights_loads_alone(make_detector, fit, tmp_path):
-    detector = make_detector(class_names=CLASS_NAMES, schedule="constant", warmup_steps=0)
+    detector = make_detector(class_names=CLASS_NAMES, schedule=part(ConstantSchedule, warmup_steps=0))
     trainer = fit(detector, callbacks=[AveragedWeights(decay=0.5)])
     trainer.save_checkpoint(tmp_path / "averaged.ckpt")
     loaded = FasterRCNN.load_from_checkpoint(tmp_path / "averaged.ckpt")
@@ -71,4 +75,4 @@ def test_precision_that_would_round_boxes_is_refused(make_detector, fit):
 
 def test_a_schedule_without_an_end_is_refused(make_detector, fit):
     with pytest.raises(InputError, match="max_epochs"):
-        fit(make_detector(class_names=CLASS_NAMES, schedule="cosine"), max_epochs=-1)
+        fit(make_detector(class_names=CLASS_NAMES, schedule=part(CosineSchedule)), max_epochs=-1)

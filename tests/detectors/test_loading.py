@@ -3,16 +3,17 @@ import torch
 from lightning.pytorch import Trainer
 
 import lightning_rcnn
+from lightning_rcnn.backbones.fpn import ResNetFPN
 from lightning_rcnn.checkpoints.header import read_header
 from lightning_rcnn.detectors.loading import load_detector
 from lightning_rcnn.errors import InputError
+from lightning_rcnn.parts import part
 
 SMALL = {
     "class_names": ["cat", "dog"],
     "category_ids": [17, 18],
-    "backbone": "resnet18",
-    "fpn_channels": 16,
-    "box_head_width": 16,
+    "backbone": part(ResNetFPN, name="resnet18", channels=16),
+    "box": {"head": {"width": 16}},
 }
 
 
@@ -43,16 +44,19 @@ def test_the_file_alone_gives_the_detector_back(detector, checkpoint):
 def test_the_header_has_class_and_hyperparameters(checkpoint):
     header = read_header(checkpoint)
     assert header.class_path == "lightning_rcnn.detectors.faster_rcnn.FasterRCNN"
-    assert header.hyperparameters["fpn_channels"] == 16
+    assert header.hyperparameters["backbone"]["init_args"]["channels"] == 16
 
 
 def test_pretrained_weights_are_not_asked_for_again(checkpoint):
     """A checkpoint of a run that started from ImageNet weights has its own."""
     state = torch.load(checkpoint, weights_only=True)
-    model = lightning_rcnn.FasterRCNN(**SMALL)
-    saved = {"hyper_parameters": {"backbone_weights": "IMAGENET1K_V1"}}
+    torch.save(lightning_rcnn.FasterRCNN(**SMALL).backbone.body.state_dict(), checkpoint.with_name("resnet18.pth"))
+    backbone = ResNetFPN("resnet18", weights=str(checkpoint.with_name("resnet18.pth")), channels=16)
+    model = lightning_rcnn.FasterRCNN(**SMALL | {"backbone": backbone})
+    assert model.hparams["backbone"]["init_args"]["weights"] is not None
+    saved = {}
     model.on_save_checkpoint(saved)
-    assert saved["hyper_parameters"]["backbone_weights"] is None
+    assert saved["hyper_parameters"]["backbone"]["init_args"]["weights"] is None
     assert state["class_path"] == saved["class_path"]
 
 
@@ -71,7 +75,7 @@ def change(checkpoint, **changes):
         ({"class_path": "torch.nn.Linear"}, "its model torch.nn.Linear is no detector"),
         (
             {"hyper_parameters": SMALL | {"anchors_per_cell": 3}},
-            "its hyperparameters are not those of FasterRCNN of this",
+            "its settings are not those of FasterRCNN of this",
         ),
         ({"state_dict": {}}, "its weights do not fit FasterRCNN of this version"),
     ],

@@ -4,17 +4,25 @@ import pytest
 import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 
+from lightning_rcnn.backbones.c4 import ResNetC4
+from lightning_rcnn.backbones.fpn import ResNetFPN
 from lightning_rcnn.detectors.mask_rcnn import MaskRCNN
 from lightning_rcnn.errors import InputError
+from lightning_rcnn.parts import merge, part
 from lightning_rcnn.structures import Polygons
 
 LOSSES = ["loss_objectness", "loss_rpn_box", "loss_classifier", "loss_box", "loss_mask"]
-C4 = {"neck": "c4", "anchor_sizes": (16, 32, 64), "roi_size": 4}
+C4 = {
+    "backbone": part(ResNetC4, name="resnet18"),
+    "rpn": {"anchors": {"sizes": [16, 32, 64]}},
+    "box": {"pooled_size": 4},
+}
+GROUP_NORM = {"init_args": {"norm": "group_norm"}}
 VARIANTS = {
     "fpn": {},
     "c4": C4,
-    "fpn with RoIPool": {"roi_pool": "pool"},
-    "c4 with RoIPool": {**C4, "roi_pool": "pool"},
+    "fpn with RoIPool": {"pooler": {"operator": "pool"}},
+    "c4 with RoIPool": {**C4, "pooler": {"operator": "pool"}},
 }
 BATCHES = {
     "ordinary": ([(10, 10, 40, 50, 1), (30, 5, 90, 60, 2)], [(0, 0, 20, 20, 3)]),
@@ -52,7 +60,9 @@ def test_a_whole_step_runs_where_no_value_can_be_read(make_mask_rcnn, make_batch
 
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_skipping_empty_slots_changes_nothing(make_mask_rcnn, make_batch, with_masks, monkeypatch, variant):
-    detector = make_mask_rcnn(**VARIANTS[variant], score_threshold=0.2, norm="group_norm")
+    settings = merge(VARIANTS[variant], {"box": {"score_threshold": 0.2}})
+    backbone = merge(settings.get("backbone") or part(ResNetFPN, name="resnet18", channels=32), GROUP_NORM)
+    detector = make_mask_rcnn(**settings | {"backbone": backbone})
     batch = with_masks(make_batch(*BATCHES["ordinary"]))
 
     def results():
@@ -62,11 +72,11 @@ def test_skipping_empty_slots_changes_nothing(make_mask_rcnn, make_batch, with_m
         with torch.no_grad():
             masks = detector(dataclasses.replace(batch, targets=None))
         is_found = masks.labels > 0
-        return losses["loss_mask"].item(), detector.mask_head.upsample.weight.grad.clone(), masks.masks[is_found]
+        return losses["loss_mask"].item(), detector.mask.head.upsample.weight.grad.clone(), masks.masks[is_found]
 
     skipping = results()
     monkeypatch.setattr(
-        "lightning_rcnn.detectors.mask_rcnn.slots_to_compute", lambda is_occupied: torch.arange(is_occupied.numel())
+        "lightning_rcnn.roi_heads.mask_branch.active_indices", lambda is_active: torch.arange(is_active.numel())
     )
     computing_all = results()
     assert len(skipping[2]) > 3
@@ -74,7 +84,7 @@ def test_skipping_empty_slots_changes_nothing(make_mask_rcnn, make_batch, with_m
 
 
 def test_objects_without_a_mask_teach_boxes_only(make_mask_rcnn, make_batch, with_masks):
-    detector = make_mask_rcnn(norm="group_norm")
+    detector = make_mask_rcnn(backbone=ResNetFPN("resnet18", norm="group_norm", channels=32))
     batch = with_masks(make_batch(*BATCHES["ordinary"]))
     masks = batch.targets.masks
     sizes = masks.sizes.clone()
@@ -96,10 +106,10 @@ def test_the_three_kinds_of_targets_agree_on_a_large_object(make_mask_rcnn, make
     outline = dataclasses.replace(batch, targets=batch.targets._replace(masks=Polygons(triangle)))
     losses = {}
     for kind in ("soft", "thresholded", "polygon"):
-        detector = make_mask_rcnn(mask_target=kind, roi_aligned=True)
+        detector = make_mask_rcnn(mask={"target": kind}, pooler={"aligned": True})
         assert detector.mask_form == ("polygons" if kind == "polygon" else "bitmaps")
         for place, sign in (("lower left", 1), ("upper right", -1)):
-            detector.mask_head = Corner(sign)
+            detector.mask.head = Corner(sign)
             losses[kind, place] = detector(outline if kind == "polygon" else batch)["loss_mask"].item()
     for kind in ("soft", "thresholded", "polygon"):
         assert losses[kind, "lower left"] < 0.5 * losses[kind, "upper right"]
@@ -121,9 +131,9 @@ class Corner(torch.nn.Module):
 
 def test_a_mask_is_that_of_the_detections_class(make_mask_rcnn, make_batch):
     """With one map saturated a class, the class of a detection can be read off its mask."""
-    detector = make_mask_rcnn(score_threshold=0.0).eval()
-    torch.nn.init.zeros_(detector.mask_head.logits.weight)
-    detector.mask_head.logits.bias.data = torch.tensor([-2.0, 0.0, 2.0])
+    detector = make_mask_rcnn(box={"score_threshold": 0.0}).eval()
+    torch.nn.init.zeros_(detector.mask.head.logits.weight)
+    detector.mask.head.logits.bias.data = torch.tensor([-2.0, 0.0, 2.0])
     with torch.no_grad():
         found = detector(dataclasses.replace(make_batch([]), targets=None))
     expected = torch.tensor([-2.0, 0.0, 2.0]).sigmoid()
@@ -136,8 +146,8 @@ def test_a_mask_is_that_of_the_detections_class(make_mask_rcnn, make_batch):
 
 @pytest.mark.parametrize("paste", ["exact", "integer"])
 def test_masks_come_as_pixels_of_the_image(make_mask_rcnn, paste):
-    detector = make_mask_rcnn(score_threshold=0.0, mask_paste=paste)
-    detector.mask_head.logits.bias.data.fill_(9.0)  # all of each box
+    detector = make_mask_rcnn(box={"score_threshold": 0.0}, mask={"paste": paste})
+    detector.mask.head.logits.bias.data.fill_(9.0)  # all of each box
     image = torch.randint(0, 256, (3, 50, 70), generator=torch.Generator().manual_seed(0)).byte()
     found = detector.detect([image], threshold=0.0)[0]
     assert found["masks"].shape == (len(found["boxes"]), 50, 70)
@@ -154,12 +164,12 @@ def test_no_detection_means_no_mask(make_mask_rcnn):
 
 
 def test_hyperparameters_rebuild_the_detector(make_mask_rcnn):
-    detector = make_mask_rcnn(mask_head_layers=2, roi_pool="pool", detections_per_image=300)
+    detector = make_mask_rcnn(mask={"num_layers": 2}, pooler={"operator": "pool"}, box={"detections_per_image": 300})
     clone = MaskRCNN(**detector.hparams)
     clone.load_state_dict(detector.state_dict())
-    assert len(clone.mask_head.convolutions) == 2
+    assert len(clone.mask.head.convolutions) == 2
     assert clone.main_result_type == "segm"
-    assert {name: metric.max_detections for name, metric in clone.average_precisions.items()} == {
+    assert {name: metric.max_detections for name, metric in clone.evaluation.average_precisions.items()} == {
         "bbox": 300,
         "segm": 300,
     }
@@ -168,11 +178,11 @@ def test_hyperparameters_rebuild_the_detector(make_mask_rcnn):
 @pytest.mark.parametrize(
     ("options", "complaint"),
     [
-        ({"mask_target": "hard"}, "model.mask_target 'hard' is none of soft, thresholded, polygon"),
-        ({"mask_paste": "nearest"}, "model.mask_paste 'nearest' is none of exact, integer"),
-        ({"roi_pool": "average"}, "model.roi_pool 'average' is none of align, pool"),
-        ({"norm": "frozen"}, "norm 'frozen' is none of batch_norm, frozen_batch_norm, group_norm"),
-        ({**C4, "mask_roi_size": 7}, "model.mask_roi_size: with neck c4"),
+        ({"mask": {"target": "hard"}}, "MaskSettings: target 'hard' is none of soft, thresholded, polygon"),
+        ({"mask": {"paste": "nearest"}}, "MaskSettings: paste 'nearest' is none of exact, integer"),
+        ({"pooler": {"operator": "average"}}, "PoolerSettings: operator 'average' is none of align, pool"),
+        ({"mask": {"norm": "frozen"}}, "norm 'frozen' is none of batch_norm, frozen_batch_norm, group_norm"),
+        ({**C4, "mask": {"pooled_size": 7}}, "model.mask: pooled_size: with a C4 backbone"),
     ],
 )
 def test_unknown_values_are_named(make_mask_rcnn, options, complaint):

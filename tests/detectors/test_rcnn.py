@@ -21,7 +21,7 @@ def batch(make_batch, with_proposals):
 
 
 def test_pool5_has_the_windows_of_the_networks_at_the_papers_sizes(make_rcnn):
-    rcnn = make_rcnn(RCNN, norm=None)
+    rcnn = make_rcnn(RCNN, backbone={"init_args": {"norm": None}})
     with torch.inference_mode():
         (features,) = rcnn.backbone(torch.rand(1, 3, 227, 227))
         assert features.shape == (1, 256, 13, 13)
@@ -32,12 +32,12 @@ def test_pool5_has_the_windows_of_the_networks_at_the_papers_sizes(make_rcnn):
 
 def test_every_region_is_scored_as_if_it_were_alone(make_rcnn, batch):
     """Whatever goes through the network with it."""
-    rcnn = make_rcnn(RCNN, regions_at_a_time=4).eval()
+    rcnn = make_rcnn(RCNN, regions={"at_a_time": 4}).eval()
     torch.nn.init.normal_(rcnn.svms.weight)
     torch.nn.init.normal_(rcnn.box_regressors.weight, std=0.01)
-    images = rcnn.normalise(batch.images, batch.image_sizes)
+    images = rcnn.preprocessing.normalize(batch.images, batch.image_sizes)
     with torch.inference_mode():
-        scores, deltas = rcnn.look_at(batch.proposals, images)
+        scores, deltas = rcnn.score_proposals(batch.proposals, images)
         for image, region in ((0, 0), (0, 4), (1, 2)):
             pooled = rcnn.pool5(rcnn.warp(images[image : image + 1], batch.proposals.boxes[image, region][None, None]))
             hidden = rcnn.fc7(pooled)
@@ -49,7 +49,7 @@ def test_every_region_is_scored_as_if_it_were_alone(make_rcnn, batch):
 
 def test_the_svm_decides_at_one_half_and_suppression_is_by_class(make_rcnn, batch):
     """Margins are set by hand: biases of 1, 0 and -1, whatever the region."""
-    rcnn = make_rcnn(RCNN, score_threshold=0.5, nms_iou=0.3).eval()
+    rcnn = make_rcnn(RCNN, regions={"score_threshold": 0.5, "nms_iou": 0.3}).eval()
     rcnn.svms.bias.copy_(torch.tensor([1.0, 0.0, -1.0]))
     with torch.inference_mode():
         detections, proposals = rcnn.predict(batch.inputs)
@@ -62,7 +62,7 @@ def test_the_svm_decides_at_one_half_and_suppression_is_by_class(make_rcnn, batc
 
 
 def test_fine_tuning_learns_from_regions_and_detects_by_softmax(make_rcnn, batch):
-    stage = make_rcnn(RCNNFineTuning, regions_per_image=4)
+    stage = make_rcnn(RCNNFineTuning, sampling={"regions_per_image": 4})
     losses = stage(batch)
     assert set(losses) == {"loss_classifier"}
     losses["loss_classifier"].backward()
@@ -88,8 +88,8 @@ def test_an_image_without_proposals_or_without_anything(make_rcnn, make_batch, w
 
 def test_the_mean_loss_is_that_of_the_sampled_regions(make_rcnn, batch):
     """All regions are drawn, so that the loss can be computed one by one: ground truth joins the proposals."""
-    stage = make_rcnn(RCNNFineTuning, regions_per_image=100, positive_fraction=1.0).eval()
-    images = stage.normalise(batch.images, batch.image_sizes)
+    stage = make_rcnn(RCNNFineTuning, sampling={"regions_per_image": 100, "positive_fraction": 1.0}).eval()
+    images = stage.preprocessing.normalize(batch.images, batch.image_sizes)
     labelled = [
         # (8, 8, 42, 50) covers .84 of the first object, (28, 5, 90, 58) .93 of the second.
         [*zip(PROPOSALS, (1, 2, 0, 0, 0), strict=True), ((10, 10, 40, 50), 1), ((30, 5, 90, 60), 2)],
@@ -107,7 +107,7 @@ def test_the_mean_loss_is_that_of_the_sampled_regions(make_rcnn, batch):
 
 
 def test_a_checkpoint_of_a_stage_loads_alone(make_rcnn, tmp_path, batch):
-    stage = make_rcnn(RCNNFineTuning, regions_per_image=4).eval()
+    stage = make_rcnn(RCNNFineTuning, sampling={"regions_per_image": 4}).eval()
     save_detector(stage, tmp_path / "stage.ckpt")
     loaded = load_detector(tmp_path / "stage.ckpt")
     assert type(loaded) is RCNNFineTuning
@@ -118,12 +118,12 @@ def test_a_checkpoint_of_a_stage_loads_alone(make_rcnn, tmp_path, batch):
 def test_what_is_no_configuration(make_rcnn):
     with pytest.raises(InputError, match="trained in stages"):
         make_rcnn(RCNN).require_stage_before()
-    with pytest.raises(InputError, match="region_context 40: at least 63 pixels"):
-        make_rcnn(RCNN, region_context=40)
-    with pytest.raises(InputError, match="regions_at_a_time 0"):
-        make_rcnn(RCNN, regions_at_a_time=0)
-    with pytest.raises(InputError, match=r"model\.backbone 'resnet18' is none of alexnet, vgg16"):
-        make_rcnn(RCNN, backbone="resnet18")
+    with pytest.raises(InputError, match="regions: size 63 with context 40: at least 63 pixels"):
+        make_rcnn(RCNN, regions={"context": 40})
+    with pytest.raises(InputError, match="regions: at_a_time 0"):
+        make_rcnn(RCNN, regions={"at_a_time": 0})
+    with pytest.raises(InputError, match="PlainBackbone: name 'resnet18' is none of alexnet, vgg16"):
+        make_rcnn(RCNN, backbone={"init_args": {"name": "resnet18"}})
 
 
 def test_images_without_proposals_are_refused(make_rcnn, make_batch):

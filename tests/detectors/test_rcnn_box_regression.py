@@ -43,12 +43,12 @@ def test_pairs_overlap_by_more_than_the_threshold(make_stage, batch):
     torch.testing.assert_close(
         deltas[0, first], encode(torch.tensor([10.0, 10, 40, 50]), torch.tensor([8.0, 8, 42, 50]), BOX_WEIGHTS)
     )
-    assert make_stage(regions_per_image=1)._pairs(batch.inputs, batch.targets)[0].shape[1] == 1
+    assert make_stage(ridge={"regions_per_image": 1})._pairs(batch.inputs, batch.targets)[0].shape[1] == 1
 
 
 def test_keys_do_not_favour_images_with_many_pairs(make_stage, make_batch, with_proposals):
     batch = with_proposals(make_batch(OBJECTS[:1]), [PROPOSALS[0], *([(12, 9, 40, 48)] * 9)])
-    stage = make_stage(regions_per_image=1)
+    stage = make_stage(ridge={"regions_per_image": 1})
     keys = [
         stage._pairs(batch.inputs._replace(image_ids=torch.tensor([image_id])), batch.targets)[3].item()
         for image_id in range(200)
@@ -57,11 +57,11 @@ def test_keys_do_not_favour_images_with_many_pairs(make_stage, make_batch, with_
 
 
 def test_the_regressors_are_those_of_the_pairs(make_stage, batch):
-    stage = make_stage(ridge_penalty=10.0)
+    stage = make_stage(ridge={"penalty": 10.0})
     with torch.no_grad():
         loss = stage.collect(batch.inputs, batch.targets)
         stage.solve()
-        images = stage.normalise(batch.images, batch.image_sizes)
+        images = stage.preprocessing.normalize(batch.images, batch.image_sizes)
         pooled, wanted, labels = [], [], []
         for image, number, gt in ((0, 0, 0), (0, 1, 1), (0, 3, 0), (0, 4, 1), (1, 3, 0)):
             box = torch.tensor(PROPOSALS[number]).float()
@@ -74,15 +74,15 @@ def test_the_regressors_are_those_of_the_pairs(make_stage, batch):
         for label in (1, 2):
             own = labels == label
             expected = solve_ridge(pooled[own] * scale, wanted[own], 10.0)
-            shifts = stage.shifts(pooled)[:, label - 1]
+            shifts = stage.box_deltas(pooled)[:, label - 1]
             torch.testing.assert_close(
                 shifts, pooled * scale @ expected.weights.T + expected.intercepts, atol=1e-4, rtol=1e-3
             )
-    assert not stage.shifts(pooled)[:, 2].any(), "a class without pairs leaves boxes where they are"
+    assert not stage.box_deltas(pooled)[:, 2].any(), "a class without pairs leaves boxes where they are"
 
 
 def test_what_is_saved_is_an_rcnn(make_stage, tmp_path, batch):
-    stage = make_stage(ridge_penalty=10.0)
+    stage = make_stage(ridge={"penalty": 10.0})
     with torch.no_grad():
         stage.collect(batch.inputs, batch.targets)
         stage.solve()

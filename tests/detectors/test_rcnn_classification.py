@@ -7,6 +7,7 @@ import pytest
 import torch
 from torchvision.ops import box_iou
 
+from lightning_rcnn.backbones.plain import PlainBackbone
 from lightning_rcnn.detectors.fast_rcnn import FastRCNN
 from lightning_rcnn.detectors.loading import save_detector
 from lightning_rcnn.detectors.rcnn_classification import RCNNClassification, class_overlaps
@@ -63,9 +64,11 @@ def test_positives_are_the_ground_truth_and_negatives_what_overlaps_little(make_
 
 def test_regions_inside_a_crowd_are_no_negatives_and_a_draw_is_bounded(make_stage, make_batch, with_proposals):
     crowd = with_proposals(make_batch([(0, 0, 30, 30, 1, "crowd")]), PROPOSALS)
-    _, signs = make_stage()._candidates(crowd.proposals, crowd.targets, crowd.image_ids)
+    _, signs = make_stage(svm={"crowd_ioa": 0.7})._candidates(crowd.proposals, crowd.targets, crowd.image_ids)
     assert signs.any(dim=2).sum() == 5, "all but the one that is inside"
-    boxes, signs = make_stage(regions_per_image=2)._candidates(crowd.proposals, crowd.targets, crowd.image_ids)
+    boxes, signs = make_stage(svm={"regions_per_image": 2, "crowd_ioa": 0.7})._candidates(
+        crowd.proposals, crowd.targets, crowd.image_ids
+    )
     assert boxes.shape[1] == 3, "two regions, and the slot of the ground truth"
     nothing = crowd.image_ids * 0 - 1
     assert not make_stage()._candidates(crowd.proposals, crowd.targets, nothing)[1].any()
@@ -78,7 +81,7 @@ def test_a_batch_gives_the_svms_of_its_examples(make_stage, batch):
     with torch.no_grad():
         loss = stage.collect(batch.inputs, batch.targets)
         stage.solve()
-        images = stage.normalise(batch.images, batch.image_sizes)
+        images = stage.preprocessing.normalize(batch.images, batch.image_sizes)
         features, wanted = [], []
         for image in range(2):
             for box, sign in zip(boxes[image], signs[image], strict=True):
@@ -93,13 +96,13 @@ def test_a_batch_gives_the_svms_of_its_examples(make_stage, batch):
         features * scale, np.stack(wanted), cost=1e-3, positive_weight=2, bias_feature=10, tolerance=1e-5
     )
     expected = features @ machines.weights.T * scale + machines.biases
-    found = stage.margins(torch.from_numpy(features)).numpy()
+    found = stage.svm_scores(torch.from_numpy(features)).numpy()
     np.testing.assert_allclose(found, expected, atol=0.05 * np.abs(expected).max())
     assert (stage.box_regressors.weight == 0).all()
 
 
 def test_only_violations_of_the_margin_are_kept(make_stage, batch):
-    stage = make_stage(solve_after=10**6)
+    stage = make_stage(svm={"solve_after": 10**6})
     with torch.no_grad():
         stage.collect(batch.inputs, batch.targets)
         stage.svms.weight.zero_()
@@ -124,7 +127,10 @@ def test_nothing_in_a_batch(make_stage, make_batch, with_proposals):
 def test_it_starts_from_a_network(make_rcnn, tmp_path):
     with pytest.raises(InputError, match=r"^RCNNClassification starts from the network of stage one"):
         make_rcnn(RCNNClassification).require_stage_before()
-    save_detector(FastRCNN(["a", "b", "c"], "alexnet", "batch_norm", box_head_width=32), tmp_path / "other.ckpt")
+    save_detector(
+        FastRCNN(["a", "b", "c"], backbone=PlainBackbone("alexnet", norm="batch_norm"), box={"head": {"width": 32}}),
+        tmp_path / "other.ckpt",
+    )
     with pytest.raises(InputError, match=r"other\.ckpt: not of stage one for these classes; RCNNClassification"):
         make_rcnn(RCNNClassification, weights=str(tmp_path / "other.ckpt")).require_stage_before()
     fine_tuned = make_rcnn(RCNNFineTuning)

@@ -21,8 +21,8 @@ def test_two_ranks_have_the_solutions_of_one_process(make_rcnn, make_batch, with
         with_proposals(make_batch(OBJECTS[1:], OBJECTS, [], []), PROPOSALS[:4], PROPOSALS, [], []),
     ]
     options = {
-        RCNNClassification: {"solve_after": 10, "easy_margin": -100.0, "hard_margin": -100.0},
-        RCNNBoxRegression: {"ridge_penalty": 10.0, "examples_per_class": EXAMPLES_PER_CLASS},
+        RCNNClassification: {"svm": {"solve_after": 10, "easy_margin": -100.0, "hard_margin": -100.0}},
+        RCNNBoxRegression: {"ridge": {"penalty": 10.0, "examples_per_class": EXAMPLES_PER_CLASS}},
     }
     stages = {stage_class: make_rcnn(stage_class, **given).eval() for stage_class, given in options.items()}
     content = {

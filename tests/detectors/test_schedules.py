@@ -1,11 +1,11 @@
 import pytest
 import torch
 
-from lightning_rcnn.detectors.schedules import learning_rate_factor
+from lightning_rcnn.detectors.schedules import ConstantSchedule, cosine_factor, one_cycle_factor, step_factor
 
 
 def test_steps_with_warmup():
-    factor = learning_rate_factor("steps", 100, 10, (0.5, 0.8))
+    factor = step_factor(100, 10, (0.5, 0.8))
     assert factor(0) == pytest.approx(0.001)
     assert factor(5) == pytest.approx(0.5005)
     assert [factor(step) for step in (10, 49)] == [1, 1]
@@ -15,7 +15,7 @@ def test_steps_with_warmup():
 def test_one_cycle_is_torchs():
     optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=1.0)
     theirs = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=1.0, total_steps=50)
-    factor = learning_rate_factor("one_cycle", 50, 0, ())
+    factor = one_cycle_factor(50)
     for step in range(49):
         assert factor(step) == pytest.approx(theirs.get_last_lr()[0], abs=1e-9)
         optimizer.step()
@@ -23,8 +23,9 @@ def test_one_cycle_is_torchs():
 
 
 def test_cosine_ends_at_zero_and_constant_stays():
-    factor = learning_rate_factor("cosine", 100, 10, ())
+    factor = cosine_factor(100, 10)
     assert factor(10) == 1
     assert factor(55) == pytest.approx(0.5)
     assert factor(100) == pytest.approx(0)
-    assert learning_rate_factor("constant", 0, 0, ())(12345) == 1
+    optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=1.0)
+    assert ConstantSchedule(optimizer, warmup_steps=0).lr_lambdas[0](12345) == 1

@@ -1,6 +1,7 @@
 """What a training from Python is refused for before its first step."""
 
 import pytest
+import torch
 from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.callbacks import Checkpoint, EarlyStopping, ModelCheckpoint
 from lightning.pytorch.loggers import WandbLogger
@@ -10,7 +11,9 @@ from lightning_rcnn.callbacks.checkpoints import BestCheckpoint
 from lightning_rcnn.data.datamodule import DetectionDataModule
 from lightning_rcnn.data.pack.shapes import CLASS_NAMES, shapes_source
 from lightning_rcnn.data.pack.write import write_shards
+from lightning_rcnn.detectors.schedules import OneCycleSchedule, StepSchedule
 from lightning_rcnn.errors import InputError
+from lightning_rcnn.parts import part
 
 
 class FirstStep(Exception):  # noqa: N818
@@ -38,7 +41,9 @@ def shards(tmp_path_factory):
 @pytest.fixture
 def start(make_detector, shards, tmp_path):
     def fit(callbacks=(), hyperparameters=None, data=None, **options):
-        detector = make_detector(**{"class_names": CLASS_NAMES, "warmup_steps": 0, **(hyperparameters or {})})
+        detector = make_detector(
+            **{"class_names": CLASS_NAMES, "schedule": part(StepSchedule, warmup_steps=0), **(hyperparameters or {})}
+        )
         defaults = {"logger": False, "enable_checkpointing": any(isinstance(c, Checkpoint) for c in callbacks)}
         trainer = Trainer(
             accelerator="cpu",
@@ -65,9 +70,18 @@ def start(make_detector, shards, tmp_path):
             "model.class_names has 3 entries, but .* has 4",
         ),
         ({"hyperparameters": {"category_ids": [1, 2, 4, 3]}}, "model.category_ids: class 3 has the id 4 .* but 3 in "),
-        ({"hyperparameters": {"learning_rate": -1.0}}, "model.learning_rate -1.0: 0 or more"),
-        ({"hyperparameters": {"milestones": (0.9, 0.1)}}, "model.milestones .*: shares of the training, 0 to 1, asc"),
-        ({"hyperparameters": {"warmup_steps": 7}}, "model.warmup_steps 7: the training ends after 6 steps"),
+        (
+            {"hyperparameters": {"optimizer": part(torch.optim.SGD, lr=-1.0)}},
+            "model.optimizer: Invalid learning rate: -1.0",
+        ),
+        (
+            {"hyperparameters": {"schedule": part(StepSchedule, warmup_steps=0, milestones=(0.9, 0.1))}},
+            "model.schedule: milestones .*: shares of the training, 0 to 1, asc",
+        ),
+        (
+            {"hyperparameters": {"schedule": part(StepSchedule, warmup_steps=7)}},
+            "model.schedule: warmup_steps 7: the training ends after 6 steps",
+        ),
         ({"callbacks": [EarlyStopping("val_loss")]}, "EarlyStopping.monitor: nothing logs 'val_loss'"),
         ({"callbacks": [EarlyStopping("train/los")]}, "nothing logs 'train/los'; did you mean train/loss?"),
         ({"callbacks": [EarlyStopping("val/bbox/AP")]}, "more is better, but its mode is min; give it the mode max"),
@@ -101,8 +115,8 @@ def test_a_mode_that_wandb_does_not_know(start, monkeypatch, tmp_path, mode, mes
         {"callbacks": [ModelCheckpoint(monitor="train/loss_rpn_box"), ModelCheckpoint(monitor="step", mode="max")]},
         {"callbacks": [EarlyStopping("mine"), LogsItself()]},  # who knows what others log
         {"val_check_interval": 4, "check_val_every_n_epoch": None},
-        {"hyperparameters": {"warmup_steps": 6}},
-        {"hyperparameters": {"warmup_steps": 7, "schedule": "one_cycle"}},
+        {"hyperparameters": {"schedule": part(StepSchedule, warmup_steps=6)}},
+        {"hyperparameters": {"schedule": part(OneCycleSchedule)}},
     ],
 )
 def test_what_can_be_starts(start, options):

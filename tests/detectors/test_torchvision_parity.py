@@ -12,7 +12,9 @@ from torchvision.models.detection.image_list import ImageList
 from torchvision.models.detection.roi_heads import paste_masks_in_image
 
 from lightning_rcnn.checkpoints.torchvision import translate
+from lightning_rcnn.detectors.inference import detect_tensors
 from lightning_rcnn.detectors.mask_rcnn import MaskRCNN
+from lightning_rcnn.parts import merge
 from lightning_rcnn.structures import Inputs, Targets
 
 NUM_CLASSES = 3
@@ -51,15 +53,11 @@ def detectors():
         theirs.roi_heads.box_predictor.bbox_pred.weight.mul_(5)
     translation = translate(theirs.state_dict(), Path("theirs"))
     own = {
-        "memory_format": "contiguous",
-        "rpn_samples_per_image": ALL,
-        "box_samples_per_image": ALL,
-        "rpn_pre_nms_top_n": (300, 300),
-        "rpn_post_nms_top_n": (200, 200),
-        "score_threshold": 0.2,
-        **sizes,
+        "preprocessing": {"memory_format": "contiguous", **sizes},
+        "rpn": {"samples_per_image": ALL, "pre_nms_top_n": [300, 300], "post_nms_top_n": [200, 200]},
+        "box": {"samples_per_image": ALL, "score_threshold": 0.2},
     }
-    ours = MaskRCNN(**translation.hyperparameters | own)
+    ours = MaskRCNN(**merge(translation.hyperparameters, own))
     ours.load_state_dict(translation.weights)
     return ours, theirs
 
@@ -115,12 +113,12 @@ def resized_batch(ours, theirs, images, truth, bitmaps_of):
 def test_network_input_and_anchors_are_theirs(detectors, images, truth, bitmaps_of):
     ours, theirs = detectors
     image_list, padded, sizes, _ = resized_batch(ours, theirs, images, truth, bitmaps_of)
-    torch.testing.assert_close(ours.normalise(padded, sizes), image_list.tensors, atol=2e-5, rtol=0)
+    torch.testing.assert_close(ours.preprocessing.normalize(padded, sizes), image_list.tensors, atol=2e-5, rtol=0)
     with torch.no_grad():
-        features = ours.backbone(ours.normalise(padded, sizes))
+        features = ours.backbone(ours.preprocessing.normalize(padded, sizes))
         their_features = theirs.backbone(image_list.tensors)
     their_anchors = theirs.rpn.anchor_generator(image_list, list(their_features.values()))[0]
-    torch.testing.assert_close(torch.cat(ours._score_anchors(features, padded)[0]), their_anchors, atol=0, rtol=0)
+    torch.testing.assert_close(torch.cat(ours.rpn._score(features, padded)[0]), their_anchors, atol=0, rtol=0)
 
 
 def test_proposals_and_detections_are_theirs(detectors, images, truth, bitmaps_of):
@@ -165,7 +163,7 @@ def test_pasted_masks_are_theirs(detectors, images):
     """Every pixel, of the same boxes and probabilities."""
     ours, _ = detectors
     for image in images:
-        found = ours.find(image, threshold=0.0)
+        (found,) = detect_tensors(ours, [image], threshold=0.0)
         with torch.no_grad():
             pasted = paste_masks_in_image(found.masks[0][:, None], found.boxes[0], image.shape[-2:])[:, 0] > 0.5
         assert ours.detect([image], threshold=0.0)[0]["masks"].equal(pasted)

@@ -2,19 +2,26 @@ import pytest
 import torch
 from rich.console import Console
 
+from lightning_rcnn.backbones.plain import PlainBackbone
 from lightning_rcnn.commands.bench_passes import passes
 from lightning_rcnn.detectors.fast_rcnn import FastRCNN
 from lightning_rcnn.detectors.rcnn import RCNN
 from lightning_rcnn.errors import InputError
 from lightning_rcnn.lineage.comparison import curve_of
+from lightning_rcnn.parts import part
 
-SMALL = {"class_names": ["a"], "backbone": "alexnet", "box_head_width": 8, "min_size": 64, "max_size": 64}
+SMALL = {
+    "class_names": ["a"],
+    "backbone": part(PlainBackbone, name="alexnet"),
+    "preprocessing": {"min_size": 64, "max_size": 64},
+}
+HEAD = {"head": {"width": 8}}
 
 
 @pytest.mark.parametrize(("limits", "numbers"), [((12, 40), [10, 12]), ((7, 7), [7])])
 def test_the_curve_ends_with_the_most_proposals_that_both_look_at(limits, numbers):
-    rcnn = RCNN(**SMALL, region_size=63, proposal_limit=limits[0]).eval()
-    fast_rcnn = FastRCNN(**SMALL, proposal_limit=limits[1]).eval()
+    rcnn = RCNN(**SMALL, regions={"size": 63, **HEAD}, proposals={"limit": limits[0]}).eval()
+    fast_rcnn = FastRCNN(**SMALL, box=HEAD, proposals={"limit": limits[1]}).eval()
     curve = curve_of(rcnn, fast_rcnn, torch.zeros(3, 64, 64, dtype=torch.uint8), Console(quiet=True), repeats=1)
     assert [point.num_proposals for point in curve] == numbers
     for point in curve:

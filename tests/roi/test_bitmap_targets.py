@@ -11,8 +11,8 @@ from torch.testing import assert_close
 from torchvision.models.detection.roi_heads import project_masks_on_boxes
 
 from lightning_rcnn.data.collate_masks import collate_bitmaps
+from lightning_rcnn.data.geometry import AxisAlignedMap
 from lightning_rcnn.data.segmentations import crop_bitmaps
-from lightning_rcnn.data.transforms import AxisAlignedMap
 from lightning_rcnn.roi import align_bitmaps, bitmap_bags, has_mask
 from lightning_rcnn.roi.reference import roi_align_reference
 

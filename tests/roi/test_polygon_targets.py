@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from lightning_rcnn.data.collate_masks import collate_outlines
+from lightning_rcnn.data.geometry import AxisAlignedMap
 from lightning_rcnn.data.segmentations import trace_outlines
-from lightning_rcnn.data.transforms import AxisAlignedMap
 from lightning_rcnn.roi import fill_polygons, has_mask, mask_targets
 from lightning_rcnn.structures import Polygons
 

@@ -23,16 +23,19 @@ RUN = """
 model:
   class_path: FasterRCNN
   init_args:
-    backbone: resnet18
-    fpn_channels: 16
-    box_head_width: 16
-    min_size: 64
-    max_size: 96
-    optimizer: adamw
-    learning_rate: 1e-4
-    schedule: one_cycle
-    rpn_pre_nms_top_n: [50, 50]
-    rpn_post_nms_top_n: [20, 20]
+    backbone:
+      class_path: ResNetFPN
+      init_args: {name: resnet18, channels: 16}
+    rpn:
+      pre_nms_top_n: [50, 50]
+      post_nms_top_n: [20, 20]
+    box:
+      head: {width: 16}
+    preprocessing: {min_size: 64, max_size: 96}
+    optimizer:
+      class_path: AdamW
+      init_args: {lr: 1e-4}
+    schedule: {class_path: OneCycleSchedule}
 trainer:
   accelerator: cpu
   max_epochs: 2
@@ -45,7 +48,7 @@ trainer:
 data:
   batch_size: 2
   num_workers: 1
-  multiprocessing_context: fork
+  loading: {multiprocessing_context: fork}
 last_checkpoint:
   every_n_steps: 4
 """

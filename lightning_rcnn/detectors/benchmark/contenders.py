@@ -14,11 +14,14 @@ from torchvision.models.detection import MaskRCNN as TorchvisionMaskRCNN
 from torchvision.models.detection.anchor_utils import AnchorGenerator
 from torchvision.models.detection.backbone_utils import resnet_fpn_backbone
 
+from lightning_rcnn.backbones.fpn import ResNetFPN
 from lightning_rcnn.checkpoints.torchvision import export
 from lightning_rcnn.compilation import Scope, compile_training
+from lightning_rcnn.detectors.base import Detector
 from lightning_rcnn.detectors.benchmark.scene import Scene
 from lightning_rcnn.detectors.faster_rcnn import FasterRCNN
 from lightning_rcnn.detectors.mask_rcnn import MaskRCNN
+from lightning_rcnn.detectors.preprocessing import PreprocessingSettings
 from lightning_rcnn.masks.paste import paste_densely
 from lightning_rcnn.precision import BF16, FLOAT32, autocast
 
@@ -52,13 +55,14 @@ class Architecture:
         """Whether the detector has masks."""
         return self.detector == "mask_rcnn"
 
-    def ours(self) -> FasterRCNN:
+    def ours(self) -> FasterRCNN | MaskRCNN:
         """Our detector, with random weights and its default numbers."""
         names = [f"class {label}" for label in range(1, self.num_classes + 1)]
         kind = MaskRCNN if self.has_masks else FasterRCNN
-        return kind(names, backbone=self.backbone, min_size=self.min_size, max_size=self.max_size)
+        sizes = PreprocessingSettings(min_size=self.min_size, max_size=self.max_size)
+        return kind(names, backbone=ResNetFPN(self.backbone), preprocessing=sizes)
 
-    def torchvision(self, ours: FasterRCNN) -> nn.Module:
+    def torchvision(self, ours: Detector) -> nn.Module:
         """Torchvision's with the same weights, and its default numbers."""
         body = resnet_fpn_backbone(
             backbone_name=self.backbone, weights=None, norm_layer=nn.BatchNorm2d, trainable_layers=5
@@ -128,7 +132,7 @@ def contenders(
             detector = detector.to(memory_format=torch.channels_last)
         detector = detector.to(device).train(task == "step")
         if plan is not None:
-            assert isinstance(detector, FasterRCNN)
+            assert isinstance(detector, Detector)
             compile_training(detector, plan.scope, plan.capture)
         run: Callable[[], object]
         if task == "step":
@@ -155,7 +159,7 @@ def _losses(library: Library, detector: nn.Module, scene: Scene, has_masks: bool
     if library == "torchvision":
         images, truth = scene.torchvision_images(), scene.torchvision_targets(has_masks)
         return lambda: detector(images, truth)
-    assert isinstance(detector, FasterRCNN)
+    assert isinstance(detector, Detector)
     inputs, targets = scene.inputs(), scene.targets(has_masks)
     return lambda: detector.losses(inputs, targets)
 
@@ -165,7 +169,7 @@ def _detection(library: Library, detector: nn.Module, scene: Scene) -> Callable[
     if library == "torchvision":
         images = scene.torchvision_images()
         return lambda: detector(images)
-    assert isinstance(detector, FasterRCNN)
+    assert isinstance(detector, Detector)
     inputs, (height, width) = scene.inputs(), scene.images.shape[-2:]
 
     def detect() -> object:
@@ -198,7 +202,7 @@ def training_step(
             total = torch.stack(list(losses().values())).sum()
         optimizer.zero_grad()
         total.backward()
-        with record_function("part: optimiser"):
+        with record_function("part: optimizer"):
             torch.nn.utils.clip_grad_norm_(parameters, 10.0)
             optimizer.step()
 

@@ -16,32 +16,17 @@ from torch import nn
 from torch.autograd import DeviceType
 from torch.profiler import ProfilerActivity, profile, record_function
 
-from lightning_rcnn.detectors.region_based import RegionBasedDetector
+from lightning_rcnn.detectors.base import Detector
 
 SPAN = "part: "
 """Begins the names of our spans."""
-SPANS = {
-    "normalise": "input",
-    "backbone": "backbone",
-    "rpn": "RPN",
-    "select_proposals": "proposals",
-    "anchor_targets": "targets",
-    "region_targets": "targets",
-    "pool": "RoI pooling",
-    "region_stage": "box head",
-    "box_head": "box head",
-    "box_predictor": "box head",
-    "align_bitmaps": "masks",
-    "mask_head": "masks",
-}
-"""Attributes of a detector that are called, and the part to which that belongs."""
 OPERATORS = {
     "lightning_rcnn::non_maximum_suppression": "suppression",
     "lightning_rcnn::roi_align_backward": "RoI pooling",
     "lightning_rcnn::roi_pool_backward": "RoI pooling",
 }
 """Operators that are parts by themselves, also inside of a span."""
-OPTIMISER, REST = "optimiser", "losses and the rest"
+OPTIMIZER, REST = "optimizer", "losses and the rest"
 _BACKWARD = "autograd::engine::evaluate_function: "
 
 
@@ -67,7 +52,7 @@ class PartUsage:
 
 
 def profile_parts(
-    detector: RegionBasedDetector, step: Callable[[], object], device: torch.device, repeats: int, trace: Path
+    detector: Detector, step: Callable[[], object], device: torch.device, repeats: int, trace: Path
 ) -> list[PartUsage]:
     """Run some steps under torch's profiler.
 
@@ -100,23 +85,22 @@ def profile_parts(
 
 @contextmanager
 def spans_around_parts(detector: nn.Module) -> Iterator[None]:
-    """Let the detector's parts show in profiles under their names."""
+    """Let the detector's parts show in profiles under the names that they give themselves."""
     wrapped: list[tuple[Any, str, Any]] = []
-    for attribute, part in SPANS.items():
-        value = getattr(detector, attribute, None)
-        if value is None:
-            continue
-        # A module stays what it is; its forward is taken.
-        owner, name = (value, "forward") if isinstance(value, nn.Module) else (detector, attribute)
-        wrapped.append((owner, name, owner.__dict__.get(name)))
-        setattr(owner, name, _in_span(part, getattr(owner, name)))
+    for owner in list(detector.modules()):
+        for attribute, part in getattr(owner, "profiled", {}).items():
+            value = getattr(owner, attribute)
+            # A module stays what it is; its forward is taken.
+            target, name = (value, "forward") if isinstance(value, nn.Module) else (owner, attribute)
+            wrapped.append((target, name, target.__dict__.get(name)))
+            setattr(target, name, _in_span(part, getattr(target, name)))
     try:
         yield
     finally:
-        for owner, name, before in wrapped:
-            delattr(owner, name)
+        for target, name, before in wrapped:
+            delattr(target, name)
             if before is not None:
-                setattr(owner, name, before)
+                setattr(target, name, before)
 
 
 def add_up(events: Iterable[Any], on_device: bool) -> list[PartUsage]:
@@ -175,7 +159,7 @@ def _forward_part(event: Any) -> str:
 
 def _backward_part(event: Any, node: Any, part_of_node: dict[int, str]) -> str:
     if "AccumulateGrad" in node.name:
-        return OPTIMISER
+        return OPTIMIZER
     return next(
         (OPERATORS[ancestor.name] for ancestor in _ancestors(event) if ancestor.name in OPERATORS),
         part_of_node.get(node.sequence_nr, REST),

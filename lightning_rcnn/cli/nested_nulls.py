@@ -1,0 +1,56 @@
+"""Flags that set something inside of a part of the model to null, such as `--model.backbone.weights null`.
+
+jsonargparse 4.53 turns the null of a nested flag into the text "None" on its way to the part's own parser. In a
+configuration it stays a null; so such flags are laid over the configuration before they reach the parser.
+"""
+
+from typing import Any
+
+from lightning_rcnn.cli.known_keys import CLASS_KEYS, find_class, given_class, part_of
+from lightning_rcnn.parts import merge
+
+_NULL = "null"
+
+
+def take_nested_nulls(flags: list[str], content: dict[str, Any], base: type) -> tuple[list[str], dict[str, Any]]:
+    """Move the nested nulls from flags into the configuration.
+
+    Args:
+        flags: of the command line.
+        content: of the configuration files.
+        base: what a model derives from.
+
+    Returns:
+        The other flags, and the configuration with the nulls.
+    """
+    kept: list[str] = []
+    waiting = list(flags)
+    while waiting:
+        word = waiting.pop(0)
+        flag, separator, value = word.partition("=")
+        keys = [key for key in flag.removeprefix("--model.").split(".") if key != "init_args"]
+        is_null = value == _NULL if separator else waiting[:1] == [_NULL]
+        if not (flag.startswith("--model.") and len(keys) > 1 and is_null):
+            kept.append(word)
+            continue
+        if not separator:
+            waiting.pop(0)
+        content = merge(content, {"model": {"init_args": _nested(keys, flags, content.get("model"), base)}})
+    return kept, content
+
+
+def _nested(keys: list[str], flags: list[str], model: Any, base: type) -> dict[str, Any]:
+    """Return {part: {..., key: None}}, with `init_args` for a part that a class is named for."""
+    outer: dict[str, Any] = {}
+    inner, given = outer, model or {}
+    found = find_class(given_class(flags, "model") or given.get("class_path") or "", (base,))
+    for depth, key in enumerate(keys[:-1]):
+        kind = part_of(found, key) if found else None
+        given = (given.get("init_args") or given).get(key) or {}
+        class_path = given_class(flags, f"model.{'.'.join(keys[: depth + 1])}") or given.get("class_path")
+        has_class = class_path is not None or bool(set(given) & set(CLASS_KEYS)) or kind is None or kind.default is None
+        inner[key] = {"init_args": {}} if has_class else {}
+        inner = inner[key]["init_args"] if has_class else inner[key]
+        found = (find_class(class_path, (kind.base,)) if class_path else kind.default) if kind else None
+    inner[keys[-1]] = None
+    return outer

@@ -1,0 +1,43 @@
+"""The geometry of a training image: one map of points, for boxes, outlines and crops."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+MIN_BOX_EDGE = 1e-2
+"""Pixels of the resized frame; a ground-truth box with a shorter edge has no finite encoding worth learning."""
+
+
+@dataclass(frozen=True)
+class AxisAlignedMap:
+    """x' = scale_x * x + shift_x, and so for y: from the original to the resized frame. A negative scale mirrors."""
+
+    scale_x: float
+    shift_x: float
+    scale_y: float
+    shift_y: float
+
+    def points(self, points: np.ndarray) -> np.ndarray:
+        """Map float [..., 2], (x, y)."""
+        scale, shift = [self.scale_x, self.scale_y], [self.shift_x, self.shift_y]
+        return points * np.array(scale, points.dtype) + np.array(shift, points.dtype)
+
+    def boxes(self, boxes: np.ndarray) -> np.ndarray:
+        """Map float [..., 4], xyxy; what was the left edge may become the right one."""
+        first, second = self.points(boxes[..., :2]), self.points(boxes[..., 2:])
+        return np.concatenate([np.minimum(first, second), np.maximum(first, second)], axis=-1)
+
+
+def clip_and_keep(boxes: np.ndarray, height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
+    """Clip boxes to their image and tell which still are boxes.
+
+    Args:
+        boxes: float [M, 4], resized frame.
+        height, width: of the image in that frame.
+
+    Returns:
+        The clipped boxes [M, 4], and bool [M]: both edges at least `MIN_BOX_EDGE` long.
+    """
+    clipped = np.clip(boxes, 0.0, np.array([width, height, width, height], boxes.dtype))
+    edges = clipped[:, 2:] - clipped[:, :2]
+    return clipped, np.all(edges >= MIN_BOX_EDGE, axis=1)

@@ -1,0 +1,13 @@
+"""Transforms of training images: ours, and any of (image, target), such as torchvision's.
+
+Everything random is drawn from (seed, epoch, sample, position in the list), so that a resumed training sees what an
+undisturbed one would.
+"""
+
+from lightning_rcnn.data.transforms.base import Random as Random
+from lightning_rcnn.data.transforms.base import TrainingImage as TrainingImage
+from lightning_rcnn.data.transforms.base import Transform as Transform
+from lightning_rcnn.data.transforms.colors import Colors as Colors
+from lightning_rcnn.data.transforms.flips import HorizontalFlip as HorizontalFlip
+from lightning_rcnn.data.transforms.flips import VerticalFlip as VerticalFlip
+from lightning_rcnn.data.transforms.resize import Resize as Resize

@@ -1,0 +1,51 @@
+"""Changed colors, as torchvision changes them, in a fixed order."""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from torch import Tensor
+from torchvision.transforms.v2 import functional as F
+
+from lightning_rcnn.data.transforms.base import Random, TrainingImage, Transform
+from lightning_rcnn.errors import InputError
+
+_FACTORS: dict[str, Callable[[Tensor, float], Tensor]] = {
+    "brightness": F.adjust_brightness,
+    "contrast": F.adjust_contrast,
+    "saturation": F.adjust_saturation,
+}
+
+
+class Colors(Transform):
+    """Changes brightness, contrast, saturation and hue.
+
+    Args:
+        brightness, contrast, saturation: strength x of a factor that is drawn from [max(0, 1 - x), 1 + x].
+        hue: a shift is drawn from [-x, x], in turns of the color circle, at most 0.5.
+
+    Raises:
+        InputError: a strength that is none.
+    """
+
+    def __init__(
+        self, brightness: float = 0.0, contrast: float = 0.0, saturation: float = 0.0, hue: float = 0.0
+    ) -> None:
+        self.strengths = {"brightness": brightness, "contrast": contrast, "saturation": saturation}
+        self.hue = hue
+        for name, strength in (*self.strengths.items(), ("hue", hue)):
+            limit = 0.5 if name == "hue" else float("inf")
+            if not 0 <= strength <= limit:
+                raise InputError(f"data.train_transforms: Colors: {name} {strength}: from 0 to {limit:g}")
+
+    def __call__(self, sample: TrainingImage, random: Random) -> TrainingImage:
+        """Change the colors of the image; nothing else."""
+        image = sample.image
+        for name, change in _FACTORS.items():
+            # Drawn in any case: the strength of one must not change what another one draws.
+            factor = random.uniform(max(0.0, 1.0 - self.strengths[name]), 1.0 + self.strengths[name])
+            if self.strengths[name]:
+                image = change(image, factor)
+        shift = random.uniform(-self.hue, self.hue)
+        if self.hue:
+            image = F.adjust_hue(image, shift)
+        return replace(sample, image=image)

@@ -1,0 +1,48 @@
+"""Mirrored images."""
+
+from dataclasses import replace
+
+from lightning_rcnn.data.transforms.base import Random, TrainingImage, Transform
+from lightning_rcnn.errors import InputError
+
+
+class HorizontalFlip(Transform):
+    """Mirrors an image left to right.
+
+    Args:
+        p: probability.
+
+    Raises:
+        InputError: no probability.
+    """
+
+    def __init__(self, p: float = 0.5) -> None:
+        self.p = _probability("HorizontalFlip", p)
+
+    def __call__(self, sample: TrainingImage, random: Random) -> TrainingImage:
+        """Note it; see `TrainingImage`."""
+        return replace(sample, is_mirrored=sample.is_mirrored != (random.uniform() < self.p))
+
+
+class VerticalFlip(Transform):
+    """Mirrors an image top to bottom.
+
+    Args:
+        p: probability.
+
+    Raises:
+        InputError: no probability.
+    """
+
+    def __init__(self, p: float = 0.5) -> None:
+        self.p = _probability("VerticalFlip", p)
+
+    def __call__(self, sample: TrainingImage, random: Random) -> TrainingImage:
+        """Note it; see `TrainingImage`."""
+        return replace(sample, is_upside_down=sample.is_upside_down != (random.uniform() < self.p))
+
+
+def _probability(name: str, p: float) -> float:
+    if not 0 <= p <= 1:
+        raise InputError(f"data.train_transforms: {name}: p {p} is no probability, from 0 to 1")
+    return p

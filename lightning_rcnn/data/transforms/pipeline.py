@@ -1,0 +1,34 @@
+"""The list of transforms as a whole."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from lightning_rcnn.data.transforms.base import Transform
+from lightning_rcnn.data.transforms.flips import HorizontalFlip
+from lightning_rcnn.data.transforms.resize import Resize
+from lightning_rcnn.data.transforms.torchvision import PairTransform
+from lightning_rcnn.errors import InputError
+from lightning_rcnn.parts import from_plain, part
+
+# As plain data, which the command line can show.
+DEFAULT_TRANSFORMS: Any = [part(HorizontalFlip, p=0.5)]
+
+
+def checked_transforms(transforms: Sequence[Any]) -> list[Transform | PairTransform]:
+    """Return the transforms, those given as plain data built.
+
+    Raises:
+        InputError: one cannot be called, or `Resize` does not stand last.
+    """
+    built = [from_plain(transform) for transform in transforms]
+    for position, transform in enumerate(built):
+        if not callable(transform):
+            raise InputError(f"data.train_transforms: {transform!r} cannot be called with (image, target)")
+        if isinstance(transform, Resize) and position + 1 < len(built):
+            raise InputError("data.train_transforms: Resize has to stand last: batches are planned by its sizes")
+    return built
+
+
+def min_sizes(transforms: Sequence[Transform | PairTransform]) -> list[int]:
+    """Return lengths of the shorter edge that training draws from; none if the model's own rule decides."""
+    return next((transform.min_sizes for transform in transforms if isinstance(transform, Resize)), [])

@@ -1,0 +1,34 @@
+"""From a transformed image to the network's frame: resize, then mirror."""
+
+from torch import Tensor
+
+from lightning_rcnn.data.geometry import AxisAlignedMap
+from lightning_rcnn.data.resize import ResizeRule
+from lightning_rcnn.data.transforms.base import TrainingImage
+
+
+def render(sample: TrainingImage, rule: ResizeRule, shape: tuple[int, int]) -> tuple[Tensor, AxisAlignedMap]:
+    """Bring an image into the network's frame.
+
+    Args:
+        sample: after its transforms.
+        rule: the resize rule.
+        shape: padded (height, width) of the batch. An image whose transforms changed its size may not fit after the
+            rule; it is then made smaller, in proportion.
+
+    Returns:
+        The image [3, h', w'], uint8 or float32 as the rule has it, and the map of points into its frame.
+    """
+    height, width = sample.image.shape[-2:]
+    new_height, new_width = rule.size(height, width)
+    fit = min(1.0, shape[0] / new_height, shape[1] / new_width)
+    if fit < 1.0:
+        new_height, new_width = max(1, int(new_height * fit)), max(1, int(new_width * fit))
+    resized = rule.resize(sample.image, (new_height, new_width))
+    scale_x, scale_y = new_width / width, new_height / height
+    shift_x = shift_y = 0.0
+    if sample.is_mirrored:
+        resized, scale_x, shift_x = resized.flip(-1), -scale_x, float(new_width)
+    if sample.is_upside_down:
+        resized, scale_y, shift_y = resized.flip(-2), -scale_y, float(new_height)
+    return resized, AxisAlignedMap(scale_x, shift_x, scale_y, shift_y)

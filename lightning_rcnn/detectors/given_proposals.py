@@ -1,0 +1,74 @@
+"""Proposals for the detectors that make none themselves, R-CNN and Fast R-CNN: stored with the images, or searched."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from lightning_rcnn.boxes import rescale
+from lightning_rcnn.errors import InputError
+from lightning_rcnn.parts import Settings
+from lightning_rcnn.proposals.selective_search import SelectiveSearch, SelectiveSearchMode
+from lightning_rcnn.structures import Inputs, Proposals
+
+
+@dataclass(frozen=True)
+class GivenProposals(Settings):
+    """Settings of proposals that come from elsewhere.
+
+    Args:
+        limit: how many proposals of an image are looked at.
+        mode: selective-search preset for images without stored proposals (`detect` only): "fast" or "quality".
+        width: pixels to which such an image is scaled before the search.
+
+    Raises:
+        InputError: no proposals are wanted.
+    """
+
+    limit: int = 2000
+    mode: SelectiveSearchMode = "fast"
+    width: int = 500
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.limit < 1:
+            raise InputError(f"model.proposals: limit {self.limit}: at least 1")
+
+    def build(self) -> SelectiveSearch:
+        """Build what searches an image."""
+        return SelectiveSearch(self.mode, self.width, self.limit)
+
+
+def given_proposals(inputs: Inputs) -> Proposals:
+    """Return the proposals of a batch.
+
+    Raises:
+        InputError: it has none.
+    """
+    if inputs.proposals is None:
+        raise InputError("the batch has no proposals; pack them with the images: lightning-rcnn propose")
+    return inputs.proposals
+
+
+def searched_proposals(
+    found: Sequence[np.ndarray], limit: int, original_sizes: Tensor, image_sizes: Tensor
+) -> Proposals:
+    """Pad searched proposals to those of a batch, in the resized frame.
+
+    Args:
+        found: float32 [P, 5] per image, boxes in the original frame and scores, best first.
+        limit: so many of an image are kept.
+        original_sizes, image_sizes: int64 [N, 2], (height, width) in either frame.
+    """
+    kept = [torch.from_numpy(boxes[:limit]) for boxes in found]
+    padded = torch.nn.utils.rnn.pad_sequence(kept, batch_first=True).to(image_sizes.device)
+    counts = torch.tensor([len(boxes) for boxes in kept], device=image_sizes.device)
+    is_valid = torch.arange(padded.shape[1], device=image_sizes.device) < counts[:, None]
+    boxes, scores = padded[..., :4], padded[..., 4]
+    return Proposals(
+        torch.where(is_valid[..., None], rescale(boxes, original_sizes, image_sizes), 0.0),
+        torch.where(is_valid, scores, -torch.inf),
+        is_valid,
+    )

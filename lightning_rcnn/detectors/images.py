@@ -1,0 +1,64 @@
+"""Images as people have them, to the tensors that a detector looks at."""
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from lightning_rcnn.data.decode import decode_image
+from lightning_rcnn.errors import InputError
+
+ImageLike = str | Path | Image.Image | np.ndarray | Tensor
+"""A file, a PIL image, an array [h, w], [h, w, 1], [h, w, 3] or [h, w, 4], or a tensor [3, h, w]; uint8, RGB."""
+
+
+def as_images(images: Any) -> list[Tensor]:
+    """Turn one image, or a list of them, into uint8 RGB tensors [3, h, w].
+
+    Args:
+        images: an `ImageLike`, or several in a list, tuple or batch [N, 3, h, w].
+
+    Raises:
+        InputError: names the one that is no image.
+    """
+    is_one_array = isinstance(images, (np.ndarray, Tensor)) and images.ndim <= 3
+    if is_one_array or isinstance(images, (str, Path, Image.Image)) or not isinstance(images, Iterable):
+        images = [images]
+    return [_as_image(image, number) for number, image in enumerate(images)]
+
+
+def _as_image(image: Any, number: int) -> Tensor:
+    pixels = _as_pixels(image, number)
+    if pixels.numel() == 0:
+        raise InputError(f"image {number}: {tuple(pixels.shape)} has no pixels")
+    return pixels
+
+
+def _as_pixels(image: Any, number: int) -> Tensor:
+    if isinstance(image, (str, Path)):
+        try:
+            return decode_image(Path(image).read_bytes(), apply_exif=True)
+        except (OSError, ValueError) as error:
+            raise InputError(f"{image}: cannot be read as an image ({error})") from error
+    if isinstance(image, Image.Image):
+        return _channels_first(np.array(image.convert("RGB")))
+    if isinstance(image, np.ndarray):
+        if image.dtype != np.uint8 or image.ndim not in (2, 3) or (image.ndim == 3 and image.shape[2] not in (1, 3, 4)):
+            raise InputError(
+                f"image {number}: array of {image.dtype} {image.shape}; give uint8 [height, width, 3], RGB"
+            )
+        pixels = image[..., None] if image.ndim == 2 else image[..., :3]
+        return _channels_first(np.repeat(pixels, 3, axis=2) if pixels.shape[2] == 1 else pixels)
+    if not isinstance(image, Tensor):
+        raise InputError(f"image {number}: {type(image).__name__}; give a file, a PIL image, an array or a tensor")
+    if image.dtype != torch.uint8 or image.ndim != 3 or image.shape[0] != 3:
+        raise InputError(f"image {number}: {image.dtype} {tuple(image.shape)}; give uint8 [3, height, width], RGB")
+    return image
+
+
+def _channels_first(pixels: np.ndarray) -> Tensor:
+    return torch.from_numpy(np.ascontiguousarray(pixels)).permute(2, 0, 1)

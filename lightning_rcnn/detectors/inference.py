@@ -1,0 +1,119 @@
+"""From images of any size to detections: the one way, for Python and for the command line.
+
+Shape letters: N images, D detections.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from lightning_rcnn.detectors.given_proposals import searched_proposals
+from lightning_rcnn.detectors.preprocessing import Preprocessing
+from lightning_rcnn.errors import InputError
+from lightning_rcnn.postprocess import to_original_frame
+from lightning_rcnn.structures import Detections, Inputs, Proposals
+
+
+class Predictor(Protocol):
+    """What is needed of a detector."""
+
+    preprocessing: Preprocessing
+    proposal_limit: int
+    search: Callable[[Tensor], np.ndarray] | None
+    training: bool
+
+    def predict(self, inputs: Inputs) -> tuple[Detections, Proposals]:
+        """See `Detector.predict`."""
+
+    def train(self, mode: bool = True) -> object:
+        """See `torch.nn.Module.train`."""
+
+
+@torch.inference_mode()
+def detect_tensors(
+    detector: Predictor, images: Sequence[Tensor], threshold: float = 0.5, batch_size: int = 1
+) -> list[Detections]:
+    """Find objects in uint8 RGB tensors [3, h, w]; masks stay grids in their boxes.
+
+    Args:
+        detector: stays in the mode (training or evaluation) that it is in.
+        images: of any sizes.
+        threshold: detections have at least this score, 0 to 1.
+        batch_size: images that go through the network together, if their inputs have the same size.
+
+    Returns:
+        One `Detections` an image, N = 1, in its own frame.
+
+    Raises:
+        InputError: the threshold or the batch size is impossible.
+    """
+    if not 0 <= threshold <= 1:
+        raise InputError(f"threshold {threshold}: a score is from 0 to 1")
+    if batch_size < 1:
+        raise InputError(f"batch_size {batch_size}: at least 1")
+    was_training = detector.training
+    detector.train(False)
+    try:
+        return _detect_in_batches(detector, images, threshold, batch_size)
+    finally:
+        detector.train(was_training)
+
+
+def inputs_of(detector: Predictor, images: Sequence[Tensor], resized: Sequence[Tensor] | None = None) -> Inputs:
+    """Prepare uint8 RGB images [3, h, w] of one padded size: resized, padded, searched if proposals are needed.
+
+    Args:
+        detector: says how.
+        images: in their own frame.
+        resized: the same after resizing, where that is done already.
+    """
+    inputs = detector.preprocessing.batch(resized or [detector.preprocessing.resize(image) for image in images])
+    if detector.search is None:
+        return inputs
+    found = [detector.search(image.cpu()) for image in images]
+    proposals = searched_proposals(found, detector.proposal_limit, _sizes(images, inputs), inputs.image_sizes)
+    return inputs._replace(proposals=proposals)
+
+
+def _detect_in_batches(
+    detector: Predictor, images: Sequence[Tensor], threshold: float, batch_size: int
+) -> list[Detections]:
+    """Let images wait for others of their padded size, so that a batch pads none more than it would be alone."""
+    found: dict[int, Detections] = {}
+    waiting: dict[tuple[int, int], dict[int, Tensor]] = {}
+    for number, image in enumerate(images):
+        resized = detector.preprocessing.resize(image)
+        batch = waiting.setdefault(detector.preprocessing.padded_size(*resized.shape[-2:]), {})
+        batch[number] = resized
+        if len(batch) == batch_size:
+            found |= _detect_batch(detector, images, batch, threshold)
+            batch.clear()
+    for batch in waiting.values():
+        found |= _detect_batch(detector, images, batch, threshold) if batch else {}
+    return [found[number] for number in range(len(images))]
+
+
+def _detect_batch(
+    detector: Predictor, images: Sequence[Tensor], batch: dict[int, Tensor], threshold: float
+) -> dict[int, Detections]:
+    originals = [images[number] for number in batch]
+    inputs = inputs_of(detector, originals, list(batch.values()))
+    detections = to_original_frame(detector.predict(inputs)[0], inputs.image_sizes, _sizes(originals, inputs))
+    wanted = (detections.labels > 0) & (detections.scores >= threshold)
+    return {
+        number: Detections(
+            detections.boxes[slot : slot + 1, wanted[slot]],
+            detections.scores[slot : slot + 1, wanted[slot]],
+            detections.labels[slot : slot + 1, wanted[slot]],
+            None if detections.masks is None else detections.masks[slot : slot + 1, wanted[slot]],
+        )
+        for slot, number in enumerate(batch)
+    }
+
+
+def _sizes(images: Sequence[Tensor], inputs: Inputs) -> Tensor:
+    """(height, width) int64 [N, 2] of images."""
+    return torch.tensor([list(image.shape[-2:]) for image in images], device=inputs.image_sizes.device)

@@ -1,0 +1,121 @@
+"""From uint8 images to the input of a network: size, padding, channel order, mean and deviation.
+
+Shape letters: N images, H and W padded height and width.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from lightning_rcnn.data.resize import ResizeMethod, ResizeRule
+from lightning_rcnn.errors import InputError
+from lightning_rcnn.parts import Part, Settings
+from lightning_rcnn.structures import Inputs
+
+ChannelOrder = Literal["rgb", "bgr"]
+MemoryFormatName = Literal["channels_last", "contiguous"]
+
+
+@dataclass(frozen=True)
+class PreprocessingSettings(Settings):
+    """Settings of the preprocessing.
+
+    Args:
+        min_size: shorter edge of the resized image, pixels; also in training unless the data says otherwise.
+        max_size: limit of the longer edge, pixels.
+        resize: "antialiased" or "pillow" (detectron2's rule), or "bilinear" (torchvision's); see `ResizeRule`.
+        size_divisor: `detect` pads the edges of an image to multiples of this, pixels; 1 for none, as detectron2 has it
+            with one feature map. Batches of data have shapes of their own.
+        pixel_range: what white becomes before mean and deviation: 1 (torchvision) or 255 (detectron2).
+        pixel_mean, pixel_std: per channel, in the order of `channel_order`.
+        channel_order: "rgb" (torchvision) or "bgr" (detectron2): what the backbone was trained with.
+        memory_format: "channels_last" is faster; "contiguous" is torchvision's, for equality to the last bit.
+
+    Raises:
+        InputError: sizes that cannot be.
+    """
+
+    conventions = ("channel_order", "pixel_range", "pixel_mean", "pixel_std")
+
+    min_size: int = 800
+    max_size: int = 1333
+    resize: ResizeMethod = "antialiased"
+    size_divisor: int = 32
+    pixel_range: float = 1.0
+    pixel_mean: tuple[float, ...] = (0.485, 0.456, 0.406)
+    pixel_std: tuple[float, ...] = (0.229, 0.224, 0.225)
+    channel_order: ChannelOrder = "rgb"
+    memory_format: MemoryFormatName = "channels_last"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.size_divisor < 1:
+            raise InputError(f"model.preprocessing: size_divisor {self.size_divisor}: at least 1")
+
+    def build(self) -> "Preprocessing":
+        """Build the module."""
+        return Preprocessing(self)
+
+
+class Preprocessing(Part):
+    """Prepares images for a network. It has no weights, and nothing of it is in a state dict.
+
+    Args:
+        settings: see there.
+    """
+
+    profiled: ClassVar[Mapping[str, str]] = {"normalize": "input"}
+    pixel_mean: Tensor
+    pixel_std: Tensor
+
+    def __init__(self, settings: PreprocessingSettings) -> None:
+        super().__init__()
+        self.settings = settings
+        self.resize_rule = ResizeRule(settings.min_size, settings.max_size, settings.resize)
+        is_last = settings.memory_format == "channels_last"
+        self.memory_format = torch.channels_last if is_last else torch.contiguous_format
+        self.register_buffer("pixel_mean", torch.tensor(settings.pixel_mean)[:, None, None], persistent=False)
+        self.register_buffer("pixel_std", torch.tensor(settings.pixel_std)[:, None, None], persistent=False)
+
+    def normalize(self, images: Tensor, image_sizes: Tensor) -> Tensor:
+        """Turn images into network input: channel order, mean, deviation, and zeros in the padding.
+
+        Args:
+            images: [N, 3, H, W], RGB, 0 to 255.
+            image_sizes: int64 [N, 2], (height, width) inside the padding.
+
+        Returns:
+            float32 [N, 3, H, W].
+        """
+        settings = self.settings
+        ordered = images if settings.channel_order == "rgb" else images.flip(1)
+        pixels = ordered / (255 / settings.pixel_range)
+        rows = torch.arange(images.shape[2], device=images.device) < image_sizes[:, :1]
+        columns = torch.arange(images.shape[3], device=images.device) < image_sizes[:, 1:]
+        is_image = (rows[:, :, None] & columns[:, None, :])[:, None]
+        pixels = torch.where(is_image, (pixels - self.pixel_mean) / self.pixel_std, 0.0)
+        return pixels.contiguous(memory_format=self.memory_format)
+
+    def resize(self, image: Tensor) -> Tensor:
+        """Resize one uint8 RGB image [3, h, w], on the host as in training."""
+        # torch resizes bytes with antialiasing on the CPU only.
+        return self.resize_rule(image.cpu())
+
+    def padded_size(self, height: int, width: int) -> tuple[int, int]:
+        """Return (height, width) of the input for a resized image that is looked at without others."""
+        divisor = self.settings.size_divisor
+        return height + -height % divisor, width + -width % divisor
+
+    def batch(self, resized: Sequence[Tensor]) -> Inputs:
+        """Collate resized images of one padded size into a batch on the device of this module."""
+        device = self.pixel_mean.device
+        height, width = self.padded_size(*resized[0].shape[-2:])
+        padded = [
+            F.pad(image.to(device), (0, width - image.shape[-1], 0, height - image.shape[-2])) for image in resized
+        ]
+        sizes = torch.tensor([list(image.shape[-2:]) for image in resized], device=device)
+        return Inputs(torch.stack(padded), sizes, torch.zeros(len(resized), dtype=torch.int64, device=device))

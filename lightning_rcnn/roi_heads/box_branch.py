@@ -1,0 +1,178 @@
+"""The box branch: network, targets, losses and detections (Fast R-CNN section 2).
+
+Shape letters: N images, P proposals, R sampled regions, B regions of the whole batch, K classes.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar, Protocol
+
+from torch import Tensor, nn
+
+from lightning_rcnn.backbones.base import Backbone
+from lightning_rcnn.errors import InputError
+from lightning_rcnn.losses import LossSum, box_loss, classification_loss
+from lightning_rcnn.parts import Part, Settings
+from lightning_rcnn.postprocess import select_detections
+from lightning_rcnn.roi_heads.box_head import AveragePool, BoxHeadSettings, BoxPredictor, TwoLayerHead
+from lightning_rcnn.roi_heads.pooler import PooledFeatures, RoIPooler, as_rois
+from lightning_rcnn.structures import Detections, Inputs, Proposals, Targets
+from lightning_rcnn.targets import RoIs, roi_targets
+
+BOX_WEIGHTS = (10.0, 10.0, 5.0, 5.0)
+"""Deltas of the box head are about 0.1 and 0.2; scaled, their variance is one (Fast R-CNN's code, and all since)."""
+
+
+@dataclass(frozen=True)
+class BoxSettings(Settings):
+    """Settings of the box branch.
+
+    Args:
+        head: the network between pooled regions and predictions: `TwoLayerHead`, `ConvolutionalHead`, or settings of
+            your own. With a "C4" backbone its last stage is the head, and this is not used.
+        pooled_size: side of a pooled region; the backbone's own (14 with "C4", 6 with AlexNet, else 7) if not given.
+        positive_iou: an overlap of at least this makes a region positive.
+        negative_iou, lowest_negative_iou: regions with less than the first and at least the second are background;
+            others take no part.
+        samples_per_image, positive_fraction: regions drawn per image.
+        crowd_ioa: a region with more of its area in a crowd is no negative (0.7 in Detectron); None drops crowds from
+            training, as torchvision's references and detectron2 do.
+        loss_beta: where smooth L1 turns linear; 1/9 (torchvision) or 0 (detectron2).
+        score_threshold, nms_iou, detections_per_image: of detections.
+        min_size: boxes with a shorter side are dropped before suppression, pixels; with 0 (detectron2) empty ones stay
+            until they are in the original frame.
+
+    Raises:
+        InputError: no overlap makes a region background.
+    """
+
+    head: BoxHeadSettings = TwoLayerHead()
+    pooled_size: int | None = None
+    positive_iou: float = 0.5
+    negative_iou: float = 0.5
+    lowest_negative_iou: float = 0.0
+    samples_per_image: int = 512
+    positive_fraction: float = 0.25
+    crowd_ioa: float | None = None
+    loss_beta: float = 1 / 9
+    score_threshold: float = 0.05
+    nms_iou: float = 0.5
+    detections_per_image: int = 100
+    min_size: float = 1e-2
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.lowest_negative_iou < self.negative_iou:
+            raise InputError(
+                f"model.box: lowest_negative_iou {self.lowest_negative_iou}: below negative_iou {self.negative_iou}, "
+                "or no region is background"
+            )
+
+    def build(self, backbone: Backbone, pooler: RoIPooler, num_classes: int) -> "BoxBranch":
+        """Build the branch."""
+        return BoxBranch(self, backbone, pooler, num_classes)
+
+
+class RegionSampler(Protocol):
+    """What the mask branch needs of a box branch, whoever wrote it; see `BoxBranch`."""
+
+    pooled_size: int
+    max_positives: int
+
+
+class BoxBranch(Part):
+    """Classifies regions and refines their boxes.
+
+    To write a branch of your own, derive from `BoxSettings` and override `build`; a detector calls `losses` and
+    `predict`, and reads the attributes below.
+
+    Args:
+        settings: see there.
+        backbone: gives channels and the side of a region, and layers to start from.
+        pooler: pools the regions; with a region stage the head is an average.
+        num_classes: K, without background.
+
+    Attributes:
+        pooled_size: side of a region.
+        max_positives: sampled positives of an image, which come first.
+    """
+
+    class_layers: ClassVar[tuple[str, ...]] = ("predictor",)
+    compiled_layers: tuple[str, ...] = ("head",)
+    loss_names: ClassVar[tuple[str, ...]] = ("loss_classifier", "loss_box")
+    profiled: ClassVar[Mapping[str, str]] = {"head": "box head", "predictor": "box head", "sample": "targets"}
+
+    def __init__(self, settings: BoxSettings, backbone: Backbone, pooler: RoIPooler, num_classes: int) -> None:
+        super().__init__()
+        self.settings = settings
+        self.pooled_size = settings.pooled_size or backbone.pooled_size
+        self.max_positives = int(settings.samples_per_image * settings.positive_fraction)
+        channels = backbone.region_channels
+        self.head: nn.Module
+        if pooler.has_stage:
+            self.head = AveragePool(channels)
+        else:
+            self.head = settings.head.build(channels, self.pooled_size, backbone.take_fully_connected())
+        self.predictor = BoxPredictor(self.head.out_features, num_classes)  # type: ignore[arg-type]  # an int in every head
+
+    def losses(
+        self, pooled: PooledFeatures, proposals: Proposals, inputs: Inputs, targets: Targets, seed: Tensor
+    ) -> tuple[dict[str, LossSum], RoIs]:
+        """Compute `loss_classifier` of all sampled regions and `loss_box` of positives (section 2.3, equation 1).
+
+        Args:
+            pooled: the features as a branch sees them.
+            proposals: to sample from, with the ground truth.
+            inputs: what the network looks at.
+            targets: ground truth.
+            seed: int64 scalar, of the draw of regions.
+
+        Returns:
+            The losses, and the sampled regions with their pooled features, for branches that learn from the same ones.
+        """
+        rois = self.sample(proposals, targets, inputs, seed)
+        features = pooled(as_rois(rois.boxes, rois.is_valid), self.pooled_size)
+        class_logits, box_deltas = self._score(features, rois.is_valid)
+        own_class = (rois.labels - 1).clamp(min=0)[..., None, None].expand(-1, -1, 1, 4)
+        own_deltas = box_deltas.gather(2, own_class).squeeze(2)
+        classifier = classification_loss(class_logits, rois.labels, rois.is_valid)
+        box = box_loss(own_deltas, rois.gt_deltas, rois.is_positive, self.settings.loss_beta)
+        num_regions = rois.is_valid.sum()
+        losses = {"loss_classifier": LossSum(classifier, num_regions), "loss_box": LossSum(box, num_regions)}
+        return losses, rois._replace(features=features)
+
+    def predict(self, pooled: PooledFeatures, proposals: Proposals, inputs: Inputs) -> Detections:
+        """Detect: the best classes and refined boxes of the proposals, in the resized frame."""
+        features = pooled(as_rois(proposals.boxes, proposals.is_valid), self.pooled_size)
+        class_logits, box_deltas = self._score(features, proposals.is_valid)
+        return select_detections(
+            proposals,
+            class_logits,
+            box_deltas,
+            inputs.image_sizes,
+            box_weights=BOX_WEIGHTS,
+            score_threshold=self.settings.score_threshold,
+            nms_iou=self.settings.nms_iou,
+            max_detections=self.settings.detections_per_image,
+            min_size=self.settings.min_size,
+        )
+
+    def sample(self, proposals: Proposals, targets: Targets, inputs: Inputs, seed: Tensor) -> RoIs:
+        """Draw the regions that the branch learns from."""
+        return roi_targets(
+            proposals,
+            targets,
+            inputs.image_ids,
+            seed,
+            positive_iou=self.settings.positive_iou,
+            negative_iou=(self.settings.lowest_negative_iou, self.settings.negative_iou),
+            num_samples=self.settings.samples_per_image,
+            positive_fraction=self.settings.positive_fraction,
+            crowd_ioa=self.settings.crowd_ioa,
+            box_weights=BOX_WEIGHTS,
+        )
+
+    def _score(self, features: Tensor, is_valid: Tensor) -> tuple[Tensor, Tensor]:
+        """Compute class logits [N, R, K+1] and deltas [N, R, K, 4] (section 2.1)."""
+        class_logits, box_deltas = self.predictor(self.head(features))
+        return class_logits.unflatten(0, is_valid.shape), box_deltas.unflatten(0, is_valid.shape)

@@ -1,0 +1,188 @@
+"""The networks of the box branch: features of regions -> class logits and box deltas. They never see targets.
+
+Shape letters: B regions of the whole batch, C channels, S side of a pooled region, K classes.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from lightning_rcnn.backbones.norms import NormName, norm_layer
+from lightning_rcnn.parts import Settings
+from lightning_rcnn.roi_heads.convolutions import NormalizedConvolutions
+from lightning_rcnn.roi_heads.truncated_svd import replace_with_low_rank
+
+
+@dataclass(frozen=True)
+class BoxHeadSettings(Settings):
+    """Base of the settings of box heads."""
+
+    def build(self, in_channels: int, pooled_size: int, pretrained: Sequence[nn.Linear]) -> nn.Module:
+        """Build a head: regions [B, C, S, S] -> [B, `out_features`].
+
+        Args:
+            in_channels: C.
+            pooled_size: S.
+            pretrained: fully connected layers of the backbone's classification network that a head may start from.
+        """
+        raise NotImplementedError
+
+
+@dataclass(frozen=True)
+class TwoLayerHead(BoxHeadSettings):
+    """Two fully connected layers (FPN section 4.2; with dropout those of AlexNet and VGG16, Fast R-CNN section 2.2).
+
+    Args:
+        width: of both layers.
+        dropout: share of each layer's outputs that is dropped in training; 0.5 in the papers' networks.
+        svd_ranks: of the two layers after truncation (Fast R-CNN section 3.1), as `lightning-rcnn compress` sets it.
+    """
+
+    width: int = 1024
+    dropout: float = 0.0
+    svd_ranks: tuple[int, int] | None = None
+
+    def build(self, in_channels: int, pooled_size: int, pretrained: Sequence[nn.Linear]) -> nn.Module:
+        """Build the two layers; those of `pretrained` that have the right size are taken over."""
+        head = FullyConnected(in_channels, pooled_size, self.width, self.dropout)
+        head.take_over(pretrained)
+        if self.svd_ranks is not None:
+            replace_with_low_rank(head, self.svd_ranks)
+        return head
+
+
+@dataclass(frozen=True)
+class ConvolutionalHead(BoxHeadSettings):
+    """3 x 3 convolutions and one fully connected layer (Group Normalization, arXiv 1803.08494, section 4.2).
+
+    Args:
+        num_layers: convolutions; 4 in torchvision's second version ("4conv1fc").
+        channels: of these.
+        width: of the fully connected layer.
+        norm: of the convolutions; None for a bias instead. "batch_norm" is torchvision's; while training it also sees
+            the padding of short samples.
+        norm_epsilon: of the norms.
+    """
+
+    num_layers: int = 4
+    channels: int = 256
+    width: int = 1024
+    norm: NormName | None = None
+    norm_epsilon: float = 1e-5
+
+    def build(self, in_channels: int, pooled_size: int, pretrained: Sequence[nn.Linear]) -> nn.Module:
+        """Build the layers; nothing is taken over."""
+        norm = norm_layer(self.norm, self.norm_epsilon) if self.norm else None
+        return ConvolutionsAndLayer(in_channels, pooled_size, self.num_layers, self.channels, self.width, norm)
+
+
+class FullyConnected(nn.Module):
+    """Two fully connected layers, each followed by a ReLU and dropout.
+
+    Args:
+        in_channels: C.
+        pooled_size: S.
+        width: of both layers.
+        dropout: share of each layer's outputs that is dropped in training.
+    """
+
+    def __init__(self, in_channels: int, pooled_size: int, width: int, dropout: float = 0.0) -> None:
+        super().__init__()
+        self.fc6: nn.Module = nn.Linear(in_channels * pooled_size**2, width)
+        self.fc7: nn.Module = nn.Linear(width, width)
+        self.dropout = nn.Dropout(dropout)
+        self.out_features = width
+
+    def forward(self, pooled: Tensor) -> Tensor:
+        """Regions [B, C, S, S] -> [B, width]."""
+        hidden = self.dropout(self._first_layer(pooled).relu())
+        return self.dropout(self.fc7(hidden).relu())
+
+    def _first_layer(self, pooled: Tensor) -> Tensor:
+        """`fc6`, whose weights are in the order of [C, S, S] in all checkpoints.
+
+        Where regions are stored channels last, they or the weights have to be turned: whichever are fewer.
+        """
+        fc6 = self.fc6
+        if not isinstance(fc6, nn.Linear) or pooled.is_contiguous() or len(pooled) < fc6.out_features:
+            return fc6(pooled.flatten(1))
+        weight = fc6.weight.unflatten(1, pooled.shape[1:]).permute(0, 2, 3, 1).flatten(1)
+        return F.linear(pooled.permute(0, 2, 3, 1).flatten(1), weight, fc6.bias)
+
+    def take_over(self, layers: Sequence[nn.Linear]) -> None:
+        """Copy fc6 and fc7 trained elsewhere, each where it has the right size."""
+        for own, given in zip((self.fc6, self.fc7), layers, strict=False):
+            if isinstance(own, nn.Linear) and own.weight.shape == given.weight.shape:
+                own.load_state_dict(given.state_dict())
+
+
+class ConvolutionsAndLayer(nn.Module):
+    """3 x 3 convolutions and one fully connected layer.
+
+    Args:
+        in_channels: C.
+        pooled_size: S.
+        num_layers: 3 x 3 convolutions.
+        channels: of these.
+        width: of the fully connected layer.
+        norm: follows each convolution, from its number of channels; None for a bias instead.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        pooled_size: int,
+        num_layers: int,
+        channels: int,
+        width: int,
+        norm: Callable[[int], nn.Module] | None,
+    ) -> None:
+        super().__init__()
+        self.convolutions = NormalizedConvolutions(in_channels, num_layers, channels, norm)
+        self.fc6 = nn.Linear(channels * pooled_size**2, width)
+        self.out_features = width
+
+    def forward(self, pooled: Tensor) -> Tensor:
+        """Regions [B, C, S, S] -> [B, width]."""
+        return self.fc6(self.convolutions(pooled).flatten(1)).relu_()
+
+
+class AveragePool(nn.Module):
+    """An average over positions, after the region stage of a backbone (ResNet, appendix A; "C4").
+
+    Args:
+        out_features: C.
+    """
+
+    def __init__(self, out_features: int) -> None:
+        super().__init__()
+        self.out_features = out_features
+
+    def forward(self, pooled: Tensor) -> Tensor:
+        """Regions [B, C, S, S] -> [B, C]."""
+        return pooled.mean(dim=(2, 3))
+
+
+class BoxPredictor(nn.Module):
+    """Softmax over K+1 classes and a box per foreground class (Fast R-CNN section 2.1).
+
+    Args:
+        in_features: of the head before.
+        num_classes: K, without background.
+    """
+
+    def __init__(self, in_features: int, num_classes: int) -> None:
+        super().__init__()
+        self.num_classes = num_classes
+        self.class_logits = nn.Linear(in_features, num_classes + 1)
+        self.box_deltas = nn.Linear(in_features, num_classes * 4)
+        nn.init.normal_(self.class_logits.weight, std=0.01)  # Fast R-CNN section 2.3
+        nn.init.normal_(self.box_deltas.weight, std=0.001)
+        nn.init.zeros_(self.class_logits.bias)
+        nn.init.zeros_(self.box_deltas.bias)
+
+    def forward(self, hidden: Tensor) -> tuple[Tensor, Tensor]:
+        """Compute logits [B, K+1], background first, and deltas [B, K, 4], both float32."""
+        return self.class_logits(hidden).float(), self.box_deltas(hidden).unflatten(1, (self.num_classes, 4)).float()

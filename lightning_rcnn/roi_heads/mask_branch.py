@@ -1,0 +1,165 @@
+"""The mask branch: network, targets, losses and masks (Mask R-CNN section 3).
+
+Shape letters: N images, R sampled regions, B regions that the network works on, D detections, K classes, S side of a
+mask.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+from torch import Tensor
+
+from lightning_rcnn.backbones.base import Backbone
+from lightning_rcnn.backbones.norms import NormName, norm_layer
+from lightning_rcnn.errors import InputError
+from lightning_rcnn.losses import LossSum, mask_loss
+from lightning_rcnn.masks.paste import PasteRule
+from lightning_rcnn.parts import Part, Settings
+from lightning_rcnn.roi.mask_targets import align_bitmaps, fill_polygons, has_mask
+from lightning_rcnn.roi_heads.active import active_indices
+from lightning_rcnn.roi_heads.box_branch import RegionSampler
+from lightning_rcnn.roi_heads.mask_head import MaskHead
+from lightning_rcnn.roi_heads.pooler import PooledFeatures, RoIPooler, as_rois
+from lightning_rcnn.structures import Bitmaps, Detections, MaskForm, Targets
+from lightning_rcnn.targets import RoIs
+
+MaskTarget = Literal["soft", "thresholded", "polygon"]
+
+
+@dataclass(frozen=True)
+class MaskSettings(Settings):
+    """Settings of the mask branch.
+
+    Args:
+        pooled_size: side of a region pooled for its mask, half of the mask's; 14 if not given. With a "C4" backbone
+            masks share the regions pooled for boxes, and it cannot be given.
+        num_layers: convolutions of the network; if not given 0 with a "C4" backbone, else 4 (figure 4).
+        width: channels of the network.
+        norm: of the convolutions; None for a bias instead. "batch_norm" is torchvision's second version; while training
+            it also sees, on a GPU, empty slots.
+        norm_epsilon: of the norms.
+        target: what a positive region's mask should be: "soft", the average of the annotated bitmap in each cell
+            (torchvision); "thresholded", whether that is at least one half (detectron2 with bitmaps); or "polygon",
+            whether the cell's center lies inside of the outline (detectron2 with polygons rasterizes them as the COCO
+            API does, which differs in less than one cell of a hundred, at the outline). The first two sample as
+            `model.pooler.aligned` says.
+        paste: how a mask comes into its image: "exact", sampled at the pixels' centers and cut at one half
+            (detectron2), or "integer", resized to a box of whole pixels (torchvision).
+    """
+
+    pooled_size: int | None = None
+    num_layers: int | None = None
+    width: int = 256
+    norm: NormName | None = None
+    norm_epsilon: float = 1e-5
+    target: MaskTarget = "soft"
+    paste: PasteRule = "exact"
+
+    @property
+    def form(self) -> MaskForm:
+        """In which form the ground truth is needed."""
+        return "polygons" if self.target == "polygon" else "bitmaps"
+
+    def build(self, backbone: Backbone, pooler: RoIPooler, box: RegionSampler, num_classes: int) -> "MaskBranch":
+        """Build the branch.
+
+        Raises:
+            InputError: the side of a region is given, but the box branch decides it.
+        """
+        if self.pooled_size is not None and pooler.has_stage:
+            raise InputError(
+                "model.mask: pooled_size: with a C4 backbone masks come from the regions of boxes; set "
+                "model.box.pooled_size"
+            )
+        return MaskBranch(self, backbone, pooler, box, num_classes)
+
+
+class MaskBranch(Part):
+    """A small fully convolutional network that predicts a mask for each region and class.
+
+    Args:
+        settings: see there.
+        backbone: gives the channels of a region.
+        pooler: pools the regions.
+        box: the branch whose sampled regions and detections get masks.
+        num_classes: K, without background.
+    """
+
+    class_layers: ClassVar[tuple[str, ...]] = ("head.logits",)
+    compiled_layers: tuple[str, ...] = ("head",)
+    dynamic_layers: ClassVar[tuple[str, ...]] = ("head",)
+    loss_names: ClassVar[tuple[str, ...]] = ("loss_mask",)
+    profiled: ClassVar[Mapping[str, str]] = {"head": "masks", "_targets": "masks"}
+
+    def __init__(
+        self, settings: MaskSettings, backbone: Backbone, pooler: RoIPooler, box: RegionSampler, num_classes: int
+    ) -> None:
+        super().__init__()
+        self.settings = settings
+        self.shares_regions = pooler.has_stage
+        self.pooled_size = box.pooled_size if self.shares_regions else settings.pooled_size or 14
+        self.max_positives = box.max_positives
+        self.is_aligned = pooler.settings.aligned
+        default_layers = 0 if self.shares_regions else 4
+        num_layers = default_layers if settings.num_layers is None else settings.num_layers
+        norm = norm_layer(settings.norm, settings.norm_epsilon) if settings.norm else None
+        self.head = MaskHead(backbone.region_channels, num_layers, settings.width, num_classes, norm)
+
+    def losses(self, pooled: PooledFeatures, rois: RoIs, targets: Targets) -> dict[str, LossSum]:
+        """Compute `loss_mask`, defined on positive regions only, and on the mask of their own class only (section 3).
+
+        Args:
+            pooled: the features as a branch sees them.
+            rois: the regions that the box branch sampled.
+            targets: ground truth.
+
+        Raises:
+            InputError: the ground truth has no masks.
+        """
+        if targets.masks is None:
+            raise InputError(
+                "Mask R-CNN needs masks to train on, and the batch has none: pack a set with segmentations"
+            )
+        learns = rois.is_positive & has_mask(targets.masks).gather(1, rois.gt_index)
+        first = slice(self.max_positives)  # positives come first, so these are all of them
+        boxes, learns, gt_index = rois.boxes[:, first], learns[:, first], rois.gt_index[:, first]
+        active = active_indices(learns)
+        if self.shares_regions:
+            assert rois.features is not None
+            features = rois.features.unflatten(0, rois.is_valid.shape)[:, first].flatten(0, 1)[active]
+        else:
+            features = pooled(as_rois(boxes, learns)[active], self.pooled_size)
+        logits = self.head(features)
+        gt_masks = self._targets(targets, boxes, gt_index, learns, logits.shape[-1])
+        own_logits = _of_class(logits, rois.labels[:, first].flatten()[active])
+        loss = mask_loss(own_logits, gt_masks.flatten(0, 1)[active], learns.flatten()[active])
+        return {"loss_mask": LossSum(loss, learns.sum())}
+
+    def predict(self, pooled: PooledFeatures, detections: Detections) -> Detections:
+        """Add masks to detections in the resized frame.
+
+        Section 3.1, inference: the branch looks at the detections, whose boxes are better than the proposals.
+        """
+        is_detection = detections.labels > 0
+        active = active_indices(is_detection)
+        features = pooled(as_rois(detections.boxes, is_detection)[active], self.pooled_size)
+        logits = _of_class(self.head(features), detections.labels.flatten()[active])
+        own_masks = logits.sigmoid() * is_detection.flatten()[active, None, None]
+        masks = logits.new_zeros((is_detection.numel(), *logits.shape[1:])).index_copy(0, active, own_masks)
+        return detections._replace(masks=masks.unflatten(0, is_detection.shape))
+
+    def _targets(self, targets: Targets, boxes: Tensor, gt_index: Tensor, learns: Tensor, size: int) -> Tensor:
+        """Compute the masks float32 [N, R, S, S] that regions should have."""
+        if isinstance(targets.masks, Bitmaps):
+            gt_masks = align_bitmaps(targets.masks, boxes, gt_index, learns, aligned=self.is_aligned, size=size)
+        else:
+            assert targets.masks is not None
+            gt_masks = fill_polygons(targets.masks, boxes, gt_index, learns, size=size)
+        return (gt_masks >= 0.5).float() if self.settings.target == "thresholded" else gt_masks
+
+
+def _of_class(logits: Tensor, labels: Tensor) -> Tensor:
+    """Float32 [B, S, S] of logits [B, K, S, S]: those of `labels` [B], 1..K; of the first class for others."""
+    own = (labels - 1).clamp(min=0)[:, None, None, None].expand(-1, 1, *logits.shape[2:])
+    return logits.gather(1, own).squeeze(1).float()

@@ -1,0 +1,1 @@
+"""The region proposal branch: anchors, their scores and deltas, and the proposals that they become."""

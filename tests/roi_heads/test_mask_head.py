@@ -1,0 +1,44 @@
+"""The mask branch is torchvision's, layer by layer."""
+
+import pytest
+import torch
+from torch import nn
+from torchvision.models.detection.mask_rcnn import MaskRCNNHeads, MaskRCNNPredictor
+
+from lightning_rcnn.roi_heads.active import active_indices
+from lightning_rcnn.roi_heads.mask_head import MaskHead
+
+
+def test_equals_torchvisions_with_the_same_weights():
+    torch.manual_seed(0)
+    ours = MaskHead(in_channels=6, num_layers=4, width=8, num_classes=3)
+    theirs = nn.Sequential(MaskRCNNHeads(6, (8, 8, 8, 8), 1), MaskRCNNPredictor(8, 8, 3))
+    for parameter in ours.parameters():
+        nn.init.normal_(parameter, std=0.3)
+    for mine, their in zip(ours.parameters(), theirs.parameters(), strict=True):
+        their.data.copy_(mine)
+    regions = torch.randn(5, 6, 14, 14)
+    torch.testing.assert_close(ours(regions), theirs(regions), atol=1e-4, rtol=1e-5)
+
+
+def test_upsampling_alone_is_the_head_of_c4():
+    head = MaskHead(in_channels=6, num_layers=0, width=8, num_classes=2)
+    assert len(head.convolutions) == 0
+    regions = torch.randn(3, 6, 7, 7)
+    torch.testing.assert_close(head(regions), head.logits(head.upsample(regions).relu()), atol=1e-5, rtol=1e-5)
+    assert head(regions).shape == (3, 2, 14, 14)
+
+
+@pytest.mark.parametrize(
+    ("occupied", "slots"),
+    [
+        ([[True, False], [False, True]], [0, 3]),
+        ([[False, False], [False, False]], [0]),
+    ],
+)
+def test_on_the_cpu_occupied_slots_and_at_least_one_are_computed(occupied, slots):
+    assert active_indices(torch.tensor(occupied)).tolist() == slots
+
+
+def test_elsewhere_all_slots_are_computed():
+    assert active_indices(torch.zeros(2, 3, dtype=torch.bool, device="meta")).shape == (6,)

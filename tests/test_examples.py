@@ -1,0 +1,146 @@
+"""The examples run, and do what they say."""
+
+import json
+import runpy
+import shutil
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+from PIL import Image
+
+import lightning_rcnn
+from lightning_rcnn import FasterRCNN
+from lightning_rcnn.backbones.fpn import ResNetFPN
+from lightning_rcnn.cli import main
+from lightning_rcnn.commands.pack import pack_shapes
+from lightning_rcnn.detectors.loading import save_detector
+
+EXAMPLES = Path(__file__).parents[1] / "examples"
+TINY = """
+model:
+  class_path: FasterRCNN
+  init_args:
+    preprocessing: {min_size: 64, max_size: 96}
+    backbone: {class_path: examples.custom_backbone.TinyBackbone, init_args: {width: 8}}
+    rpn: {anchors: {sizes: [16, 32]}, pre_nms_top_n: [50, 50], post_nms_top_n: [20, 20]}
+    box: {head: {width: 16}}
+    schedule: {class_path: ConstantSchedule, init_args: {warmup_steps: 0}}
+    optimizer: {class_path: AdamW, init_args: {lr: 1e-4}}
+data:
+  num_workers: 0
+"""
+
+
+@pytest.fixture
+def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The working directory, with a copy of the examples."""
+    shutil.copytree(EXAMPLES, tmp_path / "examples", ignore=shutil.ignore_patterns("__pycache__"))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", sys.path.copy())
+    known = set(sys.modules)
+    yield tmp_path
+    for name in set(sys.modules) - known:
+        if name.partition(".")[0] in ("examples", "custom_backbone"):
+            del sys.modules[name]
+
+
+@pytest.fixture
+def script(workplace: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]):
+    """Runs `python examples/NAME WORDS` in this process, and gives its output."""
+
+    def run(name: str, *words: str | Path) -> str:
+        monkeypatch.setattr(sys, "argv", [name, *map(str, words)])
+        monkeypatch.syspath_prepend(str(workplace / "examples"))
+        runpy.run_path(str(workplace / "examples" / name), run_name="__main__")
+        return capfd.readouterr().out
+
+    return run
+
+
+def tiny_detector() -> FasterRCNN:
+    torch.manual_seed(0)
+    return FasterRCNN(
+        ["cat", "dog"],
+        backbone=ResNetFPN("resnet18", channels=8),
+        rpn={"pre_nms_top_n": [50, 50], "post_nms_top_n": [20, 20]},
+        box={"head": {"width": 16}},
+        preprocessing={"min_size": 64, "max_size": 96},
+    )
+
+
+def documented_transforms() -> list[dict]:
+    """The list that stands in the docstring of the example."""
+    docstring = (EXAMPLES / "custom_transform.py").read_text().split('"""')[1]
+    return yaml.safe_load(docstring[docstring.index("data:") :])["data"]["train_transforms"]
+
+
+def test_a_backbone_and_a_transform_by_their_class_paths(workplace):
+    for name, num in (("train", 4), ("val", 2)):
+        pack_shapes(workplace / name, num=num, workers=1)
+    config = yaml.safe_load(TINY)
+    config["data"] |= {"train": "train", "val": "val", "train_transforms": documented_transforms()}
+    config["trainer"] = {"accelerator": "cpu", "devices": 1, "max_epochs": 1, "logger": False}
+    (workplace / "tiny.yaml").write_text(yaml.safe_dump(config))
+
+    assert main(["fit", "--config", "tiny.yaml", "--model.backbone.width", "16"]) == 0
+
+    model = lightning_rcnn.load("runs/tiny/checkpoints/last.ckpt")
+    assert type(model.backbone).__name__ == "TinyBackbone"
+    assert model.backbone.out_channels == 16
+    recorded = yaml.safe_load(Path("runs/tiny/config.yaml").read_text())["data"]["train_transforms"]
+    assert [entry["class_path"].rpartition(".")[2] for entry in recorded] == [
+        "HorizontalFlip",
+        "Darken",
+        "RandomRotation",
+    ]
+
+
+def test_the_transform_darkens(workplace):
+    darken = runpy.run_path(str(workplace / "examples" / "custom_transform.py"))["Darken"](p=1.0)
+    target = {"boxes": torch.ones(1, 4)}
+    image, after = darken(torch.full((3, 4, 4), 200, dtype=torch.uint8), target)
+    assert image.unique().tolist() == [100]
+    assert after is target
+
+
+def test_a_torch_data_set(script):
+    line = script("in_memory_dataset.py").strip().splitlines()[-1]
+    truth, found = (json.loads(text) for text in line.removeprefix("there is ").split(" and found is "))
+    assert max(abs(a - b) for a, b in zip(truth[0], found[0], strict=True)) <= 12
+
+
+def test_fine_tuning_and_inference(script, workplace):
+    images = workplace / "images"
+    images.mkdir()
+    for number in range(4):
+        Image.new("RGB", (96, 64), (40 * number, 90, 120)).save(images / f"{number}.png")
+    annotations = {
+        "images": [{"id": n, "file_name": f"{n}.png", "width": 96, "height": 64} for n in range(4)],
+        "annotations": [{"id": n, "image_id": n, "category_id": 7, "bbox": [10, 10, 40, 30]} for n in range(4)],
+        "categories": [{"id": 7, "name": "bird"}],
+    }
+    (workplace / "train.json").write_text(json.dumps(annotations))
+    save_detector(tiny_detector(), workplace / "tiny.ckpt")
+
+    script("fine_tune.py", images, "train.json", "train.json", "tiny.ckpt", "1")
+
+    model = lightning_rcnn.load("fine_tuned.ckpt")
+    assert (model.class_names, model.category_ids) == (["bird"], [7])
+    before = dict(lightning_rcnn.load("tiny.ckpt").named_parameters())
+    changes = [
+        (weight - before[name]).abs().max().item()
+        for name, weight in model.named_parameters()
+        if weight.shape == before[name].shape
+    ]
+    assert 0 < max(changes) < 1e-3  # fine-tuned, and not started from initialization
+
+    with torch.no_grad():  # whatever is seen is a bird
+        model.box.predictor.class_logits.bias.copy_(torch.tensor([-9.0, 9.0]))
+    save_detector(model, workplace / "sure.ckpt")
+    out = script("inference.py", "sure.ckpt", images / "0.png", images / "1.png").splitlines()
+    assert [line for line in out if not line.startswith("  ")] == [str(images / "0.png"), str(images / "1.png")]
+    assert all(line.startswith("  bird 1.00 at ") for line in out if line.startswith("  "))
+    assert any(line.startswith("  ") for line in out)

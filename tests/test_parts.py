@@ -1,0 +1,524 @@
+"""What parts and settings record, how plain data and they become each other, and what neither of them accepts."""
+
+import copy
+import functools
+import importlib
+import inspect
+import pickle
+from dataclasses import dataclass, fields, is_dataclass, replace
+
+import pytest
+import torch
+from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
+from torch import nn
+from torch.optim import SGD, Adam
+from torch.optim.lr_scheduler import CosineAnnealingLR
+
+from lightning_rcnn.backbones.base import Backbone
+from lightning_rcnn.backbones.c4 import ResNetC4
+from lightning_rcnn.backbones.dc5 import ResNetDC5
+from lightning_rcnn.backbones.fpn import ResNetFPN
+from lightning_rcnn.backbones.plain import PlainBackbone
+from lightning_rcnn.detectors.fast_rcnn import FastRCNN
+from lightning_rcnn.detectors.faster_rcnn import FasterRCNN
+from lightning_rcnn.detectors.loading import load_detector, save_detector
+from lightning_rcnn.detectors.mask_rcnn import MaskRCNN
+from lightning_rcnn.detectors.preprocessing import PreprocessingSettings
+from lightning_rcnn.detectors.rcnn import RCNN
+from lightning_rcnn.detectors.rcnn_box_regression import RCNNBoxRegression
+from lightning_rcnn.detectors.rcnn_classification import RCNNClassification
+from lightning_rcnn.detectors.rcnn_fine_tuning import RCNNFineTuning
+from lightning_rcnn.errors import InputError
+from lightning_rcnn.parts import (
+    Part,
+    Recorded,
+    Settings,
+    all_arguments,
+    from_plain,
+    import_class,
+    merge,
+    part,
+    settings_keys,
+    to_plain,
+    without_weights,
+)
+from lightning_rcnn.roi_heads.box_branch import BoxBranch, BoxSettings
+from lightning_rcnn.roi_heads.box_head import ConvolutionalHead, TwoLayerHead
+from lightning_rcnn.roi_heads.mask_branch import MaskBranch, MaskSettings
+from lightning_rcnn.roi_heads.pooler import PoolerSettings, RoIPooler
+from lightning_rcnn.rpn.anchors import AnchorSettings
+from lightning_rcnn.rpn.branch import RPN, RPNSettings
+
+ALEXNET = part(PlainBackbone, name="alexnet")
+RESNET = part(ResNetFPN, name="resnet18", channels=16)
+HEAD = {"head": {"width": 16}}
+_REGIONS = {"backbone": ALEXNET, "regions": {"size": 63, "context": 4, **HEAD}}
+SMALL = {
+    RCNN: _REGIONS,
+    RCNNFineTuning: _REGIONS,
+    RCNNClassification: _REGIONS,
+    RCNNBoxRegression: _REGIONS,
+    FastRCNN: {"backbone": ALEXNET, "box": HEAD},
+    FasterRCNN: {"backbone": RESNET, "box": HEAD},
+    MaskRCNN: {"backbone": RESNET, "box": HEAD, "mask": {"width": 16}},
+}
+PARTS = [ResNetFPN, ResNetC4, ResNetDC5, PlainBackbone, RPN, RoIPooler, BoxBranch, MaskBranch]
+
+
+def small(of_class, **settings):
+    torch.manual_seed(0)
+    return of_class(["cat", "dog"], **merge(SMALL[of_class], settings))
+
+
+def class_of(plain):
+    """The class that plain data name, looked up here and not by what is tested."""
+    module, _, name = plain["class_path"].rpartition(".")
+    return getattr(importlib.import_module(module), name)
+
+
+def is_plain(value):
+    if isinstance(value, dict):
+        return all(type(key) is str and is_plain(item) for key, item in value.items())
+    return all(map(is_plain, value)) if type(value) is list else value is None or type(value) in (bool, int, float, str)
+
+
+def assert_all_is_recorded(of_class, init_args, key=""):
+    """Every argument of a signature is there, and so are those of the parts among them."""
+    signature = inspect.signature(of_class).parameters
+    assert init_args.keys() == signature.keys(), key
+    for name, parameter in signature.items():
+        value = init_args[name]
+        if isinstance(parameter.default, (Settings, Part)) or (isinstance(value, dict) and "class_path" in value):
+            assert value.keys() == {"class_path", "init_args"}, f"{key}{name}"
+            found = class_of(value)
+            if issubclass(found, (Recorded, Settings)):
+                assert_all_is_recorded(found, value["init_args"], f"{key}{name}.")
+        elif parameter.annotation in (OptimizerCallable, LRSchedulerCallable):
+            pytest.fail(f"{key}{name} {value} names no class")
+
+
+@pytest.mark.parametrize("of_class", SMALL, ids=lambda of_class: of_class.__name__)
+def test_a_detector_built_in_python_records_all_of_its_settings(of_class, tmp_path):
+    detector = small(of_class)
+    assert_all_is_recorded(of_class, detector.init_args)
+    assert is_plain(detector.init_args)
+    assert dict(detector.hparams) == detector.init_args
+    # What was given is among them, and what was not is the default.
+    assert detector.init_args["class_names"] == ["cat", "dog"]
+    assert detector.init_args["norm_weight_decay"] == 0.0
+    assert detector.init_args["preprocessing"]["init_args"]["min_size"] == 800
+
+    again = of_class(**detector.init_args)
+    assert again.init_args == detector.init_args
+    shapes = {name: value.shape for name, value in detector.state_dict().items()}
+    assert {name: value.shape for name, value in again.state_dict().items()} == shapes
+
+    save_detector(detector, tmp_path / "saved.ckpt")
+    loaded = load_detector(tmp_path / "saved.ckpt")
+    # The last stage of R-CNN leaves a whole R-CNN, which has all of its settings but those of the stage.
+    left = RCNN if of_class is RCNNBoxRegression else of_class
+    assert type(loaded) is left
+    assert loaded.init_args == {name: detector.init_args[name] for name in inspect.signature(left).parameters}
+    assert all(value.equal(detector.state_dict()[name]) for name, value in loaded.state_dict().items())
+
+
+@pytest.mark.parametrize("of_class", SMALL, ids=lambda of_class: of_class.__name__)
+def test_the_default_backbone_is_recorded_too(of_class):
+    with torch.device("meta"):  # no memory for the weights of VGG16
+        detector = of_class(["cat"])
+    assert_all_is_recorded(of_class, detector.init_args)
+    assert class_of(detector.init_args["backbone"]) is type(detector.backbone)
+
+
+def test_a_checkpoint_is_what_it_was_also_when_defaults_have_changed(tmp_path, monkeypatch):
+    torch.manual_seed(0)
+    detector = FasterRCNN(["cat"], backbone=ResNetFPN("resnet18", channels=16), box=BoxSettings(head=TwoLayerHead(16)))
+    save_detector(detector, tmp_path / "old.ckpt")
+    for of_class in (RPNSettings, AnchorSettings, BoxSettings, PoolerSettings, PreprocessingSettings, TwoLayerHead):
+        defaults = {field.name: field.default for field in fields(of_class)}
+        changed = {name: 3 * value if type(value) in (int, float) else value for name, value in defaults.items()}
+        assert changed != defaults or of_class is AnchorSettings
+        monkeypatch.setattr(of_class.__init__, "__defaults__", tuple(changed.values()))
+    assert RPNSettings().samples_per_image == 3 * 256
+    loaded = load_detector(tmp_path / "old.ckpt")
+    assert loaded.rpn.settings == detector.rpn.settings
+    assert loaded.rpn.settings.samples_per_image == 256
+    assert loaded.box.settings == detector.box.settings
+    assert loaded.pooler.settings == detector.pooler.settings
+    assert loaded.preprocessing.settings == detector.preprocessing.settings
+
+
+@pytest.mark.parametrize("of_class", [*SMALL, *PARTS], ids=lambda of_class: of_class.__name__)
+def test_constructors_say_what_they_take(of_class):
+    signature = inspect.signature(of_class)
+    assert len(signature.parameters) <= 12
+    for name, parameter in signature.parameters.items():
+        assert parameter.kind is parameter.POSITIONAL_OR_KEYWORD, name
+        assert parameter.annotation is not parameter.empty, name
+
+
+class Inner(Part):
+    def __init__(self, width: int = 3, weights: str | None = None) -> None:
+        super().__init__()
+        self.layer = nn.Linear(width, 1)
+
+
+class Outer(Part):
+    def __init__(self, inner: Inner | None = None, names: tuple[str, ...] = ("a", "b"), rate: float = 0.5) -> None:
+        super().__init__()
+        self.inner, self.names, self.rate, self.events = inner, names, rate, ["Outer"]
+
+    def after_init(self) -> None:
+        self.events.append("after_init")
+
+
+class Narrow(Outer):
+    """A constructor of its own, in which that of the base has other arguments."""
+
+    def __init__(self, rate: float, *, depth: int = 2) -> None:
+        super().__init__(Inner(width=depth), rate=2 * rate)
+        self.events.append("Narrow")
+
+
+class Passing(Outer):
+    """Hands on what it does not know, as people write it."""
+
+    def __init__(self, depth: int = 2, **others: object) -> None:
+        super().__init__(**others)
+        self.depth = depth
+
+
+class Same(Outer):
+    """The constructor of the base."""
+
+
+@dataclass(frozen=True)
+class Leaf(Settings):
+    size: int = 1
+
+
+@dataclass(frozen=True)
+class OtherLeaf(Leaf):
+    color: str = "red"
+
+
+@dataclass(frozen=True)
+class Tree(Settings):
+    leaf: Leaf = Leaf(2)
+    pair: tuple[int, int] = (1, 2)
+    leaves: tuple[Leaf, ...] = (Leaf(1), OtherLeaf(2))
+
+
+def test_a_subclass_records_its_own_arguments_and_ends_when_its_constructor_ends():
+    narrow = Narrow(1.5)
+    assert narrow.init_args == {"rate": 1.5, "depth": 2}
+    assert narrow.rate == 3.0
+    assert narrow.events == ["Outer", "Narrow", "after_init"]
+    assert narrow.inner.init_args == {"width": 2, "weights": None}
+    passing = Passing(3, inner=Inner(7), rate=0.2)
+    assert passing.init_args == {"depth": 3, "inner": to_plain(Inner(7)), "rate": 0.2}
+    again = from_plain(to_plain(passing))
+    assert (type(again), again.depth, again.inner.layer.in_features, again.rate) == (Passing, 3, 7, 0.2)
+    with pytest.raises(InputError, match=r"^Passing takes no rat; did you mean rate\?$"):
+        Passing(rat=1)
+    same = Same(rate=0.1)
+    assert same.init_args == {"inner": None, "names": ["a", "b"], "rate": 0.1}
+    assert same.events == ["Outer", "after_init"]
+    assert type(from_plain(to_plain(same))) is Same
+
+
+def test_plain_data_become_the_same_thing():
+    outer = Outer(Inner(width=5), names=["x", "y"])
+    plain = to_plain(outer)
+    path = f"{Outer.__module__}."
+    assert plain == {
+        "class_path": f"{path}Outer",
+        "init_args": {
+            "inner": {"class_path": f"{path}Inner", "init_args": {"width": 5, "weights": None}},
+            "names": ["x", "y"],
+            "rate": 0.5,
+        },
+    }
+    again = from_plain(plain)
+    assert (type(again), type(again.inner)) == (Outer, Inner)
+    assert again.inner.layer.in_features == 5
+    assert to_plain(again) == plain
+
+    tree = Tree(leaf=OtherLeaf(3, "blue"), pair=[3, 4], leaves=[OtherLeaf(5), Leaf(6)])
+    assert from_plain(to_plain(tree)) == tree
+    assert is_plain(to_plain(tree))
+    # Settings stay what they are: lists become tuples, so that they can be compared and hashed.
+    assert tree.pair == (3, 4)
+    assert tree.leaves == (OtherLeaf(5), Leaf(6))
+    assert hash(tree) == hash(from_plain(to_plain(tree)))
+
+
+def test_a_dictionary_changes_the_default_and_nothing_else():
+    detector = small(FastRCNN, box={"nms_iou": 0.4})
+    assert detector.box.settings.nms_iou == 0.4
+    assert detector.box.settings.head == TwoLayerHead(width=16, dropout=0.5)  # the paper's dropout
+    assert detector.box.settings.lowest_negative_iou == 0.1  # the paper's, too
+    assert Tree(leaf={"size": 7}).leaf == Leaf(7)
+    assert Tree(leaf=to_plain(OtherLeaf(7))).leaf == OtherLeaf(7)
+    anchors = small(FasterRCNN, rpn={"anchors": {"order": "size_major"}}).rpn.settings.anchors
+    assert anchors == replace(AnchorSettings(), order="size_major")
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "schedule"),
+    [
+        (part(Adam, lr=0.5), part(CosineAnnealingLR, T_max=7)),
+        (functools.partial(Adam, lr=0.5), functools.partial(CosineAnnealingLR, T_max=7)),
+    ],
+    ids=["plain", "partial"],
+)
+def test_optimizers_and_schedules_are_recorded_with_their_arguments(optimizer, schedule):
+    detector = small(FasterRCNN, optimizer=optimizer, schedule=schedule)
+    assert detector.init_args["optimizer"] == {
+        "class_path": f"{Adam.__module__}.Adam",
+        "init_args": {"lr": 0.5},
+    }
+    assert detector.init_args["schedule"]["init_args"] == {"T_max": 7}
+    made = detector.optimizer(detector.parameters())
+    assert (type(made), made.defaults["lr"]) == (Adam, 0.5)
+    assert type(detector.schedule(made)) is CosineAnnealingLR
+    again = FasterRCNN(**detector.init_args)
+    assert again.init_args == detector.init_args
+    assert type(again.optimizer(again.parameters())) is Adam
+
+
+def test_a_class_of_optimizers_is_one_without_arguments():
+    detector = small(FasterRCNN, optimizer=SGD)
+    assert detector.init_args["optimizer"] == {"class_path": f"{SGD.__module__}.SGD", "init_args": {}}
+
+
+class Plain(nn.Module):
+    """No part: nobody knows how it was built."""
+
+
+@pytest.mark.parametrize(
+    ("argument", "name"),
+    [
+        ({"optimizer": lambda parameters: SGD(parameters, lr=1)}, "function"),
+        ({"optimizer": functools.partial(dict, lr=1)}, "partial"),
+        ({"schedule": functools.partial(print, 1)}, "partial"),
+        ({"class_names": [torch.tensor(1)]}, "Tensor"),
+        ({"rpn": {"nms_iou": torch.tensor(0.5)}}, "Tensor"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else next(iter(value)),
+)
+def test_what_a_checkpoint_cannot_hold_is_refused_at_once(argument, name):
+    with pytest.raises(InputError, match=rf"^{name} cannot be recorded in a checkpoint: give [^\n]*$"):
+        FasterRCNN(**{"class_names": ["a"], "backbone": RESNET, **argument})
+
+
+@pytest.mark.parametrize(
+    ("build", "line"),
+    [
+        (
+            lambda: FasterRCNN(["a"], backbone="resnet18"),
+            "FasterRCNN: backbone 'resnet18' is no Backbone; give one, or",
+        ),
+        (lambda: FasterRCNN(["a"], backbone=None), "FasterRCNN: backbone None is no Backbone; give one, or"),
+        (lambda: FasterRCNN(["a"], backbone=Plain()), "FasterRCNN: backbone Plain is no Backbone; give one, or"),
+        (lambda: RCNN(["a"], backbone=RESNET), "RCNN: backbone ResNetFPN is no PlainBackbone; give one, or"),
+        (lambda: small(FasterRCNN, rpn=3), "FasterRCNN: rpn 3 is no RPNSettings; give one, or"),
+        (lambda: small(FasterRCNN, rpn=BoxSettings()), "FasterRCNN: rpn BoxSettings is no RPNSettings; give one, or"),
+        (
+            lambda: small(FasterRCNN, box={"head": "conv"}),
+            "BoxSettings: head 'conv' is no BoxHeadSettings; give one, or",
+        ),
+        (
+            lambda: small(FasterRCNN, schedule="cosine"),
+            "FasterRCNN: schedule 'cosine' is no class with arguments; give",
+        ),
+        (lambda: small(FasterRCNN, optimizer=0.1), "FasterRCNN: optimizer 0.1 is no class with arguments; give"),
+    ],
+)
+def test_what_is_no_part_is_refused_where_one_belongs(build, line):
+    with pytest.raises(InputError, match=f"^{line} [^\n]*$"):
+        build()
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "subprocess.Popen",
+        "os.system",
+        "builtins.eval",
+        "torch.nn.Linear",
+        "lightning_rcnn.cli.main",
+        "lightning_rcnn.parts.Any",
+    ],
+)
+def test_a_file_cannot_name_what_is_neither_part_nor_settings(path, tmp_path):
+    wanted = rf"^class_path {path}: neither a part, settings, an optimizer nor a schedule$"
+    plain = {"class_path": path, "init_args": {"args": f"touch {tmp_path / 'was_here'}"}}
+    for build in (
+        lambda: import_class(path),
+        lambda: from_plain(plain),
+        lambda: from_plain([plain]),
+        lambda: FasterRCNN(["a"], backbone=plain),  # before anything of it is built
+        lambda: FasterRCNN(["a"], backbone=RESNET, optimizer=plain),
+        lambda: FasterRCNN(["a"], backbone=RESNET, box={"head": plain}),
+        lambda: list(settings_keys(FasterRCNN, {"backbone": plain})),
+        lambda: all_arguments(FasterRCNN, {"backbone": plain}),
+    ):
+        with pytest.raises(InputError, match=wanted):
+            build()
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("path", ["nowhere.Foo", "lightning_rcnn.parts.Foo", "Foo", "", ".Foo"])
+def test_a_class_that_is_not_there_is_named(path):
+    with pytest.raises(InputError, match=rf"^class_path {path}: cannot be imported \(.*\)$"):
+        import_class(path)
+
+
+@pytest.mark.parametrize(
+    ("build", "line"),
+    [
+        (lambda: ResNetFPN("resnet19"), "ResNetFPN: name 'resnet19' is none of resnet18, resnet34"),
+        (lambda: ResNetFPN(norm="layer"), "ResNetFPN: norm 'layer' is none of"),
+        (lambda: PreprocessingSettings(channel_order="BGR"), "PreprocessingSettings: channel_order 'BGR' is none of"),
+        (lambda: MaskSettings(norm="layer"), "MaskSettings: norm 'layer' is none of"),
+        (lambda: small(FasterRCNN, preprocessing={"channel_order": "BGR"}), "PreprocessingSettings: channel_order"),
+        (lambda: small(FasterRCNN, rpn={"anchors": {"order": "size"}}), "AnchorSettings: order 'size' is none of"),
+        (
+            lambda: small(FasterRCNN, box={"head": part(ConvolutionalHead, norm="layer")}),
+            "ConvolutionalHead: norm 'layer' is none of",
+        ),
+    ],
+)  # fmt: skip
+def test_words_that_nobody_knows_are_refused(build, line):
+    with pytest.raises(InputError, match=f"^{line}"):
+        build()
+    assert MaskSettings(norm=None).norm is None
+
+
+@pytest.mark.parametrize(
+    ("build", "owner", "wrong", "right"),
+    [
+        (lambda: small(FasterRCNN, preprocesing={}), "FasterRCNN", "preprocesing", "preprocessing"),
+        (lambda: ResNetFPN(chanels=3), "ResNetFPN", "chanels", "channels"),
+        (lambda: small(FasterRCNN, rpn={"nms_iuo": 0.5}), "RPNSettings", "nms_iuo", "nms_iou"),
+        (lambda: small(FasterRCNN, rpn={"anchors": {"size": [1]}}), "AnchorSettings", "size", "sizes"),
+        (lambda: small(FasterRCNN, box={"head": part(TwoLayerHead, widht=3)}), "TwoLayerHead", "widht", "width"),
+        (lambda: FasterRCNN(["a"], backbone=part(ResNetFPN, chanels=3)), "ResNetFPN", "chanels", "channels"),
+    ],
+)
+def test_misspelt_arguments_are_one_line_with_a_suggestion(build, owner, wrong, right):
+    with pytest.raises(InputError) as caught:
+        build()
+    assert str(caught.value) == f"{owner} takes no {wrong}; did you mean {right}?"
+
+
+def test_an_argument_that_is_missing_is_one_line():
+    with pytest.raises(InputError, match=r"^Narrow: missing [^\n]*'rate'$"):
+        Narrow()
+
+
+def test_settings_are_laid_over_each_other():
+    under = {"a": {"b": 1, "c": [1, 2]}, "d": 3}
+    assert merge(under, {"a": {"c": [5]}, "e": {"f": 1}}) == {"a": {"b": 1, "c": [5]}, "d": 3, "e": {"f": 1}}
+    assert merge(under, {"a": None}) == {"a": None, "d": 3}
+    assert merge(3, {"a": 1}) == {"a": 1}
+    assert under == {"a": {"b": 1, "c": [1, 2]}, "d": 3}
+
+
+def test_keys_of_all_settings():
+    keys = set(settings_keys(MaskRCNN, {"backbone": RESNET}))
+    known = {"backbone", "backbone.channels", "rpn.anchors.sizes", "box.head.width", "mask.width", "optimizer.lr"}
+    assert known <= keys
+    assert "mask.width" not in set(settings_keys(FasterRCNN, {}))
+    assert "backbone.channels" not in set(settings_keys(MaskRCNN, {"backbone": part(ResNetC4, name="resnet18")}))
+    other_head = {"box": to_plain(BoxSettings(head=ConvolutionalHead()))}
+    assert "box.head.num_layers" in set(settings_keys(FasterRCNN, other_head))
+
+
+def test_all_arguments_are_those_of_the_detector_that_would_be_built():
+    given = {"class_names": ["cat", "dog"], **SMALL[MaskRCNN], "rpn": {"anchors": {"order": "size_major"}}}
+    detector = MaskRCNN(**given)
+    # It builds no network, which would look for the weights.
+    found = all_arguments(MaskRCNN, given | {"backbone": merge(RESNET, {"init_args": {"weights": "nowhere.pth"}})})
+    assert found["backbone"]["init_args"].pop("weights") == "nowhere.pth"
+    expected = copy.deepcopy(detector.init_args)
+    del expected["backbone"]["init_args"]["weights"]
+    for name in ("optimizer", "schedule"):  # of which a detector keeps what is given
+        complete, given = found.pop(name), expected.pop(name)
+        assert merge(complete, given) == complete
+    assert found == expected
+
+
+def test_weights_are_forgotten_at_every_level():
+    plain = {
+        "weights": "a",
+        "inner": {"init_args": {"weights": "b", "width": 3}},
+        "list": [{"weights": "c"}, "weights"],
+    }
+    assert without_weights(plain) == {
+        "weights": None,
+        "inner": {"init_args": {"weights": None, "width": 3}},
+        "list": [{"weights": None}, "weights"],
+    }
+    assert plain["weights"] == "a"
+
+
+@pytest.mark.parametrize("copied", [copy.deepcopy, lambda it: pickle.loads(pickle.dumps(it))], ids=["copy", "pickle"])
+@pytest.mark.parametrize(
+    "of_class", [ResNetFPN, MaskRCNN, RCNNFineTuning, BoxSettings], ids=lambda of_class: of_class.__name__
+)
+def test_a_copy_is_the_same_and_independent(copied, of_class):
+    if is_dataclass(of_class):
+        settings = of_class(head=ConvolutionalHead(num_layers=2), nms_iou=0.3)
+        assert copied(settings) == settings
+        return
+    original = small(of_class) if of_class in SMALL else of_class("resnet18", channels=16)
+    found = copied(original)
+    assert type(found) is of_class
+    assert found.init_args == original.init_args
+    before = {name: value.clone() for name, value in original.state_dict().items()}
+    assert all(value.equal(before[name]) for name, value in found.state_dict().items())
+    with torch.no_grad():
+        for parameter in found.parameters():
+            parameter.add_(1)
+    assert all(value.equal(before[name]) for name, value in original.state_dict().items())
+
+
+class WithCounts(FasterRCNN):
+    """A detector with a branch of its own, which exists only when the constructor of the base has ended."""
+
+    class_layers = ("counts",)
+
+    def __init__(
+        self, class_names: list[str], backbone: Backbone, box: BoxSettings, weights: str | None = None
+    ) -> None:
+        super().__init__(class_names, backbone=backbone, box=box, weights=weights)
+        self.counts = nn.Linear(16, len(class_names))
+        self.scale = nn.Linear(16, 1)
+
+
+def test_weights_are_loaded_when_the_whole_detector_exists(tmp_path):
+    box = BoxSettings(head=TwoLayerHead(16))
+    torch.manual_seed(1)
+    first = WithCounts(["cat", "dog"], ResNetFPN("resnet18", channels=16), box)
+    path = tmp_path / "first.ckpt"
+    save_detector(first, path)
+
+    torch.manual_seed(2)
+    second = WithCounts(["cat", "dog"], ResNetFPN("resnet18", channels=16), box, weights=str(path))
+    assert all(value.equal(first.state_dict()[name]) for name, value in second.state_dict().items())
+    assert second.init_args["weights"] == str(path)
+
+    # With other classes its own layer starts from initialization, as it says, and only that.
+    torch.manual_seed(2)
+    third = WithCounts(["a", "b", "c"], ResNetFPN("resnet18", channels=16), box, weights=str(path))
+    assert third.scale.weight.equal(first.scale.weight)
+    assert third.counts.weight.shape == (3, 16)
+
+    # What is saved is whole: it asks for no other file.
+    save_detector(second, tmp_path / "second.ckpt")
+    path.unlink()
+    loaded = load_detector(tmp_path / "second.ckpt")
+    assert type(loaded) is WithCounts
+    assert loaded.counts.weight.equal(first.counts.weight)
