@@ -110,10 +110,8 @@ def to_plain(value: Any) -> Any:
     if isinstance(value, Settings):
         arguments = {field.name: to_plain(getattr(value, field.name)) for field in fields(value)}
         return {CLASS_PATH: class_path(type(value)), INIT_ARGS: arguments}
-    if isinstance(value, functools.partial):
-        built = next((part for part in (value.func, *value.args) if isinstance(part, type)), None)
-        if built is not None and issubclass(built, (Optimizer, LRScheduler)):
-            return {CLASS_PATH: class_path(built), INIT_ARGS: {k: to_plain(v) for k, v in value.keywords.items()}}
+    if isinstance(value, functools.partial) and (built := _stepped_class(value)):
+        return {CLASS_PATH: class_path(built), INIT_ARGS: {k: to_plain(v) for k, v in value.keywords.items()}}
     if isinstance(value, type) and issubclass(value, (Optimizer, LRScheduler)):
         return {CLASS_PATH: class_path(value), INIT_ARGS: {}}
     if isinstance(value, Mapping):
@@ -130,7 +128,8 @@ def from_plain(value: Any, default: Any = None) -> Any:
     """Build what plain data describe.
 
     Args:
-        value: plain data, or anything else, which is returned as it is.
+        value: plain data, or anything else, which is returned as it is; the command line's optimizers and schedules
+            without what they refer to there: parsers, of which no copy can be made.
         default: settings; a dictionary without a class path changes these.
 
     Raises:
@@ -139,6 +138,8 @@ def from_plain(value: Any, default: Any = None) -> Any:
     """
     if isinstance(value, list):
         return [from_plain(item) for item in value]
+    if isinstance(value, functools.partial) and (built := _stepped_class(value)):
+        return functools.partial(built, **value.keywords)
     if not isinstance(value, Mapping):
         return value
     if CLASS_PATH in value:
@@ -147,6 +148,12 @@ def from_plain(value: Any, default: Any = None) -> Any:
         own = {field.name: getattr(default, field.name) for field in fields(default)}
         return _build(type(default), own | {key: from_plain(item, own.get(key)) for key, item in value.items()})
     return value
+
+
+def _stepped_class(held: functools.partial[Any]) -> type | None:
+    """The optimizer or schedule that `functools.partial` holds; None if it holds something else."""
+    built = next((part for part in (held.func, *held.args) if isinstance(part, type)), None)
+    return built if built is not None and issubclass(built, (Optimizer, LRScheduler)) else None
 
 
 def merge(under: Any, over: Any) -> Any:
