@@ -210,6 +210,11 @@ class DetectionDataModule(LightningDataModule):
     def _read(self, split: str, source: str | list[str] | Dataset) -> ShardSet:
         if isinstance(source, Dataset):
             shard_set: ShardSet = read_torch_dataset(source, split)
+        elif not all(isinstance(one, str) for one in (source if isinstance(source, list | tuple) else [source])):
+            raise InputError(
+                f"data.{split}: {type(source).__name__} is no data source: give a packed folder, shards or URLs as "
+                "strings, or a torch.utils.data.Dataset"
+            )
         else:
             shard_set = read_shards(source, self.policy)
         index = shard_set.index

@@ -2,7 +2,8 @@
 
 An item is (image, target). The image is a PIL image, an array [h, w, 3], or a tensor [3, h, w]; uint8, or floats from 0
 to 1. The target is a dictionary: `boxes` [m, 4] xyxy in pixels, `labels` [m], 1..K; where there are any, `masks`
-[m, h, w], `iscrowd` [m], `image_id` and `file_name`.
+[m, h, w], `iscrowd` [m], `image_id` (all or none) and `file_name`. One that has no more than an `image_id` is that of
+an image without objects: torchvision's `wrap_dataset_for_transforms_v2` gives it.
 
 The plan needs the size of every image before training: `get_height_and_width(number)`, the method that torchvision's
 reference scripts ask for, is used where the data set has it; else every item is read once. Class names are those of
@@ -19,9 +20,10 @@ import numpy as np
 import torch
 from PIL import Image
 from pycocotools import mask as coco_mask
-from rich.progress import track
+from rich.progress import Progress
 from torch import Tensor
-from torch.utils.data import Dataset
+from torch.utils.data import Dataset, IterableDataset
+from torchvision import tv_tensors
 
 from lightning_rcnn.data.index import Category, Shard, ShardIndex
 from lightning_rcnn.data.reader import RawSample, UnreadableRecordError
@@ -62,13 +64,10 @@ class TorchDatasetReader:
         """
         place = self.place(number)
         try:
-            image, target = self._dataset[number]
-            pixels = _pixels(image)
-            return RawSample(b"", _content(target, number, pixels), place, pixels=pixels)
-        except InputError:
-            raise
-        except Exception as error:  # whatever the data set raises
-            raise UnreadableRecordError(f"{place}: {error or type(error).__name__}") from error
+            pixels, content = _read_item(self._dataset, number)
+        except ValueError as error:
+            raise UnreadableRecordError(f"{place}: {error}") from error
+        return RawSample(b"", content, place, pixels=pixels)
 
     def place(self, number: int) -> str:
         """Number and class, for people."""
@@ -100,11 +99,11 @@ def read_torch_dataset(dataset: Dataset[Any], split: str) -> TorchDataset:
         InputError: it has no length or no class names, or an item is not of the form.
     """
     name = type(dataset).__name__
-    if not hasattr(dataset, "__len__") or not hasattr(dataset, "__getitem__"):
+    if isinstance(dataset, IterableDataset) or not hasattr(dataset, "__len__"):
         raise InputError(f"data.{split}: {name} is not map-style: it needs __len__ and __getitem__")
     categories = categories_of(dataset, split)
     number = len(dataset)
-    sizes, objects, has_masks = _survey(dataset, number, len(categories), f"data.{split}: {name}")
+    sizes, objects, has_masks = _survey(dataset, number, f"data.{split}: {name}")
     heights, widths = [height for height, _ in sizes], [width for _, width in sizes]
     identity = json.dumps([class_path(type(dataset)), heights, widths, [category.name for category in categories]])
     digest = hashlib.sha256(identity.encode()).hexdigest()
@@ -119,57 +118,119 @@ def read_torch_dataset(dataset: Dataset[Any], split: str) -> TorchDataset:
     )
 
 
-def _survey(dataset: Any, number: int, num_classes: int, place: str) -> tuple[list[tuple[int, int]], list[int], bool]:
+def _survey(dataset: Any, number: int, place: str) -> tuple[list[tuple[int, int]], list[int], bool]:
     """(height, width) and number of objects of every image, and whether there are masks."""
     measure = getattr(dataset, "get_height_and_width", None)
     sizes, objects, has_masks = [], [], True
     # Where sizes are known, a few items are read all the same: what is wrong with them is wrong with all.
-    read = range(min(number, 8)) if measure is not None else track(range(number), f"Reading {place}", transient=True)
-    for item in read:
-        image, target = dataset[item]
-        pixels = _pixels(image)
-        annotations = _content(target, item, pixels)["annotations"]
-        if wrong := [entry["label"] for entry in annotations if not 1 <= entry["label"] <= num_classes]:
-            raise InputError(
-                f"{place}: item {item} has the label {wrong[0]}; labels are 1 to {num_classes}, 0 is background"
-            )
-        has_masks = has_masks and all("segmentation" in entry for entry in annotations)
-        sizes.append((pixels.shape[1], pixels.shape[2]))
-        objects.append(len(annotations))
+    read = range(number if measure is None else min(number, 8))
+    image_ids: dict[int, int] = {}
+    with Progress(transient=True, disable=measure is not None) as progress:
+        for item in progress.track(read, description=f"Reading {place}"):
+            try:
+                pixels, content = _read_item(dataset, item)
+            except ValueError as error:
+                raise InputError(f"{place}: item {item}: {error}") from error
+            annotations = content["annotations"]
+            if (first := image_ids.setdefault(content["image_id"], item)) != item:
+                raise InputError(f"{place}: items {first} and {item} have the same image_id, {content['image_id']}")
+            has_masks = has_masks and all("segmentation" in entry for entry in annotations)
+            sizes.append((pixels.shape[1], pixels.shape[2]))
+            objects.append(len(annotations))
     if measure is not None:
-        sizes = [(int(height), int(width)) for height, width in map(measure, range(number))]
-        objects = [max(objects, default=0)] * number
+        measured = [(int(height), int(width)) for height, width in map(measure, range(number))]
+        if wrong := [item for item in read if measured[item] != sizes[item]]:
+            height, width = sizes[wrong[0]]
+            raise InputError(
+                f"{place}: item {wrong[0]} is {height} pixels high and {width} wide, and get_height_and_width gives "
+                f"{measured[wrong[0]]}"
+            )
+        sizes, objects = measured, [max(objects, default=0)] * number
     return sizes, objects, has_masks and any(objects)
+
+
+def _read_item(dataset: Any, number: int) -> tuple[Tensor, dict[str, Any]]:
+    """Pixels uint8 [3, h, w], and the content.
+
+    Raises:
+        ValueError: the data set raises an error, or the item is not of the form.
+    """
+    try:
+        item = dataset[number]
+    except InputError:
+        raise
+    except Exception as error:  # whatever the data set raises
+        words = " ".join(str(error).split())
+        raise ValueError(f"{type(error).__name__}: {words}" if words else type(error).__name__) from error
+    if not isinstance(item, tuple | list) or len(item) != 2:
+        raise ValueError(f"it is {_kind(item)}, not (image, target)")
+    pixels = _pixels(item[0])
+    try:
+        return pixels, _content(item[1], number, pixels, len(dataset.classes))
+    except (TypeError, RuntimeError) as error:  # what torch makes of values that are no numbers
+        raise ValueError(f"its target cannot be read ({' '.join(str(error).split())})") from error
 
 
 def _pixels(image: Any) -> Tensor:
     """Uint8 [3, h, w]."""
     if isinstance(image, Image.Image):
         image = np.array(image.convert("RGB"))
-    if isinstance(image, np.ndarray):
+    if isinstance(image, np.ndarray) and image.ndim == 3:
         image = torch.from_numpy(np.ascontiguousarray(image)).permute(2, 0, 1)
-    if not isinstance(image, Tensor) or image.ndim != 3 or image.shape[0] != 3:
-        kind = f"{image.dtype} {list(image.shape)}" if isinstance(image, Tensor) else type(image).__name__
-        raise ValueError(f"its image is {kind}; give a PIL image, an array [h, w, 3] or a tensor [3, h, w]")
+    if not isinstance(image, Tensor) or image.ndim != 3 or image.shape[0] != 3 or min(image.shape) < 1:
+        raise ValueError(f"its image is {_kind(image)}; give a PIL image, an array [h, w, 3] or a tensor [3, h, w]")
     image = image.as_subclass(Tensor)
     if image.is_floating_point():
-        if image.min() < 0 or image.max() > 1:
+        if not (image.min() >= 0 and image.max() <= 1):
             raise ValueError("its image has floats beyond 0 and 1; leave the normalization to the model")
-        image = (image * 255).round()
-    return image.to(torch.uint8)
+        return (image * 255).round().to(torch.uint8)
+    if image.dtype != torch.uint8:
+        raise ValueError(f"its image is {_kind(image)}; give uint8, or floats from 0 to 1")
+    return image
 
 
-def _content(target: Any, number: int, pixels: Tensor) -> dict[str, Any]:
+def _kind(value: Any) -> str:
+    if isinstance(value, Tensor | np.ndarray):
+        return f"{value.dtype} {list(value.shape)}"
+    return f"{type(value).__name__} of {len(value)}" if isinstance(value, tuple | list) else type(value).__name__
+
+
+def _boxes(boxes: Any) -> list[list[float]]:
+    if isinstance(boxes, tv_tensors.BoundingBoxes) and boxes.format != tv_tensors.BoundingBoxFormat.XYXY:
+        raise ValueError(f"its boxes are {boxes.format.value}; give them as xyxy")
+    boxes = torch.as_tensor(boxes).as_subclass(Tensor)
+    if boxes.numel() and (boxes.ndim != 2 or boxes.shape[1] != 4):
+        raise ValueError(f"its boxes are {list(boxes.shape)}, not [m, 4]")
+    boxes = boxes.reshape(-1, 4).double()
+    is_wrong = ~(boxes.isfinite().all(dim=1) & (boxes[:, 2:] >= boxes[:, :2]).all(dim=1))
+    if is_wrong.any():
+        raise ValueError(f"its box {[round(edge, 2) for edge in boxes[is_wrong][0].tolist()]} is not xyxy")
+    return boxes.tolist()
+
+
+def _labels(labels: Any, num_classes: int) -> list[int]:
+    labels = torch.as_tensor(labels)
+    if labels.numel() and (labels.is_floating_point() or labels.ndim != 1):
+        raise ValueError(f"its labels are {_kind(labels)}, not integers [m]")
+    if wrong := [label for label in labels.tolist() if not 1 <= label <= num_classes]:
+        raise ValueError(f"it has the label {wrong[0]}; labels are 1 to {num_classes}, 0 is background")
+    return labels.tolist()
+
+
+def _content(target: Any, number: int, pixels: Tensor, num_classes: int) -> dict[str, Any]:
     """What a shard has as the JSON of a sample; see `index.Annotation`."""
+    if isinstance(target, Mapping) and target.keys() == {"image_id"}:
+        target = {**target, "boxes": [], "labels": []}
     if not isinstance(target, Mapping) or "boxes" not in target or "labels" not in target:
         raise ValueError("its target is no dictionary with boxes and labels")
     height, width = pixels.shape[1:]
-    boxes = torch.as_tensor(target["boxes"]).reshape(-1, 4).double().tolist()
-    labels = torch.as_tensor(target["labels"]).long().tolist()
+    boxes = _boxes(target["boxes"])
+    labels = _labels(target["labels"], num_classes)
     crowd = torch.as_tensor(target.get("iscrowd", [0] * len(boxes))).long().tolist()
     masks = None if target.get("masks") is None else np.asarray(target["masks"])
     if not len(boxes) == len(labels) == len(crowd) == (len(boxes) if masks is None else len(masks)):
-        raise ValueError(f"its target has {len(boxes)} boxes, {len(labels)} labels, and other numbers of the rest")
+        numbers = f"{len(boxes)} boxes, {len(labels)} labels" + ("" if masks is None else f", {len(masks)} masks")
+        raise ValueError(f"its target has {numbers}; give as many of each")
     annotations = []
     for position, (box, label, is_crowd) in enumerate(zip(boxes, labels, crowd, strict=True)):
         annotation: dict[str, Any] = {

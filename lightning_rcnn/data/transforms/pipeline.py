@@ -6,7 +6,7 @@ from typing import Any
 from lightning_rcnn.data.transforms.base import Transform
 from lightning_rcnn.data.transforms.flips import HorizontalFlip
 from lightning_rcnn.data.transforms.resize import Resize
-from lightning_rcnn.data.transforms.torchvision import PairTransform
+from lightning_rcnn.data.transforms.torchvision import PairTransform, name_of
 from lightning_rcnn.errors import InputError
 from lightning_rcnn.parts import from_plain, part
 
@@ -18,10 +18,14 @@ def checked_transforms(transforms: Sequence[Any]) -> list[Transform | PairTransf
     """Return the transforms, those given as plain data built.
 
     Raises:
-        InputError: one cannot be called, or `Resize` does not stand last.
+        InputError: they are no list, one cannot be called or is a class, or `Resize` does not stand last.
     """
+    if not isinstance(transforms, list | tuple):
+        raise InputError(f"data.train_transforms is {name_of(transforms)}; give a list of transforms")
     built = [from_plain(transform) for transform in transforms]
     for position, transform in enumerate(built):
+        if isinstance(transform, type):
+            raise InputError(f"data.train_transforms: {name_of(transform)} is a class; write {name_of(transform)}(...)")
         if not callable(transform):
             raise InputError(f"data.train_transforms: {transform!r} cannot be called with (image, target)")
         if isinstance(transform, Resize) and position + 1 < len(built):

@@ -19,9 +19,11 @@ class Resize(Transform):
     """
 
     def __init__(self, min_sizes: Sequence[int]) -> None:
+        if not isinstance(min_sizes, list | tuple) or not min_sizes or min(min_sizes) < 1:
+            raise InputError(
+                f"data.train_transforms: Resize: min_sizes {min_sizes}: a list of lengths of at least 1 pixel"
+            )
         self.min_sizes = list(min_sizes)
-        if not self.min_sizes or min(self.min_sizes) < 1:
-            raise InputError(f"data.train_transforms: Resize: min_sizes {self.min_sizes}: lengths of at least 1 pixel")
 
     def __call__(self, sample: TrainingImage, random: Random) -> TrainingImage:
         """Leave it to the plan, which knows the other images of the batch."""

@@ -3,12 +3,14 @@
 They get the image as `tv_tensors.Image` uint8 [3, h, w], and a target as torchvision's detectors have it: `boxes`
 (`tv_tensors.BoundingBoxes`, xyxy), `labels` int64, `iscrowd` int64, and `masks` (`tv_tensors.Mask` uint8 [m, h, w])
 where they are needed; `proposals` are boxes, too. What they draw comes from torch's, numpy's and Python's generators,
-which are seeded before and put back after.
+which are seeded before and put back after. One transform may run several times on a sample, each time from the same
+seed: with the labels numbered where it drops boxes, and with masks where it moves boxes.
 
 Shape letters: m objects of an image, h and w its height and width.
 """
 
 import random as python_random
+import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -42,61 +44,99 @@ def apply_to_pair(transform: PairTransform, sample: TrainingImage, random: Rando
         InputError: the transform gives back something else than an image uint8 [3, h, w] and a target.
     """
     sample = _upright(sample, needs_masks)
-    name = type(transform).__name__
+    name = name_of(transform)
     seed = random.integer()
-    image, target, boxes = _pair(sample)
+    image, target = _pair(sample)
+    given = target["boxes"]
     new_image, new_target = _run(transform, image, target, seed, name)
-    _check(new_image, new_target, name)
-    is_moved = new_target["boxes"] is not boxes or tuple(new_image.shape[-2:]) != tuple(image.shape[-2:])
-    if not is_moved:
-        return replace(sample, image=new_image.as_subclass(Tensor))
+    boxes, labels = new_target["boxes"], new_target["labels"]
+    # A transform may also have written into what it was given.
+    is_kept = boxes is given and np.array_equal(boxes.numpy(), sample.boxes) and len(labels) == len(boxes)
+    if is_kept and new_image.shape == sample.image.shape:
+        return replace(sample, image=new_image.as_subclass(Tensor), labels=_as_labels(labels, name))
     kept = torch.arange(len(sample.boxes))
-    if len(new_target["boxes"]) != len(kept):
-        image, target, _ = _pair(sample)
-        _, numbered = _run(transform, image, {**target, "labels": kept}, seed, name)
-        kept = torch.as_tensor(numbered["labels"])
-        if len(kept) != len(new_target["boxes"]):
-            raise InputError(f"data.train_transforms: {name} drops boxes and keeps their labels; drop both")
-    segmentations: list[Any] = [None] * len(kept)
+    if len(boxes) != len(kept):
+        image, target = _pair(sample)
+        numbered = _run(transform, image, {**target, "labels": kept}, seed, name)[1]["labels"]
+        kept = torch.as_tensor(numbered)
+    if not len(kept) == len(labels) == len(boxes):
+        raise InputError(
+            f"data.train_transforms: {name} gives {len(boxes)} boxes and {len(labels)} labels; drop both or none"
+        )
+    segmentations: list[Segmentation | None] = [None] * len(kept)
     if needs_masks:
-        image, target, _ = _pair(sample)
+        image, target = _pair(sample)
         _, masked = _run(transform, image, {**target, "masks": _masks(sample)}, seed, name)
-        if len(masked.get("masks", ())) != len(kept):
-            raise InputError(
-                f"data.train_transforms: {name} gives {len(kept)} boxes and {len(masked.get('masks', ()))} masks"
-            )
         present = [sample.segmentations[number] is not None for number in kept.tolist()]
-        encoded = _encode(np.asarray(masked["masks"]))
+        encoded = _encode(_moved_masks(masked, new_image, boxes, name))
         segmentations = [mask if is_there else None for mask, is_there in zip(encoded, present, strict=True)]
-    proposals = sample.proposals
-    if proposals is not None:
-        moved = torch.as_tensor(new_target["proposals"]).numpy().astype(np.float32)
-        proposals = np.concatenate([moved, proposals[:, 4:]], axis=1)
     return TrainingImage(
         image=new_image.as_subclass(Tensor),
-        boxes=torch.as_tensor(new_target["boxes"]).numpy().astype(np.float32).reshape(-1, 4),
-        labels=torch.as_tensor(new_target["labels"]).numpy().astype(np.int64),
+        boxes=boxes.as_subclass(Tensor).numpy().astype(np.float32),
+        labels=_as_labels(labels, name),
         is_crowd=sample.is_crowd[kept.numpy()],
         segmentations=segmentations,
-        proposals=proposals,
+        proposals=_moved_proposals(new_target, sample, name),
     )
 
 
-def _pair(sample: TrainingImage) -> tuple[tv_tensors.Image, dict[str, Any], tv_tensors.BoundingBoxes]:
+def name_of(transform: object) -> str:
+    """Name of the class, or of the function."""
+    return getattr(transform, "__name__", type(transform).__name__)
+
+
+def _pair(sample: TrainingImage) -> tuple[tv_tensors.Image, dict[str, Any]]:
+    """Copies, into which a transform may write: the pixels may be those of the user's data set."""
     height, width = sample.image.shape[-2:]
 
     def as_boxes(boxes: np.ndarray) -> tv_tensors.BoundingBoxes:
         return tv_tensors.BoundingBoxes(torch.from_numpy(boxes.copy()), format="XYXY", canvas_size=(height, width))
 
-    boxes = as_boxes(sample.boxes)
     target: dict[str, Any] = {
-        "boxes": boxes,
+        "boxes": as_boxes(sample.boxes),
         "labels": torch.from_numpy(sample.labels.copy()),
         "iscrowd": torch.from_numpy(sample.is_crowd.astype(np.int64)),
     }
     if sample.proposals is not None:
-        target["proposals"] = as_boxes(sample.proposals[:, :4])
-    return tv_tensors.Image(sample.image), target, boxes
+        proposals = sample.proposals[:, :4]
+        if len(proposals) == len(sample.boxes):  # what drops boxes would take them for something that belongs to these
+            proposals = np.concatenate([proposals, np.zeros((1, 4), np.float32)])
+        target["proposals"] = as_boxes(proposals)
+    return tv_tensors.Image(sample.image.clone()), target
+
+
+def _moved_masks(target: dict[str, Any], image: Tensor, boxes: Tensor, name: str) -> np.ndarray:
+    masks = target.get("masks")
+    if masks is None or len(masks) != len(boxes):
+        number = 0 if masks is None else len(masks)
+        raise InputError(f"data.train_transforms: {name} gives {len(boxes)} boxes and {number} masks")
+    if masks.shape[1:] != image.shape[1:]:
+        sizes = f"masks of {list(masks.shape[1:])} for an image of {list(image.shape[1:])}"
+        raise InputError(f"data.train_transforms: {name} gives {sizes}; move masks as the image")
+    if not torch.equal(target["boxes"], boxes):
+        raise InputError(
+            f"data.train_transforms: {name} gives other boxes when it runs again from the same seed; "
+            "draw from torch's, numpy's or Python's global generator"
+        )
+    return np.asarray(masks).astype(np.uint8)
+
+
+def _moved_proposals(target: dict[str, Any], sample: TrainingImage, name: str) -> np.ndarray | None:
+    if sample.proposals is None:
+        return None
+    number = len(sample.proposals)
+    moved = target.get("proposals")
+    if moved is None or len(moved) - number != int(number == len(sample.boxes)):
+        raise InputError(f"data.train_transforms: {name} drops proposals; keep all, in their order")
+    boxes = torch.as_tensor(moved[:number]).as_subclass(Tensor).numpy().astype(np.float32)
+    return np.concatenate([boxes, sample.proposals[:, 4:]], axis=1)
+
+
+def _as_labels(labels: Any, name: str) -> np.ndarray:
+    array = torch.as_tensor(labels).numpy()
+    if array.dtype.kind not in "iu" or array.min(initial=1) < 1:
+        raise InputError(f"data.train_transforms: {name} gives labels that are no integers of at least 1")
+    return array.astype(np.int64)
 
 
 def _masks(sample: TrainingImage) -> tv_tensors.Mask:
@@ -144,11 +184,24 @@ def _upright(sample: TrainingImage, needs_masks: bool) -> TrainingImage:
     )
 
 
-def _run(transform: PairTransform, image: Any, target: dict[str, Any], seed: int, name: str) -> tuple[Any, Any]:
-    with _seeded(seed):
-        result = transform(image, target)
+def _run(
+    transform: PairTransform, image: Any, target: dict[str, Any], seed: int, name: str
+) -> tuple[Tensor, dict[str, Any]]:
+    try:
+        with _seeded(seed):
+            result = transform(image, target)
+    except InputError:
+        raise
+    except Exception as error:  # whatever the transform raises; a traceback of a worker would be many lines
+        last = traceback.extract_tb(error.__traceback__)[-1]
+        words = " ".join(str(error).split())
+        raise InputError(
+            f"data.train_transforms: {name} fails on (image, target): {type(error).__name__}: {words} "
+            f"({last.filename}, line {last.lineno})"
+        ) from error
     if not isinstance(result, tuple) or len(result) != 2:
         raise InputError(f"data.train_transforms: {name} does not return (image, target)")
+    _check(*result, name)
     return result
 
 
@@ -159,8 +212,17 @@ def _check(image: Any, target: Any, name: str) -> None:
             f"data.train_transforms: {name} gives an image of {kind}; it has to stay uint8 [3, height, width]: "
             "normalization is the model's"
         )
+    if min(image.shape) < 1:
+        raise InputError(f"data.train_transforms: {name} gives an image of {list(image.shape)}, without pixels")
     if not isinstance(target, dict) or not {"boxes", "labels"} <= target.keys():
         raise InputError(f"data.train_transforms: {name} gives a target without boxes and labels")
+    boxes = target["boxes"]
+    if not isinstance(boxes, Tensor) or boxes.ndim != 2 or boxes.shape[1] != 4:
+        kind = f"{boxes.dtype} {list(boxes.shape)}" if isinstance(boxes, Tensor) else type(boxes).__name__
+        raise InputError(f"data.train_transforms: {name} gives boxes of {kind}; they have to stay a tensor [m, 4]")
+    box_format = getattr(boxes, "format", tv_tensors.BoundingBoxFormat.XYXY)
+    if box_format != tv_tensors.BoundingBoxFormat.XYXY or not (boxes[:, 2:] >= boxes[:, :2]).all():
+        raise InputError(f"data.train_transforms: {name} gives boxes that are not xyxy; leave their format as it is")
 
 
 @contextmanager
