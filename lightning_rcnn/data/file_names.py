@@ -86,15 +86,28 @@ def match_names(written: Iterable[str], files: Collection[str], folder: str = ""
 
 
 def _candidates(names: list[str], files: Collection[str]) -> dict[str, list[str]]:
-    """The files, sorted, that fit each name in the closest spelling in which any does; no entry where none does."""
+    """The files, sorted, that fit each name in the closest spelling in which any does; no entry where none does.
+
+    Where that spelling leaves out folders of the name, files of which a loose one matches more folders fit as well.
+    """
     candidates: dict[str, list[str]] = {}
     for readings, spell in ((_as_written, split_path), (_decoded, _loose), (_decoded, _without_suffix)):
-        wanted = {name: [spell(reading) for reading in readings(name)] for name in names if name not in candidates}
+        shortened = [name for name, fitting in candidates.items() if _depth(fitting) < len(split_path(name))]
+        others = [name for name in names if name not in candidates]
+        looked_up = others + shortened if spell is _loose else others
+        wanted = {name: [spell(reading) for reading in readings(name)] for name in looked_up}
         if not wanted:
-            break
+            continue
         fitting = _fitting(wanted, files, spell)
-        candidates |= {name: sorted(fitting[name]) for name in wanted if fitting[name]}
+        for name in shortened if spell is _loose else ():
+            deeper = {file for file in fitting[name] if _depth([file]) > _depth(candidates[name])}
+            candidates[name] = sorted(deeper.union(candidates[name]))
+        candidates |= {name: sorted(fitting[name]) for name in others if fitting[name]}
     return candidates
+
+
+def _depth(files: Iterable[str]) -> int:
+    return max(len(split_path(file)) for file in files)
 
 
 def _fitting(

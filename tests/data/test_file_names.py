@@ -79,6 +79,14 @@ def test_closest_spelling_decides():
     assert [matches[name].file for name in names] == ["a.jpg", "A.JPG", None, "a.png"]
 
 
+def test_a_closer_spelling_does_not_win_by_leaving_folders_out():
+    files = ["1.jpg", "train/1.jpg", "a b/2.jpg", "2.jpg"]
+    names = ["TRAIN/1.jpg", "s3://bucket/a%20b/2.jpg", "elsewhere/1.jpg"]
+    matches = match_names(names, files)
+    assert [matches[name].fit for name in names] == [Fit.AMBIGUOUS, Fit.AMBIGUOUS, Fit.INEXACT]
+    assert matches["TRAIN/1.jpg"].hint == "; it fits 1.jpg and train/1.jpg"
+
+
 def test_two_names_do_not_share_a_file_but_where_both_can_only_be_read_so():
     names = ["1.jpg", "old/1.jpg", "train\\1.jpg", "/data/train/1.jpg", "2.png", "2.bmp", "D:\\3.jpg", "D:/3.jpg"]
     matches = match_names(names, ["1.jpg", "2.jpg", "3.jpg"], "/data/train")
