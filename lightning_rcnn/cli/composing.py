@@ -1,7 +1,8 @@
 """Configuration files that build on each other.
 
 A YAML file may name others under `base:`, relative to itself; they are read first, in order, and may have bases of
-their own. What comes later rules: mappings are merged key by key, everything else (also a list) is replaced.
+their own. What comes later rules: mappings are merged key by key, everything else (also a list) is replaced. Where a
+later file names another class, that class gets the earlier arguments that it takes, as with Lightning's flags.
 """
 
 import re
@@ -28,14 +29,30 @@ class Composition:
     Attributes:
         content: as one YAML file would give it.
         origins: key path -> "file:line" where its value was set last.
+        turns: key path -> how many files had been read when its value was set last.
     """
 
     content: dict[str, Any] = field(default_factory=dict)
     origins: dict[KeyPath, str] = field(default_factory=dict)
+    turns: dict[KeyPath, int] = field(default_factory=dict)
 
     def origin(self, path: KeyPath) -> str | None:
         """Where the value at `path` was set, or the nearest mapping around it."""
         return next((self.origins[path[:end]] for end in range(len(path), 0, -1) if path[:end] in self.origins), None)
+
+    def is_left_over(self, path: KeyPath) -> bool:
+        """Whether a key is an argument of a class that a later file has put another one in the place of."""
+        *outer, holder, _ = ("", *path)
+        own_class = (*outer[1:], "class_path")
+        return holder == "init_args" and self.turns.get(path, 0) < self.turns.get(own_class, 0)
+
+    def remove(self, path: KeyPath) -> None:
+        """Take a key out of the content."""
+        *outer, key = path
+        holder = self.content
+        for name in outer:
+            holder = holder[name]
+        del holder[key]
 
 
 def take_config_files(words: list[str]) -> tuple[list[Path], list[str]]:
@@ -78,8 +95,10 @@ def _add(composition: Composition, file: Path, above: tuple[Path, ...], named_in
         _add(composition, file.parent / base, (*above, file.resolve()), f"{file}:{line}: base ")
     content: dict[str, Any] = _Loader("").construct_document(root)
     content.pop(BASE, None)
+    turn = max(composition.turns.values(), default=0) + 1
     for path, line in _key_lines(root, file):
         composition.origins[path] = f"{file}:{line}"
+        composition.turns[path] = turn
     composition.content = merge(composition.content, content)
 
 

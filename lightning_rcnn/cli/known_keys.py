@@ -50,10 +50,15 @@ class KnownKeys:
     def check_files(self, composition: Composition) -> None:
         """Refuse the first unknown key or class in merged configuration files.
 
+        Arguments left over from a class that a later file has replaced are taken out of the composition.
+
         Raises:
             InputError: with file, line and a suggestion.
         """
-        for path, problem in self._problems(composition.content, ()):
+        for path, problem in list(self._problems(composition.content, ())):
+            if composition.is_left_over(path):
+                composition.remove(path)
+                continue
             raise InputError(f"{composition.origin(path)}: {problem}")
 
     def check_flags(self, arguments: list[str], content: Mapping[str, Any]) -> None:

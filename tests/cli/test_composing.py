@@ -84,3 +84,15 @@ def test_what_cannot_be_read_is_named_with_its_line(write, text, problem):
         compose([top])
     assert str(caught.value).startswith(f"{top}{problem.format(folder=top.parent)}")
     assert "\n" not in str(caught.value)
+
+
+def test_what_a_replaced_class_leaves_over_can_be_told(write):
+    """An argument that an earlier file gave to another class; not one of the file that names the class."""
+    write("base.yaml", "m: {class_path: A, init_args: {old: 1, kept: 2}}\n")
+    top = write("top.yaml", "base: base.yaml\nm: {class_path: B, init_args: {kept: 3, own: 4}}\n")
+    composition = compose([top])
+    left_over = [key for key in ("old", "kept", "own") if composition.is_left_over(("m", "init_args", key))]
+    assert left_over == ["old"]
+    composition.remove(("m", "init_args", "old"))
+    assert composition.content == {"m": {"class_path": "B", "init_args": {"kept": 3, "own": 4}}}
+    assert not compose([top.with_name("base.yaml")]).is_left_over(("m", "init_args", "old"))
