@@ -1,11 +1,14 @@
 """The configuration of a run, kept with what it produced."""
 
+import re
 from pathlib import Path
 
 import yaml
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.cli import SaveConfigCallback
 from lightning.pytorch.trainer.states import TrainerFn
+
+from lightning_rcnn.errors import InputError
 
 CONFIG = "config.yaml"
 
@@ -38,7 +41,7 @@ class SaveRunConfig(SaveConfigCallback):
 
     def save_config(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Write and tell; called on the first rank only."""
-        text = self.parser.dump(self.config)
+        text = self._as_text()
         folder = Path(trainer.default_root_dir)
         folder.mkdir(parents=True, exist_ok=True)
         partial = folder / f".{CONFIG}.partial"
@@ -46,3 +49,18 @@ class SaveRunConfig(SaveConfigCallback):
         partial.replace(folder / CONFIG)
         for logger in trainer.loggers:
             logger.log_hyperparams(yaml.safe_load(text))
+
+    def _as_text(self) -> str:
+        """The configuration as YAML.
+
+        Raises:
+            InputError: a value has no form in YAML; jsonargparse would only warn, and write that it could not.
+        """
+        text = self.parser.dump(self.config)
+        unwritten = re.search(r"(\w+): Unable to serialize instance (.*)", text)
+        if unwritten:
+            name, value = unwritten.groups()
+            raise InputError(
+                f"{CONFIG} cannot hold {name} {value}: take a class whose arguments are numbers, text or lists"
+            )
+        return text

@@ -66,12 +66,12 @@ from lightning_rcnn.detectors.schedules import ConstantSchedule, CosineSchedule,
 from lightning_rcnn.errors import InputError
 from lightning_rcnn.launchers import rank_of
 from lightning_rcnn.lightning_messages import hush_lightning
-from lightning_rcnn.parsing import accept_settings_by_class_path
+from lightning_rcnn.parsing import prepare_parsing
 from lightning_rcnn.parts import merge
 from lightning_rcnn.precision import AUTO, choose_precision
 from lightning_rcnn.progress import SECONDS_BETWEEN_LINES
 
-accept_settings_by_class_path()
+prepare_parsing()
 
 DETECTORS = (RCNNFineTuning, RCNNClassification, RCNNBoxRegression, FastRCNN, FasterRCNN, MaskRCNN)
 """Imported so that a configuration may name them in short."""

@@ -25,11 +25,11 @@ from lightning_rcnn.commands.places import require_file
 from lightning_rcnn.detectors.base import Detector
 from lightning_rcnn.detectors.loading import DETECTORS, from_translation, save_detector
 from lightning_rcnn.errors import InputError
-from lightning_rcnn.parsing import accept_settings_by_class_path
+from lightning_rcnn.parsing import prepare_parsing
 from lightning_rcnn.parts import settings_keys
 from lightning_rcnn.suggestions import did_you_mean_key
 
-accept_settings_by_class_path()
+prepare_parsing()
 
 _STAGE = re.compile(r"(layer\d|res\d|(res_)?conv1|bn1|stem|fc)(?=[._\d])")
 

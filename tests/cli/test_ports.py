@@ -243,3 +243,43 @@ def test_a_schedule_of_a_metric_needs_validation(fit):
     assert outcome.status == 1
     (line,) = [line for line in outcome.err.splitlines() if line.startswith("lightning-rcnn: error: ")]
     assert "ReduceLROnPlateau" in line or "model.schedule" in line
+
+
+TRANSFORMED = """
+base: tiny.yaml
+model:
+  init_args:
+    backbone:
+      class_path: ports.TwoMaps
+    rpn:
+      anchors: {sizes: [16, 48]}
+    optimizer:
+      class_path: SGD
+data:
+  train_transforms:
+  - class_path: torchvision.transforms.v2.RandomRotation
+    init_args: {degrees: 10}
+"""
+
+
+def test_the_configuration_of_a_run_holds_what_was_given(fit, outside):
+    """A class that replaces one of a base takes over what it knows; a number of any kind stays one."""
+    (outside / "top.yaml").write_text(TRANSFORMED)
+    outcome = fit("run", "--trainer.limit_train_batches", "1", config="top.yaml")
+    assert outcome.status == 0, outcome.err
+    content = yaml.safe_load((outside / "run" / "config.yaml").read_text())
+    (transform,) = content["data"]["train_transforms"]
+    assert transform["init_args"]["degrees"] == 10
+    model = content["model"]["init_args"]
+    assert model["backbone"] == {"class_path": "ports.TwoMaps", "init_args": {"channels": 16}}  # of tiny.yaml; no name
+    assert model["optimizer"]["init_args"]["lr"] == 1e-4
+
+
+def test_what_has_no_form_in_a_file_is_refused(fit, outside):
+    """jsonargparse would write into config.yaml that it could not write."""
+    blend = yaml.safe_dump({"data": {"train_transforms": [{"class_path": "ports.Blend", "init_args": {"share": 2}}]}})
+    (outside / "blend.yaml").write_text(f"base: tiny.yaml\n{blend}")
+    outcome = fit("run", config="blend.yaml")
+    assert outcome.status == 1
+    assert "config.yaml cannot hold share 2: take a class whose arguments are numbers" in outcome.err
+    assert not (outside / "run" / "config.yaml").exists()
