@@ -25,10 +25,15 @@ def objectness_loss(logits: Tensor, is_positive: Tensor, is_valid: Tensor) -> Te
     return (loss * is_valid).sum()
 
 
-def classification_loss(logits: Tensor, labels: Tensor, is_valid: Tensor) -> Tensor:
-    """Sum of cross-entropies of logits [N, R, K+1] with labels [N, R], 0 for background (Fast R-CNN section 2.3)."""
+def classification_loss(logits: Tensor, labels: Tensor, weights: Tensor) -> Tensor:
+    """Sum of cross-entropies of logits [N, R, K+1] with labels [N, R], 0 for background (Fast R-CNN section 2.3).
+
+    Args:
+        logits, labels: see above.
+        weights: what each region counts [N, R]; bool for those that count and those that don't.
+    """
     loss = F.cross_entropy(logits.float().flatten(0, 1), labels.flatten(), reduction="none")
-    return (loss * is_valid.flatten()).sum()
+    return (loss * weights.flatten()).sum()
 
 
 def box_loss(deltas: Tensor, gt_deltas: Tensor, is_positive: Tensor, beta: float) -> Tensor:

@@ -3,10 +3,12 @@
 Shape letters: N images, P proposals, R sampled regions, B regions of the whole batch, K classes.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar, Protocol
 
+import torch
 from torch import Tensor, nn
 
 from lightning_rcnn.backbones.base import Backbone
@@ -38,12 +40,14 @@ class BoxSettings(Settings):
         crowd_ioa: a region with more of its area in a crowd is no negative (0.7 in Detectron); None drops crowds from
             training, as torchvision's references and detectron2 do.
         loss_beta: where smooth L1 turns linear; 1/9 (torchvision) or 0 (detectron2).
+        class_weights: what a region of each class counts in `loss_classifier`, in the order of the class names;
+            background counts 1. The loss is the weighted mean, as with torch's `cross_entropy(weight=)`.
         score_threshold, nms_iou, detections_per_image: of detections.
         min_size: boxes with a shorter side are dropped before suppression, pixels; with 0 (detectron2) empty ones stay
             until they are in the original frame.
 
     Raises:
-        InputError: no overlap makes a region background.
+        InputError: no overlap makes a region background, or a weight is below 0.
     """
 
     head: BoxHeadSettings = TwoLayerHead()
@@ -55,6 +59,7 @@ class BoxSettings(Settings):
     positive_fraction: float = 0.25
     crowd_ioa: float | None = None
     loss_beta: float = 1 / 9
+    class_weights: list[float] | None = None
     score_threshold: float = 0.05
     nms_iou: float = 0.5
     detections_per_image: int = 100
@@ -67,6 +72,8 @@ class BoxSettings(Settings):
                 f"model.box: lowest_negative_iou {self.lowest_negative_iou}: below negative_iou {self.negative_iou}, "
                 "or no region is background"
             )
+        if self.class_weights is not None and not all(0 <= weight < math.inf for weight in self.class_weights):
+            raise InputError(f"model.box: class_weights {list(self.class_weights)}: numbers of 0 or more")
 
     def build(self, backbone: Backbone, pooler: RoIPooler, num_classes: int) -> "BoxBranch":
         """Build the branch."""
@@ -100,11 +107,19 @@ class BoxBranch(Part):
     class_layers: ClassVar[tuple[str, ...]] = ("predictor",)
     compiled_layers: tuple[str, ...] = ("head",)
     loss_names: ClassVar[tuple[str, ...]] = ("loss_classifier", "loss_box")
+    class_weights: Tensor | None
     profiled: ClassVar[Mapping[str, str]] = {"head": "box head", "predictor": "box head", "sample": "targets"}
 
     def __init__(self, settings: BoxSettings, backbone: Backbone, pooler: RoIPooler, num_classes: int) -> None:
         super().__init__()
+        if settings.class_weights is not None and len(settings.class_weights) != num_classes:
+            raise InputError(
+                f"model.box: class_weights has {len(settings.class_weights)} entries for {num_classes} classes; "
+                "give one for each, without background"
+            )
         self.settings = settings
+        weights = None if settings.class_weights is None else torch.tensor([1.0, *settings.class_weights])
+        self.register_buffer("class_weights", weights, persistent=False)
         self.pooled_size = settings.pooled_size or backbone.pooled_size
         self.max_positives = int(settings.samples_per_image * settings.positive_fraction)
         channels = backbone.region_channels
@@ -135,10 +150,11 @@ class BoxBranch(Part):
         class_logits, box_deltas = self._score(features, rois.is_valid)
         own_class = (rois.labels - 1).clamp(min=0)[..., None, None].expand(-1, -1, 1, 4)
         own_deltas = box_deltas.gather(2, own_class).squeeze(2)
-        classifier = classification_loss(class_logits, rois.labels, rois.is_valid)
+        weights = self._class_weights(rois)
+        classifier = classification_loss(class_logits, rois.labels, weights)
         box = box_loss(own_deltas, rois.gt_deltas, rois.is_positive, self.settings.loss_beta)
         num_regions = rois.is_valid.sum()
-        losses = {"loss_classifier": LossSum(classifier, num_regions), "loss_box": LossSum(box, num_regions)}
+        losses = {"loss_classifier": LossSum(classifier, weights.sum()), "loss_box": LossSum(box, num_regions)}
         return losses, rois._replace(features=features)
 
     def predict(self, pooled: PooledFeatures, proposals: Proposals, inputs: Inputs) -> Detections:
@@ -171,6 +187,12 @@ class BoxBranch(Part):
             crowd_ioa=self.settings.crowd_ioa,
             box_weights=BOX_WEIGHTS,
         )
+
+    def _class_weights(self, rois: RoIs) -> Tensor:
+        """What each sampled region [N, R] counts; 0 or 1 without weights."""
+        if self.class_weights is None:
+            return rois.is_valid
+        return self.class_weights[rois.labels] * rois.is_valid
 
     def _score(self, features: Tensor, is_valid: Tensor) -> tuple[Tensor, Tensor]:
         """Compute class logits [N, R, K+1] and deltas [N, R, K, 4] (section 2.1)."""
