@@ -1,6 +1,7 @@
 """The examples run, and do what they say."""
 
 import json
+import re
 import runpy
 import shutil
 import sys
@@ -17,6 +18,7 @@ from lightning_rcnn.backbones.fpn import ResNetFPN
 from lightning_rcnn.cli import main
 from lightning_rcnn.commands.pack import pack_shapes
 from lightning_rcnn.detectors.loading import save_detector
+from lightning_rcnn.parts import part
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 TINY = """
@@ -144,3 +146,50 @@ def test_fine_tuning_and_inference(script, workplace):
     assert [line for line in out if not line.startswith("  ")] == [str(images / "0.png"), str(images / "1.png")]
     assert all(line.startswith("  bird 1.00 at ") for line in out if line.startswith("  "))
     assert any(line.startswith("  ") for line in out)
+
+
+def readme_blocks(language: str) -> list[str]:
+    readme = (EXAMPLES.parent / "README.md").read_text()
+    return re.findall(rf"```{language}\n(.*?)```", readme, flags=re.DOTALL)
+
+
+def test_the_configuration_of_the_readme(workplace):
+    shutil.copytree(EXAMPLES.parent / "configs", workplace / "configs")
+    for name, num in (("train", 2), ("val", 1)):
+        pack_shapes(workplace / name, num=num, workers=1)
+    (block,) = readme_blocks("yaml")
+    (workplace / "mine.yaml").write_text(block)
+    words = "fit --config mine.yaml --data.train train --data.val val --data.num_workers 0 --data.batch_size 2"
+    words += (
+        " --trainer.max_epochs 2 --trainer.check_val_every_n_epoch 2 --trainer.logger false --trainer.accelerator cpu"
+    )
+    words += " --model.rpn.nms_iou 0.6 --data.loading.shuffle_window 512"  # the flags of the README
+
+    assert main(words.split()) == 0
+
+    model = lightning_rcnn.load("runs/mine/checkpoints/last.ckpt")
+    assert type(model.backbone).__name__ == "TinyBackbone"
+    assert model.rpn.settings.nms_iou == 0.6
+    assert type(model.box.head).__name__ == "ConvolutionsAndLayer"
+
+
+def test_the_python_of_the_readme(workplace):
+    checkpoint = workplace / "runs/r18_fpn_nuclei/checkpoints/best.ckpt"
+    checkpoint.parent.mkdir(parents=True)
+    save_detector(tiny_detector(), checkpoint)
+    Image.new("RGB", (96, 64)).save(workplace / "cells.png")
+    (snippet,) = readme_blocks("python")
+
+    names: dict = {}
+    exec(snippet.replace("threshold=0.5", "threshold=0.0"), names)  # what is not trained is not sure
+
+    assert set(names["names"]) <= {"cat", "dog"}
+    assert len(names["names"]) == len(names["detections"]["scores"]) > 0
+
+
+def test_the_detector_of_the_readme():
+    readme = re.sub(r"\s+", " ", (EXAMPLES.parent / "README.md").read_text())
+    (expression,) = re.findall(r"`(FasterRCNN\(names, .*?)`", readme)
+    model = eval(expression, {"FasterRCNN": FasterRCNN, "names": ["cell"], "part": part, "torch": torch})
+    assert model.rpn.settings.nms_iou == 0.6
+    assert model.learning_rate == 1e-4

@@ -60,15 +60,8 @@ def test_a_finished_run(run, complaint, workplace, shards, caplog):
     before, written = path.read_text(), path.stat().st_mtime_ns
 
     free = ("--data.num_workers", "1", "--data.loading.multiprocessing_context", "fork")
-    free = (
-        *free,
-        "--data.fetching.attempts",
-        "2",
-        "--trainer.log_every_n_steps",
-        "1",
-        "--trainer.callbacks",
-        "RichProgressBar",
-    )
+    free = (*free, "--data.fetching.attempts", "2")
+    free = (*free, "--trainer.log_every_n_steps", "1", "--trainer.callbacks", "RichProgressBar")
     free = (*free, "--trainer.precision", device_precision("cpu").precision)  # what "auto" has been
     for more in ((), free):
         with caplog.at_level(logging.INFO):
