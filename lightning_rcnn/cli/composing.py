@@ -30,21 +30,25 @@ class Composition:
         content: as one YAML file would give it.
         origins: key path -> "file:line" where its value was set last.
         turns: key path -> how many files had been read when its value was set last.
+        classes: key path of a class -> the classes that were named there, each with its turn.
     """
 
     content: dict[str, Any] = field(default_factory=dict)
     origins: dict[KeyPath, str] = field(default_factory=dict)
     turns: dict[KeyPath, int] = field(default_factory=dict)
+    classes: dict[KeyPath, list[tuple[int, str]]] = field(default_factory=dict)
 
     def origin(self, path: KeyPath) -> str | None:
         """Where the value at `path` was set, or the nearest mapping around it."""
         return next((self.origins[path[:end]] for end in range(len(path), 0, -1) if path[:end] in self.origins), None)
 
-    def is_left_over(self, path: KeyPath) -> bool:
-        """Whether a key is an argument of a class that a later file has put another one in the place of."""
-        *outer, holder, _ = ("", *path)
-        own_class = (*outer[1:], "class_path")
-        return holder == "init_args" and self.turns.get(path, 0) < self.turns.get(own_class, 0)
+    def replaced_class(self, path: KeyPath) -> str | None:
+        """The class for which an argument was given, where a later file has put another one in its place."""
+        named = self.classes.get(path[:-2], []) if path[-2:-1] == ("init_args",) else []
+        before = [class_path for turn, class_path in named if turn <= self.turns[path]]
+        if not before or _short(before[-1]) == _short(named[-1][1]):
+            return None
+        return before[-1]
 
     def remove(self, path: KeyPath) -> None:
         """Take a key out of the content."""
@@ -93,13 +97,32 @@ def _add(composition: Composition, file: Path, above: tuple[Path, ...], named_in
     root = _read(file, named_in)
     for base, line in _bases(root, file):
         _add(composition, file.parent / base, (*above, file.resolve()), f"{file}:{line}: base ")
-    content: dict[str, Any] = _Loader("").construct_document(root)
+    lines = list(_key_lines(root, file))  # first: constructing writes what YAML's `<<` merges into the nodes
+    try:
+        content: dict[str, Any] = _Loader("").construct_document(root)
+    except (yaml.YAMLError, ValueError) as error:
+        problem = getattr(error, "problem", None) or error
+        mark = getattr(error, "problem_mark", None)
+        raise InputError(f"{file}{f':{mark.line + 1}' if mark else ''}: not a readable value: {problem}") from error
     content.pop(BASE, None)
     turn = max(composition.turns.values(), default=0) + 1
-    for path, line in _key_lines(root, file):
+    for path, line in lines:
         composition.origins[path] = f"{file}:{line}"
         composition.turns[path] = turn
+        if path[-1] == "class_path":
+            named = composition.classes.setdefault(path[:-1], [])
+            named.append((turn, str(_at(content, path))))
     composition.content = merge(composition.content, content)
+
+
+def _at(content: Any, path: KeyPath) -> Any:
+    for key in path:
+        content = content.get(key, {})  # what stands below YAML's `<<` stands elsewhere in the content
+    return content
+
+
+def _short(class_path: str) -> str:
+    return class_path.rpartition(".")[2]
 
 
 class _Loader(yaml.SafeLoader):

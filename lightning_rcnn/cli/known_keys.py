@@ -56,10 +56,16 @@ class KnownKeys:
             InputError: with file, line and a suggestion.
         """
         for path, problem in list(self._problems(composition.content, ())):
-            if composition.is_left_over(path):
+            if self._was_known(composition.replaced_class(path), path):
                 composition.remove(path)
                 continue
             raise InputError(f"{composition.origin(path)}: {problem}")
+
+    def _was_known(self, class_path: str | None, path: KeyPath) -> bool:
+        """Whether the last key of a path was an argument of the class that another one has replaced."""
+        bases = (*self.bases.get(".".join(path[:-2]), ()), Part, Settings, Optimizer, LRScheduler)
+        replaced = find_class(class_path, bases) if class_path else None
+        return replaced is not None and path[-1] in class_arguments(replaced)
 
     def check_flags(self, arguments: list[str], content: Mapping[str, Any]) -> None:
         """Refuse the first unknown flag; none may be abbreviated.

@@ -89,10 +89,18 @@ def test_what_cannot_be_read_is_named_with_its_line(write, text, problem):
 def test_what_a_replaced_class_leaves_over_can_be_told(write):
     """An argument that an earlier file gave to another class; not one of the file that names the class."""
     write("base.yaml", "m: {class_path: A, init_args: {old: 1, kept: 2}}\n")
-    top = write("top.yaml", "base: base.yaml\nm: {class_path: B, init_args: {kept: 3, own: 4}}\n")
+    top = write("top.yaml", "base: base.yaml\nm: {class_path: some.B, init_args: {kept: 3, own: 4}}\n")
     composition = compose([top])
-    left_over = [key for key in ("old", "kept", "own") if composition.is_left_over(("m", "init_args", key))]
-    assert left_over == ["old"]
+    replaced = [composition.replaced_class(("m", "init_args", key)) for key in ("old", "kept", "own")]
+    assert replaced == ["A", None, None]
     composition.remove(("m", "init_args", "old"))
-    assert composition.content == {"m": {"class_path": "B", "init_args": {"kept": 3, "own": 4}}}
-    assert not compose([top.with_name("base.yaml")]).is_left_over(("m", "init_args", "old"))
+    assert composition.content == {"m": {"class_path": "some.B", "init_args": {"kept": 3, "own": 4}}}
+    again = write("again.yaml", "base: base.yaml\nm: {class_path: some.A}\n")
+    assert compose([again]).replaced_class(("m", "init_args", "old")) is None
+
+
+def test_merge_keys_are_read_and_unreadable_values_named(write):
+    assert compose([write("merged.yaml", "a: &a {x: 1, y: 1}\nb: {<<: *a, x: 2}\n")]).content["b"] == {"x": 2, "y": 1}
+    for text in ("a: !include other.yaml", "a: 2024-13-45"):
+        with pytest.raises(InputError, match=r"wrong\.yaml(:1)?: not a readable value: "):
+            compose([write("wrong.yaml", text)])
