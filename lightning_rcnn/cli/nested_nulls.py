@@ -23,20 +23,41 @@ def take_nested_nulls(flags: list[str], content: dict[str, Any], base: type) -> 
     Returns:
         The other flags, and the configuration with the nulls.
     """
+    if isinstance(content.get("model"), str):
+        content = content | {"model": {"class_path": content["model"]}}
     kept: list[str] = []
     waiting = list(flags)
     while waiting:
         word = waiting.pop(0)
         flag, separator, value = word.partition("=")
-        keys = [key for key in flag.removeprefix("--model.").split(".") if key != "init_args"]
+        keys = _keys(flag)
         is_null = value == _NULL if separator else waiting[:1] == [_NULL]
         if not (flag.startswith("--model.") and len(keys) > 1 and is_null):
             kept.append(word)
             continue
         if not separator:
             waiting.pop(0)
+        kept = _without(kept, keys)
         content = merge(content, {"model": {"init_args": _nested(keys, flags, content.get("model"), base)}})
     return kept, content
+
+
+def _keys(flag: str) -> list[str]:
+    return [key for key in flag.removeprefix("--model.").split(".") if key != "init_args"]
+
+
+def _without(words: list[str], keys: list[str]) -> list[str]:
+    """Words without an option of the same key, over which a later one rules."""
+    kept: list[str] = []
+    waiting = list(words)
+    while waiting:
+        word = waiting.pop(0)
+        flag, separator, _ = word.partition("=")
+        if not (flag.startswith("--model.") and _keys(flag) == keys):
+            kept.append(word)
+        elif not separator and waiting:
+            waiting.pop(0)
+    return kept
 
 
 def _nested(keys: list[str], flags: list[str], model: Any, base: type) -> dict[str, Any]:
@@ -47,9 +68,11 @@ def _nested(keys: list[str], flags: list[str], model: Any, base: type) -> dict[s
     for depth, key in enumerate(keys[:-1]):
         kind = part_of(found, key) if found else None
         given = (given.get("init_args") or given).get(key) or {}
+        is_short = isinstance(given, str)
+        given = {"class_path": given} if is_short else given
         class_path = given_class(flags, f"model.{'.'.join(keys[: depth + 1])}") or given.get("class_path")
         has_class = class_path is not None or bool(set(given) & set(CLASS_KEYS)) or kind is None or kind.default is None
-        inner[key] = {"init_args": {}} if has_class else {}
+        inner[key] = ({**given} if is_short else {}) | ({"init_args": {}} if has_class else {})
         inner = inner[key]["init_args"] if has_class else inner[key]
         found = (find_class(class_path, (kind.base,)) if class_path else kind.default) if kind else None
     inner[keys[-1]] = None
