@@ -1,6 +1,7 @@
 """Transforms of (image, target) in our list: against one run of torchvision's by hand, and what is refused."""
 
 import random as python_random
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -260,6 +261,26 @@ def test_labels_may_change_alone():
     )
     assert result.labels.tolist() == [2, 1, 2, 1, 2]
     assert result.segmentations == training_image().segmentations
+
+
+def without_label(label: int, all_entries: bool) -> Any:
+    def transform(image: Any, target: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+        keep = target["labels"] != label
+        dropped = target if all_entries else {key: target[key] for key in ("boxes", "labels", "masks") if key in target}
+        return image, {**target, **{key: value[keep] for key, value in dropped.items()}}
+
+    return transform
+
+
+def test_what_drops_objects_by_their_labels_keeps_the_rest_of_the_others():
+    sample = training_image()
+    crowd = replace(sample, is_crowd=np.array([True, False, True, False, False]))
+    result = apply_to_pair(without_label(1, all_entries=True), crowd, Random(0, 0, 0, 0), needs_masks=True)
+    assert result.labels.tolist() == [2, 3, 4, 5]
+    assert result.is_crowd.tolist() == [False, True, False, False]
+    assert result.segmentations == sample.segmentations[1:]
+    with pytest.raises(InputError, match="drops objects by their labels and leaves other entries"):
+        apply_to_pair(without_label(1, all_entries=False), crowd, Random(0, 0, 0, 0), needs_masks=True)
 
 
 def changed(**changes: Any) -> Any:

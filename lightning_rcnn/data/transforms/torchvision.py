@@ -1,10 +1,11 @@
 """Transforms of (image, target), such as those of torchvision.transforms.v2, in our list.
 
 They get the image as `tv_tensors.Image` uint8 [3, h, w], and a target as torchvision's detectors have it: `boxes`
-(`tv_tensors.BoundingBoxes`, xyxy), `labels` int64, `iscrowd` int64, and `masks` (`tv_tensors.Mask` uint8 [m, h, w])
-where they are needed; `proposals` are boxes, too. What they draw comes from torch's, numpy's and Python's generators,
-which are seeded before and put back after. One transform may run several times on a sample, each time from the same
-seed: with the labels numbered where it drops boxes, and with masks where it moves boxes.
+(`tv_tensors.BoundingBoxes`, xyxy), `labels` int64, `iscrowd` int64, `number` int64, 0..m-1, and `masks`
+(`tv_tensors.Mask` uint8 [m, h, w]) where they are needed; `proposals` are boxes, too. What they draw comes from
+torch's, numpy's and Python's generators, which are seeded before and put back after. One transform may run several
+times on a sample, each time from the same seed: with the labels numbered where it drops boxes, and with masks where it
+moves boxes.
 
 Shape letters: m objects of an image, h and w its height and width.
 """
@@ -54,11 +55,16 @@ def apply_to_pair(transform: PairTransform, sample: TrainingImage, random: Rando
     is_kept = boxes is given and np.array_equal(boxes.numpy(), sample.boxes) and len(labels) == len(boxes)
     if is_kept and new_image.shape == sample.image.shape:
         return replace(sample, image=new_image.as_subclass(Tensor), labels=_as_labels(labels, name))
-    kept = torch.arange(len(sample.boxes))
-    if len(boxes) != len(kept):
+    kept = torch.as_tensor(new_target.get("number", torch.arange(len(sample.boxes))))
+    if len(boxes) != len(kept):  # what drops boxes, masks and labels only, as torchvision's do
         image, target = _pair(sample)
-        numbered = _run(transform, image, {**target, "labels": kept}, seed, name)[1]["labels"]
-        kept = torch.as_tensor(numbered)
+        _, numbered = _run(transform, image, {**target, "labels": target["number"]}, seed, name)
+        if not torch.equal(numbered["boxes"], boxes):
+            raise InputError(
+                f"data.train_transforms: {name} drops objects by their labels and leaves other entries of the target "
+                "as they are; drop from all of them"
+            )
+        kept = torch.as_tensor(numbered["labels"])
     if not len(kept) == len(labels) == len(boxes):
         raise InputError(
             f"data.train_transforms: {name} gives {len(boxes)} boxes and {len(labels)} labels; drop both or none"
@@ -96,6 +102,7 @@ def _pair(sample: TrainingImage) -> tuple[tv_tensors.Image, dict[str, Any]]:
         "boxes": as_boxes(sample.boxes),
         "labels": torch.from_numpy(sample.labels.copy()),
         "iscrowd": torch.from_numpy(sample.is_crowd.astype(np.int64)),
+        "number": torch.arange(len(sample.boxes)),
     }
     if sample.proposals is not None:
         proposals = sample.proposals[:, :4]
