@@ -12,6 +12,7 @@ reference scripts ask for, is used where the data set has it; else every item is
 
 import hashlib
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -121,12 +122,33 @@ def read_torch_dataset(dataset: Dataset[Any], split: str) -> TorchDataset:
 def _survey(dataset: Any, number: int, place: str) -> tuple[list[tuple[int, int]], list[int], bool]:
     """(height, width) and number of objects of every image, and whether there are masks."""
     measure = getattr(dataset, "get_height_and_width", None)
+    everything = range(number)
+    if measure is None:
+        return _read_items(dataset, everything, place)
+    try:
+        measured = [(int(height), int(width)) for height, width in map(measure, everything)]
+    except Exception as error:  # whatever the data set raises
+        words = " ".join(str(error).split())
+        raise InputError(f"{place}: get_height_and_width: {type(error).__name__}: {words}") from error
+    # A few items from everywhere are read all the same: what is wrong with them is wrong with all.
+    some = everything[:: max(1, math.ceil(number / 8))]
+    sizes, objects, has_masks = _read_items(dataset, some, place)
+    for item, (height, width) in zip(some, sizes, strict=True):
+        if measured[item] != (height, width):
+            raise InputError(
+                f"{place}: item {item} is {height} pixels high and {width} wide, and get_height_and_width gives "
+                f"{measured[item]}"
+            )
+    if any(objects):
+        return measured, [max(objects)] * number, has_masks
+    return _read_items(dataset, everything, place)  # few of them have objects, or none
+
+
+def _read_items(dataset: Any, items: range, place: str) -> tuple[list[tuple[int, int]], list[int], bool]:
     sizes, objects, has_masks = [], [], True
-    # Where sizes are known, a few items are read all the same: what is wrong with them is wrong with all.
-    read = range(number if measure is None else min(number, 8))
     image_ids: dict[int, int] = {}
-    with Progress(transient=True, disable=measure is not None) as progress:
-        for item in progress.track(read, description=f"Reading {place}"):
+    with Progress(transient=True) as progress:
+        for item in progress.track(items, description=f"Reading {place}"):
             try:
                 pixels, content = _read_item(dataset, item)
             except ValueError as error:
@@ -137,15 +159,6 @@ def _survey(dataset: Any, number: int, place: str) -> tuple[list[tuple[int, int]
             has_masks = has_masks and all("segmentation" in entry for entry in annotations)
             sizes.append((pixels.shape[1], pixels.shape[2]))
             objects.append(len(annotations))
-    if measure is not None:
-        measured = [(int(height), int(width)) for height, width in map(measure, range(number))]
-        if wrong := [item for item in read if measured[item] != sizes[item]]:
-            height, width = sizes[wrong[0]]
-            raise InputError(
-                f"{place}: item {wrong[0]} is {height} pixels high and {width} wide, and get_height_and_width gives "
-                f"{measured[wrong[0]]}"
-            )
-        sizes, objects = measured, [max(objects, default=0)] * number
     return sizes, objects, has_masks and any(objects)
 
 

@@ -258,7 +258,23 @@ def test_what_is_no_data_set_is_refused_in_one_line():
         assert "\n" not in str(caught.value)
 
 
-def test_where_sizes_are_known_eight_items_are_read_at_the_start():
+def test_objects_may_be_rare_where_sizes_are_known():
+    items = [(PIXELS, {"image_id": number}) for number in range(19)]
+    shards = read_torch_dataset(Measured(*items, good(image_id=19)), "train")
+    assert shards.index.shards[0].heights == [12] * 20
+    assert any(shards.index.shards[0].objects)
+
+
+def test_sizes_that_cannot_be_told_are_one_line():
+    class Broken(Measured):
+        def get_height_and_width(self, number: int) -> Any:
+            raise KeyError(number)
+
+    with pytest.raises(InputError, match=r"^data.train: Broken: get_height_and_width: KeyError: 0$"):
+        loader_of(Broken(good()))
+
+
+def test_where_sizes_are_known_a_few_items_from_everywhere_are_read_at_the_start():
     read = []
 
     class Watched(Measured):
@@ -269,6 +285,6 @@ def test_where_sizes_are_known_eight_items_are_read_at_the_start():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         shards = read_torch_dataset(Watched(*[good()] * 20), "train")
-    assert read == list(range(8))
+    assert read == list(range(0, 20, 3))
     assert shards.index.shards[0].heights == [12] * 20
     assert shards.index.shards[0].widths == [16] * 20
