@@ -17,6 +17,7 @@ from dataclasses import dataclass, fields
 from types import UnionType
 from typing import Any, ClassVar, Literal, Union, get_args, get_origin
 
+import numpy as np
 from torch import nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
@@ -103,6 +104,7 @@ def to_plain(value: Any) -> Any:
     Raises:
         InputError: it is something else, which a checkpoint could not hold.
     """
+    value = _python_scalar(value)
     if value is None or isinstance(value, (bool, int, float, str)):
         return value
     if isinstance(value, Recorded):
@@ -139,9 +141,9 @@ def from_plain(value: Any, default: Any = None) -> Any:
     if isinstance(value, list):
         return [from_plain(item) for item in value]
     if isinstance(value, functools.partial) and (built := _stepped_class(value)):
-        return functools.partial(built, **value.keywords)
+        return _stepped(built, value.keywords)
     if not isinstance(value, Mapping):
-        return value
+        return _python_scalar(value)
     if CLASS_PATH in value:
         return _build(import_class(value[CLASS_PATH]), value.get(INIT_ARGS) or {})
     if isinstance(default, Settings):
@@ -232,9 +234,12 @@ def all_arguments(of_class: type, arguments: Mapping[str, Any]) -> dict[str, Any
 
 
 def without_weights(plain: Any) -> Any:
-    """Return plain data in which every argument `weights` is None: the file they stand in has the weights itself."""
+    """Return plain data in which no argument `weights` names a file: the one they stand in has the weights itself."""
     if isinstance(plain, Mapping):
-        return {key: None if key == "weights" else without_weights(value) for key, value in plain.items()}
+        return {
+            key: None if key == "weights" and isinstance(value, str) else without_weights(value)
+            for key, value in plain.items()
+        }
     return [without_weights(item) for item in plain] if isinstance(plain, list) else plain
 
 
@@ -301,9 +306,27 @@ def _named(signature: inspect.Signature, given: Mapping[str, Any]) -> Iterator[t
 
 def _build(built: type, arguments: Mapping[str, Any]) -> Any:
     if issubclass(built, (Optimizer, LRScheduler)):
-        return functools.partial(built, **arguments)
+        return _stepped(built, arguments)
     _bound(built, inspect.signature(built), (), arguments)
     return built(**arguments)
+
+
+def _stepped(built: type, arguments: Mapping[str, Any]) -> functools.partial[Any]:
+    """An optimizer or a schedule with some of its arguments."""
+    _refuse_unknown(built, inspect.signature(built), arguments)
+    return functools.partial(built, **{key: from_plain(value) for key, value in arguments.items()})
+
+
+def _python_scalar(value: Any) -> Any:
+    """A number or text of numpy as Python's, which a checkpoint can hold."""
+    return value.item() if isinstance(value, np.generic) else value
+
+
+def _refuse_unknown(built: type, signature: inspect.Signature, keywords: Mapping[str, Any]) -> None:
+    takes_any = any(parameter.kind is parameter.VAR_KEYWORD for parameter in signature.parameters.values())
+    unknown = next((name for name in keywords if name not in signature.parameters), None)
+    if unknown is not None and not takes_any:
+        raise InputError(f"{built.__name__} takes no {unknown}{did_you_mean(unknown, signature.parameters)}")
 
 
 def _bound(
@@ -314,10 +337,7 @@ def _bound(
     Raises:
         InputError: one is misspelt, missing or too many.
     """
-    takes_any = any(parameter.kind is parameter.VAR_KEYWORD for parameter in signature.parameters.values())
-    unknown = next((name for name in keywords if name not in signature.parameters), None)
-    if unknown is not None and not takes_any:
-        raise InputError(f"{built.__name__} takes no {unknown}{did_you_mean(unknown, signature.parameters)}")
+    _refuse_unknown(built, signature, keywords)
     try:
         bound = signature.bind(*arguments, **keywords)
     except TypeError as error:

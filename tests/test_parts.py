@@ -7,6 +7,7 @@ import inspect
 import pickle
 from dataclasses import dataclass, fields, is_dataclass, replace
 
+import numpy as np
 import pytest
 import torch
 from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
@@ -287,6 +288,22 @@ def test_optimizers_and_schedules_are_recorded_with_their_arguments(optimizer, s
     assert type(again.optimizer(again.parameters())) is Adam
 
 
+def test_numbers_of_numpy_are_recorded_as_pythons(tmp_path):
+    detector = small(FasterRCNN, optimizer=part(SGD, lr=np.float64(0.1)), rpn={"nms_iou": np.float32(0.5)})
+    assert type(detector.optimizer(detector.parameters()).defaults["lr"]) is float
+    save_detector(detector, tmp_path / "numpy.ckpt")
+    assert load_detector(tmp_path / "numpy.ckpt").init_args == detector.init_args
+
+
+def test_a_learning_rate_that_is_set_is_recorded():
+    """As Lightning's learning-rate finder sets it."""
+    detector = small(FasterRCNN, optimizer=SGD)
+    assert detector.learning_rate == inspect.signature(SGD).parameters["lr"].default
+    detector.learning_rate = 0.5
+    assert detector.init_args["optimizer"]["init_args"] == detector.hparams["optimizer"]["init_args"] == {"lr": 0.5}
+    assert FasterRCNN(**detector.init_args).learning_rate == 0.5
+
+
 def test_a_class_of_optimizers_is_one_without_arguments():
     detector = small(FasterRCNN, optimizer=SGD)
     assert detector.init_args["optimizer"] == {"class_path": f"{SGD.__module__}.SGD", "init_args": {}}
@@ -405,6 +422,8 @@ def test_words_that_nobody_knows_are_refused(build, line):
         (lambda: small(FasterRCNN, rpn={"anchors": {"size": [1]}}), "AnchorSettings", "size", "sizes"),
         (lambda: small(FasterRCNN, box={"head": part(TwoLayerHead, widht=3)}), "TwoLayerHead", "widht", "width"),
         (lambda: FasterRCNN(["a"], backbone=part(ResNetFPN, chanels=3)), "ResNetFPN", "chanels", "channels"),
+        (lambda: small(FasterRCNN, optimizer=part(SGD, weight_deca=1)), "SGD", "weight_deca", "weight_decay"),
+        (lambda: small(FasterRCNN, optimizer=functools.partial(SGD, moment=1)), "SGD", "moment", "momentum"),
     ],
 )
 def test_misspelt_arguments_are_one_line_with_a_suggestion(build, owner, wrong, right):

@@ -4,6 +4,7 @@ The parts are elsewhere: `preprocessing.py`, `optimization.py`, `evaluation.py`,
 """
 
 import functools
+import inspect
 import os
 import warnings
 from collections.abc import Callable, Sequence
@@ -37,7 +38,7 @@ from lightning_rcnn.errors import InputError
 from lightning_rcnn.losses import LossSum, mean_losses
 from lightning_rcnn.masks.paste import PasteRule, paste_densely
 from lightning_rcnn.metrics.coco_matching import ResultType
-from lightning_rcnn.parts import Recorded, class_path, without_weights
+from lightning_rcnn.parts import CLASS_PATH, Recorded, class_path, import_class, to_plain, without_weights
 from lightning_rcnn.postprocess import to_original_frame
 from lightning_rcnn.structures import Batch, Detections, Inputs, MaskForm, Proposals, Targets
 
@@ -82,6 +83,10 @@ class Detector(Recorded, LightningModule):
         norm_weight_decay: float = 0.0,
     ) -> None:
         super().__init__()
+        if not isinstance(class_names, Sequence):
+            raise InputError(
+                f"model.class_names {class_names!r}: give a list of names; it says how many classes there are"
+            )
         if isinstance(class_names, str):
             raise InputError(f"model.class_names {class_names!r}: give a list of names, such as [{class_names!r}]")
         if not norm_weight_decay >= 0:
@@ -131,11 +136,17 @@ class Detector(Recorded, LightningModule):
     @property
     def learning_rate(self) -> float:
         """The optimizer's; where it can be set, Lightning's learning-rate finder sets it."""
-        return getattr(self.optimizer, "keywords", {})["lr"]
+        given = getattr(self.optimizer, "keywords", {})
+        built = import_class(to_plain(self.optimizer)[CLASS_PATH])
+        rate = given.get("lr", inspect.signature(built).parameters["lr"].default)
+        if rate is inspect.Parameter.empty:
+            raise AttributeError("the optimizer has no lr")
+        return rate
 
     @learning_rate.setter
     def learning_rate(self, value: float) -> None:
         self.optimizer = functools.partial(self.optimizer, lr=value)  # type: ignore[call-arg]
+        self.init_args["optimizer"] = self.hparams["optimizer"] = to_plain(self.optimizer)
 
     def losses(self, inputs: Inputs, targets: Targets) -> dict[str, Tensor]:
         """Compute losses by name: this rank's sums over the ranks' mean counts."""

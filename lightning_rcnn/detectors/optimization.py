@@ -57,16 +57,17 @@ def configured(
         options["fused"] = True
     try:
         optimizer = make_optimizer(groups, **options)
-    except ValueError as error:  # torch's, of a number that cannot be
+    except (ValueError, TypeError) as error:  # torch's, of a value that cannot be
         raise InputError(f"model.optimizer: {error}") from error
     total_steps = module.trainer.estimated_stepping_batches
     _require_short_warmup(module, make_schedule, total_steps)
-    if not _takes(make_schedule, "total_steps"):
-        schedule = make_schedule(optimizer)
-    elif total_steps == float("inf"):
+    filled_in = {"total_steps": total_steps} if _takes(make_schedule, "total_steps") else {}
+    if total_steps == float("inf") and filled_in:
         raise InputError("model.schedule needs an end: give trainer.max_epochs or trainer.max_steps")
-    else:
-        schedule = make_schedule(optimizer, total_steps=int(total_steps))  # type: ignore[call-arg]
+    try:
+        schedule = make_schedule(optimizer, **{name: int(value) for name, value in filled_in.items()})
+    except (ValueError, TypeError) as error:
+        raise InputError(f"model.schedule: {error}") from error
     if isinstance(schedule, ReduceLROnPlateau):
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "monitor": monitor}}
     return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
