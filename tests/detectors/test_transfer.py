@@ -22,7 +22,8 @@ def given(make_mask_rcnn, tmp_path):
 
 
 @pytest.fixture
-def said(caplog):
+def said(caplog, monkeypatch):
+    monkeypatch.setattr(logging.getLogger("lightning.pytorch"), "propagate", True)  # not so where it is imported first
     caplog.set_level(logging.INFO)
     return lambda: " ".join(caplog.messages)
 
