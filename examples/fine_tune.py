@@ -11,7 +11,7 @@ import torch
 from lightning.pytorch import Trainer
 
 import lightning_rcnn
-from lightning_rcnn.commands.pack import pack_coco
+from lightning_rcnn.cli.commands.pack import pack_coco
 from lightning_rcnn.detectors.schedules import OneCycleSchedule
 from lightning_rcnn.parts import part
 

@@ -42,10 +42,10 @@ if TYPE_CHECKING:
     from lightning_rcnn.detectors.faster_rcnn import FasterRCNN
     from lightning_rcnn.detectors.loading import load, load_detector
     from lightning_rcnn.detectors.mask_rcnn import MaskRCNN
-    from lightning_rcnn.detectors.rcnn import RCNN
-    from lightning_rcnn.detectors.rcnn_box_regression import RCNNBoxRegression
-    from lightning_rcnn.detectors.rcnn_classification import RCNNClassification
-    from lightning_rcnn.detectors.rcnn_fine_tuning import RCNNFineTuning
+    from lightning_rcnn.detectors.rcnn.box_regression import RCNNBoxRegression
+    from lightning_rcnn.detectors.rcnn.classification import RCNNClassification
+    from lightning_rcnn.detectors.rcnn.fine_tuning import RCNNFineTuning
+    from lightning_rcnn.detectors.rcnn.rcnn import RCNN
     from lightning_rcnn.errors import InputError
     from lightning_rcnn.parts import Part, Settings
     from lightning_rcnn.structures import Batch, Detections, Proposals, Targets
@@ -62,10 +62,10 @@ _MODULES = {
     "MaskRCNN": "lightning_rcnn.detectors.mask_rcnn",
     "Part": "lightning_rcnn.parts",
     "Proposals": "lightning_rcnn.structures",
-    "RCNN": "lightning_rcnn.detectors.rcnn",
-    "RCNNBoxRegression": "lightning_rcnn.detectors.rcnn_box_regression",
-    "RCNNClassification": "lightning_rcnn.detectors.rcnn_classification",
-    "RCNNFineTuning": "lightning_rcnn.detectors.rcnn_fine_tuning",
+    "RCNN": "lightning_rcnn.detectors.rcnn.rcnn",
+    "RCNNBoxRegression": "lightning_rcnn.detectors.rcnn.box_regression",
+    "RCNNClassification": "lightning_rcnn.detectors.rcnn.classification",
+    "RCNNFineTuning": "lightning_rcnn.detectors.rcnn.fine_tuning",
     "Settings": "lightning_rcnn.parts",
     "Targets": "lightning_rcnn.structures",
     "Transform": "lightning_rcnn.data.transforms.base",

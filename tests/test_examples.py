@@ -16,7 +16,7 @@ import lightning_rcnn
 from lightning_rcnn import FasterRCNN
 from lightning_rcnn.backbones.fpn import ResNetFPN
 from lightning_rcnn.cli import main
-from lightning_rcnn.commands.pack import pack_shapes
+from lightning_rcnn.cli.commands.pack import pack_shapes
 from lightning_rcnn.detectors.loading import save_detector
 from lightning_rcnn.parts import part
 

@@ -25,10 +25,10 @@ from lightning_rcnn.detectors.faster_rcnn import FasterRCNN
 from lightning_rcnn.detectors.loading import load_detector, save_detector
 from lightning_rcnn.detectors.mask_rcnn import MaskRCNN
 from lightning_rcnn.detectors.preprocessing import PreprocessingSettings
-from lightning_rcnn.detectors.rcnn import RCNN
-from lightning_rcnn.detectors.rcnn_box_regression import RCNNBoxRegression
-from lightning_rcnn.detectors.rcnn_classification import RCNNClassification
-from lightning_rcnn.detectors.rcnn_fine_tuning import RCNNFineTuning
+from lightning_rcnn.detectors.rcnn.box_regression import RCNNBoxRegression
+from lightning_rcnn.detectors.rcnn.classification import RCNNClassification
+from lightning_rcnn.detectors.rcnn.fine_tuning import RCNNFineTuning
+from lightning_rcnn.detectors.rcnn.rcnn import RCNN
 from lightning_rcnn.errors import InputError
 from lightning_rcnn.parts import (
     Part,

@@ -27,11 +27,11 @@ __all__ = [
 ]
 
 if TYPE_CHECKING:
-    from lightning_rcnn.callbacks.averaged_weights import AveragedWeights
     from lightning_rcnn.callbacks.checkpoints import AtomicCheckpointIO, BestCheckpoint, LastCheckpoint
     from lightning_rcnn.callbacks.compilation import Compilation
     from lightning_rcnn.callbacks.data_errors import DataErrors
-    from lightning_rcnn.callbacks.detection_pictures import DetectionPictures
+    from lightning_rcnn.callbacks.detection_images import DetectionPictures
+    from lightning_rcnn.callbacks.ema import AveragedWeights
     from lightning_rcnn.callbacks.metrics_report import MetricsReport
     from lightning_rcnn.callbacks.non_finite import NonFiniteGuard
     from lightning_rcnn.callbacks.prediction_results import PredictionResults

@@ -14,8 +14,8 @@ from lightning.pytorch.callbacks import Checkpoint
 from lightning.pytorch.trainer.states import TrainerFn
 from lightning.pytorch.utilities.rank_zero import rank_zero_warn
 
-from lightning_rcnn.checkpoints.writing import write_whole
 from lightning_rcnn.errors import InputError
+from lightning_rcnn.files import atomic_save
 from lightning_rcnn.training_loops import lead_to_validation
 
 FOLDER = "checkpoints"
@@ -37,7 +37,7 @@ class AtomicCheckpointIO(TorchCheckpointIO):
             InputError: it cannot be written; what was there before is whole.
         """
         try:
-            write_whole(checkpoint, Path(path))
+            atomic_save(checkpoint, Path(path))
         except OSError as error:
             raise InputError(
                 f"{path}: cannot be written ({error.strerror or error}); the checkpoint before it is whole: "

@@ -9,8 +9,8 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.trainer.states import TrainerFn
 from rich.markup import escape
 from rich.table import Table
-from torch.distributed import gather_object, get_rank, get_world_size, is_available, is_initialized
 
+from lightning_rcnn.distributed import gather_on_rank_zero
 from lightning_rcnn.structures import Batch
 
 Problems = dict[str, Counter[str]]
@@ -96,12 +96,7 @@ class DataErrors(Callback):
                 self._problems.setdefault(purpose, Counter())[record.problem] += 1
 
     def _show(self) -> None:
-        if is_available() and is_initialized() and get_world_size() > 1:
-            parts: list[Problems] | None = [{} for _ in range(get_world_size())] if get_rank() == 0 else None
-            gather_object(self._problems, parts)
-            _print(parts or [], "")
-        else:
-            _print([self._problems], "")
+        _print(gather_on_rank_zero(self._problems), "")
         self._problems = {}
 
 

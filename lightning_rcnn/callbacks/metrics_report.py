@@ -7,7 +7,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.trainer.states import TrainerFn
 
 from lightning_rcnn.callbacks.run_folder import run_folder
-from lightning_rcnn.metrics.report import metrics_tables, write_metrics
+from lightning_rcnn.evaluation.report import metrics_tables, write_metrics
 
 METRICS = "metrics.json"
 TEST_METRICS = "test_metrics.json"

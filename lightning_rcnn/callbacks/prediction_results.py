@@ -7,9 +7,9 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.utilities.rank_zero import rank_zero_info
 
 from lightning_rcnn.callbacks.run_folder import run_folder
+from lightning_rcnn.evaluation.coco_results import NAMES_FILE, coco_results, names_behind_ids, write_json
+from lightning_rcnn.evaluation.gathering import score_on_rank_zero
 from lightning_rcnn.masks.paste import PasteRule
-from lightning_rcnn.metrics.coco_results import NAMES_FILE, coco_results, names_behind_ids, write_json
-from lightning_rcnn.metrics.gathering import score_on_rank_zero
 from lightning_rcnn.structures import NO_IMAGE, Batch, Detections, ImageRecord
 
 RESULTS = "results.json"

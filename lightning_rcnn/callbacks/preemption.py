@@ -7,9 +7,9 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint
 from lightning.pytorch.loggers import WandbLogger
 
-from lightning_rcnn.callbacks.agreement import Agreement
 from lightning_rcnn.callbacks.checkpoints import LastCheckpoint
 from lightning_rcnn.callbacks.requeue import requeue
+from lightning_rcnn.distributed import AsyncFlag
 from lightning_rcnn.errors import InputError
 from lightning_rcnn.stop_signals import EXIT_STATUS, Preempted, listen, received
 
@@ -32,7 +32,7 @@ class Preemption(Checkpoint):  # Lightning calls these last: what the others did
 
     def __init__(self) -> None:
         super().__init__()
-        self._agreement: Agreement | None = None
+        self._flag: AsyncFlag | None = None
         self._shall_stop = False
         self._has_saved = False
 
@@ -44,13 +44,13 @@ class Preemption(Checkpoint):  # Lightning calls these last: what the others did
             raise InputError("trainer.callbacks: Preemption needs LastCheckpoint beside it")
         _keep_lightning_from_listening(trainer)
         listen()
-        self._agreement = Agreement()
+        self._flag = AsyncFlag()
         self._shall_stop = self._has_saved = False
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Stop at once if the signal came while the training started."""
-        assert self._agreement is not None
-        if self._agreement.ask_now(bool(received())):
+        assert self._flag is not None
+        if self._flag.any_rank_now(bool(received())):
             self._stop(trainer)
 
     def on_train_batch_end(
@@ -88,19 +88,19 @@ class Preemption(Checkpoint):  # Lightning calls these last: what the others did
         dataloader_idx: int = 0,
     ) -> None:
         """Stop within a validation."""
-        if self._agreement is not None and not trainer.sanity_checking:
+        if self._flag is not None and not trainer.sanity_checking:
             self._ask()
             if self._shall_stop:
                 self._stop(trainer)
 
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Ask no more: validations that follow have no checkpoint before them."""
-        self._agreement = None
+        self._flag = None
         self._shall_stop = self._has_saved = False
 
     def _ask(self) -> None:
-        assert self._agreement is not None
-        self._shall_stop = self._agreement.ask(bool(received())) or self._shall_stop
+        assert self._flag is not None
+        self._shall_stop = self._flag.any_rank(bool(received())) or self._shall_stop
 
     def _stop(self, trainer: Trainer) -> None:
         """Let W&B finish, ask SLURM for another start, and leave.

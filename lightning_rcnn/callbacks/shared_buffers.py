@@ -2,9 +2,10 @@
 
 from typing import Any
 
-import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from torch.nn.parallel import DistributedDataParallel
+
+from lightning_rcnn.distributed import overwrite_from_rank_zero
 
 
 class SharedBuffers(Callback):
@@ -28,5 +29,4 @@ class SharedBuffers(Callback):
     ) -> None:
         """Copy, at the first batch: by then, averaged weights and buffers are in their place too."""
         if batch_idx == 0 and dataloader_idx == 0 and trainer.world_size > 1:
-            for buffer in pl_module.buffers():
-                torch.distributed.broadcast(buffer, src=0)
+            overwrite_from_rank_zero(*pl_module.buffers())

@@ -10,7 +10,7 @@ from lightning.pytorch.loggers import WandbLogger
 from PIL import Image
 from torch import Tensor
 
-from lightning_rcnn.pictures import Objects, label_map
+from lightning_rcnn.visualization import Objects, label_map
 
 MAX_CLASSES = 255
 """W&B keeps the classes of pixels as bytes; with more classes there are boxes only."""

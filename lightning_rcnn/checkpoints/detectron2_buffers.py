@@ -10,8 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lightning_rcnn.cell_anchors import cell_anchors
 from lightning_rcnn.errors import InputError
+from lightning_rcnn.functional.cell_anchors import cell_anchors
 
 CELL_ANCHORS = "proposal_generator.anchor_generator.cell_anchors"
 USUAL_SIZES = [32.0, 64.0, 128.0, 256.0, 512.0]

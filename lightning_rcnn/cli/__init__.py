@@ -10,9 +10,9 @@ import sys
 import traceback
 
 from lightning_rcnn import __version__, stop_signals
-from lightning_rcnn.cli.menu import GROUPS, TOOLS, TRAINING, help_text
 from lightning_rcnn.cli.one_voice import say
 from lightning_rcnn.cli.other_names import command_for
+from lightning_rcnn.cli.registry import GROUPS, TOOLS, TRAINING, help_text
 from lightning_rcnn.errors import InputError, LostRankError
 
 DEBUG_VARIABLE = "LIGHTNING_RCNN_DEBUG"

@@ -8,7 +8,7 @@ from typing import Any, get_args, get_origin
 import docstring_parser
 from jsonargparse import ArgumentParser
 
-from lightning_rcnn.cli.complaints import key_of, one_line
+from lightning_rcnn.cli.parse_errors import key_of, one_line
 from lightning_rcnn.errors import InputError
 
 

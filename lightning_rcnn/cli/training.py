@@ -24,11 +24,11 @@ from lightning_rcnn.backbones.c4 import ResNetC4
 from lightning_rcnn.backbones.dc5 import ResNetDC5
 from lightning_rcnn.backbones.fpn import ResNetFPN
 from lightning_rcnn.backbones.plain import PlainBackbone
-from lightning_rcnn.callbacks.averaged_weights import AveragedWeights
 from lightning_rcnn.callbacks.checkpoints import AtomicCheckpointIO, BestCheckpoint, LastCheckpoint
 from lightning_rcnn.callbacks.compilation import Compilation
 from lightning_rcnn.callbacks.data_errors import DataErrors
-from lightning_rcnn.callbacks.detection_pictures import DetectionPictures
+from lightning_rcnn.callbacks.detection_images import DetectionPictures
+from lightning_rcnn.callbacks.ema import AveragedWeights
 from lightning_rcnn.callbacks.metrics_report import MetricsReport
 from lightning_rcnn.callbacks.non_finite import NonFiniteGuard
 from lightning_rcnn.callbacks.prediction_results import PredictionResults
@@ -40,28 +40,28 @@ from lightning_rcnn.callbacks.throughput import Throughput
 from lightning_rcnn.callbacks.wandb_logging import keep_in_run_folder
 from lightning_rcnn.checkpoints.header import first_mismatch, read_header
 from lightning_rcnn.cli.class_names import take_classes_from_data
-from lightning_rcnn.cli.complaints import key_of, located
 from lightning_rcnn.cli.composing import compose, take_config_files
 from lightning_rcnn.cli.known_keys import KnownKeys, flag_value
-from lightning_rcnn.cli.menu import TRAINING
 from lightning_rcnn.cli.nested_nulls import take_nested_nulls
+from lightning_rcnn.cli.output_paths import require_folder
+from lightning_rcnn.cli.parse_errors import key_of, located
 from lightning_rcnn.cli.rank_environment import environment_of_launcher
 from lightning_rcnn.cli.refused_callbacks import NO_CHECKPOINTS, refuse_callbacks
+from lightning_rcnn.cli.registry import TRAINING
 from lightning_rcnn.cli.run_config import SaveRunConfig
 from lightning_rcnn.cli.run_lock import hold_for
 from lightning_rcnn.cli.run_paths import checkpoint_of, choose_run_dir, refuse_to_overwrite
 from lightning_rcnn.cli.run_settings import differences, is_finished
 from lightning_rcnn.cli.seeds import SEED, resolve_seed
-from lightning_rcnn.commands.places import require_folder
 from lightning_rcnn.data.datamodule import DetectionDataModule
 from lightning_rcnn.data.transforms.base import Transform
 from lightning_rcnn.detectors.base import Detector
 from lightning_rcnn.detectors.fast_rcnn import FastRCNN
 from lightning_rcnn.detectors.faster_rcnn import FasterRCNN
 from lightning_rcnn.detectors.mask_rcnn import MaskRCNN
-from lightning_rcnn.detectors.rcnn_box_regression import RCNNBoxRegression
-from lightning_rcnn.detectors.rcnn_classification import RCNNClassification
-from lightning_rcnn.detectors.rcnn_fine_tuning import RCNNFineTuning
+from lightning_rcnn.detectors.rcnn.box_regression import RCNNBoxRegression
+from lightning_rcnn.detectors.rcnn.classification import RCNNClassification
+from lightning_rcnn.detectors.rcnn.fine_tuning import RCNNFineTuning
 from lightning_rcnn.detectors.schedules import ConstantSchedule, CosineSchedule, OneCycleSchedule, StepSchedule
 from lightning_rcnn.errors import InputError
 from lightning_rcnn.launchers import rank_of

@@ -17,7 +17,6 @@ from lightning.pytorch.trainer.states import TrainerFn
 from lightning.pytorch.utilities.rank_zero import rank_zero_info
 from torch import Tensor
 
-from lightning_rcnn.boxes import rescale
 from lightning_rcnn.callbacks.optimizer_settings import OptimizerSettings
 from lightning_rcnn.callbacks.start_check import StartCheck, check_loggers
 from lightning_rcnn.checkpoints.header import CLASS_PATH_KEY, PRECISION_KEY
@@ -35,11 +34,12 @@ from lightning_rcnn.detectors.optimization import (
 )
 from lightning_rcnn.detectors.preprocessing import PreprocessingSettings
 from lightning_rcnn.errors import InputError
-from lightning_rcnn.losses import LossSum, mean_losses
+from lightning_rcnn.evaluation.coco_matching import ResultType
+from lightning_rcnn.functional.boxes import rescale
+from lightning_rcnn.functional.losses import LossSum, mean_losses
+from lightning_rcnn.functional.postprocess import to_original_frame
 from lightning_rcnn.masks.paste import PasteRule, paste_densely
-from lightning_rcnn.metrics.coco_matching import ResultType
 from lightning_rcnn.parts import CLASS_PATH, Recorded, class_path, import_class, to_plain, without_weights
-from lightning_rcnn.postprocess import to_original_frame
 from lightning_rcnn.structures import Batch, Detections, Inputs, MaskForm, Proposals, Targets
 
 

@@ -6,11 +6,11 @@ from typing import Any
 from torch import nn
 from torchmetrics import Metric
 
+from lightning_rcnn.evaluation.coco_ap import MAX_DETECTIONS, CocoAveragePrecision
+from lightning_rcnn.evaluation.coco_matching import ResultType
+from lightning_rcnn.evaluation.proposal_recall import ProposalRecall
+from lightning_rcnn.evaluation.voc_ap import VOCAveragePrecision
 from lightning_rcnn.masks.paste import PasteRule
-from lightning_rcnn.metrics.coco_ap import MAX_DETECTIONS, CocoAveragePrecision
-from lightning_rcnn.metrics.coco_matching import ResultType
-from lightning_rcnn.metrics.proposal_recall import ProposalRecall
-from lightning_rcnn.metrics.voc_ap import VOCAveragePrecision
 from lightning_rcnn.structures import Detections, ImageRecord, Proposals
 
 

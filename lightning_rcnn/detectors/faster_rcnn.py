@@ -28,7 +28,7 @@ from lightning_rcnn.detectors.optimization import (
     OptimizerCallable,
 )
 from lightning_rcnn.detectors.preprocessing import PreprocessingSettings
-from lightning_rcnn.losses import LossSum
+from lightning_rcnn.functional.losses import LossSum
 from lightning_rcnn.parts import part
 from lightning_rcnn.roi_heads.box_branch import BoxSettings
 from lightning_rcnn.roi_heads.pooler import PoolerSettings

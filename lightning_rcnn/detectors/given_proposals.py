@@ -7,8 +7,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lightning_rcnn.boxes import rescale
 from lightning_rcnn.errors import InputError
+from lightning_rcnn.functional.boxes import rescale
 from lightning_rcnn.parts import Settings
 from lightning_rcnn.proposals.selective_search import SelectiveSearch, SelectiveSearchMode
 from lightning_rcnn.structures import Inputs, Proposals

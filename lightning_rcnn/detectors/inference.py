@@ -13,7 +13,7 @@ from torch import Tensor
 from lightning_rcnn.detectors.given_proposals import searched_proposals
 from lightning_rcnn.detectors.preprocessing import Preprocessing
 from lightning_rcnn.errors import InputError
-from lightning_rcnn.postprocess import to_original_frame
+from lightning_rcnn.functional.postprocess import to_original_frame
 from lightning_rcnn.structures import Detections, Inputs, Proposals
 
 

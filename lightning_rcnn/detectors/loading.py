@@ -12,11 +12,11 @@ from lightning_rcnn.checkpoints.header import first_mismatch, is_ours, read_head
 from lightning_rcnn.checkpoints.reading import read_content
 from lightning_rcnn.checkpoints.sources import local_file
 from lightning_rcnn.checkpoints.translation import DetectorName, Translation
-from lightning_rcnn.checkpoints.writing import write_whole
 from lightning_rcnn.detectors.base import Detector
 from lightning_rcnn.detectors.faster_rcnn import FasterRCNN
 from lightning_rcnn.detectors.mask_rcnn import MaskRCNN
 from lightning_rcnn.errors import InputError
+from lightning_rcnn.files import atomic_save
 
 DETECTORS: dict[DetectorName, type[FasterRCNN] | type[MaskRCNN]] = {"FasterRCNN": FasterRCNN, "MaskRCNN": MaskRCNN}
 """Those that checkpoints from elsewhere hold."""
@@ -87,4 +87,4 @@ def save_detector(detector: Detector, path: Path) -> None:
         "state_dict": detector.state_dict(),
     }
     detector.on_save_checkpoint(checkpoint)
-    write_whole(checkpoint, path)
+    atomic_save(checkpoint, path)

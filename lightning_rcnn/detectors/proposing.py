@@ -8,12 +8,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lightning_rcnn.boxes import rescale
 from lightning_rcnn.detectors.faster_rcnn import FasterRCNN
 from lightning_rcnn.detectors.inference import inputs_of
 from lightning_rcnn.detectors.loading import load_detector
 from lightning_rcnn.detectors.mask_rcnn import MaskRCNN
 from lightning_rcnn.errors import InputError
+from lightning_rcnn.functional.boxes import rescale
 
 
 class RegionProposals:

@@ -13,13 +13,13 @@ from torch import Tensor, nn
 
 from lightning_rcnn.backbones.base import Backbone
 from lightning_rcnn.errors import InputError
-from lightning_rcnn.losses import LossSum, box_loss, classification_loss
+from lightning_rcnn.functional.losses import LossSum, box_loss, classification_loss
+from lightning_rcnn.functional.postprocess import select_detections
+from lightning_rcnn.functional.targets import RoIs, roi_targets
 from lightning_rcnn.parts import Part, Settings
-from lightning_rcnn.postprocess import select_detections
 from lightning_rcnn.roi_heads.box_head import AveragePool, BoxHeadSettings, BoxPredictor, TwoLayerHead
 from lightning_rcnn.roi_heads.pooler import PooledFeatures, RoIPooler, as_rois
 from lightning_rcnn.structures import Detections, Inputs, Proposals, Targets
-from lightning_rcnn.targets import RoIs, roi_targets
 
 BOX_WEIGHTS = (10.0, 10.0, 5.0, 5.0)
 """Deltas of the box head are about 0.1 and 0.2; scaled, their variance is one (Fast R-CNN's code, and all since)."""

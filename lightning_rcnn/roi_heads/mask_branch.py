@@ -13,16 +13,16 @@ from torch import Tensor
 from lightning_rcnn.backbones.base import Backbone
 from lightning_rcnn.backbones.norms import NormName, norm_layer
 from lightning_rcnn.errors import InputError
-from lightning_rcnn.losses import LossSum, mask_loss
+from lightning_rcnn.functional.losses import LossSum, mask_loss
+from lightning_rcnn.functional.targets import RoIs
 from lightning_rcnn.masks.paste import PasteRule
+from lightning_rcnn.ops.mask_targets import align_bitmaps, fill_polygons, has_mask
 from lightning_rcnn.parts import Part, Settings
-from lightning_rcnn.roi.mask_targets import align_bitmaps, fill_polygons, has_mask
 from lightning_rcnn.roi_heads.active import active_indices
 from lightning_rcnn.roi_heads.box_branch import RegionSampler
 from lightning_rcnn.roi_heads.mask_head import MaskHead
 from lightning_rcnn.roi_heads.pooler import PooledFeatures, RoIPooler, as_rois
 from lightning_rcnn.structures import Bitmaps, Detections, MaskForm, Targets
-from lightning_rcnn.targets import RoIs
 
 MaskTarget = Literal["soft", "thresholded", "polygon"]
 

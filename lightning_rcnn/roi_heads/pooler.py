@@ -12,10 +12,10 @@ import torch
 from torch import Tensor, nn
 
 from lightning_rcnn.backbones.base import Backbone
+from lightning_rcnn.ops.level_assignment import assign_levels
+from lightning_rcnn.ops.roi_align import multiscale_roi_align
+from lightning_rcnn.ops.roi_pool import multiscale_roi_pool
 from lightning_rcnn.parts import Part, Settings
-from lightning_rcnn.roi.align import multiscale_roi_align
-from lightning_rcnn.roi.pool import multiscale_roi_pool
-from lightning_rcnn.roi.pyramid import assign_levels
 
 PoolName = Literal["align", "pool"]
 LevelRule = Literal["torchvision", "detectron2"]

@@ -11,8 +11,8 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from lightning_rcnn.cell_anchors import AnchorOrder, AnchorRounding, cell_anchors
 from lightning_rcnn.errors import InputError
+from lightning_rcnn.functional.cell_anchors import AnchorOrder, AnchorRounding, cell_anchors
 from lightning_rcnn.parts import Settings
 
 AnchorStride = Literal["fixed", "image_ratio"]

@@ -12,13 +12,13 @@ from torch import Tensor
 
 from lightning_rcnn.backbones.base import Backbone
 from lightning_rcnn.errors import InputError
-from lightning_rcnn.losses import LossSum, box_loss, objectness_loss
+from lightning_rcnn.functional.losses import LossSum, box_loss, objectness_loss
+from lightning_rcnn.functional.targets import AnchorTargets, anchor_targets
 from lightning_rcnn.parts import Part, Settings
 from lightning_rcnn.rpn.anchors import AnchorSettings
 from lightning_rcnn.rpn.head import RPNHead
 from lightning_rcnn.rpn.proposals import RPN_BOX_WEIGHTS, ProposalRanking, select_proposals
 from lightning_rcnn.structures import Inputs, Proposals, Targets
-from lightning_rcnn.targets import AnchorTargets, anchor_targets
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,8 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from lightning_rcnn.boxes import clip_boxes, decode, is_larger_than
-from lightning_rcnn.nms import batched_nms
+from lightning_rcnn.functional.boxes import clip_boxes, decode, is_larger_than
+from lightning_rcnn.ops.nms import batched_nms
 from lightning_rcnn.structures import Proposals
 
 ProposalRanking = Literal["logit", "probability"]

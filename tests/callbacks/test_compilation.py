@@ -11,12 +11,12 @@ from torch._dynamo.backends.common import aot_autograd
 
 from lightning_rcnn import compilation
 from lightning_rcnn.backbones.fpn import ResNetFPN
+from lightning_rcnn.bench.detectors import Scene
 from lightning_rcnn.callbacks.compilation import Compilation
 from lightning_rcnn.compilation import compile_training, compiled_layers, undo_compilation
 from lightning_rcnn.data.datamodule import DetectionDataModule
 from lightning_rcnn.data.pack.shapes import CLASS_NAMES, shapes_source
 from lightning_rcnn.data.pack.write import write_shards
-from lightning_rcnn.detectors.benchmark import Scene
 from lightning_rcnn.detectors.faster_rcnn import FasterRCNN
 from lightning_rcnn.detectors.schedules import ConstantSchedule
 from lightning_rcnn.errors import InputError

@@ -127,14 +127,14 @@ def stop_for_a_while():
 
 
 def test_a_full_disk_ends_all_ranks_and_leaves_the_checkpoint_before(fit_ranks, tmp_path, monkeypatch):
-    original = checkpoints.write_whole
+    original = checkpoints.atomic_save
 
     def fill_up(content, path):
         if content["global_step"] == 3:
             raise OSError(28, "No space left on device")
         original(content, path)
 
-    monkeypatch.setattr(checkpoints, "write_whole", fill_up)
+    monkeypatch.setattr(checkpoints, "atomic_save", fill_up)
     first, second = fit_ranks(lambda rank: None)
     (line,) = errors_in(first)
     assert "last.ckpt: cannot be written (No space left on device); the checkpoint before it is whole" in line

@@ -8,8 +8,8 @@ from lightning.pytorch import Callback, Trainer
 
 from lightning_rcnn.backbones.fpn import ResNetFPN
 from lightning_rcnn.callbacks import training_progress
-from lightning_rcnn.callbacks.averaged_weights import AveragedWeights
 from lightning_rcnn.callbacks.checkpoints import LastCheckpoint
+from lightning_rcnn.callbacks.ema import AveragedWeights
 from lightning_rcnn.callbacks.preemption import Preemption
 from lightning_rcnn.callbacks.shared_buffers import SharedBuffers
 from lightning_rcnn.callbacks.throughput import Throughput

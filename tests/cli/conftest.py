@@ -7,7 +7,7 @@ from typing import NamedTuple
 import pytest
 
 from lightning_rcnn.cli import main
-from lightning_rcnn.commands.pack import pack_shapes
+from lightning_rcnn.cli.commands.pack import pack_shapes
 
 TINY = """
 model:

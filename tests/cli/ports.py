@@ -14,13 +14,13 @@ from torch import Tensor, nn
 
 from lightning_rcnn import FasterRCNN
 from lightning_rcnn.backbones.base import Backbone
-from lightning_rcnn.boxes import clip_boxes, decode, is_larger_than
-from lightning_rcnn.losses import LossSum
+from lightning_rcnn.functional.boxes import clip_boxes, decode, is_larger_than
+from lightning_rcnn.functional.losses import LossSum
+from lightning_rcnn.functional.targets import RoIs
 from lightning_rcnn.parts import Part
 from lightning_rcnn.roi_heads.box_branch import BOX_WEIGHTS, BoxBranch, BoxSettings
 from lightning_rcnn.roi_heads.pooler import PooledFeatures, RoIPooler, as_rois
 from lightning_rcnn.structures import Detections, Inputs, Proposals, Targets
-from lightning_rcnn.targets import RoIs
 
 
 class TwoMaps(Backbone):

@@ -8,7 +8,7 @@ import docstring_parser
 import pytest
 
 import lightning_rcnn
-from lightning_rcnn.cli.menu import GROUPS, TOOLS, TRAINING
+from lightning_rcnn.cli.registry import GROUPS, TOOLS, TRAINING
 
 
 def test_help_lists_every_command_with_a_line(run):
@@ -67,7 +67,7 @@ def test_interrupt_gives_one_line(run, monkeypatch):
     def press_ctrl_c(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("lightning_rcnn.commands.pack.pack_shapes", press_ctrl_c)
+    monkeypatch.setattr("lightning_rcnn.cli.commands.pack.pack_shapes", press_ctrl_c)
     monkeypatch.setattr("lightning_rcnn.cli.tools.run_tool", press_ctrl_c)
     outcome = run("pack", "shapes", "--out", "x", "--num", "1")
     assert (outcome.status, outcome.err) == (130, "lightning-rcnn: interrupted\n")

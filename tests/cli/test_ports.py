@@ -13,9 +13,9 @@ from torch.profiler import profile
 
 from lightning_rcnn import FasterRCNN, MaskRCNN, load_detector, stop_signals
 from lightning_rcnn.backbones.fpn import ResNetFPN
+from lightning_rcnn.bench.detectors import Scene
+from lightning_rcnn.bench.detectors.parts import SPAN, spans_around_parts
 from lightning_rcnn.compilation import compile_training, compiled_layers, undo_compilation
-from lightning_rcnn.detectors.benchmark import Scene
-from lightning_rcnn.detectors.benchmark.parts import SPAN, spans_around_parts
 from lightning_rcnn.detectors.loading import save_detector
 from lightning_rcnn.errors import InputError
 

@@ -11,7 +11,7 @@ from lightning_rcnn.data.decode import decode_image
 from lightning_rcnn.data.fetch import FetchPolicy
 from lightning_rcnn.data.pack.proposal_shards import write_proposals
 from lightning_rcnn.data.shards import read_shards
-from lightning_rcnn.detectors.rcnn import RCNN
+from lightning_rcnn.detectors.rcnn.rcnn import RCNN
 
 TINY = """
 model:
@@ -116,7 +116,7 @@ def test_from_the_network_to_a_whole_detector(words, run, workplace, proposed):
 
     # What comes out is an R-CNN, for Python and the other commands.
     header = read_header(last("RCNNBoxRegression"))
-    assert header.class_path == "lightning_rcnn.detectors.rcnn.RCNN"
+    assert header.class_path == "lightning_rcnn.detectors.rcnn.rcnn.RCNN"
     assert isinstance(RCNN.load_from_checkpoint(last("RCNNBoxRegression")), RCNN)
     quiet = ("--trainer.accelerator", "cpu", "--trainer.enable_progress_bar", "false", "--data.num_workers", "0")
     assert run("validate", "--ckpt_path", last("RCNNBoxRegression"), "--data.val", proposed / "val", *quiet).status == 0

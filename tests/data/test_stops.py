@@ -17,8 +17,8 @@ from lightning.pytorch.callbacks import Timer
 from torch import nn
 
 from lightning_rcnn.callbacks import checkpoints
-from lightning_rcnn.callbacks.averaged_weights import AveragedWeights
 from lightning_rcnn.callbacks.checkpoints import AtomicCheckpointIO, BestCheckpoint, LastCheckpoint
+from lightning_rcnn.callbacks.ema import AveragedWeights
 from lightning_rcnn.callbacks.preemption import Preemption
 from lightning_rcnn.data.datamodule import DetectionDataModule
 from lightning_rcnn.data.resize import ResizeRule
@@ -219,9 +219,9 @@ class Stop:
                 raise OSError(errno.ENOSPC, "No space left on device")
             whole(content, path)
 
-        whole = checkpoints.write_whole
+        whole = checkpoints.atomic_save
         with self.patch.context() as patch:
-            patch.setattr(checkpoints, "write_whole", write)
+            patch.setattr(checkpoints, "atomic_save", write)
             with pytest.raises(InputError, match="No space left"):
                 self.fit()
 

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Everything about the detectors' training step that needs a GPU: that it waits for nothing, how fast it is beside
-# torchvision's, compiled and captured, and where its time goes. The kernels' own checks: tests/roi/cuda/check_on_gpu.sh.
+# torchvision's, compiled and captured, and where its time goes. The kernels' own checks: tests/ops/cuda/check_on_gpu.sh.
 #
 #     tests/detectors/check_on_gpu.sh [FOLDER FOR THE REPORT [STEP...]]
 #

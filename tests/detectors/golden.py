@@ -22,9 +22,9 @@ from lightning_rcnn.detectors.base import Detector
 from lightning_rcnn.detectors.fast_rcnn import FastRCNN
 from lightning_rcnn.detectors.faster_rcnn import FasterRCNN
 from lightning_rcnn.detectors.mask_rcnn import MaskRCNN
-from lightning_rcnn.detectors.rcnn_box_regression import RCNNBoxRegression
-from lightning_rcnn.detectors.rcnn_classification import RCNNClassification
-from lightning_rcnn.detectors.rcnn_fine_tuning import RCNNFineTuning
+from lightning_rcnn.detectors.rcnn.box_regression import RCNNBoxRegression
+from lightning_rcnn.detectors.rcnn.classification import RCNNClassification
+from lightning_rcnn.detectors.rcnn.fine_tuning import RCNNFineTuning
 from lightning_rcnn.parts import merge, part
 from lightning_rcnn.roi_heads.box_head import ConvolutionalHead
 from lightning_rcnn.structures import Batch, Bitmaps, ImageRecord, Polygons, Proposals, Targets

@@ -6,7 +6,7 @@ import torch
 from lightning_rcnn.backbones.plain import PlainBackbone
 from lightning_rcnn.detectors.costs import cost_of_image
 from lightning_rcnn.detectors.fast_rcnn import FastRCNN
-from lightning_rcnn.detectors.rcnn_fine_tuning import RCNNFineTuning
+from lightning_rcnn.detectors.rcnn.fine_tuning import RCNNFineTuning
 from lightning_rcnn.parts import part
 
 SMALL = {

@@ -4,7 +4,7 @@ import pytest
 import torch
 from lightning.pytorch import Trainer
 
-from lightning_rcnn.callbacks.averaged_weights import AveragedWeights
+from lightning_rcnn.callbacks.ema import AveragedWeights
 from lightning_rcnn.data.datamodule import DetectionDataModule
 from lightning_rcnn.data.pack.shapes import CLASS_NAMES, shapes_source
 from lightning_rcnn.data.pack.write import write_shards

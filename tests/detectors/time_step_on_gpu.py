@@ -11,9 +11,9 @@ import warnings
 
 import torch
 
+from lightning_rcnn.bench.detectors import Architecture, Scene
+from lightning_rcnn.bench.detectors.contenders import training_step
 from lightning_rcnn.compilation import compile_training
-from lightning_rcnn.detectors.benchmark import Architecture, Scene
-from lightning_rcnn.detectors.benchmark.contenders import training_step
 
 WAYS = {"as written": None, "parts compiled": ("parts", False), "parts captured": ("parts", True)}
 WAYS |= {"step compiled": ("step", False), "step captured": ("step", True)}

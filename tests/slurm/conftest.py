@@ -11,7 +11,7 @@ import pytest
 import torch
 from filelock import FileLock
 
-from lightning_rcnn.commands.pack import pack_shapes
+from lightning_rcnn.cli.commands.pack import pack_shapes
 
 REPOSITORY = Path(__file__).parents[2]
 BASE = Path(os.environ.get("SLURM_BASE", "/tmp/lightning-rcnn-slurm"))

@@ -9,9 +9,15 @@ from collections.abc import Sequence
 from operator import attrgetter
 from pathlib import Path
 
-from lightning_rcnn.data.coco.annotations import CocoAnnotations, CocoImage, CocoObject, in_pixels, read_annotations
-from lightning_rcnn.data.coco.boxes import edges_of
 from lightning_rcnn.data.defects import Defect, Finding
+from lightning_rcnn.data.formats.coco.annotations import (
+    CocoAnnotations,
+    CocoImage,
+    CocoObject,
+    in_pixels,
+    read_annotations,
+)
+from lightning_rcnn.data.formats.coco.boxes import edges_of
 from lightning_rcnn.data.pack.annotated import AnnotatedImage, AnnotatedObject, read_annotated_image
 from lightning_rcnn.data.pack.image_folder import locate_images
 from lightning_rcnn.data.pack.pictures import RejectedImageError, Size, examine_image

@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from lightning_rcnn.data.coco.boxes import read_box
-from lightning_rcnn.data.coco.json_files import parse_json
-from lightning_rcnn.data.coco.scalars import number, whole_number
+from lightning_rcnn.data.formats.coco.boxes import read_box
+from lightning_rcnn.data.formats.coco.json_files import parse_json
+from lightning_rcnn.data.formats.coco.scalars import number, whole_number
 from lightning_rcnn.data.index import ShardIndex
 from lightning_rcnn.data.reader import RawSample
 from lightning_rcnn.errors import InputError

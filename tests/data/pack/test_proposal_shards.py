@@ -121,12 +121,12 @@ def test_an_interrupted_run_goes_on_with_the_same_bytes(run, tmp_path, stop_at):
 
 def test_a_kill_between_a_shard_and_its_entry_changes_nothing(run, tmp_path, monkeypatch):
     run(tmp_path / "undisturbed")
-    write_whole = proposal_shards._write_whole
+    atomic_save = proposal_shards._write_whole
 
     def fail_at_entries(path, content):
         if path.name.endswith(".tar.json"):
             raise Stop
-        write_whole(path, content)
+        atomic_save(path, content)
 
     monkeypatch.setattr(proposal_shards, "_write_whole", fail_at_entries)
     with pytest.raises(Stop):

@@ -1,0 +1,91 @@
+"""What the comparison trains on: a data set of the user's, or generated scenes; with proposals beside the images."""
+
+import statistics
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from rich.console import Console
+from torch import Tensor
+
+from lightning_rcnn.data.cache import ShardCache
+from lightning_rcnn.data.decode import decode_image
+from lightning_rcnn.data.fetch import FetchPolicy
+from lightning_rcnn.data.index import ShardIndex
+from lightning_rcnn.data.pack.proposal_shards import FromPixels, write_proposals
+from lightning_rcnn.data.pack.shapes import shapes_source
+from lightning_rcnn.data.pack.write import write_shards
+from lightning_rcnn.data.reader import ShardReader
+from lightning_rcnn.data.shards import category_difference, read_shards
+from lightning_rcnn.data.workers import available_cores
+from lightning_rcnn.errors import InputError
+from lightning_rcnn.proposals.selective_search import SelectiveSearch
+
+NUM_TRAIN, NUM_VAL = 600, 60
+"""Scenes that are generated where no data are given."""
+SMALLEST, LARGEST = 320, 600
+"""Pixels, between which the shorter edge of the resized images lies: with a stride of 16, small objects need the
+first, and the paper has the second (Fast R-CNN section 5)."""
+
+_IMAGES_PER_PROCESS = 16
+"""A process that imports torch for some seconds should search for longer than that."""
+
+
+class DataSets(NamedTuple):
+    """Sources with proposals, as `DetectionDataModule` takes them, and what is known of them."""
+
+    train: str
+    val: str
+    val_index: ShardIndex
+    has_masks: bool
+    min_size: int
+
+
+def prepare(train: str | None, val: str | None, folder: Path, search: SelectiveSearch, console: Console) -> DataSets:
+    """Make what is missing: scenes, proposals.
+
+    Args:
+        train, val: packed data sets, with or without proposals; both or neither.
+        folder: for what is made.
+        search: makes proposals where there are none.
+        console: for progress.
+
+    Raises:
+        InputError: only one of the two is given, or they do not fit together.
+    """
+    if (train is None) != (val is None):
+        raise InputError("give --train and --val, or neither for generated scenes")
+    if train is None or val is None:
+        train, val = str(folder / "scenes" / "train"), str(folder / "scenes" / "val")
+        for seed, (source, number) in enumerate(((train, NUM_TRAIN), (val, NUM_VAL))):
+            write_shards(shapes_source(number, seed), Path(source), console=console)
+    train, val = (
+        _with_proposals(source, folder / "proposals" / split, search, console)
+        for split, source in (("train", train), ("val", val))
+    )
+    shard_sets = [read_shards(train), read_shards(val)]
+    index = shard_sets[1].index
+    if difference := category_difference(shard_sets[0].index, index):
+        raise InputError(f"--val does not fit: {difference}")
+    edges = [min(size) for shard in index.shards for size in zip(shard.heights, shard.widths, strict=True)]
+    min_size = int(min(max(statistics.median(edges), SMALLEST), LARGEST))
+    return DataSets(train, val, index, not any(shards.lacking_masks for shards in shard_sets), min_size)
+
+
+def images(source: str, number: int) -> Iterator[Tensor]:
+    """The first images of a packed data set, uint8 [3, H, W]."""
+    shard_set = read_shards(source)
+    reader = ShardReader(shard_set, ShardCache(None, 100e9, FetchPolicy()))
+    for sample in range(min(number, len(reader))):
+        raw = reader.read(sample)
+        yield decode_image(raw.image, apply_exif=bool(raw.content.get("apply_exif")))
+
+
+def _with_proposals(source: str, out: Path, search: SelectiveSearch, console: Console) -> str:
+    shard_set = read_shards(source)
+    if not shard_set.lacking_proposals:
+        return source
+    cache = ShardCache(None, 100e9, FetchPolicy())
+    workers = max(1, min(available_cores(), len(shard_set.index) // _IMAGES_PER_PROCESS))
+    write_proposals(shard_set, cache, out, FromPixels(search), search.method, workers=workers, console=console)
+    return str(out)

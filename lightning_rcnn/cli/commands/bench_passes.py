@@ -1,0 +1,79 @@
+"""`lightning-rcnn bench passes`."""
+
+import json as json_format
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.console import Console
+from rich.table import Table
+
+from lightning_rcnn.backbones.plain import PlainBackbone, PlainName
+from lightning_rcnn.bench.compare.comparison import curve_of
+from lightning_rcnn.cli.output_paths import require_file
+from lightning_rcnn.detectors.fast_rcnn import FastRCNN
+from lightning_rcnn.detectors.given_proposals import GivenProposals
+from lightning_rcnn.detectors.preprocessing import PreprocessingSettings
+from lightning_rcnn.detectors.rcnn.fine_tuning import RCNNFineTuning
+from lightning_rcnn.detectors.rcnn.rcnn import RegionSettings
+from lightning_rcnn.errors import InputError
+
+
+def passes(
+    backbone: PlainName = "alexnet",
+    height: int = 600,
+    width: int = 800,
+    proposals: int = 500,
+    region_size: int = 227,
+    repeats: int = 3,
+    seed: int = 0,
+    json: Path | None = None,
+) -> None:
+    """Time Fast R-CNN's one pass of the network for an image against R-CNN's one for a region.
+
+    Both detectors have the same weights, random ones, and look at the same random proposals of one random image, in
+    float32 on the CPU. "Network" is the convolutions alone, with the warping of regions in R-CNN; "all" adds pooling,
+    fully connected layers and suppression. The paper (table 4) has 146 times in all for VGG16 and 2000 proposals.
+
+    Args:
+        backbone: of both.
+        height: of the image as the networks see it, pixels.
+        width: likewise.
+        proposals: the most of an image; fewer are timed too.
+        region_size: of R-CNN, pixels; the paper's is 227.
+        repeats: of which the medians are shown.
+        seed: of weights and image.
+        json: also write the figures to this file.
+    """
+    if json is not None:
+        require_file(json, "--json")
+    if min(height, width, repeats) < 1:
+        raise InputError("--height, --width and --repeats have to be above 0")
+    torch.manual_seed(seed)
+    shared: dict[str, Any] = {
+        "proposals": GivenProposals(limit=proposals),
+        "preprocessing": PreprocessingSettings(min_size=min(height, width), max_size=max(height, width)),
+    }
+    fast_rcnn = FastRCNN(["object"], backbone=PlainBackbone(backbone), **shared).eval()
+    regions = RegionSettings(size=region_size)
+    rcnn = RCNNFineTuning(["object"], backbone=PlainBackbone(backbone), regions=regions, **shared).eval()
+    rcnn.backbone.load_state_dict(fast_rcnn.backbone.state_dict())
+    rcnn.box_head.load_state_dict(fast_rcnn.box.head.state_dict())
+    image = torch.randint(0, 256, (3, height, width), dtype=torch.uint8)
+    console = Console()
+    curve = curve_of(rcnn, fast_rcnn, image, console, repeats)
+    title = f"{backbone}, {height} x {width}, regions of {region_size}, {torch.get_num_threads()} threads"
+    table = Table(title=title)
+    for heading in ("proposals", "R-CNN network", "Fast network", "ratio", "R-CNN all", "Fast all", "ratio "):
+        table.add_column(heading, justify="right")
+    for point in curve:
+        cells = [str(point.num_proposals)]
+        for times in (point.network_ms, point.total_ms):
+            cells += [f"{times['rcnn']:.0f} ms", f"{times['fast_rcnn']:.0f} ms"]
+            cells += [f"{times['rcnn'] / times['fast_rcnn']:.1f}"]
+        table.add_row(*cells)
+    console.print(table)
+    if json is not None:
+        report = {"title": title, "torch": torch.__version__, "proposals": [asdict(point) for point in curve]}
+        json.write_text(json_format.dumps(report, indent=2) + "\n")

@@ -1,0 +1,90 @@
+"""`lightning-rcnn compare`: the four papers side by side."""
+
+from pathlib import Path
+
+from lightning.pytorch import seed_everything
+from rich.console import Console
+
+from lightning_rcnn.bench.compare.chart import draw
+from lightning_rcnn.bench.compare.comparison import Row, curve_of, row_of, table_of, write_json
+from lightning_rcnn.bench.compare.data_sets import images, prepare
+from lightning_rcnn.bench.compare.recipes import recipes
+from lightning_rcnn.bench.compare.training import Trained, train_recipe
+from lightning_rcnn.detectors.rcnn.rcnn import RCNN
+from lightning_rcnn.errors import InputError
+from lightning_rcnn.lightning_messages import hush_lightning
+from lightning_rcnn.proposals.selective_search import SelectiveSearch, SelectiveSearchMode
+
+
+def compare(
+    out: Path,
+    train: str | None = None,
+    val: str | None = None,
+    minutes: float = 10.0,
+    mode: SelectiveSearchMode = "fast",
+    width: int = 500,
+    proposal_limit: int = 2000,
+    timed_images: int = 5,
+    batch_size: int = 4,
+    num_workers: int | None = None,
+    seed: int = 0,
+) -> None:
+    """Train R-CNN, Fast, Faster and Mask R-CNN from scratch on one data set, and compare them.
+
+    All have the same network and the same budget of time. Without data, scenes are generated. Shards without proposals
+    get those of selective search first, which is not part of the budgets. Nothing of a data set without masks can be
+    said of Mask R-CNN but its RoIAlign.
+
+    Args:
+        out: the folder for comparison.json, comparison.png, checkpoints, and data that are made; new or empty.
+        train: a packed data set, with or without proposals.
+        val: another one, to score on.
+        minutes: of training, for each detector.
+        mode: of selective search; also what its time is measured with where the data have proposals already.
+        width: likewise, pixels to which images are scaled.
+        proposal_limit: proposals of an image that R-CNN and Fast R-CNN look at.
+        timed_images: so many images of val are looked at one by one for the times; medians are shown.
+        batch_size: images in a step.
+        num_workers: processes that load; by default one less than there are cores.
+        seed: of everything.
+    """
+    numbers = {"minutes": minutes, "proposal_limit": proposal_limit, "timed_images": timed_images}
+    for option, number in {**numbers, "batch_size": batch_size, "width": width}.items():
+        if number <= 0:
+            raise InputError(f"--{option} {number:g}: has to be above 0")
+    if out.exists() and not (out.is_dir() and not any(out.iterdir())):
+        raise InputError(f"{out}: is no empty folder; choose another one")
+    hush_lightning()
+    seed_everything(seed, verbose=False)
+    console = Console()
+    search = SelectiveSearch(mode, width, proposal_limit)
+    data = prepare(train, val, out, search, console)
+    loading = {
+        "train": data.train,
+        "val": data.val,
+        "batch_size": batch_size,
+        "eval_batch_size": 1,
+        "num_workers": num_workers,
+        "seed": seed,
+    }
+    categories = data.val_index.categories
+    classes = {
+        "class_names": [category.name for category in categories],
+        "category_ids": [category.id for category in categories],
+    }
+    looked_at = list(images(data.val, timed_images))
+    rows: list[Row] = []
+    trained: dict[str, Trained] = {}
+    for recipe in recipes(data.has_masks, data.min_size, mode, width, proposal_limit):
+        result = train_recipe(recipe, loading, classes, out / recipe.key, 60 * minutes, looked_at[0])
+        trained[recipe.key] = result
+        rows.append(row_of(recipe.name, recipe.key, result, looked_at))
+        console.print(table_of(rows))
+    rcnn = trained["rcnn"].detector
+    assert isinstance(rcnn, RCNN)
+    curve = curve_of(rcnn, trained["fast_rcnn"].detector, looked_at[0], console)
+    settings = {"data": data.val_index.name, "minutes": minutes, "min_size": data.min_size, "search": search.method}
+    settings |= {"seed": seed, "batch_size": batch_size, "timed_images": len(looked_at)}
+    write_json(out / "comparison.json", rows, curve, settings)
+    draw(out / "comparison.png", rows, curve, f"{data.val_index.name}, {minutes:g} minutes of training each")
+    console.print(f"{out / 'comparison.json'}, {out / 'comparison.png'}")

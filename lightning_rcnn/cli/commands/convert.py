@@ -1,0 +1,208 @@
+"""`lightning-rcnn convert`: checkpoints of torchvision and detectron2 to ours, and ours to torchvision's."""
+
+import re
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from jsonargparse import ArgumentError, ArgumentParser
+from rich.console import Console
+from rich.table import Table
+
+from lightning_rcnn.checkpoints import torchvision
+from lightning_rcnn.checkpoints.coco_classes import UNUSED
+from lightning_rcnn.checkpoints.detectron2 import ProfileName
+from lightning_rcnn.checkpoints.formats import FormatName, translate
+from lightning_rcnn.checkpoints.header import read_header
+from lightning_rcnn.checkpoints.reading import read_weights
+from lightning_rcnn.checkpoints.sources import local_file
+from lightning_rcnn.checkpoints.translation import Translation
+from lightning_rcnn.cli.output_paths import require_file
+from lightning_rcnn.detectors.base import Detector
+from lightning_rcnn.detectors.loading import DETECTORS, from_translation, save_detector
+from lightning_rcnn.errors import InputError
+from lightning_rcnn.files import atomic_save, atomic_write
+from lightning_rcnn.parsing import prepare_parsing
+from lightning_rcnn.parts import settings_keys
+from lightning_rcnn.suggestions import did_you_mean_key
+
+prepare_parsing()
+
+_STAGE = re.compile(r"(layer\d|res\d|(res_)?conv1|bn1|stem|fc)(?=[._\d])")
+
+
+def convert(
+    source: str,
+    /,
+    out: Path,
+    format: FormatName | None = None,
+    profile: ProfileName | None = None,
+    to: Literal["lightning_rcnn", "torchvision"] = "lightning_rcnn",
+    class_names: str | None = None,
+    only_used_classes: bool = False,
+    set: Sequence[str] = (),
+    allow: Sequence[str] = (),
+    overwrite: bool = False,
+) -> None:
+    """Convert a checkpoint of torchvision or detectron2 to one of ours, or one of ours back to torchvision's.
+
+    Beside the weights, a checkpoint of ours has all that reproduces the outputs of its source as hyperparameters:
+    resizing, channels, anchors, sampling, norms. They also stand in a YAML file of the same name, which `fit` takes as
+    a --config to fine-tune from the checkpoint.
+
+    Args:
+        source: a file, a URL, detectron2:// and a path, or a name of torchvision's such as maskrcnn_resnet50_fpn_v2.
+        out: the file to write, usually *.ckpt; it and the YAML file appear when they are whole.
+        format: whose the source is, or "backbone" for one trained on ImageNet; by default that is recognised.
+        profile: settings of a detectron2 model that its file does not tell: detectron1 for Detectron1-Comparisons,
+            lvis, or cityscapes; by default that of its folder in the model zoo, if it is one of these.
+        to: what to write; torchvision takes a checkpoint of ours.
+        class_names: names of the foreground classes with commas between them, where they are not those of COCO.
+        only_used_classes: leave out classes that are called N/A, as ten of torchvision's 90 on COCO are; scores then
+            change by what these had.
+        set: hyperparameters that the source's file does not tell, as KEY=VALUE, such as
+            backbone.norm_epsilon=1e-5.
+        allow: names of weights, or their beginnings up to a dot, that may be left out or left at initialisation.
+        overwrite: replace files that are there.
+    """
+    config = out.with_suffix(".yaml")
+    if config == out:
+        raise InputError(f"--out {out}: is where the hyperparameters go; give it another ending, such as .ckpt")
+    files = [out] if to == "torchvision" else [out, config]
+    for written in files:
+        require_file(written, "--out")
+        if written.exists() and not overwrite:
+            raise InputError(f"{written}: is there already; give another --out, or --overwrite")
+    path = local_file(source, "source")
+    if to == "torchvision":
+        _to_torchvision(path, out)
+        return
+    translation = translate(path, format, profile)
+    names = [part.strip() for part in class_names.split(",")] if class_names else None
+    _choose_classes(translation, names, only_used_classes)
+    translation.hyperparameters = _changed(DETECTORS[translation.detector], translation.hyperparameters, set)
+    detector = from_translation(translation, allow)
+    with _one_line_for_bad_places(out):
+        save_detector(detector, out)
+        with atomic_write(config) as file:
+            file.write(_configuration(translation, path, out).encode())
+    Console().print(_table(translation))
+    number = len(detector.class_names)
+    print(
+        f"{translation.format}, as {translation.detector} with {number} {'class' if number == 1 else 'classes'}: {out}"
+    )
+    print(f"Its hyperparameters, to fine-tune from it with fit --config: {config}")
+    if UNUSED in detector.class_names:
+        unused = detector.class_names.count(UNUSED)
+        print(f"{unused} classes are {UNUSED}; --only_used_classes leaves them out, for data without them.")
+    for note in translation.notes:
+        print(note)
+
+
+@contextmanager
+def _one_line_for_bad_places(out: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise InputError(f"--out {out}: cannot be written ({error.strerror or error})") from error
+
+
+def _choose_classes(translation: Translation, names: list[str] | None, only_used: bool) -> None:
+    hyperparameters = translation.hyperparameters
+    number = len(hyperparameters["class_names"])
+    if names is not None:
+        if "box.predictor.class_logits.weight" in translation.weights and len(names) != number:
+            raise InputError(f"--class_names: {len(names)} names for the {number} classes of {translation.source}")
+        hyperparameters |= {"class_names": names, "category_ids": None}
+    if only_used:
+        translation.keep_classes([name != UNUSED for name in hyperparameters["class_names"]])
+
+
+def _changed(kind: type[Detector], settings: dict[str, Any], entries: Sequence[str]) -> dict[str, Any]:
+    """Return the settings with KEY=VALUE entries applied, each of the type that the detector wants there."""
+    parser = ArgumentParser(exit_on_error=False)
+    parser.add_class_arguments(kind, fail_untyped=False)
+    for entry in entries:
+        key, separator, value = entry.partition("=")
+        if not separator:
+            raise InputError(f"--set {entry}: give KEY=VALUE")
+        known = sorted(settings_keys(kind, settings))
+        if key not in known:
+            raise InputError(f"--set {entry}: {kind.__name__} takes no {key}{did_you_mean_key(key, known)}")
+        try:
+            parsed = parser.parse_args([f"--{key}={value}"], namespace=parser.parse_object(settings))
+        except ArgumentError as error:
+            raise InputError(f"--set {entry}: {value!r} is no value of {key} ({_reason(error)})") from error
+        top = key.partition(".")[0]
+        settings = settings | {top: parsed.as_dict()[top]}
+    return settings
+
+
+def _reason(error: ArgumentError) -> str:
+    return " ".join(str(error).split()).rpartition("Error: ")[2][:200]
+
+
+def _to_torchvision(path: Path, out: Path) -> None:
+    hyperparameters = read_header(path).hyperparameters
+    weights = read_weights(path)
+    exported = torchvision.export(weights, path)
+    with _one_line_for_bad_places(out):
+        atomic_save(exported, out)
+    table = _folding_table("here", "in torchvision", "weights")
+    pairs = ((_part(ours), _part(theirs)) for ours, theirs in zip(weights, exported, strict=True))
+    for row, number in Counter(pairs).items():
+        table.add_row(*row, str(number))
+    Console().print(table)
+    number = len(hyperparameters["class_names"]) + 1
+    print(f"A state dict for torchvision's module of this architecture, num_classes={number}: {out}")
+    if others := torchvision.other_conventions(hyperparameters):
+        print(f"It will not find the same: the weights were made with {', '.join(others)}.")
+
+
+def _configuration(translation: Translation, path: Path, out: Path) -> str:
+    """A part of a configuration; the classes come from the data."""
+    hyperparameters = {
+        key: value for key, value in translation.hyperparameters.items() if key not in ("class_names", "category_ids")
+    }
+    model = {"class_path": translation.detector, "init_args": {**hyperparameters, "weights": str(out.resolve())}}
+    header = (
+        f"# {translation.format}, converted from {path.name}: the architecture and the conventions of its weights.\n"
+    )
+    return header + yaml.safe_dump({"model": model}, sort_keys=False)
+
+
+def _folding_table(*headings: str) -> Table:
+    """One whose names are never cut short."""
+    table = Table()
+    for heading in headings:
+        table.add_column(heading, overflow="fold")
+    return table
+
+
+def _table(translation: Translation) -> Table:
+    table = _folding_table("in the source", "here", "what", "weights")
+    taken = (
+        (_part(theirs), _part(ours), _what(translation, theirs, ours)) for theirs, ours in translation.names.items()
+    )
+    for row, number in Counter(taken).items():
+        table.add_row(*row, str(number))
+    for (part, reason), number in Counter((_part(name), why) for name, why in translation.dropped.items()).items():
+        table.add_row(part, "", f"dropped: {reason}", str(number))
+    for (part, value), number in Counter((_part(name), value) for name, value in translation.made.items()).items():
+        table.add_row("", part, f"made: {value}", str(number))
+    for part, number in Counter(map(_part, translation.left)).items():
+        table.add_row("", part, "left at initialisation", str(number))
+    return table
+
+
+def _what(translation: Translation, theirs: str, ours: str) -> str:
+    return ", ".join(["loaded" if theirs == ours else "renamed", *filter(None, [translation.changed.get(ours)])])
+
+
+def _part(name: str) -> str:
+    """What the table calls a weight: the module that it belongs to, two names deep; of a ResNet alone, the stage."""
+    stage = _STAGE.match(name)
+    return stage[0] if stage else ".".join(name.split(".")[:2])

@@ -1,0 +1,140 @@
+"""`lightning-rcnn detect`: objects in image files, as pictures and as numbers."""
+
+from collections import Counter
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from lightning_rcnn.cli.output_paths import require_folder
+from lightning_rcnn.data.decode import UndecodableImage, decode_image, open_image
+from lightning_rcnn.data.image_files import find_images, shown_path
+from lightning_rcnn.detectors.inference import detect_tensors
+from lightning_rcnn.detectors.loading import load_detector
+from lightning_rcnn.errors import InputError
+from lightning_rcnn.evaluation.coco_results import NAMES_FILE, coco_results, names_behind_ids, write_json
+from lightning_rcnn.precision import PrecisionName, autocast, choose_precision
+from lightning_rcnn.progress import track
+from lightning_rcnn.structures import ImageRecord
+from lightning_rcnn.visualization import Objects, draw_objects, save_picture
+
+_HEADER_BYTES = 1 << 20
+"""Enough for the header of an image; videos are not read to their end."""
+
+
+def detect(
+    checkpoint: Path,
+    images: list[Path],
+    out: Path,
+    threshold: float = 0.5,
+    device: Literal["auto", "cpu", "cuda"] = "auto",
+    precision: PrecisionName = "auto",
+) -> None:
+    """Find objects in image files.
+
+    Writes to OUT: pictures/, each image with its detections; results.json, the detections in COCO's results format,
+    with masks as RLE where the detector has them; and images.json, which names the images and classes behind the ids
+    in it, as COCO's annotation files do.
+
+    Args:
+        checkpoint: a file that `fit` wrote; it says what detector and what classes.
+        images: files, and folders that are searched for images.
+        out: folder for the results.
+        threshold: detections have at least this score, 0 to 1; score results.json with a low one, such as 0.05.
+        device: where to compute; auto takes a GPU if there is one.
+        precision: bf16-mixed or 32-true; auto takes bf16-mixed where the device computes in it.
+    """
+    if not 0 <= threshold <= 1:
+        raise InputError(f"--threshold {threshold}: a score is from 0 to 1")
+    files, left_out = find_images(images, without=out)
+    detector = load_detector(checkpoint).to(_device(device))
+    chosen = choose_precision(precision, detector.device.type)
+    console = Console()
+    counts: Counter[str] = Counter()
+    unreadable: dict[Path, str] = {}
+    shown: list[ImageRecord] = []
+    results: list[dict[str, Any]] = []
+    for file in track(files, "Detecting", console):
+        try:
+            image = decode_image(file.path.read_bytes(), apply_exif=True)
+        except (OSError, UndecodableImage) as error:
+            unreadable[file.path] = str(error)
+            continue
+        if not shown:
+            require_folder(out, "--out")
+        record = ImageRecord(len(shown) + 1, str(file.path), height=image.shape[1], width=image.shape[2])
+        shown.append(record)
+        with autocast(chosen, detector.device):
+            (found,) = detect_tensors(detector, [image], threshold)
+        entries = coco_results(found, 0, record, detector.category_ids, detector.mask_paste)
+        masks = None if found.masks is None else [entry["segmentation"] for entry in entries]
+        objects = Objects(found.boxes[0].cpu(), found.labels[0].cpu(), found.scores[0].cpu(), masks=masks)
+        save_picture(draw_objects(image, objects, detector.class_names), out / "pictures" / _picture_name(file.name))
+        results += entries
+        counts.update(detector.class_names[label - 1] for label in found.labels[0].tolist())
+    if not shown:
+        path, reason = next(iter(unreadable.items()))
+        raise InputError(f"none of {len(files)} files can be read; {shown_path(path)}: {reason}")
+    write_json(out / "results.json", results)
+    write_json(out / NAMES_FILE, names_behind_ids(shown, detector.category_ids, detector.class_names))
+    _report(console, len(shown), counts, unreadable, left_out, out)
+
+
+def _device(name: str) -> torch.device:
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if name == "cuda" and not torch.cuda.is_available():
+        raise InputError("--device cuda: there is no GPU that torch can use")
+    return torch.device(name)
+
+
+def _picture_name(name: Path) -> Path:
+    """The name of the image, as a format that every program shows."""
+    return name if name.suffix.lower() in (".jpg", ".jpeg", ".png") else name.with_name(f"{name.name}.jpg")
+
+
+def _report(
+    console: Console,
+    num_images: int,
+    counts: Counter[str],
+    unreadable: dict[Path, str],
+    left_out: list[Path],
+    out: Path,
+) -> None:
+    if counts:
+        table = Table("class", "objects")
+        for name, count in counts.most_common():
+            table.add_row(escape(name), str(count))
+        console.print(table)
+    if unreadable:
+        skipped = Table("skipped", "why")
+        for path, reason in unreadable.items():
+            skipped.add_row(escape(shown_path(path)), escape(reason))
+        console.print(skipped)
+    if left_out:
+        console.print(_left_out_table(left_out))
+    hint = "" if counts else "; a lower --threshold may find some"
+    print(f"{counts.total()} objects in {num_images} images{hint}. Pictures and results.json are in {out}.")
+
+
+def _left_out_table(paths: list[Path]) -> Table:
+    """One row for each suffix and reason, since a folder may hold a text file beside each image."""
+    kinds: dict[tuple[str, str], list[Path]] = {}
+    for path in paths:
+        kinds.setdefault((path.suffix.lower() or "no suffix", _why_left_out(path)), []).append(path)
+    table = Table("left out", "files", "first", "why")
+    for (suffix, reason), members in kinds.items():
+        table.add_row(escape(suffix), str(len(members)), escape(shown_path(members[0])), escape(reason))
+    return table
+
+
+def _why_left_out(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            open_image(file.read(_HEADER_BYTES))
+    except (OSError, UndecodableImage) as error:
+        return str(error)
+    return "an image, but not by its suffix: rename it, or give the file itself to --images"

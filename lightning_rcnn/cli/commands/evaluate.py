@@ -1,0 +1,102 @@
+"""`lightning-rcnn evaluate`: the figures of COCO and of PASCAL VOC for any results file."""
+
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from lightning_rcnn.cli.output_paths import require_file
+from lightning_rcnn.errors import InputError
+from lightning_rcnn.evaluation.coco_ap import CocoAveragePrecision, ResultType
+from lightning_rcnn.evaluation.coco_files import CocoData, read_scored
+from lightning_rcnn.evaluation.report import metrics_tables, write_metrics
+from lightning_rcnn.evaluation.voc_ap import VOCAveragePrecision
+from lightning_rcnn.progress import at_work
+
+
+def evaluate(
+    annotations: Path,
+    results: Path,
+    type: ResultType = "bbox",
+    max_detections: int = 100,
+    voc_iou: float = 0.5,
+    json: Path | None = None,
+) -> None:
+    """Score a results file as the COCO API does, and boxes also as PASCAL VOC does, with what scores trainings.
+
+    Both files are read by the rules of `pack`; what is repaired or left out is said. Where an images.json beside the
+    results names their images, as `detect` writes one, images are matched by file name and classes by name.
+
+    Where masks are scored, objects without a usable one are ignored, as are detections in their boxes. Annotations may
+    say which objects are difficult, by `difficult` or `ignore` = 1: VOC leaves them out, the COCO API does not.
+
+    Args:
+        annotations: ground truth, a JSON file in COCO's format.
+        results: detections, a JSON list in COCO's results format.
+        type: bbox for boxes, segm for masks.
+        max_detections: the most detections of an image that count for COCO, best first; for VOC all do.
+        voc_iou: the least overlap of a true detection with its object for VOC.
+        json: also write the figures to this file.
+    """
+    if max_detections < 1:
+        raise InputError(f"--max_detections {max_detections}: at least 1")
+    if not 0 < voc_iou <= 1:
+        raise InputError(f"--voc_iou {voc_iou:g}: above 0, at most 1")
+    if json is not None:
+        require_file(json, "--json")
+    console = Console()
+    with at_work("reading", console):
+        data = read_scored(annotations, results, type)
+    with at_work(f"scoring {len(data.images)} images", console):
+        metrics: dict[str, dict[str, Any]] = {type: _coco_figures(data, type, max_detections)}
+        if type == "bbox":
+            metrics["voc"] = _voc_figures(data, voc_iou)
+    console.print(metrics_tables(metrics, f"{results.name}: {len(data.images)} images"))
+    for note in [*data.notes, *_doubts(data, metrics[type])]:
+        print(note)
+    objects = [annotation for image in data.images.values() for annotation in image.annotations]
+    without_mask = sum("segmentation" not in annotation for annotation in objects) if type == "segm" else 0
+    if without_mask:
+        print(f"{without_mask} of {len(objects)} objects have no usable mask: neither they nor detections there count.")
+    if json is not None:
+        write_metrics(json, metrics, epoch=None, step=None)
+
+
+def _doubts(data: CocoData, figures: dict[str, Any]) -> list[str]:
+    """What speaks for files that do not belong together, in sentences."""
+    with_objects = [image for image in data.images.values() if image.annotations]
+    with_results = sum(bool(image.results) for image in with_objects)
+    if not with_objects:
+        return ["No image has an object to find, so there is nothing to score."]
+    if all(annotation["iscrowd"] for image in with_objects for annotation in image.annotations):
+        return [
+            "All objects have iscrowd 1, so there is nothing to score; if they are single objects, as CVAT writes "
+            "masks that were drawn with its brush, set iscrowd to 0."
+        ]
+    if 10 * with_results < len(with_objects):
+        return [
+            f"Only {with_results} of {len(with_objects)} images with objects have any detection; "
+            "are the results of the same images?"
+        ]
+    if not figures["AP50"]:
+        return [
+            "AP50 is 0: no detection lies on an object of its class. Do image and category ids mean the same in both "
+            "files, and are boxes x, y, width, height in pixels of the annotated image?"
+        ]
+    return []
+
+
+def _coco_figures(data: CocoData, result_type: ResultType, max_detections: int) -> dict[str, Any]:
+    metric = CocoAveragePrecision(data.class_names, result_type, max_detections)
+    for image_id, image in data.images.items():
+        # The COCO API knows no difficult objects; to it they are like any others.
+        annotations = [{**annotation, "difficult": 0} for annotation in image.annotations]
+        metric.add_image(image_id, image.height, image.width, annotations, image.results)
+    return metric.compute()
+
+
+def _voc_figures(data: CocoData, iou_threshold: float) -> dict[str, Any]:
+    metric = VOCAveragePrecision(data.class_names, iou_threshold)
+    for image_id, image in data.images.items():
+        metric.add_image(image_id, image.annotations, image.results)
+    return metric.compute()

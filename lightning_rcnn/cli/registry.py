@@ -1,0 +1,63 @@
+"""The commands, with one line each; nothing here imports what they need."""
+
+from typing import NamedTuple
+
+
+class Tool(NamedTuple):
+    """A command that is a plain typed function."""
+
+    summary: str
+    module: str
+    function: str
+
+
+TRAINING = {
+    "fit": "train a detector, or resume a training",
+    "validate": "score a checkpoint on validation data",
+    "test": "score a checkpoint on test data",
+    "predict": "run a checkpoint over shards and write its detections",
+}
+
+_COMMANDS = "lightning_rcnn.cli.commands"
+
+TOOLS = {
+    "pack voc": Tool("Pascal VOC folders to shards", f"{_COMMANDS}.pack", "pack_voc"),
+    "pack coco": Tool("COCO JSON and images to shards", f"{_COMMANDS}.pack", "pack_coco"),
+    "pack shapes": Tool("generate scenes and pack them, to try things out", f"{_COMMANDS}.pack", "pack_shapes"),
+    "propose": Tool("proposals in advance, beside the images in shards", f"{_COMMANDS}.propose", "propose"),
+    "convert": Tool("checkpoints of torchvision and detectron2 to ours, and back", f"{_COMMANDS}.convert", "convert"),
+    "compress": Tool("Fast R-CNN's fully connected layers at a lower rank", f"{_COMMANDS}.compress", "compress"),
+    "detect": Tool("find objects in image files", f"{_COMMANDS}.detect", "detect"),
+    "evaluate": Tool("score a results file as COCO does", f"{_COMMANDS}.evaluate", "evaluate"),
+    "compare": Tool("train and compare R-CNN, Fast, Faster and Mask R-CNN", f"{_COMMANDS}.compare", "compare"),
+    "bench passes": Tool("time Fast R-CNN's one pass against R-CNN's many", f"{_COMMANDS}.bench_passes", "passes"),
+    "bench loader": Tool("time the loader against decoding alone", f"{_COMMANDS}.bench_loader", "loader"),
+    "bench roi-align": Tool("time RoIAlign against torchvision's", f"{_COMMANDS}.bench_roi_align", "roi_align"),
+    "bench step": Tool("time a training step against torchvision's", f"{_COMMANDS}.bench_detectors", "step"),
+    "bench infer": Tool("time detection against torchvision's", f"{_COMMANDS}.bench_detectors", "infer"),
+}
+
+GROUPS = {name.partition(" ")[0] for name in TOOLS if " " in name}
+
+
+def help_text(group: str = "") -> str:
+    """What `lightning-rcnn --help` or `lightning-rcnn GROUP --help` prints."""
+    if group:
+        listed = {
+            name.removeprefix(f"{group} "): tool.summary for name, tool in TOOLS.items() if name.startswith(group)
+        }
+        return _page(f"lightning-rcnn {group}", {"": listed})
+    tools = {name: tool.summary for name, tool in TOOLS.items()}
+    return _page("lightning-rcnn", {"training": TRAINING, "tools": tools}) + (
+        "\n\nother options:\n"
+        "  --version        print the version\n"
+        "  --debug          with any command: show the traceback of an error"
+    )
+
+
+def _page(program: str, sections: dict[str, dict[str, str]]) -> str:
+    lines = [f"usage: {program} COMMAND [options]", f"       {program} COMMAND --help"]
+    for title, commands in sections.items():
+        lines += ["", f"{title}:" if title else "commands:"]
+        lines += [f"  {name:16} {summary}" for name, summary in commands.items()]
+    return "\n".join(lines)

@@ -1,0 +1,232 @@
+"""Read a file of annotations: classes, images, and the objects of each image."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from math import isfinite
+from pathlib import Path
+from typing import Any, NamedTuple
+from urllib.parse import unquote, urlsplit
+
+from lightning_rcnn.data.defects import Defect, DefectLog, Finding
+from lightning_rcnn.data.formats.coco.boxes import Box, edges_of, read_box
+from lightning_rcnn.data.formats.coco.categories import Classes, read_classes
+from lightning_rcnn.data.formats.coco.ids import LARGEST_ID, IdTable
+from lightning_rcnn.data.formats.coco.json_files import Entry, load_annotations
+from lightning_rcnn.data.formats.coco.relative import are_relative, polygons_of
+from lightning_rcnn.data.formats.coco.scalars import flag, number, whole_number
+from lightning_rcnn.data.formats.coco.segmentations import LARGEST_SIDE, box_of_segmentation, read_segmentation
+from lightning_rcnn.data.scaling import scale_box, scale_points
+
+
+class CocoImage(NamedTuple):
+    """An image of the list.
+
+    Attributes:
+        file_name: empty if not stated.
+        size: (width, height) in pixels; (0, 0) if not stated, or not from 1 to `LARGEST_SIDE`.
+    """
+
+    id: int
+    file_name: str
+    size: tuple[int, int]
+
+
+class CocoObject(NamedTuple):
+    """One object as annotated, before the rules for boxes and masks.
+
+    Attributes:
+        box: x, y, width, height; None if there is neither a box nor a mask that has one.
+        label: 1..K; None if the class is unknown.
+        area: in pixels; None if not stated.
+        segmentation: polygons or an RLE (see `segmentations.py`); None if there is none.
+        has_relative_box, has_relative_mask: whether these are shares of the image; see `in_pixels`.
+    """
+
+    id: int
+    box: Box | None
+    label: int | None
+    iscrowd: int
+    difficult: int
+    area: float | None
+    segmentation: Any
+    has_relative_box: bool = False
+    has_relative_mask: bool = False
+
+
+@dataclass(frozen=True)
+class CocoAnnotations:
+    """A file of annotations.
+
+    Attributes:
+        image_ids: the spellings of the images' ids.
+        images: id -> image.
+        objects: id of an image -> its objects.
+        is_relative: whether objects are in shares of their images, so that `in_pixels` needs the images' sizes.
+        log: what was odd.
+        num_images, num_objects: of the file, without what stands in it twice and classes that are not wanted.
+    """
+
+    classes: Classes
+    image_ids: IdTable
+    images: dict[int, CocoImage]
+    objects: dict[int, list[CocoObject]]
+    is_relative: bool
+    log: DefectLog
+    num_images: int
+    num_objects: int
+
+
+def read_annotations(path: Path, classes: Sequence[str] | None = None) -> CocoAnnotations:
+    """Read a file of annotations.
+
+    Args:
+        path: JSON with `images`, `annotations` and `categories`.
+        classes: names of the classes 1..K; by default those of the file in the order of their ids.
+
+    Raises:
+        InputError: no such file, not such JSON, or categories that contradict each other.
+    """
+    content = load_annotations(path)
+    entries = content["annotations"]
+    log = DefectLog()
+    numbered = read_classes(
+        content["categories"], _distinct(entry.get("category_id") for entry in entries), path, log, classes
+    )
+    image_ids = IdTable(entry.get("id") for entry in content["images"])
+    if image_ids.numbered:
+        first = image_ids.numbered[0]
+        log.add([Finding(Defect.TEXT_IDS, f"image {first!r}: now {image_ids.find(first)}")])
+    images = _read_images(content["images"], image_ids, log)
+    annotations = [
+        (image_id, _read_object(entry, annotation_id, numbered))
+        for image_id, annotation_id, entry in _wanted(entries, image_ids, images, numbered, log)
+    ]
+    objects, is_relative = _complete(annotations, images, log)
+    num_images = len(content["images"]) - log.counts[Defect.DUPLICATE_IMAGE]
+    num_objects = len(entries) - log.counts[Defect.DUPLICATE_ANNOTATION] - log.counts[Defect.OTHER_CLASS]
+    return CocoAnnotations(numbered, image_ids, images, objects, is_relative, log, num_images, num_objects)
+
+
+def in_pixels(annotated: CocoObject, size: tuple[int, int]) -> CocoObject:
+    """The object with box, mask and area in pixels of an image of this (width, height)."""
+    width, height = size
+    box, segmentation, area = annotated.box, annotated.segmentation, annotated.area
+    if annotated.has_relative_box and box is not None:
+        box = scale_box(box, width, height)
+    if annotated.has_relative_mask:
+        segmentation = scale_points(segmentation, width, height)
+    if area is not None and area <= 1 and (annotated.has_relative_box or annotated.has_relative_mask):
+        area *= width * height
+    return annotated._replace(
+        box=box, segmentation=segmentation, area=area, has_relative_box=False, has_relative_mask=False
+    )
+
+
+def _distinct(values: Iterable[Any]) -> set[Any]:
+    return {value for value in values if isinstance(value, str | int | float)}
+
+
+def _read_images(entries: list[Entry], ids: IdTable, log: DefectLog) -> dict[int, CocoImage]:
+    images: dict[int, CocoImage] = {}
+    files: set[str] = set()
+    for entry in entries:
+        image_id, file_name = ids.find(entry.get("id")), _file_name(entry, log)
+        if image_id is None:
+            log.add([Finding(Defect.INVALID_IMAGE_ENTRY, f"id {entry.get('id')!r}, file_name {file_name!r}")])
+            continue
+        if image_id in images:
+            log.add([Finding(Defect.DUPLICATE_IMAGE, f"{file_name}, id {image_id}")])
+            continue
+        if file_name and file_name in files:
+            log.add([Finding(Defect.DUPLICATE_FILE_NAME, f"{file_name}, id {image_id}")])
+        images[image_id] = CocoImage(image_id, file_name, _size(entry))
+        files.add(file_name)
+    return images
+
+
+def _file_name(entry: Entry, log: DefectLog) -> str:
+    """The name of the file, in LVIS the last part of its address on the web; empty if neither is stated."""
+    name, url = entry.get("file_name"), entry.get("coco_url")
+    if isinstance(name, str) and name:
+        return name
+    last_part = unquote(urlsplit(url).path).rpartition("/")[2] if isinstance(url, str) else ""
+    if last_part:
+        log.add([Finding(Defect.NAME_FROM_URL, f"{url}: {last_part}")])
+    return last_part
+
+
+def _size(entry: Entry) -> tuple[int, int]:
+    width, height = whole_number(entry.get("width")), whole_number(entry.get("height"))
+    if width is None or height is None or min(width, height) < 1 or max(width, height) > LARGEST_SIDE:
+        return 0, 0
+    return width, height
+
+
+def _wanted(
+    entries: list[Entry], image_ids: IdTable, images: dict[int, CocoImage], classes: Classes, log: DefectLog
+) -> Iterable[tuple[int, int, Entry]]:
+    """(image id, annotation id, entry) of every annotation that belongs to an image and a class, each once."""
+    own_ids = [_annotation_id(entry.get("id")) for entry in entries]
+    next_free = max((own_id for own_id in own_ids if own_id is not None), default=0) + 1
+    taken: dict[int, Entry] = {}
+    for own_id, entry in zip(own_ids, entries, strict=True):
+        image_id = image_ids.find(entry.get("image_id"))
+        place = f"annotation {entry.get('id')!r} of image {entry.get('image_id')!r}"
+        if image_id is None or image_id not in images:
+            log.add([Finding(Defect.UNKNOWN_IMAGE, place)])
+            continue
+        if own_id is not None and taken.get(own_id) == entry:
+            log.add([Finding(Defect.DUPLICATE_ANNOTATION, place)])
+            continue
+        if classes.leaves_out(entry.get("category_id")):
+            log.add([Finding(Defect.OTHER_CLASS, place)])
+            continue
+        if own_id is None or own_id in taken:
+            log.add([Finding(Defect.ANNOTATION_ID, f"{place}: now {next_free}")])
+            own_id, next_free = next_free, next_free + 1
+        taken[own_id] = entry
+        yield image_id, own_id, entry
+
+
+def _annotation_id(value: Any) -> int | None:
+    whole = whole_number(value)
+    return whole if whole is not None and 0 <= whole <= LARGEST_ID else None
+
+
+def _read_object(entry: Entry, annotation_id: int, classes: Classes) -> CocoObject:
+    area = number(entry.get("area"))
+    return CocoObject(
+        id=annotation_id,
+        box=read_box(entry.get("bbox")),
+        label=classes.label_of(entry.get("category_id")),
+        iscrowd=int(flag(entry.get("iscrowd"))),
+        # Converters of VOC's files write its difficult objects under either name.
+        difficult=int(flag(entry.get("difficult")) or flag(entry.get("ignore"))),
+        area=area if area is not None and isfinite(area) else None,
+        segmentation=read_segmentation(entry.get("segmentation")),
+    )
+
+
+def _complete(
+    annotations: list[tuple[int, CocoObject]], images: dict[int, CocoImage], log: DefectLog
+) -> tuple[dict[int, list[CocoObject]], bool]:
+    """Apply the rules that look at more than one annotation or key; also: whether any coordinate is relative."""
+    relative_boxes = are_relative(edges_of(annotated.box) for _, annotated in annotations if annotated.box)
+    relative_masks = are_relative(part for _, annotated in annotations for part in polygons_of(annotated.segmentation))
+    objects: dict[int, list[CocoObject]] = {image_id: [] for image_id in images}
+    for image_id, annotated in annotations:
+        place = f"annotation {annotated.id} of image {images[image_id].file_name or image_id}"
+        has_relative_mask = relative_masks and bool(polygons_of(annotated.segmentation))
+        has_relative_box = relative_boxes and annotated.box is not None
+        box = annotated.box
+        if box is None and (box := box_of_segmentation(annotated.segmentation)):
+            log.add([Finding(Defect.BOX_FROM_MASK, place)])
+            has_relative_box = has_relative_mask
+        if has_relative_box or has_relative_mask:
+            log.add([Finding(Defect.RELATIVE_COORDINATES, place)])
+        if annotated.iscrowd:
+            log.add([Finding(Defect.CROWD, place)])
+        objects[image_id].append(
+            annotated._replace(box=box, has_relative_box=has_relative_box, has_relative_mask=has_relative_mask)
+        )
+    return objects, relative_boxes or relative_masks

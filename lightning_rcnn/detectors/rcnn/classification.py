@@ -1,0 +1,228 @@
+"""R-CNN, stage two: a linear SVM per class on the features of fc7 (section 2.3, "Object category classifiers").
+
+Shape letters: N images, M ground truths, P proposals, C candidates, K classes, F features.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from lightning.pytorch.utilities.rank_zero import rank_zero_info
+from torch import Tensor, nn
+
+from lightning_rcnn.backbones.plain import PlainBackbone
+from lightning_rcnn.detectors.given_proposals import GivenProposals, given_proposals
+from lightning_rcnn.detectors.optimization import (
+    DEFAULT_OPTIMIZER,
+    DEFAULT_SCHEDULE,
+    LRSchedulerCallable,
+    OptimizerCallable,
+)
+from lightning_rcnn.detectors.preprocessing import PreprocessingSettings
+from lightning_rcnn.detectors.rcnn.mining import ExampleCache
+from lightning_rcnn.detectors.rcnn.rcnn import DEFAULT_BACKBONE, RegionSettings
+from lightning_rcnn.detectors.rcnn.solved import SolvedStage
+from lightning_rcnn.distributed import gather_on_rank_zero, overwrite_from_rank_zero, sum_over_ranks
+from lightning_rcnn.errors import InputError
+from lightning_rcnn.functional.boxes import intersection, pairwise_iou
+from lightning_rcnn.functional.sampling import random_keys
+from lightning_rcnn.functional.targets import is_in_crowd
+from lightning_rcnn.parts import Settings
+from lightning_rcnn.structures import NO_IMAGE, Inputs, Proposals, Targets
+
+
+@dataclass(frozen=True)
+class SVMSettings(Settings):
+    """Settings of the SVMs and of the mining of hard negatives.
+
+    Args:
+        regions_per_image: so many proposals of an image, drawn at random, are looked through; all if not given.
+        negative_iou: negatives of a class overlap each of its objects by less than this (section 2.3).
+        crowd_ioa: a region with more of its area in a crowd is no negative (0.7 in Detectron); None drops crowds from
+            training, as torchvision's references and detectron2 do.
+        cost: of a violated margin (liblinear's C).
+        positive_weight: the cost of positives is multiplied by this.
+        bias_feature: the larger, the less the bias is penalized (liblinear's B).
+        feature_norm: features are scaled to this norm, on average over the first batch, so that the same cost suits
+            every network.
+        hard_margin: negatives with a margin above this are kept; those at -1 or below have no loss.
+        easy_margin: kept ones with a margin below this are dropped after a solution.
+        solve_after: so many new hard examples call for a solution within the pass.
+        cache_limit: the most examples that stay after a solution; the memory of rank 0 is this times 4 bytes a feature.
+    """
+
+    regions_per_image: int | None = None
+    negative_iou: float = 0.3
+    crowd_ioa: float | None = None
+    cost: float = 1e-3
+    positive_weight: float = 2.0
+    bias_feature: float = 10.0
+    feature_norm: float = 20.0
+    hard_margin: float = -1.0
+    easy_margin: float = -1.2
+    solve_after: int = 2000
+    cache_limit: int = 40000
+
+
+class RCNNClassification(SolvedStage):
+    """The SVMs, with hard negative mining in one pass over the data.
+
+    Positives are the ground truth and nothing else. Negatives of a class are the regions that overlap each of its
+    objects by little; those are kept that violate the margin of the SVM of the moment. Every rank looks through its own
+    images; what is hard goes to rank 0, which solves for all.
+
+    Args:
+        class_names, category_ids, backbone, proposals, regions: as in `RCNN`.
+        svm: the solution, and what is kept for it.
+        preprocessing, optimizer, schedule, norm_weight_decay, weights: as in `RCNN`.
+    """
+
+    def __init__(
+        self,
+        class_names: Sequence[str] = (),
+        category_ids: Sequence[int] | None = None,
+        backbone: PlainBackbone = DEFAULT_BACKBONE,
+        proposals: GivenProposals = GivenProposals(),
+        regions: RegionSettings = RegionSettings(),
+        svm: SVMSettings = SVMSettings(),
+        preprocessing: PreprocessingSettings = PreprocessingSettings(),
+        optimizer: OptimizerCallable = DEFAULT_OPTIMIZER,
+        schedule: LRSchedulerCallable = DEFAULT_SCHEDULE,
+        norm_weight_decay: float = 0.0,
+        weights: str | None = None,
+    ) -> None:
+        super().__init__(
+            class_names,
+            category_ids,
+            backbone,
+            proposals,
+            regions,
+            preprocessing,
+            optimizer,
+            schedule,
+            norm_weight_decay,
+            weights,
+        )
+        self.svm = svm
+        self.regions_per_image = min(svm.regions_per_image or proposals.limit, proposals.limit)
+
+    def solved_again(self) -> tuple[nn.Linear, ...]:
+        """The SVMs, and the regressors that come after them."""
+        return self.svms, self.box_regressors
+
+    def require_stage_before(self) -> None:
+        """The network has to be one that was fine-tuned for these classes: its softmax has learned."""
+        given = self.weights
+        if given is None or not self.softmax.bias.any():
+            problem = "" if given is None else f"model.weights {given}: not of stage one for these classes; "
+            raise InputError(
+                f"{problem}RCNNClassification starts from the network of stage one: give its checkpoint, which `fit "
+                "--model RCNNFineTuning` wrote, with --model.weights FILE"
+            )
+
+    def begin_pass(self) -> None:
+        """With an empty cache."""
+        self._cache = ExampleCache(
+            self.svms.in_features,
+            self.svms.out_features,
+            cost=self.svm.cost,
+            positive_weight=self.svm.positive_weight,
+            bias_feature=self.svm.bias_feature,
+            easy_margin=self.svm.easy_margin,
+            limit=self.svm.cache_limit,
+        )
+        self._forget_new()
+        self._scale: float | None = None
+        self._is_solved = False
+
+    def collect(self, inputs: Inputs, targets: Targets) -> Tensor:
+        """Keep what is hard, and solve if it is much; gives the mean hinge loss of the candidates."""
+        boxes, signs = self._candidates(given_proposals(inputs), targets, inputs.image_ids)
+        hidden, signs = self._features(self.normalize(inputs), boxes, signs)
+        margins = self.svm_scores(hidden)
+        is_hard = (signs > 0) | ((signs < 0) & (margins > self.svm.hard_margin))
+        kept = is_hard.any(dim=1)
+        self._new_features.append((hidden[kept] * self._feature_scale(hidden)).cpu())
+        self._new_signs.append(torch.where(is_hard, signs, 0)[kept].cpu())
+        num_new = sum_over_ranks(torch.tensor(sum(map(len, self._new_signs)), device=self.device))
+        if num_new > 0 and (num_new >= self.svm.solve_after or not self._is_solved):
+            self.solve()
+        losses = (1 - signs * margins).clamp(min=0) * (signs != 0)
+        return losses.sum() / (signs != 0).sum().clamp(min=1)
+
+    def solve(self) -> None:
+        """Solve for the examples so far on rank 0, and take the SVMs from there."""
+        new = (torch.cat(self._new_features), torch.cat(self._new_signs))
+        self._forget_new()
+        parts = gather_on_rank_zero(new)
+        for features, signs in parts:
+            self._cache.add(features.numpy(), signs.numpy())
+        if parts:
+            machines = self._cache.solve()
+            # The scale of the features becomes part of the weights.
+            self.svms.weight.copy_(torch.from_numpy(machines.weights) * (self._scale or 1.0))
+            self.svms.bias.copy_(torch.from_numpy(machines.biases))
+            rank_zero_info(
+                f"SVMs solved, within {machines.gap:.1e} of the optimum; {len(self._cache)} examples are still hard."
+            )
+        overwrite_from_rank_zero(self.svms.weight, self.svms.bias)
+        self._is_solved = True
+
+    def _forget_new(self) -> None:
+        """Examples of this rank that the cache on rank 0 has not got: none."""
+        self._new_features = [torch.zeros(0, self.svms.in_features)]
+        self._new_signs = [torch.zeros(0, self.svms.out_features, dtype=torch.int8)]
+
+    def _candidates(self, proposals: Proposals, targets: Targets, image_ids: Tensor) -> tuple[Tensor, Tensor]:
+        """Boxes float32 [N, C, 4] and their signs int8 [N, C, K]: 1 of the class, -1 not, 0 neither (or no box).
+
+        C is the number of regions and ground truths.
+        """
+        keys = random_keys(self.sampling_seed, image_ids, proposals.boxes.shape[1])
+        key, drawn = torch.where(proposals.is_valid, keys, -1.0).topk(min(self.regions_per_image, keys.shape[1]), dim=1)
+        boxes = torch.cat((proposals.boxes.gather(1, drawn[..., None].expand(-1, -1, 4)), targets.boxes), dim=1)
+        is_present = torch.cat((key >= 0, targets.is_object), dim=1) & (image_ids != NO_IMAGE)[:, None]
+        overlaps = class_overlaps(boxes, targets, len(self.class_names))
+        crowd_area = (intersection(boxes, targets.boxes) * targets.is_crowd[:, None, :]).amax(dim=2)
+        may_be_negative = is_present & ~is_in_crowd(crowd_area, boxes, self.svm.crowd_ioa)
+        signs = -((overlaps < self.svm.negative_iou) & may_be_negative[..., None]).to(torch.int8)
+        classes = torch.arange(1, len(self.class_names) + 1, device=boxes.device)
+        is_its_class = (targets.labels[..., None] == classes) & targets.is_object[..., None]
+        of_objects = signs[:, drawn.shape[1] :]
+        of_objects[is_its_class & is_present[:, drawn.shape[1] :, None]] = 1
+        return boxes, signs
+
+    def _features(self, images: Tensor, boxes: Tensor, signs: Tensor) -> tuple[Tensor, Tensor]:
+        """Features float32 [B, F] and signs int8 [B, K] of the boxes that have a sign for some class."""
+        takes_part = signs.any(dim=2)
+        features, their_signs = [], []
+        for part in self.parts(takes_part):
+            hidden = self.fc7(self.pool5(self.warp(images, boxes[:, part]))).float()
+            chosen = takes_part[:, part].flatten()
+            features.append(hidden[chosen])
+            their_signs.append(signs[:, part].flatten(0, 1)[chosen])
+        return torch.cat(features), torch.cat(their_signs)
+
+    def _feature_scale(self, hidden: Tensor) -> float:
+        """What brings features to the wanted norm, on average over the first batches of all ranks."""
+        if self._scale is None:
+            norms = hidden.norm(dim=1)
+            total, number = sum_over_ranks(torch.stack((norms.sum(), norms.new_tensor(len(norms))))).tolist()
+            if not total:
+                return 1.0
+            self._scale = self.svm.feature_norm * number / total
+        return self._scale
+
+
+def class_overlaps(boxes: Tensor, targets: Targets, num_classes: int) -> Tensor:
+    """The largest overlap of each box with an object of each class, float32 [N, C, K]; 0 where there is none.
+
+    Args:
+        boxes: [N, C, 4].
+        targets: ground truth; crowds are no objects.
+        num_classes: K.
+    """
+    iou = pairwise_iou(boxes, targets.boxes) * targets.is_object[:, None, :]
+    labels = targets.labels.clamp(min=0)[:, None, :].expand_as(iou)
+    overlaps = iou.new_zeros((*iou.shape[:2], num_classes + 1))
+    return overlaps.scatter_reduce(2, labels, iou, "amax")[..., 1:]

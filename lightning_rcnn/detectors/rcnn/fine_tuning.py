@@ -1,0 +1,121 @@
+"""R-CNN, stage one: the network learns to tell warped regions apart (section 2.3, "Domain-specific fine-tuning").
+
+Shape letters: N images, R sampled regions, B regions of the whole batch, K classes.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from torch import Tensor, nn
+
+from lightning_rcnn.backbones.plain import PlainBackbone
+from lightning_rcnn.detectors.given_proposals import GivenProposals, given_proposals
+from lightning_rcnn.detectors.optimization import (
+    DEFAULT_OPTIMIZER,
+    DEFAULT_SCHEDULE,
+    LRSchedulerCallable,
+    OptimizerCallable,
+)
+from lightning_rcnn.detectors.preprocessing import PreprocessingSettings
+from lightning_rcnn.detectors.rcnn.rcnn import BOX_WEIGHTS, DEFAULT_BACKBONE, RCNN, RegionScores, RegionSettings
+from lightning_rcnn.functional.losses import LossSum, classification_loss
+from lightning_rcnn.functional.targets import roi_targets
+from lightning_rcnn.parts import Settings
+from lightning_rcnn.roi_heads.active import active_indices
+from lightning_rcnn.structures import Inputs, Targets
+
+
+@dataclass(frozen=True)
+class FineTuningSettings(Settings):
+    """Settings of the draw of regions.
+
+    Args:
+        regions_per_image: drawn in training. The paper's batch of 32 positive and 96 background regions is
+            `data.batch_size` x `regions_per_image`.
+        positive_fraction: at most this share of them is positive.
+        positive_iou: regions that overlap an object by at least this are positive; all others are background.
+        crowd_ioa: a region with more of its area in a crowd is no background (0.7 in Detectron); None drops crowds from
+            training, as torchvision's references and detectron2 do.
+    """
+
+    regions_per_image: int = 64
+    positive_fraction: float = 0.25
+    positive_iou: float = 0.5
+    crowd_ioa: float | None = None
+
+
+class RCNNFineTuning(RCNN):
+    """The network, with a softmax over K+1 classes in place of the SVMs; detections are the softmax's, not refined.
+
+    Args:
+        class_names, category_ids, backbone, proposals, regions: as in `RCNN`.
+        sampling: how regions are drawn.
+        preprocessing, optimizer, schedule, norm_weight_decay, weights: as in `RCNN`.
+    """
+
+    def __init__(
+        self,
+        class_names: Sequence[str] = (),
+        category_ids: Sequence[int] | None = None,
+        backbone: PlainBackbone = DEFAULT_BACKBONE,
+        proposals: GivenProposals = GivenProposals(),
+        regions: RegionSettings = RegionSettings(),
+        sampling: FineTuningSettings = FineTuningSettings(),
+        preprocessing: PreprocessingSettings = PreprocessingSettings(),
+        optimizer: OptimizerCallable = DEFAULT_OPTIMIZER,
+        schedule: LRSchedulerCallable = DEFAULT_SCHEDULE,
+        norm_weight_decay: float = 0.0,
+        weights: str | None = None,
+    ) -> None:
+        super().__init__(
+            class_names,
+            category_ids,
+            backbone,
+            proposals,
+            regions,
+            preprocessing,
+            optimizer,
+            schedule,
+            norm_weight_decay,
+            weights,
+        )
+        self.sampling = sampling
+
+    @property
+    def loss_names(self) -> tuple[str, ...]:
+        """The softmax's."""
+        return ("loss_classifier",)
+
+    def solved_again(self) -> tuple[nn.Linear, ...]:
+        """What was solved for another network."""
+        return self.svms, self.box_regressors
+
+    def require_stage_before(self) -> None:
+        """Nothing comes before."""
+
+    def loss_sums(self, inputs: Inputs, targets: Targets) -> dict[str, LossSum]:
+        """`loss_classifier`."""
+        rois = roi_targets(
+            given_proposals(inputs),
+            targets,
+            inputs.image_ids,
+            self.sampling_seed,
+            positive_iou=self.sampling.positive_iou,
+            negative_iou=(0.0, self.sampling.positive_iou),
+            num_samples=self.sampling.regions_per_image,
+            positive_fraction=self.sampling.positive_fraction,
+            crowd_ioa=self.sampling.crowd_ioa,
+            box_weights=BOX_WEIGHTS,
+        )
+        images = self.normalize(inputs)
+        present = active_indices(rois.is_valid.any(dim=0))
+        hidden = self.fc7(self.pool5(self.warp(images, rois.boxes[:, present])))
+        class_logits = self.softmax(hidden).unflatten(0, (len(images), -1))
+        is_valid = rois.is_valid[:, present]
+        loss = classification_loss(class_logits, rois.labels[:, present], is_valid)
+        return {"loss_classifier": LossSum(loss, is_valid.sum())}
+
+    def score(self, pooled: Tensor, hidden: Tensor) -> RegionScores:
+        """Scores [B, K] by the softmax from `fc7`; boxes stay where they are."""
+        scores = self.softmax(hidden).float().softmax(-1)[:, 1:]
+        return RegionScores(scores, scores.new_zeros((*scores.shape, 4)))

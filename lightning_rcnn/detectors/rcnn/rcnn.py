@@ -1,0 +1,238 @@
+"""R-CNN: rich feature hierarchies for accurate object detection and semantic segmentation.
+
+Girshick, Donahue, Darrell, Malik, CVPR 2014, arXiv 1311.2524.
+
+Stages: (1) another algorithm proposes some 2000 regions; (2) each is warped to the input of a convolutional network,
+which is run on it alone; (3) a linear SVM per class scores its last features; (4) a linear regressor per class moves
+the box, from the features before the fully connected layers. It is trained in three stages as well, each starting from
+the checkpoint of the one before: `RCNNFineTuning` (the network), `RCNNClassification` (the SVMs), `RCNNBoxRegression`
+(the regressors). Their modules have the same weights and differ in what they learn.
+
+Where we deviate, and why: a score is the logistic function of the SVM's margin, so that it is between 0 and 1 and the
+SVM decides at 0.5; the order of detections, and so AP, is that of the margins. torchvision's AlexNet stands for the
+paper's. Numbers default to the paper's, and where it has none to those of its code.
+
+Shape letters: N images, P proposals, B regions of the whole batch, S side of a warped region, K classes, F features.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, ClassVar, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from lightning_rcnn.backbones.plain import PlainBackbone
+from lightning_rcnn.detectors.base import Detector
+from lightning_rcnn.detectors.evaluation import Evaluation
+from lightning_rcnn.detectors.given_proposals import GivenProposals, given_proposals
+from lightning_rcnn.detectors.optimization import (
+    DEFAULT_OPTIMIZER,
+    DEFAULT_SCHEDULE,
+    LRSchedulerCallable,
+    OptimizerCallable,
+)
+from lightning_rcnn.detectors.preprocessing import PreprocessingSettings
+from lightning_rcnn.errors import InputError
+from lightning_rcnn.functional.postprocess import select_by_score
+from lightning_rcnn.ops.warp import warp_regions
+from lightning_rcnn.parts import Settings, part
+from lightning_rcnn.roi_heads.active import active_indices
+from lightning_rcnn.roi_heads.box_head import BoxHeadSettings, TwoLayerHead
+from lightning_rcnn.structures import Detections, Inputs, Proposals
+
+# As plain data, from which each detector builds its own.
+DEFAULT_BACKBONE: Any = part(PlainBackbone, name="alexnet")
+BOX_WEIGHTS = (1.0, 1.0, 1.0, 1.0)
+"""The regressors learn the deltas as they are (appendix C)."""
+
+
+class RegionScores(NamedTuple):
+    """What is said of regions: `scores` float32 [..., K], 0 to 1, and `deltas` float32 [..., K, 4]."""
+
+    scores: Tensor
+    deltas: Tensor
+
+
+@dataclass(frozen=True)
+class RegionSettings(Settings):
+    """Settings of what R-CNN does with a region.
+
+    Args:
+        size: side of a warped region, pixels.
+        context: of these so many on each side are context (appendix A).
+        head: fc6 and fc7.
+        at_a_time: regions that go through the network together; bounds the memory of detection, not of training.
+        score_threshold: detections have a higher score.
+        nms_iou: of two boxes of one class that overlap by more, the better stays.
+        detections_per_image: at most.
+
+    Raises:
+        InputError: sizes that cannot be.
+    """
+
+    conventions = ("size", "context")
+
+    size: int = 227
+    context: int = 16
+    head: BoxHeadSettings = TwoLayerHead(width=4096, dropout=0.5)
+    at_a_time: int = 128
+    score_threshold: float = 0.05
+    nms_iou: float = 0.3
+    detections_per_image: int = 100
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.size < max(63, 2 * self.context + 1) or self.context < 0:
+            raise InputError(
+                f"model.regions: size {self.size} with context {self.context}: at least 63 pixels, and more than twice "
+                "the context"
+            )
+        if self.at_a_time < 1:
+            raise InputError(f"model.regions: at_a_time {self.at_a_time}: at least 1")
+
+
+class RCNN(Detector):
+    """The whole R-CNN, as the last stage leaves it.
+
+    Args:
+        class_names: foreground classes in order; only the command line may leave it to the shards.
+        category_ids: their ids in the data set, for results files; 1..K if not given.
+        backbone: AlexNet from scratch if not given.
+        proposals: how many proposals of an image are looked at, and how an image without any is searched.
+        regions: how a region is warped, scored and selected.
+        preprocessing, optimizer, schedule, norm_weight_decay: as in `Detector`.
+        weights: the stage before: a checkpoint file or URL.
+    """
+
+    class_layers: ClassVar[tuple[str, ...]] = ("softmax", "svms", "box_regressors")
+
+    def __init__(
+        self,
+        class_names: Sequence[str] = (),
+        category_ids: Sequence[int] | None = None,
+        backbone: PlainBackbone = DEFAULT_BACKBONE,
+        proposals: GivenProposals = GivenProposals(),
+        regions: RegionSettings = RegionSettings(),
+        preprocessing: PreprocessingSettings = PreprocessingSettings(),
+        optimizer: OptimizerCallable = DEFAULT_OPTIMIZER,
+        schedule: LRSchedulerCallable = DEFAULT_SCHEDULE,
+        norm_weight_decay: float = 0.0,
+        weights: str | None = None,
+    ) -> None:
+        super().__init__(class_names, category_ids, preprocessing, optimizer, schedule, norm_weight_decay)
+        self.evaluation = Evaluation(self.class_names, regions.detections_per_image, mask_paste=None)
+        self.proposal_limit, self.search = proposals.limit, proposals.build()
+        self.regions_at_a_time = regions.at_a_time
+        self.warp = partial(warp_regions, size=regions.size, context=regions.context)
+        self.weights = weights
+
+        self.backbone = backbone
+        # At the paper's sizes its windows are those of the networks' last pooling; other sizes give as many features.
+        self.region_pool = nn.AdaptiveMaxPool2d(self.backbone.pooled_size)
+        self.box_head = regions.head.build(
+            self.backbone.out_channels, self.backbone.pooled_size, self.backbone.take_fully_connected()
+        )
+        hidden: int = self.box_head.out_features  # type: ignore[assignment]
+        self.softmax = nn.Linear(hidden, self.num_classes + 1)
+        nn.init.normal_(self.softmax.weight, std=0.01)
+        nn.init.zeros_(self.softmax.bias)
+        # These two are solved for, and are zero until then: all SVM scores are 0, and boxes stay where they are.
+        pooled_features = self.backbone.out_channels * self.backbone.pooled_size**2
+        self.svms = _zeros(nn.Linear(hidden, self.num_classes)).requires_grad_(False)
+        self.box_regressors = _zeros(nn.Linear(pooled_features, self.num_classes * 4)).requires_grad_(False)
+        self.select_detections = partial(
+            select_by_score,
+            classes_above=self.num_classes,
+            box_weights=BOX_WEIGHTS,
+            score_threshold=regions.score_threshold,
+            nms_iou=regions.nms_iou,
+            max_detections=regions.detections_per_image,
+        )
+
+    def after_init(self) -> None:
+        """Load the stage before, except what this stage solves for or what another network would make wrong."""
+        super().after_init()
+        for solved in self.solved_again():
+            _zeros(solved)
+
+    def solved_again(self) -> tuple[nn.Linear, ...]:
+        """Layers that do not outlive the training of this stage."""
+        return ()
+
+    def setup(self, stage: str) -> None:
+        """Refuse to train without knowing what.
+
+        Raises:
+            InputError: as said, or the stage before is missing.
+        """
+        super().setup(stage)
+        if stage == "fit":
+            self.require_stage_before()
+
+    def require_stage_before(self) -> None:
+        """Refuse a training that cannot start; each stage's own.
+
+        Raises:
+            InputError: what is missing.
+        """
+        raise InputError(
+            "RCNN is trained in stages: fit --model RCNNFineTuning, then RCNNClassification, then RCNNBoxRegression"
+        )
+
+    def predict(self, inputs: Inputs) -> tuple[Detections, Proposals]:
+        """Detections and the given proposals, in the resized frame (section 2.2)."""
+        proposals = given_proposals(inputs)
+        scores, deltas = self.score_proposals(proposals, self.normalize(inputs))
+        return self.select_detections(proposals, scores, deltas, inputs.image_sizes), proposals
+
+    def score_proposals(self, proposals: Proposals, images: Tensor) -> RegionScores:
+        """Compute scores [N, P, K] and deltas [N, P, K, 4] of all proposals, some at a time, each in a pass of its own.
+
+        Args:
+            proposals: in the frame of the images.
+            images: normalized, [N, 3, H, W].
+        """
+        (num_images, num_proposals), num_classes = proposals.is_valid.shape, len(self.class_names)
+        scores = images.new_zeros((num_images, num_proposals, num_classes))
+        deltas = images.new_zeros((num_images, num_proposals, num_classes, 4))
+        for chunk in self.parts(proposals.is_valid):
+            pooled = self.pool5(self.warp(images, proposals.boxes[:, chunk]))
+            found = self.score(pooled, self.fc7(pooled))
+            scores[:, chunk] = found.scores.unflatten(0, (num_images, -1))
+            deltas[:, chunk] = found.deltas.unflatten(0, (num_images, -1))
+        return RegionScores(scores, deltas)
+
+    def parts(self, is_valid: Tensor) -> tuple[Tensor, ...]:
+        """Indices into P of the proposals to look at together, from bool [N, P]."""
+        return active_indices(is_valid.any(dim=0)).split(max(1, self.regions_at_a_time // len(is_valid)))
+
+    def pool5(self, regions: Tensor) -> Tensor:
+        """Features [B, C, S', S'] of warped regions [B, 3, S, S], after the last pooling (section 2.1)."""
+        (features,) = self.backbone(regions)
+        return self.region_pool(features)
+
+    def fc7(self, pooled: Tensor) -> Tensor:
+        """Features [B, F] for the classifiers, from `pool5`."""
+        return self.box_head(pooled)
+
+    def score(self, pooled: Tensor, hidden: Tensor) -> RegionScores:
+        """Scores [B, K] by the SVMs from `fc7`, deltas [B, K, 4] by the regressors from `pool5`."""
+        return RegionScores(self.svm_scores(hidden).sigmoid(), self.box_deltas(pooled))
+
+    def svm_scores(self, hidden: Tensor) -> Tensor:
+        """Compute the SVMs' margins, float32 [B, K] also under autocast, from features [B, F] (section 2.1)."""
+        with torch.autocast(hidden.device.type, enabled=False):
+            return self.svms(hidden.float())
+
+    def box_deltas(self, pooled: Tensor) -> Tensor:
+        """Compute the regressors' deltas, float32 [B, K, 4] also under autocast, from [B, C, S', S'] (appendix C)."""
+        with torch.autocast(pooled.device.type, enabled=False):
+            return self.box_regressors(pooled.flatten(1).float()).unflatten(1, (-1, 4))
+
+
+def _zeros(layer: nn.Linear) -> nn.Linear:
+    nn.init.zeros_(layer.weight)
+    nn.init.zeros_(layer.bias)
+    return layer

@@ -1,0 +1,132 @@
+"""COCO average precision: the matching of pycocotools, summarised for any number of detections an image.
+
+Source: Lin et al., Microsoft COCO, arXiv 1405.0312, and cocodataset.org/#detection-eval.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from torchmetrics import Metric
+
+from lightning_rcnn.evaluation.coco_entries import annotations_of, as_object, as_result, results_of
+from lightning_rcnn.evaluation.coco_matching import Evaluation, ResultType
+from lightning_rcnn.evaluation.gathering import score_on_rank_zero
+from lightning_rcnn.masks.paste import PasteRule
+from lightning_rcnn.structures import NO_IMAGE, Detections, ImageRecord
+
+AREAS = {"all": "", "small": "s", "medium": "m", "large": "l"}
+"""COCO's names of areas -> suffix of the figure: up to 32 x 32 pixels, up to 96 x 96, beyond."""
+PER_CLASS = "per_class"
+"""Where the AP of each class stands beside the COCO figures."""
+MAX_DETECTIONS = "max_detections"
+"""Where it stands how many detections of an image count, COCO's maxDets."""
+
+
+class CocoAveragePrecision(Metric):
+    """The twelve figures of the COCO API and the AP of each class.
+
+    Images are kept by their id as what their figures need, on the host: boxes, or masks as RLE. Under DDP they are
+    gathered on rank 0, which scores once. Ranks may hold different numbers of images, or none, and an image that two
+    ranks hold counts once.
+
+    An object without a usable mask is not known well enough to be scored by masks: there its box is filled instead, and
+    ignored, so that it is not missed, and what is detected there is not false.
+
+    Args:
+        class_names: foreground classes 1..K.
+        result_type: "bbox", or "segm" for masks.
+        max_detections: D, the most detections of an image that count.
+        mask_paste: how masks of detections come into their image; see `masks/paste.py`.
+    """
+
+    full_state_update = False
+    higher_is_better = True
+
+    def __init__(
+        self,
+        class_names: Sequence[str],
+        result_type: ResultType = "bbox",
+        max_detections: int = 100,
+        mask_paste: PasteRule = "exact",
+    ) -> None:
+        super().__init__()
+        self.class_names = list(class_names)
+        self.result_type = result_type
+        self.max_detections = max_detections
+        self.mask_paste = mask_paste
+        self._images: dict[int, dict[str, Any]] = {}
+
+    def update(self, detections: Detections, records: Sequence[ImageRecord]) -> None:
+        """Add a batch.
+
+        Args:
+            detections: in the original frame; with masks, where these are scored.
+            records: with annotations in the original frame; slots without an image are skipped.
+        """
+        for slot, record in enumerate(records):
+            if record.image_id != NO_IMAGE:
+                results = results_of(detections, slot, record, self.result_type, self.mask_paste)
+                self.add_image(record.image_id, record.height, record.width, annotations_of(record), results)
+
+    def add_image(
+        self, image_id: int, height: int, width: int, annotations: list[dict[str, Any]], results: list[dict[str, Any]]
+    ) -> None:
+        """Add one image in COCO's own form.
+
+        Args:
+            image_id: of the data set.
+            height, width: pixels.
+            annotations: `category_id` 1..K, `bbox` (x, y, width, height), perhaps `area`, `iscrowd`, `difficult` and
+                `segmentation`: polygons or compressed RLE.
+            results: `category_id`, `score`, and `bbox` or `segmentation`: compressed RLE.
+        """
+        self._images[image_id] = {
+            "height": height,
+            "width": width,
+            "annotations": [as_object(entry, height, width, self.result_type) for entry in annotations],
+            "results": [as_result(entry, self.result_type) for entry in results],
+        }
+        # What `Metric` does around `update`: count, and drop the figures of the last `compute`.
+        self._update_count += 1
+        self._computed = None
+
+    def compute(self) -> dict[str, Any]:
+        """The figures as COCO names them, from `AP`, `AP50`, `AP75`, `APs` to `ARl`, and `per_class` by name.
+
+        A figure without any ground truth to it is NaN (the COCO API has -1). All are over `max_detections`, which
+        stands beside them; where it is not 100, `AR100` is named after it, and there is no `AR10` beyond it.
+        """
+        return score_on_rank_zero(self._images, self._score)
+
+    def reset(self) -> None:
+        """Forget all images."""
+        super().reset()
+        self._images = {}
+
+    def _score(self, images: Mapping[int, Mapping[str, Any]]) -> dict[str, Any]:
+        evaluation = Evaluation(images, len(self.class_names), self.result_type, self.max_detections)
+        precision, recall = evaluation.precision(), evaluation.recall()
+        thresholds = evaluation.params.iouThrs
+        figures: dict[str, Any] = {"AP": _mean(precision[..., 0, -1])}
+        for threshold in (0.5, 0.75):
+            figures[f"AP{threshold * 100:.0f}"] = _mean(precision[np.isclose(thresholds, threshold)][..., 0, -1])
+        for area, suffix in enumerate(AREAS.values()):
+            if suffix:
+                figures[f"AP{suffix}"] = _mean(precision[..., area, -1])
+        for column, number in enumerate(evaluation.params.maxDets):
+            figures[f"AR{number}"] = _mean(recall[..., 0, column])
+        for area, suffix in enumerate(AREAS.values()):
+            if suffix:
+                figures[f"AR{suffix}"] = _mean(recall[..., area, -1])
+        figures[PER_CLASS] = {
+            name: _mean(precision[:, :, number, 0, -1]) for number, name in enumerate(self.class_names)
+        }
+        figures[MAX_DETECTIONS] = self.max_detections
+        return figures
+
+
+def _mean(values: np.ndarray) -> float:
+    """Over what has ground truth; NaN where nothing has."""
+    present = values[values > -1]
+    return float(present.mean()) if present.size else float("nan")

@@ -1,0 +1,266 @@
+"""Ground truth and results in COCO's JSON format, checked, for the evaluator."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from math import isfinite
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from lightning_rcnn.data.defects import Defect, Finding
+from lightning_rcnn.data.formats.coco.annotations import (
+    CocoAnnotations,
+    CocoImage,
+    CocoObject,
+    in_pixels,
+    read_annotations,
+)
+from lightning_rcnn.data.formats.coco.boxes import Box, edges_of, read_box
+from lightning_rcnn.data.formats.coco.json_files import load_json
+from lightning_rcnn.data.formats.coco.other_formats import recognize_content
+from lightning_rcnn.data.formats.coco.relative import are_relative
+from lightning_rcnn.data.formats.coco.scalars import number
+from lightning_rcnn.data.formats.coco.segmentations import frame_of_segmentations, read_segmentation
+from lightning_rcnn.data.scaling import scale_box
+from lightning_rcnn.errors import InputError
+from lightning_rcnn.evaluation.coco_matching import ResultType
+from lightning_rcnn.evaluation.result_ids import ResultIds, result_ids
+from lightning_rcnn.masks.frames import swapped_run_length
+from lightning_rcnn.masks.run_length import RunLength
+from lightning_rcnn.masks.segmentation import area_of, checked_run_length, is_area, usable_run_length
+
+_KEYS: dict[ResultType, str] = {"bbox": "bbox", "segm": "segmentation"}
+
+
+@dataclass
+class Image:
+    """What the evaluator takes of an image: pixels, and entries whose `category_id` is a label 1..K."""
+
+    height: int
+    width: int
+    annotations: list[dict[str, Any]] = field(default_factory=list)
+    results: list[dict[str, Any]] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class CocoData:
+    """A data set with results.
+
+    Attributes:
+        class_names: of the labels 1..K.
+        images: by id.
+        notes: what a person has to know about the two files, in sentences.
+    """
+
+    class_names: list[str]
+    images: dict[int, Image]
+    notes: list[str]
+
+
+class _Result(NamedTuple):
+    """A detection of an annotated image; `segmentation` is an RLE as the file has it."""
+
+    place: str
+    image_id: int
+    label: int
+    score: float
+    box: Box
+    segmentation: Any
+
+
+def read_scored(annotations: Path, results: Path, result_type: ResultType) -> CocoData:
+    """Read ground truth, by the rules of `pack`, and results.
+
+    Args:
+        annotations: JSON with `images`, `annotations` and `categories`. An object without a usable mask has no
+            `segmentation` here; it needs a box.
+        results: JSON list of `image_id`, `category_id`, `score`, and `bbox` (x, y, width, height) or `segmentation`
+            (RLE). Where an `images.json` beside it names the images, they are matched by file name.
+        result_type: whether boxes or masks count; the other is left out.
+
+    Raises:
+        InputError: no such file, not such JSON, an unknown image or category in the results, or an entry lacks
+            something.
+    """
+    coco = read_annotations(annotations)
+    if not coco.images:
+        raise InputError(f"{annotations}: the list of images is empty; there is nothing to score")
+    entries = _load_results(results)
+    ids = result_ids(results, [entry.get("image_id") for entry in entries], coco, annotations)
+    found = _read_results(entries, results, ids, result_type)
+    notes = [*ids.notes]
+    if result_type == "bbox" and are_relative(edges_of(result.box) for result in found):
+        notes.append("All boxes of the results are shares of the image, 0 to 1: they become pixels.")
+        found = [_in_pixels(result, coco.images[result.image_id], annotations) for result in found]
+    masks = _masks_by_image(found)
+    images: dict[int, Image] = {}
+    for image_id, image in coco.images.items():
+        width, height = _frame(image, coco, masks.get(image_id, []), annotations)
+        images[image_id] = Image(height, width)
+        for annotated in coco.objects[image_id]:
+            place = f"annotation {annotated.id} of image {image.file_name or image_id}"
+            entry, defect = _checked(in_pixels(annotated, (width, height)), images[image_id], result_type)
+            if entry is not None:
+                images[image_id].annotations.append(entry)
+            if defect is not None:
+                coco.log.add([Finding(defect, place)])
+    for result in found:
+        image_of_result = images[result.image_id]
+        image_of_result.results.append(_as_entry(result, image_of_result, result_type))
+    notes += [
+        f"{annotations.name}: {defect.label} x {count}, {defect.value.action} (first: {place}): {defect.value.text}."
+        for defect, count, place in coco.log.refused_by_strict()
+    ]
+    return CocoData([category.name for category in coco.classes.categories], images, notes)
+
+
+def _load_results(path: Path) -> list[Mapping[str, Any]]:
+    content = load_json(path)
+    if not isinstance(content, list):
+        raise InputError(f"{path}: not COCO results: a list of detections is wanted, this is {_kind(content)}")
+    for position, entry in enumerate(content):
+        if not isinstance(entry, dict):
+            raise InputError(
+                f"{path}: result {position} is {_kind(entry)}, not an object with image_id and category_id"
+            )
+    other = recognize_content(content)
+    if other is not None and content and "image_id" not in content[0]:
+        raise InputError(f"{path}: not COCO results, this is {other.name}; {other.way_out}")
+    return content
+
+
+def _read_results(
+    entries: list[Mapping[str, Any]], path: Path, ids: ResultIds, result_type: ResultType
+) -> list[_Result]:
+    found = []
+    for position, entry in enumerate(entries):
+        place = f"{path}: result {position}"
+        image_id, label = _image_of(entry, ids, place), _label_of(entry, ids, place)
+        if image_id is None or label is None:
+            continue
+        score = number(entry.get("score"))
+        if score is None or not isfinite(score):
+            raise InputError(f"{place}: score {entry.get('score')!r} is not a number")
+        key = _KEYS[result_type]
+        if key not in entry:
+            other = next((f"; try --type {kind}" for kind, name in _KEYS.items() if name in entry), "")
+            raise InputError(f"{place} has no {key}, which type {result_type} needs{other}")
+        box = read_box(entry.get("bbox"))
+        if result_type == "bbox" and (box is None or not all(map(isfinite, box))):
+            raise InputError(f"{place}: bbox {entry.get('bbox')!r} is not four numbers x, y, width, height")
+        segmentation = read_segmentation(entry.get("segmentation")) if result_type == "segm" else None
+        found.append(_Result(place, image_id, label, score, box or (0.0, 0.0, 0.0, 0.0), segmentation))
+    return found
+
+
+def _image_of(entry: Mapping[str, Any], ids: ResultIds, place: str) -> int | None:
+    """The annotated image that a result belongs to; None if `images.json` names one that is not annotated."""
+    image_id = ids.image_table.find(entry.get("image_id"))
+    if image_id is None:
+        raise InputError(
+            f"{place}: image_id {entry.get('image_id')!r} is none of the {len(ids.images)} images of the annotations; "
+            "if these are detections in other numbers, put the images.json with their file names beside them"
+        )
+    return ids.images.get(image_id)
+
+
+def _label_of(entry: Mapping[str, Any], ids: ResultIds, place: str) -> int | None:
+    """The label of a result's class; None if `images.json` names one that the annotations lack."""
+    category_id = ids.category_table.find(entry.get("category_id"))
+    if category_id is None:
+        known = f"{len(ids.labels)} categories, ids {min(ids.labels)} to {max(ids.labels)}"
+        raise InputError(f"{place}: category_id {entry.get('category_id')!r} is unknown to the annotations ({known})")
+    return ids.labels.get(category_id)
+
+
+def _in_pixels(result: _Result, image: CocoImage, annotations: Path) -> _Result:
+    _require_size(image, annotations)
+    return result._replace(box=scale_box(result.box, *image.size))
+
+
+def _require_size(image: CocoImage, annotations: Path) -> None:
+    if image.size == (0, 0):
+        raise InputError(
+            f"{annotations}: image {image.file_name or image.id} has no width and height, which boxes of 0 to 1 need; "
+            "add them"
+        )
+
+
+def _masks_by_image(found: list[_Result]) -> dict[int, list[Any]]:
+    masks: dict[int, list[Any]] = {}
+    for result in found:
+        if isinstance(result.segmentation, dict):
+            masks.setdefault(result.image_id, []).append(result.segmentation)
+    return masks
+
+
+def _frame(image: CocoImage, coco: CocoAnnotations, masks: list[Any], annotations: Path) -> tuple[int, int]:
+    """Width and height of an image: as stated, else those of a mask's RLE, else what holds all masks."""
+    if coco.is_relative:
+        _require_size(image, annotations)
+    if image.size != (0, 0):
+        return image.size
+    return frame_of_segmentations([*masks, *(annotated.segmentation for annotated in coco.objects[image.id])])
+
+
+def _checked(
+    annotated: CocoObject, image: Image, result_type: ResultType
+) -> tuple[dict[str, Any] | None, Defect | None]:
+    """An annotation for the evaluator, with masks a box only in the place of one; or why it cannot be used."""
+    if annotated.label is None:
+        return None, Defect.UNKNOWN_CLASS
+    segmentation = None
+    if result_type == "segm" or not is_area(annotated.area):
+        # As for `pack`, but that box and mask need not agree: the COCO API does not ask for that.
+        segmentation = usable_run_length(_in_frame(annotated, image), image.height, image.width)
+    entry: dict[str, Any] = {
+        "category_id": annotated.label,
+        "iscrowd": annotated.iscrowd,
+        "difficult": annotated.difficult,
+    }
+    box_area = 0.0
+    if result_type == "segm" and segmentation is not None:
+        entry["segmentation"] = segmentation
+    elif annotated.box is None:
+        return None, Defect.MISSING_BOX
+    elif not all(map(isfinite, annotated.box)):
+        return None, Defect.NON_FINITE_BOX
+    else:
+        if min(annotated.box[2:]) < 0:
+            return None, Defect.INVERTED_BOX
+        entry["bbox"] = list(annotated.box)
+        box_area = annotated.box[2] * annotated.box[3]
+    entry["area"] = area_of(annotated.area, segmentation, image.height, image.width, box_area)
+    return entry, None
+
+
+def _in_frame(annotated: CocoObject, image: Image) -> Any:
+    """The segmentation, of an RLE whose size is the wrong way round the one that fits the object's box."""
+    rle, box = annotated.segmentation, annotated.box
+    if not isinstance(rle, dict) or box is None or min(box[2:]) <= 0:
+        return rle
+    return swapped_run_length(rle, image.height, image.width, edges_of(box)) or rle
+
+
+def _as_entry(result: _Result, image: Image, result_type: ResultType) -> dict[str, Any]:
+    entry: dict[str, Any] = {"category_id": result.label, "score": result.score}
+    if result_type == "bbox":
+        return {**entry, "bbox": list(result.box)}
+    return {**entry, "segmentation": _mask_of(result, image)}
+
+
+def _mask_of(result: _Result, image: Image) -> RunLength:
+    rle, size = result.segmentation, [image.height, image.width]
+    if not isinstance(rle, dict):
+        raise InputError(f'{result.place}: segmentation is not an RLE {{"size": [height, width], "counts": "..."}}')
+    if rle["size"] != size:
+        wanted = f"{image.height} x {image.width} (height x width)"
+        raise InputError(f"{result.place}: segmentation is of size {rle['size']}, the image is {wanted}")
+    try:
+        return checked_run_length(rle["counts"], *size)
+    except ValueError as error:
+        raise InputError(f"{result.place}: segmentation is no RLE ({error})") from error
+
+
+def _kind(value: Any) -> str:
+    kinds = {dict: "an object", list: "a list", str: "a string", type(None): "null"}
+    return kinds.get(type(value), "a number")

@@ -1,0 +1,137 @@
+"""Metrics for people, as tables, and for programs, as JSON."""
+
+import json
+import math
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from rich import box
+from rich.console import Group
+from rich.markup import escape
+from rich.table import Table
+from rich.text import Text
+
+from lightning_rcnn.evaluation.coco_ap import MAX_DETECTIONS, PER_CLASS
+from lightning_rcnn.evaluation.voc_ap import ELEVEN_POINT, PER_CLASS_11_POINT
+
+_CLASSES_IN_A_ROW = 3
+
+
+def metrics_tables(metrics: Mapping[str, Mapping[str, Any]], title: str = "") -> Group:
+    """Tables of all figures: COCO's twelve by result type, AP by class, VOC's, and proposals by their number.
+
+    Args:
+        metrics: `bbox` and perhaps `segm` as `CocoAveragePrecision` has them, perhaps `voc` as `VOCAveragePrecision`
+            and `proposals` as `ProposalRecall` has them.
+        title: on top.
+    """
+    coco = {name: figures for name, figures in metrics.items() if MAX_DETECTIONS in figures}
+    voc = {name: figures for name, figures in metrics.items() if PER_CLASS_11_POINT in figures}
+    limits = dict.fromkeys(figures[MAX_DETECTIONS] for figures in coco.values())
+    tables = [
+        _coco_table({name: figures for name, figures in coco.items() if figures[MAX_DETECTIONS] == limit}, limit)
+        for limit in limits
+    ]
+    for name, figures in coco.items():
+        if figures[PER_CLASS]:
+            tables.append(_class_table(f"{name} AP of", {"": figures[PER_CLASS]}))
+    for name, figures in voc.items():
+        tables += _voc_tables(name, figures)
+    tables += [_proposal_table(name, figures) for name, figures in metrics.items() if name not in {*coco, *voc}]
+    heading = [Text(title, style="bold")] if title else []
+    return Group(*heading, *(part for table in tables for part in (table, "")))
+
+
+def write_metrics(path: Path, metrics: Mapping[str, Any], epoch: int | None, step: int | None) -> None:
+    """Write the metrics as JSON, with `epoch` and `step` beside them; the file appears only when whole.
+
+    Args:
+        path: the file; its folder is made.
+        metrics: nested mappings of figures; those without a value (NaN) become null.
+        epoch, step: of the training, where there is one.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.{os.getpid()}")
+    content = {**_without_nan(metrics), "epoch": epoch, "step": step}
+    partial.write_text(json.dumps(content, indent=2, allow_nan=False) + "\n")
+    partial.replace(path)
+
+
+def _coco_table(coco: Mapping[str, Mapping[str, Any]], max_detections: int) -> Table:
+    """One row for each result type; all of them count as many detections, after which `AR100` is named."""
+    table = _table()
+    # No column: there is no room for it on 80 columns.
+    table.caption = f"maxDets {max_detections}: the best {max_detections} detections of an image count"
+    table.caption_justify = "left"
+    table.add_column("")
+    first, *_ = coco.values()
+    names = [name for name in first if name not in (PER_CLASS, MAX_DETECTIONS)]
+    for name in names:
+        table.add_column(name, justify="right")
+    for result_type, figures in coco.items():
+        table.add_row(result_type, *(_text(figures[name]) for name in names))
+    return table
+
+
+def _voc_tables(name: str, figures: Mapping[str, Any]) -> list[Table]:
+    """The mean over all classes, and each class, by area and by eleven points."""
+    figure, *_ = figures
+    mean = _table()
+    for heading in (name, "area", "11-point"):
+        mean.add_column(heading, justify="left" if heading == name else "right")
+    mean.add_row(figure, _text(figures[figure]), _text(figures[figure + ELEVEN_POINT]))
+    per_class = {"area": figures[PER_CLASS], "11-pt": figures[PER_CLASS_11_POINT]}
+    return [mean, _class_table(f"{name} {figure} of", per_class)]
+
+
+def _class_table(heading: str, per_class: Mapping[str, Mapping[str, float]]) -> Table:
+    """Classes with their figures, several classes in a row, read down the columns.
+
+    Args:
+        heading: of the classes.
+        per_class: figures by the heading of their column.
+    """
+    names = list(next(iter(per_class.values())))
+    cells = [(escape(name), *(_text(values[name]) for values in per_class.values())) for name in names]
+    num_rows = math.ceil(len(cells) / _CLASSES_IN_A_ROW)
+    table = _table()
+    for _ in cells[::num_rows]:
+        table.add_column(heading, overflow="fold")
+        for column in per_class:
+            table.add_column(column, justify="right")
+    for row in range(num_rows):
+        table.add_row(*(text for part in cells[row::num_rows] for text in part))
+    return table
+
+
+def _proposal_table(name: str, figures: Mapping[str, float]) -> Table:
+    """Rows are figures, columns numbers of proposals: `AR@100` stands in row AR, column 100."""
+    rows: dict[str, dict[str, float]] = {}
+    for key, value in figures.items():
+        figure, _, limit = key.partition("@")
+        rows.setdefault(figure, {})[limit] = value
+    table = _table()
+    table.add_column(name)
+    for limit in next(iter(rows.values()), {}):
+        table.add_column(f"@{limit}", justify="right")
+    for figure, values in rows.items():
+        table.add_row(figure, *map(_text, values.values()))
+    return table
+
+
+def _table() -> Table:
+    """Narrow enough for twelve figures on 80 columns."""
+    return Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False)
+
+
+def _text(value: float) -> str:
+    """Four letters: `.512`, `1.00`."""
+    return "-" if math.isnan(value) else f"{value:.3f}".removeprefix("0")[:4]
+
+
+def _without_nan(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _without_nan(inner) for key, inner in value.items()}
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -1,0 +1,153 @@
+"""What the network should have said: targets for sampled anchors and for sampled regions. Batched, no host sync.
+
+Shape letters: N images, M ground truths, B anchors of all levels, P proposals, S sampled anchors, R sampled regions.
+"""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from lightning_rcnn.functional.boxes import box_area, clip_boxes, encode
+from lightning_rcnn.functional.matching import best_overlaps
+from lightning_rcnn.functional.sampling import Samples, random_keys, sample_balanced
+from lightning_rcnn.structures import NO_IMAGE, Proposals, Targets
+
+
+class AnchorTargets(NamedTuple):
+    """Sampled anchors: `samples` [N, S] and the deltas float32 [N, S, 4] to the ground truth of each positive."""
+
+    samples: Samples
+    gt_deltas: Tensor
+
+
+def anchor_targets(
+    anchors: Tensor,
+    targets: Targets,
+    image_ids: Tensor,
+    image_sizes: Tensor,
+    is_candidate: Tensor,
+    seed: Tensor,
+    *,
+    positive_iou: float,
+    negative_iou: float,
+    num_samples: int,
+    positive_fraction: float,
+    crowd_ioa: float | None,
+    box_weights: tuple[float, float, float, float],
+) -> AnchorTargets:
+    """Label anchors and draw a mini-batch (Faster R-CNN sections 3.1.2 and 3.1.3).
+
+    Positive: IoU of at least `positive_iou` with an object, or the highest of all anchors for some object. Negative:
+    IoU below `negative_iou` with all objects, and not inside a crowd. The others take no part.
+
+    Args:
+        anchors: [B, 4].
+        targets: ground truth.
+        image_ids: [N]; slots without an image yield no sample.
+        image_sizes: [N, 2] (height, width).
+        is_candidate: bool [N or 1, B], for leaving out anchors that cross the image's edge.
+        seed: int64 scalar.
+        positive_iou, negative_iou: thresholds.
+        num_samples: S.
+        positive_fraction: at most this share of S is positive.
+        crowd_ioa: an anchor with more of its area in a crowd region is not a negative; None: crowds take no part.
+        box_weights: scale of the deltas.
+    """
+    # An anchor that takes no part is compared as an empty box: the best of the others is the best of its object.
+    compared = torch.where(is_candidate[..., None], anchors, 0.0)
+    overlaps = best_overlaps(targets.boxes, targets.is_object, targets.is_crowd, compared)
+    is_candidate = is_candidate & (image_ids != NO_IMAGE)[:, None]
+    is_positive = ((overlaps.iou >= positive_iou) | overlaps.is_best_of_object) & is_candidate
+    # Of an anchor across the border, what lies in the image counts.
+    in_crowd = is_in_crowd(overlaps.crowd_area, clip_boxes(anchors[None], image_sizes), crowd_ioa)
+    is_negative = (overlaps.iou < negative_iou) & ~is_positive & ~in_crowd & is_candidate
+    keys = random_keys(seed, image_ids, anchors.shape[0])
+    samples = sample_balanced(is_positive, is_negative, keys, num_samples, positive_fraction)
+    gt_boxes = _gather(targets.boxes, overlaps.gt_index.gather(1, samples.indices))
+    return AnchorTargets(samples, encode(gt_boxes, anchors[samples.indices], box_weights))
+
+
+class RoIs(NamedTuple):
+    """Sampled regions of interest for the heads, positives first.
+
+    Attributes:
+        boxes: float32 [N, R, 4], resized frame.
+        labels: int64 [N, R], 0 for background (and where not valid).
+        gt_index: int64 [N, R] into the M ground truths; meaningful where positive.
+        gt_deltas: float32 [N, R, 4]; meaningful where positive.
+        is_positive, is_valid: bool [N, R].
+        features: [N * R, C, S, S], pooled and past the region stage if there is one; None before they are pooled.
+    """
+
+    boxes: Tensor
+    labels: Tensor
+    gt_index: Tensor
+    gt_deltas: Tensor
+    is_positive: Tensor
+    is_valid: Tensor
+    features: Tensor | None = None
+
+
+def roi_targets(
+    proposals: Proposals,
+    targets: Targets,
+    image_ids: Tensor,
+    seed: Tensor,
+    *,
+    positive_iou: float,
+    negative_iou: tuple[float, float],
+    num_samples: int,
+    positive_fraction: float,
+    crowd_ioa: float | None,
+    box_weights: tuple[float, float, float, float],
+) -> RoIs:
+    """Label proposals and draw a mini-batch of regions (Fast R-CNN section 2.3).
+
+    The ground truth joins the proposals, as in all references, so that the heads see positives from the first step.
+
+    Args:
+        proposals: of the RPN or precomputed.
+        targets: ground truth.
+        image_ids: [N]; slots without an image yield no region.
+        seed: int64 scalar.
+        positive_iou: at least this makes a positive.
+        negative_iou: from (inclusive) and to (exclusive): the range of background.
+        num_samples: R.
+        positive_fraction: at most this share of R is positive.
+        crowd_ioa: a proposal with more of its area in a crowd region is not background; None: crowds take no part.
+        box_weights: scale of the deltas.
+    """
+    boxes = torch.cat((proposals.boxes, targets.boxes), dim=1)
+    is_present = torch.cat((proposals.is_valid, targets.is_object), dim=1) & (image_ids != NO_IMAGE)[:, None]
+    overlaps = best_overlaps(targets.boxes, targets.is_object, targets.is_crowd, boxes)
+    is_positive = (overlaps.iou >= positive_iou) & is_present
+    lowest, highest = negative_iou
+    # An image without objects has IoU -1 everywhere, and all of it is background.
+    is_background = (overlaps.iou.clamp(min=0) >= lowest) | (overlaps.iou < 0)
+    in_crowd = is_in_crowd(overlaps.crowd_area, boxes, crowd_ioa)
+    is_negative = is_background & (overlaps.iou < highest) & ~is_positive & ~in_crowd & is_present
+    keys = random_keys(seed, image_ids, boxes.shape[1])
+    samples = sample_balanced(is_positive, is_negative, keys, num_samples, positive_fraction)
+    boxes = torch.where(samples.is_valid[..., None], _gather(boxes, samples.indices), 0.0)
+    gt_index = overlaps.gt_index.gather(1, samples.indices)
+    return RoIs(
+        boxes=boxes,
+        labels=torch.where(samples.is_positive, targets.labels.gather(1, gt_index), 0),
+        gt_index=gt_index,
+        gt_deltas=encode(_gather(targets.boxes, gt_index), boxes, box_weights),
+        is_positive=samples.is_positive,
+        is_valid=samples.is_valid,
+    )
+
+
+def is_in_crowd(crowd_area: Tensor, boxes: Tensor, share: float | None) -> Tensor:
+    """Bool: whether more than a share of each box's area lies in a crowd; False everywhere without a share."""
+    if share is None:
+        return torch.zeros_like(crowd_area, dtype=torch.bool)
+    return crowd_area > share * box_area(boxes)
+
+
+def _gather(boxes: Tensor, index: Tensor) -> Tensor:
+    """Boxes [N, S, 4] at `index` [N, S]."""
+    return boxes.gather(1, index[..., None].expand(-1, -1, 4))

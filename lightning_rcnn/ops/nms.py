@@ -1,0 +1,85 @@
+"""Non-maximum suppression of a whole batch, with results of fixed size.
+
+Shape letters: N images, P boxes of an image, K boxes of an image that are kept at most.
+"""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torchvision.ops import nms
+
+from lightning_rcnn.ops.cuda.suppression import suppress
+from lightning_rcnn.ops.dispatch import run
+
+
+class Kept(NamedTuple):
+    """The boxes that suppression leaves, best first.
+
+    Attributes:
+        indices: int64 [N, K] into the P boxes.
+        scores: float32 [N, K], -inf where not valid.
+        is_valid: bool [N, K]; False where fewer than K are left.
+    """
+
+    indices: Tensor
+    scores: Tensor
+    is_valid: Tensor
+
+
+def batched_nms(boxes: Tensor, scores: Tensor, groups: Tensor, iou_threshold: float, max_kept: int) -> Kept:
+    """The best boxes of each image that no better one of their group overlaps by more than `iou_threshold`.
+
+    They are those of `torchvision.ops.batched_nms` and in its order; of equal scores the first comes first.
+
+    Args:
+        boxes, scores, groups, iou_threshold: as in `non_maximum_suppression`.
+        max_kept: K, or P where that is less.
+    """
+    keep = non_maximum_suppression(boxes, scores, groups, iou_threshold)
+    # Stable, as suppression is: `topk` would shuffle equals.
+    score, index = torch.where(keep, scores, -torch.inf).sort(dim=1, descending=True, stable=True)
+    score, index = score[:, :max_kept], index[:, :max_kept]
+    return Kept(index, score, torch.isfinite(score))
+
+
+@torch.library.custom_op("lightning_rcnn::non_maximum_suppression", mutates_args=())
+def non_maximum_suppression(boxes: Tensor, scores: Tensor, groups: Tensor, iou_threshold: float) -> Tensor:
+    """Mark the boxes that no better box of their image and group overlaps by more than `iou_threshold`.
+
+    On CUDA a kernel of ours does it for the whole batch, without waiting for anything; elsewhere, or where the kernel
+    cannot be compiled, torchvision's operator for each image and group.
+
+    Args:
+        boxes: float32 [N, P, 4].
+        scores: float32 [N, P]; -inf marks a box that does not take part.
+        groups: int64 [N, P], 0 to 2^31 - 2; boxes of different groups (pyramid levels, classes) leave each other alone.
+        iou_threshold: 0 to 1.
+
+    Returns:
+        Bool [N, P].
+    """
+    return run(
+        "auto",
+        boxes.device,
+        "" if boxes.device.type == "cuda" else f"boxes are on the device {boxes.device}",
+        lambda: suppress(boxes, scores, groups, iou_threshold),
+        lambda: _suppress_one_by_one(boxes, scores, groups, iou_threshold),
+    )
+
+
+@non_maximum_suppression.register_fake
+def _(boxes: Tensor, scores: Tensor, groups: Tensor, iou_threshold: float) -> Tensor:
+    return torch.empty_like(scores, dtype=torch.bool)
+
+
+def _suppress_one_by_one(boxes: Tensor, scores: Tensor, groups: Tensor, iou_threshold: float) -> Tensor:
+    keep = torch.zeros(scores.shape, dtype=torch.bool, device=scores.device)
+    for image in range(boxes.shape[0]):
+        present = torch.nonzero(torch.isfinite(scores[image])).squeeze(1)
+        image_groups = groups[image, present]
+        for group in torch.unique(image_groups):
+            members = present[image_groups == group]
+            kept = nms(boxes[image, members], scores[image, members], iou_threshold)
+            keep[image, members[kept]] = True
+    return keep

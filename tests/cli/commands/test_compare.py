@@ -1,0 +1,50 @@
+import json
+
+import pytest
+from PIL import Image
+
+from lightning_rcnn.bench.compare import data_sets
+from lightning_rcnn.checkpoints.header import read_header
+from lightning_rcnn.cli.commands.compare import compare
+from lightning_rcnn.cli.commands.pack import pack_shapes
+from lightning_rcnn.errors import InputError
+
+
+def test_four_detectors_a_table_and_a_picture(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(data_sets, "NUM_TRAIN", 8)
+    monkeypatch.setattr(data_sets, "NUM_VAL", 2)
+    monkeypatch.setattr(data_sets, "SMALLEST", 128)
+    out = tmp_path / "comparison"
+    compare(out, minutes=0.002, width=100, proposal_limit=12, timed_images=1, batch_size=2, num_workers=0)
+
+    report = json.loads((out / "comparison.json").read_text())
+    names = [row["name"] for row in report["detectors"]]
+    assert names == ["R-CNN", "Fast R-CNN", "Faster R-CNN", "Mask R-CNN"]
+    rcnn, *others = report["detectors"]
+    assert rcnn["passes"] > 1
+    assert [row["passes"] for row in others] == [1, 1, 1]
+    assert [row["mask_ap"] is None for row in report["detectors"]] == [True, True, True, False]  # scenes have masks
+    assert 0 <= others[-1]["mask_ap"] <= 1
+    for row in report["detectors"]:
+        assert 0 <= row["ap"] <= row["ap50"] <= 1
+        assert 0 < row["training_seconds"] < 60
+        assert min(row["proposals_ms"], row["network_ms"], row["heads_ms"]) > 0
+    assert [point["num_proposals"] for point in report["proposals"]] == [10, 12]
+    assert "Faster R-CNN" in capsys.readouterr().out
+    with Image.open(out / "comparison.png") as picture:
+        assert picture.width > picture.height
+    checkpoints = [sorted((out / row["key"]).glob("*.ckpt"))[-1] for row in report["detectors"]]
+    classes = ["RCNN", "FastRCNN", "FasterRCNN", "MaskRCNN"]
+    assert [read_header(path).class_path.rpartition(".")[2] for path in checkpoints] == classes
+
+
+def test_what_does_not_go(tmp_path):
+    pack_shapes(tmp_path / "set", 2)
+    with pytest.raises(InputError, match="give --train and --val, or neither"):
+        compare(tmp_path / "out", train=str(tmp_path / "set"))
+    (tmp_path / "file").touch()
+    for out in ("set", "file"):
+        with pytest.raises(InputError, match="is no empty folder"):
+            compare(tmp_path / out)
+    with pytest.raises(InputError, match="above 0"):
+        compare(tmp_path / "out", minutes=0)

@@ -1,0 +1,30 @@
+import pytest
+from jsonargparse import auto_cli
+
+from lightning_rcnn.cli.commands.pack import pack_coco, pack_shapes, pack_voc
+
+
+@pytest.mark.parametrize("command", [pack_voc, pack_coco, pack_shapes])
+def test_every_flag_is_explained(command, capsys):
+    with pytest.raises(SystemExit):
+        auto_cli(command, as_positional=False, args=["--help"])
+    text = capsys.readouterr().out
+    for flag in ("--out", "--strict", "--overwrite", "--workers", "--shard_size"):
+        assert flag in text
+    assert "unknown" not in text, "a parameter without a line in the docstring"
+
+
+def test_pack_shapes_prints_what_it_packed(tmp_path, capsys):
+    auto_cli(pack_shapes, as_positional=False, args=["--out", str(tmp_path / "set"), "--num", "4", "--seed", "2"])
+    assert (tmp_path / "set" / "index.json").is_file()
+    assert "shapes/2: 4 images in 1 shards" in capsys.readouterr().out
+
+
+def test_pack_voc_takes_classes_with_commas(tmp_path, capsys, monkeypatch):
+    seen = {}
+    monkeypatch.setattr(
+        "lightning_rcnn.cli.commands.pack.voc_source", lambda root, split, **options: seen.update(options)
+    )
+    monkeypatch.setattr("lightning_rcnn.cli.commands.pack.write_shards", lambda source, out, **options: None)
+    pack_voc(tmp_path, "train", tmp_path / "out", classes="dog, traffic light,cat")
+    assert seen == {"classes": ["dog", "traffic light", "cat"], "coordinates": "one_based"}

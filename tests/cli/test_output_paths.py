@@ -1,0 +1,25 @@
+import pytest
+
+from lightning_rcnn.cli.output_paths import require_file, require_folder
+from lightning_rcnn.errors import InputError
+
+
+def test_a_place_that_can_be_written_is_made_and_left_empty(tmp_path):
+    require_folder(tmp_path / "a" / "b", "--out")
+    require_file(tmp_path / "c" / "file.json", "--json")
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["a", "b", "c"]
+
+
+@pytest.mark.parametrize("place", ["file", "file/below"])
+def test_a_file_in_the_way_is_named(tmp_path, place):
+    (tmp_path / "file").touch()
+    with pytest.raises(InputError, match=rf"^--out .*{place}: cannot be written \(.*\); choose another folder$"):
+        require_folder(tmp_path / place, "--out")
+
+
+def test_a_file_is_neither_a_folder_nor_below_a_file(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(InputError, match=r"--json .*: is a folder"):
+        require_file(tmp_path, "--json")
+    with pytest.raises(InputError, match=r"--json .*: cannot be written"):
+        require_file(tmp_path / "file" / "figures.json", "--json")

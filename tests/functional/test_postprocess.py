@@ -1,0 +1,43 @@
+import torch
+
+from lightning_rcnn.functional.postprocess import select_detections, to_original_frame
+from lightning_rcnn.structures import PADDING_LABEL, Detections, Proposals
+
+
+def test_boxes_without_area_in_the_original_frame_become_padding():
+    """A box outside of the image is clipped to its edge, where nothing of it is left."""
+    detections = Detections(
+        boxes=torch.tensor([[[10.0, 10, 50, 40], [100, 10, 100, 40], [0, 0, 20, 1e-30]]]),
+        scores=torch.tensor([[0.9, 0.8, 0.7]]),
+        labels=torch.tensor([[2, 1, 3]]),
+    )
+    moved = to_original_frame(detections, torch.tensor([[50, 100]]), torch.tensor([[100, 200]]))
+    assert moved.labels.tolist() == [[2, PADDING_LABEL, 3]]
+    torch.testing.assert_close(moved.scores, torch.tensor([[0.9, 0.0, 0.7]]))
+    assert moved.boxes[0, 0].tolist() == [20, 20, 100, 80]
+
+
+def select(min_size):
+    """Three proposals, the first of them without width, of which two detections are wanted."""
+    proposals = Proposals(
+        torch.tensor([[[30.0, 0, 30, 20], [0, 0, 20, 20], [50, 0, 70, 20]]]),
+        torch.zeros(1, 3),
+        torch.ones(1, 3, dtype=torch.bool),
+    )
+    logits = torch.tensor([[[0.0, 5], [0, 4], [0, 3]]])
+    return select_detections(
+        proposals,
+        logits,
+        torch.zeros(1, 3, 1, 4),
+        torch.tensor([[100, 100]]),
+        box_weights=(10.0, 10.0, 5.0, 5.0),
+        score_threshold=0.05,
+        nms_iou=0.5,
+        max_detections=2,
+        min_size=min_size,
+    )
+
+
+def test_an_empty_box_takes_no_place_under_torchvisions_rule_and_one_under_detectron2s():
+    assert select(1e-2).boxes[0, :, 0].tolist() == [0, 50]
+    assert select(0.0).boxes[0, :, 0].tolist() == [30, 0]

@@ -1,0 +1,131 @@
+import torch
+
+from lightning_rcnn.functional.targets import anchor_targets, roi_targets
+from lightning_rcnn.structures import NO_IMAGE, Proposals, Targets
+
+SEED = torch.tensor(0)
+GT = torch.tensor([[0.0, 0, 10, 10]])
+
+
+def targets_of(boxes, labels, crowd=None):
+    boxes, labels = torch.as_tensor(boxes, dtype=torch.float32)[None], torch.tensor([labels])
+    return Targets(
+        boxes, labels, torch.zeros_like(labels, dtype=torch.bool) if crowd is None else torch.tensor([crowd])
+    )
+
+
+def anchors_of(targets, anchors, ids=(1,), **numbers):
+    defaults = {
+        "positive_iou": 0.7,
+        "negative_iou": 0.3,
+        "num_samples": 8,
+        "positive_fraction": 0.5,
+        "crowd_ioa": 0.7,
+        "box_weights": (1, 1, 1, 1),
+    }
+    anchors = torch.tensor(anchors)
+    everything = torch.ones(1, len(anchors), dtype=torch.bool)
+    sizes = torch.tensor([[300, 300]])
+    return anchor_targets(anchors, targets, torch.tensor(ids), sizes, everything, SEED, **defaults | numbers)
+
+
+def test_anchors_by_hand():
+    # IoU 1, 0.5 (neither), 0 (negative).
+    result = anchors_of(targets_of(GT.tolist(), [2]), [[0.0, 0, 10, 10], [0, 0, 10, 20], [50, 50, 60, 60]])
+    valid = result.samples.is_valid[0]
+    assert sorted(result.samples.indices[0][valid].tolist()) == [0, 2]
+    assert result.samples.is_positive[0].tolist() == [True, False, False]
+    assert result.gt_deltas[0, 0].tolist() == [0, 0, 0, 0]
+
+
+def test_the_best_anchor_of_an_object_is_positive_however_poor():
+    result = anchors_of(targets_of(GT.tolist(), [1]), [[0.0, 0, 40, 40], [50, 50, 60, 60]])
+    assert result.samples.indices[0, 0] == 0
+    assert result.samples.is_positive[0, 0]
+
+
+def test_nothing_inside_a_crowd_is_negative():
+    targets = targets_of([[0.0, 0, 100, 100]], [1], [True])
+    result = anchors_of(targets, [[10.0, 10, 20, 20], [200, 200, 210, 210]])
+    assert result.samples.indices[0][result.samples.is_valid[0]].tolist() == [1]
+    assert not result.samples.is_positive.any()
+
+
+def test_without_a_share_crowds_are_dropped():
+    """As torchvision's references and detectron2 drop them: what lies in a crowd is background."""
+    crowd = targets_of([[0.0, 0, 100, 100], [200, 200, 210, 210]], [1, 2], [True, False])
+    without = targets_of([[0.0, 0, 0, 0], [200, 200, 210, 210]], [0, 2])
+    anchors = [[10.0, 10, 20, 20], [0, 0, 100, 100], [200, 200, 210, 210]]
+    given, expected = (anchors_of(targets, anchors, crowd_ioa=None) for targets in (crowd, without))
+    assert given.samples.is_valid.sum() == 3
+    assert all(mine.equal(theirs) for mine, theirs in zip(given.samples, expected.samples, strict=True))
+
+
+def test_an_anchor_across_the_border_counts_by_its_part_in_the_image():
+    targets = targets_of([[0.0, 0, 100, 100]], [1], [True])
+    assert not anchors_of(targets, [[-30.0, -30, 20, 20]]).samples.is_valid.any()
+
+
+def test_the_best_of_the_anchors_that_take_part_is_positive():
+    """The one that overlaps most crosses the border and is left out."""
+    anchors = torch.tensor([[0.0, 0, 20, 10], [-2, 0, 10, 10], [50, 50, 60, 60]])
+    result = anchor_targets(
+        anchors,
+        targets_of(GT.tolist(), [1]),
+        torch.tensor([1]),
+        torch.tensor([[300, 300]]),
+        torch.tensor([[True, False, True]]),
+        SEED,
+        positive_iou=0.7,
+        negative_iou=0.3,
+        num_samples=8,
+        positive_fraction=0.5,
+        crowd_ioa=0.7,
+        box_weights=(1, 1, 1, 1),
+    )
+    assert result.samples.indices[0][result.samples.is_positive[0]].tolist() == [0]
+
+
+def test_a_slot_without_an_image_yields_no_sample():
+    result = anchors_of(targets_of([[0.0, 0, 0, 0]], [-1]), [[10.0, 10, 20, 20]], ids=(NO_IMAGE,))
+    assert not result.samples.is_valid.any()
+
+
+def regions_of(targets, boxes, **numbers):
+    defaults = {
+        "positive_iou": 0.5,
+        "negative_iou": (0.0, 0.5),
+        "num_samples": 8,
+        "positive_fraction": 0.5,
+        "crowd_ioa": 0.7,
+        "box_weights": (10.0, 10.0, 5.0, 5.0),
+    }
+    boxes = torch.tensor([boxes])
+    proposals = Proposals(boxes, torch.zeros(boxes.shape[:2]), torch.ones(boxes.shape[:2], dtype=torch.bool))
+    return roi_targets(proposals, targets, torch.tensor([1]), SEED, **defaults | numbers)
+
+
+def test_regions_by_hand():
+    # The second proposal is the first moved by a quarter of its width: dx is 0.25 * 10.
+    regions = regions_of(targets_of(GT.tolist(), [3]), [[0.0, 0, 10, 10], [-2.5, 0, 7.5, 10], [80, 80, 90, 90]])
+    positive = regions.is_positive[0]
+    assert positive.sum() == 3  # the two proposals and the ground truth itself
+    assert regions.labels[0][positive].tolist() == [3, 3, 3]
+    assert regions.labels[0][~positive].unique().tolist() == [0]
+    moved = (regions.boxes[0][:, 0] == -2.5).nonzero().item()
+    torch.testing.assert_close(regions.gt_deltas[0, moved], torch.tensor([2.5, 0, 0, 0]))
+    assert regions.is_valid.sum() == 4
+
+
+def test_background_can_be_limited_to_near_misses():
+    # Fast R-CNN's range [0.1, 0.5): IoU 0.25 is background, 0 takes no part.
+    targets = targets_of(GT.tolist(), [1])
+    regions = regions_of(targets, [[0.0, 0, 20, 20], [80, 80, 90, 90]], negative_iou=(0.1, 0.5))
+    background = regions.is_valid & ~regions.is_positive
+    assert regions.boxes[background].tolist() == [[0, 0, 20, 20]]
+
+
+def test_an_image_without_objects_is_all_background():
+    regions = regions_of(targets_of([[0.0, 0, 0, 0]], [-1]), [[0.0, 0, 20, 20]], negative_iou=(0.1, 0.5))
+    assert regions.is_valid.sum() == 1
+    assert not regions.is_positive.any()
