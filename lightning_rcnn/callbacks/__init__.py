@@ -45,11 +45,11 @@ if TYPE_CHECKING:
 
 _MODULES = {
     "AtomicCheckpointIO": "checkpoints",
-    "AveragedWeights": "averaged_weights",
+    "AveragedWeights": "ema",
     "BestCheckpoint": "checkpoints",
     "Compilation": "compilation",
     "DataErrors": "data_errors",
-    "DetectionPictures": "detection_pictures",
+    "DetectionPictures": "detection_images",
     "DetectionWandbLogger": "wandb_logging",
     "LastCheckpoint": "checkpoints",
     "MetricsReport": "metrics_report",
