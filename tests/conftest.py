@@ -1,13 +1,16 @@
 """For all tests: one thread each, also in the processes that they start.
 
 The suite runs in as many processes as there are cores; sums over one thread and over two differ in their last bits; and
-a process that has used several OpenMP threads must not fork: its child would wait for ever for threads that it has not.
+a process that has used several OpenMP threads must not fork: its child would wait forever for threads that it lacks.
 
 And no example of a property test has to be quick: on a busy machine it is not.
 """
 
+import multiprocessing
 import os
 
+import cloudpickle
+import pytest
 import torch
 from hypothesis import settings
 
@@ -16,3 +19,27 @@ torch.set_num_threads(1)
 
 settings.register_profile("no deadline", deadline=None)
 settings.load_profile("no deadline")
+
+
+def call(pickled):
+    function, args = cloudpickle.loads(pickled)
+    function(*args)
+
+
+@pytest.fixture(scope="session")
+def fresh_process():
+    """A function that makes a process which calls a function with arguments, closures among them.
+
+    It is forked from a server that has imported everything and computed nothing. A fork of the test's own process may
+    not train: as soon as autograd has threads there, torch refuses to compute gradients in its forks.
+    """
+    server = multiprocessing.get_context("forkserver")
+    server.set_forkserver_preload(["tests.conftest", "lightning.pytorch", "lightning_rcnn.data.datamodule"])
+
+    def make(function, *args):
+        return server.Process(target=call, args=(cloudpickle.dumps((function, args)),))
+
+    first = make(len, ())
+    first.start()  # the server's imports take seconds
+    first.join()
+    return make

@@ -1,4 +1,3 @@
-import multiprocessing
 import os
 import socket
 import struct
@@ -164,17 +163,16 @@ def be_a_rank(fit, rank, world, port, folder):
 
 
 @pytest.fixture
-def run_ranks(tmp_path):
-    """Runs `fit(rank)` in forked processes that find each other, and tells how each of them ended."""
+def run_ranks(tmp_path, fresh_process):
+    """Runs `fit(rank)` in processes of their own that find each other, and tells how each of them ended."""
     processes = []
 
     def run(fit, world=2, timeout=60):
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             port = free.getsockname()[1]
-        context = multiprocessing.get_context("fork")
         start = time.monotonic()
-        processes.extend(context.Process(target=be_a_rank, args=(fit, r, world, port, tmp_path)) for r in range(world))
+        processes.extend(fresh_process(be_a_rank, fit, r, world, port, tmp_path) for r in range(world))
         for process in processes:
             process.start()
         endings = []

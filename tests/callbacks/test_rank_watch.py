@@ -33,13 +33,12 @@ class Model(LightningModule):
 
 
 @pytest.fixture
-def fit_ranks(run_ranks, tmp_path, monkeypatch):
+def fit_ranks(run_ranks, tmp_path):
     """Five times as fast as life."""
-    monkeypatch.setattr(rank_watch, "BEAT", 0.2)
-    monkeypatch.setattr(rank_watch, "LAST_WORDS", 0.6)
 
     def fit(trouble, world=2, **options):
         def fit_rank(rank):
+            rank_watch.BEAT, rank_watch.LAST_WORDS = 0.2, 0.6
             trainer = Trainer(
                 default_root_dir=tmp_path,
                 devices=world,
@@ -94,8 +93,12 @@ def test_a_rank_that_fails_is_quoted_by_the_first_one(fit_ranks):
     assert (first.status, second.status) == (1, 1)
 
 
+def hang(rank):
+    time.sleep(50 * rank)
+
+
 def test_a_rank_that_hangs_is_named_with_its_place(fit_ranks):
-    first, second = fit_ranks(lambda rank: time.sleep(50 * rank), patience=5.0)
+    first, second = fit_ranks(hang, patience=5.0)
     assert (first.status, second.status) == (1, 1)
     assert first.seconds < 20
     (line,) = errors_in(first)
@@ -126,16 +129,15 @@ def stop_for_a_while():
     os._exit(0)
 
 
-def test_a_full_disk_ends_all_ranks_and_leaves_the_checkpoint_before(fit_ranks, tmp_path, monkeypatch):
-    original = checkpoints.atomic_save
+def fill_the_disk(rank):
+    def fail(content, path):
+        raise OSError(28, "No space left on device")
 
-    def fill_up(content, path):
-        if content["global_step"] == 3:
-            raise OSError(28, "No space left on device")
-        original(content, path)
+    checkpoints.atomic_save = fail
 
-    monkeypatch.setattr(checkpoints, "atomic_save", fill_up)
-    first, second = fit_ranks(lambda rank: None)
+
+def test_a_full_disk_ends_all_ranks_and_leaves_the_checkpoint_before(fit_ranks, tmp_path):
+    first, second = fit_ranks(fill_the_disk)
     (line,) = errors_in(first)
     assert "last.ckpt: cannot be written (No space left on device); the checkpoint before it is whole" in line
     assert (first.status, second.status, errors_in(second)) == (1, 1, [])
