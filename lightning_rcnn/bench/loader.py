@@ -1,12 +1,14 @@
-"""How fast images come: read, decoded, as batches, and through worker processes, beside decoding alone."""
+"""Times the loader stage by stage, from reading to worker processes, against decoding alone."""
 
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 
+import torch
 from rich.console import Console
 
+from lightning_rcnn.bench.timing import Timed, take_turns, timed
 from lightning_rcnn.data.cache import ShardCache
 from lightning_rcnn.data.dataset import BatchRequest, DetectionDataset
 from lightning_rcnn.data.decode import decode_image
@@ -16,9 +18,9 @@ from lightning_rcnn.data.plan import Plan
 from lightning_rcnn.data.reader import ShardReader
 from lightning_rcnn.data.transforms.flips import HorizontalFlip
 from lightning_rcnn.errors import InputError
-from lightning_rcnn.progress import track
 from lightning_rcnn.structures import Batch
 
+_CPU = torch.device("cpu")
 _WINDOW = 16384  # the data module's default
 
 
@@ -27,28 +29,40 @@ class Stage:
     """A part of the loader.
 
     Attributes:
-        name: for the table.
-        run: does its work once for all images; gives how many there were.
-        seconds: for each repeat, by the clock.
-        core_seconds: for each repeat, of one core of this process.
+        name: name in the table.
+        run: does the work for all images once, and returns how many there were.
+        runs: one entry for each repeat; the CPU time is that of this process, which runs on one core.
     """
 
     name: str
     run: Callable[[], int]
-    seconds: list[float] = field(default_factory=list)
-    core_seconds: list[float] = field(default_factory=list)
-    images: int = 0
+    runs: list[Timed[int]] = field(default_factory=list)
+
+    @property
+    def images(self) -> int:
+        """Images of one run."""
+        return self.runs[-1].result
+
+    @property
+    def seconds(self) -> list[float]:
+        """Wall time of each repeat."""
+        return [run.seconds for run in self.runs]
+
+    @property
+    def core_seconds(self) -> list[float]:
+        """CPU time of each repeat."""
+        return [run.core_seconds for run in self.runs]
 
 
 @dataclass(frozen=True)
 class FirstBatch:
-    """What it takes until an epoch goes on.
+    """The cost of starting an epoch at some batch.
 
     Attributes:
-        batch: the number of the first batch.
-        plan_seconds: for the plan of the epoch.
-        seconds: for reading, decoding and collating, with nothing open.
-        bytes_read: from shards.
+        batch: number of the first batch.
+        plan_seconds: seconds for the plan of the epoch.
+        seconds: seconds for reading, decoding and collating the batch, with no shard open before.
+        bytes_read: bytes read from shards.
     """
 
     batch: int
@@ -61,30 +75,30 @@ class LoaderBenchmark:
     """Stages over the same images of a training epoch, in its order.
 
     Args:
-        data: the shards under the resize rule.
-        cache: for shards from elsewhere.
-        batch_size: images of a batch.
-        num_images: how many are timed.
+        data: shards under the resize rule.
+        cache: cache of remote shards.
+        batch_size: images in a batch.
+        num_images: number of images to time, rounded down to whole batches.
     """
 
     def __init__(self, data: PaddedSet, cache: ShardCache, batch_size: int, num_images: int) -> None:
         self._data, self._cache, self._batch_size = data, cache, batch_size
         plan = self._plan(epoch=0)
-        most = max(1, num_images // batch_size)
-        self._short_plan = Plan(plan.samples[:most], plan.shapes[:most], plan.scales[:most])
+        limit = max(1, num_images // batch_size)
+        self._short_plan = Plan(plan.samples[:limit], plan.shapes[:limit], plan.scales[:limit])
 
     def decoding_alone(self) -> Stage:
-        """The same decoder on bytes in memory."""
+        """Decode bytes in memory."""
         images = [self._reader().read(number).image for number in self._numbers()]
         return Stage("decoding alone", lambda: _count(decode_image(image, apply_exif=True) for image in images))
 
     def reading(self) -> Stage:
-        """Bytes and annotations from the shards."""
+        """Read bytes and annotations from the shards."""
         reader = self._reader()
         return Stage("raw: read", lambda: _count(reader.read(number) for number in self._numbers()))
 
     def decoding(self) -> Stage:
-        """Read and decoded."""
+        """Read and decode."""
         reader = self._reader()
 
         def run() -> int:
@@ -93,7 +107,7 @@ class LoaderBenchmark:
         return Stage("decoded: read, decode", run)
 
     def transforming(self) -> Stage:
-        """Read, decoded, resized, flipped and collated: what a worker does."""
+        """Read, decode, resize, flip and collate, as a worker does."""
         dataset = self._dataset()
 
         def run() -> int:
@@ -102,13 +116,13 @@ class LoaderBenchmark:
         return Stage("transformed: read, decode, resize, collate", run)
 
     def loading(self, num_workers: int) -> Stage:
-        """The same through worker processes, which have started before."""
+        """Load through worker processes, which the untimed turn has started."""
         plan, num_batches = self._short_plan, len(self._short_plan)
         loader = PlannedLoader(self._dataset(), lambda epoch: plan, num_batches, num_workers=num_workers)
         return Stage(f"loader with {num_workers} workers", lambda: sum(len(batch.records) for batch in loader))
 
     def first_batch(self, share: float) -> FirstBatch:
-        """Begin an epoch at a share of it, as after a restart."""
+        """Start an epoch at a share of its batches, as after a restart."""
         start = time.perf_counter()
         plan = self._plan(epoch=1)
         planned = time.perf_counter()
@@ -134,15 +148,11 @@ class LoaderBenchmark:
         return DetectionDataset(self._reader(), self._data.rules, "training", [HorizontalFlip()])
 
 
-def race(stages: Sequence[Stage], repeats: int, console: Console) -> None:
-    """Time every stage, turn by turn, so that a busy machine slows all of them alike; the first turn does not count."""
-    for repeat in track(range(1 + repeats), "timing, turns", console):
-        for stage in stages:
-            start, core_start = time.perf_counter(), time.process_time()
-            stage.images = stage.run()
-            if repeat:
-                stage.seconds.append(time.perf_counter() - start)
-                stage.core_seconds.append(time.process_time() - core_start)
+def time_stages(stages: Sequence[Stage], repeats: int, console: Console) -> None:
+    """Fill in the runs of every stage, turn by turn."""
+    runs = take_turns(stages, lambda stage: timed(stage.run, _CPU), repeats, console)
+    for stage, own in zip(stages, runs, strict=True):
+        stage.runs = own
 
 
 def _requests(plan: Plan) -> Iterable[BatchRequest]:
@@ -157,5 +167,5 @@ def _batch(dataset: DetectionDataset, request: BatchRequest) -> Batch:
     return batch
 
 
-def _count(things: Iterable[object]) -> int:
-    return sum(1 for _ in things)
+def _count(items: Iterable[object]) -> int:
+    return sum(1 for _ in items)

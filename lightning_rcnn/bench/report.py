@@ -1,7 +1,7 @@
-"""What benchmarks of detectors say of themselves: a title, and a JSON file with figures and their conditions."""
+"""The JSON file of every benchmark: its figures, and how they were measured."""
 
 import datetime
-import json as json_format
+import json
 import platform
 import sys
 from pathlib import Path
@@ -10,28 +10,20 @@ from typing import Any
 import torch
 import torchvision
 
-from lightning_rcnn.bench.detectors import Architecture
-from lightning_rcnn.bench.detectors.contenders import Precision, Task
-from lightning_rcnn.precision import BF16, choose_precision, device_precision
-
-TITLES = {"step": "training step", "infer": "detection", "faster_rcnn": "Faster R-CNN", "mask_rcnn": "Mask R-CNN"}
+from lightning_rcnn.files import atomic_write
+from lightning_rcnn.precision import device_precision
 
 
-def title_of(task: Task, architecture: Architecture, size: tuple[int, int, int], device: torch.device) -> str:
-    """For a table; `size` is (images, height, width)."""
-    num_images, height, width = size
-    name = TITLES[architecture.detector]
-    return f"{TITLES[task]}, {name} {architecture.backbone} FPN, {num_images} x {height} x {width}, {device}"
+def write_report(path: Path | None, title: str, device: torch.device, figures: dict[str, Any]) -> None:
+    """Write figures with command, date, machine and versions.
 
-
-def contender_precision(device: torch.device) -> Precision:
-    """The numbers that "auto" takes on a device, as contenders name them."""
-    return "bfloat16" if choose_precision(accelerator=device.type) == BF16 else "float32"
-
-
-def write_figures(json: Path | None, title: object, device: torch.device, figures: dict[str, Any]) -> None:
-    """Write a file, if one is wanted: figures, and how they were measured."""
-    if json is None:
+    Args:
+        path: the file; None writes nothing.
+        title: what was measured.
+        device: the device that was measured.
+        figures: plain data, added to the conditions.
+    """
+    if path is None:
         return
     conditions = {
         "title": title,
@@ -43,13 +35,14 @@ def write_figures(json: Path | None, title: object, device: torch.device, figure
         "torch": torch.__version__,
         "torchvision": torchvision.__version__,
     }
-    json.write_text(json_format.dumps({**conditions, **figures}, indent=2) + "\n")
+    with atomic_write(path) as file:
+        file.write(f"{json.dumps({**conditions, **figures}, indent=2)}\n".encode())
 
 
 def _processor() -> str:
-    """The name of the CPU, where Linux tells it."""
+    """Return the model name of the CPU if Linux tells it, else its architecture."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:
-        return platform.processor()
+        return platform.processor() or platform.machine()
     return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.machine())

@@ -10,10 +10,17 @@ import torch
 from torch.autograd import DeviceType
 
 from lightning_rcnn.backbones.fpn import ResNetFPN
-from lightning_rcnn.bench.detectors import Architecture, CompilationPlan, Contender, Scene, contenders, race
-from lightning_rcnn.bench.detectors.contenders import training_step
+from lightning_rcnn.bench.detectors import (
+    Architecture,
+    CompilationPlan,
+    Contender,
+    Scene,
+    build_contenders,
+    contenders,
+    training_step,
+)
 from lightning_rcnn.bench.detectors.parts import SPAN, add_up, spans_around_parts
-from lightning_rcnn.bench.detectors.timing import peak_memory
+from lightning_rcnn.bench.memory import peak_memory
 from lightning_rcnn.cli.commands import bench_detectors
 from lightning_rcnn.data.pack.shapes import shapes_source
 from lightning_rcnn.data.pack.write import write_shards
@@ -42,17 +49,6 @@ def test_both_libraries_get_the_same_masks():
             whole = target["masks"][number].numpy()
             assert np.array_equal(bits.reshape(height, width), whole[top:bottom, left:right])
             assert bits.sum() == whole.sum() > 0
-
-
-def test_contenders_take_turns():
-    order = []
-    runners = [
-        Contender("torchvision", "float32", "NCHW", lambda: order.append("theirs")),
-        Contender("lightning-rcnn", "float32", "channels last", lambda: order.append("ours")),
-    ]
-    race(runners, 3, CPU)
-    assert order[-6:] == ["theirs", "ours"] * 3
-    assert [len(runner.seconds) for runner in runners] == [3, 3]
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a process's peak since a moment")
@@ -128,16 +124,15 @@ def test_ratios_are_against_the_default_and_against_the_same(monkeypatch, tmp_pa
     speeds = {("torchvision", "float32", "NCHW"): 4.0, ("torchvision", "bfloat16", "channels last"): 2.0}
     speeds[("lightning-rcnn", "bfloat16", "channels last")] = 1.0
 
-    def contenders(*_):
+    def build_contenders(*_):
         return [Contender(*setting, lambda: None) for setting in speeds]
 
-    def race(runners, repeats, device):
-        for runner in runners:
-            runner.seconds = [speeds[runner.library, runner.precision, runner.layout]] * repeats
+    def take_turns(runners, measure, repeats, *_, **__):
+        return [[speeds[runner.library, runner.precision, runner.layout]] * repeats for runner in runners]
 
-    monkeypatch.setattr(bench_detectors, "contenders", contenders)
-    monkeypatch.setattr(bench_detectors, "race", race)
-    bench_detectors.infer(batch_size=2, height=32, width=32, json=tmp_path / "figures.json")
+    monkeypatch.setattr(bench_detectors, "build_contenders", build_contenders)
+    monkeypatch.setattr(bench_detectors, "take_turns", take_turns)
+    bench_detectors.infer(batch_size=2, height=64, width=64, json=tmp_path / "figures.json")
     ours = json.loads((tmp_path / "figures.json").read_text())["results"][-1]
     assert (ours["ratio_to_default"], ours["ratio_to_same"], ours["images_per_second"]) == (4.0, 2.0, 2.0)
     row = capsys.readouterr().out.split("ours", 1)[1].splitlines()[0]
@@ -152,9 +147,16 @@ def test_a_device_that_is_not_there_is_named():
 
 
 @pytest.mark.parametrize(
-    ("options", "flag"), [({"profile": True, "compilation": "parts"}, "--profile"), ({"shards": "set"}, "--shards")]
+    ("options", "flag"),
+    [
+        ({"profile": True, "compilation": "parts"}, "--profile"),
+        ({"shards": "set"}, "--shards"),
+        ({"repeats": 0}, "--repeats 0: has to be above 0"),
+        ({"batch_size": -1}, "--batch_size -1"),
+        ({"width": 63}, "--width 63: has to be 64 or more"),
+    ],
 )
-def test_options_that_exclude_each_other_are_named(options, flag):
+def test_impossible_options_are_named(options, flag):
     with pytest.raises(InputError, match=flag):
         bench_detectors.step(**options)
 
@@ -167,17 +169,18 @@ def test_what_is_not_compiled_for_a_gpu_cannot_be_captured():
 def test_another_one_of_ours_is_compiled():
     architecture = Architecture("faster_rcnn", "resnet18", 2, 64, 64)
     scene = Scene.random(1, 64, 64, 1, 2)
-    runners = contenders(scene, architecture, "step", CPU, CompilationPlan("parts", capture=False))
-    assert [(runner.precision, runner.way) for runner in runners if runner.library == "lightning-rcnn"] == [
+    runners = build_contenders(scene, architecture, "step", CPU, CompilationPlan("parts", capture=False))
+    assert [(runner.precision, runner.compilation) for runner in runners if runner.library == "lightning-rcnn"] == [
         ("float32", ""), ("float32", "parts compiled"), ("bfloat16", ""), ("bfloat16", "parts compiled")
     ]  # fmt: skip
 
 
 def test_all_have_the_same_weights(monkeypatch):
     seen = []
-    module = sys.modules[contenders.__module__]  # the package has the function under its name
-    monkeypatch.setattr(module, "training_step", lambda detector, *_: seen.append(detector))
-    contenders(Scene.random(1, 64, 64, 1, 2), Architecture("faster_rcnn", "resnet18", 2, 64, 64), "step", CPU, None)
+    monkeypatch.setattr(contenders, "training_step", lambda detector, *_: seen.append(detector))
+    build_contenders(
+        Scene.random(1, 64, 64, 1, 2), Architecture("faster_rcnn", "resnet18", 2, 64, 64), "step", CPU, None
+    )
     first = [next(iter(detector.backbone.body.parameters())) for detector in seen]
     assert len(first) == 6
     assert all(weight.equal(first[0]) for weight in first)

@@ -1,4 +1,4 @@
-"""The story of the four papers as one picture."""
+"""The chart of the comparison: AP, time by part, and time by number of proposals."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,7 +14,7 @@ PALE = "#d5d9df"
 
 
 def draw(path: Path, rows: Sequence[Row], curve: Sequence[Point], title: str) -> None:
-    """Write a PNG: how good each detector is, where its time goes, and what one pass for an image gains."""
+    """Write a PNG with the AP of each detector, where its time goes, and what one pass an image gains."""
     figure = Figure(figsize=(15, 5), layout="constrained")
     FigureCanvasAgg(figure)
     scores, times, passes = figure.subplots(1, 3)
@@ -26,19 +26,19 @@ def draw(path: Path, rows: Sequence[Row], curve: Sequence[Point], title: str) ->
 
 
 def _draw_scores(axes: Axes, rows: Sequence[Row]) -> None:
-    for shift, (name, values, colour) in enumerate(
+    for shift, (name, values, color) in enumerate(
         (
             ("AP50", [row.ap50 for row in rows], PALE),
             ("VOC AP", [row.voc_ap for row in rows], NETWORK),
             ("AP", [row.ap for row in rows], PROPOSALS),
         )
     ):
-        places = [place + 0.27 * (shift - 1) for place in range(len(rows))]
-        bars = axes.bar(places, values, 0.26, label=name, color=colour)
+        positions = [position + 0.27 * (shift - 1) for position in range(len(rows))]
+        bars = axes.bar(positions, values, 0.26, label=name, color=color)
         axes.bar_label(bars, fmt=lambda value: f"{value:.2f}".lstrip("0"), fontsize=8)
     axes.set_xticks(range(len(rows)), [_in_lines(row.name) for row in rows])
     axes.set_ylim(0, 1)
-    axes.set_title("boxes found, after equal times of training")
+    axes.set_title("AP of boxes after equal training time")
     axes.legend(ncols=3, frameon=False, loc="upper left")
     _plain(axes)
 
@@ -49,9 +49,9 @@ def _draw_times(axes: Axes, rows: Sequence[Row]) -> None:
         ("network", [row.network_ms for row in rows], NETWORK),
         ("heads", [row.heads_ms for row in rows], HEADS),
     )
-    for shift, (name, values, colour) in enumerate(parts):
-        places = [place + 0.27 * (shift - 1) for place in range(len(rows))]
-        bars = axes.bar(places, [max(value, 1e-1) for value in values], 0.26, label=name, color=colour)
+    for shift, (name, values, color) in enumerate(parts):
+        positions = [position + 0.27 * (shift - 1) for position in range(len(rows))]
+        bars = axes.bar(positions, [max(value, 1e-1) for value in values], 0.26, label=name, color=color)
         axes.bar_label(bars, labels=[f"{value:.0f}" for value in values], fontsize=8)
     axes.set_xticks(range(len(rows)), [f"{_in_lines(row.name)}\n{_passes(row)}" for row in rows])
     axes.set_yscale("log")
@@ -63,19 +63,19 @@ def _draw_times(axes: Axes, rows: Sequence[Row]) -> None:
 
 def _draw_curve(axes: Axes, curve: Sequence[Point]) -> None:
     numbers = [point.num_proposals for point in curve]
-    for key, name, colour in (("rcnn", "R-CNN", NETWORK), ("fast_rcnn", "Fast R-CNN", PROPOSALS)):
-        axes.plot(numbers, [point.network_ms[key] for point in curve], "o-", color=colour, label=f"{name}, network")
+    for key, name, color in (("rcnn", "R-CNN", NETWORK), ("fast_rcnn", "Fast R-CNN", PROPOSALS)):
+        axes.plot(numbers, [point.network_ms[key] for point in curve], "o-", color=color, label=f"{name}, network")
         totals = [point.total_ms[key] for point in curve]
-        axes.plot(numbers, totals, "o--", color=colour, alpha=0.5, label=f"{name}, with heads")
+        axes.plot(numbers, totals, "o--", color=color, alpha=0.5, label=f"{name}, with heads")
     for point in curve:
         ratio = point.network_ms["rcnn"] / point.network_ms["fast_rcnn"]
-        place = (point.num_proposals, point.network_ms["rcnn"])
-        axes.annotate(f"{ratio:.0f}x", place, (0, 6), textcoords="offset points", ha="center", fontsize=8)
+        position = (point.num_proposals, point.network_ms["rcnn"])
+        axes.annotate(f"{ratio:.0f}x", position, (0, 6), textcoords="offset points", ha="center", fontsize=8)
     axes.set_xscale("log")
     axes.set_yscale("log")
     axes.margins(y=0.15)
     axes.set_xlabel("proposals")
-    axes.set_title("milliseconds for one image: one pass, or one a region")
+    axes.set_title("milliseconds for one image: one pass an image, or one a region")
     axes.legend(frameon=False)
     _plain(axes)
 

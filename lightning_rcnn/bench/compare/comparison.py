@@ -1,7 +1,5 @@
-"""What is measured of each detector, as a table and as JSON."""
+"""The figures of each detector, as a table and as JSON."""
 
-import json
-import platform
 import statistics
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -15,27 +13,30 @@ from rich.table import Table
 from torch import Tensor
 
 from lightning_rcnn.bench.compare.training import Trained
+from lightning_rcnn.bench.report import write_report
+from lightning_rcnn.bench.timing import take_turns
 from lightning_rcnn.detectors.base import Detector
-from lightning_rcnn.detectors.costs import cost_of, cost_of_image
+from lightning_rcnn.detectors.costs import Cost, cost_of, cost_of_image
 from lightning_rcnn.detectors.inference import inputs_of
 from lightning_rcnn.detectors.rcnn.rcnn import RCNN
-from lightning_rcnn.progress import track
 from lightning_rcnn.structures import Inputs, Proposals
 
 CURVE = (10, 30, 100, 200, 500, 1000, 2000)
-"""Numbers of proposals at which the first two detectors are timed, below the number that they look at, and at that."""
+"""Numbers of proposals at which R-CNN and Fast R-CNN are timed, if below their limit; the limit is timed too."""
 
 
 @dataclass(frozen=True)
 class Row:
-    """One detector.
+    """Figures of one detector.
 
     Attributes:
-        name, key: as in its recipe.
-        ap, ap50: COCO's, of boxes; voc_ap: VOC's by area; mask_ap: COCO's of masks, None without them.
-        training_seconds: without validation, and without the making of proposals.
-        proposals_ms, network_ms, heads_ms: medians over the images looked at, one at a time.
-        passes: of the network, the median.
+        name, key: name and key of its recipe.
+        ap, ap50: COCO's AP and AP50 of boxes.
+        voc_ap: VOC's AP by area.
+        mask_ap: COCO's AP of masks; None without masks.
+        training_seconds: training time without validation and without selective search.
+        proposals_ms, network_ms, heads_ms: milliseconds for one image, medians over the timed images.
+        passes: passes of the network for one image, the median.
     """
 
     name: str
@@ -53,17 +54,17 @@ class Row:
 
 @dataclass(frozen=True)
 class Point:
-    """Milliseconds for one image with so many proposals: of the network alone, and of network and heads."""
+    """Milliseconds for one image with a number of proposals: the network alone, and network and heads."""
 
     num_proposals: int
     network_ms: dict[str, float]
     total_ms: dict[str, float]
 
 
-def row_of(name: str, key: str, trained: Trained, looked_at: Sequence[Tensor]) -> Row:
-    """The figures of one detector; `looked_at` are uint8 images [3, H, W] on which it is timed."""
-    cost_of_image(trained.detector, looked_at[0])  # what happens only once is not counted
-    costs = [cost_of_image(trained.detector, image) for image in looked_at]
+def row_of(name: str, key: str, trained: Trained, timed_images: Sequence[Tensor]) -> Row:
+    """Measure one detector; `timed_images` are uint8 images [3, H, W]."""
+    cost_of_image(trained.detector, timed_images[0])  # warm-up
+    costs = [cost_of_image(trained.detector, image) for image in timed_images]
     metrics = trained.metrics
     return Row(
         name,
@@ -81,33 +82,36 @@ def row_of(name: str, key: str, trained: Trained, looked_at: Sequence[Tensor]) -
 
 
 def curve_of(rcnn: RCNN, fast_rcnn: Detector, image: Tensor, console: Console, repeats: int = 3) -> list[Point]:
-    """How the two detectors on given proposals slow down with their number.
+    """Time R-CNN and Fast R-CNN with growing numbers of proposals.
 
     Args:
-        rcnn, fast_rcnn: trained or not; their weights do not matter.
+        rcnn, fast_rcnn: detectors, trained or not.
         image: uint8 [3, H, W]; the proposals are random boxes on it.
         console: where progress is shown.
-        repeats: of which the median is taken.
+        repeats: number of turns whose median is taken.
     """
     limit = min(rcnn.proposal_limit, fast_rcnn.proposal_limit)
-    points = []
-    for number in track([*(number for number in CURVE if number < limit), limit], "timing, steps", console):
-        costs = {
-            key: [cost_of(detector, _with_random_proposals(detector, image, number)) for _ in range(repeats)]
-            for key, detector in (("rcnn", rcnn), ("fast_rcnn", fast_rcnn))
-        }
-        points.append(
-            Point(
-                number,
-                network_ms={key: _median_ms([cost.network for cost in own]) for key, own in costs.items()},
-                total_ms={key: _median_ms([cost.network + cost.heads for cost in own]) for key, own in costs.items()},
-            )
+    numbers = [*(number for number in CURVE if number < limit), limit]
+    detectors: dict[str, Detector] = {"rcnn": rcnn, "fast_rcnn": fast_rcnn}
+    cases = [(key, number) for number in numbers for key in detectors]
+
+    def measure(case: tuple[str, int]) -> Cost:
+        detector = detectors[case[0]]
+        return cost_of(detector, _with_random_proposals(detector, image, case[1]))
+
+    costs = dict(zip(cases, take_turns(cases, measure, repeats, console, warm_up=0), strict=True))
+    return [
+        Point(
+            number,
+            network_ms={key: _median_ms([cost.network for cost in costs[key, number]]) for key in detectors},
+            total_ms={key: _median_ms([cost.network + cost.heads for cost in costs[key, number]]) for key in detectors},
         )
-    return points
+        for number in numbers
+    ]
 
 
 def table_of(rows: Sequence[Row]) -> Table:
-    """For people, 80 characters wide."""
+    """Lay the figures out in 80 characters."""
     table = Table(title="minutes of training, and milliseconds for one image", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
     table.add_column("", min_width=12)
     for heading in ("AP", "AP50", "VOC AP", "train", "proposals", "network", "heads", "passes"):
@@ -123,20 +127,11 @@ def table_of(rows: Sequence[Row]) -> Table:
 
 
 def write_json(path: Path, rows: Sequence[Row], curve: Sequence[Point], settings: dict[str, Any]) -> None:
-    """Everything that was measured, and on what."""
-    machine = {
-        "processor": platform.processor() or platform.machine(),
-        "threads": torch.get_num_threads(),
-        "torch": torch.__version__,
-        "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
-    }
-    content = {
-        "settings": settings,
-        "machine": machine,
-        "detectors": [asdict(row) for row in rows],
-        "proposals": [asdict(point) for point in curve],
-    }
-    path.write_text(json.dumps(content, indent=2) + "\n")
+    """Write all figures with the settings that they were measured under."""
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    detectors, proposals = [asdict(row) for row in rows], [asdict(point) for point in curve]
+    figures = {"settings": settings, "detectors": detectors, "proposals": proposals}
+    write_report(path, "R-CNN, Fast, Faster and Mask R-CNN", device, figures)
 
 
 def _median_ms(seconds: Sequence[float]) -> float:
@@ -144,7 +139,7 @@ def _median_ms(seconds: Sequence[float]) -> float:
 
 
 def _with_random_proposals(detector: Detector, image: Tensor, number: int) -> Inputs:
-    """An image as the detector looks at it, with so many boxes of all sizes."""
+    """Prepare an image for the detector, with `number` random boxes of all sizes."""
     search, detector.search = detector.search, None
     try:
         inputs = inputs_of(detector, [image])

@@ -1,4 +1,4 @@
-"""What the comparison trains on: a data set of the user's, or generated scenes; with proposals beside the images."""
+"""The data of the comparison: the user's data set or generated scenes, with proposals."""
 
 import statistics
 from collections.abc import Iterator
@@ -22,17 +22,24 @@ from lightning_rcnn.errors import InputError
 from lightning_rcnn.proposals.selective_search import SelectiveSearch
 
 NUM_TRAIN, NUM_VAL = 600, 60
-"""Scenes that are generated where no data are given."""
+"""Number of generated scenes, if no data are given."""
 SMALLEST, LARGEST = 320, 600
-"""Pixels, between which the shorter edge of the resized images lies: with a stride of 16, small objects need the
-first, and the paper has the second (Fast R-CNN section 5)."""
+"""Limits of the shorter edge of resized images, pixels: small objects need the lower one at a stride of 16, the paper
+has the upper one (Fast R-CNN section 5)."""
 
 _IMAGES_PER_PROCESS = 16
-"""A process that imports torch for some seconds should search for longer than that."""
+"""A process imports torch for some seconds; it should search for longer than that."""
 
 
 class DataSets(NamedTuple):
-    """Sources with proposals, as `DetectionDataModule` takes them, and what is known of them."""
+    """Packed data sets with proposals.
+
+    Attributes:
+        train, val: sources for `DetectionDataModule`.
+        val_index: index of `val`.
+        has_masks: whether all objects of both have masks.
+        min_size: shorter edge of the resized images, pixels.
+    """
 
     train: str
     val: str
@@ -42,16 +49,16 @@ class DataSets(NamedTuple):
 
 
 def prepare(train: str | None, val: str | None, folder: Path, search: SelectiveSearch, console: Console) -> DataSets:
-    """Make what is missing: scenes, proposals.
+    """Generate scenes if no data are given, and proposals if the data have none.
 
     Args:
         train, val: packed data sets, with or without proposals; both or neither.
-        folder: for what is made.
-        search: makes proposals where there are none.
-        console: for progress.
+        folder: folder for generated scenes and proposals.
+        search: selective search for proposals.
+        console: where progress is shown.
 
     Raises:
-        InputError: only one of the two is given, or they do not fit together.
+        InputError: only one data set is given, or their categories differ.
     """
     if (train is None) != (val is None):
         raise InputError("give --train and --val, or neither for generated scenes")
@@ -73,7 +80,7 @@ def prepare(train: str | None, val: str | None, folder: Path, search: SelectiveS
 
 
 def images(source: str, number: int) -> Iterator[Tensor]:
-    """The first images of a packed data set, uint8 [3, H, W]."""
+    """Decode the first images of a packed data set, uint8 [3, H, W]."""
     shard_set = read_shards(source)
     reader = ShardReader(shard_set, ShardCache(None, 100e9, FetchPolicy()))
     for sample in range(min(number, len(reader))):

@@ -1,7 +1,7 @@
-"""The four detectors compared, as alike as they can be: one network, one optimizer, one budget of time.
+"""The recipes of the four detectors: one network, one optimizer, one training time.
 
-All have torchvision's AlexNet with batch norms, and fully connected layers of 1024: small enough to learn from nothing
-on a CPU within minutes. What differs is what each paper changed.
+All have torchvision's AlexNet with batch norms and fully connected layers of 1024, which learn from scratch on a CPU
+within minutes. The recipes differ only in what each paper changed.
 """
 
 from collections.abc import Callable
@@ -28,11 +28,11 @@ class Stage:
     """One training.
 
     Attributes:
-        make: the detector from its settings, plain data.
-        share: of the recipe's budget of time.
-        settings: beside the classes.
-        regions_per_image: of a stage that is solved for in one pass over the data; None for training by gradients,
-            which goes on for as long as its budget lasts.
+        make: builds the detector from settings as plain data.
+        share: share of the recipe's training time.
+        settings: settings of the detector, without the classes.
+        regions_per_image: regions an image of a stage that is solved in one pass over the data; None for training by
+            gradients, which lasts until its time is up.
     """
 
     make: Callable[..., Detector]
@@ -46,9 +46,9 @@ class Recipe:
     """A detector and its training.
 
     Attributes:
-        name: of the paper's detector.
-        key: the same, for folders and for JSON.
-        stages: each starts from the one before.
+        name: name of the paper's detector.
+        key: name in folders and JSON.
+        stages: stages of the training; each starts from the checkpoint of the one before.
     """
 
     name: str
@@ -59,13 +59,13 @@ class Recipe:
 def recipes(
     has_masks: bool, min_size: int, mode: SelectiveSearchMode, width: int, proposal_limit: int
 ) -> tuple[Recipe, ...]:
-    """R-CNN, Fast, Faster and Mask R-CNN, in the order of their papers.
+    """List R-CNN, Fast, Faster and Mask R-CNN, in the order of their papers.
 
     Args:
-        has_masks: without masks in the data, the last one is what is left of Mask R-CNN: RoIAlign.
-        min_size: shorter edge of the resized image, pixels.
-        mode, width: of selective search.
-        proposal_limit: proposals of an image that the first two look at.
+        has_masks: False replaces Mask R-CNN by Faster R-CNN with RoIAlign, its part that needs no masks.
+        min_size: shorter edge of the resized images, pixels.
+        mode, width: settings of selective search.
+        proposal_limit: proposals of an image that R-CNN and Fast R-CNN use.
     """
     network: dict[str, Any] = {
         "backbone": part(PlainBackbone, name="alexnet", norm="batch_norm"),
@@ -73,10 +73,10 @@ def recipes(
         "optimizer": part(AdamW, lr=2e-4, weight_decay=0.05),
         "schedule": part(ConstantSchedule, warmup_steps=50),
     }
-    searched = network | {"proposals": {"limit": proposal_limit, "mode": mode, "width": width}}
+    with_search = network | {"proposals": {"limit": proposal_limit, "mode": mode, "width": width}}
     # A third of the work of 227 pixels; the share of context is the paper's.
-    warped = searched | {"regions": {"size": 131, "context": 9, "head": {"width": 1024}}}
-    fast = searched | {"box": {"head": {"width": 1024}, "lowest_negative_iou": 0.0}}
+    warped = with_search | {"regions": {"size": 131, "context": 9, "head": {"width": 1024}}}
+    fast = with_search | {"box": {"head": {"width": 1024}, "lowest_negative_iou": 0.0}}
     faster = network | {
         "box": {"head": {"width": 1024}, "samples_per_image": 64, "loss_beta": 1.0, "nms_iou": 0.3},
         "rpn": {

@@ -1,4 +1,4 @@
-"""Training within a budget of time, and what came of it."""
+"""Training within a time limit, and validation."""
 
 import math
 from pathlib import Path
@@ -22,7 +22,7 @@ from lightning_rcnn.precision import choose_precision
 
 
 class Trained(NamedTuple):
-    """A detector, the figures of its validation, and the seconds that its training took."""
+    """A detector, the metrics of its validation, and the seconds that its training took."""
 
     detector: Detector
     metrics: dict[str, Any]
@@ -32,19 +32,19 @@ class Trained(NamedTuple):
 def train_recipe(
     recipe: Recipe, data: dict[str, Any], classes: dict[str, Any], folder: Path, seconds: float, image: Tensor
 ) -> Trained:
-    """Train stage by stage, and validate.
+    """Train stage by stage, then validate.
 
     Args:
-        recipe: what to train.
+        recipe: detector and stages.
         data: arguments of `DetectionDataModule`.
         classes: `class_names` and `category_ids`.
-        folder: for checkpoints, one a stage.
-        seconds: the budget.
-        image: uint8 [3, H, W]; looked at to learn how long a region takes.
+        folder: new folder for checkpoints, one a stage.
+        seconds: training time of all stages together.
+        image: uint8 [3, H, W], on which the time of a region is measured.
     """
     folder.mkdir(parents=True)
     checkpoint: Path | None = None
-    spent = 0.0
+    training_seconds = 0.0
     for number, stage in enumerate(recipe.stages, 1):
         weights = {"weights": str(checkpoint)} if checkpoint else {}
         detector = stage.make(**classes, **stage.settings, **weights)
@@ -52,23 +52,23 @@ def train_recipe(
         limits = _limits(stage, seconds * stage.share, checkpoint, data["batch_size"], image)
         callbacks: list[Callback] = [progress_bar(), NonFiniteGuard()]
         if stage.regions_per_image is None:
-            # Every fifth step: for so many weights it costs as much as a backward.
+            # Every fifth step: with this many weights an update costs as much as a backward pass.
             callbacks.append(AveragedWeights(decay=0.9, update_every_n_steps=5))
         trainer = _trainer(callbacks, folder, **limits)
         start = perf_counter()
         trainer.fit(detector, datamodule=DetectionDataModule(**data | {"val": None}))
-        spent += perf_counter() - start
+        training_seconds += perf_counter() - start
         checkpoint = folder / f"stage-{number}.ckpt"
         trainer.save_checkpoint(checkpoint, weights_only=True)
     assert checkpoint is not None
     detector = load_detector(checkpoint)
     trainer = _trainer([progress_bar()], folder)
     trainer.validate(detector, datamodule=DetectionDataModule(**data), verbose=False)
-    return Trained(detector, detector.last_metrics, spent)
+    return Trained(detector, detector.last_metrics, training_seconds)
 
 
 def _limits(stage: Stage, seconds: float, checkpoint: Path | None, batch_size: int, image: Tensor) -> dict[str, Any]:
-    """How long a stage may go on: for so long, or, where it is one pass over the data, over so many batches."""
+    """Limit a stage by its time, or, if it is one pass over the data, by the number of batches that fit into it."""
     if stage.regions_per_image is None:
         return {"max_time": {"seconds": seconds}, "max_epochs": -1}
     assert checkpoint is not None

@@ -2,25 +2,34 @@
 
 from lightning_rcnn.bench.detectors.contenders import (
     Architecture,
+    BackboneName,
     CompilationPlan,
     Contender,
     DetectorName,
-    contenders,
+    Task,
+    build_contenders,
+    training_precision,
+    training_step,
 )
 from lightning_rcnn.bench.detectors.parts import PartUsage, profile_parts
-from lightning_rcnn.bench.detectors.scene import Scene
+from lightning_rcnn.bench.detectors.scene import MIN_SIDE, Scene
+from lightning_rcnn.bench.detectors.step_profile import profile_step
 from lightning_rcnn.bench.detectors.streamed import StreamedBatches
-from lightning_rcnn.bench.detectors.timing import race
 
 __all__ = [
+    "MIN_SIDE",
     "Architecture",
+    "BackboneName",
     "CompilationPlan",
     "Contender",
     "DetectorName",
     "PartUsage",
     "Scene",
     "StreamedBatches",
-    "contenders",
+    "Task",
+    "build_contenders",
     "profile_parts",
-    "race",
+    "profile_step",
+    "training_precision",
+    "training_step",
 ]

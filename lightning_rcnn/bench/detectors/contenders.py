@@ -1,4 +1,4 @@
-"""Both libraries' detectors as things to be run once: a training step, or the detection of a batch."""
+"""The contenders: a training step, or the detection of a batch, of both libraries' detectors."""
 
 import copy
 from collections.abc import Callable, Iterator
@@ -23,11 +23,13 @@ from lightning_rcnn.detectors.faster_rcnn import FasterRCNN
 from lightning_rcnn.detectors.mask_rcnn import MaskRCNN
 from lightning_rcnn.detectors.preprocessing import PreprocessingSettings
 from lightning_rcnn.masks.paste import paste_densely
-from lightning_rcnn.precision import BF16, FLOAT32, autocast
+from lightning_rcnn.precision import BF16, FLOAT32, autocast, choose_precision
 
 DetectorName = Literal["faster_rcnn", "mask_rcnn"]
+BackboneName = Literal["resnet18", "resnet34", "resnet50", "resnet101"]
 Task = Literal["step", "infer"]
 Precision = Literal["float32", "bfloat16"]
+_TITLES = {"step": "training step", "infer": "detection", "faster_rcnn": "Faster R-CNN", "mask_rcnn": "Mask R-CNN"}
 _AUTOCAST: dict[Precision, str] = {"float32": FLOAT32, "bfloat16": BF16}
 Layout = Literal["NCHW", "channels last"]
 Library = Literal["torchvision", "lightning-rcnn"]
@@ -35,35 +37,41 @@ Library = Literal["torchvision", "lightning-rcnn"]
 
 @dataclass(frozen=True)
 class Architecture:
-    """What both libraries build.
+    """The detector that both libraries build.
 
     Attributes:
-        detector: which of the two.
-        backbone: a ResNet, with a feature pyramid.
-        num_classes: without background.
-        min_size, max_size: the network's rule for images, under which those of the scene stay as they are.
+        detector: Faster or Mask R-CNN.
+        backbone: name of the ResNet under the feature pyramid.
+        num_classes: number of classes without background.
+        min_size, max_size: resize rule of the network in pixels, which leaves the scene's images as they are.
     """
 
     detector: DetectorName
-    backbone: Literal["resnet18", "resnet34", "resnet50", "resnet101"]
+    backbone: BackboneName
     num_classes: int
     min_size: int
     max_size: int
 
+    def title(self, task: Task, size: tuple[int, int, int], device: torch.device) -> str:
+        """Describe a benchmark in one line; `size` is (images, height, width)."""
+        num_images, height, width = size
+        what = f"{_TITLES[task]}, {_TITLES[self.detector]} {self.backbone} FPN"
+        return f"{what}, {num_images} x {height} x {width}, {device}"
+
     @property
     def has_masks(self) -> bool:
-        """Whether the detector has masks."""
+        """Whether the detector predicts masks."""
         return self.detector == "mask_rcnn"
 
     def ours(self) -> FasterRCNN | MaskRCNN:
-        """Our detector, with random weights and its default numbers."""
+        """Build our detector with random weights and default settings."""
         names = [f"class {label}" for label in range(1, self.num_classes + 1)]
         kind = MaskRCNN if self.has_masks else FasterRCNN
         sizes = PreprocessingSettings(min_size=self.min_size, max_size=self.max_size)
         return kind(names, backbone=ResNetFPN(self.backbone), preprocessing=sizes)
 
     def torchvision(self, ours: Detector) -> nn.Module:
-        """Torchvision's with the same weights, and its default numbers."""
+        """Build torchvision's detector with the weights of ours and default settings."""
         body = resnet_fpn_backbone(
             backbone_name=self.backbone, weights=None, norm_layer=nn.BatchNorm2d, trainable_layers=5
         )
@@ -76,14 +84,14 @@ class Architecture:
 
 @dataclass(frozen=True)
 class CompilationPlan:
-    """How to train compiled: arguments of `compile_training`."""
+    """Arguments of `compile_training`."""
 
     scope: Scope
     capture: bool
 
     @property
-    def words(self) -> str:
-        """For people."""
+    def label(self) -> str:
+        """Name in tables."""
         return f"{self.scope} {'captured' if self.capture else 'compiled'}"
 
 
@@ -92,40 +100,40 @@ class Contender:
     """One detector in one precision and layout.
 
     Attributes:
-        library, precision, layout: which it is.
-        run: does once what is timed.
-        way: how it is compiled, for people; empty if it is not.
-        seconds: one figure for each repeat.
-        peak_bytes: the most memory that one run needed on top of what lay there before; 0 where it cannot be told.
+        library, precision, layout: what tells it from the others.
+        run: runs once what is timed.
+        compilation: how it is compiled, as a name in tables; empty if it is not.
+        seconds: wall time of each repeat.
+        peak_bytes: memory that one run needed beyond what was in use before; 0 if it cannot be told.
     """
 
     library: Library
     precision: Precision
     layout: Layout
     run: Callable[[], object]
-    way: str = ""
+    compilation: str = ""
     seconds: list[float] = field(default_factory=list)
     peak_bytes: int = 0
 
 
-def contenders(
+def build_contenders(
     scene: Scene, architecture: Architecture, task: Task, device: torch.device, compilation: CompilationPlan | None
 ) -> list[Contender]:
-    """Torchvision's as people run it (NCHW; float32 or automatic mixed precision), theirs and ours channels last.
+    """Build torchvision's detector as people run it, the same channels last, and ours, all in both precisions.
 
     All have the same weights, and so the same proposals.
 
     Args:
-        scene: what they look at.
-        architecture: of all.
-        task: what they do.
-        device: where.
-        compilation: of another one of ours in each precision, trained compiled; None for none.
+        scene: batch that all look at.
+        architecture: architecture of all.
+        task: what is timed.
+        device: device that all run on.
+        compilation: adds ours compiled in each precision; None adds nothing.
     """
     scene = scene.to(device)
     original = architecture.ours()
-    found = []
-    for library, precision, layout, plan in _settings(compilation):
+    runners = []
+    for library, precision, layout, plan in _variants(compilation):
         ours = copy.deepcopy(original)
         detector: nn.Module = ours if library == "lightning-rcnn" else architecture.torchvision(ours)
         if library == "torchvision" and layout == "channels last":
@@ -139,11 +147,11 @@ def contenders(
             run = training_step(detector, _losses(library, detector, scene, architecture.has_masks), precision, device)
         else:
             run = _inference(_detection(library, detector, scene), precision, device)
-        found.append(Contender(library, precision, layout, run, "" if plan is None else plan.words))
-    return found
+        runners.append(Contender(library, precision, layout, run, "" if plan is None else plan.label))
+    return runners
 
 
-def _settings(
+def _variants(
     compilation: CompilationPlan | None,
 ) -> Iterator[tuple[Library, Precision, Layout, CompilationPlan | None]]:
     precisions: tuple[Precision, ...] = ("float32", "bfloat16")
@@ -165,7 +173,7 @@ def _losses(library: Library, detector: nn.Module, scene: Scene, has_masks: bool
 
 
 def _detection(library: Library, detector: nn.Module, scene: Scene) -> Callable[[], object]:
-    """Boxes, and masks as pixels of the whole image, which is how torchvision gives them."""
+    """Detect boxes, and masks pasted into whole images as torchvision returns them."""
     if library == "torchvision":
         images = scene.torchvision_images()
         return lambda: detector(images)
@@ -185,19 +193,24 @@ def _detection(library: Library, detector: nn.Module, scene: Scene) -> Callable[
     return detect
 
 
+def training_precision(device: torch.device) -> Precision:
+    """Return the precision that `--trainer.precision auto` takes on a device."""
+    return "bfloat16" if choose_precision(accelerator=device.type) == BF16 else "float32"
+
+
 def training_step(
     detector: nn.Module, losses: Callable[[], dict[str, Tensor]], precision: Precision, device: torch.device
 ) -> Callable[[], None]:
-    """What runs forward, backward, clipping of gradients and SGD once.
+    """Return a function that runs forward, backward, gradient clipping and SGD once.
 
-    The learning rate is 0: with weights that move, one detector's proposals would meet more objects than another's, and
-    its mask head twice as many regions.
+    The learning rate is 0: with weights that change, one detector's proposals would hit more objects than another's,
+    and its mask head would see up to twice as many regions.
     """
     parameters = list(detector.parameters())
     optimizer = torch.optim.SGD(parameters, lr=0.0, momentum=0.9)
 
     def step() -> None:
-        torch.compiler.cudagraph_mark_step_begin()  # captured graphs may use their memory again
+        torch.compiler.cudagraph_mark_step_begin()  # captured graphs may reuse their memory
         with autocast(_AUTOCAST[precision], device):
             total = torch.stack(list(losses().values())).sum()
         optimizer.zero_grad()

@@ -1,7 +1,7 @@
-"""Where the time and the memory of a training step go, part by part.
+"""Profiles the time and the memory of a training step by part.
 
-The parts of the forward direction are spans around what our detectors are made of. The backward direction has no spans:
-autograd numbers its nodes, and each belongs to the part whose operator of the same number made it.
+Forward, the parts are spans around the modules and functions that a detector lists as `profiled`. Backward has no
+spans: autograd numbers its nodes, and each belongs to the part whose operator of the same number created it.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -12,32 +12,34 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from rich.console import Console
 from torch import nn
 from torch.autograd import DeviceType
 from torch.profiler import ProfilerActivity, profile, record_function
 
 from lightning_rcnn.detectors.base import Detector
+from lightning_rcnn.progress import track
 
 SPAN = "part: "
-"""Begins the names of our spans."""
+"""Prefix of the names of our spans."""
 OPERATORS = {
     "lightning_rcnn::non_maximum_suppression": "suppression",
     "lightning_rcnn::roi_align_backward": "RoI pooling",
     "lightning_rcnn::roi_pool_backward": "RoI pooling",
 }
-"""Operators that are parts by themselves, also inside of a span."""
+"""Operators that count as parts of their own, also inside a span."""
 OPTIMIZER, REST = "optimizer", "losses and the rest"
 _BACKWARD = "autograd::engine::evaluate_function: "
 
 
 @dataclass
 class PartUsage:
-    """What a part takes in one step.
+    """Time and memory of a part in one step.
 
     Attributes:
-        name: of the part.
-        forward, backward: seconds; of the device where that is a GPU, of the host's thread else.
-        kept_bytes: what it leaves allocated when the forward direction is done, for the backward one.
+        name: name of the part.
+        forward, backward: seconds of the GPU, or of the host's thread on the CPU.
+        kept_bytes: memory that it keeps allocated after forward, for backward.
     """
 
     name: str
@@ -47,31 +49,37 @@ class PartUsage:
 
     @property
     def seconds(self) -> float:
-        """Both directions."""
+        """Forward and backward together."""
         return self.forward + self.backward
 
 
 def profile_parts(
-    detector: Detector, step: Callable[[], object], device: torch.device, repeats: int, trace: Path
+    detector: Detector,
+    step: Callable[[], object],
+    device: torch.device,
+    repeats: int,
+    trace: Path,
+    console: Console,
 ) -> list[PartUsage]:
     """Run some steps under torch's profiler.
 
     Args:
-        detector: whose parts they are.
-        step: a training step of it, run twice before.
-        device: it runs on.
-        repeats: profiled steps; figures are means.
+        detector: detector whose parts are profiled.
+        step: a training step of it; it runs twice before.
+        device: device of the step.
+        repeats: number of profiled steps; the figures are their means.
         trace: file for a trace in Chrome's format.
+        console: where progress is shown.
 
     Returns:
-        The parts, the most expensive one first.
+        The parts, the slowest first.
     """
     activities = [ProfilerActivity.CPU] + [ProfilerActivity.CUDA] * (device.type == "cuda")
     with spans_around_parts(detector):
         for _ in range(2):
             step()
         with profile(activities=activities, profile_memory=True, acc_events=True) as profiler:
-            for _ in range(repeats):
+            for _ in track(range(repeats), "profiling, steps", console):
                 step()
                 if device.type == "cuda":
                     torch.cuda.synchronize(device)
@@ -85,12 +93,12 @@ def profile_parts(
 
 @contextmanager
 def spans_around_parts(detector: nn.Module) -> Iterator[None]:
-    """Let the detector's parts show in profiles under the names that they give themselves."""
+    """Show the detector's parts in profiles under the names that they give themselves."""
     wrapped: list[tuple[Any, str, Any]] = []
     for owner in list(detector.modules()):
         for attribute, part in getattr(owner, "profiled", {}).items():
             value = getattr(owner, attribute)
-            # A module stays what it is; its forward is taken.
+            # A module stays in its place; its forward is wrapped.
             target, name = (value, "forward") if isinstance(value, nn.Module) else (owner, attribute)
             wrapped.append((target, name, target.__dict__.get(name)))
             setattr(target, name, _in_span(part, getattr(target, name)))
@@ -104,14 +112,15 @@ def spans_around_parts(detector: nn.Module) -> Iterator[None]:
 
 
 def add_up(events: Iterable[Any], on_device: bool) -> list[PartUsage]:
-    """Sums by part of the profiler's events, of which each counts for itself, without what it calls.
+    """Sum up the profiler's events by part; each event counts without the events that it calls.
 
-    Those of the host alone: a kernel counts for the operator that launched it, and stands in the list a second time.
+    Only events of the host count. A kernel is listed twice: in the operator that launched it, and as an event of the
+    device.
     """
     events = sorted((e for e in events if e.device_type == DeviceType.CPU), key=lambda event: event.time_range.start)
     part_of_node: dict[int, str] = {}
     for event in events:
-        # The last operator of a number is the one that made the node; those before it made none.
+        # Several operators may share a number; the last of them created the node.
         if event.sequence_nr >= 0 and not _backward_of(event):
             part_of_node[event.sequence_nr] = _forward_part(event)
     parts: dict[str, PartUsage] = {}
@@ -144,7 +153,7 @@ def _ancestors(event: Any) -> Iterator[Any]:
 
 
 def _backward_of(event: Any) -> Any:
-    """The autograd node inside of which something happened, or None."""
+    """Return the autograd node that an event ran in, or None."""
     return next((ancestor for ancestor in _ancestors(event) if ancestor.name.startswith(_BACKWARD)), None)
 
 

@@ -1,4 +1,4 @@
-"""Training batches from shards, one after the other without end, and how long each was waited for."""
+"""An endless stream of training batches from shards, and how long a step waited for each."""
 
 import itertools
 from collections.abc import Iterator
@@ -12,18 +12,18 @@ from lightning_rcnn.structures import Batch, Inputs, Targets
 
 
 class StreamedBatches:
-    """What a training's loader gives, with its worker processes.
+    """Batches of the training's loader with its worker processes.
 
     Args:
-        shards: a packed folder, shards or URLs.
-        batch_size: images of a batch.
-        rule: the network's resize rule.
+        shards: packed folder, shards or URLs.
+        batch_size: images in a batch.
+        rule: resize rule of the network.
         with_masks: whether targets have masks, as bitmaps.
-        device: to which batches are moved.
+        device: device that batches are moved to.
 
     Attributes:
-        num_classes: of the data, without background.
-        waits: seconds for each batch until it was there, by the host's clock.
+        num_classes: number of classes in the data, without background.
+        waits: seconds that each batch was waited for, by the host's clock.
 
     Raises:
         InputError: the shards cannot be read, or lack masks.
@@ -40,10 +40,10 @@ class StreamedBatches:
         self._device = device
 
     def next(self) -> tuple[Inputs, Targets]:
-        """The next batch, on the device."""
+        """Return the next batch, on the device."""
         start = perf_counter()
         batch = next(self._batches)
         self.waits.append(perf_counter() - start)
         moved = batch.to(self._device)
-        assert moved.targets is not None  # as always in training
+        assert moved.targets is not None  # training always has them
         return moved.inputs, moved.targets

@@ -1,16 +1,7 @@
 """RoIAlign against torchvision's `MultiScaleRoIAlign`, on the same pyramid and the same regions."""
 
 from lightning_rcnn.bench.roi_align.contenders import Contender, cpu_contenders, cuda_contenders
-from lightning_rcnn.bench.roi_align.timing import copy_bandwidth, quartiles, race_on_cpu, race_on_cuda
+from lightning_rcnn.bench.roi_align.timing import copy_bandwidth, time_contenders
 from lightning_rcnn.bench.roi_align.workload import Workload
 
-__all__ = [
-    "Contender",
-    "Workload",
-    "copy_bandwidth",
-    "cpu_contenders",
-    "cuda_contenders",
-    "quartiles",
-    "race_on_cpu",
-    "race_on_cuda",
-]
+__all__ = ["Contender", "Workload", "copy_bandwidth", "cpu_contenders", "cuda_contenders", "time_contenders"]

@@ -1,7 +1,8 @@
-"""The ways of pooling that are compared: ours, and torchvision's as people run it."""
+"""The contenders: our RoIAlign, and torchvision's as people run it."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import torch
 import torchvision.ops
@@ -16,55 +17,80 @@ _LAYOUTS = {"NCHW": torch.contiguous_format, "NHWC": torch.channels_last}
 Pool = Callable[[], Tensor]
 
 
-@dataclass
-class Contender:
-    """One way of pooling, with its own copy of the features as leaves.
+class Times(NamedTuple):
+    """Milliseconds of one turn.
 
     Attributes:
-        name: for the table.
-        peer: the name of the contender it is compared with.
+        forward, backward: each direction; on a GPU by its own clock.
+        wall: both together, from call to result, by the host's clock.
+    """
+
+    forward: float
+    backward: float
+    wall: float
+
+
+@dataclass
+class Contender:
+    """One implementation, with its own copy of the features as leaves.
+
+    Attributes:
+        name: name in the table.
+        peer: name of the contender that it is compared with.
         features: leaves that receive gradients.
-        pool: the features' regions, [R, C, bins, bins].
-        forward_ms, backward_ms: one figure for each repeat; on a GPU, of its own clock.
-        wall_ms: forward and backward together, from call to result.
+        pool: returns the pooled regions, [R, C, bins, bins].
+        times: one entry for each repeat.
     """
 
     name: str
     peer: str
     features: list[Tensor]
     pool: Pool
-    forward_ms: list[float] = field(default_factory=list)
-    backward_ms: list[float] = field(default_factory=list)
-    wall_ms: list[float] = field(default_factory=list)
+    times: list[Times] = field(default_factory=list)
+
+    @property
+    def forward_ms(self) -> list[float]:
+        """Forward, for each repeat."""
+        return [times.forward for times in self.times]
+
+    @property
+    def backward_ms(self) -> list[float]:
+        """Backward, for each repeat."""
+        return [times.backward for times in self.times]
 
     @property
     def total_ms(self) -> list[float]:
         """Forward and backward together, for each repeat."""
-        return [forward + backward for forward, backward in zip(self.forward_ms, self.backward_ms, strict=True)]
+        return [times.forward + times.backward for times in self.times]
+
+    @property
+    def wall_ms(self) -> list[float]:
+        """Forward and backward from call to result, for each repeat."""
+        return [times.wall for times in self.times]
 
     @property
     def itemsize(self) -> int:
-        """Bytes of a feature."""
+        """Bytes of one number of the features."""
         return self.features[0].element_size()
 
 
 def cpu_contenders(workload: Workload, rois: Tensor) -> list[Contender]:
-    """Both operators in float32 on either layout; all are compared with torchvision on NCHW, its default."""
+    """Both operators in float32 and both layouts; all are compared with torchvision on NCHW, its default."""
     features = workload.features()
     baseline = "torchvision NCHW"
     contenders = []
-    for operator, way in (("torchvision", _theirs), ("lightning-rcnn", _ours)):
+    for operator, pool_with in (("torchvision", _theirs), ("lightning-rcnn", _ours)):
         for layout in _LAYOUTS:
             leaves = _leaves(features, "cpu", torch.float32, layout)
-            contenders.append(Contender(f"{operator} {layout}", baseline, leaves, way(workload, rois, leaves)))
+            contenders.append(Contender(f"{operator} {layout}", baseline, leaves, pool_with(workload, rois, leaves)))
     return contenders
 
 
 def cuda_contenders(workload: Workload, rois: Tensor) -> list[Contender]:
     """Our kernels in each type and layout, each compared with torchvision's operator on the same features.
 
-    bfloat16 is a type torchvision's operator does not know: as in training, autocast converts its input to float32. In
-    float16 it is called without autocast, with regions in float16 too, since it wants both of one type.
+    Torchvision's operator lacks bfloat16: autocast converts its input to float32, as in training. In float16 it is
+    called without autocast and with regions in float16, because it requires both to have one type.
     """
     features = workload.features()
     rois = rois.to("cuda")

@@ -1,4 +1,4 @@
-"""The pyramid and the regions that a benchmark pools."""
+"""Random feature pyramids, and the regions pooled from them."""
 
 import math
 from dataclasses import dataclass
@@ -16,12 +16,12 @@ class Workload:
     """A pyramid and the regions pooled from it.
 
     Attributes:
-        num_images, height, width: of the network's input.
-        num_channels: of every level.
-        strides: of the levels, finest first.
-        num_rois: in all images together.
-        bins: of the output, along each side.
-        clustered: whether the regions crowd round eight objects an image, as sampled proposals do, or lie anywhere.
+        num_images, height, width: batch size, and size of the network's input in pixels.
+        num_channels: channels of every level.
+        strides: pixels of the input for a pixel of each level, finest level first.
+        num_rois: number of regions in all images together.
+        bins: bins of the output along each side.
+        clustered: True places the regions around eight objects an image, as sampled proposals are; False anywhere.
     """
 
     num_images: int
@@ -35,11 +35,11 @@ class Workload:
 
     @property
     def scales(self) -> list[float]:
-        """Of the levels."""
+        """Pixels of each level for a pixel of the input."""
         return [1 / stride for stride in self.strides]
 
     def pyramid(self) -> Pyramid:
-        """The sizes of the maps."""
+        """Sizes of the maps."""
         heights, widths = ([math.ceil(size / stride) for stride in self.strides] for size in (self.height, self.width))
         return Pyramid(self.num_images, heights, widths, self.scales)
 
@@ -52,22 +52,25 @@ class Workload:
         ]
 
     def rois(self) -> Tensor:
-        """[R, 5], image by image, sides log-normal about 100 pixels."""
+        """Regions [R, 5] as (image, xyxy), image by image, with log-normal sides about 100 pixels."""
         num_sources = 8 * self.num_images if self.clustered else self.num_rois
         sides = torch.exp(0.8 * torch.randn(num_sources, 2) + math.log(100)).clamp(8, self.height)
-        centres = torch.rand(num_sources, 2) * torch.tensor([self.width, self.height])
+        centers = torch.rand(num_sources, 2) * torch.tensor([self.width, self.height])
         images = torch.arange(num_sources) * self.num_images // num_sources
         if self.clustered:
             source = torch.arange(self.num_rois) * num_sources // self.num_rois
-            sides, centres, images = sides[source], centres[source], images[source]
-            centres = centres + 0.15 * sides * torch.randn(self.num_rois, 2)
+            sides, centers, images = sides[source], centers[source], images[source]
+            centers = centers + 0.15 * sides * torch.randn(self.num_rois, 2)
             sides = sides * torch.exp(0.2 * torch.randn(self.num_rois, 2))
-        corners = torch.cat((centres - sides / 2, centres + sides / 2), dim=1)
+        corners = torch.cat((centers - sides / 2, centers + sides / 2), dim=1)
         limits = torch.tensor([self.width, self.height, self.width, self.height])
         return torch.cat((images[:, None].float(), corners.clamp(min=0).minimum(limits)), dim=1)
 
-    def least_traffic(self, rois: Tensor, itemsize: int) -> int:
-        """Bytes that forward and backward must move: touched pixels and results, gradients in, all gradients out."""
+    def min_traffic(self, rois: Tensor, itemsize: int) -> int:
+        """Count the bytes that forward and backward must move.
+
+        Those are touched pixels, results, gradients of the results, and gradients of all pixels.
+        """
         pyramid, grid = self.pyramid(), Grid((self.bins, self.bins), 2, False)
         levels = assign_levels(rois[:, 1:], self.scales)
         touched = np.unique(region_bags(rois.numpy(), levels.numpy(), pyramid, grid).rows).size

@@ -1,6 +1,5 @@
 """`lightning-rcnn bench step|infer`."""
 
-import statistics
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
@@ -11,25 +10,30 @@ from rich.console import Console
 from rich.table import Column, Table
 
 from lightning_rcnn.bench.detectors import (
+    MIN_SIDE,
     Architecture,
+    BackboneName,
     CompilationPlan,
     Contender,
     DetectorName,
     Scene,
     StreamedBatches,
-    contenders,
-    race,
+    Task,
+    build_contenders,
+    profile_step,
+    training_precision,
 )
-from lightning_rcnn.bench.detectors.contenders import Task
-from lightning_rcnn.bench.report import contender_precision, title_of, write_figures
-from lightning_rcnn.bench.step_profile import profile_step
+from lightning_rcnn.bench.memory import peak_memory
+from lightning_rcnn.bench.report import write_report
+from lightning_rcnn.bench.timing import quartiles, take_turns, timed
+from lightning_rcnn.cli.option_checks import require_at_least, require_device, require_positive
 from lightning_rcnn.cli.output_paths import require_file
 from lightning_rcnn.data.resize import ResizeRule
 from lightning_rcnn.errors import InputError
+from lightning_rcnn.progress import track
 
-BackboneName = Literal["resnet18", "resnet34", "resnet50", "resnet101"]
 SHORT = {"torchvision": "torchvision", "lightning-rcnn": "ours", "NCHW": "NCHW", "channels last": "NHWC"}
-"""What a table of 80 characters has room for."""
+"""Short names, for tables of 80 characters."""
 
 
 def step(
@@ -53,54 +57,57 @@ def step(
     """Time a whole training step against torchvision's, in one run.
 
     Forward, backward, clipping and SGD on the same images with the same weights, both detectors with their default
-    numbers. The first ratio is against torchvision as it is run by default (float32, NCHW), the second against
+    settings. The first ratio is against torchvision as it is run by default (float32, NCHW), the second against
     torchvision in the same precision and layout.
 
     Args:
-        device: where to run.
+        device: device that both run on.
         detector: Faster or Mask R-CNN.
-        backbone: of both, with a feature pyramid.
+        backbone: backbone of both, under a feature pyramid.
         batch_size: images in a step.
-        height: of the images, pixels.
-        width: of the images, pixels.
-        objects: in each image.
-        classes: without background.
-        repeats: timed turns of each contender.
-        seed: of weights and images.
-        compilation: also time ours compiled, as a training with `--compilation.scope` is.
-        capture: the compiled one is captured as CUDA graphs.
+        height: height of the images, pixels.
+        width: width of the images, pixels.
+        objects: objects in each image.
+        classes: number of classes without background.
+        repeats: number of timed turns.
+        seed: seed of weights and images.
+        compilation: also time ours compiled, as training with `--compilation.scope` does.
+        capture: capture the compiled step as CUDA graphs.
         json: also write the figures to this file.
         profile: show instead where the time and the memory of our step go, in the precision that a training takes here,
             and write a trace.
-        shards: packed data for the profile, in the place of one generated batch: the loader's batches, and how long the
-            steps wait for them.
-        trace: file for the trace, to be opened in chrome://tracing or ui.perfetto.dev.
+        shards: packed data for the profile instead of a generated batch; the profile then shows how long steps wait for
+            the loader.
+        trace: file for the trace, to open in chrome://tracing or ui.perfetto.dev.
     """
+    require_positive(batch_size=batch_size, objects=objects, classes=classes, repeats=repeats)
+    require_at_least(MIN_SIDE, height=height, width=width)
     if capture and (compilation == "none" or device == "cpu"):
-        raise InputError("--capture: only what is compiled for a GPU is captured; set --compilation and --device cuda")
+        raise InputError("--capture: only a step compiled for a GPU is captured; set --compilation and --device cuda")
     plan = None if compilation == "none" else CompilationPlan(compilation, capture)
     if profile and plan is not None:
-        raise InputError("--profile: what is compiled has no parts any more; leave --compilation out")
+        raise InputError("--profile: a compiled step has no parts to show; leave --compilation out")
     if shards is not None and not profile:
-        raise InputError("--shards: the detectors are compared on a generated batch; give --profile as well")
-    if json is not None:
-        require_file(json, "--json")
+        raise InputError("--shards: detectors are compared on a generated batch; add --profile, or leave --shards out")
+    chosen = require_device(device)
+    for path, option in ((json, "--json"), (trace if profile else None, "--trace")):
+        if path is not None:
+            require_file(path, option)
     torch.manual_seed(seed)
-    place = _checked(device)
     architecture = Architecture(detector, backbone, classes, min(height, width), max(height, width))
     size = batch_size, height, width
     if not profile:
-        _race("step", architecture, Scene.random(*size, objects, classes), place, repeats, json, plan)
+        _compare("step", architecture, Scene.random(*size, objects, classes), chosen, repeats, json, plan)
         return
     if shards is None:
-        scene = Scene.random(*size, objects, classes).to(place)
+        scene = Scene.random(*size, objects, classes).to(chosen)
         generated = scene.inputs(), scene.targets(architecture.has_masks)
-        profile_step(architecture, lambda: generated, [], size, place, repeats, json, trace)
+        profile_step(architecture, lambda: generated, [], size, chosen, repeats, json, trace)
         return
     rule = ResizeRule(architecture.min_size, architecture.max_size)
-    batches = StreamedBatches(shards, batch_size, rule, architecture.has_masks, place)
+    batches = StreamedBatches(shards, batch_size, rule, architecture.has_masks, chosen)
     architecture = replace(architecture, num_classes=batches.num_classes)
-    profile_step(architecture, batches.next, batches.waits, size, place, repeats, json, trace)
+    profile_step(architecture, batches.next, batches.waits, size, chosen, repeats, json, trace)
 
 
 def infer(
@@ -117,36 +124,33 @@ def infer(
 ) -> None:
     """Time the detection of a batch against torchvision's, in one run.
 
-    From images to boxes and, with Mask R-CNN, masks of the images' size, with the same random weights: so each image
-    has as many detections as may be. Ratios as in `bench step`.
+    From images to boxes and, with Mask R-CNN, to masks of the images' size. The weights are random, and so each image
+    has as many detections as the limit allows. Ratios as in `bench step`.
 
     Args:
-        device: where to run.
+        device: device that both run on.
         detector: Faster or Mask R-CNN.
-        backbone: of both, with a feature pyramid.
+        backbone: backbone of both, under a feature pyramid.
         batch_size: images in a batch.
-        height: of the images, pixels.
-        width: of the images, pixels.
-        classes: without background.
-        repeats: timed turns of each contender.
-        seed: of weights and images.
+        height: height of the images, pixels.
+        width: width of the images, pixels.
+        classes: number of classes without background.
+        repeats: number of timed turns.
+        seed: seed of weights and images.
         json: also write the figures to this file.
     """
+    require_positive(batch_size=batch_size, classes=classes, repeats=repeats)
+    require_at_least(MIN_SIDE, height=height, width=width)
+    chosen = require_device(device)
     if json is not None:
         require_file(json, "--json")
     architecture = Architecture(detector, backbone, classes, min(height, width), max(height, width))
     torch.manual_seed(seed)
     scene = Scene.random(batch_size, height, width, 1, classes)
-    _race("infer", architecture, scene, _checked(device), repeats, json)
+    _compare("infer", architecture, scene, chosen, repeats, json)
 
 
-def _checked(device: str) -> torch.device:
-    if device == "cuda" and not torch.cuda.is_available():
-        raise InputError("--device cuda: torch sees no CUDA device here")
-    return torch.device(device)
-
-
-def _race(
+def _compare(
     task: Task,
     architecture: Architecture,
     scene: Scene,
@@ -155,24 +159,31 @@ def _race(
     json: Path | None,
     compilation: CompilationPlan | None = None,
 ) -> None:
-    runners = contenders(scene, architecture, task, device, compilation)
-    race(runners, repeats, device)
+    console = Console()
+    runners = build_contenders(scene, architecture, task, device, compilation)
+    for runner in track(runners, "measuring memory, detectors", console):
+        runner.run()
+        runner.peak_bytes = peak_memory(runner.run, device)
+    runs = take_turns(runners, lambda runner: timed(runner.run, device).seconds, repeats, console, warm_up=0)
+    for runner, seconds in zip(runners, runs, strict=True):
+        runner.seconds = seconds
     results = [_figures(runner, runners, len(scene.images)) for runner in runners]
+    title = architecture.title(task, (len(scene.images), *scene.images.shape[2:]), device)
     table = Table(
         "detector",
-        "numbers",
+        "precision",
         "layout",
         *(Column(header, justify="right") for header in ("ms", "spread", "img/s", "MiB", "default", "same")),
-        title=title_of(task, architecture, (len(scene.images), *scene.images.shape[2:]), device),
+        title=title,
         caption="ms: median; spread: between the quartiles; default, same: times as fast as torchvision in float32 and "
-        "NCHW, and in the same numbers and layout",
+        "NCHW, and in the same precision and layout",
         box=SIMPLE_HEAD,
         padding=0,
     )
     for result in results:
         low, high = result["quartiles"]
         table.add_row(
-            f"ours, {result['way']}" if result["way"] else SHORT[result["library"]],
+            f"ours, {result['compilation']}" if result["compilation"] else SHORT[result["library"]],
             result["precision"],
             SHORT[result["layout"]],
             f"{1e3 * result['median_seconds']:.0f}",
@@ -182,24 +193,21 @@ def _race(
             f"{result['ratio_to_default']:.2f} x",
             f"{result['ratio_to_same']:.2f} x",
         )
-    Console().print(table)
-    print(f"A training takes {contender_precision(device)} here (precision auto).")
-    write_figures(json, table.title, device, {"results": results})
+    console.print(table)
+    console.print(f"A training takes {training_precision(device)} here (precision auto).")
+    write_report(json, title, device, {"results": results})
 
 
 def _figures(runner: Contender, runners: list[Contender], num_images: int) -> dict[str, Any]:
-    theirs = {(r.precision, r.layout): statistics.median(r.seconds) for r in runners if r.library == "torchvision"}
-    median = statistics.median(runner.seconds)
-    low, _, high = (
-        statistics.quantiles(runner.seconds, n=4, method="inclusive") if len(runner.seconds) > 1 else [median] * 3
-    )
+    theirs = {(r.precision, r.layout): quartiles(r.seconds).median for r in runners if r.library == "torchvision"}
+    lower, median, upper = quartiles(runner.seconds)
     return {
         "library": runner.library,
-        "way": runner.way,
+        "compilation": runner.compilation,
         "precision": runner.precision,
         "layout": runner.layout,
         "median_seconds": median,
-        "quartiles": (low, high),
+        "quartiles": (lower, upper),
         "seconds": runner.seconds,
         "images_per_second": num_images / median,
         "peak_bytes": runner.peak_bytes,

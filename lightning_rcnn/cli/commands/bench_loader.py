@@ -1,15 +1,15 @@
 """`lightning-rcnn bench loader`."""
 
-import json as json_format
-import statistics
 from pathlib import Path
 
 import torch
-import torchvision
 from rich.console import Console
 from rich.table import Column, Table
 
-from lightning_rcnn.bench.loader import LoaderBenchmark, Stage, race
+from lightning_rcnn.bench.loader import LoaderBenchmark, Stage, time_stages
+from lightning_rcnn.bench.report import write_report
+from lightning_rcnn.bench.timing import quartiles
+from lightning_rcnn.cli.option_checks import require_at_least, require_positive
 from lightning_rcnn.cli.output_paths import require_file
 from lightning_rcnn.data.cache import ShardCache
 from lightning_rcnn.data.fetch import FetchPolicy
@@ -31,22 +31,24 @@ def loader(
 ) -> None:
     """Time the loader, stage by stage, against decoding alone, in one run.
 
-    One core does all stages but the last, on the same images in the order of a training epoch. "A core's second" does
-    not count what other programs use of the core, nor waiting for a disk; the ratio to decoding alone is of these.
+    One core runs all stages but the last, on the same images in the order of a training epoch. "A core's second" is CPU
+    time: other programs and waiting for a disk do not count. The ratio to decoding alone is in CPU time.
 
     Args:
         data: packed folders, shards or URLs.
-        images: how many are timed; at most those of an epoch.
-        batch_size: images of a batch.
+        images: number of images to time, at most those of an epoch.
+        batch_size: images in a batch.
         min_size: shorter edge of the resized images, pixels.
         max_size: limit of the longer edge, pixels.
-        workers: processes of the last stage.
-        repeats: timed turns of each stage, after an untimed one.
+        workers: worker processes of the last stage; 0 leaves it out.
+        repeats: number of timed turns, after an untimed one.
         json: also write the figures to this file.
 
     Raises:
-        InputError: data that are missing or too few.
+        InputError: data are missing or too few, or an option is impossible.
     """
+    require_positive(images=images, batch_size=batch_size, min_size=min_size, max_size=max_size, repeats=repeats)
+    require_at_least(0, workers=workers)
     if json is not None:
         require_file(json, "--json")
     torch.set_num_threads(1)
@@ -56,49 +58,37 @@ def loader(
         raise InputError(f"--data: {len(padded)} images are fewer than one batch; lower --batch_size")
     benchmark = LoaderBenchmark(padded, ShardCache(None, 100e9, policy), batch_size, images)
     alone = benchmark.decoding_alone()
-    stages = [alone, benchmark.reading(), benchmark.decoding(), benchmark.transforming()]
-    through_workers = benchmark.loading(workers) if workers else None
+    in_process = [alone, benchmark.reading(), benchmark.decoding(), benchmark.transforming()]
+    stages = [*in_process, benchmark.loading(workers)] if workers else in_process
     console = Console()
-    race([*stages, through_workers] if through_workers else stages, repeats, console)
+    time_stages(stages, repeats, console)
 
     title = f"{padded.shard_set.index.name}: {alone.images} of {len(padded)} images, {min_size} x {max_size} at most"
     table = Table(
         Column("stage", no_wrap=True), "images/s", "images in a core's second", "to decoding alone", title=title
     )
     for stage in stages:
-        ratio = _core_rate(stage) / _core_rate(alone)
-        table.add_row(stage.name, f"{_rate(stage):.0f}", f"{_core_rate(stage):.0f}", f"{ratio:.2f}")
-    if through_workers:
-        table.add_row(through_workers.name, f"{_rate(through_workers):.0f}", "-", "-")
+        core_cells = ("-", "-")  # worker processes have CPU time of their own
+        if stage in in_process:
+            core_cells = f"{_core_rate(stage):.0f}", f"{_core_rate(stage) / _core_rate(alone):.2f}"
+        table.add_row(stage.name, f"{_rate(stage):.0f}", *core_cells)
     console.print(table)
     starts = [benchmark.first_batch(share) for share in (0.0, 0.5)]
     for start in starts:
         console.print(
-            f"An epoch that begins at batch {start.batch}: planned in {1e3 * start.plan_seconds:.0f} ms, the first "
+            f"Starting an epoch at batch {start.batch}: planned in {1e3 * start.plan_seconds:.0f} ms, the first "
             f"batch {1e3 * start.seconds:.0f} ms later; {start.bytes_read / 1e3:.0f} kB read."
         )
-    if json is not None:
-        report = {
-            "title": title,
-            "torch": torch.__version__,
-            "torchvision": torchvision.__version__,
-            "stages": [
-                {
-                    "name": stage.name,
-                    "images": stage.images,
-                    "seconds": stage.seconds,
-                    "core_seconds": stage.core_seconds,
-                }
-                for stage in [*stages, *([through_workers] if through_workers else [])]
-            ],
-            "starts": [vars(start) for start in starts],
-        }
-        json.write_text(json_format.dumps(report, indent=2) + "\n")
+    figures = [
+        {"name": stage.name, "images": stage.images, "seconds": stage.seconds, "core_seconds": stage.core_seconds}
+        for stage in stages
+    ]
+    write_report(json, title, torch.device("cpu"), {"stages": figures, "starts": [vars(start) for start in starts]})
 
 
 def _rate(stage: Stage) -> float:
-    return stage.images / statistics.median(stage.seconds)
+    return stage.images / quartiles(stage.seconds).median
 
 
 def _core_rate(stage: Stage) -> float:
-    return stage.images / statistics.median(stage.core_seconds)
+    return stage.images / quartiles(stage.core_seconds).median

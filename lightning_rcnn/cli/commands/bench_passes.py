@@ -1,6 +1,5 @@
 """`lightning-rcnn bench passes`."""
 
-import json as json_format
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -11,13 +10,14 @@ from rich.table import Table
 
 from lightning_rcnn.backbones.plain import PlainBackbone, PlainName
 from lightning_rcnn.bench.compare.comparison import curve_of
+from lightning_rcnn.bench.report import write_report
+from lightning_rcnn.cli.option_checks import require_positive
 from lightning_rcnn.cli.output_paths import require_file
 from lightning_rcnn.detectors.fast_rcnn import FastRCNN
 from lightning_rcnn.detectors.given_proposals import GivenProposals
 from lightning_rcnn.detectors.preprocessing import PreprocessingSettings
 from lightning_rcnn.detectors.rcnn.fine_tuning import RCNNFineTuning
 from lightning_rcnn.detectors.rcnn.rcnn import RegionSettings
-from lightning_rcnn.errors import InputError
 
 
 def passes(
@@ -30,26 +30,25 @@ def passes(
     seed: int = 0,
     json: Path | None = None,
 ) -> None:
-    """Time Fast R-CNN's one pass of the network for an image against R-CNN's one for a region.
+    """Time Fast R-CNN, one pass of the network an image, against R-CNN, one pass a region.
 
-    Both detectors have the same weights, random ones, and look at the same random proposals of one random image, in
-    float32 on the CPU. "Network" is the convolutions alone, with the warping of regions in R-CNN; "all" adds pooling,
-    fully connected layers and suppression. The paper (table 4) has 146 times in all for VGG16 and 2000 proposals.
+    Both detectors have the same random weights and look at the same random proposals of one random image, in float32 on
+    the CPU. "Network" is the convolutions, with R-CNN's warping of regions; "all" adds pooling, fully connected layers
+    and suppression. The paper (table 4) reports a factor of 146 in all, for VGG16 and 2000 proposals.
 
     Args:
-        backbone: of both.
-        height: of the image as the networks see it, pixels.
-        width: likewise.
-        proposals: the most of an image; fewer are timed too.
-        region_size: of R-CNN, pixels; the paper's is 227.
-        repeats: of which the medians are shown.
-        seed: of weights and image.
+        backbone: backbone of both.
+        height: height of the image as the networks see it, pixels.
+        width: width of the image as the networks see it, pixels.
+        proposals: limit of proposals in the image; smaller numbers are timed too.
+        region_size: side of R-CNN's warped regions, pixels; the paper has 227.
+        repeats: number of timed turns; medians are shown.
+        seed: seed of weights and image.
         json: also write the figures to this file.
     """
+    require_positive(height=height, width=width, proposals=proposals, region_size=region_size, repeats=repeats)
     if json is not None:
         require_file(json, "--json")
-    if min(height, width, repeats) < 1:
-        raise InputError("--height, --width and --repeats have to be above 0")
     torch.manual_seed(seed)
     shared: dict[str, Any] = {
         "proposals": GivenProposals(limit=proposals),
@@ -74,6 +73,4 @@ def passes(
             cells += [f"{times['rcnn'] / times['fast_rcnn']:.1f}"]
         table.add_row(*cells)
     console.print(table)
-    if json is not None:
-        report = {"title": title, "torch": torch.__version__, "proposals": [asdict(point) for point in curve]}
-        json.write_text(json_format.dumps(report, indent=2) + "\n")
+    write_report(json, title, torch.device("cpu"), {"proposals": [asdict(point) for point in curve]})

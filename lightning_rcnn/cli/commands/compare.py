@@ -10,6 +10,7 @@ from lightning_rcnn.bench.compare.comparison import Row, curve_of, row_of, table
 from lightning_rcnn.bench.compare.data_sets import images, prepare
 from lightning_rcnn.bench.compare.recipes import recipes
 from lightning_rcnn.bench.compare.training import Trained, train_recipe
+from lightning_rcnn.cli.option_checks import require_positive
 from lightning_rcnn.detectors.rcnn.rcnn import RCNN
 from lightning_rcnn.errors import InputError
 from lightning_rcnn.lightning_messages import hush_lightning
@@ -31,29 +32,31 @@ def compare(
 ) -> None:
     """Train R-CNN, Fast, Faster and Mask R-CNN from scratch on one data set, and compare them.
 
-    All have the same network and the same budget of time. Without data, scenes are generated. Shards without proposals
-    get those of selective search first, which is not part of the budgets. Nothing of a data set without masks can be
-    said of Mask R-CNN but its RoIAlign.
+    All have the same network and the same training time. Without data, scenes are generated. Shards without proposals
+    get those of selective search first, which is not part of the training time. On a data set without masks, Mask R-CNN
+    is replaced by Faster R-CNN with RoIAlign.
 
     Args:
-        out: the folder for comparison.json, comparison.png, checkpoints, and data that are made; new or empty.
+        out: folder for comparison.json, comparison.png, checkpoints, and generated data; new or empty.
         train: a packed data set, with or without proposals.
         val: another one, to score on.
-        minutes: of training, for each detector.
-        mode: of selective search; also what its time is measured with where the data have proposals already.
-        width: likewise, pixels to which images are scaled.
-        proposal_limit: proposals of an image that R-CNN and Fast R-CNN look at.
-        timed_images: so many images of val are looked at one by one for the times; medians are shown.
+        minutes: training time of each detector.
+        mode: mode of selective search; it is also timed if the data have proposals.
+        width: width that selective search scales images to, pixels.
+        proposal_limit: proposals of an image that R-CNN and Fast R-CNN use.
+        timed_images: number of images of val that are timed one by one; medians are shown.
         batch_size: images in a step.
         num_workers: processes that load; by default one less than there are cores.
-        seed: of everything.
+        seed: seed of data, weights and training.
+
+    Raises:
+        InputError: an option is impossible, the data do not fit, or `out` holds files.
     """
-    numbers = {"minutes": minutes, "proposal_limit": proposal_limit, "timed_images": timed_images}
-    for option, number in {**numbers, "batch_size": batch_size, "width": width}.items():
-        if number <= 0:
-            raise InputError(f"--{option} {number:g}: has to be above 0")
+    require_positive(
+        minutes=minutes, proposal_limit=proposal_limit, timed_images=timed_images, batch_size=batch_size, width=width
+    )
     if out.exists() and not (out.is_dir() and not any(out.iterdir())):
-        raise InputError(f"{out}: is no empty folder; choose another one")
+        raise InputError(f"{out}: is not an empty folder; choose another one")
     hush_lightning()
     seed_everything(seed, verbose=False)
     console = Console()
@@ -72,19 +75,19 @@ def compare(
         "class_names": [category.name for category in categories],
         "category_ids": [category.id for category in categories],
     }
-    looked_at = list(images(data.val, timed_images))
+    val_images = list(images(data.val, timed_images))
     rows: list[Row] = []
     trained: dict[str, Trained] = {}
     for recipe in recipes(data.has_masks, data.min_size, mode, width, proposal_limit):
-        result = train_recipe(recipe, loading, classes, out / recipe.key, 60 * minutes, looked_at[0])
+        result = train_recipe(recipe, loading, classes, out / recipe.key, 60 * minutes, val_images[0])
         trained[recipe.key] = result
-        rows.append(row_of(recipe.name, recipe.key, result, looked_at))
+        rows.append(row_of(recipe.name, recipe.key, result, val_images))
         console.print(table_of(rows))
     rcnn = trained["rcnn"].detector
     assert isinstance(rcnn, RCNN)
-    curve = curve_of(rcnn, trained["fast_rcnn"].detector, looked_at[0], console)
+    curve = curve_of(rcnn, trained["fast_rcnn"].detector, val_images[0], console)
     settings = {"data": data.val_index.name, "minutes": minutes, "min_size": data.min_size, "search": search.method}
-    settings |= {"seed": seed, "batch_size": batch_size, "timed_images": len(looked_at)}
+    settings |= {"seed": seed, "batch_size": batch_size, "timed_images": len(val_images)}
     write_json(out / "comparison.json", rows, curve, settings)
     draw(out / "comparison.png", rows, curve, f"{data.val_index.name}, {minutes:g} minutes of training each")
     console.print(f"{out / 'comparison.json'}, {out / 'comparison.png'}")

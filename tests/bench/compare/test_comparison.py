@@ -30,5 +30,5 @@ def test_the_curve_ends_with_the_most_proposals_that_both_look_at(limits, number
 
 
 def test_numbers_that_time_nothing():
-    with pytest.raises(InputError, match="--repeats have to be above 0"):
+    with pytest.raises(InputError, match="--repeats 0: has to be above 0"):
         passes(repeats=0)

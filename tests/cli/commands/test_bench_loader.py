@@ -26,3 +26,9 @@ def test_all_stages_see_the_same_images(shards, tmp_path, capsys):
 def test_too_few_images_are_named(shards):
     with pytest.raises(InputError, match="10 images are fewer than one batch"):
         loader([shards], batch_size=11)
+
+
+@pytest.mark.parametrize("options", [{"repeats": 0}, {"images": 0}, {"workers": -1}])
+def test_impossible_options_are_named(shards, options):
+    with pytest.raises(InputError, match=f"--{next(iter(options))} "):
+        loader([shards], **options)

@@ -44,7 +44,7 @@ def test_what_does_not_go(tmp_path):
         compare(tmp_path / "out", train=str(tmp_path / "set"))
     (tmp_path / "file").touch()
     for out in ("set", "file"):
-        with pytest.raises(InputError, match="is no empty folder"):
+        with pytest.raises(InputError, match="is not an empty folder"):
             compare(tmp_path / out)
     with pytest.raises(InputError, match="above 0"):
         compare(tmp_path / "out", minutes=0)

@@ -9,9 +9,9 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor
 
-from lightning_rcnn.bench.detectors import Architecture, PartUsage, profile_parts
-from lightning_rcnn.bench.detectors.contenders import training_step
-from lightning_rcnn.bench.report import contender_precision, title_of, write_figures
+from lightning_rcnn.bench.detectors.contenders import Architecture, training_precision, training_step
+from lightning_rcnn.bench.detectors.parts import PartUsage, profile_parts
+from lightning_rcnn.bench.report import write_report
 from lightning_rcnn.structures import Inputs, Targets
 
 
@@ -28,13 +28,13 @@ def profile_step(
     """Profile steps in the precision of "auto"; print a table, and write a trace and, if wanted, the figures.
 
     Args:
-        architecture: of the detector.
-        draw: gives the batch of a step, on the device.
-        waits: seconds that were waited for each batch, filled by `draw`; empty where nothing is waited for.
+        architecture: architecture of the detector.
+        draw: returns the next batch, on the device.
+        waits: seconds that each batch was waited for, appended by `draw`; empty for a batch in memory.
         size: (images, height, width), for the title.
-        device: where.
-        repeats: profiled steps.
-        json: file for the figures.
+        device: device of the step.
+        repeats: number of profiled steps.
+        json: file for the figures; None writes none.
         trace: file for the trace.
     """
     detector = architecture.ours().to(device).train()
@@ -42,31 +42,31 @@ def profile_step(
     def losses() -> dict[str, Tensor]:
         return detector.losses(*draw())
 
-    precision = contender_precision(device)
+    precision = training_precision(device)
     step = training_step(detector, losses, precision, device)
-    parts = profile_parts(detector, step, device, repeats, trace)
+    console = Console()
+    parts = profile_parts(detector, step, device, repeats, trace, console)
     if waits:
         parts.append(PartUsage("waiting for data", statistics.mean(waits[-repeats:])))
-    title = f"{title_of('step', architecture, size, device)}, {precision}"
-    console = Console()
+    title = f"{architecture.title('step', size, device)}, {precision}"
     console.print(_table(parts, title))
     if not waits:
-        console.print("How long a step waits for data, --shards FOLDER shows too.", soft_wrap=True)
+        console.print("--shards FOLDER also shows how long a step waits for data.", soft_wrap=True)
     console.print(f"Trace: {trace}", soft_wrap=True)
-    write_figures(json, title, device, {"parts": [vars(part) for part in parts]})
+    write_report(json, title, device, {"parts": [vars(part) for part in parts]})
 
 
 def _table(parts: list[PartUsage], title: str) -> Table:
-    whole = PartUsage(
-        "all", sum(p.forward for p in parts), sum(p.backward for p in parts), sum(p.kept_bytes for p in parts)
+    total = PartUsage(
+        "total", sum(p.forward for p in parts), sum(p.backward for p in parts), sum(p.kept_bytes for p in parts)
     )
     table = Table("part", "forward (ms)", "backward (ms)", "share", "kept for backward (MiB)", title=title)
-    for part in [*parts, whole]:
+    for part in [*parts, total]:
         table.add_row(
             part.name,
             f"{1e3 * part.forward:.1f}",
             f"{1e3 * part.backward:.1f}",
-            f"{100 * part.seconds / whole.seconds:.1f}%",
+            f"{100 * part.seconds / total.seconds:.1f}%",
             f"{part.kept_bytes / 2**20:.0f}",
         )
     return table
