@@ -34,6 +34,9 @@ TOOLS = {
     "bench loader": Tool("time the loader against decoding alone", f"{_COMMANDS}.bench_loader", "loader"),
     "bench roi-align": Tool("time RoIAlign against torchvision's", f"{_COMMANDS}.bench_roi_align", "roi_align"),
     "bench step": Tool("time a training step against torchvision's", f"{_COMMANDS}.bench_detectors", "step"),
+    "bench compilation": Tool("time our step compiled", f"{_COMMANDS}.bench_compilation", "compilation"),
+    "bench operators": Tool("time other operators against torchvision's", f"{_COMMANDS}.bench_operators", "operators"),
+    "bench masks": Tool("measure the memory of scoring masks", f"{_COMMANDS}.bench_masks", "masks"),
     "bench infer": Tool("time detection against torchvision's", f"{_COMMANDS}.bench_detectors", "infer"),
 }
 
@@ -59,5 +62,5 @@ def _page(program: str, sections: dict[str, dict[str, str]]) -> str:
     lines = [f"usage: {program} COMMAND [options]", f"       {program} COMMAND --help"]
     for title, commands in sections.items():
         lines += ["", f"{title}:" if title else "commands:"]
-        lines += [f"  {name:16} {summary}" for name, summary in commands.items()]
+        lines += [f"  {name:17} {summary}" for name, summary in commands.items()]
     return "\n".join(lines)

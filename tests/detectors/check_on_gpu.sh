@@ -4,7 +4,7 @@
 #
 #     tests/detectors/check_on_gpu.sh [FOLDER FOR THE REPORT [STEP...]]
 #
-# The steps are device, tests, waits-and-ways, bench-step, bench-infer and profile; all of them if none is named. The
+# The steps are device, tests, compilation, bench-step, bench-infer and profile; all of them if none is named. The
 # longest one, which compiles in four ways, may take 9 minutes.
 set -uo pipefail
 cd "$(dirname "$0")/../.."
@@ -12,6 +12,8 @@ report=${1:-gpu-report}
 python=${PYTHON:-python3}
 export PYTHONPATH="$PWD${PYTHONPATH:+:$PYTHONPATH}" PYTHONUNBUFFERED=1
 only=" ${*:2} "
+"$python" -c 'import sys, torch; sys.exit(not torch.cuda.is_available())' 2>/dev/null \
+    || { echo "$0: $python has no torch that sees a GPU; run it on a machine with one, or set PYTHON" >&2; exit 1; }
 mkdir -p "$report"
 failed=0
 
@@ -29,7 +31,7 @@ step() { # step NAME SECONDS COMMAND...: runs a command, keeps its output in the
 size=(--device cuda --detector mask_rcnn --backbone resnet50 --batch_size 8 --height 800 --width 1344 --classes 80)
 step device 20 nvidia-smi --query-gpu=name,driver_version,memory.total --format=csv
 step tests 300 "$python" -m pytest -q -m gpu tests/callbacks tests/detectors
-step waits-and-ways 540 "$python" tests/detectors/time_step_on_gpu.py 8 800 1344
+step compilation 540 "$python" -m lightning_rcnn bench compilation "${size[@]}" --json "$report/compilation.json"
 step bench-step 540 "$python" -m lightning_rcnn bench step "${size[@]}" --repeats 10 --compilation step --capture \
     --json "$report/step.json"
 step bench-infer 400 "$python" -m lightning_rcnn bench infer "${size[@]}" --repeats 20 --json "$report/infer.json"

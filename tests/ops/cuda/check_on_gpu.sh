@@ -8,6 +8,8 @@ cd "$(dirname "$0")/../../.."
 report=${1:-gpu-report}
 python=${PYTHON:-python3}
 export PYTHONPATH="$PWD${PYTHONPATH:+:$PYTHONPATH}" PYTHONUNBUFFERED=1
+"$python" -c 'import sys, torch; sys.exit(not torch.cuda.is_available())' 2>/dev/null \
+    || { echo "$0: $python has no torch that sees a GPU; run it on a machine with one, or set PYTHON" >&2; exit 1; }
 mkdir -p "$report"
 failed=0
 
@@ -23,11 +25,9 @@ step() { # step NAME SECONDS COMMAND...: runs a command, keeps its output in the
 
 step device 20 nvidia-smi --query-gpu=name,driver_version,memory.total --format=csv
 step tests 240 "$python" -m pytest -q -m gpu tests/ops
-step bench 150 "$python" -c "
-from pathlib import Path
-from lightning_rcnn.cli.commands.bench_roi_align import roi_align
-roi_align(device='cuda', json=Path('$report/bench.json'))"
-step masks-pool-and-suppression 90 "$python" tests/ops/time_beside_torchvision.py cuda
+step bench 150 "$python" -m lightning_rcnn bench roi-align --device cuda --json "$report/bench.json"
+step masks-pool-and-suppression 90 "$python" -m lightning_rcnn bench operators --device cuda \
+    --json "$report/operators.json"
 
 checker=$(command -v compute-sanitizer || true)
 if [ -n "$checker" ] && "$checker" --error-exitcode 1 true >/dev/null 2>&1; then
