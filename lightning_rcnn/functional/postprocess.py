@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from lightning_rcnn.functional.boxes import clip_boxes, decode, is_larger_than, rescale
+from lightning_rcnn.ops.gather import gather_boxes
 from lightning_rcnn.ops.nms import batched_nms
 from lightning_rcnn.structures import PADDING_LABEL, Detections, Proposals
 
@@ -84,12 +85,12 @@ def select_by_score(
     num_candidates = num_proposals * classes_above
     score, candidate = score[:, :num_candidates], candidate[:, :num_candidates]
     proposal, label = candidate // num_classes, candidate % num_classes
-    delta = box_deltas.flatten(1, 2).gather(1, candidate[..., None].expand(-1, -1, 4))
-    reference = proposals.boxes.gather(1, proposal[..., None].expand(-1, -1, 4))
+    delta = gather_boxes(box_deltas.flatten(1, 2), candidate)
+    reference = gather_boxes(proposals.boxes, proposal)
     box = clip_boxes(decode(delta, reference, box_weights), image_sizes)
     score = torch.where(is_larger_than(box, min_size), score, -torch.inf)
     kept = batched_nms(box, score, label, nms_iou, max_detections)
-    box = box.gather(1, kept.indices[..., None].expand(-1, -1, 4))
+    box = gather_boxes(box, kept.indices)
     return Detections(
         boxes=torch.where(kept.is_valid[..., None], box, 0.0),
         scores=torch.where(kept.is_valid, kept.scores, 0.0),

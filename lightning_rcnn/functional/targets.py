@@ -11,6 +11,7 @@ from torch import Tensor
 from lightning_rcnn.functional.boxes import box_area, clip_boxes, encode
 from lightning_rcnn.functional.matching import best_overlaps
 from lightning_rcnn.functional.sampling import Samples, random_keys, sample_balanced
+from lightning_rcnn.ops.gather import gather_boxes
 from lightning_rcnn.structures import NO_IMAGE, Proposals, Targets
 
 
@@ -64,7 +65,7 @@ def anchor_targets(
     is_negative = (overlaps.iou < negative_iou) & ~is_positive & ~in_crowd & is_candidate
     keys = random_keys(seed, image_ids, anchors.shape[0])
     samples = sample_balanced(is_positive, is_negative, keys, num_samples, positive_fraction)
-    gt_boxes = _gather(targets.boxes, overlaps.gt_index.gather(1, samples.indices))
+    gt_boxes = gather_boxes(targets.boxes, overlaps.gt_index.gather(1, samples.indices))
     return AnchorTargets(samples, encode(gt_boxes, anchors[samples.indices], box_weights))
 
 
@@ -129,13 +130,13 @@ def roi_targets(
     is_negative = is_background & (overlaps.iou < highest) & ~is_positive & ~in_crowd & is_present
     keys = random_keys(seed, image_ids, boxes.shape[1])
     samples = sample_balanced(is_positive, is_negative, keys, num_samples, positive_fraction)
-    boxes = torch.where(samples.is_valid[..., None], _gather(boxes, samples.indices), 0.0)
+    boxes = torch.where(samples.is_valid[..., None], gather_boxes(boxes, samples.indices), 0.0)
     gt_index = overlaps.gt_index.gather(1, samples.indices)
     return RoIs(
         boxes=boxes,
         labels=torch.where(samples.is_positive, targets.labels.gather(1, gt_index), 0),
         gt_index=gt_index,
-        gt_deltas=encode(_gather(targets.boxes, gt_index), boxes, box_weights),
+        gt_deltas=encode(gather_boxes(targets.boxes, gt_index), boxes, box_weights),
         is_positive=samples.is_positive,
         is_valid=samples.is_valid,
     )
@@ -146,8 +147,3 @@ def is_in_crowd(crowd_area: Tensor, boxes: Tensor, share: float | None) -> Tenso
     if share is None:
         return torch.zeros_like(crowd_area, dtype=torch.bool)
     return crowd_area > share * box_area(boxes)
-
-
-def _gather(boxes: Tensor, index: Tensor) -> Tensor:
-    """Boxes [N, S, 4] at `index` [N, S]."""
-    return boxes.gather(1, index[..., None].expand(-1, -1, 4))

@@ -14,6 +14,7 @@ from lightning_rcnn.backbones.base import Backbone
 from lightning_rcnn.errors import InputError
 from lightning_rcnn.functional.losses import LossSum, box_loss, objectness_loss
 from lightning_rcnn.functional.targets import AnchorTargets, anchor_targets
+from lightning_rcnn.ops.gather import gather_boxes
 from lightning_rcnn.parts import Part, Settings
 from lightning_rcnn.rpn.anchors import AnchorSettings
 from lightning_rcnn.rpn.head import RPNHead
@@ -104,7 +105,7 @@ class RPN(Part):
         sampled = self._targets(torch.cat(anchors), targets, inputs, seed)
         index, is_positive, is_valid = sampled.samples
         objectness = objectness_loss(torch.cat(logits, 1).gather(1, index), is_positive, is_valid)
-        sampled_deltas = torch.cat(deltas, 1).gather(1, index[..., None].expand(-1, -1, 4))
+        sampled_deltas = gather_boxes(torch.cat(deltas, 1), index)
         box = box_loss(sampled_deltas, sampled.gt_deltas, is_positive, self.settings.box_loss_beta)
         num_anchors = is_valid.sum()
         if self.settings.loss_denominator == "fixed":

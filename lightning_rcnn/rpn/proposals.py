@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from lightning_rcnn.functional.boxes import clip_boxes, decode, is_larger_than
+from lightning_rcnn.ops.gather import gather_boxes
 from lightning_rcnn.ops.nms import batched_nms
 from lightning_rcnn.structures import Proposals
 
@@ -48,7 +49,7 @@ def select_proposals(
     min_size = max(min_size, torch.finfo(torch.float32).tiny)
     for level, (level_anchors, level_logits, level_deltas) in enumerate(zip(anchors, logits, deltas, strict=True)):
         score, index = level_logits.topk(min(pre_nms_top_n, level_logits.shape[1]), dim=1)
-        delta = level_deltas.gather(1, index[..., None].expand(-1, -1, 4))
+        delta = gather_boxes(level_deltas, index)
         box = clip_boxes(decode(delta, level_anchors[index], RPN_BOX_WEIGHTS), image_sizes)
         boxes.append(box)
         score = score.sigmoid() if ranking == "probability" else score
@@ -56,5 +57,5 @@ def select_proposals(
         levels.append(torch.full_like(index, level))
     box, score, group = torch.cat(boxes, 1), torch.cat(scores, 1), torch.cat(levels, 1)
     kept = batched_nms(box, score, group, nms_iou, post_nms_top_n)
-    box = box.gather(1, kept.indices[..., None].expand(-1, -1, 4))
+    box = gather_boxes(box, kept.indices)
     return Proposals(torch.where(kept.is_valid[..., None], box, 0.0), kept.scores, kept.is_valid)

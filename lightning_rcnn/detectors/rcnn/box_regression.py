@@ -30,6 +30,7 @@ from lightning_rcnn.errors import InputError
 from lightning_rcnn.functional.boxes import encode
 from lightning_rcnn.functional.matching import best_overlaps
 from lightning_rcnn.functional.sampling import random_keys
+from lightning_rcnn.ops.gather import gather_boxes
 from lightning_rcnn.parts import Settings, class_path
 from lightning_rcnn.structures import NO_IMAGE, Inputs, Targets
 
@@ -173,10 +174,10 @@ class RCNNBoxRegression(SolvedStage):
             for seed in (2 * self.sampling_seed, 2 * self.sampling_seed + 1)
         )
         chance, drawn = torch.where(is_paired, chances, -1.0).topk(min(most, self.regions_per_image), dim=1)
-        boxes = proposals.boxes.gather(1, drawn[..., None].expand(-1, -1, 4))
+        boxes = gather_boxes(proposals.boxes, drawn)
         gt_index = overlaps.gt_index.gather(1, drawn)
         labels = torch.where(chance >= 0, targets.labels.gather(1, gt_index), 0)
-        gt_boxes = targets.boxes.gather(1, gt_index[..., None].expand(-1, -1, 4))
+        gt_boxes = gather_boxes(targets.boxes, gt_index)
         # Of many pairs of an image those with high chances were drawn: only other numbers choose fairly among images.
         return boxes, labels, encode(gt_boxes, boxes, BOX_WEIGHTS), keys.gather(1, drawn)
 

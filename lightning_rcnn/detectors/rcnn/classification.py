@@ -27,6 +27,7 @@ from lightning_rcnn.errors import InputError
 from lightning_rcnn.functional.boxes import intersection, pairwise_iou
 from lightning_rcnn.functional.sampling import random_keys
 from lightning_rcnn.functional.targets import is_in_crowd
+from lightning_rcnn.ops.gather import gather_boxes
 from lightning_rcnn.parts import Settings
 from lightning_rcnn.structures import NO_IMAGE, Inputs, Proposals, Targets
 
@@ -180,7 +181,7 @@ class RCNNClassification(SolvedStage):
         """
         keys = random_keys(self.sampling_seed, image_ids, proposals.boxes.shape[1])
         key, drawn = torch.where(proposals.is_valid, keys, -1.0).topk(min(self.regions_per_image, keys.shape[1]), dim=1)
-        boxes = torch.cat((proposals.boxes.gather(1, drawn[..., None].expand(-1, -1, 4)), targets.boxes), dim=1)
+        boxes = torch.cat((gather_boxes(proposals.boxes, drawn), targets.boxes), dim=1)
         is_present = torch.cat((key >= 0, targets.is_object), dim=1) & (image_ids != NO_IMAGE)[:, None]
         overlaps = class_overlaps(boxes, targets, len(self.class_names))
         crowd_area = (intersection(boxes, targets.boxes) * targets.is_crowd[:, None, :]).amax(dim=2)

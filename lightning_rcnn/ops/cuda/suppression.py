@@ -12,6 +12,7 @@ from torch import Tensor
 
 from lightning_rcnn.ops.cuda import launcher
 from lightning_rcnn.ops.cuda.compiler import Program
+from lightning_rcnn.ops.gather import gather_boxes
 
 NMS = Program(Path(__file__).with_name("nms.cu"))
 CHUNK = 32
@@ -37,7 +38,7 @@ class NmsParams(ctypes.Structure):
 def suppress(boxes: Tensor, scores: Tensor, groups: Tensor, iou_threshold: float) -> Tensor:
     """As `nms.non_maximum_suppression`."""
     keys, places = sort_keys(scores, groups).sort(dim=1, stable=True)
-    ordered = boxes.float().gather(1, places[..., None].expand(-1, -1, 4))
+    ordered = gather_boxes(boxes.float(), places)
     keep, struck = torch.zeros(2, *scores.shape, dtype=torch.bool, device=scores.device)
     num_images, num_boxes = scores.shape
     if keep.numel() == 0:

@@ -19,6 +19,7 @@ from lightning_rcnn.ops import (
 )
 from lightning_rcnn.ops.cpu.pixel_weights import Grid, Pyramid
 from lightning_rcnn.ops.cuda import operations
+from lightning_rcnn.ops.gather import gather_boxes
 from lightning_rcnn.ops.nms import batched_nms, non_maximum_suppression
 from lightning_rcnn.ops.reference import roi_align_reference
 from lightning_rcnn.structures import Bitmaps, Polygons
@@ -124,7 +125,7 @@ def mask_arguments():
     points = corners[:, :, None] + 30 + 25 * torch.stack((angles.cos(), angles.sin()), dim=-1)
     outlines = Polygons(torch.cat((points[:, :, :-1], points[:, :, 1:]), dim=-1))
     gt_index = torch.randint(0, 3, (2, 64), generator=generator)
-    boxes = bitmaps.boxes.gather(1, gt_index[:, :, None].expand(-1, -1, 4))
+    boxes = gather_boxes(bitmaps.boxes, gt_index)
     boxes = boxes + torch.randn(boxes.shape, generator=generator) * 9
     is_valid = torch.rand(2, 64, generator=generator) < 0.8
     regions = tuple(part.cuda() for part in (boxes, gt_index, is_valid))
