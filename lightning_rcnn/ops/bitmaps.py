@@ -1,11 +1,11 @@
-"""The operator that sees packed bitmaps through regions, as `torch.library` knows it. It has no gradient."""
+"""RoIAlign of packed bitmaps, registered with `torch.library`. The operator has no gradient."""
 
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from lightning_rcnn.ops.cpu.bitmaps import HostBitmaps, align_by_bags
+from lightning_rcnn.ops.cpu import bitmaps as cpu
 from lightning_rcnn.ops.cuda import bitmaps as kernels
 from lightning_rcnn.ops.dispatch import run
 from lightning_rcnn.structures import Bitmaps
@@ -54,12 +54,12 @@ def _align_on_host(
     num_images, num_objects = masks.first_byte.shape
     first_of_image = torch.arange(num_images, device=boxes.device)[:, None] * num_objects
     objects = torch.where(is_valid, first_of_image + gt_index, -1)
-    host_masks = HostBitmaps(
+    host_masks = cpu.HostBitmaps(
         masks.bits.numpy(force=True),
         masks.first_byte.flatten().numpy(force=True),
         masks.sizes.flatten(0, 1).numpy(force=True),
         masks.boxes.flatten(0, 1).numpy(force=True),
     )
     host_boxes, host_objects = boxes.flatten(0, 1).numpy(force=True), objects.flatten().numpy(force=True)
-    targets = align_by_bags(host_masks, host_boxes, host_objects, size, aligned)
+    targets = cpu.align_bitmaps(host_masks, host_boxes, host_objects, size, aligned)
     return torch.from_numpy(targets).view(*gt_index.shape, size, size).to(boxes.device)

@@ -9,9 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lightning_rcnn.ops.cpu import roi_pool as max_pool
+from lightning_rcnn.ops.cpu import roi_align, roi_pool
 from lightning_rcnn.ops.cpu.pixel_weights import Grid, Pyramid
-from lightning_rcnn.ops.cpu.roi_align import pool_by_bags, spread_by_bags
 from lightning_rcnn.ops.cuda import operations as kernels
 from lightning_rcnn.ops.dispatch import run
 from lightning_rcnn.ops.level_assignment import assign_levels
@@ -64,8 +63,8 @@ def _align(
         impl,
         features[0].device,
         kernels.obstacle(features[0], rois, output_size, _pyramid(features, scales)),
-        lambda: kernels.align(features, rois, levels, scales, grid, rule),
-        lambda: pool_by_bags(features, rois, _levels(rois, levels, scales, rule), scales, grid),
+        lambda: kernels.roi_align(features, rois, levels, scales, grid, rule),
+        lambda: roi_align.forward(features, rois, _levels(rois, levels, scales, rule), scales, grid),
     )
 
 
@@ -90,15 +89,15 @@ def _align_backward(
     rule = kernels.LevelRule(canonical_level, canonical_size)
 
     def by_kernels() -> list[Tensor]:
-        grads = kernels.align_backward(grad, rois, levels, pyramid, grid, rule)
+        grads = kernels.roi_align_backward(grad, rois, levels, pyramid, grid, rule)
         return grads if channels_last else kernels.to_channels_first(grads)
 
-    def by_bags() -> list[Tensor]:
-        grads = spread_by_bags(grad, rois, _levels(rois, levels, scales, rule), pyramid, grid)
+    def portably() -> list[Tensor]:
+        grads = roi_align.backward(grad, rois, _levels(rois, levels, scales, rule), pyramid, grid)
         return grads if channels_last else [g.contiguous() for g in grads]
 
     obstacle = kernels.obstacle(grad, rois, grid.output_size, pyramid)
-    return run(impl, grad.device, obstacle, by_kernels, by_bags)
+    return run(impl, grad.device, obstacle, by_kernels, portably)
 
 
 @torch.library.register_fake("lightning_rcnn::roi_align")
@@ -146,8 +145,8 @@ def _pool(
         impl,
         features[0].device,
         kernels.obstacle(features[0], rois, size, _pyramid(features, scales)),
-        lambda: kernels.max_pool(features, rois, levels, scales, size, rule),
-        lambda: max_pool.forward(features, rois, _levels(rois, levels, scales, rule), scales, size),
+        lambda: kernels.roi_pool(features, rois, levels, scales, size, rule),
+        lambda: roi_pool.forward(features, rois, _levels(rois, levels, scales, rule), scales, size),
     )
 
 
@@ -170,11 +169,11 @@ def _pool_backward(
     rule = kernels.LevelRule(canonical_level, canonical_size)
 
     def by_kernels() -> list[Tensor]:
-        grads = kernels.max_pool_backward(grad, argmax, rois, levels, pyramid, rule)
+        grads = kernels.roi_pool_backward(grad, argmax, rois, levels, pyramid, rule)
         return grads if channels_last else kernels.to_channels_first(grads)
 
     def portably() -> list[Tensor]:
-        grads = max_pool.backward(grad, argmax, rois, _levels(rois, levels, scales, rule), pyramid)
+        grads = roi_pool.backward(grad, argmax, rois, _levels(rois, levels, scales, rule), pyramid)
         return grads if channels_last else [g.contiguous() for g in grads]
 
     return run(impl, grad.device, kernels.obstacle(grad, rois, grad.shape[2:], pyramid), by_kernels, portably)

@@ -14,7 +14,7 @@ from lightning_rcnn.data.collate_masks import collate_bitmaps
 from lightning_rcnn.data.geometry import AxisAlignedMap
 from lightning_rcnn.data.segmentations import crop_bitmaps
 from lightning_rcnn.ops import align_bitmaps, has_mask
-from lightning_rcnn.ops.cpu import bitmaps as bitmap_bags
+from lightning_rcnn.ops.cpu import bitmaps as cpu_bitmaps
 from lightning_rcnn.ops.reference import roi_align_reference
 
 HEIGHT, WIDTH = 40, 56
@@ -172,7 +172,7 @@ def test_images_of_a_batch_and_parts_of_it_do_not_mix(monkeypatch):
 
     batch = pack(*images, num_slots=8)
     for elements in (2**20, 1000):
-        monkeypatch.setattr(bitmap_bags, "_ELEMENTS_AT_ONCE", elements)
+        monkeypatch.setattr(cpu_bitmaps, "_ELEMENTS_AT_ONCE", elements)
         assert torch.equal(align_bitmaps(batch, boxes, gt_index, is_valid, aligned=False), expected)
 
 

@@ -19,7 +19,7 @@ def test_agrees_with_torchvision_in_double_precision(pyramid, make_rois, samplin
     assert_close(ours, theirs, rtol=0, atol=1e-12)
 
 
-def test_agrees_with_the_bags_on_given_levels(pyramid, make_rois):
+def test_agrees_with_the_operator_on_given_levels(pyramid, make_rois):
     features, scales = pyramid
     leaves = [f.double().requires_grad_() for f in features]
     rois = make_rois(40).double()

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from torch.testing import assert_close
 
 from lightning_rcnn.ops import assign_levels, multiscale_roi_pool, roi_pool
-from lightning_rcnn.ops.cpu import roi_pool as max_pool
+from lightning_rcnn.ops.cpu import roi_pool as cpu_roi_pool
 
 coordinates = st.floats(-60, 160, width=32)
 regions = st.lists(
@@ -81,8 +81,8 @@ def test_large_maps_are_pooled_by_parts(pyramid, make_rois, monkeypatch):
     rois = make_rois(30)
     pools = []
     for table, at_once in ((2**23, 2**18), (2**14, 2**9)):
-        monkeypatch.setattr(max_pool, "_TABLE_ELEMENTS", table)
-        monkeypatch.setattr(max_pool, "_ELEMENTS_AT_ONCE", at_once)
+        monkeypatch.setattr(cpu_roi_pool, "_TABLE_ELEMENTS", table)
+        monkeypatch.setattr(cpu_roi_pool, "_ELEMENTS_AT_ONCE", at_once)
         pools.append(multiscale_roi_pool(features, rois, output_size=3, scales=[1 / 4, 1 / 8], canonical=(3, 48.0)))
     assert torch.equal(*pools)
 

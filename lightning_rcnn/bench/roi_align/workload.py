@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lightning_rcnn.ops.cpu.pixel_weights import Grid, Pyramid, region_bags
+from lightning_rcnn.ops.cpu.pixel_weights import Grid, Pyramid, bin_weights
 from lightning_rcnn.ops.level_assignment import assign_levels
 
 
@@ -73,6 +73,6 @@ class Workload:
         """
         pyramid, grid = self.pyramid(), Grid((self.bins, self.bins), 2, False)
         levels = assign_levels(rois[:, 1:], self.scales)
-        touched = np.unique(region_bags(rois.numpy(), levels.numpy(), pyramid, grid).rows).size
+        touched = np.unique(bin_weights(rois.numpy(), levels.numpy(), pyramid, grid).indices).size
         bins = self.num_rois * self.bins * self.bins
         return (touched + bins + bins + sum(pyramid.level_rows())) * self.num_channels * itemsize

@@ -62,7 +62,7 @@ def obstacle(tensor: Tensor, rois: Tensor, output_size: Sequence[int], pyramid: 
     return ""
 
 
-def align(
+def roi_align(
     features: Sequence[Tensor],
     rois: Tensor,
     levels: Tensor | None,
@@ -91,10 +91,10 @@ def align(
     return pooled.permute(0, 3, 1, 2)
 
 
-def align_backward(
+def roi_align_backward(
     grad: Tensor, rois: Tensor, levels: Tensor | None, pyramid: Pyramid, grid: Grid, rule: LevelRule
 ) -> list[Tensor]:
-    """The gradient of `align` for each level, [N, C, H, W], channels last.
+    """The gradient of `roi_align` for each level, [N, C, H, W], channels last.
 
     Args:
         grad: [R, C, ph, pw], in any layout.
@@ -108,7 +108,7 @@ def align_backward(
     return [pixels.permute(0, 3, 1, 2) for pixels in maps]
 
 
-def max_pool(
+def roi_pool(
     features: Sequence[Tensor],
     rois: Tensor,
     levels: Tensor | None,
@@ -119,7 +119,7 @@ def max_pool(
     """RoIPool.
 
     Args:
-        features, rois, levels, scales, rule: as in `align`.
+        features, rois, levels, scales, rule: as in `roi_align`.
         output_size: bins along (y, x).
 
     Returns:
@@ -133,10 +133,10 @@ def max_pool(
     return pooled.permute(0, 3, 1, 2), argmax.permute(0, 3, 1, 2)
 
 
-def max_pool_backward(
+def roi_pool_backward(
     grad: Tensor, argmax: Tensor, rois: Tensor, levels: Tensor | None, pyramid: Pyramid, rule: LevelRule
 ) -> list[Tensor]:
-    """The gradient of `max_pool` for each level, [N, C, H, W], channels last; `argmax` as `max_pool` gave it."""
+    """The gradient of `roi_pool` for each level, [N, C, H, W], channels last; `argmax` as `roi_pool` gave it."""
     (grad_bins,) = to_channels_last([grad])
     maps = _empty_maps(grad, pyramid)
     argmax = argmax.permute(0, 2, 3, 1).contiguous()

@@ -336,10 +336,10 @@ def test_maps_of_more_than_two_to_the_31_elements():
     feature = torch.empty(shape, dtype=torch.bfloat16, device="cuda", memory_format=torch.channels_last).fill_(1)
     rois = torch.tensor([[1, 2000.0, 2000.0, 2040.0, 2100.0]], device="cuda")
     grid, rule = Grid((2, 2), 2, False), operations.LevelRule(4, 224.0)
-    pooled = operations.align([feature], rois, None, [1.0], grid, rule)
+    pooled = operations.roi_align([feature], rois, None, [1.0], grid, rule)
     assert_close(pooled, torch.ones_like(pooled))
     del feature
     sizes = Pyramid(2, [2304], [2048], [1.0])
-    (gradient,) = operations.align_backward(pooled, rois, None, sizes, grid, rule)
+    (gradient,) = operations.roi_align_backward(pooled, rois, None, sizes, grid, rule)
     assert gradient[0].abs().max() == 0
     assert gradient[1].float().sum().item() == pytest.approx(4 * 256, rel=1e-2)

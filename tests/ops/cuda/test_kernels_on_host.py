@@ -122,7 +122,9 @@ def test_levels_are_chosen_in_the_kernel(on_host, pyramid, make_rois, sampling_r
         sampling_ratio=sampling_ratio,
         aligned=False,
     )
-    assert_close(operations.align(features, rois, None, scales, grid, rule).double(), expected, rtol=0, atol=TOLERANCE)
+    assert_close(
+        operations.roi_align(features, rois, None, scales, grid, rule).double(), expected, rtol=0, atol=TOLERANCE
+    )
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
@@ -133,10 +135,10 @@ def test_half_precision_is_rounded_once(on_host, make_rois, dtype):
     levels = torch.zeros(30, dtype=torch.int64)
     leaf = feature.double().requires_grad_()
     expected = roi_align_reference([leaf], rois, levels, **rule)
-    pooled = operations.align([feature], rois, levels, [0.125], grid, RULE)
+    pooled = operations.roi_align([feature], rois, levels, [0.125], grid, RULE)
     grad = torch.randn_like(pooled)
     (expected_grad,) = torch.autograd.grad(expected, leaf, grad.double())
-    (gradient,) = operations.align_backward(grad, rois, levels, Pyramid(2, [12], [16], [0.125]), grid, RULE)
+    (gradient,) = operations.roi_align_backward(grad, rois, levels, Pyramid(2, [12], [16], [0.125]), grid, RULE)
     for ours, precise in ((pooled, expected.detach()), (gradient, expected_grad)):
         assert (ours == precise.to(dtype)).float().mean() > 0.99  # the rest lies on the edge between two numbers
         assert_close(ours.double(), precise, rtol=torch.finfo(dtype).eps, atol=1e-5)
@@ -180,12 +182,12 @@ def test_odd_boxes_pool_as_the_portable_way_does(on_host, pyramid, sampling_rati
         leaves, rois, output_size=3, scales=scales, sampling_ratio=sampling_ratio, aligned=aligned
     )
     grid = Grid((3, 3), sampling_ratio, aligned)
-    pooled = operations.align(features, rois, None, scales, grid, RULE)
+    pooled = operations.roi_align(features, rois, None, scales, grid, RULE)
     for name, ours, theirs in zip(ODD_BOXES, pooled, expected, strict=True):
         assert_close(ours, theirs, rtol=0, atol=TOLERANCE, msg=name)
     grad = torch.randn(pooled.shape)
     sizes = Pyramid(2, [f.shape[2] for f in features], [f.shape[3] for f in features], scales)
-    gradients = operations.align_backward(grad, rois, None, sizes, grid, RULE)
+    gradients = operations.roi_align_backward(grad, rois, None, sizes, grid, RULE)
     for ours, theirs in zip(gradients, torch.autograd.grad(expected, leaves, grad), strict=True):
         assert_close(ours, theirs, rtol=0, atol=TOLERANCE)
 
@@ -194,10 +196,10 @@ def test_odd_boxes_pool_as_torchvision_does(on_host, pyramid):
     feature = pyramid[0][0].requires_grad_()
     rois = torch.tensor(list(ODD_BOXES.values()), dtype=torch.float32)
     expected = roi_pool(feature, rois, output_size=3, spatial_scale=0.25)
-    pooled, argmax = operations.max_pool([feature.detach()], rois, None, [0.25], (3, 3), RULE)
+    pooled, argmax = operations.roi_pool([feature.detach()], rois, None, [0.25], (3, 3), RULE)
     assert torch.equal(pooled, expected)
     grad = torch.randn(pooled.shape)
-    (gradient,) = operations.max_pool_backward(grad, argmax, rois, None, Pyramid(2, [24], [32], [0.25]), RULE)
+    (gradient,) = operations.roi_pool_backward(grad, argmax, rois, None, Pyramid(2, [24], [32], [0.25]), RULE)
     assert_close(gradient, torch.autograd.grad(expected, feature, grad)[0], rtol=0, atol=TOLERANCE)
 
 
@@ -205,14 +207,14 @@ def test_odd_boxes_pool_as_torchvision_does(on_host, pyramid):
 def test_empty_maps_and_no_regions(on_host, shape):
     for rois in (torch.zeros(0, 5), torch.tensor([[0, 0.0, 0.0, 4.0, 4.0]])):
         feature, grid = torch.zeros(shape), Grid((2, 2), 2, False)
-        pooled = operations.align([feature], rois, None, [1.0], grid, RULE)
+        pooled = operations.roi_align([feature], rois, None, [1.0], grid, RULE)
         assert torch.equal(pooled, torch.zeros(len(rois), shape[1], 2, 2))
         sizes = Pyramid(shape[0], [shape[2]], [shape[3]], [1.0])
-        (gradient,) = operations.align_backward(pooled, rois, None, sizes, grid, RULE)
+        (gradient,) = operations.roi_align_backward(pooled, rois, None, sizes, grid, RULE)
         assert torch.equal(gradient, feature)
-        maxima, argmax = operations.max_pool([feature], rois, None, [1.0], (2, 2), RULE)
+        maxima, argmax = operations.roi_pool([feature], rois, None, [1.0], (2, 2), RULE)
         assert maxima.shape == argmax.shape == pooled.shape
-        assert torch.equal(operations.max_pool_backward(maxima, argmax, rois, None, sizes, RULE)[0], feature)
+        assert torch.equal(operations.roi_pool_backward(maxima, argmax, rois, None, sizes, RULE)[0], feature)
 
 
 def test_many_regions_on_one_tile_keep_their_order(on_host):
@@ -226,7 +228,7 @@ def test_many_regions_on_one_tile_keep_their_order(on_host):
     portable = multiscale_roi_align([leaf], rois, output_size=1, scales=[1.0])
     (expected,) = torch.autograd.grad(portable, leaf, grad)
     sizes, grid = Pyramid(1, [6], [7], [1.0]), Grid((1, 1), 2, False)
-    (gradient,) = operations.align_backward(grad, rois, None, sizes, grid, RULE)
+    (gradient,) = operations.roi_align_backward(grad, rois, None, sizes, grid, RULE)
     assert_close(gradient, expected, rtol=1e-4, atol=1e-3)
 
 
@@ -238,8 +240,8 @@ def test_the_order_of_threads_changes_no_bit(on_host, monkeypatch, random_cases)
         runs = []
         for reverse in (False, True):
             monkeypatch.setattr(on_host, "reversed", reverse)
-            pooled = operations.align(case.features, case.rois, case.levels, case.scales, case.grid, RULE)
-            grads = operations.align_backward(pooled, case.rois, case.levels, case.pyramid, case.grid, RULE)
+            pooled = operations.roi_align(case.features, case.rois, case.levels, case.scales, case.grid, RULE)
+            grads = operations.roi_align_backward(pooled, case.rois, case.levels, case.pyramid, case.grid, RULE)
             runs.append([pooled, *grads])
     finally:
         torch.use_deterministic_algorithms(False)
@@ -250,7 +252,9 @@ def test_the_order_of_threads_changes_no_bit(on_host, monkeypatch, random_cases)
 def test_a_gradient_that_overflowed_stays_inside_its_region(on_host):
     grad = torch.full((1, 1, 2, 2), math.inf)
     rois = torch.tensor([[0, 2.0, 2.0, 4.0, 4.0]])
-    (gradient,) = operations.align_backward(grad, rois, None, Pyramid(1, [9], [9], [1.0]), Grid((2, 2), 2, False), RULE)
+    (gradient,) = operations.roi_align_backward(
+        grad, rois, None, Pyramid(1, [9], [9], [1.0]), Grid((2, 2), 2, False), RULE
+    )
     touched = torch.zeros(9, 9, dtype=torch.bool)
     touched[2:5, 2:5] = True
     assert torch.equal(gradient[0, 0].isinf(), touched)
@@ -293,7 +297,7 @@ def test_maps_of_more_than_two_to_the_31_elements(on_host):
     assert feature.numel() == 2**32
     feature[1, -1, 127, 127] = 3.0
     rois = torch.tensor([[1, 127.0, 127.0, 127.0, 127.0]])
-    pooled = operations.align([feature], rois, None, [1.0], Grid((1, 1), 2, False), RULE)
+    pooled = operations.roi_align([feature], rois, None, [1.0], Grid((1, 1), 2, False), RULE)
     assert pooled[0, -1].item() == 3.0
     assert pooled.count_nonzero() == 1
 

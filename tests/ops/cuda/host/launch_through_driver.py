@@ -16,7 +16,7 @@ torch.cuda.device = lambda device: contextlib.nullcontext()
 
 feature = torch.randn(2, 3, 9, 11)
 rois = torch.tensor([[0, 1.0, 1.0, 6.0, 7.0], [1, 0.0, 0.0, 30.0, 30.0]])
-pooled = operations.align([feature], rois, None, [1.0], Grid((3, 3), 2, False), LevelRule(4, 224.0))
+pooled = operations.roi_align([feature], rois, None, [1.0], Grid((3, 3), 2, False), LevelRule(4, 224.0))
 torch.testing.assert_close(pooled, torchvision.ops.roi_align(feature, rois, 3, 1.0, 2))
 
 try:

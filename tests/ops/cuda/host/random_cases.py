@@ -85,8 +85,8 @@ def align_errors(case, device="cpu"):
     expected_grads = torch.autograd.grad((expected * grad).sum(), leaves)
 
     case = case.to(device)
-    pooled = operations.align(case.features, case.rois, case.levels, case.scales, case.grid, RULE)
-    grads = operations.align_backward(grad.to(device), case.rois, case.levels, case.pyramid, case.grid, RULE)
+    pooled = operations.roi_align(case.features, case.rois, case.levels, case.scales, case.grid, RULE)
+    grads = operations.roi_align_backward(grad.to(device), case.rois, case.levels, case.pyramid, case.grid, RULE)
     return difference([pooled], [expected]), difference(grads, expected_grads)
 
 
@@ -102,10 +102,10 @@ def pool_errors(case, device="cpu"):
     expected_grads = torch.autograd.grad((expected * grad).sum(), leaves)
 
     case = case.to(device)
-    pooled, argmax = operations.max_pool(
+    pooled, argmax = operations.roi_pool(
         case.features, case.rois, case.levels, case.scales, case.grid.output_size, RULE
     )
-    grads = operations.max_pool_backward(grad.to(device), argmax, case.rois, case.levels, case.pyramid, RULE)
+    grads = operations.roi_pool_backward(grad.to(device), argmax, case.rois, case.levels, case.pyramid, RULE)
     return difference([pooled], [expected]), difference(grads, expected_grads)
 
 
