@@ -15,7 +15,7 @@ from lightning_rcnn.evaluation.coco_entries import mask_of
 from lightning_rcnn.functional.boxes import rescale
 from lightning_rcnn.masks.paste import PasteRule, paste_as_run_lengths
 from lightning_rcnn.structures import NO_IMAGE, Batch, Detections, ImageRecord
-from lightning_rcnn.visualization import Objects, compare, contact_sheet, save_picture
+from lightning_rcnn.visualization import Objects, compare, contact_sheet, save_image
 
 FILE_NAME = "pictures/validation.jpg"
 """In the run's folder; each validation replaces it."""
@@ -76,7 +76,7 @@ class DetectionPictures(Callback):
         if not shown or trainer.fast_dev_run:  # type: ignore[attr-defined]  # a property that Lightning adds later
             return
         try:
-            save_picture(contact_sheet([one.picture for one in shown]), run_folder(trainer) / FILE_NAME)
+            save_image(contact_sheet([one.picture for one in shown]), run_folder(trainer) / FILE_NAME)
             for logger in trainer.loggers:
                 if isinstance(logger, WandbLogger):
                     log_images(logger, LOG_KEY, shown, _class_names(pl_module), trainer.global_step)

@@ -1,17 +1,17 @@
-"""Pictures for people: boxes or masks with names and scores, ground truth beside detections, contact sheets."""
+"""Visualization: boxes or masks with names and scores, ground truth beside detections, contact sheets."""
 
 from lightning_rcnn.visualization.drawing import Objects, draw_objects
 from lightning_rcnn.visualization.instances import label_map
-from lightning_rcnn.visualization.palette import class_colour
-from lightning_rcnn.visualization.sheets import compare, contact_sheet, save_picture, side_by_side
+from lightning_rcnn.visualization.palette import class_color
+from lightning_rcnn.visualization.sheets import compare, contact_sheet, save_image, side_by_side
 
 __all__ = [
     "Objects",
-    "class_colour",
+    "class_color",
     "compare",
     "contact_sheet",
     "draw_objects",
     "label_map",
-    "save_picture",
+    "save_image",
     "side_by_side",
 ]

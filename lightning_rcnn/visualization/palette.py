@@ -1,12 +1,12 @@
-"""A colour for every class, the same in every picture."""
+"""Colors of classes and objects, the same in every image."""
 
 import colorsys
 
-Colour = tuple[int, int, int]
+Color = tuple[int, int, int]
 
-# Okabe and Ito, "Color Universal Design" (2008), in another order, so that the first few differ most; their black is
-# replaced by a violet, since boxes have dark edges.
-_HUES: tuple[Colour, ...] = (
+# Okabe and Ito, "Color Universal Design" (2008), reordered so that the first few differ most; violet replaces their
+# black, since boxes have dark edges.
+_HUES: tuple[Color, ...] = (
     (230, 159, 0),
     (86, 180, 233),
     (0, 158, 115),
@@ -17,24 +17,29 @@ _HUES: tuple[Colour, ...] = (
     (143, 107, 232),
 )
 _SHADES = ((0, 0.0), (255, 0.5), (0, 0.4))
-"""Labels beyond the hues get them lighter, then darker: mixed with white or black to this share."""
+"""(channel value, fraction) to mix the hues with: the first labels get pure hues, later ones lighter, then darker."""
 _HUE_SPREAD, _LIGHTNESS_SPREAD = 0.16, 0.3
-"""Of the objects of a class, about its own colour; of 1, a full turn, and of 1, from black to white."""
+"""Ranges of hue (1: a full turn) and lightness (0: black, 1: white) of the objects of a class, around its color."""
 
 
-def class_colour(label: int) -> Colour:
-    """RGB of the class `label`, 1..K. 24 differ, the first 8 also to the colour-blind; then they recur."""
-    towards, share = _SHADES[(label - 1) // len(_HUES) % len(_SHADES)]
-    red, green, blue = (round(channel + share * (towards - channel)) for channel in _HUES[(label - 1) % len(_HUES)])
+def class_color(label: int) -> Color:
+    """Return the RGB color of the class `label`, 1..K.
+
+    24 labels differ, the first 8 also to the color-blind; then the colors recur.
+    """
+    target, fraction = _SHADES[(label - 1) // len(_HUES) % len(_SHADES)]
+    red, green, blue = (round(channel + fraction * (target - channel)) for channel in _HUES[(label - 1) % len(_HUES)])
     return red, green, blue
 
 
-def instance_colour(label: int, number: int) -> Colour:
-    """RGB of the object `number` of an image, around the colour of its class: hue and lightness are its own.
+def instance_color(label: int, number: int) -> Color:
+    """Return the RGB color of one object: that of its class with a hue and a lightness of its own.
 
-    Numbers that follow each other differ most.
+    Args:
+        label: class of the object, 1..K.
+        number: index of the object in its image; consecutive numbers differ most.
     """
-    hue, lightness, saturation = colorsys.rgb_to_hls(*(channel / 255 for channel in class_colour(label)))
+    hue, lightness, saturation = colorsys.rgb_to_hls(*(channel / 255 for channel in class_color(label)))
     # The sequence R2 (M. Roberts, 2018): these multiples fill a square evenly, however many there are.
     turn, rise = (number * 0.7548776662) % 1 - 0.5, (number * 0.5698402909) % 1 - 0.5
     channels = colorsys.hls_to_rgb(
@@ -44,7 +49,7 @@ def instance_colour(label: int, number: int) -> Colour:
     return red, green, blue
 
 
-def readable_on(colour: Colour) -> Colour:
-    """Black or white, whichever contrasts more with `colour` (relative luminance as in WCAG 2, without its gamma)."""
-    red, green, blue = colour
+def readable_on(color: Color) -> Color:
+    """Return black or white, whichever contrasts more with `color` (relative luminance of WCAG 2, without gamma)."""
+    red, green, blue = color
     return (0, 0, 0) if 0.2126 * red + 0.7152 * green + 0.0722 * blue > 120 else (255, 255, 255)

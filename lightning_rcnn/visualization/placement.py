@@ -1,37 +1,35 @@
-"""Where labels go, so that they stay inside the picture, apart from each other and off small objects."""
+"""Label placement: inside the image, apart from each other and off small objects."""
 
 import numpy as np
 
 MAX_OVERLAP = 0.05
-"""A label of which every place would lie on others by more than this share of its area is left out."""
+"""Drop a label if every position overlaps others by more than this fraction of its area."""
 _OVERLAP_COST = 4.0
-"""Of lying on other labels entirely, in objects that are hidden entirely."""
+"""Cost of covering other labels entirely; hiding one object entirely costs 1."""
 _RANK_COST = 0.02
-"""Of each step down the list of places, so that labels are where one looks for them if that hides nothing."""
+"""Cost of each step down the list of positions: the usual position wins if it hides nothing."""
 
 
-def place_labels(
-    boxes: np.ndarray, sizes: np.ndarray, picture_size: tuple[int, int]
-) -> list[tuple[float, float] | None]:
-    """Find a place for the label of each box; the first ones choose first.
+def place_labels(boxes: np.ndarray, sizes: np.ndarray, image_size: tuple[int, int]) -> list[tuple[float, float] | None]:
+    """Find a position for the label of each box; earlier boxes choose first.
 
     Args:
-        boxes: float [n, 4], xyxy.
-        sizes: float [n, 2], (width, height) of the labels.
-        picture_size: (width, height).
+        boxes: float [n, 4], xyxy in pixels of the image.
+        sizes: float [n, 2], (width, height) of the labels, pixels.
+        image_size: (width, height), pixels.
 
     Returns:
-        Per box the upper left corner of its label, or None where there is no room.
+        The upper left corner (x, y) of each label, or None where there is no room.
     """
-    picture = np.array(picture_size, dtype=np.float64)
+    limit = np.array(image_size, dtype=np.float64)
     areas = np.maximum((boxes[:, 2:] - boxes[:, :2]).prod(axis=1), 1.0)
     placed = np.zeros((0, 4))
     corners: list[tuple[float, float] | None] = []
     for box, size in zip(boxes, sizes, strict=True):
-        if (size > picture).any():
+        if (size > limit).any():
             corners.append(None)
             continue
-        upper_left = np.clip(_places(box, size), 0, picture - size)
+        upper_left = np.clip(_candidate_corners(box, size), 0, limit - size)
         labels = np.concatenate([upper_left, upper_left + size], axis=1)
         hidden = (_intersection(labels, boxes) / areas).sum(axis=1)
         overlap = _intersection(labels, placed).sum(axis=1) / size.prod()
@@ -45,8 +43,8 @@ def place_labels(
     return corners
 
 
-def _places(box: np.ndarray, size: np.ndarray) -> np.ndarray:
-    """Upper left corners [p, 2] to try for a label of (width, height) at a box, the usual ones first."""
+def _candidate_corners(box: np.ndarray, size: np.ndarray) -> np.ndarray:
+    """List upper left corners [p, 2] to try for a label of `size` (width, height) at a box, the usual ones first."""
     left, top, right, bottom = box
     width, height = size
     return np.array(
@@ -64,7 +62,7 @@ def _places(box: np.ndarray, size: np.ndarray) -> np.ndarray:
 
 
 def _intersection(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """Areas [a, b] of overlap of boxes [a, 4] with boxes [b, 4]."""
+    """Compute the areas of overlap [a, b] of boxes [a, 4] with boxes [b, 4]."""
     upper_left = np.maximum(first[:, None, :2], second[None, :, :2])
     lower_right = np.minimum(first[:, None, 2:], second[None, :, 2:])
     return np.maximum(lower_right - upper_left, 0).prod(axis=2)

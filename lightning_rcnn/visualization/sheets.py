@@ -1,4 +1,4 @@
-"""Several pictures in one: ground truth beside detections, contact sheets; and how they reach the disk."""
+"""Sheets of several images: ground truth beside detections, contact sheets; and writing images to files."""
 
 import math
 from collections.abc import Sequence
@@ -9,12 +9,13 @@ import numpy as np
 from PIL import Image, ImageDraw
 from torch import Tensor
 
+from lightning_rcnn.files import atomic_write
 from lightning_rcnn.visualization.drawing import Objects, draw_objects
-from lightning_rcnn.visualization.palette import class_colour
+from lightning_rcnn.visualization.palette import class_color
 from lightning_rcnn.visualization.text import caption_words, class_words, cut_to_width, font_size
 
 MAX_SHEET_WIDTH = 4000
-"""Of a contact sheet, pixels."""
+"""Largest width of a contact sheet, pixels."""
 _PAPER, _INK = (255, 255, 255), (40, 40, 44)
 _GAP = 12
 
@@ -22,105 +23,116 @@ _GAP = 12
 def compare(
     image: Tensor, ground_truth: Objects, detections: Objects, class_names: Sequence[str], captions: tuple[str, str]
 ) -> Image.Image:
-    """Ground truth (left) beside detections, the colours of the classes that occur below.
+    """Draw ground truth (left) beside detections (right), above a legend of the classes that occur.
 
     Args:
-        image: uint8 RGB [3, h, w], of one pixel at least.
-        ground_truth: in the frame of the image, as are the detections.
-        detections: all of them are drawn.
-        class_names: of labels 1..K.
-        captions: above the two sides.
+        image: uint8 RGB [3, h, w], at least one pixel.
+        ground_truth: objects in the frame of the image.
+        detections: objects in the frame of the image; all are drawn.
+        class_names: names of the labels 1..K.
+        captions: texts above the two sides.
     """
-    pictures = [draw_objects(image, objects, class_names) for objects in (ground_truth, detections)]
-    pair = side_by_side(pictures, captions)
+    sides = [draw_objects(image, objects, class_names) for objects in (ground_truth, detections)]
+    pair = side_by_side(sides, captions)
     present = sorted({*ground_truth.labels.tolist(), *detections.labels.tolist()})
-    return _grid([[pair], [_legend(present, class_names, pair.width, font_size(pictures[0].size))]], gap=0)
+    return _grid([[pair], [_legend(present, class_names, pair.width, font_size(sides[0].size))]], gap=0)
 
 
-def side_by_side(pictures: Sequence[Image.Image], captions: Sequence[str]) -> Image.Image:
-    """Pictures in a row, each below its caption, which is cut to the picture's width if it must be."""
-    size = max(font_size(picture.size) for picture in pictures)
+def side_by_side(images: Sequence[Image.Image], captions: Sequence[str]) -> Image.Image:
+    """Put images in a row, each below its caption; captions are shortened to the width of their image."""
+    size = max(font_size(image.size) for image in images)
     panels = []
-    for picture, caption in zip(pictures, captions, strict=True):
-        panel = Image.new("RGB", (max(picture.width, 12 * size), picture.height + 2 * size), _PAPER)
+    for image, caption in zip(images, captions, strict=True):
+        panel = Image.new("RGB", (max(image.width, 12 * size), image.height + 2 * size), _PAPER)
         words = caption_words(caption)
         font = words.font(size)
         text = cut_to_width(words.text, font, panel.width)
         ImageDraw.Draw(panel).text((0, size), text, fill=_INK, font=font, anchor="lm")
-        panel.paste(picture, (0, 2 * size))
+        panel.paste(image, (0, 2 * size))
         panels.append(panel)
     return _grid([panels], gap=_GAP)
 
 
-def contact_sheet(pictures: Sequence[Image.Image]) -> Image.Image:
-    """Pictures in rows and columns, about as wide as high, at most `MAX_SHEET_WIDTH` pixels wide.
+def contact_sheet(images: Sequence[Image.Image]) -> Image.Image:
+    """Arrange images in rows and columns, about as wide as high and at most `MAX_SHEET_WIDTH` pixels wide.
 
     Args:
-        pictures: at least one.
+        images: at least one image; large ones are scaled down.
     """
-    aspect_ratio = float(np.median([picture.width / picture.height for picture in pictures]))
-    columns = min(len(pictures), max(1, round(math.sqrt(len(pictures) / aspect_ratio))))
-    widest = max(1, MAX_SHEET_WIDTH // columns - 4 * _GAP)
+    aspect_ratio = float(np.median([image.width / image.height for image in images]))
+    columns = min(len(images), max(1, round(math.sqrt(len(images) / aspect_ratio))))
+    max_side = max(1, MAX_SHEET_WIDTH // columns - 4 * _GAP)
     cells = []
-    for picture in pictures:
-        cell = picture.copy()
-        cell.thumbnail((widest, widest), Image.Resampling.LANCZOS)
+    for image in images:
+        cell = image.copy()
+        cell.thumbnail((max_side, max_side), Image.Resampling.LANCZOS)
         cells.append(cell)
     rows = [cells[first : first + columns] for first in range(0, len(cells), columns)]
-    return _framed(_grid(rows, gap=2 * _GAP), margin=_GAP)
+    return _add_margin(_grid(rows, gap=2 * _GAP), margin=_GAP)
 
 
-def save_picture(picture: Image.Image, path: Path) -> None:
-    """Write a picture in the format that the name's ending says; it appears under its name only when whole."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".partial-{path.name}")
-    # Thin coloured lines suffer where JPEG stores colours at half the resolution.
-    options: dict[str, Any] = {"quality": 90, "subsampling": 0} if path.suffix.lower() in (".jpg", ".jpeg") else {}
-    picture.save(partial, **options)
-    partial.replace(path)
+def save_image(image: Image.Image, path: Path) -> None:
+    """Write an image file atomically.
+
+    Args:
+        image: RGB.
+        path: file to write; its suffix selects the format.
+
+    Raises:
+        ValueError: Pillow knows no format of that suffix.
+        OSError: the file cannot be written; the file that was there before is unchanged.
+    """
+    suffix = path.suffix.lower()
+    image_format = Image.registered_extensions().get(suffix)
+    if image_format is None:
+        raise ValueError(f"{path}: unknown image format {path.suffix!r}; use a suffix such as .jpg or .png")
+    # JPEG stores colors at half the resolution by default, which blurs thin colored lines.
+    options: dict[str, Any] = {"quality": 90, "subsampling": 0} if image_format == "JPEG" else {}
+    with atomic_write(path) as file:
+        image.save(file, image_format, **options)
 
 
 def _legend(labels: Sequence[int], class_names: Sequence[str], width: int, size: int) -> Image.Image:
-    """A strip [.., width] with a patch of colour and the name of each class, in as many lines as it takes."""
+    """Draw a strip of this width with a patch of color and the name of each class, in as many lines as needed."""
     line, patch = 2 * size, size
-    places: list[tuple[int, int]] = []
+    positions: list[tuple[int, int]] = []
     x, y = 0, 0
     for label in labels:
         words = class_words(label, class_names)
         needed = round(patch + 0.4 * size + words.font(size).getlength(words.text))
         if x > 0 and x + needed > width:
             x, y = 0, y + line
-        places.append((x, y))
+        positions.append((x, y))
         x += needed + size
     strip = Image.new("RGB", (width, y + line), _PAPER)
     draw = ImageDraw.Draw(strip)
-    for label, (x, y) in zip(labels, places, strict=True):
+    for label, (x, y) in zip(labels, positions, strict=True):
         top = y + (line - patch) // 2
         area = (x, top, x + patch - 1, top + patch - 1)
-        draw.rounded_rectangle(area, radius=size // 5, fill=class_colour(label))
-        position = (x + patch + 0.4 * size, y + line / 2)
+        draw.rounded_rectangle(area, radius=size // 5, fill=class_color(label))
+        text_position = (x + patch + 0.4 * size, y + line / 2)
         words = class_words(label, class_names)
-        draw.text(position, words.text, fill=_INK, font=words.font(size), anchor="lm")
+        draw.text(text_position, words.text, fill=_INK, font=words.font(size), anchor="lm")
     return strip
 
 
 def _grid(rows: Sequence[Sequence[Image.Image]], gap: int) -> Image.Image:
-    """Rows of pictures; columns are as wide as their widest picture, rows as high as their highest."""
-    heights = [max(picture.height for picture in row) for row in rows]
+    """Arrange images in a grid; a column is as wide as its widest image, a row as high as its highest."""
+    heights = [max(image.height for image in row) for row in rows]
     widths = [max(row[i].width for row in rows if i < len(row)) for i in range(max(map(len, rows)))]
     size = (sum(widths) + gap * (len(widths) - 1), sum(heights) + gap * (len(heights) - 1))
     canvas = Image.new("RGB", size, _PAPER)
     y = 0
     for row, height in zip(rows, heights, strict=True):
         x = 0
-        for picture, width in zip(row, widths, strict=False):
-            canvas.paste(picture, (x, y))
+        for image, width in zip(row, widths, strict=False):
+            canvas.paste(image, (x, y))
             x += width + gap
         y += height + gap
     return canvas
 
 
-def _framed(picture: Image.Image, margin: int) -> Image.Image:
-    canvas = Image.new("RGB", (picture.width + 2 * margin, picture.height + 2 * margin), _PAPER)
-    canvas.paste(picture, (margin, margin))
+def _add_margin(image: Image.Image, margin: int) -> Image.Image:
+    canvas = Image.new("RGB", (image.width + 2 * margin, image.height + 2 * margin), _PAPER)
+    canvas.paste(image, (margin, margin))
     return canvas

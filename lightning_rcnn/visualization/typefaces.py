@@ -1,4 +1,4 @@
-"""Fonts for the letters of any language: Pillow's own, else one of matplotlib's or of the system that has them all."""
+"""Fonts for any language: Pillow's built-in font, or else one of matplotlib or of the system that has all letters."""
 
 import re
 from collections.abc import Iterator
@@ -10,24 +10,25 @@ from PIL import ImageFont
 Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
 
 BUILT_IN = ""
-"""The typeface that Pillow brings along, which is always there: ASCII, the middle dot and the ellipsis."""
+"""Pillow's own typeface, which is always there: ASCII, the middle dot and the ellipsis."""
 _BUILT_IN_BEYOND_ASCII = "·…"
 _SPECIAL_STYLE = re.compile("bold|italic|oblique|light|thin|black|mono|serif|condensed", re.IGNORECASE)
 
 
 @lru_cache(maxsize=64)
 def load_font(typeface: str, size: float) -> Font:
-    """A font of `size` pixels.
+    """Load a font.
 
     Args:
         typeface: `BUILT_IN`, or the path of a font file.
+        size: height of the letters, pixels.
     """
     return ImageFont.truetype(typeface, size) if typeface != BUILT_IN else ImageFont.load_default(size)
 
 
 @cache
 def typeface_for(text: str) -> str | None:
-    """A typeface that has every letter of `text`; None where there is none on this machine."""
+    """Find a typeface that has every letter of `text`; None if this machine has none."""
     letters = frozenset(text) - {" "}
     if all(_is_built_in(letter) for letter in letters):
         return BUILT_IN
@@ -39,8 +40,8 @@ def _is_built_in(letter: str) -> bool:
 
 
 def _font_files() -> Iterator[str]:
-    """Matplotlib's sans serif, which has most alphabets; then the system's fonts, plain styles first."""
-    from matplotlib import font_manager, get_data_path  # takes its time, and most class names need no other font
+    """List matplotlib's sans serif, which has most alphabets, and then the system's fonts, plain styles first."""
+    from matplotlib import font_manager, get_data_path  # slow to import, and most class names need no other font
 
     yield str(Path(get_data_path(), "fonts", "ttf", "DejaVuSans.ttf"))
     yield from sorted(
@@ -59,7 +60,7 @@ def _letters_of(path: str) -> frozenset[str]:
 
 
 def _draws(path: str, letters: frozenset[str]) -> bool:
-    """Whether the letters leave ink: in fonts of colored pictures some do not, or in one size only."""
+    """Whether a font draws the letters visibly: emoji fonts draw some not at all, or in one size only."""
     try:
         font = load_font(path, 20)
         return all(font.getmask(letter).getbbox() is not None for letter in letters)

@@ -4,7 +4,7 @@ from PIL import Image
 from pycocotools import mask as coco_mask
 
 from lightning_rcnn.masks.run_length import encode_crop
-from lightning_rcnn.visualization.instances import crops_in_picture, draw_mask, label_map
+from lightning_rcnn.visualization.instances import draw_mask, label_map, scaled_crops
 
 FILL, LINE = (250, 10, 10), (10, 250, 10)
 
@@ -14,10 +14,10 @@ def rectangle(x1, y1, x2, y2, width=100, height=60):
 
 
 def drawn(masks, size=(100, 60), line=2, is_crowd=False):
-    picture = Image.new("RGB", size, (200, 200, 200))
-    for crop in crops_in_picture(masks, size):
-        draw_mask(picture, crop, FILL, LINE, line, is_crowd)
-    return np.asarray(picture).astype(int)
+    image = Image.new("RGB", size, (200, 200, 200))
+    for crop in scaled_crops(masks, size):
+        draw_mask(image, crop, FILL, LINE, line, is_crowd)
+    return np.asarray(image).astype(int)
 
 
 def is_line(pixels):
@@ -25,7 +25,7 @@ def is_line(pixels):
 
 
 def is_filled(pixels):
-    """Partly of the colour of the inside: more red than before, less of the others."""
+    """Partly of the color of the inside: more red than before, less of the others."""
     return (pixels[..., 0] > 210) & (pixels[..., 1] < 190)
 
 
@@ -39,19 +39,19 @@ def test_a_mask_is_filled_inside_its_line_and_nothing_else_changes():
 
 
 def test_what_lies_under_a_mask_shows_through():
-    picture = Image.fromarray(np.arange(6000, dtype=np.uint8).reshape(60, 100)).convert("RGB")
-    before = np.asarray(picture).astype(int)
-    for crop in crops_in_picture([rectangle(0, 0, 100, 60)], picture.size):
-        draw_mask(picture, crop, FILL, LINE, 1, False)
-    inside = np.asarray(picture).astype(int)[5:-5, 5:-5, 2], before[5:-5, 5:-5, 2]
+    image = Image.fromarray(np.arange(6000, dtype=np.uint8).reshape(60, 100)).convert("RGB")
+    before = np.asarray(image).astype(int)
+    for crop in scaled_crops([rectangle(0, 0, 100, 60)], image.size):
+        draw_mask(image, crop, FILL, LINE, 1, False)
+    inside = np.asarray(image).astype(int)[5:-5, 5:-5, 2], before[5:-5, 5:-5, 2]
     assert np.corrcoef(inside[0].ravel(), inside[1].ravel())[0, 1] > 0.99
 
 
 @pytest.mark.parametrize("size", [(640, 384), (100, 60), (250, 150), (50, 30), (33, 20)])
-def test_masks_scale_with_the_picture(size):
-    """In a picture of any size the mask covers the same share, to a pixel at each edge; also at the image's border."""
+def test_masks_scale_with_the_image(size):
+    """A mask covers the same fraction of an image of any size, to a pixel at each edge; also at the border."""
     for box in ((20, 10, 80, 50), (0, 0, 30, 60), (70, 20, 100, 60)):
-        [crop] = crops_in_picture([rectangle(*box)], size)
+        [crop] = scaled_crops([rectangle(*box)], size)
         whole = np.zeros(size[::-1], dtype=bool)
         whole[crop.top : crop.top + crop.pixels.shape[0], crop.left : crop.left + crop.pixels.shape[1]] = crop.pixels
         rows, columns = np.flatnonzero(whole.any(axis=1)), np.flatnonzero(whole.any(axis=0))
@@ -61,8 +61,8 @@ def test_masks_scale_with_the_picture(size):
         assert whole[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1].mean() > 0.99, "only corners are rounded"
 
 
-def test_a_mask_too_small_for_the_picture_is_still_seen():
-    assert any(crop.pixels.any() for crop in crops_in_picture([rectangle(51, 33, 52, 34)], (25, 15)))
+def test_a_mask_too_small_for_the_image_is_still_seen():
+    assert any(crop.pixels.any() for crop in scaled_crops([rectangle(51, 33, 52, 34)], (25, 15)))
 
 
 def test_touching_masks_are_told_apart():
@@ -83,7 +83,7 @@ def test_a_crowd_is_striped():
 
 
 def test_no_masks_and_empty_ones():
-    assert list(crops_in_picture([], (10, 10))) == []
+    assert list(scaled_crops([], (10, 10))) == []
     empty = encode_crop(np.zeros((0, 0), dtype=bool), 0, 0, 60, 100)
     assert (drawn([empty], size=(200, 120)) == 200).all()
     assert (drawn([empty]) == 200).all()

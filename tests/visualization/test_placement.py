@@ -5,13 +5,13 @@ from hypothesis import strategies as st
 
 from lightning_rcnn.visualization.placement import MAX_OVERLAP, place_labels
 
-PICTURE = (300, 200)
+IMAGE_SIZE = (300, 200)
 SIZE = (60.0, 20.0)
 
 
 def place(boxes):
     boxes = np.array(boxes, dtype=np.float64).reshape(-1, 4)
-    return place_labels(boxes, np.tile(SIZE, (len(boxes), 1)), PICTURE)
+    return place_labels(boxes, np.tile(SIZE, (len(boxes), 1)), IMAGE_SIZE)
 
 
 @pytest.mark.parametrize(
@@ -22,7 +22,7 @@ def place(boxes):
         ((270, 100, 300, 150), (240, 80)),  # at the right edge: pushed in
     ],
 )
-def test_a_single_label_is_at_its_box_and_inside_the_picture(box, corner):
+def test_a_single_label_is_at_its_box_and_inside_the_image(box, corner):
     assert place([box]) == [corner]
 
 
@@ -44,8 +44,8 @@ def test_labels_without_room_are_left_out_and_the_first_ones_stay():
     assert corners.count(None) > 10
 
 
-def test_a_label_larger_than_the_picture_is_left_out():
-    assert place_labels(np.array([[0.0, 0, 5, 5]]), np.array([[400.0, 20]]), PICTURE) == [None]
+def test_a_label_larger_than_the_image_is_left_out():
+    assert place_labels(np.array([[0.0, 0, 5, 5]]), np.array([[400.0, 20]]), IMAGE_SIZE) == [None]
 
 
 coordinates = st.floats(-50, 400)
@@ -55,8 +55,8 @@ coordinates = st.floats(-50, 400)
 def test_labels_stay_inside_and_apart(boxes):
     placed = [corner for corner in place(boxes) if corner is not None]
     for x, y in placed:
-        assert 0 <= x <= PICTURE[0] - SIZE[0]
-        assert 0 <= y <= PICTURE[1] - SIZE[1]
+        assert 0 <= x <= IMAGE_SIZE[0] - SIZE[0]
+        assert 0 <= y <= IMAGE_SIZE[1] - SIZE[1]
     for i, (x, y) in enumerate(placed):
         for other_x, other_y in placed[:i]:
             overlap = max(0, SIZE[0] - abs(x - other_x)) * max(0, SIZE[1] - abs(y - other_y))

@@ -54,9 +54,9 @@ def test_letters_that_no_font_has_make_no_two_classes_alike():
 
 
 def drawn_pixels(words):
-    picture = Image.new("L", (300, 40))
-    ImageDraw.Draw(picture).text((5, 5), words.text, fill=255, font=words.font(20))
-    return picture.tobytes()
+    image = Image.new("L", (300, 40))
+    ImageDraw.Draw(image).text((5, 5), words.text, fill=255, font=words.font(20))
+    return image.tobytes()
 
 
 def test_a_font_of_the_system_is_taken_where_it_has_the_letters(monkeypatch):
@@ -110,6 +110,6 @@ def test_long_texts_lose_their_middle():
     assert cut_to_width(text, font, 5) == ""
 
 
-def test_letters_grow_with_the_picture():
+def test_letters_grow_with_the_image():
     assert [font_size(size) for size in ((640, 480), (1280, 960), (2560, 1920))] == [15, 31, 62]
     assert font_size((4000, 10)) == 10

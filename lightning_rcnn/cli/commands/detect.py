@@ -19,7 +19,7 @@ from lightning_rcnn.evaluation.coco_results import NAMES_FILE, coco_results, nam
 from lightning_rcnn.precision import PrecisionName, autocast, choose_precision
 from lightning_rcnn.progress import track
 from lightning_rcnn.structures import ImageRecord
-from lightning_rcnn.visualization import Objects, draw_objects, save_picture
+from lightning_rcnn.visualization import Objects, draw_objects, save_image
 
 _HEADER_BYTES = 1 << 20
 """Enough for the header of an image; videos are not read to their end."""
@@ -72,7 +72,7 @@ def detect(
         entries = coco_results(found, 0, record, detector.category_ids, detector.mask_paste)
         masks = None if found.masks is None else [entry["segmentation"] for entry in entries]
         objects = Objects(found.boxes[0].cpu(), found.labels[0].cpu(), found.scores[0].cpu(), masks=masks)
-        save_picture(draw_objects(image, objects, detector.class_names), out / "pictures" / _picture_name(file.name))
+        save_image(draw_objects(image, objects, detector.class_names), out / "pictures" / _picture_name(file.name))
         results += entries
         counts.update(detector.class_names[label - 1] for label in found.labels[0].tolist())
     if not shown:

@@ -15,7 +15,7 @@ from lightning_rcnn.detectors.faster_rcnn import FasterRCNN
 from lightning_rcnn.detectors.mask_rcnn import MaskRCNN
 from lightning_rcnn.errors import InputError
 from lightning_rcnn.parts import part
-from lightning_rcnn.visualization import class_colour
+from lightning_rcnn.visualization import class_color
 
 SMALL = {
     "backbone": part(ResNetFPN, name="resnet18", channels=16),
@@ -112,7 +112,7 @@ def test_masks_in_pictures_and_results(photos, tmp_path, monkeypatch):
     for entry, pixels in zip(results, expected["masks"], strict=True):
         assert (mask.decode(entry["segmentation"]) == pixels.numpy()).all()
     picture = np.asarray(Image.open(tmp_path / "out" / "pictures" / "a.jpg").convert("RGB")).astype(int)
-    assert (abs(picture - class_colour(2)).max(axis=2) < 40).sum() > 500
+    assert (abs(picture - class_color(2)).max(axis=2) < 40).sum() > 500
 
 
 def test_a_threshold_that_nothing_reaches(checkpoint, photos, tmp_path, capsys):
