@@ -1,22 +1,28 @@
-"""Compiles kernels with NVRTC, which torch's CUDA wheels bring along, and keeps the results on disk."""
+"""Compilation of kernels with NVRTC, which torch's CUDA wheels include, and their cache on disk."""
 
+import contextlib
 import hashlib
 import os
-import tempfile
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
+from filelock import FileLock
+
+from lightning_rcnn.files import atomic_write
 
 ELEMENTS = {torch.float32: "FLOAT32", torch.float16: "FLOAT16", torch.bfloat16: "BFLOAT16"}
+"""Supported types of features and gradients, and their names in `roi_kernels.cu`."""
+_LOCK_SECONDS = 10
+"""Wait for other writers of the cache; writing one kernel takes milliseconds."""
 
 
 class Program(NamedTuple):
-    """What is compiled together.
+    """Kernels that are compiled together.
 
     Attributes:
-        source: a file of kernels.
-        definitions: the compiler options that select a variant of it.
+        source: path of the source file.
+        definitions: compiler options that select a variant of it.
     """
 
     source: Path
@@ -27,31 +33,31 @@ ROI_KERNELS = Path(__file__).with_name("roi_kernels.cu")
 
 
 def roi_kernels(dtype: torch.dtype, vector: int) -> Program:
-    """The RoI kernels for one type.
+    """Return the RoI kernels for one type.
 
     Args:
-        dtype: of features and gradients, a key of `ELEMENTS`.
-        vector: channels a thread handles together: 1, 2, 4 or 8, at most 16 bytes.
+        dtype: type of features and gradients, a key of `ELEMENTS`.
+        vector: number of channels that a thread handles together: 1, 2, 4 or 8, at most 16 bytes.
     """
     return Program(ROI_KERNELS, (f"-DELEMENT_{ELEMENTS[dtype]}", f"-DVECTOR={vector}"))
 
 
 class CompilationError(RuntimeError):
-    """NVRTC is missing, refuses the GPU's architecture, or refuses the source."""
+    """NVRTC is missing, does not support the GPU's architecture, or rejects the source."""
 
 
 def compiled(program: Program, capability: tuple[int, int]) -> bytes:
-    """The kernels as machine code for a GPU, from the cache or freshly compiled.
+    """Return kernels as machine code for a GPU, from the cache or newly compiled.
 
     Args:
-        program: what to compile.
-        capability: of the GPU, such as (9, 0).
+        program: kernels to compile.
+        capability: compute capability of the GPU, such as (9, 0).
 
     Returns:
         A cubin; PTX for a GPU newer than the compiler.
 
     Raises:
-        CompilationError: it cannot be had.
+        CompilationError: see there.
     """
     nvrtc = _nvrtc()
     options = ["--std=c++17", _target(nvrtc, capability), *program.definitions]
@@ -69,10 +75,18 @@ def compiled(program: Program, capability: tuple[int, int]) -> bytes:
 
 
 def compile_source(source: bytes, options: list[str], name: str) -> tuple[bytes, str]:
-    """Machine code and the compiler's log, without the cache; complaints call the source by its `name`.
+    """Compile a source without the cache.
+
+    Args:
+        source: text of the source file.
+        options: compiler options.
+        name: file name of the source in error messages.
+
+    Returns:
+        Machine code, and the compiler's log.
 
     Raises:
-        CompilationError: with the log, if the source is refused.
+        CompilationError: NVRTC rejects the source; the message holds the log.
     """
     nvrtc = _nvrtc()
     program = _checked(nvrtc, nvrtc.nvrtcCreateProgram(source, name.encode(), 0, None, None))
@@ -81,7 +95,7 @@ def compile_source(source: bytes, options: list[str], name: str) -> tuple[bytes,
         (result,) = nvrtc.nvrtcCompileProgram(program, len(encoded), encoded)
         log = _read(nvrtc, program, "ProgramLog").rstrip(b"\0").decode()
         if result != nvrtc.nvrtcResult.NVRTC_SUCCESS:
-            raise CompilationError(f"NVRTC refuses {name} with {' '.join(options)}: {log}")
+            raise CompilationError(f"{name}: NVRTC rejects it with {' '.join(options)}: {log}")
         kind = "PTX" if any("=compute_" in option for option in options) else "CUBIN"
         return _read(nvrtc, program, kind), log
     finally:
@@ -89,10 +103,10 @@ def compile_source(source: bytes, options: list[str], name: str) -> tuple[bytes,
 
 
 def cache_folder() -> Path:
-    """Where compiled kernels are kept: $LIGHTNING_RCNN_CACHE, or a folder of its own in the user's cache."""
-    own = os.environ.get("LIGHTNING_RCNN_CACHE")
-    if own:
-        return Path(own)
+    """Return the folder of compiled kernels: $LIGHTNING_RCNN_CACHE, or a folder in the user's cache."""
+    configured = os.environ.get("LIGHTNING_RCNN_CACHE")
+    if configured:
+        return Path(configured)
     return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "lightning-rcnn" / "kernels"
 
 
@@ -101,27 +115,23 @@ def _target(nvrtc: Any, capability: tuple[int, int]) -> str:
     supported = _checked(nvrtc, nvrtc.nvrtcGetSupportedArchs())
     if architecture in supported:
         return f"--gpu-architecture=sm_{architecture}"
-    if architecture > max(supported):  # the driver translates PTX for a GPU the compiler does not know yet
+    if architecture > max(supported):  # the driver translates PTX for a GPU newer than the compiler
         return f"--gpu-architecture=compute_{max(supported)}"
     raise CompilationError(
-        f"this NVRTC compiles for compute capability {min(supported) / 10} on, not {architecture / 10}"
+        f"this NVRTC supports compute capability {min(supported) / 10} and newer; this GPU has {architecture / 10}"
     )
 
 
 def _store(path: Path, code: bytes) -> None:
-    """Writes whole or not at all, whichever other processes do the same; a cache that cannot be written is no error."""
-    try:
+    """Write a kernel to the cache; a cache that cannot be written is no error.
+
+    All ranks of a node write the same kernels at the same time, so a lock lets one in at a time.
+    """
+    # NotImplementedError: the file system has no locks.
+    with contextlib.suppress(OSError, NotImplementedError):
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.name)
-        try:
-            with os.fdopen(handle, "wb") as file:
-                file.write(code)
-            os.replace(temporary, path)
-        except OSError:
-            os.unlink(temporary)
-            raise
-    except OSError:
-        pass
+        with FileLock(path.parent / ".lock", timeout=_LOCK_SECONDS), atomic_write(path) as file:
+            file.write(code)
 
 
 def _nvrtc() -> Any:
@@ -131,7 +141,7 @@ def _nvrtc() -> Any:
         raise CompilationError(f"cuda-bindings cannot be imported ({error})") from error
     try:
         nvrtc.nvrtcVersion()
-    except RuntimeError as error:  # the shared library is not there
+    except RuntimeError as error:  # the shared library is missing
         raise CompilationError(f"NVRTC cannot be loaded ({error})") from error
     return nvrtc
 
@@ -139,7 +149,7 @@ def _nvrtc() -> Any:
 def _checked(nvrtc: Any, answer: tuple[Any, ...]) -> Any:
     result, *values = answer
     if result != nvrtc.nvrtcResult.NVRTC_SUCCESS:
-        raise CompilationError(f"NVRTC fails with {result.name}")
+        raise CompilationError(f"NVRTC failed with {result.name}")
     return values[0] if len(values) == 1 else tuple(values)
 
 

@@ -5,9 +5,11 @@ import re
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from unittest.mock import Mock
 
 import pytest
 import torch
+from filelock import FileLock
 
 from lightning_rcnn.ops.cuda import compiler
 from lightning_rcnn.ops.cuda.compiler import (
@@ -90,10 +92,10 @@ def test_a_second_call_takes_the_kernels_from_the_disk(tmp_path, monkeypatch):
     compiled(roi_kernels(torch.float32, 2), (9, 0))
     compiled(roi_kernels(torch.float16, 4), (9, 0))
     assert len(calls) == 4
-    assert len(list((tmp_path / "kernels").iterdir())) == 4
+    assert len(list((tmp_path / "kernels").glob("*.bin"))) == 4
 
 
-def test_a_changed_source_is_compiled_anew(tmp_path, monkeypatch):
+def test_a_changed_source_is_compiled_again(tmp_path, monkeypatch):
     monkeypatch.setenv("LIGHTNING_RCNN_CACHE", str(tmp_path))
     monkeypatch.setattr(compiler, "compile_source", lambda source, *_: (source, ""))
     first = compiled(ROI_PROGRAM, (9, 0))
@@ -103,9 +105,9 @@ def test_a_changed_source_is_compiled_anew(tmp_path, monkeypatch):
 
 
 def test_a_cache_that_cannot_be_written_is_no_error(tmp_path, monkeypatch):
-    occupied = tmp_path / "file"
-    occupied.touch()
-    monkeypatch.setenv("LIGHTNING_RCNN_CACHE", str(occupied / "kernels"))
+    file = tmp_path / "file"
+    file.touch()
+    monkeypatch.setenv("LIGHTNING_RCNN_CACHE", str(file / "kernels"))
     monkeypatch.setattr(compiler, "compile_source", lambda *_: (b"machine code", ""))
     assert compiled(ROI_PROGRAM, (9, 0)) == b"machine code"
 
@@ -115,12 +117,25 @@ def test_many_writers_leave_one_whole_file(tmp_path):
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(lambda code: compiler._store(path, code), codes))
     assert path.read_bytes() in codes
-    assert list(path.parent.iterdir()) == [path]
+    assert {file.name for file in path.parent.iterdir()} == {".lock", "key.bin"}
+
+
+def test_a_writer_that_finds_the_cache_locked_goes_without(tmp_path, monkeypatch):
+    monkeypatch.setattr(compiler, "_LOCK_SECONDS", 0.1)
+    with FileLock(tmp_path / ".lock"):
+        compiler._store(tmp_path / "key.bin", b"machine code")
+    assert not (tmp_path / "key.bin").exists()
+
+
+def test_a_file_system_without_locks_is_no_error(tmp_path, monkeypatch):
+    monkeypatch.setattr(compiler, "FileLock", Mock(side_effect=NotImplementedError))
+    compiler._store(tmp_path / "key.bin", b"machine code")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_gpus_older_and_newer_than_the_compiler(tmp_path, monkeypatch):
     monkeypatch.setenv("LIGHTNING_RCNN_CACHE", str(tmp_path))
-    with pytest.raises(CompilationError, match=r"compute capability 7.5 on, not 5.2"):
+    with pytest.raises(CompilationError, match=r"compute capability 7.5 and newer; this GPU has 5.2"):
         compiled(ROI_PROGRAM, (5, 2))
     assert b".visible .entry roi_align_backward" in compiled(roi_kernels(torch.float32, 1), (99, 0))
 
