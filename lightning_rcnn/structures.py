@@ -98,7 +98,7 @@ class Inputs(NamedTuple):
 
     Attributes:
         images: [N, 3, H, W], values 0 to 255, RGB, padded on the right and at the bottom; uint8, or float32 where the
-            resize rule works on floats. Normalised on the device.
+            resize rule works on floats. Normalized on the device.
         image_sizes: int64 [N, 2], (height, width) of the picture inside the padding; zeros for an empty slot.
         image_ids: int64 [N]; `NO_IMAGE` for an empty slot.
         proposals: precomputed ones; None where the detector makes its own.

@@ -62,11 +62,11 @@ def encode(boxes: Tensor, references: Tensor, weights: tuple[float, float, float
     below anything that a sampled region can have.
     """
     reference_size = (references[..., 2:] - references[..., :2]).clamp(min=1e-6)
-    reference_centre = references[..., :2] + 0.5 * (references[..., 2:] - references[..., :2])
+    reference_center = references[..., :2] + 0.5 * (references[..., 2:] - references[..., :2])
     size = (boxes[..., 2:] - boxes[..., :2]).clamp(min=1e-6)
-    centre = boxes[..., :2] + 0.5 * (boxes[..., 2:] - boxes[..., :2])
+    center = boxes[..., :2] + 0.5 * (boxes[..., 2:] - boxes[..., :2])
     wx, wy, ww, wh = weights
-    dx, dy = ((centre - reference_centre) / reference_size).unbind(-1)
+    dx, dy = ((center - reference_center) / reference_size).unbind(-1)
     dw, dh = torch.log(size / reference_size).unbind(-1)
     return torch.stack((dx * wx, dy * wy, dw * ww, dh * wh), dim=-1)
 
@@ -76,15 +76,15 @@ def decode(deltas: Tensor, references: Tensor, weights: tuple[float, float, floa
     deltas, references = deltas.float(), references.float()
     size = references[..., 2:] - references[..., :2]
     width, height = size.unbind(-1)
-    centre_x, centre_y = (references[..., :2] + 0.5 * size).unbind(-1)
+    center_x, center_y = (references[..., :2] + 0.5 * size).unbind(-1)
     wx, wy, ww, wh = weights
     dx, dy, dw, dh = deltas.unbind(-1)
-    centre_x = dx / wx * width + centre_x
-    centre_y = dy / wy * height + centre_y
+    center_x = dx / wx * width + center_x
+    center_y = dy / wy * height + center_y
     half_width = 0.5 * torch.exp((dw / ww).clamp(max=MAX_LOG_SCALE)) * width
     half_height = 0.5 * torch.exp((dh / wh).clamp(max=MAX_LOG_SCALE)) * height
     return torch.stack(
-        (centre_x - half_width, centre_y - half_height, centre_x + half_width, centre_y + half_height), dim=-1
+        (center_x - half_width, center_y - half_height, center_x + half_width, center_y + half_height), dim=-1
     )
 
 

@@ -3,7 +3,7 @@
 A detector says of each cell of a grid of S x S that fills a box how likely it belongs to the object. Two rules make
 pixels of that, and each gives just the crop where they may be set, never a mask of the image's size:
 
-- "exact" (detectron2): the probability at the centre of a pixel, bilinear between the centres of cells, with zero
+- "exact" (detectron2): the probability at the center of a pixel, bilinear between the centers of cells, with zero
   outside the grid; at least one half.
 - "integer" (torchvision, Mask R-CNN's own code): the grid gets a margin of one empty cell, the box grows with it, its
   corners lose what is behind the point, and the last pixel belongs to it; the grid is resized to that, above one half.
@@ -92,7 +92,7 @@ class _Weights:
     """What each cell contributes to the pixels along one side of boxes.
 
     Bilinear interpolation weighs a cell by 1 minus its distance, in cells, and by nothing from a distance of 1 on. So a
-    pixel outside of a box cannot reach one half, and only those with their centre inside are looked at.
+    pixel outside of a box cannot reach one half, and only those with their center inside are looked at.
 
     Args:
         start, end: float64 [D], edges in pixels.
@@ -110,8 +110,8 @@ class _Weights:
         counts = np.maximum(last + 1 - self.first, 0)
         offsets = counts.cumsum() - counts
         # All boxes' pixels in one row: numpy's calls cost more than the numbers of a small box.
-        centres = np.arange(counts.sum()) + np.repeat(self.first - offsets + 0.5 - start, counts)
-        in_cells = centres * np.repeat(num_cells / (end - start), counts) - 0.5
+        centers = np.arange(counts.sum()) + np.repeat(self.first - offsets + 0.5 - start, counts)
+        in_cells = centers * np.repeat(num_cells / (end - start), counts) - 0.5
         weights = in_cells.astype(np.float32)[:, None] - np.arange(num_cells, dtype=np.float32)
         np.abs(weights, out=weights)
         np.subtract(1, weights, out=weights)
@@ -121,8 +121,8 @@ class _Weights:
 def _paste_by_integers(probabilities: Tensor, boxes: Tensor, height: int, width: int) -> Iterator[Crop]:
     num_cells = probabilities.shape[-1]
     half = (boxes[:, 2:] - boxes[:, :2]) * 0.5 * ((num_cells + 2) / num_cells)
-    centre = (boxes[:, 2:] + boxes[:, :2]) * 0.5
-    corners = torch.cat([centre - half, centre + half], dim=1).long()
+    center = (boxes[:, 2:] + boxes[:, :2]) * 0.5
+    corners = torch.cat([center - half, center + half], dim=1).long()
     for cells, (left, top, right, bottom) in zip(F.pad(probabilities, (1, 1, 1, 1)), corners.tolist(), strict=True):
         shape = (bottom - top + 1, right - left + 1)
         rows = slice(max(-top, 0), max(min(bottom + 1, height) - top, 0))

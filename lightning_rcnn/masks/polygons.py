@@ -39,7 +39,7 @@ def has_many_corners(polygon: list[float]) -> bool:
 
 
 def touches_itself(polygon: list[float]) -> bool:
-    """Whether two edges that are not neighbours have a point in common.
+    """Whether two edges that are not neighbors have a point in common.
 
     Where they have none, the winding number is the same in the whole interior; so the even-odd rule, by which the COCO
     API fills polygons, and the nonzero rule agree.
@@ -71,5 +71,5 @@ def _meet(begin: np.ndarray, end: np.ndarray, other_begin: np.ndarray, other_end
 
 def _side(begin: np.ndarray, end: np.ndarray, point: np.ndarray) -> np.ndarray:
     """On which side of an edge a point lies, as a sign; 0 on the edge's line."""
-    along, towards = end - begin, point - begin
-    return np.sign(along[..., 0] * towards[..., 1] - along[..., 1] * towards[..., 0])
+    along, toward = end - begin, point - begin
+    return np.sign(along[..., 0] * toward[..., 1] - along[..., 1] * toward[..., 0])

@@ -41,7 +41,7 @@ def align_bitmaps(
         gt_index: int64 [N, R], which object of its image a region is to show.
         is_valid: bool [N, R]; the other regions give zeros.
         size: S, cells along each side.
-        aligned: whether the centre of the first pixel lies at 0.5 (detectron2) or at 0 (torchvision, whose regions are
+        aligned: whether the center of the first pixel lies at 0.5 (detectron2) or at 0 (torchvision, whose regions are
             also at least one pixel wide). The half pixel and the one pixel are those of the resized frame.
         impl: "auto" takes the CUDA kernel where it can be had, and says once why it cannot; "cuda" insists on it;
             "portable" is the way through the host's memory, for any device.
@@ -57,7 +57,7 @@ def align_bitmaps(
 
 
 def fill_polygons(masks: Polygons, boxes: Tensor, gt_index: Tensor, is_valid: Tensor, *, size: int = 28) -> Tensor:
-    """Whether the centre of each cell of a region's grid lies inside its object.
+    """Whether the center of each cell of a region's grid lies inside its object.
 
     Args:
         masks, boxes, gt_index, is_valid, size: as in `align_bitmaps`.
@@ -86,7 +86,7 @@ def has_mask(masks: Masks) -> Tensor:
 def _fill(edges: Tensor, boxes: Tensor, size: int) -> Tensor:
     """Cells inside the outline of each region, bool [R, S, S].
 
-    An edge that crosses a row of cell centres changes the winding number of all centres to its right: so each crossing
+    An edge that crosses a row of cell centers changes the winding number of all centers to its right: so each crossing
     is counted in the first column it changes, and the sums along a row are the winding numbers.
 
     Args:

@@ -93,7 +93,7 @@ def _pool_axis(start: float, end: float, num_bins: int, size: int) -> list[tuple
 
 
 def _round_half_away(value: float) -> int:
-    """As C's `round`: Python's goes to the even neighbour."""
+    """As C's `round`: Python's goes to the even neighbor."""
     return int(abs(value) + 0.5) * (1 if value >= 0 else -1)
 
 

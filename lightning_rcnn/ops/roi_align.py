@@ -33,7 +33,7 @@ def multiscale_roi_align(
         output_size: bins along (y, x), or one number for both.
         scales: size of each level's features over the size of the input, such as 1/4, 1/8, 1/16, 1/32.
         sampling_ratio: samples along each side of a bin; 0 for as many as the bin has pixels.
-        aligned: whether the centre of the first pixel lies at 0.5 (detectron2's default) or at 0 (torchvision's).
+        aligned: whether the center of the first pixel lies at 0.5 (detectron2's default) or at 0 (torchvision's).
         levels: int64 [R], the level of each region; by default `pyramid.assign_levels` decides.
         canonical: (k0, size0) of the level rule.
         impl: "auto" takes the CUDA kernels where they can be had, and says once why they cannot; "cuda" insists on

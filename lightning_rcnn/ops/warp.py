@@ -13,8 +13,8 @@ from torch import Tensor
 def warp_regions(images: Tensor, boxes: Tensor, size: int = 227, context: int = 16) -> Tensor:
     """Warp regions to squares, whatever their shape, with some of what is around them.
 
-    A box is grown about its centre so that it fills all of the square but `context` pixels on each side, and sampled
-    bilinearly at the centres of the square's pixels, without antialiasing (as in the paper's code). What lies outside
+    A box is grown about its center so that it fills all of the square but `context` pixels on each side, and sampled
+    bilinearly at the centers of the square's pixels, without antialiasing (as in the paper's code). What lies outside
     of an image is 0, its mean. On no device does this wait for values.
 
     Args:
@@ -27,7 +27,7 @@ def warp_regions(images: Tensor, boxes: Tensor, size: int = 227, context: int = 
         Float32 [N * R, 3, S, S], in the memory format of the images.
     """
     (num_images, num_channels, height, width), num_regions = images.shape, boxes.shape[1]
-    # Pixel i of the square stands at this offset from the box's centre, in sides of the box.
+    # Pixel i of the square stands at this offset from the box's center, in sides of the box.
     offset = (torch.arange(size, device=boxes.device) + 0.5 - size / 2) / (size - 2 * context)
     x1, y1, x2, y2 = boxes.float().unbind(-1)
     x = (x1 + x2)[..., None] / 2 + (x2 - x1)[..., None] * offset

@@ -1,7 +1,7 @@
 """Selective search: regions that look like one thing, without learning (Uijlings et al., IJCV 2013).
 
-An image is over-segmented, and the most similar neighbours are merged until one region is left; every region on the
-way is a proposal. "quality" does it in five colour spaces, at several scales and with four measures of similarity,
+An image is over-segmented, and the most similar neighbors are merged until one region is left; every region on the
+way is a proposal. "quality" does it in five color spaces, at several scales and with four measures of similarity,
 "fast" with fewer. R-CNN and Fast R-CNN take their proposals from here. The implementation is OpenCV's.
 """
 
@@ -36,7 +36,7 @@ def selective_search(image: Tensor, mode: SelectiveSearchMode = "fast", width: i
             four times as high as wide becomes narrower, since its pixels are what the search takes time for.
 
     Returns:
-        float32 [P, 4], xyxy in pixels of `image`, best first. An image of one colour is one box.
+        float32 [P, 4], xyxy in pixels of `image`, best first. An image of one color is one box.
 
     Raises:
         InputError: OpenCV with its contributed modules is not installed; an unknown mode; no positive width.
@@ -50,7 +50,7 @@ def selective_search(image: Tensor, mode: SelectiveSearchMode = "fast", width: i
     scale = min(width / image_width, _MOST_ELONGATED * width / image_height)
     size = max(1, round(image_width * scale)), max(1, round(image_height * scale))
     interpolation = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
-    pixels = np.ascontiguousarray(image.permute(1, 2, 0).numpy()[..., ::-1])  # OpenCV's colours are BGR
+    pixels = np.ascontiguousarray(image.permute(1, 2, 0).numpy()[..., ::-1])  # OpenCV's colors are BGR
     search = cv2.ximgproc.segmentation.createSelectiveSearchSegmentation()
     search.setBaseImage(cv2.resize(pixels, size, interpolation=interpolation))
     search.switchToSelectiveSearchFast() if mode == "fast" else search.switchToSelectiveSearchQuality()

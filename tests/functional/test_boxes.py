@@ -40,7 +40,7 @@ def test_decode_undoes_encode(seed):
 
 
 def test_encode_by_hand():
-    # Reference 10 x 20 at (0, 0); box 20 x 20 at (5, 0): the centre moves by 10 of 10 wide, the width doubles.
+    # Reference 10 x 20 at (0, 0); box 20 x 20 at (5, 0): the center moves by 10 of 10 wide, the width doubles.
     deltas = encode(torch.tensor([5.0, 0, 25, 20]), torch.tensor([0.0, 0, 10, 20]), (1.0, 1.0, 1.0, 1.0))
     torch.testing.assert_close(deltas, torch.tensor([1.0, 0.0, math.log(2), 0.0]))
 

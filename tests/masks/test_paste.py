@@ -30,7 +30,7 @@ def whole(crop, height, width):
 
 
 def sampled(cells, box, height, width):
-    """Probability of each pixel of the image: the grid, which fills the box, sampled at its centre."""
+    """Probability of each pixel of the image: the grid, which fills the box, sampled at its center."""
     x1, y1, x2, y2 = box.tolist()
     x = (torch.arange(width) + 0.5 - x1) / (x2 - x1) * 2 - 1
     y = (torch.arange(height) + 0.5 - y1) / (y2 - y1) * 2 - 1
@@ -67,7 +67,7 @@ def test_integers_give_what_torchvision_gives(problem):
 
 @settings(max_examples=300, deadline=None)
 @given(problems())
-def test_exact_is_the_grid_sampled_at_the_centres_of_pixels(problem):
+def test_exact_is_the_grid_sampled_at_the_centers_of_pixels(problem):
     cells, box, height, width = problem
     expected = sampled(cells, box, height, width).numpy()
     is_clear = abs(expected - 0.5) > 1e-4
@@ -95,7 +95,7 @@ def test_exact_in_parts_as_in_one_piece(monkeypatch):
 
 
 def test_a_full_exact_mask_fills_its_box():
-    """Towards the edge of the grid a probability of 1 falls to one half, so centres inside the box are set."""
+    """Towards the edge of the grid a probability of 1 falls to one half, so centers inside the box are set."""
     crop = paste(torch.ones(28, 28), torch.tensor([10.0, 20.6, 30.4, 40.0]), 100, 100)
     assert (crop.top, crop.left) == (21, 10)
     assert crop.pixels.shape == (19, 20)

@@ -22,10 +22,10 @@ def make_rois():
 
     def make(num_rois, seed=0):
         generator = torch.Generator().manual_seed(seed)
-        centres = torch.rand(num_rois, 2, generator=generator) * torch.tensor([160.0, 120.0]) - 16
+        centers = torch.rand(num_rois, 2, generator=generator) * torch.tensor([160.0, 120.0]) - 16
         sides = torch.exp(torch.randn(num_rois, 2, generator=generator) + 3)
         sides[::7] = 0
         images = torch.randint(0, 2, (num_rois, 1), generator=generator)
-        return torch.cat((images, centres - sides / 2, centres + sides / 2), dim=1)
+        return torch.cat((images, centers - sides / 2, centers + sides / 2), dim=1)
 
     return make

@@ -34,8 +34,8 @@ def star(seed, num_points=12):
     generator = np.random.default_rng(seed)
     angles = np.sort(generator.random(num_points)) * 2 * np.pi
     radii = generator.uniform(3, 45, num_points)
-    centre = generator.uniform(20, 80, 2)
-    return centre + radii[:, None] * np.stack((np.cos(angles), np.sin(angles)), axis=1)
+    center = generator.uniform(20, 80, 2)
+    return center + radii[:, None] * np.stack((np.cos(angles), np.sin(angles)), axis=1)
 
 
 def to_grid(points, box, size):
@@ -44,7 +44,7 @@ def to_grid(points, box, size):
     return (points - box[:2]) * size / np.maximum(box[2:] - box[:2], 0.1)
 
 
-def centres(size):
+def centers(size):
     """[size, size, 2], (x, y)."""
     return np.stack(np.meshgrid(np.arange(size) + 0.5, np.arange(size) + 0.5), axis=-1)
 
@@ -79,8 +79,8 @@ def test_agrees_with_the_even_odd_rule(seed, num_points, corners, size):
     box = [min(corners[::2]), min(corners[1::2]), max(corners[::2]), max(corners[1::2])]
     filled = fill(outlines([points.ravel().tolist()]), [box], [0], size)[0].numpy()
     scaled = to_grid(points, box, size)
-    is_clear = distance_to_outline(scaled, centres(size)) > 1e-3 * np.abs(scaled).max()
-    assert np.array_equal(filled[is_clear], is_inside(scaled, centres(size))[is_clear])
+    is_clear = distance_to_outline(scaled, centers(size)) > 1e-3 * np.abs(scaled).max()
+    assert np.array_equal(filled[is_clear], is_inside(scaled, centers(size))[is_clear])
 
 
 @pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # pycocotools and NumPy 2
@@ -96,7 +96,7 @@ def test_differs_from_pycocotools_only_beside_the_outline():
         theirs = pycocotools.mask.decode(pycocotools.mask.merge(run_lengths))
         ours = fill(outlines([points.ravel().tolist()]), box[None], [0])[0].numpy()
         is_different = ours != theirs
-        assert distance_to_outline(scaled, centres(28))[is_different].max(initial=0) < 0.5
+        assert distance_to_outline(scaled, centers(28))[is_different].max(initial=0) < 0.5
         num_different += is_different.sum()
         num_cells += 28 * 28
     assert num_different < 0.02 * num_cells
@@ -117,7 +117,7 @@ def test_the_outline_of_a_bitmap_fills_its_pixels(flip):
 
 def test_square_by_hand():
     filled = fill(outlines([[2, 2, 6, 2, 6, 4, 2, 4]]), [[0, 0, 8, 8]], [0], size=4)[0]
-    # Rows of centres at 1, 3, 5 and 7: the one at 3 lies inside, where x = 3 and 5.
+    # Rows of centers at 1, 3, 5 and 7: the one at 3 lies inside, where x = 3 and 5.
     assert filled.tolist() == [[0] * 4, [0, 1, 1, 0], [0] * 4, [0] * 4]
 
 

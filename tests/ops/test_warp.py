@@ -6,7 +6,7 @@ from lightning_rcnn.ops.warp import warp_regions
 
 
 def ramp(height=40, width=60):
-    """The channels are x, y and 1 at the centres of pixels, so that a sample says where it was taken."""
+    """The channels are x, y and 1 at the centers of pixels, so that a sample says where it was taken."""
     y, x = torch.meshgrid(torch.arange(height) + 0.5, torch.arange(width) + 0.5, indexing="ij")
     return torch.stack((x, y, torch.ones_like(x)))[None]
 
@@ -54,5 +54,5 @@ def test_regions_come_image_by_image_in_the_memory_format_of_the_images():
     squares = warp_regions(images, boxes, size=6, context=1)
     assert squares.is_contiguous(memory_format=torch.channels_last)
     assert torch.isfinite(squares).all()
-    centres = squares[:, :2].mean(dim=(2, 3))
-    torch.testing.assert_close(centres[:3], torch.tensor([[15.0, 15], [35, 25], [115, 115]]))
+    centers = squares[:, :2].mean(dim=(2, 3))
+    torch.testing.assert_close(centers[:3], torch.tensor([[15.0, 15], [35, 25], [115, 115]]))

@@ -59,7 +59,7 @@ def test_the_memory_layout_of_the_image_does_not_matter():
     assert np.array_equal(selective_search(channels_last, "fast", 90), selective_search(image, "fast", 90))
 
 
-def test_one_colour_is_one_box():
+def test_one_color_is_one_box():
     assert selective_search(torch.full((3, 30, 40), 9, dtype=torch.uint8), "fast", 20).tolist() == [[0, 0, 40, 30]]
 
 

@@ -281,7 +281,7 @@ __device__ inline Span bins_touching(const Axis& axis, int first, int last) {
     const float per_bin = 1.0f / axis.bin_size;
     const float begin = floorf((first - 1.0f - axis.slack - axis.roi_start) * per_bin);
     const float end = ceilf((last + 1.0f + axis.slack - axis.roi_start) * per_bin);
-    // Samples before the first pixel's centre or past the last one's are moved onto the map.
+    // Samples before the first pixel's center or past the last one's are moved onto the map.
     if (first > 0) bins.begin = (int)fminf(fmaxf(begin, 0.0f), (float)axis.num_bins);
     if (last < axis.size - 1) bins.end = (int)fminf(fmaxf(end, 0.0f), (float)axis.num_bins);
     return bins;
@@ -352,7 +352,7 @@ __device__ inline float pixel_weight(const Axis& axis, int bin, int pixel, int s
 
 // --- RoIAlign, forward -----------------------------------------------------------------------------------------------
 // A block pools one region; its threads share out (bin, vector of channels), vectors first, so that a warp reads whole
-// lines of memory and neighbouring bins find their pixels in the cache. blockIdx.y divides the bins of a region.
+// lines of memory and neighboring bins find their pixels in the cache. blockIdx.y divides the bins of a region.
 
 constexpr int MAX_PIXELS = 4;  // of a bin with up to two samples, along one axis
 

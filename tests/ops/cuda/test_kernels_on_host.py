@@ -326,7 +326,7 @@ def run_under_sanitizers(*arguments):
     return run_random_cases(*arguments, "--sanitize", LD_PRELOAD=preload, ASAN_OPTIONS="detect_leaks=0")
 
 
-def test_no_access_out_of_bounds_and_no_undefined_behaviour(host_kernels, tmp_path):
+def test_no_access_out_of_bounds_and_no_undefined_behavior(host_kernels, tmp_path):
     result = run_under_sanitizers(tmp_path, 0, 30)
     assert result.returncode == 0, result.stderr[:3000]
     assert "all cases pass" in result.stdout

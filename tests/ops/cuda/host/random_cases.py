@@ -58,7 +58,7 @@ def draw(seed):
 
     num_rois = integer(0, 12) if seed % 20 else 130  # several words of a tile's mask
     reach = 24 / scales[0]
-    centres = (torch.rand(num_rois, 2, generator=generator) * 1.6 - 0.3) * reach
+    centers = (torch.rand(num_rois, 2, generator=generator) * 1.6 - 0.3) * reach
     sides = torch.exp(torch.randn(num_rois, 2, generator=generator)) * reach / 4
     kinds = torch.randint(0, 10, (num_rois, 1), generator=generator)
     sides = torch.where(kinds == 0, 0, torch.where(kinds == 1, sides * 100, sides))
@@ -66,7 +66,7 @@ def draw(seed):
     if grid.sampling_ratio > 0 or not grid.aligned:  # elsewhere torchvision's operator fails on inverted boxes
         sides = torch.where(kinds == 2, -sides, sides)
     images = torch.randint(0, num_images, (num_rois, 1), generator=generator)
-    rois = torch.cat((images, centres - sides / 2, centres + sides / 2), dim=1)
+    rois = torch.cat((images, centers - sides / 2, centers + sides / 2), dim=1)
     levels = torch.randint(0, num_levels, (num_rois,), generator=generator)
     return Case(features, rois, levels, scales, grid)
 
@@ -121,7 +121,7 @@ def main():
     parser.add_argument("first", type=int)
     parser.add_argument("last", type=int)
     parser.add_argument("--source", type=Path, help="another text of the source of this name")
-    parser.add_argument("--sanitize", action="store_true", help="look for bad addresses and undefined behaviour")
+    parser.add_argument("--sanitize", action="store_true", help="look for bad addresses and undefined behavior")
     parser.add_argument("--reversed", action="store_true", help="run the threads of a block from the last to the first")
     arguments = parser.parse_args()
 
