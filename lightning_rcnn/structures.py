@@ -1,13 +1,13 @@
-"""What travels between the parts, and THE coordinate convention.
+"""The tensors that parts hand to each other, and THE coordinate convention.
 
 Boxes are `xyxy`: (x1, y1, x2, y2) in float32 pixels of a named frame, edges and not pixel indices, so width = x2 - x1
 (no +1). The *original* frame is that of the image file as shown (after EXIF orientation); the *resized* frame is that
 of the network's input, whose origin is the same corner since padding is on the right and at the bottom. Class 0 is
-background, foreground classes are 1..K. Raggedness ends at collate: from here on every tensor has a fixed shape and
-padding is marked by its label or by a validity mask.
+background, foreground classes are 1..K. Raggedness ends at collate: from here on every tensor has a fixed shape, and a
+label or a validity mask marks padding.
 
 Shape letters: N images, H and W padded height and width, M ground truths, P proposals, D detections, K classes,
-S side of a mask, E edges of an outline, B bytes.
+S side of a mask, E edges of a polygon, B bytes.
 """
 
 from collections.abc import Callable
@@ -17,23 +17,23 @@ from typing import Any, Literal, NamedTuple
 from torch import Tensor
 
 NO_IMAGE = -1
-"""The image id of a slot that holds no image: padding of a short batch, or a record that could not be read."""
+"""Image id of an empty slot: padding of a short batch, or a record that could not be read."""
 PADDING_LABEL = -1
-"""The label of a slot that holds no object."""
+"""Label of an empty slot."""
 
 
 class Bitmaps(NamedTuple):
-    """Masks as bits, each cropped to what it covers, in the resolution of the original frame.
+    """Masks as packed bits, each cropped to its object, in the resolution of the original frame.
 
-    A crop reaches one pixel beyond the mask on each side, except where the image ends: so what lies outside of it is
-    background, and what lies outside of the image can be told from that. It is mirrored as its image is.
+    A crop extends one pixel beyond the mask on each side, except where the image ends. So pixels outside the crop are
+    background, and pixels outside the image can be told from background. A crop is mirrored as its image is.
 
     Attributes:
-        bits: uint8 [B]; a crop's pixels row by row, eight a byte, the first one in the highest bit, as `numpy.packbits`
-            has them. Each crop starts with a new byte.
-        first_byte: int64 [N, M], where the crop of an object starts.
+        bits: uint8 [B], pixels of the crops row by row, eight a byte, the first one in the highest bit, as packed by
+            `numpy.packbits`. Each crop starts with a new byte.
+        first_byte: int64 [N, M], index of the first byte of each object's crop.
         sizes: int64 [N, M, 2], (height, width) of the crops in pixels; 0 x 0 for an object without a mask.
-        boxes: float32 [N, M, 4], where the crops' outer edges lie in the resized frame.
+        boxes: float32 [N, M, 4], outer edges of the crops in the resized frame.
     """
 
     bits: Tensor
@@ -43,19 +43,20 @@ class Bitmaps(NamedTuple):
 
 
 class Polygons(NamedTuple):
-    """Masks as outlines: the points around which they wind are inside (nonzero winding rule).
+    """Masks as polygons, filled by the nonzero winding rule.
 
     Attributes:
-        edges: float32 [N, M, E, 4], from (x1, y1) to (x2, y2) in the resized frame; zeros where padded. All parts of an
-            object turn the same way. An object without a mask has no edges.
+        edges: float32 [N, M, E, 4], from (x1, y1) to (x2, y2) in the resized frame; zeros where padded. All polygons of
+            an object have the same orientation. An object without a mask has no edges.
     """
 
     edges: Tensor
 
 
 Masks = Bitmaps | Polygons
-"""Ground-truth masks of a batch, in the form that the detector asks for."""
+"""Ground-truth masks of a batch, in the form that the detector requests."""
 MaskForm = Literal["none", "bitmaps", "polygons"]
+"""Form of ground-truth masks that a detector requests."""
 
 
 class Targets(NamedTuple):
@@ -64,8 +65,8 @@ class Targets(NamedTuple):
     Attributes:
         boxes: float32 [N, M, 4]; zeros where padded.
         labels: int64 [N, M], 1..K, `PADDING_LABEL` where padded.
-        is_crowd: bool [N, M]; a crowd box stands for a group: never a positive, and nothing inside it is a negative.
-        masks: of single objects; None where the detector asks for none.
+        is_crowd: bool [N, M]; a crowd box marks a group: it matches no positive, and boxes inside it are no negatives.
+        masks: masks of single objects; None if the detector requests none.
     """
 
     boxes: Tensor
@@ -75,7 +76,7 @@ class Targets(NamedTuple):
 
     @property
     def is_object(self) -> Tensor:
-        """Bool [N, M]: slots that hold one single object."""
+        """Bool [N, M], slots that hold a single object, neither crowd nor padding."""
         return (self.labels > 0) & ~self.is_crowd
 
 
@@ -84,8 +85,8 @@ class Proposals(NamedTuple):
 
     Attributes:
         boxes: float32 [N, P, 4].
-        scores: float32 [N, P], objectness (logits or probabilities, as ranked); -inf where not valid.
-        is_valid: bool [N, P].
+        scores: float32 [N, P], objectness (logits or probabilities) that ranks them; -inf where not valid.
+        is_valid: bool [N, P]; False for padding.
     """
 
     boxes: Tensor
@@ -94,14 +95,14 @@ class Proposals(NamedTuple):
 
 
 class Inputs(NamedTuple):
-    """What a detector looks at: tensors of fixed shapes.
+    """Inputs of a detector, tensors of fixed shapes.
 
     Attributes:
         images: [N, 3, H, W], values 0 to 255, RGB, padded on the right and at the bottom; uint8, or float32 where the
-            resize rule works on floats. Normalized on the device.
-        image_sizes: int64 [N, 2], (height, width) of the picture inside the padding; zeros for an empty slot.
+            resize rule works on floats. The detector normalizes them on the device.
+        image_sizes: int64 [N, 2], (height, width) of the image inside the padding; zeros for an empty slot.
         image_ids: int64 [N]; `NO_IMAGE` for an empty slot.
-        proposals: precomputed ones; None where the detector makes its own.
+        proposals: precomputed proposals; None if the detector computes its own.
     """
 
     images: Tensor
@@ -111,14 +112,14 @@ class Inputs(NamedTuple):
 
 
 class Detections(NamedTuple):
-    """What a detector found, in the original frame, best first.
+    """Detections in the original frame, best first.
 
     Attributes:
         boxes: float32 [N, D, 4].
         scores: float32 [N, D]; 0 where padded.
         labels: int64 [N, D], 1..K, `PADDING_LABEL` where padded.
-        masks: float32 [N, D, S, S], the probability of each cell of a grid that fills the box to be the object, 0 where
-            padded; None where the detector has no masks.
+        masks: float32 [N, D, S, S], mask probability of each cell of a grid that fills the box, 0 where padded; None if
+            the detector predicts no masks.
     """
 
     boxes: Tensor
@@ -129,14 +130,14 @@ class Detections(NamedTuple):
 
 @dataclass(frozen=True)
 class ImageRecord:
-    """What is known of an image beside its pixels; never leaves the host.
+    """Metadata of an image; stays on the host.
 
     Attributes:
-        image_id: as in the data set; `NO_IMAGE` for an empty slot.
-        file_name: as in the data set, for people.
-        height, width: of the original frame.
-        annotations: evaluation only: dictionaries in the original frame, as packed (see `data/index.py`).
-        problem: why the record could not be read, with shard and key; empty if it could.
+        image_id: id in the data set; `NO_IMAGE` for an empty slot.
+        file_name: name in the data set, for messages.
+        height, width: size of the original frame, pixels.
+        annotations: dictionaries in the original frame, as packed (see `data/index.py`); only for evaluation.
+        problem: reason why the record could not be read, with shard and key; empty if it was read.
     """
 
     image_id: int
@@ -153,8 +154,8 @@ class Batch:
 
     Attributes:
         images, image_sizes, image_ids: as in `Inputs`.
-        targets: ground truth; None where there is none (prediction).
-        records: one per slot.
+        targets: ground truth; None in prediction.
+        records: metadata of the N slots.
         proposals: as in `Inputs`.
     """
 
@@ -167,15 +168,15 @@ class Batch:
 
     @property
     def inputs(self) -> Inputs:
-        """What the detector looks at; the rest is what it is taught and judged by."""
+        """The detector's inputs: the batch without ground truth and metadata."""
         return Inputs(self.images, self.image_sizes, self.image_ids, self.proposals)
 
     def to(self, device: Any, non_blocking: bool = False) -> "Batch":
-        """The same batch with its tensors on `device`."""
+        """Move the tensors to `device`."""
         return self._map(lambda tensor: tensor.to(device, non_blocking=non_blocking))
 
     def pin_memory(self) -> "Batch":
-        """The same batch in page-locked memory; torch's DataLoader calls this by name."""
+        """Copy the tensors to page-locked memory; torch's DataLoader calls this method by name."""
         return self._map(lambda tensor: tensor.pin_memory())
 
     def _map(self, function: Callable[[Tensor], Tensor]) -> "Batch":
@@ -190,7 +191,7 @@ class Batch:
 
 
 def _map_tensors(function: Callable[[Tensor], Tensor], value: Any) -> Any:
-    """The same nested tuple with `function` applied to each tensor."""
+    """Apply `function` to each tensor of a nested named tuple."""
     if isinstance(value, Tensor):
         return function(value)
     return None if value is None else type(value)(*(_map_tensors(function, part) for part in value))

@@ -1,4 +1,7 @@
-"""Box geometry on tensors. Boxes are xyxy edges in float32 pixels, whatever autocast does; see `structures.py`."""
+"""Box geometry on tensors. Boxes are xyxy edges in float32 pixels, also under autocast; see `structures.py`.
+
+Shape letters: N images, A and B boxes, ... any leading dimensions.
+"""
 
 import math
 
@@ -6,18 +9,20 @@ import torch
 from torch import Tensor
 
 MAX_LOG_SCALE = math.log(1000.0 / 16)
-"""Largest dw, dh that `decode` follows: a box grows by at most 62.5, so that exp() cannot overflow early in training.
-The value is that of Detectron, detectron2 and torchvision."""
+"""Limit of dw and dh in `decode`: a box grows at most by a factor of 62.5, so that exp() cannot overflow.
+
+Detectron, detectron2 and torchvision use the same value.
+"""
 
 
 def box_area(boxes: Tensor) -> Tensor:
-    """Areas [...] of boxes [..., 4]; an inverted box has area 0."""
+    """Compute the areas [...] of boxes [..., 4], square pixels; an inverted box has area 0."""
     sides = (boxes[..., 2:] - boxes[..., :2]).clamp(min=0)
     return sides[..., 0] * sides[..., 1]
 
 
 def intersection(boxes: Tensor, others: Tensor) -> Tensor:
-    """Areas of overlap [..., A, B] of boxes [..., A, 4] with others [..., B, 4]; leading dimensions broadcast."""
+    """Compute intersection areas [..., A, B] of boxes [..., A, 4] and others [..., B, 4]; dimensions ... broadcast."""
     # One coordinate at a time: slices of a last dimension of 4 would stride through memory.
     left, top, right, bottom = boxes[..., :, None, :].unbind(-1)
     other_left, other_top, other_right, other_bottom = others[..., None, :, :].unbind(-1)
@@ -27,14 +32,14 @@ def intersection(boxes: Tensor, others: Tensor) -> Tensor:
 
 
 def pairwise_iou(boxes: Tensor, others: Tensor) -> Tensor:
-    """Intersection over union [..., A, B]; 0 where both boxes are empty."""
+    """Compute the IoU [..., A, B] of boxes [..., A, 4] and others [..., B, 4]; 0 if both are empty."""
     overlap = intersection(boxes, others)
     union = box_area(boxes)[..., :, None] + box_area(others)[..., None, :] - overlap
     return overlap.div_(union.clamp_(min=torch.finfo(union.dtype).tiny))
 
 
 def clip_boxes(boxes: Tensor, image_sizes: Tensor) -> Tensor:
-    """Boxes [N, B, 4] cut at the edges of their images; `image_sizes` [N, 2] is (height, width)."""
+    """Clip boxes [N, B, 4] to their images; `image_sizes` [N, 2] is (height, width)."""
     height, width = image_sizes.to(boxes.dtype)[:, None, :].unbind(-1)
     zero = torch.zeros_like(height)
     x1, y1, x2, y2 = boxes.unbind(-1)
@@ -49,17 +54,24 @@ def clip_boxes(boxes: Tensor, image_sizes: Tensor) -> Tensor:
     )
 
 
-def is_larger_than(boxes: Tensor, side: float) -> Tensor:
-    """Bool [...]: both sides of boxes [..., 4] are at least `side` pixels and finite."""
+def has_min_size(boxes: Tensor, min_size: float) -> Tensor:
+    """Whether both sides of boxes [..., 4] are at least `min_size` pixels and finite; bool [...]."""
     sides = boxes[..., 2:] - boxes[..., :2]
-    return ((sides >= side) & torch.isfinite(sides)).all(-1)
+    return ((sides >= min_size) & torch.isfinite(sides)).all(-1)
 
 
 def encode(boxes: Tensor, references: Tensor, weights: tuple[float, float, float, float]) -> Tensor:
-    """Deltas [..., 4] = (dx, dy, dw, dh) that turn `references` into `boxes` (R-CNN, appendix C).
+    """Compute the deltas that turn reference boxes into boxes (R-CNN, appendix C).
 
-    Degenerate references or boxes (padding) give finite deltas: sides are taken as at least 1e-6 pixels, which is
-    below anything that a sampled region can have.
+    Degenerate references or boxes (padding) give finite deltas: sides count as at least 1e-6 pixels, which is below the
+    side of any sampled box.
+
+    Args:
+        boxes, references: [..., 4].
+        weights: factors of (dx, dy, dw, dh).
+
+    Returns:
+        (dx, dy, dw, dh), [..., 4].
     """
     reference_size = (references[..., 2:] - references[..., :2]).clamp(min=1e-6)
     reference_center = references[..., :2] + 0.5 * (references[..., 2:] - references[..., :2])
@@ -72,7 +84,7 @@ def encode(boxes: Tensor, references: Tensor, weights: tuple[float, float, float
 
 
 def decode(deltas: Tensor, references: Tensor, weights: tuple[float, float, float, float]) -> Tensor:
-    """Boxes [..., 4] from deltas [..., 4] and references [..., 4]; inverse of `encode`. Always float32."""
+    """Apply deltas [..., 4] to references [..., 4]: the inverse of `encode`; float32 [..., 4]."""
     deltas, references = deltas.float(), references.float()
     size = references[..., 2:] - references[..., :2]
     width, height = size.unbind(-1)
@@ -89,9 +101,15 @@ def decode(deltas: Tensor, references: Tensor, weights: tuple[float, float, floa
 
 
 def rescale(boxes: Tensor, sizes: Tensor, new_sizes: Tensor) -> Tensor:
-    """Boxes [N, B, 4] moved from frames of `sizes` to frames of `new_sizes`, both [N, 2] as (height, width).
+    """Scale boxes from one frame to another and clip them to it.
 
-    They are clipped to the new frame, which a rounded product could leave. An empty slot (size 0) is not scaled.
+    Args:
+        boxes: [N, B, 4].
+        sizes: [N, 2], (height, width) of the frames of the boxes; boxes of an empty slot (size 0) are not scaled.
+        new_sizes: [N, 2], (height, width) of the new frames.
+
+    Returns:
+        [N, B, 4]; clipped because rounding could move an edge out of the new frame.
     """
     factor = torch.where(sizes > 0, new_sizes.float() / sizes.clamp(min=1).float(), 1.0)
     return clip_boxes(boxes * factor.flip(-1).repeat(1, 2)[:, None, :], new_sizes)

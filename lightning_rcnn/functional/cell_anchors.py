@@ -1,6 +1,6 @@
-"""The anchors of one position (Faster R-CNN section 3.1.1).
+"""Anchors of one position (Faster R-CNN section 3.1.1).
 
-Shape letters: A anchors of a position, sizes times ratios.
+Shape letters: A anchors of a position, the number of sizes times the number of ratios.
 """
 
 from collections.abc import Sequence
@@ -16,13 +16,16 @@ AnchorOrder = Literal["ratio_major", "size_major"]
 def cell_anchors(
     sizes: Sequence[float], ratios: Sequence[float], rounding: AnchorRounding, order: AnchorOrder
 ) -> Tensor:
-    """Anchors [A, 4] around the origin.
+    """Compute anchors around the origin.
 
     Args:
-        sizes: square roots of the areas, pixels.
-        ratios: height / width.
-        rounding: "rounded" as torchvision (whole half-extents, halves to even), "exact" as detectron2.
-        order: "ratio_major" as torchvision, "size_major" as detectron2.
+        sizes: square roots of the anchor areas, pixels.
+        ratios: aspect ratios, height / width.
+        rounding: "rounded" as in torchvision (whole half-extents, halves to even), "exact" as in detectron2.
+        order: "ratio_major" as in torchvision, "size_major" as in detectron2.
+
+    Returns:
+        Float32 [A, 4], xyxy in pixels.
     """
     root = torch.tensor(ratios, dtype=torch.float32).sqrt()
     size = torch.tensor(sizes, dtype=torch.float32)

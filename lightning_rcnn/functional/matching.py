@@ -1,4 +1,4 @@
-"""Which ground truth does a box belong to? Batched over images, and without a host sync.
+"""Matching of boxes with ground truth, batched over images and without a host sync.
 
 Shape letters: N images, M ground truths (padded), B boxes (anchors or proposals).
 Source: Faster R-CNN section 3.1.2 (both rules for positives); torchvision and detectron2 `Matcher`.
@@ -13,7 +13,8 @@ from torch import Tensor
 from lightning_rcnn.functional.boxes import box_area, intersection
 
 CELLS_AT_A_TIME = {"cpu": 1 << 20, "cuda": 1 << 26}
-"""The table [N, M, B] of a crowded image would be gigabytes (400 x 268 000), so it is made in slices of M.
+"""Cells of the table [N, M, B] that are computed at a time, in slices of M: the whole table of a crowded image
+(400 x 268 000) would take gigabytes.
 
 On the CPU small slices reuse warm memory (8 x 32 x 20 460 takes a quarter less time than in one piece); on a GPU they
 are large, so that launches are few.
@@ -24,10 +25,10 @@ class Overlaps(NamedTuple):
     """How boxes overlap the ground truth of their image.
 
     Attributes:
-        iou: float32 [N, B], with the object overlapped most; -1 where the image has no object.
-        gt_index: int64 [N, B], that object among the M slots; the first on ties, 0 where there is no object.
-        is_best_of_object: bool [N, B]: no other box overlaps some object more than this one (ties included).
-        crowd_area: float32 [N, B], the largest overlap with a crowd region, square pixels.
+        iou: float32 [N, B], largest IoU with an object; -1 if the image has no object.
+        gt_index: int64 [N, B], index of that object among the M ground truths; the first on ties, 0 if there is none.
+        is_best_of_object: bool [N, B], whether some object has its largest IoU with this box (ties included).
+        crowd_area: float32 [N, B], largest intersection with a crowd, square pixels.
     """
 
     iou: Tensor
@@ -41,7 +42,7 @@ def best_overlaps(gt_boxes: Tensor, is_object: Tensor, is_crowd: Tensor, boxes: 
 
     Args:
         gt_boxes: [N, M, 4].
-        is_object, is_crowd: bool [N, M], never both.
+        is_object, is_crowd: bool [N, M], never both True.
         boxes: [N or 1, B, 4].
     """
     num_images, num_boxes = gt_boxes.shape[0], boxes.shape[1]
@@ -58,7 +59,7 @@ def best_overlaps(gt_boxes: Tensor, is_object: Tensor, is_crowd: Tensor, boxes: 
         value, where = iou.max(dim=1)
         index = torch.where(value > best, where + part.start, index)
         best = torch.maximum(value, best)
-        # An object that nothing overlaps has no best box: its row of zeros would make every box one.
+        # An object without overlap has no best box; its row of zeros would make every box the best.
         highest = iou.amax(dim=2, keepdim=True)
         highest = torch.where(highest > 0, highest, torch.inf)
         is_best |= (iou == highest).any(dim=1)
@@ -66,7 +67,7 @@ def best_overlaps(gt_boxes: Tensor, is_object: Tensor, is_crowd: Tensor, boxes: 
 
 
 def _slices(num_ground_truths: int, cells: int, device: torch.device) -> Iterator[slice]:
-    """Parts of the ground truths; `cells` is the number of table cells of each."""
+    """Divide the ground truths into slices; `cells` is the number of table cells of one ground truth."""
     size = max(1, CELLS_AT_A_TIME.get(device.type, CELLS_AT_A_TIME["cuda"]) // max(cells, 1))
     for start in range(0, num_ground_truths, size):
         yield slice(start, start + size)

@@ -1,4 +1,4 @@
-"""From the heads' outputs to detections: thresholds, class-wise suppression, the best of each image.
+"""Postprocessing of the heads' outputs to detections: score threshold, class-wise NMS, the best of each image.
 
 Shape letters: N images, P proposals, K classes, D detections.
 """
@@ -8,7 +8,7 @@ import math
 import torch
 from torch import Tensor
 
-from lightning_rcnn.functional.boxes import clip_boxes, decode, is_larger_than, rescale
+from lightning_rcnn.functional.boxes import clip_boxes, decode, has_min_size, rescale
 from lightning_rcnn.ops.gather import gather_boxes
 from lightning_rcnn.ops.nms import batched_nms
 from lightning_rcnn.structures import PADDING_LABEL, Detections, Proposals
@@ -26,22 +26,22 @@ def select_detections(
     max_detections: int,
     min_size: float = 1e-2,
 ) -> Detections:
-    """Detections in the resized frame.
+    """Select detections in the resized frame.
 
     Args:
-        proposals: the boxes that the heads looked at.
+        proposals: [N, P], the inputs of the heads.
         class_logits: [N, P, K+1], background first.
         box_deltas: [N, P, K, 4], one box per foreground class.
         image_sizes: [N, 2] (height, width).
-        box_weights: scale of the deltas.
-        score_threshold: a detection's probability is above this.
-        nms_iou: of two boxes of one class that overlap by more, the better stays.
+        box_weights: factors of the deltas.
+        score_threshold: lower bound (exclusive) of a detection's probability.
+        nms_iou: IoU above which only the better of two boxes of one class is kept.
         max_detections: D.
-        min_size: boxes with a shorter side are dropped, pixels (torchvision's value); with 0 (detectron2's) even empty
-            ones stay.
+        min_size: minimum side of a detection, pixels (the default is torchvision's); with 0 (detectron2's) even empty
+            boxes are kept.
     """
     num_classes = box_deltas.shape[2]
-    # Probabilities of a proposal sum to one, so only so many of its classes can be above the threshold.
+    # The probabilities of a proposal sum to one, which limits how many of its classes exceed the threshold.
     classes_above = num_classes if score_threshold <= 0 else min(num_classes, math.ceil(1 / score_threshold))
     return select_by_score(
         proposals,
@@ -70,17 +70,17 @@ def select_by_score(
     max_detections: int,
     min_size: float = 1e-2,
 ) -> Detections:
-    """The same from scores, whatever they are.
+    """Select detections in the resized frame by scores of any kind, such as those of SVMs.
 
     Args:
         proposals, box_deltas, image_sizes, box_weights, score_threshold, nms_iou, max_detections, min_size: as in
             `select_detections`.
-        scores: float32 [N, P, K], of the foreground classes.
-        classes_above: of a proposal at most so many classes have a score above the threshold, K or less.
+        scores: float32 [N, P, K], scores of the foreground classes.
+        classes_above: maximum number of classes of a proposal with a score above the threshold, at most K.
     """
     num_proposals, num_classes = box_deltas.shape[1:3]
     scores = torch.where((scores > score_threshold) & proposals.is_valid[..., None], scores, -torch.inf)
-    # Stable: equal scores (saturated ones, say) stay in the order of proposals, here and below.
+    # A stable sort keeps equal scores (saturated ones, for example) in the order of proposals, here and below.
     score, candidate = scores.flatten(1).sort(dim=1, descending=True, stable=True)
     num_candidates = num_proposals * classes_above
     score, candidate = score[:, :num_candidates], candidate[:, :num_candidates]
@@ -88,7 +88,7 @@ def select_by_score(
     delta = gather_boxes(box_deltas.flatten(1, 2), candidate)
     reference = gather_boxes(proposals.boxes, proposal)
     box = clip_boxes(decode(delta, reference, box_weights), image_sizes)
-    score = torch.where(is_larger_than(box, min_size), score, -torch.inf)
+    score = torch.where(has_min_size(box, min_size), score, -torch.inf)
     kept = batched_nms(box, score, label, nms_iou, max_detections)
     box = gather_boxes(box, kept.indices)
     return Detections(
@@ -99,16 +99,16 @@ def select_by_score(
 
 
 def to_original_frame(detections: Detections, image_sizes: Tensor, original_sizes: Tensor) -> Detections:
-    """Detections whose boxes are moved from the resized to the original frame; what is empty there becomes padding.
+    """Move detections from the resized to the original frame; boxes that are empty there become padding.
 
     Args:
-        detections: in the resized frame.
-        image_sizes, original_sizes: [N, 2] (height, width).
+        detections: [N, D], in the resized frame.
+        image_sizes, original_sizes: [N, 2], (height, width) of the resized and of the original frame.
     """
     boxes = rescale(detections.boxes, image_sizes, original_sizes)
-    is_left = (boxes[..., 2:] > boxes[..., :2]).all(-1)
+    has_area = (boxes[..., 2:] > boxes[..., :2]).all(-1)
     return detections._replace(
         boxes=boxes,
-        scores=torch.where(is_left, detections.scores, 0.0),
-        labels=torch.where(is_left, detections.labels, PADDING_LABEL),
+        scores=torch.where(has_area, detections.scores, 0.0),
+        labels=torch.where(has_area, detections.labels, PADDING_LABEL),
     )

@@ -1,6 +1,6 @@
-"""What the network should have said: targets for sampled anchors and for sampled regions. Batched, no host sync.
+"""Training targets of sampled anchors and sampled RoIs, batched and without a host sync.
 
-Shape letters: N images, M ground truths, B anchors of all levels, P proposals, S sampled anchors, R sampled regions.
+Shape letters: N images, M ground truths, B anchors of all levels, P proposals, S sampled anchors, R sampled RoIs.
 """
 
 from typing import NamedTuple
@@ -16,7 +16,12 @@ from lightning_rcnn.structures import NO_IMAGE, Proposals, Targets
 
 
 class AnchorTargets(NamedTuple):
-    """Sampled anchors: `samples` [N, S] and the deltas float32 [N, S, 4] to the ground truth of each positive."""
+    """Targets of sampled anchors.
+
+    Attributes:
+        samples: sampled anchors, [N, S] each.
+        gt_deltas: float32 [N, S, 4], deltas from the anchor to its ground truth; meaningful where positive.
+    """
 
     samples: Samples
     gt_deltas: Tensor
@@ -37,30 +42,30 @@ def anchor_targets(
     crowd_ioa: float | None,
     box_weights: tuple[float, float, float, float],
 ) -> AnchorTargets:
-    """Label anchors and draw a mini-batch (Faster R-CNN sections 3.1.2 and 3.1.3).
+    """Label anchors and sample a mini-batch (Faster R-CNN sections 3.1.2 and 3.1.3).
 
-    Positive: IoU of at least `positive_iou` with an object, or the highest of all anchors for some object. Negative:
-    IoU below `negative_iou` with all objects, and not inside a crowd. The others take no part.
+    An anchor is positive if its IoU with an object is at least `positive_iou` or the highest of all anchors. It is
+    negative if its IoU with all objects is below `negative_iou` and it is not inside a crowd. Others are ignored.
 
     Args:
         anchors: [B, 4].
         targets: ground truth.
-        image_ids: [N]; slots without an image yield no sample.
+        image_ids: int64 [N]; empty slots yield no samples.
         image_sizes: [N, 2] (height, width).
-        is_candidate: bool [N or 1, B], for leaving out anchors that cross the image's edge.
-        seed: int64 scalar.
-        positive_iou, negative_iou: thresholds.
+        is_candidate: bool [N or 1, B]; other anchors, such as those that cross the image's edge, are ignored.
+        seed: int64 scalar, seed of the sampling.
+        positive_iou, negative_iou: IoU thresholds.
         num_samples: S.
-        positive_fraction: at most this share of S is positive.
-        crowd_ioa: an anchor with more of its area in a crowd region is not a negative; None: crowds take no part.
-        box_weights: scale of the deltas.
+        positive_fraction: maximum fraction of S that is positive.
+        crowd_ioa: an anchor with a larger fraction of its area in a crowd is not negative; None to ignore crowds.
+        box_weights: factors of the deltas.
     """
-    # An anchor that takes no part is compared as an empty box: the best of the others is the best of its object.
+    # Ignored anchors are compared as empty boxes, so that the best of the others is the best of its object.
     compared = torch.where(is_candidate[..., None], anchors, 0.0)
     overlaps = best_overlaps(targets.boxes, targets.is_object, targets.is_crowd, compared)
     is_candidate = is_candidate & (image_ids != NO_IMAGE)[:, None]
     is_positive = ((overlaps.iou >= positive_iou) | overlaps.is_best_of_object) & is_candidate
-    # Of an anchor across the border, what lies in the image counts.
+    # Only the part of an anchor inside the image counts.
     in_crowd = is_in_crowd(overlaps.crowd_area, clip_boxes(anchors[None], image_sizes), crowd_ioa)
     is_negative = (overlaps.iou < negative_iou) & ~is_positive & ~in_crowd & is_candidate
     keys = random_keys(seed, image_ids, anchors.shape[0])
@@ -70,15 +75,16 @@ def anchor_targets(
 
 
 class RoIs(NamedTuple):
-    """Sampled regions of interest for the heads, positives first.
+    """Sampled regions of interest (RoIs) and their targets, positives first.
 
     Attributes:
         boxes: float32 [N, R, 4], resized frame.
         labels: int64 [N, R], 0 for background (and where not valid).
-        gt_index: int64 [N, R] into the M ground truths; meaningful where positive.
+        gt_index: int64 [N, R], index among the M ground truths; meaningful where positive.
         gt_deltas: float32 [N, R, 4]; meaningful where positive.
         is_positive, is_valid: bool [N, R].
-        features: [N * R, C, S, S], pooled and past the region stage if there is one; None before they are pooled.
+        features: [N * R, C, S, S] of C channels and side S, after pooling and the region stage if there is one; None
+            before.
     """
 
     boxes: Tensor
@@ -103,28 +109,29 @@ def roi_targets(
     crowd_ioa: float | None,
     box_weights: tuple[float, float, float, float],
 ) -> RoIs:
-    """Label proposals and draw a mini-batch of regions (Fast R-CNN section 2.3).
+    """Label proposals and sample a mini-batch of RoIs (Fast R-CNN section 2.3).
 
-    The ground truth joins the proposals, as in all references, so that the heads see positives from the first step.
+    As in all references, ground-truth boxes are added to the proposals, so that the heads see positives from the first
+    step.
 
     Args:
-        proposals: of the RPN or precomputed.
+        proposals: [N, P], from the RPN or precomputed.
         targets: ground truth.
-        image_ids: [N]; slots without an image yield no region.
-        seed: int64 scalar.
-        positive_iou: at least this makes a positive.
-        negative_iou: from (inclusive) and to (exclusive): the range of background.
+        image_ids: int64 [N]; empty slots yield no RoIs.
+        seed: int64 scalar, seed of the sampling.
+        positive_iou: minimum IoU of positives.
+        negative_iou: range of the IoU of background, from (inclusive) and to (exclusive).
         num_samples: R.
-        positive_fraction: at most this share of R is positive.
-        crowd_ioa: a proposal with more of its area in a crowd region is not background; None: crowds take no part.
-        box_weights: scale of the deltas.
+        positive_fraction: maximum fraction of R that is positive.
+        crowd_ioa: a proposal with a larger fraction of its area in a crowd is not background; None to ignore crowds.
+        box_weights: factors of the deltas.
     """
     boxes = torch.cat((proposals.boxes, targets.boxes), dim=1)
     is_present = torch.cat((proposals.is_valid, targets.is_object), dim=1) & (image_ids != NO_IMAGE)[:, None]
     overlaps = best_overlaps(targets.boxes, targets.is_object, targets.is_crowd, boxes)
     is_positive = (overlaps.iou >= positive_iou) & is_present
     lowest, highest = negative_iou
-    # An image without objects has IoU -1 everywhere, and all of it is background.
+    # An image without objects has IoU -1 everywhere: all its proposals are background.
     is_background = (overlaps.iou.clamp(min=0) >= lowest) | (overlaps.iou < 0)
     in_crowd = is_in_crowd(overlaps.crowd_area, boxes, crowd_ioa)
     is_negative = is_background & (overlaps.iou < highest) & ~is_positive & ~in_crowd & is_present
@@ -142,8 +149,17 @@ def roi_targets(
     )
 
 
-def is_in_crowd(crowd_area: Tensor, boxes: Tensor, share: float | None) -> Tensor:
-    """Bool: whether more than a share of each box's area lies in a crowd; False everywhere without a share."""
-    if share is None:
+def is_in_crowd(crowd_area: Tensor, boxes: Tensor, crowd_ioa: float | None) -> Tensor:
+    """Whether the intersection of boxes with a crowd, over the boxes' area (IoA), exceeds a threshold.
+
+    Args:
+        crowd_area: [...], areas of intersection with a crowd, square pixels.
+        boxes: [..., 4].
+        crowd_ioa: threshold, 0 to 1; None for False everywhere.
+
+    Returns:
+        Bool [...].
+    """
+    if crowd_ioa is None:
         return torch.zeros_like(crowd_area, dtype=torch.bool)
-    return crowd_area > share * box_area(boxes)
+    return crowd_area > crowd_ioa * box_area(boxes)

@@ -1,4 +1,4 @@
-"""An RLE in the frame of its image, also where its size names the width before the height."""
+"""Repair of run-length encodings whose size is written as [width, height]."""
 
 from typing import Any
 
@@ -8,24 +8,24 @@ from lightning_rcnn.masks.run_length import RunLength, decode_crop, encode_crop
 from lightning_rcnn.masks.segmentation import checked_run_length
 
 Edges = tuple[float, float, float, float]
-"""x1, y1, x2, y2."""
+"""A box (x1, y1, x2, y2), pixels."""
 
-LEAST_AGREEMENT = 0.5
-"""IoU of an object's box with the box around its mask, below which one of them is doubtful."""
+MIN_BOX_IOU = 0.5
+"""IoU of an object's box with the box around its mask below which one of them is doubtful."""
 
 
 def swapped_run_length(rle: dict[str, Any], height: int, width: int, box: Edges) -> RunLength | None:
-    """The mask in an RLE whose size is [width, height].
+    """Repair an RLE whose size is [width, height].
 
-    Either only the size is written the wrong way round, or the pixels are too, row by row. The object's box decides.
+    Either only the size is transposed, or the pixels are encoded row by row too. The object's box decides.
 
     Args:
-        rle: the encoding, as a file has it.
-        height, width: of the image.
-        box: the object's box, which the mask has to fit.
+        rle: encoding as stored in the file.
+        height, width: size of the image, pixels.
+        box: the object's box, which the mask must match.
 
     Returns:
-        The RLE in the frame of the image; None if the size is another one, or neither reading fits the box.
+        The RLE in the frame of the image; None if the size is not [width, height], or neither reading matches the box.
     """
     if rle.get("size") != [width, height]:
         return None
@@ -38,14 +38,14 @@ def swapped_run_length(rle: dict[str, Any], height: int, width: int, box: Edges)
     for reading in (by_columns, by_rows):
         crop = decode_crop(reading)
         rows, columns = crop.pixels.shape
-        own_box = (crop.left, crop.top, crop.left + columns, crop.top + rows)
-        if crop.pixels.size and intersection_over_union(box, own_box) >= LEAST_AGREEMENT:
+        mask_box = (crop.left, crop.top, crop.left + columns, crop.top + rows)
+        if crop.pixels.size and intersection_over_union(box, mask_box) >= MIN_BOX_IOU:
             return reading
     return None
 
 
 def intersection_over_union(first: Edges, second: Edges) -> float:
-    """Of two boxes with an area."""
+    """Compute the IoU of two boxes with positive area."""
     first_corners, second_corners = np.reshape(first, (2, 2)), np.reshape(second, (2, 2))
     sides = np.minimum(first_corners[1], second_corners[1]) - np.maximum(first_corners[0], second_corners[0])
     overlap = float(np.maximum(sides, 0).prod())

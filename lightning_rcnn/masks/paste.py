@@ -1,12 +1,13 @@
-"""From the probabilities inside a box to the pixels of an image.
+"""Pasting of predicted masks, from probabilities inside a box to pixels of an image.
 
-A detector says of each cell of a grid of S x S that fills a box how likely it belongs to the object. Two rules make
-pixels of that, and each gives just the crop where they may be set, never a mask of the image's size:
+A detector predicts a mask probability for each cell of an S x S grid that fills a box. Two rules turn it into pixels.
+Both return only the crop in which pixels can be set, never a mask of the image's size:
 
-- "exact" (detectron2): the probability at the center of a pixel, bilinear between the centers of cells, with zero
-  outside the grid; at least one half.
-- "integer" (torchvision, Mask R-CNN's own code): the grid gets a margin of one empty cell, the box grows with it, its
-  corners lose what is behind the point, and the last pixel belongs to it; the grid is resized to that, above one half.
+- "exact" (detectron2): a pixel is set if the probability at its center is at least one half, interpolated bilinearly
+  between the centers of cells, with zero outside the grid.
+- "integer" (torchvision, Mask R-CNN's own code): the grid gets a margin of one empty cell and the box grows with it.
+  The corners of the box are truncated to integers, and the last pixel belongs to it. The grid is resized to the box,
+  and a pixel is set if it is above one half.
 
 Shape letters: D detections, S side of the grid, h and w height and width of a crop.
 """
@@ -22,43 +23,44 @@ from torch import Tensor
 from lightning_rcnn.masks.run_length import Crop, RunLength, encode_crop
 
 PasteRule = Literal["exact", "integer"]
+"""Rule that turns mask probabilities into pixels; see above."""
 
 _PIXELS_AT_ONCE = 2**20
-"""Of which probabilities are held; a pixel needs four bytes."""
+"""Pixels whose probabilities are held at a time, four bytes each."""
 _MASKS_AT_ONCE = 64
-"""Whose weights are computed together, which for small masks is most of the work."""
+"""Masks whose weights are computed together; for small masks that is most of the work."""
 
 
 def paste_all(
     probabilities: Tensor, boxes: Tensor, height: int, width: int, rule: PasteRule = "exact"
 ) -> Iterator[Crop]:
-    """Put masks into an image, one after the other, so that only one crop is held at a time.
+    """Paste masks into an image, one after the other, so that only one crop is held at a time.
 
     Args:
-        probabilities: float [D, S, S], 0 to 1.
-        boxes: float [D, 4], xyxy in pixels of the image; one without extent has an empty crop.
-        height, width: of the image.
+        probabilities: floating point [D, S, S], 0 to 1.
+        boxes: floating point [D, 4], xyxy in pixels of the image; a box without extent gives an empty crop.
+        height, width: size of the image, pixels.
         rule: see above.
 
     Yields:
-        A crop for each mask, 0 x 0 where nothing can be set. What a box has outside of the image is cut off.
+        A crop for each mask, inside the image; 0 x 0 if no pixel can be set.
     """
     probabilities, boxes = probabilities.detach().float().cpu(), boxes.detach().float().cpu()
     has_extent = boxes.isfinite().all(1) & (boxes[:, 2:] > boxes[:, :2]).all(1)
-    paste_some = _paste_exactly if rule == "exact" else _paste_by_integers
+    paste = _paste_exactly if rule == "exact" else _paste_by_integers
     crops = (
         crop
-        for some in has_extent.nonzero()[:, 0].split(_MASKS_AT_ONCE)
-        for crop in paste_some(probabilities[some], boxes[some], height, width)
+        for indices in has_extent.nonzero()[:, 0].split(_MASKS_AT_ONCE)
+        for crop in paste(probabilities[indices], boxes[indices], height, width)
     )
-    for can_be_seen in has_extent.tolist():
-        yield next(crops) if can_be_seen else Crop(np.zeros((0, 0), dtype=bool), 0, 0)
+    for is_visible in has_extent.tolist():
+        yield next(crops) if is_visible else Crop(np.zeros((0, 0), dtype=bool), 0, 0)
 
 
 def paste_as_run_lengths(
     probabilities: Tensor, boxes: Tensor, height: int, width: int, rule: PasteRule = "exact"
 ) -> list[RunLength]:
-    """Masks of an image in COCO's form, encoded one by one. Arguments as in `paste_all`."""
+    """Paste masks and encode them one by one in COCO's run-length encoding; arguments as in `paste_all`."""
     return [
         encode_crop(crop.pixels, crop.top, crop.left, height, width)
         for crop in paste_all(probabilities, boxes, height, width, rule)
@@ -66,7 +68,10 @@ def paste_as_run_lengths(
 
 
 def paste_densely(probabilities: Tensor, boxes: Tensor, height: int, width: int, rule: PasteRule = "exact") -> Tensor:
-    """Masks as bool [D, height, width], on the host; of large images they need much memory. Arguments as above."""
+    """Paste masks into a dense tensor, bool [D, height, width] on the host; arguments as in `paste_all`.
+
+    Dense masks of large images take much memory.
+    """
     masks = torch.zeros((len(boxes), height, width), dtype=torch.bool)
     for mask, crop in zip(masks, paste_all(probabilities, boxes, height, width, rule), strict=True):
         rows, columns = crop.pixels.shape
@@ -89,19 +94,19 @@ def _paste_exactly(probabilities: Tensor, boxes: Tensor, height: int, width: int
 
 
 class _Weights:
-    """What each cell contributes to the pixels along one side of boxes.
+    """Bilinear weights of the cells at the pixels along one side of boxes.
 
-    Bilinear interpolation weighs a cell by 1 minus its distance, in cells, and by nothing from a distance of 1 on. So a
-    pixel outside of a box cannot reach one half, and only those with their center inside are looked at.
+    The weight of a cell is 1 minus its distance in cells, and 0 from a distance of 1 on. So a pixel outside a box
+    cannot reach one half, and only pixels with their center inside are computed.
 
     Args:
-        start, end: float64 [D], edges in pixels.
-        limit: pixels of the image along this side.
+        start, end: float64 [D], edges of the boxes, pixels.
+        limit: size of the image along this side, pixels.
         num_cells: S.
 
     Attributes:
-        first: int64 [D], the first pixel of each.
-        weights: per box float32 [h, S] (or w).
+        first: int64 [D], first pixel of each box.
+        weights: float32 [h, S] (or [w, S]) for each box.
     """
 
     def __init__(self, start: np.ndarray, end: np.ndarray, limit: int, num_cells: int) -> None:
@@ -109,7 +114,7 @@ class _Weights:
         last = np.clip(np.floor(end - 0.5), -1, limit - 1).astype(np.int64)
         counts = np.maximum(last + 1 - self.first, 0)
         offsets = counts.cumsum() - counts
-        # All boxes' pixels in one row: numpy's calls cost more than the numbers of a small box.
+        # Pixels of all boxes in one array: for a small box the overhead of NumPy calls exceeds the arithmetic.
         centers = np.arange(counts.sum()) + np.repeat(self.first - offsets + 0.5 - start, counts)
         in_cells = centers * np.repeat(num_cells / (end - start), counts) - 0.5
         weights = in_cells.astype(np.float32)[:, None] - np.arange(num_cells, dtype=np.float32)
@@ -132,10 +137,10 @@ def _paste_by_integers(probabilities: Tensor, boxes: Tensor, height: int, width:
 
 
 def _resize_and_cut(cells: Tensor, shape: tuple[int, int], rows: slice, columns: slice) -> np.ndarray:
-    """Where `cells` [1, 1, S, S], resized to (height, width), are above one half; just these rows and columns of it.
+    """Resize `cells` [1, 1, S, S] to `shape` (height, width) and threshold these rows and columns; bool [h, w].
 
-    What is large is resized in two steps, to its width and then to its height by groups of columns: torch does the same
-    in one, with the same numbers. Of what is small it takes other sums, in which the last bit may differ.
+    A large mask is resized in two steps, to its width and then to its height by groups of columns. torch does the same
+    in one step, with the same result. For small masks torch sums in another order, which may change the last bit.
     """
     height, width = shape
     if height * width <= _PIXELS_AT_ONCE:

@@ -1,9 +1,9 @@
-"""Run-length encodings (RLE) of masks in COCO's form, from and to crops: the whole image is never laid out.
+"""Run-length encodings (RLE) of masks in COCO's format, from and to crops, without a mask of the whole image.
 
-The pixels are read column by column; runs of 0 and 1 alternate, beginning with a run of 0 that may be empty. The COCO
-API compresses the lengths to text (`rleToString` in its sources).
+Pixels are read column by column; runs of 0 and 1 alternate, beginning with a run of 0 that may be empty. The COCO API
+compresses the lengths to text (`rleToString` in its sources).
 
-Shape letters: h, w height and width of a crop, m masks, r runs of 1 of all of them.
+Shape letters: h, w height and width of a crop, m masks, r runs of 1 of all masks.
 """
 
 from collections.abc import Iterator, Sequence
@@ -16,12 +16,17 @@ from pycocotools import mask as coco_mask
 RunLength = dict[str, Any]
 """A mask of a whole image: {"size": [height, width], "counts": str}, the lengths compressed."""
 
-_MOST_CHARACTERS = 8
-"""In the text of one number: 40 bits, more than any image has pixels."""
+_MAX_CHARACTERS = 8
+"""Characters in the text of one number: 40 bits, more than any image has pixels."""
 
 
 class Crop(NamedTuple):
-    """The part of an image where a mask lies: pixels bool [h, w], and row and column of the first one in the image."""
+    """The part of an image that holds a mask.
+
+    Attributes:
+        pixels: bool [h, w].
+        top, left: row and column of the first pixel in the image.
+    """
 
     pixels: np.ndarray
     top: int
@@ -29,20 +34,20 @@ class Crop(NamedTuple):
 
 
 def encode_crop(crop: np.ndarray, top: int, left: int, height: int, width: int) -> RunLength:
-    """The RLE of a mask that is empty outside of a crop.
+    """Encode a mask that is empty outside a crop.
 
     Args:
         crop: bool [h, w]; may be empty.
-        top, left: where its first pixel lies in the image.
-        height, width: of the image.
+        top, left: row and column of its first pixel in the image.
+        height, width: size of the image, pixels.
     """
     crop_height, crop_width = crop.shape
-    columns = np.zeros((crop_width, crop_height + 2), np.bool_)  # each one between two pixels of background
+    columns = np.zeros((crop_width, crop_height + 2), np.bool_)  # each column between two pixels of background
     columns[:, 1:-1] = crop.T
     pixels = columns.ravel()
     column, row = np.divmod(np.flatnonzero(pixels[1:] != pixels[:-1]), crop_height + 2)
     borders = (left + column) * height + top + row
-    joined = borders[1:] == borders[:-1]  # a run that goes on at the head of the next column
+    joined = borders[1:] == borders[:-1]  # a run that continues at the top of the next column
     is_border = np.ones(len(borders), np.bool_)
     is_border[1:] &= ~joined
     is_border[:-1] &= ~joined
@@ -51,62 +56,62 @@ def encode_crop(crop: np.ndarray, top: int, left: int, height: int, width: int) 
 
 
 def encode_runs(runs: np.ndarray | list[int], height: int, width: int) -> RunLength:
-    """The RLE with these lengths of runs, which add up to height x width."""
+    """Compress lengths of runs, which add up to height x width, to an RLE."""
     compressed = coco_mask.frPyObjects({"size": [height, width], "counts": runs}, height, width)
     return {"size": [height, width], "counts": compressed["counts"].decode("ascii")}
 
 
 def encode_polygons(polygons: Sequence[Sequence[float]], height: int, width: int) -> RunLength:
-    """The RLE of the pixels that the COCO API takes to be in any of the polygons; it never lays out the image either.
+    """Encode the pixels that the COCO API sets for a list of polygons.
 
     Args:
-        polygons: x, y by turns, in pixels; at least three points each.
-        height, width: of the image.
+        polygons: lists [x, y, x, y, ...] in pixels, of at least three points each.
+        height, width: size of the image, pixels.
     """
     merged = coco_mask.merge(coco_mask.frPyObjects(polygons, height, width))
     return {"size": [height, width], "counts": merged["counts"].decode("ascii")}
 
 
 def decode_crop(rle: RunLength, margin: int = 0) -> Crop:
-    """The smallest crop that holds a mask; see `decode_crops`."""
+    """Decode the smallest crop that holds a mask; see `decode_crops`."""
     (crop,) = decode_crops([rle], margin)
     return crop
 
 
 def decode_crops(rles: Sequence[RunLength], margin: int = 0) -> Iterator[Crop]:
-    """The smallest crops that hold masks, one after the other, so that one at a time is laid out.
+    """Decode the smallest crops that hold masks, one after the other, so that only one is in memory.
 
-    All texts are read at once: for hundreds of small masks that is several times as quick.
+    All texts are decompressed at once, which is several times as fast for hundreds of small masks.
 
     Args:
-        rles: masks, of one image or of several.
-        margin: pixels of background on each side of a mask, as far as its image reaches.
+        rles: masks of one or several images.
+        margin: pixels of background on each side of a mask, as far as its image extends.
 
     Yields:
-        A crop for each mask; 0 x 0 for a mask of no pixel.
+        A crop for each mask; 0 x 0 for a mask without pixels.
 
     Raises:
-        ValueError: a text is no RLE, or its runs do not add up to the image.
+        ValueError: a text is not an RLE, or its runs do not add up to the image.
     """
-    heights, widths, pieces, first, last = _spans(rles)
-    owner = np.repeat(np.arange(len(rles)), np.diff(pieces))
-    is_split = first.column != last.column  # it leaves one column at the foot, and enters the next at the head
-    head = _reduce(np.minimum, np.where(is_split, 0, first.row), pieces)
-    foot = _reduce(np.maximum, np.where(is_split, heights[owner] - 1, last.row), pieces)
-    top, bottom = np.maximum(head - margin, 0), np.minimum(foot + 1 + margin, heights)
-    left = np.maximum(_reduce(np.minimum, first.column, pieces) - margin, 0)
-    right = np.minimum(_reduce(np.maximum, last.column, pieces) + 1 + margin, widths)
+    heights, widths, offsets, first, last = _spans(rles)
+    owner = np.repeat(np.arange(len(rles)), np.diff(offsets))
+    is_split = first.column != last.column  # the run leaves a column at the bottom and enters the next at the top
+    first_row = _reduce(np.minimum, np.where(is_split, 0, first.row), offsets)
+    last_row = _reduce(np.maximum, np.where(is_split, heights[owner] - 1, last.row), offsets)
+    top, bottom = np.maximum(first_row - margin, 0), np.minimum(last_row + 1 + margin, heights)
+    left = np.maximum(_reduce(np.minimum, first.column, offsets) - margin, 0)
+    right = np.minimum(_reduce(np.maximum, last.column, offsets) + 1 + margin, widths)
 
     crop_height, crop_width = bottom - top, right - left
     offset = (left * crop_height + top)[owner]
     starts = first.column * crop_height[owner] + first.row - offset
     ends = last.column * crop_height[owner] + last.row + 1 - offset
     frames = zip(crop_height.tolist(), crop_width.tolist(), top.tolist(), left.tolist(), strict=True)
-    for (height, width, y, x), (begin, stop) in zip(frames, pairwise(pieces.tolist()), strict=True):
+    for (height, width, y, x), (begin, stop) in zip(frames, pairwise(offsets.tolist()), strict=True):
         if begin == stop:
             yield Crop(np.zeros((0, 0), np.bool_), 0, 0)
             continue
-        # Both steps may fall on one pixel, where a run ends at the crop's foot and the next one begins at its head.
+        # Both steps may fall on one pixel: where a run ends at the bottom of the crop, the next may begin at its top.
         steps = np.zeros(height * width + 1, np.int8)
         steps[starts[begin:stop]] += 1
         steps[ends[begin:stop]] -= 1
@@ -115,7 +120,7 @@ def decode_crops(rles: Sequence[RunLength], margin: int = 0) -> Iterator[Crop]:
 
 
 def resize(rle: RunLength, height: int, width: int) -> RunLength:
-    """The RLE of a mask when its image has another size: each pixel is as the old one in which its center lies."""
+    """Resize a mask to another image size by nearest neighbor: each pixel takes the old pixel that holds its center."""
     pixels, top, left = decode_crop(rle)
     old_height, old_width = rle["size"]
     rows = (2 * np.arange(height) + 1) * old_height // (2 * height) - top
@@ -127,16 +132,18 @@ def resize(rle: RunLength, height: int, width: int) -> RunLength:
 
 
 def decode_runs(counts: str) -> np.ndarray:
-    """The lengths of the runs, int64, in a compressed RLE.
+    """Decompress the lengths of the runs of an RLE, int64.
+
+    The caller must check that no length is negative and that they add up to the image.
 
     Raises:
-        ValueError: not such a text. Lengths that are negative or do not fit the image are for the caller to find.
+        ValueError: the text is not a compressed RLE.
     """
     return _decode_texts([counts])[0]
 
 
 class _Pixels(NamedTuple):
-    """Places in images, int64 [r]."""
+    """Positions of pixels in images, int64 [r]."""
 
     column: np.ndarray
     row: np.ndarray
@@ -146,14 +153,14 @@ class _Spans(NamedTuple):
     """The runs of 1 of several masks, one mask after the other.
 
     Attributes:
-        heights, widths: of the images, int64 [m].
-        pieces: int64 [m + 1], where the runs of each mask begin, and at last where they end.
-        first, last: pixels of the r runs.
+        heights, widths: int64 [m], sizes of the images.
+        offsets: int64 [m + 1]; mask i has the runs from offsets[i] to before offsets[i + 1].
+        first, last: first and last pixels of the r runs.
     """
 
     heights: np.ndarray
     widths: np.ndarray
-    pieces: np.ndarray
+    offsets: np.ndarray
     first: _Pixels
     last: _Pixels
 
@@ -164,7 +171,7 @@ def _spans(rles: Sequence[RunLength]) -> _Spans:
     stops = np.cumsum(num_runs)
     borders = _cumsum_within(runs, stops - num_runs, num_runs)
     if runs.min(initial=0) < 0 or np.any(num_runs == 0) or np.any(borders[stops - 1] != heights * widths):
-        raise ValueError("the runs of an RLE do not add up to its image")
+        raise ValueError("the runs of an RLE do not add up to the size of its image")
     is_one = (np.arange(len(runs)) - np.repeat(stops - num_runs, num_runs)) % 2 == 1
     ones = np.flatnonzero(is_one & (runs > 0))
     owner = np.repeat(np.arange(len(rles)), num_runs)[ones]
@@ -174,22 +181,22 @@ def _spans(rles: Sequence[RunLength]) -> _Spans:
 
 
 def _decode_texts(texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
-    """The lengths of the runs in compressed RLEs, one after the other, and how many of them each text has.
+    """Decompress the lengths of the runs of RLEs; return them one RLE after the other, and the number of runs of each.
 
-    Six bits of each character count from "0": five of value, lowest first, one that says whether more follow. From the
-    fourth run on, the difference from the run before the previous one is stored.
+    Each character, counted from "0", has six bits: five bits of the value, lowest first, and one that is set if more
+    characters follow. From the fourth run on, the difference from the run before the previous one is stored.
     """
     bits = np.frombuffer("".join(texts).encode("latin-1"), np.uint8).astype(np.int64) - ord("0")
     if len(bits) and (bits.min() < 0 or bits.max() >= 64):
-        raise ValueError("the text of an RLE holds a character that cannot stand there")
+        raise ValueError("the text of an RLE has an invalid character")
     is_last = bits < 0x20
     text_ends = np.cumsum([len(text) for text in texts], dtype=np.int64)
     if not is_last[text_ends[text_ends > 0] - 1].all():
-        raise ValueError("the text of an RLE ends inside of a number")
+        raise ValueError("the text of an RLE ends within a number")
     lasts = np.flatnonzero(is_last)
     lengths = np.diff(lasts, prepend=-1)
-    if lengths.max(initial=0) > _MOST_CHARACTERS:
-        raise ValueError("the text of an RLE holds a number larger than any image")
+    if lengths.max(initial=0) > _MAX_CHARACTERS:
+        raise ValueError("the text of an RLE has a number larger than any image")
     firsts = lasts - lengths + 1
     shifts = 5 * (np.arange(len(bits)) - np.repeat(firsts, lengths))
     numbers = np.add.reduceat((bits & 0x1F) << shifts, firsts) if len(firsts) else lasts
@@ -200,22 +207,22 @@ def _decode_texts(texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
 
 def _undo_differences(numbers: np.ndarray, num_runs: np.ndarray) -> np.ndarray:
     first_run = np.cumsum(num_runs) - num_runs
-    place = np.arange(len(numbers)) - np.repeat(first_run, num_runs)
-    is_odd = place % 2 == 1
+    index = np.arange(len(numbers)) - np.repeat(first_run, num_runs)
+    is_odd = index % 2 == 1
     of_odd = _cumsum_within(np.where(is_odd, numbers, 0), first_run, num_runs)
-    of_even = _cumsum_within(np.where(is_odd | (place == 0), 0, numbers), first_run, num_runs)
-    return np.where(place == 0, numbers, np.where(is_odd, of_odd, of_even))
+    of_even = _cumsum_within(np.where(is_odd | (index == 0), 0, numbers), first_run, num_runs)
+    return np.where(index == 0, numbers, np.where(is_odd, of_odd, of_even))
 
 
 def _cumsum_within(values: np.ndarray, firsts: np.ndarray, counts: np.ndarray) -> np.ndarray:
-    """Cumulative sums that begin anew with each of the pieces which start at `firsts`."""
+    """Compute cumulative sums within each of the pieces that start at `firsts`."""
     sums = np.concatenate([[0], np.cumsum(values)])
     return sums[1:] - np.repeat(sums[firsts], counts)
 
 
-def _reduce(reduce: np.ufunc, values: np.ndarray, pieces: np.ndarray) -> np.ndarray:
-    """Minima or maxima of the pieces of `values`; 0 for an empty piece."""
-    results = np.zeros(len(pieces) - 1, np.int64)
-    is_filled = pieces[1:] > pieces[:-1]
-    results[is_filled] = reduce.reduceat(values, pieces[:-1][is_filled])
+def _reduce(reduce: np.ufunc, values: np.ndarray, offsets: np.ndarray) -> np.ndarray:
+    """Compute the minima or maxima of the pieces of `values` between `offsets`; 0 for an empty piece."""
+    results = np.zeros(len(offsets) - 1, np.int64)
+    is_filled = offsets[1:] > offsets[:-1]
+    results[is_filled] = reduce.reduceat(values, offsets[:-1][is_filled])
     return results

@@ -1,4 +1,4 @@
-"""The segmentation of an object, in either of the forms that annotations have: polygons, or a run-length encoding."""
+"""Segmentations of objects in COCO's two formats, polygons and run-length encodings."""
 
 from math import inf
 from typing import Any, TypeGuard
@@ -9,26 +9,29 @@ from lightning_rcnn.masks.polygons import is_polygon, reach
 from lightning_rcnn.masks.run_length import RunLength, decode_runs, encode_polygons, encode_runs
 
 Segmentation = list[list[float]] | RunLength
-"""Polygons [x, y, x, y, ...] in pixels of the original frame, or RLE in compressed form.
+"""Polygons [x, y, x, y, ...] in pixels of the original frame, or a compressed RLE.
 
-In a packed set polygons do not touch themselves, and have at most `polygons.MOST_CORNERS`.
+Polygons of a packed set do not touch themselves and have at most `polygons.MAX_CORNERS` corners.
 """
 
 
 def as_run_length(segmentation: Segmentation, height: int, width: int) -> RunLength:
-    """The RLE of a segmentation in an image of this size."""
+    """Convert a segmentation of an image of this size to an RLE."""
     return segmentation if isinstance(segmentation, dict) else encode_polygons(segmentation, height, width)
 
 
 def checked_run_length(counts: Any, height: int, width: int) -> RunLength:
-    """The RLE in compressed form, of whatever stands for `counts` in one that has the size of its image.
+    """Validate the `counts` of an RLE and compress them if needed.
 
     Args:
-        counts: the text into which the COCO API compresses the lengths, or a list of them.
-        height, width: of the image.
+        counts: text in which the COCO API compresses the lengths of runs, or a list of lengths.
+        height, width: size of the image, pixels.
+
+    Returns:
+        A compressed RLE.
 
     Raises:
-        ValueError: it is neither, or the runs are not those of such an image.
+        ValueError: `counts` is neither, or its runs do not add up to the image.
     """
     runs = decode_runs(counts).tolist() if isinstance(counts, str) else _whole_numbers(counts)
     if min(runs, default=-1) < 0 or sum(runs) != height * width:
@@ -37,9 +40,9 @@ def checked_run_length(counts: Any, height: int, width: int) -> RunLength:
 
 
 def usable_run_length(segmentation: Any, height: int, width: int) -> RunLength | None:
-    """The RLE of what can be used of a segmentation in COCO's form; None where that has no pixel.
+    """Convert the usable part of a segmentation in COCO's format to an RLE; None if it has no pixel.
 
-    Polygons that are none, or that lie outside of the image, do not count.
+    Invalid polygons, and polygons outside the image, are ignored.
     """
     if isinstance(segmentation, dict):
         try:
@@ -57,22 +60,22 @@ def usable_run_length(segmentation: Any, height: int, width: int) -> RunLength |
     return rle if coco_mask.area(rle) else None
 
 
-def is_area(stated: Any) -> TypeGuard[float]:
-    """Whether an annotation states a usable area; in COCO it is that of the polygons."""
-    return isinstance(stated, int | float) and 0 <= stated < inf
+def is_area(value: Any) -> TypeGuard[float]:
+    """Whether an annotation's `area` (in COCO that of the polygons) is usable: finite and not negative."""
+    return isinstance(value, int | float) and 0 <= value < inf
 
 
 def area_of(stated: Any, segmentation: Segmentation | None, height: int, width: int, box_area: float) -> float:
-    """The area that decides whether an object counts as small, in pixels.
+    """Choose the area that decides whether an object counts as small, square pixels.
 
     Args:
-        stated: by the annotation; whatever stands there.
-        segmentation: of the object, if it has one.
-        height, width: of the image.
-        box_area: of its box.
+        stated: the annotation's `area`, of any type; None if it has none.
+        segmentation: the object's segmentation; None if it has none.
+        height, width: size of the image, pixels.
+        box_area: area of the object's box, square pixels.
 
     Returns:
-        What is stated, if it is an area; else the pixels of the mask; without a mask, the area of the box.
+        The stated area if it is usable, or else the area of the mask, or else that of the box.
     """
     if is_area(stated):
         return stated
@@ -83,5 +86,5 @@ def area_of(stated: Any, segmentation: Segmentation | None, height: int, width: 
 
 def _whole_numbers(counts: Any) -> list[int]:
     if not isinstance(counts, list) or not all(isinstance(run, int | float) and run % 1 == 0 for run in counts):
-        raise ValueError("not a list of whole numbers")
+        raise ValueError("its counts are not a list of whole numbers")
     return [int(run) for run in counts]

@@ -1,4 +1,8 @@
-"""Region operators: a region of a feature map, or of a pyramid of them, becomes a small grid of fixed size."""
+"""Operators on regions (RoIs): pooling to a grid of fixed size, mask targets, suppression.
+
+The submodules of the public functions check arguments and call operators of `torch.library`, which run CUDA kernels
+(`cuda/`) or code for any device (`cpu/`); `reference.py` is the plain implementation for tests.
+"""
 
 from lightning_rcnn.ops.level_assignment import assign_levels
 from lightning_rcnn.ops.mask_targets import align_bitmaps, fill_polygons, has_mask

@@ -1,4 +1,4 @@
-"""Whether an operator runs as CUDA kernel or in the way that works on any device."""
+"""Choice between CUDA kernels and the implementation for any device."""
 
 import functools
 import warnings
@@ -10,7 +10,7 @@ import torch
 from lightning_rcnn.ops.cuda.compiler import CompilationError
 
 Implementation = Literal["auto", "cuda", "portable"]
-"""`auto` takes the kernels where it can, `cuda` insists on them, `portable` is the way that runs on any device."""
+"""`auto` runs the CUDA kernels if possible, `cuda` requires them, `portable` runs on any device."""
 
 Result = TypeVar("Result")
 
@@ -22,20 +22,22 @@ def run(
     by_kernels: Callable[[], Result],
     portably: Callable[[], Result],
 ) -> Result:
-    """Runs one of two ways to the same result.
+    """Run one of two implementations of an operator.
+
+    On a CUDA device the first fallback for each reason gives a warning.
 
     Args:
         impl: an `Implementation`.
-        device: of the tensors.
-        obstacle: why the kernels cannot do it, as far as can be told without compiling; empty if they can.
-        by_kernels: with the kernels; may find that they cannot be compiled.
-        portably: on any device.
+        device: device of the tensors.
+        obstacle: reason why the kernels cannot run, as far as known without compiling; empty if they can.
+        by_kernels: implementation by kernels; it may raise `CompilationError`.
+        portably: implementation for any device.
 
     Returns:
-        What the way taken returns. The first detour on a CUDA device for each reason gives a warning.
+        The result of the implementation that ran.
 
     Raises:
-        RuntimeError: `impl` is "cuda" and there is an obstacle.
+        RuntimeError: `impl` is "cuda" and the kernels cannot run.
     """
     if impl == "portable":
         return portably()
@@ -45,7 +47,7 @@ def run(
         except CompilationError as error:
             obstacle = str(error)
     if impl == "cuda":
-        raise RuntimeError(f"the CUDA kernels cannot be used: {obstacle}")
+        raise RuntimeError(f"CUDA kernels cannot run: {obstacle}; use impl='auto' or 'portable'")
     if device.type == "cuda":
         _warn(obstacle)
     return portably()
@@ -53,4 +55,7 @@ def run(
 
 @functools.cache
 def _warn(reason: str) -> None:
-    warnings.warn(f"regions are pooled, masked and suppressed without CUDA kernels, and slower: {reason}", stacklevel=2)
+    warnings.warn(
+        f"CUDA kernels cannot run: {reason}; RoI pooling, mask targets and NMS run more slowly without them",
+        stacklevel=2,
+    )

@@ -1,4 +1,4 @@
-"""What both pooling operators demand of their arguments."""
+"""Validation of the arguments of RoIAlign and RoIPool."""
 
 from collections.abc import Sequence
 
@@ -14,13 +14,15 @@ def checked_output_size(
     scales: Sequence[float],
     levels: Tensor | None,
 ) -> list[int]:
-    """Bins along (y, x), once all arguments are found to fit together; they are those of `multiscale_roi_align`.
+    """Validate the arguments of `multiscale_roi_align` and return the number of bins along (y, x).
 
     Raises:
-        ValueError, TypeError: the shapes or types do not fit together.
+        ValueError, TypeError: shapes or types do not match.
     """
     if not features or len(features) != len(scales):
-        raise ValueError(f"{len(features)} feature maps need as many scales, at least one; got {len(scales)}")
+        raise ValueError(
+            f"got {len(features)} feature maps and {len(scales)} scales; pass at least one map, and as many scales"
+        )
     first = features[0]
     for feature in features:
         if feature.dim() != 4 or feature.shape[:2] != first.shape[:2]:

@@ -1,7 +1,9 @@
-"""Which level of a feature pyramid a region is pooled from.
+"""Assignment of regions to the levels of a feature pyramid.
 
-A region of canonical size goes to the canonical level, one of half that size a level lower (Feature Pyramid Networks,
-arXiv:1612.03144, equation 1): k = floor(k0 + log2(sqrt(area) / size0)), clamped to the levels there are.
+A region of canonical size belongs to the canonical level, a region of half that size to the level below (Feature
+Pyramid Networks, arXiv:1612.03144, equation 1): k = floor(k0 + log2(sqrt(area) / size0)), clamped to existing levels.
+
+Shape letters: R regions.
 """
 
 import itertools
@@ -19,17 +21,17 @@ def assign_levels(
     canonical: tuple[int, float] = (4, 224.0),
     rule: Literal["torchvision", "detectron2"] = "torchvision",
 ) -> Tensor:
-    """The index of the pyramid level for each box.
+    """Compute the index of the pyramid level of each box.
 
     Args:
         boxes: [R, 4], xyxy in pixels of the network's input.
-        scales: size of a level's features over size of the input, finest first, each half of the one before.
+        scales: size of each level's map over the size of the input, finest first, each half of the one before.
         canonical: (k0, size0): a box of size0 x size0 pixels belongs to the level of scale 2^-k0.
-        rule: where the small constant against rounding stands: torchvision adds 1e-6 to the logarithm, detectron2
-            adds 1e-8 to its argument. They differ only for sizes within 1e-6 of a boundary.
+        rule: position of the small constant against rounding: torchvision adds 1e-6 to the logarithm, detectron2 adds
+            1e-8 to its argument. They differ only for sizes within 1e-6 of a boundary.
 
     Returns:
-        int64 [R], 0 for the finest level. Boxes without area, inverted boxes and NaN go to the finest.
+        int64 [R], 0 for the finest level. Boxes without area, inverted boxes and NaN belong to the finest.
     """
     finest, coarsest = level_range(scales)
     level, size = canonical
@@ -45,12 +47,12 @@ def assign_levels(
 
 
 def level_range(scales: Sequence[float]) -> tuple[int, int]:
-    """The pyramid levels k of the finest and the coarsest scale 2^-k.
+    """Compute the pyramid levels k of the finest and the coarsest scale 2^-k.
 
     Raises:
-        ValueError: the scales do not halve from level to level, so that equation 1 says nothing about them.
+        ValueError: the scales do not halve from level to level, so that equation 1 does not apply.
     """
     if any(not math.isclose(coarse * 2, fine) for fine, coarse in itertools.pairwise(scales)):
-        raise ValueError(f"scales {list(scales)} do not halve from level to level: pass `levels` for each region")
+        raise ValueError(f"scales {list(scales)} do not halve from level to level; pass `levels` for each region")
     finest = round(-math.log2(scales[0]))
     return finest, finest + len(scales) - 1

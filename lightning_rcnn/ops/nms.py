@@ -1,6 +1,6 @@
-"""Non-maximum suppression of a whole batch, with results of fixed size.
+"""Non-maximum suppression (NMS) of a whole batch, with results of fixed size.
 
-Shape letters: N images, P boxes of an image, K boxes of an image that are kept at most.
+Shape letters: N images, P boxes of an image, K maximum number of boxes kept of an image.
 """
 
 from typing import NamedTuple
@@ -14,12 +14,12 @@ from lightning_rcnn.ops.dispatch import run
 
 
 class Kept(NamedTuple):
-    """The boxes that suppression leaves, best first.
+    """The boxes that NMS keeps, best first.
 
     Attributes:
-        indices: int64 [N, K] into the P boxes.
+        indices: int64 [N, K], indices among the P boxes.
         scores: float32 [N, K], -inf where not valid.
-        is_valid: bool [N, K]; False where fewer than K are left.
+        is_valid: bool [N, K]; False where fewer than K boxes are kept.
     """
 
     indices: Tensor
@@ -28,16 +28,16 @@ class Kept(NamedTuple):
 
 
 def batched_nms(boxes: Tensor, scores: Tensor, groups: Tensor, iou_threshold: float, max_kept: int) -> Kept:
-    """The best boxes of each image that no better one of their group overlaps by more than `iou_threshold`.
+    """Keep the best boxes of each image that no better box of their group overlaps by more than `iou_threshold`.
 
-    They are those of `torchvision.ops.batched_nms` and in its order; of equal scores the first comes first.
+    Boxes and order are those of `torchvision.ops.batched_nms`; equal scores keep their order.
 
     Args:
         boxes, scores, groups, iou_threshold: as in `non_maximum_suppression`.
-        max_kept: K, or P where that is less.
+        max_kept: K, the maximum number of boxes kept per image; P if that is less.
     """
     keep = non_maximum_suppression(boxes, scores, groups, iou_threshold)
-    # Stable, as suppression is: `topk` would shuffle equals.
+    # A stable sort, as in NMS itself: `topk` would shuffle equal scores.
     score, index = torch.where(keep, scores, -torch.inf).sort(dim=1, descending=True, stable=True)
     score, index = score[:, :max_kept], index[:, :max_kept]
     return Kept(index, score, torch.isfinite(score))
@@ -47,17 +47,17 @@ def batched_nms(boxes: Tensor, scores: Tensor, groups: Tensor, iou_threshold: fl
 def non_maximum_suppression(boxes: Tensor, scores: Tensor, groups: Tensor, iou_threshold: float) -> Tensor:
     """Mark the boxes that no better box of their image and group overlaps by more than `iou_threshold`.
 
-    On CUDA a kernel of ours does it for the whole batch, without waiting for anything; elsewhere, or where the kernel
-    cannot be compiled, torchvision's operator for each image and group.
+    On CUDA one kernel processes the whole batch without a host sync. On other devices, or if the kernel cannot be
+    compiled, torchvision's operator processes each image and group.
 
     Args:
         boxes: float32 [N, P, 4].
-        scores: float32 [N, P]; -inf marks a box that does not take part.
-        groups: int64 [N, P], 0 to 2^31 - 2; boxes of different groups (pyramid levels, classes) leave each other alone.
-        iou_threshold: 0 to 1.
+        scores: float32 [N, P]; -inf for boxes to ignore.
+        groups: int64 [N, P], 0 to 2^31 - 2, such as levels or classes; boxes suppress only boxes of their group.
+        iou_threshold: IoU, 0 to 1, above which the better of two boxes suppresses the other.
 
     Returns:
-        Bool [N, P].
+        Bool [N, P], False for suppressed and ignored boxes.
     """
     return run(
         "auto",

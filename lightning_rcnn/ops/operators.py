@@ -1,7 +1,7 @@
-"""The RoI operators as `torch.library` knows them: schemas, shapes for the compiler, and their gradients.
+"""RoIAlign and RoIPool as operators of `torch.library`: schemas, fake implementations and gradients.
 
-`torch.compile` sees each as one call with known shapes. There is no autocast rule: features keep their type while the
-regions' coordinates stay float32. Each operator runs the CUDA kernels or the way for any device, see `dispatch.run`.
+`torch.compile` sees each operator as one call with known shapes. There is no autocast rule: features keep their type,
+and coordinates of regions stay float32. Each operator runs CUDA kernels or code for any device; see `dispatch.run`.
 """
 
 from typing import Any
@@ -216,7 +216,7 @@ def _pyramid(features: list[Tensor], scales: list[float]) -> Pyramid:
 
 
 def _map_sizes(features: list[Tensor]) -> tuple[int, list[int], list[int], bool]:
-    """Number of images, heights, widths, and whether the gradients shall lie channels last, as the features do."""
+    """Return number of images, heights, widths, and whether the gradients are channels last, as the features are."""
     channels_last = all(f.is_contiguous(memory_format=torch.channels_last) for f in features)
     return features[0].shape[0], [f.shape[2] for f in features], [f.shape[3] for f in features], channels_last
 
@@ -234,9 +234,7 @@ def _empty_maps(
 
 
 def _refuse_second_derivative(ctx: Any, *grads: Any) -> None:
-    raise NotImplementedError(
-        "RoI pooling can be differentiated once only: do not ask for create_graph=True through it"
-    )
+    raise NotImplementedError("RoI pooling is differentiable once only; do not use create_graph=True through it")
 
 
 torch.library.register_autograd(

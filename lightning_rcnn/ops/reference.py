@@ -1,7 +1,10 @@
 """RoIAlign and RoIPool in plain PyTorch: slow, clear, in any precision, on any device.
 
-The oracle of the tests beside torchvision, and the place to look up what `cuda/roi_kernels.cu` computes: the variables
-have the same names. One region at a time, autograd differentiates it, and nothing is shared with the fast ways.
+Tests compare the fast implementations with this one and with torchvision. It shows what `cuda/roi_kernels.cu` computes,
+with the same variable names. It pools one region at a time, autograd differentiates it, and it shares no code with the
+fast implementations.
+
+Shape letters: N images, C channels, R regions, ph and pw bins.
 """
 
 from collections.abc import Sequence
@@ -20,7 +23,7 @@ def roi_align_reference(
     sampling_ratio: int,
     aligned: bool,
 ) -> Tensor:
-    """As `multiscale_roi_align`, with the level of each region given; in the features' precision, [R, C, ph, pw]."""
+    """Compute `multiscale_roi_align` in the features' precision, with a given level of each region; [R, C, ph, pw]."""
     pooled = []
     for roi, level in zip(rois.to(features[0].dtype), roi_levels.tolist(), strict=True):
         image = int(roi[0]) if roi[0].isfinite() else -1
@@ -37,7 +40,7 @@ def roi_align_reference(
 
 
 def _align_axis(start: Tensor, end: Tensor, num_bins: int, size: int, sampling_ratio: int, aligned: bool) -> Tensor:
-    """[num_bins, size]: how much each pixel along an axis weighs in each bin."""
+    """Compute the weight of each pixel along an axis in each bin, [num_bins, size]."""
     weights = start.new_zeros(num_bins, size)
     offset = 0.5 if aligned else 0.0
     roi_start = start - offset
@@ -48,8 +51,8 @@ def _align_axis(start: Tensor, end: Tensor, num_bins: int, size: int, sampling_r
     bin_grid = sampling_ratio if sampling_ratio > 0 else int(bin_size.ceil())
     if size == 0 or bin_grid <= 0:
         return weights
-    share = 1 / bin_grid
-    step = bin_size * share
+    sample_weight = 1 / bin_grid
+    step = bin_size * sample_weight
     for bin_index in range(num_bins):
         sample = torch.arange(bin_grid, dtype=start.dtype, device=start.device)
         position = roi_start + bin_index * bin_size + (sample + 0.5) * step
@@ -57,13 +60,13 @@ def _align_axis(start: Tensor, end: Tensor, num_bins: int, size: int, sampling_r
         low = position.floor().long()
         high = (low + 1).clamp(max=size - 1)
         fraction = position - low
-        weights[bin_index].index_put_((low,), (1 - fraction) * share, accumulate=True)
-        weights[bin_index].index_put_((high,), fraction * share, accumulate=True)
+        weights[bin_index].index_put_((low,), (1 - fraction) * sample_weight, accumulate=True)
+        weights[bin_index].index_put_((high,), fraction * sample_weight, accumulate=True)
     return weights
 
 
 def roi_pool_reference(features: Tensor, rois: Tensor, *, output_size: tuple[int, int], spatial_scale: float) -> Tensor:
-    """As `roi_pool`, [R, C, ph, pw]."""
+    """Compute `roi_pool`, [R, C, ph, pw]."""
     pooled = []
     for roi in rois:
         maximum = features.new_zeros(features.shape[1], *output_size)
@@ -81,7 +84,7 @@ def roi_pool_reference(features: Tensor, rois: Tensor, *, output_size: tuple[int
 
 
 def _pool_axis(start: float, end: float, num_bins: int, size: int) -> list[tuple[int, int]]:
-    """The pixels [begin, end) of each bin along an axis."""
+    """Compute the pixels [begin, end) of each bin along an axis."""
     roi_start, roi_end = _round_half_away(start), _round_half_away(end)
     bin_size = torch.tensor(max(roi_end - roi_start + 1, 1), dtype=torch.float32) / num_bins
     spans = []
@@ -93,7 +96,7 @@ def _pool_axis(start: float, end: float, num_bins: int, size: int) -> list[tuple
 
 
 def _round_half_away(value: float) -> int:
-    """As C's `round`: Python's goes to the even neighbor."""
+    """Round as C's `round`; Python's `round` takes halves to the even neighbor."""
     return int(abs(value) + 0.5) * (1 if value >= 0 else -1)
 
 

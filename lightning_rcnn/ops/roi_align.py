@@ -1,4 +1,7 @@
-"""RoIAlign (Mask R-CNN, arXiv:1703.06870, section 3) over one feature map or a pyramid."""
+"""RoIAlign (Mask R-CNN, arXiv:1703.06870, section 3) over one feature map or a pyramid.
+
+Shape letters: N images, C channels, H_l and W_l height and width of the map of level l, R regions, ph and pw bins.
+"""
 
 from collections.abc import Sequence
 
@@ -22,29 +25,29 @@ def multiscale_roi_align(
     canonical: tuple[int, float] = (4, 224.0),
     impl: Implementation = "auto",
 ) -> Tensor:
-    """Pools each region from the pyramid level that suits its size.
+    """Pool each region from the pyramid level of its size.
 
-    The values are those of `torchvision.ops.MultiScaleRoIAlign`; a region whose batch index is not that of an image
-    (-1 marks padding) pools to zeros and costs next to nothing.
+    The values are those of `torchvision.ops.MultiScaleRoIAlign`. A region whose batch index is not that of an image
+    (-1 marks padding) pools to zeros at almost no cost.
 
     Args:
         features: [N, C, H_l, W_l] for each level, finest first, of one floating-point type. Channels last is faster.
-        rois: [R, 5]: batch index, x1, y1, x2, y2 in pixels of the network's input; best in float32.
+        rois: [R, 5]: batch index, x1, y1, x2, y2 in pixels of the network's input; float32 is best.
         output_size: bins along (y, x), or one number for both.
-        scales: size of each level's features over the size of the input, such as 1/4, 1/8, 1/16, 1/32.
-        sampling_ratio: samples along each side of a bin; 0 for as many as the bin has pixels.
+        scales: size of each level's map over the size of the input, such as 1/4, 1/8, 1/16, 1/32.
+        sampling_ratio: number of samples along each side of a bin; 0 for about one a pixel.
         aligned: whether the center of the first pixel lies at 0.5 (detectron2's default) or at 0 (torchvision's).
-        levels: int64 [R], the level of each region; by default `pyramid.assign_levels` decides.
-        canonical: (k0, size0) of the level rule.
-        impl: "auto" takes the CUDA kernels where they can be had, and says once why they cannot; "cuda" insists on
-            them; "portable" is the way for any device.
+        levels: int64 [R], the level of each region; by default that of `assign_levels`.
+        canonical: (k0, size0) of `assign_levels`.
+        impl: "auto" runs the CUDA kernels if possible, and warns once if not; "cuda" requires them; "portable" runs on
+            any device.
 
     Returns:
         [R, C, ph, pw] of the features' type, channels last. Differentiable once, in the features.
 
     Raises:
-        ValueError, TypeError: the shapes or types do not fit together.
-        RuntimeError: `impl` is "cuda" and the kernels cannot be used.
+        ValueError, TypeError: shapes or types do not match.
+        RuntimeError: `impl` is "cuda" and the kernels cannot run.
     """
     size = checked_output_size(features, rois, output_size, scales, levels)
     return torch.ops.lightning_rcnn.roi_align(
@@ -62,7 +65,7 @@ def roi_align(
     aligned: bool = False,
     impl: Implementation = "auto",
 ) -> Tensor:
-    """Pools regions from a single feature map [N, C, H, W]; see `multiscale_roi_align`."""
+    """Pool regions from a single feature map [N, C, H, W]; see `multiscale_roi_align`."""
     return multiscale_roi_align(
         [features],
         rois,

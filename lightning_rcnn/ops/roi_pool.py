@@ -1,4 +1,7 @@
-"""RoIPool (Fast R-CNN, arXiv:1504.08083, section 2.1) over one feature map or a pyramid: the maximum of each bin."""
+"""RoIPool (Fast R-CNN, arXiv:1504.08083, section 2.1) over one feature map or a pyramid: the maximum of each bin.
+
+Shape letters: N images, C channels, H_l and W_l height and width of the map of level l, R regions, ph and pw bins.
+"""
 
 from collections.abc import Sequence
 
@@ -20,15 +23,15 @@ def multiscale_roi_pool(
     canonical: tuple[int, float] = (4, 224.0),
     impl: Implementation = "auto",
 ) -> Tensor:
-    """Divides each region into bins of whole pixels on the level that suits its size, and takes each bin's maximum.
+    """Divide each region into bins of whole pixels on the pyramid level of its size, and take the maximum of each bin.
 
-    The values are those of `torchvision.ops.roi_pool` on that level: corners are rounded to pixels and belong to the
+    The values are those of `torchvision.ops.roi_pool` on that level: corners are rounded to pixels that belong to the
     region, an empty bin is 0. A region with a corner that is not finite, or whose batch index is not that of an image
-    (-1 marks padding), pools to zeros and costs next to nothing.
+    (-1 marks padding), pools to zeros at almost no cost.
 
     Args:
         features: [N, C, H_l, W_l] for each level, finest first, of one floating-point type. Channels last is faster.
-        rois: [R, 5]: batch index, x1, y1, x2, y2 in pixels of the network's input; best in float32.
+        rois: [R, 5]: batch index, x1, y1, x2, y2 in pixels of the network's input; float32 is best.
         output_size: bins along (y, x), or one number for both.
         scales, levels, canonical, impl: as in `multiscale_roi_align`.
 
@@ -36,8 +39,8 @@ def multiscale_roi_pool(
         [R, C, ph, pw] of the features' type, channels last. Differentiable once, in the features.
 
     Raises:
-        ValueError, TypeError: the shapes or types do not fit together.
-        RuntimeError: `impl` is "cuda" and the kernels cannot be used.
+        ValueError, TypeError: shapes or types do not match.
+        RuntimeError: `impl` is "cuda" and the kernels cannot run.
     """
     size = checked_output_size(features, rois, output_size, scales, levels)
     pooled, _ = torch.ops.lightning_rcnn.roi_pool(list(features), rois, levels, list(scales), size, *canonical, impl)
@@ -52,5 +55,5 @@ def roi_pool(
     spatial_scale: float = 1.0,
     impl: Implementation = "auto",
 ) -> Tensor:
-    """Pools regions from a single feature map [N, C, H, W]; see `multiscale_roi_pool`."""
+    """Pool regions from a single feature map [N, C, H, W]; see `multiscale_roi_pool`."""
     return multiscale_roi_pool([features], rois, output_size=output_size, scales=[spatial_scale], impl=impl)

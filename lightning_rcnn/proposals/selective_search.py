@@ -1,8 +1,10 @@
-"""Selective search: regions that look like one thing, without learning (Uijlings et al., IJCV 2013).
+"""Selective search, region proposals without learning (Uijlings et al., IJCV 2013).
 
 An image is over-segmented, and the most similar neighbors are merged until one region is left; every region on the
-way is a proposal. "quality" does it in five color spaces, at several scales and with four measures of similarity,
-"fast" with fewer. R-CNN and Fast R-CNN take their proposals from here. The implementation is OpenCV's.
+way is a proposal. "quality" uses five color spaces, several scales and four measures of similarity, "fast" fewer. R-CNN
+and Fast R-CNN use these proposals. The implementation is OpenCV's.
+
+Shape letters: h, w height and width of the image, P proposals.
 """
 
 import ctypes
@@ -20,37 +22,39 @@ from lightning_rcnn.errors import InputError
 SelectiveSearchMode = Literal["fast", "quality"]
 
 _SEED = 2013
-_MOST_ELONGATED = 4
+_MAX_ASPECT_RATIO = 4
+"""Height over width beyond which an image is scaled to less than the requested width."""
 
 
 def selective_search(image: Tensor, mode: SelectiveSearchMode = "fast", width: int = 500) -> np.ndarray:
     """Propose boxes for one image.
 
-    The same image gives the same boxes in the same order, whatever was looked at before, on systems with POSIX's C
-    library; OpenCV orders regions by numbers of its `rand()`, which is seeded here.
+    The same image gives the same boxes in the same order on POSIX systems: OpenCV orders regions by random numbers of
+    the C library's `rand()`, which is seeded for each image.
 
     Args:
         image: uint8 [3, h, w], RGB.
-        mode: "fast", some 2000 boxes for a photograph, or "quality", some 10000.
-        width: pixels to which the image is scaled before, up or down (500 in R-CNN, section 4.2); an image more than
-            four times as high as wide becomes narrower, since its pixels are what the search takes time for.
+        mode: "fast", about 2000 boxes for a photograph, or "quality", about 10000.
+        width: width to which the image is scaled first, pixels (500 in R-CNN, section 4.2). An image more than four
+            times as high as wide becomes narrower, since the time grows with the number of pixels.
 
     Returns:
-        float32 [P, 4], xyxy in pixels of `image`, best first. An image of one color is one box.
+        Float32 [P, 4], xyxy in pixels of `image`, best first. An image of one color gives one box.
 
     Raises:
-        InputError: OpenCV with its contributed modules is not installed; an unknown mode; no positive width.
+        InputError: OpenCV with its contributed modules is not installed, the mode is unknown, or the width is not
+            positive.
     """
     if mode not in get_args(SelectiveSearchMode):
-        raise InputError(f"selective search: mode {mode!r} is none of {', '.join(get_args(SelectiveSearchMode))}")
+        raise InputError(f"selective search: unknown mode {mode!r}; use {' or '.join(get_args(SelectiveSearchMode))}")
     if width < 1:
         raise InputError(f"selective search: width {width} is not a positive number of pixels")
     cv2 = _opencv()
     _, image_height, image_width = image.shape
-    scale = min(width / image_width, _MOST_ELONGATED * width / image_height)
+    scale = min(width / image_width, _MAX_ASPECT_RATIO * width / image_height)
     size = max(1, round(image_width * scale)), max(1, round(image_height * scale))
     interpolation = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
-    pixels = np.ascontiguousarray(image.permute(1, 2, 0).numpy()[..., ::-1])  # OpenCV's colors are BGR
+    pixels = np.ascontiguousarray(image.permute(1, 2, 0).numpy()[..., ::-1])  # OpenCV expects BGR
     search = cv2.ximgproc.segmentation.createSelectiveSearchSegmentation()
     search.setBaseImage(cv2.resize(pixels, size, interpolation=interpolation))
     search.switchToSelectiveSearchFast() if mode == "fast" else search.switchToSelectiveSearchQuality()
@@ -63,11 +67,11 @@ def selective_search(image: Tensor, mode: SelectiveSearchMode = "fast", width: i
 
 @dataclass(frozen=True)
 class SelectiveSearch:
-    """Proposals with scores for one image, as they are stored.
+    """A proposal method for one image at a time, with scores.
 
     Attributes:
-        mode, width: as for `selective_search`.
-        limit: the most boxes that are kept.
+        mode, width: arguments of `selective_search`.
+        limit: maximum number of boxes kept.
     """
 
     mode: SelectiveSearchMode
@@ -76,12 +80,15 @@ class SelectiveSearch:
 
     @property
     def method(self) -> str:
-        """All that decides the boxes, in words."""
+        """Describe all settings that determine the boxes."""
         version = _opencv().__version__
         return f"selective search, {self.mode}, width {self.width}, best {self.limit}, OpenCV {version}"
 
     def __call__(self, image: Tensor) -> np.ndarray:
-        """Float32 [P, 5]: boxes, and scores that fall evenly from 1, because there is an order but no measure."""
+        """Propose boxes with scores, float32 [P, 5].
+
+        Selective search ranks boxes without scoring them, so the scores decrease evenly from 1.
+        """
         boxes = selective_search(image, self.mode, self.width)[: self.limit]
         scores = 1 - np.arange(len(boxes), dtype=np.float32) / max(1, len(boxes))
         return np.concatenate([boxes, scores[:, None]], axis=1)
@@ -89,7 +96,7 @@ class SelectiveSearch:
 
 @cache
 def _opencv() -> ModuleType:
-    """OpenCV, imported when it is first needed, on one thread: what is done in parallel is images."""
+    """Import OpenCV at first use, on one thread: images are processed in parallel instead."""
     try:
         import cv2
         import cv2.ximgproc.segmentation

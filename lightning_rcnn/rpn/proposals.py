@@ -9,7 +9,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from lightning_rcnn.functional.boxes import clip_boxes, decode, is_larger_than
+from lightning_rcnn.functional.boxes import clip_boxes, decode, has_min_size
 from lightning_rcnn.ops.gather import gather_boxes
 from lightning_rcnn.ops.nms import batched_nms
 from lightning_rcnn.structures import Proposals
@@ -53,7 +53,7 @@ def select_proposals(
         box = clip_boxes(decode(delta, level_anchors[index], RPN_BOX_WEIGHTS), image_sizes)
         boxes.append(box)
         score = score.sigmoid() if ranking == "probability" else score
-        scores.append(torch.where(is_larger_than(box, min_size), score, -torch.inf))
+        scores.append(torch.where(has_min_size(box, min_size), score, -torch.inf))
         levels.append(torch.full_like(index, level))
     box, score, group = torch.cat(boxes, 1), torch.cat(scores, 1), torch.cat(levels, 1)
     kept = batched_nms(box, score, group, nms_iou, post_nms_top_n)

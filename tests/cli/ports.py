@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from lightning_rcnn import FasterRCNN
 from lightning_rcnn.backbones.base import Backbone
-from lightning_rcnn.functional.boxes import clip_boxes, decode, is_larger_than
+from lightning_rcnn.functional.boxes import clip_boxes, decode, has_min_size
 from lightning_rcnn.functional.losses import LossSum
 from lightning_rcnn.functional.targets import RoIs
 from lightning_rcnn.parts import Part
@@ -91,7 +91,7 @@ class Cascade(Part):
         best = logits[:, 1:].argmax(1)
         own = deltas[torch.arange(len(best), device=best.device), best].unflatten(0, proposals.is_valid.shape)
         boxes = clip_boxes(decode(own, proposals.boxes, BOX_WEIGHTS), inputs.image_sizes)
-        return proposals._replace(boxes=boxes, is_valid=proposals.is_valid & is_larger_than(boxes, 1.0))
+        return proposals._replace(boxes=boxes, is_valid=proposals.is_valid & has_min_size(boxes, 1.0))
 
 
 class TwoSpeeds(FasterRCNN):

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torchvision.ops import box_iou, clip_boxes_to_image
 
-from lightning_rcnn.functional.boxes import clip_boxes, decode, encode, is_larger_than, pairwise_iou, rescale
+from lightning_rcnn.functional.boxes import clip_boxes, decode, encode, has_min_size, pairwise_iou, rescale
 
 WEIGHTS = (10.0, 10.0, 5.0, 5.0)
 
@@ -62,9 +62,9 @@ def test_clip_is_torchvisions(seed):
     torch.testing.assert_close(clip_boxes(boxes, sizes), expected)
 
 
-def test_larger_than_refuses_thin_inverted_and_non_finite():
+def test_thin_inverted_and_non_finite_boxes_lack_the_minimum_size():
     boxes = torch.tensor([[0.0, 0, 2, 2], [0, 0, 2, 0.5], [5, 5, 1, 1], [0, 0, torch.inf, 2], [0, 0, torch.nan, 2]])
-    assert is_larger_than(boxes, 1.0).tolist() == [True, False, False, False, False]
+    assert has_min_size(boxes, 1.0).tolist() == [True, False, False, False, False]
 
 
 def test_rescale_moves_to_the_original_frame_and_stays_in_it():

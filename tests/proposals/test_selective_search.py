@@ -89,7 +89,7 @@ def test_the_method_says_what_decides_the_boxes():
 
 
 @pytest.mark.parametrize(
-    ("arguments", "words"), [(("slow", 90), "'slow' is none of fast, quality"), (("fast", 0), "width 0")]
+    ("arguments", "words"), [(("slow", 90), "unknown mode 'slow'; use fast or quality"), (("fast", 0), "width 0")]
 )
 def test_what_cannot_be_done_is_one_line(arguments, words):
     with pytest.raises(InputError, match=words):

@@ -9,7 +9,7 @@ import numpy as np
 
 from lightning_rcnn.data.defects import Defect
 from lightning_rcnn.data.pack.boxes import ROUNDING, Edges
-from lightning_rcnn.masks.frames import LEAST_AGREEMENT, intersection_over_union, swapped_run_length
+from lightning_rcnn.masks.frames import MIN_BOX_IOU, intersection_over_union, swapped_run_length
 from lightning_rcnn.masks.polygons import has_many_corners, is_polygon, reach, touches_itself
 from lightning_rcnn.masks.run_length import RunLength, decode_crop, encode_polygons
 from lightning_rcnn.masks.segmentation import Segmentation, checked_run_length
@@ -88,6 +88,6 @@ def _check_pixels(rle: RunLength, box: Edges) -> tuple[bool, list[Defect]]:
     if agreement == 0:
         return False, [Defect.MASK_OUTSIDE_BOX]
     defects = [Defect.THIN_MASK] if min(height, width) == 1 else []
-    if agreement < LEAST_AGREEMENT and np.abs(np.subtract(box, own_box)).max() > 1:
+    if agreement < MIN_BOX_IOU and np.abs(np.subtract(box, own_box)).max() > 1:
         defects.append(Defect.MASK_BOX_MISMATCH)
     return True, defects

@@ -1,7 +1,7 @@
-"""RoIPool's bins in whole pixels, and how few windows of at most 2 x 2 pixels cover each.
+"""RoIPool's bins in whole pixels, and the windows of at most 2 x 2 pixels that cover them.
 
-In NumPy, for the reason given in `pixel_weights.py`. Shape letters: R regions, P bins along one axis, K windows that
-cover a bin along one axis.
+In NumPy, for the reason given in `pixel_weights.py`. Shape letters: R regions, G regions of a group, P bins along one
+axis, K windows that cover a bin along one axis.
 """
 
 from collections.abc import Iterator
@@ -12,22 +12,22 @@ import numpy as np
 from lightning_rcnn.ops.cpu.pixel_weights import Array, Pyramid
 
 _FAR_OUTSIDE = 2.0**24
-"""A coordinate on a map beyond all pixels; whole numbers are exact up to here."""
+"""Limit of coordinates on a map, beyond all pixels; whole numbers are exact in float32 up to here."""
 
 
 class AxisSpans(NamedTuple):
-    """The pixels from `begin` to before `end` of each bin along one axis, int64 [R, P]; none where they meet."""
+    """Pixels of each bin along one axis, from `begin` to before `end`, int64 [R, P]; none if the two are equal."""
 
     begin: Array
     end: Array
 
 
 class RegionBins(NamedTuple):
-    """Where the bins of regions lie.
+    """Bins of regions in pixels.
 
     Attributes:
-        images, levels: int64 [R]; image -1 for a region of no image, no level or without finite corners.
-        in_y, in_x: their spans along each axis.
+        images, levels: int64 [R]; image -1 for a region without image, level or finite corners.
+        in_y, in_x: pixels of the bins along each axis.
     """
 
     images: Array
@@ -37,11 +37,11 @@ class RegionBins(NamedTuple):
 
 
 class Cover(NamedTuple):
-    """Regions of one image whose bins are covered by equally many windows.
+    """Regions of one image whose bins are covered by the same number of windows.
 
     Attributes:
-        regions: int64 [G], their places among all.
-        rows: int64 [G, P_y * P_x, K_y * K_x], each window's row in the table of the image.
+        regions: int64 [G], indices among all R regions.
+        rows: int64 [G, P_y * P_x, K_y * K_x], row of each window in the table of the image.
     """
 
     regions: Array
@@ -49,12 +49,12 @@ class Cover(NamedTuple):
 
 
 def region_bins(rois: Array, levels: Array, pyramid: Pyramid, output_size: tuple[int, int]) -> RegionBins:
-    """The pixels of every bin, with the rounding of torchvision's operator.
+    """Compute the pixels of every bin, rounded as in torchvision's operator.
 
     Args:
-        rois: float [R, 5]: batch index, x1, y1, x2, y2 in pixels of the network's input.
-        levels: int64 [R].
-        pyramid: the feature maps.
+        rois: floating point [R, 5]: batch index, x1, y1, x2, y2 in pixels of the network's input.
+        levels: int64 [R], the level of each region.
+        pyramid: sizes of the feature maps.
         output_size: bins along (y, x).
     """
     usable = np.isfinite(rois).all(axis=1) & (rois[:, 0] >= 0) & (rois[:, 0] < pyramid.num_images)
@@ -69,14 +69,14 @@ def region_bins(rois: Array, levels: Array, pyramid: Pyramid, output_size: tuple
     return RegionBins(np.where(usable, rois[:, 0], -1).astype(np.int64), levels, in_y, in_x)
 
 
-def image_covers(bins: RegionBins, image: int, pyramid: Pyramid, most_rows: int) -> Iterator[Cover]:
-    """The windows over the bins of one image, in groups of regions with at most `most_rows` rows, or of one region.
+def image_covers(bins: RegionBins, image: int, pyramid: Pyramid, max_rows: int) -> Iterator[Cover]:
+    """Cover the bins of one image by windows, in groups of regions with at most `max_rows` rows (or of one region).
 
-    A row holds the maximum of the window of one or two pixels a side that begins at a pixel: the maxima of 1 x 1 pixels
-    of all levels come first, then those of 1 x 2, 2 x 1 and 2 x 2 (height by width), and one row for empty bins last.
+    Each row of the image's table holds the maximum of one window, which begins at a pixel: first the windows of 1 x 1
+    pixels of all levels, then those of 1 x 2, 2 x 1 and 2 x 2 (height by width), and last one row for empty bins.
     """
     regions = np.flatnonzero(bins.images == image)
-    counts_y, counts_x = (_most_windows(spans, regions) for spans in (bins.in_y, bins.in_x))
+    counts_y, counts_x = (_max_windows(spans, regions) for spans in (bins.in_y, bins.in_x))
     order = np.lexsort((counts_x, counts_y))
     regions, counts_y, counts_x = regions[order], counts_y[order], counts_x[order]
     changes = np.flatnonzero((np.diff(counts_y) != 0) | (np.diff(counts_x) != 0)) + 1
@@ -85,21 +85,24 @@ def image_covers(bins: RegionBins, image: int, pyramid: Pyramid, most_rows: int)
         if first == last:
             return
         count_y, count_x = int(counts_y[first]), int(counts_x[first])
-        step = max(1, most_rows // (num_bins * count_y * count_x))
+        step = max(1, max_rows // (num_bins * count_y * count_x))
         for begin in range(first, last, step):
             group = regions[begin : min(begin + step, last)]
             yield Cover(group, _cover(bins, group, pyramid, count_y, count_x))
 
 
 def map_starts(bins: RegionBins, map_rows: list[int], num_images: int) -> Array:
-    """Where the map of each region begins, int64 [R], among maps stacked level by level, image by image; else 0."""
+    """Compute the first row of each region's map, int64 [R], in maps stacked level by level, image by image.
+
+    Regions without an image get row 0.
+    """
     rows = np.array(map_rows)
     starts = num_images * (np.cumsum(rows) - rows)
     return np.where(bins.images < 0, 0, starts[bins.levels] + bins.images * rows[bins.levels])
 
 
 def _cover(bins: RegionBins, regions: Array, pyramid: Pyramid, count_y: int, count_x: int) -> Array:
-    """The rows of a group; see `Cover`."""
+    """Compute the rows of a group; see `Cover`."""
     map_rows = np.array(pyramid.heights) * pyramid.widths
     num_pixels = map_rows.sum()
     levels = bins.levels[regions]
@@ -124,17 +127,20 @@ def _axis_spans(start: Array, end: Array, size: Array, num_bins: int) -> AxisSpa
 
 
 def _round_half_away(values: Array) -> Array:
-    """To whole numbers as C's `round`; in double precision, where adding a half is exact."""
+    """Round to whole numbers as C's `round`, in double precision, where adding a half is exact."""
     return np.trunc(values.astype(np.float64) + np.copysign(0.5, values)).astype(np.int64)
 
 
-def _most_windows(spans: AxisSpans, regions: Array) -> Array:
-    """How many windows of two pixels the longest bin of each region needs, at least one."""
+def _max_windows(spans: AxisSpans, regions: Array) -> Array:
+    """Count the windows of two pixels that cover the longest bin of each region, at least one."""
     return np.maximum((spans.end[regions] - spans.begin[regions] + 1) // 2, 1).max(axis=1, initial=1)
 
 
 def _windows(spans: AxisSpans, regions: Array, count: int) -> tuple[Array, Array]:
-    """Where the windows of each bin begin, [G, P, K], the last ones overlapping; whether they are two pixels long."""
+    """Compute the first pixel of each bin's windows, [G, P, K]; the last windows may overlap.
+
+    Also return whether the windows of each bin are two pixels long, bool [G, P].
+    """
     begin, end = spans.begin[regions], spans.end[regions]
     is_long = end - begin > 1
     last = np.maximum(end - 1 - is_long, 0)

@@ -1,6 +1,6 @@
-"""The operators on regions as CUDA kernels, compiled for the GPU at hand when they are first used.
+"""CUDA kernels of the region operators, compiled for the GPU at first use.
 
-Read `roi_kernels.cu` and `nms.cu` for the arithmetic, then `operations.py`, `bitmaps.py` and `suppression.py` (tensors
-to launches), `arguments.py` (the kernels' parameter structures), `compiler.py` (source to machine code, with a cache on
-disk) and `launcher.py` (the driver's calls). Importing them neither compiles nor touches a GPU.
+`roi_kernels.cu` and `nms.cu` hold the arithmetic; `operations.py`, `bitmaps.py` and `suppression.py` turn tensors into
+launches; `arguments.py` mirrors the kernels' parameter structures; `compiler.py` compiles, with a cache on disk;
+`launcher.py` calls the driver. Importing them neither compiles anything nor initializes a GPU.
 """

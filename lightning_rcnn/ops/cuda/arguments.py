@@ -1,4 +1,4 @@
-"""The kernels' parameter structures, field by field as in `roi_kernels.cu`."""
+"""Parameter structures of the kernels, with the fields of `roi_kernels.cu`."""
 
 import ctypes
 from collections.abc import Sequence
@@ -8,19 +8,19 @@ from torch import Tensor
 MAX_LEVELS = 8
 MAX_BINS = 64
 MAX_ROIS = 32 * 65535
-"""Words of a tile's mask are counted by a grid's second dimension."""
+"""Limit because the second dimension of a grid (at most 65535) counts the 32-bit words of a tile's mask."""
 TILE = 8
 WORD = 32
 SQUARE = 64
 AXES_BYTES = 64
-"""Of `RegionAxes`."""
+"""Size of `RegionAxes`."""
 
 _Pointer = ctypes.c_void_p
 _Int = ctypes.c_int
 
 
 class Level(ctypes.Structure):
-    """One level of the pyramid and its place among the tiles."""
+    """One level of the pyramid, and the index of its first tile."""
 
     _fields_ = (
         ("pixels", _Pointer),
@@ -34,7 +34,7 @@ class Level(ctypes.Structure):
 
 
 class Params(ctypes.Structure):
-    """What every pooling kernel takes."""
+    """Parameters of every pooling kernel."""
 
     _fields_ = (
         ("levels", Level * MAX_LEVELS),
@@ -61,7 +61,7 @@ class Params(ctypes.Structure):
 
 
 class BitmapParams(ctypes.Structure):
-    """What `align_bitmaps` takes."""
+    """Parameters of `align_bitmaps`."""
 
     _fields_ = (
         ("bits", _Pointer),
@@ -80,7 +80,7 @@ class BitmapParams(ctypes.Structure):
 
 
 class Planes(ctypes.Structure):
-    """Equal matrices to transpose, and their place among the squares."""
+    """Matrices of one size to transpose, and the index of their first square."""
 
     _fields_ = (
         ("source", _Pointer),
@@ -94,13 +94,13 @@ class Planes(ctypes.Structure):
 
 
 class TransposeParams(ctypes.Structure):
-    """What `transpose` takes."""
+    """Parameters of `transpose`."""
 
     _fields_ = (("planes", Planes * MAX_LEVELS), ("num_planes", _Int))
 
 
-def place_levels(params: Params, maps: Sequence[Tensor], scales: Sequence[float]) -> None:
-    """Fills in channels-last maps [N, H, W, C] as the levels, and numbers their tiles, the coarsest level's first."""
+def set_levels(params: Params, maps: Sequence[Tensor], scales: Sequence[float]) -> None:
+    """Set channels-last maps [N, H, W, C] as the levels, and number their tiles, those of the coarsest level first."""
     params.num_levels = len(maps)
     params.num_images, _, _, params.num_channels = maps[0].shape
     for level, pixels, scale in reversed(list(zip(params.levels, maps, scales, strict=False))):

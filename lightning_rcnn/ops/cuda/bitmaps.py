@@ -1,6 +1,6 @@
-"""From tensors to a launch: RoIAlign of packed bitmaps, in the frame of `roi_kernels.cu`.
+"""Launch of RoIAlign of packed bitmaps, a kernel of `roi_kernels.cu`.
 
-As in `operations.py`, nothing here waits for the GPU or depends on what the tensors hold.
+As in `operations.py`, no function waits for the GPU or depends on the values of tensors.
 """
 
 import math
@@ -15,14 +15,14 @@ from lightning_rcnn.structures import Bitmaps
 
 
 def obstacle(boxes: Tensor) -> str:
-    """Why the kernel cannot serve regions [N, R, 4]; empty if it can, as far as can be told without compiling."""
+    """Return why the kernel cannot run on regions [N, R, 4]; empty if it can, as far as known without compiling."""
     return "" if boxes.device.type == "cuda" else f"masks are on the device {boxes.device}"
 
 
 def align_bitmaps(
     masks: Bitmaps, boxes: Tensor, gt_index: Tensor, is_valid: Tensor, size: int, aligned: bool
 ) -> Tensor:
-    """As `mask_targets.align_bitmaps`."""
+    """Run `mask_targets.align_bitmaps` on a GPU."""
     targets = torch.empty(*gt_index.shape, size, size, device=boxes.device)
     if targets.numel() == 0:
         return targets
@@ -35,7 +35,7 @@ def align_bitmaps(
         "gt_index": gt_index.long(),
         "is_valid": is_valid,
     }
-    tensors = {name: tensor.contiguous() for name, tensor in tensors.items()}  # alive until the launch is enqueued
+    tensors = {name: tensor.contiguous() for name, tensor in tensors.items()}  # kept alive until the launch is enqueued
     params = BitmapParams(
         **{name: tensor.data_ptr() for name, tensor in tensors.items()},
         targets=targets.data_ptr(),

@@ -1,4 +1,4 @@
-"""Loads compiled kernels and launches them on torch's current stream, through the driver's own interface."""
+"""Loading of compiled kernels, and launches on torch's current stream, through the CUDA driver API."""
 
 import ctypes
 import functools
@@ -9,24 +9,24 @@ import torch
 from lightning_rcnn.ops.cuda.compiler import Program, compiled
 
 THREADS = 256
-"""Of every block; BLOCK in the sources."""
+"""Threads of every block; BLOCK in the sources."""
 
 
 def launch(
     kernel: str, program: Program, grid: tuple[int, int], parameters: ctypes.Structure, device: torch.device
 ) -> None:
-    """Starts a kernel on the current stream of a device.
+    """Launch a kernel on the current stream of a device.
 
     Args:
-        kernel: its name in the source.
-        program: that holds it.
-        grid: blocks along x and y.
-        parameters: the kernel's one argument, copied before this returns.
-        device: with an index.
+        kernel: name of the kernel in the source.
+        program: program that holds the kernel.
+        grid: number of blocks along x and y.
+        parameters: the kernel's only argument; copied before this function returns.
+        device: CUDA device with an index.
 
     Raises:
-        CompilationError: the kernel cannot be had for this GPU.
-        RuntimeError: the driver refuses the launch.
+        CompilationError: the kernel cannot be compiled for this GPU.
+        RuntimeError: the driver rejects the launch.
     """
     from cuda.bindings import driver
 
@@ -45,10 +45,10 @@ def launch(
 def _function(kernel: str, program: Program, capability: tuple[int, int]) -> Any:
     from cuda.bindings import driver
 
-    found = _checked(driver.cuLibraryGetKernel(_library(program, capability), kernel.encode()), f"look-up of {kernel}")
-    # A library belongs to no context: the same kernel serves every GPU of this capability. Where a function is asked
-    # for, the driver takes a kernel too.
-    return driver.CUfunction(int(found))
+    handle = _checked(driver.cuLibraryGetKernel(_library(program, capability), kernel.encode()), f"look-up of {kernel}")
+    # A library belongs to no context: the same kernel serves every GPU of this capability. The driver accepts a kernel
+    # in place of a function.
+    return driver.CUfunction(int(handle))
 
 
 @functools.cache
@@ -60,7 +60,7 @@ def _library(program: Program, capability: tuple[int, int]) -> Any:
 
 
 def _bind_context(driver: Any, device: torch.device) -> None:
-    """Makes the device's context current where torch has not yet: it waits for the first call that needs one."""
+    """Make the device's context current if torch has not yet; torch does so at its first call that needs one."""
     if int(_checked(driver.cuCtxGetCurrent(), "look-up of the context")) == 0:
         context = _checked(driver.cuDevicePrimaryCtxRetain(device.index), "retaining of the context")
         _checked(driver.cuCtxSetCurrent(context), "setting of the context")
@@ -69,5 +69,5 @@ def _bind_context(driver: Any, device: torch.device) -> None:
 def _checked(answer: tuple[Any, ...], what: str) -> Any:
     result, *values = answer
     if int(result) != 0:
-        raise RuntimeError(f"the CUDA driver answers {what} with {result.name}")
+        raise RuntimeError(f"CUDA driver: {what} failed with {result.name}")
     return values[0] if values else None

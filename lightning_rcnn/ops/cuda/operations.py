@@ -1,7 +1,9 @@
-"""From tensors to launches: the RoI operators forward and backward, in the frame of `roi_kernels.cu`.
+"""Launches of RoIAlign and RoIPool, forward and backward, kernels of `roi_kernels.cu`.
 
-Nothing here waits for the GPU or depends on what the tensors hold, so that all of it can be captured in a CUDA graph
-(once the kernels are loaded, that is after one call outside). Shape letters: R regions, L levels.
+No function waits for the GPU or depends on the values of tensors, so that all can be captured in a CUDA graph (once the
+kernels are loaded, that is after one call outside of it).
+
+Shape letters: N images, C channels, H and W height and width of a level's map, R regions, ph and pw bins.
 """
 
 import math
@@ -22,30 +24,30 @@ from lightning_rcnn.ops.cuda.arguments import (
     WORD,
     Params,
     TransposeParams,
-    place_levels,
+    set_levels,
 )
 from lightning_rcnn.ops.cuda.compiler import ELEMENTS, roi_kernels
 from lightning_rcnn.ops.level_assignment import level_range
 
 _BLOCKS_THAT_FILL_A_GPU = 1056
-"""Eight on each of 132 multiprocessors; with fewer regions than that, several blocks share one."""
+"""Eight blocks on each of 132 multiprocessors; with fewer regions, several blocks share one region."""
 
 
 class LevelRule(NamedTuple):
-    """How a region without a given level gets one: arguments as in `multiscale_roi_align`."""
+    """Level assignment of regions without a given level: `canonical` of `multiscale_roi_align`."""
 
     canonical_level: int
     canonical_size: float
 
 
 def obstacle(tensor: Tensor, rois: Tensor, output_size: Sequence[int], pyramid: Pyramid) -> str:
-    """Why the kernels cannot serve a call; empty if they can, as far as can be told without compiling.
+    """Return why the kernels cannot run; empty if they can, as far as known without compiling.
 
     Args:
-        tensor: features or gradients.
+        tensor: features or gradients of one level.
         rois: [R, 5].
         output_size: bins along (y, x).
-        pyramid: sizes of the features.
+        pyramid: sizes of the feature maps.
     """
     if tensor.device.type != "cuda":
         return f"features are on the device {tensor.device}"
@@ -70,15 +72,15 @@ def roi_align(
     grid: Grid,
     rule: LevelRule,
 ) -> Tensor:
-    """RoIAlign.
+    """Run RoIAlign.
 
     Args:
         features: [N, C, H, W] for each level, in any layout; channels last saves a transposition.
-        rois: float [R, 5].
-        levels: int64 [R], or None for the rule's choice.
-        scales: for each level.
+        rois: floating point [R, 5]: batch index, x1, y1, x2, y2 in pixels of the network's input.
+        levels: int64 [R], or None to apply `rule`.
+        scales: size of each level's map over the size of the input.
         grid: bins and samples.
-        rule: chooses levels.
+        rule: level assignment.
 
     Returns:
         [R, C, ph, pw] of the features' type, channels last.
@@ -94,12 +96,15 @@ def roi_align(
 def roi_align_backward(
     grad: Tensor, rois: Tensor, levels: Tensor | None, pyramid: Pyramid, grid: Grid, rule: LevelRule
 ) -> list[Tensor]:
-    """The gradient of `roi_align` for each level, [N, C, H, W], channels last.
+    """Compute the gradient of `roi_align` with respect to each level's features.
 
     Args:
         grad: [R, C, ph, pw], in any layout.
-        rois, levels, grid, rule: as in the forward direction.
-        pyramid: sizes of the features.
+        rois, levels, grid, rule: as in `roi_align`.
+        pyramid: sizes of the feature maps.
+
+    Returns:
+        [N, C, H, W] for each level, channels last.
     """
     (grad_bins,) = to_channels_last([grad])
     maps = _empty_maps(grad, pyramid)
@@ -116,14 +121,14 @@ def roi_pool(
     output_size: tuple[int, int],
     rule: LevelRule,
 ) -> tuple[Tensor, Tensor]:
-    """RoIPool.
+    """Run RoIPool.
 
     Args:
         features, rois, levels, scales, rule: as in `roi_align`.
         output_size: bins along (y, x).
 
     Returns:
-        The maxima [R, C, ph, pw] and the pixel y * W + x of each, int32, -1 for an empty bin; both channels last.
+        The maxima [R, C, ph, pw] and the indices y * W + x of their pixels, int32, -1 for an empty bin; channels last.
     """
     maps = to_channels_last(features)
     pooled = maps[0].new_empty(len(rois), *output_size, maps[0].shape[3])
@@ -136,7 +141,17 @@ def roi_pool(
 def roi_pool_backward(
     grad: Tensor, argmax: Tensor, rois: Tensor, levels: Tensor | None, pyramid: Pyramid, rule: LevelRule
 ) -> list[Tensor]:
-    """The gradient of `roi_pool` for each level, [N, C, H, W], channels last; `argmax` as `roi_pool` gave it."""
+    """Compute the gradient of `roi_pool` with respect to each level's features.
+
+    Args:
+        grad: [R, C, ph, pw], in any layout.
+        argmax: int32 [R, C, ph, pw], the pixels that `roi_pool` returned.
+        rois, levels, rule: as in `roi_pool`.
+        pyramid: sizes of the feature maps.
+
+    Returns:
+        [N, C, H, W] for each level, channels last.
+    """
     (grad_bins,) = to_channels_last([grad])
     maps = _empty_maps(grad, pyramid)
     argmax = argmax.permute(0, 2, 3, 1).contiguous()
@@ -146,7 +161,7 @@ def roi_pool_backward(
 
 
 def to_channels_last(maps: Sequence[Tensor]) -> list[Tensor]:
-    """[N, C, H, W] in any layout as contiguous [N, H, W, C]; those that lie so already are not copied."""
+    """Turn maps [N, C, H, W] of any layout into contiguous [N, H, W, C]; channels-last maps are not copied."""
     views = [m.permute(0, 2, 3, 1) for m in maps]
     if all(view.is_contiguous() for view in views):
         return views
@@ -154,12 +169,12 @@ def to_channels_last(maps: Sequence[Tensor]) -> list[Tensor]:
 
 
 def to_channels_first(maps: Sequence[Tensor]) -> list[Tensor]:
-    """Channels-last [N, C, H, W] as contiguous [N, C, H, W]."""
+    """Turn channels-last maps [N, C, H, W] into contiguous [N, C, H, W]."""
     return _transpose([m.permute(0, 2, 3, 1).flatten(1, 2) for m in maps], [m.shape for m in maps])
 
 
 def _transpose(planes: Sequence[Tensor], shapes: Sequence[torch.Size]) -> list[Tensor]:
-    """[N, rows, columns] to [N, columns, rows], seen in other shapes."""
+    """Transpose planes [N, rows, columns] into new tensors of the given shapes, [N, columns, rows] in memory."""
     targets = [p.new_empty(shape) for p, shape in zip(planes, shapes, strict=True)]
     params = TransposeParams(num_planes=len(planes))
     num_squares = 0
@@ -188,11 +203,11 @@ def _params(
     rule: LevelRule,
     pooled: Tensor,
 ) -> tuple[Params, list[Tensor]]:
-    """The parameters both operators share, and the tensors that must outlive the launch's enqueueing."""
+    """Return the parameters that both operators share, and the tensors to keep alive until the launch is enqueued."""
     rois = rois.float().contiguous()
     params = Params(rois=rois.data_ptr(), pooled=pooled.data_ptr(), num_rois=len(rois))
     _, params.pooled_height, params.pooled_width, _ = pooled.shape
-    place_levels(params, maps, scales)
+    set_levels(params, maps, scales)
     params.canonical_level, params.canonical_size = rule
     if levels is None:
         params.finest_level, _ = level_range(scales)
@@ -231,18 +246,18 @@ def _pool_params(
 
 
 def _launch_over_bins(kernel: str, params: Params, tensors: Sequence[Tensor]) -> None:
-    """One region a block, or several blocks a region where there are few."""
+    """Launch a forward kernel: one block for each region, or several if regions are few."""
     vector = _vector(params.num_channels, tensors)
     work = params.pooled_height * params.pooled_width * (params.num_channels // vector)
     if params.num_rois and work:
-        useful = math.ceil(work / launcher.THREADS)
-        wanted = math.ceil(_BLOCKS_THAT_FILL_A_GPU / params.num_rois)
-        program, blocks = roi_kernels(tensors[0].dtype, vector), (params.num_rois, min(useful, wanted))
+        max_blocks = math.ceil(work / launcher.THREADS)
+        target_blocks = math.ceil(_BLOCKS_THAT_FILL_A_GPU / params.num_rois)
+        program, blocks = roi_kernels(tensors[0].dtype, vector), (params.num_rois, min(max_blocks, target_blocks))
         launcher.launch(kernel, program, blocks, params, tensors[0].device)
 
 
 def _launch_over_tiles(kernel: str, params: Params, maps: Sequence[Tensor], grad_bins: Tensor) -> None:
-    """Finds the regions of each tile, then gathers: a block for each tile and group of channels."""
+    """Launch a backward kernel after finding the regions of each tile; a block gathers one tile and channel group."""
     if not (params.num_tiles and params.num_channels):
         return
     num_words = math.ceil(params.num_rois / WORD)
@@ -251,18 +266,18 @@ def _launch_over_tiles(kernel: str, params: Params, maps: Sequence[Tensor], grad
     params.tile_masks, params.axes = tile_masks.data_ptr(), axes.data_ptr()
 
     vector = _vector(params.num_channels, [*maps, grad_bins])
-    while vector > 1 and WORD * (vector // 2) >= params.num_channels:  # no more channels than a warp's lanes can use
+    while vector > 1 and WORD * (vector // 2) >= params.num_channels:  # use all lanes of a warp
         vector //= 2
     program = roi_kernels(grad_bins.dtype, vector)
     if num_words:
         blocks = (math.ceil(params.num_tiles / launcher.THREADS), num_words)
-        launcher.launch("place_regions", program, blocks, params, grad_bins.device)
+        launcher.launch("find_tile_regions", program, blocks, params, grad_bins.device)
     groups = math.ceil(params.num_channels / (WORD * vector))
     launcher.launch(kernel, program, (params.num_tiles, groups), params, grad_bins.device)
 
 
 def _vector(num_channels: int, tensors: Sequence[Tensor]) -> int:
-    """The most channels, up to 16 bytes, that every pixel's address is a multiple of."""
+    """Compute the largest number of channels, up to 16 bytes, to whose size every pixel is aligned."""
     itemsize = tensors[0].element_size()
     vector = 16 // itemsize
     while num_channels % vector or any(tensor.data_ptr() % (vector * itemsize) for tensor in tensors):

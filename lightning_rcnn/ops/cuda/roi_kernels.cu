@@ -1,16 +1,16 @@
 // RoIAlign and RoIPool over a feature pyramid, forward and backward, for channels-last maps; RoIAlign of packed bitmaps.
 //
-// Compiled at first use by NVRTC, with no header, for one element type and one vector width:
-//     ELEMENT_FLOAT32, ELEMENT_FLOAT16 or ELEMENT_BFLOAT16    the type of features and gradients; sums are float32
-//     VECTOR                                                  channels a thread handles together
-// The same text compiles as host C++ under a shim, which is how its arithmetic is tested without a GPU. For that, every
-// thread of a block reaches every barrier, and what only a GPU has stands behind __CUDACC__.
+// NVRTC compiles it at first use, without headers, for one element type and one vector width:
+//     ELEMENT_FLOAT32, ELEMENT_FLOAT16 or ELEMENT_BFLOAT16    type of features and gradients; sums are float32
+//     VECTOR                                                  number of channels that a thread handles together
+// Tests without a GPU compile the same text as host C++ with a shim. For that, every thread of a block reaches every
+// barrier, and __CUDACC__ guards what only a GPU has.
 //
-// Frames: regions are float32 [R, 5] (image, x1, y1, x2, y2) in pixels of the network's input; features and their
+// Shapes: regions are float32 [R, 5] (image, x1, y1, x2, y2) in pixels of the network's input; features and their
 // gradients are [N, H, W, C] for each level; pooled values are [R, pooled_height, pooled_width, C].
 //
-// The backward kernels gather. A block owns a tile of a gradient map, walks the regions that touch the tile in order and
-// writes each pixel once: no atomics, nothing to fill with zeros first, the same bits on every run.
+// The backward kernels gather. A block owns a tile of a gradient map, reads the regions that touch it in order and writes
+// each pixel once: no atomics, no zeros to fill in first, the same bits on every run.
 
 #if defined(ELEMENT_FLOAT32)
 typedef float Element;
@@ -19,18 +19,18 @@ typedef unsigned short Element;
 #endif
 
 constexpr int MAX_LEVELS = 8;
-constexpr int MAX_BINS = 64;        // along each side
+constexpr int MAX_BINS = 64;        // bins along each side of a region
 constexpr int BLOCK = 256;          // threads of every block
-constexpr int TILE = 8;             // pixels along each side of a tile: one warp for each line
-constexpr int LANES = 32;
+constexpr int TILE = 8;             // pixels along each side of a tile: one warp for each line of pixels
+constexpr int LANES = 32;           // threads of a warp
 constexpr int WORD = 32;            // regions in one word of a tile's mask
 constexpr int SEGMENT_WORDS = 128;  // words of the mask that a block unpacks at a time
 #if VECTOR > 4 || (defined(__CUDA_ARCH__) && __CUDA_ARCH__ < 900)
-constexpr int RESIDENT = 2;  // blocks of a gathering kernel that one multiprocessor has registers for
+constexpr int RESIDENT = 2;  // blocks of a backward kernel for which one multiprocessor has registers
 #else
 constexpr int RESIDENT = 3;
 #endif
-constexpr int TABLE = 256;          // bins, along both axes, of one batch of regions
+constexpr int TABLE = 256;          // bins, along both axes together, of one batch of regions
 
 struct RegionAxes;
 
@@ -40,18 +40,18 @@ struct Level {
     int width;
     int tiles_y;
     int tiles_x;
-    int first_tile;  // of this level among all tiles, image by image
-    float scale;
+    int first_tile;  // index of this level's first tile among all; tiles are numbered image by image
+    float scale;  // size of the map over the size of the input
 };
 
 struct Params {
     Level levels[MAX_LEVELS];
     const float* rois;
-    const long long* roi_levels;  // null where the kernel chooses each region's level
+    const long long* roi_levels;  // level of each region; null if the kernel assigns levels
     Element* pooled;              // result in the forward direction, its gradient in the backward
-    int* argmax;                  // RoIPool: the pixel y * width + x of each maximum, -1 where a bin is empty
+    int* argmax;                  // RoIPool: pixel y * width + x of each maximum, -1 for an empty bin
     unsigned int* tile_masks;     // backward: [words, tiles], which regions touch a tile
-    RegionAxes* axes;             // backward: where each region lies
+    RegionAxes* axes;             // backward: position of each region on its map
     int num_levels;
     int num_images;
     int num_channels;
@@ -162,10 +162,10 @@ __device__ inline void add_scaled(float sum[VECTOR], float weight, const Vector&
     for (int lane = 0; lane < VECTOR; ++lane) sum[lane] += weight * to_float(vector.lanes[lane]);
 }
 
-// --- where a region lies ---------------------------------------------------------------------------------------------
+// --- position of a region ---------------------------------------------------------------------------------------------
 
 struct Region {
-    bool valid;  // belongs to an image and a level that are there, and has finite corners
+    bool valid;  // has an existing image, an existing level and finite corners
     int image;
     int level;
     float x1, y1, x2, y2;  // in pixels of the level's map
@@ -183,7 +183,7 @@ __device__ inline Region read_region(const Params& params, int roi) {
     const float* corners = params.rois + (long long)roi * 5;
     const float image = corners[0], x1 = corners[1], y1 = corners[2], x2 = corners[3], y2 = corners[4];
     Region region = {};
-    // Far beyond any map, and with their differences still finite; a NaN fails every comparison.
+    // Far beyond any map, but differences are still finite; a NaN fails every comparison.
     const float limit = 1e30f;
     region.valid = image >= 0 && image < params.num_images && x1 >= -limit && x1 <= limit && y1 >= -limit &&
                    y1 <= limit && x2 >= -limit && x2 <= limit && y2 >= -limit && y2 <= limit;
@@ -206,10 +206,10 @@ __device__ inline Region read_region(const Params& params, int roi) {
 struct Axis {
     float roi_start;
     float bin_size;
-    float bin_grid;  // samples of a bin; the last four are RoIAlign's alone
-    float share;     // of one sample in its bin
-    float step;      // between samples
-    float slack;     // how far rounding may move a sample
+    float bin_grid;       // number of samples of a bin; only for RoIAlign, as are the next three
+    float sample_weight;  // weight of one sample in its bin
+    float step;           // distance between samples
+    float slack;          // upper bound of the rounding error of a sample's position
     int num_bins;
     int size;  // pixels of the map
 };
@@ -222,15 +222,15 @@ __device__ inline Axis align_axis(const Params& params, float start, float end, 
     axis.roi_start = start - offset;
     axis.bin_size = roi_length / num_bins;
     axis.bin_grid = params.sampling_ratio > 0 ? params.sampling_ratio : ceilf(axis.bin_size);
-    axis.share = 1.0f / axis.bin_grid;
-    axis.step = axis.bin_size * axis.share;
+    axis.sample_weight = 1.0f / axis.bin_grid;
+    axis.step = axis.bin_size * axis.sample_weight;
     axis.slack = 0.01f + 1e-6f * (fabsf(start) + fabsf(end));
     axis.num_bins = num_bins;
     axis.size = size;
     return axis;
 }
 
-// RoIPool's corners are whole pixels, both of which belong to the region.
+// RoIPool rounds corners to whole pixels, both of which belong to the region.
 __device__ inline Axis pool_axis(float start, float end, int num_bins, int size) {
     const float limit = 16777216.0f;  // whole pixels are exact up to here
     Axis axis = {};
@@ -263,7 +263,7 @@ struct Span {
     int begin, end;
 };
 
-// The pixels that a region can touch, or a few more.
+// Compute the pixels that a region can touch, or a few more.
 __device__ inline Span footprint(const Axis& axis) {
     Span span = {0, 0};
     const float roi_end = axis.roi_start + axis.num_bins * axis.bin_size;
@@ -274,22 +274,22 @@ __device__ inline Span footprint(const Axis& axis) {
     return span;
 }
 
-// The bins that can touch the pixels from `first` to `last`, or a few more.
+// Compute the bins that can touch the pixels from `first` to `last`, or a few more.
 __device__ inline Span bins_touching(const Axis& axis, int first, int last) {
     Span bins = {0, axis.num_bins};
     if (!(axis.bin_size > 1e-3f)) return bins;  // flat or inverted
     const float per_bin = 1.0f / axis.bin_size;
     const float begin = floorf((first - 1.0f - axis.slack - axis.roi_start) * per_bin);
     const float end = ceilf((last + 1.0f + axis.slack - axis.roi_start) * per_bin);
-    // Samples before the first pixel's center or past the last one's are moved onto the map.
+    // Samples before the center of the first pixel, or past that of the last, are moved onto the map.
     if (first > 0) bins.begin = (int)fminf(fmaxf(begin, 0.0f), (float)axis.num_bins);
     if (last < axis.size - 1) bins.end = (int)fminf(fmaxf(end, 0.0f), (float)axis.num_bins);
     return bins;
 }
 
-// --- the weights of RoIAlign -----------------------------------------------------------------------------------------
+// --- weights of RoIAlign -----------------------------------------------------------------------------------------
 
-// A sample between two pixels. Both weights are 0 outside [-1, size]; on the borders only the low one counts.
+// A sample between two pixels. Both weights are 0 outside [-1, size]; at the borders only the low weight is not 0.
 struct Tap {
     int low, high;
     float weight_low, weight_high;
@@ -303,18 +303,18 @@ __device__ inline Tap locate(const Axis& axis, int bin, float sample) {
     tap.low = (int)position;
     if (tap.low >= axis.size - 1) {
         tap.low = tap.high = axis.size - 1;
-        tap.weight_low = axis.share;
+        tap.weight_low = axis.sample_weight;
         return tap;
     }
     const float fraction = position - tap.low;
     tap.high = tap.low + 1;
-    tap.weight_low = (1.0f - fraction) * axis.share;
-    tap.weight_high = fraction * axis.share;
+    tap.weight_low = (1.0f - fraction) * axis.sample_weight;
+    tap.weight_high = fraction * axis.sample_weight;
     return tap;
 }
 
-// Samples of a bin that may lie between two positions: all of an explicit grid; of an adaptive one, whose samples are
-// half a pixel to a pixel apart (or one alone), those near by, however many there are.
+// Samples of a bin that may lie between two positions: all samples of a fixed grid; of an adaptive grid, whose samples
+// are half a pixel to a pixel apart (or just one), only those close to the positions.
 struct SampleRange {
     float first;
     int count;
@@ -335,13 +335,13 @@ __device__ inline SampleRange samples_between(const Axis& axis, int bin, float f
     return range;
 }
 
-// How much a pixel weighs in a bin along one axis.
+// Compute the weight of a pixel in a bin along one axis.
 __device__ inline float pixel_weight(const Axis& axis, int bin, int pixel, int sampling_ratio) {
     const float from = pixel == 0 ? -1.0f : pixel - 1.0f;
     const float to = pixel == axis.size - 1 ? axis.size : pixel + 1.0f;
     const SampleRange samples = samples_between(axis, bin, from, to, sampling_ratio);
     float weight = 0.0f;
-#pragma unroll 1  // the registers belong to the sums
+#pragma unroll 1  // saves registers for the sums
     for (int i = 0; i < samples.count; ++i) {
         const Tap tap = locate(axis, bin, samples.first + i);
         if (tap.low == pixel) weight += tap.weight_low;
@@ -351,10 +351,10 @@ __device__ inline float pixel_weight(const Axis& axis, int bin, int pixel, int s
 }
 
 // --- RoIAlign, forward -----------------------------------------------------------------------------------------------
-// A block pools one region; its threads share out (bin, vector of channels), vectors first, so that a warp reads whole
-// lines of memory and neighboring bins find their pixels in the cache. blockIdx.y divides the bins of a region.
+// A block pools one region. Its threads divide the pairs (bin, vector of channels), vectors first, so that a warp reads
+// contiguous memory and neighboring bins find their pixels in the cache. blockIdx.y divides the pairs among blocks.
 
-constexpr int MAX_PIXELS = 4;  // of a bin with up to two samples, along one axis
+constexpr int MAX_PIXELS = 4;  // pixels of a bin with up to two samples, along one axis
 
 struct BinPixels {
     int count;
@@ -362,7 +362,7 @@ struct BinPixels {
     float weight[MAX_PIXELS];
 };
 
-// The pixels under a bin with one or two samples; those that the samples share appear once.
+// Compute the pixels under a bin with one or two samples; pixels that samples share appear once.
 __device__ inline void merge_samples(const Axis& axis, int bin, int sampling_ratio, BinPixels& merged) {
     merged.count = 0;
     for (int sample = 0; sample < sampling_ratio; ++sample) {
@@ -383,7 +383,7 @@ __device__ inline void merge_samples(const Axis& axis, int bin, int sampling_rat
     }
 }
 
-// For grids of one or two samples a side: each pixel under a bin is read once.
+// RoIAlign with one or two samples a side: each pixel under a bin is read once.
 extern "C" __global__ void __launch_bounds__(BLOCK) roi_align_forward(const Params params) {
     __shared__ BinPixels lines[MAX_BINS];
     __shared__ BinPixels columns[MAX_BINS];
@@ -418,7 +418,7 @@ extern "C" __global__ void __launch_bounds__(BLOCK) roi_align_forward(const Para
                 const Element* line = image + in_y.pixel[i] * line_stride + channel;
                 Vector vector[MAX_PIXELS];
 #pragma unroll
-                for (int j = 0; j < MAX_PIXELS; ++j) {  // all reads of a line are under way before the first is used
+                for (int j = 0; j < MAX_PIXELS; ++j) {  // issue all reads of a line before the first is used
                     if (j < in_x.count) vector[j] = load(line + (long long)in_x.pixel[j] * params.num_channels);
                 }
 #pragma unroll
@@ -431,7 +431,7 @@ extern "C" __global__ void __launch_bounds__(BLOCK) roi_align_forward(const Para
     }
 }
 
-// For any grid, adaptive ones included.
+// RoIAlign with any grid, also adaptive.
 extern "C" __global__ void __launch_bounds__(BLOCK, 3) roi_align_forward_any_grid(const Params params) {
     const int roi = blockIdx.x;
     const Region region = read_region(params, roi);
@@ -472,7 +472,7 @@ extern "C" __global__ void __launch_bounds__(BLOCK, 3) roi_align_forward_any_gri
 }
 
 // --- RoIPool, forward ------------------------------------------------------------------------------------------------
-// The work is shared out as in RoIAlign.
+// The work is divided as in RoIAlign.
 
 __device__ inline Span bin_pixels(const Axis& axis, int bin) {
     Span span;
@@ -524,16 +524,16 @@ extern "C" __global__ void __launch_bounds__(BLOCK, 3) roi_pool_forward(const Pa
 }
 
 // --- RoIAlign of packed bitmaps ---------------------------------------------------------------------------------------
-// A thread for each cell of a region's grid. It is at home in the bitmap's own pixels, with an adaptive number of
-// samples there; the half pixel and the least size of regions that are not aligned are those of the resized frame.
+// One thread computes one cell of a region's grid, in pixels of the bitmap with an adaptive number of samples. The half
+// pixel and the minimum size of regions that are not aligned refer to pixels of the resized frame.
 
 struct BitmapParams {
-    const unsigned char* bits;    // crops one after the other, eight pixels a byte, the first in the highest bit
-    const long long* first_byte;  // [N, M], of each crop
-    const long long* sizes;       // [N, M, 2], height and width of the crops in pixels
+    const unsigned char* bits;    // concatenated crops, eight pixels a byte, the first in the highest bit
+    const long long* first_byte;  // [N, M], first byte of each crop
+    const long long* sizes;       // [N, M, 2], height and width of each crop, pixels
     const float* crop_boxes;      // [N, M, 4] in the resized frame
     const float* boxes;           // [N, R, 4] in the resized frame
-    const long long* gt_index;    // [N, R], the object that a region shows
+    const long long* gt_index;    // [N, R], object of each region
     const bool* is_valid;         // [N, R]
     float* targets;               // [N, R, size, size]
     int num_objects;              // M
@@ -550,8 +550,8 @@ __device__ inline Axis bitmap_axis(float start, float end, float crop_start, flo
     axis.roi_start = (start - crop_start + (aligned ? 0.0f : 0.5f)) * scale - 0.5f;
     axis.bin_size = length * scale / num_bins;
     axis.bin_grid = ceilf(axis.bin_size);
-    axis.share = 1.0f / axis.bin_grid;
-    axis.step = axis.bin_size * axis.share;
+    axis.sample_weight = 1.0f / axis.bin_grid;
+    axis.step = axis.bin_size * axis.sample_weight;
     axis.num_bins = num_bins;
     axis.size = pixels;
     return axis;
@@ -604,7 +604,7 @@ extern "C" __global__ void __launch_bounds__(BLOCK) align_bitmaps(const BitmapPa
     params.targets[region * num_cells + cell] = sum;
 }
 
-// --- which regions touch a tile --------------------------------------------------------------------------------------
+// --- regions that touch a tile --------------------------------------------------------------------------------------
 
 struct Tile {
     int level, image, y, x;  // y and x count tiles
@@ -614,7 +614,7 @@ __device__ inline Tile find_tile(const Params& params, int index) {
     Tile tile;
     tile.level = 0;
     for (int level = 1; level < params.num_levels; ++level) {
-        // The coarsest level, where tiles have the most regions, comes first, so that no long block starts last.
+        // The coarsest level, whose tiles have the most regions, comes first, so that no long block starts last.
         if (index < params.levels[level - 1].first_tile) tile.level = level;
     }
     const Level& level = params.levels[tile.level];
@@ -636,9 +636,9 @@ __device__ inline Span to_tiles(const Span& pixels) {
     return tiles;
 }
 
-// One word of the mask for each thread: 32 regions against one tile. The first block of them also notes where the
-// regions lie.
-extern "C" __global__ void __launch_bounds__(BLOCK) place_regions(const Params params) {
+// Each thread computes one word of the mask: which of 32 regions touch one tile. The first block of each group of 32
+// regions also stores their positions.
+extern "C" __global__ void __launch_bounds__(BLOCK) find_tile_regions(const Params params) {
     __shared__ TileRange ranges[WORD];
     const int roi = blockIdx.y * WORD + threadIdx.x;
     if (threadIdx.x < WORD) {
@@ -672,11 +672,11 @@ extern "C" __global__ void __launch_bounds__(BLOCK) place_regions(const Params p
     }
 }
 
-// The regions of one tile in rising order, unpacked segment by segment.
+// Regions of one tile in ascending order, unpacked segment by segment.
 struct RegionList {
     unsigned int words[SEGMENT_WORDS];
     int counts_before[SEGMENT_WORDS];
-    unsigned short rois[SEGMENT_WORDS * WORD];  // less the segment's first
+    unsigned short rois[SEGMENT_WORDS * WORD];  // relative to the segment's first region
     int count;
 };
 
@@ -684,7 +684,7 @@ __device__ inline void unpack_segment(const Params& params, int tile, int first_
     const int num_words = (params.num_rois + WORD - 1) / WORD;
     const int word_count = num_words - first_word < SEGMENT_WORDS ? num_words - first_word : SEGMENT_WORDS;
     const int thread = threadIdx.x;
-    // A segment before this one may still be walked, which takes its count and regions, not its words.
+    // Other threads may still read the count and the regions of the segment before this one, but not its words.
     for (int word = thread; word < word_count; word += BLOCK) {
         list.words[word] = params.tile_masks[(long long)(first_word + word) * params.num_tiles + tile];
     }
@@ -704,8 +704,8 @@ __device__ inline void unpack_segment(const Params& params, int tile, int first_
 }
 
 // --- backward --------------------------------------------------------------------------------------------------------
-// A block owns TILE x TILE pixels and LANES * VECTOR channels: each warp a line of the tile, each lane a vector of
-// channels, TILE sums of a vector in registers. blockIdx.y counts groups of channels.
+// A block owns TILE x TILE pixels and LANES * VECTOR channels: a warp owns a line of the tile, a lane owns a vector of
+// channels and holds TILE sums of a vector in registers. blockIdx.y counts groups of channels.
 
 __device__ inline void store_line(const Params& params, const Tile& tile, int channel, const float sums[TILE][VECTOR]) {
     const Level& level = params.levels[tile.level];
@@ -720,14 +720,14 @@ __device__ inline void store_line(const Params& params, const Tile& tile, int ch
     }
 }
 
-// What a bin weighs at each pixel along one side of the tile.
+// Weights of a bin at each pixel along one side of the tile.
 struct alignas(TILE * sizeof(float)) TileWeights {
     float of[TILE];
 };
 
 struct Batch {
     TileWeights weights[TABLE];  // for each region: the bins along y, then those along x
-    Span bins_y[TILE];           // those that touch the tile, for each region; a batch has at most TILE regions
+    Span bins_y[TILE];           // bins of each region that touch the tile; a batch has at most TILE regions
     Span bins_x[TILE];
 };
 
@@ -758,23 +758,24 @@ __device__ inline void weigh_batch(const Params& params, const Tile& tile, const
     }
 }
 
-// Adds to a line of the tile what one bin gives it.
-struct SpreadByWeight {
+// RoIAlign: add the weighted gradient of one bin to a line of the tile.
+struct AddWeighted {
     static constexpr bool IS_POOLING = false;
-    static constexpr int BINS_AT_ONCE = VECTOR > 4 ? 2 : 1;  // reads under way, where registers limit the warps
+    static constexpr int BINS_AT_ONCE = VECTOR > 4 ? 2 : 1;  // concurrent reads, where registers limit the number of warps
 
     __device__ static void add(float sums[TILE][VECTOR], const Params& params, long long output, float weight_y,
                                const TileWeights& weights_x, int) {
         const Vector grad = load(params.pooled + output);
 #pragma unroll
         for (int i = 0; i < TILE; ++i) {
-            // Not even 0 times a gradient that overflowed may reach a pixel beside the bin.
+            // 0 times an infinite gradient is NaN: pixels outside the bin must not receive it.
             if (weights_x.of[i] != 0) add_scaled(sums[i], weight_y * weights_x.of[i], grad);
         }
     }
 };
 
-struct SendToMaximum {
+// RoIPool: add the gradient of one bin to the pixel of its maximum.
+struct AddAtMaximum {
     static constexpr bool IS_POOLING = true;
     static constexpr int BINS_AT_ONCE = 1;
 
@@ -809,8 +810,8 @@ __device__ inline void gather(const Params& params) {
         const int first_roi = first_word * WORD;
         unpack_segment(params, blockIdx.x, first_word, list);
         for (int begin = 0, turn = 0; begin < list.count; begin += batch_size, turn ^= 1) {
-            // Two tables take turns, so that one barrier is enough: whoever fills a table again has passed the barrier
-            // that follows its last reading.
+            // Two tables alternate, so that one barrier is enough: a thread that refills a table has passed the barrier
+            // after the last read of it.
             const int count = list.count - begin < batch_size ? list.count - begin : batch_size;
             Batch& batch = batches[turn];
             weigh_batch<Bin>(params, tile, list, first_roi, begin, count, batch);
@@ -839,18 +840,18 @@ __device__ inline void gather(const Params& params) {
 }
 
 extern "C" __global__ void __launch_bounds__(BLOCK, RESIDENT) roi_align_backward(const Params params) {
-    gather<SpreadByWeight>(params);
+    gather<AddWeighted>(params);
 }
 
 extern "C" __global__ void __launch_bounds__(BLOCK, 2) roi_pool_backward(const Params params) {
-    gather<SendToMaximum>(params);
+    gather<AddAtMaximum>(params);
 }
 
 // --- layouts ---------------------------------------------------------------------------------------------------------
-// [N, C, H, W] to [N, H, W, C] and back: matrices of one plane each, [rows, columns] to [columns, rows].
+// Transpose [N, C, H, W] to [N, H, W, C] and back: one matrix for each plane, [rows, columns] to [columns, rows].
 
-constexpr int SQUARE = 64;                            // elements along each side of what a block turns
-constexpr int PITCH = SQUARE + 4 / sizeof(Element);  // a column of the square falls on 32 banks
+constexpr int SQUARE = 64;                            // elements along each side of the square that a block transposes
+constexpr int PITCH = SQUARE + 4 / sizeof(Element);  // spreads a column of the square over 32 banks
 
 struct Planes {
     const Element* source;
@@ -859,7 +860,7 @@ struct Planes {
     int columns;
     int squares_down;
     int squares_across;
-    int first_square;  // of these planes among all squares
+    int first_square;  // index of these planes' first square among all
 };
 
 struct TransposeParams {

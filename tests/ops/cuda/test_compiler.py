@@ -35,7 +35,7 @@ REGISTERS = {
         "roi_pool_forward": 80,
         "roi_pool_backward": 128,
         "align_bitmaps": 64,
-        "place_regions": 48,
+        "find_tile_regions": 48,
         "transpose": 32,
     },
     NMS.source: {"suppress": 64},

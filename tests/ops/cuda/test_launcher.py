@@ -81,14 +81,15 @@ def test_launches_on_the_current_stream_with_the_parameters(driver):
 
 def test_a_library_is_loaded_once_for_all_gpus_of_a_kind(driver):
     for device in (0, 1, 2, 0):
-        for kernel in ("transpose", "place_regions"):
+        for kernel in ("transpose", "find_tile_regions"):
             launcher.launch(kernel, PROGRAM, (1, 1), arguments.Params(), torch.device("cuda", device))
     assert driver.loaded == [f"{PROGRAM} (9, 0)".encode(), f"{PROGRAM} (8, 0)".encode()]
 
 
-def test_a_refused_launch_says_which(driver):
+def test_a_rejected_launch_is_named(driver):
     driver.launch_result = Result.CUDA_ERROR_INVALID_VALUE
-    with pytest.raises(RuntimeError, match=r"launch of transpose on \(0, 1\) blocks with CUDA_ERROR_INVALID_VALUE"):
+    expected = r"launch of transpose on \(0, 1\) blocks failed with CUDA_ERROR_INVALID_VALUE"
+    with pytest.raises(RuntimeError, match=expected):
         launcher.launch("transpose", PROGRAM, (0, 1), arguments.Params(), torch.device("cuda", 0))
 
 
@@ -100,4 +101,4 @@ def test_compiled_kernels_are_launched_through_the_real_bindings(host_kernels, t
     program = Path(host.__file__).with_name("launch_through_driver.py")
     result = subprocess.run([sys.executable, program], env=os.environ | environment, capture_output=True, text=True)
     assert result.returncode == 0, result.stderr
-    assert "launch of transpose on (1, 65536) blocks with CUDA_ERROR_INVALID_VALUE" in result.stdout
+    assert "launch of transpose on (1, 65536) blocks failed with CUDA_ERROR_INVALID_VALUE" in result.stdout

@@ -11,7 +11,7 @@ const Entry ENTRIES[] = {
     {"roi_pool_forward", call<const Params, roi_pool_forward>},
     {"roi_pool_backward", call<const Params, roi_pool_backward>},
     {"align_bitmaps", call<const BitmapParams, align_bitmaps>},
-    {"place_regions", call<const Params, place_regions>},
+    {"find_tile_regions", call<const Params, find_tile_regions>},
     {"transpose", call<const TransposeParams, transpose>},
 };
 
