@@ -5,7 +5,7 @@ from lightning_rcnn.structures import PADDING_LABEL, Detections, Proposals
 
 
 def test_boxes_without_area_in_the_original_frame_become_padding():
-    """A box outside of the image is clipped to its edge, where nothing of it is left."""
+    """A box outside the image is clipped to its edge and becomes empty."""
     detections = Detections(
         boxes=torch.tensor([[[10.0, 10, 50, 40], [100, 10, 100, 40], [0, 0, 20, 1e-30]]]),
         scores=torch.tensor([[0.9, 0.8, 0.7]]),
@@ -18,7 +18,7 @@ def test_boxes_without_area_in_the_original_frame_become_padding():
 
 
 def select(min_size):
-    """Three proposals, the first of them without width, of which two detections are wanted."""
+    """Select two detections of three proposals, the first without width."""
     proposals = Proposals(
         torch.tensor([[[30.0, 0, 30, 20], [0, 0, 20, 20], [50, 0, 70, 20]]]),
         torch.zeros(1, 3),
@@ -38,6 +38,6 @@ def select(min_size):
     )
 
 
-def test_an_empty_box_takes_no_place_under_torchvisions_rule_and_one_under_detectron2s():
+def test_torchvisions_min_size_drops_an_empty_box_and_detectron2s_keeps_it():
     assert select(1e-2).boxes[0, :, 0].tolist() == [0, 50]
     assert select(0.0).boxes[0, :, 0].tolist() == [30, 0]

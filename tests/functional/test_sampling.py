@@ -9,10 +9,10 @@ from lightning_rcnn.functional.sampling import random_keys, sample_balanced
 @given(
     st.integers(0, 10_000), st.floats(0, 1), st.floats(0, 1), st.integers(1, 60), st.sampled_from([0.0, 0.25, 0.5, 1.0])
 )
-def test_counts_follow_the_rule_of_the_references(seed, share_positive, share_negative, num_samples, fraction):
+def test_counts_follow_the_rule_of_the_references(seed, fraction_positive, fraction_negative, num_samples, fraction):
     generator = torch.Generator().manual_seed(seed)
-    is_positive = torch.rand(3, 40, generator=generator) < share_positive
-    is_negative = (torch.rand(3, 40, generator=generator) < share_negative) & ~is_positive
+    is_positive = torch.rand(3, 40, generator=generator) < fraction_positive
+    is_negative = (torch.rand(3, 40, generator=generator) < fraction_negative) & ~is_positive
     keys = random_keys(torch.tensor(seed), torch.arange(3), 40)
     samples = sample_balanced(is_positive, is_negative, keys, num_samples, fraction)
     for image in range(3):

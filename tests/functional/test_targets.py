@@ -24,9 +24,9 @@ def anchors_of(targets, anchors, ids=(1,), **numbers):
         "box_weights": (1, 1, 1, 1),
     }
     anchors = torch.tensor(anchors)
-    everything = torch.ones(1, len(anchors), dtype=torch.bool)
+    is_candidate = torch.ones(1, len(anchors), dtype=torch.bool)
     sizes = torch.tensor([[300, 300]])
-    return anchor_targets(anchors, targets, torch.tensor(ids), sizes, everything, SEED, **defaults | numbers)
+    return anchor_targets(anchors, targets, torch.tensor(ids), sizes, is_candidate, SEED, **defaults | numbers)
 
 
 def test_anchors_by_hand():
@@ -51,8 +51,8 @@ def test_nothing_inside_a_crowd_is_negative():
     assert not result.samples.is_positive.any()
 
 
-def test_without_a_share_crowds_are_dropped():
-    """As torchvision's references and detectron2 drop them: what lies in a crowd is background."""
+def test_without_a_threshold_crowds_are_ignored():
+    """As in torchvision's references and detectron2: boxes in a crowd are background."""
     crowd = targets_of([[0.0, 0, 100, 100], [200, 200, 210, 210]], [1, 2], [True, False])
     without = targets_of([[0.0, 0, 0, 0], [200, 200, 210, 210]], [0, 2])
     anchors = [[10.0, 10, 20, 20], [0, 0, 100, 100], [200, 200, 210, 210]]
@@ -61,13 +61,13 @@ def test_without_a_share_crowds_are_dropped():
     assert all(mine.equal(theirs) for mine, theirs in zip(given.samples, expected.samples, strict=True))
 
 
-def test_an_anchor_across_the_border_counts_by_its_part_in_the_image():
+def test_only_the_part_of_an_anchor_inside_the_image_counts():
     targets = targets_of([[0.0, 0, 100, 100]], [1], [True])
     assert not anchors_of(targets, [[-30.0, -30, 20, 20]]).samples.is_valid.any()
 
 
-def test_the_best_of_the_anchors_that_take_part_is_positive():
-    """The one that overlaps most crosses the border and is left out."""
+def test_the_best_of_the_candidates_is_positive():
+    """The anchor with the largest IoU crosses the border and is ignored."""
     anchors = torch.tensor([[0.0, 0, 20, 10], [-2, 0, 10, 10], [50, 50, 60, 60]])
     result = anchor_targets(
         anchors,
@@ -86,12 +86,12 @@ def test_the_best_of_the_anchors_that_take_part_is_positive():
     assert result.samples.indices[0][result.samples.is_positive[0]].tolist() == [0]
 
 
-def test_a_slot_without_an_image_yields_no_sample():
+def test_an_empty_slot_yields_no_sample():
     result = anchors_of(targets_of([[0.0, 0, 0, 0]], [-1]), [[10.0, 10, 20, 20]], ids=(NO_IMAGE,))
     assert not result.samples.is_valid.any()
 
 
-def regions_of(targets, boxes, **numbers):
+def rois_of(targets, boxes, **numbers):
     defaults = {
         "positive_iou": 0.5,
         "negative_iou": (0.0, 0.5),
@@ -105,27 +105,27 @@ def regions_of(targets, boxes, **numbers):
     return roi_targets(proposals, targets, torch.tensor([1]), SEED, **defaults | numbers)
 
 
-def test_regions_by_hand():
+def test_rois_by_hand():
     # The second proposal is the first moved by a quarter of its width: dx is 0.25 * 10.
-    regions = regions_of(targets_of(GT.tolist(), [3]), [[0.0, 0, 10, 10], [-2.5, 0, 7.5, 10], [80, 80, 90, 90]])
-    positive = regions.is_positive[0]
+    rois = rois_of(targets_of(GT.tolist(), [3]), [[0.0, 0, 10, 10], [-2.5, 0, 7.5, 10], [80, 80, 90, 90]])
+    positive = rois.is_positive[0]
     assert positive.sum() == 3  # the two proposals and the ground truth itself
-    assert regions.labels[0][positive].tolist() == [3, 3, 3]
-    assert regions.labels[0][~positive].unique().tolist() == [0]
-    moved = (regions.boxes[0][:, 0] == -2.5).nonzero().item()
-    torch.testing.assert_close(regions.gt_deltas[0, moved], torch.tensor([2.5, 0, 0, 0]))
-    assert regions.is_valid.sum() == 4
+    assert rois.labels[0][positive].tolist() == [3, 3, 3]
+    assert rois.labels[0][~positive].unique().tolist() == [0]
+    moved = (rois.boxes[0][:, 0] == -2.5).nonzero().item()
+    torch.testing.assert_close(rois.gt_deltas[0, moved], torch.tensor([2.5, 0, 0, 0]))
+    assert rois.is_valid.sum() == 4
 
 
 def test_background_can_be_limited_to_near_misses():
-    # Fast R-CNN's range [0.1, 0.5): IoU 0.25 is background, 0 takes no part.
+    # Fast R-CNN's range [0.1, 0.5): IoU 0.25 is background, 0 is ignored.
     targets = targets_of(GT.tolist(), [1])
-    regions = regions_of(targets, [[0.0, 0, 20, 20], [80, 80, 90, 90]], negative_iou=(0.1, 0.5))
-    background = regions.is_valid & ~regions.is_positive
-    assert regions.boxes[background].tolist() == [[0, 0, 20, 20]]
+    rois = rois_of(targets, [[0.0, 0, 20, 20], [80, 80, 90, 90]], negative_iou=(0.1, 0.5))
+    background = rois.is_valid & ~rois.is_positive
+    assert rois.boxes[background].tolist() == [[0, 0, 20, 20]]
 
 
 def test_an_image_without_objects_is_all_background():
-    regions = regions_of(targets_of([[0.0, 0, 0, 0]], [-1]), [[0.0, 0, 20, 20]], negative_iou=(0.1, 0.5))
-    assert regions.is_valid.sum() == 1
-    assert not regions.is_positive.any()
+    rois = rois_of(targets_of([[0.0, 0, 0, 0]], [-1]), [[0.0, 0, 20, 20]], negative_iou=(0.1, 0.5))
+    assert rois.is_valid.sum() == 1
+    assert not rois.is_positive.any()

@@ -16,13 +16,13 @@ RULES = ["exact", "integer"]
 
 
 def paste(cells, box, height, width, rule="exact"):
-    """One mask."""
+    """Paste one mask."""
     (crop,) = paste_all(cells[None], box[None], height, width, rule)
     return crop
 
 
 def whole(crop, height, width):
-    """The mask of the whole image."""
+    """Put a crop into a mask of the whole image."""
     mask = np.zeros((height, width), dtype=bool)
     rows, columns = crop.pixels.shape
     mask[crop.top : crop.top + rows, crop.left : crop.left + columns] = crop.pixels
@@ -30,7 +30,7 @@ def whole(crop, height, width):
 
 
 def sampled(cells, box, height, width):
-    """Probability of each pixel of the image: the grid, which fills the box, sampled at its center."""
+    """Sample the grid, which fills the box, at the center of each pixel of the image."""
     x1, y1, x2, y2 = box.tolist()
     x = (torch.arange(width) + 0.5 - x1) / (x2 - x1) * 2 - 1
     y = (torch.arange(height) + 0.5 - y1) / (y2 - y1) * 2 - 1
@@ -40,7 +40,7 @@ def sampled(cells, box, height, width):
 
 @st.composite
 def problems(draw):
-    """(probabilities, box, height, width): boxes from a fraction of a pixel to twice the image, also partly outside."""
+    """Draw (probabilities, box, height, width); boxes from a part of a pixel to twice the image, also partly outside."""
     height, width = draw(st.integers(1, 160)), draw(st.integers(1, 160))
     size = draw(st.sampled_from([1, 2, 7, 14, 28]))
     generator = torch.Generator().manual_seed(draw(st.integers(0, 10**6)))
@@ -71,8 +71,8 @@ def test_exact_is_the_grid_sampled_at_the_centers_of_pixels(problem):
     cells, box, height, width = problem
     expected = sampled(cells, box, height, width).numpy()
     is_clear = abs(expected - 0.5) > 1e-4
-    found = whole(paste(cells, box, height, width, "exact"), height, width)
-    assert (found == (expected >= 0.5))[is_clear].all()
+    pasted = whole(paste(cells, box, height, width, "exact"), height, width)
+    assert (pasted == (expected >= 0.5))[is_clear].all()
 
 
 @pytest.mark.parametrize("limit", [64, 1000])
@@ -83,8 +83,8 @@ def test_integers_of_large_boxes_in_parts_as_in_one_piece(monkeypatch, limit):
     for box in ([-20.3, 10.2, 180.0, 290.7], [3.0, -40.0, 250.5, 200.0], [0.0, 0.0, 200.0, 150.0]):
         cells = torch.rand(28, 28, generator=generator)
         expected = paste_masks_in_image(cells[None, None], torch.tensor([box]), (150, 200))[0, 0] > 0.5
-        found = paste(cells, torch.tensor(box), 150, 200, "integer")
-        assert (whole(found, 150, 200) == expected.numpy()).all()
+        crop = paste(cells, torch.tensor(box), 150, 200, "integer")
+        assert (whole(crop, 150, 200) == expected.numpy()).all()
 
 
 def test_exact_in_parts_as_in_one_piece(monkeypatch):
@@ -104,12 +104,12 @@ def test_a_full_exact_mask_fills_its_box():
 
 @pytest.mark.parametrize("rule", RULES)
 def test_halves_stay_where_they_are(rule):
-    """The left half of the cells is the left half of the box; the upper one the upper one."""
+    """The left half of the cells is the left half of the box; so too for the upper half."""
     cells = torch.zeros(28, 28)
     cells[:14] = 1
-    found = whole(paste(cells, torch.tensor([20.0, 10.0, 76.0, 66.0]), 80, 90, rule), 80, 90)
-    assert found[12:37, 22:74].all()
-    assert not found[40:].any()
+    mask = whole(paste(cells, torch.tensor([20.0, 10.0, 76.0, 66.0]), 80, 90, rule), 80, 90)
+    assert mask[12:37, 22:74].all()
+    assert not mask[40:].any()
     assert whole(paste(cells.T, torch.tensor([20.0, 10.0, 76.0, 66.0]), 80, 90, rule), 80, 90)[12:64, 22:47].all()
 
 
@@ -136,14 +136,14 @@ def test_what_has_no_extent_or_is_outside_is_empty(rule, box):
 
 @pytest.mark.parametrize("rule", RULES)
 def test_many_masks_as_each_alone(rule):
-    """More than are prepared at once, and some of no extent among them."""
+    """More masks than are prepared at once, some of them without extent."""
     generator = torch.Generator().manual_seed(1)
     corners = torch.rand(150, 2, generator=generator) * 90
     boxes = torch.cat([corners, corners + torch.rand(150, 2, generator=generator) * 30], dim=1)
     boxes[::7, 2] = boxes[::7, 0]
     cells = torch.rand(150, 28, 28, generator=generator)
-    for crop, one, box in zip(paste_all(cells, boxes, 100, 110, rule), cells, boxes, strict=True):
-        alone = paste(one, box, 100, 110, rule)
+    for crop, probabilities, box in zip(paste_all(cells, boxes, 100, 110, rule), cells, boxes, strict=True):
+        alone = paste(probabilities, box, 100, 110, rule)
         assert (crop.pixels == alone.pixels).all()
         assert crop[1:] == alone[1:]
 

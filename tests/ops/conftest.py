@@ -3,13 +3,13 @@ import torch
 
 
 @pytest.fixture(autouse=True)
-def _same_numbers_every_time():
+def _seeded():
     torch.manual_seed(0)
 
 
 @pytest.fixture
 def pyramid():
-    """Four levels of a 2 x 96 x 128 input with strides 4 to 32, and their scales."""
+    """Draw four levels of a 2 x 96 x 128 input with strides 4 to 32; return them and their scales."""
     generator = torch.Generator().manual_seed(0)
     strides = (4, 8, 16, 32)
     features = [torch.randn(2, 5, 96 // s, 128 // s, generator=generator) for s in strides]
@@ -18,7 +18,7 @@ def pyramid():
 
 @pytest.fixture
 def make_rois():
-    """Random regions of a 2 x 96 x 128 input, some of them partly or wholly outside, flat or tiny."""
+    """Return a function that draws regions of a 2 x 96 x 128 input, some partly or wholly outside, flat or tiny."""
 
     def make(num_rois, seed=0):
         generator = torch.Generator().manual_seed(seed)

@@ -23,7 +23,7 @@ TOLERANCE = {"rtol": 0, "atol": 1e-5}
 
 
 def draw_masks(seed, num_objects=4):
-    """Noise in rectangles, some of which touch the image's edge, uint8 [M, H, W]."""
+    """Draw noise in rectangles, some of which touch the image's edge, uint8 [M, H, W]."""
     generator = np.random.default_rng(seed)
     masks = np.zeros((num_objects, HEIGHT, WIDTH), np.uint8)
     for mask in masks:
@@ -36,7 +36,7 @@ def draw_masks(seed, num_objects=4):
 
 
 def pack(*images, num_slots=4, to_resized=UNCHANGED):
-    """The masks of images [M, H, W] as they reach the detector."""
+    """Collate the masks of images [M, H, W] as for the detector."""
     crops = []
     for masks in images:
         run_lengths = pycocotools.mask.encode(np.asfortranarray(masks.transpose(1, 2, 0)))
@@ -46,14 +46,14 @@ def pack(*images, num_slots=4, to_resized=UNCHANGED):
 
 
 def align(masks, boxes, gt_index, aligned, size=28):
-    """Targets of one image's regions."""
+    """Compute the targets of one image's regions."""
     boxes = torch.as_tensor(boxes, dtype=torch.float32)
     is_valid = torch.ones(1, len(boxes), dtype=torch.bool)
     return align_bitmaps(masks, boxes[None], torch.as_tensor(gt_index)[None], is_valid, size=size, aligned=aligned)[0]
 
 
 def reference(masks, boxes, gt_index, aligned, size=28):
-    """The same from whole masks, by the plain implementation in double precision."""
+    """Compute the targets from whole masks, by the plain implementation in double precision."""
     rois = torch.cat((torch.as_tensor(gt_index)[:, None], torch.as_tensor(boxes)), dim=1).double()
     maps = torch.from_numpy(masks)[:, None].double()
     levels = torch.zeros(len(rois), dtype=torch.int64)
@@ -91,7 +91,7 @@ def test_binary_targets_are_those_of_the_whole_mask(seed, boxes, size):
     assert torch.equal((ours >= 0.5)[is_clear], (expected >= 0.5)[is_clear])
 
 
-def test_share_of_each_cell_by_hand():
+def test_covered_fraction_of_each_cell_by_hand():
     masks = np.zeros((1, 8, 8), np.uint8)
     masks[0, 2:6, 2:4] = 1  # rows 2 to 5, columns 2 and 3
     quarters = align(pack(masks), [[0, 0, 8, 8]], [0], aligned=True, size=4)[0]
@@ -119,14 +119,14 @@ def test_a_mask_of_another_resolution_is_sampled_in_its_own_pixels(scale, flip):
     ours = align(packed, boxes * pixel.repeat(2), gt_index, aligned=True)
     assert_close(ours, reference(seen, boxes, gt_index, aligned=True), rtol=0, atol=1e-4)
 
-    # Half a pixel of the resized frame further, and at least one such pixel wide.
+    # Without `aligned` regions move by half a pixel of the resized frame and are at least one such pixel wide.
     ours = align(packed, boxes * pixel.repeat(2), gt_index, aligned=False)
     start, length = boxes[:, :2] + 0.5 / pixel, (boxes[:, 2:] - boxes[:, :2]).maximum(1 / pixel)
     boxes = torch.cat((start, start + length), dim=1)
     assert_close(ours, reference(seen, boxes, gt_index, aligned=True), rtol=0, atol=1e-4)
 
 
-def test_regions_that_show_nothing():
+def test_regions_without_a_target_are_zeros():
     masks = draw_masks(0)
     packed = pack(masks, num_slots=6)
     assert has_mask(packed).tolist() == [[True] * 4 + [False] * 2]
@@ -155,11 +155,11 @@ def test_a_huge_region_reads_only_the_mask():
     masks = np.zeros((1, 16, 16), np.uint8)
     masks[0, 4:8, 4:8] = 1
     box = [[-size / 2, -size / 2, size / 2, size / 2]]
-    share = align(pack(masks), box, [0], aligned=True, size=1)
-    assert_close(share * size**2, torch.full((1, 1, 1), 16.0), rtol=1e-3, atol=0)
+    fraction = align(pack(masks), box, [0], aligned=True, size=1)
+    assert_close(fraction * size**2, torch.full((1, 1, 1), 16.0), rtol=1e-3, atol=0)
 
 
-def test_images_of_a_batch_and_parts_of_it_do_not_mix(monkeypatch):
+def test_images_of_a_batch_do_not_mix_and_chunks_change_nothing(monkeypatch):
     generator = torch.Generator().manual_seed(0)
     images = [draw_masks(seed) for seed in range(3)]
     boxes = torch.stack([upright((torch.rand(12, 4, generator=generator) * 50).tolist()) for _ in images])
@@ -210,6 +210,6 @@ def test_depends_on_no_value(arguments):
     assert targets.dtype == torch.float32
 
 
-def test_insisting_on_the_kernel_where_it_cannot_run_is_an_error(arguments):
+def test_requiring_the_kernel_where_it_cannot_run_is_an_error(arguments):
     with pytest.raises(RuntimeError, match="on the device cpu"):
         align_bitmaps(*arguments, aligned=True, impl="cuda")

@@ -12,15 +12,15 @@ candidate = st.tuples(box, st.sampled_from([-1.0, -0.0, 0.0, 0.25, 0.5, 1.0]), s
 
 @settings(max_examples=150)
 @given(st.lists(st.lists(candidate, max_size=30), min_size=1, max_size=3), st.floats(0, 1), st.integers(1, 40))
-def test_keeps_what_torchvision_keeps_and_in_its_order(images, threshold, max_kept):
-    """Few places and few scores make ties of all kinds; whole numbers make torchvision's shifts of groups exact."""
+def test_keeps_the_boxes_of_torchvision_in_its_order(images, threshold, max_kept):
+    """Few positions and scores make ties of all kinds; whole numbers make torchvision's shifts of groups exact."""
     size = max(1, *map(len, images))
     boxes, scores = torch.zeros(len(images), size, 4), torch.full((len(images), size), -torch.inf)
     groups = torch.zeros(len(images), size, dtype=torch.int64)
     for slot, candidates in enumerate(images):
-        for place, (corners, score, group, is_present) in enumerate(candidates):
-            boxes[slot, place], groups[slot, place] = torch.tensor(corners), group
-            scores[slot, place] = score if is_present else -torch.inf
+        for index, (corners, score, group, is_present) in enumerate(candidates):
+            boxes[slot, index], groups[slot, index] = torch.tensor(corners), group
+            scores[slot, index] = score if is_present else -torch.inf
     kept = batched_nms(boxes, scores, groups, threshold, max_kept)
     for slot in range(len(images)):
         present = scores[slot].isfinite().nonzero().squeeze(1)

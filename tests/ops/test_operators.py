@@ -1,4 +1,4 @@
-"""What `torch.library` and the choice of implementation promise."""
+"""The operators in `torch.library`, and the choice of implementation."""
 
 import warnings
 
@@ -39,7 +39,7 @@ def test_roi_pool_passes_opcheck(pyramid, make_rois, memory_format):
 
 
 @pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
-def test_gradients_lie_as_the_features_do(pyramid, make_rois, memory_format):
+def test_gradients_have_the_memory_format_of_the_features(pyramid, make_rois, memory_format):
     features, scales = pyramid
     leaves = [f.clone(memory_format=memory_format).requires_grad_() for f in features]
     pooled = multiscale_roi_align(leaves, make_rois(4), output_size=2, scales=scales)
@@ -48,7 +48,7 @@ def test_gradients_lie_as_the_features_do(pyramid, make_rois, memory_format):
     assert all(gradient.is_contiguous(memory_format=memory_format) for gradient in gradients)
 
 
-def test_insisting_on_the_kernels_where_they_cannot_run_is_an_error(pyramid, make_rois):
+def test_requiring_the_kernels_where_they_cannot_run_is_an_error(pyramid, make_rois):
     features, scales = pyramid
     with pytest.raises(RuntimeError, match="on the device cpu"):
         multiscale_roi_align(features, make_rois(4), output_size=2, scales=scales, impl="cuda")
@@ -56,13 +56,13 @@ def test_insisting_on_the_kernels_where_they_cannot_run_is_an_error(pyramid, mak
         roi_pool(features[0], make_rois(4), output_size=2, impl="cuda")
 
 
-def test_kernels_come_first_and_the_portable_way_can_be_demanded():
+def test_kernels_come_first_and_the_portable_implementation_can_be_required():
     assert dispatch.run("auto", CUDA, "", lambda: "kernels", lambda: "portable") == "kernels"
     assert dispatch.run("cuda", CUDA, "", lambda: "kernels", lambda: "portable") == "kernels"
     assert dispatch.run("portable", CUDA, "", lambda: "kernels", lambda: "portable") == "portable"
 
 
-def test_a_detour_on_a_gpu_is_told_once_for_each_reason():
+def test_a_fallback_on_a_gpu_warns_once_for_each_reason():
     def refused():
         raise CompilationError("this GPU is too old")
 

@@ -18,19 +18,19 @@ UNCHANGED = AxisAlignedMap(1.0, 0.0, 1.0, 0.0)
 
 
 def outlines(*objects, num_slots=4, to_resized=UNCHANGED):
-    """Segmentations of one image's objects, in a picture of 100 x 100 pixels, as they reach the detector."""
+    """Collate the segmentations of one image of 100 x 100 pixels as for the detector."""
     return collate_outlines([trace_outlines(objects, 100, 100, to_resized)], num_slots)
 
 
 def fill(masks, boxes, gt_index, size=28):
-    """Targets of one image's regions."""
+    """Compute the targets of one image's regions."""
     boxes = torch.as_tensor(boxes, dtype=torch.float32)
     is_valid = torch.ones(1, len(boxes), dtype=torch.bool)
     return fill_polygons(masks, boxes[None], torch.as_tensor(gt_index)[None], is_valid, size=size)[0]
 
 
 def star(seed, num_points=12):
-    """A simple polygon around a point: [points, 2]."""
+    """Draw a simple polygon around a point, [points, 2]."""
     generator = np.random.default_rng(seed)
     angles = np.sort(generator.random(num_points)) * 2 * np.pi
     radii = generator.uniform(3, 45, num_points)
@@ -39,19 +39,19 @@ def star(seed, num_points=12):
 
 
 def to_grid(points, box, size):
-    """Points in cells of the grid over a box, as detectron2's `rasterize_polygons_within_box` scales them."""
+    """Scale points to cells of the grid over a box, as detectron2's `rasterize_polygons_within_box`."""
     box = np.asarray(box, np.float64)
     return (points - box[:2]) * size / np.maximum(box[2:] - box[:2], 0.1)
 
 
 def centers(size):
-    """[size, size, 2], (x, y)."""
+    """Return the centers (x, y) of the cells of a grid, [size, size, 2]."""
     return np.stack(np.meshgrid(np.arange(size) + 0.5, np.arange(size) + 0.5), axis=-1)
 
 
-def is_inside(points, places):
-    """The even-odd rule, one place and edge at a time and in double precision."""
-    x, y = places[..., 0], places[..., 1]
+def is_inside(points, positions):
+    """Apply the even-odd rule, one edge at a time and in double precision."""
+    x, y = positions[..., 0], positions[..., 1]
     inside = np.zeros(x.shape, bool)
     for (x1, y1), (x2, y2) in zip(points, np.roll(points, -1, axis=0), strict=True):
         if y1 != y2:
@@ -59,13 +59,13 @@ def is_inside(points, places):
     return inside
 
 
-def distance_to_outline(points, places):
-    """From each place to the nearest edge."""
-    nearest = np.full(places.shape[:-1], np.inf)
+def distance_to_outline(points, positions):
+    """Compute the distance from each position to the nearest edge."""
+    nearest = np.full(positions.shape[:-1], np.inf)
     for start, end in zip(points, np.roll(points, -1, axis=0), strict=True):
         along = end - start
-        share = np.clip((places - start) @ along / max(along @ along, 1e-12), 0, 1)
-        nearest = np.minimum(nearest, np.linalg.norm(places - start - share[..., None] * along, axis=-1))
+        fraction = np.clip((positions - start) @ along / max(along @ along, 1e-12), 0, 1)
+        nearest = np.minimum(nearest, np.linalg.norm(positions - start - fraction[..., None] * along, axis=-1))
     return nearest
 
 
@@ -85,7 +85,7 @@ def test_agrees_with_the_even_odd_rule(seed, num_points, corners, size):
 
 @pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # pycocotools and NumPy 2
 def test_differs_from_pycocotools_only_beside_the_outline():
-    # It traces outlines in steps of a fifth of a cell, and gives a cell to one side or the other by where they end.
+    # It traces outlines in steps of a fifth of a cell, and assigns a cell to a side by the ends of the steps.
     num_cells = num_different = 0
     for seed in range(60):
         points = star(seed)
@@ -121,7 +121,7 @@ def test_square_by_hand():
     assert filled.tolist() == [[0] * 4, [0, 1, 1, 0], [0] * 4, [0] * 4]
 
 
-def test_what_winds_round_twice_and_parts_that_overlap_are_inside():
+def test_areas_wound_twice_and_overlapping_parts_are_inside():
     angles = np.arange(5) * 4 * np.pi / 5
     pentagram = 50 + 40 * np.stack((np.cos(angles), np.sin(angles)), axis=1)
     squares = [[10, 10, 60, 10, 60, 60, 10, 60], [90, 90, 90, 40, 40, 40, 40, 90]]  # drawn in opposite directions
@@ -129,7 +129,7 @@ def test_what_winds_round_twice_and_parts_that_overlap_are_inside():
     assert filled.min() == 1
 
 
-def test_regions_that_show_nothing():
+def test_regions_without_a_target_are_zeros():
     masks = outlines([[2, 2, 60, 2, 60, 40, 2, 40]], None, num_slots=3)
     assert has_mask(masks).tolist() == [[True, False, False]]
     nan = float("nan")
@@ -158,7 +158,7 @@ def arguments():
     return collate_outlines(images, 2), boxes, torch.zeros(3, 5, dtype=torch.int64), torch.rand(3, 5) < 0.8
 
 
-def test_images_of_a_batch_and_parts_of_it_do_not_mix(arguments, monkeypatch):
+def test_images_of_a_batch_do_not_mix_and_chunks_change_nothing(arguments, monkeypatch):
     masks, boxes, gt_index, is_valid = arguments
     single = [
         fill(Polygons(edges[None]), *regions) for edges, *regions in zip(masks.edges, boxes, gt_index, strict=True)

@@ -132,7 +132,7 @@ def test_reruns_are_bit_identical(pyramid, make_rois):
     ("box", "reason"),
     [
         ((-1, 0, 0, 32, 32), "marked as padding"),
-        ((2, 0, 0, 32, 32), "of an image there is not"),
+        ((2, 0, 0, 32, 32), "an image that does not exist"),
         ((0, math.nan, 0, 32, 32), "NaN"),
         ((0, 0, -math.inf, 32, math.inf), "infinite"),
         ((0, 500, 500, 600, 600), "outside the map"),

@@ -6,7 +6,7 @@ from lightning_rcnn.ops.warp import warp_regions
 
 
 def ramp(height=40, width=60):
-    """The channels are x, y and 1 at the centers of pixels, so that a sample says where it was taken."""
+    """Make an image whose channels are x, y and 1 at the centers of pixels, so that samples show their positions."""
     y, x = torch.meshgrid(torch.arange(height) + 0.5, torch.arange(width) + 0.5, indexing="ij")
     return torch.stack((x, y, torch.ones_like(x)))[None]
 

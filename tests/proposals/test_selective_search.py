@@ -12,7 +12,7 @@ from lightning_rcnn.proposals.selective_search import SelectiveSearch, selective
 
 
 def scene(height=60, width=90, seed=0):
-    """Smooth noise with a bright square in it, [20, 10, 50, 40]."""
+    """Draw smooth noise with a bright square in it, [20, 10, 50, 40]."""
     generator = torch.Generator().manual_seed(seed)
     coarse = torch.randint(0, 120, (1, 3, 5, 7), generator=generator).float()
     image = torch.nn.functional.interpolate(coarse, size=(height, width), mode="bilinear")[0]

@@ -30,14 +30,14 @@ def test_upsampling_alone_is_the_head_of_c4():
 
 
 @pytest.mark.parametrize(
-    ("occupied", "slots"),
+    ("is_active", "indices"),
     [
         ([[True, False], [False, True]], [0, 3]),
         ([[False, False], [False, False]], [0]),
     ],
 )
-def test_on_the_cpu_occupied_slots_and_at_least_one_are_computed(occupied, slots):
-    assert active_indices(torch.tensor(occupied)).tolist() == slots
+def test_on_the_cpu_active_rois_and_at_least_one_are_computed(is_active, indices):
+    assert active_indices(torch.tensor(is_active)).tolist() == indices
 
 
 def test_elsewhere_all_slots_are_computed():

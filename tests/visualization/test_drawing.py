@@ -20,7 +20,7 @@ def objects(boxes, labels=None, **others):
 
 
 def pixels_of(image, label):
-    """Where the image has exactly the color of a class, which only a box's lines have."""
+    """Mark the pixels with exactly the color of a class, which only lines around boxes have."""
     return (np.asarray(image) == class_color(label)).all(axis=2)
 
 
@@ -75,7 +75,7 @@ def test_a_large_box_does_not_cover_a_small_one():
 
 
 def label_area(image, label):
-    """Pixels near the color of a class: lines, and labels, which are a little transparent."""
+    """Count the pixels close to the color of a class: lines, and labels, which are slightly transparent."""
     return (abs(np.asarray(image).astype(int) - class_color(label)).max(axis=2) < 30).sum()
 
 
@@ -104,7 +104,7 @@ def filled(x1, y1, x2, y2, width=640, height=480):
 
 
 def test_masks_take_the_place_of_boxes():
-    """The mask is the left half of its box; the object without one has lines around its box as ever."""
+    """The mask is the left half of its box; the object without a mask gets lines around its box."""
     boxes = [[100, 100, 300, 300], [400, 100, 500, 200]]
     image = draw_objects(gray_image(480, 640), objects(boxes, [1, 2], masks=[filled(100, 100, 200, 300), None]), NAMES)
     pixels = np.asarray(image).astype(int)

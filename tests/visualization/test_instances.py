@@ -25,7 +25,7 @@ def is_line(pixels):
 
 
 def is_filled(pixels):
-    """Partly of the color of the inside: more red than before, less of the others."""
+    """Whether pixels have some of the fill color: more red than before, less green and blue."""
     return (pixels[..., 0] > 210) & (pixels[..., 1] < 190)
 
 
@@ -55,9 +55,9 @@ def test_masks_scale_with_the_image(size):
         whole = np.zeros(size[::-1], dtype=bool)
         whole[crop.top : crop.top + crop.pixels.shape[0], crop.left : crop.left + crop.pixels.shape[1]] = crop.pixels
         rows, columns = np.flatnonzero(whole.any(axis=1)), np.flatnonzero(whole.any(axis=0))
-        found = (columns[0], rows[0], columns[-1] + 1, rows[-1] + 1)
+        edges = (columns[0], rows[0], columns[-1] + 1, rows[-1] + 1)
         expected = [edge * side / limit for edge, side, limit in zip(box, size * 2, (100, 60) * 2, strict=True)]
-        assert np.abs(np.subtract(found, expected)).max() <= 0.51
+        assert np.abs(np.subtract(edges, expected)).max() <= 0.51
         assert whole[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1].mean() > 0.99, "only corners are rounded"
 
 

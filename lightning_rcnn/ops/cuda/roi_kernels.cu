@@ -1,4 +1,4 @@
-// RoIAlign and RoIPool over a feature pyramid, forward and backward, for channels-last maps; RoIAlign of packed bitmaps.
+// RoIAlign and RoIPool over a feature pyramid of channels-last maps, forward and backward; RoIAlign of packed bitmaps.
 //
 // NVRTC compiles it at first use, without headers, for one element type and one vector width:
 //     ELEMENT_FLOAT32, ELEMENT_FLOAT16 or ELEMENT_BFLOAT16    type of features and gradients; sums are float32
@@ -9,8 +9,8 @@
 // Shapes: regions are float32 [R, 5] (image, x1, y1, x2, y2) in pixels of the network's input; features and their
 // gradients are [N, H, W, C] for each level; pooled values are [R, pooled_height, pooled_width, C].
 //
-// The backward kernels gather. A block owns a tile of a gradient map, reads the regions that touch it in order and writes
-// each pixel once: no atomics, no zeros to fill in first, the same bits on every run.
+// The backward kernels gather. A block owns a tile of a gradient map, reads the regions that touch it in order and
+// writes each pixel once: no atomics, no zeros to fill in first, the same bits on every run.
 
 #if defined(ELEMENT_FLOAT32)
 typedef float Element;
@@ -162,7 +162,7 @@ __device__ inline void add_scaled(float sum[VECTOR], float weight, const Vector&
     for (int lane = 0; lane < VECTOR; ++lane) sum[lane] += weight * to_float(vector.lanes[lane]);
 }
 
-// --- position of a region ---------------------------------------------------------------------------------------------
+// --- position of a region --------------------------------------------------------------------------------------------
 
 struct Region {
     bool valid;  // has an existing image, an existing level and finite corners
@@ -761,7 +761,7 @@ __device__ inline void weigh_batch(const Params& params, const Tile& tile, const
 // RoIAlign: add the weighted gradient of one bin to a line of the tile.
 struct AddWeighted {
     static constexpr bool IS_POOLING = false;
-    static constexpr int BINS_AT_ONCE = VECTOR > 4 ? 2 : 1;  // concurrent reads, where registers limit the number of warps
+    static constexpr int BINS_AT_ONCE = VECTOR > 4 ? 2 : 1;  // concurrent reads, if registers limit the warps
 
     __device__ static void add(float sums[TILE][VECTOR], const Params& params, long long output, float weight_y,
                                const TileWeights& weights_x, int) {

@@ -8,7 +8,7 @@ sys.path.insert(0, str(Path(__file__).parent / "host"))
 
 @pytest.fixture(scope="session")
 def host_kernels(tmp_path_factory):
-    """The kernels compiled as host C++, with the launcher's interface."""
+    """Compile the kernels as host C++, with the launcher's interface."""
     import host_kernels
 
     if host_kernels.compiler() is None:
@@ -18,7 +18,7 @@ def host_kernels(tmp_path_factory):
 
 @pytest.fixture
 def on_host(host_kernels, monkeypatch):
-    """Lets `operations` run its launches in the host's memory."""
+    """Let `operations` launch kernels in host memory."""
     from lightning_rcnn.ops.cuda import launcher
 
     monkeypatch.setattr(launcher, "launch", host_kernels.launch)

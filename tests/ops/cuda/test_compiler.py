@@ -1,4 +1,4 @@
-"""NVRTC compiles the kernels for every architecture, tightly; the cache on disk is safe. No GPU is needed."""
+"""Compilation of the kernels for every architecture within its registers, and their cache on disk. Needs no GPU."""
 
 import os
 import re
@@ -40,7 +40,7 @@ REGISTERS = {
     },
     NMS.source: {"suppress": 64},
 }
-"""Ceilings for blocks of 256 threads: 64 registers let a multiprocessor hold four blocks, 80 three, 128 two."""
+"""Limits for blocks of 256 threads: with 64 registers a multiprocessor holds four blocks, with 80 three, 128 two."""
 
 SPILLED_BYTES = 0 if nvrtc.nvrtcVersion()[1:] >= (13, 2) else 8
 """NVRTC 13.0 keeps one or two words of `roi_align_backward` on the stack for compute capability 9.0."""
@@ -63,12 +63,12 @@ def test_kernels_fit_their_registers_and_spill_nothing(architecture):
         logs = pool.map(lambda program: compile_for(program, architecture, "-Xptxas=-v")[1], PROGRAMS)
         for program, log in zip(PROGRAMS, logs, strict=True):
             usage = {name: tuple(map(int, figures)) for name, *figures in USAGE.findall(log)}
-            ceilings = REGISTERS[program.source]
-            assert usage.keys() == ceilings.keys()
+            limits = REGISTERS[program.source]
+            assert usage.keys() == limits.keys()
             for kernel, (stack, *spills, registers) in usage.items():
                 assert stack <= SPILLED_BYTES, (program, kernel)
                 assert max(spills) <= SPILLED_BYTES, (program, kernel)
-                assert registers <= ceilings[kernel], (program, kernel)
+                assert registers <= limits[kernel], (program, kernel)
 
 
 @pytest.mark.parametrize("variant", [(torch.float16, 8), (torch.bfloat16, 1)], ids=str)
@@ -82,7 +82,7 @@ def test_the_sources_need_no_header(source):
     assert "#include" not in source.read_text()
 
 
-def test_a_second_call_takes_the_kernels_from_the_disk(tmp_path, monkeypatch):
+def test_a_second_call_reads_the_kernels_from_disk(tmp_path, monkeypatch):
     monkeypatch.setenv("LIGHTNING_RCNN_CACHE", str(tmp_path / "kernels"))
     calls = []
     monkeypatch.setattr(compiler, "compile_source", lambda *arguments: calls.append(arguments) or (b"machine code", ""))
@@ -147,7 +147,7 @@ def test_an_error_in_the_source_is_shown():
         )
 
 
-def test_import_compiles_nothing_and_wakes_no_gpu():
+def test_import_compiles_nothing_and_initializes_no_gpu():
     program = (
         "import sys, torch, torchvision\n"
         "def loaded(): return {name for name in sys.modules if name.startswith('cuda')}\n"

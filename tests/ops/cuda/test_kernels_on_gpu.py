@@ -1,4 +1,4 @@
-"""The kernels on a GPU: against torchvision and the reference, and in every setting a training run puts them in."""
+"""The kernels on a GPU, against torchvision and the reference, and under all conditions of a training run."""
 
 import threading
 
@@ -44,7 +44,7 @@ def leaves(workload):
 
 @pytest.fixture
 def pool(workload, leaves):
-    """Pools the leaves, by default with the kernels or not at all."""
+    """Return a function that pools the leaves, by default only with the kernels."""
 
     def pool(rois, features=leaves, impl="cuda", **options):
         return multiscale_roi_align(features, rois, output_size=7, scales=workload.scales, impl=impl, **options)
@@ -104,7 +104,7 @@ def test_a_pyramid_is_max_pooled_as_on_the_host(workload, leaves):
         assert_close(ours.cpu(), theirs, rtol=1e-5, atol=1e-4)
 
 
-def test_bitmaps_are_seen_as_torchvision_sees_whole_masks():
+def test_bitmaps_are_aligned_as_whole_masks_by_torchvision():
     import random_masks
 
     for seed in range(200):
@@ -113,7 +113,7 @@ def test_bitmaps_are_seen_as_torchvision_sees_whole_masks():
 
 @pytest.fixture
 def mask_arguments():
-    """Bitmaps, outlines and regions of two images, on the GPU."""
+    """Draw bitmaps, polygons and regions of two images on the GPU."""
     generator = torch.Generator().manual_seed(0)
     sizes = torch.tensor([[[300, 400], [64, 50], [0, 0]], [[9, 7], [1, 1], [120, 33]]])
     num_bytes = -(-sizes.prod(-1) // 8)
@@ -143,7 +143,7 @@ def test_mask_targets_are_those_of_the_host(mask_arguments, aligned):
     assert (fill_polygons(outlines, *regions).cpu() != on_host).float().mean() < 1e-4
 
 
-def test_mask_targets_wait_for_nothing_and_follow_a_captured_graph(mask_arguments):
+def test_mask_targets_need_no_host_sync_and_follow_a_captured_graph(mask_arguments):
     bitmaps, outlines, (boxes, gt_index, is_valid) = mask_arguments
 
     def targets():
@@ -164,7 +164,7 @@ def test_mask_targets_wait_for_nothing_and_follow_a_captured_graph(mask_argument
     assert all(map(torch.equal, captured, targets()))
 
 
-def test_suppression_keeps_what_torchvision_keeps_on_the_host():
+def test_suppression_keeps_the_boxes_of_torchvision_on_the_host():
     import random_suppression
 
     for seed in range(200):
@@ -173,7 +173,7 @@ def test_suppression_keeps_what_torchvision_keeps_on_the_host():
 
 @pytest.fixture
 def candidates():
-    """What a training step suppresses: boxes, scores and levels of two images on the GPU, five levels each."""
+    """Draw the boxes, scores and levels of a training step: two images on the GPU with five levels each."""
     generator = torch.Generator().manual_seed(0)
     corners = torch.rand(2, 8819, 2, generator=generator) * 800
     sides = torch.exp(torch.randn(2, 8819, 2, generator=generator) + 3.5)
@@ -187,7 +187,7 @@ def test_many_candidates_are_suppressed_as_on_the_host(candidates):
     assert torch.equal(non_maximum_suppression(*candidates, 0.7).cpu(), expected)
 
 
-def test_suppression_waits_for_nothing_and_follows_a_captured_graph(candidates):
+def test_suppression_needs_no_host_sync_and_follows_a_captured_graph(candidates):
     boxes, scores, levels = candidates
     batched_nms(boxes, scores, levels, 0.7, 1000)  # loads the kernel
     torch.cuda.set_sync_debug_mode("error")
@@ -320,7 +320,7 @@ def test_compiles_without_graph_breaks(workload, pool, leaves):
             assert_close(ours, theirs)
 
 
-def test_what_the_kernels_cannot_do_is_done_the_portable_way(make_rois):
+def test_the_portable_implementation_runs_where_the_kernels_cannot(make_rois):
     feature, rois = torch.randn(2, 3, 24, 32, dtype=torch.float64, device="cuda"), make_rois(9).cuda()
     with pytest.warns(UserWarning, match=r"features are torch.float64"):
         pooled = roi_align(feature, rois, output_size=3, spatial_scale=0.25)

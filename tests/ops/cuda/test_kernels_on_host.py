@@ -49,7 +49,7 @@ def test_roi_pool_agrees_with_torchvision(on_host, random_cases):
         assert backward <= TOLERANCE, seed
 
 
-def test_suppression_keeps_what_torchvision_keeps(on_host):
+def test_suppression_keeps_the_boxes_of_torchvision(on_host):
     import random_suppression
 
     for seed in range(60):
@@ -64,14 +64,14 @@ def test_the_threshold_of_suppression_is_a_number_of_32_bits():
         assert rounded <= threshold < above
 
 
-def test_bitmaps_are_seen_as_torchvision_sees_whole_masks(on_host):
+def test_bitmaps_are_aligned_as_whole_masks_by_torchvision(on_host):
     import random_masks
 
     for seed in range(80):
         assert random_masks.bitmap_error(random_masks.draw_masks(seed)) <= 1e-5, seed
 
 
-def test_bitmaps_are_seen_as_on_the_host_in_odd_regions(on_host, monkeypatch):
+def test_bitmaps_are_aligned_in_odd_regions_as_on_the_host(on_host, monkeypatch):
     masks = Bitmaps(
         torch.full((32,), 0b10110111, dtype=torch.uint8),
         torch.tensor([[0, 0, 9]]),
@@ -93,7 +93,7 @@ def test_bitmaps_are_seen_as_on_the_host_in_odd_regions(on_host, monkeypatch):
 
 def test_bits_beyond_two_to_the_31_bytes_are_found(on_host):
     first = 2**31 + 5
-    memory = np.zeros(first + 2, dtype=np.uint8)  # pages that are never touched cost nothing
+    memory = np.zeros(first + 2, dtype=np.uint8)  # pages that are never touched take no memory
     memory[first] = 0b11110000
     masks = Bitmaps(
         torch.from_numpy(memory),
@@ -140,7 +140,7 @@ def test_half_precision_is_rounded_once(on_host, make_rois, dtype):
     (expected_grad,) = torch.autograd.grad(expected, leaf, grad.double())
     (gradient,) = operations.roi_align_backward(grad, rois, levels, Pyramid(2, [12], [16], [0.125]), grid, RULE)
     for ours, precise in ((pooled, expected.detach()), (gradient, expected_grad)):
-        assert (ours == precise.to(dtype)).float().mean() > 0.99  # the rest lies on the edge between two numbers
+        assert (ours == precise.to(dtype)).float().mean() > 0.99  # the rest lies between two numbers
         assert_close(ours.double(), precise, rtol=torch.finfo(dtype).eps, atol=1e-5)
 
 
@@ -174,7 +174,7 @@ ODD_BOXES = {
 
 @pytest.mark.parametrize("aligned", [False, True])
 @pytest.mark.parametrize("sampling_ratio", [0, 1, 2, 3])
-def test_odd_boxes_pool_as_the_portable_way_does(on_host, pyramid, sampling_ratio, aligned):
+def test_odd_boxes_pool_as_in_the_portable_implementation(on_host, pyramid, sampling_ratio, aligned):
     features, scales = pyramid
     rois = torch.tensor(list(ODD_BOXES.values()), dtype=torch.float32)
     leaves = [f.clone().requires_grad_() for f in features]
@@ -233,7 +233,7 @@ def test_many_regions_on_one_tile_keep_their_order(on_host):
 
 
 def test_the_order_of_threads_changes_no_bit(on_host, monkeypatch, random_cases):
-    # Fresh memory is filled with NaN in this mode: whatever a kernel left out would show.
+    # This mode fills new memory with NaN: a value that a kernel does not write would show.
     case = random_cases.draw(5)
     torch.use_deterministic_algorithms(True)
     try:
@@ -292,7 +292,7 @@ def test_structures_have_the_compilers_layout(host_kernels):
 @pytest.mark.slow
 def test_maps_of_more_than_two_to_the_31_elements(on_host):
     num_channels = 2**17
-    memory = np.zeros((2, 128, 128, num_channels), dtype=np.uint16)  # pages that are never touched cost nothing
+    memory = np.zeros((2, 128, 128, num_channels), dtype=np.uint16)  # pages that are never touched take no memory
     feature = torch.from_numpy(memory).view(torch.bfloat16).permute(0, 3, 1, 2)
     assert feature.numel() == 2**32
     feature[1, -1, 127, 127] = 3.0
@@ -303,25 +303,26 @@ def test_maps_of_more_than_two_to_the_31_elements(on_host):
 
 
 def run_random_cases(*arguments, **environment):
-    """Runs random cases in a process of their own."""
+    """Run random cases in a process of their own."""
     command = [sys.executable, HOST / "random_cases.py", *map(str, arguments)]
     environment = os.environ | {"OMP_NUM_THREADS": "1"} | environment
     return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
 
 
 def library_of_the_compiler(name):
-    """Its path; the bare name where the C++ compiler has none."""
+    """Ask the C++ compiler for the path of a library; it returns the bare name if it has none."""
     command = ["c++", f"-print-file-name={name}"]
     return subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()
 
 
 def run_under_sanitizers(*arguments):
-    """Runs random cases where each access to memory is checked."""
+    """Run random cases with sanitizers that check each access to memory."""
     sanitizer, standard_library = (library_of_the_compiler(name) for name in ("libasan.so", "libstdc++.so.6"))
     if not Path(sanitizer).is_absolute():
         pytest.skip("the C++ compiler has no address sanitizer")
-    # The sanitizer takes over memory from the start, so that the tensors' bounds are known to it. It looks for what
-    # throws C++ exceptions at its own start, before Python loads that, and without it any exception ends the process.
+    # The sanitizer must be loaded first to know the bounds of tensors. At its start it looks for the library that
+    # throws C++ exceptions. Python loads that library later, so it is preloaded too; without it any exception would end
+    # the process.
     preload = f"{sanitizer} {standard_library}"
     return run_random_cases(*arguments, "--sanitize", LD_PRELOAD=preload, ASAN_OPTIONS="detect_leaks=0")
 

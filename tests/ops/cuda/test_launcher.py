@@ -1,4 +1,4 @@
-"""What the launcher asks of the driver, which is a stand-in here."""
+"""The launcher's calls of the driver, which a stub replaces here."""
 
 import contextlib
 import ctypes
@@ -24,7 +24,7 @@ class Result(enum.IntEnum):
 
 
 class Driver:
-    """Answers as `cuda.bindings.driver` does, and remembers the launches."""
+    """Answer as `cuda.bindings.driver` does, and record the launches."""
 
     def __init__(self):
         self.loaded, self.launches, self.context = [], [], 0

@@ -1,4 +1,4 @@
-"""Compiles the kernels' source as host C++ and stands in for the launcher."""
+"""The kernels' sources compiled as host C++, with the launcher's interface."""
 
 import ctypes
 import functools
@@ -13,22 +13,22 @@ from lightning_rcnn.ops.cuda.suppression import NMS
 
 HERE = Path(__file__).parent
 RUNNERS = {ROI_KERNELS: "roi_runner.cpp", NMS.source: "nms_runner.cpp"}
-"""The program that runs the kernels of a source."""
+"""C++ file that runs the kernels of each source."""
 SANITIZERS = ("-fsanitize=address,undefined", "-fno-sanitize-recover=undefined")
 
 
 def compiler():
-    """The host's C++ compiler, or None."""
+    """Find the host's C++ compiler; None if there is none."""
     return shutil.which("c++") or shutil.which("g++") or shutil.which("clang++")
 
 
 class HostKernels:
-    """`launch` with the signature of the launcher's, on tensors in the host's memory.
+    """A replacement of the launcher for tensors in host memory.
 
     Args:
-        folder: for the libraries, one for each program, built when it is first asked for.
-        flags: further compiler options.
-        sources: other texts to take for a source, to see a check fail.
+        folder: folder for the libraries; each program is built at first use.
+        flags: additional compiler options.
+        sources: files to use instead of given sources, to see a check fail.
     """
 
     def __init__(self, folder, flags=(), sources=None):
@@ -42,7 +42,7 @@ class HostKernels:
         answer = library.run_kernel(
             kernel.encode(), *grid, launcher.THREADS, ctypes.byref(parameters), int(self.reversed)
         )
-        assert answer == 0, f"{kernel}: " + ("no such kernel", "threads of a block part at a barrier")[answer - 1]
+        assert answer == 0, f"{kernel}: " + ("no such kernel", "threads of a block diverge at a barrier")[answer - 1]
 
     def _library(self, program):
         library = self.folder / f"{program.source.stem}{''.join(program.definitions).replace('=', '_')}.so"
@@ -53,9 +53,11 @@ class HostKernels:
 
 
 def build(runner, library, program, flags=(), source=None):
-    """Compiles a C++ file of this folder, which includes the program's kernels, to a shared library."""
+    """Compile a C++ file of this folder, which includes the program's kernels, to a shared library."""
     command = [compiler(), "-std=c++17", "-O1", "-shared", "-fPIC", "-Wno-unknown-pragmas", f"-I{HERE}", *flags]
     command += [*program.definitions, f'-DKERNELS="{source or program.source}"']
     command += ["-x", "c++", HERE / runner, "-o", library, "-ldl"]
-    environment = {name: value for name, value in os.environ.items() if name != "LD_PRELOAD"}  # of a sanitizer
+    environment = {
+        name: value for name, value in os.environ.items() if name != "LD_PRELOAD"
+    }  # LD_PRELOAD holds a sanitizer
     subprocess.run(command, env=environment, check=True)

@@ -1,4 +1,4 @@
-"""Pools through NVRTC and the real bindings with a driver that runs on the host; fails where the result is wrong."""
+"""A program that pools through NVRTC and the real bindings with a driver on the host, and checks the result."""
 
 import contextlib
 from types import SimpleNamespace

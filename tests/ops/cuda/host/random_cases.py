@@ -1,6 +1,6 @@
-"""Random calls of the kernels on the host against torchvision; run as a program, a number of them.
+"""Random calls of the kernels on the host against torchvision.
 
-As a program it serves to run the cases in a process of its own, under sanitizers.
+As a program it runs a range of cases, so that they can run in a process of their own with sanitizers.
 """
 
 import argparse
@@ -31,7 +31,7 @@ class Case:
     grid: Grid
 
     def to(self, device):
-        """The same case on another device."""
+        """Move the case to another device."""
         features = [f.to(device) for f in self.features]
         return replace(self, features=features, rois=self.rois.to(device), levels=self.levels.to(device))
 
@@ -42,7 +42,7 @@ class Case:
 
 
 def draw(seed):
-    """A case of any shape: odd sizes, both layouts, boxes that are flat, tiny, inverted, outside or larger than all."""
+    """Draw a case: odd sizes, both layouts, boxes that are flat, tiny, inverted, outside or larger than the map."""
     generator = torch.Generator().manual_seed(seed)
 
     def integer(low, high):
@@ -72,7 +72,7 @@ def draw(seed):
 
 
 def align_errors(case, device="cpu"):
-    """The largest differences from torchvision's RoIAlign on the CPU, forward and backward."""
+    """Compute the largest differences from torchvision's RoIAlign on the CPU, forward and backward."""
     leaves = [f.clone().requires_grad_() for f in case.features]
     expected = torch.zeros(len(case.rois), case.features[0].shape[1], *case.grid.output_size)
     for level, (leaf, scale) in enumerate(zip(leaves, case.scales, strict=True)):
@@ -91,7 +91,7 @@ def align_errors(case, device="cpu"):
 
 
 def pool_errors(case, device="cpu"):
-    """The largest differences from torchvision's RoIPool on the CPU, forward and backward."""
+    """Compute the largest differences from torchvision's RoIPool on the CPU, forward and backward."""
     leaves = [f.clone().requires_grad_() for f in case.features]
     expected = torch.zeros(len(case.rois), case.features[0].shape[1], *case.grid.output_size)
     for level, (leaf, scale) in enumerate(zip(leaves, case.scales, strict=True)):
@@ -110,17 +110,17 @@ def pool_errors(case, device="cpu"):
 
 
 def difference(ours, theirs):
-    """The largest difference between tensors; NaN where one holds a NaN."""
+    """Compute the largest difference between tensors; NaN if one holds a NaN."""
     return max(((a.cpu() - b).abs().max().item() for a, b in zip(ours, theirs, strict=True) if a.numel()), default=0.0)
 
 
 def main():
-    """Checks a range of cases; see --help."""
+    """Check a range of cases; see --help."""
     parser = argparse.ArgumentParser(description="Check random cases of the kernels, compiled as host C++.")
-    parser.add_argument("folder", help="where the libraries are built; `cuda` to run the kernels on a GPU instead")
+    parser.add_argument("folder", help="folder for the libraries; `cuda` to run the kernels on a GPU instead")
     parser.add_argument("first", type=int)
     parser.add_argument("last", type=int)
-    parser.add_argument("--source", type=Path, help="another text of the source of this name")
+    parser.add_argument("--source", type=Path, help="file to use instead of the source of the same name")
     parser.add_argument("--sanitize", action="store_true", help="look for bad addresses and undefined behavior")
     parser.add_argument("--reversed", action="store_true", help="run the threads of a block from the last to the first")
     arguments = parser.parse_args()

@@ -1,4 +1,4 @@
-"""Random regions of random packed bitmaps, and what torchvision's RoIAlign gives for the whole masks."""
+"""Random regions of random packed bitmaps, and the results of torchvision's RoIAlign on the whole masks."""
 
 import itertools
 from dataclasses import dataclass, replace
@@ -12,7 +12,7 @@ from lightning_rcnn.structures import Bitmaps
 
 @dataclass
 class MaskCase:
-    """Bitmaps of some images, regions that show them, and the targets expected of these."""
+    """Bitmaps of some images, regions of them, and the expected targets."""
 
     masks: Bitmaps
     boxes: torch.Tensor
@@ -23,13 +23,13 @@ class MaskCase:
     expected: torch.Tensor
 
     def to(self, device):
-        """The same case on another device."""
+        """Move the case to another device."""
         moved = {name: getattr(self, name).to(device) for name in ("boxes", "gt_index", "is_valid")}
         return replace(self, masks=Bitmaps(*(part.to(device) for part in self.masks)), **moved)
 
 
 def draw_masks(seed):
-    """A case of any kind: masks on the image's edge, objects without one, a frame of twice or half their resolution.
+    """Draw a case: masks on the image's edge, objects without a mask, a frame of twice or half their resolution.
 
     All coordinates are multiples of 1/64, so that the numbers of samples do not depend on rounding.
     """
@@ -46,21 +46,21 @@ def draw_masks(seed):
     first_byte = torch.zeros(num_images, num_objects, dtype=torch.int64)
     sizes = torch.zeros(num_images, num_objects, 2, dtype=torch.int64)
     crop_boxes = torch.zeros(num_images, num_objects, 4)
-    for place in itertools.product(range(num_images), range(num_objects)):
+    for index in itertools.product(range(num_images), range(num_objects)):
         if integer(0, 5) == 0:
             continue
         top, left = integer(0, height - 1), integer(0, width - 1)
-        mask = dense[place]
+        mask = dense[index]
         part = mask[top : top + integer(1, 20), left : left + integer(1, 20)]
         part.copy_(torch.rand(part.shape, generator=generator) < 0.6)
         bottom, right = min(top + part.shape[0] + 1, height), min(left + part.shape[1] + 1, width)
         top, left = max(top - 1, 0), max(left - 1, 0)
         pixels = mask[top:bottom, left:right].flatten().tolist()
-        first_byte[place] = len(bits)
-        sizes[place] = torch.tensor([bottom - top, right - left])
-        crop_boxes[place] = torch.tensor([left, top, right, bottom]) * scale
+        first_byte[index] = len(bits)
+        sizes[index] = torch.tensor([bottom - top, right - left])
+        crop_boxes[index] = torch.tensor([left, top, right, bottom]) * scale
         for first in range(0, len(pixels), 8):
-            bits.append(sum(int(pixel) << 7 - place for place, pixel in enumerate(pixels[first : first + 8])))
+            bits.append(sum(int(pixel) << 7 - bit for bit, pixel in enumerate(pixels[first : first + 8])))
 
     boxes = (torch.rand(num_images, num_regions, 4, generator=generator) * 1.6 - 0.3) * max(height, width)
     boxes = torch.cat((boxes[..., :2].minimum(boxes[..., 2:]), boxes[..., :2].maximum(boxes[..., 2:])), dim=-1)
@@ -80,7 +80,7 @@ def draw_masks(seed):
 
 
 def bitmap_error(case, device="cpu"):
-    """The largest difference of the kernel's targets from those expected; NaN where one is NaN."""
-    there = case.to(device)
-    targets = bitmaps.align_bitmaps(there.masks, there.boxes, there.gt_index, there.is_valid, case.size, case.aligned)
+    """Compute the largest difference between the kernel's and the expected targets; NaN if one is NaN."""
+    moved = case.to(device)
+    targets = bitmaps.align_bitmaps(moved.masks, moved.boxes, moved.gt_index, moved.is_valid, case.size, case.aligned)
     return (targets.cpu() - case.expected).abs().max().item() if targets.numel() else 0.0

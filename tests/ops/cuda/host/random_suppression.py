@@ -1,4 +1,4 @@
-"""Random boxes in groups, with ties and empty ones, and what torchvision's suppression on the CPU leaves of them."""
+"""Random boxes in groups, with ties and empty boxes, and the boxes that torchvision's NMS keeps on the CPU."""
 
 from dataclasses import dataclass, replace
 
@@ -10,7 +10,7 @@ from lightning_rcnn.ops.cuda import suppression
 
 @dataclass
 class SuppressionCase:
-    """Boxes of some images and the mask expected of them."""
+    """Boxes of some images, and which of them are expected to be kept."""
 
     boxes: torch.Tensor
     scores: torch.Tensor
@@ -19,14 +19,14 @@ class SuppressionCase:
     expected: torch.Tensor
 
     def to(self, device):
-        """The same case on another device."""
+        """Move the case to another device."""
         return replace(self, **{name: getattr(self, name).to(device) for name in ("boxes", "scores", "groups")})
 
 
 def draw_boxes(seed):
-    """A case of any kind: few or many boxes, scores and boxes that recur, boxes without area, some that take no part.
+    """Draw a case: few or many boxes, repeated scores and boxes, boxes without area, ignored boxes.
 
-    Coordinates are whole and not negative, so that torchvision's shifts of whole groups part them exactly.
+    Coordinates are whole and not negative, so that torchvision's shifts separate the groups exactly.
     """
     generator = torch.Generator().manual_seed(seed)
 
@@ -53,7 +53,7 @@ def draw_boxes(seed):
 
 
 def num_wrong(case, device="cpu"):
-    """How many boxes the kernel keeps or leaves out wrongly."""
-    there = case.to(device)
-    keep = suppression.suppress(there.boxes, there.scores, there.groups, case.iou_threshold)
+    """Count the boxes that the kernel keeps or suppresses wrongly."""
+    moved = case.to(device)
+    keep = suppression.suppress(moved.boxes, moved.scores, moved.groups, case.iou_threshold)
     return (keep.cpu() != case.expected).sum().item()

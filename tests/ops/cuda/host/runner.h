@@ -13,7 +13,7 @@ struct Entry {
     void (*body)(const void*);
 };
 
-// 0, or 1 for an unknown kernel, 2 where the threads of a block part at a barrier.
+// Returns 0, or 1 for an unknown kernel, or 2 if the threads of a block diverge at a barrier.
 inline int run_entry(const Entry* entries, int num_entries, const char* name, int blocks_x, int blocks_y, int threads,
                      const void* arguments, int reversed) {
     for (int i = 0; i < num_entries; ++i) {

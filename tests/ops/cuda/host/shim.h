@@ -1,8 +1,8 @@
-// Enough of CUDA for the kernels to compile and run as host C++, one block after the other.
+// The part of CUDA that the kernels need to compile and run as host C++, one block after the other.
 //
-// Each thread of a block is a fiber of its own, so that __syncthreads() means what it means on a GPU: nobody goes on
-// before everybody has arrived. A block in which some threads finish while others wait is an error, and the order in
-// which threads run can be turned round to show what depends on it.
+// Each thread of a block is a fiber, so that __syncthreads() works as on a GPU: no thread continues before all have
+// arrived. A block in which some threads finish while others wait is an error. The order of the threads can be reversed
+// to show what depends on it.
 #pragma once
 
 #include <math.h>
@@ -89,7 +89,7 @@ inline void run_fiber() {
     leave_fiber(State::FINISHED);
 }
 
-// Returns false where threads disagree about the barriers they pass.
+// Returns false if threads pass different barriers.
 inline bool run_block(int num_threads, bool reversed) {
     if (fibers.size() < (size_t)num_threads) fibers = std::vector<Fiber>(num_threads);
     for (int i = 0; i < num_threads; ++i) {
