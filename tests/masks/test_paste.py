@@ -40,7 +40,7 @@ def sampled(cells, box, height, width):
 
 @st.composite
 def problems(draw):
-    """Draw (probabilities, box, height, width); boxes from a part of a pixel to twice the image, also partly outside."""
+    """Draw (probabilities, box, height, width); boxes from part of a pixel to twice the image, some partly outside."""
     height, width = draw(st.integers(1, 160)), draw(st.integers(1, 160))
     size = draw(st.sampled_from([1, 2, 7, 14, 28]))
     generator = torch.Generator().manual_seed(draw(st.integers(0, 10**6)))

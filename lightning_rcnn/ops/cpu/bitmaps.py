@@ -137,7 +137,7 @@ def _align_sorted(masks: HostBitmaps, boxes: Array, objects: Array, size: int, a
     in_x = axis_weights(x, size, first_columns)
 
     columns = torch.empty(int(x.size.sum()), size)
-    first_regions = np.flatnonzero(np.diff(objects, prepend=-1))
+    first_regions = np.flatnonzero(np.diff(objects, prepend=-1)).tolist()
     for first, stop in zip(first_regions, [*first_regions[1:], num_regions], strict=True):
         bitmap = masks.unpacked(objects[first])
         lines = weighted_sum(in_y.rows_between(first * size, stop * size), bitmap).view(stop - first, size, -1)

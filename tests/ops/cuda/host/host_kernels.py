@@ -57,7 +57,6 @@ def build(runner, library, program, flags=(), source=None):
     command = [compiler(), "-std=c++17", "-O1", "-shared", "-fPIC", "-Wno-unknown-pragmas", f"-I{HERE}", *flags]
     command += [*program.definitions, f'-DKERNELS="{source or program.source}"']
     command += ["-x", "c++", HERE / runner, "-o", library, "-ldl"]
-    environment = {
-        name: value for name, value in os.environ.items() if name != "LD_PRELOAD"
-    }  # LD_PRELOAD holds a sanitizer
+    # LD_PRELOAD may hold a sanitizer, which the compiler must not run under.
+    environment = {name: value for name, value in os.environ.items() if name != "LD_PRELOAD"}
     subprocess.run(command, env=environment, check=True)
