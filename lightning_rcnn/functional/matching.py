@@ -22,7 +22,7 @@ are large, so that launches are few.
 
 
 class Overlaps(NamedTuple):
-    """How boxes overlap the ground truth of their image.
+    """Overlaps of boxes with the ground truth of their image.
 
     Attributes:
         iou: float32 [N, B], largest IoU with an object; -1 if the image has no object.
@@ -38,7 +38,7 @@ class Overlaps(NamedTuple):
 
 
 def best_overlaps(gt_boxes: Tensor, is_object: Tensor, is_crowd: Tensor, boxes: Tensor) -> Overlaps:
-    """Compare boxes with the ground truth.
+    """Compute the overlaps of boxes with the ground truth.
 
     Args:
         gt_boxes: [N, M, 4].

@@ -13,7 +13,7 @@ from lightning_rcnn.ops.cuda.suppression import suppress
 from lightning_rcnn.ops.dispatch import run
 
 
-class Kept(NamedTuple):
+class NMSResult(NamedTuple):
     """The boxes that NMS keeps, best first.
 
     Attributes:
@@ -27,7 +27,7 @@ class Kept(NamedTuple):
     is_valid: Tensor
 
 
-def batched_nms(boxes: Tensor, scores: Tensor, groups: Tensor, iou_threshold: float, max_kept: int) -> Kept:
+def batched_nms(boxes: Tensor, scores: Tensor, groups: Tensor, iou_threshold: float, max_kept: int) -> NMSResult:
     """Keep the best boxes of each image that no better box of their group overlaps by more than `iou_threshold`.
 
     Boxes and order are those of `torchvision.ops.batched_nms`; equal scores keep their order.
@@ -40,7 +40,7 @@ def batched_nms(boxes: Tensor, scores: Tensor, groups: Tensor, iou_threshold: fl
     # A stable sort, as in NMS itself: `topk` would shuffle equal scores.
     score, index = torch.where(keep, scores, -torch.inf).sort(dim=1, descending=True, stable=True)
     score, index = score[:, :max_kept], index[:, :max_kept]
-    return Kept(index, score, torch.isfinite(score))
+    return NMSResult(index, score, torch.isfinite(score))
 
 
 @torch.library.custom_op("lightning_rcnn::non_maximum_suppression", mutates_args=())

@@ -1,4 +1,7 @@
-"""Drawing of masks: a half-transparent fill, under which the image stays visible, and an outline."""
+"""Drawing of masks: a half-transparent fill, under which the image stays visible, and an outline.
+
+Shape letters: h and w height and width of an array of pixels.
+"""
 
 import math
 from collections.abc import Iterator, Sequence

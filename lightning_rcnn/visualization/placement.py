@@ -1,4 +1,7 @@
-"""Label placement: inside the image, apart from each other and off small objects."""
+"""Label placement: inside the image, apart from each other and off small objects.
+
+Shape letters: n objects, p candidate positions of a label, a and b boxes.
+"""
 
 import numpy as np
 
