@@ -84,7 +84,7 @@ def test_runs_are_those_of_the_coco_api(mask):
 
 @pytest.mark.parametrize(
     ("counts", "reason"),
-    [("\x7f\x7f", "character"), ("0 ", "character"), ("0Ω", "latin"), ("0Q", "inside"), ("o" * 20 + "0", "larger")],
+    [("\x7f\x7f", "character"), ("0 ", "character"), ("0Ω", "latin"), ("0Q", "within"), ("o" * 20 + "0", "larger")],
 )
 def test_text_that_is_no_rle_is_refused(counts, reason):
     with pytest.raises(ValueError, match=reason):
