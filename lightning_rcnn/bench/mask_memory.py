@@ -10,7 +10,7 @@ from lightning_rcnn.evaluation.coco_ap import CocoAveragePrecision
 from lightning_rcnn.evaluation.coco_results import coco_results
 from lightning_rcnn.masks.paste import PasteRule
 from lightning_rcnn.structures import Detections, ImageRecord
-from lightning_rcnn.visualization import Objects, draw_objects, save_picture
+from lightning_rcnn.visualization import Objects, draw_objects, save_image
 
 
 def measure_peaks(rule: PasteRule, num_detections: int, height: int, width: int, image: Path | None) -> dict[str, int]:
@@ -60,4 +60,4 @@ def _draw(detections: Detections, record: ImageRecord, rule: PasteRule, path: Pa
     boxes, scores, labels = (values[0] for values in detections[:3])
     objects = Objects(boxes, labels, scores, masks=[entry["segmentation"] for entry in entries])
     pixels = torch.zeros(3, record.height, record.width, dtype=torch.uint8)
-    save_picture(draw_objects(pixels, objects, ["thing"]), path)
+    save_image(draw_objects(pixels, objects, ["thing"]), path)
