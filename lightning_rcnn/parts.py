@@ -1,34 +1,30 @@
-"""What detectors are composed of, and how the settings of a part become plain data and parts again.
-
-A *part* is a module: a backbone, a branch, a whole detector. It keeps the arguments it was built with, defaults
-included, as plain data. *Settings* are a frozen dataclass from which a detector builds a part as soon as it knows the
-sizes around it (channels, strides, number of classes).
-
-Plain data are numbers, strings, lists and dictionaries: what YAML and a checkpoint can hold without running code. A
-part or settings are then `{"class_path": ..., "init_args": {...}}`, the form of Lightning's command line, and every
-part can be built from them: `MaskRCNN(**detector.init_args)` is the same detector again.
-"""
+"""What detectors are composed of: parts and settings, which record all that they are built with as plain data."""
 
 import functools
-import importlib
 import inspect
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, fields
-from types import UnionType
-from typing import Any, ClassVar, Literal, Union, get_args, get_origin
+from typing import Any, ClassVar
+from weakref import ReferenceType, WeakKeyDictionary, ref
 
-import numpy as np
 from torch import nn
-from torch.optim import Optimizer
-from torch.optim.lr_scheduler import LRScheduler
 
+from lightning_rcnn.class_paths import class_path as class_path
+from lightning_rcnn.class_paths import import_path as import_path
 from lightning_rcnn.errors import InputError
-from lightning_rcnn.suggestions import did_you_mean
+from lightning_rcnn.plain_data import CLASS_PATH as CLASS_PATH
+from lightning_rcnn.plain_data import INIT_ARGS as INIT_ARGS
+from lightning_rcnn.plain_data import Described, bound_arguments, from_plain, to_plain
+from lightning_rcnn.plain_data import all_arguments as all_arguments
+from lightning_rcnn.plain_data import import_class as import_class
+from lightning_rcnn.plain_data import merge as merge
+from lightning_rcnn.plain_data import part as part
+from lightning_rcnn.plain_data import settings_keys as settings_keys
+from lightning_rcnn.plain_data import without_weights as without_weights
+from lightning_rcnn.settings_checks import check, hints_of
 
-CLASS_PATH, INIT_ARGS = "class_path", "init_args"
 
-
-class Recorded:
+class Recorded(Described):
     """Base of objects that know the arguments they were built with.
 
     Arguments may be given as plain data, too. When the whole object exists, `after_init` runs: the constructor of a
@@ -36,6 +32,9 @@ class Recorded:
 
     Attributes:
         init_args: the arguments as plain data, defaults included.
+
+    Raises:
+        InputError: on construction: an argument is not of the kind that its type says, or cannot be recorded.
     """
 
     init_args: dict[str, Any]
@@ -45,12 +44,18 @@ class Recorded:
         if "__init__" in cls.__dict__:
             setattr(cls, "__init__", _recording(cls.__dict__["__init__"]))  # noqa: B010 - mypy forbids the assignment
 
+    def plain_arguments(self) -> dict[str, Any]:
+        """Return `init_args`."""
+        return self.init_args
+
     def after_init(self) -> None:
         """Run when the whole object exists; does nothing by default."""
 
 
 class Part(Recorded, nn.Module):
     """Base of the modules that a detector is composed of.
+
+    A part belongs to one detector: it may hand layers over, and training changes it.
 
     Attributes:
         class_layers: names of the layers whose size is that of the classes. With other classes they start from
@@ -72,204 +77,39 @@ class Part(Recorded, nn.Module):
 
 
 @dataclass(frozen=True)
-class Settings:
+class Settings(Described):
     """Base of the settings of a part: frozen dataclasses. Subclasses add fields and a method `build`.
+
+    A number is bounded by its type, for example `Fraction` of `settings_checks.py`.
 
     Attributes:
         conventions: as in `Part`.
 
     Raises:
-        InputError: a field is none of the words, or not of the kind, that its type allows.
+        InputError: a field is not of the kind, or not in the range, that its type says.
     """
 
     conventions: ClassVar[tuple[str, ...]] = ()
 
     def __post_init__(self) -> None:
+        hints = hints_of(type(self))
         for field in fields(self):
-            value = getattr(self, field.name)
-            check_choice(type(self).__name__, field.name, field.type, value)
-            if isinstance(value, (Mapping, list)):
-                value = _frozen(from_plain(value, getattr(type(self), field.name, None)))
-                object.__setattr__(self, field.name, value)
-            check_kind(type(self).__name__, field.name, field.type, value)
+            value = _frozen(from_plain(getattr(self, field.name), getattr(type(self), field.name, None)))
+            object.__setattr__(self, field.name, value)
+            check(type(self).__name__, field.name, hints.get(field.name, Any), value)
+
+    def plain_arguments(self) -> dict[str, Any]:
+        """Return the fields."""
+        return {field.name: to_plain(getattr(self, field.name)) for field in fields(self)}
 
 
-def to_plain(value: Any) -> Any:
-    """Turn an argument into plain data.
-
-    Args:
-        value: a number, string, list or dictionary; a part or settings; or a class with some of its arguments, as
-            `functools.partial` holds them (optimizers and schedules).
-
-    Raises:
-        InputError: it is something else, which a checkpoint could not hold.
-    """
-    value = _python_scalar(value)
-    if value is None or isinstance(value, (bool, int, float, str)):
-        return value
-    if isinstance(value, Recorded):
-        return {CLASS_PATH: class_path(type(value)), INIT_ARGS: value.init_args}
-    if isinstance(value, Settings):
-        arguments = {field.name: to_plain(getattr(value, field.name)) for field in fields(value)}
-        return {CLASS_PATH: class_path(type(value)), INIT_ARGS: arguments}
-    if isinstance(value, functools.partial) and (built := _stepped_class(value)):
-        return {CLASS_PATH: class_path(built), INIT_ARGS: {k: to_plain(v) for k, v in value.keywords.items()}}
-    if isinstance(value, type) and issubclass(value, (Optimizer, LRScheduler)):
-        return {CLASS_PATH: class_path(value), INIT_ARGS: {}}
-    if isinstance(value, Mapping):
-        return {str(key): to_plain(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [to_plain(item) for item in value]
-    raise InputError(
-        f"{type(value).__name__} cannot be recorded in a checkpoint: give plain data, a subclass of "
-        "lightning_rcnn.Part or lightning_rcnn.Settings, or functools.partial of an optimizer or a schedule"
-    )
+def _frozen(value: Any) -> Any:
+    """A list as a tuple, so that settings stay what they are; numbers of numpy as Python's."""
+    return tuple(_frozen(from_plain(item)) for item in value) if isinstance(value, (list, tuple)) else value
 
 
-def from_plain(value: Any, default: Any = None) -> Any:
-    """Build what plain data describe.
-
-    Args:
-        value: plain data, or anything else, which is returned as it is; the command line's optimizers and schedules
-            without what they refer to there: parsers, of which no copy can be made.
-        default: settings; a dictionary without a class path changes these.
-
-    Raises:
-        InputError: the class cannot be imported, is neither a part, settings, an optimizer nor a schedule, or does not
-            take these arguments.
-    """
-    if isinstance(value, list):
-        return [from_plain(item) for item in value]
-    if isinstance(value, functools.partial) and (built := _stepped_class(value)):
-        return _stepped(built, value.keywords)
-    if not isinstance(value, Mapping):
-        return _python_scalar(value)
-    if CLASS_PATH in value:
-        return _build(import_class(value[CLASS_PATH]), value.get(INIT_ARGS) or {})
-    if isinstance(default, Settings):
-        own = {field.name: getattr(default, field.name) for field in fields(default)}
-        return _build(type(default), own | {key: from_plain(item, own.get(key)) for key, item in value.items()})
-    return value
-
-
-def _stepped_class(held: functools.partial[Any]) -> type | None:
-    """The optimizer or schedule that `functools.partial` holds; None if it holds something else."""
-    built = next((part for part in (held.func, *held.args) if isinstance(part, type)), None)
-    return built if built is not None and issubclass(built, (Optimizer, LRScheduler)) else None
-
-
-def merge(under: Any, over: Any) -> Any:
-    """Lay `over` upon `under`: mappings key by key, everything else replaced."""
-    if not isinstance(under, dict) or not isinstance(over, dict):
-        return over
-    return under | {key: merge(under.get(key), value) for key, value in over.items()}
-
-
-def part(of_class: type, **init_args: Any) -> dict[str, Any]:
-    """Return a part, settings, an optimizer or a schedule as plain data."""
-    return {CLASS_PATH: class_path(of_class), INIT_ARGS: init_args}
-
-
-def class_path(of_class: type) -> str:
-    """Return the import path of a class."""
-    return f"{of_class.__module__}.{of_class.__qualname__}"
-
-
-def import_path(path: str) -> Any:
-    """Import what a path names; the user has to have named it, and not a file from elsewhere.
-
-    Raises:
-        InputError: it cannot be imported.
-    """
-    module, _, name = path.rpartition(".")
-    try:
-        return getattr(importlib.import_module(module), name)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise InputError(f"class_path {path}: cannot be imported ({error})") from error
-
-
-def import_class(path: str) -> type:
-    """Import a class that plain data may name.
-
-    Raises:
-        InputError: it cannot be imported, or is of no kind that a detector is built from.
-    """
-    found = import_path(path)
-    # A file must not be able to run anything else.
-    if not (isinstance(found, type) and issubclass(found, (Recorded, Settings, Optimizer, LRScheduler))):
-        raise InputError(f"class_path {path}: neither a part, settings, an optimizer nor a schedule")
-    return found
-
-
-def settings_keys(of_class: type, arguments: Mapping[str, Any]) -> Iterator[str]:
-    """Yield the dotted keys of all settings of a class, those of its parts included.
-
-    Args:
-        of_class: a part or settings.
-        arguments: plain data, which say what class a part is of; defaults may be left out.
-    """
-    for name, value in all_arguments(of_class, arguments).items():
-        yield name
-        if isinstance(value, Mapping) and CLASS_PATH in value:
-            built = import_class(value[CLASS_PATH])
-            yield from (f"{name}.{key}" for key in settings_keys(built, value.get(INIT_ARGS) or {}))
-
-
-def all_arguments(of_class: type, arguments: Mapping[str, Any]) -> dict[str, Any]:
-    """Return all arguments of a class as plain data, each part and all settings with their class path.
-
-    Args:
-        of_class: a detector, part or settings.
-        arguments: those that are given, as plain data or built.
-    """
-    complete: dict[str, Any] = {}
-    for name, parameter in inspect.signature(of_class).parameters.items():
-        default = None if parameter.default is parameter.empty else parameter.default
-        value = arguments.get(name, default)
-        if isinstance(value, Mapping) and CLASS_PATH in value:  # not built: that could load weights
-            built = import_class(value[CLASS_PATH])
-            value = {CLASS_PATH: class_path(built), INIT_ARGS: all_arguments(built, value.get(INIT_ARGS) or {})}
-        complete[name] = to_plain(from_plain(value, default) if isinstance(default, Settings) else value)
-    return complete
-
-
-def without_weights(plain: Any) -> Any:
-    """Return plain data in which no argument `weights` names a file: the one they stand in has the weights itself."""
-    if isinstance(plain, Mapping):
-        return {
-            key: None if key == "weights" and isinstance(value, str) else without_weights(value)
-            for key, value in plain.items()
-        }
-    return [without_weights(item) for item in plain] if isinstance(plain, list) else plain
-
-
-def check_choice(owner: str, key: str, annotation: Any, value: Any) -> None:
-    """Refuse a word that is none of those in a type.
-
-    The command line checks this, too; here it holds for Python and for conversions, where a word that nobody knows
-    ("BGR" for "bgr") would be taken for the other one.
-
-    Raises:
-        InputError: names the key and its choices.
-    """
-    words = _words(annotation)
-    if words and value is not None and value not in words:
-        raise InputError(f"{owner}: {key} {value!r} is none of {', '.join(map(str, words))}")
-
-
-def check_kind(owner: str, key: str, annotation: Any, value: Any) -> None:
-    """Refuse what is no part where a type wants one, and nothing that can be called where it wants an optimizer.
-
-    Raises:
-        InputError: names the key and what belongs there.
-    """
-    allowed = get_args(annotation) if get_origin(annotation) in (Union, UnionType) else (annotation,)
-    kinds = tuple(kind for kind in allowed if isinstance(kind, type) and issubclass(kind, (Recorded, Settings)))
-    shown = repr(value) if value is None or isinstance(value, (bool, int, float, str)) else type(value).__name__
-    if kinds and not isinstance(value, kinds) and not (value is None and type(None) in allowed):
-        raise InputError(f"{owner}: {key} {shown} is no {kinds[0].__name__}; give one, or its class_path and init_args")
-    if get_origin(annotation) is Callable and not callable(value):
-        raise InputError(f"{owner}: {key} {shown} is no class with arguments; give its class_path and init_args")
+_OWNERS: WeakKeyDictionary[Part, ReferenceType[Recorded]] = WeakKeyDictionary()
+"""Part -> the detector it was given to. No attribute of the part, which could then be neither copied nor pickled."""
 
 
 def _recording(constructor: Callable[..., None]) -> Callable[..., None]:
@@ -277,81 +117,57 @@ def _recording(constructor: Callable[..., None]) -> Callable[..., None]:
 
     @functools.wraps(constructor)
     def init(self: Recorded, *arguments: Any, **keywords: Any) -> None:
-        bound = _bound(type(self), signature, (self, *arguments), keywords)
+        owner = type(self).__name__
+        bound = bound_arguments(type(self), signature, (self, *arguments), keywords)
         given = dict(list(bound.arguments.items())[1:])
         for name, value in given.items():
             parameter = signature.parameters[name]
-            check_choice(type(self).__name__, name, parameter.annotation, value)
             bound.arguments[name] = given[name] = from_plain(value, parameter.default)
-            check_kind(type(self).__name__, name, parameter.annotation, given[name])
+            if parameter.kind not in (parameter.VAR_KEYWORD, parameter.VAR_POSITIONAL):
+                check(owner, name, hints_of(constructor).get(name, Any), given[name])
         is_outermost = INIT_ARGS not in self.__dict__
         if is_outermost:
+            recorded = dict(_named(owner, signature, given))
+            parts = [value for value in recorded.values() if isinstance(value, Part) and not isinstance(self, Part)]
+            for given_part in parts:
+                _refuse_owned(given_part, owner)
             # `nn.Module` takes no attributes before its own constructor has run.
-            self.__dict__[INIT_ARGS] = {name: to_plain(value) for name, value in _named(signature, given)}
+            self.__dict__[INIT_ARGS] = {name: to_plain(value) for name, value in recorded.items()}
         constructor(*bound.args, **bound.kwargs)
         if is_outermost:
+            _OWNERS.update({given_part: ref(self) for given_part in parts})
             self.after_init()
 
     return init
 
 
-def _named(signature: inspect.Signature, given: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
-    """Yield arguments by the names under which they can be given again: those in **keywords by their own."""
+def _named(owner: str, signature: inspect.Signature, given: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """Yield arguments by the names under which they can be given again: those in **keywords by their own.
+
+    Raises:
+        InputError: there is one without a name.
+    """
     for name, value in given.items():
-        if signature.parameters[name].kind is inspect.Parameter.VAR_KEYWORD:
+        kind = signature.parameters[name].kind
+        if kind is inspect.Parameter.VAR_KEYWORD:
             yield from value.items()
+        elif kind is inspect.Parameter.VAR_POSITIONAL and not value:
+            continue
+        elif kind in (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.POSITIONAL_ONLY):
+            shown = f"*{name}" if kind is inspect.Parameter.VAR_POSITIONAL else name
+            raise InputError(
+                f"{owner}: {shown} takes arguments without a name, which cannot be recorded: give them by name, or let "
+                "the constructor take a list"
+            )
         else:
             yield name, value
 
 
-def _build(built: type, arguments: Mapping[str, Any]) -> Any:
-    if issubclass(built, (Optimizer, LRScheduler)):
-        return _stepped(built, arguments)
-    _bound(built, inspect.signature(built), (), arguments)
-    return built(**arguments)
-
-
-def _stepped(built: type, arguments: Mapping[str, Any]) -> functools.partial[Any]:
-    """An optimizer or a schedule with some of its arguments."""
-    _refuse_unknown(built, inspect.signature(built), arguments)
-    return functools.partial(built, **{key: from_plain(value) for key, value in arguments.items()})
-
-
-def _python_scalar(value: Any) -> Any:
-    """A number or text of numpy as Python's, which a checkpoint can hold."""
-    return value.item() if isinstance(value, np.generic) else value
-
-
-def _refuse_unknown(built: type, signature: inspect.Signature, keywords: Mapping[str, Any]) -> None:
-    takes_any = any(parameter.kind is parameter.VAR_KEYWORD for parameter in signature.parameters.values())
-    unknown = next((name for name in keywords if name not in signature.parameters), None)
-    if unknown is not None and not takes_any:
-        raise InputError(f"{built.__name__} takes no {unknown}{did_you_mean(unknown, signature.parameters)}")
-
-
-def _bound(
-    built: type, signature: inspect.Signature, arguments: tuple[Any, ...], keywords: Mapping[str, Any]
-) -> inspect.BoundArguments:
-    """Return the arguments as a constructor has them, defaults included.
-
-    Raises:
-        InputError: one is misspelt, missing or too many.
-    """
-    _refuse_unknown(built, signature, keywords)
-    try:
-        bound = signature.bind(*arguments, **keywords)
-    except TypeError as error:
-        raise InputError(f"{built.__name__}: {error}") from error
-    bound.apply_defaults()
-    return bound
-
-
-def _frozen(value: Any) -> Any:
-    """A list as a tuple, so that settings stay what they are."""
-    return tuple(_frozen(item) for item in value) if isinstance(value, list) else value
-
-
-def _words(annotation: Any) -> tuple[Any, ...]:
-    """Words of a Literal, or of several, or None, to choose from."""
-    kinds = [annotation] if get_origin(annotation) is Literal else get_args(annotation)
-    return tuple(word for kind in kinds if get_origin(kind) is Literal for word in get_args(kind))
+def _refuse_owned(given: Part, owner: str) -> None:
+    """Refuse a part of another detector: its layers may have been handed over, and each training would change both."""
+    if other := _OWNERS.get(given, lambda: None)():
+        kind = type(given).__name__
+        raise InputError(
+            f"{owner}: this {kind} belongs to another {type(other).__name__} already; build a second {kind}, or give "
+            "copy.deepcopy of one that is not in use"
+        )

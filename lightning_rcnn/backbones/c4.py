@@ -6,6 +6,7 @@ from lightning_rcnn.backbones.base import Backbone
 from lightning_rcnn.backbones.norms import NormName
 from lightning_rcnn.backbones.resnet import ResNetBody, ResNetName
 from lightning_rcnn.errors import InputError
+from lightning_rcnn.settings_checks import NonNegative
 
 
 class ResNetC4(Backbone):
@@ -27,7 +28,7 @@ class ResNetC4(Backbone):
         name: ResNetName = "resnet50",
         weights: str | None = None,
         norm: NormName = "batch_norm",
-        norm_epsilon: float = 1e-5,
+        norm_epsilon: NonNegative = 1e-5,
         frozen_stages: int = 0,
         stride_in_1x1: bool = False,
     ) -> None:

@@ -8,6 +8,7 @@ from torch import Tensor
 from lightning_rcnn.backbones.base import Backbone
 from lightning_rcnn.backbones.norms import NormName
 from lightning_rcnn.backbones.resnet import ResNetBody, ResNetName
+from lightning_rcnn.settings_checks import NonNegative
 
 
 class ResNetDC5(Backbone):
@@ -28,7 +29,7 @@ class ResNetDC5(Backbone):
         name: ResNetName = "resnet50",
         weights: str | None = None,
         norm: NormName = "batch_norm",
-        norm_epsilon: float = 1e-5,
+        norm_epsilon: NonNegative = 1e-5,
         frozen_stages: int = 0,
         stride_in_1x1: bool = False,
     ) -> None:

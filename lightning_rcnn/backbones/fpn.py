@@ -7,6 +7,7 @@ from torchvision.ops.feature_pyramid_network import LastLevelMaxPool
 from lightning_rcnn.backbones.base import Backbone
 from lightning_rcnn.backbones.norms import NormName, norm_layer
 from lightning_rcnn.backbones.resnet import ResNetBody, ResNetName
+from lightning_rcnn.settings_checks import NonNegative, PositiveCount
 
 
 class ResNetFPN(Backbone):
@@ -36,10 +37,10 @@ class ResNetFPN(Backbone):
         name: ResNetName = "resnet50",
         weights: str | None = None,
         norm: NormName = "batch_norm",
-        norm_epsilon: float = 1e-5,
+        norm_epsilon: NonNegative = 1e-5,
         frozen_stages: int = 0,
         stride_in_1x1: bool = False,
-        channels: int = 256,
+        channels: PositiveCount = 256,
         fpn_norm: NormName | None = None,
     ) -> None:
         super().__init__()

@@ -16,6 +16,7 @@ from lightning_rcnn.backbones.base import Backbone
 from lightning_rcnn.backbones.norms import NormName, norm_layer
 from lightning_rcnn.backbones.weights import load_backbone_weights
 from lightning_rcnn.errors import InputError
+from lightning_rcnn.settings_checks import NonNegative
 
 PlainName = Literal["alexnet", "vgg16"]
 
@@ -48,7 +49,7 @@ class PlainBackbone(Backbone):
         name: PlainName = "vgg16",
         weights: str | None = None,
         norm: NormName | None = None,
-        norm_epsilon: float = 1e-5,
+        norm_epsilon: NonNegative = 1e-5,
         frozen_stages: int = 0,
     ) -> None:
         super().__init__()

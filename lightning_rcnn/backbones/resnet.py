@@ -1,6 +1,6 @@
 """torchvision's ResNets as feature extractors, with the norm and the frozen stages of the detection papers."""
 
-from typing import Literal, get_args
+from typing import Literal
 
 import torchvision.models
 from torch import Tensor, nn
@@ -32,7 +32,7 @@ class ResNetBody(nn.Module):
             own networks, "MSRA") or in its second one (torchvision's).
 
     Raises:
-        InputError: an unknown name, a number of stages that does not exist, or weights that do not fit.
+        InputError: a number of stages that does not exist, or weights that do not fit.
     """
 
     def __init__(
@@ -45,8 +45,6 @@ class ResNetBody(nn.Module):
         stride_in_1x1: bool,
     ) -> None:
         super().__init__()
-        if name not in get_args(ResNetName):
-            raise InputError(f"model.backbone: name {name!r} is none of {', '.join(get_args(ResNetName))}")
         if not 0 <= frozen_stages <= 5:
             raise InputError(f"model.backbone: frozen_stages {frozen_stages}: 0 (none) to 5 (stem and all four stages)")
         network: ResNet = getattr(torchvision.models, name)(norm_layer=norm_layer(norm, norm_epsilon))

@@ -3,7 +3,6 @@
 jsonargparse rejects most unknown keys too, but without place or suggestion, and not those whose value is `{}`.
 """
 
-import importlib
 import inspect
 import re
 from collections.abc import Iterator, Mapping
@@ -16,6 +15,7 @@ from jsonargparse import ArgumentParser
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
+from lightning_rcnn.class_paths import import_module
 from lightning_rcnn.cli.composing import Composition, KeyPath
 from lightning_rcnn.cli.other_names import is_of_others, ours_for
 from lightning_rcnn.detectors.optimization import LRSchedulerCallable, OptimizerCallable
@@ -205,7 +205,7 @@ def _is_mapping(value: str | None) -> bool:
 def _no_such_class(name: str, bases: Bases) -> str:
     module = name.rpartition(".")[0]
     try:
-        importlib.import_module(module or __name__)
+        import_module(module or __name__)
     except ImportError as error:
         return f"{name} cannot be imported ({error})"
     known = [short for base in bases for short in subclasses(base)]
@@ -264,8 +264,8 @@ def find_class(class_path: str, bases: Bases) -> type | None:
     if not module:
         return next((subclasses(base)[name] for base in bases if name in subclasses(base)), None)
     try:
-        found = getattr(importlib.import_module(module), name, None)
-    except ImportError:
+        found = getattr(import_module(module), name, None)
+    except (ImportError, ValueError):
         return None
     return found if isinstance(found, type) else None
 

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from lightning_rcnn.parts import Settings
+from lightning_rcnn.settings_checks import Fraction, NonNegative, Positive, PositiveCount
 
 
 @dataclass(frozen=True)
@@ -18,8 +19,8 @@ class LoadingSettings(Settings):
         multiprocessing_context: how workers start; by default as Python has it on this platform.
     """
 
-    shuffle_window: int = 16384
-    max_corrupt_share: float = 0.01
+    shuffle_window: PositiveCount = 16384
+    max_corrupt_share: Fraction = 0.01
     multiprocessing_context: Literal["fork", "spawn", "forkserver"] | None = None
 
 
@@ -35,6 +36,6 @@ class FetchingSettings(Settings):
     """
 
     cache_dir: str | None = None
-    cache_limit_gb: float = 100.0
-    timeout: float = 30.0
-    attempts: int = 5
+    cache_limit_gb: NonNegative = 100.0
+    timeout: Positive = 30.0
+    attempts: PositiveCount = 5

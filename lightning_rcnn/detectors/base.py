@@ -83,14 +83,6 @@ class Detector(Recorded, LightningModule):
         norm_weight_decay: float = 0.0,
     ) -> None:
         super().__init__()
-        if not isinstance(class_names, Sequence):
-            raise InputError(
-                f"model.class_names {class_names!r}: give a list of names; it says how many classes there are"
-            )
-        if isinstance(class_names, str):
-            raise InputError(f"model.class_names {class_names!r}: give a list of names, such as [{class_names!r}]")
-        if not norm_weight_decay >= 0:
-            raise InputError(f"model.norm_weight_decay {norm_weight_decay}: 0 or more")
         if not class_names:
             raise InputError("model.class_names is empty; give the names of the classes, or data with an index")
         self.class_names = list(class_names)

@@ -11,6 +11,7 @@ from lightning_rcnn.errors import InputError
 from lightning_rcnn.functional.boxes import rescale
 from lightning_rcnn.parts import Settings
 from lightning_rcnn.proposals.selective_search import SelectiveSearch, SelectiveSearchMode
+from lightning_rcnn.settings_checks import PositiveCount
 from lightning_rcnn.structures import Inputs, Proposals
 
 
@@ -22,19 +23,11 @@ class GivenProposals(Settings):
         limit: how many proposals of an image are looked at.
         mode: selective-search preset for images without stored proposals (`detect` only): "fast" or "quality".
         width: pixels to which such an image is scaled before the search.
-
-    Raises:
-        InputError: no proposals are wanted.
     """
 
-    limit: int = 2000
+    limit: PositiveCount = 2000
     mode: SelectiveSearchMode = "fast"
-    width: int = 500
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.limit < 1:
-            raise InputError(f"model.proposals: limit {self.limit}: at least 1")
+    width: PositiveCount = 500
 
     def build(self) -> SelectiveSearch:
         """Build what searches an image."""

@@ -1,6 +1,5 @@
 """Detectors from and to checkpoint files."""
 
-import importlib
 from collections.abc import Collection
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ from lightning_rcnn.checkpoints.header import first_mismatch, is_ours, read_head
 from lightning_rcnn.checkpoints.reading import read_content
 from lightning_rcnn.checkpoints.sources import local_file
 from lightning_rcnn.checkpoints.translation import DetectorName, Translation
+from lightning_rcnn.class_paths import import_path
 from lightning_rcnn.detectors.base import Detector
 from lightning_rcnn.detectors.faster_rcnn import FasterRCNN
 from lightning_rcnn.detectors.mask_rcnn import MaskRCNN
@@ -29,13 +29,10 @@ def load_detector(path: str | Path) -> Detector:
         InputError: see `read_header`; or the class cannot be imported, or its weights don't fit it.
     """
     class_path = read_header(path).class_path
-    module, _, name = class_path.rpartition(".")
-    try:
-        detector_class = getattr(importlib.import_module(module), name)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise InputError(f"{path}: its model {class_path} cannot be imported ({error})") from error
+    detector_class = import_path(class_path, f"{path}: its model")
     if not (isinstance(detector_class, type) and issubclass(detector_class, Detector)):
         raise InputError(f"{path}: its model {class_path} is no detector")
+    name = detector_class.__name__
     try:
         detector = detector_class.load_from_checkpoint(path, map_location="cpu")
     except RuntimeError as error:

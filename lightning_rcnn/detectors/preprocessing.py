@@ -12,8 +12,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from lightning_rcnn.data.resize import ResizeMethod, ResizeRule
-from lightning_rcnn.errors import InputError
 from lightning_rcnn.parts import Part, Settings
+from lightning_rcnn.settings_checks import Positive, PositiveCount
 from lightning_rcnn.structures import Inputs
 
 ChannelOrder = Literal["rgb", "bgr"]
@@ -34,27 +34,19 @@ class PreprocessingSettings(Settings):
         pixel_mean, pixel_std: per channel, in the order of `channel_order`.
         channel_order: "rgb" (torchvision) or "bgr" (detectron2): what the backbone was trained with.
         memory_format: "channels_last" is faster; "contiguous" is torchvision's, for equality to the last bit.
-
-    Raises:
-        InputError: sizes that cannot be.
     """
 
     conventions = ("channel_order", "pixel_range", "pixel_mean", "pixel_std")
 
-    min_size: int = 800
-    max_size: int = 1333
+    min_size: PositiveCount = 800
+    max_size: PositiveCount = 1333
     resize: ResizeMethod = "antialiased"
-    size_divisor: int = 32
-    pixel_range: float = 1.0
-    pixel_mean: tuple[float, ...] = (0.485, 0.456, 0.406)
-    pixel_std: tuple[float, ...] = (0.229, 0.224, 0.225)
+    size_divisor: PositiveCount = 32
+    pixel_range: Positive = 1.0
+    pixel_mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
+    pixel_std: tuple[Positive, Positive, Positive] = (0.229, 0.224, 0.225)
     channel_order: ChannelOrder = "rgb"
     memory_format: MemoryFormatName = "channels_last"
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.size_divisor < 1:
-            raise InputError(f"model.preprocessing: size_divisor {self.size_divisor}: at least 1")
 
     def build(self) -> "Preprocessing":
         """Build the module."""

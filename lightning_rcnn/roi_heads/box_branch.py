@@ -3,7 +3,6 @@
 Shape letters: N images, P proposals, R sampled regions, B regions of the whole batch, K classes.
 """
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar, Protocol
@@ -19,6 +18,7 @@ from lightning_rcnn.functional.targets import RoIs, roi_targets
 from lightning_rcnn.parts import Part, Settings
 from lightning_rcnn.roi_heads.box_head import AveragePool, BoxHeadSettings, BoxPredictor, TwoLayerHead
 from lightning_rcnn.roi_heads.pooler import PooledFeatures, RoIPooler, as_rois
+from lightning_rcnn.settings_checks import Fraction, NonNegative, PositiveCount
 from lightning_rcnn.structures import Detections, Inputs, Proposals, Targets
 
 BOX_WEIGHTS = (10.0, 10.0, 5.0, 5.0)
@@ -47,23 +47,23 @@ class BoxSettings(Settings):
             until they are in the original frame.
 
     Raises:
-        InputError: no overlap makes a region background, or a weight is below 0.
+        InputError: no overlap makes a region background.
     """
 
     head: BoxHeadSettings = TwoLayerHead()
-    pooled_size: int | None = None
-    positive_iou: float = 0.5
-    negative_iou: float = 0.5
-    lowest_negative_iou: float = 0.0
-    samples_per_image: int = 512
-    positive_fraction: float = 0.25
-    crowd_ioa: float | None = None
-    loss_beta: float = 1 / 9
-    class_weights: list[float] | None = None
-    score_threshold: float = 0.05
-    nms_iou: float = 0.5
-    detections_per_image: int = 100
-    min_size: float = 1e-2
+    pooled_size: PositiveCount | None = None
+    positive_iou: Fraction = 0.5
+    negative_iou: Fraction = 0.5
+    lowest_negative_iou: Fraction = 0.0
+    samples_per_image: PositiveCount = 512
+    positive_fraction: Fraction = 0.25
+    crowd_ioa: Fraction | None = None
+    loss_beta: NonNegative = 1 / 9
+    class_weights: tuple[NonNegative, ...] | None = None
+    score_threshold: Fraction = 0.05
+    nms_iou: Fraction = 0.5
+    detections_per_image: PositiveCount = 100
+    min_size: NonNegative = 1e-2
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -72,8 +72,6 @@ class BoxSettings(Settings):
                 f"model.box: lowest_negative_iou {self.lowest_negative_iou}: below negative_iou {self.negative_iou}, "
                 "or no region is background"
             )
-        if self.class_weights is not None and not all(0 <= weight < math.inf for weight in self.class_weights):
-            raise InputError(f"model.box: class_weights {list(self.class_weights)}: numbers of 0 or more")
 
     def build(self, backbone: Backbone, pooler: RoIPooler, num_classes: int) -> "BoxBranch":
         """Build the branch."""

@@ -13,6 +13,7 @@ from lightning_rcnn.backbones.norms import NormName, norm_layer
 from lightning_rcnn.parts import Settings
 from lightning_rcnn.roi_heads.convolutions import NormalizedConvolutions
 from lightning_rcnn.roi_heads.truncated_svd import replace_with_low_rank
+from lightning_rcnn.settings_checks import Count, Fraction, NonNegative, PositiveCount
 
 
 @dataclass(frozen=True)
@@ -40,9 +41,9 @@ class TwoLayerHead(BoxHeadSettings):
         svd_ranks: of the two layers after truncation (Fast R-CNN section 3.1), as `lightning-rcnn compress` sets it.
     """
 
-    width: int = 1024
-    dropout: float = 0.0
-    svd_ranks: tuple[int, int] | None = None
+    width: PositiveCount = 1024
+    dropout: Fraction = 0.0
+    svd_ranks: tuple[PositiveCount, PositiveCount] | None = None
 
     def build(self, in_channels: int, pooled_size: int, pretrained: Sequence[nn.Linear]) -> nn.Module:
         """Build the two layers; those of `pretrained` that have the right size are taken over."""
@@ -66,11 +67,11 @@ class ConvolutionalHead(BoxHeadSettings):
         norm_epsilon: of the norms.
     """
 
-    num_layers: int = 4
-    channels: int = 256
-    width: int = 1024
+    num_layers: Count = 4
+    channels: PositiveCount = 256
+    width: PositiveCount = 1024
     norm: NormName | None = None
-    norm_epsilon: float = 1e-5
+    norm_epsilon: NonNegative = 1e-5
 
     def build(self, in_channels: int, pooled_size: int, pretrained: Sequence[nn.Linear]) -> nn.Module:
         """Build the layers; nothing is taken over."""

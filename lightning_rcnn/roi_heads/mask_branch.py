@@ -22,6 +22,7 @@ from lightning_rcnn.roi_heads.active import active_indices
 from lightning_rcnn.roi_heads.box_branch import RegionSampler
 from lightning_rcnn.roi_heads.mask_head import MaskHead
 from lightning_rcnn.roi_heads.pooler import PooledFeatures, RoIPooler, as_rois
+from lightning_rcnn.settings_checks import Count, NonNegative, PositiveCount
 from lightning_rcnn.structures import Bitmaps, Detections, MaskForm, Targets
 
 MaskTarget = Literal["soft", "thresholded", "polygon"]
@@ -48,11 +49,11 @@ class MaskSettings(Settings):
             (detectron2), or "integer", resized to a box of whole pixels (torchvision).
     """
 
-    pooled_size: int | None = None
-    num_layers: int | None = None
-    width: int = 256
+    pooled_size: PositiveCount | None = None
+    num_layers: Count | None = None
+    width: PositiveCount = 256
     norm: NormName | None = None
-    norm_epsilon: float = 1e-5
+    norm_epsilon: NonNegative = 1e-5
     target: MaskTarget = "soft"
     paste: PasteRule = "exact"
 

@@ -16,6 +16,7 @@ from lightning_rcnn.ops.level_assignment import assign_levels
 from lightning_rcnn.ops.roi_align import multiscale_roi_align
 from lightning_rcnn.ops.roi_pool import multiscale_roi_pool
 from lightning_rcnn.parts import Part, Settings
+from lightning_rcnn.settings_checks import Count, Positive
 
 PoolName = Literal["align", "pool"]
 LevelRule = Literal["torchvision", "detectron2"]
@@ -40,9 +41,9 @@ class PoolerSettings(Settings):
     conventions = ("sampling_ratio", "aligned")
 
     operator: PoolName = "align"
-    sampling_ratio: int = 2
+    sampling_ratio: Count = 2
     aligned: bool = False
-    canonical: tuple[int, float] = (4, 224.0)
+    canonical: tuple[int, Positive] = (4, 224.0)
     level_rule: LevelRule = "torchvision"
 
     def build(self, backbone: Backbone) -> "RoIPooler":

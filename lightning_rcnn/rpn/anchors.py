@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from lightning_rcnn.errors import InputError
 from lightning_rcnn.functional.cell_anchors import AnchorOrder, AnchorRounding, cell_anchors
 from lightning_rcnn.parts import Settings
+from lightning_rcnn.settings_checks import Positive
 
 AnchorStride = Literal["fixed", "image_ratio"]
 
@@ -32,8 +33,8 @@ class AnchorSettings(Settings):
 
     conventions = ("rounding", "order", "stride")
 
-    sizes: tuple[float, ...] = (32, 64, 128, 256, 512)
-    ratios: tuple[float, ...] = (0.5, 1.0, 2.0)
+    sizes: tuple[Positive, ...] = (32, 64, 128, 256, 512)
+    ratios: tuple[Positive, ...] = (0.5, 1.0, 2.0)
     rounding: AnchorRounding = "exact"
     order: AnchorOrder = "ratio_major"
     stride: AnchorStride = "fixed"

@@ -11,7 +11,6 @@ import torch
 from torch import Tensor
 
 from lightning_rcnn.backbones.base import Backbone
-from lightning_rcnn.errors import InputError
 from lightning_rcnn.functional.losses import LossSum, box_loss, objectness_loss
 from lightning_rcnn.functional.targets import AnchorTargets, anchor_targets
 from lightning_rcnn.ops.gather import gather_boxes
@@ -19,6 +18,7 @@ from lightning_rcnn.parts import Part, Settings
 from lightning_rcnn.rpn.anchors import AnchorSettings
 from lightning_rcnn.rpn.head import RPNHead
 from lightning_rcnn.rpn.proposals import RPN_BOX_WEIGHTS, ProposalRanking, select_proposals
+from lightning_rcnn.settings_checks import Fraction, NonNegative, PositiveCount
 from lightning_rcnn.structures import Inputs, Proposals, Targets
 
 
@@ -44,29 +44,27 @@ class RPNSettings(Settings):
     """
 
     anchors: AnchorSettings = AnchorSettings()
-    num_layers: int = 1
-    positive_iou: float = 0.7
-    negative_iou: float = 0.3
-    samples_per_image: int = 256
-    positive_fraction: float = 0.5
+    num_layers: PositiveCount = 1
+    positive_iou: Fraction = 0.7
+    negative_iou: Fraction = 0.3
+    samples_per_image: PositiveCount = 256
+    positive_fraction: Fraction = 0.5
     cross_boundary_anchors: Literal["keep", "ignore"] = "keep"
-    crowd_ioa: float | None = None
+    crowd_ioa: Fraction | None = None
     loss_denominator: Literal["sampled", "fixed"] = "sampled"
-    box_loss_beta: float = 1 / 9
-    pre_nms_top_n: tuple[int, int] = (2000, 1000)
-    post_nms_top_n: tuple[int, int] = (2000, 1000)
-    nms_iou: float = 0.7
-    min_size: float = 1e-3
+    box_loss_beta: NonNegative = 1 / 9
+    pre_nms_top_n: tuple[PositiveCount, PositiveCount] = (2000, 1000)
+    post_nms_top_n: tuple[PositiveCount, PositiveCount] = (2000, 1000)
+    nms_iou: Fraction = 0.7
+    min_size: NonNegative = 1e-3
     ranking: ProposalRanking = "logit"
 
     def build(self, backbone: Backbone) -> "RPN":
         """Build the branch for a backbone's maps.
 
         Raises:
-            InputError: there are not as many sizes of anchors as levels, or no layer.
+            InputError: there are not as many sizes of anchors as levels.
         """
-        if self.num_layers < 1:
-            raise InputError(f"model.rpn: num_layers {self.num_layers}: at least 1")
         return RPN(self, backbone)
 
 

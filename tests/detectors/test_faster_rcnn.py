@@ -149,13 +149,16 @@ def test_detect_refuses_what_is_no_image(make_detector, tmp_path):
         ({"backbone": part(ResNetFPN, name="resnet18", stride_in_1x1=True)}, "stride_in_1x1 is for networks of bott"),
         ({"backbone": part(ResNetC4, name="resnet18", frozen_stages=5)}, "frozen_stages 5"),
         ({"rpn": {"anchors": {"sizes": [32, 64]}}}, "rpn.anchors: sizes"),
-        ({"rpn": {"num_layers": 0}}, "num_layers 0"),
-        ({"rpn": {"anchors": {"rounding": "round"}}}, "AnchorSettings: rounding 'round' is none of exact, rounded"),
+        ({"rpn": {"num_layers": 0}}, "RPNSettings.num_layers: 0 is out of range; give 1 or more"),
+        ({"rpn": {"anchors": {"rounding": "round"}}}, "AnchorSettings.rounding: 'round' is none of exact, rounded"),
         ({"preprocessing": {"min_size": 900, "max_size": 800}}, "900"),
-        ({"preprocessing": {"size_divisor": 0}}, "size_divisor 0"),
-        ({"preprocessing": {"channel_order": "BGR"}}, "channel_order 'BGR' is none of rgb, bgr"),
+        (
+            {"preprocessing": {"size_divisor": 0}},
+            "size_divisor: 0 is out of range; give 1 or more",
+        ),
+        ({"preprocessing": {"channel_order": "BGR"}}, "channel_order: 'BGR' is none of rgb, bgr"),
         ({"class_names": []}, "class_names"),
-        ({"class_names": "cat"}, "class_names 'cat': give a list of names"),
+        ({"class_names": "cat"}, r"FasterRCNN.class_names: 'cat' is no list; give one, such as \['cat'\]"),
     ],
 )
 def test_wrong_hyperparameters_are_named(make_detector, wrong, message):

@@ -67,9 +67,9 @@ def change(checkpoint, **changes):
 @pytest.mark.parametrize(
     ("changes", "problem"),
     [
-        ({"class_path": "nowhere.Detector"}, "its model nowhere.Detector cannot be imported"),
+        ({"class_path": "nowhere.Detector"}, "its model nowhere.Detector: cannot be imported"),
         ({"class_path": "lightning_rcnn.detectors.faster_rcnn.Gone"}, "cannot be imported"),
-        ({"class_path": "Detector"}, "its model Detector cannot be imported"),
+        ({"class_path": "Detector"}, "its model Detector: cannot be imported"),
         ({"class_path": 3}, "not a checkpoint of lightning-rcnn"),
         ({"hyper_parameters": [3]}, "not a checkpoint of lightning-rcnn"),
         ({"class_path": "torch.nn.Linear"}, "its model torch.nn.Linear is no detector"),

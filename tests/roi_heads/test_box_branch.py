@@ -60,8 +60,8 @@ def test_weights_of_classes_are_torchs(classified, class_weights):
     ("class_weights", "problem"),
     [
         ([1.0, 2.0], "class_weights has 2 entries for 3 classes"),
-        ([1.0, -1.0, 1.0], "numbers of 0 or more"),
-        ([1.0, float("nan"), 1.0], "numbers of 0 or more"),
+        ([1.0, -1.0, 1.0], "out of range; give 0 or more"),
+        ([1.0, float("nan"), 1.0], "out of range; give 0 or more"),
     ],
 )
 def test_weights_that_cannot_be(class_weights, problem):

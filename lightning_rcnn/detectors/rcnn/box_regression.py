@@ -32,6 +32,7 @@ from lightning_rcnn.functional.matching import best_overlaps
 from lightning_rcnn.functional.sampling import random_keys
 from lightning_rcnn.ops.gather import gather_boxes
 from lightning_rcnn.parts import Settings, class_path
+from lightning_rcnn.settings_checks import Fraction, Positive, PositiveCount
 from lightning_rcnn.structures import NO_IMAGE, Inputs, Targets
 
 
@@ -47,21 +48,13 @@ class RidgeSettings(Settings):
             every network.
         examples_per_class: the most examples of a class, a random choice. As many of every class, and a quarter more,
             are held on each rank, 4 bytes a feature, and rank 0 solves for a matrix of this squared, 8 bytes each.
-
-    Raises:
-        InputError: no penalty.
     """
 
-    regions_per_image: int | None = None
-    paired_iou: float = 0.6
-    penalty: float = 1000.0
-    feature_norm: float = 20.0
-    examples_per_class: int = 10000
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.penalty <= 0:
-            raise InputError(f"model.ridge: penalty {self.penalty}: above 0")
+    regions_per_image: PositiveCount | None = None
+    paired_iou: Fraction = 0.6
+    penalty: Positive = 1000.0
+    feature_norm: Positive = 20.0
+    examples_per_class: PositiveCount = 10000
 
 
 class RCNNBoxRegression(SolvedStage):

@@ -29,6 +29,7 @@ from lightning_rcnn.functional.sampling import random_keys
 from lightning_rcnn.functional.targets import is_in_crowd
 from lightning_rcnn.ops.gather import gather_boxes
 from lightning_rcnn.parts import Settings
+from lightning_rcnn.settings_checks import Fraction, NonNegative, Positive, PositiveCount
 from lightning_rcnn.structures import NO_IMAGE, Inputs, Proposals, Targets
 
 
@@ -52,17 +53,17 @@ class SVMSettings(Settings):
         cache_limit: the most examples that stay after a solution; the memory of rank 0 is this times 4 bytes a feature.
     """
 
-    regions_per_image: int | None = None
-    negative_iou: float = 0.3
-    crowd_ioa: float | None = None
-    cost: float = 1e-3
-    positive_weight: float = 2.0
-    bias_feature: float = 10.0
-    feature_norm: float = 20.0
+    regions_per_image: PositiveCount | None = None
+    negative_iou: Fraction = 0.3
+    crowd_ioa: Fraction | None = None
+    cost: Positive = 1e-3
+    positive_weight: Positive = 2.0
+    bias_feature: NonNegative = 10.0
+    feature_norm: Positive = 20.0
     hard_margin: float = -1.0
     easy_margin: float = -1.2
-    solve_after: int = 2000
-    cache_limit: int = 40000
+    solve_after: PositiveCount = 2000
+    cache_limit: PositiveCount = 40000
 
 
 class RCNNClassification(SolvedStage):

@@ -22,6 +22,7 @@ from lightning_rcnn.functional.losses import LossSum, classification_loss
 from lightning_rcnn.functional.targets import roi_targets
 from lightning_rcnn.parts import Settings
 from lightning_rcnn.roi_heads.active import active_indices
+from lightning_rcnn.settings_checks import Fraction, PositiveCount
 from lightning_rcnn.structures import Inputs, Targets
 
 
@@ -38,10 +39,10 @@ class FineTuningSettings(Settings):
             training, as torchvision's references and detectron2 do.
     """
 
-    regions_per_image: int = 64
-    positive_fraction: float = 0.25
-    positive_iou: float = 0.5
-    crowd_ioa: float | None = None
+    regions_per_image: PositiveCount = 64
+    positive_fraction: Fraction = 0.25
+    positive_iou: Fraction = 0.5
+    crowd_ioa: Fraction | None = None
 
 
 class RCNNFineTuning(RCNN):

@@ -40,6 +40,7 @@ from lightning_rcnn.ops.warp import warp_regions
 from lightning_rcnn.parts import Settings, part
 from lightning_rcnn.roi_heads.active import active_indices
 from lightning_rcnn.roi_heads.box_head import BoxHeadSettings, TwoLayerHead
+from lightning_rcnn.settings_checks import Count, Fraction, PositiveCount
 from lightning_rcnn.structures import Detections, Inputs, Proposals
 
 # As plain data, from which each detector builds its own.
@@ -74,23 +75,21 @@ class RegionSettings(Settings):
 
     conventions = ("size", "context")
 
-    size: int = 227
-    context: int = 16
+    size: PositiveCount = 227
+    context: Count = 16
     head: BoxHeadSettings = TwoLayerHead(width=4096, dropout=0.5)
-    at_a_time: int = 128
-    score_threshold: float = 0.05
-    nms_iou: float = 0.3
-    detections_per_image: int = 100
+    at_a_time: PositiveCount = 128
+    score_threshold: Fraction = 0.05
+    nms_iou: Fraction = 0.3
+    detections_per_image: PositiveCount = 100
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.size < max(63, 2 * self.context + 1) or self.context < 0:
+        if self.size < max(63, 2 * self.context + 1):
             raise InputError(
                 f"model.regions: size {self.size} with context {self.context}: at least 63 pixels, and more than twice "
                 "the context"
             )
-        if self.at_a_time < 1:
-            raise InputError(f"model.regions: at_a_time {self.at_a_time}: at least 1")
 
 
 class RCNN(Detector):

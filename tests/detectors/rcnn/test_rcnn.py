@@ -120,9 +120,9 @@ def test_what_is_no_configuration(make_rcnn):
         make_rcnn(RCNN).require_stage_before()
     with pytest.raises(InputError, match="regions: size 63 with context 40: at least 63 pixels"):
         make_rcnn(RCNN, regions={"context": 40})
-    with pytest.raises(InputError, match="regions: at_a_time 0"):
+    with pytest.raises(InputError, match=r"RegionSettings\.at_a_time: 0 is out of range; give 1 or more"):
         make_rcnn(RCNN, regions={"at_a_time": 0})
-    with pytest.raises(InputError, match="PlainBackbone: name 'resnet18' is none of alexnet, vgg16"):
+    with pytest.raises(InputError, match=r"PlainBackbone\.name: 'resnet18' is none of alexnet, vgg16"):
         make_rcnn(RCNN, backbone={"init_args": {"name": "resnet18"}})
 
 

@@ -1,0 +1,220 @@
+"""What detectors are built from as plain data, and plain data as that again.
+
+A part or settings, an optimizer or a schedule is `{class_path: ..., init_args: {...}}`, as in Lightning's files. A
+checkpoint that holds no more than such data can be read without running anything it contains.
+"""
+
+import functools
+import inspect
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import fields, is_dataclass
+from typing import Any
+
+import numpy as np
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
+
+from lightning_rcnn.class_paths import class_path, import_path
+from lightning_rcnn.errors import InputError
+from lightning_rcnn.suggestions import did_you_mean
+
+CLASS_PATH, INIT_ARGS = "class_path", "init_args"
+
+
+class Described:
+    """Base of what its class and its arguments describe: parts and settings."""
+
+    def plain_arguments(self) -> dict[str, Any]:
+        """Return the arguments it was built with, defaults included, as plain data."""
+        raise NotImplementedError
+
+
+def to_plain(value: Any) -> Any:
+    """Turn an argument into plain data.
+
+    Args:
+        value: a number, string, list or dictionary; a part or settings; or a class with some of its arguments, as
+            `functools.partial` holds them (optimizers and schedules), whose defaults are recorded with them.
+
+    Raises:
+        InputError: it is something else, which a checkpoint could not hold.
+    """
+    value = _python_scalar(value)
+    if value is None or isinstance(value, (bool, int, float, str)):
+        return value
+    if isinstance(value, Described):
+        return {CLASS_PATH: class_path(type(value)), INIT_ARGS: value.plain_arguments()}
+    if isinstance(value, functools.partial) and (built := _stepped_class(value)):
+        return {CLASS_PATH: class_path(built), INIT_ARGS: _stepped_arguments(built, value.keywords)}
+    if isinstance(value, type) and issubclass(value, (Optimizer, LRScheduler)):
+        return {CLASS_PATH: class_path(value), INIT_ARGS: _stepped_arguments(value, {})}
+    if isinstance(value, Mapping):
+        if (key := next((key for key in value if not isinstance(key, str)), None)) is not None:
+            raise InputError(f"{key!r} cannot be recorded in a checkpoint: keys of dictionaries are strings there")
+        return {key: to_plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [to_plain(item) for item in value]
+    raise InputError(
+        f"{type(value).__name__} cannot be recorded in a checkpoint: give plain data, a subclass of "
+        "lightning_rcnn.Part or lightning_rcnn.Settings, or functools.partial of an optimizer or a schedule"
+    )
+
+
+def from_plain(value: Any, default: Any = None) -> Any:
+    """Build what plain data describe.
+
+    Args:
+        value: plain data, or anything else, which is returned as it is; the command line's optimizers and schedules
+            without what they refer to there: parsers, of which no copy can be made.
+        default: settings; a dictionary without a class path changes these.
+
+    Raises:
+        InputError: the class cannot be imported, is neither a part, settings, an optimizer nor a schedule, or does not
+            take these arguments.
+    """
+    if isinstance(value, list):
+        return [from_plain(item) for item in value]
+    if isinstance(value, functools.partial) and (built := _stepped_class(value)):
+        return _stepped(built, value.keywords)
+    if not isinstance(value, Mapping):
+        return _python_scalar(value)
+    if CLASS_PATH in value:
+        return _build(import_class(value[CLASS_PATH]), value.get(INIT_ARGS) or {})
+    if isinstance(default, Described) and is_dataclass(default):
+        own = {field.name: getattr(default, field.name) for field in fields(default)}
+        return _build(type(default), own | {key: from_plain(item, own.get(key)) for key, item in value.items()})
+    return value
+
+
+def part(of_class: type, **init_args: Any) -> dict[str, Any]:
+    """Return a part, settings, an optimizer or a schedule as plain data."""
+    return {CLASS_PATH: class_path(of_class), INIT_ARGS: init_args}
+
+
+def merge(under: Any, over: Any) -> Any:
+    """Lay `over` upon `under`: mappings key by key, everything else replaced."""
+    if not isinstance(under, dict) or not isinstance(over, dict):
+        return over
+    return under | {key: merge(under.get(key), value) for key, value in over.items()}
+
+
+def without_weights(plain: Any) -> Any:
+    """Return plain data in which no argument `weights` names a file: the one they stand in has the weights itself."""
+    if isinstance(plain, Mapping):
+        return {
+            key: None if key == "weights" and isinstance(value, str) else without_weights(value)
+            for key, value in plain.items()
+        }
+    return [without_weights(item) for item in plain] if isinstance(plain, list) else plain
+
+
+def import_class(path: str) -> type:
+    """Import a class that plain data may name.
+
+    Raises:
+        InputError: it cannot be imported, or is of no kind that a detector is built from.
+    """
+    found = import_path(path)
+    # A file must not be able to run anything else.
+    if not (isinstance(found, type) and issubclass(found, (Described, Optimizer, LRScheduler))):
+        raise InputError(f"class_path {path}: neither a part, settings, an optimizer nor a schedule")
+    return found
+
+
+def settings_keys(of_class: type, arguments: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the dotted keys of all settings of a class, those of its parts included.
+
+    Args:
+        of_class: a part, settings, an optimizer or a schedule.
+        arguments: plain data, which say what class a part is of; defaults may be left out.
+    """
+    for name, value in all_arguments(of_class, arguments).items():
+        yield name
+        if isinstance(value, Mapping) and CLASS_PATH in value:
+            built = import_class(value[CLASS_PATH])
+            yield from (f"{name}.{key}" for key in settings_keys(built, value.get(INIT_ARGS) or {}))
+
+
+def all_arguments(of_class: type, arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """Return all arguments of a class as plain data, each part and all settings with their class path.
+
+    Args:
+        of_class: a detector, part or settings; or an optimizer or a schedule, of which what it steps is left out.
+        arguments: those that are given, as plain data or built.
+    """
+    complete: dict[str, Any] = {}
+    for name, parameter in _parameters(of_class).items():
+        default = None if parameter.default is parameter.empty else parameter.default
+        value = arguments.get(name, default)
+        if isinstance(value, Mapping) and CLASS_PATH in value:  # not built: that could load weights
+            built = import_class(value[CLASS_PATH])
+            value = {CLASS_PATH: class_path(built), INIT_ARGS: all_arguments(built, value.get(INIT_ARGS) or {})}
+        complete[name] = to_plain(from_plain(value, default) if isinstance(default, Described) else value)
+    return complete
+
+
+def bound_arguments(
+    built: type, signature: inspect.Signature, arguments: Sequence[Any], keywords: Mapping[str, Any]
+) -> inspect.BoundArguments:
+    """Return the arguments as a constructor has them, defaults included.
+
+    Raises:
+        InputError: one is misspelt, missing or too many.
+    """
+    _refuse_unknown(built, signature.parameters, keywords)
+    try:
+        bound = signature.bind(*arguments, **keywords)
+    except TypeError as error:
+        raise InputError(f"{built.__name__}: {error}") from error
+    bound.apply_defaults()
+    return bound
+
+
+def _build(built: type, arguments: Mapping[str, Any]) -> Any:
+    if issubclass(built, (Optimizer, LRScheduler)):
+        return _stepped(built, arguments)
+    bound_arguments(built, inspect.signature(built), (), arguments)
+    return built(**arguments)
+
+
+def _stepped(built: type, arguments: Mapping[str, Any]) -> functools.partial[Any]:
+    """An optimizer or a schedule with some of its arguments."""
+    _refuse_unknown(built, inspect.signature(built).parameters, arguments)
+    return functools.partial(built, **{key: from_plain(value) for key, value in arguments.items()})
+
+
+def _stepped_class(held: functools.partial[Any]) -> type | None:
+    """The optimizer or schedule that `functools.partial` holds; None if it holds something else."""
+    built = next((part for part in (held.func, *held.args) if isinstance(part, type)), None)
+    return built if built is not None and issubclass(built, (Optimizer, LRScheduler)) else None
+
+
+def _stepped_arguments(built: type, given: Mapping[str, Any]) -> dict[str, Any]:
+    """Arguments of an optimizer or a schedule as plain data: those given, and defaults that are plain."""
+    defaults: dict[str, Any] = {}
+    for name, parameter in _parameters(built).items():
+        try:
+            defaults |= {} if parameter.default is parameter.empty else {name: to_plain(parameter.default)}
+        except InputError:  # a function, which is no setting
+            continue
+    return defaults | {name: to_plain(value) for name, value in given.items()}
+
+
+def _parameters(of_class: type) -> Mapping[str, inspect.Parameter]:
+    """What settings of a class there are: not what an optimizer or a schedule steps, its first parameter."""
+    parameters = dict(inspect.signature(of_class).parameters)
+    if issubclass(of_class, (Optimizer, LRScheduler)):
+        del parameters[next(iter(parameters))]
+    return parameters
+
+
+def _python_scalar(value: Any) -> Any:
+    """A number or text of numpy as Python's, which a checkpoint can hold."""
+    return value.item() if isinstance(value, np.generic) else value
+
+
+def _refuse_unknown(built: type, known: Mapping[str, inspect.Parameter], keywords: Mapping[str, Any]) -> None:
+    takes_any = any(parameter.kind is parameter.VAR_KEYWORD for parameter in known.values())
+    unknown = next((name for name in keywords if name not in known), None)
+    if unknown is not None and not takes_any:
+        raise InputError(f"{built.__name__} takes no {unknown}{did_you_mean(unknown, known)}")

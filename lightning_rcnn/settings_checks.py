@@ -1,0 +1,154 @@
+"""Checks of settings against the type hints of their fields, and the hints that bound numbers.
+
+The command line checks kinds as it reads them; here they hold for Python and for conversions, too.
+"""
+
+import inspect
+import math
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from types import NoneType, UnionType
+from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
+
+from lightning_rcnn.errors import InputError
+from lightning_rcnn.plain_data import Described
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """What a number may be, as metadata of `Annotated`; infinity and NaN are never inside.
+
+    Args:
+        low, high: of the range.
+        excludes_low: whether `low` itself is outside.
+    """
+
+    low: float
+    high: float = math.inf
+    excludes_low: bool = False
+
+    def __contains__(self, number: float) -> bool:
+        lowest = self.low < number if self.excludes_low else self.low <= number
+        return lowest and number <= min(self.high, sys.float_info.max)
+
+    def __repr__(self) -> str:
+        if self.high < math.inf:
+            return f"above {self.low}, to {self.high}" if self.excludes_low else f"{self.low} to {self.high}"
+        return f"above {self.low}" if self.excludes_low else f"{self.low} or more"
+
+
+Fraction = Annotated[float, Bounds(0, 1)]
+NonNegative = Annotated[float, Bounds(0)]
+Positive = Annotated[float, Bounds(0, excludes_low=True)]
+Count = Annotated[int, Bounds(0)]
+PositiveCount = Annotated[int, Bounds(1)]
+
+
+@cache
+def hints_of(constructor: Callable[..., Any]) -> Mapping[str, Any]:
+    """Return the type hints of a constructor's arguments, or of a dataclass's fields; those in quotes resolved.
+
+    One that names what exists for a type checker only cannot be resolved, and allows anything.
+    """
+    try:
+        return get_type_hints(constructor, include_extras=True)
+    except (NameError, TypeError, AttributeError, SyntaxError):
+        found = inspect.get_annotations(constructor)
+        return {name: Any if isinstance(hint, str) else hint for name, hint in found.items()}
+
+
+def check(owner: str, key: str, hint: Any, value: Any) -> None:
+    """Refuse a value that its type hint does not allow.
+
+    Args:
+        owner: class of the settings.
+        key: name of the field.
+        hint: its type.
+        value: as a constructor was given it, parts and settings built.
+
+    Raises:
+        InputError: names class and field, what is wrong and what belongs there.
+    """
+    if problem := _problem(hint, value):
+        raise InputError(f"{owner}.{key}{problem}")
+
+
+def _problem(hint: Any, value: Any) -> str | None:
+    """What is wrong, after the name of the field: perhaps the number of an item, and a sentence; None if nothing."""
+    origin, inner = get_origin(hint), get_args(hint)
+    if origin is Annotated:
+        return _problem(inner[0], value) or _outside(inner[1:], value)
+    if origin in (Union, UnionType):
+        return _problem_of_choices(inner, value)
+    if origin in (tuple, list, Sequence):
+        return _problem_of_items(origin, inner, value)
+    if origin is Callable:
+        what = "is no class with arguments; give its class_path and init_args"
+        return None if callable(value) else f": {_shown(value)} {what}"
+    is_fine = _is_allowed(hint, value)
+    return None if is_fine else f": {_shown(value)} is {_expected(hint)}"
+
+
+def _is_allowed(hint: Any, value: Any) -> bool:
+    if get_origin(hint) is Literal:
+        return any(type(value) is type(word) and value == word for word in get_args(hint))
+    if hint is float:
+        return isinstance(value, (int, float)) and not isinstance(value, bool)
+    if hint is int:
+        return isinstance(value, int) and not isinstance(value, bool)
+    if hint in (None, NoneType):
+        return value is None
+    is_checked = hint in (bool, str) or (isinstance(hint, type) and issubclass(hint, Described))
+    # Of other kinds, such as a user's own, nothing is known here.
+    return not is_checked or isinstance(value, hint)
+
+
+def _outside(metadata: Sequence[Any], value: Any) -> str | None:
+    bounds = next((entry for entry in metadata if isinstance(entry, Bounds) and value not in entry), None)
+    return f": {_shown(value)} is out of range; give {bounds!r}" if bounds else None
+
+
+def _problem_of_choices(hints: Sequence[Any], value: Any) -> str | None:
+    problems = [_problem(hint, value) for hint in hints]
+    if any(problem is None for problem in problems):
+        return None
+    # That of the kind which comes nearest: a range or an item says more than the name of a kind.
+    told = [problem for hint, problem in zip(hints, problems, strict=True) if problem and hint is not NoneType]
+    return next((problem for problem in told if not problem.startswith(f": {_shown(value)} is no ")), told[0])
+
+
+def _problem_of_items(origin: type, hints: Sequence[Any], value: Any) -> str | None:
+    is_any_length = origin is not tuple or hints[-1:] == (...,)
+    if not isinstance(value, list | tuple):
+        example = f"; give one, such as [{_shown(value)}]" if is_any_length else ""
+        return f": {_shown(value)} is no {_listed(hints, is_any_length)}{example}"
+    if not is_any_length and len(value) != len(hints):
+        return f": {_shown(value)} is no {_listed(hints, is_any_length)}"
+    for position, item in enumerate(value):
+        if problem := _problem(hints[0 if is_any_length else position], item):
+            return f"[{position}]{problem}"
+    return None
+
+
+def _listed(hints: Sequence[Any], is_any_length: bool) -> str:
+    return "list" if is_any_length else f"list of {len(hints)}"
+
+
+def _expected(hint: Any) -> str:
+    if get_origin(hint) is Literal:
+        return f"none of {', '.join(map(str, get_args(hint)))}"
+    kinds = {float: "no number", int: "no whole number", str: "no text", bool: "neither true nor false"}
+    if hint in (None, NoneType):
+        return "not null"
+    if hint in kinds:
+        return kinds[hint]
+    return f"no {hint.__name__}; give one, or its class_path and init_args"
+
+
+def _shown(value: Any) -> str:
+    plain = value is None or isinstance(value, (bool, int, float, str))
+    if plain or (isinstance(value, (list, tuple)) and len(value) < 10):
+        return repr(list(value) if isinstance(value, tuple) else value)
+    return type(value).__name__
