@@ -475,6 +475,7 @@ SETTINGS_THAT_CANNOT_BE = [
     (lambda: RPNSettings(nms_iou=torch.tensor(0.5)), "RPNSettings.nms_iou: Tensor is no number"),
     (lambda: AnchorSettings(sizes=32), "AnchorSettings.sizes: 32 is no list; give one, such as [32]"),
     (lambda: AnchorSettings(sizes=["a"]), "AnchorSettings.sizes[0]: 'a' is no number"),
+    (lambda: AnchorSettings(sizes=()), "AnchorSettings.sizes: the list is empty; give at least one"),
     (lambda: AnchorSettings(ratios=(0,)), "AnchorSettings.ratios[0]: 0 is out of range; give above 0"),
     (lambda: BoxSettings(samples_per_image="many"), "BoxSettings.samples_per_image: 'many' is no whole number"),
     (lambda: BoxSettings(samples_per_image=2.5), "BoxSettings.samples_per_image: 2.5 is no whole number"),

@@ -45,7 +45,13 @@ class ResNetC4(Backbone):
         return self.body.out_channels[3]
 
     def take_region_stage(self) -> nn.Module:
-        """Hand over the last stage."""
+        """Hand over the last stage.
+
+        Raises:
+            InputError: it was handed over before, perhaps to a detector that could not be built.
+        """
+        if len(self.body.stages) < 4:
+            raise InputError("ResNetC4: its last stage was handed over already; build another ResNetC4")
         stage = self.body.get_submodule("layer4")
         del self.body.layer4
         self.body.stages = self.body.stages[:3]

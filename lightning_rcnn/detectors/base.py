@@ -17,6 +17,7 @@ from lightning.pytorch.trainer.states import TrainerFn
 from lightning.pytorch.utilities.rank_zero import rank_zero_info
 from torch import Tensor
 
+from lightning_rcnn.backbones.base import Backbone, require_maps
 from lightning_rcnn.callbacks.optimizer_settings import OptimizerSettings
 from lightning_rcnn.callbacks.start_check import StartCheck, check_loggers
 from lightning_rcnn.checkpoints.header import CLASS_PATH_KEY, PRECISION_KEY
@@ -98,7 +99,9 @@ class Detector(Recorded, LightningModule):
         self.last_metrics: dict[str, Any] = {}
 
     def after_init(self) -> None:
-        """Hand the settings to Lightning, and load the weights to start from."""
+        """See that backbones are what they say, hand the settings to Lightning, and load the weights to start from."""
+        for backbone in [module for module in self.modules() if isinstance(module, Backbone)]:
+            require_maps(backbone)
         self.save_hyperparameters(self.init_args)
         if self.weights is not None:
             from lightning_rcnn.detectors.transfer import start_from  # which knows all detectors

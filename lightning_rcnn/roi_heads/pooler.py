@@ -6,12 +6,14 @@ Shape letters: N images, R regions of an image, B regions of the whole batch, C 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import pairwise
 from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
 
 from lightning_rcnn.backbones.base import Backbone
+from lightning_rcnn.errors import InputError
 from lightning_rcnn.ops.level_assignment import assign_levels
 from lightning_rcnn.ops.roi_align import multiscale_roi_align
 from lightning_rcnn.ops.roi_pool import multiscale_roi_pool
@@ -47,7 +49,17 @@ class PoolerSettings(Settings):
     level_rule: LevelRule = "torchvision"
 
     def build(self, backbone: Backbone) -> "RoIPooler":
-        """Build the pooler for a backbone's maps; it takes over the stage that works on regions, if there is one."""
+        """Build the pooler for a backbone's maps; it takes over the stage that works on regions, if there is one.
+
+        Raises:
+            InputError: the strides of the maps do not double.
+        """
+        strides = list(backbone.roi_strides)
+        if any(2 * fine != coarse for fine, coarse in pairwise(strides)):
+            raise InputError(
+                f"model.pooler: {type(backbone).__name__} has maps of strides {strides}, and the level of a region is "
+                "known only where each is twice the one before; choose others by its `roi_strides`"
+            )
         return RoIPooler(self, backbone)
 
 

@@ -29,6 +29,9 @@ class AnchorSettings(Settings):
         rounding: "exact" (detectron2) or "rounded" (torchvision).
         order: "ratio_major" (torchvision) or "size_major" (detectron2).
         stride: "fixed" (detectron2) or "image_ratio" (torchvision).
+
+    Raises:
+        InputError: there is no size or no ratio.
     """
 
     conventions = ("rounding", "order", "stride")
@@ -38,6 +41,12 @@ class AnchorSettings(Settings):
     rounding: AnchorRounding = "exact"
     order: AnchorOrder = "ratio_major"
     stride: AnchorStride = "fixed"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for key in ("sizes", "ratios"):
+            if not getattr(self, key):
+                raise InputError(f"AnchorSettings.{key}: the list is empty; give at least one")
 
     def build(self, strides: Sequence[int]) -> "AnchorGenerator":
         """Build the generator for maps of these strides.

@@ -1,0 +1,108 @@
+"""What a backbone from outside may be, and what is refused when the detector is built."""
+
+import pytest
+import torch
+from torch import nn
+
+from lightning_rcnn.backbones.base import Backbone
+from lightning_rcnn.backbones.c4 import ResNetC4
+from lightning_rcnn.detectors.faster_rcnn import FasterRCNN
+from lightning_rcnn.errors import InputError
+
+
+class Maps(Backbone):
+    """Maps of any strides, of which `says` and `channels` may be wrong."""
+
+    def __init__(self, gives: list[int], says: list[int] | None = None, channels: int = 4) -> None:
+        super().__init__()
+        self.convolution = nn.Conv2d(3, 4, 1)
+        self.norm = nn.BatchNorm2d(4)
+        self.dropout = nn.Dropout()
+        self.gives, self.strides, self.out_channels = gives, tuple(says or gives), channels
+
+    def forward(self, images: torch.Tensor) -> list[torch.Tensor]:
+        """Maps [N, 4, ...]."""
+        features = self.dropout(self.norm(self.convolution(images)))
+        return [features[..., ::stride, ::stride] for stride in self.gives]
+
+
+class Picky(Maps):
+    """Reads numbers, which are not there without data."""
+
+    def forward(self, images: torch.Tensor) -> list[torch.Tensor]:
+        """As the base."""
+        assert images.sum().item() != torch.inf
+        return super().forward(images)
+
+
+def build(backbone: Backbone) -> FasterRCNN:
+    anchors = {"sizes": [16 * 2**level for level in range(len(backbone.strides))]}
+    return FasterRCNN(["a"], backbone=backbone, rpn={"anchors": anchors}, box={"head": {"width": 8}})
+
+
+@pytest.mark.parametrize(
+    ("make", "line"),
+    [
+        (lambda: Maps([8, 16, 32], [8, 16]), "Maps: forward gives 3 maps, and strides [8, 16] has 2"),
+        (lambda: Maps([8], [8, 16]), "Maps: forward gives 1 maps, and strides [8, 16] has 2"),
+        (
+            lambda: Maps([8, 8], [8, 16]),
+            "Maps: for an image of 256 x 256 pixels the map of stride 16 has 32 rows; it should have about 16",
+        ),
+        (
+            lambda: Maps([8], channels=5),
+            "Maps: the map of stride 8 has 4 channels, and out_channels is 5",
+        ),
+        (
+            lambda: Maps([8, 32]),
+            "model.pooler: Maps has maps of strides [8, 32], and the level of a region is known only where each is "
+            "twice the one before; choose others by its `roi_strides`",
+        ),
+        (lambda: Maps([16, 8]), "Maps: strides [16, 8]: give them in ascending order, the finest map first"),
+        (lambda: Maps([0]), "Maps: strides (0,): give whole numbers, one for each map, such as (8, 16)"),
+        (lambda: Maps([8], channels=0), "Maps: out_channels 0: give one whole number, that of every map"),
+        (lambda: Silent(), "Silent: sets no `strides`, which a backbone has to say of its maps"),
+    ],
+)
+def test_a_backbone_whose_maps_do_not_fit_is_refused_when_the_detector_is_built(make, line):
+    with pytest.raises(InputError) as caught:
+        build(make())
+    assert str(caught.value) == line
+
+
+class Silent(Backbone):
+    """Says nothing of itself."""
+
+    def __init__(self) -> None:
+        super().__init__()
+
+
+class Coarse(Maps):
+    """Regions come from the first map alone, so that other strides may be any."""
+
+    @property
+    def roi_strides(self) -> tuple[int, ...]:
+        """The first."""
+        return self.strides[:1]
+
+
+@pytest.mark.parametrize("backbone", [Maps([4, 8, 16]), Picky([8, 16]), Coarse([8, 24])], ids=["usual", "picky", "any"])
+def test_what_fits_is_built_and_left_as_it_is(backbone):
+    before = {name: value.clone() for name, value in backbone.state_dict().items()}
+    state = torch.get_rng_state()
+    detector = build(backbone)
+    assert detector.backbone.training
+    assert all(value.equal(before[name]) for name, value in backbone.state_dict().items())
+    torch.manual_seed(0)
+    torch.set_rng_state(state)
+    assert detector.eval().detect(torch.zeros(3, 64, 64, dtype=torch.uint8))[0]["boxes"].shape[1] == 4
+
+
+def test_the_stage_of_a_detector_that_could_not_be_built_is_missed():
+    backbone = ResNetC4("resnet18")
+    with pytest.raises(InputError, match="BoxSettings takes no widht"):  # before anything of it is taken
+        FasterRCNN(["a"], backbone=backbone, box={"widht": 3})
+    with pytest.raises(InputError, match="class_weights has 2 entries"):
+        FasterRCNN(["a"], backbone=backbone, box={"class_weights": [1, 2]})
+    with pytest.raises(InputError, match=r"^ResNetC4: its last stage was handed over already; build another ResNetC4$"):
+        FasterRCNN(["a"], backbone=backbone)
