@@ -9,18 +9,9 @@ from weakref import ReferenceType, WeakKeyDictionary, ref
 
 from torch import nn
 
-from lightning_rcnn.class_paths import class_path as class_path
-from lightning_rcnn.class_paths import import_path as import_path
+from lightning_rcnn.class_paths import class_path
 from lightning_rcnn.errors import InputError
-from lightning_rcnn.plain_data import CLASS_PATH as CLASS_PATH
-from lightning_rcnn.plain_data import INIT_ARGS as INIT_ARGS
-from lightning_rcnn.plain_data import Described, bound_arguments, from_plain, to_plain
-from lightning_rcnn.plain_data import all_arguments as all_arguments
-from lightning_rcnn.plain_data import import_class as import_class
-from lightning_rcnn.plain_data import merge as merge
-from lightning_rcnn.plain_data import part as part
-from lightning_rcnn.plain_data import settings_keys as settings_keys
-from lightning_rcnn.plain_data import without_weights as without_weights
+from lightning_rcnn.plain_data import CLASS_PATH, INIT_ARGS, Described, bound_arguments, from_plain, to_plain
 from lightning_rcnn.settings_checks import check, hints_of
 
 
@@ -92,7 +83,7 @@ class Settings(Described):
     conventions: ClassVar[tuple[str, ...]] = ()
 
     def __post_init__(self) -> None:
-        hints = hints_of(type(self))
+        hints = hints_of(type(self))  # type: ignore[arg-type]  # a class has a hash, whatever its objects have
         for field in fields(self):
             value = _frozen(from_plain(getattr(self, field.name), getattr(type(self), field.name, None)))
             object.__setattr__(self, field.name, value)
@@ -101,6 +92,11 @@ class Settings(Described):
     def plain_arguments(self) -> dict[str, Any]:
         """Return the fields."""
         return {field.name: to_plain(getattr(self, field.name)) for field in fields(self)}
+
+
+def part(of_class: type, **init_args: Any) -> dict[str, Any]:
+    """Return a part, settings, an optimizer or a schedule as plain data."""
+    return {CLASS_PATH: class_path(of_class), INIT_ARGS: init_args}
 
 
 def _frozen(value: Any) -> Any:

@@ -86,11 +86,6 @@ def from_plain(value: Any, default: Any = None) -> Any:
     return value
 
 
-def part(of_class: type, **init_args: Any) -> dict[str, Any]:
-    """Return a part, settings, an optimizer or a schedule as plain data."""
-    return {CLASS_PATH: class_path(of_class), INIT_ARGS: init_args}
-
-
 def merge(under: Any, over: Any) -> Any:
     """Lay `over` upon `under`: mappings key by key, everything else replaced."""
     if not isinstance(under, dict) or not isinstance(over, dict):

@@ -33,15 +33,12 @@ from lightning_rcnn.detectors.rcnn.classification import RCNNClassification
 from lightning_rcnn.detectors.rcnn.fine_tuning import RCNNFineTuning
 from lightning_rcnn.detectors.rcnn.rcnn import RCNN
 from lightning_rcnn.errors import InputError
-from lightning_rcnn.parts import (
-    Part,
-    Recorded,
-    Settings,
+from lightning_rcnn.parts import Part, Recorded, Settings, part
+from lightning_rcnn.plain_data import (
     all_arguments,
     from_plain,
     import_class,
     merge,
-    part,
     settings_keys,
     to_plain,
     without_weights,

@@ -29,7 +29,7 @@ from lightning_rcnn.checkpoints.translation import (
     part,
     renamed,
 )
-from lightning_rcnn.parts import INIT_ARGS, merge
+from lightning_rcnn.plain_data import INIT_ARGS, merge
 
 _CLASS_LOGITS = "roi_heads.box_predictor.cls_score.weight"
 _NAMES = (

@@ -11,7 +11,7 @@ from lightning_rcnn.checkpoints.residual_names import from_caffe2, from_detectro
 from lightning_rcnn.checkpoints.residual_norms import STATISTICS_MADE, statistics_left_out
 from lightning_rcnn.checkpoints.residual_shapes import architecture
 from lightning_rcnn.checkpoints.translation import RESNET_FPN, Translation, part
-from lightning_rcnn.parts import merge
+from lightning_rcnn.plain_data import merge
 
 _BODY = "backbone.body."
 _RENAME: dict[str, Callable[[str], str | None]] = {

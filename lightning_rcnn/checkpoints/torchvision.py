@@ -30,7 +30,7 @@ from lightning_rcnn.checkpoints.translation import (
     renamed,
 )
 from lightning_rcnn.errors import InputError
-from lightning_rcnn.parts import CLASS_PATH, INIT_ARGS, merge
+from lightning_rcnn.plain_data import CLASS_PATH, INIT_ARGS, merge
 
 _BODY = "backbone.body."
 _CLASS_LOGITS = "roi_heads.box_predictor.cls_score.weight"

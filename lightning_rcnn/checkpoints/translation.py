@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from lightning_rcnn.errors import InputError
-from lightning_rcnn.parts import CLASS_PATH, INIT_ARGS, merge
+from lightning_rcnn.plain_data import CLASS_PATH, INIT_ARGS, merge
 
 DetectorName = Literal["FasterRCNN", "MaskRCNN"]
 _SIZES: dict[tuple[str, ...], tuple[str, int]] = {

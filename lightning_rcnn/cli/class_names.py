@@ -4,10 +4,10 @@ from typing import Any
 
 from jsonargparse import Namespace
 
+from lightning_rcnn.class_paths import import_path
 from lightning_rcnn.data.class_names import require_same_classes
 from lightning_rcnn.data.shards import read_index
 from lightning_rcnn.data.torch_dataset import categories_of
-from lightning_rcnn.parts import import_path
 
 
 def take_classes_from_data(init_args: dict[str, Any], source: Any, split: str) -> None:

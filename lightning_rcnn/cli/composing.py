@@ -14,7 +14,7 @@ from typing import Any
 import yaml
 
 from lightning_rcnn.errors import InputError
-from lightning_rcnn.parts import merge
+from lightning_rcnn.plain_data import merge
 from lightning_rcnn.suggestions import did_you_mean
 
 BASE = "base"

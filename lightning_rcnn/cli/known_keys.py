@@ -20,7 +20,8 @@ from lightning_rcnn.cli.composing import Composition, KeyPath
 from lightning_rcnn.cli.other_names import is_of_others, ours_for
 from lightning_rcnn.detectors.optimization import LRSchedulerCallable, OptimizerCallable
 from lightning_rcnn.errors import InputError
-from lightning_rcnn.parts import Part, Settings, merge
+from lightning_rcnn.parts import Part, Settings
+from lightning_rcnn.plain_data import merge
 from lightning_rcnn.suggestions import did_you_mean
 
 CLASS_KEYS = ("class_path", "init_args", "dict_kwargs")
@@ -79,8 +80,8 @@ class KnownKeys:
         """
         for holder, bases in self.bases.items():
             class_path = given_class(arguments, holder)
-            if class_path and _CLASS_NAME.fullmatch(class_path) and find_class(class_path, bases) is None:
-                raise InputError(f"--{holder}: {_no_such_class(class_path, bases)}")
+            if class_path and _CLASS_NAME.fullmatch(class_path):
+                self._require_class(class_path, holder, bases)
         for argument in arguments:
             flag = argument.partition("=")[0].removesuffix("+")
             if flag.removeprefix("--") in self.groups and not _is_mapping(
@@ -121,9 +122,17 @@ class KnownKeys:
                 return [".".join((*names[:depth], key)) for key in accepted]
             kind = part_of(found, name)
             values = given.get("init_args") or given if isinstance(given, Mapping) else {}
-            given = given_class(arguments, f"{owner}.{'.'.join(names[: depth + 1])}") or values.get(name)
+            key = f"{owner}.{'.'.join(names[: depth + 1])}"
+            named = given_class(arguments, key)
+            if kind and named and _CLASS_NAME.fullmatch(named) and not _is_mapping(named):
+                self._require_class(named, key, (kind.base,))
+            given = named or values.get(name)
             found = (self._class_of(given, (kind.base,)) or kind.default) if kind else None
         return None
+
+    def _require_class(self, class_path: str, key: str, bases: Bases) -> None:
+        if find_class(class_path, bases) is None:
+            raise InputError(f"--{key}: {_no_such_class(class_path, bases)}")
 
     def _problems(self, content: Mapping[str, Any], outer: KeyPath) -> Iterator[tuple[KeyPath, str]]:
         for key, value in content.items():
@@ -143,9 +152,13 @@ class KnownKeys:
         """Problems of a value that is a class with arguments, or a list of such; other values have none."""
         for item in value if isinstance(value, list) else []:
             yield from self._class_problems(item, path, bases)
-        if not isinstance(value, Mapping) or bases is None:
+        if not isinstance(value, Mapping):
             return
         dotted = ".".join(path)
+        if bases is None:  # a class of anything, such as a data set
+            if reason := _why_not_imported(str(value.get("class_path", ""))):
+                yield (*path, "class_path"), f"{dotted}.class_path: {reason}"
+            return
         for key in value.keys() - set(CLASS_KEYS):
             candidates = [f"{dotted}.init_args.{name}" for name in self._accepted(dotted, value) or ()]
             yield (*path, key), f"{dotted}.{key}: no such key{ours_for(f'{dotted}.{key}', candidates)}"
@@ -202,12 +215,18 @@ def _is_mapping(value: str | None) -> bool:
     return value is not None and (value.lstrip().startswith("{") or Path(value).is_file())
 
 
-def _no_such_class(name: str, bases: Bases) -> str:
-    module = name.rpartition(".")[0]
+def _why_not_imported(name: str) -> str | None:
+    """What stops the module of a class, if anything does."""
     try:
-        import_module(module or __name__)
+        import_module(name.rpartition(".")[0] or __name__)
     except ImportError as error:
         return f"{name} cannot be imported ({error})"
+    return None
+
+
+def _no_such_class(name: str, bases: Bases) -> str:
+    if reason := _why_not_imported(name):
+        return reason
     known = [short for base in bases for short in subclasses(base)]
     return f"no {bases[0].__name__} is called {name}{did_you_mean(name, known)}"
 

@@ -7,7 +7,7 @@ configuration it stays a null; so such flags are laid over the configuration bef
 from typing import Any
 
 from lightning_rcnn.cli.known_keys import CLASS_KEYS, find_class, given_class, part_of
-from lightning_rcnn.parts import merge
+from lightning_rcnn.plain_data import merge
 
 _NULL = "null"
 

@@ -67,7 +67,7 @@ from lightning_rcnn.errors import InputError
 from lightning_rcnn.launchers import rank_of
 from lightning_rcnn.lightning_messages import hush_lightning
 from lightning_rcnn.parsing import prepare_parsing
-from lightning_rcnn.parts import merge
+from lightning_rcnn.plain_data import merge
 from lightning_rcnn.precision import AUTO, choose_precision
 from lightning_rcnn.progress import SECONDS_BETWEEN_LINES
 

@@ -26,11 +26,11 @@ from torch import Tensor
 from torch.utils.data import Dataset, IterableDataset
 from torchvision import tv_tensors
 
+from lightning_rcnn.class_paths import class_path
 from lightning_rcnn.data.index import Category, Shard, ShardIndex
 from lightning_rcnn.data.reader import RawSample, UnreadableRecordError
 from lightning_rcnn.data.shards import ShardSet
 from lightning_rcnn.errors import InputError
-from lightning_rcnn.parts import class_path
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,7 @@ from lightning_rcnn.backbones.base import Backbone, require_maps
 from lightning_rcnn.callbacks.optimizer_settings import OptimizerSettings
 from lightning_rcnn.callbacks.start_check import StartCheck, check_loggers
 from lightning_rcnn.checkpoints.header import CLASS_PATH_KEY, PRECISION_KEY
+from lightning_rcnn.class_paths import class_path
 from lightning_rcnn.data.resize import ResizeRule
 from lightning_rcnn.detectors.evaluation import Evaluation, flatten_metrics
 from lightning_rcnn.detectors.images import ImageLike, as_images
@@ -40,7 +41,8 @@ from lightning_rcnn.functional.boxes import rescale
 from lightning_rcnn.functional.losses import LossSum, mean_losses
 from lightning_rcnn.functional.postprocess import to_original_frame
 from lightning_rcnn.masks.paste import PasteRule, paste_densely
-from lightning_rcnn.parts import CLASS_PATH, Recorded, class_path, import_class, to_plain, without_weights
+from lightning_rcnn.parts import Recorded
+from lightning_rcnn.plain_data import CLASS_PATH, import_class, to_plain, without_weights
 from lightning_rcnn.structures import Batch, Detections, Inputs, MaskForm, Proposals, Targets
 
 

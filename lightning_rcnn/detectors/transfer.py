@@ -13,7 +13,7 @@ from lightning_rcnn.checkpoints.reading import read_content, weights_in
 from lightning_rcnn.checkpoints.sources import local_file
 from lightning_rcnn.detectors.base import Detector
 from lightning_rcnn.errors import InputError
-from lightning_rcnn.parts import CLASS_PATH, INIT_ARGS, all_arguments, import_class
+from lightning_rcnn.plain_data import CLASS_PATH, INIT_ARGS, all_arguments, import_class
 
 
 class _Given(NamedTuple):

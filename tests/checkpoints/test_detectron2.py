@@ -23,7 +23,7 @@ from lightning_rcnn.checkpoints.translation import flat_settings
 from lightning_rcnn.detectors.faster_rcnn import FasterRCNN
 from lightning_rcnn.detectors.mask_rcnn import MaskRCNN
 from lightning_rcnn.errors import InputError
-from lightning_rcnn.parts import merge
+from lightning_rcnn.plain_data import merge
 
 DETECTORS = {"FasterRCNN": FasterRCNN, "MaskRCNN": MaskRCNN}
 HERE = Path("model_final.pkl")

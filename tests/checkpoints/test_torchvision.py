@@ -19,7 +19,7 @@ from lightning_rcnn.checkpoints.torchvision import MASKS, PROFILE, export, is_to
 from lightning_rcnn.detectors.faster_rcnn import FasterRCNN
 from lightning_rcnn.detectors.mask_rcnn import MaskRCNN
 from lightning_rcnn.errors import InputError
-from lightning_rcnn.parts import merge
+from lightning_rcnn.plain_data import merge
 
 DETECTORS = {"FasterRCNN": FasterRCNN, "MaskRCNN": MaskRCNN}
 HERE = Path("theirs.pth")

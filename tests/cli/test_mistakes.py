@@ -93,6 +93,15 @@ def test_in_a_file(complaint, workplace, text, line):
         ("--model FasterRCN", "--model: no Detector is called FasterRCN; did you mean FasterRCNN?"),
         ("--model nowhere.Mine", "--model: nowhere.Mine cannot be imported (No module named 'nowhere')"),
         ("--model broken.Mine", "--model: broken.Mine cannot be imported (No module named 'nonexisting')"),
+        (
+            "--model failing.Mine",
+            "--model: failing.Mine cannot be imported (FILE:1: NameError: name 'x' is not defined)",
+        ),
+        (
+            "--model.backbone failing.Mine",
+            "--model.backbone: failing.Mine cannot be imported (FILE:1: NameError: name 'x' is not defined)",
+        ),
+        ("--model.backbone ResNetFNP", "--model.backbone: no Backbone is called ResNetFNP; did you mean ResNetFPN?"),
         ("--trainer.max_epoch 3", "--trainer.max_epoch: no such option; did you mean --trainer.max_epochs?"),
         ("--trainer.max_epochs many", "--trainer.max_epochs: 'many' is not int"),
         ("--max_epochs 3", "--max_epochs: no such option; did you mean --trainer.max_epochs?"),
@@ -113,7 +122,21 @@ def test_in_a_file(complaint, workplace, text, line):
 )
 def test_on_the_command_line(complaint, workplace, words, line):
     (workplace / "broken.py").write_text("import nonexisting")
-    assert complaint("fit", "--config", "tiny.yaml", *words.split()) == line
+    failing = workplace / "failing.py"
+    failing.write_text("x")
+    assert (
+        complaint("fit", "--config", "tiny.yaml", *words.split()).replace(str(workplace / "failing.py"), "FILE") == line
+    )
+
+
+def test_a_data_set_whose_module_fails_is_one_line(complaint, workplace):
+    (workplace / "failing.py").write_text("\nx")
+    (workplace / "top.yaml").write_text("base: tiny.yaml\ndata:\n  train:\n    class_path: failing.Mine\n")
+    line = complaint("fit", "--config", "top.yaml")
+    assert line == (
+        "top.yaml:4: data.train.class_path: failing.Mine cannot be imported "
+        f"({workplace / 'failing.py'}:2: NameError: name 'x' is not defined)"
+    )
 
 
 def test_what_constructors_refuse(complaint, shards):

@@ -6,7 +6,7 @@ import pytest
 
 from lightning_rcnn.cli.other_names import TABLE, ours_for
 from lightning_rcnn.detectors.faster_rcnn import FasterRCNN
-from lightning_rcnn.parts import settings_keys
+from lightning_rcnn.plain_data import settings_keys
 
 DEVICES = "did you mean --trainer.devices (with --trainer.accelerator gpu or cpu)?"
 TRAIN = "did you mean --data.train (a folder that `lightning-rcnn pack` wrote)?"

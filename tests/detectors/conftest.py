@@ -8,7 +8,8 @@ from lightning_rcnn.backbones.fpn import ResNetFPN
 from lightning_rcnn.backbones.plain import PlainBackbone
 from lightning_rcnn.detectors.faster_rcnn import FasterRCNN
 from lightning_rcnn.detectors.mask_rcnn import MaskRCNN
-from lightning_rcnn.parts import merge, part
+from lightning_rcnn.parts import part
+from lightning_rcnn.plain_data import merge
 from lightning_rcnn.structures import Batch, Bitmaps, ImageRecord, Proposals, Targets
 
 SMALL = {

@@ -25,7 +25,8 @@ from lightning_rcnn.detectors.mask_rcnn import MaskRCNN
 from lightning_rcnn.detectors.rcnn.box_regression import RCNNBoxRegression
 from lightning_rcnn.detectors.rcnn.classification import RCNNClassification
 from lightning_rcnn.detectors.rcnn.fine_tuning import RCNNFineTuning
-from lightning_rcnn.parts import merge, part
+from lightning_rcnn.parts import part
+from lightning_rcnn.plain_data import merge
 from lightning_rcnn.roi_heads.box_head import ConvolutionalHead
 from lightning_rcnn.structures import Batch, Bitmaps, ImageRecord, Polygons, Proposals, Targets
 

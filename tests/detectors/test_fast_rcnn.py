@@ -11,7 +11,8 @@ from lightning_rcnn.detectors.fast_rcnn import FastRCNN
 from lightning_rcnn.detectors.inference import detect_tensors
 from lightning_rcnn.detectors.loading import load_detector, save_detector
 from lightning_rcnn.errors import InputError
-from lightning_rcnn.parts import merge, part
+from lightning_rcnn.parts import part
+from lightning_rcnn.plain_data import merge
 from lightning_rcnn.roi_heads.pooler import as_rois
 from lightning_rcnn.structures import Proposals
 

@@ -8,7 +8,8 @@ from lightning_rcnn.backbones.c4 import ResNetC4
 from lightning_rcnn.backbones.fpn import ResNetFPN
 from lightning_rcnn.detectors.mask_rcnn import MaskRCNN
 from lightning_rcnn.errors import InputError
-from lightning_rcnn.parts import merge, part
+from lightning_rcnn.parts import part
+from lightning_rcnn.plain_data import merge
 from lightning_rcnn.structures import Polygons
 
 LOSSES = ["loss_objectness", "loss_rpn_box", "loss_classifier", "loss_box", "loss_mask"]

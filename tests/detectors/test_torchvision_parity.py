@@ -14,7 +14,7 @@ from torchvision.models.detection.roi_heads import paste_masks_in_image
 from lightning_rcnn.checkpoints.torchvision import translate
 from lightning_rcnn.detectors.inference import detect_tensors
 from lightning_rcnn.detectors.mask_rcnn import MaskRCNN
-from lightning_rcnn.parts import merge
+from lightning_rcnn.plain_data import merge
 from lightning_rcnn.structures import Inputs, Targets
 
 NUM_CLASSES = 3

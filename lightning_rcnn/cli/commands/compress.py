@@ -15,7 +15,7 @@ from lightning_rcnn.cli.output_paths import require_file
 from lightning_rcnn.detectors.fast_rcnn import FastRCNN
 from lightning_rcnn.detectors.loading import load_detector, save_detector
 from lightning_rcnn.errors import InputError
-from lightning_rcnn.parts import to_plain
+from lightning_rcnn.plain_data import to_plain
 from lightning_rcnn.progress import at_work, track
 from lightning_rcnn.roi_heads.box_head import TwoLayerHead
 from lightning_rcnn.roi_heads.truncated_svd import truncate

@@ -26,7 +26,7 @@ from lightning_rcnn.detectors.loading import DETECTORS, from_translation, save_d
 from lightning_rcnn.errors import InputError
 from lightning_rcnn.files import atomic_save, atomic_write
 from lightning_rcnn.parsing import prepare_parsing
-from lightning_rcnn.parts import settings_keys
+from lightning_rcnn.plain_data import settings_keys
 from lightning_rcnn.suggestions import did_you_mean_key
 
 prepare_parsing()

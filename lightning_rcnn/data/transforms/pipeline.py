@@ -8,7 +8,8 @@ from lightning_rcnn.data.transforms.flips import HorizontalFlip
 from lightning_rcnn.data.transforms.resize import Resize
 from lightning_rcnn.data.transforms.torchvision import PairTransform, name_of
 from lightning_rcnn.errors import InputError
-from lightning_rcnn.parts import from_plain, part
+from lightning_rcnn.parts import part
+from lightning_rcnn.plain_data import from_plain
 
 # As plain data, which the command line can show.
 DEFAULT_TRANSFORMS: Any = [part(HorizontalFlip, p=0.5)]

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from lightning_rcnn.backbones.plain import PlainBackbone
 from lightning_rcnn.checkpoints.header import CLASS_PATH_KEY
+from lightning_rcnn.class_paths import class_path
 from lightning_rcnn.detectors.given_proposals import GivenProposals, given_proposals
 from lightning_rcnn.detectors.optimization import (
     DEFAULT_OPTIMIZER,
@@ -31,7 +32,7 @@ from lightning_rcnn.functional.boxes import encode
 from lightning_rcnn.functional.matching import best_overlaps
 from lightning_rcnn.functional.sampling import random_keys
 from lightning_rcnn.ops.gather import gather_boxes
-from lightning_rcnn.parts import Settings, class_path
+from lightning_rcnn.parts import Settings
 from lightning_rcnn.settings_checks import Fraction, Positive, PositiveCount
 from lightning_rcnn.structures import NO_IMAGE, Inputs, Targets
 

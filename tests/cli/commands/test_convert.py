@@ -14,7 +14,8 @@ from lightning_rcnn.cli import main
 from lightning_rcnn.detectors.faster_rcnn import FasterRCNN
 from lightning_rcnn.detectors.loading import load_detector, save_detector
 from lightning_rcnn.detectors.mask_rcnn import MaskRCNN
-from lightning_rcnn.parts import merge, part
+from lightning_rcnn.parts import part
+from lightning_rcnn.plain_data import merge
 
 SMALL = {
     "backbone": part(ResNetFPN, name="resnet18", channels=16),
