@@ -113,7 +113,7 @@ def test_a_detector_built_in_python_records_all_of_its_settings(of_class, tmp_pa
     assert dict(detector.hparams) == detector.init_args
     # What was given is among them, and what was not is the default.
     assert detector.init_args["class_names"] == ["cat", "dog"]
-    assert detector.init_args["norm_weight_decay"] == 0.0
+    assert detector.init_args["parameter_groups"]["init_args"]["norm_weight_decay"] == 0.0
     assert detector.init_args["preprocessing"]["init_args"]["min_size"] == 800
 
     again = of_class(**detector.init_args)

@@ -3,7 +3,7 @@
 Shape letters: N images, C channels, H and W padded height and width.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
 import torch
@@ -84,6 +84,14 @@ class Backbone(Part):
             One map [N, `out_channels`, ceil(H / stride), ceil(W / stride)] for each stride.
         """
         raise NotImplementedError
+
+    def layers(self) -> Sequence[nn.Module]:
+        """Return the layers in order from the input, for learning rates of their own (`model.parameter_groups`).
+
+        Those of the network that weights of a classifier are for, not those of a pyramid on top; by default the whole
+        backbone is one.
+        """
+        return [self]
 
     def take_region_stage(self) -> nn.Module | None:
         """Hand over the stage that works on pooled regions, so that it has one owner; None if there is none ("C4")."""

@@ -57,6 +57,10 @@ class ResNetC4(Backbone):
         self.body.stages = self.body.stages[:3]
         return stage
 
+    def layers(self) -> list[nn.Module]:
+        """The stem and each block of the ResNet, without the last stage, which is the heads'."""
+        return self.body.layers()
+
     def forward(self, images: Tensor) -> list[Tensor]:
         """One map [N, C, H / 16, W / 16]."""
         return [self.body(images)[2]]

@@ -3,7 +3,7 @@
 Source: Deformable Convolutional Networks, arXiv 1703.06211, section 3.2; the numbers are detectron2's.
 """
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from lightning_rcnn.backbones.base import Backbone
 from lightning_rcnn.backbones.norms import NormName
@@ -38,6 +38,10 @@ class ResNetDC5(Backbone):
         self.body.dilate_last_stage()
         self.strides = (16,)
         self.out_channels = self.body.out_channels[3]
+
+    def layers(self) -> list[nn.Module]:
+        """The stem and each block of the ResNet."""
+        return self.body.layers()
 
     def forward(self, images: Tensor) -> list[Tensor]:
         """One map [N, C, H / 16, W / 16]."""

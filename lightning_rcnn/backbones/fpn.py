@@ -1,6 +1,6 @@
 """ResNet with a feature pyramid (Feature Pyramid Networks, arXiv 1612.03144, section 3), on torchvision's FPN."""
 
-from torch import Tensor
+from torch import Tensor, nn
 from torchvision.ops import FeaturePyramidNetwork
 from torchvision.ops.feature_pyramid_network import LastLevelMaxPool
 
@@ -54,6 +54,10 @@ class ResNetFPN(Backbone):
     def roi_strides(self) -> tuple[int, ...]:
         """All but that of P6."""
         return self.strides[:-1]
+
+    def layers(self) -> list[nn.Module]:
+        """The stem and each block of the ResNet."""
+        return self.body.layers()
 
     def forward(self, images: Tensor) -> list[Tensor]:
         """Maps [N, C, H / stride, W / stride] for each of `strides`."""

@@ -71,6 +71,11 @@ class PlainBackbone(Backbone):
         self.strides = (16,)
         self.out_channels = self._fully_connected[0].in_features // self.pooled_size**2
 
+    def layers(self) -> list[nn.Module]:
+        """conv1 to conv5."""
+        ends = (*STAGE_STARTS[self.name][1:], len(self.features))
+        return [self.features[start:end] for start, end in zip(STAGE_STARTS[self.name], ends, strict=True)]
+
     def take_fully_connected(self) -> list[nn.Linear]:
         """Hand fc6 and fc7 over to the head, which they belong to."""
         layers, self._fully_connected = self._fully_connected, []

@@ -65,6 +65,11 @@ class ResNetBody(nn.Module):
         for module in self._frozen:
             module.requires_grad_(False)
 
+    def layers(self) -> list[nn.Module]:
+        """The stem and each block, in order from the input (timm counts alike)."""
+        blocks = [block for stage in self.stages for block in self.get_submodule(stage).children()]
+        return [nn.ModuleList([self.conv1, self.bn1]), *blocks]
+
     def dilate_last_stage(self) -> None:
         """Let the last stage keep the resolution, and dilate its 3 x 3 convolutions instead."""
         last_stage = self.get_submodule(STAGES[-1])

@@ -79,7 +79,7 @@ def _check(optimizer: Optimizer, saved: list[dict[str, Any]], name: str | None) 
     if sizes[0] != sizes[1]:
         raise InputError(
             f"the optimizer has groups of {_listed(sizes[1])} parameters, and the checkpoint of {_listed(sizes[0])}: "
-            f"train the same layers, {way_out}"
+            f"train the same layers with the same model.parameter_groups, {way_out}"
         )
     for key in NEED_A_STATE:
         if optimizer.param_groups[0].get(key) and not saved[0].get(key):

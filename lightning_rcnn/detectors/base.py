@@ -4,7 +4,6 @@ The parts are elsewhere: `preprocessing.py`, `optimization.py`, `evaluation.py`,
 """
 
 import functools
-import inspect
 import os
 import warnings
 from collections.abc import Callable, Sequence
@@ -16,6 +15,7 @@ from lightning.pytorch import Callback, LightningModule
 from lightning.pytorch.trainer.states import TrainerFn
 from lightning.pytorch.utilities.rank_zero import rank_zero_info
 from torch import Tensor
+from torch.optim import Optimizer
 
 from lightning_rcnn.backbones.base import Backbone, require_maps
 from lightning_rcnn.callbacks.optimizer_settings import OptimizerSettings
@@ -32,8 +32,8 @@ from lightning_rcnn.detectors.optimization import (
     LRSchedulerCallable,
     OptimizerCallable,
     configured,
-    norm_parameters,
 )
+from lightning_rcnn.detectors.parameter_groups import ParameterGroupSettings, group_parameters
 from lightning_rcnn.detectors.preprocessing import PreprocessingSettings
 from lightning_rcnn.errors import InputError
 from lightning_rcnn.evaluation.coco_matching import ResultType
@@ -42,7 +42,7 @@ from lightning_rcnn.functional.losses import LossSum, mean_losses
 from lightning_rcnn.functional.postprocess import to_original_frame
 from lightning_rcnn.masks.paste import PasteRule, paste_densely
 from lightning_rcnn.parts import Recorded
-from lightning_rcnn.plain_data import CLASS_PATH, import_class, to_plain, without_weights
+from lightning_rcnn.plain_data import INIT_ARGS, to_plain, without_weights
 from lightning_rcnn.structures import Batch, Detections, Inputs, MaskForm, Proposals, Targets
 
 
@@ -55,7 +55,7 @@ class Detector(Recorded, LightningModule):
         preprocessing: sizes, channels, mean and deviation.
         optimizer: class and arguments, without the parameters.
         schedule: class and arguments, without the optimizer; see `schedules.py`.
-        norm_weight_decay: of the scales and shifts of norms; all else has the optimizer's.
+        parameter_groups: weight decay of norms and learning rates of the backbone; see also the method of this name.
 
     Raises:
         InputError: no classes, or ids that do not fit them.
@@ -83,7 +83,7 @@ class Detector(Recorded, LightningModule):
         preprocessing: PreprocessingSettings = PreprocessingSettings(),
         optimizer: OptimizerCallable = DEFAULT_OPTIMIZER,
         schedule: LRSchedulerCallable = DEFAULT_SCHEDULE,
-        norm_weight_decay: float = 0.0,
+        parameter_groups: ParameterGroupSettings = ParameterGroupSettings(),
     ) -> None:
         super().__init__()
         if not class_names:
@@ -95,7 +95,7 @@ class Detector(Recorded, LightningModule):
                 f"model.category_ids: {len(self.category_ids)} ids for {len(self.class_names)} class_names"
             )
         self.preprocessing = preprocessing.build()
-        self.optimizer, self.schedule, self.norm_weight_decay = optimizer, schedule, norm_weight_decay
+        self.optimizer, self.schedule, self.group_settings = optimizer, schedule, parameter_groups
         # A tensor and not a number, so that a new seed is not a new program to a compiler.
         self.register_buffer("sampling_seed", torch.zeros((), dtype=torch.int64), persistent=False)
         self.last_metrics: dict[str, Any] = {}
@@ -133,10 +133,8 @@ class Detector(Recorded, LightningModule):
     @property
     def learning_rate(self) -> float:
         """The optimizer's; where it can be set, Lightning's learning-rate finder sets it."""
-        given = getattr(self.optimizer, "keywords", {})
-        built = import_class(to_plain(self.optimizer)[CLASS_PATH])
-        rate = given.get("lr", inspect.signature(built).parameters["lr"].default)
-        if rate is inspect.Parameter.empty:
+        rate = to_plain(self.optimizer)[INIT_ARGS].get("lr")
+        if rate is None:
             raise AttributeError("the optimizer has no lr")
         return rate
 
@@ -227,13 +225,16 @@ class Detector(Recorded, LightningModule):
         self.log_dict({f"train/{name}": value.detach() for name, value in losses.items()}, batch_size=size)
         # Not with `prog_bar`, for which Lightning reads it from the device after every batch: see `TrainingProgress`.
         self.log("train/loss", total.detach(), batch_size=size)
+        return total
+
+    def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
+        """Log the learning rate of the first group: once a step, however many batches it takes."""
         every = self.trainer.log_every_n_steps  # type: ignore[attr-defined]  # added later
         if every and (self.trainer.global_step + 1) % every == 0:
-            rate = {"train/learning_rate": self.trainer.optimizers[0].param_groups[0]["lr"]}
+            rate = {"train/learning_rate": optimizer.param_groups[0]["lr"]}
             # `self.log` would bring a number of the host to the device in every step, and wait for it.
             for logger in self.trainer.loggers:
                 logger.log_metrics(rate, step=self.trainer.global_step)
-        return total
 
     def validation_step(self, batch: Batch, batch_idx: int) -> Detections:  # type: ignore[override]
         """Detect in the original frame, and add to the metrics."""
@@ -276,20 +277,13 @@ class Detector(Recorded, LightningModule):
         checkpoint["hyper_parameters"] = without_weights(dict(self.hparams))
 
     def parameter_groups(self) -> list[dict[str, Any]]:
-        """Group the trainable parameters for the optimizer: those of norms have `norm_weight_decay`.
+        """Group the trainable parameters for the optimizer, as `model.parameter_groups` says.
 
-        Override it for other groups, such as a slower backbone.
+        Override it for groups of your own: dictionaries with `params` and whatever of the optimizer's arguments they
+        have for themselves, such as `lr` (`self.learning_rate` is the optimizer's) or `weight_decay`. A resumed
+        training needs the same groups.
         """
-        norm_ids = {id(parameter) for parameter in norm_parameters(self)}
-        trainable = [parameter for parameter in self.parameters() if parameter.requires_grad]
-        groups: list[dict[str, Any]] = [
-            {"params": [parameter for parameter in trainable if id(parameter) not in norm_ids]},
-            {
-                "params": [parameter for parameter in trainable if id(parameter) in norm_ids],
-                "weight_decay": self.norm_weight_decay,
-            },
-        ]
-        return [group for group in groups if group["params"]]
+        return group_parameters(self, self.group_settings)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Say so where a training goes on in another precision than it began with."""

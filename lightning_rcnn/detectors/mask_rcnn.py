@@ -26,6 +26,7 @@ from lightning_rcnn.detectors.optimization import (
     LRSchedulerCallable,
     OptimizerCallable,
 )
+from lightning_rcnn.detectors.parameter_groups import ParameterGroupSettings
 from lightning_rcnn.detectors.preprocessing import PreprocessingSettings
 from lightning_rcnn.functional.losses import LossSum
 from lightning_rcnn.parts import part
@@ -50,7 +51,7 @@ class MaskRCNN(Detector):
         pooler: how regions are pooled.
         box: the box branch.
         mask: the mask branch.
-        preprocessing, optimizer, schedule, norm_weight_decay: as in `Detector`.
+        preprocessing, optimizer, schedule, parameter_groups: as in `Detector`.
         weights: a detector to start from: a file or URL of ours, torchvision's or detectron2's, or a name of
             torchvision's (`maskrcnn_resnet50_fpn`); predictors for other classes start from initialization.
     """
@@ -67,10 +68,10 @@ class MaskRCNN(Detector):
         preprocessing: PreprocessingSettings = PreprocessingSettings(),
         optimizer: OptimizerCallable = DEFAULT_OPTIMIZER,
         schedule: LRSchedulerCallable = DEFAULT_SCHEDULE,
-        norm_weight_decay: float = 0.0,
+        parameter_groups: ParameterGroupSettings = ParameterGroupSettings(),
         weights: str | None = None,
     ) -> None:
-        super().__init__(class_names, category_ids, preprocessing, optimizer, schedule, norm_weight_decay)
+        super().__init__(class_names, category_ids, preprocessing, optimizer, schedule, parameter_groups)
         self.backbone = backbone
         self.backbone.align_with_image()
         self.pooler = pooler.build(self.backbone)

@@ -2,13 +2,11 @@
 
 import functools
 import inspect
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
 from lightning.pytorch import LightningModule
-from torch import nn
-from torch.nn.modules.batchnorm import _BatchNorm
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
@@ -23,13 +21,6 @@ LRSchedulerCallable = Callable[[Optimizer], LRScheduler | ReduceLROnPlateau]
 # As plain data, which the command line can show and a constructor turns into what the type says.
 DEFAULT_OPTIMIZER: Any = part(torch.optim.SGD, lr=0.02, momentum=0.9, weight_decay=1e-4)
 DEFAULT_SCHEDULE: Any = part(StepSchedule)
-
-
-def norm_parameters(module: nn.Module) -> Iterator[nn.Parameter]:
-    """Yield the scales and shifts of norms."""
-    for submodule in module.modules():
-        if isinstance(submodule, (_BatchNorm, nn.GroupNorm, nn.LayerNorm)):
-            yield from submodule.parameters(recurse=False)
 
 
 def configured(
@@ -49,7 +40,8 @@ def configured(
         monitor: the metric that torch's `ReduceLROnPlateau` follows, once a validation.
 
     Raises:
-        InputError: the schedule needs the length of the training, which has none.
+        InputError: a value that cannot be; the schedule needs the length of the training, which has none, or has one
+            rate for groups of several.
     """
     options: dict[str, Any] = {}
     # Fused is much faster on the CPU, but excludes clipping under mixed precision; on CUDA torch's choice is good.
@@ -61,6 +53,7 @@ def configured(
         raise InputError(f"model.optimizer: {error}") from error
     total_steps = module.trainer.estimated_stepping_batches
     _require_short_warmup(module, make_schedule, total_steps)
+    _require_rates_of_groups(make_schedule, optimizer)
     filled_in = {"total_steps": total_steps} if _takes(make_schedule, "total_steps") else {}
     if total_steps == float("inf") and filled_in:
         raise InputError("model.schedule needs an end: give trainer.max_epochs or trainer.max_steps")
@@ -85,6 +78,19 @@ def _require_short_warmup(module: LightningModule, make_schedule: Callable[..., 
             f"model.schedule: warmup_steps {warmup}: the training ends after {int(total_steps)} steps, before it has "
             "the learning rate; make it smaller"
         )
+
+
+def _require_rates_of_groups(make_schedule: Callable[..., Any], optimizer: Optimizer) -> None:
+    """Refuse a schedule that would give all groups one rate (torch's `OneCycleLR` and `CyclicLR`)."""
+    built, keywords = _built(make_schedule)
+    rates = [group["lr"] for group in optimizer.param_groups if "lr" in group]
+    for key in ("max_lr", "base_lr"):
+        value = keywords.get(key)
+        if built and len(set(rates)) > 1 and isinstance(value, (int, float)):
+            raise InputError(
+                f"model.schedule: {built.__name__} gives all groups of parameters the {key} {value}, and they have "
+                f"rates of their own: {rates}; give {key} as a list, or take a schedule that multiplies rates"
+            )
 
 
 def _takes(make: Callable[..., Any], name: str) -> bool:

@@ -21,6 +21,7 @@ from lightning_rcnn.detectors.optimization import (
     LRSchedulerCallable,
     OptimizerCallable,
 )
+from lightning_rcnn.detectors.parameter_groups import ParameterGroupSettings
 from lightning_rcnn.detectors.preprocessing import PreprocessingSettings
 from lightning_rcnn.detectors.rcnn.example_pool import ExamplePool, Examples
 from lightning_rcnn.detectors.rcnn.rcnn import BOX_WEIGHTS, DEFAULT_BACKBONE, RCNN, RegionSettings
@@ -66,7 +67,7 @@ class RCNNBoxRegression(SolvedStage):
     Args:
         class_names, category_ids, backbone, proposals, regions: as in `RCNN`.
         ridge: the solution, and what is kept for it.
-        preprocessing, optimizer, schedule, norm_weight_decay, weights: as in `RCNN`.
+        preprocessing, optimizer, schedule, parameter_groups, weights: as in `RCNN`.
     """
 
     def __init__(
@@ -80,7 +81,7 @@ class RCNNBoxRegression(SolvedStage):
         preprocessing: PreprocessingSettings = PreprocessingSettings(),
         optimizer: OptimizerCallable = DEFAULT_OPTIMIZER,
         schedule: LRSchedulerCallable = DEFAULT_SCHEDULE,
-        norm_weight_decay: float = 0.0,
+        parameter_groups: ParameterGroupSettings = ParameterGroupSettings(),
         weights: str | None = None,
     ) -> None:
         super().__init__(
@@ -92,7 +93,7 @@ class RCNNBoxRegression(SolvedStage):
             preprocessing,
             optimizer,
             schedule,
-            norm_weight_decay,
+            parameter_groups,
             weights,
         )
         self.ridge = ridge

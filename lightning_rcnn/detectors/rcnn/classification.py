@@ -18,6 +18,7 @@ from lightning_rcnn.detectors.optimization import (
     LRSchedulerCallable,
     OptimizerCallable,
 )
+from lightning_rcnn.detectors.parameter_groups import ParameterGroupSettings
 from lightning_rcnn.detectors.preprocessing import PreprocessingSettings
 from lightning_rcnn.detectors.rcnn.mining import ExampleCache
 from lightning_rcnn.detectors.rcnn.rcnn import DEFAULT_BACKBONE, RegionSettings
@@ -76,7 +77,7 @@ class RCNNClassification(SolvedStage):
     Args:
         class_names, category_ids, backbone, proposals, regions: as in `RCNN`.
         svm: the solution, and what is kept for it.
-        preprocessing, optimizer, schedule, norm_weight_decay, weights: as in `RCNN`.
+        preprocessing, optimizer, schedule, parameter_groups, weights: as in `RCNN`.
     """
 
     def __init__(
@@ -90,7 +91,7 @@ class RCNNClassification(SolvedStage):
         preprocessing: PreprocessingSettings = PreprocessingSettings(),
         optimizer: OptimizerCallable = DEFAULT_OPTIMIZER,
         schedule: LRSchedulerCallable = DEFAULT_SCHEDULE,
-        norm_weight_decay: float = 0.0,
+        parameter_groups: ParameterGroupSettings = ParameterGroupSettings(),
         weights: str | None = None,
     ) -> None:
         super().__init__(
@@ -102,7 +103,7 @@ class RCNNClassification(SolvedStage):
             preprocessing,
             optimizer,
             schedule,
-            norm_weight_decay,
+            parameter_groups,
             weights,
         )
         self.svm = svm

@@ -16,6 +16,7 @@ from lightning_rcnn.detectors.optimization import (
     LRSchedulerCallable,
     OptimizerCallable,
 )
+from lightning_rcnn.detectors.parameter_groups import ParameterGroupSettings
 from lightning_rcnn.detectors.preprocessing import PreprocessingSettings
 from lightning_rcnn.detectors.rcnn.rcnn import BOX_WEIGHTS, DEFAULT_BACKBONE, RCNN, RegionScores, RegionSettings
 from lightning_rcnn.functional.losses import LossSum, classification_loss
@@ -51,7 +52,7 @@ class RCNNFineTuning(RCNN):
     Args:
         class_names, category_ids, backbone, proposals, regions: as in `RCNN`.
         sampling: how regions are drawn.
-        preprocessing, optimizer, schedule, norm_weight_decay, weights: as in `RCNN`.
+        preprocessing, optimizer, schedule, parameter_groups, weights: as in `RCNN`.
     """
 
     def __init__(
@@ -65,7 +66,7 @@ class RCNNFineTuning(RCNN):
         preprocessing: PreprocessingSettings = PreprocessingSettings(),
         optimizer: OptimizerCallable = DEFAULT_OPTIMIZER,
         schedule: LRSchedulerCallable = DEFAULT_SCHEDULE,
-        norm_weight_decay: float = 0.0,
+        parameter_groups: ParameterGroupSettings = ParameterGroupSettings(),
         weights: str | None = None,
     ) -> None:
         super().__init__(
@@ -77,7 +78,7 @@ class RCNNFineTuning(RCNN):
             preprocessing,
             optimizer,
             schedule,
-            norm_weight_decay,
+            parameter_groups,
             weights,
         )
         self.sampling = sampling

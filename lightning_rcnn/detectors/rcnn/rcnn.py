@@ -33,6 +33,7 @@ from lightning_rcnn.detectors.optimization import (
     LRSchedulerCallable,
     OptimizerCallable,
 )
+from lightning_rcnn.detectors.parameter_groups import ParameterGroupSettings
 from lightning_rcnn.detectors.preprocessing import PreprocessingSettings
 from lightning_rcnn.errors import InputError
 from lightning_rcnn.functional.postprocess import select_by_score
@@ -101,7 +102,7 @@ class RCNN(Detector):
         backbone: AlexNet from scratch if not given.
         proposals: how many proposals of an image are looked at, and how an image without any is searched.
         regions: how a region is warped, scored and selected.
-        preprocessing, optimizer, schedule, norm_weight_decay: as in `Detector`.
+        preprocessing, optimizer, schedule, parameter_groups: as in `Detector`.
         weights: the stage before: a checkpoint file or URL.
     """
 
@@ -117,10 +118,10 @@ class RCNN(Detector):
         preprocessing: PreprocessingSettings = PreprocessingSettings(),
         optimizer: OptimizerCallable = DEFAULT_OPTIMIZER,
         schedule: LRSchedulerCallable = DEFAULT_SCHEDULE,
-        norm_weight_decay: float = 0.0,
+        parameter_groups: ParameterGroupSettings = ParameterGroupSettings(),
         weights: str | None = None,
     ) -> None:
-        super().__init__(class_names, category_ids, preprocessing, optimizer, schedule, norm_weight_decay)
+        super().__init__(class_names, category_ids, preprocessing, optimizer, schedule, parameter_groups)
         self.evaluation = Evaluation(self.class_names, regions.detections_per_image, mask_paste=None)
         self.proposal_limit, self.search = proposals.limit, proposals.build()
         self.regions_at_a_time = regions.at_a_time

@@ -1,0 +1,78 @@
+"""Which parameters learn together: norms without weight decay, a slower backbone, layer-wise decay of its rate."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from lightning_rcnn.backbones.base import Backbone
+from lightning_rcnn.errors import InputError
+from lightning_rcnn.parts import Settings
+from lightning_rcnn.settings_checks import Bounds, NonNegative, Positive
+
+
+@dataclass(frozen=True)
+class ParameterGroupSettings(Settings):
+    """Settings of the groups of parameters. Rates are factors of the optimizer's, and follow its schedule.
+
+    Args:
+        norm_weight_decay: of the scales and shifts of norms; all else has the optimizer's.
+        backbone_lr_factor: of the layers of the backbone (`Backbone.layers`), such as 0.1 for pretrained ones; a
+            feature pyramid on top is none of them.
+        layer_decay: the last layer of the backbone learns with this factor, the one before it with its square, and so
+            on to the input (BEiT, arXiv 2106.08254, appendix H; timm and detectron2's ViTDet count alike).
+    """
+
+    norm_weight_decay: NonNegative = 0.0
+    backbone_lr_factor: Positive = 1.0
+    layer_decay: Annotated[float, Bounds(0, 1, excludes_low=True)] = 1.0
+
+
+def group_parameters(module: nn.Module, settings: ParameterGroupSettings) -> list[dict[str, Any]]:
+    """Group the trainable parameters of a detector in torch's form.
+
+    Args:
+        module: the detector; its `learning_rate` is asked for where a group has another one.
+        settings: see there.
+
+    Returns:
+        Groups that share a rate and a weight decay. The first has the optimizer's own, if there is such a parameter.
+
+    Raises:
+        InputError: a group needs a rate of its own, and the optimizer has none.
+    """
+    norm_ids = {id(parameter) for parameter in _norm_parameters(module)}
+    factors = _lr_factors(module, settings)
+    groups: dict[tuple[float, bool], dict[str, Any]] = {}
+    for parameter in module.parameters():
+        if parameter.requires_grad:
+            key = (factors.get(id(parameter), 1.0), id(parameter) in norm_ids)
+            groups.setdefault(key, {"params": []})["params"].append(parameter)
+    rate = getattr(module, "learning_rate", None)
+    for (factor, is_norm), group in groups.items():
+        if is_norm:
+            group["weight_decay"] = settings.norm_weight_decay
+        if factor != 1:
+            if rate is None:
+                raise InputError("model.parameter_groups: the optimizer has no lr, of which a group could have a share")
+            group["lr"] = factor * rate
+    return [groups[key] for key in sorted(groups, key=lambda key: (key[0] != 1, -key[0], key[1]))]
+
+
+def _norm_parameters(module: nn.Module) -> Iterator[nn.Parameter]:
+    """Yield the scales and shifts of norms."""
+    for submodule in module.modules():
+        if isinstance(submodule, (_BatchNorm, nn.GroupNorm, nn.LayerNorm)):
+            yield from submodule.parameters(recurse=False)
+
+
+def _lr_factors(module: nn.Module, settings: ParameterGroupSettings) -> dict[int, float]:
+    """Factors of the rate by the id of the parameter; 1 where there is none."""
+    factors: dict[int, float] = {}
+    for backbone in [submodule for submodule in module.modules() if isinstance(submodule, Backbone)]:
+        for depth, layer in enumerate(reversed(backbone.layers()), start=1):
+            factor = settings.backbone_lr_factor * settings.layer_decay**depth
+            factors |= {id(parameter): factor for parameter in layer.parameters()}
+    return factors
