@@ -3,11 +3,35 @@
 from typing import Any
 
 from jsonargparse import Namespace
+from torch.utils.data import Dataset
 
 from lightning_rcnn.class_paths import import_path
 from lightning_rcnn.data.class_names import require_same_classes
 from lightning_rcnn.data.shards import read_index
 from lightning_rcnn.data.torch_dataset import categories_of
+from lightning_rcnn.errors import InputError
+
+
+def data_set_of(source: Any, split: str) -> Dataset[Any] | None:
+    """Build a data set of torch from its class path and arguments; None for packed data.
+
+    Args:
+        source: as configured.
+        split: for messages.
+
+    Raises:
+        InputError: it cannot be built.
+    """
+    if not isinstance(source, Namespace):
+        return None
+    arguments = (source.get("init_args") or Namespace()).as_dict()
+    try:
+        return import_path(source.class_path)(**arguments)
+    except InputError:
+        raise
+    except Exception as error:  # whatever the user's data set raises
+        words = " ".join(str(error).split())
+        raise InputError(f"data.{split}: {source.class_path}: {type(error).__name__}: {words}") from error
 
 
 def take_classes_from_data(init_args: dict[str, Any], source: Any, split: str) -> None:
@@ -15,19 +39,16 @@ def take_classes_from_data(init_args: dict[str, Any], source: Any, split: str) -
 
     Args:
         init_args: arguments of the model; changed in place where these two are missing.
-        source: packed data, or class path and arguments of a data set of torch.
+        source: packed data, or a data set of torch.
         split: for messages.
 
     Raises:
         InputError: the data cannot be read, or have other classes than the model.
     """
-    if isinstance(source, Namespace):
-        arguments = source.get("init_args") or Namespace()
-        categories = categories_of(import_path(source.class_path)(**arguments.as_dict()), split)
-        name = source.class_path
+    if isinstance(source, Dataset):
+        categories, name = categories_of(source, split), type(source).__name__
     else:
-        categories = read_index(source).categories
-        name = source
+        categories, name = read_index(source).categories, source
     require_same_classes(init_args.get("class_names"), init_args.get("category_ids"), categories, name)
     init_args["class_names"] = [category.name for category in categories]
     init_args["category_ids"] = [category.id for category in categories]

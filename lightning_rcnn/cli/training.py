@@ -39,9 +39,10 @@ from lightning_rcnn.callbacks.shared_buffers import SharedBuffers
 from lightning_rcnn.callbacks.throughput import Throughput
 from lightning_rcnn.callbacks.wandb_logging import keep_in_run_folder
 from lightning_rcnn.checkpoints.header import first_mismatch, read_header
-from lightning_rcnn.cli.class_names import take_classes_from_data
+from lightning_rcnn.cli.class_names import data_set_of, take_classes_from_data
 from lightning_rcnn.cli.composing import compose, take_config_files
 from lightning_rcnn.cli.known_keys import KnownKeys, flag_value
+from lightning_rcnn.cli.nested_help import with_model_of_help
 from lightning_rcnn.cli.nested_nulls import take_nested_nulls
 from lightning_rcnn.cli.output_paths import require_folder
 from lightning_rcnn.cli.parse_errors import key_of, located
@@ -196,6 +197,7 @@ class DetectionCLI(LightningCLI):
         keys = KnownKeys(self._subcommand_parsers[self.command], CLASSES)
         keys.check_flags(flags, composition.content)
         keys.check_files(composition)
+        flags = with_model_of_help(flags, composition.content)
         defaults: dict[str, Any] = {"trainer": {"logger": DEFAULT_LOGGERS.get(self.command, False)}}
         if self.command in ("validate", "test"):
             defaults["verbose"] = False  # Lightning's table has a row for each class; the report's tables are enough
@@ -256,8 +258,10 @@ class DetectionCLI(LightningCLI):
         if writes_a_run:
             refuse_to_overwrite(self.run_dir, self.checkpoint)
             require_folder(self.run_dir, "--run_dir")
+        self._data_set = None if self.command == "predict" else data_set_of(source, split)
         if self.command != "predict":
-            take_classes_from_data(config.model.init_args, source, split)
+            classes_from = source if self._data_set is None else self._data_set
+            take_classes_from_data(config.model.init_args, classes_from, split)
         if writes_a_run and rank_of(os.environ) == 0:
             self._run_lock = hold_for(self.run_dir, self._differences())
         if writes_a_run and self.checkpoint is not None:
@@ -292,6 +296,9 @@ class DetectionCLI(LightningCLI):
         Raises:
             InputError: as the constructors raise them, without what jsonargparse wraps around.
         """
+        data, split = self.config[self.command].data, SPLITS[self.command]
+        given = data[split]
+        data[split] = given if self._data_set is None else self._data_set
         try:
             super().instantiate_classes()
         except ValueError as error:
@@ -303,6 +310,8 @@ class DetectionCLI(LightningCLI):
                     what = "a package is missing: " if isinstance(cause, ModuleNotFoundError) else ""
                     raise InputError(f"{key}: {what}{' '.join(str(cause).split())}") from error
             raise
+        finally:
+            data[split] = given  # for the configuration of the run
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """A trainer that writes into the run folder."""

@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 import torch
 from lightning.pytorch import Callback
 from torch import Tensor, nn
+from torch.utils.data import Dataset
 
 from lightning_rcnn import FasterRCNN
 from lightning_rcnn.backbones.base import Backbone
@@ -103,6 +104,29 @@ class TwoSpeeds(FasterRCNN):
         known = set(map(id, backbone))
         others = [parameter for parameter in self.parameters() if id(parameter) not in known]
         return [{"params": others}, {"params": backbone, "lr": 0.1 * self.learning_rate}]
+
+
+class Scenes(Dataset[Any]):
+    """Boxes in noise; counts how often it is built."""
+
+    classes = ("box",)
+    times_built: ClassVar[int] = 0
+
+    def __init__(self, num: int, fails: bool = False) -> None:
+        Scenes.times_built += 1
+        if fails:
+            raise ValueError("no\nscenes")
+        self.num = num
+
+    def __len__(self) -> int:
+        return self.num
+
+    def __deepcopy__(self, memo: Any) -> Any:
+        raise AssertionError("it may be large")
+
+    def __getitem__(self, number: int) -> Any:
+        image = torch.rand(3, 64, 80, generator=torch.Generator().manual_seed(number))
+        return image, {"boxes": torch.tensor([[8.0, 8, 40, 30]]), "labels": torch.tensor([1])}
 
 
 class StopInSecondEpoch(Callback):

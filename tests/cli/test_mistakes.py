@@ -156,3 +156,12 @@ def test_missing_data(complaint):
 
 def test_missing_model(complaint):
     assert complaint("fit").startswith("no model: give a configuration with --config FILE")
+
+
+def test_help_on_a_part_needs_the_class_of_the_model_once(run, complaint):
+    line = complaint("fit", "--model.rpn.help")
+    assert line == "--model.rpn.help: of which model? Put its class before it: --model.help FasterRCNN --model.rpn.help"
+    words = (("--model", "FasterRCNN"), ("--config", "tiny.yaml"), ("--model.help", "FasterRCNN"))
+    shown = [run("fit", *before, "--model.rpn.help") for before in words]
+    assert all(outcome.status == 0 and "--model.rpn.nms_iou" in outcome.out for outcome in shown)
+    assert shown[0].out == shown[1].out == shown[2].out

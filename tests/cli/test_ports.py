@@ -275,6 +275,19 @@ def test_the_configuration_of_a_run_holds_what_was_given(fit, outside):
     assert model["optimizer"]["init_args"]["lr"] == 1e-4
 
 
+def test_a_data_set_is_built_once(run, complaint, outside):
+    data = "base: tiny.yaml\ndata:\n  train:\n    class_path: ports.Scenes\n    init_args: {num: 4, fails: %s}\n"
+    (outside / "scenes.yaml").write_text(data % "false")
+    assert run("fit", "--config", "scenes.yaml", "--run_dir", "run", "--trainer.max_steps", "1").status == 0
+    assert sys.modules["ports"].Scenes.times_built == 1
+    kept = yaml.safe_load((outside / "run" / "config.yaml").read_text())["data"]["train"]
+    assert kept == {"class_path": "ports.Scenes", "init_args": {"num": 4, "fails": False}}
+    assert last("run")["hyper_parameters"]["class_names"] == ["box"]
+    (outside / "broken.yaml").write_text(data % "true")
+    line = complaint("fit", "--config", "broken.yaml", "--run_dir", "other")
+    assert line == "data.train: ports.Scenes: ValueError: no scenes"
+
+
 def test_what_has_no_form_in_a_file_is_refused(fit, outside):
     """jsonargparse would write into config.yaml that it could not write."""
     blend = yaml.safe_dump({"data": {"train_transforms": [{"class_path": "ports.Blend", "init_args": {"share": 2}}]}})
