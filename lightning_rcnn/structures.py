@@ -138,6 +138,7 @@ class ImageRecord:
         height, width: size of the original frame, pixels.
         annotations: dictionaries in the original frame, as packed (see `data/index.py`); only for evaluation.
         problem: reason why the record could not be read, with shard and key; empty if it was read.
+        left_out: objects of the image that were left out, each with its position and reason; empty if none was.
     """
 
     image_id: int
@@ -146,6 +147,7 @@ class ImageRecord:
     width: int
     annotations: list[dict[str, Any]] = field(default_factory=list)
     problem: str = ""
+    left_out: str = ""
 
 
 @dataclass(frozen=True)

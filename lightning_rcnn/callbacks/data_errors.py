@@ -1,4 +1,4 @@
-"""The samples that a run left out because they cannot be read, counted over all workers and ranks."""
+"""The samples and objects that a run left out, counted over all workers and ranks."""
 
 from collections import Counter
 from collections.abc import Iterable
@@ -13,12 +13,13 @@ from rich.table import Table
 from lightning_rcnn.distributed import gather_on_rank_zero
 from lightning_rcnn.structures import Batch
 
-Problems = dict[str, Counter[str]]
-"""What the data are for -> the problem of each sample that was left out, and how often it was."""
+Problems = dict[tuple[str, str], Counter[str]]
+"""(What is left out, what the data are for) -> the problem of each such sample, and how often it was met."""
+SAMPLES, OBJECTS = "left out as unreadable", "objects left out"
 
 
 class DataErrors(Callback):
-    """Counts samples that were left out and shows them at the end, however the run ends.
+    """Counts samples, and objects of samples, that were left out, and shows them at the end, however the run ends.
 
     After an error the ranks cannot be asked any more; each then shows its own.
     """
@@ -92,8 +93,9 @@ class DataErrors(Callback):
 
     def _count(self, purpose: str, batch: Batch) -> None:
         for record in batch.records:
-            if record.problem:
-                self._problems.setdefault(purpose, Counter())[record.problem] += 1
+            for kind, problem in ((SAMPLES, record.problem), (OBJECTS, record.left_out)):
+                if problem:
+                    self._problems.setdefault((kind, purpose), Counter())[problem] += 1
 
     def _show(self) -> None:
         _print(gather_on_rank_zero(self._problems), "")
@@ -101,15 +103,16 @@ class DataErrors(Callback):
 
 
 def _print(parts: Iterable[Problems], whose: str) -> None:
-    """One row for each purpose of which a sample was left out; nothing where none was."""
+    """One table for samples and one for objects, with a row for each purpose; nothing where none was left out."""
     total: Problems = {}
     for part in parts:
-        for purpose, problems in part.items():
-            total.setdefault(purpose, Counter()).update(problems)
-    if not total:
-        return
-    table = Table("data", "samples", "times", "first", title=f"left out as unreadable{whose}", title_justify="left")
-    for purpose, problems in total.items():
-        first = min(problems)
-        table.add_row(purpose, str(len(problems)), str(problems.total()), escape(first))
-    rich.get_console().print(table)
+        for key, problems in part.items():
+            total.setdefault(key, Counter()).update(problems)
+    for kind in (SAMPLES, OBJECTS):
+        rows = {purpose: problems for (of_kind, purpose), problems in total.items() if of_kind == kind}
+        if not rows:
+            continue
+        table = Table("data", "samples", "times", "first", title=f"{kind}{whose}", title_justify="left")
+        for purpose, problems in rows.items():
+            table.add_row(purpose, str(len(problems)), str(problems.total()), escape(min(problems)))
+        rich.get_console().print(table)

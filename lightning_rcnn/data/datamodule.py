@@ -291,7 +291,7 @@ class DetectionDataModule(LightningDataModule):
         transforms = self.train_transforms if purpose == "training" else []
         reader: SampleReader = ShardReader(data.shard_set, self.cache)
         if isinstance(data.shard_set, TorchDataset):
-            reader = TorchDatasetReader(data.shard_set.dataset)
+            reader = TorchDatasetReader(data.shard_set.dataset, "none" if purpose == "prediction" else self._mask_form)
         dataset = DetectionDataset(
             reader, data.rules, purpose, transforms, self.seed, self._mask_form, self._proposal_limit
         )

@@ -160,7 +160,10 @@ def _interpret(raw: RawSample, with_proposals: bool) -> tuple[ImageRecord, Train
     """The record, without annotations, and the image with its objects."""
     content = raw.content
     try:
-        record = ImageRecord(int(content["image_id"]), content["file_name"], content["height"], content["width"])
+        left_out = f"{raw.place}: {content['left_out']}" if content.get("left_out") else ""
+        record = ImageRecord(
+            int(content["image_id"]), content["file_name"], content["height"], content["width"], left_out=left_out
+        )
         annotations = content["annotations"]
         boxes = np.array([annotation["bbox"] for annotation in annotations], np.float32).reshape(len(annotations), 4)
         labels = np.array([annotation["label"] for annotation in annotations], np.int64)

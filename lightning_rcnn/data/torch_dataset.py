@@ -5,6 +5,9 @@ to 1. The target is a dictionary: `boxes` [m, 4] xyxy in pixels, `labels` [m], 1
 [m, h, w], `iscrowd` [m], `image_id` (all or none) and `file_name`. One that has no more than an `image_id` is that of
 an image without objects: torchvision's `wrap_dataset_for_transforms_v2` gives it.
 
+A box without area inside its image is left out and counted. Where masks are wanted, an item with objects but without
+masks is left out and counted as unreadable.
+
 The plan needs the size of every image before training: `get_height_and_width(number)`, the method that torchvision's
 reference scripts ask for, is used where the data set has it; else every item is read once. Class names are those of
 `classes` (a list, as torchvision's data sets have it).
@@ -18,10 +21,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import rich
 import torch
 from PIL import Image
 from pycocotools import mask as coco_mask
-from rich.progress import Progress
 from torch import Tensor
 from torch.utils.data import Dataset, IterableDataset
 from torchvision import tv_tensors
@@ -31,6 +34,8 @@ from lightning_rcnn.data.index import Category, Shard, ShardIndex
 from lightning_rcnn.data.reader import RawSample, UnreadableRecordError
 from lightning_rcnn.data.shards import ShardSet
 from lightning_rcnn.errors import InputError
+from lightning_rcnn.progress import track
+from lightning_rcnn.structures import MaskForm
 
 
 @dataclass(frozen=True)
@@ -49,10 +54,12 @@ class TorchDatasetReader:
 
     Args:
         dataset: map-style, see the head of this file.
+        mask_form: in which the masks of objects are wanted; "none" if they may be lacking.
     """
 
-    def __init__(self, dataset: Dataset[Any]) -> None:
+    def __init__(self, dataset: Dataset[Any], mask_form: MaskForm = "none") -> None:
         self._dataset: Any = dataset
+        self._mask_form = mask_form
 
     def __len__(self) -> int:
         return len(self._dataset)
@@ -68,6 +75,8 @@ class TorchDatasetReader:
             pixels, content = _read_item(self._dataset, number)
         except ValueError as error:
             raise UnreadableRecordError(f"{place}: {error}") from error
+        if self._mask_form != "none" and not _has_masks(content):
+            raise UnreadableRecordError(f"{place}: its objects have no masks, which those of others have")
         return RawSample(b"", content, place, pixels=pixels)
 
     def place(self, number: int) -> str:
@@ -147,19 +156,21 @@ def _survey(dataset: Any, number: int, place: str) -> tuple[list[tuple[int, int]
 def _read_items(dataset: Any, items: range, place: str) -> tuple[list[tuple[int, int]], list[int], bool]:
     sizes, objects, has_masks = [], [], True
     image_ids: dict[int, int] = {}
-    with Progress(transient=True) as progress:
-        for item in progress.track(items, description=f"Reading {place}"):
-            try:
-                pixels, content = _read_item(dataset, item)
-            except ValueError as error:
-                raise InputError(f"{place}: item {item}: {error}") from error
-            annotations = content["annotations"]
-            if (first := image_ids.setdefault(content["image_id"], item)) != item:
-                raise InputError(f"{place}: items {first} and {item} have the same image_id, {content['image_id']}")
-            has_masks = has_masks and all("segmentation" in entry for entry in annotations)
-            sizes.append((pixels.shape[1], pixels.shape[2]))
-            objects.append(len(annotations))
+    for item in track(items, f"Reading {place}", rich.get_console()):
+        try:
+            pixels, content = _read_item(dataset, item)
+        except ValueError as error:
+            raise InputError(f"{place}: item {item}: {error}") from error
+        if (first := image_ids.setdefault(content["image_id"], item)) != item:
+            raise InputError(f"{place}: items {first} and {item} have the same image_id, {content['image_id']}")
+        has_masks = has_masks and _has_masks(content)
+        sizes.append((pixels.shape[1], pixels.shape[2]))
+        objects.append(len(content["annotations"]))
     return sizes, objects, has_masks and any(objects)
+
+
+def _has_masks(content: Mapping[str, Any]) -> bool:
+    return all("segmentation" in annotation for annotation in content["annotations"])
 
 
 def _read_item(dataset: Any, number: int) -> tuple[Tensor, dict[str, Any]]:
@@ -177,11 +188,13 @@ def _read_item(dataset: Any, number: int) -> tuple[Tensor, dict[str, Any]]:
         raise ValueError(f"{type(error).__name__}: {words}" if words else type(error).__name__) from error
     if not isinstance(item, tuple | list) or len(item) != 2:
         raise ValueError(f"it is {_kind(item)}, not (image, target)")
-    pixels = _pixels(item[0])
+    what = "image"
     try:
+        pixels = _pixels(item[0])
+        what = "target"
         return pixels, _content(item[1], number, pixels, len(dataset.classes))
     except (TypeError, RuntimeError) as error:  # what torch makes of values that are no numbers
-        raise ValueError(f"its target cannot be read ({' '.join(str(error).split())})") from error
+        raise ValueError(f"its {what} cannot be read ({' '.join(str(error).split())})") from error
 
 
 def _pixels(image: Any) -> Tensor:
@@ -244,8 +257,11 @@ def _content(target: Any, number: int, pixels: Tensor, num_classes: int) -> dict
     if not len(boxes) == len(labels) == len(crowd) == (len(boxes) if masks is None else len(masks)):
         numbers = f"{len(boxes)} boxes, {len(labels)} labels" + ("" if masks is None else f", {len(masks)} masks")
         raise ValueError(f"its target has {numbers}; give as many of each")
-    annotations = []
+    annotations, left_out = [], []
     for position, (box, label, is_crowd) in enumerate(zip(boxes, labels, crowd, strict=True)):
+        if min(box[2], width) <= max(box[0], 0) or min(box[3], height) <= max(box[1], 0):
+            left_out.append(box)
+            continue
         annotation: dict[str, Any] = {
             "id": position + 1,
             "bbox": box,
@@ -267,4 +283,12 @@ def _content(target: Any, number: int, pixels: Tensor, num_classes: int) -> dict
         "height": height,
         "width": width,
         "annotations": annotations,
+        "left_out": _without_area(left_out, len(boxes)),
     }
+
+
+def _without_area(boxes: list[list[float]], number: int) -> str:
+    if not boxes:
+        return ""
+    first = [round(edge, 2) for edge in boxes[0]]
+    return f"{len(boxes)} of {number} boxes have no area inside the image, the first: {first}"

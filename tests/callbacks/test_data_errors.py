@@ -41,6 +41,17 @@ def test_samples_are_counted_once_and_their_times_too(scorer, make_loader, make_
     assert out.count("left out as unreadable") == 1
 
 
+def test_objects_have_a_table_of_their_own(scorer, make_loader, make_trainer, damage, capsys):
+    train = damage(make_loader([1] * 2), {0: "a.tar, key 1: cut off"})
+    batch = train.dataset[1]
+    line = "item 3 of Scenes: 1 of 2 boxes have no area"
+    train.dataset[1] = replace(batch, records=(replace(batch.records[0], left_out=line), *batch.records[1:]))
+    make_trainer(DataErrors(), max_epochs=2).fit(scorer, train)
+    samples, objects = capsys.readouterr().out.split("objects left out")
+    assert table_rows(samples) == [("training", "1", "2", "a.tar, key 1: cut off")]
+    assert table_rows(objects) == [("training", "1", "2", line)]
+
+
 @pytest.mark.parametrize("command", ["validate", "test"])
 def test_evaluations_show_theirs(scorer, make_loader, make_trainer, damage, command, capsys):
     getattr(make_trainer(DataErrors()), command)(scorer, damage(make_loader([1]), {0: "b.tar, key 7: cut off"}))

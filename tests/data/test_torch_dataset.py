@@ -18,6 +18,7 @@ from lightning_rcnn.data.datamodule import DetectionDataModule
 from lightning_rcnn.data.dataset import BatchRequest, DetectionDataset
 from lightning_rcnn.data.fetch import FetchPolicy
 from lightning_rcnn.data.loader import PlannedLoader
+from lightning_rcnn.data.loading import LoadingSettings
 from lightning_rcnn.data.reader import ShardReader
 from lightning_rcnn.data.resize import ResizeRule
 from lightning_rcnn.data.shards import read_shards
@@ -177,6 +178,7 @@ MISTAKES = [
     (PIXELS, r"it is uint8 \[12, 16, 3\], not \(image, target\)"),
     ((*good(), 7), r"it is tuple of 3, not \(image, target\)"),
     (good("a.jpg"), "its image is str; give a PIL image"),
+    (good(np.full((12, 16, 3), "red")), "its image cannot be read"),
     (good(PIXELS[..., 0]), r"its image is uint8 \[12, 16\]; give a PIL image"),
     (good(torch.zeros(1, 12, 16)), r"its image is torch.float32 \[1, 12, 16\]; give"),
     (good(PIXELS[:0]), "give a PIL image"),
@@ -288,3 +290,47 @@ def test_where_sizes_are_known_a_few_items_from_everywhere_are_read_at_the_start
     assert read == list(range(0, 20, 3))
     assert shards.index.shards[0].heights == [12] * 20
     assert shards.index.shards[0].widths == [16] * 20
+
+
+MASK = np.zeros((1, 12, 16), np.uint8)
+MASK[0, 2:8, 1:5] = 1
+
+
+def test_later_items_without_masks_are_left_out_and_named_where_masks_are_wanted():
+    items = [good(masks=MASK) for _ in range(19)]
+    items[1] = good()  # not among those that are read at the start
+    module = DetectionDataModule(
+        Measured(*items), val=Measured(*items), batch_size=19, num_workers=0, train_transforms=[]
+    )
+    module.resize_rule, module.mask_form = ResizeRule(12, 16), "bitmaps"
+    module.loading = LoadingSettings(max_corrupt_share=1.0)
+    module.setup("fit")
+    for loader in (module.train_dataloader(), module.val_dataloader()):
+        problems = [record.problem for batch in loader for record in batch.records if record.problem]
+        assert problems == ["item 1 of Measured: its objects have no masks, which those of others have"]
+    module.mask_form = "none"
+    assert not [record.problem for batch in module.train_dataloader() for record in batch.records if record.problem]
+
+
+@pytest.mark.parametrize(
+    "box", [[16.0, 2, 20, 8], [3, 12, 5, 14], [-5, 2, 0, 8], [3, -4, 5, -1], [3, 4, 3, 8], [3, 4, 5, 4]]
+)
+def test_boxes_without_area_inside_the_image_are_left_out_and_counted(box):
+    mine = [1.0, 2.0, 9.0, 8.0]
+    item = good(boxes=[box, mine], labels=[1, 2], masks=np.concatenate([MASK, MASK]), iscrowd=[1, 0])
+    data = DetectionDataset(TorchDatasetReader(Listed(good(), item)), [ResizeRule(12, 16)], "training")
+    batch = data[BatchRequest(0, 0, (32, 32), (0, 1))]
+    assert batch.targets.is_object.sum(dim=1).tolist() == [1, 1]
+    assert batch.targets.boxes[1, 0].tolist() == mine
+    assert batch.targets.labels[1, 0] == 2
+    assert not batch.targets.is_crowd[1].any()
+    floats = [float(edge) for edge in box]
+    line = f"item 1 of Listed: 1 of 2 boxes have no area inside the image, the first: {floats}"
+    assert [record.left_out for record in batch.records] == ["", line]
+    # At the start it is no reason to stop.
+    assert read_torch_dataset(Listed(good(), item), "train").index.shards[0].objects == [1, 1]
+
+
+def test_reading_is_shown_as_other_work_is(capsys):
+    read_torch_dataset(Listed(good()), "train")
+    assert "Reading data.train: Listed: 1 of 1" in capsys.readouterr().out
