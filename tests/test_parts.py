@@ -503,7 +503,7 @@ class Chosen(Settings):
     unknown: pathlib.Path | None = None
 
 
-@pytest.mark.parametrize(("build", "line"), SETTINGS_THAT_CANNOT_BE, ids=str)
+@pytest.mark.parametrize(("build", "line"), SETTINGS_THAT_CANNOT_BE, ids=[line for _, line in SETTINGS_THAT_CANNOT_BE])
 def test_settings_that_cannot_be_are_one_line_with_class_and_field(build, line):
     with pytest.raises(InputError) as caught:
         build()

@@ -4,11 +4,13 @@ Shape letters: N images, C channels, H and W padded height and width.
 """
 
 from collections.abc import Mapping, Sequence
+from itertools import chain
 from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
+from torch.nn.parameter import is_lazy
 
 from lightning_rcnn.errors import InputError
 from lightning_rcnn.parts import Part
@@ -117,10 +119,13 @@ def require_maps(backbone: Backbone) -> None:
     Raises:
         InputError: another number of maps, or maps of other channels or strides.
     """
+    weights = dict(chain(backbone.named_parameters(), backbone.named_buffers()))
+    if any(is_lazy(value) for value in weights.values()):  # the first images decide its shapes, not these
+        return
     side = 16 * max(backbone.strides)
-    weights = {name: value.to("meta") for name, value in backbone.state_dict(keep_vars=True).items()}
+    weights = {name: value.to("meta") for name, value in weights.items()}
     try:
-        with torch.no_grad():
+        with torch.no_grad(), torch.random.fork_rng(devices=[]):
             maps = functional_call(backbone, weights, (torch.empty(1, 3, side, side, device="meta"),))
     except Exception:  # whatever a user's network makes of numbers that are not there
         return

@@ -1,10 +1,13 @@
 """What a backbone from outside may be, and what is refused when the detector is built."""
 
+import warnings
+
 import pytest
 import torch
 from torch import nn
+from torch.nn.parameter import is_lazy
 
-from lightning_rcnn.backbones.base import Backbone
+from lightning_rcnn.backbones.base import Backbone, require_maps
 from lightning_rcnn.backbones.c4 import ResNetC4
 from lightning_rcnn.detectors.faster_rcnn import FasterRCNN
 from lightning_rcnn.errors import InputError
@@ -35,6 +38,27 @@ class Picky(Maps):
         return super().forward(images)
 
 
+class Drawing(Maps):
+    """Draws a number on the host, and has a buffer that is in no checkpoint."""
+
+    def __init__(self, gives: list[int], says: list[int] | None = None) -> None:
+        super().__init__(gives, says)
+        self.register_buffer("shift", torch.zeros(1), persistent=False)
+
+    def forward(self, images: torch.Tensor) -> list[torch.Tensor]:
+        """As the base."""
+        torch.rand(1)
+        return super().forward(images + self.shift)
+
+
+class Lazy(Maps):
+    """Its shapes are those of the first images."""
+
+    def __init__(self, gives: list[int]) -> None:
+        super().__init__(gives)
+        self.convolution = nn.LazyConv2d(4, 1)
+
+
 def build(backbone: Backbone) -> FasterRCNN:
     anchors = {"sizes": [16 * 2**level for level in range(len(backbone.strides))]}
     return FasterRCNN(["a"], backbone=backbone, rpn={"anchors": anchors}, box={"head": {"width": 8}})
@@ -58,6 +82,7 @@ def build(backbone: Backbone) -> FasterRCNN:
             "model.pooler: Maps has maps of strides [8, 32], and the level of a region is known only where each is "
             "twice the one before; choose others by its `roi_strides`",
         ),
+        (lambda: Drawing([8, 16], [8]), "Drawing: forward gives 2 maps, and strides [8] has 1"),
         (lambda: Maps([16, 8]), "Maps: strides [16, 8]: give them in ascending order, the finest map first"),
         (lambda: Maps([0]), "Maps: strides (0,): give whole numbers, one for each map, such as (8, 16)"),
         (lambda: Maps([8], channels=0), "Maps: out_channels 0: give one whole number, that of every map"),
@@ -86,15 +111,27 @@ class Coarse(Maps):
         return self.strides[:1]
 
 
-@pytest.mark.parametrize("backbone", [Maps([4, 8, 16]), Picky([8, 16]), Coarse([8, 24])], ids=["usual", "picky", "any"])
+@pytest.mark.parametrize(
+    "backbone",
+    [Maps([4, 8, 16]), Picky([8, 16]), Coarse([8, 24]), Drawing([8])],
+    ids=["usual", "picky", "any", "draws"],
+)
 def test_what_fits_is_built_and_left_as_it_is(backbone):
     before = {name: value.clone() for name, value in backbone.state_dict().items()}
-    state = torch.get_rng_state()
     detector = build(backbone)
+    state = torch.get_rng_state()
+    require_maps(backbone)
+    assert torch.get_rng_state().equal(state)
     assert detector.backbone.training
     assert all(value.equal(before[name]) for name, value in backbone.state_dict().items())
-    torch.manual_seed(0)
-    torch.set_rng_state(state)
+    assert detector.eval().detect(torch.zeros(3, 64, 64, dtype=torch.uint8))[0]["boxes"].shape[1] == 4
+
+
+def test_a_backbone_that_is_not_initialized_yet_is_left_alone():
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch's, of lazy modules
+        detector = build(Lazy([8]))
+    assert is_lazy(detector.backbone.convolution.weight)
     assert detector.eval().detect(torch.zeros(3, 64, 64, dtype=torch.uint8))[0]["boxes"].shape[1] == 4
 
 
