@@ -84,6 +84,8 @@ def _problem(hint: Any, value: Any) -> str | None:
         return _problem_of_choices(inner, value)
     if origin in (tuple, list, Sequence):
         return _problem_of_items(origin, inner, value)
+    if origin in (dict, Mapping):
+        return _problem_of_entries(inner[1], value)
     if origin is Callable:
         what = "is no class with arguments; give its class_path and init_args"
         return None if callable(value) else f": {_shown(value)} {what}"
@@ -130,6 +132,13 @@ def _problem_of_items(origin: type, hints: Sequence[Any], value: Any) -> str | N
         if problem := _problem(hints[0 if is_any_length else position], item):
             return f"[{position}]{problem}"
     return None
+
+
+def _problem_of_entries(hint: Any, value: Any) -> str | None:
+    if not isinstance(value, Mapping):
+        return f": {_shown(value)} is no dictionary"
+    found = ((key, _problem(hint, item)) for key, item in value.items())
+    return next((f"[{key!r}]{problem}" for key, problem in found if problem), None)
 
 
 def _listed(hints: Sequence[Any], is_any_length: bool) -> str:

@@ -49,6 +49,7 @@ from lightning_rcnn.roi_heads.mask_branch import MaskBranch, MaskSettings
 from lightning_rcnn.roi_heads.pooler import PoolerSettings, RoIPooler
 from lightning_rcnn.rpn.anchors import AnchorSettings
 from lightning_rcnn.rpn.branch import RPN, RPNSettings
+from lightning_rcnn.settings_checks import Fraction
 
 ALEXNET = part(PlainBackbone, name="alexnet")
 RESNET = part(ResNetFPN, name="resnet18", channels=16)
@@ -491,6 +492,8 @@ SETTINGS_THAT_CANNOT_BE = [
     (lambda: Chosen(words=("a", "d")), "Chosen.words[1]: 'd' is none of a, b"),
     (lambda: Chosen(words="a"), "Chosen.words: 'a' is no list; give one, such as ['a']"),
     (lambda: Chosen(leaves=(Leaf(), 3)), "Chosen.leaves[1]: 3 is no Leaf; give one, or its class_path and init_args"),
+    (lambda: Chosen(rates={"a": 1, "b": 2}), "Chosen.rates['b']: 2 is out of range; give 0 to 1"),
+    (lambda: Chosen(rates=[1]), "Chosen.rates: [1] is no dictionary"),
     (lambda: Chosen(number=False), "Chosen.number: False is none of 1, 2"),
 ]
 
@@ -501,6 +504,7 @@ class Chosen(Settings):
     leaves: "tuple[Leaf, ...]" = ()
     number: Literal[1, 2] | None = None
     unknown: pathlib.Path | None = None
+    rates: dict[str, Fraction] | None = None
 
 
 @pytest.mark.parametrize(("build", "line"), SETTINGS_THAT_CANNOT_BE, ids=[line for _, line in SETTINGS_THAT_CANNOT_BE])
@@ -511,7 +515,8 @@ def test_settings_that_cannot_be_are_one_line_with_class_and_field(build, line):
 
 
 def test_settings_that_can_be_are_taken():
-    chosen = Chosen(words=["b", "a"], leaves=[Leaf(3), part(OtherLeaf)], number=2, unknown=pathlib.Path("a"))
+    chosen = Chosen(words=["b", "a"], leaves=[Leaf(3), part(OtherLeaf)], unknown=pathlib.Path("a"), rates={"a": 0.5})
+    assert Chosen(number=2).number == 2
     assert (chosen.words, chosen.leaves) == (("b", "a"), (Leaf(3), OtherLeaf()))
     assert RPNSettings(min_size=0, positive_iou=1, crowd_ioa=None, pre_nms_top_n=[3, 4]).pre_nms_top_n == (3, 4)
     assert PoolerSettings(canonical=(4, np.float32(56))).canonical == (4, 56.0)
