@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
@@ -300,7 +301,10 @@ class DetectionCLI(LightningCLI):
         given = data[split]
         data[split] = given if self._data_set is None else self._data_set
         try:
-            super().instantiate_classes()
+            with warnings.catch_warnings():
+                # jsonargparse's, of the data set that stands in the configuration for the moment.
+                warnings.filterwarnings("ignore", message=r"\s*Unable to serialize instance")
+                super().instantiate_classes()
         except ValueError as error:
             for cause in _causes(error):
                 if isinstance(cause, InputError):
