@@ -35,7 +35,7 @@ demo: install  ## train on generated scenes and show what the detector finds in 
 	for shard in $(DEMO)/others/*.tar; do tar -xf $$shard -C $(DEMO)/scenes; done
 	$(RCNN) detect --checkpoint $(DEMO)/run/checkpoints/best.ckpt --images $(DEMO)/scenes --out $(DEMO)/detections
 	@echo "Figures: $(DEMO)/run/metrics.json"
-	@echo "Pictures: $(DEMO)/run/pictures/validation.jpg (ground truth beside detections), $(DEMO)/detections/pictures"
+	@echo "Pictures: $(DEMO)/run/images/validation.jpg (ground truth beside detections), $(DEMO)/detections/images"
 
 test: lint  ## lint, check types, run the tests; also those on SLURM where slurm/local_cluster/up.sh has started one
 	$(VENV)/bin/python -m pytest -n 2 --dist loadgroup

@@ -8,7 +8,7 @@ import pytest
 import lightning_rcnn
 from lightning_rcnn.cli.commands.pack import pack_shapes
 from lightning_rcnn.cli.composing import compose
-from lightning_rcnn.cli.training import DetectionCLI
+from lightning_rcnn.cli.detection_cli import DetectionCLI
 
 CONFIGS = Path(lightning_rcnn.__file__).parents[1] / "configs"
 FILES = sorted(CONFIGS.rglob("*.yaml"))

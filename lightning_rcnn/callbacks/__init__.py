@@ -7,12 +7,12 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 __all__ = [
+    "EMA",
     "AtomicCheckpointIO",
-    "AveragedWeights",
     "BestCheckpoint",
     "Compilation",
     "DataErrors",
-    "DetectionPictures",
+    "DetectionImages",
     "DetectionWandbLogger",
     "LastCheckpoint",
     "MetricsReport",
@@ -30,8 +30,8 @@ if TYPE_CHECKING:
     from lightning_rcnn.callbacks.checkpoints import AtomicCheckpointIO, BestCheckpoint, LastCheckpoint
     from lightning_rcnn.callbacks.compilation import Compilation
     from lightning_rcnn.callbacks.data_errors import DataErrors
-    from lightning_rcnn.callbacks.detection_images import DetectionPictures
-    from lightning_rcnn.callbacks.ema import AveragedWeights
+    from lightning_rcnn.callbacks.detection_images import DetectionImages
+    from lightning_rcnn.callbacks.ema import EMA
     from lightning_rcnn.callbacks.metrics_report import MetricsReport
     from lightning_rcnn.callbacks.non_finite import NonFiniteGuard
     from lightning_rcnn.callbacks.prediction_results import PredictionResults
@@ -45,11 +45,11 @@ if TYPE_CHECKING:
 
 _MODULES = {
     "AtomicCheckpointIO": "checkpoints",
-    "AveragedWeights": "ema",
+    "EMA": "ema",
     "BestCheckpoint": "checkpoints",
     "Compilation": "compilation",
     "DataErrors": "data_errors",
-    "DetectionPictures": "detection_images",
+    "DetectionImages": "detection_images",
     "DetectionWandbLogger": "wandb_logging",
     "LastCheckpoint": "checkpoints",
     "MetricsReport": "metrics_report",

@@ -17,15 +17,15 @@ from lightning_rcnn.masks.paste import PasteRule, paste_as_run_lengths
 from lightning_rcnn.structures import NO_IMAGE, Batch, Detections, ImageRecord
 from lightning_rcnn.visualization import Objects, compare, contact_sheet, save_image
 
-FILE_NAME = "pictures/validation.jpg"
+FILE_NAME = "images/validation.jpg"
 """In the run's folder; each validation replaces it."""
-LOG_KEY = "val/pictures"
+LOG_KEY = "val/images"
 
 
-class DetectionPictures(Callback):
+class DetectionImages(Callback):
     """Shows the same validation images after every validation.
 
-    All are put on one sheet, `pictures/validation.jpg` in the run's folder. With a W&B logger they also go there, as
+    All are put on one sheet, `images/validation.jpg` in the run's folder. With a W&B logger they also go there, as
     images with boxes that can be switched on and off by class and score, and the classes that masks give to pixels.
 
     Args:
@@ -37,7 +37,7 @@ class DetectionPictures(Callback):
         super().__init__()
         if num_images < 0 or not 0 <= threshold <= 1:
             raise InputError(
-                f"DetectionPictures: num_images {num_images}, threshold {threshold}; wanted are 0 or more images and "
+                f"DetectionImages: num_images {num_images}, threshold {threshold}; wanted are 0 or more images and "
                 "a threshold from 0 to 1"
             )
         self.num_images, self.threshold = num_images, threshold

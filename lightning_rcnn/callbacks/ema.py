@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
 
-class AveragedWeights(EMAWeightAveraging):
+class EMA(EMAWeightAveraging):
     """Exponential moving average of the weights, with which a training is validated and which its checkpoints keep.
 
     Lightning's own makes its copy before the model moves to its GPU, and reads a counter from there: every update then

@@ -1,4 +1,4 @@
-"""A training of several ranks ends when one of them does, and says which one it was."""
+"""End a training of several ranks when one of them dies or hangs, and name that rank."""
 
 import json
 import os
@@ -19,70 +19,73 @@ from lightning_rcnn.errors import InputError, LostRankError
 from lightning_rcnn.stop_signals import Preempted
 
 BEAT = 1.0
-"""Seconds between two signs of life."""
+"""Seconds between two heartbeats."""
 LAST_WORDS = 3.0
-"""Seconds that a rank that ends leaves the others to read why."""
+"""Seconds that a rank waits before it ends, so that the others can read why."""
 _VERDICT = "rank_watch/verdict"
 
 
-class Sign(NamedTuple):
-    """A sign of life.
+class Heartbeat(NamedTuple):
+    """A heartbeat of one rank.
 
     Attributes:
-        beat: number of the sign.
-        batches: that the rank has done, of training and validation.
-        place: where in its code it is.
+        beat: number of the heartbeat.
+        batches: number of batches done, training and validation together.
+        position: file, line and function of its main thread.
         host: name of its machine.
     """
 
     beat: int
     batches: int
-    place: str
+    position: str
     host: str
 
 
 class RankWatch(Callback):
     """Ends all ranks, with one line that says why, when one is killed, its node dies, it fails, or it hangs.
 
-    A rank whose peer is gone waits for it: for ever in the worst case, else until the time limit of the process
-    group, and then says nothing of whose fault it was. So each rank gives a sign of life every second, in a thread of
-    its own and by way of the key-value store through which the ranks found each other, and rank 0 looks at all of them.
+    A rank whose peer is gone waits for it, at worst endlessly, at best until the time limit of the process group,
+    which does not name the rank. So a thread of each rank writes a heartbeat every second to the key-value store
+    through which the ranks met, and rank 0 reads all of them.
 
     Args:
-        silence: seconds without a sign of life after which a rank counts as dead.
-        patience: seconds without the end of a batch after which the ranks count as hanging; waiting for data, scoring
-            and compiling count, so it is to be longer than any of these. The time limit of the process group
+        heartbeat_timeout: seconds without a heartbeat after which a rank counts as dead.
+        stall_timeout: seconds without the end of a batch after which the ranks count as hanging. Waiting for data,
+            scoring and compiling count: choose more than any of these takes. The time limit of the process group
             (`trainer.strategy`) should be longer still.
+
+    Raises:
+        InputError: a timeout is too short.
     """
 
-    def __init__(self, silence: float = 15.0, patience: float = 1800.0) -> None:
+    def __init__(self, heartbeat_timeout: float = 15.0, stall_timeout: float = 1800.0) -> None:
         super().__init__()
-        if silence < 3 * BEAT or patience <= 0:
-            raise InputError(f"rank_watch: silence {silence:g} has to be at least {3 * BEAT:g}, patience more than 0")
-        self.silence, self.patience = silence, patience
+        if heartbeat_timeout < 3 * BEAT or stall_timeout <= 0:
+            raise InputError(
+                f"rank_watch: heartbeat_timeout {heartbeat_timeout:g} has to be at least {3 * BEAT:g} seconds, "
+                f"stall_timeout {stall_timeout:g} more than 0"
+            )
+        self.heartbeat_timeout, self.stall_timeout = heartbeat_timeout, stall_timeout
         self._watcher: _Watcher | None = None
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Begin, where there are several ranks."""
+        """Start the watcher if there are several ranks."""
         if trainer.world_size > 1 and torch.distributed.is_initialized():
-            self._watcher = _Watcher(trainer, self.silence, self.patience)
+            self._watcher = _Watcher(trainer, self.heartbeat_timeout, self.stall_timeout)
 
-    def on_train_batch_end(self, trainer: Trainer, *_: Any, **__: Any) -> None:
-        """Count."""
-        self._count()
+    def on_train_batch_end(self, *_: Any, **__: Any) -> None:
+        """Count a batch as done."""
+        if self._watcher is not None:
+            self._watcher.batches += 1
 
-    def on_validation_batch_end(self, trainer: Trainer, *_: Any, **__: Any) -> None:
-        """Count."""
-        self._count()
-
-    on_test_batch_end = on_predict_batch_end = on_validation_batch_end
+    on_validation_batch_end = on_test_batch_end = on_predict_batch_end = on_train_batch_end
 
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """End."""
+        """Stop the watcher, on all ranks together."""
         self._end_together(trainer)
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
-        """Tell the others why this rank ends; or, if it ends because another one is gone, find out which.
+        """Tell the other ranks why this one ends; if a lost peer ends it, find out which rank that is.
 
         Raises:
             LostRankError: another rank is gone.
@@ -100,69 +103,65 @@ class RankWatch(Callback):
             watcher.tell(f"rank {trainer.global_rank} ended: {_first_line(exception)}")
 
     def _end_together(self, trainer: Trainer) -> None:
-        """End; no rank may leave, and take the store along, while another one still watches."""
+        """Stop the watcher; wait for the other ranks, which still read the store that this process may hold."""
         if self._watcher is not None:
             self._watcher.end()
             self._watcher = None
             trainer.strategy.barrier("end of rank watch")
 
-    def _count(self) -> None:
-        if self._watcher is not None:
-            self._watcher.batches += 1
-
 
 class _Watcher:
-    """The thread of one rank.
+    """The watching thread of one rank.
 
     Attributes:
-        batches: that this rank has done.
+        batches: number of batches that this rank has done.
     """
 
-    def __init__(self, trainer: Trainer, silence: float, patience: float) -> None:
+    def __init__(self, trainer: Trainer, heartbeat_timeout: float, stall_timeout: float) -> None:
         self.batches = 0
         self._rank, self._world = trainer.global_rank, trainer.world_size
         self._speaks_for_node = trainer.local_rank == 0 or self._rank == 1
-        self._silence, self._patience = silence, patience
+        self._heartbeat_timeout, self._stall_timeout = heartbeat_timeout, stall_timeout
         self._store: Store = torch.distributed.distributed_c10d._get_default_store().clone()
-        self._store.set_timeout(timedelta(seconds=silence))
+        self._store.set_timeout(timedelta(seconds=heartbeat_timeout))
         self._main_thread = threading.get_ident()
         self._beat = 0
         self._is_over = threading.Event()
-        self._log = _SignLog(self._world)
-        self._give_sign()
-        trainer.strategy.barrier("rank watch")  # so that there is a sign of each
+        self._log = _HeartbeatLog(self._world)
+        self._write_heartbeat()
+        trainer.strategy.barrier("rank watch")  # so that every rank has a heartbeat
         self._thread = threading.Thread(target=self._run, daemon=True, name="rank watch")
         self._thread.start()
 
     def end(self) -> None:
         """Stop watching."""
         self._is_over.set()
-        self._thread.join(self._silence)
+        self._thread.join(self._heartbeat_timeout)
 
     def tell(self, verdict: str) -> None:
-        """Leave a verdict for the other ranks, and the time to read it: the store may go with this process."""
+        """Write a verdict for the other ranks, and wait until they have read it: this process may hold the store."""
         self.end()
         try:
             self._store.compare_set(_VERDICT, "", verdict)
-        except RuntimeError:  # the store is gone, and with it whoever could read
+        except RuntimeError:  # the store is gone, and with it every reader
             return
         time.sleep(LAST_WORDS)
 
     def find_out(self, symptom: str) -> str:
-        """Who is gone, after a collective operation failed; empty on ranks that leave it to another one to say."""
+        """Return which ranks are gone after a collective operation failed; empty if another rank reports it."""
         self.end()
-        deadline = time.monotonic() + self._silence
+        deadline = time.monotonic() + self._heartbeat_timeout
         try:
             while time.monotonic() < deadline:
                 time.sleep(BEAT)
-                self._give_sign()
+                self._write_heartbeat()
                 if verdict := self._verdict():
                     break
-                self._log.take(self._signs())
-                if gone := self._log.silent_for(4 * BEAT):
+                self._log.take(self._heartbeats())
+                if gone := self._log.without_heartbeat_for(4 * BEAT):
                     verdict = f"{self._named(gone)} {_is_are(gone)} gone: killed, out of memory, or its node is down"
                     self._store.compare_set(_VERDICT, "", verdict)
-                    if len(gone) == self._world - 1:  # nobody is there to read it
+                    if len(gone) == self._world - 1:  # no rank is left to read it
                         return verdict
                     break
             else:
@@ -177,7 +176,7 @@ class _Watcher:
     def _run(self) -> None:
         while not self._is_over.wait(BEAT):
             try:
-                self._give_sign()
+                self._write_heartbeat()
                 verdict = self._verdict() or self._watch()
             except RuntimeError:
                 verdict = "rank 0 is gone: its store does not answer" if self._speaks_for_node else ""
@@ -190,67 +189,69 @@ class _Watcher:
                 self._leave(verdict if self._rank == 0 else "")
 
     def _watch(self) -> str:
-        """What rank 0 sees in the signs of all."""
+        """Return what is wrong by the heartbeats of all ranks; rank 0 alone looks at them."""
         if self._rank != 0:
             return ""
-        self._log.take(self._signs())
-        if gone := self._log.silent_for(self._silence):
-            return f"{self._named(gone)} {_gives(gone)} no sign of life for {self._silence:g} s"
-        if self._log.seconds_without_batch() > self._patience:
-            hanging, place = self._log.odd_ones_out()
-            return f"no batch ended for {self._patience:g} s: {self._named(hanging)} {_is_are(hanging)} at {place}"
+        self._log.take(self._heartbeats())
+        if gone := self._log.without_heartbeat_for(self._heartbeat_timeout):
+            return f"{self._named(gone)} {_gives(gone)} no sign of life for {self._heartbeat_timeout:g} s"
+        if self._log.seconds_without_batch() > self._stall_timeout:
+            hanging, position = self._log.odd_ones_out()
+            return (
+                f"no batch ended for {self._stall_timeout:g} s: {self._named(hanging)} {_is_are(hanging)} at {position}"
+            )
         return ""
 
     def _leave(self, verdict: str) -> None:
-        """End this process, whatever its main thread is waiting for; after the others had time to read."""
+        """End this process whatever its main thread waits for; rank 0 gives the others time to read first."""
         if verdict:
             print(f"lightning-rcnn: error: {verdict}", file=sys.stderr, flush=True)
         time.sleep(LAST_WORDS if self._rank == 0 else 0)
         os._exit(1)
 
-    def _give_sign(self) -> None:
+    def _write_heartbeat(self) -> None:
         self._beat += 1
         frame = sys._current_frames().get(self._main_thread)
-        place = f"{frame.f_code.co_filename}:{frame.f_lineno} ({frame.f_code.co_name})" if frame else "its end"
-        sign = Sign(self._beat, self.batches, place, socket.gethostname())
-        self._store.set(f"rank_watch/{self._rank}", json.dumps(sign))
+        position = f"{frame.f_code.co_filename}:{frame.f_lineno} ({frame.f_code.co_name})" if frame else "its end"
+        heartbeat = Heartbeat(self._beat, self.batches, position, socket.gethostname())
+        self._store.set(f"rank_watch/{self._rank}", json.dumps(heartbeat))
 
-    def _signs(self) -> list[Sign]:
+    def _heartbeats(self) -> list[Heartbeat]:
         keys = [f"rank_watch/{rank}" for rank in range(self._world)]
-        return [Sign(*json.loads(value)) for value in self._store.multi_get(keys)]
+        return [Heartbeat(*json.loads(value)) for value in self._store.multi_get(keys)]
 
     def _verdict(self) -> str:
         return self._store.get(_VERDICT).decode() if self._store.check([_VERDICT]) else ""
 
     def _named(self, ranks: list[int]) -> str:
-        """For example "ranks 8, 9 (node2)"."""
+        """Return text such as "ranks 8, 9 (node2)"."""
         hosts = dict.fromkeys(self._log.last[rank].host for rank in ranks)
         return f"rank{'s' * (len(ranks) > 1)} {', '.join(map(str, ranks))} ({', '.join(hosts)})"
 
 
-class _SignLog:
-    """When the signs of all ranks changed, by this process's clock: those of several machines differ.
+class _HeartbeatLog:
+    """When the heartbeats of all ranks changed, by this process's clock: the clocks of machines differ.
 
     Attributes:
-        last: the newest sign of each rank.
+        last: newest heartbeat of each rank.
     """
 
     def __init__(self, world: int) -> None:
-        self.last: dict[int, Sign] = {}
+        self.last: dict[int, Heartbeat] = {}
         self._heard: dict[int, float] = dict.fromkeys(range(world), time.monotonic())
         self._batch_ended = time.monotonic()
 
-    def take(self, signs: list[Sign]) -> None:
+    def take(self, heartbeats: list[Heartbeat]) -> None:
         now = time.monotonic()
-        for rank, sign in enumerate(signs):
+        for rank, heartbeat in enumerate(heartbeats):
             before = self.last.get(rank)
-            if before is None or sign.beat != before.beat:
+            if before is None or heartbeat.beat != before.beat:
                 self._heard[rank] = now
-            if before is None or sign.batches != before.batches:
+            if before is None or heartbeat.batches != before.batches:
                 self._batch_ended = now
-            self.last[rank] = sign
+            self.last[rank] = heartbeat
 
-    def silent_for(self, seconds: float) -> list[int]:
+    def without_heartbeat_for(self, seconds: float) -> list[int]:
         now = time.monotonic()
         return [rank for rank, heard in self._heard.items() if now - heard > seconds]
 
@@ -258,19 +259,19 @@ class _SignLog:
         return time.monotonic() - self._batch_ended
 
     def odd_ones_out(self) -> tuple[list[int], str]:
-        """The ranks at the place where the fewest are: the others wait for them; and that place."""
-        return odd_ones_out({rank: sign.place for rank, sign in self.last.items()})
+        """Return the ranks at the position with the fewest ranks, for which the others wait, and that position."""
+        return odd_ones_out({rank: heartbeat.position for rank, heartbeat in self.last.items()})
 
 
-def odd_ones_out(places: Mapping[int, str]) -> tuple[list[int], str]:
-    """The ranks at the place where the fewest are, and that place; those within torch's waiting do not count first."""
-    counts = Counter(places.values())
-    place = min(counts, key=lambda place: ("/torch/" in place, counts[place]))
-    return [rank for rank, there in places.items() if there == place], place
+def odd_ones_out(positions: Mapping[int, str]) -> tuple[list[int], str]:
+    """Return the ranks at the position with the fewest ranks, and that position; positions inside torch come last."""
+    counts = Counter(positions.values())
+    position = min(counts, key=lambda position: ("/torch/" in position, counts[position]))
+    return [rank for rank, own in positions.items() if own == position], position
 
 
 def _lost_a_peer(exception: BaseException) -> bool:
-    """Whether a collective operation failed. Gloo's errors are plain ones that name a file of its own."""
+    """Tell whether a collective operation failed. Gloo raises a plain RuntimeError that names one of its files."""
     return isinstance(exception, DistError) or (isinstance(exception, RuntimeError) and "gloo" in str(exception))
 
 

@@ -1,7 +1,7 @@
 """The command line: `lightning-rcnn COMMAND`.
 
-The exit status is 0, 1 after an error (wrong input gives one line that says what and where), 130 after Ctrl-C, 75 where
-a training was asked to stop and has saved.
+Exit status: 0; 1 after an error (wrong input gives one line with what and where); 130 after Ctrl-C; 75 after a training
+was asked to stop and has saved.
 """
 
 import importlib
@@ -22,7 +22,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Run one command.
 
     Args:
-        arguments: the words after `lightning-rcnn`; by default those of this process.
+        arguments: words after `lightning-rcnn`; by default those of this process.
 
     Returns:
         The exit status.
@@ -53,7 +53,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _find_modules_here() -> None:
-    """Let class paths name modules in the working directory, as with `python -m`; installed ones go first."""
+    """Let class paths name modules of the working directory, as with `python -m`; installed modules come first."""
     here = os.getcwd()
     if here not in sys.path:
         sys.path.append(here)
@@ -67,10 +67,15 @@ def _dispatch(words: list[str]) -> int:
     if first == "--version":
         print(f"lightning-rcnn {__version__}")
         return 0
+    if first.partition("=")[0] == "--print_shtab":
+        from lightning_rcnn.cli.completion import completion_script
+
+        print(completion_script(first.partition("=")[2] or " ".join(rest)))
+        return 0
     if first in TRAINING:
         if first == "fit":
             stop_signals.listen()
-        # Imported here, as the tools below: Lightning takes seconds, and help should not.
+        # Imported here, as the tools below: Lightning takes seconds to import, which help does not need.
         from lightning_rcnn.cli.world import take_sizes_from_launcher
 
         words = take_sizes_from_launcher(words)

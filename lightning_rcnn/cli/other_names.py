@@ -241,7 +241,7 @@ TABLE = (
         "launcher local_rank node_rank machine_rank rank world_size dist dist_url dist_backend master_addr master_port "
         "multi_gpu multiprocessing_distributed",
     ),
-    Row("trainer.callbacks", "AveragedWeights: configs/trainer/averaged.yaml", "ema ema_decay model_ema use_ema swa"),
+    Row("trainer.callbacks", "EMA: configs/trainer/averaged.yaml", "ema ema_decay model_ema use_ema swa"),
     Row("trainer.callbacks", "EarlyStopping, with its monitor and mode", "patience early_stop early_stopping"),
     Row("trainer.callbacks", "", "callback callbacks custom_hooks"),
     Row(

@@ -35,7 +35,7 @@ REFUSED: dict[type[Callback], str] = {
         "--model.backbone.frozen_stages, and train in two runs, the second with --model.weights CHECKPOINT"
     ),
     StochasticWeightAveraging: (
-        "its average is validated at no time and is in no checkpoint; AveragedWeights validates and keeps one"
+        "its average is validated at no time and is in no checkpoint; EMA validates and keeps one"
     ),
     GradientAccumulationScheduler: (
         "the number of steps, on which the schedule depends, would change within the training; give "

@@ -1,4 +1,4 @@
-"""The commands, with one line each; nothing here imports what they need."""
+"""The registry of commands, each with a one-line summary; it imports none of them."""
 
 from typing import NamedTuple
 
@@ -44,7 +44,7 @@ GROUPS = {name.partition(" ")[0] for name in TOOLS if " " in name}
 
 
 def help_text(group: str = "") -> str:
-    """What `lightning-rcnn --help` or `lightning-rcnn GROUP --help` prints."""
+    """Return the text of `lightning-rcnn --help` or `lightning-rcnn GROUP --help`."""
     if group:
         listed = {
             name.removeprefix(f"{group} "): tool.summary for name, tool in TOOLS.items() if name.startswith(group)
@@ -54,6 +54,7 @@ def help_text(group: str = "") -> str:
     return _page("lightning-rcnn", {"training": TRAINING, "tools": tools}) + (
         "\n\nother options:\n"
         "  --version        print the version\n"
+        "  --print_shtab    with bash, zsh or tcsh: print the shell's completion script\n"
         "  --debug          with any command: show the traceback of an error"
     )
 

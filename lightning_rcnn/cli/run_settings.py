@@ -18,7 +18,7 @@ FREE = (
     *("trainer.enable_progress_bar", "trainer.enable_model_summary", "trainer.num_sanity_val_steps"),
     *("data.num_workers", "data.loading.init_args.multiprocessing_context", "data.fetching"),
     *("data.eval_batch_size", "data.test", "data.predict"),
-    *("last_checkpoint", "rank_watch", "pictures", "compilation", "run_dir", "ckpt_path", "weights_only"),
+    *("last_checkpoint", "rank_watch", "detection_images", "compilation", "run_dir", "ckpt_path", "weights_only"),
 )
 """Settings, and groups of settings, under which a training stays the same one."""
 PRECISION = "trainer.precision"

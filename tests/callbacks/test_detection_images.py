@@ -10,8 +10,8 @@ from lightning.pytorch.loggers import WandbLogger
 from PIL import Image
 from torch.utils.data import DataLoader
 
-from lightning_rcnn.callbacks import detection_images as detection_pictures
-from lightning_rcnn.callbacks.detection_images import FILE_NAME, LOG_KEY, DetectionPictures
+from lightning_rcnn.callbacks import detection_images
+from lightning_rcnn.callbacks.detection_images import FILE_NAME, LOG_KEY, DetectionImages
 from lightning_rcnn.errors import InputError
 from lightning_rcnn.structures import NO_IMAGE, PADDING_LABEL, Batch, Detections, ImageRecord
 from lightning_rcnn.visualization import draw_objects
@@ -67,7 +67,7 @@ def fit(tmp_path, batches, callback=None, detector=None, **options):
     trainer = Trainer(
         accelerator="cpu",
         default_root_dir=tmp_path,
-        callbacks=[callback or DetectionPictures()],
+        callbacks=[callback or DetectionImages()],
         enable_checkpointing=False,
         enable_progress_bar=False,
         enable_model_summary=False,
@@ -82,20 +82,20 @@ def fit(tmp_path, batches, callback=None, detector=None, **options):
 
 
 def record_captions(monkeypatch):
-    captions, compare = [], detection_pictures.compare
+    captions, compare = [], detection_images.compare
 
     def recording(image, ground_truth, detections, class_names, both):
         captions.append(both)
         return compare(image, ground_truth, detections, class_names, both)
 
-    monkeypatch.setattr(detection_pictures, "compare", recording)
+    monkeypatch.setattr(detection_images, "compare", recording)
     return captions
 
 
 def test_one_sheet_is_kept_and_shows_the_first_images(tmp_path, monkeypatch):
     captions = record_captions(monkeypatch)
-    fit(tmp_path, [make_batch([NO_IMAGE, 1, 2]), make_batch([3, 4])], DetectionPictures(num_images=3), max_epochs=2)
-    assert [path.name for path in (tmp_path / "pictures").iterdir()] == ["validation.jpg"]
+    fit(tmp_path, [make_batch([NO_IMAGE, 1, 2]), make_batch([3, 4])], DetectionImages(num_images=3), max_epochs=2)
+    assert [path.name for path in (tmp_path / "images").iterdir()] == ["validation.jpg"]
     shown = [f"image-{i}.jpg · ground truth, 2" for i in (1, 2, 3)]
     assert [left for left, _ in captions] == shown * 2
     assert {right for _, right in captions} == {"detections with a score from 0.5 up, 1"}
@@ -124,7 +124,7 @@ def test_nothing_is_drawn_in_the_sanity_check_nor_in_a_trial_run(tmp_path):
     trainer = fit(tmp_path, [make_batch([1])], num_sanity_val_steps=1, limit_train_batches=1, check_val_every_n_epoch=5)
     assert trainer.global_step == 1
     fit(tmp_path, [make_batch([1])], fast_dev_run=True)
-    assert not (tmp_path / "pictures").exists()
+    assert not (tmp_path / "images").exists()
 
 
 def test_images_and_boxes_go_to_wandb_offline(tmp_path, monkeypatch):
@@ -133,7 +133,7 @@ def test_images_and_boxes_go_to_wandb_offline(tmp_path, monkeypatch):
     logger = WandbLogger(save_dir=tmp_path, project="test")
     fit(tmp_path, [make_batch([7, NO_IMAGE])], logger=logger)
     wandb.finish()
-    [image] = tmp_path.glob("wandb/offline-run-*/files/media/images/val/pictures*.jpg")
+    [image] = tmp_path.glob("wandb/offline-run-*/files/media/images/val/images*.jpg")
     assert Image.open(image).size == (100, 50)
     boxes = [json.loads(path.read_text())["box_data"] for path in tmp_path.rglob("*.boxes2D.json")]
     ground_truth, predictions = sorted(boxes, key=len, reverse=True)
@@ -149,13 +149,13 @@ UPPER_HALF = {"segmentation": [[20, 10, 60, 10, 60, 30, 20, 30]]}
 
 def test_masks_take_the_place_of_boxes_on_both_sides(tmp_path, monkeypatch):
     """The annotated mask is the upper half of the cat's box, the detected one the left half."""
-    shown, compare = [], detection_pictures.compare
+    shown, compare = [], detection_images.compare
 
     def recording(image, ground_truth, detections, class_names, both):
         shown.extend([draw_objects(image, side, class_names) for side in (ground_truth, detections)])
         return compare(image, ground_truth, detections, class_names, both)
 
-    monkeypatch.setattr(detection_pictures, "compare", recording)
+    monkeypatch.setattr(detection_images, "compare", recording)
     fit(tmp_path, [make_batch([1], first_annotation=UPPER_HALF)], detector=MaskStubDetector())
     orange = [(np.asarray(picture) == (230, 159, 0)).all(axis=2) for picture in shown]
     # (20, 10, 60, 50) in 200 x 100 is (64, 32, 192, 160) in 640 x 320.
@@ -198,7 +198,7 @@ def test_masks_go_to_wandb_as_classes_of_pixels(tmp_path, monkeypatch, wandb_rec
 
 
 def test_a_detector_of_boxes_is_compared_with_boxes(tmp_path, monkeypatch):
-    monkeypatch.setattr(detection_pictures, "mask_of", pytest.fail)
+    monkeypatch.setattr(detection_images, "mask_of", pytest.fail)
     fit(tmp_path, [make_batch([1], first_annotation=UPPER_HALF)])
     assert (tmp_path / FILE_NAME).exists()
 
@@ -217,7 +217,7 @@ def test_an_image_that_cannot_be_drawn_is_named_and_the_others_are_shown(tmp_pat
 
 
 def test_a_folder_that_cannot_be_written_does_not_stop_the_training(tmp_path):
-    (tmp_path / "pictures").write_text("a file in the way")
+    (tmp_path / "images").write_text("a file in the way")
     with pytest.warns(UserWarning, match="not stored"):
         trainer = fit(tmp_path, [make_batch([1])])
     assert trainer.global_step == 1
@@ -225,4 +225,4 @@ def test_a_folder_that_cannot_be_written_does_not_stop_the_training(tmp_path):
 
 def test_wrong_arguments_are_refused():
     with pytest.raises(InputError, match="threshold 2"):
-        DetectionPictures(threshold=2)
+        DetectionImages(threshold=2)

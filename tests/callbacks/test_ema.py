@@ -5,7 +5,7 @@ import torch
 from lightning.pytorch import LightningModule
 from lightning.pytorch.callbacks import EMAWeightAveraging
 
-from lightning_rcnn.callbacks.ema import AveragedWeights
+from lightning_rcnn.callbacks.ema import EMA
 
 
 class Line(LightningModule):
@@ -17,7 +17,7 @@ class Line(LightningModule):
 @pytest.mark.parametrize("device", ["cpu", "meta"])
 def test_the_average_lies_where_the_model_will_be(device):
     """Callbacks are set up before the model moves."""
-    average = AveragedWeights(decay=0.5)
+    average = EMA(decay=0.5)
     trainer = SimpleNamespace(strategy=SimpleNamespace(root_device=torch.device(device)))
     average.setup(trainer, Line(), "fit")
     assert {parameter.device.type for parameter in average._average_model.parameters()} == {device}
@@ -41,7 +41,7 @@ def averages_of(callback, num_steps):
 
 
 def test_the_average_is_lightnings():
-    ours, theirs = averages_of(AveragedWeights(decay=0.9), 5), averages_of(EMAWeightAveraging(decay=0.9), 5)
+    ours, theirs = averages_of(EMA(decay=0.9), 5), averages_of(EMAWeightAveraging(decay=0.9), 5)
     for mine, their in zip(ours, theirs, strict=True):
         assert mine.keys() == their.keys()
         for name, value in their.items():  # many tensors at a time round otherwise than one
@@ -50,9 +50,9 @@ def test_the_average_is_lightnings():
 
 def test_an_average_from_a_checkpoint_goes_on():
     """It is not taken for the first one, which would copy the weights."""
-    callback = AveragedWeights(decay=0.9)
+    callback = EMA(decay=0.9)
     before = averages_of(callback, 3)[-1]
-    fresh = AveragedWeights(decay=0.9)
+    fresh = EMA(decay=0.9)
     averages_of(fresh, 0)
     fresh._average_model.load_state_dict(before)
     line = Line()

@@ -98,7 +98,7 @@ def hang(rank):
 
 
 def test_a_rank_that_hangs_is_named_with_its_place(fit_ranks):
-    first, second = fit_ranks(hang, patience=5.0)
+    first, second = fit_ranks(hang, stall_timeout=5.0)
     assert (first.status, second.status) == (1, 1)
     assert first.seconds < 20
     (line,) = errors_in(first)
@@ -109,7 +109,7 @@ def test_a_rank_that_hangs_is_named_with_its_place(fit_ranks):
 
 def test_a_rank_that_gives_no_sign_of_life_is_named(fit_ranks):
     """Stopped, as a machine that froze: its connections stay open."""
-    first, second = fit_ranks(lambda rank: stop_for_a_while() if rank else None, silence=1.5)
+    first, second = fit_ranks(lambda rank: stop_for_a_while() if rank else None, heartbeat_timeout=1.5)
     assert first.status == 1
     assert first.seconds < 20
     (line,) = errors_in(first)
@@ -145,7 +145,7 @@ def test_a_full_disk_ends_all_ranks_and_leaves_the_checkpoint_before(fit_ranks, 
 
 
 @pytest.mark.parametrize(
-    ("places", "ranks"),
+    ("positions", "ranks"),
     [
         ({0: "/torch/autograd/graph.py:9", 1: "/torch/autograd/graph.py:9", 2: "fit.py:3"}, [2]),
         ({0: "loader.py:9", 1: "step.py:4", 2: "step.py:4"}, [0]),
@@ -153,10 +153,10 @@ def test_a_full_disk_ends_all_ranks_and_leaves_the_checkpoint_before(fit_ranks, 
         ({0: "/torch/a.py:1", 1: "/torch/a.py:1"}, [0, 1]),
     ],
 )
-def test_the_others_wait_for_the_odd_ones_out(places, ranks):
-    assert odd_ones_out(places)[0] == ranks
+def test_the_others_wait_for_the_odd_ones_out(positions, ranks):
+    assert odd_ones_out(positions)[0] == ranks
 
 
-def test_impatience_is_refused():
-    with pytest.raises(InputError, match="silence 1 has to be at least 3"):
-        RankWatch(silence=1)
+def test_timeouts_that_are_too_short_are_refused():
+    with pytest.raises(InputError, match="heartbeat_timeout 1 has to be at least 3"):
+        RankWatch(heartbeat_timeout=1)

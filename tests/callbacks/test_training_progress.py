@@ -9,7 +9,7 @@ from lightning.pytorch import Callback, Trainer
 from lightning_rcnn.backbones.fpn import ResNetFPN
 from lightning_rcnn.callbacks import training_progress
 from lightning_rcnn.callbacks.checkpoints import LastCheckpoint
-from lightning_rcnn.callbacks.ema import AveragedWeights
+from lightning_rcnn.callbacks.ema import EMA
 from lightning_rcnn.callbacks.preemption import Preemption
 from lightning_rcnn.callbacks.shared_buffers import SharedBuffers
 from lightning_rcnn.callbacks.throughput import Throughput
@@ -64,7 +64,7 @@ def readings(tmp_path, monkeypatch):
             schedule=part(ConstantSchedule, warmup_steps=0),
         )  # fmt: skip
         # Without NonFiniteGuard: what it reads are copies that have reached the host batches before.
-        usual = [Throughput(), Preemption(), LastCheckpoint(), SharedBuffers(), AveragedWeights()]
+        usual = [Throughput(), Preemption(), LastCheckpoint(), SharedBuffers(), EMA()]
         Trainer(
             accelerator="cpu", devices=1, max_epochs=1, limit_val_batches=0, logger=False, enable_model_summary=False,
             enable_progress_bar=bool(callbacks), default_root_dir=tmp_path, gradient_clip_val=1.0,

@@ -13,7 +13,7 @@ from lightning.pytorch.callbacks import ProgressBar
 from rich.console import Console
 
 import lightning_rcnn
-from lightning_rcnn.cli.training import _as_yaml
+from lightning_rcnn.cli.training_parser import as_yaml
 from lightning_rcnn.data.shards import read_index
 
 
@@ -240,7 +240,7 @@ def test_a_start_that_is_refused_leaves_the_configuration_as_it_is(fit, complain
 @given(st.lists(st.text()))
 def test_class_names_of_a_checkpoint_survive_the_parser(names):
     content = {"model": {"init_args": {"class_names": [*names, "\U0001f415 pup"]}}}
-    assert yaml.safe_load(_as_yaml(content)) == content
+    assert yaml.safe_load(as_yaml(content)) == content
 
 
 def test_a_callback_that_refuses_its_settings_is_one_line(complaint, shards):

@@ -18,7 +18,7 @@ from torch import nn
 
 from lightning_rcnn.callbacks import checkpoints
 from lightning_rcnn.callbacks.checkpoints import AtomicCheckpointIO, BestCheckpoint, LastCheckpoint
-from lightning_rcnn.callbacks.ema import AveragedWeights
+from lightning_rcnn.callbacks.ema import EMA
 from lightning_rcnn.callbacks.preemption import Preemption
 from lightning_rcnn.data.datamodule import DetectionDataModule
 from lightning_rcnn.data.resize import ResizeRule
@@ -75,7 +75,7 @@ def fit(shards: Path, folder: Path, module: Learner, **options: Any) -> Learner:
     callbacks = [Preemption(), LastCheckpoint(every_n_steps=3), BestCheckpoint("score")]
     workers = options.pop("num_workers", 0)
     if options.pop("averaged", False):
-        callbacks.append(AveragedWeights(0.5, use_buffers=False))
+        callbacks.append(EMA(0.5, use_buffers=False))
     defaults = {"max_epochs": 2, "num_sanity_val_steps": 0, "accelerator": "cpu", "devices": 1, "logger": False}
     defaults |= {"enable_progress_bar": False, "enable_model_summary": False}
     trainer = Trainer(

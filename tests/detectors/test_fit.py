@@ -4,7 +4,7 @@ import pytest
 import torch
 from lightning.pytorch import Trainer
 
-from lightning_rcnn.callbacks.ema import AveragedWeights
+from lightning_rcnn.callbacks.ema import EMA
 from lightning_rcnn.data.datamodule import DetectionDataModule
 from lightning_rcnn.data.pack.shapes import CLASS_NAMES, shapes_source
 from lightning_rcnn.data.pack.write import write_shards
@@ -60,7 +60,7 @@ def test_gradients_can_be_clipped_and_accumulated_in_mixed_precision(make_detect
 
 def test_a_checkpoint_with_averaged_weights_loads_alone(make_detector, fit, tmp_path):
     detector = make_detector(class_names=CLASS_NAMES, schedule=part(ConstantSchedule, warmup_steps=0))
-    trainer = fit(detector, callbacks=[AveragedWeights(decay=0.5)])
+    trainer = fit(detector, callbacks=[EMA(decay=0.5)])
     trainer.save_checkpoint(tmp_path / "averaged.ckpt")
     loaded = FasterRCNN.load_from_checkpoint(tmp_path / "averaged.ckpt")
     assert loaded.class_names == list(CLASS_NAMES)

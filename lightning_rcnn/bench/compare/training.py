@@ -11,7 +11,7 @@ from rich.console import Console
 from torch import Tensor
 
 from lightning_rcnn.bench.compare.recipes import Recipe, Stage
-from lightning_rcnn.callbacks.ema import AveragedWeights
+from lightning_rcnn.callbacks.ema import EMA
 from lightning_rcnn.callbacks.non_finite import NonFiniteGuard
 from lightning_rcnn.callbacks.progress_lines import progress_bar
 from lightning_rcnn.data.datamodule import DetectionDataModule
@@ -53,7 +53,7 @@ def train_recipe(
         callbacks: list[Callback] = [progress_bar(), NonFiniteGuard()]
         if stage.regions_per_image is None:
             # Every fifth step: with this many weights an update costs as much as a backward pass.
-            callbacks.append(AveragedWeights(decay=0.9, update_every_n_steps=5))
+            callbacks.append(EMA(decay=0.9, update_every_n_steps=5))
         trainer = _trainer(callbacks, folder, **limits)
         start = perf_counter()
         trainer.fit(detector, datamodule=DetectionDataModule(**data | {"val": None}))

@@ -35,7 +35,7 @@ def detect(
 ) -> None:
     """Find objects in image files.
 
-    Writes to OUT: pictures/, each image with its detections; results.json, the detections in COCO's results format,
+    Writes to OUT: images/, each image with its detections; results.json, the detections in COCO's results format,
     with masks as RLE where the detector has them; and images.json, which names the images and classes behind the ids
     in it, as COCO's annotation files do.
 
@@ -72,7 +72,7 @@ def detect(
         entries = coco_results(found, 0, record, detector.category_ids, detector.mask_paste)
         masks = None if found.masks is None else [entry["segmentation"] for entry in entries]
         objects = Objects(found.boxes[0].cpu(), found.labels[0].cpu(), found.scores[0].cpu(), masks=masks)
-        save_image(draw_objects(image, objects, detector.class_names), out / "pictures" / _picture_name(file.name))
+        save_image(draw_objects(image, objects, detector.class_names), out / "images" / _picture_name(file.name))
         results += entries
         counts.update(detector.class_names[label - 1] for label in found.labels[0].tolist())
     if not shown:

@@ -87,9 +87,9 @@ def test_pictures_and_results(detector, checkpoint, photos, tmp_path, capsys, mo
         assert entry["bbox"] == pytest.approx([x1, y1, x2 - x1, y2 - y1], abs=1e-3)
         assert entry["score"] == pytest.approx(score.item(), abs=1e-5) == pytest.approx(0.7, abs=1e-3)
 
-    pictures = sorted(path.relative_to(out / "pictures") for path in (out / "pictures").rglob("*.*"))
+    pictures = sorted(path.relative_to(out / "images") for path in (out / "images").rglob("*.*"))
     assert [str(path) for path in pictures] == ["photos/a.jpg", "photos/inner/b.bmp.jpg"]
-    assert Image.open(out / "pictures" / "photos" / "a.jpg").width >= 120
+    assert Image.open(out / "images" / "photos" / "a.jpg").width >= 120
 
     shown = capsys.readouterr().out
     assert "broken.png" in shown
@@ -111,7 +111,7 @@ def test_masks_in_pictures_and_results(photos, tmp_path, monkeypatch):
     assert len(results) == len(expected["masks"]) > 0
     for entry, pixels in zip(results, expected["masks"], strict=True):
         assert (mask.decode(entry["segmentation"]) == pixels.numpy()).all()
-    picture = np.asarray(Image.open(tmp_path / "out" / "pictures" / "a.jpg").convert("RGB")).astype(int)
+    picture = np.asarray(Image.open(tmp_path / "out" / "images" / "a.jpg").convert("RGB")).astype(int)
     assert (abs(picture - class_color(2)).max(axis=2) < 40).sum() > 500
 
 
@@ -150,4 +150,4 @@ def test_what_a_folder_holds_beside_images_is_named(checkpoint, photos, tmp_path
         ("no suffix", "1", str(photos / "README"), unknown),
         ("no suffix", "1", str(photos / "plain"), f"{by_its_suffix} file itself to --images"),
     }
-    assert len(list((tmp_path / "out" / "pictures").rglob("*.jp*"))) == 3
+    assert len(list((tmp_path / "out" / "images").rglob("*.jp*"))) == 3

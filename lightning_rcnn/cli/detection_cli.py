@@ -1,0 +1,288 @@
+"""The run of one training command: configuration, run folder, checkpoint, model, data and trainer."""
+
+import os
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import yaml
+from jsonargparse.typing import PositiveFloat
+from lightning.fabric.plugins.environments import ClusterEnvironment
+from lightning.pytorch import Callback, Trainer
+from lightning.pytorch.callbacks import ProgressBar
+from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI
+from lightning.pytorch.plugins.precision import Precision as PrecisionPlugin
+from lightning.pytorch.utilities.exceptions import MisconfigurationException
+from lightning.pytorch.utilities.rank_zero import rank_zero_info
+
+from lightning_rcnn.callbacks.checkpoints import AtomicCheckpointIO, BestCheckpoint, LastCheckpoint
+from lightning_rcnn.callbacks.compilation import Compilation
+from lightning_rcnn.callbacks.data_errors import DataErrors
+from lightning_rcnn.callbacks.detection_images import DetectionImages
+from lightning_rcnn.callbacks.metrics_report import MetricsReport
+from lightning_rcnn.callbacks.non_finite import NonFiniteGuard
+from lightning_rcnn.callbacks.prediction_results import PredictionResults
+from lightning_rcnn.callbacks.preemption import Preemption
+from lightning_rcnn.callbacks.progress_lines import progress_bar
+from lightning_rcnn.callbacks.rank_watch import RankWatch
+from lightning_rcnn.callbacks.shared_buffers import SharedBuffers
+from lightning_rcnn.callbacks.throughput import Throughput
+from lightning_rcnn.callbacks.wandb_logging import keep_in_run_folder
+from lightning_rcnn.checkpoints.header import read_header
+from lightning_rcnn.cli.class_names import data_set_of, take_classes_from_data
+from lightning_rcnn.cli.composing import compose, take_config_files
+from lightning_rcnn.cli.known_classes import CLASSES
+from lightning_rcnn.cli.known_keys import KnownKeys, flag_value
+from lightning_rcnn.cli.nested_help import with_model_of_help
+from lightning_rcnn.cli.nested_nulls import take_nested_nulls
+from lightning_rcnn.cli.output_paths import require_folder
+from lightning_rcnn.cli.parse_errors import key_of, located
+from lightning_rcnn.cli.rank_environment import environment_of_launcher
+from lightning_rcnn.cli.refused_callbacks import NO_CHECKPOINTS, refuse_callbacks
+from lightning_rcnn.cli.registry import TRAINING
+from lightning_rcnn.cli.resume import check_resume
+from lightning_rcnn.cli.run_config import SaveRunConfig
+from lightning_rcnn.cli.run_lock import hold_for
+from lightning_rcnn.cli.run_paths import checkpoint_of, choose_run_dir, refuse_to_overwrite
+from lightning_rcnn.cli.run_settings import differences
+from lightning_rcnn.cli.seeds import SEED, resolve_seed
+from lightning_rcnn.cli.training_parser import ParserError, RunTrainer, TrainingParser, as_yaml
+from lightning_rcnn.data.datamodule import DetectionDataModule
+from lightning_rcnn.detectors.base import Detector
+from lightning_rcnn.errors import InputError
+from lightning_rcnn.launchers import rank_of
+from lightning_rcnn.parsing import prepare_parsing
+from lightning_rcnn.plain_data import merge
+from lightning_rcnn.precision import AUTO, choose_precision
+from lightning_rcnn.progress import SECONDS_BETWEEN_LINES
+
+prepare_parsing()
+
+DEFAULT_LOGGERS: dict[str, Any] = {"fit": {"class_path": "DetectionWandbLogger"}}
+"""What logs where nothing is said about `trainer.logger`; the other commands print and write their figures."""
+SPLITS = {"fit": "train", "validate": "val", "test": "test", "predict": "predict"}
+"""The data that a command cannot do without."""
+
+
+class DetectionCLI(LightningCLI):
+    """One run.
+
+    What differs from Lightning's own command line:
+
+    - configuration files may have a `base`, and wrong keys and values are reported with file, line and a suggestion;
+    - the classes come from the data;
+    - all that a run writes lies in `run_dir`, and `--ckpt_path last` starts or goes on with the same command;
+    - with `fit`, configuration and flags rule over what a checkpoint holds; the other commands take the model from it.
+    """
+
+    def __init__(self, arguments: list[str]) -> None:
+        options = {"allow_abbrev": False}
+        callbacks = [
+            NonFiniteGuard(),
+            Throughput(),
+            MetricsReport(),
+            DataErrors(),
+            PredictionResults(),
+            Preemption(),
+            SharedBuffers(),
+        ]
+        super().__init__(
+            Detector,
+            DetectionDataModule,
+            subclass_mode_model=True,
+            auto_configure_optimizers=False,
+            seed_everything_default=0,
+            save_config_callback=SaveRunConfig,
+            save_config_kwargs={"save_to_log_dir": False},
+            trainer_class=RunTrainer,
+            trainer_defaults={"callbacks": callbacks},
+            parser_class=TrainingParser,
+            parser_kwargs={"prog": "lightning-rcnn", **options, **{command: {**options} for command in TRAINING}},
+            args=arguments,
+        )
+
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        """Options of ours."""
+        parser.add_argument(
+            "--run_dir",
+            type=str | None,
+            help="Folder for all that the run writes; runs/NAME OF THE CONFIGURATION by default.",
+        )
+        parser.add_argument(
+            "--progress_seconds",
+            type=PositiveFloat,
+            default=SECONDS_BETWEEN_LINES,
+            help="Seconds between two lines of progress where the output is no terminal.",
+        )
+        parser.add_lightning_class_args(LastCheckpoint, "last_checkpoint")
+        parser.add_lightning_class_args(BestCheckpoint, "best_checkpoint")
+        parser.add_lightning_class_args(RankWatch, "rank_watch")
+        parser.add_lightning_class_args(DetectionImages, "detection_images")
+        parser.add_lightning_class_args(Compilation, "compilation")
+        # One seed for everything, and one folder; what they are linked to is no option any more.
+        parser.link_arguments("seed_everything", "data.seed", compute_fn=int)
+        parser.link_arguments("run_dir", "trainer.default_root_dir")
+
+    def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:
+        """Compose the configuration files, check every key, and let jsonargparse do the rest."""
+        assert isinstance(args, list)
+        self.command, *words = args
+        files, flags = take_config_files(words)
+        composition = compose(files)
+        keys = KnownKeys(self._subcommand_parsers[self.command], CLASSES)
+        keys.check_flags(flags, composition.content)
+        keys.check_files(composition)
+        flags = with_model_of_help(flags, composition.content)
+        defaults: dict[str, Any] = {"trainer": {"logger": DEFAULT_LOGGERS.get(self.command, False)}}
+        if self.command in ("validate", "test"):
+            defaults["verbose"] = False  # Lightning's table has a row for each class; the report's tables are enough
+        flags, given = take_nested_nulls(flags, composition.content, Detector)
+        content = merge(defaults, keys.with_import_paths(given))
+        only_shows = any(flag in ("-h", "--help") or flag.startswith("--print_config") for flag in flags)
+        if not only_shows:
+            content = merge(self._choose_paths(files, flags, content), content)
+            if not content.get("model") and not any(flag.startswith("--model") for flag in flags):
+                raise InputError("no model: give a configuration with --config FILE, or --model FasterRCNN")
+            seed = flag_value(flags, SEED) or content.get(SEED)
+            drawn = resolve_seed(seed, self.run_dir, resumes=self.checkpoint is not None)
+            flags = [*flags, *([] if drawn is None else [f"--{SEED}", str(drawn)])]
+        try:
+            self.config = parser.parse_args([self.command, "--config", as_yaml(content), *flags])
+        except ParserError as error:
+            raise InputError(located(str(error), flags, sorted(keys.flags), composition)) from error
+        self.config[self.command]["run_dir"] = str(self.run_dir)
+
+    def _choose_paths(self, files: list[Path], flags: list[str], content: dict[str, Any]) -> dict[str, Any]:
+        """Decide on run folder and checkpoint; return the configuration that a checkpoint brings along."""
+
+        def given(key: str) -> str | None:
+            value = flag_value(flags, key) or content.get(key)
+            return None if value in (None, "null") else str(value)
+
+        ckpt_path = given("ckpt_path")
+        self.run_dir = choose_run_dir(given("run_dir"), files, ckpt_path, self.command)
+        self.checkpoint = checkpoint_of(self.run_dir, ckpt_path, self.command)
+        if self.checkpoint is None:
+            if ckpt_path is not None:
+                rank_zero_info(f"{self.run_dir} holds no checkpoint yet: the training starts from the beginning.")
+            return {}
+        header = read_header(self.checkpoint)
+        if self.command == "fit" and not header.has_training:
+            raise InputError(
+                f"{self.checkpoint}: holds a detector, and no training to go on with; start one from it with "
+                f"--model.weights {self.checkpoint}"
+            )
+        if self.command == "fit":
+            return {}
+        return {"model": {"class_path": header.class_path, "init_args": header.hyperparameters}}
+
+    def _parse_ckpt_path(self) -> None:
+        """Do nothing: Lightning would now lay a checkpoint's hyperparameters over configuration and flags."""
+
+    def before_instantiate_classes(self) -> None:
+        """Take the classes from the data."""
+        config = self.config[self.command]
+        refuse_callbacks(config.trainer.callbacks)
+        if config.trainer.enable_checkpointing is False:
+            raise InputError(NO_CHECKPOINTS)
+        split = SPLITS[self.command]
+        source = config.data[split]
+        if source is None:
+            raise InputError(f"no data to {self.command}: give --data.{split} a packed folder, shards or URLs")
+        writes_a_run = self.command == "fit" and not config.trainer.fast_dev_run
+        if writes_a_run:
+            refuse_to_overwrite(self.run_dir, self.checkpoint)
+            require_folder(self.run_dir, "--run_dir")
+        self._data_set = None if self.command == "predict" else data_set_of(source, split)
+        if self.command != "predict":
+            classes_from = source if self._data_set is None else self._data_set
+            take_classes_from_data(config.model.init_args, classes_from, split)
+        if writes_a_run and rank_of(os.environ) == 0:
+            self._run_lock = hold_for(self.run_dir, self._differences())
+        if writes_a_run and self.checkpoint is not None:
+            trainer = config.trainer.as_dict()
+            check_resume(self.run_dir, self.checkpoint, trainer, self._differences())
+
+    def _differences(self) -> list[str]:
+        """Settings of the run folder that are others now."""
+        text = self._parser(self.command).dump(self.config[self.command])
+        return differences(self.run_dir, yaml.safe_load(text), self.checkpoint)
+
+    def instantiate_classes(self) -> None:
+        """Build model, data and trainer.
+
+        Raises:
+            InputError: as the constructors raise them, without what jsonargparse wraps around.
+        """
+        data, split = self.config[self.command].data, SPLITS[self.command]
+        given = data[split]
+        data[split] = given if self._data_set is None else self._data_set
+        try:
+            with warnings.catch_warnings():
+                # jsonargparse's, of the data set that stands in the configuration for the moment.
+                warnings.filterwarnings("ignore", message=r"\s*Unable to serialize instance")
+                super().instantiate_classes()
+        except ValueError as error:
+            for cause in _causes(error):
+                if isinstance(cause, InputError):
+                    raise cause from None
+                if isinstance(cause, ModuleNotFoundError | MisconfigurationException):
+                    key = key_of(str(error)) or "trainer"
+                    what = "a package is missing: " if isinstance(cause, ModuleNotFoundError) else ""
+                    raise InputError(f"{key}: {what}{' '.join(str(cause).split())}") from error
+            raise
+        finally:
+            data[split] = given  # for the configuration of the run
+
+    def instantiate_trainer(self, **kwargs: Any) -> Trainer:
+        """A trainer that writes into the run folder."""
+        output = self.run_dir if self.command == "fit" else self.run_dir / self.command
+        if self.command == "fit" and self.config[self.command].data.val is None:
+            kwargs["limit_val_batches"] = 0
+        plugins = self._get(self.config_init, "trainer").get("plugins") or []
+        plugins = [AtomicCheckpointIO(), *(plugins if isinstance(plugins, list) else [plugins])]
+        if not any(isinstance(plugin, ClusterEnvironment) for plugin in plugins):
+            plugins.append(environment_of_launcher())
+        kwargs["callbacks"] = self._callbacks_with_progress()
+        kwargs["precision"] = self._precision(plugins)
+        try:
+            trainer = super().instantiate_trainer(default_root_dir=str(output), plugins=plugins, **kwargs)
+        except (ValueError, MisconfigurationException) as error:
+            raise InputError(f"trainer: {' '.join(str(error).split())}") from error
+        keep_in_run_folder(trainer)
+        return trainer
+
+    def _precision(self, plugins: list[Any]) -> str | None:
+        """Of the configuration, with "auto" decided; None where a plugin decides it."""
+        if any(isinstance(plugin, PrecisionPlugin) for plugin in plugins):
+            return None
+        trainer = self._get(self.config_init, "trainer")
+        resumed = self.checkpoint if self.command == "fit" else None
+        return choose_precision(trainer.get("precision"), trainer.get("accelerator", AUTO), resumed)
+
+    def _callbacks_with_progress(self) -> list[Callback]:
+        """The callbacks of the configuration, and our progress bar or lines unless it has one or wants none."""
+        trainer = self._get(self.config_init, "trainer")
+        given = trainer.get("callbacks") or []
+        callbacks = given if isinstance(given, list) else [given]
+        wants_none = trainer.get("enable_progress_bar") is False
+        if wants_none or any(isinstance(callback, ProgressBar) for callback in callbacks):
+            return callbacks
+        return [*callbacks, progress_bar(self.config[self.command].progress_seconds)]
+
+    def after_instantiate_classes(self) -> None:
+        """Hand the chosen checkpoint to the trainer; the configuration that is saved keeps the user's word for it."""
+        self.config_init[self.command]["ckpt_path"] = self.checkpoint and str(self.checkpoint)
+
+    def after_fit(self) -> None:
+        """Say where everything is."""
+        if not self.config.fit.trainer.fast_dev_run:
+            rank_zero_info(f"Checkpoints, metrics and pictures are in {self.run_dir}.")
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    """An error and those that led to it."""
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__

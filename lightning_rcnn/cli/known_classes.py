@@ -1,0 +1,33 @@
+"""The classes that a configuration may name without their modules: imported here, so that they can be found."""
+
+from lightning.pytorch import Callback
+from lightning.pytorch.loggers import Logger
+from torchvision.transforms.v2 import Transform as TorchvisionTransform
+
+from lightning_rcnn.backbones.c4 import ResNetC4
+from lightning_rcnn.backbones.dc5 import ResNetDC5
+from lightning_rcnn.backbones.fpn import ResNetFPN
+from lightning_rcnn.backbones.plain import PlainBackbone
+from lightning_rcnn.callbacks.ema import EMA
+from lightning_rcnn.data.transforms.base import Transform
+from lightning_rcnn.detectors.base import Detector
+from lightning_rcnn.detectors.fast_rcnn import FastRCNN
+from lightning_rcnn.detectors.faster_rcnn import FasterRCNN
+from lightning_rcnn.detectors.mask_rcnn import MaskRCNN
+from lightning_rcnn.detectors.rcnn.box_regression import RCNNBoxRegression
+from lightning_rcnn.detectors.rcnn.classification import RCNNClassification
+from lightning_rcnn.detectors.rcnn.fine_tuning import RCNNFineTuning
+from lightning_rcnn.detectors.schedules import ConstantSchedule, CosineSchedule, OneCycleSchedule, StepSchedule
+
+DETECTORS = (RCNNFineTuning, RCNNClassification, RCNNBoxRegression, FastRCNN, FasterRCNN, MaskRCNN)
+BACKBONES = (ResNetFPN, ResNetC4, ResNetDC5, PlainBackbone)
+SCHEDULES = (StepSchedule, CosineSchedule, OneCycleSchedule, ConstantSchedule)
+CALLBACKS = (EMA,)
+"""Callbacks beside those that every run has."""
+CLASSES = {
+    "model": (Detector,),
+    "trainer.callbacks": (Callback,),
+    "trainer.logger": (Logger,),
+    "data.train_transforms": (Transform, TorchvisionTransform),
+}
+"""Key that holds a class -> its base classes; short names are looked up in this order."""
