@@ -9,9 +9,9 @@ DEMO := demo
 .DEFAULT_GOAL := help
 .PHONY: help install demo test lint format clean
 
-help:  ## show what there is to make
+help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
-	@echo "  With PYTHON=python3.12, for example, another interpreter is used."
+	@echo "  PYTHON=python3.12, for example, chooses another interpreter."
 
 install: $(INSTALLED)  ## install the package and its tools into .venv
 
@@ -24,7 +24,7 @@ $(INSTALLED): pyproject.toml
 	$(VENV)/bin/python -m pip install --disable-pip-version-check --quiet --editable '.[dev]'
 	@touch $@
 
-demo: install  ## train on generated scenes and show what the detector finds in others
+demo: install  ## train on generated scenes and show its detections in others
 	rm -rf $(DEMO)
 	$(RCNN) pack shapes --out $(DEMO)/train --num 1000 --seed 0
 	$(RCNN) pack shapes --out $(DEMO)/val --num 100 --seed 1
@@ -34,8 +34,8 @@ demo: install  ## train on generated scenes and show what the detector finds in 
 	mkdir $(DEMO)/scenes
 	for shard in $(DEMO)/others/*.tar; do tar -xf $$shard -C $(DEMO)/scenes; done
 	$(RCNN) detect --checkpoint $(DEMO)/run/checkpoints/best.ckpt --images $(DEMO)/scenes --out $(DEMO)/detections
-	@echo "Figures: $(DEMO)/run/metrics.json"
-	@echo "Pictures: $(DEMO)/run/images/validation.jpg (ground truth beside detections), $(DEMO)/detections/images"
+	@echo "Metrics: $(DEMO)/run/metrics.json"
+	@echo "Images: $(DEMO)/run/images/validation.jpg (ground truth beside detections), $(DEMO)/detections/images"
 
 test: lint  ## lint, check types, run the tests; also those on SLURM where slurm/local_cluster/up.sh has started one
 	$(VENV)/bin/python -m pytest -n 2 --dist loadgroup
@@ -45,7 +45,7 @@ lint: install  ## check style and types
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
 
-format: install  ## bring the code into shape
+format: install  ## format the code
 	$(VENV)/bin/ruff check --fix .
 	$(VENV)/bin/ruff format .
 

@@ -1,6 +1,6 @@
 """lightning-rcnn: region-based detectors on PyTorch Lightning.
 
-The names below are imported when they are first used, so that `import lightning_rcnn` costs nothing.
+The names below are imported at first use, so `import lightning_rcnn` is instant.
 """
 
 import importlib

@@ -1,4 +1,4 @@
-"""`python -m lightning_rcnn` is `lightning-rcnn`."""
+"""Entry point of `python -m lightning_rcnn`, the same as `lightning-rcnn`."""
 
 import sys
 

@@ -1,15 +1,15 @@
-"""The exceptions that are meant for the person at the keyboard."""
+"""Exceptions whose message is for the user."""
 
 import re
 
 _LONG_WORD = re.compile(r"(\S{160})\S{140,}(\S{60})")
-"""Longer than a file name can be, and than nearly all paths."""
+"""A word longer than a file name and than nearly all paths."""
 
 
 class InputError(Exception):
-    """Something given from outside is wrong: a file, a sample, a config key.
+    """A user's input is wrong: a file, a sample, a configuration key.
 
-    The message is one line that names the thing, says what is wrong with it and what to do.
+    The message is one line: where, what is wrong, what to do.
     The command line prints it without a traceback and exits with status 1.
     """
 
@@ -18,13 +18,13 @@ class InputError(Exception):
 
 
 class LostRankError(Exception):
-    """A training of several ranks ended because one of them did.
+    """A training of several ranks ended because one rank was lost.
 
-    The message is one line that names the rank, empty where another rank says it. The command line treats it as an
-    `InputError`.
+    The message is one line that names the rank; it is empty if another rank prints it. The command line treats it like
+    an `InputError`.
     """
 
 
 def shorten_words(text: str) -> str:
-    """Leave out the middle of words of 360 letters and more: a name from a broken file can fill a screen."""
+    """Cut the middle of words of 360 letters or more: a name from a broken file can fill the screen."""
     return _LONG_WORD.sub(r"\1...\2", text)

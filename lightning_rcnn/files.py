@@ -1,4 +1,4 @@
-"""Files that appear under their name only when they are whole."""
+"""Writing of files that appear under their name only when they are whole."""
 
 import os
 from collections.abc import Iterator
@@ -11,13 +11,16 @@ import torch
 
 @contextmanager
 def atomic_write(path: Path) -> Iterator[BinaryIO]:
-    """A file to write beside its place, which moves there at the end.
+    """Open a partial file beside `path` for writing; at the end, sync it to disk and rename it to `path`.
 
-    One name serves all attempts: what a killed process left behind is overwritten by the next. What an error leaves
-    behind is removed: the disk may be full.
+    The name of the partial file is fixed, so that the next attempt overwrites what a killed process left. An error
+    removes it: the disk may be full. The folder is created.
+
+    Args:
+        path: final path of the file.
 
     Raises:
-        OSError: it cannot be written; the file that was there before is as it was.
+        OSError: the file cannot be written; an older file at `path` is untouched.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.partial")
@@ -33,7 +36,11 @@ def atomic_write(path: Path) -> Iterator[BinaryIO]:
 
 
 def atomic_save(content: Any, path: Path) -> None:
-    """Write what torch can save.
+    """Save an object with torch, atomically.
+
+    Args:
+        content: anything that `torch.save` takes.
+        path: final path of the file.
 
     Raises:
         OSError: see `atomic_write`.
@@ -42,7 +49,7 @@ def atomic_save(content: Any, path: Path) -> None:
         with atomic_write(path) as file:
             torch.save(content, file)
     except RuntimeError as error:
-        # On closing, torch stumbles once more over a write that failed, and says nothing of why.
+        # Closing the file after a failed write raises a second error in torch, without the cause.
         if isinstance(error.__context__, OSError):
             raise error.__context__ from None
         raise

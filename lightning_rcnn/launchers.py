@@ -1,4 +1,4 @@
-"""Who started this process, and how many others with it.
+"""The launcher that started this process, and the processes it started with it.
 
 | launcher | known by | nodes x processes of each |
 |---|---|---|
@@ -10,7 +10,7 @@
 | WORLD_SIZE (by hand, Lightning) | `WORLD_SIZE` | that many in all |
 | nobody | | as the trainer says: Lightning starts them |
 
-The first row that fits rules: a launcher is inside of those below it.
+The first row that matches wins: a launcher runs inside those below it.
 """
 
 from collections.abc import Callable, Mapping
@@ -24,13 +24,13 @@ class Launch(NamedTuple):
     """Processes that were started together.
 
     Attributes:
-        launcher: a name of the table's first column; empty for nobody.
-        nodes: how many; None where the launcher does not say.
-        processes: of each node; None where the launcher does not say.
-        world: processes in all; None where the launcher does not say.
-        rank: of this process, 0-based.
-        node_option: of the launcher, for the number of nodes.
-        process_option: of the launcher, for the number of processes of a node.
+        launcher: name in the first column of the table; empty for nobody.
+        nodes: number of nodes; None if the launcher does not say.
+        processes: number of processes per node; None if the launcher does not say.
+        world: number of all processes; None if the launcher does not say.
+        rank: rank of this process, 0-based.
+        node_option: option of the launcher for the number of nodes.
+        process_option: option of the launcher for the number of processes per node.
     """
 
     launcher: str
@@ -43,16 +43,16 @@ class Launch(NamedTuple):
 
 
 def read_launch(environment: Mapping[str, str]) -> Launch:
-    """The launch that this process is part of.
+    """Return the launch that this process is part of.
 
     Raises:
-        InputError: launchers contradict each other, or deal their processes unevenly.
+        InputError: launchers contradict each other, or distribute their processes unevenly.
     """
     return next(launch for read in _TABLE if (launch := read(environment)) is not None)
 
 
 def rank_of(environment: Mapping[str, str]) -> int:
-    """The rank of this process, also where its launch is none that works."""
+    """Return the rank of this process, even if its launch is invalid."""
     names = ("RANK", "OMPI_COMM_WORLD_RANK", "MV2_COMM_WORLD_RANK", "PMI_RANK", "JSM_NAMESPACE_RANK", "SLURM_PROCID")
     of_launchers = [environment[name] for name in names if name in environment]
     # Lightning's own processes: in a shell of a job they inherit SLURM's rank 0.
@@ -74,7 +74,7 @@ def _torchrun(environment: Mapping[str, str]) -> Launch | None:
     nodes = int(environment.get("SLURM_NNODES", 1)) if slurm_step.is_in_job(environment) else 1
     if nodes > 1 and groups == 1:
         raise InputError(
-            f"the SLURM job has {nodes} nodes, and torchrun trains on one: put `srun` in the place of torchrun, or "
+            f"the SLURM job has {nodes} nodes, and torchrun trains on one: replace torchrun by `srun`, or "
             f"start one torchrun --nnodes={nodes} on each node; {slurm_step.WAY_OUT}"
         )
     return _even("torchrun", world, local, environment["RANK"], "--nnodes", "--nproc-per-node")

@@ -1,4 +1,4 @@
-"""What jsonargparse has to know of settings before it reads any."""
+"""Global settings of jsonargparse, made before it parses anything."""
 
 import numbers
 from functools import cache
@@ -10,9 +10,9 @@ from jsonargparse.typing import register_type
 
 @cache
 def prepare_parsing() -> None:
-    """Let settings of one's own stand where ours do, by their class path; jsonargparse takes that only once.
+    """Allow subclasses of our settings by class path; jsonargparse accepts this setting only once.
 
-    Numbers of any kind, as some of torchvision's transforms ask for, are read and written as they are.
+    Also register `numbers.Number`, the type of some arguments of torchvision's transforms.
     """
     set_parsing_settings(subclasses_enabled=["is_pure_dataclass"])
     register_type(numbers.Number, serializer=_number, deserializer=_number)
@@ -20,5 +20,5 @@ def prepare_parsing() -> None:
 
 def _number(value: Any) -> numbers.Number:
     if isinstance(value, bool) or not isinstance(value, numbers.Number):
-        raise ValueError(f"{value!r} is no number")
+        raise ValueError(f"{value!r} is not a number")
     return value

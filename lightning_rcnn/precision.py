@@ -1,6 +1,6 @@
-"""Which numbers a device computes in: bf16 where it has instructions for them, else 32 bits.
+"""Choice of precision: bf16 on devices with instructions for it, else float32.
 
-On a processor without such instructions bf16 is converted back and forth, and several times slower than float32.
+A processor without such instructions emulates bf16, several times slower than float32.
 """
 
 import os
@@ -19,14 +19,14 @@ BF16, FLOAT32 = "bf16-mixed", "32-true"
 PrecisionName = Literal["auto", "bf16-mixed", "32-true"]
 
 _BF16_INSTRUCTIONS = ("avx512_bf16", "amx_bf16", "bf16", "sve_bf16")
-"""x86's and Arm's, by the names of `torch.cpu.get_capabilities`."""
+"""Instruction sets of x86 and Arm, as `torch.cpu.get_capabilities` names them."""
 _ONEDNN_LIMITS = ("ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA")
 _LIMITS_BELOW_BF16 = {"SSE41", "AVX", "AVX2", "AVX2_VNNI", "AVX2_VNNI_2", "AVX512_CORE", "AVX512_CORE_VNNI"}
-"""Values of oneDNN's limit under which its convolutions use no bf16 instructions; it ignores unknown values."""
+"""Limits under which oneDNN's convolutions use no bf16 instructions; oneDNN ignores unknown values."""
 
 
 class Choice(NamedTuple):
-    """A precision of Lightning's, and the reason for it."""
+    """A precision in Lightning's terms, and the reason for it."""
 
     precision: str
     reason: str
@@ -35,12 +35,12 @@ class Choice(NamedTuple):
 def choose_precision(
     wanted: str | int | None = AUTO, accelerator: str | Accelerator = AUTO, checkpoint: str | Path | None = None
 ) -> Any:
-    """Decide what "auto" is, and say so in one line; any other precision stays as it is.
+    """Decide what "auto" means and log it in one line; return any other precision unchanged.
 
     Args:
-        wanted: a precision of Lightning's, or "auto".
-        accelerator: as the trainer takes it.
-        checkpoint: of the training to resume, whose precision "auto" keeps.
+        wanted: a precision of Lightning, or "auto".
+        accelerator: accelerator of the trainer.
+        checkpoint: checkpoint of the training to resume; "auto" keeps its precision.
 
     Returns:
         The trainer's `precision`.
@@ -57,12 +57,12 @@ def choose_precision(
 
 
 def autocast(precision: str, device: torch.device) -> AbstractContextManager:
-    """Compute in "bf16-mixed" or "32-true", outside a trainer."""
+    """Return a context that computes in "bf16-mixed" or "32-true", for use outside a trainer."""
     return torch.autocast(device.type, torch.bfloat16, enabled=precision == BF16)
 
 
 def device_type(accelerator: str | Accelerator) -> str:
-    """The type of device behind a trainer's `accelerator`: "cpu", "cuda", "mps" or another one's name."""
+    """Return the device type of a trainer's `accelerator`: "cpu", "cuda", "mps" or another name."""
     if isinstance(accelerator, Accelerator):
         return accelerator.name()
     if accelerator not in (AUTO, "gpu"):
@@ -73,10 +73,10 @@ def device_type(accelerator: str | Accelerator) -> str:
 
 
 def device_precision(device: str) -> Choice:
-    """What a type of device computes in fastest.
+    """Return the fastest precision of a device type.
 
     Args:
-        device: its name: "cpu", "cuda", ...
+        device: device type: "cpu", "cuda", ...
     """
     if device == "cuda":
         return _cuda_precision()

@@ -1,4 +1,4 @@
-"""How far a long command is: a bar on a terminal, else a whole line now and then, which logs and pipes can show."""
+"""Progress of a long command: a bar on a terminal, else lines of text for logs and pipes."""
 
 import threading
 import time
@@ -13,11 +13,11 @@ Item = TypeVar("Item")
 
 SECONDS_BETWEEN_LINES = 30.0
 _SPEED_ESTIMATE_SECONDS = 600.0
-"""An item may take seconds: an estimate from the last half minute would jump about."""
+"""Seconds of history for the estimate: items may take seconds, and a short history would jump."""
 
 
 class Pace:
-    """Says when a line is due: with the first item, and whenever so many seconds have passed."""
+    """Tells when a line is due: at the first item, and every `seconds` seconds."""
 
     def __init__(self, seconds: float = SECONDS_BETWEEN_LINES) -> None:
         self._seconds = seconds
@@ -25,7 +25,7 @@ class Pace:
         self._is_first = True
 
     def is_due(self, is_last: bool = False) -> bool:
-        """Whether to write a line now; it counts as written."""
+        """Tell whether to write a line now, and count it as written."""
         now = time.monotonic()
         if not (self._is_first or is_last or now - self._last >= self._seconds):
             return False
@@ -33,7 +33,7 @@ class Pace:
         return True
 
     def seconds_left(self, done: int, total: float) -> float:
-        """At the pace since the beginning."""
+        """Estimate the seconds left from the pace since the start."""
         return (time.monotonic() - self._start) * (total - done) / max(done, 1)
 
 
@@ -44,14 +44,14 @@ def track(
     total: int | None = None,
     seconds: float = SECONDS_BETWEEN_LINES,
 ) -> Iterator[Item]:
-    """The items, while the console shows how many are done.
+    """Yield the items while the console shows how many are done.
 
     Args:
-        items: what is worked through.
-        description: of the work.
-        console: where to show it; nothing is shown on a quiet one.
-        total: number of items, where they cannot be counted.
-        seconds: between lines, where the console is no terminal.
+        items: items to process.
+        description: name of the work.
+        console: console to write to; a quiet one shows nothing.
+        total: number of items, if `items` has no length.
+        seconds: seconds between lines, if the console is not a terminal.
     """
     count = len(items) if isinstance(items, Sequence) else total
     assert count is not None
@@ -76,12 +76,12 @@ def track(
 
 @contextmanager
 def at_work(description: str, console: Console, seconds: float = SECONDS_BETWEEN_LINES) -> Iterator[None]:
-    """Show that work goes on which has no steps to count, while the context lasts.
+    """Show that work without countable steps is running.
 
     Args:
-        description: of the work.
-        console: where to show it; nothing is shown on a quiet one.
-        seconds: between lines, where the console is no terminal.
+        description: name of the work.
+        console: console to write to; a quiet one shows nothing.
+        seconds: seconds between lines, if the console is not a terminal.
     """
     if console.is_terminal or console.quiet:
         with console.status(description):
@@ -104,11 +104,11 @@ def at_work(description: str, console: Console, seconds: float = SECONDS_BETWEEN
 
 def _write(line: str, console: Console) -> None:
     console.print(line, markup=False, highlight=False, soft_wrap=True)
-    console.file.flush()  # a pipe would keep it until kilobytes have come together
+    console.file.flush()  # a pipe would buffer kilobytes
 
 
 def duration(seconds: float) -> str:
-    """Hours, minutes and seconds as 1:02:03 or 2:03."""
+    """Format seconds as 1:02:03 or 2:03."""
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

@@ -1,4 +1,4 @@
-"""What a process knows of the SLURM job around it."""
+"""The SLURM job step around this process."""
 
 from collections.abc import Mapping
 from typing import NamedTuple
@@ -6,18 +6,18 @@ from typing import NamedTuple
 from lightning_rcnn.errors import InputError
 
 SHELLS = ("interactive", "bash", "sh", "zsh", "fish", "ksh", "tcsh", "csh", "dash")
-"""Names of jobs, or of the only task of a step, whose processes people start by hand."""
+"""Names of interactive jobs, whose processes a person starts by hand."""
 WAY_OUT = "in a shell of the job, put SLURM_JOB_NAME=interactive before the command"
 
 
 class Step(NamedTuple):
-    """What `srun` started.
+    """A job step that `srun` started.
 
     Attributes:
-        nodes: how many.
-        tasks: on each of them.
-        gpus: of the job on this node; None where the job did not ask for any.
-        visible_gpus: those that this task may use, where that is restricted.
+        nodes: number of nodes.
+        tasks: number of tasks per node.
+        gpus: number of GPUs of the job on this node; None if the job asked for none.
+        visible_gpus: number of GPUs that this task may use; None if that is not restricted.
     """
 
     nodes: int
@@ -27,7 +27,7 @@ class Step(NamedTuple):
 
 
 def is_in_job(environment: Mapping[str, str]) -> bool:
-    """Whether this is a process of a job, but not one that a person started in an interactive shell."""
+    """Tell whether this process belongs to a job and was not started by a person in an interactive shell."""
     if "SLURM_JOB_ID" not in environment:
         return False
     if int(environment.get("SLURM_STEP_NUM_TASKS", 1)) > 1:
@@ -37,27 +37,27 @@ def is_in_job(environment: Mapping[str, str]) -> bool:
 
 
 def is_in_step(environment: Mapping[str, str]) -> bool:
-    """Whether `srun` started this process, and no person and no batch script."""
+    """Tell whether `srun` started this process, not a person and not a batch script."""
     return is_in_job(environment) and "SLURM_STEP_ID" in environment
 
 
 def read_step(environment: Mapping[str, str]) -> Step:
-    """The step that this process is a task of.
+    """Return the step that this process is a task of.
 
     Raises:
-        InputError: its tasks are dealt unevenly.
+        InputError: nodes have different numbers of tasks.
     """
     dealt = environment["SLURM_STEP_TASKS_PER_NODE"]  # "8(x4)" or "8,7"
     if "," in dealt:
         raise InputError(
-            f"SLURM deals the tasks as {dealt} to its nodes, but each needs equally many: "
-            "give --ntasks-per-node in the place of --ntasks"
+            f"SLURM distributes the tasks as {dealt} over the nodes, but each needs equally many: "
+            "give --ntasks-per-node instead of --ntasks"
         )
     return Step(int(environment["SLURM_STEP_NUM_NODES"]), int(dealt.partition("(")[0]), *_gpus(environment))
 
 
 def read_script(environment: Mapping[str, str]) -> Step:
-    """The one process that a batch script starts without `srun`.
+    """Return the single process that a batch script starts without `srun`.
 
     Raises:
         InputError: the job has several tasks or nodes.
@@ -75,24 +75,24 @@ def check(step: Step) -> None:
     """Refuse a step whose tasks and GPUs do not fit together.
 
     Raises:
-        InputError: saying which option of SLURM to change.
+        InputError: they do not fit; the message names the option of SLURM to change.
     """
     if not step.gpus:
         return
     if step.gpus != step.tasks:
         raise InputError(
             f"SLURM gives {step.gpus} GPUs and {step.tasks} tasks to a node, but each GPU needs one task: "
-            "make --ntasks-per-node and --gpus-per-node the same, and put `srun` before the command"
+            "make --ntasks-per-node and --gpus-per-node equal, and put `srun` before the command"
         )
     if step.visible_gpus is not None and step.visible_gpus < step.tasks:
         raise InputError(
             f"this task sees {step.visible_gpus} of the {step.gpus} GPUs of its node, but all of them are needed: "
-            "give --gpus-per-node in the place of --gpus-per-task, and no --gpu-bind"
+            "give --gpus-per-node instead of --gpus-per-task, and no --gpu-bind"
         )
 
 
 def _gpus(environment: Mapping[str, str]) -> tuple[int | None, int | None]:
-    """GPUs of the job on this node, and those that this task may use."""
+    """Return the numbers of GPUs of the job on this node and of those that this task may use."""
     visible, gpus = environment.get("CUDA_VISIBLE_DEVICES"), environment.get("SLURM_GPUS_ON_NODE")
     return (
         None if gpus is None else int(gpus),

@@ -1,17 +1,17 @@
-"""The right name for a misspelt one."""
+"""Suggestions for misspelled names."""
 
 from collections.abc import Iterable
 from difflib import get_close_matches
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """A clause for the end of a message, "; did you mean X?", or nothing where no known name is near."""
+    """Return a clause for the end of a message, "; did you mean X?"; empty if no known name is close."""
     near = get_close_matches(name, list(known), n=1)
     return f"; did you mean {near[0]}?" if near else ""
 
 
 def did_you_mean_key(key: str, known: Iterable[str]) -> str:
-    """The same for dotted keys, which may also stand in the wrong place: max_epochs instead of trainer.max_epochs."""
+    """Suggest a dotted key, also for one that lacks its group: max_epochs instead of trainer.max_epochs."""
     known = list(known)
     by_last_part = {full.rpartition(".")[2]: full for full in reversed(known)}
     near = get_close_matches(key, known, n=1, cutoff=0.85)
@@ -22,7 +22,7 @@ def did_you_mean_key(key: str, known: Iterable[str]) -> str:
 
 
 def did_you_mean_path(name: str, known: Iterable[str]) -> str:
-    """The same for the name of a file and for paths with "/" between the parts: the last parts are compared."""
+    """Suggest a path with "/" between the parts for a file name; only last parts are compared."""
     by_last_part = {path.rpartition("/")[2]: path for path in sorted(known, reverse=True)}
     near = get_close_matches(name, by_last_part, n=1)
     return f"; did you mean {by_last_part[near[0]]}?" if near else ""

@@ -1,11 +1,11 @@
-"""Lightning's training loops with three rules of ours, which make every end of a training one that it resumes from.
+"""Lightning's training loops with three more rules, so that a training can resume from every end.
 
 - A training stops after a whole optimizer step, never between accumulated batches, whose gradients no checkpoint holds.
-- The weights with which a training ends are validated, wherever in an epoch it ends, and in whichever epoch.
-- An epoch that ended early (`max_steps`, `max_time`, early stopping) is not over: a checkpoint of its end leads to its
-  next batch. Lightning 2.6 counts such an epoch, and resumes with the next one.
+- The final weights of a training are validated, wherever in an epoch it ends.
+- An epoch that ended early (`max_steps`, `max_time`, early stopping) is unfinished: its checkpoint resumes with its
+  next batch. Lightning 2.6 counts such an epoch as done and resumes with the next one.
 
-A validation that a checkpoint leads to (`lead_to_validation`) is carried out, also where the training is at its end.
+A validation that a checkpoint leads to (`lead_to_validation`) also runs if the training is at its end.
 """
 
 from typing import Any
@@ -19,7 +19,7 @@ from lightning.pytorch.loops.utilities import _is_max_limit_reached
 
 
 def use_exact_loops(trainer: Trainer) -> "ExactFitLoop":
-    """Give the loops of a trainer these rules; to be called before they load a checkpoint."""
+    """Replace the loops of a trainer by these; call this before they load a checkpoint."""
     loop: Any = trainer.fit_loop
     loop.__class__ = ExactFitLoop
     loop.epoch_loop.__class__ = ExactEpochLoop
@@ -28,8 +28,8 @@ def use_exact_loops(trainer: Trainer) -> "ExactFitLoop":
 
 
 def lead_to_validation(checkpoint: dict[str, Any]) -> None:
-    """Have a training that loads the checkpoint begin with the validation that is about to begin."""
-    # What Lightning 2.6 writes within a batch of the validation, and reads as: none of them is done.
+    """Make a training that resumes from the checkpoint begin with the validation that is about to start."""
+    # Lightning 2.6 writes this within a validation batch, and reads it as: no batch is done.
     progress = checkpoint["loops"]["fit_loop"]["epoch_loop.val_loop.batch_progress"]
     for counts, done in ((progress["total"], progress["total"]["completed"]), (progress["current"], 0)):
         counts |= {"ready": done + 1, "started": done + 1, "processed": done, "completed": done}
@@ -43,23 +43,23 @@ class ExactFitLoop(_FitLoop):
 
     @property
     def done(self) -> bool:
-        """Whether the training is at its end."""
+        """Tell whether the training is at its end."""
         return not self.epoch_loop.owes_validation and super().done
 
     def _iteration_based_training(self) -> bool:
-        """False: with `max_steps`, Lightning resumes an epoch that is over, and counts it twice."""
+        """Return False: with `max_steps`, Lightning resumes a finished epoch and counts it twice."""
         return False
 
     @property
     def has_open_epoch(self) -> bool:
-        """Whether Lightning counts an epoch as processed that ended early."""
+        """Tell whether Lightning counts an epoch as processed that ended early."""
         epoch: Any = self.epoch_progress.current
         batches = self.epoch_loop.batch_progress
         is_counted = epoch.processed == epoch.started == epoch.ready
         return is_counted and not batches.is_last_batch and 0 < batches.current.ready < self.max_batches
 
     def state_dict(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
-        """Progress of this loop and its parts; of an epoch that ended early, as at the end of its last batch."""
+        """Return the progress of this loop; for an epoch that ended early, the progress within it."""
         state = super().state_dict(*args, **kwargs)
         if self.has_open_epoch:
             for counts in state["epoch_progress"].values():
@@ -75,18 +75,18 @@ class ExactEpochLoop(_TrainingEpochLoop):
 
     @property
     def owes_validation(self) -> bool:
-        """Whether the loaded checkpoint leads to a validation that has not begun."""
+        """Tell whether the loaded checkpoint leads to a validation that has not started."""
         progress = self.val_loop.batch_progress
         return self.val_loop.restarting and _is_within_batch(progress)
 
     @property
     def done(self) -> bool:
-        """Whether the epoch is at its end, or the training within it."""
+        """Tell whether the epoch, or the training within it, is at its end."""
         return not self.owes_validation and not self._should_accumulate() and super().done
 
     @property
     def _ends_training(self) -> bool:
-        """Whether no step follows the batch that was last."""
+        """Tell whether no optimizer step follows the last batch."""
         if self._should_accumulate():
             return False
         fit_loop = self.trainer.fit_loop
@@ -99,11 +99,11 @@ class ExactEpochLoop(_TrainingEpochLoop):
         )
 
     def _should_check_val_fx(self, data_fetcher: _DataFetcher) -> bool:
-        """Whether a validation is due after the batch that was last."""
+        """Tell whether a validation is due after the last batch."""
         if self.owes_validation or self._ends_training:
             return self.trainer.enable_validation
         if self.trainer.should_stop:
-            return False  # gradients are half accumulated, and the step to which they belong is the last one
+            return False  # gradients are half accumulated, and their step is the last one
         return super()._should_check_val_fx(data_fetcher)
 
 
@@ -111,7 +111,7 @@ class ExactValidationLoop(_EvaluationLoop):
     """The loop over the batches of a validation."""
 
     def reset(self) -> None:
-        """Forget the batch at which a validation was broken off; Lightning would take that for one that never ended."""
+        """Forget the batch at which a validation was interrupted; Lightning would count it as unfinished."""
         if self.restarting:
             self.batch_progress.total.reset_on_restart()
         super().reset()

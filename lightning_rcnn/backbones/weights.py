@@ -46,4 +46,4 @@ def _read(architecture: str, source: str) -> Mapping[str, Tensor]:
                 f"backbone weights {source!r}: no such file, and {architecture} has only: {', '.join(names)}"
             )
         source = known[source].url
-    return body_weights(read_weights(local_file(source, "backbone weights"))).weights
+    return body_weights(read_weights(local_file(source, "backbone weights")).weights).weights

@@ -1,6 +1,6 @@
-"""What accompanies a training: checkpoints, figures, pictures, alarms.
+"""Callbacks of a training: checkpoints, metrics, images, alarms.
 
-The names below are imported when they are first used: W&B and Lightning take their time.
+The names below are imported at first use: W&B and Lightning take seconds to import.
 """
 
 import importlib

@@ -24,31 +24,31 @@ BEST = "best.ckpt"
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
-    """Writes a checkpoint beside its place and moves it there when it is whole.
+    """Writes a checkpoint to a partial file and renames it when it is whole.
 
-    Lightning's own goes by way of the system's temporary folder, from where a file is copied to another disk, not
-    moved, and holds the whole checkpoint in memory twice.
+    Lightning's own writes to the system's temporary folder, often on another disk, to which a file is copied instead of
+    renamed; and it holds the whole checkpoint in memory twice.
     """
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:
         """Write `checkpoint` to the local file `path`.
 
         Raises:
-            InputError: it cannot be written; what was there before is whole.
+            InputError: it cannot be written; the file that was there before is untouched.
         """
         try:
             atomic_save(checkpoint, Path(path))
         except OSError as error:
             raise InputError(
-                f"{path}: cannot be written ({error.strerror or error}); the checkpoint before it is whole: "
-                "make room and go on with --ckpt_path last"
+                f"{path}: cannot be written ({error.strerror or error}); the previous checkpoint is untouched: "
+                "make room and resume with --ckpt_path last"
             ) from error
 
 
 class NamedCheckpoint(Checkpoint):
-    """A checkpoint whose name stays, with the attributes of Lightning's `ModelCheckpoint` that loggers read.
+    """A checkpoint with a fixed name and the attributes of Lightning's `ModelCheckpoint` that loggers read.
 
-    So a logger with `log_model` uploads it, in Lightning's own way.
+    A logger with `log_model` uploads it in Lightning's own way.
     """
 
     name: str
@@ -61,15 +61,15 @@ class NamedCheckpoint(Checkpoint):
 
     @property
     def best_k_models(self) -> dict[str, float]:
-        """Checkpoints beside the two named ones: none."""
+        """Checkpoints beside the two named ones: always empty."""
         return {}
 
     def path(self, trainer: Trainer) -> Path:
-        """Where."""
+        """Return the path of the file in the run folder."""
         return Path(trainer.default_root_dir) / FOLDER / self.name
 
     def write(self, trainer: Trainer) -> None:
-        """Write, and tell the loggers; to be called on all ranks."""
+        """Write the file and tell the loggers; call this on all ranks."""
         if trainer.fast_dev_run:  # type: ignore[attr-defined]  # a property that Lightning adds later
             return
         trainer.save_checkpoint(self.path(trainer), weights_only=False)
@@ -79,16 +79,16 @@ class NamedCheckpoint(Checkpoint):
 
 
 class LastCheckpoint(NamedCheckpoint):
-    """Keeps `last.ckpt` fresh: a run that was killed continues from it.
+    """Keeps `last.ckpt` up to date: a killed run resumes from it.
 
-    It is also written before each validation, and then leads to the whole of that validation, and at the end of each
-    epoch; but never between accumulated batches, whose gradients it does not hold.
+    It is also written at the end of each epoch and before each validation; a run that resumes from the latter runs the
+    whole validation. It is never written between accumulated batches, whose gradients it does not hold.
 
     Args:
-        every_n_steps: optimiser steps between two writes.
+        every_n_steps: optimizer steps between two writes.
 
     Attributes:
-        saved_step: optimiser steps that the file holds.
+        saved_step: number of optimizer steps when the file was written.
     """
 
     name = LAST
@@ -102,34 +102,34 @@ class LastCheckpoint(NamedCheckpoint):
         self._is_before_validation = False
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """See that all ranks go on from the same checkpoint.
+        """Check that all ranks resume from the same checkpoint.
 
         Raises:
-            InputError: this rank goes on from another one than rank 0, or starts from the beginning.
+            InputError: this rank sees another checkpoint than rank 0, or none.
         """
         if stage != "fit":
             return
         first = trainer.strategy.broadcast(_identity(trainer.ckpt_path))
         if first != _identity(trainer.ckpt_path):
             raise InputError(
-                f"rank {trainer.global_rank} finds {_identity(trainer.ckpt_path)} to go on from, and rank 0 {first}: "
+                f"rank {trainer.global_rank} resumes from {_identity(trainer.ckpt_path)}, rank 0 from {first}: "
                 "the run folder has to be on a file system that all nodes share"
             )
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Count from where the training starts."""
+        """Count steps from the first step of this process."""
         self.saved_step = trainer.global_step
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Write if it is time."""
+        """Write every `every_n_steps` steps."""
         # With accumulated gradients several batches end at one step.
         if trainer.global_step % self.every_n_steps == 0 and trainer.global_step != self.saved_step:
             self.save(trainer)
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Write, before a validation within a training: it may take longer than the process lives."""
+        """Write before a validation of a training: the process may be killed during it."""
         if trainer.sanity_checking or trainer.state.fn != TrainerFn.FITTING:
             return
         # Between accumulated batches the gradients so far would be lost.
@@ -139,16 +139,16 @@ class LastCheckpoint(NamedCheckpoint):
             self._is_before_validation = False
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Write, after validation."""
+        """Write at the end of an epoch, after its validation."""
         self.save(trainer)
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
-        """Have Lightning begin with the validation that is about to come."""
+        """Make a run that resumes begin with the validation that is about to start."""
         if self._is_before_validation:
             lead_to_validation(checkpoint)
 
     def save(self, trainer: Trainer) -> None:
-        """Write; to be called on all ranks."""
+        """Write the file; call this on all ranks."""
         self.saved_step = trainer.global_step
         self.last_model_path = str(self.path(trainer))
         self.write(trainer)
@@ -158,8 +158,8 @@ class BestCheckpoint(NamedCheckpoint):
     """Keeps `best.ckpt`: the state with the best validation so far.
 
     Args:
-        monitor: name of the logged metric; by default the AP of masks where the detector has them, else that of boxes.
-        mode: whether more or less of it is better.
+        monitor: name of a logged metric; by default mask AP if the detector has masks, else box AP.
+        mode: "max" if a higher value is better, else "min".
     """
 
     name = BEST
@@ -181,11 +181,11 @@ class BestCheckpoint(NamedCheckpoint):
         monitor = self.monitor or f"val/{pl_module.main_result_type}/AP"
         if monitor not in trainer.callback_metrics:
             logged = ", ".join(sorted(trainer.callback_metrics)) or "nothing"
-            raise InputError(f"best_checkpoint.monitor: {monitor!r} is not logged; there is {logged}")
+            raise InputError(f"best_checkpoint.monitor: {monitor!r} is not logged; logged are {logged}")
         score = trainer.callback_metrics[monitor].item()
         if isnan(score) and not self._has_warned:
             self._has_warned = True
-            rank_zero_warn(f"{monitor} is not a number: {BEST} is not written by such a validation")
+            rank_zero_warn(f"{monitor} is NaN: this validation does not write {BEST}")
         if self._is_better(score):
             self.best_score = score
             self.best_model_path, self.best_model_score = str(self.path(trainer)), score
@@ -199,16 +199,16 @@ class BestCheckpoint(NamedCheckpoint):
         return score > self.best_score if self.mode == "max" else score < self.best_score
 
     def state_dict(self) -> dict[str, Any]:
-        """The best score so far, so that a resumed run does not overwrite a better state."""
+        """Return the best score so far, so that a resumed run does not overwrite a better state."""
         return {"best_score": self.best_score}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Inverse of `state_dict`."""
+        """Restore the best score."""
         self.best_score = state_dict["best_score"]
 
 
 def _identity(checkpoint: str | Path | None) -> str:
-    """What tells a checkpoint file from the one before it, for people too."""
+    """Return text that differs between two states of a checkpoint file: path, size and time."""
     if checkpoint is None:
         return "nothing"
     try:

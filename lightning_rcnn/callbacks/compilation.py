@@ -10,19 +10,20 @@ from lightning_rcnn.errors import InputError
 
 
 class Compilation(Callback):
-    """Compiles the detector for the time of the training.
+    """Compiles the detector while it trains.
 
-    Checkpoints do not show it: with or without, each can go on with those of the other. What cannot be compiled runs as
-    it is, after one line that says so.
+    Checkpoints do not depend on it: a compiled training resumes one that was not, and the reverse. A layer that cannot
+    be compiled runs uncompiled, and one line says so.
 
     Args:
-        scope: "none"; "parts", the backbone and the heads one by one; or "step", all from the images to the losses in
-            one piece, which on a CPU also computes the empty slots of masks, which are skipped else.
-        capture: also record CUDA graphs, forward and backward, for each shape; on a CPU without effect, as a line says.
-        backend: of `torch.compile`.
+        scope: "none"; "parts", the backbone and the heads one by one; or "step", all from the images to the losses as
+            one graph, which on a CPU also computes the masks of padding.
+        capture: also record CUDA graphs, forward and backward, for each shape; has no effect on a CPU, and one line
+            says so.
+        backend: backend of `torch.compile`.
 
     Raises:
-        InputError: capturing without compiling.
+        InputError: `capture` without a scope.
     """
 
     def __init__(
@@ -30,11 +31,11 @@ class Compilation(Callback):
     ) -> None:
         super().__init__()
         if capture and scope == "none":
-            raise InputError("compilation.capture: what is captured has to be compiled; set compilation.scope as well")
+            raise InputError("compilation.capture: only compiled code can be captured; set compilation.scope as well")
         self.scope, self.capture, self.backend = scope, capture, backend
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """The model is on its device, and averages of it are copied already."""
+        """Compile: the model is on its device, and averages of its weights are copied."""
         if self.scope == "none":
             return
         is_compilable = pl_module.automatic_optimization and any(compiled_layers(pl_module))
@@ -43,12 +44,12 @@ class Compilation(Callback):
         compile_training(pl_module, self.scope, self.capture, self.backend)
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
-        """From here on the memory of the captured graphs may be used again."""
+        """Let the captured graphs reuse their memory."""
         if self.capture:
             torch.compiler.cudagraph_mark_step_begin()
 
     def on_after_backward(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Move gradients that the next batch adds to out of the memory of the graphs, which that batch writes anew."""
+        """Copy gradients that the next batch adds to: that batch overwrites the memory of the graphs."""
         will_add = trainer.fit_loop.epoch_loop._should_accumulate()
         if self.capture and will_add and pl_module.device.type == "cuda":
             for parameter in pl_module.parameters():
@@ -56,6 +57,6 @@ class Compilation(Callback):
                     parameter.grad = parameter.grad.clone()
 
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """The detector is as it was."""
+        """Undo the compilation."""
         if self.scope != "none":
             undo_compilation(pl_module)

@@ -1,4 +1,4 @@
-"""The samples and objects that a run left out, counted over all workers and ranks."""
+"""A count of the samples and objects that a run left out, over all workers and ranks."""
 
 from collections import Counter
 from collections.abc import Iterable
@@ -6,7 +6,7 @@ from typing import Any
 
 import rich
 from lightning.pytorch import Callback, LightningModule, Trainer
-from lightning.pytorch.trainer.states import TrainerFn
+from lightning.pytorch.trainer.states import RunningStage, TrainerFn
 from rich.markup import escape
 from rich.table import Table
 
@@ -14,26 +14,27 @@ from lightning_rcnn.distributed import gather_on_rank_zero
 from lightning_rcnn.structures import Batch
 
 Problems = dict[tuple[str, str], Counter[str]]
-"""(What is left out, what the data are for) -> the problem of each such sample, and how often it was met."""
+"""(What is left out, purpose of the data) -> the problem of each such sample, and how often it occurred."""
 SAMPLES, OBJECTS = "left out as unreadable", "objects left out"
+_PURPOSES = {
+    RunningStage.TRAINING: "training",
+    RunningStage.SANITY_CHECKING: "validation",
+    RunningStage.VALIDATING: "validation",
+    RunningStage.TESTING: "test",
+    RunningStage.PREDICTING: "prediction",
+}
 
 
 class DataErrors(Callback):
     """Counts samples, and objects of samples, that were left out, and shows them at the end, however the run ends.
 
-    After an error the ranks cannot be asked any more; each then shows its own.
+    After an error the ranks cannot gather their counts; each shows its own.
     """
 
     def __init__(self) -> None:
         self._problems: Problems = {}
 
     def on_train_batch_end(
-        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Batch, batch_idx: int
-    ) -> None:
-        """Count those of a training batch."""
-        self._count("training", batch)
-
-    def on_validation_batch_end(
         self,
         trainer: Trainer,
         pl_module: LightningModule,
@@ -42,68 +43,36 @@ class DataErrors(Callback):
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
-        """Count those of a validation batch."""
-        self._count("validation", batch)
-
-    def on_test_batch_end(
-        self,
-        trainer: Trainer,
-        pl_module: LightningModule,
-        outputs: Any,
-        batch: Batch,
-        batch_idx: int,
-        dataloader_idx: int = 0,
-    ) -> None:
-        """Count those of a test batch."""
-        self._count("test", batch)
-
-    def on_predict_batch_end(
-        self,
-        trainer: Trainer,
-        pl_module: LightningModule,
-        outputs: Any,
-        batch: Batch,
-        batch_idx: int,
-        dataloader_idx: int = 0,
-    ) -> None:
-        """Count those of a batch of prediction."""
-        self._count("prediction", batch)
-
-    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Show what a training left out."""
-        self._show()
-
-    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Show what a validation left out that is no part of a training."""
-        if trainer.state.fn == TrainerFn.VALIDATING:
-            self._show()
-
-    def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Show what a test left out."""
-        self._show()
-
-    def on_predict_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Show what a prediction left out."""
-        self._show()
-
-    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
-        """Show what this rank left out."""
-        _print([self._problems], "" if trainer.world_size == 1 else f" by rank {trainer.global_rank}")
-        self._problems = {}
-
-    def _count(self, purpose: str, batch: Batch) -> None:
+        """Count the problems of a batch, of whichever stage."""
+        stage = trainer.state.stage
+        assert stage is not None
         for record in batch.records:
             for kind, problem in ((SAMPLES, record.problem), (OBJECTS, record.left_out)):
                 if problem:
-                    self._problems.setdefault((kind, purpose), Counter())[problem] += 1
+                    self._problems.setdefault((kind, _PURPOSES[stage]), Counter())[problem] += 1
 
-    def _show(self) -> None:
+    on_validation_batch_end = on_test_batch_end = on_predict_batch_end = on_train_batch_end
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Show the problems of all ranks."""
         _print(gather_on_rank_zero(self._problems), "")
+        self._problems = {}
+
+    on_test_end = on_predict_end = on_train_end
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Show the problems of a validation; those within a training are shown at its end."""
+        if trainer.state.fn == TrainerFn.VALIDATING:
+            self.on_train_end(trainer, pl_module)
+
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        """Show the problems of this rank."""
+        _print([self._problems], "" if trainer.world_size == 1 else f" by rank {trainer.global_rank}")
         self._problems = {}
 
 
 def _print(parts: Iterable[Problems], whose: str) -> None:
-    """One table for samples and one for objects, with a row for each purpose; nothing where none was left out."""
+    """Print a table of samples and one of objects, with a row for each purpose; print nothing if none was left out."""
     total: Problems = {}
     for part in parts:
         for key, problems in part.items():

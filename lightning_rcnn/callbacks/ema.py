@@ -1,4 +1,4 @@
-"""A running average of the weights, on the device of the weights."""
+"""Exponential moving average (EMA) of the weights, on their device."""
 
 from typing import Any
 
@@ -10,15 +10,15 @@ from torch.optim.swa_utils import AveragedModel
 
 
 class EMA(EMAWeightAveraging):
-    """Exponential moving average of the weights, with which a training is validated and which its checkpoints keep.
+    """Exponential moving average of the weights; validations use it, and checkpoints keep it.
 
-    Lightning's own makes its copy before the model moves to its GPU, and reads a counter from there: every update then
-    waits for the GPU, twice, and brings all weights to the host.
+    Lightning's `EMAWeightAveraging` copies the model before it moves to its GPU, and reads a counter from there: every
+    update waits for the GPU twice and copies all weights to the host.
 
     Args:
-        decay: weight of the average so far at each update.
-        update_every_n_steps: optimiser steps between updates.
-        **kwargs: of Lightning's callback.
+        decay: weight of the previous average in an update, from 0 to 1.
+        update_every_n_steps: optimizer steps between updates.
+        **kwargs: arguments of Lightning's callback.
     """
 
     def __init__(self, decay: float = 0.999, update_every_n_steps: int = 1, **kwargs: Any) -> None:
@@ -26,14 +26,14 @@ class EMA(EMAWeightAveraging):
         self.decay = decay
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Make the copy where the model is going to be."""
+        """Copy the model to the device on which it will train."""
         if stage == "fit":
             device = self._device or trainer.strategy.root_device
             self._average_model = _Average(pl_module, torch.device(device), self._use_buffers, self.decay)
 
 
 class _Average(AveragedModel):
-    """torch's, whose updates read nothing from the device: whether there were others before is counted on the host."""
+    """torch's average without reads from the device: the host knows whether there were updates before."""
 
     def __init__(self, model: nn.Module, device: torch.device, use_buffers: bool, decay: float) -> None:
         super().__init__(model, device, use_buffers=use_buffers)
@@ -41,8 +41,8 @@ class _Average(AveragedModel):
         self._has_updates: bool | None = None
 
     def update_parameters(self, model: nn.Module) -> None:
-        """Copy the weights at the first update, and then move the average towards them."""
-        if self._has_updates is None:  # at the first one of this process, which may go on with a checkpoint
+        """Copy the weights at the first update; later, move the average towards them."""
+        if self._has_updates is None:  # first update of this process, which may have resumed
             self._has_updates = bool(self.n_averaged > 0)
         averages, weights = self._tensors(self.module), self._tensors(model)
         if not self._has_updates:

@@ -1,4 +1,4 @@
-"""The figures of each validation, on the screen and in the run folder."""
+"""Metrics of each validation, on the screen and in the run folder."""
 
 from typing import Any
 
@@ -16,14 +16,14 @@ TEST_METRICS = "test_metrics.json"
 class MetricsReport(Callback):
     """Prints the detector's `last_metrics` and writes them to `metrics.json`, after a test to `test_metrics.json`."""
 
-    # The hooks named `..._epoch_end` come before the detector scores.
+    # Hooks named `..._epoch_end` run before the detector has scored.
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Report a validation."""
+        """Report the metrics of a validation."""
         if not trainer.sanity_checking:
             _report(trainer, pl_module, "validation", METRICS)
 
     def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Report a test."""
+        """Report the metrics of a test."""
         _report(trainer, pl_module, "test", TEST_METRICS)
 
 
@@ -34,7 +34,7 @@ def _report(trainer: Trainer, pl_module: LightningModule, what: str, file_name: 
     fitting = trainer.state.fn == TrainerFn.FITTING
     epoch, step = (trainer.current_epoch, trainer.global_step) if fitting else (None, None)
     title = f"{what} of epoch {epoch}, step {step}" if fitting else what
-    # Lightning's progress bar is on the same console, and moves out of the way.
+    # Lightning's progress bar shares this console and moves out of the way.
     rich.get_console().print(metrics_tables(metrics, title))
     if not trainer.fast_dev_run:  # type: ignore[attr-defined]  # a property that Lightning adds later
         write_metrics(run_folder(trainer) / file_name, metrics, epoch, step)

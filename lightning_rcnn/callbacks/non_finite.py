@@ -1,4 +1,4 @@
-"""A training whose loss is no number any more stops, and says where."""
+"""Stop a training whose loss is infinite or NaN, and name the step."""
 
 import math
 from collections import deque
@@ -13,11 +13,10 @@ from lightning_rcnn.structures import NO_IMAGE, Batch, ImageRecord
 
 
 class NonFiniteGuard(Callback):
-    """Stops with the step and its samples when the training loss is infinite or no number.
+    """Stops the training when its loss is infinite or NaN, and names the step and its samples.
 
-    On the CPU at once. On CUDA the loss is copied while the device goes on, and looked at some steps later, when it
-    has arrived; but always, and on all ranks, before a checkpoint is written: none holds what such a loss made of the
-    weights.
+    The CPU checks at once. On CUDA the loss is copied asynchronously and checked some steps later, when it has arrived;
+    all ranks check all losses before a checkpoint is written, so no checkpoint holds weights spoiled by such a loss.
     """
 
     def __init__(self) -> None:
@@ -25,26 +24,26 @@ class NonFiniteGuard(Callback):
         self._under_way: deque[_Loss] = deque()
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Begin anew."""
+        """Forget the losses of a previous training."""
         self._under_way.clear()
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Batch, batch_idx: int
     ) -> None:
-        """Take the loss of this step, and look at those that have arrived.
+        """Start to copy the loss of this step; check the losses that have arrived.
 
         Raises:
-            InputError: one is not finite.
+            InputError: a loss is not finite.
         """
         self._under_way.append(_Loss(outputs["loss"], trainer.global_step, batch.records))
         while self._under_way and self._under_way[0].has_arrived():
             self._under_way.popleft().check()
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
-        """Look at all losses so far, of all ranks: one that is no number spoils the gradients of all.
+        """Check all losses so far, of all ranks: one NaN spoils the gradients of every rank.
 
         Raises:
-            InputError: one is not finite.
+            InputError: a loss is not finite.
         """
         problem = ""
         try:
@@ -57,10 +56,10 @@ class NonFiniteGuard(Callback):
             )
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Look at all losses of the epoch.
+        """Check all losses of the epoch.
 
         Raises:
-            InputError: one is not finite.
+            InputError: a loss is not finite.
         """
         self._check_all()
 
@@ -72,7 +71,7 @@ class NonFiniteGuard(Callback):
 
 
 class _Loss:
-    """A loss on its way to the host."""
+    """A loss that is being copied to the host."""
 
     def __init__(self, loss: Tensor, step: int, records: tuple[ImageRecord, ...]) -> None:
         self.step, self.records = step, records
@@ -100,5 +99,5 @@ class _Loss:
         ]
         raise InputError(
             f"the training loss is {value} at step {self.step} with the samples {', '.join(samples)}: "
-            "look at these, or lower model.optimizer.lr"
+            "check these samples, or lower model.optimizer.lr"
         )

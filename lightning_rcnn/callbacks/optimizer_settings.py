@@ -1,7 +1,7 @@
-"""The settings of an optimizer when a training resumes: those of this run, not those in the checkpoint.
+"""Settings of the optimizer when a training resumes: those of this run override those in the checkpoint.
 
-torch puts the settings of an optimizer (learning rate, weight decay, momentum, ...) into its state, and those of a
-schedule into the schedule's. What is loaded would rule over what was asked for.
+torch stores the settings of an optimizer (learning rate, weight decay, momentum, ...) in its state, and those of a
+schedule in the schedule's state. Loading them would override what the user asked for.
 """
 
 import inspect
@@ -17,22 +17,22 @@ from torch.optim.lr_scheduler import LambdaLR
 from lightning_rcnn.errors import InputError
 
 CLASSES = "optimizer_classes"
-"""Where a checkpoint says of which classes its optimizers are."""
+"""Key of a checkpoint for the classes of its optimizers."""
 RATES = ("lr", "initial_lr")
 HOW_TO_COMPUTE = ("params", "foreach", "fused", "capturable", "differentiable")
-"""Settings under which a step does the same."""
+"""Settings that do not change the result of a step."""
 NEED_A_STATE = ("amsgrad", "centered")
-"""Settings that need a state from the first step on, which a training without them does not have."""
+"""Settings that need optimizer state from the first step on."""
 
 
 class OptimizerSettings(Callback):
-    """Lets the settings of this run rule over those in the checkpoint that it resumes from, and says what differs.
+    """Makes the settings of this run override those of the checkpoint it resumes from, and logs the differences.
 
-    What the optimizer has gathered (momentum, moments, number of steps) and how far the schedule is come from the
-    checkpoint. Detectors bring this callback themselves.
+    The state of the optimizer (momentum, moments, number of steps) and the progress of the schedule come from the
+    checkpoint. Detectors add this callback themselves.
 
     Raises:
-        InputError: the optimizer is another one, or has other parameters, than the checkpoint's.
+        InputError: the optimizer is of another class, or has other parameters, than the checkpoint's.
     """
 
     def __init__(self) -> None:
@@ -40,15 +40,15 @@ class OptimizerSettings(Callback):
         self._checkpoint: dict[str, Any] = {}
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
-        """Note the classes."""
+        """Store the classes of the optimizers."""
         checkpoint[CLASSES] = [type(optimizer).__name__ for optimizer in trainer.optimizers]
 
     def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
-        """Keep the checkpoint until there are optimizers; Lightning restores them after `on_fit_start`."""
+        """Keep the checkpoint until the optimizers exist; Lightning restores them after `on_fit_start`."""
         self._checkpoint = checkpoint
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Change the loaded states before they are restored."""
+        """Edit the loaded states before Lightning restores them."""
         checkpoint, self._checkpoint = self._checkpoint, {}
         states = checkpoint.get("optimizer_states", [])
         classes = checkpoint.get(CLASSES, [None] * len(states))
@@ -63,11 +63,11 @@ class OptimizerSettings(Callback):
             _take_over_schedule(state, config.scheduler, groups)
         if changes:
             listed = ", ".join(dict.fromkeys(changes))
-            rank_zero_info(f"The optimizer goes on with the settings of this run, not the checkpoint's: {listed}.")
+            rank_zero_info(f"The optimizer resumes with the settings of this run, not the checkpoint's: {listed}.")
 
 
 def _check(optimizer: Optimizer, saved: list[dict[str, Any]], name: str | None) -> None:
-    """Refuse a state that is not this optimizer's."""
+    """Refuse a state that does not fit the optimizer."""
     own = type(optimizer).__name__
     way_out = "or start another training from its weights with --model.weights and a --run_dir of its own"
     here, there = optimizer.param_groups[0].keys(), saved[0].keys()
@@ -87,7 +87,7 @@ def _check(optimizer: Optimizer, saved: list[dict[str, Any]], name: str | None) 
 
 
 def _differences(saved: Mapping[str, Any], group: Mapping[str, Any]) -> list[str]:
-    """What of the settings that change a training differs, for people."""
+    """Return the settings that change a training and differ, as "key before -> now"."""
     rate = _base_rate(saved, group)
     shown = [rate, *(key for key in saved.keys() & group.keys() if key not in (*RATES, *HOW_TO_COMPUTE))]
     pairs = {key: (_plain(saved[key]), _plain(group[key])) for key in sorted(shown)}
@@ -97,7 +97,7 @@ def _differences(saved: Mapping[str, Any], group: Mapping[str, Any]) -> list[str
 
 
 def _take_over(saved: dict[str, Any], group: Mapping[str, Any]) -> None:
-    """Put the settings of a group of parameters in the place of the saved ones; its rate stays on its schedule."""
+    """Replace the saved settings of a parameter group; its learning rate stays on its schedule."""
     rate, before, now = saved["lr"], *(settings[_base_rate(saved, group)] for settings in (saved, group))
     saved |= {key: value for key, value in group.items() if key != "params"}
     if _base_rate(saved, group) == "initial_lr":
@@ -105,12 +105,12 @@ def _take_over(saved: dict[str, Any], group: Mapping[str, Any]) -> None:
 
 
 def _take_over_schedule(state: dict[str, Any], schedule: Any, groups: Sequence[dict[str, Any]]) -> None:
-    """The same for a schedule: of its state only the progress is kept.
+    """Replace the saved settings of a schedule and keep its progress.
 
     Args:
-        state: loaded; changed in place.
-        schedule: of this run.
-        groups: loaded groups of its optimizer, whose rates follow where the schedule is a function of the step.
+        state: loaded state of the schedule; changed in place.
+        schedule: schedule of this run.
+        groups: loaded parameter groups of its optimizer; their rates are set if the schedule is a function of the step.
     """
     for inner_state, inner in zip(state.get("_schedulers", ()), getattr(schedule, "_schedulers", ()), strict=False):
         _take_over_schedule(inner_state, inner, ())
@@ -125,12 +125,12 @@ def _take_over_schedule(state: dict[str, Any], schedule: Any, groups: Sequence[d
 
 
 def _base_rate(saved: Mapping[str, Any], group: Mapping[str, Any]) -> str:
-    """The key of the learning rate that was asked for, which a schedule multiplies."""
+    """Return the key of the base learning rate, which a schedule multiplies."""
     return "initial_lr" if "initial_lr" in saved and "initial_lr" in group else "lr"
 
 
 def _plain(value: Any) -> Any:
-    """A setting as it compares, whether from a file or not."""
+    """Return a setting in the form in which a file and an optimizer compare equal."""
     return list(value) if isinstance(value, tuple) else value.item() if isinstance(value, Tensor) else value
 
 

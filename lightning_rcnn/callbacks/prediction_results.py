@@ -1,4 +1,4 @@
-"""What `predict` leaves behind."""
+"""The results files of `predict`."""
 
 from dataclasses import replace
 from typing import Any
@@ -18,8 +18,8 @@ RESULTS = "results.json"
 class PredictionResults(Callback):
     """Writes the detections of all ranks to `results.json` in the run's folder, in COCO's format, masks as RLE.
 
-    Image and category ids are those of the packed set, so that `lightning-rcnn evaluate` and others can score the file.
-    `images.json` beside it names the images and classes behind them, where those of the annotations are others.
+    Image and category ids are those of the packed set, so that `lightning-rcnn evaluate` and other tools can score the
+    file. `images.json` beside it maps them to file and class names, for annotations with other ids.
     """
 
     def __init__(self) -> None:
@@ -27,7 +27,7 @@ class PredictionResults(Callback):
         self._held: dict[int, tuple[ImageRecord, list[dict[str, Any]]]] = {}
 
     def on_predict_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Begin anew."""
+        """Forget the detections of a previous run."""
         self._held = {}
 
     def on_predict_batch_end(
@@ -39,7 +39,7 @@ class PredictionResults(Callback):
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
-        """Keep the detections of a batch."""
+        """Keep the detections of a batch until the end."""
         category_ids: list[int] = pl_module.category_ids  # type: ignore[assignment]
         mask_paste: PasteRule = pl_module.mask_paste  # type: ignore[assignment]
         for slot, record in enumerate(batch.records):
@@ -48,7 +48,7 @@ class PredictionResults(Callback):
                 self._held[record.image_id] = replace(record, annotations=[]), entries
 
     def on_predict_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Write those of all ranks."""
+        """Write the detections of all ranks."""
         path = run_folder(trainer) / RESULTS
         category_ids: list[int] = pl_module.category_ids  # type: ignore[assignment]
         class_names: list[str] = pl_module.class_names  # type: ignore[assignment]

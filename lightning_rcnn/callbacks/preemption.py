@@ -1,4 +1,4 @@
-"""A training that is asked to stop saves at the end of a batch, has its job started again, and ends."""
+"""Stop a training on a signal: save at the end of a batch, requeue the SLURM job, and exit."""
 
 from threading import Thread
 from typing import Any
@@ -13,21 +13,21 @@ from lightning_rcnn.distributed import AsyncFlag
 from lightning_rcnn.errors import InputError
 from lightning_rcnn.stop_signals import EXIT_STATUS, Preempted, listen, received
 
-UPLOAD_PATIENCE = 60.0
-"""Seconds that W&B may take at the end, of the three minutes that `slurm/train.sbatch` has SLURM announce."""
+UPLOAD_TIMEOUT = 60.0
+"""Seconds that W&B may take at the end; `slurm/train.sbatch` has SLURM send the signal three minutes before the end."""
 
 
-class Preemption(Checkpoint):  # Lightning calls these last: what the others did in a batch is saved
+class Preemption(Checkpoint):  # Lightning calls these last, so the checkpoint has what other callbacks did
     """Stops on USR1 and TERM without losing a batch, and puts a SLURM job back into the queue.
 
-    The signal may reach one rank or all, at any moment: it is noted (`stop_signals`), and at the end of a batch the
-    ranks agree on whether one of them got it. Then `last.ckpt` is written, and the same command with
-    `--ckpt_path last` goes on with the next batch. A signal within a validation ends it; the checkpoint that
-    `LastCheckpoint` wrote before it leads to the same validation again.
+    The signal may reach one rank or all, at any moment: `stop_signals` records it, and at the end of a batch the ranks
+    agree whether one of them got it. Then `last.ckpt` is written, and the same command with `--ckpt_path last` resumes
+    with the next batch. A signal during a validation ends the validation; the checkpoint that `LastCheckpoint` wrote
+    before it leads to the same validation.
 
     Raises:
-        Preempted: when training has stopped.
-        InputError: on setup, where there is no `LastCheckpoint` among the callbacks.
+        Preempted: the training has stopped.
+        InputError: `LastCheckpoint` is not among the callbacks (raised on setup).
     """
 
     def __init__(self) -> None:
@@ -37,11 +37,11 @@ class Preemption(Checkpoint):  # Lightning calls these last: what the others did
         self._has_saved = False
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Listen in Lightning's place."""
+        """Install our signal handlers in place of Lightning's."""
         if stage != "fit":
             return
         if not any(isinstance(callback, LastCheckpoint) for callback in trainer.callbacks):  # type: ignore[attr-defined]
-            raise InputError("trainer.callbacks: Preemption needs LastCheckpoint beside it")
+            raise InputError("trainer.callbacks: Preemption needs LastCheckpoint; add it")
         _keep_lightning_from_listening(trainer)
         listen()
         self._flag = AsyncFlag()
@@ -58,7 +58,7 @@ class Preemption(Checkpoint):  # Lightning calls these last: what the others did
     ) -> None:
         """Save if a rank was asked to stop, unless gradients are half accumulated or a validation is due.
 
-        The training stops when the next batch begins: until then, Lightning writes the logs of this one.
+        The training stops when the next batch begins; until then, Lightning writes the logs of this batch.
         """
         self._ask()
         epoch, data = trainer.fit_loop.epoch_loop, trainer.fit_loop._data_fetcher
@@ -69,12 +69,12 @@ class Preemption(Checkpoint):  # Lightning calls these last: what the others did
             self._has_saved = True
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
-        """Stop where the batch before was the last one."""
+        """Stop if the previous batch was saved as the last one."""
         if self._has_saved:
             self._stop(trainer)
 
     def on_validation_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Stop before a validation, after the checkpoint that leads to it."""
+        """Stop before a validation; `LastCheckpoint` has written the checkpoint that leads to it."""
         if self._shall_stop:
             self._stop(trainer)
 
@@ -87,14 +87,14 @@ class Preemption(Checkpoint):  # Lightning calls these last: what the others did
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
-        """Stop within a validation."""
+        """Stop during a validation."""
         if self._flag is not None and not trainer.sanity_checking:
             self._ask()
             if self._shall_stop:
                 self._stop(trainer)
 
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Ask no more: validations that follow have no checkpoint before them."""
+        """Stop asking: later validations have no checkpoint before them."""
         self._flag = None
         self._shall_stop = self._has_saved = False
 
@@ -103,13 +103,12 @@ class Preemption(Checkpoint):  # Lightning calls these last: what the others did
         self._shall_stop = self._flag.any_rank(bool(received())) or self._shall_stop
 
     def _stop(self, trainer: Trainer) -> None:
-        """Let W&B finish, ask SLURM for another start, and leave.
+        """Let W&B finish, requeue the SLURM job, and exit.
 
-        In this order: SLURM ends all processes of a job that it requeues, W&B's own among them; and what follows may
-        take longer than is left.
+        The order matters: SLURM ends all processes of a job that it requeues, W&B's own among them.
         """
         if not trainer.is_global_zero:
-            # Launchers take any other status for a failure, and end the first rank, which still has things to do.
+            # Launchers take any other status for a failure and kill rank 0, which still has to upload and requeue.
             raise Preempted("", status=0)
         path = _last_checkpoint(trainer).path(trainer)
         saved_step = _last_checkpoint(trainer).saved_step
@@ -121,11 +120,11 @@ class Preemption(Checkpoint):  # Lightning calls these last: what the others did
 
 
 def _finish(run: Any) -> None:
-    """Upload what W&B still has to, as far as there is time, and show the run as preempted, not as crashed."""
+    """Mark the W&B run as preempted, not crashed, and upload the rest within the timeout."""
     run.mark_preempting()
     finishing = Thread(target=run.finish, kwargs={"exit_code": EXIT_STATUS}, daemon=True)
     finishing.start()
-    finishing.join(UPLOAD_PATIENCE)
+    finishing.join(UPLOAD_TIMEOUT)
 
 
 def _last_checkpoint(trainer: Trainer) -> LastCheckpoint:
@@ -133,10 +132,10 @@ def _last_checkpoint(trainer: Trainer) -> LastCheckpoint:
 
 
 def _keep_lightning_from_listening(trainer: Trainer) -> None:
-    """Take two parts out of Lightning 2.6 that this callback stands for.
+    """Disable two parts of Lightning 2.6 that this callback replaces.
 
-    Its handler of SIGTERM broadcasts over the ranks from wherever the signal meets it. And before each batch it
-    broadcasts whether rank 0 got one, by way of the device, whose queue has to run empty for that.
+    Its SIGTERM handler broadcasts over the ranks in the middle of whatever they do. And before each batch it broadcasts
+    through the device whether rank 0 got the signal, which empties the device's queue.
     """
     trainer._signal_connector.register_signal_handlers = lambda: None  # type: ignore[method-assign]
     trainer.fit_loop.epoch_loop._broadcast_sigterm_tensor = lambda: None  # type: ignore[method-assign]

@@ -1,4 +1,4 @@
-"""The progress of a run as lines, for logs and pipes."""
+"""Progress of a run as lines of text, for logs and pipes."""
 
 import math
 from pathlib import Path
@@ -17,12 +17,12 @@ from lightning_rcnn.structures import NO_IMAGE, Batch
 
 
 class ProgressLines(ProgressBar):
-    """Writes a line after the first and the last batch, and whenever `seconds` have passed; on the first rank only.
+    """Writes a line after the first and the last batch, and every `seconds` seconds; on rank 0 only.
 
-    With each line of a training the loss is read from the device, and nothing else.
+    Each line of a training reads the loss from the device; nothing else waits for the device.
 
     Args:
-        seconds: between two lines.
+        seconds: seconds between two lines.
     """
 
     def __init__(self, seconds: float = SECONDS_BETWEEN_LINES) -> None:
@@ -32,27 +32,27 @@ class ProgressLines(ProgressBar):
         self._training, self._evaluation = StepClock(), StepClock()
 
     def disable(self) -> None:
-        """Write nothing; Lightning asks all ranks but the first for it."""
+        """Stop writing; Lightning calls this on all ranks but the first."""
         self._is_enabled = False
 
     def enable(self) -> None:
-        """Write lines."""
+        """Write lines again."""
         self._is_enabled = True
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Begin to count."""
+        """Start the clock of the training."""
         self._training, self._pace = StepClock(), Pace(self._seconds)
         self._first_step = _steps(trainer)
         self._training.wait()
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Batch, batch_idx: int) -> None:
-        """A batch has arrived."""
+        """Note when the batch arrived."""
         self._training.start_step()
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Batch, batch_idx: int
     ) -> None:
-        """Write a line if it is time."""
+        """Write a line if one is due."""
         self._training.end_step(_num_images(batch))
         step, total = _steps(trainer), trainer.estimated_stepping_batches
         if not self._is_enabled or not self._pace.is_due(is_last=step == total):
@@ -71,44 +71,44 @@ class ProgressLines(ProgressBar):
         print(f"training: {', '.join(parts)}", flush=True)
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Begin to count; the time does not count for the training."""
+        """Start the clock of the validation and pause that of the training."""
         self._training.interrupt()
         self._begin()
 
     def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Begin to count."""
+        """Start the clock of the evaluation."""
         self._begin()
 
     def on_predict_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Begin to count."""
+        """Start the clock of the evaluation."""
         self._begin()
 
     def on_validation_batch_start(self, *arguments: Any) -> None:
-        """A batch has arrived."""
+        """Note when the batch arrived."""
         self._start_batch(*arguments)
 
     def on_test_batch_start(self, *arguments: Any) -> None:
-        """A batch has arrived."""
+        """Note when the batch arrived."""
         self._start_batch(*arguments)
 
     def on_predict_batch_start(self, *arguments: Any) -> None:
-        """A batch has arrived."""
+        """Note when the batch arrived."""
         self._start_batch(*arguments)
 
     def on_validation_batch_end(self, trainer: Trainer, *arguments: Any) -> None:
-        """Write a line if it is time."""
+        """Write a line if one is due."""
         self._end_batch(trainer, "validation", self.total_val_batches_current_dataloader, *arguments)
 
     def on_test_batch_end(self, trainer: Trainer, *arguments: Any) -> None:
-        """Write a line if it is time."""
+        """Write a line if one is due."""
         self._end_batch(trainer, "test", self.total_test_batches_current_dataloader, *arguments)
 
     def on_predict_batch_end(self, trainer: Trainer, *arguments: Any) -> None:
-        """Write a line if it is time."""
+        """Write a line if one is due."""
         self._end_batch(trainer, "prediction", self.total_predict_batches_current_dataloader, *arguments)
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
-        """The time until the next step does not count."""
+        """Pause the clock until the next step."""
         self._training.interrupt()
 
     def _begin(self) -> None:
@@ -120,7 +120,7 @@ class ProgressLines(ProgressBar):
         self, trainer: Trainer, pl_module: LightningModule, batch: Batch, batch_idx: int, dataloader_idx: int = 0
     ) -> None:
         self._evaluation.start_step()
-        self.has_dataloader_changed(dataloader_idx)  # Lightning's totals are those of the loader it has noted
+        self.has_dataloader_changed(dataloader_idx)  # Lightning's totals belong to the loader recorded here
 
     def _end_batch(
         self,
@@ -149,12 +149,12 @@ class ProgressLines(ProgressBar):
 
 
 def progress_bar(seconds: float = SECONDS_BETWEEN_LINES) -> ProgressBar:
-    """The bar where the output is a terminal, else lines."""
+    """Return a progress bar if the output is a terminal, else progress lines."""
     return TrainingProgress() if rich.get_console().is_terminal else ProgressLines(seconds)
 
 
 def _steps(trainer: Trainer) -> int:
-    """Steps of the optimizer; batches, where a stage of R-CNN is solved without one."""
+    """Return the number of optimizer steps; of batches in stages of R-CNN without an optimizer."""
     return trainer.global_step if trainer.optimizers else trainer.fit_loop.epoch_loop.total_batch_idx + 1
 
 
@@ -163,7 +163,7 @@ def _num_images(batch: Batch) -> int:
 
 
 def _rates(clock: StepClock, trainer: Trainer) -> list[str]:
-    """Speed of all ranks, waiting and memory of this one, since the last line."""
+    """Return the speed of all ranks and the waiting and memory of this rank, since the last line."""
     seconds = max(clock.seconds, 1e-9)
     parts = [
         f"{clock.images * trainer.world_size / seconds:.1f} images/s",
@@ -178,7 +178,7 @@ def _rates(clock: StepClock, trainer: Trainer) -> list[str]:
 
 
 def _resident_bytes() -> int | None:
-    """Of this process, where Linux tells it."""
+    """Return the resident memory of this process in bytes; None outside of Linux."""
     try:
         lines = Path("/proc/self/status").read_text().splitlines()
     except OSError:

@@ -1,23 +1,23 @@
-"""Another start of a SLURM job."""
+"""Requeue the SLURM job of this process."""
 
 import os
 import subprocess
 
-_PATIENCE = 30.0  # seconds for the controller to answer
+_TIMEOUT = 30.0  # seconds for the controller to answer
 
 
 def requeue() -> str:
-    """Put this process's SLURM job back into the queue, if it is one.
+    """Put the SLURM job of this process back into the queue, if it belongs to one.
 
     Returns:
-        What became of it, in words, and what is to be done where nothing did.
+        A sentence for the user: the outcome, and what to do if the job is not requeued.
     """
     job = job_name()
-    by_hand = "the same command with --ckpt_path last goes on"
+    by_hand = "the same command with --ckpt_path last resumes"
     if not job:
         return by_hand
     try:
-        answer = subprocess.run(["scontrol", "requeue", job], capture_output=True, text=True, timeout=_PATIENCE)
+        answer = subprocess.run(["scontrol", "requeue", job], capture_output=True, text=True, timeout=_TIMEOUT)
     except (OSError, subprocess.TimeoutExpired) as error:
         return f"job {job} is not requeued ({error}): {by_hand}"
     if answer.returncode != 0:
@@ -27,7 +27,7 @@ def requeue() -> str:
 
 
 def job_name() -> str:
-    """The id of the SLURM job that started this process, with the number of the task of an array; empty if none did."""
+    """Return the id of the SLURM job that started this process, with its array task; empty if none did."""
     array, number = os.environ.get("SLURM_ARRAY_JOB_ID"), os.environ.get("SLURM_ARRAY_TASK_ID")
     if "SLURM_STEP_ID" not in os.environ:
         return ""

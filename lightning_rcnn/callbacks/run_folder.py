@@ -1,4 +1,4 @@
-"""Where a run keeps its files."""
+"""The run folder of a trainer."""
 
 from pathlib import Path
 
@@ -6,5 +6,5 @@ from lightning.pytorch import Trainer
 
 
 def run_folder(trainer: Trainer) -> Path:
-    """The folder for all that the run writes; the command line sets it as the trainer's `default_root_dir`."""
+    """Return the folder for all files of the run; the command line sets it as `default_root_dir`."""
     return Path(trainer.default_root_dir)

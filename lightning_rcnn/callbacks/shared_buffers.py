@@ -1,4 +1,4 @@
-"""Buffers, such as the running figures of batch norms: the same on all ranks where it matters, and only there."""
+"""Synchronize buffers, such as batch-norm statistics, over ranks before evaluations only."""
 
 from typing import Any
 
@@ -11,22 +11,22 @@ from lightning_rcnn.distributed import overwrite_from_rank_zero
 class SharedBuffers(Callback):
     """Gives all ranks the buffers of rank 0 before each evaluation, instead of in each step.
 
-    Training does not read running figures, and a checkpoint has those of rank 0; so a step needs no copy of them, as
-    `DistributedDataParallel` makes one by default. The evaluation does read them, and its parts have to be of the same
-    network.
+    Training does not read running statistics, and a checkpoint has those of rank 0, so the copy that
+    `DistributedDataParallel` makes in each step by default is not needed. Evaluation reads them, and all ranks have to
+    evaluate the same network.
     """
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Keep DDP from copying."""
+        """Keep DDP from copying buffers in each step."""
         parallel = trainer.strategy.model
         if isinstance(parallel, DistributedDataParallel):
-            # The second name is that of torch before 2.13.
+            # torch before 2.13 has the second name.
             name = "forward_sync_buffers" if hasattr(parallel, "forward_sync_buffers") else "broadcast_buffers"
             setattr(parallel, name, False)
 
     def on_validation_batch_start(
         self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int, dataloader_idx: int = 0
     ) -> None:
-        """Copy, at the first batch: by then, averaged weights and buffers are in their place too."""
+        """Copy the buffers at the first batch: by then, EMA has put its averages into the model."""
         if batch_idx == 0 and dataloader_idx == 0 and trainer.world_size > 1:
             overwrite_from_rank_zero(*pl_module.buffers())

@@ -1,4 +1,4 @@
-"""What can be known before the first step is refused there, in one line: from the command line and from Python."""
+"""Checks before the first step, for runs from the command line and from Python."""
 
 import os
 from collections.abc import Iterator
@@ -18,20 +18,20 @@ from lightning_rcnn.launchers import read_launch
 from lightning_rcnn.suggestions import did_you_mean
 
 OURS = ("lightning_rcnn.", "lightning.")
-"""Modules of the classes that are known to log nothing but what the detector says."""
+"""Modules of the classes that log only the metrics that the detector lists."""
 
 
 class StartCheck(Callback):
-    """Compares model, data and trainer before the first step. Detectors bring it themselves.
+    """Compares model, data and trainer before the first step. Detectors add this callback themselves.
 
     Raises:
-        InputError: a launcher started more or fewer processes than train together; ranks compute in different numbers;
-            the model has other classes than the data; a callback watches a metric that nobody logs, or in the wrong
-            direction; a validation interval exceeds the epoch.
+        InputError: a launcher started more or fewer processes than train together; ranks differ in precision; the model
+            has other classes than the data; a callback monitors a metric that nothing logs, or in the wrong direction;
+            a validation interval exceeds the epoch.
     """
 
     def setup(self, trainer: Trainer, pl_module: Any, stage: str) -> None:
-        """Check all that does not need the optimizer; the data are set up before."""
+        """Check all that does not need the optimizer; the data are already set up."""
         _check_world(trainer)
         _check_precision(trainer)
         data = trainer.datamodule  # type: ignore[attr-defined]  # added later
@@ -46,27 +46,27 @@ class StartCheck(Callback):
 
 
 def _name(source: Any) -> str | list[str]:
-    """A data source, for people."""
+    """Return a data source as it is named in messages."""
     return source if isinstance(source, (str, list)) else type(source).__name__
 
 
 def check_loggers(trainer: Trainer) -> None:
-    """Check what has to be right before loggers start, which they do before any callback is called.
+    """Check settings of loggers, which start before any callback is called.
 
     Raises:
-        InputError: there is one of W&B, and `WANDB_MODE` is none that W&B has.
+        InputError: there is a W&B logger, and W&B does not know the `WANDB_MODE`.
     """
     if any(isinstance(logger, WandbLogger) for logger in trainer.loggers):
         require_known_mode()
 
 
 class _Monitor(NamedTuple):
-    """A metric that a callback watches.
+    """A metric that a callback monitors.
 
     Attributes:
-        name: of the metric.
-        mode: "min" or "max"; None where it does not matter.
-        owner: of the setting, for the message.
+        name: name of the metric.
+        mode: "min" or "max"; None if it does not matter.
+        owner: key of the setting, for messages.
     """
 
     name: str
@@ -75,27 +75,27 @@ class _Monitor(NamedTuple):
 
 
 def _check_world(trainer: Trainer) -> None:
-    """Refuse processes that would each train alone, or fewer of them than were asked for."""
+    """Refuse processes that would each train alone, and fewer processes than asked for."""
     launch = read_launch(os.environ)
     asked = trainer.num_devices * trainer.num_nodes
     started = launch.world if launch.launcher not in ("", "sbatch") else None
     if trainer.world_size != asked or started not in (None, asked):
-        by = launch.launcher or "nobody"
+        by = launch.launcher or "no launcher"
         hint = f"; {slurm_step.WAY_OUT}" if launch.launcher in ("srun", "sbatch") and launch.world == 1 else ""
         raise InputError(
-            f"trainer.devices x trainer.num_nodes is {asked}, but {started or trainer.world_size} processes are there "
-            f"(by {by}): make them the same{hint}"
+            f"trainer.devices x trainer.num_nodes is {asked}, but {started or trainer.world_size} processes run "
+            f"(started by {by}): make the numbers equal{hint}"
         )
 
 
 def _check_precision(trainer: Trainer) -> None:
-    """Refuse ranks of which each has decided on another precision, as on unlike processors."""
+    """Refuse ranks that decided on different precisions, as on different processors."""
     own = str(trainer.precision)
     first = trainer.strategy.broadcast(own)
     if not trainer.strategy.reduce_boolean_decision(own == first):
         raise InputError(
-            f"trainer.precision auto: rank 0 computes in {first}, and some rank in another precision, as its device is "
-            "of another kind; give --trainer.precision for all"
+            f"trainer.precision auto: rank 0 chose {first}, another rank chose another precision, as its device is of "
+            "another kind; set --trainer.precision for all"
         )
 
 
@@ -111,7 +111,7 @@ def _check_validation_interval(trainer: Trainer, num_batches: int) -> None:
 
 
 def _check_monitors(trainer: Trainer, detector: Any) -> None:
-    """Refuse a monitor that is not logged, where all who log are known."""
+    """Refuse a monitor that nothing logs; skip this if unknown classes may log it."""
     parts = [detector, *trainer.callbacks]  # type: ignore[attr-defined]  # added later
     all_known = all(type(part).__module__.startswith(OURS) for part in parts)
     data = trainer.datamodule  # type: ignore[attr-defined]  # added later
@@ -122,7 +122,7 @@ def _check_monitors(trainer: Trainer, detector: Any) -> None:
     in_training = {"train/loss", *(f"train/{name}" for name in detector.loss_names)}
     for name, mode, owner in _monitors(trainer, validates):
         if name in in_validation and not validates:
-            raise InputError(f"{owner}: {name!r} is a metric of validations, and there are none: give --data.val")
+            raise InputError(f"{owner}: {name!r} is a validation metric, but nothing validates: give --data.val")
         if name not in (*in_validation, *in_training) and all_known:
             near = did_you_mean(name, [*in_validation, *in_training])
             raise InputError(

@@ -1,18 +1,18 @@
-"""The time of training steps, and how much of it goes into waiting for data."""
+"""Time of training steps and of waiting for data."""
 
 from time import perf_counter
 
 
 class StepClock:
-    """Adds up images, seconds of steps and seconds of waiting, until it is read.
+    """Adds up images, seconds of steps and seconds of waiting until `reset`.
 
-    Clocks are those of the host, which on CUDA runs ahead of the device: it pauses where the device's queue is full, so
-    that the rate is right on average, and nothing here makes it wait.
+    It uses the clock of the host, which on CUDA runs ahead of the device. The host pauses when the device's queue is
+    full, so the rate is right on average, and nothing here waits for the device.
 
     Attributes:
-        images: of the steps since the last reading, on this rank.
-        seconds: of these steps and of the waiting for them.
-        waiting: of the seconds, those between the end of a step and the arrival of the next batch.
+        images: number of images since the last reset, on this rank.
+        seconds: seconds of their steps, waiting included.
+        waiting: seconds between the end of a step and the arrival of the next batch.
     """
 
     def __init__(self) -> None:
@@ -21,19 +21,19 @@ class StepClock:
         self.reset()
 
     def reset(self) -> None:
-        """Forget what has been added up."""
+        """Set all sums to zero."""
         self.images, self.seconds, self.waiting = 0, 0.0, 0.0
 
     def wait(self) -> None:
-        """The next batch is waited for from here."""
+        """Start to wait for the next batch."""
         self._last_step_end, self._was_interrupted = perf_counter(), False
 
     def interrupt(self) -> None:
-        """The time until the next step does not count."""
+        """Leave out the time until the next step."""
         self._was_interrupted = True
 
     def start_step(self) -> None:
-        """A batch has arrived."""
+        """Stop waiting: a batch has arrived."""
         self._step_start = perf_counter()
         if not self._was_interrupted:
             self.waiting += self._step_start - self._last_step_end
@@ -41,7 +41,7 @@ class StepClock:
         self._was_interrupted = False
 
     def end_step(self, images: int) -> None:
-        """The batch is done."""
+        """End a step of so many images."""
         self._last_step_end = perf_counter()
         self.seconds += self._last_step_end - self._step_start
         self.images += images

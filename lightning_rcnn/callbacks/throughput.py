@@ -1,4 +1,4 @@
-"""How fast the training goes, and how much of the time it waits for data."""
+"""Throughput of the training, and its share of waiting for data."""
 
 from typing import Any
 
@@ -11,9 +11,9 @@ from lightning_rcnn.structures import NO_IMAGE, Batch
 class Throughput(Callback):
     """Logs `throughput/images_per_second` of all ranks together and `throughput/data_wait_share`.
 
-    Both are averages since they were last logged, every `log_every_n_steps` steps. The share is that of the time from
-    the end of a step to the arrival of the next batch, in the time from step to step. Where a validation or the writing
-    of a checkpoint falls between two steps, the time between them does not count.
+    Both are averages since they were last logged, every `log_every_n_steps` steps. The share is the time from the end
+    of a step to the arrival of the next batch, divided by the time from step to step. The time between two steps does
+    not count if a validation or the writing of a checkpoint falls into it.
     """
 
     def __init__(self) -> None:
@@ -22,21 +22,21 @@ class Throughput(Callback):
         self._last_logged = 0
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """A training that resumes within an epoch waits for its first batch from here: that epoch has no start."""
+        """Start to wait for the first batch: an epoch that resumes midway has no `on_train_epoch_start`."""
         self._clock.wait()
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """The first batch of an epoch is waited for from here."""
+        """Start to wait for the first batch of an epoch."""
         self._clock.wait()
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Batch, batch_idx: int) -> None:
-        """A batch has arrived."""
+        """Note when the batch arrived."""
         self._clock.start_step()
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Batch, batch_idx: int
     ) -> None:
-        """A step is done; log if it is time."""
+        """Count the step; log every `log_every_n_steps` steps."""
         self._clock.end_step(sum(record.image_id != NO_IMAGE for record in batch.records))
         # With accumulated gradients several batches end at one step.
         step = trainer.global_step
@@ -47,16 +47,16 @@ class Throughput(Callback):
                 "throughput/images_per_second": self._clock.images * trainer.world_size / self._clock.seconds,
                 "throughput/data_wait_share": self._clock.waiting / self._clock.seconds,
             }
-            # `LightningModule.log` would bring the figures to the device, and wait for it.
+            # `LightningModule.log` would copy the figures to the device and wait for it.
             for logger in trainer.loggers:
                 logger.log_metrics(figures, step=step - 1)  # Lightning counts steps from 0 in logs
             self._last_logged = step
             self._clock.reset()
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Time until the next step does not count."""
+        """Leave out the time until the next step."""
         self._clock.interrupt()
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
-        """Time until the next step does not count."""
+        """Leave out the time until the next step."""
         self._clock.interrupt()

@@ -1,4 +1,4 @@
-"""The progress bar of a training."""
+"""Progress bar of a training."""
 
 import time
 from typing import Any
@@ -8,14 +8,14 @@ from lightning.pytorch.callbacks import RichProgressBar
 
 LOSS = "train/loss"
 BETWEEN_READINGS = 1.0
-"""Seconds that the loss in the bar may be old."""
+"""Seconds between two readings of the loss."""
 
 
 class TrainingProgress(RichProgressBar):
-    """Lightning's bar, with the loss of the training, which it reads from the device once a second.
+    """Lightning's bar with the training loss, which it reads from the device once a second.
 
-    To read it the host waits until the device has done all that was asked of it, and the device then for the host. What
-    is logged with `prog_bar=True` is read after every batch, by Lightning itself and whichever bar there is.
+    Reading makes the host wait for the device and then the device for the host. Lightning reads values logged with
+    `prog_bar=True` after every batch.
     """
 
     def __init__(self) -> None:
@@ -24,7 +24,7 @@ class TrainingProgress(RichProgressBar):
         self._loss: dict[str, float] = {}
 
     def get_metrics(self, trainer: Trainer, pl_module: LightningModule) -> dict[str, Any]:
-        """What Lightning shows, and the newest loss that was read."""
+        """Return Lightning's metrics and the loss that was read last."""
         if time.monotonic() - self._read_at >= BETWEEN_READINGS and LOSS in trainer.callback_metrics:
             self._loss = {LOSS: trainer.callback_metrics[LOSS].item()}
             self._read_at = time.monotonic()

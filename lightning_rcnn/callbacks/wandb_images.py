@@ -1,4 +1,4 @@
-"""Images in W&B, with ground truth and detections as boxes and as classes of pixels, which its pages lay over them."""
+"""Images in W&B, overlaid with the boxes and pixel classes of ground truth and detections."""
 
 import contextlib
 import logging
@@ -13,11 +13,11 @@ from torch import Tensor
 from lightning_rcnn.visualization import Objects, label_map
 
 MAX_CLASSES = 255
-"""W&B keeps the classes of pixels as bytes; with more classes there are boxes only."""
+"""W&B stores the class of a pixel as a byte; with more classes, images have boxes only."""
 
 
 class ShownImage(NamedTuple):
-    """One image as the network saw it, boxes in its frame; and the picture made of it."""
+    """One image as the network saw it with boxes in its frame, and the drawing made of it."""
 
     file_name: str
     image: Tensor
@@ -32,41 +32,44 @@ def log_images(
     """Log images with ground truth and detections over them.
 
     Args:
-        logger: where to.
-        key: name in the run.
-        shown: the images.
-        class_names: of labels 1..K.
-        step: of the training.
+        logger: W&B logger.
+        key: name of the images in the W&B run.
+        shown: images to log.
+        class_names: names of labels 1..K.
+        step: step of the training.
     """
     names = dict(enumerate(class_names, start=1))
-    sides = [{"ground_truth": one.ground_truth, "predictions": one.detections} for one in shown]
+    objects_by_source = [{"ground_truth": image.ground_truth, "predictions": image.detections} for image in shown]
     overlays = {
         "boxes": [
-            {side: {"box_data": _box_data(objects, names), "class_labels": names} for side, objects in both.items()}
-            for both in sides
+            {
+                source: {"box_data": _box_data(objects, names), "class_labels": names}
+                for source, objects in by_source.items()
+            }
+            for by_source in objects_by_source
         ]
     }
-    if len(names) <= MAX_CLASSES and any(one.detections.masks is not None for one in shown):
+    if len(names) <= MAX_CLASSES and any(image.detections.masks is not None for image in shown):
         overlays["masks"] = [
             {
-                side: {"mask_data": _class_of_pixels(objects, one.image.shape), "class_labels": names}
-                for side, objects in both.items()
+                source: {"mask_data": _class_of_pixels(objects, image.image.shape), "class_labels": names}
+                for source, objects in by_source.items()
             }
-            for one, both in zip(shown, sides, strict=True)
+            for image, by_source in zip(shown, objects_by_source, strict=True)
         ]
     with _sizes_may_differ():
         logger.log_image(
             key,
-            images=[Image.fromarray(one.image.permute(1, 2, 0).contiguous().numpy()) for one in shown],
+            images=[Image.fromarray(image.image.permute(1, 2, 0).contiguous().numpy()) for image in shown],
             step=step,
-            caption=[one.file_name for one in shown],
+            caption=[image.file_name for image in shown],
             file_type=["jpg"] * len(shown),
             **overlays,
         )
 
 
 def _class_of_pixels(objects: Objects, shape: Sequence[int]) -> np.ndarray:
-    """W&B has one class for each pixel of an image [3, h, w], and no instances."""
+    """Return the class of each pixel of an image [3, h, w]: W&B knows no instances."""
     masks = objects.masks or [None] * len(objects.labels)
     pairs = zip(masks, objects.labels.tolist(), strict=True)
     with_mask = [(mask, label) for mask, label in pairs if mask is not None]
@@ -74,7 +77,7 @@ def _class_of_pixels(objects: Objects, shape: Sequence[int]) -> np.ndarray:
 
 
 def _box_data(objects: Objects, names: dict[int, str]) -> list[dict[str, Any]]:
-    """Boxes in the form that W&B takes; those without extent are left out."""
+    """Return boxes in the form that W&B takes, without those of no area."""
     box_data = []
     for i, (box, label) in enumerate(zip(objects.boxes.tolist(), objects.labels.tolist(), strict=True)):
         left, top, right, bottom = box
@@ -98,14 +101,14 @@ def _box_data(objects: Objects, names: dict[int, str]) -> list[dict[str, Any]]:
 
 @contextlib.contextmanager
 def _sizes_may_differ() -> Iterator[None]:
-    """Keep W&B from warning of images of several sizes, which its page shows as well as others."""
+    """Silence W&B's warning about images of several sizes, which its page shows correctly."""
 
-    def is_other(record: logging.LogRecord) -> bool:
+    def is_other_message(record: logging.LogRecord) -> bool:
         return "Images sizes do not match" not in record.getMessage()
 
     root = logging.getLogger()
-    root.addFilter(is_other)
+    root.addFilter(is_other_message)
     try:
         yield
     finally:
-        root.removeFilter(is_other)
+        root.removeFilter(is_other_message)

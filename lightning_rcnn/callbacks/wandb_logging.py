@@ -1,4 +1,4 @@
-"""Weights & Biases that never stands in the way of a training."""
+"""Weights & Biases logger that never blocks or ends a training."""
 
 import os
 import uuid
@@ -15,38 +15,39 @@ from lightning.pytorch.utilities.rank_zero import rank_zero_warn
 from lightning_rcnn.callbacks.run_folder import run_folder
 from lightning_rcnn.data.workers import signals_blocked
 from lightning_rcnn.errors import InputError
+from lightning_rcnn.files import atomic_write
 from lightning_rcnn.suggestions import did_you_mean
 
 RUN_ID = "wandb_run_id"
-"""File in the run folder."""
+"""File in the run folder that holds the id of its W&B run."""
 DEFAULT_PROJECT = "lightning-rcnn"
 INIT_TIMEOUT = 30.0
-"""Seconds until a run that was to be online starts offline; W&B's own 90 are long where a cluster has no way out."""
+"""Seconds until an online run starts offline instead; W&B's default of 90 is long on a cluster without internet."""
 MODES = ("online", "offline", "disabled", "shared", "run", "dryrun")
 """What W&B accepts in `WANDB_MODE`; the last two are old names of the first two."""
 FINISH_TIMEOUT = 300.0
-"""Seconds that the end of a run may wait for uploads; what is left lies in the run folder, for `wandb sync`."""
+"""Seconds that the end of a run may wait for uploads; `wandb sync` uploads the rest from the run folder."""
 
 
 class DetectionWandbLogger(WandbLogger):
-    """Logs to W&B: as `WANDB_MODE` says, else online where there is a key, else offline.
+    """Logs to W&B: in the mode of `WANDB_MODE`, else online if there is a key, else offline.
 
-    It asks nothing, and where W&B does not answer the run starts offline, with a warning. Files lie in the run folder,
-    from where `wandb sync` uploads an offline run. One run folder is one W&B run, also when the training resumes:
-    its id stands in `wandb_run_id` there.
+    It never prompts, and if W&B does not answer the run starts offline with a warning. Files lie in the run folder,
+    from where `wandb sync` uploads an offline run. A run folder is one W&B run, also when the training resumes: the
+    file `wandb_run_id` holds its id.
 
     Args:
-        project: by default `WANDB_PROJECT`, else "lightning-rcnn".
-        name: of the run; by default `WANDB_NAME`, else that of the run folder.
+        project: W&B project; by default `WANDB_PROJECT`, else "lightning-rcnn".
+        name: name of the run; by default `WANDB_NAME`, else the name of the run folder.
         entity: user or team.
-        group: of runs that belong together.
-        tags: to find the run by.
-        notes: for people.
+        group: name shared by runs that belong together.
+        tags: tags to find the run by.
+        notes: free text.
         save_dir: folder for id and files; by default the trainer's run folder (see `keep_in_run_folder`).
         log_model: upload `best.ckpt` and `last.ckpt` as artifacts at the end ("all": each time one is written).
 
     Raises:
-        InputError: `WANDB_MODE` is none that W&B has.
+        InputError: W&B does not know the `WANDB_MODE`.
     """
 
     def __init__(
@@ -75,18 +76,18 @@ class DetectionWandbLogger(WandbLogger):
     @property
     @rank_zero_experiment
     def experiment(self) -> Any:
-        """The W&B run, started when first asked for; on other ranks than the first a stand-in that does nothing."""
+        """The W&B run, started at first use; on other ranks than the first a dummy that does nothing."""
         # A process that Lightning spawned joins the run of the first one.
         if self._experiment is None and getattr(self, "_attach_id", None) is None:
             self._start()
         return super().experiment
 
     def use_folder(self, folder: Path) -> None:
-        """Keep id and files in `folder`, unless `save_dir` was given; to be called before the run starts."""
+        """Keep id and files in `folder`, unless `save_dir` was given; call this before the run starts."""
         self._save_dir = self._save_dir or str(folder)
 
     def _start(self) -> None:
-        """Start the run in the first mode that works; "disabled", the last one, needs neither network nor disk."""
+        """Start the run in the first mode that works; the last, "disabled", needs neither network nor disk."""
         folder = Path(self._save_dir or ".").resolve()
         folder.mkdir(parents=True, exist_ok=True)
         self._wandb_init |= {
@@ -95,23 +96,23 @@ class DetectionWandbLogger(WandbLogger):
             "name": self._wandb_init["name"] or os.environ.get("WANDB_NAME") or folder.name,
             "settings": wandb.Settings(init_timeout=INIT_TIMEOUT, finish_timeout=FINISH_TIMEOUT),
         }
-        # Lightning's value for it is the default, and W&B warns of any.
+        # Lightning passes the default value, and W&B warns about any value.
         self._wandb_init.pop("anonymous", None)
         for mode in dict.fromkeys((choose_mode(), "offline", "disabled")):
             self._wandb_init["mode"] = mode
             try:
-                with signals_blocked():  # in W&B's own process, which has to outlive the signals of a job
+                with signals_blocked():  # inherited by W&B's own process, which has to survive the signals of a job
                     _ = super().experiment
                 return
-            # Whatever W&B stumbles on, the training is worth more than its log.
+            # No error of W&B may end a training.
             except Exception as error:
                 rank_zero_warn(f"W&B does not start in mode {mode}: {' '.join(str(error).split())}")
-                # Else its service, a process of its own, holds on to the id of the run that did not start.
+                # Without this its service process keeps the id of the run that did not start.
                 wandb.teardown()
 
 
 def require_known_mode() -> None:
-    """See that `WANDB_MODE` is one, if it is set.
+    """Check `WANDB_MODE`, if it is set.
 
     Raises:
         InputError: it is empty or unknown; W&B would not start, and nothing would be logged.
@@ -120,16 +121,18 @@ def require_known_mode() -> None:
     if given == "":
         raise InputError("WANDB_MODE is empty: unset it, or set online, offline or disabled")
     if given is not None and given not in MODES:
-        raise InputError(f"WANDB_MODE {given!r} is none of online, offline, disabled{did_you_mean(given, MODES)}")
+        raise InputError(
+            f"WANDB_MODE {given!r} is unknown: set online, offline or disabled{did_you_mean(given, MODES)}"
+        )
 
 
 def choose_mode() -> str:
-    """What `WANDB_MODE` says, but "online" only where W&B finds a key, else "offline". It asks nobody for one."""
+    """Return the mode of `WANDB_MODE`, but "offline" for "online" if W&B finds no key; it never prompts for one."""
     given = os.environ.get("WANDB_MODE")
     if given not in (None, "online", "run"):
         return given
     try:
-        # Without a look at the server, which waits long where there is no way to it.
+        # Without asking the server, which takes long if there is no internet.
         has_key = wandb.login(prompt=False, verify=False)
     except Exception as error:
         rank_zero_warn(f"W&B cannot use its key, and logs offline: {' '.join(str(error).split())}")
@@ -140,19 +143,18 @@ def choose_mode() -> str:
 
 
 def run_id(folder: Path) -> str:
-    """The W&B id of the run in `folder`: made on the first call, or `WANDB_RUN_ID`, and the same ever after."""
+    """Return the W&B id of the run in `folder`: `WANDB_RUN_ID` or a new one at the first call, later the same."""
     path = folder / RUN_ID
     if path.exists() and (known := path.read_text().strip()):
         return known
     new = os.environ.get("WANDB_RUN_ID") or uuid.uuid4().hex[:12]
-    partial = path.with_name(f".{path.name}.partial")
-    partial.write_text(new + "\n")
-    partial.replace(path)
+    with atomic_write(path) as file:
+        file.write(f"{new}\n".encode())
     return new
 
 
 def keep_in_run_folder(trainer: Trainer) -> None:
-    """Tell the trainer's `DetectionWandbLogger`s its run folder; a logger does not know its trainer."""
+    """Make the trainer's `DetectionWandbLogger`s use its run folder; a logger does not know its trainer."""
     for logger in trainer.loggers:
         if isinstance(logger, DetectionWandbLogger):
             logger.use_folder(run_folder(trainer))

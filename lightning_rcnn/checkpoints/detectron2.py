@@ -1,8 +1,8 @@
 """detectron2's Faster and Mask R-CNN of its model zoo: ResNet or ResNeXt, with C4, dilated C5 or a feature pyramid.
 
-Differences beside the names: the background is the last class and not the first; images are BGR, 0 to 255; ResNets
-halve the resolution in the 1 x 1 convolution of a bottleneck, as He et al. do, ResNeXts in the 3 x 3 one; and all that
-the profiles below say.
+Differences beside the names: the background is the last class, not the first; images are BGR, 0 to 255; ResNets
+halve the resolution in the 1 x 1 convolution of a bottleneck, as He et al. do, ResNeXts in the 3 x 3 one; and the
+settings of the profiles below.
 """
 
 from collections.abc import Mapping
@@ -14,6 +14,7 @@ from torch import Tensor
 
 from lightning_rcnn.checkpoints.coco_classes import USED_IDS, class_hyperparameters
 from lightning_rcnn.checkpoints.detectron2_buffers import CELL_ANCHORS, read_anchors, read_pixels
+from lightning_rcnn.checkpoints.reading import WeightFile
 from lightning_rcnn.checkpoints.residual_names import from_detectron2
 from lightning_rcnn.checkpoints.residual_norms import STATISTICS_MADE, statistics_left_out
 from lightning_rcnn.checkpoints.residual_shapes import BASIC_RESNETS, architecture
@@ -46,11 +47,11 @@ _NAMES = (
     *((f"backbone.fpn_lateral{level + 2}.", f"backbone.fpn.inner_blocks.{level}.0.") for level in range(4)),
     *((f"backbone.fpn_output{level + 2}.", f"backbone.fpn.layer_blocks.{level}.0.") for level in range(4)),
 )
-"""Beginnings of their names and of ours."""
+"""Prefixes of their names and of ours."""
 _BODY, _REGION_STAGE = "backbone.body.", "pooler.stage."
 _LAST_IS_BACKGROUND = "box.predictor.class_logits."
 _BUFFERS = {"pixel_mean": "a setting", "pixel_std": "a setting", CELL_ANCHORS: "settings"}
-"""Beginnings of names -> what becomes of their numbers."""
+"""Prefixes of names -> what replaces the weights."""
 
 PROFILE: dict[str, Any] = {
     "preprocessing": {"resize": "pillow"},
@@ -65,7 +66,7 @@ PROFILE: dict[str, Any] = {
     "pooler": {"sampling_ratio": 0, "aligned": True, "level_rule": "detectron2"},
     "box": {"loss_beta": 0.0, "min_size": 0.0, "crowd_ioa": None},
 }
-"""What makes our detectors work as detectron2's do, whatever the backbone."""
+"""Settings that make our detectors reproduce detectron2's, for every backbone."""
 PIXELS: dict[str, Any] = {"pixel_range": 255.0, "channel_order": "bgr", "pixel_mean": [103.53, 116.28, 123.675]}
 SINGLE_MAP: dict[str, Any] = {
     "preprocessing": {"size_divisor": 1},
@@ -85,42 +86,45 @@ SETTINGS: dict[ProfileName, dict[str, Any]] = {
     "lvis": {"box": {"score_threshold": 1e-4, "detections_per_image": 300}},
     "cityscapes": {"preprocessing": {"min_size": 1024, "max_size": 2048}},
 }
-"""What its configurations in Detectron1-Comparisons, LVIS... and Cityscapes set under the same names of weights."""
+"""Settings of its Detectron1-Comparisons, LVIS... and Cityscapes configurations; their weights have the usual names."""
 _FOLDERS: dict[str, ProfileName] = {"Detectron1-": "detectron1", "LVIS": "lvis", "Cityscapes": "cityscapes"}
-"""Beginnings of the model zoo's folders."""
+"""Prefixes of the model zoo's folders."""
 HEAD: dict[str, Any] = {"box": {"head": part(TWO_LAYER_HEAD)}}
 MASKS: dict[str, Any] = {"mask": {"paste": "exact", "target": "polygon"}}
 _BACKBONES = {"fpn": RESNET_FPN, "c4": RESNET_C4, "dc5": RESNET_DC5}
 
 
 def is_detectron2(weights: Mapping[str, Tensor]) -> bool:
-    """Whether these are the weights of one of detectron2's detectors with a box head."""
+    """Tell whether these are the weights of one of detectron2's detectors with a box head."""
     return "proposal_generator.rpn_head.conv.weight" in weights and _CLASS_LOGITS in weights
 
 
-def translate(weights: Mapping[str, Tensor], path: Path, profile: ProfileName | None = None) -> Translation:
-    """One of detectron2's detectors in our words.
+def translate(file: WeightFile, profile: ProfileName | None = None) -> Translation:
+    """Translate one of detectron2's detectors.
 
     Args:
-        weights: the state dict.
-        path: of the file, for messages, and for the folder of the model zoo that tells the profile.
+        file: the state dict of the detector; a folder of the model zoo in its path tells the profile.
         profile: settings that differ from the zoo's usual ones; by default those of the file's folder in the zoo.
 
     Raises:
-        InputError: a backbone that we don't have, or anchors or pixel statistics that no settings of ours give.
+        InputError: the backbone is none of ours, or no settings of ours give its anchors or pixel statistics.
     """
+    weights, path = file.weights, file.path
     names = {name: ours for name in weights if (ours := _our_name(name))}
     dropped = {name: reason for start, reason in _BUFFERS.items() for name in weights if name.startswith(start)}
-    found = {ours: weights[theirs] for theirs, ours in names.items()}
-    made = statistics_left_out(found)
-    changed = {name: "background first" for name in found if name.startswith(_LAST_IS_BACKGROUND)}
-    body = {name.replace(_REGION_STAGE, f"{_BODY}layer4.").removeprefix(_BODY): found[name] for name in found}
-    backbone, neck = architecture(body, path), _neck(weights)
-    has_masks = "mask.head.logits.weight" in found
+    renamed_weights = {ours: weights[theirs] for theirs, ours in names.items()}
+    made = statistics_left_out(renamed_weights)
+    changed = {name: "background first" for name in renamed_weights if name.startswith(_LAST_IS_BACKGROUND)}
+    body = {
+        name.replace(_REGION_STAGE, f"{_BODY}layer4.").removeprefix(_BODY): renamed_weights[name]
+        for name in renamed_weights
+    }
+    backbone, neck = architecture(WeightFile(path, body)), _neck(weights)
+    has_masks = "mask.head.logits.weight" in renamed_weights
     profile = profile or next((name for start, name in _FOLDERS.items() if _is_below(path, start)), None)
     usual = input_of(backbone)
-    pixels, notes = read_pixels(weights, usual["preprocessing"], path)
-    anchors, note_on_anchors = read_anchors(weights, neck, path)
+    pixels, notes = read_pixels(file, usual["preprocessing"])
+    anchors, note_on_anchors = read_anchors(file, neck)
     detector: DetectorName = "MaskRCNN" if has_masks else "FasterRCNN"
     return Translation(
         f"detectron2's {'Mask' if has_masks else 'Faster'} R-CNN, {neck.upper()}",
@@ -143,10 +147,10 @@ def translate(weights: Mapping[str, Tensor], path: Path, profile: ProfileName | 
                 {"rpn": {"anchors": anchors}},
                 SETTINGS[profile] if profile else {},
                 class_hyperparameters(len(weights[_CLASS_LOGITS]) - 1, USED_IDS),
-                layer_sizes(found),
+                layer_sizes(renamed_weights),
             ],
         ),
-        found | made | {name: found[name].roll(1, dims=0) for name in changed},
+        renamed_weights | made | {name: renamed_weights[name].roll(1, dims=0) for name in changed},
         names,
         changed=changed,
         dropped=dropped,
@@ -157,10 +161,10 @@ def translate(weights: Mapping[str, Tensor], path: Path, profile: ProfileName | 
 
 
 def input_of(backbone: str) -> dict[str, Any]:
-    """What a backbone trained for detectron2 expects: the pixels, and where it halves the resolution.
+    """Return the settings that a backbone trained for detectron2 expects: pixels and strides.
 
     Args:
-        backbone: our name for it.
+        backbone: our name of the backbone.
     """
     is_resnext = backbone.startswith("resnext")
     pixel_std = [57.375, 57.12, 58.395] if is_resnext else [1.0, 1.0, 1.0]
@@ -180,7 +184,7 @@ def _note_on_profile(profile: ProfileName | None) -> str:
         listed = ", ".join(f"{key} {value}" for key, value in flat_settings(SETTINGS[profile]))
         return f"Profile {profile}: {listed}."
     return (
-        "The file does not tell whose settings it was trained with; for a model of Detectron1-Comparisons, LVIS or "
+        "The file does not record its settings; for a model of Detectron1-Comparisons, LVIS or "
         f"Cityscapes add --profile {'|'.join(SETTINGS)}."
     )
 
@@ -192,7 +196,7 @@ def _neck(weights: Mapping[str, Tensor]) -> str:
 
 
 def _our_name(name: str) -> str | None:
-    """Our name of a weight; the last stage of the ResNet is the head's with C4."""
+    """Return our name of a weight; with C4, the last stage of the ResNet belongs to the head."""
     if name.startswith("roi_heads.res5."):
         inner = from_detectron2(name.removeprefix("roi_heads."))
         return inner and inner.replace("layer4.", _REGION_STAGE, 1)

@@ -1,4 +1,4 @@
-"""Whose file is it? The formats that can be read, and how each is recognised."""
+"""Formats of weight files that can be read, and how each is recognized."""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -9,7 +9,7 @@ from torch import Tensor
 from lightning_rcnn.checkpoints import detectron2, imagenet, torchvision
 from lightning_rcnn.checkpoints.detectron2 import ProfileName
 from lightning_rcnn.checkpoints.header import is_ours
-from lightning_rcnn.checkpoints.reading import read_content, weights_in
+from lightning_rcnn.checkpoints.reading import WeightFile, read_content, weights_in
 from lightning_rcnn.checkpoints.translation import Translation
 from lightning_rcnn.errors import InputError
 
@@ -18,7 +18,7 @@ FormatName = Literal["torchvision", "detectron2", "backbone"]
 
 class _Format(NamedTuple):
     is_its: Callable[[Mapping[str, Tensor]], bool]
-    translate: Callable[[Mapping[str, Tensor], Path], Translation]
+    translate: Callable[[WeightFile], Translation]
 
 
 _FORMATS: dict[str, _Format] = {
@@ -29,29 +29,30 @@ _FORMATS: dict[str, _Format] = {
 
 
 def translate(path: Path, format: FormatName | None = None, profile: ProfileName | None = None) -> Translation:
-    """What another program's file holds, in our words.
+    """Translate the weight file of another program.
 
     Args:
         path: the file.
-        format: whose it is; by default that is recognised by its names.
-        profile: of detectron2's settings, where the file does not tell them.
+        format: program that wrote it; by default recognized by the names of the weights.
+        profile: profile of detectron2's settings, which the file does not record.
 
     Raises:
-        InputError: cannot be read, or is none of these.
+        InputError: the file cannot be read, or its format is unknown.
     """
     content = read_content(path)
     if is_ours(content):
-        raise InputError(f"{path}: is a checkpoint of lightning-rcnn already; --to torchvision converts it back")
-    return translate_weights(weights_in(content, path), path, format, profile)
+        raise InputError(f"{path}: already a checkpoint of lightning-rcnn; --to torchvision converts it back")
+    return translate_weights(weights_in(content, path), format, profile)
 
 
 def translate_weights(
-    weights: Mapping[str, Tensor], path: Path, format: FormatName | None = None, profile: ProfileName | None = None
+    file: WeightFile, format: FormatName | None = None, profile: ProfileName | None = None
 ) -> Translation:
-    """The same of weights that are read already; `path` is for messages."""
+    """Translate the weights of a file that is already read; otherwise as `translate`."""
+    path, weights = file.path, file.weights
     names = [name for name, known in _FORMATS.items() if known.is_its(weights)]
     if format is not None and format not in names:
-        raise InputError(f"{path}: has not the weights of {format}; its first is {next(iter(weights))!r}")
+        raise InputError(f"{path}: not weights of {format}; the first weight is {next(iter(weights))!r}")
     if not names:
         raise InputError(
             f"{path}: neither a Faster or Mask R-CNN of torchvision or detectron2 on a ResNet, nor a ResNet of theirs; "
@@ -59,7 +60,7 @@ def translate_weights(
         )
     chosen = format or names[0]
     if chosen == "detectron2":
-        return detectron2.translate(weights, path, profile)
+        return detectron2.translate(file, profile)
     if profile is not None:
-        raise InputError(f"--profile {profile}: is of detectron2's models; {path} is of {chosen}")
-    return _FORMATS[chosen].translate(weights, path)
+        raise InputError(f"--profile {profile}: is for models of detectron2, but {path} is of {chosen}; leave it out")
+    return _FORMATS[chosen].translate(file)

@@ -1,4 +1,4 @@
-"""What our own checkpoint files say about the detector they hold."""
+"""Header of our own checkpoint files: class, hyperparameters and precision of the detector."""
 
 import re
 from collections.abc import Sequence
@@ -15,19 +15,19 @@ _SIZES = re.compile(
 _MISSING = re.compile(r'(?P<side>Missing|Unexpected) key\(s\) in state_dict: "(?P<name>[^"]+)"')
 
 CLASS_PATH_KEY = "class_path"
-"""Where a checkpoint says which class it holds."""
+"""Key of a checkpoint for the class of its detector."""
 PRECISION_KEY = "precision"
-"""Where a checkpoint says in which precision its training runs."""
+"""Key of a checkpoint for the precision of its training."""
 
 
 class CheckpointHeader(NamedTuple):
-    """What a checkpoint says about its model.
+    """Description of the model in a checkpoint.
 
     Attributes:
         class_path: import path of the detector's class.
         hyperparameters: arguments of its constructor.
-        has_training: whether a training can go on from it; converted checkpoints have none.
-        precision: of the training, as Lightning names it; None where the file does not say.
+        has_training: whether a training can resume from it; not from a converted checkpoint.
+        precision: precision of the training, as Lightning names it; None if the file does not record it.
     """
 
     class_path: str
@@ -37,7 +37,7 @@ class CheckpointHeader(NamedTuple):
 
 
 def read_header(path: str | Path) -> CheckpointHeader:
-    """Class and hyperparameters of a checkpoint; its tensors stay in the file.
+    """Read the header of a checkpoint; its tensors stay in the file.
 
     Raises:
         InputError: no such file, not a checkpoint, or not one of ours.
@@ -47,14 +47,14 @@ def read_header(path: str | Path) -> CheckpointHeader:
     checkpoint = read_content(Path(path))
     if not is_ours(checkpoint):
         raise InputError(
-            f"{path}: not a checkpoint of lightning-rcnn; those that `fit` writes are, and `convert` makes one of "
-            "torchvision's and detectron2's"
+            f"{path}: not a checkpoint of lightning-rcnn; give one that `fit` wrote, or `convert` one of "
+            "torchvision's or detectron2's"
         )
     return header_in(checkpoint)
 
 
 def is_ours(content: Any) -> bool:
-    """Whether the content of a file is a checkpoint of ours."""
+    """Tell whether the content of a file is a checkpoint of ours."""
     return (
         isinstance(content, dict)
         and isinstance(content.get(CLASS_PATH_KEY), str)
@@ -63,7 +63,7 @@ def is_ours(content: Any) -> bool:
 
 
 def header_in(checkpoint: dict[str, Any]) -> CheckpointHeader:
-    """The header in the content of a checkpoint of ours."""
+    """Return the header from the content of a checkpoint of ours."""
     return CheckpointHeader(
         checkpoint[CLASS_PATH_KEY],
         dict(checkpoint["hyper_parameters"]),
@@ -73,7 +73,7 @@ def header_in(checkpoint: dict[str, Any]) -> CheckpointHeader:
 
 
 def first_mismatch(error: RuntimeError) -> str:
-    """The first weight that torch lists where those of a file do not fit a module: its name, and both shapes."""
+    """Return the first mismatch of a torch error on loading a state dict: the name of the weight and both shapes."""
     lines = [line.strip() for line in str(error).splitlines()[1:]]
     for line in sorted(lines, key=lambda line: not line.startswith("size mismatch")):
         if sizes := _SIZES.match(line):
@@ -85,7 +85,7 @@ def first_mismatch(error: RuntimeError) -> str:
 
 
 def shape_mismatch(name: str, there: Sequence[int], here: Sequence[int]) -> str:
-    """A weight that has one shape in a checkpoint (`there`) and another in the model (`here`)."""
+    """Describe a weight with one shape in a checkpoint (`there`) and another in the model (`here`)."""
     return f"{name} is {list(there)} in the checkpoint and {list(here)} in the model"
 
 

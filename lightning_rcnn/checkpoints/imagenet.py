@@ -1,12 +1,12 @@
 """Backbones trained on ImageNet: torchvision's, detectron2's and those of He et al. in Caffe2's names."""
 
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any, NamedTuple
 
 from torch import Tensor
 
 from lightning_rcnn.checkpoints import detectron2
+from lightning_rcnn.checkpoints.reading import WeightFile
 from lightning_rcnn.checkpoints.residual_names import from_caffe2, from_detectron2, unused
 from lightning_rcnn.checkpoints.residual_norms import STATISTICS_MADE, statistics_left_out
 from lightning_rcnn.checkpoints.residual_shapes import architecture
@@ -23,7 +23,7 @@ _RENAME: dict[str, Callable[[str], str | None]] = {
 
 
 def is_backbone(weights: Mapping[str, Tensor]) -> bool:
-    """Whether these are the weights of a ResNet and nothing else."""
+    """Tell whether these are the weights of a ResNet and nothing else."""
     return any(name in weights for name in ("conv1.weight", "stem.conv1.weight", "conv1_w"))
 
 
@@ -31,9 +31,9 @@ class Body(NamedTuple):
     """A ResNet under torchvision's names.
 
     Attributes:
-        weights: all that a backbone needs.
-        names: their name -> torchvision's, of those that stand in the file.
-        made: names of the statistics that the file leaves out.
+        weights: weights that a backbone needs.
+        names: name in the file -> torchvision's name.
+        made: names of the statistics that the file lacks and that are filled in.
     """
 
     weights: dict[str, Tensor]
@@ -42,30 +42,30 @@ class Body(NamedTuple):
 
 
 def body_weights(weights: Mapping[str, Tensor]) -> Body:
-    """The ResNet in a file, without its classifier.
+    """Return the ResNet in a file, without its classifier.
 
     Args:
-        weights: under any of the three namings.
+        weights: weights in any of the three namings.
     """
     rename = _RENAME[_naming(weights)]
     names = {name: ours for name in weights if not unused(name) and (ours := rename(name))}
-    found = {ours: weights[theirs] for theirs, ours in names.items()}
-    made = statistics_left_out(found)
-    return Body(found | made, names, list(made))
+    renamed = {ours: weights[theirs] for theirs, ours in names.items()}
+    made = statistics_left_out(renamed)
+    return Body(renamed | made, names, list(made))
 
 
-def translate(weights: Mapping[str, Tensor], path: Path) -> Translation:
-    """A backbone as a Faster R-CNN whose other parts are new, for training.
+def translate(file: WeightFile) -> Translation:
+    """Translate a backbone to a Faster R-CNN whose other parts are new, for training.
 
     Args:
-        weights: the state dict.
-        path: of the file, for messages.
+        file: the state dict of the backbone.
 
     Raises:
-        InputError: a backbone that we don't have.
+        InputError: the backbone is none of ours.
     """
+    weights = file.weights
     body = body_weights(weights)
-    backbone = architecture(body.weights, path)
+    backbone = architecture(WeightFile(file.path, body.weights))
     naming = _naming(weights)
     hyperparameters: dict[str, Any] = {
         "class_names": ["object"],
@@ -79,7 +79,7 @@ def translate(weights: Mapping[str, Tensor], path: Path) -> Translation:
     dropped |= {name: reason for name in weights if (reason := unused(name))}
     return Translation(
         f"a {backbone} trained on ImageNet, in the names of {naming}",
-        path,
+        file.path,
         "FasterRCNN",
         hyperparameters,
         {ours: weights[theirs] for theirs, ours in names.items()}

@@ -1,8 +1,8 @@
-"""Reading pickles from elsewhere without running what they say.
+"""Reading of untrusted pickles without running their code.
 
-A pickle is a program: it may name any function and have it called. detectron2's files are pickles of numpy arrays, for
-which a handful of names is enough. Each of these is answered by a method of this file that checks what it is given;
-every other name ends the reading before anything has been called. Nor may a small file fill the memory.
+A pickle is a program that can call any function by name. detectron2's files are pickles of numpy arrays, which need a
+handful of names. A function of this file stands for each of them and checks its arguments; any other name stops the
+reading before anything is called. A small file cannot fill the memory either.
 """
 
 import math
@@ -20,17 +20,17 @@ import numpy as np
 from lightning_rcnn.errors import InputError
 
 _NUMBER_TYPE = re.compile(r"[biuf][1-8]")
-_MOST_BYTES_OF_ONE = 4
-"""What may be made of each byte of the file: an array's numbers are held twice for a while, more would be a trick."""
+_MEMORY_PER_BYTE = 4
+"""Bytes of memory allowed per byte of the file: an array is held twice for a moment; more would be an attack."""
 _BYTES_OF_A_PAIR = 64
-"""In a mapping, about."""
+"""Memory of an entry of a mapping, roughly."""
 
 
 def read_pickle(path: Path) -> Any:
-    """What a pickle of plain containers, numbers, strings and numpy arrays of numbers holds.
+    """Return the content of a pickle of plain containers, numbers, strings and numpy arrays of numbers.
 
     Raises:
-        InputError: the file asks for something else, or is damaged.
+        InputError: the pickle names something else, or is damaged.
     """
     try:
         with path.open("rb") as file:
@@ -47,18 +47,18 @@ def read_pickle(path: Path) -> Any:
 
 
 class _ForbiddenError(Exception):
-    """Something that is not admitted."""
+    """A pickle that names something forbidden."""
 
 
 def _check_references(file: BufferedReader) -> None:
-    """Refuse a pickle that numbers an object higher than there are any: Python would make room for all below."""
+    """Refuse a pickle that gives an object a number beyond its count: Python allocates room for all below."""
     for count, (opcode, argument, _) in enumerate(pickletools.genops(file)):
         if "PUT" in opcode.name and isinstance(argument, int) and argument > count:
             raise _ForbiddenError(f"room for {argument} objects")
 
 
 class _NumberType:
-    """Stands for `numpy.dtype`, which a pickle makes from its name and tells the byte order afterwards."""
+    """Stands for `numpy.dtype`; a pickle creates it by name and sets the byte order afterwards."""
 
     def __init__(self, name: str) -> None:
         self.name, self.byte_order = name, "="
@@ -71,7 +71,7 @@ class _NumberType:
 
 
 class _Array:
-    """Stands for `numpy.ndarray`, which a pickle makes empty and fills afterwards."""
+    """Stands for `numpy.ndarray`; a pickle creates it empty and fills it afterwards."""
 
     value: np.ndarray
 
@@ -93,14 +93,14 @@ class _Array:
 
 
 class _Mapping(dict[Any, Any]):
-    """Stands for `collections.OrderedDict`; what torch notes on the mapping beside its items is left out."""
+    """Stands for `collections.OrderedDict`; torch's attributes of the mapping are left out."""
 
     def __setstate__(self, state: Any) -> None:
         pass
 
 
 class _Admitted:
-    """What a pickle gets for a name: something to call, and not to change."""
+    """A function that a pickle may call but not change."""
 
     __slots__ = ("_make",)
 
@@ -115,11 +115,11 @@ class _Admitted:
 
 
 class _ArrayUnpickler(pickle.Unpickler):
-    """An unpickler for which no names have a meaning but these few."""
+    """An unpickler that knows only a few names."""
 
     def __init__(self, file: BufferedReader) -> None:
         super().__init__(file, encoding="latin1")
-        self._bytes_left = _MOST_BYTES_OF_ONE * os.fstat(file.fileno()).st_size
+        self._bytes_left = _MEMORY_PER_BYTE * os.fstat(file.fileno()).st_size
         self._admitted: dict[tuple[str, str], Callable[..., Any]] = {
             ("collections", "OrderedDict"): self._make_mapping,
             ("_codecs", "encode"): self._to_bytes,
@@ -179,11 +179,11 @@ def _make_number(number_type: _NumberType, raw: Any) -> float | int:
 
 
 def _bare(value: Any, done: dict[int, Any]) -> Any:
-    """The same containers with arrays in the place of what stood for them.
+    """Return the same containers with arrays in place of their stand-ins.
 
     Args:
-        value: as unpickled.
-        done: what was made of each container so far, by its identity; one may stand in many places.
+        value: unpickled value.
+        done: id of a container -> its result; a container may occur many times.
     """
     if isinstance(value, _Array):
         return value.value

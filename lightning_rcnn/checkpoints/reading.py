@@ -1,8 +1,9 @@
-"""Files of weights, whoever wrote them: torch's, in both of its forms, and pickles of arrays."""
+"""Reading of weight files: torch's, in both of its formats, and pickles of arrays."""
 
 import re
 import zipfile
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,19 +15,32 @@ from lightning_rcnn.checkpoints.pickles import read_pickle
 from lightning_rcnn.errors import InputError
 
 _OLD_TORCH = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19"
-"""How a file of torch before 1.6 begins: a pickle of a number that nobody else writes."""
+"""First bytes of a file of torch before 1.6: a pickle of its magic number."""
 _WRAPPINGS = ("model", "state_dict", "blobs")
-"""Under which the weights are kept: detectron2's and torchvision's trainings, Lightning's, Detectron's."""
+"""Keys that hold the weights: in checkpoints of detectron2 and torchvision, of Lightning, of Detectron."""
 _OF_PARALLEL_TRAINING = "module."
-"""What all names begin with where the weights were taken from torch's DistributedDataParallel."""
+"""Prefix of all names if the weights come from torch's DistributedDataParallel."""
 _REFUSED_BY_TORCH = re.compile(r"GLOBAL ([\w.]+) was not")
 
 
+@dataclass(frozen=True)
+class WeightFile:
+    """The weights of a file.
+
+    Attributes:
+        path: the file, for messages.
+        weights: the weights by name.
+    """
+
+    path: Path
+    weights: Mapping[str, Tensor]
+
+
 def read_content(path: Path) -> Any:
-    """What a file holds; arrays and containers only, nothing in it is executed.
+    """Return the content of a file: arrays and containers only; nothing in it is executed.
 
     Raises:
-        InputError: no such file, or not a whole one of these kinds.
+        InputError: no such file, a file of another format, or a damaged one.
     """
     if not path.is_file():
         raise InputError(f"{path}: no such file")
@@ -44,20 +58,24 @@ def read_content(path: Path) -> Any:
     return read_pickle(path)
 
 
-def read_weights(path: Path) -> dict[str, Tensor]:
-    """The weights in a file, by name.
+def read_weights(path: Path) -> WeightFile:
+    """Read the weights in a file.
 
     Raises:
-        InputError: see `read_content`; or it holds no weights.
+        InputError: see `read_content`; or the file holds no weights.
     """
     return weights_in(read_content(path), path)
 
 
-def weights_in(content: Any, path: Path) -> dict[str, Tensor]:
-    """The weights in the content of a file, out of whatever else is kept beside them.
+def weights_in(content: Any, path: Path) -> WeightFile:
+    """Pick the weights out of the content of a file, which may hold more.
+
+    Args:
+        content: content of the file, as `read_content` returns it.
+        path: the file.
 
     Raises:
-        InputError: there are none.
+        InputError: the content holds no weights.
     """
     for _ in range(2):
         inner = (content.get(key) for key in _WRAPPINGS) if isinstance(content, Mapping) else ()
@@ -74,18 +92,18 @@ def weights_in(content: Any, path: Path) -> dict[str, Tensor]:
         raise InputError(f"{path}: holds no weights (a mapping of names to arrays)")
     if all(name.startswith(_OF_PARALLEL_TRAINING) for name in weights):
         weights = {name.removeprefix(_OF_PARALLEL_TRAINING): value for name, value in weights.items()}
-    return weights
+    return WeightFile(path, weights)
 
 
 def _has_all_numbers(value: Tensor) -> bool:
-    """Not so are empty, sparse and quantised tensors, and those that show the same numbers again and again."""
+    """Tell whether a tensor stores every number: not if empty, sparse, quantized or expanded."""
     if value.layout is not torch.strided or value.device.type != "cpu" or value.is_quantized:
         return False
     return 0 < value.numel() * value.element_size() <= value.untyped_storage().nbytes()
 
 
 def _check_archive(path: Path) -> None:
-    """What torch writes is not compressed; what is compressed could be as large as anything."""
+    """Refuse a compressed archive: torch does not write one, and its content can be of any size."""
     try:
         with zipfile.ZipFile(path) as archive:
             is_compressed = any(entry.compress_type != zipfile.ZIP_STORED for entry in archive.infolist())
@@ -98,11 +116,11 @@ def _check_archive(path: Path) -> None:
 def _read_torch(path: Path, mmap: bool) -> Any:
     try:
         return torch.load(path, map_location="cpu", weights_only=True, mmap=mmap)
-    except Exception as error:  # torch raises many kinds for what it does not like
+    except Exception as error:  # torch raises errors of many kinds
         if "WeightsUnpickler" in str(error) or "Weights only load failed" in str(error):
             refused = _REFUSED_BY_TORCH.search(str(error))
             raise InputError(
-                f"{path}: holds more than weights and plain values{f' ({refused[1]})' if refused else ''}, and is not "
-                "read: that could run a program; where it was made, save the weights alone"
+                f"{path}: holds more than weights and plain values{f' ({refused[1]})' if refused else ''}, and "
+                "reading it could run a program; save the weights alone where it was made"
             ) from error
         raise InputError(f"{path}: not a readable torch file ({str(error).splitlines()[0]})") from error

@@ -1,4 +1,4 @@
-"""The weights of a ResNet: torchvision's names for what Caffe2 and detectron2 call otherwise.
+"""Names of ResNet weights: from Caffe2's and detectron2's to torchvision's.
 
 `conv1`, `bn1` and `layer1` to `layer4` are `stem.conv1` and `res2` to `res5` in detectron2, whose norms belong to their
 convolutions. In Caffe2, the files of He et al. ("MSRA") among them, the three convolutions of a block are branches 2a,
@@ -26,7 +26,7 @@ _CAFFE2_CONVOLUTION_BIAS = re.compile(r"(conv1|res[2-5]_\d+_branch(1|2[abc]))_b"
 
 
 def from_detectron2(name: str) -> str | None:
-    """The name in torchvision of one of detectron2's, from `stem` or `res2` on; None if it has none."""
+    """Return torchvision's name for one of detectron2's, from `stem` or `res2` on; None if there is none."""
     if name.startswith("stem.conv1."):
         item = name.removeprefix("stem.conv1.")
         return f"bn1.{item.removeprefix('norm.')}" if item.startswith("norm.") else f"conv1.{item}"
@@ -35,7 +35,7 @@ def from_detectron2(name: str) -> str | None:
 
 
 def from_caffe2(name: str) -> str | None:
-    """The name in torchvision of one of Caffe2's; None if it has none."""
+    """Return torchvision's name for one of Caffe2's; None if there is none."""
     if match := _CAFFE2_STEM.fullmatch(name):
         item = _CAFFE2_ITEMS.get(match[2])
         return item and f"{'bn1' if match[1] else 'conv1'}.{item}"
@@ -48,7 +48,7 @@ def from_caffe2(name: str) -> str | None:
 
 
 def unused(name: str) -> str | None:
-    """Why a weight of a file of ImageNet weights is of no use here, in any of the three namings; None if it is."""
+    """Return why a backbone does not use an ImageNet weight, in any of the three namings; None if it uses it."""
     if name.startswith(_CLASSIFIERS):
         return "classifier"
     if name.endswith("_momentum"):

@@ -1,6 +1,6 @@
-"""Norms of a ResNet whose file leaves out their statistics.
+"""Statistics of ResNet norms that a file lacks.
 
-The files of He et al. and the oldest of detectron2 have them worked into scale and shift.
+The files of He et al. and the oldest of detectron2 fold them into scale and shift.
 """
 
 import re
@@ -15,13 +15,13 @@ STATISTICS_MADE = "means of 0 and variances of 1, as detectron2 has it"
 
 
 def statistics_left_out(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """What the norms go without, as detectron2 fills it in.
+    """Return the missing statistics of the norms, with the values of detectron2.
 
     Args:
-        weights: by names that end as torchvision's do.
+        weights: weights by names that end like torchvision's.
 
     Returns:
-        By name: means of 0 and variances of 1.
+        Name -> means of 0 or variances of 1.
     """
     made = {}
     for name, shift in weights.items():

@@ -1,11 +1,8 @@
 """Which ResNet a set of weights belongs to, by torchvision's names and their shapes."""
 
 import re
-from collections.abc import Mapping
-from pathlib import Path
 
-from torch import Tensor
-
+from lightning_rcnn.checkpoints.reading import WeightFile
 from lightning_rcnn.errors import InputError
 
 _BLOCK = re.compile(r"layer([1-4])\.(\d+)\.")
@@ -16,20 +13,20 @@ _DEPTHS: dict[tuple[tuple[int, ...], bool], str] = {
     ((3, 4, 23, 3), True): "resnet101",
 }
 BASIC_RESNETS = tuple(name for (_, has_bottlenecks), name in _DEPTHS.items() if not has_bottlenecks)
-"""Those of blocks of two 3 x 3 convolutions."""
+"""ResNets whose blocks have two 3 x 3 convolutions."""
 _PLAIN_WIDTH, _RESNEXT_WIDTH = 64, 256
 
 
-def architecture(body: Mapping[str, Tensor], path: Path) -> str:
-    """Our name for the backbone.
+def architecture(file: WeightFile) -> str:
+    """Return our name of the backbone.
 
     Args:
-        body: weights under torchvision's names.
-        path: for messages.
+        file: weights under torchvision's names.
 
     Raises:
-        InputError: none that we have.
+        InputError: the backbone is none of ours.
     """
+    body, path = file.weights, file.path
     blocks: dict[int, int] = {}
     for key in body:
         if match := _BLOCK.match(key):
@@ -38,7 +35,7 @@ def architecture(body: Mapping[str, Tensor], path: Path) -> str:
     first = body.get("layer1.0.conv2.weight")
     name = _DEPTHS.get((counts, "layer1.0.conv3.weight" in body))
     if first is None or name is None or "conv1.weight" not in body:
-        raise InputError(f"{path}: its backbone has {counts} blocks in its stages, as none of our ResNets")
+        raise InputError(f"{path}: its backbone has {counts} blocks in its stages, like none of our ResNets")
     width, inputs = first.shape[:2]
     if width == inputs == _PLAIN_WIDTH:
         return name

@@ -1,7 +1,7 @@
-"""Where weights come from: a file, a URL, or a name that stands for one.
+"""Sources of weights: a file, a URL, or a name that stands for a URL.
 
-What is downloaded lies in torch.hub's folder (`TORCH_HOME`), and is there for the next run: under its name if that has
-a hash, where torchvision finds it too; else under its address, as many a file is called `model_final.pth`.
+Downloads are cached in torch.hub's folder (`TORCH_HOME`): under the name of the file if it has a hash, where
+torchvision finds it too; else under its address, as many files are called `model_final.pth`.
 """
 
 import re
@@ -23,32 +23,32 @@ _HASH_IN_NAME = re.compile(r"-([0-9a-f]{8,})\.")
 
 
 def local_file(source: str, key: str = "weights") -> Path:
-    """The file that a source names, after downloading it if it is not here yet.
+    """Return the file that a source names; download it if it is not cached.
 
     Args:
         source: a file; a URL; `detectron2://` and a path, as in detectron2's configurations; or a name of
             torchvision's: a model (`fasterrcnn_resnet50_fpn_v2`), or weights (`ResNet50_Weights.IMAGENET1K_V2`).
-        key: what the source was given as, for messages.
+        key: setting that holds the source, for messages.
 
     Raises:
-        InputError: nothing of that name, or it cannot be downloaded.
+        InputError: the source is unknown, or cannot be downloaded.
     """
     if Path(source).is_file():
         return Path(source)
     url = url_of(source)
     if url is None:
-        raise InputError(f"{key} {source}: no such file, and no URL or name of weights either")
-    below = _place(url)
+        raise InputError(f"{key} {source}: neither a file, nor a URL, nor a name of weights")
+    below = _cache_path(url)
     if not PurePosixPath(urlparse(url).path).name or ".." in below.parts:
         raise InputError(f"{key} {source}: {url} is not the address of a file")
-    place = Path(torch.hub.get_dir()) / "checkpoints" / below
-    if not place.is_file():
-        _download(url, place, f"{key} {source}")
-    return place
+    path = Path(torch.hub.get_dir()) / "checkpoints" / below
+    if not path.is_file():
+        _download(url, path, f"{key} {source}")
+    return path
 
 
 def url_of(source: str) -> str | None:
-    """The address that a source stands for; None if it is no address and no known name."""
+    """Return the URL of a source; None if it is neither a URL nor a known name."""
     if source.startswith(DETECTRON2_PREFIX):
         return _DETECTRON2_FILES + source.removeprefix(DETECTRON2_PREFIX)
     if source.startswith(("http://", "https://", "file://")):
@@ -61,8 +61,8 @@ def url_of(source: str) -> str | None:
         return None
 
 
-def _place(url: str) -> PurePosixPath:
-    """Where in the folder."""
+def _cache_path(url: str) -> PurePosixPath:
+    """Return the path of a download below the cache folder."""
     if url.startswith(_DETECTRON2_FILES):
         return PurePosixPath("detectron2", url.removeprefix(_DETECTRON2_FILES).lstrip("/"))
     address = urlparse(url)
@@ -70,32 +70,32 @@ def _place(url: str) -> PurePosixPath:
     return PurePosixPath(path.name) if _HASH_IN_NAME.search(path.name) else address.netloc / path
 
 
-def _download(url: str, place: Path, what: str) -> None:
-    expected = _HASH_IN_NAME.search(place.name)
-    partial = place.with_name(f".{place.name}.partial")
-    place.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(f"{place}.lock"):
-        if place.is_file():  # another process of this machine was faster
+def _download(url: str, path: Path, what: str) -> None:
+    expected = _HASH_IN_NAME.search(path.name)
+    partial = path.with_name(f".{path.name}.partial")  # torch.hub writes to a path, not to an open file
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(f"{path}.lock"):
+        if path.is_file():  # another process of this machine has downloaded it
             return
         try:
             torch.hub.download_url_to_file(url, str(partial), expected and expected[1], progress=True)
             _check_length(partial, url)
-            partial.replace(place)
+            partial.replace(path)
         except (HTTPException, URLError, OSError, RuntimeError, ValueError) as error:
             reason = (str(error).splitlines() or [type(error).__name__])[0]
             raise InputError(
-                f"{what}: cannot download {url} ({reason}); put the file at {place}, or give a file"
+                f"{what}: cannot download {url} ({reason}); put the file at {path}, or give a file"
             ) from error
         finally:
             partial.unlink(missing_ok=True)
 
 
 def _check_length(path: Path, url: str) -> None:
-    """A connection that breaks off is no error to torch.hub, and not all files have a hash."""
+    """Compare the length with the server's: torch.hub ignores a broken connection, and not all files have a hash."""
     try:
         with urlopen(Request(url, method="HEAD")) as answer:
             promised = answer.headers["Content-Length"]
-    except URLError:  # a server that answers no such questions
+    except URLError:  # a server without HEAD requests
         return
     if promised is not None and int(promised) != path.stat().st_size:
-        raise OSError(f"only {path.stat().st_size} of {promised} bytes came")
+        raise OSError(f"only {path.stat().st_size} of {promised} bytes arrived")

@@ -11,13 +11,13 @@ Both count 91 classes on COCO: background, and the ids 1 to 90, of which ten are
 import re
 from collections.abc import Iterator, Mapping
 from functools import reduce
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from lightning_rcnn.checkpoints.coco_classes import ALL_IDS, class_hyperparameters
+from lightning_rcnn.checkpoints.reading import WeightFile
 from lightning_rcnn.checkpoints.residual_shapes import architecture
 from lightning_rcnn.checkpoints.translation import (
     CONVOLUTIONAL_HEAD,
@@ -60,7 +60,7 @@ _V2 = (
     *((f"roi_heads.box_head.{layer}.", f"box.head.convolutions.{layer}.") for layer in range(4)),
     *((f"roi_heads.mask_head.{layer}.", f"mask.head.convolutions.{layer}.") for layer in range(4)),
 )
-"""Beginnings of their names and of ours."""
+"""Prefixes of their names and of ours."""
 _OLD_NAMES = (
     (re.compile(r"(backbone\.fpn\.(?:inner|layer)_blocks\.\d)\.(weight|bias)"), r"\1.0.\2"),
     (re.compile(r"rpn\.head\.conv\.(weight|bias)"), r"rpn.head.conv.0.0.\1"),
@@ -75,7 +75,7 @@ _BACKGROUND_ROWS = {
     "mask.head.logits.weight": 1,
     "mask.head.logits.bias": 1,
 }
-"""Rows for the background that their layers have and ours, in which it has neither box nor mask, have not."""
+"""Background rows to drop: torchvision predicts a box and a mask for the background, we do not."""
 
 PROFILE: dict[str, Any] = {
     "preprocessing": {
@@ -100,7 +100,7 @@ PROFILE: dict[str, Any] = {
     "pooler": {"sampling_ratio": 2, "aligned": False, "level_rule": "torchvision"},
     "box": {"loss_beta": 1 / 9, "min_size": 1e-2, "crowd_ioa": None},
 }
-"""What makes our detectors work as theirs do, our defaults included: a profile says all that a file rests on."""
+"""Settings that make our detectors reproduce theirs, our defaults included, so that a file does not depend on them."""
 MASKS: dict[str, Any] = {"mask": {"paste": "integer", "target": "soft"}}
 FIRST_VERSION: dict[str, Any] = {"box": {"head": part(TWO_LAYER_HEAD)}}
 SECOND_VERSION: dict[str, Any] = {
@@ -117,46 +117,46 @@ _NOTE_ON_EPSILON = (
 
 
 def is_torchvision(weights: Mapping[str, Tensor]) -> bool:
-    """Whether these are the weights of one of torchvision's detectors with a box head."""
+    """Tell whether these are the weights of one of torchvision's detectors with a box head."""
     return f"{_BODY}conv1.weight" in weights and _CLASS_LOGITS in weights
 
 
-def translate(weights: Mapping[str, Tensor], path: Path) -> Translation:
-    """One of torchvision's detectors in our words.
+def translate(file: WeightFile) -> Translation:
+    """Translate one of torchvision's detectors.
 
     Args:
-        weights: the state dict.
-        path: of the file, for messages.
+        file: the state dict of the detector.
 
     Raises:
-        InputError: a backbone that we don't have.
+        InputError: the backbone is none of ours.
     """
+    weights = file.weights
     current = {name: _current_name(name) for name in weights}
     is_second = _FIRST_OF_V2 in current.values()
     names = {name: ours for name in weights if (ours := renamed(current[name], _V2 if is_second else _V1))}
-    found = {ours: weights[theirs] for theirs, ours in names.items()}
-    changed = dict.fromkeys(_BACKGROUND_ROWS.keys() & found.keys(), "without the background")
-    body = {name.removeprefix(_BODY): found[name] for name in found if name.startswith(_BODY)}
+    renamed_weights = {ours: weights[theirs] for theirs, ours in names.items()}
+    changed = dict.fromkeys(_BACKGROUND_ROWS.keys() & renamed_weights.keys(), "without the background")
+    body = {name.removeprefix(_BODY): renamed_weights[name] for name in renamed_weights if name.startswith(_BODY)}
     is_live = any(name.endswith("num_batches_tracked") for name in body)
-    has_masks = "mask.head.logits.weight" in found
+    has_masks = "mask.head.logits.weight" in renamed_weights
     detector: DetectorName = "MaskRCNN" if has_masks else "FasterRCNN"
     return Translation(
         f"torchvision's {'Mask' if has_masks else 'Faster'} R-CNN, version {2 if is_second else 1}",
-        path,
+        file.path,
         detector,
         reduce(
             merge,
             [
                 PROFILE,
                 SECOND_VERSION if is_second else FIRST_VERSION,
-                {"backbone": {"init_args": _backbone(architecture(body, path), is_live, is_second)}},
+                {"backbone": {"init_args": _backbone(architecture(WeightFile(file.path, body)), is_live, is_second)}},
                 MASKS if has_masks else {},
                 MASKS_OF_SECOND_VERSION if has_masks and is_second else {},
                 class_hyperparameters(len(weights[_CLASS_LOGITS]) - 1, ALL_IDS),
-                layer_sizes(found),
+                layer_sizes(renamed_weights),
             ],
         ),
-        found | {name: found[name][_BACKGROUND_ROWS[name] :] for name in changed},
+        renamed_weights | {name: renamed_weights[name][_BACKGROUND_ROWS[name] :] for name in changed},
         names,
         changed=changed,
         unexpected=[name for name in weights if name not in names],
@@ -164,26 +164,25 @@ def translate(weights: Mapping[str, Tensor], path: Path) -> Translation:
     )
 
 
-def export(weights: Mapping[str, Tensor], path: Path) -> dict[str, Tensor]:
-    """Our weights as a state dict that torchvision's module of the same architecture loads strictly.
+def export(file: WeightFile) -> dict[str, Tensor]:
+    """Return our weights as a state dict that torchvision's module of the same architecture loads strictly.
 
-    The boxes and masks of the background, which torchvision has and never looks at, are zeros.
+    Boxes and masks of the background, which torchvision predicts and never uses, are zeros.
 
     Args:
-        weights: of a detector with a feature pyramid.
-        path: of the file, for messages.
+        file: weights of one of our detectors with a feature pyramid.
 
     Raises:
         InputError: torchvision has no such detector.
     """
-    is_second = "box.head.convolutions.0.0.weight" in weights
+    is_second = "box.head.convolutions.0.0.weight" in file.weights
     exported = {}
-    for name, value in weights.items():
+    for name, value in file.weights.items():
         theirs = renamed(name, [(ours, theirs) for theirs, ours in (_V2 if is_second else _V1)])
         if theirs is None:
             raise InputError(
-                f"{path}: torchvision's detectors have no place for {name!r}; they have a ResNetFPN, at most two RPN "
-                "layers, and norms after the convolutions of pyramid and heads either everywhere or nowhere"
+                f"{file.path}: torchvision's detectors have no place for {name!r}; they have a ResNetFPN, at most two "
+                "RPN layers, and norms after the convolutions of pyramid and heads either everywhere or nowhere"
             )
         if name in _BACKGROUND_ROWS:
             value = torch.cat((value.new_zeros((_BACKGROUND_ROWS[name], *value.shape[1:])), value))
@@ -192,10 +191,10 @@ def export(weights: Mapping[str, Tensor], path: Path) -> dict[str, Tensor]:
 
 
 def other_conventions(hyperparameters: Mapping[str, Any]) -> list[str]:
-    """What a detector of ours does otherwise than torchvision's with the same weights would, in words.
+    """Describe where our detector differs from torchvision's with the same weights.
 
     Args:
-        hyperparameters: all that it was made with.
+        hyperparameters: all settings of our detector.
     """
     theirs = merge(PROFILE, MASKS if "mask" in hyperparameters else {})
     return list(_differences(hyperparameters, theirs, ""))

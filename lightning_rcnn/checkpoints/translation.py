@@ -1,4 +1,4 @@
-"""What became of the weights of another program: what the tables and errors of a conversion are made of."""
+"""Translation of a detector of another program: settings, weights, and what the conversion reports."""
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -18,26 +18,26 @@ _SIZES: dict[tuple[str, ...], tuple[str, int]] = {
     ("box", "head", "init_args", "channels"): ("box.head.convolutions.0.0.weight", 0),
     ("mask", "width"): ("mask.head.logits.weight", 1),
 }
-"""Setting -> the weight that shows it, and in which of its dimensions."""
+"""Setting -> the weight and its dimension whose size gives the setting."""
 
 
 @dataclass
 class Translation:
-    """A detector of another program in our words.
+    """A detector of another program, translated to ours.
 
     Attributes:
-        format: what was recognised, for people.
+        format: description of the recognized format.
         source: the file, for messages.
-        detector: our class.
-        hyperparameters: its arguments: the architecture, and the profile that reproduces the source's outputs.
-        weights: under our names.
-        names: their name -> ours, of all that is taken over.
-        changed: our name -> what was done to it beside a new name.
-        dropped: their name -> why it is not needed.
+        detector: name of our class.
+        hyperparameters: arguments of the class: the architecture, and the profile that reproduces the source's outputs.
+        weights: weights under our names.
+        names: their name -> our name, for every weight that is kept.
+        changed: our name -> how the weight was changed beside its name.
+        dropped: their name -> why the weight is not needed.
         unexpected: their names that have no place in the detector.
-        made: our name -> how it follows from the format, where the file leaves it out.
-        may_be_missing: beginnings of our names that the source is not expected to have.
-        notes: sentences on what the file does not tell.
+        made: our name -> how a weight was filled in that the file lacks.
+        may_be_missing: prefixes of our names that the source may lack.
+        notes: sentences on what the file does not record.
         left: our names that stay at initialization, known when a detector has been built.
     """
 
@@ -56,7 +56,11 @@ class Translation:
     left: list[str] = field(default_factory=list)
 
     def keep_classes(self, keep: list[bool]) -> None:
-        """Leave out the classes that are not to be kept; the scores of the others share what these had."""
+        """Drop classes; the softmax spreads their probability over the others.
+
+        Args:
+            keep: for each class, whether it is kept.
+        """
         rows = torch.tensor(keep)
         for key in ("class_names", "category_ids"):
             values = self.hyperparameters[key]
@@ -73,17 +77,17 @@ class Translation:
                     self.weights[name] = self.weights[name][kept_rows]
 
     def fit_to(self, expected: Mapping[str, Tensor], allow: Collection[str] = ()) -> list[str]:
-        """See that nothing is left over and nothing is missing.
+        """Check that no weight is left over and none is missing.
 
         Args:
-            expected: the state dict of the detector.
-            allow: names, or their beginnings up to a dot, of theirs to leave out or of ours to leave at initialisation.
+            expected: state dict of the detector.
+            allow: names, or their prefixes up to a dot: theirs to leave out, ours to leave at initialization.
 
         Returns:
-            Our names that stay at initialisation.
+            Our names that stay at initialization.
 
         Raises:
-            InputError: names the first key that does not fit.
+            InputError: a weight does not fit; the message names the first one.
         """
         unused = [name for name in self.unexpected if not _is_one_of(name, allow)]
         if unused:
@@ -100,13 +104,16 @@ class Translation:
                 self.dropped[theirs] = "allowed"
         for theirs, ours in self.names.items():
             if not self.weights[ours].isfinite().all():
-                raise InputError(f"{self.source}: {theirs!r} is not finite everywhere: the training it is of diverged")
+                raise InputError(
+                    f"{self.source}: {theirs!r} is not finite everywhere: its training diverged; "
+                    "take an earlier checkpoint"
+                )
         missing = [name for name in expected if name not in self.weights]
         wanted = [name for name in missing if not _is_one_of(name, (*allow, *self.may_be_missing))]
         if wanted:
             raise InputError(
                 f"{self.source}: {_count(wanted, 'is', 'are')} missing of {self.detector}, first {wanted[0]!r}; is the "
-                f"file whole? --allow {wanted[0]} leaves it at initialisation"
+                f"file whole? --allow {wanted[0]} leaves it at initialization"
             )
         return missing
 
@@ -123,7 +130,7 @@ class Translation:
 
 
 def renamed(name: str, prefixes: Iterable[tuple[str, str]]) -> str | None:
-    """The name with its first matching beginning replaced by that beside it; None if there is none."""
+    """Return the name with its first matching prefix replaced; None if no prefix matches."""
     for old, new in prefixes:
         if name.startswith(old):
             return new + name.removeprefix(old)
@@ -135,7 +142,7 @@ RESNET_C4 = "lightning_rcnn.backbones.c4.ResNetC4"
 RESNET_DC5 = "lightning_rcnn.backbones.dc5.ResNetDC5"
 TWO_LAYER_HEAD = "lightning_rcnn.roi_heads.box_head.TwoLayerHead"
 CONVOLUTIONAL_HEAD = "lightning_rcnn.roi_heads.box_head.ConvolutionalHead"
-"""Paths and not classes: backbones read their ImageNet weights by what is here."""
+"""Paths instead of classes: backbones import this package to read ImageNet weights."""
 
 
 def part(class_path: str, **init_args: Any) -> dict[str, Any]:
@@ -156,7 +163,7 @@ def layer_sizes(weights: Mapping[str, Tensor]) -> dict[str, Any]:
     """Return the sizes of layers, as settings of the detector.
 
     Args:
-        weights: by our names.
+        weights: weights under our names.
     """
     settings: dict[str, Any] = {}
     for keys, (name, axis) in _SIZES.items():
@@ -172,8 +179,8 @@ def _is_one_of(name: str, allowed: Collection[str]) -> bool:
     return any(name == entry or name.startswith(f"{entry.rstrip('.')}.") for entry in allowed)
 
 
-def _count(names: list[str], one: str, many: str) -> str:
-    return f"1 weight {one}" if len(names) == 1 else f"{len(names)} weights {many}"
+def _count(names: list[str], singular: str, plural: str) -> str:
+    return f"1 weight {singular}" if len(names) == 1 else f"{len(names)} weights {plural}"
 
 
 def _shape(tensor: Tensor) -> str:

@@ -1,4 +1,4 @@
-"""The classes of a model: from the data, unless they are given; never two answers."""
+"""Classes of a model: taken from the data, or checked against it if they are given."""
 
 from typing import Any
 
@@ -38,9 +38,9 @@ def take_classes_from_data(init_args: dict[str, Any], source: Any, split: str) -
     """Fill in `class_names` and `category_ids` of a model from its data.
 
     Args:
-        init_args: arguments of the model; changed in place where these two are missing.
-        source: packed data, or a data set of torch.
-        split: for messages.
+        init_args: arguments of the model; the two are set in place.
+        source: packed data, or a `torch.utils.data.Dataset`.
+        split: name of the data, for messages.
 
     Raises:
         InputError: the data cannot be read, or have other classes than the model.

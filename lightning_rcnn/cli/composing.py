@@ -1,8 +1,8 @@
 """Configuration files that build on each other.
 
 A YAML file may name others under `base:`, relative to itself; they are read first, in order, and may have bases of
-their own. What comes later rules: mappings are merged key by key, everything else (also a list) is replaced. Where a
-later file names another class, that class gets the earlier arguments that it takes, as with Lightning's flags.
+their own. Later files win: mappings are merged key by key, everything else (also a list) is replaced. If a later file
+names another class, that class keeps the earlier arguments that it takes, as with Lightning's flags.
 """
 
 import re
@@ -27,7 +27,7 @@ class Composition:
     """Merged content of configuration files.
 
     Attributes:
-        content: as one YAML file would give it.
+        content: content as of one YAML file.
         origins: key path -> "file:line" where its value was set last.
         turns: key path -> how many files had been read when its value was set last.
         classes: key path of a class -> the classes that were named there, each with its turn.
@@ -39,11 +39,11 @@ class Composition:
     classes: dict[KeyPath, list[tuple[int, str]]] = field(default_factory=dict)
 
     def origin(self, path: KeyPath) -> str | None:
-        """Where the value at `path` was set, or the nearest mapping around it."""
+        """Return where the value at `path` was set, or else the nearest mapping around it."""
         return next((self.origins[path[:end]] for end in range(len(path), 0, -1) if path[:end] in self.origins), None)
 
     def replaced_class(self, path: KeyPath) -> str | None:
-        """The class for which an argument was given, where a later file has put another one in its place."""
+        """Return the class for which an argument was given if a later file has replaced that class, else None."""
         named = self.classes.get(path[:-2], []) if path[-2:-1] == ("init_args",) else []
         before = [class_path for turn, class_path in named if turn <= self.turns[path]]
         if not before or _short(before[-1]) == _short(named[-1][1]):
@@ -51,7 +51,7 @@ class Composition:
         return before[-1]
 
     def remove(self, path: KeyPath) -> None:
-        """Take a key out of the content."""
+        """Remove a key from the content."""
         *outer, key = path
         holder = self.content
         for name in outer:
@@ -63,7 +63,7 @@ def take_config_files(words: list[str]) -> tuple[list[Path], list[str]]:
     """Split the options of a command into configuration files and everything else.
 
     Raises:
-        InputError: the last one is `--config` without a file.
+        InputError: `--config` is the last option and has no file.
     """
     files, others = [], []
     remaining = iter(words)
@@ -80,7 +80,7 @@ def take_config_files(words: list[str]) -> tuple[list[Path], list[str]]:
 
 
 def compose(files: list[Path]) -> Composition:
-    """Read files and their bases; later files rule over earlier ones.
+    """Read files and their bases; later files override earlier ones.
 
     Raises:
         InputError: a file is missing, no YAML mapping, names a key twice, or is its own base.
@@ -117,7 +117,7 @@ def _add(composition: Composition, file: Path, above: tuple[Path, ...], named_in
 
 def _at(content: Any, path: KeyPath) -> Any:
     for key in path:
-        content = content.get(key, {})  # what stands below YAML's `<<` stands elsewhere in the content
+        content = content.get(key, {})  # what is below YAML's `<<` is elsewhere in the content
     return content
 
 
@@ -155,7 +155,7 @@ def _read(file: Path, named_in: str) -> yaml.MappingNode:
 
 
 def _bases(root: yaml.MappingNode, file: Path) -> list[tuple[str, int]]:
-    """Names of the bases of a file, each with the line where it stands."""
+    """Return the names of the bases of a file with their line numbers."""
     node = next((value for key, value in root.value if key.value == BASE), None)
     if node is None:
         return []
@@ -167,7 +167,7 @@ def _bases(root: yaml.MappingNode, file: Path) -> list[tuple[str, int]]:
 
 
 def _key_lines(node: yaml.Node, file: Path, path: KeyPath = ()) -> Iterator[tuple[KeyPath, int]]:
-    """Every key path in a mapping with its line, outer keys first."""
+    """Yield every key path in a mapping with its line number, outer keys first."""
     if not isinstance(node, yaml.MappingNode):
         return
     lines: dict[str, int] = {}

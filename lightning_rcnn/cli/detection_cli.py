@@ -60,9 +60,9 @@ from lightning_rcnn.progress import SECONDS_BETWEEN_LINES
 prepare_parsing()
 
 DEFAULT_LOGGERS: dict[str, Any] = {"fit": {"class_path": "DetectionWandbLogger"}}
-"""What logs where nothing is said about `trainer.logger`; the other commands print and write their figures."""
+"""Command -> default of `trainer.logger`; the other commands print and write their metrics."""
 SPLITS = {"fit": "train", "validate": "val", "test": "test", "predict": "predict"}
-"""The data that a command cannot do without."""
+"""Command -> the data it needs."""
 
 
 class DetectionCLI(LightningCLI):
@@ -72,8 +72,8 @@ class DetectionCLI(LightningCLI):
 
     - configuration files may have a `base`, and wrong keys and values are reported with file, line and a suggestion;
     - the classes come from the data;
-    - all that a run writes lies in `run_dir`, and `--ckpt_path last` starts or goes on with the same command;
-    - with `fit`, configuration and flags rule over what a checkpoint holds; the other commands take the model from it.
+    - all files of a run lie in `run_dir`, and with `--ckpt_path last` the same command starts and resumes it;
+    - with `fit`, configuration and flags override a checkpoint; the other commands take the model from it.
     """
 
     def __init__(self, arguments: list[str]) -> None:
@@ -103,24 +103,24 @@ class DetectionCLI(LightningCLI):
         )
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
-        """Options of ours."""
+        """Add the options that Lightning does not have."""
         parser.add_argument(
             "--run_dir",
             type=str | None,
-            help="Folder for all that the run writes; runs/NAME OF THE CONFIGURATION by default.",
+            help="Folder for all files of the run; by default runs/NAME OF THE CONFIGURATION.",
         )
         parser.add_argument(
             "--progress_seconds",
             type=PositiveFloat,
             default=SECONDS_BETWEEN_LINES,
-            help="Seconds between two lines of progress where the output is no terminal.",
+            help="Seconds between two lines of progress if the output is not a terminal.",
         )
         parser.add_lightning_class_args(LastCheckpoint, "last_checkpoint")
         parser.add_lightning_class_args(BestCheckpoint, "best_checkpoint")
         parser.add_lightning_class_args(RankWatch, "rank_watch")
         parser.add_lightning_class_args(DetectionImages, "detection_images")
         parser.add_lightning_class_args(Compilation, "compilation")
-        # One seed for everything, and one folder; what they are linked to is no option any more.
+        # One seed for everything, and one folder; the targets of links are no longer options.
         parser.link_arguments("seed_everything", "data.seed", compute_fn=int)
         parser.link_arguments("run_dir", "trainer.default_root_dir")
 
@@ -136,7 +136,7 @@ class DetectionCLI(LightningCLI):
         flags = with_model_of_help(flags, composition.content)
         defaults: dict[str, Any] = {"trainer": {"logger": DEFAULT_LOGGERS.get(self.command, False)}}
         if self.command in ("validate", "test"):
-            defaults["verbose"] = False  # Lightning's table has a row for each class; the report's tables are enough
+            defaults["verbose"] = False  # Lightning's table has a row per class, and the report has its own tables
         flags, given = take_nested_nulls(flags, composition.content, Detector)
         content = merge(defaults, keys.with_import_paths(given))
         only_shows = any(flag in ("-h", "--help") or flag.startswith("--print_config") for flag in flags)
@@ -154,7 +154,7 @@ class DetectionCLI(LightningCLI):
         self.config[self.command]["run_dir"] = str(self.run_dir)
 
     def _choose_paths(self, files: list[Path], flags: list[str], content: dict[str, Any]) -> dict[str, Any]:
-        """Decide on run folder and checkpoint; return the configuration that a checkpoint brings along."""
+        """Choose run folder and checkpoint; return the configuration of the model in the checkpoint."""
 
         def given(key: str) -> str | None:
             value = flag_value(flags, key) or content.get(key)
@@ -165,12 +165,12 @@ class DetectionCLI(LightningCLI):
         self.checkpoint = checkpoint_of(self.run_dir, ckpt_path, self.command)
         if self.checkpoint is None:
             if ckpt_path is not None:
-                rank_zero_info(f"{self.run_dir} holds no checkpoint yet: the training starts from the beginning.")
+                rank_zero_info(f"{self.run_dir} has no checkpoint yet: the training starts from scratch.")
             return {}
         header = read_header(self.checkpoint)
         if self.command == "fit" and not header.has_training:
             raise InputError(
-                f"{self.checkpoint}: holds a detector, and no training to go on with; start one from it with "
+                f"{self.checkpoint}: holds a detector but no training to resume; start a training from it with "
                 f"--model.weights {self.checkpoint}"
             )
         if self.command == "fit":
@@ -178,10 +178,10 @@ class DetectionCLI(LightningCLI):
         return {"model": {"class_path": header.class_path, "init_args": header.hyperparameters}}
 
     def _parse_ckpt_path(self) -> None:
-        """Do nothing: Lightning would now lay a checkpoint's hyperparameters over configuration and flags."""
+        """Do nothing: Lightning would let a checkpoint's hyperparameters override configuration and flags."""
 
     def before_instantiate_classes(self) -> None:
-        """Take the classes from the data."""
+        """Check run folder, callbacks and data, and take the classes from the data."""
         config = self.config[self.command]
         refuse_callbacks(config.trainer.callbacks)
         if config.trainer.enable_checkpointing is False:
@@ -205,7 +205,7 @@ class DetectionCLI(LightningCLI):
             check_resume(self.run_dir, self.checkpoint, trainer, self._differences())
 
     def _differences(self) -> list[str]:
-        """Settings of the run folder that are others now."""
+        """Return the settings that differ from those of the run folder."""
         text = self._parser(self.command).dump(self.config[self.command])
         return differences(self.run_dir, yaml.safe_load(text), self.checkpoint)
 
@@ -213,7 +213,7 @@ class DetectionCLI(LightningCLI):
         """Build model, data and trainer.
 
         Raises:
-            InputError: as the constructors raise them, without what jsonargparse wraps around.
+            InputError: the error of a constructor, without the text that jsonargparse adds.
         """
         data, split = self.config[self.command].data, SPLITS[self.command]
         given = data[split]
@@ -236,7 +236,7 @@ class DetectionCLI(LightningCLI):
             data[split] = given  # for the configuration of the run
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
-        """A trainer that writes into the run folder."""
+        """Build a trainer that writes into the run folder."""
         output = self.run_dir if self.command == "fit" else self.run_dir / self.command
         if self.command == "fit" and self.config[self.command].data.val is None:
             kwargs["limit_val_batches"] = 0
@@ -254,7 +254,7 @@ class DetectionCLI(LightningCLI):
         return trainer
 
     def _precision(self, plugins: list[Any]) -> str | None:
-        """Of the configuration, with "auto" decided; None where a plugin decides it."""
+        """Return the precision of the configuration, with "auto" decided; None if a plugin decides it."""
         if any(isinstance(plugin, PrecisionPlugin) for plugin in plugins):
             return None
         trainer = self._get(self.config_init, "trainer")
@@ -262,7 +262,7 @@ class DetectionCLI(LightningCLI):
         return choose_precision(trainer.get("precision"), trainer.get("accelerator", AUTO), resumed)
 
     def _callbacks_with_progress(self) -> list[Callback]:
-        """The callbacks of the configuration, and our progress bar or lines unless it has one or wants none."""
+        """Return the callbacks of the configuration, with our progress bar or lines unless it has or disables one."""
         trainer = self._get(self.config_init, "trainer")
         given = trainer.get("callbacks") or []
         callbacks = given if isinstance(given, list) else [given]
@@ -272,17 +272,17 @@ class DetectionCLI(LightningCLI):
         return [*callbacks, progress_bar(self.config[self.command].progress_seconds)]
 
     def after_instantiate_classes(self) -> None:
-        """Hand the chosen checkpoint to the trainer; the configuration that is saved keeps the user's word for it."""
+        """Give the chosen checkpoint to the trainer; the saved configuration keeps the value that the user gave."""
         self.config_init[self.command]["ckpt_path"] = self.checkpoint and str(self.checkpoint)
 
     def after_fit(self) -> None:
-        """Say where everything is."""
+        """Log where the files of the run are."""
         if not self.config.fit.trainer.fast_dev_run:
-            rank_zero_info(f"Checkpoints, metrics and pictures are in {self.run_dir}.")
+            rank_zero_info(f"Checkpoints, metrics and images are in {self.run_dir}.")
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:
-    """An error and those that led to it."""
+    """Yield an error and its causes."""
     while error is not None:
         yield error
         error = error.__cause__ or error.__context__

@@ -1,6 +1,6 @@
-"""Which keys a training configuration may have, so that a misspelt one is found where it stands.
+"""Keys that a training configuration may have, to report a misspelled one with file and line.
 
-jsonargparse rejects most unknown keys too, but without place or suggestion, and not those whose value is `{}`.
+jsonargparse rejects most unknown keys too, but without location or suggestion, and not if the value is `{}`.
 """
 
 import inspect
@@ -35,14 +35,13 @@ class KnownKeys:
     """The keys that a parser accepts.
 
     Args:
-        parser: of one command.
-        bases: keys that hold a class, and what it may derive from; short class names are looked up among its
-            subclasses, in order.
+        parser: parser of one command.
+        bases: key that holds a class -> its base classes; short names are looked up among their subclasses, in order.
     """
 
     def __init__(self, parser: ArgumentParser, bases: Mapping[str, Bases]) -> None:
         self.bases = bases
-        # Help on a class and the targets of links are no keys.
+        # Help on a class and targets of links are not keys.
         self.flags = {option for action in parser._actions for option in action.option_strings if option[0] == "-"}
         self.dests = {action.dest for action in parser._actions if f"--{action.dest}" in action.option_strings}
         self.dests = {dest for dest in self.dests if not dest.endswith(".help")}
@@ -51,10 +50,10 @@ class KnownKeys:
     def check_files(self, composition: Composition) -> None:
         """Refuse the first unknown key or class in merged configuration files.
 
-        Arguments left over from a class that a later file has replaced are taken out of the composition.
+        Arguments of a class that a later file has replaced are removed from the composition.
 
         Raises:
-            InputError: with file, line and a suggestion.
+            InputError: a key is unknown; the message has file, line and a suggestion.
         """
         for path, problem in list(self._problems(composition.content, ())):
             if self._was_known(composition.replaced_class(path), path):
@@ -63,20 +62,20 @@ class KnownKeys:
             raise InputError(f"{composition.origin(path)}: {problem}")
 
     def _was_known(self, class_path: str | None, path: KeyPath) -> bool:
-        """Whether the last key of a path was an argument of the class that another one has replaced."""
+        """Tell whether the last key of a path was an argument of the replaced class."""
         bases = (*self.bases.get(".".join(path[:-2]), ()), Part, Settings, Optimizer, LRScheduler)
         replaced = find_class(class_path, bases) if class_path else None
         return replaced is not None and path[-1] in class_arguments(replaced)
 
     def check_flags(self, arguments: list[str], content: Mapping[str, Any]) -> None:
-        """Refuse the first unknown flag; none may be abbreviated.
+        """Refuse the first unknown or abbreviated flag.
 
         Args:
-            arguments: of the command line.
-            content: of the configuration files, which say what class the model is.
+            arguments: arguments of the command line.
+            content: content of the configuration files, which names the class of the model.
 
         Raises:
-            InputError: with a suggestion.
+            InputError: a flag is unknown; the message has a suggestion.
         """
         for holder, bases in self.bases.items():
             class_path = given_class(arguments, holder)
@@ -102,7 +101,7 @@ class KnownKeys:
             raise InputError(f"{flag}: no such option{ours_for(flag, sorted(known))}")
 
     def with_import_paths(self, content: dict[str, Any]) -> dict[str, Any]:
-        """Return the configuration with full paths for short names in lists of classes, where several may share one."""
+        """Return the configuration with import paths for short names in lists of classes, as names may be ambiguous."""
         for key, bases in self.bases.items():
             group, _, name = key.rpartition(".")
             items = (content.get(group) or {}).get(name) if group else None
@@ -112,7 +111,7 @@ class KnownKeys:
         return content
 
     def _accepted_flags(self, arguments: list[str], owner: str, given: Any, names: list[str]) -> list[str] | None:
-        """Return the keys that a class takes if `names`, the parts of a dotted key, are none of them, else None."""
+        """Return the keys that a class takes if it does not take `names`, the parts of a dotted key; else None."""
         found = self._class_of(given, self.bases.get(owner))
         for depth, name in enumerate(names):
             if found is None or name in (*CLASS_KEYS, "help"):
@@ -149,7 +148,7 @@ class KnownKeys:
                 yield path, f"{dotted}: no such key{ours_for(dotted, self._all_keys(content))}"
 
     def _class_problems(self, value: Any, path: KeyPath, bases: Bases | None) -> Iterator[tuple[KeyPath, str]]:
-        """Problems of a value that is a class with arguments, or a list of such; other values have none."""
+        """Yield the problems of a class with arguments, or of a list of them; other values have none."""
         for item in value if isinstance(value, list) else []:
             yield from self._class_problems(item, path, bases)
         if not isinstance(value, Mapping):
@@ -173,7 +172,7 @@ class KnownKeys:
     def _argument_problems(
         self, of_class: type, arguments: Mapping[str, Any], path: KeyPath
     ) -> Iterator[tuple[KeyPath, str]]:
-        """Problems of a class's arguments, those of its parts included."""
+        """Yield the problems of a class's arguments, including those of its parts."""
         accepted = class_arguments(of_class)
         for key, argument in arguments.items():
             inner = (*path, key)
@@ -181,7 +180,7 @@ class KnownKeys:
             if key not in accepted:
                 outer = ".".join(path)
                 known = [f"{outer}.{name}" for name in accepted]
-                # Inside of a part, what is spelled nearly like one of its settings is meant for it.
+                # Inside a part, a name close to one of its settings means that setting.
                 near = did_you_mean(key, accepted)
                 is_elsewhere = is_of_others(key) and (len(path) <= 2 or not near)
                 meant = ours_for(key, known) if is_elsewhere else near
@@ -194,12 +193,12 @@ class KnownKeys:
                 yield from self._class_problems(argument, inner, (kind.base,))
 
     def _class_of(self, given: Any, bases: Bases | None) -> type | None:
-        """The class that a key holds; None where that can't be told."""
+        """Return the class that a key holds; None if it is unknown."""
         class_path = given.get("class_path") if isinstance(given, Mapping) else given
         return find_class(class_path, bases) if isinstance(class_path, str) and bases is not None else None
 
     def _accepted(self, holder: str, given: Any) -> frozenset[str] | None:
-        """Arguments of the class that a key holds; None where that can't be told."""
+        """Return the arguments of the class that a key holds; None if it is unknown."""
         found = self._class_of(given, self.bases.get(holder))
         return class_arguments(found) if found else None
 
@@ -211,7 +210,7 @@ class KnownKeys:
 
 
 def _is_mapping(value: str | None) -> bool:
-    """Whether the value of an option stands for several keys: JSON, or the name of a file."""
+    """Tell whether the value of an option sets several keys: JSON, or a file."""
     return value is not None and (value.lstrip().startswith("{") or Path(value).is_file())
 
 
@@ -232,7 +231,7 @@ def _no_such_class(name: str, bases: Bases) -> str:
 
 
 def _with_import_path(item: Any, bases: Bases) -> Any:
-    """An item of a list of classes, `{class_path: ...}` or the name alone, with its full path."""
+    """Return an item of a list of classes, `{class_path: ...}` or a name alone, with its import path."""
     given = item.get("class_path") if isinstance(item, dict) else item
     found = find_class(given, bases) if isinstance(given, str) else None
     if found is None:
@@ -242,7 +241,7 @@ def _with_import_path(item: Any, bases: Bases) -> Any:
 
 
 class PartKind(NamedTuple):
-    """What a part or settings may be: a subclass of `base`; `default` if no class is named."""
+    """Type of a part or of settings: a subclass of `base`; `default` if no class is named."""
 
     base: type
     default: type | None
@@ -250,7 +249,7 @@ class PartKind(NamedTuple):
 
 @cache
 def part_of(of_class: type, name: str) -> PartKind | None:
-    """Return what kind of part an argument of a class is; None if it is none."""
+    """Return the type of part that an argument of a class is; None if it is not a part."""
     parameter = inspect.signature(of_class).parameters.get(name)
     if parameter is None:
         return None
@@ -268,13 +267,13 @@ def given_class(arguments: list[str], key: str) -> str | None:
 
 
 def flag_value(arguments: list[str], key: str) -> str | None:
-    """The last value given to `--key`, as `--key value` or `--key=value`."""
-    found = None
+    """Return the last value given to `--key`, as `--key value` or `--key=value`."""
+    last_value = None
     for argument, following in zip_longest(arguments, arguments[1:]):
         flag, separator, value = argument.partition("=")
         if flag == f"--{key}":
-            found = value if separator else following
-    return found
+            last_value = value if separator else following
+    return last_value
 
 
 def find_class(class_path: str, bases: Bases) -> type | None:
@@ -290,7 +289,7 @@ def find_class(class_path: str, bases: Bases) -> type | None:
 
 
 def subclasses(base: type) -> dict[str, type]:
-    """All subclasses of `base` that are imported, by short name."""
+    """Return all imported subclasses of `base` by short name."""
     found: dict[str, type] = {base.__name__: base}
     children: list[type] = base.__subclasses__()
     for child in children:
@@ -300,7 +299,7 @@ def subclasses(base: type) -> dict[str, type]:
 
 @cache
 def class_arguments(of_class: type) -> frozenset[str]:
-    """Names of the arguments that a class takes, with those that it hands on to its bases."""
+    """Return the names of the arguments that a class takes, including those of its bases."""
     parser = ArgumentParser(exit_on_error=False)
     parser.add_class_arguments(of_class, fail_untyped=False)
     return frozenset(action.dest for action in parser._actions) - {"help"}

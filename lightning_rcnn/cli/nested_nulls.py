@@ -1,7 +1,7 @@
-"""Flags that set something inside of a part of the model to null, such as `--model.backbone.weights null`.
+"""Flags that set a nested setting of the model to null, such as `--model.backbone.weights null`.
 
-jsonargparse 4.53 turns the null of a nested flag into the text "None" on its way to the part's own parser. In a
-configuration it stays a null; so such flags are laid over the configuration before they reach the parser.
+jsonargparse 4.53 turns the null of a nested flag into the text "None". In a configuration it stays a null, so such
+flags are merged into the configuration before parsing.
 """
 
 from typing import Any
@@ -16,9 +16,9 @@ def take_nested_nulls(flags: list[str], content: dict[str, Any], base: type) -> 
     """Move the nested nulls from flags into the configuration.
 
     Args:
-        flags: of the command line.
-        content: of the configuration files.
-        base: what a model derives from.
+        flags: flags of the command line.
+        content: content of the configuration files.
+        base: base class of models.
 
     Returns:
         The other flags, and the configuration with the nulls.
@@ -47,7 +47,7 @@ def _keys(flag: str) -> list[str]:
 
 
 def _without(words: list[str], keys: list[str]) -> list[str]:
-    """Words without an option of the same key, over which a later one rules."""
+    """Return the words without an option of the same key, which a later one overrides."""
     kept: list[str] = []
     waiting = list(words)
     while waiting:

@@ -1,4 +1,4 @@
-"""What several ranks have to say is said once."""
+"""Messages of several ranks, printed once."""
 
 import hashlib
 import os
@@ -10,9 +10,9 @@ from pathlib import Path
 from lightning_rcnn import slurm_step
 
 HEAD_START = 3.0
-"""Seconds that other nodes leave the first one, whose end is theirs too with most launchers."""
+"""Seconds that other nodes wait for the first one; most launchers end all nodes when it ends."""
 MEMORY = 60.0
-"""Seconds in which the ranks of a node find the same."""
+"""Seconds within which ranks of a node print the same message once."""
 _STEP = ("SLURM_JOB_ID", "SLURM_STEP_ID", "SLURM_RESTART_COUNT")
 _OF_CHILDREN = ("TORCHELASTIC_RUN_ID", "OMPI_COMM_WORLD_LOCAL_RANK", "MV2_COMM_WORLD_LOCAL_RANK", "MPI_LOCALRANKID")
 _NODE_NUMBERS = ("SLURM_NODEID", "GROUP_RANK", "NODE_RANK")
@@ -25,17 +25,17 @@ def say(message: str) -> None:
 
 
 def _launch_name() -> str:
-    """What the ranks of a node share, and no other start has; empty for a process that is alone."""
+    """Return text shared by the ranks of a node and by no other launch; empty for a single process."""
     if slurm_step.is_in_step(os.environ):
         return "slurm " + " ".join(os.environ.get(name, "") for name in _STEP)
     if any(name in os.environ for name in _OF_CHILDREN):
         return f"children of {os.getppid()}"
-    rank = os.environ.get("LOCAL_RANK")  # which Lightning gives to the processes that it starts, and to itself
+    rank = os.environ.get("LOCAL_RANK")  # Lightning sets it for the processes it starts, and for itself
     return "" if rank is None else f"children of {os.getpid() if rank == '0' else os.getppid()}"
 
 
 def _is_first(message: str, launch: str) -> bool:
-    """Whether no other rank of this node has said it, nor the first node made an end of all."""
+    """Tell whether this rank is the first on its node to print the message; other nodes give the first a head start."""
     if not launch:
         return True
     if any(os.environ.get(name, "0") != "0" for name in _NODE_NUMBERS):
@@ -47,7 +47,7 @@ def _is_first(message: str, launch: str) -> bool:
         (folder / hashlib.sha256(f"{launch}\n{message}".encode()).hexdigest()).touch(exist_ok=False)
     except FileExistsError:
         return False
-    except OSError:  # twice is better than never
+    except OSError:  # better twice than never
         return True
     return True
 

@@ -1,7 +1,8 @@
-"""Our options for the names that other tools have for them: torchvision's references, detectron2, mmdetection,
+"""Our options by the names that other tools give them: torchvision's references, detectron2, mmdetection,
 Ultralytics, Hugging Face, and Lightning before version 2.
 
-A misspelt name of ours is found by its letters (`suggestions`). These look like none of ours, or like a wrong one.
+A misspelled name of ours is found by its letters (`suggestions`). These names look like none of ours, or like a
+wrong one.
 """
 
 from collections.abc import Collection
@@ -11,12 +12,12 @@ from lightning_rcnn.suggestions import did_you_mean, did_you_mean_key
 
 
 class Row(NamedTuple):
-    """What stands for some names of other tools.
+    """Our options for some names of other tools.
 
     Attributes:
-        ours: options without dashes; the first one that the command has is meant. Empty where none stands for them.
-        advice: what to know of the first of them; or what to do where there is none.
-        theirs: names of other tools, in lower case, without leading dashes and with underscores.
+        ours: options without dashes, the first one of the command is suggested; empty if we have none.
+        advice: remark on the first option; or what to do if we have none.
+        theirs: names in other tools, in lower case, without leading dashes and with underscores.
     """
 
     ours: str
@@ -92,7 +93,7 @@ TABLE = (
     ),
     Row(
         "model.weights checkpoint ckpt_path",
-        "--ckpt_path goes on with a training",
+        "--ckpt_path resumes a training",
         "w weight weights pretrained pretrained_model pretrained_weights pretrained_path init_checkpoint init_from "
         "init_weights load load_from load_weights finetune finetune_from model_path checkpoint checkpoint_path ckpt "
         "trainer.init_checkpoint train.init_checkpoint",
@@ -104,7 +105,7 @@ TABLE = (
     ),
     Row(
         "ckpt_path",
-        "`last` goes on with the run of --run_dir, or starts it",
+        "`last` resumes the run of --run_dir, or starts it",
         "r resume resume_from resume_path resume_training resume_from_checkpoint trainer.resume_from_checkpoint "
         "auto_resume continue continue_training restore restore_from",
     ),
@@ -297,7 +298,7 @@ def ours_for(name: str, known: Collection[str]) -> str:
     """A clause for the end of a message that an option or a key is not known: the one that is meant.
 
     Args:
-        name: as it was given: an option with its dashes, or a dotted key of a file.
+        name: given name: an option with its dashes, or a dotted key of a file.
         known: options, or keys, of the command.
     """
     dashes = "--" if name.startswith("-") else ""
@@ -312,7 +313,7 @@ def ours_for(name: str, known: Collection[str]) -> str:
 
 
 def is_of_others(name: str) -> bool:
-    """Whether other tools have an option of this name."""
+    """Tell whether other tools have an option of this name."""
     return name.replace("-", "_").lower() in _ROWS
 
 
@@ -328,7 +329,7 @@ def _of_row(row: Row, dashes: str, known: Collection[str]) -> str:
 
 
 def _as_known(key: str, dashes: str, known: Collection[str]) -> str:
-    """The key as the command has it, also where its owner is a class that takes it; empty if it has no such option."""
+    """Return the key as the command has it, also if a class takes it; empty if there is no such option."""
     if dashes + key in known:
         return dashes + key
     owner, *names = key.split(".")

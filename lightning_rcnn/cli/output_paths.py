@@ -1,4 +1,4 @@
-"""Where a command is going to write: what cannot be written is refused before the work, not after it."""
+"""Checks of output paths before the work, not after it."""
 
 import tempfile
 from pathlib import Path
@@ -7,23 +7,31 @@ from lightning_rcnn.errors import InputError
 
 
 def require_folder(folder: Path, option: str) -> None:
-    """Make `folder` if it is not there, and see that files can be made in it.
+    """Create `folder` if it is missing, and check that it is writable.
+
+    Args:
+        folder: folder to write into.
+        option: option that gave it, for messages.
 
     Raises:
-        InputError: they cannot; the message names the option.
+        InputError: the folder is not writable.
     """
     _try(folder, f"{option} {folder}", "folder")
 
 
 def require_file(path: Path, option: str) -> None:
-    """See that a file can be made at `path`, in a folder that is made if it is not there.
+    """Check that a file can be written at `path`; create its folder if it is missing.
+
+    Args:
+        path: file to write.
+        option: option that gave it, for messages.
 
     Raises:
-        InputError: it cannot; the message names the option.
+        InputError: `path` is a folder, or not writable.
     """
     if path.is_dir():
         raise InputError(f"{option} {path}: is a folder; give the name of a file in it")
-    _try(path.parent, f"{option} {path}", "place")
+    _try(path.parent, f"{option} {path}", "path")
 
 
 def _try(folder: Path, named: str, what: str) -> None:

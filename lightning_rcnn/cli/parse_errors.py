@@ -1,7 +1,7 @@
-"""What the argument parser has to say, in one line.
+"""Errors of the argument parser, in one line.
 
-jsonargparse explains a value that does not fit in a paragraph for every member of the wanted type, after the usage of
-every option that there is.
+jsonargparse explains a wrong value with a paragraph for every member of the expected type, after the usage of every
+option.
 """
 
 import re
@@ -22,17 +22,17 @@ _STRAY = re.compile(r"(?:Unrecognized|unrecognized) arguments: (.*)")
 
 
 def key_of(message: str) -> str | None:
-    """The dotted key that a message of the parser is about."""
+    """Return the dotted key in a message of the parser; None if it names none."""
     keys = _KEY.findall(message)
     return ".".join(keys) if keys else None
 
 
 def one_line(message: str, flags: list[str]) -> str:
-    """What is wrong, without the key; where the form of the message is not known, all of it without line breaks.
+    """Return what is wrong, without the key; a message of unknown form is returned without line breaks.
 
     Args:
-        message: of the parser.
-        flags: that the command has, for suggestions.
+        message: message of the parser.
+        flags: flags of the command, for suggestions.
     """
     if match := _REQUIRED.search(message):
         missing = ", ".join(f"--{name.strip().removeprefix('--')}" for name in match[1].split(","))
@@ -58,26 +58,26 @@ def one_line(message: str, flags: list[str]) -> str:
 
 
 def located(message: str, arguments: Sequence[str], flags: list[str], composition: Composition) -> str:
-    """The same with the place: the flag, or the file with line and key.
+    """Return what is wrong and where: the flag, or the file with line and key.
 
     Args:
-        message: of the parser.
-        arguments: of the command line.
-        flags: that the command has.
-        composition: of the configuration files.
+        message: message of the parser.
+        arguments: arguments of the command line.
+        flags: flags of the command.
+        composition: merged configuration files.
     """
     what = one_line(message, flags)
     key = key_of(message)
     if key is None:
         return what
     wanted = key.split(".")
-    for is_it in (_is_same, _is_inside):
+    for matches in (_is_same, _is_inside):
         for argument in arguments:
             flag = argument.partition("=")[0].removesuffix("+")
-            if flag.startswith("--") and is_it(flag.removeprefix("--").split("."), wanted):
+            if flag.startswith("--") and matches(flag.removeprefix("--").split("."), wanted):
                 return f"{flag}: {what}"
         for path, origin in composition.origins.items():
-            if is_it(path, wanted):
+            if matches(path, wanted):
                 return f"{origin}: {'.'.join(path)}: {what}"
     return f"{key}: {what}"
 
@@ -87,13 +87,13 @@ def _is_same(path: Sequence[str], key: Sequence[str]) -> bool:
 
 
 def _is_inside(path: Sequence[str], key: Sequence[str]) -> bool:
-    """Whether a path begins and ends as the key: jsonargparse leaves out the names of settings inside of settings."""
+    """Tell whether a path begins and ends like the key: jsonargparse omits the names of nested settings."""
     path, key = _short(path), _short(key)
     return path[:1] == key[:1] and path[-1:] == key[-1:]
 
 
 def _short(path: Sequence[str]) -> list[str]:
-    """A key path as the parser has it, which leaves out `init_args`."""
+    """Return a key path without `init_args`, as the parser names it."""
     return [part for part in path if part != "init_args"]
 
 

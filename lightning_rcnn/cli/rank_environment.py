@@ -1,4 +1,4 @@
-"""Lightning's view of the launcher."""
+"""Lightning's cluster environment for each launcher."""
 
 import os
 from collections.abc import Callable
@@ -18,13 +18,13 @@ _ENVIRONMENTS: dict[str, Callable[[], ClusterEnvironment]] = {
     "torchrun": TorchElasticEnvironment,
     "mpirun": MPIEnvironment,
     "jsrun": LSFEnvironment,
-    "srun": lambda: SLURMEnvironment(auto_requeue=False),  # Preemption stands for it
+    "srun": lambda: SLURMEnvironment(auto_requeue=False),  # the callback Preemption requeues
 }
 
 
 def environment_of_launcher() -> ClusterEnvironment:
-    """What Lightning reads rank and world from: the launcher that is known by the environment.
+    """Return the environment from which Lightning reads rank and world size, by the launcher.
 
-    Lightning's own choice takes any process of a SLURM job for a task that `srun` started.
+    Lightning's own choice treats any process of a SLURM job as a task that `srun` started.
     """
     return _ENVIRONMENTS.get(read_launch(os.environ).launcher, LightningEnvironment)()

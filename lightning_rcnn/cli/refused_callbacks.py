@@ -1,4 +1,4 @@
-"""Callbacks of Lightning that would not do here what they say, each with the reason and what to use instead."""
+"""Callbacks of Lightning that do not work here, each with the reason and a replacement."""
 
 from importlib.util import find_spec
 from typing import Any
@@ -34,9 +34,7 @@ REFUSED: dict[type[Callback], str] = {
         "layers that join the optimizer later are unknown to its schedule and to a checkpoint from before; give "
         "--model.backbone.frozen_stages, and train in two runs, the second with --model.weights CHECKPOINT"
     ),
-    StochasticWeightAveraging: (
-        "its average is validated at no time and is in no checkpoint; EMA validates and keeps one"
-    ),
+    StochasticWeightAveraging: ("its average is never validated and in no checkpoint; use EMA, which does both"),
     GradientAccumulationScheduler: (
         "the number of steps, on which the schedule depends, would change within the training; give "
         "--trainer.accumulate_grad_batches"
@@ -47,10 +45,10 @@ REFUSED: dict[type[Callback], str] = {
     ),
     SpikeDetection: (
         "it ends the training where the loss jumps, and counts on a loader that leaves out the batches that it names; "
-        "NonFiniteGuard, which each run has, stops at a loss that is no number"
+        "NonFiniteGuard, which each run has, stops at a loss that is infinite or NaN"
     ),
     OnExceptionCheckpoint: (
-        "a checkpoint from the midst of a batch may hold half a step; each run keeps last.ckpt, which is exact, as "
+        "a checkpoint written mid-batch may hold half a step; each run keeps last.ckpt, which is exact, as "
         "often as --last_checkpoint.every_n_steps says"
     ),
     Timer: "its `interval` is no plain data, which config.yaml holds; give --trainer.max_time",
@@ -63,18 +61,18 @@ NO_CHECKPOINTS = (
 
 
 def refuse_callbacks(configured: Any) -> None:
-    """See that each callback of a configuration does what it says.
+    """Refuse callbacks that do not work here.
 
     Args:
-        configured: value of `trainer.callbacks`: entries with a `class_path`, one or a list of them, or None.
+        configured: value of `trainer.callbacks`: an entry with a `class_path`, a list of them, or None.
 
     Raises:
-        InputError: one of `REFUSED`, or of a class derived from it, with the reason; or one that lacks a package.
+        InputError: a callback is in `REFUSED` or derives from one there, or its package is missing.
     """
     for entry in configured if isinstance(configured, list) else [configured]:
-        found = find_class(entry.class_path, (Callback,)) if entry is not None else None
+        callback_class = find_class(entry.class_path, (Callback,)) if entry is not None else None
         for kind, reason in REFUSED.items():
-            if found is not None and issubclass(found, kind):
-                raise InputError(f"trainer.callbacks: {found.__name__} is not for use here: {reason}")
-        if found is DeviceStatsMonitor and find_spec("psutil") is None:
+            if callback_class is not None and issubclass(callback_class, kind):
+                raise InputError(f"trainer.callbacks: {callback_class.__name__} does not work here: {reason}")
+        if callback_class is DeviceStatsMonitor and find_spec("psutil") is None:
             raise InputError("trainer.callbacks: DeviceStatsMonitor needs psutil: pip install psutil")

@@ -1,4 +1,4 @@
-"""The configuration of a run, kept with what it produced."""
+"""The configuration of a run, saved in its folder."""
 
 import re
 from pathlib import Path
@@ -9,18 +9,19 @@ from lightning.pytorch.cli import SaveConfigCallback
 from lightning.pytorch.trainer.states import TrainerFn
 
 from lightning_rcnn.errors import InputError
+from lightning_rcnn.files import atomic_write
 
 CONFIG = "config.yaml"
 
 
 class SaveRunConfig(SaveConfigCallback):
-    """Writes the whole configuration to `config.yaml` in the run folder, and tells the loggers.
+    """Writes the whole configuration to `config.yaml` in the run folder, and sends it to the loggers.
 
-    The file gives the same run again: `lightning-rcnn fit --config RUN/config.yaml`.
+    The file repeats the run: `lightning-rcnn fit --config RUN/config.yaml`.
     """
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Wait: a start that is refused leaves the file as it is."""
+        """Do nothing yet: a refused start leaves the file as it is."""
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Save before the first step."""
@@ -40,21 +41,18 @@ class SaveRunConfig(SaveConfigCallback):
         super().setup(trainer, pl_module, "predict")
 
     def save_config(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Write and tell; called on the first rank only."""
+        """Write the file and tell the loggers; called on rank 0 only."""
         text = self._as_text()
-        folder = Path(trainer.default_root_dir)
-        folder.mkdir(parents=True, exist_ok=True)
-        partial = folder / f".{CONFIG}.partial"
-        partial.write_text(text)
-        partial.replace(folder / CONFIG)
+        with atomic_write(Path(trainer.default_root_dir) / CONFIG) as file:
+            file.write(text.encode())
         for logger in trainer.loggers:
             logger.log_hyperparams(yaml.safe_load(text))
 
     def _as_text(self) -> str:
-        """The configuration as YAML.
+        """Return the configuration as YAML.
 
         Raises:
-            InputError: a value has no form in YAML; jsonargparse would only warn, and write that it could not.
+            InputError: YAML cannot hold a value; jsonargparse would only warn and write that text instead.
         """
         text = self.parser.dump(self.config)
         unwritten = re.search(r"(\w+): Unable to serialize instance (.*)", text)

@@ -1,7 +1,7 @@
-"""One training at a time writes into a run folder.
+"""Lock of a run folder: one training at a time writes there.
 
-A record lock of POSIX: the system frees it when its process ends, however that is, and workers that are forked do not
-inherit it (as they would that of `flock`, which `filelock` takes). Network file systems have it too.
+It is a POSIX record lock: the system frees it when its process ends in any way, and forked workers do not inherit it
+(unlike `flock`, which `filelock` uses). Network file systems support it too.
 """
 
 import errno
@@ -19,34 +19,34 @@ from lightning.pytorch.utilities.rank_zero import rank_zero_warn
 from lightning_rcnn.errors import InputError
 
 LOCK = ".lock"
-"""File in the run folder; it says who holds it, or held it last."""
-PATIENCE = 60.0
-"""Seconds that a job which starts again waits for its own former start to be gone."""
+"""File in the run folder that names its holder, or the last one."""
+LOCK_TIMEOUT = 60.0
+"""Seconds that a requeued job waits for its previous start to end."""
 _NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
 
 
-def hold_for(folder: Path, others: Sequence[str]) -> IO[str] | None:
-    """Hold a run folder for this training; see `_hold`.
+def hold_for(folder: Path, changes: Sequence[str]) -> IO[str] | None:
+    """Lock a run folder for this training; see `_hold`.
 
     Args:
-        folder: of the run.
-        others: settings of the run in it that are others for this training.
+        folder: run folder.
+        changes: settings that differ from the run in the folder, as "key before -> now".
 
     Raises:
-        InputError: another training holds it, or it is that of another task of this job's array, with other settings.
+        InputError: another training holds the folder, or another task of this job's array used it with other settings.
     """
     holder = _last_holder(folder)
     array, task = holder.get("array"), holder.get("task")
-    if others and array and array == _identity()["array"] and task != _identity()["task"]:
+    if changes and array and array == _identity()["array"] and task != _identity()["task"]:
         raise InputError(
-            f"{folder} is the run of task {task} of this job array, with other settings: {', '.join(others)}; give "
+            f"{folder} is the run of task {task} of this job array, with other settings: {', '.join(changes)}; give "
             f"each task a --run_dir of its own, for example {folder}-$SLURM_ARRAY_TASK_ID"
         )
     return _hold(folder)
 
 
 def _last_holder(folder: Path) -> dict[str, Any]:
-    """Who holds a run folder, or held it last; empty if nobody did."""
+    """Return who holds a run folder or held it last; empty if nobody did."""
     try:
         return json.loads((folder / LOCK).read_text())
     except (OSError, ValueError):
@@ -54,21 +54,21 @@ def _last_holder(folder: Path) -> dict[str, Any]:
 
 
 def _hold(folder: Path) -> IO[str] | None:
-    """Hold a run folder until the file that is returned is closed; None where its file system has no locks.
+    """Lock a run folder until the returned file is closed; None if the file system has no locks.
 
     Raises:
-        InputError: another training holds it.
+        InputError: another training holds the lock.
     """
     folder.mkdir(parents=True, exist_ok=True)
     file = (folder / LOCK).open("a+")
-    deadline = time.monotonic() + PATIENCE
+    deadline = time.monotonic() + LOCK_TIMEOUT
     while True:
         try:
             fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             break
         except OSError as error:
             if error.errno in _NO_LOCKS:
-                rank_zero_warn(f"{folder}: its file system has no locks; see that no other training writes there")
+                rank_zero_warn(f"{folder}: its file system has no locks; make sure that no other training writes there")
                 return None
             holder = _last_holder(folder)
             if holder.get("job") and holder["job"] == _identity()["job"] and time.monotonic() < deadline:

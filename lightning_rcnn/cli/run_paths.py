@@ -1,7 +1,7 @@
-"""Where a run keeps its files, and which checkpoint `--ckpt_path` means.
+"""Paths of a run: its folder, and the checkpoint that `--ckpt_path` means.
 
-A run folder holds `checkpoints/`, `config.yaml`, `metrics.json` and what loggers write. What `validate`, `test` and
-`predict` write about a run lies in a folder of that name inside it, so that nothing of the training is overwritten.
+A run folder holds `checkpoints/`, `config.yaml`, `metrics.json` and the files of loggers. `validate`, `test` and
+`predict` write to a folder of that name inside it, so they overwrite nothing of the training.
 """
 
 from pathlib import Path
@@ -14,7 +14,7 @@ RUNS = Path("runs")
 
 
 def choose_run_dir(given: str | None, config_files: list[Path], checkpoint: str | None, command: str) -> Path:
-    """The run folder: as given; for other commands than `fit`, that of the checkpoint; else runs/NAME OF THE CONFIG."""
+    """Return the run folder: as given; except for `fit`, that of the checkpoint; else runs/NAME OF THE CONFIG."""
     if given:
         return Path(given)
     if command != "fit" and checkpoint and Path(checkpoint).is_file():
@@ -24,13 +24,13 @@ def choose_run_dir(given: str | None, config_files: list[Path], checkpoint: str 
 
 
 def checkpoint_of(run_dir: Path, ckpt_path: str | None, command: str) -> Path | None:
-    """The file that `--ckpt_path` means: a path, or `last` or `best` of the run.
+    """Return the file that `--ckpt_path` means: a path, or `last` or `best` of the run.
 
     Returns:
-        None if `fit` shall start from the beginning.
+        The file; None if `fit` has to start from scratch.
 
     Raises:
-        InputError: no such file, or none given to a command that needs one.
+        InputError: the file does not exist, or a command that needs one got none.
     """
     if ckpt_path is None:
         if command == "fit":
@@ -50,15 +50,15 @@ def refuse_to_overwrite(run_dir: Path, checkpoint: Path | None) -> None:
     """Protect the checkpoints of a run from another run that starts in the same folder.
 
     Args:
-        run_dir: where `fit` is about to write.
-        checkpoint: from which it starts, if from any.
+        run_dir: folder that `fit` is about to write into.
+        checkpoint: file that it resumes from; None for a new training.
 
     Raises:
-        InputError: there are checkpoints, and the run does not go on from one of them.
+        InputError: the folder has checkpoints, and `fit` does not resume from one of them.
     """
-    goes_on = checkpoint is not None and checkpoint.parent.resolve() == (run_dir / FOLDER).resolve()
-    if not goes_on and any((run_dir / FOLDER).glob("*.ckpt")):
+    resumes = checkpoint is not None and checkpoint.parent.resolve() == (run_dir / FOLDER).resolve()
+    if not resumes and any((run_dir / FOLDER).glob("*.ckpt")):
         raise InputError(
-            f"{run_dir} holds the checkpoints of a run: go on with --ckpt_path last, "
+            f"{run_dir} holds the checkpoints of a run: resume with --ckpt_path last, "
             "or name another folder with --run_dir"
         )

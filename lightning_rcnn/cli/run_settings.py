@@ -1,4 +1,4 @@
-"""What a run folder was trained with, compared with what a command asks for."""
+"""Comparison of the settings of a run folder with those of a command."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -20,7 +20,7 @@ FREE = (
     *("data.eval_batch_size", "data.test", "data.predict"),
     *("last_checkpoint", "rank_watch", "detection_images", "compilation", "run_dir", "ckpt_path", "weights_only"),
 )
-"""Settings, and groups of settings, under which a training stays the same one."""
+"""Settings, and groups of settings, that may change without making another training of a run."""
 PRECISION = "trainer.precision"
 COSMETIC = (
     "ProgressBar",
@@ -31,16 +31,16 @@ COSMETIC = (
     "ModelSummary",
     "Timer",
 )
-"""How the names of callbacks end that only watch."""
+"""Suffixes of the names of callbacks that only watch."""
 
 
 def differences(folder: Path, config: Mapping[str, Any], checkpoint: Path | None = None) -> list[str]:
-    """Settings that make another training of a run, as "key before -> now"; empty where the folder records none.
+    """Return changed settings that make another training of a run, as "key before -> now".
 
     Args:
-        folder: of the run.
-        config: what is asked for, in plain values.
-        checkpoint: of the run, whose precision "auto" stands for, before and now.
+        folder: run folder; the result is empty if it has no configuration.
+        config: settings of the command, as plain values.
+        checkpoint: checkpoint of the run; its precision is what "auto" means, before and now.
     """
     path = folder / CONFIG
     if not path.is_file():
@@ -55,16 +55,16 @@ def differences(folder: Path, config: Mapping[str, Any], checkpoint: Path | None
 
 
 def is_finished(checkpoint: Path, trainer: Mapping[str, Any]) -> bool:
-    """Whether a training that goes on from a checkpoint has nothing left to do.
+    """Tell whether a training that resumes from a checkpoint has nothing left to do.
 
     Args:
-        checkpoint: file of a training.
-        trainer: the trainer's settings.
+        checkpoint: checkpoint of the training.
+        trainer: settings of the trainer.
     """
     content = read_content(checkpoint)
     loops = content["loops"]["fit_loop"]
     validation = loops["epoch_loop.val_loop.batch_progress"]["current"]
-    if validation["ready"] != validation["completed"]:  # the last validation is still to come
+    if validation["ready"] != validation["completed"]:  # the last validation is not done
         return False
     max_epochs, max_steps = trainer.get("max_epochs"), trainer.get("max_steps", -1)
     has_all_epochs = max_epochs not in (None, -1) and loops["epoch_progress"]["current"]["processed"] >= max_epochs

@@ -1,4 +1,4 @@
-"""The seed that `--seed_everything true` leaves to chance: drawn once, and the same for weights, steps and data."""
+"""Random seed for `--seed_everything true`: drawn once and shared by weights, steps and data."""
 
 import os
 import secrets
@@ -11,22 +11,22 @@ from lightning_rcnn.cli.run_config import CONFIG
 from lightning_rcnn.errors import InputError
 
 SEED = "seed_everything"
-_LARGEST = 2**32 - 1  # of numpy's
+_LARGEST = 2**32 - 1  # largest seed of numpy
 _NUMBERS_OF_PROCESSES = ("WORLD_SIZE", "SLURM_NTASKS")
 
 
 def resolve_seed(given: Any, run_dir: Path, resumes: bool) -> int | None:
-    """The number for a seed that is left to chance; None where the seed is not.
+    """Return a random seed if `seed_everything` is true, else None.
 
-    A run that resumes keeps the seed in its `config.yaml`. Processes that Lightning starts get that of the first one.
+    A run that resumes keeps the seed in its `config.yaml`. Processes that Lightning starts take that of the first one.
 
     Args:
         given: value of `seed_everything`.
-        run_dir: of the run.
-        resumes: whether a checkpoint in it is gone on from.
+        run_dir: run folder.
+        resumes: whether the run resumes from a checkpoint.
 
     Raises:
-        InputError: a launcher started several processes, which would each draw their own.
+        InputError: a launcher started several processes, each of which would draw its own seed.
     """
     if str(given).lower() != "true":
         return None

@@ -1,4 +1,4 @@
-"""Commands from plain functions: arguments become flags, the docstring becomes the help."""
+"""Commands made of plain functions: parameters become flags, the docstring becomes the help."""
 
 import argparse
 import inspect
@@ -13,34 +13,34 @@ from lightning_rcnn.errors import InputError
 
 
 class ToolParser(ArgumentParser):
-    """A parser that complains in one line."""
+    """A parser that reports errors in one line."""
 
     def error(self, message: str, ex: Exception | None = None) -> Any:
-        """Refuse the arguments.
+        """Raise the error.
 
         Raises:
             InputError: always.
         """
         flags = [option for action in self._actions for option in action.option_strings]
         key = key_of(message)
-        place = f"--{key}: " if key else ""
-        raise InputError(f"{place}{one_line(message, flags)} (see {self.prog} --help)") from ex
+        flag = f"--{key}: " if key else ""
+        raise InputError(f"{flag}{one_line(message, flags)} (see {self.prog} --help)") from ex
 
 
 def run_tool(name: str, function: Callable[..., None], arguments: list[str]) -> None:
     """Parse the arguments of the command `name` and call its function.
 
     Raises:
-        InputError: arguments that don't fit.
+        InputError: an argument is wrong.
     """
     values = tool_parser(name, function).parse_args(arguments).as_dict()
     function(*[values.pop(key) for key in _positional(function)], **values)
 
 
 def tool_parser(name: str, function: Callable[..., None]) -> ToolParser:
-    """Flags from the signature; `--flag` alone for what is false by default, `--flag A B C` for lists.
+    """Build a parser from the signature: `--flag` alone for a default of false, `--flag A B C` for lists.
 
-    Positional-only parameters are given without a flag.
+    Positional-only parameters have no flag.
     """
     signature = inspect.signature(function).parameters
     documentation = docstring_parser.parse(function.__doc__ or "")
@@ -75,7 +75,7 @@ class _Gather(argparse.Action):
         values: Any,
         option_string: str | None = None,
     ) -> None:
-        # The parser copies defaults, so that the namespace does not tell them from what was given.
+        # The parser copies defaults, so the namespace does not tell them from given values.
         self._given = [*self._given, *values]
         setattr(namespace, self.dest, self._given)
 
@@ -86,7 +86,7 @@ def _positional(function: Callable[..., None]) -> list[str]:
 
 
 def _item_type(annotation: Any) -> Any:
-    """The type of the items if the annotation is a list, a sequence or a tuple of any length."""
+    """Return the item type of a list, a sequence or a tuple of any length; None for other types."""
     origin, inner = get_origin(annotation), get_args(annotation)
     if origin in (list, Sequence) or (origin is tuple and inner[-1:] == (Ellipsis,)):
         return inner[0]

@@ -17,7 +17,7 @@ def train(arguments: list[str]) -> None:
         arguments: the command and its options.
 
     Raises:
-        InputError: anything wrong in them, in a configuration file, the data or a checkpoint.
+        InputError: the options, a configuration file, the data or a checkpoint are wrong.
     """
     hush_lightning()
     try:
@@ -27,7 +27,7 @@ def train(arguments: list[str]) -> None:
     except MisconfigurationException as error:
         raise InputError(" ".join(str(error).split())) from error
     except SystemExit as stop:
-        # Lightning tidies up after Ctrl-C, and then ends as after any error.
+        # Lightning cleans up after Ctrl-C, and then exits as after an error.
         if isinstance(stop.__context__, KeyboardInterrupt):
             raise KeyboardInterrupt from stop
         raise

@@ -1,4 +1,4 @@
-"""Nodes and devices of a training that a launcher started: they are the launcher's, and written nowhere else."""
+"""Nodes and devices of a training: if a launcher started it, they come from the launcher."""
 
 import importlib.util
 import os
@@ -14,14 +14,14 @@ from lightning_rcnn.slurm_step import WAY_OUT
 
 
 def take_sizes_from_launcher(words: list[str]) -> list[str]:
-    """Complete the words of a training command by `trainer.num_nodes` and `trainer.devices`, if a launcher says them.
+    """Add the launcher's `trainer.num_nodes` and `trainer.devices` to the words of a training command.
 
-    It reads the environment and the configuration files, and imports nothing that takes time: a job that cannot work
-    ends in its first second.
+    It reads the environment and the configuration files and imports nothing slow: a job that cannot work ends in its
+    first second.
 
     Raises:
-        InputError: the launcher's numbers do not fit together, or the command has others. On other ranks than the first
-            one a little later and without a message: all find the same, and launchers end all when the first one fails.
+        InputError: the launcher's numbers do not fit together, or the command has others. Ranks other than 0 raise it
+            later and without a message: all see the same error, and launchers end all when rank 0 fails.
     """
     try:
         launch = read_launch(os.environ)
@@ -35,7 +35,7 @@ def take_sizes_from_launcher(words: list[str]) -> list[str]:
     if launch.nodes is None:
         return words
     if launch.launcher == "srun":
-        # Lightning wants it, and SLURM sets it only where that very option was used.
+        # Lightning requires it, and SLURM sets it only if that option was used.
         os.environ["SLURM_NTASKS_PER_NODE"] = str(launch.processes)
     return [*words, f"--trainer.num_nodes={launch.nodes}", f"--trainer.devices={launch.processes}"]
 
@@ -43,12 +43,12 @@ def take_sizes_from_launcher(words: list[str]) -> list[str]:
 def _require_what_lightning_needs(launch: Launch) -> None:
     if launch.launcher == "mpirun" and importlib.util.find_spec("mpi4py") is None:
         raise InputError(
-            "mpirun starts this process, but the package mpi4py is missing: `pip install mpi4py`, or start by torchrun"
+            "mpirun started this process, but the package mpi4py is missing: `pip install mpi4py`, or use torchrun"
         )
 
 
 def _refuse_others(words: list[str], launch: Launch) -> None:
-    """Compare with what flags and configuration files have for `trainer.num_nodes` and `trainer.devices`."""
+    """Refuse flags and configuration files with other numbers of nodes and devices than the launcher's."""
     files, flags = take_config_files(words)
     composition = compose(files)
     for key, number in (("num_nodes", launch.nodes), ("devices", launch.processes)):
@@ -58,14 +58,14 @@ def _refuse_others(words: list[str], launch: Launch) -> None:
             (flag_value(flags, dotted), f"--{dotted}"),
             (in_files.get(key) if isinstance(in_files, dict) else None, composition.origin(("trainer", key))),
         )
-        for value, place in given:
+        for value, origin in given:
             if value is None or str(value) in ("auto", "-1", "null", str(number)):
                 continue
             if number is not None:
-                raise InputError(f"{place}: {dotted} is {value}, but {_way_out(launch, key, number, value)}")
+                raise InputError(f"{origin}: {dotted} is {value}, but {_way_out(launch, key, number, value)}")
             if key == "num_nodes" and str(value) != "1" and not {"NODE_RANK", "MASTER_ADDR"} & os.environ.keys():
                 raise InputError(
-                    f"{place}: {dotted} is {value}, but nothing starts the others: use srun, or torchrun --nnodes on "
+                    f"{origin}: {dotted} is {value}, but nothing starts the others: use srun, or torchrun --nnodes on "
                     "each node; or set NODE_RANK and MASTER_ADDR there"
                 )
             break

@@ -55,10 +55,10 @@ def start_from(detector: Detector, source: str) -> None:
 
 def _read(path: Path) -> _Given:
     content = read_content(path)
-    weights = weights_in(content, path)
+    file = weights_in(content, path)
     if is_ours(content):
-        return _Given(weights, header_in(content).hyperparameters)
-    translation = translate_weights(weights, path)
+        return _Given(dict(file.weights), header_in(content).hyperparameters)
+    translation = translate_weights(file)
     if translation.may_be_missing:
         raise InputError(f"model.weights {path}: {translation.format}, no detector; give it as model.backbone.weights")
     if translation.unexpected:

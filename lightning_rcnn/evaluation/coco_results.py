@@ -6,28 +6,29 @@ from pathlib import Path
 from typing import Any
 
 from lightning_rcnn.evaluation.coco_entries import as_xywh
+from lightning_rcnn.files import atomic_write
 from lightning_rcnn.masks.paste import PasteRule, paste_as_run_lengths
 from lightning_rcnn.structures import Detections, ImageRecord
 
 NAMES_FILE = "images.json"
-"""Written beside results."""
+"""File beside the results that names images and classes."""
 
 
 def coco_results(
     detections: Detections, slot: int, record: ImageRecord, category_ids: Sequence[int], mask_paste: PasteRule
 ) -> list[dict[str, Any]]:
-    """Entries of one image of a batch, with `segmentation` (RLE) beside `bbox` where there are masks.
+    """Return the results of one image of a batch; detections with masks also have a `segmentation` (RLE).
 
     Args:
-        detections: in the original frame.
-        slot: of the image.
-        record: of the image.
-        category_ids: of labels 1..K.
-        mask_paste: how masks come into the image; see `masks/paste.py`.
+        detections: detections of the batch, boxes in the original frame.
+        slot: index of the image in the batch.
+        record: record of the image.
+        category_ids: COCO category ids of labels 1..K.
+        mask_paste: rule that pastes masks into the image; see `masks/paste.py`.
     """
-    found = detections.labels[slot] > 0
-    boxes = detections.boxes[slot, found].float()
-    labels, scores = detections.labels[slot, found].tolist(), detections.scores[slot, found].tolist()
+    is_detection = detections.labels[slot] > 0
+    boxes = detections.boxes[slot, is_detection].float()
+    labels, scores = detections.labels[slot, is_detection].tolist(), detections.scores[slot, is_detection].tolist()
     entries = [
         {
             "image_id": record.image_id,
@@ -39,14 +40,14 @@ def coco_results(
     ]
     if detections.masks is None:
         return entries
-    masks = paste_as_run_lengths(detections.masks[slot, found], boxes, record.height, record.width, mask_paste)
+    masks = paste_as_run_lengths(detections.masks[slot, is_detection], boxes, record.height, record.width, mask_paste)
     return [{**entry, "segmentation": rle} for entry, rle in zip(entries, masks, strict=True)]
 
 
 def names_behind_ids(
     records: Iterable[ImageRecord], category_ids: Sequence[int], class_names: Sequence[str]
 ) -> dict[str, list[dict[str, Any]]]:
-    """Content of `images.json`, which names the images and classes behind the ids in results, as COCO's files do."""
+    """Return the content of `images.json`: names of images and classes by id, as in COCO's files."""
     return {
         "images": [
             {"id": record.image_id, "file_name": record.file_name, "width": record.width, "height": record.height}
@@ -59,8 +60,6 @@ def names_behind_ids(
 
 
 def write_json(path: Path, content: Any) -> None:
-    """Write a file that appears only when whole; its folder is made."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.partial")
-    partial.write_text(json.dumps(content) + "\n")
-    partial.replace(path)
+    """Write JSON to a file that appears only when it is whole; its folder is created."""
+    with atomic_write(path) as file:
+        file.write((json.dumps(content) + "\n").encode())

@@ -1,8 +1,7 @@
-"""Metrics for people, as tables, and for programs, as JSON."""
+"""Metrics as tables for the screen and as JSON for programs."""
 
 import json
 import math
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -15,17 +14,18 @@ from rich.text import Text
 
 from lightning_rcnn.evaluation.coco_ap import MAX_DETECTIONS, PER_CLASS
 from lightning_rcnn.evaluation.voc_ap import ELEVEN_POINT, PER_CLASS_11_POINT
+from lightning_rcnn.files import atomic_write
 
 _CLASSES_IN_A_ROW = 3
 
 
 def metrics_tables(metrics: Mapping[str, Mapping[str, Any]], title: str = "") -> Group:
-    """Tables of all figures: COCO's twelve by result type, AP by class, VOC's, and proposals by their number.
+    """Return tables of all metrics: COCO's twelve per result type, AP per class, VOC's, and proposal recall.
 
     Args:
-        metrics: `bbox` and perhaps `segm` as `CocoAveragePrecision` has them, perhaps `voc` as `VOCAveragePrecision`
-            and `proposals` as `ProposalRecall` has them.
-        title: on top.
+        metrics: result type -> its metrics: `bbox` and perhaps `segm` of `CocoAveragePrecision`, perhaps `voc` of
+            `VOCAveragePrecision` and `proposals` of `ProposalRecall`.
+        title: heading above the tables.
     """
     coco = {name: figures for name, figures in metrics.items() if MAX_DETECTIONS in figures}
     voc = {name: figures for name, figures in metrics.items() if PER_CLASS_11_POINT in figures}
@@ -48,21 +48,19 @@ def write_metrics(path: Path, metrics: Mapping[str, Any], epoch: int | None, ste
     """Write the metrics as JSON, with `epoch` and `step` beside them; the file appears only when whole.
 
     Args:
-        path: the file; its folder is made.
-        metrics: nested mappings of figures; those without a value (NaN) become null.
-        epoch, step: of the training, where there is one.
+        path: the file; its folder is created.
+        metrics: nested mappings of numbers; NaN becomes null.
+        epoch, step: epoch and step of the training; None outside of a training.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
     content = {**_without_nan(metrics), "epoch": epoch, "step": step}
-    partial.write_text(json.dumps(content, indent=2, allow_nan=False) + "\n")
-    partial.replace(path)
+    with atomic_write(path) as file:
+        file.write((json.dumps(content, indent=2, allow_nan=False) + "\n").encode())
 
 
 def _coco_table(coco: Mapping[str, Mapping[str, Any]], max_detections: int) -> Table:
-    """One row for each result type; all of them count as many detections, after which `AR100` is named."""
+    """Return one row for each result type; all share the limit of detections in the name `AR100`."""
     table = _table()
-    # No column: there is no room for it on 80 columns.
+    # In the caption: 80 columns have no room for it.
     table.caption = f"maxDets {max_detections}: the best {max_detections} detections of an image count"
     table.caption_justify = "left"
     table.add_column("")
@@ -76,7 +74,7 @@ def _coco_table(coco: Mapping[str, Mapping[str, Any]], max_detections: int) -> T
 
 
 def _voc_tables(name: str, figures: Mapping[str, Any]) -> list[Table]:
-    """The mean over all classes, and each class, by area and by eleven points."""
+    """Return the mean over all classes and the value of each class, by area and by eleven points."""
     figure, *_ = figures
     mean = _table()
     for heading in (name, "area", "11-point"):
@@ -87,11 +85,11 @@ def _voc_tables(name: str, figures: Mapping[str, Any]) -> list[Table]:
 
 
 def _class_table(heading: str, per_class: Mapping[str, Mapping[str, float]]) -> Table:
-    """Classes with their figures, several classes in a row, read down the columns.
+    """Return a table of classes and their metrics, several classes in a row, sorted down the columns.
 
     Args:
-        heading: of the classes.
-        per_class: figures by the heading of their column.
+        heading: heading of the columns with class names.
+        per_class: heading of a column -> class name -> value.
     """
     names = list(next(iter(per_class.values())))
     cells = [(escape(name), *(_text(values[name]) for values in per_class.values())) for name in names]
@@ -107,7 +105,7 @@ def _class_table(heading: str, per_class: Mapping[str, Mapping[str, float]]) -> 
 
 
 def _proposal_table(name: str, figures: Mapping[str, float]) -> Table:
-    """Rows are figures, columns numbers of proposals: `AR@100` stands in row AR, column 100."""
+    """Return a table with metrics as rows and numbers of proposals as columns: `AR@100` is row AR, column 100."""
     rows: dict[str, dict[str, float]] = {}
     for key, value in figures.items():
         figure, _, limit = key.partition("@")
@@ -122,12 +120,12 @@ def _proposal_table(name: str, figures: Mapping[str, float]) -> Table:
 
 
 def _table() -> Table:
-    """Narrow enough for twelve figures on 80 columns."""
+    """Return an empty table, narrow enough for twelve numbers on 80 columns."""
     return Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False)
 
 
 def _text(value: float) -> str:
-    """Four letters: `.512`, `1.00`."""
+    """Return a value in at most four characters: `.512`, `1.00`."""
     return "-" if math.isnan(value) else f"{value:.3f}".removeprefix("0")[:4]
 
 

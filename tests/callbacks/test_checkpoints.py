@@ -83,10 +83,10 @@ def test_best_is_the_state_with_the_best_score(tmp_path):
 
 
 def test_a_score_that_is_no_number_is_said_once(tmp_path):
-    with pytest.warns(UserWarning, match="is not a number") as caught:
+    with pytest.warns(UserWarning, match="is NaN") as caught:
         fit(tmp_path, Counter([0.1, float("nan"), float("nan")]), [BestCheckpoint("score")], epochs=3)
-    said = [str(warning.message) for warning in caught if "is not a number" in str(warning.message)]
-    assert said == ["score is not a number: best.ckpt is not written by such a validation"]
+    said = [str(warning.message) for warning in caught if "is NaN" in str(warning.message)]
+    assert said == ["score is NaN: this validation does not write best.ckpt"]
     assert count_in(tmp_path / "checkpoints" / "best.ckpt") == 5
 
 

@@ -47,7 +47,7 @@ class Line(LightningModule):
 
 @pytest.fixture
 def resume(tmp_path):
-    """Trains three steps with one optimizer, goes on with another one, and gives the weights at the end."""
+    """Trains three steps with one optimizer, resumes with another one, and gives the weights at the end."""
 
     def train(model, steps, ckpt_path=None):
         trainer = Trainer(

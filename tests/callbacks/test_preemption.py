@@ -168,7 +168,7 @@ def test_wandb_is_finished_before_slurm_ends_its_process(tmp_path, wandb_logger)
 
 
 def test_a_job_is_requeued_although_wandb_does_not_come_to_its_end(tmp_path, wandb_logger, monkeypatch):
-    monkeypatch.setattr(preemption, "UPLOAD_PATIENCE", 0.05)
+    monkeypatch.setattr(preemption, "UPLOAD_TIMEOUT", 0.05)
     never = Event()
     wandb_logger.experiment.finish.side_effect = lambda exit_code: never.wait(60)
     with pytest.raises(Preempted, match="requeued"):

@@ -139,7 +139,7 @@ def fill_the_disk(rank):
 def test_a_full_disk_ends_all_ranks_and_leaves_the_checkpoint_before(fit_ranks, tmp_path):
     first, second = fit_ranks(fill_the_disk)
     (line,) = errors_in(first)
-    assert "last.ckpt: cannot be written (No space left on device); the checkpoint before it is whole" in line
+    assert "last.ckpt: cannot be written (No space left on device); the previous checkpoint is untouched" in line
     assert (first.status, second.status, errors_in(second)) == (1, 1, [])
     assert torch.load(tmp_path / "checkpoints" / "last.ckpt", weights_only=True)["global_step"] == 2
 

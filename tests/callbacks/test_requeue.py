@@ -38,7 +38,7 @@ def test_what_slurm_refuses_is_said(slurm):
     slurm(JOB, "echo 'slurm_requeue error: Requested operation is presently disabled for job 42' >&2; exit 1")
     said = requeue()
     assert said.startswith("job 42 is not requeued (slurm_requeue error: Requested operation is presently disabled")
-    assert said.endswith("the same command with --ckpt_path last goes on")
+    assert said.endswith("the same command with --ckpt_path last resumes")
 
 
 def test_slurm_without_its_clients_is_said(slurm, tmp_path, monkeypatch):
@@ -51,4 +51,4 @@ def test_slurm_without_its_clients_is_said(slurm, tmp_path, monkeypatch):
 def test_without_a_job_of_its_own_nothing_is_requeued(slurm, environment):
     slurm(environment)
     assert job_name() == ""
-    assert requeue() == "the same command with --ckpt_path last goes on"
+    assert requeue() == "the same command with --ckpt_path last resumes"

@@ -118,7 +118,7 @@ class Save(Callback):
 
 
 def test_time_before_a_resume_within_an_epoch_does_not_count(train, tmp_path):
-    """Lightning does not announce the start of an epoch that it goes on with."""
+    """Lightning does not announce the start of an epoch that it resumes."""
     train(Save(tmp_path / "half.ckpt"), limit_val_batches=0)
     (step, figures), *_ = train(limit_val_batches=0, ckpt_path=tmp_path / "half.ckpt")
     assert step == 3

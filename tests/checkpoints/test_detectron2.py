@@ -19,6 +19,7 @@ from lightning_rcnn.backbones.dc5 import ResNetDC5
 from lightning_rcnn.backbones.fpn import ResNetFPN
 from lightning_rcnn.checkpoints.detectron2 import translate
 from lightning_rcnn.checkpoints.formats import translate as translate_file
+from lightning_rcnn.checkpoints.reading import WeightFile
 from lightning_rcnn.checkpoints.translation import flat_settings
 from lightning_rcnn.detectors.faster_rcnn import FasterRCNN
 from lightning_rcnn.detectors.mask_rcnn import MaskRCNN
@@ -132,7 +133,7 @@ def cells(levels, ratios=(0.5, 1.0, 2.0)):
 def case(request):
     depth, neck, masks = request.param
     state = state_dict(depth, neck, masks)
-    translation = translate(state, HERE)
+    translation = translate(WeightFile(HERE, state))
     detector = DETECTORS[translation.detector](
         **merge(translation.hyperparameters, {"preprocessing": {"min_size": 64, "max_size": 96}})
     )
@@ -325,12 +326,12 @@ def fpn():
 
 
 def hyperparameters(state):
-    return translate(state, HERE).hyperparameters
+    return translate(WeightFile(HERE, state)).hyperparameters
 
 
 def test_anchors_of_the_file_rule(fpn):
     own = cells([[16], [24], [50], [100], [300]], ratios=(1 / 3, 1.0, 3.0))
-    translation = translate(fpn | own, HERE)
+    translation = translate(WeightFile(HERE, fpn | own))
     detector = FasterRCNN(**translation.hyperparameters)
     for level in range(5):
         cell = getattr(detector.rpn.anchors, f"cell_{level}")
@@ -354,7 +355,7 @@ def test_usual_anchors_say_nothing(fpn, kind):
     state = {name: value for name, value in fpn.items() if name not in usual}
     if kind != "missing":
         state |= {name: value.to(kind) for name, value in usual.items()}
-    translation = translate(state, HERE)
+    translation = translate(WeightFile(HERE, state))
     assert "sizes" not in translation.hyperparameters["rpn"]["anchors"]
     assert not any("anchor" in note for note in translation.notes)
 
@@ -373,7 +374,7 @@ def test_usual_anchors_say_nothing(fpn, kind):
 )
 def test_anchors_that_are_not_ours_are_refused(fpn, own, problem):
     with pytest.raises(InputError, match=problem):
-        translate(fpn | own, HERE)
+        translate(WeightFile(HERE, fpn | own))
 
 
 @pytest.mark.parametrize(
@@ -388,7 +389,7 @@ def test_anchors_that_are_not_ours_are_refused(fpn, own, problem):
     ],
 )
 def test_the_mean_of_the_file_rules(fpn, mean, order):
-    translation = translate(fpn | {"pixel_mean": torch.tensor(mean)[:, None, None]}, HERE)
+    translation = translate(WeightFile(HERE, fpn | {"pixel_mean": torch.tensor(mean)[:, None, None]}))
     detector = FasterRCNN(**translation.hyperparameters)
     image = torch.tensor([10, 20, 30], dtype=torch.uint8)[None, :, None, None].expand(1, 3, 4, 4)
     channels = [10.0, 20.0, 30.0] if order == "rgb" else [30.0, 20.0, 10.0]
@@ -404,7 +405,7 @@ def test_the_deviation_of_the_file_rules(fpn):
     assert found["preprocessing"]["pixel_std"] == [57.375, 57.12, 58.395]
     for bad in ([1.0, 0.0, 1.0], [1.0, 1.0], [1.0, math.nan, 1.0]):
         with pytest.raises(InputError, match="pixel_std"):
-            translate(fpn | {"pixel_std": torch.tensor(bad)}, HERE)
+            translate(WeightFile(HERE, fpn | {"pixel_std": torch.tensor(bad)}))
 
 
 def test_the_profile_is_that_of_the_folder_or_what_is_asked_for(fpn):
@@ -417,11 +418,11 @@ def test_the_profile_is_that_of_the_folder_or_what_is_asked_for(fpn):
     zoo = Path("detectron2/Detectron1-Comparisons/faster_rcnn_R_50_FPN_noaug_1x/137781054/model_final.pkl")
 
     def settings(path, profile=None):
-        return dict(flat_settings(translate(fpn, path, profile).hyperparameters))
+        return dict(flat_settings(translate(WeightFile(path, fpn), profile).hyperparameters))
 
     assert settings(zoo).items() >= detectron1.items()
     assert settings(HERE)["pooler.aligned"] is True
-    assert any("--profile" in note for note in translate(fpn, HERE).notes)
+    assert any("--profile" in note for note in translate(WeightFile(HERE, fpn)).notes)
     assert settings(HERE, "detectron1").items() >= detectron1.items()
     assert settings(zoo, "lvis").items() >= {"box.score_threshold": 1e-4, "box.detections_per_image": 300}.items()
     assert settings(Path("Cityscapes/x.pkl"))["preprocessing.max_size"] == 2048

@@ -12,6 +12,7 @@ import torchvision.models
 from lightning_rcnn.backbones.fpn import ResNetFPN
 from lightning_rcnn.checkpoints.formats import translate as translate_file
 from lightning_rcnn.checkpoints.imagenet import body_weights, translate
+from lightning_rcnn.checkpoints.reading import WeightFile
 from lightning_rcnn.detectors.faster_rcnn import FasterRCNN
 from lightning_rcnn.errors import InputError
 
@@ -140,7 +141,7 @@ def test_files_that_detectron2_makes_of_torchvisions(network):
     theirs = in_detectron2s_names(network.state_dict())
     theirs = {f"stem.{name}" if name.startswith("fc") else name: value for name, value in theirs.items()}
     assert {"stem.fc.weight", "stem.conv1.norm.num_batches_tracked"} <= theirs.keys()
-    translation = translate(theirs, Path("R-50.pkl"))
+    translation = translate(WeightFile(Path("R-50.pkl"), theirs))
     assert translation.unexpected == []
     detector = FasterRCNN(**translation.hyperparameters)
     assert detector.preprocessing.settings.channel_order == "rgb"
@@ -151,4 +152,4 @@ def test_files_that_detectron2_makes_of_torchvisions(network):
 
 def test_an_unknown_network_is_named():
     with pytest.raises(InputError, match=r"x\.pth: its backbone has \(3, 8, 36, 3\) blocks"):
-        translate(body_of(torchvision.models.resnet152(weights=None)), Path("x.pth"))
+        translate(WeightFile(Path("x.pth"), body_of(torchvision.models.resnet152(weights=None))))

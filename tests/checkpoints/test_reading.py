@@ -14,7 +14,7 @@ WEIGHTS = {"a.weight": torch.arange(6.0).reshape(2, 3), "b": torch.tensor(7)}
 
 
 def assert_is_read(path):
-    read = read_weights(path)
+    read = read_weights(path).weights
     assert read.keys() == WEIGHTS.keys()
     for name, value in WEIGHTS.items():
         assert read[name].equal(value)

@@ -36,7 +36,7 @@ def test_what_a_source_stands_for(source, url):
 def test_a_file_is_itself(tmp_path, hub):
     (tmp_path / "a.pth").write_bytes(b"x")
     assert local_file(str(tmp_path / "a.pth")) == tmp_path / "a.pth"
-    with pytest.raises(InputError, match=r"^weights nothing\.pth: no such file, and no URL or name"):
+    with pytest.raises(InputError, match=r"^weights nothing\.pth: neither a file, nor a URL, nor a name"):
         local_file("nothing.pth")
 
 

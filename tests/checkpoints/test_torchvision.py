@@ -15,6 +15,7 @@ from torchvision.models.detection.rpn import RPNHead
 
 from lightning_rcnn.backbones.c4 import ResNetC4
 from lightning_rcnn.checkpoints import detectron2
+from lightning_rcnn.checkpoints.reading import WeightFile
 from lightning_rcnn.checkpoints.torchvision import MASKS, PROFILE, export, is_torchvision, translate
 from lightning_rcnn.detectors.faster_rcnn import FasterRCNN
 from lightning_rcnn.detectors.mask_rcnn import MaskRCNN
@@ -55,7 +56,7 @@ def theirs(request):
 
 @pytest.fixture(scope="module")
 def translation(theirs):
-    return translate(theirs.state_dict(), HERE)
+    return translate(WeightFile(HERE, theirs.state_dict()))
 
 
 @pytest.fixture(scope="module")
@@ -75,7 +76,7 @@ def test_the_architecture_is_read_from_the_weights(theirs, translation, ours):
 
 
 def test_back_again_loads_strictly_and_all_but_the_background_is_what_it_was(theirs, ours):
-    exported = export(ours.state_dict(), HERE)
+    exported = export(WeightFile(HERE, ours.state_dict()))
     original = theirs.state_dict()
     theirs.load_state_dict(exported)
     for name, value in original.items():
@@ -87,7 +88,7 @@ def test_back_again_loads_strictly_and_all_but_the_background_is_what_it_was(the
 
 def test_a_round_trip_of_ours_is_equal_to_the_bit(ours):
     weights = ours.state_dict()
-    again = translate(export(weights, HERE), HERE)
+    again = translate(WeightFile(HERE, export(WeightFile(HERE, weights))))
     assert again.weights.keys() == weights.keys()
     assert all(again.weights[name].equal(value) for name, value in weights.items())
 
@@ -102,7 +103,7 @@ def test_names_of_before_torchvision_0_13(theirs, translation):
         name = re.sub(r"mask_head\.(\d)\.0\.", lambda match: f"mask_head.mask_fcn{int(match[1]) + 1}.", name)
         old[name] = value
     assert "rpn.head.conv.weight" in old
-    again = translate(old, HERE)
+    again = translate(WeightFile(HERE, old))
     assert again.unexpected == []
     assert again.weights.keys() == translation.weights.keys()
     assert all(again.weights[name].equal(value) for name, value in translation.weights.items())
@@ -110,7 +111,7 @@ def test_names_of_before_torchvision_0_13(theirs, translation):
 
 def test_frozen_norms_are_told_from_live_ones_and_have_the_epsilon_of_their_coco_files():
     def norms_of(*case, **backbone):
-        translation = translate(their_detector(False, *case, **backbone).state_dict(), HERE)
+        translation = translate(WeightFile(HERE, their_detector(False, *case, **backbone).state_dict()))
         arguments = translation.hyperparameters["backbone"]["init_args"]
         return arguments["norm"], arguments["norm_epsilon"]
 
@@ -133,7 +134,7 @@ def keys_of(settings, outer=()):
 
 
 def test_91_classes_are_those_of_coco_with_the_unused_ids():
-    hyperparameters = translate(their_detector(False, 1, num_classes=91).state_dict(), HERE).hyperparameters
+    hyperparameters = translate(WeightFile(HERE, their_detector(False, 1, num_classes=91).state_dict())).hyperparameters
     names, ids = hyperparameters["class_names"], hyperparameters["category_ids"]
     assert ids == list(range(1, 91))
     assert (names[0], names[11], names[12], names[89]) == ("person", "N/A", "stop sign", "toothbrush")
@@ -141,7 +142,7 @@ def test_91_classes_are_those_of_coco_with_the_unused_ids():
 
 
 def test_unused_classes_can_be_left_out():
-    translation = translate(their_detector(True, 1, num_classes=4).state_dict(), HERE)
+    translation = translate(WeightFile(HERE, their_detector(True, 1, num_classes=4).state_dict()))
     logits, deltas = (translation.weights[f"box.predictor.{name}.weight"] for name in ("class_logits", "box_deltas"))
     translation.keep_classes([True, False, True])
     assert translation.hyperparameters["class_names"] == ["class 1", "class 3"]
@@ -152,12 +153,12 @@ def test_unused_classes_can_be_left_out():
 
 def test_what_has_no_place_and_what_is_missing_is_named_unless_allowed(theirs, ours):
     state = theirs.state_dict()
-    more = translate(state | {"roi_heads.keypoint_head.0.weight": torch.zeros(1)}, HERE)
+    more = translate(WeightFile(HERE, state | {"roi_heads.keypoint_head.0.weight": torch.zeros(1)}))
     with pytest.raises(InputError, match=r"1 weight has no place .*'roi_heads.keypoint_head.0.weight'.*--allow"):
         more.fit_to(ours.state_dict())
     more.fit_to(ours.state_dict(), allow=["roi_heads.keypoint_head"])
     assert more.dropped == {"roi_heads.keypoint_head.0.weight": "allowed"}
-    less = translate({name: value for name, value in state.items() if "rpn.head.cls" not in name}, HERE)
+    less = translate(WeightFile(HERE, {name: value for name, value in state.items() if "rpn.head.cls" not in name}))
     with pytest.raises(InputError, match=r"2 weights are missing of \w+, first 'rpn.head.objectness.weight'"):
         less.fit_to(ours.state_dict())
     assert less.fit_to(ours.state_dict(), allow=["rpn.head.objectness"]) == [
@@ -170,11 +171,11 @@ def test_a_shape_that_does_not_fit_is_named(theirs, ours):
     state = theirs.state_dict()
     state["rpn.head.cls_logits.bias"] = torch.zeros(9)
     with pytest.raises(InputError, match=r"'rpn.head.cls_logits.bias' has the shape 9, but 'rpn.head.objectness.bias'"):
-        translate(state, HERE).fit_to(ours.state_dict())
+        translate(WeightFile(HERE, state)).fit_to(ours.state_dict())
 
 
 def test_what_torchvision_does_not_have_cannot_go_there():
     c4 = FasterRCNN(["a"], backbone=ResNetC4("resnet18"))
     assert not is_torchvision(c4.state_dict())
     with pytest.raises(InputError, match=r"no place for 'pooler\.stage\."):
-        export(c4.state_dict(), HERE)
+        export(WeightFile(HERE, c4.state_dict()))

@@ -114,7 +114,7 @@ def test_a_callback_that_would_not_is_refused_with_the_reason(complaint, shards,
         *("fit", "--config", "tiny.yaml", "--data.train", shards / "train"),
         f"--trainer.callbacks={json.dumps([entry])}",
     )
-    assert line.startswith(f"trainer.callbacks: {name} is not for use here: ")
+    assert line.startswith(f"trainer.callbacks: {name} does not work here: ")
 
 
 class Unfreezing(BaseFinetuning):
@@ -125,7 +125,7 @@ def test_what_derives_from_a_refused_callback_is_refused(complaint, shards, monk
     monkeypatch.setitem(sys.modules, "somebodys", inspect.getmodule(Unfreezing))
     words = ("fit", "--config", "tiny.yaml", "--data.train", shards / "train")
     line = complaint(*words, "--trainer.callbacks", "somebodys.Unfreezing")
-    assert line.startswith("trainer.callbacks: Unfreezing is not for use here: layers that join")
+    assert line.startswith("trainer.callbacks: Unfreezing does not work here: layers that join")
 
 
 def test_a_run_without_checkpoints_is_refused(complaint, shards):

@@ -10,7 +10,7 @@ from lightning_rcnn.plain_data import settings_keys
 
 DEVICES = "did you mean --trainer.devices (with --trainer.accelerator gpu or cpu)?"
 TRAIN = "did you mean --data.train (a folder that `lightning-rcnn pack` wrote)?"
-WEIGHTS = "did you mean --model.weights (--ckpt_path goes on with a training)?"
+WEIGHTS = "did you mean --model.weights (--ckpt_path resumes a training)?"
 RATE = "did you mean --model.optimizer.lr (for the global batch; nothing scales it)?"
 
 

@@ -1,4 +1,4 @@
-"""A run folder belongs to one training: a finished one, one that goes on, one that another process writes."""
+"""A run folder belongs to one training: a finished one, one that resumes, one that another process writes."""
 
 import json
 import logging
@@ -68,7 +68,7 @@ def test_a_finished_run(run, complaint, workplace, shards, caplog):
             caplog.clear()
             assert run(*words, *more).status == 0
         assert caplog.messages[1:] == [  # after the seed
-            "run is finished; more --trainer.max_epochs or max_steps would go on."
+            "run is finished; raise --trainer.max_epochs or max_steps to resume it."
         ]
     line = complaint(*words, "--model.optimizer.lr", "0.5", "--data.batch_size", "1")
     assert line.startswith(
@@ -80,7 +80,7 @@ def test_a_finished_run(run, complaint, workplace, shards, caplog):
     with caplog.at_level(logging.INFO):
         assert run(*words, "--trainer.max_epochs", "2", "--model.optimizer.weight_decay", "0").status == 0
     change = "model.init_args.optimizer.init_args.weight_decay 0.0001 -> 0.0"
-    assert f"run goes on with other settings than before: {change}." in caplog.messages
+    assert f"run resumes with changed settings: {change}." in caplog.messages
 
 
 def test_what_stays_the_same_training(tmp_path):

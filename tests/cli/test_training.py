@@ -46,7 +46,7 @@ def test_a_run_from_fit_to_validate(fit, run, complaint, workplace, shards):
     detector = lightning_rcnn.FasterRCNN.load_from_checkpoint(last)
     assert detector.class_names == [category.name for category in categories]
 
-    # A second run must not overwrite the first one by accident, but the same command with `last` goes on with it.
+    # A second run must not overwrite the first one by accident, but the same command with `last` resumes it.
     assert fit().status == 1
     assert fit("--ckpt_path", "last", "--trainer.max_epochs", "2").status == 0
     assert torch.load(last, weights_only=True)["epoch"] == 1
@@ -103,7 +103,7 @@ def test_a_run_from_fit_to_validate(fit, run, complaint, workplace, shards):
 def test_last_without_a_checkpoint_starts_and_says_so(fit, caplog):
     with caplog.at_level(logging.INFO):
         assert fit("--ckpt_path", "last", "--trainer.limit_train_batches", "1", "--data.val", "null").status == 0
-    assert "run holds no checkpoint yet: the training starts from the beginning." in caplog.messages
+    assert "run has no checkpoint yet: the training starts from scratch." in caplog.messages
     assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
 
 

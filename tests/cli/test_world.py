@@ -69,9 +69,9 @@ def test_elsewhere_nothing_changes(settle, environment):
         ({}, ["--trainer.devices", "2"], "--trainer.devices: trainer.devices is 2, but SLURM .*--ntasks-per-node=4"),
         ({}, ["--trainer.num_nodes=3"], "--trainer.num_nodes: trainer.num_nodes is 3, but SLURM .*--nodes=2"),
         ({}, ["--config", "one.yaml"], "one.yaml:2: trainer.devices is 1, but SLURM"),
-        ({"SLURM_STEP_TASKS_PER_NODE": "4,3"}, [], "deals the tasks as 4,3 .* --ntasks-per-node in the place of"),
+        ({"SLURM_STEP_TASKS_PER_NODE": "4,3"}, [], "distributes the tasks as 4,3 .* --ntasks-per-node instead of"),
         ({**GPUS, "SLURM_GPUS_ON_NODE": "8"}, [], "8 GPUs and 4 tasks to a node"),
-        ({**GPUS, "CUDA_VISIBLE_DEVICES": "0"}, [], "sees 1 of the 4 GPUs of its node.*--gpus-per-node in the place"),
+        ({**GPUS, "CUDA_VISIBLE_DEVICES": "0"}, [], "sees 1 of the 4 GPUs of its node.*--gpus-per-node instead of"),
     ],
 )
 def test_a_mismatch_is_named(settle, tmp_path, change, words, message):
@@ -149,7 +149,7 @@ def test_who_launched(environment, expected):
         (
             {**OPEN_MPI, "OMPI_COMM_WORLD_RANK": "0"},
             [],
-            "mpirun starts this process, but the package mpi4py is missing",
+            "mpirun started this process, but the package mpi4py is missing",
         ),
         (
             {},

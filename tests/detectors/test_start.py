@@ -129,5 +129,5 @@ def test_ranks_of_unlike_precision_are_refused(start, monkeypatch):
     monkeypatch.setattr(
         SingleDeviceStrategy, "broadcast", lambda _, own, src=0: "bf16-true" if own == "32-true" else own
     )
-    with pytest.raises(InputError, match=r"rank 0 computes in bf16-true, .* give --trainer\.precision for all"):
+    with pytest.raises(InputError, match=r"rank 0 chose bf16-true, .* set --trainer\.precision for all"):
         start()

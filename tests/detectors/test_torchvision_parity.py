@@ -11,6 +11,7 @@ from torchvision.models.detection import maskrcnn_resnet50_fpn
 from torchvision.models.detection.image_list import ImageList
 from torchvision.models.detection.roi_heads import paste_masks_in_image
 
+from lightning_rcnn.checkpoints.reading import WeightFile
 from lightning_rcnn.checkpoints.torchvision import translate
 from lightning_rcnn.detectors.inference import detect_tensors
 from lightning_rcnn.detectors.mask_rcnn import MaskRCNN
@@ -51,7 +52,7 @@ def detectors():
                 parameter.mul_(3)
         theirs.roi_heads.box_predictor.cls_score.weight.mul_(5)
         theirs.roi_heads.box_predictor.bbox_pred.weight.mul_(5)
-    translation = translate(theirs.state_dict(), Path("theirs"))
+    translation = translate(WeightFile(Path("theirs"), theirs.state_dict()))
     own = {
         "preprocessing": {"memory_format": "contiguous", **sizes},
         "rpn": {"samples_per_image": ALL, "pre_nms_top_n": [300, 300], "post_nms_top_n": [200, 200]},

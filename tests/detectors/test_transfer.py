@@ -7,6 +7,7 @@ import torch
 import torchvision.models
 
 from lightning_rcnn.backbones.fpn import ResNetFPN
+from lightning_rcnn.checkpoints.reading import WeightFile
 from lightning_rcnn.checkpoints.torchvision import export
 from lightning_rcnn.detectors.loading import save_detector
 from lightning_rcnn.errors import InputError
@@ -98,7 +99,7 @@ def test_a_box_detector_starts_from_a_mask_detector_and_the_other_way_round(give
 
 def test_a_file_of_torchvision_will_do_and_other_conventions_are_warned_of(make_detector, tmp_path):
     theirs = make_detector()
-    torch.save(export(theirs.state_dict(), tmp_path), tmp_path / "theirs.pth")
+    torch.save(export(WeightFile(tmp_path, theirs.state_dict())), tmp_path / "theirs.pth")
     with pytest.warns(
         UserWarning, match="were trained with rpn.anchors.rounding rounded, rpn.anchors.stride image_ratio"
     ):

@@ -63,7 +63,7 @@ def test_a_job_that_may_not_be_requeued_saves_and_says_so(cluster):
     assert (facts["JobState"], facts["ExitCode"]) == ("FAILED", "75:0"), cluster.ending(job)
     line = next(line for line in cluster.logs(job).splitlines() if "lightning-rcnn: stopped" in line)
     assert f"job {job} is not requeued (" in line
-    assert "the same command with --ckpt_path last goes on" in line
+    assert "the same command with --ckpt_path last resumes" in line
 
 
 def test_what_cannot_work_ends_in_the_first_second(cluster):

@@ -16,6 +16,7 @@ from torchvision.models.detection.backbone_utils import resnet_fpn_backbone
 
 from lightning_rcnn.backbones.fpn import ResNetFPN
 from lightning_rcnn.bench.detectors.scene import Scene
+from lightning_rcnn.checkpoints.reading import WeightFile
 from lightning_rcnn.checkpoints.torchvision import export
 from lightning_rcnn.compilation import Scope, compile_training
 from lightning_rcnn.detectors.base import Detector
@@ -78,7 +79,7 @@ class Architecture:
         anchors = AnchorGenerator(((32,), (64,), (128,), (256,), (512,)), ((0.5, 1.0, 2.0),) * 5)
         kind = TorchvisionMaskRCNN if self.has_masks else TorchvisionFasterRCNN
         theirs = kind(body, self.num_classes + 1, self.min_size, self.max_size, rpn_anchor_generator=anchors)
-        theirs.load_state_dict(export(ours.state_dict(), Path("our weights")))
+        theirs.load_state_dict(export(WeightFile(Path("our weights"), ours.state_dict())))
         return theirs
 
 

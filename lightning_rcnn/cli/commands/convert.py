@@ -65,7 +65,7 @@ def convert(
             change by what these had.
         set: hyperparameters that the source's file does not tell, as KEY=VALUE, such as
             backbone.norm_epsilon=1e-5.
-        allow: names of weights, or their beginnings up to a dot, that may be left out or left at initialisation.
+        allow: names of weights, or their prefixes up to a dot, that may be left out or left at initialization.
         overwrite: replace files that are there.
     """
     config = out.with_suffix(".yaml")
@@ -147,12 +147,12 @@ def _reason(error: ArgumentError) -> str:
 
 def _to_torchvision(path: Path, out: Path) -> None:
     hyperparameters = read_header(path).hyperparameters
-    weights = read_weights(path)
-    exported = torchvision.export(weights, path)
+    file = read_weights(path)
+    exported = torchvision.export(file)
     with _one_line_for_bad_places(out):
         atomic_save(exported, out)
     table = _folding_table("here", "in torchvision", "weights")
-    pairs = ((_part(ours), _part(theirs)) for ours, theirs in zip(weights, exported, strict=True))
+    pairs = ((_part(ours), _part(theirs)) for ours, theirs in zip(file.weights, exported, strict=True))
     for row, number in Counter(pairs).items():
         table.add_row(*row, str(number))
     Console().print(table)
@@ -194,7 +194,7 @@ def _table(translation: Translation) -> Table:
     for (part, value), number in Counter((_part(name), value) for name, value in translation.made.items()).items():
         table.add_row("", part, f"made: {value}", str(number))
     for part, number in Counter(map(_part, translation.left)).items():
-        table.add_row("", part, "left at initialisation", str(number))
+        table.add_row("", part, "left at initialization", str(number))
     return table
 
 

@@ -1,4 +1,4 @@
-"""`lightning-rcnn detect`: objects in image files, as pictures and as numbers."""
+"""`lightning-rcnn detect`: detections in image files, drawn and as JSON."""
 
 from collections import Counter
 from pathlib import Path
@@ -36,16 +36,16 @@ def detect(
     """Find objects in image files.
 
     Writes to OUT: images/, each image with its detections; results.json, the detections in COCO's results format,
-    with masks as RLE where the detector has them; and images.json, which names the images and classes behind the ids
-    in it, as COCO's annotation files do.
+    with masks as RLE if the detector has them; and images.json, which maps its ids to file and class names, as COCO's
+    annotation files do.
 
     Args:
-        checkpoint: a file that `fit` wrote; it says what detector and what classes.
-        images: files, and folders that are searched for images.
+        checkpoint: checkpoint that `fit` or `convert` wrote.
+        images: image files, and folders to search for them.
         out: folder for the results.
-        threshold: detections have at least this score, 0 to 1; score results.json with a low one, such as 0.05.
-        device: where to compute; auto takes a GPU if there is one.
-        precision: bf16-mixed or 32-true; auto takes bf16-mixed where the device computes in it.
+        threshold: lowest score of a detection, 0 to 1; evaluate results.json with a low one, such as 0.05.
+        device: device to compute on; auto takes a GPU if there is one.
+        precision: bf16-mixed or 32-true; auto takes bf16-mixed if the device supports it.
     """
     if not 0 <= threshold <= 1:
         raise InputError(f"--threshold {threshold}: a score is from 0 to 1")
@@ -68,13 +68,15 @@ def detect(
         record = ImageRecord(len(shown) + 1, str(file.path), height=image.shape[1], width=image.shape[2])
         shown.append(record)
         with autocast(chosen, detector.device):
-            (found,) = detect_tensors(detector, [image], threshold)
-        entries = coco_results(found, 0, record, detector.category_ids, detector.mask_paste)
-        masks = None if found.masks is None else [entry["segmentation"] for entry in entries]
-        objects = Objects(found.boxes[0].cpu(), found.labels[0].cpu(), found.scores[0].cpu(), masks=masks)
-        save_image(draw_objects(image, objects, detector.class_names), out / "images" / _picture_name(file.name))
+            (detections,) = detect_tensors(detector, [image], threshold)
+        entries = coco_results(detections, 0, record, detector.category_ids, detector.mask_paste)
+        masks = None if detections.masks is None else [entry["segmentation"] for entry in entries]
+        objects = Objects(
+            detections.boxes[0].cpu(), detections.labels[0].cpu(), detections.scores[0].cpu(), masks=masks
+        )
+        save_image(draw_objects(image, objects, detector.class_names), out / "images" / _image_name(file.name))
         results += entries
-        counts.update(detector.class_names[label - 1] for label in found.labels[0].tolist())
+        counts.update(detector.class_names[label - 1] for label in detections.labels[0].tolist())
     if not shown:
         path, reason = next(iter(unreadable.items()))
         raise InputError(f"none of {len(files)} files can be read; {shown_path(path)}: {reason}")
@@ -91,8 +93,8 @@ def _device(name: str) -> torch.device:
     return torch.device(name)
 
 
-def _picture_name(name: Path) -> Path:
-    """The name of the image, as a format that every program shows."""
+def _image_name(name: Path) -> Path:
+    """Return the name of the image, with the suffix of a format that every program shows."""
     return name if name.suffix.lower() in (".jpg", ".jpeg", ".png") else name.with_name(f"{name.name}.jpg")
 
 
@@ -117,11 +119,11 @@ def _report(
     if left_out:
         console.print(_left_out_table(left_out))
     hint = "" if counts else "; a lower --threshold may find some"
-    print(f"{counts.total()} objects in {num_images} images{hint}. Pictures and results.json are in {out}.")
+    print(f"{counts.total()} objects in {num_images} images{hint}. Images and results.json are in {out}.")
 
 
 def _left_out_table(paths: list[Path]) -> Table:
-    """One row for each suffix and reason, since a folder may hold a text file beside each image."""
+    """Return one row per suffix and reason: a folder may hold a text file beside each image."""
     kinds: dict[tuple[str, str], list[Path]] = {}
     for path in paths:
         kinds.setdefault((path.suffix.lower() or "no suffix", _why_left_out(path)), []).append(path)

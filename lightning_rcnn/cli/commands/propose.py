@@ -31,7 +31,7 @@ def propose(
     """Make proposals for the images of a packed data set, and write shards that hold them beside the images.
 
     Proposals are of selective search, with --checkpoint of a trained region proposal network, with --boxes of a file.
-    Their recall is shown at the end. After an interruption the same command goes on where it was; where all is done,
+    Their recall is shown at the end. After an interruption the same command continues where it stopped; if all is done,
     it shows the recall.
 
     Args:

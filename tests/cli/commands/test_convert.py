@@ -9,6 +9,7 @@ import yaml
 
 from lightning_rcnn.backbones.c4 import ResNetC4
 from lightning_rcnn.backbones.fpn import ResNetFPN
+from lightning_rcnn.checkpoints.reading import WeightFile
 from lightning_rcnn.checkpoints.torchvision import export
 from lightning_rcnn.cli import main
 from lightning_rcnn.detectors.faster_rcnn import FasterRCNN
@@ -34,7 +35,7 @@ def detector():
 @pytest.fixture
 def source(detector, tmp_path):
     """A file as torchvision's users save it."""
-    torch.save(export(detector.state_dict(), tmp_path), tmp_path / "theirs.pth")
+    torch.save(export(WeightFile(tmp_path, detector.state_dict())), tmp_path / "theirs.pth")
     return tmp_path / "theirs.pth"
 
 
@@ -82,7 +83,7 @@ def test_classes_that_are_not_used_can_be_left_out(source, tmp_path):
 
 
 def test_a_detector_with_other_parts_needs_a_word(detector, tmp_path, capsys):
-    state = export(detector.state_dict(), tmp_path)
+    state = export(WeightFile(tmp_path, detector.state_dict()))
     torch.save(state | {"roi_heads.keypoint_head.0.weight": torch.zeros(1)}, tmp_path / "theirs.pth")
     out = tmp_path / "ours.ckpt"
     assert run(tmp_path / "theirs.pth", "--out", out) == 1
@@ -128,12 +129,12 @@ def bad_file(kind, state, detector, folder):
         ("a pickle with a call", "posix.system"),
         ("half a file", "the end of the file is missing"),
         ("not a number", "'rpn.head.conv.0.0.weight' is not finite"),
-        ("one of ours", "is a checkpoint of lightning-rcnn already"),
+        ("one of ours", "already a checkpoint of lightning-rcnn"),
         ("missing", "no such file"),
     ],
 )
 def test_bad_input_is_one_line(detector, tmp_path, capsys, kind, problem):
-    path = bad_file(kind, export(detector.state_dict(), tmp_path), detector, tmp_path)
+    path = bad_file(kind, export(WeightFile(tmp_path, detector.state_dict())), detector, tmp_path)
     before = sorted(tmp_path.iterdir())
     assert run(path, "--out", tmp_path / "ours.ckpt") == 1
     error = capsys.readouterr().err
@@ -146,7 +147,7 @@ def test_bad_input_is_one_line(detector, tmp_path, capsys, kind, problem):
 @pytest.mark.parametrize(
     ("words", "problem"),
     [
-        (["--format", "detectron2"], "has not the weights of detectron2"),
+        (["--format", "detectron2"], "not weights of detectron2"),
         (["--class_names", "cat,dog"], "2 names for the 3 classes"),
         (["--set", "backbone.norm_epsilon"], "give KEY=VALUE"),
         (["--set", "backbone.norm_epsilom=0"], "takes no backbone.norm_epsilom; did you mean backbone.norm_epsilon?"),
