@@ -33,7 +33,7 @@ _KEYS: dict[ResultType, str] = {"bbox": "bbox", "segm": "segmentation"}
 
 @dataclass
 class Image:
-    """What the evaluator takes of an image: pixels, and entries whose `category_id` is a label 1..K."""
+    """Size, annotations and results of an image; their `category_id` is a label 1..K."""
 
     height: int
     width: int
@@ -46,9 +46,9 @@ class CocoData:
     """A data set with results.
 
     Attributes:
-        class_names: of the labels 1..K.
-        images: by id.
-        notes: what a person has to know about the two files, in sentences.
+        class_names: names of labels 1..K.
+        images: image id -> image.
+        notes: sentences for the user about the two files.
     """
 
     class_names: list[str]
@@ -57,7 +57,7 @@ class CocoData:
 
 
 class _Result(NamedTuple):
-    """A detection of an annotated image; `segmentation` is an RLE as the file has it."""
+    """A detection of an annotated image; `segmentation` is the RLE of the file."""
 
     place: str
     image_id: int
@@ -68,30 +68,30 @@ class _Result(NamedTuple):
 
 
 def read_scored(annotations: Path, results: Path, result_type: ResultType) -> CocoData:
-    """Read ground truth, by the rules of `pack`, and results.
+    """Read ground truth by the rules of `pack`, and results.
 
     Args:
         annotations: JSON with `images`, `annotations` and `categories`. An object without a usable mask has no
-            `segmentation` here; it needs a box.
+            `segmentation` in the result; it needs a box.
         results: JSON list of `image_id`, `category_id`, `score`, and `bbox` (x, y, width, height) or `segmentation`
-            (RLE). Where an `images.json` beside it names the images, they are matched by file name.
-        result_type: whether boxes or masks count; the other is left out.
+            (RLE). If an `images.json` beside it names the images, they are matched by file name.
+        result_type: whether boxes or masks are scored; the other is left out.
 
     Raises:
-        InputError: no such file, not such JSON, an unknown image or category in the results, or an entry lacks
-            something.
+        InputError: no such file, JSON of another kind, an unknown image or category in the results, or an incomplete
+            entry.
     """
     coco = read_annotations(annotations)
     if not coco.images:
         raise InputError(f"{annotations}: the list of images is empty; there is nothing to score")
     entries = _load_results(results)
     ids = result_ids(results, [entry.get("image_id") for entry in entries], coco, annotations)
-    found = _read_results(entries, results, ids, result_type)
+    detections = _read_results(entries, results, ids, result_type)
     notes = [*ids.notes]
-    if result_type == "bbox" and are_relative(edges_of(result.box) for result in found):
+    if result_type == "bbox" and are_relative(edges_of(result.box) for result in detections):
         notes.append("All boxes of the results are shares of the image, 0 to 1: they become pixels.")
-        found = [_in_pixels(result, coco.images[result.image_id], annotations) for result in found]
-    masks = _masks_by_image(found)
+        detections = [_in_pixels(result, coco.images[result.image_id], annotations) for result in detections]
+    masks = _masks_by_image(detections)
     images: dict[int, Image] = {}
     for image_id, image in coco.images.items():
         width, height = _frame(image, coco, masks.get(image_id, []), annotations)
@@ -103,7 +103,7 @@ def read_scored(annotations: Path, results: Path, result_type: ResultType) -> Co
                 images[image_id].annotations.append(entry)
             if defect is not None:
                 coco.log.add([Finding(defect, place)])
-    for result in found:
+    for result in detections:
         image_of_result = images[result.image_id]
         image_of_result.results.append(_as_entry(result, image_of_result, result_type))
     notes += [
@@ -131,7 +131,7 @@ def _load_results(path: Path) -> list[Mapping[str, Any]]:
 def _read_results(
     entries: list[Mapping[str, Any]], path: Path, ids: ResultIds, result_type: ResultType
 ) -> list[_Result]:
-    found = []
+    detections = []
     for position, entry in enumerate(entries):
         place = f"{path}: result {position}"
         image_id, label = _image_of(entry, ids, place), _label_of(entry, ids, place)
@@ -148,12 +148,12 @@ def _read_results(
         if result_type == "bbox" and (box is None or not all(map(isfinite, box))):
             raise InputError(f"{place}: bbox {entry.get('bbox')!r} is not four numbers x, y, width, height")
         segmentation = read_segmentation(entry.get("segmentation")) if result_type == "segm" else None
-        found.append(_Result(place, image_id, label, score, box or (0.0, 0.0, 0.0, 0.0), segmentation))
-    return found
+        detections.append(_Result(place, image_id, label, score, box or (0.0, 0.0, 0.0, 0.0), segmentation))
+    return detections
 
 
 def _image_of(entry: Mapping[str, Any], ids: ResultIds, place: str) -> int | None:
-    """The annotated image that a result belongs to; None if `images.json` names one that is not annotated."""
+    """Return the annotated image of a result; None if `images.json` names one that is not annotated."""
     image_id = ids.image_table.find(entry.get("image_id"))
     if image_id is None:
         raise InputError(
@@ -164,7 +164,7 @@ def _image_of(entry: Mapping[str, Any], ids: ResultIds, place: str) -> int | Non
 
 
 def _label_of(entry: Mapping[str, Any], ids: ResultIds, place: str) -> int | None:
-    """The label of a result's class; None if `images.json` names one that the annotations lack."""
+    """Return the label of a result's class; None if `images.json` names one that the annotations lack."""
     category_id = ids.category_table.find(entry.get("category_id"))
     if category_id is None:
         known = f"{len(ids.labels)} categories, ids {min(ids.labels)} to {max(ids.labels)}"
@@ -185,16 +185,16 @@ def _require_size(image: CocoImage, annotations: Path) -> None:
         )
 
 
-def _masks_by_image(found: list[_Result]) -> dict[int, list[Any]]:
+def _masks_by_image(detections: list[_Result]) -> dict[int, list[Any]]:
     masks: dict[int, list[Any]] = {}
-    for result in found:
+    for result in detections:
         if isinstance(result.segmentation, dict):
             masks.setdefault(result.image_id, []).append(result.segmentation)
     return masks
 
 
 def _frame(image: CocoImage, coco: CocoAnnotations, masks: list[Any], annotations: Path) -> tuple[int, int]:
-    """Width and height of an image: as stated, else those of a mask's RLE, else what holds all masks."""
+    """Return width and height of an image: as stated, else of a mask's RLE, else the extent of all masks."""
     if coco.is_relative:
         _require_size(image, annotations)
     if image.size != (0, 0):
@@ -205,12 +205,12 @@ def _frame(image: CocoImage, coco: CocoAnnotations, masks: list[Any], annotation
 def _checked(
     annotated: CocoObject, image: Image, result_type: ResultType
 ) -> tuple[dict[str, Any] | None, Defect | None]:
-    """An annotation for the evaluator, with masks a box only in the place of one; or why it cannot be used."""
+    """Return an annotation for the evaluator, or its defect; with masks, a box only replaces a missing mask."""
     if annotated.label is None:
         return None, Defect.UNKNOWN_CLASS
     segmentation = None
     if result_type == "segm" or not is_area(annotated.area):
-        # As for `pack`, but that box and mask need not agree: the COCO API does not ask for that.
+        # As in `pack`, except that box and mask need not agree: the COCO API does not require it.
         segmentation = usable_run_length(_in_frame(annotated, image), image.height, image.width)
     entry: dict[str, Any] = {
         "category_id": annotated.label,
@@ -234,7 +234,7 @@ def _checked(
 
 
 def _in_frame(annotated: CocoObject, image: Image) -> Any:
-    """The segmentation, of an RLE whose size is the wrong way round the one that fits the object's box."""
+    """Return the segmentation; an RLE with swapped height and width is corrected to fit the object's box."""
     rle, box = annotated.segmentation, annotated.box
     if not isinstance(rle, dict) or box is None or min(box[2:]) <= 0:
         return rle
@@ -258,7 +258,7 @@ def _mask_of(result: _Result, image: Image) -> RunLength:
     try:
         return checked_run_length(rle["counts"], *size)
     except ValueError as error:
-        raise InputError(f"{result.place}: segmentation is no RLE ({error})") from error
+        raise InputError(f"{result.place}: segmentation is not an RLE ({error})") from error
 
 
 def _kind(value: Any) -> str:

@@ -1,8 +1,7 @@
-"""What the ids in a results file mean: those of the annotations, or of an `images.json` beside the results.
+"""Ids in a results file: those of the annotations, or of an `images.json` beside the results.
 
-`detect` numbers the files that it is given, and writes names and numbers to `images.json`, as does `predict`. Where
-that lists the images of the results, images are those of the same file name in the annotations, and classes those of
-the same name.
+`detect` numbers its input files and writes names and numbers to `images.json`; so does `predict`. If it lists the
+images of the results, images are matched to the annotations by file name, and classes by name.
 """
 
 from collections import defaultdict
@@ -21,13 +20,13 @@ from lightning_rcnn.evaluation.coco_results import NAMES_FILE
 
 @dataclass(frozen=True)
 class ResultIds:
-    """Ids of results as those of the annotations.
+    """Mapping from the ids of results to those of the annotations.
 
     Attributes:
-        image_table, category_table: the spellings of the ids in the results.
-        images: id there -> id in the annotations; an image that is not annotated has none.
-        labels: id there -> label 1..K; a class that the annotations lack has none.
-        notes: what a person has to know about it, in sentences.
+        image_table, category_table: spellings of the ids in the results.
+        images: id in the results -> id in the annotations; images without annotations are absent.
+        labels: id in the results -> label 1..K; classes that the annotations lack are absent.
+        notes: sentences for the user about the mapping.
     """
 
     image_table: IdTable
@@ -38,21 +37,22 @@ class ResultIds:
 
 
 def own_ids(coco: CocoAnnotations) -> ResultIds:
-    """The ids of the annotations themselves."""
+    """Return the identity mapping of the annotations' ids."""
     labels = {category_id: label for category_id, label in coco.classes.labels.items() if label is not None}
     return ResultIds(coco.image_ids, coco.classes.ids, {key: key for key in coco.images}, labels)
 
 
 def result_ids(results: Path, image_ids: Iterable[Any], coco: CocoAnnotations, annotations: Path) -> ResultIds:
-    """Find out what the ids of results mean.
+    """Map the ids of results to those of the annotations.
 
     Args:
-        results: the file; an `images.json` beside it is looked at.
-        image_ids: every `image_id` in it.
-        coco: the annotations, which were read from `annotations`.
+        results: results file; an `images.json` beside it is read.
+        image_ids: every `image_id` in the results.
+        coco: annotations.
+        annotations: file of the annotations.
 
     Raises:
-        InputError: by their file names, the images may be several of the annotated ones, or are none of them.
+        InputError: a file name matches several annotated images, or no name matches any.
     """
     names_file = results.with_name(NAMES_FILE)
     own = own_ids(coco)
@@ -78,16 +78,16 @@ def result_ids(results: Path, image_ids: Iterable[Any], coco: CocoAnnotations, a
 
 
 def _match(names: dict[int, str], known: dict[int, str], names_file: Path, annotations: Path) -> dict[int, int]:
-    """Id in `images.json` -> id in the annotations, by `data/file_names.py`."""
+    """Return id in `images.json` -> id in the annotations, by the rules of `data/file_names.py`."""
     if all(key in known and split_path(names[key])[-1:] == split_path(known[key])[-1:] for key in names):
         return {key: key for key in names}
     ids_by_name: defaultdict[str, list[int]] = defaultdict(list)
     for key, name in known.items():
         ids_by_name[name].append(key)
-    found = match_names(names.values(), frozenset(ids_by_name))
+    matches_by_name = match_names(names.values(), frozenset(ids_by_name))
     matches: dict[int, int] = {}
     for key, name in names.items():
-        match = found[name]
+        match = matches_by_name[name]
         candidates = [] if match.file is None else ids_by_name[match.file]
         if key in candidates:
             matches[key] = key
@@ -110,7 +110,7 @@ def _match(names: dict[int, str], known: dict[int, str], names_file: Path, annot
 def _labels_by_name(
     entries: Any, own: ResultIds, coco: CocoAnnotations, names_file: Path
 ) -> tuple[IdTable, dict[int, int], list[str]]:
-    """Spellings and labels of category ids, and sentences about classes that the annotations lack."""
+    """Return spellings and labels of category ids, and notes on classes that the annotations lack."""
     if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
         return own.category_table, own.labels, []
     table = IdTable(entry.get("id") for entry in entries)

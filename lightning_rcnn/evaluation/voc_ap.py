@@ -1,11 +1,11 @@
-"""PASCAL VOC's average precision, as its development kit has it: at one IoU, by area and by eleven points.
+"""PASCAL VOC's average precision as in its development kit: at one IoU, by area and by eleven points.
 
-The kit counts pixels from 1, and a box includes its last one, so that it is xmax - xmin + 1 wide. Here boxes are
-edges. Those of the kit's box are (xmin - 1, ymin - 1, xmax, ymax), which is what `pack voc` writes, and x2 - x1 is the
-kit's width with its + 1: overlaps of edges are the kit's overlaps, and nothing is added to them here. So detections
+The kit counts pixels from 1, and a box includes its last pixel, so it is xmax - xmin + 1 wide. Here boxes are edges:
+(xmin - 1, ymin - 1, xmax, ymax) of the kit's box, which is what `pack voc` writes. x2 - x1 is the kit's width including
+its + 1, so overlaps of edges equal the kit's overlaps, and nothing is added to them here. So detections
 (x1, y1, x2, y2) on packed annotations score what the kit gives (x1 + 1, y1 + 1, x2, y2) on the XML files, except where
-packing repairs: it skips boxes with xmin = xmax, and clips what leaves the image. Annotations packed as `zero_based`
-are edges as they stand in their files.
+packing repairs: it skips boxes with xmin = xmax and clips boxes to the image. Annotations packed as `zero_based` are
+edges already.
 
 Source: Everingham et al., The PASCAL Visual Object Classes Challenge, IJCV 2010, section 4.2 (eleven points, the
 challenges up to 2009), and `VOCevaldet.m`, `VOCap.m` of the development kits from 2010 on (area).
@@ -23,18 +23,18 @@ from lightning_rcnn.evaluation.voc_matching import TRUE, UNCOUNTED, judge
 from lightning_rcnn.structures import NO_IMAGE, Detections, ImageRecord
 
 ELEVEN_POINT = "_11_point"
-"""Ends the names of figures by eleven points, beside those by area."""
+"""Suffix of the names of eleven-point metrics."""
 PER_CLASS_11_POINT = PER_CLASS + ELEVEN_POINT
 
 
 class JudgedImage(NamedTuple):
-    """What the figures need of an image.
+    """Judged detections of an image.
 
     Attributes:
-        labels: int64 [D], of the detections that count.
-        scores: float64 [D].
-        is_true: bool [D].
-        gt_labels: int64 [M], of the objects to be found.
+        labels: int64 [D], labels of the detections that count.
+        scores: float64 [D], their scores.
+        is_true: bool [D], whether they are true positives.
+        gt_labels: int64 [M], labels of the objects to be found.
     """
 
     labels: np.ndarray
@@ -46,17 +46,17 @@ class JudgedImage(NamedTuple):
 class VOCAveragePrecision(Metric):
     """VOC's AP of each class and their mean.
 
-    Difficult objects need not be found, and finding them is not false. The same holds for COCO's crowds, which VOC does
-    not have: they are no objects to be found, and of what is found there only a box of about the whole is forgiven
-    (COCO forgives its parts). All detections of an image count.
+    Difficult objects need not be found, and detections of them are not false positives. The same holds for COCO's
+    crowds, which VOC does not have; a detection is ignored only if it overlaps the whole crowd (COCO also ignores
+    detections of its parts). All detections of an image count.
 
-    Of equal scores, the image with the lower id comes first, and in an image what was added first. Under DDP, images
-    are judged where they are; labels, scores and verdicts are gathered on rank 0. Ranks may hold different numbers of
+    Ties of scores are ordered by image id, then by the order of adding. Under DDP, each rank judges its images; labels,
+    scores and verdicts are gathered on rank 0. Ranks may hold different numbers of
     images, or none, and an image that two ranks hold counts once.
 
     Args:
         class_names: foreground classes 1..K.
-        iou_threshold: the least overlap of a true detection with its object; VOC's is 0.5.
+        iou_threshold: lowest IoU of a true positive with its object; VOC's is 0.5.
     """
 
     full_state_update = False
@@ -72,19 +72,19 @@ class VOCAveragePrecision(Metric):
         """Add a batch.
 
         Args:
-            detections: in the original frame.
-            records: with annotations in the original frame; slots without an image are skipped.
+            detections: detections with boxes in the original frame.
+            records: records with annotations in the original frame; slots without an image are skipped.
         """
         boxes, scores = detections.boxes.double().cpu().numpy(), detections.scores.double().cpu().numpy()
         labels = detections.labels.cpu().numpy()
         for slot, record in enumerate(records):
             if record.image_id == NO_IMAGE:
                 continue
-            found = labels[slot] > 0
+            is_detection = labels[slot] > 0
             self._images[record.image_id] = self._judge(
-                boxes[slot, found],
-                labels[slot, found],
-                scores[slot, found],
+                boxes[slot, is_detection],
+                labels[slot, is_detection],
+                scores[slot, is_detection],
                 _boxes([annotation["bbox"] for annotation in record.annotations]),
                 [annotation["label"] for annotation in record.annotations],
                 [annotation["iscrowd"] or annotation["difficult"] for annotation in record.annotations],
@@ -94,7 +94,7 @@ class VOCAveragePrecision(Metric):
         """Add one image in COCO's own form.
 
         Args:
-            image_id: of the data set.
+            image_id: id of the image in the data set.
             annotations: `category_id` 1..K, `bbox` (x, y, width, height), perhaps `iscrowd` and `difficult`.
             results: `category_id`, `score` and `bbox`.
         """
@@ -106,19 +106,19 @@ class VOCAveragePrecision(Metric):
             [annotation["category_id"] for annotation in annotations],
             [annotation.get("iscrowd") or annotation.get("difficult") for annotation in annotations],
         )
-        # What `Metric` does around `update`: count, and drop the figures of the last `compute`.
+        # `Metric` does this around `update`: count, and drop the cached result of `compute`.
         self._update_count += 1
         self._computed = None
 
     def compute(self) -> dict[str, Any]:
-        """`AP50` by area and `AP50_11_point`, `per_class` and `per_class_11_point` by name.
+        """Return `AP50` by area and `AP50_11_point`, and `per_class` and `per_class_11_point` by class name.
 
-        The number is the IoU's, in percent. A class without any object to be found is NaN, and not in the mean.
+        The number is the IoU in percent. A class without objects to be found is NaN and not in the mean.
         """
         return score_on_rank_zero(self._images, self._score)
 
     def reset(self) -> None:
-        """Forget all images."""
+        """Remove all images."""
         super().reset()
         self._images = {}
 
@@ -140,7 +140,7 @@ class VOCAveragePrecision(Metric):
         nothing = JudgedImage(*(np.zeros(0, kind) for kind in (np.int64, np.float64, bool, np.int64)))
         in_order = [images[image_id] for image_id in sorted(images)]
         labels, scores, is_true, gt_labels = map(np.concatenate, zip(nothing, *in_order, strict=True))
-        # Sorting by two keys is stable.
+        # lexsort is stable.
         order = np.lexsort((-scores, labels))
         starts = np.searchsorted(labels[order], np.arange(1, len(self.class_names) + 2))
         num_objects = np.bincount(gt_labels, minlength=len(self.class_names) + 1)
@@ -159,14 +159,14 @@ class VOCAveragePrecision(Metric):
 
 
 def area_under_curve(is_true: np.ndarray, num_objects: int) -> float:
-    """VOC's AP from 2010 on: the mean over all objects of the best precision at or beyond the recall of each.
+    """Return VOC's AP from 2010 on: the mean over all objects of the best precision at or beyond their recall.
 
     Args:
         is_true: bool [D], detections of a class, best first.
-        num_objects: how many there are to be found.
+        num_objects: number of objects to be found.
 
     Returns:
-        NaN without objects.
+        The AP; NaN without objects.
     """
     if not num_objects:
         return float("nan")
@@ -174,16 +174,16 @@ def area_under_curve(is_true: np.ndarray, num_objects: int) -> float:
 
 
 def mean_of_eleven_points(is_true: np.ndarray, num_objects: int) -> float:
-    """VOC's AP up to 2009: the mean of the best precision at or beyond the recalls 0, .1, ..., 1.
+    """Return VOC's AP up to 2009: the mean of the best precision at or beyond the recalls 0, .1, ..., 1.
 
     Recalls are compared as fractions: 3 of 10 objects reach .3. (In floating point, three steps of .1 are more.)
 
     Args:
         is_true: bool [D], detections of a class, best first.
-        num_objects: how many there are to be found.
+        num_objects: number of objects to be found.
 
     Returns:
-        NaN without objects.
+        The AP; NaN without objects.
     """
     if not num_objects:
         return float("nan")
@@ -193,13 +193,13 @@ def mean_of_eleven_points(is_true: np.ndarray, num_objects: int) -> float:
 
 
 def _best_precision(is_true: np.ndarray) -> np.ndarray:
-    """At each detection, the best precision that it or a later one gives."""
+    """Return for each detection the best precision at it or at a later one."""
     precision = np.cumsum(is_true) / np.arange(1, len(is_true) + 1)
     return np.maximum.accumulate(precision[::-1])[::-1]
 
 
 def _mean(values: Iterable[float]) -> float:
-    """Over the classes that have objects; NaN if none has."""
+    """Return the mean over the classes with objects; NaN if none has any."""
     present = [value for value in values if not np.isnan(value)]
     return float(np.mean(present)) if present else float("nan")
 
@@ -209,7 +209,7 @@ def _boxes(boxes: list[list[float]]) -> np.ndarray:
 
 
 def _edges(boxes: list[list[float]]) -> np.ndarray:
-    """Edges of boxes in COCO's form, x, y, width, height."""
+    """Return the edges of boxes in COCO's form: x, y, width, height."""
     corners = _boxes(boxes)
     corners[:, 2:] += corners[:, :2]
     return corners

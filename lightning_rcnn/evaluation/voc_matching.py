@@ -1,4 +1,4 @@
-"""Which detections of one image PASCAL VOC counts as true, which as false, and which not at all.
+"""PASCAL VOC's matching: true, false and uncounted detections of one image.
 
 Source: Everingham et al., The PASCAL Visual Object Classes Challenge, IJCV 2010, section 4.2, and `VOCevaldet.m` of
 its development kit.
@@ -10,7 +10,7 @@ import torch
 from lightning_rcnn.functional.boxes import pairwise_iou
 
 TRUE, FALSE, UNCOUNTED = 1, 0, -1
-"""Verdicts."""
+"""Verdicts on a detection."""
 
 
 def judge(
@@ -22,20 +22,20 @@ def judge(
     is_ignored: np.ndarray,
     iou_threshold: float,
 ) -> np.ndarray:
-    """Compare each detection with the object of its class that it overlaps most, of equal overlaps the first.
+    """Compare each detection with the object of its class that it overlaps most; ties go to the first.
 
-    The best detection of an object is true; of equal scores, the first. Any other detection of it is false, though it
-    may overlap a second object well enough: COCO's matching would give it that one. A detection of an ignored object
-    does not count, and neither does a second.
+    The best detection of an object is true; ties of scores go to the first. Any other detection of it is false, even if
+    it overlaps a second object enough: COCO's matching would assign it to that one. Detections of an ignored object do
+    not count, however many there are.
 
     Args:
         boxes: float64 [D, 4], xyxy edges in the frame of `gt_boxes`.
-        labels: int [D], 1..K.
-        scores: float [D], in any order.
-        gt_boxes: float64 [M, 4].
-        gt_labels: int [M].
-        is_ignored: bool [M].
-        iou_threshold: the least overlap with an object; as in the development kit, exactly so much is enough.
+        labels: int [D], labels 1..K of the detections.
+        scores: float [D], scores in any order.
+        gt_boxes: float64 [M, 4], xyxy edges of the objects.
+        gt_labels: int [M], labels of the objects.
+        is_ignored: bool [M], whether an object need not be found.
+        iou_threshold: lowest IoU with an object; equal is enough, as in the development kit.
 
     Returns:
         int8 [D], `TRUE`, `FALSE` or `UNCOUNTED`.

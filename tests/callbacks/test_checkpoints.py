@@ -105,7 +105,7 @@ def test_a_resumed_run_remembers_the_best_score(tmp_path):
 
 
 def test_a_metric_that_is_not_logged_is_named_with_those_that_are(tmp_path):
-    with pytest.raises(InputError, match=r"best_checkpoint\.monitor: 'scroe' is not logged; there is score"):
+    with pytest.raises(InputError, match=r"best_checkpoint\.monitor: 'scroe' is not logged; logged are score"):
         fit(tmp_path, Counter([0.5]), [BestCheckpoint("scroe")], epochs=1)
 
 

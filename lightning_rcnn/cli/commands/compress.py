@@ -32,11 +32,11 @@ def compress(
     take the new checkpoint like the old one. The time of the head before and after is measured and shown.
 
     Args:
-        checkpoint: of a Fast R-CNN with two fully connected layers.
-        out: the checkpoint to write; appears when it is whole.
-        ranks: of fc6 and fc7; the paper's for VGG16 are 1024 and 256.
-        regions: how many the head is timed on.
-        overwrite: replace a file that is there.
+        checkpoint: checkpoint of a Fast R-CNN with two fully connected layers.
+        out: checkpoint to write; it appears when it is whole.
+        ranks: ranks of fc6 and fc7; the paper's for VGG16 are 1024 and 256.
+        regions: number of regions on which the head is timed.
+        overwrite: replace an existing file.
     """
     if regions < 1:
         raise InputError(f"--regions {regions}: at least 1")
@@ -67,7 +67,7 @@ def compress(
 
 
 def _measured(head: nn.Module, pooled: Tensor, console: Console) -> tuple[float, float]:
-    """Millions of parameters, and the median of milliseconds."""
+    """Return the parameters in millions and the median time in milliseconds."""
     times = []
     with torch.inference_mode():
         for _ in track(range(_REPEATS + 1), "timing, turns", console):

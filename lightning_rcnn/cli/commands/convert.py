@@ -55,18 +55,18 @@ def convert(
 
     Args:
         source: a file, a URL, detectron2:// and a path, or a name of torchvision's such as maskrcnn_resnet50_fpn_v2.
-        out: the file to write, usually *.ckpt; it and the YAML file appear when they are whole.
-        format: whose the source is, or "backbone" for one trained on ImageNet; by default that is recognised.
-        profile: settings of a detectron2 model that its file does not tell: detectron1 for Detectron1-Comparisons,
+        out: file to write, usually *.ckpt; it and the YAML file appear when they are whole.
+        format: program that wrote the source, or "backbone" for ImageNet weights; recognized by default.
+        profile: settings of a detectron2 model that its file does not record: detectron1 for Detectron1-Comparisons,
             lvis, or cityscapes; by default that of its folder in the model zoo, if it is one of these.
-        to: what to write; torchvision takes a checkpoint of ours.
-        class_names: names of the foreground classes with commas between them, where they are not those of COCO.
+        to: format to write; torchvision takes a checkpoint of ours.
+        class_names: names of the foreground classes, separated by commas, if they are not COCO's.
         only_used_classes: leave out classes that are called N/A, as ten of torchvision's 90 on COCO are; scores then
             change by what these had.
-        set: hyperparameters that the source's file does not tell, as KEY=VALUE, such as
+        set: hyperparameters that the source's file does not record, as KEY=VALUE, such as
             backbone.norm_epsilon=1e-5.
         allow: names of weights, or their prefixes up to a dot, that may be left out or left at initialization.
-        overwrite: replace files that are there.
+        overwrite: replace existing files.
     """
     config = out.with_suffix(".yaml")
     if config == out:
@@ -122,7 +122,7 @@ def _choose_classes(translation: Translation, names: list[str] | None, only_used
 
 
 def _changed(kind: type[Detector], settings: dict[str, Any], entries: Sequence[str]) -> dict[str, Any]:
-    """Return the settings with KEY=VALUE entries applied, each of the type that the detector wants there."""
+    """Return the settings with KEY=VALUE entries applied, each converted to the type of its setting."""
     parser = ArgumentParser(exit_on_error=False)
     parser.add_class_arguments(kind, fail_untyped=False)
     for entry in entries:
@@ -163,7 +163,7 @@ def _to_torchvision(path: Path, out: Path) -> None:
 
 
 def _configuration(translation: Translation, path: Path, out: Path) -> str:
-    """A part of a configuration; the classes come from the data."""
+    """Return the model part of a configuration; the classes come from the data."""
     hyperparameters = {
         key: value for key, value in translation.hyperparameters.items() if key not in ("class_names", "category_ids")
     }
@@ -175,7 +175,7 @@ def _configuration(translation: Translation, path: Path, out: Path) -> str:
 
 
 def _folding_table(*headings: str) -> Table:
-    """One whose names are never cut short."""
+    """Return a table that folds long names instead of cutting them."""
     table = Table()
     for heading in headings:
         table.add_column(heading, overflow="fold")
@@ -203,6 +203,6 @@ def _what(translation: Translation, theirs: str, ours: str) -> str:
 
 
 def _part(name: str) -> str:
-    """What the table calls a weight: the module that it belongs to, two names deep; of a ResNet alone, the stage."""
+    """Return the name of a weight in the table: its module, two names deep; for a ResNet alone, the stage."""
     stage = _STAGE.match(name)
     return stage[0] if stage else ".".join(name.split(".")[:2])

@@ -1,4 +1,4 @@
-"""`lightning-rcnn evaluate`: the figures of COCO and of PASCAL VOC for any results file."""
+"""`lightning-rcnn evaluate`: COCO's and PASCAL VOC's metrics for any results file."""
 
 from pathlib import Path
 from typing import Any
@@ -22,21 +22,21 @@ def evaluate(
     voc_iou: float = 0.5,
     json: Path | None = None,
 ) -> None:
-    """Score a results file as the COCO API does, and boxes also as PASCAL VOC does, with what scores trainings.
+    """Score a results file as the COCO API does, and boxes also as PASCAL VOC does, like validations.
 
-    Both files are read by the rules of `pack`; what is repaired or left out is said. Where an images.json beside the
-    results names their images, as `detect` writes one, images are matched by file name and classes by name.
+    Both files are read by the rules of `pack`; repairs and omissions are printed. If an images.json beside the results
+    names their images, as `detect` writes it, images are matched by file name and classes by name.
 
-    Where masks are scored, objects without a usable one are ignored, as are detections in their boxes. Annotations may
-    say which objects are difficult, by `difficult` or `ignore` = 1: VOC leaves them out, the COCO API does not.
+    With masks, objects without a usable mask are ignored, and so are detections in their boxes. Annotations may mark
+    objects as difficult, by `difficult` or `ignore` = 1: VOC leaves them out, the COCO API does not.
 
     Args:
         annotations: ground truth, a JSON file in COCO's format.
         results: detections, a JSON list in COCO's results format.
         type: bbox for boxes, segm for masks.
-        max_detections: the most detections of an image that count for COCO, best first; for VOC all do.
-        voc_iou: the least overlap of a true detection with its object for VOC.
-        json: also write the figures to this file.
+        max_detections: number of detections per image that count for COCO, best first; for VOC all count.
+        voc_iou: lowest IoU of a true positive for VOC.
+        json: file to write the metrics to as well.
     """
     if max_detections < 1:
         raise InputError(f"--max_detections {max_detections}: at least 1")
@@ -63,7 +63,7 @@ def evaluate(
 
 
 def _doubts(data: CocoData, figures: dict[str, Any]) -> list[str]:
-    """What speaks for files that do not belong together, in sentences."""
+    """Return sentences that warn of files that may not belong together."""
     with_objects = [image for image in data.images.values() if image.annotations]
     with_results = sum(bool(image.results) for image in with_objects)
     if not with_objects:
@@ -89,7 +89,7 @@ def _doubts(data: CocoData, figures: dict[str, Any]) -> list[str]:
 def _coco_figures(data: CocoData, result_type: ResultType, max_detections: int) -> dict[str, Any]:
     metric = CocoAveragePrecision(data.class_names, result_type, max_detections)
     for image_id, image in data.images.items():
-        # The COCO API knows no difficult objects; to it they are like any others.
+        # The COCO API treats difficult objects like any others.
         annotations = [{**annotation, "difficult": 0} for annotation in image.annotations]
         metric.add_image(image_id, image.height, image.width, annotations, image.results)
     return metric.compute()

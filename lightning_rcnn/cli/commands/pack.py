@@ -28,15 +28,15 @@ def pack_voc(
     """Pack a split of a Pascal VOC data set.
 
     Args:
-        root: the folder that holds Annotations, ImageSets and JPEGImages, such as VOCdevkit/VOC2007.
-        split: a file name in ImageSets/Main without its ending, such as trainval.
-        out: the folder for shards and index; appears when it is whole.
-        classes: class names with commas between them; label i is the i-th, objects of other classes are skipped. By
+        root: folder that holds Annotations, ImageSets and JPEGImages, such as VOCdevkit/VOC2007.
+        split: name of a file in ImageSets/Main without suffix, such as trainval.
+        out: folder for shards and index; it appears when it is whole.
+        classes: class names, separated by commas; label i is the i-th, objects of other classes are skipped. By
             default all that occur in Annotations, sorted.
         coordinates: one_based as VOC counts pixels, or zero_based for tools that write edges counted from 0.
-        name: what the set is called; by default folder/split.
-        shard_size: samples in a shard.
-        workers: processes that read; by default as many as are worth starting, at most one a core.
+        name: name of the data set; by default folder/split.
+        shard_size: samples per shard.
+        workers: reading processes; by default as many as are worth starting, at most one per core.
         strict: refuse the data set if anything has to be repaired or skipped.
         max_loss: refuse the data set if a larger share of its images, or of its objects, has to be skipped. Sound sets
             lose less than 0.01; names, sizes or classes that do not fit lose far more than 0.05. 1 refuses nothing.
@@ -70,15 +70,15 @@ def pack_coco(
     """Pack a COCO data set.
 
     Args:
-        images: the folder to which the file names in the JSON are relative.
-        annotations: the JSON file.
-        out: the folder for shards and index; appears when it is whole.
-        classes: class names with commas between them, which need not all be in the file; label and id i are those of
+        images: folder to which the file names in the JSON are relative.
+        annotations: JSON file in COCO's format.
+        out: folder for shards and index; it appears when it is whole.
+        classes: class names, separated by commas, which need not all be in the file; label and id i are those of
             the i-th, objects of other classes are left out. By default all categories in the order of their ids. Two
             sets that number their categories differently are packed with the same list.
-        name: what the set is called; by default the name of the JSON file.
-        shard_size: samples in a shard.
-        workers: processes that read; by default as many as are worth starting, at most one a core.
+        name: name of the data set; by default the name of the JSON file.
+        shard_size: samples per shard.
+        workers: reading processes; by default as many as are worth starting, at most one per core.
         strict: refuse the data set if anything has to be repaired or skipped.
         max_loss: refuse the data set if a larger share of its images, or of its objects, has to be skipped. Sound sets
             lose less than 0.01; names, sizes or classes that do not fit lose far more than 0.05. 1 refuses nothing.
@@ -110,12 +110,12 @@ def pack_shapes(
     """Generate scenes of ellipses, rectangles, triangles and stars with boxes and masks, and pack them.
 
     Args:
-        out: the folder for shards and index; appears when it is whole.
-        num: how many scenes.
-        seed: of the random numbers; another seed gives other scenes.
-        name: what the set is called; by default shapes/seed.
-        shard_size: samples in a shard.
-        workers: processes that draw; by default as many as are worth starting, at most one a core.
+        out: folder for shards and index; it appears when it is whole.
+        num: number of scenes.
+        seed: random seed; another seed gives other scenes.
+        name: name of the data set; by default shapes/seed.
+        shard_size: samples per shard.
+        workers: drawing processes; by default as many as are worth starting, at most one per core.
         strict: refuse the data set if anything has to be repaired or skipped; generated scenes never have to.
         overwrite: replace a packed data set in out.
     """
@@ -132,5 +132,5 @@ def pack_shapes(
 
 
 def _names(classes: str | None) -> list[str] | None:
-    """The names in a list with commas."""
+    """Split a list of names at its commas."""
     return [part.strip() for part in classes.split(",")] if classes else None

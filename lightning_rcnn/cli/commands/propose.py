@@ -35,16 +35,16 @@ def propose(
     it shows the recall.
 
     Args:
-        shards: the packed data set: a folder, shards or a URL.
-        out: the folder for the new shards.
-        mode: of selective search; quality finds more objects and takes about three times as long.
-        width: pixels to which images are scaled for selective search.
-        limit: the most proposals of an image, the best ones.
-        workers: processes for selective search; by default one a core.
+        shards: packed data set: a folder, shards or a URL.
+        out: folder for the new shards.
+        mode: preset of selective search; quality finds more objects and takes about three times as long.
+        width: width in pixels to which images are scaled for selective search.
+        limit: number of proposals per image, best first.
+        workers: processes for selective search; by default one per core.
         checkpoint: a trained Faster or Mask R-CNN, whose region proposal network then proposes, on a GPU if there is
             one; mode, width and workers have no effect on it.
         boxes: a JSON list of image_id, bbox (x, y, width, height) and score, as in COCO's results files, whose boxes
-            are then the proposals; likewise.
+            become the proposals; mode, width and workers have no effect on them.
     """
     for flag, number in (("width", width), ("limit", limit), ("workers", workers)):
         if number is not None and number < 1:

@@ -130,7 +130,7 @@ def bad_file(kind, state, detector, folder):
         ("half a file", "the end of the file is missing"),
         ("not a number", "'rpn.head.conv.0.0.weight' is not finite"),
         ("one of ours", "already a checkpoint of lightning-rcnn"),
-        ("missing", "no such file"),
+        ("missing", "neither a file, nor a URL"),
     ],
 )
 def test_bad_input_is_one_line(detector, tmp_path, capsys, kind, problem):

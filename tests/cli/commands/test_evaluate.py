@@ -163,12 +163,12 @@ RESULT = {"image_id": 1, "category_id": 7, "bbox": [10, 10, 40, 40], "score": 0.
         (
             [{**RESULT, "segmentation": {"size": [100, 120], "counts": "0P1"}}],
             ["--type=segm"],
-            "segmentation is no RLE (its runs do not add up to 100 x 120 pixels)",
+            "segmentation is not an RLE (its runs do not add up to 100 x 120 pixels)",
         ),
         (
             [{**RESULT, "segmentation": {"size": [100, 120], "counts": "é"}}],
             ["--type=segm"],
-            "segmentation is no RLE (",
+            "segmentation is not an RLE (",
         ),
         ([RESULT], ["--max_detections=0"], "--max_detections 0: at least 1"),
         ([RESULT], ["--voc_iou=0"], "--voc_iou 0: above 0, at most 1"),
