@@ -76,7 +76,7 @@ def time_step(
 
     with warnings.catch_warnings():
         # After one of these warnings the step runs in another way than its name says.
-        warnings.filterwarnings("error", message=".*(nothing is captured|runs as it is)")
+        warnings.filterwarnings("error", message=".*(nothing is captured|runs uncompiled)")
         if plan is not None:
             compile_training(detector, plan.scope, plan.capture)
         step = training_step(detector, losses, training_precision(device), device)
