@@ -6,8 +6,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
-import torch
-
 
 @contextmanager
 def atomic_write(path: Path) -> Iterator[BinaryIO]:
@@ -45,6 +43,8 @@ def atomic_save(content: Any, path: Path) -> None:
     Raises:
         OSError: see `atomic_write`.
     """
+    import torch  # here, because processes that only write bytes need not wait for it
+
     try:
         with atomic_write(path) as file:
             torch.save(content, file)
