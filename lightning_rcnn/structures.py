@@ -139,6 +139,7 @@ class ImageRecord:
         annotations: dictionaries in the original frame, as packed (see `data/index.py`); only for evaluation.
         problem: reason why the record could not be read, with shard and key; empty if it was read.
         left_out: objects of the image that were left out, each with its position and reason; empty if none was.
+        damage: what is wrong with an image file that still decodes, with shard and key; empty for a sound file.
     """
 
     image_id: int
@@ -148,6 +149,7 @@ class ImageRecord:
     annotations: list[dict[str, Any]] = field(default_factory=list)
     problem: str = ""
     left_out: str = ""
+    damage: str = ""
 
 
 @dataclass(frozen=True)

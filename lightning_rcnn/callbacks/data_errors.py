@@ -1,4 +1,4 @@
-"""A count of the samples and objects that a run left out, over all workers and ranks."""
+"""A count of unreadable samples, lost objects and damaged images that were used, over all workers and ranks."""
 
 from collections import Counter
 from collections.abc import Iterable
@@ -11,11 +11,11 @@ from rich.markup import escape
 from rich.table import Table
 
 from lightning_rcnn.distributed import gather_on_rank_zero
-from lightning_rcnn.structures import Batch
+from lightning_rcnn.structures import Batch, ImageRecord
 
 Problems = dict[tuple[str, str], Counter[str]]
-"""(What is left out, purpose of the data) -> the problem of each such sample, and how often it occurred."""
-SAMPLES, OBJECTS = "left out as unreadable", "objects left out"
+"""(Outcome, purpose of the data) -> the problem of each such sample, and how often it occurred."""
+UNREADABLE, OBJECTS, USED = "left out as unreadable", "objects left out", "used although damaged"
 _PURPOSES = {
     RunningStage.TRAINING: "training",
     RunningStage.SANITY_CHECKING: "validation",
@@ -26,7 +26,7 @@ _PURPOSES = {
 
 
 class DataErrors(Callback):
-    """Counts samples, and objects of samples, that were left out, and shows them at the end, however the run ends.
+    """Counts unreadable samples, lost objects and damaged images, and shows them at the end, however the run ends.
 
     After an error the ranks cannot gather their counts; each shows its own.
     """
@@ -47,9 +47,9 @@ class DataErrors(Callback):
         stage = trainer.state.stage
         assert stage is not None
         for record in batch.records:
-            for kind, problem in ((SAMPLES, record.problem), (OBJECTS, record.left_out)):
+            for outcome, problem in _problems(record):
                 if problem:
-                    self._problems.setdefault((kind, _PURPOSES[stage]), Counter())[problem] += 1
+                    self._problems.setdefault((outcome, _PURPOSES[stage]), Counter())[problem] += 1
 
     on_validation_batch_end = on_test_batch_end = on_predict_batch_end = on_train_batch_end
 
@@ -71,17 +71,22 @@ class DataErrors(Callback):
         self._problems = {}
 
 
+def _problems(record: ImageRecord) -> tuple[tuple[str, str], ...]:
+    """Pair each outcome with the record's problem, empty if it has none."""
+    return (UNREADABLE, record.problem), (OBJECTS, record.left_out), (USED, record.damage)
+
+
 def _print(parts: Iterable[Problems], whose: str) -> None:
-    """Print a table of samples and one of objects, with a row for each purpose; print nothing if none was left out."""
+    """Print a table for each outcome that occurred, with a row for each purpose."""
     total: Problems = {}
     for part in parts:
         for key, problems in part.items():
             total.setdefault(key, Counter()).update(problems)
-    for kind in (SAMPLES, OBJECTS):
-        rows = {purpose: problems for (of_kind, purpose), problems in total.items() if of_kind == kind}
+    for outcome in (UNREADABLE, OBJECTS, USED):
+        rows = {purpose: problems for (its_outcome, purpose), problems in total.items() if its_outcome == outcome}
         if not rows:
             continue
-        table = Table("data", "samples", "times", "first", title=f"{kind}{whose}", title_justify="left")
+        table = Table("data", "samples", "times", "first", title=f"{outcome}{whose}", title_justify="left")
         for purpose, problems in rows.items():
             table.add_row(purpose, str(len(problems)), str(problems.total()), escape(min(problems)))
         rich.get_console().print(table)

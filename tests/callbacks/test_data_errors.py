@@ -52,6 +52,18 @@ def test_objects_have_a_table_of_their_own(scorer, make_loader, make_trainer, da
     assert table_rows(objects) == [("training", "1", "2", line)]
 
 
+def test_damaged_images_have_a_table_of_their_own(scorer, make_loader, make_trainer, monkeypatch, capsys):
+    monkeypatch.setenv("COLUMNS", "200")
+    train = make_loader([1])
+    batch = train.dataset[0]
+    train.dataset[0] = replace(batch, records=(replace(batch.records[0], damage="a.tar, key 2: extra bytes"),))
+    make_trainer(DataErrors(), max_epochs=2).fit(scorer, train)
+    out = capsys.readouterr().out
+    assert table_rows(out) == [("training", "1", "2", "a.tar, key 2: extra bytes")]
+    assert "used although damaged" in out
+    assert "unreadable" not in out
+
+
 @pytest.mark.parametrize("command", ["validate", "test"])
 def test_evaluations_show_theirs(scorer, make_loader, make_trainer, damage, command, capsys):
     getattr(make_trainer(DataErrors()), command)(scorer, damage(make_loader([1]), {0: "b.tar, key 7: cut off"}))
