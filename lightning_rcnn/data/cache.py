@@ -1,9 +1,9 @@
-"""Remote shards as local files: one cache folder for all processes of a node.
+"""Local copies of remote shards: one cache folder for all processes of a node.
 
-A shard is fetched when its first sample is asked for, by one process while the others that want it wait, and appears
-under its final name only when whole and verified. The name holds the shard's sha256, so data sets share a cache without
-ever mixing. When the folder grows beyond its limit the shards that were opened longest ago go; a process that has one
-of them open reads on undisturbed, and one that comes too late fetches it again.
+A shard is fetched when its first sample is read. One process fetches it while the others wait. It appears under its
+final name only when it is complete and verified. The name contains the shard's sha256, so data sets can share a cache.
+When the folder exceeds its limit, the least recently opened shards are removed. A process that has a removed shard open
+keeps reading it; a process that opens it later fetches it again.
 """
 
 import contextlib
@@ -15,16 +15,17 @@ from filelock import FileLock
 from lightning_rcnn.data.fetch import FetchPolicy, fetch_file, is_remote
 from lightning_rcnn.data.index import Shard
 from lightning_rcnn.errors import InputError
+from lightning_rcnn.files import atomic_write
 
 
 class ShardCache:
-    """Finds a local file for each shard.
+    """Provides a local file for each shard.
 
     Args:
-        folder: where fetched shards are kept; the user's cache folder if None.
-        limit_bytes: size beyond which shards are removed. It has to hold the shards that are read at the same time,
-            or each of them is fetched again and again.
-        policy: patience with remote addresses.
+        folder: folder for fetched shards; the user's cache folder if None.
+        limit_bytes: size in bytes above which shards are removed. It must hold the shards that are read at the same
+            time; otherwise each of them is fetched again and again.
+        policy: timeout and attempts for remote addresses.
     """
 
     def __init__(self, folder: str | Path | None, limit_bytes: float, policy: FetchPolicy) -> None:
@@ -33,10 +34,10 @@ class ShardCache:
         self.policy = policy
 
     def local_path(self, address: str, shard: Shard) -> Path:
-        """The shard as a local file, fetched if need be.
+        """Return the path of the local file of a shard, which is fetched if necessary.
 
         Raises:
-            InputError: it cannot be fetched or stored.
+            InputError: the shard cannot be fetched or stored.
         """
         if not is_remote(address):
             return Path(address)
@@ -49,24 +50,20 @@ class ShardCache:
                 os.utime(path)
         except OSError as error:
             raise InputError(
-                f"{self.folder}: cannot hold fetched shards ({error}); set data.fetching.cache_dir"
+                f"{self.folder}: fetched shards cannot be stored ({error}); make room or set data.fetching.cache_dir"
             ) from error
         return path
 
     def _fetch(self, address: str, shard: Shard, path: Path) -> None:
-        """Fetch into a temporary file; the caller holds the lock, so nobody else writes it."""
-        partial = path.with_name(f"{path.name}.partial")
-        try:
-            fetch_file(address, partial, min_size=shard.offsets[-1], sha256=shard.sha256, policy=self.policy)
-            partial.replace(path)
-        finally:
-            partial.unlink(missing_ok=True)
+        """Fetch a shard; the caller holds the lock, so no other process writes the partial file."""
+        with atomic_write(path) as file:
+            fetch_file(address, file, min_size=shard.offsets[-1], sha256=shard.sha256, policy=self.policy)
         self._remove_oldest(keep=path)
 
     def _remove_oldest(self, keep: Path) -> None:
         files = []
         for path in self.folder.glob("*.tar"):
-            with contextlib.suppress(FileNotFoundError):  # another process removes at the same time
+            with contextlib.suppress(FileNotFoundError):  # another process may remove it at the same time
                 status = path.stat()
                 files.append((status.st_mtime, status.st_size, path))
         excess = sum(size for _, size, _ in files) - self.limit_bytes
@@ -79,6 +76,6 @@ class ShardCache:
 
 
 def default_folder() -> Path:
-    """`lightning-rcnn/shards` in the user's cache folder (XDG_CACHE_HOME, else ~/.cache)."""
+    """Return `lightning-rcnn/shards` in the user's cache folder (XDG_CACHE_HOME, else ~/.cache)."""
     base = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
     return Path(base).expanduser() / "lightning-rcnn" / "shards"

@@ -1,4 +1,4 @@
-"""The classes of a model are those of its data; never two answers."""
+"""Check that a model has the classes of its data."""
 
 from collections.abc import Sequence
 
@@ -9,28 +9,29 @@ from lightning_rcnn.errors import InputError
 def require_same_classes(
     names: Sequence[str] | None, ids: Sequence[int] | None, categories: Sequence[Category], source: str | list[str]
 ) -> None:
-    """See that a model has the classes of the data, in their order.
+    """Check that a model has the classes of the data, in the same order.
 
     Args:
-        names: of the model's classes; None if it has none yet.
-        ids: of the model's classes; None if it has none yet.
-        categories: of the data.
-        source: of the data, for the message.
+        names: names of the model's classes; None if it has none yet.
+        ids: category ids of the model's classes; None if it has none yet.
+        categories: classes of the data.
+        source: name of the data, for the message.
 
     Raises:
-        InputError: they differ.
+        InputError: the classes differ.
     """
-    for key, given, found in (
+    for key, of_model, of_data in (
         ("class_names", names, [category.name for category in categories]),
         ("category_ids", ids, [category.id for category in categories]),
     ):
-        if not given or list(given) == found:
+        if not of_model or list(of_model) == of_data:
             continue
-        if len(given) != len(found):
+        if len(of_model) != len(of_data):
             hint = "; convert --only_used_classes leaves out those called N/A" if "N/A" in (names or ()) else ""
-            raise InputError(f"model.{key} has {len(given)} entries, but {source} has {len(found)} classes{hint}")
-        label = next(index for index, pair in enumerate(zip(given, found, strict=True)) if pair[0] != pair[1])
-        what = "is" if key == "class_names" else "has the id"
+            raise InputError(f"model.{key} has {len(of_model)} entries, but {source} has {len(of_data)} classes{hint}")
+        index = next(index for index, pair in enumerate(zip(of_model, of_data, strict=True)) if pair[0] != pair[1])
+        verb = "is" if key == "class_names" else "has the id"
         raise InputError(
-            f"model.{key}: class {label + 1} {what} {given[label]!r} for the model, but {found[label]!r} in {source}"
+            f"model.{key}: class {index + 1} {verb} {of_model[index]!r} for the model, "
+            f"but {of_data[index]!r} in {source}"
         )

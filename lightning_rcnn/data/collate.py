@@ -1,7 +1,7 @@
-"""Samples to one batch: here raggedness ends.
+"""Collate samples into a batch of fixed shapes: here raggedness ends.
 
-Empty slots, which fill up a short batch or stand for a record that cannot be read, have the image id `NO_IMAGE`, the
-size 0 x 0, a black image and no targets.
+An empty slot fills up a short batch or replaces a record that cannot be read. It has the image id `NO_IMAGE`, the size
+0 x 0, a black image and no targets.
 """
 
 import math
@@ -13,12 +13,12 @@ import torch
 from torch import Tensor
 from torch.utils.data import get_worker_info
 
-from lightning_rcnn.data.collate_masks import collate_masks, power_of_two
+from lightning_rcnn.data.collate_masks import collate_masks, round_up_to_power_of_two
 from lightning_rcnn.data.segmentations import ImageMasks
 from lightning_rcnn.structures import NO_IMAGE, PADDING_LABEL, Batch, ImageRecord, MaskForm, Proposals, Targets
 
-LEAST_OBJECTS = 8
-"""The fewest objects to which an image's targets are padded; more are powers of two."""
+MIN_OBJECTS = 8
+"""Smallest number of objects to which an image's targets are padded; larger numbers are powers of two."""
 
 
 class Sample(NamedTuple):
@@ -28,10 +28,10 @@ class Sample(NamedTuple):
         image: [3, h, w] uint8 or float32; None in an empty slot.
         boxes: float32 [m, 4].
         labels: int64 [m].
-        is_crowd: bool [m]. These three are numpy's, which is quicker than torch on small arrays.
-        record: what stays on the host.
-        masks: of the m objects; None where none are asked for, and in an empty slot.
-        proposals: float32 [p, 5], boxes and scores, best first; None where none are asked for, and in an empty slot.
+        is_crowd: bool [m]. These three are numpy arrays, which are faster than torch tensors when they are small.
+        record: the data that stay on the host.
+        masks: masks of the m objects; None if not requested, and in an empty slot.
+        proposals: float32 [p, 5], boxes and scores, best first; None if not requested, and in an empty slot.
     """
 
     image: Tensor | None
@@ -44,7 +44,7 @@ class Sample(NamedTuple):
 
 
 def empty_sample(problem: str = "") -> Sample:
-    """An empty slot; `problem` says why a record could not be read."""
+    """Return an empty slot; `problem` says why a record could not be read."""
     record = ImageRecord(image_id=NO_IMAGE, file_name="", height=0, width=0, problem=problem)
     return Sample(None, np.zeros((0, 4), np.float32), np.zeros(0, np.int64), np.zeros(0, np.bool_), record)
 
@@ -53,14 +53,14 @@ def collate_images(samples: Sequence[Sample], shape: tuple[int, int], dtype: tor
     """Pad images on the right and at the bottom.
 
     Args:
-        samples: N of them, none larger than `shape`.
-        shape: (height, width) of the batch.
-        dtype: of the images.
+        samples: N samples, none larger than `shape`.
+        shape: (height, width) of the batch in pixels.
+        dtype: data type of the images.
 
     Returns:
         A batch without targets.
     """
-    images = _uninitialised((len(samples), 3, *shape), dtype)
+    images = _allocate((len(samples), 3, *shape), dtype)
     sizes = torch.zeros((len(samples), 2), dtype=torch.int64)
     for slot, sample in enumerate(samples):
         height, width = (0, 0) if sample.image is None else sample.image.shape[-2:]
@@ -74,14 +74,13 @@ def collate_images(samples: Sequence[Sample], shape: tuple[int, int], dtype: tor
 
 
 def collate_targets(samples: Sequence[Sample], mask_form: MaskForm = "none") -> Targets:
-    """Pad the ground truth of N samples to M objects, M from a short list, so that shapes recur.
+    """Pad the ground truth of N samples to M objects; few values of M occur, so shapes recur.
 
     Args:
-        samples: N of them.
-        mask_form: the form of their masks.
+        samples: N samples.
+        mask_form: form of their masks.
     """
-    most = max(len(sample.labels) for sample in samples)
-    padded = power_of_two(most, LEAST_OBJECTS)
+    padded = round_up_to_power_of_two(max(len(sample.labels) for sample in samples), MIN_OBJECTS)
     boxes = np.zeros((len(samples), padded, 4), np.float32)
     labels = np.full((len(samples), padded), PADDING_LABEL, np.int64)
     is_crowd = np.zeros((len(samples), padded), np.bool_)
@@ -95,7 +94,7 @@ def collate_targets(samples: Sequence[Sample], mask_form: MaskForm = "none") -> 
 
 
 def collate_proposals(samples: Sequence[Sample], limit: int) -> Proposals:
-    """Pad the proposals of N samples to `limit` an image, of which no sample has more."""
+    """Pad the proposals of N samples to `limit` per image; no sample has more."""
     boxes = np.zeros((len(samples), limit, 4), np.float32)
     scores = np.full((len(samples), limit), -np.inf, np.float32)
     for slot, sample in enumerate(samples):
@@ -106,8 +105,8 @@ def collate_proposals(samples: Sequence[Sample], limit: int) -> Proposals:
     return Proposals(torch.from_numpy(boxes), torch.from_numpy(scores), torch.from_numpy(scores > -np.inf))
 
 
-def _uninitialised(shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
-    """An empty tensor; in a worker in shared memory, in which it has to travel, where else it would be copied to."""
+def _allocate(shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
+    """Allocate a tensor; in a worker directly in shared memory, which saves a copy."""
     if get_worker_info() is None:
         return torch.empty(shape, dtype=dtype)
     storage = torch.UntypedStorage._new_shared(math.prod(shape) * dtype.itemsize)  # as torch's default_collate does

@@ -1,4 +1,4 @@
-"""The data side of a run: what the command line sets under `data`."""
+"""The data module: the settings under `data` on the command line."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -37,41 +37,41 @@ _SPLITS = {"fit": ("train", "val"), "validate": ("val",), "test": ("test",), "pr
 class DetectionDataModule(LightningDataModule):
     """Streams packed shards into batches of fixed shapes.
 
-    A data source is a packed folder, a shard, a glob, a brace range, an http(s) URL of any of these but a glob, or
-    `pipe:` and a command (see `lightning_rcnn/data/shards.py`); several may be given as a list.
+    A data source is a packed folder, a shard, a glob, a brace range, an http(s) URL of any of these except a glob, or
+    `pipe:` and a command (see `lightning_rcnn/data/shards.py`). A list gives several sources.
 
-    The order of an epoch depends on the data, `seed`, the epoch and the global batch size (devices x `batch_size`)
-    only. A run that is resumed within an epoch neither repeats nor loses a sample, also on other numbers of devices and
-    workers if the global batch size stays; else it says so and goes on with the next epoch. Lightning's
-    `use_distributed_sampler` has no effect: each device gets its part by the plan.
+    The order of an epoch depends only on the data, `seed`, the epoch and the global batch size (devices x
+    `batch_size`). A run that is resumed within an epoch neither repeats nor loses a sample. The numbers of devices and
+    workers may change as long as the global batch size stays the same; otherwise the run says so and continues with the
+    next epoch. Lightning's `use_distributed_sampler` has no effect: the plan gives each device its part.
 
     Args:
-        train: data to train on: sources as above, or a map-style `torch.utils.data.Dataset` in torchvision's form (see
+        train: training data: sources as above, or a map-style `torch.utils.data.Dataset` in torchvision's form (see
             `lightning_rcnn/data/torch_dataset.py`).
-        val: data to validate on during training.
+        val: validation data, used during training.
         test: data for `test`.
-        predict: data for `predict`; annotations are not looked at.
-        batch_size: images of one device in a training step.
-        eval_batch_size: images of one device in a step of evaluation or prediction; as `batch_size` if not given.
-        num_workers: processes that load for one device, 0 for none; by default its share of the cores less one, at
+        predict: data for `predict`; annotations are ignored.
+        batch_size: images per device in a training step.
+        eval_batch_size: images per device in an evaluation or prediction step; `batch_size` if None.
+        num_workers: loader processes per device, 0 for none; by default the device's share of the cores less one, at
             most 8.
-        train_transforms: of training images, in order: ours (`HorizontalFlip`, `VerticalFlip`, `Colors`, `Resize` for
-            multi-scale training) and any of (image, target), such as those of `torchvision.transforms.v2`.
-        seed: of the order and of the transforms.
-        shapes: [height, width] of the padded batches, multiples of 32; by default a short list that follows from the
+        train_transforms: transforms of training images, in order: ours (`HorizontalFlip`, `VerticalFlip`, `Colors`,
+            `Resize` for multi-scale training) and any of (image, target), such as those of
+            `torchvision.transforms.v2`.
+        seed: seed of the order and of the transforms.
+        shapes: [height, width] of the padded batches in pixels, multiples of 32; by default a short list from the
             resize rule: square, 4:3, and the most elongated images, both ways.
-        loading: order and workers.
-        fetching: shards that come over the network.
+        loading: settings of the order and of the workers.
+        fetching: settings of shards that are fetched over the network.
 
     Attributes:
-        categories: classes of the data, label 1..K; known after `setup`.
-        resize_rule: the rule where no model is attached that has one.
-        mask_form: the form of the masks in training batches, where no model is attached that asks for one.
-        proposal_limit: how many proposals made in advance an image gets in a batch, where no model is attached that
-            says so; 0 for none.
+        categories: classes of the data, label 1..K; available after `setup`.
+        resize_rule: resize rule if the attached model has none.
+        mask_form: form of the masks in training batches if the attached model requests none.
+        proposal_limit: stored proposals per image in a batch if the attached model states no number; 0 for none.
 
     Raises:
-        InputError: on setup: data that are missing, unreadable, too few, or do not fit together.
+        InputError: in `setup`: data are missing, unreadable, too few, or do not fit together.
     """
 
     def __init__(
@@ -91,9 +91,9 @@ class DetectionDataModule(LightningDataModule):
     ) -> None:
         super().__init__()
         if min(batch_size, eval_batch_size or batch_size) < 1:
-            raise InputError("data.batch_size and data.eval_batch_size have to be at least 1")
+            raise InputError("data.batch_size and data.eval_batch_size must be at least 1")
         if seed < 0:
-            raise InputError(f"data.seed is {seed}; it has to be 0 or more")
+            raise InputError(f"data.seed is {seed}; it must be 0 or more")
         self.sources = {"train": train, "val": val, "test": test, "predict": predict}
         self.batch_size = batch_size
         self.eval_batch_size = eval_batch_size or batch_size
@@ -115,17 +115,17 @@ class DetectionDataModule(LightningDataModule):
     def categories(self) -> list[Category]:
         """Classes of the data, label 1..K."""
         if not self._shard_sets:
-            raise InputError("the categories are known after setup; call `setup` first")
+            raise InputError("the categories are not known before setup; call `setup` first")
         return next(iter(self._shard_sets.values())).index.categories
 
     @property
     def num_training_batches(self) -> int:
-        """Batches of one device in an epoch; known after `setup`."""
+        """Batches per device in an epoch; available after `setup`."""
         assert self._training_set is not None, "call setup('fit') first"
         return len(self._training_set) // (self.batch_size * self._world)
 
     def setup(self, stage: str) -> None:
-        """Read the indexes that `stage` (fit, validate, test, predict) needs, and see that they fit together."""
+        """Read the indexes that `stage` (fit, validate, test, predict) needs and check that they fit together."""
         splits = _SPLITS[stage]
         if self.sources[splits[0]] is None:
             raise InputError(f"no data to {stage}: give --data.{splits[0]} a packed folder, shards or URLs")
@@ -142,7 +142,7 @@ class DetectionDataModule(LightningDataModule):
             self._set_up_training()
 
     def train_dataloader(self) -> PlannedLoader:
-        """Training batches of this rank."""
+        """Return the loader of this rank's training batches."""
         data = self._training_set
         assert data is not None, "call setup('fit') first"
         plan: Callable[[int], Plan] = partial(
@@ -159,27 +159,27 @@ class DetectionDataModule(LightningDataModule):
         return self._loader(data, "training", plan, self.num_training_batches, position)
 
     def val_dataloader(self) -> PlannedLoader | list[PlannedLoader]:
-        """Validation batches of this rank; an empty list where there is nothing to validate on."""
+        """Return the loader of this rank's validation batches; an empty list if there are no validation data."""
         return self._evaluation_loader("val", "evaluation") if "val" in self._shard_sets else []
 
     def test_dataloader(self) -> PlannedLoader:
-        """Test batches of this rank."""
+        """Return the loader of this rank's test batches."""
         return self._evaluation_loader("test", "evaluation")
 
     def predict_dataloader(self) -> PlannedLoader:
-        """Batches of this rank without targets."""
+        """Return the loader of this rank's batches without targets."""
         return self._evaluation_loader("predict", "prediction")
 
     def transfer_batch_to_device(self, batch: Batch, device: torch.device, dataloader_idx: int) -> Batch:
-        """Copy from page-locked memory while the device still works on the step before; Lightning would wait."""
+        """Copy a batch from page-locked memory without waiting for the device's current step, as Lightning would."""
         return batch.to(device, non_blocking=device.type == "cuda")
 
     def state_dict(self) -> dict[str, Any]:
-        """Where training stands in the data."""
+        """Return the position of the training in the data."""
         return self._position.state_dict() if self._position is not None else {}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Go on from there."""
+        """Resume from a position in the data."""
         if self._position is not None:
             self._position.load_state_dict(state_dict)
 
@@ -210,22 +210,22 @@ class DetectionDataModule(LightningDataModule):
     def _read(self, split: str, source: str | list[str] | Dataset) -> ShardSet:
         if isinstance(source, Dataset):
             shard_set: ShardSet = read_torch_dataset(source, split)
-        elif not all(isinstance(one, str) for one in (source if isinstance(source, list | tuple) else [source])):
+        elif not all(isinstance(entry, str) for entry in (source if isinstance(source, list | tuple) else [source])):
             raise InputError(
-                f"data.{split}: {type(source).__name__} is no data source: give a packed folder, shards or URLs as "
+                f"data.{split}: {type(source).__name__} is no data source; give a packed folder, shards or URLs as "
                 "strings, or a torch.utils.data.Dataset"
             )
         else:
             shard_set = read_shards(source, self.policy)
         index = shard_set.index
         if len(index) == 0:
-            raise InputError(f"data.{split}: {index.name} holds no images")
+            raise InputError(f"data.{split}: {index.name} has no images; give a data set with images")
         for other in self._shard_sets.values():
             if difference := category_difference(other.index, index):
                 raise InputError(f"data.{split} does not fit: {difference}")
         if self.trainer is not None and self.trainer.strategy.broadcast(index.fingerprint) != index.fingerprint:
             raise InputError(
-                f"data.{split}: rank {self._rank} finds other shards at {source} than rank 0; copy them anew"
+                f"data.{split}: the shards at {source} differ between rank {self._rank} and rank 0; copy them again"
             )
         return shard_set
 
@@ -235,37 +235,37 @@ class DetectionDataModule(LightningDataModule):
             return
         if split == "train":
             raise InputError(
-                f"data.train: {index.name} has {len(index)} images and no object, so nothing can be learnt from it; "
+                f"data.train: {index.name} has {len(index)} images but no objects, so a model cannot learn from it; "
                 "pack it again from annotations with boxes"
             )
-        rank_zero_warn(f"data.{split}: {index.name} has no object, so the figures on it are not numbers (NaN)")
+        rank_zero_warn(f"data.{split}: {index.name} has no objects, so its metrics are NaN")
 
     def _require_masks(self, split: str) -> None:
         lacking = self._shard_sets[split].lacking_masks
         if self._mask_form != "none" and lacking:
-            needing = type(self._module).__name__ if self._module is not None else f"mask_form {self._mask_form!r}"
+            consumer = type(self._module).__name__ if self._module is not None else f"mask_form {self._mask_form!r}"
             raise InputError(
-                f"data.{split}: {' and '.join(lacking)} has boxes but no masks, which {needing} needs; "
+                f"data.{split}: {' and '.join(lacking)} has boxes but no masks, which {consumer} needs; "
                 "use Faster R-CNN, or pack the set from annotations with segmentations"
             )
 
     def _require_proposals(self, split: str) -> None:
         lacking = self._shard_sets[split].lacking_proposals
         if self._proposal_limit and lacking:
-            needing = type(self._module).__name__ if self._module is not None else "proposal_limit"
+            consumer = type(self._module).__name__ if self._module is not None else "proposal_limit"
             raise InputError(
-                f"data.{split}: {' and '.join(lacking)} has no proposals, which {needing} needs; "
-                "make them with `lightning-rcnn propose`, and give its --out here"
+                f"data.{split}: {' and '.join(lacking)} has no proposals, which {consumer} needs; "
+                "make them with `lightning-rcnn propose` and give its --out here"
             )
 
     def _set_up_training(self) -> None:
         rule = self._rule
-        rules = [replace(rule, min_size=size) for size in min_sizes(self.train_transforms) or [rule.min_size]]
+        rules = [replace(rule, min_size=edge) for edge in min_sizes(self.train_transforms) or [rule.min_size]]
         data = self._training_set = pad_set(self._shard_sets["train"], rules, self.shapes)
         global_batch_size = self.batch_size * self._world
         if len(data) < global_batch_size:
             raise InputError(
-                f"data.train has {len(data)} images, fewer than one batch of all devices "
+                f"data.train: {len(data)} images are fewer than one batch of all devices "
                 f"({self._world} x {self.batch_size}); lower data.batch_size"
             )
         if self.trainer is not None:

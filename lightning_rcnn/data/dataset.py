@@ -1,4 +1,4 @@
-"""Batches by request: read, decode, transform, collate. What runs in the loader's workers."""
+"""The dataset that the loader's workers run: read, decode, transform and collate a requested batch."""
 
 import contextlib
 from collections.abc import Sequence
@@ -7,21 +7,20 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 import torch
-from torch import Tensor
 from torch.utils.data import Dataset
 
 from lightning_rcnn.data.collate import Sample, collate_images, collate_proposals, collate_targets, empty_sample
-from lightning_rcnn.data.decode import UndecodableImage, decode_image
+from lightning_rcnn.data.decode import DecodedImage, UndecodableImage, decode_with_damage
 from lightning_rcnn.data.geometry import AxisAlignedMap, clip_and_keep
 from lightning_rcnn.data.plan import EMPTY_SLOT
 from lightning_rcnn.data.reader import RawSample, SampleReader, UnreadableRecordError
 from lightning_rcnn.data.resize import ResizeRule
 from lightning_rcnn.data.segmentations import ImageMasks, crop_bitmaps, trace_outlines
-from lightning_rcnn.data.stored_proposals import place_proposals
+from lightning_rcnn.data.stored_proposals import map_proposals
 from lightning_rcnn.data.transforms.base import Random, TrainingImage, Transform
 from lightning_rcnn.data.transforms.render import render
 from lightning_rcnn.data.transforms.torchvision import PairTransform, apply_to_pair
-from lightning_rcnn.data.worker_deaths import SamplesInHand
+from lightning_rcnn.data.worker_deaths import CurrentSamples
 from lightning_rcnn.errors import InputError
 from lightning_rcnn.structures import Batch, ImageRecord, MaskForm
 
@@ -29,13 +28,13 @@ Purpose = Literal["training", "evaluation", "prediction"]
 
 
 class BatchRequest(NamedTuple):
-    """One batch of one rank, as planned.
+    """A planned batch of one rank.
 
     Attributes:
-        epoch: decides the random views.
-        scale: number of the resize rule.
-        shape: padded (height, width).
-        samples: sample numbers, `EMPTY_SLOT` where the batch is short.
+        epoch: planned epoch, which seeds the transforms.
+        scale: index of the resize rule.
+        shape: padded (height, width) in pixels.
+        samples: sample numbers; `EMPTY_SLOT` where the batch is short.
     """
 
     epoch: int
@@ -45,27 +44,28 @@ class BatchRequest(NamedTuple):
 
 
 class DetectionDataset(Dataset[Batch | InputError]):
-    """A data set whose items are whole batches, because the planner has already decided them.
+    """A data set whose items are whole batches, because the plan has already formed them.
 
-    A record that cannot be read or decoded becomes an empty slot whose `ImageRecord.problem` names it. An error that
-    leaves no way on, such as a shard that cannot be fetched, is returned as an `InputError` for the loader to raise:
-    torch would wrap one raised in a worker into a traceback of many lines.
+    A record that cannot be read or decoded becomes an empty slot, and `ImageRecord.problem` says why. An image that
+    decodes although its file is damaged is used, and `ImageRecord.damage` says what is wrong. An error that must stop
+    the run, such as a shard that cannot be fetched, is returned as an `InputError` for the loader to raise: torch would
+    wrap an error raised in a worker into a traceback of many lines.
 
     Objects marked difficult are trained on like others; crowds are marked in the targets. Boxes are clipped to the
-    image after the transforms, and those of which nothing is left go (`MIN_BOX_EDGE`).
+    image after the transforms, and boxes with nothing left are dropped (`MIN_BOX_EDGE`).
 
     Args:
-        reader: reads samples by number.
-        rules: resize rules; a request names one by number.
-        purpose: "training" transforms the images and gives targets; "evaluation" gives targets without masks, and the
-            annotations in the records, by which masks are scored; "prediction" gives neither.
-        transforms: of training images, in order.
-        seed: of what they draw.
-        mask_form: the form of the masks in the targets of training.
-        proposal_limit: how many of the stored proposals of an image are wanted; 0 for a detector that makes its own.
+        reader: reader of samples by number.
+        rules: resize rules; a request names one by index.
+        purpose: "training" transforms the images and gives targets. "evaluation" gives targets without masks, and
+            puts the annotations into the records, for scoring masks. "prediction" gives neither.
+        transforms: transforms of training images, in order.
+        seed: seed of the transforms.
+        mask_form: form of the masks in training targets.
+        proposal_limit: number of stored proposals per image; 0 for a detector that makes its own.
 
     Attributes:
-        samples_in_hand: which sample each worker reads; a loader with workers sets one that has room for them.
+        current_samples: sample that each worker reads now; a loader with workers sets one with a slot for each.
     """
 
     def __init__(
@@ -84,10 +84,10 @@ class DetectionDataset(Dataset[Batch | InputError]):
         self.transforms, self.seed = tuple(transforms), seed
         self.mask_form: MaskForm = mask_form if purpose == "training" else "none"
         self.proposal_limit = proposal_limit
-        self.samples_in_hand = SamplesInHand(num_workers=0)
+        self.current_samples = CurrentSamples(num_workers=0)
 
     def __len__(self) -> int:
-        """Number of samples, not of batches: how these are formed is up to the plan."""
+        """Return the number of samples, not of batches, which the plan forms."""
         return len(self.reader)
 
     def __getitem__(self, request: BatchRequest) -> Batch | InputError:
@@ -105,16 +105,16 @@ class DetectionDataset(Dataset[Batch | InputError]):
         return replace(batch, targets=collate_targets(samples, self.mask_form))
 
     def name(self, number: int) -> str:
-        """Shard, key and, where they can still be read, the file name of a sample, for people."""
-        place = self.reader.place(number)
+        """Return shard, key and, if it can be read, the file name of a sample, for messages."""
+        location = self.reader.location(number)
         with contextlib.suppress(UnreadableRecordError, InputError, KeyError):
-            place += f" ({self.reader.read(number).content['file_name']})"
-        return place
+            location += f" ({self.reader.read(number).content['file_name']})"
+        return location
 
     def _sample(self, number: int, request: BatchRequest, rule: ResizeRule) -> Sample:
         if number == EMPTY_SLOT:
             return empty_sample()
-        self.samples_in_hand.note(number)
+        self.current_samples.note(number)
         try:
             return self._prepare(self.reader.read(number), number, request, rule)
         except UnreadableRecordError as error:
@@ -123,7 +123,9 @@ class DetectionDataset(Dataset[Batch | InputError]):
     def _prepare(self, raw: RawSample, number: int, request: BatchRequest, rule: ResizeRule) -> Sample:
         record, sample = _interpret(raw, with_proposals=self.proposal_limit > 0)
         if any(size > limit for size, limit in zip(rule.size(record.height, record.width), request.shape, strict=True)):
-            raise UnreadableRecordError(f"{raw.place} ({record.file_name}): not of the size that the index has for it")
+            raise UnreadableRecordError(
+                f"{raw.location} ({record.file_name}): its size differs from the index; pack the data set again"
+            )
         for position, transform in enumerate(self.transforms):
             random = Random(self.seed, request.epoch, number, position)
             if isinstance(transform, Transform):
@@ -137,7 +139,7 @@ class DetectionDataset(Dataset[Batch | InputError]):
             masks = _read_masks(raw, sample, np.flatnonzero(keep), to_resized, self.mask_form)
         proposals = None
         if sample.proposals is not None:
-            proposals = place_proposals(sample.proposals, to_resized, image.shape[-2:], self.proposal_limit)
+            proposals = map_proposals(sample.proposals, to_resized, image.shape[-2:], self.proposal_limit)
         if self.purpose == "evaluation":
             record = replace(record, annotations=raw.content["annotations"])
         return Sample(image, boxes[keep], sample.labels[keep], sample.is_crowd[keep], record, masks, proposals)
@@ -146,18 +148,20 @@ class DetectionDataset(Dataset[Batch | InputError]):
 def _read_masks(
     raw: RawSample, sample: TrainingImage, kept: np.ndarray, to_resized: AxisAlignedMap, mask_form: MaskForm
 ) -> ImageMasks:
-    """The masks of the objects with the numbers `kept`; crowds have none, because they are never positives."""
+    """Read the masks of the objects with the indices `kept`; crowds get none, because they are never positives."""
     read = crop_bitmaps if mask_form == "bitmaps" else trace_outlines
-    segmentations = [None if sample.is_crowd[number] else sample.segmentations[number] for number in kept]
+    segmentations = [None if sample.is_crowd[index] else sample.segmentations[index] for index in kept]
     try:
         height, width = sample.image.shape[-2:]
         return read(segmentations, height, width, to_resized)
     except (KeyError, TypeError, ValueError) as error:
-        raise UnreadableRecordError(f"{raw.place}: a mask cannot be read ({error}); pack the data set again") from error
+        raise UnreadableRecordError(
+            f"{raw.location}: a mask cannot be read ({error}); pack the data set again"
+        ) from error
 
 
 def _interpret(raw: RawSample, with_proposals: bool) -> tuple[ImageRecord, TrainingImage]:
-    """The record, without annotations, and the image with its objects."""
+    """Return the record, without annotations, and the image with its objects."""
     content = raw.content
     try:
         left_out = f"{raw.place}: {content['left_out']}" if content.get("left_out") else ""
@@ -170,28 +174,33 @@ def _interpret(raw: RawSample, with_proposals: bool) -> tuple[ImageRecord, Train
         is_crowd = np.array([annotation["iscrowd"] for annotation in annotations], np.bool_)
     except (KeyError, TypeError, ValueError) as error:
         raise UnreadableRecordError(
-            f"{raw.place}: its JSON is not a sample's ({error!r}); pack the data set again"
+            f"{raw.location}: its JSON is not that of a sample ({error!r}); pack the data set again"
         ) from error
     segmentations = [annotation.get("segmentation") for annotation in annotations]
     proposals = _stored_proposals(raw) if with_proposals else None
-    return record, TrainingImage(_decode(raw, record), boxes, labels, is_crowd, segmentations, proposals)
+    image, damage = _decode(raw, record)
+    if damage:
+        record = replace(record, damage=f"{raw.location} ({record.file_name}): {damage}")
+    return record, TrainingImage(image, boxes, labels, is_crowd, segmentations, proposals)
 
 
 def _stored_proposals(raw: RawSample) -> np.ndarray:
     if raw.proposals is None:
-        raise UnreadableRecordError(f"{raw.place}: no proposals beside the image; run `lightning-rcnn propose` again")
+        raise UnreadableRecordError(
+            f"{raw.location}: no proposals beside the image; run `lightning-rcnn propose` again"
+        )
     return raw.proposals
 
 
-def _decode(raw: RawSample, record: ImageRecord) -> Tensor:
+def _decode(raw: RawSample, record: ImageRecord) -> DecodedImage:
     if raw.pixels is not None:
-        return raw.pixels
+        return DecodedImage(raw.pixels, damage="")
     try:
-        image = decode_image(raw.image, apply_exif=bool(raw.content.get("apply_exif")))
+        image = decode_with_damage(raw.image, apply_exif=bool(raw.content.get("apply_exif")))
     except UndecodableImage as error:
-        raise UnreadableRecordError(f"{raw.place} ({record.file_name}): {error}") from error
-    height, width = image.shape[-2:]
+        raise UnreadableRecordError(f"{raw.location} ({record.file_name}): {error}") from error
+    height, width = image.pixels.shape[-2:]
     if (height, width) != (record.height, record.width):
         sizes = f"{width} x {height} pixels, annotated as {record.width} x {record.height}"
-        raise UnreadableRecordError(f"{raw.place} ({record.file_name}): {sizes}; pack the data set again")
+        raise UnreadableRecordError(f"{raw.location} ({record.file_name}): {sizes}; pack the data set again")
     return image

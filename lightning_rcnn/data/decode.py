@@ -1,20 +1,20 @@
-"""Image files to uint8 RGB tensors, one rule for every kind of file.
+"""Decode image files to uint8 RGB tensors, with one rule for every kind of file.
 
 | in the file | in the tensor |
 |---|---|
-| grey, black and white | the one channel three times |
+| gray, black and white | the one channel three times |
 | palette | the palette's colors; a transparent entry keeps its color |
-| alpha (RGBA, grey with alpha), a fourth channel of a TIFF | dropped: the colors as stored, blended with nothing |
-| 16 bits a channel | the upper 8 bits, so the darkest and the brightest possible value stay what they are |
-| integers outside 0..65535, floating point | refused: the range that means black to white is unknown |
+| alpha (RGBA, gray with alpha), a fourth channel of a TIFF | dropped: the colors stay as stored, without blending |
+| 16 bits per channel | the upper 8 bits, so black stays black and white stays white |
+| integers outside 0..65535, floating point | refused: the range from black to white is unknown |
 | CMYK, YCCK | converted without a color profile |
 | several frames (GIF, TIFF, animated PNG) | the first one |
-| EXIF orientation 2-8 | applied or not, as asked; that of a TIFF is part of the format and always applied |
-| pixels cut off, a checksum that does not hold | refused |
+| EXIF orientation 2-8 | applied on request; the orientation of a TIFF is part of the format and always applied |
+| missing pixels, a wrong checksum | refused |
 | more pixels than Pillow's limit of 178 956 970 | refused |
 
-JPEG, nearly every file there is, goes through libjpeg-turbo, which is fast and says what it finds damaged; the rest
-goes through Pillow. Both raise on damaged data; torchvision's decoder of PNG ends the process.
+libjpeg-turbo decodes JPEG, the format of nearly all files: it is fast and reports damage. Pillow decodes the rest. Both
+raise on damaged data; torchvision's PNG decoder would end the process.
 """
 
 import math
@@ -30,12 +30,12 @@ import torch
 from PIL import ExifTags, Image
 from torch import Tensor
 
-from lightning_rcnn.data.image_formats import FORMATS, describe_unidentified, unread_kind
+from lightning_rcnn.data.image_formats import FORMATS, describe_unidentified, unsupported_kind
 
-warnings.filterwarnings("ignore", module=r"PIL\.")  # they name no file; what matters in them is refused or noted
+warnings.filterwarnings("ignore", module=r"PIL\.")  # they name no file, and the rules here cover what matters
 
 _OPENERS = [name for name in FORMATS if name != "MPO"]
-"""Pillow opens MPO as JPEG. Naming formats keeps out those for which it starts other programs, such as EPS."""
+"""Pillow opens MPO as JPEG. The list excludes formats for which Pillow starts other programs, such as EPS."""
 
 _JPEG_BEGINNING = b"\xff\xd8\xff"
 _TURNS: dict[int, Callable[[np.ndarray], np.ndarray]] = {
@@ -47,38 +47,38 @@ _TURNS: dict[int, Callable[[np.ndarray], np.ndarray]] = {
     7: lambda pixels: pixels.swapaxes(0, 1)[::-1, ::-1],
     8: lambda pixels: pixels.swapaxes(0, 1)[::-1],
 }
-"""EXIF orientation -> the image as it is shown, of pixels [h, w, 3] as they are stored."""
+"""EXIF orientation -> function from the stored pixels [h, w, 3] to the pixels as displayed."""
 
 
 _CUT_OFF = re.compile("truncated|premature end", re.IGNORECASE)
-"""In the words of every decoder about data that end too early."""
-_PLAINER = {
+"""Pattern in every decoder's message about data that end too early."""
+_PLAIN_MESSAGES = {
     r"^tj\w+\(\): ": "",
     r"^decoder error.*|.* when reading image file": "the compressed pixels are damaged",
     r"^failed to read next frame|^cannot load this image": "the compressed pixels are damaged",
     r"^could not create decoder object": "the file is damaged or cut off",
 }
-"""Patterns in the words of decoders that tell users nothing, and what is said in their place."""
+"""Patterns in decoders' messages that tell users nothing -> their replacements."""
 
 
 class UndecodableImage(ValueError):  # noqa: N818 - says what the image is
-    """The bytes are no image that can be read to its end; the message is the reason."""
+    """Raised when an image cannot be decoded completely; the message is the reason."""
 
 
 class TruncatedImage(UndecodableImage):
-    """The data end before the last pixel."""
+    """Raised when the data end before the last pixel."""
 
 
 class UnsupportedImage(UndecodableImage):
-    """The file may be sound, but is of a kind that is not read; the message says of which, and the way out."""
+    """Raised for a kind of file that is not supported, sound or not; the message names the kind and what to do."""
 
 
 class DecodedImage(NamedTuple):
-    """An image file, decoded.
+    """A decoded image file.
 
     Attributes:
-        pixels: uint8 [3, height, width], RGB; in memory channels last, as decoders write and as resizing is quickest.
-        damage: what the decoder found wrong although no pixel is missing; empty for a sound file.
+        pixels: uint8 [3, height, width], RGB; channels last in memory, as decoders write and as resizing is fastest.
+        damage: the decoder's report of damage although no pixel is missing; empty for a sound file.
     """
 
     pixels: Tensor
@@ -95,20 +95,20 @@ def decode_image(data: bytes, *, apply_exif: bool) -> Tensor:
 
 
 def decode_with_damage(data: bytes, *, apply_exif: bool) -> DecodedImage:
-    """Decode an image file, and say what is wrong with it.
+    """Decode an image file and report its damage.
 
     Args:
-        data: the whole file.
-        apply_exif: turn and mirror the image as its EXIF orientation says.
+        data: content of the file.
+        apply_exif: whether to rotate and mirror the image by its EXIF orientation.
 
     Raises:
         UndecodableImage: not an image, or a damaged one.
         TruncatedImage: an image that is cut off.
-        UnsupportedImage: an image of a kind that is not read.
+        UnsupportedImage: an image of a kind that is not supported.
     """
-    plain = _decode_plain_jpeg(data, apply_exif)
-    if plain is not None:
-        return DecodedImage(torch.from_numpy(plain).permute(2, 0, 1), "")
+    plain_pixels = _decode_plain_jpeg(data, apply_exif)
+    if plain_pixels is not None:
+        return DecodedImage(torch.from_numpy(plain_pixels).permute(2, 0, 1), damage="")
     header = open_image(data)
     damage = ""
     try:
@@ -118,41 +118,41 @@ def decode_with_damage(data: bytes, *, apply_exif: bool) -> DecodedImage:
             pixels = _decode_by_pillow(header, data)
     except UndecodableImage:
         raise
-    except Exception as error:  # decoders raise what they like on damaged data
+    except Exception as error:  # decoders raise anything on damaged data
         if _CUT_OFF.search(str(error)):
             raise TruncatedImage("cut off: the data end before the last pixel") from error
         raise UndecodableImage(_reason(error)) from error
     turn = _TURNS.get(exif_orientation(header)) if apply_exif else None
     if turn is not None:
-        pixels = turn(pixels).copy()  # torch takes no negative strides
+        pixels = turn(pixels).copy()  # torch does not support negative strides
     return DecodedImage(torch.from_numpy(pixels).permute(2, 0, 1), damage)
 
 
 def open_image(data: bytes) -> Image.Image:
-    """Read the header of an image file; the pixels stay undecoded.
+    """Read the header of an image file without decoding the pixels.
 
     Raises:
         UndecodableImage: not an image, or its header is damaged.
-        UnsupportedImage: an image that is none of `FORMATS`, or larger than Pillow's limit.
+        UnsupportedImage: an image of none of `FORMATS`, or larger than Pillow's limit.
     """
     try:
         return Image.open(BytesIO(data), formats=_OPENERS)
     except Image.DecompressionBombError:
         raise UnsupportedImage(
-            f"more than the {_pixel_limit():.0f} pixels up to which images are read; scale it down or cut it into tiles"
+            f"more pixels than the limit of {_pixel_limit():.0f}; scale it down or cut it into tiles"
         ) from None
     except Image.UnidentifiedImageError:
-        if kind := unread_kind(data):
-            raise UnsupportedImage(f"{kind}, which is not read; convert it to JPEG or PNG first") from None
+        if kind := unsupported_kind(data):
+            raise UnsupportedImage(f"{kind}, which is not supported; convert it to JPEG or PNG first") from None
         raise UndecodableImage(describe_unidentified(data)) from None
-    except Exception as error:  # Pillow's plugins raise what they like on damaged headers
+    except Exception as error:  # Pillow's plugins raise anything on damaged headers
         raise UndecodableImage(f"the header cannot be read: {_reason(error)}") from error
 
 
 def exif_orientation(header: Image.Image) -> int:
-    """The orientation in the file's EXIF data, 1 to 8; 1 where there is none.
+    """Return the orientation in the file's EXIF data, 1 to 8; 1 if there is none.
 
-    Only EXIF counts, as in browsers, and not what XMP says beside it.
+    As in browsers, only EXIF counts; an orientation in XMP is ignored.
     """
     stored = header.info.get("exif")
     if not stored:
@@ -167,14 +167,14 @@ def exif_orientation(header: Image.Image) -> int:
 
 
 def _pixel_limit() -> float:
-    """Most pixels of an image; Pillow warns at its limit, and refuses at twice as many."""
+    """Return the maximum number of pixels of an image: Pillow warns at its limit and refuses twice as many."""
     return math.inf if Image.MAX_IMAGE_PIXELS is None else 2 * Image.MAX_IMAGE_PIXELS
 
 
 def _decode_plain_jpeg(data: bytes, apply_exif: bool) -> np.ndarray | None:
-    """Pixels uint8 [h, w, 3] of a sound JPEG that has nothing special, as nearly all; None for any other file.
+    """Return pixels uint8 [h, w, 3] of a sound JPEG without special features, as nearly all are; None otherwise.
 
-    Pillow's look at the header, which tells the rest apart, would take a fortieth of the time of decoding.
+    This saves reading the header with Pillow, which would take a fortieth of the decoding time.
     """
     if not data.startswith(_JPEG_BEGINNING) or (apply_exif and _may_have_exif(data)):
         return None
@@ -183,12 +183,12 @@ def _decode_plain_jpeg(data: bytes, apply_exif: bool) -> np.ndarray | None:
         if colors in ("CMYK", "YCCK") or height * width > _pixel_limit():
             return None
         return simplejpeg.decode_jpeg(data, "RGB")
-    except (ValueError, KeyError):  # damaged; or of a subsampling that simplejpeg has no name for
+    except (ValueError, KeyError):  # damaged, or a subsampling that simplejpeg has no name for
         return None
 
 
 def _may_have_exif(data: bytes) -> bool:
-    """Whether one of the segments before the pixels of a JPEG holds EXIF data, or their order is not plain."""
+    """Return whether a JPEG has an EXIF segment before the pixels, or segments that cannot be followed."""
     position = len(_JPEG_BEGINNING) - 1
     while data[position : position + 1] == b"\xff":
         marker = data[position + 1 : position + 2]
@@ -201,50 +201,51 @@ def _may_have_exif(data: bytes) -> bool:
 
 
 def _decode_jpeg(header: Image.Image, data: bytes) -> tuple[np.ndarray, str]:
-    """Pixels uint8 [h, w, 3], and what libjpeg-turbo warns of."""
+    """Return pixels uint8 [h, w, 3] and libjpeg-turbo's warning."""
     try:
         return _decode_by_turbojpeg(data, "CMYK" if header.mode == "CMYK" else "RGB"), ""
     except ValueError as error:
         damage = str(error)
-        if _CUT_OFF.search(damage):  # whatever is missing would be filled with grey
+        if _CUT_OFF.search(damage):  # the missing pixels would be filled with gray
             raise
-    # Pillow reads on after a warning, raises after an error, and knows the rarer ways to store colors at less detail.
+    # Pillow continues after a warning, raises after an error, and supports the rarer kinds of chroma subsampling.
     return _rgb_pixels(header), "" if "subsampling" in damage else damage
 
 
 def _decode_by_turbojpeg(data: bytes, colors: Literal["RGB", "CMYK"]) -> np.ndarray:
-    """Pixels uint8 [h, w, 3]; the first warning is an error, as without `strict` pixels may stay unwritten."""
+    """Return pixels uint8 [h, w, 3]; the first warning is an error, since without `strict` pixels may stay unset."""
     pixels = simplejpeg.decode_jpeg(data, colors, strict=True)
-    if colors == "CMYK":  # which JPEG stores inverted
+    if colors == "CMYK":  # JPEG stores CMYK inverted
         return np.array(Image.fromarray(255 - pixels, mode="CMYK").convert("RGB"))
     return pixels
 
 
 def _decode_by_pillow(header: Image.Image, data: bytes) -> np.ndarray:
-    """Pixels uint8 [h, w, 3]."""
+    """Return pixels uint8 [h, w, 3]."""
     if header.format == "PNG":
-        open_image(data).verify()  # decoding stops at the last row, before the checksums; after this no pixel is read
+        # Decoding stops at the last row and skips the checksums. `verify` leaves its image unreadable, so it gets one.
+        open_image(data).verify()
     return _rgb_pixels(header)
 
 
 def _rgb_pixels(image: Image.Image) -> np.ndarray:
-    """Uint8 [height, width, 3], in memory of its own."""
+    """Return a copy of the pixels, uint8 [height, width, 3]."""
     if image.mode == "F":
-        raise UnsupportedImage("floating-point pixels, whose range is unknown; store them as 8 or 16 bits a channel")
+        raise UnsupportedImage("floating-point pixels, whose range is unknown; store them as 8 or 16 bits per channel")
     if image.mode.startswith("I"):
         values = np.asarray(image).astype(np.int64)
         darkest, brightest = int(values.min()), int(values.max())
         if darkest < 0 or brightest > 0xFFFF:
             raise UnsupportedImage(
-                f"pixels from {darkest} to {brightest}, whose range is unknown; store them as 8 or 16 bits a channel"
+                f"pixels from {darkest} to {brightest}, whose range is unknown; store them as 8 or 16 bits per channel"
             )
         return np.repeat((values >> 8).astype(np.uint8)[..., None], 3, axis=-1)
     return np.array(image.convert("RGB"))
 
 
 def _reason(error: Exception) -> str:
-    """The decoder's words in one line, or plainer ones."""
+    """Return the decoder's message in one line, in plain words."""
     message = (str(error) or type(error).__name__).splitlines()[0]
-    for words, plainer in _PLAINER.items():
-        message = re.sub(words, plainer, message)
+    for pattern, plain_message in _PLAIN_MESSAGES.items():
+        message = re.sub(pattern, plain_message, message)
     return message

@@ -1,4 +1,4 @@
-"""Bytes from a URL or a command, in bounded time: retries with back-off, then one line that names the address."""
+"""Fetch bytes from a URL or a command in bounded time: retry with back-off, then raise one line with the address."""
 
 import hashlib
 import http.client
@@ -15,28 +15,28 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
-from typing import TypeVar
+from typing import BinaryIO, TypeVar
 
 from lightning_rcnn.errors import InputError
 
 PIPE = "pipe:"
 _CHUNK = 1 << 20
-_SLOWEST = 100_000  # bytes a second; a transfer that is slower over its whole length counts as stalled
+_MIN_BYTES_PER_SECOND = 100_000  # a transfer whose average speed is lower counts as stalled
 _TRANSIENT_STATUS = {408, 425, 429, 500, 502, 503, 504}
-_NO_SUCH_COMMAND = {126, 127}  # what a shell exits with
+_NO_SUCH_COMMAND = {126, 127}  # exit statuses of a shell
 
 Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
 class FetchPolicy:
-    """Patience with an address.
+    """Timeout and retries for an address.
 
     Attributes:
-        timeout: seconds without a byte after which an attempt is given up.
-        attempts: how often it is tried.
-        first_pause: seconds before the second attempt; doubled before each further one, and up to doubled again at
-            random, so that many nodes do not come back at the same moment.
+        timeout: seconds without a byte after which an attempt fails.
+        attempts: number of attempts.
+        first_pause: seconds before the second attempt. Each further pause is twice as long, and a random factor from 1
+            to 2 keeps many nodes from retrying at the same moment.
     """
 
     timeout: float = 30.0
@@ -45,7 +45,7 @@ class FetchPolicy:
 
 
 class TransferError(Exception):
-    """An attempt failed; `is_final` says that another one would, too."""
+    """Raised when an attempt fails; `is_final` says that another attempt would fail too."""
 
     def __init__(self, reason: str, is_final: bool = False) -> None:
         super().__init__(reason)
@@ -53,20 +53,20 @@ class TransferError(Exception):
 
 
 def is_remote(address: str) -> bool:
-    """Whether the address is not a local path."""
+    """Return whether the address is a URL or a command, not a local path."""
     return address.startswith(("http://", "https://", PIPE))
 
 
-def readable(address: str) -> str:
-    """The address for messages: without a URL's query, where signatures stand."""
+def without_query(address: str) -> str:
+    """Return the address for messages: without a URL's query, which may contain a secret signature."""
     return address if address.startswith(PIPE) else address.split("?")[0]
 
 
 def fetch_bytes(address: str, policy: FetchPolicy) -> bytes:
-    """All that is at a URL, or that a command prints.
+    """Return the content of a URL or the output of a command.
 
     Raises:
-        InputError: not to be had.
+        InputError: every attempt failed.
     """
 
     def attempt() -> bytes:
@@ -75,51 +75,55 @@ def fetch_bytes(address: str, policy: FetchPolicy) -> bytes:
     return _retry(address, policy, attempt)
 
 
-def fetch_file(address: str, path: Path, *, min_size: int, sha256: str, policy: FetchPolicy) -> None:
-    """Write what is at an address into a file and check it; after an error the file may be there in part.
+def fetch_file(address: str, file: BinaryIO, *, min_size: int, sha256: str, policy: FetchPolicy) -> None:
+    """Write the content of an address into a file and verify it; after an error the file may be incomplete.
 
     Args:
         address: URL, or `pipe:` and a command.
-        path: the file, made anew at each attempt.
-        min_size: bytes that the file has at least.
-        sha256: of the whole file.
-        policy: patience.
+        file: open file, which each attempt empties first.
+        min_size: minimum size of the content in bytes.
+        sha256: hash of the content.
+        policy: timeout and attempts.
 
     Raises:
-        InputError: not to be had, not what it should be, or no room for it.
+        InputError: every attempt failed, the content is not the expected one, or the file cannot be written.
     """
 
     def attempt() -> None:
         digest, size = hashlib.sha256(), 0
-        deadline = time.monotonic() + policy.timeout + min_size / _SLOWEST
+        deadline = time.monotonic() + policy.timeout + min_size / _MIN_BYTES_PER_SECOND
         try:
-            with path.open("wb") as file:
-                for chunk in _receive(address, policy.timeout, deadline):
-                    size += file.write(chunk)
-                    digest.update(chunk)
+            if file.tell():  # a failed attempt has written something
+                file.seek(0)
+                file.truncate()
+            for chunk in _receive(address, policy.timeout, deadline):
+                size += file.write(chunk)
+                digest.update(chunk)
         except OSError as error:
             raise InputError(
-                f"{path.parent}: cannot store {readable(address)} ({error.strerror}); "
+                f"{Path(file.name).parent}: {without_query(address)} cannot be stored ({error.strerror}); "
                 "make room or set data.fetching.cache_dir and data.fetching.cache_limit_gb"
             ) from error
         if size < min_size:
-            raise TransferError(f"only {size} of at least {min_size} bytes came")
+            raise TransferError(f"received only {size} of at least {min_size} bytes")
         if digest.hexdigest() != sha256:
-            raise TransferError("its sha256 is not that of the index: damaged, or changed since it was packed")
+            raise TransferError("its sha256 differs from the index: damaged, or changed since it was packed")
 
     _retry(address, policy, attempt)
 
 
 def _retry(address: str, policy: FetchPolicy, attempt: Callable[[], Result]) -> Result:
-    spread = random.Random()
+    jitter = random.Random()
     for number in count(1):
         try:
             return attempt()
         except TransferError as error:
             if error.is_final or number == policy.attempts:
-                tried = f" after {number} attempts" if number > 1 else ""
-                raise InputError(f"{readable(address)}: {error}{tried}; check the address and the network") from error
-            time.sleep(policy.first_pause * 2 ** (number - 1) * (1 + spread.random()))
+                attempts = f" after {number} attempts" if number > 1 else ""
+                raise InputError(
+                    f"{without_query(address)}: {error}{attempts}; check the address and the network"
+                ) from error
+            time.sleep(policy.first_pause * 2 ** (number - 1) * (1 + jitter.random()))
     raise AssertionError("unreachable")
 
 
@@ -127,7 +131,7 @@ def _receive(address: str, timeout: float, deadline: float) -> Iterator[bytes]:
     receive = _receive_pipe if address.startswith(PIPE) else _receive_http
     for chunk in receive(address, timeout):
         if time.monotonic() > deadline:
-            raise TransferError(f"slower than {_SLOWEST // 1000} kB/s")
+            raise TransferError(f"slower than {_MIN_BYTES_PER_SECOND // 1000} kB/s")
         yield chunk
 
 
@@ -151,7 +155,7 @@ def _receive_http(url: str, timeout: float) -> Iterator[bytes]:
 def _receive_pipe(address: str, timeout: float) -> Iterator[bytes]:
     command = address.removeprefix(PIPE)
     with tempfile.TemporaryFile() as errors:
-        # A session of its own, so that the shell's children end with it.
+        # The command gets its own session, so that killing the group also ends the shell's children.
         process = subprocess.Popen(command, shell=True, stdout=subprocess.PIPE, stderr=errors, start_new_session=True)
         assert process.stdout is not None
         try:
@@ -167,9 +171,9 @@ def _receive_pipe(address: str, timeout: float) -> Iterator[bytes]:
             process.stdout.close()
         if status != 0:
             errors.seek(0)
-            words = errors.read().decode(errors="replace").strip().splitlines()
+            lines = errors.read().decode(errors="replace").strip().splitlines()
             raise TransferError(
-                f"exit status {status}: {words[-1] if words else 'no message'}", status in _NO_SUCH_COMMAND
+                f"exit status {status}: {lines[-1] if lines else 'no message'}", status in _NO_SUCH_COMMAND
             )
 
 

@@ -1,9 +1,9 @@
-"""Which file a written name means where the two are not spelled alike: the one place of these rules.
+"""Match file names in annotations to files whose spelling differs.
 
-Annotations travel between machines, and their file names arrive with back-slashes, with folders of elsewhere, as URLs,
-in capitals, with decomposed accents, or with the suffix that the file had before it was converted. A name means a file
-if, spelled alike, one path is the end of the other. Spellings are tried from close to loose, and the first one in which
-any file fits decides: only if exactly one does, and no other name means it, the name is resolved.
+Annotations move between machines. Their file names may have backslashes, folders of another machine, URLs, other case,
+decomposed accents, or the suffix from before a conversion. A name matches a file if, in the same spelling, one path is
+the end of the other. Spellings are tried from strict to loose, and the first spelling in which any file matches
+decides. The name is resolved only if exactly one file matches and no other name matches that file.
 """
 
 import posixpath
@@ -24,21 +24,22 @@ _NO_PARTS = frozenset({"", ".", ".."})
 
 
 class Fit(Enum):
-    """How a written name fits the files."""
+    """Result of matching a written name to the files."""
 
     EXACT = "exact"
     INEXACT = "inexact"
-    """Spelled in another way, but only one file can be meant."""
+    """The spelling differs, but only one file matches."""
     AMBIGUOUS = "ambiguous"
     NONE = "none"
 
 
 class NameMatch(NamedTuple):
-    """What a written name means.
+    """The match of a written name.
 
     Attributes:
-        file: as the files are listed; None unless the fit is exact or inexact.
-        hint: for the end of a message: which files an ambiguous name may mean, or which one is near a name of none.
+        fit: result of the matching.
+        file: file as listed; None unless the fit is exact or inexact.
+        hint: end of a message: the files that an ambiguous name matches, or the file closest to an unmatched name.
     """
 
     fit: Fit
@@ -49,15 +50,15 @@ class NameMatch(NamedTuple):
 def match_names(written: Iterable[str], files: Collection[str], folder: str = "") -> dict[str, NameMatch]:
     """Find the file that each written name means.
 
-    Names that are listed exactly cost one look-up; the files are spelled in other ways only where some name is not.
+    An exact name costs one lookup; other spellings of the files are computed only if some name is not exact.
 
     Args:
-        written: whatever stands in annotations.
-        files: paths with "/" between the parts, relative to one folder.
-        folder: that folder, if there is one: names may begin with its last parts.
+        written: file names in annotations.
+        files: paths relative to one folder, with "/" between the parts.
+        folder: path of that folder, if there is one: names may begin with its last parts.
 
     Returns:
-        A match for each distinct name. Of the names that fit no file, only the first one has a hint.
+        A match for each distinct name. Among the names that match no file, only the first has a hint.
     """
     names = list(dict.fromkeys(written))
     known = files if isinstance(files, set | frozenset) else frozenset(files)
@@ -77,18 +78,18 @@ def match_names(written: Iterable[str], files: Collection[str], folder: str = ""
             hint_given = True
             matches[name] = NameMatch(Fit.NONE, hint=hint)
         elif len(fitting) > 1:
-            matches[name] = NameMatch(Fit.AMBIGUOUS, hint=f"; it fits {_listed(fitting)}")
+            matches[name] = NameMatch(Fit.AMBIGUOUS, hint=f"; it matches {_listed(fitting)}")
         elif name in clashes:
-            matches[name] = NameMatch(Fit.AMBIGUOUS, hint=f"; it fits {fitting[0]}, as does {clashes[name]}")
+            matches[name] = NameMatch(Fit.AMBIGUOUS, hint=f"; it matches {fitting[0]}, as does {clashes[name]}")
         else:
             matches[name] = NameMatch(Fit.INEXACT, fitting[0])
     return matches
 
 
 def _candidates(names: list[str], files: Collection[str]) -> dict[str, list[str]]:
-    """The files, sorted, that fit each name in the closest spelling in which any does; no entry where none does.
+    """Return the sorted files that match each name in the strictest spelling with a match; no entry without one.
 
-    Where that spelling leaves out folders of the name, files of which a loose one matches more folders fit as well.
+    If that match ignores folders of the name, files that match more folders in a loose spelling are added.
     """
     candidates: dict[str, list[str]] = {}
     for readings, spell in ((_as_written, split_path), (_decoded, _loose), (_decoded, _without_suffix)):
@@ -113,7 +114,7 @@ def _depth(files: Iterable[str]) -> int:
 def _fitting(
     wanted: dict[str, list[Parts]], files: Collection[str], spell: Callable[[str], Parts]
 ) -> dict[str, set[str]]:
-    """The files of which the path is the end of a wanted one, or the other way round; equal paths rule out others."""
+    """Return the files whose path is the end of a wanted path, or the reverse; equal paths exclude all others."""
     last_parts = {parts[-1] for readings in wanted.values() for parts in readings if parts}
     whole: defaultdict[Parts, set[str]] = defaultdict(set)
     ends: defaultdict[Parts, set[str]] = defaultdict(set)
@@ -133,10 +134,10 @@ def _fitting(
 
 
 def _clashes(inexact: dict[str, str], exact: Collection[str], folder: Parts) -> dict[str, str]:
-    """Names whose file is also that of another name: that name.
+    """Map each name whose file another name also matches to that other name.
 
-    Names that can only be read as one path of the folder share a file as equal names do. Beside them, a name with a
-    folder of elsewhere, or in another case, is the name of another file.
+    Names that can only mean one path in the folder may share a file, like equal names. Next to such a name, a name with
+    another machine's folder or in another case belongs to another file.
     """
     parts_of = {name: split_path(name) for name in inexact}
     sure = {name: file for name, file in inexact.items() if _is_path_in(folder, parts_of[name], split_path(file))}
@@ -164,7 +165,7 @@ def _as_written(name: str) -> Iterator[str]:
 
 
 def _decoded(name: str) -> Iterator[str]:
-    """What a name may stand for: itself, without percent-encoding, and of a URL its path or a path in its query."""
+    """Yield the readings of a name: itself, without percent-encoding, and a URL's path or a path in its query."""
     yield name
     yield _unquote(name)
     path, _, query = name.partition("?")
@@ -173,7 +174,7 @@ def _decoded(name: str) -> Iterator[str]:
 
 
 def split_path(path: str) -> Parts:
-    """Parts of a path with separators of either kind; what leads up and out of it is dropped."""
+    """Split a path at slashes and backslashes; leading ".." are dropped."""
     parts = _normalized(path).replace("\\", "/").split("/")
     if _NO_PARTS.isdisjoint(parts):
         return tuple(parts)
@@ -187,12 +188,12 @@ def split_path(path: str) -> Parts:
 
 
 def _loose(path: str) -> Parts:
-    """Parts without differences of case, percent-encoding and white space at their ends."""
+    """Split a path into parts without case, percent-encoding and surrounding white space."""
     return tuple(_normalized(part.strip().casefold()) for part in split_path(_unquote(path)))
 
 
 def _without_suffix(path: str) -> Parts:
-    """Loose parts without the suffix of an image."""
+    """Split a path into loose parts without the suffix of an image."""
     *folders, name = _loose(path) or ("",)
     suffix = _suffix(name)
     return (*folders, name.removesuffix(suffix) if suffix in IMAGE_SUFFIXES else name)
@@ -207,7 +208,7 @@ def _unquote(text: str) -> str:
 
 
 def _normalized(text: str) -> str:
-    """Accents composed with their letters."""
+    """Compose accents with their letters (NFC)."""
     return text if text.isascii() else unicodedata.normalize("NFC", text)
 
 

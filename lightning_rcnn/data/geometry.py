@@ -1,16 +1,19 @@
-"""The geometry of a training image: one map of points, for boxes, outlines and crops."""
+"""The geometry of a training image: one map of points for boxes, outlines and crops."""
 
 from dataclasses import dataclass
 
 import numpy as np
 
 MIN_BOX_EDGE = 1e-2
-"""Pixels of the resized frame; a ground-truth box with a shorter edge has no finite encoding worth learning."""
+"""Pixels of the resized frame; the encoded deltas of a ground-truth box with a shorter edge are too large to learn."""
 
 
 @dataclass(frozen=True)
 class AxisAlignedMap:
-    """x' = scale_x * x + shift_x, and so for y: from the original to the resized frame. A negative scale mirrors."""
+    """Map from the original to the resized frame: x' = scale_x * x + shift_x, and the same for y.
+
+    A negative scale mirrors. Shifts are in pixels of the resized frame.
+    """
 
     scale_x: float
     shift_x: float
@@ -23,20 +26,20 @@ class AxisAlignedMap:
         return points * np.array(scale, points.dtype) + np.array(shift, points.dtype)
 
     def boxes(self, boxes: np.ndarray) -> np.ndarray:
-        """Map float [..., 4], xyxy; what was the left edge may become the right one."""
+        """Map float [..., 4], xyxy; edges are swapped where the map mirrors."""
         first, second = self.points(boxes[..., :2]), self.points(boxes[..., 2:])
         return np.concatenate([np.minimum(first, second), np.maximum(first, second)], axis=-1)
 
 
 def clip_and_keep(boxes: np.ndarray, height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
-    """Clip boxes to their image and tell which still are boxes.
+    """Clip boxes to their image and mark those that remain boxes.
 
     Args:
         boxes: float [M, 4], resized frame.
-        height, width: of the image in that frame.
+        height, width: size of the image in pixels, in that frame.
 
     Returns:
-        The clipped boxes [M, 4], and bool [M]: both edges at least `MIN_BOX_EDGE` long.
+        The clipped boxes [M, 4], and bool [M]: whether both edges are at least `MIN_BOX_EDGE` long.
     """
     clipped = np.clip(boxes, 0.0, np.array([width, height, width, height], boxes.dtype))
     edges = clipped[:, 2:] - clipped[:, :2]

@@ -1,4 +1,4 @@
-"""Image files that a user names: as such, or by their folders."""
+"""Find the image files in the files and folders that a user names."""
 
 import os
 from collections.abc import Iterable, Iterator
@@ -8,35 +8,45 @@ from typing import NamedTuple
 from lightning_rcnn.data.image_formats import IMAGE_SUFFIXES
 from lightning_rcnn.errors import InputError
 
-_MAC_SIDE_FILE = "._"
-"""How names of files begin that macOS writes beside others on foreign disks."""
+_MACOS_METADATA_PREFIX = "._"
+"""Prefix of the metadata files that macOS writes beside others on foreign disks."""
 
 
 class ImageFile(NamedTuple):
-    """A file, and its name within what the user named: unique, and good for a file that is derived from it."""
+    """An image file.
+
+    Attributes:
+        path: path of the file.
+        name: unique relative path, for a file derived from it: the name of the source and the path within it.
+    """
 
     path: Path
     name: Path
 
 
 class FoundImages(NamedTuple):
-    """What a search found, and the files in the folders that it did not take for images."""
+    """The result of a search.
+
+    Attributes:
+        images: image files.
+        left_out: other files in the folders.
+    """
 
     images: list[ImageFile]
     left_out: list[Path]
 
 
 def find_images(sources: Iterable[Path], without: Path | None = None) -> FoundImages:
-    """Find files as given, whatever their suffix, and all images in folders and the folders inside, sorted; each once.
+    """Find the given files, with any suffix, and all images in the given folders and subfolders, sorted, each once.
 
     Args:
         sources: files and folders.
-        without: a folder that is left out, so that results don't become input.
+        without: folder to leave out, so that results do not become input.
 
     Raises:
-        InputError: one does not exist, or there is no image at all.
+        InputError: a source does not exist, or there is no image.
     """
-    found: dict[Path, ImageFile] = {}
+    by_real_path: dict[Path, ImageFile] = {}
     left_out: list[Path] = []
     for source in sources:
         if not source.exists():
@@ -47,22 +57,22 @@ def find_images(sources: Iterable[Path], without: Path | None = None) -> FoundIm
                 left_out.append(path)
                 continue
             name = Path(source.resolve().name) / path.relative_to(source)
-            found.setdefault(path.resolve(), ImageFile(path, name))
-    if not found:
-        looked_for = f"*{', *'.join(sorted(IMAGE_SUFFIXES))}"
-        raise InputError(f"no image in {', '.join(map(str, sources))}; looked for {looked_for}")
-    names = _unique(file.name for file in found.values())
-    images = [ImageFile(file.path, name) for file, name in zip(found.values(), names, strict=True)]
-    return FoundImages(images, [path for path in left_out if path.resolve() not in found])
+            by_real_path.setdefault(path.resolve(), ImageFile(path, name))
+    if not by_real_path:
+        patterns = f"*{', *'.join(sorted(IMAGE_SUFFIXES))}"
+        raise InputError(f"{', '.join(map(str, sources))}: no image; the names of images match {patterns}")
+    names = _unique(file.name for file in by_real_path.values())
+    images = [ImageFile(file.path, name) for file, name in zip(by_real_path.values(), names, strict=True)]
+    return FoundImages(images, [path for path in left_out if path.resolve() not in by_real_path])
 
 
 def shown_path(path: Path) -> str:
-    """The path as text that any terminal takes: bytes that are no UTF-8, as in old archives, are escaped."""
+    """Return the path as text for any terminal: bytes that are not UTF-8, as in old archives, are escaped."""
     return os.fsencode(path).decode(errors="backslashreplace")
 
 
 def _is_named_like_an_image(path: Path) -> bool:
-    return path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith(_MAC_SIDE_FILE)
+    return path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith(_MACOS_METADATA_PREFIX)
 
 
 def _files_in(folder: Path, without: Path | None) -> Iterator[Path]:

@@ -1,19 +1,19 @@
-"""The index that is written beside the shards: what the planner and the reader know without opening a shard.
+"""The index beside the shards, from which plan and reader know the data set without opening a shard.
 
-A packed data set is a folder of WebDataset tar files and one `index.json`. A sample is two tar members, `KEY.EXT`
-(the image file's bytes, unchanged) and `KEY.json` (see `Annotation`), and a third one, `KEY.proposals.npy` (see
-`stored_proposals.py`), where proposals were made in advance. KEY is the sample's number in the set, nine digits,
+A packed data set is a folder of WebDataset tar files and one `index.json`. A sample is two tar members, `KEY.EXT` (the
+image file's bytes, unchanged) and `KEY.json` (see `Annotation`), and a third, `KEY.proposals.npy` (see
+`stored_proposals.py`), if proposals were made in advance. KEY is the sample's number in the set with nine digits,
 because dots in a WebDataset key would merge or split samples. The original file name is in the JSON.
 """
 
 import hashlib
 import json
-import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import NotRequired, TypedDict
 
 from lightning_rcnn.errors import InputError
+from lightning_rcnn.files import atomic_write
 from lightning_rcnn.masks.segmentation import Segmentation
 
 INDEX_NAME = "index.json"
@@ -24,8 +24,8 @@ VERSION = 1
 class Annotation(TypedDict):
     """One object in a sample's JSON, in the original frame.
 
-    The JSON itself: `image_id`, `file_name`, `width`, `height` (original frame), `apply_exif` (whether the boxes
-    refer to the image after its EXIF orientation), `annotations`: a list of these.
+    The JSON has `image_id`, `file_name`, `width` and `height` (original frame), `apply_exif` (whether the boxes refer
+    to the image after its EXIF orientation), and `annotations`, a list of these.
     """
 
     id: int
@@ -39,7 +39,7 @@ class Annotation(TypedDict):
 
 @dataclass(frozen=True)
 class Category:
-    """A class: its label 1..K here, its name, and its id in the data set that it came from."""
+    """A class: its label 1..K, its name, and its id in the original data set."""
 
     label: int
     name: str
@@ -48,14 +48,16 @@ class Category:
 
 @dataclass(frozen=True)
 class Shard:
-    """One tar file. The lists run over its samples.
+    """One tar file; the lists have one entry per sample.
 
     Attributes:
         name: file name; the address is that of the index with the last part replaced.
-        sha256: of the whole file.
+        sha256: hash of the file.
         first: number of the first sample in the set; sample i has the key f"{first + i:09d}".
-        offsets: byte positions of the samples in the tar, one more than there are samples.
-        image_ids, widths, heights: of the original frame; objects: annotations per sample.
+        offsets: byte positions of the samples in the tar file, and the end of the last sample.
+        image_ids: image ids of the samples.
+        widths, heights: image sizes in pixels, original frame.
+        objects: number of annotations of each sample.
     """
 
     name: str
@@ -73,11 +75,11 @@ class Shard:
 
 @dataclass(frozen=True)
 class ProposalOrigin:
-    """Where the proposals beside the images come from.
+    """The origin of the proposals beside the images.
 
     Attributes:
-        method: all that decides them, in words.
-        source: fingerprint of the data set without them.
+        method: description of everything that determines the proposals.
+        source: fingerprint of the data set without proposals.
     """
 
     method: str
@@ -89,10 +91,12 @@ class ShardIndex:
     """A packed data set.
 
     Attributes:
-        name: what people call the set, for example "bccd/train".
+        name: name of the set for messages, for example "bccd/train".
+        categories: classes in the order of their labels.
         has_masks: whether its objects have segmentations; some may lack theirs (`missing_mask` in the report).
-        report: defect -> count, as the packing printed them.
-        proposals: of those beside the images; None where there are none, or where several sets differ.
+        shards: shards in the order of their samples.
+        report: defect -> count, as printed by the packing.
+        proposals: origin of the proposals beside the images; None if there are none, or if several sets differ.
     """
 
     name: str
@@ -107,12 +111,12 @@ class ShardIndex:
 
     @property
     def fingerprint(self) -> str:
-        """Sha256 over everything that decides what a run reads: categories and the shards' hashes in order."""
+        """Sha256 over everything that determines what a run reads: categories and the shards' hashes in order."""
         parts = [[asdict(category) for category in self.categories], [shard.sha256 for shard in self.shards]]
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
     def to_json(self) -> str:
-        """The text of `index.json`; `from_json` is the inverse."""
+        """Return the text of `index.json`; `from_json` is the inverse."""
         content = {"format": FORMAT, "version": VERSION, "fingerprint": self.fingerprint, **asdict(self)}
         if self.proposals is None:
             del content["proposals"]
@@ -123,7 +127,7 @@ class ShardIndex:
         """Read the text of an `index.json`; `source` names it in errors.
 
         Raises:
-            InputError: not an index, another version, or changed since it was written.
+            InputError: not an index, another version, or changed after it was written.
         """
         try:
             content = json.loads(text)
@@ -152,7 +156,6 @@ class ShardIndex:
         return index
 
     def write(self, folder: Path) -> None:
-        """Write `index.json` into `folder`; it appears only when whole."""
-        temporary = folder / f".{INDEX_NAME}.{os.getpid()}"
-        temporary.write_text(self.to_json())
-        temporary.replace(folder / INDEX_NAME)
+        """Write `index.json` into `folder`."""
+        with atomic_write(folder / INDEX_NAME) as file:
+            file.write(self.to_json().encode())

@@ -1,4 +1,4 @@
-"""The loader that follows a plan: what Lightning and torch see of it."""
+"""The loader that follows a plan: the `DataLoader` and the sampler that Lightning and torch see."""
 
 import logging
 from collections.abc import Callable, Iterator
@@ -12,8 +12,8 @@ from torch.utils.data import DataLoader, Dataset, DistributedSampler
 
 from lightning_rcnn.data.dataset import BatchRequest, DetectionDataset
 from lightning_rcnn.data.plan import Plan
-from lightning_rcnn.data.worker_deaths import SamplesInHand, death_of_worker, raise_death, watch
-from lightning_rcnn.data.workers import initialise_worker, signals_blocked
+from lightning_rcnn.data.worker_deaths import CurrentSamples, death_of_worker, raise_death, watch
+from lightning_rcnn.data.workers import initialize_worker, signals_blocked
 from lightning_rcnn.errors import InputError
 from lightning_rcnn.structures import Batch
 
@@ -21,19 +21,19 @@ logger = logging.getLogger(__name__)
 
 
 class PlanSampler(DistributedSampler):
-    """Yields one rank's planned batches as requests for the dataset.
+    """Yields the planned batches of one rank as requests for the dataset.
 
-    It is a `DistributedSampler` because Lightning puts one of its own in place of any other sampler.
+    It is a `DistributedSampler` because Lightning replaces any other sampler with its own.
 
     Args:
-        dataset: what the plan is about.
-        plan: epoch -> the plan of this rank.
-        num_batches: of this rank, in every epoch.
-        rank, world: which part of the whole this rank reads.
+        dataset: dataset of the plan.
+        plan: function from the epoch to the plan of this rank.
+        num_batches: batches of this rank in every epoch.
+        rank, world: rank of this process, and number of ranks.
 
     Attributes:
-        epoch: which epoch is next; `set_epoch` sets it.
-        first: the batch at which it begins.
+        epoch: next epoch; `set_epoch` sets it.
+        first: batch at which the epoch begins.
     """
 
     def __init__(
@@ -45,7 +45,7 @@ class PlanSampler(DistributedSampler):
         self.first = 0
 
     def __len__(self) -> int:
-        """Batches of a whole epoch, wherever this one begins: Lightning counts from the epoch's beginning."""
+        """Return the number of batches in a whole epoch, because Lightning counts from the epoch's beginning."""
         return self.num_batches
 
     def __iter__(self) -> Iterator[BatchRequest]:
@@ -60,20 +60,21 @@ class PlannedLoader(DataLoader[Batch]):
     """A `DataLoader` over planned batches, with exact resume.
 
     Args:
-        dataset: answers requests with batches.
-        plan: epoch -> the plan of this rank.
-        num_batches: of this rank, in every epoch.
-        position: where the epoch that is about to begin is to begin, as (epoch, batch). Asked at the first batch, not
-            at `iter()`: Lightning calls that before it has restored its counters. By default batch 0 of the epoch that
-            was given to `loader.sampler.set_epoch`.
-        rank, world: which part of the whole this rank reads.
-        max_corrupt_share: share of an epoch's samples of this rank which may be unreadable.
+        dataset: dataset that answers requests with batches.
+        plan: function from the epoch to the plan of this rank.
+        num_batches: batches of this rank in every epoch.
+        position: function that returns the (epoch, batch) at which the next epoch begins. It is called at the first
+            batch, not at `iter()`, which Lightning calls before it has restored its counters. By default an epoch
+            begins at batch 0 of the epoch given to `loader.sampler.set_epoch`.
+        rank, world: rank of this process, and number of ranks.
+        max_corrupt_share: share of this rank's samples in an epoch, 0 to 1, that may be unreadable.
         num_workers, multiprocessing_context, pin_memory: as for `DataLoader`.
-        injected: ignored. Lightning copies loaders with another sampler in them, for prediction and `overfit_batches`;
-            the plan stays in force.
+        injected: ignored. Lightning copies loaders with another sampler, for prediction and `overfit_batches`; the
+            plan still decides.
 
     Attributes:
-        problems: what is wrong with unreadable records, each named once, in the order in which they were met.
+        problems: problems of unreadable records and damage of images that still decode, each once, in order of
+            occurrence.
     """
 
     sampler: PlanSampler
@@ -101,17 +102,17 @@ class PlannedLoader(DataLoader[Batch]):
             multiprocessing_context=multiprocessing_context if num_workers else None,
             pin_memory=pin_memory,
             persistent_workers=num_workers > 0,
-            worker_init_fn=initialise_worker,
-            generator=torch.Generator(),  # the seed of workers is drawn from it, else from the global one
+            worker_init_fn=initialize_worker,
+            generator=torch.Generator(),  # the workers' seeds are drawn from it instead of the global generator
         )
-        dataset.samples_in_hand = SamplesInHand(num_workers)
+        dataset.current_samples = CurrentSamples(num_workers)
         self.problems: list[str] = []
         self._position = position
         self._data = dataset
         self._max_corrupt_share = max_corrupt_share
 
     def __iter__(self) -> Iterator[Batch]:  # type: ignore[override]
-        """Begin an epoch; the loader goes to work when its first batch is asked for."""
+        """Begin an epoch; loading starts when the first batch is requested."""
         if self._position is not None:
             self.sampler.epoch, self.sampler.first = self._position()
         num_unreadable = 0
@@ -121,7 +122,10 @@ class PlannedLoader(DataLoader[Batch]):
             watch(self)
         for batch in self._naming_deaths(batches):
             if isinstance(batch, InputError):
-                raise InputError(str(batch))  # not itself: its traceback and this frame would keep each other alive
+                raise InputError(str(batch))  # a copy: its traceback and this frame would keep each other alive
+            for record in batch.records:
+                if record.damage:
+                    self._name_once("using a damaged image", record.damage)
             problems = [record.problem for record in batch.records if record.problem]
             if problems:
                 num_unreadable += len(problems)
@@ -129,47 +133,50 @@ class PlannedLoader(DataLoader[Batch]):
             yield batch
 
     def death(self, within: float) -> InputError | None:
-        """What became of the first worker that ended by itself, and its last sample.
+        """Return the error for the first worker that died, with its last sample; None if none dies.
 
         Args:
-            within: seconds to wait for an end; None is returned where there is none.
+            within: seconds to wait for a death.
         """
-        iterator: Any = self._iterator  # torch's, whose workers no public name leads to
+        iterator: Any = self._iterator  # torch has no public name for the workers
         workers = [] if iterator is None or iterator._shutdown else iterator._workers
         ended = connection.wait([worker.sentinel for worker in workers], timeout=within)
         for number, worker in enumerate(workers):
             if worker.sentinel in ended:
-                worker.join(within)  # its files are closed a moment before its status is known
+                worker.join(within)  # its files close a moment before its exit status is known
             if worker.exitcode:
-                sample = self._data.samples_in_hand.of_worker(number)
+                sample = self._data.current_samples.of_worker(number)
                 return death_of_worker(worker.exitcode, None if sample is None else self._data.name(sample))
         return None
 
     def state_dict(self) -> dict[str, Any]:
-        """Empty, as the data module keeps the state; that there is one tells Lightning that resuming is possible."""
+        """Return an empty state: the data module keeps it. This method tells Lightning that the loader can resume."""
         return {}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Nothing to load; see `state_dict`."""
+        """Load nothing; see `state_dict`."""
 
     def _naming_deaths(self, batches: Iterator[Batch]) -> Iterator[Batch]:
         try:
             yield from batches
-        except (RuntimeError, OSError, EOFError):  # what torch makes of a death, and of a connection that it breaks
+        except (RuntimeError, OSError, EOFError):  # torch's errors after a worker's death or a broken connection
             if self.num_workers:
                 raise_death(self, within=1.0)
             raise
 
     def _report(self, problems: list[str], num_unreadable: int) -> None:
         for problem in problems:
-            if problem not in self.problems:
-                self.problems.append(problem)
-                rank = self.sampler.rank if self.sampler.num_replicas > 1 else None
-                logger.warning(rank_prefixed_message(f"left out an unreadable record: {problem}", rank))
+            self._name_once("left out an unreadable record", problem)
         num_samples = self.sampler.num_samples
         if num_unreadable > self._max_corrupt_share * num_samples:
             raise InputError(
-                f"{num_unreadable} of {num_samples} records of an epoch cannot be read; "
-                f"data.loading.max_corrupt_share allows {self._max_corrupt_share:g} of them: "
-                f"pack the data set again or raise it. The last: {problems[-1]}"
+                f"{num_unreadable} of {num_samples} records of an epoch cannot be read, more than "
+                f"data.loading.max_corrupt_share {self._max_corrupt_share:g} allows (last: {problems[-1]}); "
+                "pack the data set again or raise it"
             )
+
+    def _name_once(self, event: str, problem: str) -> None:
+        if problem not in self.problems:
+            self.problems.append(problem)
+            rank = self.sampler.rank if self.sampler.num_replicas > 1 else None
+            logger.warning(rank_prefixed_message(f"{event}: {problem}", rank))

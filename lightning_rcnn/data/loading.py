@@ -1,4 +1,4 @@
-"""Settings of how data are loaded, apart from what is loaded."""
+"""Settings of data loading."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -12,11 +12,11 @@ class LoadingSettings(Settings):
     """Settings of the order and of the workers.
 
     Args:
-        shuffle_window: images within which the order is shuffled; more remote ones are mixed by shards. Sets that are
-            not larger are shuffled as a whole.
-        max_corrupt_share: share of unreadable images of an epoch beyond which the run stops; below, they are left out
-            and named.
-        multiprocessing_context: how workers start; by default as Python has it on this platform.
+        shuffle_window: number of images within which the order is shuffled; beyond it, only the shards are shuffled.
+            A data set that is not larger is shuffled as a whole.
+        max_corrupt_share: share of an epoch's images, 0 to 1, that may be unreadable before the run stops; up to this
+            share they are left out and named. Damaged images that still decode are used and named, and do not count.
+        multiprocessing_context: start method of the workers; by default Python's default on this platform.
     """
 
     shuffle_window: PositiveCount = 16384
@@ -26,13 +26,13 @@ class LoadingSettings(Settings):
 
 @dataclass(frozen=True)
 class FetchingSettings(Settings):
-    """Settings of shards that come over the network.
+    """Settings of shards that are fetched over the network.
 
     Args:
-        cache_dir: folder on each node for them; by default in the user's cache folder.
-        cache_limit_gb: size of that folder beyond which the shards unused for longest are removed.
-        timeout: seconds without a byte after which an attempt to fetch a shard is given up.
-        attempts: attempts to fetch a shard before the run stops.
+        cache_dir: folder on each node for fetched shards; by default in the user's cache folder.
+        cache_limit_gb: size of that folder in GB above which the least recently used shards are removed.
+        timeout: seconds without a byte after which an attempt to fetch a shard fails.
+        attempts: number of attempts to fetch a shard before the run stops.
     """
 
     cache_dir: str | None = None

@@ -1,11 +1,11 @@
-"""Padded shapes: the few (height, width) to which batches are filled up.
+"""Padded shapes: the few (height, width) to which batches are padded.
 
-A network that is compiled, captured in a graph or tuned by cuDNN does this once for each shape of its input, so the
-images of a batch are padded not to the largest among them but to the smallest of a short list that holds them all.
-The list follows from the resize rule: a picture's shorter edge becomes `min_size`, its longer one depends on its aspect
-ratio, and photographs have few of these. Pictures of one padded shape are put together by the planner (`plan.py`).
+Compilation, CUDA graphs and cuDNN's tuning take time for each new input shape. So a batch is padded not to its largest
+image but to the smallest shape of a short list that holds all its images. The list follows from the resize rule: an
+image's shorter edge becomes `min_size`, the longer edge depends on the aspect ratio, and photos have few aspect ratios.
+The planner (`plan.py`) puts images with the same padded shape together.
 
-Shape letters: N pictures, K padded shapes. Sizes and shapes are int64 (height, width).
+Shape letters: N images, K padded shapes. Sizes and shapes are int64 (height, width) in pixels.
 """
 
 from collections.abc import Sequence
@@ -20,10 +20,10 @@ DIVISOR = 32
 
 
 def padded_shapes(rule: ResizeRule) -> np.ndarray:
-    """The shapes for pictures under `rule`, smallest area first.
+    """Return the padded shapes for images under `rule`, smallest area first.
 
-    Square pictures, 4:3 pictures both ways (640 x 480 under 800/1333 becomes 1067 x 800, padded 1088 x 800), the most
-    elongated ones both ways, and the square that holds them all, for batches that mix.
+    They fit square images, 4:3 images both ways (640 x 480 under 800/1333 becomes 1067 x 800, padded 1088 x 800) and
+    the most elongated images both ways. One more square holds all of these, for mixed batches.
 
     Returns:
         int64 [K, 2] with K <= 6.
@@ -34,50 +34,52 @@ def padded_shapes(rule: ResizeRule) -> np.ndarray:
 
 
 def sort_shapes(shapes: Sequence[Sequence[int]]) -> np.ndarray:
-    """Bring a list of shapes into the planner's form.
+    """Convert a list of shapes to the planner's form.
 
     Args:
-        shapes: (height, width) each, in any order.
+        shapes: (height, width) of each shape in pixels, in any order.
 
     Returns:
-        int64 [K, 2] without repetitions, smallest area first, with the shape that holds all of them at the end.
+        int64 [K, 2] without duplicates, smallest area first; the last shape holds all of them.
 
     Raises:
         InputError: a shape is not two positive multiples of `DIVISOR`.
     """
     for shape in shapes:
         if len(shape) != 2 or any(edge <= 0 or edge % DIVISOR for edge in shape):
-            raise InputError(f"padded shape {list(shape)}: give [height, width], both multiples of {DIVISOR}")
+            raise InputError(
+                f"data.shapes: {list(shape)} is not a padded shape; give [height, width], both multiples of {DIVISOR}"
+            )
     envelope = (max(height for height, _ in shapes), max(width for _, width in shapes))
     distinct = {(int(height), int(width)) for height, width in [*shapes, envelope]}
     return np.array(sorted(distinct, key=lambda shape: (shape[0] * shape[1], shape)), dtype=np.int64)
 
 
 def resized_sizes(rule: ResizeRule, heights: np.ndarray, widths: np.ndarray) -> np.ndarray:
-    """Sizes after `rule`, by its own arithmetic.
+    """Compute the sizes of images after `rule`.
 
     Args:
-        rule: the resize rule.
-        heights, widths: int [N], original frame.
+        rule: resize rule.
+        heights, widths: sizes in pixels, int [N], original frame.
 
     Returns:
-        int64 [N, 2].
+        Resized (height, width), int64 [N, 2].
     """
     pairs = np.asarray(heights, dtype=np.int64) << 32 | np.asarray(widths, dtype=np.int64)
-    distinct, which = np.unique(pairs, return_inverse=True)
+    distinct, indices = np.unique(pairs, return_inverse=True)
     resized = [rule.size(pair >> 32, pair & 0xFFFFFFFF) for pair in distinct.tolist()]
-    return np.array(resized, dtype=np.int64).reshape(-1, 2)[which]
+    return np.array(resized, dtype=np.int64).reshape(-1, 2)[indices]
 
 
 def smallest_holding(sizes: np.ndarray, shapes: np.ndarray) -> np.ndarray:
-    """The first of `shapes` that holds each of `sizes`.
+    """Find the smallest shape that holds each size.
 
     Args:
-        sizes: int64 [N, 2].
-        shapes: int64 [K, 2], smallest area first.
+        sizes: (height, width) of images, int64 [N, 2].
+        shapes: padded (height, width), int64 [K, 2], smallest area first.
 
     Returns:
-        int64 [N]; -1 where none is large enough.
+        Indices of shapes, int64 [N]; -1 where no shape is large enough.
     """
     holds = np.all(sizes[:, None, :] <= shapes[None, :, :], axis=-1)
     return np.where(np.any(holds, axis=1), np.argmax(holds, axis=1), -1)

@@ -1,20 +1,20 @@
-"""Who reads what, and when: pure functions on integers, free of files, processes and torch.
+"""Plan which rank reads which samples in which order: pure functions on integers, without files, processes or torch.
 
-A training epoch is a list of *global batches*, a function of the data set, seed, epoch and global batch size alone.
-Rank r of W takes the slots [r * B, (r + 1) * B) of each, where B = G / W. Since neither the number of ranks nor that of
-workers enters the list, a run may go on with another number of either: the global batches stay the same.
+A training epoch is a list of *global batches* that depends only on the data set, the seed, the epoch and the global
+batch size. Rank r of W takes the slots [r * B, (r + 1) * B) of each global batch, where B = G / W. The numbers of ranks
+and workers do not affect the list, so a run may resume with other numbers: the global batches stay the same.
 
-How an epoch comes about:
+An epoch is planned in these steps:
 
-1. N mod G samples, drawn at random, are left out of this epoch, so that all ranks get equally many full batches.
-2. Shards are permuted and their samples strung together, those of a shard in random order. The string is cut into C
-   equal *canonical partitions*, and each of these is shuffled within a window that moves along it. A shard is thus read
-   in one go, by one or two partitions. A set that is not larger than the window is one partition, shuffled as a whole.
-3. Slot s of a global batch is filled from partition s * C // G, with samples of one padded shape. Adjacent ranks
-   read adjacent partitions, so of many nodes each touches mainly its own part of the shards (the idea of the
-   canonical nodes in MosaicML's streaming data sets).
-4. What a partition has too much of one shape goes into batches across partitions, and what then is left of each shape
-   into a few mixed batches, sorted by aspect ratio, padded to a shape that holds them all.
+1. Leave out N mod G random samples of this epoch, so that all ranks get equally many full batches.
+2. Permute the shards and concatenate their samples, in random order within each shard. Cut the sequence into C equal
+   *canonical partitions* and shuffle each within a window that moves along it. So one or two partitions read a shard,
+   each within a short time. A set that is not larger than the window is one partition, shuffled as a whole.
+3. Fill slot s of a global batch from partition s * C // G, with samples of one padded shape. Adjacent ranks read
+   adjacent partitions, so each of many nodes reads mainly its own part of the shards (the idea of the canonical nodes
+   in MosaicML's streaming data sets).
+4. Put a partition's surplus samples of a shape into batches across partitions, and the rest of each shape into a few
+   mixed batches, sorted by aspect ratio and padded to a shape that holds them all.
 
 Shape letters: N samples, S shards, K padded shapes, L batches, G samples of a global batch, B of a rank's batch.
 """
@@ -27,11 +27,11 @@ import numpy as np
 from lightning_rcnn.data.padding import smallest_holding
 
 EMPTY_SLOT = -1
-"""Stands for a sample number where a batch is short."""
+"""Replaces a sample number where a batch is short."""
 PLAN_VERSION = 1
-"""Raised when the same arguments would give other batches: a checkpoint from before then resumes at the next epoch."""
-_MOST_PARTITIONS = 64
-_SHARDS_OF_PARTITION = 8
+"""Must increase when the same arguments give other batches: an older checkpoint then resumes at the next epoch."""
+_MAX_PARTITIONS = 64
+_SHARDS_PER_PARTITION = 8
 
 
 @dataclass(frozen=True)
@@ -40,8 +40,8 @@ class Plan:
 
     Attributes:
         samples: int64 [L, B or G], sample numbers; `EMPTY_SLOT` where a batch is short.
-        shapes: int64 [L, 2], the padded (height, width) of each batch.
-        scales: int64 [L], the number of the resize rule of each batch.
+        shapes: int64 [L, 2], padded (height, width) of each batch in pixels.
+        scales: int64 [L], index of the resize rule of each batch.
     """
 
     samples: np.ndarray
@@ -52,7 +52,7 @@ class Plan:
         return len(self.samples)
 
     def of_rank(self, rank: int, world: int) -> "Plan":
-        """The part of one of `world` ranks in a plan of global batches."""
+        """Return the part of one of `world` ranks in a plan of global batches."""
         size = self.samples.shape[1] // world
         return Plan(self.samples[:, rank * size : (rank + 1) * size], self.shapes, self.scales)
 
@@ -70,13 +70,14 @@ def plan_training_epoch(
     """Plan the global batches of one epoch.
 
     Args:
-        shard_sizes: samples in each shard; samples are numbered shard by shard.
-        sizes: for each resize rule int64 [N, 2], the resized sizes. The first rule decides which samples go together;
-            with several (multi-scale training) each batch draws one.
-        shapes: for each resize rule int64 [K, 2], smallest area first; the last one holds every sample.
-        global_batch_size: G, samples of all ranks together.
-        seed, epoch: decide all that is random.
-        window: samples, over all partitions, within which the order is shuffled.
+        shard_sizes: number of samples of each shard; samples are numbered shard by shard.
+        sizes: for each resize rule, resized (height, width), int64 [N, 2]. The first rule decides which samples share
+            a batch; with several rules (multi-scale training) each batch draws one.
+        shapes: for each resize rule, padded (height, width), int64 [K, 2], smallest area first; the last one holds
+            every sample.
+        global_batch_size: G, number of samples of all ranks together.
+        seed, epoch: seeds of everything random.
+        window: number of samples, over all partitions, within which the order is shuffled.
 
     Returns:
         floor(N / G) global batches; no sample occurs twice.
@@ -92,14 +93,14 @@ def plan_training_epoch(
 def plan_evaluation(sizes: np.ndarray, shapes: np.ndarray, *, batch_size: int, rank: int, world: int) -> Plan:
     """Plan one rank's batches for evaluation: over all ranks, every sample exactly once.
 
-    Samples are sorted by shape, else in their order, and dealt batch by batch, so that all ranks have about the same
-    work. All get equally many batches, filled up with empty slots: a rank that ran out would leave the others waiting.
+    Samples are sorted by shape and then by number, and dealt batch by batch, so that all ranks have about the same
+    work. All ranks get equally many batches, filled up with empty slots: otherwise some would wait for the others.
 
     Args:
-        sizes: int64 [N, 2], resized sizes.
-        shapes: int64 [K, 2], smallest area first; the last one holds every sample.
-        batch_size: B, samples of one rank's batch.
-        rank, world: which part.
+        sizes: resized (height, width), int64 [N, 2].
+        shapes: padded (height, width), int64 [K, 2], smallest area first; the last one holds every sample.
+        batch_size: B, number of samples of one rank's batch.
+        rank, world: rank, and number of ranks.
     """
     group = smallest_holding(sizes, shapes)
     order = np.argsort(_aspect_ranks(shapes)[group], kind="stable")
@@ -114,14 +115,14 @@ def plan_evaluation(sizes: np.ndarray, shapes: np.ndarray, *, batch_size: int, r
 def _shuffle(
     shard_sizes: np.ndarray, global_batch_size: int, seed: int, epoch: int, window: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The epoch's samples as they come, with the partition of each and its place in it."""
+    """Return the epoch's samples in order, the partition of each, and its position in the partition."""
     num_samples = int(shard_sizes.sum())
-    shard_place = np.empty(len(shard_sizes), dtype=np.int64)
-    shard_place[np.argsort(_random_keys(len(shard_sizes), seed, epoch, "shards"))] = np.arange(len(shard_sizes))
+    shard_rank = np.empty(len(shard_sizes), dtype=np.int64)
+    shard_rank[np.argsort(_random_keys(len(shard_sizes), seed, epoch, "shards"))] = np.arange(len(shard_sizes))
     keys = _random_keys(num_samples, seed, epoch, "samples")
     kept = np.sort(np.argsort(keys)[num_samples % global_batch_size :])
-    place_of_sample = np.repeat(shard_place, shard_sizes)
-    order = kept[np.lexsort((keys[kept], place_of_sample[kept]))]
+    shard_rank_of_sample = np.repeat(shard_rank, shard_sizes)
+    order = kept[np.lexsort((keys[kept], shard_rank_of_sample[kept]))]
 
     num_partitions = _num_partitions(len(shard_sizes), global_batch_size) if num_samples > window else 1
     partition = np.arange(len(order)) * num_partitions // max(1, len(order))
@@ -132,15 +133,18 @@ def _shuffle(
 
 
 def _num_partitions(num_shards: int, global_batch_size: int) -> int:
-    """As many as divide the batch and as still have some shards each: small ones run out of a shape too early."""
-    most = max(1, min(_MOST_PARTITIONS, num_shards // _SHARDS_OF_PARTITION))
-    return max(number for number in range(1, most + 1) if global_batch_size % number == 0)
+    """Return the largest number that divides the batch and leaves some shards to each partition.
+
+    A small partition would run out of a shape too early.
+    """
+    limit = max(1, min(_MAX_PARTITIONS, num_shards // _SHARDS_PER_PARTITION))
+    return max(number for number in range(1, limit + 1) if global_batch_size % number == 0)
 
 
 def _fill_batches(
     group: np.ndarray, partition: np.ndarray, time: np.ndarray, shapes: np.ndarray, global_batch_size: int
 ) -> np.ndarray:
-    """Places in the order, int64 [L, G], batches sorted by the time at which the last of their samples has come."""
+    """Return positions in the order, int64 [L, G]; batches are sorted by the time of their last sample."""
     num_partitions = int(partition.max(initial=0)) + 1
     share = global_batch_size // num_partitions
     cell = partition * len(shapes) + group
@@ -155,7 +159,7 @@ def _fill_batches(
     batches_across = np.bincount(group[rest], minlength=len(shapes)) // global_batch_size
     whole = _running_count(group[rest]) < batches_across[group[rest]] * global_batch_size
     across = rest[whole][np.lexsort((partition[rest[whole]], group[rest[whole]]))]
-    # Slot by slot, so that here too the partitions fill the slots in their order.
+    # Sorting slot by slot makes the partitions fill the slots in their order here too.
     slot, batch = np.divmod(_running_count(group[across]), batches_across[group[across]])
     across = across[np.lexsort((slot, batch, group[across]))]
     mixed = rest[~whole][np.argsort(_aspect_ranks(shapes)[group[rest[~whole]]], kind="stable")]
@@ -167,25 +171,25 @@ def _fill_batches(
 def _batch_shapes(
     samples: np.ndarray, scales: np.ndarray, sizes: Sequence[np.ndarray], shapes: Sequence[np.ndarray]
 ) -> np.ndarray:
-    """The smallest padded shape that holds each batch; an empty batch gets the smallest of all."""
-    chosen = np.empty((len(samples), 2), dtype=np.int64)
+    """Return the smallest padded shape that holds each batch; an empty batch gets the smallest shape."""
+    batch_shapes = np.empty((len(samples), 2), dtype=np.int64)
     for scale, (scale_sizes, scale_shapes) in enumerate(zip(sizes, shapes, strict=True)):
-        here = scales == scale
-        rows = samples[here]
+        has_scale = scales == scale
+        rows = samples[has_scale]
         largest = np.where(rows[..., None] == EMPTY_SLOT, 0, scale_sizes[rows]).max(axis=1)
-        chosen[here] = scale_shapes[smallest_holding(largest, scale_shapes)]
-    return chosen
+        batch_shapes[has_scale] = scale_shapes[smallest_holding(largest, scale_shapes)]
+    return batch_shapes
 
 
 def _aspect_ranks(shapes: np.ndarray) -> np.ndarray:
-    """The place of each shape from the tallest to the widest; neighbours waste the least when they are mixed."""
+    """Return the rank of each shape from the tallest to the widest; mixing adjacent shapes needs the least padding."""
     ranks = np.empty(len(shapes), dtype=np.int64)
     ranks[np.argsort(shapes[:, 1] / shapes[:, 0], kind="stable")] = np.arange(len(shapes))
     return ranks
 
 
 def _running_count(labels: np.ndarray) -> np.ndarray:
-    """How many equal labels stand before each."""
+    """Return the number of equal labels before each label."""
     by_label = np.argsort(labels, kind="stable")
     starts = np.cumsum(np.bincount(labels)) - np.bincount(labels) if len(labels) else labels
     count = np.empty(len(labels), dtype=np.int64)
@@ -194,6 +198,6 @@ def _running_count(labels: np.ndarray) -> np.ndarray:
 
 
 def _random_keys(num: int, seed: int, epoch: int, purpose: str) -> np.ndarray:
-    """Random uint64 [num]. The raw bits of PCG64 are the same in every version of numpy, unlike `permutation`."""
+    """Return random uint64 [num]; unlike `permutation`, PCG64's raw bits are the same in every version of numpy."""
     entropy = [seed, epoch, int.from_bytes(purpose.encode(), "little")]
     return np.random.PCG64(np.random.SeedSequence(entropy)).random_raw(num)

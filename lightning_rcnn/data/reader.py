@@ -1,4 +1,4 @@
-"""Samples by number: one read of the sample's byte range, wherever in the set it is."""
+"""Read samples by number: one read of the sample's byte range in its shard."""
 
 import contextlib
 import json
@@ -21,29 +21,29 @@ from lightning_rcnn.data.shards import ShardSet
 from lightning_rcnn.data.stored_proposals import MEMBER, decode_proposals
 from lightning_rcnn.errors import InputError
 
-_MOST_OPEN_FILES = 32
-_PAUSES = (0.05, 0.5)  # seconds before the second and the third try
+_MAX_OPEN_FILES = 32
+_PAUSES = (0.05, 0.5)  # seconds before the second and the third attempt
 
 
 class UnreadableRecordError(Exception):
-    """A sample cannot be read or decoded; the message names shard and key."""
+    """Raised when a sample cannot be read or decoded; the message names shard and key."""
 
 
 @dataclass(frozen=True)
 class RawSample:
-    """What is stored of a sample.
+    """The stored data of a sample.
 
     Attributes:
-        image: the bytes of the image file.
-        content: the JSON beside it, as `data/index.py` describes it.
-        place: shard and key, for people.
-        proposals: float32 [P, 5], see `stored_proposals.py`; None where there are none.
-        pixels: uint8 [3, h, w], RGB, in the place of `image` where the sample is no file.
+        image: bytes of the image file.
+        content: JSON of the sample (see `data/index.py`).
+        location: shard and key, for messages.
+        proposals: float32 [P, 5], see `stored_proposals.py`; None if there are none.
+        pixels: uint8 [3, h, w], RGB, instead of `image` if the sample is not a file.
     """
 
     image: bytes
     content: dict[str, Any]
-    place: str
+    location: str
     proposals: np.ndarray | None = None
     pixels: Tensor | None = None
 
@@ -52,32 +52,32 @@ class SampleReader(Protocol):
     """Reads samples of a data set by number, in workers."""
 
     def __len__(self) -> int:
-        """How many there are."""
+        """Return the number of samples."""
 
     def read(self, number: int) -> RawSample:
         """Read one sample.
 
         Raises:
-            UnreadableRecordError: it cannot be read; training leaves it out and names it.
-            InputError: there is no way on.
+            UnreadableRecordError: the sample cannot be read; training leaves it out and names it.
+            InputError: the run must stop.
         """
 
-    def place(self, number: int) -> str:
-        """Where a sample is, for people."""
+    def location(self, number: int) -> str:
+        """Return the location of a sample, for messages."""
 
 
 class ShardReader:
     """Reads samples of a shard set by number.
 
-    Open files are kept, by each process its own. Reading takes no position in the file, so forked workers may share
-    what was open before the fork.
+    Each process keeps its files open. Reads do not use the file position, so forked workers can share the files that
+    were open before the fork.
     """
 
     def __init__(self, shard_set: ShardSet, cache: ShardCache) -> None:
         shards = shard_set.index.shards
         self._cache = cache
         self._addresses = shard_set.addresses
-        # Compact, because each worker holds a copy: a data set of a million images has as many offsets.
+        # Arrays are compact: each worker holds a copy, and a data set of a million images has a million offsets.
         self._offsets = [np.array(shard.offsets, dtype=np.int64) for shard in shards]
         self._shards = [
             Shard(shard.name, shard.sha256, shard.first, [0, shard.offsets[-1]], [], [], [], []) for shard in shards
@@ -92,33 +92,33 @@ class ShardReader:
         """Read one sample.
 
         Raises:
-            UnreadableRecordError: the sample is damaged, or not where the index has it.
+            UnreadableRecordError: the sample is damaged, or not at the position in the index.
             InputError: its shard cannot be fetched.
         """
         position, within, key = self._locate(number)
-        place = self.place(number)
+        location = self.location(number)
         start, end = self._offsets[position][within : within + 2].tolist()
         try:
             image, content, proposals = _parse(self._read_range(position, start, end), key)
         except InputError:
             raise
-        except Exception as error:  # whatever the file system raises, and what damaged bytes make of the parsers
-            raise UnreadableRecordError(f"{place}: {error or type(error).__name__}") from error
-        return RawSample(image, content, place, proposals)
+        except Exception as error:  # the file system, and parsers of damaged bytes, raise anything
+            raise UnreadableRecordError(f"{location}: {error or type(error).__name__}") from error
+        return RawSample(image, content, location, proposals)
 
-    def place(self, number: int) -> str:
-        """Shard and key of a sample, for people."""
+    def location(self, number: int) -> str:
+        """Return shard and key of a sample, for messages."""
         position, _, key = self._locate(number)
         return f"{self._addresses[position]}, key {key}"
 
     def _locate(self, number: int) -> tuple[int, int, str]:
-        """Position of the shard in the set, of the sample in the shard, and the sample's key."""
+        """Return the shard's position in the set, the sample's position in the shard, and the sample's key."""
         position = bisect_right(self._starts, number) - 1
         within = number - self._starts[position]
         return position, within, f"{self._shards[position].first + within:09d}"
 
     def _read_range(self, position: int, start: int, end: int) -> bytes:
-        """The bytes of a shard from `start` to `end`, fewer at its end; errors of the file system get more tries."""
+        """Return the bytes of a shard from `start` to `end`, fewer at its end; file system errors are retried."""
         for pause in (*_PAUSES, None):
             try:
                 return _read_fully(self._descriptor(position), start, end)
@@ -134,13 +134,13 @@ class ShardReader:
             path = self._cache.local_path(self._addresses[position], self._shards[position])
             self._descriptors[position] = os.open(path, os.O_RDONLY)
         self._descriptors.move_to_end(position)
-        if len(self._descriptors) > _MOST_OPEN_FILES:
+        if len(self._descriptors) > _MAX_OPEN_FILES:
             self._close(next(iter(self._descriptors)))
         return self._descriptors[position]
 
     def _close(self, position: int) -> None:
         if position in self._descriptors:
-            with contextlib.suppress(OSError):  # a network file system may report here what went wrong before
+            with contextlib.suppress(OSError):  # a network file system may report an earlier error here
                 os.close(self._descriptors.pop(position))
 
     def __del__(self) -> None:
@@ -152,31 +152,31 @@ class ShardReader:
 
 
 def _read_fully(descriptor: int, start: int, end: int) -> bytes:
-    """Read a range; a network file system may give it in pieces."""
-    pieces = []
-    while start < end and (piece := os.pread(descriptor, end - start, start)):
-        pieces.append(piece)
-        start += len(piece)
-    return b"".join(pieces)
+    """Read a range; a network file system may return it in parts."""
+    chunks = []
+    while start < end and (chunk := os.pread(descriptor, end - start, start)):
+        chunks.append(chunk)
+        start += len(chunk)
+    return b"".join(chunks)
 
 
 def _parse(data: bytes, key: str) -> tuple[bytes, dict[str, Any], np.ndarray | None]:
-    """The image file, the JSON and the proposals in the tar members of one sample."""
+    """Return the image file, the JSON and the proposals in the tar members of one sample."""
     members = dict(_tar_members(data))
     content = members.pop(f"{key}.json", None)
     proposals = members.pop(f"{key}.{MEMBER}", None)
     if content is None or len(members) != 1 or not next(iter(members)).startswith(f"{key}."):
         raise ValueError(
-            "not at its place, the shard was damaged or changed since it was packed; pack the data set again"
+            "not at its position, the shard was damaged or changed since it was packed; pack the data set again"
         )
     (image,) = members.values()
     return image, json.loads(content), None if proposals is None else decode_proposals(proposals)
 
 
 def _tar_members(data: bytes) -> Iterator[tuple[str, bytes]]:
-    """Name and content of each member in a piece of a tar file that `pack` wrote: short names, plain files.
+    """Yield name and content of each member in a part of a tar file that `pack` wrote: short names, plain files.
 
-    With the standard library's readers, a tenth of the time in which a picture is decoded would go into this.
+    The standard library's readers would take a tenth of the time of decoding an image.
     """
     position = 0
     while position < len(data):
@@ -184,17 +184,17 @@ def _tar_members(data: bytes) -> Iterator[tuple[str, bytes]]:
         start = position + tarfile.BLOCKSIZE
         end = start + size
         if end > len(data):
-            raise ValueError(f"{name} is cut")
+            raise ValueError(f"{name} is cut off; pack the data set again")
         yield name, data[start:end]
         position = end + -end % tarfile.BLOCKSIZE
 
 
 def _tar_header(header: bytes) -> tuple[str, int]:
-    """Name and size of a member, from the fields of a POSIX header; its checksum counts its own field as blanks."""
+    """Return name and size of a member from a POSIX header, whose checksum counts its own field as blanks."""
     try:
         checksum, size = (int(field.strip(b" \0"), 8) for field in (header[148:156], header[124:136]))
     except ValueError:
         checksum, size = -1, 0
     if checksum != sum(header[:148]) + 8 * ord(" ") + sum(header[156:]):
-        raise ValueError("a tar header is damaged")
+        raise ValueError("a tar header is damaged; pack the data set again")
     return header[:100].rstrip(b"\0").decode(), size

@@ -1,11 +1,11 @@
-"""Where training stands in the data, and where it goes on after a restart.
+"""The position of a training in the data, and its position after a restart.
 
-Lightning's own counters tell which batch of an epoch comes next, exactly, if they are read when the first batch is
-asked for (`PlannedLoader`). Two things they do not tell:
+Lightning's counters state exactly which batch of an epoch comes next, if they are read when the first batch is
+requested (`PlannedLoader`). They do not state two things:
 
-- Whether the batches before it were the same: with another global batch size, other shards or another seed, batch 700
-  stands for other samples. Then nothing sensible is left of this epoch, and the next one begins.
-- The epoch itself, where the rest of one was left out for that. So the number of the planned epoch is kept here.
+- Whether the previous batches were the same. With another global batch size, other shards or another seed, batch 700
+  means other samples. The rest of such an epoch is undefined, so the next epoch begins.
+- The planned epoch, after the rest of an epoch was left out for that reason. So its number is stored here.
 """
 
 import logging
@@ -22,14 +22,14 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class PlanIdentity:
-    """What has to stay the same for batch k of an epoch to stay the same; numbers of ranks and workers are not in it.
+    """Everything that determines batch k of an epoch; the numbers of ranks and workers do not.
 
     Attributes:
         data: fingerprint of the training shards.
-        padding: hash of the resized sizes and padded shapes, which decide what samples go together.
-        seed, window: of the shuffling.
-        global_batch_size: samples of all ranks together.
-        version: of the planning itself.
+        padding: hash of the resized sizes and padded shapes, which determine the samples that share a batch.
+        seed, window: seed and window (in samples) of the shuffling.
+        global_batch_size: number of samples of all ranks together.
+        version: version of the planning code.
     """
 
     data: str
@@ -40,9 +40,9 @@ class PlanIdentity:
     version: int = PLAN_VERSION
 
     def difference(self, saved: dict[str, Any]) -> str:
-        """In words, why a checkpoint's batches are not those of this run; empty if they are."""
+        """Return why a checkpoint's batches differ from those of this run; empty if they are the same."""
         if saved["data"] != self.data:
-            return "the training shards are others"
+            return "the training shards changed"
         if saved["global_batch_size"] != self.global_batch_size:
             return (
                 f"the global batch had {saved['global_batch_size']} images and has {self.global_batch_size} "
@@ -53,7 +53,7 @@ class PlanIdentity:
         if saved["window"] != self.window:
             return f"data.loading.shuffle_window was {saved['window']} and is {self.window}"
         if saved["padding"] != self.padding:
-            return "the resize rule or the padded shapes are others"
+            return "the resize rule or the padded shapes changed"
         return "" if saved["version"] == self.version else "another version of lightning-rcnn planned its batches"
 
 
@@ -61,9 +61,9 @@ class TrainingPosition:
     """Follows a trainer through the epochs of the plan.
 
     Args:
-        trainer: whose progress counts.
-        identity: of this run's plan.
-        num_batches: of one rank in an epoch.
+        trainer: trainer whose progress counts.
+        identity: identity of this run's plan.
+        num_batches: number of batches of one rank in an epoch.
     """
 
     def __init__(self, trainer: Trainer, identity: PlanIdentity, num_batches: int) -> None:
@@ -73,18 +73,18 @@ class TrainingPosition:
         self._batches: Any = trainer.fit_loop.epoch_loop.batch_progress.current
         self._identity = identity
         self._num_batches = num_batches
-        self._epoch = 0  # that is running, or comes first
-        self._ahead = 0  # planned epoch less Lightning's
+        self._epoch = 0  # the current epoch, or the first one
+        self._ahead = 0  # planned epoch minus Lightning's
         self._is_left_out = False
         self._resumed: dict[str, Any] | None = None
 
     def begin_epoch(self) -> tuple[int, int]:
-        """(Epoch, batch) at which the data go on; to be called when the first batch of an epoch is asked for.
+        """Return the (epoch, batch) at which the data continue; called when an epoch's first batch is requested.
 
-        The batch is the number of batches where nothing is left of the epoch.
+        If nothing is left of the epoch, the batch is the number of batches.
         """
         batch = self._batches.ready
-        if self._resumed is not None and self._resumed["samples"] and self._cannot_go_on(self._resumed):
+        if self._resumed is not None and self._resumed["samples"] and self._must_leave_out_rest(self._resumed):
             return self._epoch, self._num_batches
         if batch >= self._trainer.num_training_batches:
             return self._epoch, self._num_batches
@@ -96,7 +96,7 @@ class TrainingPosition:
         return self._epoch, batch
 
     def state_dict(self) -> dict[str, Any]:
-        """Which batch is next, the same on all ranks: planned epoch, samples of it that are done, and the identity."""
+        """Return the next batch, the same on all ranks: planned epoch, its processed samples, and the identity."""
         epoch, batches = self._epoch, self._batches.processed
         if self._resumed is not None:
             return {**self._resumed, "lightning_epoch": self._lightning_epoch}
@@ -106,18 +106,18 @@ class TrainingPosition:
         return {"epoch": epoch, "samples": samples, "lightning_epoch": self._lightning_epoch, **asdict(self._identity)}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from there, at the first batch that is asked for."""
+        """Store the position at which the first requested batch resumes."""
         self._resumed = state
         self._epoch = state["epoch"]
 
-    def _cannot_go_on(self, resumed: dict[str, Any]) -> bool:
-        """Leave out the rest of an epoch whose batches are not those of the checkpoint; say so."""
+    def _must_leave_out_rest(self, resumed: dict[str, Any]) -> bool:
+        """Return whether the epoch's batches differ from the checkpoint's; if so, warn and skip to the next epoch."""
         reason = self._identity.difference(resumed)
         if not reason:
             return False
         if self._trainer.is_global_zero:
             logger.warning(
-                f"the checkpoint is from within epoch {self._epoch}, but {reason}; going on with the next epoch"
+                f"the checkpoint is from within epoch {self._epoch}, but {reason}; continuing with the next epoch"
             )
         self._ahead = self._epoch - resumed["lightning_epoch"]
         self._resumed = None

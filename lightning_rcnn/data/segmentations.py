@@ -1,7 +1,7 @@
-"""Segmentations of an image's objects to the forms in which masks travel: bits of crops, or edges of outlines.
+"""Convert the segmentations of an image's objects to compact masks: bits of crops, or edges of outlines.
 
-Pixels are those that the COCO API gives: a polygon is rasterised as it does, in the original frame. Nothing here is as
-large as the image.
+Polygons are rasterized in the original frame, to the same pixels as by the COCO API. No array here is as large as the
+image.
 
 Shape letters: m objects of an image, B bytes, e edges of all of them together, h and w height and width of a crop.
 """
@@ -20,9 +20,9 @@ class ImageBitmaps(NamedTuple):
     """Crops of the masks of one image; see `structures.Bitmaps`.
 
     Attributes:
-        bits: uint8 [B], one crop after the other, each from a new byte on.
-        sizes: int64 [m, 2], (height, width) of the crops; 0 x 0 for an object without a mask.
-        boxes: float32 [m, 4], the crops' outer edges in the resized frame; zeros without a mask.
+        bits: uint8 [B], bits of one crop after the other, each from a new byte on.
+        sizes: int64 [m, 2], (height, width) of the crops in pixels; 0 x 0 for an object without a mask.
+        boxes: float32 [m, 4], outer edges of the crops in the resized frame; zeros without a mask.
     """
 
     bits: np.ndarray
@@ -34,9 +34,9 @@ class ImageOutlines(NamedTuple):
     """Outlines of the masks of one image; see `structures.Polygons`.
 
     Attributes:
-        edges: float32 [e, 4], from (x1, y1) to (x2, y2) in the resized frame; the inside is on their right as one sees
-            the picture, where y grows downwards.
-        counts: int64 [m], how many of them belong to each object.
+        edges: float32 [e, 4], from (x1, y1) to (x2, y2) in the resized frame; the inside is on the right of an edge
+            in the displayed image, where y grows downward.
+        counts: int64 [m], number of edges of each object.
     """
 
     edges: np.ndarray
@@ -49,12 +49,12 @@ ImageMasks = ImageBitmaps | ImageOutlines
 def crop_bitmaps(
     segmentations: Sequence[Segmentation | None], height: int, width: int, to_resized: AxisAlignedMap
 ) -> ImageBitmaps:
-    """Bits of the masks of one image.
+    """Return the bits of the masks of one image.
 
     Args:
-        segmentations: of m objects; None for an object without a mask.
-        height, width: of the image in the original frame.
-        to_resized: the map into the resized frame; crops are mirrored as it mirrors.
+        segmentations: segmentations of m objects; None for an object without a mask.
+        height, width: size of the image in pixels, original frame.
+        to_resized: map into the resized frame; if it mirrors, the crops are mirrored too.
     """
     sizes = np.zeros((len(segmentations), 2), np.int64)
     edges = np.zeros((len(segmentations), 4), np.float32)
@@ -74,24 +74,24 @@ def crop_bitmaps(
 def trace_outlines(
     segmentations: Sequence[Segmentation | None], height: int, width: int, to_resized: AxisAlignedMap
 ) -> ImageOutlines:
-    """Outlines of the masks of one image, polygons as they are and RLE along the borders of its pixels.
+    """Return the outlines of the masks of one image: polygons unchanged, and an RLE's pixel borders.
 
     Args:
-        segmentations: of m objects; None for an object without a mask.
-        height, width: of the image in the original frame; polygons may leave it.
-        to_resized: the map into the resized frame.
+        segmentations: segmentations of m objects; None for an object without a mask.
+        height, width: size of the image in pixels, original frame; polygons may exceed it.
+        to_resized: map into the resized frame.
     """
     outlines = _outlines(segmentations)
     edges = np.concatenate([np.zeros((0, 4)), *outlines])
     ends = to_resized.points(edges.reshape(-1, 2, 2))
     if to_resized.scale_x * to_resized.scale_y < 0:
-        ends = ends[:, ::-1]  # mirrored, they would turn the other way
+        ends = ends[:, ::-1]  # mirroring reverses the orientation
     counts = np.array([len(outline) for outline in outlines], np.int64)
     return ImageOutlines(ends.reshape(-1, 4).astype(np.float32), counts)
 
 
 def _outlines(segmentations: Sequence[Segmentation | None]) -> list[np.ndarray]:
-    """Edges [e, 4] of each object in the original frame, with the inside on their right."""
+    """Return the edges [e, 4] of each object in the original frame, with the inside on their right."""
     crops = decode_crops([segmentation for segmentation in segmentations if isinstance(segmentation, dict)])
     outlines = []
     for segmentation in segmentations:
@@ -113,26 +113,26 @@ def _polygon_outline(points: np.ndarray) -> np.ndarray:
 
 
 def _pixel_outline(crop: np.ndarray, top: int, left: int) -> np.ndarray:
-    """Edges of maximal length between pixels of value 1 and 0."""
+    """Return the edges between pixels of value 1 and 0, as long as possible."""
     pixels = np.zeros((crop.shape[0] + 2, crop.shape[1] + 2), np.int8)
     pixels[1:-1, 1:-1] = crop
     y, x_from, x_to = _borders(pixels)
-    x, y_to, y_from = _borders(pixels.T)  # upwards where the inside begins
+    x, y_to, y_from = _borders(pixels.T)  # upward where the inside begins
     edges = np.concatenate([np.array([x_from, y, x_to, y]), np.array([x, y_from, x, y_to])], axis=1).T
     return edges + np.array([left, top, left, top], np.float64)
 
 
 def _borders(pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Borders between lines, as (line, begin, end): forwards where the next line is inside, else backwards.
+    """Return the borders between lines as (line, begin, end): forward if the next line is inside, else backward.
 
     Args:
-        pixels: int8 [lines, places], 0 and 1, with zeros around.
+        pixels: int8 [lines, pixels per line], 0 and 1, surrounded by zeros.
     """
-    num_places = pixels.shape[1]
+    line_length = pixels.shape[1]
     steps = (pixels[1:] - pixels[:-1]).ravel()
     changes = np.flatnonzero(steps[1:] != steps[:-1])
     begins, ends = changes[steps[changes + 1] != 0], changes[steps[changes] != 0]
-    line, begin = np.divmod(begins, num_places)
-    end = ends - line * num_places
+    line, begin = np.divmod(begins, line_length)
+    end = ends - line * line_length
     is_forward = steps[begins + 1] > 0
     return line, np.where(is_forward, begin, end), np.where(is_forward, end, begin)

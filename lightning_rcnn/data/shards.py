@@ -1,17 +1,17 @@
-"""From what a user writes to a list of shards: folders, tar files, globs, brace ranges, URLs, commands.
+"""Find the shards of data sources: folders, tar files, globs, brace ranges, URLs and commands.
 
 | source | means |
 |---|---|
-| `data/coco/train` | a packed folder: all shards of its `index.json` |
+| `data/coco/train` | a packed folder: all shards in its `index.json` |
 | `data/coco/train/shard-000003.tar` | that shard of the index beside it |
 | `data/coco/train/*7.tar`, `data/*/train` | what the pattern matches |
 | `data/coco/train/shard-{000000..000012}.tar` | the shards of a range |
-| `https://host/coco/train` | the same over HTTP, but for patterns |
-| `pipe:aws s3 cp s3://bucket/coco/train/index.json -` | what a command prints; all shards of the index |
+| `https://host/coco/train` | the same over HTTP, except patterns |
+| `pipe:aws s3 cp s3://bucket/coco/train/index.json -` | the output of a command: all shards in the index |
 | `pipe:aws s3 cp s3://bucket/coco/train/shard-{000000..000012}.tar -` | the shards of a range |
 
-A command is run once for each file, with that file's name, `index.json` or a shard, in the place of the one that was
-given. Several sources make one data set if they agree about the categories.
+A command runs once per file; the name of the file (`index.json` or a shard) replaces the file name in the command.
+Several sources form one data set if they have the same categories.
 """
 
 import glob
@@ -34,13 +34,13 @@ _UNREAD_SCHEME = re.compile(r"(?!https?:)([a-z][a-z0-9+.-]+)://")
 
 @dataclass(frozen=True)
 class ShardSet:
-    """Shards and where they are.
+    """Shards and their addresses.
 
     Attributes:
-        index: what is known about them; of several sources, put together.
-        addresses: of each shard in the index: a local path, a URL, or `pipe:` and a command.
-        lacking_masks: names of the sources that have boxes alone.
-        lacking_proposals: names of the sources without proposals made in advance.
+        index: index of the shards, merged from all sources.
+        addresses: address of each shard in the index: a local path, a URL, or `pipe:` and a command.
+        lacking_masks: names of the sources with boxes only.
+        lacking_proposals: names of the sources without stored proposals.
     """
 
     index: ShardIndex
@@ -50,11 +50,11 @@ class ShardSet:
 
 
 def read_index(sources: str | Sequence[str], policy: FetchPolicy | None = None) -> ShardIndex:
-    """Read what is known of a data set without opening a shard.
+    """Read the index of a data set without opening a shard.
 
     Args:
-        sources: one or several sources, as the table above has them.
-        policy: patience with remote sources.
+        sources: one or several sources, see the table above.
+        policy: timeout and attempts for remote sources.
 
     Raises:
         InputError: see `read_shards`.
@@ -66,34 +66,35 @@ def read_shards(sources: str | Sequence[str], policy: FetchPolicy | None = None)
     """Find the shards of a data set.
 
     Args:
-        sources: one or several sources, as the table above has them.
-        policy: patience with remote sources.
+        sources: one or several sources, see the table above.
+        policy: timeout and attempts for remote sources.
 
     Raises:
-        InputError: nothing there, no index, a local shard missing or too short, sources that do not fit together.
+        InputError: a source or its index is missing, a local shard is missing or too short, or the sources do not fit
+            together.
     """
     wanted: dict[str, list[str]] = {}
     for source in [sources] if isinstance(sources, str) else sources:
         for address in _expand(source):
             wanted.setdefault(_sibling(address, INDEX_NAME), []).append(_last_part(address))
     if not wanted:
-        raise InputError("an empty list of data sources; name a packed folder, shards or URLs")
+        raise InputError("the list of data sources is empty; give a packed folder, shards or URLs")
     shard_sets = [_select(index, names, policy or FetchPolicy()) for index, names in wanted.items()]
     return _merge(shard_sets)
 
 
 def _expand(source: str) -> list[str]:
-    """Addresses without braces and patterns; each ends in the name of a shard or of the index."""
+    """Expand braces and patterns into addresses, each of a shard or an index."""
     if match := _UNREAD_SCHEME.match(source):
         raise InputError(
-            f"{source}: {match[1]}:// is not read directly; use http(s):// or pipe: and the command that prints a file"
+            f"{source}: {match[1]}:// is not supported; use http(s)://, or pipe: and a command that prints a file"
         )
     if not is_remote(source) and Path(source).expanduser().exists():
         return [_file_of(source)]
     try:
         addresses = list(braceexpand(source))
     except ValueError as error:
-        raise InputError(f"{source}: unbalanced braces; a range is written {{000000..000012}}") from error
+        raise InputError(f"{source}: unbalanced braces; write a range as {{000000..000012}}") from error
     if is_remote(source):
         return [_file_of(address) for address in addresses]
     return [_file_of(path) for address in addresses for path in _match(address)]
@@ -105,15 +106,15 @@ def _match(address: str) -> list[str]:
         return [path]
     matches = sorted(glob.glob(path))
     if not matches:
-        raise InputError(f"{address}: no file or folder matches")
+        raise InputError(f"{address}: no file or folder matches; correct the pattern")
     return matches
 
 
 def _file_of(address: str) -> str:
-    """The address of a shard as it is; of a folder, that of the index in it."""
+    """Return the address of a shard unchanged, and for a folder the address of its index."""
     if address.startswith(PIPE):
         if not _FILE_IN_COMMAND.search(address):
-            raise InputError(f"{address}: the command names neither a .tar nor an {INDEX_NAME}")
+            raise InputError(f"{address}: the command names no file; name a .tar file or {INDEX_NAME} in it")
         return address
     if address.startswith(("http:", "https:")):
         parts = urlsplit(address)
@@ -124,7 +125,7 @@ def _file_of(address: str) -> str:
     if path.is_dir():
         return str(path / INDEX_NAME)
     if not path.exists():
-        raise InputError(f"{address}: no such file or folder")
+        raise InputError(f"{address}: no such file or folder; give a packed folder, shards or URLs")
     return str(path)
 
 
@@ -137,7 +138,7 @@ def _last_part(address: str) -> str:
 
 
 def _sibling(address: str, name: str) -> str:
-    """The address with the file name replaced."""
+    """Return the address with the file name replaced."""
     if address.startswith(PIPE):
         *_, last = _FILE_IN_COMMAND.finditer(address)
         return address[: last.start()] + name + address[last.end() :]
@@ -148,14 +149,14 @@ def _sibling(address: str, name: str) -> str:
 
 
 def _select(index_address: str, names: Iterable[str], policy: FetchPolicy) -> ShardSet:
-    """The named shards of one index; all of them where the index itself is named."""
+    """Return the named shards of one index; all shards if the index itself is named."""
     index = ShardIndex.from_json(_read_text(index_address, policy), index_address)
     chosen = set(names)
     if INDEX_NAME not in chosen:
         unknown = chosen - {shard.name for shard in index.shards}
         if unknown:
             raise InputError(
-                f"{_sibling(index_address, min(unknown))}: not a shard of {index_address}; pack the data set again"
+                f"{_sibling(index_address, min(unknown))}: not in {index_address}; pack the data set again"
             )
         index = replace(index, shards=[shard for shard in index.shards if shard.name in chosen])
     addresses = tuple(_sibling(index_address, shard.name) for shard in index.shards)
@@ -177,9 +178,9 @@ def _read_text(index_address: str, policy: FetchPolicy) -> str:
         return Path(index_address).read_text()
     except FileNotFoundError as error:
         folder = Path(index_address).parent
-        raise InputError(f"{folder}: no {INDEX_NAME} there; make shards with `lightning-rcnn pack`") from error
+        raise InputError(f"{folder}: has no {INDEX_NAME}; make shards with `lightning-rcnn pack`") from error
     except OSError as error:
-        raise InputError(f"{index_address}: cannot be read ({error.strerror})") from error
+        raise InputError(f"{index_address}: cannot be read ({error.strerror}); check its permissions") from error
 
 
 def _check_local(path: Path, shard: Shard) -> None:
@@ -187,12 +188,12 @@ def _check_local(path: Path, shard: Shard) -> None:
         size = path.stat().st_size
     except OSError as error:
         raise InputError(
-            f"{path}: in the index, but not there ({error.strerror}); restore it or pack the data set again"
+            f"{path}: in the index, but missing ({error.strerror}); restore it or pack the data set again"
         ) from error
     if size < shard.offsets[-1]:
         raise InputError(
-            f"{path}: {size} bytes, but its samples end at {shard.offsets[-1]}; "
-            "it was cut or changed since it was packed: restore it or pack the data set again"
+            f"{path}: has {size} bytes, but its samples end at {shard.offsets[-1]}, so it was cut off or changed since "
+            "it was packed; restore it or pack the data set again"
         )
 
 
@@ -231,17 +232,17 @@ def _merge(shard_sets: Sequence[ShardSet]) -> ShardSet:
     )
 
 
-def category_difference(expected: ShardIndex, found: ShardIndex) -> str:
-    """In words: where the category maps of two data sets part; empty if they agree."""
-    for ours, theirs in zip(expected.categories, found.categories, strict=False):
+def category_difference(first: ShardIndex, second: ShardIndex) -> str:
+    """Describe the first difference between the categories of two data sets; empty if they are equal."""
+    for ours, theirs in zip(first.categories, second.categories, strict=False):
         if ours != theirs:
             return (
-                f"label {ours.label} is {ours.name!r} (id {ours.id}) in {expected.name} "
-                f"but {theirs.name!r} (id {theirs.id}) in {found.name}; pack both with the same --classes"
+                f"label {ours.label} is {ours.name!r} (id {ours.id}) in {first.name} "
+                f"but {theirs.name!r} (id {theirs.id}) in {second.name}; pack both with the same --classes"
             )
-    if len(expected.categories) != len(found.categories):
+    if len(first.categories) != len(second.categories):
         return (
-            f"{expected.name} has {len(expected.categories)} categories, {found.name} has {len(found.categories)}; "
+            f"{first.name} has {len(first.categories)} categories, {second.name} has {len(second.categories)}; "
             "pack both with the same --classes"
         )
     return ""

@@ -70,7 +70,7 @@ class TorchDatasetReader:
         Raises:
             UnreadableRecordError: the data set raises an error, or the item is not of the form.
         """
-        place = self.place(number)
+        place = self.location(number)
         try:
             pixels, content = _read_item(self._dataset, number)
         except ValueError as error:
@@ -79,7 +79,7 @@ class TorchDatasetReader:
             raise UnreadableRecordError(f"{place}: its objects have no masks, which those of others have")
         return RawSample(b"", content, place, pixels=pixels)
 
-    def place(self, number: int) -> str:
+    def location(self, number: int) -> str:
         """Number and class, for people."""
         return f"item {number} of {type(self._dataset).__name__}"
 

@@ -1,4 +1,4 @@
-"""Which sample a loader's worker had in hand when it died, in memory that outlives the worker."""
+"""Name the sample that a loader's worker was reading when it died, from memory that outlives the worker."""
 
 import signal
 import threading
@@ -17,24 +17,24 @@ _USUAL_REASONS = {
     signal.SIGKILL: "usually because memory ran out; lower {settings}",
     signal.SIGBUS: "usually because shared memory (/dev/shm) is full; lower {settings}",
 }
-_OTHER_REASON = "which the image may cause; if it happens again, leave it out and pack the data set again"
+_OTHER_REASON = "perhaps because of the image; if it happens again, leave it out and pack the data set again"
 LOADER_SETTINGS = "data.num_workers or data.batch_size"
 
 
-class SamplesInHand:
-    """The number of the last sample that each worker of a loader began to read."""
+class CurrentSamples:
+    """Numbers of the last samples that the workers of a loader began to read."""
 
     def __init__(self, num_workers: int) -> None:
         self._numbers = torch.full((num_workers,), _NO_SAMPLE).share_memory_()
 
     def note(self, number: int) -> None:
-        """Write down, in a worker, which sample it reads now."""
+        """Record, in a worker, the sample that it reads now."""
         worker = get_worker_info()
         if worker is not None:
             self._numbers[worker.id] = number
 
     def of_worker(self, worker: int) -> int | None:
-        """The number of a worker's last sample; None before its first."""
+        """Return the number of a worker's last sample; None before its first."""
         number = int(self._numbers[worker])
         return None if number == _NO_SAMPLE else number
 
@@ -43,35 +43,35 @@ class WatchedLoader(Protocol):
     """A loader that can tell which of its workers died."""
 
     def death(self, within: float) -> InputError | None:
-        """What to raise; None where no worker dies within so many seconds."""
+        """Return the error to raise; None if no worker dies within this many seconds."""
 
 
 _watched: weakref.WeakSet[WatchedLoader] = weakref.WeakSet()
 
 
 def death_of_worker(exit_code: int, sample: str | None, settings: str = LOADER_SETTINGS) -> InputError:
-    """Say how a worker ended.
+    """Return an error that says how a worker died.
 
     Args:
-        exit_code: as multiprocessing has it, the signal's number made negative.
-        sample: names the last sample that it began to read; None if there is none.
-        settings: by which it would need less memory.
+        exit_code: exit code from multiprocessing; the negative signal number after a signal.
+        sample: name of the last sample that the worker began to read; None if there is none.
+        settings: names of the settings to lower if memory runs out.
     """
     if exit_code >= 0:
-        how, reason = f"ended with status {exit_code}", _OTHER_REASON
+        death, reason = f"ended with status {exit_code}", _OTHER_REASON
     else:
         number = signal.Signals(-exit_code)
-        how, reason = f"was killed by {number.name}", _USUAL_REASONS.get(number, _OTHER_REASON)
+        death, reason = f"was killed by {number.name}", _USUAL_REASONS.get(number, _OTHER_REASON)
     reason = reason.format(settings=settings)
     if sample is None:
-        return InputError(f"a worker process {how} before its first sample, {reason}")
-    return InputError(f"{sample}: the last sample of a worker process that {how}, {reason}")
+        return InputError(f"a worker process {death} before its first sample, {reason}")
+    return InputError(f"{sample}: the last sample of a worker process that {death}, {reason}")
 
 
 def watch(loader: WatchedLoader) -> None:
-    """Raise the loader's error as soon as one of its workers dies, wherever the main process is, as torch does.
+    """Raise the loader's error in the main process as soon as one of its workers dies.
 
-    torch's own error names no sample, and Lightning takes its handler away after each run.
+    torch does the same, but its error names no sample, and Lightning removes torch's handler after each run.
     """
     _watched.add(loader)
     handler = signal.getsignal(signal.SIGCHLD)
@@ -80,14 +80,14 @@ def watch(loader: WatchedLoader) -> None:
 
 
 def raise_death(loader: WatchedLoader, within: float) -> None:
-    """Raise what became of a loader's worker, if one dies within so many seconds; the loader is of no more use then."""
+    """Raise the loader's error if one of its workers dies within this many seconds; the loader cannot be used again."""
     if (death := loader.death(within)) is not None:
         _watched.discard(loader)
         raise death from None
 
 
 class _NamingHandler:
-    """A handler of SIGCHLD that comes before the one that was there."""
+    """A handler of SIGCHLD that runs before the previous handler."""
 
     def __init__(self, handler: Callable[[int, FrameType | None], Any] | int | None) -> None:
         self._handler = handler

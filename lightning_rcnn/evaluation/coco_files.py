@@ -107,7 +107,7 @@ def read_scored(annotations: Path, results: Path, result_type: ResultType) -> Co
         image_of_result = images[result.image_id]
         image_of_result.results.append(_as_entry(result, image_of_result, result_type))
     notes += [
-        f"{annotations.name}: {defect.label} x {count}, {defect.value.action} (first: {place}): {defect.value.text}."
+        f"{annotations.name}: {defect.label} x {count}, {defect.action} (first: {place}): {defect.rule}."
         for defect, count, place in coco.log.refused_by_strict()
     ]
     return CocoData([category.name for category in coco.classes.categories], images, notes)

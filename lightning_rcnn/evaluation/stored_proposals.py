@@ -15,14 +15,14 @@ from rich.table import Table
 from lightning_rcnn.data.geometry import AxisAlignedMap
 from lightning_rcnn.data.index import Category
 from lightning_rcnn.data.reader import RawSample
-from lightning_rcnn.data.stored_proposals import place_proposals
+from lightning_rcnn.data.stored_proposals import map_proposals
 from lightning_rcnn.evaluation.proposal_recall import ProposalRecall
 from lightning_rcnn.structures import ImageRecord, Proposals
 
 LIMITS = (100, 300, 1000, 2000)
 
 _OWN_FRAME = AxisAlignedMap(1.0, 0.0, 1.0, 0.0)
-_MOST_NAMED = 3
+_MAX_NAMED = 3
 
 
 class _Group(NamedTuple):
@@ -59,7 +59,7 @@ class ProposalReport:
         content = sample.content
         height, width = content["height"], content["width"]
         stored = np.zeros((0, 5), np.float32) if sample.proposals is None else sample.proposals
-        placed = torch.from_numpy(place_proposals(stored, _OWN_FRAME, (height, width), len(stored)))[None]
+        placed = torch.from_numpy(map_proposals(stored, _OWN_FRAME, (height, width), len(stored)))[None]
         self._num_outside += len(stored) - placed.shape[1]
         self._numbers.append(placed.shape[1])
         if not placed.shape[1]:
@@ -119,5 +119,5 @@ class ProposalReport:
 
 
 def _some(names: Sequence[str]) -> str:
-    rest = f" and {len(names) - _MOST_NAMED} more" if len(names) > _MOST_NAMED else ""
-    return ", ".join(names[:_MOST_NAMED]) + rest
+    rest = f" and {len(names) - _MAX_NAMED} more" if len(names) > _MAX_NAMED else ""
+    return ", ".join(names[:_MAX_NAMED]) + rest

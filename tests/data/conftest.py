@@ -24,9 +24,9 @@ CATEGORIES = [Category(1, "cat", 7), Category(2, "dog", 19)]
 MakeSet = Callable[..., Path]
 
 
-def encode_png(width: int, height: int, colour: tuple[int, int, int]) -> bytes:
+def encode_png(width: int, height: int, color: tuple[int, int, int]) -> bytes:
     stream = io.BytesIO()
-    Image.new("RGB", (width, height), colour).save(stream, "PNG")
+    Image.new("RGB", (width, height), color).save(stream, "PNG")
     return stream.getvalue()
 
 
@@ -44,7 +44,7 @@ def write_set(
     broken: Sequence[int] = (),
     masks: bool = False,
 ) -> Path:
-    """Sample i has image id `first_id + i`, one plain colour whose red part is i, and i % 4 objects.
+    """Sample i has image id `first_id + i`, one plain color whose red part is i, and i % 4 objects.
 
     The images of `broken` samples are cut in half. With `masks`, objects have polygons that fill their boxes.
     """

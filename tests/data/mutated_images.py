@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image
 
 from lightning_rcnn.data.decode import UndecodableImage, decode_image
-from lightning_rcnn.data.pack.pictures import RejectedImageError, examine_image
+from lightning_rcnn.data.pack.image_info import RejectedImageError, inspect_image
 
 HEIGHT, WIDTH = 96, 128
 
@@ -70,7 +70,7 @@ def main(count, kinds):
                 mutated = mutate(data, seed)
                 image = decode_image(mutated, apply_exif=True)
                 assert image.shape[0] == 3, seed
-                examine_image(mutated, kind)
+                inspect_image(mutated, kind)
             except (UndecodableImage, RejectedImageError) as error:
                 refused += 1
                 if len(str(error).splitlines()) != 1:

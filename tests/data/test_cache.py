@@ -53,7 +53,9 @@ def test_a_folder_that_cannot_be_written_is_named(uneven_set: Path, tmp_path: Pa
     (tmp_path / "file").touch()
     shard_set = read_shards(f"pipe:cat {uneven_set}/index.json")
     cache = ShardCache(tmp_path / "file", 1e9, FetchPolicy())
-    with pytest.raises(InputError, match=r"file: cannot hold fetched shards .*; set data.fetching.cache_dir"):
+    with pytest.raises(
+        InputError, match=r"file: fetched shards cannot be stored .*; make room or set data.fetching.cache_dir"
+    ):
         cache.local_path(shard_set.addresses[0], shard_set.index.shards[0])
 
 

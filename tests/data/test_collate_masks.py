@@ -3,7 +3,13 @@ import pytest
 import torch
 
 from lightning_rcnn.data.collate import collate_targets, empty_sample
-from lightning_rcnn.data.collate_masks import LEAST_BYTES, LEAST_EDGES, collate_bitmaps, collate_masks, collate_outlines
+from lightning_rcnn.data.collate_masks import (
+    MIN_BUFFER_BYTES,
+    MIN_EDGES,
+    collate_bitmaps,
+    collate_masks,
+    collate_outlines,
+)
 from lightning_rcnn.data.segmentations import ImageBitmaps, ImageOutlines
 
 
@@ -42,7 +48,12 @@ def test_every_crop_is_found_where_its_first_byte_says():
 
 @pytest.mark.parametrize(
     ("num_bytes", "expected"),
-    [(0, LEAST_BYTES), (LEAST_BYTES, LEAST_BYTES), (LEAST_BYTES + 1, 2 * LEAST_BYTES), (100_000, 131_072)],
+    [
+        (0, MIN_BUFFER_BYTES),
+        (MIN_BUFFER_BYTES, MIN_BUFFER_BYTES),
+        (MIN_BUFFER_BYTES + 1, 2 * MIN_BUFFER_BYTES),
+        (100_000, 131_072),
+    ],
 )
 def test_bits_are_padded_with_zeros_to_a_size_that_recurs(num_bytes, expected):
     batch = collate_bitmaps([bitmaps((num_bytes, 8))] if num_bytes else [bitmaps()], 8)
@@ -54,7 +65,7 @@ def test_bits_are_padded_with_zeros_to_a_size_that_recurs(num_bytes, expected):
 def test_edges_are_those_of_their_objects():
     images = [outlines(4, 0, 7), None, outlines(), outlines(3, seed=1)]
     edges = collate_outlines(images, 8).edges
-    assert edges.shape == (4, 8, LEAST_EDGES, 4)
+    assert edges.shape == (4, 8, MIN_EDGES, 4)
     assert np.array_equal(edges[0, 0, :4], images[0].edges[:4])
     assert np.array_equal(edges[0, 2, :7], images[0].edges[4:])
     assert np.array_equal(edges[3, 0, :3], images[3].edges)
@@ -62,7 +73,7 @@ def test_edges_are_those_of_their_objects():
 
 
 @pytest.mark.parametrize(
-    ("most", "expected"), [(0, LEAST_EDGES), (LEAST_EDGES, LEAST_EDGES), (LEAST_EDGES + 1, 2 * LEAST_EDGES), (500, 512)]
+    ("most", "expected"), [(0, MIN_EDGES), (MIN_EDGES, MIN_EDGES), (MIN_EDGES + 1, 2 * MIN_EDGES), (500, 512)]
 )
 def test_edges_are_padded_to_a_number_that_recurs(most, expected):
     assert collate_outlines([outlines(2, most)], 8).edges.shape[2] == expected

@@ -64,7 +64,7 @@ def test_given_shapes_are_used(uneven_set: Path, recording_module, trainer):
     module = data(uneven_set, shapes=[[64, 64]])
     trainer(max_steps=1).fit(model, datamodule=module)
     assert {tuple(batch.images.shape[-2:]) for batch in module.train_dataloader()} == {(64, 64)}
-    with pytest.raises(InputError, match=r"data.shapes: \d+ images of uneven fit into none of them, one of"):
+    with pytest.raises(InputError, match=r"data.shapes: \d+ images of uneven fit into none of them, for example"):
         trainer(max_steps=1).fit(model, datamodule=data(uneven_set, shapes=[[32, 32]]))
 
 
@@ -72,11 +72,11 @@ def test_given_shapes_are_used(uneven_set: Path, recording_module, trainer):
     ("options", "message"),
     [
         ({"train": None}, "no data to fit: give --data.train"),
-        ({"batch_size": 44}, r"data.train has 43 images, fewer than one batch of all devices \(1 x 44\)"),
-        ({"batch_size": 0}, "data.batch_size and data.eval_batch_size have to be at least 1"),
+        ({"batch_size": 44}, r"data.train: 43 images are fewer than one batch of all devices \(1 x 44\)"),
+        ({"batch_size": 0}, "data.batch_size and data.eval_batch_size must be at least 1"),
         ({"seed": -1}, "data.seed is -1"),
         ({"train": "/nowhere"}, "/nowhere: no such file or folder"),
-        ({"train_transforms": [Resize([2000])]}, "min_size <= max_size does not hold for 2000"),
+        ({"train_transforms": [Resize([2000])]}, "min_size 2000 and max_size 1333 do not fit"),
         ({"shapes": [[33, 64]]}, "multiples of 32"),
     ],
 )
@@ -99,19 +99,19 @@ def test_validation_data_of_other_classes_are_refused(uneven_set: Path, make_set
 
 
 def test_a_set_without_images_is_refused(make_set, tmp_path: Path):
-    with pytest.raises(InputError, match=r"data.train: empty holds no images"):
+    with pytest.raises(InputError, match=r"data.train: empty has no images"):
         data(make_set(tmp_path / "empty", ())).setup("fit")
 
 
 def test_training_without_any_object_is_refused(make_set, tmp_path: Path):
     without = str(make_set(tmp_path / "without", (1,)))  # the first sample has no object
-    with pytest.raises(InputError, match=r"data.train: without has 1 images and no object, so nothing can be learnt"):
+    with pytest.raises(InputError, match=r"data.train: without has 1 images but no objects, so a model cannot learn"):
         data(without, batch_size=1).setup("fit")
 
 
 def test_validation_without_any_object_is_a_word_of_warning(uneven_set: Path, make_set, tmp_path: Path):
     without = str(make_set(tmp_path / "without", (1,)))
-    with pytest.warns(UserWarning, match=r"data.val: without has no object, so the figures on it are not numbers"):
+    with pytest.warns(UserWarning, match=r"data.val: without has no objects, so its metrics are NaN"):
         data(uneven_set, val=without).setup("fit")
 
 
@@ -259,7 +259,7 @@ def test_ranks_see_the_epoch_of_one_process(uneven_set, tmp_path, recording_modu
 
 
 def test_resume_on_other_numbers_of_ranks_and_workers(uneven_set, tmp_path, recording_module, trainer):
-    """Saved at 1 x 4 workers; resumed at 2 x 1 and 3 x 2 in the midst of an epoch."""
+    """Saved at 1 x 4 workers; resumed at 2 x 1 and 3 x 2 mid-epoch."""
     saver = ModelCheckpoint(tmp_path, every_n_train_steps=3, save_top_k=-1, filename="{step}")
     options = {"max_epochs": 2, "callbacks": [saver], "enable_checkpointing": True}
     whole = fit_ranks(

@@ -99,24 +99,24 @@ def test_a_broken_image_becomes_an_empty_slot_that_is_named(make_set, tmp_path: 
 
 def test_an_image_that_outgrew_the_index_becomes_an_empty_slot(uneven_set: Path):
     small_shape = BatchRequest(0, 0, (32, 32), (1,))
-    assert "not of the size that the index has" in open_dataset(uneven_set)[small_shape].records[0].problem
+    assert "its size differs from the index" in open_dataset(uneven_set)[small_shape].records[0].problem
 
 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
         ({"width": 99}, "annotated as 99 x"),
-        ({"annotations": [{"bbox": [1, 2, 3], "label": 1, "iscrowd": 0}]}, "JSON is not a sample's"),
-        ({"annotations": [{"bbox": [1, 2, 3, 4], "iscrowd": 0}]}, "JSON is not a sample's"),
-        ({"annotations": None}, "JSON is not a sample's"),
-        ({"image_id": None}, "JSON is not a sample's"),
+        ({"annotations": [{"bbox": [1, 2, 3], "label": 1, "iscrowd": 0}]}, "JSON is not that of a sample"),
+        ({"annotations": [{"bbox": [1, 2, 3, 4], "iscrowd": 0}]}, "JSON is not that of a sample"),
+        ({"annotations": None}, "JSON is not that of a sample"),
+        ({"image_id": None}, "JSON is not that of a sample"),
     ],
 )
 def test_a_record_that_makes_no_sense_becomes_an_empty_slot(uneven_set: Path, monkeypatch, change, message):
     dataset = open_dataset(uneven_set)
     raw = dataset.reader.read(1)
-    changed = RawSample(raw.image, {**raw.content, **change}, raw.place)
-    changed = RawSample(changed.image, json.loads(json.dumps(changed.content)), changed.place)
+    changed = RawSample(raw.image, {**raw.content, **change}, raw.location)
+    changed = RawSample(changed.image, json.loads(json.dumps(changed.content)), changed.location)
     monkeypatch.setattr(dataset.reader, "read", lambda number: changed)
     record = dataset[request(1)].records[0]
     assert message in record.problem

@@ -40,14 +40,14 @@ def encode(image, kind, **options):
 
 
 def encode_png16(samples):
-    """A PNG of 16 bits a channel, [h, w, c]; Pillow writes none in colour."""
+    """A PNG of 16 bits per channel, [h, w, c]; Pillow writes none in color."""
 
     def chunk(name, content):
         return struct.pack(">I", len(content)) + name + content + struct.pack(">I", zlib.crc32(name + content))
 
     height, width, channels = samples.shape
-    colour_type = {1: 0, 3: 2, 4: 6}[channels]
-    header = struct.pack(">IIBBBBB", width, height, 16, colour_type, 0, 0, 0)
+    color_type = {1: 0, 3: 2, 4: 6}[channels]
+    header = struct.pack(">IIBBBBB", width, height, 16, color_type, 0, 0, 0)
     rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in samples)
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
 
@@ -83,13 +83,13 @@ def test_black_and_white_becomes_0_and_255(pixels):
 
 
 @pytest.mark.parametrize("kind", ["PNG", "TIFF"])
-def test_alpha_is_dropped_and_hidden_colours_stay(pixels, kind):
+def test_alpha_is_dropped_and_hidden_colors_stay(pixels, kind):
     transparent = np.dstack([pixels, np.zeros((HEIGHT, WIDTH), np.uint8)])
     assert np.array_equal(decoded(encode(Image.fromarray(transparent), kind)), pixels)
 
 
 @pytest.mark.parametrize("kind", ["PNG", "GIF"])
-def test_palette_with_a_transparent_entry_keeps_its_colours(pixels, kind):
+def test_palette_with_a_transparent_entry_keeps_its_colors(pixels, kind):
     image = Image.fromarray(pixels).quantize(16)
     data = encode(image, kind, transparency=image.getpixel((0, 0)))
     assert np.array_equal(decoded(data), np.asarray(image.convert("RGB")))
@@ -141,7 +141,7 @@ JPEGS = {
     "RGB": {"keep_rgb": True},
     "progressive": {"progressive": True},
     "restarts": {"restart_marker_blocks": 2},
-    "grey": {"mode": "L"},
+    "gray": {"mode": "L"},
     "CMYK": {"mode": "CMYK"},
     "YCCK": {"mode": "CMYK"},
     "turned": {"exif": 6},
@@ -261,7 +261,7 @@ def test_too_many_pixels_are_refused_before_they_take_memory(kind, monkeypatch):
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1250)
     assert decode_image(data, apply_exif=True).shape == (3, 50, 50)
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1249)
-    with pytest.raises(UnsupportedImage, match=r"^more than the 2498 pixels up to which images are read; scale it"):
+    with pytest.raises(UnsupportedImage, match=r"^more pixels than the limit of 2498; scale it"):
         decode_image(data, apply_exif=True)
 
 

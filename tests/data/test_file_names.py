@@ -46,7 +46,7 @@ def test_name_of_one_file_in_another_spelling_is_resolved(written, file):
 @pytest.mark.parametrize(
     ("written", "fit", "hint"),
     [
-        ("x.png", Fit.AMBIGUOUS, "; it fits train/x.png and val/x.png"),
+        ("x.png", Fit.AMBIGUOUS, "; it matches train/x.png and val/x.png"),
         ("images/x.jpg", Fit.NONE, "; did you mean train/x.png?"),
         ("val/b.jpg", Fit.NONE, "; did you mean train/b.jpg?"),
         ("a\0.jpg", Fit.NONE, "; did you mean a.jpg?"),
@@ -84,15 +84,15 @@ def test_a_closer_spelling_does_not_win_by_leaving_folders_out():
     names = ["TRAIN/1.jpg", "s3://bucket/a%20b/2.jpg", "elsewhere/1.jpg"]
     matches = match_names(names, files)
     assert [matches[name].fit for name in names] == [Fit.AMBIGUOUS, Fit.AMBIGUOUS, Fit.INEXACT]
-    assert matches["TRAIN/1.jpg"].hint == "; it fits 1.jpg and train/1.jpg"
+    assert matches["TRAIN/1.jpg"].hint == "; it matches 1.jpg and train/1.jpg"
 
 
 def test_two_names_do_not_share_a_file_but_where_both_can_only_be_read_so():
     names = ["1.jpg", "old/1.jpg", "train\\1.jpg", "/data/train/1.jpg", "2.png", "2.bmp", "D:\\3.jpg", "D:/3.jpg"]
     matches = match_names(names, ["1.jpg", "2.jpg", "3.jpg"], "/data/train")
     assert [matches[name].file for name in names] == ["1.jpg", None, "1.jpg", "1.jpg", None, None, "3.jpg", "3.jpg"]
-    assert matches["old/1.jpg"].hint == "; it fits 1.jpg, as does /data/train/1.jpg"
-    assert matches["2.png"].hint == "; it fits 2.jpg, as does 2.bmp"
+    assert matches["old/1.jpg"].hint == "; it matches 1.jpg, as does /data/train/1.jpg"
+    assert matches["2.png"].hint == "; it matches 2.jpg, as does 2.bmp"
 
 
 LETTERS = st.text("abc\u00e9\u00fc\u4e2d\U0001f600 ._-#?%&+()", min_size=1, max_size=6)

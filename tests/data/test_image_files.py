@@ -67,5 +67,5 @@ def test_a_name_that_is_no_utf_8_can_be_shown():
 def test_what_is_not_there_is_named(tree):
     with pytest.raises(InputError, match=r"^nowhere: no such file or folder$"):
         find_images([Path("a"), Path("nowhere")])
-    with pytest.raises(InputError, match=r"^no image in empty; looked for \*\.apng, \*\.avif"):
+    with pytest.raises(InputError, match=r"^empty: no image; the names of images match \*\.apng, \*\.avif"):
         find_images([Path("empty")])

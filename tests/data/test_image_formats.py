@@ -16,11 +16,11 @@ def test_every_suffix_that_pillow_writes_a_format_under_is_looked_for():
 @pytest.mark.parametrize(
     ("data", "reason"),
     [
-        (b"\0\0\0\x18ftypheic\0\0\0\0", "a HEIC image, which is not read; convert it to JPEG or PNG first"),
-        (b"8BPS\0\1", "a Photoshop document, which is not read; convert it to JPEG or PNG first"),
-        (b"<?xml version='1.0'?><svg/>", "an SVG drawing or another XML file, which is not read"),
-        (bytes(128) + b"DICM", "a DICOM image, which is not read"),
-        (b"%!PS-Adobe-3.0 EPSF-3.0\n", "a PDF or PostScript document, which is not read"),
+        (b"\0\0\0\x18ftypheic\0\0\0\0", "a HEIC image, which is not supported; convert it to JPEG or PNG first"),
+        (b"8BPS\0\1", "a Photoshop document, which is not supported; convert it to JPEG or PNG first"),
+        (b"<?xml version='1.0'?><svg/>", "an SVG drawing or another XML file, which is not supported"),
+        (bytes(128) + b"DICM", "a DICOM image, which is not supported"),
+        (b"%!PS-Adobe-3.0 EPSF-3.0\n", "a PDF or PostScript document, which is not supported"),
     ],
 )
 def test_images_of_other_kinds_are_called_by_their_names(data, reason):
@@ -31,12 +31,12 @@ def test_images_of_other_kinds_are_called_by_their_names(data, reason):
 @pytest.mark.parametrize(
     ("data", "reason"),
     [
-        (b"", "empty or nothing but zeros"),
-        (bytes(5000), "empty or nothing but zeros"),
+        (b"", "empty or only zeros"),
+        (bytes(5000), "empty or only zeros"),
         (b"\0\0\0\x18ftypmp42\0\0\0\0", "a video; extract its frames first"),
-        (b"\0\5\26\7\0\2\0\0", "no image but what macOS writes beside one; delete it"),
-        (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n", "a pointer of Git LFS in place of the image"),
-        (b"\n<!DOCTYPE html><html>", "an HTML page, as a failed download leaves it"),
+        (b"\0\5\26\7\0\2\0\0", "a metadata file of macOS, not an image; delete it"),
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n", "a Git LFS pointer instead of the image"),
+        (b"\n<!DOCTYPE html><html>", "an HTML page, as after a failed download"),
         (b"PK\3\4", "an array or an archive"),
         (b"\x89PNG\r\n\x1a\nrubbish", "the header of the PNG file is damaged or cut off"),
         (b"RIFF\1\0\0\0WEBP", "the header of the WEBP file is damaged or cut off"),
@@ -70,5 +70,5 @@ def tiff(entries, is_big):
 @pytest.mark.parametrize("is_big", [False, True])
 def test_a_tiff_of_five_channels_is_described(is_big):
     entries = {256: [4], 257: [4], 258: [16] * 5, 259: [1], 262: [1], 273: [8], 277: [5], 278: [4], 279: [160]}
-    with pytest.raises(UnsupportedImage, match=r"^a TIFF of 5 channels of 16 bits, which is not read; convert it"):
+    with pytest.raises(UnsupportedImage, match=r"^a TIFF of 5 channels of 16 bits, which is not supported; convert it"):
         open_image(tiff(entries, is_big))

@@ -17,7 +17,10 @@ from lightning_rcnn.data import dataset
 from lightning_rcnn.data.cache import ShardCache
 from lightning_rcnn.data.dataset import DetectionDataset
 from lightning_rcnn.data.fetch import FetchPolicy
+from lightning_rcnn.data.index import ShardIndex
 from lightning_rcnn.data.loader import PlannedLoader
+from lightning_rcnn.data.pack.shapes import shapes_source
+from lightning_rcnn.data.pack.shard_writer import ShardWriter
 from lightning_rcnn.data.padded_set import pad_set
 from lightning_rcnn.data.reader import ShardReader
 from lightning_rcnn.data.resize import ResizeRule
@@ -95,7 +98,7 @@ def test_position_is_asked_for_at_the_first_batch(uneven_set: Path):
 
 
 @pytest.mark.slow
-def test_going_on_in_the_midst_of_a_large_epoch_reads_one_batch(make_set, tmp_path: Path, monkeypatch):
+def test_resuming_mid_epoch_in_a_large_set_reads_one_batch(make_set, tmp_path: Path, monkeypatch):
     """100 000 images in 100 shards: only the samples of the batch are read, wherever they lie."""
     folder = make_set(tmp_path / "large", [1000] * 100, sizes=[(8, 8)])
     read = []
@@ -129,10 +132,33 @@ def test_unreadable_records_are_named_once_and_left_out(make_set, tmp_path: Path
 
 
 @pytest.mark.parametrize("num_workers", [0, 2])
+def test_damaged_images_that_decode_are_used_and_named_once(tmp_path: Path, caplog, num_workers: int):
+    """Bytes that belong to no image before the end marker: libjpeg-turbo warns of them, and no pixel is missing."""
+    scenes = shapes_source(2)
+    with ShardWriter(tmp_path, shard_size=2) as writer:
+        for index, junk in enumerate((b"", b"some forty bytes that belong to no picture")):
+            sample = scenes.read(index).sample
+            assert sample is not None
+            writer.write(sample._replace(image=sample.image[:-2] + junk + sample.image[-2:]))
+    ShardIndex("scenes", scenes.categories, True, writer.shards, report={}).write(tmp_path)
+    loader = training_loader(tmp_path, batch_size=2, max_corrupt_share=0.0, num_workers=num_workers)
+    for epoch in range(2):
+        loader.sampler.set_epoch(epoch)
+        with caplog.at_level(logging.WARNING):
+            (batch,) = list(loader)
+        assert NO_IMAGE not in batch.image_ids.tolist()
+        assert not any(record.problem for record in batch.records)
+        (damage,) = [record.damage for record in batch.records if record.damage]
+        assert re.fullmatch(r".*shard-000000.tar, key 000000001 \(scene-0-000001.jpg\): .*JPEG.*", damage)
+    assert caplog.messages == [f"using a damaged image: {damage}"]
+    assert loader.problems == [damage]
+
+
+@pytest.mark.parametrize("num_workers", [0, 2])
 def test_too_many_unreadable_records_stop_the_run(make_set, tmp_path: Path, num_workers: int):
     folder = make_set(tmp_path / "set", (20, 20), broken=[3, 30, 31])
     message = error_of(training_loader(folder, max_corrupt_share=0.05, num_workers=num_workers))
-    assert re.fullmatch(r"3 of 40 records .* data.loading.max_corrupt_share allows 0.05 .*key 0000000\d\d .*", message)
+    assert re.fullmatch(r"3 of 40 records .* data.loading.max_corrupt_share 0.05 allows .*key 0000000\d\d .*", message)
 
 
 def test_messages_name_the_rank(make_set, tmp_path: Path, caplog):
@@ -172,24 +198,24 @@ def test_a_signal_to_all_processes_loses_no_batch(uneven_set: Path, context: str
 @pytest.mark.parametrize(
     ("number", "advice"),
     [
-        ("SEGV", "which the image may cause; if it happens again, leave it out and pack the data set again"),
+        ("SEGV", "perhaps because of the image; if it happens again, leave it out and pack the data set again"),
         ("KILL", "usually because memory ran out; lower data.num_workers or data.batch_size"),
     ],
 )
 def test_a_worker_that_dies_by_a_signal_names_its_sample(uneven_set: Path, monkeypatch, number: str, advice: str):
-    decode = dataset.decode_image
+    decode = dataset.decode_with_damage
 
     def deadly(data: bytes, *, apply_exif: bool) -> torch.Tensor:
         image = decode(data, apply_exif=apply_exif)
-        if image[0, 0, 0] == 15:  # the sample's number
+        if image.pixels[0, 0, 0] == 15:  # the sample's number
             os.kill(os.getpid(), getattr(signal, f"SIG{number}"))
         return image
 
-    monkeypatch.setattr(dataset, "decode_image", deadly)
+    monkeypatch.setattr(dataset, "decode_with_damage", deadly)
     message = error_of(training_loader(uneven_set, num_workers=1))
-    place = r".*/shard-000001.tar, key 000000015 \(images/15.png\)"
+    location = r".*/shard-000001.tar, key 000000015 \(images/15.png\)"
     assert re.fullmatch(
-        rf"{place}: the last sample of a worker process that was killed by SIG{number}, {advice}", message
+        rf"{location}: the last sample of a worker process that was killed by SIG{number}, {advice}", message
     )
 
 

@@ -152,7 +152,7 @@ def test_a_mask_that_makes_no_sense_makes_an_empty_slot(packed: Path, monkeypatc
     dataset = open_dataset(packed, ResizeRule(HEIGHT, WIDTH), form)
     raw = dataset.reader.read(0)
     annotations = [{**raw.content["annotations"][0], "segmentation": segmentation}]
-    changed = RawSample(raw.image, {**raw.content, "annotations": annotations}, raw.place)
+    changed = RawSample(raw.image, {**raw.content, "annotations": annotations}, raw.location)
     monkeypatch.setattr(dataset.reader, "read", lambda number: changed)
     batch = dataset[request(0)]
     assert "a mask cannot be read" in batch.records[0].problem

@@ -129,8 +129,8 @@ def rewrite(folder: Path, target: Path, key: str, content: bytes | None) -> Path
     ("content", "words"),
     [
         (None, "no proposals beside the image"),
-        (b"rubbish", "no .npy array"),
-        (b"", "no .npy array"),
+        (b"rubbish", "not an .npy array"),
+        (b"", "not an .npy array"),
     ],
 )
 def test_a_sample_with_broken_proposals_is_left_out_and_named(proposed_set, tmp_path, content, words):

@@ -24,7 +24,7 @@ def test_every_sample_is_found_by_its_number(uneven_set: Path):
         raw = reader.read(number)
         assert raw.content["image_id"] == 1000 + number
         assert raw.image.startswith(b"\x89PNG")
-        assert raw.place.endswith(f", key {number:09d}")
+        assert raw.location.endswith(f", key {number:09d}")
 
 
 def test_numbers_run_through_the_chosen_shards(uneven_set: Path, make_set, tmp_path: Path):

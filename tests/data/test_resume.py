@@ -195,7 +195,7 @@ def test_another_batch_size_between_epochs_is_nothing_to_speak_of(
     assert not our_messages(caplog)
 
 
-def test_kill_9_in_the_midst_of_an_epoch(uneven_set, tmp_path, recording_module, trainer):
+def test_kill_9_mid_epoch(uneven_set, tmp_path, recording_module, trainer):
     """The same fit, started again after its process was killed, goes on from the last checkpoint undisturbed."""
 
     def fit(module: Any, **start: Any) -> Any:

@@ -17,7 +17,7 @@ coordinates = st.floats(-10, 40).map(lambda value: round(value, 2))
 
 
 def star(radii):
-    """Corners around a centre: a polygon that does not cross itself, of either orientation."""
+    """Corners around a center: a polygon that does not cross itself, of either orientation."""
     angles = np.arange(len(radii)) * 2 * np.pi / len(radii)
     return np.stack([15 + radii * np.cos(angles), 10 + radii * np.sin(angles)], axis=1).round(2).ravel().tolist()
 
@@ -127,7 +127,7 @@ def test_outlines_of_rle_wind_once_around_each_pixel(mask, flip_x, flip_y):
 
 @given(stars, stars, flips, flips, flips)
 def test_parts_of_a_polygon_wind_the_same_way(first, second, flip_x, flip_y, turned):
-    """Both stand around one centre, so that they would cancel each other out there."""
+    """Both stand around one center, so that they would cancel each other out there."""
     second = np.array(second).reshape(-1, 2)[::-1].ravel().tolist() if turned else second
     edges = trace_outlines([[first, second]], HEIGHT, WIDTH, map_to(HEIGHT, WIDTH, flip_x, flip_y)).edges
     num_first = len(first) // 2

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from lightning_rcnn.data.geometry import AxisAlignedMap
-from lightning_rcnn.data.stored_proposals import decode_proposals, encode_proposals, place_proposals
+from lightning_rcnn.data.stored_proposals import decode_proposals, encode_proposals, map_proposals
 
 WIDTH, HEIGHT = 40, 30  # of the resized frame
 corners = st.floats(-20, 60, width=32)
@@ -37,10 +37,10 @@ def test_what_is_stored_comes_back(proposals):
 @pytest.mark.parametrize(
     ("data", "words"),
     [
-        (b"", "no .npy array"),
-        (b"not an array", "no .npy array"),
-        (npy(np.zeros((3, 5), np.float32))[:-1], "no .npy array"),
-        (npy(np.array([{}])), "no .npy array"),
+        (b"", "not an .npy array"),
+        (b"not an array", "not an .npy array"),
+        (npy(np.zeros((3, 5), np.float32))[:-1], "not an .npy array"),
+        (npy(np.array([{}])), "not an .npy array"),
         (npy(np.zeros((3, 5))), r"float64 \[3, 5\], not float32 \[P, 5\]"),
         (npy(np.zeros((3, 4), np.float32)), r"float32 \[3, 4\], not"),
         (npy(np.zeros(5, np.float32)), r"float32 \[5\], not"),
@@ -57,7 +57,7 @@ def test_what_is_no_list_of_proposals_is_one_line(data, words):
 
 @given(proposal_lists, st.integers(0, 8))
 def test_the_best_that_lie_in_the_image_are_kept_in_order(proposals, limit):
-    placed = place_proposals(proposals, AS_IT_IS, (HEIGHT, WIDTH), limit)
+    placed = map_proposals(proposals, AS_IT_IS, (HEIGHT, WIDTH), limit)
     expected = []
     for x1, y1, x2, y2, score in proposals.tolist():
         left, right, top, bottom = max(x1, 0), min(x2, WIDTH), max(y1, 0), min(y2, HEIGHT)
@@ -72,8 +72,8 @@ def test_the_best_that_lie_in_the_image_are_kept_in_order(proposals, limit):
 @pytest.mark.parametrize(("flipped", "swaps"), [(MIRRORED, (2, 1, 0, 3)), (UPSIDE_DOWN, (0, 3, 2, 1))])
 def test_flips_mirror_each_box_and_keep_the_order(flipped, swaps, proposals):
     whole = np.round(proposals)  # so that no edge is about as short as what is dropped
-    plain = place_proposals(whole, AS_IT_IS, (HEIGHT, WIDTH), 100)
-    mirrored = place_proposals(whole, flipped, (HEIGHT, WIDTH), 100)
+    plain = map_proposals(whole, AS_IT_IS, (HEIGHT, WIDTH), 100)
+    mirrored = map_proposals(whole, flipped, (HEIGHT, WIDTH), 100)
     expected = plain.copy()
     for index, other in enumerate(swaps):
         if index != other:
@@ -82,5 +82,5 @@ def test_flips_mirror_each_box_and_keep_the_order(flipped, swaps, proposals):
 
 
 def test_the_resize_scales_boxes():
-    placed = place_proposals(np.array([[1, 2, 3, 4, 0.5]], np.float32), AxisAlignedMap(2, 0, 3, 0), (90, 90), 10)
+    placed = map_proposals(np.array([[1, 2, 3, 4, 0.5]], np.float32), AxisAlignedMap(2, 0, 3, 0), (90, 90), 10)
     assert placed.tolist() == [[2, 6, 6, 12, 0.5]]

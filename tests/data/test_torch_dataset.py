@@ -241,8 +241,8 @@ class Nameless(Listed):
     [
         (Streamed(), "Streamed is not map-style"),
         (Nameless(good()), "Nameless has no `classes`"),
-        (Listed(), "Listed holds no images"),
-        (Listed((PIXELS, {"image_id": 1})), "Listed has 1 images and no object"),
+        (Listed(), "Listed has no images"),
+        (Listed((PIXELS, {"image_id": 1})), "Listed has 1 images but no objects"),
         (Listed(good(image_id=3), good(), good(image_id=1)), "items 1 and 2 have the same image_id, 1"),
         (Measured(good(PIXELS.transpose(1, 0, 2))), r"item 0 is 16 pixels high and 12 wide, .* gives \(12, 16\)"),
     ],

@@ -279,7 +279,7 @@ def test_what_drops_objects_by_their_labels_keeps_the_rest_of_the_others():
     assert result.labels.tolist() == [2, 3, 4, 5]
     assert result.is_crowd.tolist() == [False, True, False, False]
     assert result.segmentations == sample.segmentations[1:]
-    with pytest.raises(InputError, match="drops objects by their labels and leaves other entries"):
+    with pytest.raises(InputError, match="drops objects by their labels, but keeps them in other entries"):
         apply_to_pair(without_label(1, all_entries=False), crowd, Random(0, 0, 0, 0), needs_masks=True)
 
 
@@ -301,16 +301,16 @@ def broken(image: Any, target: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
 @pytest.mark.parametrize(
     ("transform", "message"),
     [
-        (lambda image, target: image, "<lambda> does not return \\(image, target\\)"),
+        (lambda image, target: image, "<lambda> returns something else; return \\(image, target\\)"),
         (lambda image: image, r"<lambda> fails on \(image, target\): TypeError: .* takes 1 positional"),
         (broken, r"broken fails on .*: ValueError: two lines \(.*test_torchvision_transforms.py, line \d+\)"),
         (v2.Compose([HorizontalFlip()]), "Compose fails on"),
         (v2.ToDtype(torch.float32, scale=True), r"ToDtype gives an image of torch.float32 \[3, 72, 96\]; .* uint8"),
-        (v2.ToPILImage(), "ToPILImage gives an image of Image; it has to stay uint8"),
+        (v2.ToPILImage(), "ToPILImage gives an image of Image; keep it uint8"),
         (v2.Grayscale(), r"Grayscale gives an image of torch.uint8 \[1, 72, 96\]"),
-        (lambda image, target: (image[:, :0], target), r"an image of \[3, 0, 96\], without pixels"),
-        (lambda image, target: (image, {"boxes": target["boxes"]}), "a target without boxes and labels"),
-        (lambda image, target: (image, None), "a target without boxes and labels"),
+        (lambda image, target: (image[:, :0], target), r"an image of \[3, 0, 96\]; keep some pixels"),
+        (lambda image, target: (image, {"boxes": target["boxes"]}), "a target without boxes or labels"),
+        (lambda image, target: (image, None), "a target without boxes or labels"),
         (changed(boxes=lambda boxes: boxes[:2]), "gives 2 boxes and 5 labels; drop both or none"),
         (changed(labels=lambda labels: labels[:2]), "gives 5 boxes and 2 labels; drop both or none"),
         (changed(boxes=lambda boxes: boxes.tolist()), r"gives boxes of list; .* a tensor \[m, 4\]"),
@@ -318,15 +318,15 @@ def broken(image: Any, target: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
         (changed(boxes=lambda boxes: boxes[:, [2, 3, 0, 1]]), "gives boxes that are not xyxy"),
         (changed(boxes=lambda boxes: boxes * float("nan")), "gives boxes that are not xyxy"),
         (v2.ConvertBoundingBoxFormat("XYWH"), "gives boxes that are not xyxy"),
-        (changed(labels=lambda labels: labels - 1), "labels that are no integers of at least 1"),
-        (changed(labels=lambda labels: labels / 2), "labels that are no integers of at least 1"),
+        (changed(labels=lambda labels: labels - 1), "invalid labels; give integers of at least 1"),
+        (changed(labels=lambda labels: labels / 2), "invalid labels; give integers of at least 1"),
         (changed(boxes=lambda boxes: boxes + 1, masks=lambda masks: None), "gives 5 boxes and 0 masks"),
         (changed(boxes=lambda boxes: boxes + 1, masks=lambda masks: masks if masks is None else masks[1:]), "4 masks"),
         (
             lambda image, target: (v2.functional.hflip(image)[:, :50], target),
-            r"masks of \[72, 96\] for an image of \[50, 96\]; move masks as the image",
+            r"masks of \[72, 96\] for an image of \[50, 96\]; transform masks like the image",
         ),
-        (unseeded, "unseeded gives other boxes when it runs again from the same seed"),
+        (unseeded, "unseeded gives different boxes from the same seed"),
     ],
 )  # fmt: skip
 def test_a_transform_that_is_none_of_image_and_target_is_named_in_one_line(transform, message: str):

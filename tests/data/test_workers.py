@@ -8,7 +8,7 @@ import time
 import pytest
 
 from lightning_rcnn.data import workers
-from lightning_rcnn.data.workers import initialise_worker, signals_blocked, suggested_workers
+from lightning_rcnn.data.workers import initialize_worker, signals_blocked, suggested_workers
 
 
 @pytest.mark.parametrize(("cores", "ranks", "expected"), [(1, 1, 0), (2, 1, 1), (64, 8, 7), (128, 1, 8), (4, 8, 0)])
@@ -26,7 +26,7 @@ def test_a_task_of_slurm_has_cores_of_its_own(monkeypatch: pytest.MonkeyPatch, c
 
 
 def work(ready) -> None:
-    initialise_worker(0)
+    initialize_worker(0)
     ready.set()
     while True:
         time.sleep(0.01)

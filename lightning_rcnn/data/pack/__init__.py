@@ -1,6 +1,6 @@
-"""Data sets to shards: Pascal VOC, COCO and generated scenes.
+"""Pack data sets into shards: Pascal VOC, COCO and generated scenes.
 
-A source (`voc.py`, `coco.py`, `shapes.py`) lists its items and reads one of them into a sample; `write.py` reads them
-in parallel, puts the samples into WebDataset shards, and lets the folder appear when it is whole. The rules for bad
-input are in `data/defects.py`. Nothing is imported here: who generates scenes need not wait for torch.
+A source (`voc.py`, `coco.py`, `shapes.py`) lists its items and reads an item into a sample. `write.py` reads the items
+in parallel and writes the samples into WebDataset shards; the folder appears when it is complete. The rules for bad
+input are in `data/defects.py`. This file imports nothing, so that generating scenes does not load torch.
 """

@@ -1,4 +1,4 @@
-"""How an annotated image becomes a sample: the file is examined, the rules are applied to each object."""
+"""Turn an annotated image into a sample: inspect the file and apply the rules to each object."""
 
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -7,8 +7,8 @@ from lightning_rcnn.data.defects import Defect, Finding
 from lightning_rcnn.data.index import Annotation
 from lightning_rcnn.data.pack.boxes import Edges, check_box
 from lightning_rcnn.data.pack.frame import Frame, choose_frame
+from lightning_rcnn.data.pack.image_info import RejectedImageError, Size, inspect_image
 from lightning_rcnn.data.pack.masks import check_segmentation
-from lightning_rcnn.data.pack.pictures import RejectedImageError, Size, examine_image
 from lightning_rcnn.data.pack.scaling import scale_segmentation
 from lightning_rcnn.data.pack.source import Outcome, Sample
 from lightning_rcnn.data.scaling import scale_box
@@ -19,10 +19,12 @@ class AnnotatedObject(NamedTuple):
     """One object as annotated, before the rules.
 
     Attributes:
+        id: annotation id.
         edges: x1, y1, x2, y2 in pixels; None if there is no box.
-        label: 1..K; None if the class is unknown.
-        area: in pixels; None if not stated.
-        segmentation: as in COCO; None if there is none.
+        label: label 1..K; None if the class is unknown.
+        iscrowd, difficult: 0 or 1.
+        area: area in pixels; None if not stated.
+        segmentation: segmentation in COCO's form; None if there is none.
     """
 
     id: int
@@ -35,7 +37,15 @@ class AnnotatedObject(NamedTuple):
 
 
 class AnnotatedImage(NamedTuple):
-    """One image as annotated, before the rules; `size` is (0, 0) if not stated."""
+    """One image as annotated, before the rules.
+
+    Attributes:
+        image_id: image id.
+        file_name: file name for messages and records.
+        path: path of the file.
+        size: (width, height) in pixels; (0, 0) if not stated.
+        objects: objects of the image.
+    """
 
     image_id: int
     file_name: str
@@ -45,14 +55,14 @@ class AnnotatedImage(NamedTuple):
 
 
 def read_annotated_image(image: AnnotatedImage) -> Outcome:
-    """Read the file of an annotated image and apply the rules to both."""
+    """Read the file of an annotated image and apply the rules to file and annotation."""
     try:
         data = image.path.read_bytes()
-        picture = examine_image(data, image.file_name)
+        info = inspect_image(data, image.file_name)
         boxes = [annotated.edges for annotated in image.objects if annotated.edges is not None]
-        frame = choose_frame(picture, image.size, boxes)
+        frame = choose_frame(info, image.size, boxes)
     except FileNotFoundError:
-        return _skipped(image, Defect.MISSING_IMAGE, "the file is gone, or a link to nothing")
+        return _skipped(image, Defect.MISSING_IMAGE, "the file was removed, or is a broken link")
     except OSError as error:
         return _skipped(image, Defect.UNREADABLE_IMAGE, error.strerror or str(error))
     except RejectedImageError as error:
@@ -62,8 +72,8 @@ def read_annotated_image(image: AnnotatedImage) -> Outcome:
     annotations = []
     for number, annotated in enumerate(image.objects, start=1):
         annotation, defects = _check_object(_scaled(annotated, frame), *frame.size)
-        place = f"{image.file_name}, object {number}, id {annotated.id}"
-        findings += [Finding(defect, place) for defect in defects]
+        location = f"{image.file_name}, object {number}, id {annotated.id}"
+        findings += [Finding(defect, location) for defect in defects]
         if annotation:
             annotations.append(annotation)
     if not image.objects:
@@ -78,7 +88,7 @@ def read_annotated_image(image: AnnotatedImage) -> Outcome:
         "apply_exif": Defect.EXIF_IGNORED not in frame.defects,
         "annotations": annotations,
     }
-    return Outcome(Sample(data, picture.extension, record), findings, len(image.objects))
+    return Outcome(Sample(data, info.extension, record), findings, len(image.objects))
 
 
 def _skipped(image: AnnotatedImage, defect: Defect, reason: str) -> Outcome:
@@ -86,7 +96,7 @@ def _skipped(image: AnnotatedImage, defect: Defect, reason: str) -> Outcome:
 
 
 def _scaled(annotated: AnnotatedObject, frame: Frame) -> AnnotatedObject:
-    """The object in the image's frame."""
+    """Scale the object to the image's frame."""
     if frame.annotated == frame.size:
         return annotated
     x, y = (side / annotated_side for side, annotated_side in zip(frame.size, frame.annotated, strict=True))

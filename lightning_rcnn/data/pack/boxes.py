@@ -1,4 +1,4 @@
-"""The rules for boxes: edges in pixels, [0, width] x [0, height]."""
+"""Apply the rules for boxes: edges in pixels, [0, width] x [0, height]."""
 
 from math import isfinite
 
@@ -8,20 +8,20 @@ Edges = tuple[float, float, float, float]
 """x1, y1, x2, y2."""
 
 MIN_SIDE = 0.01
-"""Pixels. A box with a shorter side has no area: float32 could not tell its edges apart in a large image."""
+"""Pixels. A box with a shorter side has no area: float32 cannot distinguish its edges in a large image."""
 ROUNDING = 0.02
-"""Pixels by which a box may leave the image unnoticed: COCO's JSON rounds x and width to a hundredth each."""
+"""Pixels by which a box may exceed the image without a defect: COCO's JSON rounds x and width to a hundredth each."""
 
 
 def check_box(edges: Edges, width: int, height: int) -> tuple[Edges | None, Defect | None]:
     """Apply the rules to one box.
 
     Args:
-        edges: as annotated.
-        width, height: of the image in pixels.
+        edges: edges as annotated, in pixels.
+        width, height: size of the image in pixels.
 
     Returns:
-        The box clipped to the image, or None if it is to be skipped; and what was wrong with it, or None.
+        The box clipped to the image, or None to skip it; and its defect, or None.
     """
     x1, y1, x2, y2 = edges
     if not all(map(isfinite, edges)):

@@ -1,6 +1,6 @@
-"""COCO: a folder of images and one JSON file.
+"""List a COCO data set: a folder of images and one JSON file.
 
-The file is read by `data/coco`, whose rules `evaluate` shares; the images are found and examined here.
+`data/formats/coco` reads the file, for `evaluate` too; this module finds the images.
 
 Source: https://cocodataset.org/#format-data
 """
@@ -20,7 +20,7 @@ from lightning_rcnn.data.formats.coco.annotations import (
 from lightning_rcnn.data.formats.coco.boxes import edges_of
 from lightning_rcnn.data.pack.annotated import AnnotatedImage, AnnotatedObject, read_annotated_image
 from lightning_rcnn.data.pack.image_folder import locate_images
-from lightning_rcnn.data.pack.pictures import RejectedImageError, Size, examine_image
+from lightning_rcnn.data.pack.image_info import RejectedImageError, Size, inspect_image
 from lightning_rcnn.data.pack.source import Contents, Source
 from lightning_rcnn.errors import InputError
 
@@ -29,17 +29,18 @@ def coco_source(images: Path, annotations: Path, *, classes: Sequence[str] | Non
     """List a COCO data set.
 
     Args:
-        images: the folder to which the file names in the JSON are relative.
-        annotations: the JSON file.
-        classes: label and id i are those of the i-th of these, and objects of others are skipped; by default all
-            categories of the file, in the order of their ids.
+        images: folder to which the file names in the JSON are relative.
+        annotations: JSON file.
+        classes: names of the classes; the i-th gets label and id i, and objects of other classes are skipped. By
+            default all categories of the file, in the order of their ids.
 
     Raises:
-        InputError: no such folder or file, not such JSON, categories that contradict each other, or nothing but crowds.
+        InputError: folder or file is missing, the file has another format, its categories contradict each other, or
+            all objects are crowds.
     """
     if not images.is_dir():
         raise InputError(
-            f"{images}: no such folder; give the one to which the file names in {annotations} are relative"
+            f"{images}: no such folder; give the folder to which the file names in {annotations} are relative"
         )
     coco = read_annotations(annotations, classes)
     _require_single_objects(coco, annotations)
@@ -70,8 +71,8 @@ def _require_single_objects(coco: CocoAnnotations, path: Path) -> None:
     objects = [annotated for listed in coco.objects.values() for annotated in listed if annotated.label is not None]
     if objects and all(annotated.iscrowd for annotated in objects):
         raise InputError(
-            f"{path}: all {len(objects)} objects have iscrowd 1, so there is nothing to learn; if they are single "
-            "objects, as CVAT writes masks that were drawn with its brush, set iscrowd to 0, for instance by "
+            f"{path}: all {len(objects)} objects have iscrowd 1, so a model cannot learn from them; if they are single "
+            "objects, as in masks drawn with CVAT's brush, set iscrowd to 0, for example with "
             "`jq '.annotations[].iscrowd = 0'`"
         )
 
@@ -80,7 +81,9 @@ def _has_file_name(image: CocoImage, coco: CocoAnnotations) -> bool:
     if image.file_name:
         return True
     coco.log.add([Finding(Defect.INVALID_IMAGE_ENTRY, f"id {image.id}, no file_name")])
-    coco.log.add(Finding(Defect.UNKNOWN_IMAGE, f"annotation {each.id} of it") for each in coco.objects[image.id])
+    coco.log.add(
+        Finding(Defect.UNKNOWN_IMAGE, f"annotation {annotated.id} of it") for annotated in coco.objects[image.id]
+    )
     return False
 
 
@@ -90,14 +93,21 @@ def _annotated_image(image: CocoImage, file_name: str, path: Path, coco: CocoAnn
     return AnnotatedImage(image.id, file_name, path, image.size, objects)
 
 
-def _annotated_object(found: CocoObject) -> AnnotatedObject:
-    edges = None if found.box is None else edges_of(found.box)
-    return AnnotatedObject(found.id, edges, found.label, found.iscrowd, found.difficult, found.area, found.segmentation)
+def _annotated_object(coco_object: CocoObject) -> AnnotatedObject:
+    return AnnotatedObject(
+        coco_object.id,
+        None if coco_object.box is None else edges_of(coco_object.box),
+        coco_object.label,
+        coco_object.iscrowd,
+        coco_object.difficult,
+        coco_object.area,
+        coco_object.segmentation,
+    )
 
 
 def _size_of_file(path: Path) -> Size:
-    """Width and height as the image is shown; (0, 0) for a file that is going to be refused."""
+    """Return the (width, height) of the displayed image; (0, 0) for a file that will be refused."""
     try:
-        return examine_image(path.read_bytes(), path.name).shown
+        return inspect_image(path.read_bytes(), path.name).displayed
     except (OSError, RejectedImageError):
         return 0, 0

@@ -1,4 +1,4 @@
-"""Whether enough of a data set is left after the rules, so that a training on it is the one that was meant."""
+"""Check that the rules leave enough of a data set, so that a training uses the intended data."""
 
 from math import ceil
 
@@ -7,43 +7,44 @@ from lightning_rcnn.data.pack.source import Contents
 from lightning_rcnn.errors import InputError
 
 MAX_LOSS = 0.05
-"""Real sets with their clicks without a drag and their cut-off files lose well below a hundredth. What affects a whole
-set, such as names of another machine or boxes in another form, takes a fifth of it or all."""
-_MOST_REASONS = 3
+"""Largest share of images or objects that may be lost, 0 to 1. Real data sets with clicks without a drag and cut-off
+files lose well below 0.01. Systematic errors, such as file names of another machine or boxes in another form, lose from
+a fifth to everything."""
+_MAX_REASONS = 3
 
 
 def require_complete(name: str, annotated: Contents, kept: Contents, log: DefectLog, max_loss: float) -> None:
-    """Refuse a set that loses its objects, or more than a share of them or of its images.
+    """Refuse a data set that loses too large a share of its images or objects.
 
-    Objects of classes that were not asked for are no loss, but a set of nothing else is refused.
+    Objects of classes that were not requested are no loss, but a set without other objects is refused.
 
     Args:
-        name: of the data set.
-        annotated: before the rules.
-        kept: after them.
-        log: what the rules found.
-        max_loss: the share, 0 to 1; 1 refuses nothing.
+        name: name of the data set.
+        annotated: numbers before the rules.
+        kept: numbers after the rules.
+        log: defects of the data set.
+        max_loss: largest share that may be lost, 0 to 1; 1 refuses nothing.
 
     Raises:
         InputError: the set is refused.
     """
-    for what, before, after in zip(("images", "objects"), annotated, kept, strict=True):
+    for kind, before, after in zip(("images", "objects"), annotated, kept, strict=True):
         share = (before - after) / max(before, 1)
         if share > max_loss:
             raise InputError(
-                f"{name}: {before - after} of {before} {what} would be left out, a share above --max_loss "
+                f"{name}: {before - after} of {before} {kind} would be left out, a share above --max_loss "
                 f"{max_loss:g}: {_reasons(log)}; nothing was written; correct the set, or accept the loss with "
                 f"--max_loss {ceil(share * 100) / 100:g}"
             )
     others = log.counts[Defect.OTHER_CLASS]
     if kept.objects == 0 and others and max_loss < 1:
         raise InputError(
-            f"{name}: none of its {others} objects is of the classes that were asked for (first other: "
-            f"{log.first_places[Defect.OTHER_CLASS]}); nothing was written; correct --classes"
+            f"{name}: none of its {others} objects has one of the requested classes (first other: "
+            f"{log.first_locations[Defect.OTHER_CLASS]}); nothing was written; correct --classes"
         )
 
 
 def _reasons(log: DefectLog) -> str:
-    skipped = [row for row in log.rows() if row[0].value.action is Action.SKIPPED]
-    most = sorted(skipped, key=lambda row: -row[1])[:_MOST_REASONS]
-    return ", ".join(f"{defect.label} x {count} (first: {place})" for defect, count, place in most)
+    skipped = [row for row in log.rows() if row[0].action is Action.SKIPPED]
+    most_frequent = sorted(skipped, key=lambda row: -row[1])[:_MAX_REASONS]
+    return ", ".join(f"{defect.label} x {count} (first: {location})" for defect, count, location in most_frequent)

@@ -1,4 +1,4 @@
-"""A folder that appears under its final name only when it is whole."""
+"""Write a folder that appears under its final name only when it is complete."""
 
 import os
 import shutil
@@ -13,18 +13,18 @@ from lightning_rcnn.errors import InputError
 
 
 @contextmanager
-def appearing_folder(final: Path, *, overwrite: bool) -> Iterator[Path]:
-    """Give a new folder beside `final`; when the block ends without an exception, it becomes `final` by one rename.
+def atomic_folder(final: Path, *, overwrite: bool) -> Iterator[Path]:
+    """Yield a new temporary folder beside `final`, which a rename turns into `final` at the end of the block.
 
-    After an exception it is gone. A process that is killed leaves it under its temporary name, a hidden one that tells
-    host and process; the next call for the same `final` removes it.
+    An exception removes it. A killed process leaves it under its hidden temporary name, which contains host and
+    process; the next call for the same `final` removes it.
 
     Args:
-        final: must not exist, be empty, or be a packed data set that may be replaced.
-        overwrite: replace a packed data set, once the new one is whole.
+        final: path that does not exist, or of an empty folder, or of a packed data set to replace.
+        overwrite: whether to replace a packed data set once the new one is complete.
 
     Raises:
-        InputError: `final` exists and stays, or nothing can be written there.
+        InputError: `final` exists and must not be replaced, or the folder cannot be written.
     """
     final = Path(os.path.realpath(final))
     temporary = _sibling(final, "partial")
@@ -45,9 +45,9 @@ def _require_replaceable(final: Path, overwrite: bool) -> None:
     if not final.exists() or (final.is_dir() and not any(final.iterdir())):
         return
     if not (final / INDEX_NAME).is_file():
-        raise InputError(f"{final}: exists and is no packed data set, so it is left alone; choose another folder")
+        raise InputError(f"{final}: exists and is not a packed data set; choose another folder")
     if not overwrite:
-        raise InputError(f"{final}: holds a packed data set already; choose another folder or add --overwrite")
+        raise InputError(f"{final}: already holds a packed data set; choose another folder or add --overwrite")
 
 
 def _sibling(final: Path, role: str) -> Path:
@@ -55,7 +55,7 @@ def _sibling(final: Path, role: str) -> Path:
 
 
 def _publish(temporary: Path, final: Path) -> None:
-    """No call of the system replaces a folder that is not empty, so the old one steps aside for a moment."""
+    """Rename the folder to its final name; a previous folder is renamed first, since none can be replaced directly."""
     if final.exists() and any(final.iterdir()):
         replaced = _sibling(final, "replaced")
         final.rename(replaced)
@@ -66,13 +66,13 @@ def _publish(temporary: Path, final: Path) -> None:
 
 
 def _remove_leftovers(final: Path) -> None:
-    """Remove what killed processes of this host left; of those of another host it cannot be known whether they live."""
+    """Remove leftovers of dead processes on this host; other hosts' cannot be checked."""
     prefix = f".{final.name}.{socket.gethostname()}."
     for leftover in final.parent.glob(f"{escape(prefix)}*"):
         process, _, role = leftover.name.removeprefix(prefix).partition(".")
         if role not in ("partial", "replaced") or not process.isdigit() or _is_alive(int(process)):
             continue
-        if role == "replaced" and not final.exists():  # killed between the two renames
+        if role == "replaced" and not final.exists():  # the process was killed between the two renames
             leftover.rename(final)
         else:
             shutil.rmtree(leftover)

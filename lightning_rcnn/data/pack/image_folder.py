@@ -1,4 +1,4 @@
-"""The files of an image folder, and which of them the names in an annotation file mean."""
+"""List the files of an image folder, and find the files that names in an annotation file mean."""
 
 import os
 from collections.abc import Collection, Iterable
@@ -11,13 +11,13 @@ from lightning_rcnn.data.image_formats import IMAGE_SUFFIXES
 
 
 class LocatedImages(NamedTuple):
-    """What the names in an annotation file mean.
+    """The files that the names in an annotation file mean.
 
     Attributes:
-        files: written name -> path relative to the folder; absolute if the name is so and leads elsewhere. Names that
-            mean no file are absent.
+        files: written name -> path relative to the folder; absolute if the name is absolute and leads out of the
+            folder. Names without a file are absent.
         findings: names that are not exact, each once.
-        unlisted: images in the folder that no name means, sorted.
+        unlisted: images in the folder without a name, sorted.
     """
 
     files: dict[str, str]
@@ -28,7 +28,7 @@ class LocatedImages(NamedTuple):
 def locate_images(folder: Path, names: Iterable[str]) -> LocatedImages:
     """Find the files that names mean (see `data/file_names.py`), with one listing of the folder.
 
-    Files outside the folder are read only where a name gives the absolute path of one.
+    A file outside the folder is read only if a name is its absolute path.
     """
     root = os.path.abspath(folder)
     listed = list_files(folder)
@@ -49,13 +49,13 @@ def locate_images(folder: Path, names: Iterable[str]) -> LocatedImages:
             findings += name_findings(name, matches[name])
             if (file := matches[name].file) is not None:
                 files[name] = file
-    meant = set(files.values())
-    unlisted = [file for file in listed if file not in meant and Path(file).suffix.lower() in IMAGE_SUFFIXES]
+    used = set(files.values())
+    unlisted = [file for file in listed if file not in used and Path(file).suffix.lower() in IMAGE_SUFFIXES]
     return LocatedImages(files, findings, unlisted)
 
 
 def name_findings(name: str, match: NameMatch) -> list[Finding]:
-    """What is said about a name in an annotation file; nothing if it is exactly that of a file."""
+    """Return the findings about a name in an annotation file; none if it is exact."""
     match match.fit:
         case Fit.EXACT:
             return []
@@ -68,9 +68,9 @@ def name_findings(name: str, match: NameMatch) -> list[Finding]:
 
 
 def list_files(folder: Path) -> list[str]:
-    """Paths relative to the folder, sorted, with "/" between the parts; without what is hidden.
+    """Return the sorted paths of all files relative to the folder, with "/" between the parts, without hidden files.
 
-    Links to folders elsewhere are followed, but to each folder only once.
+    Links to other folders are followed, to each folder only once.
     """
     root = os.path.realpath(folder)
     visited: set[str] = set()
@@ -84,7 +84,7 @@ def list_files(folder: Path) -> list[str]:
 
 
 def _is_new(path: str, root: str, visited: set[str]) -> bool:
-    """Whether a folder is no link, or one to a folder that the search does not come to otherwise."""
+    """Return whether a folder is not a link, or a link to a folder that the search would not visit otherwise."""
     if not os.path.islink(path):
         return True
     target = os.path.realpath(path)
@@ -99,7 +99,7 @@ def _is_hidden(name: str) -> bool:
 
 
 def _exact_file(root: str, name: str, listed: Collection[str]) -> str | None:
-    """The file to which a name leads as it is written: in the folder, or by its absolute path."""
+    """Return the file to which a name leads as written: in the folder, or by its absolute path."""
     path = _relative(root, name)
     if path is not None:
         return path if path in listed or os.path.isfile(os.path.join(root, path)) else None
@@ -107,8 +107,8 @@ def _exact_file(root: str, name: str, listed: Collection[str]) -> str | None:
 
 
 def _relative(root: str, name: str) -> str | None:
-    """The path in the folder to which a name leads as it is written; None if it leads out of it."""
-    if "\0" in name:  # some versions of Python cut a path there
+    """Return the path in the folder to which a name leads as written; None if it leads out of it."""
+    if "\0" in name:  # some versions of Python cut paths at NUL
         return None
     path = os.path.normpath(os.path.join(root, name))
     prefix = os.path.join(root, "")
@@ -116,7 +116,7 @@ def _relative(root: str, name: str) -> str | None:
 
 
 def _exists_elsewhere(root: str, name: str) -> bool:
-    """Whether a relative name leads to a file outside the folder, from there or from the folder above."""
+    """Return whether a relative name leads to a file outside the folder, from it or from its parent."""
     path = name.replace("\\", "/")
     bases = () if os.path.isabs(path) else (root, os.path.dirname(root))
     targets = [os.path.normpath(os.path.join(base, path)) for base in bases]

@@ -1,6 +1,7 @@
-"""The rules for segmentations: polygons and run-length encodings (RLE) in, valid ones out.
+"""Apply the rules for segmentations: polygons and run-length encodings (RLE).
 
-RLE is COCO's (see `masks/run_length.py`), `counts` the list of runs or the text into which the COCO API compresses it.
+An RLE is COCO's (see `masks/run_length.py`): `counts` is the list of runs, or the text into which the COCO API
+compresses it.
 """
 
 from typing import Any
@@ -21,12 +22,12 @@ def check_segmentation(
     """Apply the rules to the segmentation of one object.
 
     Args:
-        segmentation: as it stands in a COCO annotation; None or empty where there is none.
-        width, height: of the image in pixels.
-        box: of the object, within the image.
+        segmentation: segmentation in COCO's form; None or empty if there is none.
+        width, height: size of the image in pixels.
+        box: edges of the object's box in pixels, within the image.
 
     Returns:
-        The usable part of it, or None; and what was wrong with it.
+        The usable part of the segmentation, or None; and its defects.
     """
     if not segmentation:
         return None, []
@@ -57,11 +58,11 @@ def _check_polygons(segmentation: Any, width: int, height: int) -> tuple[list[li
         if not is_polygon(polygon):
             defects.append(Defect.BAD_POLYGON)
             continue
-        beyond = reach(polygon, width, height)
-        if beyond == float("inf"):
+        excess = reach(polygon, width, height)
+        if excess == float("inf"):
             defects.append(Defect.POLYGON_OUTSIDE)
             continue
-        if beyond > ROUNDING:
+        if excess > ROUNDING:
             defects.append(Defect.POLYGON_PARTLY_OUTSIDE)
         polygons.append(polygon)
     return polygons, defects
@@ -78,16 +79,16 @@ def _check_rle(rle: dict[str, Any], width: int, height: int, box: Edges) -> tupl
 
 
 def _check_pixels(rle: RunLength, box: Edges) -> tuple[bool, list[Defect]]:
-    """Whether the pixels are the mask of an object in the box, and what is odd about them."""
+    """Return whether the pixels can be the mask of the object in the box, and their defects."""
     pixels, top, left = decode_crop(rle)
     height, width = pixels.shape
     if not pixels.size:
         return False, [Defect.EMPTY_MASK]
-    own_box = (left, top, left + width, top + height)
-    agreement = intersection_over_union(box, own_box)
-    if agreement == 0:
+    mask_box = (left, top, left + width, top + height)
+    iou = intersection_over_union(box, mask_box)
+    if iou == 0:
         return False, [Defect.MASK_OUTSIDE_BOX]
     defects = [Defect.THIN_MASK] if min(height, width) == 1 else []
-    if agreement < MIN_BOX_IOU and np.abs(np.subtract(box, own_box)).max() > 1:
+    if iou < MIN_BOX_IOU and np.abs(np.subtract(box, mask_box)).max() > 1:
         defects.append(Defect.MASK_BOX_MISMATCH)
     return True, defects

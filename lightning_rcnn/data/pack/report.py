@@ -1,4 +1,4 @@
-"""What a packing found, as a table for people."""
+"""Print the report of a packing as a table."""
 
 from collections import Counter
 
@@ -15,14 +15,22 @@ _STYLES = {Action.NOTED: "dim", Action.KEPT: "yellow", Action.REPAIRED: "green",
 def print_report(
     console: Console, index: ShardIndex, log: DefectLog, label_counts: Counter[int], num_masks: int
 ) -> None:
-    """Print the defects with their rules, and what was packed: objects by label, and how many of them have a mask."""
+    """Print the defects with their rules, and the contents: objects by label, and the number of masks.
+
+    Args:
+        console: console to print on.
+        index: index of the packed set.
+        log: defects of the data set.
+        label_counts: label -> number of objects.
+        num_masks: number of objects with a mask.
+    """
     if log.counts:
-        table = Table(title=escape(f"{index.name}: what was odd"), title_justify="left")
+        table = Table(title=escape(f"{index.name}: defects"), title_justify="left")
         for column in ("defect", "action", "count", "rule", "first"):
             table.add_column(column, justify="right" if column == "count" else "left", overflow="fold")
-        for defect, count, place in log.rows():
-            action, text = defect.value
-            table.add_row(defect.label, f"[{_STYLES[action]}]{action}", str(count), escape(text), escape(place))
+        for defect, count, location in log.rows():
+            action = f"[{_STYLES[defect.action]}]{defect.action}"
+            table.add_row(defect.label, action, str(count), escape(defect.rule), escape(location))
         console.print(table)
     counts = [f"{category.name} {count}" for category in index.categories if (count := label_counts[category.label])]
     if unseen := len(index.categories) - len(counts):

@@ -1,9 +1,9 @@
-"""Generated scenes: a small detection data set that needs no download, for the demonstration and for tests.
+"""Generate scenes: a small detection data set for the demo and for tests, without a download.
 
-A scene has up to `MAX_OBJECTS` ellipses, rectangles, triangles and stars, tilted and stretched, plain or striped, on
-a background of gradients, blobs or stripes with lines that are nothing. Later objects hide earlier ones: masks and
-boxes are those of what is visible, and every object shows at least `MIN_VISIBLE` of its area. Some scenes are empty.
-A scene is a function of (seed, index) alone, so the first n scenes of a longer set are those of a shorter one.
+A scene has up to `MAX_OBJECTS` ellipses, rectangles, triangles and stars, tilted and stretched, plain or striped. The
+background is a gradient, blobs or stripes, with distracting lines. Later objects hide earlier ones: masks and boxes
+cover the visible part, and at least `MIN_VISIBLE` of every object's area is visible. Some scenes are empty. A scene
+depends only on (seed, index), so the first n scenes of every set with the same seed are equal.
 
 Shape letters: h, w height and width of the scene, n objects.
 """
@@ -24,34 +24,34 @@ from lightning_rcnn.data.pack.source import Outcome, Sample, Source
 from lightning_rcnn.errors import InputError
 
 MIN_SIDE, MAX_SIDE = 160, 256
-"""Pixels; height and width are drawn independently."""
+"""Pixels; height and width are drawn independently of each other."""
 MIN_RADIUS, MAX_RADIUS = 18.0, 52.0
-"""Pixels, of the circle around an object."""
+"""Radius in pixels of the circle around an object."""
 MAX_TILT = np.deg2rad(20)
-"""Either way: a detector that starts from nothing shall tell the shapes apart after minutes on a CPU."""
+"""Radians, either way; small, so that a detector learns the shapes from scratch in minutes on a CPU."""
 MAX_OBJECTS = 6
 MIN_VISIBLE = 0.6
-"""The share of an object's area that neither other objects nor the border hide."""
+"""Share of an object's area that neither other objects nor the border may hide."""
 EMPTY_SHARE = 0.05
-"""The share of scenes without an object."""
+"""Share of scenes without objects."""
 MIN_CONTRAST = 70.0
-"""Distance in RGB between an object's colour and what lies behind it."""
+"""Distance in RGB between the color of an object and of its background."""
 JPEG_QUALITY = 90
 
 _ATTEMPTS = 10
-"""For a place or a colour that fits; after that the object is left out, or the colour taken as it is."""
+"""Attempts to find a position or a color; then the object is left out, or the last color is used."""
 _SUPERSAMPLING = 4
 _OBJECT_IDS_PER_SCENE = 100
 
 
 class Scene(NamedTuple):
-    """A picture and all that is in it.
+    """An image and its objects.
 
     Attributes:
         image: uint8 [h, w, 3], RGB.
         boxes: float64 [n, 4], xyxy edges in pixels, tight around the visible masks.
         labels: int64 [n], 1..K, in the order of `CLASS_NAMES`.
-        masks: bool [n, h, w], the visible part of each object; they do not overlap.
+        masks: bool [n, h, w], visible part of each object, without overlaps.
     """
 
     image: np.ndarray
@@ -67,7 +67,7 @@ def shapes_source(num: int, seed: int = 0) -> Source:
         InputError: fewer than one scene, or a negative seed.
     """
     if num < 1 or seed < 0:
-        raise InputError(f"num {num}, seed {seed}: at least 1 scene and a seed from 0 up are needed")
+        raise InputError(f"num {num}, seed {seed}: give a num of at least 1 and a seed of at least 0")
     categories = [Category(label, name, label) for label, name in enumerate(CLASS_NAMES, start=1)]
     return Source(f"shapes/{seed}", categories, range(num), partial(read_scene, seed=seed))
 
@@ -116,7 +116,7 @@ def generate_scene(seed: int, index: int) -> Scene:
     for _ in range(num_objects):
         label = int(rng.integers(len(CLASS_NAMES))) + 1
         for _ in range(_ATTEMPTS):
-            outline = _place(rng, _OUTLINES[label - 1](rng), height, width)
+            outline = _move_into_scene(rng, _OUTLINES[label - 1](rng), height, width)
             coverage = _coverage(outline, height, width)
             candidate = np.where(coverage >= 0.5, len(areas) + 1, owner)
             visible = np.bincount(candidate.ravel(), minlength=len(areas) + 2)[1:]
@@ -154,12 +154,12 @@ def _star(rng: Generator) -> np.ndarray:
 
 
 _OUTLINES: tuple[Callable[[Generator], np.ndarray], ...] = (_ellipse, _rectangle, _triangle, _star)
-"""Each gives the corners [c, 2] of a class inside the unit circle."""
+"""Functions that return the corners [c, 2] of each class inside the unit circle."""
 CLASS_NAMES = ("ellipse", "rectangle", "triangle", "star")
 
 
-def _place(rng: Generator, corners: np.ndarray, height: int, width: int) -> np.ndarray:
-    """Tilt, enlarge and move corners into the scene; small objects are as frequent as in a logarithmic scale."""
+def _move_into_scene(rng: Generator, corners: np.ndarray, height: int, width: int) -> np.ndarray:
+    """Tilt, scale and move corners into the scene; radii are log-uniform."""
     angle = rng.uniform(-MAX_TILT, MAX_TILT)
     turn = np.array([(np.cos(angle), -np.sin(angle)), (np.sin(angle), np.cos(angle))])
     radius = np.exp(rng.uniform(np.log(MIN_RADIUS), np.log(MAX_RADIUS)))
@@ -167,7 +167,7 @@ def _place(rng: Generator, corners: np.ndarray, height: int, width: int) -> np.n
 
 
 def _coverage(outline: np.ndarray, height: int, width: int) -> np.ndarray:
-    """Float32 [h, w]: the share of each pixel that lies inside the outline."""
+    """Return the share of each pixel inside the outline, float32 [h, w]."""
     left, top = np.maximum(np.floor(outline.min(axis=0)), 0).astype(int)
     right, bottom = np.minimum(np.ceil(outline.max(axis=0)), (width, height)).astype(int)
     coverage = np.zeros((height, width), dtype=np.float32)
@@ -180,57 +180,57 @@ def _coverage(outline: np.ndarray, height: int, width: int) -> np.ndarray:
 
 
 def _paint(rng: Generator, canvas: np.ndarray, coverage: np.ndarray) -> None:
-    """Blend an object over the canvas in a colour that differs from what is behind it."""
+    """Blend an object over the canvas in a color that differs from its background."""
     rows, columns = np.nonzero(coverage)
     window = np.s_[rows.min() : rows.max() + 1, columns.min() : columns.max() + 1]
     alpha = coverage[window][..., None]
     behind = (canvas[window] * alpha).sum(axis=(0, 1)) / alpha.sum()
     for _ in range(_ATTEMPTS):
-        colour = rng.uniform(20, 235, size=3)
-        if np.linalg.norm(colour - behind) >= MIN_CONTRAST:
+        color = rng.uniform(20, 235, size=3)
+        if np.linalg.norm(color - behind) >= MIN_CONTRAST:
             break
     height, width = alpha.shape[:2]
-    fill = colour + _ramp(rng, height, width)[..., None] * rng.uniform(0, 30)
+    fill = color + _ramp(rng, height, width)[..., None] * rng.uniform(0, 30)
     if rng.random() < 0.3:
         fill = fill + _stripes(rng, height, width)[..., None] * rng.uniform(-25, 25, size=3)
     canvas[window] += alpha * (fill - canvas[window])
 
 
 def _background(rng: Generator, height: int, width: int) -> np.ndarray:
-    """Float32 [h, w, 3]: two colours mixed by a random pattern, and a few lines."""
+    """Return a background, float32 [h, w, 3]: two colors mixed by a random pattern, and a few lines."""
     pattern = (_ramp, _blobs, _stripes)[rng.integers(3)](rng, height, width)[..., None]
     first, second = rng.uniform(20, 235, size=(2, 3))
     share = 0.5 + 0.5 * pattern * rng.uniform(0.3, 1)
-    picture = Image.fromarray((first + share * (second - first)).astype(np.uint8))
-    draw = ImageDraw.Draw(picture)
+    image = Image.fromarray((first + share * (second - first)).astype(np.uint8))
+    draw = ImageDraw.Draw(image)
     for _ in range(rng.integers(5)):
         ends = rng.uniform((0, 0), (width, height), size=(2, 2)).ravel().tolist()
         draw.line(ends, fill=tuple(rng.integers(256, size=3).tolist()), width=int(rng.integers(1, 4)))
-    return np.array(picture, dtype=np.float32)
+    return np.array(image, dtype=np.float32)
 
 
 def _ramp(rng: Generator, height: int, width: int) -> np.ndarray:
-    """[h, w] from -1 to 1 in a random direction."""
+    """Return a gradient [h, w] from -1 to 1 in a random direction."""
     angle = rng.uniform(0, 2 * np.pi)
     rows, columns = np.linspace(-1, 1, height)[:, None], np.linspace(-1, 1, width)
     return (np.cos(angle) * columns + np.sin(angle) * rows) / (abs(np.cos(angle)) + abs(np.sin(angle)))
 
 
 def _blobs(rng: Generator, height: int, width: int) -> np.ndarray:
-    """[h, w] from -1 to 1: smooth noise with about six blobs along a side."""
+    """Return smooth noise [h, w] from -1 to 1 with about six blobs along a side."""
     coarse = Image.fromarray(rng.uniform(-1, 1, size=(6, 6)).astype(np.float32))
     return np.clip(np.asarray(coarse.resize((width, height), Image.Resampling.BICUBIC)), -1, 1)
 
 
 def _stripes(rng: Generator, height: int, width: int) -> np.ndarray:
-    """[h, w] from -1 to 1: waves of a random direction, 8 to 24 pixels long."""
+    """Return waves [h, w] from -1 to 1 in a random direction, 8 to 24 pixels long."""
     angle, frequency = rng.uniform(0, 2 * np.pi), 2 * np.pi / rng.uniform(8, 24)
     rows, columns = np.arange(height)[:, None], np.arange(width)
     return np.sin(frequency * (np.cos(angle) * columns + np.sin(angle) * rows))
 
 
 def _polygon_area(corners: np.ndarray) -> float:
-    """The shoelace formula."""
+    """Return the area of a polygon by the shoelace formula."""
     x, y = corners.T
     return abs(float(x @ np.roll(y, -1) - y @ np.roll(x, -1))) / 2
 

@@ -1,4 +1,4 @@
-"""Samples to WebDataset shards: tar files whose bytes depend on the samples alone."""
+"""Write samples into WebDataset shards: tar files whose bytes depend only on the samples."""
 
 import hashlib
 import json
@@ -14,15 +14,19 @@ from lightning_rcnn.data.pack.source import Sample
 
 
 class ShardWriter:
-    """Writes samples in the order in which they come, and notes what the index says of them.
+    """Writes samples in order and collects their index entries.
+
+    Args:
+        folder: folder of the shards.
+        shard_size: samples per shard; the last shard has fewer.
 
     Attributes:
-        shards: those that are complete.
-        label_counts: label -> objects.
-        num_masks: objects that have a mask, crowds among them.
-        num_single_masks: single objects, not crowds, that have one.
-        num_without_mask: single objects that have none.
-        first_without_mask: where the first of these is, in words.
+        shards: index entries of the complete shards.
+        label_counts: label -> number of objects.
+        num_masks: number of objects with a mask, including crowds.
+        num_single_masks: number of single objects (not crowds) with a mask.
+        num_without_mask: number of single objects without a mask.
+        first_without_mask: location of the first of these, for messages.
     """
 
     def __init__(self, folder: Path, shard_size: int) -> None:
@@ -45,7 +49,7 @@ class ShardWriter:
         self._close_shard()
 
     def write(self, sample: Sample) -> None:
-        """Append a sample; a full shard is closed and the next one begun."""
+        """Append a sample; a full shard is closed and the next one is opened."""
         if self._open_shard is None:
             first = sum(map(len, self.shards))
             self._open_shard = _OpenShard(self._folder / f"shard-{len(self.shards):06d}.tar", first)
@@ -57,7 +61,7 @@ class ShardWriter:
                 self.num_single_masks += not annotation["iscrowd"]
             elif not annotation["iscrowd"]:
                 self.num_without_mask += 1
-                self.first_without_mask = self.first_without_mask or _place(sample, annotation)
+                self.first_without_mask = self.first_without_mask or _location(sample, annotation)
         if len(self._open_shard.records) == self._shard_size:
             self._close_shard()
 
@@ -67,7 +71,7 @@ class ShardWriter:
             self._open_shard = None
 
 
-def _place(sample: Sample, annotation: Annotation) -> str:
+def _location(sample: Sample, annotation: Annotation) -> str:
     return f"{sample.record['file_name']}, id {annotation['id']}"
 
 

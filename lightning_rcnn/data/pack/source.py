@@ -1,4 +1,4 @@
-"""What a data set looks like to the packer."""
+"""The interface between a data set and the packer."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -12,9 +12,9 @@ class Sample(NamedTuple):
     """One image with its annotations, ready to be written.
 
     Attributes:
-        image: the bytes of the image file, unchanged.
-        extension: by content, without a dot.
-        record: the sample's JSON (see `data/index.Annotation`).
+        image: bytes of the image file, unchanged.
+        extension: extension by content, without a dot.
+        record: JSON of the sample (see `data/index.Annotation`).
     """
 
     image: bytes
@@ -23,11 +23,12 @@ class Sample(NamedTuple):
 
 
 class Outcome(NamedTuple):
-    """What reading one item gave.
+    """The result of reading one item.
 
     Attributes:
-        sample: None if the item is skipped.
-        num_objects: as annotated, before the rules.
+        sample: sample; None if the item is skipped.
+        findings: defects of the item.
+        num_objects: number of objects before the rules.
     """
 
     sample: Sample | None
@@ -36,7 +37,7 @@ class Outcome(NamedTuple):
 
 
 class Contents(NamedTuple):
-    """How much of a data set something is about."""
+    """Numbers of images and objects."""
 
     images: int = 0
     objects: int = 0
@@ -50,13 +51,13 @@ class Source:
     """A data set that can be packed.
 
     Attributes:
-        name: for people, such as "VOC2007/trainval".
-        categories: labels 1..K.
-        items: one for each image, in the order of the packed set.
-        read: turns an item into a sample; called in other processes, so it and the items can be pickled.
-        log: what the listing of the items found already.
-        left_out: what is annotated, but in no item.
-        name_of: an item, for people.
+        name: name for messages, such as "VOC2007/trainval".
+        categories: classes with the labels 1..K.
+        items: items, one per image, in the order of the packed set.
+        read: function that reads an item into a sample; other processes call it, so it and the items are picklable.
+        log: defects found while listing the items.
+        left_out: numbers of annotated images and objects without an item.
+        name_of: function from an item to its name for messages.
     """
 
     name: str

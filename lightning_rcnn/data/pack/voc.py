@@ -1,4 +1,4 @@
-"""Pascal VOC: a folder with `Annotations/*.xml`, `ImageSets/Main/*.txt` and `JPEGImages/*`.
+"""List a Pascal VOC data set: a folder with `Annotations/*.xml`, `ImageSets/Main/*.txt` and `JPEGImages/*`.
 
 Source: the PASCAL VOC development kit, chapters "Image sets" and "Annotation".
 """
@@ -26,9 +26,9 @@ class VocItem(NamedTuple):
     """An image of a split.
 
     Attributes:
-        image_id: its number there, from 1.
-        file_name: of the image, relative to its folder.
-        image_path, xml_path: the files that belong to its name.
+        image_id: position in the split, from 1.
+        file_name: path of the image relative to its folder.
+        image_path, xml_path: paths of image and XML file.
     """
 
     image_id: int
@@ -43,14 +43,14 @@ def voc_source(
     """List a split of a Pascal VOC data set.
 
     Args:
-        root: the folder that holds `Annotations`, such as `VOCdevkit/VOC2007`.
-        split: a file name in `ImageSets/Main` without its ending.
-        classes: label i is the i-th of these, and objects of others are skipped; by default all that occur in
-            `Annotations`, sorted, so that every split of a data set gets the same labels.
-        coordinates: how the boxes are counted (see `voc_xml.py`).
+        root: folder that contains `Annotations`, such as `VOCdevkit/VOC2007`.
+        split: file name in `ImageSets/Main` without its suffix.
+        classes: names of the classes; the i-th gets label i, and objects of other classes are skipped. By default all
+            classes in `Annotations`, sorted, so that every split of a data set gets the same labels.
+        coordinates: whether coordinates count from 1 or from 0 (see `voc_xml.py`).
 
     Raises:
-        InputError: no such data set or split, or no object in it.
+        InputError: the data set or the split is missing, or it has no objects.
     """
     _require_folders(root)
     folders = root / "JPEGImages", root / "Annotations"
@@ -98,7 +98,7 @@ def read_item(item: VocItem, labels: dict[str, int], coordinates: Coordinates, *
 
 
 def _by_name(folder: Path, suffixes: Collection[str]) -> dict[str, list[str]]:
-    """Path without its suffix -> files of that name, all relative to the folder."""
+    """Return path without suffix -> files of that name, all relative to the folder."""
     files: dict[str, list[str]] = {}
     for file in list_files(folder):
         path = PurePosixPath(file)
@@ -110,18 +110,18 @@ def _by_name(folder: Path, suffixes: Collection[str]) -> dict[str, list[str]]:
 def _choose_image(
     name: str, match: NameMatch, images: dict[str, list[str]], xml_path: Path | None, described: Collection[str]
 ) -> tuple[str | None, list[Finding]]:
-    """The image of a name: the one that is called so, or else the one that its XML file names."""
+    """Return the image with a name, or else the image that the name's XML file states."""
     files = images[match.file] if match.file is not None else []
     if len(files) == 1:
         return files[0], name_findings(name, match)
-    # An image that has an XML file of its own name is the image of that one.
-    nameless = [file for stem, group in images.items() if stem not in described for file in group]
+    # An image with an XML file of its own name belongs to that file.
+    unclaimed = [file for stem, group in images.items() if stem not in described for file in group]
     for stated in stated_files(xml_path) if xml_path is not None else ():
-        file = match_names([stated], files or nameless)[stated].file
+        file = match_names([stated], files or unclaimed)[stated].file
         if file is not None:
             return file, [] if files else [Finding(Defect.INEXACT_FILE_NAME, f"{name}: {file}")]
     if files:
-        return None, name_findings(name, NameMatch(Fit.AMBIGUOUS, hint=f"; it fits {' and '.join(files)}"))
+        return None, name_findings(name, NameMatch(Fit.AMBIGUOUS, hint=f"; it matches {' and '.join(files)}"))
     return None, name_findings(name, match)
 
 
@@ -137,8 +137,8 @@ def _require_folders(root: Path) -> None:
     elif "JPEGImages" in missing:
         way_out = "put the images there, or a link to their folder"
     else:
-        way_out = "write the names of its images, without suffix, one a line, into ImageSets/Main/train.txt"
-    raise InputError(f"{root}: no Pascal VOC data set, it has no {', no '.join(missing)}; {way_out}")
+        way_out = "write the names of its images, without suffix, one per line, into ImageSets/Main/train.txt"
+    raise InputError(f"{root}: not a Pascal VOC data set, it has no {', no '.join(missing)}; {way_out}")
 
 
 def _read_split(root: Path, split: str) -> list[str]:
@@ -146,7 +146,7 @@ def _read_split(root: Path, split: str) -> list[str]:
     path = folder / f"{split}.txt"
     if not path.is_file():
         available = ", ".join(sorted(other.stem for other in folder.glob("*.txt"))) or "none"
-        raise InputError(f"{path}: no such split; there is: {available}")
+        raise InputError(f"{path}: no such split; choose one of: {available}")
     try:
         lines = decode_text(path.read_bytes()).splitlines()
     except UnreadableTextError as error:
@@ -155,10 +155,10 @@ def _read_split(root: Path, split: str) -> list[str]:
 
 
 def _name_in_line(line: str, known: set[str]) -> str:
-    """The image name in a line of a split.
+    """Return the image name in a line of a split.
 
-    The lists of one class have a second column, -1, 0 or 1; some tools write file names with their ending. Since a name
-    may hold spaces and dots itself, the longest reading that names a file wins.
+    The lists of one class have a second column with -1, 0 or 1, and some tools write file names with their suffix. A
+    name may itself contain spaces and dots, so the longest reading that names a file is used.
     """
     bare = re.sub(r"\s+-?[01]$", "", line)
     readings = [line, bare]
@@ -171,8 +171,8 @@ def _name_in_line(line: str, known: set[str]) -> str:
 def _number_classes(root: Path, classes: list[str]) -> list[Category]:
     if not classes:
         raise InputError(
-            f"{root / 'Annotations'}: no object in any XML file; name the classes with --classes to pack it"
+            f"{root / 'Annotations'}: no XML file has an object; name the classes with --classes to pack it"
         )
     if len(set(classes)) < len(classes):
-        raise InputError(f"classes {', '.join(classes)}: a name stands there twice")
+        raise InputError(f"--classes {', '.join(classes)}: a name occurs twice; give each name once")
     return [Category(label, name, label) for label, name in enumerate(classes, start=1)]

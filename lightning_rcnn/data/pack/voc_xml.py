@@ -1,8 +1,8 @@
-"""One XML file of Pascal VOC.
+"""Read an XML file of Pascal VOC.
 
 VOC counts pixels from 1 and a box includes its last pixel, so the edges are (xmin - 1, ymin - 1, xmax, ymax). Tools
-that imitate the format often write edges counted from 0 instead; with "zero_based" the numbers are taken as they are.
-A box with xmin = xmax is a click without a drag in either case: an object one pixel wide cannot be told from it.
+that imitate the format often write edges that count from 0; "zero_based" takes the numbers as they are. A box with
+xmin = xmax counts as a click without a drag in either case: an object one pixel wide looks the same.
 """
 
 import re
@@ -14,7 +14,7 @@ from typing import Literal
 from lightning_rcnn.data.defects import Defect, Finding
 from lightning_rcnn.data.pack.annotated import AnnotatedObject
 from lightning_rcnn.data.pack.boxes import Edges
-from lightning_rcnn.data.pack.pictures import Size
+from lightning_rcnn.data.pack.image_info import Size
 from lightning_rcnn.data.text_encoding import decode_text
 
 Coordinates = Literal["one_based", "zero_based"]
@@ -22,15 +22,15 @@ Coordinates = Literal["one_based", "zero_based"]
 _DECLARED_ENCODING = re.compile(rb"""\s*<\?xml[^>]*?encoding\s*=\s*["']([A-Za-z0-9._:-]+)""")
 
 OBJECT_IDS_PER_IMAGE = 100_000
-"""VOC's objects have no ids: object i of image n gets n * this + i."""
+"""Factor of the ids of VOC's objects, which have none: object i of image n gets n * this + i."""
 
 
 class MalformedXmlError(ValueError):
-    """The file does not parse, or is none of VOC's."""
+    """Raised when a file does not parse or is not in VOC's format."""
 
 
 def class_names(paths: Iterable[Path]) -> list[str]:
-    """All class names in XML files, sorted; files that do not parse have none."""
+    """Return the sorted class names in XML files; files that do not parse are ignored."""
     names = set()
     for path in paths:
         try:
@@ -42,7 +42,7 @@ def class_names(paths: Iterable[Path]) -> list[str]:
 
 
 def stated_files(path: Path) -> list[str]:
-    """What a file says its image is called, `filename` before `path`; nothing if it does not parse."""
+    """Return the names that a file states for its image, `filename` before `path`; none if it does not parse."""
     try:
         root = _parse(path)
     except MalformedXmlError:
@@ -56,14 +56,14 @@ def read_xml(
     """Read the annotation of one image.
 
     Args:
-        path: the file.
-        image_id: of the image.
+        path: path of the file.
+        image_id: id of the image.
         labels: class name -> label.
-        coordinates: how the boxes are counted.
-        chosen: whether `labels` are those that were asked for, so that objects of other classes are left out.
+        coordinates: whether coordinates count from 1 or from 0.
+        chosen: whether the user requested the classes in `labels`, so that objects of other classes are left out.
 
     Returns:
-        The stated (width, height), zeros if there is none; the objects; and what was odd about them.
+        The stated (width, height) in pixels, zeros if there is none; the objects; and their defects.
 
     Raises:
         MalformedXmlError: the file does not parse.
@@ -91,7 +91,7 @@ def read_xml(
 
 def _to_edges(written: Edges, coordinates: Coordinates) -> tuple[Edges, list[Defect]]:
     x1, y1, x2, y2 = written
-    if coordinates == "zero_based" or x2 <= x1 or y2 <= y1:  # the latter is no box yet: the rules name it as written
+    if coordinates == "zero_based" or x2 <= x1 or y2 <= y1:  # the rules report an inverted or empty box as written
         return written, []
     if 0 <= min(x1, y1) < 1:
         return (max(x1 - 1, 0), max(y1 - 1, 0), x2, y2), [Defect.ONE_BASED_BOX, Defect.ZERO_COORDINATE]
@@ -99,7 +99,7 @@ def _to_edges(written: Edges, coordinates: Coordinates) -> tuple[Edges, list[Def
 
 
 def _parse(path: Path) -> ElementTree.Element:
-    """The root element. The bytes are decoded here, since the parser knows few of the encodings that files declare."""
+    """Return the root element; the bytes are decoded here because the parser supports few of the declared encodings."""
     try:
         data = path.read_bytes()
         declared = _DECLARED_ENCODING.match(data)
@@ -110,7 +110,7 @@ def _parse(path: Path) -> ElementTree.Element:
     except (ElementTree.ParseError, ValueError) as error:
         raise MalformedXmlError(str(error)) from error
     if root.tag.lower() != "annotation" and root.find("object") is None:
-        raise MalformedXmlError(f"its root is <{root.tag}>, where VOC has <annotation>")
+        raise MalformedXmlError(f"its root is <{root.tag}>, not <annotation>")
     return root
 
 

@@ -1,4 +1,4 @@
-"""From a source to a packed data set: shards, the index, the report."""
+"""Pack a source into a data set: shards, index and report."""
 
 from itertools import repeat
 from pathlib import Path
@@ -8,7 +8,7 @@ from rich.console import Console
 from lightning_rcnn.data.defects import Defect, DefectLog, Finding
 from lightning_rcnn.data.index import ShardIndex
 from lightning_rcnn.data.pack.completeness import MAX_LOSS, require_complete
-from lightning_rcnn.data.pack.folder import appearing_folder
+from lightning_rcnn.data.pack.folder import atomic_folder
 from lightning_rcnn.data.pack.parallel import default_workers, map_in_order
 from lightning_rcnn.data.pack.report import print_report
 from lightning_rcnn.data.pack.shard_writer import ShardWriter
@@ -31,20 +31,20 @@ def write_shards(
     overwrite: bool = False,
     console: Console = SILENT,
 ) -> ShardIndex:
-    """Pack a data set into a folder that appears when it is whole.
+    """Pack a data set into a folder that appears when it is complete.
 
     The same source and options give the same bytes, with any number of processes.
 
     Args:
-        source: `voc_source(...)`, `coco_source(...)` or `shapes_source(...)`.
-        out: the folder.
-        name: what the set is called; by default the source's name.
-        shard_size: samples in a shard; the last one has fewer.
-        workers: processes that read; by default as many as are worth starting, at most one a core.
-        strict: refuse a data set with any defect that is more than a note.
-        max_loss: the largest share of the images, or of the objects, that may be skipped.
-        overwrite: replace a packed data set in `out`.
-        console: where progress and report are shown; by default nowhere.
+        source: result of `voc_source(...)`, `coco_source(...)` or `shapes_source(...)`.
+        out: path of the folder.
+        name: name of the set; by default the source's name.
+        shard_size: samples per shard; the last shard has fewer.
+        workers: number of reading processes; by default as many as are worth starting, at most one per core.
+        strict: whether to refuse a data set with any defect that is not just noted.
+        max_loss: largest share of the images, or of the objects, that may be skipped, 0 to 1.
+        overwrite: whether to replace a packed data set in `out`.
+        console: console for progress and report; silent by default.
 
     Returns:
         The index, as written.
@@ -55,11 +55,11 @@ def write_shards(
     if shard_size < 1 or (workers is not None and workers < 1):
         raise InputError(f"shard_size {shard_size} and workers {workers} must be at least 1")
     if not 0 <= max_loss <= 1:
-        raise InputError(f"--max_loss {max_loss:g}: a share from 0 to 1")
-    log = DefectLog(source.log.counts.copy(), source.log.first_places.copy())
+        raise InputError(f"--max_loss {max_loss:g} is not a share; give a number from 0 to 1")
+    log = DefectLog(source.log.counts.copy(), source.log.first_locations.copy())
     workers = workers or default_workers(len(source.items))
     num_objects = source.left_out.objects
-    with appearing_folder(out, overwrite=overwrite) as folder:
+    with atomic_folder(out, overwrite=overwrite) as folder:
         with ShardWriter(folder, shard_size) as writer:
             outcomes = map_in_order(source.read, source.items, workers, name_of=source.name_of)
             for outcome in track(outcomes, f"packing {source.name}", console, len(source.items)):
@@ -81,17 +81,17 @@ def write_shards(
 
 
 def _has_masks(writer: ShardWriter) -> bool:
-    """By the single objects; where there are none by the crowds; a set of no objects lacks no mask."""
+    """Return whether single objects, or else crowds, have masks; true for a set without objects."""
     if writer.num_single_masks or writer.num_without_mask:
         return writer.num_single_masks > 0
     return writer.num_masks > 0 or not writer.label_counts
 
 
 def _require_acceptable(index: ShardIndex, log: DefectLog, strict: bool) -> None:
-    refused = [f"{defect.label} x {count} (first: {place})" for defect, count, place in log.refused_by_strict()]
+    refused = [f"{defect.label} x {count} (first: {location})" for defect, count, location in log.refused_by_strict()]
     if not len(index):
         raise InputError(
-            f"{index.name}: no image is left to pack; {'; '.join(refused) or 'the list of images is empty'}"
+            f"{index.name}: no image is left to pack; correct: {'; '.join(refused) or 'the empty list of images'}"
         )
     if strict and refused:
         raise InputError(f"{index.name}: refused by --strict, nothing was written; correct: {'; '.join(refused)}")

@@ -1,7 +1,7 @@
 """Transforms of training images: ours, and any of (image, target), such as torchvision's.
 
-Everything random is drawn from (seed, epoch, sample, position in the list), so that a resumed training sees what an
-undisturbed one would.
+Everything random depends on (seed, epoch, sample, position in the list), so a resumed training sees the same images as
+an uninterrupted one.
 """
 
 from lightning_rcnn.data.transforms.base import Random as Random

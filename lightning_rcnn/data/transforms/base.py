@@ -1,4 +1,4 @@
-"""The port for transforms of training images, and what they are drawn from.
+"""The base class of our transforms of training images, with their input and random numbers.
 
 Shape letters: m objects of an image, h and w its height and width, P proposals.
 """
@@ -16,19 +16,20 @@ from lightning_rcnn.parts import Recorded
 
 @dataclass(frozen=True)
 class TrainingImage:
-    """An image with its annotations, on its way through the transforms.
+    """An image with its annotations, the input and output of a transform.
 
-    Mirroring is noted and done once, after the resize, when there are fewer pixels: all below is as before it.
+    Flips are only recorded, and applied once after the resize, when there are fewer pixels. All other attributes
+    describe the image before the flips.
 
     Attributes:
         image: uint8 [3, h, w], RGB.
         boxes: float32 [m, 4], xyxy in pixels of `image`.
         labels: int64 [m], 1..K.
         is_crowd: bool [m].
-        segmentations: m polygons or run lengths of that size; None for an object without a mask.
-        proposals: float32 [P, 5], boxes and scores; None where there are none.
-        is_mirrored: left to right.
-        is_upside_down: top to bottom.
+        segmentations: polygons or RLE of the m objects, in pixels of `image`; None for an object without a mask.
+        proposals: float32 [P, 5], boxes and scores; None if there are none.
+        is_mirrored: whether to flip left to right.
+        is_upside_down: whether to flip top to bottom.
     """
 
     image: Tensor
@@ -42,16 +43,16 @@ class TrainingImage:
 
 
 class Random:
-    """Numbers that depend on (seed, epoch, sample, position in the list) alone.
+    """Random numbers that depend only on (seed, epoch, sample, position in the list).
 
-    So a sample looks the same in an epoch whichever worker of whichever rank reads it, in whatever order and after
-    however many restarts.
+    So a sample looks the same in an epoch, regardless of the worker and rank that read it, of the order, and of
+    restarts.
 
     Args:
-        seed: of the run.
+        seed: seed of the run.
         epoch: planned epoch.
         sample: number of the sample in the data set.
-        position: of the transform in its list, so that what one draws does not change what another one draws.
+        position: position of the transform in its list, so that transforms draw independently of each other.
     """
 
     def __init__(self, seed: int, epoch: int, sample: int, position: int) -> None:
@@ -70,12 +71,12 @@ class Random:
 
 
 class Transform(Recorded, ABC):
-    """Base of our own transforms; they need no decoded masks.
+    """Base class of our own transforms, which need no decoded masks.
 
-    Any other callable of (image, target), such as those of `torchvision.transforms.v2`, may stand in the same list: see
-    `torchvision.py`.
+    The list of transforms may also have any other callable of (image, target), such as those of
+    `torchvision.transforms.v2`: see `torchvision.py`.
     """
 
     @abstractmethod
     def __call__(self, sample: TrainingImage, random: Random) -> TrainingImage:
-        """Return the transformed image; `sample` is not changed."""
+        """Return the transformed image without changing `sample`."""

@@ -1,4 +1,4 @@
-"""Changed colors, as torchvision changes them, in a fixed order."""
+"""Change colors with torchvision's functions, in a fixed order."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -20,11 +20,11 @@ class Colors(Transform):
     """Changes brightness, contrast, saturation and hue.
 
     Args:
-        brightness, contrast, saturation: strength x of a factor that is drawn from [max(0, 1 - x), 1 + x].
-        hue: a shift is drawn from [-x, x], in turns of the color circle, at most 0.5.
+        brightness, contrast, saturation: strength x; the factor is drawn from [max(0, 1 - x), 1 + x].
+        hue: largest shift x, at most 0.5 turns of the color circle; the shift is drawn from [-x, x].
 
     Raises:
-        InputError: a strength that is none.
+        InputError: a strength is out of range.
     """
 
     def __init__(
@@ -35,13 +35,15 @@ class Colors(Transform):
         for name, strength in (*self.strengths.items(), ("hue", hue)):
             limit = 0.5 if name == "hue" else float("inf")
             if not 0 <= strength <= limit:
-                raise InputError(f"data.train_transforms: Colors: {name} {strength}: from 0 to {limit:g}")
+                raise InputError(
+                    f"data.train_transforms: Colors: {name} {strength} is out of range; give 0 to {limit:g}"
+                )
 
     def __call__(self, sample: TrainingImage, random: Random) -> TrainingImage:
-        """Change the colors of the image; nothing else."""
+        """Change the colors of the image."""
         image = sample.image
         for name, change in _FACTORS.items():
-            # Drawn in any case: the strength of one must not change what another one draws.
+            # Always draw: the strength of one change must not affect the draw of another.
             factor = random.uniform(max(0.0, 1.0 - self.strengths[name]), 1.0 + self.strengths[name])
             if self.strengths[name]:
                 image = change(image, factor)

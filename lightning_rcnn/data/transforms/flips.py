@@ -1,4 +1,4 @@
-"""Mirrored images."""
+"""Flip images."""
 
 from dataclasses import replace
 
@@ -7,42 +7,42 @@ from lightning_rcnn.errors import InputError
 
 
 class HorizontalFlip(Transform):
-    """Mirrors an image left to right.
+    """Flips an image left to right.
 
     Args:
-        p: probability.
+        p: probability of a flip, 0 to 1.
 
     Raises:
-        InputError: no probability.
+        InputError: `p` is not a probability.
     """
 
     def __init__(self, p: float = 0.5) -> None:
         self.p = _probability("HorizontalFlip", p)
 
     def __call__(self, sample: TrainingImage, random: Random) -> TrainingImage:
-        """Note it; see `TrainingImage`."""
+        """Record the flip; see `TrainingImage`."""
         return replace(sample, is_mirrored=sample.is_mirrored != (random.uniform() < self.p))
 
 
 class VerticalFlip(Transform):
-    """Mirrors an image top to bottom.
+    """Flips an image top to bottom.
 
     Args:
-        p: probability.
+        p: probability of a flip, 0 to 1.
 
     Raises:
-        InputError: no probability.
+        InputError: `p` is not a probability.
     """
 
     def __init__(self, p: float = 0.5) -> None:
         self.p = _probability("VerticalFlip", p)
 
     def __call__(self, sample: TrainingImage, random: Random) -> TrainingImage:
-        """Note it; see `TrainingImage`."""
+        """Record the flip; see `TrainingImage`."""
         return replace(sample, is_upside_down=sample.is_upside_down != (random.uniform() < self.p))
 
 
 def _probability(name: str, p: float) -> float:
     if not 0 <= p <= 1:
-        raise InputError(f"data.train_transforms: {name}: p {p} is no probability, from 0 to 1")
+        raise InputError(f"data.train_transforms: {name}: p {p} is not a probability; give 0 to 1")
     return p

@@ -1,4 +1,4 @@
-"""The list of transforms as a whole."""
+"""Check and query the list of transforms."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -11,15 +11,15 @@ from lightning_rcnn.errors import InputError
 from lightning_rcnn.parts import part
 from lightning_rcnn.plain_data import from_plain
 
-# As plain data, which the command line can show.
+# Plain data, so that the command line can show them.
 DEFAULT_TRANSFORMS: Any = [part(HorizontalFlip, p=0.5)]
 
 
 def checked_transforms(transforms: Sequence[Any]) -> list[Transform | PairTransform]:
-    """Return the transforms, those given as plain data built.
+    """Return the transforms, and build those given as plain data.
 
     Raises:
-        InputError: they are no list, one cannot be called or is a class, or `Resize` does not stand last.
+        InputError: not a list, an element is a class or cannot be called, or `Resize` is not last.
     """
     if not isinstance(transforms, list | tuple):
         raise InputError(f"data.train_transforms is {name_of(transforms)}; give a list of transforms")
@@ -28,12 +28,14 @@ def checked_transforms(transforms: Sequence[Any]) -> list[Transform | PairTransf
         if isinstance(transform, type):
             raise InputError(f"data.train_transforms: {name_of(transform)} is a class; write {name_of(transform)}(...)")
         if not callable(transform):
-            raise InputError(f"data.train_transforms: {transform!r} cannot be called with (image, target)")
+            raise InputError(
+                f"data.train_transforms: {transform!r} is not callable; give a transform of (image, target)"
+            )
         if isinstance(transform, Resize) and position + 1 < len(built):
-            raise InputError("data.train_transforms: Resize has to stand last: batches are planned by its sizes")
+            raise InputError("data.train_transforms: Resize is not last; put it last, as batches are planned by it")
     return built
 
 
 def min_sizes(transforms: Sequence[Transform | PairTransform]) -> list[int]:
-    """Return lengths of the shorter edge that training draws from; none if the model's own rule decides."""
+    """Return the lengths in pixels from which training draws the shorter edge; empty if the model's rule decides."""
     return next((transform.min_sizes for transform in transforms if isinstance(transform, Resize)), [])

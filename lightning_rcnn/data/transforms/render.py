@@ -1,4 +1,4 @@
-"""From a transformed image to the network's frame: resize, then mirror."""
+"""Bring a transformed image into the resized frame: resize, then flip."""
 
 from torch import Tensor
 
@@ -8,16 +8,16 @@ from lightning_rcnn.data.transforms.base import TrainingImage
 
 
 def render(sample: TrainingImage, rule: ResizeRule, shape: tuple[int, int]) -> tuple[Tensor, AxisAlignedMap]:
-    """Bring an image into the network's frame.
+    """Bring an image into the resized frame.
 
     Args:
-        sample: after its transforms.
-        rule: the resize rule.
-        shape: padded (height, width) of the batch. An image whose transforms changed its size may not fit after the
-            rule; it is then made smaller, in proportion.
+        sample: image after its transforms.
+        rule: resize rule.
+        shape: padded (height, width) of the batch in pixels. If transforms changed the size of the image so that it
+            does not fit after the rule, it is shrunk in proportion.
 
     Returns:
-        The image [3, h', w'], uint8 or float32 as the rule has it, and the map of points into its frame.
+        The image [3, h', w'], uint8 or float32 depending on the rule, and the map of points into its frame.
     """
     height, width = sample.image.shape[-2:]
     new_height, new_width = rule.size(height, width)

@@ -1,4 +1,4 @@
-"""Which sizes a training image is resized to: decided by the plan, so that batches have few shapes."""
+"""Multi-scale training: the plan decides the sizes, so that batches have few shapes."""
 
 from collections.abc import Sequence
 
@@ -7,24 +7,24 @@ from lightning_rcnn.errors import InputError
 
 
 class Resize(Transform):
-    """Multi-scale training: each batch draws the length of its images' shorter edge. It stands last in the list.
+    """Multi-scale training: each batch draws the length of its images' shorter edge. It must be last in the list.
 
-    Images are resized in any case, without it by the model's own rule.
+    Images are always resized; without this transform, the model's own rule decides.
 
     Args:
-        min_sizes: lengths, pixels.
+        min_sizes: lengths of the shorter edge, in pixels.
 
     Raises:
-        InputError: no length, or one that is none.
+        InputError: there is no length, or a length is less than 1.
     """
 
     def __init__(self, min_sizes: Sequence[int]) -> None:
         if not isinstance(min_sizes, list | tuple) or not min_sizes or min(min_sizes) < 1:
             raise InputError(
-                f"data.train_transforms: Resize: min_sizes {min_sizes}: a list of lengths of at least 1 pixel"
+                f"data.train_transforms: Resize: min_sizes is {min_sizes}; give a list of lengths of at least 1 pixel"
             )
         self.min_sizes = list(min_sizes)
 
     def __call__(self, sample: TrainingImage, random: Random) -> TrainingImage:
-        """Leave it to the plan, which knows the other images of the batch."""
+        """Return the sample unchanged: the plan, which knows the other images of the batch, decides the size."""
         return sample

@@ -1,11 +1,10 @@
-"""Transforms of (image, target), such as those of torchvision.transforms.v2, in our list.
+"""Apply transforms of (image, target), such as those of torchvision.transforms.v2, in our list.
 
-They get the image as `tv_tensors.Image` uint8 [3, h, w], and a target as torchvision's detectors have it: `boxes`
-(`tv_tensors.BoundingBoxes`, xyxy), `labels` int64, `iscrowd` int64, `number` int64, 0..m-1, and `masks`
-(`tv_tensors.Mask` uint8 [m, h, w]) where they are needed; `proposals` are boxes, too. What they draw comes from
-torch's, numpy's and Python's generators, which are seeded before and put back after. One transform may run several
-times on a sample, each time from the same seed: with the labels numbered where it drops boxes, and with masks where it
-moves boxes.
+A transform gets the image as `tv_tensors.Image` uint8 [3, h, w], and a target in the form of torchvision's detectors:
+`boxes` (`tv_tensors.BoundingBoxes`, xyxy), `labels` int64, `iscrowd` int64, `number` int64, 0..m-1, and `masks`
+(`tv_tensors.Mask` uint8 [m, h, w]) if they are needed; `proposals` are boxes too. Random numbers come from torch's,
+numpy's and Python's generators, which are seeded before and restored after. A transform may run several times on a
+sample from the same seed: with numbers as labels if it drops boxes, and with masks if it moves boxes.
 
 Shape letters: m objects of an image, h and w its height and width.
 """
@@ -33,16 +32,16 @@ PairTransform = Callable[[Any, dict[str, Any]], tuple[Any, dict[str, Any]]]
 def apply_to_pair(transform: PairTransform, sample: TrainingImage, random: Random, needs_masks: bool) -> TrainingImage:
     """Apply a transform of (image, target).
 
-    Masks are decoded for transforms that move boxes only: a first pass without masks shows whether one does.
+    Masks are decoded only for transforms that move boxes, which a first pass without masks shows.
 
     Args:
-        transform: see the head of this file.
-        sample: with mirroring noted; it is done first.
-        random: gives the seed.
-        needs_masks: whether the detector learns from masks.
+        transform: transform, see the head of this file.
+        sample: image with recorded flips, which are applied first.
+        random: source of the seed.
+        needs_masks: whether the detector trains on masks.
 
     Raises:
-        InputError: the transform gives back something else than an image uint8 [3, h, w] and a target.
+        InputError: the transform does not return an image uint8 [3, h, w] and a target.
     """
     sample = _upright(sample, needs_masks)
     name = name_of(transform)
@@ -51,18 +50,18 @@ def apply_to_pair(transform: PairTransform, sample: TrainingImage, random: Rando
     given = target["boxes"]
     new_image, new_target = _run(transform, image, target, seed, name)
     boxes, labels = new_target["boxes"], new_target["labels"]
-    # A transform may also have written into what it was given.
+    # A transform may also have written into its inputs.
     is_kept = boxes is given and np.array_equal(boxes.numpy(), sample.boxes) and len(labels) == len(boxes)
     if is_kept and new_image.shape == sample.image.shape:
         return replace(sample, image=new_image.as_subclass(Tensor), labels=_as_labels(labels, name))
     kept = torch.as_tensor(new_target.get("number", torch.arange(len(sample.boxes))))
-    if len(boxes) != len(kept):  # what drops boxes, masks and labels only, as torchvision's do
+    if len(boxes) != len(kept):  # it drops only boxes, masks and labels, as torchvision's transforms do
         image, target = _pair(sample)
         _, numbered = _run(transform, image, {**target, "labels": target["number"]}, seed, name)
         if not torch.equal(numbered["boxes"], boxes):
             raise InputError(
-                f"data.train_transforms: {name} drops objects by their labels and leaves other entries of the target "
-                "as they are; drop from all of them"
+                f"data.train_transforms: {name} drops objects by their labels, but keeps them in other entries of the "
+                "target; drop them from all entries"
             )
         kept = torch.as_tensor(numbered["labels"])
     if not len(kept) == len(labels) == len(boxes):
@@ -87,12 +86,12 @@ def apply_to_pair(transform: PairTransform, sample: TrainingImage, random: Rando
 
 
 def name_of(transform: object) -> str:
-    """Name of the class, or of the function."""
+    """Return the name of the class or of the function."""
     return getattr(transform, "__name__", type(transform).__name__)
 
 
 def _pair(sample: TrainingImage) -> tuple[tv_tensors.Image, dict[str, Any]]:
-    """Copies, into which a transform may write: the pixels may be those of the user's data set."""
+    """Return copies into which a transform may write: the pixels may belong to the user's data set."""
     height, width = sample.image.shape[-2:]
 
     def as_boxes(boxes: np.ndarray) -> tv_tensors.BoundingBoxes:
@@ -106,7 +105,7 @@ def _pair(sample: TrainingImage) -> tuple[tv_tensors.Image, dict[str, Any]]:
     }
     if sample.proposals is not None:
         proposals = sample.proposals[:, :4]
-        if len(proposals) == len(sample.boxes):  # what drops boxes would take them for something that belongs to these
+        if len(proposals) == len(sample.boxes):  # a transform that drops boxes would take them for entries of objects
             proposals = np.concatenate([proposals, np.zeros((1, 4), np.float32)])
         target["proposals"] = as_boxes(proposals)
     return tv_tensors.Image(sample.image.clone()), target
@@ -116,13 +115,15 @@ def _moved_masks(target: dict[str, Any], image: Tensor, boxes: Tensor, name: str
     masks = target.get("masks")
     if masks is None or len(masks) != len(boxes):
         number = 0 if masks is None else len(masks)
-        raise InputError(f"data.train_transforms: {name} gives {len(boxes)} boxes and {number} masks")
+        raise InputError(
+            f"data.train_transforms: {name} gives {len(boxes)} boxes and {number} masks; drop both or none"
+        )
     if masks.shape[1:] != image.shape[1:]:
         sizes = f"masks of {list(masks.shape[1:])} for an image of {list(image.shape[1:])}"
-        raise InputError(f"data.train_transforms: {name} gives {sizes}; move masks as the image")
+        raise InputError(f"data.train_transforms: {name} gives {sizes}; transform masks like the image")
     if not torch.equal(target["boxes"], boxes):
         raise InputError(
-            f"data.train_transforms: {name} gives other boxes when it runs again from the same seed; "
+            f"data.train_transforms: {name} gives different boxes from the same seed; "
             "draw from torch's, numpy's or Python's global generator"
         )
     return np.asarray(masks).astype(np.uint8)
@@ -134,7 +135,7 @@ def _moved_proposals(target: dict[str, Any], sample: TrainingImage, name: str) -
     number = len(sample.proposals)
     moved = target.get("proposals")
     if moved is None or len(moved) - number != int(number == len(sample.boxes)):
-        raise InputError(f"data.train_transforms: {name} drops proposals; keep all, in their order")
+        raise InputError(f"data.train_transforms: {name} drops proposals; keep all of them in their order")
     boxes = torch.as_tensor(moved[:number]).as_subclass(Tensor).numpy().astype(np.float32)
     return np.concatenate([boxes, sample.proposals[:, 4:]], axis=1)
 
@@ -142,12 +143,12 @@ def _moved_proposals(target: dict[str, Any], sample: TrainingImage, name: str) -
 def _as_labels(labels: Any, name: str) -> np.ndarray:
     array = torch.as_tensor(labels).numpy()
     if array.dtype.kind not in "iu" or array.min(initial=1) < 1:
-        raise InputError(f"data.train_transforms: {name} gives labels that are no integers of at least 1")
+        raise InputError(f"data.train_transforms: {name} gives invalid labels; give integers of at least 1")
     return array.astype(np.int64)
 
 
 def _masks(sample: TrainingImage) -> tv_tensors.Mask:
-    """Uint8 [m, h, w]; zeros for an object without a mask."""
+    """Return masks uint8 [m, h, w]; zeros for an object without a mask."""
     height, width = sample.image.shape[-2:]
     masks = np.zeros((len(sample.segmentations), height, width), np.uint8)
     for number, segmentation in enumerate(sample.segmentations):
@@ -157,13 +158,13 @@ def _masks(sample: TrainingImage) -> tv_tensors.Mask:
 
 
 def _encode(masks: np.ndarray) -> list[Segmentation]:
-    """Run lengths of masks uint8 [m, h, w]."""
+    """Return the run-length encodings of masks uint8 [m, h, w]."""
     encoded = coco_mask.encode(np.asfortranarray(masks.transpose(1, 2, 0)))
     return [{"size": rle["size"], "counts": rle["counts"].decode("ascii")} for rle in encoded]
 
 
 def _upright(sample: TrainingImage, needs_masks: bool) -> TrainingImage:
-    """Do the mirroring that was noted."""
+    """Apply the recorded flips."""
     if not (sample.is_mirrored or sample.is_upside_down):
         return sample
     height, width = sample.image.shape[-2:]
@@ -199,15 +200,15 @@ def _run(
             result = transform(image, target)
     except InputError:
         raise
-    except Exception as error:  # whatever the transform raises; a traceback of a worker would be many lines
+    except Exception as error:  # transforms raise anything; a worker's traceback would be many lines
         last = traceback.extract_tb(error.__traceback__)[-1]
-        words = " ".join(str(error).split())
+        message = " ".join(str(error).split())
         raise InputError(
-            f"data.train_transforms: {name} fails on (image, target): {type(error).__name__}: {words} "
+            f"data.train_transforms: {name} fails on (image, target): {type(error).__name__}: {message} "
             f"({last.filename}, line {last.lineno})"
         ) from error
     if not isinstance(result, tuple) or len(result) != 2:
-        raise InputError(f"data.train_transforms: {name} does not return (image, target)")
+        raise InputError(f"data.train_transforms: {name} returns something else; return (image, target)")
     _check(*result, name)
     return result
 
@@ -216,25 +217,25 @@ def _check(image: Any, target: Any, name: str) -> None:
     if not isinstance(image, Tensor) or image.dtype != torch.uint8 or image.ndim != 3 or image.shape[0] != 3:
         kind = f"{image.dtype} {list(image.shape)}" if isinstance(image, Tensor) else type(image).__name__
         raise InputError(
-            f"data.train_transforms: {name} gives an image of {kind}; it has to stay uint8 [3, height, width]: "
-            "normalization is the model's"
+            f"data.train_transforms: {name} gives an image of {kind}; keep it uint8 [3, height, width], as the model "
+            "normalizes it"
         )
     if min(image.shape) < 1:
-        raise InputError(f"data.train_transforms: {name} gives an image of {list(image.shape)}, without pixels")
+        raise InputError(f"data.train_transforms: {name} gives an image of {list(image.shape)}; keep some pixels")
     if not isinstance(target, dict) or not {"boxes", "labels"} <= target.keys():
-        raise InputError(f"data.train_transforms: {name} gives a target without boxes and labels")
+        raise InputError(f"data.train_transforms: {name} gives a target without boxes or labels; keep both")
     boxes = target["boxes"]
     if not isinstance(boxes, Tensor) or boxes.ndim != 2 or boxes.shape[1] != 4:
         kind = f"{boxes.dtype} {list(boxes.shape)}" if isinstance(boxes, Tensor) else type(boxes).__name__
-        raise InputError(f"data.train_transforms: {name} gives boxes of {kind}; they have to stay a tensor [m, 4]")
+        raise InputError(f"data.train_transforms: {name} gives boxes of {kind}; keep them a tensor [m, 4]")
     box_format = getattr(boxes, "format", tv_tensors.BoundingBoxFormat.XYXY)
     if box_format != tv_tensors.BoundingBoxFormat.XYXY or not (boxes[:, 2:] >= boxes[:, :2]).all():
-        raise InputError(f"data.train_transforms: {name} gives boxes that are not xyxy; leave their format as it is")
+        raise InputError(f"data.train_transforms: {name} gives boxes that are not xyxy; keep their format")
 
 
 @contextmanager
 def _seeded(seed: int) -> Iterator[None]:
-    """Seed all generators that a transform may draw from, and put them back."""
+    """Seed all generators from which a transform may draw, and restore them."""
     numpy_state, python_state = np.random.get_state(), python_random.getstate()
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed % 2**63)

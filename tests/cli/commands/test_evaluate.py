@@ -187,10 +187,10 @@ def test_wrong_results_are_refused_in_one_line(files, evaluate, results, options
     [
         (
             lambda truth: truth.pop("categories"),
-            "truth.json: no COCO annotations, it has no list of objects 'categories'",
+            "truth.json: not COCO annotations, it has no list of objects 'categories'",
         ),
         (lambda truth: truth["images"].clear(), "truth.json: the list of images is empty"),
-        (lambda truth: truth["categories"][0].pop("name"), "needs a number or a text as id, and a name"),
+        (lambda truth: truth["categories"][0].pop("name"), "give it a number or text as id, and a name"),
         (lambda truth: truth["categories"][0].update(id=3), "category id 3 is both 'cat' and 'dog'"),
     ],
 )

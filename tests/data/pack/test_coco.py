@@ -188,7 +188,7 @@ def test_object_with_a_bad_mask_stays_without_it(pack_coco, segmentation, defect
     assert [each["bbox"] for each in packed] == [[1, 2, 11, 22]] * 2
     assert "segmentation" not in packed[0]
     assert index.report == {defect: 1, "missing_mask": 1}
-    assert Defect[defect.upper()].value.action is Action.SKIPPED
+    assert Defect[defect.upper()].action is Action.SKIPPED
     assert index.has_masks
 
 
@@ -265,8 +265,8 @@ def test_category_names_are_made_unique(pack_coco):
         ([], "empty"),
         ([{"id": 1, "name": "a"}, {"id": 1, "name": "b"}], "category id 1 is both 'a' and 'b'"),
         ([{"id": "1", "name": "a"}, {"id": 1.0, "name": "b"}], "category id 1 is both 'a' and 'b'"),
-        ([{"id": True, "name": "a"}], "a number or a text as id"),
-        ([{"id": 1}], "a number or a text as id, and a name"),
+        ([{"id": True, "name": "a"}], "a number or text as id"),
+        ([{"id": 1}], "a number or text as id, and a name"),
     ],
 )
 def test_contradictory_categories_refuse_the_set(make_coco, encode_image, categories, reason):
@@ -278,7 +278,7 @@ def test_contradictory_categories_refuse_the_set(make_coco, encode_image, catego
     ("text", "reason"),
     [
         ('{"images": [', "malformed JSON"),
-        ("", "malformed JSON: the file is empty"),
+        ("", r"malformed JSON \(the file is empty\)"),
         ("[]", "'images'"),
         ('{"images": [], "annotations": {}}', "'annotations'"),
         ('{"images": [], "annotations": [4], "categories": []}', "'annotations'"),

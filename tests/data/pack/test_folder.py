@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-from lightning_rcnn.data.pack.folder import appearing_folder
+from lightning_rcnn.data.pack.folder import atomic_folder
 from lightning_rcnn.errors import InputError
 
 
@@ -21,13 +21,13 @@ def names(folder):
 
 
 def fill(out, text, *, overwrite=False):
-    with appearing_folder(out, overwrite=overwrite) as folder:
+    with atomic_folder(out, overwrite=overwrite) as folder:
         (folder / "index.json").write_text(text)
 
 
 def test_nothing_shows_before_the_end_and_only_the_folder_after_it(tmp_path):
     out = tmp_path / "deep" / "set"
-    with appearing_folder(out, overwrite=False) as folder:
+    with atomic_folder(out, overwrite=False) as folder:
         (folder / "index.json").write_text("whole")
         assert not out.exists()
         assert folder.parent == out.parent, "a rename works only within a file system"
@@ -38,7 +38,7 @@ def test_nothing_shows_before_the_end_and_only_the_folder_after_it(tmp_path):
 @pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt])
 def test_after_an_exception_nothing_is_left(tmp_path, error):
     def fail():
-        with appearing_folder(tmp_path / "set", overwrite=False) as folder:
+        with atomic_folder(tmp_path / "set", overwrite=False) as folder:
             (folder / "index.json").write_text("half")
             raise error
 
@@ -58,7 +58,7 @@ def test_packed_set_is_replaced_only_when_asked_and_only_by_a_whole_one(tmp_path
     fill(out, "old")
     with pytest.raises(InputError, match="add --overwrite"):
         fill(out, "new")
-    with pytest.raises(RuntimeError), appearing_folder(out, overwrite=True):
+    with pytest.raises(RuntimeError), atomic_folder(out, overwrite=True):
         raise RuntimeError
     assert (out / "index.json").read_text() == "old"
     fill(out, "new", overwrite=True)
@@ -69,10 +69,10 @@ def test_packed_set_is_replaced_only_when_asked_and_only_by_a_whole_one(tmp_path
 def test_folder_that_is_no_packed_set_is_never_replaced(tmp_path):
     (tmp_path / "home").mkdir()
     (tmp_path / "home" / "thesis.tex").write_text("years of work")
-    with pytest.raises(InputError, match="no packed data set"):
+    with pytest.raises(InputError, match="is not a packed data set"):
         fill(tmp_path / "home", "new", overwrite=True)
     (tmp_path / "file").write_text("")
-    with pytest.raises(InputError, match="no packed data set"):
+    with pytest.raises(InputError, match="is not a packed data set"):
         fill(tmp_path / "file", "new", overwrite=True)
     assert names(tmp_path / "home") == ["thesis.tex"]
 

@@ -25,7 +25,7 @@ def folder(tmp_path):
 
 def located(folder, *names):
     images = locate_images(folder, names)
-    return images.files, {finding.defect.label: finding.place for finding in images.findings}, images.unlisted
+    return images.files, {finding.defect.label: finding.location for finding in images.findings}, images.unlisted
 
 
 def test_exact_names_need_no_word(folder):
@@ -98,6 +98,6 @@ def test_resolved_image_has_the_annotations_of_its_name(make_coco, encode_image,
 def test_names_that_cannot_be_printed_stay_on_one_line(make_coco, encode_image, tmp_path):
     entry = {"id": 1, "file_name": "a\n\x1b\ud800.jpg"}
     source = coco_source(*make_coco({"a.jpg": encode_image()}, [entry]))
-    (place,) = (place for defect, _, place in source.log.rows() if defect.label == "missing_image")
-    assert place.startswith(r"a\n\x1b\ud800.jpg")
-    assert json.dumps(place)
+    (location,) = (location for defect, _, location in source.log.rows() if defect.label == "missing_image")
+    assert location.startswith(r"a\n\x1b\ud800.jpg")
+    assert json.dumps(location)

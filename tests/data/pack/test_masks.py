@@ -172,7 +172,7 @@ def test_polygon_of_many_corners_becomes_pixels_without_a_look_at_its_crossings(
     kept, defects = check([polygon], box=(12.0, 4.0, 52.0, 44.0))
     assert kept == (rle_of(pixels_of([polygon])) if is_many else [polygon])
     assert defects == ([Defect.MANY_CORNERS] if is_many else [])
-    assert str(polygons.MAX_CORNERS) in Defect.MANY_CORNERS.value.text
+    assert str(polygons.MAX_CORNERS) in Defect.MANY_CORNERS.rule
 
 
 @pytest.mark.parametrize(

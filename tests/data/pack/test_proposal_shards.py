@@ -121,14 +121,14 @@ def test_an_interrupted_run_goes_on_with_the_same_bytes(run, tmp_path, stop_at):
 
 def test_a_kill_between_a_shard_and_its_entry_changes_nothing(run, tmp_path, monkeypatch):
     run(tmp_path / "undisturbed")
-    atomic_save = proposal_shards._write_whole
+    atomic_save = proposal_shards._write
 
     def fail_at_entries(path, content):
         if path.name.endswith(".tar.json"):
             raise Stop
         atomic_save(path, content)
 
-    monkeypatch.setattr(proposal_shards, "_write_whole", fail_at_entries)
+    monkeypatch.setattr(proposal_shards, "_write", fail_at_entries)
     with pytest.raises(Stop):
         run(tmp_path / "out")
     monkeypatch.undo()
@@ -217,7 +217,7 @@ def test_folders_with_something_else_are_refused(run, source, tmp_path):
         run(source)
     (tmp_path / "photos").mkdir()
     (tmp_path / "photos" / "a.jpg").touch()
-    with pytest.raises(InputError, match="photos: exists and holds no proposals, so it is left alone"):
+    with pytest.raises(InputError, match="photos: exists and holds no proposals; choose another"):
         run(tmp_path / "photos")
     with pytest.raises(InputError, match=r"a\.jpg: exists and holds no proposals"):
         run(tmp_path / "photos" / "a.jpg")
@@ -228,7 +228,7 @@ def test_folders_with_something_else_are_refused(run, source, tmp_path):
 
 def test_a_set_that_has_proposals_is_refused(run, tmp_path):
     run(tmp_path / "once")
-    with pytest.raises(InputError, match=r"source has proposals already \(corners\)"):
+    with pytest.raises(InputError, match=r"source: already has proposals \(corners\)"):
         run(tmp_path / "twice", folder=tmp_path / "once")
 
 
@@ -244,7 +244,7 @@ def test_sets_whose_shards_have_the_same_names_are_refused(run, make_set, tmp_pa
     for name, first in (("a", 0), ("b", 100)):
         make_set(tmp_path / name, (2,), first_id=first)
     both = read_shards([str(tmp_path / "a"), str(tmp_path / "b")])
-    with pytest.raises(InputError, match=r"a \+ b: shards of the same name"):
+    with pytest.raises(InputError, match=r"a \+ b: several shards have the same name"):
         write_proposals(
             both, CACHE, tmp_path / "out", FromPixels(corner_box), "corners", workers=1, console=Console(quiet=True)
         )

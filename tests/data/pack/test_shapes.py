@@ -54,7 +54,7 @@ def test_all_classes_overlaps_and_empty_scenes_occur(scenes):
 
 
 def test_objects_stand_out_from_what_surrounds_them(scenes):
-    """Within its box, an object's mean colour differs from the rest."""
+    """Within its box, an object's mean color differs from the rest."""
     distances = []
     for scene in scenes:
         for box, mask in zip(scene.boxes.astype(int), scene.masks, strict=True):

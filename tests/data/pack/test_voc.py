@@ -161,7 +161,7 @@ def test_difficult_is_kept(pack_voc, voc_xml, encode_image):
 
 def test_wrong_folders_and_splits_are_named_with_the_right_ones(make_voc, voc_xml, encode_image):
     root = make_voc({"a.jpg": encode_image()}, {"a": voc_xml(("cat", 1, 1, 9, 9))}, ["a"])
-    with pytest.raises(InputError, match=r"val\.txt: no such split; there is: train"):
+    with pytest.raises(InputError, match=r"val\.txt: no such split; choose one of: train"):
         voc_source(root, "val")
     with pytest.raises(InputError, match=r"no Annotations.*did you mean .*VOC2007\?"):
         voc_source(root.parent, "train")
@@ -169,7 +169,7 @@ def test_wrong_folders_and_splits_are_named_with_the_right_ones(make_voc, voc_xm
 
 def test_set_without_any_object_needs_classes(make_voc, voc_xml, encode_image):
     root = make_voc({"a.jpg": encode_image()}, {"a": voc_xml()}, ["a"])
-    with pytest.raises(InputError, match="no object in any XML file; name the classes with --classes"):
+    with pytest.raises(InputError, match="no XML file has an object; name the classes with --classes"):
         voc_source(root, "train")
     assert len(voc_source(root, "train", classes=["cat"]).items) == 1
     with pytest.raises(InputError, match="twice"):
@@ -207,13 +207,16 @@ def test_xml_in_every_encoding_that_it_shows(make_voc, voc_xml, encode_image, re
 @pytest.mark.parametrize(
     ("xml", "reason"),
     [
-        ("<annotation><name>\u72d7".encode("gbk"), "is not UTF-8 (byte 0xb9 at 18), but perhaps in the encoding of a "),
+        (
+            "<annotation><name>\u72d7".encode("gbk"),
+            "is not UTF-8 (byte 0xb9 at 18), but perhaps in a regional encoding, ",
+        ),
         (declared("utf-8", "\u00fc").encode("latin-1"), "is not UTF-8 (byte 0xfc at 38), but perhaps"),
         (declared("klingon", "").encode(), "has the unknown encoding 'klingon'; save it as UTF-8"),
         (declared("hex", "").encode(), "has the unknown encoding 'hex'; save it as UTF-8"),
         (b"<annotation>\0</annotation>", "not well-formed"),
         (b"", "no element found"),
-        (b"<html><body/></html>", "its root is <html>, where VOC has <annotation>"),
+        (b"<html><body/></html>", "its root is <html>, not <annotation>"),
     ],
 )
 def test_xml_that_cannot_be_decoded_is_named_with_its_byte(make_voc, voc_xml, encode_image, tmp_path, xml, reason):

@@ -115,7 +115,7 @@ def test_report_names_defect_action_count_rule_and_first_place(make_coco, encode
         "size_missing",
         "repaired",
         "1",
-        "no image size or 0 x 0 in the annotation: the file's size",
+        "no image size or 0 x 0 in the annotation: the file's size is used",
         "[odd] name.jpg",
     ]
     assert "1 images in 1 shards, 0 objects" in printed.getvalue()

@@ -1,4 +1,4 @@
-"""Read a file of annotations: classes, images, and the objects of each image."""
+"""Read an annotation file: classes, images, and the objects of each image."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -10,20 +10,21 @@ from urllib.parse import unquote, urlsplit
 from lightning_rcnn.data.defects import Defect, DefectLog, Finding
 from lightning_rcnn.data.formats.coco.boxes import Box, edges_of, read_box
 from lightning_rcnn.data.formats.coco.categories import Classes, read_classes
-from lightning_rcnn.data.formats.coco.ids import LARGEST_ID, IdTable
+from lightning_rcnn.data.formats.coco.ids import MAX_ID, IdTable
 from lightning_rcnn.data.formats.coco.json_files import Entry, load_annotations
 from lightning_rcnn.data.formats.coco.relative import are_relative, polygons_of
 from lightning_rcnn.data.formats.coco.scalars import flag, number, whole_number
-from lightning_rcnn.data.formats.coco.segmentations import LARGEST_SIDE, box_of_segmentation, read_segmentation
+from lightning_rcnn.data.formats.coco.segmentations import MAX_SIDE, box_of_segmentation, read_segmentation
 from lightning_rcnn.data.scaling import scale_box, scale_points
 
 
 class CocoImage(NamedTuple):
-    """An image of the list.
+    """An entry of the list of images.
 
     Attributes:
-        file_name: empty if not stated.
-        size: (width, height) in pixels; (0, 0) if not stated, or not from 1 to `LARGEST_SIDE`.
+        id: image id.
+        file_name: file name; empty if not stated.
+        size: (width, height) in pixels; (0, 0) if not stated, or not from 1 to `MAX_SIDE`.
     """
 
     id: int
@@ -35,11 +36,13 @@ class CocoObject(NamedTuple):
     """One object as annotated, before the rules for boxes and masks.
 
     Attributes:
-        box: x, y, width, height; None if there is neither a box nor a mask that has one.
-        label: 1..K; None if the class is unknown.
-        area: in pixels; None if not stated.
+        id: annotation id.
+        box: x, y, width, height in pixels; None if there is neither a box nor a mask to take one from.
+        label: label 1..K; None if the class is unknown.
+        iscrowd, difficult: 0 or 1.
+        area: area in pixels; None if not stated.
         segmentation: polygons or an RLE (see `segmentations.py`); None if there is none.
-        has_relative_box, has_relative_mask: whether these are shares of the image; see `in_pixels`.
+        has_relative_box, has_relative_mask: whether box and mask are relative to the image size; see `in_pixels`.
     """
 
     id: int
@@ -55,15 +58,16 @@ class CocoObject(NamedTuple):
 
 @dataclass(frozen=True)
 class CocoAnnotations:
-    """A file of annotations.
+    """The content of an annotation file.
 
     Attributes:
-        image_ids: the spellings of the images' ids.
-        images: id -> image.
-        objects: id of an image -> its objects.
-        is_relative: whether objects are in shares of their images, so that `in_pixels` needs the images' sizes.
-        log: what was odd.
-        num_images, num_objects: of the file, without what stands in it twice and classes that are not wanted.
+        classes: classes of the file.
+        image_ids: image ids with their spellings.
+        images: image id -> image.
+        objects: image id -> objects of the image.
+        is_relative: whether any object is relative to its image's size, so that `in_pixels` needs that size.
+        log: defects of the file.
+        num_images, num_objects: numbers in the file, without duplicates and without classes that were not requested.
     """
 
     classes: Classes
@@ -77,14 +81,14 @@ class CocoAnnotations:
 
 
 def read_annotations(path: Path, classes: Sequence[str] | None = None) -> CocoAnnotations:
-    """Read a file of annotations.
+    """Read an annotation file.
 
     Args:
-        path: JSON with `images`, `annotations` and `categories`.
-        classes: names of the classes 1..K; by default those of the file in the order of their ids.
+        path: JSON file with `images`, `annotations` and `categories`.
+        classes: names of the classes 1..K; by default the file's categories in the order of their ids.
 
     Raises:
-        InputError: no such file, not such JSON, or categories that contradict each other.
+        InputError: the file is missing, has another format, or has categories that contradict each other.
     """
     content = load_annotations(path)
     entries = content["annotations"]
@@ -108,7 +112,7 @@ def read_annotations(path: Path, classes: Sequence[str] | None = None) -> CocoAn
 
 
 def in_pixels(annotated: CocoObject, size: tuple[int, int]) -> CocoObject:
-    """The object with box, mask and area in pixels of an image of this (width, height)."""
+    """Return the object with box, mask and area in pixels of an image of this (width, height)."""
     width, height = size
     box, segmentation, area = annotated.box, annotated.segmentation, annotated.area
     if annotated.has_relative_box and box is not None:
@@ -145,7 +149,7 @@ def _read_images(entries: list[Entry], ids: IdTable, log: DefectLog) -> dict[int
 
 
 def _file_name(entry: Entry, log: DefectLog) -> str:
-    """The name of the file, in LVIS the last part of its address on the web; empty if neither is stated."""
+    """Return the file name, or as in LVIS the last part of the image's URL; empty if neither is stated."""
     name, url = entry.get("file_name"), entry.get("coco_url")
     if isinstance(name, str) and name:
         return name
@@ -157,7 +161,7 @@ def _file_name(entry: Entry, log: DefectLog) -> str:
 
 def _size(entry: Entry) -> tuple[int, int]:
     width, height = whole_number(entry.get("width")), whole_number(entry.get("height"))
-    if width is None or height is None or min(width, height) < 1 or max(width, height) > LARGEST_SIDE:
+    if width is None or height is None or min(width, height) < 1 or max(width, height) > MAX_SIDE:
         return 0, 0
     return width, height
 
@@ -165,32 +169,32 @@ def _size(entry: Entry) -> tuple[int, int]:
 def _wanted(
     entries: list[Entry], image_ids: IdTable, images: dict[int, CocoImage], classes: Classes, log: DefectLog
 ) -> Iterable[tuple[int, int, Entry]]:
-    """(image id, annotation id, entry) of every annotation that belongs to an image and a class, each once."""
+    """Yield (image id, annotation id, entry) of every annotation of a listed image and class, each once."""
     own_ids = [_annotation_id(entry.get("id")) for entry in entries]
-    next_free = max((own_id for own_id in own_ids if own_id is not None), default=0) + 1
-    taken: dict[int, Entry] = {}
+    next_free_id = max((own_id for own_id in own_ids if own_id is not None), default=0) + 1
+    used: dict[int, Entry] = {}
     for own_id, entry in zip(own_ids, entries, strict=True):
         image_id = image_ids.find(entry.get("image_id"))
-        place = f"annotation {entry.get('id')!r} of image {entry.get('image_id')!r}"
+        location = f"annotation {entry.get('id')!r} of image {entry.get('image_id')!r}"
         if image_id is None or image_id not in images:
-            log.add([Finding(Defect.UNKNOWN_IMAGE, place)])
+            log.add([Finding(Defect.UNKNOWN_IMAGE, location)])
             continue
-        if own_id is not None and taken.get(own_id) == entry:
-            log.add([Finding(Defect.DUPLICATE_ANNOTATION, place)])
+        if own_id is not None and used.get(own_id) == entry:
+            log.add([Finding(Defect.DUPLICATE_ANNOTATION, location)])
             continue
         if classes.leaves_out(entry.get("category_id")):
-            log.add([Finding(Defect.OTHER_CLASS, place)])
+            log.add([Finding(Defect.OTHER_CLASS, location)])
             continue
-        if own_id is None or own_id in taken:
-            log.add([Finding(Defect.ANNOTATION_ID, f"{place}: now {next_free}")])
-            own_id, next_free = next_free, next_free + 1
-        taken[own_id] = entry
+        if own_id is None or own_id in used:
+            log.add([Finding(Defect.ANNOTATION_ID, f"{location}: now {next_free_id}")])
+            own_id, next_free_id = next_free_id, next_free_id + 1
+        used[own_id] = entry
         yield image_id, own_id, entry
 
 
 def _annotation_id(value: Any) -> int | None:
     whole = whole_number(value)
-    return whole if whole is not None and 0 <= whole <= LARGEST_ID else None
+    return whole if whole is not None and 0 <= whole <= MAX_ID else None
 
 
 def _read_object(entry: Entry, annotation_id: int, classes: Classes) -> CocoObject:
@@ -200,7 +204,7 @@ def _read_object(entry: Entry, annotation_id: int, classes: Classes) -> CocoObje
         box=read_box(entry.get("bbox")),
         label=classes.label_of(entry.get("category_id")),
         iscrowd=int(flag(entry.get("iscrowd"))),
-        # Converters of VOC's files write its difficult objects under either name.
+        # Converters of VOC files mark difficult objects with either key.
         difficult=int(flag(entry.get("difficult")) or flag(entry.get("ignore"))),
         area=area if area is not None and isfinite(area) else None,
         segmentation=read_segmentation(entry.get("segmentation")),
@@ -210,22 +214,22 @@ def _read_object(entry: Entry, annotation_id: int, classes: Classes) -> CocoObje
 def _complete(
     annotations: list[tuple[int, CocoObject]], images: dict[int, CocoImage], log: DefectLog
 ) -> tuple[dict[int, list[CocoObject]], bool]:
-    """Apply the rules that look at more than one annotation or key; also: whether any coordinate is relative."""
+    """Apply the rules that need several annotations or keys; also return whether any coordinate is relative."""
     relative_boxes = are_relative(edges_of(annotated.box) for _, annotated in annotations if annotated.box)
     relative_masks = are_relative(part for _, annotated in annotations for part in polygons_of(annotated.segmentation))
     objects: dict[int, list[CocoObject]] = {image_id: [] for image_id in images}
     for image_id, annotated in annotations:
-        place = f"annotation {annotated.id} of image {images[image_id].file_name or image_id}"
+        location = f"annotation {annotated.id} of image {images[image_id].file_name or image_id}"
         has_relative_mask = relative_masks and bool(polygons_of(annotated.segmentation))
         has_relative_box = relative_boxes and annotated.box is not None
         box = annotated.box
         if box is None and (box := box_of_segmentation(annotated.segmentation)):
-            log.add([Finding(Defect.BOX_FROM_MASK, place)])
+            log.add([Finding(Defect.BOX_FROM_MASK, location)])
             has_relative_box = has_relative_mask
         if has_relative_box or has_relative_mask:
-            log.add([Finding(Defect.RELATIVE_COORDINATES, place)])
+            log.add([Finding(Defect.RELATIVE_COORDINATES, location)])
         if annotated.iscrowd:
-            log.add([Finding(Defect.CROWD, place)])
+            log.add([Finding(Defect.CROWD, location)])
         objects[image_id].append(
             annotated._replace(box=box, has_relative_box=has_relative_box, has_relative_mask=has_relative_mask)
         )

@@ -1,4 +1,4 @@
-"""The box of an annotation or a result: x, y, width, height in pixels."""
+"""Read the box of an annotation or a result: x, y, width, height in pixels."""
 
 from typing import Any
 
@@ -9,14 +9,14 @@ Box = tuple[float, float, float, float]
 
 
 def read_box(bbox: Any) -> Box | None:
-    """The box that a `bbox` spells, perhaps with a number that is not finite; None if it is not four numbers.
+    """Return the box in a `bbox`, perhaps with numbers that are not finite; None if it is not four numbers.
 
-    Four zeros are no box either: programs write them where they have none.
+    Four zeros are no box either: programs write them for a missing box.
     """
-    listed = unquoted(bbox)
-    if isinstance(listed, str):  # "24, 16, 24, 16" or "24 16 24 16"
-        listed = listed.replace(",", " ").split()
-    values = numbers(listed)
+    parsed = unquoted(bbox)
+    if isinstance(parsed, str):  # "24, 16, 24, 16" or "24 16 24 16"
+        parsed = parsed.replace(",", " ").split()
+    values = numbers(parsed)
     if values is None or len(values) != 4 or not any(values):
         return None
     x, y, width, height = values
@@ -24,6 +24,6 @@ def read_box(bbox: Any) -> Box | None:
 
 
 def edges_of(box: Box) -> tuple[float, float, float, float]:
-    """x1, y1, x2, y2."""
+    """Return x1, y1, x2, y2."""
     x, y, width, height = box
     return x, y, x + width, y + height

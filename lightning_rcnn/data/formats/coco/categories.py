@@ -1,4 +1,4 @@
-"""The categories of a file as labels 1..K."""
+"""Number the categories of a file as labels 1..K."""
 
 from collections import Counter
 from collections.abc import Collection, Sequence
@@ -15,12 +15,12 @@ from lightning_rcnn.suggestions import did_you_mean
 
 
 class Classes(NamedTuple):
-    """Labels 1..K, and what the ids of a file mean.
+    """The classes of a file, and the labels of its category ids.
 
     Attributes:
-        categories: the classes in the order of their labels.
-        labels: id in the file -> label; None for a category that is not asked for.
-        ids: the spellings of the ids.
+        categories: classes in the order of their labels 1..K.
+        labels: id in the file -> label; None for a category that was not requested.
+        ids: category ids with their spellings.
     """
 
     categories: list[Category]
@@ -28,12 +28,12 @@ class Classes(NamedTuple):
     ids: IdTable
 
     def label_of(self, category_id: Any) -> int | None:
-        """The label that an annotation's or a result's `category_id` means; None if it is unknown or not asked for."""
+        """Return the label of the `category_id` of an annotation or result; None if unknown or not requested."""
         known = self.ids.find(category_id)
         return None if known is None else self.labels.get(known)
 
     def leaves_out(self, category_id: Any) -> bool:
-        """Whether it is the id of a category that is not asked for."""
+        """Return whether it is the id of a category that was not requested."""
         known = self.ids.find(category_id)
         return known in self.labels and self.labels[known] is None
 
@@ -44,14 +44,14 @@ def read_classes(
     """Number the categories of a file.
 
     Args:
-        entries: the list `categories`.
-        used: every `category_id` of the annotations, as it stands there.
-        path: the file, for messages.
-        log: where oddities are counted.
-        wanted: names of the classes; label and id i are those of the i-th. By default all, in the order of their ids.
+        entries: list `categories` of the file.
+        used: every `category_id` of the annotations, as written.
+        path: path of the file, for messages.
+        log: log of defects, which is extended.
+        wanted: names of the classes; the i-th gets label and id i. By default all, in the order of their ids.
 
     Raises:
-        InputError: there is none, one lacks its id or name, or two contradict each other.
+        InputError: there is no category, one lacks its id or name, or two contradict each other.
     """
     ids = IdTable(entry.get("id") for entry in entries)
     names = _names_by_id(entries, ids, path)
@@ -69,23 +69,25 @@ def read_classes(
 
 
 def _names_by_id(entries: list[Entry], ids: IdTable, path: Path) -> dict[int, str]:
-    """Id -> name, in the order of the ids."""
+    """Return id -> name, in the order of the ids."""
     names: dict[int, str] = {}
     for entry in entries:
         category_id, name = ids.find(entry.get("id")), _name(entry.get("name"))
         if category_id is None or name is None:
-            raise InputError(f"{path}: the category {entry} needs a number or a text as id, and a name; correct it")
+            raise InputError(
+                f"{path}: category {entry} has no id or no name; give it a number or text as id, and a name"
+            )
         if names.setdefault(category_id, name) != name:
             raise InputError(
                 f"{path}: category id {category_id} is both {names[category_id]!r} and {name!r}; correct it"
             )
     if not names:
-        raise InputError(f"{path}: the list of categories is empty; nothing can be learnt from it")
+        raise InputError(f"{path}: the list of categories is empty; add the classes")
     return dict(sorted(names.items()))
 
 
 def _name(value: Any) -> str | None:
-    """A name, which may be a number, as of digits."""
+    """Return a name, which may also be a number; None if it is empty or something else."""
     text = value if isinstance(value, str) else str(whole) if (whole := whole_number(value)) is not None else ""
     return text if text.strip() else None
 
@@ -93,10 +95,10 @@ def _name(value: Any) -> str | None:
 def _group_categories(
     entries: list[Entry], ids: IdTable, names: dict[int, str], used: Collection[int | None]
 ) -> list[int]:
-    """The ids of categories that only group others, as Roboflow writes one with the id 0.
+    """Return the ids of categories that only group others, like the one with id 0 in files from Roboflow.
 
-    Such a one has no annotation and no supercategory, and all others have its name as theirs; or its id is 0, and
-    another category has its name.
+    A group has no annotations and no supercategory. In addition, it is the supercategory of all others, or its id is 0
+    and another category has its name.
     """
     parents = {ids.find(entry.get("id")): str(entry.get("supercategory") or "none") for entry in entries}
     groups = []
@@ -111,7 +113,7 @@ def _group_categories(
 
 
 def _unique(names: dict[int, str], log: DefectLog) -> dict[int, str]:
-    """Add the id to a name that another category has already."""
+    """Add the id to each name that an earlier category has."""
     counts: Counter[str] = Counter()
     unique = {}
     for category_id, name in names.items():
@@ -123,9 +125,9 @@ def _unique(names: dict[int, str], log: DefectLog) -> dict[int, str]:
 
 
 def _choose(wanted: Sequence[str], names: dict[int, str], ids: IdTable, path: Path, log: DefectLog) -> Classes:
-    """The classes that `wanted` names; categories that share a name are one class."""
+    """Return the classes that `wanted` names; categories with the same name are one class."""
     if len(set(wanted)) < len(wanted):
-        raise InputError(f"classes {', '.join(wanted)}: a name stands there twice")
+        raise InputError(f"--classes {', '.join(wanted)}: a name occurs twice; give each name once")
     present = set(names.values())
     for name in wanted:
         hint = did_you_mean(name, present - set(wanted))

@@ -1,8 +1,7 @@
-"""Ids of images and categories as whole numbers, whatever the file has.
+"""Convert the ids of images and categories to integers.
 
-A whole number is itself in any spelling. Everything else that identifies (text, negative numbers, numbers above
-`LARGEST_ID`) gets a number: the next ones after the largest id of the list, in the order of the list. So all who read
-one file get the same numbers.
+An integer keeps its value in any spelling. Any other id (text, a negative number, a number above `MAX_ID`) gets the
+next number after the largest id of the list, in the order of the list. So all readers of a file get the same numbers.
 """
 
 from collections.abc import Iterable
@@ -10,8 +9,8 @@ from typing import Any
 
 from lightning_rcnn.data.formats.coco.scalars import whole_number
 
-LARGEST_ID = 2**62
-"""Ids are kept in 64 bits, and those that are numbered need room above it."""
+MAX_ID = 2**62
+"""Ids are stored in 64 bits, and the numbers for other ids follow this."""
 
 Key = int | str
 
@@ -20,10 +19,10 @@ class IdTable:
     """The ids of a list of images or categories.
 
     Args:
-        values: all that stands under `id`, in the order of the list.
+        values: values of `id`, in the order of the list.
 
     Attributes:
-        numbered: the ids that got a number, as the file has them.
+        numbered: ids that got a number, as written in the file.
     """
 
     def __init__(self, values: Iterable[Any]) -> None:
@@ -33,7 +32,7 @@ class IdTable:
         for value in values:
             key = _key(value)
             if isinstance(key, int) and isinstance(value, str) and first_spelling.setdefault(key, value) != value:
-                self._texts.add(value)  # "01" beside "1" is another name, not the same number
+                self._texts.add(value)  # "01" next to "1" is another name, not the same number
                 key = value
             if key is not None:
                 keys[key] = None
@@ -43,7 +42,7 @@ class IdTable:
         self._ids: dict[Key, int] = {key: key for key in [*keys, *given.values()] if isinstance(key, int)} | given
 
     def find(self, value: Any) -> int | None:
-        """The id that `value` means: an id of the list in any spelling, or the number that one of them got."""
+        """Return the id that `value` means: an id of the list in any spelling, or the number that replaced it."""
         key = value if isinstance(value, str) and value in self._texts else _key(value)
         return None if key is None else self._ids.get(key)
 
@@ -51,5 +50,5 @@ class IdTable:
 def _key(value: Any) -> Key | None:
     whole = whole_number(value)
     if whole is not None:
-        return whole if 0 <= whole <= LARGEST_ID else str(whole)
+        return whole if 0 <= whole <= MAX_ID else str(whole)
     return value.strip() or None if isinstance(value, str) else None

@@ -1,4 +1,4 @@
-"""Files of other known formats, told by what only they have, with the way from there to COCO's."""
+"""Recognize files of other known formats, and say how to convert them to COCO's."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 
 class OtherFormat(NamedTuple):
-    """A format that is not read: its name, and what to do with such a file."""
+    """A format that is not supported: its name, and what to do with such a file."""
 
     name: str
     way_out: str
@@ -18,12 +18,12 @@ _INSTANCES = "give the instances file of the set"
 
 
 def recognize_content(content: Any) -> OtherFormat | None:
-    """The format of parsed JSON that is no file of COCO objects; None if it is one, or not known."""
-    return next((found for found, has_traits in _TRAITS if has_traits(content)), None)
+    """Return the format of parsed JSON that is not COCO's object detection; None for COCO and unknown formats."""
+    return next((other for other, has_traits in _TRAITS if has_traits(content)), None)
 
 
 def recognize_text(text: str) -> OtherFormat | None:
-    """The format of a text that is no JSON; None if it is not known."""
+    """Return the format of a text that is not JSON; None if unknown."""
     head = text.lstrip("\ufeff \t\r\n")[:4000]
     first = head.partition("\n")[0].strip()
     if head.startswith("<"):
@@ -36,13 +36,13 @@ def recognize_text(text: str) -> OtherFormat | None:
         return OtherFormat("JSON Lines", "put the annotations into one COCO JSON file")
     if first.startswith(("names:", "path:", "train:")):
         return OtherFormat("the YAML file of a YOLO data set", f"{_CONVERT} with its labels")
-    if first.count(",") >= 3 and not first.startswith(("{", "[")):  # those are JSON, cut off or damaged
+    if first.count(",") >= 3 and not first.startswith(("{", "[")):  # these begin JSON that is cut off or damaged
         return OtherFormat("CSV", _CONVERT)
     return None
 
 
 def recognize_folder(folder: Path) -> OtherFormat | None:
-    """The format of a folder's files, by the suffix of the first ones; None if it is not known."""
+    """Return the format of a folder by the suffixes of its first files; None if unknown."""
     suffixes = {path.suffix.lower() for path, _ in zip(folder.iterdir(), range(100), strict=False)}
     if ".xml" in suffixes:
         return _VOC
@@ -60,7 +60,7 @@ def _keys(content: Any) -> set[str]:
 
 
 def _first(content: Any) -> Any:
-    """The first element of a list, or the first value of an object."""
+    """Return the first element of a list, or the first value of an object."""
     if isinstance(content, dict):
         return next(iter(content.values()), None)
     return content[0] if isinstance(content, list) and content else None
@@ -75,7 +75,7 @@ def _has(*keys: str) -> Callable[[Any], bool]:
 
 
 def _annotations_have(key: str, *without: str) -> Callable[[Any], bool]:
-    """Whether all annotations of a COCO file have `key`, and none has one of `without`."""
+    """Return a test whether all annotations of a COCO file have `key`, and none has one of `without`."""
 
     def has_traits(content: Any) -> bool:
         entries = content.get("annotations") if isinstance(content, dict) else None
@@ -136,4 +136,4 @@ _TRAITS: list[tuple[OtherFormat, Callable[[Any], bool]]] = [
     (OtherFormat("Datumaro", "convert it with `datum convert -f coco`"), _has("categories", "items")),
     (OtherFormat("GeoJSON", f"{_CONVERT}, in pixels"), _has("type", "features")),
 ]
-"""In the order in which they are tried: the first one that fits names the file."""
+"""Formats and their tests; the first match counts."""

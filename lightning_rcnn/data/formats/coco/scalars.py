@@ -1,4 +1,4 @@
-"""Numbers as programs write them into JSON: as such, as text, with a decimal point, as null."""
+"""Read numbers as programs write them in JSON: as numbers, as text, with a decimal point, as null."""
 
 import ast
 import json
@@ -8,13 +8,13 @@ from typing import Any
 
 _WHOLE = re.compile(r"\s*([+-]?\d{1,400})(?:\.0*)?\s*", re.ASCII)
 _WHOLE_WITH_EXPONENT = re.compile(r"\s*[+-]?\d\.?\d{0,14}e\+?\d{1,2}\s*", re.ASCII | re.IGNORECASE)
-"""As R writes 100000: 1e+05. Few enough digits that a float holds them all."""
+"""R writes 100000 as 1e+05. A float represents so few digits exactly."""
 _NUMBER = re.compile(r"\s*[+-]?(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?\s*", re.ASCII | re.IGNORECASE)
 _NOT_FINITE = re.compile(r"\s*[+-]?(?:nan|inf|infinity)\s*", re.IGNORECASE)
 
 
 def whole_number(value: Any) -> int | None:
-    """The whole number that `value` spells: 1, 1.0, "1", "1.0" and "1e+00" are 1; None for all else, true too."""
+    """Return the integer that `value` spells: 1, 1.0, "1", "1.0" and "1e+00" are 1; None otherwise, as for true."""
     if isinstance(value, bool):
         return None
     if isinstance(value, int):
@@ -30,7 +30,7 @@ def whole_number(value: Any) -> int | None:
 
 
 def number(value: Any) -> float | None:
-    """The number that `value` spells, perhaps NaN or infinite; None for all else, true, false and words too."""
+    """Return the number that `value` spells, perhaps NaN or infinite; None otherwise, as for booleans and words."""
     if isinstance(value, bool):
         return None
     if isinstance(value, int | float):
@@ -41,22 +41,22 @@ def number(value: Any) -> float | None:
 
 
 def numbers(values: Any) -> list[float] | None:
-    """The numbers that a list spells; None if it is no list, or one of them is no number."""
+    """Return the numbers that a list spells; None if it is not a list, or an element is not a number."""
     if not isinstance(values, list):
         return None
-    if set(map(type, values)) <= {int, float}:  # the common case, several times as quick
+    if set(map(type, values)) <= {int, float}:  # the common case, several times faster
         return list(map(_as_float, values))
-    spelled = [number(value) for value in values]
-    return [value for value in spelled if value is not None] if None not in spelled else None
+    parsed = [number(value) for value in values]
+    return [value for value in parsed if value is not None] if None not in parsed else None
 
 
 def flag(value: Any) -> bool:
-    """Whether `value` spells 1 or true; null, an absent key and all else are no."""
+    """Return whether `value` spells 1 or true; null, a missing key and anything else are false."""
     return value is True or whole_number(value) == 1 or (isinstance(value, str) and value.strip().lower() == "true")
 
 
 def unquoted(value: Any) -> Any:
-    """The list or object that a text holds, in JSON's or Python's spelling; anything else as it is."""
+    """Return the list or object in a text in JSON's or Python's syntax; anything else unchanged."""
     if not isinstance(value, str) or not value.strip().startswith(("[", "{", "(")):
         return value
     for parse in (json.loads, ast.literal_eval):
@@ -71,5 +71,5 @@ def unquoted(value: Any) -> Any:
 def _as_float(value: float) -> float:
     try:
         return float(value)
-    except OverflowError:  # a whole number beyond 1e308
+    except OverflowError:  # an integer above 1e308
         return inf if value > 0 else -inf

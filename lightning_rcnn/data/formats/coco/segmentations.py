@@ -1,7 +1,7 @@
-"""The segmentation of an annotation or a result: the many ways to write it, made one.
+"""Read the segmentation of an annotation or a result, in any of its spellings.
 
-What comes out is polygons [[x, y, x, y, ...], ...] or an RLE {"size": [height, width], "counts": text or runs}, whose
-pixels are not looked at yet: whether they are usable is for the rules of masks.
+The result is polygons [[x, y, x, y, ...], ...] or an RLE {"size": [height, width], "counts": text or runs}. The pixels
+are not checked here; the rules for masks do that.
 """
 
 import ast
@@ -14,16 +14,16 @@ from lightning_rcnn.masks.polygons import is_polygon
 from lightning_rcnn.masks.run_length import decode_crop
 from lightning_rcnn.masks.segmentation import checked_run_length
 
-LARGEST_SIDE = 10**6
-"""Pixels. A larger number is no side of an image, and masks of such an image would take hours."""
+MAX_SIDE = 10**6
+"""Pixels. No image has a longer side, and masks of such an image would take hours."""
 
 
 def read_segmentation(value: Any) -> Any:
-    """Polygons or an RLE; None for nothing ([], [[]], {}); what is neither stays as it is.
+    """Return polygons or an RLE; None for nothing ([], [[]], {}); anything else unchanged.
 
     Args:
-        value: as it stands in the file: polygons, one flat polygon, points [x, y] or {"x": x, "y": y}, an RLE, an RLE
-            in a list, each with numbers as such or as text, or the whole as text.
+        value: value in the file: polygons, one flat polygon, points [x, y] or {"x": x, "y": y}, an RLE, or an RLE in a
+            list. The numbers or the whole value may be text.
     """
     value = unquoted(value)
     if isinstance(value, list) and len(value) == 1 and _is_rle(value[0]):
@@ -36,7 +36,7 @@ def read_segmentation(value: Any) -> Any:
 
 
 def box_of_segmentation(segmentation: Any) -> Box | None:
-    """The box around a segmentation as `read_segmentation` gives it; None if it has no usable pixel."""
+    """Return the box around a result of `read_segmentation`; None if it has no usable pixel."""
     if isinstance(segmentation, dict):
         return _box_of_rle(segmentation)
     polygons = [part for part in segmentation if is_polygon(part)] if isinstance(segmentation, list) else []
@@ -48,13 +48,13 @@ def box_of_segmentation(segmentation: Any) -> Box | None:
 
 
 def frame_of_segmentations(segmentations: Sequence[Any]) -> tuple[int, int]:
-    """Width and height of the image that segmentations imply: the size of an RLE, else what holds all polygons."""
+    """Return the (width, height) of the image that segmentations imply: an RLE's size or the polygons' extent."""
     sizes = (_size(value) for value in segmentations if isinstance(value, dict))
     if size := next((size for size in sizes if size), None):
         return size[1], size[0]
     corners = [edges_of(box)[2:] for box in map(box_of_segmentation, segmentations) if box]
     right, bottom = max((x for x, _ in corners), default=0), max((y for _, y in corners), default=0)
-    return int(min(right, LARGEST_SIDE - 1)) + 1, int(min(bottom, LARGEST_SIDE - 1)) + 1
+    return int(min(right, MAX_SIDE - 1)) + 1, int(min(bottom, MAX_SIDE - 1)) + 1
 
 
 def _read_polygons(value: list[Any]) -> list[Any]:
@@ -80,12 +80,12 @@ def _is_rle(value: Any) -> bool:
 
 def _read_rle(rle: dict[str, Any]) -> dict[str, Any]:
     size = unquoted(rle.get("size"))
-    sides = [whole_number(side) for side in size] if isinstance(size, list) else [None]
-    return {"size": size if None in sides else sides, "counts": _read_counts(rle.get("counts"))}
+    parsed_size = [whole_number(side) for side in size] if isinstance(size, list) else [None]
+    return {"size": size if None in parsed_size else parsed_size, "counts": _read_counts(rle.get("counts"))}
 
 
 def _read_counts(counts: Any) -> Any:
-    """The compressed text or the runs; Python's b'...' around a text is taken off."""
+    """Return the compressed text or the runs; Python's b'...' around a text is removed."""
     if isinstance(counts, str) and counts[:2] in ("b'", 'b"') and counts[-1:] == counts[1] and len(counts) > 3:
         try:
             counts = ast.literal_eval(counts).decode("latin-1")
@@ -95,16 +95,16 @@ def _read_counts(counts: Any) -> Any:
     if isinstance(counts, str) and counts.startswith("[") and counts.endswith("]") and "," in counts:
         runs = unquoted(counts)
     if isinstance(runs, list):
-        return [run if (spelled := number(run)) is None else spelled for run in runs]
+        return [run if (parsed := number(run)) is None else parsed for run in runs]
     return counts
 
 
 def _size(rle: dict[str, Any]) -> tuple[int, int] | None:
-    """Height and width."""
+    """Return height and width."""
     size = rle.get("size")
     if not isinstance(size, list) or len(size) != 2:
         return None
-    if not all(isinstance(side, int) and 0 < side <= LARGEST_SIDE for side in size):
+    if not all(isinstance(side, int) and 0 < side <= MAX_SIDE for side in size):
         return None
     return size[0], size[1]
 

@@ -1,7 +1,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lightning_rcnn.data.formats.coco.ids import LARGEST_ID, IdTable
+from lightning_rcnn.data.formats.coco.ids import MAX_ID, IdTable
 
 
 def test_whole_numbers_are_themselves_and_others_get_the_next_ones():
@@ -34,4 +34,4 @@ def test_ids_stay_apart_and_fit_64_bits(values):
     found = {value: table.find(value) for value in named}
     assert None not in found.values()
     assert all(0 <= value < 2**63 for value in found.values())
-    assert all(found[value] == value for value in named if isinstance(value, int) and 0 <= value <= LARGEST_ID)
+    assert all(found[value] == value for value in named if isinstance(value, int) and 0 <= value <= MAX_ID)

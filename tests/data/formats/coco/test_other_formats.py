@@ -56,7 +56,7 @@ def test_the_format_is_named_in_one_line(tmp_path, name, text):
     with pytest.raises(InputError) as caught:
         load_annotations(path)
     message = str(caught.value)
-    assert message.startswith(f"{path}: no COCO annotations, this is ")
+    assert message.startswith(f"{path}: not COCO annotations, this is ")
     assert name in message
     assert "\n" not in message
 
@@ -66,7 +66,7 @@ def test_the_format_is_named_in_one_line(tmp_path, name, text):
 )
 def test_damaged_json_is_no_other_format(tmp_path, text):
     (tmp_path / "x.json").write_text(text)
-    with pytest.raises(InputError, match=r"malformed JSON \(.*; is the file whole\?"):
+    with pytest.raises(InputError, match=r"malformed JSON \(.*; check that the file is complete"):
         load_annotations(tmp_path / "x.json")
 
 

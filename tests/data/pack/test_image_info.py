@@ -8,7 +8,7 @@ from PIL import Image
 
 from lightning_rcnn.data.pack.coco import coco_source
 from lightning_rcnn.data.pack.frame import choose_frame
-from lightning_rcnn.data.pack.pictures import RejectedImageError, examine_image
+from lightning_rcnn.data.pack.image_info import RejectedImageError, inspect_image
 from lightning_rcnn.data.pack.write import write_shards
 from lightning_rcnn.errors import InputError
 
@@ -73,10 +73,10 @@ def test_two_pictures_in_one_jpeg_as_phones_write_them_are_a_jpeg(pack_one):
 @pytest.mark.parametrize(
     ("mode", "kind", "options", "noted"),
     [
-        ("L", "JPEG", {}, {"grey_image"}),
-        ("1", "PNG", {}, {"grey_image"}),
-        ("I;16", "PNG", {}, {"grey_image", "sixteen_bit_image"}),
-        ("LA", "PNG", {}, {"grey_image", "alpha_channel"}),
+        ("L", "JPEG", {}, {"gray_image"}),
+        ("1", "PNG", {}, {"gray_image"}),
+        ("I;16", "PNG", {}, {"gray_image", "sixteen_bit_image"}),
+        ("LA", "PNG", {}, {"gray_image", "alpha_channel"}),
         ("RGBA", "PNG", {}, {"alpha_channel"}),
         ("P", "PNG", {}, {"palette_image"}),
         ("P", "PNG", {"transparency": 0}, {"palette_image", "alpha_channel"}),
@@ -92,7 +92,7 @@ def test_unusual_pixels_are_noted_and_kept(pack_one, encode_image, mode, kind, o
 
 def test_animation_is_noted(pack_one):
     data = io.BytesIO()
-    frames = [Image.new("RGB", (64, 48), colour) for colour in ("red", "blue")]
+    frames = [Image.new("RGB", (64, 48), color) for color in ("red", "blue")]
     frames[0].save(data, "GIF", save_all=True, append_images=frames[1:])
     report, sample = pack_one(data.getvalue(), "odd.gif")
     assert report == {"palette_image": 1, "several_frames": 1}
@@ -188,16 +188,16 @@ def heic(encode_image):
         (
             float_tiff,
             "unsupported_image",
-            r"^floating-point pixels, whose range is unknown; store them as 8 or 16 bits a channel$",
+            r"^floating-point pixels, whose range is unknown; store them as 8 or 16 bits per channel$",
         ),
-        (heic, "unsupported_image", r"^a HEIC image, which is not read; convert it to JPEG or PNG first$"),
+        (heic, "unsupported_image", r"^a HEIC image, which is not supported; convert it to JPEG or PNG first$"),
     ],
 )
 def test_an_image_that_cannot_be_used_is_called_by_its_name(encode_image, make, defect, message, pack_one):
     data = make(encode_image)
     assert pack_one(data) == ({defect: 1}, None)
     with pytest.raises(RejectedImageError, match=message):
-        examine_image(data, "odd.jpg")
+        inspect_image(data, "odd.jpg")
 
 
 def test_twelve_bits_in_sixteen_are_told(pack_one):
@@ -205,7 +205,7 @@ def test_twelve_bits_in_sixteen_are_told(pack_one):
     data = io.BytesIO()
     Image.fromarray(values).save(data, "TIFF")
     report, sample = pack_one(data.getvalue(), "odd.tif")
-    assert report == {"grey_image": 1, "sixteen_bit_image": 1, "dark_sixteen_bit_image": 1}
+    assert report == {"gray_image": 1, "sixteen_bit_image": 1, "dark_sixteen_bit_image": 1}
     assert sample is not None
 
 
@@ -243,7 +243,7 @@ def test_image_of_another_shape_or_too_large_boxes_for_its_stated_size_is_left_o
 
 
 def test_swapped_width_and_height_are_asked_about(encode_image):
-    picture = examine_image(encode_image(), "a.jpg")
+    picture = inspect_image(encode_image(), "a.jpg")
     with pytest.raises(RejectedImageError, match=r"48 x 64, the file has 64 x 48; are width and height swapped\?"):
         choose_frame(picture, (48, 64), [])
     with pytest.raises(RejectedImageError, match=r"has 64 x 48$"):
@@ -263,6 +263,6 @@ def test_scaled_size_decides_on_the_exif_orientation(pack_one, encode_image, siz
 
 def test_without_any_readable_image_the_set_is_refused(make_coco, tmp_path):
     folder, annotations = make_coco({"a.jpg": b""}, [{"id": 1, "file_name": "a.jpg"}])
-    with pytest.raises(InputError, match=r"no image is left to pack; unreadable_image x 1 \(first: a.jpg"):
+    with pytest.raises(InputError, match=r"no image is left to pack; correct: unreadable_image x 1 \(first: a.jpg"):
         write_shards(coco_source(folder, annotations), tmp_path / "out", max_loss=1)
     assert not (tmp_path / "out").exists()

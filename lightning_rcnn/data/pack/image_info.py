@@ -1,4 +1,4 @@
-"""What an image file is like: read before it is packed, so that training meets only images that decode."""
+"""Inspect image files before they are packed, so that training gets only images that decode."""
 
 import re
 from collections.abc import Sequence
@@ -24,38 +24,38 @@ Size = tuple[int, int]
 """(width, height) in pixels."""
 
 _DARK = 16
-"""Upper bytes of 16 bits are below this where the values have 12 bits or fewer."""
+"""The upper byte of a 16-bit value is below this if the value has at most 12 bits."""
 
 
-class Picture(NamedTuple):
-    """An image file that decodes.
+class ImageInfo(NamedTuple):
+    """Properties of an image file that decodes.
 
     Attributes:
-        extension: by content.
-        stored: size of the pixels as they are stored.
-        shown: size after the EXIF orientation.
-        defects: what is odd about the file.
+        extension: extension by the file's content, without a dot.
+        stored: size of the stored pixels.
+        displayed: size after the EXIF orientation.
+        defects: defects of the file.
     """
 
     extension: str
     stored: Size
-    shown: Size
+    displayed: Size
     defects: list[Defect]
 
 
 class RejectedImageError(Exception):
-    """The image cannot be packed."""
+    """Raised when an image cannot be packed."""
 
     def __init__(self, defect: Defect, reason: str) -> None:
         super().__init__(reason)
         self.defect = defect
 
 
-def examine_image(data: bytes, file_name: str) -> Picture:
-    """Decode an image file wholly and say what it is like.
+def inspect_image(data: bytes, file_name: str) -> ImageInfo:
+    """Decode an image file completely and return its properties.
 
     Raises:
-        RejectedImageError: no image, or one of which a part is missing.
+        RejectedImageError: not an image, or an incomplete or damaged one.
     """
     try:
         header = open_image(data)
@@ -68,7 +68,7 @@ def examine_image(data: bytes, file_name: str) -> Picture:
         raise RejectedImageError(_rejection(error, Defect.DAMAGED_IMAGE), str(error)) from error
     try:
         mode_defects = _mode_defects(header, data, pixels)
-    except Exception as error:  # Pillow reads some tags and later frames only now, and raises what it likes
+    except Exception as error:  # Pillow reads some tags and later frames only now, and raises anything
         raise RejectedImageError(
             Defect.DAMAGED_IMAGE, "the tags, or a frame after the first one, are damaged"
         ) from error
@@ -77,11 +77,11 @@ def examine_image(data: bytes, file_name: str) -> Picture:
         defects.append(Defect.CORRUPT_JPEG)
     height, width = pixels.shape[-2:]
     stored = header.size
-    if header.format == "TIFF":  # its orientation is applied by every decoder
+    if header.format == "TIFF":  # every decoder applies its orientation
         stored = (width, height)
     elif exif_orientation(header) != 1:
         defects.append(Defect.EXIF_APPLIED)
-    return Picture(image_format.extension, stored, (width, height), defects)
+    return ImageInfo(image_format.extension, stored, (width, height), defects)
 
 
 def _rejection(error: UndecodableImage, otherwise: Defect) -> Defect:
@@ -101,10 +101,10 @@ def _name_defects(file_name: str, suffixes: Sequence[str]) -> list[Defect]:
 
 
 def _mode_defects(header: Image.Image, data: bytes, pixels: Tensor) -> list[Defect]:
-    """What decoding has to convert, and what it loses by that."""
+    """Return the defects of the pixel format: conversions during decoding, and what they lose."""
     is_sixteen_bit = _bits(header, data) > 8
     conditions = {
-        Defect.GREY_IMAGE: header.mode in ("1", "L", "LA") or header.mode.startswith("I"),
+        Defect.GRAY_IMAGE: header.mode in ("1", "L", "LA") or header.mode.startswith("I"),
         Defect.ALPHA_CHANNEL: header.mode in ("LA", "RGBA", "PA") or "transparency" in header.info,
         Defect.EXTRA_CHANNEL: header.mode == "RGB" and isinstance(header, TiffImageFile) and _tiff_channels(header) > 3,
         Defect.PALETTE_IMAGE: header.mode in ("P", "PA"),
@@ -121,7 +121,7 @@ def _tiff_channels(header: TiffImageFile) -> int:
 
 
 def _bits(header: Image.Image, data: bytes) -> int:
-    """Of a channel, as stored; Pillow gives 16 bits in color the mode of 8, so the file is asked."""
+    """Return the stored bits per channel; Pillow's mode does not tell, as color of 8 and 16 bits has the same mode."""
     if header.format == "PNG":
         return data[24]
     if isinstance(header, TiffImageFile):
