@@ -164,7 +164,7 @@ def _interpret(raw: RawSample, with_proposals: bool) -> tuple[ImageRecord, Train
     """Return the record, without annotations, and the image with its objects."""
     content = raw.content
     try:
-        left_out = f"{raw.place}: {content['left_out']}" if content.get("left_out") else ""
+        left_out = f"{raw.location}: {content['left_out']}" if content.get("left_out") else ""
         record = ImageRecord(
             int(content["image_id"]), content["file_name"], content["height"], content["width"], left_out=left_out
         )
