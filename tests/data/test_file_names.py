@@ -1,5 +1,5 @@
 import unicodedata
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 import pytest
 from hypothesis import given
@@ -126,6 +126,7 @@ def test_mangled_name_is_resolved_to_its_file_or_not_at_all(files, manglings, da
     if written in files:
         assert match == (Fit.EXACT, written, "")
     else:
-        assert match.file in (meant, None)
+        # Once decoded it may be the whole path of another file, which rules out all that only end alike.
+        assert match.file in (meant, unquote(written), None)
     if len({file.rpartition("/")[2] for file in files}) == 1 and len(set(files)) == 1 and len(manglings) == 1:
         assert match.file == meant

@@ -153,6 +153,11 @@ def test_plain_data_become_transforms_and_the_default_is_a_flip():
     assert min_sizes([flip]) == []
 
 
+def test_a_number_for_a_list_is_refused_in_one_line():
+    with pytest.raises(InputError, match=r"^Resize\.min_sizes: 800 is no list; give one, such as \[800\]$"):
+        Resize(800)
+
+
 @pytest.mark.parametrize(
     ("build", "message"),
     [
@@ -162,7 +167,6 @@ def test_plain_data_become_transforms_and_the_default_is_a_flip():
         (lambda: Colors(contrast=-1.0), "Colors: contrast -1.0"),
         (lambda: Resize([]), r"Resize: min_sizes is \[\]"),
         (lambda: Resize([0, 5]), r"Resize: min_sizes is \[0, 5\]"),
-        (lambda: Resize(800), "Resize: min_sizes is 800; give a list of lengths"),
         (lambda: checked_transforms([Resize([5]), HorizontalFlip()]), "Resize is not last; put it last"),
         (lambda: checked_transforms([HorizontalFlip]), r"HorizontalFlip is a class; write HorizontalFlip\(...\)"),
         (lambda: checked_transforms([v2.RandomAffine]), "RandomAffine is a class"),
