@@ -223,22 +223,33 @@ def test_help_explains_every_option():
             assert action.help, action.dest
 
 
-# Several processes, forked by Lightning from this one.
+# Several processes, forked by Lightning from a fresh one.
 
 
-def fit_ranks(
-    module_class: type, new_trainer: Any, folder: Path, world: int, out: Path, options: dict, **fit: Any
-) -> list:
-    """Fit in `world` processes; what each rank saw as (training batches, validation batches)."""
+@pytest.fixture
+def fit_ranks(recording_module, trainer, fresh_process, tmp_path):
+    """A function that fits in `world` processes; what each rank saw as (training batches, validation batches)."""
 
-    class WritesDown(module_class):
+    class WritesDown(recording_module):
         def on_fit_end(self) -> None:
-            torch.save((self.seen, self.validated), out / f"rank{self.global_rank}.pt")
+            torch.save((self.seen, self.validated), tmp_path / f"rank{self.global_rank}.pt")
 
-    strategy = "ddp_fork" if world > 1 else "auto"
-    runner = new_trainer(devices=world, strategy=strategy, **options)
-    runner.fit(WritesDown(), datamodule=data(folder, val=str(folder), **fit.pop("data", {})), **fit)
-    return [torch.load(out / f"rank{rank}.pt") for rank in range(world)]
+    def run(folder: Path, world: int, options: dict, settings: dict, start: dict) -> None:
+        strategy = "ddp_fork" if world > 1 else "auto"
+        runner = trainer(devices=world, strategy=strategy, **options)
+        runner.fit(WritesDown(), datamodule=data(folder, val=str(folder), **settings), **start)
+
+    def fit(folder: Path, world: int, options: dict, settings: dict, **start: Any) -> list:
+        if world == 1:
+            run(folder, world, options, settings, start)
+        else:
+            process = fresh_process(run, folder, world, options, settings, start)
+            process.start()
+            process.join()
+            assert process.exitcode == 0
+        return [torch.load(tmp_path / f"rank{rank}.pt") for rank in range(world)]
+
+    return fit
 
 
 def global_batches(ranks: list) -> list[list[int]]:
@@ -246,35 +257,28 @@ def global_batches(ranks: list) -> list[list[int]]:
 
 
 @pytest.mark.parametrize(("world", "num_workers"), [(2, 1), (3, 0)])
-def test_ranks_see_the_epoch_of_one_process(uneven_set, tmp_path, recording_module, trainer, world, num_workers):
+def test_ranks_see_the_epoch_of_one_process(uneven_set, fit_ranks, world, num_workers):
     options = {"max_epochs": 2}
-    (alone,) = fit_ranks(recording_module, trainer, uneven_set, 1, tmp_path, options, data={"batch_size": 6})
-    ranks = fit_ranks(
-        recording_module, trainer, uneven_set, world, tmp_path, options,
-        data={"batch_size": 6 // world, "num_workers": num_workers},
-    )  # fmt: skip
+    (alone,) = fit_ranks(uneven_set, 1, options, {"batch_size": 6})
+    ranks = fit_ranks(uneven_set, world, options, {"batch_size": 6 // world, "num_workers": num_workers})
     assert global_batches(ranks) == alone[0]
     assert len({len(validated) for _, validated in ranks}) == 1
     assert Counter(image for _, validated in ranks for image in images(validated)) == Counter(ALL_IDS * 2)
 
 
-def test_resume_on_other_numbers_of_ranks_and_workers(uneven_set, tmp_path, recording_module, trainer):
+def test_resume_on_other_numbers_of_ranks_and_workers(uneven_set, tmp_path, fit_ranks):
     """Saved at 1 x 4 workers; resumed at 2 x 1 and 3 x 2 mid-epoch."""
     saver = ModelCheckpoint(tmp_path, every_n_train_steps=3, save_top_k=-1, filename="{step}")
     options = {"max_epochs": 2, "callbacks": [saver], "enable_checkpointing": True}
-    whole = fit_ranks(
-        recording_module, trainer, uneven_set, 1, tmp_path, options, data={"batch_size": 6, "num_workers": 4}
-    )
+    whole = fit_ranks(uneven_set, 1, options, {"batch_size": 6, "num_workers": 4})
     for world, num_workers, step in ((2, 1, 3), (3, 2, 9)):
-        ranks = fit_ranks(
-            recording_module, trainer, uneven_set, world, tmp_path, {"max_epochs": 2},
-            data={"batch_size": 6 // world, "num_workers": num_workers}, ckpt_path=tmp_path / f"step={step}.ckpt",
-        )  # fmt: skip
+        settings = {"batch_size": 6 // world, "num_workers": num_workers}
+        ranks = fit_ranks(uneven_set, world, {"max_epochs": 2}, settings, ckpt_path=tmp_path / f"step={step}.ckpt")
         assert global_batches(ranks) == whole[0][0][step:]
 
 
 @pytest.mark.slow
-def test_no_combination_of_ranks_workers_and_shards_hangs(make_set, tmp_path, recording_module, trainer):
+def test_no_combination_of_ranks_workers_and_shards_hangs(make_set, tmp_path, fit_ranks):
     chance = random.Random(0)
     for number in range(40):
         world, num_workers, batch_size = chance.choice([2, 3, 4, 5]), chance.choice([0, 1, 2]), chance.randint(1, 4)
@@ -282,10 +286,8 @@ def test_no_combination_of_ranks_workers_and_shards_hangs(make_set, tmp_path, re
         shard_sizes.append(max(0, world * batch_size - sum(shard_sizes)) + 1)
         folder = make_set(tmp_path / f"set{number}", shard_sizes)
         signal.alarm(120)
-        ranks = fit_ranks(
-            recording_module, trainer, folder, world, tmp_path, {"max_epochs": 2},
-            data={"batch_size": batch_size, "num_workers": num_workers},
-        )  # fmt: skip
+        settings = {"batch_size": batch_size, "num_workers": num_workers}
+        ranks = fit_ranks(folder, world, {"max_epochs": 2}, settings)
         signal.alarm(0)
         batches = sum(shard_sizes) // (world * batch_size)
         assert [len(seen) for seen, _ in ranks] == [2 * batches] * world

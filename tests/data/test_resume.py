@@ -1,7 +1,6 @@
 """Exact resume through real fits: whatever the checkpoint, the batches that follow are those of an undisturbed run."""
 
 import logging
-import multiprocessing
 import os
 import signal
 from dataclasses import asdict
@@ -195,7 +194,7 @@ def test_another_batch_size_between_epochs_is_nothing_to_speak_of(
     assert not our_messages(caplog)
 
 
-def test_kill_9_mid_epoch(uneven_set, tmp_path, recording_module, trainer):
+def test_kill_9_mid_epoch(uneven_set, tmp_path, recording_module, trainer, fresh_process):
     """The same fit, started again after its process was killed, goes on from the last checkpoint undisturbed."""
 
     def fit(module: Any, **start: Any) -> Any:
@@ -209,7 +208,7 @@ def test_kill_9_mid_epoch(uneven_set, tmp_path, recording_module, trainer):
             if len(self.seen) == 7:  # the second batch of the second epoch; the last checkpoint has six
                 os.kill(os.getpid(), signal.SIGKILL)
 
-    process = multiprocessing.get_context("fork").Process(target=fit, args=(Killed(),))
+    process = fresh_process(fit, Killed())
     process.start()
     process.join()
     assert process.exitcode == -signal.SIGKILL

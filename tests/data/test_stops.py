@@ -1,11 +1,11 @@
 """Every way in which a training may stop, and the same training again: it ends as an undisturbed one, to the bit."""
 
 import errno
-import multiprocessing
 import os
 import signal
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from math import ceil
 from pathlib import Path
 from typing import Any
@@ -141,8 +141,11 @@ def fail(error: BaseException) -> Callable[[], None]:
 class Stop:
     """Stops a training at a step; each method is a way to do it."""
 
-    def __init__(self, shards: Path, folder: Path, options: dict[str, Any], step: int, monkeypatch: Any) -> None:
-        self.shards, self.folder, self.options, self.step, self.patch = shards, folder, options, step, monkeypatch
+    def __init__(
+        self, shards: Path, folder: Path, options: dict[str, Any], step: int, patch: Any, fresh_process: Any
+    ) -> None:
+        self.shards, self.folder, self.options, self.step = shards, folder, options, step
+        self.patch, self.fresh_process = patch, fresh_process
 
     def fit(self, happens: Callable[[Learner, str], None] = lambda module, stage: None, **limits: Any) -> Learner:
         return fit(self.shards, self.folder, Learner(happens), **{**self.options, **limits})
@@ -178,9 +181,8 @@ class Stop:
             self.fit(at(self.step - 1, send(signal.SIGUSR1)))
 
     def kill_9(self) -> None:
-        process = multiprocessing.get_context("fork").Process(
-            target=self.fit, args=(at(self.step - 1, send(signal.SIGKILL)),)
-        )
+        module = Learner(at(self.step - 1, send(signal.SIGKILL)))
+        process = self.fresh_process(partial(fit, **self.options), self.shards, self.folder, module)
         process.start()
         process.join()
         assert process.exitcode == -signal.SIGKILL
@@ -288,9 +290,12 @@ COMBINATIONS = [
 
 
 @pytest.mark.parametrize(("way", "setting"), COMBINATIONS)
-def test_a_stopped_training_ends_as_an_undisturbed_one(uneven_set, tmp_path, monkeypatch, undisturbed, way, setting):
+def test_a_stopped_training_ends_as_an_undisturbed_one(
+    uneven_set, tmp_path, monkeypatch, fresh_process, undisturbed, way, setting
+):
     options = SETTINGS[setting]
-    getattr(Stop(uneven_set, tmp_path, options, STEPS.get(setting, 13), monkeypatch), way)()
+    stop = Stop(uneven_set, tmp_path, options, STEPS.get(setting, 13), monkeypatch, fresh_process)
+    getattr(stop, way)()
     forget()
     fit(uneven_set, tmp_path, Learner(), **options)
     assert not differences(undisturbed(setting), outcome(tmp_path))
