@@ -45,8 +45,8 @@ def main() -> None:
     )
     trainer.fit(model, data)
     image, target = squares[3]
-    found = model.detect(image, threshold=0.1)[0]
-    print("there is", target["boxes"].tolist(), "and found is", found["boxes"][:1].round().int().tolist())
+    detections = model.detect(image, threshold=0.1)[0]
+    print("there is", target["boxes"].tolist(), "and found is", detections["boxes"][:1].round().int().tolist())
 
 
 if __name__ == "__main__":

@@ -11,9 +11,9 @@ import lightning_rcnn
 def main(checkpoint: str, *images: str) -> None:
     """Print what is found in each image."""
     model = lightning_rcnn.load(checkpoint)
-    for image, found in zip(images, model.detect(list(images), threshold=0.5), strict=True):
+    for image, detections in zip(images, model.detect(list(images), threshold=0.5), strict=True):
         print(image)
-        for box, label, score in zip(found["boxes"], found["labels"], found["scores"], strict=True):
+        for box, label, score in zip(detections["boxes"], detections["labels"], detections["scores"], strict=True):
             corners = ", ".join(f"{value:.0f}" for value in box.tolist())
             print(f"  {model.class_names[label - 1]} {score:.2f} at {corners}")
 
