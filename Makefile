@@ -3,11 +3,12 @@
 PYTHON ?= python3
 VENV := .venv
 INSTALLED := $(VENV)/installed
+DOCUMENTED := $(VENV)/documented
 RCNN := $(VENV)/bin/lightning-rcnn
 DEMO := demo
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test lint format clean
+.PHONY: help install demo test docs lint format clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -40,6 +41,14 @@ demo: install  ## train on generated scenes and show its detections in others
 test: lint  ## lint, check types, run the tests; also those on SLURM where slurm/local_cluster/up.sh has started one
 	$(VENV)/bin/python -m pytest -n 2 --dist loadgroup
 
+docs: $(DOCUMENTED)  ## build the site into site/, strictly and without a network
+	NO_MKDOCS_2_WARNING=true $(VENV)/bin/mkdocs build --strict --quiet
+	@echo "The site: site/index.html"
+
+$(DOCUMENTED): $(INSTALLED)
+	$(VENV)/bin/python -m pip install --disable-pip-version-check --quiet --editable '.[docs]'
+	@touch $@
+
 lint: install  ## check style and types
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
@@ -50,5 +59,5 @@ format: install  ## format the code
 	$(VENV)/bin/ruff format .
 
 clean:  ## remove the installation, caches and the demo
-	rm -rf $(VENV) $(DEMO) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(DEMO) site build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

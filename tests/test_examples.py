@@ -18,7 +18,6 @@ from lightning_rcnn.backbones.fpn import ResNetFPN
 from lightning_rcnn.cli import main
 from lightning_rcnn.cli.commands.pack import pack_shapes
 from lightning_rcnn.detectors.loading import save_detector
-from lightning_rcnn.parts import part
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 TINY = """
@@ -79,7 +78,7 @@ def documented_transforms() -> list[dict]:
     return yaml.safe_load(docstring[docstring.index("data:") :])["data"]["train_transforms"]
 
 
-def test_a_backbone_and_a_transform_by_their_class_paths(workplace):
+def test_a_backbone_a_box_branch_and_a_transform_by_their_class_paths(workplace):
     for name, num in (("train", 4), ("val", 2)):
         pack_shapes(workplace / name, num=num, workers=1)
     config = yaml.safe_load(TINY)
@@ -87,11 +86,14 @@ def test_a_backbone_and_a_transform_by_their_class_paths(workplace):
     config["trainer"] = {"accelerator": "cpu", "devices": 1, "max_epochs": 1, "logger": False}
     (workplace / "tiny.yaml").write_text(yaml.safe_dump(config))
 
-    assert main(["fit", "--config", "tiny.yaml", "--model.backbone.width", "16"]) == 0
+    cascade = ["--model.box", "examples.custom_box_branch.CascadeSettings", "--model.box.second_iou", "0.7"]
+    assert main(["fit", "--config", "tiny.yaml", "--model.backbone.width", "16", *cascade]) == 0
 
     model = lightning_rcnn.load("runs/tiny/checkpoints/last.ckpt")
     assert type(model.backbone).__name__ == "TinyBackbone"
     assert model.backbone.out_channels == 16
+    assert model.box.second.settings.positive_iou == 0.7
+    assert {name for name in model.loss_names if name.startswith("loss_box")} == {"loss_box", "loss_box_second"}
     recorded = yaml.safe_load(Path("runs/tiny/config.yaml").read_text())["data"]["train_transforms"]
     assert [entry["class_path"].rpartition(".")[2] for entry in recorded] == [
         "HorizontalFlip",
@@ -148,22 +150,18 @@ def test_fine_tuning_and_inference(script, workplace):
     assert any(line.startswith("  ") for line in out)
 
 
-def readme_blocks(language: str) -> list[str]:
-    readme = (EXAMPLES.parent / "README.md").read_text()
-    return re.findall(rf"```{language}\n(.*?)```", readme, flags=re.DOTALL)
-
-
-def test_the_configuration_of_the_readme(workplace):
+def test_everything_of_ones_own_in_one_configuration(workplace):
     shutil.copytree(EXAMPLES.parent / "configs", workplace / "configs")
     for name, num in (("train", 2), ("val", 1)):
         pack_shapes(workplace / name, num=num, workers=1)
-    (block,) = readme_blocks("yaml")
+    page = (EXAMPLES.parent / "docs" / "extending.md").read_text()
+    block = re.search(r"```yaml\n(.*?)```", page, flags=re.DOTALL)[1]
     (workplace / "mine.yaml").write_text(block)
     words = "fit --config mine.yaml --data.train train --data.val val --data.num_workers 0 --data.batch_size 2"
     words += (
         " --trainer.max_epochs 2 --trainer.check_val_every_n_epoch 2 --trainer.logger false --trainer.accelerator cpu"
     )
-    words += " --model.rpn.nms_iou 0.6 --data.loading.shuffle_window 512"  # the flags of the README
+    words += " --model.rpn.nms_iou 0.6 --data.loading.shuffle_window 512"
 
     assert main(words.split()) == 0
 
@@ -171,25 +169,3 @@ def test_the_configuration_of_the_readme(workplace):
     assert type(model.backbone).__name__ == "TinyBackbone"
     assert model.rpn.settings.nms_iou == 0.6
     assert type(model.box.head).__name__ == "ConvolutionsAndLayer"
-
-
-def test_the_python_of_the_readme(workplace):
-    checkpoint = workplace / "runs/r18_fpn_nuclei/checkpoints/best.ckpt"
-    checkpoint.parent.mkdir(parents=True)
-    save_detector(tiny_detector(), checkpoint)
-    Image.new("RGB", (96, 64)).save(workplace / "cells.png")
-    (snippet,) = readme_blocks("python")
-
-    names: dict = {}
-    exec(snippet.replace("threshold=0.5", "threshold=0.0"), names)  # what is not trained is not sure
-
-    assert set(names["names"]) <= {"cat", "dog"}
-    assert len(names["names"]) == len(names["detections"]["scores"]) > 0
-
-
-def test_the_detector_of_the_readme():
-    readme = re.sub(r"\s+", " ", (EXAMPLES.parent / "README.md").read_text())
-    (expression,) = re.findall(r"`(FasterRCNN\(names, .*?)`", readme)
-    model = eval(expression, {"FasterRCNN": FasterRCNN, "names": ["cell"], "part": part, "torch": torch})
-    assert model.rpn.settings.nms_iou == 0.6
-    assert model.learning_rate == 1e-4
