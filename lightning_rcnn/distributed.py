@@ -1,5 +1,6 @@
 """What asks the ranks of a distributed run; a run of one process is its own only rank."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -26,6 +27,11 @@ def is_distributed() -> bool:
     return is_available() and is_initialized() and get_world_size() > 1
 
 
+def is_rank_zero() -> bool:
+    """Whether this process is the one that answers for all."""
+    return not is_distributed() or get_rank() == 0
+
+
 def sum_over_ranks(numbers: Tensor) -> Tensor:
     """Sum a tensor over all ranks; every rank gets the sum."""
     if not is_distributed():
@@ -50,6 +56,20 @@ def gather_on_rank_zero(value: Any) -> list[Any]:
     values: list[Any] = [None] * get_world_size()
     gather_object(value, values)
     return values
+
+
+def values_in_turn(value: Any) -> Iterator[Any]:
+    """Pass the values of all ranks to every rank, in their order and one at a time, where a gather holds all at once.
+
+    All ranks have to iterate to the end.
+    """
+    if not is_distributed():
+        yield value
+        return
+    for rank in range(get_world_size()):
+        passed = [value if rank == get_rank() else None]
+        broadcast_object_list(passed, src=rank)
+        yield passed[0]
 
 
 def gather_on_all_ranks(value: Any) -> list[Any]:

@@ -1,5 +1,6 @@
 """The results files of `predict`."""
 
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
@@ -53,7 +54,8 @@ class PredictionResults(Callback):
         category_ids: list[int] = pl_module.category_ids  # type: ignore[assignment]
         class_names: list[str] = pl_module.class_names  # type: ignore[assignment]
 
-        def write(images: dict[int, tuple[ImageRecord, list[dict[str, Any]]]]) -> dict[str, Any]:
+        def write(parts: Iterable[dict[int, tuple[ImageRecord, list[dict[str, Any]]]]]) -> dict[str, Any]:
+            images = {image_id: image for part in parts for image_id, image in part.items()}
             records = [images[image_id][0] for image_id in sorted(images)]
             write_json(path, [entry for image_id in sorted(images) for entry in images[image_id][1]])
             write_json(path.with_name(NAMES_FILE), names_behind_ids(records, category_ids, class_names))

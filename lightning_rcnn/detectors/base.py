@@ -36,7 +36,7 @@ from lightning_rcnn.detectors.optimization import (
 from lightning_rcnn.detectors.parameter_groups import ParameterGroupSettings, group_parameters
 from lightning_rcnn.detectors.preprocessing import PreprocessingSettings
 from lightning_rcnn.errors import InputError
-from lightning_rcnn.evaluation.coco_matching import ResultType
+from lightning_rcnn.evaluation.scoring import ResultType
 from lightning_rcnn.functional.boxes import rescale
 from lightning_rcnn.functional.losses import LossSum, mean_losses
 from lightning_rcnn.functional.postprocess import to_original_frame

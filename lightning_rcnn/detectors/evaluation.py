@@ -7,8 +7,8 @@ from torch import nn
 from torchmetrics import Metric
 
 from lightning_rcnn.evaluation.coco_ap import MAX_DETECTIONS, CocoAveragePrecision
-from lightning_rcnn.evaluation.coco_matching import ResultType
 from lightning_rcnn.evaluation.proposal_recall import ProposalRecall
+from lightning_rcnn.evaluation.scoring import ResultType
 from lightning_rcnn.evaluation.voc_ap import VOCAveragePrecision
 from lightning_rcnn.masks.paste import PasteRule
 from lightning_rcnn.structures import Detections, ImageRecord, Proposals

@@ -1,17 +1,17 @@
-"""COCO average precision: the matching of pycocotools, summarised for any number of detections an image.
+"""COCO average precision: its matching, summarized for any number of detections an image.
 
 Source: Lin et al., Microsoft COCO, arXiv 1405.0312, and cocodataset.org/#detection-eval.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from torchmetrics import Metric
 
 from lightning_rcnn.evaluation.coco_entries import annotations_of, as_object, as_result, results_of
-from lightning_rcnn.evaluation.coco_matching import Evaluation, ResultType
 from lightning_rcnn.evaluation.gathering import score_on_rank_zero
+from lightning_rcnn.evaluation.scoring import Curves, ResultType, Scoring, curves_of
 from lightning_rcnn.masks.paste import PasteRule
 from lightning_rcnn.structures import NO_IMAGE, Detections, ImageRecord
 
@@ -26,9 +26,8 @@ MAX_DETECTIONS = "max_detections"
 class CocoAveragePrecision(Metric):
     """The twelve figures of the COCO API and the AP of each class.
 
-    Images are kept by their id as what their figures need, on the host: boxes, or masks as RLE. Under DDP they are
-    gathered on rank 0, which scores once. Ranks may hold different numbers of images, or none, and an image that two
-    ranks hold counts once.
+    Images are matched as they come, on the host. Under DDP rank 0 scores once, with scores and verdicts of all ranks.
+    Ranks may hold different numbers of images, or none, and an image that two ranks hold counts once.
 
     An object without a usable mask is not known well enough to be scored by masks: there its box is filled instead, and
     ignored, so that it is not missed, and what is detected there is not false.
@@ -55,7 +54,7 @@ class CocoAveragePrecision(Metric):
         self.result_type = result_type
         self.max_detections = max_detections
         self.mask_paste = mask_paste
-        self._images: dict[int, dict[str, Any]] = {}
+        self._scoring = self._nothing()
 
     def update(self, detections: Detections, records: Sequence[ImageRecord]) -> None:
         """Add a batch.
@@ -81,12 +80,8 @@ class CocoAveragePrecision(Metric):
                 `segmentation`: polygons or compressed RLE.
             results: `category_id`, `score`, and `bbox` or `segmentation`: compressed RLE.
         """
-        self._images[image_id] = {
-            "height": height,
-            "width": width,
-            "annotations": [as_object(entry, height, width, self.result_type) for entry in annotations],
-            "results": [as_result(entry, self.result_type) for entry in results],
-        }
+        objects = [as_object(entry, height, width, self.result_type) for entry in annotations]
+        self._scoring.add(image_id, objects, [as_result(entry, self.result_type) for entry in results])
         # What `Metric` does around `update`: count, and drop the figures of the last `compute`.
         self._update_count += 1
         self._computed = None
@@ -97,30 +92,31 @@ class CocoAveragePrecision(Metric):
         A figure without any ground truth to it is NaN (the COCO API has -1). All are over `max_detections`, which
         stands beside them; where it is not 100, `AR100` is named after it, and there is no `AR10` beyond it.
         """
-        return score_on_rank_zero(self._images, self._score)
+        return score_on_rank_zero(self._scoring.state(), lambda states: self._figures(curves_of(states)))
 
     def reset(self) -> None:
         """Forget all images."""
         super().reset()
-        self._images = {}
+        self._scoring = self._nothing()
 
-    def _score(self, images: Mapping[int, Mapping[str, Any]]) -> dict[str, Any]:
-        evaluation = Evaluation(images, len(self.class_names), self.result_type, self.max_detections)
-        precision, recall = evaluation.precision(), evaluation.recall()
-        thresholds = evaluation.params.iouThrs
-        figures: dict[str, Any] = {"AP": _mean(precision[..., 0, -1])}
+    def _nothing(self) -> Scoring:
+        return Scoring(len(self.class_names), self.result_type, self.max_detections)
+
+    def _figures(self, curves: Curves) -> dict[str, Any]:
+        figures: dict[str, Any] = {"AP": _mean(curves.precision[..., 0])}
         for threshold in (0.5, 0.75):
-            figures[f"AP{threshold * 100:.0f}"] = _mean(precision[np.isclose(thresholds, threshold)][..., 0, -1])
+            is_threshold = np.isclose(curves.iou_thresholds, threshold)
+            figures[f"AP{threshold * 100:.0f}"] = _mean(curves.precision[is_threshold][..., 0])
         for area, suffix in enumerate(AREAS.values()):
             if suffix:
-                figures[f"AP{suffix}"] = _mean(precision[..., area, -1])
-        for column, number in enumerate(evaluation.params.maxDets):
-            figures[f"AR{number}"] = _mean(recall[..., 0, column])
+                figures[f"AP{suffix}"] = _mean(curves.precision[..., area])
+        for column, number in enumerate(curves.limits):
+            figures[f"AR{number}"] = _mean(curves.recall[..., 0, column])
         for area, suffix in enumerate(AREAS.values()):
             if suffix:
-                figures[f"AR{suffix}"] = _mean(recall[..., area, -1])
+                figures[f"AR{suffix}"] = _mean(curves.recall[..., area, -1])
         figures[PER_CLASS] = {
-            name: _mean(precision[:, :, number, 0, -1]) for number, name in enumerate(self.class_names)
+            name: _mean(curves.precision[:, :, number, 0]) for number, name in enumerate(self.class_names)
         }
         figures[MAX_DETECTIONS] = self.max_detections
         return figures

@@ -3,10 +3,10 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from lightning_rcnn.evaluation.coco_matching import ResultType
+from lightning_rcnn.evaluation.scoring import ResultType
 from lightning_rcnn.masks.paste import PasteRule, paste_as_run_lengths
 from lightning_rcnn.masks.run_length import RunLength, encode_polygons
-from lightning_rcnn.masks.segmentation import as_run_length
+from lightning_rcnn.masks.segmentation import area_of, as_run_length
 from lightning_rcnn.structures import Detections, ImageRecord
 
 
@@ -45,13 +45,16 @@ def results_of(
 
 def as_object(annotation: Mapping[str, Any], height: int, width: int, result_type: ResultType) -> dict[str, Any]:
     """What the evaluation needs of an annotation; one without a mask is ignored where masks are scored."""
-    entry = {key: annotation[key] for key in ("category_id", "iscrowd", "area", "difficult") if key in annotation}
+    entry = {key: annotation[key] for key in ("category_id", "iscrowd", "difficult") if key in annotation}
+    box = annotation.get("bbox")
+    mask = mask_of(annotation, height, width) if result_type == "segm" else None
+    box_area = box[2] * box[3] if box is not None else 0.0
+    entry["area"] = area_of(annotation.get("area"), mask, height, width, box_area)
     if result_type == "bbox":
-        return {**entry, "bbox": annotation["bbox"]}
-    mask = mask_of(annotation, height, width)
-    if mask is None:
-        return {**entry, "segmentation": _filled_box(annotation["bbox"], height, width), "difficult": 1}
-    return {**entry, "segmentation": mask}
+        return {**entry, "bbox": box}
+    if mask is not None:
+        return {**entry, "segmentation": mask}
+    return {**entry, "segmentation": _filled_box(annotation["bbox"], height, width), "difficult": 1}
 
 
 def mask_of(annotation: Mapping[str, Any], height: int, width: int) -> RunLength | None:

@@ -22,8 +22,8 @@ from lightning_rcnn.data.formats.coco.scalars import number
 from lightning_rcnn.data.formats.coco.segmentations import frame_of_segmentations, read_segmentation
 from lightning_rcnn.data.scaling import scale_box
 from lightning_rcnn.errors import InputError
-from lightning_rcnn.evaluation.coco_matching import ResultType
 from lightning_rcnn.evaluation.result_ids import ResultIds, result_ids
+from lightning_rcnn.evaluation.scoring import ResultType
 from lightning_rcnn.masks.frames import swapped_run_length
 from lightning_rcnn.masks.run_length import RunLength
 from lightning_rcnn.masks.segmentation import area_of, checked_run_length, is_area, usable_run_length

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torchmetrics import Metric
 
-from lightning_rcnn.evaluation.gathering import score_on_rank_zero
+from lightning_rcnn.evaluation.gathering import join_arrays, score_on_rank_zero, split_arrays
 from lightning_rcnn.functional.boxes import pairwise_iou
 from lightning_rcnn.structures import NO_IMAGE, ImageRecord, Proposals
 
@@ -47,15 +47,17 @@ class ProposalRecall(Metric):
 
     def compute(self) -> dict[str, Any]:
         """`AR@k`, averaged over IoU .5 to .95, and `R50@k`, `R70@k` at one IoU; NaN without objects."""
-        return score_on_rank_zero(self._found, self._score)
+        part = join_arrays({image_id: (overlaps,) for image_id, overlaps in self._found.items()})
+        return score_on_rank_zero(part, lambda parts: self._score(split_arrays(parts)))
 
     def reset(self) -> None:
         """Forget all images."""
         super().reset()
         self._found = {}
 
-    def _score(self, found: dict[int, np.ndarray]) -> dict[str, Any]:
-        overlaps = torch.from_numpy(np.concatenate([*found.values(), np.zeros((len(self.limits), 0))], axis=1))
+    def _score(self, found: dict[int, tuple[np.ndarray, ...]]) -> dict[str, Any]:
+        nothing = np.zeros((len(self.limits), 0))
+        overlaps = torch.from_numpy(np.concatenate([*(image for (image,) in found.values()), nothing], axis=1))
         figures: dict[str, Any] = {}
         for limit, overlap in zip(self.limits, overlaps, strict=True):
             is_found = overlap[:, None] >= IOU_THRESHOLDS.double() - 1e-9

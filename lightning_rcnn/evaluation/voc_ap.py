@@ -18,7 +18,7 @@ import numpy as np
 from torchmetrics import Metric
 
 from lightning_rcnn.evaluation.coco_ap import PER_CLASS
-from lightning_rcnn.evaluation.gathering import score_on_rank_zero
+from lightning_rcnn.evaluation.gathering import join_arrays, score_on_rank_zero, split_arrays
 from lightning_rcnn.evaluation.voc_matching import TRUE, UNCOUNTED, judge
 from lightning_rcnn.structures import NO_IMAGE, Detections, ImageRecord
 
@@ -115,7 +115,7 @@ class VOCAveragePrecision(Metric):
 
         The number is the IoU in percent. A class without objects to be found is NaN and not in the mean.
         """
-        return score_on_rank_zero(self._images, self._score)
+        return score_on_rank_zero(join_arrays(self._images), lambda parts: self._score(split_arrays(parts)))
 
     def reset(self) -> None:
         """Remove all images."""
@@ -136,7 +136,7 @@ class VOCAveragePrecision(Metric):
         counts = verdicts != UNCOUNTED
         return JudgedImage(labels[counts], scores[counts], verdicts[counts] == TRUE, gt_label_array[~is_ignored])
 
-    def _score(self, images: Mapping[int, JudgedImage]) -> dict[str, Any]:
+    def _score(self, images: Mapping[int, tuple[np.ndarray, ...]]) -> dict[str, Any]:
         nothing = JudgedImage(*(np.zeros(0, kind) for kind in (np.int64, np.float64, bool, np.int64)))
         in_order = [images[image_id] for image_id in sorted(images)]
         labels, scores, is_true, gt_labels = map(np.concatenate, zip(nothing, *in_order, strict=True))

@@ -18,8 +18,8 @@ from lightning_rcnn.evaluation.voc_ap import VOCAveragePrecision
 from lightning_rcnn.structures import Detections, ImageRecord, Proposals
 
 
-def fail(held):
-    raise ValueError(f"{len(held)} images")
+def fail(parts):
+    raise ValueError(f"after {next(parts)}")
 
 
 def figures_of(images: list[dict]) -> dict:
@@ -48,9 +48,10 @@ def main(rank: int, world: int, rendezvous: str, source: str, result: str) -> No
     )
     figures = figures_of(json.loads(Path(source).read_text())[rank])
     try:
-        score_on_rank_zero({rank: None}, fail)
+        score_on_rank_zero(f"part {rank}", fail)
     except RuntimeError as error:
         figures["error"] = str(error)
+    figures["ranks"] = score_on_rank_zero(rank, lambda parts: {"all": list(parts)})["all"]
     Path(result).write_text(json.dumps(figures))
     destroy_process_group()
 

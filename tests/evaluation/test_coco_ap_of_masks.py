@@ -104,20 +104,6 @@ def test_a_crowd_takes_all_detections_inside_it(record_with_masks):
         assert score(record, detections(*parts, A))["AP"] == pytest.approx(1)
 
 
-def test_only_what_a_result_type_needs_is_kept(record_with_masks):
-    """What is kept is what travels between ranks."""
-    record = record_with_masks((A, rectangle(*A), {}), (B, None, {}))
-    kept = {}
-    for result_type in ("bbox", "segm"):
-        metric = CocoAveragePrecision(["cell"], result_type)
-        metric.update(detections(A, B), [record])
-        [image] = metric._images.values()
-        kept[result_type] = image["annotations"] + image["results"]
-    assert not any("segmentation" in entry for entry in kept["bbox"])
-    assert not any("bbox" in entry for entry in kept["segm"])
-    assert all(isinstance(entry["segmentation"]["counts"], str) for entry in kept["segm"])
-
-
 def test_detections_without_masks_cannot_be_scored_by_masks(record_with_masks):
     with pytest.raises(ValueError, match="no masks"):
         score(record_with_masks((A, None, {})), detections(A)._replace(masks=None))

@@ -5,9 +5,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from lightning_rcnn.evaluation.gathering import score_on_rank_zero
+from lightning_rcnn.evaluation.gathering import join_arrays, score_on_rank_zero, split_arrays
 
 SCRIPT = Path(__file__).with_name("rank_metrics.py")
 
@@ -63,8 +64,20 @@ def test_figures_do_not_depend_on_the_number_of_ranks(images, tmp_path, shares):
             known = json.dumps(expected[kind])
             assert json.dumps(figures[kind]) == known, "compared as text: some are NaN, which equals nothing"
         assert figures["proposals"] == pytest.approx(expected["proposals"], abs=1e-12)
-        assert f"{len(shares)} images" in figures["error"], "a rank missed that scoring failed"
+        assert "after part 0" in figures["error"], "a rank missed that scoring failed"
+        assert figures["ranks"] == list(range(len(shares))), "parts that nobody asked for came with the next question"
 
 
 def test_one_process_scores_what_it_holds():
-    assert score_on_rank_zero({3: "a"}, lambda held: {"held": held}) == {"held": {3: "a"}}
+    assert score_on_rank_zero("a", lambda parts: {"parts": list(parts)}) == {"parts": ["a"]}
+
+
+def test_arrays_of_images_come_back_by_image():
+    first = {7: (np.arange(3), np.ones((2, 1))), 3: (np.arange(0), np.ones((2, 2)))}
+    second = {7: (np.arange(5), np.ones((2, 0)))}
+    images = split_arrays([join_arrays(first), join_arrays({}), join_arrays(second)])
+    assert {image_id: [array.shape for array in arrays] for image_id, arrays in images.items()} == {
+        7: [(5,), (2, 0)],
+        3: [(0,), (2, 2)],
+    }
+    assert images[7][0].tolist() == [0, 1, 2, 3, 4]

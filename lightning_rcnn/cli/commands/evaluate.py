@@ -7,9 +7,10 @@ from rich.console import Console
 
 from lightning_rcnn.cli.output_paths import require_file
 from lightning_rcnn.errors import InputError
-from lightning_rcnn.evaluation.coco_ap import CocoAveragePrecision, ResultType
+from lightning_rcnn.evaluation.coco_ap import CocoAveragePrecision
 from lightning_rcnn.evaluation.coco_files import CocoData, read_scored
 from lightning_rcnn.evaluation.report import metrics_tables, write_metrics
+from lightning_rcnn.evaluation.scoring import ResultType
 from lightning_rcnn.evaluation.voc_ap import VOCAveragePrecision
 from lightning_rcnn.progress import at_work
 

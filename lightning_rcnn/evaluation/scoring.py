@@ -1,0 +1,105 @@
+"""COCO's matching and its precision by recall, computed by hotcoco; it needs neither torch nor what others measure.
+
+An image is matched when it is added. What stays of it are the scores and verdicts of its detections, about 40 bytes
+each, so the masks of a validation never lie in memory together, and little travels between ranks.
+
+Shape letters: T IoU thresholds, R recalls, K classes, A ranges of areas, L limits of detections.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+from hotcoco import Params, StreamingEval
+
+ResultType = Literal["bbox", "segm"]
+
+IGNORED_AREA = 2e10
+"""Beyond the largest of COCO's ranges (1e5 ** 2): an object of this area is ignored in each of them, but no crowd."""
+_CLASSES_AT_ONCE = 128
+"""Whose curves the library lays out at a time. Of 1203 classes together they take 450 MB."""
+
+
+class Curves(NamedTuple):
+    """COCO's two tables; -1 where there is no ground truth.
+
+    Attributes:
+        precision: float64 [T, R, K, A], with the largest number of detections.
+        recall: float64 [T, K, A, L].
+        iou_thresholds: float64 [T], .5 to .95.
+        limits: L numbers of detections of an image and class, increasing (COCO's maxDets).
+    """
+
+    precision: np.ndarray
+    recall: np.ndarray
+    iou_thresholds: np.ndarray
+    limits: list[int]
+
+
+class Scoring:
+    """Matches images one by one.
+
+    Args:
+        num_classes: K; labels are 1..K.
+        result_type: what is compared.
+        max_detections: the most detections of an image and class that count, best first.
+    """
+
+    def __init__(self, num_classes: int, result_type: ResultType, max_detections: int) -> None:
+        params = Params(result_type)
+        params.max_dets = sorted({min(number, max_detections) for number in (1, 10, max_detections)})
+        # Each needs a name, by which nothing is looked up here.
+        categories = [{"id": label, "name": str(label)} for label in range(1, num_classes + 1)]
+        self._evaluator = StreamingEval(categories, result_type, params=params)
+
+    def add(
+        self, image_id: int, annotations: Sequence[Mapping[str, Any]], results: Sequence[Mapping[str, Any]]
+    ) -> None:
+        """Match one image; one that was added before is replaced.
+
+        Args:
+            image_id: 0 or more. Of equal scores, those of the image with the lower id come first.
+            annotations: `category_id`, `area`, `bbox` (x, y, width, height) or `segmentation` (compressed RLE), perhaps
+                `iscrowd`, and `difficult` for an object that is ignored.
+            results: `category_id`, `score`, and `bbox` or `segmentation`.
+
+        Raises:
+            KeyError: a category is none of 1..K.
+            ValueError: a score is NaN.
+        """
+        objects = [
+            {
+                **entry,
+                "id": number,
+                "image_id": image_id,
+                "area": IGNORED_AREA if entry.get("difficult") else entry["area"],
+            }
+            for number, entry in enumerate(annotations, start=1)
+        ]
+        self._evaluator.update([{"id": image_id}], objects, [{**entry, "image_id": image_id} for entry in results])
+
+    def state(self) -> bytes:
+        """All that was added, for `curves_of` on this or another rank."""
+        return self._evaluator.to_bytes()
+
+
+def curves_of(states: Iterable[bytes]) -> Curves:
+    """The curves over the images of all `states`, of which one at a time is held.
+
+    Args:
+        states: at least one, all of a `Scoring` with the same arguments. Of an image in several the last one counts.
+    """
+    evaluator = StreamingEval.merge(map(StreamingEval.from_bytes, states)).finalize()
+    labels = evaluator.params.cat_ids
+    precision, recall = [], []
+    for start in range(0, len(labels), _CLASSES_AT_ONCE):
+        evaluator.params.cat_ids = labels[start : start + _CLASSES_AT_ONCE]
+        evaluator.accumulate()
+        tables = evaluator.eval
+        assert tables is not None
+        precision.append(tables["precision"][..., -1].copy())
+        recall.append(tables["recall"])
+    params = evaluator.params
+    return Curves(
+        np.concatenate(precision, axis=2), np.concatenate(recall, axis=1), np.array(params.iou_thrs), params.max_dets
+    )
