@@ -92,7 +92,9 @@ class CocoAveragePrecision(Metric):
         A figure without any ground truth to it is NaN (the COCO API has -1). All are over `max_detections`, which
         stands beside them; where it is not 100, `AR100` is named after it, and there is no `AR10` beyond it.
         """
-        return score_on_rank_zero(self._scoring.state(), lambda states: self._figures(curves_of(states)))
+        return score_on_rank_zero(
+            self._scoring.state(), lambda states: coco_figures(curves_of(states), self.class_names)
+        )
 
     def reset(self) -> None:
         """Forget all images."""
@@ -102,24 +104,24 @@ class CocoAveragePrecision(Metric):
     def _nothing(self) -> Scoring:
         return Scoring(len(self.class_names), self.result_type, self.max_detections)
 
-    def _figures(self, curves: Curves) -> dict[str, Any]:
-        figures: dict[str, Any] = {"AP": _mean(curves.precision[..., 0])}
-        for threshold in (0.5, 0.75):
-            is_threshold = np.isclose(curves.iou_thresholds, threshold)
-            figures[f"AP{threshold * 100:.0f}"] = _mean(curves.precision[is_threshold][..., 0])
-        for area, suffix in enumerate(AREAS.values()):
-            if suffix:
-                figures[f"AP{suffix}"] = _mean(curves.precision[..., area])
-        for column, number in enumerate(curves.limits):
-            figures[f"AR{number}"] = _mean(curves.recall[..., 0, column])
-        for area, suffix in enumerate(AREAS.values()):
-            if suffix:
-                figures[f"AR{suffix}"] = _mean(curves.recall[..., area, -1])
-        figures[PER_CLASS] = {
-            name: _mean(curves.precision[:, :, number, 0]) for number, name in enumerate(self.class_names)
-        }
-        figures[MAX_DETECTIONS] = self.max_detections
-        return figures
+
+def coco_figures(curves: Curves, class_names: Sequence[str]) -> dict[str, Any]:
+    """The figures that `CocoAveragePrecision` gives; NaN where nothing is to be found."""
+    figures: dict[str, Any] = {"AP": _mean(curves.precision[..., 0])}
+    for threshold in (0.5, 0.75):
+        is_threshold = np.isclose(curves.iou_thresholds, threshold)
+        figures[f"AP{threshold * 100:.0f}"] = _mean(curves.precision[is_threshold][..., 0])
+    for area, suffix in enumerate(AREAS.values()):
+        if suffix:
+            figures[f"AP{suffix}"] = _mean(curves.precision[..., area])
+    for column, number in enumerate(curves.limits):
+        figures[f"AR{number}"] = _mean(curves.recall[..., 0, column])
+    for area, suffix in enumerate(AREAS.values()):
+        if suffix:
+            figures[f"AR{suffix}"] = _mean(curves.recall[..., area, -1])
+    figures[PER_CLASS] = {name: _mean(curves.precision[:, :, number, 0]) for number, name in enumerate(class_names)}
+    figures[MAX_DETECTIONS] = curves.limits[-1]
+    return figures
 
 
 def _mean(values: np.ndarray) -> float:

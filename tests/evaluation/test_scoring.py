@@ -121,11 +121,8 @@ def test_the_figures_are_those_of_pycocotools(result_type, seed):
 
 
 def test_the_random_sets_have_something_to_tell():
-    figures = []
-    for seed in range(60):
-        images = random_set(seed, "segm")
-        figures.append(scored_by_pycocotools(images, "segm", 100)[2])
-    assert (np.array(figures) > 0.05).sum(0).min() > 20, "a figure that is mostly zero proves nothing"
+    figures = [scored_by_pycocotools(random_set(seed, "bbox"), "bbox", 100)[2] for seed in range(20)]
+    assert (np.array(figures) > 0.05).sum(0).min() > 6, "a figure that is mostly zero proves nothing"
 
 
 @pytest.mark.parametrize("result_type", ["bbox", "segm"])
