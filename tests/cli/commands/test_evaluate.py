@@ -6,7 +6,7 @@ from pycocotools import mask
 
 from lightning_rcnn.cli import main
 
-DATA = Path(__file__).parents[3] / "shared" / "data" / "coco_eval"
+DATA = Path(__file__).parents[4] / "shared" / "data" / "coco_eval"
 PUBLISHED = {
     "bbox": {"AP": 0.504581, "AP50": 0.696973, "APl": 0.501398, "AR1": 0.386813, "ARs": 0.639811},
     "segm": {"AP": 0.319545, "AP50": 0.562288, "APl": 0.326934, "AR1": 0.268230, "ARs": 0.469450},
