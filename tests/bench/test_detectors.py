@@ -132,6 +132,7 @@ def test_ratios_are_against_the_default_and_against_the_same(monkeypatch, tmp_pa
 
     monkeypatch.setattr(bench_detectors, "build_contenders", build_contenders)
     monkeypatch.setattr(bench_detectors, "take_turns", take_turns)
+    monkeypatch.setattr(bench_detectors, "peak_memory", lambda run, device: 0)
     bench_detectors.infer(batch_size=2, height=64, width=64, json=tmp_path / "figures.json")
     ours = json.loads((tmp_path / "figures.json").read_text())["results"][-1]
     assert (ours["ratio_to_default"], ours["ratio_to_same"], ours["images_per_second"]) == (4.0, 2.0, 2.0)

@@ -167,7 +167,7 @@ def test_shapes_beyond_the_limit_run_as_they_are_after_one_line(make_detector, m
             losses, expected = detector.losses(*batch), plain.losses(*batch)
             torch.testing.assert_close(losses, expected, rtol=1e-4, atol=1e-5)
     lines = [str(warning.message) for warning in caught if "shapes" in str(warning.message)]
-    assert lines == ["the training step is compiled for 2 shapes, and runs uncompiled for others: use fewer"]
+    assert lines == ["the training step is compiled for 2 shapes and runs uncompiled for others: use fewer"]
     assert torch._dynamo.utils.counters["stats"]["unique_graphs"] == 2
 
 

@@ -211,7 +211,7 @@ def test_odd_shapes_are_drawn(tmp_path, size):
 
 def test_an_image_that_cannot_be_drawn_is_named_and_the_others_are_shown(tmp_path):
     bad = make_batch([5], first_annotation={"bbox": None})
-    with pytest.warns(UserWarning, match=r"image-5\.jpg: no picture"):
+    with pytest.warns(UserWarning, match=r"image-5\.jpg: its detections cannot be drawn"):
         fit(tmp_path, [bad, make_batch([6])])
     assert (tmp_path / FILE_NAME).exists()
 

@@ -365,7 +365,7 @@ def test_usual_anchors_say_nothing(fpn, kind):
     [
         (cells([[32, 40], [64, 80], [128, 160], [256, 300], [500, 512]]), "several sizes on a level"),
         (cells([[32], [64], [128], [256], [512], [700]]), "6 levels"),
-        (cells([[32]], ratios=(1.0, 2.0, 4.0)), "other ratios on other levels"),
+        (cells([[32]], ratios=(1.0, 2.0, 4.0)), "the ratios differ between levels"),
         ({f"{CELL}0": torch.zeros(3, 4)}, "without area"),
         ({f"{CELL}1": torch.ones(3, 5)}, "four edges"),
         ({f"{CELL}0": torch.full((3, 4), torch.nan)}, "finite"),

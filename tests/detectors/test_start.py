@@ -85,7 +85,7 @@ def start(make_detector, shards, tmp_path):
         ({"callbacks": [EarlyStopping("val_loss")]}, "EarlyStopping.monitor: nothing logs 'val_loss'"),
         ({"callbacks": [EarlyStopping("train/los")]}, "nothing logs 'train/los'; did you mean train/loss?"),
         ({"callbacks": [EarlyStopping("val/bbox/AP")]}, "more is better, but its mode is min; give it the mode max"),
-        ({"callbacks": [EarlyStopping("val/bbox/AP", mode="max")], "data": {"val": None}}, "there are none: give"),
+        ({"callbacks": [EarlyStopping("val/bbox/AP", mode="max")], "data": {"val": None}}, "nothing validates: give"),
         ({"callbacks": [ModelCheckpoint(monitor="val/segm/AP", mode="max")]}, "ModelCheckpoint.monitor: nothing logs"),
         ({"callbacks": [BestCheckpoint(monitor="val/bbox/ap")]}, "best_checkpoint.monitor: nothing logs 'val/bbox/ap'"),
         ({"val_check_interval": 4}, "trainer.val_check_interval 4: an epoch has 3 batches"),
@@ -99,7 +99,7 @@ def test_what_cannot_be_is_one_line(start, options, message):
 
 
 @pytest.mark.parametrize(
-    ("mode", "message"), [("", "WANDB_MODE is empty"), ("onlin", "'onlin' is none .* mean online")]
+    ("mode", "message"), [("", "WANDB_MODE is empty"), ("onlin", "'onlin' is unknown: .* mean online")]
 )
 def test_a_mode_that_wandb_does_not_know(start, monkeypatch, tmp_path, mode, message):
     logger = WandbLogger(save_dir=tmp_path)

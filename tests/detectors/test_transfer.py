@@ -114,7 +114,7 @@ def test_another_architecture_is_named(given, make_mask_rcnn):
     ) as caught:
         make_mask_rcnn(backbone=ResNetFPN("resnet34", channels=32), weights=str(path))
     assert "\n" not in str(caught.value)
-    with pytest.raises(InputError, match=r"model\.weights nowhere: no such file"):
+    with pytest.raises(InputError, match=r"model\.weights nowhere: neither a file, nor a URL, nor a name of weights"):
         make_mask_rcnn(weights="nowhere")
 
 
