@@ -4,7 +4,7 @@ Source: Lin et al., Microsoft COCO, arXiv 1405.0312, and cocodataset.org/#detect
 """
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from torchmetrics import Metric
@@ -23,6 +23,15 @@ MAX_DETECTIONS = "max_detections"
 """Where it stands how many detections of an image count, COCO's maxDets."""
 
 
+class ImageObserver(Protocol):
+    """A collector that gets each image while it is scored."""
+
+    def add(
+        self, image_id: int, height: int, width: int, objects: list[dict[str, Any]], results: list[dict[str, Any]]
+    ) -> None:
+        """Add one image; `coco_entries` describes the form."""
+
+
 class CocoAveragePrecision(Metric):
     """The twelve figures of the COCO API and the AP of each class.
 
@@ -37,6 +46,9 @@ class CocoAveragePrecision(Metric):
         result_type: "bbox", or "segm" for masks.
         max_detections: D, the most detections of an image that count.
         mask_paste: how masks of detections come into their image; see `masks/paste.py`.
+
+    Attributes:
+        observers: collectors that get each image in the form in which it is scored, so that masks are pasted once.
     """
 
     full_state_update = False
@@ -54,6 +66,7 @@ class CocoAveragePrecision(Metric):
         self.result_type = result_type
         self.max_detections = max_detections
         self.mask_paste = mask_paste
+        self.observers: list[ImageObserver] = []
         self._scoring = self._nothing()
 
     def update(self, detections: Detections, records: Sequence[ImageRecord]) -> None:
@@ -81,7 +94,10 @@ class CocoAveragePrecision(Metric):
             results: `category_id`, `score`, and `bbox` or `segmentation`: compressed RLE.
         """
         objects = [as_object(entry, height, width, self.result_type) for entry in annotations]
-        self._scoring.add(image_id, objects, [as_result(entry, self.result_type) for entry in results])
+        scored = [as_result(entry, self.result_type) for entry in results]
+        self._scoring.add(image_id, objects, scored)
+        for observer in self.observers:
+            observer.add(image_id, height, width, objects, scored)
         # What `Metric` does around `update`: count, and drop the figures of the last `compute`.
         self._update_count += 1
         self._computed = None

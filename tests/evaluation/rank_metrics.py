@@ -11,6 +11,7 @@ from pathlib import Path
 import torch
 from torch.distributed import destroy_process_group, init_process_group
 
+from lightning_rcnn.evaluation.analysis.collecting import AnalysisCollector, analysis_of
 from lightning_rcnn.evaluation.coco_ap import CocoAveragePrecision
 from lightning_rcnn.evaluation.gathering import score_on_rank_zero
 from lightning_rcnn.evaluation.proposal_recall import ProposalRecall
@@ -25,6 +26,8 @@ def fail(parts):
 def figures_of(images: list[dict]) -> dict:
     """Figures over these images and, with several processes, those of the other ranks."""
     of_boxes, of_masks = (CocoAveragePrecision(["cat", "dog", "cow"], result_type) for result_type in ("bbox", "segm"))
+    collector = AnalysisCollector("bbox", 100)
+    of_boxes.observers.append(collector)
     voc = VOCAveragePrecision(["cat", "dog", "cow"])
     recall = ProposalRecall()
     for image in images:
@@ -38,7 +41,10 @@ def figures_of(images: list[dict]) -> dict:
         is_valid = torch.ones(table.shape[:2], dtype=torch.bool)
         recall.update(Proposals(table[..., :4], table[..., 5], is_valid), [record])
     metrics = {"bbox": of_boxes, "segm": of_masks, "voc": voc, "proposals": recall}
-    return {name: metric.compute() for name, metric in metrics.items()}
+    figures = {name: metric.compute() for name, metric in metrics.items()}
+    classes = of_boxes.class_names
+    analysis = score_on_rank_zero(collector.state(), lambda parts: analysis_of(parts, classes, "bbox")[0].as_dict())
+    return {**figures, "analysis": analysis}
 
 
 def main(rank: int, world: int, rendezvous: str, source: str, result: str) -> None:
