@@ -1,0 +1,221 @@
+"use strict";
+const content = JSON.parse(document.getElementById("content").textContent);
+
+function element(name, properties = {}, ...children) {
+  const made = document.createElement(name);
+  for (const [key, value] of Object.entries(properties)) {
+    if (key in made) made[key] = value;
+    else made.setAttribute(key, value);
+  }
+  made.append(...children);
+  return made;
+}
+
+function shown(value, digits) {
+  if (value === null || value === undefined) return "–";
+  return typeof value === "number" ? value.toFixed(digits) : value;
+}
+
+/* A table with sortable columns and a filter. Columns: {name, title, digits, text}. */
+const ROWS = 100;
+function table(place, columns, rows, open) {
+  let sorted = -1, descending = true, limit = ROWS;
+  const search = element("input", {type: "search", placeholder: "Filter", "aria-label": "Filter rows"});
+  const count = element("span", {className: "quiet"});
+  const all = element("button", {type: "button", textContent: "Show all"});
+  const heads = columns.map((column, number) => {
+    const button = element("button", {type: "button", textContent: column.name, title: column.title || ""});
+    button.addEventListener("click", () => {
+      descending = sorted === number ? !descending : !column.text;
+      sorted = number;
+      draw();
+    });
+    return element("th", {scope: "col", className: column.text ? "text" : ""}, button);
+  });
+  const body = element("tbody");
+  search.addEventListener("input", () => { limit = ROWS; draw(); });
+  all.addEventListener("click", () => { limit = Infinity; draw(); });
+
+  function compare(a, b) {
+    const [left, right] = [a[sorted], b[sorted]];
+    if (left === null || right === null) return (left === null) - (right === null);
+    const order = typeof left === "number" ? left - right : String(left).localeCompare(String(right));
+    return descending ? -order : order;
+  }
+  function draw() {
+    const words = search.value.toLowerCase();
+    const matches = (row) => columns.some((c, i) => c.text && String(row[i] ?? "").toLowerCase().includes(words));
+    const wanted = words ? rows.filter(matches) : [...rows];
+    if (sorted >= 0) wanted.sort(compare);
+    heads.forEach((head, i) => {
+      if (i === sorted) head.setAttribute("aria-sort", descending ? "descending" : "ascending");
+      else head.removeAttribute("aria-sort");
+    });
+    body.replaceChildren(...wanted.slice(0, limit).map((row) => {
+      const line = element("tr", {}, ...columns.map((column, i) => {
+        const text = shown(row[i], column.digits);
+        return element("td", {className: column.text ? "text" : "", textContent: text, title: column.text ? text : ""});
+      }));
+      const opened = open && open(row);
+      if (opened) {
+        const name = line.cells[0];
+        name.replaceChildren(element("button", {type: "button", className: "link", textContent: name.textContent}));
+        line.dataset.open = "";
+        line.addEventListener("click", opened);
+      }
+      return line;
+    }));
+    count.textContent = `${wanted.length} of ${rows.length} rows`;
+    all.hidden = wanted.length <= limit;
+  }
+  const tools = element("div", {className: "tools"}, search, count, all);
+  tools.hidden = rows.length < 8;
+  place.append(tools, element("div", {className: "scroll", tabIndex: 0},
+    element("table", {}, element("thead", {}, element("tr", {}, ...heads)), body)));
+  draw();
+}
+
+for (const [name, value] of content.headline) {
+  document.getElementById("headline").append(
+    element("div", {className: "figure"}, element("b", {textContent: value}), element("span", {textContent: name})));
+}
+for (const sentence of content.findings) {
+  document.getElementById("sentences").append(element("li", {textContent: sentence}));
+}
+
+/* The gallery: one image at a time, with its objects and detections. */
+const viewer = (function () {
+  const place = document.getElementById("viewer"), images = content.gallery;
+  if (!images.length) {
+    place.append(element("p", {className: "quiet", textContent: "No image has errors."}));
+    return {opens: () => null};
+  }
+  const MOST_NAMES = 60;
+  const SVG = "http://www.w3.org/2000/svg";
+  const state = {current: 0, objects: true, detections: true, boxes: true, masks: true, names: true, errors: false};
+  const stage = element("div", {className: "stage"});
+  const list = element("ul", {className: "list"});
+  const caption = element("p", {className: "quiet"});
+  const tools = element("div", {className: "tools"});
+  const threshold = element("input", {type: "range", min: 0, max: 1, step: "any", value: content.threshold,
+    "aria-label": "Threshold"});
+  const score = element("output");
+  const classes = element("select", {"aria-label": "Class"}, element("option", {value: "", textContent: "All classes"}));
+  const step = (by) => open((state.current + by + images.length) % images.length);
+  const hasMasks = images.some((image) => image.shapes.some((shape) => shape.path));
+  for (const [key, label] of [["objects", "Objects"], ["detections", "Detections"], ["boxes", "Boxes"],
+    ["masks", "Masks"], ["names", "Names"], ["errors", "Errors only"]]) {
+    if (key === "masks" && !hasMasks) continue;
+    const box = element("input", {type: "checkbox", checked: state[key], id: `show-${key}`});
+    box.addEventListener("change", () => { state[key] = box.checked; draw(); });
+    tools.append(element("label", {}, box, ` ${label}`));
+  }
+  threshold.addEventListener("input", draw);
+  classes.addEventListener("change", draw);
+  tools.append(element("label", {}, "Threshold ", threshold, " ", score), classes);
+  const buttons = [["‹ Previous", -1], ["Next ›", 1]].map(([name, by]) => {
+    const button = element("button", {type: "button", textContent: name});
+    button.addEventListener("click", () => step(by));
+    return button;
+  });
+  const strip = element("div", {className: "strip"}, ...images.map((image, number) => {
+    const button = element("button", {type: "button", title: image.name, "aria-label": image.name});
+    button.append(image.picture ? element("img", {src: image.picture, alt: "", loading: "lazy"}) : `${number + 1}`);
+    button.addEventListener("click", () => open(number));
+    return button;
+  }));
+  const side = element("div", {}, element("div", {className: "tools"}, ...buttons), caption, list);
+  place.append(tools, element("div", {className: "viewer"}, stage, side), strip);
+  place.addEventListener("keydown", (event) => {
+    if (event.target.matches("input, select")) return;
+    if (event.key === "ArrowLeft") step(-1);
+    if (event.key === "ArrowRight") step(1);
+  });
+
+  /* An object is missed if its true positive scores below the threshold. */
+  function kindOf(shape, least) {
+    if (shape.of !== "object" || shape.kind === "ignored") return shape.kind;
+    return shape.score !== null && shape.score >= least ? "found" : "missed";
+  }
+  function svg(name, attributes) {
+    const made = document.createElementNS(SVG, name);
+    for (const [key, value] of Object.entries(attributes)) made.setAttribute(key, value);
+    return made;
+  }
+  const WORDS = {true: "", class: "wrong class: ", location: "wrong location: ", both: "wrong class and location: ",
+    background: "background: "};
+  function describe(shape, kind) {
+    const name = content.class_names[shape.label - 1];
+    if (shape.of === "object") return `${kind}: ${name}`;
+    return `${WORDS[kind] ?? `${kind}: `}${name} ${shape.score.toFixed(2)}`;
+  }
+  function draw() {
+    const image = images[state.current], least = Number(threshold.value);
+    score.textContent = least.toFixed(3);
+    const overlay = svg("svg", {viewBox: `0 0 ${image.width} ${image.height}`});
+    const size = 13 * image.width / Math.max(1, stage.clientWidth);
+    const lines = [], counts = {};
+    for (const shape of image.shapes) {
+      if (shape.of === "detection" && shape.score < least) continue;
+      const kind = kindOf(shape, least);
+      counts[kind] = (counts[kind] || 0) + 1;
+      if (!state[shape.of === "object" ? "objects" : "detections"]) continue;
+      if (classes.value && classes.value !== String(shape.label)) continue;
+      if (state.errors && ["found", "true", "ignored"].includes(kind)) continue;
+      const [x, y, width, height] = shape.box, parts = [];
+      if (state.masks && shape.path) parts.push(svg("path", {d: shape.path, class: `mask ${kind}`}));
+      if (state.boxes) parts.push(svg("rect", {x, y, width, height, class: `shape ${kind}`}));
+      if (state.names && kind !== "found") {
+        const text = svg("text", {x: x + size / 4, y: Math.max(size, y - size / 4), "font-size": size});
+        text.textContent = describe(shape, kind);
+        parts.push(text);
+      }
+      for (const part of parts.filter((one) => one.tagName !== "text")) {
+        const title = svg("title", {});
+        title.textContent = describe(shape, kind);
+        part.append(title);
+      }
+      overlay.append(...parts);
+      const line = element("li", {}, element("span", {className: `dot ${kind}`}), describe(shape, kind));
+      line.addEventListener("mouseenter", () => parts.forEach((part) => part.classList.add("lit")));
+      line.addEventListener("mouseleave", () => parts.forEach((part) => part.classList.remove("lit")));
+      lines.push([kind === "found" || kind === "true" || kind === "ignored", line]);
+    }
+    const picture = image.picture
+      ? element("img", {src: image.picture, alt: image.name})
+      : element("div", {className: "blank", style: `aspect-ratio: ${image.width} / ${image.height}`});
+    stage.replaceChildren(picture, overlay);
+    list.replaceChildren(...lines.sort((a, b) => a[0] - b[0]).map((pair) => pair[1]));
+    const words = Object.entries(counts).map(([kind, number]) => `${kind === "true" ? "right" : kind} ${number}`);
+    caption.textContent = `${state.current + 1} of ${images.length} · ${image.name} · ${words.join(", ")}${image.note}`;
+  }
+  function open(number) {
+    state.current = number;
+    // Many names would hide the image.
+    const least = Number(threshold.value);
+    const drawn = images[number].shapes.filter((shape) => shape.of === "object" || shape.score >= least).length;
+    state.names = document.getElementById("show-names").checked = drawn <= MOST_NAMES;
+    const labels = [...new Set(images[number].shapes.map((shape) => shape.label))].sort((a, b) => a - b);
+    classes.replaceChildren(classes.options[0], ...labels.map((label) =>
+      element("option", {value: String(label), textContent: content.class_names[label - 1]})));
+    classes.value = "";
+    [...strip.children].forEach((button, i) => button.setAttribute("aria-current", i === number));
+    draw();
+  }
+  window.addEventListener("resize", draw);
+  open(0);
+  return {
+    opens(id) {
+      const number = images.findIndex((image) => image.id === id);
+      return number < 0 ? null : () => {
+        open(number);
+        document.getElementById("gallery").scrollIntoView();
+      };
+    },
+  };
+})();
+
+for (const [name, {columns, rows}] of Object.entries(content.tables)) {
+  const open = name === "images" ? (row) => viewer.opens(row[row.length - 1]) : null;
+  table(document.getElementById(`${name}-table`), columns, rows, open);
+}
