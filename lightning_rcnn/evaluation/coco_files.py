@@ -33,10 +33,11 @@ _KEYS: dict[ResultType, str] = {"bbox": "bbox", "segm": "segmentation"}
 
 @dataclass
 class Image:
-    """Size, annotations and results of an image; their `category_id` is a label 1..K."""
+    """Size, name, annotations and results of an image; their `category_id` is a label 1..K."""
 
     height: int
     width: int
+    file_name: str = ""
     annotations: list[dict[str, Any]] = field(default_factory=list)
     results: list[dict[str, Any]] = field(default_factory=list)
 
@@ -95,7 +96,7 @@ def read_scored(annotations: Path, results: Path, result_type: ResultType) -> Co
     images: dict[int, Image] = {}
     for image_id, image in coco.images.items():
         width, height = _frame(image, coco, masks.get(image_id, []), annotations)
-        images[image_id] = Image(height, width)
+        images[image_id] = Image(height, width, image.file_name)
         for annotated in coco.objects[image_id]:
             place = f"annotation {annotated.id} of image {image.file_name or image_id}"
             entry, defect = _checked(in_pixels(annotated, (width, height)), images[image_id], result_type)

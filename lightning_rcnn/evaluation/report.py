@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
+from lightning_rcnn.evaluation.analysis.analysis import Analysis
 from lightning_rcnn.evaluation.coco_ap import MAX_DETECTIONS, PER_CLASS
 from lightning_rcnn.evaluation.voc_ap import ELEVEN_POINT, PER_CLASS_11_POINT
 from lightning_rcnn.files import atomic_write
@@ -42,6 +43,28 @@ def metrics_tables(metrics: Mapping[str, Mapping[str, Any]], title: str = "") ->
     tables += [_proposal_table(name, figures) for name, figures in metrics.items() if name not in {*coco, *voc}]
     heading = [Text(title, style="bold")] if title else []
     return Group(*heading, *(part for table in tables for part in (table, "")))
+
+
+def analysis_tables(analysis: Analysis, sentences: Sequence[str]) -> Group:
+    """Show the cost of each kind of error, and sentences below.
+
+    Args:
+        analysis: analysis of an evaluation.
+        sentences: what `findings` returned.
+    """
+    table = _table()
+    for heading in ("error", "AP50 cost", "count"):
+        table.add_column(heading, justify="left" if heading == "error" else "right")
+    for name, error in analysis.errors.items():
+        table.add_row(name, _text(error.ap50), str(error.count))
+    best = analysis.best
+    threshold = (
+        f"Best F1 {best.f1:.3f} at a score of {best.score:.3f} (precision {best.precision:.3f}, recall "
+        f"{best.recall:.3f})."
+        if best
+        else "No threshold is best: there is no true positive."
+    )
+    return Group(table, "", *(Text(f"- {sentence}") for sentence in [*sentences, threshold]))
 
 
 def write_metrics(path: Path, metrics: Mapping[str, Any], epoch: int | None, step: int | None) -> None:

@@ -1,15 +1,23 @@
 """`lightning-rcnn evaluate`: COCO's and PASCAL VOC's metrics for any results file."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
-from lightning_rcnn.cli.output_paths import require_file
+from lightning_rcnn.cli.output_paths import require_file, require_folder
+from lightning_rcnn.data.decode import UndecodableImage, decode_image
+from lightning_rcnn.data.file_names import match_names
+from lightning_rcnn.data.image_files import find_images
 from lightning_rcnn.errors import InputError
+from lightning_rcnn.evaluation.analysis.collecting import AnalysisCollector, WorstImage, analysis_of
+from lightning_rcnn.evaluation.analysis.findings import findings
 from lightning_rcnn.evaluation.coco_ap import CocoAveragePrecision
 from lightning_rcnn.evaluation.coco_files import CocoData, read_scored
-from lightning_rcnn.evaluation.report import metrics_tables, write_metrics
+from lightning_rcnn.evaluation.report import analysis_tables, metrics_tables, write_metrics
+from lightning_rcnn.evaluation.report_page.gallery import as_jpeg
+from lightning_rcnn.evaluation.report_page.page import report_page, write_report
 from lightning_rcnn.evaluation.scoring import ResultType
 from lightning_rcnn.evaluation.voc_ap import VOCAveragePrecision
 from lightning_rcnn.progress import at_work
@@ -22,6 +30,8 @@ def evaluate(
     max_detections: int = 100,
     voc_iou: float = 0.5,
     json: Path | None = None,
+    report: Path | None = None,
+    images: Path | None = None,
 ) -> None:
     """Score a results file as the COCO API does, and boxes also as PASCAL VOC does, like validations.
 
@@ -38,6 +48,9 @@ def evaluate(
         max_detections: number of detections per image that count for COCO, best first; for VOC all count.
         voc_iou: lowest IoU of a true positive for VOC.
         json: file to write the metrics to as well.
+        report: folder for a page for the browser, index.html, with errors, curves, tables and the worst images, and for
+            analysis.json, the same for programs.
+        images: folder of the images, for the gallery of the report.
     """
     if max_detections < 1:
         raise InputError(f"--max_detections {max_detections}: at least 1")
@@ -45,14 +58,23 @@ def evaluate(
         raise InputError(f"--voc_iou {voc_iou:g}: above 0, at most 1")
     if json is not None:
         require_file(json, "--json")
+    if report is not None:
+        require_folder(report, "--report")
+    if images is not None and report is None:
+        raise InputError(f"--images {images}: only a report shows images; give --report FOLDER")
+    if images is not None and not images.is_dir():
+        raise InputError(f"--images {images}: no such folder")
+    collector = AnalysisCollector(type, max_detections)
     console = Console()
     with at_work("reading", console):
         data = read_scored(annotations, results, type)
     with at_work(f"scoring {len(data.images)} images", console):
-        metrics: dict[str, dict[str, Any]] = {type: _coco_figures(data, type, max_detections)}
+        metrics: dict[str, dict[str, Any]] = {type: _coco_figures(data, type, collector)}
         if type == "bbox":
             metrics["voc"] = _voc_figures(data, voc_iou)
+        analysis, worst, file_names = analysis_of([collector.state()], data.class_names, type)
     console.print(metrics_tables(metrics, f"{results.name}: {len(data.images)} images"))
+    console.print(analysis_tables(analysis, findings(analysis)))
     for note in [*data.notes, *_doubts(data, metrics[type])]:
         print(note)
     objects = [annotation for image in data.images.values() for annotation in image.annotations]
@@ -61,6 +83,13 @@ def evaluate(
         print(f"{without_mask} of {len(objects)} objects have no usable mask: neither they nor detections there count.")
     if json is not None:
         write_metrics(json, metrics, epoch=None, step=None)
+    if report is not None:
+        unread = _take_pictures(worst, images) if images is not None else []
+        for note in unread[:1]:
+            print(f"{len(unread)} images of the gallery are blank; the first: {note}.")
+        title = f"{results.name}: {len(data.images)} images"
+        page = report_page(analysis, metrics, worst, file_names, data.class_names, title, f"{results} on {annotations}")
+        print(f"The report is {write_report(report, page, analysis)}.")
 
 
 def _doubts(data: CocoData, figures: dict[str, Any]) -> list[str]:
@@ -87,12 +116,34 @@ def _doubts(data: CocoData, figures: dict[str, Any]) -> list[str]:
     return []
 
 
-def _coco_figures(data: CocoData, result_type: ResultType, max_detections: int) -> dict[str, Any]:
-    metric = CocoAveragePrecision(data.class_names, result_type, max_detections)
+def _take_pictures(worst: Sequence[WorstImage], folder: Path) -> list[str]:
+    """Set the pictures of the gallery; return a reason for each that is missing."""
+    files = {file.path.relative_to(folder).as_posix(): file.path for file in find_images([folder]).images}
+    matches = match_names([image.file_name for image in worst], set(files), str(folder))
+    unread = []
+    for image in worst:
+        match = matches[image.file_name]
+        if match.file is None:
+            unread.append(f"no file of {folder} is {image.file_name or 'an image without a name'}{match.hint}")
+            continue
+        try:
+            pixels = decode_image(files[match.file].read_bytes(), apply_exif=True)
+        except (OSError, UndecodableImage) as error:
+            unread.append(f"{files[match.file]}: {error}")
+        else:
+            image.picture = as_jpeg(pixels.permute(1, 2, 0).numpy())
+    return unread
+
+
+def _coco_figures(data: CocoData, result_type: ResultType, collector: AnalysisCollector) -> dict[str, Any]:
+    """Compute COCO's metrics, and give each image to the collector."""
+    metric = CocoAveragePrecision(data.class_names, result_type, collector.max_detections)
+    metric.observers.append(collector)
     for image_id, image in data.images.items():
         # The COCO API treats difficult objects like any others.
         annotations = [{**annotation, "difficult": 0} for annotation in image.annotations]
         metric.add_image(image_id, image.height, image.width, annotations, image.results)
+        collector.name(image_id, image.file_name)
     return metric.compute()
 
 

@@ -2,6 +2,7 @@ import json
 from pathlib import Path
 
 import pytest
+from PIL import Image
 from pycocotools import mask
 
 from lightning_rcnn.cli import main
@@ -253,3 +254,32 @@ def test_nothing_but_crowds_is_said(files, evaluate):
     status, _, text = evaluate(truth, results)
     assert status == 0
     assert "All objects have iscrowd 1, so there is nothing to score; if they are single objects" in text
+
+
+def test_errors_are_named_and_a_report_is_written(files, evaluate, tmp_path):
+    truth, results = files
+    truth["images"][1]["file_name"] = "b.png"
+    folder = tmp_path / "images"
+    folder.mkdir()
+    Image.new("RGB", (120, 100), (200, 10, 10)).save(folder / "b.png")
+    (folder / "c.txt").write_text("")
+    report = tmp_path / "report"
+    status, _, text = evaluate(truth, results, f"--report={report}", f"--images={folder}")
+    assert status == 0
+    words = " ".join(text.split())
+    assert "dog (1 object) is never predicted; this costs 50.0 points of AP50." in words
+    assert "Best F1 0.667 at a score of 0.900 (precision 1.000, recall 0.500)." in words
+    assert f"The report is {report / 'index.html'}." in words
+    assert "1 images of the gallery are blank; the first: no file of" in words
+    page = (report / "index.html").read_text()
+    assert "data:image/jpeg;base64," in page
+    assert '"name":"b.png"' in page
+
+
+def test_a_report_that_cannot_be(files, evaluate, tmp_path):
+    status, _, text = evaluate(*files, f"--images={tmp_path}")
+    assert status == 1
+    assert "only a report shows images; give --report FOLDER" in text
+    status, _, text = evaluate(*files, f"--report={tmp_path / 'report'}", f"--images={tmp_path / 'none'}")
+    assert status == 1
+    assert "none: no such folder" in text
