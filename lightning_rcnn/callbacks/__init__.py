@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 __all__ = [
     "EMA",
+    "AnalysisReport",
     "AtomicCheckpointIO",
     "BestCheckpoint",
     "Compilation",
@@ -27,6 +28,7 @@ __all__ = [
 ]
 
 if TYPE_CHECKING:
+    from lightning_rcnn.callbacks.analysis_report import AnalysisReport
     from lightning_rcnn.callbacks.checkpoints import AtomicCheckpointIO, BestCheckpoint, LastCheckpoint
     from lightning_rcnn.callbacks.compilation import Compilation
     from lightning_rcnn.callbacks.data_errors import DataErrors
@@ -44,6 +46,7 @@ if TYPE_CHECKING:
     from lightning_rcnn.callbacks.wandb_logging import DetectionWandbLogger
 
 _MODULES = {
+    "AnalysisReport": "analysis_report",
     "AtomicCheckpointIO": "checkpoints",
     "EMA": "ema",
     "BestCheckpoint": "checkpoints",

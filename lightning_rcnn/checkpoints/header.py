@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 from lightning_rcnn.checkpoints.reading import read_content
 from lightning_rcnn.errors import InputError
+from lightning_rcnn.files import atomic_save
 
 _SIZES = re.compile(
     r"size mismatch for (?P<name>\S+): copying a param with shape torch\.Size\(\[(?P<there>.*?)\]\) from checkpoint, "
@@ -18,6 +19,8 @@ CLASS_PATH_KEY = "class_path"
 """Key of a checkpoint for the class of its detector."""
 PRECISION_KEY = "precision"
 """Key of a checkpoint for the precision of its training."""
+THRESHOLDS_KEY = "score_thresholds"
+"""Key of a checkpoint for the scores with the best F1 in its last evaluation."""
 
 
 class CheckpointHeader(NamedTuple):
@@ -28,12 +31,15 @@ class CheckpointHeader(NamedTuple):
         hyperparameters: arguments of its constructor.
         has_training: whether a training can resume from it; not from a converted checkpoint.
         precision: precision of the training, as Lightning names it; None if the file does not record it.
+        thresholds: `score` with the best F1 over all classes, its `f1`, and scores `per_class` by name, from the last
+            evaluation; empty if there was none.
     """
 
     class_path: str
     hyperparameters: dict[str, Any]
     has_training: bool
     precision: str | None
+    thresholds: dict[str, Any]
 
 
 def read_header(path: str | Path) -> CheckpointHeader:
@@ -53,6 +59,16 @@ def read_header(path: str | Path) -> CheckpointHeader:
     return header_in(checkpoint)
 
 
+def write_thresholds(path: Path, thresholds: dict[str, Any]) -> None:
+    """Store thresholds in a checkpoint; it is replaced when the new file is complete.
+
+    Raises:
+        InputError: see `read_content`.
+        OSError: it cannot be written; it stays as it was.
+    """
+    atomic_save({**read_content(path), THRESHOLDS_KEY: thresholds}, path)
+
+
 def is_ours(content: Any) -> bool:
     """Tell whether the content of a file is a checkpoint of ours."""
     return (
@@ -69,6 +85,7 @@ def header_in(checkpoint: dict[str, Any]) -> CheckpointHeader:
         dict(checkpoint["hyper_parameters"]),
         "optimizer_states" in checkpoint,
         checkpoint.get(PRECISION_KEY),
+        dict(checkpoint.get(THRESHOLDS_KEY, {})),
     )
 
 

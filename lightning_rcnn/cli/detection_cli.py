@@ -2,7 +2,6 @@
 
 import os
 import warnings
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,7 @@ from lightning.pytorch.plugins.precision import Precision as PrecisionPlugin
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.utilities.rank_zero import rank_zero_info
 
+from lightning_rcnn.callbacks.analysis_report import AnalysisReport
 from lightning_rcnn.callbacks.checkpoints import AtomicCheckpointIO, BestCheckpoint, LastCheckpoint
 from lightning_rcnn.callbacks.compilation import Compilation
 from lightning_rcnn.callbacks.data_errors import DataErrors
@@ -30,6 +30,7 @@ from lightning_rcnn.callbacks.shared_buffers import SharedBuffers
 from lightning_rcnn.callbacks.throughput import Throughput
 from lightning_rcnn.callbacks.wandb_logging import keep_in_run_folder
 from lightning_rcnn.checkpoints.header import read_header
+from lightning_rcnn.cli.best_thresholds import store_thresholds
 from lightning_rcnn.cli.class_names import data_set_of, take_classes_from_data
 from lightning_rcnn.cli.composing import compose, take_config_files
 from lightning_rcnn.cli.known_classes import CLASSES
@@ -37,7 +38,7 @@ from lightning_rcnn.cli.known_keys import KnownKeys, flag_value
 from lightning_rcnn.cli.nested_help import with_model_of_help
 from lightning_rcnn.cli.nested_nulls import take_nested_nulls
 from lightning_rcnn.cli.output_paths import require_folder
-from lightning_rcnn.cli.parse_errors import key_of, located
+from lightning_rcnn.cli.parse_errors import causes_of, key_of, located
 from lightning_rcnn.cli.rank_environment import environment_of_launcher
 from lightning_rcnn.cli.refused_callbacks import NO_CHECKPOINTS, refuse_callbacks
 from lightning_rcnn.cli.registry import TRAINING
@@ -78,10 +79,12 @@ class DetectionCLI(LightningCLI):
 
     def __init__(self, arguments: list[str]) -> None:
         options = {"allow_abbrev": False}
+        self._analysis = AnalysisReport()
         callbacks = [
             NonFiniteGuard(),
             Throughput(),
             MetricsReport(),
+            self._analysis,
             DataErrors(),
             PredictionResults(),
             Preemption(),
@@ -115,6 +118,8 @@ class DetectionCLI(LightningCLI):
             default=SECONDS_BETWEEN_LINES,
             help="Seconds between two lines of progress if the output is not a terminal.",
         )
+        analysis = "With fit, write report/index.html with an analysis of errors after each validation, too."
+        parser.add_argument("--analysis", type=bool, default=False, help=analysis)
         parser.add_lightning_class_args(LastCheckpoint, "last_checkpoint")
         parser.add_lightning_class_args(BestCheckpoint, "best_checkpoint")
         parser.add_lightning_class_args(RankWatch, "rank_watch")
@@ -168,6 +173,7 @@ class DetectionCLI(LightningCLI):
                 rank_zero_info(f"{self.run_dir} has no checkpoint yet: the training starts from scratch.")
             return {}
         header = read_header(self.checkpoint)
+        self._checkpoint_time = self.checkpoint.stat().st_mtime_ns
         if self.command == "fit" and not header.has_training:
             raise InputError(
                 f"{self.checkpoint}: holds a detector but no training to resume; start a training from it with "
@@ -224,7 +230,7 @@ class DetectionCLI(LightningCLI):
                 warnings.filterwarnings("ignore", message=r"\s*Unable to serialize instance")
                 super().instantiate_classes()
         except ValueError as error:
-            for cause in _causes(error):
+            for cause in causes_of(error):
                 if isinstance(cause, InputError):
                     raise cause from None
                 if isinstance(cause, ModuleNotFoundError | MisconfigurationException):
@@ -244,6 +250,7 @@ class DetectionCLI(LightningCLI):
         plugins = [AtomicCheckpointIO(), *(plugins if isinstance(plugins, list) else [plugins])]
         if not any(isinstance(plugin, ClusterEnvironment) for plugin in plugins):
             plugins.append(environment_of_launcher())
+        self._analysis.in_training = self.config[self.command].analysis
         kwargs["callbacks"] = self._callbacks_with_progress()
         kwargs["precision"] = self._precision(plugins)
         try:
@@ -280,9 +287,13 @@ class DetectionCLI(LightningCLI):
         if not self.config.fit.trainer.fast_dev_run:
             rank_zero_info(f"Checkpoints, metrics and images are in {self.run_dir}.")
 
+    def after_validate(self) -> None:
+        """Store the best threshold beside the weights."""
+        assert self.checkpoint is not None
+        store_thresholds(self._analysis.thresholds, self.checkpoint, self._checkpoint_time, self.run_dir)
 
-def _causes(error: BaseException | None) -> Iterator[BaseException]:
-    """Yield an error and its causes."""
-    while error is not None:
-        yield error
-        error = error.__cause__ or error.__context__
+    def after_test(self) -> None:
+        """Store the best threshold if no validation did: one that is chosen on test data flatters the test."""
+        assert self.checkpoint is not None
+        if not read_header(self.checkpoint).thresholds:
+            store_thresholds(self._analysis.thresholds, self.checkpoint, self._checkpoint_time, self.run_dir)

@@ -5,7 +5,7 @@ option.
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from lightning_rcnn.cli.composing import Composition
 from lightning_rcnn.cli.other_names import is_of_others, ours_for
@@ -110,3 +110,10 @@ def _hint(stray: str, flags: list[str]) -> str:
 def _without_breaks(message: str) -> str:
     lines = (line.strip(" -") for line in message.splitlines())
     return " ".join(line for line in lines if line)
+
+
+def causes_of(error: BaseException | None) -> Iterator[BaseException]:
+    """Yield an error and its causes."""
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__

@@ -10,7 +10,8 @@ import json
 import os
 import socket
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
@@ -43,6 +44,21 @@ def hold_for(folder: Path, changes: Sequence[str]) -> IO[str] | None:
             f"each task a --run_dir of its own, for example {folder}-$SLURM_ARRAY_TASK_ID"
         )
     return _hold(folder)
+
+
+@contextmanager
+def briefly_held(folder: Path) -> Iterator[bool]:
+    """Keep trainings out of a run folder for a moment; yield False if one holds it."""
+    if not (folder / LOCK).exists():
+        yield True
+        return
+    with (folder / LOCK).open("a") as file:
+        try:
+            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            yield error.errno in _NO_LOCKS
+        else:
+            yield True
 
 
 def _last_holder(folder: Path) -> dict[str, Any]:

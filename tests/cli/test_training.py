@@ -93,6 +93,13 @@ def test_a_run_from_fit_to_validate(fit, run, complaint, workplace, shards):
     assert init_args["backbone"]["init_args"]["channels"] == 16
     assert init_args["box"]["init_args"]["score_threshold"] == 0.9
 
+    # It analyzes errors, and keeps the threshold with the best F1 in the checkpoint, where detections find anything.
+    assert (
+        "<title>FasterRCNN: validation</title>"
+        in (workplace / "run" / "validate" / "report" / "index.html").read_text()
+    )
+    assert not (workplace / "run" / "report").exists()
+
     # `predict` writes detections under the ids of the data set.
     assert run("predict", "--ckpt_path", last, "--data.predict", shards / "val", *quiet).status == 0
     results = json.loads((workplace / "run" / "predict" / "results.json").read_text())

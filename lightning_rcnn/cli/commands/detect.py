@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from lightning_rcnn.checkpoints.header import read_header
 from lightning_rcnn.cli.output_paths import require_folder
 from lightning_rcnn.data.decode import UndecodableImage, decode_image, open_image
 from lightning_rcnn.data.image_files import find_images, shown_path
@@ -29,7 +30,7 @@ def detect(
     checkpoint: Path,
     images: list[Path],
     out: Path,
-    threshold: float = 0.5,
+    threshold: float | Literal["best"] = 0.5,
     device: Literal["auto", "cpu", "cuda"] = "auto",
     precision: PrecisionName = "auto",
 ) -> None:
@@ -43,11 +44,13 @@ def detect(
         checkpoint: checkpoint that `fit` or `convert` wrote.
         images: image files, and folders to search for them.
         out: folder for the results.
-        threshold: lowest score of a detection, 0 to 1; evaluate results.json with a low one, such as 0.05.
+        threshold: lowest score of a detection, 0 to 1; best takes the one with the best F1, which `validate` stores in
+            the checkpoint. Evaluate results.json with a low one, such as 0.05.
         device: device to compute on; auto takes a GPU if there is one.
         precision: bf16-mixed or 32-true; auto takes bf16-mixed if the device supports it.
     """
-    if not 0 <= threshold <= 1:
+    least_score = _best_threshold(checkpoint) if threshold == "best" else threshold
+    if not 0 <= least_score <= 1:
         raise InputError(f"--threshold {threshold}: a score is from 0 to 1")
     files, left_out = find_images(images, without=out)
     detector = load_detector(checkpoint).to(_device(device))
@@ -68,7 +71,7 @@ def detect(
         record = ImageRecord(len(shown) + 1, str(file.path), height=image.shape[1], width=image.shape[2])
         shown.append(record)
         with autocast(chosen, detector.device):
-            (detections,) = detect_tensors(detector, [image], threshold)
+            (detections,) = detect_tensors(detector, [image], least_score)
         entries = coco_results(detections, 0, record, detector.category_ids, detector.mask_paste)
         masks = None if detections.masks is None else [entry["segmentation"] for entry in entries]
         objects = Objects(
@@ -83,6 +86,16 @@ def detect(
     write_json(out / "results.json", results)
     write_json(out / NAMES_FILE, names_behind_ids(shown, detector.category_ids, detector.class_names))
     _report(console, len(shown), counts, unreadable, left_out, out)
+
+
+def _best_threshold(checkpoint: Path) -> float:
+    thresholds = read_header(checkpoint).thresholds
+    if not thresholds:
+        raise InputError(
+            f"--threshold best: {checkpoint} holds none; `validate --ckpt_path {checkpoint}` finds it, or give a score"
+        )
+    print(f"--threshold best: {thresholds['score']:.3f}.")
+    return thresholds["score"]
 
 
 def _device(name: str) -> torch.device:

@@ -10,6 +10,7 @@ from PIL import Image
 from pycocotools import mask
 
 from lightning_rcnn.backbones.fpn import ResNetFPN
+from lightning_rcnn.checkpoints.header import write_thresholds
 from lightning_rcnn.cli.commands.detect import detect
 from lightning_rcnn.detectors.faster_rcnn import FasterRCNN
 from lightning_rcnn.detectors.mask_rcnn import MaskRCNN
@@ -119,6 +120,17 @@ def test_a_threshold_that_nothing_reaches(checkpoint, photos, tmp_path, capsys):
     detect(checkpoint, [photos / "a.jpg"], tmp_path / "out", threshold=0.9, device="cpu")
     assert json.loads((tmp_path / "out" / "results.json").read_text()) == []
     assert "0 objects in 1 images; a lower --threshold may find some" in capsys.readouterr().out
+
+
+def test_the_best_threshold_is_that_of_the_checkpoint(checkpoint, photos, tmp_path, capsys):
+    validated = shutil.copy(checkpoint, tmp_path / "validated.ckpt")
+    with pytest.raises(InputError, match=r"--threshold best: .*validated\.ckpt holds none; `validate --ckpt_path"):
+        detect(validated, [photos / "a.jpg"], tmp_path / "out", threshold="best", device="cpu")
+    for score, is_found in ((0.69, True), (0.71, False)):
+        write_thresholds(validated, {"score": score, "f1": 0.5, "per_class": {"dog": score}})
+        detect(validated, [photos / "a.jpg"], tmp_path / "out", threshold="best", device="cpu")
+        assert bool(json.loads((tmp_path / "out" / "results.json").read_text())) == is_found
+        assert f"--threshold best: {score:.3f}." in capsys.readouterr().out
 
 
 def test_what_cannot_be_done(checkpoint, photos, tmp_path):
