@@ -1,4 +1,4 @@
-"""R-CNN, stage three: a linear regressor of boxes per class on the features of pool5 (appendix C).
+"""R-CNN, stage three: a linear box regressor per class on the features of pool5 (appendix C).
 
 Shape letters: N images, P proposals, R pairs of an image, E examples of a class, K classes, F features.
 """
@@ -43,13 +43,12 @@ class RidgeSettings(Settings):
     """Settings of the ridge regression.
 
     Args:
-        regions_per_image: so many pairs of an image, drawn at random, are looked at; all if not given.
-        paired_iou: a pair is a proposal and the object that it overlaps most, by more than this.
-        penalty: the paper's lambda.
-        feature_norm: features are scaled to this norm, on average over the examples, so that the same penalty suits
-            every network.
-        examples_per_class: the most examples of a class, a random choice. As many of every class, and a quarter more,
-            are held on each rank, 4 bytes a feature, and rank 0 solves for a matrix of this squared, 8 bytes each.
+        regions_per_image: limit of randomly drawn pairs per image; no limit if not given.
+        paired_iou: minimum IoU, exclusive, of a pair: a proposal and the object that it overlaps most.
+        penalty: weight of the L2 penalty, the paper's lambda.
+        feature_norm: mean norm to which features are scaled, so that the same penalty suits every network.
+        examples_per_class: limit of randomly drawn examples per class. Each rank holds up to 1.25 times as many of each
+            class, 4 bytes per feature; rank 0 solves for a matrix with the square of this many float64 entries.
     """
 
     regions_per_image: PositiveCount | None = None
@@ -60,13 +59,13 @@ class RidgeSettings(Settings):
 
 
 class RCNNBoxRegression(SolvedStage):
-    """The regressors, by ridge regression in one pass over the data. Its checkpoints hold an `RCNN`, which is whole.
+    """Stage three: solves for the box regressors by ridge regression, in one pass over the data.
 
-    Every rank looks through its own images; rank 0 solves for all, class by class.
+    Its checkpoints hold a complete `RCNN`. Every rank collects examples of its images; rank 0 solves, class by class.
 
     Args:
         class_names, category_ids, backbone, proposals, regions: as in `RCNN`.
-        ridge: the solution, and what is kept for it.
+        ridge: settings of the regression and its examples.
         preprocessing, optimizer, schedule, parameter_groups, weights: as in `RCNN`.
     """
 
@@ -99,12 +98,12 @@ class RCNNBoxRegression(SolvedStage):
         self.ridge = ridge
         self.regions_per_image = min(ridge.regions_per_image or proposals.limit, proposals.limit)
 
-    def solved_again(self) -> tuple[nn.Linear, ...]:
-        """The regressors."""
+    def layers_to_reset(self) -> tuple[nn.Linear, ...]:
+        """Return the regressors, for which this stage solves."""
         return (self.box_regressors,)
 
     def require_stage_before(self) -> None:
-        """There have to be SVMs."""
+        """Refuse to train without SVMs."""
         if not self.svms.weight.any():
             given = self.weights
             problem = "starts from the SVMs of stage two" if given is None else f"model.weights {given}: has no SVMs"
@@ -114,27 +113,27 @@ class RCNNBoxRegression(SolvedStage):
             )
 
     def begin_pass(self) -> None:
-        """Without an example."""
+        """Start with empty example pools."""
         self._pools = [ExamplePool(self.ridge.examples_per_class) for _ in self.class_names]
 
     def collect(self, inputs: Inputs, targets: Targets) -> Tensor:
-        """Take the pairs of a batch; gives the mean squared error of the regressors of the moment."""
+        """Collect the pairs of a batch; return the mean squared error of the current regressors."""
         boxes, labels, deltas, keys = self._pairs(inputs, targets)
         images = self.normalize(inputs)
         squares, number = deltas.new_zeros(()), deltas.new_zeros(())
-        for part in self.parts(labels > 0):
-            pooled = self.pool5(self.warp(images, boxes[:, part]))
-            found, features = self.box_deltas(pooled), pooled.flatten(1).float()
-            label, wanted, key = (values[:, part].flatten(0, 1) for values in (labels, deltas, keys))
+        for chunk in self.chunks(labels > 0):
+            pooled = self.pool5(self.warp(images, boxes[:, chunk]))
+            predicted, features = self.box_deltas(pooled), pooled.flatten(1).float()
+            label, target, key = (values[:, chunk].flatten(0, 1) for values in (labels, deltas, keys))
             for k, pool in enumerate(self._pools):
                 own = label == k + 1
-                squares += (found[own, k] - wanted[own]).square().sum()
+                squares += (predicted[own, k] - target[own]).square().sum()
                 number += own.sum()
-                pool.add(Examples(features[own].cpu(), wanted[own].cpu(), key[own].cpu()))
+                pool.add(Examples(features[own].cpu(), target[own].cpu(), key[own].cpu()))
         return squares / number.clamp(min=1)
 
     def solve(self) -> None:
-        """Solve on rank 0, one class after the other, and take the regressors from there."""
+        """Solve on rank 0, class by class, and send the regressors to all ranks."""
         chosen = [pool.chosen() for pool in self._pools]
         penalty = self._penalty([examples.features for examples in chosen if examples is not None])
         counts = []
@@ -151,35 +150,35 @@ class RCNNBoxRegression(SolvedStage):
         rank_zero_info(f"Box regressors solved; pairs: {listed}.")
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """What is saved is an R-CNN; how its regressors came about stands in the configuration of the run."""
+        """Save an `RCNN`; the settings of this stage are in the configuration of the run."""
         super().on_save_checkpoint(checkpoint)
         checkpoint[CLASS_PATH_KEY] = class_path(RCNN)
         checkpoint["hyper_parameters"].pop("ridge")
 
     def _pairs(self, inputs: Inputs, targets: Targets) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Boxes [N, R, 4], labels [N, R] (0 where there is no pair), deltas [N, R, 4] and keys [N, R]."""
+        """Draw pairs: boxes [N, R, 4], labels [N, R] (0 without a pair), deltas [N, R, 4] and keys [N, R]."""
         proposals = given_proposals(inputs)
         overlaps = best_overlaps(targets.boxes, targets.is_object, targets.is_crowd, proposals.boxes)
         is_present = proposals.is_valid & (inputs.image_ids != NO_IMAGE)[:, None]
         is_paired = (overlaps.iou > self.ridge.paired_iou) & is_present
-        # To wait for this number costs nothing beside passes of the network for what is no pair.
-        most = max(1, int(is_paired.sum(dim=1).max()))
+        # This host sync is cheap next to running the network on padding.
+        num_pairs = max(1, int(is_paired.sum(dim=1).max()))
         chances, keys = (
             random_keys(seed, inputs.image_ids, proposals.boxes.shape[1])
             for seed in (2 * self.sampling_seed, 2 * self.sampling_seed + 1)
         )
-        chance, drawn = torch.where(is_paired, chances, -1.0).topk(min(most, self.regions_per_image), dim=1)
+        chance, drawn = torch.where(is_paired, chances, -1.0).topk(min(num_pairs, self.regions_per_image), dim=1)
         boxes = gather_boxes(proposals.boxes, drawn)
         gt_index = overlaps.gt_index.gather(1, drawn)
         labels = torch.where(chance >= 0, targets.labels.gather(1, gt_index), 0)
         gt_boxes = gather_boxes(targets.boxes, gt_index)
-        # Of many pairs of an image those with high chances were drawn: only other numbers choose fairly among images.
+        # The drawn pairs of a crowded image have high chances; separate keys choose fairly among images.
         return boxes, labels, encode(gt_boxes, boxes, BOX_WEIGHTS), keys.gather(1, drawn)
 
     def _penalty(self, features: list[Tensor]) -> float:
-        """The penalty for features as they are that `ridge.penalty` is for scaled ones."""
+        """Convert `ridge.penalty`, which is for scaled features, to the penalty for unscaled ones."""
         sums = torch.zeros(2)
-        for of_class in features:
-            sums += torch.tensor([float(of_class.norm(dim=1).sum()), float(len(of_class))])
+        for class_features in features:
+            sums += torch.tensor([float(class_features.norm(dim=1).sum()), float(len(class_features))])
         total, number = sum_over_ranks(sums.to(self.device)).tolist()
         return self.ridge.penalty * (total / (number * self.ridge.feature_norm)) ** 2 if total else self.ridge.penalty

@@ -36,22 +36,22 @@ from lightning_rcnn.structures import NO_IMAGE, Inputs, Proposals, Targets
 
 @dataclass(frozen=True)
 class SVMSettings(Settings):
-    """Settings of the SVMs and of the mining of hard negatives.
+    """Settings of the SVMs and of hard negative mining.
 
     Args:
-        regions_per_image: so many proposals of an image, drawn at random, are looked through; all if not given.
-        negative_iou: negatives of a class overlap each of its objects by less than this (section 2.3).
-        crowd_ioa: a region with more of its area in a crowd is no negative (0.7 in Detectron); None drops crowds from
-            training, as torchvision's references and detectron2 do.
-        cost: of a violated margin (liblinear's C).
-        positive_weight: the cost of positives is multiplied by this.
-        bias_feature: the larger, the less the bias is penalized (liblinear's B).
-        feature_norm: features are scaled to this norm, on average over the first batch, so that the same cost suits
+        regions_per_image: limit of randomly drawn proposals per image; no limit if not given.
+        negative_iou: IoU with each object of a class below which a region is its negative (section 2.3).
+        crowd_ioa: fraction of its area in a crowd above which a region is not a negative (0.7 in Detectron); None drops
+            crowds from training, as torchvision's references and detectron2 do.
+        cost: cost of a violated margin (liblinear's C).
+        positive_weight: factor of the cost for positives.
+        bias_feature: value of the feature that gives the bias; a larger one penalizes the bias less (liblinear's B).
+        feature_norm: mean norm to which features are scaled, measured on the first batch, so that the same cost suits
             every network.
-        hard_margin: negatives with a margin above this are kept; those at -1 or below have no loss.
-        easy_margin: kept ones with a margin below this are dropped after a solution.
-        solve_after: so many new hard examples call for a solution within the pass.
-        cache_limit: the most examples that stay after a solution; the memory of rank 0 is this times 4 bytes a feature.
+        hard_margin: score above which a negative is hard and kept; at -1 or below it has no loss.
+        easy_margin: score below which a kept negative is dropped after a solution.
+        solve_after: number of new hard examples that triggers a solution within the pass.
+        cache_limit: limit of examples kept after a solution; rank 0 holds 4 bytes per example and feature.
     """
 
     regions_per_image: PositiveCount | None = None
@@ -68,15 +68,15 @@ class SVMSettings(Settings):
 
 
 class RCNNClassification(SolvedStage):
-    """The SVMs, with hard negative mining in one pass over the data.
+    """Stage two: solves for the SVMs with hard negative mining, in one pass over the data.
 
-    Positives are the ground truth and nothing else. Negatives of a class are the regions that overlap each of its
-    objects by little; those are kept that violate the margin of the SVM of the moment. Every rank looks through its own
-    images; what is hard goes to rank 0, which solves for all.
+    Positives are the ground-truth boxes only. Negatives of a class are regions with low IoU with each of its objects;
+    those that violate the margin of the current SVM are kept. Every rank mines its own images, and sends hard examples
+    to rank 0, which solves.
 
     Args:
         class_names, category_ids, backbone, proposals, regions: as in `RCNN`.
-        svm: the solution, and what is kept for it.
+        svm: settings of the SVMs and of hard negative mining.
         preprocessing, optimizer, schedule, parameter_groups, weights: as in `RCNN`.
     """
 
@@ -109,12 +109,12 @@ class RCNNClassification(SolvedStage):
         self.svm = svm
         self.regions_per_image = min(svm.regions_per_image or proposals.limit, proposals.limit)
 
-    def solved_again(self) -> tuple[nn.Linear, ...]:
-        """The SVMs, and the regressors that come after them."""
+    def layers_to_reset(self) -> tuple[nn.Linear, ...]:
+        """Return the SVMs, for which this stage solves, and the regressors, for which the next one does."""
         return self.svms, self.box_regressors
 
     def require_stage_before(self) -> None:
-        """The network has to be one that was fine-tuned for these classes: its softmax has learned."""
+        """Refuse to train without a network that was fine-tuned for these classes: one with a trained softmax."""
         given = self.weights
         if given is None or not self.softmax.bias.any():
             problem = "" if given is None else f"model.weights {given}: not of stage one for these classes; "
@@ -124,7 +124,7 @@ class RCNNClassification(SolvedStage):
             )
 
     def begin_pass(self) -> None:
-        """With an empty cache."""
+        """Start with an empty cache."""
         self._cache = ExampleCache(
             self.svms.in_features,
             self.svms.out_features,
@@ -139,45 +139,45 @@ class RCNNClassification(SolvedStage):
         self._is_solved = False
 
     def collect(self, inputs: Inputs, targets: Targets) -> Tensor:
-        """Keep what is hard, and solve if it is much; gives the mean hinge loss of the candidates."""
+        """Collect hard examples, solve if there are enough, and return the mean hinge loss of the candidates."""
         boxes, signs = self._candidates(given_proposals(inputs), targets, inputs.image_ids)
         hidden, signs = self._features(self.normalize(inputs), boxes, signs)
-        margins = self.svm_scores(hidden)
-        is_hard = (signs > 0) | ((signs < 0) & (margins > self.svm.hard_margin))
+        scores = self.svm_scores(hidden)
+        is_hard = (signs > 0) | ((signs < 0) & (scores > self.svm.hard_margin))
         kept = is_hard.any(dim=1)
         self._new_features.append((hidden[kept] * self._feature_scale(hidden)).cpu())
         self._new_signs.append(torch.where(is_hard, signs, 0)[kept].cpu())
         num_new = sum_over_ranks(torch.tensor(sum(map(len, self._new_signs)), device=self.device))
         if num_new > 0 and (num_new >= self.svm.solve_after or not self._is_solved):
             self.solve()
-        losses = (1 - signs * margins).clamp(min=0) * (signs != 0)
+        losses = (1 - signs * scores).clamp(min=0) * (signs != 0)
         return losses.sum() / (signs != 0).sum().clamp(min=1)
 
     def solve(self) -> None:
-        """Solve for the examples so far on rank 0, and take the SVMs from there."""
+        """Solve on rank 0 for the examples so far, and send the SVMs to all ranks."""
         new = (torch.cat(self._new_features), torch.cat(self._new_signs))
         self._forget_new()
         parts = gather_on_rank_zero(new)
         for features, signs in parts:
             self._cache.add(features.numpy(), signs.numpy())
         if parts:
-            machines = self._cache.solve()
+            svms = self._cache.solve()
             # The scale of the features becomes part of the weights.
-            self.svms.weight.copy_(torch.from_numpy(machines.weights) * (self._scale or 1.0))
-            self.svms.bias.copy_(torch.from_numpy(machines.biases))
+            self.svms.weight.copy_(torch.from_numpy(svms.weights) * (self._scale or 1.0))
+            self.svms.bias.copy_(torch.from_numpy(svms.biases))
             rank_zero_info(
-                f"SVMs solved, within {machines.gap:.1e} of the optimum; {len(self._cache)} examples are still hard."
+                f"SVMs solved, within {svms.gap:.1e} of the optimum; {len(self._cache)} examples are still hard."
             )
         overwrite_from_rank_zero(self.svms.weight, self.svms.bias)
         self._is_solved = True
 
     def _forget_new(self) -> None:
-        """Examples of this rank that the cache on rank 0 has not got: none."""
+        """Clear the examples of this rank that the cache on rank 0 lacks."""
         self._new_features = [torch.zeros(0, self.svms.in_features)]
         self._new_signs = [torch.zeros(0, self.svms.out_features, dtype=torch.int8)]
 
     def _candidates(self, proposals: Proposals, targets: Targets, image_ids: Tensor) -> tuple[Tensor, Tensor]:
-        """Boxes float32 [N, C, 4] and their signs int8 [N, C, K]: 1 of the class, -1 not, 0 neither (or no box).
+        """Return boxes float32 [N, C, 4] and signs int8 [N, C, K]: 1 positive, -1 negative, 0 neither (or padding).
 
         C is the number of regions and ground truths.
         """
@@ -196,18 +196,18 @@ class RCNNClassification(SolvedStage):
         return boxes, signs
 
     def _features(self, images: Tensor, boxes: Tensor, signs: Tensor) -> tuple[Tensor, Tensor]:
-        """Features float32 [B, F] and signs int8 [B, K] of the boxes that have a sign for some class."""
-        takes_part = signs.any(dim=2)
-        features, their_signs = [], []
-        for part in self.parts(takes_part):
-            hidden = self.fc7(self.pool5(self.warp(images, boxes[:, part]))).float()
-            chosen = takes_part[:, part].flatten()
+        """Compute features float32 [B, F] and signs int8 [B, K] of the boxes that are an example of any class."""
+        is_example = signs.any(dim=2)
+        features, feature_signs = [], []
+        for chunk in self.chunks(is_example):
+            hidden = self.fc7(self.pool5(self.warp(images, boxes[:, chunk]))).float()
+            chosen = is_example[:, chunk].flatten()
             features.append(hidden[chosen])
-            their_signs.append(signs[:, part].flatten(0, 1)[chosen])
-        return torch.cat(features), torch.cat(their_signs)
+            feature_signs.append(signs[:, chunk].flatten(0, 1)[chosen])
+        return torch.cat(features), torch.cat(feature_signs)
 
     def _feature_scale(self, hidden: Tensor) -> float:
-        """What brings features to the wanted norm, on average over the first batches of all ranks."""
+        """Return the factor that scales features to `feature_norm`, on average over the first batches of all ranks."""
         if self._scale is None:
             norms = hidden.norm(dim=1)
             total, number = sum_over_ranks(torch.stack((norms.sum(), norms.new_tensor(len(norms))))).tolist()
@@ -218,12 +218,12 @@ class RCNNClassification(SolvedStage):
 
 
 def class_overlaps(boxes: Tensor, targets: Targets, num_classes: int) -> Tensor:
-    """The largest overlap of each box with an object of each class, float32 [N, C, K]; 0 where there is none.
+    """Compute the largest IoU of each box with the objects of each class, float32 [N, C, K]; 0 without objects.
 
     Args:
-        boxes: [N, C, 4].
-        targets: ground truth; crowds are no objects.
-        num_classes: K.
+        boxes: xyxy boxes [N, C, 4].
+        targets: ground truth; crowds are not objects.
+        num_classes: number of classes K.
     """
     iou = pairwise_iou(boxes, targets.boxes) * targets.is_object[:, None, :]
     labels = targets.labels.clamp(min=0)[:, None, :].expand_as(iou)

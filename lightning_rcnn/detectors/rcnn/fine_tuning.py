@@ -1,4 +1,4 @@
-"""R-CNN, stage one: the network learns to tell warped regions apart (section 2.3, "Domain-specific fine-tuning").
+"""R-CNN, stage one: the network learns to classify warped regions (section 2.3, "Domain-specific fine-tuning").
 
 Shape letters: N images, R sampled regions, B regions of the whole batch, K classes.
 """
@@ -29,15 +29,15 @@ from lightning_rcnn.structures import Inputs, Targets
 
 @dataclass(frozen=True)
 class FineTuningSettings(Settings):
-    """Settings of the draw of regions.
+    """Settings of the sampling of regions.
 
     Args:
-        regions_per_image: drawn in training. The paper's batch of 32 positive and 96 background regions is
-            `data.batch_size` x `regions_per_image`.
-        positive_fraction: at most this share of them is positive.
-        positive_iou: regions that overlap an object by at least this are positive; all others are background.
-        crowd_ioa: a region with more of its area in a crowd is no background (0.7 in Detectron); None drops crowds from
-            training, as torchvision's references and detectron2 do.
+        regions_per_image: number of regions sampled in training. The paper's batch of 32 positive and 96 background
+            regions is `data.batch_size` x `regions_per_image`.
+        positive_fraction: maximum fraction of positives among them.
+        positive_iou: IoU with an object from which on a region is positive; all others are background.
+        crowd_ioa: fraction of its area in a crowd above which a region is not background (0.7 in Detectron); None drops
+            crowds from training, as torchvision's references and detectron2 do.
     """
 
     regions_per_image: PositiveCount = 64
@@ -47,11 +47,11 @@ class FineTuningSettings(Settings):
 
 
 class RCNNFineTuning(RCNN):
-    """The network, with a softmax over K+1 classes in place of the SVMs; detections are the softmax's, not refined.
+    """Stage one: the network with a softmax over K+1 classes instead of the SVMs; it does not refine boxes.
 
     Args:
         class_names, category_ids, backbone, proposals, regions: as in `RCNN`.
-        sampling: how regions are drawn.
+        sampling: settings of the sampling of regions.
         preprocessing, optimizer, schedule, parameter_groups, weights: as in `RCNN`.
     """
 
@@ -85,18 +85,18 @@ class RCNNFineTuning(RCNN):
 
     @property
     def loss_names(self) -> tuple[str, ...]:
-        """The softmax's."""
+        """Names of the losses: that of the softmax alone."""
         return ("loss_classifier",)
 
-    def solved_again(self) -> tuple[nn.Linear, ...]:
-        """What was solved for another network."""
+    def layers_to_reset(self) -> tuple[nn.Linear, ...]:
+        """Return the layers that were solved for another network."""
         return self.svms, self.box_regressors
 
     def require_stage_before(self) -> None:
-        """Nothing comes before."""
+        """Accept any start: there is no previous stage."""
 
     def loss_sums(self, inputs: Inputs, targets: Targets) -> dict[str, LossSum]:
-        """`loss_classifier`."""
+        """Compute `loss_classifier`."""
         rois = roi_targets(
             given_proposals(inputs),
             targets,
@@ -110,14 +110,14 @@ class RCNNFineTuning(RCNN):
             box_weights=BOX_WEIGHTS,
         )
         images = self.normalize(inputs)
-        present = active_indices(rois.is_valid.any(dim=0))
-        hidden = self.fc7(self.pool5(self.warp(images, rois.boxes[:, present])))
+        active = active_indices(rois.is_valid.any(dim=0))
+        hidden = self.fc7(self.pool5(self.warp(images, rois.boxes[:, active])))
         class_logits = self.softmax(hidden).unflatten(0, (len(images), -1))
-        is_valid = rois.is_valid[:, present]
-        loss = classification_loss(class_logits, rois.labels[:, present], is_valid)
+        is_valid = rois.is_valid[:, active]
+        loss = classification_loss(class_logits, rois.labels[:, active], is_valid)
         return {"loss_classifier": LossSum(loss, is_valid.sum())}
 
     def score(self, pooled: Tensor, hidden: Tensor) -> RegionScores:
-        """Scores [B, K] by the softmax from `fc7`; boxes stay where they are."""
+        """Compute scores [B, K] by the softmax from `fc7`; deltas are zero."""
         scores = self.softmax(hidden).float().softmax(-1)[:, 1:]
         return RegionScores(scores, scores.new_zeros((*scores.shape, 4)))

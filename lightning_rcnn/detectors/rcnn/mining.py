@@ -1,7 +1,7 @@
-"""Support vector machines that learn from a stream of examples, of which only the hard ones are kept.
+"""Hard negative mining: SVMs for a stream of examples that keep only the hard ones.
 
-Girshick et al., R-CNN, section 2.3 and appendix B; Felzenszwalb et al., PAMI 2010, section 4.3, for why it ends at the
-optimum over all examples if the stream is repeated.
+Sources: Girshick et al., R-CNN, section 2.3 and appendix B; Felzenszwalb et al., PAMI 2010, section 4.3, which shows
+that a repeated stream leads to the optimum over all examples.
 
 Shape letters: E examples, F features, K classes.
 """
@@ -12,14 +12,14 @@ from lightning_rcnn.detectors.rcnn.hinge import SupportVectorMachines, solve_hin
 
 
 class ExampleCache:
-    """Positives, and negatives that violate the margin or nearly do.
+    """Cache of positives, and of negatives that violate the margin or nearly do.
 
     Args:
-        num_features: F.
-        num_classes: K.
+        num_features: number of features F.
+        num_classes: number of classes K.
         cost, positive_weight, bias_feature: as in `solve_hinge`.
-        easy_margin: negatives with a margin below this are dropped after a solution.
-        limit: the most examples that stay after a solution: all positives and the hardest negatives.
+        easy_margin: score below which a negative is dropped after a solution.
+        limit: limit of examples kept after a solution: all positives, and the hardest negatives.
     """
 
     def __init__(
@@ -49,8 +49,8 @@ class ExampleCache:
         self._dual = np.concatenate([self._dual, np.zeros(signs.shape)])
 
     def solve(self) -> SupportVectorMachines:
-        """The machines for all examples, from where the last solution ended; then the easy examples are dropped."""
-        machines = solve_hinge(
+        """Solve for all examples, starting from the last solution, and drop the easy ones."""
+        svms = solve_hinge(
             self.features,
             self.signs,
             cost=self.cost,
@@ -58,16 +58,16 @@ class ExampleCache:
             bias_feature=self.bias_feature,
             dual=self._dual,
         )
-        self._dual = machines.dual
-        self._drop_easy(self.features @ machines.weights.T + machines.biases)
-        return machines
+        self._dual = svms.dual
+        self._drop_easy(self.features @ svms.weights.T + svms.biases)
+        return svms
 
-    def _drop_easy(self, margins: np.ndarray) -> None:
-        """Margins [E, K]: an example leaves those classes against which it is easy, and with the last of them all."""
-        is_easy = (self.signs < 0) & (margins < self.easy_margin)
+    def _drop_easy(self, scores: np.ndarray) -> None:
+        """Drop negatives of classes with low scores [E, K], and examples that are left without a class."""
+        is_easy = (self.signs < 0) & (scores < self.easy_margin)
         self.signs[is_easy] = 0
         self._dual[is_easy] = 0
-        hardness = np.where(self.signs < 0, margins, -np.inf).max(axis=1, initial=-np.inf)
+        hardness = np.where(self.signs < 0, scores, -np.inf).max(axis=1, initial=-np.inf)
         hardness[(self.signs > 0).any(axis=1)] = np.inf
         kept = np.flatnonzero(hardness > -np.inf)
         if len(kept) > self.limit:

@@ -2,15 +2,15 @@
 
 Girshick, Donahue, Darrell, Malik, CVPR 2014, arXiv 1311.2524.
 
-Stages: (1) another algorithm proposes some 2000 regions; (2) each is warped to the input of a convolutional network,
-which is run on it alone; (3) a linear SVM per class scores its last features; (4) a linear regressor per class moves
-the box, from the features before the fully connected layers. It is trained in three stages as well, each starting from
-the checkpoint of the one before: `RCNNFineTuning` (the network), `RCNNClassification` (the SVMs), `RCNNBoxRegression`
-(the regressors). Their modules have the same weights and differ in what they learn.
+Stages: (1) another algorithm proposes some 2000 regions; (2) each region is warped to the input size of a convolutional
+network, which runs on it alone; (3) a linear SVM per class scores its last features; (4) a linear regressor per class
+refines the box, from the features before the fully connected layers. Training has three stages, and each starts from
+the checkpoint of the previous one: `RCNNFineTuning` (the network), `RCNNClassification` (the SVMs),
+`RCNNBoxRegression` (the regressors). Their modules have the same weights and train different ones.
 
-Where we deviate, and why: a score is the logistic function of the SVM's margin, so that it is between 0 and 1 and the
-SVM decides at 0.5; the order of detections, and so AP, is that of the margins. torchvision's AlexNet stands for the
-paper's. Numbers default to the paper's, and where it has none to those of its code.
+Where we deviate, and why: a score is the sigmoid of the SVM score, so that it is between 0 and 1 and the SVM decides at
+0.5; the order of detections, and with it AP, is that of the SVM scores. torchvision's AlexNet replaces the paper's.
+Numbers default to the paper's, or to those of its code if it has none.
 
 Shape letters: N images, P proposals, B regions of the whole batch, S side of a warped region, K classes, F features.
 """
@@ -44,14 +44,14 @@ from lightning_rcnn.roi_heads.box_head import BoxHeadSettings, TwoLayerHead
 from lightning_rcnn.settings_checks import Count, Fraction, PositiveCount
 from lightning_rcnn.structures import Detections, Inputs, Proposals
 
-# As plain data, from which each detector builds its own.
+# Plain data, so that each detector builds its own backbone.
 DEFAULT_BACKBONE: Any = part(PlainBackbone, name="alexnet")
 BOX_WEIGHTS = (1.0, 1.0, 1.0, 1.0)
-"""The regressors learn the deltas as they are (appendix C)."""
+"""The regressors learn unscaled deltas (appendix C)."""
 
 
 class RegionScores(NamedTuple):
-    """What is said of regions: `scores` float32 [..., K], 0 to 1, and `deltas` float32 [..., K, 4]."""
+    """Outputs for regions: `scores` float32 [..., K], 0 to 1, and `deltas` float32 [..., K, 4]."""
 
     scores: Tensor
     deltas: Tensor
@@ -59,19 +59,19 @@ class RegionScores(NamedTuple):
 
 @dataclass(frozen=True)
 class RegionSettings(Settings):
-    """Settings of what R-CNN does with a region.
+    """Settings of warping, scoring and selecting regions.
 
     Args:
         size: side of a warped region, pixels.
-        context: of these so many on each side are context (appendix A).
-        head: fc6 and fc7.
-        at_a_time: regions that go through the network together; bounds the memory of detection, not of training.
-        score_threshold: detections have a higher score.
-        nms_iou: of two boxes of one class that overlap by more, the better stays.
-        detections_per_image: at most.
+        context: pixels of context on each side of it, included in `size` (appendix A).
+        head: settings of fc6 and fc7.
+        at_a_time: number of regions in one pass of the network; bounds the memory of detection, not of training.
+        score_threshold: minimum score of detections, exclusive.
+        nms_iou: IoU threshold of NMS.
+        detections_per_image: limit of detections per image.
 
     Raises:
-        InputError: sizes that cannot be.
+        InputError: the size is too small for the network or the context.
     """
 
     conventions = ("size", "context")
@@ -88,22 +88,22 @@ class RegionSettings(Settings):
         super().__post_init__()
         if self.size < max(63, 2 * self.context + 1):
             raise InputError(
-                f"model.regions: size {self.size} with context {self.context}: at least 63 pixels, and more than twice "
-                "the context"
+                f"model.regions: size {self.size} with context {self.context} is too small; give at least 63, and more "
+                "than twice the context"
             )
 
 
 class RCNN(Detector):
-    """The whole R-CNN, as the last stage leaves it.
+    """R-CNN as the last stage leaves it.
 
     Args:
-        class_names: foreground classes in order; only the command line may leave it to the shards.
-        category_ids: their ids in the data set, for results files; 1..K if not given.
-        backbone: AlexNet from scratch if not given.
-        proposals: how many proposals of an image are looked at, and how an image without any is searched.
-        regions: how a region is warped, scored and selected.
+        class_names: foreground classes in order; the command line takes them from the shards.
+        category_ids: ids of the classes in their data set, for results files; 1..K if not given.
+        backbone: network that computes the features; AlexNet from scratch if not given.
+        proposals: limit of proposals per image, and selective search for images without any.
+        regions: settings of warping, scoring and selecting regions.
         preprocessing, optimizer, schedule, parameter_groups: as in `Detector`.
-        weights: the stage before: a checkpoint file or URL.
+        weights: file or URL of the previous stage's checkpoint.
     """
 
     class_layers: ClassVar[tuple[str, ...]] = ("softmax", "svms", "box_regressors")
@@ -129,7 +129,7 @@ class RCNN(Detector):
         self.weights = weights
 
         self.backbone = backbone
-        # At the paper's sizes its windows are those of the networks' last pooling; other sizes give as many features.
+        # At the paper's sizes its windows are those of the last pooling; at others the number of features stays.
         self.region_pool = nn.AdaptiveMaxPool2d(self.backbone.pooled_size)
         self.box_head = regions.head.build(
             self.backbone.out_channels, self.backbone.pooled_size, self.backbone.take_fully_connected()
@@ -138,7 +138,7 @@ class RCNN(Detector):
         self.softmax = nn.Linear(hidden, self.num_classes + 1)
         nn.init.normal_(self.softmax.weight, std=0.01)
         nn.init.zeros_(self.softmax.bias)
-        # These two are solved for, and are zero until then: all SVM scores are 0, and boxes stay where they are.
+        # Two stages solve for these. Until then they are zero: all SVM scores are 0, and boxes keep their positions.
         pooled_features = self.backbone.out_channels * self.backbone.pooled_size**2
         self.svms = _zeros(nn.Linear(hidden, self.num_classes)).requires_grad_(False)
         self.box_regressors = _zeros(nn.Linear(pooled_features, self.num_classes * 4)).requires_grad_(False)
@@ -152,77 +152,77 @@ class RCNN(Detector):
         )
 
     def after_init(self) -> None:
-        """Load the stage before, except what this stage solves for or what another network would make wrong."""
+        """Load the previous stage, and reset the layers that this stage or a later one trains."""
         super().after_init()
-        for solved in self.solved_again():
-            _zeros(solved)
+        for layer in self.layers_to_reset():
+            _zeros(layer)
 
-    def solved_again(self) -> tuple[nn.Linear, ...]:
-        """Layers that do not outlive the training of this stage."""
+    def layers_to_reset(self) -> tuple[nn.Linear, ...]:
+        """Return the layers whose loaded weights this stage makes invalid."""
         return ()
 
     def setup(self, stage: str) -> None:
-        """Refuse to train without knowing what.
+        """Refuse to train without the previous stage.
 
         Raises:
-            InputError: as said, or the stage before is missing.
+            InputError: the previous stage is missing; see also `Detector.setup`.
         """
         super().setup(stage)
         if stage == "fit":
             self.require_stage_before()
 
     def require_stage_before(self) -> None:
-        """Refuse a training that cannot start; each stage's own.
+        """Refuse to train without the previous stage. Every stage overrides it.
 
         Raises:
-            InputError: what is missing.
+            InputError: the previous stage is missing.
         """
         raise InputError(
             "RCNN is trained in stages: fit --model RCNNFineTuning, then RCNNClassification, then RCNNBoxRegression"
         )
 
     def predict(self, inputs: Inputs) -> tuple[Detections, Proposals]:
-        """Detections and the given proposals, in the resized frame (section 2.2)."""
+        """Compute detections, and return them with the given proposals, in the resized frame (section 2.2)."""
         proposals = given_proposals(inputs)
         scores, deltas = self.score_proposals(proposals, self.normalize(inputs))
         return self.select_detections(proposals, scores, deltas, inputs.image_sizes), proposals
 
     def score_proposals(self, proposals: Proposals, images: Tensor) -> RegionScores:
-        """Compute scores [N, P, K] and deltas [N, P, K, 4] of all proposals, some at a time, each in a pass of its own.
+        """Compute scores [N, P, K] and deltas [N, P, K, 4] of all proposals, in chunks.
 
         Args:
-            proposals: in the frame of the images.
-            images: normalized, [N, 3, H, W].
+            proposals: regions in the frame of the images.
+            images: normalized images [N, 3, H, W].
         """
         (num_images, num_proposals), num_classes = proposals.is_valid.shape, len(self.class_names)
         scores = images.new_zeros((num_images, num_proposals, num_classes))
         deltas = images.new_zeros((num_images, num_proposals, num_classes, 4))
-        for chunk in self.parts(proposals.is_valid):
+        for chunk in self.chunks(proposals.is_valid):
             pooled = self.pool5(self.warp(images, proposals.boxes[:, chunk]))
-            found = self.score(pooled, self.fc7(pooled))
-            scores[:, chunk] = found.scores.unflatten(0, (num_images, -1))
-            deltas[:, chunk] = found.deltas.unflatten(0, (num_images, -1))
+            outputs = self.score(pooled, self.fc7(pooled))
+            scores[:, chunk] = outputs.scores.unflatten(0, (num_images, -1))
+            deltas[:, chunk] = outputs.deltas.unflatten(0, (num_images, -1))
         return RegionScores(scores, deltas)
 
-    def parts(self, is_valid: Tensor) -> tuple[Tensor, ...]:
-        """Indices into P of the proposals to look at together, from bool [N, P]."""
+    def chunks(self, is_valid: Tensor) -> tuple[Tensor, ...]:
+        """Split the valid proposals, bool [N, P], into chunks for one pass of the network each: indices into P."""
         return active_indices(is_valid.any(dim=0)).split(max(1, self.regions_at_a_time // len(is_valid)))
 
     def pool5(self, regions: Tensor) -> Tensor:
-        """Features [B, C, S', S'] of warped regions [B, 3, S, S], after the last pooling (section 2.1)."""
+        """Compute features [B, C, S', S'] of warped regions [B, 3, S, S], after the last pooling (section 2.1)."""
         (features,) = self.backbone(regions)
         return self.region_pool(features)
 
     def fc7(self, pooled: Tensor) -> Tensor:
-        """Features [B, F] for the classifiers, from `pool5`."""
+        """Compute features [B, F] for the classifiers from those of `pool5`."""
         return self.box_head(pooled)
 
     def score(self, pooled: Tensor, hidden: Tensor) -> RegionScores:
-        """Scores [B, K] by the SVMs from `fc7`, deltas [B, K, 4] by the regressors from `pool5`."""
+        """Compute scores [B, K] by the SVMs from `fc7`, and deltas [B, K, 4] by the regressors from `pool5`."""
         return RegionScores(self.svm_scores(hidden).sigmoid(), self.box_deltas(pooled))
 
     def svm_scores(self, hidden: Tensor) -> Tensor:
-        """Compute the SVMs' margins, float32 [B, K] also under autocast, from features [B, F] (section 2.1)."""
+        """Compute the SVM scores, float32 [B, K] also under autocast, from features [B, F] (section 2.1)."""
         with torch.autocast(hidden.device.type, enabled=False):
             return self.svms(hidden.float())
 

@@ -1,7 +1,7 @@
-"""What the last two stages of R-CNN share: one pass over the data with the network as it is, and then a solution.
+"""Base of the last two stages of R-CNN: one pass over the data with a fixed network, then a closed-form solution.
 
-There are no gradients, no optimizer and no schedule. Under Lightning's trainer an epoch is a pass; what is solved for
-stands in the weights when its last step ends, so that validation and checkpoints have it.
+There are no gradients, no optimizer and no schedule. Under Lightning's trainer an epoch is a pass; its last step sets
+the weights, so that validation and checkpoints have them.
 """
 
 import torch
@@ -14,59 +14,59 @@ from lightning_rcnn.structures import Batch, Inputs, Targets
 
 
 class SolvedStage(RCNN):
-    """A stage of R-CNN that is solved for."""
+    """Stage of R-CNN that solves for its weights."""
 
     def after_init(self) -> None:
-        """Tell Lightning that there is nothing for an optimizer to do."""
+        """Switch off Lightning's automatic optimization."""
         super().after_init()
         self.automatic_optimization = False
 
     def begin_pass(self) -> None:
-        """Forget what was collected; each stage's own."""
+        """Drop the collected examples. Every stage overrides it."""
         raise NotImplementedError
 
     def collect(self, inputs: Inputs, targets: Targets) -> Tensor:
-        """Take from a batch what the solution is made of, and give the loss of what it holds, a scalar; each's own."""
+        """Collect examples of a batch, and return their mean loss, a scalar. Every stage overrides it."""
         raise NotImplementedError
 
     def solve(self) -> None:
-        """Set the weights, the same on all ranks; each stage's own."""
+        """Set the weights, the same on all ranks. Every stage overrides it."""
         raise NotImplementedError
 
     def setup(self, stage: str) -> None:
-        """Refuse what cannot be.
+        """Refuse averaging of weights, which are set once.
 
         Raises:
-            InputError: see `RCNN.setup`; or an average of weights that are set once.
+            InputError: a callback averages weights; see also `RCNN.setup`.
         """
         super().setup(stage)
         averaging = any(isinstance(callback, WeightAveraging) for callback in self.trainer.callbacks)  # type: ignore[attr-defined]
         if stage == "fit" and averaging:
             raise InputError(
-                f"trainer.callbacks: {type(self).__name__} is solved for, and there is nothing to average; leave out "
-                "the averaging of weights"
+                f"trainer.callbacks: {type(self).__name__} solves for its weights once, with nothing to average; leave "
+                "out the averaging of weights"
             )
 
     def configure_optimizers(self) -> list[torch.optim.Optimizer]:
-        """None."""
+        """Return no optimizers."""
         return []
 
     def on_train_start(self) -> None:
-        """Keep the network as it is detected with, and begin with the first batch.
+        """Put the network into evaluation mode, and refuse to resume within a pass.
 
         Raises:
-            InputError: the checkpoint was written in the middle of a pass, and has nothing of what was collected.
+            InputError: the checkpoint was written mid-epoch, without the collected examples.
         """
         progress = self.trainer.fit_loop.epoch_loop.batch_progress
         if progress.current.completed and not progress.is_last_batch:
             raise InputError(
-                f"{type(self).__name__} cannot go on within a pass over the data: start it anew, without --ckpt_path, "
-                "in another --run_dir"
+                f"{type(self).__name__} cannot resume within a pass over the data; start from scratch, without "
+                "--ckpt_path, in another --run_dir"
             )
         self.eval()
 
     def on_train_epoch_start(self) -> None:
-        """A pass begins."""
+        """Begin a pass."""
         self.begin_pass()
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:

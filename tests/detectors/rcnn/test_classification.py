@@ -144,7 +144,7 @@ def test_a_pass_that_was_broken_off_is_not_gone_on_with(make_rcnn):
     stage.trainer = trainer
     progress = trainer.fit_loop.epoch_loop.batch_progress
     progress.current.completed, progress.is_last_batch = 3, False
-    with pytest.raises(InputError, match=r"cannot go on within a pass.*in another --run_dir"):
+    with pytest.raises(InputError, match=r"cannot resume within a pass.*in another --run_dir"):
         stage.on_train_start()
     progress.is_last_batch = True
     stage.on_train_start()

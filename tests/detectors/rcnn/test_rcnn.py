@@ -118,7 +118,7 @@ def test_a_checkpoint_of_a_stage_loads_alone(make_rcnn, tmp_path, batch):
 def test_what_is_no_configuration(make_rcnn):
     with pytest.raises(InputError, match="trained in stages"):
         make_rcnn(RCNN).require_stage_before()
-    with pytest.raises(InputError, match="regions: size 63 with context 40: at least 63 pixels"):
+    with pytest.raises(InputError, match="regions: size 63 with context 40 is too small; give at least 63"):
         make_rcnn(RCNN, regions={"context": 40})
     with pytest.raises(InputError, match=r"RegionSettings\.at_a_time: 0 is out of range; give 1 or more"):
         make_rcnn(RCNN, regions={"at_a_time": 0})
