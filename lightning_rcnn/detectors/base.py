@@ -1,6 +1,6 @@
-"""What all detectors share as LightningModules: steps, figures, checkpoints, use from Python.
+"""The base of all detectors, a LightningModule: steps, metrics, checkpoints, use from Python.
 
-The parts are elsewhere: `preprocessing.py`, `optimization.py`, `evaluation.py`, `inference.py`.
+Its parts are in `preprocessing.py`, `optimization.py`, `evaluation.py` and `inference.py`.
 """
 
 import functools
@@ -51,28 +51,28 @@ class Detector(Recorded, LightningModule):
 
     Args:
         class_names: foreground classes 1..K in order. The command line takes them from the shards.
-        category_ids: ids of the classes in the data set they come from, for results files; 1..K if not given.
-        preprocessing: sizes, channels, mean and deviation.
+        category_ids: ids of the classes in their data set, for results files; 1..K if not given.
+        preprocessing: sizes, channel order, mean and standard deviation.
         optimizer: class and arguments, without the parameters.
         schedule: class and arguments, without the optimizer; see `schedules.py`.
-        parameter_groups: weight decay of norms and learning rates of the backbone; see also the method of this name.
+        parameter_groups: weight decay of norms and learning rates of the backbone; see the method of this name.
 
     Raises:
-        InputError: no classes, or ids that do not fit them.
+        InputError: there are no classes, or their number differs from that of the ids.
     """
 
     class_layers: ClassVar[tuple[str, ...]] = ()
-    """As in `parts.Part`, of layers that belong to no part."""
+    """Layers outside of the parts whose size depends on the number of classes; see `parts.Part`."""
     mask_form: MaskForm = "none"
-    """In which form the detector wants the masks of its ground truth."""
+    """Form of the ground-truth masks that the detector trains on."""
     mask_paste: PasteRule = "exact"
-    """How its masks come into their images."""
+    """Rule that pastes predicted masks into their images."""
     proposal_limit: int = 0
-    """How many precomputed proposals of an image it looks at; 0 if it makes its own."""
+    """Limit of precomputed proposals per image; 0 if the detector computes its own."""
     search: Callable[[Tensor], np.ndarray] | None = None
-    """From a uint8 RGB image [3, H, W] to proposals and scores [P, 5], where it makes none itself and is given none."""
+    """Search for images without proposals: uint8 RGB [3, H, W] -> boxes and scores [P, 5]; None if not needed."""
     weights: str | None = None
-    """A detector to start from: a file, URL or name; loaded when the whole detector exists."""
+    """Detector to start from: a file, URL or name. It is loaded when the whole detector exists."""
     evaluation: Evaluation
     sampling_seed: Tensor
 
@@ -96,43 +96,43 @@ class Detector(Recorded, LightningModule):
             )
         self.preprocessing = preprocessing.build()
         self.optimizer, self.schedule, self.group_settings = optimizer, schedule, parameter_groups
-        # A tensor and not a number, so that a new seed is not a new program to a compiler.
+        # A tensor, because torch's compiler would compile again for each new Python number.
         self.register_buffer("sampling_seed", torch.zeros((), dtype=torch.int64), persistent=False)
         self.last_metrics: dict[str, Any] = {}
 
     def after_init(self) -> None:
-        """See that backbones are what they say, hand the settings to Lightning, and load the weights to start from."""
+        """Check the backbones, hand the settings to Lightning, and load the weights to start from."""
         for backbone in [module for module in self.modules() if isinstance(module, Backbone)]:
             require_maps(backbone)
         self.save_hyperparameters(self.init_args)
         if self.weights is not None:
-            from lightning_rcnn.detectors.transfer import start_from  # which knows all detectors
+            from lightning_rcnn.detectors.transfer import start_from  # imports all detectors
 
             start_from(self, self.weights)
 
     @property
     def loss_names(self) -> tuple[str, ...]:
-        """What `losses` returns, in logs under `train/`; by default all losses of the parts."""
+        """Names of the losses, logged under `train/`; by default those of all parts."""
         return tuple(name for part in self.modules() if part is not self for name in getattr(part, "loss_names", ()))
 
     @property
     def num_classes(self) -> int:
-        """K, without background."""
+        """Number of classes K, without background."""
         return len(self.class_names)
 
     @property
     def resize_rule(self) -> ResizeRule:
-        """The rule for images, also in training unless the data says otherwise."""
+        """Resize rule for images, also in training unless the data sets another one."""
         return self.preprocessing.resize_rule
 
     @property
     def main_result_type(self) -> ResultType:
-        """What the detector is judged by: masks where it has them, else boxes."""
+        """Result type that ranks checkpoints: "segm" if the detector predicts masks, else "bbox"."""
         return self.evaluation.main_result_type
 
     @property
     def learning_rate(self) -> float:
-        """The optimizer's; where it can be set, Lightning's learning-rate finder sets it."""
+        """Learning rate of the optimizer; Lightning's learning-rate finder sets it."""
         rate = to_plain(self.optimizer)[INIT_ARGS].get("lr")
         if rate is None:
             raise AttributeError("the optimizer has no lr")
@@ -148,11 +148,11 @@ class Detector(Recorded, LightningModule):
         return mean_losses(self.loss_sums(inputs, targets))
 
     def loss_sums(self, inputs: Inputs, targets: Targets) -> dict[str, LossSum]:
-        """Compute what this rank adds to each loss; each detector's own."""
+        """Compute this rank's sum and count of each loss. Every detector overrides it."""
         raise NotImplementedError
 
     def predict(self, inputs: Inputs) -> tuple[Detections, Proposals]:
-        """Detect: detections and the proposals they came from, both in the resized frame; each detector's own."""
+        """Compute detections and their proposals, both in the resized frame. Every detector overrides it."""
         raise NotImplementedError
 
     def forward(self, batch: Batch) -> dict[str, Tensor] | Detections:
@@ -173,28 +173,28 @@ class Detector(Recorded, LightningModule):
 
         Args:
             images: a file, a PIL image, an array [h, w, 3], a tensor [3, h, w], or a list of them; uint8, RGB.
-            threshold: detections have at least this score, 0 to 1; none is below the model's own `score_threshold`.
-            batch_size: images that go through the network together, if their inputs have the same size.
+            threshold: minimum score of detections, 0 to 1; the model's own `score_threshold` applies, too.
+            batch_size: number of images in one pass of the network, if their inputs have the same size.
 
         Returns:
             Per image `boxes` float32 [D, 4] (xyxy, pixels of the image as given), `labels` int64 [D] (1..K) and
-            `scores` float32 [D], best first; with a detector that has them also `masks` bool [D, h, w], on the host.
+            `scores` float32 [D], best first; if the detector predicts masks also `masks` bool [D, h, w], on the host.
 
         Raises:
-            InputError: something is no image, or the threshold or batch size is impossible.
+            InputError: an item is not an image, or the threshold or batch size is out of range.
         """
         pixels = as_images(images)
-        found = []
+        results = []
         for image, detections in zip(pixels, detect_tensors(self, pixels, threshold, batch_size), strict=True):
             entry = {name: values[0] for name, values in detections._asdict().items() if values is not None}
             if "masks" in entry:
                 _, height, width = image.shape
                 entry["masks"] = paste_densely(entry["masks"], entry["boxes"], height, width, self.mask_paste)
-            found.append(entry)
-        return found
+            results.append(entry)
+        return results
 
     def _detections_and_proposals(self, batch: Batch) -> tuple[Detections, Proposals]:
-        """Detect; both in the original frame."""
+        """Compute detections and their proposals, both in the original frame."""
         detections, proposals = self.predict(batch.inputs)
         original = torch.tensor([(record.height, record.width) for record in batch.records]).to(self.device)
         return (
@@ -203,7 +203,7 @@ class Detector(Recorded, LightningModule):
         )
 
     def setup(self, stage: str) -> None:
-        """Refuse what would lose box precision."""
+        """Refuse precisions that would round boxes."""
         if str(self.trainer.precision).endswith("-true") and self.trainer.precision not in ("32-true", "64-true"):
             raise InputError(
                 f"trainer.precision {self.trainer.precision}: boxes need float32; use "
@@ -211,89 +211,88 @@ class Detector(Recorded, LightningModule):
             )
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
-        """Seed the step from (seed, step, batch), so that a resumed run draws what an undisturbed one would."""
+        """Seed the step from (seed, step, batch), so that a resumed run draws the same numbers."""
         run_seed = int(os.environ.get("PL_GLOBAL_SEED", 0))
         step_seed = hash((run_seed, self.trainer.global_step, batch_idx)) % 2**31
         self.sampling_seed.fill_(step_seed)
         torch.manual_seed(step_seed + self.global_rank)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """Sum of the losses."""
+        """Compute the sum of the losses, and log them."""
         losses = self(batch)
         total = torch.stack(list(losses.values())).sum()
         size = len(batch.records)
         self.log_dict({f"train/{name}": value.detach() for name, value in losses.items()}, batch_size=size)
-        # Not with `prog_bar`, for which Lightning reads it from the device after every batch: see `TrainingProgress`.
+        # With `prog_bar` Lightning would read the value from the device after every batch: see `TrainingProgress`.
         self.log("train/loss", total.detach(), batch_size=size)
         return total
 
     def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
-        """Log the learning rate of the first group: once a step, however many batches it takes."""
-        every = self.trainer.log_every_n_steps  # type: ignore[attr-defined]  # added later
+        """Log the learning rate of the first group once per optimizer step, also with accumulated gradients."""
+        every = self.trainer.log_every_n_steps  # type: ignore[attr-defined]  # Lightning adds it later
         if every and (self.trainer.global_step + 1) % every == 0:
             rate = {"train/learning_rate": optimizer.param_groups[0]["lr"]}
-            # `self.log` would bring a number of the host to the device in every step, and wait for it.
+            # `self.log` would copy the number to the device in every step and wait for it.
             for logger in self.trainer.loggers:
                 logger.log_metrics(rate, step=self.trainer.global_step)
 
     def validation_step(self, batch: Batch, batch_idx: int) -> Detections:  # type: ignore[override]
-        """Detect in the original frame, and add to the metrics."""
+        """Compute detections in the original frame, and update the metrics."""
         detections, proposals = self._detections_and_proposals(batch)
         self.evaluation.update(detections, proposals, batch.records)
         return detections
 
     def test_step(self, batch: Batch, batch_idx: int) -> Detections:  # type: ignore[override]
-        """As in validation."""
+        """Do the same as in validation."""
         return self.validation_step(batch, batch_idx)
 
     def predict_step(self, batch: Batch, batch_idx: int) -> Detections:
-        """Detections in the original frame."""
+        """Compute detections in the original frame."""
         return self._detections_and_proposals(batch)[0]
 
     def on_validation_epoch_end(self) -> None:
-        """Score once, log, and keep the figures in `last_metrics`."""
+        """Compute and log the metrics, and keep them in `last_metrics`."""
         self._score("val")
 
     def on_test_epoch_end(self) -> None:
-        """As in validation."""
+        """Do the same as in validation."""
         self._score("test")
 
     def validation_metric_names(self) -> set[str]:
-        """Return the names under which a validation logs."""
+        """Return the names of all logged validation metrics."""
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of figures without images
+            warnings.simplefilter("ignore")  # about metrics without images
             return set(flatten_metrics(self.evaluation.compute(), "val"))
 
     def _score(self, prefix: str) -> None:
         self.last_metrics = self.evaluation.compute()
-        # All ranks hold the same figures; Lightning warns at every one that is not synchronized.
+        # All ranks hold the same values; without `sync_dist` Lightning warns about each of them.
         self.log_dict(flatten_metrics(self.last_metrics, prefix), sync_dist=True)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Say which class this is, and all it was built with; the file needs no other weights than its own."""
+        """Add the class path, the precision and all settings, without `weights`: the file has its own."""
         checkpoint[CLASS_PATH_KEY] = class_path(type(self))
         if self._trainer is not None:
             checkpoint[PRECISION_KEY] = str(self.trainer.precision)
         checkpoint["hyper_parameters"] = without_weights(dict(self.hparams))
 
     def parameter_groups(self) -> list[dict[str, Any]]:
-        """Group the trainable parameters for the optimizer, as `model.parameter_groups` says.
+        """Group the trainable parameters for the optimizer by the settings `model.parameter_groups`.
 
-        Override it for groups of your own: dictionaries with `params` and whatever of the optimizer's arguments they
-        have for themselves, such as `lr` (`self.learning_rate` is the optimizer's) or `weight_decay`. A resumed
-        training needs the same groups.
+        Override it for custom groups: dictionaries with `params` and the optimizer arguments that differ, such as `lr`
+        (`self.learning_rate` is the optimizer's) or `weight_decay`. A resumed training needs the same groups.
         """
         return group_parameters(self, self.group_settings)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Say so where a training goes on in another precision than it began with."""
+        """Report a resumed training whose precision has changed."""
         began_with = checkpoint.get(PRECISION_KEY)
         is_resumed = self._trainer is not None and self.trainer.state.fn == TrainerFn.FITTING
         if began_with is not None and is_resumed and began_with != str(self.trainer.precision):
             rank_zero_info(f"Precision {self.trainer.precision}: as asked for; the training began with {began_with}.")
 
     def configure_callbacks(self) -> list[Callback]:
-        """What each training needs, also one from Python."""
+        """Return the callbacks that every training needs, also one started from Python."""
         check_loggers(self.trainer)
         return [StartCheck(), OptimizerSettings()]
 

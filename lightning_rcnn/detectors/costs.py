@@ -1,4 +1,4 @@
-"""What it costs to look at one image, part by part: what each of the four papers made cheap."""
+"""Inference time of one image by part: proposals, network and heads, which the four papers made faster in turn."""
 
 import contextlib
 from collections.abc import Callable, Iterator
@@ -14,13 +14,13 @@ from lightning_rcnn.structures import Inputs
 
 
 class Cost(NamedTuple):
-    """Seconds for one image, from the resized image to detections, and passes of the network.
+    """Seconds per image, from the resized image to detections, and passes of the network.
 
     Attributes:
-        proposals: selective search on the host, or what follows the shared features in a region proposal network.
-        network: the convolutions of the backbone; with R-CNN also the warping of regions to its input.
-        heads: all after it: pooling, fully connected layers, suppression, masks.
-        passes: inputs of the backbone: one for an image, or one for a region.
+        proposals: selective search on the host, or the region proposal network without the backbone.
+        network: the backbone; with R-CNN also the warping of regions.
+        heads: everything after it: pooling, fully connected layers, NMS, masks.
+        passes: number of inputs of the backbone: one per image, or one per region.
     """
 
     proposals: float
@@ -31,7 +31,7 @@ class Cost(NamedTuple):
 
 @torch.inference_mode()
 def cost_of(detector: Detector, inputs: Inputs) -> Cost:
-    """Detect once and say what that cost; proposals that were given cost nothing here."""
+    """Time one prediction; proposals that come with the inputs cost nothing."""
     propose, network, total = (_Clock(detector.device) for _ in range(3))
     passes = 0
 
@@ -58,7 +58,7 @@ def cost_of(detector: Detector, inputs: Inputs) -> Cost:
 
 
 def cost_of_image(detector: Detector, image: Tensor) -> Cost:
-    """The same from a uint8 RGB image [3, H, W] on, with selective search where the detector needs it."""
+    """Time one prediction from a uint8 RGB image [3, H, W], including selective search if the detector needs it."""
     search = _Clock(detector.device)
     with _timed(detector, "search", search):
         inputs = inputs_of(detector, [image])
@@ -67,7 +67,7 @@ def cost_of_image(detector: Detector, image: Tensor) -> Cost:
 
 
 class _Clock:
-    """Sums up the time between starts and stops."""
+    """Stopwatch that adds up the seconds between `start` and `stop`, synchronized with the device."""
 
     def __init__(self, device: torch.device) -> None:
         self.seconds = 0.0
@@ -88,7 +88,7 @@ class _Clock:
 
 @contextlib.contextmanager
 def _timed(owner: Any, name: str, clock: _Clock) -> Iterator[None]:
-    """Let `clock` run during the calls of the owner's function `name`; without one, nothing."""
+    """Let `clock` run during calls of the owner's function `name`, if it has one."""
     function: Callable[..., Any] | None = getattr(owner, name, None)
     if function is None:
         yield

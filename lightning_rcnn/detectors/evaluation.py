@@ -1,4 +1,4 @@
-"""What a detector is judged by while it validates: AP of boxes and masks, VOC's AP, recall of its proposals."""
+"""Metrics of a detector in validation: AP of boxes and masks, VOC AP, recall of proposals."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -19,15 +19,14 @@ class Evaluation(nn.Module):
 
     Args:
         class_names: foreground classes in order.
-        detections_per_image: that the detector gives at most. COCO's figures are over 100; where more are given, more
-            count.
-        mask_paste: how its masks come into their images; None without masks.
+        detections_per_image: the detector's limit; COCO's metrics count the best 100, or this many if that is more.
+        mask_paste: rule that pastes predicted masks into their images; None without masks.
     """
 
     def __init__(self, class_names: Sequence[str], detections_per_image: int, mask_paste: PasteRule | None) -> None:
         super().__init__()
         limit = max(100, detections_per_image)
-        # Not among the submodules: they score on the host.
+        # In a dictionary, so that they are no submodules and stay on the host.
         self.average_precisions = {"bbox": CocoAveragePrecision(class_names, max_detections=limit)}
         if mask_paste is not None:
             self.average_precisions["segm"] = CocoAveragePrecision(class_names, "segm", limit, mask_paste)
@@ -36,33 +35,33 @@ class Evaluation(nn.Module):
 
     @property
     def main_result_type(self) -> ResultType:
-        """Masks where the detector has them, else boxes."""
+        """Return "segm" if the detector predicts masks, else "bbox"."""
         return "segm" if "segm" in self.average_precisions else "bbox"
 
     def update(self, detections: Detections, proposals: Proposals, records: Sequence[ImageRecord]) -> None:
-        """Add a batch; all in the original frame."""
+        """Add a batch; boxes and masks are in the original frame."""
         for average_precision in self.average_precisions.values():
             average_precision.update(detections, records)
         self.voc_average_precision.update(detections, records)
         self.proposal_recall.update(proposals, records)
 
     def compute(self) -> dict[str, Any]:
-        """Score once for all ranks, and reset."""
+        """Compute all metrics, the same on all ranks, and reset them."""
         metrics: dict[str, Metric] = {
             **self.average_precisions,
             "voc": self.voc_average_precision,
             "proposals": self.proposal_recall,
         }
-        figures = {name: metric.compute() for name, metric in metrics.items()}
+        results = {name: metric.compute() for name, metric in metrics.items()}
         for metric in metrics.values():
             metric.reset()
-        return figures
+        return results
 
 
 def flatten_metrics(metrics: Mapping[str, Any], prefix: str) -> dict[str, float]:
     """Name nested metrics for loggers, for example `val/bbox/AP50` and `val/bbox/per_class/cat`.
 
-    The number of detections that count is a setting, and makes no curve.
+    The limit of detections per image is left out: it is a setting, not a metric.
     """
     flat: dict[str, float] = {}
     for name, value in metrics.items():

@@ -4,12 +4,12 @@ Girshick, ICCV 2015, arXiv 1504.08083.
 
 Stages: (1) a backbone computes features of the whole image once; (2) regions proposed by another algorithm are pooled
 from them (RoIPool); (3) the box branch classifies each region and refines its box.
-What changed since R-CNN: one pass of the network for an image instead of one for a region, and one training of softmax
-and box regression together instead of three stages.
+What changed since R-CNN: one pass of the network per image instead of one per region, and one training of softmax and
+box regression together instead of three stages.
 
-Where we deviate, and why: the ground truth joins the proposals in training, as in Girshick's code and all since; images
-come in any number a batch (the paper's 2 x 64 regions are `data.batch_size` and `box.samples_per_image`); torchvision's
-AlexNet stands for CaffeNet. Numbers default to the paper's.
+Where we deviate, and why: the ground truth joins the proposals in training, as in Girshick's code and all later ones; a
+batch has any number of images (the paper's 2 x 64 regions are `data.batch_size` and `box.samples_per_image`);
+torchvision's AlexNet replaces CaffeNet. Numbers default to the paper's.
 """
 
 from collections.abc import Sequence
@@ -36,7 +36,7 @@ from lightning_rcnn.roi_heads.box_head import TwoLayerHead
 from lightning_rcnn.roi_heads.pooler import PoolerSettings
 from lightning_rcnn.structures import Detections, Inputs, Proposals, Targets
 
-# As plain data, from which each detector builds its own.
+# Plain data, so that each detector builds its own backbone.
 DEFAULT_BACKBONE: Any = part(PlainBackbone)
 PAPER = BoxSettings(
     head=TwoLayerHead(width=4096, dropout=0.5),
@@ -51,14 +51,14 @@ class FastRCNN(Detector):
     """Fast R-CNN.
 
     Args:
-        class_names: foreground classes in order; only the command line may leave it to the shards.
-        category_ids: their ids in the data set, for results files; 1..K if not given.
-        backbone: gives the feature maps; VGG16 from scratch if not given.
-        proposals: how many proposals of an image are looked at, and how an image without any is searched.
-        pooler: how regions are pooled.
-        box: the box branch.
+        class_names: foreground classes in order; the command line takes them from the shards.
+        category_ids: ids of the classes in their data set, for results files; 1..K if not given.
+        backbone: network that computes the feature maps; VGG16 from scratch if not given.
+        proposals: limit of proposals per image, and selective search for images without any.
+        pooler: settings of RoI pooling.
+        box: settings of the box branch.
         preprocessing, optimizer, schedule, parameter_groups: as in `Detector`.
-        weights: a detector to start from: a file or URL of one of ours.
+        weights: detector to start from: file or URL of a checkpoint of ours.
     """
 
     def __init__(
@@ -85,14 +85,14 @@ class FastRCNN(Detector):
         self.weights = weights
 
     def loss_sums(self, inputs: Inputs, targets: Targets) -> dict[str, LossSum]:
-        """`loss_classifier`, `loss_box` (section 2.3, equation 1)."""
+        """Compute `loss_classifier` and `loss_box` (section 2.3, equation 1)."""
         features = self.backbone(self.normalize(inputs))
         pooled = partial(self.pooler, features)
         losses, _ = self.box.losses(pooled, given_proposals(inputs), inputs, targets, self.sampling_seed)
         return losses
 
     def predict(self, inputs: Inputs) -> tuple[Detections, Proposals]:
-        """Detections and the given proposals, in the resized frame."""
+        """Compute detections, and return them with the given proposals, in the resized frame."""
         features = self.backbone(self.normalize(inputs))
         pooled = partial(self.pooler, features)
         proposals = given_proposals(inputs)

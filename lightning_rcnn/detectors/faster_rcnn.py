@@ -3,12 +3,12 @@
 Ren, He, Girshick, Sun, NeurIPS 2015, arXiv 1506.01497.
 
 Stages: (1) a backbone computes features of the whole image once; (2) the region proposal network (RPN) scores k
-anchors at every position and moves them to objects; (3) the box branch classifies the best of them and refines each.
-What changed since Fast R-CNN: proposals come from the network itself, sharing its features, instead of from selective
-search; they cost milliseconds, and are trained with the rest.
+anchors at every position and moves them to objects; (3) the box branch classifies the best proposals and refines them.
+What changed since Fast R-CNN: proposals come from the network itself, which shares its features, instead of selective
+search; they take milliseconds, and are trained with the rest.
 
-Where we deviate, and why: both branches are trained jointly in one go ("approximate joint training", section 3.2),
-because every implementation since does; a feature pyramid (FPN, arXiv 1612.03144) is the default, the paper's single
+Where we deviate, and why: both branches are trained jointly ("approximate joint training", section 3.2), as in
+every later implementation; a feature pyramid (FPN, arXiv 1612.03144) is the default, the paper's single
 map is `ResNetC4`; RoIAlign (Mask R-CNN section 3) pools regions. Numbers default to torchvision's reference
 implementation, with exact anchors and fixed strides as in detectron2.
 """
@@ -36,7 +36,7 @@ from lightning_rcnn.roi_heads.pooler import PoolerSettings
 from lightning_rcnn.rpn.branch import RPNSettings
 from lightning_rcnn.structures import Detections, Inputs, Proposals, Targets
 
-# As plain data, from which each detector builds its own.
+# Plain data, so that each detector builds its own backbone.
 DEFAULT_BACKBONE: Any = part(ResNetFPN)
 
 
@@ -44,15 +44,15 @@ class FasterRCNN(Detector):
     """Faster R-CNN.
 
     Args:
-        class_names: foreground classes in order; only the command line may leave it to the shards.
-        category_ids: their ids in the data set, for results files; 1..K if not given.
-        backbone: gives the feature maps; ResNet-50 with a pyramid from scratch if not given.
-        rpn: the region proposal branch.
-        pooler: how regions are pooled.
-        box: the box branch.
+        class_names: foreground classes in order; the command line takes them from the shards.
+        category_ids: ids of the classes in their data set, for results files; 1..K if not given.
+        backbone: network that computes the feature maps; ResNet-50 with FPN from scratch if not given.
+        rpn: settings of the region proposal branch.
+        pooler: settings of RoI pooling.
+        box: settings of the box branch.
         preprocessing, optimizer, schedule, parameter_groups: as in `Detector`.
-        weights: a detector to start from: a file or URL of ours, torchvision's or detectron2's, or a name of
-            torchvision's (`fasterrcnn_resnet50_fpn`); predictors for other classes start from initialization.
+        weights: detector to start from: file or URL of ours, torchvision's or detectron2's, or torchvision's name
+            (`fasterrcnn_resnet50_fpn`); predictors for other classes are initialized.
     """
 
     def __init__(
@@ -79,16 +79,16 @@ class FasterRCNN(Detector):
         self.weights = weights
 
     def loss_sums(self, inputs: Inputs, targets: Targets) -> dict[str, LossSum]:
-        """`loss_objectness`, `loss_rpn_box`, `loss_classifier`, `loss_box`."""
+        """Compute `loss_objectness`, `loss_rpn_box`, `loss_classifier` and `loss_box`."""
         features = self.backbone(self.normalize(inputs))
         pooled = partial(self.pooler, features)
         rpn_losses, proposals = self.rpn.losses(features, inputs, targets, seed=2 * self.sampling_seed)
-        # Section 3.2: the heads learn from what the RPN proposes; no gradient passes through the coordinates.
+        # Section 3.2: the box branch trains on the proposals; no gradient passes through their coordinates.
         box_losses, _ = self.box.losses(pooled, proposals, inputs, targets, seed=2 * self.sampling_seed + 1)
         return rpn_losses | box_losses
 
     def predict(self, inputs: Inputs) -> tuple[Detections, Proposals]:
-        """Detections and proposals, in the resized frame."""
+        """Compute detections and proposals, in the resized frame."""
         features = self.backbone(self.normalize(inputs))
         pooled = partial(self.pooler, features)
         proposals = self.rpn.predict(features, inputs)

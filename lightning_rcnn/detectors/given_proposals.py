@@ -1,4 +1,4 @@
-"""Proposals for the detectors that make none themselves, R-CNN and Fast R-CNN: stored with the images, or searched."""
+"""Precomputed proposals for R-CNN and Fast R-CNN: stored with the images, or found by selective search."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,12 +17,12 @@ from lightning_rcnn.structures import Inputs, Proposals
 
 @dataclass(frozen=True)
 class GivenProposals(Settings):
-    """Settings of proposals that come from elsewhere.
+    """Settings of precomputed proposals.
 
     Args:
-        limit: how many proposals of an image are looked at.
+        limit: limit of proposals per image; the best are used.
         mode: selective-search preset for images without stored proposals (`detect` only): "fast" or "quality".
-        width: pixels to which such an image is scaled before the search.
+        width: width to which such an image is scaled before the search, pixels.
     """
 
     limit: PositiveCount = 2000
@@ -30,7 +30,7 @@ class GivenProposals(Settings):
     width: PositiveCount = 500
 
     def build(self) -> SelectiveSearch:
-        """Build what searches an image."""
+        """Build the selective search."""
         return SelectiveSearch(self.mode, self.width, self.limit)
 
 
@@ -38,7 +38,7 @@ def given_proposals(inputs: Inputs) -> Proposals:
     """Return the proposals of a batch.
 
     Raises:
-        InputError: it has none.
+        InputError: the batch has none.
     """
     if inputs.proposals is None:
         raise InputError("the batch has no proposals; pack them with the images: lightning-rcnn propose")
@@ -46,16 +46,16 @@ def given_proposals(inputs: Inputs) -> Proposals:
 
 
 def searched_proposals(
-    found: Sequence[np.ndarray], limit: int, original_sizes: Tensor, image_sizes: Tensor
+    proposals: Sequence[np.ndarray], limit: int, original_sizes: Tensor, image_sizes: Tensor
 ) -> Proposals:
-    """Pad searched proposals to those of a batch, in the resized frame.
+    """Collate the proposals of a search into a padded batch, in the resized frame.
 
     Args:
-        found: float32 [P, 5] per image, boxes in the original frame and scores, best first.
-        limit: so many of an image are kept.
-        original_sizes, image_sizes: int64 [N, 2], (height, width) in either frame.
+        proposals: float32 [P, 5] per image, boxes in the original frame and scores, best first.
+        limit: limit of proposals per image.
+        original_sizes, image_sizes: int64 [N, 2], (height, width) in the original and the resized frame.
     """
-    kept = [torch.from_numpy(boxes[:limit]) for boxes in found]
+    kept = [torch.from_numpy(boxes[:limit]) for boxes in proposals]
     padded = torch.nn.utils.rnn.pad_sequence(kept, batch_first=True).to(image_sizes.device)
     counts = torch.tensor([len(boxes) for boxes in kept], device=image_sizes.device)
     is_valid = torch.arange(padded.shape[1], device=image_sizes.device) < counts[:, None]

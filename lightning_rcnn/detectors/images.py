@@ -1,4 +1,4 @@
-"""Images as people have them, to the tensors that a detector looks at."""
+"""Conversion of files, PIL images, arrays and tensors to the tensors that a detector takes."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -17,13 +17,13 @@ ImageLike = str | Path | Image.Image | np.ndarray | Tensor
 
 
 def as_images(images: Any) -> list[Tensor]:
-    """Turn one image, or a list of them, into uint8 RGB tensors [3, h, w].
+    """Convert one image, or a list of them, to uint8 RGB tensors [3, h, w].
 
     Args:
         images: an `ImageLike`, or several in a list, tuple or batch [N, 3, h, w].
 
     Raises:
-        InputError: names the one that is no image.
+        InputError: an item is not an image; the message names it.
     """
     is_one_array = isinstance(images, (np.ndarray, Tensor)) and images.ndim <= 3
     if is_one_array or isinstance(images, (str, Path, Image.Image)) or not isinstance(images, Iterable):

@@ -1,4 +1,4 @@
-"""From images of any size to detections: the one way, for Python and for the command line.
+"""Inference on images of any size, shared by Python and the command line.
 
 Shape letters: N images, D detections.
 """
@@ -18,7 +18,7 @@ from lightning_rcnn.structures import Detections, Inputs, Proposals
 
 
 class Predictor(Protocol):
-    """What is needed of a detector."""
+    """Interface of a detector that inference needs."""
 
     preprocessing: Preprocessing
     proposal_limit: int
@@ -26,10 +26,10 @@ class Predictor(Protocol):
     training: bool
 
     def predict(self, inputs: Inputs) -> tuple[Detections, Proposals]:
-        """See `Detector.predict`."""
+        """Compute detections and proposals; see `Detector.predict`."""
 
     def train(self, mode: bool = True) -> object:
-        """See `torch.nn.Module.train`."""
+        """Set the mode; see `torch.nn.Module.train`."""
 
 
 @torch.inference_mode()
@@ -39,16 +39,16 @@ def detect_tensors(
     """Find objects in uint8 RGB tensors [3, h, w]; masks stay grids in their boxes.
 
     Args:
-        detector: stays in the mode (training or evaluation) that it is in.
-        images: of any sizes.
-        threshold: detections have at least this score, 0 to 1.
-        batch_size: images that go through the network together, if their inputs have the same size.
+        detector: the detector; its mode (training or evaluation) is restored.
+        images: tensors of any sizes.
+        threshold: minimum score of detections, 0 to 1.
+        batch_size: number of images in one pass of the network, if their inputs have the same size.
 
     Returns:
-        One `Detections` an image, N = 1, in its own frame.
+        One `Detections` per image, N = 1, in the frame of the image.
 
     Raises:
-        InputError: the threshold or the batch size is impossible.
+        InputError: the threshold or the batch size is out of range.
     """
     if not 0 <= threshold <= 1:
         raise InputError(f"threshold {threshold}: a score is from 0 to 1")
@@ -63,37 +63,37 @@ def detect_tensors(
 
 
 def inputs_of(detector: Predictor, images: Sequence[Tensor], resized: Sequence[Tensor] | None = None) -> Inputs:
-    """Prepare uint8 RGB images [3, h, w] of one padded size: resized, padded, searched if proposals are needed.
+    """Resize and pad uint8 RGB images [3, h, w] of one padded size, and search proposals if the detector needs them.
 
     Args:
-        detector: says how.
-        images: in their own frame.
-        resized: the same after resizing, where that is done already.
+        detector: the detector whose preprocessing and search apply.
+        images: images in the original frame.
+        resized: the same images in the resized frame, if they are resized already.
     """
     inputs = detector.preprocessing.batch(resized or [detector.preprocessing.resize(image) for image in images])
     if detector.search is None:
         return inputs
-    found = [detector.search(image.cpu()) for image in images]
-    proposals = searched_proposals(found, detector.proposal_limit, _sizes(images, inputs), inputs.image_sizes)
+    searched = [detector.search(image.cpu()) for image in images]
+    proposals = searched_proposals(searched, detector.proposal_limit, _sizes(images, inputs), inputs.image_sizes)
     return inputs._replace(proposals=proposals)
 
 
 def _detect_in_batches(
     detector: Predictor, images: Sequence[Tensor], threshold: float, batch_size: int
 ) -> list[Detections]:
-    """Let images wait for others of their padded size, so that a batch pads none more than it would be alone."""
-    found: dict[int, Detections] = {}
+    """Batch images of equal padded size, so that a batch pads no image further than alone."""
+    results: dict[int, Detections] = {}
     waiting: dict[tuple[int, int], dict[int, Tensor]] = {}
     for number, image in enumerate(images):
         resized = detector.preprocessing.resize(image)
         batch = waiting.setdefault(detector.preprocessing.padded_size(*resized.shape[-2:]), {})
         batch[number] = resized
         if len(batch) == batch_size:
-            found |= _detect_batch(detector, images, batch, threshold)
+            results |= _detect_batch(detector, images, batch, threshold)
             batch.clear()
     for batch in waiting.values():
-        found |= _detect_batch(detector, images, batch, threshold) if batch else {}
-    return [found[number] for number in range(len(images))]
+        results |= _detect_batch(detector, images, batch, threshold) if batch else {}
+    return [results[number] for number in range(len(images))]
 
 
 def _detect_batch(
@@ -102,18 +102,18 @@ def _detect_batch(
     originals = [images[number] for number in batch]
     inputs = inputs_of(detector, originals, list(batch.values()))
     detections = to_original_frame(detector.predict(inputs)[0], inputs.image_sizes, _sizes(originals, inputs))
-    wanted = (detections.labels > 0) & (detections.scores >= threshold)
+    is_kept = (detections.labels > 0) & (detections.scores >= threshold)
     return {
         number: Detections(
-            detections.boxes[slot : slot + 1, wanted[slot]],
-            detections.scores[slot : slot + 1, wanted[slot]],
-            detections.labels[slot : slot + 1, wanted[slot]],
-            None if detections.masks is None else detections.masks[slot : slot + 1, wanted[slot]],
+            detections.boxes[slot : slot + 1, is_kept[slot]],
+            detections.scores[slot : slot + 1, is_kept[slot]],
+            detections.labels[slot : slot + 1, is_kept[slot]],
+            None if detections.masks is None else detections.masks[slot : slot + 1, is_kept[slot]],
         )
         for slot, number in enumerate(batch)
     }
 
 
 def _sizes(images: Sequence[Tensor], inputs: Inputs) -> Tensor:
-    """(height, width) int64 [N, 2] of images."""
+    """Return the sizes of images, int64 [N, 2] (height, width)."""
     return torch.tensor([list(image.shape[-2:]) for image in images], device=inputs.image_sizes.device)

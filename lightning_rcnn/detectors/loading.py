@@ -1,4 +1,4 @@
-"""Detectors from and to checkpoint files."""
+"""Loading and saving of detectors."""
 
 from collections.abc import Collection
 from pathlib import Path
@@ -19,19 +19,19 @@ from lightning_rcnn.errors import InputError
 from lightning_rcnn.files import atomic_save
 
 DETECTORS: dict[DetectorName, type[FasterRCNN] | type[MaskRCNN]] = {"FasterRCNN": FasterRCNN, "MaskRCNN": MaskRCNN}
-"""Those that checkpoints from elsewhere hold."""
+"""Detectors that foreign checkpoints hold."""
 
 
 def load_detector(path: str | Path) -> Detector:
-    """The detector in a checkpoint, on the CPU, in evaluation mode.
+    """Load the detector of a checkpoint of ours, on the CPU, in evaluation mode.
 
     Raises:
-        InputError: see `read_header`; or the class cannot be imported, or its weights don't fit it.
+        InputError: see `read_header`; or the class cannot be imported, or its weights do not fit.
     """
     class_path = read_header(path).class_path
     detector_class = import_path(class_path, f"{path}: its model")
     if not (isinstance(detector_class, type) and issubclass(detector_class, Detector)):
-        raise InputError(f"{path}: its model {class_path} is no detector")
+        raise InputError(f"{path}: its model {class_path} is not a detector")
     name = detector_class.__name__
     try:
         detector = detector_class.load_from_checkpoint(path, map_location="cpu")
@@ -43,14 +43,14 @@ def load_detector(path: str | Path) -> Detector:
 
 
 def load(source: str | Path) -> Detector:
-    """Load a detector, whoever trained it, on the CPU, in evaluation mode.
+    """Load a detector of ours, torchvision's or detectron2's, on the CPU, in evaluation mode.
 
     Args:
-        source: a checkpoint of ours, torchvision's or detectron2's as a file or URL, `detectron2://` and a path, or a
-            name of torchvision's such as "maskrcnn_resnet50_fpn_v2".
+        source: file or URL of a checkpoint, `detectron2://` and a path, or torchvision's name such as
+            "maskrcnn_resnet50_fpn_v2".
 
     Raises:
-        InputError: nothing to be had there, or no detector that is known.
+        InputError: the source cannot be read, or its detector is unknown.
     """
     path = local_file(str(source), "source")
     if is_ours(read_content(path)):
@@ -59,14 +59,14 @@ def load(source: str | Path) -> Detector:
 
 
 def from_translation(translation: Translation, allow: Collection[str] = ()) -> Detector:
-    """Build the detector that a foreign checkpoint holds.
+    """Build the detector of a foreign checkpoint.
 
     Args:
-        translation: see there; it also notes what stays at initialization.
+        translation: the translated checkpoint; its `left` is set to the weights that stay initialized.
         allow: as in `Translation.fit_to`.
 
     Raises:
-        InputError: weights are left over or missing.
+        InputError: weights are unexpected or missing.
     """
     detector = DETECTORS[translation.detector](**translation.hyperparameters)
     state = detector.state_dict()
@@ -76,7 +76,7 @@ def from_translation(translation: Translation, allow: Collection[str] = ()) -> D
 
 
 def save_detector(detector: Detector, path: Path) -> None:
-    """Write a checkpoint that holds a detector and no state of a training; the file appears when it is whole."""
+    """Write a checkpoint with the detector and no training state, atomically."""
     checkpoint: dict[str, Any] = {
         "pytorch-lightning_version": lightning.__version__,
         "epoch": 0,

@@ -5,11 +5,11 @@ He, Gkioxari, Dollar, Girshick, ICCV 2017, arXiv 1703.06870.
 Stages: (1) to (3) are those of Faster R-CNN: backbone, region proposals, box branch. In parallel to the box branch,
 (4) a small fully convolutional network predicts a mask for each region and class.
 What changed since Faster R-CNN: RoIAlign samples features at exact positions, where RoIPool rounded to whole pixels;
-and the mask branch, one sigmoid mask per class, so that classes do not compete: which class it is, the box branch says.
+and the mask branch, one sigmoid mask per class, so that classes do not compete: the box branch decides the class.
 
-Where we deviate, and why: as in Detectron, and in all references since, masks of C4 models are predicted from the same
-region features as boxes; ground-truth masks are sampled from the annotated bitmap or outline, without resizing it to
-the network's input before. RoIPool stays selectable (`pooler.operator`), so that the ablation of table 2c can be rerun.
+Where we deviate, and why: as in Detectron and all later references, masks of C4 models are predicted from the same
+region features as boxes; ground-truth masks are sampled from the annotated bitmap or outline, which is not resized to
+the network's input. RoIPool stays selectable (`pooler.operator`), so that the ablation of table 2c can be rerun.
 """
 
 from collections.abc import Sequence
@@ -36,7 +36,7 @@ from lightning_rcnn.roi_heads.pooler import PoolerSettings
 from lightning_rcnn.rpn.branch import RPNSettings
 from lightning_rcnn.structures import Detections, Inputs, Proposals, Targets
 
-# As plain data, from which each detector builds its own.
+# Plain data, so that each detector builds its own backbone.
 DEFAULT_BACKBONE: Any = part(ResNetFPN)
 
 
@@ -44,16 +44,16 @@ class MaskRCNN(Detector):
     """Mask R-CNN.
 
     Args:
-        class_names: foreground classes in order; only the command line may leave it to the shards.
-        category_ids: their ids in the data set, for results files; 1..K if not given.
-        backbone: gives the feature maps; ResNet-50 with a pyramid from scratch if not given.
-        rpn: the region proposal branch.
-        pooler: how regions are pooled.
-        box: the box branch.
-        mask: the mask branch.
+        class_names: foreground classes in order; the command line takes them from the shards.
+        category_ids: ids of the classes in their data set, for results files; 1..K if not given.
+        backbone: network that computes the feature maps; ResNet-50 with FPN from scratch if not given.
+        rpn: settings of the region proposal branch.
+        pooler: settings of RoI pooling.
+        box: settings of the box branch.
+        mask: settings of the mask branch.
         preprocessing, optimizer, schedule, parameter_groups: as in `Detector`.
-        weights: a detector to start from: a file or URL of ours, torchvision's or detectron2's, or a name of
-            torchvision's (`maskrcnn_resnet50_fpn`); predictors for other classes start from initialization.
+        weights: detector to start from: file or URL of ours, torchvision's or detectron2's, or torchvision's name
+            (`maskrcnn_resnet50_fpn`); predictors for other classes are initialized.
     """
 
     def __init__(
@@ -83,17 +83,17 @@ class MaskRCNN(Detector):
         self.weights = weights
 
     def loss_sums(self, inputs: Inputs, targets: Targets) -> dict[str, LossSum]:
-        """Those of Faster R-CNN and `loss_mask` (section 3: L = L_cls + L_box + L_mask)."""
+        """Compute the losses of Faster R-CNN and `loss_mask` (section 3: L = L_cls + L_box + L_mask)."""
         features = self.backbone(self.normalize(inputs))
         pooled = partial(self.pooler, features)
         rpn_losses, proposals = self.rpn.losses(features, inputs, targets, seed=2 * self.sampling_seed)
-        # Section 3.2: the heads learn from what the RPN proposes; no gradient passes through the coordinates.
+        # Faster R-CNN section 3.2: the box branch trains on the proposals; no gradient passes through coordinates.
         box_losses, rois = self.box.losses(pooled, proposals, inputs, targets, seed=2 * self.sampling_seed + 1)
         mask_losses = self.mask.losses(pooled, rois, targets)
         return rpn_losses | box_losses | mask_losses
 
     def predict(self, inputs: Inputs) -> tuple[Detections, Proposals]:
-        """Detections with masks, and proposals, in the resized frame."""
+        """Compute detections with masks, and proposals, in the resized frame."""
         features = self.backbone(self.normalize(inputs))
         pooled = partial(self.pooler, features)
         proposals = self.rpn.predict(features, inputs)

@@ -1,4 +1,4 @@
-"""The optimizer and the schedule of a detector, in the forms of torch and Lightning."""
+"""Construction of the optimizer and the learning-rate schedule, in the forms of torch and Lightning."""
 
 import functools
 import inspect
@@ -16,9 +16,9 @@ from lightning_rcnn.parts import part
 
 OptimizerCallable = Callable[[Iterable[Any]], Optimizer]
 LRSchedulerCallable = Callable[[Optimizer], LRScheduler | ReduceLROnPlateau]
-"""The forms of LightningCLI: a class and its arguments, without the parameters or the optimizer."""
+"""Types of LightningCLI: a class and its arguments, without the parameters or the optimizer."""
 
-# As plain data, which the command line can show and a constructor turns into what the type says.
+# Plain data, which the command line can show; constructors build the classes.
 DEFAULT_OPTIMIZER: Any = part(torch.optim.SGD, lr=0.02, momentum=0.9, weight_decay=1e-4)
 DEFAULT_SCHEDULE: Any = part(StepSchedule)
 
@@ -30,18 +30,18 @@ def configured(
     groups: list[dict[str, Any]],
     monitor: str,
 ) -> dict[str, Any]:
-    """Return what `LightningModule.configure_optimizers` returns.
+    """Build the optimizer and the schedule, as `LightningModule.configure_optimizers` returns them.
 
     Args:
-        module: attached to its trainer.
-        make_optimizer: from parameter groups.
-        make_schedule: from the optimizer; stepped after every optimizer step.
-        groups: of parameters.
-        monitor: the metric that torch's `ReduceLROnPlateau` follows, once a validation.
+        module: the detector, attached to its trainer.
+        make_optimizer: parameter groups -> optimizer.
+        make_schedule: optimizer -> schedule, which is stepped after every optimizer step.
+        groups: parameter groups.
+        monitor: metric that torch's `ReduceLROnPlateau` follows, once per validation.
 
     Raises:
-        InputError: a value that cannot be; the schedule needs the length of the training, which has none, or has one
-            rate for groups of several.
+        InputError: an argument is invalid; the schedule needs a training of known length; or the schedule sets one
+            rate for parameter groups of different rates.
     """
     options: dict[str, Any] = {}
     # Fused is much faster on the CPU, but excludes clipping under mixed precision; on CUDA torch's choice is good.
@@ -49,7 +49,7 @@ def configured(
         options["fused"] = True
     try:
         optimizer = make_optimizer(groups, **options)
-    except (ValueError, TypeError) as error:  # torch's, of a value that cannot be
+    except (ValueError, TypeError) as error:  # torch's, about an invalid argument
         raise InputError(f"model.optimizer: {error}") from error
     total_steps = module.trainer.estimated_stepping_batches
     _require_short_warmup(module, make_schedule, total_steps)
@@ -67,7 +67,7 @@ def configured(
 
 
 def _require_short_warmup(module: LightningModule, make_schedule: Callable[..., Any], total_steps: float) -> None:
-    """Refuse a training that would never have the learning rate that it is given."""
+    """Refuse a training that would end before its warm-up."""
     built, keywords = _built(make_schedule)
     parameters = inspect.signature(built).parameters if built else {}
     warmup = keywords.get("warmup_steps", parameters["warmup_steps"].default) if "warmup_steps" in parameters else 0
@@ -81,7 +81,7 @@ def _require_short_warmup(module: LightningModule, make_schedule: Callable[..., 
 
 
 def _require_rates_of_groups(make_schedule: Callable[..., Any], optimizer: Optimizer) -> None:
-    """Refuse a schedule that would give all groups one rate (torch's `OneCycleLR` and `CyclicLR`)."""
+    """Refuse a schedule that would set one rate for groups of different rates (torch's `OneCycleLR` and `CyclicLR`)."""
     built, keywords = _built(make_schedule)
     rates = [group["lr"] for group in optimizer.param_groups if "lr" in group]
     for key in ("max_lr", "base_lr"):
@@ -94,13 +94,13 @@ def _require_rates_of_groups(make_schedule: Callable[..., Any], optimizer: Optim
 
 
 def _takes(make: Callable[..., Any], name: str) -> bool:
-    """Whether an argument can be given, and is not given yet."""
+    """Tell whether a class takes an argument that is not given yet."""
     built, keywords = _built(make)
     return built is not None and keywords.get(name) is None and name in inspect.signature(built).parameters
 
 
 def _built(make: Callable[..., Any]) -> tuple[type | None, dict[str, Any]]:
-    """The class that is built, and the arguments that are given already."""
+    """Return the class that is built, and the arguments that are given already."""
     if not isinstance(make, functools.partial):
         return (make if isinstance(make, type) else None), {}
     return next((part for part in (make.func, *make.args) if isinstance(part, type)), None), make.keywords

@@ -1,4 +1,4 @@
-"""Which parameters learn together: norms without weight decay, a slower backbone, layer-wise decay of its rate."""
+"""Parameter groups: norms without weight decay, a lower learning rate of the backbone, layer-wise decay."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -15,14 +15,14 @@ from lightning_rcnn.settings_checks import Bounds, NonNegative, Positive
 
 @dataclass(frozen=True)
 class ParameterGroupSettings(Settings):
-    """Settings of the groups of parameters. Rates are factors of the optimizer's, and follow its schedule.
+    """Settings of the parameter groups. Rates are factors of the optimizer's rate, and follow its schedule.
 
     Args:
-        norm_weight_decay: of the scales and shifts of norms; all else has the optimizer's.
-        backbone_lr_factor: of the layers of the backbone (`Backbone.layers`), such as 0.1 for pretrained ones; a
-            feature pyramid on top is none of them.
-        layer_decay: the last layer of the backbone learns with this factor, the one before it with its square, and so
-            on to the input (BEiT, arXiv 2106.08254, appendix H; timm and detectron2's ViTDet count alike).
+        norm_weight_decay: weight decay of the scales and biases of norms; other parameters have the optimizer's.
+        backbone_lr_factor: factor of the rate for the layers of the backbone (`Backbone.layers`), such as 0.1 for
+            pretrained ones; a feature pyramid on top is not included.
+        layer_decay: factor of the rate from layer to layer: the last layer of the backbone has this factor, the one
+            before it its square, and so on (BEiT, arXiv 2106.08254, appendix H; timm and detectron2's ViTDet agree).
     """
 
     norm_weight_decay: NonNegative = 0.0
@@ -34,14 +34,14 @@ def group_parameters(module: nn.Module, settings: ParameterGroupSettings) -> lis
     """Group the trainable parameters of a detector in torch's form.
 
     Args:
-        module: the detector; its `learning_rate` is asked for where a group has another one.
-        settings: see there.
+        module: the detector; its `learning_rate` is the rate that factors multiply.
+        settings: factors and weight decay.
 
     Returns:
-        Groups that share a rate and a weight decay. The first has the optimizer's own, if there is such a parameter.
+        Groups of equal rate and weight decay; a group with the optimizer's own values comes first.
 
     Raises:
-        InputError: a group needs a rate of its own, and the optimizer has none.
+        InputError: a factor is set, and the optimizer has no rate.
     """
     norm_ids = {id(parameter) for parameter in _norm_parameters(module)}
     factors = _lr_factors(module, settings)
@@ -56,20 +56,20 @@ def group_parameters(module: nn.Module, settings: ParameterGroupSettings) -> lis
             group["weight_decay"] = settings.norm_weight_decay
         if factor != 1:
             if rate is None:
-                raise InputError("model.parameter_groups: the optimizer has no lr, of which a group could have a share")
+                raise InputError("model.parameter_groups: the factors need a learning rate; give model.optimizer.lr")
             group["lr"] = factor * rate
     return [groups[key] for key in sorted(groups, key=lambda key: (key[0] != 1, -key[0], key[1]))]
 
 
 def _norm_parameters(module: nn.Module) -> Iterator[nn.Parameter]:
-    """Yield the scales and shifts of norms."""
+    """Yield the scales and biases of norms."""
     for submodule in module.modules():
         if isinstance(submodule, (_BatchNorm, nn.GroupNorm, nn.LayerNorm)):
             yield from submodule.parameters(recurse=False)
 
 
 def _lr_factors(module: nn.Module, settings: ParameterGroupSettings) -> dict[int, float]:
-    """Factors of the rate by the id of the parameter; 1 where there is none."""
+    """Return factors of the rate by the id of the parameter; other parameters have the factor 1."""
     factors: dict[int, float] = {}
     for backbone in [submodule for submodule in module.modules() if isinstance(submodule, Backbone)]:
         for depth, layer in enumerate(reversed(backbone.layers()), start=1):

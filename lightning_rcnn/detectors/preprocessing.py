@@ -1,4 +1,4 @@
-"""From uint8 images to the input of a network: size, padding, channel order, mean and deviation.
+"""Preprocessing of uint8 images for a network: size, padding, channel order, mean and standard deviation.
 
 Shape letters: N images, H and W padded height and width.
 """
@@ -25,15 +25,15 @@ class PreprocessingSettings(Settings):
     """Settings of the preprocessing.
 
     Args:
-        min_size: shorter edge of the resized image, pixels; also in training unless the data says otherwise.
+        min_size: shorter edge of the resized image, pixels; also in training unless the data sets another one.
         max_size: limit of the longer edge, pixels.
         resize: "antialiased" or "pillow" (detectron2's rule), or "bilinear" (torchvision's); see `ResizeRule`.
-        size_divisor: `detect` pads the edges of an image to multiples of this, pixels; 1 for none, as detectron2 has it
-            with one feature map. Batches of data have shapes of their own.
-        pixel_range: what white becomes before mean and deviation: 1 (torchvision) or 255 (detectron2).
-        pixel_mean, pixel_std: per channel, in the order of `channel_order`.
-        channel_order: "rgb" (torchvision) or "bgr" (detectron2): what the backbone was trained with.
-        memory_format: "channels_last" is faster; "contiguous" is torchvision's, for equality to the last bit.
+        size_divisor: edges of a padded image in `detect` are multiples of this, pixels; 1 for no padding, as in
+            detectron2 with one feature map. Batches of a data module have the shapes of `data.shapes`.
+        pixel_range: value of white before normalization: 1 (torchvision) or 255 (detectron2).
+        pixel_mean, pixel_std: mean and standard deviation per channel, in the order of `channel_order`.
+        channel_order: "rgb" (torchvision) or "bgr" (detectron2): the order that the backbone was trained with.
+        memory_format: "channels_last" (faster) or "contiguous" (torchvision's, for bitwise equality).
     """
 
     conventions = ("channel_order", "pixel_range", "pixel_mean", "pixel_std")
@@ -54,10 +54,10 @@ class PreprocessingSettings(Settings):
 
 
 class Preprocessing(Part):
-    """Prepares images for a network. It has no weights, and nothing of it is in a state dict.
+    """Preprocessing of images. It has no weights, and adds nothing to a state dict.
 
     Args:
-        settings: see there.
+        settings: sizes and conventions.
     """
 
     profiled: ClassVar[Mapping[str, str]] = {"normalize": "input"}
@@ -74,11 +74,11 @@ class Preprocessing(Part):
         self.register_buffer("pixel_std", torch.tensor(settings.pixel_std)[:, None, None], persistent=False)
 
     def normalize(self, images: Tensor, image_sizes: Tensor) -> Tensor:
-        """Turn images into network input: channel order, mean, deviation, and zeros in the padding.
+        """Normalize images: channel order, mean and standard deviation, and zeros in the padding.
 
         Args:
             images: [N, 3, H, W], RGB, 0 to 255.
-            image_sizes: int64 [N, 2], (height, width) inside the padding.
+            image_sizes: int64 [N, 2], (height, width) without padding.
 
         Returns:
             float32 [N, 3, H, W].
@@ -94,11 +94,11 @@ class Preprocessing(Part):
 
     def resize(self, image: Tensor) -> Tensor:
         """Resize one uint8 RGB image [3, h, w], on the host as in training."""
-        # torch resizes bytes with antialiasing on the CPU only.
+        # torch resizes uint8 with antialiasing on the CPU only.
         return self.resize_rule(image.cpu())
 
     def padded_size(self, height: int, width: int) -> tuple[int, int]:
-        """Return (height, width) of the input for a resized image that is looked at without others."""
+        """Return the padded (height, width) of a resized image that is alone in its batch."""
         divisor = self.settings.size_divisor
         return height + -height % divisor, width + -width % divisor
 

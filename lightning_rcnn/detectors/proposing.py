@@ -1,4 +1,4 @@
-"""Proposals of a trained region proposal network, to be stored beside the images."""
+"""Proposals of a trained region proposal network, for storage with the images."""
 
 from dataclasses import replace
 from hashlib import file_digest
@@ -19,14 +19,14 @@ from lightning_rcnn.functional.boxes import rescale
 class RegionProposals:
     """The region proposal network of a Faster or Mask R-CNN, applied to one image at a time, on a GPU if there is one.
 
-    It scores and suppresses as in evaluation, but considers at least `limit` boxes a level.
+    Scores and NMS are those of evaluation, but at least `limit` boxes of a level enter NMS.
 
     Args:
-        checkpoint: of the detector.
-        limit: the most boxes that are kept.
+        checkpoint: checkpoint of the detector.
+        limit: limit of proposals per image.
 
     Attributes:
-        method: all that decides the boxes, in words.
+        method: description of the network and its settings, stored with the proposals.
 
     Raises:
         InputError: see `load_detector`; or the detector has no region proposal network.
@@ -51,7 +51,7 @@ class RegionProposals:
 
     @torch.inference_mode()
     def __call__(self, image: Tensor) -> np.ndarray:
-        """Float32 [P, 5] from an image uint8 [3, h, w], RGB: boxes in its own frame, scores as ranked; best first."""
+        """Propose boxes in a uint8 RGB image [3, h, w]: float32 [P, 5], boxes in its frame and scores, best first."""
         inputs = inputs_of(self._detector, [image])
         features = self._detector.backbone(self._detector.normalize(inputs))
         proposals = self._detector.rpn.predict(features, inputs)

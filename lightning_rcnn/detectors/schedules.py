@@ -1,7 +1,7 @@
 """Learning-rate schedules: a factor that depends on the step alone, so that a resumed run continues exactly.
 
-They are torch's kind of schedules, stepped after every optimizer step. A detector fills in `total_steps` where a
-schedule takes it and it is not given; so torch's own `OneCycleLR` works, too.
+They are torch schedulers, stepped after every optimizer step. The detector fills in `total_steps` if a schedule takes
+it and it is not given; so torch's own `OneCycleLR` works, too.
 """
 
 import math
@@ -14,13 +14,13 @@ from lightning_rcnn.errors import InputError
 
 
 class StepSchedule(LambdaLR):
-    """Divides the rate by ten at each milestone, as the papers do.
+    """Step schedule: the rate is divided by ten at each milestone, as in the papers.
 
     Args:
-        optimizer: its learning rates are the tops of the schedule.
-        total_steps: of the whole training; filled in by the detector.
-        warmup_steps: linear rise from 0.001 of the rate (torchvision's and detectron2's start).
-        milestones: shares of the training, ascending; the default is 16 and 22 of 26 epochs (torchvision's recipe).
+        optimizer: the optimizer; its learning rates are the maxima of the schedule.
+        total_steps: number of steps of the training; the detector fills it in.
+        warmup_steps: number of steps of the linear warm-up from 0.001 of the rate (as in torchvision and detectron2).
+        milestones: fractions of the training, ascending; the default is 16 and 22 of 26 epochs (torchvision's recipe).
     """
 
     def __init__(
@@ -32,13 +32,13 @@ class StepSchedule(LambdaLR):
     ) -> None:
         if list(milestones) != sorted(milestones) or not all(0 <= share <= 1 for share in milestones):
             raise InputError(
-                f"model.schedule: milestones {list(milestones)}: shares of the training, 0 to 1, ascending"
+                f"model.schedule: milestones {list(milestones)}: give fractions of the training, 0 to 1, ascending"
             )
         super().__init__(optimizer, step_factor(_known(total_steps), warmup_steps, milestones))
 
 
 class CosineSchedule(LambdaLR):
-    """Falls to zero along half a cosine.
+    """Cosine schedule: the rate falls to zero along half a cosine after the warm-up.
 
     Args:
         optimizer, total_steps, warmup_steps: as in `StepSchedule`.
@@ -49,9 +49,9 @@ class CosineSchedule(LambdaLR):
 
 
 class OneCycleSchedule(LambdaLR):
-    """Rises along a cosine for 30% of the training and falls to nearly zero (Smith, arXiv 1708.07120).
+    """One-cycle schedule: the rate rises for 30% of the training and falls to nearly zero (Smith, arXiv 1708.07120).
 
-    The numbers are those of torch's `OneCycleLR`, without its cycle of momentum.
+    The numbers are those of torch's `OneCycleLR`, without its momentum cycle.
 
     Args:
         optimizer, total_steps: as in `StepSchedule`.
@@ -62,7 +62,7 @@ class OneCycleSchedule(LambdaLR):
 
 
 class ConstantSchedule(LambdaLR):
-    """Stays at the top after the warm-up.
+    """Constant rate after the warm-up.
 
     Args:
         optimizer, warmup_steps: as in `StepSchedule`.
@@ -73,13 +73,13 @@ class ConstantSchedule(LambdaLR):
 
 
 def step_factor(total_steps: int, warmup_steps: int, milestones: Sequence[float]) -> Callable[[int], float]:
-    """Return the factor of `StepSchedule`, from the optimizer step (0-based)."""
+    """Return the factor of `StepSchedule` as a function of the optimizer step (0-based)."""
     drops = [round(milestone * total_steps) for milestone in milestones]
     return lambda step: _warmup(step, warmup_steps) * 0.1 ** sum(step >= drop for drop in drops)
 
 
 def cosine_factor(total_steps: int, warmup_steps: int) -> Callable[[int], float]:
-    """Return the factor of `CosineSchedule`."""
+    """Return the factor of `CosineSchedule` as a function of the optimizer step (0-based)."""
 
     def factor(step: int) -> float:
         progress = (step - warmup_steps) / max(total_steps - warmup_steps, 1)

@@ -1,4 +1,4 @@
-"""Starting a training from the weights of another one: ours, torchvision's or detectron2's."""
+"""Transfer of weights from another training: ours, torchvision's or detectron2's."""
 
 from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
@@ -22,21 +22,21 @@ class _Given(NamedTuple):
 
 
 def start_from(detector: Detector, source: str) -> None:
-    """Load what fits, say what starts from initialization, and warn of conventions that differ.
+    """Load the weights that fit, report those that stay initialized, and warn of conventions that differ.
 
     Args:
-        detector: as constructed.
-        source: see `checkpoints.sources.local_file`.
+        detector: the detector, just constructed.
+        source: file, URL or name; see `checkpoints.sources.local_file`.
 
     Raises:
-        InputError: nothing to be had there, or weights of another architecture.
+        InputError: the source cannot be read, or its weights are of another architecture.
     """
     path = local_file(source, "model.weights")
     given = _read(path)
     own = detector.state_dict()
     predictors = class_layers(detector)
     fitting = {name: value for name, value in given.weights.items() if name in own and own[name].shape == value.shape}
-    # Half of a predictor would be worse than a new one.
+    # A predictor with only half of its weights loaded would be worse than a new one.
     if any(name not in fitting for name in given.weights if name in own and name.startswith(predictors)):
         fitting = {name: value for name, value in fitting.items() if not name.startswith(predictors)}
     optional = (*predictors, *(f"{branch}." for branch in _branches(own) ^ _branches(given.weights)))
@@ -76,7 +76,7 @@ def _misfit(name: str, there: Mapping[str, Tensor], here: Mapping[str, Tensor]) 
 
 
 def class_layers(detector: Detector) -> tuple[str, ...]:
-    """Return beginnings of the names of weights whose size is that of the classes, as the parts say it."""
+    """Return name prefixes of the weights whose size depends on the number of classes, as the parts list them."""
     return tuple(
         f"{prefix}.{layer}.".lstrip(".")
         for prefix, module in detector.named_modules()
@@ -85,7 +85,7 @@ def class_layers(detector: Detector) -> tuple[str, ...]:
 
 
 def _branches(weights: Iterable[str]) -> set[str]:
-    """Return names of whole branches, such as the masks' that one of two detectors may lack."""
+    """Return names of whole branches, such as the mask branch, which only one of two detectors may have."""
     return {name.partition(".")[0] for name in weights}
 
 
@@ -105,7 +105,7 @@ def _say_what_is_new(detector: Detector, path: Path, given: _Given, new: list[st
 
 
 def _warn_of_conventions(detector: Detector, path: Path, theirs: dict[str, Any]) -> None:
-    """Warn of settings that differ from those under which the weights were trained, which makes them worse."""
+    """Warn of settings that differ from those that the weights were trained with, which costs accuracy."""
     own = _conventions(type(detector), detector.init_args)
     assumed = _conventions(type(detector), theirs)
     differing = [key for key in own.keys() & assumed.keys() if own[key] != assumed[key]]
@@ -118,21 +118,21 @@ def _conventions(of_class: type, arguments: Mapping[str, Any], key: str = "") ->
     """Return the settings that must match those the weights were trained with, by dotted key.
 
     Args:
-        of_class: a detector, part or settings, which says what they are.
-        arguments: of its constructor, as plain data or built; defaults may be left out.
-        key: of what is looked at.
+        of_class: detector, part or settings, with its `conventions`.
+        arguments: arguments of its constructor, as plain data or built; defaults may be left out.
+        key: prefix of the dotted keys.
     """
-    found: dict[str, Any] = {}
+    conventions: dict[str, Any] = {}
     for name, value in all_arguments(of_class, arguments).items():
         if name in getattr(of_class, "conventions", ()):
-            found[f"{key}{name}"] = value
+            conventions[f"{key}{name}"] = value
         elif isinstance(value, Mapping) and CLASS_PATH in value:
-            found |= _conventions(import_class(value[CLASS_PATH]), value[INIT_ARGS], f"{key}{name}.")
-    return found
+            conventions |= _conventions(import_class(value[CLASS_PATH]), value[INIT_ARGS], f"{key}{name}.")
+    return conventions
 
 
 def _warn_of_classes(detector: Detector, path: Path, given: _Given, fitting: Collection[str]) -> None:
-    """Warn where as many classes have other names there: each then starts from another one."""
+    """Warn if the weights have equally many classes of other names: their predictors were loaded all the same."""
     names = given.hyperparameters.get("class_names") or ()
     pairs = [pair for pair in zip(names, detector.class_names, strict=False) if pair[0] != pair[1]]
     if pairs and any(name.startswith(class_layers(detector)) for name in fitting):

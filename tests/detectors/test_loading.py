@@ -72,7 +72,7 @@ def change(checkpoint, **changes):
         ({"class_path": "Detector"}, "its model Detector: cannot be imported"),
         ({"class_path": 3}, "not a checkpoint of lightning-rcnn"),
         ({"hyper_parameters": [3]}, "not a checkpoint of lightning-rcnn"),
-        ({"class_path": "torch.nn.Linear"}, "its model torch.nn.Linear is no detector"),
+        ({"class_path": "torch.nn.Linear"}, "its model torch.nn.Linear is not a detector"),
         (
             {"hyper_parameters": SMALL | {"anchors_per_cell": 3}},
             "its settings are not those of FasterRCNN of this",

@@ -76,7 +76,7 @@ def start(make_detector, shards, tmp_path):
         ),
         (
             {"hyperparameters": {"schedule": part(StepSchedule, warmup_steps=0, milestones=(0.9, 0.1))}},
-            "model.schedule: milestones .*: shares of the training, 0 to 1, asc",
+            "model.schedule: milestones .*: give fractions of the training, 0 to 1, asc",
         ),
         (
             {"hyperparameters": {"schedule": part(StepSchedule, warmup_steps=7)}},
