@@ -1,1 +1,1 @@
-"""The branches that look at one region of interest at a time: its box and class, and its mask."""
+"""The branches that work on regions of interest: classes and boxes, and masks."""

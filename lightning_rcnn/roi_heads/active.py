@@ -1,18 +1,18 @@
-"""Which regions a head works on: the one place where a CPU may skip padding and other devices may not."""
+"""Selection of the regions that a head runs on: the one place where the CPU skips padding."""
 
 import torch
 from torch import Tensor
 
 
 def active_indices(is_active: Tensor) -> Tensor:
-    """Return flat indices, int64 [B], of the regions that a head is applied to.
+    """Return the flat indices, int64 [B], of the regions that a head runs on.
 
-    On the CPU, where reading a mask waits for nothing, these are the active ones, and one more if there are none, so
-    that every parameter takes part in every step. On other devices, and under a compiler, shapes stay fixed: these are
-    all regions.
+    On the CPU, where reading a mask needs no sync, these are the active regions, or the first one if none is active, so
+    that every parameter takes part in every step. On other devices and under a compiler these are all regions, because
+    shapes stay fixed.
 
     Args:
-        is_active: bool [...].
+        is_active: bool [...], True for regions that are not padding.
     """
     flat = is_active.flatten()
     has_values = type(flat) is Tensor and not torch.compiler.is_compiling()

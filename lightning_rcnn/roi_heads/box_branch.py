@@ -22,7 +22,7 @@ from lightning_rcnn.settings_checks import Fraction, NonNegative, PositiveCount
 from lightning_rcnn.structures import Detections, Inputs, Proposals, Targets
 
 BOX_WEIGHTS = (10.0, 10.0, 5.0, 5.0)
-"""Deltas of the box head are about 0.1 and 0.2; scaled, their variance is one (Fast R-CNN's code, and all since)."""
+"""Weights that scale box deltas, about 0.1 and 0.2, to unit variance (Fast R-CNN's code, and all later ones)."""
 
 
 @dataclass(frozen=True)
@@ -30,24 +30,26 @@ class BoxSettings(Settings):
     """Settings of the box branch.
 
     Args:
-        head: the network between pooled regions and predictions: `TwoLayerHead`, `ConvolutionalHead`, or settings of
-            your own. With a "C4" backbone its last stage is the head, and this is not used.
-        pooled_size: side of a pooled region; the backbone's own (14 with "C4", 6 with AlexNet, else 7) if not given.
-        positive_iou: an overlap of at least this makes a region positive.
-        negative_iou, lowest_negative_iou: regions with less than the first and at least the second are background;
-            others take no part.
-        samples_per_image, positive_fraction: regions drawn per image.
-        crowd_ioa: a region with more of its area in a crowd is no negative (0.7 in Detectron); None drops crowds from
-            training, as torchvision's references and detectron2 do.
-        loss_beta: where smooth L1 turns linear; 1/9 (torchvision) or 0 (detectron2).
-        class_weights: what a region of each class counts in `loss_classifier`, in the order of the class names;
-            background counts 1. The loss is the weighted mean, as with torch's `cross_entropy(weight=)`.
-        score_threshold, nms_iou, detections_per_image: of detections.
-        min_size: boxes with a shorter side are dropped before suppression, pixels; with 0 (detectron2) empty ones stay
-            until they are in the original frame.
+        head: network between pooled regions and predictions: `TwoLayerHead`, `ConvolutionalHead`, or custom settings. A
+            "C4" backbone does not use it: its last stage is the head.
+        pooled_size: side of a pooled region; that of the backbone (14 with "C4", 6 with AlexNet, else 7) if not given.
+        positive_iou: IoU with an object from which on a region is positive.
+        negative_iou, lowest_negative_iou: regions with an IoU below the first and not below the second are background;
+            other regions that are not positive are ignored.
+        samples_per_image, positive_fraction: number of sampled regions, and the maximum fraction of positives.
+        crowd_ioa: fraction of its area in a crowd above which a region is not a negative (0.7 in Detectron); None drops
+            crowds from training, as torchvision's references and detectron2 do.
+        loss_beta: beta of smooth L1; 1/9 (torchvision) or 0 (detectron2).
+        class_weights: weights of the classes in `loss_classifier`, in the order of the class names; background has 1.
+            The loss is the weighted mean, as in torch's `cross_entropy(weight=)`.
+        score_threshold: minimum score of detections, exclusive.
+        nms_iou: IoU threshold of NMS, per class.
+        detections_per_image: limit of detections per image.
+        min_size: minimum side of a box before NMS, pixels; with 0 (detectron2) empty boxes are dropped in the original
+            frame only.
 
     Raises:
-        InputError: no overlap makes a region background.
+        InputError: no region could be background.
     """
 
     head: BoxHeadSettings = TwoLayerHead()
@@ -69,8 +71,8 @@ class BoxSettings(Settings):
         super().__post_init__()
         if not self.lowest_negative_iou < self.negative_iou:
             raise InputError(
-                f"model.box: lowest_negative_iou {self.lowest_negative_iou}: below negative_iou {self.negative_iou}, "
-                "or no region is background"
+                f"model.box: lowest_negative_iou {self.lowest_negative_iou}: no region would be background; give less "
+                f"than negative_iou {self.negative_iou}"
             )
 
     def build(self, backbone: Backbone, pooler: RoIPooler, num_classes: int) -> "BoxBranch":
@@ -79,27 +81,27 @@ class BoxSettings(Settings):
 
 
 class RegionSampler(Protocol):
-    """What the mask branch needs of a box branch, whoever wrote it; see `BoxBranch`."""
+    """Interface of a box branch that the mask branch needs; see `BoxBranch`."""
 
     pooled_size: int
     max_positives: int
 
 
 class BoxBranch(Part):
-    """Classifies regions and refines their boxes.
+    """Branch that classifies regions and refines their boxes.
 
-    To write a branch of your own, derive from `BoxSettings` and override `build`; a detector calls `losses` and
-    `predict`, and reads the attributes below.
+    To write a custom branch, derive from `BoxSettings` and override `build`; a detector calls `losses` and `predict`,
+    and reads the attributes below.
 
     Args:
-        settings: see there.
-        backbone: gives channels and the side of a region, and layers to start from.
-        pooler: pools the regions; with a region stage the head is an average.
-        num_classes: K, without background.
+        settings: settings of the branch.
+        backbone: backbone with the channels and side of a pooled region, and pretrained layers.
+        pooler: RoI pooling; if it has a region stage, the head is an average over positions.
+        num_classes: number of classes K, without background.
 
     Attributes:
-        pooled_size: side of a region.
-        max_positives: sampled positives of an image, which come first.
+        pooled_size: side of a pooled region.
+        max_positives: maximum number of sampled positives per image; they come first.
     """
 
     class_layers: ClassVar[tuple[str, ...]] = ("predictor",)
@@ -134,14 +136,14 @@ class BoxBranch(Part):
         """Compute `loss_classifier` of all sampled regions and `loss_box` of positives (section 2.3, equation 1).
 
         Args:
-            pooled: the features as a branch sees them.
-            proposals: to sample from, with the ground truth.
-            inputs: what the network looks at.
+            pooled: function that pools regions from the feature maps.
+            proposals: proposals to sample from; the ground truth is added.
+            inputs: images and their sizes.
             targets: ground truth.
-            seed: int64 scalar, of the draw of regions.
+            seed: int64 scalar, seed of the sampling of regions.
 
         Returns:
-            The losses, and the sampled regions with their pooled features, for branches that learn from the same ones.
+            The losses, and the sampled regions with their pooled features, which other branches train on, too.
         """
         rois = self.sample(proposals, targets, inputs, seed)
         features = pooled(as_rois(rois.boxes, rois.is_valid), self.pooled_size)
@@ -156,7 +158,7 @@ class BoxBranch(Part):
         return losses, rois._replace(features=features)
 
     def predict(self, pooled: PooledFeatures, proposals: Proposals, inputs: Inputs) -> Detections:
-        """Detect: the best classes and refined boxes of the proposals, in the resized frame."""
+        """Compute detections from the proposals, in the resized frame."""
         features = pooled(as_rois(proposals.boxes, proposals.is_valid), self.pooled_size)
         class_logits, box_deltas = self._score(features, proposals.is_valid)
         return select_detections(
@@ -172,7 +174,7 @@ class BoxBranch(Part):
         )
 
     def sample(self, proposals: Proposals, targets: Targets, inputs: Inputs, seed: Tensor) -> RoIs:
-        """Draw the regions that the branch learns from."""
+        """Sample the regions that the branch trains on."""
         return roi_targets(
             proposals,
             targets,
@@ -187,7 +189,7 @@ class BoxBranch(Part):
         )
 
     def _class_weights(self, rois: RoIs) -> Tensor:
-        """What each sampled region [N, R] counts; 0 or 1 without weights."""
+        """Return the weight of each sampled region in the loss [N, R]; 0 or 1 without class weights."""
         if self.class_weights is None:
             return rois.is_valid
         return self.class_weights[rois.labels] * rois.is_valid

@@ -1,4 +1,4 @@
-"""The networks of the box branch: features of regions -> class logits and box deltas. They never see targets.
+"""The networks of the box branch: pooled regions -> class logits and box deltas.
 
 Shape letters: B regions of the whole batch, C channels, S side of a pooled region, K classes.
 """
@@ -24,21 +24,21 @@ class BoxHeadSettings(Settings):
         """Build a head: regions [B, C, S, S] -> [B, `out_features`].
 
         Args:
-            in_channels: C.
-            pooled_size: S.
-            pretrained: fully connected layers of the backbone's classification network that a head may start from.
+            in_channels: channels C of a region.
+            pooled_size: side S of a region.
+            pretrained: fully connected layers of the backbone's classification network, to start from.
         """
         raise NotImplementedError
 
 
 @dataclass(frozen=True)
 class TwoLayerHead(BoxHeadSettings):
-    """Two fully connected layers (FPN section 4.2; with dropout those of AlexNet and VGG16, Fast R-CNN section 2.2).
+    """Settings of two fully connected layers (FPN section 4.2; Fast R-CNN section 2.2, with dropout).
 
     Args:
-        width: of both layers.
-        dropout: share of each layer's outputs that is dropped in training; 0.5 in the papers' networks.
-        svd_ranks: of the two layers after truncation (Fast R-CNN section 3.1), as `lightning-rcnn compress` sets it.
+        width: outputs of both layers.
+        dropout: dropout probability after each layer; 0.5 in AlexNet and VGG16.
+        svd_ranks: ranks of both layers after truncated SVD (Fast R-CNN section 3.1), set by `lightning-rcnn compress`.
     """
 
     width: PositiveCount = 1024
@@ -46,9 +46,9 @@ class TwoLayerHead(BoxHeadSettings):
     svd_ranks: tuple[PositiveCount, PositiveCount] | None = None
 
     def build(self, in_channels: int, pooled_size: int, pretrained: Sequence[nn.Linear]) -> nn.Module:
-        """Build the two layers; those of `pretrained` that have the right size are taken over."""
+        """Build the two layers, and copy those of `pretrained` that have the same size."""
         head = FullyConnected(in_channels, pooled_size, self.width, self.dropout)
-        head.take_over(pretrained)
+        head.load_pretrained(pretrained)
         if self.svd_ranks is not None:
             replace_with_low_rank(head, self.svd_ranks)
         return head
@@ -56,15 +56,15 @@ class TwoLayerHead(BoxHeadSettings):
 
 @dataclass(frozen=True)
 class ConvolutionalHead(BoxHeadSettings):
-    """3 x 3 convolutions and one fully connected layer (Group Normalization, arXiv 1803.08494, section 4.2).
+    """Settings of 3 x 3 convolutions and a fully connected layer (Group Normalization, arXiv 1803.08494, section 4.2).
 
     Args:
-        num_layers: convolutions; 4 in torchvision's second version ("4conv1fc").
-        channels: of these.
-        width: of the fully connected layer.
-        norm: of the convolutions; None for a bias instead. "batch_norm" is torchvision's; while training it also sees
-            the padding of short samples.
-        norm_epsilon: of the norms.
+        num_layers: number of convolutions; 4 in torchvision's second version ("4conv1fc").
+        channels: output channels of each convolution.
+        width: outputs of the fully connected layer.
+        norm: norm after each convolution; None for a bias instead. "batch_norm" is torchvision's; in training its
+            statistics include the padding of short samples.
+        norm_epsilon: epsilon of the norms.
     """
 
     num_layers: Count = 4
@@ -74,7 +74,7 @@ class ConvolutionalHead(BoxHeadSettings):
     norm_epsilon: NonNegative = 1e-5
 
     def build(self, in_channels: int, pooled_size: int, pretrained: Sequence[nn.Linear]) -> nn.Module:
-        """Build the layers; nothing is taken over."""
+        """Build the layers; `pretrained` is not used."""
         norm = norm_layer(self.norm, self.norm_epsilon) if self.norm else None
         return ConvolutionsAndLayer(in_channels, pooled_size, self.num_layers, self.channels, self.width, norm)
 
@@ -83,10 +83,10 @@ class FullyConnected(nn.Module):
     """Two fully connected layers, each followed by a ReLU and dropout.
 
     Args:
-        in_channels: C.
-        pooled_size: S.
-        width: of both layers.
-        dropout: share of each layer's outputs that is dropped in training.
+        in_channels: channels C of a region.
+        pooled_size: side S of a region.
+        width: outputs of both layers.
+        dropout: dropout probability after each layer.
     """
 
     def __init__(self, in_channels: int, pooled_size: int, width: int, dropout: float = 0.0) -> None:
@@ -97,14 +97,14 @@ class FullyConnected(nn.Module):
         self.out_features = width
 
     def forward(self, pooled: Tensor) -> Tensor:
-        """Regions [B, C, S, S] -> [B, width]."""
+        """Compute features [B, width] of regions [B, C, S, S]."""
         hidden = self.dropout(self._first_layer(pooled).relu())
         return self.dropout(self.fc7(hidden).relu())
 
     def _first_layer(self, pooled: Tensor) -> Tensor:
-        """`fc6`, whose weights are in the order of [C, S, S] in all checkpoints.
+        """Compute `fc6`, whose weights are in the order of [C, S, S] in all checkpoints.
 
-        Where regions are stored channels last, they or the weights have to be turned: whichever are fewer.
+        If regions are stored channels last, the regions or the weights are permuted: whichever are fewer.
         """
         fc6 = self.fc6
         if not isinstance(fc6, nn.Linear) or pooled.is_contiguous() or len(pooled) < fc6.out_features:
@@ -112,8 +112,8 @@ class FullyConnected(nn.Module):
         weight = fc6.weight.unflatten(1, pooled.shape[1:]).permute(0, 2, 3, 1).flatten(1)
         return F.linear(pooled.permute(0, 2, 3, 1).flatten(1), weight, fc6.bias)
 
-    def take_over(self, layers: Sequence[nn.Linear]) -> None:
-        """Copy fc6 and fc7 trained elsewhere, each where it has the right size."""
+    def load_pretrained(self, layers: Sequence[nn.Linear]) -> None:
+        """Copy the weights of pretrained fc6 and fc7, each if it has the same size."""
         for own, given in zip((self.fc6, self.fc7), layers, strict=False):
             if isinstance(own, nn.Linear) and own.weight.shape == given.weight.shape:
                 own.load_state_dict(given.state_dict())
@@ -123,12 +123,12 @@ class ConvolutionsAndLayer(nn.Module):
     """3 x 3 convolutions and one fully connected layer.
 
     Args:
-        in_channels: C.
-        pooled_size: S.
-        num_layers: 3 x 3 convolutions.
-        channels: of these.
-        width: of the fully connected layer.
-        norm: follows each convolution, from its number of channels; None for a bias instead.
+        in_channels: channels C of a region.
+        pooled_size: side S of a region.
+        num_layers: number of 3 x 3 convolutions.
+        channels: output channels of each convolution.
+        width: outputs of the fully connected layer.
+        norm: number of channels -> norm after each convolution; None for a bias instead.
     """
 
     def __init__(
@@ -146,15 +146,15 @@ class ConvolutionsAndLayer(nn.Module):
         self.out_features = width
 
     def forward(self, pooled: Tensor) -> Tensor:
-        """Regions [B, C, S, S] -> [B, width]."""
+        """Compute features [B, width] of regions [B, C, S, S]."""
         return self.fc6(self.convolutions(pooled).flatten(1)).relu_()
 
 
 class AveragePool(nn.Module):
-    """An average over positions, after the region stage of a backbone (ResNet, appendix A; "C4").
+    """Average over positions, after the region stage of a backbone (ResNet, appendix A; "C4").
 
     Args:
-        out_features: C.
+        out_features: channels C of a region.
     """
 
     def __init__(self, out_features: int) -> None:
@@ -162,16 +162,16 @@ class AveragePool(nn.Module):
         self.out_features = out_features
 
     def forward(self, pooled: Tensor) -> Tensor:
-        """Regions [B, C, S, S] -> [B, C]."""
+        """Compute features [B, C] of regions [B, C, S, S]."""
         return pooled.mean(dim=(2, 3))
 
 
 class BoxPredictor(nn.Module):
-    """Softmax over K+1 classes and a box per foreground class (Fast R-CNN section 2.1).
+    """Linear layers for the logits of K+1 classes and a box per foreground class (Fast R-CNN section 2.1).
 
     Args:
-        in_features: of the head before.
-        num_classes: K, without background.
+        in_features: outputs of the head.
+        num_classes: number of classes K, without background.
     """
 
     def __init__(self, in_features: int, num_classes: int) -> None:

@@ -1,4 +1,4 @@
-"""The 3 x 3 convolutions that a head may begin with.
+"""3 x 3 convolutions at the start of a head.
 
 Shape letters: B regions of the whole batch, C channels, S side of a pooled region.
 """
@@ -10,15 +10,15 @@ from torch import Tensor, nn
 
 
 class NormalizedConvolutions(nn.ModuleList):
-    """3 x 3 convolutions, each followed by a norm, or having a bias instead, and a ReLU.
+    """3 x 3 convolutions, each with a norm or a bias, and a ReLU.
 
     Without norms the items are the convolutions; with norms they are pairs of convolution and norm.
 
     Args:
-        in_channels: C.
-        num_layers: how many.
-        width: channels of each.
-        norm: from a number of channels, or None.
+        in_channels: channels C of a region.
+        num_layers: number of convolutions.
+        width: output channels of each.
+        norm: number of channels -> norm; None for a bias instead.
     """
 
     def __init__(self, in_channels: int, num_layers: int, width: int, norm: Callable[[int], nn.Module] | None) -> None:
@@ -34,7 +34,7 @@ class NormalizedConvolutions(nn.ModuleList):
         self.out_channels = channels[-1]
 
     def forward(self, regions: Tensor) -> Tensor:
-        """Regions [B, C, S, S] -> [B, width, S, S]."""
+        """Compute features [B, width, S, S] of regions [B, C, S, S]."""
         for layer in self:
             regions = layer(regions).relu_()
         return regions

@@ -1,6 +1,6 @@
 """The mask branch: network, targets, losses and masks (Mask R-CNN section 3).
 
-Shape letters: N images, R sampled regions, B regions that the network works on, D detections, K classes, S side of a
+Shape letters: N images, R sampled regions, B regions that the network runs on, D detections, K classes, S side of a
 mask.
 """
 
@@ -33,19 +33,19 @@ class MaskSettings(Settings):
     """Settings of the mask branch.
 
     Args:
-        pooled_size: side of a region pooled for its mask, half of the mask's; 14 if not given. With a "C4" backbone
-            masks share the regions pooled for boxes, and it cannot be given.
-        num_layers: convolutions of the network; if not given 0 with a "C4" backbone, else 4 (figure 4).
+        pooled_size: side of a region pooled for its mask, half of the mask's side; 14 if not given. It cannot be given
+            with a "C4" backbone, where masks share the regions pooled for boxes.
+        num_layers: number of convolutions; if not given 0 with a "C4" backbone, else 4 (figure 4).
         width: channels of the network.
-        norm: of the convolutions; None for a bias instead. "batch_norm" is torchvision's second version; while training
-            it also sees, on a GPU, empty slots.
-        norm_epsilon: of the norms.
-        target: what a positive region's mask should be: "soft", the average of the annotated bitmap in each cell
-            (torchvision); "thresholded", whether that is at least one half (detectron2 with bitmaps); or "polygon",
-            whether the cell's center lies inside of the outline (detectron2 with polygons rasterizes them as the COCO
-            API does, which differs in less than one cell of a hundred, at the outline). The first two sample as
-            `model.pooler.aligned` says.
-        paste: how a mask comes into its image: "exact", sampled at the pixels' centers and cut at one half
+        norm: norm after each convolution; None for a bias instead. "batch_norm" is torchvision's second version; in
+            training on a GPU its statistics include padding.
+        norm_epsilon: epsilon of the norms.
+        target: target mask of a positive region: "soft", the average of the annotated bitmap in each cell
+            (torchvision); "thresholded", whether this average is at least one half (detectron2 with bitmaps); or
+            "polygon", whether the center of the cell is inside the outline (detectron2 with polygons rasterizes them
+            like the COCO API, which differs in less than one cell of a hundred, at the outline). The first two sample
+            by the convention `model.pooler.aligned`.
+        paste: rule that pastes a mask into its image: "exact", sampled at pixel centers and thresholded at one half
             (detectron2), or "integer", resized to a box of whole pixels (torchvision).
     """
 
@@ -59,14 +59,14 @@ class MaskSettings(Settings):
 
     @property
     def form(self) -> MaskForm:
-        """In which form the ground truth is needed."""
+        """Form of the ground-truth masks that the target needs."""
         return "polygons" if self.target == "polygon" else "bitmaps"
 
     def build(self, backbone: Backbone, pooler: RoIPooler, box: RegionSampler, num_classes: int) -> "MaskBranch":
         """Build the branch.
 
         Raises:
-            InputError: the side of a region is given, but the box branch decides it.
+            InputError: `pooled_size` is given with a "C4" backbone.
         """
         if self.pooled_size is not None and pooler.has_stage:
             raise InputError(
@@ -77,14 +77,14 @@ class MaskSettings(Settings):
 
 
 class MaskBranch(Part):
-    """A small fully convolutional network that predicts a mask for each region and class.
+    """Branch that predicts a mask for each region and class with a small fully convolutional network.
 
     Args:
-        settings: see there.
-        backbone: gives the channels of a region.
-        pooler: pools the regions.
-        box: the branch whose sampled regions and detections get masks.
-        num_classes: K, without background.
+        settings: settings of the branch.
+        backbone: backbone with the channels of a pooled region.
+        pooler: RoI pooling.
+        box: box branch whose sampled regions and detections get masks.
+        num_classes: number of classes K, without background.
     """
 
     class_layers: ClassVar[tuple[str, ...]] = ("head.logits",)
@@ -108,11 +108,11 @@ class MaskBranch(Part):
         self.head = MaskHead(backbone.region_channels, num_layers, settings.width, num_classes, norm)
 
     def losses(self, pooled: PooledFeatures, rois: RoIs, targets: Targets) -> dict[str, LossSum]:
-        """Compute `loss_mask`, defined on positive regions only, and on the mask of their own class only (section 3).
+        """Compute `loss_mask` on the positive regions, for the mask of their own class (section 3).
 
         Args:
-            pooled: the features as a branch sees them.
-            rois: the regions that the box branch sampled.
+            pooled: function that pools regions from the feature maps.
+            rois: regions that the box branch sampled.
             targets: ground truth.
 
         Raises:
@@ -122,25 +122,25 @@ class MaskBranch(Part):
             raise InputError(
                 "Mask R-CNN needs masks to train on, and the batch has none: pack a set with segmentations"
             )
-        learns = rois.is_positive & has_mask(targets.masks).gather(1, rois.gt_index)
+        has_target = rois.is_positive & has_mask(targets.masks).gather(1, rois.gt_index)
         first = slice(self.max_positives)  # positives come first, so these are all of them
-        boxes, learns, gt_index = rois.boxes[:, first], learns[:, first], rois.gt_index[:, first]
-        active = active_indices(learns)
+        boxes, has_target, gt_index = rois.boxes[:, first], has_target[:, first], rois.gt_index[:, first]
+        active = active_indices(has_target)
         if self.shares_regions:
             assert rois.features is not None
             features = rois.features.unflatten(0, rois.is_valid.shape)[:, first].flatten(0, 1)[active]
         else:
-            features = pooled(as_rois(boxes, learns)[active], self.pooled_size)
+            features = pooled(as_rois(boxes, has_target)[active], self.pooled_size)
         logits = self.head(features)
-        gt_masks = self._targets(targets, boxes, gt_index, learns, logits.shape[-1])
+        gt_masks = self._targets(targets, boxes, gt_index, has_target, logits.shape[-1])
         own_logits = _of_class(logits, rois.labels[:, first].flatten()[active])
-        loss = mask_loss(own_logits, gt_masks.flatten(0, 1)[active], learns.flatten()[active])
-        return {"loss_mask": LossSum(loss, learns.sum())}
+        loss = mask_loss(own_logits, gt_masks.flatten(0, 1)[active], has_target.flatten()[active])
+        return {"loss_mask": LossSum(loss, has_target.sum())}
 
     def predict(self, pooled: PooledFeatures, detections: Detections) -> Detections:
         """Add masks to detections in the resized frame.
 
-        Section 3.1, inference: the branch looks at the detections, whose boxes are better than the proposals.
+        Section 3.1, inference: the branch runs on the detections, whose boxes are better than the proposals.
         """
         is_detection = detections.labels > 0
         active = active_indices(is_detection)
@@ -150,17 +150,17 @@ class MaskBranch(Part):
         masks = logits.new_zeros((is_detection.numel(), *logits.shape[1:])).index_copy(0, active, own_masks)
         return detections._replace(masks=masks.unflatten(0, is_detection.shape))
 
-    def _targets(self, targets: Targets, boxes: Tensor, gt_index: Tensor, learns: Tensor, size: int) -> Tensor:
-        """Compute the masks float32 [N, R, S, S] that regions should have."""
+    def _targets(self, targets: Targets, boxes: Tensor, gt_index: Tensor, has_target: Tensor, size: int) -> Tensor:
+        """Compute the target masks of regions, float32 [N, R, S, S]."""
         if isinstance(targets.masks, Bitmaps):
-            gt_masks = align_bitmaps(targets.masks, boxes, gt_index, learns, aligned=self.is_aligned, size=size)
+            gt_masks = align_bitmaps(targets.masks, boxes, gt_index, has_target, aligned=self.is_aligned, size=size)
         else:
             assert targets.masks is not None
-            gt_masks = fill_polygons(targets.masks, boxes, gt_index, learns, size=size)
+            gt_masks = fill_polygons(targets.masks, boxes, gt_index, has_target, size=size)
         return (gt_masks >= 0.5).float() if self.settings.target == "thresholded" else gt_masks
 
 
 def _of_class(logits: Tensor, labels: Tensor) -> Tensor:
-    """Float32 [B, S, S] of logits [B, K, S, S]: those of `labels` [B], 1..K; of the first class for others."""
+    """Select from logits [B, K, S, S] those of `labels` [B], 1..K, as float32 [B, S, S]; label 0 gets class 1."""
     own = (labels - 1).clamp(min=0)[:, None, None, None].expand(-1, 1, *logits.shape[2:])
     return logits.gather(1, own).squeeze(1).float()

@@ -1,4 +1,4 @@
-"""The network of the mask branch: features of regions -> a mask for each class. It never sees targets.
+"""The network of the mask branch: pooled regions -> a mask for each class.
 
 Shape letters: B regions of the whole batch, C channels, S side of a pooled region, K classes.
 """
@@ -15,11 +15,11 @@ class MaskHead(nn.Module):
     """A small fully convolutional network (Mask R-CNN, figure 4).
 
     Args:
-        in_channels: C.
-        num_layers: 3 x 3 convolutions before the upsampling: 4 with FPN, none with C4, whose last stage did the work.
+        in_channels: channels C of a region.
+        num_layers: number of 3 x 3 convolutions before the upsampling: 4 with FPN, 0 with C4.
         width: channels of the convolutions and of the upsampled map.
-        num_classes: K, without background.
-        norm: follows each 3 x 3 convolution, from its number of channels; None for a bias instead.
+        num_classes: number of classes K, without background.
+        norm: number of channels -> norm after each 3 x 3 convolution; None for a bias instead.
     """
 
     def __init__(
@@ -36,14 +36,14 @@ class MaskHead(nn.Module):
         self.logits = nn.Conv2d(width, num_classes, 1)
         nn.init.kaiming_normal_(self.upsample.weight, mode="fan_out", nonlinearity="relu")
         nn.init.zeros_(self.upsample.get_parameter("bias"))
-        nn.init.normal_(self.logits.weight, std=0.001)  # as Detectron has it
+        nn.init.normal_(self.logits.weight, std=0.001)  # as in Detectron
         nn.init.zeros_(self.logits.get_parameter("bias"))
 
     def forward(self, regions: Tensor) -> Tensor:
-        """Regions [B, C, S, S] -> logits [B, K, 2S, 2S]."""
+        """Compute mask logits [B, K, 2S, 2S] of regions [B, C, S, S]."""
         regions = self.convolutions(regions)
-        # A transposed convolution of 2 x 2 with stride 2 maps each pixel to four of its own, as one of 1 x 1 with four
-        # times the channels does. Then only the K channels of the result have to be put in place, not all of `width`:
+        # A 2 x 2 transposed convolution with stride 2 maps each pixel to four, like a 1 x 1 convolution with four times
+        # the channels. So only the K channels of the result have to be permuted, not all of `width`, which takes
         # half the time on a CPU.
         weight = self.upsample.weight.permute(2, 3, 1, 0)  # [2, 2, width, C]
         bias = self.upsample.get_parameter("bias").repeat(4)

@@ -1,4 +1,4 @@
-"""How a detector pools its regions: the operator, the levels and the numbers, decided once.
+"""RoI pooling of a detector: the operator, the levels and their conventions.
 
 Shape letters: N images, R regions of an image, B regions of the whole batch, C channels, S side of a pooled region.
 """
@@ -24,20 +24,20 @@ PoolName = Literal["align", "pool"]
 LevelRule = Literal["torchvision", "detectron2"]
 
 PooledFeatures = Callable[[Tensor, int], Tensor]
-"""All that a branch sees of the features: rois [B, 5] and a side S -> [B, C, S, S]; `RoIPooler` with its maps."""
+"""Function that pools regions, `RoIPooler` with its feature maps: rois [B, 5] and side S -> [B, C, S, S]."""
 
 
 @dataclass(frozen=True)
 class PoolerSettings(Settings):
-    """Settings of the pooling of regions.
+    """Settings of RoI pooling.
 
     Args:
         operator: "align" (RoIAlign, Mask R-CNN section 3) or "pool" (RoIPool, Fast R-CNN section 2.1, which rounds to
             whole pixels).
-        sampling_ratio: of RoIAlign, samples a bin and axis; 0 adapts to the region's size (detectron2).
-        aligned: RoIAlign shifts by half a pixel (detectron2) or not (torchvision).
+        sampling_ratio: RoIAlign samples per bin and axis; 0 adapts to the size of the region (detectron2).
+        aligned: whether RoIAlign shifts by half a pixel (detectron2) or not (torchvision).
         canonical: (level, size): a region of this size, pixels, is pooled from this level (FPN equation 1).
-        level_rule: where the small constant of that equation stands, "torchvision" or "detectron2".
+        level_rule: position of the epsilon in that equation, "torchvision" or "detectron2".
     """
 
     conventions = ("sampling_ratio", "aligned")
@@ -49,7 +49,7 @@ class PoolerSettings(Settings):
     level_rule: LevelRule = "torchvision"
 
     def build(self, backbone: Backbone) -> "RoIPooler":
-        """Build the pooler for a backbone's maps; it takes over the stage that works on regions, if there is one.
+        """Build the pooler for the feature maps of a backbone, and take over its region stage if it has one.
 
         Raises:
             InputError: the strides of the maps do not double.
@@ -64,11 +64,11 @@ class PoolerSettings(Settings):
 
 
 class RoIPooler(Part):
-    """RoIAlign or RoIPool over the levels that regions are pooled from, and the region stage of a "C4" backbone.
+    """RoIAlign or RoIPool over several levels, followed by the region stage of a "C4" backbone.
 
     Args:
-        settings: see there.
-        backbone: gives the levels, and its region stage.
+        settings: settings of RoI pooling.
+        backbone: backbone with the levels and the region stage.
     """
 
     profiled: ClassVar[Mapping[str, str]] = {"pool": "RoI pooling", "stage": "box head"}
@@ -88,7 +88,7 @@ class RoIPooler(Part):
         if settings.operator == "align":
             align = partial(multiscale_roi_align, sampling_ratio=settings.sampling_ratio, aligned=settings.aligned)
             self._operator = partial(align, scales=scales, canonical=settings.canonical)
-        # The operators choose levels themselves, by torchvision's rule.
+        # The operators assign levels by torchvision's rule themselves.
         self._assign_levels = None
         if settings.level_rule != "torchvision" and self.num_levels > 1:
             rule = settings.level_rule
@@ -98,12 +98,12 @@ class RoIPooler(Part):
         """Pool regions, and run the region stage on them if there is one.
 
         Args:
-            features: [N, C, H, W] of each level, and perhaps of coarser ones, which are left alone.
-            rois: float32 [B, 5], as `as_rois` makes them.
-            size: S.
+            features: feature maps [N, C, H, W] per level; additional coarser ones are ignored.
+            rois: regions float32 [B, 5] in the form of `as_rois`.
+            size: side S.
 
         Returns:
-            [B, C, S, S]; of other C and S where a region stage works on them.
+            [B, C, S, S]; a region stage changes C and S.
         """
         return self.stage(self.pool(features, rois, size))
 
@@ -114,7 +114,7 @@ class RoIPooler(Part):
 
 
 def as_rois(boxes: Tensor, is_valid: Tensor) -> Tensor:
-    """Boxes [N, R, 4] as [N * R, 5] with the index of their image before them; -1, nothing to pool, if not valid."""
+    """Convert boxes [N, R, 4] to rois [N * R, 5] with the image index first; -1 (not pooled) for invalid ones."""
     image_index = torch.arange(is_valid.shape[0], device=boxes.device)[:, None]
     image_index = torch.where(is_valid, image_index, -1).to(boxes.dtype)
     return torch.cat((image_index[..., None], boxes), dim=2).flatten(0, 1)

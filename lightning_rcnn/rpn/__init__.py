@@ -1,1 +1,1 @@
-"""The region proposal branch: anchors, their scores and deltas, and the proposals that they become."""
+"""The region proposal branch: anchors, their scores and deltas, and the selection of proposals."""

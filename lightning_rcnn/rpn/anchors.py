@@ -1,7 +1,7 @@
-"""Anchors: the boxes that the region proposal network scores and moves (Faster R-CNN section 3.1.1).
+"""Anchors: the reference boxes that the region proposal network scores and refines (Faster R-CNN section 3.1.1).
 
-References differ in three ways, each selectable: whether a cell's corners are whole pixels, in which order sizes and
-ratios run, and whether the stride is the network's or the padded image divided by the feature map.
+References differ in three conventions, each selectable: whether the corners of cell anchors are rounded, the order of
+sizes and ratios, and whether the stride is the network's or the size of the padded image divided by that of the map.
 """
 
 from collections.abc import Sequence
@@ -24,14 +24,14 @@ class AnchorSettings(Settings):
     """Settings of the anchors.
 
     Args:
-        sizes: square roots of the areas, pixels; with several feature maps one a level, else all on the one map.
-        ratios: height / width.
+        sizes: square roots of the areas, pixels; one per level with several feature maps, else all on the single map.
+        ratios: aspect ratios, height / width.
         rounding: "exact" (detectron2) or "rounded" (torchvision).
         order: "ratio_major" (torchvision) or "size_major" (detectron2).
         stride: "fixed" (detectron2) or "image_ratio" (torchvision).
 
     Raises:
-        InputError: there is no size or no ratio.
+        InputError: sizes or ratios are empty.
     """
 
     conventions = ("rounding", "order", "stride")
@@ -49,10 +49,10 @@ class AnchorSettings(Settings):
                 raise InputError(f"AnchorSettings.{key}: the list is empty; give at least one")
 
     def build(self, strides: Sequence[int]) -> "AnchorGenerator":
-        """Build the generator for maps of these strides.
+        """Build the generator for feature maps of these strides.
 
         Raises:
-            InputError: there are not as many sizes as maps.
+            InputError: the number of sizes differs from that of the maps.
         """
         level_sizes = [[size] for size in self.sizes] if len(strides) > 1 else [list(self.sizes)]
         if len(level_sizes) != len(strides):
@@ -63,15 +63,15 @@ class AnchorSettings(Settings):
 
 
 class AnchorGenerator(nn.Module):
-    """Anchors for the feature maps of a batch, in the resized frame.
+    """Generator of the anchors for the feature maps of a batch, in the resized frame.
 
     Args:
-        sizes: per level, pixels.
-        ratios: height / width, the same on all levels.
-        strides: of the levels, pixels.
-        rounding, order: see `cell_anchors`.
-        stride: "fixed" takes `strides` (detectron2); "image_ratio" the padded image's size // the feature map's
-            (torchvision: 800 // 13 = 61 where the network's stride is 64).
+        sizes: square roots of the areas per level, pixels.
+        ratios: aspect ratios, height / width, the same on all levels.
+        strides: strides of the levels, pixels.
+        rounding, order: conventions; see `cell_anchors`.
+        stride: "fixed" uses `strides` (detectron2); "image_ratio" the padded image's size // the feature map's
+            (torchvision: 800 // 13 = 61 if the network's stride is 64).
     """
 
     def __init__(
@@ -91,10 +91,10 @@ class AnchorGenerator(nn.Module):
             self.register_buffer(f"cell_{level}", cell_anchors(level_sizes, ratios, rounding, order), persistent=False)
 
     def forward(self, feature_sizes: Sequence[tuple[int, int]], image_size: tuple[int, int]) -> list[Tensor]:
-        """One tensor [H * W * A, 4] per level, positions in row-major order.
+        """Compute anchors, one tensor [H * W * A, 4] per level, positions in row-major order.
 
         Args:
-            feature_sizes: (height, width) of each level's map.
+            feature_sizes: (height, width) of the feature map of each level.
             image_size: (height, width) of the padded images.
         """
         return [self._level(level, *size, image_size) for level, size in enumerate(feature_sizes)]

@@ -27,20 +27,21 @@ class RPNSettings(Settings):
     """Settings of the region proposal branch.
 
     Args:
-        anchors: sizes, ratios and the conventions in which references differ.
-        num_layers: 3 x 3 convolutions of the network; 2 in torchvision's second version.
-        positive_iou, negative_iou: section 3.1.2.
-        samples_per_image, positive_fraction: section 3.1.3.
-        cross_boundary_anchors: "keep" all in training, or "ignore" those that cross the image's edge (section 3.3).
-        crowd_ioa: an anchor with more of its area in a crowd is no negative (0.7 in Detectron); None drops crowds from
-            training, as torchvision's references and detectron2 do.
-        loss_denominator: "sampled" anchors (torchvision) or "fixed" samples x images (detectron2).
-        box_loss_beta: where smooth L1 turns linear; 1/9 (torchvision) or 0 (detectron2).
-        pre_nms_top_n: boxes a level before suppression, in training and in evaluation.
-        post_nms_top_n: boxes an image after it, in training and in evaluation.
-        nms_iou: section 3.3.
-        min_size: shortest side of a proposal, pixels; 0 (detectron2) for anything that is not empty.
-        ranking: proposals compete by "logit" (detectron2) or "probability" (torchvision).
+        anchors: sizes, ratios and conventions of the anchors.
+        num_layers: number of 3 x 3 convolutions; 2 in torchvision's second version.
+        positive_iou, negative_iou: IoU thresholds of positive and negative anchors (section 3.1.2).
+        samples_per_image, positive_fraction: number of sampled anchors, and the maximum fraction of positives (3.1.3).
+        cross_boundary_anchors: "keep" or "ignore" anchors that cross the image boundary in training (section 3.3).
+        crowd_ioa: fraction of its area in a crowd above which an anchor is not a negative (0.7 in Detectron); None
+            drops crowds from training, as torchvision's references and detectron2 do.
+        loss_denominator: "sampled", the number of sampled anchors (torchvision), or "fixed", samples x images
+            (detectron2).
+        box_loss_beta: beta of smooth L1; 1/9 (torchvision) or 0 (detectron2).
+        pre_nms_top_n: limit of boxes per level before NMS, in training and in evaluation.
+        post_nms_top_n: limit of boxes per image after NMS, in training and in evaluation.
+        nms_iou: IoU threshold of NMS (section 3.3).
+        min_size: minimum side of a proposal, pixels; with 0 (detectron2) only empty boxes are dropped.
+        ranking: rank proposals by "logit" (detectron2) or "probability" (torchvision).
     """
 
     anchors: AnchorSettings = AnchorSettings()
@@ -60,10 +61,10 @@ class RPNSettings(Settings):
     ranking: ProposalRanking = "logit"
 
     def build(self, backbone: Backbone) -> "RPN":
-        """Build the branch for a backbone's maps.
+        """Build the branch for the feature maps of a backbone.
 
         Raises:
-            InputError: there are not as many sizes of anchors as levels.
+            InputError: the number of anchor sizes differs from that of the levels.
         """
         return RPN(self, backbone)
 
@@ -72,8 +73,8 @@ class RPN(Part):
     """The region proposal network, "an attention mechanism that tells the heads where to look" (section 3).
 
     Args:
-        settings: see there.
-        backbone: gives strides and channels.
+        settings: settings of the branch.
+        backbone: backbone with the strides and channels of the feature maps.
     """
 
     loss_names: ClassVar[tuple[str, ...]] = ("loss_objectness", "loss_rpn_box")
@@ -94,10 +95,10 @@ class RPN(Part):
         No gradient passes through the proposals (section 3.2).
 
         Args:
-            features: of the backbone.
-            inputs: what the network looks at.
+            features: feature maps of the backbone.
+            inputs: images and their sizes.
             targets: ground truth.
-            seed: int64 scalar, of the draw of anchors.
+            seed: int64 scalar, seed of the sampling of anchors.
         """
         anchors, logits, deltas = self._score(features, inputs.images)
         sampled = self._targets(torch.cat(anchors), targets, inputs, seed)
@@ -112,7 +113,7 @@ class RPN(Part):
         return sums, self._select(anchors, logits, deltas, inputs.image_sizes)
 
     def predict(self, features: list[Tensor], inputs: Inputs) -> Proposals:
-        """Propose regions, in the resized frame (section 3.1)."""
+        """Compute proposals, in the resized frame (section 3.1)."""
         return self._select(*self._score(features, inputs.images), inputs.image_sizes)
 
     def _score(self, features: list[Tensor], images: Tensor) -> tuple[list[Tensor], list[Tensor], list[Tensor]]:
@@ -137,7 +138,7 @@ class RPN(Part):
         )
 
     def _is_candidate(self, anchors: Tensor, image_sizes: Tensor) -> Tensor:
-        """Bool [N or 1, B]: anchors that training may draw (section 3.3)."""
+        """Return which anchors training may sample, bool [N or 1, B] (section 3.3)."""
         if self.settings.cross_boundary_anchors == "keep":
             return torch.ones((1, anchors.shape[0]), dtype=torch.bool, device=anchors.device)
         height, width = image_sizes[:, None, :].unbind(-1)

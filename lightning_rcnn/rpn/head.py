@@ -12,9 +12,9 @@ class RPNHead(nn.Module):
     """A 3x3 convolution and two 1x1 siblings, the same for all levels (Faster R-CNN figure 3; FPN section 4.1).
 
     Args:
-        in_channels: of every feature map.
-        num_anchors: per position.
-        num_layers: 3x3 convolutions, at least one; torchvision's second version has two.
+        in_channels: channels of every feature map.
+        num_anchors: number of anchors per position.
+        num_layers: number of 3x3 convolutions, at least one; two in torchvision's second version.
     """
 
     def __init__(self, in_channels: int, num_anchors: int, num_layers: int) -> None:
@@ -34,7 +34,7 @@ class RPNHead(nn.Module):
             hidden = self.conv(feature).relu_()
             for convolution in self.more_convs:
                 hidden = convolution(hidden).relu_()
-            # Channels last is the anchors' order: position by position, all anchors of one beside each other.
+            # Channels last gives the order of the anchors: by position, then by anchor.
             logits.append(self.objectness(hidden).permute(0, 2, 3, 1).flatten(1).float())
             deltas.append(self.deltas(hidden).permute(0, 2, 3, 1).reshape(feature.shape[0], -1, 4).float())
         return logits, deltas

@@ -1,4 +1,4 @@
-"""How the outputs of the region proposal network become proposals (Faster R-CNN section 3.1).
+"""Selection of proposals from the outputs of the region proposal network (Faster R-CNN section 3.1).
 
 Shape letters: N images, A anchors of a level (positions x anchors per position), P proposals.
 """
@@ -17,7 +17,7 @@ from lightning_rcnn.structures import Proposals
 ProposalRanking = Literal["logit", "probability"]
 
 RPN_BOX_WEIGHTS = (1.0, 1.0, 1.0, 1.0)
-"""The RPN's deltas are not scaled, in any reference."""
+"""No reference scales the deltas of the RPN."""
 
 
 def select_proposals(
@@ -32,18 +32,18 @@ def select_proposals(
     min_size: float,
     ranking: ProposalRanking,
 ) -> Proposals:
-    """The best boxes of each image: top scores per level, decoded, clipped, suppressed per level, best of all levels.
+    """Select the best boxes of each image: top scores per level, decoding, clipping, NMS per level, top scores of all.
 
     Args:
-        anchors: per level [A, 4].
-        logits: per level [N, A].
-        deltas: per level [N, A, 4].
+        anchors: anchors [A, 4] per level.
+        logits: objectness logits [N, A] per level.
+        deltas: box deltas [N, A, 4] per level.
         image_sizes: [N, 2] (height, width).
-        pre_nms_top_n: boxes of a level that enter suppression.
-        post_nms_top_n: boxes of an image that leave it.
-        nms_iou: overlap beyond which the lower score goes.
-        min_size: boxes with a shorter side are dropped, pixels; empty ones are in any case.
-        ranking: "logit" (detectron2), or "probability" (torchvision), which makes equals of logits beyond about 17.
+        pre_nms_top_n: limit of boxes per level before NMS.
+        post_nms_top_n: limit of boxes per image after NMS.
+        nms_iou: IoU threshold of NMS.
+        min_size: minimum side of a proposal, pixels; empty boxes are always dropped.
+        ranking: "logit" (detectron2), or "probability" (torchvision), which ties logits beyond about 17.
     """
     boxes, scores, levels = [], [], []
     min_size = max(min_size, torch.finfo(torch.float32).tiny)

@@ -159,5 +159,5 @@ def test_a_checkpoint_remembers_truncated_layers(make_fast_rcnn, make_batch, giv
 
 
 def test_a_range_of_background_that_is_empty(make_fast_rcnn):
-    with pytest.raises(InputError, match=r"lowest_negative_iou 0\.5: below negative_iou 0\.5, or no region"):
+    with pytest.raises(InputError, match=r"lowest_negative_iou 0\.5: no region .*; give less than negative_iou 0\.5"):
         make_fast_rcnn(box={"lowest_negative_iou": 0.5})
