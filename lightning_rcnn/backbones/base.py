@@ -1,4 +1,4 @@
-"""The port for backbones: what a detector needs to know of a network that turns images into feature maps.
+"""Base of backbones: the interface between a detector and a network that computes feature maps.
 
 Shape letters: N images, C channels, H and W padded height and width.
 """
@@ -17,23 +17,23 @@ from lightning_rcnn.parts import Part
 
 
 class Backbone(Part):
-    """Base of backbones. A subclass sets `strides` and `out_channels`, and computes the maps in `forward`.
+    """Base of backbones. A subclass sets `strides` and `out_channels`, and computes the feature maps in `forward`.
 
     Everything else has a default: regions are pooled from all maps.
 
-    The strides of maps that regions are pooled from have to double from map to map (4, 8, 16): which level a region
-    belongs to is the logarithm of its size (FPN equation 1). A backbone with others names some in `roi_strides`, or
-    comes with a pooler of its own. It needs as many anchor sizes as maps (`model.rpn.anchors.sizes`).
+    The strides of maps that regions are pooled from must double from map to map (4, 8, 16), because the level of a
+    region is the logarithm of its size (FPN equation 1). A backbone with other strides lists suitable ones in
+    `roi_strides`, or comes with its own pooler. There must be as many anchor sizes (`model.rpn.anchors.sizes`) as maps.
 
-    A backbone belongs to one detector, which may take layers of it (`take_region_stage`) and change it
+    A backbone belongs to one detector, which may take over layers (`take_region_stage`) and change it
     (`align_with_image`).
 
     Attributes:
-        strides: pixels of the input between two positions of each map, finest first. Integers.
+        strides: strides of the maps, integers, input pixels, finest first.
         out_channels: channels of every map.
         roi_strides: strides of the maps that regions are pooled from: the first ones of `strides`, or all.
-        region_channels: channels of a pooled region, after `take_region_stage` if there is one.
-        pooled_size: side of a pooled region that suits the box head.
+        region_channels: channels of a pooled region, after the region stage if there is one.
+        pooled_size: default side of a pooled region for the box head.
     """
 
     profiled: ClassVar[Mapping[str, str]] = {"forward": "backbone"}
@@ -44,15 +44,15 @@ class Backbone(Part):
     pooled_size: int = 7
 
     def after_init(self) -> None:
-        """Refuse a backbone that does not say its maps.
+        """Check the attributes that describe the feature maps.
 
         Raises:
-            InputError: `strides`, `roi_strides` or `out_channels` are missing, or cannot be.
+            InputError: `strides`, `roi_strides` or `out_channels` are missing or invalid.
         """
         name = type(self).__name__
         for attribute in ("strides", "out_channels"):
             if not hasattr(self, attribute):
-                raise InputError(f"{name}: sets no `{attribute}`, which a backbone has to say of its maps")
+                raise InputError(f"{name}: `{attribute}` is not set; set it to describe the feature maps")
         strides = self.strides
         is_list = isinstance(strides, tuple | list) and len(strides) > 0
         if not is_list or not all(isinstance(stride, int) and stride > 0 for stride in strides):
@@ -68,71 +68,71 @@ class Backbone(Part):
 
     @property
     def roi_strides(self) -> tuple[int, ...]:
-        """By default all strides."""
+        """Strides of the maps that regions are pooled from; by default all."""
         return self.strides
 
     @property
     def region_channels(self) -> int:
-        """By default `out_channels`."""
+        """Channels of a pooled region; by default `out_channels`."""
         return self.out_channels
 
     def forward(self, images: Tensor) -> list[Tensor]:
         """Compute feature maps.
 
         Args:
-            images: float [N, 3, H, W], normalized, padded on the right and at the bottom.
+            images: normalized images, float [N, 3, H, W], padded on the right and at the bottom.
 
         Returns:
-            One map [N, `out_channels`, ceil(H / stride), ceil(W / stride)] for each stride.
+            A map [N, `out_channels`, ceil(H / stride), ceil(W / stride)] for each stride.
         """
         raise NotImplementedError
 
     def layers(self) -> Sequence[nn.Module]:
-        """Return the layers in order from the input, for learning rates of their own (`model.parameter_groups`).
+        """Return the layers in order from the input, for layer-wise learning rates (`model.parameter_groups`).
 
-        Those of the network that weights of a classifier are for, not those of a pyramid on top; by default the whole
-        backbone is one.
+        These are the layers of the classification network, not those of a pyramid on top; by default the whole backbone
+        is one layer.
         """
         return [self]
 
     def take_region_stage(self) -> nn.Module | None:
-        """Hand over the stage that works on pooled regions, so that it has one owner; None if there is none ("C4")."""
+        """Hand over the stage that runs on pooled regions ("C4"), so that it has one owner; None by default."""
         return None
 
     def take_fully_connected(self) -> list[nn.Linear]:
-        """Hand over layers of the classification network that a two-layer box head may start from; none by default."""
+        """Hand over pretrained fully connected layers for a two-layer box head; none by default."""
         return []
 
     def align_with_image(self) -> None:
-        """Make position (i, j) of a map look at pixel (stride * i, stride * j), as pooling of regions assumes.
+        """Center position (i, j) of a map at pixel (stride * i, stride * j), as RoI pooling assumes.
 
-        Detectors that pool regions call it once; it does nothing by default.
+        Detectors with RoI pooling call it once. It does nothing by default.
         """
 
 
 def require_maps(backbone: Backbone) -> None:
-    """Run a backbone on the shapes alone, without numbers, and see that its maps are those that it says.
+    """Run a backbone on the meta device, and check the number, channels and strides of its feature maps.
 
-    Nothing is computed or drawn, and the backbone stays as it is. What cannot run so (it reads numbers, or takes one
-    size of images only) is left to the first step.
+    The backbone and the random state stay unchanged. A backbone that cannot run on the meta device (it reads values, or
+    takes one image size only) is not checked.
 
     Raises:
-        InputError: another number of maps, or maps of other channels or strides.
+        InputError: the feature maps differ from `strides` or `out_channels`.
     """
     weights = dict(chain(backbone.named_parameters(), backbone.named_buffers()))
-    if any(is_lazy(value) for value in weights.values()):  # the first images decide its shapes, not these
+    if any(is_lazy(value) for value in weights.values()):  # the first real images must decide its shapes
         return
     side = 16 * max(backbone.strides)
     weights = {name: value.to("meta") for name, value in weights.items()}
     try:
         with torch.no_grad(), torch.random.fork_rng(devices=[]):
             maps = functional_call(backbone, weights, (torch.empty(1, 3, side, side, device="meta"),))
-    except Exception:  # whatever a user's network makes of numbers that are not there
+    except Exception:  # a custom network may fail in any way on the meta device
         return
     name, strides = type(backbone).__name__, list(backbone.strides)
     if not isinstance(maps, list | tuple) or len(maps) != len(strides):
-        found = len(maps) if isinstance(maps, list | tuple) else f"a {type(maps).__name__} in place of a list of"
-        raise InputError(f"{name}: forward gives {found} maps, and strides {strides} has {len(strides)}")
+        returned = f"{len(maps)} maps" if isinstance(maps, list | tuple) else f"a {type(maps).__name__}"
+        raise InputError(f"{name}: forward returns {returned}; return a list with one for each of strides {strides}")
     for stride, features in zip(strides, maps, strict=True):
         height, channels = features.shape[2], features.shape[1]
         if channels != backbone.out_channels:
@@ -140,7 +140,7 @@ def require_maps(backbone: Backbone) -> None:
                 f"{name}: the map of stride {stride} has {channels} channels, and out_channels is "
                 f"{backbone.out_channels}"
             )
-        # Without padding a map is somewhat smaller, as AlexNet's.
+        # Without padding a map is somewhat smaller, such as AlexNet's.
         if not 0.75 < height * stride / side < 1.25:
             raise InputError(
                 f"{name}: for an image of {side} x {side} pixels the map of stride {stride} has {height} rows; it "

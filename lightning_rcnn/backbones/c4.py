@@ -10,11 +10,11 @@ from lightning_rcnn.settings_checks import NonNegative
 
 
 class ResNetC4(Backbone):
-    """One feature map of stride 16; the last stage works on regions (He et al., ResNet, appendix A).
+    """ResNet with one feature map of stride 16; the last stage runs on regions (He et al., ResNet, appendix A).
 
     Args:
         name, weights, norm, norm_epsilon, stride_in_1x1: as in `ResNetFPN`.
-        frozen_stages: as in `ResNetFPN`, at most 4: the last stage belongs to the heads.
+        frozen_stages: as in `ResNetFPN`, at most 4: the last stage belongs to the box head.
 
     Raises:
         InputError: see `ResNetBody`; or the last stage would be frozen.
@@ -34,21 +34,21 @@ class ResNetC4(Backbone):
     ) -> None:
         super().__init__()
         if frozen_stages == 5:
-            raise InputError("model.backbone: frozen_stages 5: the last stage of ResNetC4 is the head's; at most 4")
+            raise InputError("model.backbone: frozen_stages 5: ResNetC4's last stage is the box head; give at most 4")
         self.body = ResNetBody(name, weights, norm, norm_epsilon, frozen_stages, stride_in_1x1)
         self.strides = (16,)
         self.out_channels = self.body.out_channels[2]
 
     @property
     def region_channels(self) -> int:
-        """Those of the last stage."""
+        """Channels of the last stage."""
         return self.body.out_channels[3]
 
     def take_region_stage(self) -> nn.Module:
         """Hand over the last stage.
 
         Raises:
-            InputError: it was handed over before, perhaps to a detector that could not be built.
+            InputError: it was handed over before, perhaps to a detector whose construction failed.
         """
         if len(self.body.stages) < 4:
             raise InputError("ResNetC4: its last stage was handed over already; build another ResNetC4")
@@ -58,9 +58,9 @@ class ResNetC4(Backbone):
         return stage
 
     def layers(self) -> list[nn.Module]:
-        """The stem and each block of the ResNet, without the last stage, which is the heads'."""
+        """Return the stem and each block of the ResNet, without the last stage, which is the box head."""
         return self.body.layers()
 
     def forward(self, images: Tensor) -> list[Tensor]:
-        """One map [N, C, H / 16, W / 16]."""
+        """Compute one map [N, C, H / 16, W / 16]."""
         return [self.body(images)[2]]

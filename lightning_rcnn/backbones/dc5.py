@@ -1,4 +1,4 @@
-"""ResNet whose last stage keeps the resolution: a single map of stride 16 from all stages ("DC5", dilated C5).
+"""ResNet with a dilated last stage: a single map of stride 16 from all stages ("DC5", dilated C5).
 
 Source: Deformable Convolutional Networks, arXiv 1703.06211, section 3.2; the numbers are detectron2's.
 """
@@ -12,7 +12,7 @@ from lightning_rcnn.settings_checks import NonNegative
 
 
 class ResNetDC5(Backbone):
-    """One feature map of stride 16; the 3 x 3 convolutions of the last stage are dilated by two pixels.
+    """ResNet with one feature map of stride 16; the 3 x 3 convolutions of the last stage have dilation 2.
 
     Args:
         name: as in `ResNetFPN`; a network of bottlenecks.
@@ -40,9 +40,9 @@ class ResNetDC5(Backbone):
         self.out_channels = self.body.out_channels[3]
 
     def layers(self) -> list[nn.Module]:
-        """The stem and each block of the ResNet."""
+        """Return the stem and each block of the ResNet."""
         return self.body.layers()
 
     def forward(self, images: Tensor) -> list[Tensor]:
-        """One map [N, C, H / 16, W / 16]."""
+        """Compute one map [N, C, H / 16, W / 16]."""
         return [self.body(images)[3]]

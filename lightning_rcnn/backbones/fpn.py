@@ -11,20 +11,20 @@ from lightning_rcnn.settings_checks import NonNegative, PositiveCount
 
 
 class ResNetFPN(Backbone):
-    """Pyramid levels P2 to P6; P6 subsamples P5 and serves the RPN only (FPN section 4.1).
+    """ResNet with pyramid levels P2 to P6; P6 subsamples P5 and serves the RPN only (FPN section 4.1).
 
     Keys of the state dict are torchvision's (`body.*`, `fpn.inner_blocks.*`, `fpn.layer_blocks.*`).
 
     Args:
         name: "resnet18", "resnet34", "resnet50", "resnet101" or "resnext101_32x8d".
-        weights: torchvision's name of ImageNet weights ("DEFAULT"), a file or URL of anyone's, or None: from scratch.
+        weights: torchvision's name of ImageNet weights ("DEFAULT"), a file or URL of weights, or None: from scratch.
         norm: "frozen_batch_norm" for ImageNet weights, "batch_norm" or "group_norm" from scratch.
-        norm_epsilon: of the norms; 0 in torchvision's first COCO detectors.
-        frozen_stages: 0 none, 1 stem, 2 also the first stage (usual with ImageNet weights), up to 5, all.
-        stride_in_1x1: bottlenecks halve the resolution in their first convolution (detectron2's ResNets) or in their
-            second one (torchvision's, and detectron2's ResNeXt).
-        channels: of every level.
-        fpn_norm: of the pyramid's convolutions; None for a bias instead.
+        norm_epsilon: epsilon of the norms; 0 in torchvision's first COCO detectors.
+        frozen_stages: number of frozen stages: 0 none, 1 stem, 2 also layer1 (usual with ImageNet weights), 5 all.
+        stride_in_1x1: whether bottlenecks halve the resolution in their first convolution (detectron2's ResNets) or in
+            their second one (torchvision's, and detectron2's ResNeXt).
+        channels: channels of every level.
+        fpn_norm: norm after the pyramid's convolutions; None for a bias instead.
 
     Raises:
         InputError: see `ResNetBody`.
@@ -52,14 +52,14 @@ class ResNetFPN(Backbone):
 
     @property
     def roi_strides(self) -> tuple[int, ...]:
-        """All but that of P6."""
+        """Strides of P2 to P5."""
         return self.strides[:-1]
 
     def layers(self) -> list[nn.Module]:
-        """The stem and each block of the ResNet."""
+        """Return the stem and each block of the ResNet."""
         return self.body.layers()
 
     def forward(self, images: Tensor) -> list[Tensor]:
-        """Maps [N, C, H / stride, W / stride] for each of `strides`."""
+        """Compute maps [N, C, H / stride, W / stride], one for each of `strides`."""
         named = {str(level): feature for level, feature in enumerate(self.body(images))}
         return list(self.fpn(named).values())

@@ -1,4 +1,4 @@
-"""The norms that a network's convolutions can be followed by."""
+"""Normalization layers for convolutions."""
 
 from collections.abc import Callable
 from functools import partial
@@ -13,13 +13,13 @@ NormName = Literal["batch_norm", "frozen_batch_norm", "group_norm"]
 
 
 def norm_layer(norm: NormName, epsilon: float) -> Callable[[int], nn.Module]:
-    """A function from a number of channels to the norm for them.
+    """Return a function that builds the norm for a number of channels.
 
     Raises:
-        InputError: no such norm.
+        InputError: the norm is unknown.
     """
     if norm not in get_args(NormName):
-        raise InputError(f"norm {norm!r} is none of {', '.join(get_args(NormName))}")
+        raise InputError(f"norm {norm!r} is unknown; give one of {', '.join(get_args(NormName))}")
     if norm == "frozen_batch_norm":
         return partial(FrozenBatchNorm2d, eps=epsilon)
     if norm == "group_norm":

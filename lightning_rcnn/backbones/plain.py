@@ -1,7 +1,7 @@
-"""AlexNet and VGG16, the networks of the first two papers: convolutions in a row, then two fully connected layers.
+"""AlexNet and VGG16, the networks of the first two papers: a chain of convolutions, then two fully connected layers.
 
 They are torchvision's. Its AlexNet is that of Krizhevsky's second paper (arXiv 1404.5997: 64, 192, 384, 256, 256
-channels, no local response normalisation, no groups), not the "CaffeNet" that Girshick used (96, 256, 384, 384, 256).
+channels, no local response normalization, no groups), not the "CaffeNet" that Girshick used (96, 256, 384, 384, 256).
 
 Shape letters: N images, C channels, H and W height and width.
 """
@@ -21,25 +21,25 @@ from lightning_rcnn.settings_checks import NonNegative
 PlainName = Literal["alexnet", "vgg16"]
 
 STAGE_STARTS = {"alexnet": (0, 3, 6, 8, 10), "vgg16": (0, 5, 10, 17, 24)}
-"""Where conv1 to conv5 begin among torchvision's `features`."""
+"""Indices of conv1 to conv5 in torchvision's `features`."""
 POOLED_SIZES = {"alexnet": 6, "vgg16": 7}
-"""Side of the map that the fully connected layers see (Fast R-CNN section 2.2)."""
+"""Side of the map that the fully connected layers take (Fast R-CNN section 2.2)."""
 
 
 class PlainBackbone(Backbone):
-    """All convolutions up to the last ReLU, without the pooling after it: one map of stride 16.
+    """AlexNet or VGG16 up to the last ReLU, without the pooling after it: one map of stride 16.
 
-    Keys of the state dict are torchvision's (`features.0.weight` ...) where there is no norm.
+    Keys of the state dict are torchvision's (`features.0.weight` ...) if there is no norm.
 
     Args:
         name: "alexnet" or "vgg16".
-        weights: torchvision's name of ImageNet weights, a file or URL of its state dict, or None for random ones.
-        norm: follows each convolution; None, as in the papers.
-        norm_epsilon: of the norm.
-        frozen_stages: conv1 to convN stay as they are; the papers freeze 1 of AlexNet and 2 of VGG16.
+        weights: torchvision's name of ImageNet weights, a file or URL of its state dict, or None: from scratch.
+        norm: norm after each convolution; None, as in the papers.
+        norm_epsilon: epsilon of the norm.
+        frozen_stages: number N of frozen stages, conv1 to convN; the papers freeze 1 of AlexNet and 2 of VGG16.
 
     Raises:
-        InputError: a number of stages that does not exist, or weights that do not fit.
+        InputError: `frozen_stages` is out of range, or the weights do not fit.
     """
 
     conventions = ("norm", "norm_epsilon")
@@ -54,7 +54,7 @@ class PlainBackbone(Backbone):
     ) -> None:
         super().__init__()
         if not 0 <= frozen_stages <= 5:
-            raise InputError(f"model.backbone: frozen_stages {frozen_stages}: 0 (none) to 5 (conv1 to conv5)")
+            raise InputError(f"model.backbone: frozen_stages {frozen_stages}: give 0 (none) to 5 (conv1 to conv5)")
         network = getattr(torchvision.models, name)()
         if weights is not None:
             load_backbone_weights(network, name, weights)
@@ -72,20 +72,20 @@ class PlainBackbone(Backbone):
         self.out_channels = self._fully_connected[0].in_features // self.pooled_size**2
 
     def layers(self) -> list[nn.Module]:
-        """conv1 to conv5."""
+        """Return conv1 to conv5."""
         ends = (*STAGE_STARTS[self.name][1:], len(self.features))
         return [self.features[start:end] for start, end in zip(STAGE_STARTS[self.name], ends, strict=True)]
 
     def take_fully_connected(self) -> list[nn.Linear]:
-        """Hand fc6 and fc7 over to the head, which they belong to."""
+        """Hand over fc6 and fc7 to the box head."""
         layers, self._fully_connected = self._fully_connected, []
         return layers
 
     def align_with_image(self) -> None:
-        """Pad AlexNet's windows so that position (i, j) of the map looks at pixel (16 i, 16 j).
+        """Pad AlexNet's windows so that position (i, j) of the map is centered at pixel (16 i, 16 j).
 
-        Without it, position 0 looks at pixel 15, half a region's cell away; VGG16's windows are padded as they are.
-        Fast R-CNN's code pads CaffeNet in this way.
+        Without it, position 0 is centered at pixel 15, half a cell away; VGG16's windows are padded already.
+        Fast R-CNN's code pads CaffeNet in the same way.
         """
         if self.name == "alexnet":
             for layer in self.features:
@@ -94,17 +94,17 @@ class PlainBackbone(Backbone):
             next(layer for layer in self.features.modules() if isinstance(layer, nn.Conv2d)).padding = (5, 5)
 
     def train(self, mode: bool = True) -> "PlainBackbone":
-        """Frozen stages stay in evaluation mode, so that the statistics of their norms don't move."""
+        """Set the mode; frozen stages stay in evaluation mode, so that the statistics of norms do not change."""
         super().train(mode)
         for layer in self._frozen:
             layer.eval()
         return self
 
     def forward(self, images: Tensor) -> list[Tensor]:
-        """One map [N, C, H / 16, W / 16]."""
+        """Compute one map [N, C, H / 16, W / 16]."""
         return [self.features(images)]
 
 
 def _followed_by(make_norm: Callable[[int], nn.Module], layer: nn.Module) -> nn.Module:
-    """A convolution with a norm after it; other layers as they are."""
+    """Append a norm to a convolution; return other layers unchanged."""
     return nn.Sequential(layer, make_norm(layer.out_channels)) if isinstance(layer, nn.Conv2d) else layer

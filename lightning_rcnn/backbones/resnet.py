@@ -22,17 +22,17 @@ class ResNetBody(nn.Module):
     Keys of the state dict are torchvision's (`conv1`, `bn1`, `layer1` ...).
 
     Args:
-        name: architecture.
-        weights: torchvision's name of ImageNet weights, a file, or None for random ones.
+        name: torchvision's name of the architecture.
+        weights: torchvision's name of ImageNet weights, a file or URL of weights, or None: from scratch.
         norm: "frozen_batch_norm" keeps ImageNet's statistics, right for pretrained weights and small batches;
             "batch_norm" and "group_norm" are for training from scratch.
-        norm_epsilon: of the norm; torchvision's first COCO detectors need 0.
-        frozen_stages: 0 trains all, 1 freezes the stem, 2 also layer1 (detectron2's FREEZE_AT), and so on.
-        stride_in_1x1: whether a bottleneck that halves the resolution does so in its first convolution (He et al.'s
-            own networks, "MSRA") or in its second one (torchvision's).
+        norm_epsilon: epsilon of the norm; 0 in torchvision's first COCO detectors.
+        frozen_stages: number of frozen stages: 0 none, 1 stem, 2 also layer1 (detectron2's FREEZE_AT), 5 all.
+        stride_in_1x1: whether bottlenecks halve the resolution in their first convolution (He et al.'s networks,
+            "MSRA") or in their second one (torchvision's).
 
     Raises:
-        InputError: a number of stages that does not exist, or weights that do not fit.
+        InputError: `frozen_stages` is out of range, or the weights do not fit.
     """
 
     def __init__(
@@ -46,7 +46,7 @@ class ResNetBody(nn.Module):
     ) -> None:
         super().__init__()
         if not 0 <= frozen_stages <= 5:
-            raise InputError(f"model.backbone: frozen_stages {frozen_stages}: 0 (none) to 5 (stem and all four stages)")
+            raise InputError(f"model.backbone: frozen_stages {frozen_stages}: give 0 (none) to 5 (all)")
         network: ResNet = getattr(torchvision.models, name)(norm_layer=norm_layer(norm, norm_epsilon))
         self.name, self.frozen_stages = name, frozen_stages
         self.conv1, self.bn1, self.relu, self.maxpool = network.conv1, network.bn1, network.relu, network.maxpool
@@ -66,12 +66,12 @@ class ResNetBody(nn.Module):
             module.requires_grad_(False)
 
     def layers(self) -> list[nn.Module]:
-        """The stem and each block, in order from the input (timm counts alike)."""
+        """Return the stem and each block, in order from the input (as timm counts layers)."""
         blocks = [block for stage in self.stages for block in self.get_submodule(stage).children()]
         return [nn.ModuleList([self.conv1, self.bn1]), *blocks]
 
     def dilate_last_stage(self) -> None:
-        """Let the last stage keep the resolution, and dilate its 3 x 3 convolutions instead."""
+        """Replace the stride of the last stage by a dilation of its 3 x 3 convolutions."""
         last_stage = self.get_submodule(STAGES[-1])
         for block in self._bottlenecks("dilation of the last stage (ResNetDC5)"):
             if block in last_stage.children():
@@ -81,20 +81,20 @@ class ResNetBody(nn.Module):
                     block.downsample[0].stride = (1, 1)
 
     def _bottlenecks(self, wanted_by: str) -> list[Bottleneck]:
-        found = [module for module in self.modules() if isinstance(module, Bottleneck)]
-        if not found:
-            raise InputError(f"model.backbone: {wanted_by} is for networks of bottlenecks; {self.name} has none")
-        return found
+        bottlenecks = [module for module in self.modules() if isinstance(module, Bottleneck)]
+        if not bottlenecks:
+            raise InputError(f"model.backbone: {wanted_by} needs bottlenecks, and {self.name} has none; take resnet50")
+        return bottlenecks
 
     def train(self, mode: bool = True) -> "ResNetBody":
-        """Frozen stages stay in evaluation mode, so that their statistics don't move."""
+        """Set the mode; frozen stages stay in evaluation mode, so that their statistics do not change."""
         super().train(mode)
         for module in self._frozen:
             module.eval()
         return self
 
     def forward(self, images: Tensor) -> list[Tensor]:
-        """Feature maps of all stages, strides 4, 8, 16, 32."""
+        """Compute the feature maps of all stages, strides 4, 8, 16, 32."""
         hidden = self.maxpool(self.relu(self.bn1(self.conv1(images))))
         features = []
         for stage in self.stages:

@@ -1,4 +1,4 @@
-"""ImageNet weights for a backbone: by torchvision's names, from a file or URL of anyone's, or none."""
+"""ImageNet weights of backbones: by torchvision's names, or from a file or URL."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,28 +13,28 @@ from lightning_rcnn.errors import InputError
 
 
 def load_backbone_weights(body: nn.Module, architecture: str, source: str) -> None:
-    """Load classification weights into `body`; classifier layers that `body` lacks are left out.
+    """Load weights of a classification network into `body`; layers that `body` lacks are skipped.
 
     Args:
-        body: a torchvision network, perhaps without its last layers.
-        architecture: its torchvision name, for example "resnet50".
-        source: a name of torchvision's weights ("DEFAULT", "IMAGENET1K_V1", ...), or a file or URL of a state dict in
+        body: torchvision network, perhaps without its last layers.
+        architecture: torchvision's name of the network, for example "resnet50".
+        source: torchvision's name of weights ("DEFAULT", "IMAGENET1K_V1", ...), or a file or URL of a state dict with
             torchvision's, detectron2's or Caffe2's names.
 
     Raises:
-        InputError: no such name or file, no network, or weights of another architecture.
+        InputError: the source is unknown or cannot be read, or its weights are of another architecture.
     """
     weights = _read(architecture, source)
-    wanted = body.state_dict()
-    missing = [key for key in wanted if key not in weights and not key.endswith("num_batches_tracked")]
-    wrong = [key for key in wanted if key in weights and weights[key].shape != wanted[key].shape]
+    own = body.state_dict()
+    missing = [key for key in own if key not in weights and not key.endswith("num_batches_tracked")]
+    wrong = [key for key in own if key in weights and weights[key].shape != own[key].shape]
     if missing or wrong:
         key = (missing + wrong)[0]
         raise InputError(
             f"backbone weights {source}: not weights of {architecture}: {len(missing)} keys are missing and "
             f"{len(wrong)} have another shape, the first is {key!r}"
         )
-    body.load_state_dict({key: weights[key] for key in wanted if key in weights}, strict=False)
+    body.load_state_dict({key: weights[key] for key in own if key in weights}, strict=False)
 
 
 def _read(architecture: str, source: str) -> Mapping[str, Tensor]:

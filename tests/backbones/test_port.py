@@ -67,8 +67,14 @@ def build(backbone: Backbone) -> FasterRCNN:
 @pytest.mark.parametrize(
     ("make", "line"),
     [
-        (lambda: Maps([8, 16, 32], [8, 16]), "Maps: forward gives 3 maps, and strides [8, 16] has 2"),
-        (lambda: Maps([8], [8, 16]), "Maps: forward gives 1 maps, and strides [8, 16] has 2"),
+        (
+            lambda: Maps([8, 16, 32], [8, 16]),
+            "Maps: forward returns 3 maps; return a list with one for each of strides [8, 16]",
+        ),
+        (
+            lambda: Maps([8], [8, 16]),
+            "Maps: forward returns 1 maps; return a list with one for each of strides [8, 16]",
+        ),
         (
             lambda: Maps([8, 8], [8, 16]),
             "Maps: for an image of 256 x 256 pixels the map of stride 16 has 32 rows; it should have about 16",
@@ -82,11 +88,14 @@ def build(backbone: Backbone) -> FasterRCNN:
             "model.pooler: Maps has maps of strides [8, 32], and the level of a region is known only where each is "
             "twice the one before; choose others by its `roi_strides`",
         ),
-        (lambda: Drawing([8, 16], [8]), "Drawing: forward gives 2 maps, and strides [8] has 1"),
+        (
+            lambda: Drawing([8, 16], [8]),
+            "Drawing: forward returns 2 maps; return a list with one for each of strides [8]",
+        ),
         (lambda: Maps([16, 8]), "Maps: strides [16, 8]: give them in ascending order, the finest map first"),
         (lambda: Maps([0]), "Maps: strides (0,): give whole numbers, one for each map, such as (8, 16)"),
         (lambda: Maps([8], channels=0), "Maps: out_channels 0: give one whole number, that of every map"),
-        (lambda: Silent(), "Silent: sets no `strides`, which a backbone has to say of its maps"),
+        (lambda: Silent(), "Silent: `strides` is not set; set it to describe the feature maps"),
     ],
 )
 def test_a_backbone_whose_maps_do_not_fit_is_refused_when_the_detector_is_built(make, line):
