@@ -1,4 +1,4 @@
-"""Classes by the paths that name them, the user's own modules among them."""
+"""Import of classes by their paths, also from modules of the user."""
 
 import importlib
 import traceback
@@ -14,11 +14,11 @@ def class_path(of_class: type) -> str:
 
 
 def import_path(path: str, named_by: str = "class_path") -> Any:
-    """Import what a path names; the user has to have named it, and not a file from elsewhere.
+    """Import the object at a path. Only the user may name it, never an untrusted file.
 
     Args:
-        path: a module and what is in it, with dots.
-        named_by: where the path stands, for the message.
+        path: dotted path of a module and a name in it.
+        named_by: source of the path, for the message.
 
     Raises:
         InputError: it cannot be imported.
@@ -31,10 +31,10 @@ def import_path(path: str, named_by: str = "class_path") -> Any:
 
 
 def import_module(name: str) -> ModuleType:
-    """Import a module, whatever it does while it runs.
+    """Import a module, and report any error that it raises as an ImportError.
 
     Raises:
-        ImportError: it is not there, or an error stopped it; one line names the error, its file and its line.
+        ImportError: it does not exist, or raises an error; the message names the error, its file and its line.
         ValueError: the name is empty.
     """
     try:
@@ -44,13 +44,13 @@ def import_module(name: str) -> ModuleType:
     except Exception as error:
         if not name:
             raise
-        what = " ".join(str(error).split())
+        message = " ".join(str(error).split())
         kind = type(error).__name__
-        raise ImportError(f"{_place(error)}{kind}: {what}" if what else f"{_place(error)}{kind}") from error
+        raise ImportError(f"{_location(error)}{kind}: {message}" if message else f"{_location(error)}{kind}") from error
 
 
-def _place(error: BaseException) -> str:
-    """File and line of the statement of a module, not of what it called, that an error stopped."""
+def _location(error: BaseException) -> str:
+    """Return file and line of the module-level statement that raised an error."""
     if isinstance(error, SyntaxError):
         return f"{error.filename}:{error.lineno}: "
     frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.name == "<module>"]

@@ -1,4 +1,4 @@
-"""What detectors are composed of: parts and settings, which record all that they are built with as plain data."""
+"""Base classes of the parts of a detector and their settings, which record their arguments as plain data."""
 
 import functools
 import inspect
@@ -16,16 +16,15 @@ from lightning_rcnn.settings_checks import check, hints_of
 
 
 class Recorded(Described):
-    """Base of objects that know the arguments they were built with.
+    """Base of objects that record the arguments of their constructor.
 
-    Arguments may be given as plain data, too. When the whole object exists, `after_init` runs: the constructor of a
-    subclass has then run to its end.
+    Arguments may be plain data. `after_init` runs when the constructors of all subclasses are done.
 
     Attributes:
         init_args: the arguments as plain data, defaults included.
 
     Raises:
-        InputError: on construction: an argument is not of the kind that its type says, or cannot be recorded.
+        InputError: on construction: an argument does not match its type, or cannot be recorded.
     """
 
     init_args: dict[str, Any]
@@ -40,7 +39,7 @@ class Recorded(Described):
         return self.init_args
 
     def after_init(self) -> None:
-        """Run when the whole object exists; does nothing by default."""
+        """Finish construction; runs when the whole object exists, and does nothing by default."""
 
 
 class Part(Recorded, nn.Module):
@@ -49,14 +48,14 @@ class Part(Recorded, nn.Module):
     A part belongs to one detector: it may hand layers over, and training changes it.
 
     Attributes:
-        class_layers: names of the layers whose size is that of the classes. With other classes they start from
-            initialization.
-        compiled_layers: names of submodules (`""` is the part itself) of fixed shapes that do nearly all of the
-            arithmetic; torch's compiler takes them.
-        dynamic_layers: those of them whose first dimension varies on a CPU.
-        profiled: name of a function or submodule -> what its time is called in a profile.
-        loss_names: of the losses that it computes; in logs under `train/`.
-        conventions: names of arguments that must match those the weights were trained with.
+        class_layers: names of the layers whose size depends on the number of classes; for other classes they are
+            initialized.
+        compiled_layers: names of the submodules that torch's compiler compiles (`""` is the part itself): fixed shapes,
+            and nearly all of the arithmetic.
+        dynamic_layers: those of `compiled_layers` whose first dimension varies on a CPU.
+        profiled: name of a function or submodule -> name of its time in a profile.
+        loss_names: names of the losses that the part computes, logged under `train/`.
+        conventions: names of the arguments that must match those the weights were trained with.
     """
 
     loss_names: ClassVar[tuple[str, ...]] = ()
@@ -69,43 +68,43 @@ class Part(Recorded, nn.Module):
 
 @dataclass(frozen=True)
 class Settings(Described):
-    """Base of the settings of a part: frozen dataclasses. Subclasses add fields and a method `build`.
+    """Base of the settings of a part, a frozen dataclass. Subclasses add fields and a method `build`.
 
-    A number is bounded by its type, for example `Fraction` of `settings_checks.py`.
+    Types bound numbers, for example `Fraction` of `settings_checks.py`.
 
     Attributes:
-        conventions: as in `Part`.
+        conventions: names of the fields that must match those the weights were trained with.
 
     Raises:
-        InputError: a field is not of the kind, or not in the range, that its type says.
+        InputError: a field does not match its type, or is out of its range.
     """
 
     conventions: ClassVar[tuple[str, ...]] = ()
 
     def __post_init__(self) -> None:
-        hints = hints_of(type(self))  # type: ignore[arg-type]  # a class has a hash, whatever its objects have
+        hints = hints_of(type(self))  # type: ignore[arg-type]  # a class is always hashable
         for field in fields(self):
             value = _frozen(from_plain(getattr(self, field.name), getattr(type(self), field.name, None)))
             object.__setattr__(self, field.name, value)
             check(type(self).__name__, field.name, hints.get(field.name, Any), value)
 
     def plain_arguments(self) -> dict[str, Any]:
-        """Return the fields."""
+        """Return the fields as plain data."""
         return {field.name: to_plain(getattr(self, field.name)) for field in fields(self)}
 
 
 def part(of_class: type, **init_args: Any) -> dict[str, Any]:
-    """Return a part, settings, an optimizer or a schedule as plain data."""
+    """Describe a part, settings, an optimizer or a schedule as plain data."""
     return {CLASS_PATH: class_path(of_class), INIT_ARGS: init_args}
 
 
 def _frozen(value: Any) -> Any:
-    """A list as a tuple, so that settings stay what they are; numbers of numpy as Python's."""
+    """Convert lists to tuples, so that settings stay unchanged, and numpy scalars to Python's."""
     return tuple(_frozen(from_plain(item)) for item in value) if isinstance(value, (list, tuple)) else value
 
 
 _OWNERS: WeakKeyDictionary[Part, ReferenceType[Recorded]] = WeakKeyDictionary()
-"""Part -> the detector it was given to. No attribute of the part, which could then be neither copied nor pickled."""
+"""Detector of each part. It is not an attribute of the part, which could then not be copied or pickled."""
 
 
 def _recording(constructor: Callable[..., None]) -> Callable[..., None]:
@@ -127,7 +126,7 @@ def _recording(constructor: Callable[..., None]) -> Callable[..., None]:
             parts = [value for value in recorded.values() if isinstance(value, Part) and not isinstance(self, Part)]
             for given_part in parts:
                 _refuse_owned(given_part, owner)
-            # `nn.Module` takes no attributes before its own constructor has run.
+            # `nn.Module` accepts no attributes before its constructor has run.
             self.__dict__[INIT_ARGS] = {name: to_plain(value) for name, value in recorded.items()}
         constructor(*bound.args, **bound.kwargs)
         if is_outermost:
@@ -138,10 +137,10 @@ def _recording(constructor: Callable[..., None]) -> Callable[..., None]:
 
 
 def _named(owner: str, signature: inspect.Signature, given: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
-    """Yield arguments by the names under which they can be given again: those in **keywords by their own.
+    """Yield arguments by the names that rebuild the object; those of **keywords by their own names.
 
     Raises:
-        InputError: there is one without a name.
+        InputError: an argument has no name.
     """
     for name, value in given.items():
         kind = signature.parameters[name].kind
@@ -152,7 +151,7 @@ def _named(owner: str, signature: inspect.Signature, given: Mapping[str, Any]) -
         elif kind in (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.POSITIONAL_ONLY):
             shown = f"*{name}" if kind is inspect.Parameter.VAR_POSITIONAL else name
             raise InputError(
-                f"{owner}: {shown} takes arguments without a name, which cannot be recorded: give them by name, or let "
+                f"{owner}: {shown} takes arguments without a name, which cannot be recorded; give them by name, or let "
                 "the constructor take a list"
             )
         else:
@@ -160,7 +159,7 @@ def _named(owner: str, signature: inspect.Signature, given: Mapping[str, Any]) -
 
 
 def _refuse_owned(given: Part, owner: str) -> None:
-    """Refuse a part of another detector: its layers may have been handed over, and each training would change both."""
+    """Refuse a part of another detector: it may lack layers, and training one detector would change both."""
     if other := _OWNERS.get(given, lambda: None)():
         kind = type(given).__name__
         raise InputError(

@@ -1,7 +1,7 @@
-"""What detectors are built from as plain data, and plain data as that again.
+"""Conversion of parts, settings, optimizers and schedules to plain data and back.
 
-A part or settings, an optimizer or a schedule is `{class_path: ..., init_args: {...}}`, as in Lightning's files. A
-checkpoint that holds no more than such data can be read without running anything it contains.
+The plain data are `{class_path: ..., init_args: {...}}`, as in Lightning's files. A checkpoint with plain data only can
+be read without running code from it.
 """
 
 import functools
@@ -22,22 +22,22 @@ CLASS_PATH, INIT_ARGS = "class_path", "init_args"
 
 
 class Described:
-    """Base of what its class and its arguments describe: parts and settings."""
+    """Base of objects that their class and arguments describe: parts and settings."""
 
     def plain_arguments(self) -> dict[str, Any]:
-        """Return the arguments it was built with, defaults included, as plain data."""
+        """Return the arguments of the constructor, defaults included, as plain data."""
         raise NotImplementedError
 
 
 def to_plain(value: Any) -> Any:
-    """Turn an argument into plain data.
+    """Convert an argument to plain data.
 
     Args:
-        value: a number, string, list or dictionary; a part or settings; or a class with some of its arguments, as
-            `functools.partial` holds them (optimizers and schedules), whose defaults are recorded with them.
+        value: a number, string, list or dictionary; a part or settings; or an optimizer or schedule, as a class or a
+            `functools.partial` of it, whose defaults are recorded, too.
 
     Raises:
-        InputError: it is something else, which a checkpoint could not hold.
+        InputError: it is anything else, which a checkpoint could not hold.
     """
     value = _python_scalar(value)
     if value is None or isinstance(value, (bool, int, float, str)):
@@ -50,27 +50,27 @@ def to_plain(value: Any) -> Any:
         return {CLASS_PATH: class_path(value), INIT_ARGS: _stepped_arguments(value, {})}
     if isinstance(value, Mapping):
         if (key := next((key for key in value if not isinstance(key, str)), None)) is not None:
-            raise InputError(f"{key!r} cannot be recorded in a checkpoint: keys of dictionaries are strings there")
+            raise InputError(f"{key!r} cannot be recorded in a checkpoint; give strings as keys of a dictionary")
         return {key: to_plain(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
         return [to_plain(item) for item in value]
     raise InputError(
-        f"{type(value).__name__} cannot be recorded in a checkpoint: give plain data, a subclass of "
+        f"{type(value).__name__} cannot be recorded in a checkpoint; give plain data, a subclass of "
         "lightning_rcnn.Part or lightning_rcnn.Settings, or functools.partial of an optimizer or a schedule"
     )
 
 
 def from_plain(value: Any, default: Any = None) -> Any:
-    """Build what plain data describe.
+    """Build the object that plain data describe.
 
     Args:
-        value: plain data, or anything else, which is returned as it is; the command line's optimizers and schedules
-            without what they refer to there: parsers, of which no copy can be made.
-        default: settings; a dictionary without a class path changes these.
+        value: plain data; any other value is returned unchanged. Optimizers and schedules of the command line are
+            rebuilt, because they refer to parsers, which cannot be copied.
+        default: settings that a dictionary without a class path changes.
 
     Raises:
-        InputError: the class cannot be imported, is neither a part, settings, an optimizer nor a schedule, or does not
-            take these arguments.
+        InputError: the class cannot be imported, is not a part, settings, an optimizer or a schedule, or does not take
+            these arguments.
     """
     if isinstance(value, list):
         return [from_plain(item) for item in value]
@@ -87,14 +87,14 @@ def from_plain(value: Any, default: Any = None) -> Any:
 
 
 def merge(under: Any, over: Any) -> Any:
-    """Lay `over` upon `under`: mappings key by key, everything else replaced."""
+    """Merge `over` into `under`: mappings key by key, everything else is replaced."""
     if not isinstance(under, dict) or not isinstance(over, dict):
         return over
     return under | {key: merge(under.get(key), value) for key, value in over.items()}
 
 
 def without_weights(plain: Any) -> Any:
-    """Return plain data in which no argument `weights` names a file: the one they stand in has the weights itself."""
+    """Set arguments `weights` in plain data to None: a checkpoint contains the weights itself."""
     if isinstance(plain, Mapping):
         return {
             key: None if key == "weights" and isinstance(value, str) else without_weights(value)
@@ -104,24 +104,24 @@ def without_weights(plain: Any) -> Any:
 
 
 def import_class(path: str) -> type:
-    """Import a class that plain data may name.
+    """Import a class that plain data may name: a part, settings, an optimizer or a schedule.
 
     Raises:
-        InputError: it cannot be imported, or is of no kind that a detector is built from.
+        InputError: it cannot be imported, or is any other class.
     """
-    found = import_path(path)
+    imported = import_path(path)
     # A file must not be able to run anything else.
-    if not (isinstance(found, type) and issubclass(found, (Described, Optimizer, LRScheduler))):
+    if not (isinstance(imported, type) and issubclass(imported, (Described, Optimizer, LRScheduler))):
         raise InputError(f"class_path {path}: neither a part, settings, an optimizer nor a schedule")
-    return found
+    return imported
 
 
 def settings_keys(of_class: type, arguments: Mapping[str, Any]) -> Iterator[str]:
-    """Yield the dotted keys of all settings of a class, those of its parts included.
+    """Yield the dotted keys of all settings of a class, including those of its parts.
 
     Args:
-        of_class: a part, settings, an optimizer or a schedule.
-        arguments: plain data, which say what class a part is of; defaults may be left out.
+        of_class: part, settings, optimizer or schedule.
+        arguments: its arguments as plain data, with the classes of its parts; defaults may be left out.
     """
     for name, value in all_arguments(of_class, arguments).items():
         yield name
@@ -131,17 +131,17 @@ def settings_keys(of_class: type, arguments: Mapping[str, Any]) -> Iterator[str]
 
 
 def all_arguments(of_class: type, arguments: Mapping[str, Any]) -> dict[str, Any]:
-    """Return all arguments of a class as plain data, each part and all settings with their class path.
+    """Return all arguments of a class as plain data, parts and settings with their class paths.
 
     Args:
-        of_class: a detector, part or settings; or an optimizer or a schedule, of which what it steps is left out.
-        arguments: those that are given, as plain data or built.
+        of_class: detector, part or settings; or an optimizer or a schedule, without its first argument.
+        arguments: the given arguments, as plain data or built.
     """
     complete: dict[str, Any] = {}
     for name, parameter in _parameters(of_class).items():
         default = None if parameter.default is parameter.empty else parameter.default
         value = arguments.get(name, default)
-        if isinstance(value, Mapping) and CLASS_PATH in value:  # not built: that could load weights
+        if isinstance(value, Mapping) and CLASS_PATH in value:  # not built, which could load weights
             built = import_class(value[CLASS_PATH])
             value = {CLASS_PATH: class_path(built), INIT_ARGS: all_arguments(built, value.get(INIT_ARGS) or {})}
         complete[name] = to_plain(from_plain(value, default) if isinstance(default, Described) else value)
@@ -151,10 +151,10 @@ def all_arguments(of_class: type, arguments: Mapping[str, Any]) -> dict[str, Any
 def bound_arguments(
     built: type, signature: inspect.Signature, arguments: Sequence[Any], keywords: Mapping[str, Any]
 ) -> inspect.BoundArguments:
-    """Return the arguments as a constructor has them, defaults included.
+    """Bind arguments to the signature of a constructor, including defaults.
 
     Raises:
-        InputError: one is misspelt, missing or too many.
+        InputError: an argument is misspelled, missing or too many.
     """
     _refuse_unknown(built, signature.parameters, keywords)
     try:
@@ -173,30 +173,30 @@ def _build(built: type, arguments: Mapping[str, Any]) -> Any:
 
 
 def _stepped(built: type, arguments: Mapping[str, Any]) -> functools.partial[Any]:
-    """An optimizer or a schedule with some of its arguments."""
+    """Build the partial of an optimizer or a schedule from plain arguments."""
     _refuse_unknown(built, inspect.signature(built).parameters, arguments)
     return functools.partial(built, **{key: from_plain(value) for key, value in arguments.items()})
 
 
 def _stepped_class(held: functools.partial[Any]) -> type | None:
-    """The optimizer or schedule that `functools.partial` holds; None if it holds something else."""
+    """Return the optimizer or schedule class of a `functools.partial`; None for other classes."""
     built = next((part for part in (held.func, *held.args) if isinstance(part, type)), None)
     return built if built is not None and issubclass(built, (Optimizer, LRScheduler)) else None
 
 
 def _stepped_arguments(built: type, given: Mapping[str, Any]) -> dict[str, Any]:
-    """Arguments of an optimizer or a schedule as plain data: those given, and defaults that are plain."""
+    """Return the arguments of an optimizer or a schedule as plain data: the given ones, and plain defaults."""
     defaults: dict[str, Any] = {}
     for name, parameter in _parameters(built).items():
         try:
             defaults |= {} if parameter.default is parameter.empty else {name: to_plain(parameter.default)}
-        except InputError:  # a function, which is no setting
+        except InputError:  # a function is not a setting
             continue
     return defaults | {name: to_plain(value) for name, value in given.items()}
 
 
 def _parameters(of_class: type) -> Mapping[str, inspect.Parameter]:
-    """What settings of a class there are: not what an optimizer or a schedule steps, its first parameter."""
+    """Return the parameters that are settings: all but the first one of an optimizer or a schedule."""
     parameters = dict(inspect.signature(of_class).parameters)
     if issubclass(of_class, (Optimizer, LRScheduler)):
         del parameters[next(iter(parameters))]
@@ -204,7 +204,7 @@ def _parameters(of_class: type) -> Mapping[str, inspect.Parameter]:
 
 
 def _python_scalar(value: Any) -> Any:
-    """A number or text of numpy as Python's, which a checkpoint can hold."""
+    """Convert numpy scalars to Python's, which a checkpoint can hold."""
     return value.item() if isinstance(value, np.generic) else value
 
 

@@ -1,6 +1,6 @@
-"""Checks of settings against the type hints of their fields, and the hints that bound numbers.
+"""Checks of settings against the type hints of their fields, and types that bound numbers.
 
-The command line checks kinds as it reads them; here they hold for Python and for conversions, too.
+The command line checks types when it parses; these checks also cover Python and conversions.
 """
 
 import inspect
@@ -18,10 +18,10 @@ from lightning_rcnn.plain_data import Described
 
 @dataclass(frozen=True)
 class Bounds:
-    """What a number may be, as metadata of `Annotated`; infinity and NaN are never inside.
+    """Range of a number, as metadata of `Annotated`; infinity and NaN are always outside.
 
     Args:
-        low, high: of the range.
+        low, high: limits of the range.
         excludes_low: whether `low` itself is outside.
     """
 
@@ -48,15 +48,15 @@ PositiveCount = Annotated[int, Bounds(1)]
 
 @cache
 def hints_of(constructor: Callable[..., Any]) -> Mapping[str, Any]:
-    """Return the type hints of a constructor's arguments, or of a dataclass's fields; those in quotes resolved.
+    """Return the resolved type hints of a constructor's arguments, or of a dataclass's fields.
 
-    One that names what exists for a type checker only cannot be resolved, and allows anything.
+    A hint with a name that exists for type checkers only cannot be resolved, and allows anything.
     """
     try:
         return get_type_hints(constructor, include_extras=True)
     except (NameError, TypeError, AttributeError, SyntaxError):
-        found = inspect.get_annotations(constructor)
-        return {name: Any if isinstance(hint, str) else hint for name, hint in found.items()}
+        annotations = inspect.get_annotations(constructor)
+        return {name: Any if isinstance(hint, str) else hint for name, hint in annotations.items()}
 
 
 def check(owner: str, key: str, hint: Any, value: Any) -> None:
@@ -65,18 +65,18 @@ def check(owner: str, key: str, hint: Any, value: Any) -> None:
     Args:
         owner: class of the settings.
         key: name of the field.
-        hint: its type.
-        value: as a constructor was given it, parts and settings built.
+        hint: type of the field.
+        value: given value, with parts and settings built.
 
     Raises:
-        InputError: names class and field, what is wrong and what belongs there.
+        InputError: the value does not match; the message names class, field, problem and remedy.
     """
     if problem := _problem(hint, value):
         raise InputError(f"{owner}.{key}{problem}")
 
 
 def _problem(hint: Any, value: Any) -> str | None:
-    """What is wrong, after the name of the field: perhaps the number of an item, and a sentence; None if nothing."""
+    """Return the end of the message, after the name of the field; None if the value matches."""
     origin, inner = get_origin(hint), get_args(hint)
     if origin is Annotated:
         return _problem(inner[0], value) or _outside(inner[1:], value)
@@ -87,8 +87,8 @@ def _problem(hint: Any, value: Any) -> str | None:
     if origin in (dict, Mapping):
         return _problem_of_entries(inner[1], value)
     if origin is Callable:
-        what = "is no class with arguments; give its class_path and init_args"
-        return None if callable(value) else f": {_shown(value)} {what}"
+        problem = "is not a class with arguments; give its class_path and init_args"
+        return None if callable(value) else f": {_shown(value)} {problem}"
     is_fine = _is_allowed(hint, value)
     return None if is_fine else f": {_shown(value)} is {_expected(hint)}"
 
@@ -103,7 +103,7 @@ def _is_allowed(hint: Any, value: Any) -> bool:
     if hint in (None, NoneType):
         return value is None
     is_checked = hint in (bool, str) or (isinstance(hint, type) and issubclass(hint, Described))
-    # Of other kinds, such as a user's own, nothing is known here.
+    # Other types, such as custom classes, are not checked.
     return not is_checked or isinstance(value, hint)
 
 
@@ -116,18 +116,18 @@ def _problem_of_choices(hints: Sequence[Any], value: Any) -> str | None:
     problems = [_problem(hint, value) for hint in hints]
     if any(problem is None for problem in problems):
         return None
-    # That of the kind which comes nearest: a range or an item says more than the name of a kind.
+    # The problem of the closest type: a range or an item is more specific than a wrong type.
     told = [problem for hint, problem in zip(hints, problems, strict=True) if problem and hint is not NoneType]
-    return next((problem for problem in told if not problem.startswith(f": {_shown(value)} is no ")), told[0])
+    return next((problem for problem in told if not problem.startswith(f": {_shown(value)} is not ")), told[0])
 
 
 def _problem_of_items(origin: type, hints: Sequence[Any], value: Any) -> str | None:
     is_any_length = origin is not tuple or hints[-1:] == (...,)
     if not isinstance(value, list | tuple):
         example = f"; give one, such as [{_shown(value)}]" if is_any_length else ""
-        return f": {_shown(value)} is no {_listed(hints, is_any_length)}{example}"
+        return f": {_shown(value)} is not a {_listed(hints, is_any_length)}{example}"
     if not is_any_length and len(value) != len(hints):
-        return f": {_shown(value)} is no {_listed(hints, is_any_length)}"
+        return f": {_shown(value)} is not a {_listed(hints, is_any_length)}"
     for position, item in enumerate(value):
         if problem := _problem(hints[0 if is_any_length else position], item):
             return f"[{position}]{problem}"
@@ -136,9 +136,9 @@ def _problem_of_items(origin: type, hints: Sequence[Any], value: Any) -> str | N
 
 def _problem_of_entries(hint: Any, value: Any) -> str | None:
     if not isinstance(value, Mapping):
-        return f": {_shown(value)} is no dictionary"
-    found = ((key, _problem(hint, item)) for key, item in value.items())
-    return next((f"[{key!r}]{problem}" for key, problem in found if problem), None)
+        return f": {_shown(value)} is not a dictionary"
+    problems = ((key, _problem(hint, item)) for key, item in value.items())
+    return next((f"[{key!r}]{problem}" for key, problem in problems if problem), None)
 
 
 def _listed(hints: Sequence[Any], is_any_length: bool) -> str:
@@ -148,12 +148,12 @@ def _listed(hints: Sequence[Any], is_any_length: bool) -> str:
 def _expected(hint: Any) -> str:
     if get_origin(hint) is Literal:
         return f"none of {', '.join(map(str, get_args(hint)))}"
-    kinds = {float: "no number", int: "no whole number", str: "no text", bool: "neither true nor false"}
+    kinds = {float: "not a number", int: "not a whole number", str: "not a string", bool: "neither true nor false"}
     if hint in (None, NoneType):
         return "not null"
     if hint in kinds:
         return kinds[hint]
-    return f"no {hint.__name__}; give one, or its class_path and init_args"
+    return f"not of class {hint.__name__}; give one, or its class_path and init_args"
 
 
 def _shown(value: Any) -> str:

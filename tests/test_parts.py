@@ -354,7 +354,7 @@ class WithAnything(FasterRCNN):
     ids=lambda value: value if isinstance(value, str) else next(iter(value)),
 )
 def test_what_a_checkpoint_cannot_hold_is_refused_at_once(argument, name):
-    with pytest.raises(InputError, match=rf"^{name} cannot be recorded in a checkpoint: [^\n]*$"):
+    with pytest.raises(InputError, match=rf"^{name} cannot be recorded in a checkpoint; [^\n]*$"):
         WithAnything(**{"class_names": ["a"], "backbone": RESNET, **argument})
 
 
@@ -363,22 +363,28 @@ def test_what_a_checkpoint_cannot_hold_is_refused_at_once(argument, name):
     [
         (
             lambda: FasterRCNN(["a"], backbone="resnet18"),
-            "FasterRCNN.backbone: 'resnet18' is no Backbone; give one, or",
+            "FasterRCNN.backbone: 'resnet18' is not of class Backbone; give one, or",
         ),
-        (lambda: FasterRCNN(["a"], backbone=None), "FasterRCNN.backbone: None is no Backbone; give one, or"),
-        (lambda: FasterRCNN(["a"], backbone=Plain()), "FasterRCNN.backbone: Plain is no Backbone; give one, or"),
-        (lambda: RCNN(["a"], backbone=RESNET), "RCNN.backbone: ResNetFPN is no PlainBackbone; give one, or"),
-        (lambda: small(FasterRCNN, rpn=3), "FasterRCNN.rpn: 3 is no RPNSettings; give one, or"),
-        (lambda: small(FasterRCNN, rpn=BoxSettings()), "FasterRCNN.rpn: BoxSettings is no RPNSettings; give one, or"),
+        (lambda: FasterRCNN(["a"], backbone=None), "FasterRCNN.backbone: None is not of class Backbone; give one, or"),
+        (
+            lambda: FasterRCNN(["a"], backbone=Plain()),
+            "FasterRCNN.backbone: Plain is not of class Backbone; give one, or",
+        ),
+        (lambda: RCNN(["a"], backbone=RESNET), "RCNN.backbone: ResNetFPN is not of class PlainBackbone; give one, or"),
+        (lambda: small(FasterRCNN, rpn=3), "FasterRCNN.rpn: 3 is not of class RPNSettings; give one, or"),
+        (
+            lambda: small(FasterRCNN, rpn=BoxSettings()),
+            "FasterRCNN.rpn: BoxSettings is not of class RPNSettings; give one, or",
+        ),
         (
             lambda: small(FasterRCNN, box={"head": "conv"}),
-            "BoxSettings.head: 'conv' is no BoxHeadSettings; give one, or",
+            "BoxSettings.head: 'conv' is not of class BoxHeadSettings; give one, or",
         ),
         (
             lambda: small(FasterRCNN, schedule="cosine"),
-            "FasterRCNN.schedule: 'cosine' is no class with arguments; give",
+            "FasterRCNN.schedule: 'cosine' is not a class with arguments; give",
         ),
-        (lambda: small(FasterRCNN, optimizer=0.1), "FasterRCNN.optimizer: 0.1 is no class with arguments; give"),
+        (lambda: small(FasterRCNN, optimizer=0.1), "FasterRCNN.optimizer: 0.1 is not a class with arguments; give"),
     ],
 )
 def test_what_is_no_part_is_refused_where_one_belongs(build, line):
@@ -462,38 +468,41 @@ def test_misspelt_arguments_are_one_line_with_a_suggestion(build, owner, wrong, 
 
 
 SETTINGS_THAT_CANNOT_BE = [
-    (lambda: RPNSettings(pre_nms_top_n=1000), "RPNSettings.pre_nms_top_n: 1000 is no list of 2"),
-    (lambda: RPNSettings(pre_nms_top_n=(1000,)), "RPNSettings.pre_nms_top_n: [1000] is no list of 2"),
+    (lambda: RPNSettings(pre_nms_top_n=1000), "RPNSettings.pre_nms_top_n: 1000 is not a list of 2"),
+    (lambda: RPNSettings(pre_nms_top_n=(1000,)), "RPNSettings.pre_nms_top_n: [1000] is not a list of 2"),
     (lambda: RPNSettings(pre_nms_top_n=(1000, 0)), "RPNSettings.pre_nms_top_n[1]: 0 is out of range; give 1 or more"),
     (lambda: RPNSettings(samples_per_image=-1), "RPNSettings.samples_per_image: -1 is out of range; give 1 or more"),
     (lambda: RPNSettings(positive_iou=1.5), "RPNSettings.positive_iou: 1.5 is out of range; give 0 to 1"),
     (lambda: RPNSettings(nms_iou=float("nan")), "RPNSettings.nms_iou: nan is out of range; give 0 to 1"),
-    (lambda: RPNSettings(crowd_ioa="much"), "RPNSettings.crowd_ioa: 'much' is no number"),
+    (lambda: RPNSettings(crowd_ioa="much"), "RPNSettings.crowd_ioa: 'much' is not a number"),
     (lambda: RPNSettings(crowd_ioa=2), "RPNSettings.crowd_ioa: 2 is out of range; give 0 to 1"),
-    (lambda: RPNSettings(nms_iou=torch.tensor(0.5)), "RPNSettings.nms_iou: Tensor is no number"),
-    (lambda: AnchorSettings(sizes=32), "AnchorSettings.sizes: 32 is no list; give one, such as [32]"),
-    (lambda: AnchorSettings(sizes=["a"]), "AnchorSettings.sizes[0]: 'a' is no number"),
+    (lambda: RPNSettings(nms_iou=torch.tensor(0.5)), "RPNSettings.nms_iou: Tensor is not a number"),
+    (lambda: AnchorSettings(sizes=32), "AnchorSettings.sizes: 32 is not a list; give one, such as [32]"),
+    (lambda: AnchorSettings(sizes=["a"]), "AnchorSettings.sizes[0]: 'a' is not a number"),
     (lambda: AnchorSettings(sizes=()), "AnchorSettings.sizes: the list is empty; give at least one"),
     (lambda: AnchorSettings(ratios=(0,)), "AnchorSettings.ratios[0]: 0 is out of range; give above 0"),
-    (lambda: BoxSettings(samples_per_image="many"), "BoxSettings.samples_per_image: 'many' is no whole number"),
-    (lambda: BoxSettings(samples_per_image=2.5), "BoxSettings.samples_per_image: 2.5 is no whole number"),
-    (lambda: BoxSettings(samples_per_image=True), "BoxSettings.samples_per_image: True is no whole number"),
-    (lambda: BoxSettings(class_weights=2.0), "BoxSettings.class_weights: 2.0 is no list; give one, such as [2.0]"),
+    (lambda: BoxSettings(samples_per_image="many"), "BoxSettings.samples_per_image: 'many' is not a whole number"),
+    (lambda: BoxSettings(samples_per_image=2.5), "BoxSettings.samples_per_image: 2.5 is not a whole number"),
+    (lambda: BoxSettings(samples_per_image=True), "BoxSettings.samples_per_image: True is not a whole number"),
+    (lambda: BoxSettings(class_weights=2.0), "BoxSettings.class_weights: 2.0 is not a list; give one, such as [2.0]"),
     (lambda: BoxSettings(class_weights=[1, -1]), "BoxSettings.class_weights[1]: -1 is out of range; give 0 or more"),
     (lambda: PoolerSettings(aligned="yes"), "PoolerSettings.aligned: 'yes' is neither true nor false"),
     (
         lambda: PreprocessingSettings(pixel_std=(1, 1, 0)),
         "PreprocessingSettings.pixel_std[2]: 0 is out of range; give above 0",
     ),
-    (lambda: PreprocessingSettings(pixel_mean=(1, 1)), "PreprocessingSettings.pixel_mean: [1, 1] is no list of 3"),
-    (lambda: ResNetFPN("resnet18", channels="many"), "ResNetFPN.channels: 'many' is no whole number"),
-    (lambda: ResNetFPN("resnet18", weights=3), "ResNetFPN.weights: 3 is no text"),
-    (lambda: FasterRCNN([1], backbone=RESNET), "FasterRCNN.class_names[0]: 1 is no text"),
+    (lambda: PreprocessingSettings(pixel_mean=(1, 1)), "PreprocessingSettings.pixel_mean: [1, 1] is not a list of 3"),
+    (lambda: ResNetFPN("resnet18", channels="many"), "ResNetFPN.channels: 'many' is not a whole number"),
+    (lambda: ResNetFPN("resnet18", weights=3), "ResNetFPN.weights: 3 is not a string"),
+    (lambda: FasterRCNN([1], backbone=RESNET), "FasterRCNN.class_names[0]: 1 is not a string"),
     (lambda: Chosen(words=("a", "d")), "Chosen.words[1]: 'd' is none of a, b"),
-    (lambda: Chosen(words="a"), "Chosen.words: 'a' is no list; give one, such as ['a']"),
-    (lambda: Chosen(leaves=(Leaf(), 3)), "Chosen.leaves[1]: 3 is no Leaf; give one, or its class_path and init_args"),
+    (lambda: Chosen(words="a"), "Chosen.words: 'a' is not a list; give one, such as ['a']"),
+    (
+        lambda: Chosen(leaves=(Leaf(), 3)),
+        "Chosen.leaves[1]: 3 is not of class Leaf; give one, or its class_path and init_args",
+    ),
     (lambda: Chosen(rates={"a": 1, "b": 2}), "Chosen.rates['b']: 2 is out of range; give 0 to 1"),
-    (lambda: Chosen(rates=[1]), "Chosen.rates: [1] is no dictionary"),
+    (lambda: Chosen(rates=[1]), "Chosen.rates: [1] is not a dictionary"),
     (lambda: Chosen(number=False), "Chosen.number: False is none of 1, 2"),
 ]
 
@@ -540,7 +549,7 @@ class Nameless(Part):
 def test_arguments_without_a_name_are_refused():
     """They could not be given again by what is recorded."""
     for build, line in ((lambda: Listing(1, 2), r"Listing: \*layers"), (lambda: Nameless(3), "Nameless: width")):
-        with pytest.raises(InputError, match=f"^{line} takes arguments without a name, which cannot be recorded: "):
+        with pytest.raises(InputError, match=f"^{line} takes arguments without a name, which cannot be recorded; "):
             build()
     with pytest.raises(InputError, match=r"^PassingAll: \*args takes arguments without a name"):
         PassingAll(5)

@@ -1,8 +1,8 @@
-"""Our options by the names that other tools give them: torchvision's references, detectron2, mmdetection,
-Ultralytics, Hugging Face, and Lightning before version 2.
+"""Names of our options in other tools: torchvision's references, detectron2, mmdetection, Ultralytics, Hugging Face,
+and Lightning before version 2.
 
-A misspelled name of ours is found by its letters (`suggestions`). These names look like none of ours, or like a
-wrong one.
+`suggestions` finds a misspelled name of ours by its letters. The names here look like none of our options, or
+like a wrong one.
 """
 
 from collections.abc import Collection
@@ -12,11 +12,11 @@ from lightning_rcnn.suggestions import did_you_mean, did_you_mean_key
 
 
 class Row(NamedTuple):
-    """Our options for some names of other tools.
+    """Our options, and their names in other tools.
 
     Attributes:
-        ours: options without dashes, the first one of the command is suggested; empty if we have none.
-        advice: remark on the first option; or what to do if we have none.
+        ours: options without dashes; the first one that the command has is suggested. Empty if we have none.
+        advice: remark on the first option, or advice if we have none.
         theirs: names in other tools, in lower case, without leading dashes and with underscores.
     """
 
@@ -73,7 +73,7 @@ TABLE = (
     Row("trainer.num_nodes", "", "n_nodes nodes nnodes num_nodes num_machines"),
     Row(
         "data.num_workers workers",
-        "processes that load for one device",
+        "loader processes of one device",
         "j nw worker workers n_workers num_worker num_workers nworkers dataloader_num_workers workers_per_gpu "
         "dataloader.num_workers data.workers_per_gpu train_dataloader.num_workers",
     ),
@@ -157,7 +157,7 @@ TABLE = (
     ),
     Row(
         "trainer.logger",
-        "Weights & Biases unless it says otherwise, offline with WANDB_MODE=offline; false for none",
+        "Weights & Biases by default, offline with WANDB_MODE=offline; false for none",
         "logger loggers trainer.loggers wandb use_wandb no_wandb tensorboard tb mlflow report_to vis_backends log",
     ),
     Row("trainer.logger.project", "or set WANDB_PROJECT", "project project_name wandb_project wandb.project"),
@@ -186,7 +186,7 @@ TABLE = (
     ),
     Row(
         "config",
-        "a YAML file; what stands in it is an option too: --trainer.max_epochs 12",
+        "a YAML file; its keys are options too: --trainer.max_epochs 12",
         "cfg cfg_file cfg_options cfg_path config_file config_name config_path configs opts options yaml hyp",
     ),
     Row(
@@ -232,13 +232,13 @@ TABLE = (
     Row("compilation.scope", "parts or step", "compile torch_compile use_compile jit"),
     Row(
         "trainer.strategy",
-        "ddp where there are several devices",
+        "ddp by default with several devices",
         "strategy ddp dp fsdp distributed distributed_backend trainer.distributed_backend find_unused_parameters",
     ),
     Row("trainer.sync_batchnorm", "true", "sync_bn syncbn sync_batchnorm"),
     Row(
         "",
-        "`torchrun` or `srun` before the command says it; without them, --trainer.devices does",
+        "`torchrun` or `srun` sets it; without them give --trainer.devices",
         "launcher local_rank node_rank machine_rank rank world_size dist dist_url dist_backend master_addr master_port "
         "multi_gpu multiprocessing_distributed",
     ),
@@ -258,7 +258,7 @@ TABLE = (
     Row("images data.predict", "", "source input input_dir img_dir image image_dir images_dir test_images"),
     Row(
         "",
-        "no rate follows the batch: give --model.optimizer.lr for the global batch that you have",
+        "the learning rate is not scaled with the batch; give --model.optimizer.lr for your global batch",
         "auto_scale_lr autoscale_lr scale_lr linear_scaling auto_lr_find trainer.auto_lr_find "
         "trainer.auto_scale_batch_size",
     ),
@@ -280,26 +280,26 @@ COMMANDS = {
     "export": "convert",
     "benchmark": "bench",
 }
-"""Our commands for those of other tools."""
+"""Commands of other tools -> ours."""
 
 NAMED_BY_CLASS = ("backbone", "optimizer", "schedule")
-"""Parts of a model that a file names by a class path."""
+"""Parts of a model that have a class path in a file."""
 
 _ROWS = {name: row for row in TABLE for name in row.theirs.split()}
 
 
 def command_for(name: str, known: Collection[str]) -> str:
-    """A clause for the end of a message that `name` is no command: the one that is meant."""
+    """Return the end of the message about an unknown command: a suggestion, or nothing."""
     near = did_you_mean(name, known)
     return near if near or name not in COMMANDS else f"; did you mean {COMMANDS[name]}?"
 
 
 def ours_for(name: str, known: Collection[str]) -> str:
-    """A clause for the end of a message that an option or a key is not known: the one that is meant.
+    """Return the end of the message about an unknown option or key: a suggestion, or nothing.
 
     Args:
         name: given name: an option with its dashes, or a dotted key of a file.
-        known: options, or keys, of the command.
+        known: options or keys of the command.
     """
     dashes = "--" if name.startswith("-") else ""
     spelled = name.lstrip("-").replace("-", "_")
@@ -329,7 +329,7 @@ def _of_row(row: Row, dashes: str, known: Collection[str]) -> str:
 
 
 def _as_known(key: str, dashes: str, known: Collection[str]) -> str:
-    """Return the key as the command has it, also if a class takes it; empty if there is no such option."""
+    """Return the key as the command names it, also inside `init_args`; empty if there is no such option."""
     if dashes + key in known:
         return dashes + key
     owner, *names = key.split(".")

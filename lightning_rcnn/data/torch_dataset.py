@@ -1,16 +1,16 @@
-"""Data sets of torch, in torchvision's form, through the same plan, transforms and collate as shards, without packing.
+"""Map-style data sets in torchvision's form, for the same plan, transforms and collate as shards, without packing.
 
 An item is (image, target). The image is a PIL image, an array [h, w, 3], or a tensor [3, h, w]; uint8, or floats from 0
-to 1. The target is a dictionary: `boxes` [m, 4] xyxy in pixels, `labels` [m], 1..K; where there are any, `masks`
-[m, h, w], `iscrowd` [m], `image_id` (all or none) and `file_name`. One that has no more than an `image_id` is that of
-an image without objects: torchvision's `wrap_dataset_for_transforms_v2` gives it.
+to 1. The target is a dictionary: `boxes` [m, 4] xyxy in pixels, `labels` [m], 1..K; optionally `masks` [m, h, w],
+`iscrowd` [m], `image_id` (all or none) and `file_name`. A target with an `image_id` alone is an image without objects;
+torchvision's `wrap_dataset_for_transforms_v2` returns it.
 
-A box without area inside its image is left out and counted. Where masks are wanted, an item with objects but without
-masks is left out and counted as unreadable.
+A box without area inside its image is left out and counted. If masks are needed, an item with objects but without masks
+is left out and counted as unreadable.
 
-The plan needs the size of every image before training: `get_height_and_width(number)`, the method that torchvision's
-reference scripts ask for, is used where the data set has it; else every item is read once. Class names are those of
-`classes` (a list, as torchvision's data sets have it).
+The plan needs the size of every image before training. If the data set has `get_height_and_width(number)`, the method
+of torchvision's reference scripts, it is used; else every item is read once. Class names are those of the list
+`classes`, as in torchvision's data sets.
 """
 
 import hashlib
@@ -40,21 +40,21 @@ from lightning_rcnn.structures import MaskForm
 
 @dataclass(frozen=True)
 class TorchDataset(ShardSet):
-    """A data set of torch as what the planner works on: one shard, which lies nowhere.
+    """Data set in the form that the planner needs: a single shard without a file.
 
     Attributes:
-        dataset: as the user gave it.
+        dataset: data set of the user.
     """
 
     dataset: Any
 
 
 class TorchDatasetReader:
-    """Reads samples of a torch data set by number.
+    """Reader of the samples of a data set by number.
 
     Args:
-        dataset: map-style, see the head of this file.
-        mask_form: in which the masks of objects are wanted; "none" if they may be lacking.
+        dataset: map-style data set; see the head of this file.
+        mask_form: form of the masks that training needs; "none" if items may have no masks.
     """
 
     def __init__(self, dataset: Dataset[Any], mask_form: MaskForm = "none") -> None:
@@ -68,19 +68,19 @@ class TorchDatasetReader:
         """Read one item.
 
         Raises:
-            UnreadableRecordError: the data set raises an error, or the item is not of the form.
+            UnreadableRecordError: the data set raises an error, or the item has another form.
         """
-        place = self.location(number)
+        location = self.location(number)
         try:
             pixels, content = _read_item(self._dataset, number)
         except ValueError as error:
-            raise UnreadableRecordError(f"{place}: {error}") from error
+            raise UnreadableRecordError(f"{location}: {error}") from error
         if self._mask_form != "none" and not _has_masks(content):
-            raise UnreadableRecordError(f"{place}: its objects have no masks, which those of others have")
-        return RawSample(b"", content, place, pixels=pixels)
+            raise UnreadableRecordError(f"{location}: its objects have no masks, and those of other items do")
+        return RawSample(b"", content, location, pixels=pixels)
 
     def location(self, number: int) -> str:
-        """Number and class, for people."""
+        """Return number and class, for messages."""
         return f"item {number} of {type(self._dataset).__name__}"
 
 
@@ -93,24 +93,24 @@ def categories_of(dataset: Dataset[Any], split: str) -> list[Category]:
     classes = getattr(dataset, "classes", None)
     if not classes or isinstance(classes, str):
         raise InputError(
-            f"data.{split}: {type(dataset).__name__} has no `classes`: give it a list of the names of labels 1..K"
+            f"data.{split}: {type(dataset).__name__} has no `classes`; give it a list of the names of labels 1..K"
         )
     return [Category(label, str(class_name), label) for label, class_name in enumerate(classes, start=1)]
 
 
 def read_torch_dataset(dataset: Dataset[Any], split: str) -> TorchDataset:
-    """Learn what the planner has to know of a data set.
+    """Read sizes, numbers of objects and classes of a data set for the planner.
 
     Args:
-        dataset: map-style, see the head of this file.
-        split: for messages.
+        dataset: map-style data set; see the head of this file.
+        split: name of the split, for messages.
 
     Raises:
-        InputError: it has no length or no class names, or an item is not of the form.
+        InputError: it has no length or no class names, or an item has another form.
     """
     name = type(dataset).__name__
     if isinstance(dataset, IterableDataset) or not hasattr(dataset, "__len__"):
-        raise InputError(f"data.{split}: {name} is not map-style: it needs __len__ and __getitem__")
+        raise InputError(f"data.{split}: {name} is not map-style; give it __len__ and __getitem__")
     categories = categories_of(dataset, split)
     number = len(dataset)
     sizes, objects, has_masks = _survey(dataset, number, f"data.{split}: {name}")
@@ -128,41 +128,41 @@ def read_torch_dataset(dataset: Dataset[Any], split: str) -> TorchDataset:
     )
 
 
-def _survey(dataset: Any, number: int, place: str) -> tuple[list[tuple[int, int]], list[int], bool]:
-    """(height, width) and number of objects of every image, and whether there are masks."""
+def _survey(dataset: Any, number: int, owner: str) -> tuple[list[tuple[int, int]], list[int], bool]:
+    """Return (height, width) and number of objects of every image, and whether all have masks."""
     measure = getattr(dataset, "get_height_and_width", None)
     everything = range(number)
     if measure is None:
-        return _read_items(dataset, everything, place)
+        return _read_items(dataset, everything, owner)
     try:
         measured = [(int(height), int(width)) for height, width in map(measure, everything)]
-    except Exception as error:  # whatever the data set raises
+    except Exception as error:  # the data set may raise anything
         words = " ".join(str(error).split())
-        raise InputError(f"{place}: get_height_and_width: {type(error).__name__}: {words}") from error
-    # A few items from everywhere are read all the same: what is wrong with them is wrong with all.
+        raise InputError(f"{owner}: get_height_and_width: {type(error).__name__}: {words}") from error
+    # Read a few items from the whole data set anyway: a systematic error shows in them.
     some = everything[:: max(1, math.ceil(number / 8))]
-    sizes, objects, has_masks = _read_items(dataset, some, place)
+    sizes, objects, has_masks = _read_items(dataset, some, owner)
     for item, (height, width) in zip(some, sizes, strict=True):
         if measured[item] != (height, width):
             raise InputError(
-                f"{place}: item {item} is {height} pixels high and {width} wide, and get_height_and_width gives "
+                f"{owner}: item {item} is {height} pixels high and {width} wide, and get_height_and_width gives "
                 f"{measured[item]}"
             )
     if any(objects):
         return measured, [max(objects)] * number, has_masks
-    return _read_items(dataset, everything, place)  # few of them have objects, or none
+    return _read_items(dataset, everything, owner)  # few items have objects, or none
 
 
-def _read_items(dataset: Any, items: range, place: str) -> tuple[list[tuple[int, int]], list[int], bool]:
+def _read_items(dataset: Any, items: range, owner: str) -> tuple[list[tuple[int, int]], list[int], bool]:
     sizes, objects, has_masks = [], [], True
     image_ids: dict[int, int] = {}
-    for item in track(items, f"Reading {place}", rich.get_console()):
+    for item in track(items, f"Reading {owner}", rich.get_console()):
         try:
             pixels, content = _read_item(dataset, item)
         except ValueError as error:
-            raise InputError(f"{place}: item {item}: {error}") from error
+            raise InputError(f"{owner}: item {item}: {error}") from error
         if (first := image_ids.setdefault(content["image_id"], item)) != item:
-            raise InputError(f"{place}: items {first} and {item} have the same image_id, {content['image_id']}")
+            raise InputError(f"{owner}: items {first} and {item} have the same image_id, {content['image_id']}")
         has_masks = has_masks and _has_masks(content)
         sizes.append((pixels.shape[1], pixels.shape[2]))
         objects.append(len(content["annotations"]))
@@ -174,31 +174,31 @@ def _has_masks(content: Mapping[str, Any]) -> bool:
 
 
 def _read_item(dataset: Any, number: int) -> tuple[Tensor, dict[str, Any]]:
-    """Pixels uint8 [3, h, w], and the content.
+    """Read an item: pixels uint8 [3, h, w], and the content.
 
     Raises:
-        ValueError: the data set raises an error, or the item is not of the form.
+        ValueError: the data set raises an error, or the item has another form.
     """
     try:
         item = dataset[number]
     except InputError:
         raise
-    except Exception as error:  # whatever the data set raises
+    except Exception as error:  # the data set may raise anything
         words = " ".join(str(error).split())
         raise ValueError(f"{type(error).__name__}: {words}" if words else type(error).__name__) from error
     if not isinstance(item, tuple | list) or len(item) != 2:
         raise ValueError(f"it is {_kind(item)}, not (image, target)")
-    what = "image"
+    current = "image"
     try:
         pixels = _pixels(item[0])
-        what = "target"
+        current = "target"
         return pixels, _content(item[1], number, pixels, len(dataset.classes))
-    except (TypeError, RuntimeError) as error:  # what torch makes of values that are no numbers
-        raise ValueError(f"its {what} cannot be read ({' '.join(str(error).split())})") from error
+    except (TypeError, RuntimeError) as error:  # torch's, about values that are not numbers
+        raise ValueError(f"its {current} cannot be read ({' '.join(str(error).split())})") from error
 
 
 def _pixels(image: Any) -> Tensor:
-    """Uint8 [3, h, w]."""
+    """Convert an image to uint8 [3, h, w]."""
     if isinstance(image, Image.Image):
         image = np.array(image.convert("RGB"))
     if isinstance(image, np.ndarray) and image.ndim == 3:
@@ -244,11 +244,11 @@ def _labels(labels: Any, num_classes: int) -> list[int]:
 
 
 def _content(target: Any, number: int, pixels: Tensor, num_classes: int) -> dict[str, Any]:
-    """What a shard has as the JSON of a sample; see `index.Annotation`."""
+    """Convert a target to the JSON of a sample in a shard; see `index.Annotation`."""
     if isinstance(target, Mapping) and target.keys() == {"image_id"}:
         target = {**target, "boxes": [], "labels": []}
     if not isinstance(target, Mapping) or "boxes" not in target or "labels" not in target:
-        raise ValueError("its target is no dictionary with boxes and labels")
+        raise ValueError("its target is not a dictionary with boxes and labels")
     height, width = pixels.shape[1:]
     boxes = _boxes(target["boxes"])
     labels = _labels(target["labels"], num_classes)

@@ -171,10 +171,10 @@ def test_transforms_leave_the_pixels_of_the_data_set_alone():
 
 MANY = good(boxes=torch.ones(4, 3), labels=torch.ones(3, dtype=torch.int64))
 MISTAKES = [
-    (good(boxes=None), "its target is no dictionary with boxes and labels"),
-    (good(labels=None), "its target is no dictionary with boxes and labels"),
-    ((PIXELS, [1]), "its target is no dictionary with boxes and labels"),
-    ((PIXELS, {}), "its target is no dictionary with boxes and labels"),
+    (good(boxes=None), "its target is not a dictionary with boxes and labels"),
+    (good(labels=None), "its target is not a dictionary with boxes and labels"),
+    ((PIXELS, [1]), "its target is not a dictionary with boxes and labels"),
+    ((PIXELS, {}), "its target is not a dictionary with boxes and labels"),
     (PIXELS, r"it is uint8 \[12, 16, 3\], not \(image, target\)"),
     ((*good(), 7), r"it is tuple of 3, not \(image, target\)"),
     (good("a.jpg"), "its image is str; give a PIL image"),
@@ -307,7 +307,7 @@ def test_later_items_without_masks_are_left_out_and_named_where_masks_are_wanted
     module.setup("fit")
     for loader in (module.train_dataloader(), module.val_dataloader()):
         problems = [record.problem for batch in loader for record in batch.records if record.problem]
-        assert problems == ["item 1 of Measured: its objects have no masks, which those of others have"]
+        assert problems == ["item 1 of Measured: its objects have no masks, and those of other items do"]
     module.mask_form = "none"
     assert not [record.problem for batch in module.train_dataloader() for record in batch.records if record.problem]
 

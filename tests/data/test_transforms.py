@@ -154,7 +154,7 @@ def test_plain_data_become_transforms_and_the_default_is_a_flip():
 
 
 def test_a_number_for_a_list_is_refused_in_one_line():
-    with pytest.raises(InputError, match=r"^Resize\.min_sizes: 800 is no list; give one, such as \[800\]$"):
+    with pytest.raises(InputError, match=r"^Resize\.min_sizes: 800 is not a list; give one, such as \[800\]$"):
         Resize(800)
 
 

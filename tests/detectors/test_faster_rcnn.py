@@ -146,7 +146,7 @@ def test_detect_refuses_what_is_no_image(make_detector, tmp_path):
             "ResNetFPN takes no chanels; did you mean channels?",
         ),
         ({"backbone": part(ResNetDC5, name="resnet18")}, "for networks of bottlenecks; resnet18 has none"),
-        ({"backbone": part(ResNetFPN, name="resnet18", stride_in_1x1=True)}, "stride_in_1x1 is for networks of bott"),
+        ({"backbone": part(ResNetFPN, name="resnet18", stride_in_1x1=True)}, "stride_in_1x1 needs bottlenecks"),
         ({"backbone": part(ResNetC4, name="resnet18", frozen_stages=5)}, "frozen_stages 5"),
         ({"rpn": {"anchors": {"sizes": [32, 64]}}}, "rpn.anchors: sizes"),
         ({"rpn": {"num_layers": 0}}, "RPNSettings.num_layers: 0 is out of range; give 1 or more"),
@@ -158,7 +158,7 @@ def test_detect_refuses_what_is_no_image(make_detector, tmp_path):
         ),
         ({"preprocessing": {"channel_order": "BGR"}}, "channel_order: 'BGR' is none of rgb, bgr"),
         ({"class_names": []}, "class_names"),
-        ({"class_names": "cat"}, r"FasterRCNN.class_names: 'cat' is no list; give one, such as \['cat'\]"),
+        ({"class_names": "cat"}, r"FasterRCNN.class_names: 'cat' is not a list; give one, such as \['cat'\]"),
     ],
 )
 def test_wrong_hyperparameters_are_named(make_detector, wrong, message):
