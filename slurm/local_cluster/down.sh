@@ -1,5 +1,5 @@
 #!/bin/bash
-# down.sh - stop what up.sh started, and only that: by pid files that hold pid and start time. Idempotent.
+# down.sh - stop the processes that up.sh started, by pid files with pid and start time. Idempotent.
 # Keeps logs and configuration; SLURM_PURGE=1 removes $SLURM_BASE too.
 set -uo pipefail
 BASE=${SLURM_BASE:-/tmp/lightning-rcnn-slurm}
@@ -14,7 +14,7 @@ stop() { # FILE SIGNAL: send it, wait up to 5 s, then KILL
 }
 [ -d "$BASE/run" ] || { echo "down.sh: nothing to do"; exit 0; }
 if [ "$(cat $BASE/mode 2>/dev/null)" = plain ] && pid_of $BASE/run/ctl.pid >/dev/null; then
-  # no pid namespace to end the jobs with: cancel them, and wait for their steps to go
+  # without pid namespaces: cancel the jobs, and wait until their steps have ended
   export SLURM_CONF=$BASE/etc/slurm.conf
   timeout 10 scancel -f -s KILL --user=root 2>/dev/null; timeout 10 scancel --user=root 2>/dev/null
   for _ in $(seq 100); do [ -z "$(timeout 5 squeue -h 2>/dev/null)" ] && break; sleep 0.1; done
@@ -24,7 +24,7 @@ SIG=TERM; [ "$(cat $BASE/mode 2>/dev/null)" = netns ] && SIG=KILL
 for f in $BASE/run/node*.pid $BASE/run/ctl.pid; do [ -e "$f" ] && stop "$f" $SIG; done
 [ -e $BASE/run/munged.pid ] && stop $BASE/run/munged.pid TERM
 if [ "$(cat $BASE/mode 2>/dev/null)" = plain ]; then
-  # whatever a job left behind names this cluster's configuration and a job id in its environment
+  # processes that a job left behind have this cluster's configuration and a job id in their environment
   for d in /proc/[0-9]*; do
     e=$({ tr '\0' '\n' <$d/environ; } 2>/dev/null) || continue
     grep -qx "SLURM_CONF=$BASE/etc/slurm.conf" <<<"$e" && grep -q '^SLURM_JOB_ID=' <<<"$e" && { echo "down.sh: left behind by a job: ${d#/proc/} $(cat $d/comm)"; kill -KILL "${d#/proc/}"; }

@@ -1,12 +1,12 @@
 #!/bin/bash
-# up.sh - start a real 2-node SLURM cluster on one machine. Root, no systemd, idempotent.
+# up.sh - start a real SLURM cluster of 2 nodes on one machine. Needs root, but no systemd. Idempotent.
 #   SLURM_BASE   (default /tmp/lightning-rcnn-slurm)   everything lives here: conf, munge key+socket, state, spool, logs, pids
 #   SLURM_MODE   netns (default): each node has its own net+uts+mount+pid namespace, own hostname and address,
 #                       joined by a bridge inside the controller's namespace; nothing is visible outside
 #                plain: multiple-slurmd (-N) on loopback only; needs no CAP_SYS_ADMIN
 #   SLURM_NODES  (default 2), SLURM_CPUS per node (default 1), SLURM_MEM MiB per node (default 4096)
-#   SLURM_CRED_EXPIRE (default 5, the least that Slurm accepts: below 5 it silently takes 120) seconds; also how long a requeued job waits before it may start again
-#   SLURM_KILLWAIT (default 30 = Slurm's own default)
+#   SLURM_CRED_EXPIRE (default 5, SLURM's minimum: below 5 it silently uses 120) seconds; also how long a requeued job waits before it may start again
+#   SLURM_KILLWAIT (default 30, as in SLURM)
 # Afterwards: $SLURM_BASE/bin/sl CMD...   runs CMD on the "login node", e.g.  /tmp/lightning-rcnn-slurm/bin/sl sbatch job.sh
 #   netns: SL_NODE=node2 $SLURM_BASE/bin/sl CMD...   runs CMD inside that node, e.g. `ps`, `kill -9 PID`
 set -euo pipefail
@@ -16,7 +16,7 @@ t0=$(date +%s.%N); die() { echo "up.sh: $*" >&2; exit 1; }
 [ "$(id -u)" = 0 ] || die "must be root"
 for c in munged slurmctld slurmd scontrol; do command -v $c >/dev/null || die "no $c: apt-get install -y --no-install-recommends slurmctld slurmd slurm-client munge"; done
 
-# alive NAME: the process of run/NAME.pid is there and is the very one that we started (pid + start time)
+# alive NAME: the process of run/NAME.pid runs, and is the one that we started (pid + start time)
 alive() { local p s; [ -s "$BASE/run/$1.pid" ] || return 1; read -r p s <"$BASE/run/$1.pid"; [ "$(stime "$p")" = "$s" ]; }
 stime() { sed 's/.*) //' "/proc/$1/stat" 2>/dev/null | awk '$1 !~ /[ZX]/ {print $20}'; }   # empty for a zombie: pid 1 may be slow to reap
 # bg NAME CMD...: start it detached, record pid and start time
@@ -27,7 +27,7 @@ pidof_() { cut -d' ' -f1 "$BASE/run/$1.pid"; }
 parts=(munged ctl); for i in $(seq $N); do parts+=(node$i); done
 up=0; for p in "${parts[@]}"; do alive $p && up=$((up+1)) || true; done
 if [ $up = ${#parts[@]} ] && [ "$(cat $BASE/mode)" = $MODE ]; then echo "up.sh: already up ($MODE)"; exit 0; fi
-[ ! -e "$BASE/run" ] || "$(dirname "$(readlink -f "$0")")/down.sh" >/dev/null   # half up, or stale: start afresh
+[ ! -e "$BASE/run" ] || "$(dirname "$(readlink -f "$0")")/down.sh" >/dev/null   # partly up, or stale: start from scratch
 
 rm -rf $BASE/log.old; [ ! -d $BASE/log ] || mv $BASE/log $BASE/log.old
 mkdir -p $BASE/{bin,etc,munge,state,spool,log,run}; chmod 755 $BASE $BASE/munge; echo $MODE >$BASE/mode
@@ -77,7 +77,7 @@ $NODES CPUs=$CPUS RealMemory=$MEM State=UNKNOWN
 PartitionName=main Nodes=ALL Default=YES MaxTime=INFINITE State=UP
 CONF
 
-# munge: one daemon, our own key; its socket is a path, so it is reached from every namespace
+# munge: one daemon with our own key; its socket is a path, so every namespace can reach it
 [ -s $BASE/munge/munge.key ] || (umask 077; head -c 1024 /dev/urandom >$BASE/munge/munge.key)
 bg munged munged --foreground --key-file=$BASE/munge/munge.key --socket=$BASE/munge/munge.socket.2 \
    --pid-file=$BASE/run/munged.inner --log-file=$BASE/log/munged.log --seed-file=$BASE/munge/munged.seed
@@ -86,9 +86,9 @@ for _ in $(seq 100); do munge -n -S $BASE/munge/munge.socket.2 2>/dev/null | unm
 
 export SLURM_CONF=$BASE/etc/slurm.conf
 if [ $MODE = netns ]; then
-  # `unshare --kill-child` is the process recorded: when it dies, pid 1 of that node dies, and with it every process of the node.
+  # The recorded process is `unshare --kill-child`: its death ends pid 1 of the node, and with it every process of the node.
   NS=(unshare --net --uts --mount --pid --fork --kill-child=KILL --mount-proc)
-  # pid 1 is bash, which reaps orphans; it starts the daemon once the network is there
+  # pid 1 is bash, which reaps orphans; it starts the daemon when the network is up
   INIT='hostname "$1"; mount --bind "$2/etc/hosts" /etc/hosts; mount -t tmpfs tmpfs /dev/shm; ip link set lo up
         for i in $(seq 500); do [ -e "$2/run/net.ok" ] && break; sleep 0.02; done; shift 2; "$@" & wait $!; echo "daemon ended: $?"; sleep infinity & wait'
   rm -f $BASE/run/net.ok
@@ -100,7 +100,7 @@ if [ $MODE = netns ]; then
   in_ $c ip link add br0 type bridge; in_ $c ip addr add 10.77.0.1/24 dev br0; in_ $c ip link set br0 up
   for i in $(seq $N); do
     n=$(child $(pidof_ node$i))
-    in_ $c ip link add v$i type veth peer name eth0 netns $n   # made inside the controller's namespace: never seen outside
+    in_ $c ip link add v$i type veth peer name eth0 netns $n   # created inside the controller's namespace: invisible outside
     in_ $c ip link set v$i master br0 up
     in_ $n ip addr add 10.77.0.$((10+i))/24 dev eth0; in_ $n ip link set eth0 up
   done
