@@ -1,4 +1,4 @@
-"""Modules that users bring: whatever stops them is one line."""
+"""Modules of users: an error in one is a message of one line."""
 
 import sys
 

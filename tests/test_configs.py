@@ -1,4 +1,4 @@
-"""Every configuration can be built, and says in its header how it is run."""
+"""Every configuration can be built, and its header has the command that runs it."""
 
 import re
 from pathlib import Path
@@ -48,7 +48,7 @@ def build(shards, tmp_path, monkeypatch):
 
 
 def assert_holds(settings, given):
-    """What is given stands in the settings, below the class path that they add."""
+    """The given settings are in the built ones, below the class paths that they add."""
     for key, value in given.items():
         held = settings["init_args"][key] if key not in settings else settings[key]
         if isinstance(value, dict):

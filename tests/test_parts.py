@@ -1,4 +1,4 @@
-"""What parts and settings record, how plain data and they become each other, and what neither of them accepts."""
+"""Recording of parts and settings, conversion to plain data and back, and refusal of invalid arguments."""
 
 import copy
 import functools
@@ -73,7 +73,7 @@ def small(of_class, **settings):
 
 
 def class_of(plain):
-    """The class that plain data name, looked up here and not by what is tested."""
+    """Import the class that plain data name, without the code under test."""
     module, _, name = plain["class_path"].rpartition(".")
     return getattr(importlib.import_module(module), name)
 
@@ -185,7 +185,7 @@ class Outer(Part):
 
 
 class Narrow(Outer):
-    """A constructor of its own, in which that of the base has other arguments."""
+    """Class with its own constructor, which gives the base other arguments."""
 
     def __init__(self, rate: float, *, depth: int = 2) -> None:
         super().__init__(Inner(width=depth), rate=2 * rate)
@@ -193,7 +193,7 @@ class Narrow(Outer):
 
 
 class Passing(Outer):
-    """Hands on what it does not know, as people write it."""
+    """Passes unknown arguments on, as custom classes often do."""
 
     def __init__(self, depth: int = 2, **others: object) -> None:
         super().__init__(**others)
@@ -201,7 +201,7 @@ class Passing(Outer):
 
 
 class Same(Outer):
-    """The constructor of the base."""
+    """Class with the constructor of the base."""
 
 
 @dataclass(frozen=True)
@@ -323,7 +323,7 @@ def test_a_class_of_optimizers_is_one_without_arguments():
 
 
 def test_what_an_optimizer_does_not_say_of_a_default_is_left_out():
-    """A function as a default is no setting, and a required argument has none."""
+    """A function as a default is not a setting, and a required argument has no default."""
     assert to_plain(WithFunction)["init_args"] == {"lr": 0.1}
     assert "lr_lambda" not in to_plain(LambdaLR)["init_args"]
 
@@ -334,7 +334,7 @@ class WithFunction(SGD):
 
 
 class Plain(nn.Module):
-    """No part: nobody knows how it was built."""
+    """Module that is not a part, so its arguments are unknown."""
 
 
 class WithAnything(FasterRCNN):
@@ -387,7 +387,7 @@ def test_what_a_checkpoint_cannot_hold_is_refused_at_once(argument, name):
         (lambda: small(FasterRCNN, optimizer=0.1), "FasterRCNN.optimizer: 0.1 is not a class with arguments; give"),
     ],
 )
-def test_what_is_no_part_is_refused_where_one_belongs(build, line):
+def test_an_argument_that_is_not_a_part_is_refused(build, line):
     with pytest.raises(InputError, match=f"^{line} [^\n]*$"):
         build()
 
@@ -442,7 +442,7 @@ def test_a_class_that_is_not_there_is_named(path):
         ),
     ],
 )  # fmt: skip
-def test_words_that_nobody_knows_are_refused(build, line):
+def test_unknown_names_are_refused(build, line):
     with pytest.raises(InputError, match=f"^{line}"):
         build()
     assert MaskSettings(norm=None).norm is None
@@ -461,7 +461,7 @@ def test_words_that_nobody_knows_are_refused(build, line):
         (lambda: small(FasterRCNN, optimizer=functools.partial(SGD, moment=1)), "SGD", "moment", "momentum"),
     ],
 )
-def test_misspelt_arguments_are_one_line_with_a_suggestion(build, owner, wrong, right):
+def test_misspelled_arguments_are_one_line_with_a_suggestion(build, owner, wrong, right):
     with pytest.raises(InputError) as caught:
         build()
     assert str(caught.value) == f"{owner} takes no {wrong}; did you mean {right}?"
@@ -517,13 +517,13 @@ class Chosen(Settings):
 
 
 @pytest.mark.parametrize(("build", "line"), SETTINGS_THAT_CANNOT_BE, ids=[line for _, line in SETTINGS_THAT_CANNOT_BE])
-def test_settings_that_cannot_be_are_one_line_with_class_and_field(build, line):
+def test_invalid_settings_are_one_line_with_class_and_field(build, line):
     with pytest.raises(InputError) as caught:
         build()
     assert str(caught.value) == line
 
 
-def test_settings_that_can_be_are_taken():
+def test_valid_settings_are_accepted():
     chosen = Chosen(words=["b", "a"], leaves=[Leaf(3), part(OtherLeaf)], unknown=pathlib.Path("a"), rates={"a": 0.5})
     assert Chosen(number=2).number == 2
     assert (chosen.words, chosen.leaves) == (("b", "a"), (Leaf(3), OtherLeaf()))
@@ -547,7 +547,7 @@ class Nameless(Part):
 
 
 def test_arguments_without_a_name_are_refused():
-    """They could not be given again by what is recorded."""
+    """The record could not pass them to the constructor again."""
     for build, line in ((lambda: Listing(1, 2), r"Listing: \*layers"), (lambda: Nameless(3), "Nameless: width")):
         with pytest.raises(InputError, match=f"^{line} takes arguments without a name, which cannot be recorded; "):
             build()
@@ -578,7 +578,7 @@ def test_an_argument_that_is_missing_is_one_line():
         Narrow()
 
 
-def test_settings_are_laid_over_each_other():
+def test_settings_are_merged():
     under = {"a": {"b": 1, "c": [1, 2]}, "d": 3}
     assert merge(under, {"a": {"c": [5]}, "e": {"f": 1}}) == {"a": {"b": 1, "c": [5]}, "d": 3, "e": {"f": 1}}
     assert merge(under, {"a": None}) == {"a": None, "d": 3}
@@ -609,7 +609,7 @@ def test_all_arguments_are_those_of_the_detector_that_would_be_built():
     assert found == expected
 
 
-def test_weights_are_forgotten_at_every_level():
+def test_weights_are_set_to_none_at_every_level():
     plain = {
         "weights": "a",
         "inner": {"init_args": {"weights": "b", "width": 3}},

@@ -14,7 +14,7 @@ def plain(name="alexnet", weights=None, norm=None, frozen_stages=0):
 
 
 def without_values(name, **options):
-    """The network as it is built, at no cost: VGG16 has 138 million weights to draw."""
+    """Build a network on the meta device, because VGG16 has 138 million weights to initialize."""
     with torch.device("meta"):
         return plain(name, **options)
 
@@ -75,8 +75,8 @@ def test_stages_that_do_not_exist_are_refused(number):
 
 
 @pytest.mark.parametrize(("name", "middle"), [("alexnet", 0.0), ("vgg16", 7.5)])
-def test_positions_look_at_multiples_of_the_stride(name, middle):
-    """By the arithmetic of windows: each moves the middle by half of what it is wide beyond its padding."""
+def test_positions_are_centered_at_multiples_of_the_stride(name, middle):
+    """By the arithmetic of windows: each moves the center by half of its width less its padding."""
     backbone = without_values(name)
     backbone.align_with_image()
     first, step = 0.0, 1

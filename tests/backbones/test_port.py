@@ -1,4 +1,4 @@
-"""What a backbone from outside may be, and what is refused when the detector is built."""
+"""Custom backbones: valid ones are built, and others are refused with the detector."""
 
 import warnings
 
@@ -14,7 +14,7 @@ from lightning_rcnn.errors import InputError
 
 
 class Maps(Backbone):
-    """Maps of any strides, of which `says` and `channels` may be wrong."""
+    """Backbone with maps of any strides; `says` and `channels` may be wrong."""
 
     def __init__(self, gives: list[int], says: list[int] | None = None, channels: int = 4) -> None:
         super().__init__()
@@ -30,10 +30,10 @@ class Maps(Backbone):
 
 
 class Picky(Maps):
-    """Reads numbers, which are not there without data."""
+    """Reads values, which do not exist on the meta device."""
 
     def forward(self, images: torch.Tensor) -> list[torch.Tensor]:
-        """As the base."""
+        """Compute the maps of the base."""
         assert images.sum().item() != torch.inf
         return super().forward(images)
 
@@ -46,13 +46,13 @@ class Drawing(Maps):
         self.register_buffer("shift", torch.zeros(1), persistent=False)
 
     def forward(self, images: torch.Tensor) -> list[torch.Tensor]:
-        """As the base."""
+        """Compute the maps of the base."""
         torch.rand(1)
         return super().forward(images + self.shift)
 
 
 class Lazy(Maps):
-    """Its shapes are those of the first images."""
+    """Backbone whose first images decide its shapes."""
 
     def __init__(self, gives: list[int]) -> None:
         super().__init__(gives)
@@ -105,18 +105,18 @@ def test_a_backbone_whose_maps_do_not_fit_is_refused_when_the_detector_is_built(
 
 
 class Silent(Backbone):
-    """Says nothing of itself."""
+    """Backbone that does not set `strides`."""
 
     def __init__(self) -> None:
         super().__init__()
 
 
 class Coarse(Maps):
-    """Regions come from the first map alone, so that other strides may be any."""
+    """Backbone that pools from the first map alone, so that other strides may be any."""
 
     @property
     def roi_strides(self) -> tuple[int, ...]:
-        """The first."""
+        """Stride of the first map."""
         return self.strides[:1]
 
 
@@ -125,7 +125,7 @@ class Coarse(Maps):
     [Maps([4, 8, 16]), Picky([8, 16]), Coarse([8, 24]), Drawing([8])],
     ids=["usual", "picky", "any", "draws"],
 )
-def test_what_fits_is_built_and_left_as_it_is(backbone):
+def test_a_valid_backbone_is_built_and_left_unchanged(backbone):
     before = {name: value.clone() for name, value in backbone.state_dict().items()}
     detector = build(backbone)
     state = torch.get_rng_state()

@@ -105,9 +105,9 @@ def test_one_sheet_is_kept_and_shows_the_first_images(tmp_path, monkeypatch):
 def test_boxes_lie_where_they_belong_in_the_resized_frame(tmp_path, dtype):
     fit(tmp_path, [make_batch([1], dtype=dtype)])
     pixels = np.asarray(Image.open(tmp_path / FILE_NAME)).astype(int)
-    # The grey image of 100 x 50 is shown as 640 x 320: two grey areas, ground truth on the left.
-    is_grey = (abs(pixels - 200).max(axis=2) < 6).mean(axis=0) > 0.3
-    starts = np.flatnonzero(is_grey[1:] & ~is_grey[:-1]) + 1
+    # The gray image of 100 x 50 is shown as 640 x 320: two gray areas, ground truth on the left.
+    is_gray = (abs(pixels - 200).max(axis=2) < 6).mean(axis=0) > 0.3
+    starts = np.flatnonzero(is_gray[1:] & ~is_gray[:-1]) + 1
     rows = np.flatnonzero((abs(pixels - 200).max(axis=2) < 6).mean(axis=1) > 0.3)
     orange = np.array([230, 159, 0])
     is_orange = abs(pixels - orange).max(axis=2) < 60

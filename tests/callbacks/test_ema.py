@@ -48,7 +48,7 @@ def test_the_average_is_lightnings():
             torch.testing.assert_close(mine[name], value, rtol=1e-6, atol=1e-7, msg=name)
 
 
-def test_an_average_from_a_checkpoint_goes_on():
+def test_an_average_from_a_checkpoint_is_resumed():
     """It is not taken for the first one, which would copy the weights."""
     callback = EMA(decay=0.9)
     before = averages_of(callback, 3)[-1]

@@ -91,7 +91,7 @@ def count_in(path: Path) -> float:
 
 
 @pytest.mark.parametrize("number", SIGNALS)
-def test_a_signal_stops_at_the_end_of_its_batch_and_the_training_goes_on_from_there(tmp_path, number):
+def test_a_signal_stops_at_the_end_of_its_batch_and_the_training_resumes_there(tmp_path, number):
     with pytest.raises(Preempted, match=r"SIG.*, saved after step 3 in .*last\.ckpt; .*--ckpt_path last") as caught:
         fit(tmp_path, Steps(in_batch=3, number=number))
     assert number.name in str(caught.value)
@@ -118,7 +118,7 @@ def test_gradients_are_accumulated_to_the_end(tmp_path):
 
 
 @pytest.mark.parametrize("moment", [{"in_batch": 5}, {"in_validation": 2}], ids=["before", "within"])
-@pytest.mark.parametrize("check", [{}, {"val_check_interval": 2}], ids=["at the end", "in the midst"])
+@pytest.mark.parametrize("check", [{}, {"val_check_interval": 2}], ids=["at the end", "mid-epoch"])
 def test_a_validation_that_was_broken_off_is_done_again_as_a_whole(tmp_path, moment, check):
     undisturbed = fit(tmp_path / "undisturbed", Steps(), validation=3, **check)
     stopped = Steps(**moment)

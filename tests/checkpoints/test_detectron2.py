@@ -270,7 +270,7 @@ def test_masks_have_a_class_each(case):
 
 
 def test_regions_are_aligned_with_as_many_samples_as_a_bin_has_pixels(case):
-    """On a ramp, the average over a bin is the value at its centre, half a pixel to the left of torchvision's."""
+    """On a ramp, the average over a bin is the value at its center, half a pixel to the left of torchvision's."""
     (_, neck, _), _, detector = case
     stride = 4 if neck == "fpn" else 16
     ramp = torch.arange(64.0).expand(1, 1, 64, 64)
@@ -279,9 +279,9 @@ def test_regions_are_aligned_with_as_many_samples_as_a_bin_has_pixels(case):
     x1, x2 = 8.0 * stride, 22.0 * stride
     rois = torch.tensor([[0, x1, x1, x2, x2]])
     pooled = detector.pooler.pool(features, rois, size=7)
-    # Bins two pixels wide from 8 to 22; pixel k covers k to k + 1, so its centre has the coordinate k + 0.5.
-    centres = 8 + 2 * (torch.arange(7) + 0.5)
-    torch.testing.assert_close(pooled[0, 0, 3], centres - 0.5)
+    # Bins two pixels wide from 8 to 22; pixel k covers k to k + 1, so its center has the coordinate k + 0.5.
+    centers = 8 + 2 * (torch.arange(7) + 0.5)
+    torch.testing.assert_close(pooled[0, 0, 3], centers - 0.5)
     # A region much smaller than a pixel stays as small: torchvision would take it for one pixel.
     point = torch.tensor([[0, x1, x1, x1 + 0.01 * stride, x1 + 0.01 * stride]])
     pooled = detector.pooler.pool(features, point, size=2)

@@ -58,7 +58,7 @@ ODD_WEIGHTS = {
 
 
 def compress(path, enlarge):
-    """Pack an archive anew; `enlarge` lets it become a thousand times as large when it is unpacked."""
+    """Pack an archive again; with `enlarge` it is a thousand times as large when it is unpacked."""
     with zipfile.ZipFile(path) as archive:
         entries = {entry.filename: archive.read(entry) for entry in archive.infolist()}
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:

@@ -121,7 +121,7 @@ def test_frozen_norms_are_told_from_live_ones_and_have_the_epsilon_of_their_coco
 
 
 def test_a_profile_says_of_the_same_things_what_the_other_one_says():
-    """So that nothing is left to our defaults, which are not theirs for ever."""
+    """All conventions are recorded, because our defaults may change."""
     theirs = reduce(merge, [detectron2.PROFILE, detectron2.input_of("resnet50"), detectron2.PYRAMID])
     backbone = {("backbone", "class_path"), ("backbone", "init_args", "frozen_stages")}  # by the case in detectron2
     assert set(keys_of(PROFILE)) == set(keys_of(theirs)) | backbone

@@ -116,8 +116,8 @@ def assert_same(found, expected):
 
 def corners(boxes):
     """Of boxes that have grown by 30 / 28, in whole pixels, as torchvision pastes them."""
-    centre, half = (boxes[:, 2:] + boxes[:, :2]) / 2, (boxes[:, 2:] - boxes[:, :2]) / 2 * (30 / 28)
-    return torch.cat((centre - half, centre + half), dim=1).long()
+    center, half = (boxes[:, 2:] + boxes[:, :2]) / 2, (boxes[:, 2:] - boxes[:, :2]) / 2 * (30 / 28)
+    return torch.cat((center - half, center + half), dim=1).long()
 
 
 def test_one_image(case):

@@ -83,7 +83,7 @@ def run(workplace: Path, capsys: pytest.CaptureFixture[str]) -> Callable[..., Ou
 
 
 @pytest.fixture
-def complaint(run: Callable[..., Outcome]) -> Callable[..., str]:
+def error_line(run: Callable[..., Outcome]) -> Callable[..., str]:
     """Runs a command that has to fail with one line, and gives that line."""
 
     def run_command(*words: str | os.PathLike[str]) -> str:

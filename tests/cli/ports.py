@@ -37,7 +37,7 @@ class TwoMaps(Backbone):
         )
 
     def forward(self, images: Tensor) -> list[Tensor]:
-        """Maps [N, C, H / 8, W / 8] and [N, C, H / 16, W / 16]."""
+        """Compute maps [N, C, H / 8, W / 8] and [N, C, H / 16, W / 16]."""
         maps = [images]
         for step in self.steps:
             maps.append(step(maps[-1]))
@@ -46,10 +46,10 @@ class TwoMaps(Backbone):
 
 @dataclass(frozen=True)
 class CascadeSettings(BoxSettings):
-    """Settings of two box branches, of which the second refines what the first has found (Cascade R-CNN).
+    """Settings of two box branches, where the second refines the boxes of the first (Cascade R-CNN).
 
     Args:
-        second_iou: an overlap of at least this makes a region positive for the second branch.
+        second_iou: IoU with an object from which on a region is positive for the second branch.
     """
 
     second_iou: float = 0.6
@@ -130,7 +130,7 @@ class Scenes(Dataset[Any]):
 
 
 class StopInSecondEpoch(Callback):
-    """Asks the process to stop where the middle of the second of two epochs is."""
+    """Sends a stop signal in the middle of the second of two epochs."""
 
     def on_train_batch_start(self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int) -> None:
         if (trainer.current_epoch, batch_idx) == (1, 0):

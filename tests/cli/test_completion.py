@@ -66,10 +66,10 @@ def test_zsh_gets_a_script_as_well(run):
     assert run("--print_shtab=zsh").out.startswith("#compdef lightning-rcnn")
 
 
-def test_a_shell_that_is_none(complaint):
-    assert complaint("--print_shtab", "fish") == "--print_shtab fish: no such shell; give one of bash, zsh, tcsh"
+def test_an_unknown_shell_is_refused(error_line):
+    assert error_line("--print_shtab", "fish") == "--print_shtab fish: no such shell; give one of bash, zsh, tcsh"
 
 
-def test_without_shtab_one_line_says_how_to_install_it(complaint, monkeypatch):
+def test_without_shtab_one_line_says_how_to_install_it(error_line, monkeypatch):
     monkeypatch.setitem(sys.modules, "shtab", None)
-    assert complaint("--print_shtab", "bash").endswith("install it with `pip install 'lightning-rcnn[completion]'`")
+    assert error_line("--print_shtab", "bash").endswith("install it with `pip install 'lightning-rcnn[completion]'`")

@@ -53,7 +53,7 @@ def test_an_empty_file_is_an_empty_mapping(write):
     assert compose([write("a.yaml", "# nothing yet\n")]).content == {}
 
 
-def test_merging_replaces_whatever_is_no_mapping_on_both_sides():
+def test_merging_replaces_everything_but_two_mappings():
     assert merge({"a": {"x": 1}, "b": [1]}, {"a": None, "b": [2], "c": {"y": 1}}) == {
         "a": None,
         "b": [2],

@@ -108,9 +108,9 @@ NAMES = [name for name in callbacks.__all__ if issubclass(getattr(callbacks, nam
 
 
 @pytest.mark.parametrize("name", sorted(set(NAMES) - ABSTRACT))
-def test_a_callback_that_would_not_is_refused_with_the_reason(complaint, shards, name):
+def test_a_callback_that_would_not_is_refused_with_the_reason(error_line, shards, name):
     entry = {"class_path": f"lightning.pytorch.callbacks.{name}", "init_args": REFUSED_ARGUMENTS.get(name, {})}
-    line = complaint(
+    line = error_line(
         *("fit", "--config", "tiny.yaml", "--data.train", shards / "train"),
         f"--trainer.callbacks={json.dumps([entry])}",
     )
@@ -121,16 +121,18 @@ class Unfreezing(BaseFinetuning):
     """Somebody's own staged unfreezing."""
 
 
-def test_what_derives_from_a_refused_callback_is_refused(complaint, shards, monkeypatch):
+def test_what_derives_from_a_refused_callback_is_refused(error_line, shards, monkeypatch):
     monkeypatch.setitem(sys.modules, "somebodys", inspect.getmodule(Unfreezing))
     words = ("fit", "--config", "tiny.yaml", "--data.train", shards / "train")
-    line = complaint(*words, "--trainer.callbacks", "somebodys.Unfreezing")
+    line = error_line(*words, "--trainer.callbacks", "somebodys.Unfreezing")
     assert line.startswith("trainer.callbacks: Unfreezing does not work here: layers that join")
 
 
-def test_a_run_without_checkpoints_is_refused(complaint, shards):
+def test_a_run_without_checkpoints_is_refused(error_line, shards):
     words = ("fit", "--config", "tiny.yaml", "--data.train", shards / "train")
-    assert complaint(*words, "--trainer.enable_checkpointing", "false").startswith("trainer.enable_checkpointing false")
+    assert error_line(*words, "--trainer.enable_checkpointing", "false").startswith(
+        "trainer.enable_checkpointing false"
+    )
 
 
 def test_a_drawn_seed_is_recorded_and_kept(fit, workplace, monkeypatch):
@@ -148,8 +150,8 @@ def test_a_drawn_seed_is_recorded_and_kept(fit, workplace, monkeypatch):
     assert last(workplace)["DetectionDataModule"]["seed"] == seed
 
 
-def test_each_process_of_a_launcher_would_draw_its_own_seed(complaint, shards, monkeypatch):
+def test_each_process_of_a_launcher_would_draw_its_own_seed(error_line, shards, monkeypatch):
     monkeypatch.delenv("PL_GLOBAL_SEED", raising=False)
     monkeypatch.setenv("WORLD_SIZE", "2")
     words = ("fit", "--config", "tiny.yaml", "--data.train", shards / "train", "--seed_everything", "true")
-    assert complaint(*words).startswith("--seed_everything true: each process")
+    assert error_line(*words).startswith("--seed_everything true: each process")

@@ -36,10 +36,10 @@ def test_version(run):
     assert run("--version").out.strip() == f"lightning-rcnn {lightning_rcnn.__version__}"
 
 
-def test_unknown_commands_are_named_with_a_suggestion(complaint):
-    assert complaint("fti").startswith("fti: no such command; did you mean fit?")
-    assert complaint("pack", "vco").startswith("pack vco: no such command; did you mean pack voc?")
-    assert complaint("pakc").startswith("pakc: no such command; did you mean pack?")
+def test_unknown_commands_are_named_with_a_suggestion(error_line):
+    assert error_line("fti").startswith("fti: no such command; did you mean fit?")
+    assert error_line("pack", "vco").startswith("pack vco: no such command; did you mean pack voc?")
+    assert error_line("pakc").startswith("pakc: no such command; did you mean pack?")
 
 
 def test_help_needs_no_torch():
@@ -78,9 +78,9 @@ def test_debug_shows_where_an_error_comes_from(run):
     assert "Traceback" in run("pack", "shapes", "--debug").err
 
 
-def test_an_error_of_the_system_is_one_line_that_names_the_file(complaint, monkeypatch):
+def test_an_error_of_the_system_is_one_line_that_names_the_file(error_line, monkeypatch):
     def full(*_):
         raise OSError(28, "No space left on device", "shards/train-000003.tar")
 
     monkeypatch.setattr("lightning_rcnn.cli.tools.run_tool", full)
-    assert complaint("pack", "shapes").startswith("shards/train-000003.tar: No space left on device")
+    assert error_line("pack", "shapes").startswith("shards/train-000003.tar: No space left on device")

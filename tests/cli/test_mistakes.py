@@ -71,9 +71,9 @@ NOT_A_NETWORK = f"'resnet19' is not one of {NETWORKS}; did you mean resnet18?"
         ),
     ],
 )
-def test_in_a_file(complaint, workplace, text, line):
+def test_in_a_file(error_line, workplace, text, line):
     (workplace / "wrong.yaml").write_text(text)
-    assert complaint("fit", "--config", "tiny.yaml", "--config", "wrong.yaml") == f"wrong.yaml{line}"
+    assert error_line("fit", "--config", "tiny.yaml", "--config", "wrong.yaml") == f"wrong.yaml{line}"
 
 
 @pytest.mark.parametrize(
@@ -120,46 +120,47 @@ def test_in_a_file(complaint, workplace, text, line):
         ),
     ],
 )
-def test_on_the_command_line(complaint, workplace, words, line):
+def test_on_the_command_line(error_line, workplace, words, line):
     (workplace / "broken.py").write_text("import nonexisting")
     failing = workplace / "failing.py"
     failing.write_text("x")
     assert (
-        complaint("fit", "--config", "tiny.yaml", *words.split()).replace(str(workplace / "failing.py"), "FILE") == line
+        error_line("fit", "--config", "tiny.yaml", *words.split()).replace(str(workplace / "failing.py"), "FILE")
+        == line
     )
 
 
-def test_a_data_set_whose_module_fails_is_one_line(complaint, workplace):
+def test_a_data_set_whose_module_fails_is_one_line(error_line, workplace):
     (workplace / "failing.py").write_text("\nx")
     (workplace / "top.yaml").write_text("base: tiny.yaml\ndata:\n  train:\n    class_path: failing.Mine\n")
-    line = complaint("fit", "--config", "top.yaml")
+    line = error_line("fit", "--config", "top.yaml")
     assert line == (
         "top.yaml:4: data.train.class_path: failing.Mine cannot be imported "
         f"({workplace / 'failing.py'}:2: NameError: name 'x' is not defined)"
     )
 
 
-def test_what_constructors_refuse(complaint, shards):
+def test_what_constructors_refuse(error_line, shards):
     words = ("fit", "--config", "tiny.yaml", "--data.train", shards / "train")
-    line = complaint(*words, "--model.rpn.anchors.sizes", "[1, 2]")
+    line = error_line(*words, "--model.rpn.anchors.sizes", "[1, 2]")
     assert line == "model.rpn.anchors: sizes: 5 levels need as many sizes, not 2"
-    assert complaint(*words, "--trainer.accelerator", "gpu").startswith("trainer: ")
-    assert complaint(*words, "--trainer.strategy", "dpp").startswith("trainer: ")
+    assert error_line(*words, "--trainer.accelerator", "gpu").startswith("trainer: ")
+    assert error_line(*words, "--trainer.strategy", "dpp").startswith("trainer: ")
 
 
-def test_missing_data(complaint):
-    assert complaint("fit", "--config", "tiny.yaml").startswith("no data to fit: give --data.train")
-    assert complaint("fit", "--config", "tiny.yaml", "--data.train", "nowhere").startswith(
+def test_missing_data(error_line):
+    assert error_line("fit", "--config", "tiny.yaml").startswith("no data to fit: give --data.train")
+    assert error_line("fit", "--config", "tiny.yaml", "--data.train", "nowhere").startswith(
         "nowhere: no such file or folder"
     )
 
 
-def test_missing_model(complaint):
-    assert complaint("fit").startswith("no model: give a configuration with --config FILE")
+def test_missing_model(error_line):
+    assert error_line("fit").startswith("no model: give a configuration with --config FILE")
 
 
-def test_help_on_a_part_needs_the_class_of_the_model_once(run, complaint):
-    line = complaint("fit", "--model.rpn.help")
+def test_help_on_a_part_needs_the_class_of_the_model_once(run, error_line):
+    line = error_line("fit", "--model.rpn.help")
     assert line == "--model.rpn.help: of which model? Put its class before it: --model.help FasterRCNN --model.rpn.help"
     words = (("--model", "FasterRCNN"), ("--config", "tiny.yaml"), ("--model.help", "FasterRCNN"))
     shown = [run("fit", *before, "--model.rpn.help") for before in words]

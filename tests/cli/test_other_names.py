@@ -1,4 +1,4 @@
-"""What people of other tools type is answered with our option."""
+"""Names of options in other tools lead to our option."""
 
 import re
 
@@ -58,8 +58,8 @@ def test_what_the_table_names_is_there(run):
         ("--data x", f"--data: options belong below it; {TRAIN}"),
     ],
 )
-def test_options_of_others(complaint, words, line):
-    assert complaint("fit", "--config", "tiny.yaml", *words.split()) == line
+def test_options_of_other_tools(error_line, words, line):
+    assert error_line("fit", "--config", "tiny.yaml", *words.split()) == line
 
 
 @pytest.mark.parametrize(
@@ -74,14 +74,14 @@ def test_options_of_others(complaint, words, line):
         ),
     ],
 )
-def test_keys_of_others(complaint, workplace, text, line):
+def test_keys_of_other_tools(error_line, workplace, text, line):
     (workplace / "wrong.yaml").write_text(text)
-    assert complaint("fit", "--config", "tiny.yaml", "--config", "wrong.yaml") == f"wrong.yaml{line}"
+    assert error_line("fit", "--config", "tiny.yaml", "--config", "wrong.yaml") == f"wrong.yaml{line}"
 
 
-def test_tools_answer_with_their_own_options(complaint):
-    assert complaint("detect", "--weights", "x").startswith("--weights: no such option; did you mean --checkpoint?")
-    assert complaint("train").startswith("train: no such command; did you mean fit?")
+def test_tools_answer_with_their_own_options(error_line):
+    assert error_line("detect", "--weights", "x").startswith("--weights: no such option; did you mean --checkpoint?")
+    assert error_line("train").startswith("train: no such command; did you mean fit?")
 
 
 def test_an_option_that_the_command_lacks_is_not_suggested():

@@ -79,7 +79,7 @@ def last(folder):
     return torch.load(f"{folder}/checkpoints/last.ckpt", weights_only=True)
 
 
-def test_a_detector_of_parts_from_outside_trains_resumes_and_loads(fit, run, complaint, outside, shards):
+def test_a_detector_of_parts_from_outside_trains_resumes_and_loads(fit, run, error_line, outside, shards):
     """One test, because a run takes seconds: each step uses what the one before has left."""
     tiny = yaml.safe_load((outside / "tiny.yaml").read_text())
     ports = yaml.safe_load(PORTS)
@@ -131,10 +131,10 @@ def test_a_detector_of_parts_from_outside_trains_resumes_and_loads(fit, run, com
     tuned = last("tuned")["state_dict"]
     assert all(value.equal(tuned[name]) for name, value in resumed["state_dict"].items())
 
-    # A misspelt setting of a part from outside is found like one of ours.
-    line = complaint("fit", "--config", "ports.yaml", "--model.box.secnd_iou", "0.7")
+    # A misspelled setting of a part from outside is found like one of ours.
+    line = error_line("fit", "--config", "ports.yaml", "--model.box.secnd_iou", "0.7")
     assert line == "--model.box.secnd_iou: no such option; did you mean --model.box.second_iou?"
-    line = complaint("fit", "--config", "ports.yaml", "--model.backbone.chanels", "8")
+    line = error_line("fit", "--config", "ports.yaml", "--model.backbone.chanels", "8")
     assert line == "--model.backbone.chanels: no such option; did you mean --model.backbone.channels?"
 
 
@@ -275,7 +275,7 @@ def test_the_configuration_of_a_run_holds_what_was_given(fit, outside):
     assert model["optimizer"]["init_args"]["lr"] == 1e-4
 
 
-def test_a_data_set_is_built_once(run, complaint, outside):
+def test_a_data_set_is_built_once(run, error_line, outside):
     data = "base: tiny.yaml\ndata:\n  train:\n    class_path: ports.Scenes\n    init_args: {num: 4, fails: %s}\n"
     (outside / "scenes.yaml").write_text(data % "false")
     assert run("fit", "--config", "scenes.yaml", "--run_dir", "run", "--trainer.max_steps", "1").status == 0
@@ -284,7 +284,7 @@ def test_a_data_set_is_built_once(run, complaint, outside):
     assert kept == {"class_path": "ports.Scenes", "init_args": {"num": 4, "fails": False}}
     assert last("run")["hyper_parameters"]["class_names"] == ["box"]
     (outside / "broken.yaml").write_text(data % "true")
-    line = complaint("fit", "--config", "broken.yaml", "--run_dir", "other")
+    line = error_line("fit", "--config", "broken.yaml", "--run_dir", "other")
     assert line == "data.train: ports.Scenes: ValueError: no scenes"
 
 

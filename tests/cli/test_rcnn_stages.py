@@ -125,10 +125,10 @@ def test_from_the_network_to_a_whole_detector(words, run, workplace, proposed):
     assert stage(*third, "--ckpt_path", "last").status == 0
 
 
-def test_a_stage_without_the_one_before(words, complaint, shards):
-    assert complaint(*words("RCNNClassification")).startswith(
+def test_a_stage_without_the_one_before(words, error_line, shards):
+    assert error_line(*words("RCNNClassification")).startswith(
         "RCNNClassification starts from the network of stage one: give its checkpoint"
     )
-    assert complaint(*words("RCNNBoxRegression")).startswith("RCNNBoxRegression: starts from the SVMs of stage two")
-    assert complaint(*words("lightning_rcnn.RCNN")).startswith("RCNN is trained in stages: fit --model RCNNFineTuning")
-    assert "lightning-rcnn propose" in complaint(*words("RCNNFineTuning", train=shards / "train"))
+    assert error_line(*words("RCNNBoxRegression")).startswith("RCNNBoxRegression: starts from the SVMs of stage two")
+    assert error_line(*words("lightning_rcnn.RCNN")).startswith("RCNN is trained in stages: fit --model RCNNFineTuning")
+    assert "lightning-rcnn propose" in error_line(*words("RCNNFineTuning", train=shards / "train"))

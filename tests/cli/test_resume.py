@@ -28,7 +28,7 @@ def losses_of(folder: Path) -> dict[int, str]:
         return {int(row["step"]): row["train/loss"] for row in csv.DictReader(file) if row["train/loss"]}
 
 
-def test_a_killed_run_goes_on_exactly(run, workplace, shards):
+def test_a_killed_run_resumes_exactly(run, workplace, shards):
     def words(folder: str, log: str) -> list[str]:
         logger = LOGGER | {"init_args": LOGGER["init_args"] | {"save_dir": log}}
         return [

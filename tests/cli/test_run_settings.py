@@ -42,7 +42,7 @@ def array(monkeypatch):
         monkeypatch.setenv(name, value)
 
 
-def test_a_finished_run(run, complaint, workplace, shards, caplog):
+def test_a_finished_run(run, error_line, workplace, shards, caplog):
     words = (
         "fit",
         "--config",
@@ -70,7 +70,7 @@ def test_a_finished_run(run, complaint, workplace, shards, caplog):
         assert caplog.messages[1:] == [  # after the seed
             "run is finished; raise --trainer.max_epochs or max_steps to resume it."
         ]
-    line = complaint(*words, "--model.optimizer.lr", "0.5", "--data.batch_size", "1")
+    line = error_line(*words, "--model.optimizer.lr", "0.5", "--data.batch_size", "1")
     assert line.startswith(
         "run is a finished training with other settings: model.init_args.optimizer.init_args.lr 0.0001 -> 0.5, "
         "data.batch_size 2 -> 1; name another folder with --run_dir"

@@ -17,7 +17,7 @@ def calls():
 def tool(calls):
     def paint(
         source: Path,
-        colours: list[str],
+        colors: list[str],
         sizes: tuple[int, ...] = (1, 2),
         strength: float = 0.5,
         how: Literal["oil", "water"] = "oil",
@@ -28,7 +28,7 @@ def tool(calls):
 
         Args:
             source: what.
-            colours: which.
+            colors: which.
             sizes: of brushes.
             strength: how thick.
             how: with what.
@@ -41,18 +41,18 @@ def tool(calls):
 
 
 def test_arguments_reach_the_function_with_their_types(tool, calls):
-    words = "--source a.jpg --colours red blue --sizes 3 --strength 1e-3 --how water --glossy"
+    words = "--source a.jpg --colors red blue --sizes 3 --strength 1e-3 --how water --glossy"
     run_tool("paint", tool, words.split())
     (given,) = calls
     assert given["source"] == Path("a.jpg")
-    assert given["colours"] == ["red", "blue"]
+    assert given["colors"] == ["red", "blue"]
     assert list(given["sizes"]) == [3]
     assert given["strength"] == 0.001
     assert (given["how"], given["title"], given["glossy"]) == ("water", None, True)
 
 
 def test_defaults_are_those_of_the_signature(tool, calls):
-    run_tool("paint", tool, ["--source", "a.jpg", "--colours", "red"])
+    run_tool("paint", tool, ["--source", "a.jpg", "--colors", "red"])
     (given,) = calls
     assert list(given["sizes"]) == [1, 2]
     assert (given["strength"], given["how"], given["glossy"]) == (0.5, "oil", False)
@@ -61,13 +61,13 @@ def test_defaults_are_those_of_the_signature(tool, calls):
 @pytest.mark.parametrize(
     ("words", "line"),
     [
-        ("--colours red", "--source is missing"),
-        ("", "--source, --colours are missing"),
-        ("--source a --colours r --strength much", "--strength: 'much' is not float"),
-        ("--source a --colours r --how watre", "--how: 'watre' is not one of oil, water; did you mean water?"),
-        ("--source a --colours r --strenght 1", "--strenght: no such option; did you mean --strength?"),
-        ("--source a --colours r --stren 1", "--stren: no such option; did you mean --strength?"),
-        ("--source a --colours r --glossy yes", "yes: nothing takes this argument"),
+        ("--colors red", "--source is missing"),
+        ("", "--source, --colors are missing"),
+        ("--source a --colors r --strength much", "--strength: 'much' is not float"),
+        ("--source a --colors r --how watre", "--how: 'watre' is not one of oil, water; did you mean water?"),
+        ("--source a --colors r --strenght 1", "--strenght: no such option; did you mean --strength?"),
+        ("--source a --colors r --stren 1", "--stren: no such option; did you mean --strength?"),
+        ("--source a --colors r --glossy yes", "yes: nothing takes this argument"),
     ],
 )
 def test_wrong_arguments_give_one_line(tool, calls, words, line):

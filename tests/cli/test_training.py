@@ -28,7 +28,7 @@ def fit(run, shards):
     return run_fit
 
 
-def test_a_run_from_fit_to_validate(fit, run, complaint, workplace, shards):
+def test_a_run_from_fit_to_validate(fit, run, error_line, workplace, shards):
     """One test, because a run takes seconds: each step uses what the one before has left."""
     assert fit().status == 0
     assert {path.name for path in (workplace / "run" / "checkpoints").iterdir()} == {"best.ckpt", "last.ckpt"}
@@ -70,9 +70,9 @@ def test_a_run_from_fit_to_validate(fit, run, complaint, workplace, shards):
         "last",
     )
     misfit = "the checkpoint does not fit the model of the configuration: "
-    line = complaint(*words, "--trainer.max_epochs", "4", "--model.backbone.name", "resnet34")
+    line = error_line(*words, "--trainer.max_epochs", "4", "--model.backbone.name", "resnet34")
     assert line.startswith(f"{misfit}only the model has backbone.body.layer1.2.conv1.weight; ")
-    line = complaint(*words, "--trainer.max_epochs", "4", "--model.backbone.channels", "32")
+    line = error_line(*words, "--trainer.max_epochs", "4", "--model.backbone.channels", "32")
     weight = "backbone.fpn.inner_blocks.0.0.weight"
     assert line.startswith(f"{misfit}{weight} is [16, 64, 1, 1] in the checkpoint and [32, 64, 1, 1] in the model; ")
     assert "--model.weights" in line
@@ -161,29 +161,29 @@ def test_one_seed_for_everything(run):
 
 
 @pytest.mark.parametrize("command", ["validate", "test", "predict"])
-def test_commands_that_need_a_checkpoint_say_so(complaint, command):
-    assert complaint(command).startswith(f"{command} needs a checkpoint: give --ckpt_path")
+def test_commands_that_need_a_checkpoint_say_so(error_line, command):
+    assert error_line(command).startswith(f"{command} needs a checkpoint: give --ckpt_path")
 
 
-def test_checkpoints_that_are_none(complaint, workplace):
+def test_files_that_are_not_checkpoints_are_refused(error_line, workplace):
     (workplace / "best.ckpt").write_text("not a checkpoint")
     (workplace / "plain.ckpt").write_bytes(b"")
     torch.save({"a": 1}, workplace / "plain.ckpt")
-    assert complaint("validate", "--ckpt_path", "bset.ckpt").endswith(
+    assert error_line("validate", "--ckpt_path", "bset.ckpt").endswith(
         "no checkpoint bset.ckpt; did you mean best.ckpt?"
     )
-    assert complaint("validate", "--ckpt_path", "best.ckpt") == "best.ckpt: neither a file of torch nor a pickle"
-    assert complaint("validate", "--ckpt_path", "plain.ckpt").startswith(
+    assert error_line("validate", "--ckpt_path", "best.ckpt") == "best.ckpt: neither a file of torch nor a pickle"
+    assert error_line("validate", "--ckpt_path", "plain.ckpt").startswith(
         "plain.ckpt: not a checkpoint of lightning-rcnn"
     )
-    assert "no checkpoint run/checkpoints/best.ckpt" in complaint("test", "--ckpt_path", "best", "--run_dir", "run")
+    assert "no checkpoint run/checkpoints/best.ckpt" in error_line("test", "--ckpt_path", "best", "--run_dir", "run")
 
 
-def test_classes_that_differ_from_the_data_are_refused(complaint, shards):
+def test_classes_that_differ_from_the_data_are_refused(error_line, shards):
     words = ("fit", "--config", "tiny.yaml", "--data.train", shards / "train")
-    line = complaint(*words, '--model.class_names=["ellipse","rectangle","circle","star"]')
+    line = error_line(*words, '--model.class_names=["ellipse","rectangle","circle","star"]')
     assert line == f"model.class_names: class 3 is 'circle' for the model, but 'triangle' in {shards / 'train'}"
-    line = complaint(*words, "--model.class_names=[a]")
+    line = error_line(*words, "--model.class_names=[a]")
     assert line == f"model.class_names has 1 entries, but {shards / 'train'} has 4 classes"
 
 
@@ -219,7 +219,7 @@ def test_the_progress_bar_is_ours_unless_another_one_is_given(fit, monkeypatch, 
     assert bars == kinds
 
 
-def test_a_start_that_is_refused_leaves_the_configuration_as_it_is(fit, complaint, workplace, shards, monkeypatch):
+def test_a_start_that_is_refused_leaves_the_configuration_as_it_is(fit, error_line, workplace, shards, monkeypatch):
     assert fit("--trainer.limit_train_batches", "1", "--data.val", "null").status == 0
     before = (workplace / "run" / "config.yaml").read_text()
     words = (
@@ -234,13 +234,13 @@ def test_a_start_that_is_refused_leaves_the_configuration_as_it_is(fit, complain
         "last",
     )
     more = (*words, "--trainer.max_epochs", "2")
-    assert complaint(*more, "--model.schedule.warmup_steps", "1000").startswith("model.schedule: warmup_steps 1000: ")
-    assert complaint(*more, "--model.optimizer", "SGD").startswith("the optimizer is SGD, and the checkpoint has")
-    line = complaint(*more, "--trainer.logger", "MLFlowLogger")
+    assert error_line(*more, "--model.schedule.warmup_steps", "1000").startswith("model.schedule: warmup_steps 1000: ")
+    assert error_line(*more, "--model.optimizer", "SGD").startswith("the optimizer is SGD, and the checkpoint has")
+    line = error_line(*more, "--trainer.logger", "MLFlowLogger")
     assert line.startswith("trainer: a package is missing: ")
     assert "mlflow" in line
     monkeypatch.setenv("WANDB_MODE", "")
-    assert complaint(*more, "--trainer.logger", "DetectionWandbLogger").startswith("WANDB_MODE is empty: ")
+    assert error_line(*more, "--trainer.logger", "DetectionWandbLogger").startswith("WANDB_MODE is empty: ")
     assert (workplace / "run" / "config.yaml").read_text() == before
 
 
@@ -250,8 +250,8 @@ def test_class_names_of_a_checkpoint_survive_the_parser(names):
     assert yaml.safe_load(as_yaml(content)) == content
 
 
-def test_a_callback_that_refuses_its_settings_is_one_line(complaint, shards):
+def test_a_callback_that_refuses_its_settings_is_one_line(error_line, shards):
     data = ("--data.train", shards / "train", "--data.val", shards / "val")
     stopping = ("--trainer.callbacks", "EarlyStopping", "--trainer.callbacks.monitor", "val/bbox/AP")
-    line = complaint("fit", "--config", "tiny.yaml", *data, *stopping, "--trainer.callbacks.mode", "maxx")
+    line = error_line("fit", "--config", "tiny.yaml", *data, *stopping, "--trainer.callbacks.mode", "maxx")
     assert line.endswith(": `mode` can be min, max, got maxx")

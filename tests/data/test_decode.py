@@ -71,7 +71,7 @@ def test_jpeg_is_what_pillow_reads(pixels):
 
 
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "TIFF", "BMP"])
-def test_grey_becomes_three_equal_channels(pixels, kind):
+def test_gray_becomes_three_equal_channels(pixels, kind):
     image = decoded(encode(Image.fromarray(pixels[..., 0]), kind))
     assert np.ptp(image, axis=-1).max() == 0
     assert np.abs(image[..., 0].astype(int) - pixels[..., 0]).max() <= (3 if kind == "JPEG" else 0)

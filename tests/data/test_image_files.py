@@ -28,7 +28,7 @@ def test_results_are_no_input(tree):
     assert Path("a/out/2.jpg") not in [file.path for file in find_images([Path("a")], without=Path("a/out")).images]
 
 
-def test_files_are_taken_as_given_whatever_their_suffix(tree):
+def test_given_files_may_have_any_suffix(tree):
     assert [file.path for file in find_images([Path("c.xyz"), Path("b/2.jpg")]).images] == [
         Path("c.xyz"),
         Path("b/2.jpg"),

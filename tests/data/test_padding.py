@@ -11,7 +11,7 @@ def test_shapes_of_the_papers_rule():
     assert shapes.tolist() == [[800, 800], [800, 1088], [1088, 800], [800, 1344], [1344, 800], [1344, 1344]]
 
 
-def test_a_vga_picture_gets_the_shape_for_4_to_3():
+def test_a_vga_image_gets_the_shape_for_4_to_3():
     rule = ResizeRule(800, 1333)
     sizes = resized_sizes(rule, np.array([480, 640]), np.array([640, 480]))
     assert sizes.tolist() == [[800, 1067], [1067, 800]]
@@ -21,7 +21,7 @@ def test_a_vga_picture_gets_the_shape_for_4_to_3():
 
 @pytest.mark.parametrize("rule", [ResizeRule(), ResizeRule(240, 320), ResizeRule(600, 600), ResizeRule(333, 1000)])
 @pytest.mark.parametrize("method", ["antialiased", "bilinear"])
-def test_every_picture_fits_and_no_shape_wastes_more_than_it_must(rule: ResizeRule, method: str):
+def test_every_image_fits_and_no_shape_wastes_more_than_it_must(rule: ResizeRule, method: str):
     rule = ResizeRule(rule.min_size, rule.max_size, method)
     generator = np.random.default_rng(0)
     heights, widths = generator.integers(1, 3000, (2, 2000))

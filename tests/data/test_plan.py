@@ -66,7 +66,7 @@ def divisors(number: int) -> list[int]:
     window=st.integers(1, 2000),
     chance=st.randoms(use_true_random=False),
 )
-def test_an_epoch_that_goes_on_with_other_ranks_and_workers_is_the_same_epoch(shard_sizes, batch, window, chance):
+def test_an_epoch_resumed_with_other_ranks_and_workers_is_the_same_epoch(shard_sizes, batch, window, chance):
     """Begun on some ranks and workers, broken off after some batches, and ended on others."""
     whole = train(shard_sizes, batch=batch, window=window).samples
     done = chance.randint(0, len(whole))
@@ -170,7 +170,7 @@ def test_multi_scale_draws_one_rule_for_each_batch():
     assert (plan.samples == same.samples).all()
 
 
-def test_ranks_evaluate_pictures_of_about_the_same_shape_at_the_same_time():
+def test_ranks_evaluate_images_of_about_the_same_shape_at_the_same_time():
     sizes = random_sizes(1000)
     areas = [plan_evaluation(sizes, SHAPES, batch_size=2, rank=rank, world=4).shapes.prod(axis=1) for rank in range(4)]
     assert np.ptp([area.sum() for area in areas]) <= 0.01 * areas[0].sum()

@@ -1,4 +1,4 @@
-"""Data sets of torch in the place of shards: the same batches, and what is refused."""
+"""Data sets of torch instead of shards: the same batches, and refused data sets."""
 
 import io
 import warnings
@@ -253,7 +253,7 @@ def test_a_data_set_that_cannot_be_trained_on_is_refused_in_one_line(data, messa
     assert "\n" not in str(caught.value)
 
 
-def test_what_is_no_data_set_is_refused_in_one_line():
+def test_what_is_not_a_data_set_is_refused_in_one_line():
     for source in (DataLoader(Listed(good())), [good()], 5, Listed):
         with pytest.raises(InputError, match=r"^data.train: .*torch.utils.data.Dataset") as caught:
             loader_of(source)
@@ -267,7 +267,7 @@ def test_objects_may_be_rare_where_sizes_are_known():
     assert any(shards.index.shards[0].objects)
 
 
-def test_sizes_that_cannot_be_told_are_one_line():
+def test_unknown_image_sizes_are_one_line():
     class Broken(Measured):
         def get_height_and_width(self, number: int) -> Any:
             raise KeyError(number)
@@ -296,7 +296,7 @@ MASK = np.zeros((1, 12, 16), np.uint8)
 MASK[0, 2:8, 1:5] = 1
 
 
-def test_later_items_without_masks_are_left_out_and_named_where_masks_are_wanted():
+def test_later_items_without_masks_are_left_out_and_named_if_masks_are_needed():
     items = [good(masks=MASK) for _ in range(19)]
     items[1] = good()  # not among those that are read at the start
     module = DetectionDataModule(

@@ -30,7 +30,7 @@ SMALL_RCNN = {
 
 
 def with_settings(settings, overrides):
-    """Settings with others laid over them; a backbone is replaced as a whole."""
+    """Merge settings; a backbone is replaced as a whole."""
     backbone = {"backbone": overrides["backbone"]} if "backbone" in overrides else {}
     return merge(settings, overrides) | backbone
 

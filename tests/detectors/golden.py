@@ -162,7 +162,7 @@ def losses_and_gradients(detector: Detector, batch: Batch, precision: torch.dtyp
 
 
 def detections(detector: Detector, batch: Batch, precision: torch.dtype) -> dict[str, float]:
-    """What is found, as sums that any change would change."""
+    """Detections as sums that any change would alter."""
     detector.eval()
     with torch.inference_mode(), torch.autocast("cpu", precision, enabled=precision is not torch.float32):
         found, proposals = detector.predict(batch.inputs)
@@ -201,7 +201,7 @@ def _outlines(boxes: torch.Tensor, is_object: torch.Tensor) -> Polygons:
 
 
 def values_of(name: str, batch: Batch, precision: torch.dtype) -> dict[str, dict[str, float]]:
-    """What a detector makes of a batch: "losses", if it learns by gradients, and "detections"."""
+    """Outputs of a detector for a batch: "losses", if it trains by gradients, and "detections"."""
     values = {}
     if name in LEARNING:
         values["losses"] = losses_and_gradients(make_detector(name), batch, precision)
@@ -209,7 +209,7 @@ def values_of(name: str, batch: Batch, precision: torch.dtype) -> dict[str, dict
 
 
 def all_values() -> dict[str, Any]:
-    """Everything, for all detectors, floats in hexadecimal."""
+    """All values of all detectors, floats in hexadecimal."""
     values: dict[str, Any] = {}
     for name in DETECTORS:
         detector = make_detector(name)
@@ -228,7 +228,7 @@ def all_values() -> dict[str, Any]:
 
 
 def pinned_values() -> dict[str, Any]:
-    """The part of it that `golden.json` has: one size, float32, rounded."""
+    """The values in `golden.json`: one size, float32, rounded."""
     return {name: _rounded(values_of(name, pinned_batch(name), torch.float32)) for name in DETECTORS}
 
 

@@ -36,7 +36,7 @@ def make_fast_rcnn():
 
 @pytest.fixture
 def given(make_batch):
-    """A batch with 40 random proposals an image, of which the last 10 are padding."""
+    """A batch with 40 random proposals per image; the last 10 are padding."""
 
     def add(batch):
         generator = torch.Generator().manual_seed(1)
@@ -65,7 +65,7 @@ def test_losses_reach_every_parameter_that_learns(make_fast_rcnn, make_batch, gi
         assert parameter.grad.isfinite().all(), name
 
 
-def test_one_pass_of_the_backbone_whatever_the_number_of_proposals(make_fast_rcnn, make_batch, given):
+def test_one_pass_of_the_backbone_for_any_number_of_proposals(make_fast_rcnn, make_batch, given):
     detector = make_fast_rcnn().eval()
     passes = []
     detector.backbone.register_forward_hook(lambda *_: passes.append(1))
@@ -158,6 +158,6 @@ def test_a_checkpoint_remembers_truncated_layers(make_fast_rcnn, make_batch, giv
         assert again.predict(batch.inputs)[0].scores.equal(detector.predict(batch.inputs)[0].scores)
 
 
-def test_a_range_of_background_that_is_empty(make_fast_rcnn):
+def test_an_empty_range_of_background_ious_is_refused(make_fast_rcnn):
     with pytest.raises(InputError, match=r"lowest_negative_iou 0\.5: no region .*; give less than negative_iou 0\.5"):
         make_fast_rcnn(box={"lowest_negative_iou": 0.5})

@@ -90,7 +90,7 @@ def test_empty_slots_teach_nothing(make_detector, make_batch):
 
 
 @pytest.mark.parametrize("variant", [{}, C4], ids=["fpn", "c4"])
-def test_a_whole_step_runs_where_no_value_can_be_read(make_detector, make_batch, variant):
+def test_a_training_step_reads_no_values(make_detector, make_batch, variant):
     """Fake tensors have shapes and no values: `nonzero`, `.item()` or a boolean index would raise."""
     batch = make_batch(*BATCHES["ordinary"])
     with FakeTensorMode(allow_non_fake_inputs=False) as mode:
@@ -128,7 +128,7 @@ def test_detect_answers_in_the_original_frame(make_detector):
     assert len(detector.detect([image], threshold=1.0)[0]["boxes"]) == 0
 
 
-def test_detect_refuses_what_is_no_image(make_detector, tmp_path):
+def test_detect_refuses_what_is_not_an_image(make_detector, tmp_path):
     (tmp_path / "text.jpg").write_text("no image")
     with pytest.raises(InputError, match=r"text\.jpg"):
         make_detector().detect([tmp_path / "text.jpg"])

@@ -1,4 +1,4 @@
-"""The detector under Lightning's trainer, with what people switch on."""
+"""Detectors under Lightning's trainer with common options."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""Detectors of every kind give the numbers that they gave when these were pinned, on one machine or another."""
+"""Detectors of every kind reproduce pinned numbers on any machine."""
 
 import json
 import runpy

@@ -88,7 +88,7 @@ def test_checkpoints_that_cannot_be_used(checkpoint, changes, problem):
     assert "\n" not in str(caught.value)
 
 
-def test_files_that_are_no_checkpoints(checkpoint, tmp_path):
+def test_files_that_are_not_checkpoints(checkpoint, tmp_path):
     with pytest.raises(InputError, match="no such checkpoint"):
         read_header(tmp_path / "missing.ckpt")
     torch.save({"weights": torch.zeros(3)}, tmp_path / "other.ckpt")

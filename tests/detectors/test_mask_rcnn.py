@@ -47,7 +47,7 @@ def test_losses_are_finite_and_every_parameter_takes_part(make_mask_rcnn, make_b
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
-def test_a_whole_step_runs_where_no_value_can_be_read(make_mask_rcnn, make_batch, with_masks, variant):
+def test_a_training_step_reads_no_values(make_mask_rcnn, make_batch, with_masks, variant):
     batch = with_masks(make_batch(*BATCHES["ordinary"]))
     with FakeTensorMode(allow_non_fake_inputs=False) as mode:
         detector = make_mask_rcnn(**VARIANTS[variant])
@@ -177,7 +177,7 @@ def test_hyperparameters_rebuild_the_detector(make_mask_rcnn):
 
 
 @pytest.mark.parametrize(
-    ("options", "complaint"),
+    ("options", "message"),
     [
         ({"mask": {"target": "hard"}}, "MaskSettings.target: 'hard' is none of soft, thresholded, polygon"),
         ({"mask": {"paste": "nearest"}}, "MaskSettings.paste: 'nearest' is none of exact, integer"),
@@ -186,8 +186,8 @@ def test_hyperparameters_rebuild_the_detector(make_mask_rcnn):
         ({**C4, "mask": {"pooled_size": 7}}, "model.mask: pooled_size: with a C4 backbone"),
     ],
 )
-def test_unknown_values_are_named(make_mask_rcnn, options, complaint):
-    with pytest.raises(InputError, match=complaint):
+def test_unknown_values_are_named(make_mask_rcnn, options, message):
+    with pytest.raises(InputError, match=message):
         make_mask_rcnn(**options)
 
 

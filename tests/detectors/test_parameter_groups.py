@@ -1,4 +1,4 @@
-"""Groups of parameters against rates computed by hand, and what a schedule and a resumed training make of them."""
+"""Parameter groups against rates computed by hand, with schedules and resumed trainings."""
 
 import logging
 
@@ -25,7 +25,7 @@ CONSTANT = part(ConstantSchedule, warmup_steps=0)
 
 
 class OwnOptimizer(SGD):
-    """An optimizer whose rate is called otherwise."""
+    """Optimizer whose rate has another name."""
 
     def __init__(self, params: object, speed: float = 0.1) -> None:
         super().__init__(params, lr=speed)

@@ -1,4 +1,4 @@
-"""What a training from Python is refused for before its first step."""
+"""Errors that stop a training from Python before its first step."""
 
 import pytest
 import torch
@@ -17,7 +17,7 @@ from lightning_rcnn.parts import part
 
 
 class FirstStep(Exception):  # noqa: N818
-    """A training got there."""
+    """Raised when a training has reached its start."""
 
 
 class StopAtFirstStep(Callback):
@@ -92,7 +92,7 @@ def start(make_detector, shards, tmp_path):
         ({"val_check_interval": 3, "limit_train_batches": 2}, "trainer.val_check_interval 3: an epoch has 2 batches"),
     ],
 )
-def test_what_cannot_be_is_one_line(start, options, message):
+def test_an_invalid_setting_is_one_line(start, options, message):
     with pytest.raises(InputError, match=message) as caught:
         start(**options)
     assert "\n" not in str(caught.value)
@@ -119,13 +119,13 @@ def test_a_mode_that_wandb_does_not_know(start, monkeypatch, tmp_path, mode, mes
         {"hyperparameters": {"schedule": part(OneCycleSchedule)}},
     ],
 )
-def test_what_can_be_starts(start, options):
+def test_valid_settings_start(start, options):
     callbacks = [*options.pop("callbacks", []), StopAtFirstStep()]
     with pytest.raises(FirstStep):
         start(callbacks=callbacks, **options)
 
 
-def test_ranks_of_unlike_precision_are_refused(start, monkeypatch):
+def test_ranks_of_different_precision_are_refused(start, monkeypatch):
     monkeypatch.setattr(
         SingleDeviceStrategy, "broadcast", lambda _, own, src=0: "bf16-true" if own == "32-true" else own
     )

@@ -60,7 +60,7 @@ def test_with_other_classes_the_predictors_start_from_initialization(
     assert all(p.grad is not None and torch.isfinite(p.grad).all() for p in detector.parameters() if p.requires_grad)
 
 
-def test_with_as_many_classes_everything_is_taken_over(given, make_mask_rcnn, said):
+def test_with_as_many_classes_everything_is_loaded(given, make_mask_rcnn, said):
     theirs, path = given
     detector = make_mask_rcnn(class_names=["cat", "dog"], weights=str(path))
     assert all(same(detector, theirs, name) for name in detector.state_dict())
@@ -97,7 +97,7 @@ def test_a_box_detector_starts_from_a_mask_detector_and_the_other_way_round(give
     assert "mask.head.upsample, which start from initialization" in said()
 
 
-def test_a_file_of_torchvision_will_do_and_other_conventions_are_warned_of(make_detector, tmp_path):
+def test_a_file_of_torchvision_is_loaded_and_other_conventions_are_warned_of(make_detector, tmp_path):
     theirs = make_detector()
     torch.save(export(WeightFile(tmp_path, theirs.state_dict())), tmp_path / "theirs.pth")
     with pytest.warns(

@@ -22,13 +22,13 @@ def scene(height=60, width=90, seed=0):
 
 @pytest.mark.parametrize("mode", ["fast", "quality"])
 @pytest.mark.parametrize("width", [45, 90, 180])
-def test_finds_what_looks_like_one_thing(mode, width):
+def test_uniform_regions_are_found(mode, width):
     boxes = torch.from_numpy(selective_search(scene(), mode, width))
     assert boxes.dtype == torch.float32
     assert box_iou(boxes, torch.tensor([[20.0, 10.0, 50.0, 40.0]])).max() > 0.8
 
 
-def test_quality_looks_at_more():
+def test_quality_mode_proposes_more():
     assert len(selective_search(scene(), "quality", 90)) > len(selective_search(scene(), "fast", 90))
 
 

@@ -64,6 +64,6 @@ def test_weights_of_classes_are_torchs(classified, class_weights):
         ([1.0, float("nan"), 1.0], "out of range; give 0 or more"),
     ],
 )
-def test_weights_that_cannot_be(class_weights, problem):
+def test_invalid_class_weights_are_refused(class_weights, problem):
     with pytest.raises(InputError, match=problem):
         branch_with(class_weights)

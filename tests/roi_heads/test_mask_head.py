@@ -40,5 +40,5 @@ def test_on_the_cpu_active_rois_and_at_least_one_are_computed(is_active, indices
     assert active_indices(torch.tensor(is_active)).tolist() == indices
 
 
-def test_elsewhere_all_slots_are_computed():
+def test_on_other_devices_all_rois_are_computed():
     assert active_indices(torch.zeros(2, 3, dtype=torch.bool, device="meta")).shape == (6,)

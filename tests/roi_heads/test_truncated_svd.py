@@ -19,7 +19,7 @@ def test_full_rank_changes_nothing(head):
     torch.testing.assert_close(head(regions), expected, atol=1e-5, rtol=1e-5)
 
 
-def test_what_is_lost_is_what_the_smallest_singular_values_hold():
+def test_the_error_of_truncation_is_the_dropped_singular_values():
     torch.manual_seed(0)
     layer = torch.nn.Linear(30, 12)
     low_rank = nearest(layer, 7)
@@ -30,7 +30,7 @@ def test_what_is_lost_is_what_the_smallest_singular_values_hold():
     assert low_rank.second.bias.equal(layer.bias)
 
 
-def test_room_has_the_keys_and_shapes_of_the_truncated(head):
+def test_low_rank_layers_have_the_keys_and_shapes_of_truncated_ones(head):
     room = FullyConnected(3, 4, 20)
     replace_with_low_rank(room, (8, 5))
     truncate(head, (8, 5))

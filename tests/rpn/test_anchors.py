@@ -16,7 +16,7 @@ def test_cells_of_both_references_by_hand():
     torch.testing.assert_close(exact, torch.tensor([-22.63, -11.31, 22.63, 11.31]), atol=0.005, rtol=0)
 
 
-def test_orders():
+def test_orders_of_sizes_and_ratios():
     by_ratio = cell_anchors([32, 64], RATIOS, "exact", "ratio_major")
     by_size = cell_anchors([32, 64], RATIOS, "exact", "size_major")
     sides = (by_ratio[:, 2:] * 2).prod(1).sqrt()
@@ -37,7 +37,7 @@ def test_torchvisions_anchors_with_its_stride_rule(image_size):
     assert torch.cat(ours(feature_sizes, image_size)).equal(expected)
 
 
-def test_fixed_stride_places_centres_on_the_networks_grid():
+def test_fixed_stride_centers_anchors_on_the_networks_grid():
     anchors = AnchorGenerator([[64]], (1.0,), (64,))([(13, 21)], (800, 1344))[0]
-    centres = (anchors[:, :2] + anchors[:, 2:]) / 2
-    assert centres.view(13, 21, 2)[12, 20].tolist() == [20 * 64, 12 * 64]
+    centers = (anchors[:, :2] + anchors[:, 2:]) / 2
+    assert centers.view(13, 21, 2)[12, 20].tolist() == [20 * 64, 12 * 64]

@@ -21,7 +21,7 @@ def test_the_head_is_torchvisions(num_layers):
     torch.testing.assert_close(deltas, their_deltas.permute(0, 2, 3, 1).reshape(2, -1, 4))
 
 
-def test_empty_boxes_are_no_proposals_whatever_the_limit():
+def test_empty_boxes_are_dropped_for_any_minimum_size():
     anchors = torch.tensor([[0.0, 0, 10, 10], [-20, 0, 0, 10], [30, 30, 30.5, 40]])
     proposals = select_proposals(
         [anchors],

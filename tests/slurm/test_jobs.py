@@ -40,7 +40,7 @@ def test_a_preempted_job_ends_with_the_weights_of_an_undisturbed_one(cluster, un
 
 
 @pytest.mark.parametrize(("node", "rank"), [("node2", 1), pytest.param("node1", 0, marks=pytest.mark.slow)])
-def test_a_killed_rank_ends_the_job_and_the_next_one_goes_on(cluster, undisturbed, node, rank):
+def test_a_killed_rank_ends_the_job_and_the_next_job_resumes(cluster, undisturbed, node, rank):
     run = f"killed{rank}"
     job = cluster.submit(run=run, options=("--no-requeue",))
     cluster.wait_for_step(job, run, 6)

@@ -10,7 +10,7 @@ from lightning_rcnn.cli.commands.pack import pack_shapes
 from lightning_rcnn.errors import InputError
 
 
-def test_four_detectors_a_table_and_a_picture(tmp_path, monkeypatch, capsys):
+def test_four_detectors_a_table_and_a_chart(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(data_sets, "NUM_TRAIN", 8)
     monkeypatch.setattr(data_sets, "NUM_VAL", 2)
     monkeypatch.setattr(data_sets, "SMALLEST", 128)

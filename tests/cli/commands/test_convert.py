@@ -183,7 +183,7 @@ def test_a_configuration_that_is_there_is_kept(source, tmp_path, capsys):
     assert not (tmp_path / "ours.ckpt").exists()
 
 
-def test_places_where_nothing_can_be_written(source, tmp_path, capsys):
+def test_unwritable_output_paths_are_refused(source, tmp_path, capsys):
     for out, problem in (
         (tmp_path / "x.yaml", "give it another ending"),
         (tmp_path, "is a folder"),

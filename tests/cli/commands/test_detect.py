@@ -67,7 +67,7 @@ def photos(tmp_path):
     return folder
 
 
-def test_pictures_and_results(detector, checkpoint, photos, tmp_path, capsys, monkeypatch):
+def test_images_and_results(detector, checkpoint, photos, tmp_path, capsys, monkeypatch):
     monkeypatch.setenv("COLUMNS", "200")
     out = tmp_path / "out"
     detect(checkpoint, [photos], out, threshold=0.5, device="cpu", precision="32-true")
@@ -98,8 +98,8 @@ def test_pictures_and_results(detector, checkpoint, photos, tmp_path, capsys, mo
     assert "objects in 2 images" in shown
 
 
-def test_masks_in_pictures_and_results(photos, tmp_path, monkeypatch):
-    """The same as from Python, but never as large as the image; and each mask leaves its colour in the picture."""
+def test_masks_in_images_and_results(photos, tmp_path, monkeypatch):
+    """The same as from Python, but never as large as the image; and each mask leaves its color in the image."""
     torch.manual_seed(0)
     model = only_dogs(MaskRCNN(["cat", "dog"], mask={"width": 16}, **SMALL))
     checkpoint = save(model, tmp_path)

@@ -121,7 +121,7 @@ def test_runs_may_be_floats_that_are_whole():
         [[10.0, 10.0, 30.0, 10.1, 30.0, 10.0]],
         [[10.6, 5.0, 11.4, 5.0, 11.4, 40.0, 10.6, 40.0]],
     ],
-    ids=["zeros", "zeros as a list", "an empty run", "a thin polygon", "a polygon between the centres of pixels"],
+    ids=["zeros", "zeros as a list", "an empty run", "a thin polygon", "a polygon between the centers of pixels"],
 )
 def test_a_mask_of_no_pixel_is_dropped(empty):
     assert check(empty) == (None, [Defect.EMPTY_MASK])

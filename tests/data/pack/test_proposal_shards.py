@@ -95,7 +95,7 @@ def test_the_bytes_do_not_depend_on_the_number_of_processes(run, tmp_path):
 
 
 @pytest.mark.parametrize("stop_at", range(NUM))
-def test_an_interrupted_run_goes_on_with_the_same_bytes(run, tmp_path, stop_at):
+def test_an_interrupted_run_resumes_with_the_same_bytes(run, tmp_path, stop_at):
     run(tmp_path / "undisturbed")
     seen = []
 

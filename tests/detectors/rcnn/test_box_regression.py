@@ -1,4 +1,4 @@
-"""The box regressors of R-CNN: which pairs they learn from, and what comes out."""
+"""The box regressors of R-CNN: their pairs and their solution."""
 
 import pytest
 import torch
@@ -46,7 +46,7 @@ def test_pairs_overlap_by_more_than_the_threshold(make_stage, batch):
     assert make_stage(ridge={"regions_per_image": 1})._pairs(batch.inputs, batch.targets)[0].shape[1] == 1
 
 
-def test_keys_do_not_favour_images_with_many_pairs(make_stage, make_batch, with_proposals):
+def test_keys_do_not_favor_images_with_many_pairs(make_stage, make_batch, with_proposals):
     batch = with_proposals(make_batch(OBJECTS[:1]), [PROPOSALS[0], *([(12, 9, 40, 48)] * 9)])
     stage = make_stage(ridge={"regions_per_image": 1})
     keys = [
@@ -81,7 +81,7 @@ def test_the_regressors_are_those_of_the_pairs(make_stage, batch):
     assert not stage.box_deltas(pooled)[:, 2].any(), "a class without pairs leaves boxes where they are"
 
 
-def test_what_is_saved_is_an_rcnn(make_stage, tmp_path, batch):
+def test_checkpoints_hold_an_rcnn(make_stage, tmp_path, batch):
     stage = make_stage(ridge={"penalty": 10.0})
     with torch.no_grad():
         stage.collect(batch.inputs, batch.targets)
@@ -104,7 +104,7 @@ def test_it_starts_from_svms(make_rcnn, tmp_path):
         make_rcnn(RCNNBoxRegression, weights=str(tmp_path / "early.ckpt")).require_stage_before()
 
 
-def test_a_pool_keeps_the_highest_keys_in_whatever_order_they_come():
+def test_a_pool_keeps_the_highest_keys_in_any_order():
     keys = torch.rand(50, generator=torch.Generator().manual_seed(0))
     best = set(keys.topk(7).indices.tolist())
     for order in (torch.arange(50), torch.arange(50).flip(0)):

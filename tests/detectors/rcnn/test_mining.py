@@ -30,7 +30,7 @@ def mine(features, signs, limit=10000):
     return cache, weights, biases, largest
 
 
-def test_one_pass_comes_close_to_what_all_examples_give(stream):
+def test_one_pass_comes_close_to_the_solution_for_all_examples(stream):
     features, signs = stream
     cache, weights, biases, _ = mine(features, signs)
     best = solve_hinge(features, signs, **OPTIONS)

@@ -31,7 +31,7 @@ def test_pool5_has_the_windows_of_the_networks_at_the_papers_sizes(make_rcnn):
 
 
 def test_every_region_is_scored_as_if_it_were_alone(make_rcnn, batch):
-    """Whatever goes through the network with it."""
+    """Other regions in the same pass do not matter."""
     rcnn = make_rcnn(RCNN, regions={"at_a_time": 4}).eval()
     torch.nn.init.normal_(rcnn.svms.weight)
     torch.nn.init.normal_(rcnn.box_regressors.weight, std=0.01)
@@ -41,20 +41,20 @@ def test_every_region_is_scored_as_if_it_were_alone(make_rcnn, batch):
         for image, region in ((0, 0), (0, 4), (1, 2)):
             pooled = rcnn.pool5(rcnn.warp(images[image : image + 1], batch.proposals.boxes[image, region][None, None]))
             hidden = rcnn.fc7(pooled)
-            margins = F.linear(hidden, rcnn.svms.weight, rcnn.svms.bias)
-            torch.testing.assert_close(scores[image, region], margins[0].sigmoid(), atol=1e-4, rtol=1e-4)
+            svm_scores = F.linear(hidden, rcnn.svms.weight, rcnn.svms.bias)
+            torch.testing.assert_close(scores[image, region], svm_scores[0].sigmoid(), atol=1e-4, rtol=1e-4)
             flat = F.linear(pooled.flatten(1), rcnn.box_regressors.weight, rcnn.box_regressors.bias)
             torch.testing.assert_close(deltas[image, region].flatten(), flat[0], atol=1e-4, rtol=1e-4)
 
 
 def test_the_svm_decides_at_one_half_and_suppression_is_by_class(make_rcnn, batch):
-    """Margins are set by hand: biases of 1, 0 and -1, whatever the region."""
+    """Scores are set by hand: biases of 1, 0 and -1 for every region."""
     rcnn = make_rcnn(RCNN, regions={"score_threshold": 0.5, "nms_iou": 0.3}).eval()
     rcnn.svms.bias.copy_(torch.tensor([1.0, 0.0, -1.0]))
     with torch.inference_mode():
         detections, proposals = rcnn.predict(batch.inputs)
     assert proposals is batch.proposals
-    assert detections.labels[1].tolist()[:4] == [1, 1, 1, -1], "only the first class has a margin above 0"
+    assert detections.labels[1].tolist()[:4] == [1, 1, 1, -1], "only the first class has a score above 0"
     torch.testing.assert_close(detections.scores[1, :3], torch.full((3,), 1.0).sigmoid())
     # The fourth proposal overlaps the second one by .30027, and comes after it.
     boxes = [tuple(box) for box in detections.boxes[0, detections.labels[0] > 0].tolist()]
@@ -115,7 +115,7 @@ def test_a_checkpoint_of_a_stage_loads_alone(make_rcnn, tmp_path, batch):
         assert loaded.predict(batch.inputs)[0].scores.equal(stage.predict(batch.inputs)[0].scores)
 
 
-def test_what_is_no_configuration(make_rcnn):
+def test_invalid_settings_are_refused(make_rcnn):
     with pytest.raises(InputError, match="trained in stages"):
         make_rcnn(RCNN).require_stage_before()
     with pytest.raises(InputError, match="regions: size 63 with context 40 is too small; give at least 63"):

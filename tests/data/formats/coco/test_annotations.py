@@ -87,7 +87,7 @@ def test_ids_as_text_and_as_floats(read):
 
 
 @pytest.mark.parametrize("size", [{}, {"width": 96}, {"width": 0, "height": 0}, {"width": 96, "height": 10**30}])
-def test_sizes_that_are_none(read, size):
+def test_invalid_sizes_are_refused(read, size):
     assert read([], images=[{"id": 1, "file_name": "a.jpg"} | size]).images[1].size == (0, 0)
 
 
