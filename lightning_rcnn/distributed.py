@@ -23,7 +23,7 @@ from torch.distributed import (
 
 
 def is_distributed() -> bool:
-    """Whether the process group has more than one rank."""
+    """Tell whether the process group has more than one rank."""
     return is_available() and is_initialized() and get_world_size() > 1
 
 
@@ -115,7 +115,7 @@ class AsyncFlag:
         self._pending: tuple[Work, Tensor] | None = None
 
     def any_rank(self, raised: bool) -> bool:
-        """Whether any rank raised the flag at the previous call; with a single rank, whether it raises it now."""
+        """Tell whether any rank raised the flag at the previous call; with a single rank, whether it raises it now."""
         if self._group is None:
             return raised
         answer = self._result()
@@ -126,7 +126,7 @@ class AsyncFlag:
         return answer
 
     def any_rank_now(self, raised: bool) -> bool:
-        """Whether any rank raises the flag now; the ranks wait for each other."""
+        """Tell whether any rank raises the flag now; the ranks wait for each other."""
         self.any_rank(raised)
         return self._result() if self._group is not None else raised
 

@@ -129,10 +129,10 @@ def class_options(flag: str, classes: Iterable[type]) -> dict[str, list[str]]:
         for name in sorted(name for name in class_arguments(of_class) if not name.endswith(".help")):
             inner, kind = f"{flag}.{name}", part_of(of_class, name)
             if kind is None:
-                found = {inner: values_of(parameters[name].annotation) if name in parameters else []}
+                inner_options = {inner: values_of(parameters[name].annotation) if name in parameters else []}
             else:
-                found = class_options(inner, _choices(kind.base))
-            for key, values in found.items():
+                inner_options = class_options(inner, _choices(kind.base))
+            for key, values in inner_options.items():
                 options[key] = list(dict.fromkeys([*options.get(key, []), *values]))
     return options
 

@@ -112,21 +112,21 @@ class KnownKeys:
 
     def _accepted_flags(self, arguments: list[str], owner: str, given: Any, names: list[str]) -> list[str] | None:
         """Return the keys that a class takes if it does not take `names`, the parts of a dotted key; else None."""
-        found = self._class_of(given, self.bases.get(owner))
+        known_class = self._class_of(given, self.bases.get(owner))
         for depth, name in enumerate(names):
-            if found is None or name in (*CLASS_KEYS, "help"):
+            if known_class is None or name in (*CLASS_KEYS, "help"):
                 return None
-            accepted = class_arguments(found)
+            accepted = class_arguments(known_class)
             if name not in accepted:
                 return [".".join((*names[:depth], key)) for key in accepted]
-            kind = part_of(found, name)
+            kind = part_of(known_class, name)
             values = given.get("init_args") or given if isinstance(given, Mapping) else {}
             key = f"{owner}.{'.'.join(names[: depth + 1])}"
             named = given_class(arguments, key)
             if kind and named and _CLASS_NAME.fullmatch(named) and not _is_mapping(named):
                 self._require_class(named, key, (kind.base,))
             given = named or values.get(name)
-            found = (self._class_of(given, (kind.base,)) or kind.default) if kind else None
+            known_class = (self._class_of(given, (kind.base,)) or kind.default) if kind else None
         return None
 
     def _require_class(self, class_path: str, key: str, bases: Bases) -> None:
@@ -162,12 +162,12 @@ class KnownKeys:
             candidates = [f"{dotted}.init_args.{name}" for name in self._accepted(dotted, value) or ()]
             yield (*path, key), f"{dotted}.{key}: no such key{ours_for(f'{dotted}.{key}', candidates)}"
         class_path = value.get("class_path")
-        found = find_class(class_path, bases) if class_path else None
-        if found is None:
+        known_class = find_class(class_path, bases) if class_path else None
+        if known_class is None:
             if class_path:
                 yield (*path, "class_path"), f"{dotted}.class_path: {_no_such_class(class_path, bases)}"
             return
-        yield from self._argument_problems(found, value.get("init_args") or {}, (*path, "init_args"))
+        yield from self._argument_problems(known_class, value.get("init_args") or {}, (*path, "init_args"))
 
     def _argument_problems(
         self, of_class: type, arguments: Mapping[str, Any], path: KeyPath
@@ -199,8 +199,8 @@ class KnownKeys:
 
     def _accepted(self, holder: str, given: Any) -> frozenset[str] | None:
         """Return the arguments of the class that a key holds; None if it is unknown."""
-        found = self._class_of(given, self.bases.get(holder))
-        return class_arguments(found) if found else None
+        known_class = self._class_of(given, self.bases.get(holder))
+        return class_arguments(known_class) if known_class else None
 
     def _all_keys(self, content: Mapping[str, Any]) -> list[str]:
         inner = [
@@ -215,7 +215,7 @@ def _is_mapping(value: str | None) -> bool:
 
 
 def _why_not_imported(name: str) -> str | None:
-    """What stops the module of a class, if anything does."""
+    """Return why the module of a class cannot be imported; None if it can."""
     try:
         import_module(name.rpartition(".")[0] or __name__)
     except ImportError as error:
@@ -233,10 +233,10 @@ def _no_such_class(name: str, bases: Bases) -> str:
 def _with_import_path(item: Any, bases: Bases) -> Any:
     """Return an item of a list of classes, `{class_path: ...}` or a name alone, with its import path."""
     given = item.get("class_path") if isinstance(item, dict) else item
-    found = find_class(given, bases) if isinstance(given, str) else None
-    if found is None:
+    known_class = find_class(given, bases) if isinstance(given, str) else None
+    if known_class is None:
         return item
-    path = f"{found.__module__}.{found.__qualname__}"
+    path = f"{known_class.__module__}.{known_class.__qualname__}"
     return {**item, "class_path": path} if isinstance(item, dict) else {"class_path": path}
 
 
@@ -282,19 +282,19 @@ def find_class(class_path: str, bases: Bases) -> type | None:
     if not module:
         return next((subclasses(base)[name] for base in bases if name in subclasses(base)), None)
     try:
-        found = getattr(import_module(module), name, None)
+        imported = getattr(import_module(module), name, None)
     except (ImportError, ValueError):
         return None
-    return found if isinstance(found, type) else None
+    return imported if isinstance(imported, type) else None
 
 
 def subclasses(base: type) -> dict[str, type]:
     """Return all imported subclasses of `base` by short name."""
-    found: dict[str, type] = {base.__name__: base}
+    classes: dict[str, type] = {base.__name__: base}
     children: list[type] = base.__subclasses__()
     for child in children:
-        found |= subclasses(child)
-    return found
+        classes |= subclasses(child)
+    return classes
 
 
 @cache

@@ -18,7 +18,7 @@ def with_model_of_help(flags: list[str], content: Mapping[str, Any]) -> list[str
         InputError: nothing says what the model is.
     """
     names = [flag.partition("=")[0] for flag in flags]
-    asked = next((place for place, name in enumerate(names) if _asks_for_help_on_a_part(name)), None)
+    asked = next((index for index, name in enumerate(names) if _asks_for_help_on_a_part(name)), None)
     if asked is None or "--model.help" in names[:asked]:
         return flags
     model = content.get("model")

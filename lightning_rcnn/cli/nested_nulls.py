@@ -64,9 +64,9 @@ def _nested(keys: list[str], flags: list[str], model: Any, base: type) -> dict[s
     """Return {part: {..., key: None}}, with `init_args` for a part that a class is named for."""
     outer: dict[str, Any] = {}
     inner, given = outer, model or {}
-    found = find_class(given_class(flags, "model") or given.get("class_path") or "", (base,))
+    owner = find_class(given_class(flags, "model") or given.get("class_path") or "", (base,))
     for depth, key in enumerate(keys[:-1]):
-        kind = part_of(found, key) if found else None
+        kind = part_of(owner, key) if owner else None
         given = (given.get("init_args") or given).get(key) or {}
         is_short = isinstance(given, str)
         given = {"class_path": given} if is_short else given
@@ -74,6 +74,6 @@ def _nested(keys: list[str], flags: list[str], model: Any, base: type) -> dict[s
         has_class = class_path is not None or bool(set(given) & set(CLASS_KEYS)) or kind is None or kind.default is None
         inner[key] = ({**given} if is_short else {}) | ({"init_args": {}} if has_class else {})
         inner = inner[key]["init_args"] if has_class else inner[key]
-        found = (find_class(class_path, (kind.base,)) if class_path else kind.default) if kind else None
+        owner = (find_class(class_path, (kind.base,)) if class_path else kind.default) if kind else None
     inner[keys[-1]] = None
     return outer

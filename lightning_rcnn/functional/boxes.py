@@ -55,7 +55,7 @@ def clip_boxes(boxes: Tensor, image_sizes: Tensor) -> Tensor:
 
 
 def has_min_size(boxes: Tensor, min_size: float) -> Tensor:
-    """Whether both sides of boxes [..., 4] are at least `min_size` pixels and finite; bool [...]."""
+    """Tell whether both sides of boxes [..., 4] are at least `min_size` pixels and finite; bool [...]."""
     sides = boxes[..., 2:] - boxes[..., :2]
     return ((sides >= min_size) & torch.isfinite(sides)).all(-1)
 

@@ -150,7 +150,7 @@ def roi_targets(
 
 
 def is_in_crowd(crowd_area: Tensor, boxes: Tensor, crowd_ioa: float | None) -> Tensor:
-    """Whether the intersection of boxes with a crowd, over the boxes' area (IoA), exceeds a threshold.
+    """Tell whether the intersection of boxes with a crowd, over the boxes' area (IoA), exceeds a threshold.
 
     Args:
         crowd_area: [...], areas of intersection with a crowd, square pixels.

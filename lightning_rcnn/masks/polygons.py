@@ -13,7 +13,7 @@ _EDGES_AT_ONCE = 256
 
 
 def is_polygon(value: Any) -> bool:
-    """Whether a value is a list of at least three points with finite coordinates."""
+    """Tell whether a value is a list of at least three points with finite coordinates."""
     if not isinstance(value, list) or len(value) < 6 or len(value) % 2:
         return False
     return all(isinstance(number, int | float) and abs(number) < _MAX_COORDINATE for number in value)
@@ -34,12 +34,12 @@ def reach(polygon: list[float], width: int, height: int) -> float:
 
 
 def has_many_corners(polygon: list[float]) -> bool:
-    """Whether a polygon has more than `MAX_CORNERS` corners, so that `touches_itself` would take seconds."""
+    """Tell whether a polygon has more than `MAX_CORNERS` corners, so that `touches_itself` would take seconds."""
     return len(polygon) > 2 * MAX_CORNERS
 
 
 def touches_itself(polygon: list[float]) -> bool:
-    """Whether two edges that are not neighbors have a point in common.
+    """Tell whether two edges that are not neighbors have a point in common.
 
     If there are none, the winding number is the same in the whole interior. Then the even-odd rule, by which the COCO
     API fills polygons, and the nonzero rule agree.
@@ -58,7 +58,7 @@ def touches_itself(polygon: list[float]) -> bool:
 
 
 def _meet(begin: np.ndarray, end: np.ndarray, other_begin: np.ndarray, other_end: np.ndarray) -> np.ndarray:
-    """Whether edges intersect: neither has both ends on one side of the other, and their bounding boxes overlap."""
+    """Tell whether edges cross: neither has both ends on one side of the other, and their bounding boxes overlap."""
     overlap = np.all(
         (np.minimum(begin, end) <= np.maximum(other_begin, other_end))
         & (np.minimum(other_begin, other_end) <= np.maximum(begin, end)),

@@ -61,7 +61,7 @@ def usable_run_length(segmentation: Any, height: int, width: int) -> RunLength |
 
 
 def is_area(value: Any) -> TypeGuard[float]:
-    """Whether an annotation's `area` (in COCO that of the polygons) is usable: finite and not negative."""
+    """Tell whether an annotation's `area` (in COCO that of the polygons) is usable: finite and not negative."""
     return isinstance(value, int | float) and 0 <= value < inf
 
 

@@ -30,12 +30,12 @@ def compare(
         ground_truth: objects in the frame of the image.
         detections: objects in the frame of the image; all are drawn.
         class_names: names of the labels 1..K.
-        captions: texts above the two sides.
+        captions: texts above the two images.
     """
-    sides = [draw_objects(image, objects, class_names) for objects in (ground_truth, detections)]
-    pair = side_by_side(sides, captions)
+    drawn = [draw_objects(image, objects, class_names) for objects in (ground_truth, detections)]
+    pair = side_by_side(drawn, captions)
     present = sorted({*ground_truth.labels.tolist(), *detections.labels.tolist()})
-    return _grid([[pair], [_legend(present, class_names, pair.width, font_size(sides[0].size))]], gap=0)
+    return _grid([[pair], [_legend(present, class_names, pair.width, font_size(drawn[0].size))]], gap=0)
 
 
 def side_by_side(images: Sequence[Image.Image], captions: Sequence[str]) -> Image.Image:

@@ -93,6 +93,6 @@ def _one_line(text: str) -> str:
 
 
 def _is_visible(letter: str) -> bool:
-    """Whether a character has a glyph; a variation selector only chooses the form of the letter before it."""
+    """Tell whether a character has a glyph; a variation selector only chooses the form of the letter before it."""
     is_variation_selector = "\ufe00" <= letter <= "\ufe0f"
     return unicodedata.category(letter) not in _INVISIBLE and not is_variation_selector

@@ -60,7 +60,7 @@ def _letters_of(path: str) -> frozenset[str]:
 
 
 def _draws(path: str, letters: frozenset[str]) -> bool:
-    """Whether a font draws the letters visibly: emoji fonts draw some not at all, or in one size only."""
+    """Tell whether a font draws the letters visibly: emoji fonts draw some not at all, or in one size only."""
     try:
         font = load_font(path, 20)
         return all(font.getmask(letter).getbbox() is not None for letter in letters)

@@ -31,17 +31,17 @@ def test_the_error_of_truncation_is_the_dropped_singular_values():
 
 
 def test_low_rank_layers_have_the_keys_and_shapes_of_truncated_ones(head):
-    room = FullyConnected(3, 4, 20)
-    replace_with_low_rank(room, (8, 5))
+    low_rank = FullyConnected(3, 4, 20)
+    replace_with_low_rank(low_rank, (8, 5))
     truncate(head, (8, 5))
-    room.load_state_dict(head.state_dict())
+    low_rank.load_state_dict(head.state_dict())
     regions = torch.randn(5, 3, 4, 4)
-    assert room(regions).equal(head(regions))
+    assert low_rank(regions).equal(head(regions))
 
 
 @pytest.mark.parametrize("ranks", [(0, 5), (8, 21)])
 def test_ranks_that_a_layer_does_not_have(head, ranks):
-    with pytest.raises(InputError, match="ranks from 1 to 20"):
+    with pytest.raises(InputError, match="out of range for fc.; give 1 to 20"):
         truncate(head, ranks)
 
 

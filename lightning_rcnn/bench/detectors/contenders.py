@@ -61,7 +61,7 @@ class Architecture:
 
     @property
     def has_masks(self) -> bool:
-        """Whether the detector predicts masks."""
+        """Tell whether the detector predicts masks."""
         return self.detector == "mask_rcnn"
 
     def ours(self) -> FasterRCNN | MaskRCNN:
