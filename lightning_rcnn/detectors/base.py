@@ -92,7 +92,7 @@ class Detector(Recorded, LightningModule):
         self.category_ids = list(category_ids or range(1, len(self.class_names) + 1))
         if len(self.category_ids) != len(self.class_names):
             raise InputError(
-                f"model.category_ids: {len(self.category_ids)} ids for {len(self.class_names)} class_names"
+                f"model.category_ids: {len(self.category_ids)} ids for {len(self.class_names)} class_names; give as many"
             )
         self.preprocessing = preprocessing.build()
         self.optimizer, self.schedule, self.group_settings = optimizer, schedule, parameter_groups

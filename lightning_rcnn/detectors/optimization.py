@@ -72,11 +72,11 @@ def _require_short_warmup(module: LightningModule, make_schedule: Callable[..., 
     parameters = inspect.signature(built).parameters if built else {}
     warmup = keywords.get("warmup_steps", parameters["warmup_steps"].default) if "warmup_steps" in parameters else 0
     if warmup < 0:
-        raise InputError(f"model.schedule: warmup_steps {warmup}: 0 or more")
+        raise InputError(f"model.schedule: warmup_steps {warmup}: give 0 or more")
     if warmup > total_steps and not module.trainer.fast_dev_run:  # type: ignore[attr-defined]  # Lightning adds it later
         raise InputError(
-            f"model.schedule: warmup_steps {warmup}: the training ends after {int(total_steps)} steps, before it has "
-            "the learning rate; make it smaller"
+            f"model.schedule: warmup_steps {warmup}: the training ends after {int(total_steps)} steps, within the "
+            "warm-up; give fewer"
         )
 
 
@@ -88,8 +88,8 @@ def _require_rates_of_groups(make_schedule: Callable[..., Any], optimizer: Optim
         value = keywords.get(key)
         if built and len(set(rates)) > 1 and isinstance(value, (int, float)):
             raise InputError(
-                f"model.schedule: {built.__name__} gives all groups of parameters the {key} {value}, and they have "
-                f"rates of their own: {rates}; give {key} as a list, or take a schedule that multiplies rates"
+                f"model.schedule: {built.__name__} sets one {key} {value} for parameter groups of different rates "
+                f"{rates}; give {key} as a list, or take a schedule that multiplies rates"
             )
 
 

@@ -60,10 +60,12 @@ def _read(path: Path) -> _Given:
         return _Given(dict(file.weights), header_in(content).hyperparameters)
     translation = translate_weights(file)
     if translation.may_be_missing:
-        raise InputError(f"model.weights {path}: {translation.format}, no detector; give it as model.backbone.weights")
+        raise InputError(
+            f"model.weights {path}: {translation.format}, not a detector; give it as model.backbone.weights"
+        )
     if translation.unexpected:
         raise InputError(
-            f"model.weights {path}: {len(translation.unexpected)} weights have no place here, the first is "
+            f"model.weights {path}: {len(translation.unexpected)} weights are unexpected, the first is "
             f"{translation.unexpected[0]!r}; lightning-rcnn convert can leave them out"
         )
     return _Given(translation.weights, translation.hyperparameters)

@@ -189,7 +189,7 @@ def test_groups_are_resumed_and_their_rates_are_those_of_the_run(make_detector, 
 
 def test_a_schedule_that_would_give_all_groups_one_rate_is_refused(make_detector, fit):
     options = {"class_names": CLASS_NAMES, "parameter_groups": {"backbone_lr_factor": 0.1}}
-    with pytest.raises(InputError, match=r"^model.schedule: OneCycleLR gives all groups of parameters the max_lr"):
+    with pytest.raises(InputError, match=r"^model.schedule: OneCycleLR sets one max_lr"):
         fit(make_detector(**options, schedule=part(OneCycleLR, max_lr=0.1)), max_steps=1)
     trainer = fit(make_detector(**options, schedule=part(OneCycleLR, max_lr=[0.1, 0.01, 0.01])), max_steps=1)
     assert [group["max_lr"] for group in trainer.optimizers[0].param_groups] == [0.1, 0.01, 0.01]
