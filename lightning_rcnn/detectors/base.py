@@ -92,7 +92,7 @@ class Detector(Recorded, LightningModule):
         self.category_ids = list(category_ids or range(1, len(self.class_names) + 1))
         if len(self.category_ids) != len(self.class_names):
             raise InputError(
-                f"model.category_ids: {len(self.category_ids)} ids for {len(self.class_names)} class_names; give as many"
+                f"model.category_ids: {len(self.category_ids)} ids; give as many as class_names, {len(self.class_names)}"
             )
         self.preprocessing = preprocessing.build()
         self.optimizer, self.schedule, self.group_settings = optimizer, schedule, parameter_groups
