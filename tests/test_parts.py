@@ -322,7 +322,7 @@ def test_a_class_of_optimizers_is_one_without_arguments():
     assert detector.init_args["optimizer"] == {"class_path": f"{SGD.__module__}.SGD", "init_args": defaults_of(SGD)}
 
 
-def test_what_an_optimizer_does_not_say_of_a_default_is_left_out():
+def test_defaults_that_are_not_plain_are_left_out():
     """A function as a default is not a setting, and a required argument has no default."""
     assert to_plain(WithFunction)["init_args"] == {"lr": 0.1}
     assert "lr_lambda" not in to_plain(LambdaLR)["init_args"]

@@ -91,9 +91,8 @@ class Detector(Recorded, LightningModule):
         self.class_names = list(class_names)
         self.category_ids = list(category_ids or range(1, len(self.class_names) + 1))
         if len(self.category_ids) != len(self.class_names):
-            raise InputError(
-                f"model.category_ids: {len(self.category_ids)} ids; give as many as class_names, {len(self.class_names)}"
-            )
+            numbers = f"{len(self.category_ids)} ids for {len(self.class_names)} class_names"
+            raise InputError(f"model.category_ids: {numbers}; give one for each")
         self.preprocessing = preprocessing.build()
         self.optimizer, self.schedule, self.group_settings = optimizer, schedule, parameter_groups
         # A tensor, because torch's compiler would compile again for each new Python number.

@@ -144,7 +144,7 @@ def test_a_backbone_that_is_not_initialized_yet_is_left_alone():
     assert detector.eval().detect(torch.zeros(3, 64, 64, dtype=torch.uint8))[0]["boxes"].shape[1] == 4
 
 
-def test_the_stage_of_a_detector_that_could_not_be_built_is_missed():
+def test_a_region_stage_that_was_handed_over_is_missed():
     backbone = ResNetC4("resnet18")
     with pytest.raises(InputError, match="BoxSettings takes no widht"):  # before anything of it is taken
         FasterRCNN(["a"], backbone=backbone, box={"widht": 3})

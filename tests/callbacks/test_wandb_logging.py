@@ -173,7 +173,7 @@ def test_a_server_that_does_not_answer_leaves_the_run_offline(tmp_path, wandb_re
     assert path.stem == f"run-{run_id(tmp_path)}"
 
 
-def test_where_not_even_offline_works_the_training_goes_on(tmp_path, monkeypatch):
+def test_the_training_continues_if_not_even_offline_works(tmp_path, monkeypatch):
     start = wandb.init
 
     def fail(**arguments):

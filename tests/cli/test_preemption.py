@@ -28,7 +28,7 @@ def stop_at_step(monkeypatch):
         signal.signal(number, handler)
 
 
-def test_the_same_command_goes_on_to_the_same_weights(run, workplace, shards, stop_at_step):
+def test_the_same_command_resumes_to_the_same_weights(run, workplace, shards, stop_at_step):
     def fit(folder):
         return run(
             *("fit", "--config", "tiny.yaml", "--data.train", shards / "train", "--data.num_workers", "1"),

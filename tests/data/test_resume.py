@@ -195,7 +195,7 @@ def test_another_batch_size_between_epochs_is_nothing_to_speak_of(
 
 
 def test_kill_9_mid_epoch(uneven_set, tmp_path, recording_module, trainer, fresh_process):
-    """The same fit, started again after its process was killed, goes on from the last checkpoint undisturbed."""
+    """The same fit, started again after its process was killed, resumes from the last checkpoint undisturbed."""
 
     def fit(module: Any, **start: Any) -> Any:
         saver = ModelCheckpoint(tmp_path, every_n_train_steps=2, save_last=True)

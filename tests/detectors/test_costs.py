@@ -49,7 +49,7 @@ def test_time_goes_to_the_part_that_took_it(image, make_detector):
     assert cost_of_image(fast, image).proposals >= 0.5
 
 
-def test_nothing_of_the_measurement_stays(image, make_detector):
+def test_timing_leaves_the_detector_unchanged(image, make_detector):
     faster = make_detector().eval()
     before = dict(vars(faster))
     cost_of_image(faster, image)

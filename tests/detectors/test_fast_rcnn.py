@@ -110,7 +110,7 @@ def test_losses_are_the_papers_sums(make_fast_rcnn, make_batch, given):
     torch.testing.assert_close(losses["loss_box"], box / number)
 
 
-def test_detections_are_what_suppression_leaves_of_refined_proposals(make_fast_rcnn, make_batch, given):
+def test_detections_are_refined_proposals_after_nms(make_fast_rcnn, make_batch, given):
     detector = make_fast_rcnn(box={"score_threshold": 0.0}).eval()
     batch = given(make_batch([]))
     with torch.no_grad():

@@ -162,7 +162,7 @@ def fit(tmp_path, shards):
     return run
 
 
-def test_the_rate_is_logged_once_a_step_whatever_it_accumulates(make_detector, fit):
+def test_the_rate_is_logged_once_per_step_with_accumulation(make_detector, fit):
     logger = Rates()
     detector = make_detector(class_names=CLASS_NAMES, schedule=part(CosineSchedule, warmup_steps=0))
     fit(detector, logger=logger, max_epochs=2, accumulate_grad_batches=2, log_every_n_steps=1)

@@ -46,7 +46,7 @@ def test_boxes_are_inside_the_image_and_not_empty(size):
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="the C library cannot be seeded there")
-def test_the_same_image_gives_the_same_order_whatever_came_before():
+def test_the_same_image_gives_the_same_order_after_any_other():
     first = selective_search(scene(), "fast", 90)
     ctypes.CDLL(None).srand(77)
     selective_search(scene(seed=3), "fast", 60)

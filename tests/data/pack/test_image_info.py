@@ -61,7 +61,7 @@ def test_usual_names_of_jpeg_are_no_defect(pack_one, encode_image, name):
     assert pack_one(encode_image(), name)[0] == {}
 
 
-def test_two_pictures_in_one_jpeg_as_phones_write_them_are_a_jpeg(pack_one):
+def test_two_images_in_one_jpeg_as_phones_write_them_are_a_jpeg(pack_one):
     data = io.BytesIO()
     Image.new("RGB", (64, 48)).save(data, "MPO", save_all=True, append_images=[Image.new("RGB", (64, 48))])
     assert Image.open(data).format == "MPO"

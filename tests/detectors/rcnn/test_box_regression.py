@@ -112,5 +112,5 @@ def test_a_pool_keeps_the_highest_keys_in_any_order():
         assert pool.chosen() is None
         for part in order.split(4):
             pool.add(Examples(part[:, None].float(), torch.zeros(len(part), 4), keys[part]))
-            assert len(pool._together().keys) <= 8, "what its documentation says it holds"
+            assert len(pool._concatenated().keys) <= 8, "what its documentation says it holds"
         assert {int(number) for number in pool.chosen().features[:, 0]} == best

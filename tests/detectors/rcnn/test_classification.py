@@ -139,7 +139,7 @@ def test_it_starts_from_a_network(make_rcnn, tmp_path):
     make_rcnn(RCNNClassification, weights=str(tmp_path / "stage.ckpt")).require_stage_before()
 
 
-def test_a_pass_that_was_broken_off_is_not_gone_on_with(make_rcnn):
+def test_resuming_within_a_pass_is_refused(make_rcnn):
     stage, trainer = make_rcnn(RCNNClassification), Mock()
     stage.trainer = trainer
     progress = trainer.fit_loop.epoch_loop.batch_progress

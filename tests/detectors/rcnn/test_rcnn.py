@@ -76,7 +76,7 @@ def test_fine_tuning_learns_from_regions_and_detects_by_softmax(make_rcnn, batch
     assert boxes <= {tuple(map(float, box)) for box in PROPOSALS}, "not refined"
 
 
-def test_an_image_without_proposals_or_without_anything(make_rcnn, make_batch, with_proposals):
+def test_an_image_without_proposals_or_objects(make_rcnn, make_batch, with_proposals):
     batch = with_proposals(make_batch(OBJECTS, []), [], [])
     stage = make_rcnn(RCNNFineTuning)
     assert torch.isfinite(stage(batch)["loss_classifier"]), "the ground truth is left"

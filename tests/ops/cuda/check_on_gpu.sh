@@ -13,7 +13,7 @@ export PYTHONPATH="$PWD${PYTHONPATH:+:$PYTHONPATH}" PYTHONUNBUFFERED=1
 mkdir -p "$report"
 failed=0
 
-step() { # step NAME SECONDS COMMAND...: runs a command, keeps its output in the report, and goes on
+step() { # step NAME SECONDS COMMAND...: runs a command, keeps its output in the report, and continues
     local name=$1 seconds=$2
     shift 2
     echo "--- $name"
