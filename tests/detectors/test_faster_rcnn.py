@@ -145,7 +145,7 @@ def test_detect_refuses_what_is_not_an_image(make_detector, tmp_path):
             {"backbone": part(ResNetFPN, name="resnet18", chanels=3)},
             "ResNetFPN takes no chanels; did you mean channels?",
         ),
-        ({"backbone": part(ResNetDC5, name="resnet18")}, "for networks of bottlenecks; resnet18 has none"),
+        ({"backbone": part(ResNetDC5, name="resnet18")}, "needs bottlenecks, and resnet18 has none"),
         ({"backbone": part(ResNetFPN, name="resnet18", stride_in_1x1=True)}, "stride_in_1x1 needs bottlenecks"),
         ({"backbone": part(ResNetC4, name="resnet18", frozen_stages=5)}, "frozen_stages 5"),
         ({"rpn": {"anchors": {"sizes": [32, 64]}}}, "rpn.anchors: sizes"),

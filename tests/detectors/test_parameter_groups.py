@@ -117,7 +117,7 @@ def test_layers_are_in_order_from_the_input(backbone, numbers):
 
 def test_a_rate_of_its_own_needs_an_optimizer_that_has_one(make_detector):
     detector = make_detector(optimizer=part(OwnOptimizer), parameter_groups={"layer_decay": 0.5})
-    with pytest.raises(InputError, match=r"model.parameter_groups: the optimizer has no lr"):
+    with pytest.raises(InputError, match=r"model\.parameter_groups: the factors need a learning rate"):
         detector.parameter_groups()
     assert len(make_detector(optimizer=part(OwnOptimizer)).parameter_groups()) == 2
 
