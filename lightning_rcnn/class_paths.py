@@ -24,9 +24,11 @@ def import_path(path: str, named_by: str = "class_path") -> Any:
         InputError: it cannot be imported.
     """
     module, _, name = path.rpartition(".")
+    if not module:
+        raise InputError(f"{named_by} {path}: is no path; name the module as well, such as package.module.{path}")
     try:
         return getattr(import_module(module), name)
-    except (ImportError, AttributeError, ValueError) as error:
+    except (ImportError, AttributeError) as error:
         raise InputError(f"{named_by} {path}: cannot be imported ({error})") from error
 
 
@@ -35,15 +37,12 @@ def import_module(name: str) -> ModuleType:
 
     Raises:
         ImportError: it does not exist, or raises an error; the message names the error, its file and its line.
-        ValueError: the name is empty.
     """
     try:
         return importlib.import_module(name)
     except ImportError:
         raise
     except Exception as error:
-        if not name:
-            raise
         message = " ".join(str(error).split())
         kind = type(error).__name__
         raise ImportError(f"{_location(error)}{kind}: {message}" if message else f"{_location(error)}{kind}") from error

@@ -421,9 +421,18 @@ def test_a_file_cannot_name_what_is_neither_part_nor_settings(path, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("path", ["nowhere.Foo", "lightning_rcnn.parts.Foo", "Foo", "", ".Foo"])
-def test_a_class_that_is_not_there_is_named(path):
-    with pytest.raises(InputError, match=rf"^class_path {path}: cannot be imported \(.*\)$"):
+@pytest.mark.parametrize(
+    ("path", "problem"),
+    [
+        ("nowhere.Foo", r"cannot be imported \(.*\)"),
+        ("lightning_rcnn.parts.Foo", r"cannot be imported \(.*\)"),
+        ("Foo", "is no path; name the module as well, .*"),
+        ("", "is no path; name the module as well, .*"),
+        (".Foo", "is no path; name the module as well, .*"),
+    ],
+)
+def test_a_class_that_is_not_there_is_named(path, problem):
+    with pytest.raises(InputError, match=rf"^class_path {path}: {problem}$"):
         import_class(path)
 
 

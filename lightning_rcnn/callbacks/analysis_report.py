@@ -127,7 +127,7 @@ class AnalysisReport(Callback):
         is_fitting = trainer.state.fn == TrainerFn.FITTING
         rich.get_console().print(analysis_tables(analysis, findings(analysis, proposal_recall(metrics))))
         if not trainer.fast_dev_run:  # type: ignore[attr-defined]  # a property that Lightning adds later
-            when = f" of epoch {trainer.current_epoch}, step {trainer.global_step}" if is_fitting else ""
+            when = f" of epoch {trainer.current_epoch + 1}, step {trainer.global_step}" if is_fitting else ""
             title = f"{type(detector).__name__}: {what}{when}"
             page = report_page(analysis, metrics, worst, file_names, class_names, title, str(trainer.ckpt_path or ""))
             path = write_report(run_folder(trainer) / REPORT, page, analysis)

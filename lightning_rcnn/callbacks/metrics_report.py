@@ -33,7 +33,7 @@ def _report(trainer: Trainer, pl_module: LightningModule, what: str, file_name: 
     metrics: dict[str, Any] = pl_module.last_metrics  # type: ignore[assignment]
     fitting = trainer.state.fn == TrainerFn.FITTING
     epoch, step = (trainer.current_epoch, trainer.global_step) if fitting else (None, None)
-    title = f"{what} of epoch {epoch}, step {step}" if fitting else what
+    title = f"{what} of epoch {trainer.current_epoch + 1}, step {step}" if fitting else what  # as progress counts
     # Lightning's progress bar shares this console and moves out of the way.
     rich.get_console().print(metrics_tables(metrics, title))
     if not trainer.fast_dev_run:  # type: ignore[attr-defined]  # a property that Lightning adds later

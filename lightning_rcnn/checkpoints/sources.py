@@ -16,6 +16,7 @@ from filelock import FileLock
 from torchvision.models import get_model_weights, get_weight, list_models
 
 from lightning_rcnn.errors import InputError
+from lightning_rcnn.suggestions import did_you_mean
 
 DETECTRON2_PREFIX = "detectron2://"
 _DETECTRON2_FILES = "https://dl.fbaipublicfiles.com/detectron2/"
@@ -37,7 +38,8 @@ def local_file(source: str, key: str = "weights") -> Path:
         return Path(source)
     url = url_of(source)
     if url is None:
-        raise InputError(f"{key} {source}: neither a file, nor a URL, nor a name of weights")
+        near = did_you_mean(source, list_models())
+        raise InputError(f"{key} {source}: neither a file, nor a URL, nor a name of weights{near}")
     below = _cache_path(url)
     if not PurePosixPath(urlparse(url).path).name or ".." in below.parts:
         raise InputError(f"{key} {source}: {url} is not the address of a file")

@@ -283,7 +283,7 @@ def find_class(class_path: str, bases: Bases) -> type | None:
         return next((subclasses(base)[name] for base in bases if name in subclasses(base)), None)
     try:
         imported = getattr(import_module(module), name, None)
-    except (ImportError, ValueError):
+    except ImportError:
         return None
     return imported if isinstance(imported, type) else None
 

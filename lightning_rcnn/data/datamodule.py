@@ -83,7 +83,7 @@ class DetectionDataModule(LightningDataModule):
         batch_size: int = 2,
         eval_batch_size: int | None = None,
         num_workers: int | None = None,
-        train_transforms: list[Transform | nn.Module] = DEFAULT_TRANSFORMS,
+        train_transforms: list[Transform | nn.Module | Callable[[Any, Any], Any]] = DEFAULT_TRANSFORMS,
         seed: int = 0,
         shapes: list[list[int]] | None = None,
         loading: LoadingSettings = LoadingSettings(),

@@ -209,7 +209,7 @@ def _decode_jpeg(header: Image.Image, data: bytes) -> tuple[np.ndarray, str]:
         if _CUT_OFF.search(damage):  # the missing pixels would be filled with gray
             raise
     # Pillow continues after a warning, raises after an error, and supports the rarer kinds of chroma subsampling.
-    return _rgb_pixels(header), "" if "subsampling" in damage else damage
+    return rgb_pixels(header), "" if "subsampling" in damage else damage
 
 
 def _decode_by_turbojpeg(data: bytes, colors: Literal["RGB", "CMYK"]) -> np.ndarray:
@@ -225,11 +225,15 @@ def _decode_by_pillow(header: Image.Image, data: bytes) -> np.ndarray:
     if header.format == "PNG":
         # Decoding stops at the last row and skips the checksums. `verify` leaves its image unreadable, so it gets one.
         open_image(data).verify()
-    return _rgb_pixels(header)
+    return rgb_pixels(header)
 
 
-def _rgb_pixels(image: Image.Image) -> np.ndarray:
-    """Return a copy of the pixels, uint8 [height, width, 3]."""
+def rgb_pixels(image: Image.Image) -> np.ndarray:
+    """Return a copy of the pixels, uint8 [height, width, 3], RGB; of 16 bits per channel, the upper 8.
+
+    Raises:
+        UnsupportedImage: the pixels are floats or 32-bit numbers, whose range is unknown.
+    """
     if image.mode == "F":
         raise UnsupportedImage("floating-point pixels, whose range is unknown; store them as 8 or 16 bits per channel")
     if image.mode.startswith("I"):

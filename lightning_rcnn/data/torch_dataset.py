@@ -30,6 +30,7 @@ from torch.utils.data import Dataset, IterableDataset
 from torchvision import tv_tensors
 
 from lightning_rcnn.class_paths import class_path
+from lightning_rcnn.data.decode import rgb_pixels
 from lightning_rcnn.data.index import Category, Shard, ShardIndex
 from lightning_rcnn.data.reader import RawSample, UnreadableRecordError
 from lightning_rcnn.data.shards import ShardSet
@@ -200,7 +201,7 @@ def _read_item(dataset: Any, number: int) -> tuple[Tensor, dict[str, Any]]:
 def _pixels(image: Any) -> Tensor:
     """Convert an image to uint8 [3, h, w]."""
     if isinstance(image, Image.Image):
-        image = np.array(image.convert("RGB"))
+        image = rgb_pixels(image)
     if isinstance(image, np.ndarray) and image.ndim == 3:
         image = torch.from_numpy(np.ascontiguousarray(image)).permute(2, 0, 1)
     if not isinstance(image, Tensor) or image.ndim != 3 or image.shape[0] != 3 or min(image.shape) < 1:

@@ -9,11 +9,15 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from lightning_rcnn.data.decode import decode_image
+from lightning_rcnn.data.decode import decode_image, rgb_pixels
 from lightning_rcnn.errors import InputError
 
 ImageLike = str | Path | Image.Image | np.ndarray | Tensor
-"""A file, a PIL image, an array [h, w], [h, w, 1], [h, w, 3] or [h, w, 4], or a tensor [3, h, w]; uint8, RGB."""
+"""A file, a PIL image, an array [h, w], [h, w, 1], [h, w, 3] or [h, w, 4], or a tensor [3, h, w]; uint8, RGB.
+
+A file is turned by its EXIF orientation. A PIL image is taken as it is, so that boxes are in its own pixels; apply
+`PIL.ImageOps.exif_transpose` first to turn it.
+"""
 
 
 def as_images(images: Any) -> list[Tensor]:
@@ -45,7 +49,10 @@ def _as_pixels(image: Any, number: int) -> Tensor:
         except (OSError, ValueError) as error:
             raise InputError(f"{image}: cannot be read as an image ({error})") from error
     if isinstance(image, Image.Image):
-        return _channels_first(np.array(image.convert("RGB")))
+        try:
+            return _channels_first(rgb_pixels(image))
+        except (OSError, ValueError) as error:
+            raise InputError(f"image {number}: cannot be read ({error})") from error
     if isinstance(image, np.ndarray):
         if image.dtype != np.uint8 or image.ndim not in (2, 3) or (image.ndim == 3 and image.shape[2] not in (1, 3, 4)):
             raise InputError(

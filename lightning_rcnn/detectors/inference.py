@@ -4,6 +4,7 @@ Shape letters: N images, D detections.
 """
 
 from collections.abc import Callable, Sequence
+from numbers import Integral, Real
 from typing import Protocol
 
 import numpy as np
@@ -50,10 +51,10 @@ def detect_tensors(
     Raises:
         InputError: the threshold or the batch size is out of range.
     """
-    if not 0 <= threshold <= 1:
-        raise InputError(f"threshold {threshold}: a score is from 0 to 1")
-    if batch_size < 1:
-        raise InputError(f"batch_size {batch_size}: at least 1")
+    if not isinstance(threshold, Real) or not 0 <= threshold <= 1:
+        raise InputError(f"threshold {threshold!r}: a score is from 0 to 1")
+    if not isinstance(batch_size, Integral) or batch_size < 1:
+        raise InputError(f"batch_size {batch_size!r}: a whole number, at least 1")
     was_training = detector.training
     detector.train(False)
     try:

@@ -31,8 +31,8 @@ def test_each_validation_is_printed_and_written(run, capsys):
         "step": 6,
     }
     text = capsys.readouterr().out
-    assert "validation of epoch 0, step 3" in text
-    assert "validation of epoch 1, step 6" in text
+    assert "validation of epoch 1, step 3" in text
+    assert "validation of epoch 2, step 6" in text
     rows = [line.split() for line in text.splitlines()]
     assert ["bbox", ".250", ".500", "-"] in rows
     assert "maxDets 300" in text

@@ -38,6 +38,8 @@ def test_a_file_is_itself(tmp_path, hub):
     assert local_file(str(tmp_path / "a.pth")) == tmp_path / "a.pth"
     with pytest.raises(InputError, match=r"^weights nothing\.pth: neither a file, nor a URL, nor a name"):
         local_file("nothing.pth")
+    with pytest.raises(InputError, match="nor a name of weights; did you mean maskrcnn_resnet50_fpn_v2"):
+        local_file("maskrcnn_resnet50_fpn_v3")
 
 
 def test_what_was_downloaded_is_kept(tmp_path, hub):

@@ -130,6 +130,7 @@ def test_evaluation_brings_annotations_as_from_shards(make_set, tmp_path: Path):
         tv_tensors.Image(torch.from_numpy(PIXELS).permute(2, 0, 1)),
         PIXELS.astype(np.float64) / 255,
         Image.new("L", (16, 12), 90),
+        Image.fromarray(np.full((12, 16), 90 * 257, np.uint16)),
     ],
     ids=lambda image: type(image).__name__,
 )

@@ -50,6 +50,7 @@ COLORS = {
 GRAYS = {
     "a gray file": lambda gray, folder: folder / "gray.png",
     "a gray PIL image": lambda gray, folder: Image.fromarray(gray),
+    "a PIL image of 16 bits": lambda gray, folder: Image.fromarray(gray.astype(np.uint16) * 257),
     "an array without channels": lambda gray, folder: gray,
     "an array with one channel": lambda gray, folder: gray[..., None],
     "a PIL image with a palette": lambda gray, folder: Image.fromarray(gray).convert("P"),
@@ -123,8 +124,10 @@ def test_no_more_images_go_together_than_wanted_and_only_of_one_padded_size(make
         ({"threshold": -0.1}, "threshold -0.1: a score is from 0 to 1"),
         ({"threshold": 50}, "threshold 50: a score is from 0 to 1"),
         ({"threshold": math.nan}, "threshold nan: a score is from 0 to 1"),
-        ({"batch_size": 0}, "batch_size 0: at least 1"),
-        ({"batch_size": -1}, "batch_size -1: at least 1"),
+        ({"threshold": "0.5"}, "threshold '0.5': a score is from 0 to 1"),
+        ({"batch_size": 0}, "batch_size 0: a whole number, at least 1"),
+        ({"batch_size": 1.5}, "batch_size 1.5: a whole number, at least 1"),
+        ({"batch_size": -1}, "batch_size -1: a whole number, at least 1"),
     ],
 )
 def test_options_that_cannot_be_are_refused(make_detector, options, line):
