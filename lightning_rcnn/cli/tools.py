@@ -2,6 +2,7 @@
 
 import argparse
 import inspect
+import re
 from collections.abc import Callable, Sequence
 from typing import Any, get_args, get_origin
 
@@ -25,6 +26,10 @@ class ToolParser(ArgumentParser):
         key = key_of(message)
         flag = f"--{key}: " if key else ""
         raise InputError(f"{flag}{one_line(message, flags)} (see {self.prog} --help)") from ex
+
+    def format_help(self, formatter: argparse.HelpFormatter | None = None) -> str:
+        """Format the help, with paths called by their name; jsonargparse shows how Python prints the class."""
+        return re.sub(r"<class\s+'Path'>", "path", super().format_help(formatter))
 
 
 def run_tool(name: str, function: Callable[..., None], arguments: list[str]) -> None:

@@ -216,7 +216,10 @@ class DetectionDataModule(LightningDataModule):
                 "strings, or a torch.utils.data.Dataset"
             )
         else:
-            shard_set = read_shards(source, self.policy)
+            try:
+                shard_set = read_shards(source, self.policy)
+            except InputError as error:
+                raise InputError(f"data.{split}: {error}") from error
         index = shard_set.index
         if len(index) == 0:
             raise InputError(f"data.{split}: {index.name} has no images; give a data set with images")

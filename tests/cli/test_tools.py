@@ -90,3 +90,15 @@ def test_a_list_may_be_given_in_parts():
         "allow": ["a", "b", "c", "d"],
         "ranks": [3, 4],
     }
+
+
+def test_paths_are_called_so_in_the_help():
+    def tool(path: Path) -> None:
+        """Read.
+
+        Args:
+            path: a file whose description is long enough for the line of its type to be broken somewhere.
+        """
+
+    text = " ".join(tool_parser("read", tool).format_help().split())
+    assert "(required, type: path)" in text
