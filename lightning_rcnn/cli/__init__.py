@@ -42,6 +42,9 @@ def main(arguments: list[str] | None = None) -> int:
         if str(stop):
             print(f"lightning-rcnn: {stop}", file=sys.stderr, flush=True)
         return stop.status
+    except BrokenPipeError:  # the reader of the output, such as `head`, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
     except OSError as error:
         if debug or error.filename is None:
             raise

@@ -15,6 +15,7 @@ from jsonargparse import ArgumentParser
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
+from lightning_rcnn.class_paths import class_path as class_path_of
 from lightning_rcnn.class_paths import import_module
 from lightning_rcnn.cli.composing import Composition, KeyPath
 from lightning_rcnn.cli.other_names import is_of_others, ours_for
@@ -130,8 +131,8 @@ class KnownKeys:
         return None
 
     def _require_class(self, class_path: str, key: str, bases: Bases) -> None:
-        if find_class(class_path, bases) is None:
-            raise InputError(f"--{key}: {_no_such_class(class_path, bases)}")
+        if problem := _class_problem(class_path, bases):
+            raise InputError(f"--{key}: {problem}")
 
     def _problems(self, content: Mapping[str, Any], outer: KeyPath) -> Iterator[tuple[KeyPath, str]]:
         for key, value in content.items():
@@ -157,17 +158,17 @@ class KnownKeys:
         if bases is None:  # a class of anything, such as a data set
             if reason := _why_not_imported(str(value.get("class_path", ""))):
                 yield (*path, "class_path"), f"{dotted}.class_path: {reason}"
+            elif known_class := find_class(str(value.get("class_path", "")), ()):
+                yield from self._argument_problems(known_class, value.get("init_args") or {}, (*path, "init_args"))
             return
         for key in value.keys() - set(CLASS_KEYS):
             candidates = [f"{dotted}.init_args.{name}" for name in self._accepted(dotted, value) or ()]
             yield (*path, key), f"{dotted}.{key}: no such key{ours_for(f'{dotted}.{key}', candidates)}"
         class_path = value.get("class_path")
-        known_class = find_class(class_path, bases) if class_path else None
-        if known_class is None:
-            if class_path:
-                yield (*path, "class_path"), f"{dotted}.class_path: {_no_such_class(class_path, bases)}"
-            return
-        yield from self._argument_problems(known_class, value.get("init_args") or {}, (*path, "init_args"))
+        if class_path and (problem := _class_problem(class_path, bases)):
+            yield (*path, "class_path"), f"{dotted}.class_path: {problem}"
+        elif class_path and (known_class := find_class(class_path, bases)):
+            yield from self._argument_problems(known_class, value.get("init_args") or {}, (*path, "init_args"))
 
     def _argument_problems(
         self, of_class: type, arguments: Mapping[str, Any], path: KeyPath
@@ -223,11 +224,18 @@ def _why_not_imported(name: str) -> str | None:
     return None
 
 
-def _no_such_class(name: str, bases: Bases) -> str:
-    if reason := _why_not_imported(name):
-        return reason
-    known = [short for base in bases for short in subclasses(base)]
-    return f"no {bases[0].__name__} is called {name}{did_you_mean(name, known)}"
+def _class_problem(name: str, bases: Bases) -> str | None:
+    """Return why a name is not that of a class that can be used; None if it is."""
+    known_class = find_class(name, bases)
+    if known_class is None:
+        if reason := _why_not_imported(name):
+            return reason
+        known = [short for base in bases for short in subclasses(base)]
+        return f"no {bases[0].__name__} is called {name}{did_you_mean(name, known)}"
+    is_strict = len(bases) == 1 and issubclass(bases[0], Part | Settings)  # transforms may be any callable
+    if is_strict and not issubclass(known_class, bases):
+        return f"{name} is not a {bases[0].__name__}; derive it from {class_path_of(bases[0])}"
+    return None
 
 
 def _with_import_path(item: Any, bases: Bases) -> Any:

@@ -1,9 +1,25 @@
 """Check that a model has the classes of its data."""
 
+from collections import Counter
 from collections.abc import Sequence
+from typing import Any
 
 from lightning_rcnn.data.index import Category
 from lightning_rcnn.errors import InputError
+
+
+def require_different(entries: Sequence[Any], owner: str) -> None:
+    """Check that no entry occurs twice.
+
+    Args:
+        entries: names or ids.
+        owner: what holds them, for the message.
+
+    Raises:
+        InputError: an entry occurs twice.
+    """
+    if twice := [entry for entry, number in Counter(entries).items() if number > 1]:
+        raise InputError(f"{owner}: {twice[0]!r} occurs twice; give each class a name and an id of its own")
 
 
 def require_same_classes(

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -29,6 +30,8 @@ from lightning_rcnn.data.transforms.base import Transform
 from lightning_rcnn.data.transforms.pipeline import DEFAULT_TRANSFORMS, checked_transforms, min_sizes
 from lightning_rcnn.data.workers import suggested_workers
 from lightning_rcnn.errors import InputError
+from lightning_rcnn.plain_data import from_plain
+from lightning_rcnn.settings_checks import Count, PositiveCount, check, hints_of
 from lightning_rcnn.structures import Batch, MaskForm
 
 _SPLITS = {"fit": ("train", "val"), "validate": ("val",), "test": ("test",), "predict": ("predict",)}
@@ -80,21 +83,27 @@ class DetectionDataModule(LightningDataModule):
         val: str | list[str] | Dataset | None = None,
         test: str | list[str] | Dataset | None = None,
         predict: str | list[str] | Dataset | None = None,
-        batch_size: int = 2,
-        eval_batch_size: int | None = None,
-        num_workers: int | None = None,
+        batch_size: PositiveCount = 2,
+        eval_batch_size: PositiveCount | None = None,
+        num_workers: Count | None = None,
         train_transforms: list[Transform | nn.Module | Callable[[Any, Any], Any]] = DEFAULT_TRANSFORMS,
-        seed: int = 0,
-        shapes: list[list[int]] | None = None,
+        seed: Count = 0,
+        shapes: list[list[PositiveCount]] | None = None,
         loading: LoadingSettings = LoadingSettings(),
         fetching: FetchingSettings = FetchingSettings(),
     ) -> None:
         super().__init__()
-        if min(batch_size, eval_batch_size or batch_size) < 1:
-            raise InputError("data.batch_size and data.eval_batch_size must be at least 1")
-        if seed < 0:
-            raise InputError(f"data.seed is {seed}; it must be 0 or more")
-        self.sources = {"train": train, "val": val, "test": test, "predict": predict}
+        loading, fetching = from_plain(loading, LoadingSettings()), from_plain(fetching, FetchingSettings())
+        settings: dict[str, Any] = {
+            "batch_size": batch_size,
+            "eval_batch_size": eval_batch_size,
+            "num_workers": num_workers,
+        }
+        settings |= {"seed": seed, "shapes": shapes, "loading": loading, "fetching": fetching}
+        for name, value in settings.items():
+            check("data", name, hints_of(DetectionDataModule.__init__)[name], value)
+        sources = {"train": train, "val": val, "test": test, "predict": predict}
+        self.sources = {split: _without_paths(source) for split, source in sources.items()}
         self.batch_size = batch_size
         self.eval_batch_size = eval_batch_size or batch_size
         self.num_workers = num_workers
@@ -318,3 +327,10 @@ class DetectionDataModule(LightningDataModule):
 def _same_in_every_epoch(plan: Callable[[int], Plan]) -> Callable[[int], Plan]:
     first_epoch = plan(0)
     return lambda epoch: first_epoch
+
+
+def _without_paths(source: Any) -> Any:
+    """Return a source of data with its paths as text."""
+    if isinstance(source, list | tuple):
+        return [_without_paths(entry) for entry in source]
+    return str(source) if isinstance(source, Path) else source

@@ -30,6 +30,7 @@ from torch.utils.data import Dataset, IterableDataset
 from torchvision import tv_tensors
 
 from lightning_rcnn.class_paths import class_path
+from lightning_rcnn.data.class_names import require_different
 from lightning_rcnn.data.decode import rgb_pixels
 from lightning_rcnn.data.index import Category, Shard, ShardIndex
 from lightning_rcnn.data.reader import RawSample, UnreadableRecordError
@@ -89,14 +90,21 @@ def categories_of(dataset: Dataset[Any], split: str) -> list[Category]:
     """Return the classes of a data set.
 
     Raises:
-        InputError: it has no class names.
+        InputError: it has no class names, the background among them, or one twice.
     """
     classes = getattr(dataset, "classes", None)
     if not classes or isinstance(classes, str):
         raise InputError(
             f"data.{split}: {type(dataset).__name__} has no `classes`; give it a list of the names of labels 1..K"
         )
-    return [Category(label, str(class_name), label) for label, class_name in enumerate(classes, start=1)]
+    names = [str(class_name) for class_name in classes]
+    if names[0].strip("_ ").lower() == "background":
+        raise InputError(
+            f"data.{split}: the classes of {type(dataset).__name__} begin with {names[0]!r}; leave the background out: "
+            "they are the names of labels 1..K"
+        )
+    require_different(names, f"data.{split}: the classes of {type(dataset).__name__}")
+    return [Category(label, name, label) for label, name in enumerate(names, start=1)]
 
 
 def read_torch_dataset(dataset: Dataset[Any], split: str) -> TorchDataset:
@@ -229,6 +237,9 @@ def _boxes(boxes: Any) -> list[list[float]]:
     if boxes.numel() and (boxes.ndim != 2 or boxes.shape[1] != 4):
         raise ValueError(f"its boxes are {list(boxes.shape)}, not [m, 4]")
     boxes = boxes.reshape(-1, 4).double()
+    if len(boxes) and boxes.min() >= 0 and boxes.max() <= 1 and (boxes != boxes.round()).any():
+        first = [round(edge, 2) for edge in boxes[0].tolist()]
+        raise ValueError(f"its box {first} is a share of the image; give pixels")
     is_wrong = ~(boxes.isfinite().all(dim=1) & (boxes[:, 2:] >= boxes[:, :2]).all(dim=1))
     if is_wrong.any():
         raise ValueError(f"its box {[round(edge, 2) for edge in boxes[is_wrong][0].tolist()]} is not xyxy")

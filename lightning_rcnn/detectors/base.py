@@ -20,8 +20,10 @@ from torch.optim import Optimizer
 from lightning_rcnn.backbones.base import Backbone, require_maps
 from lightning_rcnn.callbacks.optimizer_settings import OptimizerSettings
 from lightning_rcnn.callbacks.start_check import StartCheck, check_loggers
+from lightning_rcnn.checkpoints.coco_classes import UNUSED
 from lightning_rcnn.checkpoints.header import CLASS_PATH_KEY, PRECISION_KEY
 from lightning_rcnn.class_paths import class_path
+from lightning_rcnn.data.class_names import require_different
 from lightning_rcnn.data.resize import ResizeRule
 from lightning_rcnn.detectors.evaluation import Evaluation, flatten_metrics
 from lightning_rcnn.detectors.images import ImageLike, as_images
@@ -88,11 +90,14 @@ class Detector(Recorded, LightningModule):
         super().__init__()
         if not class_names:
             raise InputError("model.class_names is empty; give the names of the classes, or data with an index")
+        # torchvision's COCO models call every id without a class the same.
+        require_different([name for name in class_names if name != UNUSED], "model.class_names")
         self.class_names = list(class_names)
         self.category_ids = list(category_ids or range(1, len(self.class_names) + 1))
         if len(self.category_ids) != len(self.class_names):
             numbers = f"{len(self.category_ids)} ids for {len(self.class_names)} class_names"
             raise InputError(f"model.category_ids: {numbers}; give one for each")
+        require_different(self.category_ids, "model.category_ids")
         self.preprocessing = preprocessing.build()
         self.optimizer, self.schedule, self.group_settings = optimizer, schedule, parameter_groups
         # A tensor, because torch's compiler would compile again for each new Python number.

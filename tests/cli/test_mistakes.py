@@ -102,6 +102,10 @@ def test_in_a_file(error_line, workplace, text, line):
             "--model.backbone: failing.Mine cannot be imported (FILE:1: NameError: name 'x' is not defined)",
         ),
         ("--model.backbone ResNetFNP", "--model.backbone: no Backbone is called ResNetFNP; did you mean ResNetFPN?"),
+        (
+            "--model.backbone torch.nn.ReLU",
+            "--model.backbone: torch.nn.ReLU is not a Backbone; derive it from lightning_rcnn.backbones.base.Backbone",
+        ),
         ("--trainer.max_epoch 3", "--trainer.max_epoch: no such option; did you mean --trainer.max_epochs?"),
         ("--trainer.max_epochs many", "--trainer.max_epochs: 'many' is not int"),
         ("--max_epochs 3", "--max_epochs: no such option; did you mean --trainer.max_epochs?"),

@@ -73,8 +73,12 @@ def test_given_shapes_are_used(uneven_set: Path, recording_module, trainer):
     [
         ({"train": None}, "no data to fit: give --data.train"),
         ({"batch_size": 44}, r"data.train: 43 images are fewer than one batch of all devices \(1 x 44\)"),
-        ({"batch_size": 0}, "data.batch_size and data.eval_batch_size must be at least 1"),
-        ({"seed": -1}, "data.seed is -1"),
+        ({"batch_size": 0}, "data.batch_size: 0 is out of range; give 1 or more"),
+        ({"seed": -1}, "data.seed: -1 is out of range; give 0 or more"),
+        ({"batch_size": 2.5}, "data.batch_size: 2.5 is not a whole number"),
+        ({"num_workers": -1}, "data.num_workers: -1 is out of range"),
+        ({"shapes": [128, 128]}, r"data.shapes\[0\]: 128"),
+        ({"loading": {"shuffle_window": 0}}, "LoadingSettings.shuffle_window: 0 is out of range"),
         ({"train": "/nowhere"}, "/nowhere: no such file or folder"),
         ({"train_transforms": [Resize([2000])]}, "min_size 2000 and max_size 1333 do not fit"),
         ({"shapes": [[33, 64]]}, "multiples of 32"),
@@ -84,6 +88,13 @@ def test_bad_options_are_named(uneven_set: Path, options, message: str):
     with pytest.raises(InputError, match=message) as caught:
         data(uneven_set, **options).setup("fit")
     assert "\n" not in str(caught.value)
+
+
+def test_paths_and_dictionaries_of_settings_are_taken(uneven_set: Path):
+    shard = uneven_set / "shard-000000.tar"
+    module = DetectionDataModule([shard], val=uneven_set, loading={"shuffle_window": 4})
+    module.setup("fit")
+    assert (module.loading.shuffle_window, module.num_training_batches) == (4, 13 // module.batch_size)
 
 
 @pytest.mark.parametrize("stage", ["validate", "test", "predict"])

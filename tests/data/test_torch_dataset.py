@@ -191,6 +191,7 @@ MISTAKES = [
     (good(boxes=torch.tensor([[1.0, 1.0, float("nan"), 9.0]])), "is not xyxy"),
     (good(boxes=torch.tensor([[1.0, 1.0, float("inf"), 9.0]])), "is not xyxy"),
     (good(boxes=tv_tensors.BoundingBoxes([[1, 2, 3, 4]], format="XYWH", canvas_size=(12, 16))), "its boxes are XYWH"),
+    (good(boxes=torch.tensor([[0.0, 0.1, 0.5, 1.0]])), r"its box \[0.0, 0.1, 0.5, 1.0\] is a share of the image; give"),
     (good(boxes="none"), "its target cannot be read"),
     (good(labels=torch.tensor([1, 2])), "its target has 1 boxes, 2 labels; give as many of each"),
     (good(masks=torch.zeros(2, 12, 16)), "its target has 1 boxes, 1 labels, 2 masks"),
@@ -237,11 +238,21 @@ class Nameless(Listed):
     classes = None
 
 
+class WithBackground(Listed):
+    classes = ("__background__", "cat")
+
+
+class Twice(Listed):
+    classes = ("cat", "dog", "cat")
+
+
 @pytest.mark.parametrize(
     ("data", "message"),
     [
         (Streamed(), "Streamed is not map-style"),
         (Nameless(good()), "Nameless has no `classes`"),
+        (WithBackground(good()), "classes of WithBackground begin with '__background__'; leave the background out"),
+        (Twice(good()), "classes of Twice: 'cat' occurs twice"),
         (Listed(), "Listed has no images"),
         (Listed((PIXELS, {"image_id": 1})), "Listed has 1 images but no objects"),
         (Listed(good(image_id=3), good(), good(image_id=1)), "items 1 and 2 have the same image_id, 1"),

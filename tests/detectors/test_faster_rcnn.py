@@ -158,6 +158,7 @@ def test_detect_refuses_what_is_not_an_image(make_detector, tmp_path):
         ),
         ({"preprocessing": {"channel_order": "BGR"}}, "channel_order: 'BGR' is none of rgb, bgr"),
         ({"class_names": []}, "class_names"),
+        ({"class_names": ["cat", "cat"]}, "model.class_names: 'cat' occurs twice"),
         ({"class_names": "cat"}, r"FasterRCNN.class_names: 'cat' is not a list; give one, such as \['cat'\]"),
     ],
 )

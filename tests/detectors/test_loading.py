@@ -69,7 +69,7 @@ def change(checkpoint, **changes):
     [
         ({"class_path": "nowhere.Detector"}, "its model nowhere.Detector: cannot be imported"),
         ({"class_path": "lightning_rcnn.detectors.faster_rcnn.Gone"}, "cannot be imported"),
-        ({"class_path": "Detector"}, "its model Detector: cannot be imported"),
+        ({"class_path": "Detector"}, "its model Detector: is no path"),
         ({"class_path": 3}, "not a checkpoint of lightning-rcnn"),
         ({"hyper_parameters": [3]}, "not a checkpoint of lightning-rcnn"),
         ({"class_path": "torch.nn.Linear"}, "its model torch.nn.Linear is not a detector"),
