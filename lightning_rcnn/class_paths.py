@@ -2,6 +2,7 @@
 
 import importlib
 import traceback
+from collections.abc import Sequence
 from types import ModuleType
 from typing import Any
 
@@ -11,6 +12,15 @@ from lightning_rcnn.errors import InputError
 def class_path(of_class: type) -> str:
     """Return the import path of a class."""
     return f"{of_class.__module__}.{of_class.__qualname__}"
+
+
+def is_newest(of_class: type, name: str, than: Sequence[str]) -> bool:
+    """Tell whether no subclass overrides one of the methods `than` without overriding the method `name`, too."""
+
+    def age(method: str) -> int:
+        return next(age for age, ancestor in enumerate(of_class.__mro__) if method in vars(ancestor))
+
+    return all(age(name) <= age(other) for other in than)
 
 
 def import_path(path: str, named_by: str = "class_path") -> Any:

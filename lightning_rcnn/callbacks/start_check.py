@@ -119,6 +119,7 @@ def _check_monitors(trainer: Trainer, detector: Any) -> None:
         isinstance(data, DetectionDataModule) and data.sources["val"] is None
     )
     in_validation = detector.validation_metric_names()
+    losses = detector.validation_loss_names()
     in_training = {"train/loss", *(f"train/{name}" for name in detector.loss_names)}
     for name, mode, owner in _monitors(trainer, validates):
         if name in in_validation and not validates:
@@ -128,7 +129,7 @@ def _check_monitors(trainer: Trainer, detector: Any) -> None:
             raise InputError(
                 f"{owner}: nothing logs {name!r}{near or f'; there are {_listed(in_validation | in_training)}'}"
             )
-        best = "max" if name in in_validation else "min" if name in in_training else mode
+        best = "min" if name in in_training | losses else "max" if name in in_validation else mode
         if mode not in (None, best):
             direction = "more is" if best == "max" else "less is"
             raise InputError(f"{owner}: of {name} {direction} better, but its mode is {mode}; give it the mode {best}")

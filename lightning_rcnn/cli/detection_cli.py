@@ -120,6 +120,12 @@ class DetectionCLI(LightningCLI):
         )
         analysis = "With fit, write report/index.html with an analysis of errors after each validation, too."
         parser.add_argument("--analysis", type=bool, default=False, help=analysis)
+        parser.add_argument(
+            "--validation_losses",
+            type=bool,
+            default=True,
+            help="Compute and log the losses (val/loss, ...) in validations and tests, too.",
+        )
         parser.add_lightning_class_args(LastCheckpoint, "last_checkpoint")
         parser.add_lightning_class_args(BestCheckpoint, "best_checkpoint")
         parser.add_lightning_class_args(RankWatch, "rank_watch")
@@ -229,6 +235,7 @@ class DetectionCLI(LightningCLI):
                 # jsonargparse's, of the data set that stands in the configuration for the moment.
                 warnings.filterwarnings("ignore", message=r"\s*Unable to serialize instance")
                 super().instantiate_classes()
+            self.model.validation_losses = self.config[self.command].validation_losses
         except ValueError as error:
             for cause in causes_of(error):
                 if isinstance(cause, InputError):

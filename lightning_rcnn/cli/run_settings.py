@@ -18,7 +18,8 @@ FREE = (
     *("trainer.enable_progress_bar", "trainer.enable_model_summary", "trainer.num_sanity_val_steps"),
     *("data.num_workers", "data.loading.init_args.multiprocessing_context", "data.fetching"),
     *("data.eval_batch_size", "data.test", "data.predict"),
-    *("last_checkpoint", "rank_watch", "detection_images", "compilation", "run_dir", "ckpt_path", "weights_only"),
+    *("last_checkpoint", "rank_watch", "detection_images", "compilation", "validation_losses"),
+    *("run_dir", "ckpt_path", "weights_only"),
 )
 """Settings, and groups of settings, that may change without making another training of a run."""
 PRECISION = "trainer.precision"

@@ -209,6 +209,10 @@ class DetectionDataModule(LightningDataModule):
         return getattr(self._module, "mask_form", self.mask_form)
 
     @property
+    def _evaluation_mask_form(self) -> MaskForm:
+        return getattr(self._module, "evaluation_mask_form", "none")
+
+    @property
     def _proposal_limit(self) -> int:
         return getattr(self._module, "proposal_limit", self.proposal_limit)
 
@@ -304,9 +308,8 @@ class DetectionDataModule(LightningDataModule):
         reader: SampleReader = ShardReader(data.shard_set, self.cache)
         if isinstance(data.shard_set, TorchDataset):
             reader = TorchDatasetReader(data.shard_set.dataset, "none" if purpose == "prediction" else self._mask_form)
-        dataset = DetectionDataset(
-            reader, data.rules, purpose, transforms, self.seed, self._mask_form, self._proposal_limit
-        )
+        mask_form = self._mask_form if purpose == "training" else self._evaluation_mask_form
+        dataset = DetectionDataset(reader, data.rules, purpose, transforms, self.seed, mask_form, self._proposal_limit)
         trainer, num_workers = self.trainer, self.num_workers
         if num_workers is None:
             num_workers = suggested_workers(local_ranks=trainer.num_devices if trainer is not None else 1)

@@ -57,11 +57,11 @@ class DetectionDataset(Dataset[Batch | InputError]):
     Args:
         reader: reader of samples by number.
         rules: resize rules; a request names one by index.
-        purpose: "training" transforms the images and gives targets. "evaluation" gives targets without masks, and
-            puts the annotations into the records, for scoring masks. "prediction" gives neither.
+        purpose: "training" transforms the images and gives targets. "evaluation" gives targets, and puts the
+            annotations into the records, for scoring masks. "prediction" gives neither.
         transforms: transforms of training images, in order.
         seed: seed of the transforms.
-        mask_form: form of the masks in training targets.
+        mask_form: form of the masks in targets.
         proposal_limit: number of stored proposals per image; 0 for a detector that makes its own.
 
     Attributes:
@@ -82,7 +82,7 @@ class DetectionDataset(Dataset[Batch | InputError]):
         self.rules = tuple(rules)
         self.purpose = purpose
         self.transforms, self.seed = tuple(transforms), seed
-        self.mask_form: MaskForm = mask_form if purpose == "training" else "none"
+        self.mask_form: MaskForm = mask_form if purpose != "prediction" else "none"
         self.proposal_limit = proposal_limit
         self.current_samples = CurrentSamples(num_workers=0)
 
@@ -136,7 +136,12 @@ class DetectionDataset(Dataset[Batch | InputError]):
         boxes, keep = clip_and_keep(to_resized.boxes(sample.boxes), *image.shape[-2:])
         masks = None
         if self.mask_form != "none":
-            masks = _read_masks(raw, sample, np.flatnonzero(keep), to_resized, self.mask_form)
+            try:
+                masks = _read_masks(raw, sample, np.flatnonzero(keep), to_resized, self.mask_form)
+            except UnreadableRecordError:
+                # In evaluation masks serve only the losses: the image is scored, and has no part in the mask loss.
+                if self.purpose == "training":
+                    raise
         proposals = None
         if sample.proposals is not None:
             proposals = map_proposals(sample.proposals, to_resized, image.shape[-2:], self.proposal_limit)

@@ -37,7 +37,9 @@ from lightning_rcnn.detectors.optimization import (
 )
 from lightning_rcnn.detectors.parameter_groups import ParameterGroupSettings, group_parameters
 from lightning_rcnn.detectors.preprocessing import PreprocessingSettings
+from lightning_rcnn.detectors.validation_losses import can_compute_losses, evaluate_with_losses
 from lightning_rcnn.errors import InputError
+from lightning_rcnn.evaluation.mean_losses import TOTAL
 from lightning_rcnn.evaluation.scoring import ResultType
 from lightning_rcnn.functional.boxes import rescale
 from lightning_rcnn.functional.losses import LossSum, mean_losses
@@ -77,6 +79,8 @@ class Detector(Recorded, LightningModule):
     """Detector to start from: a file, URL or name. It is loaded when the whole detector exists."""
     evaluation: Evaluation
     sampling_seed: Tensor
+    validation_losses: bool = True
+    """Whether `validate` and `test` compute the losses, too; `--validation_losses` on the command line."""
 
     def __init__(
         self,
@@ -155,6 +159,18 @@ class Detector(Recorded, LightningModule):
         """Compute this rank's sum and count of each loss. Every detector overrides it."""
         raise NotImplementedError
 
+    @property
+    def evaluation_mask_form(self) -> MaskForm:
+        """In which form the detector wants masks in evaluation: only losses need them there."""
+        return self.mask_form if self.validation_losses else "none"
+
+    def evaluate(self, inputs: Inputs, targets: Targets) -> tuple[Detections, Proposals, dict[str, LossSum]]:
+        """`predict` and `loss_sums`, whose proposals are those of evaluation; detectors override it to do it at once.
+
+        A subclass that overrides `predict` or `loss_sums` but not this method is evaluated in two passes.
+        """
+        return *self.predict(inputs), self.loss_sums(inputs, targets)
+
     def predict(self, inputs: Inputs) -> tuple[Detections, Proposals]:
         """Compute detections and their proposals, both in the resized frame. Every detector overrides it."""
         raise NotImplementedError
@@ -199,7 +215,11 @@ class Detector(Recorded, LightningModule):
 
     def _detections_and_proposals(self, batch: Batch) -> tuple[Detections, Proposals]:
         """Compute detections and their proposals, both in the original frame."""
-        detections, proposals = self.predict(batch.inputs)
+        return self._in_original_frame(batch, *self.predict(batch.inputs))
+
+    def _in_original_frame(
+        self, batch: Batch, detections: Detections, proposals: Proposals
+    ) -> tuple[Detections, Proposals]:
         original = torch.tensor([(record.height, record.width) for record in batch.records]).to(self.device)
         return (
             to_original_frame(detections, batch.image_sizes, original),
@@ -241,8 +261,11 @@ class Detector(Recorded, LightningModule):
                 logger.log_metrics(rate, step=self.trainer.global_step)
 
     def validation_step(self, batch: Batch, batch_idx: int) -> Detections:  # type: ignore[override]
-        """Compute detections in the original frame, and update the metrics."""
-        detections, proposals = self._detections_and_proposals(batch)
+        """Compute detections in the original frame, and update the metrics and mean losses."""
+        if can_compute_losses(self, batch):
+            detections, proposals = self._in_original_frame(batch, *evaluate_with_losses(self, batch))
+        else:
+            detections, proposals = self._detections_and_proposals(batch)
         self.evaluation.update(detections, proposals, batch.records)
         return detections
 
@@ -266,7 +289,13 @@ class Detector(Recorded, LightningModule):
         """Return the names of all logged validation metrics."""
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about metrics without images
-            return set(flatten_metrics(self.evaluation.compute(), "val"))
+            names = set(flatten_metrics(self.evaluation.compute(), "val"))
+        return names | self.validation_loss_names()
+
+    def validation_loss_names(self) -> set[str]:
+        """Return those of them that are losses, of which less is better."""
+        names = self.loss_names if self.validation_losses else ()
+        return {f"val/{name}" for name in (TOTAL, *names)} if names else set()
 
     def _score(self, prefix: str) -> None:
         self.last_metrics = self.evaluation.compute()

@@ -7,11 +7,15 @@ from torch import nn
 from torchmetrics import Metric
 
 from lightning_rcnn.evaluation.coco_ap import MAX_DETECTIONS, CocoAveragePrecision
+from lightning_rcnn.evaluation.mean_losses import MeanLosses
 from lightning_rcnn.evaluation.proposal_recall import ProposalRecall
 from lightning_rcnn.evaluation.scoring import ResultType
 from lightning_rcnn.evaluation.voc_ap import VOCAveragePrecision
 from lightning_rcnn.masks.paste import PasteRule
 from lightning_rcnn.structures import Detections, ImageRecord, Proposals
+
+LOSSES = "losses"
+"""Key of the mean losses; logs name them beside the other groups, as in training."""
 
 
 class Evaluation(nn.Module):
@@ -32,6 +36,7 @@ class Evaluation(nn.Module):
             self.average_precisions["segm"] = CocoAveragePrecision(class_names, "segm", limit, mask_paste)
         self.voc_average_precision = VOCAveragePrecision(class_names)
         self.proposal_recall = ProposalRecall()
+        self.losses = MeanLosses()
 
     @property
     def main_result_type(self) -> ResultType:
@@ -55,18 +60,20 @@ class Evaluation(nn.Module):
         results = {name: metric.compute() for name, metric in metrics.items()}
         for metric in metrics.values():
             metric.reset()
-        return results
+        losses = self.losses.compute()
+        self.losses.reset()
+        return {**results, LOSSES: losses} if losses else results
 
 
 def flatten_metrics(metrics: Mapping[str, Any], prefix: str) -> dict[str, float]:
-    """Name nested metrics for loggers, for example `val/bbox/AP50` and `val/bbox/per_class/cat`.
+    """Name nested metrics for loggers, for example `val/bbox/AP50`, `val/bbox/per_class/cat` and `val/loss_box`.
 
     The limit of detections per image is left out: it is a setting, not a metric.
     """
     flat: dict[str, float] = {}
     for name, value in metrics.items():
         if isinstance(value, Mapping):
-            flat |= flatten_metrics(value, f"{prefix}/{name}")
+            flat |= flatten_metrics(value, prefix if name == LOSSES else f"{prefix}/{name}")
         elif name != MAX_DETECTIONS:
             flat[f"{prefix}/{name}"] = value
     return flat

@@ -31,7 +31,7 @@ from lightning_rcnn.detectors.parameter_groups import ParameterGroupSettings
 from lightning_rcnn.detectors.preprocessing import PreprocessingSettings
 from lightning_rcnn.functional.losses import LossSum
 from lightning_rcnn.parts import part
-from lightning_rcnn.roi_heads.box_branch import BoxSettings
+from lightning_rcnn.roi_heads.box_branch import BoxSettings, evaluate_boxes
 from lightning_rcnn.roi_heads.pooler import PoolerSettings
 from lightning_rcnn.rpn.branch import RPNSettings
 from lightning_rcnn.structures import Detections, Inputs, Proposals, Targets
@@ -93,3 +93,13 @@ class FasterRCNN(Detector):
         pooled = partial(self.pooler, features)
         proposals = self.rpn.predict(features, inputs)
         return self.box.predict(pooled, proposals, inputs), proposals
+
+    def evaluate(self, inputs: Inputs, targets: Targets) -> tuple[Detections, Proposals, dict[str, LossSum]]:
+        """`predict` and `loss_sums` in one pass: the losses are those of the proposals of evaluation."""
+        features = self.backbone(self.normalize(inputs))
+        pooled = partial(self.pooler, features)
+        rpn_losses, proposals = self.rpn.losses(features, inputs, targets, seed=2 * self.sampling_seed)
+        detections, box_losses, _ = evaluate_boxes(
+            self.box, pooled, proposals, inputs, targets, seed=2 * self.sampling_seed + 1
+        )
+        return detections, proposals, rpn_losses | box_losses

@@ -30,7 +30,7 @@ from lightning_rcnn.detectors.parameter_groups import ParameterGroupSettings
 from lightning_rcnn.detectors.preprocessing import PreprocessingSettings
 from lightning_rcnn.functional.losses import LossSum
 from lightning_rcnn.parts import part
-from lightning_rcnn.roi_heads.box_branch import BoxSettings
+from lightning_rcnn.roi_heads.box_branch import BoxSettings, evaluate_boxes
 from lightning_rcnn.roi_heads.mask_branch import MaskSettings
 from lightning_rcnn.roi_heads.pooler import PoolerSettings
 from lightning_rcnn.rpn.branch import RPNSettings
@@ -99,3 +99,14 @@ class MaskRCNN(Detector):
         proposals = self.rpn.predict(features, inputs)
         detections = self.box.predict(pooled, proposals, inputs)
         return self.mask.predict(pooled, detections), proposals
+
+    def evaluate(self, inputs: Inputs, targets: Targets) -> tuple[Detections, Proposals, dict[str, LossSum]]:
+        """`predict` and `loss_sums` in one pass: the losses are those of the proposals of evaluation."""
+        features = self.backbone(self.normalize(inputs))
+        pooled = partial(self.pooler, features)
+        rpn_losses, proposals = self.rpn.losses(features, inputs, targets, seed=2 * self.sampling_seed)
+        detections, box_losses, rois = evaluate_boxes(
+            self.box, pooled, proposals, inputs, targets, seed=2 * self.sampling_seed + 1
+        )
+        mask_losses = self.mask.losses(pooled, rois, targets)
+        return self.mask.predict(pooled, detections), proposals, rpn_losses | box_losses | mask_losses

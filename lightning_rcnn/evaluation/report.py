@@ -14,6 +14,7 @@ from rich.text import Text
 
 from lightning_rcnn.evaluation.analysis.analysis import Analysis
 from lightning_rcnn.evaluation.coco_ap import MAX_DETECTIONS, PER_CLASS
+from lightning_rcnn.evaluation.mean_losses import TOTAL
 from lightning_rcnn.evaluation.voc_ap import ELEVEN_POINT, PER_CLASS_11_POINT
 from lightning_rcnn.files import atomic_write
 
@@ -25,7 +26,7 @@ def metrics_tables(metrics: Mapping[str, Mapping[str, Any]], title: str = "") ->
 
     Args:
         metrics: result type -> its metrics: `bbox` and perhaps `segm` of `CocoAveragePrecision`, perhaps `voc` of
-            `VOCAveragePrecision` and `proposals` of `ProposalRecall`.
+            `VOCAveragePrecision`, `proposals` of `ProposalRecall` and `losses` of `MeanLosses`.
         title: heading above the tables.
     """
     coco = {name: figures for name, figures in metrics.items() if MAX_DETECTIONS in figures}
@@ -40,7 +41,9 @@ def metrics_tables(metrics: Mapping[str, Mapping[str, Any]], title: str = "") ->
             tables.append(_class_table(f"{name} AP of", {"": figures[PER_CLASS]}))
     for name, figures in voc.items():
         tables += _voc_tables(name, figures)
-    tables += [_proposal_table(name, figures) for name, figures in metrics.items() if name not in {*coco, *voc}]
+    others = {name: figures for name, figures in metrics.items() if name not in {*coco, *voc}}
+    for name, figures in others.items():
+        tables.append(_loss_table(figures) if TOTAL in figures else _proposal_table(name, figures))
     heading = [Text(title, style="bold")] if title else []
     return Group(*heading, *(part for table in tables for part in (table, "")))
 
@@ -139,6 +142,15 @@ def _proposal_table(name: str, figures: Mapping[str, float]) -> Table:
         table.add_column(f"@{limit}", justify="right")
     for figure, values in rows.items():
         table.add_row(figure, *map(_text, values.values()))
+    return table
+
+
+def _loss_table(losses: Mapping[str, float]) -> Table:
+    """Return the losses in one row, without the beginning that their names share."""
+    table = _table()
+    for name in losses:
+        table.add_column(name.removeprefix("loss_"), justify="right")
+    table.add_row(*map(_text, losses.values()))
     return table
 
 

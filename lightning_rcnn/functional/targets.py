@@ -83,6 +83,7 @@ class RoIs(NamedTuple):
         gt_index: int64 [N, R], index among the M ground truths; meaningful where positive.
         gt_deltas: float32 [N, R, 4]; meaningful where positive.
         is_positive, is_valid: bool [N, R].
+        indices: int64 [N, R], index among the P proposals followed by the M ground truths.
         features: [N * R, C, S, S] of C channels and side S, after pooling and the region stage if there is one; None
             before.
     """
@@ -93,6 +94,7 @@ class RoIs(NamedTuple):
     gt_deltas: Tensor
     is_positive: Tensor
     is_valid: Tensor
+    indices: Tensor
     features: Tensor | None = None
 
 
@@ -146,6 +148,7 @@ def roi_targets(
         gt_deltas=encode(gather_boxes(targets.boxes, gt_index), boxes, box_weights),
         is_positive=samples.is_positive,
         is_valid=samples.is_valid,
+        indices=samples.indices,
     )
 
 

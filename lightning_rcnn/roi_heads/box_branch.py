@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from lightning_rcnn.backbones.base import Backbone
+from lightning_rcnn.class_paths import is_newest
 from lightning_rcnn.errors import InputError
 from lightning_rcnn.functional.losses import LossSum, box_loss, classification_loss
 from lightning_rcnn.functional.postprocess import select_detections
@@ -147,20 +148,43 @@ class BoxBranch(Part):
         """
         rois = self.sample(proposals, targets, inputs, seed)
         features = pooled(as_rois(rois.boxes, rois.is_valid), self.pooled_size)
-        class_logits, box_deltas = self._score(features, rois.is_valid)
+        return self._losses_of(rois, *self._score(features, rois.is_valid)), rois._replace(features=features)
+
+    def _losses_of(self, rois: RoIs, class_logits: Tensor, box_deltas: Tensor) -> dict[str, LossSum]:
+        """Compute the losses from class logits [N, R, K+1] and deltas [N, R, K, 4] of the sampled regions."""
         own_class = (rois.labels - 1).clamp(min=0)[..., None, None].expand(-1, -1, 1, 4)
         own_deltas = box_deltas.gather(2, own_class).squeeze(2)
         weights = self._class_weights(rois)
         classifier = classification_loss(class_logits, rois.labels, weights)
         box = box_loss(own_deltas, rois.gt_deltas, rois.is_positive, self.settings.loss_beta)
         num_regions = rois.is_valid.sum()
-        losses = {"loss_classifier": LossSum(classifier, weights.sum()), "loss_box": LossSum(box, num_regions)}
-        return losses, rois._replace(features=features)
+        return {"loss_classifier": LossSum(classifier, weights.sum()), "loss_box": LossSum(box, num_regions)}
 
     def predict(self, pooled: PooledFeatures, proposals: Proposals, inputs: Inputs) -> Detections:
         """Compute detections from the proposals, in the resized frame."""
         features = pooled(as_rois(proposals.boxes, proposals.is_valid), self.pooled_size)
-        class_logits, box_deltas = self._score(features, proposals.is_valid)
+        return self._select(proposals, *self._score(features, proposals.is_valid), inputs)
+
+    def evaluate(
+        self, pooled: PooledFeatures, proposals: Proposals, inputs: Inputs, targets: Targets, seed: Tensor
+    ) -> tuple[Detections, dict[str, LossSum], RoIs]:
+        """Detect as `predict` and compute losses as `losses`, with one pass of the head over the proposals.
+
+        Only the ground truth, which is sampled too, goes through the head for the losses.
+
+        Returns:
+            Detections, losses, and the sampled regions without features.
+        """
+        rois = self.sample(proposals, targets, inputs, seed)
+        scored = self._score(pooled(as_rois(proposals.boxes, proposals.is_valid), self.pooled_size), proposals.is_valid)
+        is_object = targets.is_object
+        scored_gt = self._score(pooled(as_rois(targets.boxes, is_object), self.pooled_size), is_object)
+        image = torch.arange(len(is_object), device=is_object.device)[:, None]
+        sampled = [torch.cat(both, dim=1)[image, rois.indices] for both in zip(scored, scored_gt, strict=True)]
+        return self._select(proposals, *scored, inputs), self._losses_of(rois, *sampled), rois
+
+    def _select(self, proposals: Proposals, class_logits: Tensor, box_deltas: Tensor, inputs: Inputs) -> Detections:
+        """Select detections from class logits [N, P, K+1] and deltas [N, P, K, 4] of the proposals."""
         return select_detections(
             proposals,
             class_logits,
@@ -198,3 +222,33 @@ class BoxBranch(Part):
         """Compute class logits [N, R, K+1] and deltas [N, R, K, 4] (section 2.1)."""
         class_logits, box_deltas = self.predictor(self.head(features))
         return class_logits.unflatten(0, is_valid.shape), box_deltas.unflatten(0, is_valid.shape)
+
+
+class BoxPredictions(Protocol):
+    """What a detector calls of a box branch, whoever wrote it."""
+
+    def losses(
+        self, pooled: PooledFeatures, proposals: Proposals, inputs: Inputs, targets: Targets, seed: Tensor
+    ) -> tuple[dict[str, LossSum], RoIs]:
+        """See `BoxBranch`."""
+
+    def predict(self, pooled: PooledFeatures, proposals: Proposals, inputs: Inputs) -> Detections:
+        """See `BoxBranch`."""
+
+
+def evaluate_boxes(
+    branch: BoxPredictions,
+    pooled: PooledFeatures,
+    proposals: Proposals,
+    inputs: Inputs,
+    targets: Targets,
+    seed: Tensor,
+) -> tuple[Detections, dict[str, LossSum], RoIs]:
+    """Call `evaluate` of a branch; where it has none of its own, `predict` and `losses`: two passes, the same result.
+
+    A class that overrides `predict` or `losses` of `BoxBranch` but not `evaluate` has none of its own.
+    """
+    if isinstance(branch, BoxBranch) and is_newest(type(branch), "evaluate", than=("predict", "losses")):
+        return branch.evaluate(pooled, proposals, inputs, targets, seed)
+    losses, rois = branch.losses(pooled, proposals, inputs, targets, seed)
+    return branch.predict(pooled, proposals, inputs), losses, rois

@@ -112,7 +112,7 @@ class MaskBranch(Part):
 
         Args:
             pooled: function that pools regions from the feature maps.
-            rois: regions that the box branch sampled.
+            rois: regions that the box branch sampled; where they have features, these may be shared.
             targets: ground truth.
 
         Raises:
@@ -126,8 +126,7 @@ class MaskBranch(Part):
         first = slice(self.max_positives)  # positives come first, so these are all of them
         boxes, has_target, gt_index = rois.boxes[:, first], has_target[:, first], rois.gt_index[:, first]
         active = active_indices(has_target)
-        if self.shares_regions:
-            assert rois.features is not None
+        if self.shares_regions and rois.features is not None:
             features = rois.features.unflatten(0, rois.is_valid.shape)[:, first].flatten(0, 1)[active]
         else:
             features = pooled(as_rois(boxes, has_target)[active], self.pooled_size)

@@ -19,7 +19,7 @@ from lightning_rcnn.rpn.anchors import AnchorSettings
 from lightning_rcnn.rpn.head import RPNHead
 from lightning_rcnn.rpn.proposals import RPN_BOX_WEIGHTS, ProposalRanking, select_proposals
 from lightning_rcnn.settings_checks import Fraction, NonNegative, PositiveCount
-from lightning_rcnn.structures import Inputs, Proposals, Targets
+from lightning_rcnn.structures import NO_IMAGE, Inputs, Proposals, Targets
 
 
 @dataclass(frozen=True)
@@ -108,7 +108,7 @@ class RPN(Part):
         box = box_loss(sampled_deltas, sampled.gt_deltas, is_positive, self.settings.box_loss_beta)
         num_anchors = is_valid.sum()
         if self.settings.loss_denominator == "fixed":
-            num_anchors = torch.full_like(num_anchors, self.settings.samples_per_image * len(inputs.image_ids))
+            num_anchors = self.settings.samples_per_image * (inputs.image_ids != NO_IMAGE).sum()
         sums = {"loss_objectness": LossSum(objectness, num_anchors), "loss_rpn_box": LossSum(box, num_anchors)}
         return sums, self._select(anchors, logits, deltas, inputs.image_sizes)
 

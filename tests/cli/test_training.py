@@ -255,3 +255,23 @@ def test_a_callback_that_refuses_its_settings_is_one_line(error_line, shards):
     stopping = ("--trainer.callbacks", "EarlyStopping", "--trainer.callbacks.monitor", "val/bbox/AP")
     line = error_line("fit", "--config", "tiny.yaml", *data, *stopping, "--trainer.callbacks.mode", "maxx")
     assert line.endswith(": `mode` can be min, max, got maxx")
+
+
+def test_losses_of_a_validation_stop_a_training_and_come_with_validate(run, workplace, shards):
+    """They do not fall by 10, so that the second validation is the last one."""
+    data = ("--data.train", shards / "train", "--data.val", shards / "val")
+    stopping = ("--trainer.callbacks", "EarlyStopping", "--trainer.callbacks.monitor", "val/loss")
+    patience = ("--trainer.callbacks.min_delta", "10", "--trainer.callbacks.patience", "1")
+    fit = ("fit", "--config", "tiny.yaml", *data, "--run_dir", "run", "--trainer.max_epochs", "4")
+    outcome = run(*fit, *stopping, *patience)
+    assert outcome.status == 0, outcome.err
+    metrics = json.loads((workplace / "run" / "metrics.json").read_text())
+    assert metrics["epoch"] == 1
+    losses = metrics["losses"]
+    assert losses["loss"] == pytest.approx(sum(losses.values()) - losses["loss"])
+    validate = ("validate", "--config", "tiny.yaml", *data[2:], "--run_dir", "run", "--ckpt_path", "last")
+    assert run(*validate).status == 0
+    again = json.loads((workplace / "run" / "validate" / "metrics.json").read_text())
+    assert again["losses"] == pytest.approx(losses, rel=1e-5)
+    assert run(*validate, "--validation_losses", "false").status == 0
+    assert "losses" not in json.loads((workplace / "run" / "validate" / "metrics.json").read_text())

@@ -134,11 +134,12 @@ def test_an_object_whose_box_goes_takes_its_mask_along(tmp_path: Path):
     assert small.masks.sizes[0, :2].tolist() == [[48, 64], [0, 0]]
 
 
-def test_only_training_batches_have_masks(packed: Path):
-    for purpose, has_targets in (("evaluation", True), ("prediction", False)):
+def test_targets_have_masks_where_they_are_wanted(packed: Path):
+    for purpose in ("training", "evaluation"):
         batch = open_dataset(packed, ResizeRule(HEIGHT, WIDTH), "bitmaps", purpose)[request(0)]
-        assert (batch.targets is not None) == has_targets
-        assert batch.targets is None or batch.targets.masks is None
+        assert batch.targets.masks.sizes.any()
+    batch = open_dataset(packed, ResizeRule(HEIGHT, WIDTH), "bitmaps", "prediction")[request(0)]
+    assert batch.targets is None
     batch = open_dataset(packed, ResizeRule(HEIGHT, WIDTH), "none")[request(0)]
     assert batch.targets.masks is None
 
@@ -158,6 +159,10 @@ def test_a_mask_that_makes_no_sense_makes_an_empty_slot(packed: Path, monkeypatc
     assert "a mask cannot be read" in batch.records[0].problem
     assert "shard-000000.tar, key 000000000" in batch.records[0].problem
     assert not batch.targets.is_object.any()
+    dataset.purpose = "evaluation"  # which needs masks for losses only
+    batch = dataset[request(0)]
+    assert not batch.records[0].problem
+    assert batch.targets.is_object.any()
 
 
 @pytest.fixture(scope="module")

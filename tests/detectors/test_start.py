@@ -85,6 +85,7 @@ def start(make_detector, shards, tmp_path):
         ({"callbacks": [EarlyStopping("val_loss")]}, "EarlyStopping.monitor: nothing logs 'val_loss'"),
         ({"callbacks": [EarlyStopping("train/los")]}, "nothing logs 'train/los'; did you mean train/loss?"),
         ({"callbacks": [EarlyStopping("val/bbox/AP")]}, "more is better, but its mode is min; give it the mode max"),
+        ({"callbacks": [EarlyStopping("val/loss", mode="max")]}, "of val/loss less is better, but its mode is max"),
         ({"callbacks": [EarlyStopping("val/bbox/AP", mode="max")], "data": {"val": None}}, "nothing validates: give"),
         ({"callbacks": [ModelCheckpoint(monitor="val/segm/AP", mode="max")]}, "ModelCheckpoint.monitor: nothing logs"),
         ({"callbacks": [BestCheckpoint(monitor="val/bbox/ap")]}, "best_checkpoint.monitor: nothing logs 'val/bbox/ap'"),
@@ -113,6 +114,7 @@ def test_a_mode_that_wandb_does_not_know(start, monkeypatch, tmp_path, mode, mes
     [
         {"callbacks": [EarlyStopping("val/voc/AP50", mode="max"), BestCheckpoint("val/proposals/AR@100")]},
         {"callbacks": [ModelCheckpoint(monitor="train/loss_rpn_box"), ModelCheckpoint(monitor="step", mode="max")]},
+        {"callbacks": [EarlyStopping("val/loss"), ModelCheckpoint(monitor="val/loss_rpn_box")]},
         {"callbacks": [EarlyStopping("mine"), LogsItself()]},  # who knows what others log
         {"val_check_interval": 4, "check_val_every_n_epoch": None},
         {"hyperparameters": {"schedule": part(StepSchedule, warmup_steps=6)}},

@@ -32,6 +32,7 @@ class Guesser(MaskRCNN):
             mask={"num_layers": 1, "width": 8},
             preprocessing={"min_size": 64},
         )
+        self.validation_losses = False
 
     def _detections_and_proposals(self, batch):
         found = [self.table.get(image_id, self.table[None]) for image_id in batch.image_ids.tolist()]
