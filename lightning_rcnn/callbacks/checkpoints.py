@@ -49,9 +49,14 @@ class NamedCheckpoint(Checkpoint):
     """A checkpoint with a fixed name and the attributes of Lightning's `ModelCheckpoint` that loggers read.
 
     A logger with `log_model` uploads it in Lightning's own way.
+
+    Attributes:
+        saved_step: number of optimizer steps when the file was written.
+        saved_epoch: epoch when the file was written.
     """
 
     name: str
+    saved_step = saved_epoch = 0
     monitor: str | None = None
     mode: Literal["max", "min"] = "max"
     save_top_k = 1
@@ -72,6 +77,7 @@ class NamedCheckpoint(Checkpoint):
         """Write the file and tell the loggers; call this on all ranks."""
         if trainer.fast_dev_run:  # type: ignore[attr-defined]  # a property that Lightning adds later
             return
+        self.saved_step, self.saved_epoch = trainer.global_step, trainer.current_epoch
         trainer.save_checkpoint(self.path(trainer), weights_only=False)
         if trainer.is_global_zero:
             for logger in trainer.loggers:
@@ -86,9 +92,6 @@ class LastCheckpoint(NamedCheckpoint):
 
     Args:
         every_n_steps: optimizer steps between two writes.
-
-    Attributes:
-        saved_step: number of optimizer steps when the file was written.
     """
 
     name = LAST
@@ -98,7 +101,6 @@ class LastCheckpoint(NamedCheckpoint):
         if every_n_steps < 1:
             raise InputError(f"last_checkpoint.every_n_steps {every_n_steps}: at least 1")
         self.every_n_steps = every_n_steps
-        self.saved_step = 0
         self._is_before_validation = False
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
@@ -160,6 +162,9 @@ class BestCheckpoint(NamedCheckpoint):
     Args:
         monitor: name of a logged metric; by default mask AP if the detector has masks, else box AP.
         mode: "max" if a higher value is better, else "min".
+
+    Attributes:
+        monitored: name of the metric, known after the first validation.
     """
 
     name = BEST
@@ -167,6 +172,7 @@ class BestCheckpoint(NamedCheckpoint):
     def __init__(self, monitor: str | None = None, mode: Literal["max", "min"] = "max") -> None:
         super().__init__()
         self.monitor, self.mode = monitor, mode
+        self.monitored = monitor or ""
         self.best_score: float | None = None
         self._has_warned = False
 
@@ -182,6 +188,7 @@ class BestCheckpoint(NamedCheckpoint):
         if monitor not in trainer.callback_metrics:
             logged = ", ".join(sorted(trainer.callback_metrics)) or "nothing"
             raise InputError(f"best_checkpoint.monitor: {monitor!r} is not logged; logged are {logged}")
+        self.monitored = monitor
         score = trainer.callback_metrics[monitor].item()
         if isnan(score) and not self._has_warned:
             self._has_warned = True

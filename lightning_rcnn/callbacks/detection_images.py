@@ -82,7 +82,9 @@ class DetectionImages(Callback):
             save_image(contact_sheet([image.picture for image in shown]), run_folder(trainer) / FILE_NAME)
             for logger in trainer.loggers:
                 if isinstance(logger, WandbLogger):
-                    log_images(logger, LOG_KEY, shown, _class_names(pl_module), trainer.global_step)
+                    # Lightning logs the figures of this validation at this step.
+                    step = trainer.fit_loop.epoch_loop._batches_that_stepped
+                    log_images(logger, LOG_KEY, shown, _class_names(pl_module), step)
         except Exception as error:
             rank_zero_warn(f"the images of this validation are not stored ({type(error).__name__}: {error})")
 

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 
 from lightning_rcnn.callbacks.step_clock import StepClock
@@ -13,7 +14,8 @@ class Throughput(Callback):
 
     Both are averages since they were last logged, every `log_every_n_steps` steps. The share is the time from the end
     of a step to the arrival of the next batch, divided by the time from step to step. The time between two steps does
-    not count if a validation or the writing of a checkpoint falls into it.
+    not count if a validation or the writing of a checkpoint falls into it. On CUDA it also logs
+    `throughput/gpu_memory_gb`, the most memory that this process held since then.
     """
 
     def __init__(self) -> None:
@@ -47,6 +49,9 @@ class Throughput(Callback):
                 "throughput/images_per_second": self._clock.images * trainer.world_size / self._clock.seconds,
                 "throughput/data_wait_share": self._clock.waiting / self._clock.seconds,
             }
+            if pl_module.device.type == "cuda":
+                figures["throughput/gpu_memory_gb"] = torch.cuda.max_memory_allocated(pl_module.device) / 1e9
+                torch.cuda.reset_peak_memory_stats(pl_module.device)
             # `LightningModule.log` would copy the figures to the device and wait for it.
             for logger in trainer.loggers:
                 logger.log_metrics(figures, step=step - 1)  # Lightning counts steps from 0 in logs

@@ -2,7 +2,8 @@
 
 import os
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from math import isfinite
 from pathlib import Path
 from typing import Any, Literal
 
@@ -10,8 +11,9 @@ import wandb
 from lightning.pytorch import Trainer
 from lightning.pytorch.loggers import WandbLogger
 from lightning.pytorch.loggers.logger import rank_zero_experiment
-from lightning.pytorch.utilities.rank_zero import rank_zero_warn
+from lightning.pytorch.utilities.rank_zero import rank_zero_info, rank_zero_only, rank_zero_warn
 
+from lightning_rcnn.callbacks.checkpoints import BestCheckpoint
 from lightning_rcnn.callbacks.run_folder import run_folder
 from lightning_rcnn.data.workers import signals_blocked
 from lightning_rcnn.errors import InputError
@@ -21,6 +23,12 @@ from lightning_rcnn.suggestions import did_you_mean
 RUN_ID = "wandb_run_id"
 """File in the run folder that holds the id of its W&B run."""
 DEFAULT_PROJECT = "lightning-rcnn"
+STEP = "trainer/global_step"
+"""Key of the step in each row, Lightning's; `epoch` stands beside it, and either can be the axis."""
+HIGHEST = ("val/bbox/AP", "val/bbox/AP50", "val/segm/AP", "val/segm/AP50", "val/voc/AP50")
+"""Figures whose summary is the highest value."""
+LOWEST = ("val/loss",)
+"""Figures whose summary is the lowest value."""
 INIT_TIMEOUT = 30.0
 """Seconds until an online run starts offline instead; W&B's default of 90 is long on a cluster without internet."""
 MODES = ("online", "offline", "disabled", "shared", "run", "dryrun")
@@ -34,13 +42,15 @@ class DetectionWandbLogger(WandbLogger):
 
     It never prompts, and if W&B does not answer the run starts offline with a warning. Files lie in the run folder,
     from where `wandb sync` uploads an offline run. A run folder is one W&B run, also when the training resumes: the
-    file `wandb_run_id` holds its id.
+    file `wandb_run_id` holds its id. All that is logged at one step is one row of the history, and figures that are
+    not finite are left out. The summary holds the best validation (`best/...`) and the best AP (`max`). The tasks of a
+    SLURM job array are one group.
 
     Args:
         project: W&B project; by default `WANDB_PROJECT`, else "lightning-rcnn".
         name: name of the run; by default `WANDB_NAME`, else the name of the run folder.
         entity: user or team.
-        group: name shared by runs that belong together.
+        group: name shared by runs that belong together; by default `WANDB_RUN_GROUP`, else the array of a SLURM job.
         tags: tags to find the run by.
         notes: free text.
         save_dir: folder for id and files; by default the trainer's run folder (see `keep_in_run_folder`).
@@ -67,11 +77,12 @@ class DetectionWandbLogger(WandbLogger):
             project=project or os.environ.get("WANDB_PROJECT", DEFAULT_PROJECT),
             log_model=log_model,
             entity=entity,
-            group=group,
+            group=group or default_group(os.environ),
             tags=tags,
             notes=notes,
         )
         self._save_dir = None if save_dir is None else str(save_dir)
+        self._position: tuple[int, int] | None = None
 
     @property
     @rank_zero_experiment
@@ -85,6 +96,51 @@ class DetectionWandbLogger(WandbLogger):
     def use_folder(self, folder: Path) -> None:
         """Keep id and files in `folder`, unless `save_dir` was given; call this before the run starts."""
         self._save_dir = self._save_dir or str(folder)
+
+    def use_position(self, epoch: int, step: int) -> None:
+        """Log where a training logs that has done so many steps: for `validate` and `test` of a checkpoint."""
+        self._position = epoch, row_of(step)
+
+    @rank_zero_only
+    def log_metrics(self, metrics: Mapping[str, Any], step: int | None = None) -> None:
+        """Add figures to the row of a step; a row ends when the next one begins."""
+        finite = {name: value for name, value in metrics.items() if not isinstance(value, float) or isfinite(value)}
+        if self._position is not None:
+            epoch, step = self._position
+            finite["epoch"] = epoch
+        run = self.experiment
+        if step is None:
+            run.log(finite)
+            return
+        # A resumed run takes no rows before those it has; what a training repeats is the same anyway.
+        first = getattr(run, "starting_step", 0)
+        run.log({**finite, STEP: step}, step=max(step, first))
+
+    def after_save_checkpoint(self, checkpoint_callback: Any) -> None:
+        """Note the best validation in the summary; artifacts as Lightning does."""
+        super().after_save_checkpoint(checkpoint_callback)
+        if isinstance(checkpoint_callback, BestCheckpoint):
+            best = {
+                checkpoint_callback.monitored: checkpoint_callback.best_model_score,
+                "epoch": checkpoint_callback.saved_epoch,
+                "step": row_of(checkpoint_callback.saved_step),
+            }
+            self.experiment.summary.update({f"best/{name}": value for name, value in best.items()})
+
+    @rank_zero_only
+    def finalize(self, status: str) -> None:
+        """Upload checkpoints as Lightning does, and say how an offline run is uploaded."""
+        super().finalize(status)
+        if command := self.sync_command():
+            rank_zero_info(f"W&B logs offline. To upload all parts of this run: {command}")
+
+    def sync_command(self) -> str:
+        """Return the command that uploads the run, with the parts from before each restart; empty if it is online."""
+        run = self._experiment
+        if run is None or not getattr(run, "offline", False):
+            return ""
+        folder = Path(self._wandb_init["dir"]) / "wandb"
+        return f"wandb sync --id {run.id} {folder}/offline-run-*-{run.id}"
 
     def _start(self) -> None:
         """Start the run in the first mode that works; the last, "disabled", needs neither network nor disk."""
@@ -102,7 +158,10 @@ class DetectionWandbLogger(WandbLogger):
             self._wandb_init["mode"] = mode
             try:
                 with signals_blocked():  # inherited by W&B's own process, which has to survive the signals of a job
-                    _ = super().experiment
+                    run = super().experiment
+                for names, summary in ((HIGHEST, "max"), (LOWEST, "min")):
+                    for name in names:
+                        run.define_metric(name, summary=summary, step_metric=STEP)
                 return
             # No error of W&B may end a training.
             except Exception as error:
@@ -153,8 +212,31 @@ def run_id(folder: Path) -> str:
     return new
 
 
-def keep_in_run_folder(trainer: Trainer) -> None:
-    """Make the trainer's `DetectionWandbLogger`s use its run folder; a logger does not know its trainer."""
+def row_of(num_steps: int) -> int:
+    """Return the step of the last row after so many steps: Lightning counts them from 0 in logs."""
+    return max(0, num_steps - 1)
+
+
+def default_group(environment: Mapping[str, str]) -> str | None:
+    """Return the name of the SLURM job array that this process belongs to; W&B itself reads `WANDB_RUN_GROUP`."""
+    array = environment.get("SLURM_ARRAY_JOB_ID")
+    return f"array-{array}" if array and not environment.get("WANDB_RUN_GROUP") else None
+
+
+def keep_in_run_folder(trainer: Trainer, folder: Path | None = None) -> None:
+    """Make the trainer's `DetectionWandbLogger`s use a folder; a logger does not know its trainer.
+
+    Args:
+        trainer: the trainer.
+        folder: by default its run folder.
+    """
     for logger in trainer.loggers:
         if isinstance(logger, DetectionWandbLogger):
-            logger.use_folder(run_folder(trainer))
+            logger.use_folder(folder or run_folder(trainer))
+
+
+def log_at(trainer: Trainer, epoch: int, step: int) -> None:
+    """Make the trainer's `DetectionWandbLogger`s log at the epoch and step of a checkpoint."""
+    for logger in trainer.loggers:
+        if isinstance(logger, DetectionWandbLogger):
+            logger.use_position(epoch, step)

@@ -69,6 +69,12 @@ def write_thresholds(path: Path, thresholds: dict[str, Any]) -> None:
     atomic_save({**read_content(path), THRESHOLDS_KEY: thresholds}, path)
 
 
+def position_of(path: str | Path) -> tuple[int, int]:
+    """Return the epoch and the step of the training that a checkpoint was written at; 0 where it does not say."""
+    content = read_content(Path(path))
+    return int(content.get("epoch", 0)), int(content.get("global_step", 0))
+
+
 def is_ours(content: Any) -> bool:
     """Tell whether the content of a file is a checkpoint of ours."""
     return (

@@ -28,8 +28,8 @@ from lightning_rcnn.callbacks.progress_lines import progress_bar
 from lightning_rcnn.callbacks.rank_watch import RankWatch
 from lightning_rcnn.callbacks.shared_buffers import SharedBuffers
 from lightning_rcnn.callbacks.throughput import Throughput
-from lightning_rcnn.callbacks.wandb_logging import keep_in_run_folder
-from lightning_rcnn.checkpoints.header import read_header
+from lightning_rcnn.callbacks.wandb_logging import keep_in_run_folder, log_at
+from lightning_rcnn.checkpoints.header import position_of, read_header
 from lightning_rcnn.cli.best_thresholds import store_thresholds
 from lightning_rcnn.cli.class_names import data_set_of, take_classes_from_data
 from lightning_rcnn.cli.composing import compose, take_config_files
@@ -43,7 +43,7 @@ from lightning_rcnn.cli.rank_environment import environment_of_launcher
 from lightning_rcnn.cli.refused_callbacks import NO_CHECKPOINTS, refuse_callbacks
 from lightning_rcnn.cli.registry import TRAINING
 from lightning_rcnn.cli.resume import check_resume
-from lightning_rcnn.cli.run_config import SaveRunConfig
+from lightning_rcnn.cli.run_config import SaveRunConfig, wandb_logger_of
 from lightning_rcnn.cli.run_lock import hold_for
 from lightning_rcnn.cli.run_paths import checkpoint_of, choose_run_dir, refuse_to_overwrite
 from lightning_rcnn.cli.run_settings import differences
@@ -153,6 +153,8 @@ class DetectionCLI(LightningCLI):
         only_shows = any(flag in ("-h", "--help") or flag.startswith("--print_config") for flag in flags)
         if not only_shows:
             content = merge(self._choose_paths(files, flags, content), content)
+            if self.command in ("validate", "test") and "logger" not in (given.get("trainer") or {}):
+                content["trainer"]["logger"] = wandb_logger_of(self.run_dir) or False
             if not content.get("model") and not any(flag.startswith("--model") for flag in flags):
                 raise InputError("no model: give a configuration with --config FILE, or --model FasterRCNN")
             seed = flag_value(flags, SEED) or content.get(SEED)
@@ -235,6 +237,7 @@ class DetectionCLI(LightningCLI):
                 # jsonargparse's, of the data set that stands in the configuration for the moment.
                 warnings.filterwarnings("ignore", message=r"\s*Unable to serialize instance")
                 super().instantiate_classes()
+            self.model._log_hyperparams = False  # `SaveRunConfig` logs them, under their names in the configuration
             self.model.validation_losses = self.config[self.command].validation_losses
         except ValueError as error:
             for cause in causes_of(error):
@@ -264,7 +267,9 @@ class DetectionCLI(LightningCLI):
             trainer = super().instantiate_trainer(default_root_dir=str(output), plugins=plugins, **kwargs)
         except (ValueError, MisconfigurationException) as error:
             raise InputError(f"trainer: {' '.join(str(error).split())}") from error
-        keep_in_run_folder(trainer)
+        keep_in_run_folder(trainer, self.run_dir)
+        if self.command in ("validate", "test") and self.checkpoint is not None:
+            log_at(trainer, *position_of(self.checkpoint))
         return trainer
 
     def _precision(self, plugins: list[Any]) -> str | None:

@@ -2,12 +2,15 @@
 
 import re
 from pathlib import Path
+from typing import Any
 
 import yaml
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.cli import SaveConfigCallback
 from lightning.pytorch.trainer.states import TrainerFn
 
+from lightning_rcnn.callbacks.run_facts import run_facts
+from lightning_rcnn.callbacks.wandb_logging import RUN_ID, DetectionWandbLogger
 from lightning_rcnn.errors import InputError
 from lightning_rcnn.files import atomic_write
 
@@ -45,8 +48,10 @@ class SaveRunConfig(SaveConfigCallback):
         text = self._as_text()
         with atomic_write(Path(trainer.default_root_dir) / CONFIG) as file:
             file.write(text.encode())
+        if trainer.state.fn != TrainerFn.FITTING:  # which log into the run of a training
+            return
         for logger in trainer.loggers:
-            logger.log_hyperparams(yaml.safe_load(text))
+            logger.log_hyperparams({**yaml.safe_load(text), **run_facts(trainer)})
 
     def _as_text(self) -> str:
         """Return the configuration as YAML.
@@ -62,3 +67,14 @@ class SaveRunConfig(SaveConfigCallback):
                 f"{CONFIG} cannot hold {name} {value}: take a class whose arguments are numbers, text or lists"
             )
         return text
+
+
+def wandb_logger_of(run_dir: Path) -> dict[str, Any] | None:
+    """Return the settings of the W&B logger that the training in a run folder logged to; None if there is none."""
+    config = run_dir / CONFIG
+    if not (run_dir / RUN_ID).is_file() or not config.is_file():
+        return None
+    logger = ((yaml.safe_load(config.read_text()) or {}).get("trainer") or {}).get("logger")
+    # The path may be that of the package that exports it.
+    is_ours = isinstance(logger, dict) and logger["class_path"].rpartition(".")[2] == DetectionWandbLogger.__name__
+    return logger if is_ours else None

@@ -4,6 +4,7 @@ A run folder holds `checkpoints/`, `config.yaml`, `metrics.json` and the files o
 `predict` write to a folder of that name inside it, so they overwrite nothing of the training.
 """
 
+import os
 from pathlib import Path
 
 from lightning_rcnn.callbacks.checkpoints import BEST, FOLDER, LAST
@@ -14,13 +15,19 @@ RUNS = Path("runs")
 
 
 def choose_run_dir(given: str | None, config_files: list[Path], checkpoint: str | None, command: str) -> Path:
-    """Return the run folder: as given; except for `fit`, that of the checkpoint; else runs/NAME OF THE CONFIG."""
+    """Return the run folder: as given; except for `fit`, that of the checkpoint; else runs/NAME OF THE CONFIG.
+
+    Under `wandb agent` the id of the run is added.
+    """
     if given:
         return Path(given)
     if command != "fit" and checkpoint and Path(checkpoint).is_file():
         folder = Path(checkpoint).parent
         return folder.parent if folder.name == FOLDER else folder
-    return RUNS / (config_files[-1].stem if config_files else command)
+    name = config_files[-1].stem if config_files else command
+    if command == "fit" and "WANDB_SWEEP_ID" in os.environ:  # `wandb agent` starts many runs with one configuration
+        name += f"-{os.environ['WANDB_RUN_ID']}"
+    return RUNS / name
 
 
 def checkpoint_of(run_dir: Path, ckpt_path: str | None, command: str) -> Path | None:

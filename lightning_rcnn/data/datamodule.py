@@ -16,7 +16,7 @@ from torch.utils.data import Dataset
 from lightning_rcnn.data.cache import ShardCache
 from lightning_rcnn.data.dataset import DetectionDataset, Purpose
 from lightning_rcnn.data.fetch import FetchPolicy
-from lightning_rcnn.data.index import Category
+from lightning_rcnn.data.index import Category, ShardIndex
 from lightning_rcnn.data.loader import PlannedLoader
 from lightning_rcnn.data.loading import FetchingSettings, LoadingSettings
 from lightning_rcnn.data.padded_set import PaddedSet, pad_set
@@ -126,6 +126,11 @@ class DetectionDataModule(LightningDataModule):
         if not self._shard_sets:
             raise InputError("the categories are not known before setup; call `setup` first")
         return next(iter(self._shard_sets.values())).index.categories
+
+    @property
+    def indexes(self) -> dict[str, ShardIndex]:
+        """Split -> index of its data, as far as `setup` has read them."""
+        return {split: shard_set.index for split, shard_set in self._shard_sets.items()}
 
     @property
     def num_training_batches(self) -> int:

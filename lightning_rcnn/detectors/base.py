@@ -252,9 +252,11 @@ class Detector(Recorded, LightningModule):
         return total
 
     def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
-        """Log the learning rate of the first group once per optimizer step, also with accumulated gradients."""
+        """Log the norm of the gradients before clipping, and the learning rate of the first group, once a step."""
         every = self.trainer.log_every_n_steps  # type: ignore[attr-defined]  # Lightning adds it later
         if every and (self.trainer.global_step + 1) % every == 0:
+            gradients = [weight.grad for weight in self.parameters() if weight.grad is not None]
+            self.log("train/gradient_norm", torch.nn.utils.get_total_norm(gradients))
             rate = {"train/learning_rate": optimizer.param_groups[0]["lr"]}
             # `self.log` would copy the number to the device in every step and wait for it.
             for logger in self.trainer.loggers:

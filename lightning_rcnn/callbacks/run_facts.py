@@ -1,0 +1,40 @@
+"""Facts about a run that are no settings but decide its result: for the configuration that loggers show."""
+
+from typing import Any
+
+import lightning
+import torch
+from lightning.pytorch import Trainer
+
+import lightning_rcnn
+from lightning_rcnn.data.datamodule import DetectionDataModule
+
+KEY = "run"
+"""Group of the facts in the configuration of a logger."""
+
+
+def run_facts(trainer: Trainer) -> dict[str, Any]:
+    """Return world size, global batch size, versions, and name, size and fingerprint of the data."""
+    facts: dict[str, Any] = {
+        "world_size": trainer.world_size,
+        "versions": {
+            "lightning_rcnn": lightning_rcnn.__version__,
+            "torch": torch.__version__,
+            "lightning": lightning.__version__,
+        },
+    }
+    data = trainer.datamodule  # type: ignore[attr-defined]  # added later
+    if isinstance(data, DetectionDataModule):
+        accumulated = trainer.accumulate_grad_batches
+        facts["global_batch_size"] = data.batch_size * trainer.world_size * accumulated
+        facts["data"] = {split: _set_facts(index) for split, index in data.indexes.items()}
+    return {KEY: facts}
+
+
+def _set_facts(index: Any) -> dict[str, Any]:
+    return {
+        "name": index.name,
+        "images": len(index),
+        "objects": sum(sum(shard.objects) for shard in index.shards),
+        "fingerprint": index.fingerprint,
+    }
