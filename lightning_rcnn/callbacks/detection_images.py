@@ -20,6 +20,8 @@ from lightning_rcnn.visualization import Objects, compare, contact_sheet, save_i
 FILE_NAME = "images/validation.jpg"
 """Path in the run folder; each validation replaces the file."""
 LOG_KEY = "val/images"
+LOWEST_SCORE = 0.05
+"""Lowest score of a box that W&B gets, whose page has a slider for it."""
 
 
 class DetectionImages(Callback):
@@ -30,7 +32,8 @@ class DetectionImages(Callback):
 
     Args:
         num_images: number of images to show, the first ones of rank 0.
-        threshold: lowest score of a detection to draw, from 0 to 1.
+        threshold: lowest score of a detection to draw, from 0 to 1; the boxes in W&B, which has a slider,
+            start at 0.05.
 
     Raises:
         InputError: a number is out of range.
@@ -107,26 +110,45 @@ def _show(batch: Batch, detections: Detections, slot: int, threshold: float, det
         labels=torch.tensor([annotation["label"] for annotation in record.annotations], dtype=torch.int64),
         is_crowd=torch.tensor([bool(annotation["iscrowd"]) for annotation in record.annotations], dtype=torch.bool),
     )
-    wanted = (detections.labels[slot] > 0) & (detections.scores[slot] >= threshold)
-    boxes = detections.boxes[slot, wanted].float().cpu()
-    detected = Objects(
-        boxes=rescale(boxes[None], original, resized)[0],
-        labels=detections.labels[slot, wanted].cpu(),
-        scores=detections.scores[slot, wanted].float().cpu(),
-    )
+    detected = _detected(detections, slot, min(threshold, LOWEST_SCORE), original, resized)
+    drawn = _detected(detections, slot, threshold, original, resized)
     # A detector without masks is compared with boxes.
     if detections.masks is not None:
         frame = (record.height, record.width)
         rule: PasteRule = detector.mask_paste  # type: ignore[assignment]
-        detected = detected._replace(masks=paste_as_run_lengths(detections.masks[slot, wanted], boxes, *frame, rule))
+        wanted = _is_wanted(detections, slot, threshold)
+        boxes = detections.boxes[slot, wanted].float().cpu()
+        drawn = drawn._replace(masks=paste_as_run_lengths(detections.masks[slot, wanted], boxes, *frame, rule))
         ground_truth = ground_truth._replace(masks=[mask_of(annotation, *frame) for annotation in record.annotations])
 
     captions = (
         f"{record.file_name} · ground truth, {len(ground_truth.labels)}",
-        f"detections with a score from {threshold:g} up, {len(detected.labels)}",
+        f"detections with a score from {threshold:g} up, {len(drawn.labels)}",
     )
-    picture = compare(image, ground_truth, detected, _class_names(detector), captions)
-    return ShownImage(record.file_name, image, ground_truth, detected, picture)
+    picture = compare(image, ground_truth, drawn, _class_names(detector), captions)
+    return ShownImage(record.file_name, image, ground_truth, detected, drawn, picture)
+
+
+def _is_wanted(detections: Detections, slot: int, threshold: float) -> Tensor:
+    """Bool [D]: the detections of a slot with at least this score."""
+    return (detections.labels[slot] > 0) & (detections.scores[slot] >= threshold)
+
+
+def _detected(detections: Detections, slot: int, threshold: float, original: Tensor, resized: Tensor) -> Objects:
+    """Return the boxes of a slot with at least this score, in the resized frame.
+
+    Args:
+        detections: in the original frame.
+        slot: of the batch.
+        threshold: lowest score.
+        original, resized: int64 [1, 2], (height, width) in either frame.
+    """
+    wanted = _is_wanted(detections, slot, threshold)
+    return Objects(
+        boxes=rescale(detections.boxes[slot, wanted].float().cpu()[None], original, resized)[0],
+        labels=detections.labels[slot, wanted].cpu(),
+        scores=detections.scores[slot, wanted].float().cpu(),
+    )
 
 
 def _boxes_of(record: ImageRecord) -> Tensor:

@@ -5,7 +5,6 @@ import logging
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
-import numpy as np
 from lightning.pytorch.loggers import WandbLogger
 from PIL import Image
 from torch import Tensor
@@ -17,12 +16,22 @@ MAX_CLASSES = 255
 
 
 class ShownImage(NamedTuple):
-    """One image as the network saw it with boxes in its frame, and the drawing made of it."""
+    """One image as the network saw it with boxes in its frame, and the drawing made of it.
+
+    Attributes:
+        file_name: name of the image in the data set.
+        image: uint8 [3, h, w].
+        ground_truth: annotated objects.
+        detections: boxes with a score from low up.
+        drawn: the best of them, perhaps with masks.
+        picture: drawing of ground truth beside `drawn`.
+    """
 
     file_name: str
     image: Tensor
     ground_truth: Objects
     detections: Objects
+    drawn: Objects
     picture: Image.Image
 
 
@@ -49,13 +58,14 @@ def log_images(
             for by_source in objects_by_source
         ]
     }
-    if len(names) <= MAX_CLASSES and any(image.detections.masks is not None for image in shown):
+    if len(names) <= MAX_CLASSES and any(image.drawn.masks is not None for image in shown):
         overlays["masks"] = [
             {
-                source: {"mask_data": _class_of_pixels(objects, image.image.shape), "class_labels": names}
-                for source, objects in by_source.items()
+                "ground_truth": _classes_of_pixels(image.ground_truth, names, image.image.shape),
+                "predictions": _classes_of_pixels(image.drawn, names, image.image.shape),
+                "instances": _instances_of_pixels(image.drawn, names, image.image.shape),
             }
-            for image, by_source in zip(shown, objects_by_source, strict=True)
+            for image in shown
         ]
     with _sizes_may_differ():
         logger.log_image(
@@ -68,17 +78,39 @@ def log_images(
         )
 
 
-def _class_of_pixels(objects: Objects, shape: Sequence[int]) -> np.ndarray:
-    """Return the class of each pixel of an image [3, h, w]: W&B knows no instances."""
+def _classes_of_pixels(objects: Objects, names: dict[int, str], shape: Sequence[int]) -> dict[str, Any]:
+    """Return the class of each pixel of an image [3, h, w] in the form that W&B takes."""
     masks = objects.masks or [None] * len(objects.labels)
     pairs = zip(masks, objects.labels.tolist(), strict=True)
     with_mask = [(mask, label) for mask, label in pairs if mask is not None]
-    return label_map([mask for mask, _ in with_mask], [label for _, label in with_mask], (shape[2], shape[1]))
+    classes = label_map([mask for mask, _ in with_mask], [label for _, label in with_mask], (shape[2], shape[1]))
+    return {"mask_data": classes, "class_labels": names}
+
+
+def _instances_of_pixels(detected: Objects, names: dict[int, str], shape: Sequence[int]) -> dict[str, Any]:
+    """Return the detection of each pixel, the best 255 of them: for W&B, classes with one member each."""
+    pairs = zip(detected.masks or [], _captions(detected, names), strict=False)
+    with_mask = [(mask, caption) for mask, caption in pairs if mask is not None][:MAX_CLASSES]
+    numbers = list(range(1, len(with_mask) + 1))
+    instances = label_map([mask for mask, _ in with_mask], numbers, (shape[2], shape[1]))
+    labels = {number: f"{number}: {caption}" for number, (_, caption) in zip(numbers, with_mask, strict=True)}
+    return {"mask_data": instances, "class_labels": labels}
+
+
+def _captions(objects: Objects, names: dict[int, str]) -> list[str]:
+    """Return class, score and whether it is a crowd, of each object."""
+    captions = [names.get(label, str(label)) for label in objects.labels.tolist()]
+    if objects.scores is not None:
+        captions = [f"{caption} {score:.2f}" for caption, score in zip(captions, objects.scores.tolist(), strict=True)]
+    if objects.is_crowd is not None:
+        crowds = objects.is_crowd.tolist()
+        captions = [f"{caption} (crowd)" if crowd else caption for caption, crowd in zip(captions, crowds, strict=True)]
+    return captions
 
 
 def _box_data(objects: Objects, names: dict[int, str]) -> list[dict[str, Any]]:
     """Return boxes in the form that W&B takes, without those of no area."""
-    box_data = []
+    box_data, captions = [], _captions(objects, names)
     for i, (box, label) in enumerate(zip(objects.boxes.tolist(), objects.labels.tolist(), strict=True)):
         left, top, right, bottom = box
         if not (right > left and bottom > top):
@@ -87,14 +119,10 @@ def _box_data(objects: Objects, names: dict[int, str]) -> list[dict[str, Any]]:
             "position": {"minX": left, "minY": top, "maxX": right, "maxY": bottom},
             "domain": "pixel",
             "class_id": label,
-            "box_caption": names.get(label, str(label)),
+            "box_caption": captions[i],
         }
         if objects.scores is not None:
-            score = objects.scores[i].item()
-            entry["scores"] = {"score": score}
-            entry["box_caption"] += f" {score:.2f}"
-        if objects.is_crowd is not None and objects.is_crowd[i]:
-            entry["box_caption"] += " (crowd)"
+            entry["scores"] = {"score": objects.scores[i].item()}
         box_data.append(entry)
     return box_data
 

@@ -136,12 +136,12 @@ def test_images_and_boxes_go_to_wandb_offline(tmp_path, monkeypatch):
     [image] = tmp_path.glob("wandb/offline-run-*/files/media/images/val/images*.jpg")
     assert Image.open(image).size == (100, 50)
     boxes = [json.loads(path.read_text())["box_data"] for path in tmp_path.rglob("*.boxes2D.json")]
-    ground_truth, predictions = sorted(boxes, key=len, reverse=True)
+    predictions, ground_truth = sorted(boxes, key=lambda side: "scores" in side[0], reverse=True)
     expected = {"minX": 10, "minY": 5, "maxX": 30, "maxY": 25}
     assert predictions[0]["position"] == ground_truth[0]["position"] == expected
     assert predictions[0]["scores"] == {"score": pytest.approx(0.9)}
     assert [one["box_caption"] for one in ground_truth] == ["cat", "dog (crowd)"]
-    assert [one["box_caption"] for one in predictions] == ["cat 0.90"]
+    assert [one["box_caption"] for one in predictions] == ["cat 0.90", "dog 0.30"], "the slider of W&B hides the dog"
 
 
 UPPER_HALF = {"segmentation": [[20, 10, 60, 10, 60, 30, 20, 30]]}
@@ -193,6 +193,7 @@ def test_masks_go_to_wandb_as_classes_of_pixels(tmp_path, monkeypatch, wandb_rec
     rows, columns = np.nonzero(found["predictions"])
     assert (columns.min(), rows.min(), columns.max() + 1, rows.max() + 1) == (10, 5, 20, 25)
     assert set(np.unique(found["predictions"])) == {0, 1}
+    assert np.array_equal(found["instances"] > 0, found["predictions"] > 0)
     assert sum(path.stat().st_size for path in run.rglob("*.mask.png")) < 2000
     assert [sorted(boxes) for boxes in pictures["all_boxes"]] == [["ground_truth", "predictions"]]
 
