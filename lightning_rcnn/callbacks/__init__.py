@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 __all__ = [
     "EMA",
+    "Alerts",
     "AnalysisReport",
     "AtomicCheckpointIO",
     "BestCheckpoint",
@@ -43,9 +44,11 @@ if TYPE_CHECKING:
     from lightning_rcnn.callbacks.shared_buffers import SharedBuffers
     from lightning_rcnn.callbacks.throughput import Throughput
     from lightning_rcnn.callbacks.training_progress import TrainingProgress
+    from lightning_rcnn.callbacks.wandb_alerts import Alerts
     from lightning_rcnn.callbacks.wandb_logging import DetectionWandbLogger
 
 _MODULES = {
+    "Alerts": "wandb_alerts",
     "AnalysisReport": "analysis_report",
     "AtomicCheckpointIO": "checkpoints",
     "EMA": "ema",

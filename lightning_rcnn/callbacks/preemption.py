@@ -8,7 +8,8 @@ from lightning.pytorch.callbacks import Checkpoint
 from lightning.pytorch.loggers import WandbLogger
 
 from lightning_rcnn.callbacks.checkpoints import LastCheckpoint
-from lightning_rcnn.callbacks.requeue import requeue
+from lightning_rcnn.callbacks.requeue import job_name, requeue
+from lightning_rcnn.callbacks.wandb_alerts import alert
 from lightning_rcnn.distributed import AsyncFlag
 from lightning_rcnn.errors import InputError
 from lightning_rcnn.stop_signals import EXIT_STATUS, Preempted, listen, received
@@ -113,6 +114,8 @@ class Preemption(Checkpoint):  # Lightning calls these last, so the checkpoint h
         path = _last_checkpoint(trainer).path(trainer)
         saved_step = _last_checkpoint(trainer).saved_step
         state = f"saved after step {saved_step} in {path}" if path.exists() else "before the first step"
+        what_next = f"SLURM is asked to requeue job {job_name()}" if job_name() else "it resumes with --ckpt_path last"
+        alert(trainer, "training preempted", f"{state}; {what_next}")
         for logger in trainer.loggers:
             if isinstance(logger, WandbLogger):
                 _finish(logger.experiment)

@@ -9,12 +9,14 @@ import time
 from collections import Counter
 from collections.abc import Mapping
 from datetime import timedelta
+from functools import partial
 from typing import Any, NamedTuple
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from torch.distributed import DistError, Store
 
+from lightning_rcnn.callbacks.wandb_alerts import alert
 from lightning_rcnn.errors import InputError, LostRankError
 from lightning_rcnn.stop_signals import Preempted
 
@@ -22,6 +24,8 @@ BEAT = 1.0
 """Seconds between two heartbeats."""
 LAST_WORDS = 3.0
 """Seconds that a rank waits before it ends, so that the others can read why."""
+LOST = "ranks lost"
+"""Title of the alert."""
 _VERDICT = "rank_watch/verdict"
 
 
@@ -98,7 +102,10 @@ class RankWatch(Callback):
         if isinstance(exception, KeyboardInterrupt):
             watcher.end()
         elif _lost_a_peer(exception):
-            raise LostRankError(watcher.find_out(str(exception)))
+            verdict = watcher.find_out(str(exception))
+            if verdict:
+                alert(trainer, LOST, verdict)
+            raise LostRankError(verdict)
         else:
             watcher.tell(f"rank {trainer.global_rank} ended: {_first_line(exception)}")
 
@@ -119,6 +126,7 @@ class _Watcher:
 
     def __init__(self, trainer: Trainer, heartbeat_timeout: float, stall_timeout: float) -> None:
         self.batches = 0
+        self._alert = partial(alert, trainer, LOST)
         self._rank, self._world = trainer.global_rank, trainer.world_size
         self._speaks_for_node = trainer.local_rank == 0 or self._rank == 1
         self._heartbeat_timeout, self._stall_timeout = heartbeat_timeout, stall_timeout
@@ -205,6 +213,7 @@ class _Watcher:
     def _leave(self, verdict: str) -> None:
         """End this process whatever its main thread waits for; rank 0 gives the others time to read first."""
         if verdict:
+            self._alert(verdict)
             print(f"lightning-rcnn: error: {verdict}", file=sys.stderr, flush=True)
         time.sleep(LAST_WORDS if self._rank == 0 else 0)
         os._exit(1)

@@ -28,6 +28,7 @@ from lightning_rcnn.callbacks.progress_lines import progress_bar
 from lightning_rcnn.callbacks.rank_watch import RankWatch
 from lightning_rcnn.callbacks.shared_buffers import SharedBuffers
 from lightning_rcnn.callbacks.throughput import Throughput
+from lightning_rcnn.callbacks.wandb_alerts import Alerts
 from lightning_rcnn.callbacks.wandb_logging import keep_in_run_folder, log_at
 from lightning_rcnn.checkpoints.header import position_of, read_header
 from lightning_rcnn.cli.best_thresholds import store_thresholds
@@ -84,6 +85,7 @@ class DetectionCLI(LightningCLI):
             NonFiniteGuard(),
             Throughput(),
             MetricsReport(),
+            Alerts(),
             self._analysis,
             DataErrors(),
             PredictionResults(),

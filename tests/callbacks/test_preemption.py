@@ -165,6 +165,7 @@ def test_wandb_is_finished_before_slurm_ends_its_process(tmp_path, wandb_logger)
     names = [call[0] for call in wandb_logger.experiment.method_calls]
     assert names[-3:] == ["mark_preempting", "finish", "requeue"]
     assert wandb_logger.experiment.finish.call_args.kwargs == {"exit_code": 75}
+    assert "saved after step 3" in wandb_logger.experiment.alert.call_args.kwargs["text"]
 
 
 def test_a_job_is_requeued_although_wandb_does_not_come_to_its_end(tmp_path, wandb_logger, monkeypatch):

@@ -10,7 +10,10 @@ from lightning.pytorch.utilities.rank_zero import rank_zero_only
 
 from lightning_rcnn.callbacks import wandb_logging
 from lightning_rcnn.callbacks.checkpoints import AtomicCheckpointIO, BestCheckpoint, LastCheckpoint
+from lightning_rcnn.callbacks.non_finite import NonFiniteGuard
+from lightning_rcnn.callbacks.wandb_alerts import Alerts, alert
 from lightning_rcnn.callbacks.wandb_logging import DetectionWandbLogger, choose_mode, keep_in_run_folder, run_id
+from lightning_rcnn.errors import InputError
 
 VARIABLES = (
     "WANDB_API_KEY",
@@ -230,3 +233,38 @@ def test_checkpoints_arrive_as_artifacts(
         (entry,) = artifact.manifest.contents
         assert (artifact.type, entry.path) == ("model", "model.ckpt")
         assert entry.size > 0
+
+
+def alerts(folder, wandb_records):
+    end_run()
+    (path,) = offline_runs(folder)
+    found = [record.alert for record in wandb_records(path) if record.WhichOneof("record_type") == "alert"]
+    return [(one.title, one.text) for one in found]
+
+
+def test_the_end_of_a_training_is_an_alert(scorer, make_loader, make_trainer, tmp_path, wandb_records):
+    best = BestCheckpoint("val/bbox/AP")
+    options = {"plugins": [AtomicCheckpointIO()], "enable_checkpointing": True}
+    trainer = make_trainer(best, Alerts(), logger=DetectionWandbLogger(), **options)
+    keep_in_run_folder(trainer)
+    trainer.fit(scorer, make_loader([3.0, 2.0]), make_loader([1.0]))
+    expected = ("training finished", "after step 2; best val/bbox/AP 0.2500")
+    assert alerts(tmp_path / "run", wandb_records) == [expected]
+
+
+def test_a_loss_that_is_not_finite_is_an_alert(scorer, make_loader, make_trainer, tmp_path, wandb_records):
+    trainer = make_trainer(NonFiniteGuard(), Alerts(), logger=DetectionWandbLogger())
+    keep_in_run_folder(trainer)
+    with pytest.raises(InputError, match="nan"):
+        trainer.fit(scorer, make_loader([3.0, float("nan")]))
+    [(title, text)] = alerts(tmp_path / "run", wandb_records)
+    assert title == "training stopped by an error"
+    assert "the training loss is nan at step 2" in text
+
+
+def test_an_alert_that_fails_stops_nothing(make_trainer, monkeypatch):
+    trainer = make_trainer(logger=DetectionWandbLogger())
+    keep_in_run_folder(trainer)
+    monkeypatch.setattr(wandb.Run, "alert", lambda *_, **__: 1 / 0)
+    with pytest.warns(UserWarning, match="takes no alert"):
+        alert(trainer, "title", "text")
