@@ -19,7 +19,7 @@ def run_facts(trainer: Trainer) -> dict[str, Any]:
         "world_size": trainer.world_size,
         "versions": {
             "lightning_rcnn": lightning_rcnn.__version__,
-            "torch": torch.__version__,
+            "torch": str(torch.__version__),  # a class of its own, which not every logger can write
             "lightning": lightning.__version__,
         },
     }
