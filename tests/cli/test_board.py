@@ -15,6 +15,8 @@ from lightning_rcnn.data.shards import read_index
 from tests.callbacks.conftest import records_of
 from tests.cli.conftest import TINY
 
+pytestmark = pytest.mark.xdist_group("board")  # one training serves all
+
 
 def end_run():
     wandb.finish()
