@@ -22,6 +22,8 @@ settings.load_profile("no deadline")
 
 
 def call(pickled):
+    # Loaders in the process fork their workers. Those of a server of their own would outlive a process that is killed.
+    multiprocessing.set_start_method("fork", force=True)
     function, args = cloudpickle.loads(pickled)
     function(*args)
 
