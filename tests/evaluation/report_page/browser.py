@@ -21,7 +21,7 @@ class Browser:
     """One page in a browser of its own.
 
     Attributes:
-        complaints: errors and warnings of the console, exceptions, and requests that were made, as they arrive.
+        problems: errors and warnings of the console, exceptions, and requests that were made, as they arrive.
     """
 
     def __init__(self, profile: Path) -> None:
@@ -45,7 +45,7 @@ class Browser:
         self._number = 0
         self._session: str | None = None
         self._loaded = False
-        self.complaints: list[str] = []
+        self.problems: list[str] = []
 
     def __enter__(self) -> Self:
         targets = self.call("Target.getTargets")["targetInfos"]
@@ -77,7 +77,7 @@ class Browser:
     def open(self, path: Path) -> None:
         """Open a file, and wait until it is loaded."""
         self._loaded = False
-        self.complaints.clear()
+        self.problems.clear()
         self.call("Page.navigate", url=path.as_uri())
         while not self._loaded:
             self._next()
@@ -117,10 +117,10 @@ class Browser:
         if method == "Page.loadEventFired":
             self._loaded = True
         elif method == "Runtime.exceptionThrown":
-            self.complaints.append(str(parameters["exceptionDetails"]))
+            self.problems.append(str(parameters["exceptionDetails"]))
         elif method == "Runtime.consoleAPICalled":
-            self.complaints.append(f"console.{parameters['type']}: {parameters['args']}")
+            self.problems.append(f"console.{parameters['type']}: {parameters['args']}")
         elif method == "Log.entryAdded":
-            self.complaints.append(parameters["entry"]["text"])
+            self.problems.append(parameters["entry"]["text"])
         elif method == "Network.requestWillBeSent" and not parameters["request"]["url"].startswith(("file:", "data:")):
-            self.complaints.append(f"a request to {parameters['request']['url']}")
+            self.problems.append(f"a request to {parameters['request']['url']}")

@@ -32,7 +32,7 @@ def page(browser, page_of, tmp_path_factory):
     browser.resize(1280, 900)
     browser.open(path)
     yield browser
-    assert browser.complaints == []
+    assert browser.problems == []
 
 
 def texts(page, selector):
@@ -159,7 +159,7 @@ def test_many_classes(browser, large_page, tmp_path):
     assert texts(browser, "#classes-table .tools span") == ["1203 of 1203 rows"]
     click(browser, "#classes-table .tools button")
     assert len(column(browser, "classes", 1)) == 1203
-    assert browser.complaints == []
+    assert browser.problems == []
 
 
 def test_masks_can_be_switched(browser, page_of, rectangle, tmp_path):
@@ -173,7 +173,7 @@ def test_masks_can_be_switched(browser, page_of, rectangle, tmp_path):
     assert box == pytest.approx([20.5, 20.5, 59, 39], abs=0.6)
     click(browser, "#show-masks")
     assert browser.run("document.querySelectorAll('.stage path').length") == 0
-    assert browser.complaints == []
+    assert browser.problems == []
 
 
 @pytest.mark.parametrize("images", [{}, {1: ([], [])}, {1: ([an_object(1, [1, 1, 9, 9])], [])}])
@@ -182,4 +182,4 @@ def test_little_to_show(browser, page_of, tmp_path, images):
     path.write_text(page_of(images, ["cell"]))
     browser.open(path)
     assert len(texts(browser, "#sentences li")) == 1
-    assert browser.complaints == []
+    assert browser.problems == []
