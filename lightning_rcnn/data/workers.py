@@ -6,7 +6,7 @@ import os
 import signal
 import threading
 from collections.abc import Iterator
-from multiprocessing import resource_tracker
+from multiprocessing import connection, resource_tracker
 
 _MAX_WORKERS = 8
 _SIGNALS_OF_A_JOB = {signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2}
@@ -46,10 +46,19 @@ def signals_blocked() -> Iterator[None]:
 
 
 def initialize_worker(worker: int) -> None:
-    """Exit on a SIGTERM from the main process, which ends its workers this way; others' SIGTERM stays blocked."""
+    """Exit with the main process, and on a SIGTERM from it; others' SIGTERM stays blocked."""
     main = multiprocessing.parent_process()  # not getppid: a fork server may be in between
-    if main is not None and signal.SIGTERM in _SIGNALS_OF_A_JOB:
+    if main is None:
+        return
+    threading.Thread(target=_exit_with, args=(main.sentinel,), daemon=True).start()
+    if signal.SIGTERM in _SIGNALS_OF_A_JOB:
         threading.Thread(target=_exit_on_sigterm_from, args=(main.pid,), daemon=True).start()
+
+
+def _exit_with(sentinel: int) -> None:
+    # torch compares getppid, which a fork server keeps although the main process was killed.
+    connection.wait([sentinel])
+    os._exit(1)
 
 
 def _exit_on_sigterm_from(main: int | None) -> None:

@@ -2,6 +2,7 @@ import multiprocessing
 import os
 import signal
 import subprocess
+import sys
 import threading
 import time
 
@@ -74,3 +75,31 @@ def test_a_worker_ends_on_the_parents_word_after_it_has_refused_others(worker):
     os.kill(worker.pid, signal.SIGTERM)
     worker.join(5)
     assert not worker.is_alive()
+
+
+START_WORKERS = """
+import multiprocessing, sys, time
+from tests.data.test_workers import work
+if __name__ == "__main__":
+    context = multiprocessing.get_context(sys.argv[1])
+    for _ in range(2):
+        ready = context.Event()
+        context.Process(target=work, args=(ready,), daemon=True).start()
+        ready.wait()
+    print("started", flush=True)
+    time.sleep(600)
+"""
+
+
+@pytest.mark.parametrize("method", ["fork", "forkserver"])
+def test_workers_end_with_a_killed_main_process(tmp_path, method: str):
+    script = tmp_path / "main.py"
+    script.write_text(START_WORKERS)
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    command = [sys.executable, str(script), method]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as main:
+        assert main.stdout is not None
+        assert main.stdout.readline() == "started\n"
+        main.kill()
+        rest, _ = main.communicate(timeout=30)  # all processes have the pipe: it ends when the last one is gone
+    assert rest == ""
