@@ -3,13 +3,25 @@
 SLURM sends USR1 some time before the end of a job (`#SBATCH --signal=USR1@120`) and TERM when it preempts a job; people
 and other schedulers send TERM. A handler may only record them: it interrupts the process anywhere, for example in a
 collective operation, and communication of its own would deadlock the ranks.
+
+W&B asks for a stop, too: a person on its page, or the early termination of a sweep, whose agent then sends TERM. Such a
+stop is for good: nothing is requeued.
 """
 
+import os
 import signal
+from _thread import interrupt_main
 
 SIGNALS = (signal.SIGUSR1, signal.SIGTERM)
+SWEEP = "WANDB_SWEEP_ID"
+"""Variable by which W&B's agent tells its runs that they belong to a sweep."""
 EXIT_STATUS = 75
 """Exit status of a training that a signal stopped: `EX_TEMPFAIL` in sysexits.h, "try again later"."""
+INTERRUPTED = 130
+"""Exit status after Ctrl-C: 128 and the number of the signal, as shells have it."""
+
+WANDB_STOP = "W&B"
+"""What `received` returns if W&B asked for the stop."""
 
 _received: list[str] = []
 
@@ -48,9 +60,31 @@ def ignore() -> None:
         signal.signal(number, signal.SIG_IGN)
 
 
+def stop_from_wandb() -> None:
+    """Record that W&B asks for a stop; a process that does not listen is interrupted as by Ctrl-C, W&B's own way.
+
+    W&B calls this in a thread of its own.
+    """
+    if signal.getsignal(signal.SIGTERM) is _note:
+        _received.append(WANDB_STOP)
+    else:
+        interrupt_main()
+
+
 def received() -> str:
-    """Return the name of the first signal received, such as "SIGUSR1"; empty if there was none."""
+    """Return the name of the first signal received, such as "SIGUSR1", or `WANDB_STOP`; empty if there was none."""
     return _received[0] if _received else ""
+
+
+def stopped_for_good() -> int | None:
+    """Return the exit status if W&B asked for the stop, itself or by the TERM of its agent; None for all other stops.
+
+    It is 0 under an agent, which gives up a sweep whose first runs have other statuses, else that of Ctrl-C.
+    """
+    in_sweep = SWEEP in os.environ
+    if received() == WANDB_STOP or (in_sweep and received() == "SIGTERM"):
+        return 0 if in_sweep else INTERRUPTED
+    return None
 
 
 def forget() -> None:

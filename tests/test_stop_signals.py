@@ -2,6 +2,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 
 import pytest
 
@@ -48,3 +49,40 @@ def test_what_is_ignored_stays_so_when_python_has_forgotten_its_handlers():
 def test_nothing_heavy_is_imported_before_listening():
     words = [sys.executable, "-c", f"{LISTEN}; import sys, lightning_rcnn.cli; print('torch' in sys.modules)"]
     assert subprocess.run(words, capture_output=True, text=True, timeout=60).stdout == "\nFalse\n"
+
+
+def test_a_stop_from_wandb_is_noted_where_the_training_listens():
+    stop_signals.listen()
+    stop_signals.stop_from_wandb()
+    assert stop_signals.received() == stop_signals.WANDB_STOP
+
+
+def test_a_stop_from_wandb_interrupts_what_does_not_listen():
+    def stop():
+        stop_signals.stop_from_wandb()
+        time.sleep(5)  # the interrupt comes between two instructions
+
+    for number in stop_signals.SIGNALS:
+        signal.signal(number, signal.SIG_DFL)
+    with pytest.raises(KeyboardInterrupt):
+        stop()
+    assert stop_signals.received() == ""
+
+
+@pytest.mark.parametrize(
+    ("reason", "sweep", "status"),
+    [
+        ("SIGTERM", "abc", 0),  # early termination: the agent sends TERM, and takes other statuses for failures
+        ("W&B", "abc", 0),
+        ("W&B", None, 130),
+        ("SIGUSR1", "abc", None),
+        ("SIGTERM", None, None),
+        ("", "abc", None),
+    ],
+)
+def test_which_stops_are_for_good(reason, sweep, status, monkeypatch):
+    monkeypatch.setattr(stop_signals, "_received", [reason] if reason else [])
+    monkeypatch.delenv("WANDB_SWEEP_ID", raising=False)
+    if sweep:
+        monkeypatch.setenv("WANDB_SWEEP_ID", sweep)
+    assert stop_signals.stopped_for_good() == status

@@ -12,7 +12,7 @@ from lightning_rcnn.callbacks.requeue import job_name, requeue
 from lightning_rcnn.callbacks.wandb_alerts import alert
 from lightning_rcnn.distributed import AsyncFlag
 from lightning_rcnn.errors import InputError
-from lightning_rcnn.stop_signals import EXIT_STATUS, Preempted, listen, received
+from lightning_rcnn.stop_signals import EXIT_STATUS, Preempted, listen, received, stopped_for_good
 
 UPLOAD_TIMEOUT = 60.0
 """Seconds that W&B may take at the end; `slurm/train.sbatch` has SLURM send the signal three minutes before the end."""
@@ -24,7 +24,8 @@ class Preemption(Checkpoint):  # Lightning calls these last, so the checkpoint h
     The signal may reach one rank or all, at any moment: `stop_signals` records it, and at the end of a batch the ranks
     agree whether one of them got it. Then `last.ckpt` is written, and the same command with `--ckpt_path last` resumes
     with the next batch. A signal during a validation ends the validation; the checkpoint that `LastCheckpoint` wrote
-    before it leads to the same validation.
+    before it leads to the same validation. If W&B asks for the stop, from its page or by a sweep's early termination,
+    the training stops in the same way, but nothing is requeued.
 
     Raises:
         Preempted: the training has stopped.
@@ -104,7 +105,7 @@ class Preemption(Checkpoint):  # Lightning calls these last, so the checkpoint h
         self._shall_stop = self._flag.any_rank(bool(received())) or self._shall_stop
 
     def _stop(self, trainer: Trainer) -> None:
-        """Let W&B finish, requeue the SLURM job, and exit.
+        """Let W&B finish, requeue the SLURM job unless the stop is for good, and exit.
 
         The order matters: SLURM ends all processes of a job that it requeues, W&B's own among them.
         """
@@ -114,20 +115,26 @@ class Preemption(Checkpoint):  # Lightning calls these last, so the checkpoint h
         path = _last_checkpoint(trainer).path(trainer)
         saved_step = _last_checkpoint(trainer).saved_step
         state = f"saved after step {saved_step} in {path}" if path.exists() else "before the first step"
+        status = stopped_for_good()
+        if status is not None:
+            _finish(trainer, status)
+            raise Preempted(f"stopped by {received()}, {state}; it resumes with --ckpt_path last", status)
         what_next = f"SLURM is asked to requeue job {job_name()}" if job_name() else "it resumes with --ckpt_path last"
         alert(trainer, "training preempted", f"{state}; {what_next}")
         for logger in trainer.loggers:
             if isinstance(logger, WandbLogger):
-                _finish(logger.experiment)
+                logger.experiment.mark_preempting()
+        _finish(trainer, EXIT_STATUS)
         raise Preempted(f"stopped by {received() or 'the signal of another rank'}, {state}; {requeue()}")
 
 
-def _finish(run: Any) -> None:
-    """Mark the W&B run as preempted, not crashed, and upload the rest within the timeout."""
-    run.mark_preempting()
-    finishing = Thread(target=run.finish, kwargs={"exit_code": EXIT_STATUS}, daemon=True)
-    finishing.start()
-    finishing.join(UPLOAD_TIMEOUT)
+def _finish(trainer: Trainer, status: int) -> None:
+    """Let W&B upload the rest within the timeout."""
+    for logger in trainer.loggers:
+        if isinstance(logger, WandbLogger):
+            finishing = Thread(target=logger.experiment.finish, kwargs={"exit_code": status}, daemon=True)
+            finishing.start()
+            finishing.join(UPLOAD_TIMEOUT)
 
 
 def _last_checkpoint(trainer: Trainer) -> LastCheckpoint:

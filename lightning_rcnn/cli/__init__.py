@@ -1,7 +1,7 @@
 """The command line: `lightning-rcnn COMMAND`.
 
-Exit status: 0; 1 after an error (wrong input gives one line with what and where); 130 after Ctrl-C; 75 after a training
-was asked to stop and has saved.
+Exit status: 0; 1 after an error (wrong input gives one line with what and where); 130 after Ctrl-C, or a stop on W&B's
+page; 75 after a training was asked to stop and has saved.
 """
 
 import importlib
@@ -52,7 +52,7 @@ def main(arguments: list[str] | None = None) -> int:
         return 1
     except KeyboardInterrupt:
         print("lightning-rcnn: interrupted", file=sys.stderr)
-        return 130
+        return stop_signals.INTERRUPTED
 
 
 def _find_modules_here() -> None:

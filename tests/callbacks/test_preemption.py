@@ -168,6 +168,19 @@ def test_wandb_is_finished_before_slurm_ends_its_process(tmp_path, wandb_logger)
     assert "saved after step 3" in wandb_logger.experiment.alert.call_args.kwargs["text"]
 
 
+def test_a_run_that_a_sweep_ends_early_is_saved_and_not_requeued(tmp_path, wandb_logger, monkeypatch):
+    """By `wandb agent`, which sends TERM and gives up after runs that exit with another status than 0."""
+    monkeypatch.setenv("WANDB_SWEEP_ID", "sweep")
+    with pytest.raises(Preempted, match="stopped by SIGTERM, saved after step 3") as caught:
+        fit(tmp_path, Steps(in_batch=3, number=signal.SIGTERM), logger=wandb_logger)
+    assert caught.value.status == 0
+    assert count_in(last(tmp_path)) == 3
+    names = [call[0] for call in wandb_logger.experiment.method_calls]
+    assert names[-1] == "finish"
+    assert not {"mark_preempting", "requeue", "alert"} & set(names), "the sweep would start the run again"
+    assert wandb_logger.experiment.finish.call_args.kwargs == {"exit_code": 0}
+
+
 def test_a_job_is_requeued_although_wandb_does_not_come_to_its_end(tmp_path, wandb_logger, monkeypatch):
     monkeypatch.setattr(preemption, "UPLOAD_TIMEOUT", 0.05)
     never = Event()
