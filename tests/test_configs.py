@@ -2,8 +2,11 @@
 
 import re
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+import yaml
+from wandb import wandb_agent
 
 import lightning_rcnn
 from lightning_rcnn.cli.commands.pack import pack_shapes
@@ -12,8 +15,9 @@ from lightning_rcnn.cli.detection_cli import DetectionCLI
 
 CONFIGS = Path(lightning_rcnn.__file__).parents[1] / "configs"
 FILES = sorted(CONFIGS.rglob("*.yaml"))
-RUNS = [path for path in FILES if path.parent.name not in ("trainer", "data", "common")]
+RUNS = [path for path in FILES if path.parent.name not in ("trainer", "data", "common", "sweeps")]
 PARTS = [path for path in FILES if path.parent.name in ("trainer", "data")]
+SWEEPS = [path for path in FILES if path.parent.name == "sweeps"]
 
 
 def name_of(path: Path) -> str:
@@ -86,3 +90,55 @@ def test_the_header_has_the_command(path):
     assert f"lightning-rcnn fit --config configs/{name_of(path)} " in re.sub(r"\s+", " ", command)
     assert "--data.train" in command
     assert "--data.val" in command
+
+
+def choices_of(parameter):
+    """The values of a parameter of a sweep; of a distribution its ends."""
+    ends = [parameter[end] for end in ("min", "max") if end in parameter]
+    return parameter.get("values") or ends
+
+
+@pytest.fixture
+def words_of_agent(tmp_path, monkeypatch):
+    """The words with which `wandb agent` itself starts a run of a sweep."""
+    started = []
+    for variable in ("WANDB_DIR", "WANDB_RUN_ID", "WANDB_SWEEP_PARAM_PATH"):
+        monkeypatch.setenv(variable, str(tmp_path))  # which the agent sets, and this takes back
+    monkeypatch.setenv("WANDB_SWEEP_ID", "sweep")
+    monkeypatch.setattr(wandb_agent, "AgentProcess", lambda command, **_: started.append(command) or SimpleNamespace())
+
+    def words(sweep, values):
+        agent = wandb_agent.Agent(api=None, queue=None, sweep_id="sweep")
+        agent._sweep_command = list(sweep["command"])
+        arguments = {key: {"value": value} for key, value in values.items()}
+        agent._command_run({"run_id": "abc", "program": sweep["program"], "args": arguments})
+        return started[-1]
+
+    return words
+
+
+@pytest.mark.parametrize("path", SWEEPS, ids=name_of)
+def test_a_sweep_sets_what_a_run_takes(build, words_of_agent, tmp_path, path):
+    """Every value of every parameter, in as few runs as that takes; early termination has time to act."""
+    (tmp_path / "configs").symlink_to(CONFIGS)
+    assert f"wandb sweep configs/{name_of(path)}" in header_of(path)
+    sweep = yaml.safe_load(path.read_text())
+    choices = {key: choices_of(parameter) for key, parameter in sweep["parameters"].items()}
+    for turn in range(max(map(len, choices.values()))):
+        values = {key: options[turn % len(options)] for key, options in choices.items()}
+        program, command, *words = words_of_agent(sweep, values)
+        assert (program, command) == ("lightning-rcnn", "fit")
+        cli = build(*words)
+        assert cli.run_dir.name.endswith("-abc")
+        for key, value in values.items():
+            held = cli.model.hparams
+            for name in key.removeprefix("model.").split("."):
+                held = held.get("init_args", held)[name]
+            given = yaml.safe_load(value) if isinstance(value, str) else value
+            if isinstance(given, dict):
+                assert_holds(held, given)
+            else:
+                assert held == given, key
+    if early := sweep.get("early_terminate"):
+        validations = cli.trainer.max_epochs // cli.trainer.check_val_every_n_epoch
+        assert early["min_iter"] * early["eta"] <= validations, "at least two brackets"

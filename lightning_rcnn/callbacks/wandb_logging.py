@@ -18,6 +18,7 @@ from lightning_rcnn.callbacks.run_folder import run_folder
 from lightning_rcnn.data.workers import signals_blocked
 from lightning_rcnn.errors import InputError
 from lightning_rcnn.files import atomic_write
+from lightning_rcnn.stop_signals import SWEEP, stop_from_wandb
 from lightning_rcnn.suggestions import did_you_mean
 
 RUN_ID = "wandb_run_id"
@@ -81,6 +82,7 @@ class DetectionWandbLogger(WandbLogger):
             tags=tags,
             notes=notes,
         )
+        self._given_project = project
         self._save_dir = None if save_dir is None else str(save_dir)
         self._position: tuple[int, int] | None = None
 
@@ -150,8 +152,12 @@ class DetectionWandbLogger(WandbLogger):
             "dir": str(folder),
             "id": run_id(folder),
             "name": self._wandb_init["name"] or os.environ.get("WANDB_NAME") or folder.name,
-            "settings": wandb.Settings(init_timeout=INIT_TIMEOUT, finish_timeout=FINISH_TIMEOUT),
+            "settings": wandb.Settings(
+                init_timeout=INIT_TIMEOUT, finish_timeout=FINISH_TIMEOUT, stop_fn=stop_from_wandb
+            ),
         }
+        if agents_run():  # W&B takes the agent's id and project, and warns of others
+            self._wandb_init |= {"id": None, "project": self._given_project}
         # Lightning passes the default value, and W&B warns about any value.
         self._wandb_init.pop("anonymous", None)
         for mode in dict.fromkeys((choose_mode(), "offline", "disabled")):
@@ -201,10 +207,19 @@ def choose_mode() -> str:
     return "online" if has_key else "offline"
 
 
+def agents_run() -> str:
+    """Return the id of the run that `wandb agent` has started this process for; empty if none has."""
+    return os.environ.get("WANDB_RUN_ID", "") if SWEEP in os.environ else ""
+
+
 def run_id(folder: Path) -> str:
-    """Return the W&B id of the run in `folder`: `WANDB_RUN_ID` or a new one at the first call, later the same."""
+    """Return the W&B id of the run in `folder`: `WANDB_RUN_ID` or a new one at the first call, later the same.
+
+    Under `wandb agent` it is the agent's at every call, as W&B takes no other there.
+    """
     path = folder / RUN_ID
-    if path.exists() and (known := path.read_text().strip()):
+    known = path.read_text().strip() if path.exists() else ""
+    if known and agents_run() in ("", known):
         return known
     new = os.environ.get("WANDB_RUN_ID") or uuid.uuid4().hex[:12]
     with atomic_write(path) as file:

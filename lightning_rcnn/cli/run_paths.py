@@ -4,10 +4,10 @@ A run folder holds `checkpoints/`, `config.yaml`, `metrics.json` and the files o
 `predict` write to a folder of that name inside it, so they overwrite nothing of the training.
 """
 
-import os
 from pathlib import Path
 
 from lightning_rcnn.callbacks.checkpoints import BEST, FOLDER, LAST
+from lightning_rcnn.callbacks.wandb_logging import agents_run
 from lightning_rcnn.errors import InputError
 from lightning_rcnn.suggestions import did_you_mean
 
@@ -17,7 +17,7 @@ RUNS = Path("runs")
 def choose_run_dir(given: str | None, config_files: list[Path], checkpoint: str | None, command: str) -> Path:
     """Return the run folder: as given; except for `fit`, that of the checkpoint; else runs/NAME OF THE CONFIG.
 
-    Under `wandb agent` the id of the run is added.
+    Under `wandb agent`, which starts many runs with one configuration, the id of the run is added.
     """
     if given:
         return Path(given)
@@ -25,8 +25,8 @@ def choose_run_dir(given: str | None, config_files: list[Path], checkpoint: str 
         folder = Path(checkpoint).parent
         return folder.parent if folder.name == FOLDER else folder
     name = config_files[-1].stem if config_files else command
-    if command == "fit" and "WANDB_SWEEP_ID" in os.environ:  # `wandb agent` starts many runs with one configuration
-        name += f"-{os.environ['WANDB_RUN_ID']}"
+    if command == "fit" and (run := agents_run()):
+        name += f"-{run}"
     return RUNS / name
 
 

@@ -14,6 +14,7 @@ from lightning_rcnn.callbacks.non_finite import NonFiniteGuard
 from lightning_rcnn.callbacks.wandb_alerts import Alerts, alert
 from lightning_rcnn.callbacks.wandb_logging import DetectionWandbLogger, choose_mode, keep_in_run_folder, run_id
 from lightning_rcnn.errors import InputError
+from lightning_rcnn.stop_signals import stop_from_wandb
 
 VARIABLES = (
     "WANDB_API_KEY",
@@ -99,11 +100,17 @@ def test_the_id_of_a_run_survives_a_resume(tmp_path, wandb_records):
     assert {path.stem for path in paths} == {f"run-{run_id(tmp_path)}"}
 
 
-def test_the_id_that_a_sweep_gives(tmp_path, monkeypatch):
-    monkeypatch.setenv("WANDB_RUN_ID", "of-the-sweep")
-    assert run_id(tmp_path) == "of-the-sweep"
-    monkeypatch.delenv("WANDB_RUN_ID")
-    assert run_id(tmp_path) == "of-the-sweep"
+def test_a_given_id_stays_that_of_the_folder(tmp_path, monkeypatch):
+    monkeypatch.setenv("WANDB_RUN_ID", "given")
+    assert run_id(tmp_path) == "given"
+    monkeypatch.setenv("WANDB_RUN_ID", "another")
+    assert run_id(tmp_path) == "given"
+    monkeypatch.setenv("WANDB_SWEEP_ID", "sweep")
+    assert run_id(tmp_path) == "another", "W&B takes no other id than the agent's"
+
+
+def test_a_stop_on_the_page_of_wandb_reaches_the_training(tmp_path):
+    assert DetectionWandbLogger(save_dir=tmp_path).experiment.settings.stop_fn is stop_from_wandb
 
 
 def test_another_folder_is_another_run(tmp_path):

@@ -145,8 +145,31 @@ def test_one_command_uploads_all_parts(board, parts, monkeypatch):
     assert found == sorted(board.resolve().glob("wandb/offline-run-*"))
 
 
-def test_a_run_of_an_agent_has_a_folder_of_its_own(monkeypatch):
+def test_a_run_of_an_agent_is_the_agents(tmp_path, shards, monkeypatch, capfd):
+    """In a folder of its own, under the id of the agent, with the values of the sweep, and without W&B's warnings."""
+    parameters = tmp_path / "config-abc.yaml"
+    parameters.write_text("wandb_version: 1\nmodel.optimizer.lr:\n  value: 0.0002\n")
+    agents = {"SWEEP_ID": "sweep", "RUN_ID": "abc", "SWEEP_PARAM_PATH": str(parameters), "DIR": str(tmp_path)}
+    for name, value in {**agents, "PROJECT": "ours", "MODE": "offline"}.items():
+        monkeypatch.setenv(f"WANDB_{name}", value)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "tiny.yaml").write_text(TINY.replace("  logger: false\n", "  max_steps: 1\n"))
+    monkeypatch.delenv("WANDB_SILENT", raising=False)
+    end_run()  # so that W&B reads the variables anew
+    data = f"--data.train={shards / 'train'}"
+    assert main(["fit", "--config=tiny.yaml", data, "--model.optimizer.lr=0.0002"]) == 0
+    end_run()
+    assert "Ignoring" not in capfd.readouterr().err
+
+    (path,) = (tmp_path / "runs" / "tiny-abc").glob("wandb/offline-run-*/*.wandb")
+    part = Part(path)
+    assert (part.run.run_id, part.run.sweep_id, part.run.project) == ("abc", "sweep", "ours")
+    assert part.config["model.optimizer.lr"] == 0.0002
+    assert part.config["model"]["init_args"]["optimizer"]["init_args"]["lr"] == 0.0002
+    assert (tmp_path / "runs" / "tiny-abc" / "wandb_run_id").read_text().strip() == "abc"
+
+
+def test_a_given_folder_wins_over_that_of_an_agent(monkeypatch):
     monkeypatch.setenv("WANDB_SWEEP_ID", "sweep")
     monkeypatch.setenv("WANDB_RUN_ID", "abc")
-    assert choose_run_dir(None, [Path("configs/tiny.yaml")], None, "fit") == Path("runs/tiny-abc")
     assert choose_run_dir("mine", [Path("configs/tiny.yaml")], None, "fit") == Path("mine")

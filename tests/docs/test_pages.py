@@ -36,8 +36,11 @@ PAGES = sorted(
     if path.name != "CHANGELOG.md"
 )
 GLOBAL_OPTIONS = {"--help", "--version", "--print_shtab", "--debug"}
-OTHERS_OPTIONS = {"--cpus-per-task", "--nodes", "--nproc-per-node", "--pty", "--shm-size", "--signal"}
-"""Of SLURM, torchrun and Docker."""
+OTHERS_OPTIONS = {
+    *("--cpus-per-task", "--nodes", "--pty", "--signal"),
+    *("--nproc-per-node", "--shm-size", "--forward-signals"),
+}
+"""Of SLURM, torchrun, Docker and W&B's agent."""
 DETECTORS = (
     "mask_rcnn/r50_fpn_coco.yaml",
     "fast_rcnn/alexnet_voc.yaml",
@@ -216,6 +219,12 @@ def test_every_logged_key_is_listed_and_no_other(place):
     names = [category.name for category in lightning_rcnn.read_index(str(place / "shards" / "train")).categories]
     general = {re.sub(rf"/({'|'.join(names)})$", "/<class>", key) for key in logged}
     assert cells_of_keys("logging.md") == general | {LOG_KEY, "throughput/gpu_memory_gb"}
+
+
+def test_sweeps_have_a_logged_metric():
+    names = {yaml.safe_load(path.read_text())["metric"]["name"] for path in PROJECT.glob("configs/sweeps/*.yaml")}
+    assert names
+    assert names <= cells_of_keys("logging.md")
 
 
 def test_the_run_folder_is_as_described(place):
