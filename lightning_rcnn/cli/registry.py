@@ -29,6 +29,7 @@ TOOLS = {
     "compress": Tool("Fast R-CNN's fully connected layers at a lower rank", f"{_COMMANDS}.compress", "compress"),
     "detect": Tool("find objects in image files", f"{_COMMANDS}.detect", "detect"),
     "evaluate": Tool("score a results file as COCO does", f"{_COMMANDS}.evaluate", "evaluate"),
+    "board": Tool("save a board of the runs in a W&B project", f"{_COMMANDS}.board", "board"),
     "compare": Tool("train and compare R-CNN, Fast, Faster and Mask R-CNN", f"{_COMMANDS}.compare", "compare"),
     "bench passes": Tool("time Fast R-CNN's one pass against R-CNN's many", f"{_COMMANDS}.bench_passes", "passes"),
     "bench loader": Tool("time the loader against decoding alone", f"{_COMMANDS}.bench_loader", "loader"),

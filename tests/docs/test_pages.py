@@ -20,6 +20,8 @@ from PIL import Image
 import lightning_rcnn
 from lightning_rcnn.callbacks.detection_images import LOG_KEY
 from lightning_rcnn.cli import main
+from lightning_rcnn.cli.board_sections import SECTIONS
+from lightning_rcnn.cli.commands.board import PINNED_COLUMNS
 from lightning_rcnn.cli.commands.pack import pack_shapes
 from lightning_rcnn.cli.composing import compose
 from lightning_rcnn.cli.detection_cli import DetectionCLI
@@ -225,6 +227,23 @@ def test_sweeps_have_a_logged_metric():
     names = {yaml.safe_load(path.read_text())["metric"]["name"] for path in PROJECT.glob("configs/sweeps/*.yaml")}
     assert names
     assert names <= cells_of_keys("logging.md")
+
+
+ANALYSIS = re.compile(r"\^?val/(f1|errors/|precision_recall|confusion|error_table|class_table)")
+"""Keys of the error analysis on the board; they are either all in the page, or none of them."""
+
+
+def test_the_board_shows_logged_keys():
+    """So that a key that is renamed does not leave a panel empty."""
+    logged = cells_of_keys("logging.md")
+    panels = [panel for section in SECTIONS for panel in section.panels]
+    shown = {getattr(panel, "pattern", "") or getattr(panel, "key", "") for panel in panels} - {""}
+    shown |= {key.removeprefix("best/") for panel in panels for key in getattr(panel, "keys", ())}
+    shown |= {key.removeprefix("best/") for key in PINNED_COLUMNS}
+    matched = {name for name in shown if name.startswith("^") and any(re.match(name, key) for key in logged)}
+    unknown = shown - logged - matched
+    assert len(shown) > 30
+    assert unknown in (set(), set(filter(ANALYSIS.match, shown)))
 
 
 def test_the_run_folder_is_as_described(place):
