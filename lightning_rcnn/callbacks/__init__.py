@@ -14,7 +14,10 @@ __all__ = [
     "BestCheckpoint",
     "Compilation",
     "DataErrors",
+    "DetectionCSVLogger",
     "DetectionImages",
+    "DetectionMLFlowLogger",
+    "DetectionTensorBoardLogger",
     "DetectionWandbLogger",
     "LastCheckpoint",
     "MetricsReport",
@@ -32,16 +35,19 @@ if TYPE_CHECKING:
     from lightning_rcnn.callbacks.analysis_report import AnalysisReport
     from lightning_rcnn.callbacks.checkpoints import AtomicCheckpointIO, BestCheckpoint, LastCheckpoint
     from lightning_rcnn.callbacks.compilation import Compilation
+    from lightning_rcnn.callbacks.csv_logging import DetectionCSVLogger
     from lightning_rcnn.callbacks.data_errors import DataErrors
     from lightning_rcnn.callbacks.detection_images import DetectionImages
     from lightning_rcnn.callbacks.ema import EMA
     from lightning_rcnn.callbacks.metrics_report import MetricsReport
+    from lightning_rcnn.callbacks.mlflow_logging import DetectionMLFlowLogger
     from lightning_rcnn.callbacks.non_finite import NonFiniteGuard
     from lightning_rcnn.callbacks.prediction_results import PredictionResults
     from lightning_rcnn.callbacks.preemption import Preemption
     from lightning_rcnn.callbacks.progress_lines import ProgressLines
     from lightning_rcnn.callbacks.rank_watch import RankWatch
     from lightning_rcnn.callbacks.shared_buffers import SharedBuffers
+    from lightning_rcnn.callbacks.tensorboard_logging import DetectionTensorBoardLogger
     from lightning_rcnn.callbacks.throughput import Throughput
     from lightning_rcnn.callbacks.training_progress import TrainingProgress
     from lightning_rcnn.callbacks.wandb_alerts import Alerts
@@ -55,7 +61,10 @@ _MODULES = {
     "BestCheckpoint": "checkpoints",
     "Compilation": "compilation",
     "DataErrors": "data_errors",
+    "DetectionCSVLogger": "csv_logging",
     "DetectionImages": "detection_images",
+    "DetectionMLFlowLogger": "mlflow_logging",
+    "DetectionTensorBoardLogger": "tensorboard_logging",
     "DetectionWandbLogger": "wandb_logging",
     "LastCheckpoint": "checkpoints",
     "MetricsReport": "metrics_report",

@@ -8,13 +8,12 @@ from pathlib import Path
 from typing import Any, Literal
 
 import wandb
-from lightning.pytorch import Trainer
 from lightning.pytorch.loggers import WandbLogger
 from lightning.pytorch.loggers.logger import rank_zero_experiment
 from lightning.pytorch.utilities.rank_zero import rank_zero_info, rank_zero_only, rank_zero_warn
 
 from lightning_rcnn.callbacks.checkpoints import BestCheckpoint
-from lightning_rcnn.callbacks.run_folder import run_folder
+from lightning_rcnn.callbacks.run_loggers import RunLogger, row_of
 from lightning_rcnn.data.workers import signals_blocked
 from lightning_rcnn.errors import InputError
 from lightning_rcnn.files import atomic_write
@@ -38,7 +37,7 @@ FINISH_TIMEOUT = 300.0
 """Seconds that the end of a run may wait for uploads; `wandb sync` uploads the rest from the run folder."""
 
 
-class DetectionWandbLogger(WandbLogger):
+class DetectionWandbLogger(RunLogger, WandbLogger):
     """Logs to W&B: in the mode of `WANDB_MODE`, else online if there is a key, else offline.
 
     It never prompts, and if W&B does not answer the run starts offline with a warning. Files lie in the run folder,
@@ -227,31 +226,7 @@ def run_id(folder: Path) -> str:
     return new
 
 
-def row_of(num_steps: int) -> int:
-    """Return the step of the last row after so many steps: Lightning counts them from 0 in logs."""
-    return max(0, num_steps - 1)
-
-
 def default_group(environment: Mapping[str, str]) -> str | None:
     """Return the name of the SLURM job array that this process belongs to; W&B itself reads `WANDB_RUN_GROUP`."""
     array = environment.get("SLURM_ARRAY_JOB_ID")
     return f"array-{array}" if array and not environment.get("WANDB_RUN_GROUP") else None
-
-
-def keep_in_run_folder(trainer: Trainer, folder: Path | None = None) -> None:
-    """Make the trainer's `DetectionWandbLogger`s use a folder; a logger does not know its trainer.
-
-    Args:
-        trainer: the trainer.
-        folder: by default its run folder.
-    """
-    for logger in trainer.loggers:
-        if isinstance(logger, DetectionWandbLogger):
-            logger.use_folder(folder or run_folder(trainer))
-
-
-def log_at(trainer: Trainer, epoch: int, step: int) -> None:
-    """Make the trainer's `DetectionWandbLogger`s log at the epoch and step of a checkpoint."""
-    for logger in trainer.loggers:
-        if isinstance(logger, DetectionWandbLogger):
-            logger.use_position(epoch, step)

@@ -26,10 +26,10 @@ from lightning_rcnn.callbacks.prediction_results import PredictionResults
 from lightning_rcnn.callbacks.preemption import Preemption
 from lightning_rcnn.callbacks.progress_lines import progress_bar
 from lightning_rcnn.callbacks.rank_watch import RankWatch
+from lightning_rcnn.callbacks.run_loggers import keep_in_run_folder, log_at
 from lightning_rcnn.callbacks.shared_buffers import SharedBuffers
 from lightning_rcnn.callbacks.throughput import Throughput
 from lightning_rcnn.callbacks.wandb_alerts import Alerts
-from lightning_rcnn.callbacks.wandb_logging import keep_in_run_folder, log_at
 from lightning_rcnn.checkpoints.header import position_of, read_header
 from lightning_rcnn.cli.best_thresholds import store_thresholds
 from lightning_rcnn.cli.class_names import data_set_of, take_classes_from_data

@@ -11,8 +11,9 @@ from lightning.pytorch.utilities.rank_zero import rank_zero_only
 from lightning_rcnn.callbacks import wandb_logging
 from lightning_rcnn.callbacks.checkpoints import AtomicCheckpointIO, BestCheckpoint, LastCheckpoint
 from lightning_rcnn.callbacks.non_finite import NonFiniteGuard
+from lightning_rcnn.callbacks.run_loggers import keep_in_run_folder
 from lightning_rcnn.callbacks.wandb_alerts import Alerts, alert
-from lightning_rcnn.callbacks.wandb_logging import DetectionWandbLogger, choose_mode, keep_in_run_folder, run_id
+from lightning_rcnn.callbacks.wandb_logging import DetectionWandbLogger, choose_mode, run_id
 from lightning_rcnn.errors import InputError
 from lightning_rcnn.stop_signals import stop_from_wandb
 

@@ -1,0 +1,134 @@
+"""What our loggers have in common: their files lie in the run folder, and their errors do not end a training."""
+
+import functools
+import os
+from abc import abstractmethod
+from collections.abc import Callable, Mapping
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, ClassVar, ParamSpec, TypeVar
+
+from lightning.pytorch import Trainer
+from lightning.pytorch.loggers import Logger
+from lightning.pytorch.utilities.rank_zero import rank_zero_warn
+
+from lightning_rcnn.callbacks.run_folder import run_folder
+from lightning_rcnn.errors import InputError
+
+Parameters = ParamSpec("Parameters")
+Result = TypeVar("Result")
+
+
+class RunLogger(Logger):
+    """A logger that knows the run folder, and where a checkpoint stands that `validate` or `test` evaluates."""
+
+    @abstractmethod
+    def use_folder(self, folder: Path) -> None:
+        """Keep files in the run folder, unless another was given; call this before the first row is logged."""
+
+    @abstractmethod
+    def use_position(self, epoch: int, step: int) -> None:
+        """Log where a training logs that has done so many steps: for `validate` and `test` of a checkpoint."""
+
+
+class PlacedLogger(RunLogger):
+    """Keeps the run folder and the position."""
+
+    _run_folder = Path()
+    _position: tuple[int, int] | None = None
+
+    def use_folder(self, folder: Path) -> None:
+        """Keep files in the run folder, unless another was given; call this before the first row is logged."""
+        self._run_folder = folder
+
+    def use_position(self, epoch: int, step: int) -> None:
+        """Log where a training logs that has done so many steps: for `validate` and `test` of a checkpoint."""
+        self._position = epoch, row_of(step)
+
+    def step_of(self, step: int) -> int:
+        """Return the step at which to log: that of the checkpoint, if one is evaluated."""
+        return step if self._position is None else self._position[1]
+
+    def placed(self, metrics: Mapping[str, Any], step: int | None) -> tuple[dict[str, Any], int | None]:
+        """Return figures and step as they are to be logged."""
+        if self._position is None:
+            return dict(metrics), step
+        epoch, position = self._position
+        return {**metrics, "epoch": epoch}, position
+
+
+class LocalLogger(PlacedLogger):
+    """A logger of files: in a folder of the run folder, or below `save_dir` in a folder of the run's name.
+
+    Attributes:
+        subfolder: folder in the run folder.
+    """
+
+    subfolder: ClassVar[str]
+    _given_folder: str | None = None
+    _given_name: str | None = None
+
+    @property
+    def save_dir(self) -> str:
+        """Folder of all runs if one was given, else the one in the run folder."""
+        if self._given_folder is None:
+            return str(self._run_folder / self.subfolder)
+        return self._given_folder
+
+    @property
+    def root_dir(self) -> str:
+        """Folder of the run."""
+        if self._given_name is None:
+            return self.save_dir if self._given_folder is None else os.path.join(self.save_dir, self._run_folder.name)
+        return os.path.join(self.save_dir, self._given_name)
+
+
+def only_warns(method: Callable[Parameters, Result]) -> Callable[Parameters, Result | None]:
+    """Make a logger's method warn where it would raise: no error of a logger may end a training."""
+
+    @functools.wraps(method)
+    def warning_method(*args: Parameters.args, **kwargs: Parameters.kwargs) -> Result | None:
+        try:
+            return method(*args, **kwargs)
+        except Exception as error:
+            name = type(args[0]).__name__
+            rank_zero_warn(f"{name}: {method.__name__} failed ({type(error).__name__}: {' '.join(str(error).split())})")
+            return None
+
+    return warning_method
+
+
+def require_extra(package: str, extra: str, who: str) -> None:
+    """Check that the package of an extra is installed.
+
+    Raises:
+        InputError: it is not; the message says how to install it.
+    """
+    if find_spec(package) is None:
+        raise InputError(
+            f"{who}: the package {package} is missing; install it with pip install 'lightning-rcnn[{extra}]'"
+        )
+
+
+def row_of(num_steps: int) -> int:
+    """Return the step of the last row after so many steps: Lightning counts them from 0 in logs."""
+    return max(0, num_steps - 1)
+
+
+def keep_in_run_folder(trainer: Trainer, folder: Path | None = None) -> None:
+    """Make the trainer's loggers use a folder; a logger does not know its trainer.
+
+    Args:
+        trainer: the trainer.
+        folder: by default its run folder.
+    """
+    for logger in trainer.loggers:
+        if isinstance(logger, RunLogger):
+            logger.use_folder(folder or run_folder(trainer))
+
+
+def log_at(trainer: Trainer, epoch: int, step: int) -> None:
+    """Make the trainer's loggers log at the epoch and step of a checkpoint."""
+    for logger in trainer.loggers:
+        if isinstance(logger, RunLogger):
+            logger.use_position(epoch, step)
