@@ -8,6 +8,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.trainer.states import TrainerFn
 from lightning.pytorch.utilities.rank_zero import rank_zero_info, rank_zero_warn
 
+from lightning_rcnn.callbacks.image_logging import send_report_to_each
 from lightning_rcnn.callbacks.run_folder import run_folder
 from lightning_rcnn.checkpoints.header import THRESHOLDS_KEY
 from lightning_rcnn.evaluation.analysis.analysis import Analysis
@@ -131,6 +132,7 @@ class AnalysisReport(Callback):
             title = f"{type(detector).__name__}: {what}{when}"
             page = report_page(analysis, metrics, worst, file_names, class_names, title, str(trainer.ckpt_path or ""))
             path = write_report(run_folder(trainer) / REPORT, page, analysis)
+            send_report_to_each(trainer.loggers, path)
             if not is_fitting:
                 rank_zero_info(f"The report is {path}.")
         if analysis.best is None or trainer.fast_dev_run:  # type: ignore[attr-defined]

@@ -1,15 +1,15 @@
-"""Validation images with ground truth beside detections, in the run folder and in W&B."""
+"""Validation images with ground truth beside detections, in the run folder and in loggers."""
 
 from typing import Any
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
-from lightning.pytorch.loggers import WandbLogger
 from lightning.pytorch.utilities.rank_zero import rank_zero_warn
 from torch import Tensor
 
+from lightning_rcnn.callbacks.image_logging import ImageSink, image_sinks
 from lightning_rcnn.callbacks.run_folder import run_folder
-from lightning_rcnn.callbacks.wandb_images import ShownImage, log_images
+from lightning_rcnn.callbacks.wandb_images import ShownImage
 from lightning_rcnn.errors import InputError
 from lightning_rcnn.evaluation.coco_entries import mask_of
 from lightning_rcnn.functional.boxes import rescale
@@ -27,8 +27,8 @@ LOWEST_SCORE = 0.05
 class DetectionImages(Callback):
     """Shows the same validation images after every validation.
 
-    One sheet, `images/validation.jpg` in the run folder, shows all of them. A W&B logger also gets each image, with
-    boxes that its page filters by class and score, and the classes of the pixels under masks.
+    One sheet, `images/validation.jpg` in the run folder, shows all of them. Loggers that take images get
+    each of them; W&B with boxes that its page filters by class and score, and the classes of the pixels under masks.
 
     Args:
         num_images: number of images to show, the first ones of rank 0.
@@ -48,6 +48,11 @@ class DetectionImages(Callback):
             )
         self.num_images, self.threshold = num_images, threshold
         self._shown: list[ShownImage] = []
+        self._image_sinks: list[ImageSink] = []
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Find the loggers that take images."""
+        self._image_sinks = image_sinks(trainer.loggers)
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Forget the images of the previous validation."""
@@ -83,11 +88,10 @@ class DetectionImages(Callback):
             return
         try:
             save_image(contact_sheet([image.picture for image in shown]), run_folder(trainer) / FILE_NAME)
-            for logger in trainer.loggers:
-                if isinstance(logger, WandbLogger):
-                    # Lightning logs the figures of this validation at this step.
-                    step = trainer.fit_loop.epoch_loop._batches_that_stepped
-                    log_images(logger, LOG_KEY, shown, _class_names(pl_module), step)
+            # Lightning logs the figures of this validation at this step.
+            step = trainer.fit_loop.epoch_loop._batches_that_stepped
+            for log_images in self._image_sinks:
+                log_images(LOG_KEY, shown, _class_names(pl_module), step)
         except Exception as error:
             rank_zero_warn(f"the images of this validation are not stored ({type(error).__name__}: {error})")
 

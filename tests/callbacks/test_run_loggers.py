@@ -1,0 +1,189 @@
+"""Loggers beside W&B: where they write, and that their errors end no training."""
+
+from importlib.util import find_spec
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
+from lightning.pytorch.utilities.rank_zero import rank_zero_only
+
+from lightning_rcnn.callbacks import mlflow_logging
+from lightning_rcnn.callbacks.checkpoints import AtomicCheckpointIO, BestCheckpoint, LastCheckpoint
+from lightning_rcnn.callbacks.csv_logging import DetectionCSVLogger
+from lightning_rcnn.callbacks.flat_settings import flat_settings
+from lightning_rcnn.callbacks.image_logging import image_sink, image_sinks, send_report_to_each
+from lightning_rcnn.callbacks.mlflow_logging import DetectionMLFlowLogger, name_of
+from lightning_rcnn.callbacks.run_loggers import keep_in_run_folder
+from lightning_rcnn.callbacks.tensorboard_logging import DetectionTensorBoardLogger
+from lightning_rcnn.callbacks.wandb_images import ShownImage
+
+needs_mlflow = pytest.mark.skipif(find_spec("mlflow") is None, reason="needs the extra mlflow")
+LOCAL = (DetectionCSVLogger, DetectionTensorBoardLogger)
+ALL = [*LOCAL, pytest.param(DetectionMLFlowLogger, marks=needs_mlflow)]
+
+
+@pytest.fixture(autouse=True)
+def no_server(monkeypatch):
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    for name in mlflow_logging.ENVIRONMENT:
+        monkeypatch.setenv(name, "0" if name.endswith("RETRIES") else "true" if name.endswith("STORE") else "5")
+
+
+@pytest.fixture
+def client(tmp_path):
+    from mlflow import MlflowClient
+
+    return MlflowClient((tmp_path / "run" / "mlruns").as_uri())
+
+
+@pytest.mark.parametrize(
+    ("options", "folder"),
+    [
+        ({}, "run/{}"),
+        ({"save_dir": "all"}, "all/run"),
+        ({"save_dir": "all", "name": "mine"}, "all/mine"),
+        ({"save_dir": "all", "name": "", "version": ""}, "all"),
+        ({"save_dir": "all", "version": 3}, "all/run/version_3"),
+    ],
+)
+@pytest.mark.parametrize("kind", LOCAL)
+def test_where_files_lie(kind, options, folder, make_trainer, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    logger = kind(**options)
+    keep_in_run_folder(make_trainer(logger=logger), tmp_path / "run")
+    logger.log_metrics({"train/loss": 1.0}, step=0)
+    logger.save()
+    expected = tmp_path / folder.format(kind.subfolder)
+    assert [path for path in expected.iterdir() if path.is_file()]
+
+
+@pytest.mark.parametrize("kind", ALL)
+def test_other_ranks_touch_nothing(kind, tmp_path, monkeypatch):
+    monkeypatch.setattr(rank_zero_only, "rank", 1)
+    monkeypatch.chdir(tmp_path)
+    logger = kind()
+    logger.log_metrics({"a": 1.0}, step=0)
+    logger.log_hyperparams({"a": 1})
+    logger.save()
+    logger.finalize("success")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("kind", ALL)
+def test_a_folder_that_cannot_be_written_ends_no_training(kind, scorer, make_loader, make_trainer, tmp_path):
+    (tmp_path / "a file").write_text("in the way")
+    logger = kind(save_dir=tmp_path / "a file")
+    trainer = make_trainer(logger=logger)
+    keep_in_run_folder(trainer)
+    with pytest.warns(UserWarning, match=rf"{kind.__name__}: _start failed \(\w+: "):
+        trainer.fit(scorer, make_loader([3.0, 2.0]), make_loader([1.0]))
+    for log_images in image_sinks([logger]):
+        log_images("val/images", [], [], 1)
+    assert trainer.global_step == 2
+
+
+@needs_mlflow
+def test_a_server_that_does_not_answer_ends_no_training(scorer, make_loader, make_trainer, tmp_path):
+    trainer = make_trainer(logger=DetectionMLFlowLogger(tracking_uri="http://127.0.0.1:9"))
+    keep_in_run_folder(trainer)
+    with pytest.warns(UserWarning, match="DetectionMLFlowLogger: _start failed"):
+        trainer.fit(scorer, make_loader([3.0, 2.0]))
+    assert trainer.global_step == 2
+    assert not (tmp_path / "run" / "mlflow_run_id").exists()
+
+
+@pytest.mark.parametrize(
+    ("kind", "method", "call"),
+    [
+        (DetectionCSVLogger, "lightning.pytorch.loggers.CSVLogger.log_metrics", ("log_metrics", {"a": 1.0}, 0)),
+        (DetectionTensorBoardLogger, "torch.utils.tensorboard.SummaryWriter.flush", ("save",)),
+    ],
+)
+def test_an_error_is_a_warning(kind, method, call, monkeypatch, tmp_path):
+    logger = kind(save_dir=tmp_path)
+    monkeypatch.setattr(method, lambda *_, **__: 1 / 0)
+    with pytest.warns(UserWarning, match=f"{kind.__name__}: {call[0]} failed \\(ZeroDivisionError"):
+        getattr(logger, call[0])(*call[1:])
+
+
+def test_an_error_of_one_logger_leaves_the_images_of_the_others(tmp_path, monkeypatch):
+    sent = []
+
+    def fail(writer, tag, *_):
+        sent.append(tag)
+        raise OSError("disk full")
+
+    monkeypatch.setattr("lightning_rcnn.callbacks.image_logging.add_picture", fail)
+    image = ShownImage("a.jpg", None, None, None, None, None)
+    sinks = image_sinks([TensorBoardLogger(tmp_path), CSVLogger(tmp_path), DetectionTensorBoardLogger(tmp_path)])
+    for log_images in sinks:
+        with pytest.warns(UserWarning, match=r"TensorBoardLogger: the images .* not logged \(OSError: disk full\)"):
+            log_images("val/images", [image], ["cat"], 1)
+    assert sent == ["val/images/a.jpg"] * 2
+
+
+def test_loggers_without_images_and_reports_take_none(tmp_path):
+    assert image_sink(CSVLogger(tmp_path)) is None
+    send_report_to_each([CSVLogger(tmp_path), DetectionTensorBoardLogger()], tmp_path / "index.html")
+    assert not list(tmp_path.iterdir())
+
+
+@needs_mlflow
+def test_a_run_that_its_server_has_lost_begins_again(tmp_path):
+    (tmp_path / "mlflow_run_id").write_text("0123456789abcdef0123456789abcdef\n")
+    logger = DetectionMLFlowLogger()
+    logger.use_folder(tmp_path)
+    with pytest.warns(UserWarning, match="MLflow has no run 0123456789abcdef"):
+        logger.log_metrics({"a": 1.0}, step=0)
+    assert (tmp_path / "mlflow_run_id").read_text().strip() == logger.run_id != "0123456789abcdef0123456789abcdef"
+
+
+@needs_mlflow
+def test_a_run_that_a_signal_stops_is_killed_until_it_resumes(tmp_path, client, monkeypatch):
+    monkeypatch.setattr(mlflow_logging, "received", lambda: "USR1")
+    for number in range(2):
+        logger = DetectionMLFlowLogger()
+        logger.use_folder(tmp_path / "run")
+        logger.log_metrics({f"a{number}": 1.0, "b": float("nan")}, step=0)
+        assert client.get_run(logger.run_id).info.status == "RUNNING"
+        logger.finalize("failed")
+        run = client.get_run(logger.run_id)
+        assert run.info.status == "KILLED"
+    assert set(run.data.metrics) == {"a0", "a1"}
+
+
+@needs_mlflow
+def test_checkpoints_arrive_as_mlflow_artifacts(scorer, make_loader, make_trainer, client):
+    logger = DetectionMLFlowLogger(log_model=True, run_name="named", tags={"team": "x"})
+    callbacks = (LastCheckpoint(), BestCheckpoint("val/bbox/AP"))
+    trainer = make_trainer(*callbacks, logger=logger, plugins=[AtomicCheckpointIO()], enable_checkpointing=True)
+    keep_in_run_folder(trainer)
+    trainer.fit(scorer, make_loader([3.0]), make_loader([1.0]))
+    run = client.get_run(logger.run_id)
+    assert (run.info.run_name, run.data.tags["team"]) == ("named", "x")
+    paths = {one.path for one in client.list_artifacts(logger.run_id, "checkpoints")}
+    assert paths == {"checkpoints/best.ckpt", "checkpoints/last.ckpt"}
+
+
+@needs_mlflow
+@given(st.text(min_size=1))
+def test_mlflow_takes_the_figures_of_any_class(name):
+    from mlflow.utils.validation import _validate_metric_name
+
+    _validate_metric_name(name_of(f"val/bbox/per_class/{name}"))
+
+
+def test_settings_in_one_level():
+    settings = {
+        "model": {"lr": 0.1, "names": ["cat", "dog"], "none": None, "empty": {}},
+        "callbacks": [{"class_path": "EMA"}, {"class_path": "Timer"}],
+    }
+    assert flat_settings(settings) == {
+        "model.lr": 0.1,
+        "model.names": '["cat", "dog"]',
+        "model.none": "null",
+        "model.empty": "{}",
+        "callbacks.0.class_path": "EMA",
+        "callbacks.1.class_path": "Timer",
+    }
