@@ -44,8 +44,9 @@ from lightning_rcnn.cli.rank_environment import environment_of_launcher
 from lightning_rcnn.cli.refused_callbacks import NO_CHECKPOINTS, refuse_callbacks
 from lightning_rcnn.cli.registry import TRAINING
 from lightning_rcnn.cli.resume import check_resume
-from lightning_rcnn.cli.run_config import SaveRunConfig, wandb_logger_of
+from lightning_rcnn.cli.run_config import SaveRunConfig, loggers_of
 from lightning_rcnn.cli.run_lock import hold_for
+from lightning_rcnn.cli.run_loggers import flags_with_our_loggers, replace_loggers
 from lightning_rcnn.cli.run_paths import checkpoint_of, choose_run_dir, refuse_to_overwrite
 from lightning_rcnn.cli.run_settings import differences
 from lightning_rcnn.cli.seeds import SEED, resolve_seed
@@ -143,6 +144,8 @@ class DetectionCLI(LightningCLI):
         self.command, *words = args
         files, flags = take_config_files(words)
         composition = compose(files)
+        flags = flags_with_our_loggers(flags)
+        replace_loggers(composition.content)
         keys = KnownKeys(self._subcommand_parsers[self.command], CLASSES)
         keys.check_flags(flags, composition.content)
         keys.check_files(composition)
@@ -156,7 +159,7 @@ class DetectionCLI(LightningCLI):
         if not only_shows:
             content = merge(self._choose_paths(files, flags, content), content)
             if self.command in ("validate", "test") and "logger" not in (given.get("trainer") or {}):
-                content["trainer"]["logger"] = wandb_logger_of(self.run_dir) or False
+                content["trainer"]["logger"] = loggers_of(self.run_dir) or False
             if not content.get("model") and not any(flag.startswith("--model") for flag in flags):
                 raise InputError("no model: give a configuration with --config FILE, or --model FasterRCNN")
             seed = flag_value(flags, SEED) or content.get(SEED)

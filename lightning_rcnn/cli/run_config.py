@@ -2,7 +2,7 @@
 
 import re
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 import yaml
 from lightning.pytorch import LightningModule, Trainer
@@ -11,8 +11,10 @@ from lightning.pytorch.trainer.states import TrainerFn
 
 from lightning_rcnn.callbacks.run_facts import run_facts
 from lightning_rcnn.callbacks.wandb_logging import RUN_ID, DetectionWandbLogger
+from lightning_rcnn.cli.run_loggers import KINDS
 from lightning_rcnn.errors import InputError
 from lightning_rcnn.files import atomic_write
+from lightning_rcnn.plain_data import CLASS_PATH
 
 CONFIG = "config.yaml"
 
@@ -69,12 +71,19 @@ class SaveRunConfig(SaveConfigCallback):
         return text
 
 
-def wandb_logger_of(run_dir: Path) -> dict[str, Any] | None:
-    """Return the settings of the W&B logger that the training in a run folder logged to; None if there is none."""
+def loggers_of(run_dir: Path) -> list[dict[str, Any]]:
+    """Return the settings of those loggers of the training in a run folder that can log more into its run."""
     config = run_dir / CONFIG
-    if not (run_dir / RUN_ID).is_file() or not config.is_file():
-        return None
-    logger = ((yaml.safe_load(config.read_text()) or {}).get("trainer") or {}).get("logger")
+    if not config.is_file():
+        return []
+    given = ((yaml.safe_load(config.read_text()) or {}).get("trainer") or {}).get("logger")
+    return [one for one in (given if isinstance(given, list) else [given]) if _continues(one, run_dir)]
+
+
+def _continues(logger: Any, run_dir: Path) -> TypeGuard[dict[str, Any]]:
+    """Tell whether a logger of a configuration is one of ours, and in W&B has a run."""
     # The path may be that of the package that exports it.
-    is_ours = isinstance(logger, dict) and logger["class_path"].rpartition(".")[2] == DetectionWandbLogger.__name__
-    return logger if is_ours else None
+    name = logger[CLASS_PATH].rpartition(".")[2] if isinstance(logger, dict) else None
+    if name == DetectionWandbLogger.__name__:
+        return (run_dir / RUN_ID).is_file()
+    return name in {kind.path.rpartition(".")[2] for kind in KINDS.values()}

@@ -41,8 +41,9 @@ GLOBAL_OPTIONS = {"--help", "--version", "--print_shtab", "--debug"}
 OTHERS_OPTIONS = {
     *("--cpus-per-task", "--nodes", "--pty", "--signal"),
     *("--nproc-per-node", "--shm-size", "--forward-signals"),
+    *("--logdir", "--backend-store-uri"),
 }
-"""Of SLURM, torchrun, Docker and W&B's agent."""
+"""Of SLURM, torchrun, Docker, W&B's agent, TensorBoard and MLflow."""
 DETECTORS = (
     "mask_rcnn/r50_fpn_coco.yaml",
     "fast_rcnn/alexnet_voc.yaml",
@@ -181,7 +182,8 @@ def test_options_and_settings_in_the_text_exist(cli):
     known |= {option for name in TOOLS for action in parser_of(name)._actions for option in action.option_strings}
     keys = KnownKeys(cli._subcommand_parsers["fit"], CLASSES)
     contents = [compose([PROJECT / "configs" / name]).content for name in DETECTORS]
-    contents[0]["trainer"]["logger"] = {"class_path": "DetectionWandbLogger"}
+    for content, logger in zip(contents, ("DetectionWandbLogger", "DetectionMLFlowLogger"), strict=False):
+        content["trainer"]["logger"] = {"class_path": f"lightning_rcnn.callbacks.{logger}"}
     for page, text in inline_code():
         options = re.findall(r"(?<!\S)--[a-z][\w.-]*", text)
         options += [f"--{text}"] if re.fullmatch(r"(model|data|trainer)(\.[a-z_]+)+", text) else []
