@@ -8,6 +8,7 @@ from lightning.pytorch.utilities.rank_zero import rank_zero_warn
 from torch import Tensor
 
 from lightning_rcnn.callbacks.image_logging import ImageSink, image_sinks
+from lightning_rcnn.callbacks.logged_step import logged_step
 from lightning_rcnn.callbacks.run_folder import run_folder
 from lightning_rcnn.callbacks.wandb_images import ShownImage
 from lightning_rcnn.errors import InputError
@@ -51,7 +52,7 @@ class DetectionImages(Callback):
         self._image_sinks: list[ImageSink] = []
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Find the loggers that take images."""
+        """Find the loggers that take images; a W&B run that begins has none of them stored."""
         self._image_sinks = image_sinks(trainer.loggers)
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -88,10 +89,8 @@ class DetectionImages(Callback):
             return
         try:
             save_image(contact_sheet([image.picture for image in shown]), run_folder(trainer) / FILE_NAME)
-            # Lightning logs the figures of this validation at this step.
-            step = trainer.fit_loop.epoch_loop._batches_that_stepped
             for log_images in self._image_sinks:
-                log_images(LOG_KEY, shown, _class_names(pl_module), step)
+                log_images(LOG_KEY, shown, _class_names(pl_module), logged_step(trainer))
         except Exception as error:
             rank_zero_warn(f"the images of this validation are not stored ({type(error).__name__}: {error})")
 

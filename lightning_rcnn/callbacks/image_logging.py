@@ -14,7 +14,7 @@ from lightning.pytorch.utilities.rank_zero import rank_zero_warn
 from lightning_rcnn.callbacks.mlflow_logging import DetectionMLFlowLogger
 from lightning_rcnn.callbacks.run_loggers import PlacedLogger
 from lightning_rcnn.callbacks.tensorboard_logging import add_picture
-from lightning_rcnn.callbacks.wandb_images import ShownImage, log_images
+from lightning_rcnn.callbacks.wandb_images import ImageLog, ShownImage
 
 ImageSink = Callable[[str, Sequence[ShownImage], Sequence[str], int], None]
 """Logs images: key, images, names of labels 1..K, step of the training."""
@@ -40,7 +40,7 @@ def image_sink(logger: Logger) -> ImageSink | None:
 
 @image_sink.register
 def _(logger: WandbLogger) -> ImageSink:
-    return partial(log_images, logger)
+    return ImageLog(logger).log
 
 
 @image_sink.register

@@ -1,18 +1,28 @@
-"""Images in W&B, overlaid with the boxes and pixel classes of ground truth and detections."""
+"""Validation images in W&B, whose pixels and ground truth a run stores once."""
 
 import contextlib
+import hashlib
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
+import wandb
 from lightning.pytorch.loggers import WandbLogger
 from PIL import Image
 from torch import Tensor
+from wandb.data_types import BoundingBoxes2D, ImageMask
 
-from lightning_rcnn.visualization import Objects, label_map
+from lightning_rcnn.callbacks.wandb_overlays import (
+    MAX_CLASSES,
+    box_overlay,
+    captions_of,
+    class_overlay,
+    instance_overlay,
+)
+from lightning_rcnn.visualization import Objects
 
-MAX_CLASSES = 255
-"""W&B stores the class of a pixel as a byte; with more classes, images have boxes only."""
+GROUND_TRUTH, PREDICTIONS, INSTANCES = "ground_truth", "predictions", "instances"
+"""Names of the overlays."""
 
 
 class ShownImage(NamedTuple):
@@ -35,96 +45,87 @@ class ShownImage(NamedTuple):
     picture: Image.Image
 
 
-def log_images(
-    logger: WandbLogger, key: str, shown: Sequence[ShownImage], class_names: Sequence[str], step: int
-) -> None:
-    """Log images with ground truth and detections over them.
+class ImageLog:
+    """Logs the same images after each validation: files of pixels and ground truth are written once.
+
+    W&B's own lists of images write each file again at each step. Here later steps refer to the first file. Its name is
+    made of its content, without a step, so a resumed run writes it once more under the same name.
 
     Args:
         logger: W&B logger.
-        key: name of the images in the W&B run.
-        shown: images to log.
-        class_names: names of labels 1..K.
-        step: step of the training.
     """
-    names = dict(enumerate(class_names, start=1))
-    objects_by_source = [{"ground_truth": image.ground_truth, "predictions": image.detections} for image in shown]
-    overlays = {
-        "boxes": [
-            {
-                source: {"box_data": _box_data(objects, names), "class_labels": names}
-                for source, objects in by_source.items()
-            }
-            for by_source in objects_by_source
-        ]
-    }
-    if len(names) <= MAX_CLASSES and any(image.drawn.masks is not None for image in shown):
-        overlays["masks"] = [
-            {
-                "ground_truth": _classes_of_pixels(image.ground_truth, names, image.image.shape),
-                "predictions": _classes_of_pixels(image.drawn, names, image.image.shape),
-                "instances": _instances_of_pixels(image.drawn, names, image.image.shape),
-            }
-            for image in shown
-        ]
-    with _sizes_may_differ():
-        logger.log_image(
-            key,
-            images=[Image.fromarray(image.image.permute(1, 2, 0).contiguous().numpy()) for image in shown],
-            step=step,
-            caption=[image.file_name for image in shown],
-            file_type=["jpg"] * len(shown),
-            **overlays,
-        )
 
+    def __init__(self, logger: WandbLogger) -> None:
+        self._logger = logger
+        self._logged: dict[tuple[str, str], _StoredImage] = {}
 
-def _classes_of_pixels(objects: Objects, names: dict[int, str], shape: Sequence[int]) -> dict[str, Any]:
-    """Return the class of each pixel of an image [3, h, w] in the form that W&B takes."""
-    masks = objects.masks or [None] * len(objects.labels)
-    pairs = zip(masks, objects.labels.tolist(), strict=True)
-    with_mask = [(mask, label) for mask, label in pairs if mask is not None]
-    classes = label_map([mask for mask, _ in with_mask], [label for _, label in with_mask], (shape[2], shape[1]))
-    return {"mask_data": classes, "class_labels": names}
+    def log(self, key: str, shown: Sequence[ShownImage], class_names: Sequence[str], step: int) -> None:
+        """Log images with ground truth and detections over them.
 
+        Args:
+            key: name of the images in the W&B run.
+            shown: images to log.
+            class_names: names of labels 1..K.
+            step: step of the training.
+        """
+        names = dict(enumerate(class_names, start=1))
+        with_masks = len(names) <= MAX_CLASSES and any(image.drawn.masks is not None for image in shown)
+        with _sizes_may_differ():
+            images = [self._stored(image, names, with_masks) for image in shown]
+            self._logger.log_metrics({key: images}, step)  # type: ignore[dict-item]  # media are no floats
 
-def _instances_of_pixels(detected: Objects, names: dict[int, str], shape: Sequence[int]) -> dict[str, Any]:
-    """Return the detection of each pixel, the best 255 of them: for W&B, classes with one member each."""
-    pairs = zip(detected.masks or [], _captions(detected, names), strict=False)
-    with_mask = [(mask, caption) for mask, caption in pairs if mask is not None][:MAX_CLASSES]
-    numbers = list(range(1, len(with_mask) + 1))
-    instances = label_map([mask for mask, _ in with_mask], numbers, (shape[2], shape[1]))
-    labels = {number: f"{number}: {caption}" for number, (_, caption) in zip(numbers, with_mask, strict=True)}
-    return {"mask_data": instances, "class_labels": labels}
-
-
-def _captions(objects: Objects, names: dict[int, str]) -> list[str]:
-    """Return class, score and whether it is a crowd, of each object."""
-    captions = [names.get(label, str(label)) for label in objects.labels.tolist()]
-    if objects.scores is not None:
-        captions = [f"{caption} {score:.2f}" for caption, score in zip(captions, objects.scores.tolist(), strict=True)]
-    if objects.is_crowd is not None:
-        crowds = objects.is_crowd.tolist()
-        captions = [f"{caption} (crowd)" if crowd else caption for caption, crowd in zip(captions, crowds, strict=True)]
-    return captions
-
-
-def _box_data(objects: Objects, names: dict[int, str]) -> list[dict[str, Any]]:
-    """Return boxes in the form that W&B takes, without those of no area."""
-    box_data, captions = [], _captions(objects, names)
-    for i, (box, label) in enumerate(zip(objects.boxes.tolist(), objects.labels.tolist(), strict=True)):
-        left, top, right, bottom = box
-        if not (right > left and bottom > top):
-            continue
-        entry: dict[str, Any] = {
-            "position": {"minX": left, "minY": top, "maxX": right, "maxY": bottom},
-            "domain": "pixel",
-            "class_id": label,
-            "box_caption": captions[i],
+    def _stored(self, shown: ShownImage, names: Mapping[int, str], with_masks: bool) -> "_StoredImage":
+        """Put detections over an image, and ground truth that was logged before or is about to be."""
+        identity = shown.file_name, hashlib.sha256(shown.image.numpy().tobytes()).hexdigest()
+        first = self._logged.get(identity)
+        size = shown.image.shape[2], shown.image.shape[1]
+        truth, detected = shown.ground_truth, shown.drawn
+        boxes: dict[str, Any] = {
+            GROUND_TRUTH: first.boxes[GROUND_TRUTH] if first else box_overlay(truth, names, captions_of(truth, names)),
+            PREDICTIONS: box_overlay(shown.detections, names, captions_of(shown.detections, names)),
         }
-        if objects.scores is not None:
-            entry["scores"] = {"score": objects.scores[i].item()}
-        box_data.append(entry)
-    return box_data
+        masks: dict[str, Any] = {}
+        if with_masks:
+            masks = {
+                GROUND_TRUTH: first.masks[GROUND_TRUTH] if first else class_overlay(truth, names, size),
+                PREDICTIONS: class_overlay(detected, names, size),
+                INSTANCES: instance_overlay(detected, captions_of(detected, names), size),
+            }
+        pixels = first or Image.fromarray(shown.image.permute(1, 2, 0).contiguous().numpy())
+        image = _StoredImage(pixels, caption=shown.file_name, boxes=boxes, masks=masks, file_type="jpg")
+        image.is_stored = first is not None
+        self._logged.setdefault(identity, image)
+        return image
+
+
+class _StoredImage(wandb.Image):
+    """An image of a run whose pixels and ground truth are written under names without a step.
+
+    Attributes:
+        is_stored: whether the file of the pixels is in the run.
+    """
+
+    is_stored = False
+
+    @property
+    def boxes(self) -> dict[str, BoundingBoxes2D]:
+        """Boxes by overlay."""
+        return self._boxes or {}
+
+    @property
+    def masks(self) -> dict[str, ImageMask]:
+        """Masks by overlay."""
+        return self._masks or {}
+
+    def bind_to_run(self, run: Any, key: Any, step: Any, id_: Any = None, ignore_copy_err: bool | None = None) -> None:
+        """Move files into the run's folder, but those that are there."""
+        if self.is_stored:
+            self._run = run
+        else:
+            super(wandb.Image, self).bind_to_run(run, key, GROUND_TRUTH, id_, ignore_copy_err)
+        for name, overlay in (*self.boxes.items(), *self.masks.items()):
+            if not overlay.is_bound():
+                overlay.bind_to_run(run, key, GROUND_TRUTH if name == GROUND_TRUTH else step, id_, ignore_copy_err)
 
 
 @contextlib.contextmanager

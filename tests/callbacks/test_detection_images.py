@@ -12,6 +12,7 @@ from torch.utils.data import DataLoader
 
 from lightning_rcnn.callbacks import detection_images
 from lightning_rcnn.callbacks.detection_images import FILE_NAME, LOG_KEY, DetectionImages
+from lightning_rcnn.callbacks.wandb_logging import DetectionWandbLogger
 from lightning_rcnn.errors import InputError
 from lightning_rcnn.structures import NO_IMAGE, PADDING_LABEL, Batch, Detections, ImageRecord
 from lightning_rcnn.visualization import draw_objects
@@ -196,6 +197,62 @@ def test_masks_go_to_wandb_as_classes_of_pixels(tmp_path, monkeypatch, wandb_rec
     assert np.array_equal(found["instances"] > 0, found["predictions"] > 0)
     assert sum(path.stat().st_size for path in run.rglob("*.mask.png")) < 2000
     assert [sorted(boxes) for boxes in pictures["all_boxes"]] == [["ground_truth", "predictions"]]
+
+
+class LearningStubDetector(MaskStubDetector):
+    """Logs each step, and its scores fall with the epochs."""
+
+    def training_step(self, batch, batch_idx):
+        self.log("train/loss", 1.0)
+        return super().training_step(batch, batch_idx)
+
+    def validation_step(self, batch, batch_idx):
+        detections = super().validation_step(batch, batch_idx)
+        return detections._replace(scores=detections.scores - 0.1 * self.current_epoch)
+
+
+def test_a_run_stores_pixels_and_ground_truth_once(tmp_path, monkeypatch, wandb_records):
+    """Three epochs, twice: the second time as after a restart."""
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    monkeypatch.setenv("WANDB_SILENT", "true")
+    batch = make_batch([7, 8], first_annotation=UPPER_HALF)
+    batch.images[1] = 100
+    for _ in range(2):
+        logger = DetectionWandbLogger(save_dir=tmp_path)
+        fit(tmp_path, [batch], logger=logger, detector=LearningStubDetector(), max_epochs=3, log_every_n_steps=1)
+        wandb.finish()
+        wandb.teardown()
+    runs = sorted(tmp_path.glob("wandb/offline-run-*"))
+    rows = []
+    for run in runs:
+        records = list(wandb_records(next(run.glob("*.wandb"))))
+        histories = [record.history for record in records if record.WhichOneof("record_type") == "history"]
+        images = [
+            {item.nested_key[-1]: json.loads(item.value_json) for item in one.item if LOG_KEY in item.nested_key}
+            for one in histories
+        ]
+        assert [one.step.num for one in histories] == [0, 1, 2]
+        assert all(images), "at the steps of the figures"
+        uploads = [file.path for record in records for file in record.files.files]
+        pixels = [path for path in uploads if path.endswith(".jpg")]
+        assert sorted(pixels) == sorted(images[0]["filenames"]), "each once"
+        assert sum("ground_truth" in path for path in uploads) == 3 * 2, "pixels, boxes and masks, once for each image"
+        for one in images:
+            assert one["captions"] == ["image-7.jpg", "image-8.jpg"]
+            named = [
+                overlay["path"] for key in ("all_boxes", "all_masks") for side in one[key] for overlay in side.values()
+            ]
+            assert all((run / "files" / path).exists() for path in (*one["filenames"], *named))
+        scores = [
+            json.loads((run / "files" / one["all_boxes"][0]["predictions"]["path"]).read_text())["box_data"][0][
+                "scores"
+            ]
+            for one in images
+        ]
+        assert [one["score"] for one in scores] == pytest.approx([0.9, 0.8, 0.7])
+        rows += images
+    assert len({tuple(one["filenames"]) for one in rows}) == 1, "also after a restart"
+    assert len({one[key][0]["ground_truth"]["path"] for one in rows for key in ("all_boxes", "all_masks")}) == 2
 
 
 def test_a_detector_of_boxes_is_compared_with_boxes(tmp_path, monkeypatch):
