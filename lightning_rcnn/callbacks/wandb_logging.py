@@ -5,7 +5,7 @@ import uuid
 from collections.abc import Mapping, Sequence
 from math import isfinite
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import wandb
 from lightning.pytorch.loggers import WandbLogger
@@ -29,6 +29,8 @@ HIGHEST = ("val/bbox/AP", "val/bbox/AP50", "val/segm/AP", "val/segm/AP50", "val/
 """Figures whose summary is the highest value."""
 LOWEST = ("val/loss",)
 """Figures whose summary is the lowest value."""
+DATA_DIR = "WANDB_DATA_DIR"
+"""Variable with the folder where W&B keeps copies of tables and artifacts until their upload, else the user's."""
 INIT_TIMEOUT = 30.0
 """Seconds until an online run starts offline instead; W&B's default of 90 is long on a cluster without internet."""
 MODES = ("online", "offline", "disabled", "shared", "run", "dryrun")
@@ -59,6 +61,8 @@ class DetectionWandbLogger(RunLogger, WandbLogger):
     Raises:
         InputError: W&B does not know the `WANDB_MODE`.
     """
+
+    _data_dir: ClassVar[str | None] = None
 
     def __init__(
         self,
@@ -147,6 +151,8 @@ class DetectionWandbLogger(RunLogger, WandbLogger):
         """Start the run in the first mode that works; the last, "disabled", needs neither network nor disk."""
         folder = Path(self._save_dir or ".").resolve()
         folder.mkdir(parents=True, exist_ok=True)
+        if os.environ.get(DATA_DIR) in (None, DetectionWandbLogger._data_dir):
+            DetectionWandbLogger._data_dir = os.environ[DATA_DIR] = str(folder / "wandb")
         self._wandb_init |= {
             "dir": str(folder),
             "id": run_id(folder),

@@ -123,6 +123,19 @@ def test_another_folder_is_another_run(tmp_path):
     assert not list(tmp_path.glob("*/.*"))
 
 
+def test_artifacts_wait_for_their_upload_in_the_run_folder(tmp_path, monkeypatch, wandb_records):
+    monkeypatch.delenv("WANDB_DATA_DIR", raising=False)
+    for name in ("first", "second"):
+        DetectionWandbLogger(save_dir=tmp_path / name).log_metrics({"table": wandb.Table(["x"], [[1]])}, step=0)
+        end_run()
+        [path] = offline_runs(tmp_path / name)
+        [file] = [one for record in wandb_records(path) for one in record.artifact.manifest.contents]
+        assert file.local_path.startswith(str(tmp_path / name / "wandb"))
+    monkeypatch.setenv("WANDB_DATA_DIR", "mine")
+    DetectionWandbLogger(save_dir=tmp_path / "third").log_metrics({"x": 1.0}, step=0)
+    assert os.environ["WANDB_DATA_DIR"] == "mine"
+
+
 def test_a_given_folder_wins_over_the_run_folder(make_trainer, tmp_path):
     logger = DetectionWandbLogger(save_dir=tmp_path / "elsewhere")
     keep_in_run_folder(make_trainer(logger=logger))
