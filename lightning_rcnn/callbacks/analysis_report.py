@@ -8,6 +8,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.trainer.states import TrainerFn
 from lightning.pytorch.utilities.rank_zero import rank_zero_info, rank_zero_warn
 
+from lightning_rcnn.callbacks.analysis_logging import log_analysis
 from lightning_rcnn.callbacks.image_logging import send_report_to_each
 from lightning_rcnn.callbacks.run_folder import run_folder
 from lightning_rcnn.checkpoints.header import THRESHOLDS_KEY
@@ -25,6 +26,7 @@ from lightning_rcnn.structures import NO_IMAGE, Batch
 class AnalysisReport(Callback):
     """Analyzes errors after each `validate` and `test`, and writes `report/index.html` into the run's folder.
 
+    Loggers get its figures, W&B also tables and charts (docs/logging.md).
     The errors are those of masks if the detector has them, else of boxes. Images are analyzed while they are scored.
 
     Args:
@@ -135,6 +137,12 @@ class AnalysisReport(Callback):
             send_report_to_each(trainer.loggers, path)
             if not is_fitting:
                 rank_zero_info(f"The report is {path}.")
+        try:
+            split = "test" if trainer.state.fn == TrainerFn.TESTING else "val"
+            log_analysis(trainer, split, analysis, metrics, worst, file_names, class_names)
+        # No logger may stop an evaluation.
+        except Exception as error:
+            rank_zero_warn(f"the analysis is not logged ({type(error).__name__}: {error})")
         if analysis.best is None or trainer.fast_dev_run:  # type: ignore[attr-defined]
             return {}
         per_class = {one.name: one.best.score for one in analysis.classes if one.best}

@@ -11,6 +11,7 @@ from lightning_rcnn.callbacks.image_logging import ImageSink, image_sinks
 from lightning_rcnn.callbacks.logged_step import logged_step
 from lightning_rcnn.callbacks.run_folder import run_folder
 from lightning_rcnn.callbacks.wandb_images import ShownImage
+from lightning_rcnn.callbacks.wandb_overlays import LOWEST_SCORE
 from lightning_rcnn.errors import InputError
 from lightning_rcnn.evaluation.coco_entries import mask_of
 from lightning_rcnn.functional.boxes import rescale
@@ -21,8 +22,6 @@ from lightning_rcnn.visualization import Objects, compare, contact_sheet, save_i
 FILE_NAME = "images/validation.jpg"
 """Path in the run folder; each validation replaces the file."""
 LOG_KEY = "val/images"
-LOWEST_SCORE = 0.05
-"""Lowest score of a box that W&B gets, whose page has a slider for it."""
 
 
 class DetectionImages(Callback):

@@ -13,16 +13,16 @@ from torch import Tensor
 from wandb.data_types import BoundingBoxes2D, ImageMask
 
 from lightning_rcnn.callbacks.wandb_overlays import (
+    GROUND_TRUTH,
+    INSTANCES,
     MAX_CLASSES,
+    PREDICTIONS,
     box_overlay,
     captions_of,
     class_overlay,
     instance_overlay,
 )
 from lightning_rcnn.visualization import Objects
-
-GROUND_TRUTH, PREDICTIONS, INSTANCES = "ground_truth", "predictions", "instances"
-"""Names of the overlays."""
 
 
 class ShownImage(NamedTuple):

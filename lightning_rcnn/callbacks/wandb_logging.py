@@ -27,6 +27,8 @@ STEP = "trainer/global_step"
 """Key of the step in each row, Lightning's; `epoch` stands beside it, and either can be the axis."""
 HIGHEST = ("val/bbox/AP", "val/bbox/AP50", "val/segm/AP", "val/segm/AP50", "val/voc/AP50")
 """Figures whose summary is the highest value."""
+F1_FIGURES = ("val/f1", "val/f1_threshold")
+"""Figures of an analysis that the summary has of the best validation."""
 LOWEST = ("val/loss",)
 """Figures whose summary is the lowest value."""
 DATA_DIR = "WANDB_DATA_DIR"
@@ -45,8 +47,8 @@ class DetectionWandbLogger(RunLogger, WandbLogger):
     It never prompts, and if W&B does not answer the run starts offline with a warning. Files lie in the run folder,
     from where `wandb sync` uploads an offline run. A run folder is one W&B run, also when the training resumes: the
     file `wandb_run_id` holds its id. All that is logged at one step is one row of the history, and figures that are
-    not finite are left out. The summary holds the best validation (`best/...`) and the best AP (`max`). The tasks of a
-    SLURM job array are one group.
+    not finite are left out. The summary holds the best validation (`best/...`), with its F1 if it was analyzed, and the
+    best AP (`max`). The tasks of a SLURM job array are one group.
 
     Args:
         project: W&B project; by default `WANDB_PROJECT`, else "lightning-rcnn".
@@ -88,6 +90,8 @@ class DetectionWandbLogger(RunLogger, WandbLogger):
         self._given_project = project
         self._save_dir = None if save_dir is None else str(save_dir)
         self._position: tuple[int, int] | None = None
+        self._f1: dict[str, float] = {}
+        self._f1_step: int | None = None
 
     @property
     @rank_zero_experiment
@@ -113,6 +117,8 @@ class DetectionWandbLogger(RunLogger, WandbLogger):
         if self._position is not None:
             epoch, step = self._position
             finite["epoch"] = epoch
+        if found := {name: finite[name] for name in F1_FIGURES if name in finite}:
+            self._f1, self._f1_step = found, step
         run = self.experiment
         if step is None:
             run.log(finite)
@@ -131,6 +137,12 @@ class DetectionWandbLogger(RunLogger, WandbLogger):
                 "step": row_of(checkpoint_callback.saved_step),
             }
             self.experiment.summary.update({f"best/{name}": value for name, value in best.items()})
+            if self._f1_step == best["step"]:
+                self.summarize_f1()
+
+    def summarize_f1(self) -> None:
+        """Note the best F1 that was logged last, and its threshold, as those of the best validation."""
+        self.experiment.summary.update({name.replace("val/", "best/"): value for name, value in self._f1.items()})
 
     @rank_zero_only
     def finalize(self, status: str) -> None:

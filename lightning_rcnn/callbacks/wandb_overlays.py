@@ -7,6 +7,10 @@ from lightning_rcnn.visualization import Objects, label_map
 
 MAX_CLASSES = 255
 """W&B stores the class of a pixel as a byte; with more classes, images have boxes only."""
+LOWEST_SCORE = 0.05
+"""Lowest score of a box that W&B gets, whose page has a slider for it."""
+GROUND_TRUTH, PREDICTIONS, INSTANCES = "ground_truth", "predictions", "instances"
+"""Names of overlays."""
 Overlay = dict[str, Any]
 """Content of one overlay, as W&B takes it."""
 

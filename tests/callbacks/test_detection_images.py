@@ -1,4 +1,5 @@
 import json
+import time
 import warnings
 
 import numpy as np
@@ -222,6 +223,7 @@ def test_a_run_stores_pixels_and_ground_truth_once(tmp_path, monkeypatch, wandb_
         fit(tmp_path, [batch], logger=logger, detector=LearningStubDetector(), max_epochs=3, log_every_n_steps=1)
         wandb.finish()
         wandb.teardown()
+        time.sleep(1)  # W&B names folders by the second
     runs = sorted(tmp_path.glob("wandb/offline-run-*"))
     rows = []
     for run in runs:

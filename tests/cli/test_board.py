@@ -102,9 +102,13 @@ def test_validations_are_in_their_rows_and_nothing_is_nan(parts):
     for name in ("val/bbox/AP", "val/loss", "val/loss_box"):
         assert again[name] == pytest.approx(validated[8][name], rel=1e-5), "of the same checkpoint"
     assert again["epoch"] == validated[8]["epoch"] == 2
+    assert again["val/error_table/nrows"] == 3, "validate analyzes, and logs it in the same row"
+    assert again["val/errors/missed"] >= 0
     numbers = [value for part in parts for row in part.rows for value in row.values() if isinstance(value, float)]
     assert all(map(math.isfinite, numbers))
-    assert any("val/images" in key for row in parts[0].rows if row["trainer/global_step"] == 2 for key in row)
+    images = [row["val/images/filenames"] for part in parts for row in part.rows if "val/bbox/AP" in row]
+    assert len(images) == 4
+    assert images == 4 * images[:1], "stored once, also over a restart"
 
 
 def test_the_summary_has_the_best_validation(board, parts):

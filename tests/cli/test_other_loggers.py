@@ -13,6 +13,7 @@ from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 
+from lightning_rcnn.callbacks.analysis_logging import WANDB_KEYS
 from lightning_rcnn.cli import main
 from lightning_rcnn.cli.run_loggers import flags_with_our_loggers, with_our_loggers
 from tests.cli.conftest import TINY
@@ -55,7 +56,8 @@ def folder(tmp_path_factory, shards):
 def of_wandb(folder):
     """(key, step) -> figure, as W&B got them; the last one, where a validation was repeated."""
     rows = [row for path in sorted(folder.glob("wandb/offline-run-*/*.wandb")) for row in Part(path).rows]
-    own = ("_", "trainer/", "val/images")  # the step is no figure elsewhere
+    tables = ("Custom Chart Tables/", *(f"val/{key}/" for key in WANDB_KEYS))
+    own = ("_", "trainer/", "val/images", *tables)  # the step is no figure elsewhere
     return {
         (key, row["trainer/global_step"]): value
         for row in rows
