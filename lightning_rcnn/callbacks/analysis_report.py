@@ -64,7 +64,7 @@ class AnalysisReport(Callback):
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
-        """Collect names, and pictures of the worst images so far."""
+        """Collect names, and JPEGs of the worst images so far."""
         if self._collector is None:
             return
         for slot, record in enumerate(batch.records):
@@ -73,7 +73,7 @@ class AnalysisReport(Callback):
             self._collector.name(record.image_id, record.file_name)
             image = self._collector.worst.get(record.image_id)
             if image is not None:
-                image.picture = as_jpeg(pixels_of(batch, slot))
+                image.jpeg = as_jpeg(pixels_of(batch, slot))
 
     on_test_batch_end = on_validation_batch_end
 

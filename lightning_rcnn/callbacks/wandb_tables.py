@@ -49,7 +49,7 @@ def error_table(
     """
     names = _names_in(worst, class_names)
     with_masks = analysis.result_type == "segm" and max(names, default=0) <= MAX_CLASSES
-    shown = {one.image_id: _shown(one, names, with_masks, folder) for one in worst if one.picture is not None}
+    shown = {one.image_id: _shown(one, names, with_masks, folder) for one in worst if one.jpeg is not None}
     # Of images with equal errors those that are shown come first.
     images = sorted(analysis.images, key=lambda one: (-one.cost, one.image_id not in shown))
     rows = [
@@ -116,7 +116,7 @@ def _names_in(images: Sequence[WorstImage], class_names: Sequence[str]) -> dict[
 def _shown(worst: WorstImage, names: Mapping[int, str], with_masks: bool, folder: Path) -> wandb.Image:
     """Write the JPEG of an image, and put objects and detections over it."""
     path = folder / f"{worst.image_id}.jpg"
-    path.write_bytes(worst.picture or b"")
+    path.write_bytes(worst.jpeg or b"")
     with Image.open(path) as jpeg:
         size = jpeg.size
     scale = torch.tensor([size[0] / worst.width, size[1] / worst.height] * 2)

@@ -167,7 +167,7 @@ def test_masks_are_over_the_images_of_an_analysis_of_masks(tmp_path):
     collector = AnalysisCollector("segm", 100)
     objects = [{"category_id": 2, "segmentation": masks[0], "area": 400.0}]
     collector.add(1, 20, 40, objects, [{"category_id": 1, "segmentation": masks[1], "score": 0.9}])
-    collector.worst[1].picture = jpeg((20, 10))
+    collector.worst[1].jpeg = jpeg((20, 10))
     analysis, worst, names = analysis_of([collector.state()], ["cat", "dog"], "segm")
     table = error_table(analysis, worst, names, ["cat", "dog"], tmp_path)
     image = table.data[0][table.columns.index("image")]
@@ -188,7 +188,7 @@ def test_limits_hold_with_many_classes_and_images(tmp_path):
         results = [{"category_id": label, "bbox": box, "score": score} for label, score in ((number, 0.9), (3, 0.95))]
         collector.add(number, 50, 50, objects, results)
     for one in collector.worst.values():
-        one.picture = jpeg((50, 50))
+        one.jpeg = jpeg((50, 50))
     analysis, worst, names = analysis_of([collector.state()], class_names, "bbox")
     errors = error_table(analysis, worst, names, class_names, tmp_path)
     assert len(errors.data) == MAX_ROWS

@@ -50,9 +50,9 @@ def test_a_report_says_what_is_wrong(command, loader, make_trainer, content, cap
     }
     assert ["objects with a proposal", "50.0 %"] in content()["headline"]
 
-    # The pictures are those of the images, without their padding.
+    # The JPEGs are those of the images, without their padding.
     assert sorted(image["name"] for image in content()["gallery"]) == [f"smear {n}.jpg" for n in (1, 2, 3, 4)]
-    assert all(image["picture"].startswith("data:image/jpeg;base64,") for image in content()["gallery"])
+    assert all(image["source"].startswith("data:image/jpeg;base64,") for image in content()["gallery"])
     shapes = content()["gallery"][0]["shapes"]
     assert [shape["kind"] for shape in shapes] == ["object", "object", "true", "background"]
     assert shapes[0]["box"] == [10, 5, 20, 20]

@@ -6,7 +6,7 @@ from PIL import Image
 from lightning_rcnn.data.resize import ResizeRule
 
 
-def picture(height, width):
+def make_image(height, width):
     return torch.randint(0, 256, (3, height, width), generator=torch.Generator().manual_seed(0)).byte()
 
 
@@ -29,7 +29,7 @@ def test_sizes_of_detectron2(original, resized):
 
 @pytest.mark.parametrize("size", [(60, 80), (300, 200), (96, 128)])
 def test_pillow_is_pillow(size):
-    rule, image = ResizeRule(96, 160, "pillow"), picture(*size)
+    rule, image = ResizeRule(96, 160, "pillow"), make_image(*size)
     height, width = rule.size(*size)
     expected = Image.fromarray(image.permute(1, 2, 0).numpy()).resize((width, height), Image.Resampling.BILINEAR)
     resized = rule(image)
@@ -38,7 +38,7 @@ def test_pillow_is_pillow(size):
 
 
 def test_torchs_own_way_differs_by_one_and_rarely():
-    image = picture(200, 300)
+    image = make_image(200, 300)
     by_pillow, by_torch = (ResizeRule(96, 160, method)(image).int() for method in ("pillow", "antialiased"))
     difference = (by_pillow - by_torch).abs()
     assert difference.max() <= 1

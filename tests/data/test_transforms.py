@@ -20,7 +20,7 @@ from lightning_rcnn.errors import InputError
 RULE = ResizeRule(96, 160)
 
 
-def picture(height: int = 60, width: int = 80) -> torch.Tensor:
+def make_image(height: int = 60, width: int = 80) -> torch.Tensor:
     return torch.randint(0, 256, (3, height, width), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
 
 
@@ -30,7 +30,7 @@ def sample(image: torch.Tensor, is_mirrored: bool = False, is_upside_down: bool 
 
 
 def draws(transform: Any, number: int, seed: int = 0, epoch: int = 0, position: int = 0) -> TrainingImage:
-    return transform(sample(picture()), Random(seed, epoch, number, position))
+    return transform(sample(make_image()), Random(seed, epoch, number, position))
 
 
 @pytest.mark.parametrize("method", ["antialiased", "bilinear"])
@@ -38,8 +38,8 @@ def draws(transform: Any, number: int, seed: int = 0, epoch: int = 0, position: 
 def test_boxes_follow_the_image_as_in_torchvision(method: str, horizontally: bool, vertically: bool):
     rule = ResizeRule(96, 160, method)
     boxes = torch.tensor([[3.0, 5.0, 20.0, 25.5], [0.0, 0.0, 80.0, 60.0]])
-    image, to_resized = render(sample(picture(), horizontally, vertically), rule, (160, 160))
-    expected_image, expected = rule(picture()), BoundingBoxes(boxes, format="XYXY", canvas_size=(60, 80))
+    image, to_resized = render(sample(make_image(), horizontally, vertically), rule, (160, 160))
+    expected_image, expected = rule(make_image()), BoundingBoxes(boxes, format="XYXY", canvas_size=(60, 80))
     expected = v2.functional.resize(expected, list(expected_image.shape[-2:]))
     if horizontally:
         expected_image, expected = expected_image.flip(-1), v2.functional.horizontal_flip(expected)
@@ -54,7 +54,7 @@ def test_a_box_is_that_of_its_mapped_corners(
     x: float, y: float, width: float, height: float, flip_x: bool, flip_y: bool
 ):
     """Boxes and points (of polygons) go through one map."""
-    _, to_resized = render(sample(picture(), flip_x, flip_y), RULE, (160, 160))
+    _, to_resized = render(sample(make_image(), flip_x, flip_y), RULE, (160, 160))
     corners = np.array([[x, y], [x + width, y], [x + width, y + height], [x, y + height]])
     box = to_resized.boxes(np.array([[x, y, x + width, y + height]]))[0]
     mapped = to_resized.points(corners)
@@ -88,7 +88,7 @@ def test_boxes_are_clipped_and_those_without_an_area_go():
 )
 def test_sizes_are_those_of_the_rule_or_fit_into_the_batch(height, width, shape, expected):
     """A transform may have changed the size of an image, after the plan was made."""
-    image, to_resized = render(sample(picture(height, width)), RULE, shape)
+    image, to_resized = render(sample(make_image(height, width)), RULE, shape)
     assert image.shape == (3, *expected)
     corner = to_resized.points(np.array([float(width), float(height)]))
     assert corner.tolist() == pytest.approx([expected[1], expected[0]])
@@ -135,12 +135,12 @@ def test_an_image_that_is_mirrored_twice_is_as_before():
 def test_colors_are_those_of_torchvision():
     colors = Colors(brightness=0.3, contrast=0.7, saturation=2.0, hue=0.05)
     random = Random(3, 1, 4, 1)
-    expected = v2.functional.adjust_brightness(picture(), random.uniform(0.7, 1.3))
+    expected = v2.functional.adjust_brightness(make_image(), random.uniform(0.7, 1.3))
     expected = v2.functional.adjust_contrast(expected, random.uniform(0.3, 1.7))
     expected = v2.functional.adjust_saturation(expected, random.uniform(0.0, 3.0))
     expected = v2.functional.adjust_hue(expected, random.uniform(-0.05, 0.05))
-    assert torch.equal(colors(sample(picture()), Random(3, 1, 4, 1)).image, expected)
-    assert torch.equal(draws(Colors(), 0).image, picture())
+    assert torch.equal(colors(sample(make_image()), Random(3, 1, 4, 1)).image, expected)
+    assert torch.equal(draws(Colors(), 0).image, make_image())
 
 
 def test_plain_data_become_transforms_and_the_default_is_a_flip():

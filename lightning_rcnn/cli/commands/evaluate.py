@@ -84,7 +84,7 @@ def evaluate(
     if json is not None:
         write_metrics(json, metrics, epoch=None, step=None)
     if report is not None:
-        unread = _take_pictures(worst, images) if images is not None else []
+        unread = _read_images(worst, images) if images is not None else []
         for note in unread[:1]:
             print(f"{len(unread)} images of the gallery are blank; the first: {note}.")
         title = f"{results.name}: {len(data.images)} images"
@@ -116,8 +116,8 @@ def _doubts(data: CocoData, figures: dict[str, Any]) -> list[str]:
     return []
 
 
-def _take_pictures(worst: Sequence[WorstImage], folder: Path) -> list[str]:
-    """Set the pictures of the gallery; return a reason for each that is missing."""
+def _read_images(worst: Sequence[WorstImage], folder: Path) -> list[str]:
+    """Read the images of the gallery; return a reason for each that is missing."""
     files = {file.path.relative_to(folder).as_posix(): file.path for file in find_images([folder]).images}
     matches = match_names([image.file_name for image in worst], set(files), str(folder))
     unread = []
@@ -131,7 +131,7 @@ def _take_pictures(worst: Sequence[WorstImage], folder: Path) -> list[str]:
         except (OSError, UndecodableImage) as error:
             unread.append(f"{files[match.file]}: {error}")
         else:
-            image.picture = as_jpeg(pixels.permute(1, 2, 0).numpy())
+            image.jpeg = as_jpeg(pixels.permute(1, 2, 0).numpy())
     return unread
 
 

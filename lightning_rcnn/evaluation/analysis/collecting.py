@@ -25,7 +25,7 @@ class WorstImage:
         verdicts: verdicts on its objects and detections.
         objects, results: annotations and detections in COCO's form, in the order of `verdicts`.
         file_name: name in the data set.
-        picture: JPEG of the image; None if it is not available.
+        jpeg: the image as a JPEG; None if it is not available.
     """
 
     image_id: int
@@ -36,7 +36,7 @@ class WorstImage:
     objects: list[Mapping[str, Any]]
     results: list[Mapping[str, Any]]
     file_name: str = ""
-    picture: bytes | None = None
+    jpeg: bytes | None = None
 
 
 class Collected(NamedTuple):

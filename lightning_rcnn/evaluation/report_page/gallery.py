@@ -17,7 +17,7 @@ from lightning_rcnn.masks.run_length import RunLength, decode_crop
 from lightning_rcnn.structures import Batch
 
 LONGEST_SIDE = 720
-"""Longest side of a picture, pixels."""
+"""Longest side of an image, pixels."""
 MOST_SHAPES = 400
 """Number of objects, and of detections, that are drawn per image."""
 _QUALITY = 80
@@ -48,7 +48,7 @@ def pixels_of(batch: Batch, slot: int) -> np.ndarray:
 
 
 def gallery_entry(image: WorstImage) -> dict[str, Any]:
-    """Describe an image to the page: name, size, picture and shapes."""
+    """Describe an image to the page: name, size, JPEG and shapes."""
     scale = min(1.0, LONGEST_SIDE / max(image.height, image.width, 1))
     scores, labels, kinds, *_ = image.verdicts.detections
     object_labels, _, is_scored, finders = image.verdicts.objects
@@ -77,13 +77,13 @@ def gallery_entry(image: WorstImage) -> dict[str, Any]:
         for one, entry in zip(group[:MOST_SHAPES], entries, strict=False)
     ]
     left_out = sum(max(0, len(group) - MOST_SHAPES) for group in (objects, detections))
-    picture = image.picture and f"data:image/jpeg;base64,{base64.b64encode(image.picture).decode()}"
+    source = image.jpeg and f"data:image/jpeg;base64,{base64.b64encode(image.jpeg).decode()}"
     return {
         "id": image.image_id,
         "name": image.file_name or f"image {image.image_id}",
         "width": round(image.width * scale, 1),
         "height": round(image.height * scale, 1),
-        "picture": picture,
+        "source": source,
         "shapes": shapes,
         "note": f" · {left_out} more not drawn" if left_out else "",
     }

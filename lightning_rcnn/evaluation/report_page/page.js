@@ -120,7 +120,7 @@ const viewer = (function () {
   });
   const strip = element("div", {className: "strip"}, ...images.map((image, number) => {
     const button = element("button", {type: "button", title: image.name, "aria-label": image.name});
-    button.append(image.picture ? element("img", {src: image.picture, alt: "", loading: "lazy"}) : `${number + 1}`);
+    button.append(image.source ? element("img", {src: image.source, alt: "", loading: "lazy"}) : `${number + 1}`);
     button.addEventListener("click", () => open(number));
     return button;
   }));
@@ -181,10 +181,10 @@ const viewer = (function () {
       line.addEventListener("mouseleave", () => parts.forEach((part) => part.classList.remove("lit")));
       lines.push([kind === "found" || kind === "true" || kind === "ignored", line]);
     }
-    const picture = image.picture
-      ? element("img", {src: image.picture, alt: image.name})
+    const pixels = image.source
+      ? element("img", {src: image.source, alt: image.name})
       : element("div", {className: "blank", style: `aspect-ratio: ${image.width} / ${image.height}`});
-    stage.replaceChildren(picture, overlay);
+    stage.replaceChildren(pixels, overlay);
     list.replaceChildren(...lines.sort((a, b) => a[0] - b[0]).map((pair) => pair[1]));
     const words = Object.entries(counts).map(([kind, number]) => `${kind === "true" ? "right" : kind} ${number}`);
     caption.textContent = `${state.current + 1} of ${images.length} · ${image.name} · ${words.join(", ")}${image.note}`;

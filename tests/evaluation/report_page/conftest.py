@@ -32,7 +32,7 @@ def page_of():
             collector.add(image_id, 100, 200, objects, results)
             collector.name(image_id, file_name.format(image_id))
         for image in collector.worst.values():
-            image.picture = as_jpeg(np.full((100, 200, 3), 128, dtype=np.uint8))
+            image.jpeg = as_jpeg(np.full((100, 200, 3), 128, dtype=np.uint8))
         analysis, worst, names = analysis_of([collector.state()], class_names, result_type)
         return report_page(analysis, metrics or {}, worst, names, class_names, title)
 
