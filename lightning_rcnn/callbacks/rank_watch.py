@@ -16,7 +16,7 @@ import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from torch.distributed import DistError, Store
 
-from lightning_rcnn.callbacks.wandb_alerts import alert
+from lightning_rcnn.callbacks.wandb_alerts import alert, last_alert
 from lightning_rcnn.errors import InputError, LostRankError
 from lightning_rcnn.stop_signals import Preempted
 
@@ -126,7 +126,7 @@ class _Watcher:
 
     def __init__(self, trainer: Trainer, heartbeat_timeout: float, stall_timeout: float) -> None:
         self.batches = 0
-        self._alert = partial(alert, trainer, LOST)
+        self._last_alert = partial(last_alert, trainer, LOST)
         self._rank, self._world = trainer.global_rank, trainer.world_size
         self._speaks_for_node = trainer.local_rank == 0 or self._rank == 1
         self._heartbeat_timeout, self._stall_timeout = heartbeat_timeout, stall_timeout
@@ -213,8 +213,8 @@ class _Watcher:
     def _leave(self, verdict: str) -> None:
         """End this process whatever its main thread waits for; rank 0 gives the others time to read first."""
         if verdict:
-            self._alert(verdict)
             print(f"lightning-rcnn: error: {verdict}", file=sys.stderr, flush=True)
+            self._last_alert(verdict)
         time.sleep(LAST_WORDS if self._rank == 0 else 0)
         os._exit(1)
 

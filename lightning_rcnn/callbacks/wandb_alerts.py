@@ -1,11 +1,16 @@
 """Alerts in W&B, which sends them by mail or to Slack: a training has finished, stopped or lost ranks."""
 
+from threading import Thread
+
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.loggers import WandbLogger
 from lightning.pytorch.utilities.rank_zero import rank_zero_warn
 
 from lightning_rcnn.callbacks.checkpoints import BestCheckpoint
 from lightning_rcnn.stop_signals import Preempted
+
+FINISH_TIMEOUT = 10.0
+"""Seconds that the last alert of a process may take."""
 
 
 def alert(trainer: Trainer, title: str, text: str) -> None:
@@ -17,6 +22,23 @@ def alert(trainer: Trainer, title: str, text: str) -> None:
             # No error of W&B may end a training.
             except Exception as error:
                 rank_zero_warn(f"W&B takes no alert ({type(error).__name__}: {error})")
+
+
+def last_alert(trainer: Trainer, title: str, text: str) -> None:
+    """Send an alert and finish the runs, before this process ends without the interpreter's own ending.
+
+    W&B keeps the latest records in memory until a run is finished. The server may not answer: see `FINISH_TIMEOUT`.
+    """
+
+    def send() -> None:
+        alert(trainer, title, text)
+        for logger in trainer.loggers:
+            if isinstance(logger, WandbLogger) and trainer.is_global_zero:
+                logger.experiment.finish(exit_code=1)
+
+    thread = Thread(target=send, daemon=True, name="last alert")
+    thread.start()
+    thread.join(FINISH_TIMEOUT)
 
 
 class Alerts(Callback):

@@ -6,12 +6,14 @@ import time
 
 import pytest
 import torch
+import wandb
 from lightning.pytorch import LightningModule, Trainer
 from torch.utils.data import DataLoader
 
 from lightning_rcnn.callbacks import checkpoints, rank_watch
 from lightning_rcnn.callbacks.checkpoints import AtomicCheckpointIO, LastCheckpoint
 from lightning_rcnn.callbacks.rank_watch import RankWatch, odd_ones_out
+from lightning_rcnn.callbacks.wandb_logging import DetectionWandbLogger
 from lightning_rcnn.errors import InputError
 
 
@@ -36,7 +38,7 @@ class Model(LightningModule):
 def fit_ranks(run_ranks, tmp_path):
     """Five times as fast as life."""
 
-    def fit(trouble, world=2, **options):
+    def fit(trouble, world=2, make_logger=bool, **options):
         def fit_rank(rank):
             rank_watch.BEAT, rank_watch.LAST_WORDS = 0.2, 0.6
             trainer = Trainer(
@@ -47,12 +49,15 @@ def fit_ranks(run_ranks, tmp_path):
                 accelerator="cpu",
                 callbacks=[RankWatch(**options), LastCheckpoint(every_n_steps=1)],
                 plugins=[AtomicCheckpointIO()],
-                logger=False,
+                logger=make_logger(),
                 enable_progress_bar=False,
                 enable_model_summary=False,
                 use_distributed_sampler=False,
             )
-            trainer.fit(Model(trouble), DataLoader(torch.ones(5)))
+            try:
+                trainer.fit(Model(trouble), DataLoader(torch.ones(5)))
+            finally:
+                wandb.teardown()  # as the interpreter does at its end
 
         return run_ranks(fit_rank, world)
 
@@ -64,14 +69,34 @@ def errors_in(ending):
     return [line.partition("error: ")[2] for line in ending.errors.splitlines() if "error: " in line]
 
 
+@pytest.fixture
+def logged_alerts(tmp_path, monkeypatch, wandb_records):
+    """Makes an offline W&B logger, and reads the alerts in its run."""
+    monkeypatch.setenv("WANDB_MODE", "offline")
+
+    class Logged:
+        def make_logger(self):
+            return DetectionWandbLogger(save_dir=tmp_path)
+
+        def read(self):
+            [path] = tmp_path.glob("wandb/offline-run-*/*.wandb")
+            alerts = [record.alert for record in wandb_records(path) if record.WhichOneof("record_type") == "alert"]
+            return [(alert.title, alert.text) for alert in alerts]
+
+    return Logged()
+
+
 def test_nothing_is_said_where_nothing_happens(fit_ranks):
     for ending in fit_ranks(lambda rank: time.sleep(0.5 * rank), world=3):
         assert (ending.status, errors_in(ending)) == (0, [])
 
 
 @pytest.mark.parametrize("victim", [0, 1])
-def test_a_killed_rank_is_named_and_the_others_end(fit_ranks, tmp_path, victim):
-    endings = fit_ranks(lambda rank: os.kill(os.getpid(), signal.SIGKILL) if rank == victim else None)
+def test_a_killed_rank_is_named_and_the_others_end(fit_ranks, logged_alerts, tmp_path, victim):
+    endings = fit_ranks(
+        lambda rank: os.kill(os.getpid(), signal.SIGKILL) if rank == victim else None,
+        make_logger=logged_alerts.make_logger,
+    )
     survivor = endings[1 - victim]
     assert endings[victim].status == -signal.SIGKILL
     assert survivor.status == 1
@@ -80,6 +105,8 @@ def test_a_killed_rank_is_named_and_the_others_end(fit_ranks, tmp_path, victim):
     assert f"rank {victim} " in line
     assert "gone" in line
     assert torch.load(tmp_path / "checkpoints" / "last.ckpt", weights_only=True)["global_step"] == 2
+    if victim != 0:  # which has the run
+        assert logged_alerts.read() == [("ranks lost", line)]
 
 
 def test_a_rank_that_fails_is_quoted_by_the_first_one(fit_ranks):
@@ -97,14 +124,15 @@ def hang(rank):
     time.sleep(50 * rank)
 
 
-def test_a_rank_that_hangs_is_named_with_its_place(fit_ranks):
-    first, second = fit_ranks(hang, stall_timeout=5.0)
+def test_a_rank_that_hangs_is_named_with_its_place(fit_ranks, logged_alerts):
+    first, second = fit_ranks(hang, stall_timeout=5.0, make_logger=logged_alerts.make_logger)
     assert (first.status, second.status) == (1, 1)
     assert first.seconds < 20
     (line,) = errors_in(first)
     assert "no batch ended for 5 s: rank 1 (" in line
     assert "test_rank_watch.py" in line
     assert not errors_in(second)
+    assert logged_alerts.read() == [("ranks lost", line)], "although its process ends at once"
 
 
 def test_a_rank_that_gives_no_sign_of_life_is_named(fit_ranks):
