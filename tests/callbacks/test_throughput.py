@@ -1,6 +1,7 @@
 from time import sleep
 
 import pytest
+import torch
 from lightning.pytorch import Callback
 from lightning.pytorch.loggers.logger import Logger
 
@@ -135,3 +136,15 @@ def test_real_time_passes(scorer, make_loader, make_trainer):
     ((_, figures),) = memory.history
     assert 0 < figures["throughput/images_per_second"] <= 40
     assert 0 <= figures["throughput/data_wait_share"] < 1
+
+
+def test_memory_of_the_gpu(train, scorer, monkeypatch):
+    """Without a GPU its counters are stood in for; the model only says that it is there."""
+    peaks, devices = iter([3e9, 2e9]), []
+    monkeypatch.setattr(type(scorer), "device", torch.device("cuda", 1))
+    monkeypatch.setattr(torch.cuda, "max_memory_allocated", lambda device: devices.append(device) or next(peaks))
+    monkeypatch.setattr(torch.cuda, "reset_peak_memory_stats", devices.append)
+    monkeypatch.setattr(type(scorer), "transfer_batch_to_device", lambda self, batch, device, index: batch)
+    history = train(limit_val_batches=0)
+    assert [figures["throughput/gpu_memory_gb"] for _, figures in history] == [3.0, 2.0]
+    assert devices == 4 * [torch.device("cuda", 1)], "read and reset at each row"
