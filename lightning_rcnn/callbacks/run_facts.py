@@ -7,14 +7,16 @@ import torch
 from lightning.pytorch import Trainer
 
 import lightning_rcnn
+from lightning_rcnn.callbacks.code_version import code_version
 from lightning_rcnn.data.datamodule import DetectionDataModule
+from lightning_rcnn.data.index import ShardIndex
 
 KEY = "run"
 """Group of the facts in the configuration of a logger."""
 
 
 def run_facts(trainer: Trainer) -> dict[str, Any]:
-    """Return world size, global batch size, versions, and name, size and fingerprint of the data."""
+    """Return world size, global batch size, versions, the git commit, and name, size and fingerprint of the data."""
     facts: dict[str, Any] = {
         "world_size": trainer.world_size,
         "versions": {
@@ -23,15 +25,18 @@ def run_facts(trainer: Trainer) -> dict[str, Any]:
             "lightning": lightning.__version__,
         },
     }
+    if code := code_version():
+        facts["code"] = code
     data = trainer.datamodule  # type: ignore[attr-defined]  # added later
     if isinstance(data, DetectionDataModule):
         accumulated = trainer.accumulate_grad_batches
         facts["global_batch_size"] = data.batch_size * trainer.world_size * accumulated
-        facts["data"] = {split: _set_facts(index) for split, index in data.indexes.items()}
+        facts["data"] = {split: set_facts(index) for split, index in data.indexes.items()}
     return {KEY: facts}
 
 
-def _set_facts(index: Any) -> dict[str, Any]:
+def set_facts(index: ShardIndex) -> dict[str, Any]:
+    """Return name, size and fingerprint of a data set."""
     return {
         "name": index.name,
         "images": len(index),
