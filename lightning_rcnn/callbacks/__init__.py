@@ -20,6 +20,7 @@ __all__ = [
     "DetectionTensorBoardLogger",
     "DetectionWandbLogger",
     "LastCheckpoint",
+    "Lineage",
     "MetricsReport",
     "NonFiniteGuard",
     "PredictionResults",
@@ -51,6 +52,7 @@ if TYPE_CHECKING:
     from lightning_rcnn.callbacks.throughput import Throughput
     from lightning_rcnn.callbacks.training_progress import TrainingProgress
     from lightning_rcnn.callbacks.wandb_alerts import Alerts
+    from lightning_rcnn.callbacks.wandb_lineage import Lineage
     from lightning_rcnn.callbacks.wandb_logging import DetectionWandbLogger
 
 _MODULES = {
@@ -67,6 +69,7 @@ _MODULES = {
     "DetectionTensorBoardLogger": "tensorboard_logging",
     "DetectionWandbLogger": "wandb_logging",
     "LastCheckpoint": "checkpoints",
+    "Lineage": "wandb_lineage",
     "MetricsReport": "metrics_report",
     "NonFiniteGuard": "non_finite",
     "PredictionResults": "prediction_results",

@@ -14,6 +14,7 @@ from lightning.pytorch.callbacks import Checkpoint
 from lightning.pytorch.trainer.states import TrainerFn
 from lightning.pytorch.utilities.rank_zero import rank_zero_warn
 
+from lightning_rcnn.checkpoints.header import position_of
 from lightning_rcnn.errors import InputError
 from lightning_rcnn.files import atomic_save
 from lightning_rcnn.training_loops import lead_to_validation
@@ -53,10 +54,12 @@ class NamedCheckpoint(Checkpoint):
     Attributes:
         saved_step: number of optimizer steps when the file was written.
         saved_epoch: epoch when the file was written.
+        saved_path: the file; None before it is written.
     """
 
     name: str
     saved_step = saved_epoch = 0
+    saved_path: Path | None = None
     monitor: str | None = None
     mode: Literal["max", "min"] = "max"
     save_top_k = 1
@@ -78,7 +81,11 @@ class NamedCheckpoint(Checkpoint):
         if trainer.fast_dev_run:  # type: ignore[attr-defined]  # a property that Lightning adds later
             return
         self.saved_step, self.saved_epoch = trainer.global_step, trainer.current_epoch
-        trainer.save_checkpoint(self.path(trainer), weights_only=False)
+        self.saved_path = self.path(trainer)
+        trainer.save_checkpoint(self.saved_path, weights_only=False)
+        self._tell_loggers(trainer)
+
+    def _tell_loggers(self, trainer: Trainer) -> None:
         if trainer.is_global_zero:
             for logger in trainer.loggers:
                 logger.after_save_checkpoint(self)  # type: ignore[arg-type]
@@ -176,6 +183,16 @@ class BestCheckpoint(NamedCheckpoint):
         self.best_score: float | None = None
         self._has_warned = False
 
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Tell the loggers of a resumed run about the file that an earlier process wrote."""
+        path = self.path(trainer)
+        if self.best_score is None or self.saved_path is not None or not path.is_file():
+            return
+        self.saved_path, self.monitored = path, self._monitor_of(pl_module)
+        self.saved_epoch, self.saved_step = position_of(path)
+        self.best_model_path, self.best_model_score = str(path), self.best_score
+        self._tell_loggers(trainer)
+
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Write if the validation that just ended is the best.
 
@@ -184,7 +201,7 @@ class BestCheckpoint(NamedCheckpoint):
         """
         if trainer.sanity_checking or trainer.state.fn != TrainerFn.FITTING:
             return
-        monitor = self.monitor or f"val/{pl_module.main_result_type}/AP"
+        monitor = self._monitor_of(pl_module)
         if monitor not in trainer.callback_metrics:
             logged = ", ".join(sorted(trainer.callback_metrics)) or "nothing"
             raise InputError(f"best_checkpoint.monitor: {monitor!r} is not logged; logged are {logged}")
@@ -197,6 +214,9 @@ class BestCheckpoint(NamedCheckpoint):
             self.best_score = score
             self.best_model_path, self.best_model_score = str(self.path(trainer)), score
             self.write(trainer)
+
+    def _monitor_of(self, detector: LightningModule) -> str:
+        return self.monitor or f"val/{detector.main_result_type}/AP"
 
     def _is_better(self, score: float) -> bool:
         if isnan(score):

@@ -12,8 +12,9 @@ from lightning.pytorch.loggers import WandbLogger
 from lightning.pytorch.loggers.logger import rank_zero_experiment
 from lightning.pytorch.utilities.rank_zero import rank_zero_info, rank_zero_only, rank_zero_warn
 
-from lightning_rcnn.callbacks.checkpoints import BestCheckpoint
+from lightning_rcnn.callbacks.checkpoints import BEST, BestCheckpoint, NamedCheckpoint
 from lightning_rcnn.callbacks.run_loggers import RunLogger, row_of
+from lightning_rcnn.callbacks.wandb_artifacts import checkpoint_artifact, warned
 from lightning_rcnn.data.workers import signals_blocked
 from lightning_rcnn.errors import InputError
 from lightning_rcnn.files import atomic_write
@@ -33,6 +34,8 @@ LOWEST = ("val/loss",)
 """Figures whose summary is the lowest value."""
 DATA_DIR = "WANDB_DATA_DIR"
 """Variable with the folder where W&B keeps copies of tables and artifacts until their upload, else the user's."""
+VALIDATION = "val/"
+"""Beginning of the names of a validation's figures."""
 INIT_TIMEOUT = 30.0
 """Seconds until an online run starts offline instead; W&B's default of 90 is long on a cluster without internet."""
 MODES = ("online", "offline", "disabled", "shared", "run", "dryrun")
@@ -92,6 +95,10 @@ class DetectionWandbLogger(RunLogger, WandbLogger):
         self._position: tuple[int, int] | None = None
         self._f1: dict[str, float] = {}
         self._f1_step: int | None = None
+        self._waits_for_training = False
+        self._checkpoints: dict[str, NamedCheckpoint] = {}
+        self._uploaded: dict[str, int] = {}
+        self._last_validation: dict[str, Any] = {}
 
     @property
     @rank_zero_experiment
@@ -110,9 +117,17 @@ class DetectionWandbLogger(RunLogger, WandbLogger):
         """Log where a training logs that has done so many steps: for `validate` and `test` of a checkpoint."""
         self._position = epoch, row_of(step)
 
+    def wait_for_training(self) -> None:
+        """Keep all that is logged offline until a training that still writes to the same run online has ended.
+
+        W&B takes rows of a run from one process at a time: those of a second one overwrite rows of the first.
+        """
+        self._waits_for_training = True
+
     @rank_zero_only
     def log_metrics(self, metrics: Mapping[str, Any], step: int | None = None) -> None:
         """Add figures to the row of a step; a row ends when the next one begins."""
+        self._last_validation |= {name: value for name, value in metrics.items() if name.startswith(VALIDATION)}
         finite = {name: value for name, value in metrics.items() if not isinstance(value, float) or isfinite(value)}
         if self._position is not None:
             epoch, step = self._position
@@ -128,8 +143,13 @@ class DetectionWandbLogger(RunLogger, WandbLogger):
         run.log({**finite, STEP: step}, step=max(step, first))
 
     def after_save_checkpoint(self, checkpoint_callback: Any) -> None:
-        """Note the best validation in the summary; artifacts as Lightning does."""
-        super().after_save_checkpoint(checkpoint_callback)
+        """Note the best validation in the summary; upload `best.ckpt` and `last.ckpt` as artifacts if asked to."""
+        if not isinstance(checkpoint_callback, NamedCheckpoint):
+            super().after_save_checkpoint(checkpoint_callback)
+            return
+        self._checkpoints[checkpoint_callback.name] = checkpoint_callback
+        if self._log_model == "all":
+            self._upload(checkpoint_callback)
         if isinstance(checkpoint_callback, BestCheckpoint):
             best = {
                 checkpoint_callback.monitored: checkpoint_callback.best_model_score,
@@ -146,10 +166,18 @@ class DetectionWandbLogger(RunLogger, WandbLogger):
 
     @rank_zero_only
     def finalize(self, status: str) -> None:
-        """Upload checkpoints as Lightning does, and say how an offline run is uploaded."""
+        """Upload checkpoints if the training succeeded, and say how an offline run is uploaded."""
         super().finalize(status)
+        if status == "success" and self._log_model:
+            for name in sorted(self._checkpoints):
+                self._upload(self._checkpoints[name])
         if command := self.sync_command():
-            rank_zero_info(f"W&B logs offline. To upload all parts of this run: {command}")
+            rank_zero_info(
+                "The training still runs, and W&B takes rows from one process at a time. To add these when it has "
+                f"ended: {command}"
+                if self._waits_for_training
+                else f"W&B logs offline. To upload all parts of this run: {command}"
+            )
 
     def sync_command(self) -> str:
         """Return the command that uploads the run, with the parts from before each restart; empty if it is online."""
@@ -158,6 +186,23 @@ class DetectionWandbLogger(RunLogger, WandbLogger):
             return ""
         folder = Path(self._wandb_init["dir"]) / "wandb"
         return f"wandb sync --id {run.id} {folder}/offline-run-*-{run.id}"
+
+    def _upload(self, checkpoint: NamedCheckpoint) -> None:
+        """Log a checkpoint file as an artifact, once each time it was written."""
+        path, step = checkpoint.saved_path, row_of(checkpoint.saved_step)
+        if path is None or not path.is_file() or self._uploaded.get(checkpoint.name) == path.stat().st_mtime_ns:
+            return
+        self._uploaded[checkpoint.name] = path.stat().st_mtime_ns
+        facts: dict[str, Any] = {"epoch": checkpoint.saved_epoch, "step": step}
+        best = self._checkpoints.get(BEST)
+        if isinstance(best, BestCheckpoint) and best.monitored:
+            score = best.best_model_score if checkpoint is best else self._last_validation.get(best.monitored)
+            facts |= {"monitored": best.monitored, "score": score}
+        run = self.experiment
+        with warned(f"{path} as an artifact"):
+            artifact = checkpoint_artifact(self._checkpoint_name or f"model-{run.id}", path, facts)
+            aliases = ["latest", path.stem, f"epoch-{checkpoint.saved_epoch}", f"step-{step}"]
+            run.log_artifact(artifact, aliases=aliases)
 
     def _start(self) -> None:
         """Start the run in the first mode that works; the last, "disabled", needs neither network nor disk."""
@@ -177,7 +222,7 @@ class DetectionWandbLogger(RunLogger, WandbLogger):
             self._wandb_init |= {"id": None, "project": self._given_project}
         # Lightning passes the default value, and W&B warns about any value.
         self._wandb_init.pop("anonymous", None)
-        for mode in dict.fromkeys((choose_mode(), "offline", "disabled")):
+        for mode in dict.fromkeys((self._mode(), "offline", "disabled")):
             self._wandb_init["mode"] = mode
             try:
                 with signals_blocked():  # inherited by W&B's own process, which has to survive the signals of a job
@@ -191,6 +236,10 @@ class DetectionWandbLogger(RunLogger, WandbLogger):
                 rank_zero_warn(f"W&B does not start in mode {mode}: {' '.join(str(error).split())}")
                 # Without this its service process keeps the id of the run that did not start.
                 wandb.teardown()
+
+    def _mode(self) -> str:
+        mode = choose_mode()
+        return "offline" if self._waits_for_training and mode != "disabled" else mode
 
 
 def require_known_mode() -> None:

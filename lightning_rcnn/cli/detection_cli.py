@@ -30,6 +30,7 @@ from lightning_rcnn.callbacks.run_loggers import keep_in_run_folder, log_at
 from lightning_rcnn.callbacks.shared_buffers import SharedBuffers
 from lightning_rcnn.callbacks.throughput import Throughput
 from lightning_rcnn.callbacks.wandb_alerts import Alerts
+from lightning_rcnn.callbacks.wandb_lineage import Lineage, wait_for_training
 from lightning_rcnn.checkpoints.header import position_of, read_header
 from lightning_rcnn.cli.best_thresholds import store_thresholds
 from lightning_rcnn.cli.class_names import data_set_of, take_classes_from_data
@@ -45,7 +46,7 @@ from lightning_rcnn.cli.refused_callbacks import NO_CHECKPOINTS, refuse_callback
 from lightning_rcnn.cli.registry import TRAINING
 from lightning_rcnn.cli.resume import check_resume
 from lightning_rcnn.cli.run_config import SaveRunConfig, loggers_of
-from lightning_rcnn.cli.run_lock import hold_for
+from lightning_rcnn.cli.run_lock import hold_for, is_held
 from lightning_rcnn.cli.run_loggers import flags_with_our_loggers, replace_loggers
 from lightning_rcnn.cli.run_paths import checkpoint_of, choose_run_dir, refuse_to_overwrite
 from lightning_rcnn.cli.run_settings import differences
@@ -88,6 +89,7 @@ class DetectionCLI(LightningCLI):
             MetricsReport(),
             Alerts(),
             self._analysis,
+            Lineage(),
             DataErrors(),
             PredictionResults(),
             Preemption(),
@@ -275,6 +277,8 @@ class DetectionCLI(LightningCLI):
         keep_in_run_folder(trainer, self.run_dir)
         if self.command in ("validate", "test") and self.checkpoint is not None:
             log_at(trainer, *position_of(self.checkpoint))
+            if is_held(self.run_dir):
+                wait_for_training(trainer)
         return trainer
 
     def _precision(self, plugins: list[Any]) -> str | None:

@@ -61,6 +61,19 @@ def briefly_held(folder: Path) -> Iterator[bool]:
             yield True
 
 
+def is_held(folder: Path) -> bool:
+    """Tell whether a training holds a run folder now; False if the file system has no locks."""
+    if not os.access(folder / LOCK, os.R_OK):
+        return False
+    with (folder / LOCK).open() as file:
+        try:
+            # Shared, so that several readers do not take each other for a training.
+            fcntl.lockf(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except OSError as error:
+            return error.errno not in _NO_LOCKS
+    return False
+
+
 def _last_holder(folder: Path) -> dict[str, Any]:
     """Return who holds a run folder or held it last; empty if nobody did."""
     try:

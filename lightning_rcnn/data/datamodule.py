@@ -133,6 +133,11 @@ class DetectionDataModule(LightningDataModule):
         return {split: shard_set.index for split, shard_set in self._shard_sets.items()}
 
     @property
+    def shard_sets(self) -> dict[str, ShardSet]:
+        """Split -> its data, as far as `setup` has read them."""
+        return dict(self._shard_sets)
+
+    @property
     def num_training_batches(self) -> int:
         """Batches per device in an epoch; available after `setup`."""
         assert self._training_set is not None, "call setup('fit') first"

@@ -230,7 +230,18 @@ def test_a_terminal_is_not_asked_for_a_key(tmp_path):
     assert len(offline_runs(tmp_path)) == 1
 
 
-@pytest.mark.parametrize(("log_model", "uploads"), [(False, []), (True, ["latest", "best latest"]), ("all", None)])
+BEST = "best epoch-0 latest step-1"
+
+
+@pytest.mark.parametrize(
+    ("log_model", "uploads"),
+    [
+        (False, []),
+        (True, [BEST, "epoch-1 last latest step-3"]),
+        # last.ckpt before and after each validation, best.ckpt after the first
+        ("all", [BEST, *2 * ["epoch-0 last latest step-1"], *2 * ["epoch-1 last latest step-3"]]),
+    ],
+)
 def test_checkpoints_arrive_as_artifacts(
     scorer, make_loader, make_trainer, tmp_path, wandb_records, log_model, uploads
 ):
@@ -247,8 +258,6 @@ def test_checkpoints_arrive_as_artifacts(
     (path,) = offline_runs(tmp_path / "run")
     artifacts = [r.artifact for r in wandb_records(path) if r.WhichOneof("record_type") == "artifact"]
     aliases = [" ".join(sorted(artifact.aliases)) for artifact in artifacts]
-    if uploads is None:  # last.ckpt before and after each validation, best.ckpt after the first
-        uploads = ["latest"] * 4 + ["best latest"]
     assert sorted(aliases) == sorted(uploads)
     for artifact in artifacts:
         (entry,) = artifact.manifest.contents
@@ -289,3 +298,61 @@ def test_an_alert_that_fails_stops_nothing(make_trainer, monkeypatch):
     monkeypatch.setattr(wandb.Run, "alert", lambda *_, **__: 1 / 0)
     with pytest.warns(UserWarning, match="takes no alert"):
         alert(trainer, "title", "text")
+
+
+def test_an_artifact_that_fails_stops_nothing(scorer, make_loader, make_trainer, monkeypatch):
+    trainer = make_trainer(
+        LastCheckpoint(),
+        logger=DetectionWandbLogger(log_model=True),
+        plugins=[AtomicCheckpointIO()],
+        enable_checkpointing=True,
+    )
+    keep_in_run_folder(trainer)
+    monkeypatch.setattr(wandb.Run, "log_artifact", lambda *_, **__: 1 / 0)
+    with pytest.warns(UserWarning, match=r"does not take .*last.ckpt as an artifact \(ZeroDivisionError"):
+        trainer.fit(scorer, make_loader([3.0]))
+
+
+WRITER = """
+import sys, time
+from pathlib import Path
+logger = wandb_logging.DetectionWandbLogger(save_dir=sys.argv[1])
+for step in range(4):
+    logger.log_metrics({"train/loss": float(step)}, step=step)
+    while step == 1 and not Path(sys.argv[1], "validated").exists():
+        Path(sys.argv[1], "waits").touch()
+        time.sleep(0.05)
+"""
+
+
+def test_validate_does_not_disturb_a_training_that_still_runs(tmp_path, wandb_records, monkeypatch):
+    """Two processes write to one run. Online W&B would let the second overwrite rows of the first: it logs offline."""
+    imports = "from lightning_rcnn.callbacks import wandb_logging;"
+    training = subprocess.Popen([sys.executable, "-c", imports + WRITER, str(tmp_path)])
+    try:
+        deadline = time.monotonic() + 120
+        while not (tmp_path / "waits").exists():
+            assert training.poll() is None
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        monkeypatch.setattr(wandb_logging, "choose_mode", lambda: "online")
+        logger = DetectionWandbLogger(save_dir=tmp_path)
+        logger.use_position(epoch=0, step=1)
+        logger.wait_for_training()
+        logger.log_metrics({"val/bbox/AP": 0.5}, step=0)
+        assert logger.sync_command() == (
+            f"wandb sync --id {run_id(tmp_path)} {tmp_path}/wandb/offline-run-*-{run_id(tmp_path)}"
+        )
+        end_run()
+        (tmp_path / "validated").touch()
+        assert training.wait(120) == 0
+    finally:
+        training.kill()
+    first, second = [list(wandb_records(path)) for path in offline_runs(tmp_path)]
+    assert [row["train/loss"] for row in history(first)] == [0, 1, 2, 3]
+    assert [(row["val/bbox/AP"], row["trainer/global_step"]) for row in history(second)] == [(0.5, 0)]
+    for records in (first, second):
+        [run] = [record.run for record in records if record.WhichOneof("record_type") == "run"]
+        assert run.run_id == run_id(tmp_path)
+        assert run.resume, "so that `wandb sync` appends"
+        assert any(record.WhichOneof("record_type") == "exit" for record in records)

@@ -8,7 +8,7 @@ import time
 import pytest
 
 from lightning_rcnn.cli import run_lock
-from lightning_rcnn.cli.run_lock import LOCK, hold_for
+from lightning_rcnn.cli.run_lock import LOCK, hold_for, is_held
 from lightning_rcnn.cli.run_settings import differences
 from lightning_rcnn.errors import InputError
 from lightning_rcnn.precision import device_precision
@@ -97,8 +97,11 @@ def test_what_stays_the_same_training(tmp_path):
 def test_a_folder_that_another_process_holds_is_refused(tmp_path, holder):
     with pytest.raises(InputError, match=rf"writes there \(process {holder.pid} on .*\): give this one"):
         hold_for(tmp_path, [])
+    assert is_held(tmp_path)
     holder.kill()  # as `kill -9`
     holder.join()
+    assert not is_held(tmp_path)
+    assert not is_held(tmp_path / "nowhere")
     hold_for(tmp_path, []).close()
 
 
