@@ -1,5 +1,6 @@
 """Weights & Biases logger that never blocks or ends a training."""
 
+import json
 import os
 import uuid
 from collections.abc import Mapping, Sequence
@@ -23,6 +24,8 @@ from lightning_rcnn.suggestions import did_you_mean
 
 RUN_ID = "wandb_run_id"
 """File in the run folder that holds the id of its W&B run."""
+BEST_VALIDATION = "wandb_best.json"
+"""File in the run folder that holds the best validation, as the summary has it."""
 DEFAULT_PROJECT = "lightning-rcnn"
 STEP = "trainer/global_step"
 """Key of the step in each row, Lightning's; `epoch` stands beside it, and either can be the axis."""
@@ -152,17 +155,25 @@ class DetectionWandbLogger(RunLogger, WandbLogger):
             self._upload(checkpoint_callback)
         if isinstance(checkpoint_callback, BestCheckpoint):
             best = {
-                checkpoint_callback.monitored: checkpoint_callback.best_model_score,
-                "epoch": checkpoint_callback.saved_epoch,
-                "step": row_of(checkpoint_callback.saved_step),
+                f"best/{checkpoint_callback.monitored}": checkpoint_callback.best_model_score,
+                "best/epoch": checkpoint_callback.saved_epoch,
+                "best/step": row_of(checkpoint_callback.saved_step),
             }
-            self.experiment.summary.update({f"best/{name}": value for name, value in best.items()})
-            if self._f1_step == best["step"]:
+            self._note_best(best)
+            if self._f1_step == best["best/step"]:
                 self.summarize_f1()
 
     def summarize_f1(self) -> None:
         """Note the best F1 that was logged last, and its threshold, as those of the best validation."""
-        self.experiment.summary.update({name.replace("val/", "best/"): value for name, value in self._f1.items()})
+        self._note_best({name.replace("val/", "best/"): value for name, value in self._f1.items()})
+
+    def _note_best(self, figures: Mapping[str, Any]) -> None:
+        """Put figures of the best validation into the summary, and into a file for the run's next process."""
+        self.experiment.summary.update(figures)
+        path = Path(self._wandb_init["dir"]) / BEST_VALIDATION
+        known = json.loads(path.read_text()) if path.exists() else {}
+        with atomic_write(path) as file:
+            file.write(json.dumps({**known, **figures}).encode())
 
     @rank_zero_only
     def finalize(self, status: str) -> None:
@@ -227,6 +238,8 @@ class DetectionWandbLogger(RunLogger, WandbLogger):
             try:
                 with signals_blocked():  # inherited by W&B's own process, which has to survive the signals of a job
                     run = super().experiment
+                if (best := folder / BEST_VALIDATION).exists() and not self._waits_for_training:
+                    run.summary.update(json.loads(best.read_text()))  # `wandb sync` keeps the last part's summary alone
                 for names, summary in ((HIGHEST, "max"), (LOWEST, "min")):
                     for name in names:
                         run.define_metric(name, summary=summary, step_metric=STEP)

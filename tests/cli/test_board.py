@@ -117,6 +117,8 @@ def test_the_summary_has_the_best_validation(board, parts):
     assert parts[0].summary["best/val/bbox/AP"] == validated[best]
     assert parts[0].summary["best/step"] == best
     assert parts[0].summary["best/epoch"] == best // 3
+    bests = [{key: value for key, value in part.summary.items() if "best/" in key} for part in parts]
+    assert bests[2] == bests[1], "uploaded last, and its summary replaces that of the others"
     assert parts[0].metrics["val/bbox/AP"].summary.max
     assert parts[0].metrics["val/loss"].summary.min
 

@@ -162,7 +162,8 @@ def test_a_restart_keeps_the_best_validation_in_the_summary(parts):
     """W&B takes the summary of the last part for that of the run."""
     best = [{key: value for key, value in part.summary.items() if "best/" in key} for part in parts[:2]]
     assert best[0] == best[1]
-    assert best[1] == {"best/val/bbox/AP": parts[0].rows[2]["val/bbox/AP"], "best/epoch": 0, "best/step": 2}
+    expected = {"best/val/bbox/AP": parts[0].rows[2]["val/bbox/AP"], "best/epoch": 0, "best/step": 2}
+    assert expected.items() <= best[1].items()
 
 
 def test_the_report_is_an_artifact_and_a_panel(parts):
