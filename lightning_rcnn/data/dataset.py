@@ -22,6 +22,7 @@ from lightning_rcnn.data.transforms.render import render
 from lightning_rcnn.data.transforms.torchvision import PairTransform, apply_to_pair
 from lightning_rcnn.data.worker_deaths import CurrentSamples
 from lightning_rcnn.errors import InputError
+from lightning_rcnn.masks.crops import UnreadableMaskError
 from lightning_rcnn.structures import Batch, ImageRecord, MaskForm
 
 Purpose = Literal["training", "evaluation", "prediction"]
@@ -126,12 +127,10 @@ class DetectionDataset(Dataset[Batch | InputError]):
             raise UnreadableRecordError(
                 f"{raw.location} ({record.file_name}): its size differs from the index; pack the data set again"
             )
-        for position, transform in enumerate(self.transforms):
-            random = Random(self.seed, request.epoch, number, position)
-            if isinstance(transform, Transform):
-                sample = transform(sample, random)
-            else:
-                sample = apply_to_pair(transform, sample, random, needs_masks=self.mask_form != "none")
+        try:
+            sample = self._transformed(sample, number, request.epoch)
+        except UnreadableMaskError as error:
+            raise _unreadable_mask(raw, error) from error
         image, to_resized = render(sample, rule, request.shape)
         boxes, keep = clip_and_keep(to_resized.boxes(sample.boxes), *image.shape[-2:])
         masks = None
@@ -149,6 +148,15 @@ class DetectionDataset(Dataset[Batch | InputError]):
             record = replace(record, annotations=raw.content["annotations"])
         return Sample(image, boxes[keep], sample.labels[keep], sample.is_crowd[keep], record, masks, proposals)
 
+    def _transformed(self, sample: TrainingImage, number: int, epoch: int) -> TrainingImage:
+        for position, transform in enumerate(self.transforms):
+            random = Random(self.seed, epoch, number, position)
+            if isinstance(transform, Transform):
+                sample = transform(sample, random)
+            else:
+                sample = apply_to_pair(transform, sample, random, needs_masks=self.mask_form != "none")
+        return sample
+
 
 def _read_masks(
     raw: RawSample, sample: TrainingImage, kept: np.ndarray, to_resized: AxisAlignedMap, mask_form: MaskForm
@@ -158,11 +166,13 @@ def _read_masks(
     segmentations = [None if sample.is_crowd[index] else sample.segmentations[index] for index in kept]
     try:
         height, width = sample.image.shape[-2:]
-        return read(segmentations, height, width, to_resized)
-    except (KeyError, TypeError, ValueError) as error:
-        raise UnreadableRecordError(
-            f"{raw.location}: a mask cannot be read ({error}); pack the data set again"
-        ) from error
+        return read(segmentations, height, width, to_resized, sample.window)
+    except UnreadableMaskError as error:
+        raise _unreadable_mask(raw, error) from error
+
+
+def _unreadable_mask(raw: RawSample, error: UnreadableMaskError) -> UnreadableRecordError:
+    return UnreadableRecordError(f"{raw.location}: a mask cannot be read ({error}); pack the data set again")
 
 
 def _interpret(raw: RawSample, with_proposals: bool) -> tuple[ImageRecord, TrainingImage]:

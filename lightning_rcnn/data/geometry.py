@@ -12,18 +12,30 @@ MIN_BOX_EDGE = 1e-2
 class AxisAlignedMap:
     """Map from the original to the resized frame: x' = scale_x * x + shift_x, and the same for y.
 
-    A negative scale mirrors. Shifts are in pixels of the resized frame.
+    A negative scale mirrors. Shifts are in pixels of the resized frame. A map that transposes swaps x and y first.
     """
 
     scale_x: float
     shift_x: float
     scale_y: float
     shift_y: float
+    transposes: bool = False
+
+    @property
+    def reverses(self) -> bool:
+        """Whether what turns clockwise turns counterclockwise after the map."""
+        return (self.scale_x * self.scale_y < 0) != self.transposes
 
     def points(self, points: np.ndarray) -> np.ndarray:
         """Map float [..., 2], (x, y)."""
         scale, shift = [self.scale_x, self.scale_y], [self.shift_x, self.shift_y]
+        points = points[..., ::-1] if self.transposes else points
         return points * np.array(scale, points.dtype) + np.array(shift, points.dtype)
+
+    def pixels(self, pixels: np.ndarray) -> np.ndarray:
+        """Swap and flip the rows and columns of [h, w] as the map does, without the scale."""
+        pixels = pixels.T if self.transposes else pixels
+        return pixels[:: -1 if self.scale_y < 0 else 1, :: -1 if self.scale_x < 0 else 1]
 
     def boxes(self, boxes: np.ndarray) -> np.ndarray:
         """Map float [..., 4], xyxy; edges are swapped where the map mirrors."""

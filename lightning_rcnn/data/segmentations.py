@@ -12,8 +12,17 @@ from typing import NamedTuple
 import numpy as np
 
 from lightning_rcnn.data.geometry import AxisAlignedMap
-from lightning_rcnn.masks.run_length import decode_crops
-from lightning_rcnn.masks.segmentation import Segmentation, as_run_length
+from lightning_rcnn.masks.crops import (
+    Crop,
+    ObjectMask,
+    UnreadableMaskError,
+    Window,
+    crop_edges,
+    cut_crop,
+    decode_masks,
+    overlap,
+)
+from lightning_rcnn.masks.polygons import clip_polygon, doubled_area
 
 
 class ImageBitmaps(NamedTuple):
@@ -47,7 +56,11 @@ ImageMasks = ImageBitmaps | ImageOutlines
 
 
 def crop_bitmaps(
-    segmentations: Sequence[Segmentation | None], height: int, width: int, to_resized: AxisAlignedMap
+    segmentations: Sequence[ObjectMask | None],
+    height: int,
+    width: int,
+    to_resized: AxisAlignedMap,
+    window: Window | None = None,
 ) -> ImageBitmaps:
     """Return the bits of the masks of one image.
 
@@ -55,60 +68,88 @@ def crop_bitmaps(
         segmentations: segmentations of m objects; None for an object without a mask.
         height, width: size of the image in pixels, original frame.
         to_resized: map into the resized frame; if it mirrors, the crops are mirrored too.
+        window: part of the image to which masks are cut, original frame; it may reach beyond the image.
+
+    Raises:
+        UnreadableMaskError: a segmentation cannot be read.
     """
     sizes = np.zeros((len(segmentations), 2), np.int64)
     edges = np.zeros((len(segmentations), 4), np.float32)
-    step_y, step_x = (-1 if to_resized.scale_y < 0 else 1), (-1 if to_resized.scale_x < 0 else 1)
     bits = [np.zeros(0, np.uint8)]
     present = [(number, segmentation) for number, segmentation in enumerate(segmentations) if segmentation is not None]
-    crops = decode_crops([as_run_length(segmentation, height, width) for _, segmentation in present], margin=1)
-    for (number, _), (pixels, top, left) in zip(present, crops, strict=True):
+    crops = decode_masks([segmentation for _, segmentation in present], height, width, margin=1)
+    for (number, segmentation), crop in zip(present, crops, strict=True):
+        if window is not None or isinstance(segmentation, Crop):
+            crop = cut_crop(crop, window or (0, 0, width, height), margin=1)
+        pixels = to_resized.pixels(crop.pixels)
         sizes[number] = pixels.shape
-        edges[number] = left, top, left + pixels.shape[1], top + pixels.shape[0]
-        bits.append(np.packbits(pixels[::step_y, ::step_x]))
+        edges[number] = crop_edges(crop)
+        bits.append(np.packbits(pixels))
     boxes = to_resized.boxes(edges)
     boxes[sizes[:, 0] == 0] = 0
     return ImageBitmaps(np.concatenate(bits), sizes, boxes)
 
 
 def trace_outlines(
-    segmentations: Sequence[Segmentation | None], height: int, width: int, to_resized: AxisAlignedMap
+    segmentations: Sequence[ObjectMask | None],
+    height: int,
+    width: int,
+    to_resized: AxisAlignedMap,
+    window: Window | None = None,
 ) -> ImageOutlines:
-    """Return the outlines of the masks of one image: polygons unchanged, and an RLE's pixel borders.
+    """Return the outlines of the masks of one image: polygons unchanged, and the pixel borders of other masks.
 
     Args:
         segmentations: segmentations of m objects; None for an object without a mask.
         height, width: size of the image in pixels, original frame; polygons may exceed it.
         to_resized: map into the resized frame.
+        window: part of the image to which masks are cut, original frame; None to leave polygons unchanged.
+
+    Raises:
+        UnreadableMaskError: a segmentation cannot be read.
     """
-    outlines = _outlines(segmentations)
+    visible = None if window is None else overlap(window, (0, 0, width, height))
+    outlines = _outlines(segmentations, height, width, visible)
     edges = np.concatenate([np.zeros((0, 4)), *outlines])
     ends = to_resized.points(edges.reshape(-1, 2, 2))
-    if to_resized.scale_x * to_resized.scale_y < 0:
-        ends = ends[:, ::-1]  # mirroring reverses the orientation
+    if to_resized.reverses:
+        ends = ends[:, ::-1]
     counts = np.array([len(outline) for outline in outlines], np.int64)
     return ImageOutlines(ends.reshape(-1, 4).astype(np.float32), counts)
 
 
-def _outlines(segmentations: Sequence[Segmentation | None]) -> list[np.ndarray]:
+def _outlines(
+    segmentations: Sequence[ObjectMask | None], height: int, width: int, visible: Window | None
+) -> list[np.ndarray]:
     """Return the edges [e, 4] of each object in the original frame, with the inside on their right."""
-    crops = decode_crops([segmentation for segmentation in segmentations if isinstance(segmentation, dict)])
+    not_polygons = [mask for mask in segmentations if mask is not None and not isinstance(mask, list)]
+    crops = decode_masks(not_polygons, height, width)
     outlines = []
     for segmentation in segmentations:
         if segmentation is None:
             outlines.append(np.zeros((0, 4)))
-        elif isinstance(segmentation, dict):
-            outlines.append(_pixel_outline(*next(crops)))
+        elif isinstance(segmentation, list):
+            outlines.append(_polygon_outlines(segmentation, visible))
         else:
-            parts = [_polygon_outline(np.array(polygon).reshape(-1, 2)) for polygon in segmentation]
-            outlines.append(np.concatenate(parts))
+            crop = next(crops)
+            outlines.append(_pixel_outline(*(crop if visible is None else cut_crop(crop, visible))))
     return outlines
+
+
+def _polygon_outlines(polygons: list[list[float]], visible: Window | None) -> np.ndarray:
+    try:
+        parts = [np.array(polygon).reshape(-1, 2) for polygon in polygons]
+        if visible is not None:
+            low, high = np.array(visible[:2]), np.array(visible[2:])
+            parts = [clip_polygon(part, low, high) for part in parts]
+        return np.concatenate([_polygon_outline(part) for part in parts])
+    except (TypeError, ValueError) as error:
+        raise UnreadableMaskError(str(error)) from error
 
 
 def _polygon_outline(points: np.ndarray) -> np.ndarray:
     next_points = np.roll(points, -1, axis=0)
-    doubled_area = np.sum(points[:, 0] * next_points[:, 1] - points[:, 1] * next_points[:, 0])
-    ends = (points, next_points) if doubled_area >= 0 else (next_points, points)
+    ends = (points, next_points) if doubled_area(points) >= 0 else (next_points, points)
     return np.concatenate(ends, axis=1)
 
 

@@ -6,6 +6,8 @@ import numpy as np
 
 _MAX_COORDINATE = 1e9
 """Limit of the absolute value of a coordinate, pixels; no image is as large."""
+_MIN_AREA = 1e-6
+"""Square pixels; less is rounding, such as the area of a line."""
 MAX_CORNERS = 2000
 """Corners of a polygon whose edges are compared with each other; the time grows with the square of their number."""
 _EDGES_AT_ONCE = 256
@@ -73,3 +75,41 @@ def _side(begin: np.ndarray, end: np.ndarray, point: np.ndarray) -> np.ndarray:
     """Return the side of an edge on which a point lies, as a sign; 0 on the edge's line."""
     along, to_point = end - begin, point - begin
     return np.sign(along[..., 0] * to_point[..., 1] - along[..., 1] * to_point[..., 0])
+
+
+def clip_polygon(points: np.ndarray, low: np.ndarray, high: np.ndarray) -> np.ndarray:
+    """Clip a polygon to a rectangle.
+
+    Edges are split where they cross a side of the rectangle, and every point outside is moved to the nearest point of
+    the rectangle. So the winding number of each point inside stays the same; parts outside become lines on the sides.
+
+    Args:
+        points: corners [k, 2], (x, y).
+        low, high: (x, y) of two corners of the rectangle.
+
+    Returns:
+        Corners of the clipped polygon, float64 [n, 2].
+    """
+    points = np.asarray(points, np.float64)
+    if np.all(points >= low) and np.all(points <= high):
+        return points
+    steps = np.roll(points, -1, axis=0) - points
+    with np.errstate(divide="ignore", invalid="ignore"):
+        crossings = np.concatenate([(low - points) / steps, (high - points) / steps], axis=1)
+    crossings = np.where((crossings > 0) & (crossings < 1), crossings, 0.0)  # also NaN, of an edge along a side
+    shares = np.sort(np.concatenate([np.zeros((len(points), 1)), crossings], axis=1), axis=1)
+    is_new = np.diff(shares, axis=1, prepend=-1.0) > 0
+    split = points[:, None] + shares[..., None] * steps[:, None]
+    clipped = np.clip(split[is_new], low, high)
+    return clipped[np.any(clipped != np.roll(clipped, 1, axis=0), axis=1)]
+
+
+def doubled_area(points: np.ndarray) -> float:
+    """Compute twice the area of a polygon [k, 2]; negative if it turns counterclockwise in a displayed image."""
+    next_points = np.roll(points, -1, axis=0)
+    return float(np.sum(points[:, 0] * next_points[:, 1] - points[:, 1] * next_points[:, 0]))
+
+
+def has_area(points: np.ndarray) -> bool:
+    """Tell whether a polygon [k, 2] is more than a line."""
+    return abs(doubled_area(points)) > _MIN_AREA

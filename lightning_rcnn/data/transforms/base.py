@@ -5,12 +5,12 @@ Shape letters: m objects of an image, h and w its height and width, P proposals.
 
 import hashlib
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from torch import Tensor
 
-from lightning_rcnn.masks.segmentation import Segmentation
+from lightning_rcnn.masks.crops import ObjectMask, Window
 from lightning_rcnn.parts import Recorded
 
 
@@ -18,28 +18,53 @@ from lightning_rcnn.parts import Recorded
 class TrainingImage:
     """An image with its annotations, the input and output of a transform.
 
-    Flips are only recorded, and applied once after the resize, when there are fewer pixels. All other attributes
-    describe the image before the flips.
+    Crops, quarter turns and flips are only recorded, and applied once: `render` cuts out the window, resizes it and
+    flips the result. What is then seen, still in pixels of `image`, is called the displayed frame (`view.py`). All
+    other attributes describe `image` as it is, before that.
 
     Attributes:
         image: uint8 [3, h, w], RGB.
         boxes: float32 [m, 4], xyxy in pixels of `image`.
         labels: int64 [m], 1..K.
         is_crowd: bool [m].
-        segmentations: polygons or RLE of the m objects, in pixels of `image`; None for an object without a mask.
-        proposals: float32 [P, 5], boxes and scores; None if there are none.
-        is_mirrored: whether to flip left to right.
-        is_upside_down: whether to flip top to bottom.
+        segmentations: polygons, RLE or pixels of the m objects, in pixels of `image`; None for an object without a
+            mask. They may exceed the window.
+        proposals: float32 [P, 5], boxes and scores; None if there are none. They may exceed the window.
+        is_mirrored: whether to flip left to right, last.
+        is_upside_down: whether to flip top to bottom, last.
+        is_transposed: whether to swap rows and columns, before the flips.
+        window: part of `image` that is displayed; may reach beyond it. None for the whole image.
+        fill: color of the pixels of the window that are beyond `image`, RGB.
+        final_size: (height, width) of the displayed frame after the resize, in pixels; None if the resize rule decides.
     """
 
     image: Tensor
     boxes: np.ndarray
     labels: np.ndarray
     is_crowd: np.ndarray
-    segmentations: list[Segmentation | None]
+    segmentations: list[ObjectMask | None]
     proposals: np.ndarray | None = None
     is_mirrored: bool = False
     is_upside_down: bool = False
+    is_transposed: bool = False
+    window: Window | None = None
+    fill: tuple[int, int, int] = (0, 0, 0)
+    final_size: tuple[int, int] | None = None
+
+    def with_objects(self, kept: np.ndarray) -> "TrainingImage":
+        """Return the image with some of its objects.
+
+        Args:
+            kept: bool [m], or their indices in the new order.
+        """
+        indices = np.flatnonzero(kept) if kept.dtype == np.bool_ else kept
+        return replace(
+            self,
+            boxes=self.boxes[indices],
+            labels=self.labels[indices],
+            is_crowd=self.is_crowd[indices],
+            segmentations=[self.segmentations[index] for index in indices],
+        )
 
 
 class Random:
@@ -68,6 +93,10 @@ class Random:
     def uniform(self, low: float = 0.0, high: float = 1.0) -> float:
         """Draw a number from `low` to `high`."""
         return low + (high - low) * (self.integer() >> 11) * 2.0**-53
+
+    def whole(self, low: int, high: int) -> int:
+        """Draw a whole number from `low` to `high`, both included."""
+        return low + self.integer() % (high - low + 1)
 
 
 class Transform(Recorded, ABC):

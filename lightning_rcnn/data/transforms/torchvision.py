@@ -23,8 +23,10 @@ from torch import Tensor
 from torchvision import tv_tensors
 
 from lightning_rcnn.data.transforms.base import Random, TrainingImage
+from lightning_rcnn.data.transforms.view import upright
 from lightning_rcnn.errors import InputError
-from lightning_rcnn.masks.segmentation import Segmentation, as_run_length
+from lightning_rcnn.masks.crops import ObjectMask, crop_edges, decode_masks
+from lightning_rcnn.masks.segmentation import Segmentation
 
 PairTransform = Callable[[Any, dict[str, Any]], tuple[Any, dict[str, Any]]]
 
@@ -36,14 +38,14 @@ def apply_to_pair(transform: PairTransform, sample: TrainingImage, random: Rando
 
     Args:
         transform: transform, see the head of this file.
-        sample: image with recorded flips, which are applied first.
+        sample: image whose recorded window, quarter turn and flips are applied first.
         random: source of the seed.
         needs_masks: whether the detector trains on masks.
 
     Raises:
         InputError: the transform does not return an image uint8 [3, h, w] and a target.
     """
-    sample = _upright(sample, needs_masks)
+    sample = upright(sample)
     name = name_of(transform)
     seed = random.integer()
     image, target = _pair(sample)
@@ -68,7 +70,7 @@ def apply_to_pair(transform: PairTransform, sample: TrainingImage, random: Rando
         raise InputError(
             f"data.train_transforms: {name} gives {len(boxes)} boxes and {len(labels)} labels; drop both or none"
         )
-    segmentations: list[Segmentation | None] = [None] * len(kept)
+    segmentations: list[ObjectMask | None] = [None] * len(kept)
     if needs_masks:
         image, target = _pair(sample)
         _, masked = _run(transform, image, {**target, "masks": _masks(sample)}, seed, name)
@@ -151,9 +153,11 @@ def _masks(sample: TrainingImage) -> tv_tensors.Mask:
     """Return masks uint8 [m, h, w]; zeros for an object without a mask."""
     height, width = sample.image.shape[-2:]
     masks = np.zeros((len(sample.segmentations), height, width), np.uint8)
-    for number, segmentation in enumerate(sample.segmentations):
-        if segmentation is not None:
-            masks[number] = coco_mask.decode(as_run_length(segmentation, height, width))
+    present = [(number, mask) for number, mask in enumerate(sample.segmentations) if mask is not None]
+    crops = decode_masks([mask for _, mask in present], height, width)
+    for (number, _), crop in zip(present, crops, strict=True):
+        left, top, right, bottom = crop_edges(crop)
+        masks[number, top:bottom, left:right] = crop.pixels
     return tv_tensors.Mask(torch.from_numpy(masks))
 
 
@@ -161,35 +165,6 @@ def _encode(masks: np.ndarray) -> list[Segmentation]:
     """Return the run-length encodings of masks uint8 [m, h, w]."""
     encoded = coco_mask.encode(np.asfortranarray(masks.transpose(1, 2, 0)))
     return [{"size": rle["size"], "counts": rle["counts"].decode("ascii")} for rle in encoded]
-
-
-def _upright(sample: TrainingImage, needs_masks: bool) -> TrainingImage:
-    """Apply the recorded flips."""
-    if not (sample.is_mirrored or sample.is_upside_down):
-        return sample
-    height, width = sample.image.shape[-2:]
-    axes = [axis for axis, is_flipped in ((-2, sample.is_upside_down), (-1, sample.is_mirrored)) if is_flipped]
-
-    def mirrored(boxes: np.ndarray) -> np.ndarray:
-        x1, y1, x2, y2 = boxes[:, :4].T
-        if sample.is_mirrored:
-            x1, x2 = width - x2, width - x1
-        if sample.is_upside_down:
-            y1, y2 = height - y2, height - y1
-        return np.concatenate([np.stack([x1, y1, x2, y2], axis=1), boxes[:, 4:]], axis=1)
-
-    segmentations = sample.segmentations
-    if needs_masks:
-        encoded = _encode(np.flip(np.asarray(_masks(sample)), tuple(axes)))
-        segmentations = [None if given is None else mask for given, mask in zip(segmentations, encoded, strict=True)]
-    return TrainingImage(
-        sample.image.flip(axes),
-        mirrored(sample.boxes),
-        sample.labels,
-        sample.is_crowd,
-        segmentations,
-        None if sample.proposals is None else mirrored(sample.proposals),
-    )
 
 
 def _run(
