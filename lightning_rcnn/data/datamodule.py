@@ -59,8 +59,8 @@ class DetectionDataModule(LightningDataModule):
         num_workers: loader processes per device, 0 for none; by default the device's share of the cores less one, at
             most 8.
         train_transforms: transforms of training images, in order: ours (`HorizontalFlip`, `VerticalFlip`, `Colors`,
-            `Resize` for multi-scale training) and any of (image, target), such as those of
-            `torchvision.transforms.v2`.
+            `QuarterTurns`, `Affine`, `ZoomOut`, `RandomSizeCrop`, `RandomIoUCrop`; last, `Resize` for multi-scale
+            training or `ScaleJitter`) and any of (image, target), such as those of `torchvision.transforms.v2`.
         seed: seed of the order and of the transforms.
         shapes: [height, width] of the padded batches in pixels, multiples of 32; by default a short list from the
             resize rule: square, 4:3, and the most elongated images, both ways.
@@ -287,7 +287,7 @@ class DetectionDataModule(LightningDataModule):
     def _set_up_training(self) -> None:
         rule = self._rule
         rules = [replace(rule, min_size=edge) for edge in min_sizes(self.train_transforms) or [rule.min_size]]
-        data = self._training_set = pad_set(self._shard_sets["train"], rules, self.shapes)
+        data = self._training_set = pad_set(self._shard_sets["train"], rules, self.shapes, self.train_transforms)
         global_batch_size = self.batch_size * self._world
         if len(data) < global_batch_size:
             raise InputError(

@@ -18,6 +18,7 @@ from lightning_rcnn.data.resize import ResizeRule
 from lightning_rcnn.data.segmentations import ImageMasks, crop_bitmaps, trace_outlines
 from lightning_rcnn.data.stored_proposals import map_proposals
 from lightning_rcnn.data.transforms.base import Random, TrainingImage, Transform
+from lightning_rcnn.data.transforms.pipeline import size_settings
 from lightning_rcnn.data.transforms.render import render
 from lightning_rcnn.data.transforms.torchvision import PairTransform, apply_to_pair
 from lightning_rcnn.data.worker_deaths import CurrentSamples
@@ -83,6 +84,7 @@ class DetectionDataset(Dataset[Batch | InputError]):
         self.rules = tuple(rules)
         self.purpose = purpose
         self.transforms, self.seed = tuple(transforms), seed
+        self._has_planned_sizes = bool(size_settings(transforms))
         self.mask_form: MaskForm = mask_form if purpose != "prediction" else "none"
         self.proposal_limit = proposal_limit
         self.current_samples = CurrentSamples(num_workers=0)
@@ -123,7 +125,9 @@ class DetectionDataset(Dataset[Batch | InputError]):
 
     def _prepare(self, raw: RawSample, number: int, request: BatchRequest, rule: ResizeRule) -> Sample:
         record, sample = _interpret(raw, with_proposals=self.proposal_limit > 0)
-        if any(size > limit for size, limit in zip(rule.size(record.height, record.width), request.shape, strict=True)):
+        size = rule.size(record.height, record.width)
+        exceeds = any(edge > limit for edge, limit in zip(size, request.shape, strict=True))
+        if exceeds and not self._has_planned_sizes:  # then the batch was planned by another size
             raise UnreadableRecordError(
                 f"{raw.location} ({record.file_name}): its size differs from the index; pack the data set again"
             )

@@ -1,15 +1,26 @@
 """A data set with its resize rules: the sizes and padded shapes from which the planner works."""
 
 import hashlib
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
-from lightning_rcnn.data.padding import padded_shapes, resized_sizes, smallest_holding, sort_shapes
+from lightning_rcnn.data.padding import (
+    padded_shapes,
+    resized_sizes,
+    round_up,
+    shrunk_to_fit,
+    smallest_holding,
+    sort_shapes,
+)
 from lightning_rcnn.data.plan import Plan, plan_evaluation, plan_training_epoch
 from lightning_rcnn.data.resize import ResizeRule
 from lightning_rcnn.data.shards import ShardSet
+from lightning_rcnn.data.transforms.pipeline import size_settings, target_size
+from lightning_rcnn.data.transforms.planned import planned_sizes, planned_transforms
 from lightning_rcnn.errors import InputError
 
 
@@ -23,22 +34,26 @@ class PaddedSet:
         sizes: for each rule, resized (height, width), int64 [N, 2], pixels.
         shapes: for each rule, padded (height, width), int64 [K, 2], pixels, smallest area first; the last one holds
             every image.
+        transforms: transforms of training images.
     """
 
     shard_set: ShardSet
     rules: tuple[ResizeRule, ...]
     sizes: tuple[np.ndarray, ...]
     shapes: tuple[np.ndarray, ...]
+    transforms: tuple[Any, ...] = ()
 
     def __len__(self) -> int:
         return len(self.shard_set.index)
 
     @property
     def padding(self) -> str:
-        """Hash of sizes and shapes, which determine the images that can share a batch."""
+        """Hash of sizes, shapes and transforms that change sizes, which determine the images that can share a batch."""
         digest = hashlib.sha256()
         for array in (*self.sizes, *self.shapes):
             digest.update(repr(array.shape).encode() + array.tobytes())
+        if settings := size_settings(self.transforms):
+            digest.update(json.dumps(settings, sort_keys=True).encode())
         return digest.hexdigest()
 
     def plan_training(self, epoch: int, *, seed: int, batch_size: int, rank: int, world: int, window: int) -> Plan:
@@ -46,7 +61,7 @@ class PaddedSet:
         shard_sizes = [len(shard) for shard in self.shard_set.index.shards]
         global_plan = plan_training_epoch(
             shard_sizes,
-            self.sizes,
+            self._sizes_in(epoch, seed),
             self.shapes,
             global_batch_size=batch_size * world,
             seed=seed,
@@ -55,13 +70,27 @@ class PaddedSet:
         )
         return global_plan.of_rank(rank, world)
 
+    def _sizes_in(self, epoch: int, seed: int) -> tuple[np.ndarray, ...]:
+        """Return the sizes of an epoch, which differ from `sizes` if transforms plan them."""
+        planned = planned_transforms(self.transforms)
+        if not planned or target_size(self.transforms):
+            return self.sizes
+        sizes = planned_sizes(planned, *_original_sizes(self.shard_set), seed, epoch)
+        return tuple(
+            shrunk_to_fit(resized_sizes(rule, *sizes.T), shapes[-1])
+            for rule, shapes in zip(self.rules, self.shapes, strict=True)
+        )
+
     def plan_evaluation(self, *, batch_size: int, rank: int, world: int) -> Plan:
         """Plan one rank's batches for evaluation, with the first rule."""
         return plan_evaluation(self.sizes[0], self.shapes[0], batch_size=batch_size, rank=rank, world=world)
 
 
 def pad_set(
-    shard_set: ShardSet, rules: Sequence[ResizeRule], shapes: Sequence[Sequence[int]] | None = None
+    shard_set: ShardSet,
+    rules: Sequence[ResizeRule],
+    shapes: Sequence[Sequence[int]] | None = None,
+    transforms: Sequence[Any] = (),
 ) -> PaddedSet:
     """Compute the resized sizes and padded shapes of a data set.
 
@@ -69,13 +98,19 @@ def pad_set(
         shard_set: data set.
         rules: resize rules.
         shapes: padded (height, width) for all rules, in pixels; by default `padded_shapes` of each rule.
+        transforms: transforms of training images; `ScaleJitter` decides sizes and shapes alone.
 
     Raises:
-        InputError: an image fits into none of the given shapes, or one of them is not a shape.
+        InputError: an image fits into none of the given shapes, one of them is not a shape, or `ScaleJitter` leaves no
+            choice of shapes.
     """
-    shards = shard_set.index.shards
-    heights = np.concatenate([np.array(shard.heights, dtype=np.int64) for shard in shards])
-    widths = np.concatenate([np.array(shard.widths, dtype=np.int64) for shard in shards])
+    heights, widths = _original_sizes(shard_set)
+    if target := target_size(transforms):
+        if shapes is not None:
+            raise InputError("data.shapes has no effect, as ScaleJitter decides the padded shape; leave it out")
+        fixed = np.broadcast_to(np.array(target, dtype=np.int64), (len(heights), 2))
+        shape = sort_shapes([[round_up(edge) for edge in target]])
+        return PaddedSet(shard_set, tuple(rules), (fixed,) * len(rules), (shape,) * len(rules), tuple(transforms))
     all_sizes, all_shapes = [], []
     for rule in rules:
         sizes = resized_sizes(rule, heights, widths)
@@ -88,4 +123,11 @@ def pad_set(
             )
         all_sizes.append(sizes)
         all_shapes.append(rule_shapes)
-    return PaddedSet(shard_set, tuple(rules), tuple(all_sizes), tuple(all_shapes))
+    return PaddedSet(shard_set, tuple(rules), tuple(all_sizes), tuple(all_shapes), tuple(transforms))
+
+
+def _original_sizes(shard_set: ShardSet) -> tuple[np.ndarray, np.ndarray]:
+    """Return the heights and widths of all images in pixels, int64 [N] each."""
+    shards = shard_set.index.shards
+    heights = np.concatenate([np.array(shard.heights, dtype=np.int64) for shard in shards])
+    return heights, np.concatenate([np.array(shard.widths, dtype=np.int64) for shard in shards])

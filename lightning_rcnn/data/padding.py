@@ -28,8 +28,8 @@ def padded_shapes(rule: ResizeRule) -> np.ndarray:
     Returns:
         int64 [K, 2] with K <= 6.
     """
-    short, long = _round_up(rule.min_size), _round_up(rule.max_size)
-    middle = min(_round_up(round(rule.min_size * 4 / 3)), long)
+    short, long = round_up(rule.min_size), round_up(rule.max_size)
+    middle = min(round_up(round(rule.min_size * 4 / 3)), long)
     return sort_shapes([(short, short), (short, middle), (middle, short), (short, long), (long, short)])
 
 
@@ -71,6 +71,22 @@ def resized_sizes(rule: ResizeRule, heights: np.ndarray, widths: np.ndarray) -> 
     return np.array(resized, dtype=np.int64).reshape(-1, 2)[indices]
 
 
+def shrunk_to_fit(sizes: np.ndarray, shape: np.ndarray) -> np.ndarray:
+    """Shrink sizes that exceed a padded shape in proportion, as `render` shrinks images.
+
+    Args:
+        sizes: (height, width) of images, int64 [N, 2].
+        shape: padded (height, width), int64 [2].
+    """
+    fit = np.minimum(1.0, (shape / sizes).min(axis=1, keepdims=True))
+    return np.where(fit < 1.0, np.maximum(1, (sizes * fit).astype(np.int64)), sizes)
+
+
+def round_up(edge: int) -> int:
+    """Round an edge up to a multiple of `DIVISOR`."""
+    return -(-edge // DIVISOR) * DIVISOR
+
+
 def smallest_holding(sizes: np.ndarray, shapes: np.ndarray) -> np.ndarray:
     """Find the smallest shape that holds each size.
 
@@ -83,7 +99,3 @@ def smallest_holding(sizes: np.ndarray, shapes: np.ndarray) -> np.ndarray:
     """
     holds = np.all(sizes[:, None, :] <= shapes[None, :, :], axis=-1)
     return np.where(np.any(holds, axis=1), np.argmax(holds, axis=1), -1)
-
-
-def _round_up(edge: int) -> int:
-    return -(-edge // DIVISOR) * DIVISOR

@@ -26,7 +26,8 @@ class PlanIdentity:
 
     Attributes:
         data: fingerprint of the training shards.
-        padding: hash of the resized sizes and padded shapes, which determine the samples that share a batch.
+        padding: hash of the resized sizes, the padded shapes and the transforms that change sizes, which determine the
+            samples that share a batch.
         seed, window: seed and window (in samples) of the shuffling.
         global_batch_size: number of samples of all ranks together.
         version: version of the planning code.
@@ -53,7 +54,7 @@ class PlanIdentity:
         if saved["window"] != self.window:
             return f"data.loading.shuffle_window was {saved['window']} and is {self.window}"
         if saved["padding"] != self.padding:
-            return "the resize rule or the padded shapes changed"
+            return "the resize rule, the padded shapes or the crops changed"
         return "" if saved["version"] == self.version else "another version of lightning-rcnn planned its batches"
 
 

@@ -78,30 +78,32 @@ def _side(begin: np.ndarray, end: np.ndarray, point: np.ndarray) -> np.ndarray:
 
 
 def clip_polygon(points: np.ndarray, low: np.ndarray, high: np.ndarray) -> np.ndarray:
-    """Clip a polygon to a rectangle.
+    """Clip a polygon to a rectangle, side by side (Sutherland and Hodgman 1974).
 
-    Edges are split where they cross a side of the rectangle, and every point outside is moved to the nearest point of
-    the rectangle. So the winding number of each point inside stays the same; parts outside become lines on the sides.
+    Parts that a side separates stay connected by lines along it, without an area.
 
     Args:
         points: corners [k, 2], (x, y).
         low, high: (x, y) of two corners of the rectangle.
 
     Returns:
-        Corners of the clipped polygon, float64 [n, 2].
+        Corners of the clipped polygon, float64 [n, 2]; none if it is outside.
     """
     points = np.asarray(points, np.float64)
-    if np.all(points >= low) and np.all(points <= high):
-        return points
-    steps = np.roll(points, -1, axis=0) - points
-    with np.errstate(divide="ignore", invalid="ignore"):
-        crossings = np.concatenate([(low - points) / steps, (high - points) / steps], axis=1)
-    crossings = np.where((crossings > 0) & (crossings < 1), crossings, 0.0)  # also NaN, of an edge along a side
-    shares = np.sort(np.concatenate([np.zeros((len(points), 1)), crossings], axis=1), axis=1)
-    is_new = np.diff(shares, axis=1, prepend=-1.0) > 0
-    split = points[:, None] + shares[..., None] * steps[:, None]
-    clipped = np.clip(split[is_new], low, high)
-    return clipped[np.any(clipped != np.roll(clipped, 1, axis=0), axis=1)]
+    for axis in (0, 1):
+        for side, limit in ((1.0, low[axis]), (-1.0, high[axis])):
+            depth = side * (points[:, axis] - limit)
+            is_inside = depth >= 0
+            if is_inside.all():
+                continue
+            next_points, next_depth = np.roll(points, -1, axis=0), np.roll(depth, -1)
+            crosses = is_inside != np.roll(is_inside, -1)
+            share = depth / np.where(crosses, depth - next_depth, 1.0)
+            crossings = points + share[:, None] * (next_points - points)
+            crossings[:, axis] = limit
+            corners = np.stack([points, crossings], axis=1)
+            points = corners[np.stack([is_inside, crosses], axis=1)]
+    return points
 
 
 def doubled_area(points: np.ndarray) -> float:

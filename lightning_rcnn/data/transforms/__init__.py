@@ -4,10 +4,17 @@ Everything random depends on (seed, epoch, sample, position in the list), so a r
 an uninterrupted one.
 """
 
+from lightning_rcnn.data.transforms.affine import Affine as Affine
 from lightning_rcnn.data.transforms.base import Random as Random
 from lightning_rcnn.data.transforms.base import TrainingImage as TrainingImage
 from lightning_rcnn.data.transforms.base import Transform as Transform
 from lightning_rcnn.data.transforms.colors import Colors as Colors
 from lightning_rcnn.data.transforms.flips import HorizontalFlip as HorizontalFlip
 from lightning_rcnn.data.transforms.flips import VerticalFlip as VerticalFlip
+from lightning_rcnn.data.transforms.iou_crop import RandomIoUCrop as RandomIoUCrop
+from lightning_rcnn.data.transforms.planned import PlannedTransform as PlannedTransform
+from lightning_rcnn.data.transforms.quarter_turns import QuarterTurns as QuarterTurns
 from lightning_rcnn.data.transforms.resize import Resize as Resize
+from lightning_rcnn.data.transforms.scale_jitter import ScaleJitter as ScaleJitter
+from lightning_rcnn.data.transforms.size_crop import RandomSizeCrop as RandomSizeCrop
+from lightning_rcnn.data.transforms.zoom_out import ZoomOut as ZoomOut

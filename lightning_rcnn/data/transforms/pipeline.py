@@ -5,11 +5,13 @@ from typing import Any
 
 from lightning_rcnn.data.transforms.base import Transform
 from lightning_rcnn.data.transforms.flips import HorizontalFlip
+from lightning_rcnn.data.transforms.planned import PlannedTransform
 from lightning_rcnn.data.transforms.resize import Resize
+from lightning_rcnn.data.transforms.scale_jitter import ScaleJitter
 from lightning_rcnn.data.transforms.torchvision import PairTransform, name_of
 from lightning_rcnn.errors import InputError
 from lightning_rcnn.parts import part
-from lightning_rcnn.plain_data import from_plain
+from lightning_rcnn.plain_data import from_plain, to_plain
 
 # Plain data, so that the command line can show them.
 DEFAULT_TRANSFORMS: Any = [part(HorizontalFlip, p=0.5)]
@@ -19,7 +21,7 @@ def checked_transforms(transforms: Sequence[Any]) -> list[Transform | PairTransf
     """Return the transforms, and build those given as plain data.
 
     Raises:
-        InputError: not a list, an element is a class or cannot be called, or `Resize` is not last.
+        InputError: not a list, an element is a class or cannot be called, or `Resize` or `ScaleJitter` is not last.
     """
     if not isinstance(transforms, list | tuple):
         raise InputError(f"data.train_transforms is {name_of(transforms)}; give a list of transforms")
@@ -31,11 +33,29 @@ def checked_transforms(transforms: Sequence[Any]) -> list[Transform | PairTransf
             raise InputError(
                 f"data.train_transforms: {transform!r} is not callable; give a transform of (image, target)"
             )
-        if isinstance(transform, Resize) and position + 1 < len(built):
-            raise InputError("data.train_transforms: Resize is not last; put it last, as batches are planned by it")
+        if isinstance(transform, Resize | ScaleJitter) and position + 1 < len(built):
+            name = name_of(transform)
+            raise InputError(f"data.train_transforms: {name} is not last; put it last, as batches are planned by it")
     return built
 
 
 def min_sizes(transforms: Sequence[Transform | PairTransform]) -> list[int]:
     """Return the lengths in pixels from which training draws the shorter edge; empty if the model's rule decides."""
     return next((transform.min_sizes for transform in transforms if isinstance(transform, Resize)), [])
+
+
+def target_size(transforms: Sequence[Transform | PairTransform]) -> tuple[int, int] | None:
+    """Return the (height, width) in pixels that `ScaleJitter` gives all batches; None without it."""
+    return next((transform.target_size for transform in transforms if isinstance(transform, ScaleJitter)), None)
+
+
+def size_settings(transforms: Sequence[Transform | PairTransform]) -> list[Any]:
+    """Return position and settings of the transforms that decide which samples share a batch, as plain data.
+
+    `Resize` is not one of them, because its lengths become resize rules.
+    """
+    return [
+        [position, to_plain(transform)]
+        for position, transform in enumerate(transforms)
+        if isinstance(transform, PlannedTransform | ScaleJitter)
+    ]

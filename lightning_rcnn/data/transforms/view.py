@@ -3,8 +3,6 @@
 Crops are drawn in this frame, so that recorded steps compose: the window of a second crop is part of the first one's.
 """
 
-from dataclasses import replace
-
 import numpy as np
 import torch
 from torch import Tensor
@@ -86,10 +84,9 @@ def upright(sample: TrainingImage) -> TrainingImage:
 
     Polygons move by their points and are clipped to the window; other masks become crops.
     """
-    size = displayed_size(sample)
-    to_displayed = map_into(sample, size)
-    if to_displayed == AxisAlignedMap(1.0, 0.0, 1.0, 0.0) and size == tuple(sample.image.shape[-2:]):
-        return replace(sample, window=None)
+    if sample.window is None and not (sample.is_mirrored or sample.is_upside_down or sample.is_transposed):
+        return sample
+    to_displayed = map_into(sample, displayed_size(sample))
     axes = [axis for axis, is_flipped in ((-2, sample.is_upside_down), (-1, sample.is_mirrored)) if is_flipped]
     pixels = displayed_pixels(sample)
     proposals = sample.proposals
