@@ -54,7 +54,7 @@ class PlanIdentity:
         if saved["window"] != self.window:
             return f"data.loading.shuffle_window was {saved['window']} and is {self.window}"
         if saved["padding"] != self.padding:
-            return "the resize rule, the padded shapes or the crops changed"
+            return "the resize rule or the padded shapes changed, or a transform that decides sizes"
         return "" if saved["version"] == self.version else "another version of lightning-rcnn planned its batches"
 
 
