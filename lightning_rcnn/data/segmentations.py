@@ -20,6 +20,7 @@ from lightning_rcnn.masks.crops import (
     crop_edges,
     cut_crop,
     decode_masks,
+    is_inside,
     overlap,
 )
 from lightning_rcnn.masks.polygons import clip_polygon, doubled_area
@@ -77,10 +78,13 @@ def crop_bitmaps(
     edges = np.zeros((len(segmentations), 4), np.float32)
     bits = [np.zeros(0, np.uint8)]
     present = [(number, segmentation) for number, segmentation in enumerate(segmentations) if segmentation is not None]
+    # What lies inside both is decoded with its margin; without a window, that holds at the sides of the image too.
+    image = (0, 0, width, height)
+    inner = (-1, -1, width + 1, height + 1) if window is None else overlap(window, image)
     crops = decode_masks([segmentation for _, segmentation in present], height, width, margin=1)
     for (number, segmentation), crop in zip(present, crops, strict=True):
-        if window is not None or isinstance(segmentation, Crop):
-            crop = cut_crop(crop, window or (0, 0, width, height), margin=1)
+        if isinstance(segmentation, Crop) or not is_inside(crop, inner):
+            crop = cut_crop(crop, window or image, margin=1)
         pixels = to_resized.pixels(crop.pixels)
         sizes[number] = pixels.shape
         edges[number] = crop_edges(crop)

@@ -59,15 +59,23 @@ def cut_crop(crop: Crop, window: Window, margin: int = 0) -> Crop:
     x1, y1, x2, y2 = window
     first_row, first_column = max(0, y1 - crop.top), max(0, x1 - crop.left)
     pixels = crop.pixels[first_row : max(0, y2 - crop.top), first_column : max(0, x2 - crop.left)]
-    rows, columns = np.flatnonzero(pixels.any(axis=1)), np.flatnonzero(pixels.any(axis=0))
-    if not len(rows):
+    has_pixel = pixels.any(axis=1)
+    if not has_pixel.any():
         return NO_PIXELS
-    pixels = pixels[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
-    top, left = crop.top + first_row + int(rows[0]), crop.left + first_column + int(columns[0])
-    height, width = pixels.shape
+    rows, columns = _extent(has_pixel), _extent(pixels.any(axis=0))
+    top, left = crop.top + first_row + rows.start, crop.left + first_column + columns.start
+    height, width = rows.stop - rows.start, columns.stop - columns.start
     above, before = min(margin, top - y1), min(margin, left - x1)
-    around = (above, min(margin, y2 - top - height)), (before, min(margin, x2 - left - width))
-    return Crop(np.pad(pixels, around) if margin else pixels, top - above, left - before)
+    below, after = min(margin, y2 - top - height), min(margin, x2 - left - width)
+    framed = np.zeros((above + height + below, before + width + after), np.bool_)
+    framed[above : above + height, before : before + width] = pixels[rows, columns]
+    return Crop(framed, top - above, left - before)
+
+
+def is_inside(crop: Crop, window: Window) -> bool:
+    """Tell whether a crop lies in a window without reaching one of its sides."""
+    x1, y1, x2, y2 = crop_edges(crop)
+    return window[0] < x1 and window[1] < y1 and x2 < window[2] and y2 < window[3]
 
 
 def crop_edges(crop: Crop) -> Window:
@@ -80,3 +88,8 @@ def overlap(first: Window, second: Window) -> Window:
     """Return the part that two windows share; without any, a window of width or height 0."""
     x1, y1 = max(first[0], second[0]), max(first[1], second[1])
     return x1, y1, max(x1, min(first[2], second[2])), max(y1, min(first[3], second[3]))
+
+
+def _extent(is_set: np.ndarray) -> slice:
+    """Return the range from the first to the last value that is set."""
+    return slice(int(is_set.argmax()), len(is_set) - int(is_set[::-1].argmax()))
