@@ -75,7 +75,8 @@ class PaddedSet:
         planned = planned_transforms(self.transforms)
         if not planned or target_size(self.transforms):
             return self.sizes
-        sizes = planned_sizes(planned, *_original_sizes(self.shard_set), seed, epoch)
+        samples = np.arange(len(self))
+        sizes = planned_sizes(planned, *_original_sizes(self.shard_set), samples, seed=seed, epoch=epoch)
         return tuple(
             shrunk_to_fit(resized_sizes(rule, *sizes.T), shapes[-1])
             for rule, shapes in zip(self.rules, self.shapes, strict=True)

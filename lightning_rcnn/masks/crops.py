@@ -41,7 +41,7 @@ def decode_masks(masks: Sequence[ObjectMask], height: int, width: int, margin: i
         decoded = decode_crops(stored, margin)
         for mask in masks:
             yield mask if isinstance(mask, Crop) else next(decoded)
-    except (KeyError, TypeError, ValueError) as error:
+    except Exception as error:  # pycocotools raises no other for what is no polygon
         raise UnreadableMaskError(str(error)) from error
 
 
@@ -59,10 +59,9 @@ def cut_crop(crop: Crop, window: Window, margin: int = 0) -> Crop:
     x1, y1, x2, y2 = window
     first_row, first_column = max(0, y1 - crop.top), max(0, x1 - crop.left)
     pixels = crop.pixels[first_row : max(0, y2 - crop.top), first_column : max(0, x2 - crop.left)]
-    has_pixel = pixels.any(axis=1)
-    if not has_pixel.any():
+    if not pixels.any():
         return NO_PIXELS
-    rows, columns = _extent(has_pixel), _extent(pixels.any(axis=0))
+    rows, columns = _extent(pixels, axis=1), _extent(pixels, axis=0)
     top, left = crop.top + first_row + rows.start, crop.left + first_column + columns.start
     height, width = rows.stop - rows.start, columns.stop - columns.start
     above, before = min(margin, top - y1), min(margin, left - x1)
@@ -90,6 +89,7 @@ def overlap(first: Window, second: Window) -> Window:
     return x1, y1, max(x1, min(first[2], second[2])), max(y1, min(first[3], second[3]))
 
 
-def _extent(is_set: np.ndarray) -> slice:
-    """Return the range from the first to the last value that is set."""
+def _extent(pixels: np.ndarray, axis: int) -> slice:
+    """Return the range from the first to the last row (axis 1) or column (axis 0) with a pixel that is set."""
+    is_set = np.logical_or.reduce(pixels, axis=axis)
     return slice(int(is_set.argmax()), len(is_set) - int(is_set[::-1].argmax()))

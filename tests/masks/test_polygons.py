@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lightning_rcnn.masks.polygons import reach, touches_itself
+from lightning_rcnn.masks.polygons import clip_polygon, has_area, reach, touches_itself
 
 SQUARE = [2.0, 3.0, 12.0, 3.0, 12.0, 13.0, 2.0, 13.0]
 points = st.lists(st.tuples(st.integers(0, 6), st.integers(0, 6)), min_size=3, max_size=8)
@@ -80,3 +80,34 @@ def test_how_far_a_polygon_reaches_out_of_the_image(shift, expected):
 def test_a_polygon_larger_than_twice_the_image_is_taken_to_be_outside():
     assert reach([-64.0, 0.0, 64.0, 0.0, 64.0, 20.0], 64, 48) == 64
     assert reach([-65.0, 0.0, 64.0, 0.0, 64.0, 20.0], 64, 48) == np.inf
+
+
+@given(st.integers(0, 1000))
+def test_a_clipped_polygon_winds_as_often_around_every_point_of_the_rectangle(seed: int):
+    rng = np.random.default_rng(seed)
+    points = rng.uniform(-5, 15, (rng.integers(3, 9), 2))  # may touch itself
+    if seed % 2:
+        points = points.round()  # corners and edges on the sides of the rectangle
+    low, high = np.array([0.0, 1.0]), np.array([10.0, 8.0])
+    clipped = clip_polygon(points, low, high)
+    assert (clipped >= low).all()
+    assert (clipped <= high).all()
+    grid = np.stack(np.meshgrid(np.arange(10) + 0.4931, np.arange(1, 8) + 0.5077), axis=-1)
+    assert np.array_equal(winding(clipped, grid), winding(points, grid))
+
+
+def winding(points: np.ndarray, grid: np.ndarray) -> np.ndarray:
+    """How often a polygon [k, 2] turns around each of the points [..., 2]."""
+    begin = points[:, None, None] - grid
+    end = np.roll(points, -1, axis=0)[:, None, None] - grid
+    cross = begin[..., 0] * end[..., 1] - begin[..., 1] * end[..., 0]
+    return np.round(np.arctan2(cross, (begin * end).sum(axis=-1)).sum(axis=0) / (2 * np.pi))
+
+
+def test_a_polygon_outside_leaves_nothing_and_one_inside_is_unchanged():
+    low, high = np.zeros(2), np.full(2, 10.0)
+    triangle = np.array([[1.0, 1.0], [9.0, 1.0], [5.0, 10.0]])
+    assert np.array_equal(clip_polygon(triangle, low, high), triangle)
+    assert clip_polygon(triangle + 20, low, high).shape == (0, 2)
+    assert has_area(triangle)
+    assert not has_area(triangle[:, [0, 0]])

@@ -33,21 +33,28 @@ def planned_transforms(transforms: Sequence[Any]) -> dict[int, PlannedTransform]
 
 
 def planned_sizes(
-    transforms: dict[int, PlannedTransform], heights: np.ndarray, widths: np.ndarray, seed: int, epoch: int
+    transforms: dict[int, PlannedTransform],
+    heights: np.ndarray,
+    widths: np.ndarray,
+    samples: np.ndarray,
+    *,
+    seed: int,
+    epoch: int,
 ) -> np.ndarray:
-    """Return the sizes that the images of a data set have in an epoch, before the resize.
+    """Return the sizes that images have in an epoch, before the resize.
 
     Args:
         transforms: position in the list -> transform.
         heights, widths: original sizes in pixels, int64 [N].
+        samples: numbers by which the images draw, int64 [N].
         seed, epoch: seeds of the random numbers.
 
     Returns:
         (height, width), int64 [N, 2].
     """
     sizes = []
-    for sample, size in enumerate(zip(heights.tolist(), widths.tolist(), strict=True)):
+    for height, width, sample in zip(heights.tolist(), widths.tolist(), samples.tolist(), strict=True):
         for position, transform in transforms.items():
-            size = transform.planned_size(*size, Random(seed, epoch, sample, position))
-        sizes.append(size)
+            height, width = transform.planned_size(height, width, Random(seed, epoch, sample, position))
+        sizes.append((height, width))
     return np.array(sizes, dtype=np.int64).reshape(-1, 2)
