@@ -250,6 +250,18 @@ TABLE = (
     ),
     Row("data.train_transforms", "VerticalFlip, with its p", "vflip flipud vflip_prob vertical_flip"),
     Row(
+        "data.train_transforms",
+        "ScaleJitter, with its target_size and scale_range",
+        "lsj large_scale_jitter scale_jitter scale_range",
+    ),
+    Row(
+        "data.train_transforms",
+        "RandomSizeCrop or RandomIoUCrop",
+        "crop random_crop crop_size crop_type crop_pct iou_crop input.crop.enabled input.crop.size",
+    ),
+    Row("data.train_transforms", "Affine, with its degrees, translate and shear", "degrees rotate rotation shear"),
+    Row("data.train_transforms", "ZoomOut, with its side_range", "zoom_out expand"),
+    Row(
         "model.backbone.frozen_stages",
         "",
         "freeze freeze_at freeze_backbone trainable_layers trainable_backbone_layers model.backbone.freeze_at "

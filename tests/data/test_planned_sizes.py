@@ -10,7 +10,7 @@ import torch
 
 from lightning_rcnn.data.cache import ShardCache
 from lightning_rcnn.data.datamodule import DetectionDataModule
-from lightning_rcnn.data.dataset import DetectionDataset
+from lightning_rcnn.data.dataset import BatchRequest, DetectionDataset
 from lightning_rcnn.data.fetch import FetchPolicy
 from lightning_rcnn.data.loader import PlannedLoader
 from lightning_rcnn.data.padded_set import PaddedSet, pad_set
@@ -158,3 +158,16 @@ def test_shapes_beside_a_scale_jitter_are_refused_in_one_line(masked_set: Path):
     )
     with pytest.raises(InputError, match=r"^data.shapes has no effect, as ScaleJitter decides the padded shape; leave"):
         module.setup("fit")
+
+
+@pytest.mark.parametrize("form", ["none", "bitmaps"])
+def test_a_broken_mask_that_a_crop_meets_makes_an_empty_slot_that_is_named(masked_set: Path, monkeypatch, form: str):
+    data = padded(masked_set, [])
+    reader = ShardReader(data.shard_set, ShardCache(None, 1e9, FetchPolicy(1.0, 1)))
+    raw = reader.read(3)
+    for annotation in raw.content["annotations"]:
+        annotation["segmentation"] = {"size": [raw.content["height"], raw.content["width"]], "counts": "0"}
+    monkeypatch.setattr(reader, "read", lambda number: raw)
+    samples = DetectionDataset(reader, RULES, "training", [RandomSizeCrop(14, 14, p=1.0)], mask_form=form)
+    problem = samples[BatchRequest(0, 0, (96, 96), (3,))].records[0].problem
+    assert "shard-000000.tar, key 000000003: a mask cannot be read (the runs of an RLE do not add up" in problem
