@@ -23,9 +23,9 @@ from torch import Tensor
 from torchvision import tv_tensors
 
 from lightning_rcnn.data.transforms.base import Random, TrainingImage
-from lightning_rcnn.data.transforms.view import upright
+from lightning_rcnn.data.transforms.view import displayed_crops, displayed_size, upright
 from lightning_rcnn.errors import InputError
-from lightning_rcnn.masks.crops import ObjectMask, crop_edges, decode_masks
+from lightning_rcnn.masks.crops import ObjectMask, crop_edges
 from lightning_rcnn.masks.segmentation import Segmentation
 
 PairTransform = Callable[[Any, dict[str, Any]], tuple[Any, dict[str, Any]]]
@@ -45,7 +45,7 @@ def apply_to_pair(transform: PairTransform, sample: TrainingImage, random: Rando
     Raises:
         InputError: the transform does not return an image uint8 [3, h, w] and a target.
     """
-    sample = upright(sample)
+    recorded, sample = sample, upright(sample)
     name = name_of(transform)
     seed = random.integer()
     image, target = _pair(sample)
@@ -73,7 +73,7 @@ def apply_to_pair(transform: PairTransform, sample: TrainingImage, random: Rando
     segmentations: list[ObjectMask | None] = [None] * len(kept)
     if needs_masks:
         image, target = _pair(sample)
-        _, masked = _run(transform, image, {**target, "masks": _masks(sample)}, seed, name)
+        _, masked = _run(transform, image, {**target, "masks": _masks(recorded)}, seed, name)
         present = [sample.segmentations[number] is not None for number in kept.tolist()]
         encoded = _encode(_moved_masks(masked, new_image, boxes, name))
         segmentations = [mask if is_there else None for mask, is_there in zip(encoded, present, strict=True)]
@@ -150,11 +150,10 @@ def _as_labels(labels: Any, name: str) -> np.ndarray:
 
 
 def _masks(sample: TrainingImage) -> tv_tensors.Mask:
-    """Return masks uint8 [m, h, w]; zeros for an object without a mask."""
-    height, width = sample.image.shape[-2:]
-    masks = np.zeros((len(sample.segmentations), height, width), np.uint8)
+    """Return masks of the displayed frame, uint8 [m, h, w]; zeros for an object without a mask."""
+    masks = np.zeros((len(sample.segmentations), *displayed_size(sample)), np.uint8)
     present = [(number, mask) for number, mask in enumerate(sample.segmentations) if mask is not None]
-    crops = decode_masks([mask for _, mask in present], height, width)
+    crops = displayed_crops(sample, [mask for _, mask in present])
     for (number, _), crop in zip(present, crops, strict=True):
         left, top, right, bottom = crop_edges(crop)
         masks[number, top:bottom, left:right] = crop.pixels

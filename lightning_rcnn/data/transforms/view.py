@@ -3,6 +3,8 @@
 Crops are drawn in this frame, so that recorded steps compose: the window of a second crop is part of the first one's.
 """
 
+from collections.abc import Iterator, Sequence
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -103,6 +105,15 @@ def upright(sample: TrainingImage) -> TrainingImage:
     )
 
 
+def displayed_crops(sample: TrainingImage, masks: Sequence[ObjectMask]) -> Iterator[Crop]:
+    """Decode masks in the frame of the image, as they are stored, and yield what is displayed of them."""
+    to_displayed, visible = map_into(sample, displayed_size(sample)), visible_part(sample)
+    for crop in decode_masks(masks, *sample.image.shape[-2:]):
+        cut = cut_crop(crop, visible)
+        left, top, _, _ = to_displayed.boxes(np.array([crop_edges(cut)], np.float64))[0].tolist()
+        yield Crop(to_displayed.pixels(cut.pixels), int(top), int(left)) if cut.pixels.size else NO_PIXELS
+
+
 def _displayed_masks(sample: TrainingImage, to_displayed: AxisAlignedMap) -> list[ObjectMask | None]:
     visible = visible_part(sample)
     low, high = np.array(visible[:2]), np.array(visible[2:])
@@ -112,20 +123,12 @@ def _displayed_masks(sample: TrainingImage, to_displayed: AxisAlignedMap) -> lis
         moved = [to_displayed.points(points).ravel().tolist() for points in clipped if has_area(points)]
         return moved or NO_PIXELS
 
-    def moved_crop(crop: Crop) -> Crop:
-        crop = cut_crop(crop, visible)
-        left, top, _, _ = to_displayed.boxes(np.array([crop_edges(crop)], np.float64))[0].tolist()
-        return Crop(to_displayed.pixels(crop.pixels), int(top), int(left))
-
     masks = sample.segmentations
-    encoded = [mask for mask in masks if mask is not None and not isinstance(mask, list)]
-    crops = (moved_crop(crop) for crop in decode_masks(encoded, *sample.image.shape[-2:]))
+    crops = displayed_crops(sample, [mask for mask in masks if mask is not None and not isinstance(mask, list)])
     moved: list[ObjectMask | None] = []
     for mask in masks:
         if mask is None:
             moved.append(None)
-        elif isinstance(mask, list):
-            moved.append(moved_polygons(mask))
         else:
-            moved.append(next(crops))
+            moved.append(moved_polygons(mask) if isinstance(mask, list) else next(crops))
     return moved
