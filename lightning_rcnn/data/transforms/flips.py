@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from lightning_rcnn.data.transforms.base import Random, TrainingImage, Transform
-from lightning_rcnn.errors import InputError
+from lightning_rcnn.data.transforms.checks import probability
 
 
 class HorizontalFlip(Transform):
@@ -17,7 +17,7 @@ class HorizontalFlip(Transform):
     """
 
     def __init__(self, p: float = 0.5) -> None:
-        self.p = _probability("HorizontalFlip", p)
+        self.p = probability("HorizontalFlip", p)
 
     def __call__(self, sample: TrainingImage, random: Random) -> TrainingImage:
         """Record the flip; see `TrainingImage`."""
@@ -35,14 +35,8 @@ class VerticalFlip(Transform):
     """
 
     def __init__(self, p: float = 0.5) -> None:
-        self.p = _probability("VerticalFlip", p)
+        self.p = probability("VerticalFlip", p)
 
     def __call__(self, sample: TrainingImage, random: Random) -> TrainingImage:
         """Record the flip; see `TrainingImage`."""
         return replace(sample, is_upside_down=sample.is_upside_down != (random.uniform() < self.p))
-
-
-def _probability(name: str, p: float) -> float:
-    if not 0 <= p <= 1:
-        raise InputError(f"data.train_transforms: {name}: p {p} is not a probability; give 0 to 1")
-    return p

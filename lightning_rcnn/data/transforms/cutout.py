@@ -1,0 +1,106 @@
+"""Hide rectangles of images, so that a detector learns to find objects by any of their parts."""
+
+from dataclasses import replace
+
+import numpy as np
+import torch
+
+from lightning_rcnn.data.transforms.base import Random, TrainingImage, Transform
+from lightning_rcnn.data.transforms.checks import limits, probability
+from lightning_rcnn.errors import InputError
+
+_MEAN_COLOR = (124, 116, 104)
+"""Mean of ImageNet's images, which the network sees as zeros."""
+
+
+class Cutout(Transform):
+    """Fills rectangles of an image with a color (DeVries and Taylor 2017, with rectangles of any shape).
+
+    Only pixels change: boxes and masks stay whole, and a mask also marks the hidden part of its object. An object stays
+    unless the rectangles hide more than `max_hidden` of its box; then nothing is left to learn from, and it goes. A
+    crowd always stays.
+
+    Args:
+        p: probability, 0 to 1.
+        count: smallest and largest number of rectangles, 1 to 100.
+        size: smallest and largest edge of a rectangle, as a fraction of that edge of the image, 0 to 1.
+        fill: color, RGB, 0 to 255; ImageNet's mean by default.
+        max_hidden: largest hidden share of the box of an object that stays, 0 to 1; with 1, all objects stay.
+
+    Raises:
+        InputError: an argument is out of range.
+    """
+
+    def __init__(
+        self,
+        p: float = 0.5,
+        count: tuple[int, int] = (1, 3),
+        size: tuple[float, float] = (0.05, 0.3),
+        fill: tuple[int, int, int] = _MEAN_COLOR,
+        max_hidden: float = 0.9,
+    ) -> None:
+        self.p = probability("Cutout", p)
+        self.count = limits("Cutout", "count", count, 1, 100)
+        self.size = limits("Cutout", "size", size, 0, 1)
+        if not all(0 <= channel <= 255 for channel in fill):
+            raise InputError(f"data.train_transforms: Cutout: fill {list(fill)} is no color; give RGB, each 0 to 255")
+        self.fill = tuple(fill)
+        if not 0 <= max_hidden <= 1:
+            raise InputError(f"data.train_transforms: Cutout: max_hidden {max_hidden} is no share; give 0 to 1")
+        self.max_hidden = max_hidden
+
+    def __call__(self, sample: TrainingImage, random: Random) -> TrainingImage:
+        """Hide rectangles of the image, and drop the objects behind them."""
+        fewest, most = self.count
+        is_cut, count = random.uniform() < self.p, fewest + random.integer() % (most - fewest + 1)
+        if not is_cut:
+            return sample
+        height, width = sample.image.shape[-2:]
+        rectangles = np.array([self._rectangle(height, width, random) for _ in range(count)])
+        image = sample.image.clone()
+        for left, top, right, bottom in rectangles.tolist():
+            image[:, top:bottom, left:right] = torch.tensor(self.fill, dtype=torch.uint8)[:, None, None]
+        keep = sample.is_crowd | (hidden_shares(sample.boxes, rectangles) <= self.max_hidden)
+        return replace(
+            sample,
+            image=image,
+            boxes=sample.boxes[keep],
+            labels=sample.labels[keep],
+            is_crowd=sample.is_crowd[keep],
+            segmentations=[sample.segmentations[number] for number in np.flatnonzero(keep)],
+        )
+
+    def _rectangle(self, height: int, width: int, random: Random) -> tuple[int, int, int, int]:
+        """Draw a rectangle inside the image; left, top, right, bottom in pixels."""
+        rows, columns = (max(1, round(random.uniform(*self.size) * edge)) for edge in (height, width))
+        top, left = (int(random.uniform() * (room + 1)) for room in (height - rows, width - columns))
+        return left, top, left + columns, top + rows
+
+
+def hidden_shares(boxes: np.ndarray, rectangles: np.ndarray) -> np.ndarray:
+    """Compute the share of each box that lies behind rectangles, which may overlap.
+
+    Args:
+        boxes: float [m, 4], xyxy in pixels.
+        rectangles: int [R, 4], xyxy in the same frame.
+
+    Returns:
+        Float64 [m], 0 to 1; 0 for a box without an area.
+    """
+    # The edges of all rectangles divide the plane into a small grid, whose cells are hidden as a whole or not at all.
+    xs, ys = np.unique(rectangles[:, 0::2]), np.unique(rectangles[:, 1::2])
+    left, top, right, bottom = (edge[:, None] for edge in rectangles.T)
+    columns = (left <= xs[:-1]) & (xs[1:] <= right)
+    rows = (top <= ys[:-1]) & (ys[1:] <= bottom)
+    is_hidden = np.einsum("ry,rx->yx", rows.astype(int), columns.astype(int)) > 0
+    widths, heights = _overlaps(boxes[:, 0::2], xs), _overlaps(boxes[:, 1::2], ys)
+    hidden = np.einsum("my,yx,mx->m", heights, is_hidden.astype(float), widths)
+    edges = (boxes[:, 2:] - boxes[:, :2]).astype(np.float64)
+    areas = edges.prod(axis=1)
+    return np.divide(hidden, areas, out=np.zeros_like(areas), where=areas > 0)
+
+
+def _overlaps(spans: np.ndarray, grid: np.ndarray) -> np.ndarray:
+    """Return the lengths [m, g - 1] that m spans [m, 2] have in common with the intervals of a grid [g]."""
+    starts, ends = np.maximum(spans[:, :1], grid[:-1]), np.minimum(spans[:, 1:], grid[1:])
+    return np.maximum(ends - starts, 0).astype(np.float64)

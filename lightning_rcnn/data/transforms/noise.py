@@ -1,0 +1,53 @@
+"""Add noise to images, from random bits that are the same on every machine."""
+
+from dataclasses import replace
+from functools import cache
+from statistics import NormalDist
+
+import numpy as np
+import torch
+
+from lightning_rcnn.data.transforms.base import Random, TrainingImage, Transform
+from lightning_rcnn.data.transforms.checks import limits, probability
+
+_LEVELS = 2**16
+"""Number of values of a normal number, from 16 random bits: none is beyond 4.3 standard deviations."""
+
+
+class Noise(Transform):
+    """Adds Gaussian noise to each value of an image, as a camera does in poor light.
+
+    Args:
+        p: probability, 0 to 1.
+        sigma: smallest and largest standard deviation, as a fraction of full brightness, 0 to 1.
+
+    Raises:
+        InputError: `p` is not a probability, or `sigma` is out of range.
+    """
+
+    def __init__(self, p: float = 0.1, sigma: tuple[float, float] = (0.0, 0.1)) -> None:
+        self.p = probability("Noise", p)
+        self.sigma = limits("Noise", "sigma", sigma, 0, 1)
+
+    def __call__(self, sample: TrainingImage, random: Random) -> TrainingImage:
+        """Add noise to the image."""
+        is_noisy, sigma, seed = random.uniform() < self.p, random.uniform(*self.sigma), random.integer()
+        if not is_noisy:
+            return sample
+        noise_of_bits = np.rint(255 * sigma * _normal_quantiles()).astype(np.int16)
+        noise = noise_of_bits[_random_bits(seed, sample.image.numel())].reshape(sample.image.shape)
+        noise += sample.image.numpy()
+        return replace(sample, image=torch.from_numpy(np.clip(noise, 0, 255).astype(np.uint8)))
+
+
+def _random_bits(seed: int, number: int) -> np.ndarray:
+    """Return uint16 [number]. numpy keeps the bits of a seed in all versions, unlike the normal numbers it draws."""
+    words = np.random.PCG64(seed).random_raw(-(-number // 4))
+    return np.asarray(words).astype("<u8").view("<u2")[:number]
+
+
+@cache
+def _normal_quantiles() -> np.ndarray:
+    """Return the normal number of each value of 16 bits, the middle of its quantile; float64 [65536]."""
+    quantile = NormalDist().inv_cdf
+    return np.array([quantile((level + 0.5) / _LEVELS) for level in range(_LEVELS)])
