@@ -5,7 +5,7 @@ Shape letters: N images, C channels, H and W padded height and width.
 
 from collections.abc import Mapping, Sequence
 from itertools import chain
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -119,15 +119,9 @@ def require_maps(backbone: Backbone) -> None:
     Raises:
         InputError: the feature maps differ from `strides` or `out_channels`.
     """
-    weights = dict(chain(backbone.named_parameters(), backbone.named_buffers()))
-    if any(is_lazy(value) for value in weights.values()):  # the first real images must decide its shapes
-        return
     side = 16 * max(backbone.strides)
-    weights = {name: value.to("meta") for name, value in weights.items()}
-    try:
-        with torch.no_grad(), torch.random.fork_rng(devices=[]):
-            maps = functional_call(backbone, weights, (torch.empty(1, 3, side, side, device="meta"),))
-    except Exception:  # a custom network may fail in any way on the meta device
+    maps = _maps_on_meta(backbone, side, side)
+    if maps is None:
         return
     name, strides = type(backbone).__name__, list(backbone.strides)
     if not isinstance(maps, list | tuple) or len(maps) != len(strides):
@@ -146,3 +140,29 @@ def require_maps(backbone: Backbone) -> None:
                 f"{name}: for an image of {side} x {side} pixels the map of stride {stride} has {height} rows; it "
                 f"should have about {side // stride}"
             )
+
+
+def map_sizes(backbone: Backbone, height: int, width: int) -> list[tuple[int, int]]:
+    """Return the sizes (height, width) of the feature maps of a padded image.
+
+    A backbone that cannot run on the meta device computes the maps of an empty image.
+    """
+    maps = _maps_on_meta(backbone, height, width)
+    if maps is None:
+        device = next((weight.device for weight in backbone.parameters()), torch.device("cpu"))
+        with torch.no_grad(), torch.random.fork_rng(devices=[]):
+            maps = backbone(torch.zeros(1, 3, height, width, device=device))
+    return [(features.shape[2], features.shape[3]) for features in maps]
+
+
+def _maps_on_meta(backbone: Backbone, height: int, width: int) -> Any:
+    """Return what a backbone computes of one image on the meta device; None if it cannot run there."""
+    weights = dict(chain(backbone.named_parameters(), backbone.named_buffers()))
+    if any(is_lazy(value) for value in weights.values()):  # the first real images must decide its shapes
+        return None
+    weights = {name: value.to("meta") for name, value in weights.items()}
+    try:
+        with torch.no_grad(), torch.random.fork_rng(devices=[]):
+            return functional_call(backbone, weights, (torch.empty(1, 3, height, width, device="meta"),))
+    except Exception:  # a custom network may fail in any way on the meta device
+        return None

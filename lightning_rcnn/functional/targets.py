@@ -15,6 +15,57 @@ from lightning_rcnn.ops.gather import gather_boxes
 from lightning_rcnn.structures import NO_IMAGE, Proposals, Targets
 
 
+class AnchorLabels(NamedTuple):
+    """Labels of all anchors; an anchor that is neither positive nor negative is ignored.
+
+    Attributes:
+        is_positive, is_negative: bool [N, B], never both True.
+        iou: float32 [N, B], largest IoU with an object; -1 if the image has no object.
+        gt_index: int64 [N, B], index of that object among the M ground truths.
+    """
+
+    is_positive: Tensor
+    is_negative: Tensor
+    iou: Tensor
+    gt_index: Tensor
+
+
+def label_anchors(
+    anchors: Tensor,
+    targets: Targets,
+    image_ids: Tensor,
+    image_sizes: Tensor,
+    is_candidate: Tensor,
+    *,
+    positive_iou: float,
+    negative_iou: float,
+    crowd_ioa: float | None,
+) -> AnchorLabels:
+    """Label anchors (Faster R-CNN section 3.1.2).
+
+    An anchor is positive if its IoU with an object is at least `positive_iou` or the highest of all anchors. It is
+    negative if its IoU with all objects is below `negative_iou` and it is not inside a crowd. Others are ignored.
+
+    Args:
+        anchors: [B, 4].
+        targets: ground truth.
+        image_ids: int64 [N]; empty slots have no labels.
+        image_sizes: [N, 2] (height, width).
+        is_candidate: bool [N or 1, B]; other anchors, such as those that cross the image's edge, are ignored.
+        positive_iou, negative_iou: IoU thresholds.
+        crowd_ioa: an anchor with a larger fraction of its area in a crowd is not negative; None to ignore crowds.
+    """
+    # Ignored anchors are compared as empty boxes, so that the best of the others is the best of its object.
+    compared = torch.where(is_candidate[..., None], anchors, 0.0)
+    overlaps = best_overlaps(targets.boxes, targets.is_object, targets.is_crowd, compared)
+    is_candidate = is_candidate & (image_ids != NO_IMAGE)[:, None]
+    is_positive = ((overlaps.iou >= positive_iou) | overlaps.is_best_of_object) & is_candidate
+    # Only the part of an anchor inside the image counts.
+    in_crowd = is_in_crowd(overlaps.crowd_area, clip_boxes(anchors[None], image_sizes), crowd_ioa)
+    is_negative = (overlaps.iou < negative_iou) & ~is_positive & ~in_crowd & is_candidate
+    return AnchorLabels(is_positive, is_negative, overlaps.iou, overlaps.gt_index)
+
+
 class AnchorTargets(NamedTuple):
     """Targets of sampled anchors.
 
@@ -44,33 +95,27 @@ def anchor_targets(
 ) -> AnchorTargets:
     """Label anchors and sample a mini-batch (Faster R-CNN sections 3.1.2 and 3.1.3).
 
-    An anchor is positive if its IoU with an object is at least `positive_iou` or the highest of all anchors. It is
-    negative if its IoU with all objects is below `negative_iou` and it is not inside a crowd. Others are ignored.
-
     Args:
-        anchors: [B, 4].
-        targets: ground truth.
-        image_ids: int64 [N]; empty slots yield no samples.
-        image_sizes: [N, 2] (height, width).
-        is_candidate: bool [N or 1, B]; other anchors, such as those that cross the image's edge, are ignored.
+        anchors, targets, image_ids, image_sizes, is_candidate: as in `label_anchors`; empty slots yield no samples.
         seed: int64 scalar, seed of the sampling.
-        positive_iou, negative_iou: IoU thresholds.
+        positive_iou, negative_iou, crowd_ioa: as in `label_anchors`.
         num_samples: S.
         positive_fraction: maximum fraction of S that is positive.
-        crowd_ioa: an anchor with a larger fraction of its area in a crowd is not negative; None to ignore crowds.
         box_weights: factors of the deltas.
     """
-    # Ignored anchors are compared as empty boxes, so that the best of the others is the best of its object.
-    compared = torch.where(is_candidate[..., None], anchors, 0.0)
-    overlaps = best_overlaps(targets.boxes, targets.is_object, targets.is_crowd, compared)
-    is_candidate = is_candidate & (image_ids != NO_IMAGE)[:, None]
-    is_positive = ((overlaps.iou >= positive_iou) | overlaps.is_best_of_object) & is_candidate
-    # Only the part of an anchor inside the image counts.
-    in_crowd = is_in_crowd(overlaps.crowd_area, clip_boxes(anchors[None], image_sizes), crowd_ioa)
-    is_negative = (overlaps.iou < negative_iou) & ~is_positive & ~in_crowd & is_candidate
+    labels = label_anchors(
+        anchors,
+        targets,
+        image_ids,
+        image_sizes,
+        is_candidate,
+        positive_iou=positive_iou,
+        negative_iou=negative_iou,
+        crowd_ioa=crowd_ioa,
+    )
     keys = random_keys(seed, image_ids, anchors.shape[0])
-    samples = sample_balanced(is_positive, is_negative, keys, num_samples, positive_fraction)
-    gt_boxes = gather_boxes(targets.boxes, overlaps.gt_index.gather(1, samples.indices))
+    samples = sample_balanced(labels.is_positive, labels.is_negative, keys, num_samples, positive_fraction)
+    gt_boxes = gather_boxes(targets.boxes, labels.gt_index.gather(1, samples.indices))
     return AnchorTargets(samples, encode(gt_boxes, anchors[samples.indices], box_weights))
 
 

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from lightning_rcnn.backbones.base import Backbone
 from lightning_rcnn.functional.losses import LossSum, box_loss, objectness_loss
-from lightning_rcnn.functional.targets import AnchorTargets, anchor_targets
+from lightning_rcnn.functional.targets import AnchorLabels, AnchorTargets, anchor_targets, label_anchors
 from lightning_rcnn.ops.gather import gather_boxes
 from lightning_rcnn.parts import Part, Settings
 from lightning_rcnn.rpn.anchors import AnchorSettings
@@ -115,6 +115,19 @@ class RPN(Part):
     def predict(self, features: list[Tensor], inputs: Inputs) -> Proposals:
         """Compute proposals, in the resized frame (section 3.1)."""
         return self._select(*self._score(features, inputs.images), inputs.image_sizes)
+
+    def label(self, anchors: Tensor, targets: Targets, inputs: Inputs) -> AnchorLabels:
+        """Label anchors [B, 4] as in training, before a part of them is sampled (section 3.1.2)."""
+        return label_anchors(
+            anchors,
+            targets,
+            inputs.image_ids,
+            inputs.image_sizes,
+            self._is_candidate(anchors, inputs.image_sizes),
+            positive_iou=self.settings.positive_iou,
+            negative_iou=self.settings.negative_iou,
+            crowd_ioa=self.settings.crowd_ioa,
+        )
 
     def _score(self, features: list[Tensor], images: Tensor) -> tuple[list[Tensor], list[Tensor], list[Tensor]]:
         """Compute anchors [A, 4], objectness logits [N, A] and deltas [N, A, 4] per level (section 3.1)."""
