@@ -12,11 +12,9 @@ from jsonargparse.typing import register_type
 def prepare_parsing() -> None:
     """Allow subclasses of our settings by class path; jsonargparse accepts this setting only once.
 
-    Also register `numbers.Number`, the type of some arguments of torchvision's transforms, and keep jsonargparse from
-    fetching a value that is a URL, which importing Lightning's command line switches on: the address of shards would be
-    replaced by what the server answers.
+    Also register `numbers.Number`, the type of some arguments of torchvision's transforms.
     """
-    set_parsing_settings(subclasses_enabled=["is_pure_dataclass"], config_read_mode_fsspec_enabled=False)
+    set_parsing_settings(subclasses_enabled=["is_pure_dataclass"])
     register_type(numbers.Number, serializer=_number, deserializer=_number)
 
 

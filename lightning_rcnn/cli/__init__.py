@@ -81,7 +81,8 @@ def _dispatch(words: list[str]) -> int:
         # Imported here, as the tools below: Lightning takes seconds to import, which help does not need.
         from lightning_rcnn.cli.world import take_sizes_from_launcher
 
-        words = take_sizes_from_launcher(words)
+        if first != "show":
+            words = take_sizes_from_launcher(words)
         from lightning_rcnn.cli.training import train
 
         train(words)

@@ -51,6 +51,7 @@ from lightning_rcnn.cli.run_loggers import flags_with_our_loggers, replace_logge
 from lightning_rcnn.cli.run_paths import checkpoint_of, choose_run_dir, refuse_to_overwrite
 from lightning_rcnn.cli.run_settings import differences
 from lightning_rcnn.cli.seeds import SEED, resolve_seed
+from lightning_rcnn.cli.showing import SHOW, leave_out_training
 from lightning_rcnn.cli.training_parser import ParserError, RunTrainer, TrainingParser, as_yaml
 from lightning_rcnn.data.datamodule import DetectionDataModule
 from lightning_rcnn.detectors.base import Detector
@@ -65,7 +66,7 @@ prepare_parsing()
 
 DEFAULT_LOGGERS: dict[str, Any] = {"fit": {"class_path": "DetectionWandbLogger"}}
 """Command -> default of `trainer.logger`; the other commands print and write their metrics."""
-SPLITS = {"fit": "train", "validate": "val", "test": "test", "predict": "predict"}
+SPLITS = {"fit": "train", "validate": "val", "test": "test", "predict": "predict", SHOW: "train"}
 """Command -> the data it needs."""
 
 
@@ -109,6 +110,11 @@ class DetectionCLI(LightningCLI):
             parser_kwargs={"prog": "lightning-rcnn", **options, **{command: {**options} for command in TRAINING}},
             args=arguments,
         )
+
+    @staticmethod
+    def subcommands() -> dict[str, set[str]]:
+        """Return the commands, each with the arguments of the trainer's method that are no options."""
+        return {**LightningCLI.subcommands(), SHOW: {"model", "datamodule"}}
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Add the options that Lightning does not have."""
@@ -182,7 +188,7 @@ class DetectionCLI(LightningCLI):
 
         ckpt_path = given("ckpt_path")
         self.run_dir = choose_run_dir(given("run_dir"), files, ckpt_path, self.command)
-        self.checkpoint = checkpoint_of(self.run_dir, ckpt_path, self.command)
+        self.checkpoint = None if self.command == SHOW else checkpoint_of(self.run_dir, ckpt_path, self.command)
         if self.checkpoint is None:
             if ckpt_path is not None:
                 rank_zero_info(f"{self.run_dir} has no checkpoint yet: the training starts from scratch.")
@@ -211,6 +217,8 @@ class DetectionCLI(LightningCLI):
         source = config.data[split]
         if source is None:
             raise InputError(f"no data to {self.command}: give --data.{split} a packed folder, shards or URLs")
+        if self.command == SHOW:
+            leave_out_training(config)
         writes_a_run = self.command == "fit" and not config.trainer.fast_dev_run
         if writes_a_run:
             refuse_to_overwrite(self.run_dir, self.checkpoint)
@@ -260,6 +268,8 @@ class DetectionCLI(LightningCLI):
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """Build a trainer that writes into the run folder."""
+        if self.command == SHOW:
+            return self.trainer_class  # type: ignore[return-value]  # `show` needs none: its method is static
         output = self.run_dir if self.command == "fit" else self.run_dir / self.command
         if self.command == "fit" and self.config[self.command].data.val is None:
             kwargs["limit_val_batches"] = 0

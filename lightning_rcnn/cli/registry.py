@@ -16,6 +16,7 @@ TRAINING = {
     "validate": "score a checkpoint on validation data",
     "test": "score a checkpoint on test data",
     "predict": "run a checkpoint over shards and write its detections",
+    "show": "draw the batches that a training gets",
 }
 
 _COMMANDS = "lightning_rcnn.cli.commands"

@@ -2,20 +2,44 @@
 
 import json
 import re
+from pathlib import Path
 from typing import Any, Literal
 
+from jsonargparse.typing import NonNegativeInt, PositiveInt
 from lightning.fabric.plugins.precision.precision import _PRECISION_INPUT
-from lightning.pytorch import Trainer
+from lightning.pytorch import LightningDataModule, LightningModule, Trainer
 from lightning.pytorch.cli import LightningArgumentParser
 
 from lightning_rcnn.precision import AUTO
 
 
 class RunTrainer(Trainer):
-    """Lightning's trainer as the command line describes it: its precision may be "auto"."""
+    """Lightning's trainer as the command line describes it: its precision may be "auto", and it can `show`."""
 
     def __init__(self, *, precision: _PRECISION_INPUT | Literal["auto"] | None = AUTO, **kwargs: Any) -> None:
         super().__init__(precision=precision, **kwargs)  # type: ignore[arg-type]  # "auto" is decided before
+
+    @staticmethod
+    def show(
+        model: LightningModule,
+        datamodule: LightningDataModule,
+        out: str | None = None,
+        batches: PositiveInt = 4,
+        epoch: NonNegativeInt = 0,
+    ) -> None:
+        """Draw the batches that training gets, with the anchors that match, and count what becomes of the objects.
+
+        Args:
+            model: detector.
+            datamodule: data module.
+            out: Folder for the sheets, one for each batch; required.
+            batches: Number of batches.
+            epoch: Epoch, from 0; each has other draws.
+        """
+        from lightning_rcnn.cli.commands.show import show_batches
+
+        assert out is not None, "checked with the configuration"
+        show_batches(model, datamodule, Path(out), batches, epoch)  # type: ignore[arg-type]
 
 
 class ParserError(Exception):

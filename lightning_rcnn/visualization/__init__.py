@@ -3,7 +3,13 @@
 from lightning_rcnn.visualization.drawing import Objects, draw_objects
 from lightning_rcnn.visualization.instances import label_map
 from lightning_rcnn.visualization.palette import class_color
-from lightning_rcnn.visualization.sheets import compare, contact_sheet, save_image, side_by_side
+from lightning_rcnn.visualization.sheets import (
+    compare,
+    contact_sheet,
+    save_image,
+    side_by_side,
+    titled_sheet,
+)
 
 __all__ = [
     "Objects",
@@ -14,4 +20,5 @@ __all__ = [
     "label_map",
     "save_image",
     "side_by_side",
+    "titled_sheet",
 ]

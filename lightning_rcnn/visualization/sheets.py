@@ -71,6 +71,36 @@ def contact_sheet(images: Sequence[Image.Image]) -> Image.Image:
     return _add_margin(_grid(rows, gap=2 * _GAP), margin=_GAP)
 
 
+def titled_sheet(
+    images: Sequence[Image.Image],
+    captions: Sequence[str],
+    title: str,
+    labels: Sequence[int],
+    class_names: Sequence[str],
+) -> Image.Image:
+    """Arrange images with captions below a title and above a legend of classes.
+
+    Args:
+        images: at least one image.
+        captions: texts above the images.
+        title: text above all.
+        labels: labels of the legend.
+        class_names: names of the labels 1..K.
+    """
+    panels = [side_by_side([image], [caption]) for image, caption in zip(images, captions, strict=True)]
+    sheet = contact_sheet(panels)
+    size = font_size(panels[0].size)
+    words = caption_words(title)
+    head = Image.new("RGB", (sheet.width, round(2.4 * size)), _PAPER)
+    font = words.font(1.2 * size)
+    text = cut_to_width(words.text, font, head.width - 2 * _GAP)
+    ImageDraw.Draw(head).text((_GAP, head.height / 2), text, fill=_INK, font=font, anchor="lm")
+    rows = [[head], [sheet]]
+    if labels:
+        rows.append([_add_margin(_legend(labels, class_names, sheet.width - 2 * _GAP, size), margin=_GAP)])
+    return _grid(rows, gap=0)
+
+
 def save_image(image: Image.Image, path: Path) -> None:
     """Write an image file atomically.
 

@@ -48,6 +48,7 @@ def test_commands(complete):
         ("fit --trainer.callbacks EM", {"EMA", "EMAWeightAveraging"}),
         ("fit --model.backbone ResNet", {"ResNetC4", "ResNetDC5", "ResNetFPN"}),
         ("fit --model.mask.paste ", {"exact", "integer"}),
+        ("show --ep", {"--epoch"}),
         ("validate --ckpt_path b", {"best"}),
         ("detect --th", {"--threshold"}),
         ("pack coco --im", {"--images"}),

@@ -23,7 +23,10 @@ pytestmark = pytest.mark.xdist_group("lineage")  # one training serves all
 
 
 class Store(SimpleHTTPRequestHandler):
-    """Lists a folder where its address is asked for, which is no configuration of the data."""
+    """Has files and no folders, as object stores."""
+
+    def list_directory(self, path):
+        self.send_error(404)
 
     def log_message(self, *arguments):
         pass

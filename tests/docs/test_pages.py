@@ -183,6 +183,7 @@ def is_option(keys: KnownKeys, option: str, content: dict) -> bool:
 def test_options_and_settings_in_the_text_exist(cli):
     known = GLOBAL_OPTIONS | OTHERS_OPTIONS
     known |= {option for name in TOOLS for action in parser_of(name)._actions for option in action.option_strings}
+    known |= {option for action in cli._subcommand_parsers["show"]._actions for option in action.option_strings}
     keys = KnownKeys(cli._subcommand_parsers["fit"], CLASSES)
     contents = [compose([PROJECT / "configs" / name]).content for name in DETECTORS]
     for content, logger in zip(contents, ("DetectionWandbLogger", "DetectionMLFlowLogger"), strict=False):
