@@ -58,9 +58,10 @@ class DetectionDataModule(LightningDataModule):
         eval_batch_size: images per device in an evaluation or prediction step; `batch_size` if None.
         num_workers: loader processes per device, 0 for none; by default the device's share of the cores less one, at
             most 8.
-        train_transforms: transforms of training images, in order: ours (`HorizontalFlip`, `VerticalFlip`, `Colors`,
+        train_transforms: transforms of training images, in order: ours of geometry (`HorizontalFlip`, `VerticalFlip`,
             `QuarterTurns`, `Affine`, `ZoomOut`, `RandomSizeCrop`, `RandomIoUCrop`; last, `Resize` for multi-scale
-            training or `ScaleJitter`) and any of (image, target), such as those of `torchvision.transforms.v2`.
+            training or `ScaleJitter`), ours of pixels (`Colors`, `PhotometricDistortion`, `Grayscale`, `Blur`,
+            `Noise`, `JPEG`, `Cutout`) and any of (image, target), such as those of `torchvision.transforms.v2`.
         seed: seed of the order and of the transforms.
         shapes: [height, width] of the padded batches in pixels, multiples of 32; by default a short list from the
             resize rule: square, 4:3, and the most elongated images, both ways.

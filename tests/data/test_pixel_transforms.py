@@ -254,6 +254,20 @@ def test_cutout_fills_rectangles_and_drops_what_they_hide():
     assert {top for top, _ in corners} <= set(range(21))
 
 
+def test_rectangles_lie_in_the_visible_part_after_a_crop():
+    """The window reaches beyond the image on the left; half its rows and columns inside are 10 x 15 pixels."""
+    cropped = replace(sample(torch.full((3, 40, 60), 255, dtype=torch.uint8)), window=(-50, 15, 30, 35))
+    cutout = Cutout(p=1.0, count=(1, 1), size=(0.5, 0.5), fill=(1, 2, 3))
+    for number in range(40):
+        result = cutout(cropped, Random(0, 0, number, 0))
+        rows, columns = (np.flatnonzero((result.image[0] == 1).numpy().any(axis)) for axis in (1, 0))
+        assert (len(rows), len(columns)) == (10, 15)
+        assert rows[0] >= 15
+        assert rows[-1] < 35
+        assert columns[-1] < 30
+        assert result.window == cropped.window
+
+
 def test_the_number_of_rectangles_is_drawn():
     white = sample(torch.full((3, 200, 200), 255, dtype=torch.uint8))
     cutout = Cutout(p=1.0, count=(1, 4), size=(0.01, 0.01), fill=(0, 0, 0))

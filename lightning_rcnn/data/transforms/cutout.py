@@ -7,14 +7,16 @@ import torch
 
 from lightning_rcnn.data.transforms.base import Random, TrainingImage, Transform
 from lightning_rcnn.data.transforms.checks import limits, probability
+from lightning_rcnn.data.transforms.view import visible_part
 from lightning_rcnn.errors import InputError
+from lightning_rcnn.masks.crops import Window
 
 _MEAN_COLOR = (124, 116, 104)
 """Mean of ImageNet's images, which the network sees as zeros."""
 
 
 class Cutout(Transform):
-    """Fills rectangles of an image with a color (DeVries and Taylor 2017, with rectangles of any shape).
+    """Fills rectangles of what is visible of an image with a color (DeVries and Taylor 2017, with any shape).
 
     Only pixels change: boxes and masks stay whole, and a mask also marks the hidden part of its object. An object stays
     unless the rectangles hide more than `max_hidden` of its box; then nothing is left to learn from, and it goes. A
@@ -23,7 +25,7 @@ class Cutout(Transform):
     Args:
         p: probability, 0 to 1.
         count: smallest and largest number of rectangles, 1 to 100.
-        size: smallest and largest edge of a rectangle, as a fraction of that edge of the image, 0 to 1.
+        size: smallest and largest edge of a rectangle, as a fraction of that edge of the visible part, 0 to 1.
         fill: color, RGB, 0 to 255; ImageNet's mean by default.
         max_hidden: largest hidden share of the box of an object that stays, 0 to 1; with 1, all objects stay.
 
@@ -51,29 +53,22 @@ class Cutout(Transform):
 
     def __call__(self, sample: TrainingImage, random: Random) -> TrainingImage:
         """Hide rectangles of the image, and drop the objects behind them."""
-        fewest, most = self.count
-        is_cut, count = random.uniform() < self.p, fewest + random.integer() % (most - fewest + 1)
+        is_cut, count = random.uniform() < self.p, random.whole(*self.count)
         if not is_cut:
             return sample
-        height, width = sample.image.shape[-2:]
-        rectangles = np.array([self._rectangle(height, width, random) for _ in range(count)])
+        rectangles = np.array([self._rectangle(visible_part(sample), random) for _ in range(count)])
         image = sample.image.clone()
         for left, top, right, bottom in rectangles.tolist():
             image[:, top:bottom, left:right] = torch.tensor(self.fill, dtype=torch.uint8)[:, None, None]
-        keep = sample.is_crowd | (hidden_shares(sample.boxes, rectangles) <= self.max_hidden)
-        return replace(
-            sample,
-            image=image,
-            boxes=sample.boxes[keep],
-            labels=sample.labels[keep],
-            is_crowd=sample.is_crowd[keep],
-            segmentations=[sample.segmentations[number] for number in np.flatnonzero(keep)],
-        )
+        kept = sample.is_crowd | (hidden_shares(sample.boxes, rectangles) <= self.max_hidden)
+        return replace(sample, image=image).with_objects(kept)
 
-    def _rectangle(self, height: int, width: int, random: Random) -> tuple[int, int, int, int]:
-        """Draw a rectangle inside the image; left, top, right, bottom in pixels."""
-        rows, columns = (max(1, round(random.uniform(*self.size) * edge)) for edge in (height, width))
-        top, left = (int(random.uniform() * (room + 1)) for room in (height - rows, width - columns))
+    def _rectangle(self, visible: Window, random: Random) -> Window:
+        """Draw a rectangle inside the visible part of the image, in its pixels."""
+        x1, y1, x2, y2 = visible
+        rows, columns = (max(1, round(random.uniform(*self.size) * edge)) for edge in (y2 - y1, x2 - x1))
+        top = y1 + int(random.uniform() * (y2 - y1 - rows + 1))
+        left = x1 + int(random.uniform() * (x2 - x1 - columns + 1))
         return left, top, left + columns, top + rows
 
 

@@ -29,8 +29,7 @@ class JPEG(Transform):
 
     def __call__(self, sample: TrainingImage, random: Random) -> TrainingImage:
         """Compress and decompress the image."""
-        lowest, highest = self.quality
-        is_compressed, quality = random.uniform() < self.p, lowest + random.integer() % (highest - lowest + 1)
+        is_compressed, quality = random.uniform() < self.p, random.whole(*self.quality)
         if not is_compressed:
             return sample
         file = io.BytesIO()
