@@ -8,6 +8,7 @@ because dots in a WebDataset key would merge or split samples. The original file
 
 import hashlib
 import json
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import NotRequired, TypedDict
@@ -18,7 +19,7 @@ from lightning_rcnn.masks.segmentation import Segmentation
 
 INDEX_NAME = "index.json"
 FORMAT = "lightning-rcnn shards"
-VERSION = 1
+VERSION = 2
 
 
 class Annotation(TypedDict):
@@ -58,6 +59,8 @@ class Shard:
         image_ids: image ids of the samples.
         widths, heights: image sizes in pixels, original frame.
         objects: number of annotations of each sample.
+        classes: distinct labels of each sample, see `distinct_labels`; empty as a whole for a torch `Dataset` whose
+            labels were not read.
     """
 
     name: str
@@ -68,9 +71,18 @@ class Shard:
     widths: list[int]
     heights: list[int]
     objects: list[int]
+    classes: list[list[int]]
 
     def __len__(self) -> int:
         return len(self.image_ids)
+
+
+def distinct_labels(annotations: Iterable[Annotation]) -> list[int]:
+    """Return the labels of a sample's objects, each once, in ascending order.
+
+    Crowds do not count: they are never positives, so a model learns no class from them.
+    """
+    return sorted({annotation["label"] for annotation in annotations if not annotation["iscrowd"]})
 
 
 @dataclass(frozen=True)

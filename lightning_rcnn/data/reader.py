@@ -80,7 +80,7 @@ class ShardReader:
         # Arrays are compact: each worker holds a copy, and a data set of a million images has a million offsets.
         self._offsets = [np.array(shard.offsets, dtype=np.int64) for shard in shards]
         self._shards = [
-            Shard(shard.name, shard.sha256, shard.first, [0, shard.offsets[-1]], [], [], [], []) for shard in shards
+            Shard(shard.name, shard.sha256, shard.first, [0, shard.offsets[-1]], [], [], [], [], []) for shard in shards
         ]
         self._starts = list(accumulate((len(shard) for shard in shards), initial=0))
         self._descriptors: OrderedDict[int, int] = OrderedDict()

@@ -9,8 +9,8 @@ A box without area inside its image is left out and counted. If masks are needed
 is left out and counted as unreadable.
 
 The plan needs the size of every image before training. If the data set has `get_height_and_width(number)`, the method
-of torchvision's reference scripts, it is used; else every item is read once. Class names are those of the list
-`classes`, as in torchvision's data sets.
+of torchvision's reference scripts, it is used; else every item is read once, as well as if `data.sampling` needs the
+labels. Class names are those of the list `classes`, as in torchvision's data sets.
 """
 
 import hashlib
@@ -18,7 +18,7 @@ import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import rich
@@ -32,7 +32,7 @@ from torchvision import tv_tensors
 from lightning_rcnn.class_paths import class_path
 from lightning_rcnn.data.class_names import require_different
 from lightning_rcnn.data.decode import rgb_pixels
-from lightning_rcnn.data.index import Category, Shard, ShardIndex
+from lightning_rcnn.data.index import Category, Shard, ShardIndex, distinct_labels
 from lightning_rcnn.data.reader import RawSample, UnreadableRecordError
 from lightning_rcnn.data.shards import ShardSet
 from lightning_rcnn.errors import InputError
@@ -107,12 +107,13 @@ def categories_of(dataset: Dataset[Any], split: str) -> list[Category]:
     return [Category(label, name, label) for label, name in enumerate(names, start=1)]
 
 
-def read_torch_dataset(dataset: Dataset[Any], split: str) -> TorchDataset:
+def read_torch_dataset(dataset: Dataset[Any], split: str, *, needs_labels: bool = False) -> TorchDataset:
     """Read sizes, numbers of objects and classes of a data set for the planner.
 
     Args:
         dataset: map-style data set; see the head of this file.
         split: name of the split, for messages.
+        needs_labels: whether the plan needs the labels of each item, which only reading it shows.
 
     Raises:
         InputError: it has no length or no class names, or an item has another form.
@@ -122,23 +123,39 @@ def read_torch_dataset(dataset: Dataset[Any], split: str) -> TorchDataset:
         raise InputError(f"data.{split}: {name} is not map-style; give it __len__ and __getitem__")
     categories = categories_of(dataset, split)
     number = len(dataset)
-    sizes, objects, has_masks = _survey(dataset, number, f"data.{split}: {name}")
-    heights, widths = [height for height, _ in sizes], [width for _, width in sizes]
+    owner = f"data.{split}: {name}"
+    survey = _read_items(dataset, range(number), owner) if needs_labels else _survey(dataset, number, owner)
+    heights, widths = [height for height, _ in survey.sizes], [width for _, width in survey.sizes]
     identity = json.dumps([class_path(type(dataset)), heights, widths, [category.name for category in categories]])
     digest = hashlib.sha256(identity.encode()).hexdigest()
-    shard = Shard(name, digest, 0, [0] * (number + 1), list(range(number)), widths, heights, objects)
-    index = ShardIndex(name, categories, has_masks, [shard] if number else [], report={})
+    offsets, image_ids = [0] * (number + 1), list(range(number))
+    shard = Shard(name, digest, 0, offsets, image_ids, widths, heights, survey.objects, survey.classes)
+    index = ShardIndex(name, categories, survey.has_masks, [shard] if number else [], report={})
     return TorchDataset(
         index,
         addresses=(name,),
-        lacking_masks=() if has_masks else (name,),
+        lacking_masks=() if survey.has_masks else (name,),
         lacking_proposals=(name,),
         dataset=dataset,
     )
 
 
-def _survey(dataset: Any, number: int, owner: str) -> tuple[list[tuple[int, int]], list[int], bool]:
-    """Return (height, width) and number of objects of every image, and whether all have masks."""
+class _Survey(NamedTuple):
+    """What is known of every image: (height, width), number of objects, and distinct labels.
+
+    Attributes:
+        classes: empty as a whole if not every item was read.
+        has_masks: whether all objects have masks.
+    """
+
+    sizes: list[tuple[int, int]]
+    objects: list[int]
+    classes: list[list[int]]
+    has_masks: bool
+
+
+def _survey(dataset: Any, number: int, owner: str) -> _Survey:
+    """Survey the images from their sizes and a few of them if the data set states sizes, else from all of them."""
     measure = getattr(dataset, "get_height_and_width", None)
     everything = range(number)
     if measure is None:
@@ -150,20 +167,20 @@ def _survey(dataset: Any, number: int, owner: str) -> tuple[list[tuple[int, int]
         raise InputError(f"{owner}: get_height_and_width: {type(error).__name__}: {words}") from error
     # Read a few items from the whole data set anyway: a systematic error shows in them.
     some = everything[:: max(1, math.ceil(number / 8))]
-    sizes, objects, has_masks = _read_items(dataset, some, owner)
-    for item, (height, width) in zip(some, sizes, strict=True):
+    survey = _read_items(dataset, some, owner)
+    for item, (height, width) in zip(some, survey.sizes, strict=True):
         if measured[item] != (height, width):
             raise InputError(
                 f"{owner}: item {item} is {height} pixels high and {width} wide, and get_height_and_width gives "
                 f"{measured[item]}"
             )
-    if any(objects):
-        return measured, [max(objects)] * number, has_masks
+    if any(survey.objects):
+        return _Survey(measured, [max(survey.objects)] * number, [], survey.has_masks)
     return _read_items(dataset, everything, owner)  # few items have objects, or none
 
 
-def _read_items(dataset: Any, items: range, owner: str) -> tuple[list[tuple[int, int]], list[int], bool]:
-    sizes, objects, has_masks = [], [], True
+def _read_items(dataset: Any, items: range, owner: str) -> _Survey:
+    sizes, objects, classes, has_masks = [], [], [], True
     image_ids: dict[int, int] = {}
     for item in track(items, f"Reading {owner}", rich.get_console()):
         try:
@@ -175,7 +192,8 @@ def _read_items(dataset: Any, items: range, owner: str) -> tuple[list[tuple[int,
         has_masks = has_masks and _has_masks(content)
         sizes.append((pixels.shape[1], pixels.shape[2]))
         objects.append(len(content["annotations"]))
-    return sizes, objects, has_masks and any(objects)
+        classes.append(distinct_labels(content["annotations"]))
+    return _Survey(sizes, objects, classes, has_masks and any(objects))
 
 
 def _has_masks(content: Mapping[str, Any]) -> bool:

@@ -9,7 +9,7 @@ from typing import BinaryIO, Self
 
 from webdataset import TarWriter
 
-from lightning_rcnn.data.index import Annotation, Shard
+from lightning_rcnn.data.index import Annotation, Shard, distinct_labels
 from lightning_rcnn.data.pack.source import Sample
 
 
@@ -105,4 +105,5 @@ class _OpenShard:
             widths=[record["width"] for record in self.records],
             heights=[record["height"] for record in self.records],
             objects=[len(record["annotations"]) for record in self.records],
+            classes=[distinct_labels(record["annotations"]) for record in self.records],
         )

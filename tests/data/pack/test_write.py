@@ -42,6 +42,8 @@ def test_index_describes_the_shards(tmp_path, read_packed):
         assert shard.widths == [record["width"] for record in records]
         assert shard.heights == [record["height"] for record in records]
         assert shard.objects == [len(record["annotations"]) for record in records]
+        labels = [{entry["label"] for entry in record["annotations"]} for record in records]
+        assert shard.classes == [sorted(distinct) for distinct in labels]
 
 
 def test_byte_range_of_a_sample_is_a_tar_of_its_own(tmp_path):
