@@ -85,7 +85,9 @@ class LoaderBenchmark:
         self._data, self._cache, self._batch_size = data, cache, batch_size
         plan = self._plan(epoch=0)
         limit = max(1, num_images // batch_size)
-        self._short_plan = Plan(plan.samples[:limit], plan.shapes[:limit], plan.scales[:limit])
+        self._short_plan = Plan(
+            plan.samples[:limit], plan.shapes[:limit], plan.scales[:limit], plan.occurrences[:limit]
+        )
 
     def decoding_alone(self) -> Stage:
         """Decode bytes in memory."""

@@ -37,12 +37,18 @@ class BatchRequest(NamedTuple):
         scale: index of the resize rule.
         shape: padded (height, width) in pixels.
         samples: sample numbers; `EMPTY_SLOT` where the batch is short.
+        occurrences: number of each sample's occurrence in the epoch, which seeds the transforms, too; by default 0.
     """
 
     epoch: int
     scale: int
     shape: tuple[int, int]
     samples: tuple[int, ...]
+    occurrences: tuple[int, ...] = ()
+
+    def entries(self) -> list[tuple[int, int]]:
+        """Return (sample number, occurrence) of each slot."""
+        return list(zip(self.samples, self.occurrences or (0,) * len(self.samples), strict=True))
 
 
 class DetectionDataset(Dataset[Batch | InputError]):
@@ -96,7 +102,7 @@ class DetectionDataset(Dataset[Batch | InputError]):
     def __getitem__(self, request: BatchRequest) -> Batch | InputError:
         rule = self.rules[request.scale]
         try:
-            samples = [self._sample(number, request, rule) for number in request.samples]
+            samples = [self._sample(number, occurrence, request, rule) for number, occurrence in request.entries()]
         except InputError as error:
             return error
         dtype = torch.float32 if rule.method == "bilinear" else torch.uint8
@@ -114,16 +120,16 @@ class DetectionDataset(Dataset[Batch | InputError]):
             location += f" ({self.reader.read(number).content['file_name']})"
         return location
 
-    def _sample(self, number: int, request: BatchRequest, rule: ResizeRule) -> Sample:
+    def _sample(self, number: int, occurrence: int, request: BatchRequest, rule: ResizeRule) -> Sample:
         if number == EMPTY_SLOT:
             return empty_sample()
         self.current_samples.note(number)
         try:
-            return self._prepare(self.reader.read(number), number, request, rule)
+            return self._prepare(self.reader.read(number), number, occurrence, request, rule)
         except UnreadableRecordError as error:
             return empty_sample(problem=str(error))
 
-    def _prepare(self, raw: RawSample, number: int, request: BatchRequest, rule: ResizeRule) -> Sample:
+    def _prepare(self, raw: RawSample, number: int, occurrence: int, request: BatchRequest, rule: ResizeRule) -> Sample:
         record, sample = _interpret(raw, with_proposals=self.proposal_limit > 0)
         size = rule.size(record.height, record.width)
         exceeds = any(edge > limit for edge, limit in zip(size, request.shape, strict=True))
@@ -132,7 +138,7 @@ class DetectionDataset(Dataset[Batch | InputError]):
                 f"{raw.location} ({record.file_name}): its size differs from the index; pack the data set again"
             )
         try:
-            sample = self._transformed(sample, number, request.epoch)
+            sample = self._transformed(sample, number, occurrence, request.epoch)
         except UnreadableMaskError as error:
             raise _unreadable_mask(raw, error) from error
         image, to_resized = render(sample, rule, request.shape)
@@ -152,9 +158,9 @@ class DetectionDataset(Dataset[Batch | InputError]):
             record = replace(record, annotations=raw.content["annotations"])
         return Sample(image, boxes[keep], sample.labels[keep], sample.is_crowd[keep], record, masks, proposals)
 
-    def _transformed(self, sample: TrainingImage, number: int, epoch: int) -> TrainingImage:
+    def _transformed(self, sample: TrainingImage, number: int, occurrence: int, epoch: int) -> TrainingImage:
         for position, transform in enumerate(self.transforms):
-            random = Random(self.seed, epoch, number, position)
+            random = Random(self.seed, epoch, number, position, occurrence)
             if isinstance(transform, Transform):
                 sample = transform(sample, random)
             else:

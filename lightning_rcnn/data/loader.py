@@ -53,7 +53,8 @@ class PlanSampler(DistributedSampler):
         plan = self.plan(epoch)
         for batch in range(self.first, self.num_batches):
             height, width = plan.shapes[batch].tolist()
-            yield BatchRequest(epoch, int(plan.scales[batch]), (height, width), tuple(plan.samples[batch].tolist()))
+            samples, occurrences = plan.samples[batch].tolist(), plan.occurrences[batch].tolist()
+            yield BatchRequest(epoch, int(plan.scales[batch]), (height, width), tuple(samples), tuple(occurrences))
 
 
 class PlannedLoader(DataLoader[Batch]):

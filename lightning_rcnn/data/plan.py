@@ -4,19 +4,22 @@ A training epoch is a list of *global batches* that depends only on the data set
 batch size. Rank r of W takes the slots [r * B, (r + 1) * B) of each global batch, where B = G / W. The numbers of ranks
 and workers do not affect the list, so a run may resume with other numbers: the global batches stay the same.
 
-An epoch is planned in these steps:
+The *entries* of an epoch are its samples as often as they occur in it: each once, or as `epoch_counts.py` draws it. An
+entry is a sample and the number of its occurrence, 0 for the first, by which a repeated sample looks different each
+time. Several entries of a sample may share a batch. An epoch is planned in these steps:
 
-1. Leave out N mod G random samples of this epoch, so that all ranks get equally many full batches.
-2. Permute the shards and concatenate their samples, in random order within each shard. Cut the sequence into C equal
+1. Leave out E mod G random entries of this epoch, so that all ranks get equally many full batches.
+2. Permute the shards and concatenate their entries, in random order within each shard. Cut the sequence into C equal
    *canonical partitions* and shuffle each within a window that moves along it. So one or two partitions read a shard,
-   each within a short time. A set that is not larger than the window is one partition, shuffled as a whole.
-3. Fill slot s of a global batch from partition s * C // G, with samples of one padded shape. Adjacent ranks read
+   each within a short time. An epoch that is not larger than the window is one partition, shuffled as a whole.
+3. Fill slot s of a global batch from partition s * C // G, with entries of one padded shape. Adjacent ranks read
    adjacent partitions, so each of many nodes reads mainly its own part of the shards (the idea of the canonical nodes
    in MosaicML's streaming data sets).
-4. Put a partition's surplus samples of a shape into batches across partitions, and the rest of each shape into a few
+4. Put a partition's surplus entries of a shape into batches across partitions, and the rest of each shape into a few
    mixed batches, sorted by aspect ratio and padded to a shape that holds them all.
 
-Shape letters: N samples, S shards, K padded shapes, L batches, G samples of a global batch, B of a rank's batch.
+Shape letters: N samples, E entries of an epoch, S shards, K padded shapes, L batches, G samples of a global batch, B of
+a rank's batch.
 """
 
 from collections.abc import Sequence
@@ -42,11 +45,14 @@ class Plan:
         samples: int64 [L, B or G], sample numbers; `EMPTY_SLOT` where a batch is short.
         shapes: int64 [L, 2], padded (height, width) of each batch in pixels.
         scales: int64 [L], index of the resize rule of each batch.
+        occurrences: int64 [L, B or G], how often the epoch has the sample before, in an order of its own; 0 in an empty
+            slot.
     """
 
     samples: np.ndarray
     shapes: np.ndarray
     scales: np.ndarray
+    occurrences: np.ndarray
 
     def __len__(self) -> int:
         return len(self.samples)
@@ -54,7 +60,8 @@ class Plan:
     def of_rank(self, rank: int, world: int) -> "Plan":
         """Return the part of one of `world` ranks in a plan of global batches."""
         size = self.samples.shape[1] // world
-        return Plan(self.samples[:, rank * size : (rank + 1) * size], self.shapes, self.scales)
+        own = slice(rank * size, (rank + 1) * size)
+        return Plan(self.samples[:, own], self.shapes, self.scales, self.occurrences[:, own])
 
 
 def plan_training_epoch(
@@ -66,6 +73,7 @@ def plan_training_epoch(
     seed: int,
     epoch: int,
     window: int = 16384,
+    counts: np.ndarray | None = None,
 ) -> Plan:
     """Plan the global batches of one epoch.
 
@@ -77,17 +85,21 @@ def plan_training_epoch(
             every sample.
         global_batch_size: G, number of samples of all ranks together.
         seed, epoch: seeds of everything random.
-        window: number of samples, over all partitions, within which the order is shuffled.
+        window: number of entries, over all partitions, within which the order is shuffled.
+        counts: number of entries of each sample in this epoch, int64 [N]; by default 1.
 
     Returns:
-        floor(N / G) global batches; no sample occurs twice.
+        floor(E / G) global batches; no entry occurs twice.
     """
-    order, partition, time = _shuffle(np.asarray(shard_sizes), global_batch_size, seed, epoch, window)
-    group = smallest_holding(sizes[0], shapes[0])[order]
-    batches = _fill_batches(group, partition, time, shapes[0], global_batch_size)
-    samples = order[batches]
-    scales = (_random_keys(len(batches), seed, epoch, "scale") % np.uint64(len(sizes))).astype(np.int64)
-    return Plan(samples, _batch_shapes(samples, scales, sizes, shapes), scales)
+    shard_of_sample = np.repeat(np.arange(len(shard_sizes)), shard_sizes)
+    entries = np.arange(len(shard_of_sample)) if counts is None else np.repeat(np.arange(len(counts)), counts)
+    shard_entries = np.bincount(shard_of_sample[entries], minlength=len(shard_sizes))
+    order, partition, time = _shuffle(shard_entries, global_batch_size, seed, epoch, window)
+    group = smallest_holding(sizes[0], shapes[0])[entries[order]]
+    batches = order[_fill_batches(group, partition, time, shapes[0], global_batch_size)]
+    samples = entries[batches]
+    scales = (random_keys(len(batches), seed, epoch, "scale") % np.uint64(len(sizes))).astype(np.int64)
+    return Plan(samples, _batch_shapes(samples, scales, sizes, shapes), scales, _running_count(entries)[batches])
 
 
 def plan_evaluation(sizes: np.ndarray, shapes: np.ndarray, *, batch_size: int, rank: int, world: int) -> Plan:
@@ -109,26 +121,26 @@ def plan_evaluation(sizes: np.ndarray, shapes: np.ndarray, *, batch_size: int, r
     slots[: len(order)] = order
     samples = slots.reshape(num_batches, world, batch_size)[:, rank]
     scales = np.zeros(num_batches, dtype=np.int64)
-    return Plan(samples, _batch_shapes(samples, scales, [sizes], [shapes]), scales)
+    return Plan(samples, _batch_shapes(samples, scales, [sizes], [shapes]), scales, np.zeros_like(samples))
 
 
 def _shuffle(
-    shard_sizes: np.ndarray, global_batch_size: int, seed: int, epoch: int, window: int
+    shard_entries: np.ndarray, global_batch_size: int, seed: int, epoch: int, window: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return the epoch's samples in order, the partition of each, and its position in the partition."""
-    num_samples = int(shard_sizes.sum())
-    shard_rank = np.empty(len(shard_sizes), dtype=np.int64)
-    shard_rank[np.argsort(_random_keys(len(shard_sizes), seed, epoch, "shards"))] = np.arange(len(shard_sizes))
-    keys = _random_keys(num_samples, seed, epoch, "samples")
-    kept = np.sort(np.argsort(keys)[num_samples % global_batch_size :])
-    shard_rank_of_sample = np.repeat(shard_rank, shard_sizes)
-    order = kept[np.lexsort((keys[kept], shard_rank_of_sample[kept]))]
+    """Return the epoch's entries in order, the partition of each, and its position in the partition."""
+    num_entries = int(shard_entries.sum())
+    shard_rank = np.empty(len(shard_entries), dtype=np.int64)
+    shard_rank[np.argsort(random_keys(len(shard_entries), seed, epoch, "shards"))] = np.arange(len(shard_entries))
+    keys = random_keys(num_entries, seed, epoch, "samples")
+    kept = np.sort(np.argsort(keys)[num_entries % global_batch_size :])
+    shard_rank_of_entry = np.repeat(shard_rank, shard_entries)
+    order = kept[np.lexsort((keys[kept], shard_rank_of_entry[kept]))]
 
-    num_partitions = _num_partitions(len(shard_sizes), global_batch_size) if num_samples > window else 1
+    num_partitions = _num_partitions(len(shard_entries), global_batch_size) if num_entries > window else 1
     partition = np.arange(len(order)) * num_partitions // max(1, len(order))
     time = _running_count(partition)
     block = time // max(1, window // num_partitions)
-    order = order[np.lexsort((_random_keys(len(order), seed, epoch, "window"), block, partition))]
+    order = order[np.lexsort((random_keys(len(order), seed, epoch, "window"), block, partition))]
     return order, partition, time
 
 
@@ -197,7 +209,7 @@ def _running_count(labels: np.ndarray) -> np.ndarray:
     return count
 
 
-def _random_keys(num: int, seed: int, epoch: int, purpose: str) -> np.ndarray:
+def random_keys(num: int, seed: int, epoch: int, purpose: str) -> np.ndarray:
     """Return random uint64 [num]; unlike `permutation`, PCG64's raw bits are the same in every version of numpy."""
     entropy = [seed, epoch, int.from_bytes(purpose.encode(), "little")]
     return np.random.PCG64(np.random.SeedSequence(entropy)).random_raw(num)

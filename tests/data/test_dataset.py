@@ -79,6 +79,13 @@ def test_what_is_drawn_depends_on_the_epoch_and_the_sample_but_not_on_the_batch(
     assert not (dataset[request(5, epoch=1)].images == alone.images).all()
 
 
+def test_a_sample_that_occurs_twice_looks_different_each_time(uneven_set: Path):
+    dataset = open_dataset(uneven_set, "training", [Colors(brightness=0.5)])
+    batch = dataset[request(5, 5, 5)._replace(occurrences=(1, 0, 2))]
+    assert (batch.images[1] == dataset[request(5)].images[0]).all()
+    assert len({image.numpy().tobytes() for image in batch.images}) == 3
+
+
 def test_the_bilinear_rule_gives_floats(uneven_set: Path):
     dataset = open_dataset(uneven_set, rules=[ResizeRule(60, 120, "bilinear")])
     assert dataset[request(1)].images.dtype == torch.float32

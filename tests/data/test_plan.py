@@ -51,6 +51,7 @@ def test_training_uses_each_sample_at_most_once_in_full_batches(shard_sizes, bat
     assert plan.samples.shape == (sum(shard_sizes) // batch, batch)
     counts = Counter(plan.samples.ravel().tolist())
     assert set(counts.values()) <= {1}
+    assert not plan.occurrences.any()
     assert all(0 <= sample < sum(shard_sizes) for sample in counts)
     assert_holds(plan, random_sizes(sum(shard_sizes)))
 
@@ -93,6 +94,52 @@ def test_evaluation_sees_each_sample_exactly_once_in_equally_many_batches(num, b
     assert sorted(samples[samples != EMPTY_SLOT].tolist()) == list(range(num))
     for plan in plans:
         assert_holds(plan, sizes)
+
+
+@settings(deadline=None, max_examples=200)
+@given(
+    counts=st.lists(st.lists(st.integers(0, 5), min_size=1, max_size=20), min_size=1, max_size=30),
+    batch=st.integers(1, 24),
+    window=st.integers(1, 500),
+    chance=st.randoms(use_true_random=False),
+)
+def test_a_repeated_sample_occurs_exactly_as_often_as_stated_on_any_number_of_ranks(counts, batch, window, chance):
+    num, repeats = sum(map(len, counts)), np.concatenate(counts)
+    world = chance.choice(divisors(batch))
+    parts = [
+        plan_training_epoch(
+            list(map(len, counts)),
+            [random_sizes(num)],
+            [SHAPES],
+            global_batch_size=batch,
+            seed=3,
+            epoch=1,
+            window=window,
+            counts=repeats,
+        ).of_rank(rank, world)
+        for rank in range(world)
+    ]
+    entries = Counter(
+        entry
+        for part in parts
+        for entry in zip(part.samples.ravel().tolist(), part.occurrences.ravel().tolist(), strict=True)
+    )
+    stated = {(sample, occurrence) for sample in range(num) for occurrence in range(repeats[sample])}
+    assert set(entries.values()) <= {1}
+    assert set(entries) <= stated
+    assert len(stated) - len(entries) == len(stated) % batch
+    for part in parts:
+        assert part.samples.shape == (repeats.sum() // batch, batch // world)
+
+
+def test_a_repeated_sample_may_share_a_batch_with_itself():
+    plan = plan_training_epoch(
+        [3], [random_sizes(3)], [SHAPES], global_batch_size=6, seed=0, epoch=0, counts=np.array([1, 5, 0])
+    )
+    assert sorted(zip(plan.samples[0].tolist(), plan.occurrences[0].tolist(), strict=True)) == [
+        (0, 0),
+        *((1, occurrence) for occurrence in range(5)),
+    ]
 
 
 def test_the_plan_is_a_function_of_its_arguments():
