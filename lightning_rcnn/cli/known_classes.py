@@ -9,6 +9,7 @@ from lightning_rcnn.backbones.dc5 import ResNetDC5
 from lightning_rcnn.backbones.fpn import ResNetFPN
 from lightning_rcnn.backbones.plain import PlainBackbone
 from lightning_rcnn.callbacks.ema import EMA
+from lightning_rcnn.data.sampling import Sampling
 from lightning_rcnn.data.transforms.base import Transform
 from lightning_rcnn.detectors.base import Detector
 from lightning_rcnn.detectors.fast_rcnn import FastRCNN
@@ -28,6 +29,7 @@ CLASSES = {
     "model": (Detector,),
     "trainer.callbacks": (Callback,),
     "trainer.logger": (Logger,),
+    "data.sampling": (Sampling,),
     "data.train_transforms": (Transform, TorchvisionTransform),
 }
 """Key that holds a class -> its base classes; short names are looked up in this order."""

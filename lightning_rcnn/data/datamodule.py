@@ -9,13 +9,16 @@ from typing import Any
 import torch
 from lightning.pytorch import LightningDataModule, LightningModule
 from lightning.pytorch.accelerators import CUDAAccelerator
-from lightning.pytorch.utilities.rank_zero import rank_zero_warn
+from lightning.pytorch.utilities.rank_zero import rank_zero_info, rank_zero_warn
 from torch import nn
 from torch.utils.data import Dataset
 
 from lightning_rcnn.data.cache import ShardCache
 from lightning_rcnn.data.dataset import DetectionDataset, Purpose
+from lightning_rcnn.data.epoch_counts import EpochCounts
+from lightning_rcnn.data.epoch_summary import epoch_summary
 from lightning_rcnn.data.fetch import FetchPolicy
+from lightning_rcnn.data.image_classes import image_classes
 from lightning_rcnn.data.index import Category, ShardIndex
 from lightning_rcnn.data.loader import PlannedLoader
 from lightning_rcnn.data.loading import FetchingSettings, LoadingSettings
@@ -24,6 +27,7 @@ from lightning_rcnn.data.plan import Plan
 from lightning_rcnn.data.reader import SampleReader, ShardReader
 from lightning_rcnn.data.resize import ResizeRule
 from lightning_rcnn.data.resume import PlanIdentity, TrainingPosition
+from lightning_rcnn.data.sampling import Sampling
 from lightning_rcnn.data.shards import ShardSet, category_difference, read_shards
 from lightning_rcnn.data.torch_dataset import TorchDataset, TorchDatasetReader, read_torch_dataset
 from lightning_rcnn.data.transforms.base import Transform
@@ -62,7 +66,8 @@ class DetectionDataModule(LightningDataModule):
             `QuarterTurns`, `Affine`, `ZoomOut`, `RandomSizeCrop`, `RandomIoUCrop`; last, `Resize` for multi-scale
             training or `ScaleJitter`), ours of pixels (`Colors`, `PhotometricDistortion`, `Grayscale`, `Blur`,
             `Noise`, `JPEG`, `Cutout`) and any of (image, target), such as those of `torchvision.transforms.v2`.
-        seed: seed of the order and of the transforms.
+        sampling: which images an epoch has, and how often; by default each once.
+        seed: seed of the order, of the sampling and of the transforms.
         shapes: [height, width] of the padded batches in pixels, multiples of 32; by default a short list from the
             resize rule: square, 4:3, and the most elongated images, both ways.
         loading: settings of the order and of the workers.
@@ -88,19 +93,21 @@ class DetectionDataModule(LightningDataModule):
         eval_batch_size: PositiveCount | None = None,
         num_workers: Count | None = None,
         train_transforms: list[Transform | nn.Module | Callable[[Any, Any], Any]] = DEFAULT_TRANSFORMS,
+        sampling: Sampling = Sampling(),
         seed: Count = 0,
         shapes: list[list[PositiveCount]] | None = None,
         loading: LoadingSettings = LoadingSettings(),
         fetching: FetchingSettings = FetchingSettings(),
     ) -> None:
         super().__init__()
+        sampling = from_plain(sampling, Sampling())
         loading, fetching = from_plain(loading, LoadingSettings()), from_plain(fetching, FetchingSettings())
         settings: dict[str, Any] = {
             "batch_size": batch_size,
             "eval_batch_size": eval_batch_size,
             "num_workers": num_workers,
         }
-        settings |= {"seed": seed, "shapes": shapes, "loading": loading, "fetching": fetching}
+        settings |= {"sampling": sampling, "seed": seed, "shapes": shapes, "loading": loading, "fetching": fetching}
         for name, value in settings.items():
             check("data", name, hints_of(DetectionDataModule.__init__)[name], value)
         sources = {"train": train, "val": val, "test": test, "predict": predict}
@@ -109,6 +116,7 @@ class DetectionDataModule(LightningDataModule):
         self.eval_batch_size = eval_batch_size or batch_size
         self.num_workers = num_workers
         self.train_transforms = checked_transforms(train_transforms)
+        self.sampling = sampling
         self.seed = seed
         self.shapes = shapes
         self.loading = loading
@@ -119,6 +127,7 @@ class DetectionDataModule(LightningDataModule):
         self.proposal_limit = 0
         self._shard_sets: dict[str, ShardSet] = {}
         self._training_set: PaddedSet | None = None
+        self._counts: EpochCounts | None = None
         self._position: TrainingPosition | None = None
 
     @property
@@ -141,8 +150,8 @@ class DetectionDataModule(LightningDataModule):
     @property
     def num_training_batches(self) -> int:
         """Batches per device in an epoch; available after `setup`."""
-        assert self._training_set is not None, "call setup('fit') first"
-        return len(self._training_set) // (self.batch_size * self._world)
+        assert self._counts is not None, "call setup('fit') first"
+        return self._counts.size // (self.batch_size * self._world)
 
     def setup(self, stage: str) -> None:
         """Read the indexes that `stage` (fit, validate, test, predict) needs and check that they fit together."""
@@ -172,6 +181,7 @@ class DetectionDataModule(LightningDataModule):
             rank=self._rank,
             world=self._world,
             window=self.loading.shuffle_window,
+            counts=self._counts,
         )
         if getattr(self.trainer, "overfit_batches", 0):
             plan = _same_in_every_epoch(plan)
@@ -233,7 +243,8 @@ class DetectionDataModule(LightningDataModule):
 
     def _read(self, split: str, source: str | list[str] | Dataset) -> ShardSet:
         if isinstance(source, Dataset):
-            shard_set: ShardSet = read_torch_dataset(source, split)
+            needs_labels = split == "train" and self.sampling.needs_labels
+            shard_set: ShardSet = read_torch_dataset(source, split, needs_labels=needs_labels)
         elif not all(isinstance(entry, str) for entry in (source if isinstance(source, list | tuple) else [source])):
             raise InputError(
                 f"data.{split}: {type(source).__name__} is no data source; give a packed folder, shards or URLs as "
@@ -288,19 +299,28 @@ class DetectionDataModule(LightningDataModule):
     def _set_up_training(self) -> None:
         rule = self._rule
         rules = [replace(rule, min_size=edge) for edge in min_sizes(self.train_transforms) or [rule.min_size]]
-        data = self._training_set = pad_set(self._shard_sets["train"], rules, self.shapes, self.train_transforms)
+        shard_set = self._shard_sets["train"]
+        data = self._training_set = pad_set(shard_set, rules, self.shapes, self.train_transforms)
+        images = image_classes(shard_set.index, shard_set.shard_sources, _names_of(self.sources["train"]))
+        counts = self._counts = self.sampling.counts(images)
         global_batch_size = self.batch_size * self._world
-        if len(data) < global_batch_size:
+        if counts.size < global_batch_size:
             raise InputError(
-                f"data.train: {len(data)} images are fewer than one batch of all devices "
+                f"data.train: {counts.size} images are fewer than one batch of all devices "
                 f"({self._world} x {self.batch_size}); lower data.batch_size"
             )
+        rank_zero_info(epoch_summary(self.sampling, counts, images, global_batch_size))
         if self.trainer is not None:
-            fingerprint = data.shard_set.index.fingerprint
             identity = PlanIdentity(
-                fingerprint, data.padding, self.seed, self.loading.shuffle_window, global_batch_size
+                data=shard_set.index.fingerprint,
+                padding=data.padding,
+                seed=self.seed,
+                window=self.loading.shuffle_window,
+                global_batch_size=global_batch_size,
+                sampling=str(self.sampling),
+                counts=counts.fingerprint,
             )
-            self._position = TrainingPosition(self.trainer, identity, len(data) // global_batch_size)
+            self._position = TrainingPosition(self.trainer, identity, self.num_training_batches)
 
     def _evaluation_loader(self, split: str, purpose: Purpose) -> PlannedLoader:
         data = pad_set(self._shard_sets[split], [self._rule], self.shapes)
@@ -341,6 +361,12 @@ class DetectionDataModule(LightningDataModule):
 def _same_in_every_epoch(plan: Callable[[int], Plan]) -> Callable[[int], Plan]:
     first_epoch = plan(0)
     return lambda epoch: first_epoch
+
+
+def _names_of(source: Any) -> list[str]:
+    """Return the names of the sources in a source of data, for messages."""
+    entries = source if isinstance(source, list | tuple) else [source]
+    return [entry if isinstance(entry, str) else type(entry).__name__ for entry in entries]
 
 
 def _without_paths(source: Any) -> Any:

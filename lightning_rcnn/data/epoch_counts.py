@@ -6,6 +6,7 @@ up or down. All epochs have the same number of entries, so that Lightning knows 
 Shape letter: N samples.
 """
 
+import hashlib
 import math
 from dataclasses import dataclass
 
@@ -32,6 +33,11 @@ class EpochCounts:
     def averages(self) -> np.ndarray:
         """Average number of entries of each sample, float64 [N]."""
         return self.units * 2.0**-_BITS
+
+    @property
+    def fingerprint(self) -> str:
+        """Sha256 of the averages."""
+        return hashlib.sha256(self.units.tobytes()).hexdigest()
 
     @property
     def size(self) -> int:

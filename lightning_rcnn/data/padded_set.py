@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from lightning_rcnn.data.epoch_counts import EpochCounts
 from lightning_rcnn.data.padding import (
     padded_shapes,
     resized_sizes,
@@ -56,8 +57,18 @@ class PaddedSet:
             digest.update(json.dumps(settings, sort_keys=True).encode())
         return digest.hexdigest()
 
-    def plan_training(self, epoch: int, *, seed: int, batch_size: int, rank: int, world: int, window: int) -> Plan:
-        """Plan one rank's batches of a training epoch."""
+    def plan_training(
+        self,
+        epoch: int,
+        *,
+        seed: int,
+        batch_size: int,
+        rank: int,
+        world: int,
+        window: int,
+        counts: EpochCounts | None = None,
+    ) -> Plan:
+        """Plan one rank's batches of a training epoch, which has each image as often as `counts` draws, or once."""
         shard_sizes = [len(shard) for shard in self.shard_set.index.shards]
         global_plan = plan_training_epoch(
             shard_sizes,
@@ -67,6 +78,7 @@ class PaddedSet:
             seed=seed,
             epoch=epoch,
             window=window,
+            counts=counts.draw(seed, epoch) if counts is not None else None,
         )
         return global_plan.of_rank(rank, world)
 

@@ -30,6 +30,8 @@ class PlanIdentity:
             samples that share a batch.
         seed, window: seed and window (in samples) of the shuffling.
         global_batch_size: number of samples of all ranks together.
+        sampling: description of `data.sampling`.
+        counts: fingerprint of how often an epoch has each sample.
         version: version of the planning code.
     """
 
@@ -38,6 +40,8 @@ class PlanIdentity:
     seed: int
     window: int
     global_batch_size: int
+    sampling: str
+    counts: str
     version: int = PLAN_VERSION
 
     def difference(self, saved: dict[str, Any]) -> str:
@@ -55,6 +59,10 @@ class PlanIdentity:
             return f"data.loading.shuffle_window was {saved['window']} and is {self.window}"
         if saved["padding"] != self.padding:
             return "the resize rule or the padded shapes changed, or a transform that decides sizes"
+        if saved["sampling"] != self.sampling:
+            return f"data.sampling was {saved['sampling']} and is {self.sampling}"
+        if saved["counts"] != self.counts:
+            return "the labels or the sources of the images changed, which data.sampling counts"
         return "" if saved["version"] == self.version else "another version of lightning-rcnn planned its batches"
 
 

@@ -17,7 +17,7 @@ Several sources form one data set if they have the same categories.
 import glob
 import posixpath
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
@@ -41,12 +41,14 @@ class ShardSet:
         addresses: address of each shard in the index: a local path, a URL, or `pipe:` and a command.
         lacking_masks: names of the sources with boxes only.
         lacking_proposals: names of the sources without stored proposals.
+        shard_sources: position of each shard's source in the list of sources; of two that name it, the first.
     """
 
     index: ShardIndex
     addresses: tuple[str, ...]
     lacking_masks: tuple[str, ...]
     lacking_proposals: tuple[str, ...]
+    shard_sources: tuple[int, ...]
 
 
 def read_index(sources: str | Sequence[str], policy: FetchPolicy | None = None) -> ShardIndex:
@@ -73,10 +75,10 @@ def read_shards(sources: str | Sequence[str], policy: FetchPolicy | None = None)
         InputError: a source or its index is missing, a local shard is missing or too short, or the sources do not fit
             together.
     """
-    wanted: dict[str, list[str]] = {}
-    for source in [sources] if isinstance(sources, str) else sources:
+    wanted: dict[str, dict[str, int]] = {}
+    for position, source in enumerate([sources] if isinstance(sources, str) else sources):
         for address in _expand(source):
-            wanted.setdefault(_sibling(address, INDEX_NAME), []).append(_last_part(address))
+            wanted.setdefault(_sibling(address, INDEX_NAME), {}).setdefault(_last_part(address), position)
     if not wanted:
         raise InputError("the list of data sources is empty; give a packed folder, shards or URLs")
     shard_sets = [_select(index, names, policy or FetchPolicy()) for index, names in wanted.items()]
@@ -148,17 +150,18 @@ def _sibling(address: str, name: str) -> str:
     return str(Path(address).with_name(name))
 
 
-def _select(index_address: str, names: Iterable[str], policy: FetchPolicy) -> ShardSet:
-    """Return the named shards of one index; all shards if the index itself is named."""
+def _select(index_address: str, named: Mapping[str, int], policy: FetchPolicy) -> ShardSet:
+    """Return the named shards of one index, each with its source; all shards if the index itself is named."""
     index = ShardIndex.from_json(_read_text(index_address, policy), index_address)
-    chosen = set(names)
-    if INDEX_NAME not in chosen:
-        unknown = chosen - {shard.name for shard in index.shards}
+    if INDEX_NAME not in named:
+        unknown = named.keys() - {shard.name for shard in index.shards}
         if unknown:
             raise InputError(
                 f"{_sibling(index_address, min(unknown))}: not in {index_address}; pack the data set again"
             )
-        index = replace(index, shards=[shard for shard in index.shards if shard.name in chosen])
+        index = replace(index, shards=[shard for shard in index.shards if shard.name in named])
+    last = max(named.values())
+    shard_sources = [min(named.get(shard.name, last), named.get(INDEX_NAME, last)) for shard in index.shards]
     addresses = tuple(_sibling(index_address, shard.name) for shard in index.shards)
     if not is_remote(index_address):
         for address, shard in zip(addresses, index.shards, strict=True):
@@ -168,6 +171,7 @@ def _select(index_address: str, names: Iterable[str], policy: FetchPolicy) -> Sh
         addresses,
         lacking_masks=() if index.has_masks else (index.name,),
         lacking_proposals=() if index.proposals is not None else (index.name,),
+        shard_sources=tuple(shard_sources),
     )
 
 
@@ -229,6 +233,7 @@ def _merge(shard_sets: Sequence[ShardSet]) -> ShardSet:
         addresses=tuple(address for shard_set in shard_sets for address in shard_set.addresses),
         lacking_masks=tuple(name for shard_set in shard_sets for name in shard_set.lacking_masks),
         lacking_proposals=tuple(name for shard_set in shard_sets for name in shard_set.lacking_proposals),
+        shard_sources=tuple(source for shard_set in shard_sets for source in shard_set.shard_sources),
     )
 
 

@@ -16,6 +16,7 @@ from torchvision.transforms.v2 import RandomAffine
 
 from lightning_rcnn.data.datamodule import DetectionDataModule
 from lightning_rcnn.data.index import Category
+from lightning_rcnn.data.sampling import RepeatFactor
 from lightning_rcnn.data.transforms import Colors, HorizontalFlip, Resize, VerticalFlip
 from lightning_rcnn.errors import InputError
 from lightning_rcnn.structures import NO_IMAGE, Bitmaps, Polygons
@@ -278,12 +279,14 @@ def test_ranks_see_the_epoch_of_one_process(uneven_set, fit_ranks, world, num_wo
 
 
 def test_resume_on_other_numbers_of_ranks_and_workers(uneven_set, tmp_path, fit_ranks):
-    """Saved at 1 x 4 workers; resumed at 2 x 1 and 3 x 2 mid-epoch."""
+    """Saved at 1 x 4 workers; resumed at 2 x 1 and 3 x 2 mid-epoch. Some images occur several times."""
+    sampling = RepeatFactor(1.5, epoch_size=43)
     saver = ModelCheckpoint(tmp_path, every_n_train_steps=3, save_top_k=-1, filename="{step}")
     options = {"max_epochs": 2, "callbacks": [saver], "enable_checkpointing": True}
-    whole = fit_ranks(uneven_set, 1, options, {"batch_size": 6, "num_workers": 4})
+    whole = fit_ranks(uneven_set, 1, options, {"batch_size": 6, "num_workers": 4, "sampling": sampling})
+    assert max(Counter(images(whole[0][0][:7])).values()) > 1
     for world, num_workers, step in ((2, 1, 3), (3, 2, 9)):
-        settings = {"batch_size": 6 // world, "num_workers": num_workers}
+        settings = {"batch_size": 6 // world, "num_workers": num_workers, "sampling": sampling}
         ranks = fit_ranks(uneven_set, world, {"max_epochs": 2}, settings, ckpt_path=tmp_path / f"step={step}.ckpt")
         assert global_batches(ranks) == whole[0][0][step:]
 

@@ -3,6 +3,7 @@
 import logging
 import os
 import signal
+from collections import Counter
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -14,9 +15,12 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning_rcnn.data.datamodule import DetectionDataModule
 from lightning_rcnn.data.loading import LoadingSettings
 from lightning_rcnn.data.resume import PlanIdentity
+from lightning_rcnn.data.sampling import RepeatFactor, Sampling
 from lightning_rcnn.data.transforms import Colors, HorizontalFlip
 
-IDENTITY = PlanIdentity(data="a", padding="b", seed=1, window=100, global_batch_size=8)
+IDENTITY = PlanIdentity(
+    data="a", padding="b", seed=1, window=100, global_batch_size=8, sampling="Sampling()", counts="c"
+)
 
 
 @pytest.mark.parametrize(
@@ -28,6 +32,8 @@ IDENTITY = PlanIdentity(data="a", padding="b", seed=1, window=100, global_batch_
         ({"seed": 2}, "data.seed was 2 and is 1"),
         ({"window": 7}, "data.loading.shuffle_window was 7 and is 100"),
         ({"global_batch_size": 16}, "the global batch had 16 images and has 8"),
+        ({"sampling": "RepeatFactor()"}, "data.sampling was RepeatFactor() and is Sampling()"),
+        ({"counts": "d"}, "the labels or the sources of the images changed"),
         ({"version": 0}, "another version"),
     ],
 )
@@ -107,6 +113,18 @@ def test_workers_do_not_disturb_the_resume(uneven_set, tmp_path, recording_modul
         assert resumed.weight == whole.weight, path.name
 
 
+def test_an_epoch_with_repeated_images_resumes_exactly(uneven_set, tmp_path, recording_module, trainer):
+    saver, whole, sampling = SaveEverywhere(tmp_path), recording_module(), RepeatFactor(1.5, empty_share=0.4)
+    trainer(callbacks=[saver], max_epochs=2).fit(whole, datamodule=data(uneven_set, sampling=sampling))
+    counts = Counter(image for batch in whole.seen for image in batch)
+    assert max(counts.values()) > 2
+    for path, num_before in saver.saved[1::3]:
+        resumed = recording_module()
+        trainer(max_epochs=2).fit(resumed, datamodule=data(uneven_set, sampling=sampling), ckpt_path=path)
+        assert resumed.seen == whole.seen[num_before:], path.name
+        assert resumed.weight == whole.weight, path.name
+
+
 @pytest.mark.slow
 def test_spawned_workers_do_not_disturb_the_resume(uneven_set, tmp_path, recording_module, trainer):
     workers = {"num_workers": 2, "loading": LoadingSettings(multiprocessing_context="spawn")}
@@ -133,6 +151,11 @@ def test_spawned_workers_do_not_disturb_the_resume(uneven_set, tmp_path, recordi
         ),  # 4 batches, as many as were done
         ({"batch_size": 10}, "the global batch had 8 images and has 10", {"max_steps": 18}),
         ({"seed": 7}, "data.seed", {"max_epochs": 4}),
+        (
+            {"sampling": Sampling(epoch_size=60)},
+            "data.sampling was Sampling() and is Sampling(epoch",
+            {"max_epochs": 4},
+        ),
         ({"shapes": [[64, 64]]}, "padded shapes", {"max_steps": 20}),
     ],
 )
