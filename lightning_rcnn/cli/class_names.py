@@ -7,7 +7,7 @@ from torch.utils.data import Dataset
 
 from lightning_rcnn.class_paths import import_path
 from lightning_rcnn.data.class_names import require_same_classes
-from lightning_rcnn.data.shards import read_index
+from lightning_rcnn.data.shards import read_training_shards
 from lightning_rcnn.data.torch_dataset import categories_of
 from lightning_rcnn.errors import InputError
 
@@ -48,7 +48,7 @@ def take_classes_from_data(init_args: dict[str, Any], source: Any, split: str) -
     if isinstance(source, Dataset):
         categories, name = categories_of(source, split), type(source).__name__
     else:
-        categories, name = read_index(source).categories, source
+        categories, name = read_training_shards(source).index.categories, source  # of any split: setup checks the rest
     require_same_classes(init_args.get("class_names"), init_args.get("category_ids"), categories, name)
     init_args["class_names"] = [category.name for category in categories]
     init_args["category_ids"] = [category.id for category in categories]

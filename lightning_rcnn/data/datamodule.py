@@ -28,7 +28,7 @@ from lightning_rcnn.data.reader import SampleReader, ShardReader
 from lightning_rcnn.data.resize import ResizeRule
 from lightning_rcnn.data.resume import PlanIdentity, TrainingPosition
 from lightning_rcnn.data.sampling import Sampling
-from lightning_rcnn.data.shards import ShardSet, category_difference, read_shards
+from lightning_rcnn.data.shards import ShardSet, category_difference, read_shards, read_training_shards
 from lightning_rcnn.data.torch_dataset import TorchDataset, TorchDatasetReader, read_torch_dataset
 from lightning_rcnn.data.transforms.base import Transform
 from lightning_rcnn.data.transforms.pipeline import DEFAULT_TRANSFORMS, checked_transforms, min_sizes
@@ -252,7 +252,7 @@ class DetectionDataModule(LightningDataModule):
             )
         else:
             try:
-                shard_set = read_shards(source, self.policy)
+                shard_set = (read_training_shards if split == "train" else read_shards)(source, self.policy)
             except InputError as error:
                 raise InputError(f"data.{split}: {error}") from error
         index = shard_set.index

@@ -73,7 +73,26 @@ def read_shards(sources: str | Sequence[str], policy: FetchPolicy | None = None)
 
     Raises:
         InputError: a source or its index is missing, a local shard is missing or too short, or the sources do not fit
-            together.
+            together: other categories, or the same image ids.
+    """
+    shard_set = read_training_shards(sources, policy)
+    owner: dict[int, str] = {}
+    for shard, address in zip(shard_set.index.shards, shard_set.addresses, strict=True):
+        for image_id in shard.image_ids:
+            if owner.setdefault(image_id, address) != address:
+                raise InputError(
+                    f"image id {image_id} occurs in {owner[image_id]} and in {address}; pack the sets together"
+                )
+    return shard_set
+
+
+def read_training_shards(sources: str | Sequence[str], policy: FetchPolicy | None = None) -> ShardSet:
+    """Find the shards of a data set like `read_shards`; images of several sources may have the same id.
+
+    Sets that were packed apart usually number their images alike. Only results are told apart by these ids.
+
+    Raises:
+        InputError: see `read_shards`; or the same shard comes from two addresses.
     """
     wanted: dict[str, dict[str, int]] = {}
     for position, source in enumerate([sources] if isinstance(sources, str) else sources):
@@ -210,15 +229,11 @@ def _merge(shard_sets: Sequence[ShardSet]) -> ShardSet:
             )
     if not others:
         return shard_sets[0]
-    owner: dict[int, str] = {}
+    owner: dict[str, str] = {}
     for shard_set in shard_sets:
         for shard, address in zip(shard_set.index.shards, shard_set.addresses, strict=True):
-            for image_id in shard.image_ids:
-                if image_id in owner:
-                    raise InputError(
-                        f"image id {image_id} occurs in {owner[image_id]} and in {address}; pack the sets together"
-                    )
-                owner[image_id] = address
+            if owner.setdefault(shard.sha256, address) != address:
+                raise InputError(f"{owner[shard.sha256]} and {address} are copies of one shard; leave one out")
     reports = [shard_set.index.report for shard_set in shard_sets]
     index = ShardIndex(
         name=" + ".join(shard_set.index.name for shard_set in shard_sets),

@@ -57,6 +57,14 @@ NOT_A_NETWORK = f"'resnet19' is not one of {NETWORKS}; did you mean resnet18?"
             ":1: data.batchsize: no such key; did you mean data.batch_size (images of one device)?",
         ),
         (
+            "data: {sampling: {class_path: RepeatFactr}}",
+            ":1: data.sampling.class_path: no Sampling is called RepeatFactr; did you mean RepeatFactor?",
+        ),
+        (
+            "data:\n  sampling: {class_path: RepeatFactor, init_args: {treshold: 1}}",
+            ":2: data.sampling.init_args.treshold: RepeatFactor takes no treshold; did you mean threshold?",
+        ),
+        (
             "trainer:\n  logger: {class_path: CSVLoger}",
             ":2: trainer.logger.class_path: no Logger is called CSVLoger; did you mean CSVLogger?",
         ),

@@ -213,5 +213,5 @@ def test_sources_and_shards_of_a_data_module(uneven_set: Path, make_set, tmp_pat
     assert set(counts) == {*range(1031, 1034), *range(5000, 5006)}
     assert set(counts.values()) == {10}
     module = DetectionDataModule(train, batch_size=10, num_workers=0, sampling={"source_weights": [1, 2]})
-    with pytest.raises(InputError, match="source_weights has 2 numbers, but data.train has 3 sources"):
+    with pytest.raises(InputError, match=r"data\.sampling\.source_weights has 2 numbers, but data\.train has 3"):
         module.setup("fit")

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from lightning_rcnn.data.index import Category
-from lightning_rcnn.data.shards import read_index, read_shards
+from lightning_rcnn.data.shards import read_index, read_shards, read_training_shards
 from lightning_rcnn.errors import InputError
 
 
@@ -52,6 +52,10 @@ def test_sets_that_share_an_image_id_are_refused(uneven_set: Path, make_set, tmp
         InputError, match=r"image id 1040 occurs in .*uneven/shard-000004.tar and in .*more/shard-000000"
     ):
         read_shards([str(uneven_set), str(tmp_path / "more")])
+    assert len(read_training_shards([str(uneven_set), str(tmp_path / "more")]).index) == 49
+    shutil.copytree(uneven_set, tmp_path / "copy")
+    with pytest.raises(InputError, match=r"uneven/shard-000000.tar and .*copy/shard-000000.tar are copies of one"):
+        read_training_shards([str(uneven_set), str(tmp_path / "copy")])
 
 
 def test_sets_of_other_categories_are_refused(uneven_set: Path, make_set, tmp_path: Path):

@@ -2,6 +2,7 @@
 
 import io
 import warnings
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from lightning_rcnn.data.loader import PlannedLoader
 from lightning_rcnn.data.loading import LoadingSettings
 from lightning_rcnn.data.reader import ShardReader
 from lightning_rcnn.data.resize import ResizeRule
+from lightning_rcnn.data.sampling import RepeatFactor
 from lightning_rcnn.data.shards import read_shards
 from lightning_rcnn.data.torch_dataset import TorchDatasetReader, read_torch_dataset
 from lightning_rcnn.data.transforms import HorizontalFlip
@@ -78,9 +80,8 @@ def from_shards(folder: Path) -> Listed:
 
 
 def loader_of(source: Any, **options: Any) -> PlannedLoader:
-    module = DetectionDataModule(
-        source, val=source, batch_size=4, **{"num_workers": 0, "train_transforms": []} | options
-    )
+    defaults = {"val": source, "num_workers": 0, "train_transforms": []}
+    module = DetectionDataModule(source, batch_size=4, **defaults | options)
     module.resize_rule = ResizeRule(32, 64)
     module.setup("fit")
     return module.train_dataloader()
@@ -302,6 +303,15 @@ def test_where_sizes_are_known_a_few_items_from_everywhere_are_read_at_the_start
     assert read == list(range(0, 20, 3))
     assert shards.index.shards[0].heights == [12] * 20
     assert shards.index.shards[0].widths == [16] * 20
+
+
+def test_a_sampling_by_labels_reads_every_item_once():
+    empty = good(boxes=torch.zeros(0, 4), labels=torch.zeros(0, dtype=torch.int64))
+    source = Measured(*[good(labels=torch.tensor([1]))] * 6, good(), empty, *[good(labels=torch.tensor([1]))] * 4)
+    loader = loader_of(source, val=None, sampling=RepeatFactor(0.4, epoch_size=24))
+    seen = Counter(image_id for batch in loader for image_id in batch.image_ids.tolist())
+    assert sum(seen.values()) == 24
+    assert seen[6] in (3, 4)  # 24 x r(dog) / sum of all, with r(dog) = sqrt(0.4 x 11)
 
 
 MASK = np.zeros((1, 12, 16), np.uint8)
