@@ -72,17 +72,18 @@ def tiny_detector() -> FasterRCNN:
     )
 
 
-def documented_transforms() -> list[dict]:
-    """The list that stands in the docstring of the example."""
-    docstring = (EXAMPLES / "custom_transform.py").read_text().split('"""')[1]
-    return yaml.safe_load(docstring[docstring.index("data:") :])["data"]["train_transforms"]
+def documented(name: str) -> dict:
+    """The settings of the data that stand in the docstring of an example."""
+    docstring = (EXAMPLES / name).read_text().split('"""')[1]
+    return yaml.safe_load(docstring[docstring.index("data:") :])["data"]
 
 
-def test_a_backbone_a_box_branch_and_a_transform_by_their_class_paths(workplace):
+def test_a_backbone_a_box_branch_a_transform_and_a_sampling_by_their_class_paths(workplace):
     for name, num in (("train", 4), ("val", 2)):
         pack_shapes(workplace / name, num=num, workers=1)
     config = yaml.safe_load(TINY)
-    config["data"] |= {"train": "train", "val": "val", "train_transforms": documented_transforms()}
+    config["data"] |= {"train": "train", "val": "val"}
+    config["data"] |= documented("custom_transform.py") | documented("custom_sampling.py")
     config["trainer"] = {"accelerator": "cpu", "devices": 1, "max_epochs": 1, "logger": False}
     (workplace / "tiny.yaml").write_text(yaml.safe_dump(config))
 
@@ -94,8 +95,9 @@ def test_a_backbone_a_box_branch_and_a_transform_by_their_class_paths(workplace)
     assert model.backbone.out_channels == 16
     assert model.box.second.settings.positive_iou == 0.7
     assert {name for name in model.loss_names if name.startswith("loss_box")} == {"loss_box", "loss_box_second"}
-    recorded = yaml.safe_load(Path("runs/tiny/config.yaml").read_text())["data"]["train_transforms"]
-    assert [entry["class_path"].rpartition(".")[2] for entry in recorded] == [
+    recorded = yaml.safe_load(Path("runs/tiny/config.yaml").read_text())["data"]
+    assert recorded["sampling"] == documented("custom_sampling.py")["sampling"]
+    assert [entry["class_path"].rpartition(".")[2] for entry in recorded["train_transforms"]] == [
         "HorizontalFlip",
         "Darken",
         "RandomRotation",
