@@ -12,7 +12,7 @@ from torch.utils.data import Dataset
 from lightning_rcnn.data.collate import Sample, collate_images, collate_proposals, collate_targets, empty_sample
 from lightning_rcnn.data.decode import DecodedImage, UndecodableImage, decode_with_damage
 from lightning_rcnn.data.geometry import AxisAlignedMap, clip_and_keep
-from lightning_rcnn.data.plan import EMPTY_SLOT
+from lightning_rcnn.data.plan import EMPTY_SLOT, entry_number
 from lightning_rcnn.data.reader import RawSample, SampleReader, UnreadableRecordError
 from lightning_rcnn.data.resize import ResizeRule
 from lightning_rcnn.data.segmentations import ImageMasks, crop_bitmaps, trace_outlines
@@ -138,7 +138,7 @@ class DetectionDataset(Dataset[Batch | InputError]):
                 f"{raw.location} ({record.file_name}): its size differs from the index; pack the data set again"
             )
         try:
-            sample = self._transformed(sample, number, occurrence, request.epoch)
+            sample = self._transformed(sample, entry_number(number, occurrence), request.epoch)
         except UnreadableMaskError as error:
             raise _unreadable_mask(raw, error) from error
         image, to_resized = render(sample, rule, request.shape)
@@ -158,9 +158,9 @@ class DetectionDataset(Dataset[Batch | InputError]):
             record = replace(record, annotations=raw.content["annotations"])
         return Sample(image, boxes[keep], sample.labels[keep], sample.is_crowd[keep], record, masks, proposals)
 
-    def _transformed(self, sample: TrainingImage, number: int, occurrence: int, epoch: int) -> TrainingImage:
+    def _transformed(self, sample: TrainingImage, number: int, epoch: int) -> TrainingImage:
         for position, transform in enumerate(self.transforms):
-            random = Random(self.seed, epoch, number, position, occurrence)
+            random = Random(self.seed, epoch, number, position)
             if isinstance(transform, Transform):
                 sample = transform(sample, random)
             else:

@@ -17,7 +17,7 @@ from lightning_rcnn.data.padding import (
     smallest_holding,
     sort_shapes,
 )
-from lightning_rcnn.data.plan import Plan, plan_evaluation, plan_training_epoch
+from lightning_rcnn.data.plan import Entries, Plan, entry_number, epoch_entries, plan_evaluation, plan_training_epoch
 from lightning_rcnn.data.resize import ResizeRule
 from lightning_rcnn.data.shards import ShardSet
 from lightning_rcnn.data.transforms.pipeline import size_settings, target_size
@@ -70,25 +70,26 @@ class PaddedSet:
     ) -> Plan:
         """Plan one rank's batches of a training epoch, which has each image as often as `counts` draws, or once."""
         shard_sizes = [len(shard) for shard in self.shard_set.index.shards]
+        entries = epoch_entries(np.ones(len(self), np.int64) if counts is None else counts.draw(seed, epoch))
         global_plan = plan_training_epoch(
             shard_sizes,
-            self._sizes_in(epoch, seed),
+            self._sizes_of(entries, epoch, seed),
             self.shapes,
             global_batch_size=batch_size * world,
             seed=seed,
             epoch=epoch,
             window=window,
-            counts=counts.draw(seed, epoch) if counts is not None else None,
+            entries=entries,
         )
         return global_plan.of_rank(rank, world)
 
-    def _sizes_in(self, epoch: int, seed: int) -> tuple[np.ndarray, ...]:
-        """Return the sizes of an epoch, which differ from `sizes` if transforms plan them."""
+    def _sizes_of(self, entries: Entries, epoch: int, seed: int) -> tuple[np.ndarray, ...]:
+        """Return the sizes of the entries of an epoch, which differ from `sizes` if transforms plan them."""
         planned = planned_transforms(self.transforms)
         if not planned or target_size(self.transforms):
-            return self.sizes
-        samples = np.arange(len(self))
-        sizes = planned_sizes(planned, *_original_sizes(self.shard_set), samples, seed=seed, epoch=epoch)
+            return tuple(of_rule[entries.samples] for of_rule in self.sizes)
+        heights, widths = (sides[entries.samples] for sides in _original_sizes(self.shard_set))
+        sizes = planned_sizes(planned, heights, widths, entry_number(*entries), seed=seed, epoch=epoch)
         return tuple(
             shrunk_to_fit(resized_sizes(rule, *sizes.T), shapes[-1])
             for rule, shapes in zip(self.rules, self.shapes, strict=True)

@@ -24,6 +24,7 @@ a rank's batch.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 
@@ -33,8 +34,35 @@ EMPTY_SLOT = -1
 """Replaces a sample number where a batch is short."""
 PLAN_VERSION = 1
 """Must increase when the same arguments give other batches: an older checkpoint then resumes at the next epoch."""
+_OF_OCCURRENCE = 2**40  # above all sample numbers
 _MAX_PARTITIONS = 64
 _SHARDS_PER_PARTITION = 8
+
+
+_Number = TypeVar("_Number", int, np.ndarray)
+
+
+class Entries(NamedTuple):
+    """The samples of an epoch, shard by shard.
+
+    Attributes:
+        samples: int64 [E], sample numbers in ascending order.
+        occurrences: int64 [E], how often the sample is before.
+    """
+
+    samples: np.ndarray
+    occurrences: np.ndarray
+
+
+def epoch_entries(counts: np.ndarray) -> Entries:
+    """Return the entries of an epoch with each sample as often as `counts` says, int64 [N]."""
+    samples = np.repeat(np.arange(len(counts)), counts)
+    return Entries(samples, _running_count(samples))
+
+
+def entry_number(sample: _Number, occurrence: _Number) -> _Number:
+    """Return the number by which an entry draws, or those of several; the first one of a sample has the sample's."""
+    return sample + occurrence * _OF_OCCURRENCE
 
 
 @dataclass(frozen=True)
@@ -73,33 +101,33 @@ def plan_training_epoch(
     seed: int,
     epoch: int,
     window: int = 16384,
-    counts: np.ndarray | None = None,
+    entries: Entries | None = None,
 ) -> Plan:
     """Plan the global batches of one epoch.
 
     Args:
         shard_sizes: number of samples of each shard; samples are numbered shard by shard.
-        sizes: for each resize rule, resized (height, width), int64 [N, 2]. The first rule decides which samples share
-            a batch; with several rules (multi-scale training) each batch draws one.
+        sizes: for each resize rule, resized (height, width) of the entries, int64 [E, 2]. The first rule decides which
+            entries share a batch; with several rules (multi-scale training) each batch draws one.
         shapes: for each resize rule, padded (height, width), int64 [K, 2], smallest area first; the last one holds
-            every sample.
+            every entry.
         global_batch_size: G, number of samples of all ranks together.
         seed, epoch: seeds of everything random.
         window: number of entries, over all partitions, within which the order is shuffled.
-        counts: number of entries of each sample in this epoch, int64 [N]; by default 1.
+        entries: entries of this epoch; by default each sample once.
 
     Returns:
         floor(E / G) global batches; no entry occurs twice.
     """
     shard_of_sample = np.repeat(np.arange(len(shard_sizes)), shard_sizes)
-    entries = np.arange(len(shard_of_sample)) if counts is None else np.repeat(np.arange(len(counts)), counts)
-    shard_entries = np.bincount(shard_of_sample[entries], minlength=len(shard_sizes))
+    entries = entries or epoch_entries(np.ones_like(shard_of_sample))
+    shard_entries = np.bincount(shard_of_sample[entries.samples], minlength=len(shard_sizes))
     order, partition, time = _shuffle(shard_entries, global_batch_size, seed, epoch, window)
-    group = smallest_holding(sizes[0], shapes[0])[entries[order]]
+    group = smallest_holding(sizes[0], shapes[0])[order]
     batches = order[_fill_batches(group, partition, time, shapes[0], global_batch_size)]
-    samples = entries[batches]
     scales = (random_keys(len(batches), seed, epoch, "scale") % np.uint64(len(sizes))).astype(np.int64)
-    return Plan(samples, _batch_shapes(samples, scales, sizes, shapes), scales, _running_count(entries)[batches])
+    batch_shapes = _batch_shapes(batches, scales, sizes, shapes)
+    return Plan(entries.samples[batches], batch_shapes, scales, entries.occurrences[batches])
 
 
 def plan_evaluation(sizes: np.ndarray, shapes: np.ndarray, *, batch_size: int, rank: int, world: int) -> Plan:
@@ -181,13 +209,18 @@ def _fill_batches(
 
 
 def _batch_shapes(
-    samples: np.ndarray, scales: np.ndarray, sizes: Sequence[np.ndarray], shapes: Sequence[np.ndarray]
+    batches: np.ndarray, scales: np.ndarray, sizes: Sequence[np.ndarray], shapes: Sequence[np.ndarray]
 ) -> np.ndarray:
-    """Return the smallest padded shape that holds each batch; an empty batch gets the smallest shape."""
-    batch_shapes = np.empty((len(samples), 2), dtype=np.int64)
+    """Return the smallest padded shape that holds each batch; an empty batch gets the smallest shape.
+
+    Args:
+        batches: int64 [L, B or G], positions in `sizes`; `EMPTY_SLOT` where a batch is short.
+        scales, sizes, shapes: as in `plan_training_epoch`.
+    """
+    batch_shapes = np.empty((len(batches), 2), dtype=np.int64)
     for scale, (scale_sizes, scale_shapes) in enumerate(zip(sizes, shapes, strict=True)):
         has_scale = scales == scale
-        rows = samples[has_scale]
+        rows = batches[has_scale]
         largest = np.where(rows[..., None] == EMPTY_SLOT, 0, scale_sizes[rows]).max(axis=1)
         batch_shapes[has_scale] = scale_shapes[smallest_holding(largest, scale_shapes)]
     return batch_shapes

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lightning_rcnn.data.plan import EMPTY_SLOT, Plan, plan_evaluation, plan_training_epoch
+from lightning_rcnn.data.plan import EMPTY_SLOT, Plan, epoch_entries, plan_evaluation, plan_training_epoch
 
 SHAPES = np.array([[64, 64], [64, 96], [96, 64], [96, 96]])
 UNEVEN = (13, 7, 11, 3, 9)
@@ -109,13 +109,13 @@ def test_a_repeated_sample_occurs_exactly_as_often_as_stated_on_any_number_of_ra
     parts = [
         plan_training_epoch(
             list(map(len, counts)),
-            [random_sizes(num)],
+            [random_sizes(num)[np.repeat(np.arange(num), repeats)]],
             [SHAPES],
             global_batch_size=batch,
             seed=3,
             epoch=1,
             window=window,
-            counts=repeats,
+            entries=epoch_entries(repeats),
         ).of_rank(rank, world)
         for rank in range(world)
     ]
@@ -133,9 +133,8 @@ def test_a_repeated_sample_occurs_exactly_as_often_as_stated_on_any_number_of_ra
 
 
 def test_a_repeated_sample_may_share_a_batch_with_itself():
-    plan = plan_training_epoch(
-        [3], [random_sizes(3)], [SHAPES], global_batch_size=6, seed=0, epoch=0, counts=np.array([1, 5, 0])
-    )
+    entries = epoch_entries(np.array([1, 5, 0]))
+    plan = plan_training_epoch([3], [random_sizes(6)], [SHAPES], global_batch_size=6, seed=0, epoch=0, entries=entries)
     assert sorted(zip(plan.samples[0].tolist(), plan.occurrences[0].tolist(), strict=True)) == [
         (0, 0),
         *((1, occurrence) for occurrence in range(5)),

@@ -13,7 +13,7 @@ from lightning_rcnn.data.datamodule import DetectionDataModule
 from lightning_rcnn.data.epoch_summary import epoch_summary
 from lightning_rcnn.data.image_classes import ImageClasses, image_classes
 from lightning_rcnn.data.index import Category, Shard, ShardIndex
-from lightning_rcnn.data.plan import plan_training_epoch
+from lightning_rcnn.data.plan import epoch_entries, plan_training_epoch
 from lightning_rcnn.data.sampling import ClassBalanced, RepeatFactor, Sampling, WeightedClasses
 from lightning_rcnn.errors import InputError
 
@@ -128,12 +128,12 @@ def test_plans_of_mixtures_have_exact_counts_on_any_number_of_ranks(
         [
             plan_training_epoch(
                 [shard_size] * len(weights),
-                [np.full((len(labels), 2), 60)],
+                [np.full((size, 2), 60)],
                 [np.array([[64, 64]])],
                 global_batch_size=batch * world,
                 seed=5,
                 epoch=epoch,
-                counts=counts.draw(5, epoch),
+                entries=epoch_entries(counts.draw(5, epoch)),
             ).of_rank(rank, ranks)
             for rank in range(ranks)
         ]

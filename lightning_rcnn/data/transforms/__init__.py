@@ -1,7 +1,7 @@
 """Transforms of training images: ours, and any of (image, target), such as torchvision's.
 
-Everything random depends on (seed, epoch, sample, its occurrence in the epoch, position in the list), so a resumed
-training sees the same images as an uninterrupted one.
+Everything random depends on (seed, epoch, sample, position in the list), so a resumed training sees the same images as
+an uninterrupted one. A sample that an epoch has several times is transformed differently each time.
 """
 
 from lightning_rcnn.data.transforms.affine import Affine as Affine

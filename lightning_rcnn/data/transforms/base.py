@@ -68,7 +68,7 @@ class TrainingImage:
 
 
 class Random:
-    """Random numbers that depend only on (seed, epoch, sample, its occurrence in the epoch, position in the list).
+    """Random numbers that depend only on (seed, epoch, sample, position in the list).
 
     So a sample looks the same in an epoch, regardless of the worker and rank that read it, of the order, and of
     restarts.
@@ -76,14 +76,12 @@ class Random:
     Args:
         seed: seed of the run.
         epoch: planned epoch.
-        sample: number of the sample in the data set.
+        sample: number of the sample in the data set; of one that an epoch has several times, `plan.entry_number`.
         position: position of the transform in its list, so that transforms draw independently of each other.
-        occurrence: how often the epoch has the sample before, so that a repeated sample looks different each time.
     """
 
-    def __init__(self, seed: int, epoch: int, sample: int, position: int, occurrence: int = 0) -> None:
-        repeated = f".{occurrence}" if occurrence else ""
-        self._key = f"{seed}/{epoch}/{sample}{repeated}/{position}"
+    def __init__(self, seed: int, epoch: int, sample: int, position: int) -> None:
+        self._key = f"{seed}/{epoch}/{sample}/{position}"
         self._drawn = 0
 
     def integer(self) -> int:
