@@ -7,7 +7,7 @@ background, foreground classes are 1..K. Raggedness ends at collate: from here o
 label or a validity mask marks padding.
 
 Shape letters: N images, H and W padded height and width, M ground truths, P proposals, D detections, K classes,
-S side of a mask, E edges of a polygon, B bytes.
+S side of a mask, E edges of a polygon, B bytes, V listed labels.
 """
 
 from collections.abc import Callable
@@ -67,12 +67,17 @@ class Targets(NamedTuple):
         labels: int64 [N, M], 1..K, `PADDING_LABEL` where padded.
         is_crowd: bool [N, M]; a crowd box marks a group: it matches no positive, and boxes inside it are no negatives.
         masks: masks of single objects; None if the detector requests none.
+        negative_labels: int64 [N, V], labels that the annotations list as absent from the image, `PADDING_LABEL` where
+            padded; None for empty lists.
+        not_exhaustive_labels: int64 [N, V], labels of which objects may lack annotations, in the same form.
     """
 
     boxes: Tensor
     labels: Tensor
     is_crowd: Tensor
     masks: Masks | None = None
+    negative_labels: Tensor | None = None
+    not_exhaustive_labels: Tensor | None = None
 
     @property
     def is_object(self) -> Tensor:

@@ -32,6 +32,7 @@ class Sample(NamedTuple):
         record: the data that stay on the host.
         masks: masks of the m objects; None if not requested, and in an empty slot.
         proposals: float32 [p, 5], boxes and scores, best first; None if not requested, and in an empty slot.
+        negative_labels, not_exhaustive_labels: see `Targets`.
     """
 
     image: Tensor | None
@@ -41,6 +42,8 @@ class Sample(NamedTuple):
     record: ImageRecord
     masks: ImageMasks | None = None
     proposals: np.ndarray | None = None
+    negative_labels: Sequence[int] = ()
+    not_exhaustive_labels: Sequence[int] = ()
 
 
 def empty_sample(problem: str = "") -> Sample:
@@ -91,6 +94,17 @@ def collate_targets(samples: Sequence[Sample], mask_form: MaskForm = "none") -> 
         is_crowd[slot, :num] = sample.is_crowd
     masks = collate_masks([sample.masks for sample in samples], padded, mask_form)
     return Targets(torch.from_numpy(boxes), torch.from_numpy(labels), torch.from_numpy(is_crowd), masks)
+
+
+def collate_label_lists(samples: Sequence[Sample]) -> tuple[Tensor, Tensor]:
+    """Pad the absent labels and the labels that are not exhaustive of N samples, both to V; few values of V occur."""
+    lists = [[sample.negative_labels for sample in samples], [sample.not_exhaustive_labels for sample in samples]]
+    longest = max(len(labels) for of_kind in lists for labels in of_kind)
+    padded = np.full((2, len(samples), round_up_to_power_of_two(longest, MIN_OBJECTS)), PADDING_LABEL, np.int64)
+    for rows, of_kind in zip(padded, lists, strict=True):
+        for row, labels in zip(rows, of_kind, strict=True):
+            row[: len(labels)] = labels
+    return torch.from_numpy(padded[0]), torch.from_numpy(padded[1])
 
 
 def collate_proposals(samples: Sequence[Sample], limit: int) -> Proposals:

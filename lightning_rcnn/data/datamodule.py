@@ -238,12 +238,17 @@ class DetectionDataModule(LightningDataModule):
         return getattr(self._module, "proposal_limit", self.proposal_limit)
 
     @property
+    def _counts_labels(self) -> bool:
+        """Whether the attached model needs to know of how many images and of which each class is known."""
+        return getattr(self._module, "is_federated", False)
+
+    @property
     def _module(self) -> LightningModule | None:
         return self.trainer.lightning_module if self.trainer is not None else None
 
     def _read(self, split: str, source: str | list[str] | Dataset) -> ShardSet:
         if isinstance(source, Dataset):
-            needs_labels = split == "train" and self.sampling.needs_labels
+            needs_labels = split == "train" and (self.sampling.needs_labels or self._counts_labels)
             shard_set: ShardSet = read_torch_dataset(source, split, needs_labels=needs_labels)
         elif not all(isinstance(entry, str) for entry in (source if isinstance(source, list | tuple) else [source])):
             raise InputError(
@@ -340,7 +345,16 @@ class DetectionDataModule(LightningDataModule):
         if isinstance(data.shard_set, TorchDataset):
             reader = TorchDatasetReader(data.shard_set.dataset, "none" if purpose == "prediction" else self._mask_form)
         mask_form = self._mask_form if purpose == "training" else self._evaluation_mask_form
-        dataset = DetectionDataset(reader, data.rules, purpose, transforms, self.seed, mask_form, self._proposal_limit)
+        dataset = DetectionDataset(
+            reader,
+            data.rules,
+            purpose,
+            transforms,
+            self.seed,
+            mask_form,
+            self._proposal_limit,
+            has_label_lists=self._counts_labels,
+        )
         trainer, num_workers = self.trainer, self.num_workers
         if num_workers is None:
             num_workers = suggested_workers(local_ranks=trainer.num_devices if trainer is not None else 1)

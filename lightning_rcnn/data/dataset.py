@@ -9,9 +9,17 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset
 
-from lightning_rcnn.data.collate import Sample, collate_images, collate_proposals, collate_targets, empty_sample
+from lightning_rcnn.data.collate import (
+    Sample,
+    collate_images,
+    collate_label_lists,
+    collate_proposals,
+    collate_targets,
+    empty_sample,
+)
 from lightning_rcnn.data.decode import DecodedImage, UndecodableImage, decode_with_damage
 from lightning_rcnn.data.geometry import AxisAlignedMap, clip_and_keep
+from lightning_rcnn.data.index import LABEL_LISTS
 from lightning_rcnn.data.plan import EMPTY_SLOT, entry_number
 from lightning_rcnn.data.reader import RawSample, SampleReader, UnreadableRecordError
 from lightning_rcnn.data.resize import ResizeRule
@@ -71,6 +79,7 @@ class DetectionDataset(Dataset[Batch | InputError]):
         seed: seed of the transforms.
         mask_form: form of the masks in targets.
         proposal_limit: number of stored proposals per image; 0 for a detector that makes its own.
+        has_label_lists: whether targets have the lists of absent labels and of those that are not exhaustive.
 
     Attributes:
         current_samples: sample that each worker reads now; a loader with workers sets one with a slot for each.
@@ -85,6 +94,7 @@ class DetectionDataset(Dataset[Batch | InputError]):
         seed: int = 0,
         mask_form: MaskForm = "none",
         proposal_limit: int = 0,
+        has_label_lists: bool = False,
     ) -> None:
         self.reader = reader
         self.rules = tuple(rules)
@@ -93,6 +103,7 @@ class DetectionDataset(Dataset[Batch | InputError]):
         self._has_planned_sizes = bool(size_settings(transforms))
         self.mask_form: MaskForm = mask_form if purpose != "prediction" else "none"
         self.proposal_limit = proposal_limit
+        self.has_label_lists = has_label_lists
         self.current_samples = CurrentSamples(num_workers=0)
 
     def __len__(self) -> int:
@@ -111,7 +122,11 @@ class DetectionDataset(Dataset[Batch | InputError]):
             batch = replace(batch, proposals=collate_proposals(samples, self.proposal_limit))
         if self.purpose == "prediction":
             return batch
-        return replace(batch, targets=collate_targets(samples, self.mask_form))
+        targets = collate_targets(samples, self.mask_form)
+        if self.has_label_lists:
+            negative, not_exhaustive = collate_label_lists(samples)
+            targets = targets._replace(negative_labels=negative, not_exhaustive_labels=not_exhaustive)
+        return replace(batch, targets=targets)
 
     def name(self, number: int) -> str:
         """Return shard, key and, if it can be read, the file name of a sample, for messages."""
@@ -156,7 +171,9 @@ class DetectionDataset(Dataset[Batch | InputError]):
             proposals = map_proposals(sample.proposals, to_resized, image.shape[-2:], self.proposal_limit)
         if self.purpose == "evaluation":
             record = replace(record, annotations=raw.content["annotations"])
-        return Sample(image, boxes[keep], sample.labels[keep], sample.is_crowd[keep], record, masks, proposals)
+        negative, not_exhaustive = (raw.content.get(key, ()) for key in LABEL_LISTS)
+        labels, is_crowd = sample.labels[keep], sample.is_crowd[keep]
+        return Sample(image, boxes[keep], labels, is_crowd, record, masks, proposals, negative, not_exhaustive)
 
     def _transformed(self, sample: TrainingImage, number: int, epoch: int) -> TrainingImage:
         for position, transform in enumerate(self.transforms):

@@ -20,13 +20,16 @@ from lightning_rcnn.masks.segmentation import Segmentation
 INDEX_NAME = "index.json"
 FORMAT = "lightning-rcnn shards"
 VERSION = 2
+LABEL_LISTS = ("negative_labels", "not_exhaustive_labels")
+"""Keys of a sample's JSON for labels of the image: absent classes, and those that are not annotated exhaustively."""
 
 
 class Annotation(TypedDict):
     """One object in a sample's JSON, in the original frame.
 
     The JSON has `image_id`, `file_name`, `width` and `height` (original frame), `apply_exif` (whether the boxes refer
-    to the image after its EXIF orientation), and `annotations`, a list of these.
+    to the image after its EXIF orientation), `annotations`, a list of these, and, where they are not empty, the lists
+    of labels `LABEL_LISTS`.
     """
 
     id: int

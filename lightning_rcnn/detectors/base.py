@@ -25,6 +25,7 @@ from lightning_rcnn.checkpoints.header import CLASS_PATH_KEY, PRECISION_KEY
 from lightning_rcnn.class_paths import class_path
 from lightning_rcnn.data.class_names import require_different
 from lightning_rcnn.data.resize import ResizeRule
+from lightning_rcnn.detectors.class_frequencies import set_class_images
 from lightning_rcnn.detectors.evaluation import Evaluation, flatten_metrics
 from lightning_rcnn.detectors.images import ImageLike, as_images
 from lightning_rcnn.detectors.inference import detect_tensors
@@ -47,6 +48,7 @@ from lightning_rcnn.functional.postprocess import to_original_frame
 from lightning_rcnn.masks.paste import PasteRule, paste_densely
 from lightning_rcnn.parts import Recorded
 from lightning_rcnn.plain_data import INIT_ARGS, to_plain, without_weights
+from lightning_rcnn.roi_heads.class_losses import FederatedClassLoss
 from lightning_rcnn.structures import Batch, Detections, Inputs, MaskForm, Proposals, Targets
 
 
@@ -226,13 +228,23 @@ class Detector(Recorded, LightningModule):
             proposals._replace(boxes=rescale(proposals.boxes, batch.image_sizes, original)),
         )
 
+    @property
+    def is_federated(self) -> bool:
+        """Whether the detector learns only some classes of an image, for which it needs lists and numbers of labels."""
+        return bool(self._federated_losses())
+
+    def _federated_losses(self) -> list[FederatedClassLoss]:
+        return [module for module in self.modules() if isinstance(module, FederatedClassLoss)]
+
     def setup(self, stage: str) -> None:
-        """Refuse precisions that would round boxes."""
+        """Refuse precisions that would round boxes, and tell the federated losses how frequent the classes are."""
         if str(self.trainer.precision).endswith("-true") and self.trainer.precision not in ("32-true", "64-true"):
             raise InputError(
                 f"trainer.precision {self.trainer.precision}: boxes need float32; use "
                 f"{str(self.trainer.precision).replace('-true', '-mixed')}"
             )
+        if stage == "fit" and (federated := self._federated_losses()):
+            set_class_images(federated, self.trainer)
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
         """Seed the step from (seed, step, batch), so that a resumed run draws the same numbers."""

@@ -50,6 +50,18 @@ def classification_loss(logits: Tensor, labels: Tensor, weights: Tensor) -> Tens
     return (loss * weights.flatten()).sum()
 
 
+def sigmoid_loss(logits: Tensor, is_own: Tensor, is_counted: Tensor) -> Tensor:
+    """Sum the binary cross-entropies of RoIs and classes.
+
+    Args:
+        logits: [N, R, K], without background.
+        is_own: bool [N, R, K], whether the RoI is of the class.
+        is_counted: bool [N, R, K]; other pairs do not count.
+    """
+    loss = F.binary_cross_entropy_with_logits(logits.float(), is_own.float(), reduction="none")
+    return torch.where(is_counted, loss, 0.0).sum()
+
+
 def box_loss(deltas: Tensor, gt_deltas: Tensor, is_positive: Tensor, beta: float) -> Tensor:
     """Sum the smooth L1 losses of positives (Fast R-CNN equation 3).
 

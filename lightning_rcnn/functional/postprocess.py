@@ -4,6 +4,7 @@ Shape letters: N images, P proposals, K classes, D detections.
 """
 
 import math
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
@@ -12,6 +13,11 @@ from lightning_rcnn.functional.boxes import clip_boxes, decode, has_min_size, re
 from lightning_rcnn.ops.gather import gather_boxes
 from lightning_rcnn.ops.nms import batched_nms
 from lightning_rcnn.structures import PADDING_LABEL, Detections, Proposals
+
+
+def softmax_scores(class_logits: Tensor) -> Tensor:
+    """Return the probabilities of the foreground classes [..., K] from logits [..., K+1], background first."""
+    return class_logits.float().softmax(-1)[..., 1:]
 
 
 def select_detections(
@@ -25,6 +31,7 @@ def select_detections(
     nms_iou: float,
     max_detections: int,
     min_size: float = 1e-2,
+    scores_of: Callable[[Tensor], Tensor] = softmax_scores,
 ) -> Detections:
     """Select detections in the resized frame.
 
@@ -39,13 +46,15 @@ def select_detections(
         max_detections: D.
         min_size: minimum side of a detection, pixels (the default is torchvision's); with 0 (detectron2's) even empty
             boxes are kept.
+        scores_of: function from class logits to the scores of the foreground classes [N, P, K].
     """
     num_classes = box_deltas.shape[2]
-    # The probabilities of a proposal sum to one, which limits how many of its classes exceed the threshold.
+    # The probabilities of a proposal sum to one, which limits how many of its classes exceed the threshold. Scores of
+    # another kind may exceed it in more; then the lowest candidates are left out.
     classes_above = num_classes if score_threshold <= 0 else min(num_classes, math.ceil(1 / score_threshold))
     return select_by_score(
         proposals,
-        class_logits.float().softmax(-1)[..., 1:],
+        scores_of(class_logits),
         box_deltas,
         image_sizes,
         classes_above=classes_above,

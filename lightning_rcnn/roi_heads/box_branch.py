@@ -13,11 +13,12 @@ from torch import Tensor, nn
 from lightning_rcnn.backbones.base import Backbone
 from lightning_rcnn.class_paths import is_newest
 from lightning_rcnn.errors import InputError
-from lightning_rcnn.functional.losses import LossSum, box_loss, classification_loss
+from lightning_rcnn.functional.losses import LossSum, box_loss
 from lightning_rcnn.functional.postprocess import select_detections
 from lightning_rcnn.functional.targets import RoIs, roi_targets
 from lightning_rcnn.parts import Part, Settings
 from lightning_rcnn.roi_heads.box_head import AveragePool, BoxHeadSettings, BoxPredictor, TwoLayerHead
+from lightning_rcnn.roi_heads.class_losses import ClassLossSettings, SoftmaxLoss
 from lightning_rcnn.roi_heads.pooler import PooledFeatures, RoIPooler, as_rois
 from lightning_rcnn.settings_checks import Fraction, NonNegative, PositiveCount
 from lightning_rcnn.structures import Detections, Inputs, Proposals, Targets
@@ -41,8 +42,9 @@ class BoxSettings(Settings):
         crowd_ioa: fraction of its area in a crowd above which a region is not a negative (0.7 in Detectron); None drops
             crowds from training, as torchvision's references and detectron2 do.
         loss_beta: beta of smooth L1; 1/9 (torchvision) or 0 (detectron2).
+        class_loss: loss of the classes: `SoftmaxLoss`, or `FederatedLoss` for sets such as LVIS.
         class_weights: weights of the classes in `loss_classifier`, in the order of the class names; background has 1.
-            The loss is the weighted mean, as in torch's `cross_entropy(weight=)`.
+            The loss is the weighted mean, as in torch's `cross_entropy(weight=)`. Only with `SoftmaxLoss`.
         score_threshold: minimum score of detections, exclusive.
         nms_iou: IoU threshold of NMS, per class.
         detections_per_image: limit of detections per image.
@@ -50,8 +52,10 @@ class BoxSettings(Settings):
             frame only.
 
     Raises:
-        InputError: no region could be background.
+        InputError: no region could be background, or there are class weights without `SoftmaxLoss`.
     """
+
+    conventions: ClassVar[tuple[str, ...]] = ("class_loss",)
 
     head: BoxHeadSettings = TwoLayerHead()
     pooled_size: PositiveCount | None = None
@@ -62,6 +66,7 @@ class BoxSettings(Settings):
     positive_fraction: Fraction = 0.25
     crowd_ioa: Fraction | None = None
     loss_beta: NonNegative = 1 / 9
+    class_loss: ClassLossSettings = SoftmaxLoss()
     class_weights: tuple[NonNegative, ...] | None = None
     score_threshold: Fraction = 0.05
     nms_iou: Fraction = 0.5
@@ -74,6 +79,10 @@ class BoxSettings(Settings):
             raise InputError(
                 f"model.box: lowest_negative_iou {self.lowest_negative_iou}: no region would be background; give less "
                 f"than negative_iou {self.negative_iou}"
+            )
+        if self.class_weights is not None and not isinstance(self.class_loss, SoftmaxLoss):
+            raise InputError(
+                f"model.box: class_weights have no effect on {type(self.class_loss).__name__}; leave one of them out"
             )
 
     def build(self, backbone: Backbone, pooler: RoIPooler, num_classes: int) -> "BoxBranch":
@@ -105,7 +114,7 @@ class BoxBranch(Part):
         max_positives: maximum number of sampled positives per image; they come first.
     """
 
-    class_layers: ClassVar[tuple[str, ...]] = ("predictor",)
+    class_layers: ClassVar[tuple[str, ...]] = ("predictor", "class_loss")
     compiled_layers: tuple[str, ...] = ("head",)
     loss_names: ClassVar[tuple[str, ...]] = ("loss_classifier", "loss_box")
     class_weights: Tensor | None
@@ -130,6 +139,8 @@ class BoxBranch(Part):
         else:
             self.head = settings.head.build(channels, self.pooled_size, backbone.take_fully_connected())
         self.predictor = BoxPredictor(self.head.out_features, num_classes)  # type: ignore[arg-type]  # an int in every head
+        self.class_loss = settings.class_loss.build(num_classes)
+        self.class_loss.initialize(self.predictor.class_logits)
 
     def losses(
         self, pooled: PooledFeatures, proposals: Proposals, inputs: Inputs, targets: Targets, seed: Tensor
@@ -148,17 +159,21 @@ class BoxBranch(Part):
         """
         rois = self.sample(proposals, targets, inputs, seed)
         features = pooled(as_rois(rois.boxes, rois.is_valid), self.pooled_size)
-        return self._losses_of(rois, *self._score(features, rois.is_valid)), rois._replace(features=features)
+        class_logits, box_deltas = self._score(features, rois.is_valid)
+        losses = self._losses_of(rois, class_logits, box_deltas, inputs, targets, seed)
+        return losses, rois._replace(features=features)
 
-    def _losses_of(self, rois: RoIs, class_logits: Tensor, box_deltas: Tensor) -> dict[str, LossSum]:
+    def _losses_of(
+        self, rois: RoIs, class_logits: Tensor, box_deltas: Tensor, inputs: Inputs, targets: Targets, seed: Tensor
+    ) -> dict[str, LossSum]:
         """Compute the losses from class logits [N, R, K+1] and deltas [N, R, K, 4] of the sampled regions."""
         own_class = (rois.labels - 1).clamp(min=0)[..., None, None].expand(-1, -1, 1, 4)
         own_deltas = box_deltas.gather(2, own_class).squeeze(2)
         weights = self._class_weights(rois)
-        classifier = classification_loss(class_logits, rois.labels, weights)
+        classifier = self.class_loss(class_logits, rois, weights, inputs.image_ids, targets, seed)
         box = box_loss(own_deltas, rois.gt_deltas, rois.is_positive, self.settings.loss_beta)
         num_regions = rois.is_valid.sum()
-        return {"loss_classifier": LossSum(classifier, weights.sum()), "loss_box": LossSum(box, num_regions)}
+        return {"loss_classifier": classifier, "loss_box": LossSum(box, num_regions)}
 
     def predict(self, pooled: PooledFeatures, proposals: Proposals, inputs: Inputs) -> Detections:
         """Compute detections from the proposals, in the resized frame."""
@@ -180,8 +195,11 @@ class BoxBranch(Part):
         is_object = targets.is_object
         scored_gt = self._score(pooled(as_rois(targets.boxes, is_object), self.pooled_size), is_object)
         image = torch.arange(len(is_object), device=is_object.device)[:, None]
-        sampled = [torch.cat(both, dim=1)[image, rois.indices] for both in zip(scored, scored_gt, strict=True)]
-        return self._select(proposals, *scored, inputs), self._losses_of(rois, *sampled), rois
+        class_logits, box_deltas = (
+            torch.cat(both, dim=1)[image, rois.indices] for both in zip(scored, scored_gt, strict=True)
+        )
+        losses = self._losses_of(rois, class_logits, box_deltas, inputs, targets, seed)
+        return self._select(proposals, *scored, inputs), losses, rois
 
     def _select(self, proposals: Proposals, class_logits: Tensor, box_deltas: Tensor, inputs: Inputs) -> Detections:
         """Select detections from class logits [N, P, K+1] and deltas [N, P, K, 4] of the proposals."""
@@ -195,6 +213,7 @@ class BoxBranch(Part):
             nms_iou=self.settings.nms_iou,
             max_detections=self.settings.detections_per_image,
             min_size=self.settings.min_size,
+            scores_of=self.class_loss.scores,
         )
 
     def sample(self, proposals: Proposals, targets: Targets, inputs: Inputs, seed: Tensor) -> RoIs:

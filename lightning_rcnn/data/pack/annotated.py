@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from lightning_rcnn.data.defects import Defect, Finding
-from lightning_rcnn.data.index import Annotation
+from lightning_rcnn.data.index import LABEL_LISTS, Annotation
 from lightning_rcnn.data.pack.boxes import Edges, check_box
 from lightning_rcnn.data.pack.frame import Frame, choose_frame
 from lightning_rcnn.data.pack.image_info import RejectedImageError, Size, inspect_image
@@ -45,6 +45,7 @@ class AnnotatedImage(NamedTuple):
         path: path of the file.
         size: (width, height) in pixels; (0, 0) if not stated.
         objects: objects of the image.
+        negative_labels, not_exhaustive_labels: see `CocoImage`.
     """
 
     image_id: int
@@ -52,6 +53,8 @@ class AnnotatedImage(NamedTuple):
     path: Path
     size: Size
     objects: list[AnnotatedObject]
+    negative_labels: tuple[int, ...] = ()
+    not_exhaustive_labels: tuple[int, ...] = ()
 
 
 def read_annotated_image(image: AnnotatedImage) -> Outcome:
@@ -80,7 +83,7 @@ def read_annotated_image(image: AnnotatedImage) -> Outcome:
         findings.append(Finding(Defect.EMPTY_IMAGE, image.file_name))
     elif not annotations:
         findings.append(Finding(Defect.EMPTIED_IMAGE, image.file_name))
-    record = {
+    record: dict[str, Any] = {
         "image_id": image.image_id,
         "file_name": image.file_name,
         "width": frame.size[0],
@@ -88,6 +91,9 @@ def read_annotated_image(image: AnnotatedImage) -> Outcome:
         "apply_exif": Defect.EXIF_IGNORED not in frame.defects,
         "annotations": annotations,
     }
+    for key in LABEL_LISTS:
+        if labels := getattr(image, key):
+            record[key] = list(labels)
     return Outcome(Sample(data, info.extension, record), findings, len(image.objects))
 
 

@@ -90,7 +90,9 @@ def _has_file_name(image: CocoImage, coco: CocoAnnotations) -> bool:
 def _annotated_image(image: CocoImage, file_name: str, path: Path, coco: CocoAnnotations) -> AnnotatedImage:
     size = _size_of_file(path) if coco.is_relative and image.size == (0, 0) else image.size
     objects = [_annotated_object(in_pixels(annotated, size)) for annotated in coco.objects[image.id]]
-    return AnnotatedImage(image.id, file_name, path, image.size, objects)
+    return AnnotatedImage(
+        image.id, file_name, path, image.size, objects, image.negative_labels, image.not_exhaustive_labels
+    )
 
 
 def _annotated_object(coco_object: CocoObject) -> AnnotatedObject:

@@ -25,11 +25,15 @@ class CocoImage(NamedTuple):
         id: image id.
         file_name: file name; empty if not stated.
         size: (width, height) in pixels; (0, 0) if not stated, or not from 1 to `MAX_SIDE`.
+        negative_labels: labels of classes that are absent (LVIS's `neg_category_ids`), ascending.
+        not_exhaustive_labels: labels of classes of which objects may lack annotations (`not_exhaustive_category_ids`).
     """
 
     id: int
     file_name: str
     size: tuple[int, int]
+    negative_labels: tuple[int, ...] = ()
+    not_exhaustive_labels: tuple[int, ...] = ()
 
 
 class CocoObject(NamedTuple):
@@ -100,7 +104,7 @@ def read_annotations(path: Path, classes: Sequence[str] | None = None) -> CocoAn
     if image_ids.numbered:
         first = image_ids.numbered[0]
         log.add([Finding(Defect.TEXT_IDS, f"image {first!r}: now {image_ids.find(first)}")])
-    images = _read_images(content["images"], image_ids, log)
+    images = _read_images(content["images"], image_ids, numbered, log)
     annotations = [
         (image_id, _read_object(entry, annotation_id, numbered))
         for image_id, annotation_id, entry in _wanted(entries, image_ids, images, numbered, log)
@@ -130,7 +134,7 @@ def _distinct(values: Iterable[Any]) -> set[Any]:
     return {value for value in values if isinstance(value, str | int | float)}
 
 
-def _read_images(entries: list[Entry], ids: IdTable, log: DefectLog) -> dict[int, CocoImage]:
+def _read_images(entries: list[Entry], ids: IdTable, classes: Classes, log: DefectLog) -> dict[int, CocoImage]:
     images: dict[int, CocoImage] = {}
     files: set[str] = set()
     for entry in entries:
@@ -143,9 +147,19 @@ def _read_images(entries: list[Entry], ids: IdTable, log: DefectLog) -> dict[int
             continue
         if file_name and file_name in files:
             log.add([Finding(Defect.DUPLICATE_FILE_NAME, f"{file_name}, id {image_id}")])
-        images[image_id] = CocoImage(image_id, file_name, _size(entry))
+        negative, not_exhaustive = (
+            _labels(entry.get(key), classes) for key in ("neg_category_ids", "not_exhaustive_category_ids")
+        )
+        images[image_id] = CocoImage(image_id, file_name, _size(entry), negative, not_exhaustive)
         files.add(file_name)
     return images
+
+
+def _labels(category_ids: Any, classes: Classes) -> tuple[int, ...]:
+    """Return the labels of a list of category ids, without those of classes that are unknown or not requested."""
+    listed = category_ids if isinstance(category_ids, list) else []
+    labels = (classes.label_of(category_id) for category_id in listed)
+    return tuple(sorted({label for label in labels if label is not None}))
 
 
 def _file_name(entry: Entry, log: DefectLog) -> str:
