@@ -218,12 +218,16 @@ def test_another_batch_size_between_epochs_is_nothing_to_speak_of(
 
 
 def test_kill_9_mid_epoch(uneven_set, tmp_path, recording_module, trainer, fresh_process):
-    """The same fit, started again after its process was killed, resumes from the last checkpoint undisturbed."""
+    """The same fit, started again after its process was killed, resumes from the last checkpoint undisturbed.
+
+    An epoch has images of the rarer class several times, and others not at all.
+    """
+    sampling = RepeatFactor(1.5, empty_share=0.4, epoch_size=43)
 
     def fit(module: Any, **start: Any) -> Any:
         saver = ModelCheckpoint(tmp_path, every_n_train_steps=2, save_last=True)
         runner = trainer(max_epochs=2, callbacks=[saver], enable_checkpointing=True)
-        runner.fit(module, datamodule=data(uneven_set, num_workers=1), **start)
+        runner.fit(module, datamodule=data(uneven_set, num_workers=1, sampling=sampling), **start)
         return module
 
     class Killed(recording_module):
