@@ -11,6 +11,7 @@ import torch
 from lightning_rcnn.data.cache import ShardCache
 from lightning_rcnn.data.datamodule import DetectionDataModule
 from lightning_rcnn.data.dataset import BatchRequest, DetectionDataset
+from lightning_rcnn.data.epoch_counts import epoch_counts
 from lightning_rcnn.data.fetch import FetchPolicy
 from lightning_rcnn.data.loader import PlannedLoader
 from lightning_rcnn.data.padded_set import PaddedSet, pad_set
@@ -61,13 +62,20 @@ def padded(folder: Path, transforms: list[Any], shapes: list[list[int]] | None =
 
 
 def loaded(
-    folder: Path, transforms: list[Any], rank: int = 0, world: int = 1, num_workers: int = 0, batch_size: int = 4
+    folder: Path,
+    transforms: list[Any],
+    rank: int = 0,
+    world: int = 1,
+    num_workers: int = 0,
+    batch_size: int = 4,
+    repeats: float = 1.0,
 ) -> list[Batch]:
     data = padded(folder, transforms)
+    counts = epoch_counts(np.full(len(data), repeats))
     reader = ShardReader(data.shard_set, ShardCache(None, 1e9, FetchPolicy(1.0, 1)))
     samples = DetectionDataset(reader, RULES, "training", transforms, mask_form="bitmaps")
-    plan = partial(data.plan_training, seed=0, batch_size=batch_size, rank=rank, world=world, window=100)
-    num_batches = len(data) // (batch_size * world)
+    plan = partial(data.plan_training, seed=0, batch_size=batch_size, rank=rank, world=world, window=100, counts=counts)
+    num_batches = counts.size // (batch_size * world)
     loader = PlannedLoader(samples, plan, num_batches, rank=rank, world=world, num_workers=num_workers)
     loader.sampler.set_epoch(1)
     return list(loader)
@@ -78,9 +86,11 @@ def masked_set(make_set, tmp_path_factory) -> Path:
     return make_set(tmp_path_factory.mktemp("masked") / "set", masks=True)
 
 
-def test_batches_hold_the_planned_sizes_in_few_shapes_without_shrinking(masked_set: Path):
+@pytest.mark.parametrize("repeats", [1.0, 2.5])
+def test_batches_hold_the_planned_sizes_in_few_shapes_without_shrinking(masked_set: Path, repeats: float):
     """What exceeded its batch would have been shrunk, so its shorter edge would be that of no rule."""
-    batches = loaded(masked_set, PLANNED)
+    batches = loaded(masked_set, PLANNED, repeats=repeats)
+    assert len(batches) == int(repeats * 43) // 4
     shapes = {tuple(batch.images.shape[-2:]) for batch in batches}
     known = {tuple(shape) for rule_shapes in padded(masked_set, PLANNED).shapes for shape in rule_shapes.tolist()}
     assert len(shapes) > 1
