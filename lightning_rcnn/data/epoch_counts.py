@@ -77,6 +77,8 @@ def epoch_counts(averages: np.ndarray, size: int | None = None) -> EpochCounts:
     if size is not None:
         averages = averages * (size / math.fsum(averages))
     units = np.rint(averages * 2.0**_BITS).astype(np.int64)
-    if size is not None:
-        units[units.argmax()] += (size << _BITS) - int(units.sum())  # what was rounded, below 2**-32 a sample
+    missing = (size << _BITS) - int(units.sum()) if size is not None else -int(units.sum()) % (1 << _BITS)
+    # A sum that is whole but for what was rounded, below 2**-32 a sample, is whole.
+    if size is not None or missing <= len(units):
+        units[units.argmax()] += missing
     return EpochCounts(units)

@@ -102,6 +102,12 @@ def test_sources_are_mixed_by_weight_over_an_epoch_of_a_stated_length():
 
 
 @settings(deadline=None, max_examples=200)
+@given(labels=label_lists, sampling=st.sampled_from((Sampling(), ClassBalanced(), WeightedClasses({"cat": 0.3}))))
+def test_an_epoch_is_as_long_as_the_data(labels, sampling):
+    assert sampling.counts(images(labels)).size == len(labels)
+
+
+@settings(deadline=None, max_examples=200)
 @given(
     labels=label_lists,
     sampling=st.sampled_from((Sampling, RepeatFactor, ClassBalanced, WeightedClasses)),
