@@ -120,15 +120,24 @@ def decode_crops(rles: Sequence[RunLength], margin: int = 0) -> Iterator[Crop]:
 
 
 def resize(rle: RunLength, height: int, width: int) -> RunLength:
-    """Resize a mask to another image size by nearest neighbor: each pixel takes the old pixel that holds its center."""
-    pixels, top, left = decode_crop(rle)
-    old_height, old_width = rle["size"]
-    rows = (2 * np.arange(height) + 1) * old_height // (2 * height) - top
-    columns = (2 * np.arange(width) + 1) * old_width // (2 * width) - left
-    new_rows = np.flatnonzero((rows >= 0) & (rows < pixels.shape[0]))
-    new_columns = np.flatnonzero((columns >= 0) & (columns < pixels.shape[1]))
-    crop = pixels[np.ix_(rows[new_rows], columns[new_columns])]
-    return encode_crop(crop, int(new_rows.min(initial=height)), int(new_columns.min(initial=width)), height, width)
+    """Resize a mask to another image size; see `resize_crop`."""
+    return encode_crop(*resize_crop(decode_crop(rle), rle["size"], (height, width)), height, width)
+
+
+def resize_crop(crop: Crop, old_size: Sequence[int], size: tuple[int, int]) -> Crop:
+    """Resize a mask by nearest neighbor: each pixel takes the old pixel that holds its center.
+
+    Args:
+        crop: pixels of the mask.
+        old_size, size: (height, width) of the image before and after, in pixels.
+    """
+    (old_height, old_width), (height, width) = old_size, size
+    rows = (2 * np.arange(height) + 1) * old_height // (2 * height) - crop.top
+    columns = (2 * np.arange(width) + 1) * old_width // (2 * width) - crop.left
+    new_rows = np.flatnonzero((rows >= 0) & (rows < crop.pixels.shape[0]))
+    new_columns = np.flatnonzero((columns >= 0) & (columns < crop.pixels.shape[1]))
+    pixels = crop.pixels[np.ix_(rows[new_rows], columns[new_columns])]
+    return Crop(pixels, int(new_rows.min(initial=height)), int(new_columns.min(initial=width)))
 
 
 def decode_runs(counts: str) -> np.ndarray:
