@@ -145,6 +145,7 @@ class ImageRecord:
         problem: reason why the record could not be read, with shard and key; empty if it was read.
         left_out: objects of the image that were left out, each with its position and reason; empty if none was.
         damage: what is wrong with an image file that still decodes, with shard and key; empty for a sound file.
+        partners: records of the samples that transforms mixed into the image, and of those that could not be read.
     """
 
     image_id: int
@@ -155,6 +156,7 @@ class ImageRecord:
     problem: str = ""
     left_out: str = ""
     damage: str = ""
+    partners: tuple["ImageRecord", ...] = ()
 
 
 @dataclass(frozen=True)

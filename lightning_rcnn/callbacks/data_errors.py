@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterable
+from itertools import chain
 from typing import Any
 
 import rich
@@ -46,7 +47,7 @@ class DataErrors(Callback):
         """Count the problems of a batch, of whichever stage."""
         stage = trainer.state.stage
         assert stage is not None
-        for record in batch.records:
+        for record in chain.from_iterable((record, *record.partners) for record in batch.records):
             for outcome, problem in _problems(record):
                 if problem:
                     self._problems.setdefault((outcome, _PURPOSES[stage]), Counter())[problem] += 1

@@ -3,6 +3,7 @@
 import contextlib
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -25,10 +26,11 @@ from lightning_rcnn.data.reader import RawSample, SampleReader, UnreadableRecord
 from lightning_rcnn.data.resize import ResizeRule
 from lightning_rcnn.data.segmentations import ImageMasks, crop_bitmaps, trace_outlines
 from lightning_rcnn.data.stored_proposals import map_proposals
+from lightning_rcnn.data.transforms.apply import Loaded, TransformList
 from lightning_rcnn.data.transforms.base import Random, TrainingImage, Transform
 from lightning_rcnn.data.transforms.pipeline import size_settings
 from lightning_rcnn.data.transforms.render import render
-from lightning_rcnn.data.transforms.torchvision import PairTransform, apply_to_pair
+from lightning_rcnn.data.transforms.torchvision import PairTransform
 from lightning_rcnn.data.worker_deaths import CurrentSamples
 from lightning_rcnn.errors import InputError
 from lightning_rcnn.masks.crops import UnreadableMaskError
@@ -66,6 +68,8 @@ class DetectionDataset(Dataset[Batch | InputError]):
     decodes although its file is damaged is used, and `ImageRecord.damage` says what is wrong. An error that must stop
     the run, such as a shard that cannot be fetched, is returned as an `InputError` for the loader to raise: torch would
     wrap an error raised in a worker into a traceback of many lines.
+
+    Transforms may read other samples and mix them in (`MixingTransform`); `ImageRecord.partners` names them.
 
     Objects marked difficult are trained on like others; crowds are marked in the targets. Boxes are clipped to the
     image after the transforms, and boxes with nothing left are dropped (`MIN_BOX_EDGE`).
@@ -128,6 +132,15 @@ class DetectionDataset(Dataset[Batch | InputError]):
             targets = targets._replace(negative_labels=negative, not_exhaustive_labels=not_exhaustive)
         return replace(batch, targets=targets)
 
+    def load(self, number: int) -> Loaded:
+        """Read and decode a sample that is mixed into another; see `SampleSource`."""
+        self.current_samples.note(number)
+        return Loaded(number, *_interpret(self.reader.read(number), with_proposals=False))
+
+    def location(self, number: int) -> str:
+        """Return the location of a sample, for messages."""
+        return self.reader.location(number)
+
     def name(self, number: int) -> str:
         """Return shard, key and, if it can be read, the file name of a sample, for messages."""
         location = self.reader.location(number)
@@ -152,10 +165,9 @@ class DetectionDataset(Dataset[Batch | InputError]):
             raise UnreadableRecordError(
                 f"{raw.location} ({record.file_name}): its size differs from the index; pack the data set again"
             )
-        try:
-            sample = self._transformed(sample, entry_number(number, occurrence), request.epoch)
-        except UnreadableMaskError as error:
-            raise _unreadable_mask(raw, error) from error
+        transforms = TransformList(self.transforms, self.mask_form != "none", source=self)
+        random_at = partial(Random, self.seed, request.epoch, entry_number(number, occurrence))
+        _, record, sample = transforms(Loaded(number, record, sample), random_at)
         image, to_resized = render(sample, rule, request.shape)
         boxes, keep = clip_and_keep(to_resized.boxes(sample.boxes), *image.shape[-2:])
         masks = None
@@ -174,15 +186,6 @@ class DetectionDataset(Dataset[Batch | InputError]):
         negative, not_exhaustive = (raw.content.get(key, ()) for key in LABEL_LISTS)
         labels, is_crowd = sample.labels[keep], sample.is_crowd[keep]
         return Sample(image, boxes[keep], labels, is_crowd, record, masks, proposals, negative, not_exhaustive)
-
-    def _transformed(self, sample: TrainingImage, number: int, epoch: int) -> TrainingImage:
-        for position, transform in enumerate(self.transforms):
-            random = Random(self.seed, epoch, number, position)
-            if isinstance(transform, Transform):
-                sample = transform(sample, random)
-            else:
-                sample = apply_to_pair(transform, sample, random, needs_masks=self.mask_form != "none")
-        return sample
 
 
 def _read_masks(

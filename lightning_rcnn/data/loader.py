@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
+from itertools import chain
 from multiprocessing import connection
 from typing import Any, cast
 
@@ -124,13 +125,16 @@ class PlannedLoader(DataLoader[Batch]):
         for batch in self._naming_deaths(batches):
             if isinstance(batch, InputError):
                 raise InputError(str(batch))  # a copy: its traceback and this frame would keep each other alive
-            for record in batch.records:
+            for record in chain.from_iterable((record, *record.partners) for record in batch.records):
                 if record.damage:
                     self._name_once("using a damaged image", record.damage)
+                if record.problem:
+                    self._name_once("left out an unreadable record", record.problem)
+            # An unreadable partner costs no sample, and the plan comes to it, too.
             problems = [record.problem for record in batch.records if record.problem]
             if problems:
                 num_unreadable += len(problems)
-                self._report(problems, num_unreadable)
+                self._require_few(num_unreadable, problems[-1])
             yield batch
 
     def death(self, within: float) -> InputError | None:
@@ -165,14 +169,12 @@ class PlannedLoader(DataLoader[Batch]):
                 raise_death(self, within=1.0)
             raise
 
-    def _report(self, problems: list[str], num_unreadable: int) -> None:
-        for problem in problems:
-            self._name_once("left out an unreadable record", problem)
+    def _require_few(self, num_unreadable: int, last_problem: str) -> None:
         num_samples = self.sampler.num_samples
         if num_unreadable > self._max_corrupt_share * num_samples:
             raise InputError(
                 f"{num_unreadable} of {num_samples} records of an epoch cannot be read, more than "
-                f"data.loading.max_corrupt_share {self._max_corrupt_share:g} allows (last: {problems[-1]}); "
+                f"data.loading.max_corrupt_share {self._max_corrupt_share:g} allows (last: {last_problem}); "
                 "pack the data set again or raise it"
             )
 

@@ -64,6 +64,19 @@ def test_damaged_images_have_a_table_of_their_own(scorer, make_loader, make_trai
     assert "unreadable" not in out
 
 
+def test_partners_that_cannot_be_mixed_in_are_counted_with_the_samples(
+    scorer, make_loader, make_trainer, damage, capsys
+):
+    train = damage(make_loader([1] * 2), {0: "a.tar, key 1: cut off"})
+    batch = train.dataset[1]
+    partners = (train.dataset[0].records[0], replace(batch.records[0], problem="", damage="a.tar, key 2: extra bytes"))
+    train.dataset[1] = replace(batch, records=(replace(batch.records[0], partners=partners), *batch.records[1:]))
+    make_trainer(DataErrors(), max_epochs=2).fit(scorer, train)
+    samples, used = capsys.readouterr().out.split("used although damaged")
+    assert table_rows(samples) == [("training", "1", "4", "a.tar, key 1: cut off")]
+    assert table_rows(used) == [("training", "1", "2", "a.tar, key 2: extra bytes")]
+
+
 @pytest.mark.parametrize("command", ["validate", "test"])
 def test_evaluations_show_theirs(scorer, make_loader, make_trainer, damage, command, capsys):
     getattr(make_trainer(DataErrors()), command)(scorer, damage(make_loader([1]), {0: "b.tar, key 7: cut off"}))

@@ -78,11 +78,22 @@ class Random:
         epoch: planned epoch.
         sample: number of the sample in the data set; of one that an epoch has several times, `plan.entry_number`.
         position: position of the transform in its list, so that transforms draw independently of each other.
+        branches: see `branch`.
     """
 
-    def __init__(self, seed: int, epoch: int, sample: int, position: int) -> None:
-        self._key = f"{seed}/{epoch}/{sample}/{position}"
+    def __init__(self, seed: int, epoch: int, sample: int, position: int, *branches: int) -> None:
+        self._path = (seed, epoch, sample, position, *branches)
+        self._key = "/".join(map(str, self._path))
         self._drawn = 0
+
+    def branch(self, index: int, position: int) -> "Random":
+        """Return other random numbers, which depend on these and on what they are for.
+
+        Args:
+            index: number of the partner among those of the sample; see `MixingTransform`.
+            position: position of the transform that the partner passes.
+        """
+        return Random(*self._path, index, position)
 
     def integer(self) -> int:
         """Draw an integer from 0 to 2**64 - 1."""
