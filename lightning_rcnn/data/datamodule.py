@@ -31,6 +31,7 @@ from lightning_rcnn.data.sampling import Sampling
 from lightning_rcnn.data.shards import ShardSet, category_difference, read_shards, read_training_shards
 from lightning_rcnn.data.torch_dataset import TorchDataset, TorchDatasetReader, read_torch_dataset
 from lightning_rcnn.data.transforms.base import Transform
+from lightning_rcnn.data.transforms.mixing import mask_readers, mixing_names
 from lightning_rcnn.data.transforms.pipeline import DEFAULT_TRANSFORMS, checked_transforms, min_sizes
 from lightning_rcnn.data.workers import suggested_workers
 from lightning_rcnn.errors import InputError
@@ -65,7 +66,8 @@ class DetectionDataModule(LightningDataModule):
         train_transforms: transforms of training images, in order: ours of geometry (`HorizontalFlip`, `VerticalFlip`,
             `QuarterTurns`, `Affine`, `ZoomOut`, `RandomSizeCrop`, `RandomIoUCrop`; last, `Resize` for multi-scale
             training or `ScaleJitter`), ours of pixels (`Colors`, `PhotometricDistortion`, `Grayscale`, `Blur`,
-            `Noise`, `JPEG`, `Cutout`) and any of (image, target), such as those of `torchvision.transforms.v2`.
+            `Noise`, `JPEG`, `Cutout`), ours of several samples (`CopyPaste`) and any of (image, target), such as
+            those of `torchvision.transforms.v2`.
         sampling: which images an epoch has, and how often; by default each once.
         seed: seed of the order, of the sampling and of the transforms.
         shapes: [height, width] of the padded batches in pixels, multiples of 32; by default a short list from the
@@ -291,8 +293,18 @@ class DetectionDataModule(LightningDataModule):
                 f"data.{split}: {' and '.join(lacking)} has boxes but no masks, which {consumer} needs; "
                 "use Faster R-CNN, or pack the set from annotations with segmentations"
             )
+        if split == "train" and lacking and (readers := mask_readers(self.train_transforms)):
+            raise InputError(
+                f"data.train: {' and '.join(lacking)} has boxes but no masks, which {readers[0]} needs; take it out of "
+                "data.train_transforms, or pack the set from annotations with segmentations"
+            )
 
     def _require_proposals(self, split: str) -> None:
+        if split == "train" and self._proposal_limit and (mixing := mixing_names(self.train_transforms)):
+            raise InputError(
+                f"data.train_transforms: {mixing[0]} mixes images, and stored proposals belong to single images; take "
+                "it out, or train a detector that makes its own proposals, such as Faster R-CNN"
+            )
         lacking = self._shard_sets[split].lacking_proposals
         if self._proposal_limit and lacking:
             consumer = type(self._module).__name__ if self._module is not None else "proposal_limit"
@@ -343,7 +355,8 @@ class DetectionDataModule(LightningDataModule):
         transforms = self.train_transforms if purpose == "training" else []
         reader: SampleReader = ShardReader(data.shard_set, self.cache)
         if isinstance(data.shard_set, TorchDataset):
-            reader = TorchDatasetReader(data.shard_set.dataset, "none" if purpose == "prediction" else self._mask_form)
+            needed = "bitmaps" if mask_readers(transforms) else self._mask_form
+            reader = TorchDatasetReader(data.shard_set.dataset, "none" if purpose == "prediction" else needed)
         mask_form = self._mask_form if purpose == "training" else self._evaluation_mask_form
         dataset = DetectionDataset(
             reader,

@@ -10,12 +10,14 @@ from lightning_rcnn.data.transforms.base import TrainingImage as TrainingImage
 from lightning_rcnn.data.transforms.base import Transform as Transform
 from lightning_rcnn.data.transforms.blur import Blur as Blur
 from lightning_rcnn.data.transforms.colors import Colors as Colors
+from lightning_rcnn.data.transforms.copy_paste import CopyPaste as CopyPaste
 from lightning_rcnn.data.transforms.cutout import Cutout as Cutout
 from lightning_rcnn.data.transforms.flips import HorizontalFlip as HorizontalFlip
 from lightning_rcnn.data.transforms.flips import VerticalFlip as VerticalFlip
 from lightning_rcnn.data.transforms.grayscale import Grayscale as Grayscale
 from lightning_rcnn.data.transforms.iou_crop import RandomIoUCrop as RandomIoUCrop
 from lightning_rcnn.data.transforms.jpeg import JPEG as JPEG
+from lightning_rcnn.data.transforms.mixing import MixingTransform as MixingTransform
 from lightning_rcnn.data.transforms.noise import Noise as Noise
 from lightning_rcnn.data.transforms.photometric import PhotometricDistortion as PhotometricDistortion
 from lightning_rcnn.data.transforms.planned import PlannedTransform as PlannedTransform

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from lightning_rcnn.data.transforms.base import Transform
+from lightning_rcnn.data.transforms.copy_paste import CopyPaste
 from lightning_rcnn.data.transforms.flips import HorizontalFlip
 from lightning_rcnn.data.transforms.planned import PlannedTransform
 from lightning_rcnn.data.transforms.resize import Resize
@@ -21,7 +22,8 @@ def checked_transforms(transforms: Sequence[Any]) -> list[Transform | PairTransf
     """Return the transforms, and build those given as plain data.
 
     Raises:
-        InputError: not a list, an element is a class or cannot be called, or `Resize` or `ScaleJitter` is not last.
+        InputError: not a list, an element is a class or cannot be called, or `Resize` or `ScaleJitter` is not last;
+            only `CopyPaste` may follow `ScaleJitter`.
     """
     if not isinstance(transforms, list | tuple):
         raise InputError(f"data.train_transforms is {name_of(transforms)}; give a list of transforms")
@@ -33,9 +35,14 @@ def checked_transforms(transforms: Sequence[Any]) -> list[Transform | PairTransf
             raise InputError(
                 f"data.train_transforms: {transform!r} is not callable; give a transform of (image, target)"
             )
-        if isinstance(transform, Resize | ScaleJitter) and position + 1 < len(built):
-            name = name_of(transform)
-            raise InputError(f"data.train_transforms: {name} is not last; put it last, as batches are planned by it")
+        followers = built[position + 1 :]
+        if isinstance(transform, ScaleJitter):  # pasted objects keep the size that it gave them, as in the paper
+            followers = [each for each in followers if not isinstance(each, CopyPaste)]
+        if isinstance(transform, Resize | ScaleJitter) and followers:
+            raise InputError(
+                f"data.train_transforms: {name_of(transform)} is not last; put it last, behind "
+                f"{name_of(followers[-1])}, as batches are planned by it"
+            )
     return built
 
 

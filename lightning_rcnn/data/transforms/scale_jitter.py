@@ -13,8 +13,9 @@ from lightning_rcnn.errors import InputError
 class ScaleJitter(Transform):
     """Resizes an image by a random factor, and cuts it to `target_size` where it became larger.
 
-    It must be last in the list. It replaces the resize rule: all batches of the training have `target_size`, rounded up
-    to multiples of 32, and smaller images are padded. The factor is relative to the size at which the image just fits.
+    It must be last in the list; only `CopyPaste` may follow. It replaces the resize rule: all batches of the training
+    have `target_size`, rounded up to multiples of 32, and smaller images are padded. The factor is relative to the size
+    at which the image just fits.
 
     Source: Ghiasi et al. 2021, section 4 ("large scale jittering"); `ResizeScale` and `FixedSizeCrop` of detectron2,
     and `torchvision.transforms.v2.ScaleJitter`, which does not crop. An image that is too large is cut first, in whole
