@@ -66,8 +66,8 @@ class DetectionDataModule(LightningDataModule):
         train_transforms: transforms of training images, in order: ours of geometry (`HorizontalFlip`, `VerticalFlip`,
             `QuarterTurns`, `Affine`, `ZoomOut`, `RandomSizeCrop`, `RandomIoUCrop`; last, `Resize` for multi-scale
             training or `ScaleJitter`), ours of pixels (`Colors`, `PhotometricDistortion`, `Grayscale`, `Blur`,
-            `Noise`, `JPEG`, `Cutout`), ours of several samples (`CopyPaste`) and any of (image, target), such as
-            those of `torchvision.transforms.v2`.
+            `Noise`, `JPEG`, `Cutout`), ours of several samples (`CopyPaste`, `Mosaic`) and any of (image, target), such
+            as those of `torchvision.transforms.v2`.
         sampling: which images an epoch has, and how often; by default each once.
         seed: seed of the order, of the sampling and of the transforms.
         shapes: [height, width] of the padded batches in pixels, multiples of 32; by default a short list from the

@@ -18,6 +18,7 @@ from lightning_rcnn.data.transforms.grayscale import Grayscale as Grayscale
 from lightning_rcnn.data.transforms.iou_crop import RandomIoUCrop as RandomIoUCrop
 from lightning_rcnn.data.transforms.jpeg import JPEG as JPEG
 from lightning_rcnn.data.transforms.mixing import MixingTransform as MixingTransform
+from lightning_rcnn.data.transforms.mosaic import Mosaic as Mosaic
 from lightning_rcnn.data.transforms.noise import Noise as Noise
 from lightning_rcnn.data.transforms.photometric import PhotometricDistortion as PhotometricDistortion
 from lightning_rcnn.data.transforms.planned import PlannedTransform as PlannedTransform
