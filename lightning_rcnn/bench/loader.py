@@ -16,6 +16,7 @@ from lightning_rcnn.data.loader import PlannedLoader
 from lightning_rcnn.data.padded_set import PaddedSet
 from lightning_rcnn.data.plan import Plan
 from lightning_rcnn.data.reader import ShardReader
+from lightning_rcnn.data.transforms.copy_paste import CopyPaste
 from lightning_rcnn.data.transforms.flips import HorizontalFlip
 from lightning_rcnn.errors import InputError
 from lightning_rcnn.structures import Batch
@@ -110,12 +111,13 @@ class LoaderBenchmark:
 
     def transforming(self) -> Stage:
         """Read, decode, resize, flip and collate, as a worker does."""
-        dataset = self._dataset()
+        return self._transforming("transformed: read, decode, resize, collate", self._dataset())
 
-        def run() -> int:
-            return sum(len(_batch(dataset, request).records) for request in _requests(self._short_plan))
-
-        return Stage("transformed: read, decode, resize, collate", run)
+    def copying_and_pasting(self) -> Stage:
+        """Do the same with masks and copy-paste, which reads a second image for half of them."""
+        transforms = [HorizontalFlip(), CopyPaste()]
+        dataset = DetectionDataset(self._reader(), self._data.rules, "training", transforms, mask_form="bitmaps")
+        return self._transforming("transformed, with masks and copy-paste", dataset)
 
     def loading(self, num_workers: int) -> Stage:
         """Load through worker processes, which the untimed turn has started."""
@@ -136,6 +138,12 @@ class LoaderBenchmark:
         return FirstBatch(
             batch, planned - start, time.perf_counter() - planned, sum(sizes[number] for number in request.samples)
         )
+
+    def _transforming(self, name: str, dataset: DetectionDataset) -> Stage:
+        def run() -> int:
+            return sum(len(_batch(dataset, request).records) for request in _requests(self._short_plan))
+
+        return Stage(name, run)
 
     def _plan(self, epoch: int) -> Plan:
         return self._data.plan_training(epoch, seed=0, batch_size=self._batch_size, rank=0, world=1, window=_WINDOW)

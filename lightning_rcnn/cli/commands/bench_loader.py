@@ -32,7 +32,8 @@ def loader(
     """Time the loader, stage by stage, against decoding alone, in one run.
 
     One core runs all stages but the last, on the same images in the order of a training epoch. "A core's second" is CPU
-    time: other programs and waiting for a disk do not count. The ratio to decoding alone is in CPU time.
+    time: other programs and waiting for a disk do not count. The ratio to decoding alone is in CPU time. Copy-paste is
+    a stage of sets with masks.
 
     Args:
         data: packed folders, shards or URLs.
@@ -59,6 +60,8 @@ def loader(
     benchmark = LoaderBenchmark(padded, ShardCache(None, 100e9, policy), batch_size, images)
     alone = benchmark.decoding_alone()
     in_process = [alone, benchmark.reading(), benchmark.decoding(), benchmark.transforming()]
+    if not padded.shard_set.lacking_masks:
+        in_process.append(benchmark.copying_and_pasting())
     stages = [*in_process, benchmark.loading(workers)] if workers else in_process
     console = Console()
     time_stages(stages, repeats, console)

@@ -17,7 +17,8 @@ def shards(tmp_path_factory):
 def test_all_stages_see_the_same_images(shards, tmp_path, capsys):
     loader([shards], images=8, batch_size=3, min_size=64, max_size=96, repeats=2, json=tmp_path / "report.json")
     report = json.loads((tmp_path / "report.json").read_text())
-    assert [stage["images"] for stage in report["stages"]] == [6] * 5
+    assert [stage["images"] for stage in report["stages"]] == [6] * 6
+    assert report["stages"][4]["name"] == "transformed, with masks and copy-paste"
     assert all(len(stage["seconds"]) == 2 for stage in report["stages"])
     assert [start["batch"] for start in report["starts"]] == [0, 1]
     assert "1.00" in capsys.readouterr().out
