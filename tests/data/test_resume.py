@@ -16,7 +16,7 @@ from lightning_rcnn.data.datamodule import DetectionDataModule
 from lightning_rcnn.data.loading import LoadingSettings
 from lightning_rcnn.data.resume import PlanIdentity
 from lightning_rcnn.data.sampling import RepeatFactor, Sampling
-from lightning_rcnn.data.transforms import Colors, HorizontalFlip
+from lightning_rcnn.data.transforms import Colors, HorizontalFlip, Mosaic
 
 IDENTITY = PlanIdentity(
     data="a", padding="b", seed=1, window=100, global_batch_size=8, sampling="Sampling()", counts="c"
@@ -72,7 +72,7 @@ def our_messages(caplog: pytest.LogCaptureFixture) -> list[str]:
 
 
 def data(folder: Path, **options: Any) -> DetectionDataModule:
-    transforms = [HorizontalFlip(), Colors(brightness=0.3)]
+    transforms = [HorizontalFlip(), Mosaic(p=0.5), Colors(brightness=0.3)]
     defaults = {"train": str(folder), "batch_size": 8, "num_workers": 0, "train_transforms": transforms}
     return DetectionDataModule(**defaults | options)
 

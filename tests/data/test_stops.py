@@ -22,7 +22,7 @@ from lightning_rcnn.callbacks.ema import EMA
 from lightning_rcnn.callbacks.preemption import Preemption
 from lightning_rcnn.data.datamodule import DetectionDataModule
 from lightning_rcnn.data.resize import ResizeRule
-from lightning_rcnn.data.transforms import Colors, HorizontalFlip
+from lightning_rcnn.data.transforms import Colors, HorizontalFlip, Mosaic
 from lightning_rcnn.errors import InputError
 from lightning_rcnn.stop_signals import SIGNALS, Preempted, forget
 from lightning_rcnn.structures import Batch
@@ -82,7 +82,7 @@ def fit(shards: Path, folder: Path, module: Learner, **options: Any) -> Learner:
         **(defaults | options), callbacks=callbacks, plugins=[AtomicCheckpointIO()], default_root_dir=folder
     )
     val = str(shards / "shard-000003.tar")
-    transforms = [HorizontalFlip(), Colors(brightness=0.3)]
+    transforms = [HorizontalFlip(), Mosaic(p=0.5), Colors(brightness=0.3)]
     data = DetectionDataModule(str(shards), val, batch_size=4, num_workers=workers, train_transforms=transforms)
     last = folder / "checkpoints" / "last.ckpt"
     trainer.fit(module, datamodule=data, ckpt_path=last if last.exists() else None)
