@@ -37,6 +37,12 @@ class AxisAlignedMap:
         pixels = pixels.T if self.transposes else pixels
         return pixels[:: -1 if self.scale_y < 0 else 1, :: -1 if self.scale_x < 0 else 1]
 
+    def corner(self, box: tuple[float, float, float, float]) -> tuple[float, float]:
+        """Return (x1, y1) of one mapped box, which is many times as fast as `boxes`."""
+        x1, y1, x2, y2 = (box[1], box[0], box[3], box[2]) if self.transposes else box
+        x, y = (x1 if self.scale_x > 0 else x2), (y1 if self.scale_y > 0 else y2)
+        return self.scale_x * x + self.shift_x, self.scale_y * y + self.shift_y
+
     def boxes(self, boxes: np.ndarray) -> np.ndarray:
         """Map float [..., 4], xyxy; edges are swapped where the map mirrors."""
         first, second = self.points(boxes[..., :2]), self.points(boxes[..., 2:])

@@ -11,7 +11,17 @@ from torch import Tensor
 
 from lightning_rcnn.data.geometry import AxisAlignedMap
 from lightning_rcnn.data.transforms.base import TrainingImage
-from lightning_rcnn.masks.crops import NO_PIXELS, Crop, ObjectMask, Window, crop_edges, cut_crop, decode_masks, overlap
+from lightning_rcnn.masks.crops import (
+    NO_PIXELS,
+    Crop,
+    ObjectMask,
+    Window,
+    crop_edges,
+    cut_crop,
+    decode_masks,
+    is_inside,
+    overlap,
+)
 from lightning_rcnn.masks.polygons import clip_polygon, has_area
 
 
@@ -109,8 +119,8 @@ def displayed_crops(sample: TrainingImage, masks: Sequence[ObjectMask]) -> Itera
     """Decode masks in the frame of the image, as they are stored, and yield what is displayed of them."""
     to_displayed, visible = map_into(sample, displayed_size(sample)), visible_part(sample)
     for crop in decode_masks(masks, *sample.image.shape[-2:]):
-        cut = cut_crop(crop, visible)
-        left, top, _, _ = to_displayed.boxes(np.array([crop_edges(cut)], np.float64))[0].tolist()
+        cut = crop if is_inside(crop, visible) else cut_crop(crop, visible)
+        left, top = to_displayed.corner(crop_edges(cut))
         yield Crop(to_displayed.pixels(cut.pixels), int(top), int(left)) if cut.pixels.size else NO_PIXELS
 
 
