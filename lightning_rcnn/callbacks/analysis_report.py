@@ -13,13 +13,14 @@ from lightning_rcnn.callbacks.image_logging import send_report_to_each
 from lightning_rcnn.callbacks.run_folder import run_folder
 from lightning_rcnn.checkpoints.header import THRESHOLDS_KEY
 from lightning_rcnn.evaluation.analysis.analysis import Analysis
-from lightning_rcnn.evaluation.analysis.collecting import AnalysisCollector, Collected, analysis_of
-from lightning_rcnn.evaluation.analysis.findings import findings
+from lightning_rcnn.evaluation.analysis.collecting import AnalysisCollector, Collected, analyses_of
+from lightning_rcnn.evaluation.analysis.findings import findings_of_each
 from lightning_rcnn.evaluation.coco_ap import CocoAveragePrecision
 from lightning_rcnn.evaluation.gathering import score_on_rank_zero
 from lightning_rcnn.evaluation.report import analysis_tables
 from lightning_rcnn.evaluation.report_page.gallery import as_jpeg, pixels_of
 from lightning_rcnn.evaluation.report_page.page import PAGE, REPORT, proposal_recall, report_page, write_report
+from lightning_rcnn.evaluation.scoring import ResultType
 from lightning_rcnn.structures import NO_IMAGE, Batch
 
 
@@ -27,13 +28,14 @@ class AnalysisReport(Callback):
     """Analyzes errors after each `validate` and `test`, and writes `report/index.html` into the run's folder.
 
     Loggers get its figures, W&B also tables and charts (docs/logging.md).
-    The errors are those of masks if the detector has them, else of boxes. Images are analyzed while they are scored.
+    The report has the errors of boxes, and of masks if the detector has them. Loggers and thresholds are of masks
+    if there are any, else of boxes. Images are analyzed while they are scored.
 
     Args:
         in_training: also analyze each validation of a training.
 
     Attributes:
-        analysis: analysis of the last evaluation, on rank 0; None before.
+        analyses: result type -> analysis of the last evaluation, the main type first, on rank 0; empty before.
         thresholds: best thresholds of the last evaluation, on all ranks, as in `CheckpointHeader`; empty before, and
             without a true positive.
     """
@@ -41,9 +43,9 @@ class AnalysisReport(Callback):
     def __init__(self, in_training: bool = False) -> None:
         super().__init__()
         self.in_training = in_training
-        self.analysis: Analysis | None = None
+        self.analyses: dict[ResultType, Analysis] = {}
         self.thresholds: dict[str, Any] = {}
-        self._collector: AnalysisCollector | None = None
+        self._collectors: dict[ResultType, AnalysisCollector] = {}
         self._evaluated_step = -1
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -65,15 +67,17 @@ class AnalysisReport(Callback):
         dataloader_idx: int = 0,
     ) -> None:
         """Collect names, and JPEGs of the worst images so far."""
-        if self._collector is None:
+        if not self._collectors:
             return
         for slot, record in enumerate(batch.records):
             if record.image_id == NO_IMAGE:
                 continue
-            self._collector.name(record.image_id, record.file_name)
-            image = self._collector.worst.get(record.image_id)
-            if image is not None:
-                image.jpeg = as_jpeg(pixels_of(batch, slot))
+            for collector in self._collectors.values():
+                collector.name(record.image_id, record.file_name)
+            worst = [one.worst[record.image_id] for one in self._collectors.values() if record.image_id in one.worst]
+            jpeg = as_jpeg(pixels_of(batch, slot)) if worst else None
+            for image in worst:
+                image.jpeg = jpeg
 
     on_test_batch_end = on_validation_batch_end
 
@@ -87,7 +91,7 @@ class AnalysisReport(Callback):
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Log where the last report is."""
-        if self.analysis is not None:
+        if self.analyses:
             rank_zero_info(f"The report of the last validation is {run_folder(trainer) / REPORT / PAGE}.")
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
@@ -96,17 +100,18 @@ class AnalysisReport(Callback):
             checkpoint[THRESHOLDS_KEY] = self.thresholds
 
     def _start(self, detector: LightningModule) -> None:
-        metric = _main_metric(detector)
-        self._collector = AnalysisCollector(metric.result_type, metric.max_detections)
-        metric.observers.append(self._collector)
+        for result_type, metric in _metrics(detector).items():
+            self._collectors[result_type] = AnalysisCollector(result_type, metric.max_detections)
+            metric.observers.append(self._collectors[result_type])
 
     def _finish(self, trainer: Trainer, detector: LightningModule, what: str) -> None:
-        if self._collector is None:
+        if not self._collectors:
             return
-        collector, self._collector = self._collector, None
-        _main_metric(detector).observers.remove(collector)
+        collectors, self._collectors = self._collectors, {}
+        for result_type, metric in _metrics(detector).items():
+            metric.observers.remove(collectors[result_type])
 
-        def report(parts: Iterator[Collected]) -> dict[str, Any]:
+        def report(parts: Iterator[dict[ResultType, Collected]]) -> dict[str, Any]:
             try:
                 return self._report(trainer, detector, what, parts)
             except Exception as error:
@@ -116,39 +121,45 @@ class AnalysisReport(Callback):
                 rank_zero_warn(f"no report of this validation ({type(error).__name__}: {error})")
                 return {}
 
-        self.thresholds = score_on_rank_zero(collector.state(), report)
+        part = {result_type: collector.state() for result_type, collector in collectors.items()}
+        self.thresholds = score_on_rank_zero(part, report)
         self._evaluated_step = trainer.global_step
 
     def _report(
-        self, trainer: Trainer, detector: LightningModule, what: str, parts: Iterator[Collected]
+        self, trainer: Trainer, detector: LightningModule, what: str, parts: Iterator[dict[ResultType, Collected]]
     ) -> dict[str, Any]:
         """Analyze, print and write, on rank 0; return the thresholds."""
         metrics: dict[str, Any] = detector.last_metrics  # type: ignore[assignment]
         class_names: list[str] = detector.class_names  # type: ignore[assignment]
-        analysis, worst, file_names = analysis_of(parts, class_names, _main_metric(detector).result_type)
-        self.analysis = analysis
+        analyzed = analyses_of(parts, class_names)
+        self.analyses = {result_type: one.analysis for result_type, one in analyzed.items()}
         is_fitting = trainer.state.fn == TrainerFn.FITTING
-        rich.get_console().print(analysis_tables(analysis, findings(analysis, proposal_recall(metrics))))
+        for result_type, sentences in findings_of_each(self.analyses, proposal_recall(metrics)).items():
+            rich.get_console().print(analysis_tables(self.analyses[result_type], sentences))
         if not trainer.fast_dev_run:  # type: ignore[attr-defined]  # a property that Lightning adds later
             when = f" of epoch {trainer.current_epoch + 1}, step {trainer.global_step}" if is_fitting else ""
             title = f"{type(detector).__name__}: {what}{when}"
-            page = report_page(analysis, metrics, worst, file_names, class_names, title, str(trainer.ckpt_path or ""))
-            path = write_report(run_folder(trainer) / REPORT, page, analysis)
+            page = report_page(analyzed, metrics, class_names, title, str(trainer.ckpt_path or ""))
+            path = write_report(run_folder(trainer) / REPORT, page, self.analyses.values())
             send_report_to_each(trainer.loggers, path)
             if not is_fitting:
                 rank_zero_info(f"The report is {path}.")
+        main = next(iter(analyzed.values()))
         try:
             split = "test" if trainer.state.fn == TrainerFn.TESTING else "val"
-            log_analysis(trainer, split, analysis, metrics, worst, file_names, class_names)
+            log_analysis(trainer, split, main.analysis, metrics, main.worst, main.file_names, class_names)
         # No logger may stop an evaluation.
         except Exception as error:
             rank_zero_warn(f"the analysis is not logged ({type(error).__name__}: {error})")
-        if analysis.best is None or trainer.fast_dev_run:  # type: ignore[attr-defined]
+        best = main.analysis.best
+        if best is None or trainer.fast_dev_run:  # type: ignore[attr-defined]
             return {}
-        per_class = {one.name: one.best.score for one in analysis.classes if one.best}
-        return {"score": analysis.best.score, "f1": analysis.best.f1, "per_class": per_class}
+        per_class = {one.name: one.best.score for one in main.analysis.classes if one.best}
+        return {"score": best.score, "f1": best.f1, "per_class": per_class}
 
 
-def _main_metric(detector: LightningModule) -> CocoAveragePrecision:
-    metrics: dict[str, CocoAveragePrecision] = detector.evaluation.average_precisions  # type: ignore[assignment, union-attr]
-    return metrics[detector.main_result_type]  # type: ignore[index]
+def _metrics(detector: LightningModule) -> dict[ResultType, CocoAveragePrecision]:
+    """Return the detector's metrics by result type, the main one first."""
+    metrics: dict[ResultType, CocoAveragePrecision] = detector.evaluation.average_precisions  # type: ignore[assignment, union-attr]
+    main: ResultType = detector.main_result_type  # type: ignore[assignment]
+    return {main: metrics[main], **metrics}

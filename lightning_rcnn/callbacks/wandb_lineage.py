@@ -68,7 +68,7 @@ def _use_data(trainer: Trainer, *splits: str) -> None:
 
 def _log_report(trainer: Trainer, split: str) -> None:
     reports = [callback for callback in trainer.callbacks if isinstance(callback, AnalysisReport)]  # type: ignore[attr-defined]
-    if not any(report.analysis for report in reports):
+    if not any(report.analyses for report in reports):
         return
     folder, step = run_folder(trainer) / REPORT, row_of(trainer.global_step)
     for logger in _loggers(trainer):

@@ -56,6 +56,8 @@ def analysis_tables(analysis: Analysis, sentences: Sequence[str]) -> Group:
         sentences: what `findings` returned.
     """
     table = _table()
+    table.title = "errors of masks" if analysis.result_type == "segm" else "errors of boxes"
+    table.title_justify = "left"
     for heading in ("error", "AP50 cost", "count"):
         table.add_column(heading, justify="left" if heading == "error" else "right")
     for name, error in analysis.errors.items():
@@ -67,7 +69,7 @@ def analysis_tables(analysis: Analysis, sentences: Sequence[str]) -> Group:
         if best
         else "No threshold is best: there is no true positive."
     )
-    return Group(table, "", *(Text(f"- {sentence}") for sentence in [*sentences, threshold]))
+    return Group(table, "", *(Text(f"- {sentence}") for sentence in [*sentences, threshold]), "")
 
 
 def write_metrics(path: Path, metrics: Mapping[str, Any], epoch: int | None, step: int | None) -> None:

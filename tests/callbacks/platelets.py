@@ -33,8 +33,11 @@ class NeverPlatelets(LightningModule):
         table = torch.tensor(rows, dtype=torch.float32)
         detections = Detections(table[..., :4], table[..., 4], table[..., 5].long())
         proposals = Proposals(detections.boxes, detections.scores, detections.labels > 0)
-        self.evaluation.update(detections, proposals, batch.records)
+        self.add(detections, proposals, batch.records)
         return detections
+
+    def add(self, detections, proposals, records):
+        self.evaluation.update(detections, proposals, records)
 
     test_step = validation_step
 

@@ -8,6 +8,7 @@ import torch
 
 from lightning_rcnn.callbacks.analysis_report import AnalysisReport
 from lightning_rcnn.callbacks.checkpoints import BestCheckpoint
+from lightning_rcnn.detectors.evaluation import Evaluation
 from tests.callbacks.platelets import NeverPlatelets, make_loader
 
 
@@ -22,7 +23,8 @@ def content(tmp_path):
 
     def read():
         text = (tmp_path / "run" / "report" / "index.html").read_text()
-        return json.loads(re.search(r'id="content">(.*?)</script>', text, re.DOTALL)[1])
+        whole = json.loads(re.search(r'id="content">(.*?)</script>', text, re.DOTALL)[1])
+        return {**whole, **whole["parts"][0]}
 
     return read
 
@@ -52,16 +54,51 @@ def test_a_report_says_what_is_wrong(command, loader, make_trainer, content, cap
 
     # The JPEGs are those of the images, without their padding.
     assert sorted(image["name"] for image in content()["gallery"]) == [f"smear {n}.jpg" for n in (1, 2, 3, 4)]
-    assert all(image["source"].startswith("data:image/jpeg;base64,") for image in content()["gallery"])
+    assert sorted(image["picture"] for image in content()["gallery"]) == [0, 1, 2, 3]
+    assert all(source.startswith("data:image/jpeg;base64,") for source in content()["pictures"])
     shapes = content()["gallery"][0]["shapes"]
     assert [shape["kind"] for shape in shapes] == ["object", "object", "true", "background"]
     assert shapes[0]["box"] == [10, 5, 20, 20]
 
 
+class HalfMasks(NeverPlatelets):
+    """As its base, with masks: of each box the left half is detected, and the whole is annotated."""
+
+    def __init__(self):
+        super().__init__()
+        self.evaluation = Evaluation(self.class_names, 100, "exact")
+        self.main_result_type = "segm"
+
+    def add(self, detections, proposals, records):
+        masks = torch.zeros(*detections.labels.shape, 28, 28)
+        masks[..., :12] = 1
+        for annotation in (one for record in records for one in record.annotations):
+            left, top, right, bottom = annotation["bbox"]
+            annotation["segmentation"] = [[left, top, right, top, right, bottom, left, bottom]]
+        self.evaluation.update(detections._replace(masks=masks), proposals, records)
+
+
+def test_masks_and_boxes_are_both_analyzed(loader, make_trainer, content, tmp_path, capsys):
+    """In boxes every cell is right; in masks every cell is misplaced, so no threshold is best."""
+    report = AnalysisReport()
+    make_trainer(report).validate(HalfMasks(), loader, verbose=False)
+    analyses = json.loads((tmp_path / "run" / "report" / "analysis.json").read_text())
+    assert list(analyses) == list(report.analyses) == ["segm", "bbox"]
+    assert [analyses[kind]["ap50"] for kind in ("segm", "bbox")] == pytest.approx([0, 0.5])
+    assert [analyses[kind]["errors"]["location"]["count"] for kind in ("segm", "bbox")] == [4, 0]
+    assert report.thresholds == {}, "those of the main type"
+    masks, boxes = content()["parts"]
+    assert masks["findings"][0].startswith("AP50 is 0.0 points for masks and 50.0 points for boxes")
+    assert boxes["findings"][0].startswith("platelet (4 objects) is never predicted")
+    assert len(content()["pictures"]) == len(masks["gallery"]) == len(boxes["gallery"]) == 4
+    shown = capsys.readouterr().out
+    assert shown.index("errors of masks") < shown.index("errors of boxes")
+
+
 def test_no_report_in_training_unless_asked_for(loader, make_trainer, tmp_path):
     report = AnalysisReport()
     make_trainer(report).fit(NeverPlatelets(), loader, loader)
-    assert report.analysis is None
+    assert report.analyses == {}
     assert not (tmp_path / "run" / "report").exists()
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 from torch.distributed import destroy_process_group, init_process_group
 
-from lightning_rcnn.evaluation.analysis.collecting import AnalysisCollector, analysis_of
+from lightning_rcnn.evaluation.analysis.collecting import AnalysisCollector, analyses_of
 from lightning_rcnn.evaluation.coco_ap import CocoAveragePrecision
 from lightning_rcnn.evaluation.gathering import score_on_rank_zero
 from lightning_rcnn.evaluation.proposal_recall import ProposalRecall
@@ -26,8 +26,9 @@ def fail(parts):
 def figures_of(images: list[dict]) -> dict:
     """Figures over these images and, with several processes, those of the other ranks."""
     of_boxes, of_masks = (CocoAveragePrecision(["cat", "dog", "cow"], result_type) for result_type in ("bbox", "segm"))
-    collector = AnalysisCollector("bbox", 100)
-    of_boxes.observers.append(collector)
+    collectors = {metric.result_type: AnalysisCollector(metric.result_type, 100) for metric in (of_boxes, of_masks)}
+    for metric in (of_boxes, of_masks):
+        metric.observers.append(collectors[metric.result_type])
     voc = VOCAveragePrecision(["cat", "dog", "cow"])
     recall = ProposalRecall()
     for image in images:
@@ -43,8 +44,11 @@ def figures_of(images: list[dict]) -> dict:
     metrics = {"bbox": of_boxes, "segm": of_masks, "voc": voc, "proposals": recall}
     figures = {name: metric.compute() for name, metric in metrics.items()}
     classes = of_boxes.class_names
-    analysis = score_on_rank_zero(collector.state(), lambda parts: analysis_of(parts, classes, "bbox")[0].as_dict())
-    return {**figures, "analysis": analysis}
+    part = {result_type: collector.state() for result_type, collector in collectors.items()}
+    analyses = score_on_rank_zero(
+        part, lambda parts: {kind: one.analysis.as_dict() for kind, one in analyses_of(parts, classes).items()}
+    )
+    return {**figures, "analyses": analyses}
 
 
 def main(rank: int, world: int, rendezvous: str, source: str, result: str) -> None:

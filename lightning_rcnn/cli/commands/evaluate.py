@@ -72,9 +72,9 @@ def evaluate(
         metrics: dict[str, dict[str, Any]] = {type: _coco_figures(data, type, collector)}
         if type == "bbox":
             metrics["voc"] = _voc_figures(data, voc_iou)
-        analysis, worst, file_names = analysis_of([collector.state()], data.class_names, type)
+        analyzed = analysis_of([collector.state()], data.class_names, type)
     console.print(metrics_tables(metrics, f"{results.name}: {len(data.images)} images"))
-    console.print(analysis_tables(analysis, findings(analysis)))
+    console.print(analysis_tables(analyzed.analysis, findings(analyzed.analysis)))
     for note in [*data.notes, *_doubts(data, metrics[type])]:
         print(note)
     objects = [annotation for image in data.images.values() for annotation in image.annotations]
@@ -84,12 +84,12 @@ def evaluate(
     if json is not None:
         write_metrics(json, metrics, epoch=None, step=None)
     if report is not None:
-        unread = _read_images(worst, images) if images is not None else []
+        unread = _read_images(analyzed.worst, images) if images is not None else []
         for note in unread[:1]:
             print(f"{len(unread)} images of the gallery are blank; the first: {note}.")
         title = f"{results.name}: {len(data.images)} images"
-        page = report_page(analysis, metrics, worst, file_names, data.class_names, title, f"{results} on {annotations}")
-        print(f"The report is {write_report(report, page, analysis)}.")
+        page = report_page({type: analyzed}, metrics, data.class_names, title, f"{results} on {annotations}")
+        print(f"The report is {write_report(report, page, [analyzed.analysis])}.")
 
 
 def _doubts(data: CocoData, figures: dict[str, Any]) -> list[str]:

@@ -104,25 +104,64 @@ class AnalysisCollector:
         return Collected(join_arrays(self._verdicts), list(self.worst.values()), self._file_names)
 
 
-def analysis_of(
-    parts: Iterable[Collected], class_names: Sequence[str], result_type: ResultType
-) -> tuple[Analysis, list[WorstImage], dict[int, str]]:
+class Analyzed(NamedTuple):
+    """The analysis of one result type over the images of all ranks.
+
+    Attributes:
+        analysis: the analysis.
+        worst: images of the gallery, the worst first.
+        file_names: image id -> name in the data set; may lack some.
+    """
+
+    analysis: Analysis
+    worst: list[WorstImage]
+    file_names: dict[int, str]
+
+
+def analysis_of(parts: Iterable[Collected], class_names: Sequence[str], result_type: ResultType) -> Analyzed:
     """Analyze the images of all ranks.
 
     Args:
-        parts: states of collectors. If several hold an image, the last one counts.
+        parts: states of collectors, at least one. If several hold an image, the last one counts.
         class_names: names of labels 1..K.
         result_type: "bbox" or "segm".
+    """
+    return analyses_of(({result_type: part} for part in parts), class_names)[result_type]
+
+
+def analyses_of(
+    parts: Iterable[Mapping[ResultType, Collected]], class_names: Sequence[str]
+) -> dict[ResultType, Analyzed]:
+    """Analyze several result types of the same images, in one pass over the parts of all ranks.
+
+    Args:
+        parts: for each rank, result type -> state of its collector; at least one. If several ranks hold an image, the
+            last one counts.
+        class_names: names of labels 1..K.
 
     Returns:
-        The analysis, the worst images (worst first), and image id -> file name.
+        Result type -> analysis, in the order of the parts.
     """
-    verdicts: dict[int, Verdicts] = {}
-    worst: dict[int, WorstImage] = {}
-    file_names: dict[int, str] = {}
+    gathered: dict[ResultType, _Gathered] = {}
     for part in parts:
-        verdicts |= {image_id: Verdicts(*arrays) for image_id, arrays in split_arrays([part.verdicts]).items()}
-        worst |= {image.image_id: image for image in part.worst}
-        file_names |= part.file_names
-    chosen = sorted((image for image in worst.values() if image.cost > 0), key=lambda image: -image.cost)[:NUM_WORST]
-    return analyze(verdicts, class_names, result_type), chosen, file_names
+        for result_type, collected in part.items():
+            gathered.setdefault(result_type, _Gathered()).add(collected)
+    return {
+        result_type: Analyzed(analyze(one.verdicts, class_names, result_type), one.worst, one.file_names)
+        for result_type, one in gathered.items()
+    }
+
+
+class _Gathered:
+    """What stays of the ranks' parts: of images with their pixels only the worst."""
+
+    def __init__(self) -> None:
+        self.verdicts: dict[int, Verdicts] = {}
+        self.worst: list[WorstImage] = []
+        self.file_names: dict[int, str] = {}
+
+    def add(self, part: Collected) -> None:
+        self.verdicts |= {image_id: Verdicts(*arrays) for image_id, arrays in split_arrays([part.verdicts]).items()}
+        self.file_names |= part.file_names
+        images = {image.image_id: image for image in (*self.worst, *part.worst) if image.cost > 0}
+        self.worst = sorted(images.values(), key=lambda image: -image.cost)[:NUM_WORST]

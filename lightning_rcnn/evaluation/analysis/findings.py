@@ -1,9 +1,11 @@
 """The analysis in sentences: what is wrong and what to look at next, the largest cost first."""
 
+from collections.abc import Mapping
 from itertools import accumulate
 
 from lightning_rcnn.evaluation.analysis.analysis import Analysis, ClassFigures
 from lightning_rcnn.evaluation.analysis.costs import MISSED
+from lightning_rcnn.evaluation.scoring import ResultType
 
 ADVICE = {
     "class": "detections lie on objects of another class; look at the confusion matrix, and check that annotators "
@@ -27,8 +29,25 @@ _PROPOSAL_RECALL = 0.95
 """Below this proposals get a sentence."""
 _RECALL_GAP = 0.2
 """From this difference of recall on sizes get a sentence."""
+_MASK_GAP = 0.05
+"""AP50; from this distance of masks behind boxes on they get a sentence."""
 _FEW_OBJECTS = 20
 """AP and recall over fewer objects are noise."""
+
+
+def findings_of_each(
+    analyses: Mapping[ResultType, Analysis], proposal_recall: float | None = None
+) -> dict[ResultType, list[str]]:
+    """Say what to know first of each result type, and of masks where they fall behind their boxes.
+
+    Args:
+        analyses: result type -> analysis, of the same detections.
+        proposal_recall: share of objects with a proposal of IoU .5; None if unknown.
+    """
+    sentences = {kind: findings(analysis, proposal_recall) for kind, analysis in analyses.items()}
+    if "segm" in analyses and "bbox" in analyses:
+        sentences["segm"] = [*_masks_beside_boxes(analyses["segm"], analyses["bbox"]), *sentences["segm"]]
+    return sentences
 
 
 def findings(analysis: Analysis, proposal_recall: float | None = None) -> list[str]:
@@ -146,6 +165,17 @@ def _calibration(analysis: Analysis) -> list[str]:
     return [
         f"Scores are not probabilities: the calibration error is {analysis.calibration_error:.2f}, and on average they "
         f"are {abs(gap):.2f} {side} than the precision."
+    ]
+
+
+def _masks_beside_boxes(masks: Analysis, boxes: Analysis) -> list[str]:
+    if masks.ap50 is None or boxes.ap50 is None or masks.num_objects != boxes.num_objects:
+        return []  # objects without a mask are scored by their boxes alone
+    if boxes.ap50 - masks.ap50 < _MASK_GAP:
+        return []
+    return [
+        f"AP50 is {points(masks.ap50)} for masks and {points(boxes.ap50)} for boxes: many objects are in the right box "
+        "with a wrong mask; compare the outlines in the gallery with how objects are annotated."
     ]
 
 

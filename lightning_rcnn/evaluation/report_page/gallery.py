@@ -47,8 +47,13 @@ def pixels_of(batch: Batch, slot: int) -> np.ndarray:
     return image.permute(1, 2, 0).contiguous().numpy()
 
 
+def jpeg_address(jpeg: bytes) -> str:
+    """Return a JPEG as an address that holds it."""
+    return f"data:image/jpeg;base64,{base64.b64encode(jpeg).decode()}"
+
+
 def gallery_entry(image: WorstImage) -> dict[str, Any]:
-    """Describe an image to the page: name, size, JPEG and shapes."""
+    """Describe an image to the page: name, size and shapes."""
     scale = min(1.0, LONGEST_SIDE / max(image.height, image.width, 1))
     scores, labels, kinds, *_ = image.verdicts.detections
     object_labels, _, is_scored, finders = image.verdicts.objects
@@ -77,13 +82,11 @@ def gallery_entry(image: WorstImage) -> dict[str, Any]:
         for one, entry in zip(group[:MOST_SHAPES], entries, strict=False)
     ]
     left_out = sum(max(0, len(group) - MOST_SHAPES) for group in (objects, detections))
-    source = image.jpeg and f"data:image/jpeg;base64,{base64.b64encode(image.jpeg).decode()}"
     return {
         "id": image.image_id,
         "name": image.file_name or f"image {image.image_id}",
         "width": round(image.width * scale, 1),
         "height": round(image.height * scale, 1),
-        "source": source,
         "shapes": shapes,
         "note": f" · {left_out} more not drawn" if left_out else "",
     }

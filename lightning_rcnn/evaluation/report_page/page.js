@@ -75,21 +75,14 @@ function table(place, columns, rows, open) {
   draw();
 }
 
-for (const [name, value] of content.headline) {
-  document.getElementById("headline").append(
-    element("div", {className: "figure"}, element("b", {textContent: value}), element("span", {textContent: name})));
-}
-for (const sentence of content.findings) {
-  document.getElementById("sentences").append(element("li", {textContent: sentence}));
-}
-
 /* The gallery: one image at a time, with its objects and detections. */
-const viewer = (function () {
-  const place = document.getElementById("viewer"), images = content.gallery;
+function viewer(part) {
+  const place = document.getElementById(`${part.name}-viewer`), images = part.gallery;
   if (!images.length) {
     place.append(element("p", {className: "quiet", textContent: "No image has errors."}));
-    return {opens: () => null};
+    return {opens: () => null, draw: () => {}};
   }
+  const sourceOf = (image) => content.pictures[image.picture];
   const MOST_NAMES = 60;
   const SVG = "http://www.w3.org/2000/svg";
   const state = {current: 0, objects: true, detections: true, boxes: true, masks: true, names: true, errors: false};
@@ -97,7 +90,7 @@ const viewer = (function () {
   const list = element("ul", {className: "list"});
   const caption = element("p", {className: "quiet"});
   const tools = element("div", {className: "tools"});
-  const threshold = element("input", {type: "range", min: 0, max: 1, step: "any", value: content.threshold,
+  const threshold = element("input", {type: "range", min: 0, max: 1, step: "any", value: part.threshold,
     "aria-label": "Threshold"});
   const score = element("output");
   const classes = element("select", {"aria-label": "Class"}, element("option", {value: "", textContent: "All classes"}));
@@ -106,7 +99,7 @@ const viewer = (function () {
   for (const [key, label] of [["objects", "Objects"], ["detections", "Detections"], ["boxes", "Boxes"],
     ["masks", "Masks"], ["names", "Names"], ["errors", "Errors only"]]) {
     if (key === "masks" && !hasMasks) continue;
-    const box = element("input", {type: "checkbox", checked: state[key], id: `show-${key}`});
+    const box = element("input", {type: "checkbox", checked: state[key], id: `${part.name}-show-${key}`});
     box.addEventListener("change", () => { state[key] = box.checked; draw(); });
     tools.append(element("label", {}, box, ` ${label}`));
   }
@@ -120,7 +113,7 @@ const viewer = (function () {
   });
   const strip = element("div", {className: "strip"}, ...images.map((image, number) => {
     const button = element("button", {type: "button", title: image.name, "aria-label": image.name});
-    button.append(image.source ? element("img", {src: image.source, alt: "", loading: "lazy"}) : `${number + 1}`);
+    button.append(sourceOf(image) ? element("img", {src: sourceOf(image), alt: "", loading: "lazy"}) : `${number + 1}`);
     button.addEventListener("click", () => open(number));
     return button;
   }));
@@ -150,6 +143,7 @@ const viewer = (function () {
     return `${WORDS[kind] ?? `${kind}: `}${name} ${shape.score.toFixed(2)}`;
   }
   function draw() {
+    if (!stage.clientWidth) return; // hidden
     const image = images[state.current], least = Number(threshold.value);
     score.textContent = least.toFixed(3);
     const overlay = svg("svg", {viewBox: `0 0 ${image.width} ${image.height}`});
@@ -181,8 +175,8 @@ const viewer = (function () {
       line.addEventListener("mouseleave", () => parts.forEach((part) => part.classList.remove("lit")));
       lines.push([kind === "found" || kind === "true" || kind === "ignored", line]);
     }
-    const pixels = image.source
-      ? element("img", {src: image.source, alt: image.name})
+    const pixels = sourceOf(image)
+      ? element("img", {src: sourceOf(image), alt: image.name})
       : element("div", {className: "blank", style: `aspect-ratio: ${image.width} / ${image.height}`});
     stage.replaceChildren(pixels, overlay);
     list.replaceChildren(...lines.sort((a, b) => a[0] - b[0]).map((pair) => pair[1]));
@@ -194,7 +188,7 @@ const viewer = (function () {
     // Many names would hide the image.
     const least = Number(threshold.value);
     const drawn = images[number].shapes.filter((shape) => shape.of === "object" || shape.score >= least).length;
-    state.names = document.getElementById("show-names").checked = drawn <= MOST_NAMES;
+    state.names = document.getElementById(`${part.name}-show-names`).checked = drawn <= MOST_NAMES;
     const labels = [...new Set(images[number].shapes.map((shape) => shape.label))].sort((a, b) => a - b);
     classes.replaceChildren(classes.options[0], ...labels.map((label) =>
       element("option", {value: String(label), textContent: content.class_names[label - 1]})));
@@ -205,17 +199,57 @@ const viewer = (function () {
   window.addEventListener("resize", draw);
   open(0);
   return {
+    draw,
     opens(id) {
       const number = images.findIndex((image) => image.id === id);
       return number < 0 ? null : () => {
         open(number);
-        document.getElementById("gallery").scrollIntoView();
+        document.getElementById(`${part.name}-gallery`).scrollIntoView();
       };
     },
   };
-})();
-
-for (const [name, {columns, rows}] of Object.entries(content.tables)) {
-  const open = name === "images" ? (row) => viewer.opens(row[row.length - 1]) : null;
-  table(document.getElementById(`${name}-table`), columns, rows, open);
 }
+
+/* A part of the page: the analysis of masks, or that of boxes. It is filled when it is first shown. */
+function fill(part) {
+  const place = (name) => document.getElementById(`${part.name}-${name}`);
+  for (const [name, value] of part.headline) {
+    place("headline").append(
+      element("div", {className: "figure"}, element("b", {textContent: value}), element("span", {textContent: name})));
+  }
+  for (const sentence of part.findings) place("sentences").append(element("li", {textContent: sentence}));
+  const gallery = viewer(part);
+  for (const [name, {columns, rows}] of Object.entries(part.tables)) {
+    const open = name === "images" ? (row) => gallery.opens(row[row.length - 1]) : null;
+    table(place(`${name}-table`), columns, rows, open);
+  }
+  return gallery;
+}
+
+const galleries = {};
+function show(part) {
+  for (const one of content.parts) document.getElementById(one.name).hidden = one !== part;
+  for (const tab of document.querySelectorAll("#tabs button")) {
+    tab.setAttribute("aria-pressed", tab.dataset.part === part.name);
+  }
+  for (const link of document.querySelectorAll("nav a")) link.hash = link.hash.replace(/#[a-z]+/, `#${part.name}`);
+  if (part.name in galleries) galleries[part.name].draw();
+  else galleries[part.name] = fill(part);
+}
+
+if (content.parts.length > 1) {
+  for (const part of content.parts) {
+    const tab = element("button", {type: "button", textContent: part.title});
+    tab.dataset.part = part.name;
+    tab.addEventListener("click", () => {
+      const sections = [...document.querySelectorAll("main > div:not([hidden]) > section")];
+      const current = sections.findLastIndex((one) => one.getBoundingClientRect().top < 100);
+      show(part);
+      // The same section, so that both can be compared.
+      if (current > 0) document.querySelectorAll(`#${part.name} > section`)[current].scrollIntoView({behavior: "instant"});
+    });
+    document.getElementById("tabs").append(tab);
+  }
+}
+show(content.parts.find((part) => location.hash.startsWith(`#${part.name}-`)) ?? content.parts[0]);
+document.getElementById(location.hash.slice(1))?.scrollIntoView();

@@ -3,43 +3,44 @@
 import html
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from string import Template
 from typing import Any
 
 from lightning_rcnn.evaluation.analysis.analysis import Analysis
-from lightning_rcnn.evaluation.analysis.collecting import WorstImage
-from lightning_rcnn.evaluation.analysis.findings import findings
+from lightning_rcnn.evaluation.analysis.collecting import Analyzed
+from lightning_rcnn.evaluation.analysis.findings import findings_of_each
 from lightning_rcnn.evaluation.report_page import plots
-from lightning_rcnn.evaluation.report_page.gallery import gallery_entry
+from lightning_rcnn.evaluation.report_page.gallery import gallery_entry, jpeg_address
 from lightning_rcnn.evaluation.report_page.tables import MOST_IMAGES, tables
+from lightning_rcnn.evaluation.scoring import ResultType
 from lightning_rcnn.files import atomic_write
 
 REPORT = "report"
 """Name of its folder in the run's."""
 PAGE, NUMBERS = "index.html", "analysis.json"
+_TITLES: dict[ResultType, str] = {"segm": "Masks", "bbox": "Boxes"}
 _HERE = Path(__file__).parent
 
 
-def write_report(folder: Path, page: str, analysis: Analysis) -> Path:
-    """Write a page and the analysis as JSON beside it; the files appear only when complete.
+def write_report(folder: Path, page: str, analyses: Iterable[Analysis]) -> Path:
+    """Write a page, and beside it JSON of result type -> analysis; the files appear only when complete.
 
     Returns:
         Path of the page.
     """
-    for name, text in ((NUMBERS, json.dumps(analysis.as_dict(), allow_nan=False)), (PAGE, page)):
+    numbers = {analysis.result_type: analysis.as_dict() for analysis in analyses}
+    for name, text in ((NUMBERS, json.dumps(numbers, allow_nan=False)), (PAGE, page)):
         with atomic_write(folder / name) as file:
             file.write(text.encode())
     return folder / PAGE
 
 
 def report_page(
-    analysis: Analysis,
+    analyzed: Mapping[ResultType, Analyzed],
     metrics: Mapping[str, Mapping[str, Any]],
-    worst: Sequence[WorstImage],
-    file_names: Mapping[int, str],
     class_names: Sequence[str],
     title: str,
     subtitle: str = "",
@@ -47,26 +48,30 @@ def report_page(
     """Build the HTML of a report; all names are escaped.
 
     Args:
-        analysis: analysis of an evaluation.
-        metrics: COCO's figures under the analysis's result type, and perhaps `proposals`.
-        worst: images of the gallery, the worst first.
-        file_names: image id -> name; may lack some.
+        analyzed: analyses of an evaluation, at least one; the first is shown first.
+        metrics: COCO's figures under the analyses' result types, and perhaps `proposals`.
         class_names: names of labels 1..K.
         title, subtitle: heading.
     """
-    best = analysis.best
-    counted = (
-        f"at the best threshold, {best.score:.3f}" if best else "without any detection, since no threshold is best"
-    )
-    num_wrong = len(analysis.images)
-    listed = f"Listed are {MOST_IMAGES} of {num_wrong} images with errors." if num_wrong > MOST_IMAGES else ""
+    sentences = findings_of_each({kind: one.analysis for kind, one in analyzed.items()}, proposal_recall(metrics))
+    images = {image.image_id: image for one in analyzed.values() for image in one.worst}
+    pictures = {image_id: number for number, image_id in enumerate(images)}
     content = {
-        "headline": headline(analysis, metrics),
-        "findings": findings(analysis, proposal_recall(metrics)),
-        "tables": tables(analysis, metrics.get(analysis.result_type, {}), file_names),
-        "gallery": [gallery_entry(image) for image in worst],
-        "threshold": best.score if best else 0.5,
         "class_names": list(class_names),
+        # Both galleries may show an image; its pixels are there once.
+        "pictures": [image.jpeg and jpeg_address(image.jpeg) for image in images.values()],
+        "parts": [
+            {
+                "name": kind,
+                "title": _TITLES[kind],
+                "headline": headline(one.analysis, metrics),
+                "findings": sentences[kind],
+                "tables": tables(one.analysis, metrics.get(kind, {}), one.file_names),
+                "gallery": [{**gallery_entry(image), "picture": pictures[image.image_id]} for image in one.worst],
+                "threshold": one.analysis.best.score if one.analysis.best else 0.5,
+            }
+            for kind, one in analyzed.items()
+        ],
     }
     return Template((_HERE / "page.html").read_text()).substitute(
         title=html.escape(title),
@@ -74,14 +79,27 @@ def report_page(
         css=(_HERE / "page.css").read_text(),
         js=(_HERE / "page.js").read_text(),
         version=html.escape(version("lightning-rcnn")),
-        counted=counted,
-        listed=listed,
+        first=next(iter(analyzed)),
+        parts="".join(_part(one.analysis) for one in analyzed.values()),
+        content=_in_script(content),
+    )
+
+
+def _part(analysis: Analysis) -> str:
+    """Build the HTML of one analysis, which the page's script fills."""
+    best = analysis.best
+    num_wrong = len(analysis.images)
+    return Template((_HERE / "part.html").read_text()).substitute(
+        part=analysis.result_type,
+        counted=f"at the best threshold, {best.score:.3f}"
+        if best
+        else "without any detection, since no threshold is best",
+        listed=f"Listed are {MOST_IMAGES} of {num_wrong} images with errors." if num_wrong > MOST_IMAGES else "",
         errors_plot=plots.errors_plot(analysis),
         precision_recall_plot=plots.precision_recall_plot(analysis),
         sweep_plot=plots.sweep_plot(analysis),
         calibration_plot=plots.calibration_plot(analysis),
         confusion_plot=plots.confusion_plot(analysis),
-        content=_in_script(content),
     )
 
 

@@ -41,7 +41,7 @@ def errors_plot(analysis: Analysis) -> str:
         axes.set_xlabel("cost in points of AP50")
         axes.margins(x=0.12)
 
-    return _svg(draw, "Cost of each kind of error", (5.6, 2.9))
+    return _svg(analysis.result_type, draw, "Cost of each kind of error", (5.6, 2.9))
 
 
 def precision_recall_plot(analysis: Analysis) -> str:
@@ -58,7 +58,7 @@ def precision_recall_plot(analysis: Analysis) -> str:
         if analysis.precisions:
             axes.legend(frameon=False, fontsize=8, loc="upper left", bbox_to_anchor=(1, 1))
 
-    return _svg(draw, "Precision by recall", (6.4, 3.6))
+    return _svg(analysis.result_type, draw, "Precision by recall", (6.4, 3.6))
 
 
 def sweep_plot(analysis: Analysis) -> str:
@@ -75,7 +75,7 @@ def sweep_plot(analysis: Analysis) -> str:
         axes.set(xlabel="threshold", xlim=(0, 1), ylim=(0, 1.03), title="By threshold")
         axes.legend(frameon=False, fontsize=8, loc="upper left", bbox_to_anchor=(1, 1))
 
-    return _svg(draw, "Precision, recall and F1 by threshold", (6.4, 3.6))
+    return _svg(analysis.result_type, draw, "Precision, recall and F1 by threshold", (6.4, 3.6))
 
 
 def calibration_plot(analysis: Analysis) -> str:
@@ -91,7 +91,7 @@ def calibration_plot(analysis: Analysis) -> str:
         axes.set(xlabel="score (number of detections above the bars)", ylabel="precision", title=title)
         axes.set(xlim=(0, 1), ylim=(0, 1.08))
 
-    return _svg(draw, "Precision by score", (5.6, 3.6))
+    return _svg(analysis.result_type, draw, "Precision by score", (5.6, 3.6))
 
 
 def confusion_plot(analysis: Analysis) -> str:
@@ -116,7 +116,7 @@ def confusion_plot(analysis: Analysis) -> str:
         axes.invert_yaxis()
 
     side = 2.4 + 0.42 * len(names)
-    return _svg(draw, "Confusion of classes", (side + 0.6, side))
+    return _svg(analysis.result_type, draw, "Confusion of classes", (side + 0.6, side))
 
 
 def confusion_table(confusions: Sequence[Confusion], limit: int) -> tuple[list[str | None], np.ndarray]:
@@ -141,8 +141,8 @@ def shortened(name: str) -> str:
     return name if len(name) <= _NAME_LENGTH else f"{name[: _NAME_LENGTH - 1]}…"
 
 
-def _svg(draw: Callable[[Axes], None], description: str, size: tuple[float, float]) -> str:
-    """Return a plot as an `<svg>` element."""
+def _svg(part: str, draw: Callable[[Axes], None], description: str, size: tuple[float, float]) -> str:
+    """Return a plot as an `<svg>` element of a part of the page."""
     with matplotlib.rc_context(_SETTINGS):
         figure = Figure(figsize=size, layout="constrained")
         draw(figure.subplots())
@@ -151,7 +151,7 @@ def _svg(draw: Callable[[Axes], None], description: str, size: tuple[float, floa
     text = file.getvalue()
     text = re.sub(r"<metadata>.*?</metadata>", "", text[text.index("<svg") :], flags=re.DOTALL)
     # Ids must be unique in the page.
-    prefix = re.sub(r"\W+", "-", description.lower())
+    prefix = re.sub(r"\W+", "-", f"{part} {description}".lower())
     text = re.sub(r'(\bid="|url\(#|href="#)', rf"\1{prefix}-", text)
     text = text.replace(
         "<svg ", f'<svg role="img" aria-label="{description}" style="max-width: {1.25 * size[0]:.1f}in" ', 1

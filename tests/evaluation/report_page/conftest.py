@@ -22,19 +22,41 @@ def browser(tmp_path_factory):
         yield page
 
 
+def analyzed(images, class_names, result_type, file_name):
+    collector = AnalysisCollector(result_type, 100)
+    for image_id, (objects, results) in images.items():
+        collector.add(image_id, 100, 200, objects, results)
+        collector.name(image_id, file_name.format(image_id))
+    for image in collector.worst.values():
+        image.jpeg = as_jpeg(np.full((100, 200, 3), 128, dtype=np.uint8))
+    return analysis_of([collector.state()], class_names, result_type)
+
+
 @pytest.fixture(scope="session")
 def page_of():
     """The report of images: by id, objects and results in COCO's form; each image is 200 x 100."""
 
     def build(images, class_names, result_type="bbox", file_name="{}.jpg", metrics=None, title="A run"):
-        collector = AnalysisCollector(result_type, 100)
-        for image_id, (objects, results) in images.items():
-            collector.add(image_id, 100, 200, objects, results)
-            collector.name(image_id, file_name.format(image_id))
-        for image in collector.worst.values():
-            image.jpeg = as_jpeg(np.full((100, 200, 3), 128, dtype=np.uint8))
-        analysis, worst, names = analysis_of([collector.state()], class_names, result_type)
-        return report_page(analysis, metrics or {}, worst, names, class_names, title)
+        analyses = {result_type: analyzed(images, class_names, result_type, file_name)}
+        return report_page(analyses, metrics or {}, class_names, title)
+
+    return build
+
+
+@pytest.fixture(scope="session")
+def page_of_both():
+    """The report of images whose objects and results have both a box and a mask."""
+
+    def without(images, key):
+        return {
+            image_id: tuple([{name: one[name] for name in one if name != key} for one in entries] for entries in image)
+            for image_id, image in images.items()
+        }
+
+    def build(images, class_names):
+        masks = analyzed(without(images, "bbox"), class_names, "segm", "{}.jpg")
+        boxes = analyzed(without(images, "segmentation"), class_names, "bbox", "{}.jpg")
+        return report_page({"segm": masks, "bbox": boxes}, {}, class_names, "A run")
 
     return build
 

@@ -40,7 +40,7 @@ def texts(page, selector):
 
 
 def column(page, table, number):
-    return texts(page, f"#{table}-table tbody td:nth-child({number})")
+    return texts(page, f"main > div:not([hidden]) [id$=-{table}-table] tbody td:nth-child({number})")
 
 
 def click(page, selector, number=0):
@@ -54,7 +54,7 @@ def test_headline_and_findings(page):
     assert "box APs" not in figures
     assert column(page, "sizes", 2) == ["\u2013", "12.5", "\u2013"]
     assert (figures["images"], figures["objects"], figures["detections"]) == ("12", "24", "13")
-    first, *_ = texts(page, "#sentences li")
+    first, *_ = texts(page, "#bbox-sentences li")
     assert first == f"{CLASSES[2]} (12 objects) is never predicted; this costs 50.0 points of AP50."
 
 
@@ -68,12 +68,12 @@ def test_names_are_shown_and_not_run(page):
 
 def test_tables_sort_both_ways(page):
     assert column(page, "classes", 1)[0] == CLASSES[2]
-    click(page, "#classes-table thead button", 3)  # objects
+    click(page, "#bbox-classes-table thead button", 3)  # objects
     assert column(page, "classes", 4) == ["12", "12", "0"]
-    click(page, "#classes-table thead button", 3)
+    click(page, "#bbox-classes-table thead button", 3)
     assert column(page, "classes", 4) == ["0", "12", "12"]
-    assert page.run("document.querySelectorAll('#classes-table th')[3].ariaSort") == "ascending"
-    click(page, "#classes-table thead button", 2)  # AP50, of which one class has none
+    assert page.run("document.querySelectorAll('#bbox-classes-table th')[3].ariaSort") == "ascending"
+    click(page, "#bbox-classes-table thead button", 2)  # AP50, of which one class has none
     assert column(page, "classes", 3)[-1] == "\u2013"
 
 
@@ -81,7 +81,7 @@ def test_tables_filter(page):
     def search(word):
         page.run(
             "(input => { input.value = WORD; input.dispatchEvent(new Event('input')); })"
-            "(document.querySelector('#images-table input'))".replace("WORD", json.dumps(word))
+            "(document.querySelector('#bbox-images-table input'))".replace("WORD", json.dumps(word))
         )
 
     search("1</i>")
@@ -93,20 +93,20 @@ def test_tables_filter(page):
 def test_the_gallery_shows_what_is_wrong(page):
     assert page.run("document.querySelectorAll('.strip button').length") == 12
     # The worst image is that with the other class.
-    assert "<i>7</i>.jpg" in texts(page, "#viewer p")[0]
+    assert "<i>7</i>.jpg" in texts(page, "#bbox-viewer p")[0]
     assert page.run("document.querySelector('.stage img').naturalWidth") == 200
     assert f"wrong class: {EVIL} 0.90" in texts(page, ".list li")
     boxes = "document.querySelectorAll('.stage rect').length"
     assert page.run(boxes) == 3
-    click(page, "#show-errors")
+    click(page, "#bbox-show-errors")
     assert page.run(boxes) == 3
-    click(page, "#show-detections")
+    click(page, "#bbox-show-detections")
     assert page.run(boxes) == 2
     assert page.run("document.querySelectorAll('.stage rect.missed').length") == 2
-    click(page, "#show-detections")
-    click(page, "#show-errors")
+    click(page, "#bbox-show-detections")
+    click(page, "#bbox-show-errors")
     click(page, ".strip button", 1)
-    assert "<i>3</i>.jpg" in texts(page, "#viewer p")[0]
+    assert "<i>3</i>.jpg" in texts(page, "#bbox-viewer p")[0]
     # Below the threshold lies another one; what is found with .9 is missed above.
     for least, right, missed, nothing in (("0", 1, 1, 1), ("0.5", 1, 1, 0), ("0.95", 0, 2, 0)):
         page.run(
@@ -120,8 +120,8 @@ def test_the_gallery_shows_what_is_wrong(page):
 
 def test_a_row_opens_its_image(page):
     rows = column(page, "images", 1)
-    click(page, "#images-table tbody tr", rows.index("<i>5</i>.jpg"))
-    assert "<i>5</i>.jpg" in texts(page, "#viewer p")[0]
+    click(page, "#bbox-images-table tbody tr", rows.index("<i>5</i>.jpg"))
+    assert "<i>5</i>.jpg" in texts(page, "#bbox-viewer p")[0]
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
@@ -144,7 +144,7 @@ def test_many_names_would_hide_the_image(browser, page_of, tmp_path):
     browser.open(path)
     names = "document.querySelectorAll('.stage text').length"
     assert browser.run(names) == 0
-    click(browser, "#show-names")
+    click(browser, "#bbox-show-names")
     assert browser.run(names) == 70
     click(browser, ".strip button", 1)
     assert browser.run(names) == 5
@@ -156,8 +156,8 @@ def test_many_classes(browser, large_page, tmp_path):
     path.write_text(large_page)
     browser.open(path)
     assert len(column(browser, "classes", 1)) == 100
-    assert texts(browser, "#classes-table .tools span") == ["1203 of 1203 rows"]
-    click(browser, "#classes-table .tools button")
+    assert texts(browser, "#segm-classes-table .tools span") == ["1203 of 1203 rows"]
+    click(browser, "#segm-classes-table .tools button")
     assert len(column(browser, "classes", 1)) == 1203
     assert browser.problems == []
 
@@ -171,8 +171,47 @@ def test_masks_can_be_switched(browser, page_of, rectangle, tmp_path):
     browser.open(path)
     box = browser.run("(b => [b.x, b.y, b.width, b.height])(document.querySelector('.stage path.missed').getBBox())")
     assert box == pytest.approx([20.5, 20.5, 59, 39], abs=0.6)
-    click(browser, "#show-masks")
+    click(browser, "#segm-show-masks")
     assert browser.run("document.querySelectorAll('.stage path').length") == 0
+    assert browser.problems == []
+
+
+def test_masks_and_boxes_are_two_tabs(browser, page_of_both, rectangle, tmp_path):
+    """Twelve images in the right box, of which the mask is a strip: the boxes are right and the masks wrong."""
+    whole, strip = rectangle(20, 20, 60, 40), rectangle(20, 20, 10, 40)
+    box = {"category_id": 1, "bbox": [20, 20, 60, 40]}
+    images = {
+        number: ([{**box, "area": 2400.0, "segmentation": whole}], [{**box, "score": 0.9, "segmentation": strip}])
+        for number in range(1, 13)
+    }
+    path = tmp_path / "index.html"
+    text = page_of_both(images, ["cell"])
+    assert text.count("data:image/jpeg") == 12, "both galleries share their pixels"
+    path.write_text(text)
+    browser.open(path)
+    assert texts(browser, "#tabs button") == ["Masks", "Boxes"]
+    shown = "[...document.querySelectorAll('main > div')].filter(one => one.clientHeight).map(one => one.id)"
+    assert browser.run(shown) == ["segm"]
+    assert texts(browser, "#segm-sentences li")[0].startswith("AP50 is 0.0 points for masks and 100.0 points for boxes")
+    assert browser.run("document.querySelectorAll('#segm .stage path').length") == 2
+
+    browser.run("document.getElementById('segm-images').scrollIntoView({behavior: 'instant'})")
+    click(browser, "#tabs button", 1)
+    assert browser.run(shown) == ["bbox"]
+    assert texts(browser, "#tabs button[aria-pressed=true]") == ["Boxes"]
+    assert abs(browser.run("document.getElementById('bbox-images').getBoundingClientRect().top")) < 100
+    assert texts(browser, "#bbox-sentences li")[0] == "No kind of error costs half a point of AP50."
+    assert browser.run("document.querySelectorAll('#bbox .stage rect.true').length") == 1
+    assert browser.run("document.querySelectorAll('#bbox .stage path').length") == 0
+    assert browser.run("document.querySelector('#bbox .stage img').naturalWidth") == 200
+    click(browser, "nav a", 1)
+    assert browser.run("location.hash") == "#bbox-errors"
+    browser.resize(360, 800)
+    click(browser, "#tabs button", 0)
+    assert browser.run(shown) == ["segm"]
+    assert browser.run("document.documentElement.scrollWidth") <= 360
+    ids = "[...document.querySelectorAll('[id]')].map(one => one.id)"
+    assert browser.run(f"{ids}.length") == browser.run(f"new Set({ids}).size"), "an id is there twice"
     assert browser.problems == []
 
 
@@ -181,5 +220,5 @@ def test_little_to_show(browser, page_of, tmp_path, images):
     path = tmp_path / "index.html"
     path.write_text(page_of(images, ["cell"]))
     browser.open(path)
-    assert len(texts(browser, "#sentences li")) == 1
+    assert len(texts(browser, "#bbox-sentences li")) == 1
     assert browser.problems == []

@@ -23,10 +23,10 @@ def test_a_page_stays_small_with_many_classes_images_and_masks(large_page):
 
 def test_a_report_and_its_numbers(tmp_path):
     analysis = analyze({}, ["cell"], "bbox")
-    assert write_report(tmp_path / "report", "\u00e9", analysis) == tmp_path / "report" / "index.html"
+    assert write_report(tmp_path / "report", "\u00e9", [analysis]) == tmp_path / "report" / "index.html"
     assert sorted(path.name for path in (tmp_path / "report").iterdir()) == ["analysis.json", "index.html"]
     assert (tmp_path / "report" / "index.html").read_bytes() == "\u00e9".encode()
-    assert json.loads((tmp_path / "report" / "analysis.json").read_text()) == analysis.as_dict()
+    assert json.loads((tmp_path / "report" / "analysis.json").read_text()) == {"bbox": analysis.as_dict()}
 
 
 def test_long_names_leave_room_for_a_plot():
