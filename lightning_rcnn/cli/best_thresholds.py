@@ -11,7 +11,7 @@ from lightning_rcnn.cli.run_lock import briefly_held
 
 @rank_zero_only
 def store_thresholds(thresholds: dict[str, Any], checkpoint: Path, written_at: int, run_dir: Path) -> None:
-    """Write thresholds into a checkpoint, for `detect --threshold best`.
+    """Write thresholds into a checkpoint, for `detect --threshold best` and `best_per_class`.
 
     Leave a checkpoint alone, with a warning, if a training has replaced it or may replace it now.
 

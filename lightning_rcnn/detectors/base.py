@@ -189,13 +189,17 @@ class Detector(Recorded, LightningModule):
 
     @torch.inference_mode()
     def detect(
-        self, images: ImageLike | Sequence[ImageLike], threshold: float = 0.5, batch_size: int = 1
+        self,
+        images: ImageLike | Sequence[ImageLike],
+        threshold: float | Sequence[float] = 0.5,
+        batch_size: int = 1,
     ) -> list[dict[str, Tensor]]:
         """Find objects in images of any size.
 
         Args:
             images: a file, a PIL image, an array [h, w, 3], a tensor [3, h, w], or a list of them; uint8, RGB.
-            threshold: minimum score of detections, 0 to 1; the model's own `score_threshold` applies, too.
+            threshold: minimum score of detections, 0 to 1; one for all classes, or a list of one for each in the order
+                of `class_names`. The model's own `score_threshold` applies, too.
             batch_size: number of images in one pass of the network, if their inputs have the same size.
 
         Returns:
@@ -203,7 +207,7 @@ class Detector(Recorded, LightningModule):
             `scores` float32 [D], best first; if the detector predicts masks also `masks` bool [D, h, w], on the host.
 
         Raises:
-            InputError: an item is not an image, or the threshold or batch size is out of range.
+            InputError: an item is not an image, or a threshold or the batch size is out of range.
         """
         pixels = as_images(images)
         results = []

@@ -5,7 +5,7 @@ Shape letters: N images, D detections.
 
 from collections.abc import Callable, Sequence
 from numbers import Integral, Real
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -21,6 +21,7 @@ from lightning_rcnn.structures import Detections, Inputs, Proposals
 class Predictor(Protocol):
     """Interface of a detector that inference needs."""
 
+    class_names: list[str]
     preprocessing: Preprocessing
     proposal_limit: int
     search: Callable[[Tensor], np.ndarray] | None
@@ -35,32 +36,45 @@ class Predictor(Protocol):
 
 @torch.inference_mode()
 def detect_tensors(
-    detector: Predictor, images: Sequence[Tensor], threshold: float = 0.5, batch_size: int = 1
+    detector: Predictor, images: Sequence[Tensor], threshold: float | Sequence[float] = 0.5, batch_size: int = 1
 ) -> list[Detections]:
     """Find objects in uint8 RGB tensors [3, h, w]; masks stay grids in their boxes.
 
     Args:
         detector: the detector; its mode (training or evaluation) is restored.
         images: tensors of any sizes.
-        threshold: minimum score of detections, 0 to 1.
+        threshold: minimum score of detections, 0 to 1; one for all classes, or one for each of labels 1..K.
         batch_size: number of images in one pass of the network, if their inputs have the same size.
 
     Returns:
         One `Detections` per image, N = 1, in the frame of the image.
 
     Raises:
-        InputError: the threshold or the batch size is out of range.
+        InputError: a threshold or the batch size is out of range, or there is not one threshold for each class.
     """
-    if not isinstance(threshold, Real) or not 0 <= threshold <= 1:
-        raise InputError(f"threshold {threshold!r}: a score is from 0 to 1")
+    least_scores = _least_scores(threshold, detector.class_names)
     if not isinstance(batch_size, Integral) or batch_size < 1:
         raise InputError(f"batch_size {batch_size!r}: a whole number, at least 1")
     was_training = detector.training
     detector.train(False)
     try:
-        return _detect_in_batches(detector, images, threshold, batch_size)
+        return _detect_in_batches(detector, images, least_scores, batch_size)
     finally:
         detector.train(was_training)
+
+
+def _least_scores(threshold: float | Sequence[float], class_names: Sequence[str]) -> Tensor:
+    """Return the minimum score of each label, float64 [K + 1]; label 0, the background, has 1."""
+    is_one = isinstance(threshold, str) or not isinstance(threshold, Sequence)
+    thresholds: list[Any] = [threshold] * len(class_names) if is_one else list(threshold)  # type: ignore[arg-type]
+    for one in thresholds:
+        if not isinstance(one, Real) or not 0 <= float(one) <= 1:
+            raise InputError(f"threshold {one!r}: a score is from 0 to 1")
+    if len(thresholds) != len(class_names):
+        raise InputError(
+            f"{len(thresholds)} thresholds for {len(class_names)} classes: give one, or one for each class"
+        )
+    return torch.tensor([1.0, *thresholds], dtype=torch.float64)
 
 
 def inputs_of(detector: Predictor, images: Sequence[Tensor], resized: Sequence[Tensor] | None = None) -> Inputs:
@@ -80,7 +94,7 @@ def inputs_of(detector: Predictor, images: Sequence[Tensor], resized: Sequence[T
 
 
 def _detect_in_batches(
-    detector: Predictor, images: Sequence[Tensor], threshold: float, batch_size: int
+    detector: Predictor, images: Sequence[Tensor], least_scores: Tensor, batch_size: int
 ) -> list[Detections]:
     """Batch images of equal padded size, so that a batch pads no image further than alone."""
     results: dict[int, Detections] = {}
@@ -90,20 +104,21 @@ def _detect_in_batches(
         batch = waiting.setdefault(detector.preprocessing.padded_size(*resized.shape[-2:]), {})
         batch[number] = resized
         if len(batch) == batch_size:
-            results |= _detect_batch(detector, images, batch, threshold)
+            results |= _detect_batch(detector, images, batch, least_scores)
             batch.clear()
     for batch in waiting.values():
-        results |= _detect_batch(detector, images, batch, threshold) if batch else {}
+        results |= _detect_batch(detector, images, batch, least_scores) if batch else {}
     return [results[number] for number in range(len(images))]
 
 
 def _detect_batch(
-    detector: Predictor, images: Sequence[Tensor], batch: dict[int, Tensor], threshold: float
+    detector: Predictor, images: Sequence[Tensor], batch: dict[int, Tensor], least_scores: Tensor
 ) -> dict[int, Detections]:
     originals = [images[number] for number in batch]
     inputs = inputs_of(detector, originals, list(batch.values()))
     detections = to_original_frame(detector.predict(inputs)[0], inputs.image_sizes, _sizes(originals, inputs))
-    is_kept = (detections.labels > 0) & (detections.scores >= threshold)
+    thresholds = least_scores.to(detections.scores)[detections.labels.clamp(min=0)]
+    is_kept = (detections.labels > 0) & (detections.scores >= thresholds)
     return {
         number: Detections(
             detections.boxes[slot : slot + 1, is_kept[slot]],

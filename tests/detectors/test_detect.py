@@ -108,6 +108,19 @@ def test_images_together_give_what_each_gives_alone(make_detector, make_mask_rcn
     assert_same(together, alone, rtol=1e-4, atol=1e-3)
 
 
+def test_a_threshold_for_each_class(make_detector, images):
+    """What is found with a list is of each class what its threshold alone finds."""
+    detector = make_detector()
+    [everything] = detector.detect(images[0], threshold=0.0)
+    thresholds = [everything["scores"][everything["labels"] == label].median().item() for label in (1, 2, 3)]
+    [found] = detector.detect(images[0], threshold=thresholds)
+    for label, threshold in enumerate(thresholds, start=1):
+        [expected] = detector.detect(images[0], threshold=threshold)
+        scores = found["scores"][found["labels"] == label]
+        assert 0 < len(scores) < (everything["labels"] == label).sum()
+        assert scores.tolist() == expected["scores"][expected["labels"] == label].tolist()
+
+
 def test_no_more_images_go_together_than_wanted_and_only_of_one_padded_size(make_detector, images, monkeypatch):
     detector, seen = make_detector(), []
     predict = detector.predict
@@ -124,6 +137,8 @@ def test_no_more_images_go_together_than_wanted_and_only_of_one_padded_size(make
         ({"threshold": -0.1}, "threshold -0.1: a score is from 0 to 1"),
         ({"threshold": 50}, "threshold 50: a score is from 0 to 1"),
         ({"threshold": math.nan}, "threshold nan: a score is from 0 to 1"),
+        ({"threshold": [0.5, 2.0]}, "threshold 2.0: a score is from 0 to 1"),
+        ({"threshold": [0.5] * 2}, "2 thresholds for 3 classes: give one, or one for each class"),
         ({"threshold": "0.5"}, "threshold '0.5': a score is from 0 to 1"),
         ({"batch_size": 0}, "batch_size 0: a whole number, at least 1"),
         ({"batch_size": 1.5}, "batch_size 1.5: a whole number, at least 1"),

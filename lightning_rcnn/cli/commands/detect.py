@@ -1,6 +1,7 @@
 """`lightning-rcnn detect`: detections in image files, drawn and as JSON."""
 
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -30,7 +31,7 @@ def detect(
     checkpoint: Path,
     images: list[Path],
     out: Path,
-    threshold: float | Literal["best"] = 0.5,
+    threshold: float | Literal["best", "best_per_class"] = 0.5,
     device: Literal["auto", "cpu", "cuda"] = "auto",
     precision: PrecisionName = "auto",
 ) -> None:
@@ -45,15 +46,16 @@ def detect(
         images: image files, and folders to search for them.
         out: folder for the results.
         threshold: lowest score of a detection, 0 to 1; best takes the one with the best F1, which `validate` stores in
-            the checkpoint. Evaluate results.json with a low one, such as 0.05.
+            the checkpoint, and best_per_class that of each class. Evaluate results.json with a low one, such as 0.05.
         device: device to compute on; auto takes a GPU if there is one.
         precision: bf16-mixed or 32-true; auto takes bf16-mixed if the device supports it.
     """
-    least_score = _best_threshold(checkpoint) if threshold == "best" else threshold
-    if not 0 <= least_score <= 1:
+    if not isinstance(threshold, str) and not 0 <= threshold <= 1:
         raise InputError(f"--threshold {threshold}: a score is from 0 to 1")
+    best = _best_thresholds(checkpoint, threshold) if isinstance(threshold, str) else {}
     files, left_out = find_images(images, without=out)
     detector = load_detector(checkpoint).to(_device(device))
+    least_scores = _least_scores(threshold, best, detector.class_names)
     chosen = choose_precision(precision, detector.device.type)
     console = Console()
     counts: Counter[str] = Counter()
@@ -71,7 +73,7 @@ def detect(
         record = ImageRecord(len(shown) + 1, str(file.path), height=image.shape[1], width=image.shape[2])
         shown.append(record)
         with autocast(chosen, detector.device):
-            (detections,) = detect_tensors(detector, [image], least_score)
+            (detections,) = detect_tensors(detector, [image], least_scores)
         entries = coco_results(detections, 0, record, detector.category_ids, detector.mask_paste)
         masks = None if detections.masks is None else [entry["segmentation"] for entry in entries]
         objects = Objects(
@@ -88,14 +90,30 @@ def detect(
     _report(console, len(shown), counts, unreadable, left_out, out)
 
 
-def _best_threshold(checkpoint: Path) -> float:
+def _best_thresholds(checkpoint: Path, threshold: str) -> dict[str, Any]:
     thresholds = read_header(checkpoint).thresholds
     if not thresholds:
         raise InputError(
-            f"--threshold best: {checkpoint} holds none; `validate --ckpt_path {checkpoint}` finds it, or give a score"
+            f"--threshold {threshold}: {checkpoint} holds none; `validate --ckpt_path {checkpoint}` finds it, or give "
+            "a score"
         )
-    print(f"--threshold best: {thresholds['score']:.3f}.")
-    return thresholds["score"]
+    return thresholds
+
+
+def _least_scores(threshold: float | str, best: dict[str, Any], class_names: Sequence[str]) -> float | list[float]:
+    """Return the threshold, one for all classes or one for each, and say which if the checkpoint has chosen it."""
+    if not isinstance(threshold, str):
+        return threshold
+    overall, per_class = best["score"], best["per_class"]
+    if threshold == "best":
+        print(f"--threshold best: {overall:.3f}.")
+        return overall
+    known = [per_class[name] for name in class_names if name in per_class]
+    span = f"{min(known):.3f} to {max(known):.3f}" if known else "none of its own"
+    others = len(class_names) - len(known)
+    rest = f"; the one over all classes, {overall:.3f}, for the {others} without a true positive" if others else ""
+    print(f"--threshold best_per_class: {span} for {len(known)} classes{rest}.")
+    return [per_class.get(name, overall) for name in class_names]
 
 
 def _device(name: str) -> torch.device:

@@ -133,6 +133,20 @@ def test_the_best_threshold_is_that_of_the_checkpoint(checkpoint, photos, tmp_pa
         assert f"--threshold best: {score:.3f}." in capsys.readouterr().out
 
 
+def test_each_class_has_a_threshold_of_its_own(checkpoint, photos, tmp_path, capsys):
+    """All boxes are dogs with .7; a class without a true positive takes the threshold over all classes."""
+    validated = shutil.copy(checkpoint, tmp_path / "validated.ckpt")
+    for overall, per_class, is_found, said in (
+        (0.9, {"cat": 0.9, "dog": 0.6}, True, "0.600 to 0.900 for 2 classes."),
+        (0.1, {"cat": 0.1, "dog": 0.71}, False, "0.100 to 0.710 for 2 classes."),
+        (0.71, {"cat": 0.1}, False, "0.100 to 0.100 for 1 classes; the one over all classes, 0.710, for the 1 without"),
+    ):
+        write_thresholds(validated, {"score": overall, "f1": 0.5, "per_class": per_class})
+        detect(validated, [photos / "a.jpg"], tmp_path / "out", threshold="best_per_class", device="cpu")
+        assert bool(json.loads((tmp_path / "out" / "results.json").read_text())) == is_found
+        assert f"--threshold best_per_class: {said}" in capsys.readouterr().out
+
+
 def test_what_cannot_be_done(checkpoint, photos, tmp_path):
     out = tmp_path / "out"
     with pytest.raises(InputError, match=r"none of 1 files can be read; .*broken\.png: "):
