@@ -13,6 +13,7 @@ from lightning.pytorch.utilities.rank_zero import rank_zero_only, rank_zero_warn
 from PIL import Image
 
 from lightning_rcnn.callbacks.flat_settings import flat_settings
+from lightning_rcnn.callbacks.mlflow_names import name_of
 from lightning_rcnn.callbacks.run_loggers import PlacedLogger, only_warns, require_extra
 from lightning_rcnn.files import atomic_write
 from lightning_rcnn.stop_signals import received
@@ -36,7 +37,6 @@ MOST_FIGURES, MOST_SETTINGS = 1000, 100
 LONGEST_VALUE = 500
 """Characters of a setting that every server since 1.28 takes; the whole ones are in the artifact `config.json`."""
 SETTINGS_FILE = "config.json"
-_NOT_IN_NAMES = re.compile(r"[^\w. /-]")
 _NOT_IN_IMAGE_NAMES = re.compile(r"[^a-zA-Z0-9_. -]")
 
 Item = TypeVar("Item")
@@ -216,13 +216,6 @@ class DetectionMLFlowLogger(PlacedLogger):
         with atomic_write(folder / RUN_ID) as file:
             file.write(f"{self._run_id}\n".encode())
         return client
-
-
-def name_of(key: str) -> str:
-    """Return a key as MLflow takes it: letters, digits and `_-./ `, others replaced by `_`, at most 250 characters."""
-    parts = _NOT_IN_NAMES.sub("_", key)[:250].split("/")
-    # MLflow takes a name for a path, and refuses one that is not the shortest.
-    return "/".join("_" * max(1, len(part)) if set(part) <= {"."} else part for part in parts)
 
 
 def _id_in(folder: Path) -> str | None:

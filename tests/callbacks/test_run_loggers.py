@@ -1,5 +1,6 @@
 """Loggers beside W&B: where they write, and that their errors end no training."""
 
+import csv
 from importlib.util import find_spec
 
 import pytest
@@ -13,7 +14,8 @@ from lightning_rcnn.callbacks.checkpoints import AtomicCheckpointIO, BestCheckpo
 from lightning_rcnn.callbacks.csv_logging import DetectionCSVLogger
 from lightning_rcnn.callbacks.flat_settings import flat_settings
 from lightning_rcnn.callbacks.image_logging import image_sink, image_sinks, send_report_to_each
-from lightning_rcnn.callbacks.mlflow_logging import DetectionMLFlowLogger, name_of
+from lightning_rcnn.callbacks.mlflow_logging import DetectionMLFlowLogger
+from lightning_rcnn.callbacks.mlflow_names import name_of
 from lightning_rcnn.callbacks.run_loggers import keep_in_run_folder
 from lightning_rcnn.callbacks.tensorboard_logging import DetectionTensorBoardLogger
 from lightning_rcnn.callbacks.wandb_images import ShownImage
@@ -172,6 +174,64 @@ def test_mlflow_takes_the_figures_of_any_class(name):
     from mlflow.utils.validation import _validate_metric_name
 
     _validate_metric_name(name_of(f"val/bbox/per_class/{name}"))
+    _validate_metric_name(name_of(name))
+
+
+ODD_NAMES = [
+    *(
+        "a",
+        "a/b",
+        "a/c",
+        "a*",
+        "a?",
+        "a_",
+        "A b",
+        "<b>",
+        "b>x_/b",
+        "..",
+        ".",
+        "/abs",
+        "a/../b",
+        "a:b",
+        "a\nb",
+        "\ud800",
+    ),
+    *("x" * 200, "x" * 200 + "y", "x" * 200 + "z", "\u65e5" * 120, "\u65e5" * 121, "\u00e9" * 200),
+]
+
+
+@needs_mlflow
+def test_each_class_has_a_figure_of_its_own_in_mlflow(tmp_path, client):
+    """Names that MLflow refuses, that become the same, that are folder and figure, and longer than a file's name."""
+    figures = {f"val/voc/per_class_11_point/{name}": number / 100 for number, name in enumerate(ODD_NAMES)}
+    logger = DetectionMLFlowLogger()
+    logger.use_folder(tmp_path / "run")
+    logger.log_metrics({**figures, "val/proposals/AR@100": 0.5, "val/bbox/AP": 0.25}, step=1)
+    logged = client.get_run(logger.run_id).data.metrics
+    assert (logged.pop("val/proposals/AR_100"), logged.pop("val/bbox/AP")) == (0.5, 0.25)
+    assert logged == {name_of(key): value for key, value in figures.items()}
+    assert len(logged) == len(ODD_NAMES)
+    assert logged["val/voc/per_class_11_point/A b"] == 0.06, "names that MLflow takes stay"
+
+
+@pytest.mark.parametrize("kind", LOCAL)
+def test_files_take_the_figures_of_any_class(kind, tmp_path):
+    logger = kind(save_dir=tmp_path, name="run")
+    names = [name for name in ODD_NAMES if name.isprintable()]
+    figures = {f"val/bbox/per_class/{name}": number / 100 for number, name in enumerate(names)}
+    logger.log_metrics(figures, step=1)
+    logger.save()
+    logger.finalize("success")
+    if kind is DetectionCSVLogger:
+        with (tmp_path / "run" / "metrics.csv").open() as file:
+            [row] = csv.DictReader(file)
+        logged = {key: float(value) for key, value in row.items() if key != "step"}
+    else:
+        from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+        events = EventAccumulator(str(tmp_path / "run")).Reload()
+        logged = {key: events.Scalars(key)[0].value for key in events.Tags()["scalars"]}
+    assert logged == pytest.approx(figures)
 
 
 def test_settings_in_one_level():
