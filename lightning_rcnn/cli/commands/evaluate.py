@@ -75,7 +75,7 @@ def evaluate(
         analyzed = analysis_of([collector.state()], data.class_names, type)
     console.print(metrics_tables(metrics, f"{results.name}: {len(data.images)} images"))
     console.print(analysis_tables(analyzed.analysis, findings(analyzed.analysis)))
-    for note in [*data.notes, *_doubts(data, metrics[type])]:
+    for note in [*data.notes, *_odd_results(data), *_doubts(data, metrics[type])]:
         print(note)
     objects = [annotation for image in data.images.values() for annotation in image.annotations]
     without_mask = sum("segmentation" not in annotation for annotation in objects) if type == "segm" else 0
@@ -90,6 +90,24 @@ def evaluate(
         title = f"{results.name}: {len(data.images)} images"
         page = report_page({type: analyzed}, metrics, data.class_names, title, f"{results} on {annotations}")
         print(f"The report is {write_report(report, page, [analyzed.analysis])}.")
+
+
+def _odd_results(data: CocoData) -> list[str]:
+    """Return sentences about results that COCO's figures take as they are, and a reader may not."""
+    results = [result for image in data.images.values() for result in image.results]
+    notes = []
+    scores = [result["score"] for result in results]
+    if scores and not (min(scores) >= 0 and max(scores) <= 1):
+        notes.append(
+            f"Scores run from {min(scores):g} to {max(scores):g}. COCO's and VOC's figures need only their order, but "
+            "calibration, the order of the worst images and the report's slider take scores for shares from 0 to 1."
+        )
+    inverted = sum(min(result["bbox"][2:]) < 0 for result in results if "bbox" in result)
+    if inverted:
+        notes.append(
+            f"{inverted} detections have a negative width or height and lie on nothing: a box is x, y, width, height."
+        )
+    return notes
 
 
 def _doubts(data: CocoData, figures: dict[str, Any]) -> list[str]:

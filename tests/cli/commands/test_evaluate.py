@@ -247,6 +247,17 @@ def test_an_area_that_is_not_stated_is_that_of_the_mask(files, evaluate, result_
     assert figures[result_type]["ARm"] == 0, "the dog, whose area is stated"
 
 
+def test_scores_and_boxes_that_are_none_are_said(files, evaluate):
+    truth, [result] = files
+    _, figures, text = evaluate(truth, [{**result, "score": 7.5}, {**result, "score": -3, "bbox": [50, 50, -9, 9]}])
+    assert figures["bbox"]["AP"] == pytest.approx(0.5)
+    assert "Scores run from -3 to 7.5. COCO's and VOC's figures need only their order" in text
+    assert "1 detections have a negative width or height" in text
+    quiet = evaluate(truth, [result])[2]
+    assert "Scores run" not in quiet
+    assert "negative" not in quiet
+
+
 def test_nothing_but_crowds_is_said(files, evaluate):
     truth, results = files
     for annotation in truth["annotations"]:
