@@ -183,9 +183,17 @@ class DetectionDataset(Dataset[Batch | InputError]):
             proposals = map_proposals(sample.proposals, to_resized, image.shape[-2:], self.proposal_limit)
         if self.purpose == "evaluation":
             record = replace(record, annotations=raw.content["annotations"])
-        negative, not_exhaustive = (raw.content.get(key, ()) for key in LABEL_LISTS)
-        labels, is_crowd = sample.labels[keep], sample.is_crowd[keep]
-        return Sample(image, boxes[keep], labels, is_crowd, record, masks, proposals, negative, not_exhaustive)
+        return Sample(
+            image=image,
+            boxes=boxes[keep],
+            labels=sample.labels[keep],
+            is_crowd=sample.is_crowd[keep],
+            record=record,
+            masks=masks,
+            proposals=proposals,
+            negative_labels=sample.negative_labels,
+            not_exhaustive_labels=sample.not_exhaustive_labels,
+        )
 
 
 def _read_masks(
@@ -217,6 +225,7 @@ def _interpret(raw: RawSample, with_proposals: bool) -> tuple[ImageRecord, Train
         boxes = np.array([annotation["bbox"] for annotation in annotations], np.float32).reshape(len(annotations), 4)
         labels = np.array([annotation["label"] for annotation in annotations], np.int64)
         is_crowd = np.array([annotation["iscrowd"] for annotation in annotations], np.bool_)
+        negative, not_exhaustive = (tuple(content.get(key, ())) for key in LABEL_LISTS)
     except (KeyError, TypeError, ValueError) as error:
         raise UnreadableRecordError(
             f"{raw.location}: its JSON is not that of a sample ({error!r}); pack the data set again"
@@ -226,7 +235,17 @@ def _interpret(raw: RawSample, with_proposals: bool) -> tuple[ImageRecord, Train
     image, damage = _decode(raw, record)
     if damage:
         record = replace(record, damage=f"{raw.location} ({record.file_name}): {damage}")
-    return record, TrainingImage(image, boxes, labels, is_crowd, segmentations, proposals)
+    sample = TrainingImage(
+        image=image,
+        boxes=boxes,
+        labels=labels,
+        is_crowd=is_crowd,
+        segmentations=segmentations,
+        proposals=proposals,
+        negative_labels=negative,
+        not_exhaustive_labels=not_exhaustive,
+    )
+    return record, sample
 
 
 def _stored_proposals(raw: RawSample) -> np.ndarray:

@@ -1,5 +1,6 @@
 """Copy-paste: by hand, by properties, and against dense masks of the whole image."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -57,6 +58,14 @@ def test_an_object_pasted_half_over_another_hides_its_half(as_polygons: bool):
     assert result.segmentations[1] is below.segmentations[1]  # what is not hidden stays as it was
     assert np.array_equal((result.image == 255).all(dim=0), expected[2])
     assert not below.image.any()
+
+
+def test_a_pasted_class_is_no_longer_absent():
+    below = replace(image_of([], []), negative_labels=(2, 3, 4), not_exhaustive_labels=(5,))
+    masks = [run_length(rectangle(7, 0, 17, 20)), None]
+    above = replace(image_of([[7, 0, 17, 20], [0, 0, 3, 3]], masks, labels=[3, 4]), negative_labels=(2,))
+    result = paste_objects(below, above, 0.0)
+    assert (result.negative_labels, result.not_exhaustive_labels) == ((2, 4), (5,))
 
 
 def test_fully_hidden_objects_go_and_crowds_only_then():

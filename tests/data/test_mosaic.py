@@ -62,6 +62,15 @@ def test_masks_and_boxes_follow_the_pixels_of_all_four(size, as_polygons: bool):
     assert min(scales) >= 3
 
 
+def test_a_class_is_absent_from_a_mosaic_if_it_is_from_all_four():
+    lists = [((1, 2, 5), (7,)), ((2, 5), ()), ((2, 3, 5, 6), (4, 7)), ((5, 2), ())]
+    sample, *partners = (
+        plain(1, negative_labels=negative, not_exhaustive_labels=not_exhaustive) for negative, not_exhaustive in lists
+    )
+    result = Mosaic().mix(sample, partners, Random(0, 0, 0, 0))
+    assert (result.negative_labels, result.not_exhaustive_labels) == ((2, 5), (4, 7))
+
+
 def test_without_partners_or_room_an_image_stays_as_it_is():
     sample, tiny = plain(1), plain(1, 1, 30)
     assert Mosaic(size=[90, 50]).mix(sample, [], Random(0, 0, 0, 0)) is sample

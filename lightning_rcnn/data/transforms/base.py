@@ -36,6 +36,7 @@ class TrainingImage:
         window: part of `image` that is displayed; may reach beyond it. None for the whole image.
         fill: color of the pixels of the window that are beyond `image`, RGB.
         final_size: (height, width) of the displayed frame after the resize, in pixels; None if the resize rule decides.
+        negative_labels, not_exhaustive_labels: see `Targets`.
     """
 
     image: Tensor
@@ -50,6 +51,8 @@ class TrainingImage:
     window: Window | None = None
     fill: tuple[int, int, int] = (0, 0, 0)
     final_size: tuple[int, int] | None = None
+    negative_labels: tuple[int, ...] = ()
+    not_exhaustive_labels: tuple[int, ...] = ()
 
     def with_objects(self, kept: np.ndarray) -> "TrainingImage":
         """Return the image with some of its objects.

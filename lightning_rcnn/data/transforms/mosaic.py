@@ -86,7 +86,10 @@ class Mosaic(MixingTransform, PlannedTransform):
 
 
 def _assembled(parts: Sequence[TrainingImage], quadrants: Sequence[Window], size: tuple[int, int]) -> TrainingImage:
-    """Put images of the sizes of the quadrants into a frame (height, width)."""
+    """Put images of the sizes of the quadrants into a frame (height, width).
+
+    A class is absent if it is absent from all images; its objects may lack annotations if they may in one.
+    """
     pixels = torch.empty((*size, 3), dtype=torch.uint8).permute(2, 0, 1)  # channels last, as decoders write
     masks, boxes = [], []
     for part, (x1, y1, x2, y2) in zip(parts, quadrants, strict=True):
@@ -100,4 +103,6 @@ def _assembled(parts: Sequence[TrainingImage], quadrants: Sequence[Window], size
         labels=np.concatenate([part.labels for part in parts]),
         is_crowd=np.concatenate([part.is_crowd for part in parts]),
         segmentations=masks,
+        negative_labels=tuple(sorted(set.intersection(*(set(part.negative_labels) for part in parts)))),
+        not_exhaustive_labels=tuple(sorted(set.union(*(set(part.not_exhaustive_labels) for part in parts)))),
     )

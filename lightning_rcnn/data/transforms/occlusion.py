@@ -22,6 +22,8 @@ def paste_objects(below: TrainingImage, above: TrainingImage, min_visible: float
     it. An object below without a mask counts as the rectangle of its box, and its box shrinks where whole sides are
     hidden. A crowd below stays a crowd as long as a pixel of it is visible.
 
+    A class of a pasted object is no longer absent; which objects of `below` may lack annotations does not change.
+
     Args:
         below: image [3, h, w] with nothing recorded.
         above: image [3, h, w] with nothing recorded; its objects without a pixel, or a mask, are not pasted.
@@ -49,6 +51,7 @@ def paste_objects(below: TrainingImage, above: TrainingImage, min_visible: float
         labels=np.concatenate([visible.labels, above.labels]),
         is_crowd=np.concatenate([visible.is_crowd, above.is_crowd]),
         segmentations=visible.segmentations + above.segmentations,
+        negative_labels=tuple(label for label in below.negative_labels if label not in above.labels),
     )
 
 

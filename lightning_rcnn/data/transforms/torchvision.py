@@ -84,6 +84,8 @@ def apply_to_pair(transform: PairTransform, sample: TrainingImage, random: Rando
         is_crowd=sample.is_crowd[kept.numpy()],
         segmentations=segmentations,
         proposals=_moved_proposals(new_target, sample, name),
+        negative_labels=sample.negative_labels,
+        not_exhaustive_labels=sample.not_exhaustive_labels,
     )
 
 

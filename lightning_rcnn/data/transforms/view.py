@@ -111,6 +111,8 @@ def upright(sample: TrainingImage) -> TrainingImage:
         is_crowd=sample.is_crowd,
         segmentations=_displayed_masks(sample, to_displayed),
         proposals=proposals,
+        negative_labels=sample.negative_labels,
+        not_exhaustive_labels=sample.not_exhaustive_labels,
         final_size=sample.final_size,
     )
 
