@@ -1,14 +1,18 @@
 """Settings of the optimizer when a training resumes: those of this run override those in the checkpoint.
 
 torch stores the settings of an optimizer (learning rate, weight decay, momentum, ...) in its state, and those of a
-schedule in the schedule's state. Loading them would override what the user asked for.
+schedule in the schedule's state. Loading them would override what the user asked for. A schedule also counts its steps;
+in a training that counts epochs, as many steps are another share of it if an epoch has another number of steps, because
+the global batch changed.
 """
 
 import inspect
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.callbacks import GradientAccumulationScheduler
 from lightning.pytorch.utilities.rank_zero import rank_zero_info
 from torch import Tensor
 from torch.optim import Optimizer
@@ -18,6 +22,8 @@ from lightning_rcnn.errors import InputError
 
 CLASSES = "optimizer_classes"
 """Key of a checkpoint for the classes of its optimizers."""
+STEPS = "steps_per_epoch"
+"""Key of a checkpoint for the number of optimizer steps of an epoch; None if it is unknown."""
 RATES = ("lr", "initial_lr")
 HOW_TO_COMPUTE = ("params", "foreach", "fused", "capturable", "differentiable")
 """Settings that do not change the result of a step."""
@@ -29,7 +35,8 @@ class OptimizerSettings(Callback):
     """Makes the settings of this run override those of the checkpoint it resumes from, and logs the differences.
 
     The state of the optimizer (momentum, moments, number of steps) and the progress of the schedule come from the
-    checkpoint. Detectors add this callback themselves.
+    checkpoint. If an epoch has another number of steps now, a schedule that is a function of the step continues at the
+    same share of the epochs. Detectors add this callback themselves.
 
     Raises:
         InputError: the optimizer is of another class, or has other parameters, than the checkpoint's.
@@ -40,7 +47,8 @@ class OptimizerSettings(Callback):
         self._checkpoint: dict[str, Any] = {}
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
-        """Store the classes of the optimizers."""
+        """Store the classes of the optimizers, and the number of steps of an epoch."""
+        checkpoint[STEPS] = _steps_per_epoch(trainer)
         checkpoint[CLASSES] = [type(optimizer).__name__ for optimizer in trainer.optimizers]
 
     def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
@@ -60,6 +68,8 @@ class OptimizerSettings(Callback):
                 _take_over(saved, group)
         for config, state in zip(trainer.lr_scheduler_configs, checkpoint.get("lr_schedulers", []), strict=False):
             groups = states[trainer.optimizers.index(config.scheduler.optimizer)]["param_groups"]
+            if trainer.max_steps == -1 and config.interval == "step":
+                _convert_progress(state, config.scheduler, checkpoint.get(STEPS), _steps_per_epoch(trainer))
             _take_over_schedule(state, config.scheduler, groups)
         if changes:
             listed = ", ".join(dict.fromkeys(changes))
@@ -102,6 +112,32 @@ def _take_over(saved: dict[str, Any], group: Mapping[str, Any]) -> None:
     saved |= {key: value for key, value in group.items() if key != "params"}
     if _base_rate(saved, group) == "initial_lr":
         saved["lr"] = rate if before == now else rate * (now / before) if before else now
+
+
+def _steps_per_epoch(trainer: Trainer) -> int | None:
+    """Return the number of optimizer steps of an epoch; None if it is unknown, or changes from epoch to epoch."""
+    batches = trainer.num_training_batches
+    callbacks = trainer.callbacks  # type: ignore[attr-defined]  # added later
+    changes = any(isinstance(callback, GradientAccumulationScheduler) for callback in callbacks)
+    return None if changes or math.isinf(batches) else math.ceil(batches / trainer.accumulate_grad_batches)
+
+
+def _convert_progress(state: dict[str, Any], schedule: Any, before: int | None, now: int | None) -> None:
+    """Convert the progress of a schedule from steps of epochs with `before` steps to those with `now` steps.
+
+    Args:
+        state: loaded state of the schedule; changed in place.
+        schedule: schedule of this run; one that is no function of the step keeps its progress.
+        before, now: steps of an epoch in the checkpoint and in this run; None or 0 if unknown.
+    """
+    if not before or not now or before == now or not isinstance(schedule, LambdaLR):
+        return
+    saved = state["last_epoch"]
+    state["last_epoch"] = round(saved * now / before)
+    state["_step_count"] = state["last_epoch"] + 1
+    rank_zero_info(
+        f"The schedule resumes at step {state['last_epoch']}, not {saved}: an epoch has {now} steps, and had {before}."
+    )
 
 
 def _take_over_schedule(state: dict[str, Any], schedule: Any, groups: Sequence[dict[str, Any]]) -> None:
