@@ -9,6 +9,7 @@ from lightning.pytorch import Trainer
 import lightning_rcnn
 from lightning_rcnn.callbacks.code_version import code_version
 from lightning_rcnn.data.datamodule import DetectionDataModule
+from lightning_rcnn.data.global_batch import global_batch_size
 from lightning_rcnn.data.index import ShardIndex
 
 KEY = "run"
@@ -16,7 +17,10 @@ KEY = "run"
 
 
 def run_facts(trainer: Trainer) -> dict[str, Any]:
-    """Return world size, global batch size, versions, the git commit, and name, size and fingerprint of the data."""
+    """Return world size, global batch size, versions, the git commit, and name, size and fingerprint of the data.
+
+    If a rule scales the learning rate with the global batch, the scaled rate is one of the facts.
+    """
     facts: dict[str, Any] = {
         "world_size": trainer.world_size,
         "versions": {
@@ -29,9 +33,10 @@ def run_facts(trainer: Trainer) -> dict[str, Any]:
         facts["code"] = code
     data = trainer.datamodule  # type: ignore[attr-defined]  # added later
     if isinstance(data, DetectionDataModule):
-        accumulated = trainer.accumulate_grad_batches
-        facts["global_batch_size"] = data.batch_size * trainer.world_size * accumulated
+        facts["global_batch_size"] = global_batch_size(trainer)
         facts["data"] = {split: set_facts(index) for split, index in data.indexes.items()}
+    if (rate := getattr(trainer.lightning_module, "scaled_learning_rate", None)) is not None:
+        facts["learning_rate"] = rate
     return {KEY: facts}
 
 

@@ -28,8 +28,18 @@ class Row(NamedTuple):
 TABLE = (
     Row(
         "model.optimizer.lr",
-        "for the global batch; nothing scales it",
+        "for the global batch; model.parameter_groups.lr_rule adapts it",
         "lr lr0 lrate learning_rate base_lr max_lr init_lr solver.base_lr optimizer.lr optim_wrapper.optimizer.lr",
+    ),
+    Row(
+        "model.parameter_groups.lr_rule",
+        "linear or square_root; with model.parameter_groups.reference_batch_size",
+        "auto_scale_lr auto_scale_lr.enable autoscale_lr scale_lr lr_scale lr_scaling linear_scaling",
+    ),
+    Row(
+        "model.parameter_groups.reference_batch_size",
+        "images of an optimizer step, for model.optimizer.lr",
+        "base_batch_size auto_scale_lr.base_batch_size reference_world_size solver.reference_world_size nbs",
     ),
     Row(
         "data.batch_size",
@@ -270,9 +280,8 @@ TABLE = (
     Row("images data.predict", "", "source input input_dir img_dir image image_dir images_dir test_images"),
     Row(
         "",
-        "the learning rate is not scaled with the batch; give --model.optimizer.lr for your global batch",
-        "auto_scale_lr autoscale_lr scale_lr linear_scaling auto_lr_find trainer.auto_lr_find "
-        "trainer.auto_scale_batch_size",
+        "nothing searches for it; give --model.optimizer.lr and --data.batch_size",
+        "auto_lr_find trainer.auto_lr_find trainer.auto_scale_batch_size",
     ),
     Row("trainer.fast_dev_run", "", "debug_run dry_run smoke_test dev_run overfit_one_batch fast_dev_run"),
 )

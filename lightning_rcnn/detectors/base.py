@@ -29,6 +29,7 @@ from lightning_rcnn.detectors.class_frequencies import set_class_images
 from lightning_rcnn.detectors.evaluation import Evaluation, flatten_metrics
 from lightning_rcnn.detectors.images import ImageLike, as_images
 from lightning_rcnn.detectors.inference import detect_tensors
+from lightning_rcnn.detectors.lr_scaling import scaling_factor
 from lightning_rcnn.detectors.optimization import (
     DEFAULT_OPTIMIZER,
     DEFAULT_SCHEDULE,
@@ -142,7 +143,11 @@ class Detector(Recorded, LightningModule):
 
     @property
     def learning_rate(self) -> float:
-        """Learning rate of the optimizer; Lightning's learning-rate finder sets it."""
+        """Learning rate of the optimizer, before a rule scales it; Lightning's learning-rate finder sets it.
+
+        Raises:
+            InputError: when it is set: a rule would scale a rate that was found for the global batch.
+        """
         rate = to_plain(self.optimizer)[INIT_ARGS].get("lr")
         if rate is None:
             raise AttributeError("the optimizer has no lr")
@@ -150,8 +155,20 @@ class Detector(Recorded, LightningModule):
 
     @learning_rate.setter
     def learning_rate(self, value: float) -> None:
+        if self.group_settings.lr_rule is not None:
+            raise InputError(
+                "model.parameter_groups.lr_rule: the learning-rate finder finds the rate for this global batch, which "
+                "the rule would scale again; leave out the rule"
+            )
         self.optimizer = functools.partial(self.optimizer, lr=value)  # type: ignore[call-arg]
         self.init_args["optimizer"] = self.hparams["optimizer"] = to_plain(self.optimizer)
+
+    @property
+    def scaled_learning_rate(self) -> float | None:
+        """Learning rate of the optimizer for the global batch of the attached trainer; None if no rule scales it."""
+        if self.group_settings.lr_rule is None:
+            return None
+        return self.learning_rate * scaling_factor(self.group_settings, self.trainer)
 
     def losses(self, inputs: Inputs, targets: Targets) -> dict[str, Tensor]:
         """Compute losses by name: this rank's sums over the ranks' mean counts."""
@@ -350,4 +367,4 @@ class Detector(Recorded, LightningModule):
     def configure_optimizers(self) -> Any:
         """Build optimizer and schedule."""
         monitor = f"val/{self.main_result_type}/AP"
-        return configured(self, self.optimizer, self.schedule, self.parameter_groups(), monitor)
+        return configured(self, self.optimizer, self.schedule, self.parameter_groups(), self.group_settings, monitor)

@@ -10,6 +10,8 @@ from lightning.pytorch import LightningModule
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
+from lightning_rcnn.detectors.lr_scaling import scale_rates
+from lightning_rcnn.detectors.parameter_groups import ParameterGroupSettings
 from lightning_rcnn.detectors.schedules import StepSchedule
 from lightning_rcnn.errors import InputError
 from lightning_rcnn.parts import part
@@ -28,6 +30,7 @@ def configured(
     make_optimizer: OptimizerCallable,
     make_schedule: LRSchedulerCallable,
     groups: list[dict[str, Any]],
+    group_settings: ParameterGroupSettings,
     monitor: str,
 ) -> dict[str, Any]:
     """Build the optimizer and the schedule, as `LightningModule.configure_optimizers` returns them.
@@ -37,11 +40,12 @@ def configured(
         make_optimizer: parameter groups -> optimizer.
         make_schedule: optimizer -> schedule, which is stepped after every optimizer step.
         groups: parameter groups.
+        group_settings: settings of the groups, with the rule for their rates.
         monitor: metric that torch's `ReduceLROnPlateau` follows, once per validation.
 
     Raises:
-        InputError: an argument is invalid; the schedule needs a training of known length; or the schedule sets one
-            rate for parameter groups of different rates.
+        InputError: an argument is invalid; the schedule needs a training of known length; the schedule sets one rate
+            for parameter groups of different rates; or the rule for the rates cannot be applied.
     """
     options: dict[str, Any] = {}
     # Fused is much faster on the CPU, but excludes clipping under mixed precision; on CUDA torch's choice is good.
@@ -51,6 +55,8 @@ def configured(
         optimizer = make_optimizer(groups, **options)
     except (ValueError, TypeError) as error:  # torch's, about an invalid argument
         raise InputError(f"model.optimizer: {error}") from error
+    _require_relative_rates(make_schedule, group_settings)
+    scale_rates(optimizer, group_settings, module.trainer)
     total_steps = module.trainer.estimated_stepping_batches
     _require_short_warmup(module, make_schedule, total_steps)
     _require_rates_of_groups(make_schedule, optimizer)
@@ -90,6 +96,17 @@ def _require_rates_of_groups(make_schedule: Callable[..., Any], optimizer: Optim
             raise InputError(
                 f"model.schedule: {built.__name__} sets one {key} {value} for parameter groups of different rates "
                 f"{rates}; give {key} as a list, or take a schedule that multiplies rates"
+            )
+
+
+def _require_relative_rates(make_schedule: Callable[..., Any], group_settings: ParameterGroupSettings) -> None:
+    """Refuse a rule for the rates with a schedule that sets rates itself (torch's `OneCycleLR` and `CyclicLR`)."""
+    built, keywords = _built(make_schedule)
+    for key in ("max_lr", "base_lr"):
+        if group_settings.lr_rule is not None and built and keywords.get(key) is not None:
+            raise InputError(
+                f"model.parameter_groups.lr_rule: {built.__name__} sets the rate itself, by {key}; take a schedule "
+                "that multiplies rates, such as OneCycleSchedule, or leave out the rule"
             )
 
 

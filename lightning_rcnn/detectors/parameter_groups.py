@@ -1,8 +1,11 @@
-"""Parameter groups: norms without weight decay, a lower learning rate of the backbone, layer-wise decay."""
+"""Parameter groups: norms without weight decay, a lower learning rate of the backbone, layer-wise decay.
+
+`lr_scaling.py` adapts their rates to the global batch.
+"""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
@@ -10,7 +13,9 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from lightning_rcnn.backbones.base import Backbone
 from lightning_rcnn.errors import InputError
 from lightning_rcnn.parts import Settings
-from lightning_rcnn.settings_checks import Bounds, NonNegative, Positive
+from lightning_rcnn.settings_checks import Bounds, NonNegative, Positive, PositiveCount
+
+ScalingRule = Literal["linear", "square_root"]
 
 
 @dataclass(frozen=True)
@@ -23,11 +28,29 @@ class ParameterGroupSettings(Settings):
             pretrained ones; a feature pyramid on top is not included.
         layer_decay: factor of the rate from layer to layer: the last layer of the backbone has this factor, the one
             before it its square, and so on (BEiT, arXiv 2106.08254, appendix H; timm and detectron2's ViTDet agree).
+        lr_rule: rule that adapts all rates to the global batch, the images of an optimizer step (devices x
+            `data.batch_size` x `trainer.accumulate_grad_batches`), when a training starts or resumes: "linear", in
+            proportion to it (Goyal et al. 2017, arXiv 1706.02677, section 2.1), or "square_root", in proportion to its
+            root (Krizhevsky 2014, arXiv 1404.5997, section 5; a common choice with Adam). None takes rates as given.
+        reference_batch_size: global batch for which the rates are given.
+
+    Raises:
+        InputError: there is a rule, but no `reference_batch_size`.
     """
 
     norm_weight_decay: NonNegative = 0.0
     backbone_lr_factor: Positive = 1.0
     layer_decay: Annotated[float, Bounds(0, 1, excludes_low=True)] = 1.0
+    lr_rule: ScalingRule | None = None
+    reference_batch_size: PositiveCount | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.lr_rule is not None and self.reference_batch_size is None:
+            raise InputError(
+                f"model.parameter_groups: lr_rule {self.lr_rule}: give reference_batch_size, too: the images of an "
+                "optimizer step for which model.optimizer.lr is meant"
+            )
 
 
 def group_parameters(module: nn.Module, settings: ParameterGroupSettings) -> list[dict[str, Any]]:

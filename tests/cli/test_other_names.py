@@ -11,7 +11,7 @@ from lightning_rcnn.plain_data import settings_keys
 DEVICES = "did you mean --trainer.devices (with --trainer.accelerator gpu or cpu)?"
 TRAIN = "did you mean --data.train (a folder that `lightning-rcnn pack` wrote)?"
 WEIGHTS = "did you mean --model.weights (--ckpt_path resumes a training)?"
-RATE = "did you mean --model.optimizer.lr (for the global batch; nothing scales it)?"
+RATE = "did you mean --model.optimizer.lr (for the global batch; model.parameter_groups.lr_rule adapts it)?"
 
 
 def test_each_name_stands_for_one_thing():
@@ -70,7 +70,7 @@ def test_options_of_other_tools(error_line, words, line):
         (
             "model:\n  init_args: {lr: 3}",
             ":2: model.init_args.lr: FasterRCNN takes no lr; did you mean model.init_args.optimizer.init_args.lr "
-            "(for the global batch; nothing scales it)?",
+            "(for the global batch; model.parameter_groups.lr_rule adapts it)?",
         ),
     ],
 )
