@@ -1,6 +1,7 @@
-"""Every configuration can be built, and its header has the command that runs it."""
+"""Every configuration can be built, and its header has the command that runs it and the source it follows."""
 
 import re
+from functools import reduce
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -9,14 +10,18 @@ import yaml
 from wandb import wandb_agent
 
 import lightning_rcnn
+from lightning_rcnn.checkpoints import detectron2, torchvision
 from lightning_rcnn.cli.commands.pack import pack_shapes
 from lightning_rcnn.cli.composing import compose
 from lightning_rcnn.cli.detection_cli import DetectionCLI
+from lightning_rcnn.plain_data import merge
 
 CONFIGS = Path(lightning_rcnn.__file__).parents[1] / "configs"
 FILES = sorted(CONFIGS.rglob("*.yaml"))
 RUNS = [path for path in FILES if path.parent.name not in ("trainer", "data", "common", "sweeps")]
 PARTS = [path for path in FILES if path.parent.name in ("trainer", "data")]
+RECIPES = [path for path in RUNS if "# Source: " in path.read_text()]
+COMMON = [path for path in FILES if path.parent == CONFIGS / "common"]
 SWEEPS = [path for path in FILES if path.parent.name == "sweeps"]
 
 
@@ -58,7 +63,7 @@ def assert_holds(settings, given):
         if isinstance(value, dict):
             assert_holds(held, value)
         elif key == "class_path":
-            assert held.rpartition(".")[2] == value
+            assert held.rpartition(".")[2] == value.rpartition(".")[2]
         elif key != "weights":
             assert held == value, key
 
@@ -90,6 +95,85 @@ def test_the_header_has_the_command(path):
     assert f"lightning-rcnn fit --config configs/{name_of(path)} " in re.sub(r"\s+", " ", command)
     assert "--data.train" in command
     assert "--data.val" in command
+
+
+@pytest.mark.parametrize("path", [*RUNS, *COMMON], ids=name_of)
+def test_the_header_has_a_source(path):
+    """A paper, an address, or another configuration that has one."""
+    header = header_of(path)
+    others = [header_of(path.parent / name) for name in re.findall(r"\b[Aa]s (?:in )?(\S+\.yaml)", header)]
+    assert re.search(r"arXiv \d{4}\.\d{4,5}|https://", " ".join([header, *others]))
+
+
+def lines_of(path):
+    """What the header of a recipe says, by the first word of the line."""
+    text = re.sub(r"\n# {3}", " ", header_of(path))
+    return dict(re.findall(r"^# (Source|Expected|Cost|Rate|Differences): (.+)$", text, flags=re.MULTILINE))
+
+
+@pytest.mark.parametrize("path", RECIPES, ids=name_of)
+def test_a_recipe_says_what_to_expect_at_which_cost_and_rate(path):
+    """Its rate and the images of a step are those of its settings, and a page lists the same figures."""
+    lines = lines_of(path)
+    assert {"Source", "Expected", "Cost", "Rate"} <= lines.keys()
+    rate, images, gpus, each = re.match(
+        r"(\S+) for (\d+) images a step \((one GPU|eight GPUs) ?(?:with (\w+) each)?", lines["Rate"]
+    ).groups()
+    content = compose([path]).content
+    settings = content["model"]["init_args"]
+    assert float(settings["optimizer"]["init_args"]["lr"]) == float(rate)
+    assert settings["parameter_groups"]["reference_batch_size"] == int(images)
+    assert content["data"]["batch_size"] * {"one GPU": 1, "eight GPUs": 8}[gpus] == int(images)
+    assert {"two": 2, "eight": 8, None: int(images)}[each] == content["data"]["batch_size"]
+    page = (CONFIGS.parent / "docs" / "recipes.md").read_text()
+    row = next(line for line in page.splitlines() if line.startswith("|") and f"`{name_of(path)}`" in line)
+    assert set(re.findall(r"\b\d\d\.\d\b", lines["Expected"])) <= set(re.findall(r"\b\d\d\.\d\b", row))
+
+
+@pytest.mark.parametrize(
+    ("path", "epochs", "steps", "drops"),
+    [
+        ("faster_rcnn/r50_fpn_1x_coco.yaml", 12, 90_000, (60_000, 80_000)),
+        ("mask_rcnn/r50_fpn_3x_coco.yaml", 37, 270_000, (210_000, 250_000)),
+        ("mask_rcnn/r50_fpn_lsj_100_coco.yaml", 100, 184_375, (163_889, 177_546)),
+        ("mask_rcnn/r50_fpn_lsj_400_coco.yaml", 400, 737_500, (655_556, 710_184)),
+        ("mask_rcnn/r50_fpn_v2_coco.yaml", 400, 400, (352, 384)),
+        ("faster_rcnn/r50_fpn_coco.yaml", 26, 26, (16, 22)),
+        ("faster_rcnn/r50_c4_0712_voc.yaml", 17, 18_000, (12_000, 16_000)),
+    ],
+)
+def test_schedules_are_those_of_the_sources(path, epochs, steps, drops):
+    """Length and drops as their configurations state them, in steps or in epochs."""
+    content = compose([CONFIGS / path]).content
+    assert content["trainer"]["max_epochs"] == epochs
+    milestones = content["model"]["init_args"]["schedule"]["init_args"]["milestones"]
+    assert milestones == pytest.approx([drop / steps for drop in drops], abs=1e-5)
+    images = {"coco": 118_287, "voc": 16_551}[path.removesuffix(".yaml").rpartition("_")[2]]
+    given = steps * content["model"]["init_args"]["parameter_groups"]["reference_batch_size"]
+    assert steps == epochs or epochs * images == pytest.approx(given, rel=0.025)
+
+
+@pytest.mark.parametrize(
+    ("path", "theirs"),
+    [
+        (
+            "mask_rcnn/r50_fpn_1x_coco.yaml",
+            [
+                detectron2.PROFILE,
+                detectron2.PYRAMID,
+                detectron2.HEAD,
+                detectron2.MASKS,
+                detectron2.input_of("resnet50"),
+            ],
+        ),
+        ("mask_rcnn/r50_fpn_v2_coco.yaml", [torchvision.SECOND_VERSION, torchvision.MASKS_OF_SECOND_VERSION]),
+    ],
+)
+def test_settings_are_those_that_convert_gives_to_the_sources_models(build, path, theirs):
+    """But for detectron2's resizing by Pillow, from which ours differs by rounding."""
+    settings = reduce(merge, theirs)
+    settings.get("preprocessing", {}).pop("resize", None)
+    assert_holds(build("--config", str(CONFIGS / path)).model.hparams, settings)
 
 
 def choices_of(parameter):
