@@ -15,6 +15,35 @@ from lightning_rcnn.plain_data import CLASS_PATH, INIT_ARGS, Described, bound_ar
 from lightning_rcnn.settings_checks import check, hints_of
 
 
+def _recording(constructor: Callable[..., None]) -> Callable[..., None]:
+    signature = inspect.signature(constructor)
+
+    @functools.wraps(constructor)
+    def init(self: "Recorded", *arguments: Any, **keywords: Any) -> None:
+        owner = type(self).__name__
+        bound = bound_arguments(type(self), signature, (self, *arguments), keywords)
+        given = dict(list(bound.arguments.items())[1:])
+        for name, value in given.items():
+            parameter = signature.parameters[name]
+            bound.arguments[name] = given[name] = from_plain(value, parameter.default)
+            if parameter.kind not in (parameter.VAR_KEYWORD, parameter.VAR_POSITIONAL):
+                check(owner, name, hints_of(constructor).get(name, Any), given[name])
+        is_outermost = INIT_ARGS not in self.__dict__
+        if is_outermost:
+            recorded = dict(_named(owner, signature, given))
+            parts = [value for value in recorded.values() if isinstance(value, Part) and not isinstance(self, Part)]
+            for given_part in parts:
+                _refuse_owned(given_part, owner)
+            # `nn.Module` accepts no attributes before its constructor has run.
+            self.__dict__[INIT_ARGS] = {name: to_plain(value) for name, value in recorded.items()}
+        constructor(*bound.args, **bound.kwargs)
+        if is_outermost:
+            _OWNERS.update({given_part: ref(self) for given_part in parts})
+            self.after_init()
+
+    return init
+
+
 class Recorded(Described):
     """Base of objects that record the arguments of their constructor.
 
@@ -28,6 +57,11 @@ class Recorded(Described):
     """
 
     init_args: dict[str, Any]
+
+    @_recording
+    def __init__(self) -> None:
+        # For subclasses without a constructor of their own, whose (missing) arguments are recorded too.
+        super().__init__()
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
@@ -105,35 +139,6 @@ def _frozen(value: Any) -> Any:
 
 _OWNERS: WeakKeyDictionary[Part, ReferenceType[Recorded]] = WeakKeyDictionary()
 """Detector of each part. It is not an attribute of the part, which could then not be copied or pickled."""
-
-
-def _recording(constructor: Callable[..., None]) -> Callable[..., None]:
-    signature = inspect.signature(constructor)
-
-    @functools.wraps(constructor)
-    def init(self: Recorded, *arguments: Any, **keywords: Any) -> None:
-        owner = type(self).__name__
-        bound = bound_arguments(type(self), signature, (self, *arguments), keywords)
-        given = dict(list(bound.arguments.items())[1:])
-        for name, value in given.items():
-            parameter = signature.parameters[name]
-            bound.arguments[name] = given[name] = from_plain(value, parameter.default)
-            if parameter.kind not in (parameter.VAR_KEYWORD, parameter.VAR_POSITIONAL):
-                check(owner, name, hints_of(constructor).get(name, Any), given[name])
-        is_outermost = INIT_ARGS not in self.__dict__
-        if is_outermost:
-            recorded = dict(_named(owner, signature, given))
-            parts = [value for value in recorded.values() if isinstance(value, Part) and not isinstance(self, Part)]
-            for given_part in parts:
-                _refuse_owned(given_part, owner)
-            # `nn.Module` accepts no attributes before its constructor has run.
-            self.__dict__[INIT_ARGS] = {name: to_plain(value) for name, value in recorded.items()}
-        constructor(*bound.args, **bound.kwargs)
-        if is_outermost:
-            _OWNERS.update({given_part: ref(self) for given_part in parts})
-            self.after_init()
-
-    return init
 
 
 def _named(owner: str, signature: inspect.Signature, given: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:

@@ -204,6 +204,10 @@ class Same(Outer):
     """Class with the constructor of the base."""
 
 
+class Without(Part):
+    """Part without any constructor of its own."""
+
+
 @dataclass(frozen=True)
 class Leaf(Settings):
     size: int = 1
@@ -237,6 +241,9 @@ def test_a_subclass_records_its_own_arguments_and_ends_when_its_constructor_ends
     assert same.init_args == {"inner": None, "names": ["a", "b"], "rate": 0.1}
     assert same.events == ["Outer", "after_init"]
     assert type(from_plain(to_plain(same))) is Same
+    assert type(from_plain(to_plain(Without()))) is Without
+    with pytest.raises(InputError, match=r"^Without takes no width"):
+        Without(width=1)
 
 
 def test_plain_data_become_the_same_thing():
