@@ -50,14 +50,17 @@ class Defect(Enum):
     TRUNCATED_IMAGE = Action.SKIPPED, "the header is readable, but not all of the pixels: the file is cut off"
     DAMAGED_IMAGE = Action.SKIPPED, "the header is readable, but the pixels are damaged"
     CORRUPT_JPEG = Action.KEPT, "the JPEG decoder reports damage, but no missing pixels"
-    IMAGE_WITHOUT_ANNOTATION = Action.SKIPPED, "the split names an image that has no XML file"
+    IMAGE_WITHOUT_ANNOTATION = Action.SKIPPED, "the split names an image that has no annotation file"
+    TWO_ANNOTATION_FILES = Action.SKIPPED, "two annotation files describe one image: not guessed"
+    MALFORMED_LABELS = Action.SKIPPED, "an annotation file is not in its format; its image is left out"
     MALFORMED_XML = Action.SKIPPED, "the XML file does not parse, or is not in VOC's format; its image is left out"
     INVALID_IMAGE_ENTRY = Action.SKIPPED, "an image in the JSON has no file name, or no id of at least 0"
     DUPLICATE_IMAGE = Action.SKIPPED, "an image is listed again under the same id or name; the first one stays"
     DUPLICATE_FILE_NAME = Action.KEPT, "two image ids share one file"
     NAME_FROM_URL = Action.NOTED, "an image has a coco_url and no file_name, as in LVIS: the last part of the URL"
     TEXT_IDS = Action.NOTED, "ids that are not integers from 0 to 2^62: replaced by the next numbers in list order"
-    UNLISTED_FILE = Action.NOTED, "a file in the image folder is in no entry of the JSON; left out"
+    UNLISTED_FILE = Action.NOTED, "an image in the folder is in no entry of the annotations; left out"
+    EMBEDDED_IMAGE = Action.NOTED, "no file has the image's name: the image in the annotation file is used"
     EMPTY_IMAGE = Action.NOTED, "no objects: a negative example"
     EMPTIED_IMAGE = Action.KEPT, "all objects were skipped: now a negative example"
 
@@ -93,6 +96,14 @@ class Defect(Enum):
         "all boxes, or all polygons, of the file are relative to the image size, 0 to 1: converted to pixels",
     )
     BOX_FROM_MASK = Action.REPAIRED, "no box, but a mask: the box around the mask is used"
+    MALFORMED_OBJECT = Action.SKIPPED, "a line or an entry is not in the format: the object is left out"
+    BEYOND_RELATIVE = (
+        Action.SKIPPED,
+        "coordinates far outside of 0..1, where shares of the image's size are due: perhaps pixels",
+    )
+    UNSUPPORTED_SHAPE = Action.SKIPPED, "a point, a line or another shape without an area: left out"
+    ROTATED_BOX = Action.REPAIRED, "a rotated rectangle: the upright box around it"
+    KEYPOINTS = Action.NOTED, "keypoints beside the box are left out"
     MISSING_BOX = Action.SKIPPED, "no box, or not four numbers, and no mask to take a box from"
     NON_FINITE_BOX = Action.SKIPPED, "a coordinate is NaN or infinite"
     INVERTED_BOX = Action.SKIPPED, "x2 < x1 or y2 < y1: the wrong number is unknown"

@@ -1,5 +1,6 @@
 """Turn an annotated image into a sample: inspect the file and apply the rules to each object."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -7,7 +8,7 @@ from lightning_rcnn.data.defects import Defect, Finding
 from lightning_rcnn.data.index import LABEL_LISTS, Annotation
 from lightning_rcnn.data.pack.boxes import Edges, check_box
 from lightning_rcnn.data.pack.frame import Frame, choose_frame
-from lightning_rcnn.data.pack.image_info import RejectedImageError, Size, inspect_image
+from lightning_rcnn.data.pack.image_info import ImageInfo, RejectedImageError, Size, inspect_image
 from lightning_rcnn.data.pack.masks import check_segmentation
 from lightning_rcnn.data.pack.scaling import scale_segmentation
 from lightning_rcnn.data.pack.source import Outcome, Sample
@@ -60,17 +61,44 @@ class AnnotatedImage(NamedTuple):
 def read_annotated_image(image: AnnotatedImage) -> Outcome:
     """Read the file of an annotated image and apply the rules to file and annotation."""
     try:
-        data = image.path.read_bytes()
-        info = inspect_image(data, image.file_name)
-        boxes = [annotated.edges for annotated in image.objects if annotated.edges is not None]
-        frame = choose_frame(info, image.size, boxes)
-    except FileNotFoundError:
-        return _skipped(image, Defect.MISSING_IMAGE, "the file was removed, or is a broken link")
-    except OSError as error:
-        return _skipped(image, Defect.UNREADABLE_IMAGE, error.strerror or str(error))
+        data, info = read_image(image.path.read_bytes, image.file_name)
+        return check_annotated_image(image, data, info)
     except RejectedImageError as error:
-        return _skipped(image, error.defect, str(error))
+        return skipped_image(image.file_name, len(image.objects), error)
 
+
+def read_image(read: Callable[[], bytes], file_name: str) -> tuple[bytes, ImageInfo]:
+    """Read an image and inspect it.
+
+    Args:
+        read: function that returns the bytes of the file.
+        file_name: file name for messages.
+
+    Raises:
+        RejectedImageError: the image cannot be read or packed.
+    """
+    try:
+        data = read()
+    except FileNotFoundError:
+        raise RejectedImageError(Defect.MISSING_IMAGE, "the file was removed, or is a broken link") from None
+    except OSError as error:
+        raise RejectedImageError(Defect.UNREADABLE_IMAGE, error.strerror or str(error)) from error
+    return data, inspect_image(data, file_name)
+
+
+def skipped_image(file_name: str, num_objects: int, error: RejectedImageError) -> Outcome:
+    """Return the outcome of an image that is left out."""
+    return Outcome(None, [Finding(error.defect, f"{file_name}: {error}")], num_objects)
+
+
+def check_annotated_image(image: AnnotatedImage, data: bytes, info: ImageInfo) -> Outcome:
+    """Apply the rules to the annotation of an image whose file was read.
+
+    Raises:
+        RejectedImageError: the annotation is of another image.
+    """
+    boxes = [annotated.edges for annotated in image.objects if annotated.edges is not None]
+    frame = choose_frame(info, image.size, boxes)
     findings = [Finding(defect, image.file_name) for defect in frame.defects]
     annotations = []
     for number, annotated in enumerate(image.objects, start=1):
@@ -95,10 +123,6 @@ def read_annotated_image(image: AnnotatedImage) -> Outcome:
         if labels := getattr(image, key):
             record[key] = list(labels)
     return Outcome(Sample(data, info.extension, record), findings, len(image.objects))
-
-
-def _skipped(image: AnnotatedImage, defect: Defect, reason: str) -> Outcome:
-    return Outcome(None, [Finding(defect, f"{image.file_name}: {reason}")], len(image.objects))
 
 
 def _scaled(annotated: AnnotatedObject, frame: Frame) -> AnnotatedObject:

@@ -44,10 +44,17 @@ def atomic_folder(final: Path, *, overwrite: bool) -> Iterator[Path]:
 def _require_replaceable(final: Path, overwrite: bool) -> None:
     if not final.exists() or (final.is_dir() and not any(final.iterdir())):
         return
-    if not (final / INDEX_NAME).is_file():
+    if not _is_packed(final):
         raise InputError(f"{final}: exists and is not a packed data set; choose another folder")
     if not overwrite:
         raise InputError(f"{final}: already holds a packed data set; choose another folder or add --overwrite")
+
+
+def _is_packed(folder: Path) -> bool:
+    """Return whether a folder is a packed data set, or holds nothing but the packed splits of one."""
+    if (folder / INDEX_NAME).is_file():
+        return True
+    return folder.is_dir() and all((inside / INDEX_NAME).is_file() for inside in folder.iterdir())
 
 
 def _sibling(final: Path, role: str) -> Path:

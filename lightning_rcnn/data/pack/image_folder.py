@@ -1,4 +1,4 @@
-"""List the files of an image folder, and find the files that names in an annotation file mean."""
+"""Find the files that names in an annotation file mean."""
 
 import os
 from collections.abc import Collection, Iterable
@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from lightning_rcnn.data.defects import Defect, Finding
 from lightning_rcnn.data.file_names import Fit, NameMatch, match_names
+from lightning_rcnn.data.folder_listing import list_files
 from lightning_rcnn.data.image_formats import IMAGE_SUFFIXES
 
 
@@ -16,13 +17,18 @@ class LocatedImages(NamedTuple):
     Attributes:
         files: written name -> path relative to the folder; absolute if the name is absolute and leads out of the
             folder. Names without a file are absent.
-        findings: names that are not exact, each once.
+        findings_by_name: written name -> findings, for names that are not exact.
         unlisted: images in the folder without a name, sorted.
     """
 
     files: dict[str, str]
-    findings: list[Finding]
+    findings_by_name: dict[str, list[Finding]]
     unlisted: list[str]
+
+    @property
+    def findings(self) -> list[Finding]:
+        """All findings, in the order of the names."""
+        return [finding for findings in self.findings_by_name.values() for finding in findings]
 
 
 def locate_images(folder: Path, names: Iterable[str]) -> LocatedImages:
@@ -37,16 +43,16 @@ def locate_images(folder: Path, names: Iterable[str]) -> LocatedImages:
     inside = {file for file in exact.values() if file is not None and not os.path.isabs(file)}
     matches = match_names([*inside, *(name for name, file in exact.items() if file is None)], known | inside, root)
     files: dict[str, str] = {}
-    findings = []
+    findings: dict[str, list[Finding]] = {}
     for name, exact_file in exact.items():
         if exact_file is not None:
             files[name] = exact_file
             if os.path.isabs(exact_file):
-                findings.append(Finding(Defect.ABSOLUTE_FILE_NAME, name))
+                findings[name] = [Finding(Defect.ABSOLUTE_FILE_NAME, name)]
         elif _exists_elsewhere(root, name):
-            findings.append(Finding(Defect.FILE_OUTSIDE_FOLDER, name))
+            findings[name] = [Finding(Defect.FILE_OUTSIDE_FOLDER, name)]
         else:
-            findings += name_findings(name, matches[name])
+            findings[name] = name_findings(name, matches[name])
             if (file := matches[name].file) is not None:
                 files[name] = file
     used = set(files.values())
@@ -65,37 +71,6 @@ def name_findings(name: str, match: NameMatch) -> list[Finding]:
             return [Finding(Defect.AMBIGUOUS_FILE_NAME, f"{name}{match.hint}")]
         case Fit.NONE:
             return [Finding(Defect.MISSING_IMAGE, f"{name}{match.hint}")]
-
-
-def list_files(folder: Path) -> list[str]:
-    """Return the sorted paths of all files relative to the folder, with "/" between the parts, without hidden files.
-
-    Links to other folders are followed, to each folder only once.
-    """
-    root = os.path.realpath(folder)
-    visited: set[str] = set()
-    files = []
-    for parent, folders, names in os.walk(folder, followlinks=True):
-        folders[:] = [
-            name for name in folders if not _is_hidden(name) and _is_new(os.path.join(parent, name), root, visited)
-        ]
-        files += [os.path.relpath(os.path.join(parent, name), folder) for name in names if not _is_hidden(name)]
-    return sorted(file.replace(os.sep, "/") for file in files)
-
-
-def _is_new(path: str, root: str, visited: set[str]) -> bool:
-    """Return whether a folder is not a link, or a link to a folder that the search would not visit otherwise."""
-    if not os.path.islink(path):
-        return True
-    target = os.path.realpath(path)
-    if target in visited or os.path.commonpath((target, root)) in (target, root):
-        return False
-    visited.add(target)
-    return True
-
-
-def _is_hidden(name: str) -> bool:
-    return name.startswith(".") or name == "__MACOSX"
 
 
 def _exact_file(root: str, name: str, listed: Collection[str]) -> str | None:

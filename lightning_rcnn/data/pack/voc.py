@@ -12,10 +12,11 @@ from typing import NamedTuple
 
 from lightning_rcnn.data.defects import Defect, DefectLog, Finding
 from lightning_rcnn.data.file_names import Fit, NameMatch, match_names
+from lightning_rcnn.data.folder_listing import list_files
 from lightning_rcnn.data.image_formats import IMAGE_SUFFIXES
 from lightning_rcnn.data.index import Category
 from lightning_rcnn.data.pack.annotated import AnnotatedImage, read_annotated_image
-from lightning_rcnn.data.pack.image_folder import list_files, name_findings
+from lightning_rcnn.data.pack.image_folder import name_findings
 from lightning_rcnn.data.pack.source import Contents, Outcome, Source
 from lightning_rcnn.data.pack.voc_xml import Coordinates, MalformedXmlError, class_names, read_xml, stated_files
 from lightning_rcnn.data.text_encoding import UnreadableTextError, decode_text

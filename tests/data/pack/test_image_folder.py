@@ -4,8 +4,9 @@ import json
 
 import pytest
 
+from lightning_rcnn.data.folder_listing import list_files
 from lightning_rcnn.data.pack.coco import coco_source
-from lightning_rcnn.data.pack.image_folder import list_files, locate_images
+from lightning_rcnn.data.pack.image_folder import locate_images
 from lightning_rcnn.data.pack.write import write_shards
 
 

@@ -1,0 +1,112 @@
+"""`lightning-rcnn pack auto|yolo|...`: data sets as label tools write them, to WebDataset shards with an index."""
+
+from pathlib import Path
+
+from rich.console import Console
+from rich.markup import escape
+
+from lightning_rcnn.data.formats.layout import Layout
+from lightning_rcnn.data.formats.yolo import Quadrilaterals, read_yolo
+from lightning_rcnn.data.pack.any_format import FoundData, find_data, found_data, set_name
+from lightning_rcnn.data.pack.completeness import MAX_LOSS
+from lightning_rcnn.data.pack.write_splits import write_splits
+
+
+def pack_auto(
+    path: Path,
+    /,
+    out: Path | None = None,
+    classes: str | None = None,
+    name: str | None = None,
+    shard_size: int = 256,
+    workers: int | None = None,
+    strict: bool = False,
+    max_loss: float = MAX_LOSS,
+    overwrite: bool = False,
+) -> None:
+    """Recognize the format of a data set and pack it, each split into a folder of its own.
+
+    Args:
+        path: folder with images and annotations, or an annotation file with its images beside it.
+        out: folder for shards and index, or for OUT/train, OUT/val and so on; it appears when it is whole. By default
+            shards/NAME, where NAME is the name of the path.
+        classes: class names, separated by commas; label i is the i-th, objects of other classes are left out. By
+            default all, in the order of the data set's own list, or else sorted.
+        name: name of the data set; by default that of the path.
+        shard_size: samples per shard.
+        workers: reading processes; by default as many as are worth starting, at most one per core.
+        strict: refuse the data set if anything has to be repaired or skipped.
+        max_loss: refuse the data set if a larger share of its images, or of its objects, has to be skipped. Sound sets
+            lose less than 0.01; names, sizes or classes that do not fit lose far more than 0.05. 1 refuses nothing.
+        overwrite: replace a packed data set in out.
+    """
+    found = find_data(path, names_in(classes))
+    _write(found, path, out, name, shard_size, workers, strict, max_loss, overwrite)
+
+
+def pack_yolo(
+    path: Path,
+    /,
+    out: Path | None = None,
+    classes: str | None = None,
+    class_names: str | None = None,
+    quadrilaterals: Quadrilaterals = "refuse",
+    name: str | None = None,
+    shard_size: int = 256,
+    workers: int | None = None,
+    strict: bool = False,
+    max_loss: float = MAX_LOSS,
+    overwrite: bool = False,
+) -> None:
+    """Pack a YOLO data set: boxes or polygons, each split into a folder of its own.
+
+    Args:
+        path: folder of the data set, or its YAML file.
+        out: folder for shards and index, or for OUT/train, OUT/val and so on; by default shards/NAME.
+        classes: class names, separated by commas; label i is the i-th, objects of other classes are left out.
+        class_names: names of the classes 0, 1, ... of the label files, separated by commas, where no file lists them.
+        quadrilaterals: refuse lines of four points as oriented boxes, or take them as polygons.
+        name: name of the data set; by default that of the path.
+        shard_size: samples per shard.
+        workers: reading processes; by default as many as are worth starting, at most one per core.
+        strict: refuse the data set if anything has to be repaired or skipped.
+        max_loss: refuse the data set if a larger share of its images, or of its objects, has to be skipped.
+        overwrite: replace a packed data set in out.
+    """
+    data = read_yolo(Layout(path), names_in(class_names) or (), quadrilaterals)
+    found = found_data("yolo", path, data, names_in(classes))
+    _write(found, path, out, name, shard_size, workers, strict, max_loss, overwrite)
+
+
+def names_in(classes: str | None) -> list[str] | None:
+    """Split a list of names at its commas."""
+    return [part.strip() for part in classes.split(",")] if classes else None
+
+
+def _write(
+    found: FoundData,
+    path: Path,
+    out: Path | None,
+    name: str | None,
+    shard_size: int,
+    workers: int | None,
+    strict: bool,
+    max_loss: float,
+    overwrite: bool,
+) -> None:
+    console = Console()
+    console.print(escape(found.title), soft_wrap=True, highlight=False)
+    folder = out or Path("shards") / set_name(path)
+    write_splits(
+        found.sources,
+        folder,
+        name=name,
+        shard_size=shard_size,
+        workers=workers,
+        strict=strict,
+        max_loss=max_loss,
+        overwrite=overwrite,
+        console=console,
+    )
+    folders = ", ".join(str(folder / split) for split in found.sources)
+    console.print(escape(f"packed into {folders}"), soft_wrap=True, highlight=False)

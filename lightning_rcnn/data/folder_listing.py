@@ -1,0 +1,35 @@
+"""List the files of a folder."""
+
+import os
+from pathlib import Path
+
+
+def list_files(folder: Path) -> list[str]:
+    """Return the sorted paths of all files relative to the folder, with "/" between the parts, without hidden files.
+
+    Links to other folders are followed, to each folder only once.
+    """
+    root = os.path.realpath(folder)
+    visited: set[str] = set()
+    files = []
+    for parent, folders, names in os.walk(folder, followlinks=True):
+        folders[:] = [
+            name for name in folders if not _is_hidden(name) and _is_new(os.path.join(parent, name), root, visited)
+        ]
+        files += [os.path.relpath(os.path.join(parent, name), folder) for name in names if not _is_hidden(name)]
+    return sorted(file.replace(os.sep, "/") for file in files)
+
+
+def _is_new(path: str, root: str, visited: set[str]) -> bool:
+    """Return whether a folder is not a link, or a link to a folder that the search would not visit otherwise."""
+    if not os.path.islink(path):
+        return True
+    target = os.path.realpath(path)
+    if target in visited or os.path.commonpath((target, root)) in (target, root):
+        return False
+    visited.add(target)
+    return True
+
+
+def _is_hidden(name: str) -> bool:
+    return name.startswith(".") or name == "__MACOSX"

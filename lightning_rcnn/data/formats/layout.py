@@ -1,0 +1,120 @@
+"""The files at a path, for recognizing and reading data sets: one listing, and the beginnings of text files."""
+
+import json
+import os
+from collections.abc import Iterable
+from functools import cached_property
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from lightning_rcnn.data.folder_listing import list_files
+from lightning_rcnn.data.image_formats import IMAGE_SUFFIXES
+from lightning_rcnn.data.text_encoding import UnreadableTextError, decode_text
+from lightning_rcnn.errors import InputError
+
+MEMORY_PER_BYTE = 12
+"""Bytes of memory for a byte of JSON while it is parsed, and for the objects that stay: measured on COCO files."""
+_HEAD = 1 << 16
+
+
+class Layout:
+    """A data set's folder, or one of its files and the folder around it.
+
+    Args:
+        path: folder, or annotation file.
+
+    Attributes:
+        path: path as given.
+        root: the folder.
+        files: annotation files to consider, relative to `root`: the given file, or all files of the folder.
+
+    Raises:
+        InputError: nothing is there.
+    """
+
+    def __init__(self, path: Path) -> None:
+        if not path.exists():
+            raise InputError(f"{path}: no such file or folder")
+        self.path = path
+        self.root = path if path.is_dir() else path.parent
+        self.files = self.all_files if path.is_dir() else [path.name]
+
+    @cached_property
+    def all_files(self) -> list[str]:
+        """All files below `root`, sorted, with "/" between the parts."""
+        return list_files(self.root)
+
+    @cached_property
+    def images(self) -> list[str]:
+        """All files below `root` that are named like images."""
+        return self.with_suffix(*IMAGE_SUFFIXES, among=self.all_files)
+
+    def with_suffix(self, *suffixes: str, among: Iterable[str] | None = None) -> list[str]:
+        """Return the files with one of the suffixes, in any case."""
+        files = self.files if among is None else among
+        return [file for file in files if PurePosixPath(file).suffix.lower() in suffixes]
+
+    def head(self, file: str) -> str:
+        """Return the first 64 KiB of a text file; "" if it is no text."""
+        try:
+            with (self.root / file).open("rb") as opened:
+                data = opened.read(_HEAD)
+        except OSError:
+            return ""
+        for length in (len(data), len(data) - 1, len(data) - 2, len(data) - 3):  # the cut may split a character
+            try:
+                return decode_text(data[:length])
+            except UnreadableTextError:
+                continue
+        return ""
+
+    def lines(self, file: str, limit: int = 20) -> list[str]:
+        """Return the first lines of a text file that are not empty; "" if it is no text."""
+        lines = [line.strip() for line in self.head(file).splitlines()]
+        return [line for line in lines if line][:limit]
+
+
+def read_text(path: Path) -> str:
+    """Read a text file in UTF-8, or in UTF-16 or UTF-32 with their marks.
+
+    Raises:
+        InputError: it cannot be read.
+    """
+    try:
+        return decode_text(path.read_bytes())
+    except UnreadableTextError as error:
+        raise InputError(f"{path}: {error}") from error
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror}); check its permissions") from error
+
+
+def read_json(path: Path) -> Any:
+    """Read a JSON file.
+
+    Raises:
+        InputError: it cannot be read, is not JSON, or needs more memory than is free.
+    """
+    require_memory(path)
+    text = read_text(path)
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{path}: malformed JSON ({error}); check that the file is complete") from error
+
+
+def require_memory(path: Path) -> None:
+    """Check that a JSON file can be parsed in the free memory.
+
+    Raises:
+        InputError: it needs more.
+    """
+    try:
+        size = path.stat().st_size
+        free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (OSError, ValueError):
+        return
+    if size > 1 << 26 and size * MEMORY_PER_BYTE > free:
+        raise InputError(
+            f"{path}: parsing {size / 1e9:.1f} GB of JSON takes about {size * MEMORY_PER_BYTE / 1e9:.0f} GB of memory, "
+            f"and {free / 1e9:.0f} GB are free; split the file, or pack it on a larger machine"
+        )

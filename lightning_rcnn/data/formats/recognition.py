@@ -1,0 +1,43 @@
+"""Recognize the format of a data set by its files, with one small function per format."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+from lightning_rcnn.data.formats.layout import Layout
+from lightning_rcnn.data.formats.yolo import is_yolo_line
+from lightning_rcnn.data.formats.yolo_config import is_class_list, is_yolo_yaml
+
+
+class Candidate(NamedTuple):
+    """A format that a data set may have.
+
+    Attributes:
+        name: name of the command, `lightning-rcnn pack NAME`.
+        evidence: files that show it.
+    """
+
+    name: str
+    evidence: str
+
+
+def recognize(layout: Layout) -> list[Candidate]:
+    """Return the formats that a data set may have; several where it holds annotations in several formats."""
+    candidates = [candidate for recognize_one in _RECOGNIZERS if (candidate := recognize_one(layout)) is not None]
+    return [candidate for candidate in candidates if candidate is not None]
+
+
+def _yolo(layout: Layout) -> Candidate | None:
+    if configs := [file for file in layout.with_suffix(".yaml", ".yml") if is_yolo_yaml(layout, file)]:
+        return Candidate("yolo", configs[0])
+    texts = [file for file in layout.with_suffix(".txt") if not is_class_list(file)]
+    if labels := [file for file in texts[:: max(1, len(texts) // 50)] if _starts_like_yolo(layout, file)]:
+        listed = next((file for file in layout.all_files if is_class_list(file)), "")
+        return Candidate("yolo", listed or labels[0])
+    return None
+
+
+def _starts_like_yolo(layout: Layout, file: str) -> bool:
+    return any(map(is_yolo_line, layout.lines(file, 1)))
+
+
+_RECOGNIZERS: tuple[Callable[[Layout], Candidate | None], ...] = (_yolo,)

@@ -1,0 +1,85 @@
+"""Read a data set in a named format, or in the format that is recognized."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from lightning_rcnn.data.formats.labeled import LabeledData
+from lightning_rcnn.data.formats.layout import Layout
+from lightning_rcnn.data.formats.recognition import recognize
+from lightning_rcnn.data.formats.yolo import read_yolo
+from lightning_rcnn.data.pack.labeled import labeled_sources
+from lightning_rcnn.data.pack.source import Source
+from lightning_rcnn.errors import InputError
+
+TITLES = {
+    "yolo": "YOLO",
+}
+"""Name of the command -> name of the format, for messages."""
+_READERS: dict[str, Callable[[Layout], LabeledData]] = {
+    "yolo": read_yolo,
+}
+
+
+class FoundData(NamedTuple):
+    """A data set that can be packed.
+
+    Attributes:
+        title: what it was taken for, for the user.
+        sources: split -> source; one without a name if the set is not split.
+    """
+
+    title: str
+    sources: dict[str, Source]
+
+
+def find_data(path: Path, classes: Sequence[str] | None = None) -> FoundData:
+    """Recognize and list the data set at a path.
+
+    Raises:
+        InputError: nothing known is there, several formats are, or the data set cannot be read.
+    """
+    layout = Layout(path)
+    candidates = recognize(layout)
+    if not candidates:
+        raise InputError(
+            f"{path}: no annotations of a known format; known are {', '.join(TITLES.values())}; give the folder that "
+            "holds images and annotations, or yield the samples from Python with `pack_samples`"
+        )
+    if len(candidates) > 1:
+        listed = "; ".join(
+            f"{TITLES[name]} ({evidence}): `lightning-rcnn pack {name} {path}`" for name, evidence in candidates
+        )
+        raise InputError(f"{path}: has annotations in several formats; choose one: {listed}")
+    name = candidates[0].name
+    return found_data(name, path, _READERS[name](layout), classes)
+
+
+def found_data(name: str, path: Path, data: LabeledData, classes: Sequence[str] | None = None) -> FoundData:
+    """Return a data set that was read, ready to be packed.
+
+    Args:
+        name: name of the format's command.
+        path: path of the data set.
+        data: data set.
+        classes: see `labeled_sources`.
+
+    Raises:
+        InputError: see `labeled_sources`.
+    """
+    sources = labeled_sources(data, set_name(path), classes)
+    return FoundData(describe(TITLES[name], data.evidence, sources, data.notes), sources)
+
+
+def describe(title: str, evidence: str, sources: dict[str, Source], notes: Sequence[str] = ()) -> str:
+    """Say in one line what a data set was taken for: its format, the file that shows it, and its splits."""
+    sizes = {split: len(source.items) + source.left_out.images for split, source in sources.items()}
+    counts = ", ".join(f"{split} {size}".strip() for split, size in sizes.items())
+    splits = f"{len(sizes)} splits: {counts}" if len(sizes) > 1 else f"{counts} images"
+    return "; ".join([f"found {title} ({evidence}, {splits})", *notes])
+
+
+def set_name(path: Path) -> str:
+    """Return the name of the data set at a path: the folder's, or the file's without suffix."""
+    resolved = path.resolve()
+    return resolved.stem if path.is_file() else resolved.name

@@ -1,0 +1,222 @@
+import numpy as np
+import pytest
+from pycocotools import mask as coco_mask
+
+from lightning_rcnn.cli import main
+from lightning_rcnn.data.formats.layout import Layout
+from lightning_rcnn.data.formats.yolo import read_yolo
+from lightning_rcnn.data.pack.any_format import found_data
+
+CAT = "0 0.5 0.5 0.25 0.5\n"  # of 64 x 48: 24..40, 12..36
+DOG = "1 0.25 0.25 0.5 0.5\n"
+CAT_BOX, DOG_BOX = ("cat", 24, 12, 40, 36), ("dog", 0, 0, 32, 24)
+
+
+def roboflow(**yaml):
+    """Roboflow's export: paths that begin with ../ although the folders are beside the file, and no test images."""
+    keys = {"train": "../train/images", "val": "../valid/images", "test": "../test/images", "nc": 2}
+    keys |= {"names": "['cat', 'dog']"} | yaml
+    files = {"data.yaml": "".join(f"{key}: {value}\n" for key, value in keys.items() if value is not None)}
+    files |= {"train/labels/a.txt": CAT + DOG, "train/labels/b.txt": "", "valid/labels/c.txt": DOG}
+    return files | {"README.roboflow.txt": "0 images"}, [
+        "train/images/a.jpg",
+        "train/images/b.jpg",
+        "valid/images/c.jpg",
+    ]
+
+
+def test_roboflow(write_files, pack):
+    packed = pack(write_files(*roboflow()))
+    assert packed.title == "found YOLO (data.yaml, 2 splits: train 2, val 1); test: no ../test/images, left out"
+    train, val = packed.splits["train"], packed.splits["val"]
+    assert train.classes == val.classes == ["cat", "dog"]
+    assert train.objects == {"train/images/a.jpg": [CAT_BOX, DOG_BOX], "train/images/b.jpg": []}
+    assert val.objects == {"valid/images/c.jpg": [DOG_BOX]}
+    assert train.report == {"empty_image": 1}
+
+
+LAYOUTS = {
+    "ultralytics": (
+        {
+            "coco8.yaml": "path: ../data/set\ntrain: images/train\nval: images/val\ntest:\nnames:\n  0: cat\n  1: dog",
+            "labels/train/a.txt": CAT,
+            "labels/val/b.txt": DOG,
+        },
+        ["images/train/a.jpg", "images/val/b.jpg"],
+        {"train": {"images/train/a.jpg": [CAT_BOX]}, "val": {"images/val/b.jpg": [DOG_BOX]}},
+    ),
+    "lists": (
+        {
+            "data.yaml": "path: .\ntrain: train.txt\nval: val.txt\nnames: [cat, dog]\n",
+            "train.txt": "./images/a.jpg\n",
+            "val.txt": "/content/set/images/b.jpg\n",
+            "labels/a.txt": CAT,
+            "labels/b.txt": DOG,
+        },
+        ["images/a.jpg", "images/b.jpg"],
+        {"train": {"images/a.jpg": [CAT_BOX]}, "val": {"images/b.jpg": [DOG_BOX]}},
+    ),
+    "darknet": (
+        {
+            "obj.data": "classes = 2\ntrain = data/train.txt\nnames = data/obj.names\nbackup = backup/\n",
+            "obj.names": "cat\ndog\n",
+            "train.txt": "data/obj_train_data/a.jpg\ndata/obj_train_data/b.jpg\n",
+            "obj_train_data/a.txt": CAT,
+            "obj_train_data/b.txt": DOG,
+        },
+        ["obj_train_data/a.jpg", "obj_train_data/b.jpg"],
+        {"train": {"obj_train_data/a.jpg": [CAT_BOX], "obj_train_data/b.jpg": [DOG_BOX]}},
+    ),
+    "labelimg": (
+        {"classes.txt": "cat\ndog\n", "a.txt": CAT, "b.txt": DOG},
+        ["a.jpg", "b.JPG"],
+        {"": {"a.jpg": [CAT_BOX], "b.JPG": [DOG_BOX]}},
+    ),
+    "label studio": (
+        {"classes.txt": "cat\ndog\n", "notes.json": {"categories": []}, "labels/a.txt": CAT, "labels/b.txt": DOG},
+        ["images/a.jpg", "images/b.jpg"],
+        {"": {"images/a.jpg": [CAT_BOX], "images/b.jpg": [DOG_BOX]}},
+    ),
+    "folders of other names": (
+        {"obj.names": "cat\ndog\n", "txt/a.txt": CAT, "txt/b.txt": DOG},
+        ["imgs/a.jpg", "imgs/b.jpg"],
+        {"": {"imgs/a.jpg": [CAT_BOX], "imgs/b.jpg": [DOG_BOX]}},
+    ),
+}
+
+
+@pytest.mark.parametrize("name", LAYOUTS)
+def test_layouts(write_files, pack, name):
+    texts, images, expected = LAYOUTS[name]
+    packed = pack(write_files(texts, images), strict=True)
+    assert {split: each.objects for split, each in packed.splits.items()} == expected
+    assert all(each.classes == ["cat", "dog"] for each in packed.splits.values())
+
+
+def test_polygons_are_masks(write_files, pack_one):
+    polygon = np.array([0.25, 0.25, 0.75, 0.25, 0.75, 0.75, 0.25, 0.75, 0.125, 0.5])
+    line = "1 " + " ".join(map(str, polygon))
+    packed = pack_one(write_files({"classes.txt": "cat\ndog", "a.txt": f"{line}\n{CAT}"}, ["a.jpg"]))
+    mask = packed.records["a.jpg"]["annotations"][0]["segmentation"]
+    expected = (polygon.reshape(-1, 2) * (64, 48)).ravel().tolist()
+    assert mask == [expected]
+    assert packed.objects["a.jpg"] == [("dog", 8, 12, 48, 36), CAT_BOX]
+    assert packed.records["a.jpg"]["annotations"][0]["area"] == coco_mask.area(
+        coco_mask.merge(coco_mask.frPyObjects([expected], 48, 64))
+    )
+
+
+QUADRILATERAL = "0 .2 .3 .6 .2 .7 .6 .3 .7\n"
+
+
+def test_oriented_boxes_are_refused_by_name_and_can_be_polygons(write_files, pack, refusal):
+    root = write_files({"classes.txt": "cat", "a.txt": QUADRILATERAL, "b.txt": QUADRILATERAL}, ["a.jpg", "b.jpg"])
+    message = refusal(root)
+    assert "oriented boxes (YOLO OBB)" in message
+    assert "--quadrilaterals polygons" in message
+    found = found_data("yolo", root, read_yolo(Layout(root), quadrilaterals="polygons"))
+    assert pack(root, found).splits[""].has_masks
+    mixed = write_files({"b.txt": "0 .2 .3 .6 .2 .7 .6\n"}, [])
+    assert pack(mixed).splits[""].has_masks
+
+
+def test_keypoints_after_a_box_are_left_out(write_files, pack):
+    texts, images = roboflow(kpt_shape="[2, 3]")
+    texts["train/labels/a.txt"] = CAT.strip() + " .5 .5 2 .6 .6 1\n"
+    train = pack(write_files(texts, images)).splits["train"]
+    assert train.objects["train/images/a.jpg"] == [CAT_BOX]
+    assert train.report == {"keypoints": 1, "empty_image": 1}
+
+
+@pytest.mark.parametrize(
+    ("line", "defect", "place"),
+    [
+        ("7 .5 .5 .2 .2", "unknown_class", "line 1: class 7, the classes are 0 to 1"),
+        ("0 .5 .5 .2 .2 .9", "malformed_object", "line 1: 6 columns, a box has 5"),
+        ("0 .5 .5 .2", "malformed_object", "line 1: 4 columns"),
+        ("0 320 240 64 48", "beyond_relative", "line 1"),
+        ("0 .5 .5 nan .2", "non_finite_box", ""),
+        ("cat .5 .5 .2 .2", "malformed_object", "line 1: not numbers"),
+        ("0 .5 .5 0 .2", "zero_area_box", ""),
+        ("0 .5 .5 -.2 .2", "inverted_box", ""),
+    ],
+)
+def test_bad_lines_are_skipped_by_their_rules_and_refused_where_they_are_many(
+    write_files, pack_one, refusal, line, defect, place
+):
+    root = write_files({"classes.txt": "cat\ndog", "a.txt": line, "b.txt": CAT}, ["a.jpg", "b.jpg"])
+    message = refusal(root)
+    assert f"{defect} x 1 (first: a.jpg, " in message
+    assert place in message
+    packed = pack_one(root)
+    assert packed.objects == {"a.jpg": [], "b.jpg": [CAT_BOX]}
+    assert packed.report[defect] == packed.report["emptied_image"] == 1
+
+
+def test_boxes_a_little_outside_are_clipped(write_files, pack_one):
+    packed = pack_one(write_files({"classes.txt": "cat", "a.txt": "0 1 .5 .5 .5"}, ["a.jpg"]))
+    assert packed.objects == {"a.jpg": [("cat", 48, 12, 64, 36)]}
+    assert packed.report == {"box_partly_outside": 1}
+
+
+def test_image_and_labels_without_each_other(write_files, pack, refusal):
+    texts, images = roboflow()
+    del texts["train/labels/b.txt"]
+    texts["train/labels/lost.txt"] = CAT
+    root = write_files(texts, images)
+    assert "missing_image x 1 (first: train/labels/lost.txt" in refusal(root)
+    assert pack(root).splits["train"].report == {"missing_image": 1, "empty_image": 1}
+
+
+@pytest.mark.parametrize(
+    ("yaml", "words"),
+    [
+        ({"names": None}, "no file names them; add `names` to data.yaml"),
+        ({"names": "[cat]"}, "nc is 2, but names has 1 classes"),
+        ({"names": "[cat"}, "malformed YAML"),
+        ({"names": "cat"}, "names must be a list"),
+        ({"train": 3}, "train must be a folder"),
+        ({"train": "nowhere", "val": "neither", "test": None}, "none of its splits is there (train: no nowhere"),
+    ],
+)
+def test_bad_yaml(write_files, refusal, yaml, words):
+    assert words in refusal(write_files(*roboflow(**yaml)))
+
+
+def test_without_a_list_of_classes(write_files, refusal, pack):
+    root = write_files({"a.txt": CAT}, ["a.jpg"])
+    assert "name them in their order with --class_names" in refusal(root)
+    found = found_data("yolo", root, read_yolo(Layout(root), ["cat"]))
+    assert pack(root, found).splits[""].objects == {"a.jpg": [CAT_BOX]}
+
+
+def test_a_name_in_a_list_that_leads_out_of_the_set_is_not_read(write_files, refusal):
+    lists = "data.yaml", "train: train.txt\nnames: [cat]\n"
+    root = write_files(
+        dict([lists]) | {"train.txt": "a.jpg\n../secret.jpg\n", "a.txt": CAT}, ["a.jpg", "../secret.jpg"]
+    )
+    assert "file_outside_folder x 1 (first: ../secret.jpg)" in refusal(root)
+
+
+def test_the_command_says_what_it_found_and_packs_every_split(write_files, tmp_path, capsys, monkeypatch):
+    root = write_files(*roboflow())
+    assert main(["pack", "auto", str(root), "--out", str(tmp_path / "shards")]) == 0
+    output = capsys.readouterr().out
+    assert output.startswith("found YOLO (data.yaml, 2 splits: train 2, val 1)")
+    assert {path.name for path in (tmp_path / "shards").iterdir()} == {"train", "val"}
+    assert main(["pack", "yolo", str(root), "--out", str(tmp_path / "shards"), "--overwrite", "--classes", "dog"]) == 0
+    monkeypatch.chdir(tmp_path)
+    assert main(["pack", "auto", str(root / "data.yaml")]) == 0
+    assert (tmp_path / "shards" / "data" / "val" / "index.json").is_file()
+
+
+def test_one_bad_split_leaves_nothing_of_the_others(write_files, refusal):
+    texts, images = roboflow()
+    assert "set/val: 1 of 1 objects would be left out" in refusal(
+        write_files(texts | {"valid/labels/c.txt": "9 .5 .5 .1 .1"}, images)
+    )
+
+
+def test_an_unknown_folder(write_files, refusal):
+    assert "no annotations of a known format" in refusal(write_files({"notes.md": "none"}, ["a.jpg"]))
+    assert "no such file or folder" in refusal(write_files({}) / "nowhere")
