@@ -24,7 +24,7 @@ _COMMANDS = "lightning_rcnn.cli.commands"
 TOOLS = {
     "pack auto": Tool("any of the formats below, recognized, to shards", f"{_COMMANDS}.pack_formats", "pack_auto"),
     "pack yolo": Tool("YOLO's text files to shards", f"{_COMMANDS}.pack_formats", "pack_yolo"),
-    "pack voc": Tool("Pascal VOC folders to shards", f"{_COMMANDS}.pack", "pack_voc"),
+    "pack voc": Tool("Pascal VOC, or XML files in its format, to shards", f"{_COMMANDS}.pack", "pack_voc"),
     "pack coco": Tool("COCO JSON and images to shards", f"{_COMMANDS}.pack", "pack_coco"),
     "pack shapes": Tool("generate scenes and pack them, to try things out", f"{_COMMANDS}.pack", "pack_shapes"),
     "propose": Tool("proposals in advance, beside the images in shards", f"{_COMMANDS}.propose", "propose"),

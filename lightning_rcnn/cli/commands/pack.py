@@ -4,6 +4,8 @@ from pathlib import Path
 
 from rich.console import Console
 
+from lightning_rcnn.cli.commands.pack_formats import write_found
+from lightning_rcnn.data.pack.any_format import found_voc
 from lightning_rcnn.data.pack.coco import coco_source
 from lightning_rcnn.data.pack.completeness import MAX_LOSS
 from lightning_rcnn.data.pack.shapes import shapes_source
@@ -14,8 +16,8 @@ from lightning_rcnn.data.pack.write import write_shards
 
 def pack_voc(
     root: Path,
-    split: str,
     out: Path,
+    split: str | None = None,
     classes: str | None = None,
     coordinates: Coordinates = "one_based",
     name: str | None = None,
@@ -25,14 +27,16 @@ def pack_voc(
     max_loss: float = MAX_LOSS,
     overwrite: bool = False,
 ) -> None:
-    """Pack a split of a Pascal VOC data set.
+    """Pack a Pascal VOC data set, or XML files in its format in any folders.
 
     Args:
-        root: folder that holds Annotations, ImageSets and JPEGImages, such as VOCdevkit/VOC2007.
-        split: name of a file in ImageSets/Main without suffix, such as trainval.
+        root: folder that holds Annotations, ImageSets and JPEGImages, such as VOCdevkit/VOC2007; without split any
+            folder of XML files and images, which may be side by side or in two folders, with sub-folders.
         out: folder for shards and index; it appears when it is whole.
+        split: name of a file in ImageSets/Main without suffix, such as trainval. By default all are packed, into
+            OUT/train, OUT/val and so on, or the whole set into OUT where nothing splits it.
         classes: class names, separated by commas; label i is the i-th, objects of other classes are skipped. By
-            default all that occur in Annotations, sorted.
+            default all that occur in the XML files, sorted.
         coordinates: one_based as VOC counts pixels, or zero_based for tools that write edges counted from 0.
         name: name of the data set; by default folder/split.
         shard_size: samples per shard.
@@ -42,6 +46,10 @@ def pack_voc(
             lose less than 0.01; names, sizes or classes that do not fit lose far more than 0.05. 1 refuses nothing.
         overwrite: replace a packed data set in out.
     """
+    if split is None:
+        found = found_voc(root, _names(classes), coordinates)
+        write_found(found, root, out, name, shard_size, workers, strict, max_loss, overwrite)
+        return
     write_shards(
         voc_source(root, split, classes=_names(classes), coordinates=coordinates),
         out,

@@ -41,7 +41,7 @@ def pack_auto(
         overwrite: replace a packed data set in out.
     """
     found = find_data(path, names_in(classes))
-    _write(found, path, out, name, shard_size, workers, strict, max_loss, overwrite)
+    write_found(found, path, out, name, shard_size, workers, strict, max_loss, overwrite)
 
 
 def pack_yolo(
@@ -75,7 +75,7 @@ def pack_yolo(
     """
     data = read_yolo(Layout(path), names_in(class_names) or (), quadrilaterals)
     found = found_data("yolo", path, data, names_in(classes))
-    _write(found, path, out, name, shard_size, workers, strict, max_loss, overwrite)
+    write_found(found, path, out, name, shard_size, workers, strict, max_loss, overwrite)
 
 
 def names_in(classes: str | None) -> list[str] | None:
@@ -83,7 +83,7 @@ def names_in(classes: str | None) -> list[str] | None:
     return [part.strip() for part in classes.split(",")] if classes else None
 
 
-def _write(
+def write_found(
     found: FoundData,
     path: Path,
     out: Path | None,
@@ -94,6 +94,7 @@ def _write(
     max_loss: float,
     overwrite: bool,
 ) -> None:
+    """Say what was found, and pack it; the parameters are those of the commands."""
     console = Console()
     console.print(escape(found.title), soft_wrap=True, highlight=False)
     folder = out or Path("shards") / set_name(path)

@@ -1,5 +1,6 @@
 """Recognize the format of a data set by its files, with one small function per format."""
 
+import re
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -40,4 +41,10 @@ def _starts_like_yolo(layout: Layout, file: str) -> bool:
     return any(map(is_yolo_line, layout.lines(file, 1)))
 
 
-_RECOGNIZERS: tuple[Callable[[Layout], Candidate | None], ...] = (_yolo,)
+def _voc(layout: Layout) -> Candidate | None:
+    files = layout.with_suffix(".xml")
+    named = (file for file in files[:: max(1, len(files) // 20)] if re.search(r"<annotation[\s>]", layout.head(file)))
+    return Candidate("voc", file) if (file := next(named, None)) is not None else None
+
+
+_RECOGNIZERS: tuple[Callable[[Layout], Candidate | None], ...] = (_yolo, _voc)

@@ -169,8 +169,8 @@ def _images_by_split(layout: Layout, config: YoloConfig | None) -> tuple[dict[st
             notes.append(f"{split}: no images, left out")
     if not images:
         raise InputError(
-            f"{layout.root / config.name}: none of its splits is there ({'; '.join(notes)}); correct `path`, or put the "
-            "folders beside it"
+            f"{layout.root / config.name}: none of its splits is there ({'; '.join(notes)}); correct `path`, or put "
+            "the folders beside it"
         )
     return images, tuple(notes)
 
@@ -265,6 +265,6 @@ def _refuse_oriented(layout: Layout, labels: Sequence[str], task: str) -> None:
             break
     if task == "obb" or columns == {_ORIENTED_COLUMNS}:
         raise InputError(
-            f"{layout.path}: oriented boxes (YOLO OBB): each line is a class and four points; detectors here have "
-            "upright boxes; if they are polygons, add --quadrilaterals polygons, which takes the upright boxes around them"
+            f"{layout.path}: oriented boxes (YOLO OBB), each line is a class and four points; detectors here have "
+            "upright boxes; if the points are polygons, add --quadrilaterals polygons for masks and upright boxes"
         )

@@ -10,10 +10,13 @@ from lightning_rcnn.data.formats.recognition import recognize
 from lightning_rcnn.data.formats.yolo import read_yolo
 from lightning_rcnn.data.pack.labeled import labeled_sources
 from lightning_rcnn.data.pack.source import Source
+from lightning_rcnn.data.pack.voc_folders import voc_sources
+from lightning_rcnn.data.pack.voc_xml import Coordinates
 from lightning_rcnn.errors import InputError
 
 TITLES = {
     "yolo": "YOLO",
+    "voc": "Pascal VOC",
 }
 """Name of the command -> name of the format, for messages."""
 _READERS: dict[str, Callable[[Layout], LabeledData]] = {
@@ -52,7 +55,19 @@ def find_data(path: Path, classes: Sequence[str] | None = None) -> FoundData:
         )
         raise InputError(f"{path}: has annotations in several formats; choose one: {listed}")
     name = candidates[0].name
+    if name == "voc":
+        return found_voc(path, classes)
     return found_data(name, path, _READERS[name](layout), classes)
+
+
+def found_voc(path: Path, classes: Sequence[str] | None = None, coordinates: Coordinates = "one_based") -> FoundData:
+    """Return a data set with VOC's XML files, in any folders, ready to be packed.
+
+    Raises:
+        InputError: see `voc_sources`.
+    """
+    evidence, sources = voc_sources(Layout(path), classes, coordinates)
+    return FoundData(describe(TITLES["voc"], evidence, sources), sources)
 
 
 def found_data(name: str, path: Path, data: LabeledData, classes: Sequence[str] | None = None) -> FoundData:

@@ -13,12 +13,13 @@ from typing import NamedTuple
 from lightning_rcnn.data.defects import Defect, DefectLog, Finding
 from lightning_rcnn.data.file_names import Fit, NameMatch, match_names
 from lightning_rcnn.data.folder_listing import list_files
+from lightning_rcnn.data.formats.xml_files import MalformedXmlError
 from lightning_rcnn.data.image_formats import IMAGE_SUFFIXES
 from lightning_rcnn.data.index import Category
 from lightning_rcnn.data.pack.annotated import AnnotatedImage, read_annotated_image
 from lightning_rcnn.data.pack.image_folder import name_findings
 from lightning_rcnn.data.pack.source import Contents, Outcome, Source
-from lightning_rcnn.data.pack.voc_xml import Coordinates, MalformedXmlError, class_names, read_xml, stated_files
+from lightning_rcnn.data.pack.voc_xml import Coordinates, class_names, read_xml, stated_files
 from lightning_rcnn.data.text_encoding import UnreadableTextError, decode_text
 from lightning_rcnn.errors import InputError
 
@@ -76,13 +77,37 @@ def voc_source(
         if image is not None and xml_path is not None:
             items[name] = VocItem(number, image, folders[0] / image, xml_path)
 
-    categories = _number_classes(root, classes or class_names(folders[1] / files[0] for files in xmls.values()))
-    labels = {category.name: category.label for category in categories}
-    read = partial(read_item, labels=labels, coordinates=coordinates, chosen=bool(classes))
+    names_of_classes = classes or class_names(folders[1] / files[0] for files in xmls.values())
+    categories = number_classes(root / "Annotations", names_of_classes)
     left_out = Contents(images=len(seen) - len(items))
-    return Source(
-        f"{root.resolve().name}/{split}", categories, list(items.values()), read, log, left_out, attrgetter("file_name")
-    )
+    name = f"{root.resolve().name}/{split}"
+    return source_of(name, categories, list(items.values()), coordinates, log, left_out, chosen=bool(classes))
+
+
+def source_of(
+    name: str,
+    categories: list[Category],
+    items: list[VocItem],
+    coordinates: Coordinates,
+    log: DefectLog,
+    left_out: Contents,
+    *,
+    chosen: bool,
+) -> Source:
+    """Return the source of listed images.
+
+    Args:
+        name: name for messages.
+        categories: classes.
+        items: images.
+        coordinates: whether coordinates count from 1 or from 0.
+        log: defects found while listing.
+        left_out: numbers of images and objects without an item.
+        chosen: whether the user requested the classes.
+    """
+    labels = {category.name: category.label for category in categories}
+    read = partial(read_item, labels=labels, coordinates=coordinates, chosen=chosen)
+    return Source(name, categories, items, read, log, left_out, attrgetter("file_name"))
 
 
 def read_item(item: VocItem, labels: dict[str, int], coordinates: Coordinates, *, chosen: bool = False) -> Outcome:
@@ -169,11 +194,18 @@ def _name_in_line(line: str, known: set[str]) -> str:
     return next((reading for reading in readings if reading in known), bare)
 
 
-def _number_classes(root: Path, classes: list[str]) -> list[Category]:
+def number_classes(folder: Path, classes: list[str]) -> list[Category]:
+    """Return the classes with labels 1..K.
+
+    Args:
+        folder: folder of the XML files, for messages.
+        classes: names.
+
+    Raises:
+        InputError: there is none, or one occurs twice.
+    """
     if not classes:
-        raise InputError(
-            f"{root / 'Annotations'}: no XML file has an object; name the classes with --classes to pack it"
-        )
+        raise InputError(f"{folder}: no XML file has an object; name the classes with --classes to pack it")
     if len(set(classes)) < len(classes):
         raise InputError(f"--classes {', '.join(classes)}: a name occurs twice; give each name once")
     return [Category(label, name, label) for label, name in enumerate(classes, start=1)]

@@ -5,28 +5,21 @@ that imitate the format often write edges that count from 0; "zero_based" takes 
 xmin = xmax counts as a click without a drag in either case: an object one pixel wide looks the same.
 """
 
-import re
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Literal
 
 from lightning_rcnn.data.defects import Defect, Finding
+from lightning_rcnn.data.formats.xml_files import MalformedXmlError, parse_xml
 from lightning_rcnn.data.pack.annotated import AnnotatedObject
 from lightning_rcnn.data.pack.boxes import Edges
 from lightning_rcnn.data.pack.image_info import Size
-from lightning_rcnn.data.text_encoding import decode_text
 
 Coordinates = Literal["one_based", "zero_based"]
 
-_DECLARED_ENCODING = re.compile(rb"""\s*<\?xml[^>]*?encoding\s*=\s*["']([A-Za-z0-9._:-]+)""")
-
 OBJECT_IDS_PER_IMAGE = 100_000
 """Factor of the ids of VOC's objects, which have none: object i of image n gets n * this + i."""
-
-
-class MalformedXmlError(ValueError):
-    """Raised when a file does not parse or is not in VOC's format."""
 
 
 def class_names(paths: Iterable[Path]) -> list[str]:
@@ -99,16 +92,7 @@ def _to_edges(written: Edges, coordinates: Coordinates) -> tuple[Edges, list[Def
 
 
 def _parse(path: Path) -> ElementTree.Element:
-    """Return the root element; the bytes are decoded here because the parser supports few of the declared encodings."""
-    try:
-        data = path.read_bytes()
-        declared = _DECLARED_ENCODING.match(data)
-        text = decode_text(data, declared[1].decode() if declared else "utf-8")
-        root = ElementTree.fromstring(text.lstrip())
-    except OSError as error:
-        raise MalformedXmlError(error.strerror or str(error)) from error
-    except (ElementTree.ParseError, ValueError) as error:
-        raise MalformedXmlError(str(error)) from error
+    root = parse_xml(path)
     if root.tag.lower() != "annotation" and root.find("object") is None:
         raise MalformedXmlError(f"its root is <{root.tag}>, not <annotation>")
     return root

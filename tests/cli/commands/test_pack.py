@@ -26,5 +26,5 @@ def test_pack_voc_takes_classes_with_commas(tmp_path, capsys, monkeypatch):
         "lightning_rcnn.cli.commands.pack.voc_source", lambda root, split, **options: seen.update(options)
     )
     monkeypatch.setattr("lightning_rcnn.cli.commands.pack.write_shards", lambda source, out, **options: None)
-    pack_voc(tmp_path, "train", tmp_path / "out", classes="dog, traffic light,cat")
+    pack_voc(tmp_path, tmp_path / "out", split="train", classes="dog, traffic light,cat")
     assert seen == {"classes": ["dog", "traffic light", "cat"], "coordinates": "one_based"}

@@ -1,0 +1,152 @@
+"""List XML files in Pascal VOC's format in any folders: beside the images, in a folder of their own, with sub-folders.
+
+LabelImg, Roboflow and most label tools write such sets, without VOC's lists of splits. An image and an XML file belong
+together by their names and the names of their folders; where several images fit, the XML file says which.
+"""
+
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from pathlib import PurePosixPath
+
+from lightning_rcnn.data.defects import Defect, DefectLog, Finding
+from lightning_rcnn.data.formats.layout import Layout
+from lightning_rcnn.data.formats.splits import in_order, split_of_folder
+from lightning_rcnn.data.pack.source import Contents, Source
+from lightning_rcnn.data.pack.voc import VocItem, number_classes, source_of, voc_source
+from lightning_rcnn.data.pack.voc_xml import Coordinates, class_names, stated_files
+from lightning_rcnn.errors import InputError
+
+_LISTS = "/ImageSets/Main/"
+_OTHER_ROOT = re.compile(r"^\s*(<\?.*?\?>|<!--.*?-->|<!DOCTYPE[^\[>]*>|\s)*<(?!annotation[\s>])[A-Za-z]", re.DOTALL)
+"""The beginning of an XML file in another format."""
+
+
+def voc_sources(
+    layout: Layout, classes: Sequence[str] | None = None, coordinates: Coordinates = "one_based"
+) -> tuple[str, dict[str, Source]]:
+    """List a data set with VOC's XML files: all its splits.
+
+    Args:
+        layout: folder of the data set.
+        classes: names of the classes; by default those of all splits, sorted.
+        coordinates: whether coordinates count from 1 or from 0.
+
+    Returns:
+        The files by which it was read, for messages; and split -> source, one without a name if the set is not split.
+
+    Raises:
+        InputError: there is nothing to pack, or there are several data sets.
+    """
+    lists = [file for file in layout.all_files if _LISTS in f"/{file}" and file.endswith(".txt")]
+    roots = sorted({f"/{file}".partition(_LISTS)[0].lstrip("/") for file in lists})
+    if len(roots) > 1:
+        commands = " or ".join(f"`lightning-rcnn pack auto {layout.root / root}`" for root in roots)
+        raise InputError(f"{layout.path}: several data sets: {', '.join(roots)}; choose one with {commands}")
+    if roots:
+        root = layout.root / roots[0]
+        splits = _listed_splits(PurePosixPath(file).stem for file in lists)
+        chosen = list(classes) if classes else None
+        return "ImageSets", {
+            split: voc_source(root, split, classes=chosen, coordinates=coordinates) for split in splits
+        }
+    return "XML files", _folder_sources(layout, classes, coordinates)
+
+
+def xml_files(layout: Layout) -> list[str]:
+    """Return the XML files that are in VOC's format, or in none."""
+    files = layout.with_suffix(".xml")
+    return [file for file in files if not _OTHER_ROOT.match(layout.head(file))]
+
+
+def _listed_splits(names: Iterable[str]) -> list[str]:
+    """Return the lists to pack: VOC has a list per class too, and trainval repeats train and val."""
+    listed = set(names)
+    usual = listed & {"train", "val", "test", "trainval"}
+    if {"train", "val"} <= usual:
+        usual.discard("trainval")
+    return in_order(usual or {name for name in listed if not re.search(r"_(train|val|test|trainval)$", name)})
+
+
+def _folder_sources(layout: Layout, classes: Sequence[str] | None, coordinates: Coordinates) -> dict[str, Source]:
+    files = xml_files(layout)
+    if not files:
+        raise InputError(f"{layout.path}: no XML file in Pascal VOC's format")
+    categories = number_classes(layout.root, list(classes or class_names(layout.root / file for file in files)))
+    images = _Images(layout)
+    matches = {file: images.match(file) for file in files}
+    described: defaultdict[str | None, list[str]] = defaultdict(list)
+    for file, (image, _) in matches.items():
+        described[image].append(file)
+    by_split: defaultdict[str, list[str]] = defaultdict(list)
+    for file in files:
+        by_split[split_of_folder(file)].append(file)
+    if len(by_split) > 1 and "" in by_split:
+        by_split["other"] = by_split.pop("")
+    sources = {}
+    for split in in_order(by_split):
+        log = DefectLog()
+        items = []
+        for number, file in enumerate(by_split[split], start=1):
+            image, findings = matches[file]
+            rivals = described[image]
+            if image is not None and len(rivals) > 1:
+                log.add([Finding(Defect.TWO_ANNOTATION_FILES, f"{image}: {' and '.join(rivals)}")])
+                continue
+            log.add(findings)
+            if image is not None:
+                items.append(VocItem(number, image, layout.root / image, layout.root / file))
+        alone = [image for image in layout.images if image not in described and split_of_folder(image) == split]
+        log.add(Finding(Defect.UNLISTED_FILE, image) for image in alone)
+        name = f"{layout.root.resolve().name}/{split}" if split else layout.root.resolve().name
+        left_out = Contents(images=len(by_split[split]) - len(items))
+        sources[split] = source_of(name, categories, items, coordinates, log, left_out, chosen=bool(classes))
+    return sources
+
+
+class _Images:
+    """The images of a data set, by their names without suffix."""
+
+    def __init__(self, layout: Layout) -> None:
+        self._root = layout.root
+        self._by_stem: defaultdict[str, list[str]] = defaultdict(list)
+        for image in layout.images:
+            self._by_stem[PurePosixPath(image).stem].append(image)
+        self._all = layout.images
+
+    def match(self, file: str) -> tuple[str | None, list[Finding]]:
+        """Return the image that an XML file describes, or None; and findings."""
+        path = PurePosixPath(file)
+        nearest = _nearest(path, self._by_stem.get(path.stem, []))
+        if len(nearest) == 1:
+            return nearest[0], []
+        stated = [PurePosixPath(name.replace("\\", "/")).name for name in stated_files(self._root / file)]
+        if nearest:
+            fitting = [image for image in nearest if PurePosixPath(image).name in stated]
+            if len(fitting) == 1:
+                return fitting[0], []
+            listed = " and ".join(nearest[:2])
+            return None, [Finding(Defect.AMBIGUOUS_FILE_NAME, f"{file}; it matches {listed}")]
+        for name in stated:
+            same_name = [image for image in self._by_stem.get(PurePosixPath(name).stem, []) if image.endswith(name)]
+            fitting = _nearest(path, same_name)
+            if len(fitting) == 1:
+                return fitting[0], [Finding(Defect.INEXACT_FILE_NAME, f"{file}: {fitting[0]}")]
+        return None, [Finding(Defect.MISSING_IMAGE, file)]
+
+
+def _nearest(file: PurePosixPath, images: Sequence[str]) -> list[str]:
+    """Return the images whose folders have most in common with those of a file, counted from the innermost.
+
+    Images in the file's own folder come first, so that a preview elsewhere is not in the way.
+    """
+    beside = [image for image in images if PurePosixPath(image).parent == file.parent]
+    if beside:
+        return beside
+    common = {image: _common_end(file.parent.parts, PurePosixPath(image).parent.parts) for image in images}
+    return [image for image in images if common[image] == max(common.values())]
+
+
+def _common_end(parts: Sequence[str], others: Sequence[str]) -> int:
+    pairs = zip(reversed(parts), reversed(others), strict=False)
+    return next((index for index, (one, other) in enumerate(pairs) if one != other), min(len(parts), len(others)))

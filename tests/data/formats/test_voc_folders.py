@@ -1,0 +1,135 @@
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+
+from lightning_rcnn.cli import main
+
+DATA = Path(__file__).parents[4] / "shared" / "data" / "bccd" / "BCCD"
+
+
+def xml(*objects, filename="", size="<size><width>64</width><height>48</height><depth>3</depth></size>"):
+    """LabelImg's file; an object is (name, xmin, ymin, xmax, ymax)."""
+    parts = []
+    for name, *box in objects:
+        edges = "".join(
+            f"<{tag}>{each}</{tag}>" for tag, each in zip(("xmin", "ymin", "xmax", "ymax"), box, strict=True)
+        )
+        parts.append(f"<object><name>{name}</name><difficult>0</difficult><bndbox>{edges}</bndbox></object>")
+    folder = f"<folder>images</folder><filename>{filename}</filename><path>C:\\work\\{filename}</path>"
+    return f"<annotation>{folder}{size}<segmented>0</segmented>{''.join(parts)}</annotation>"
+
+
+CAT, DOG = xml(("cat", 1, 1, 20, 30)), xml(("dog", 5, 5, 20, 30))
+CAT_BOX, DOG_BOX = ("cat", 0, 0, 20, 30), ("dog", 4, 4, 20, 30)
+LAYOUTS = {
+    "side by side": (["a.xml", "b.xml"], ["a.jpg", "b.png"], ""),
+    "two folders": (["Annotations/a.xml", "Annotations/b.xml"], ["JPEGImages/a.jpg", "JPEGImages/b.jpg"], ""),
+    "two folders of other names": (["labels/xml/a.xml", "labels/xml/b.xml"], ["imgs/a.jpg", "imgs/b.jpg"], ""),
+    "sub-folders with equal names": (["xml/x/a.xml", "xml/y/a.xml"], ["images/x/a.jpg", "images/y/a.jpg"], ""),
+    "trimaps beside": (
+        ["annotations/xmls/a.xml", "annotations/xmls/b.xml"],
+        ["images/a.jpg", "images/b.jpg", "annotations/trimaps/a.png", "annotations/trimaps/b.png"],
+        "ab",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", LAYOUTS)
+def test_layouts_without_lists(write_files, pack, name):
+    xmls, images, stated = LAYOUTS[name]
+    texts = [CAT, DOG]
+    for number, letter in enumerate(stated):
+        texts[number] = texts[number].replace("<filename>", f"<filename>{letter}.jpg")
+    root = write_files(dict(zip(xmls, texts, strict=True)), images)
+    packed = pack(root)
+    assert packed.title == "found Pascal VOC (XML files, 2 images)"
+    assert packed.splits[""].objects == {images[0]: [CAT_BOX], images[1]: [DOG_BOX]}
+    assert packed.splits[""].report.keys() <= {"one_based_box", "unlisted_file"}
+
+
+def test_roboflow_has_a_folder_for_each_split(write_files, pack):
+    root = write_files({"train/a.xml": CAT, "valid/b.xml": DOG, "README.txt": "x"}, ["train/a.jpg", "valid/b.jpg"])
+    packed = pack(root)
+    assert packed.title == "found Pascal VOC (XML files, 2 splits: train 1, val 1)"
+    assert packed.splits["val"].objects == {"valid/b.jpg": [DOG_BOX]}
+    assert packed.splits["val"].classes == packed.splits["train"].classes == ["cat", "dog"]
+
+
+@pytest.mark.parametrize("folder", ["", "VOCdevkit/VOC2007/"])
+def test_lists_of_splits_count_where_they_are(write_files, pack, folder):
+    texts = {"Annotations/a.xml": CAT, "Annotations/b.xml": DOG}
+    texts |= {f"ImageSets/Main/{name}.txt": lines for name, lines in {"train": "a\n", "val": "b\n"}.items()}
+    texts |= {"ImageSets/Main/trainval.txt": "a\nb\n", "ImageSets/Main/cat_train.txt": "a 1\n"}
+    images = [f"{folder}JPEGImages/{name}.jpg" for name in "ab"]
+    packed = pack(write_files({folder + name: text for name, text in texts.items()}, images))
+    assert packed.title == "found Pascal VOC (ImageSets, 2 splits: train 1, val 1)"
+    assert packed.splits["train"].objects == {"a.jpg": [CAT_BOX]}
+
+
+def test_several_years_are_listed_with_their_commands(write_files, refusal):
+    root = write_files({f"{year}/ImageSets/Main/train.txt": "a" for year in ("VOC2007", "VOC2012")} | {"a.xml": CAT})
+    message = refusal(root)
+    assert f"`lightning-rcnn pack auto {root}/VOC2007` or `lightning-rcnn pack auto {root}/VOC2012`" in message
+
+
+def test_without_size_the_size_is_that_of_the_file(write_files, pack_one):
+    packed = pack_one(write_files({"a.xml": xml(("cat", 1, 1, 64, 48), size="")}, ["a.jpg"]))
+    assert packed.objects == {"a.jpg": [("cat", 0, 0, 64, 48)]}
+    assert packed.report == {"one_based_box": 1, "size_missing": 1}
+
+
+def test_files_without_each_other_and_two_for_one_image(write_files, pack_one, refusal):
+    texts = {"x/a.xml": CAT, "y/b.xml": DOG, "c.xml": xml(filename="renamed.jpg"), "lost.xml": CAT}
+    texts |= {"y/copy/b.xml": DOG}
+    root = write_files(texts, ["x/a.jpg", "y/b.jpg", "renamed.jpg", "alone.jpg"])
+    message = refusal(root)
+    assert "missing_image x 1 (first: lost.xml)" in message
+    assert "two_annotation_files x 2 (first: y/b.jpg: y/b.xml and y/copy/b.xml)" in message
+    packed = pack_one(root)
+    assert packed.objects == {"renamed.jpg": [], "x/a.jpg": [CAT_BOX]}
+    assert packed.report["unlisted_file"] == packed.report["inexact_file_name"] == 1
+
+
+def test_a_stated_name_that_leads_out_of_the_set_is_not_read(write_files, refusal):
+    root = write_files({"a.xml": xml(("cat", 1, 1, 9, 9), filename="../secret.jpg")}, ["../secret.jpg"])
+    assert "missing_image x 1 (first: a.xml)" in refusal(root)
+
+
+BOMB = '<!DOCTYPE x [<!ENTITY a "aaaaaaaaaa">' + "".join(
+    f'<!ENTITY {name} "{f"&{before};" * 10}">' for before, name in zip("abcdefghi", "bcdefghij", strict=True)
+)
+
+
+def test_an_entity_bomb_is_one_line(write_files, refusal):
+    bomb = f"<?xml version='1.0'?>{BOMB}]><annotation><object><name>&j;</name></object></annotation>"
+    message = refusal(write_files({"a.xml": bomb, "b.xml": CAT}, ["a.jpg", "b.jpg"]))
+    assert "malformed_xml x 1 (first: a.xml: declares entities" in message
+
+
+def test_the_command_packs_with_and_without_a_split(write_files, tmp_path, capsys):
+    texts = {"Annotations/a.xml": CAT, "Annotations/b.xml": DOG}
+    texts |= {"ImageSets/Main/train.txt": "a", "ImageSets/Main/val.txt": "b"}
+    root = write_files(texts, ["JPEGImages/a.jpg", "JPEGImages/b.jpg"])
+    assert main(["pack", "voc", "--root", str(root), "--out", str(tmp_path / "all")]) == 0
+    assert main(["pack", "voc", "--root", str(root), "--split", "val", "--out", str(tmp_path / "val")]) == 0
+    assert (tmp_path / "all" / "val" / "shard-000000.tar").read_bytes() == (
+        tmp_path / "val" / "shard-000000.tar"
+    ).read_bytes()
+
+
+@pytest.mark.realdata
+@pytest.mark.skipif(not DATA.is_dir(), reason=f"no real data set in {DATA}")
+def test_bccd_as_labelimg_writes_it_gives_the_same_objects(tmp_path, pack):
+    flat = tmp_path / "flat"
+    flat.mkdir()
+    names = (DATA / "ImageSets" / "Main" / "val.txt").read_text().split()
+    for name in names:
+        shutil.copy(DATA / "JPEGImages" / f"{name}.jpg", flat)
+        text = (DATA / "Annotations" / f"{name}.xml").read_text()
+        (flat / f"{name}.xml").write_text(re.sub(r"<filename>.*?</filename>", "<filename>x.jpg</filename>", text))
+    from_flat = pack(flat).splits[""]
+    from_lists = pack(DATA).splits["val"]
+    assert from_flat.classes == from_lists.classes
+    assert from_flat.objects == {name: from_lists.objects[name] for name in sorted(from_lists.objects)}
