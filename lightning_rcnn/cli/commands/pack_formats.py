@@ -1,5 +1,6 @@
 """`lightning-rcnn pack auto|yolo|...`: data sets as label tools write them, to WebDataset shards with an index."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 from rich.console import Console
@@ -7,7 +8,7 @@ from rich.markup import escape
 
 from lightning_rcnn.data.formats.layout import Layout
 from lightning_rcnn.data.formats.yolo import Quadrilaterals, read_yolo
-from lightning_rcnn.data.pack.any_format import FoundData, find_data, found_data, set_name
+from lightning_rcnn.data.pack.any_format import FoundData, find_data, found_data, read_data, set_name
 from lightning_rcnn.data.pack.completeness import MAX_LOSS
 from lightning_rcnn.data.pack.write_splits import write_splits
 
@@ -76,6 +77,33 @@ def pack_yolo(
     data = read_yolo(Layout(path), names_in(class_names) or (), quadrilaterals)
     found = found_data("yolo", path, data, names_in(classes))
     write_found(found, path, out, name, shard_size, workers, strict, max_loss, overwrite)
+
+
+def _command(format_name: str, title: str) -> Callable[..., None]:
+    """Return the command that packs a format without options of its own: that of `pack_auto`, without recognition."""
+
+    def pack(
+        path: Path,
+        /,
+        out: Path | None = None,
+        classes: str | None = None,
+        name: str | None = None,
+        shard_size: int = 256,
+        workers: int | None = None,
+        strict: bool = False,
+        max_loss: float = MAX_LOSS,
+        overwrite: bool = False,
+    ) -> None:
+        found = read_data(format_name, path, names_in(classes))
+        write_found(found, path, out, name, shard_size, workers, strict, max_loss, overwrite)
+
+    _, heading, arguments = (pack_auto.__doc__ or "").partition("    Args:")
+    pack.__doc__ = f"Pack {title}, each split into a folder of its own.\n\n{heading}{arguments}"
+    pack.__name__ = pack.__qualname__ = f"pack_{format_name}"
+    return pack
+
+
+pack_labelme = _command("labelme", "LabelMe's JSON files: polygons, rectangles, circles and masks")
 
 
 def names_in(classes: str | None) -> list[str] | None:

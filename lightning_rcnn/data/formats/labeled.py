@@ -81,7 +81,8 @@ class LabeledSplit:
         folder: folder to which the file names are relative.
         images: images in the order of the packed set.
         log: defects found while listing.
-        lists_all: whether every image in the folder is an entry, so that others are reported.
+        lists_all: whether every image in the folder should be an entry, so that others are reported.
+        num_lost: number of images that the log reports as lost, without an entry.
     """
 
     name: str
@@ -89,6 +90,7 @@ class LabeledSplit:
     images: list[LabeledImage]
     log: DefectLog = field(default_factory=DefectLog)
     lists_all: bool = False
+    num_lost: int = 0
 
 
 @dataclass(frozen=True)

@@ -2,12 +2,14 @@
 
 import json
 import os
+import re
 from collections.abc import Iterable
 from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from lightning_rcnn.data.folder_listing import list_files
+from lightning_rcnn.data.formats.coco.other_formats import recognize_content
 from lightning_rcnn.data.image_formats import IMAGE_SUFFIXES
 from lightning_rcnn.data.text_encoding import UnreadableTextError, decode_text
 from lightning_rcnn.errors import InputError
@@ -15,6 +17,9 @@ from lightning_rcnn.errors import InputError
 MEMORY_PER_BYTE = 12
 """Bytes of memory for a byte of JSON while it is parsed, and for the objects that stay: measured on COCO files."""
 _HEAD = 1 << 16
+_MAX_PARSED = 1 << 26
+"""Bytes of the largest JSON file that is parsed to recognize it."""
+_COCO_KEYS = re.compile(r'"(images|annotations|categories|licenses|info)"\s*:')
 
 
 class Layout:
@@ -37,6 +42,7 @@ class Layout:
             raise InputError(f"{path}: no such file or folder")
         self.path = path
         self.root = path if path.is_dir() else path.parent
+        self._kinds: dict[str, str] = {}
         self.files = self.all_files if path.is_dir() else [path.name]
 
     @cached_property
@@ -67,6 +73,25 @@ class Layout:
             except UnreadableTextError:
                 continue
         return ""
+
+    def json_kind(self, file: str) -> str:
+        """Return the name of the command that packs a JSON file: "coco" for COCO's, "" for unknown ones.
+
+        Large files are not parsed: only COCO's are so large.
+        """
+        path = self.root / file
+        if path.stat().st_size > _MAX_PARSED:
+            head = self.head(file)
+            return "coco" if _COCO_KEYS.search(head) and '"caption"' not in head else ""
+        if file not in self._kinds:
+            try:
+                content = json.loads(decode_text(path.read_bytes()))
+            except (OSError, ValueError, RecursionError):
+                content = None
+            other = recognize_content(content)
+            is_coco = isinstance(content, dict) and content.keys() >= {"images", "annotations"}
+            self._kinds[file] = other.command if other is not None else "coco" if is_coco else ""
+        return self._kinds[file]
 
     def lines(self, file: str, limit: int = 20) -> list[str]:
         """Return the first lines of a text file that are not empty; "" if it is no text."""

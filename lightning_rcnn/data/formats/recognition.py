@@ -41,10 +41,22 @@ def _starts_like_yolo(layout: Layout, file: str) -> bool:
     return any(map(is_yolo_line, layout.lines(file, 1)))
 
 
+def _labelme(layout: Layout) -> Candidate | None:
+    return _json(layout, "labelme")
+
+
+def _json(layout: Layout, name: str) -> Candidate | None:
+    """Return the candidate of a format of JSON files, if one of up to 20 tried files has it."""
+    files = layout.with_suffix(".json")
+    tried = files[:: max(1, len(files) // 20)]
+    file = next((file for file in tried if layout.json_kind(file) == name), None)
+    return None if file is None else Candidate(name, file)
+
+
 def _voc(layout: Layout) -> Candidate | None:
     files = layout.with_suffix(".xml")
     named = (file for file in files[:: max(1, len(files) // 20)] if re.search(r"<annotation[\s>]", layout.head(file)))
     return Candidate("voc", file) if (file := next(named, None)) is not None else None
 
 
-_RECOGNIZERS: tuple[Callable[[Layout], Candidate | None], ...] = (_yolo, _voc)
+_RECOGNIZERS: tuple[Callable[[Layout], Candidate | None], ...] = (_yolo, _voc, _labelme)

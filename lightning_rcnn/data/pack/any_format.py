@@ -5,7 +5,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from lightning_rcnn.data.formats.labeled import LabeledData
-from lightning_rcnn.data.formats.layout import Layout
+from lightning_rcnn.data.formats.labelme import read_labelme
+from lightning_rcnn.data.formats.layout import Layout, read_json
 from lightning_rcnn.data.formats.recognition import recognize
 from lightning_rcnn.data.formats.yolo import read_yolo
 from lightning_rcnn.data.pack.labeled import labeled_sources
@@ -17,10 +18,12 @@ from lightning_rcnn.errors import InputError
 TITLES = {
     "yolo": "YOLO",
     "voc": "Pascal VOC",
+    "labelme": "LabelMe",
 }
 """Name of the command -> name of the format, for messages."""
 _READERS: dict[str, Callable[[Layout], LabeledData]] = {
     "yolo": read_yolo,
+    "labelme": read_labelme,
 }
 
 
@@ -36,6 +39,17 @@ class FoundData(NamedTuple):
     sources: dict[str, Source]
 
 
+def read_data(name: str, path: Path, classes: Sequence[str] | None = None) -> FoundData:
+    """List the data set at a path in the format with this name.
+
+    Raises:
+        InputError: it cannot be read.
+    """
+    if name == "voc":
+        return found_voc(path, classes)
+    return found_data(name, path, _READERS[name](Layout(path)), classes)
+
+
 def find_data(path: Path, classes: Sequence[str] | None = None) -> FoundData:
     """Recognize and list the data set at a path.
 
@@ -45,6 +59,8 @@ def find_data(path: Path, classes: Sequence[str] | None = None) -> FoundData:
     layout = Layout(path)
     candidates = recognize(layout)
     if not candidates:
+        for file in layout.with_suffix(".json"):
+            read_json(layout.root / file)
         raise InputError(
             f"{path}: no annotations of a known format; known are {', '.join(TITLES.values())}; give the folder that "
             "holds images and annotations, or yield the samples from Python with `pack_samples`"
@@ -54,10 +70,7 @@ def find_data(path: Path, classes: Sequence[str] | None = None) -> FoundData:
             f"{TITLES[name]} ({evidence}): `lightning-rcnn pack {name} {path}`" for name, evidence in candidates
         )
         raise InputError(f"{path}: has annotations in several formats; choose one: {listed}")
-    name = candidates[0].name
-    if name == "voc":
-        return found_voc(path, classes)
-    return found_data(name, path, _READERS[name](layout), classes)
+    return read_data(candidates[0].name, path, classes)
 
 
 def found_voc(path: Path, classes: Sequence[str] | None = None, coordinates: Coordinates = "one_based") -> FoundData:

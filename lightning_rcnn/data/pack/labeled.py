@@ -199,7 +199,7 @@ def _items(split: LabeledSplit, located: LocatedImages) -> tuple[list[LabeledIte
     for image in split.images:
         stated_in[located.files.get(image.file_name, image.file_name)].append(image)
     items = []
-    lost_images = lost_objects = 0
+    lost_images, lost_objects = split.num_lost, 0
     for number, image in enumerate(split.images, start=1):
         file = located.files.get(image.file_name)
         rivals = stated_in[file or image.file_name]

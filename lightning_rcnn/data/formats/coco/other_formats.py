@@ -6,10 +6,22 @@ from typing import Any, NamedTuple
 
 
 class OtherFormat(NamedTuple):
-    """A format that is not supported: its name, and what to do with such a file."""
+    """A format that is not COCO's.
+
+    Attributes:
+        name: its name.
+        way_out: what to do with such a file.
+        command: name of the command that packs it; "" if there is none.
+    """
 
     name: str
     way_out: str
+    command: str = ""
+
+
+def _own(name: str, command: str) -> OtherFormat:
+    """Return a format that has a reader of its own."""
+    return OtherFormat(name, f"use `lightning-rcnn pack {command}`", command)
 
 
 _EXPORT = "export it from there as COCO JSON"
@@ -27,17 +39,17 @@ def recognize_text(text: str) -> OtherFormat | None:
     head = text.lstrip("\ufeff \t\r\n")[:4000]
     first = head.partition("\n")[0].strip()
     if head.startswith("<"):
-        return _VOC if "<annotation>" in head else OtherFormat("XML", _EXPORT)
+        return _VOC if "<annotation>" in head else _CVAT if "<annotations>" in head else OtherFormat("XML", _EXPORT)
     if first.lower().startswith(("filename,", "#filename,")) and "region_" in first:
         return _VIA
     if _is_yolo_line(first):
-        return OtherFormat("YOLO's text", _CONVERT)
+        return _own("YOLO's text", "yolo")
     if first.startswith("{") and first.endswith("}") and "\n" in head:
         return OtherFormat("JSON Lines", "put the annotations into one COCO JSON file")
     if first.startswith(("names:", "path:", "train:")):
-        return OtherFormat("the YAML file of a YOLO data set", f"{_CONVERT} with its labels")
+        return _own("the YAML file of a YOLO data set", "yolo")
     if first.count(",") >= 3 and not first.startswith(("{", "[")):  # these begin JSON that is cut off or damaged
-        return OtherFormat("CSV", _CONVERT)
+        return _own("CSV", "csv")
     return None
 
 
@@ -47,12 +59,14 @@ def recognize_folder(folder: Path) -> OtherFormat | None:
     if ".xml" in suffixes:
         return _VOC
     if ".txt" in suffixes:
-        return OtherFormat("a folder of YOLO's labels", _CONVERT)
+        return _own("a folder of YOLO's labels", "yolo")
     return None
 
 
-_VOC = OtherFormat("Pascal VOC", "use `lightning-rcnn pack voc`")
-_VIA = OtherFormat("VIA", "open it in VIA and choose Export Annotations (COCO format)")
+_VOC = _own("Pascal VOC", "voc")
+_CVAT = _own("CVAT for images", "cvat")
+_VIA = _own("VIA", "via")
+_LABEL_STUDIO = _own("Label Studio", "labelstudio")
 
 
 def _keys(content: Any) -> set[str]:
@@ -116,17 +130,17 @@ _TRAITS: list[tuple[OtherFormat, Callable[[Any], bool]]] = [
         OtherFormat("COCO results", "it holds detections; give the file with images, annotations and categories"),
         _is_list_of("image_id", "category_id", "score"),
     ),
-    (OtherFormat("LabelMe", "convert its files to COCO JSON with LabelMe's labelme2coco.py"), _has("shapes")),
+    (_own("LabelMe", "labelme"), _has("shapes")),
     (_VIA, _is_via),
-    (OtherFormat("VIA 3", _EXPORT), _is_via_3),
-    (OtherFormat("CreateML", _CONVERT), _is_list_of("image", "annotations")),
-    (OtherFormat("CreateML", _CONVERT), _is_list_of("imagefilename", "annotation")),
-    (OtherFormat("Label Studio", "export as COCO in Label Studio"), _is_list_of("data", "annotations")),
-    (OtherFormat("Label Studio", "export as COCO in Label Studio"), _is_list_of("data", "completions")),
-    (OtherFormat("Label Studio", "export as COCO in Label Studio"), _is_list_of("annotator", "annotation_id")),
+    (_own("VIA 3", "via"), _is_via_3),
+    (_own("CreateML", "createml"), _is_list_of("image", "annotations")),
+    (_own("CreateML", "createml"), _is_list_of("imagefilename", "annotation")),
+    (_LABEL_STUDIO, _is_list_of("data", "annotations")),
+    (_LABEL_STUDIO, _is_list_of("data", "completions")),
+    (_LABEL_STUDIO, _is_list_of("annotator", "annotation_id")),
     (OtherFormat("Supervisely", "run the app Export to COCO in Supervisely"), _has("objects", "size")),
     (OtherFormat("Supervisely (its meta.json)", "run the app Export to COCO in Supervisely"), _has("classes", "tags")),
-    (OtherFormat("Cityscapes", _CONVERT), _has("imgHeight", "imgWidth", "objects")),
+    (_own("Cityscapes", "masks"), _has("imgHeight", "imgWidth", "objects")),
     (OtherFormat("BDD100K", _CONVERT), _is_list_of("name", "labels")),
     (OtherFormat("Labelbox", _EXPORT), _is_list_of("data_row")),
     (OtherFormat("Labelbox", _EXPORT), _is_list_of("Labeled Data", "Label")),

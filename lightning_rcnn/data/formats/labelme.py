@@ -1,0 +1,170 @@
+"""Read LabelMe: a JSON file per image with polygons, rectangles, circles and masks; the image may be inside.
+
+Shapes of one label and one group are parts of one object. X-AnyLabeling and ISAT's exports have the same form.
+
+Source: https://github.com/wkentaro/labelme
+"""
+
+import base64
+import binascii
+import json
+import posixpath
+from collections import defaultdict
+from functools import partial
+from io import BytesIO
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from lightning_rcnn.data.defects import Defect, DefectLog, Finding
+from lightning_rcnn.data.formats.coco.scalars import flag, whole_number
+from lightning_rcnn.data.formats.labeled import LabeledData, LabeledImage, LabeledObject, LabeledSplit, Labels
+from lightning_rcnn.data.formats.layout import Layout, read_json
+from lightning_rcnn.data.formats.shapes import (
+    class_name_of,
+    edges_around,
+    ellipse_object,
+    malformed,
+    points_of,
+    polygon_object,
+    unsupported,
+)
+from lightning_rcnn.data.formats.splits import in_order, split_of_folder
+from lightning_rcnn.data.image_formats import IMAGE_SUFFIXES
+from lightning_rcnn.errors import InputError
+from lightning_rcnn.masks.run_length import encode_crop
+
+
+def read_labelme(layout: Layout) -> LabeledData:
+    """List a LabelMe data set: all its JSON files, in any folders.
+
+    Raises:
+        InputError: there are none.
+    """
+    by_split: defaultdict[str, list[LabeledImage]] = defaultdict(list)
+    logs: defaultdict[str, DefectLog] = defaultdict(DefectLog)
+    lost: defaultdict[str, int] = defaultdict(int)
+    images = set(layout.images)
+    for file in layout.with_suffix(".json"):
+        split = split_of_folder(file)
+        try:
+            content = read_json(layout.root / file)
+        except InputError as error:
+            logs[split].add([Finding(Defect.MALFORMED_LABELS, str(error))])
+            lost[split] += 1
+            continue
+        if is_labelme(content):
+            by_split[split].append(_read_image(layout.root, file, content, images))
+    if not by_split:
+        raise InputError(f"{layout.path}: no JSON file of LabelMe, with a list `shapes`")
+    names = in_order([*by_split, *lost])
+    splits = [
+        LabeledSplit(
+            name or ("other" if len(names) > 1 else ""), layout.root, by_split[name], logs[name], True, lost[name]
+        )
+        for name in names
+    ]
+    return LabeledData(f"{sum(map(len, by_split.values()))} JSON files", splits)
+
+
+def is_labelme(content: Any) -> bool:
+    """Return whether parsed JSON is a file of LabelMe."""
+    return isinstance(content, dict) and isinstance(content.get("shapes"), list)
+
+
+def read_embedded(path: Path) -> bytes:
+    """Return the bytes of the image in a JSON file.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    try:
+        return base64.b64decode(json.loads(path.read_bytes())["imageData"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise OSError(f"its imageData cannot be read ({error})") from error
+
+
+def _read_image(root: Path, file: str, content: dict[str, Any], images: set[str]) -> LabeledImage:
+    width, height = whole_number(content.get("imageWidth")) or 0, whole_number(content.get("imageHeight")) or 0
+    objects = [_read_shape(shape, number, width, height) for number, shape in enumerate(content["shapes"], start=1)]
+    groups = [shape.get("group_id") if isinstance(shape, dict) else None for shape in content["shapes"]]
+    embedded = partial(read_embedded, root / file) if content.get("imageData") else None
+    return LabeledImage(
+        _image_name(file, content.get("imagePath"), images),
+        Labels(_joined(objects, groups), (width, height)),
+        file,
+        embedded,
+    )
+
+
+def _image_name(file: str, stated: Any, images: set[str]) -> str:
+    """Return the name of the image relative to the set: as stated, or else like the JSON file."""
+    folder, stem = posixpath.dirname(file), PurePosixPath(file).stem
+    name = stated.replace("\\", "/") if isinstance(stated, str) and stated.strip() else ""
+    path = posixpath.normpath(posixpath.join(folder, name)) if name else ""
+    if path in images:
+        return path
+    beside = [each for suffix in sorted(IMAGE_SUFFIXES) if (each := posixpath.join(folder, stem + suffix)) in images]
+    if len(beside) == 1:
+        return beside[0]
+    return path if path.startswith("../") else name or f"{stem}.jpg"
+
+
+def _read_shape(shape: Any, number: int, width: int, height: int) -> LabeledObject:
+    place = f"shape {number}"
+    if not isinstance(shape, dict):
+        return malformed(f"{place}: not an object")
+    points = points_of(shape.get("points"))
+    if not points:
+        return malformed(f"{place}: no points")
+    name, kind = class_name_of(shape.get("label")), shape.get("shape_type") or "polygon"
+    difficult = int(flag(shape.get("difficult")))
+    if kind == "polygon":
+        labeled = polygon_object(name, points, place)
+    elif kind == "rectangle":
+        labeled = LabeledObject(name, edges_around(points), place=place)
+    elif kind in ("rotation", "oriented_rectangle"):
+        labeled = LabeledObject(name, edges_around(points), place=place, defects=(Defect.ROTATED_BOX,))
+    elif kind == "circle" and len(points) == 4:
+        radius = float(np.hypot(points[2] - points[0], points[3] - points[1]))
+        labeled = ellipse_object(name, points[0], points[1], radius, radius, place=place)
+    elif kind == "mask":
+        labeled = _read_mask(name, shape.get("mask"), points, width, height, place)
+    else:
+        return unsupported(kind, place)
+    return labeled._replace(difficult=difficult)
+
+
+def _read_mask(
+    name: str | None, encoded: Any, points: list[float], width: int, height: int, place: str
+) -> LabeledObject:
+    """Return the object of a mask: a PNG in base64 of the pixels between two corners."""
+    left, top = round(points[0]), round(points[1])
+    try:
+        pixels = np.asarray(Image.open(BytesIO(base64.b64decode(encoded)), formats=["PNG"])) > 0
+    except (OSError, ValueError, TypeError, binascii.Error):
+        return malformed(f"{place}: its mask is not a PNG in base64")
+    crop = pixels[max(-top, 0) : max(height - top, 0), max(-left, 0) : max(width - left, 0)]
+    if pixels.ndim != 2 or not crop.size:
+        return malformed(f"{place}: its mask is not inside the image")
+    rle = encode_crop(crop, max(top, 0), max(left, 0), height, width)
+    return LabeledObject(name, segmentation=rle, place=place)
+
+
+def _joined(objects: list[LabeledObject], groups: list[Any]) -> list[LabeledObject]:
+    """Join polygons of one class and one group, parts of one object, at the position of the first."""
+    joined: list[LabeledObject] = []
+    first: dict[tuple[str | None, str], int] = {}
+    for labeled, group in zip(objects, groups, strict=True):
+        key = (labeled.class_name, str(group))
+        is_part = group is not None and isinstance(labeled.segmentation, list)
+        if is_part and key in first:
+            before = joined[first[key]]
+            joined[first[key]] = before._replace(edges=None, segmentation=[*before.segmentation, *labeled.segmentation])
+            continue
+        if is_part:
+            first[key] = len(joined)
+        joined.append(labeled)
+    return joined
