@@ -7,6 +7,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from lightning_rcnn.data.formats.layout import Layout
+from lightning_rcnn.data.formats.masks import read_masks
 from lightning_rcnn.data.formats.yolo import Quadrilaterals, read_yolo
 from lightning_rcnn.data.pack.any_format import FoundData, find_data, found_data, read_data, set_name
 from lightning_rcnn.data.pack.completeness import MAX_LOSS
@@ -101,6 +102,35 @@ def _command(format_name: str, title: str) -> Callable[..., None]:
     pack.__doc__ = f"Pack {title}, each split into a folder of its own.\n\n{heading}{arguments}"
     pack.__name__ = pack.__qualname__ = f"pack_{format_name}"
     return pack
+
+
+def pack_masks(
+    path: Path,
+    /,
+    out: Path | None = None,
+    class_name: str = "object",
+    name: str | None = None,
+    shard_size: int = 256,
+    workers: int | None = None,
+    strict: bool = False,
+    max_loss: float = MAX_LOSS,
+    overwrite: bool = False,
+) -> None:
+    """Pack images with masks in image files: one for each object, or one with a number for each object.
+
+    Args:
+        path: folder with images and masks.
+        out: folder for shards and index, or for OUT/train, OUT/val and so on; by default shards/NAME.
+        class_name: name of the one class; Cityscapes has its own.
+        name: name of the data set; by default that of the path.
+        shard_size: samples per shard.
+        workers: reading processes; by default as many as are worth starting, at most one per core.
+        strict: refuse the data set if anything has to be repaired or skipped.
+        max_loss: refuse the data set if a larger share of its images, or of its objects, has to be skipped.
+        overwrite: replace a packed data set in out.
+    """
+    found = found_data("masks", path, read_masks(Layout(path), class_name))
+    write_found(found, path, out, name, shard_size, workers, strict, max_loss, overwrite)
 
 
 pack_labelme = _command("labelme", "LabelMe's JSON files: polygons, rectangles, circles and masks")

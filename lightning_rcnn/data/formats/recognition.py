@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from lightning_rcnn.data.formats.layout import Layout
+from lightning_rcnn.data.formats.masks import is_cityscapes, masks_per_image, masks_per_object
 from lightning_rcnn.data.formats.yolo import is_yolo_line
 from lightning_rcnn.data.formats.yolo_config import is_class_list, is_yolo_yaml
 
@@ -53,10 +54,21 @@ def _json(layout: Layout, name: str) -> Candidate | None:
     return None if file is None else Candidate(name, file)
 
 
+def _masks(layout: Layout) -> Candidate | None:
+    if any(re.search(r"(^|/)Annotations/[^/]+\.xml$", file) for file in layout.all_files):
+        return None  # VOC's own segmentations beside its boxes
+    if is_cityscapes(layout):
+        return Candidate("masks", "instanceIds")
+    if masks_per_object(layout):
+        return Candidate("masks", "a folder of masks for each image")
+    pairs, _ = masks_per_image(layout)
+    return Candidate("masks", next(iter(pairs.values()))) if pairs else None
+
+
 def _voc(layout: Layout) -> Candidate | None:
     files = layout.with_suffix(".xml")
     named = (file for file in files[:: max(1, len(files) // 20)] if re.search(r"<annotation[\s>]", layout.head(file)))
     return Candidate("voc", file) if (file := next(named, None)) is not None else None
 
 
-_RECOGNIZERS: tuple[Callable[[Layout], Candidate | None], ...] = (_yolo, _voc, _labelme)
+_RECOGNIZERS: tuple[Callable[[Layout], Candidate | None], ...] = (_yolo, _voc, _labelme, _masks)

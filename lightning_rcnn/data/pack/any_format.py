@@ -7,6 +7,7 @@ from typing import NamedTuple
 from lightning_rcnn.data.formats.labeled import LabeledData
 from lightning_rcnn.data.formats.labelme import read_labelme
 from lightning_rcnn.data.formats.layout import Layout, read_json
+from lightning_rcnn.data.formats.masks import read_masks
 from lightning_rcnn.data.formats.recognition import recognize
 from lightning_rcnn.data.formats.yolo import read_yolo
 from lightning_rcnn.data.pack.labeled import labeled_sources
@@ -19,11 +20,13 @@ TITLES = {
     "yolo": "YOLO",
     "voc": "Pascal VOC",
     "labelme": "LabelMe",
+    "masks": "masks in image files",
 }
 """Name of the command -> name of the format, for messages."""
 _READERS: dict[str, Callable[[Layout], LabeledData]] = {
     "yolo": read_yolo,
     "labelme": read_labelme,
+    "masks": read_masks,
 }
 
 

@@ -11,6 +11,7 @@ from pathlib import PurePosixPath
 
 from lightning_rcnn.data.defects import Defect, DefectLog, Finding
 from lightning_rcnn.data.formats.layout import Layout
+from lightning_rcnn.data.formats.pairing import nearest_images
 from lightning_rcnn.data.formats.splits import in_order, split_of_folder
 from lightning_rcnn.data.pack.source import Contents, Source
 from lightning_rcnn.data.pack.voc import VocItem, number_classes, source_of, voc_source
@@ -117,7 +118,7 @@ class _Images:
     def match(self, file: str) -> tuple[str | None, list[Finding]]:
         """Return the image that an XML file describes, or None; and findings."""
         path = PurePosixPath(file)
-        nearest = _nearest(path, self._by_stem.get(path.stem, []))
+        nearest = nearest_images(path, self._by_stem.get(path.stem, []))
         if len(nearest) == 1:
             return nearest[0], []
         stated = [PurePosixPath(name.replace("\\", "/")).name for name in stated_files(self._root / file)]
@@ -129,24 +130,7 @@ class _Images:
             return None, [Finding(Defect.AMBIGUOUS_FILE_NAME, f"{file}; it matches {listed}")]
         for name in stated:
             same_name = [image for image in self._by_stem.get(PurePosixPath(name).stem, []) if image.endswith(name)]
-            fitting = _nearest(path, same_name)
+            fitting = nearest_images(path, same_name)
             if len(fitting) == 1:
                 return fitting[0], [Finding(Defect.INEXACT_FILE_NAME, f"{file}: {fitting[0]}")]
         return None, [Finding(Defect.MISSING_IMAGE, file)]
-
-
-def _nearest(file: PurePosixPath, images: Sequence[str]) -> list[str]:
-    """Return the images whose folders have most in common with those of a file, counted from the innermost.
-
-    Images in the file's own folder come first, so that a preview elsewhere is not in the way.
-    """
-    beside = [image for image in images if PurePosixPath(image).parent == file.parent]
-    if beside:
-        return beside
-    common = {image: _common_end(file.parent.parts, PurePosixPath(image).parent.parts) for image in images}
-    return [image for image in images if common[image] == max(common.values())]
-
-
-def _common_end(parts: Sequence[str], others: Sequence[str]) -> int:
-    pairs = zip(reversed(parts), reversed(others), strict=False)
-    return next((index for index, (one, other) in enumerate(pairs) if one != other), min(len(parts), len(others)))

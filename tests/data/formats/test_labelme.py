@@ -86,7 +86,9 @@ def test_an_image_inside_counts_where_there_is_no_file(write_files, pack_one):
     assert packed.report == {"embedded_image": 1}
 
 
-@pytest.mark.parametrize("stated", ["../images/a.jpg", "..\\images\\a.jpg", "C:\\work\\images\\a.jpg", "a.jpg", "", None])
+@pytest.mark.parametrize(
+    "stated", ["../images/a.jpg", "..\\images\\a.jpg", "C:\\work\\images\\a.jpg", "a.jpg", "", None]
+)
 def test_images_in_another_folder(write_files, pack_one, stated):
     packed = pack_one(write_files({"json/a.json": labelme(shape(), image=stated)}, ["images/a.jpg"]))
     assert packed.objects == {"images/a.jpg": [("cat", 10, 10, 30, 40)]}

@@ -1,0 +1,102 @@
+import numpy as np
+import pytest
+from pycocotools import mask as coco_mask
+
+from lightning_rcnn.cli import main
+
+FIRST, SECOND = np.zeros((48, 64), np.uint8), np.zeros((48, 64), np.uint8)
+FIRST[5:20, 10:30] = FIRST[19:30, 12] = 1
+SECOND[30:40, 40:60] = 1
+BOXES = [("object", 10, 5, 30, 30), ("object", 40, 30, 60, 40)]
+
+
+def pixels_of(packed, name):
+    return [
+        coco_mask.decode({**each["segmentation"], "counts": each["segmentation"]["counts"].encode()})
+        for each in packed.records[name]["annotations"]
+    ]
+
+
+def test_a_mask_per_object_as_in_the_data_science_bowl(write_files, pack):
+    """Stage 1: test images have no masks; masks may be stored with colors or alpha."""
+    texts = {"stage1_train/a/masks/1.png": FIRST * 255, "stage1_train/a/masks/2.png": np.dstack([SECOND * 255] * 4)}
+    texts |= {"stage1_train/b/masks/x.png": SECOND * 255, "stage1_train_labels.csv": "ImageId,EncodedPixels\na,1 2\n"}
+    images = [f"stage1_train/{name}/images/{name}.png" for name in "ab"] + ["stage1_test/c/images/c.png"]
+    packed = pack(write_files(texts, images))
+    assert packed.title == "found masks in image files (a mask per object, train 2 images); test: no masks, left out"
+    train = packed.splits["train"]
+    assert list(train.objects.values()) == [BOXES, BOXES[1:]]
+    assert train.has_masks
+    masks = pixels_of(train, images[0])
+    assert (masks[0] == FIRST).all()
+    assert (masks[1] == SECOND).all()
+
+
+@pytest.mark.parametrize(
+    ("image", "mask", "dtype"),
+    [
+        ("PNGImages/{}.png", "PedMasks/{}_mask.png", np.uint8),
+        ("images/{}.jpg", "masks/{}.png", np.uint8),
+        ("images/{}.jpg", "labels/{}.tif", np.uint16),
+        ("{}.png", "{}_instances.png", np.uint8),
+    ],
+)
+def test_a_number_for_each_object_as_in_penn_fudan(write_files, pack_one, image, mask, dtype):
+    ids = (FIRST + 7 * SECOND).astype(dtype)
+    texts = {mask.format(name): ids for name in "ab"} | {mask.format("c"): ids * 0, "readme.txt": "Penn-Fudan"}
+    packed = pack_one(write_files(texts, [image.format(name) for name in "abc"]))
+    assert packed.objects == {image.format("a"): BOXES, image.format("b"): BOXES, image.format("c"): []}
+    assert packed.report == {"empty_image": 1}
+    assert all((pixels == 0).sum() > 0 for pixels in pixels_of(packed, image.format("a")))
+    assert (np.maximum(*pixels_of(packed, image.format("a"))) == (ids > 0)).all()
+
+
+def test_cityscapes(write_files, pack):
+    ids = 26000 * FIRST.astype(np.int32) + 24003 * SECOND.astype(np.int32)
+    ids[0:3, 0:5], ids[0:3, 10:15], ids[44:, :] = 25, 29001, 7  # a group of riders, a caravan, and the road
+    texts, images = {}, []
+    for split, name in (("train", "aachen_000000"), ("val", "ulm_000001")):
+        city = name.partition("_")[0]
+        texts[f"gtFine/{split}/{city}/{name}_gtFine_instanceIds.png"] = ids.astype(np.uint16)
+        texts[f"gtFine/{split}/{city}/{name}_gtFine_labelIds.png"] = FIRST
+        texts[f"gtFine/{split}/{city}/{name}_gtFine_polygons.json"] = {"imgHeight": 48, "imgWidth": 64, "objects": []}
+        images.append(f"leftImg8bit/{split}/{city}/{name}_leftImg8bit.png")
+    packed = pack(write_files(texts, images))
+    assert packed.title == "found masks in image files (Cityscapes' instanceIds, 2 splits: train 1, val 1)"
+    assert packed.splits["val"].objects == {
+        images[1]: [("rider", 0, 0, 5, 3), ("person", 40, 30, 60, 40), ("car", 10, 5, 30, 30)]
+    }
+    assert packed.splits["val"].report == {"other_class": 1, "crowd": 1}
+    assert len(packed.splits["train"].classes) == 8
+
+
+def test_files_without_each_other_and_bad_masks(write_files, pack_one, refusal):
+    ids = FIRST + 2 * SECOND
+    texts = {f"masks/{name}.png": ids for name in ("a", "b", "lost")} | {"masks/bad.png": b"no image"}
+    root = write_files(texts, ["images/a.jpg", "images/b.jpg", "images/bad.jpg", "images/alone.jpg"])
+    message = refusal(root)
+    assert "missing_image x 1 (first: masks/lost.png (its image))" in message
+    assert "image_without_annotation x 1 (first: images/alone.jpg)" in message
+    assert "malformed_labels x 1 (first: images/bad.jpg: bad.png cannot be read" in message
+    assert pack_one(root).objects == {"images/a.jpg": BOXES, "images/b.jpg": BOXES}
+
+
+def test_masks_that_do_not_tell_objects_apart_are_refused(write_files, refusal):
+    root = write_files({"masks/a.png": FIRST * 255, "masks/b.png": SECOND * 255}, ["images/a.jpg", "images/b.jpg"])
+    assert "black and white (first: masks/a.png)" in refusal(root)
+    colored = write_files({"masks/a.png": np.dstack([FIRST * 90, SECOND * 9, FIRST])}, ["images/a.jpg"])
+    assert "has colors instead of a number for each object" in refusal(colored)
+
+
+def test_a_mask_of_another_size_is_scaled_or_left_out(write_files, pack_one, refusal):
+    half = (FIRST + 2 * SECOND)[::2, ::2]
+    assert "size_mismatch x 1" in refusal(write_files({"masks/a.png": half[:, :9]}, ["images/a.jpg"]))
+    packed = pack_one(write_files({"masks/a.png": half}, ["images/a.jpg"]))
+    assert packed.objects["images/a.jpg"][1] == BOXES[1]
+    assert packed.report["size_scaled"] == 1
+
+
+def test_by_name_with_a_class(write_files, tmp_path, capsys):
+    root = write_files({"masks/a.png": FIRST + 2 * SECOND}, ["images/a.jpg"])
+    assert main(["pack", "masks", str(root), "--out", str(tmp_path / "out"), "--class_name", "person"]) == 0
+    assert "person 2" in capsys.readouterr().out
