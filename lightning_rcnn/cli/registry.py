@@ -26,6 +26,7 @@ TOOLS = {
     "pack yolo": Tool("YOLO's text files to shards", f"{_COMMANDS}.pack_formats", "pack_yolo"),
     "pack labelme": Tool("LabelMe's JSON files to shards", f"{_COMMANDS}.pack_formats", "pack_labelme"),
     "pack masks": Tool("masks in image files to shards", f"{_COMMANDS}.pack_formats", "pack_masks"),
+    "pack via": Tool("VIA's JSON or CSV files to shards", f"{_COMMANDS}.pack_formats", "pack_via"),
     "pack voc": Tool("Pascal VOC, or XML files in its format, to shards", f"{_COMMANDS}.pack", "pack_voc"),
     "pack coco": Tool("COCO JSON and images to shards", f"{_COMMANDS}.pack", "pack_coco"),
     "pack shapes": Tool("generate scenes and pack them, to try things out", f"{_COMMANDS}.pack", "pack_shapes"),

@@ -8,6 +8,7 @@ from rich.markup import escape
 
 from lightning_rcnn.data.formats.layout import Layout
 from lightning_rcnn.data.formats.masks import read_masks
+from lightning_rcnn.data.formats.via import read_via
 from lightning_rcnn.data.formats.yolo import Quadrilaterals, read_yolo
 from lightning_rcnn.data.pack.any_format import FoundData, find_data, found_data, read_data, set_name
 from lightning_rcnn.data.pack.completeness import MAX_LOSS
@@ -130,6 +131,38 @@ def pack_masks(
         overwrite: replace a packed data set in out.
     """
     found = found_data("masks", path, read_masks(Layout(path), class_name))
+    write_found(found, path, out, name, shard_size, workers, strict, max_loss, overwrite)
+
+
+def pack_via(
+    path: Path,
+    /,
+    out: Path | None = None,
+    classes: str | None = None,
+    class_attribute: str | None = None,
+    name: str | None = None,
+    shard_size: int = 256,
+    workers: int | None = None,
+    strict: bool = False,
+    max_loss: float = MAX_LOSS,
+    overwrite: bool = False,
+) -> None:
+    """Pack JSON or CSV files of the VGG Image Annotator, versions 2 and 3, each split into a folder of its own.
+
+    Args:
+        path: folder with images and files of VIA, or one file with its images beside it.
+        out: folder for shards and index, or for OUT/train, OUT/val and so on; by default shards/NAME.
+        classes: class names, separated by commas; label i is the i-th, objects of other classes are left out.
+        class_attribute: attribute of the regions that is their class; by default the only one, or the one called class,
+            label, name, type or category.
+        name: name of the data set; by default that of the path.
+        shard_size: samples per shard.
+        workers: reading processes; by default as many as are worth starting, at most one per core.
+        strict: refuse the data set if anything has to be repaired or skipped.
+        max_loss: refuse the data set if a larger share of its images, or of its objects, has to be skipped.
+        overwrite: replace a packed data set in out.
+    """
+    found = found_data("via", path, read_via(Layout(path), class_attribute), names_in(classes))
     write_found(found, path, out, name, shard_size, workers, strict, max_loss, overwrite)
 
 

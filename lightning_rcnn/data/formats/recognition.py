@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from lightning_rcnn.data.formats.layout import Layout
 from lightning_rcnn.data.formats.masks import is_cityscapes, masks_per_image, masks_per_object
+from lightning_rcnn.data.formats.via import is_via_csv
 from lightning_rcnn.data.formats.yolo import is_yolo_line
 from lightning_rcnn.data.formats.yolo_config import is_class_list, is_yolo_yaml
 
@@ -54,6 +55,12 @@ def _json(layout: Layout, name: str) -> Candidate | None:
     return None if file is None else Candidate(name, file)
 
 
+def _via(layout: Layout) -> Candidate | None:
+    found = _json(layout, "via")
+    tables = (file for file in layout.with_suffix(".csv") if is_via_csv(layout, file))
+    return found or next((Candidate("via", file) for file in tables), None)
+
+
 def _masks(layout: Layout) -> Candidate | None:
     if any(re.search(r"(^|/)Annotations/[^/]+\.xml$", file) for file in layout.all_files):
         return None  # VOC's own segmentations beside its boxes
@@ -71,4 +78,4 @@ def _voc(layout: Layout) -> Candidate | None:
     return Candidate("voc", file) if (file := next(named, None)) is not None else None
 
 
-_RECOGNIZERS: tuple[Callable[[Layout], Candidate | None], ...] = (_yolo, _voc, _labelme, _masks)
+_RECOGNIZERS: tuple[Callable[[Layout], Candidate | None], ...] = (_yolo, _voc, _labelme, _masks, _via)

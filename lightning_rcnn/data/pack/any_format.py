@@ -9,6 +9,7 @@ from lightning_rcnn.data.formats.labelme import read_labelme
 from lightning_rcnn.data.formats.layout import Layout, read_json
 from lightning_rcnn.data.formats.masks import read_masks
 from lightning_rcnn.data.formats.recognition import recognize
+from lightning_rcnn.data.formats.via import read_via
 from lightning_rcnn.data.formats.yolo import read_yolo
 from lightning_rcnn.data.pack.labeled import labeled_sources
 from lightning_rcnn.data.pack.source import Source
@@ -21,12 +22,14 @@ TITLES = {
     "voc": "Pascal VOC",
     "labelme": "LabelMe",
     "masks": "masks in image files",
+    "via": "VIA",
 }
 """Name of the command -> name of the format, for messages."""
 _READERS: dict[str, Callable[[Layout], LabeledData]] = {
     "yolo": read_yolo,
     "labelme": read_labelme,
     "masks": read_masks,
+    "via": read_via,
 }
 
 

@@ -1,0 +1,73 @@
+"""Annotation files that describe many images each: their splits, and the folders of their images."""
+
+import posixpath
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from pathlib import PurePosixPath
+
+from lightning_rcnn.data.defects import DefectLog
+from lightning_rcnn.data.formats.labeled import LabeledImage, LabeledSplit
+from lightning_rcnn.data.formats.layout import Layout
+from lightning_rcnn.data.formats.splits import in_order, split_of
+
+
+class ImageNames:
+    """The names of the images of a data set, as seen from one annotation file.
+
+    Args:
+        layout: files of the data set.
+        file: annotation file, relative to the data set.
+    """
+
+    def __init__(self, layout: Layout, file: str) -> None:
+        self._images = frozenset(layout.images)
+        self.folder = image_folder(layout, file)
+
+    def find(self, written: str) -> str:
+        """Return the image that a name means, relative to the data set, or the name itself if it is not found here.
+
+        Names are relative to the folder of the split's images where there is one.
+        """
+        name = written.replace("\\", "/").strip()
+        for candidate in (name, name.rpartition("/")[2]):
+            path = posixpath.normpath(posixpath.join(self.folder, candidate)) if candidate else ""
+            if path in self._images:
+                return path
+            if not self.folder:
+                break
+        return written.strip()
+
+
+def image_folder(layout: Layout, file: str) -> str:
+    """Return the folder of the images of an annotation file, relative to the data set.
+
+    It is the file's own folder if there are images in it, or else the one folder that has the split's name, or else the
+    whole data set.
+    """
+    own = posixpath.dirname(file)
+    if own and any(image.startswith(f"{own}/") for image in layout.images):
+        return own
+    split = split_of(file)
+    folders = {folder for image in layout.images for folder in _folders(image)}
+    named = [folder for folder in folders if split and split_of(f"{PurePosixPath(folder).name}/-") == split]
+    outer = [folder for folder in named if not any(folder.startswith(f"{other}/") for other in named)]
+    return outer[0] if len(outer) == 1 else ""
+
+
+def splits_of_files(layout: Layout, images: Mapping[str, Iterable[LabeledImage]]) -> list[LabeledSplit]:
+    """Return the splits of annotation files: file -> its images, whose names are relative to the data set."""
+    by_split: defaultdict[str, list[LabeledImage]] = defaultdict(list)
+    for file, listed in images.items():
+        by_split[split_of(file)] += listed
+    if len(by_split) > 1 and "" in by_split:
+        by_split["other"] = by_split.pop("")
+    lists_all = len(by_split) == 1
+    return [
+        LabeledSplit(split, layout.root, by_split[split], DefectLog(), lists_all=lists_all)
+        for split in in_order(by_split)
+    ]
+
+
+def _folders(path: str) -> list[str]:
+    parts = path.split("/")[:-1]
+    return ["/".join(parts[:length]) for length in range(1, len(parts) + 1)]
