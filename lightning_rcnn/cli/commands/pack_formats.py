@@ -1,11 +1,14 @@
 """`lightning-rcnn pack auto|yolo|...`: data sets as label tools write them, to WebDataset shards with an index."""
 
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Literal
 
 from rich.console import Console
 from rich.markup import escape
 
+from lightning_rcnn.data.formats.csv_files import FIELDS, read_csv
 from lightning_rcnn.data.formats.layout import Layout
 from lightning_rcnn.data.formats.masks import read_masks
 from lightning_rcnn.data.formats.via import read_via
@@ -13,12 +16,16 @@ from lightning_rcnn.data.formats.yolo import Quadrilaterals, read_yolo
 from lightning_rcnn.data.pack.any_format import FoundData, find_data, found_data, read_data, set_name
 from lightning_rcnn.data.pack.completeness import MAX_LOSS
 from lightning_rcnn.data.pack.write_splits import write_splits
+from lightning_rcnn.errors import InputError
+
+Format = Literal["coco", "lvis", "voc", "yolo", "labelme", "via", "csv", "masks"]
 
 
 def pack_auto(
     path: Path,
     /,
     out: Path | None = None,
+    format: Format | None = None,
     classes: str | None = None,
     name: str | None = None,
     shard_size: int = 256,
@@ -33,6 +40,7 @@ def pack_auto(
         path: folder with images and annotations, or an annotation file with its images beside it.
         out: folder for shards and index, or for OUT/train, OUT/val and so on; it appears when it is whole. By default
             shards/NAME, where NAME is the name of the path.
+        format: format of the annotations, where there are several; by default recognized.
         classes: class names, separated by commas; label i is the i-th, objects of other classes are left out. By
             default all, in the order of the data set's own list, or else sorted.
         name: name of the data set; by default that of the path.
@@ -43,7 +51,7 @@ def pack_auto(
             lose less than 0.01; names, sizes or classes that do not fit lose far more than 0.05. 1 refuses nothing.
         overwrite: replace a packed data set in out.
     """
-    found = find_data(path, names_in(classes))
+    found = read_data(format, path, names_in(classes)) if format else find_data(path, names_in(classes))
     write_found(found, path, out, name, shard_size, workers, strict, max_loss, overwrite)
 
 
@@ -100,6 +108,7 @@ def _command(format_name: str, title: str) -> Callable[..., None]:
         write_found(found, path, out, name, shard_size, workers, strict, max_loss, overwrite)
 
     _, heading, arguments = (pack_auto.__doc__ or "").partition("    Args:")
+    arguments = re.sub(r"        format: .*?\n(?=        \w+: )", "", arguments, flags=re.DOTALL)
     pack.__doc__ = f"Pack {title}, each split into a folder of its own.\n\n{heading}{arguments}"
     pack.__name__ = pack.__qualname__ = f"pack_{format_name}"
     return pack
@@ -166,6 +175,52 @@ def pack_via(
     write_found(found, path, out, name, shard_size, workers, strict, max_loss, overwrite)
 
 
+def pack_csv(
+    path: Path,
+    /,
+    out: Path | None = None,
+    classes: str | None = None,
+    columns: str | None = None,
+    name: str | None = None,
+    shard_size: int = 256,
+    workers: int | None = None,
+    strict: bool = False,
+    max_loss: float = MAX_LOSS,
+    overwrite: bool = False,
+) -> None:
+    """Pack CSV files with a box a line, each split into a folder of its own.
+
+    Args:
+        path: folder with images and CSV files, or one file with its images beside it.
+        out: folder for shards and index, or for OUT/train, OUT/val and so on; by default shards/NAME.
+        classes: class names, separated by commas; label i is the i-th, objects of other classes are left out.
+        columns: meanings of columns that are not recognized, such as image=photo,x1=left,class=kind; in a file without
+            names, their numbers, from 1. Meanings are image, class, the edges x1, y1, x2, y2, or x, y, w, h, or cx, cy,
+            w, h, or bbox (x, y, width and height in one cell), the image's width and height, and crowd.
+        name: name of the data set; by default that of the path.
+        shard_size: samples per shard.
+        workers: reading processes; by default as many as are worth starting, at most one per core.
+        strict: refuse the data set if anything has to be repaired or skipped.
+        max_loss: refuse the data set if a larger share of its images, or of its objects, has to be skipped.
+        overwrite: replace a packed data set in out.
+    """
+    data = read_csv(Layout(path), _pairs(columns, "--columns", FIELDS))
+    found = found_data("csv", path, data, names_in(classes))
+    write_found(found, path, out, name, shard_size, workers, strict, max_loss, overwrite)
+
+
+def _pairs(text: str | None, option: str, keys: Sequence[str]) -> dict[str, str]:
+    """Read KEY=VALUE,KEY=VALUE."""
+    pairs = {}
+    for part in text.split(",") if text else ():
+        key, equals, value = (each.strip() for each in part.partition("="))
+        if not equals or not value or key not in keys:
+            raise InputError(f"{option} {part}: give MEANING=COLUMN, with a meaning among {', '.join(keys)}")
+        pairs[key] = value
+    return pairs
+
+
+pack_lvis = _command("lvis", "LVIS's JSON files with COCO's images")
 pack_labelme = _command("labelme", "LabelMe's JSON files: polygons, rectangles, circles and masks")
 
 

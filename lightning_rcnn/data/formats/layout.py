@@ -1,7 +1,7 @@
 """The files at a path, for recognizing and reading data sets: one listing, and the beginnings of text files."""
 
 import json
-import os
+import math
 import re
 from collections.abc import Iterable
 from functools import cached_property
@@ -16,6 +16,8 @@ from lightning_rcnn.errors import InputError
 
 MEMORY_PER_BYTE = 12
 """Bytes of memory for a byte of JSON while it is parsed, and for the objects that stay: measured on COCO files."""
+MIN_CHECKED = 1 << 26
+"""Bytes of the smallest JSON file for which memory is checked."""
 _HEAD = 1 << 16
 _MAX_PARSED = 1 << 26
 """Bytes of the largest JSON file that is parsed to recognize it."""
@@ -82,21 +84,32 @@ class Layout:
         path = self.root / file
         if path.stat().st_size > _MAX_PARSED:
             head = self.head(file)
-            return "coco" if _COCO_KEYS.search(head) and '"caption"' not in head else ""
+            if not _COCO_KEYS.search(head) or '"caption"' in head:
+                return ""
+            return "lvis" if path.name.startswith("lvis") or "not_exhaustive" in head else "coco"
         if file not in self._kinds:
             try:
                 content = json.loads(decode_text(path.read_bytes()))
             except (OSError, ValueError, RecursionError):
                 content = None
             other = recognize_content(content)
-            is_coco = isinstance(content, dict) and content.keys() >= {"images", "annotations"}
-            self._kinds[file] = other.command if other is not None else "coco" if is_coco else ""
+            self._kinds[file] = other.command if other is not None else _kind_of_coco(content)
         return self._kinds[file]
 
     def lines(self, file: str, limit: int = 20) -> list[str]:
         """Return the first lines of a text file that are not empty; "" if it is no text."""
         lines = [line.strip() for line in self.head(file).splitlines()]
         return [line for line in lines if line][:limit]
+
+
+def _kind_of_coco(content: Any) -> str:
+    """Return "coco" for COCO's instances, "lvis" for LVIS's, and "" for anything else."""
+    if not isinstance(content, dict) or not content.keys() >= {"images", "annotations"}:
+        return ""
+    images = content["images"]
+    first = images[0] if isinstance(images, list) and images else None
+    is_lvis = isinstance(first, dict) and "not_exhaustive_category_ids" in first
+    return "lvis" if is_lvis else "coco"
 
 
 def read_text(path: Path) -> str:
@@ -133,13 +146,19 @@ def require_memory(path: Path) -> None:
     Raises:
         InputError: it needs more.
     """
-    try:
-        size = path.stat().st_size
-        free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    except (OSError, ValueError):
-        return
-    if size > 1 << 26 and size * MEMORY_PER_BYTE > free:
+    size, free = path.stat().st_size, free_memory()
+    if size >= MIN_CHECKED and size * MEMORY_PER_BYTE > free:
         raise InputError(
             f"{path}: parsing {size / 1e9:.1f} GB of JSON takes about {size * MEMORY_PER_BYTE / 1e9:.0f} GB of memory, "
             f"and {free / 1e9:.0f} GB are free; split the file, or pack it on a larger machine"
         )
+
+
+def free_memory() -> float:
+    """Return the bytes of memory that processes can get without swapping; infinity where it is unknown."""
+    try:
+        text = Path("/proc/meminfo").read_text()
+    except OSError:
+        return math.inf
+    available = re.search(r"MemAvailable:\s*(\d+) kB", text)
+    return int(available[1]) * 1024 if available else math.inf

@@ -4,6 +4,7 @@ import re
 from collections.abc import Callable
 from typing import NamedTuple
 
+from lightning_rcnn.data.formats.csv_files import recognize_table
 from lightning_rcnn.data.formats.layout import Layout
 from lightning_rcnn.data.formats.masks import is_cityscapes, masks_per_image, masks_per_object
 from lightning_rcnn.data.formats.via import is_via_csv
@@ -61,6 +62,19 @@ def _via(layout: Layout) -> Candidate | None:
     return found or next((Candidate("via", file) for file in tables), None)
 
 
+def _csv(layout: Layout) -> Candidate | None:
+    tables = (file for file in layout.with_suffix(".csv", ".tsv") if recognize_table(layout, file) is not None)
+    return next((Candidate("csv", file) for file in tables), None)
+
+
+def _coco(layout: Layout) -> Candidate | None:
+    return _json(layout, "coco")
+
+
+def _lvis(layout: Layout) -> Candidate | None:
+    return _json(layout, "lvis")
+
+
 def _masks(layout: Layout) -> Candidate | None:
     if any(re.search(r"(^|/)Annotations/[^/]+\.xml$", file) for file in layout.all_files):
         return None  # VOC's own segmentations beside its boxes
@@ -78,4 +92,13 @@ def _voc(layout: Layout) -> Candidate | None:
     return Candidate("voc", file) if (file := next(named, None)) is not None else None
 
 
-_RECOGNIZERS: tuple[Callable[[Layout], Candidate | None], ...] = (_yolo, _voc, _labelme, _masks, _via)
+_RECOGNIZERS: tuple[Callable[[Layout], Candidate | None], ...] = (
+    _yolo,
+    _voc,
+    _labelme,
+    _masks,
+    _via,
+    _csv,
+    _coco,
+    _lvis,
+)

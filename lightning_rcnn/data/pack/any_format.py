@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from lightning_rcnn.data.formats.csv_files import read_csv
 from lightning_rcnn.data.formats.labeled import LabeledData
 from lightning_rcnn.data.formats.labelme import read_labelme
 from lightning_rcnn.data.formats.layout import Layout, read_json
@@ -11,6 +12,7 @@ from lightning_rcnn.data.formats.masks import read_masks
 from lightning_rcnn.data.formats.recognition import recognize
 from lightning_rcnn.data.formats.via import read_via
 from lightning_rcnn.data.formats.yolo import read_yolo
+from lightning_rcnn.data.pack.coco_folders import coco_sources
 from lightning_rcnn.data.pack.labeled import labeled_sources
 from lightning_rcnn.data.pack.source import Source
 from lightning_rcnn.data.pack.voc_folders import voc_sources
@@ -20,16 +22,21 @@ from lightning_rcnn.errors import InputError
 TITLES = {
     "yolo": "YOLO",
     "voc": "Pascal VOC",
+    "coco": "COCO",
+    "lvis": "LVIS",
     "labelme": "LabelMe",
     "masks": "masks in image files",
     "via": "VIA",
+    "csv": "CSV",
 }
 """Name of the command -> name of the format, for messages."""
+_FEDERATED = "which classes were looked for in an image is not kept, so detections of others count as wrong"
 _READERS: dict[str, Callable[[Layout], LabeledData]] = {
     "yolo": read_yolo,
     "labelme": read_labelme,
     "masks": read_masks,
     "via": read_via,
+    "csv": read_csv,
 }
 
 
@@ -53,6 +60,9 @@ def read_data(name: str, path: Path, classes: Sequence[str] | None = None) -> Fo
     """
     if name == "voc":
         return found_voc(path, classes)
+    if name == "coco" or name == "lvis":
+        evidence, sources = coco_sources(Layout(path), name, classes)
+        return FoundData(describe(TITLES[name], evidence, sources, [_FEDERATED] if name == "lvis" else []), sources)
     return found_data(name, path, _READERS[name](Layout(path)), classes)
 
 
@@ -73,7 +83,8 @@ def find_data(path: Path, classes: Sequence[str] | None = None) -> FoundData:
         )
     if len(candidates) > 1:
         listed = "; ".join(
-            f"{TITLES[name]} ({evidence}): `lightning-rcnn pack {name} {path}`" for name, evidence in candidates
+            f"{TITLES[name]} ({evidence}): `lightning-rcnn pack auto {path} --format {name}`"
+            for name, evidence in candidates
         )
         raise InputError(f"{path}: has annotations in several formats; choose one: {listed}")
     return read_data(candidates[0].name, path, classes)

@@ -1,0 +1,144 @@
+from pathlib import Path
+
+import pytest
+
+from lightning_rcnn.cli import main
+from lightning_rcnn.data.formats.csv_files import read_csv
+from lightning_rcnn.data.formats.layout import Layout
+from lightning_rcnn.data.pack.any_format import found_data
+
+BCCD = Path(__file__).parents[4] / "shared" / "data" / "bccd"
+CAT, DOG = ("cat", 5, 6, 15, 26), ("dog", 10, 10, 30, 40)
+
+
+def lines(*rows):
+    return "".join(f"{row}\n" for row in rows)
+
+
+TENSORFLOW = "filename,width,height,class,xmin,ymin,xmax,ymax"
+OPEN_IMAGES = (
+    "ImageID,Source,LabelName,Confidence,XMin,XMax,YMin,YMax,IsOccluded,IsTruncated,IsGroupOf,IsDepiction,IsInside"
+)
+
+
+def test_tensorflow_and_roboflow(write_files, pack):
+    """Each split has a folder with its own file, and two images of one name."""
+    texts = {
+        "train/_annotations.csv": lines(TENSORFLOW, "a.jpg,64,48,cat,5,6,15,26", "a.jpg,64,48,dog,10,10,30,40"),
+        "valid/_annotations.csv": lines(TENSORFLOW, "a.jpg,64,48,cat,5,6,15,26"),
+    }
+    packed = pack(write_files(texts, ["train/a.jpg", "valid/a.jpg"]), strict=True)
+    assert packed.title == ("found CSV (train/_annotations.csv, valid/_annotations.csv, 2 splits: train 1, val 1)")
+    assert packed.splits["train"].objects == {"train/a.jpg": [CAT, DOG]}
+    assert packed.splits["val"].objects == {"valid/a.jpg": [CAT]}
+
+
+def test_retinanet(write_files, pack_one):
+    texts = {
+        "annotations.csv": lines(
+            "/data/imgs/a.jpg,5,6,15,26,cat", "/data/imgs/a.jpg,10,10,30,40,dog", "imgs/b.jpg,,,,,"
+        ),
+        "classes.csv": lines("dog,0", "cat,1"),
+    }
+    packed = pack_one(write_files(texts, ["imgs/a.jpg", "imgs/b.jpg"]))
+    assert packed.classes == ["dog", "cat"], "the order of the list"
+    assert packed.objects == {"imgs/a.jpg": [CAT, DOG], "imgs/b.jpg": []}
+    assert packed.report == {"inexact_file_name": 1, "empty_image": 1}
+
+
+def test_sku110k(write_files, pack):
+    texts = {
+        f"annotations/annotations_{split}.csv": lines(
+            f"{split}_0.jpg,5,6,15,26,object,64,48", f"{split}_0.jpg,10,10,30,40,object,64,48"
+        )
+        for split in ("train", "val", "test")
+    }
+    packed = pack(write_files(texts, [f"images/{split}_0.jpg" for split in ("train", "val", "test")]))
+    assert list(packed.splits) == ["train", "val", "test"]
+    assert packed.splits["test"].objects == {"images/test_0.jpg": [("object", *CAT[1:]), ("object", *DOG[1:])]}
+
+
+def test_open_images(write_files, pack):
+    """Ids without suffix, shares of the size, groups, and names of classes in a list of their own."""
+    texts = {
+        "class-descriptions-boxable.csv": lines("/m/01yrx,cat", "/m/0bt9lr,dog", "/m/0k4j,Car"),
+        "oidv6-train-annotations-bbox.csv": lines(
+            OPEN_IMAGES, "a1,xclick,/m/01yrx,1,0.25,0.5,0.25,0.75,0,0,0,0,0", "a1,xclick,/m/0bt9lr,1,0,1,0,1,0,0,1,0,0"
+        ),
+        "validation-annotations-bbox.csv": lines(OPEN_IMAGES, "b2,xclick,/m/01yrx,1,0.5,1,0.5,1,0,0,0,0,0"),
+    }
+    packed = pack(write_files(texts, ["train/a1.jpg", "validation/b2.jpg"]))
+    assert packed.splits["train"].classes == packed.splits["val"].classes == ["cat", "dog"]
+    train, val = packed.splits["train"], packed.splits["val"]
+    assert train.objects == {"train/a1.jpg": [("cat", 16, 12, 32, 36), ("dog", 0, 0, 64, 48)]}
+    assert [each["iscrowd"] for each in train.records["train/a1.jpg"]["annotations"]] == [0, 1]
+    assert val.objects == {"validation/b2.jpg": [("cat", 32, 24, 64, 48)]}
+
+
+def test_one_box_in_a_cell_and_no_class(write_files, pack):
+    row = 'a,64,48,"[5.0, 6.0, 10.0, 20.0]",usask_1'
+    packed = pack(write_files({"train.csv": lines("image_id,width,height,bbox,source", row)}, ["train/a.jpg"]))
+    assert packed.title.endswith("no column for the class, so all objects are object")
+    assert packed.splits["train"].objects == {"train/a.jpg": [("object", *CAT[1:])]}
+
+
+@pytest.mark.parametrize(
+    ("text", "columns"),
+    [
+        ("photo;left;top;right;bottom;kind\na.jpg;5;6;15;26;cat\n", "image=photo,x1=left,class=kind"),
+        ("cat\t15\t26\t5\t6\ta.jpg\n", "class=1,x2=2,y2=3,x1=4,y1=5,image=6"),
+        ("image,x,y,width,height,label\na.jpg,5,6,10,20,cat\n", None),
+        ("image,x_center,y_center,bbox_w,bbox_h,label\na.jpg,10,16,10,20,cat\n", None),
+    ],
+)
+def test_columns_by_name_and_by_number(write_files, tmp_path, pack, text, columns, monkeypatch):
+    root = write_files({"boxes.csv": text}, ["a.jpg"])
+    seen = []
+    monkeypatch.setattr("lightning_rcnn.cli.commands.pack_formats.write_found", lambda found, *_: seen.append(found))
+    assert main(["pack", "csv", str(root), *(["--columns", columns] if columns else [])]) == 0
+    assert pack(root, seen[0]).splits[""].objects == {"a.jpg": [CAT]}
+
+
+def test_bad_lines(write_files, pack_one, refusal):
+    rows = ["a.jpg,5,6,15,26,cat", "a.jpg,5,6,15,26", "a.jpg,x,6,15,26,cat", "a.jpg,15,6,5,26,cat", "a.jpg,5,6,15,26,"]
+    rows += ["lost.jpg,1,2,3,4,cat", "../b.jpg,1,2,3,4,cat", "a.jpg,70,6,90,26,cat"]
+    root = write_files({"annotations.csv": lines(*rows)}, ["a.jpg", "../b.jpg"])
+    assert "images would be left out" in refusal(root)
+    packed = pack_one(root)
+    assert packed.objects == {"a.jpg": [CAT]}
+    assert packed.report == {
+        "missing_image": 1,
+        "file_outside_folder": 1,
+        "malformed_object": 2,
+        "inverted_box": 1,
+        "unknown_class": 1,
+        "box_outside": 1,
+    }
+    five = write_files({"annotations.csv": lines(rows[0], rows[1])}, [])
+    assert "annotations.csv, line 2: 5 columns where 6 are due" in refusal_of(five)
+
+
+def refusal_of(root):
+    found = found_data("csv", root, read_csv(Layout(root)))
+    (item,) = found.sources[""].items
+    return " ".join(str(finding) for finding in found.sources[""].read(item).findings)
+
+
+def test_other_csv_files_are_none(write_files, recognized, refusal, capsys):
+    root = write_files({"scores.csv": "epoch,loss\n1,0.5\n"}, ["a.jpg"])
+    assert recognized(root) == []
+    assert main(["pack", "csv", str(root)]) == 1
+    assert "no CSV file with columns for an image and a box; name them" in capsys.readouterr().err
+    assert main(["pack", "csv", str(root), "--columns", "image=foto"]) == 1
+    assert "scores.csv: has no column 'foto'; it has epoch, loss" in capsys.readouterr().err
+
+
+def test_several_formats_are_listed_with_their_commands(write_files, refusal):
+    texts = {
+        "boxes.csv": "filename,xmin,ymin,xmax,ymax,class\na.jpg,1,2,3,4,cat\n",
+        "a.xml": "<annotation></annotation>",
+    }
+    root = write_files(texts, ["a.jpg"])
+    message = refusal(root)
+    assert f"Pascal VOC (a.xml): `lightning-rcnn pack auto {root} --format voc`" in message
+    assert f"CSV (boxes.csv): `lightning-rcnn pack auto {root} --format csv`" in message
