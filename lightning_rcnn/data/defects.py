@@ -52,6 +52,7 @@ class Defect(Enum):
     CORRUPT_JPEG = Action.KEPT, "the JPEG decoder reports damage, but no missing pixels"
     IMAGE_WITHOUT_ANNOTATION = Action.SKIPPED, "the split names an image that has no annotation file"
     TWO_ANNOTATION_FILES = Action.SKIPPED, "two annotation files describe one image: not guessed"
+    SEVERAL_ANNOTATIONS = Action.KEPT, "an image was annotated several times, as by several people: the first is used"
     MALFORMED_LABELS = Action.SKIPPED, "an annotation file is not in its format; its image is left out"
     MALFORMED_XML = Action.SKIPPED, "the XML file does not parse, or is not in VOC's format; its image is left out"
     INVALID_IMAGE_ENTRY = Action.SKIPPED, "an image in the JSON has no file name, or no id of at least 0"

@@ -18,7 +18,7 @@ from lightning_rcnn.data.pack.completeness import MAX_LOSS
 from lightning_rcnn.data.pack.write_splits import write_splits
 from lightning_rcnn.errors import InputError
 
-Format = Literal["coco", "lvis", "voc", "yolo", "labelme", "via", "csv", "masks"]
+Format = Literal["coco", "lvis", "voc", "yolo", "labelme", "via", "csv", "masks", "cvat", "createml", "labelstudio"]
 
 
 def pack_auto(
@@ -221,6 +221,9 @@ def _pairs(text: str | None, option: str, keys: Sequence[str]) -> dict[str, str]
 
 
 pack_lvis = _command("lvis", "LVIS's JSON files with COCO's images")
+pack_cvat = _command("cvat", "CVAT's XML files for images")
+pack_createml = _command("createml", "Create ML's JSON files")
+pack_labelstudio = _command("labelstudio", "Label Studio's JSON files")
 pack_labelme = _command("labelme", "LabelMe's JSON files: polygons, rectangles, circles and masks")
 
 

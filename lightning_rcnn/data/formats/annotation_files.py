@@ -10,6 +10,8 @@ from lightning_rcnn.data.formats.labeled import LabeledImage, LabeledSplit
 from lightning_rcnn.data.formats.layout import Layout
 from lightning_rcnn.data.formats.splits import in_order, split_of
 
+_USUAL_FOLDERS = ("images", "JPEGImages", "imgs", "img", "data")
+
 
 class ImageNames:
     """The names of the images of a data set, as seen from one annotation file.
@@ -29,13 +31,12 @@ class ImageNames:
         Names are relative to the folder of the split's images where there is one.
         """
         name = written.replace("\\", "/").strip()
-        for candidate in (name, name.rpartition("/")[2]):
-            path = posixpath.normpath(posixpath.join(self.folder, candidate)) if candidate else ""
+        for base in (self.folder, "", *(posixpath.join(self.folder, usual) for usual in _USUAL_FOLDERS)):
+            path = posixpath.normpath(posixpath.join(base, name)) if name else ""
             if path in self._images:
                 return path
-            if not self.folder:
-                break
-        return written.strip()
+        beside = posixpath.join(self.folder, name.rpartition("/")[2])
+        return beside if self.folder and beside in self._images else written.strip()
 
 
 def image_folder(layout: Layout, file: str) -> str:

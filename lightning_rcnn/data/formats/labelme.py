@@ -26,6 +26,7 @@ from lightning_rcnn.data.formats.shapes import (
     class_name_of,
     edges_around,
     ellipse_object,
+    join_groups,
     malformed,
     points_of,
     polygon_object,
@@ -93,7 +94,7 @@ def _read_image(root: Path, file: str, content: dict[str, Any], images: set[str]
     embedded = partial(read_embedded, root / file) if content.get("imageData") else None
     return LabeledImage(
         _image_name(file, content.get("imagePath"), images),
-        Labels(_joined(objects, groups), (width, height)),
+        Labels(join_groups(objects, groups), (width, height)),
         file,
         embedded,
     )
@@ -151,20 +152,3 @@ def _read_mask(
         return malformed(f"{place}: its mask is not inside the image")
     rle = encode_crop(crop, max(top, 0), max(left, 0), height, width)
     return LabeledObject(name, segmentation=rle, place=place)
-
-
-def _joined(objects: list[LabeledObject], groups: list[Any]) -> list[LabeledObject]:
-    """Join polygons of one class and one group, parts of one object, at the position of the first."""
-    joined: list[LabeledObject] = []
-    first: dict[tuple[str | None, str], int] = {}
-    for labeled, group in zip(objects, groups, strict=True):
-        key = (labeled.class_name, str(group))
-        is_part = group is not None and isinstance(labeled.segmentation, list)
-        if is_part and key in first:
-            before = joined[first[key]]
-            joined[first[key]] = before._replace(edges=None, segmentation=[*before.segmentation, *labeled.segmentation])
-            continue
-        if is_part:
-            first[key] = len(joined)
-        joined.append(labeled)
-    return joined

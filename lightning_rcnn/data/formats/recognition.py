@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from lightning_rcnn.data.formats.csv_files import recognize_table
+from lightning_rcnn.data.formats.cvat import is_cvat
 from lightning_rcnn.data.formats.layout import Layout
 from lightning_rcnn.data.formats.masks import is_cityscapes, masks_per_image, masks_per_object
 from lightning_rcnn.data.formats.via import is_via_csv
@@ -75,6 +76,19 @@ def _lvis(layout: Layout) -> Candidate | None:
     return _json(layout, "lvis")
 
 
+def _cvat(layout: Layout) -> Candidate | None:
+    files = (file for file in layout.with_suffix(".xml")[:1000] if is_cvat(layout, file))
+    return next((Candidate("cvat", file) for file in files), None)
+
+
+def _createml(layout: Layout) -> Candidate | None:
+    return _json(layout, "createml")
+
+
+def _labelstudio(layout: Layout) -> Candidate | None:
+    return _json(layout, "labelstudio")
+
+
 def _masks(layout: Layout) -> Candidate | None:
     if any(re.search(r"(^|/)Annotations/[^/]+\.xml$", file) for file in layout.all_files):
         return None  # VOC's own segmentations beside its boxes
@@ -101,4 +115,7 @@ _RECOGNIZERS: tuple[Callable[[Layout], Candidate | None], ...] = (
     _csv,
     _coco,
     _lvis,
+    _cvat,
+    _createml,
+    _labelstudio,
 )

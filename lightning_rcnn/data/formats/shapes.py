@@ -106,3 +106,20 @@ def class_name_of(value: Any) -> str | None:
     """Return the name of a class, which may also be a number; None if it is empty or something else."""
     text = str(value).strip() if isinstance(value, str | int | float) and not isinstance(value, bool) else ""
     return text or None
+
+
+def join_groups(objects: list[LabeledObject], groups: list[Any]) -> list[LabeledObject]:
+    """Join polygons of one class and one group, parts of one object, at the position of the first."""
+    joined: list[LabeledObject] = []
+    first: dict[tuple[str | None, str], int] = {}
+    for labeled, group in zip(objects, groups, strict=True):
+        key = (labeled.class_name, str(group))
+        is_part = group is not None and isinstance(labeled.segmentation, list)
+        if is_part and key in first:
+            before = joined[first[key]]
+            joined[first[key]] = before._replace(edges=None, segmentation=[*before.segmentation, *labeled.segmentation])
+            continue
+        if is_part:
+            first[key] = len(joined)
+        joined.append(labeled)
+    return joined

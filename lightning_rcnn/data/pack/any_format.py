@@ -4,9 +4,12 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from lightning_rcnn.data.formats.createml import read_createml
 from lightning_rcnn.data.formats.csv_files import read_csv
+from lightning_rcnn.data.formats.cvat import read_cvat
 from lightning_rcnn.data.formats.labeled import LabeledData
 from lightning_rcnn.data.formats.labelme import read_labelme
+from lightning_rcnn.data.formats.labelstudio import read_labelstudio
 from lightning_rcnn.data.formats.layout import Layout, read_json
 from lightning_rcnn.data.formats.masks import read_masks
 from lightning_rcnn.data.formats.recognition import recognize
@@ -28,6 +31,9 @@ TITLES = {
     "masks": "masks in image files",
     "via": "VIA",
     "csv": "CSV",
+    "cvat": "CVAT for images",
+    "createml": "Create ML",
+    "labelstudio": "Label Studio",
 }
 """Name of the command -> name of the format, for messages."""
 _FEDERATED = "which classes were looked for in an image is not kept, so detections of others count as wrong"
@@ -37,6 +43,9 @@ _READERS: dict[str, Callable[[Layout], LabeledData]] = {
     "masks": read_masks,
     "via": read_via,
     "csv": read_csv,
+    "cvat": read_cvat,
+    "createml": read_createml,
+    "labelstudio": read_labelstudio,
 }
 
 

@@ -1,5 +1,7 @@
 """List the COCO files in a folder, or one of them: their splits, and the folders of their images."""
 
+import posixpath
+import re
 from collections import defaultdict
 from collections.abc import Sequence
 from typing import Literal
@@ -48,13 +50,24 @@ def coco_sources(
         classes = _common_classes(layout, list(files.values()))
     sources = {
         split: coco_source(
-            layout.root if name == "lvis" else layout.root / image_folder(layout, file),
+            layout.root if name == "lvis" else layout.root / _image_folder(layout, file),
             layout.root / file,
             classes=classes,
         )
         for split, file in files.items()
     }
     return ", ".join(files.values()), sources
+
+
+def _image_folder(layout: Layout, file: str) -> str:
+    """Return the folder to which the first names in a file lead; where they lead nowhere, the split's."""
+    split_folder = image_folder(layout, file)
+    names = re.findall(r'"file_name"\s*:\s*"([^"\\]+)"', layout.head(file))[:20]
+    images = frozenset(layout.images)
+    tops = sorted({image.partition("/")[0] for image in layout.images if "/" in image})
+    folders = [split_folder, *(folder for folder in ("", *tops) if folder != split_folder)]
+    hits = {folder: sum(posixpath.join(folder, name) in images for name in names) for folder in folders}
+    return max(folders, key=lambda folder: hits[folder])  # the first of equals
 
 
 def _choose(layout: Layout, files: Sequence[str]) -> str:
