@@ -10,6 +10,7 @@ from rich.markup import escape
 
 from lightning_rcnn.data.formats.csv_files import FIELDS, read_csv
 from lightning_rcnn.data.formats.layout import Layout
+from lightning_rcnn.data.formats.lines import read_lines
 from lightning_rcnn.data.formats.masks import read_masks
 from lightning_rcnn.data.formats.via import read_via
 from lightning_rcnn.data.formats.yolo import Quadrilaterals, read_yolo
@@ -18,7 +19,21 @@ from lightning_rcnn.data.pack.completeness import MAX_LOSS
 from lightning_rcnn.data.pack.write_splits import write_splits
 from lightning_rcnn.errors import InputError
 
-Format = Literal["coco", "lvis", "voc", "yolo", "labelme", "via", "csv", "masks", "cvat", "createml", "labelstudio"]
+Format = Literal[
+    "coco",
+    "lvis",
+    "voc",
+    "yolo",
+    "labelme",
+    "via",
+    "csv",
+    "masks",
+    "cvat",
+    "createml",
+    "labelstudio",
+    "widerface",
+    "deeppcb",
+]
 
 
 def pack_auto(
@@ -209,17 +224,59 @@ def pack_csv(
     write_found(found, path, out, name, shard_size, workers, strict, max_loss, overwrite)
 
 
-def _pairs(text: str | None, option: str, keys: Sequence[str]) -> dict[str, str]:
-    """Read KEY=VALUE,KEY=VALUE."""
+def pack_lines(
+    path: Path,
+    /,
+    template: str,
+    out: Path | None = None,
+    classes: str | None = None,
+    class_names: str | None = None,
+    image_suffix: str = "",
+    name: str | None = None,
+    shard_size: int = 256,
+    workers: int | None = None,
+    strict: bool = False,
+    max_loss: float = MAX_LOSS,
+    overwrite: bool = False,
+) -> None:
+    """Pack text files with an object a line, each split into a folder of its own.
+
+    Args:
+        path: folder with images and text files, or one text file with its images beside it.
+        template: columns of a line, separated as in the files by spaces or commas, such as "x1 y1 x2 y2 class": the
+            edges x1, y1, x2, y2, or x y w h, or cx cy w h; class, difficult, and _ for others. With a column image one
+            file describes many images, else each image has a text file of its name. "image; count; x y w h" is a line
+            with the image, a line with a number, and so many lines.
+        out: folder for shards and index, or for OUT/train, OUT/val and so on; by default shards/NAME.
+        classes: class names, separated by commas; label i is the i-th, objects of other classes are left out.
+        class_names: names of the classes in the files, such as 1=open,2=short; by default as they are written.
+        image_suffix: what the names of images have after those of their text files, such as _test.
+        name: name of the data set; by default that of the path.
+        shard_size: samples per shard.
+        workers: reading processes; by default as many as are worth starting, at most one per core.
+        strict: refuse the data set if anything has to be repaired or skipped.
+        max_loss: refuse the data set if a larger share of its images, or of its objects, has to be skipped.
+        overwrite: replace a packed data set in out.
+    """
+    data = read_lines(Layout(path), template, _pairs(class_names, "--class_names"), image_suffix)
+    found = found_data("lines", path, data, names_in(classes))
+    write_found(found, path, out, name, shard_size, workers, strict, max_loss, overwrite)
+
+
+def _pairs(text: str | None, option: str, keys: Sequence[str] = ()) -> dict[str, str]:
+    """Read KEY=VALUE,KEY=VALUE; with keys, only they may occur."""
     pairs = {}
     for part in text.split(",") if text else ():
         key, equals, value = (each.strip() for each in part.partition("="))
-        if not equals or not value or key not in keys:
-            raise InputError(f"{option} {part}: give MEANING=COLUMN, with a meaning among {', '.join(keys)}")
+        if not equals or not value or (keys and key not in keys):
+            among = f", with a KEY among {', '.join(keys)}" if keys else ""
+            raise InputError(f"{option} {part}: give KEY=NAME,KEY=NAME{among}")
         pairs[key] = value
     return pairs
 
 
+pack_widerface = _command("widerface", "WIDER FACE")
+pack_deeppcb = _command("deeppcb", "DeepPCB")
 pack_lvis = _command("lvis", "LVIS's JSON files with COCO's images")
 pack_cvat = _command("cvat", "CVAT's XML files for images")
 pack_createml = _command("createml", "Create ML's JSON files")

@@ -7,6 +7,7 @@ from typing import NamedTuple
 from lightning_rcnn.data.formats.csv_files import recognize_table
 from lightning_rcnn.data.formats.cvat import is_cvat
 from lightning_rcnn.data.formats.layout import Layout
+from lightning_rcnn.data.formats.lines import is_deeppcb, is_widerface
 from lightning_rcnn.data.formats.masks import is_cityscapes, masks_per_image, masks_per_object
 from lightning_rcnn.data.formats.via import is_via_csv
 from lightning_rcnn.data.formats.yolo import is_yolo_line
@@ -89,6 +90,16 @@ def _labelstudio(layout: Layout) -> Candidate | None:
     return _json(layout, "labelstudio")
 
 
+def _widerface(layout: Layout) -> Candidate | None:
+    files = (file for file in layout.with_suffix(".txt")[:1000] if is_widerface(layout, file))
+    return next((Candidate("widerface", file) for file in files), None)
+
+
+def _deeppcb(layout: Layout) -> Candidate | None:
+    files = (file for file in layout.with_suffix(".txt")[:100] if is_deeppcb(layout, file))
+    return next((Candidate("deeppcb", file) for file in files), None)
+
+
 def _masks(layout: Layout) -> Candidate | None:
     if any(re.search(r"(^|/)Annotations/[^/]+\.xml$", file) for file in layout.all_files):
         return None  # VOC's own segmentations beside its boxes
@@ -118,4 +129,6 @@ _RECOGNIZERS: tuple[Callable[[Layout], Candidate | None], ...] = (
     _cvat,
     _createml,
     _labelstudio,
+    _widerface,
+    _deeppcb,
 )

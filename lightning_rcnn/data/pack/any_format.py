@@ -11,6 +11,7 @@ from lightning_rcnn.data.formats.labeled import LabeledData
 from lightning_rcnn.data.formats.labelme import read_labelme
 from lightning_rcnn.data.formats.labelstudio import read_labelstudio
 from lightning_rcnn.data.formats.layout import Layout, read_json
+from lightning_rcnn.data.formats.lines import DEEPPCB, DEEPPCB_CLASSES, ONLY_CLASS, WIDERFACE, read_lines
 from lightning_rcnn.data.formats.masks import read_masks
 from lightning_rcnn.data.formats.recognition import recognize
 from lightning_rcnn.data.formats.via import read_via
@@ -34,6 +35,9 @@ TITLES = {
     "cvat": "CVAT for images",
     "createml": "Create ML",
     "labelstudio": "Label Studio",
+    "widerface": "WIDER FACE",
+    "deeppcb": "DeepPCB",
+    "lines": "lines by a template",
 }
 """Name of the command -> name of the format, for messages."""
 _FEDERATED = "which classes were looked for in an image is not kept, so detections of others count as wrong"
@@ -46,6 +50,8 @@ _READERS: dict[str, Callable[[Layout], LabeledData]] = {
     "cvat": read_cvat,
     "createml": read_createml,
     "labelstudio": read_labelstudio,
+    "widerface": lambda layout: read_lines(layout, WIDERFACE, {ONLY_CLASS: "face"}),
+    "deeppcb": lambda layout: read_lines(layout, DEEPPCB, DEEPPCB_CLASSES, "_test"),
 }
 
 

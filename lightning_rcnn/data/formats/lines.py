@@ -1,0 +1,236 @@
+"""Read text files with an object a line, by a template that names what is in a line.
+
+| template | files |
+|---|---|
+| `x1 y1 x2 y2 class` | a text file for each image |
+| `image,x1,y1,x2,y2,class` | a text file for many images |
+| `image; count; x y w h` | WIDER FACE: a line with the image, a line with a number, and so many lines |
+
+`_` is a column that does not matter; further columns at the end need no name. DeepPCB has the first form, for the
+images called NAME_test.jpg.
+
+Source: http://shuoyang1213.me/WIDERFACE/ and https://github.com/tangsanli5201/DeepPCB
+"""
+
+import re
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import PurePosixPath
+from typing import NamedTuple
+
+from lightning_rcnn.data.defects import Defect, DefectLog
+from lightning_rcnn.data.formats.annotation_files import ImageNames, splits_of_files
+from lightning_rcnn.data.formats.coco.relative import are_relative
+from lightning_rcnn.data.formats.coco.scalars import flag, number, whole_number
+from lightning_rcnn.data.formats.labeled import LabeledData, LabeledImage, LabeledObject, LabeledSplit, Labels
+from lightning_rcnn.data.formats.layout import Layout, read_text
+from lightning_rcnn.data.formats.pairing import nearest_images
+from lightning_rcnn.data.formats.splits import in_order, split_of, split_of_folder
+from lightning_rcnn.errors import InputError
+
+ONLY_CLASS = "object"
+WIDERFACE = "image; count; x y w h _ _ _ difficult _ _"
+DEEPPCB = "x1 y1 x2 y2 class"
+DEEPPCB_CLASSES = {"1": "open", "2": "short", "3": "mousebite", "4": "spur", "5": "copper", "6": "pin-hole"}
+_BOXES = (("x1", "y1", "x2", "y2"), ("x", "y", "w", "h"), ("cx", "cy", "w", "h"))
+_FIELDS = {"image", "class", "difficult", "_", *(field for box in _BOXES for field in box)}
+
+
+class Template(NamedTuple):
+    """What is in a line.
+
+    Attributes:
+        fields: meanings of the columns of an object's line.
+        separator: pattern between the columns.
+        has_blocks: whether a line with the image and a line with a number come before the objects of an image.
+    """
+
+    fields: tuple[str, ...]
+    separator: str
+    has_blocks: bool
+
+
+def read_template(text: str) -> Template:
+    """Read a template.
+
+    Raises:
+        InputError: a word is unknown, or the box is missing.
+    """
+    *before, line = (part.strip() for part in text.split(";"))
+    has_commas = "," in line
+    fields = tuple(field.strip() for field in (line.split(",") if has_commas else line.split()))
+    unknown = [field for field in fields if field not in _FIELDS]
+    box = next((box for box in _BOXES if set(box) <= set(fields)), None)
+    if unknown or box is None or before not in ([], ["image", "count"]):
+        raise InputError(
+            f"--template {text!r}: give the columns of a line, with a box as `x1 y1 x2 y2`, `x y w h` or `cx cy w h`, "
+            "perhaps `image`, `class`, `difficult` and `_`; before it perhaps `image; count;`"
+        )
+    return Template(fields, r"\s*,\s*" if has_commas else r"\s+", bool(before))
+
+
+def read_lines(
+    layout: Layout, template: str, class_names: Mapping[str, str] | None = None, image_suffix: str = ""
+) -> LabeledData:
+    """List a data set of text files.
+
+    Args:
+        layout: folder of the data set, or one text file with its images beside it.
+        template: what is in a line.
+        class_names: class as written -> name; by default the class is called as it is written.
+        image_suffix: what the names of images have after those of their text files, such as "_test".
+
+    Raises:
+        InputError: the template is wrong, or there are no such files.
+    """
+    parsed = read_template(template)
+    if parsed.has_blocks or "image" in parsed.fields:
+        return _read_common_files(layout, parsed, class_names or {})
+    return _read_file_per_image(layout, parsed, class_names or {}, image_suffix)
+
+
+def is_widerface(layout: Layout, file: str) -> bool:
+    """Return whether a text file begins as WIDER FACE's: an image, a number, and a box of ten numbers."""
+    lines = layout.lines(file, 3)
+    return (
+        len(lines) == 3
+        and bool(re.search(r"\.(jpe?g|png)$", lines[0], re.IGNORECASE))
+        and lines[1].isdigit()
+        and len(lines[2].split()) == 10
+    )
+
+
+def is_deeppcb(layout: Layout, file: str) -> bool:
+    """Return whether a text file is as DeepPCB's: a box and a class from 1 to 6, for an image called NAME_test."""
+    lines = layout.lines(file, 3)
+    stem = PurePosixPath(file).stem
+    return (
+        bool(lines)
+        and all(re.fullmatch(r"\d+[ ,]\d+[ ,]\d+[ ,]\d+[ ,][1-6]", line) for line in lines)
+        and any(PurePosixPath(image).stem == f"{stem}_test" for image in layout.images)
+    )
+
+
+def _read_common_files(layout: Layout, template: Template, class_names: Mapping[str, str]) -> LabeledData:
+    images = {}
+    for file in layout.with_suffix(".txt"):
+        lines = list(enumerate(read_text(layout.root / file).splitlines(), start=1))
+        rows = _blocks(lines, template) if template.has_blocks else _named_rows(lines, template)
+        objects: dict[str, list[LabeledObject]] = {}
+        for image, line, cells in rows:
+            listed = objects.setdefault(image, [])
+            if cells:
+                listed.append(_read_row(cells, template, class_names, f"{file}, line {line}"))
+        names = ImageNames(layout, file)
+        found = {image: names.find(image) for image in objects}
+        if not template.has_blocks and not any(image in layout.images for image in found.values()):
+            continue  # a readme
+        if objects:
+            images[file] = [
+                LabeledImage(found[image], Labels(_relative(listed)), file) for image, listed in objects.items()
+            ]
+    if not images:
+        raise InputError(f"{layout.path}: no text file with lines as in the template")
+    return LabeledData(", ".join(images), splits_of_files(layout, images))
+
+
+def _named_rows(lines: Sequence[tuple[int, str]], template: Template) -> Iterator[tuple[str, int, list[str]]]:
+    """Yield image, number of the line and cells."""
+    column = template.fields.index("image")
+    for number_of_line, line in lines:
+        cells = re.split(template.separator, line.strip())
+        if len(cells) > column and cells[column]:
+            yield cells[column], number_of_line, cells
+
+
+def _blocks(lines: Sequence[tuple[int, str]], template: Template) -> Iterator[tuple[str, int, list[str]]]:
+    """Yield image, number of the line and cells; no cells for an image without objects."""
+    position = 0
+    while position + 1 < len(lines):
+        image, count = lines[position][1].strip(), whole_number(lines[position + 1][1].strip())
+        if count is None or count < 0:
+            return
+        yield image, lines[position][0], []
+        for number_of_line, line in lines[position + 2 : position + 2 + count]:
+            yield image, number_of_line, re.split(template.separator, line.strip())
+        position += 2 + count
+        # WIDER FACE writes one line of zeros where the number is zero.
+        if count == 0 and position < len(lines) and not set(lines[position][1].split()) - {"0"}:
+            position += 1
+
+
+def _read_file_per_image(
+    layout: Layout, template: Template, class_names: Mapping[str, str], image_suffix: str
+) -> LabeledData:
+    by_stem: defaultdict[str, list[str]] = defaultdict(list)
+    for image in layout.images:
+        by_stem[PurePosixPath(image).stem].append(image)
+    listed_splits = _listed_splits(layout)
+    by_split: defaultdict[str, list[LabeledImage]] = defaultdict(list)
+    for file in layout.with_suffix(".txt"):
+        path = PurePosixPath(file)
+        nearest = nearest_images(path, by_stem.get(f"{path.stem}{image_suffix}", []))
+        if not nearest and not _looks_like_objects(layout, file, template):
+            continue  # a list or a readme
+        rows = [
+            (line, re.split(template.separator, text.strip()))
+            for line, text in enumerate(read_text(layout.root / file).splitlines(), start=1)
+            if text.strip()
+        ]
+        objects = [_read_row(cells, template, class_names, f"{path.name}, line {line}") for line, cells in rows]
+        name = nearest[0] if len(nearest) == 1 else f"{file} (its image)"
+        split = listed_splits.get(file) or split_of_folder(file)
+        by_split[split].append(LabeledImage(name, Labels(_relative(objects)), file))
+    if not by_split:
+        raise InputError(f"{layout.path}: no text files with the names of images; with --image_suffix names may differ")
+    if len(by_split) > 1 and "" in by_split:
+        by_split["other"] = by_split.pop("")
+    number_of_files = sum(map(len, by_split.values()))
+    splits = [LabeledSplit(split, layout.root, by_split[split], DefectLog()) for split in in_order(by_split)]
+    return LabeledData(f"{number_of_files} text files", splits)
+
+
+def _listed_splits(layout: Layout) -> dict[str, str]:
+    """Return text file -> split, from lists such as DeepPCB's trainval.txt: an image and its text file a line."""
+    splits = {}
+    texts = set(layout.with_suffix(".txt"))
+    for file in texts:
+        split = split_of(PurePosixPath(file).name)
+        if split:
+            folder = PurePosixPath(file).parent
+            for line in read_text(layout.root / file).splitlines():
+                name = str(folder / line.split()[-1]) if line.split() else ""
+                if name in texts:
+                    splits[name] = split
+    return splits
+
+
+def _looks_like_objects(layout: Layout, file: str, template: Template) -> bool:
+    lines = layout.lines(file, 1)
+    cells = [re.split(template.separator, line) for line in lines]
+    return all(len(row) >= len(template.fields) and number(row[0]) is not None for row in cells) and bool(lines)
+
+
+def _read_row(cells: Sequence[str], template: Template, class_names: Mapping[str, str], place: str) -> LabeledObject:
+    if len(cells) < len(template.fields):
+        text = f"{place}: {len(cells)} columns where {len(template.fields)} are due"
+        return LabeledObject(None, place=text, lost=Defect.MALFORMED_OBJECT)
+    values = dict(zip(template.fields, cells, strict=False))
+    box = next(box for box in _BOXES if set(box) <= values.keys())
+    numbers = [number(values[field]) for field in box]
+    if any(value is None for value in numbers):
+        return LabeledObject(None, place=f"{place}: not numbers", lost=Defect.MALFORMED_OBJECT)
+    a, b, c, d = (value for value in numbers if value is not None)
+    edges = (a, b, c, d) if box[0] == "x1" else (a, b, a + c, b + d)
+    if box[0] == "cx":
+        edges = (a - c / 2, b - d / 2, a + c / 2, b + d / 2)
+    written = values.get("class", ONLY_CLASS).strip()
+    name = class_names.get(written) if class_names else written
+    if name is None:
+        return LabeledObject(None, place=f"{place}: class {written}", lost=Defect.UNKNOWN_CLASS)
+    return LabeledObject(name or None, edges, difficult=int(flag(values.get("difficult"))), place=place)
+
+
+def _relative(objects: Sequence[LabeledObject]) -> list[LabeledObject]:
+    is_relative = are_relative(each.edges for each in objects if each.edges is not None)
+    return [each._replace(is_relative=is_relative) for each in objects]

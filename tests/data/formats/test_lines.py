@@ -1,0 +1,67 @@
+import pytest
+
+from lightning_rcnn.cli import main
+
+CAT, DOG = ("cat", 5, 6, 15, 26), ("dog", 10, 10, 30, 40)
+
+
+def test_widerface(write_files, pack):
+    first, second = "5 6 10 20 0 0 0 0 0 0 ", "10 10 20 30 2 0 0 1 2 0 "
+    text = f"0--Parade/a.jpg\n2\n{first}\n{second}\n0--Parade/b.jpg\n0\n0 0 0 0 0 0 0 0 0 0 \n"
+    texts = {f"wider_face_split/wider_face_{split}_bbx_gt.txt": text for split in ("train", "val")}
+    texts["wider_face_split/readme.txt"] = "Attached the mappings between attribute names and label values."
+    images = [f"WIDER_{split}/images/0--Parade/{name}.jpg" for split in ("train", "val") for name in "ab"]
+    packed = pack(write_files(texts, images), strict=True)
+    assert packed.title.startswith("found WIDER FACE (")
+    val = packed.splits["val"]
+    assert val.objects == {images[2]: [("face", *CAT[1:]), ("face", *DOG[1:])], images[3]: []}
+    assert [each["difficult"] for each in val.records[images[2]]["annotations"]] == [0, 1]
+
+
+def test_deeppcb(write_files, pack):
+    """The lists name images without their suffix; a template without defects is beside each image."""
+    texts = {"trainval.txt": "g1/1/01.jpg g1/1_not/01.txt\n", "test.txt": "g1/1/02.jpg g1/1_not/02.txt\n"}
+    texts |= {"g1/1_not/01.txt": "5 6 15 26 1\n10 10 30 40 6\n", "g1/1_not/02.txt": "5 6 15 26 3\n"}
+    images = [f"g1/1/{number}_{kind}.jpg" for number in ("01", "02") for kind in ("test", "temp")]
+    packed = pack(write_files(texts, images), strict=True)
+    assert packed.title == "found DeepPCB (2 text files, 2 splits: trainval 1, test 1)"
+    assert packed.splits["trainval"].objects == {"g1/1/01_test.jpg": [("open", *CAT[1:]), ("pin-hole", *DOG[1:])]}
+    assert packed.splits["test"].objects == {"g1/1/02_test.jpg": [("mousebite", *CAT[1:])]}
+    assert packed.splits["trainval"].classes == packed.splits["test"].classes
+
+
+@pytest.mark.parametrize(
+    ("template", "text", "options"),
+    [
+        ("x1 y1 x2 y2 class", "5 6 15 26 cat\n10 10 30 40 dog 0.9\n", []),
+        ("class,x,y,w,h", "1, 5, 6, 10, 20\n2, 10, 10, 20, 30\n", ["--class_names", "1=cat,2=dog"]),
+        ("image cx cy w h _ class", "a.jpg 10 16 10 20 x cat\na.jpg 20 25 20 30 x dog\n", []),
+        ("image; count; x y w h class", "a.jpg\n2\n5 6 10 20 cat\n10 10 20 30 dog\n", []),
+    ],
+)
+def test_templates(write_files, pack, monkeypatch, template, text, options):
+    root = write_files({"a.txt": text, "readme.txt": "Boxes of cats and dogs."}, ["a.jpg"])
+    seen = []
+    monkeypatch.setattr("lightning_rcnn.cli.commands.pack_formats.write_found", lambda found, *_: seen.append(found))
+    assert main(["pack", "lines", str(root), "--template", template, *options]) == 0
+    assert pack(root, seen[0]).splits[""].objects == {"a.jpg": [CAT, DOG]}
+
+
+def test_bad_lines_and_templates(write_files, capsys, tmp_path):
+    texts = {"a.txt": "5 6 15 26 1\n5 6 15 26\nx 6 15 26 1\n5 6 15 26 9\n", "lost.txt": "5 6 15 26 1\n"}
+    root = write_files(texts, ["a.jpg"])
+    command = ["pack", "lines", str(root), "--class_names", "1=cat", "--out", str(tmp_path / "out")]
+    assert main([*command, "--template", "x1 y1 x2 y2 class"]) == 1
+    error = capsys.readouterr().err
+    assert (
+        "malformed_object x 2 (first: a.jpg, a.txt, line 2: 4 columns where 5 are due)" in error
+        or "1 of 2 images" in error
+    )
+    assert main([*command, "--template", "x1 y1 x2 y2 class", "--max_loss", "1"]) == 0
+    output = capsys.readouterr().out
+    assert "cat 1" in output
+    assert "malformed_object" in output
+    assert main([*command, "--template", "x1 y1 kind"]) == 1
+    assert "--template 'x1 y1 kind': give the columns of a line" in capsys.readouterr().err
+    assert main([*command, "--template", "image x y w h"]) == 1
+    assert "no text file with lines as in the template" in capsys.readouterr().err
