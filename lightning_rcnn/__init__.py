@@ -29,12 +29,14 @@ __all__ = [
     "Transform",
     "load",
     "load_detector",
+    "pack_samples",
     "read_index",
 ]
 
 if TYPE_CHECKING:
     from lightning_rcnn.backbones.base import Backbone
     from lightning_rcnn.data.datamodule import DetectionDataModule
+    from lightning_rcnn.data.pack.samples import pack_samples
     from lightning_rcnn.data.shards import read_index
     from lightning_rcnn.data.transforms.base import Transform
     from lightning_rcnn.detectors.base import Detector
@@ -71,6 +73,7 @@ _MODULES = {
     "Transform": "lightning_rcnn.data.transforms.base",
     "load": "lightning_rcnn.detectors.loading",
     "load_detector": "lightning_rcnn.detectors.loading",
+    "pack_samples": "lightning_rcnn.data.pack.samples",
     "read_index": "lightning_rcnn.data.shards",
 }
 

@@ -88,5 +88,5 @@ def test_only_the_command_line_knows_lightnings(path):
 def test_only_commands_pack(path):
     """Whoever reads COCO files or packed sets needs none of what packs them."""
     inside = path.relative_to(PACKAGE).as_posix()
-    if not inside.startswith(("data/pack/", "cli/commands/", "bench/")):
+    if inside != "__init__.py" and not inside.startswith(("data/pack/", "cli/commands/", "bench/")):  # it is lazy
         assert "lightning_rcnn.data.pack" not in path.read_text()
