@@ -22,7 +22,7 @@ class ImageNames:
     """
 
     def __init__(self, layout: Layout, file: str) -> None:
-        self._images = frozenset(layout.images)
+        self._images = layout.image_set
         self.folder = image_folder(layout, file)
 
     def find(self, written: str) -> str:

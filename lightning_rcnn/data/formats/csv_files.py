@@ -162,10 +162,12 @@ def _names_of_classes(layout: Layout) -> dict[str, str]:
     """Return written class -> name, from the lists of Open Images (id, name) and RetinaNet (name, number)."""
     named: dict[str, str] = {}
     for file in layout.with_suffix(".csv", among=layout.all_files):
-        rows = [row for row in csv.reader(layout.lines(file, 10_000)) if len(row) == 2]
         if "class-descriptions" in file:
-            named |= {key: name.strip() for key, name in rows}
-        elif rows and len(rows) == len(layout.lines(file, 10_000)) and "class" in file.rpartition("/")[2].lower():
+            rows = csv.reader(read_text(layout.root / file).splitlines())
+            named |= {row[0]: row[1].strip() for row in rows if len(row) == 2}
+            continue
+        rows = [row for row in csv.reader(layout.lines(file, 10_000)) if len(row) == 2]
+        if rows and len(rows) == len(layout.lines(file, 10_000)) and "class" in file.rpartition("/")[2].lower():
             numbers = [whole_number(row[1]) for row in rows]
             if None not in numbers:
                 named |= {

@@ -47,7 +47,6 @@ def read_labelme(layout: Layout) -> LabeledData:
     by_split: defaultdict[str, list[LabeledImage]] = defaultdict(list)
     logs: defaultdict[str, DefectLog] = defaultdict(DefectLog)
     lost: defaultdict[str, int] = defaultdict(int)
-    images = set(layout.images)
     for file in layout.with_suffix(".json"):
         split = split_of_folder(file)
         try:
@@ -57,7 +56,7 @@ def read_labelme(layout: Layout) -> LabeledData:
             lost[split] += 1
             continue
         if is_labelme(content):
-            by_split[split].append(_read_image(layout.root, file, content, images))
+            by_split[split].append(_read_image(layout.root, file, content, layout.image_set))
     if not by_split:
         raise InputError(f"{layout.path}: no JSON file of LabelMe, with a list `shapes`")
     names = in_order([*by_split, *lost])
@@ -87,7 +86,7 @@ def read_embedded(path: Path) -> bytes:
         raise OSError(f"its imageData cannot be read ({error})") from error
 
 
-def _read_image(root: Path, file: str, content: dict[str, Any], images: set[str]) -> LabeledImage:
+def _read_image(root: Path, file: str, content: dict[str, Any], images: frozenset[str]) -> LabeledImage:
     width, height = whole_number(content.get("imageWidth")) or 0, whole_number(content.get("imageHeight")) or 0
     objects = [_read_shape(shape, number, width, height) for number, shape in enumerate(content["shapes"], start=1)]
     groups = [shape.get("group_id") if isinstance(shape, dict) else None for shape in content["shapes"]]
@@ -100,7 +99,7 @@ def _read_image(root: Path, file: str, content: dict[str, Any], images: set[str]
     )
 
 
-def _image_name(file: str, stated: Any, images: set[str]) -> str:
+def _image_name(file: str, stated: Any, images: frozenset[str]) -> str:
     """Return the name of the image relative to the set: as stated, or else like the JSON file."""
     folder, stem = posixpath.dirname(file), PurePosixPath(file).stem
     name = stated.replace("\\", "/") if isinstance(stated, str) and stated.strip() else ""

@@ -92,7 +92,7 @@ def _image(layout: Layout, names: ImageNames, task: Mapping[str, Any], labels: L
     last = written.rpartition("/")[2]
     for name in (written, last, _UPLOAD_PREFIX.sub("", last)):
         found = names.find(name) if name else ""
-        if found in layout.images:
+        if found in layout.image_set:
             return LabeledImage(found, labels, file)
     return LabeledImage(written, labels, file)
 

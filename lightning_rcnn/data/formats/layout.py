@@ -57,6 +57,11 @@ class Layout:
         """All files below `root` that are named like images."""
         return self.with_suffix(*IMAGE_SUFFIXES, among=self.all_files)
 
+    @cached_property
+    def image_set(self) -> frozenset[str]:
+        """The images, for looking them up."""
+        return frozenset(self.images)
+
     def with_suffix(self, *suffixes: str, among: Iterable[str] | None = None) -> list[str]:
         """Return the files with one of the suffixes, in any case."""
         files = self.files if among is None else among

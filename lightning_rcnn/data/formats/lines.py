@@ -123,7 +123,7 @@ def _read_common_files(layout: Layout, template: Template, class_names: Mapping[
                 listed.append(_read_row(cells, template, class_names, f"{file}, line {line}"))
         names = ImageNames(layout, file)
         found = {image: names.find(image) for image in objects}
-        if not template.has_blocks and not any(image in layout.images for image in found.values()):
+        if not template.has_blocks and not any(image in layout.image_set for image in found.values()):
             continue  # a readme
         if objects:
             images[file] = [

@@ -63,10 +63,9 @@ def _image_folder(layout: Layout, file: str) -> str:
     """Return the folder to which the first names in a file lead; where they lead nowhere, the split's."""
     split_folder = image_folder(layout, file)
     names = re.findall(r'"file_name"\s*:\s*"([^"\\]+)"', layout.head(file))[:20]
-    images = frozenset(layout.images)
     tops = sorted({image.partition("/")[0] for image in layout.images if "/" in image})
     folders = [split_folder, *(folder for folder in ("", *tops) if folder != split_folder)]
-    hits = {folder: sum(posixpath.join(folder, name) in images for name in names) for folder in folders}
+    hits = {folder: sum(posixpath.join(folder, name) in layout.image_set for name in names) for folder in folders}
     return max(folders, key=lambda folder: hits[folder])  # the first of equals
 
 

@@ -82,14 +82,15 @@ def pack_samples(
 
 
 class _Stream(Sequence[tuple[int, Mapping[str, Any]]]):
-    """An iterable as items of a source: numbered from 1, read once; its length is the number that was yielded so far."""
+    """An iterable as items of a source: numbered from 1, read once; its length is the number yielded so far."""
 
     def __init__(self, samples: Iterable[Mapping[str, Any]]) -> None:
         self._samples = samples
         self._num = 0
 
     def __iter__(self) -> Iterator[tuple[int, Mapping[str, Any]]]:
-        for self._num, sample in enumerate(self._samples, start=1):
+        for sample in self._samples:
+            self._num += 1
             yield self._num, sample
 
     def __len__(self) -> int:
@@ -103,9 +104,7 @@ def _read(numbered: tuple[int, Mapping[str, Any]], categories: list[Category], *
     number, sample = numbered
     where = f"sample {number}"
     if not isinstance(sample, Mapping):
-        raise InputError(
-            f"{where}: is {type(sample).__name__}, not a dictionary; yield one with image, boxes and labels"
-        )
+        raise InputError(f"{where}: is {type(sample).__name__}, not a dictionary with image, boxes and labels")
     for key in sample:
         if key not in KEYS:
             hint = did_you_mean(str(key), KEYS) or f"; keys are {', '.join(KEYS)}"
@@ -115,7 +114,7 @@ def _read(numbered: tuple[int, Mapping[str, Any]], categories: list[Category], *
             f"{where}: has no {'image' if 'image' not in sample else 'labels'}; add it, [] without objects"
         )
     file_name, image = _image(sample, number, where)
-    objects = _objects(sample, categories, where)
+    objects = _objects(sample, [] if grows else categories, where)
     if grows:
         known = {category.name for category in categories}
         new = dict.fromkeys(each.class_name for each in objects if each.class_name and each.class_name not in known)

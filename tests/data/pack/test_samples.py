@@ -68,6 +68,6 @@ def test_numbers_are_labels_of_the_given_classes(tmp_path, read_packed):
 )
 def test_a_bad_sample_leaves_nothing(tmp_path, bad, message):
     with pytest.raises(InputError) as caught:
-        pack_samples([sample(), bad] if bad != sample(labels=[2]) else [bad], tmp_path / "out")
-    assert message in str(caught.value).replace("sample 1: label 2", "sample 2: label 2")
+        pack_samples([sample(), bad], tmp_path / "out")
+    assert message in str(caught.value)
     assert not list(tmp_path.iterdir())
