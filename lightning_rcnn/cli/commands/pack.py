@@ -4,7 +4,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from lightning_rcnn.cli.commands.pack_formats import write_found
+from lightning_rcnn.cli.commands.packing import chosen, chosen_names, chosen_source, write_found
 from lightning_rcnn.data.pack.any_format import found_voc
 from lightning_rcnn.data.pack.coco import coco_source
 from lightning_rcnn.data.pack.completeness import MAX_LOSS
@@ -47,11 +47,11 @@ def pack_voc(
         overwrite: replace a packed data set in out.
     """
     if split is None:
-        found = found_voc(root, _names(classes), coordinates)
-        write_found(found, root, out, name, shard_size, workers, strict, max_loss, overwrite)
+        found = found_voc(root, chosen_names(classes), coordinates)
+        write_found(chosen(found, classes), root, out, name, shard_size, workers, strict, max_loss, overwrite)
         return
     write_shards(
-        voc_source(root, split, classes=_names(classes), coordinates=coordinates),
+        chosen_source(voc_source(root, split, classes=chosen_names(classes), coordinates=coordinates), classes),
         out,
         name=name,
         shard_size=shard_size,
@@ -93,7 +93,7 @@ def pack_coco(
         overwrite: replace a packed data set in out.
     """
     write_shards(
-        coco_source(images, annotations, classes=_names(classes)),
+        chosen_source(coco_source(images, annotations, classes=chosen_names(classes)), classes),
         out,
         name=name,
         shard_size=shard_size,
@@ -137,8 +137,3 @@ def pack_shapes(
         overwrite=overwrite,
         console=Console(),
     )
-
-
-def _names(classes: str | None) -> list[str] | None:
-    """Split a list of names at its commas."""
-    return [part.strip() for part in classes.split(",")] if classes else None

@@ -1,23 +1,19 @@
 """`lightning-rcnn pack auto|yolo|...`: data sets as label tools write them, to WebDataset shards with an index."""
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
 
-from rich.console import Console
-from rich.markup import escape
-
+from lightning_rcnn.cli.commands.packing import chosen, chosen_names, read_pairs, write_found
 from lightning_rcnn.data.formats.csv_files import FIELDS, read_csv
 from lightning_rcnn.data.formats.layout import Layout
 from lightning_rcnn.data.formats.lines import read_lines
 from lightning_rcnn.data.formats.masks import read_masks
 from lightning_rcnn.data.formats.via import read_via
 from lightning_rcnn.data.formats.yolo import Quadrilaterals, read_yolo
-from lightning_rcnn.data.pack.any_format import FoundData, find_data, found_data, read_data, set_name
+from lightning_rcnn.data.pack.any_format import find_data, found_data, read_data
 from lightning_rcnn.data.pack.completeness import MAX_LOSS
-from lightning_rcnn.data.pack.write_splits import write_splits
-from lightning_rcnn.errors import InputError
 
 Format = Literal[
     "coco",
@@ -56,8 +52,9 @@ def pack_auto(
         out: folder for shards and index, or for OUT/train, OUT/val and so on; it appears when it is whole. By default
             shards/NAME, where NAME is the name of the path.
         format: format of the annotations, where there are several; by default recognized.
-        classes: class names, separated by commas; label i is the i-th, objects of other classes are left out. By
-            default all, in the order of the data set's own list, or else sorted.
+        classes: class names, separated by commas; label i is the i-th, objects of other classes are left out.
+            "person;car,truck=vehicle" makes one class of car and truck. By default all, in the order of the data set's
+            own list, or else sorted.
         name: name of the data set; by default that of the path.
         shard_size: samples per shard.
         workers: reading processes; by default as many as are worth starting, at most one per core.
@@ -66,8 +63,8 @@ def pack_auto(
             lose less than 0.01; names, sizes or classes that do not fit lose far more than 0.05. 1 refuses nothing.
         overwrite: replace a packed data set in out.
     """
-    found = read_data(format, path, names_in(classes)) if format else find_data(path, names_in(classes))
-    write_found(found, path, out, name, shard_size, workers, strict, max_loss, overwrite)
+    found = read_data(format, path, chosen_names(classes)) if format else find_data(path, chosen_names(classes))
+    write_found(chosen(found, classes), path, out, name, shard_size, workers, strict, max_loss, overwrite)
 
 
 def pack_yolo(
@@ -99,9 +96,9 @@ def pack_yolo(
         max_loss: refuse the data set if a larger share of its images, or of its objects, has to be skipped.
         overwrite: replace a packed data set in out.
     """
-    data = read_yolo(Layout(path), names_in(class_names) or (), quadrilaterals)
-    found = found_data("yolo", path, data, names_in(classes))
-    write_found(found, path, out, name, shard_size, workers, strict, max_loss, overwrite)
+    data = read_yolo(Layout(path), class_names.split(",") if class_names else (), quadrilaterals)
+    found = found_data("yolo", path, data, chosen_names(classes))
+    write_found(chosen(found, classes), path, out, name, shard_size, workers, strict, max_loss, overwrite)
 
 
 def _command(format_name: str, title: str) -> Callable[..., None]:
@@ -119,8 +116,8 @@ def _command(format_name: str, title: str) -> Callable[..., None]:
         max_loss: float = MAX_LOSS,
         overwrite: bool = False,
     ) -> None:
-        found = read_data(format_name, path, names_in(classes))
-        write_found(found, path, out, name, shard_size, workers, strict, max_loss, overwrite)
+        found = read_data(format_name, path, chosen_names(classes))
+        write_found(chosen(found, classes), path, out, name, shard_size, workers, strict, max_loss, overwrite)
 
     _, heading, arguments = (pack_auto.__doc__ or "").partition("    Args:")
     arguments = re.sub(r"        format: .*?\n(?=        \w+: )", "", arguments, flags=re.DOTALL)
@@ -186,8 +183,8 @@ def pack_via(
         max_loss: refuse the data set if a larger share of its images, or of its objects, has to be skipped.
         overwrite: replace a packed data set in out.
     """
-    found = found_data("via", path, read_via(Layout(path), class_attribute), names_in(classes))
-    write_found(found, path, out, name, shard_size, workers, strict, max_loss, overwrite)
+    found = found_data("via", path, read_via(Layout(path), class_attribute), chosen_names(classes))
+    write_found(chosen(found, classes), path, out, name, shard_size, workers, strict, max_loss, overwrite)
 
 
 def pack_csv(
@@ -219,9 +216,9 @@ def pack_csv(
         max_loss: refuse the data set if a larger share of its images, or of its objects, has to be skipped.
         overwrite: replace a packed data set in out.
     """
-    data = read_csv(Layout(path), _pairs(columns, "--columns", FIELDS))
-    found = found_data("csv", path, data, names_in(classes))
-    write_found(found, path, out, name, shard_size, workers, strict, max_loss, overwrite)
+    data = read_csv(Layout(path), read_pairs(columns, "--columns", FIELDS))
+    found = found_data("csv", path, data, chosen_names(classes))
+    write_found(chosen(found, classes), path, out, name, shard_size, workers, strict, max_loss, overwrite)
 
 
 def pack_lines(
@@ -258,21 +255,9 @@ def pack_lines(
         max_loss: refuse the data set if a larger share of its images, or of its objects, has to be skipped.
         overwrite: replace a packed data set in out.
     """
-    data = read_lines(Layout(path), template, _pairs(class_names, "--class_names"), image_suffix)
-    found = found_data("lines", path, data, names_in(classes))
-    write_found(found, path, out, name, shard_size, workers, strict, max_loss, overwrite)
-
-
-def _pairs(text: str | None, option: str, keys: Sequence[str] = ()) -> dict[str, str]:
-    """Read KEY=VALUE,KEY=VALUE; with keys, only they may occur."""
-    pairs = {}
-    for part in text.split(",") if text else ():
-        key, equals, value = (each.strip() for each in part.partition("="))
-        if not equals or not value or (keys and key not in keys):
-            among = f", with a KEY among {', '.join(keys)}" if keys else ""
-            raise InputError(f"{option} {part}: give KEY=NAME,KEY=NAME{among}")
-        pairs[key] = value
-    return pairs
+    data = read_lines(Layout(path), template, read_pairs(class_names, "--class_names"), image_suffix)
+    found = found_data("lines", path, data, chosen_names(classes))
+    write_found(chosen(found, classes), path, out, name, shard_size, workers, strict, max_loss, overwrite)
 
 
 pack_widerface = _command("widerface", "WIDER FACE")
@@ -282,38 +267,3 @@ pack_cvat = _command("cvat", "CVAT's XML files for images")
 pack_createml = _command("createml", "Create ML's JSON files")
 pack_labelstudio = _command("labelstudio", "Label Studio's JSON files")
 pack_labelme = _command("labelme", "LabelMe's JSON files: polygons, rectangles, circles and masks")
-
-
-def names_in(classes: str | None) -> list[str] | None:
-    """Split a list of names at its commas."""
-    return [part.strip() for part in classes.split(",")] if classes else None
-
-
-def write_found(
-    found: FoundData,
-    path: Path,
-    out: Path | None,
-    name: str | None,
-    shard_size: int,
-    workers: int | None,
-    strict: bool,
-    max_loss: float,
-    overwrite: bool,
-) -> None:
-    """Say what was found, and pack it; the parameters are those of the commands."""
-    console = Console()
-    console.print(escape(found.title), soft_wrap=True, highlight=False)
-    folder = out or Path("shards") / set_name(path)
-    write_splits(
-        found.sources,
-        folder,
-        name=name,
-        shard_size=shard_size,
-        workers=workers,
-        strict=strict,
-        max_loss=max_loss,
-        overwrite=overwrite,
-        console=console,
-    )
-    folders = ", ".join(str(folder / split) for split in found.sources)
-    console.print(escape(f"packed into {folders}"), soft_wrap=True, highlight=False)

@@ -1,7 +1,12 @@
+import importlib
+
 import pytest
 from jsonargparse import auto_cli
 
 from lightning_rcnn.cli.commands.pack import pack_coco, pack_shapes, pack_voc
+from lightning_rcnn.cli.registry import TOOLS
+from lightning_rcnn.cli.tools import tool_parser
+from lightning_rcnn.data.pack.any_format import TITLES
 
 
 @pytest.mark.parametrize("command", [pack_voc, pack_coco, pack_shapes])
@@ -12,6 +17,14 @@ def test_every_flag_is_explained(command, capsys):
     for flag in ("--out", "--strict", "--overwrite", "--workers", "--shard_size"):
         assert flag in text
     assert "unknown" not in text, "a parameter without a line in the docstring"
+
+
+@pytest.mark.parametrize("name", [name for name in TOOLS if name.startswith("pack ")])
+def test_every_format_has_a_command_whose_options_are_explained(name):
+    parser = tool_parser(name, getattr(importlib.import_module(TOOLS[name].module), TOOLS[name].function))
+    assert all(action.help for action in parser._actions)
+    if name.removeprefix("pack ") not in ("auto", "shapes"):
+        assert name.removeprefix("pack ") in TITLES
 
 
 def test_pack_shapes_prints_what_it_packed(tmp_path, capsys):
