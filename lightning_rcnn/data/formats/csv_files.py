@@ -163,8 +163,8 @@ def _names_of_classes(layout: Layout) -> dict[str, str]:
     named: dict[str, str] = {}
     for file in layout.with_suffix(".csv", among=layout.all_files):
         if "class-descriptions" in file:
-            rows = csv.reader(read_text(layout.root / file).splitlines())
-            named |= {row[0]: row[1].strip() for row in rows if len(row) == 2}
+            listed = csv.reader(read_text(layout.root / file).splitlines())
+            named |= {row[0]: row[1].strip() for row in listed if len(row) == 2}
             continue
         rows = [row for row in csv.reader(layout.lines(file, 10_000)) if len(row) == 2]
         if rows and len(rows) == len(layout.lines(file, 10_000)) and "class" in file.rpartition("/")[2].lower():
@@ -193,7 +193,8 @@ def _read_table(layout: Layout, file: str, table: Table, named: Mapping[str, str
         if any(cell.strip() for index, cell in enumerate(row) if index in _box_columns(table)):
             listed.append(_read_row(row, table, named, place))
     edges = [each.edges for listed in objects.values() for each in listed if each.edges is not None]
-    is_relative = are_relative(edges)
+    is_open_images = "crowd" in table.columns and all(min(edge) >= 0 and max(edge) <= 1 for edge in edges)
+    is_relative = is_open_images or are_relative(edges)
     images = []
     for image, listed in objects.items():
         if is_relative:

@@ -43,7 +43,7 @@ def read_labelstudio(layout: Layout) -> LabeledData:
     files = [file for file in layout.with_suffix(".json") if layout.json_kind(file) == "labelstudio"]
     if not files:
         raise InputError(f"{layout.path}: no JSON file of Label Studio, a list of tasks")
-    images = {}
+    images: dict[str, list[LabeledImage]] = {}
     num_open = 0
     for file in files:
         names = ImageNames(layout, file)

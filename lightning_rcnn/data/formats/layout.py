@@ -45,6 +45,7 @@ class Layout:
         self.path = path
         self.root = path if path.is_dir() else path.parent
         self._kinds: dict[str, str] = {}
+        self._malformed: list[str] = []
         self.files = self.all_files if path.is_dir() else [path.name]
 
     @cached_property
@@ -97,9 +98,19 @@ class Layout:
                 content = json.loads(decode_text(path.read_bytes()))
             except (OSError, ValueError, RecursionError):
                 content = None
+                self._malformed.append(file)
             other = recognize_content(content)
             self._kinds[file] = other.command if other is not None else _kind_of_coco(content)
         return self._kinds[file]
+
+    def require_sound_json(self) -> None:
+        """Check that no JSON file that was tried is damaged: it may be one of the data set's.
+
+        Raises:
+            InputError: a file does not parse.
+        """
+        for file in self._malformed:
+            read_json(self.root / file)
 
     def lines(self, file: str, limit: int = 20) -> list[str]:
         """Return the first lines of a text file that are not empty; "" if it is no text."""

@@ -66,7 +66,7 @@ def read_template(text: str) -> Template:
             f"--template {text!r}: give the columns of a line, with a box as `x1 y1 x2 y2`, `x y w h` or `cx cy w h`, "
             "perhaps `image`, `class`, `difficult` and `_`; before it perhaps `image; count;`"
         )
-    return Template(fields, r"\s*,\s*" if has_commas else r"\s+", bool(before))
+    return Template(fields, r"\s*,\s*" if has_commas else r"\s*,\s*|\s+", bool(before))
 
 
 def read_lines(

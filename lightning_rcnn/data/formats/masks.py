@@ -231,9 +231,8 @@ def _read_pixels(path: Path, *, is_binary: bool = False) -> np.ndarray:
     """Return the numbers of a mask [h, w]; indices of a palette, and one of equal color channels."""
     try:
         with Image.open(path) as image:
-            if image.mode in ("RGBA", "LA"):
-                image = image.convert(image.mode[:-1])
-            pixels = np.asarray(image)
+            opaque = image.convert(image.mode[:-1]) if image.mode in ("RGBA", "LA") else image
+            pixels = np.asarray(opaque)
     except FileNotFoundError:
         raise LabelsError(f"{path.name} was removed") from None
     except Exception as error:  # Pillow raises anything on damaged files

@@ -99,11 +99,13 @@ def read_shape(values: Any, place: str) -> LabeledObject:
         return malformed(f"{place}: no coordinates")
     kind, points = int(parsed[0]), parsed[1:]
     if kind == _RECTANGLE and len(points) == 4:
-        return box_object(None, *points, place)
+        x, y, width, height = points
+        return box_object(None, x, y, width, height, place)
     if kind == _CIRCLE and len(points) == 3:
         return ellipse_object(None, points[0], points[1], points[2], points[2], place=place)
     if kind == _ELLIPSE and len(points) == 4:
-        return ellipse_object(None, *points, place=place)
+        x, y, x_radius, y_radius = points
+        return ellipse_object(None, x, y, x_radius, y_radius, place=place)
     if kind == _POLYGON and len(points) % 2 == 0:
         return polygon_object(None, points, place)
     if kind == _EXTREME_RECTANGLE and len(points) >= 4 and len(points) % 2 == 0:

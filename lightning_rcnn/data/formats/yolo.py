@@ -27,16 +27,12 @@ from lightning_rcnn.data.formats.labeled import (
 from lightning_rcnn.data.formats.layout import Layout, read_text
 from lightning_rcnn.data.formats.splits import in_order, split_of_folder
 from lightning_rcnn.data.formats.yolo_config import CLASS_FILES, YoloConfig, find_config, find_entry, is_class_list
+from lightning_rcnn.data.formats.yolo_oriented import refuse_oriented
 from lightning_rcnn.data.image_formats import IMAGE_SUFFIXES
 from lightning_rcnn.data.text_encoding import UnreadableTextError, decode_text
 from lightning_rcnn.errors import InputError
 
 Quadrilaterals = Literal["refuse", "polygons"]
-
-_FILES_TO_TRY = 300
-"""Label files that are read to tell oriented boxes from polygons."""
-_ORIENTED_COLUMNS = 9
-"""A class and four points."""
 
 
 def read_yolo(
@@ -68,7 +64,7 @@ def read_yolo(
             "beside `images`, or beside the images"
         )
     if quadrilaterals == "refuse":
-        _refuse_oriented(layout, sorted(set(labels.values())), config.task if config else "")
+        refuse_oriented(layout, sorted(set(labels.values())), config.task if config else "")
     read = partial(_labels, layout.root, names, bool(config and config.has_keypoints))
     entries = {
         split: [LabeledImage(name, read(labels.get(name))) for name in listed] for split, listed in images.items()
@@ -255,16 +251,3 @@ def _orphans(layout: Layout, used: set[str]) -> list[str]:
     texts = [file for file in layout.with_suffix(".txt", among=layout.all_files) if file not in used]
     inside = [file for file in texts if file.rpartition("/")[0] in folders and not is_class_list(file)]
     return [file for file in inside if any(map(is_yolo_line, layout.lines(file, 1)))]
-
-
-def _refuse_oriented(layout: Layout, labels: Sequence[str], task: str) -> None:
-    columns = set()
-    for label in labels[:: max(1, len(labels) // _FILES_TO_TRY)]:
-        columns |= {len(line.split()) for line in layout.lines(label, 1000)}
-        if columns - {_ORIENTED_COLUMNS}:
-            break
-    if task == "obb" or columns == {_ORIENTED_COLUMNS}:
-        raise InputError(
-            f"{layout.path}: oriented boxes (YOLO OBB), each line is a class and four points; detectors here have "
-            "upright boxes; if the points are polygons, add --quadrilaterals polygons for masks and upright boxes"
-        )

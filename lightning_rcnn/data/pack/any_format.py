@@ -10,7 +10,7 @@ from lightning_rcnn.data.formats.cvat import read_cvat
 from lightning_rcnn.data.formats.labeled import LabeledData
 from lightning_rcnn.data.formats.labelme import read_labelme
 from lightning_rcnn.data.formats.labelstudio import read_labelstudio
-from lightning_rcnn.data.formats.layout import Layout, read_json
+from lightning_rcnn.data.formats.layout import Layout
 from lightning_rcnn.data.formats.lines import DEEPPCB, DEEPPCB_CLASSES, ONLY_CLASS, WIDERFACE, read_lines
 from lightning_rcnn.data.formats.masks import read_masks
 from lightning_rcnn.data.formats.recognition import recognize
@@ -41,6 +41,8 @@ TITLES = {
 }
 """Name of the command -> name of the format, for messages."""
 _FEDERATED = "which classes were looked for in an image is not kept, so detections of others count as wrong"
+_JSON = ("coco", "lvis", "via", "createml", "labelstudio")
+"""Formats with one JSON file for many images: a damaged one may be a split."""
 _READERS: dict[str, Callable[[Layout], LabeledData]] = {
     "yolo": read_yolo,
     "labelme": read_labelme,
@@ -73,12 +75,23 @@ def read_data(name: str, path: Path, classes: Sequence[str] | None = None) -> Fo
     Raises:
         InputError: it cannot be read.
     """
+    return _read(name, Layout(path), classes)
+
+
+def _read(name: str, layout: Layout, classes: Sequence[str] | None) -> FoundData:
+    if name in _JSON:
+        for file in layout.with_suffix(".json"):
+            layout.json_kind(file)
+        layout.require_sound_json()
     if name == "voc":
-        return found_voc(path, classes)
-    if name == "coco" or name == "lvis":
-        evidence, sources = coco_sources(Layout(path), name, classes)
-        return FoundData(describe(TITLES[name], evidence, sources, [_FEDERATED] if name == "lvis" else []), sources)
-    return found_data(name, path, _READERS[name](Layout(path)), classes)
+        evidence, sources = voc_sources(layout, classes)
+    elif name == "coco":
+        evidence, sources = coco_sources(layout, "coco", classes)
+    elif name == "lvis":
+        evidence, sources = coco_sources(layout, "lvis", classes)
+    else:
+        return found_data(name, layout.path, _READERS[name](layout), classes)
+    return FoundData(describe(TITLES[name], evidence, sources, [_FEDERATED] if name == "lvis" else []), sources)
 
 
 def find_data(path: Path, classes: Sequence[str] | None = None) -> FoundData:
@@ -90,8 +103,7 @@ def find_data(path: Path, classes: Sequence[str] | None = None) -> FoundData:
     layout = Layout(path)
     candidates = recognize(layout)
     if not candidates:
-        for file in layout.with_suffix(".json"):
-            read_json(layout.root / file)
+        layout.require_sound_json()
         raise InputError(
             f"{path}: no annotations of a known format; known are {', '.join(TITLES.values())}; give the folder that "
             "holds images and annotations, or yield the samples from Python with `pack_samples`"
@@ -102,7 +114,7 @@ def find_data(path: Path, classes: Sequence[str] | None = None) -> FoundData:
             for name, evidence in candidates
         )
         raise InputError(f"{path}: has annotations in several formats; choose one: {listed}")
-    return read_data(candidates[0].name, path, classes)
+    return _read(candidates[0].name, layout, classes)
 
 
 def found_voc(path: Path, classes: Sequence[str] | None = None, coordinates: Coordinates = "one_based") -> FoundData:

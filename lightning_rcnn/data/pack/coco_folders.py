@@ -6,8 +6,10 @@ from collections import defaultdict
 from collections.abc import Sequence
 from typing import Literal
 
+from lightning_rcnn.data.defects import DefectLog
 from lightning_rcnn.data.formats.annotation_files import image_folder
-from lightning_rcnn.data.formats.coco.annotations import read_annotations
+from lightning_rcnn.data.formats.coco.categories import read_classes
+from lightning_rcnn.data.formats.coco.json_files import load_annotations
 from lightning_rcnn.data.formats.layout import Layout, require_memory
 from lightning_rcnn.data.formats.splits import in_order, split_of
 from lightning_rcnn.data.pack.coco import coco_source
@@ -81,7 +83,12 @@ def _choose(layout: Layout, files: Sequence[str]) -> str:
 
 def _common_classes(layout: Layout, files: Sequence[str]) -> list[str] | None:
     """Return the names of the categories of all files; None if all files have the same."""
-    categories = [read_annotations(layout.root / file).classes.categories for file in files]
+    categories = []
+    for file in files:
+        content = load_annotations(layout.root / file)
+        used = {key for each in content["annotations"] if isinstance(key := each.get("category_id"), str | int | float)}
+        classes = read_classes(content["categories"], used, layout.root / file, DefectLog(), None)
+        categories.append(classes.categories)
     if all(listed == categories[0] for listed in categories):
         return None
     return list(dict.fromkeys(category.name for listed in categories for category in listed))

@@ -119,7 +119,7 @@ def _read(numbered: tuple[int, Mapping[str, Any]], categories: list[Category], *
         known = {category.name for category in categories}
         new = dict.fromkeys(each.class_name for each in objects if each.class_name and each.class_name not in known)
         start = len(categories) + 1
-        categories += [Category(label, class_name, label) for label, class_name in enumerate(new, start)]  # type: ignore[arg-type]
+        categories += [Category(label, class_name, label) for label, class_name in enumerate(new, start)]
     labels = {category.name: category.label for category in categories}
     return read_labeled_item(LabeledItem(number, file_name, image, Labels(objects)), labels, chosen=not grows)
 
@@ -171,7 +171,7 @@ def _listed(values: Any) -> Sequence[Any]:
     """Return a list, an array or a tensor as something with a length."""
     if isinstance(values, str | bytes) or not hasattr(values, "__len__"):
         return [values]
-    return values  # type: ignore[no-any-return]
+    return values
 
 
 def _class_name(label: Any, categories: Sequence[Category], where: str) -> str | None:

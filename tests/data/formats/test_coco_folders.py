@@ -72,6 +72,11 @@ def test_lvis_names_its_images_by_their_urls(write_files, pack, tmp_path, capsys
     assert list(packed.splits["val"].objects.values()) == [[CAT_BOX]]
 
 
+def test_a_damaged_file_beside_a_sound_one_is_not_passed_over(write_files, refusal):
+    texts = {"instances_train.json": coco("a.jpg", CAT), "instances_val.json": '{"images": ['}
+    assert "instances_val.json: malformed JSON" in refusal(write_files(texts, ["a.jpg"]))
+
+
 def test_several_files_of_one_split_are_listed_with_their_commands(write_files, refusal):
     root = write_files({"a.json": coco("a.jpg", CAT), "b.json": coco("a.jpg", DOG)}, ["a.jpg"])
     assert f"choose one: `lightning-rcnn pack auto {root}/a.json`; `lightning-rcnn pack auto {root}/b.json`" in refusal(

@@ -107,6 +107,7 @@ def test_polygons_are_masks(write_files, pack_one):
 
 
 QUADRILATERAL = "0 .2 .3 .6 .2 .7 .6 .3 .7\n"
+UPRIGHT, TRAPEZOID = "0 .2 .2 .6 .2 .6 .6 .2 .6\n", "0 .2 .2 .6 .2 .5 .6 .3 .6\n"
 
 
 def test_oriented_boxes_are_refused_by_name_and_can_be_polygons(write_files, pack, refusal):
@@ -116,7 +117,9 @@ def test_oriented_boxes_are_refused_by_name_and_can_be_polygons(write_files, pac
     assert "--quadrilaterals polygons" in message
     found = found_data("yolo", root, read_yolo(Layout(root), quadrilaterals="polygons"))
     assert pack(root, found).splits[""].has_masks
-    mixed = write_files({"b.txt": "0 .2 .3 .6 .2 .7 .6\n"}, [])
+    upright = write_files({"a.txt": UPRIGHT, "b.txt": UPRIGHT + TRAPEZOID})
+    assert pack(upright).splits[""].has_masks, "upright boxes are the same as polygons"
+    mixed = write_files({"a.txt": QUADRILATERAL} | {"b.txt": "0 .2 .3 .6 .2 .7 .6\n"}, [])
     assert pack(mixed).splits[""].has_masks
 
 
