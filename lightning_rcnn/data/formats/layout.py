@@ -2,10 +2,11 @@
 
 import json
 import math
+import posixpath
 import re
 from collections.abc import Iterable
 from functools import cached_property
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 from lightning_rcnn.data.folder_listing import list_files
@@ -66,7 +67,7 @@ class Layout:
     def with_suffix(self, *suffixes: str, among: Iterable[str] | None = None) -> list[str]:
         """Return the files with one of the suffixes, in any case."""
         files = self.files if among is None else among
-        return [file for file in files if PurePosixPath(file).suffix.lower() in suffixes]
+        return [file for file in files if posixpath.splitext(file)[1].lower() in suffixes]
 
     def head(self, file: str) -> str:
         """Return the first 64 KiB of a text file; "" if it is no text."""

@@ -62,6 +62,26 @@ def test_the_format_is_named_in_one_line(tmp_path, name, text):
 
 
 @pytest.mark.parametrize(
+    ("name", "command"),
+    [
+        ("LabelMe", "labelme"),
+        ("VIA", "via"),
+        ("VIA 3", "via"),
+        ("CreateML", "createml"),
+        ("Label Studio", "labelstudio"),
+        ("Cityscapes", "masks"),
+        ("YOLO's text", "yolo"),
+        ("CSV", "csv"),
+    ],
+)
+def test_formats_with_a_reader_of_their_own_are_sent_there(tmp_path, name, command):
+    path = tmp_path / "x.json"
+    path.write_text(TEXTS[name] if name in TEXTS else json.dumps(FILES[name]))
+    with pytest.raises(InputError, match=f"use `lightning-rcnn pack {command}`"):
+        load_annotations(path)
+
+
+@pytest.mark.parametrize(
     "text", ['{"images": [{"id": 1, "width": 2, "height": 3', "{'images': [], 'annotations': [], 'x': 1}"]
 )
 def test_damaged_json_is_no_other_format(tmp_path, text):
