@@ -163,8 +163,11 @@ def require_memory(path: Path) -> None:
     Raises:
         InputError: it needs more.
     """
-    size, free = path.stat().st_size, free_memory()
-    if size >= MIN_CHECKED and size * MEMORY_PER_BYTE > free:
+    size = path.stat().st_size
+    if size < MIN_CHECKED:
+        return
+    free = free_memory()
+    if size * MEMORY_PER_BYTE > free:
         raise InputError(
             f"{path}: parsing {size / 1e9:.1f} GB of JSON takes about {size * MEMORY_PER_BYTE / 1e9:.0f} GB of memory, "
             f"and {free / 1e9:.0f} GB are free; split the file, or pack it on a larger machine"
