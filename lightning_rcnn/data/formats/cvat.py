@@ -29,6 +29,8 @@ from lightning_rcnn.errors import InputError
 from lightning_rcnn.masks.run_length import encode_crop
 
 _SHAPES = ("box", "polygon", "mask", "ellipse", "polyline", "points", "cuboid", "skeleton")
+_MAX_PIXELS = 1 << 28
+"""More than Pillow reads: bounds the memory of a damaged size."""
 
 
 def read_cvat(layout: Layout) -> LabeledData:
@@ -130,7 +132,8 @@ def _read_mask(shape: ElementTree.Element, name: str | None, place: str, width: 
         return malformed(f"{place}: its rle or its box is not whole numbers")
     lengths = [value for value in runs if value is not None]
     left, top, mask_width, mask_height = (value for value in box if value is not None)
-    if sum(lengths) != mask_width * mask_height or left + mask_width > width or top + mask_height > height:
+    is_huge = mask_width * mask_height > _MAX_PIXELS
+    if is_huge or sum(lengths) != mask_width * mask_height or left + mask_width > width or top + mask_height > height:
         return LabeledObject(name, place=f"{place}: its runs do not fill its box", lost=Defect.MALFORMED_OBJECT)
     pixels = np.repeat(np.arange(len(lengths)) % 2 == 1, lengths).reshape(mask_height, mask_width)
     return LabeledObject(name, segmentation=encode_crop(pixels, top, left, height, width), place=place)

@@ -144,7 +144,7 @@ def _read_mask(
     left, top = round(points[0]), round(points[1])
     try:
         pixels = np.asarray(Image.open(BytesIO(base64.b64decode(encoded)), formats=["PNG"])) > 0
-    except (OSError, ValueError, TypeError, binascii.Error):
+    except (OSError, ValueError, TypeError, binascii.Error, Image.DecompressionBombError):
         return malformed(f"{place}: its mask is not a PNG in base64")
     crop = pixels[max(-top, 0) : max(height - top, 0), max(-left, 0) : max(width - left, 0)]
     if pixels.ndim != 2 or not crop.size:

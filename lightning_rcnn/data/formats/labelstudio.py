@@ -65,7 +65,8 @@ def _labels_of(task: Any) -> Labels | None:
     listed = task.get("annotations") or task.get("completions")
     if listed is None and "data" not in task:
         return Labels(_read_results(_minimal_results(task)))
-    done = [each for each in listed or [] if isinstance(each, dict) and not each.get("was_cancelled")]
+    tried = listed if isinstance(listed, list) else []
+    done = [each for each in tried if isinstance(each, dict) and not each.get("was_cancelled")]
     if not done:
         return None
     chosen = next((each for each in done if each.get("ground_truth")), done[0])

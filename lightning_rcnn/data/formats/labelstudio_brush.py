@@ -9,6 +9,8 @@ import numpy as np
 
 _NUM_CHANNELS = 4
 _ALPHA = 3
+_MAX_PIXELS = 1 << 28
+"""More than Pillow reads: bounds the memory of a damaged size."""
 
 
 def decode_brush(rle: Any, width: int, height: int) -> np.ndarray | None:
@@ -18,6 +20,8 @@ def decode_brush(rle: Any, width: int, height: int) -> np.ndarray | None:
         rle: list of bytes.
         width, height: size of the image, pixels.
     """
+    if width * height > _MAX_PIXELS:
+        return None
     try:
         stream = _Bits(bytes(rle))
         values = _decode(stream, width * height * _NUM_CHANNELS)

@@ -58,6 +58,8 @@ def ellipse_object(
         degrees: clockwise rotation.
         place: location for messages.
     """
+    if not math.isfinite(degrees):
+        return malformed(f"{place}: its rotation is not finite")
     sine, cosine = math.sin(math.radians(degrees)), math.cos(math.radians(degrees))
     polygon = []
     for corner in range(_CORNERS):
@@ -80,6 +82,8 @@ def rotated(labeled: LabeledObject, degrees: float, pivot: tuple[float, float] |
         degrees: clockwise rotation.
         pivot: point around which it is rotated; by default the center of the box.
     """
+    if not math.isfinite(degrees):
+        return malformed(f"{labeled.place}: its rotation is not finite")
     if labeled.edges is None or degrees % 360 == 0:
         return labeled
     x1, y1, x2, y2 = labeled.edges

@@ -98,15 +98,19 @@ def _read_project(content: Any) -> dict[str, list[Region]]:
     """Return image -> regions of an exported file or of a saved project."""
     entries = content.get("_via_img_metadata", content)
     images: dict[str, list[Region]] = {}
-    for entry in entries.values() if isinstance(entries, dict) else entries:
+    for entry in _values(entries):
         if not isinstance(entry, dict) or not isinstance(entry.get("filename"), str):
             continue
-        regions = entry.get("regions") or []
-        listed = list(regions.values()) if isinstance(regions, dict) else regions  # version 1 numbers them
+        listed = _values(entry.get("regions"))  # version 1 numbers them
         images.setdefault(entry["filename"], []).extend(
             _region(region, f"region {position}") for position, region in enumerate(listed, start=1)
         )
     return images
+
+
+def _values(value: Any) -> list[Any]:
+    """Return the values of an object or a list; none of anything else."""
+    return list(value.values()) if isinstance(value, dict) else value if isinstance(value, list) else []
 
 
 def _region(region: Any, place: str) -> Region:

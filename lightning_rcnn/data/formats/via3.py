@@ -52,7 +52,8 @@ def read_via3(content: dict[str, Any]) -> dict[str, list[Region]]:
     images: dict[str, list[Region]] = {}
     image_of_view = {}
     for key, view in views.items():
-        listed = [names[str(fid)] for fid in view.get("fid_list") or [] if names.get(str(fid))]
+        fids = view.get("fid_list")
+        listed = [names[str(fid)] for fid in fids if names.get(str(fid))] if isinstance(fids, list) else []
         if listed:
             image_of_view[key] = listed[0]
             images.setdefault(listed[0], [])
@@ -95,7 +96,7 @@ def read_via3_csv(text: str, path: Path) -> dict[str, list[Region]]:
 def read_shape(values: Any, place: str) -> LabeledObject:
     """Return the object of VIA 3's coordinates, a number for the shape and its coordinates; without a class."""
     parsed = numbers(values)
-    if not parsed:
+    if not parsed or not parsed[0].is_integer():
         return malformed(f"{place}: no coordinates")
     kind, points = int(parsed[0]), parsed[1:]
     if kind == _RECTANGLE and len(points) == 4:

@@ -79,11 +79,12 @@ def test_bad_files_of_cvat(write_files, refusal, pack_one):
         '<polygon label="cat" points="1,2;3"/>',
     )
     shapes += ('<mask label="cat" rle="2, 3" left="0" top="0" width="9" height="9"/>', BOX.replace("cat", ""))
+    shapes += (f'<mask label="cat" rle="{10**18}" left="0" top="0" width="{10**9}" height="{10**9}"/>',)
     root = write_files(
         {"a.xml": cvat(image("a.jpg", *shapes), image("lost.jpg"), image("../b.jpg"))}, ["a.jpg", "../b.jpg"]
     )
     assert "2 of 3 images" in refusal(root)
-    report = {"missing_image": 1, "file_outside_folder": 1, "malformed_object": 3, "missing_box": 1, "unknown_class": 1}
+    report = {"missing_image": 1, "file_outside_folder": 1, "malformed_object": 4, "missing_box": 1, "unknown_class": 1}
     assert pack_one(root, classes=["cat"]).report == report | {"emptied_image": 1}
 
 
