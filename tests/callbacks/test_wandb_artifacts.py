@@ -14,11 +14,15 @@ from lightning_rcnn.data.torch_dataset import read_torch_dataset
 
 def shard_set(name, addresses, sha256="ab"):
     shards = [
-        Shard(address.split("?")[0].rpartition("/")[2], f"{sha256}{number}", number, [0, 9], [number], [4], [4], [1])
+        Shard(_name(address), f"{sha256}{number}", number, [0, 9], [number], [4], [4], [1], [[1]])
         for number, address in enumerate(addresses)
     ]
     index = ShardIndex(name, [Category(1, "cat", 7)], False, shards, report={})
-    return ShardSet(index, tuple(addresses), (), ())
+    return ShardSet(index, tuple(addresses), (), (), (0,) * len(addresses))
+
+
+def _name(address):
+    return address.split("?")[0].rpartition("/")[2]
 
 
 def entries(artifact):
