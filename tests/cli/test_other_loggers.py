@@ -57,7 +57,7 @@ def of_wandb(folder):
     """(key, step) -> figure, as W&B got them; the last one, where a validation was repeated."""
     rows = [row for path in sorted(folder.glob("wandb/offline-run-*/*.wandb")) for row in Part(path).rows]
     tables = ("Custom Chart Tables/", *(f"val/{key}/" for key in WANDB_KEYS))
-    own = ("_", "trainer/", "val/images", *tables)  # the step is no figure elsewhere
+    own = ("_", "trainer/", "val/images", "val/report", *tables)  # the step is no figure elsewhere
     return {
         (key, row["trainer/global_step"]): value
         for row in rows
