@@ -6,6 +6,7 @@ Shape letters: B regions of the whole batch, C channels, S side of a pooled regi
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -104,10 +105,13 @@ class FullyConnected(nn.Module):
     def _first_layer(self, pooled: Tensor) -> Tensor:
         """Compute `fc6`, whose weights are in the order of [C, S, S] in all checkpoints.
 
-        If regions are stored channels last, the regions or the weights are permuted: whichever are fewer.
+        If regions are stored channels last, the regions or the weights are permuted: whichever are fewer. An exported
+        graph takes any number of regions and always permutes them.
         """
         fc6 = self.fc6
-        if not isinstance(fc6, nn.Linear) or pooled.is_contiguous() or len(pooled) < fc6.out_features:
+        if torch.compiler.is_exporting() or not isinstance(fc6, nn.Linear) or pooled.is_contiguous():
+            return fc6(pooled.flatten(1))
+        if len(pooled) < fc6.out_features:
             return fc6(pooled.flatten(1))
         weight = fc6.weight.unflatten(1, pooled.shape[1:]).permute(0, 2, 3, 1).flatten(1)
         return F.linear(pooled.permute(0, 2, 3, 1).flatten(1), weight, fc6.bias)
