@@ -34,6 +34,7 @@ LAYERS = [
     {"compilation"},
     {"visualization"},
     {"callbacks"},
+    {"export"},
     {"detectors"},
     {"bench"},
     {"cli"},

@@ -7,6 +7,7 @@ import functools
 import os
 import warnings
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
@@ -43,6 +44,8 @@ from lightning_rcnn.detectors.validation_losses import can_compute_losses, evalu
 from lightning_rcnn.errors import InputError
 from lightning_rcnn.evaluation.mean_losses import TOTAL
 from lightning_rcnn.evaluation.scoring import ResultType
+from lightning_rcnn.export.check import Comparison
+from lightning_rcnn.export.exporting import FormatName, export_detector
 from lightning_rcnn.functional.boxes import rescale
 from lightning_rcnn.functional.losses import LossSum, mean_losses
 from lightning_rcnn.functional.postprocess import to_original_frame
@@ -78,6 +81,8 @@ class Detector(Recorded, LightningModule):
     """Limit of precomputed proposals per image; 0 if the detector computes its own."""
     search: Callable[[Tensor], np.ndarray] | None = None
     """Search for images without proposals: uint8 RGB [3, H, W] -> boxes and scores [P, 5]; None if not needed."""
+    no_graph: ClassVar[str] = ""
+    """Reason why the detector cannot be exported as one graph; empty if it can."""
     weights: str | None = None
     """Detector to start from: a file, URL or name. It is loaded when the whole detector exists."""
     evaluation: Evaluation
@@ -235,6 +240,34 @@ class Detector(Recorded, LightningModule):
                 entry["masks"] = paste_densely(entry["masks"], entry["boxes"], height, width, self.mask_paste)
             results.append(entry)
         return results
+
+    def export(
+        self,
+        path: str | Path,
+        format: FormatName | None = None,
+        images: ImageLike | Sequence[ImageLike] = (),
+        threshold: float | None = None,
+        detections: int | None = None,
+    ) -> list[Comparison]:
+        """Write the detector as a file that runs without this package, for the device that it is on.
+
+        The file gets its name only when it has found the same as the detector.
+
+        Args:
+            path: file to write.
+            format: "pt2" (`torch.export`), "onnx", or "aoti" (compiled); by default that of the suffix of `path`.
+            images: images to compare on, as in `detect`; generated scenes if not given.
+            threshold: minimum score of detections, exclusive; the model's own `score_threshold` if not given.
+            detections: maximum number of detections per image; the model's own if not given.
+
+        Returns:
+            The largest differences of each batch that was compared.
+
+        Raises:
+            InputError: see `export_detector`.
+            OSError: the file cannot be written.
+        """
+        return export_detector(self, Path(path), format, as_images(images), threshold, detections)
 
     def _detections_and_proposals(self, batch: Batch) -> tuple[Detections, Proposals]:
         """Compute detections and their proposals, both in the original frame."""

@@ -107,6 +107,7 @@ class RCNN(Detector):
     """
 
     class_layers: ClassVar[tuple[str, ...]] = ("softmax", "svms", "box_regressors")
+    no_graph: ClassVar[str] = "R-CNN runs its network on each region of an image, in many passes; train a Fast R-CNN"
 
     def __init__(
         self,

@@ -1,0 +1,63 @@
+"""Objects in image files with onnxruntime, numpy and Pillow alone: python examples/onnx_inference.py FILE.onnx IMAGE...
+
+The file is one of `lightning-rcnn export`; it says itself how images are resized. Fast R-CNN would also take proposals.
+"""
+
+import json
+import sys
+
+import numpy as np
+import onnxruntime
+from PIL import Image, ImageOps
+
+
+def resize(image: Image.Image, rule: dict) -> np.ndarray:
+    """Resize by the rule of the file; [height, width, 3]."""
+    shorter, longer = sorted(image.size)
+    scale = min(rule["min_size"] / shorter, rule["max_size"] / longer)
+    if rule["method"] == "bilinear":
+        rows, columns = (bilinear(side, max(1, int(side * scale))) for side in reversed(image.size))
+        return np.einsum("yh,hwc,xw->yxc", rows, np.asarray(image, np.float32), columns, optimize=True)
+    scale = rule["min_size"] / shorter
+    scale *= min(1, rule["max_size"] / (longer * scale))
+    return np.asarray(image.resize([max(1, int(side * scale + 0.5)) for side in image.size], Image.Resampling.BILINEAR))
+
+
+def bilinear(size: int, new_size: int) -> np.ndarray:
+    """Weights of the old pixels along one side in the new ones, [new_size, size]."""
+    position = np.clip((np.arange(new_size) + 0.5) * size / new_size - 0.5, 0, size - 1)
+    return np.maximum(0, 1 - np.abs(position[:, None] - np.arange(size))).astype(np.float32)
+
+
+def pad(image: np.ndarray, divisor: int, smallest: int) -> np.ndarray:
+    """Pad on the right and at the bottom, and put the channels first; [1, 3, height, width]."""
+    sides = [max(side, smallest) for side in image.shape[:2]]
+    height, width = (side + -side % divisor for side in sides)
+    padded = np.zeros((1, 3, height, width), image.dtype)
+    padded[0, :, : image.shape[0], : image.shape[1]] = image.transpose(2, 0, 1)
+    return padded
+
+
+def main(file: str, *images: str) -> None:
+    """Print what is found in each image."""
+    session = onnxruntime.InferenceSession(file, providers=["CPUExecutionProvider"])
+    about = json.loads(session.get_modelmeta().custom_metadata_map["lightning_rcnn"])
+    names = [output.name for output in session.get_outputs()]
+    for path in images:
+        image = ImageOps.exif_transpose(Image.open(path)).convert("RGB")
+        resized = resize(image, about["resize"])
+        inputs = {
+            "images": pad(resized, about["images"]["size_divisor"], about["images"]["smallest_side"]),
+            "image_sizes": np.array([resized.shape[:2]]),
+            "original_sizes": np.array([image.size[::-1]]),
+        }
+        found = dict(zip(names, session.run(names, inputs), strict=True))
+        print(path)
+        for index in range(found["count"][0]):
+            box, label, score = (found[name][0, index] for name in ("boxes", "labels", "scores"))
+            corners = ", ".join(f"{value:.0f}" for value in box)
+            print(f"  {about['class_names'][label - 1]} {score:.2f} at {corners}")
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,59 @@
+"""Objects in image files with torch, torchvision and Pillow alone: python examples/pt2_inference.py FILE.pt2 IMAGE...
+
+The file is one of `lightning-rcnn export`; it says itself how images are resized. Fast R-CNN would also take proposals.
+"""
+
+import json
+import sys
+
+import torch
+import torch.nn.functional as F
+from PIL import Image, ImageOps
+from torchvision.transforms.functional import (
+    pil_to_tensor,
+)  # torchvision also has RoIAlign and NMS, which the file calls
+
+
+def resize(picture: Image.Image, rule: dict) -> torch.Tensor:
+    """Resize by the rule of the file; [3, height, width]."""
+    image = pil_to_tensor(picture)
+    height, width = image.shape[1:]
+    if rule["method"] == "bilinear":
+        scale = min(rule["min_size"] / min(height, width), rule["max_size"] / max(height, width))
+        size = [max(1, int(side * scale)) for side in (height, width)]
+        return F.interpolate(image[None].float(), size=size, mode="bilinear", align_corners=False)[0]
+    scale = rule["min_size"] / min(height, width)
+    scale *= min(1, rule["max_size"] / (max(height, width) * scale))
+    size = [max(1, int(side * scale + 0.5)) for side in (height, width)]
+    if rule["method"] == "pillow":
+        return pil_to_tensor(picture.resize(size[::-1], Image.Resampling.BILINEAR))
+    return F.interpolate(image[None], size=size, mode="bilinear", align_corners=False, antialias=True)[0]
+
+
+def pad(image: torch.Tensor, divisor: int, smallest: int) -> torch.Tensor:
+    """Pad on the right and at the bottom; [1, 3, height, width]."""
+    sides = [max(side, smallest) for side in image.shape[1:]]
+    height, width = (side + -side % divisor for side in sides)
+    return F.pad(image, (0, width - image.shape[2], 0, height - image.shape[1]))[None]
+
+
+@torch.inference_mode()
+def main(file: str, *images: str) -> None:
+    """Print what is found in each image."""
+    extra = {"lightning_rcnn.json": ""}
+    detect = torch.export.load(file, extra_files=extra).module()
+    about = json.loads(extra["lightning_rcnn.json"])
+    for path in images:
+        image = ImageOps.exif_transpose(Image.open(path)).convert("RGB")
+        resized = resize(image, about["resize"])
+        padded = pad(resized, about["images"]["size_divisor"], about["images"]["smallest_side"])
+        found = detect(padded, torch.tensor([resized.shape[1:]]), torch.tensor([image.size[::-1]]))
+        print(path)
+        for index in range(int(found["count"])):
+            box, label, score = (found[name][0, index].tolist() for name in ("boxes", "labels", "scores"))
+            corners = ", ".join(f"{value:.0f}" for value in box)
+            print(f"  {about['class_names'][label - 1]} {score:.2f} at {corners}")
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

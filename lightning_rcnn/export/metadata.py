@@ -1,0 +1,72 @@
+"""What an exported file says about itself, as JSON: all that a program needs to use it without this package."""
+
+import json
+from typing import Any
+
+import torch
+import torchvision
+
+import lightning_rcnn
+from lightning_rcnn.export.program import Exportable, image_dtype, input_names, smallest_side
+
+KEY = "lightning_rcnn"
+"""Name of the JSON in a file: of an extra file in .pt2, of an entry of `metadata_props` in .onnx."""
+
+_RESIZED_SIZE = {
+    "bilinear": "scale = min(min_size / min(h, w), max_size / max(h, w)); floor(h * scale), floor(w * scale)",
+    "antialiased": "the shorter edge becomes min_size, then both shrink by min(1, max_size / longer edge); "
+    "floor(edge + 0.5)",
+}
+_PIXELS = {
+    "bilinear": "float32, bilinear between pixel centers, no antialiasing, not rounded",
+    "antialiased": "uint8, bilinear with antialiasing",
+    "pillow": "uint8, bilinear with antialiasing, as PIL.Image.resize with Resampling.BILINEAR",
+}
+
+
+def describe(detector: Exportable) -> str:
+    """Describe a detector that has the limits of its export.
+
+    Returns:
+        JSON with `detector`, `class_names` and `category_ids` of labels 1..K, `inputs`, `images`, `resize`,
+        `normalization` (which is in the graph), `limits`, `mask_paste` (None without masks) and `versions`.
+    """
+    preprocessing = detector.preprocessing.settings
+    method = preprocessing.resize
+    settings = getattr(getattr(detector, "box", None), "settings", None)
+    content: dict[str, Any] = {
+        "detector": type(detector).__name__,
+        "class_names": detector.class_names,
+        "category_ids": detector.category_ids,
+        "inputs": input_names(detector),
+        "images": {
+            "layout": "[batch, 3, height, width], RGB, 0 to 255, padded on the right and at the bottom by anything",
+            "dtype": str(image_dtype(detector)).removeprefix("torch."),
+            "size_divisor": preprocessing.size_divisor,
+            "smallest_side": smallest_side(detector),
+        },
+        "resize": {
+            "min_size": preprocessing.min_size,
+            "max_size": preprocessing.max_size,
+            "method": method,
+            "size": _RESIZED_SIZE.get(method, _RESIZED_SIZE["antialiased"]),
+            "pixels": _PIXELS[method],
+        },
+        "normalization": {
+            "channel_order": preprocessing.channel_order,
+            "pixel_range": preprocessing.pixel_range,
+            "pixel_mean": list(preprocessing.pixel_mean),
+            "pixel_std": list(preprocessing.pixel_std),
+        },
+        "limits": {
+            "score_threshold": getattr(settings, "score_threshold", None),
+            "detections_per_image": getattr(settings, "detections_per_image", None),
+        },
+        "mask_paste": detector.mask_paste if detector.main_result_type == "segm" else None,
+        "versions": {
+            "lightning_rcnn": lightning_rcnn.__version__,
+            "torch": torch.__version__,
+            "torchvision": torchvision.__version__,
+        },
+    }
+    return json.dumps(content)

@@ -1,0 +1,37 @@
+"""`.pt2` files of `torch.export`: a graph that torch and torchvision run without our package."""
+
+import io
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import BinaryIO
+
+import torch
+from torch import Tensor
+from torch.export import ExportedProgram
+
+from lightning_rcnn.export.metadata import KEY
+from lightning_rcnn.export.program import Outputs, Runner
+
+EXTRA_FILE = f"{KEY}.json"
+"""Name of our JSON among the extra files of the archive."""
+
+
+def write_pt2(program: ExportedProgram, metadata: str, file: BinaryIO) -> None:
+    """Write a program of standard operators, with its metadata as an extra file."""
+    package = io.BytesIO()  # torch hides the reason if a disk is full
+    torch.export.save(program, package, extra_files={EXTRA_FILE: metadata})
+    file.write(package.getbuffer())
+
+
+def open_pt2(path: Path) -> Runner:
+    """Open a file."""
+    with warnings.catch_warnings(), path.open("rb") as file:
+        warnings.simplefilter("ignore")
+        module = torch.export.load(file).module()
+
+    @torch.inference_mode()
+    def run(arguments: Sequence[Tensor]) -> Outputs:
+        return module(*arguments)
+
+    return run

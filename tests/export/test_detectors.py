@@ -1,0 +1,68 @@
+"""Detectors, backbones and conventions through each format; the export itself compares the file with its detector."""
+
+import pytest
+import torch
+
+from lightning_rcnn import FasterRCNN, FastRCNN, MaskRCNN
+from lightning_rcnn.backbones.c4 import ResNetC4
+from lightning_rcnn.backbones.dc5 import ResNetDC5
+from lightning_rcnn.backbones.fpn import ResNetFPN
+from lightning_rcnn.backbones.plain import PlainBackbone
+from lightning_rcnn.export.check import draw_scenes
+from lightning_rcnn.parts import part
+
+RPN = {"pre_nms_top_n": [100, 100], "post_nms_top_n": [50, 50]}
+SIZES = {"min_size": 96, "max_size": 160}
+HEAD = {"head": {"width": 64}}
+FPN = part(ResNetFPN, name="resnet18", channels=32)
+TORCHVISION = {
+    "rpn": {**RPN, "anchors": {"rounding": "rounded", "stride": "image_ratio"}, "ranking": "probability"},
+    "preprocessing": {**SIZES, "resize": "bilinear"},
+}
+DETECTRON2 = {
+    "rpn": {**RPN, "anchors": {"order": "size_major"}, "min_size": 0},
+    "pooler": {"sampling_ratio": 0, "aligned": True, "level_rule": "detectron2"},
+    "preprocessing": {**SIZES, "channel_order": "bgr", "pixel_range": 255, "size_divisor": 1},
+}
+PLAIN = {"preprocessing": SIZES, "box": HEAD, "proposals": {"limit": 60}}
+
+KINDS = {
+    "faster_fpn": (FasterRCNN, {"backbone": FPN, "box": HEAD, "rpn": RPN, "preprocessing": SIZES}),
+    "faster_fpn_torchvision": (FasterRCNN, {"backbone": FPN, "box": HEAD, **TORCHVISION}),
+    "mask_fpn_detectron2": (
+        MaskRCNN,
+        {"backbone": FPN, "box": {**HEAD, "min_size": 0}, "mask": {"width": 16}, **DETECTRON2},
+    ),
+    "faster_fpn_pool": (FasterRCNN, {"backbone": FPN, "box": HEAD, "rpn": RPN, "pooler": {"operator": "pool"}}),
+    "mask_c4": (MaskRCNN, {"backbone": part(ResNetC4, name="resnet18"), "mask": {"width": 16}, **DETECTRON2}),
+    "faster_dc5": (FasterRCNN, {"backbone": part(ResNetDC5, name="resnet50"), "box": HEAD, **DETECTRON2}),
+    "fast_alexnet": (FastRCNN, {"backbone": part(PlainBackbone, name="alexnet"), **PLAIN}),
+    "fast_vgg16": (FastRCNN, {"backbone": part(PlainBackbone, name="vgg16"), **PLAIN}),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("format", ["pt2", "onnx"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_files_have_the_detections_of_their_detector(tmp_path, kind, format):
+    detector_class, settings = KINDS[kind]
+    torch.manual_seed(0)
+    detector = detector_class(["circle", "square", "triangle"], **{"preprocessing": SIZES, **settings}).eval()
+    images = [image[:, ::3, ::3] for image in draw_scenes()]
+    rows = detector.export(tmp_path / "detector", format, images=images)
+    assert len(rows) == 4
+    boxes, scores = (1e-4, 1e-6) if format == "pt2" else (1e-2, 1e-5)
+    for row in rows:
+        assert row.detections > 10
+        assert row.unmatched == 0
+        assert row.boxes < boxes
+        assert max(row.scores, row.masks) < scores
+
+
+@pytest.mark.slow
+def test_a_compiled_package_has_the_detections_of_its_detector(tmp_path):
+    detector_class, settings = KINDS["fast_alexnet"]
+    torch.manual_seed(0)
+    detector = detector_class(["circle", "square", "triangle"], **settings).eval()
+    rows = detector.export(tmp_path / "detector.pt2", "aoti", images=[image[:, ::3, ::3] for image in draw_scenes()])
+    assert max(row.boxes for row in rows) < 1e-2
