@@ -40,7 +40,8 @@ from lightning_rcnn.data.transforms import (
 from lightning_rcnn.data.transforms.pipeline import checked_transforms
 from lightning_rcnn.errors import InputError
 from lightning_rcnn.masks.segmentation import as_run_length
-from lightning_rcnn.structures import NO_IMAGE, Batch, Bitmaps
+from lightning_rcnn.structures import NO_IMAGE
+from tests.data.batch_contents import contents
 
 RULES = (ResizeRule(64, 96),)
 FLIPS = [HorizontalFlip(), VerticalFlip()]
@@ -90,26 +91,6 @@ def loader_of(
     plan = partial(data.plan_training, seed=0, batch_size=4 // world, rank=rank, world=world, window=100)
     samples = dataset_of(source, transforms, form)
     return PlannedLoader(samples, plan, len(data) // 4, rank=rank, world=world, **options)
-
-
-def contents(batch: Batch) -> list[tuple[bytes, ...]]:
-    """What each slot holds, without the padding."""
-    targets = batch.targets
-    found = []
-    for slot, number in enumerate(targets.is_object.sum(dim=1).tolist()):
-        parts = [batch.image_ids[slot], batch.images[slot], targets.boxes[slot, :number], targets.labels[slot, :number]]
-        parts.append(targets.is_crowd[slot, :number])
-        if isinstance(targets.masks, Bitmaps):
-            sizes, first = targets.masks.sizes[slot, :number], targets.masks.first_byte[slot, :number]
-            parts += [sizes, targets.masks.boxes[slot, :number]]
-            lengths = (sizes.prod(dim=1) + 7) // 8
-            bits = zip(first.tolist(), lengths.tolist(), strict=True)
-            parts += [targets.masks.bits[begin : begin + length] for begin, length in bits]
-        elif targets.masks is not None:
-            edges = targets.masks.edges[slot, :number]
-            parts += [edges[number_of][edges[number_of].any(dim=1)] for number_of in range(number)]
-        found.append(tuple(part.numpy().tobytes() for part in parts))
-    return found
 
 
 @pytest.fixture(scope="module")
