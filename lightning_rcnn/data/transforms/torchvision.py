@@ -214,7 +214,7 @@ def _seeded(seed: int) -> Iterator[None]:
     """Seed all generators from which a transform may draw, and restore them."""
     numpy_state, python_state = np.random.get_state(), python_random.getstate()
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed % 2**63)
+        torch.default_generator.manual_seed(seed % 2**63)  # `torch.manual_seed` formats a traceback, too
         np.random.seed(seed % 2**32)
         python_random.seed(seed)
         try:
