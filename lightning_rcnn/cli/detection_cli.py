@@ -40,7 +40,7 @@ from lightning_rcnn.cli.known_keys import KnownKeys, flag_value
 from lightning_rcnn.cli.nested_help import with_model_of_help
 from lightning_rcnn.cli.nested_nulls import take_nested_nulls
 from lightning_rcnn.cli.output_paths import require_folder
-from lightning_rcnn.cli.parse_errors import causes_of, key_of, located
+from lightning_rcnn.cli.parse_errors import causes_of, constructor_error, key_of, located
 from lightning_rcnn.cli.rank_environment import environment_of_launcher
 from lightning_rcnn.cli.refused_callbacks import NO_CHECKPOINTS, refuse_callbacks
 from lightning_rcnn.cli.registry import TRAINING
@@ -262,6 +262,8 @@ class DetectionCLI(LightningCLI):
                     key = key_of(str(error)) or "trainer"
                     what = "a package is missing: " if isinstance(cause, ModuleNotFoundError) else ""
                     raise InputError(f"{key}: {what}{' '.join(str(cause).split())}") from error
+            if (said := constructor_error(str(error))) is not None:
+                raise InputError(said) from error
             raise
         finally:
             data[split] = given  # for the configuration of the run

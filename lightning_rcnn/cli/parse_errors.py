@@ -6,6 +6,7 @@ option.
 
 import re
 from collections.abc import Iterator, Sequence
+from itertools import groupby
 
 from lightning_rcnn.cli.composing import Composition
 from lightning_rcnn.cli.other_names import is_of_others, ours_for
@@ -18,13 +19,15 @@ _NO_SUBCLASS = re.compile(r"Not a valid subclass of (\w+)")
 _NESTED = re.compile(r"NestedArg\(key='.*?', val=(.*)\)$")
 _CHOICES = re.compile(r"(?:typing\.)?Literal\[(.*)\]")
 _REQUIRED = re.compile(r"the following arguments are required: (.*)")
+_CONSTRUCTED = re.compile(r"^Given value: .*?class_path='(?:\w+\.)*(\w+)'", re.MULTILINE)
+_REASONS = re.compile(r"^Errors:\n(.*?)^Given value", re.MULTILINE | re.DOTALL)
 _STRAY = re.compile(r"(?:Unrecognized|unrecognized) arguments: (.*)")
 
 
 def key_of(message: str) -> str | None:
     """Return the dotted key in a message of the parser; None if it names none."""
-    keys = _KEY.findall(message)
-    return ".".join(keys) if keys else None
+    keys = _KEY.findall(message)  # that of an argument of a list's element comes twice
+    return ".".join(key for key, _ in groupby(keys)) if keys else None
 
 
 def one_line(message: str, flags: list[str]) -> str:
@@ -79,7 +82,27 @@ def located(message: str, arguments: Sequence[str], flags: list[str], compositio
         for path, origin in composition.origins.items():
             if matches(path, wanted):
                 return f"{origin}: {'.'.join(path)}: {what}"
+    for path, origin in composition.origins.items():
+        if len(path) > 1 and list(path) == wanted[: len(path)]:  # a list of classes, whose arguments have its origin
+            return f"{origin}: {key}: {what}"
     return f"{key}: {what}"
+
+
+def constructor_error(message: str) -> str | None:
+    """Return what a class said against its arguments, behind its name; None if the message is of another form.
+
+    jsonargparse tries each type of a union, and names the errors of all. Those of types that the class is not of say
+    nothing.
+
+    Args:
+        message: message of the parser about a value that fits none of several types.
+    """
+    name, listed = _CONSTRUCTED.search(message), _REASONS.search(message)
+    if name is None or listed is None:
+        return None
+    reasons = dict.fromkeys(_without_breaks(reason) for reason in re.split(r"^  - ", listed[1], flags=re.MULTILINE))
+    told = [reason for reason in reasons if reason and not reason.startswith("Import path ")]
+    return f"{name[1]}: {'; '.join(told)}" if told else None
 
 
 def _is_same(path: Sequence[str], key: Sequence[str]) -> bool:

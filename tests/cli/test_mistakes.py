@@ -72,6 +72,10 @@ NOT_A_NETWORK = f"'resnet19' is not one of {NETWORKS}; did you mean resnet18?"
             "trainer:\n  callbacks:\n  - class_path: EarlyStopping\n    init_args: {monitr: x}",
             ":2: trainer.callbacks.init_args.monitr: EarlyStopping takes no monitr; did you mean monitor?",
         ),
+        (
+            "data:\n  train_transforms:\n  - {class_path: HorizontalFlip, init_args: {p: often}}",
+            ":2: data.train_transforms.p: 'often' is not float",
+        ),
         ("seed_everything: soon", ":1: seed_everything: 'soon' is not bool or int"),
         (
             "last_checkpoint: {every_n_step: 3}",
@@ -82,6 +86,14 @@ NOT_A_NETWORK = f"'resnet19' is not one of {NETWORKS}; did you mean resnet18?"
 def test_in_a_file(error_line, workplace, text, line):
     (workplace / "wrong.yaml").write_text(text)
     assert error_line("fit", "--config", "tiny.yaml", "--config", "wrong.yaml") == f"wrong.yaml{line}"
+
+
+def test_what_torchvision_says_of_arguments_is_one_line(error_line, workplace, shards):
+    """Its classes check their arguments themselves."""
+    flip = "data: {train_transforms: [{class_path: torchvision.transforms.v2.RandomHorizontalFlip, init_args: {p: 2}}]}"
+    (workplace / "wrong.yaml").write_text(flip)
+    line = error_line("fit", "--config", "tiny.yaml", "--config", "wrong.yaml", "--data.train", shards / "train")
+    assert line == "RandomHorizontalFlip: `p` should be a floating point value in the interval [0.0, 1.0]."
 
 
 @pytest.mark.parametrize(
