@@ -256,6 +256,10 @@ def test_an_item_in_memory_without_masks_is_left_out_where_copy_paste_needs_them
         (lambda: Mosaic(min_visible=2.0), "Mosaic: min_visible 2.0 is not a share"),
         (lambda: checked_transforms([ScaleJitter(), Mosaic()]), "ScaleJitter is not last; put it last, behind Mosaic"),
         (lambda: checked_transforms([Resize([64]), CopyPaste()]), "Resize is not last; put it last, behind CopyPaste"),
+        (
+            lambda: checked_transforms([ScaleJitter(), Resize([64])]),
+            "ScaleJitter and Resize each decide the size of batches; keep one of them",
+        ),
     ],
 )
 def test_bad_settings_and_orders_are_refused_in_one_line(build, message: str):

@@ -22,12 +22,17 @@ def checked_transforms(transforms: Sequence[Any]) -> list[Transform | PairTransf
     """Return the transforms, and build those given as plain data.
 
     Raises:
-        InputError: not a list, an element is a class or cannot be called, or `Resize` or `ScaleJitter` is not last;
-            only `CopyPaste` may follow `ScaleJitter`.
+        InputError: not a list, an element is a class or cannot be called, there are two of `Resize` and `ScaleJitter`,
+            or such a one is not last; only `CopyPaste` may follow `ScaleJitter`.
     """
     if not isinstance(transforms, list | tuple):
         raise InputError(f"data.train_transforms is {name_of(transforms)}; give a list of transforms")
     built = [from_plain(transform) for transform in transforms]
+    deciding = [name_of(transform) for transform in built if isinstance(transform, Resize | ScaleJitter)]
+    if len(deciding) > 1:
+        raise InputError(
+            f"data.train_transforms: {' and '.join(deciding)} each decide the size of batches; keep one of them"
+        )
     for position, transform in enumerate(built):
         if isinstance(transform, type):
             raise InputError(f"data.train_transforms: {name_of(transform)} is a class; write {name_of(transform)}(...)")
