@@ -303,8 +303,8 @@ def test_plain_data_name_them_by_their_arguments():
         (lambda: JPEG(quality=(30.5, 50)), r"JPEG.quality\[0\]: 30.5 is not a whole number"),
         (lambda: Cutout(count=(0, 3)), r"Cutout: count \[0, 3\] is out of range"),
         (lambda: Cutout(size=(0.2, 1.2)), r"Cutout: size \[0.2, 1.2\] is out of range"),
-        (lambda: Cutout(fill=(0, 0, 256)), r"Cutout: fill \[0, 0, 256\] is no color; give RGB, each 0 to 255"),
-        (lambda: Cutout(max_hidden=90), "Cutout: max_hidden 90 is no share; give 0 to 1"),
+        (lambda: Cutout(fill=(0, 0, 256)), r"Cutout: fill is \[0, 0, 256\]; give \[red, green, blue\], each 0 to 255"),
+        (lambda: Cutout(max_hidden=90), "Cutout: max_hidden 90 is not a share; give 0 to 1"),
     ],
 )
 def test_what_is_out_of_range_is_refused_in_one_line(build: Any, message: str):

@@ -9,9 +9,8 @@ from torchvision.transforms.v2 import InterpolationMode
 from torchvision.transforms.v2 import functional as F
 
 from lightning_rcnn.data.transforms.base import Random, TrainingImage, Transform
-from lightning_rcnn.data.transforms.checks import probability
+from lightning_rcnn.data.transforms.checks import IMAGENET_COLOR, checked_color, checked_share, limits, probability
 from lightning_rcnn.data.transforms.cut import cut
-from lightning_rcnn.data.transforms.geometric_checks import IMAGENET_COLOR, checked_color, checked_limits, checked_share
 from lightning_rcnn.data.transforms.view import upright
 from lightning_rcnn.errors import InputError
 from lightning_rcnn.masks.crops import NO_PIXELS, Crop, ObjectMask, crop_edges, cut_crop, decode_masks
@@ -48,15 +47,15 @@ class Affine(Transform):
         fill: Sequence[int] = IMAGENET_COLOR,
         p: float = 0.5,
     ) -> None:
-        self.degrees = checked_limits("Affine", "degrees", degrees, -360, 360)
+        self.degrees = limits("Affine", "degrees", degrees, -360, 360)
         if len(translate) != 2 or not all(0 <= share <= 1 for share in translate):
             raise InputError(
                 f"data.train_transforms: Affine: translate is {list(translate)}; give the shares of width and height, "
                 "each 0 to 1"
             )
         self.translate = list(translate)
-        self.scale_range = checked_limits("Affine", "scale_range", scale_range, 0.01, 100)
-        self.shear = checked_limits("Affine", "shear", shear, -80, 80)
+        self.scale_range = limits("Affine", "scale_range", scale_range, 0.01, 100)
+        self.shear = limits("Affine", "shear", shear, -80, 80)
         self.min_visible = checked_share("Affine", min_visible)
         self.fill = checked_color("Affine", fill)
         self.p = probability("Affine", p)

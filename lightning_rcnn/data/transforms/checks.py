@@ -7,6 +7,9 @@ from lightning_rcnn.errors import InputError
 
 Number = TypeVar("Number", int, float)
 
+IMAGENET_COLOR = (124, 116, 104)
+"""The mean color of ImageNet, which pretrained networks see as zeros."""
+
 
 def probability(name: str, p: float) -> float:
     """Return a probability.
@@ -33,8 +36,10 @@ def limits(name: str, key: str, given: Sequence[Number], low: float, high: float
         low, high: range in which both must be.
 
     Raises:
-        InputError: a limit is out of range, or the smallest value is larger than the largest.
+        InputError: not two numbers in that range, the smaller one first.
     """
+    if len(given) != 2:
+        raise InputError(f"data.train_transforms: {name}: {key} is {list(given)}; give [smallest, largest]")
     smallest, largest = given
     if not low <= smallest <= largest <= high:
         raise InputError(
@@ -42,3 +47,35 @@ def limits(name: str, key: str, given: Sequence[Number], low: float, high: float
             f"give [smallest, largest] in {low:g} to {high:g}"
         )
     return smallest, largest
+
+
+def checked_share(name: str, given: float, key: str = "min_visible") -> float:
+    """Return a share of an object, such as the one that must stay visible.
+
+    Args:
+        name: class of the transform.
+        given: share.
+        key: its argument.
+
+    Raises:
+        InputError: the share is not in 0..1.
+    """
+    if not 0 <= given <= 1:
+        raise InputError(f"data.train_transforms: {name}: {key} {given} is not a share; give 0 to 1")
+    return given
+
+
+def checked_color(name: str, fill: Sequence[int]) -> tuple[int, int, int]:
+    """Return a color.
+
+    Args:
+        name: class of the transform.
+        fill: red, green and blue, 0 to 255.
+
+    Raises:
+        InputError: not three numbers in that range.
+    """
+    if len(fill) != 3 or not all(0 <= part <= 255 for part in fill):
+        raise InputError(f"data.train_transforms: {name}: fill is {list(fill)}; give [red, green, blue], each 0 to 255")
+    red, green, blue = fill
+    return red, green, blue

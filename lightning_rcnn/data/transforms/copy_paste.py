@@ -7,9 +7,8 @@ from typing import ClassVar
 import numpy as np
 
 from lightning_rcnn.data.transforms.base import Random, TrainingImage
-from lightning_rcnn.data.transforms.checks import probability
+from lightning_rcnn.data.transforms.checks import IMAGENET_COLOR, checked_share, probability
 from lightning_rcnn.data.transforms.frame import placed, resized
-from lightning_rcnn.data.transforms.geometric_checks import IMAGENET_COLOR, checked_share
 from lightning_rcnn.data.transforms.mixing import MixingTransform
 from lightning_rcnn.data.transforms.occlusion import paste_objects
 from lightning_rcnn.data.transforms.view import displayed_size

@@ -6,13 +6,9 @@ import numpy as np
 import torch
 
 from lightning_rcnn.data.transforms.base import Random, TrainingImage, Transform
-from lightning_rcnn.data.transforms.checks import limits, probability
+from lightning_rcnn.data.transforms.checks import IMAGENET_COLOR, checked_color, checked_share, limits, probability
 from lightning_rcnn.data.transforms.view import visible_part
-from lightning_rcnn.errors import InputError
 from lightning_rcnn.masks.crops import Window
-
-_MEAN_COLOR = (124, 116, 104)
-"""Mean of ImageNet's images, which the network sees as zeros."""
 
 
 class Cutout(Transform):
@@ -26,7 +22,7 @@ class Cutout(Transform):
         p: probability, 0 to 1.
         count: smallest and largest number of rectangles, 1 to 100.
         size: smallest and largest edge of a rectangle, as a fraction of that edge of the visible part, 0 to 1.
-        fill: color, RGB, 0 to 255; ImageNet's mean by default.
+        fill: color, RGB, 0 to 255; by default the mean color of ImageNet.
         max_hidden: largest hidden share of the box of an object that stays, 0 to 1; with 1, all objects stay.
 
     Raises:
@@ -38,18 +34,14 @@ class Cutout(Transform):
         p: float = 0.5,
         count: tuple[int, int] = (1, 3),
         size: tuple[float, float] = (0.05, 0.3),
-        fill: tuple[int, int, int] = _MEAN_COLOR,
+        fill: tuple[int, int, int] = IMAGENET_COLOR,
         max_hidden: float = 0.9,
     ) -> None:
         self.p = probability("Cutout", p)
         self.count = limits("Cutout", "count", count, 1, 100)
         self.size = limits("Cutout", "size", size, 0, 1)
-        if not all(0 <= channel <= 255 for channel in fill):
-            raise InputError(f"data.train_transforms: Cutout: fill {list(fill)} is no color; give RGB, each 0 to 255")
-        self.fill = tuple(fill)
-        if not 0 <= max_hidden <= 1:
-            raise InputError(f"data.train_transforms: Cutout: max_hidden {max_hidden} is no share; give 0 to 1")
-        self.max_hidden = max_hidden
+        self.fill = checked_color("Cutout", fill)
+        self.max_hidden = checked_share("Cutout", max_hidden, "max_hidden")
 
     def __call__(self, sample: TrainingImage, random: Random) -> TrainingImage:
         """Hide rectangles of the image, and drop the objects behind them."""

@@ -6,10 +6,9 @@ import numpy as np
 import torch
 
 from lightning_rcnn.data.transforms.base import Random, TrainingImage
-from lightning_rcnn.data.transforms.checks import probability
+from lightning_rcnn.data.transforms.checks import checked_share, probability
 from lightning_rcnn.data.transforms.cut import cut
 from lightning_rcnn.data.transforms.frame import resized, shifted_masks
-from lightning_rcnn.data.transforms.geometric_checks import checked_share
 from lightning_rcnn.data.transforms.mixing import MixingTransform
 from lightning_rcnn.data.transforms.planned import PlannedTransform
 from lightning_rcnn.data.transforms.view import displayed_size, in_image

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from lightning_rcnn.data.transforms.base import Random, TrainingImage, Transform
+from lightning_rcnn.data.transforms.checks import checked_share, limits
 from lightning_rcnn.data.transforms.cut import cut
-from lightning_rcnn.data.transforms.geometric_checks import checked_limits, checked_share
 from lightning_rcnn.data.transforms.view import displayed_size, in_image
 from lightning_rcnn.errors import InputError
 
@@ -44,7 +44,7 @@ class ScaleJitter(Transform):
                 "least 1 pixel"
             )
         self.target_size = (target_size[0], target_size[1])
-        self.scale_range = checked_limits("ScaleJitter", "scale_range", scale_range, 0.01, 100)
+        self.scale_range = limits("ScaleJitter", "scale_range", scale_range, 0.01, 100)
         self.min_visible = checked_share("ScaleJitter", min_visible)
 
     def __call__(self, sample: TrainingImage, random: Random) -> TrainingImage:

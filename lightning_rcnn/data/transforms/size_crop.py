@@ -1,9 +1,8 @@
 """Crop images to a random size."""
 
 from lightning_rcnn.data.transforms.base import Random, TrainingImage
-from lightning_rcnn.data.transforms.checks import limits, probability
+from lightning_rcnn.data.transforms.checks import checked_share, limits, probability
 from lightning_rcnn.data.transforms.cut import cut
-from lightning_rcnn.data.transforms.geometric_checks import checked_share
 from lightning_rcnn.data.transforms.planned import PlannedTransform
 from lightning_rcnn.data.transforms.view import displayed_size, in_image
 

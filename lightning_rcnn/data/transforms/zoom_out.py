@@ -4,9 +4,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from lightning_rcnn.data.transforms.base import Random, TrainingImage
-from lightning_rcnn.data.transforms.checks import probability
+from lightning_rcnn.data.transforms.checks import IMAGENET_COLOR, checked_color, limits, probability
 from lightning_rcnn.data.transforms.cut import cut
-from lightning_rcnn.data.transforms.geometric_checks import IMAGENET_COLOR, checked_color, checked_limits
 from lightning_rcnn.data.transforms.planned import PlannedTransform
 from lightning_rcnn.data.transforms.view import displayed_size, in_image, upright
 
@@ -28,7 +27,7 @@ class ZoomOut(PlannedTransform):
     def __init__(
         self, side_range: Sequence[float] = (1.0, 4.0), fill: Sequence[int] = IMAGENET_COLOR, p: float = 0.5
     ) -> None:
-        self.side_range = checked_limits("ZoomOut", "side_range", side_range, 1, 100)
+        self.side_range = limits("ZoomOut", "side_range", side_range, 1, 100)
         self.fill = checked_color("ZoomOut", fill)
         self.p = probability("ZoomOut", p)
 
