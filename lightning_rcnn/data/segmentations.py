@@ -15,13 +15,13 @@ from lightning_rcnn.data.geometry import AxisAlignedMap
 from lightning_rcnn.masks.crops import (
     Crop,
     ObjectMask,
-    UnreadableMaskError,
     Window,
     crop_edges,
     cut_crop,
     decode_masks,
     is_inside,
     overlap,
+    polygon_points,
 )
 from lightning_rcnn.masks.polygons import clip_polygon, doubled_area
 
@@ -141,14 +141,11 @@ def _outlines(
 
 
 def _polygon_outlines(polygons: list[list[float]], visible: Window | None) -> np.ndarray:
-    try:
-        parts = [np.array(polygon).reshape(-1, 2) for polygon in polygons]
-        if visible is not None:
-            low, high = np.array(visible[:2]), np.array(visible[2:])
-            parts = [clip_polygon(part, low, high) for part in parts]
-        return np.concatenate([_polygon_outline(part) for part in parts])
-    except (TypeError, ValueError) as error:
-        raise UnreadableMaskError(str(error)) from error
+    parts = polygon_points(polygons)
+    if visible is not None:
+        low, high = np.array(visible[:2]), np.array(visible[2:])
+        parts = [clip_polygon(part, low, high) for part in parts]
+    return np.concatenate([np.zeros((0, 4)), *(_polygon_outline(part) for part in parts)])
 
 
 def _polygon_outline(points: np.ndarray) -> np.ndarray:

@@ -45,6 +45,18 @@ def decode_masks(masks: Sequence[ObjectMask], height: int, width: int, margin: i
         raise UnreadableMaskError(str(error)) from error
 
 
+def polygon_points(polygons: Sequence[Sequence[float]]) -> list[np.ndarray]:
+    """Return the corners of each polygon of a mask, float64 [p, 2].
+
+    Raises:
+        UnreadableMaskError: a polygon is not a list of coordinates in pairs.
+    """
+    try:
+        return [np.array(polygon, np.float64).reshape(-1, 2) for polygon in polygons]
+    except (TypeError, ValueError) as error:
+        raise UnreadableMaskError(str(error)) from error
+
+
 def cut_crop(crop: Crop, window: Window, margin: int = 0) -> Crop:
     """Return the smallest crop that holds the pixels of a mask in a window.
 

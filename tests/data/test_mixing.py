@@ -14,6 +14,7 @@ import torch
 from PIL import Image
 from pycocotools import mask as coco_mask
 from torch.utils.data import Dataset
+from torchvision.transforms.v2 import RandomAffine
 
 from lightning_rcnn.data.cache import ShardCache
 from lightning_rcnn.data.datamodule import DetectionDataModule
@@ -27,10 +28,12 @@ from lightning_rcnn.data.resize import ResizeRule
 from lightning_rcnn.data.shards import read_shards
 from lightning_rcnn.data.torch_dataset import TorchDatasetReader, read_torch_dataset
 from lightning_rcnn.data.transforms import (
+    Affine,
     CopyPaste,
     HorizontalFlip,
     Mosaic,
     Random,
+    RandomSizeCrop,
     Resize,
     ScaleJitter,
     TrainingImage,
@@ -205,6 +208,20 @@ def test_a_damaged_mask_is_that_of_the_partner_or_of_the_sample(masked_set: Path
         assert "\n" not in problem
         if damaged == partner:
             assert contents(batch) == contents(plain[request])
+
+
+@pytest.mark.parametrize("segmentation", [[["a"] * 6], [[1.0] * 7], [], [[]]])
+@pytest.mark.parametrize("mask_form", ["bitmaps", "polygons", "none"])
+def test_no_transform_fails_on_broken_polygons(masked_set: Path, monkeypatch, segmentation, mask_form: str):
+    """The sample is used or named; an error of numpy would end the training."""
+    moving = [[Affine(p=1.0)], [HorizontalFlip(p=1.0), RandomAffine(20)], [RandomSizeCrop(5, 12, p=1.0)]]
+    for transforms in (*moving, [Mosaic(p=1.0)], [ScaleJitter([40, 40]), CopyPaste(p=1.0)]):
+        dataset = dataset_of(masked_set, transforms, mask_form)
+        monkeypatch.setattr(dataset.reader, "read", partial(read_damaged, masked_set, 3, segmentation))
+        batch = dataset[BatchRequest(0, 0, (96, 96), (3, 9, 14, 27))]
+        problem = batch.records[0].problem
+        assert not problem or "key 000000003: a mask cannot be read (" in problem
+        assert not any(record.problem for record in batch.records[1:])
 
 
 def read_damaged(folder: Path, damaged: int, segmentation: Any, number: int) -> RawSample:

@@ -13,7 +13,7 @@ from lightning_rcnn.data.transforms.checks import IMAGENET_COLOR, checked_color,
 from lightning_rcnn.data.transforms.cut import cut
 from lightning_rcnn.data.transforms.view import upright
 from lightning_rcnn.errors import InputError
-from lightning_rcnn.masks.crops import NO_PIXELS, Crop, ObjectMask, crop_edges, cut_crop, decode_masks
+from lightning_rcnn.masks.crops import NO_PIXELS, Crop, ObjectMask, crop_edges, cut_crop, decode_masks, polygon_points
 
 
 class Affine(Transform):
@@ -131,7 +131,8 @@ def _moved_masks(
         if mask is None:
             moved.append(None)
         elif isinstance(mask, list):
-            moved.append([change.points(np.array(part).reshape(-1, 2)).ravel().tolist() for part in mask])
+            points = [change.points(part).ravel().tolist() for part in polygon_points(mask) if len(part)]
+            moved.append(points or NO_PIXELS)
         else:
             moved.append(_moved_crop(next(crops), change))
     return moved

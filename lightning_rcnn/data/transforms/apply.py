@@ -9,7 +9,7 @@ from lightning_rcnn.data.reader import UnreadableRecordError
 from lightning_rcnn.data.transforms.base import Random, TrainingImage, Transform
 from lightning_rcnn.data.transforms.mixing import MixingTransform, mask_readers
 from lightning_rcnn.data.transforms.torchvision import PairTransform, apply_to_pair
-from lightning_rcnn.masks.crops import UnreadableMaskError, decode_masks
+from lightning_rcnn.masks.crops import UnreadableMaskError, decode_masks, polygon_points
 from lightning_rcnn.structures import NO_IMAGE, ImageRecord
 
 RandomAt = Callable[[int], Random]
@@ -139,6 +139,9 @@ class _UnreadablePartnerError(Exception):
 def _mask_error(image: TrainingImage) -> UnreadableMaskError | None:
     """Return the error of the first mask that cannot be decoded."""
     try:
+        for mask in image.segmentations:
+            if isinstance(mask, list):
+                polygon_points(mask)
         for _ in decode_masks([mask for mask in image.segmentations if mask is not None], *image.image.shape[-2:]):
             pass
     except UnreadableMaskError as error:

@@ -3,14 +3,12 @@
 from collections.abc import Iterator
 from dataclasses import replace
 
-import numpy as np
-
 from lightning_rcnn.data.geometry import AxisAlignedMap
 from lightning_rcnn.data.resize import ResizeRule
 from lightning_rcnn.data.transforms.base import TrainingImage
 from lightning_rcnn.data.transforms.cut import cut
 from lightning_rcnn.data.transforms.view import upright
-from lightning_rcnn.masks.crops import Crop, ObjectMask, Window, decode_masks
+from lightning_rcnn.masks.crops import Crop, ObjectMask, Window, decode_masks, polygon_points
 from lightning_rcnn.masks.run_length import resize_crop
 
 _RESIZE = ResizeRule(method="antialiased")
@@ -76,4 +74,4 @@ def _with_crops(sample: TrainingImage) -> Iterator[list[list[float]] | Crop | No
 def _mapped(polygons: list[list[float]] | None, by: AxisAlignedMap) -> list[list[float]] | None:
     if polygons is None:
         return None
-    return [by.points(np.array(polygon, np.float64).reshape(-1, 2)).ravel().tolist() for polygon in polygons]
+    return [by.points(points).ravel().tolist() for points in polygon_points(polygons)]

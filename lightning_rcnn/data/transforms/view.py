@@ -21,6 +21,7 @@ from lightning_rcnn.masks.crops import (
     decode_masks,
     is_inside,
     overlap,
+    polygon_points,
 )
 from lightning_rcnn.masks.polygons import clip_polygon, has_area
 
@@ -95,6 +96,9 @@ def upright(sample: TrainingImage) -> TrainingImage:
     """Apply what is recorded, except the final size: the image becomes the displayed frame.
 
     Polygons move by their points and are clipped to the window; other masks become crops.
+
+    Raises:
+        UnreadableMaskError: a mask cannot be read.
     """
     if sample.window is None and not (sample.is_mirrored or sample.is_upside_down or sample.is_transposed):
         return sample
@@ -131,7 +135,7 @@ def _displayed_masks(sample: TrainingImage, to_displayed: AxisAlignedMap) -> lis
     low, high = np.array(visible[:2]), np.array(visible[2:])
 
     def moved_polygons(polygons: list[list[float]]) -> ObjectMask:
-        clipped = [clip_polygon(np.array(polygon).reshape(-1, 2), low, high) for polygon in polygons]
+        clipped = [clip_polygon(points, low, high) for points in polygon_points(polygons)]
         moved = [to_displayed.points(points).ravel().tolist() for points in clipped if has_area(points)]
         return moved or NO_PIXELS
 
