@@ -13,6 +13,7 @@ from torchvision.transforms import v2
 
 from lightning_rcnn.data import transforms as ours
 from lightning_rcnn.data.cache import ShardCache
+from lightning_rcnn.data.datamodule import DetectionDataModule
 from lightning_rcnn.data.dataset import DetectionDataset
 from lightning_rcnn.data.fetch import FetchPolicy
 from lightning_rcnn.data.image_classes import image_classes
@@ -166,3 +167,14 @@ def test_the_batches_after_a_kill_9_are_those_of_an_undisturbed_run(two_sets, tm
         assert process.exitcode == 0
     ranks = [read(tmp_path / f"{rank}") for rank in range(2)]
     assert [first + second for first, second in zip(*ranks, strict=True)] == whole[5:]
+
+
+def test_no_transform_and_no_sampling_reaches_validation(two_sets):
+    batches = []
+    for options in ({}, {"train_transforms": everything("scale jitter"), "sampling": SAMPLING}):
+        data = DetectionDataModule([str(each) for each in two_sets], val=str(two_sets[0]), num_workers=0, **options)
+        data.mask_form, data.resize_rule = "bitmaps", ResizeRule(64, 96)
+        data.setup("fit")
+        batches.append([digests(batch) for batch in data.val_dataloader()])
+    assert batches[0] == batches[1]
+    assert len(batches[0]) == 22
