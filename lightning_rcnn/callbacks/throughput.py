@@ -6,6 +6,7 @@ import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 
 from lightning_rcnn.callbacks.step_clock import StepClock
+from lightning_rcnn.callbacks.step_parts import StepParts
 from lightning_rcnn.structures import NO_IMAGE, Batch
 
 
@@ -15,12 +16,14 @@ class Throughput(Callback):
     Both are averages since they were last logged, every `log_every_n_steps` steps. The share is the time from the end
     of a step to the arrival of the next batch, divided by the time from step to step. The time between two steps does
     not count if a validation or the writing of a checkpoint falls into it. On CUDA it also logs
-    `throughput/gpu_memory_gb`, the most memory that this process held since then.
+    `throughput/gpu_memory_gb`, the most memory that this process held since then, and with Lightning's simple profiler
+    the parts of a step (`StepParts`).
     """
 
     def __init__(self) -> None:
         super().__init__()
         self._clock = StepClock()
+        self._parts = StepParts()
         self._last_logged = 0
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -48,6 +51,7 @@ class Throughput(Callback):
                 # Every rank has its own clock, but all steps end together.
                 "throughput/images_per_second": self._clock.images * trainer.world_size / self._clock.seconds,
                 "throughput/data_wait_share": self._clock.waiting / self._clock.seconds,
+                **self._parts.read(trainer.profiler),  # type: ignore[attr-defined]  # Lightning adds it later
             }
             if pl_module.device.type == "cuda":
                 figures["throughput/gpu_memory_gb"] = torch.cuda.max_memory_allocated(pl_module.device) / 1e9

@@ -109,6 +109,26 @@ def test_accumulated_batches_are_logged_once_a_step(train):
     assert [figures["throughput/images_per_second"] for _, figures in history] == [1.0, 1.0]
 
 
+class Parts(Callback):
+    def __init__(self, clock):
+        self.clock = clock
+
+    def on_before_backward(self, *arguments):
+        self.clock.passes(5)
+
+    def on_before_optimizer_step(self, *arguments):
+        self.clock.passes(2)
+
+
+def test_a_profiled_training_logs_the_parts_of_its_steps(train, clock, monkeypatch):
+    monkeypatch.setattr("lightning.pytorch.profilers.simple.time.perf_counter", clock)
+    expected = {"step": 10, "forward": 3, "backward": 5, "optimizer": 2}
+    for _, figures in train(Parts(clock), max_epochs=2, profiler="simple"):
+        assert {key: value for key, value in figures.items() if key.startswith("profile/")} == {
+            f"profile/{part}_seconds": seconds for part, seconds in expected.items()
+        }
+
+
 class Save(Callback):
     def __init__(self, path):
         self.path = path

@@ -229,6 +229,7 @@ def test_every_logged_key_is_listed_and_no_other(place):
     general |= {f"val/{key}" for key in WANDB_KEYS}
     # The detector of the fixture finds nothing, so no threshold is best.
     general |= {LOG_KEY, "throughput/gpu_memory_gb", "val/f1_threshold"}
+    general |= {f"profile/{part}_seconds" for part in ("step", "forward", "backward", "optimizer")}
     assert cells_of_keys("logging.md") == general
 
 
