@@ -216,7 +216,7 @@ def cells_of_keys(page: str) -> set[str]:
     """What stands in backquotes in the first column of a page's tables, and looks like a logged key."""
     rows = re.findall(r"^\| (`.*?) \|", (PROJECT / "docs" / page).read_text(), flags=re.MULTILINE)
     keys = {key for row in rows for key in re.findall(r"`([^`]+)`", row)}
-    return {key for key in keys if key == "epoch" or re.match(r"(train|val|throughput)/", key)}
+    return {key for key in keys if key == "epoch" or re.match(r"(train|val|throughput|profile)/", key)}
 
 
 def test_every_logged_key_is_listed_and_no_other(place):
