@@ -40,7 +40,7 @@ class CascadeSettings(BoxSettings):
 class Cascade(Part):
     """Two box branches: the first classifies proposals and moves them, the second does the same with the result."""
 
-    loss_names: ClassVar[tuple[str, ...]] = ("loss_classifier_second", "loss_box_second")
+    loss_names: tuple[str, ...] = ("loss_classifier_second", "loss_box_second")
     profiled: ClassVar[Mapping[str, str]] = {"refine": "refinement"}
 
     def __init__(self, settings: CascadeSettings, backbone: Backbone, pooler: RoIPooler, num_classes: int) -> None:

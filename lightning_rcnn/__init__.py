@@ -12,6 +12,8 @@ __all__ = [
     "RCNN",
     "Backbone",
     "Batch",
+    "CascadeMaskRCNN",
+    "CascadeRCNN",
     "DetectionDataModule",
     "Detections",
     "Detector",
@@ -40,6 +42,7 @@ if TYPE_CHECKING:
     from lightning_rcnn.data.shards import read_index
     from lightning_rcnn.data.transforms.base import Transform
     from lightning_rcnn.detectors.base import Detector
+    from lightning_rcnn.detectors.cascade_rcnn import CascadeMaskRCNN, CascadeRCNN
     from lightning_rcnn.detectors.fast_rcnn import FastRCNN
     from lightning_rcnn.detectors.faster_rcnn import FasterRCNN
     from lightning_rcnn.detectors.loading import load, load_detector
@@ -55,6 +58,8 @@ if TYPE_CHECKING:
 _MODULES = {
     "Backbone": "lightning_rcnn.backbones.base",
     "Batch": "lightning_rcnn.structures",
+    "CascadeMaskRCNN": "lightning_rcnn.detectors.cascade_rcnn",
+    "CascadeRCNN": "lightning_rcnn.detectors.cascade_rcnn",
     "DetectionDataModule": "lightning_rcnn.data.datamodule",
     "Detections": "lightning_rcnn.structures",
     "Detector": "lightning_rcnn.detectors.base",

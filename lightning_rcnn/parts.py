@@ -92,8 +92,8 @@ class Part(Recorded, nn.Module):
         conventions: names of the arguments that must match those the weights were trained with.
     """
 
-    loss_names: ClassVar[tuple[str, ...]] = ()
-    class_layers: ClassVar[tuple[str, ...]] = ()
+    loss_names: tuple[str, ...] = ()
+    class_layers: tuple[str, ...] = ()
     compiled_layers: tuple[str, ...] = ()
     dynamic_layers: ClassVar[tuple[str, ...]] = ()
     profiled: ClassVar[Mapping[str, str]] = {}

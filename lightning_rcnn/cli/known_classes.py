@@ -12,6 +12,7 @@ from lightning_rcnn.callbacks.ema import EMA
 from lightning_rcnn.data.sampling import Sampling
 from lightning_rcnn.data.transforms.base import Transform
 from lightning_rcnn.detectors.base import Detector
+from lightning_rcnn.detectors.cascade_rcnn import CascadeMaskRCNN, CascadeRCNN
 from lightning_rcnn.detectors.fast_rcnn import FastRCNN
 from lightning_rcnn.detectors.faster_rcnn import FasterRCNN
 from lightning_rcnn.detectors.mask_rcnn import MaskRCNN
@@ -20,7 +21,16 @@ from lightning_rcnn.detectors.rcnn.classification import RCNNClassification
 from lightning_rcnn.detectors.rcnn.fine_tuning import RCNNFineTuning
 from lightning_rcnn.detectors.schedules import ConstantSchedule, CosineSchedule, OneCycleSchedule, StepSchedule
 
-DETECTORS = (RCNNFineTuning, RCNNClassification, RCNNBoxRegression, FastRCNN, FasterRCNN, MaskRCNN)
+DETECTORS = (
+    RCNNFineTuning,
+    RCNNClassification,
+    RCNNBoxRegression,
+    FastRCNN,
+    FasterRCNN,
+    MaskRCNN,
+    CascadeRCNN,
+    CascadeMaskRCNN,
+)
 BACKBONES = (ResNetFPN, ResNetC4, ResNetDC5, PlainBackbone)
 SCHEDULES = (StepSchedule, CosineSchedule, OneCycleSchedule, ConstantSchedule)
 CALLBACKS = (EMA,)

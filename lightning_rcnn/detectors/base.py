@@ -71,7 +71,7 @@ class Detector(Recorded, LightningModule):
         InputError: there are no classes, or their number differs from that of the ids.
     """
 
-    class_layers: ClassVar[tuple[str, ...]] = ()
+    class_layers: tuple[str, ...] = ()
     """Layers outside of the parts whose size depends on the number of classes; see `parts.Part`."""
     mask_form: MaskForm = "none"
     """Form of the ground-truth masks that the detector trains on."""

@@ -31,7 +31,8 @@ from lightning_rcnn.detectors.parameter_groups import ParameterGroupSettings
 from lightning_rcnn.detectors.preprocessing import PreprocessingSettings
 from lightning_rcnn.functional.losses import LossSum
 from lightning_rcnn.parts import part
-from lightning_rcnn.roi_heads.box_branch import BoxSettings, evaluate_boxes
+from lightning_rcnn.roi_heads.box_branch import BoxSettings
+from lightning_rcnn.roi_heads.box_predictions import evaluate_boxes
 from lightning_rcnn.roi_heads.pooler import PoolerSettings
 from lightning_rcnn.rpn.branch import RPNSettings
 from lightning_rcnn.structures import Detections, Inputs, Proposals, Targets

@@ -20,6 +20,14 @@ def softmax_scores(class_logits: Tensor) -> Tensor:
     return class_logits.float().softmax(-1)[..., 1:]
 
 
+def most_classes_above(score_threshold: float, num_classes: int) -> int:
+    """Return how many of K classes of a proposal may have a probability above a threshold.
+
+    They sum to one. Scores of another kind may exceed the threshold in more; then the lowest candidates are left out.
+    """
+    return num_classes if score_threshold <= 0 else min(num_classes, math.ceil(1 / score_threshold))
+
+
 def select_detections(
     proposals: Proposals,
     class_logits: Tensor,
@@ -49,15 +57,12 @@ def select_detections(
         scores_of: function from class logits to the scores of the foreground classes [N, P, K].
     """
     num_classes = box_deltas.shape[2]
-    # The probabilities of a proposal sum to one, which limits how many of its classes exceed the threshold. Scores of
-    # another kind may exceed it in more; then the lowest candidates are left out.
-    classes_above = num_classes if score_threshold <= 0 else min(num_classes, math.ceil(1 / score_threshold))
     return select_by_score(
         proposals,
         scores_of(class_logits),
         box_deltas,
         image_sizes,
-        classes_above=classes_above,
+        classes_above=most_classes_above(score_threshold, num_classes),
         box_weights=box_weights,
         score_threshold=score_threshold,
         nms_iou=nms_iou,

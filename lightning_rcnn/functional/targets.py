@@ -197,6 +197,41 @@ def roi_targets(
     )
 
 
+def match_again(
+    rois: RoIs,
+    boxes: Tensor,
+    targets: Targets,
+    *,
+    positive_iou: float,
+    crowd_ioa: float | None,
+    box_weights: tuple[float, float, float, float],
+) -> RoIs:
+    """Match regions again after their boxes were refined, without sampling (Cascade R-CNN section 4.2).
+
+    Regions that are empty by now are no longer valid. Positives may be anywhere.
+
+    Args:
+        rois: sampled regions.
+        boxes: float32 [N, R, 4], their refined boxes.
+        targets: ground truth.
+        positive_iou: minimum IoU of positives; all others are background.
+        crowd_ioa, box_weights: as in `roi_targets`.
+    """
+    overlaps = best_overlaps(targets.boxes, targets.is_object, targets.is_crowd, boxes)
+    is_valid = rois.is_valid & (box_area(boxes) > 0)
+    is_positive = (overlaps.iou >= positive_iou) & is_valid
+    is_valid = is_valid & (is_positive | ~is_in_crowd(overlaps.crowd_area, boxes, crowd_ioa))
+    return rois._replace(
+        boxes=boxes,
+        labels=torch.where(is_positive, targets.labels.gather(1, overlaps.gt_index), 0),
+        gt_index=overlaps.gt_index,
+        gt_deltas=encode(gather_boxes(targets.boxes, overlaps.gt_index), boxes, box_weights),
+        is_positive=is_positive,
+        is_valid=is_valid,
+        features=None,
+    )
+
+
 def is_in_crowd(crowd_area: Tensor, boxes: Tensor, crowd_ioa: float | None) -> Tensor:
     """Tell whether the intersection of boxes with a crowd, over the boxes' area (IoA), exceeds a threshold.
 

@@ -3,24 +3,24 @@
 Shape letters: N images, P proposals, R sampled regions, B regions of the whole batch, K classes.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Protocol
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 
 from lightning_rcnn.backbones.base import Backbone
-from lightning_rcnn.class_paths import is_newest
 from lightning_rcnn.errors import InputError
 from lightning_rcnn.functional.losses import LossSum, box_loss
 from lightning_rcnn.functional.postprocess import select_detections
 from lightning_rcnn.functional.targets import RoIs, roi_targets
 from lightning_rcnn.parts import Part, Settings
 from lightning_rcnn.roi_heads.box_head import AveragePool, BoxHeadSettings, BoxPredictor, TwoLayerHead
+from lightning_rcnn.roi_heads.box_predictions import BoxPredictions
 from lightning_rcnn.roi_heads.class_losses import ClassLossSettings, SoftmaxLoss
 from lightning_rcnn.roi_heads.pooler import PooledFeatures, RoIPooler, as_rois
-from lightning_rcnn.settings_checks import Fraction, NonNegative, PositiveCount
+from lightning_rcnn.settings_checks import Fraction, NonNegative, Positive, PositiveCount
 from lightning_rcnn.structures import Detections, Inputs, Proposals, Targets
 
 BOX_WEIGHTS = (10.0, 10.0, 5.0, 5.0)
@@ -42,6 +42,8 @@ class BoxSettings(Settings):
         crowd_ioa: fraction of its area in a crowd above which a region is not a negative (0.7 in Detectron); None drops
             crowds from training, as torchvision's references and detectron2 do.
         loss_beta: beta of smooth L1; 1/9 (torchvision) or 0 (detectron2).
+        box_weights: factors of the four box deltas.
+        class_agnostic: whether all classes share one box, instead of one each.
         class_loss: loss of the classes: `SoftmaxLoss`, or `FederatedLoss` for sets such as LVIS.
         class_weights: weights of the classes in `loss_classifier`, in the order of the class names; background has 1.
             The loss is the weighted mean, as in torch's `cross_entropy(weight=)`. Only with `SoftmaxLoss`.
@@ -66,6 +68,8 @@ class BoxSettings(Settings):
     positive_fraction: Fraction = 0.25
     crowd_ioa: Fraction | None = None
     loss_beta: NonNegative = 1 / 9
+    box_weights: tuple[Positive, Positive, Positive, Positive] = BOX_WEIGHTS
+    class_agnostic: bool = False
     class_loss: ClassLossSettings = SoftmaxLoss()
     class_weights: tuple[NonNegative, ...] | None = None
     score_threshold: Fraction = 0.05
@@ -85,19 +89,94 @@ class BoxSettings(Settings):
                 f"model.box: class_weights have no effect on {type(self.class_loss).__name__}; leave one of them out"
             )
 
-    def build(self, backbone: Backbone, pooler: RoIPooler, num_classes: int) -> "BoxBranch":
+    def build(self, backbone: Backbone, pooler: RoIPooler, num_classes: int) -> BoxPredictions:
         """Build the branch."""
         return BoxBranch(self, backbone, pooler, num_classes)
 
 
-class RegionSampler(Protocol):
-    """Interface of a box branch that the mask branch needs; see `BoxBranch`."""
+class BoxStage(Part):
+    """The network of a box branch, or of one stage of a cascade, and its losses.
 
-    pooled_size: int
-    max_positives: int
+    Args:
+        settings, backbone, pooler, num_classes: as in `BoxBranch`.
+        pretrained: fully connected layers for the head to start from.
+    """
+
+    class_layers: tuple[str, ...] = ("predictor", "class_loss")
+    compiled_layers: tuple[str, ...] = ("head",)
+    class_weights: Tensor | None
+    profiled: ClassVar[Mapping[str, str]] = {"head": "box head", "predictor": "box head", "sample": "targets"}
+
+    def __init__(
+        self,
+        settings: BoxSettings,
+        backbone: Backbone,
+        pooler: RoIPooler,
+        num_classes: int,
+        pretrained: Sequence[nn.Linear],
+    ) -> None:
+        super().__init__()
+        if settings.class_weights is not None and len(settings.class_weights) != num_classes:
+            raise InputError(
+                f"model.box: class_weights has {len(settings.class_weights)} entries for {num_classes} classes; "
+                "give one for each, without background"
+            )
+        self.settings = settings
+        weights = None if settings.class_weights is None else torch.tensor([1.0, *settings.class_weights])
+        self.register_buffer("class_weights", weights, persistent=False)
+        self.pooled_size = settings.pooled_size or backbone.pooled_size
+        channels = backbone.region_channels
+        self.head: nn.Module
+        if pooler.has_stage:
+            self.head = AveragePool(channels)
+        else:
+            self.head = settings.head.build(channels, self.pooled_size, pretrained)
+        self.predictor = BoxPredictor(self.head.out_features, num_classes, settings.class_agnostic)  # type: ignore[arg-type]  # an int in every head
+        if settings.class_agnostic:
+            self.class_layers = ("predictor.class_logits", "class_loss")
+        self.class_loss = settings.class_loss.build(num_classes)
+        self.class_loss.initialize(self.predictor.class_logits)
+
+    def sample(self, proposals: Proposals, targets: Targets, inputs: Inputs, seed: Tensor) -> RoIs:
+        """Sample the regions that the branch trains on."""
+        return roi_targets(
+            proposals,
+            targets,
+            inputs.image_ids,
+            seed,
+            positive_iou=self.settings.positive_iou,
+            negative_iou=(self.settings.lowest_negative_iou, self.settings.negative_iou),
+            num_samples=self.settings.samples_per_image,
+            positive_fraction=self.settings.positive_fraction,
+            crowd_ioa=self.settings.crowd_ioa,
+            box_weights=self.settings.box_weights,
+        )
+
+    def score(self, features: Tensor, is_valid: Tensor) -> tuple[Tensor, Tensor]:
+        """Compute class logits [N, R, K+1] and deltas [N, R, K, 4] of pooled regions [N * R, C, S, S] (section 2.1)."""
+        class_logits, box_deltas = self.predictor(self.head(features))
+        return class_logits.unflatten(0, is_valid.shape), box_deltas.unflatten(0, is_valid.shape)
+
+    def losses_of(
+        self, rois: RoIs, class_logits: Tensor, box_deltas: Tensor, inputs: Inputs, targets: Targets, seed: Tensor
+    ) -> dict[str, LossSum]:
+        """Compute the losses from class logits [N, R, K+1] and deltas [N, R, K, 4] of the sampled regions."""
+        own_class = (rois.labels - 1).clamp(min=0)[..., None, None].expand(-1, -1, 1, 4)
+        own_deltas = box_deltas.gather(2, own_class).squeeze(2)
+        weights = self._class_weights(rois)
+        classifier = self.class_loss(class_logits, rois, weights, inputs.image_ids, targets, seed)
+        box = box_loss(own_deltas, rois.gt_deltas, rois.is_positive, self.settings.loss_beta)
+        num_regions = rois.is_valid.sum()
+        return {"loss_classifier": classifier, "loss_box": LossSum(box, num_regions)}
+
+    def _class_weights(self, rois: RoIs) -> Tensor:
+        """Return the weight of each sampled region in the loss [N, R]; 0 or 1 without class weights."""
+        if self.class_weights is None:
+            return rois.is_valid
+        return self.class_weights[rois.labels] * rois.is_valid
 
 
-class BoxBranch(Part):
+class BoxBranch(BoxStage):
     """Branch that classifies regions and refines their boxes.
 
     To write a custom branch, derive from `BoxSettings` and override `build`; a detector calls `losses` and `predict`,
@@ -114,33 +193,11 @@ class BoxBranch(Part):
         max_positives: maximum number of sampled positives per image; they come first.
     """
 
-    class_layers: ClassVar[tuple[str, ...]] = ("predictor", "class_loss")
-    compiled_layers: tuple[str, ...] = ("head",)
-    loss_names: ClassVar[tuple[str, ...]] = ("loss_classifier", "loss_box")
-    class_weights: Tensor | None
-    profiled: ClassVar[Mapping[str, str]] = {"head": "box head", "predictor": "box head", "sample": "targets"}
+    loss_names: tuple[str, ...] = ("loss_classifier", "loss_box")
 
     def __init__(self, settings: BoxSettings, backbone: Backbone, pooler: RoIPooler, num_classes: int) -> None:
-        super().__init__()
-        if settings.class_weights is not None and len(settings.class_weights) != num_classes:
-            raise InputError(
-                f"model.box: class_weights has {len(settings.class_weights)} entries for {num_classes} classes; "
-                "give one for each, without background"
-            )
-        self.settings = settings
-        weights = None if settings.class_weights is None else torch.tensor([1.0, *settings.class_weights])
-        self.register_buffer("class_weights", weights, persistent=False)
-        self.pooled_size = settings.pooled_size or backbone.pooled_size
+        super().__init__(settings, backbone, pooler, num_classes, backbone.take_fully_connected())
         self.max_positives = int(settings.samples_per_image * settings.positive_fraction)
-        channels = backbone.region_channels
-        self.head: nn.Module
-        if pooler.has_stage:
-            self.head = AveragePool(channels)
-        else:
-            self.head = settings.head.build(channels, self.pooled_size, backbone.take_fully_connected())
-        self.predictor = BoxPredictor(self.head.out_features, num_classes)  # type: ignore[arg-type]  # an int in every head
-        self.class_loss = settings.class_loss.build(num_classes)
-        self.class_loss.initialize(self.predictor.class_logits)
 
     def losses(
         self, pooled: PooledFeatures, proposals: Proposals, inputs: Inputs, targets: Targets, seed: Tensor
@@ -159,26 +216,14 @@ class BoxBranch(Part):
         """
         rois = self.sample(proposals, targets, inputs, seed)
         features = pooled(as_rois(rois.boxes, rois.is_valid), self.pooled_size)
-        class_logits, box_deltas = self._score(features, rois.is_valid)
-        losses = self._losses_of(rois, class_logits, box_deltas, inputs, targets, seed)
+        class_logits, box_deltas = self.score(features, rois.is_valid)
+        losses = self.losses_of(rois, class_logits, box_deltas, inputs, targets, seed)
         return losses, rois._replace(features=features)
-
-    def _losses_of(
-        self, rois: RoIs, class_logits: Tensor, box_deltas: Tensor, inputs: Inputs, targets: Targets, seed: Tensor
-    ) -> dict[str, LossSum]:
-        """Compute the losses from class logits [N, R, K+1] and deltas [N, R, K, 4] of the sampled regions."""
-        own_class = (rois.labels - 1).clamp(min=0)[..., None, None].expand(-1, -1, 1, 4)
-        own_deltas = box_deltas.gather(2, own_class).squeeze(2)
-        weights = self._class_weights(rois)
-        classifier = self.class_loss(class_logits, rois, weights, inputs.image_ids, targets, seed)
-        box = box_loss(own_deltas, rois.gt_deltas, rois.is_positive, self.settings.loss_beta)
-        num_regions = rois.is_valid.sum()
-        return {"loss_classifier": classifier, "loss_box": LossSum(box, num_regions)}
 
     def predict(self, pooled: PooledFeatures, proposals: Proposals, inputs: Inputs) -> Detections:
         """Compute detections from the proposals, in the resized frame."""
         features = pooled(as_rois(proposals.boxes, proposals.is_valid), self.pooled_size)
-        return self._select(proposals, *self._score(features, proposals.is_valid), inputs)
+        return self._select(proposals, *self.score(features, proposals.is_valid), inputs)
 
     def evaluate(
         self, pooled: PooledFeatures, proposals: Proposals, inputs: Inputs, targets: Targets, seed: Tensor
@@ -191,14 +236,14 @@ class BoxBranch(Part):
             Detections, losses, and the sampled regions without features.
         """
         rois = self.sample(proposals, targets, inputs, seed)
-        scored = self._score(pooled(as_rois(proposals.boxes, proposals.is_valid), self.pooled_size), proposals.is_valid)
+        scored = self.score(pooled(as_rois(proposals.boxes, proposals.is_valid), self.pooled_size), proposals.is_valid)
         is_object = targets.is_object
-        scored_gt = self._score(pooled(as_rois(targets.boxes, is_object), self.pooled_size), is_object)
+        scored_gt = self.score(pooled(as_rois(targets.boxes, is_object), self.pooled_size), is_object)
         image = torch.arange(len(is_object), device=is_object.device)[:, None]
         class_logits, box_deltas = (
             torch.cat(both, dim=1)[image, rois.indices] for both in zip(scored, scored_gt, strict=True)
         )
-        losses = self._losses_of(rois, class_logits, box_deltas, inputs, targets, seed)
+        losses = self.losses_of(rois, class_logits, box_deltas, inputs, targets, seed)
         return self._select(proposals, *scored, inputs), losses, rois
 
     def _select(self, proposals: Proposals, class_logits: Tensor, box_deltas: Tensor, inputs: Inputs) -> Detections:
@@ -208,66 +253,10 @@ class BoxBranch(Part):
             class_logits,
             box_deltas,
             inputs.image_sizes,
-            box_weights=BOX_WEIGHTS,
+            box_weights=self.settings.box_weights,
             score_threshold=self.settings.score_threshold,
             nms_iou=self.settings.nms_iou,
             max_detections=self.settings.detections_per_image,
             min_size=self.settings.min_size,
             scores_of=self.class_loss.scores,
         )
-
-    def sample(self, proposals: Proposals, targets: Targets, inputs: Inputs, seed: Tensor) -> RoIs:
-        """Sample the regions that the branch trains on."""
-        return roi_targets(
-            proposals,
-            targets,
-            inputs.image_ids,
-            seed,
-            positive_iou=self.settings.positive_iou,
-            negative_iou=(self.settings.lowest_negative_iou, self.settings.negative_iou),
-            num_samples=self.settings.samples_per_image,
-            positive_fraction=self.settings.positive_fraction,
-            crowd_ioa=self.settings.crowd_ioa,
-            box_weights=BOX_WEIGHTS,
-        )
-
-    def _class_weights(self, rois: RoIs) -> Tensor:
-        """Return the weight of each sampled region in the loss [N, R]; 0 or 1 without class weights."""
-        if self.class_weights is None:
-            return rois.is_valid
-        return self.class_weights[rois.labels] * rois.is_valid
-
-    def _score(self, features: Tensor, is_valid: Tensor) -> tuple[Tensor, Tensor]:
-        """Compute class logits [N, R, K+1] and deltas [N, R, K, 4] (section 2.1)."""
-        class_logits, box_deltas = self.predictor(self.head(features))
-        return class_logits.unflatten(0, is_valid.shape), box_deltas.unflatten(0, is_valid.shape)
-
-
-class BoxPredictions(Protocol):
-    """What a detector calls of a box branch, whoever wrote it."""
-
-    def losses(
-        self, pooled: PooledFeatures, proposals: Proposals, inputs: Inputs, targets: Targets, seed: Tensor
-    ) -> tuple[dict[str, LossSum], RoIs]:
-        """See `BoxBranch`."""
-
-    def predict(self, pooled: PooledFeatures, proposals: Proposals, inputs: Inputs) -> Detections:
-        """See `BoxBranch`."""
-
-
-def evaluate_boxes(
-    branch: BoxPredictions,
-    pooled: PooledFeatures,
-    proposals: Proposals,
-    inputs: Inputs,
-    targets: Targets,
-    seed: Tensor,
-) -> tuple[Detections, dict[str, LossSum], RoIs]:
-    """Call `evaluate` of a branch; where it has none of its own, `predict` and `losses`: two passes, the same result.
-
-    A class that overrides `predict` or `losses` of `BoxBranch` but not `evaluate` has none of its own.
-    """
-    if isinstance(branch, BoxBranch) and is_newest(type(branch), "evaluate", than=("predict", "losses")):
-        return branch.evaluate(pooled, proposals, inputs, targets, seed)
-    losses, rois = branch.losses(pooled, proposals, inputs, targets, seed)
-    return branch.predict(pooled, proposals, inputs), losses, rois

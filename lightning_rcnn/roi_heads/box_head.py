@@ -176,13 +176,14 @@ class BoxPredictor(nn.Module):
     Args:
         in_features: outputs of the head.
         num_classes: number of classes K, without background.
+        class_agnostic: whether all classes share one box (R-FCN, arXiv 1605.06409, section 2).
     """
 
-    def __init__(self, in_features: int, num_classes: int) -> None:
+    def __init__(self, in_features: int, num_classes: int, class_agnostic: bool) -> None:
         super().__init__()
         self.num_classes = num_classes
         self.class_logits = nn.Linear(in_features, num_classes + 1)
-        self.box_deltas = nn.Linear(in_features, num_classes * 4)
+        self.box_deltas = nn.Linear(in_features, 4 if class_agnostic else num_classes * 4)
         nn.init.normal_(self.class_logits.weight, std=0.01)  # Fast R-CNN section 2.3
         nn.init.normal_(self.box_deltas.weight, std=0.001)
         nn.init.zeros_(self.class_logits.bias)
@@ -190,4 +191,5 @@ class BoxPredictor(nn.Module):
 
     def forward(self, hidden: Tensor) -> tuple[Tensor, Tensor]:
         """Compute logits [B, K+1], background first, and deltas [B, K, 4], both float32."""
-        return self.class_logits(hidden).float(), self.box_deltas(hidden).unflatten(1, (self.num_classes, 4)).float()
+        deltas = self.box_deltas(hidden).unflatten(1, (-1, 4)).float()
+        return self.class_logits(hidden).float(), deltas.expand(-1, self.num_classes, -1)

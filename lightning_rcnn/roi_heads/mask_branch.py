@@ -19,7 +19,7 @@ from lightning_rcnn.masks.paste import PasteRule
 from lightning_rcnn.ops.mask_targets import align_bitmaps, fill_polygons, has_mask
 from lightning_rcnn.parts import Part, Settings
 from lightning_rcnn.roi_heads.active import active_indices
-from lightning_rcnn.roi_heads.box_branch import RegionSampler
+from lightning_rcnn.roi_heads.box_predictions import RegionSampler
 from lightning_rcnn.roi_heads.mask_head import MaskHead
 from lightning_rcnn.roi_heads.pooler import PooledFeatures, RoIPooler, as_rois
 from lightning_rcnn.settings_checks import Count, NonNegative, PositiveCount
@@ -87,10 +87,10 @@ class MaskBranch(Part):
         num_classes: number of classes K, without background.
     """
 
-    class_layers: ClassVar[tuple[str, ...]] = ("head.logits",)
+    class_layers: tuple[str, ...] = ("head.logits",)
     compiled_layers: tuple[str, ...] = ("head",)
     dynamic_layers: ClassVar[tuple[str, ...]] = ("head",)
-    loss_names: ClassVar[tuple[str, ...]] = ("loss_mask",)
+    loss_names: tuple[str, ...] = ("loss_mask",)
     profiled: ClassVar[Mapping[str, str]] = {"head": "masks", "_targets": "masks"}
 
     def __init__(

@@ -77,7 +77,7 @@ class RPN(Part):
         backbone: backbone with the strides and channels of the feature maps.
     """
 
-    loss_names: ClassVar[tuple[str, ...]] = ("loss_objectness", "loss_rpn_box")
+    loss_names: tuple[str, ...] = ("loss_objectness", "loss_rpn_box")
     profiled: ClassVar[Mapping[str, str]] = {"head": "RPN", "_select": "proposals", "_targets": "targets"}
     compiled_layers: tuple[str, ...] = ("head",)
 

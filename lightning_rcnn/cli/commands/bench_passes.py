@@ -58,7 +58,7 @@ def passes(
     regions = RegionSettings(size=region_size)
     rcnn = RCNNFineTuning(["object"], backbone=PlainBackbone(backbone), regions=regions, **shared).eval()
     rcnn.backbone.load_state_dict(fast_rcnn.backbone.state_dict())
-    rcnn.box_head.load_state_dict(fast_rcnn.box.head.state_dict())
+    rcnn.box_head.load_state_dict(fast_rcnn.get_submodule("box.head").state_dict())
     image = torch.randint(0, 256, (3, height, width), dtype=torch.uint8)
     console = Console()
     curve = curve_of(rcnn, fast_rcnn, image, console, repeats)

@@ -17,6 +17,7 @@ from lightning_rcnn.detectors.loading import load_detector, save_detector
 from lightning_rcnn.errors import InputError
 from lightning_rcnn.plain_data import to_plain
 from lightning_rcnn.progress import at_work, track
+from lightning_rcnn.roi_heads.box_branch import BoxBranch
 from lightning_rcnn.roi_heads.box_head import TwoLayerHead
 from lightning_rcnn.roi_heads.truncated_svd import truncate
 
@@ -48,20 +49,21 @@ def compress(
     detector = load_detector(checkpoint)
     if not isinstance(detector, FastRCNN):
         raise InputError(f"{checkpoint}: is a {type(detector).__name__}; only the head of Fast R-CNN is compressed")
-    settings = detector.box.settings
-    if not isinstance(settings.head, TwoLayerHead) or detector.pooler.has_stage:
+    branch = detector.box
+    head = branch.settings.head if isinstance(branch, BoxBranch) else None
+    if not isinstance(branch, BoxBranch) or not isinstance(head, TwoLayerHead) or detector.pooler.has_stage:
         raise InputError(f"{checkpoint}: its box head has no two fully connected layers to truncate")
-    if settings.head.svd_ranks:
+    if head.svd_ranks:
         raise InputError(f"{checkpoint}: is compressed already; start from the checkpoint that it was made from")
-    channels, size = detector.backbone.region_channels, detector.box.pooled_size
+    channels, size = detector.backbone.region_channels, branch.pooled_size
     pooled = torch.rand(regions, channels, size, size)
     console = Console()
-    before = _measured(detector.box.head, pooled, console)
+    before = _measured(branch.head, pooled, console)
     with at_work("decomposing fc6 and fc7", console):
-        truncate(detector.box.head, (ranks[0], ranks[1]))
-    after = _measured(detector.box.head, pooled, console)
-    head = replace(settings.head, svd_ranks=(ranks[0], ranks[1]))
-    detector.save_hyperparameters({**detector.init_args, "box": to_plain(replace(settings, head=head))})
+        truncate(branch.head, (ranks[0], ranks[1]))
+    after = _measured(branch.head, pooled, console)
+    settings = replace(branch.settings, head=replace(head, svd_ranks=(ranks[0], ranks[1])))
+    detector.save_hyperparameters({**detector.init_args, "box": to_plain(settings)})
     save_detector(detector, out)
     _print_comparison(before, after, regions, console)
 

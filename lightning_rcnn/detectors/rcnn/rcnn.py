@@ -106,7 +106,7 @@ class RCNN(Detector):
         weights: file or URL of the previous stage's checkpoint.
     """
 
-    class_layers: ClassVar[tuple[str, ...]] = ("softmax", "svms", "box_regressors")
+    class_layers: tuple[str, ...] = ("softmax", "svms", "box_regressors")
     no_graph: ClassVar[str] = "R-CNN runs its network on each region of an image, in many passes; train a Fast R-CNN"
 
     def __init__(

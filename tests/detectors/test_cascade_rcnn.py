@@ -1,0 +1,67 @@
+"""Whole cascades: finite losses for all batches, a step without values, masks of the last boxes."""
+
+import dataclasses
+
+import pytest
+import torch
+from torch._subclasses.fake_tensor import FakeTensorMode
+
+from lightning_rcnn.detectors.cascade_rcnn import CascadeMaskRCNN, CascadeRCNN
+from lightning_rcnn.detectors.loading import save_detector
+
+from .conftest import SMALL
+from .test_faster_rcnn import BATCHES
+
+
+@pytest.fixture
+def make_cascade():
+    def make(of_class, **overrides):
+        torch.manual_seed(0)
+        return of_class(**SMALL | overrides)
+
+    return make
+
+
+@pytest.mark.parametrize("kind", BATCHES)
+def test_losses_are_finite_and_every_parameter_takes_part(make_cascade, make_batch, kind):
+    detector = make_cascade(CascadeRCNN)
+    losses = detector(make_batch(*BATCHES[kind]))
+    assert set(losses) == set(detector.loss_names)
+    sum(losses.values()).backward()
+    for name, parameter in detector.named_parameters():
+        assert parameter.grad is not None, name
+        assert torch.isfinite(parameter.grad).all(), name
+
+
+def test_a_training_step_reads_no_values(make_cascade, make_batch, with_masks):
+    """Fake tensors have shapes and no values: `nonzero`, `.item()` or a boolean index would raise."""
+    batch = with_masks(make_batch(*BATCHES["ordinary"]))
+    with FakeTensorMode(allow_non_fake_inputs=False) as mode:
+        detector = make_cascade(CascadeMaskRCNN)
+        fake = batch._map(mode.from_tensor)
+        losses = detector.losses(fake.inputs, fake.targets)
+        sum(losses.values()).backward()
+    assert [tuple(loss.shape) for loss in losses.values()] == [()] * 9
+
+
+def test_detections_have_masks_in_boxes_of_the_image(make_cascade, make_batch):
+    detector = make_cascade(CascadeMaskRCNN, box={**SMALL["box"], "score_threshold": 0.0}).eval()
+    detections = detector(dataclasses.replace(make_batch([], []), targets=None))
+    found = detections.labels > 0
+    assert found.any()
+    assert detections.masks[found].max() > 0
+    assert (detections.boxes[found] >= 0).all()
+    assert (detections.boxes[found] <= torch.tensor([96.0, 64, 96, 64])).all()
+
+
+def test_other_classes_keep_the_boxes_of_all_stages(make_cascade, tmp_path):
+    """Only the layers that depend on the classes start anew; one box serves all classes."""
+    trained = make_cascade(CascadeRCNN)
+    for parameter in trained.parameters():
+        torch.nn.init.normal_(parameter, std=0.01)
+    save_detector(trained, tmp_path / "trained.ckpt")
+    tuned = make_cascade(CascadeRCNN, class_names=["cat", "dog"], weights=str(tmp_path / "trained.ckpt"))
+    theirs = dict(trained.named_parameters())
+    new = [name for name, value in tuned.named_parameters() if not torch.equal(value, theirs[name][: len(value)])]
+    layers = [f"box.stages.{stage}.predictor.class_logits" for stage in range(3)]
+    assert new == [f"{layer}.{kind}" for layer in layers for kind in ("weight", "bias")]
