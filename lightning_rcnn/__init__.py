@@ -22,6 +22,7 @@ __all__ = [
     "InputError",
     "MaskRCNN",
     "Part",
+    "PointRend",
     "Proposals",
     "RCNNBoxRegression",
     "RCNNClassification",
@@ -47,6 +48,7 @@ if TYPE_CHECKING:
     from lightning_rcnn.detectors.faster_rcnn import FasterRCNN
     from lightning_rcnn.detectors.loading import load, load_detector
     from lightning_rcnn.detectors.mask_rcnn import MaskRCNN
+    from lightning_rcnn.detectors.point_rend import PointRend
     from lightning_rcnn.detectors.rcnn.box_regression import RCNNBoxRegression
     from lightning_rcnn.detectors.rcnn.classification import RCNNClassification
     from lightning_rcnn.detectors.rcnn.fine_tuning import RCNNFineTuning
@@ -68,6 +70,7 @@ _MODULES = {
     "InputError": "lightning_rcnn.errors",
     "MaskRCNN": "lightning_rcnn.detectors.mask_rcnn",
     "Part": "lightning_rcnn.parts",
+    "PointRend": "lightning_rcnn.detectors.point_rend",
     "Proposals": "lightning_rcnn.structures",
     "RCNN": "lightning_rcnn.detectors.rcnn.rcnn",
     "RCNNBoxRegression": "lightning_rcnn.detectors.rcnn.box_regression",

@@ -16,6 +16,7 @@ from lightning_rcnn.detectors.cascade_rcnn import CascadeMaskRCNN, CascadeRCNN
 from lightning_rcnn.detectors.fast_rcnn import FastRCNN
 from lightning_rcnn.detectors.faster_rcnn import FasterRCNN
 from lightning_rcnn.detectors.mask_rcnn import MaskRCNN
+from lightning_rcnn.detectors.point_rend import PointRend
 from lightning_rcnn.detectors.rcnn.box_regression import RCNNBoxRegression
 from lightning_rcnn.detectors.rcnn.classification import RCNNClassification
 from lightning_rcnn.detectors.rcnn.fine_tuning import RCNNFineTuning
@@ -30,6 +31,7 @@ DETECTORS = (
     MaskRCNN,
     CascadeRCNN,
     CascadeMaskRCNN,
+    PointRend,
 )
 BACKBONES = (ResNetFPN, ResNetC4, ResNetDC5, PlainBackbone)
 SCHEDULES = (StepSchedule, CosineSchedule, OneCycleSchedule, ConstantSchedule)

@@ -13,7 +13,6 @@ torchvision's AlexNet replaces CaffeNet. Numbers default to the paper's.
 """
 
 from collections.abc import Sequence
-from functools import partial
 from typing import Any
 
 from lightning_rcnn.backbones.base import Backbone
@@ -34,7 +33,7 @@ from lightning_rcnn.parts import part
 from lightning_rcnn.roi_heads.box_branch import BoxSettings
 from lightning_rcnn.roi_heads.box_head import TwoLayerHead
 from lightning_rcnn.roi_heads.box_predictions import evaluate_boxes
-from lightning_rcnn.roi_heads.pooler import PoolerSettings
+from lightning_rcnn.roi_heads.pooler import PooledFeatures, PoolerSettings
 from lightning_rcnn.structures import Detections, Inputs, Proposals, Targets
 
 # Plain data, so that each detector builds its own backbone.
@@ -88,21 +87,21 @@ class FastRCNN(Detector):
     def loss_sums(self, inputs: Inputs, targets: Targets) -> dict[str, LossSum]:
         """Compute `loss_classifier` and `loss_box` (section 2.3, equation 1)."""
         features = self.backbone(self.normalize(inputs))
-        pooled = partial(self.pooler, features)
+        pooled = PooledFeatures(self.pooler, features)
         losses, _ = self.box.losses(pooled, given_proposals(inputs), inputs, targets, self.sampling_seed)
         return losses
 
     def predict(self, inputs: Inputs) -> tuple[Detections, Proposals]:
         """Compute detections, and return them with the given proposals, in the resized frame."""
         features = self.backbone(self.normalize(inputs))
-        pooled = partial(self.pooler, features)
+        pooled = PooledFeatures(self.pooler, features)
         proposals = given_proposals(inputs)
         return self.box.predict(pooled, proposals, inputs), proposals
 
     def evaluate(self, inputs: Inputs, targets: Targets) -> tuple[Detections, Proposals, dict[str, LossSum]]:
         """`predict` and `loss_sums` in one pass: the losses are those of the proposals of evaluation."""
         features = self.backbone(self.normalize(inputs))
-        pooled = partial(self.pooler, features)
+        pooled = PooledFeatures(self.pooler, features)
         proposals = given_proposals(inputs)
         detections, losses, _ = evaluate_boxes(self.box, pooled, proposals, inputs, targets, self.sampling_seed)
         return detections, proposals, losses

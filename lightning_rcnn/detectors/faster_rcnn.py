@@ -14,7 +14,6 @@ implementation, with exact anchors and fixed strides as in detectron2.
 """
 
 from collections.abc import Sequence
-from functools import partial
 from typing import Any
 
 from lightning_rcnn.backbones.base import Backbone
@@ -33,7 +32,7 @@ from lightning_rcnn.functional.losses import LossSum
 from lightning_rcnn.parts import part
 from lightning_rcnn.roi_heads.box_branch import BoxSettings
 from lightning_rcnn.roi_heads.box_predictions import evaluate_boxes
-from lightning_rcnn.roi_heads.pooler import PoolerSettings
+from lightning_rcnn.roi_heads.pooler import PooledFeatures, PoolerSettings
 from lightning_rcnn.rpn.branch import RPNSettings
 from lightning_rcnn.structures import Detections, Inputs, Proposals, Targets
 
@@ -82,7 +81,7 @@ class FasterRCNN(Detector):
     def loss_sums(self, inputs: Inputs, targets: Targets) -> dict[str, LossSum]:
         """Compute `loss_objectness`, `loss_rpn_box`, `loss_classifier` and `loss_box`."""
         features = self.backbone(self.normalize(inputs))
-        pooled = partial(self.pooler, features)
+        pooled = PooledFeatures(self.pooler, features)
         rpn_losses, proposals = self.rpn.losses(features, inputs, targets, seed=2 * self.sampling_seed)
         # Section 3.2: the box branch trains on the proposals; no gradient passes through their coordinates.
         box_losses, _ = self.box.losses(pooled, proposals, inputs, targets, seed=2 * self.sampling_seed + 1)
@@ -91,14 +90,14 @@ class FasterRCNN(Detector):
     def predict(self, inputs: Inputs) -> tuple[Detections, Proposals]:
         """Compute detections and proposals, in the resized frame."""
         features = self.backbone(self.normalize(inputs))
-        pooled = partial(self.pooler, features)
+        pooled = PooledFeatures(self.pooler, features)
         proposals = self.rpn.predict(features, inputs)
         return self.box.predict(pooled, proposals, inputs), proposals
 
     def evaluate(self, inputs: Inputs, targets: Targets) -> tuple[Detections, Proposals, dict[str, LossSum]]:
         """`predict` and `loss_sums` in one pass: the losses are those of the proposals of evaluation."""
         features = self.backbone(self.normalize(inputs))
-        pooled = partial(self.pooler, features)
+        pooled = PooledFeatures(self.pooler, features)
         rpn_losses, proposals = self.rpn.losses(features, inputs, targets, seed=2 * self.sampling_seed)
         detections, box_losses, _ = evaluate_boxes(
             self.box, pooled, proposals, inputs, targets, seed=2 * self.sampling_seed + 1

@@ -13,7 +13,6 @@ the network's input. RoIPool stays selectable (`pooler.operator`), so that the a
 """
 
 from collections.abc import Sequence
-from functools import partial
 from typing import Any
 
 from lightning_rcnn.backbones.base import Backbone
@@ -32,8 +31,8 @@ from lightning_rcnn.functional.losses import LossSum
 from lightning_rcnn.parts import part
 from lightning_rcnn.roi_heads.box_branch import BoxSettings
 from lightning_rcnn.roi_heads.box_predictions import evaluate_boxes
-from lightning_rcnn.roi_heads.mask_branch import MaskSettings
-from lightning_rcnn.roi_heads.pooler import PoolerSettings
+from lightning_rcnn.roi_heads.mask_branch import MaskBranchSettings, MaskSettings
+from lightning_rcnn.roi_heads.pooler import PooledFeatures, PoolerSettings
 from lightning_rcnn.rpn.branch import RPNSettings
 from lightning_rcnn.structures import Detections, Inputs, Proposals, Targets
 
@@ -51,7 +50,7 @@ class MaskRCNN(Detector):
         rpn: settings of the region proposal branch.
         pooler: settings of RoI pooling.
         box: settings of the box branch.
-        mask: settings of the mask branch.
+        mask: settings of the mask branch: `MaskSettings`, or those of another branch.
         preprocessing, optimizer, schedule, parameter_groups: as in `Detector`.
         weights: detector to start from: file or URL of ours, torchvision's or detectron2's, or torchvision's name
             (`maskrcnn_resnet50_fpn`); predictors for other classes are initialized.
@@ -65,7 +64,7 @@ class MaskRCNN(Detector):
         rpn: RPNSettings = RPNSettings(),
         pooler: PoolerSettings = PoolerSettings(),
         box: BoxSettings = BoxSettings(),
-        mask: MaskSettings = MaskSettings(),
+        mask: MaskBranchSettings = MaskSettings(),
         preprocessing: PreprocessingSettings = PreprocessingSettings(),
         optimizer: OptimizerCallable = DEFAULT_OPTIMIZER,
         schedule: LRSchedulerCallable = DEFAULT_SCHEDULE,
@@ -86,17 +85,17 @@ class MaskRCNN(Detector):
     def loss_sums(self, inputs: Inputs, targets: Targets) -> dict[str, LossSum]:
         """Compute the losses of Faster R-CNN and `loss_mask` (section 3: L = L_cls + L_box + L_mask)."""
         features = self.backbone(self.normalize(inputs))
-        pooled = partial(self.pooler, features)
+        pooled = PooledFeatures(self.pooler, features)
         rpn_losses, proposals = self.rpn.losses(features, inputs, targets, seed=2 * self.sampling_seed)
         # Faster R-CNN section 3.2: the box branch trains on the proposals; no gradient passes through coordinates.
         box_losses, rois = self.box.losses(pooled, proposals, inputs, targets, seed=2 * self.sampling_seed + 1)
-        mask_losses = self.mask.losses(pooled, rois, targets)
+        mask_losses = self.mask.losses(pooled, rois, inputs, targets, seed=2 * self.sampling_seed)
         return rpn_losses | box_losses | mask_losses
 
     def predict(self, inputs: Inputs) -> tuple[Detections, Proposals]:
         """Compute detections with masks, and proposals, in the resized frame."""
         features = self.backbone(self.normalize(inputs))
-        pooled = partial(self.pooler, features)
+        pooled = PooledFeatures(self.pooler, features)
         proposals = self.rpn.predict(features, inputs)
         detections = self.box.predict(pooled, proposals, inputs)
         return self.mask.predict(pooled, detections), proposals
@@ -104,10 +103,10 @@ class MaskRCNN(Detector):
     def evaluate(self, inputs: Inputs, targets: Targets) -> tuple[Detections, Proposals, dict[str, LossSum]]:
         """`predict` and `loss_sums` in one pass: the losses are those of the proposals of evaluation."""
         features = self.backbone(self.normalize(inputs))
-        pooled = partial(self.pooler, features)
+        pooled = PooledFeatures(self.pooler, features)
         rpn_losses, proposals = self.rpn.losses(features, inputs, targets, seed=2 * self.sampling_seed)
         detections, box_losses, rois = evaluate_boxes(
             self.box, pooled, proposals, inputs, targets, seed=2 * self.sampling_seed + 1
         )
-        mask_losses = self.mask.losses(pooled, rois, targets)
+        mask_losses = self.mask.losses(pooled, rois, inputs, targets, seed=2 * self.sampling_seed)
         return self.mask.predict(pooled, detections), proposals, rpn_losses | box_losses | mask_losses

@@ -20,3 +20,17 @@ def active_indices(is_active: Tensor) -> Tensor:
         return torch.arange(flat.numel(), device=flat.device)
     active = torch.nonzero(flat).squeeze(1)
     return active if len(active) else torch.zeros(1, dtype=torch.int64)
+
+
+def active_length(is_active: Tensor) -> int:
+    """Return how many of the first regions of each image a head runs on: all active ones are among them.
+
+    On the CPU these are as many as the image with the most needs, at least one; elsewhere all.
+
+    Args:
+        is_active: bool [N, R].
+    """
+    has_values = type(is_active) is Tensor and not torch.compiler.is_compiling()
+    if is_active.device.type != "cpu" or not has_values:
+        return is_active.shape[1]
+    return max(1, int((is_active * torch.arange(1, is_active.shape[1] + 1)).max()))

@@ -6,7 +6,7 @@ mask.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, Protocol
 
 from torch import Tensor
 
@@ -23,13 +23,46 @@ from lightning_rcnn.roi_heads.box_predictions import RegionSampler
 from lightning_rcnn.roi_heads.mask_head import MaskHead
 from lightning_rcnn.roi_heads.pooler import PooledFeatures, RoIPooler, as_rois
 from lightning_rcnn.settings_checks import Count, NonNegative, PositiveCount
-from lightning_rcnn.structures import Bitmaps, Detections, MaskForm, Targets
+from lightning_rcnn.structures import Bitmaps, Detections, Inputs, MaskForm, Masks, Targets
 
 MaskTarget = Literal["soft", "thresholded", "polygon"]
 
 
+class MaskPredictions(Protocol):
+    """What a detector calls of a mask branch, whoever wrote it."""
+
+    def losses(
+        self, pooled: PooledFeatures, rois: RoIs, inputs: Inputs, targets: Targets, seed: Tensor
+    ) -> dict[str, LossSum]:
+        """See `MaskBranch`."""
+
+    def predict(self, pooled: PooledFeatures, detections: Detections) -> Detections:
+        """See `MaskBranch`."""
+
+
 @dataclass(frozen=True)
-class MaskSettings(Settings):
+class MaskBranchSettings(Settings):
+    """Base of the settings of mask branches.
+
+    Args:
+        paste: rule that pastes a mask into its image: "exact", sampled at pixel centers and thresholded at one half
+            (detectron2), or "integer", resized to a box of whole pixels (torchvision).
+    """
+
+    paste: PasteRule = "exact"
+
+    @property
+    def form(self) -> MaskForm:
+        """Form of the ground-truth masks that the branch trains on."""
+        raise NotImplementedError
+
+    def build(self, backbone: Backbone, pooler: RoIPooler, box: RegionSampler, num_classes: int) -> MaskPredictions:
+        """Build the branch, a `Part`."""
+        raise NotImplementedError
+
+
+@dataclass(frozen=True)
+class MaskSettings(MaskBranchSettings):
     """Settings of the mask branch.
 
     Args:
@@ -45,8 +78,7 @@ class MaskSettings(Settings):
             "polygon", whether the center of the cell is inside the outline (detectron2 with polygons rasterizes them
             like the COCO API, which differs in less than one cell of a hundred, at the outline). The first two sample
             by the convention `model.pooler.aligned`.
-        paste: rule that pastes a mask into its image: "exact", sampled at pixel centers and thresholded at one half
-            (detectron2), or "integer", resized to a box of whole pixels (torchvision).
+        paste: as in `MaskBranchSettings`.
     """
 
     pooled_size: PositiveCount | None = None
@@ -55,7 +87,6 @@ class MaskSettings(Settings):
     norm: NormName | None = None
     norm_epsilon: NonNegative = 1e-5
     target: MaskTarget = "soft"
-    paste: PasteRule = "exact"
 
     @property
     def form(self) -> MaskForm:
@@ -107,22 +138,22 @@ class MaskBranch(Part):
         norm = norm_layer(settings.norm, settings.norm_epsilon) if settings.norm else None
         self.head = MaskHead(backbone.region_channels, num_layers, settings.width, num_classes, norm)
 
-    def losses(self, pooled: PooledFeatures, rois: RoIs, targets: Targets) -> dict[str, LossSum]:
+    def losses(
+        self, pooled: PooledFeatures, rois: RoIs, inputs: Inputs, targets: Targets, seed: Tensor
+    ) -> dict[str, LossSum]:
         """Compute `loss_mask` on the positive regions, for the mask of their own class (section 3).
 
         Args:
             pooled: function that pools regions from the feature maps.
             rois: regions that the box branch sampled; where they have features, these may be shared.
+            inputs: images and their sizes.
             targets: ground truth.
+            seed: int64 scalar, seed of what a branch draws; this one draws nothing.
 
         Raises:
             InputError: the ground truth has no masks.
         """
-        if targets.masks is None:
-            raise InputError(
-                "Mask R-CNN needs masks to train on, and the batch has none: pack a set with segmentations"
-            )
-        has_target = rois.is_positive & has_mask(targets.masks).gather(1, rois.gt_index)
+        has_target = rois.is_positive & has_mask(required_masks(targets)).gather(1, rois.gt_index)
         first = slice(self.max_positives)  # positives come first, so these are all of them
         boxes, has_target, gt_index = rois.boxes[:, first], has_target[:, first], rois.gt_index[:, first]
         active = active_indices(has_target)
@@ -132,7 +163,7 @@ class MaskBranch(Part):
             features = pooled(as_rois(boxes, has_target)[active], self.pooled_size)
         logits = self.head(features)
         gt_masks = self._targets(targets, boxes, gt_index, has_target, logits.shape[-1])
-        own_logits = _of_class(logits, rois.labels[:, first].flatten()[active])
+        own_logits = of_class(logits, rois.labels[:, first].flatten()[active])
         loss = mask_loss(own_logits, gt_masks.flatten(0, 1)[active], has_target.flatten()[active])
         return {"loss_mask": LossSum(loss, has_target.sum())}
 
@@ -144,7 +175,7 @@ class MaskBranch(Part):
         is_detection = detections.labels > 0
         active = active_indices(is_detection)
         features = pooled(as_rois(detections.boxes, is_detection)[active], self.pooled_size)
-        logits = _of_class(self.head(features), detections.labels.flatten()[active])
+        logits = of_class(self.head(features), detections.labels.flatten()[active])
         own_masks = logits.sigmoid() * is_detection.flatten()[active, None, None]
         masks = logits.new_zeros((is_detection.numel(), *logits.shape[1:])).index_copy(0, active, own_masks)
         return detections._replace(masks=masks.unflatten(0, is_detection.shape))
@@ -159,7 +190,18 @@ class MaskBranch(Part):
         return (gt_masks >= 0.5).float() if self.settings.target == "thresholded" else gt_masks
 
 
-def _of_class(logits: Tensor, labels: Tensor) -> Tensor:
+def required_masks(targets: Targets) -> Masks:
+    """Return the masks of a batch to train on.
+
+    Raises:
+        InputError: it has none.
+    """
+    if targets.masks is None:
+        raise InputError("Mask R-CNN needs masks to train on, and the batch has none: pack a set with segmentations")
+    return targets.masks
+
+
+def of_class(logits: Tensor, labels: Tensor) -> Tensor:
     """Select from logits [B, K, S, S] those of `labels` [B], 1..K, as float32 [B, S, S]; label 0 gets class 1."""
     own = (labels - 1).clamp(min=0)[:, None, None, None].expand(-1, 1, *logits.shape[2:])
     return logits.gather(1, own).squeeze(1).float()

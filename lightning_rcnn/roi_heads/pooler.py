@@ -23,9 +23,6 @@ from lightning_rcnn.settings_checks import Count, Positive
 PoolName = Literal["align", "pool"]
 LevelRule = Literal["torchvision", "detectron2"]
 
-PooledFeatures = Callable[[Tensor, int], Tensor]
-"""Function that pools regions, `RoIPooler` with its feature maps: rois [B, 5] and side S -> [B, C, S, S]."""
-
 
 @dataclass(frozen=True)
 class PoolerSettings(Settings):
@@ -111,6 +108,22 @@ class RoIPooler(Part):
         """Pool regions [B, C, S, S]."""
         levels = self._assign_levels(rois[:, 1:]) if self._assign_levels else None
         return self._operator(features[: self.num_levels], rois, output_size=size, levels=levels)
+
+
+class PooledFeatures:
+    """A pooler with the feature maps of a batch.
+
+    Args:
+        pooler: the pooler.
+        features: feature maps [N, C, H, W] per level.
+    """
+
+    def __init__(self, pooler: RoIPooler, features: Sequence[Tensor]) -> None:
+        self.pooler, self.features = pooler, features
+
+    def __call__(self, rois: Tensor, size: int) -> Tensor:
+        """Pool regions [B, 5] to side S: [B, C, S, S]; see `RoIPooler`."""
+        return self.pooler(self.features, rois, size)
 
 
 def as_rois(boxes: Tensor, is_valid: Tensor) -> Tensor:
