@@ -64,12 +64,14 @@ class LabeledImage(NamedTuple):
         labels: its labels, or a function that reads them; it may raise `LabelsError`.
         stated_in: annotation file that names the image, for messages.
         embedded: function that returns the bytes of an image that the annotation file holds; None if it holds none.
+        group: group that the annotations state, such as a patient or a film; "" if they state none.
     """
 
     file_name: str
     labels: Labels | Callable[[], Labels]
     stated_in: str = ""
     embedded: Callable[[], bytes] | None = None
+    group: str = ""
 
 
 @dataclass(frozen=True)

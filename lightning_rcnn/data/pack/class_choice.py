@@ -4,14 +4,13 @@ The text is class names, separated by commas. Where `=NAME` follows, the names b
 a semicolon separates it from others: `person;car,truck=vehicle;dog=animal`.
 """
 
-from collections.abc import Callable, Mapping
-from dataclasses import replace
-from functools import partial
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from lightning_rcnn.data.index import Category
-from lightning_rcnn.data.pack.source import Outcome, Source
+from lightning_rcnn.data.pack.relabel import relabeled
+from lightning_rcnn.data.pack.source import Source
 from lightning_rcnn.errors import InputError
+from lightning_rcnn.suggestions import did_you_mean
 
 
 class ClassChoice(NamedTuple):
@@ -51,18 +50,18 @@ def read_choice(text: str) -> ClassChoice:
 
 
 def with_targets(source: Source, choice: ClassChoice) -> Source:
-    """Return a source with the chosen classes, of a source that was listed with the classes `choice.names`."""
-    if choice.names == choice.targets:
+    """Return a source with the chosen classes, under the names and in the order of the choice.
+
+    Raises:
+        InputError: the source has no such class.
+    """
+    known = {category.name: category.label for category in source.categories}
+    for name in choice.names:
+        if name not in known:
+            hint = did_you_mean(name, known) or f"; it has {', '.join(list(known)[:5])}"
+            raise InputError(f"--classes: {source.name} has no class {name!r}{hint}")
+    if choice.names == choice.targets == list(known):
         return source
     numbers = {target: number for number, target in enumerate(dict.fromkeys(choice.targets), start=1)}
-    labels = {label: numbers[target] for label, target in enumerate(choice.targets, start=1)}
-    categories = [Category(number, target, number) for target, number in numbers.items()]
-    return replace(source, categories=categories, read=partial(_read, read=source.read, labels=labels))
-
-
-def _read(item: Any, read: Callable[[Any], Outcome], labels: Mapping[int, int]) -> Outcome:
-    outcome = read(item)
-    if outcome.sample is not None:
-        for annotation in outcome.sample.record["annotations"]:
-            annotation["label"] = labels[annotation["label"]]
-    return outcome
+    labels = {known[name]: numbers[target] for name, target in zip(choice.names, choice.targets, strict=True)}
+    return relabeled(source, [Category(number, target, number) for target, number in numbers.items()], labels)

@@ -64,7 +64,12 @@ def coco_source(images: Path, annotations: Path, *, classes: Sequence[str] | Non
         coco.log,
         left_out,
         attrgetter("file_name"),
+        _labels_of,
     )
+
+
+def _labels_of(item: AnnotatedImage) -> set[int]:
+    return {each.label for each in item.objects if each.label is not None and not each.iscrowd}
 
 
 def _require_single_objects(coco: CocoAnnotations, path: Path) -> None:

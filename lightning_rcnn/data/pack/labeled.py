@@ -50,6 +50,7 @@ class LabeledItem(NamedTuple):
         path: path of the file, or a function that returns its bytes.
         labels: labels, or a function that reads them.
         findings: defects found while listing.
+        group: group that the annotations state; "" if they state none.
     """
 
     image_id: int
@@ -57,6 +58,7 @@ class LabeledItem(NamedTuple):
     path: Path | Callable[[], bytes]
     labels: Labels | Callable[[], Labels]
     findings: tuple[Finding, ...] = ()
+    group: str = ""
 
 
 def labeled_sources(data: LabeledData, name: str, classes: Sequence[str] | None = None) -> dict[str, Source]:
@@ -83,8 +85,27 @@ def labeled_sources(data: LabeledData, name: str, classes: Sequence[str] | None 
         if split.lists_all and folders.count(split.folder) == 1:
             split.log.add(Finding(Defect.UNLISTED_FILE, file) for file in files.unlisted)
         full_name = f"{name}/{split.name}" if split.name else name
-        sources[split.name] = Source(full_name, categories, items, read, split.log, left_out, attrgetter("file_name"))
+        sources[split.name] = Source(
+            full_name,
+            categories,
+            items,
+            read,
+            split.log,
+            left_out,
+            name_of=attrgetter("file_name"),
+            labels_of=partial(_labels_of, labels=labels),
+            group_of=attrgetter("group"),
+        )
     return sources
+
+
+def _labels_of(item: LabeledItem, labels: dict[str, int]) -> set[int]:
+    try:
+        objects = _read_labels(item.labels).objects
+    except LabelsError:
+        return set()
+    names = {each.class_name for each in objects if each.lost is None and not each.iscrowd}
+    return {labels[name] for name in names if name is not None and name in labels}
 
 
 def read_labeled_item(item: LabeledItem, labels: dict[str, int], *, chosen: bool) -> Outcome:
@@ -208,11 +229,11 @@ def _items(split: LabeledSplit, located: LocatedImages) -> tuple[list[LabeledIte
             files = " and ".join(dict.fromkeys(rival.stated_in or rival.file_name for rival in rivals))
             split.log.add([Finding(Defect.TWO_ANNOTATION_FILES, f"{file or image.file_name}: {files}")])
         elif file is not None:
-            items.append(LabeledItem(number, file, split.folder / file, image.labels, tuple(findings)))
+            items.append(LabeledItem(number, file, split.folder / file, image.labels, tuple(findings), image.group))
             continue
         elif image.embedded is not None:
             embedded = (Finding(Defect.EMBEDDED_IMAGE, image.file_name),)
-            items.append(LabeledItem(number, image.file_name, image.embedded, image.labels, embedded))
+            items.append(LabeledItem(number, image.file_name, image.embedded, image.labels, embedded, image.group))
             continue
         else:
             split.log.add(findings)

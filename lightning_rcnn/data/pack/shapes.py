@@ -69,7 +69,12 @@ def shapes_source(num: int, seed: int = 0) -> Source:
     if num < 1 or seed < 0:
         raise InputError(f"num {num}, seed {seed}: give a num of at least 1 and a seed of at least 0")
     categories = [Category(label, name, label) for label, name in enumerate(CLASS_NAMES, start=1)]
-    return Source(f"shapes/{seed}", categories, range(num), partial(read_scene, seed=seed))
+    labels_of = partial(_labels_of, seed=seed)
+    return Source(f"shapes/{seed}", categories, range(num), partial(read_scene, seed=seed), labels_of=labels_of)
+
+
+def _labels_of(index: int, seed: int) -> set[int]:
+    return set(generate_scene(seed, index).labels.tolist())
 
 
 def read_scene(index: int, seed: int) -> Outcome:

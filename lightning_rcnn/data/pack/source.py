@@ -1,6 +1,6 @@
 """The interface between a data set and the packer."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -46,6 +46,14 @@ class Contents(NamedTuple):
 NOTHING = Contents()
 
 
+def _unknown(_: Any) -> Collection[int]:
+    return ()
+
+
+def _ungrouped(_: Any) -> str:
+    return ""
+
+
 @dataclass(frozen=True)
 class Source:
     """A data set that can be packed.
@@ -58,6 +66,8 @@ class Source:
         log: defects found while listing the items.
         left_out: numbers of annotated images and objects without an item.
         name_of: function from an item to its name for messages.
+        labels_of: function from an item to the labels of its single objects, without reading the image.
+        group_of: function from an item to the group that the annotations state for it; "" if they state none.
     """
 
     name: str
@@ -67,3 +77,5 @@ class Source:
     log: DefectLog = field(default_factory=DefectLog)
     left_out: Contents = NOTHING
     name_of: Callable[[Any], str] = str
+    labels_of: Callable[[Any], Collection[int]] = _unknown
+    group_of: Callable[[Any], str] = _ungrouped

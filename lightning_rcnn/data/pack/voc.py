@@ -107,7 +107,12 @@ def source_of(
     """
     labels = {category.name: category.label for category in categories}
     read = partial(read_item, labels=labels, coordinates=coordinates, chosen=chosen)
-    return Source(name, categories, items, read, log, left_out, attrgetter("file_name"))
+    labels_of = partial(_labels_of, labels=labels)
+    return Source(name, categories, items, read, log, left_out, attrgetter("file_name"), labels_of)
+
+
+def _labels_of(item: VocItem, labels: dict[str, int]) -> set[int]:
+    return {labels[name] for name in class_names([item.xml_path]) if name in labels}
 
 
 def read_item(item: VocItem, labels: dict[str, int], coordinates: Coordinates, *, chosen: bool = False) -> Outcome:
