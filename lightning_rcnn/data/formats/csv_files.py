@@ -27,9 +27,12 @@ from lightning_rcnn.data.formats.shapes import class_name_of
 from lightning_rcnn.data.image_formats import IMAGE_SUFFIXES
 from lightning_rcnn.errors import InputError
 
-FIELDS = ("image", "class", "x1", "y1", "x2", "y2", "x", "y", "w", "h", "cx", "cy", "bbox", "width", "height", "crowd")
+FIELDS = (
+    *("image", "class", "x1", "y1", "x2", "y2", "x", "y", "w", "h", "cx", "cy", "bbox"),
+    *("width", "height", "crowd", "group"),
+)
 """Meanings of a column: image and class names, edges, upper left corner, center, size of the box, x y w h in one cell,
-size of the image, and whether it is a group."""
+size of the image, whether it is a group of objects, and the group of images that stay in one split."""
 ONLY_CLASS = "object"
 _NAMES = {
     "image": "image filename file_name file imagename image_name img path filepath file_path image_path image_id "
@@ -49,6 +52,7 @@ _NAMES = {
     "width": "width image_width img_width imagewidth",
     "height": "height image_height img_height imageheight",
     "crowd": "isgroupof iscrowd is_crowd",
+    "group": "patient patient_id video video_id",
 }
 _MEANINGS = {name: field for field, names in _NAMES.items() for name in names.split()}
 _BOXES = (("x1", "y1", "x2", "y2"), ("x", "y", "w", "h"), ("cx", "cy", "w", "h"), ("bbox",))
@@ -182,12 +186,15 @@ def _read_table(layout: Layout, file: str, table: Table, named: Mapping[str, str
     names = ImageNames(layout, file)
     objects: dict[str, list[LabeledObject]] = {}
     sizes: dict[str, tuple[int, int]] = {}
+    groups: dict[str, str] = {}
     for line, row in _rows(layout.root / file, table):
         place = f"{file}, line {line}"
-        image = row[table.columns["image"]].strip() if len(row) > table.columns["image"] else ""
+        image = _cell(row, table, "image")
         if not image:
             continue
         listed = objects.setdefault(image, [])
+        if "group" in table.columns:
+            _add_group(groups, image, _cell(row, table, "group"), place)
         if {"width", "height"} <= table.columns.keys():
             sizes.setdefault(image, _size(row, table))
         if any(cell.strip() for index, cell in enumerate(row) if index in _box_columns(table)):
@@ -200,8 +207,21 @@ def _read_table(layout: Layout, file: str, table: Table, named: Mapping[str, str
         if is_relative:
             listed = [each._replace(is_relative=True) for each in listed]
         size = None if is_relative or not sizes else sizes.get(image, (0, 0))
-        images.append(LabeledImage(names.find(image), Labels(listed, size), file))
+        images.append(LabeledImage(names.find(image), Labels(listed, size), file, group=groups.get(image, "")))
     return images
+
+
+def _add_group(groups: dict[str, str], image: str, group: str, place: str) -> None:
+    if group and groups.setdefault(image, group) != group:
+        raise InputError(
+            f"{place}: {image} is in the groups {groups[image]!r} and {group!r}; give it one group, or name another "
+            "column with --columns group=NAME"
+        )
+
+
+def _cell(row: Sequence[str], table: Table, field: str) -> str:
+    index = table.columns[field]
+    return row[index].strip() if index < len(row) else ""
 
 
 def _rows(path: Path, table: Table) -> Iterator[tuple[int, list[str]]]:
@@ -251,8 +271,7 @@ def _edges(cells: Mapping[str, str]) -> tuple[float, float, float, float] | None
 
 
 def _size(row: Sequence[str], table: Table) -> tuple[int, int]:
-    cells = [row[index] if (index := table.columns[field]) < len(row) else "" for field in ("width", "height")]
-    width, height = (whole_number(cell) or 0 for cell in cells)
+    width, height = (whole_number(_cell(row, table, field)) or 0 for field in ("width", "height"))
     return width, height
 
 
