@@ -47,7 +47,10 @@ def _require_replaceable(final: Path, overwrite: bool) -> None:
     if not _is_packed(final):
         raise InputError(f"{final}: exists and is not a packed data set; choose another folder")
     if not overwrite:
-        raise InputError(f"{final}: already holds a packed data set; choose another folder or add --overwrite")
+        raise InputError(
+            f"{final}: already holds a packed data set; choose another folder or add --overwrite (nothing is appended: "
+            "pack all sources into one set, or train with both folders)"
+        )
 
 
 def _is_packed(folder: Path) -> bool:
