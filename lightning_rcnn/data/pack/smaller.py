@@ -1,0 +1,132 @@
+"""Pack large images smaller (`--max_edge`), with their boxes and masks.
+
+An image whose longer edge is at most the limit stays as it is, byte for byte. A larger one is decoded as in training
+(see `data/decode.py`), with its EXIF orientation where the boxes refer to it, and resized with Pillow's Lanczos filter.
+A JPEG stays a JPEG, of the stated quality and with 4:2:0 chroma subsampling; any other format becomes a lossless PNG.
+One channel stays one channel, and 16 bits of it stay 16 bits; palettes, transparency and color profiles are dropped.
+"""
+
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from io import BytesIO
+from typing import Any
+
+import numpy as np
+from PIL import Image, ImageOps
+
+from lightning_rcnn.data.decode import decode_image, open_image
+from lightning_rcnn.data.defects import Defect, Finding
+from lightning_rcnn.data.index import Annotation
+from lightning_rcnn.data.pack.image_info import Size
+from lightning_rcnn.data.pack.masks import check_segmentation
+from lightning_rcnn.data.pack.scaling import scale_segmentation
+from lightning_rcnn.data.pack.source import Outcome, Sample, Source
+from lightning_rcnn.data.scaling import scale_box
+from lightning_rcnn.errors import InputError
+
+QUALITY = 90
+"""JPEG quality: high enough that no block shows, at half of the bytes of 97."""
+
+
+def with_max_edge(source: Source, max_edge: int | None, quality: int | None = None) -> Source:
+    """Return a source whose large images are made smaller.
+
+    Args:
+        source: source.
+        max_edge: longest edge in pixels; None to change nothing.
+        quality: JPEG quality, 1 to 100; None for the default.
+
+    Raises:
+        InputError: a value makes no sense.
+    """
+    check_max_edge(max_edge, quality)
+    if max_edge is None:
+        return source
+    read = partial(_read, read=source.read, max_edge=max_edge, quality=QUALITY if quality is None else quality)
+    return replace(source, read=read)
+
+
+def check_max_edge(max_edge: int | None, quality: int | None) -> None:
+    """Check the two values of `with_max_edge`.
+
+    Raises:
+        InputError: a value makes no sense.
+    """
+    if max_edge is None and quality is not None:
+        raise InputError(f"--quality {quality}: only --max_edge writes images anew; add --max_edge, or leave it out")
+    if max_edge is not None and max_edge < 1:
+        raise InputError(f"--max_edge {max_edge}: give a number of pixels above 0, such as 1333")
+    if quality is not None and not 1 <= quality <= 100:
+        raise InputError(f"--quality {quality}: give a JPEG quality from 1 to 100")
+
+
+def _read(item: Any, read: Callable[[Any], Outcome], max_edge: int, quality: int) -> Outcome:
+    outcome = read(item)
+    if outcome.sample is None:
+        return outcome
+    record = outcome.sample.record
+    size = record["width"], record["height"]
+    if max(size) <= max_edge:
+        return outcome
+    to = smaller_size(size, max_edge)
+    data, extension = _resized(outcome.sample.image, record["apply_exif"], to, quality)
+    how = f"JPEG of quality {quality}" if extension == "jpg" else "PNG"
+    change = f"{record['file_name']}: {size[0]} x {size[1]} to {to[0]} x {to[1]}, {how}"
+    findings = [Finding(Defect.MADE_SMALLER, change)]
+    annotations = []
+    for annotation in record["annotations"]:
+        scaled = _scaled(annotation, size, to)
+        if "segmentation" in annotation and "segmentation" not in scaled:
+            findings.append(Finding(Defect.EMPTY_MASK, f"{record['file_name']}, id {annotation['id']}, made smaller"))
+        annotations.append(scaled)
+    smaller = record | {"width": to[0], "height": to[1], "apply_exif": True, "annotations": annotations}
+    return Outcome(Sample(data, extension, smaller), [*outcome.findings, *findings], outcome.num_objects)
+
+
+def smaller_size(size: Size, max_edge: int) -> Size:
+    """Return the (width, height) with this longer edge and the same aspect ratio, rounded, at least 1."""
+    longest = max(size)
+    width, height = (max(1, (2 * side * max_edge + longest) // (2 * longest)) for side in size)
+    return width, height
+
+
+def _scaled(annotation: Annotation, size: Size, to: Size) -> Annotation:
+    x, y = to[0] / size[0], to[1] / size[1]
+    x1, y1, x2, y2 = annotation["bbox"]
+    box = scale_box((x1, y1, x2, y2), x, y)
+    scaled = annotation | {"bbox": list(box), "area": annotation["area"] * x * y}
+    if "segmentation" in annotation:
+        segmentation = scale_segmentation(annotation["segmentation"], size, to)
+        usable, _ = check_segmentation(segmentation, *to, box)
+        if usable is None:
+            del scaled["segmentation"]
+        else:
+            scaled["segmentation"] = usable
+    return scaled  # type: ignore[return-value]
+
+
+def _resized(data: bytes, apply_exif: bool, to: Size, quality: int) -> tuple[bytes, str]:
+    """Return the file of an image at another (width, height), and its extension."""
+    header = open_image(data)
+    is_gray = header.mode in ("1", "L", "LA")
+    if header.mode.startswith("I"):
+        # Pillow has applied the orientation of a TIFF.
+        turned = ImageOps.exif_transpose(header) if apply_exif and header.format != "TIFF" else header
+        image = _resized_16_bits(turned, to)
+    else:
+        pixels = decode_image(data, apply_exif=apply_exif).permute(1, 2, 0).numpy()
+        image = Image.fromarray(np.ascontiguousarray(pixels[..., 0] if is_gray else pixels))
+        image = image.resize(to, Image.Resampling.LANCZOS)
+    encoded = BytesIO()
+    if header.format in ("JPEG", "MPO"):
+        image.save(encoded, "JPEG", quality=quality, subsampling="4:2:0")
+        return encoded.getvalue(), "jpg"
+    image.save(encoded, "PNG")
+    return encoded.getvalue(), "png"
+
+
+def _resized_16_bits(image: Image.Image, to: Size) -> Image.Image:
+    values = np.asarray(image).astype(np.float32)
+    resized = np.asarray(Image.fromarray(values, mode="F").resize(to, Image.Resampling.LANCZOS))
+    return Image.fromarray(np.clip(np.rint(resized), 0, 0xFFFF).astype(np.uint16))
