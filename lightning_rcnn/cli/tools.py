@@ -45,7 +45,7 @@ def run_tool(name: str, function: Callable[..., None], arguments: list[str]) -> 
 def tool_parser(name: str, function: Callable[..., None]) -> ToolParser:
     """Build a parser from the signature: `--flag` alone for a default of false, `--flag A B C` for lists.
 
-    Positional-only parameters have no flag.
+    Positional-only parameters have no flag; a list of them takes one value or more.
     """
     signature = inspect.signature(function).parameters
     documentation = docstring_parser.parse(function.__doc__ or "")
@@ -54,14 +54,16 @@ def tool_parser(name: str, function: Callable[..., None]) -> ToolParser:
     lists = {key: kind for key, parameter in signature.items() if (kind := _item_type(parameter.annotation))}
     description = "\n\n".join(filter(None, (documentation.short_description, documentation.long_description)))
     parser = ToolParser(prog=f"lightning-rcnn {name}", description=description, allow_abbrev=False)
-    for key in _positional(function):
-        parser.add_argument(key, type=signature[key].annotation, help=described.get(key))
-    parser.add_function_arguments(function, as_group=False, skip={*switches, *lists, *_positional(function)})
+    positional = _positional(function)
+    for key in positional:
+        options: dict[str, Any] = {"nargs": "+"} if key in lists else {}
+        parser.add_argument(key, type=lists.get(key, signature[key].annotation), help=described.get(key), **options)
+    parser.add_function_arguments(function, as_group=False, skip={*switches, *lists, *positional})
     for key, item_type in lists.items():
+        if key in positional:
+            continue
         default = signature[key].default
-        options: dict[str, Any] = (
-            {"required": True} if default is inspect.Parameter.empty else {"default": list(default)}
-        )
+        options = {"required": True} if default is inspect.Parameter.empty else {"default": list(default)}
         parser.add_argument(f"--{key}", nargs="+", type=item_type, action=_Gather, help=described.get(key), **options)
     for key in sorted(switches):
         parser.add_argument(f"--{key}", action="store_true", help=described.get(key))

@@ -1,61 +1,91 @@
-"""What the commands of `pack` share: the chosen classes, pairs in options, and packing what was found."""
+"""What the commands of `pack` share: reading the data sets at some paths, and packing them as the options say."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from rich.console import Console
 from rich.markup import escape
 
-from lightning_rcnn.data.pack.any_format import FoundData, set_name
+from lightning_rcnn.cli.commands.pack_options import PackOptions
+from lightning_rcnn.data.pack.any_format import FoundData
 from lightning_rcnn.data.pack.class_choice import read_choice, with_targets
+from lightning_rcnn.data.pack.combine import combine, set_names
+from lightning_rcnn.data.pack.division import is_shares, read_shares
+from lightning_rcnn.data.pack.smaller import with_max_edge
 from lightning_rcnn.data.pack.source import Source
+from lightning_rcnn.data.pack.split_sources import choose_split, divide_sets
 from lightning_rcnn.data.pack.write_splits import write_splits
 from lightning_rcnn.errors import InputError
 
-
-def chosen_names(classes: str | None) -> list[str] | None:
-    """Return the classes of the data set that `--classes` names."""
-    return read_choice(classes).names if classes else None
+Read = Callable[[Path, list[str] | None], FoundData]
+"""Function from a path and the chosen classes to the data set there."""
 
 
-def chosen_source(source: Source, classes: str | None) -> Source:
-    """Return the source with the classes under the names that `--classes` gives them."""
-    return with_targets(source, read_choice(classes)) if classes else source
+def pack_paths(paths: Path | Sequence[Path], options: PackOptions, read: Read) -> None:
+    """Pack the data sets at some paths into one.
+
+    Args:
+        paths: one path, as from Python, or some.
+        options: options of the command.
+        read: function that reads one of them; of several, the classes are chosen when they are united.
+
+    Raises:
+        InputError: a data set or an option is refused; nothing is written.
+    """
+    listed = [paths] if isinstance(paths, Path) else list(paths)
+    names = set_names(listed)
+    classes = chosen_names(options) if len(listed) == 1 else None
+    pack_found([read(path, classes) for path in listed], names, options)
 
 
-def chosen(found: FoundData, classes: str | None) -> FoundData:
-    """Return the data set with the classes under the names that `--classes` gives them."""
-    return found._replace(sources={split: chosen_source(each, classes) for split, each in found.sources.items()})
+def pack_found(found: Sequence[FoundData], names: Sequence[str], options: PackOptions) -> None:
+    """Say what was found, choose and divide as the options say, and pack it.
 
+    Args:
+        found: data sets.
+        names: their names, all different.
+        options: options of the command.
 
-def write_found(
-    found: FoundData,
-    path: Path,
-    out: Path | None,
-    name: str | None,
-    shard_size: int,
-    workers: int | None,
-    strict: bool,
-    max_loss: float,
-    overwrite: bool,
-) -> None:
-    """Say what was found, and pack it; the parameters are those of the commands."""
+    Raises:
+        InputError: a data set or an option is refused; nothing is written.
+    """
     console = Console()
-    console.print(escape(found.title), soft_wrap=True, highlight=False)
-    folder = out or Path("shards") / set_name(path)
+    for title in filter(None, (each.title for each in found)):
+        console.print(escape(title), soft_wrap=True, highlight=False)
+    sets = [dict(each.sources) for each in found]
+    if options.split is not None and is_shares(options.split):
+        sets, summary = divide_sets(sets, read_shares(options.split), options.seed, options.group_by)
+        console.print(escape(summary), soft_wrap=True, highlight=False)
+    elif options.split is not None:
+        sets = [choose_split(splits, options.split, name) for splits, name in zip(sets, names, strict=True)]
+    joined = "+".join(names)
+    splits = combine(sets, names, options.name or joined) if len(sets) > 1 else sets[0]
+    splits = {split: _chosen(source, options) for split, source in splits.items()}
+    folder = options.out or Path("shards") / joined.replace("/", "_")
     write_splits(
-        found.sources,
+        splits,
         folder,
-        name=name,
-        shard_size=shard_size,
-        workers=workers,
-        strict=strict,
-        max_loss=max_loss,
-        overwrite=overwrite,
+        name=options.name,
+        shard_size=options.shard_size,
+        workers=options.workers,
+        strict=options.strict,
+        max_loss=options.max_loss,
+        overwrite=options.overwrite,
         console=console,
     )
-    folders = ", ".join(str(folder / split) for split in found.sources)
+    folders = ", ".join(str(folder / split) for split in splits)
     console.print(escape(f"packed into {folders}"), soft_wrap=True, highlight=False)
+
+
+def chosen_names(options: PackOptions) -> list[str] | None:
+    """Return the classes of the data set that `--classes` names."""
+    return read_choice(options.classes).names if options.classes else None
+
+
+def _chosen(source: Source, options: PackOptions) -> Source:
+    if options.classes:
+        source = with_targets(source, read_choice(options.classes))
+    return with_max_edge(source, options.max_edge, options.quality)
 
 
 def read_pairs(text: str | None, option: str, keys: Sequence[str] = ()) -> dict[str, str]:

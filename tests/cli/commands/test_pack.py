@@ -6,7 +6,9 @@ from jsonargparse import auto_cli
 from lightning_rcnn.cli.commands.pack import pack_coco, pack_shapes, pack_voc
 from lightning_rcnn.cli.registry import TOOLS
 from lightning_rcnn.cli.tools import tool_parser
+from lightning_rcnn.data.index import Category
 from lightning_rcnn.data.pack.any_format import TITLES
+from lightning_rcnn.data.pack.source import Source
 
 
 @pytest.mark.parametrize("command", [pack_voc, pack_coco, pack_shapes])
@@ -35,9 +37,12 @@ def test_pack_shapes_prints_what_it_packed(tmp_path, capsys):
 
 def test_pack_voc_takes_classes_with_commas(tmp_path, capsys, monkeypatch):
     seen = {}
-    monkeypatch.setattr(
-        "lightning_rcnn.cli.commands.pack.voc_source", lambda root, split, **options: seen.update(options)
+    source = Source(
+        "set", [Category(label, name, label) for label, name in enumerate(["dog", "traffic light"], 1)], [], str
     )
-    monkeypatch.setattr("lightning_rcnn.cli.commands.pack.write_shards", lambda source, out, **options: None)
-    pack_voc(tmp_path, tmp_path / "out", split="train", classes="dog, traffic light,cat")
-    assert seen == {"classes": ["dog", "traffic light", "cat"], "coordinates": "one_based"}
+    monkeypatch.setattr(
+        "lightning_rcnn.cli.commands.pack.voc_source", lambda root, split, **options: seen.update(options) or source
+    )
+    monkeypatch.setattr("lightning_rcnn.cli.commands.packing.write_splits", lambda sources, out, **options: None)
+    pack_voc(tmp_path, tmp_path / "out", split="train", classes="dog, traffic light")
+    assert seen == {"classes": ["dog", "traffic light"], "coordinates": "one_based"}

@@ -94,7 +94,7 @@ def test_one_box_in_a_cell_and_no_class(write_files, pack):
 def test_columns_by_name_and_by_number(write_files, tmp_path, pack, text, columns, monkeypatch):
     root = write_files({"boxes.csv": text}, ["a.jpg"])
     seen = []
-    monkeypatch.setattr("lightning_rcnn.cli.commands.pack_formats.write_found", lambda found, *_: seen.append(found))
+    monkeypatch.setattr("lightning_rcnn.cli.commands.packing.pack_found", lambda found, *_: seen.extend(found))
     assert main(["pack", "csv", str(root), *(["--columns", columns] if columns else [])]) == 0
     assert pack(root, seen[0]).splits[""].objects == {"a.jpg": [CAT]}
 

@@ -42,7 +42,7 @@ def test_deeppcb(write_files, pack):
 def test_templates(write_files, pack, monkeypatch, template, text, options):
     root = write_files({"a.txt": text, "readme.txt": "Boxes of cats and dogs."}, ["a.jpg"])
     seen = []
-    monkeypatch.setattr("lightning_rcnn.cli.commands.pack_formats.write_found", lambda found, *_: seen.append(found))
+    monkeypatch.setattr("lightning_rcnn.cli.commands.packing.pack_found", lambda found, *_: seen.extend(found))
     assert main(["pack", "lines", str(root), "--template", template, *options]) == 0
     assert pack(root, seen[0]).splits[""].objects == {"a.jpg": [CAT, DOG]}
 
