@@ -16,7 +16,9 @@ def list_files(folder: Path) -> list[str]:
         folders[:] = [
             name for name in folders if not _is_hidden(name) and _is_new(os.path.join(parent, name), root, visited)
         ]
-        files += [os.path.relpath(os.path.join(parent, name), folder) for name in names if not _is_hidden(name)]
+        inside = os.path.relpath(parent, folder)
+        beginning = "" if inside == os.curdir else os.path.join(inside, "")
+        files += [beginning + name for name in names if not _is_hidden(name)]
     return sorted(file.replace(os.sep, "/") for file in files)
 
 

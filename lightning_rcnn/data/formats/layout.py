@@ -4,6 +4,7 @@ import json
 import math
 import posixpath
 import re
+from collections import defaultdict
 from collections.abc import Iterable
 from functools import cached_property
 from pathlib import Path
@@ -66,8 +67,20 @@ class Layout:
 
     def with_suffix(self, *suffixes: str, among: Iterable[str] | None = None) -> list[str]:
         """Return the files with one of the suffixes, in any case."""
-        files = self.files if among is None else among
-        return [file for file in files if posixpath.splitext(file)[1].lower() in suffixes]
+        if among is None or among is self.all_files:
+            by_suffix = self._by_suffix if among is None else self._all_by_suffix
+            if len(suffixes) == 1:
+                return list(by_suffix.get(suffixes[0], ()))
+            return sorted(file for suffix in set(suffixes) for file in by_suffix.get(suffix, ()))
+        return [file for file in among if _suffix(file) in suffixes]
+
+    @cached_property
+    def _by_suffix(self) -> dict[str, list[str]]:
+        return self._all_by_suffix if self.files is self.all_files else _group_by_suffix(self.files)
+
+    @cached_property
+    def _all_by_suffix(self) -> dict[str, list[str]]:
+        return _group_by_suffix(self.all_files)
 
     def head(self, file: str) -> str:
         """Return the first 64 KiB of a text file; "" if it is no text."""
@@ -117,6 +130,18 @@ class Layout:
         """Return the first lines of a text file that are not empty; "" if it is no text."""
         lines = [line.strip() for line in self.head(file).splitlines()]
         return [line for line in lines if line][:limit]
+
+
+def _suffix(file: str) -> str:
+    return posixpath.splitext(file)[1].lower()
+
+
+def _group_by_suffix(files: Iterable[str]) -> dict[str, list[str]]:
+    """Return suffix in lower case -> files, in their order: every format asks for its own, of the same long list."""
+    groups: defaultdict[str, list[str]] = defaultdict(list)
+    for file in files:
+        groups[_suffix(file)].append(file)
+    return groups
 
 
 def _kind_of_coco(content: Any) -> str:

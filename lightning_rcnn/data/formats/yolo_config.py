@@ -66,8 +66,8 @@ def is_yolo_yaml(layout: Layout, file: str) -> bool:
 
 def is_class_list(file: str) -> bool:
     """Return whether a file is named like a list of classes."""
-    path = PurePosixPath(file)
-    return path.name.lower() in CLASS_FILES or path.suffix.lower() == ".names"
+    name = file.rpartition("/")[2].lower()
+    return name in CLASS_FILES or (name.endswith(".names") and name != ".names")
 
 
 def find_entry(config: YoloConfig, entry: str) -> Path | None:

@@ -19,10 +19,13 @@ from lightning_rcnn.data.decode import (
 )
 from lightning_rcnn.data.defects import Defect
 from lightning_rcnn.data.image_formats import FORMATS
+from lightning_rcnn.data.pack.sound_jpeg import is_sound_jpeg
 
 Size = tuple[int, int]
 """(width, height) in pixels."""
 
+_FIRST_SIDEWAYS = 5
+"""EXIF orientations from this one on exchange width and height."""
 _DARK = 16
 """The upper byte of a 16-bit value is below this if the value has at most 12 bits."""
 
@@ -52,7 +55,7 @@ class RejectedImageError(Exception):
 
 
 def inspect_image(data: bytes, file_name: str) -> ImageInfo:
-    """Decode an image file completely and return its properties.
+    """Check an image file to its last pixel and return its properties.
 
     Raises:
         RejectedImageError: not an image, or an incomplete or damaged one.
@@ -62,10 +65,16 @@ def inspect_image(data: bytes, file_name: str) -> ImageInfo:
     except UndecodableImage as error:
         raise RejectedImageError(_rejection(error, Defect.UNREADABLE_IMAGE), str(error)) from error
     image_format = FORMATS[header.format or ""]
-    try:
-        pixels, damage = decode_with_damage(data, apply_exif=True)
-    except UndecodableImage as error:
-        raise RejectedImageError(_rejection(error, Defect.DAMAGED_IMAGE), str(error)) from error
+    orientation = exif_orientation(header)
+    pixels, damage = None, ""
+    if image_format.extension == "jpg" and header.mode in ("L", "RGB") and is_sound_jpeg(data):
+        width, height = header.size if orientation < _FIRST_SIDEWAYS else header.size[::-1]
+    else:
+        try:
+            pixels, damage = decode_with_damage(data, apply_exif=True)
+        except UndecodableImage as error:
+            raise RejectedImageError(_rejection(error, Defect.DAMAGED_IMAGE), str(error)) from error
+        height, width = pixels.shape[-2:]
     try:
         mode_defects = _mode_defects(header, data, pixels)
     except Exception as error:  # Pillow reads some tags and later frames only now, and raises anything
@@ -75,11 +84,10 @@ def inspect_image(data: bytes, file_name: str) -> ImageInfo:
     defects = [*_name_defects(file_name, image_format.suffixes), *mode_defects]
     if damage:
         defects.append(Defect.CORRUPT_JPEG)
-    height, width = pixels.shape[-2:]
     stored = header.size
     if header.format == "TIFF":  # every decoder applies its orientation
         stored = (width, height)
-    elif exif_orientation(header) != 1:
+    elif orientation != 1:
         defects.append(Defect.EXIF_APPLIED)
     return ImageInfo(image_format.extension, stored, (width, height), defects)
 
@@ -100,8 +108,14 @@ def _name_defects(file_name: str, suffixes: Sequence[str]) -> list[Defect]:
     return defects
 
 
-def _mode_defects(header: Image.Image, data: bytes, pixels: Tensor) -> list[Defect]:
-    """Return the defects of the pixel format: conversions during decoding, and what they lose."""
+def _mode_defects(header: Image.Image, data: bytes, pixels: Tensor | None) -> list[Defect]:
+    """Return the defects of the pixel format: conversions during decoding, and what they lose.
+
+    Args:
+        header: opened file.
+        data: content of the file.
+        pixels: decoded pixels; None for a plain JPEG.
+    """
     is_sixteen_bit = _bits(header, data) > 8
     conditions = {
         Defect.GRAY_IMAGE: header.mode in ("1", "L", "LA") or header.mode.startswith("I"),
@@ -109,7 +123,7 @@ def _mode_defects(header: Image.Image, data: bytes, pixels: Tensor) -> list[Defe
         Defect.EXTRA_CHANNEL: header.mode == "RGB" and isinstance(header, TiffImageFile) and _tiff_channels(header) > 3,
         Defect.PALETTE_IMAGE: header.mode in ("P", "PA"),
         Defect.SIXTEEN_BIT_IMAGE: is_sixteen_bit,
-        Defect.DARK_SIXTEEN_BIT_IMAGE: is_sixteen_bit and 0 < int(pixels.max()) < _DARK,
+        Defect.DARK_SIXTEEN_BIT_IMAGE: is_sixteen_bit and pixels is not None and 0 < int(pixels.max()) < _DARK,
         Defect.CMYK_IMAGE: header.mode == "CMYK",
         Defect.SEVERAL_FRAMES: header.format != "MPO" and getattr(header, "n_frames", 1) > 1,
     }
