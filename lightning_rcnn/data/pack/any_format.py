@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from lightning_rcnn.data.formats.archives import is_named_like_an_archive
 from lightning_rcnn.data.formats.createml import read_createml
 from lightning_rcnn.data.formats.csv_files import read_csv
 from lightning_rcnn.data.formats.cvat import read_cvat
@@ -104,6 +105,10 @@ def find_data(path: Path, classes: Sequence[str] | None = None) -> FoundData:
     candidates = recognize(layout)
     if not candidates:
         layout.require_sound_json()
+        archives = [file for file in layout.all_files if is_named_like_an_archive(file)]
+        if archives:
+            listed = ", ".join(archives[:3]) + (", ..." if len(archives) > 3 else "")
+            raise InputError(f"{path}: no annotations of a known format, but archives ({listed}); unpack them first")
         raise InputError(
             f"{path}: no annotations of a known format; known are {', '.join(TITLES.values())}; give the folder that "
             "holds images and annotations, or yield the samples from Python with `pack_samples`"

@@ -18,6 +18,7 @@ from lightning_rcnn.data.formats.coco.annotations import (
     read_annotations,
 )
 from lightning_rcnn.data.formats.coco.boxes import edges_of
+from lightning_rcnn.data.formats.layout import require_memory
 from lightning_rcnn.data.pack.annotated import AnnotatedImage, AnnotatedObject, read_annotated_image
 from lightning_rcnn.data.pack.image_folder import locate_images
 from lightning_rcnn.data.pack.image_info import RejectedImageError, Size, inspect_image
@@ -42,6 +43,8 @@ def coco_source(images: Path, annotations: Path, *, classes: Sequence[str] | Non
         raise InputError(
             f"{images}: no such folder; give the folder to which the file names in {annotations} are relative"
         )
+    if annotations.is_file():
+        require_memory(annotations)
     coco = read_annotations(annotations, classes)
     _require_single_objects(coco, annotations)
     named = [image for image in coco.images.values() if _has_file_name(image, coco)]

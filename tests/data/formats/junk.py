@@ -1,0 +1,116 @@
+"""Small sound data sets of every text format, and ways to damage their files."""
+
+import json
+import random
+
+from tests.data.formats.test_label_tools import RESULTS, annotation, createml, cvat, image, task
+from tests.data.formats.test_labelme import labelme, shape
+from tests.data.formats.test_via import TWO, export, table
+from tests.data.formats.test_voc_folders import xml
+
+COCO = {
+    "images": [
+        {
+            "id": 1,
+            "file_name": "a.jpg",
+            "width": 64,
+            "height": 48,
+            "not_exhaustive_category_ids": [],
+            "neg_category_ids": [2],
+        },
+        {"id": 2, "file_name": "b.png", "width": 64, "height": 48},
+    ],
+    "annotations": [
+        {"id": 1, "image_id": 1, "category_id": 1, "bbox": [5, 6, 10, 20], "area": 200, "iscrowd": 0},
+        {"id": 2, "image_id": 2, "category_id": 2, "bbox": [5, 6, 10, 20], "segmentation": [[5, 6, 15, 6, 15, 26]]},
+        {
+            "id": 3,
+            "image_id": 2,
+            "category_id": 2,
+            "bbox": [5, 6, 10, 20],
+            "segmentation": {"size": [48, 64], "counts": [9, 3063]},
+        },
+    ],
+    "categories": [{"id": 1, "name": "cat", "supercategory": "x"}, {"id": 2, "name": "dog"}],
+}
+YOLO_YAML = "path: .\ntrain: .\nval: .\nnc: 2\nnames: [cat, dog]\n"
+SETS = {
+    "coco": {"x.json": json.dumps(COCO)},
+    "lvis": {"lvis_x.json": json.dumps(COCO)},
+    "voc": {f"{name}.xml": xml(("cat", 1, 2, 30, 40), ("dog", 5, 6, 20, 30)) for name in "ab"},
+    "yolo": {"data.yaml": YOLO_YAML, "a.txt": "0 .5 .5 .2 .2\n1 .1 .1 .4 .1 .4 .4\n", "b.txt": "1 .5 .5 .2 .2\n"},
+    "labelme": {"a.json": json.dumps(labelme(shape())), "b.json": json.dumps(labelme(shape(), image="b.png"))},
+    "via": {"via.json": json.dumps(export(*TWO))},
+    "via csv": {"via.csv": table()},
+    "csv": {
+        "x.csv": "filename,width,height,class,xmin,ymin,xmax,ymax\na.jpg,64,48,cat,5,6,15,26\nb.png,64,48,dog,1,2,3,4\n"
+    },
+    "cvat": {"x.xml": cvat(image("a.jpg", '<box label="cat" xtl="5" ytl="6" xbr="15" ybr="26"></box>'))},
+    "createml": {"x.json": json.dumps([createml("a.jpg", ("cat", 10, 16, 10, 20)), createml("b.png")])},
+    "labelstudio": {"x.json": json.dumps([task("a.jpg", annotation(*RESULTS)), task("b.png", number=2)])},
+    "widerface": {"wider_face_train_bbx_gt.txt": "a.jpg\n1\n5 6 10 20 0 0 0 0 0 0\nb.png\n0\n0 0 0 0 0 0 0 0 0 0\n"},
+    "deeppcb": {"train.txt": "a.jpg a.txt\n", "a.txt": "5 6 15 26 1\n10 10 30 40 6\n"},
+}
+"""Format -> the text files of a set with the images a.jpg and b.png (of DeepPCB, a_test.jpg)."""
+_JUNK = (
+    None,
+    True,
+    "",
+    "x",
+    "../a.jpg",
+    -1,
+    0,
+    1e308,
+    float("nan"),
+    float("inf"),
+    2**80,
+    [],
+    [[]],
+    {},
+    {"a": []},
+    "\udcff",
+    "\0",
+)
+_WORDS = ("", "nan", "-inf", "1e999", "-1", "9" * 30, "../../a.jpg", "é", "\0", "x" * 200, "[", "{}", "<", "&a;", '"')
+
+
+def damage(text, seed):
+    """Damage a file: a value of its JSON, a word, a line, or its bytes, in turn."""
+    rng = random.Random(seed)
+    if text[:1] in "[{" and seed % 2:
+        content = json.loads(text)
+        for _ in range(rng.randint(1, 3)):
+            content = _replace(content, rng)
+        return json.dumps(content).encode("utf-8", "surrogatepass")
+    data = text.encode()
+    match seed % 5:
+        case 0:
+            return data[: rng.randrange(len(data))]
+        case 1:
+            return bytes(rng.randrange(256) if rng.random() < 0.02 else byte for byte in data)
+        case 2:
+            lines = text.splitlines()
+            return "\n".join(rng.choices(lines, k=len(lines) + 1)).encode()
+        case 3:
+            return data.decode().encode("utf-16")[: rng.randint(10, 2 * len(data))]
+        case _:
+            words = text.split(" ")
+            for _ in range(rng.randint(1, 4)):
+                words[rng.randrange(len(words))] = rng.choice(_WORDS)
+            return " ".join(words).encode("utf-8", "surrogatepass")
+
+
+def _replace(content, rng):
+    """Replace one value at any depth, or drop or repeat it."""
+    keys = (
+        list(content) if isinstance(content, dict) else list(range(len(content))) if isinstance(content, list) else []
+    )
+    if not keys or rng.random() < 0.1:
+        return rng.choice(_JUNK)
+    key = rng.choice(keys)
+    changed = dict(content) if isinstance(content, dict) else list(content)
+    if rng.random() < 0.15:
+        del changed[key]
+    else:
+        changed[key] = _replace(content[key], rng)
+    return changed
