@@ -150,6 +150,11 @@ class Defect(Enum):
         "the box around the mask differs from the object's: IoU below 0.5, and more than a pixel off",
     )
     THIN_MASK = Action.NOTED, "a mask one pixel wide or high"
+    UNUSED_MASKS = (
+        Action.NOTED,
+        "VOC has masks for a part of these images: none is used; pack the images in ImageSets/Segmentation, with "
+        "--split Segmentation/train, to get masks",
+    )
     MISSING_MASK = Action.KEPT, "an object without a mask in a set with masks: only its box is used"
 
     CATEGORY_IDS = Action.NOTED, "the category ids are not 1..K: labels 1..K in the order of the ids"

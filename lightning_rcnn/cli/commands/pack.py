@@ -24,7 +24,8 @@ def pack_voc(
         root: folder that holds Annotations, ImageSets and JPEGImages, such as VOCdevkit/VOC2007; without split any
             folder of XML files and images, which may be side by side or in two folders, with sub-folders.
         out: folder for shards and index, or for OUT/train, OUT/val and so on; it appears when it is whole.
-        split: name of a file in ImageSets/Main without suffix, such as trainval; or shares of train, val and perhaps
+        split: name of a file in ImageSets/Main without suffix, such as trainval, or with its folder, such as
+            Segmentation/train, whose images have masks in SegmentationObject; or shares of train, val and perhaps
             test, such as 0.8,0.1,0.1, to divide a set that has no such lists. By default all lists are packed, into
             OUT/train, OUT/val and so on, or the whole set into OUT where there are none.
         coordinates: one_based as VOC counts pixels, or zero_based for tools that write edges counted from 0.

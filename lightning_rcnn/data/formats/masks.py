@@ -141,7 +141,7 @@ def read_object_masks(paths: Sequence[Path], class_name: str) -> Labels:
     objects = []
     sizes = set()
     for path in paths:
-        pixels = _read_pixels(path, is_binary=True)
+        pixels = read_pixels(path, is_binary=True)
         sizes.add((pixels.shape[1], pixels.shape[0]))
         objects.append(_object(pixels > 0, class_name, path.name))
     if len(sizes) > 1:
@@ -155,7 +155,7 @@ def read_id_mask(path: Path, class_name: str) -> Labels:
     Raises:
         LabelsError: the file cannot be read, or has no such numbers.
     """
-    pixels = _read_pixels(path)
+    pixels = read_pixels(path)
     objects = [_object(pixels == number, class_name, f"{path.name}, {number}") for number in _numbers(pixels, path)]
     return Labels(objects, (pixels.shape[1], pixels.shape[0]))
 
@@ -166,7 +166,7 @@ def read_cityscapes_mask(path: Path) -> Labels:
     Raises:
         LabelsError: the file cannot be read, or has no such numbers.
     """
-    pixels = _read_pixels(path)
+    pixels = read_pixels(path)
     objects, findings = [], []
     for number in _numbers(pixels, path):
         label = number // 1000 if number >= 1000 else number
@@ -227,7 +227,7 @@ def _is_mask(file: str) -> bool:
     ) or bool(_MASK_NAME.search(path.stem))
 
 
-def _read_pixels(path: Path, *, is_binary: bool = False) -> np.ndarray:
+def read_pixels(path: Path, *, is_binary: bool = False) -> np.ndarray:
     """Return the numbers of a mask [h, w]; indices of a palette, and one of equal color channels."""
     try:
         with Image.open(path) as image:
@@ -273,7 +273,7 @@ def _refuse_semantic(layout: Layout, masks: Sequence[str]) -> None:
     highest = set()
     for mask in masks[:: max(1, len(masks) // _FILES_TO_TRY)]:
         try:
-            highest |= set(np.unique(_read_pixels(layout.root / mask)).tolist()) - {0}
+            highest |= set(np.unique(read_pixels(layout.root / mask)).tolist()) - {0}
         except LabelsError as error:
             if "colors" in str(error):
                 raise InputError(f"{layout.path}: {error}; store one channel with 1, 2, 3, ...") from None

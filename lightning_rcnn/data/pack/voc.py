@@ -19,6 +19,7 @@ from lightning_rcnn.data.index import Category
 from lightning_rcnn.data.pack.annotated import AnnotatedImage, read_annotated_image
 from lightning_rcnn.data.pack.image_folder import name_findings
 from lightning_rcnn.data.pack.source import Contents, Outcome, Source
+from lightning_rcnn.data.pack.voc_masks import add_masks, mask_files
 from lightning_rcnn.data.pack.voc_xml import Coordinates, class_names, read_xml, stated_files
 from lightning_rcnn.data.text_encoding import UnreadableTextError, decode_text
 from lightning_rcnn.errors import InputError
@@ -31,12 +32,14 @@ class VocItem(NamedTuple):
         image_id: position in the split, from 1.
         file_name: path of the image relative to its folder.
         image_path, xml_path: paths of image and XML file.
+        mask_path: path of the image of its objects' masks; None if there is none.
     """
 
     image_id: int
     file_name: str
     image_path: Path
     xml_path: Path
+    mask_path: Path | None = None
 
 
 def voc_source(
@@ -46,7 +49,7 @@ def voc_source(
 
     Args:
         root: folder that contains `Annotations`, such as `VOCdevkit/VOC2007`.
-        split: file name in `ImageSets/Main` without its suffix.
+        split: file name in `ImageSets/Main` without its suffix, or with its folder, such as "Segmentation/train".
         classes: names of the classes; the i-th gets label i, and objects of other classes are skipped. By default all
             classes in `Annotations`, sorted, so that every split of a data set gets the same labels.
         coordinates: whether coordinates count from 1 or from 0 (see `voc_xml.py`).
@@ -54,7 +57,7 @@ def voc_source(
     Raises:
         InputError: the data set or the split is missing, or it has no objects.
     """
-    _require_folders(root)
+    _require_folders(root, split)
     folders = root / "JPEGImages", root / "Annotations"
     images, xmls = _by_name(folders[0], IMAGE_SUFFIXES), _by_name(folders[1], [".xml"])
     log = DefectLog()
@@ -77,6 +80,9 @@ def voc_source(
         if image is not None and xml_path is not None:
             items[name] = VocItem(number, image, folders[0] / image, xml_path)
 
+    masks, unused = mask_files(root, list(items))
+    log.add(unused)
+    items = {name: item._replace(mask_path=masks.get(name)) for name, item in items.items()}
     names_of_classes = classes or class_names(folders[1] / files[0] for files in xmls.values())
     categories = number_classes(root / "Annotations", names_of_classes)
     left_out = Contents(images=len(seen) - len(items))
@@ -121,6 +127,9 @@ def read_item(item: VocItem, labels: dict[str, int], coordinates: Coordinates, *
         size, objects, findings = read_xml(item.xml_path, item.image_id, labels, coordinates, chosen=chosen)
     except MalformedXmlError as error:
         return Outcome(None, [Finding(Defect.MALFORMED_XML, f"{item.xml_path.name}: {error}")], 0)
+    if item.mask_path is not None:
+        objects, mask_findings = add_masks(objects, item.mask_path, item.image_id)
+        findings += mask_findings
     image = AnnotatedImage(item.image_id, item.file_name, item.image_path, size, objects)
     outcome = read_annotated_image(image)
     if outcome.sample is None:
@@ -156,8 +165,9 @@ def _choose_image(
     return None, name_findings(name, match)
 
 
-def _require_folders(root: Path) -> None:
-    missing = [name for name in ("Annotations", "ImageSets/Main", "JPEGImages") if not (root / name).is_dir()]
+def _require_folders(root: Path, split: str) -> None:
+    lists = f"ImageSets/{split.rpartition('/')[0] or 'Main'}"
+    missing = [name for name in ("Annotations", lists, "JPEGImages") if not (root / name).is_dir()]
     if not missing:
         return
     inside = sorted(str(path.parent) for path in root.glob("*/Annotations"))
@@ -173,8 +183,8 @@ def _require_folders(root: Path) -> None:
 
 
 def _read_split(root: Path, split: str) -> list[str]:
-    folder = root / "ImageSets" / "Main"
-    path = folder / f"{split}.txt"
+    folder = root / "ImageSets" / (split.rpartition("/")[0] or "Main")
+    path = folder / f"{split.rpartition('/')[2]}.txt"
     if not path.is_file():
         available = ", ".join(sorted(other.stem for other in folder.glob("*.txt"))) or "none"
         raise InputError(f"{path}: no such split; choose one of: {available}")
