@@ -102,3 +102,22 @@ def test_paths_are_called_so_in_the_help():
 
     text = " ".join(tool_parser("read", tool).format_help().split())
     assert "(required, type: path)" in text
+
+
+def test_a_positional_list_takes_one_value_or_more(tmp_path):
+    given = []
+
+    def pack(path: Sequence[Path], /, name: str = "x") -> None:
+        """Pack.
+
+        Args:
+            path: some.
+            name: one.
+        """
+        given.append((path, name))
+
+    run_tool("pack", pack, ["a", "b", "--name", "y"])
+    run_tool("pack", pack, ["c"])
+    assert given == [([Path("a"), Path("b")], "y"), ([Path("c")], "x")]
+    with pytest.raises(InputError, match="path is missing"):
+        run_tool("pack", pack, [])

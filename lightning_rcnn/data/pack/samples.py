@@ -14,6 +14,7 @@ from lightning_rcnn.data.formats.labeled import LabeledObject, Labels
 from lightning_rcnn.data.index import Category, ShardIndex
 from lightning_rcnn.data.pack.completeness import MAX_LOSS
 from lightning_rcnn.data.pack.labeled import LabeledItem, read_labeled_item
+from lightning_rcnn.data.pack.smaller import with_max_edge
 from lightning_rcnn.data.pack.source import Outcome, Source
 from lightning_rcnn.data.pack.write import write_shards
 from lightning_rcnn.errors import InputError
@@ -33,6 +34,8 @@ def pack_samples(
     strict: bool = False,
     max_loss: float = MAX_LOSS,
     overwrite: bool = False,
+    max_edge: int | None = None,
+    quality: int | None = None,
 ) -> ShardIndex:
     """Pack samples into shards, one at a time as they are yielded; the rules for bad data are those of `pack`.
 
@@ -57,6 +60,8 @@ def pack_samples(
         strict: whether to refuse the data set if anything has to be repaired or skipped.
         max_loss: largest share of the images, or of the objects, that may be skipped, 0 to 1.
         overwrite: whether to replace a packed data set in `out`.
+        max_edge: longest edge in pixels of an image; larger ones are packed smaller, with their boxes and masks.
+        quality: JPEG quality of these, 1 to 100; 90 by default.
 
     Returns:
         The index, as written.
@@ -71,7 +76,7 @@ def pack_samples(
     read = partial(_read, categories=categories, grows=classes is None)
     source = Source(name or Path(out).name, categories, stream, read)
     return write_shards(
-        source,
+        with_max_edge(source, max_edge, quality),
         Path(out),
         shard_size=shard_size,
         workers=1,

@@ -71,3 +71,13 @@ def test_a_bad_sample_leaves_nothing(tmp_path, bad, message):
         pack_samples([sample(), bad], tmp_path / "out")
     assert message in str(caught.value)
     assert not list(tmp_path.iterdir())
+
+
+def test_large_images_are_packed_smaller(tmp_path, read_packed):
+    index = pack_samples([sample()], tmp_path / "out", max_edge=32)
+    _, (packed,) = read_packed(tmp_path / "out")
+    assert (packed.record["width"], packed.record["height"]) == (32, 24)
+    assert packed.record["annotations"][0]["bbox"] == [2.5, 3, 7.5, 13]
+    assert index.report["made_smaller"] == 1
+    with pytest.raises(InputError, match="--max_edge 0"):
+        pack_samples([sample()], tmp_path / "other", max_edge=0)
