@@ -103,7 +103,7 @@ def _scaled(annotation: Annotation, size: Size, to: Size) -> Annotation:
             del scaled["segmentation"]
         else:
             scaled["segmentation"] = usable
-    return scaled  # type: ignore[return-value]
+    return scaled
 
 
 def _resized(data: bytes, apply_exif: bool, to: Size, quality: int) -> tuple[bytes, str]:

@@ -37,7 +37,7 @@ def pack(tmp_path, command, root):
 def test_junk_is_packed_or_refused_in_one_line(write_files, tmp_path, name):
     command = name.partition(" ")[0]
     assert not pack(tmp_path, command, write(write_files, name, SETS[name]))
-    for seed in range(40):
+    for seed in range(20):
         texts = dict(SETS[name])
         file = sorted(texts)[seed % len(texts)]
         texts[file] = damage(texts[file], seed)
