@@ -10,7 +10,7 @@ Shape letters: N images, H and W padded height and width, M ground truths, P pro
 S side of a mask, E edges of a polygon, B bytes, V listed labels.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, NamedTuple
 
@@ -131,6 +131,23 @@ class Detections(NamedTuple):
     scores: Tensor
     labels: Tensor
     masks: Tensor | None = None
+
+
+class FoundObjects(NamedTuple):
+    """Objects found in one image, on the host, best first, in the original frame; there is no padding.
+
+    Attributes:
+        boxes: float32 [D, 4].
+        scores: float32 [D].
+        labels: int64 [D], 1..K.
+        masks: a mask of the whole image for each object, as a run-length encoding (`masks/run_length.py`); None if the
+            detector predicts no masks.
+    """
+
+    boxes: Tensor
+    scores: Tensor
+    labels: Tensor
+    masks: Sequence[dict[str, Any]] | None = None
 
 
 @dataclass(frozen=True)

@@ -67,3 +67,11 @@ class ResizeRule:
             resized = Image.fromarray(image.permute(1, 2, 0).numpy()).resize(size[::-1], Image.Resampling.BILINEAR)
             return torch.from_numpy(np.array(resized)).permute(2, 0, 1).contiguous()
         return interpolate(image[None], size=size, mode="bilinear", align_corners=False, antialias=True)[0]
+
+
+class OriginalSize(ResizeRule):
+    """The rule that leaves images in their own size, for inference that resizes parts of them."""
+
+    def size(self, height: int, width: int) -> tuple[int, int]:
+        """Return the same (height, width)."""
+        return height, width

@@ -25,7 +25,7 @@ from lightning_rcnn.checkpoints.coco_classes import UNUSED
 from lightning_rcnn.checkpoints.header import CLASS_PATH_KEY, PRECISION_KEY
 from lightning_rcnn.class_paths import class_path
 from lightning_rcnn.data.class_names import require_different
-from lightning_rcnn.data.resize import ResizeRule
+from lightning_rcnn.data.resize import OriginalSize, ResizeRule
 from lightning_rcnn.detectors.class_frequencies import set_class_images
 from lightning_rcnn.detectors.evaluation import Evaluation, flatten_metrics
 from lightning_rcnn.detectors.images import ImageLike, as_images
@@ -40,7 +40,9 @@ from lightning_rcnn.detectors.optimization import (
 )
 from lightning_rcnn.detectors.parameter_groups import ParameterGroupSettings, group_parameters
 from lightning_rcnn.detectors.preprocessing import PreprocessingSettings
+from lightning_rcnn.detectors.tiles_and_views import TilesAndViews
 from lightning_rcnn.detectors.validation_losses import can_compute_losses, evaluate_with_losses
+from lightning_rcnn.detectors.whole_images import as_tensors, detect_objects, evaluate_whole_images
 from lightning_rcnn.errors import InputError
 from lightning_rcnn.evaluation.mean_losses import TOTAL
 from lightning_rcnn.evaluation.scoring import ResultType
@@ -89,6 +91,8 @@ class Detector(Recorded, LightningModule):
     sampling_seed: Tensor
     validation_losses: bool = True
     """Whether `validate` and `test` compute the losses, too; `--validation_losses` on the command line."""
+    tiles_and_views: TilesAndViews = TilesAndViews()
+    """Tiles and views of validation and test; `--tile`, `--overlap` and `--tta` on the command line."""
 
     def __init__(
         self,
@@ -175,6 +179,11 @@ class Detector(Recorded, LightningModule):
             return None
         return self.learning_rate * scaling_factor(self.group_settings, self.trainer)
 
+    @property
+    def evaluation_resize_rule(self) -> ResizeRule:
+        """Resize rule for images of validation and test; with tiles or views they come in their own size."""
+        return self.resize_rule if self.tiles_and_views.is_plain else OriginalSize()
+
     def losses(self, inputs: Inputs, targets: Targets) -> dict[str, Tensor]:
         """Compute losses by name: this rank's sums over the ranks' mean counts."""
         return mean_losses(self.loss_sums(inputs, targets))
@@ -215,6 +224,9 @@ class Detector(Recorded, LightningModule):
         images: ImageLike | Sequence[ImageLike],
         threshold: float | Sequence[float] = 0.5,
         batch_size: int = 1,
+        tile: int | None = None,
+        overlap: float = 0.2,
+        tta: str | Sequence[str] = (),
     ) -> list[dict[str, Tensor]]:
         """Find objects in images of any size.
 
@@ -222,16 +234,21 @@ class Detector(Recorded, LightningModule):
             images: a file, a PIL image, an array [h, w, 3], a tensor [3, h, w], or a list of them; uint8, RGB.
             threshold: minimum score of detections, 0 to 1; one for all classes, or a list of one for each in the order
                 of `class_names`. The model's own `score_threshold` applies, too.
-            batch_size: number of images in one pass of the network, if their inputs have the same size.
+            batch_size: number of images or tiles in one pass of the network, if their inputs have the same size.
+            tile, overlap, tta: see `TilesAndViews`.
 
         Returns:
             Per image `boxes` float32 [D, 4] (xyxy, pixels of the image as given), `labels` int64 [D] (1..K) and
             `scores` float32 [D], best first; if the detector predicts masks also `masks` bool [D, h, w], on the host.
 
         Raises:
-            InputError: an item is not an image, or a threshold or the batch size is out of range.
+            InputError: an item is not an image, or an option is out of range.
         """
         pixels = as_images(images)
+        tiles_and_views = TilesAndViews(tile, overlap, tta)
+        if not tiles_and_views.is_plain:
+            found = detect_objects(self, pixels, threshold, batch_size, tiles_and_views)
+            return [as_tensors(objects, *image.shape[1:]) for objects, image in zip(found, pixels, strict=True)]
         results = []
         for image, detections in zip(pixels, detect_tensors(self, pixels, threshold, batch_size), strict=True):
             entry = {name: values[0] for name, values in detections._asdict().items() if values is not None}
@@ -330,6 +347,8 @@ class Detector(Recorded, LightningModule):
 
     def validation_step(self, batch: Batch, batch_idx: int) -> Detections:  # type: ignore[override]
         """Compute detections in the original frame, and update the metrics and mean losses."""
+        if not self.tiles_and_views.is_plain:
+            return evaluate_whole_images(self, batch)
         if can_compute_losses(self, batch):
             detections, proposals = self._in_original_frame(batch, *evaluate_with_losses(self, batch))
         else:

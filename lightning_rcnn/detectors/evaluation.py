@@ -7,12 +7,13 @@ from torch import nn
 from torchmetrics import Metric
 
 from lightning_rcnn.evaluation.coco_ap import MAX_DETECTIONS, CocoAveragePrecision
+from lightning_rcnn.evaluation.coco_entries import annotations_of, object_entries
 from lightning_rcnn.evaluation.mean_losses import MeanLosses
 from lightning_rcnn.evaluation.proposal_recall import ProposalRecall
 from lightning_rcnn.evaluation.scoring import ResultType
 from lightning_rcnn.evaluation.voc_ap import VOCAveragePrecision
 from lightning_rcnn.masks.paste import PasteRule
-from lightning_rcnn.structures import Detections, ImageRecord, Proposals
+from lightning_rcnn.structures import Detections, FoundObjects, ImageRecord, Proposals
 
 LOSSES = "losses"
 """Key of the mean losses; logs name them beside the other groups, as in training."""
@@ -49,6 +50,13 @@ class Evaluation(nn.Module):
             average_precision.update(detections, records)
         self.voc_average_precision.update(detections, records)
         self.proposal_recall.update(proposals, records)
+
+    def add_objects(self, objects: FoundObjects, record: ImageRecord) -> None:
+        """Add one image whose masks are pasted already; there are no proposals to score."""
+        annotations, entries = annotations_of(record), object_entries(objects)
+        for average_precision in self.average_precisions.values():
+            average_precision.add_image(record.image_id, record.height, record.width, annotations, entries)
+        self.voc_average_precision.add_image(record.image_id, annotations, entries)
 
     def compute(self) -> dict[str, Any]:
         """Compute all metrics, the same on all ranks, and reset them."""

@@ -36,7 +36,11 @@ class Predictor(Protocol):
 
 @torch.inference_mode()
 def detect_tensors(
-    detector: Predictor, images: Sequence[Tensor], threshold: float | Sequence[float] = 0.5, batch_size: int = 1
+    detector: Predictor,
+    images: Sequence[Tensor],
+    threshold: float | Sequence[float] = 0.5,
+    batch_size: int = 1,
+    resize: Callable[[Tensor], Tensor] | None = None,
 ) -> list[Detections]:
     """Find objects in uint8 RGB tensors [3, h, w]; masks stay grids in their boxes.
 
@@ -45,6 +49,7 @@ def detect_tensors(
         images: tensors of any sizes.
         threshold: minimum score of detections, 0 to 1; one for all classes, or one for each of labels 1..K.
         batch_size: number of images in one pass of the network, if their inputs have the same size.
+        resize: function that resizes an image for the network; by default the detector's own rule.
 
     Returns:
         One `Detections` per image, N = 1, in the frame of the image.
@@ -52,19 +57,23 @@ def detect_tensors(
     Raises:
         InputError: a threshold or the batch size is out of range, or there is not one threshold for each class.
     """
-    least_scores = _least_scores(threshold, detector.class_names)
+    minimum = least_scores(threshold, detector.class_names)
     if not isinstance(batch_size, Integral) or batch_size < 1:
         raise InputError(f"batch_size {batch_size!r}: a whole number, at least 1")
     was_training = detector.training
     detector.train(False)
     try:
-        return _detect_in_batches(detector, images, least_scores, batch_size)
+        return _detect_in_batches(detector, images, minimum, batch_size, resize or detector.preprocessing.resize)
     finally:
         detector.train(was_training)
 
 
-def _least_scores(threshold: float | Sequence[float], class_names: Sequence[str]) -> Tensor:
-    """Return the minimum score of each label, float64 [K + 1]; label 0, the background, has 1."""
+def least_scores(threshold: float | Sequence[float], class_names: Sequence[str]) -> Tensor:
+    """Return the minimum score of each label, float64 [K + 1]; label 0, the background, has 1.
+
+    Raises:
+        InputError: a threshold is out of range, or there is not one for each class.
+    """
     is_one = isinstance(threshold, str) or not isinstance(threshold, Sequence)
     thresholds: list[Any] = [threshold] * len(class_names) if is_one else list(threshold)  # type: ignore[arg-type]
     for one in thresholds:
@@ -93,41 +102,61 @@ def inputs_of(detector: Predictor, images: Sequence[Tensor], resized: Sequence[T
     return inputs._replace(proposals=proposals)
 
 
-def _detect_in_batches(
-    detector: Predictor, images: Sequence[Tensor], least_scores: Tensor, batch_size: int
+def detect_batch(
+    detector: Predictor, images: Sequence[Tensor], resized: Sequence[Tensor], minimum: Tensor
 ) -> list[Detections]:
-    """Batch images of equal padded size, so that a batch pads no image further than alone."""
-    results: dict[int, Detections] = {}
-    waiting: dict[tuple[int, int], dict[int, Tensor]] = {}
-    for number, image in enumerate(images):
-        resized = detector.preprocessing.resize(image)
-        batch = waiting.setdefault(detector.preprocessing.padded_size(*resized.shape[-2:]), {})
-        batch[number] = resized
-        if len(batch) == batch_size:
-            results |= _detect_batch(detector, images, batch, least_scores)
-            batch.clear()
-    for batch in waiting.values():
-        results |= _detect_batch(detector, images, batch, least_scores) if batch else {}
-    return [results[number] for number in range(len(images))]
+    """Find objects in one pass of the network; the detector is in evaluation mode.
 
+    Args:
+        detector: the detector.
+        images: uint8 RGB [3, h, w].
+        resized: the same images resized, all of one padded size.
+        minimum: minimum score of each label, see `least_scores`.
 
-def _detect_batch(
-    detector: Predictor, images: Sequence[Tensor], batch: dict[int, Tensor], least_scores: Tensor
-) -> dict[int, Detections]:
-    originals = [images[number] for number in batch]
-    inputs = inputs_of(detector, originals, list(batch.values()))
-    detections = to_original_frame(detector.predict(inputs)[0], inputs.image_sizes, _sizes(originals, inputs))
-    thresholds = least_scores.to(detections.scores)[detections.labels.clamp(min=0)]
+    Returns:
+        One `Detections` per image, N = 1, in the frame of the image.
+    """
+    inputs = inputs_of(detector, images, resized)
+    detections = to_original_frame(detector.predict(inputs)[0], inputs.image_sizes, _sizes(images, inputs))
+    thresholds = minimum.to(detections.scores)[detections.labels.clamp(min=0)]
     is_kept = (detections.labels > 0) & (detections.scores >= thresholds)
-    return {
-        number: Detections(
+    return [
+        Detections(
             detections.boxes[slot : slot + 1, is_kept[slot]],
             detections.scores[slot : slot + 1, is_kept[slot]],
             detections.labels[slot : slot + 1, is_kept[slot]],
             None if detections.masks is None else detections.masks[slot : slot + 1, is_kept[slot]],
         )
-        for slot, number in enumerate(batch)
-    }
+        for slot in range(len(images))
+    ]
+
+
+def _detect_in_batches(
+    detector: Predictor,
+    images: Sequence[Tensor],
+    minimum: Tensor,
+    batch_size: int,
+    resize: Callable[[Tensor], Tensor],
+) -> list[Detections]:
+    """Batch images of equal padded size, so that a batch pads no image further than alone."""
+    results: dict[int, Detections] = {}
+    waiting: dict[tuple[int, int], dict[int, Tensor]] = {}
+
+    def run(batch: dict[int, Tensor]) -> None:
+        found = detect_batch(detector, [images[number] for number in batch], list(batch.values()), minimum)
+        results.update(zip(batch, found, strict=True))
+        batch.clear()
+
+    for number, image in enumerate(images):
+        resized = resize(image)
+        batch = waiting.setdefault(detector.preprocessing.padded_size(*resized.shape[-2:]), {})
+        batch[number] = resized
+        if len(batch) == batch_size:
+            run(batch)
+    for batch in waiting.values():
+        if batch:
+            run(batch)
+    return [results[number] for number in range(len(images))]
 
 
 def _sizes(images: Sequence[Tensor], inputs: Inputs) -> Tensor:

@@ -7,7 +7,7 @@ from lightning_rcnn.evaluation.scoring import ResultType
 from lightning_rcnn.masks.paste import PasteRule, paste_as_run_lengths
 from lightning_rcnn.masks.run_length import RunLength, encode_polygons
 from lightning_rcnn.masks.segmentation import area_of, as_run_length
-from lightning_rcnn.structures import Detections, ImageRecord
+from lightning_rcnn.structures import Detections, FoundObjects, ImageRecord
 
 
 def annotations_of(record: ImageRecord) -> list[dict[str, Any]]:
@@ -41,6 +41,19 @@ def results_of(
         {"category_id": label, "score": score, key: place}
         for label, score, place in zip(labels, scores, places, strict=True)
     ]
+
+
+def object_entries(objects: FoundObjects) -> list[dict[str, Any]]:
+    """Return objects in COCO's form, with labels as category ids: boxes as x, y, width, height, masks as RLE."""
+    entries: list[dict[str, Any]] = [
+        {"category_id": label, "bbox": as_xywh(box), "score": score}
+        for box, label, score in zip(
+            objects.boxes.tolist(), objects.labels.tolist(), objects.scores.tolist(), strict=True
+        )
+    ]
+    if objects.masks is None:
+        return entries
+    return [{**entry, "segmentation": mask} for entry, mask in zip(entries, objects.masks, strict=True)]
 
 
 def as_object(annotation: Mapping[str, Any], height: int, width: int, result_type: ResultType) -> dict[str, Any]:

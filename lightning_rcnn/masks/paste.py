@@ -67,6 +67,22 @@ def paste_as_run_lengths(
     ]
 
 
+def paste_union(probabilities: Tensor, boxes: Tensor, height: int, width: int, rule: PasteRule = "exact") -> RunLength:
+    """Paste several masks of one object, such as those of parts in tiles, and encode their union.
+
+    Only the crop that holds them all is held in memory; arguments as in `paste_all`.
+    """
+    crops = [crop for crop in paste_all(probabilities, boxes, height, width, rule) if crop.pixels.size]
+    top, left = (min((getattr(crop, side) for crop in crops), default=0) for side in ("top", "left"))
+    bottom = max((crop.top + crop.pixels.shape[0] for crop in crops), default=0)
+    right = max((crop.left + crop.pixels.shape[1] for crop in crops), default=0)
+    union = np.zeros((bottom - top, right - left), dtype=bool)
+    for crop in crops:
+        rows, columns = crop.pixels.shape
+        union[crop.top - top : crop.top - top + rows, crop.left - left : crop.left - left + columns] |= crop.pixels
+    return encode_crop(union, top, left, height, width)
+
+
 def paste_densely(probabilities: Tensor, boxes: Tensor, height: int, width: int, rule: PasteRule = "exact") -> Tensor:
     """Paste masks into a dense tensor, bool [D, height, width] on the host; arguments as in `paste_all`.
 

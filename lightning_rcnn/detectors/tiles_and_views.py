@@ -1,0 +1,69 @@
+"""What inference may do beyond one pass over the image: tiles of large images, and several views of each."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from lightning_rcnn.errors import InputError
+
+SCALES = (0.8, 1.0, 1.25)
+"""Factors on the detector's own sizes under the augmentation "scales"."""
+AUGMENTATIONS = ("flip", "scales")
+
+
+class View(NamedTuple):
+    """One form in which the network sees an image.
+
+    Attributes:
+        scale: factor on the detector's `min_size` and `max_size`.
+        is_flipped: whether the image is mirrored.
+    """
+
+    scale: float = 1.0
+    is_flipped: bool = False
+
+
+@dataclass(frozen=True)
+class TilesAndViews:
+    """Tiles and views.
+
+    Args:
+        tile: side of the tiles that larger images are cut into, pixels of the image; None for whole images.
+        overlap: share of its side that a tile has in common with its neighbors, 0 to less than 1. Objects that are
+            smaller than what tiles share are whole in one of them.
+        tta: test-time augmentations: "flip" also shows the network each image mirrored, "scales" in three sizes. Names
+            in a sequence, or in one string with commas.
+
+    Raises:
+        InputError: a value is out of range or unknown.
+    """
+
+    tile: int | None = None
+    overlap: float = 0.2
+    tta: str | Sequence[str] = ()
+
+    def __post_init__(self) -> None:
+        if self.tile is not None and self.tile < 32:
+            raise InputError(f"tile {self.tile}: the side of a tile in pixels, at least 32")
+        if not 0 <= self.overlap < 1:
+            raise InputError(f"overlap {self.overlap:g}: a share of a tile, from 0 to less than 1, such as 0.2")
+        unknown = [name for name in self._names if name not in AUGMENTATIONS]
+        if unknown:
+            raise InputError(f"tta {unknown[0]!r}: unknown; give {', '.join(AUGMENTATIONS)} or both")
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether nothing is done beyond one pass over the image."""
+        return self.tile is None and not self._names
+
+    @property
+    def views(self) -> list[View]:
+        """Views of each image or tile; the first one is the image as it is."""
+        scales = sorted(SCALES, key=lambda scale: scale != 1.0) if "scales" in self._names else [1.0]
+        flips = (False, True) if "flip" in self._names else (False,)
+        return [View(scale, is_flipped) for scale in scales for is_flipped in flips]
+
+    @property
+    def _names(self) -> list[str]:
+        names = self.tta.split(",") if isinstance(self.tta, str) else self.tta
+        return [name.strip() for name in names if name.strip()]
