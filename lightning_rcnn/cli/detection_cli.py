@@ -52,6 +52,7 @@ from lightning_rcnn.cli.run_paths import checkpoint_of, choose_run_dir, refuse_t
 from lightning_rcnn.cli.run_settings import differences
 from lightning_rcnn.cli.seeds import SEED, resolve_seed
 from lightning_rcnn.cli.showing import SHOW, leave_out_training
+from lightning_rcnn.cli.tiles_and_views import add_tiles_and_views, given_tiles_and_views
 from lightning_rcnn.cli.training_parser import ParserError, RunTrainer, TrainingParser, as_yaml
 from lightning_rcnn.data.datamodule import DetectionDataModule
 from lightning_rcnn.detectors.base import Detector
@@ -137,6 +138,7 @@ class DetectionCLI(LightningCLI):
             default=True,
             help="Compute and log the losses (val/loss, ...) in validations and tests, too.",
         )
+        add_tiles_and_views(parser)
         parser.add_lightning_class_args(LastCheckpoint, "last_checkpoint")
         parser.add_lightning_class_args(BestCheckpoint, "best_checkpoint")
         parser.add_lightning_class_args(RankWatch, "rank_watch")
@@ -254,6 +256,7 @@ class DetectionCLI(LightningCLI):
                 super().instantiate_classes()
             self.model._log_hyperparams = False  # `SaveRunConfig` logs them, under their names in the configuration
             self.model.validation_losses = self.config[self.command].validation_losses
+            self.model.tiles_and_views = given_tiles_and_views(self.config[self.command], self.command, self.model)
         except ValueError as error:
             for cause in causes_of(error):
                 if isinstance(cause, InputError):

@@ -228,6 +228,10 @@ class DetectionDataModule(LightningDataModule):
         return getattr(self._module, "resize_rule", self.resize_rule)
 
     @property
+    def _evaluation_rule(self) -> ResizeRule:
+        return getattr(self._module, "evaluation_resize_rule", self._rule)
+
+    @property
     def _mask_form(self) -> MaskForm:
         return getattr(self._module, "mask_form", self.mask_form)
 
@@ -340,7 +344,8 @@ class DetectionDataModule(LightningDataModule):
             self._position = TrainingPosition(self.trainer, identity, self.num_training_batches)
 
     def _evaluation_loader(self, split: str, purpose: Purpose) -> PlannedLoader:
-        data = pad_set(self._shard_sets[split], [self._rule], self.shapes)
+        rule = self._rule if purpose == "prediction" else self._evaluation_rule
+        data = pad_set(self._shard_sets[split], [rule], self.shapes)
         plan = data.plan_evaluation(batch_size=self.eval_batch_size, rank=self._rank, world=self._world)
         return self._loader(data, purpose, lambda epoch: plan, len(plan))
 

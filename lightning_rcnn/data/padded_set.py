@@ -18,7 +18,7 @@ from lightning_rcnn.data.padding import (
     sort_shapes,
 )
 from lightning_rcnn.data.plan import Entries, Plan, entry_number, epoch_entries, plan_evaluation, plan_training_epoch
-from lightning_rcnn.data.resize import ResizeRule
+from lightning_rcnn.data.resize import OriginalSize, ResizeRule
 from lightning_rcnn.data.shards import ShardSet
 from lightning_rcnn.data.transforms.pipeline import size_settings, target_size
 from lightning_rcnn.data.transforms.planned import planned_sizes, planned_transforms
@@ -112,6 +112,7 @@ def pad_set(
         shard_set: data set.
         rules: resize rules.
         shapes: padded (height, width) for all rules, in pixels; by default `padded_shapes` of each rule.
+            Images in their original size have one shape, that of the largest.
         transforms: transforms of training images; `ScaleJitter` decides sizes and shapes alone.
 
     Raises:
@@ -128,7 +129,10 @@ def pad_set(
     all_sizes, all_shapes = [], []
     for rule in rules:
         sizes = resized_sizes(rule, heights, widths)
-        rule_shapes = padded_shapes(rule) if shapes is None else sort_shapes(shapes)
+        if isinstance(rule, OriginalSize):
+            rule_shapes = sort_shapes([[round_up(edge) for edge in sizes.max(axis=0).tolist()]])
+        else:
+            rule_shapes = padded_shapes(rule) if shapes is None else sort_shapes(shapes)
         if len(misfits := np.flatnonzero(smallest_holding(sizes, rule_shapes) < 0)):
             height, width = sizes[misfits[0]].tolist()
             raise InputError(
