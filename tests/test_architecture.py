@@ -36,6 +36,7 @@ LAYERS = [
     {"callbacks"},
     {"export"},
     {"detectors"},
+    {"detection"},
     {"bench"},
     {"cli"},
 ]

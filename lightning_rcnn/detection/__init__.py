@@ -1,0 +1,1 @@
+"""Detection in many images and videos: sources, loading, batches, results that survive a crash, several processes."""

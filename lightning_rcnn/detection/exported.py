@@ -1,0 +1,108 @@
+"""Exported files (.onnx, .pt2) in the place of a checkpoint: inference with the graph that was exported."""
+
+import json
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from lightning_rcnn.callbacks.run_loggers import require_extra
+from lightning_rcnn.detectors.preprocessing import Preprocessing, PreprocessingSettings
+from lightning_rcnn.errors import InputError
+from lightning_rcnn.export.metadata import KEY
+from lightning_rcnn.export.onnx import open_onnx
+from lightning_rcnn.export.program import Runner
+from lightning_rcnn.export.pt2 import EXTRA_FILE, open_pt2
+from lightning_rcnn.masks.paste import PasteRule
+from lightning_rcnn.structures import Detections, Inputs, Proposals
+
+SUFFIXES = (".onnx", ".pt2")
+
+
+class ExportedDetector:
+    """A file of `lightning-rcnn export`, with what inference needs of a detector. It computes on the CPU.
+
+    Args:
+        path: file *.onnx or *.pt2.
+
+    Raises:
+        InputError: the file cannot be read, is of another origin, or needs proposals.
+    """
+
+    search: Callable[[Tensor], np.ndarray] | None = None
+    proposal_limit: int = 0
+    training: bool = False
+    device = torch.device("cpu")
+    preprocessing: Preprocessing
+    mask_paste: PasteRule
+
+    def __init__(self, path: Path) -> None:
+        if not path.is_file():
+            raise InputError(f"{path}: no such file")
+        if path.suffix.lower() == ".onnx":
+            require_extra("onnxruntime", "export", str(path))
+        try:
+            self._run, text = _open(path)
+        except Exception as error:  # the runtimes raise anything on damaged files
+            reason = str(error).strip().partition("\n")[0]
+            raise InputError(f"{path}: cannot be opened as {path.suffix} ({reason})") from error
+        if not text:
+            raise InputError(
+                f"{path}: is not a file of `lightning-rcnn export`: it says nothing about classes and preprocessing"
+            )
+        about: dict[str, Any] = json.loads(text)
+        if "proposals" in about["inputs"]:
+            raise InputError(f"{path}: {about['detector']} needs proposals, which only its checkpoint can search for")
+        self.class_names: list[str] = about["class_names"]
+        self.category_ids: list[int] = about["category_ids"]
+        self.mask_paste = about["mask_paste"] or "exact"
+        self.has_masks = about["mask_paste"] is not None
+        self.preprocessing = _ExportedPreprocessing(about)
+
+    def predict(self, inputs: Inputs) -> tuple[Detections, Proposals]:
+        """Compute detections in the resized frame; a graph returns no proposals."""
+        found = self._run((inputs.images, inputs.image_sizes, inputs.image_sizes))
+        nothing = torch.zeros((len(inputs.images), 0))
+        detections = Detections(found["boxes"], found["scores"], found["labels"], found.get("masks"))
+        return detections, Proposals(nothing[..., None].expand(-1, -1, 4), nothing, nothing.bool())
+
+    def train(self, mode: bool = True) -> "ExportedDetector":
+        """Do nothing: a graph has one mode."""
+        return self
+
+
+class _ExportedPreprocessing(Preprocessing):
+    """Sizes and padding by the rules in a file; normalization is in the graph."""
+
+    def __init__(self, about: dict[str, Any]) -> None:
+        rule = about["resize"]
+        settings = PreprocessingSettings(
+            rule["min_size"], rule["max_size"], rule["method"], about["images"]["size_divisor"]
+        )
+        super().__init__(settings)
+        self._smallest = about["images"]["smallest_side"]
+
+    def padded_size(self, height: int, width: int) -> tuple[int, int]:
+        """Return the padded (height, width), at least what the graph takes."""
+        return super().padded_size(max(height, self._smallest), max(width, self._smallest))
+
+
+def _open(path: Path) -> tuple[Runner, str]:
+    """Return the function that runs a file, and the JSON in it; no text if it has none."""
+    if path.suffix.lower() == ".onnx":
+        import onnxruntime
+
+        options = onnxruntime.SessionOptions()
+        options.log_severity_level = 4
+        session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        text = session.get_modelmeta().custom_metadata_map.get(KEY, "")
+        return (open_onnx(path) if text else lambda arguments: {}), text
+    extra = {EXTRA_FILE: ""}
+    with warnings.catch_warnings(), path.open("rb") as file:
+        warnings.simplefilter("ignore")
+        torch.export.load(file, extra_files=extra)
+    return open_pt2(path), extra[EXTRA_FILE]

@@ -1,0 +1,27 @@
+"""What is no exported file of ours is refused in one line; that ours work is tested where they are written."""
+
+import numpy as np
+import pytest
+
+from lightning_rcnn.detection.exported import ExportedDetector
+from lightning_rcnn.errors import InputError
+
+
+def test_files_of_another_origin_are_refused(tmp_path):
+    helper = pytest.importorskip("onnx").helper
+    values = [helper.make_tensor_value_info(name, 1, [1]) for name in "xy"]
+    graph = helper.make_graph([helper.make_node("Identity", ["x"], ["y"])], "graph", values[:1], values[1:])
+    model = helper.make_model(graph, ir_version=8, opset_imports=[helper.make_opsetid("", 18)])
+    (tmp_path / "other.onnx").write_bytes(model.SerializeToString())
+    (tmp_path / "broken.onnx").write_bytes(b"no graph")
+    np.savez(tmp_path / "array.npz", a=np.zeros(3))
+    (tmp_path / "array.npz").rename(tmp_path / "array.pt2")
+    for name, line in (
+        ("other.onnx", "is not a file of `lightning-rcnn export`"),
+        ("broken.onnx", r"cannot be opened as \.onnx \("),
+        ("array.pt2", r"cannot be opened as \.pt2 \("),
+        ("none.onnx", "no such file"),
+    ):
+        with pytest.raises(InputError, match=rf"{name}: {line}") as caught:
+            ExportedDetector(tmp_path / name)
+        assert "\n" not in str(caught.value)
