@@ -80,7 +80,22 @@ def say_the_same(program, file, folder, detector, threshold, forbidden):
     assert differing <= 2
 
 
-def test_onnx_has_standard_operators_and_the_detections_of_the_detector(detector, folder, capsys):
+def detect_the_same(file, folder, detector, threshold, out):
+    """The file in the place of the checkpoint of `detect`, with images of three sizes together."""
+    words = f"detect --checkpoint {file} --images {folder / 'photos'} --out {out} --threshold {threshold}"
+    assert main([*words.split(), "--batch_size", "3", "--workers", "0", "--no_images"]) == 0
+    entries = [json.loads(line) for line in (out / "results.jsonl").read_text().splitlines()]
+    paths = [str(path) for path in sorted((folder / "photos").iterdir())]
+    assert [entry["image"] for entry in entries] == paths
+    for entry, expected in zip(entries, detector.detect(paths, threshold=threshold), strict=True):
+        assert [CLASSES.index(found["class"]) + 1 for found in entry["objects"]] == expected["labels"].tolist()
+        boxes = torch.tensor([found["bbox"] for found in entry["objects"]]).reshape(-1, 4)
+        boxes[:, 2:] += boxes[:, :2]
+        torch.testing.assert_close(boxes, expected["boxes"], rtol=0, atol=0.02)
+        assert all(found["segmentation"] for found in entry["objects"])
+
+
+def test_onnx_has_standard_operators_and_the_detections_of_the_detector(detector, folder, tmp_path, capsys):
     onnx = pytest.importorskip("onnx")
     file = folder / "detector.onnx"
     words = f"export --checkpoint {folder / 'best.ckpt'} --images {folder / 'photos'} --out {file}".split()
@@ -101,9 +116,10 @@ def test_onnx_has_standard_operators_and_the_detections_of_the_detector(detector
     assert about["category_ids"] == [4, 5, 9]
     assert about["versions"]["torch"] == torch.__version__
     say_the_same("onnx_inference.py", file, folder, detector, 0.05, ["torch", "torchvision", "lightning_rcnn"])
+    detect_the_same(file, folder, detector, 0.05, tmp_path / "found")
 
 
-def test_pt2_runs_without_us_and_has_the_detections_of_the_detector(detector, folder):
+def test_pt2_runs_without_us_and_has_the_detections_of_the_detector(detector, folder, tmp_path):
     file = folder / "detector.pt2"
     settings = detector.box.settings
     rows = detector.export(file, images=scenes(folder), threshold=0.5, detections=20)
@@ -116,3 +132,4 @@ def test_pt2_runs_without_us_and_has_the_detections_of_the_detector(detector, fo
     with limited(detector, 0.5, 20):
         same_detections(detector, run, folder, boxes=1e-4, scores=1e-5)
         say_the_same("pt2_inference.py", file, folder, detector, 0.5, ["lightning_rcnn"])
+        detect_the_same(file, folder, detector, 0.5, tmp_path / "found")

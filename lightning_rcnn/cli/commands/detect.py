@@ -1,7 +1,11 @@
-"""`lightning-rcnn detect`: detections in image files, drawn and as JSON."""
+"""`lightning-rcnn detect`: objects in images and videos, as lines of JSON, in COCO's form and drawn."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from functools import partial
+from hashlib import file_digest
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal
 
@@ -10,87 +14,229 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from lightning_rcnn.callbacks.run_loggers import require_extra
 from lightning_rcnn.checkpoints.header import read_header
 from lightning_rcnn.cli.output_paths import require_folder
-from lightning_rcnn.data.decode import UndecodableImage, decode_image, open_image
-from lightning_rcnn.data.image_files import find_images, shown_path
-from lightning_rcnn.detectors.inference import detect_tensors
-from lightning_rcnn.detectors.loading import load_detector
+from lightning_rcnn.data.decode import UndecodableImage, open_image
+from lightning_rcnn.data.image_files import shown_path
+from lightning_rcnn.data.workers import suggested_workers
+from lightning_rcnn.detection.exported import SUFFIXES, ExportedDetector
+from lightning_rcnn.detection.processes import detect_all
+from lightning_rcnn.detection.results import ResultsFile, write_coco
+from lightning_rcnn.detection.running import Job, Outcome, open_detector
+from lightning_rcnn.detection.sources import VIDEO_SUFFIXES, Sources, find_sources
+from lightning_rcnn.detection.speed import Speed
+from lightning_rcnn.detection.watching import Watch, pending
+from lightning_rcnn.detectors.base import Detector
+from lightning_rcnn.detectors.tiles_and_views import TilesAndViews
 from lightning_rcnn.errors import InputError
-from lightning_rcnn.evaluation.coco_results import NAMES_FILE, coco_results, names_behind_ids, write_json
-from lightning_rcnn.precision import PrecisionName, autocast, choose_precision
-from lightning_rcnn.progress import track
-from lightning_rcnn.structures import ImageRecord
-from lightning_rcnn.visualization import Objects, draw_objects, save_image
+from lightning_rcnn.precision import FLOAT32, PrecisionName, choose_precision
 
 _HEADER_BYTES = 1 << 20
 """Enough for the header of an image; videos are not read to their end."""
+_SKIPPED_SHOWN = 20
 
 
 def detect(
     checkpoint: Path,
-    images: list[Path],
+    images: list[str],
     out: Path,
     threshold: float | Literal["best", "best_per_class"] = 0.5,
     device: Literal["auto", "cpu", "cuda"] = "auto",
     precision: PrecisionName = "auto",
+    batch_size: int = 1,
+    workers: int | None = None,
+    processes: int | None = None,
+    tile: int | None = None,
+    overlap: float = 0.2,
+    tta: str = "",
+    no_images: bool = False,
+    watch: bool = False,
+    watch_seconds: float = 2.0,
 ) -> None:
-    """Find objects in image files.
+    """Find objects in images and videos.
 
-    Writes to OUT: images/, each image with its detections; results.json, the detections in COCO's results format,
-    with masks as RLE if the detector has them; and images.json, which maps its ids to file and class names, as COCO's
-    annotation files do.
+    Writes to OUT: results.jsonl, a line for each image or frame as soon as it is done; images/, each image or video
+    with its detections; at the end results.json, the detections in COCO's results format, with masks as RLE if the
+    detector has them; and images.json, which maps its ids to file and class names, as COCO's annotation files do.
+
+    After an interruption the same command continues where it stopped. Images that cannot be read are skipped and named
+    at the end.
 
     Args:
-        checkpoint: checkpoint that `fit` or `convert` wrote.
-        images: image files, and folders to search for them.
+        checkpoint: checkpoint that `fit` or `convert` wrote, or a .onnx or .pt2 file of `export`.
+        images: images and videos, folders to search for them, patterns in quotes, URLs, packed shards, and .txt files
+            with one of these a line.
         out: folder for the results.
         threshold: lowest score of a detection, 0 to 1; best takes the one with the best F1, which `validate` stores in
             the checkpoint, and best_per_class that of each class. Evaluate results.json with a low one, such as 0.05.
-        device: device to compute on; auto takes a GPU if there is one.
+        device: device to compute on; auto takes all GPUs if there are any.
         precision: bf16-mixed or 32-true; auto takes bf16-mixed if the device supports it.
+        batch_size: number of images in a pass of the network, if they have the same size after resizing; of tiles with
+            --tile.
+        workers: processes that load images, and as many that paste masks and draw; by default the cores less one, up to
+            8, shared by --processes. 0 does all in one process.
+        processes: processes that run the network; by default one per GPU, or one.
+        tile: side in pixels of the tiles that larger images are cut into; by default none.
+        overlap: share of a tile that its neighbors show, too; objects of that size are whole in one of them.
+        tta: test-time augmentations: flip, scales, or flip,scales.
+        no_images: write no drawn images and videos, which is faster.
+        watch: wait for new images in the folders until Ctrl-C.
+        watch_seconds: seconds between two looks with --watch.
     """
+    _check(threshold, batch_size, workers, processes, watch_seconds)
+    try:
+        options = TilesAndViews(tile, overlap, tta)
+    except InputError as error:
+        raise InputError(f"--{error}") from error
+    best = _best_thresholds(checkpoint, threshold) if isinstance(threshold, str) else {}
+    find = partial(_find, images, out, watch)
+    sources = find()
+    detector = open_detector(checkpoint)
+    scores = _least_scores(threshold, best, detector.class_names)
+    devices = _devices(device, processes, detector)
+    chosen = choose_precision(precision, torch.device(devices[0]).type) if isinstance(detector, Detector) else FLOAT32
+    if workers is None:
+        workers = suggested_workers(len(devices))
+    require_folder(out, "--out")
+    drawn = None if no_images else out / "images"
+    settings = {
+        "checkpoint": _digest(checkpoint),
+        "threshold": scores,
+        "precision": chosen,
+        "tile": tile,
+        "overlap": None if tile is None else overlap,
+        "views": [list(view) for view in options.views],
+    }
+    results = ResultsFile(out, settings)
+    job = Job(checkpoint, devices[0], chosen, scores, batch_size, options, workers, drawn)
+    run = _Run(results, job, devices, Console(), detector)
+    run.watch(find, watch_seconds) if watch else run.detect_sources(sources)
+    if not results.done and run.unreadable:
+        results.discard()
+        path, reason = next(iter(run.unreadable.items()))
+        raise InputError(f"none of {len(run.unreadable)} files can be read; {path}: {reason}")
+    results.close()
+    write_coco(results.path, detector.category_ids, detector.class_names)
+    run.report(sources.left_out, out)
+
+
+class _Run:
+    """The outcomes of a call.
+
+    Args:
+        results: file of the results.
+        job: what to do.
+        devices: a device for each process.
+        console: console for progress and tables.
+        detector: the detector, for names of classes.
+    """
+
+    def __init__(
+        self,
+        results: ResultsFile,
+        job: Job,
+        devices: Sequence[str],
+        console: Console,
+        detector: Detector | ExportedDetector,
+    ) -> None:
+        self._results, self._job, self._devices, self._console = results, job, devices, console
+        self._tile = job.options.tile
+        self._counts: Counter[str] = Counter()
+        self._num_done = len(results.done)
+        self._num_small = 0
+        self._speed = Speed(console, None)
+        self.unreadable: dict[str, str] = {}
+
+    def detect_sources(self, sources: Sources) -> None:
+        """Process all images that have no results, and all videos."""
+        stills = pending(sources.stills, self._results.done)
+        if self._num_done:
+            print(f"{self._num_done} images have results already; {len(stills)} are left.")
+        with Speed(self._console, None if sources.videos else len(stills)).shown() as self._speed:
+            self._take(detect_all(self._job, stills, sources.videos, self._results.path.parent, self._devices))
+
+    def watch(self, find: Any, seconds: float) -> None:
+        """Process images as they appear, until Ctrl-C."""
+        print("Waiting for images; Ctrl-C ends.", flush=True)
+        with suppress(KeyboardInterrupt), Speed(self._console, None, seconds=0).shown() as self._speed:
+            for stills, videos in Watch(find, seconds):
+                left = pending(stills, self._results.done)
+                if left or videos:
+                    self._take(detect_all(self._job, left, videos, self._results.path.parent, self._devices))
+
+    def _take(self, outcomes: Iterator[Outcome]) -> None:
+        for outcome in outcomes:
+            if outcome.problem:
+                self.unreadable[outcome.key] = outcome.problem
+            if outcome.entry is not None:
+                self._results.append(outcome.entry)
+                self._counts.update(found["class"] for found in outcome.entry["objects"])
+                self._num_small += max(outcome.entry["height"], outcome.entry["width"]) <= (self._tile or 0)
+            self._speed.count()
+
+    def report(self, left_out: list[Path], out: Path) -> None:
+        """Print what was found, skipped and left out."""
+        if self._counts:
+            table = Table("class", "objects")
+            for name, count in self._counts.most_common():
+                table.add_row(escape(name), str(count))
+            self._console.print(table)
+        if self.unreadable:
+            skipped = Table("skipped", "why")
+            for path, reason in list(self.unreadable.items())[:_SKIPPED_SHOWN]:
+                skipped.add_row(escape(path), escape(reason))
+            if len(self.unreadable) > _SKIPPED_SHOWN:
+                skipped.add_row(f"and {len(self.unreadable) - _SKIPPED_SHOWN} more", "")
+            self._console.print(skipped)
+        if left_out:
+            self._console.print(_left_out_table(left_out))
+        num_images = len(self._results.done) - self._num_done
+        if self._num_small:
+            print(f"{self._num_small} images are no larger than a tile of {self._tile} pixels, and were not cut.")
+        hint = "" if self._counts or not num_images else "; a lower --threshold may find some"
+        before = f", beside {self._num_done} before" if self._num_done else ""
+        print(
+            f"{self._counts.total()} objects in {num_images} images{before}{hint}. Results are in {out} "
+            f"({self._speed.images_per_second:.1f} images/s)."
+        )
+
+
+def _check(
+    threshold: float | str, batch_size: int, workers: int | None, processes: int | None, watch_seconds: float
+) -> None:
     if not isinstance(threshold, str) and not 0 <= threshold <= 1:
         raise InputError(f"--threshold {threshold}: a score is from 0 to 1")
-    best = _best_thresholds(checkpoint, threshold) if isinstance(threshold, str) else {}
-    files, left_out = find_images(images, without=out)
-    detector = load_detector(checkpoint).to(_device(device))
-    least_scores = _least_scores(threshold, best, detector.class_names)
-    chosen = choose_precision(precision, detector.device.type)
-    console = Console()
-    counts: Counter[str] = Counter()
-    unreadable: dict[Path, str] = {}
-    shown: list[ImageRecord] = []
-    results: list[dict[str, Any]] = []
-    for file in track(files, "Detecting", console):
-        try:
-            image = decode_image(file.path.read_bytes(), apply_exif=True)
-        except (OSError, UndecodableImage) as error:
-            unreadable[file.path] = str(error)
-            continue
-        if not shown:
-            require_folder(out, "--out")
-        record = ImageRecord(len(shown) + 1, str(file.path), height=image.shape[1], width=image.shape[2])
-        shown.append(record)
-        with autocast(chosen, detector.device):
-            (detections,) = detect_tensors(detector, [image], least_scores)
-        entries = coco_results(detections, 0, record, detector.category_ids, detector.mask_paste)
-        masks = None if detections.masks is None else [entry["segmentation"] for entry in entries]
-        objects = Objects(
-            detections.boxes[0].cpu(), detections.labels[0].cpu(), detections.scores[0].cpu(), masks=masks
-        )
-        save_image(draw_objects(image, objects, detector.class_names), out / "images" / _image_name(file.name))
-        results += entries
-        counts.update(detector.class_names[label - 1] for label in detections.labels[0].tolist())
-    if not shown:
-        path, reason = next(iter(unreadable.items()))
-        raise InputError(f"none of {len(files)} files can be read; {shown_path(path)}: {reason}")
-    write_json(out / "results.json", results)
-    write_json(out / NAMES_FILE, names_behind_ids(shown, detector.category_ids, detector.class_names))
-    _report(console, len(shown), counts, unreadable, left_out, out)
+    for name, number, least in (("batch_size", batch_size, 1), ("workers", workers, 0), ("processes", processes, 1)):
+        if number is not None and number < least:
+            raise InputError(f"--{name} {number}: a whole number, at least {least}")
+    if not watch_seconds > 0:
+        raise InputError(f"--watch_seconds {watch_seconds:g}: more than 0")
+
+
+def _find(images: list[str], out: Path, watch: bool) -> Sources:
+    """Find the sources; an empty folder is no error if it is watched, and a video beside images none without PyAV."""
+    try:
+        sources = find_sources([str(entry) for entry in images], without=out)
+    except InputError:
+        if watch and all(Path(entry).is_dir() for entry in images):
+            return Sources([], [], [])
+        raise
+    if sources.videos and find_spec("av") is None:
+        if not sources.stills:
+            require_extra("av", "video", sources.videos[0].name)
+        return Sources(sources.stills, [], [*(Path(video.address) for video in sources.videos), *sources.left_out])
+    return sources
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return f"{path.name} ({file_digest(file, 'sha256').hexdigest()[:12]})"
 
 
 def _best_thresholds(checkpoint: Path, threshold: str) -> dict[str, Any]:
+    if checkpoint.suffix.lower() in SUFFIXES:
+        raise InputError(f"--threshold {threshold}: an exported file holds none; give a score")
     thresholds = read_header(checkpoint).thresholds
     if not thresholds:
         raise InputError(
@@ -116,41 +262,16 @@ def _least_scores(threshold: float | str, best: dict[str, Any], class_names: Seq
     return [per_class.get(name, overall) for name in class_names]
 
 
-def _device(name: str) -> torch.device:
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+def _devices(name: str, processes: int | None, detector: Detector | ExportedDetector) -> list[str]:
+    """Return a device for each process."""
     if name == "cuda" and not torch.cuda.is_available():
         raise InputError("--device cuda: there is no GPU that torch can use")
-    return torch.device(name)
-
-
-def _image_name(name: Path) -> Path:
-    """Return the name of the image, with the suffix of a format that every program shows."""
-    return name if name.suffix.lower() in (".jpg", ".jpeg", ".png") else name.with_name(f"{name.name}.jpg")
-
-
-def _report(
-    console: Console,
-    num_images: int,
-    counts: Counter[str],
-    unreadable: dict[Path, str],
-    left_out: list[Path],
-    out: Path,
-) -> None:
-    if counts:
-        table = Table("class", "objects")
-        for name, count in counts.most_common():
-            table.add_row(escape(name), str(count))
-        console.print(table)
-    if unreadable:
-        skipped = Table("skipped", "why")
-        for path, reason in unreadable.items():
-            skipped.add_row(escape(shown_path(path)), escape(reason))
-        console.print(skipped)
-    if left_out:
-        console.print(_left_out_table(left_out))
-    hint = "" if counts else "; a lower --threshold may find some"
-    print(f"{counts.total()} objects in {num_images} images{hint}. Images and results.json are in {out}.")
+    if name == "cuda" and isinstance(detector, ExportedDetector):
+        raise InputError("--device cuda: exported files run on the CPU here; give the checkpoint")
+    if name == "cpu" or not torch.cuda.is_available() or isinstance(detector, ExportedDetector):
+        return ["cpu"] * (processes or 1)
+    num_gpus = torch.cuda.device_count()
+    return [f"cuda:{number % num_gpus}" for number in range(processes or num_gpus)]
 
 
 def _left_out_table(paths: list[Path]) -> Table:
@@ -165,6 +286,8 @@ def _left_out_table(paths: list[Path]) -> Table:
 
 
 def _why_left_out(path: Path) -> str:
+    if path.suffix.lower() in VIDEO_SUFFIXES:
+        return "a video, which needs PyAV: pip install 'lightning-rcnn[video]'"
     try:
         with path.open("rb") as file:
             open_image(file.read(_HEADER_BYTES))

@@ -1,0 +1,124 @@
+"""What is done to the detections of one image after the network: masks pasted, image drawn, entry made.
+
+It runs in processes of its own, because pasting and drawing take longer than a small network.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from PIL import Image
+
+from lightning_rcnn.detectors.whole_images import found_objects
+from lightning_rcnn.errors import InputError
+from lightning_rcnn.evaluation.coco_entries import as_xywh
+from lightning_rcnn.masks.paste import PasteRule
+from lightning_rcnn.structures import Detections, FoundObjects
+from lightning_rcnn.visualization import Objects, draw_objects, save_image
+
+
+class Classes(NamedTuple):
+    """What finishing needs to know of the detector.
+
+    Attributes:
+        names: class names of labels 1..K.
+        category_ids: their ids in results.
+        mask_paste: rule that pastes masks.
+    """
+
+    names: Sequence[str]
+    category_ids: Sequence[int]
+    mask_paste: PasteRule
+
+
+class Work(NamedTuple):
+    """One image to finish, in a form that travels cheaply between processes.
+
+    Attributes:
+        entry: what its line of the results says beside size and objects.
+        height, width: size, pixels.
+        found: arrays of `Detections` (N = 1), or of `FoundObjects` whose masks are pasted.
+        is_pasted: whether they are `FoundObjects`.
+        pixels: uint8 RGB [3, h, w] to draw on; None to draw nothing.
+        path: file for the drawn image; None to return it.
+    """
+
+    entry: dict[str, Any]
+    height: int
+    width: int
+    found: tuple[Any, ...]
+    is_pasted: bool
+    pixels: np.ndarray | None
+    path: Path | None
+
+
+def as_arrays(found: Detections | FoundObjects) -> tuple[Any, ...]:
+    """Turn the tensors of detections into arrays, which are pickled faster."""
+    return tuple(
+        part.float().cpu().numpy()
+        if isinstance(part, torch.Tensor) and part.is_floating_point()
+        else part.cpu().numpy()
+        if isinstance(part, torch.Tensor)
+        else part
+        for part in found
+    )
+
+
+def finish(work: Work, classes: Classes) -> tuple[dict[str, Any], Image.Image | None]:
+    """Finish one image.
+
+    Returns:
+        The entry of the results (see `results.py`), and the drawn image if it is not written to a file.
+
+    Raises:
+        InputError: the drawn image cannot be written.
+    """
+    objects = _objects(work, classes.mask_paste)
+    entry = {**work.entry, "width": work.width, "height": work.height, "objects": _entries(objects, classes)}
+    if work.pixels is None:
+        return entry, None
+    drawn = Objects(objects.boxes, objects.labels, objects.scores, masks=objects.masks)
+    picture = draw_objects(torch.from_numpy(work.pixels), drawn, classes.names)
+    if work.path is None:
+        return entry, picture
+    try:
+        save_image(picture, work.path)
+    except OSError as error:
+        raise InputError(cannot_write(work.path, error)) from error
+    return entry, None
+
+
+def cannot_write(path: Path, error: OSError) -> str:
+    """Return the message about a file that cannot be written."""
+    return (
+        f"{path}: cannot be written ({error.strerror or error}); make room, and the same command goes on where it "
+        "stopped"
+    )
+
+
+def _objects(work: Work, rule: PasteRule) -> FoundObjects:
+    boxes, scores, labels = (torch.from_numpy(values) for values in work.found[:3])
+    masks = work.found[3]
+    if work.is_pasted:
+        return FoundObjects(boxes, scores, labels, masks)
+    grids = None if masks is None else torch.from_numpy(masks)
+    return found_objects(Detections(boxes, scores, labels, grids), work.height, work.width, rule)
+
+
+def _entries(objects: FoundObjects, classes: Classes) -> list[dict[str, Any]]:
+    entries: list[dict[str, Any]] = [
+        {
+            "category_id": classes.category_ids[label - 1],
+            "class": classes.names[label - 1],
+            "bbox": [round(value, 3) for value in as_xywh(box)],
+            "score": round(score, 6),
+        }
+        for box, label, score in zip(
+            objects.boxes.tolist(), objects.labels.tolist(), objects.scores.tolist(), strict=True
+        )
+    ]
+    if objects.masks is None:
+        return entries
+    return [{**entry, "segmentation": mask} for entry, mask in zip(entries, objects.masks, strict=True)]

@@ -1,0 +1,107 @@
+"""Loading of images in worker processes: read, decode and resize, one image after the other, in order."""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, IterableDataset
+
+from lightning_rcnn.data.workers import initialize_worker, signals_blocked
+from lightning_rcnn.detection.sources import Video
+from lightning_rcnn.detection.stills import Still, UnreadableImage
+from lightning_rcnn.detection.video import Frame, VideoError, read_frames
+
+_PREFETCHED = 16
+"""Images that each worker holds in advance; large ones are few, see `_PREFETCHED_TILED`."""
+_PREFETCHED_LARGE = 2
+
+Resize = Callable[[Tensor], Tensor]
+
+
+class LoadedImage(NamedTuple):
+    """An image on its way to the network.
+
+    Attributes:
+        number: position in the source.
+        key: name under which a second call knows it again.
+        name: name in the results.
+        drawn: relative path of a drawn image.
+        pixels: uint8 RGB [3, h, w]; None if it cannot be read.
+        resized: the same, resized for the network; None if parts of it are resized later.
+        frame: position in a video; None for a still.
+        problem: reason why it cannot be read; empty if it was read.
+    """
+
+    number: int
+    key: str
+    name: str = ""
+    drawn: Path = Path()
+    pixels: Tensor | None = None
+    resized: Tensor | None = None
+    frame: Frame | None = None
+    problem: str = ""
+
+
+def load_stills(stills: Sequence[Still], resize: Resize | None, num_workers: int) -> Iterator[LoadedImage]:
+    """Load images in order.
+
+    Args:
+        stills: the images.
+        resize: function that resizes an image for the network; None to leave that to the network's caller.
+        num_workers: number of processes; 0 loads in this one.
+    """
+    return _load(_StillData(stills, resize), min(num_workers, len(stills)), is_large=resize is None)
+
+
+def load_frames(video: Video, resize: Resize | None, num_workers: int) -> Iterator[LoadedImage]:
+    """Load the frames of a video in order, in one process.
+
+    A video that cannot be read, or breaks off, ends with an image that has a problem.
+    """
+    return _load(_FrameData(video, resize), min(num_workers, 1), is_large=resize is None)
+
+
+def _load(data: Dataset[LoadedImage], num_workers: int, is_large: bool) -> Iterator[LoadedImage]:
+    loader: Iterable[LoadedImage] = DataLoader(
+        data,
+        batch_size=None,
+        num_workers=num_workers,
+        prefetch_factor=(_PREFETCHED_LARGE if is_large else _PREFETCHED) if num_workers else None,
+        worker_init_fn=initialize_worker,
+    )
+    with signals_blocked():
+        images = iter(loader)
+    yield from images
+
+
+class _StillData(Dataset[LoadedImage]):
+    def __init__(self, stills: Sequence[Still], resize: Resize | None) -> None:
+        self._stills, self._resize = stills, resize
+
+    def __len__(self) -> int:
+        return len(self._stills)
+
+    def __getitem__(self, number: int) -> LoadedImage:
+        still = self._stills[number]
+        try:
+            pixels, name, drawn = still.read()
+        except UnreadableImage as error:
+            return LoadedImage(number, still.key, problem=str(error))
+        resized = None if self._resize is None else self._resize(pixels)
+        return LoadedImage(number, still.key, name, drawn, pixels, resized)
+
+
+class _FrameData(IterableDataset[LoadedImage]):
+    def __init__(self, video: Video, resize: Resize | None) -> None:
+        self._video, self._resize = video, resize
+
+    def __iter__(self) -> Iterator[LoadedImage]:
+        video, number = self._video, 0
+        try:
+            for number, (frame, pixels) in enumerate(read_frames(video.address), start=1):
+                resized = None if self._resize is None else self._resize(pixels)
+                key = f"{video.name}#{frame.number}"
+                yield LoadedImage(number - 1, key, video.name, video.drawn, pixels, resized, frame)
+        except VideoError as error:
+            yield LoadedImage(number, video.name, problem=str(error))

@@ -1,0 +1,239 @@
+"""One process of a detection: images loaded in workers, the network in this process, the rest in others."""
+
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
+from contextlib import ExitStack
+from dataclasses import dataclass
+from functools import partial
+from itertools import chain, count
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from PIL import Image
+from torch import Tensor
+
+from lightning_rcnn.data.workers import initialize_worker, signals_blocked
+from lightning_rcnn.detection.batching import in_batches
+from lightning_rcnn.detection.exported import SUFFIXES, ExportedDetector
+from lightning_rcnn.detection.finishing import Classes, Work, as_arrays, cannot_write, finish
+from lightning_rcnn.detection.loading import LoadedImage, load_frames, load_stills
+from lightning_rcnn.detection.results import Entry, key_of
+from lightning_rcnn.detection.sources import Video
+from lightning_rcnn.detection.stills import Still
+from lightning_rcnn.detection.video import video_writer
+from lightning_rcnn.detectors.base import Detector
+from lightning_rcnn.detectors.inference import detect_batch, least_scores
+from lightning_rcnn.detectors.loading import load_detector
+from lightning_rcnn.detectors.tiles_and_views import TilesAndViews
+from lightning_rcnn.detectors.whole_images import detect_objects
+from lightning_rcnn.errors import InputError
+from lightning_rcnn.precision import autocast
+from lightning_rcnn.structures import Detections, FoundObjects
+
+_BATCHES_FINISHING = 4
+"""Batches whose images may still be finished while the network works on the next."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """What is to be done to each image; it travels to other processes.
+
+    Attributes:
+        model: checkpoint, or exported file.
+        device: "cpu", "cuda:0", ...
+        precision: "bf16-mixed" or "32-true".
+        threshold: minimum score, one or one for each class.
+        batch_size: images, or tiles of one, in a pass of the network.
+        options: tiles and views.
+        workers: processes that load, and as many that finish; 0 for none.
+        drawn: folder for drawn images and videos; None to draw nothing.
+    """
+
+    model: Path
+    device: str
+    precision: str
+    threshold: float | Sequence[float]
+    batch_size: int
+    options: TilesAndViews
+    workers: int
+    drawn: Path | None
+
+
+class Outcome(NamedTuple):
+    """What became of an image.
+
+    Attributes:
+        key: name under which a second call knows it.
+        entry: its entry of the results; None if it has one already, or cannot be read.
+        problem: reason why it cannot be read; empty if it was read.
+    """
+
+    key: str
+    entry: Entry | None
+    problem: str = ""
+
+
+def open_detector(path: Path) -> Detector | ExportedDetector:
+    """Open a checkpoint or an exported file.
+
+    Raises:
+        InputError: it cannot be read.
+    """
+    return ExportedDetector(path) if path.suffix.lower() in SUFFIXES else load_detector(path)
+
+
+class DetectionProcess:
+    """Finds objects in streams of images.
+
+    Args:
+        job: what to do.
+        stack: closed at the end; it holds the processes.
+    """
+
+    def __init__(self, job: Job, stack: ExitStack) -> None:
+        self._job = job
+        self._pool: ProcessPoolExecutor | None = None
+        if job.workers:
+            self._pool = stack.enter_context(ProcessPoolExecutor(job.workers, initializer=_initialize))
+            with signals_blocked():  # the processes start with the first task
+                self._pool.submit(int).result()
+        self._detector = open_detector(job.model)
+        if isinstance(self._detector, Detector):
+            self._detector.to(job.device)
+        detector = self._detector
+        self._minimum = least_scores(job.threshold, detector.class_names)
+        self._classes = Classes(detector.class_names, detector.category_ids, detector.mask_paste)
+
+    def stills(self, stills: Sequence[Still]) -> Iterator[Outcome]:
+        """Yield the outcomes of images, in their order."""
+        yield from (outcome for _, outcome, _ in self._run(load_stills(stills, self._resize, self._job.workers), {}))
+
+    def video(self, video: Video, done: Mapping[str, Entry]) -> Iterator[Outcome]:
+        """Yield the outcomes of the frames of a video, and write the drawn video.
+
+        Args:
+            video: the video.
+            done: entries of frames that are done: they are only drawn.
+
+        Raises:
+            InputError: the drawn video cannot be written.
+        """
+        frames = load_frames(video, self._resize, self._job.workers)
+        first = next(frames)
+        if first.problem:
+            yield Outcome(video.name, None, first.problem)
+            return
+        outcomes = self._run(chain([first], frames), done)
+        if self._job.drawn is None:
+            yield from (outcome for _, outcome, _ in outcomes)
+            return
+        path = self._job.drawn / video.drawn
+        path = path if path.suffix.lower() == ".mp4" else path.with_name(f"{path.name}.mp4")
+        try:
+            with video_writer(path) as writer:
+                for image, outcome, picture in outcomes:
+                    if picture is not None and image.frame is not None:
+                        writer.write(picture, image.frame)
+                    yield outcome
+        except OSError as error:
+            raise InputError(cannot_write(path, error)) from error
+
+    @property
+    def _resize(self) -> Any:
+        # Tiles and views are resized one by one.
+        return partial(_resize, self._detector.preprocessing.resize_rule) if self._job.options.is_plain else None
+
+    def _run(
+        self, images: Iterable[LoadedImage], done: Mapping[str, Entry]
+    ) -> Iterator[tuple[LoadedImage, Outcome, Image.Image | None]]:
+        """Yield images, outcomes and drawn frames in the order of the images."""
+        waiting: dict[int, tuple[LoadedImage, Outcome, Image.Image | None]] = {}
+        numbers = count()
+        wanted = next(numbers)
+        for image, future in self._submit(images, done):
+            if future is None:
+                waiting[image.number] = (image, Outcome(image.key, None, image.problem), None)
+            else:
+                entry, picture = future if isinstance(future, tuple) else future.result()
+                is_new = key_of(entry) not in done
+                waiting[image.number] = (image, Outcome(image.key, entry if is_new else None), picture)
+            while wanted in waiting:
+                yield waiting.pop(wanted)
+                wanted = next(numbers)
+
+    def _submit(self, images: Iterable[LoadedImage], done: Mapping[str, Entry]) -> Iterator[tuple[LoadedImage, Any]]:
+        """Yield images and their futures, a few batches behind the network."""
+        pending: deque[list[tuple[LoadedImage, Any]]] = deque()
+        for batch in in_batches(images, partial(self._size_of, done), self._job.batch_size):
+            pending.append(self._detect(batch, done))
+            while len(pending) > _BATCHES_FINISHING:
+                yield from pending.popleft()
+        for rest in pending:
+            yield from rest
+
+    def _size_of(self, done: Mapping[str, Entry], image: LoadedImage) -> Any:
+        if image.problem or image.key in done:
+            return ""
+        if image.resized is None:
+            return image.number  # each image is batches of its own
+        return self._detector.preprocessing.padded_size(*image.resized.shape[-2:])
+
+    def _detect(self, batch: list[LoadedImage], done: Mapping[str, Entry]) -> list[tuple[LoadedImage, Any]]:
+        """Run the network on a batch, and hand its images on."""
+        if batch[0].problem or batch[0].key in done:
+            return [(image, self._again(image, done)) for image in batch]
+        pixels = [image.pixels for image in batch if image.pixels is not None]
+        found: Sequence[Detections | FoundObjects]
+        with torch.inference_mode(), autocast(self._job.precision, self._detector.device):
+            if batch[0].resized is None:
+                found = detect_objects(
+                    self._detector, pixels, self._job.threshold, self._job.batch_size, self._job.options
+                )
+            else:
+                resized = [image.resized for image in batch if image.resized is not None]
+                found = detect_batch(self._detector, pixels, resized, self._minimum)
+        return [(image, self._finish(image, found[slot])) for slot, image in enumerate(batch)]
+
+    def _again(self, image: LoadedImage, done: Mapping[str, Entry]) -> Any:
+        """Draw a frame again that is done; None for an image that cannot be read."""
+        if image.problem:
+            return None
+        objects = done[image.key]["objects"]
+        labels = {category_id: label for label, category_id in enumerate(self._classes.category_ids, start=1)}
+        xywh = torch.tensor([one["bbox"] for one in objects]).reshape(-1, 4)
+        found = FoundObjects(
+            torch.cat([xywh[:, :2], xywh[:, :2] + xywh[:, 2:]], dim=1),
+            torch.tensor([one["score"] for one in objects]),
+            torch.tensor([labels[one["category_id"]] for one in objects], dtype=torch.int64),
+            [one["segmentation"] for one in objects] if objects and "segmentation" in objects[0] else None,
+        )
+        return self._finish(image, found)
+
+    def _finish(self, image: LoadedImage, found: Detections | FoundObjects) -> Any:
+        assert image.pixels is not None
+        entry: Entry = {"image": image.name}
+        path = None
+        if image.frame is not None:
+            entry |= {"frame": image.frame.number, "seconds": round(image.frame.seconds, 6)}
+        elif self._job.drawn is not None:
+            path = self._job.drawn / image.drawn
+        if image.frame is None and image.key != image.name:
+            entry["sample"] = image.key
+        pixels = None if self._job.drawn is None else image.pixels.numpy()
+        _, height, width = image.pixels.shape
+        work = Work(entry, height, width, as_arrays(found), isinstance(found, FoundObjects), pixels, path)
+        if self._pool is None:
+            return finish(work, self._classes)
+        future: Future[tuple[Entry, Image.Image | None]] = self._pool.submit(finish, work, self._classes)
+        return future
+
+
+def _resize(rule: Any, image: Tensor) -> Tensor:
+    return rule(image)
+
+
+def _initialize() -> None:
+    torch.set_num_threads(1)
+    initialize_worker(0)

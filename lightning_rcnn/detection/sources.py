@@ -1,0 +1,184 @@
+"""Find the images and videos that a user names.
+
+| entry | means |
+|---|---|
+| `photo.jpg`, `photos/` | that file; all images and videos in that folder and its subfolders |
+| `photos/*/7*.jpg` | what the pattern matches; `**` stands for any number of folders |
+| `list.txt` | an entry a line, relative to the working directory or else to the folder of the list |
+| `https://host/photo.jpg` | the image at that address |
+| `shards/val`, `shards/val/shard-000003.tar`, the same over HTTP | the images of packed shards |
+| `clip.mp4`, `https://host/clip.mp4`, `rtsp://host/camera` | the frames of a video or stream |
+"""
+
+import glob
+import re
+from collections.abc import Iterable, Iterator
+from pathlib import Path, PurePosixPath
+from typing import NamedTuple
+from urllib.parse import unquote, urlsplit
+
+from lightning_rcnn.data.cache import ShardCache
+from lightning_rcnn.data.fetch import FetchPolicy, is_remote
+from lightning_rcnn.data.image_files import ImageFile, find_images
+from lightning_rcnn.data.index import INDEX_NAME
+from lightning_rcnn.data.reader import ShardReader
+from lightning_rcnn.data.shards import read_shards
+from lightning_rcnn.detection.stills import FileImage, RemoteImage, ShardImage, Still
+from lightning_rcnn.errors import InputError
+
+VIDEO_SUFFIXES = frozenset(
+    (".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".wmv", ".flv", ".ts", ".m2ts", ".3gp", ".ogv")
+)
+_STREAMS = ("rtsp://", "rtsps://", "rtmp://", "udp://", "rtp://", "srt://")
+_PATTERN = re.compile(r"[*?\[]")
+_MAX_DEPTH = 8
+"""Lists may name lists, but not forever."""
+_CACHE_BYTES = 100e9
+
+
+class Video(NamedTuple):
+    """A video file or stream.
+
+    Attributes:
+        address: path or URL.
+        name: name in the results.
+        drawn: relative path for a video derived from it.
+    """
+
+    address: str
+    name: str
+    drawn: Path
+
+
+class Sources(NamedTuple):
+    """What a search found.
+
+    Attributes:
+        stills: images.
+        videos: videos and streams.
+        left_out: other files in the folders.
+    """
+
+    stills: list[Still]
+    videos: list[Video]
+    left_out: list[Path]
+
+
+def find_sources(entries: Iterable[str], without: Path | None = None) -> Sources:
+    """Find the images and videos of all entries, each once.
+
+    Args:
+        entries: see the table above.
+        without: folder to leave out, so that results do not become input.
+
+    Raises:
+        InputError: an entry does not exist, a pattern matches nothing, a list cannot be read, or there is nothing.
+    """
+    listed = list(_expand(entries, 0))
+    if not listed:
+        raise InputError("no image: the lists are empty")
+    paths: list[Path] = []
+    stills: list[Still] = []
+    videos: list[Video] = []
+    for entry in listed:
+        if _is_stream(entry):
+            videos.append(Video(entry, entry, _drawn_name(entry, ".mp4")))
+        elif is_packed(entry):
+            stills += _samples(entry)
+        elif is_remote(entry):
+            stills.append(RemoteImage(entry, _drawn_name(entry, ".jpg")))
+        else:
+            paths.append(Path(entry))
+    files, local_videos, left_out = _find_local(paths, without)
+    stills += [FileImage(file.path, file.name) for file in files]
+    videos += local_videos
+    unique = {still.key: still for still in stills}
+    return Sources(list(unique.values()), list(dict.fromkeys(videos)), left_out)
+
+
+def is_packed(entry: str) -> bool:
+    """Tell whether an entry names packed shards."""
+    path = urlsplit(entry).path if is_remote(entry) else entry
+    return path.endswith((".tar", f"/{INDEX_NAME}")) or (not is_remote(entry) and (Path(entry) / INDEX_NAME).is_file())
+
+
+def _is_stream(entry: str) -> bool:
+    if entry.startswith(_STREAMS):
+        return True
+    return is_remote(entry) and PurePosixPath(urlsplit(entry).path).suffix.lower() in VIDEO_SUFFIXES
+
+
+def _expand(entries: Iterable[str], depth: int, folder: Path | None = None) -> Iterator[str]:
+    """Yield the entries with patterns and lists replaced by what they stand for."""
+    for entry in entries:
+        if is_remote(entry) or entry.startswith(_STREAMS) or is_packed(entry):
+            yield entry
+            continue
+        path = Path(entry)
+        if folder is not None and not path.exists() and (folder / path).exists():
+            path = folder / path
+        if path.is_file() and path.suffix.lower() == ".txt":
+            yield from _expand(_lines(path, depth), depth + 1, path.parent)
+        elif not path.exists() and _PATTERN.search(entry):
+            matches = sorted(glob.glob(entry, recursive=True))
+            if not matches:
+                raise InputError(f"{entry}: no file matches this pattern")
+            yield from matches
+        else:
+            yield str(path)
+
+
+def _lines(path: Path, depth: int) -> list[str]:
+    if depth >= _MAX_DEPTH:
+        raise InputError(f"{path}: lists that name lists that name lists, {depth} times; give the images themselves")
+    try:
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: cannot be read as a list of images ({error})") from error
+    entries = [line.strip() for line in lines if line.strip()]
+    if not entries:
+        raise InputError(f"{path}: the list is empty; give a path, a pattern or a URL a line")
+    return entries
+
+
+def _samples(entry: str) -> list[Still]:
+    shard_set = read_shards(entry)
+    reader = ShardReader(shard_set, ShardCache(None, _CACHE_BYTES, FetchPolicy()))
+    return [ShardImage(reader, number) for number in range(len(reader))]
+
+
+def _find_local(paths: list[Path], without: Path | None) -> tuple[list[ImageFile], list[Video], list[Path]]:
+    """Find images and videos among local files and folders."""
+    if not paths:
+        return [], [], []
+    for path in paths:
+        if not path.exists():
+            raise InputError(f"{path}: no such file or folder")
+    given = [path for path in paths if path.is_file() and path.suffix.lower() in VIDEO_SUFFIXES]
+    others = [path for path in paths if path not in set(given)]
+    videos = [(path, Path(path.name)) for path in given]
+    for folder in (path for path in others if path.is_dir()):
+        inside = sorted(path for path in folder.rglob("*") if path.suffix.lower() in VIDEO_SUFFIXES and path.is_file())
+        excluded = without.resolve() if without else None
+        videos += [
+            (path, Path(folder.resolve().name) / path.relative_to(folder))
+            for path in inside
+            if excluded not in path.resolve().parents and not path.name.startswith("._")
+        ]
+    found = [Video(str(path), str(path), name) for path, name in videos]
+    try:
+        images, left_out = find_images(others, without) if others else ([], [])
+    except InputError:
+        if not found:
+            raise
+        images, left_out = [], []
+    taken = {path for path, _ in videos}
+    return list(images), found, [path for path in left_out if path not in taken]
+
+
+def _drawn_name(address: str, suffix: str) -> Path:
+    """Return the relative path for a drawn image of a URL: host and path, with a suffix that every program shows."""
+    parts = urlsplit(address)
+    steps = [step for step in unquote(parts.path).split("/") if step not in ("", ".", "..")]
+    path = Path((parts.hostname or "host").replace(":", "-"), *steps)
+    return path if path.suffix.lower() == suffix else path.with_name(f"{path.name}{suffix}")

@@ -1,0 +1,56 @@
+"""Watching of folders: images that appear, each once, as soon as it is whole."""
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+from lightning_rcnn.detection.sources import Sources, Video
+from lightning_rcnn.detection.stills import FileImage, Still
+
+
+class Watch:
+    """Looks for new images and videos again and again.
+
+    A local file counts as whole when its size and time have not changed between two looks, so one that is being copied
+    waits.
+
+    Args:
+        find: function that lists all sources.
+        seconds: seconds between two looks.
+    """
+
+    def __init__(self, find: Callable[[], Sources], seconds: float) -> None:
+        self._find, self._seconds = find, seconds
+        self._states: dict[str, tuple[int, int]] = {}
+        self._seen: set[str] = set()
+
+    def __iter__(self) -> Iterator[tuple[list[Still], list[Video]]]:
+        """Yield what is new, without end; looks that find nothing are not yielded."""
+        while True:
+            sources = self._find()
+            stills = [still for still in sources.stills if still.key not in self._seen and self._is_whole(still)]
+            videos = [
+                video
+                for video in sources.videos
+                if video.name not in self._seen and self._has_settled(video.name, Path(video.address))
+            ]
+            self._seen |= {still.key for still in stills} | {video.name for video in videos}
+            if stills or videos:
+                yield stills, videos
+            time.sleep(self._seconds)
+
+    def _is_whole(self, still: Still) -> bool:
+        return not isinstance(still, FileImage) or self._has_settled(still.key, still.path)
+
+    def _has_settled(self, key: str, path: Path) -> bool:
+        try:
+            status = path.stat()
+        except OSError:
+            return "://" in key  # a stream has no file; a file that is gone is no image
+        state = (status.st_size, status.st_mtime_ns)
+        return self._states.get(key) == state or self._states.update({key: state}) is not None
+
+
+def pending(stills: Sequence[Still], done: set[str]) -> list[Still]:
+    """Return the images that have no results yet."""
+    return [still for still in stills if still.key not in done]

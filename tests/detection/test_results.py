@@ -1,0 +1,68 @@
+"""The file of lines: what a killed run leaves, other settings, and the files in COCO's form."""
+
+import json
+import os
+
+import pytest
+
+from lightning_rcnn.detection.results import ResultsFile, read_lines, write_coco
+from lightning_rcnn.errors import InputError
+
+SETTINGS = {"threshold": 0.5, "views": [(1.0, False)]}
+
+
+def entry(name, **more):
+    found = {"category_id": 18, "class": "dog", "bbox": [1.0, 2.0, 3.0, 4.0], "score": 0.7}
+    return {"image": name, **more, "width": 20, "height": 10, "objects": [found]}
+
+
+@pytest.mark.parametrize("torn", [b"", b'{"image": "c.jpg", "wid', b"x" * 200_000])
+def test_a_run_continues_after_the_last_whole_line(tmp_path, torn):
+    first = ResultsFile(tmp_path, SETTINGS)
+    for one in (entry("a.jpg"), entry("clip.mp4", frame=3)):
+        first.append(one)
+    with first.path.open("ab") as file:
+        file.write(torn)
+    second = ResultsFile(tmp_path, SETTINGS)
+    assert second.done == {"a.jpg", "clip.mp4#3"}
+    second.append(entry("c.jpg"))
+    second.close()
+    assert [one["image"] for one in read_lines(second.path)] == ["a.jpg", "clip.mp4", "c.jpg"]
+    write_coco(second.path, [17, 18], ["cat", "dog"])
+    result = {"image_id": 2, "category_id": 18, "bbox": [1.0, 2.0, 3.0, 4.0], "score": 0.7}
+    assert json.loads((tmp_path / "results.json").read_text())[1] == result
+    assert json.loads((tmp_path / "images.json").read_text()) == {
+        "images": [
+            {"id": 1, "file_name": "a.jpg", "width": 20, "height": 10},
+            {"id": 2, "file_name": "clip.mp4#3", "width": 20, "height": 10},
+            {"id": 3, "file_name": "c.jpg", "width": 20, "height": 10},
+        ],
+        "categories": [{"id": 17, "name": "cat"}, {"id": 18, "name": "dog"}],
+    }
+
+
+def test_results_of_other_settings_are_not_mixed(tmp_path):
+    ResultsFile(tmp_path, SETTINGS).append(entry("a.jpg"))
+    with pytest.raises(InputError, match=r"holds results with threshold 0\.5, not 0\.3; give another folder"):
+        ResultsFile(tmp_path, {**SETTINGS, "threshold": 0.3})
+
+
+def test_a_full_disk_is_one_line_and_leaves_whole_lines(tmp_path, monkeypatch):
+    results = ResultsFile(tmp_path, SETTINGS)
+    results.append(entry("a.jpg"))
+
+    class FullDisk:
+        def __init__(self, file):
+            self._file = file
+
+        def write(self, data):
+            self._file.write(data[:5])
+            raise OSError(28, os.strerror(28))
+
+        def __getattr__(self, name):
+            return getattr(self._file, name)
+
+    results._file = FullDisk(results._file)
+    with pytest.raises(InputError, match=r"results\.jsonl: cannot be written \(No space left on device\); make room"):
+        results.append(entry("b.jpg"))
+    assert [one["image"] for one in read_lines(results.path)] == ["a.jpg"]

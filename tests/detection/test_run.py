@@ -1,0 +1,136 @@
+"""Whole runs: killed and continued, in several processes, watched; the same as from Python."""
+
+import json
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+
+import pytest
+import torch
+from pycocotools import mask
+
+from lightning_rcnn.cli.commands.detect import detect
+from lightning_rcnn.detection.sources import find_sources
+from lightning_rcnn.detection.watching import Watch
+from lightning_rcnn.detectors.loading import load_detector
+from lightning_rcnn.errors import InputError
+
+OPTIONS = {"device": "cpu", "precision": "32-true", "no_images": True}
+
+
+def entries(out):
+    return [json.loads(line) for line in (out / "results.jsonl").read_text().splitlines()]
+
+
+def assert_equal(found, expected):
+    """The same images, each once, with the same objects."""
+    found, expected = ({entry["image"]: entry["objects"] for entry in one} for one in (found, expected))
+    assert found.keys() == expected.keys()
+    for image, objects in expected.items():
+        assert len(found[image]) == len(objects) > 0
+        for one, other in zip(found[image], objects, strict=True):
+            assert one["bbox"] == pytest.approx(other["bbox"], abs=0.01)
+            assert one["category_id"] == other["category_id"]
+
+
+def test_batches_workers_and_processes_change_nothing_and_two_processes_share_the_work(checkpoint, photos, tmp_path):
+    detect(checkpoint, [str(photos)], tmp_path / "one", workers=0, **OPTIONS)
+    one = entries(tmp_path / "one")
+    assert [entry["image"] for entry in one] == sorted(str(path) for path in photos.iterdir())
+    detect(checkpoint, [str(photos)], tmp_path / "many", workers=1, batch_size=3, **OPTIONS)
+    assert [entry["image"] for entry in entries(tmp_path / "many")] == [entry["image"] for entry in one]
+    assert_equal(entries(tmp_path / "many"), one)
+    detect(checkpoint, [str(photos)], tmp_path / "two", workers=0, processes=2, **OPTIONS)
+    assert len(entries(tmp_path / "two")) == len(one)
+    assert_equal(entries(tmp_path / "two"), one)
+
+
+def test_a_killed_run_is_continued_with_each_image_once(checkpoint, photos, tmp_path):
+    many = tmp_path / "many"
+    many.mkdir()
+    for number in range(120):
+        shutil.copy(photos / f"{number % 12:02}.png", many / f"{number:04}.png")
+    out, lines = tmp_path / "out", tmp_path / "out" / "results.jsonl"
+    words = ["--checkpoint", checkpoint, "--images", many, "--out", out, "--device", "cpu", "--workers", "1"]
+    command = [sys.executable, "-m", "lightning_rcnn", "detect", *map(str, words), "--no_images", "--batch_size", "4"]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    while process.poll() is None and not (lines.exists() and lines.stat().st_size > 8_000):
+        time.sleep(0.02)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    done = lines.read_bytes().count(b"\n")
+    assert 0 < done < 120
+    printed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    assert f"{done} images have results already; {120 - done} are left." in printed
+    assert Counter(entry["image"] for entry in entries(out)) == Counter(str(path) for path in many.iterdir())
+    assert len(json.loads((out / "images.json").read_text())["images"]) == 120
+
+
+def test_tiles_and_views_are_those_of_python(checkpoint, photos, tmp_path, capsys):
+    options = {"tile": 80, "overlap": 0.25, "tta": "flip"}
+    detect(checkpoint, [str(photos)], tmp_path / "out", workers=0, **OPTIONS, **options)
+    assert "4 images are no larger than a tile of 80 pixels, and were not cut." in capsys.readouterr().out
+    found = entries(tmp_path / "out")
+    model = load_detector(checkpoint)
+    for entry, expected in zip(found, model.detect([one["image"] for one in found], **options), strict=True):
+        assert len(entry["objects"]) == len(expected["boxes"])
+        for one, box, pixels in zip(entry["objects"], expected["boxes"], expected["masks"], strict=True):
+            x, y, width, height = one["bbox"]
+            torch.testing.assert_close(torch.tensor([x, y, x + width, y + height]), box, rtol=0, atol=0.01)
+            assert (mask.decode(one["segmentation"]) == pixels.numpy()).all()
+    assert sum(len(entry["objects"]) for entry in found) > 0
+    boxes = torch.tensor([one["bbox"] for entry in found if entry["width"] == 120 for one in entry["objects"]])
+    assert (boxes[:, :2] + boxes[:, 2:]).amax(0).tolist() > [80, 80]
+
+
+def test_a_watched_file_is_taken_once_and_only_when_it_is_whole(photos, tmp_path):
+    inbox = tmp_path / "inbox"
+    inbox.mkdir()
+    shutil.copy(photos / "00.png", inbox / "a.png")
+    looks = []
+
+    def find():
+        """Two files come in, the second one in two steps."""
+        looks.append(len(looks))
+        if looks[-1] == 3:
+            (inbox / "b.png").write_bytes((photos / "01.png").read_bytes()[:50])
+        if looks[-1] == 4:
+            shutil.copy(photos / "01.png", inbox / "b.png")
+        if looks[-1] == 8:
+            shutil.copy(photos / "02.png", inbox / "c.png")
+        return find_sources([str(inbox)])
+
+    watch = iter(Watch(find, seconds=0.001))
+    for look, name in ((1, "a.png"), (5, "b.png"), (9, "c.png")):
+        stills, videos = next(watch)
+        assert looks[-1] == look
+        assert [still.key for still in stills] == [str(inbox / name)]
+        assert not videos
+
+
+@pytest.mark.parametrize(
+    ("options", "line"),
+    [
+        ({"overlap": 1.0, "tile": 800}, "--overlap 1: a share of a tile, from 0 to less than 1"),
+        ({"tile": 8}, "--tile 8: the side of a tile in pixels, at least 32"),
+        ({"tta": "flips"}, "--tta 'flips': unknown; give flip, scales or both"),
+        ({"batch_size": 0}, "--batch_size 0: a whole number, at least 1"),
+        ({"processes": 0}, "--processes 0: a whole number, at least 1"),
+        ({"watch_seconds": 0.0}, "--watch_seconds 0: more than 0"),
+    ],
+)
+def test_mistakes_are_one_line_before_any_work(checkpoint, photos, tmp_path, options, line):
+    with pytest.raises(InputError) as caught:
+        detect(checkpoint, [str(photos)], tmp_path / "out", **options)
+    assert str(caught.value).startswith(line)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_drawn_image_that_cannot_be_written_is_one_line(checkpoint, photos, tmp_path):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "images").write_text("a file in the place of the folder")
+    with pytest.raises(InputError, match=r"00\.png: cannot be written \(.*\); make room, and the same command goes on"):
+        detect(checkpoint, [str(photos)], tmp_path / "out", workers=1, device="cpu")

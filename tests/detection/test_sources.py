@@ -1,0 +1,79 @@
+"""Every way to name images, and one line for each mistake."""
+
+import http.server
+import threading
+from functools import partial
+
+import pytest
+
+from lightning_rcnn.cli.commands.pack import pack_shapes
+from lightning_rcnn.detection.sources import find_sources
+from lightning_rcnn.detection.stills import UnreadableImage
+from lightning_rcnn.errors import InputError
+
+
+@pytest.fixture
+def served(photos):
+    """Address of a server of the photos."""
+    handler = partial(http.server.SimpleHTTPRequestHandler, directory=str(photos))
+    handler.log_message = None
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+
+
+def keys(*entries, **options):
+    return [still.key for still in find_sources([str(entry) for entry in entries], **options).stills]
+
+
+def test_files_folders_patterns_and_lists(photos, tmp_path, monkeypatch):
+    everything = sorted(str(path) for path in photos.iterdir())
+    assert keys(photos) == everything
+    assert keys(photos / "0[01].png") == everything[:2]
+    assert keys(tmp_path / "**" / "1*.png") == everything[10:]
+    assert keys(photos / "00.png", photos, photos / "*.png") == everything  # each once
+    monkeypatch.chdir(tmp_path)
+    (photos / "list.txt").write_text("photos/00.png\n\n01.png\nphotos/0[23].png\n")
+    assert keys("photos/list.txt") == [f"photos/{number}.png" for number in ("00", "01", "02", "03")]
+
+
+def test_urls_and_shards(photos, served, tmp_path):
+    (still,) = find_sources([f"{served}/00.png?token=1"]).stills
+    pixels, name, drawn = still.read()
+    assert pixels.shape == (3, 64, 64)
+    assert name == f"{served}/00.png?token=1"
+    assert drawn.as_posix() == "127.0.0.1/00.png.jpg"
+    (missing,) = find_sources([f"{served}/none.png"]).stills
+    with pytest.raises(UnreadableImage, match=r"none\.png: HTTP 404"):
+        missing.read()
+    pack_shapes(out=tmp_path / "shapes", num=5, seed=3)
+    samples = find_sources([str(tmp_path / "shapes")]).stills
+    assert [still.read().name for still in samples] == [f"scene-3-{number:06}.jpg" for number in range(5)]
+    assert len({still.key for still in samples}) == 5
+
+
+def test_videos_and_streams(photos, tmp_path):
+    (photos / "clip.MP4").write_bytes(b"no video")
+    sources = find_sources([str(photos), "rtsp://host/camera", "https://host/a/clip.mov?x=1"])
+    assert len(sources.stills) == 12
+    assert [(video.address, video.drawn.as_posix()) for video in sources.videos] == [
+        ("rtsp://host/camera", "host/camera.mp4"),
+        ("https://host/a/clip.mov?x=1", "host/a/clip.mov.mp4"),
+        (str(photos / "clip.MP4"), "photos/clip.MP4"),
+    ]
+
+
+def test_mistakes(tmp_path):
+    (tmp_path / "empty.txt").write_text("\n")
+    (tmp_path / "loop.txt").write_text("loop.txt\n")
+    (tmp_path / "folder").mkdir()
+    for entry, line in (
+        ("none.jpg", r"none\.jpg: no such file or folder"),
+        ("x/*.jpg", r"x/\*\.jpg: no file matches this pattern"),
+        ("empty.txt", r"empty\.txt: the list is empty"),
+        ("loop.txt", r"loop\.txt: lists that name lists"),
+        ("folder", r"folder: no image; the names of images match"),
+    ):
+        with pytest.raises(InputError, match=line):
+            find_sources([str(tmp_path / entry)])

@@ -1,0 +1,100 @@
+"""Videos in and out."""
+
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from lightning_rcnn.cli.commands.detect import detect
+from lightning_rcnn.detection.video import Frame, VideoError, read_frames, video_writer
+from lightning_rcnn.errors import InputError
+
+av = pytest.importorskip("av")
+TIMES = [0.0, 0.04, 0.08, 0.2, 0.24, 0.28, 0.32, 0.36]
+"""Seconds; the rate is not constant."""
+
+
+@pytest.fixture
+def clip(tmp_path):
+    """A video of gray frames that get brighter."""
+    path = tmp_path / "clip.mp4"
+    with video_writer(path) as writer:
+        for number, seconds in enumerate(TIMES):
+            picture = Image.fromarray(np.full((91, 120, 3), 20 * number, dtype=np.uint8))
+            writer.write(picture, Frame(number, seconds, 25))
+    return path
+
+
+def test_frames_and_times_come_back(clip):
+    frames = list(read_frames(str(clip)))
+    assert [frame.number for frame, _ in frames] == list(range(8))
+    assert [frame.seconds for frame, _ in frames] == pytest.approx(TIMES, abs=1e-3)
+    for number, (_, pixels) in enumerate(frames):
+        assert pixels.shape == (3, 90, 120)  # H.264 has even sides
+        assert abs(pixels.float().mean().item() - 20 * number) < 4
+
+
+def test_a_turned_video_is_shown_as_players_show_it(clip, tmp_path):
+    path = tmp_path / "turned.mov"
+    with av.open(str(clip)) as source, av.open(str(path), "w") as target:
+        stream = target.add_stream_from_template(source.streams.video[0])
+        for packet in source.demux(video=0):
+            if packet.dts is not None:
+                packet.stream = stream
+                target.mux(packet)
+    data = bytearray(path.read_bytes())
+    # The matrix of the track header: 90 degrees clockwise, as phones write it.
+    start = data.index(b"tkhd") + 4 + 40
+    matrix = [0, 0x10000, 0, -0x10000, 0, 0, 0, 0, 0x40000000]
+    data[start : start + 36] = b"".join(value.to_bytes(4, "big", signed=True) for value in matrix)
+    path.write_bytes(data)
+    _, pixels = next(read_frames(str(path)))
+    assert pixels.shape == (3, 120, 90)
+
+
+def test_results_of_each_frame_and_a_drawn_video_also_after_an_interruption(checkpoint, clip, tmp_path):
+    out = tmp_path / "out"
+    options = {"device": "cpu", "precision": "32-true", "workers": 0, "batch_size": 3}
+    detect(checkpoint, [str(clip)], out, **options)
+    lines = (out / "results.jsonl").read_text().splitlines()
+    entries = [json.loads(line) for line in lines]
+    assert [entry["frame"] for entry in entries] == list(range(8))
+    assert [entry["seconds"] for entry in entries] == pytest.approx(TIMES, abs=1e-3)
+    drawn = [pixels for _, pixels in read_frames(str(out / "images" / "clip.mp4"))]
+    assert len(drawn) == 8
+    assert drawn[0].shape == (3, 480, 640)  # as large as a drawn image
+    assert drawn[0].float().std() > 10  # boxes on a black frame
+    # The run was killed after five frames.
+    (out / "results.jsonl").write_text("\n".join(lines[:5]) + "\n" + lines[5][:40])
+    (out / "images" / "clip.mp4").unlink()
+    detect(checkpoint, [str(clip)], out, **options)
+    assert [json.loads(line) for line in (out / "results.jsonl").read_text().splitlines()] == entries
+    for again, before in zip(read_frames(str(out / "images" / "clip.mp4")), drawn, strict=True):
+        assert (again[1].float() - before.float()).abs().mean() < 1
+
+
+def test_bad_videos_are_one_line(clip, checkpoint, photos, tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "250")
+    empty, text = (tmp_path / name for name in ("empty.mp4", "text.mp4"))
+    with av.open(str(empty), "w") as container:
+        stream = container.add_stream("aac", rate=48000)
+        frame = av.AudioFrame.from_ndarray(np.zeros((1, 1024), dtype=np.float32), "fltp", "mono")
+        frame.rate = 48000
+        container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+    text.write_text("no video")
+    with pytest.raises(VideoError, match="no video in it, only other streams"):
+        list(read_frames(str(empty)))
+    with pytest.raises(VideoError, match="not a video: "):
+        list(read_frames(str(text)))
+    with pytest.raises(VideoError, match="not a video: "):
+        list(read_frames("http://127.0.0.1:9/stream.mp4"))
+    out = tmp_path / "out"
+    with pytest.raises(InputError, match=r"none of 1 files can be read; .*text\.mp4: not a video"):
+        detect(checkpoint, [str(text)], out, device="cpu", workers=0)
+    assert not out.exists()
+    # Among others it is skipped.
+    detect(checkpoint, [str(text), str(photos)], out, device="cpu", workers=0, no_images=True)
+    assert "text.mp4 │ not a video" in capsys.readouterr().out
+    assert len((out / "results.jsonl").read_text().splitlines()) == 12

@@ -1,0 +1,64 @@
+"""Validation with tiles and views scores what `detect` finds with them; options that cannot be are refused."""
+
+import pytest
+import torch
+from lightning.pytorch import Trainer
+
+from lightning_rcnn import DetectionDataModule
+from lightning_rcnn.cli.commands.pack import pack_shapes
+from lightning_rcnn.cli.tiles_and_views import given_tiles_and_views
+from lightning_rcnn.data.pack.shapes import CLASS_NAMES, generate_scene
+from lightning_rcnn.detection.sources import find_sources
+from lightning_rcnn.detectors.tiles_and_views import TilesAndViews
+from lightning_rcnn.errors import InputError
+from lightning_rcnn.evaluation.coco_ap import CocoAveragePrecision
+
+
+@pytest.mark.parametrize("options", [{"tile": 100, "overlap": 0.3}, {"tta": "flip,scales"}])
+def test_validation_scores_what_detect_finds(make_mask_rcnn, tmp_path, options):
+    pack_shapes(tmp_path / "shapes", num=6, seed=0, workers=1)
+    model = make_mask_rcnn(class_names=list(CLASS_NAMES))
+    model.tiles_and_views = TilesAndViews(**options)
+    trainer = Trainer(logger=False, accelerator="cpu", enable_progress_bar=False, enable_model_summary=False)
+    data = DetectionDataModule(val=str(tmp_path / "shapes"), eval_batch_size=2, num_workers=0)
+    trainer.validate(model, data, verbose=False)
+    found = model.last_metrics["bbox"]
+
+    expected = CocoAveragePrecision(CLASS_NAMES, max_detections=100)
+    num_objects = 0
+    for number, still in enumerate(find_sources([str(tmp_path / "shapes")]).stills):
+        pixels, scene = still.read().pixels, generate_scene(0, number)
+        (detected,) = model.detect(pixels, threshold=0.0, **options)
+        assert detected["masks"].shape == (len(detected["boxes"]), *pixels.shape[1:])
+        boxes = torch.from_numpy(scene.boxes).tolist()
+        annotations = [
+            {"category_id": int(label), "bbox": [x1, y1, x2 - x1, y2 - y1], "area": float(mask.sum())}
+            for (x1, y1, x2, y2), label, mask in zip(boxes, scene.labels, scene.masks, strict=True)
+        ]
+        results = [
+            {"category_id": int(label), "score": float(score), "bbox": [x1, y1, x2 - x1, y2 - y1]}
+            for (x1, y1, x2, y2), label, score in zip(
+                detected["boxes"].tolist(), detected["labels"], detected["scores"], strict=True
+            )
+        ]
+        num_objects += len(results)
+        expected.add_image(number, *pixels.shape[1:], annotations, results)
+    figures = expected.compute()
+    assert num_objects > 50
+    for name in ("AP", "AP50", "AR100"):
+        assert found[name] == pytest.approx(figures[name], abs=1e-6, nan_ok=True)
+
+
+def test_options_that_cannot_be_are_one_line(make_detector):
+    detector = make_detector()
+    for options, command, line in (
+        ({"tile": 100, "overlap": 1.0, "tta": ""}, "validate", "--overlap 1: a share of a tile, from 0 to less than 1"),
+        ({"tile": None, "overlap": 0.2, "tta": "flop"}, "validate", "--tta 'flop': unknown; give flip, scales or both"),
+        ({"tile": 100, "overlap": 0.2, "tta": ""}, "predict", "--tile: `predict` runs the network once; use `detect`"),
+    ):
+        with pytest.raises(InputError) as caught:
+            given_tiles_and_views(options, command, detector)
+        assert str(caught.value).startswith(line)
+    detector.proposal_limit = 10
+    with pytest.raises(InputError, match="--tta: FasterRCNN is scored with stored proposals"):
+        given_tiles_and_views({"tile": None, "overlap": 0.2, "tta": "flip"}, "validate", detector)
