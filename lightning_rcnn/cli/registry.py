@@ -42,7 +42,7 @@ TOOLS = {
     "convert": Tool("checkpoints of torchvision and detectron2 to ours, and back", f"{_COMMANDS}.convert", "convert"),
     "compress": Tool("Fast R-CNN's fully connected layers at a lower rank", f"{_COMMANDS}.compress", "compress"),
     "export": Tool("a checkpoint to .pt2, ONNX or a compiled package", f"{_COMMANDS}.export", "export"),
-    "detect": Tool("find objects in image files", f"{_COMMANDS}.detect", "detect"),
+    "detect": Tool("find objects in images and videos", f"{_COMMANDS}.detect", "detect"),
     "evaluate": Tool("score a results file as COCO does", f"{_COMMANDS}.evaluate", "evaluate"),
     "board": Tool("save a board of the runs in a W&B project", f"{_COMMANDS}.board", "board"),
     "compare": Tool("train and compare R-CNN, Fast, Faster and Mask R-CNN", f"{_COMMANDS}.compare", "compare"),
