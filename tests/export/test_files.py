@@ -119,7 +119,7 @@ def test_onnx_has_standard_operators_and_the_detections_of_the_detector(detector
     detect_the_same(file, folder, detector, 0.05, tmp_path / "found")
 
 
-def test_pt2_runs_without_us_and_has_the_detections_of_the_detector(detector, folder, tmp_path):
+def test_pt2_runs_without_us_and_has_the_detections_of_the_detector(detector, folder):
     file = folder / "detector.pt2"
     settings = detector.box.settings
     rows = detector.export(file, images=scenes(folder), threshold=0.5, detections=20)
@@ -132,4 +132,3 @@ def test_pt2_runs_without_us_and_has_the_detections_of_the_detector(detector, fo
     with limited(detector, 0.5, 20):
         same_detections(detector, run, folder, boxes=1e-4, scores=1e-5)
         say_the_same("pt2_inference.py", file, folder, detector, 0.5, ["lightning_rcnn"])
-        detect_the_same(file, folder, detector, 0.5, tmp_path / "found")
