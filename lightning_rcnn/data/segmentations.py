@@ -23,6 +23,7 @@ from lightning_rcnn.masks.crops import (
     overlap,
     polygon_points,
 )
+from lightning_rcnn.masks.outlines import pixel_edges
 from lightning_rcnn.masks.polygons import clip_polygon, doubled_area
 
 
@@ -136,7 +137,7 @@ def _outlines(
             outlines.append(_polygon_outlines(segmentation, visible))
         else:
             crop = next(crops)
-            outlines.append(_pixel_outline(*(crop if visible is None else cut_crop(crop, visible))))
+            outlines.append(pixel_edges(*(crop if visible is None else cut_crop(crop, visible))))
     return outlines
 
 
@@ -152,29 +153,3 @@ def _polygon_outline(points: np.ndarray) -> np.ndarray:
     next_points = np.roll(points, -1, axis=0)
     ends = (points, next_points) if doubled_area(points) >= 0 else (next_points, points)
     return np.concatenate(ends, axis=1)
-
-
-def _pixel_outline(crop: np.ndarray, top: int, left: int) -> np.ndarray:
-    """Return the edges between pixels of value 1 and 0, as long as possible."""
-    pixels = np.zeros((crop.shape[0] + 2, crop.shape[1] + 2), np.int8)
-    pixels[1:-1, 1:-1] = crop
-    y, x_from, x_to = _borders(pixels)
-    x, y_to, y_from = _borders(pixels.T)  # upward where the inside begins
-    edges = np.concatenate([np.array([x_from, y, x_to, y]), np.array([x, y_from, x, y_to])], axis=1).T
-    return edges + np.array([left, top, left, top], np.float64)
-
-
-def _borders(pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return the borders between lines as (line, begin, end): forward if the next line is inside, else backward.
-
-    Args:
-        pixels: int8 [lines, pixels per line], 0 and 1, surrounded by zeros.
-    """
-    line_length = pixels.shape[1]
-    steps = (pixels[1:] - pixels[:-1]).ravel()
-    changes = np.flatnonzero(steps[1:] != steps[:-1])
-    begins, ends = changes[steps[changes + 1] != 0], changes[steps[changes] != 0]
-    line, begin = np.divmod(begins, line_length)
-    end = ends - line * line_length
-    is_forward = steps[begins + 1] > 0
-    return line, np.where(is_forward, begin, end), np.where(is_forward, end, begin)
