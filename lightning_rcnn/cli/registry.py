@@ -38,6 +38,7 @@ TOOLS = {
     "pack deeppcb": Tool("DeepPCB to shards", f"{_COMMANDS}.pack_formats", "pack_deeppcb"),
     "pack lines": Tool("text files with an object a line to shards", f"{_COMMANDS}.pack_formats", "pack_lines"),
     "pack shapes": Tool("generate scenes and pack them, to try things out", f"{_COMMANDS}.pack", "pack_shapes"),
+    "unpack": Tool("shards to COCO, YOLO, VOC, LabelMe, CSV or masks", f"{_COMMANDS}.unpack", "unpack"),
     "propose": Tool("proposals in advance, beside the images in shards", f"{_COMMANDS}.propose", "propose"),
     "convert": Tool("checkpoints of torchvision and detectron2 to ours, and back", f"{_COMMANDS}.convert", "convert"),
     "compress": Tool("Fast R-CNN's fully connected layers at a lower rank", f"{_COMMANDS}.compress", "compress"),

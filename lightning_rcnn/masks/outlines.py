@@ -4,6 +4,7 @@ Shape letters: h, w height and width of a crop, e edges, p points of a ring.
 """
 
 from collections import defaultdict
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -18,8 +19,12 @@ def as_polygon(crop: np.ndarray, top: int, left: int) -> list[float]:
         crop: bool [h, w], with at least one pixel set.
         top, left: row and column of its first pixel in the image.
     """
-    first, *others = pixel_rings(crop, top, left)
-    polygon = first
+    return join_rings(pixel_rings(crop, top, left))
+
+
+def join_rings(rings: Sequence[np.ndarray]) -> list[float]:
+    """Return one polygon [x, y, x, y, ...] of several closed outlines [p, 2], with a line there and back to each."""
+    polygon, *others = rings
     for ring in others:
         nearest = int(np.abs(polygon - ring[0]).sum(axis=1).argmin())
         polygon = np.concatenate([polygon[: nearest + 1], ring, ring[:1], polygon[nearest:]])

@@ -1,0 +1,1 @@
+"""Write data sets in the formats of other tools: one module a format."""

@@ -1,0 +1,143 @@
+"""What the writers of all formats share: images with objects in, files out, and what a format cannot say counted."""
+
+from abc import ABC, abstractmethod
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import ClassVar, Literal, NamedTuple
+
+from lightning_rcnn.data.formats.write.names import UniqueNames
+from lightning_rcnn.data.index import Category
+from lightning_rcnn.errors import InputError
+from lightning_rcnn.masks.segmentation import Segmentation
+
+Kept = Literal["boxes", "masks", "crowds", "difficult", "scores", "orientation"]
+_LOSSES: dict[Kept, str] = {
+    "boxes": "objects without a mask are left out",
+    "masks": "masks are left out and their boxes kept",
+    "crowds": "crowds are left out",
+    "difficult": "difficult objects are written like others",
+    "scores": "scores are left out",
+}
+
+
+class WrittenObject(NamedTuple):
+    """One object.
+
+    Attributes:
+        box: x1, y1, x2, y2 in pixels of the original frame.
+        label: label 1..K.
+        segmentation: polygons or a compressed RLE; None if there is none.
+        iscrowd, difficult: 0 or 1.
+        area: area in pixels; None for that of the mask, or of the box.
+        score: score of a detection, 0 to 1; None for an annotation.
+    """
+
+    box: Sequence[float]
+    label: int
+    segmentation: Segmentation | None = None
+    iscrowd: int = 0
+    difficult: int = 0
+    area: float | None = None
+    score: float | None = None
+
+
+class WrittenImage(NamedTuple):
+    """One image with its objects.
+
+    Attributes:
+        image_id: image id.
+        file_name: name in the data set; the writer makes a unique name of it.
+        data: bytes of the image file, written unchanged.
+        width, height: size of the original frame, pixels.
+        objects: objects of the image.
+        follows_exif: whether the objects refer to the image after its EXIF orientation, as every tool shows it.
+        negative_labels, not_exhaustive_labels: see `data/index.LABEL_LISTS`.
+    """
+
+    image_id: int
+    file_name: str
+    data: bytes
+    width: int
+    height: int
+    objects: Sequence[WrittenObject]
+    follows_exif: bool = True
+    negative_labels: Sequence[int] = ()
+    not_exhaustive_labels: Sequence[int] = ()
+
+
+class FormatWriter(ABC):
+    """Writes a data set into a folder: `write` for each image, and `finish` at the end.
+
+    The folder is temporary: the caller gives it its final name after `finish`.
+
+    Args:
+        folder: new, empty folder.
+        categories: classes with the labels 1..K.
+
+    Attributes:
+        KEEPS: what the format has a place for.
+        losses: what was left out -> how often.
+    """
+
+    KEEPS: ClassVar[frozenset[Kept]]
+
+    def __init__(self, folder: Path, categories: Sequence[Category]) -> None:
+        self.folder = folder
+        self.categories = list(categories)
+        self.losses: Counter[str] = Counter()
+        self._names = UniqueNames()
+
+    def write(self, image: WrittenImage, split: str = "") -> None:
+        """Write an image and its objects.
+
+        Args:
+            image: image.
+            split: name of the split, such as "train"; empty for a set that is not split.
+
+        Raises:
+            InputError: the format cannot say what must be said.
+        """
+        if not image.follows_exif and "orientation" not in self.KEEPS:
+            raise InputError(
+                f"{image.file_name}: its objects refer to the stored image, not to the displayed one, which this "
+                "format cannot say; choose --format coco, voc, labelme or csv"
+            )
+        self.write_named(self._names.name(image.file_name, image.data), self._kept(image), split)
+
+    @abstractmethod
+    def write_named(self, name: str, image: WrittenImage, split: str) -> None:
+        """Write an image, with only what the format keeps, under a file name that no other image has."""
+
+    @abstractmethod
+    def finish(self) -> None:
+        """Write what describes the whole data set."""
+
+    def class_name(self, label: int) -> str:
+        """Return the name of the class with a label."""
+        return self.categories[label - 1].name
+
+    def path(self, *parts: str) -> Path:
+        """Return a path in the folder, without empty parts; its folder is created."""
+        path = self.folder.joinpath(*filter(None, parts))
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return path
+
+    def _kept(self, image: WrittenImage) -> WrittenImage:
+        """Return the image without what the format has no place for, which is counted."""
+        objects = []
+        for each in image.objects:
+            needs: dict[Kept, bool] = {
+                "crowds": bool(each.iscrowd),
+                "boxes": each.segmentation is None,
+                "difficult": bool(each.difficult),
+                "masks": each.segmentation is not None,
+                "scores": each.score is not None,
+            }
+            lost = [kind for kind, is_there in needs.items() if is_there and kind not in self.KEEPS]
+            if lost and lost[0] in ("crowds", "boxes"):
+                self.losses[_LOSSES[lost[0]]] += 1
+                continue
+            self.losses.update(_LOSSES[kind] for kind in lost)
+            objects.append(each)
+        return image._replace(objects=objects)

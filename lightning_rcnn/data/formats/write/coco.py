@@ -1,0 +1,104 @@
+"""Write COCO: a JSON file a split, and folders of images. Boxes, masks and flags are kept exactly.
+
+Detections have their `score` beside the annotation's other keys, where tools that do not know it leave it.
+
+Source: https://cocodataset.org/#format-data
+"""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from lightning_rcnn.data.formats.write.base import FormatWriter, WrittenImage, WrittenObject
+from lightning_rcnn.data.index import Category
+from lightning_rcnn.masks.segmentation import area_of
+
+
+class CocoWriter(FormatWriter):
+    """Writes `annotations.json` and `images/`, or `annotations/instances_SPLIT.json` and `SPLIT/` for each split."""
+
+    KEEPS = frozenset({"boxes", "masks", "crowds", "difficult", "scores", "orientation"})
+
+    def __init__(self, folder: Path, categories: Sequence[Category]) -> None:
+        super().__init__(folder, categories)
+        self._lists: dict[str, _Lists] = {}
+
+    def write_named(self, name: str, image: WrittenImage, split: str) -> None:
+        """Write the image, and append it to the lists of its split."""
+        self.path(split or "images", name).write_bytes(image.data)
+        if split not in self._lists:
+            self._lists[split] = _Lists(self.path(f".{split}.images"), self.path(f".{split}.annotations"))
+        lists = self._lists[split]
+        entry: dict[str, Any] = {
+            "id": image.image_id,
+            "file_name": name,
+            "width": image.width,
+            "height": image.height,
+        }
+        for key, labels in (
+            ("neg_category_ids", image.negative_labels),
+            ("not_exhaustive_category_ids", image.not_exhaustive_labels),
+        ):
+            if labels:
+                entry[key] = [self.categories[label - 1].id for label in labels]
+        lists.add_image(entry)
+        for each in image.objects:
+            lists.num_objects += 1
+            lists.add_annotation({"id": lists.num_objects, "image_id": image.image_id, **self._annotation(each, image)})
+
+    def finish(self) -> None:
+        """Join the lists of each split in one JSON file."""
+        categories = [{"id": category.id, "name": category.name} for category in self.categories]
+        for split, lists in self._lists.items():
+            parts = ("annotations", f"instances_{split}.json") if split else ("annotations.json",)
+            lists.join(self.path(*parts), categories)
+
+    def _annotation(self, each: WrittenObject, image: WrittenImage) -> dict[str, Any]:
+        x1, y1, x2, y2 = each.box
+        box_area = (x2 - x1) * (y2 - y1)
+        annotation: dict[str, Any] = {
+            "category_id": self.categories[each.label - 1].id,
+            "bbox": [x1, y1, x2 - x1, y2 - y1],
+            "area": area_of(each.area, each.segmentation, image.height, image.width, box_area),
+            "iscrowd": each.iscrowd,
+        }
+        if each.segmentation is not None:
+            annotation["segmentation"] = each.segmentation
+        if each.difficult:
+            annotation["difficult"] = 1
+        if each.score is not None:
+            annotation["score"] = each.score
+        return annotation
+
+
+class _Lists:
+    """The images and the annotations of a split as text in two files, so that memory does not grow with the set."""
+
+    def __init__(self, images: Path, annotations: Path) -> None:
+        self._paths = images, annotations
+        self.num_objects = 0
+        for path in self._paths:
+            path.write_text("")
+
+    def add_image(self, entry: dict[str, Any]) -> None:
+        self._add(self._paths[0], entry)
+
+    def add_annotation(self, entry: dict[str, Any]) -> None:
+        self._add(self._paths[1], entry)
+
+    def join(self, path: Path, categories: list[dict[str, Any]]) -> None:
+        with path.open("w") as file:
+            file.write('{"images": [')
+            for key, part in zip(("annotations", "categories"), self._paths, strict=True):
+                with part.open() as lines:
+                    for number, line in enumerate(lines):
+                        file.write((",\n" if number else "\n") + line.rstrip("\n"))
+                part.unlink()
+                file.write(f'\n],\n"{key}": ' + ("[" if key == "annotations" else ""))
+            file.write(json.dumps(categories) + "}\n")
+
+    @staticmethod
+    def _add(path: Path, entry: dict[str, Any]) -> None:
+        with path.open("a") as file:
+            file.write(json.dumps(entry) + "\n")
