@@ -37,6 +37,9 @@ TOOLS = {
     "pack widerface": Tool("WIDER FACE to shards", f"{_COMMANDS}.pack_formats", "pack_widerface"),
     "pack deeppcb": Tool("DeepPCB to shards", f"{_COMMANDS}.pack_formats", "pack_deeppcb"),
     "pack lines": Tool("text files with an object a line to shards", f"{_COMMANDS}.pack_formats", "pack_lines"),
+    "pack webdataset": Tool(
+        "an index beside WebDataset shards of others", f"{_COMMANDS}.pack_webdataset", "pack_webdataset"
+    ),
     "pack shapes": Tool("generate scenes and pack them, to try things out", f"{_COMMANDS}.pack", "pack_shapes"),
     "unpack": Tool("shards to COCO, YOLO, VOC, LabelMe, CSV or masks", f"{_COMMANDS}.unpack", "unpack"),
     "propose": Tool("proposals in advance, beside the images in shards", f"{_COMMANDS}.propose", "propose"),

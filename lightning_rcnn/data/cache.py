@@ -62,7 +62,7 @@ class ShardCache:
 
     def _remove_oldest(self, keep: Path) -> None:
         files = []
-        for path in self.folder.glob("*.tar"):
+        for path in [*self.folder.glob("*.tar"), *self.folder.glob("*.jsonl")]:
             with contextlib.suppress(FileNotFoundError):  # another process may remove it at the same time
                 status = path.stat()
                 files.append((status.st_mtime, status.st_size, path))

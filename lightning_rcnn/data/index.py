@@ -4,6 +4,8 @@ A packed data set is a folder of WebDataset tar files and one `index.json`. A sa
 image file's bytes, unchanged) and `KEY.json` (see `Annotation`), and a third, `KEY.proposals.npy` (see
 `stored_proposals.py`), if proposals were made in advance. KEY is the sample's number in the set with nine digits,
 because dots in a WebDataset key would merge or split samples. The original file name is in the JSON.
+
+Shards that another program wrote stay as they are: their JSON, in our form, is in a file beside each.
 """
 
 import hashlib
@@ -11,7 +13,7 @@ import json
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import NotRequired, TypedDict
+from typing import Any, NotRequired, TypedDict
 
 from lightning_rcnn.errors import InputError
 from lightning_rcnn.files import atomic_write
@@ -51,6 +53,21 @@ class Category:
 
 
 @dataclass(frozen=True)
+class AnnotationFile:
+    """Annotations beside a shard that another program wrote; see `data/annotation_files.py`.
+
+    Attributes:
+        name: file name, beside the shard.
+        sha256: hash of the file.
+        offsets: byte positions of the samples' lines, and the end of the last one.
+    """
+
+    name: str
+    sha256: str
+    offsets: list[int]
+
+
+@dataclass(frozen=True)
 class Shard:
     """One tar file; the lists have one entry per sample.
 
@@ -64,6 +81,8 @@ class Shard:
         objects: number of annotations of each sample.
         classes: distinct labels of each sample, see `distinct_labels`; empty as a whole for a torch `Dataset` whose
             labels were not read.
+        annotations: annotations of a shard that another program wrote; None for one with them inside. Its keys are its
+            own, and its samples are those that are used.
     """
 
     name: str
@@ -75,9 +94,28 @@ class Shard:
     heights: list[int]
     objects: list[int]
     classes: list[list[int]]
+    annotations: AnnotationFile | None = None
 
     def __len__(self) -> int:
         return len(self.image_ids)
+
+    @property
+    def hashes(self) -> list[str]:
+        """Hashes of all that its samples are read from."""
+        return [self.sha256] if self.annotations is None else [self.sha256, self.annotations.sha256]
+
+    def to_plain(self) -> dict[str, Any]:
+        """Return the shard as plain data; `from_plain` is the inverse."""
+        content = asdict(self)
+        if self.annotations is None:
+            del content["annotations"]
+        return content
+
+    @classmethod
+    def from_plain(cls, content: dict[str, Any]) -> "Shard":
+        """Return the shard that plain data describe."""
+        annotations = content.get("annotations")
+        return cls(**{**content, "annotations": AnnotationFile(**annotations) if annotations else None})
 
 
 def distinct_labels(annotations: Iterable[Annotation]) -> list[int]:
@@ -127,12 +165,16 @@ class ShardIndex:
     @property
     def fingerprint(self) -> str:
         """Sha256 over everything that determines what a run reads: categories and the shards' hashes in order."""
-        parts = [[asdict(category) for category in self.categories], [shard.sha256 for shard in self.shards]]
+        parts = [
+            [asdict(category) for category in self.categories],
+            [each for shard in self.shards for each in shard.hashes],
+        ]
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
     def to_json(self) -> str:
         """Return the text of `index.json`; `from_json` is the inverse."""
         content = {"format": FORMAT, "version": VERSION, "fingerprint": self.fingerprint, **asdict(self)}
+        content["shards"] = [shard.to_plain() for shard in self.shards]
         if self.proposals is None:
             del content["proposals"]
         return json.dumps(content, indent=None, separators=(",", ":"), sort_keys=False) + "\n"
@@ -156,7 +198,7 @@ class ShardIndex:
                 name=content["name"],
                 categories=[Category(**category) for category in content["categories"]],
                 has_masks=content["has_masks"],
-                shards=[Shard(**shard) for shard in content["shards"]],
+                shards=[Shard.from_plain(shard) for shard in content["shards"]],
                 report=content["report"],
                 proposals=ProposalOrigin(**content["proposals"]) if "proposals" in content else None,
             )

@@ -15,6 +15,7 @@ from typing import Any, Protocol
 import numpy as np
 from torch import Tensor
 
+from lightning_rcnn.data.annotation_files import HEADER, SampleLine, as_file, parse_line
 from lightning_rcnn.data.cache import ShardCache
 from lightning_rcnn.data.index import Shard
 from lightning_rcnn.data.shards import ShardSet
@@ -76,13 +77,20 @@ class ShardReader:
     def __init__(self, shard_set: ShardSet, cache: ShardCache) -> None:
         shards = shard_set.index.shards
         self._cache = cache
-        self._addresses = shard_set.addresses
+        self._addresses = list(shard_set.addresses)
         # Arrays are compact: each worker holds a copy, and a data set of a million images has a million offsets.
         self._offsets = [np.array(shard.offsets, dtype=np.int64) for shard in shards]
         self._shards = [
             Shard(shard.name, shard.sha256, shard.first, [0, shard.offsets[-1]], [], [], [], [], []) for shard in shards
         ]
         self._starts = list(accumulate((len(shard) for shard in shards), initial=0))
+        # Annotations beside shards of other programs are files too, at the positions after those of the shards.
+        self._annotations: dict[int, tuple[int, np.ndarray]] = {}
+        for position, (shard, address) in enumerate(zip(shards, shard_set.annotation_addresses, strict=True)):
+            if shard.annotations is not None and address is not None:
+                self._annotations[position] = len(self._shards), np.array(shard.annotations.offsets, dtype=np.int64)
+                self._shards.append(as_file(shard))
+                self._addresses.append(address)
         self._descriptors: OrderedDict[int, int] = OrderedDict()
 
     def __len__(self) -> int:
@@ -96,6 +104,8 @@ class ShardReader:
             InputError: its shard cannot be fetched.
         """
         position, within, key = self._locate(number)
+        if position in self._annotations:
+            return self._read_annotated(position, within)
         location = self.location(number)
         start, end = self._offsets[position][within : within + 2].tolist()
         try:
@@ -108,8 +118,32 @@ class ShardReader:
 
     def location(self, number: int) -> str:
         """Return shard and key of a sample, for messages."""
-        position, _, key = self._locate(number)
+        position, within, key = self._locate(number)
+        if position in self._annotations:
+            with contextlib.suppress(ValueError, OSError, InputError):  # without its annotation, its place has to do
+                key = self._read_line(position, within).key
         return f"{self._addresses[position]}, key {key}"
+
+    def _read_annotated(self, position: int, within: int) -> RawSample:
+        """Read a sample of a shard that another program wrote."""
+        location = f"{self._addresses[self._annotations[position][0]]}, line {within + 1}"
+        try:
+            line = self._read_line(position, within)
+            location = f"{self._addresses[position]}, key {line.key}"
+            data = self._read_range(position, line.start - HEADER, line.end)
+            _, size = _tar_header(data[:HEADER])
+            if size != line.end - line.start or len(data) != HEADER + size:
+                raise ValueError("not at its position, the shard was damaged or changed; index it again")
+        except InputError:
+            raise
+        except Exception as error:  # as above
+            raise UnreadableRecordError(f"{location}: {error or type(error).__name__}") from error
+        return RawSample(data[HEADER:], line.content, location)
+
+    def _read_line(self, position: int, within: int) -> SampleLine:
+        file, offsets = self._annotations[position]
+        start, end = offsets[within : within + 2].tolist()
+        return parse_line(self._read_range(file, start, end))
 
     def _locate(self, number: int) -> tuple[int, int, str]:
         """Return the shard's position in the set, the sample's position in the shard, and the sample's key."""

@@ -24,6 +24,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 from braceexpand import braceexpand
 
+from lightning_rcnn.data.annotation_files import as_file
 from lightning_rcnn.data.fetch import PIPE, FetchPolicy, fetch_bytes, is_remote
 from lightning_rcnn.data.index import INDEX_NAME, Shard, ShardIndex
 from lightning_rcnn.errors import InputError
@@ -49,6 +50,14 @@ class ShardSet:
     lacking_masks: tuple[str, ...]
     lacking_proposals: tuple[str, ...]
     shard_sources: tuple[int, ...]
+
+    @property
+    def annotation_addresses(self) -> list[str | None]:
+        """Address of the annotations beside each shard; None for a shard with them inside."""
+        pairs = zip(self.index.shards, self.addresses, strict=True)
+        return [
+            None if shard.annotations is None else _sibling(address, shard.annotations.name) for shard, address in pairs
+        ]
 
 
 def read_index(sources: str | Sequence[str], policy: FetchPolicy | None = None) -> ShardIndex:
@@ -185,6 +194,8 @@ def _select(index_address: str, named: Mapping[str, int], policy: FetchPolicy) -
     if not is_remote(index_address):
         for address, shard in zip(addresses, index.shards, strict=True):
             _check_local(Path(address), shard)
+            if shard.annotations is not None:
+                _check_local(Path(_sibling(address, shard.annotations.name)), as_file(shard))
     return ShardSet(
         index,
         addresses,

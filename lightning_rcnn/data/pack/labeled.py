@@ -73,7 +73,7 @@ def labeled_sources(data: LabeledData, name: str, classes: Sequence[str] | None 
     Raises:
         InputError: there is no class or no image, or `classes` names classes that the set lacks.
     """
-    categories = _categories(data, name, classes)
+    categories = categories_of(data, name, classes)
     labels = {category.name: category.label for category in categories}
     read = partial(read_labeled_item, labels=labels, chosen=classes is not None)
     located = _locate(data.splits)
@@ -176,7 +176,8 @@ def _annotated(
     return [*labeled.defects, *crowd], annotated
 
 
-def _categories(data: LabeledData, name: str, classes: Sequence[str] | None) -> list[Category]:
+def categories_of(data: LabeledData, name: str, classes: Sequence[str] | None) -> list[Category]:
+    """Return the classes of a data set with labels 1..K; see `labeled_sources`."""
     known = data.class_names if data.class_names is not None else _occurring_classes(data.splits)
     if classes is None:
         chosen = known

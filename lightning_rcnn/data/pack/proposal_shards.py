@@ -91,6 +91,11 @@ def write_proposals(
     index = shard_set.index
     if index.proposals is not None:
         raise InputError(f"{index.name}: already has proposals ({index.proposals.method}); give the set without them")
+    if any(shard.annotations is not None for shard in index.shards):
+        raise InputError(
+            f"{index.name}: shards that another program wrote have no place for proposals; make a copy with "
+            "`lightning-rcnn unpack SHARDS --format coco --out COPY` and `lightning-rcnn pack coco`"
+        )
     if len({shard.name for shard in index.shards}) < len(index.shards):
         raise InputError(f"{index.name}: several shards have the same name; give one set at a time")
     origin = ProposalOrigin(method, index.fingerprint)
