@@ -16,16 +16,19 @@ from rich.table import Table
 
 from lightning_rcnn.callbacks.run_loggers import require_extra
 from lightning_rcnn.checkpoints.header import read_header
+from lightning_rcnn.cli.commands.detected_files import require_new_folder, write_detected
 from lightning_rcnn.cli.output_paths import require_folder
 from lightning_rcnn.data.decode import UndecodableImage, open_image
+from lightning_rcnn.data.formats.write.registry import FormatName
 from lightning_rcnn.data.image_files import shown_path
 from lightning_rcnn.data.workers import suggested_workers
 from lightning_rcnn.detection.exported import SUFFIXES, ExportedDetector
 from lightning_rcnn.detection.processes import detect_all
-from lightning_rcnn.detection.results import ResultsFile, write_coco
+from lightning_rcnn.detection.results import ResultsFile, read_lines, write_coco
 from lightning_rcnn.detection.running import Job, Outcome, open_detector
 from lightning_rcnn.detection.sources import VIDEO_SUFFIXES, Sources, find_sources
 from lightning_rcnn.detection.speed import Speed
+from lightning_rcnn.detection.stills import FileImage
 from lightning_rcnn.detection.watching import Watch, pending
 from lightning_rcnn.detectors.base import Detector
 from lightning_rcnn.detectors.tiles_and_views import TilesAndViews
@@ -53,6 +56,7 @@ def detect(
     no_images: bool = False,
     watch: bool = False,
     watch_seconds: float = 2.0,
+    format: FormatName | None = None,
 ) -> None:
     """Find objects in images and videos.
 
@@ -83,6 +87,8 @@ def detect(
         no_images: write no drawn images and videos, which is faster.
         watch: wait for new images in the folders until Ctrl-C.
         watch_seconds: seconds between two looks with --watch.
+        format: also write OUT/FORMAT/, the image files and detections as annotations that label tools open: coco, yolo,
+            voc, labelme, csv, or masks.
     """
     _check(threshold, batch_size, workers, processes, watch_seconds)
     try:
@@ -92,6 +98,9 @@ def detect(
     best = _best_thresholds(checkpoint, threshold) if isinstance(threshold, str) else {}
     find = partial(_find, images, out, watch)
     sources = find()
+    if format is not None:
+        require_new_folder(out / format)
+        _require_files(sources, format)
     detector = open_detector(checkpoint)
     scores = _least_scores(threshold, best, detector.class_names)
     devices = _devices(device, processes, detector)
@@ -118,6 +127,11 @@ def detect(
         raise InputError(f"none of {len(run.unreadable)} files can be read; {path}: {reason}")
     results.close()
     write_coco(results.path, detector.category_ids, detector.class_names)
+    if format is not None:
+        lines = read_lines(results.path)
+        losses = write_detected(format, out / format, lines, detector.category_ids, detector.class_names)
+        for loss, count in losses.items():
+            print(f"{count} {loss}: {format} has no place for them.")
     run.report(sources.left_out, out)
 
 
@@ -227,6 +241,14 @@ def _find(images: list[str], out: Path, watch: bool) -> Sources:
             require_extra("av", "video", sources.videos[0].name)
         return Sources(sources.stills, [], [*(Path(video.address) for video in sources.videos), *sources.left_out])
     return sources
+
+
+def _require_files(sources: Sources, format: str) -> None:
+    """Check that all sources are image files, which are copied beside their annotations."""
+    others = [still.key for still in sources.stills if not isinstance(still, FileImage)]
+    others += [video.name for video in sources.videos]
+    if others:
+        raise InputError(f"--format {format}: {others[0]} is no image file; give files and folders of images only")
 
 
 def _digest(path: Path) -> str:

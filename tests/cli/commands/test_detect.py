@@ -180,3 +180,11 @@ def test_what_a_folder_holds_beside_images_is_named(checkpoint, photos, tmp_path
     }
     assert skipped[str(photos / "clip.mp4")].startswith("not a video: ")
     assert len(list((tmp_path / "out" / "images").rglob("*.jp*"))) == 3
+
+
+def test_files_of_label_tools_beside_the_results(checkpoint, photos, tmp_path):
+    detect(checkpoint, [photos], tmp_path / "out", device="cpu", format="labelme")
+    content = json.loads((tmp_path / "out" / "labelme" / "a.json").read_text())
+    results = json.loads((tmp_path / "out" / "results.json").read_text())
+    assert len(content["shapes"]) == sum(entry["image_id"] == 1 for entry in results) > 0
+    assert (tmp_path / "out" / "labelme" / "a.jpg").read_bytes() == (photos / "a.jpg").read_bytes()

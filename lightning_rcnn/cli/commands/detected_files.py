@@ -1,0 +1,73 @@
+"""Detections as files of an annotation format, which label tools open to correct them."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from pycocotools import mask as coco_mask
+
+from lightning_rcnn.data.formats.write.base import WrittenImage, WrittenObject
+from lightning_rcnn.data.formats.write.registry import FormatName, open_writer
+from lightning_rcnn.data.index import Category
+from lightning_rcnn.data.pack.folder import atomic_folder
+from lightning_rcnn.errors import InputError
+
+
+def require_new_folder(folder: Path) -> None:
+    """Check that a folder for files of a format is missing or empty.
+
+    Raises:
+        InputError: it is not.
+    """
+    if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
+        raise InputError(f"{folder}: exists and is not an empty folder; remove it, or choose another --out")
+
+
+def write_detected(
+    name: FormatName,
+    folder: Path,
+    entries: Iterable[Mapping[str, Any]],
+    category_ids: Sequence[int],
+    class_names: Sequence[str],
+) -> Mapping[str, int]:
+    """Write images and detections in an annotation format, into a folder that appears when it is whole.
+
+    Args:
+        name: name of the format.
+        folder: new folder.
+        entries: images with their objects, in the form of `detection/results.py`; `image` is the path of a file.
+        category_ids: ids of labels 1..K in the results.
+        class_names: names of labels 1..K.
+
+    Returns:
+        What the format has no place for -> how often it was left out.
+
+    Raises:
+        InputError: the format cannot hold the detections, or the folder or a file cannot be written or read.
+    """
+    labels = {category_id: label for label, category_id in enumerate(category_ids, start=1)}
+    categories = [
+        Category(label, class_name, category_id)
+        for label, (class_name, category_id) in enumerate(zip(class_names, category_ids, strict=True), start=1)
+    ]
+    with atomic_folder(folder, overwrite=False) as temporary:
+        writer = open_writer(name, temporary, categories)
+        for number, entry in enumerate(entries, start=1):
+            data = Path(entry["image"]).read_bytes()
+            objects = [_written(each, labels) for each in entry["objects"]]
+            writer.write(WrittenImage(number, entry["image"], data, entry["width"], entry["height"], objects))
+        writer.finish()
+    return writer.losses
+
+
+def _written(found: Mapping[str, Any], labels: Mapping[int, int]) -> WrittenObject:
+    x, y, width, height = found["bbox"]
+    box = (x, y, x + width, y + height)
+    return WrittenObject(box, labels[found["category_id"]], _non_empty(found.get("segmentation")), score=found["score"])
+
+
+def _non_empty(rle: dict[str, Any] | None) -> dict[str, Any] | None:
+    """Return the RLE of a mask; None without a pixel, as where every cell of a mask is below the threshold."""
+    if rle is None or not coco_mask.area(rle):
+        return None
+    return rle
