@@ -1,4 +1,4 @@
-"""detectron2's Faster and Mask R-CNN of its model zoo: ResNet or ResNeXt, with C4, dilated C5 or a feature pyramid.
+"""detectron2's Faster, Mask and Cascade R-CNN and PointRend, on a ResNet or ResNeXt with C4, dilated C5 or a pyramid.
 
 Differences beside the names: the background is the last class, not the first; images are BGR, 0 to 255; ResNets
 halve the resolution in the 1 x 1 convolution of a bottleneck, as He et al. do, ResNeXts in the 3 x 3 one; and the
@@ -14,11 +14,25 @@ from torch import Tensor
 
 from lightning_rcnn.checkpoints.coco_classes import USED_IDS, class_hyperparameters
 from lightning_rcnn.checkpoints.detectron2_buffers import CELL_ANCHORS, read_anchors, read_pixels
+from lightning_rcnn.checkpoints.detectron2_names import (
+    BODY,
+    CASCADE,
+    CLASS_LOGITS,
+    COARSE_MASK,
+    REGION_STAGE,
+    norm_of,
+    our_name,
+)
 from lightning_rcnn.checkpoints.reading import WeightFile
-from lightning_rcnn.checkpoints.residual_names import from_detectron2
-from lightning_rcnn.checkpoints.residual_norms import STATISTICS_MADE, statistics_left_out
+from lightning_rcnn.checkpoints.residual_norms import (
+    COUNTERS_MADE,
+    STATISTICS_MADE,
+    counters_left_out,
+    statistics_left_out,
+)
 from lightning_rcnn.checkpoints.residual_shapes import BASIC_RESNETS, architecture
 from lightning_rcnn.checkpoints.translation import (
+    CONVOLUTIONAL_HEAD,
     RESNET_C4,
     RESNET_DC5,
     RESNET_FPN,
@@ -28,28 +42,10 @@ from lightning_rcnn.checkpoints.translation import (
     flat_settings,
     layer_sizes,
     part,
-    renamed,
 )
 from lightning_rcnn.plain_data import INIT_ARGS, merge
 
-_CLASS_LOGITS = "roi_heads.box_predictor.cls_score.weight"
-_NAMES = (
-    ("proposal_generator.rpn_head.conv.", "rpn.head.conv."),
-    ("proposal_generator.rpn_head.objectness_logits.", "rpn.head.objectness."),
-    ("proposal_generator.rpn_head.anchor_deltas.", "rpn.head.deltas."),
-    ("roi_heads.box_head.fc1.", "box.head.fc6."),
-    ("roi_heads.box_head.fc2.", "box.head.fc7."),
-    ("roi_heads.box_predictor.cls_score.", "box.predictor.class_logits."),
-    ("roi_heads.box_predictor.bbox_pred.", "box.predictor.box_deltas."),
-    *((f"roi_heads.mask_head.mask_fcn{layer + 1}.", f"mask.head.convolutions.{layer}.") for layer in range(4)),
-    ("roi_heads.mask_head.deconv.", "mask.head.upsample."),
-    ("roi_heads.mask_head.predictor.", "mask.head.logits."),
-    *((f"backbone.fpn_lateral{level + 2}.", f"backbone.fpn.inner_blocks.{level}.0.") for level in range(4)),
-    *((f"backbone.fpn_output{level + 2}.", f"backbone.fpn.layer_blocks.{level}.0.") for level in range(4)),
-)
-"""Prefixes of their names and of ours."""
-_BODY, _REGION_STAGE = "backbone.body.", "pooler.stage."
-_LAST_IS_BACKGROUND = "box.predictor.class_logits."
+_LAST_IS_BACKGROUND = "predictor.class_logits."
 _BUFFERS = {"pixel_mean": "a setting", "pixel_std": "a setting", CELL_ANCHORS: "settings"}
 """Prefixes of names -> what replaces the weights."""
 
@@ -91,12 +87,20 @@ _FOLDERS: dict[str, ProfileName] = {"Detectron1-": "detectron1", "LVIS": "lvis",
 """Prefixes of the model zoo's folders."""
 HEAD: dict[str, Any] = {"box": {"head": part(TWO_LAYER_HEAD)}}
 MASKS: dict[str, Any] = {"mask": {"paste": "exact", "target": "polygon"}}
+CASCADE_PROFILE: dict[str, Any] = {"rpn": {"post_nms_top_n": [2000, 1000]}}
+_TITLES: dict[DetectorName, str] = {
+    "FasterRCNN": "Faster R-CNN",
+    "MaskRCNN": "Mask R-CNN",
+    "CascadeRCNN": "Cascade R-CNN",
+    "CascadeMaskRCNN": "Cascade Mask R-CNN",
+    "PointRend": "PointRend",
+}
 _BACKBONES = {"fpn": RESNET_FPN, "c4": RESNET_C4, "dc5": RESNET_DC5}
 
 
 def is_detectron2(weights: Mapping[str, Tensor]) -> bool:
     """Tell whether these are the weights of one of detectron2's detectors with a box head."""
-    return "proposal_generator.rpn_head.conv.weight" in weights and _CLASS_LOGITS in weights
+    return "proposal_generator.rpn_head.anchor_deltas.weight" in weights and _class_logits(weights) is not None
 
 
 def translate(file: WeightFile, profile: ProfileName | None = None) -> Translation:
@@ -110,24 +114,24 @@ def translate(file: WeightFile, profile: ProfileName | None = None) -> Translati
         InputError: the backbone is none of ours, or no settings of ours give its anchors or pixel statistics.
     """
     weights, path = file.weights, file.path
-    names = {name: ours for name in weights if (ours := _our_name(name))}
+    names = {name: ours for name in weights if (ours := our_name(name, weights))}
     dropped = {name: reason for start, reason in _BUFFERS.items() for name in weights if name.startswith(start)}
     renamed_weights = {ours: weights[theirs] for theirs, ours in names.items()}
-    made = statistics_left_out(renamed_weights)
-    changed = {name: "background first" for name in renamed_weights if name.startswith(_LAST_IS_BACKGROUND)}
+    norms = norm_of("backbone.fpn_lateral2", weights)
+    made, why_made = _left_out(renamed_weights, norms)
+    changed = {name: "background first" for name in renamed_weights if _LAST_IS_BACKGROUND in name}
     body = {
-        name.replace(_REGION_STAGE, f"{_BODY}layer4.").removeprefix(_BODY): renamed_weights[name]
+        name.replace(REGION_STAGE, f"{BODY}layer4.").removeprefix(BODY): renamed_weights[name]
         for name in renamed_weights
     }
     backbone, neck = architecture(WeightFile(path, body)), _neck(weights)
-    has_masks = "mask.head.logits.weight" in renamed_weights
     profile = profile or next((name for start, name in _FOLDERS.items() if _is_below(path, start)), None)
     usual = input_of(backbone)
     pixels, notes = read_pixels(file, usual["preprocessing"])
     anchors, note_on_anchors = read_anchors(file, neck)
-    detector: DetectorName = "MaskRCNN" if has_masks else "FasterRCNN"
+    detector = _detector(weights)
     return Translation(
-        f"detectron2's {'Mask' if has_masks else 'Faster'} R-CNN, {neck.upper()}",
+        f"detectron2's {_TITLES[detector]}, {neck.upper()}",
         path,
         detector,
         reduce(
@@ -135,18 +139,23 @@ def translate(file: WeightFile, profile: ProfileName | None = None) -> Translati
             [
                 PROFILE,
                 PYRAMID if neck == "fpn" else SINGLE_MAP,
-                {} if neck == "c4" else HEAD,
-                MASKS if has_masks else {},
+                {} if neck == "c4" else _box_head(weights),
+                _of_detector(detector, weights),
                 {
                     "backbone": part(
-                        _BACKBONES[neck], name=backbone, norm="frozen_batch_norm", norm_epsilon=1e-5, frozen_stages=2
+                        _BACKBONES[neck],
+                        name=backbone,
+                        norm=norms or "frozen_batch_norm",
+                        norm_epsilon=1e-5,
+                        frozen_stages=2,
                     )
                 },
                 usual,
+                _live_norms(weights, norms) if norms else {},
                 {"preprocessing": pixels},
                 {"rpn": {"anchors": anchors}},
                 SETTINGS[profile] if profile else {},
-                class_hyperparameters(len(weights[_CLASS_LOGITS]) - 1, USED_IDS),
+                class_hyperparameters(len(weights[str(_class_logits(weights))]) - 1, USED_IDS),
                 layer_sizes(renamed_weights),
             ],
         ),
@@ -155,9 +164,68 @@ def translate(file: WeightFile, profile: ProfileName | None = None) -> Translati
         changed=changed,
         dropped=dropped,
         unexpected=[name for name in weights if name not in names and name not in dropped],
-        made=dict.fromkeys(made, STATISTICS_MADE),
+        made=dict.fromkeys(made, why_made),
         notes=[*notes, *note_on_anchors, _note_on_profile(profile)],
     )
+
+
+def _left_out(weights: Mapping[str, Tensor], norms: str | None) -> tuple[dict[str, Tensor], str]:
+    """Return the weights of norms that the file lacks and what they are: statistics of frozen ones, else counters."""
+    if norms is None:
+        return statistics_left_out(weights), STATISTICS_MADE
+    return counters_left_out(weights), COUNTERS_MADE
+
+
+def _detector(weights: Mapping[str, Tensor]) -> DetectorName:
+    if COARSE_MASK in weights:
+        return "PointRend"
+    has_masks = "roi_heads.mask_head.predictor.weight" in weights
+    if CASCADE in weights:
+        return "CascadeMaskRCNN" if has_masks else "CascadeRCNN"
+    return "MaskRCNN" if has_masks else "FasterRCNN"
+
+
+def _of_detector(detector: DetectorName, weights: Mapping[str, Tensor]) -> dict[str, Any]:
+    """Return the settings of the branches that only some detectors have."""
+    settings: dict[str, Any] = {}
+    if detector in ("MaskRCNN", "CascadeMaskRCNN"):
+        norm = norm_of("roi_heads.mask_head.mask_fcn1", weights)
+        settings = merge(MASKS, {"mask": {"norm": norm}} if norm else {})
+    if detector in ("CascadeRCNN", "CascadeMaskRCNN"):
+        settings = merge(settings, CASCADE_PROFILE)
+    elif len(weights["roi_heads.box_predictor.bbox_pred.weight"]) == 4:
+        settings = merge(settings, {"box": {"class_agnostic": True}})
+    return settings
+
+
+def _box_head(weights: Mapping[str, Tensor]) -> dict[str, Any]:
+    """Return the settings of the box head: two layers, or convolutions and a layer."""
+    first = "roi_heads.box_head.0." if CASCADE in weights else "roi_heads.box_head."
+    num_layers = sum(
+        name.startswith(f"{first}conv") and name.count(".norm.") == 0 for name in weights if "weight" in name
+    )
+    if not num_layers:
+        return HEAD
+    norm = norm_of(f"{first}conv1", weights)
+    return {"box": {"head": part(CONVOLUTIONAL_HEAD, num_layers=num_layers, norm=norm)}}
+
+
+def _live_norms(weights: Mapping[str, Tensor], norm: str) -> dict[str, Any]:
+    """Return the settings of the zoo's models with trained norms.
+
+    Those with two convolutions in the RPN are the baselines with large-scale jitter, which keep the stride in the 1 x 1
+    convolution and freeze nothing; the others have it in the 3 x 3 one.
+    """
+    is_jittered = "proposal_generator.rpn_head.conv.conv1.weight" in weights
+    backbone: dict[str, Any] = {"fpn_norm": norm, "stride_in_1x1": is_jittered}
+    if is_jittered:
+        backbone["frozen_stages"] = 0
+    num_layers = {"rpn": {"num_layers": 2}} if is_jittered else {}
+    return {"backbone": {INIT_ARGS: backbone}, **num_layers}
+
+
+def _class_logits(weights: Mapping[str, Tensor]) -> str | None:
+    return next((name for name in weights if CLASS_LOGITS.fullmatch(name)), None)
 
 
 def input_of(backbone: str) -> dict[str, Any]:
@@ -193,14 +261,3 @@ def _neck(weights: Mapping[str, Tensor]) -> str:
     if "backbone.fpn_lateral2.weight" in weights:
         return "fpn"
     return "c4" if any(name.startswith("roi_heads.res5.") for name in weights) else "dc5"
-
-
-def _our_name(name: str) -> str | None:
-    """Return our name of a weight; with C4, the last stage of the ResNet belongs to the head."""
-    if name.startswith("roi_heads.res5."):
-        inner = from_detectron2(name.removeprefix("roi_heads."))
-        return inner and inner.replace("layer4.", _REGION_STAGE, 1)
-    for prefix in ("backbone.bottom_up.", "backbone."):
-        if name.startswith(prefix) and (inner := from_detectron2(name.removeprefix(prefix))):
-            return f"{_BODY}{inner}"
-    return renamed(name, _NAMES)

@@ -11,6 +11,8 @@ from torch import Tensor
 
 _SHIFT = re.compile(r"(.*(?:bn\d|downsample\.1)\.)bias")
 _STATISTICS = {"running_mean": 0.0, "running_var": 1.0}
+_COUNTER = "num_batches_tracked"
+COUNTERS_MADE = "zero: the file does not count the steps"
 STATISTICS_MADE = "means of 0 and variances of 1, as detectron2 has it"
 
 
@@ -30,3 +32,16 @@ def statistics_left_out(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
                 if match[1] + statistic not in weights:
                     made[match[1] + statistic] = torch.full_like(shift, number)
     return made
+
+
+def counters_left_out(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return the missing counters of batch norms that train, as zeros; they count for nothing but an average.
+
+    Args:
+        weights: weights by our names.
+
+    Returns:
+        Name -> 0.
+    """
+    norms = [name.removesuffix("running_mean") for name in weights if name.endswith(".running_mean")]
+    return {norm + _COUNTER: torch.tensor(0) for norm in norms if norm + _COUNTER not in weights}

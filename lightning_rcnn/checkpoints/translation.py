@@ -1,5 +1,6 @@
 """Translation of a detector of another program: settings, weights, and what the conversion reports."""
 
+import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,14 +12,17 @@ from torch import Tensor
 from lightning_rcnn.errors import InputError
 from lightning_rcnn.plain_data import CLASS_PATH, INIT_ARGS, merge
 
-DetectorName = Literal["FasterRCNN", "MaskRCNN"]
-_SIZES: dict[tuple[str, ...], tuple[str, int]] = {
-    ("backbone", "init_args", "channels"): ("backbone.fpn.inner_blocks.0.0.weight", 0),
-    ("box", "head", "init_args", "width"): ("box.head.fc6.weight", 0),
-    ("box", "head", "init_args", "channels"): ("box.head.convolutions.0.0.weight", 0),
-    ("mask", "width"): ("mask.head.logits.weight", 1),
-}
-"""Setting -> the weight and its dimension whose size gives the setting."""
+DetectorName = Literal["FasterRCNN", "MaskRCNN", "CascadeRCNN", "CascadeMaskRCNN", "PointRend"]
+_SIZES: list[tuple[tuple[str, ...], str, int]] = [
+    (("backbone", "init_args", "channels"), r"backbone\.fpn\.inner_blocks\.0\.0\.weight", 0),
+    (("box", "head", "init_args", "width"), r"box\.(stages\.0\.)?head\.fc6\.weight", 0),
+    (("box", "head", "init_args", "channels"), r"box\.(stages\.0\.)?head\.convolutions\.0\.(0\.)?weight", 0),
+    (("mask", "width"), r"mask\.head\.logits\.weight", 1),
+    (("mask", "width"), r"mask\.point_head\.layers\.0\.weight", 0),
+    (("mask", "coarse_width"), r"mask\.coarse\.reduce\.weight", 0),
+    (("mask", "coarse_hidden"), r"mask\.coarse\.layers\.0\.weight", 0),
+]
+"""Setting, the weight whose size gives it, and the dimension."""
 
 
 @dataclass
@@ -61,6 +65,10 @@ class Translation:
         Args:
             keep: for each class, whether it is kept.
         """
+        if all(keep):
+            return
+        if self.detector == "PointRend":
+            raise InputError(f"{self.source}: PointRend scores points by all of its classes, so none can be dropped")
         rows = torch.tensor(keep)
         for key in ("class_names", "category_ids"):
             values = self.hyperparameters[key]
@@ -68,12 +76,12 @@ class Translation:
                 self.hyperparameters[key] = [value for value, kept in zip(values, keep, strict=True) if kept]
         with_background = torch.cat((torch.tensor([True]), rows))
         for layer, kept_rows in (
-            ("box.predictor.class_logits", with_background),
-            ("box.predictor.box_deltas", rows.repeat_interleave(4)),
-            ("mask.head.logits", rows),
+            (r"box\.(stages\.\d\.)?predictor\.class_logits", with_background),
+            (r"box\.predictor\.box_deltas", rows.repeat_interleave(4)),
+            (r"mask\.head\.logits", rows),
         ):
-            for name in (f"{layer}.weight", f"{layer}.bias"):
-                if name in self.weights:
+            for name in filter(re.compile(rf"{layer}\.(weight|bias)").fullmatch, self.weights):
+                if len(self.weights[name]) == len(kept_rows):  # one box may serve all classes
                     self.weights[name] = self.weights[name][kept_rows]
 
     def fit_to(self, expected: Mapping[str, Tensor], allow: Collection[str] = ()) -> list[str]:
@@ -166,8 +174,8 @@ def layer_sizes(weights: Mapping[str, Tensor]) -> dict[str, Any]:
         weights: weights under our names.
     """
     settings: dict[str, Any] = {}
-    for keys, (name, axis) in _SIZES.items():
-        if name in weights:
+    for keys, pattern, axis in _SIZES:
+        for name in filter(re.compile(pattern).fullmatch, weights):
             size: Any = weights[name].shape[axis]
             for key in reversed(keys):
                 size = {key: size}

@@ -13,12 +13,20 @@ from lightning_rcnn.checkpoints.sources import local_file
 from lightning_rcnn.checkpoints.translation import DetectorName, Translation
 from lightning_rcnn.class_paths import import_path
 from lightning_rcnn.detectors.base import Detector
+from lightning_rcnn.detectors.cascade_rcnn import CascadeMaskRCNN, CascadeRCNN
 from lightning_rcnn.detectors.faster_rcnn import FasterRCNN
 from lightning_rcnn.detectors.mask_rcnn import MaskRCNN
+from lightning_rcnn.detectors.point_rend import PointRend
 from lightning_rcnn.errors import InputError
 from lightning_rcnn.files import atomic_save
 
-DETECTORS: dict[DetectorName, type[FasterRCNN] | type[MaskRCNN]] = {"FasterRCNN": FasterRCNN, "MaskRCNN": MaskRCNN}
+DETECTORS: dict[DetectorName, type[FasterRCNN] | type[MaskRCNN]] = {
+    "FasterRCNN": FasterRCNN,
+    "MaskRCNN": MaskRCNN,
+    "CascadeRCNN": CascadeRCNN,
+    "CascadeMaskRCNN": CascadeMaskRCNN,
+    "PointRend": PointRend,
+}
 """Detectors that foreign checkpoints hold."""
 
 

@@ -1,0 +1,137 @@
+"""detectron2's cascades, PointRend and models with trained norms, under the names of its modules."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from lightning_rcnn.checkpoints.detectron2 import translate
+from lightning_rcnn.checkpoints.reading import WeightFile
+from lightning_rcnn.detectors.loading import from_translation
+
+from .test_detectron2 import cells, layer, shapes_of
+
+CLASSES = 5
+
+
+def drawn(shapes):
+    generator = torch.Generator().manual_seed(0)
+    state = {name: torch.randn(shape, generator=generator) * 0.05 for name, shape in shapes.items()}
+    return state | cells([[32], [64], [128], [256], [512]])
+
+
+def without(shapes, *starts):
+    return {name: shape for name, shape in shapes.items() if not name.startswith(starts)}
+
+
+def cascade(masks):
+    shapes = without(shapes_of("R50", "fpn", masks, CLASSES), "roi_heads.box_head", "roi_heads.box_predictor")
+    for number in range(3):
+        shapes |= layer(f"roi_heads.box_head.{number}.fc1", 32, 256 * 49)
+        shapes |= layer(f"roi_heads.box_head.{number}.fc2", 32, 32)
+        shapes |= layer(f"roi_heads.box_predictor.{number}.cls_score", CLASSES + 1, 32)
+        shapes |= layer(f"roi_heads.box_predictor.{number}.bbox_pred", 4, 32)
+    return shapes
+
+
+def point_rend():
+    shapes = without(shapes_of("R50", "fpn", True, CLASSES), "roi_heads.mask_head")
+    head = "roi_heads.mask_head."
+    shapes |= layer(f"{head}coarse_head.reduce_spatial_dim_conv", 256, 256, 2, 2)
+    shapes |= layer(f"{head}coarse_head.fc1", 64, 256 * 49) | layer(f"{head}coarse_head.fc2", 64, 64)
+    shapes |= layer(f"{head}coarse_head.prediction", CLASSES * 49, 64)
+    for number, channels in enumerate((256, 32, 32), 1):
+        shapes |= layer(f"{head}point_head.fc{number}", 32, channels + CLASSES, 1)
+    return shapes | layer(f"{head}point_head.predictor", CLASSES, 32 + CLASSES, 1)
+
+
+def norms(name, channels, kind):
+    items = ("weight", "bias") if kind == "group_norm" else ("weight", "bias", "running_mean", "running_var")
+    return {f"{name}.norm.{item}": (channels,) for item in items}
+
+
+def with_norms(kind, is_jittered):
+    """Norms in backbone, pyramid and heads; four convolutions in the box head; two in the RPN of the jittered ones."""
+    shapes = without(shapes_of("R50", "fpn", True, CLASSES), "roi_heads.box_head", "roi_heads.mask_head.mask_fcn")
+    if kind == "group_norm":
+        shapes = {name: shape for name, shape in shapes.items() if "running" not in name}
+    for level in range(2, 6):
+        for block in ("lateral", "output"):
+            del shapes[f"backbone.fpn_{block}{level}.bias"]
+            shapes |= norms(f"backbone.fpn_{block}{level}", 256, kind)
+    for number in range(1, 5):
+        shapes[f"roi_heads.box_head.conv{number}.weight"] = (256, 256, 3, 3)
+        shapes |= norms(f"roi_heads.box_head.conv{number}", 256, kind)
+        shapes[f"roi_heads.mask_head.mask_fcn{number}.weight"] = (32, 256 if number == 1 else 32, 3, 3)
+        shapes |= norms(f"roi_heads.mask_head.mask_fcn{number}", 32, kind)
+    shapes |= layer("roi_heads.box_head.fc1", 32, 256 * 49)
+    shapes["roi_heads.mask_head.deconv.weight"] = (32, 32, 2, 2)
+    shapes["roi_heads.mask_head.deconv.bias"] = (32,)
+    shapes |= layer("roi_heads.mask_head.predictor", CLASSES, 32, 1, 1)
+    if is_jittered:
+        shapes = without(shapes, "proposal_generator.rpn_head.conv")
+        for number in range(2):
+            shapes |= layer(f"proposal_generator.rpn_head.conv.conv{number}", 256, 256, 3, 3)
+    return shapes
+
+
+FAMILY = {
+    "cascade": (lambda: cascade(masks=False), "CascadeRCNN"),
+    "cascade, masks": (lambda: cascade(masks=True), "CascadeMaskRCNN"),
+    "PointRend": (point_rend, "PointRend"),
+    "group norm": (lambda: with_norms("group_norm", is_jittered=False), "MaskRCNN"),
+    "sync batch norm": (lambda: with_norms("batch_norm", is_jittered=False), "MaskRCNN"),
+    "large-scale jitter": (lambda: with_norms("batch_norm", is_jittered=True), "MaskRCNN"),
+}
+
+
+@pytest.fixture(scope="module", params=FAMILY)
+def case(request):
+    make, class_name = FAMILY[request.param]
+    state = drawn(make())
+    translation = translate(WeightFile(Path("model_final.pkl"), state))
+    return request.param, class_name, state, translation, from_translation(translation)
+
+
+def test_every_weight_has_its_place(case):
+    _, class_name, state, translation, detector = case
+    assert type(detector).__name__ == class_name
+    assert translation.unexpected == []
+    assert [name for name in translation.left if not name.endswith("num_batches_tracked")] == []
+    ours = detector.state_dict()
+    for theirs, name in translation.names.items():
+        value = state[theirs].roll(1, dims=0) if "cls_score" in theirs else state[theirs]
+        assert torch.equal(ours[name], value), theirs
+    assert len(set(translation.names.values())) == len(translation.names)
+
+
+def test_settings_are_those_of_the_configuration(case):
+    kind, _, _, _, detector = case
+    settings = detector.init_args
+    backbone, box, mask = (settings.get(key, {}) for key in ("backbone", "box", "mask"))
+    backbone, box, mask = (one.get("init_args", one) for one in (backbone, box, mask))
+    if kind.startswith("cascade"):
+        assert (box["class_agnostic"], tuple(box["stage_ious"]), box["loss_beta"]) == (True, (0.6, 0.7), 0.0)
+        assert tuple(detector.rpn.settings.post_nms_top_n) == (2000, 1000)
+    if kind == "PointRend":
+        assert [mask[key] for key in ("coarse_hidden", "coarse_width", "width")] == [64, 256, 32]
+    norm = {"group norm": "group_norm", "sync batch norm": "batch_norm", "large-scale jitter": "batch_norm"}.get(kind)
+    if norm is None:
+        assert (backbone["norm"], backbone["fpn_norm"], backbone["stride_in_1x1"]) == ("frozen_batch_norm", None, True)
+        return
+    is_jittered = kind == "large-scale jitter"
+    assert (backbone["norm"], backbone["fpn_norm"], backbone["stride_in_1x1"]) == (norm, norm, is_jittered)
+    assert backbone["frozen_stages"] == (0 if is_jittered else 2)
+    assert detector.rpn.settings.num_layers == (2 if is_jittered else 1)
+    assert box["head"]["init_args"] | {"norm": norm, "num_layers": 4, "width": 32} == box["head"]["init_args"]
+    assert mask["norm"] == norm
+
+
+def test_classes_of_a_cascade_can_be_dropped():
+    translation = translate(WeightFile(Path("model_final.pkl"), drawn(cascade(masks=True))))
+    translation.hyperparameters |= {"class_names": list("abcde"), "category_ids": None}
+    translation.keep_classes([True, False, True, True, False])
+    detector = from_translation(translation)
+    assert detector.class_names == ["a", "c", "d"]
+    assert detector.box.stages[2].predictor.class_logits.out_features == 4
+    assert detector.box.stages[2].predictor.box_deltas.out_features == 4
