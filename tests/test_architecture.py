@@ -12,7 +12,7 @@ PACKAGE = Path(lightning_rcnn.__file__).parent
 MODULES = sorted(PACKAGE.rglob("*.py"))
 
 LAYERS = [
-    {"lightning_messages", "parsing", "distributed", "files"},
+    {"lightning_messages", "parsing", "distributed", "files", "pages"},
     {"errors", "progress", "stop_signals", "suggestions", "training_loops"},
     {"slurm_step"},
     {"launchers"},

@@ -18,9 +18,10 @@ from lightning_rcnn.evaluation.analysis.findings import findings_of_each
 from lightning_rcnn.evaluation.coco_ap import CocoAveragePrecision
 from lightning_rcnn.evaluation.gathering import score_on_rank_zero
 from lightning_rcnn.evaluation.report import analysis_tables
-from lightning_rcnn.evaluation.report_page.gallery import as_jpeg, pixels_of
+from lightning_rcnn.evaluation.report_page.gallery import pixels_of
 from lightning_rcnn.evaluation.report_page.page import PAGE, REPORT, proposal_recall, report_page, write_report
 from lightning_rcnn.evaluation.scoring import ResultType
+from lightning_rcnn.pages.pictures import as_jpeg
 from lightning_rcnn.structures import NO_IMAGE, Batch
 
 

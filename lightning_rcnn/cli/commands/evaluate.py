@@ -16,10 +16,10 @@ from lightning_rcnn.evaluation.analysis.findings import findings
 from lightning_rcnn.evaluation.coco_ap import CocoAveragePrecision
 from lightning_rcnn.evaluation.coco_files import CocoData, read_scored
 from lightning_rcnn.evaluation.report import analysis_tables, metrics_tables, write_metrics
-from lightning_rcnn.evaluation.report_page.gallery import as_jpeg
 from lightning_rcnn.evaluation.report_page.page import report_page, write_report
 from lightning_rcnn.evaluation.scoring import ResultType
 from lightning_rcnn.evaluation.voc_ap import VOCAveragePrecision
+from lightning_rcnn.pages.pictures import as_jpeg
 from lightning_rcnn.progress import at_work
 
 

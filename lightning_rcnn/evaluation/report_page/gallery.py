@@ -1,41 +1,23 @@
 """The gallery of a report: small JPEGs of the worst images, and shapes in their frame."""
 
-import base64
-import io
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import cv2
 import numpy as np
 import torch
-from PIL import Image
 from pycocotools import mask as coco_mask
 
 from lightning_rcnn.evaluation.analysis.collecting import WorstImage
 from lightning_rcnn.evaluation.analysis.verdicts import Kind
 from lightning_rcnn.masks.run_length import RunLength, decode_crop
+from lightning_rcnn.pages.pictures import LONGEST_SIDE
 from lightning_rcnn.structures import Batch
 
-LONGEST_SIDE = 720
-"""Longest side of an image, pixels."""
 MOST_SHAPES = 400
 """Number of objects, and of detections, that are drawn per image."""
-_QUALITY = 80
 _LEAST_SCORE = 0.02
 _CORNER_TOLERANCE = 0.7
-
-
-def as_jpeg(pixels: np.ndarray) -> bytes:
-    """Encode an image as a small JPEG.
-
-    Args:
-        pixels: uint8 RGB [h, w, 3].
-    """
-    image = Image.fromarray(pixels)
-    image.thumbnail((LONGEST_SIDE, LONGEST_SIDE), Image.Resampling.LANCZOS)
-    file = io.BytesIO()
-    image.save(file, "JPEG", quality=_QUALITY)
-    return file.getvalue()
 
 
 def pixels_of(batch: Batch, slot: int) -> np.ndarray:
@@ -45,11 +27,6 @@ def pixels_of(batch: Batch, slot: int) -> np.ndarray:
     if image.is_floating_point():
         image = image.round().clamp(0, 255).to(torch.uint8)
     return image.permute(1, 2, 0).contiguous().numpy()
-
-
-def jpeg_address(jpeg: bytes) -> str:
-    """Return a JPEG as an address that holds it."""
-    return f"data:image/jpeg;base64,{base64.b64encode(jpeg).decode()}"
 
 
 def gallery_entry(image: WorstImage) -> dict[str, Any]:

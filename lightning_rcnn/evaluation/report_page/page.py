@@ -1,10 +1,8 @@
 """The report of an evaluation: one self-contained HTML file that needs no network."""
 
-import html
 import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from importlib.metadata import version
 from pathlib import Path
 from string import Template
 from typing import Any
@@ -13,10 +11,12 @@ from lightning_rcnn.evaluation.analysis.analysis import Analysis
 from lightning_rcnn.evaluation.analysis.collecting import Analyzed
 from lightning_rcnn.evaluation.analysis.findings import findings_of_each
 from lightning_rcnn.evaluation.report_page import plots
-from lightning_rcnn.evaluation.report_page.gallery import gallery_entry, jpeg_address
+from lightning_rcnn.evaluation.report_page.gallery import gallery_entry
 from lightning_rcnn.evaluation.report_page.tables import MOST_IMAGES, tables
 from lightning_rcnn.evaluation.scoring import ResultType
 from lightning_rcnn.files import atomic_write
+from lightning_rcnn.pages.page import build_page
+from lightning_rcnn.pages.pictures import jpeg_address
 
 REPORT = "report"
 """Name of its folder in the run's."""
@@ -73,16 +73,8 @@ def report_page(
             for kind, one in analyzed.items()
         ],
     }
-    return Template((_HERE / "page.html").read_text()).substitute(
-        title=html.escape(title),
-        subtitle=html.escape(subtitle),
-        css=(_HERE / "page.css").read_text(),
-        js=(_HERE / "page.js").read_text(),
-        version=html.escape(version("lightning-rcnn")),
-        first=next(iter(analyzed)),
-        parts="".join(_part(one.analysis) for one in analyzed.values()),
-        content=_in_script(content),
-    )
+    parts = {"first": next(iter(analyzed)), "parts": "".join(_part(one.analysis) for one in analyzed.values())}
+    return build_page(_HERE, title, subtitle, content, parts)
 
 
 def _part(analysis: Analysis) -> str:
@@ -131,9 +123,3 @@ def proposal_recall(metrics: Mapping[str, Mapping[str, Any]]) -> float | None:
     limits = [int(name.removeprefix("R50@")) for name in figures if name.startswith("R50@")]
     recall = figures[f"R50@{max(limits)}"] if limits else math.nan
     return None if math.isnan(recall) else recall
-
-
-def _in_script(content: Any) -> str:
-    """Dump JSON that cannot end its script element."""
-    text = json.dumps(content, allow_nan=False, ensure_ascii=True, separators=(",", ":"))
-    return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")

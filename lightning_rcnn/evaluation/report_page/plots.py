@@ -1,34 +1,17 @@
-"""The plots of a report, drawn by matplotlib as SVG in the text color of the page."""
+"""The plots of a report."""
 
-import io
-import re
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Sequence
 
-import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
 from lightning_rcnn.evaluation.analysis.analysis import Analysis, Confusion
+from lightning_rcnn.pages.charts import BLUE, GRAY, GREEN, ORANGE, shortened, svg_chart
 
-BLUE, ORANGE, GREEN, GRAY = "#4c8bd6", "#e8862e", "#3aa76d", "#8a93a1"
 MOST_CURVES = 6
 """Number of classes with their own precision-recall curve: those with the largest losses."""
 MOST_CONFUSED = 16
 """Number of classes in the confusion matrix: those with most errors."""
-_INK = "#010203"
-"""Placeholder for the text color of the page, which follows its theme."""
-_SETTINGS: dict[Any, Any] = {
-    "svg.fonttype": "none",  # text stays text, in the fonts of the page
-    "text.parse_math": False,  # a dollar sign in a class name starts no formula
-    "svg.hashsalt": "lightning-rcnn",
-    "font.size": 10,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    **{key: _INK for key in ("text.color", "axes.edgecolor", "axes.labelcolor", "xtick.color", "ytick.color")},
-}
-_NAME_LENGTH = 22
 
 
 def errors_plot(analysis: Analysis) -> str:
@@ -41,7 +24,7 @@ def errors_plot(analysis: Analysis) -> str:
         axes.set_xlabel("cost in points of AP50")
         axes.margins(x=0.12)
 
-    return _svg(analysis.result_type, draw, "Cost of each kind of error", (5.6, 2.9))
+    return svg_chart(analysis.result_type, draw, "Cost of each kind of error", (5.6, 2.9))
 
 
 def precision_recall_plot(analysis: Analysis) -> str:
@@ -58,7 +41,7 @@ def precision_recall_plot(analysis: Analysis) -> str:
         if analysis.precisions:
             axes.legend(frameon=False, fontsize=8, loc="upper left", bbox_to_anchor=(1, 1))
 
-    return _svg(analysis.result_type, draw, "Precision by recall", (6.4, 3.6))
+    return svg_chart(analysis.result_type, draw, "Precision by recall", (6.4, 3.6))
 
 
 def sweep_plot(analysis: Analysis) -> str:
@@ -75,7 +58,7 @@ def sweep_plot(analysis: Analysis) -> str:
         axes.set(xlabel="threshold", xlim=(0, 1), ylim=(0, 1.03), title="By threshold")
         axes.legend(frameon=False, fontsize=8, loc="upper left", bbox_to_anchor=(1, 1))
 
-    return _svg(analysis.result_type, draw, "Precision, recall and F1 by threshold", (6.4, 3.6))
+    return svg_chart(analysis.result_type, draw, "Precision, recall and F1 by threshold", (6.4, 3.6))
 
 
 def calibration_plot(analysis: Analysis) -> str:
@@ -91,7 +74,7 @@ def calibration_plot(analysis: Analysis) -> str:
         axes.set(xlabel="score (number of detections above the bars)", ylabel="precision", title=title)
         axes.set(xlim=(0, 1), ylim=(0, 1.08))
 
-    return _svg(analysis.result_type, draw, "Precision by score", (5.6, 3.6))
+    return svg_chart(analysis.result_type, draw, "Precision by score", (5.6, 3.6))
 
 
 def confusion_plot(analysis: Analysis) -> str:
@@ -116,7 +99,7 @@ def confusion_plot(analysis: Analysis) -> str:
         axes.invert_yaxis()
 
     side = 2.4 + 0.42 * len(names)
-    return _svg(analysis.result_type, draw, "Confusion of classes", (side + 0.6, side))
+    return svg_chart(analysis.result_type, draw, "Confusion of classes", (side + 0.6, side))
 
 
 def confusion_table(confusions: Sequence[Confusion], limit: int) -> tuple[list[str | None], np.ndarray]:
@@ -134,26 +117,3 @@ def confusion_table(confusions: Sequence[Confusion], limit: int) -> tuple[list[s
         if one.actual in rows and one.predicted in rows:
             table[rows[one.actual], rows[one.predicted]] += one.count
     return names, table
-
-
-def shortened(name: str) -> str:
-    """Cut a name to the room beside a plot."""
-    return name if len(name) <= _NAME_LENGTH else f"{name[: _NAME_LENGTH - 1]}…"
-
-
-def _svg(part: str, draw: Callable[[Axes], None], description: str, size: tuple[float, float]) -> str:
-    """Return a plot as an `<svg>` element of a part of the page."""
-    with matplotlib.rc_context(_SETTINGS):
-        figure = Figure(figsize=size, layout="constrained")
-        draw(figure.subplots())
-        file = io.StringIO()
-        figure.savefig(file, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
-    text = file.getvalue()
-    text = re.sub(r"<metadata>.*?</metadata>", "", text[text.index("<svg") :], flags=re.DOTALL)
-    # Ids must be unique in the page.
-    prefix = re.sub(r"\W+", "-", f"{part} {description}".lower())
-    text = re.sub(r'(\bid="|url\(#|href="#)', rf"\1{prefix}-", text)
-    text = text.replace(
-        "<svg ", f'<svg role="img" aria-label="{description}" style="max-width: {1.25 * size[0]:.1f}in" ', 1
-    )
-    return text.replace(_INK, "currentColor")

@@ -7,6 +7,7 @@ from typing import Any
 from lightning_rcnn.evaluation.analysis.analysis import Analysis
 from lightning_rcnn.evaluation.analysis.costs import ERRORS, MISSED
 from lightning_rcnn.evaluation.coco_ap import AREAS
+from lightning_rcnn.pages.tables import number_column, table, text_column
 
 MOST_IMAGES = 500
 MOST_CONFUSIONS = 500
@@ -30,13 +31,24 @@ def tables(analysis: Analysis, figures: Mapping[str, Any], file_names: Mapping[i
         file_names: image id -> name; may lack some.
     """
     return {
-        "errors": _table(
-            [_text("error", "Kind of error"), _number("AP50 cost", 1, "Points"), _number("count"), _text("meaning")],
+        "errors": table(
+            [
+                text_column("error", "Kind of error"),
+                number_column("AP50 cost", 1, "Points"),
+                number_column("count"),
+                text_column("meaning"),
+            ],
             [[name, 100 * error.ap50, error.count, _MEANINGS[name]] for name, error in analysis.errors.items()],
         ),
         "classes": _classes(analysis),
-        "sizes": _table(
-            [_text("size"), _number("AP", 1), _number("objects"), _number("found"), _number("recall", 3)],
+        "sizes": table(
+            [
+                text_column("size"),
+                number_column("AP", 1),
+                number_column("objects"),
+                number_column("found"),
+                number_column("recall", 3),
+            ],
             [
                 [
                     name,
@@ -48,8 +60,8 @@ def tables(analysis: Analysis, figures: Mapping[str, Any], file_names: Mapping[i
                 for name, size in analysis.sizes.items()
             ],
         ),
-        "confusions": _table(
-            [_text("object"), _text("detected as"), _number("count")],
+        "confusions": table(
+            [text_column("object"), text_column("detected as"), number_column("count")],
             [
                 [one.actual or "no object", one.predicted or "missed", one.count]
                 for one in analysis.confusions
@@ -62,20 +74,20 @@ def tables(analysis: Analysis, figures: Mapping[str, Any], file_names: Mapping[i
 
 def _classes(analysis: Analysis) -> dict[str, Any]:
     columns = [
-        _text("name"),
-        _number("lost", 2, "Points of mean AP50 that are lost to the class"),
-        _number("AP50", 1),
-        _number("objects"),
-        _number("found"),
-        _number("missed"),
-        *(_number(name, 0, _MEANINGS[name]) for name in _WRONG),
-        _text("costliest", "Kind of error that costs the class most AP50"),
-        _number("points", 1, "Points of the AP50 of the class that this kind costs"),
-        _number("detections", 0, "Of any score"),
-        _number("threshold", 3, "With the best F1 of the class alone"),
-        _number("F1", 3),
-        _number("precision", 3),
-        _number("recall", 3),
+        text_column("name"),
+        number_column("lost", 2, "Points of mean AP50 that are lost to the class"),
+        number_column("AP50", 1),
+        number_column("objects"),
+        number_column("found"),
+        number_column("missed"),
+        *(number_column(name, 0, _MEANINGS[name]) for name in _WRONG),
+        text_column("costliest", "Kind of error that costs the class most AP50"),
+        number_column("points", 1, "Points of the AP50 of the class that this kind costs"),
+        number_column("detections", 0, "Of any score"),
+        number_column("threshold", 3, "With the best F1 of the class alone"),
+        number_column("F1", 3),
+        number_column("precision", 3),
+        number_column("recall", 3),
     ]
     rows = []
     for one in analysis.classes:
@@ -95,18 +107,18 @@ def _classes(analysis: Analysis) -> dict[str, Any]:
                 *((one.best.score, one.best.f1, one.best.precision, one.best.recall) if one.best else [None] * 4),
             ]
         )
-    return _table(columns, rows)
+    return table(columns, rows)
 
 
 def _images(analysis: Analysis, file_names: Mapping[int, str]) -> dict[str, Any]:
     columns = [
-        _text("image"),
-        _number("error", 2, "Sum of squared score errors"),
-        _number("AP50", 1, "Mean over the classes of its objects"),
-        _number("objects"),
-        _number("found"),
-        _number("missed"),
-        *(_number(name, 0, _MEANINGS[name]) for name in _WRONG),
+        text_column("image"),
+        number_column("error", 2, "Sum of squared score errors"),
+        number_column("AP50", 1, "Mean over the classes of its objects"),
+        number_column("objects"),
+        number_column("found"),
+        number_column("missed"),
+        *(number_column(name, 0, _MEANINGS[name]) for name in _WRONG),
     ]
     rows = [
         [
@@ -121,22 +133,9 @@ def _images(analysis: Analysis, file_names: Mapping[int, str]) -> dict[str, Any]
         ]
         for one in analysis.images[:MOST_IMAGES]
     ]
-    return _table(columns, rows)
+    return table(columns, rows)
 
 
 def points(share: float | None) -> float | None:
     """Turn a figure into points of 100; None if there is none."""
     return None if share is None or math.isnan(share) else 100 * share
-
-
-def _table(columns: list[dict[str, Any]], rows: list[list[Any]]) -> dict[str, Any]:
-    rounded = [[round(value, 5) if isinstance(value, float) else value for value in row] for row in rows]
-    return {"columns": columns, "rows": rounded}
-
-
-def _text(name: str, title: str = "") -> dict[str, Any]:
-    return {"name": name, "title": title, "text": True}
-
-
-def _number(name: str, digits: int = 0, title: str = "") -> dict[str, Any]:
-    return {"name": name, "title": title, "digits": digits}

@@ -7,8 +7,8 @@ import pytest
 from pycocotools import mask
 
 from lightning_rcnn.evaluation.analysis.collecting import AnalysisCollector, analysis_of
-from lightning_rcnn.evaluation.report_page.gallery import as_jpeg
 from lightning_rcnn.evaluation.report_page.page import report_page
+from lightning_rcnn.pages.pictures import as_jpeg
 
 BROWSER = SimpleNamespace(**runpy.run_path(str(Path(__file__).with_name("browser.py"))))
 

@@ -4,7 +4,7 @@ import json
 
 from lightning_rcnn.evaluation.analysis.analyzing import analyze
 from lightning_rcnn.evaluation.report_page.page import write_report
-from lightning_rcnn.evaluation.report_page.plots import shortened
+from lightning_rcnn.pages.charts import shortened
 
 
 def test_a_page_needs_nothing_else(page_of):
