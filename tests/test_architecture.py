@@ -33,6 +33,7 @@ LAYERS = [
     {"evaluation"},
     {"compilation"},
     {"visualization"},
+    {"inspection"},
     {"callbacks"},
     {"export"},
     {"detectors"},

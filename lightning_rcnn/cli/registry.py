@@ -42,6 +42,7 @@ TOOLS = {
     ),
     "pack shapes": Tool("generate scenes and pack them, to try things out", f"{_COMMANDS}.pack", "pack_shapes"),
     "unpack": Tool("shards to COCO, YOLO, VOC, LabelMe, CSV or masks", f"{_COMMANDS}.unpack", "unpack"),
+    "inspect": Tool("find what is doubtful in shards, and settings that fit", f"{_COMMANDS}.inspect", "inspect"),
     "propose": Tool("proposals in advance, beside the images in shards", f"{_COMMANDS}.propose", "propose"),
     "convert": Tool("checkpoints of torchvision and detectron2 to ours, and back", f"{_COMMANDS}.convert", "convert"),
     "compress": Tool("Fast R-CNN's fully connected layers at a lower rank", f"{_COMMANDS}.compress", "compress"),

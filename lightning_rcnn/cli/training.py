@@ -19,11 +19,17 @@ def train(arguments: list[str]) -> None:
     Raises:
         InputError: the options, a configuration file, the data or a checkpoint are wrong.
     """
-    hush_lightning()
     try:
-        DetectionCLI(arguments)
+        run_cli(DetectionCLI, arguments)
     except Finished as finished:
         rank_zero_info(str(finished))
+
+
+def run_cli(cli: type[DetectionCLI], arguments: list[str]) -> DetectionCLI:
+    """Run a training command by its class, or one derived from it; errors are those of `train`."""
+    hush_lightning()
+    try:
+        return cli(arguments)
     except MisconfigurationException as error:
         raise InputError(" ".join(str(error).split())) from error
     except SystemExit as stop:

@@ -22,13 +22,18 @@ def build_page(folder: Path, title: str, subtitle: str, content: Any, parts: Map
     """
     return Template((folder / "page.html").read_text()).substitute(
         parts,
-        title=html.escape(title),
-        subtitle=html.escape(subtitle),
+        title=escaped(title),
+        subtitle=escaped(subtitle),
         css=_shared_and_own(folder, "css"),
         js=_shared_and_own(folder, "js"),
-        version=html.escape(version("lightning-rcnn")),
+        version=escaped(version("lightning-rcnn")),
         content=in_script(content),
     )
+
+
+def escaped(text: str) -> str:
+    """Return text as HTML."""
+    return html.escape(text)
 
 
 def in_script(content: Any) -> str:
