@@ -21,6 +21,8 @@ MOST_UNCLEAR = 0.01
 """Share of the objects of a class, or two objects, that may be not clearly nearer to it than to another class."""
 LEAST_MARGIN = 8.0
 """Median margin, in units of log likelihood, of classes that are clearly apart."""
+_SAMPLED = 50_000
+"""Objects by which classes are described."""
 _SHRINKAGE = 0.05
 """Weight of independent features in the covariance, for sets of few objects."""
 
@@ -72,40 +74,40 @@ def doubtful_labels(features: np.ndarray, labels: np.ndarray) -> dict[int, int]:
     known = names[counts >= LEAST_OBJECTS]
     if len(known) < 2:
         return {}
-    used = np.isin(labels, known)
-    centers = np.stack([_center(features[labels == label]) for label in known])
+    members = [np.flatnonzero(labels == label) for label in known]
+    centers = np.stack([_center(features[numbers]) for numbers in members])
+    precision = _precision(features, labels, known, centers)
+    offsets = ((centers @ precision) * centers).sum(axis=1) / 2
+    weights = (precision @ centers.T).astype(np.float32)
+    margins: list[np.ndarray] = []  # of the objects of each class: how much better it explains them than each class
+    for own, numbers in enumerate(members):
+        scores = features[numbers] @ weights - offsets.astype(np.float32)
+        margins.append(scores[:, own, None] - scores)
+    typical = np.stack([np.median(one, axis=0) for one in margins])
+    unclear = np.stack([(one < middle / 4).sum(axis=0) for one, middle in zip(margins, typical, strict=True)])
+    most = np.array([max(2.0, MOST_UNCLEAR * len(numbers)) for numbers in members])
+    is_clear = (typical >= LEAST_MARGIN) & (unclear <= most[:, None])
+    is_clear &= is_clear.T  # both ways
+    doubtful: dict[int, int] = {}
+    for own, numbers in enumerate(members):
+        others = np.where(is_clear[own] & (margins[own] <= -typical[own] / 2), margins[own], np.inf)
+        for index in np.flatnonzero(np.isfinite(others).any(axis=1)).tolist():
+            doubtful[int(numbers[index])] = int(known[others[index].argmin()])
+    return doubtful
+
+
+def _precision(features: np.ndarray, labels: np.ndarray, known: np.ndarray, centers: np.ndarray) -> np.ndarray:
+    """Return the inverse of the covariance that all classes share, [D, D]."""
+    used = np.flatnonzero(np.isin(labels, known))
+    used = used[:: max(1, len(used) // _SAMPLED)]
     residuals = features[used] - centers[np.searchsorted(known, labels[used])]
     # Swapped labels must not widen the classes: residuals are limited to what most have.
     limit = np.quantile(np.abs(residuals), 0.95, axis=0)
     covariance = np.cov(np.clip(residuals, -limit, limit), rowvar=False)
     independent = np.diag(np.diag(covariance) + 1e-6)
-    precision = np.linalg.inv((1 - _SHRINKAGE) * covariance + _SHRINKAGE * independent)
-    offsets = ((centers @ precision) * centers).sum(axis=1) / 2
-    doubtful: dict[int, tuple[float, int]] = {}
-    scores = features @ (precision @ centers.T).astype(np.float32) - offsets.astype(np.float32)
-    for own, label in enumerate(known):
-        members = np.flatnonzero(labels == label)
-        for other in range(len(known)):
-            if other == own:
-                continue
-            margins = scores[members, own] - scores[members, other]
-            typical = float(np.median(margins))
-            back = scores[labels == known[other]]
-            if not (_is_clear(margins, typical) and _is_clear(back[:, other] - back[:, own], typical)):
-                continue
-            for index in np.flatnonzero(margins <= -typical / 2).tolist():
-                number, margin = int(members[index]), float(margins[index])
-                if margin < doubtful.get(number, (0.0, 0))[0]:
-                    doubtful[number] = margin, int(known[other])
-    return {number: label for number, (_, label) in doubtful.items()}
-
-
-def _is_clear(margins: np.ndarray, typical: float) -> bool:
-    """Tell whether nearly all objects of a class have a good part of the typical margin."""
-    unclear = int((margins < typical / 4).sum())
-    return typical >= LEAST_MARGIN and unclear <= max(2, MOST_UNCLEAR * len(margins))
+    return np.linalg.inv((1 - _SHRINKAGE) * covariance + _SHRINKAGE * independent)
 
 
 def _center(features: np.ndarray) -> np.ndarray:
     """Return the median of a class, which few wrong labels do not move."""
-    return np.median(features, axis=0)
+    return np.median(features[:: max(1, len(features) // _SAMPLED)], axis=0)

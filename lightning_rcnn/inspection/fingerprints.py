@@ -22,6 +22,8 @@ PICTURE_SIDE = 128
 """Pixels of the edges at which candidates are compared, less if an image is smaller."""
 LEAST_CORRELATION = 0.8
 """Correlation of the details of two pictures, without what is smooth, that are one."""
+LEAST_DETAIL = 0.25
+"""Root mean square of the details of a picture, gray levels, below which there is nothing to compare."""
 MOST_LEVELS_APART = 12.0
 """Largest mean difference of any of 8 x 8 blocks of two pictures that are one, gray levels of 255."""
 _BLOCKS = 8
@@ -63,10 +65,10 @@ def candidate_pairs(hashes: np.ndarray, thumbnails: np.ndarray, aspect_ratios: n
     for band in range(_BANDS):
         keys = ((hashes >> np.uint64(_BAND_BITS * band)) & np.uint64(0xFFFF)).astype(np.int64)
         order = np.argsort(keys, kind="stable")
-        ordered = keys[order]
+        first_of = np.searchsorted(keys[order], np.arange((1 << _BAND_BITS) + 1))
         for flip in flips:
-            starts, ends = (np.searchsorted(ordered, keys ^ flip, side) for side in ("left", "right"))
-            for first, second in _joined(starts, ends, order):
+            wanted = keys ^ flip
+            for first, second in _joined(first_of[wanted], first_of[wanted + 1], order):
                 near = np.bitwise_count(hashes[first] ^ hashes[second]) <= HASH_BITS_APART
                 first, second = first[near], second[near]
                 apart = np.abs(thumbnails[first].astype(np.int16) - thumbnails[second]).mean(axis=1)
@@ -88,7 +90,9 @@ def is_same_picture(one: np.ndarray, other: np.ndarray) -> bool:
         return False
     details = [(picture - cv2.GaussianBlur(picture, (0, 0), side / 16)).ravel() for picture in (first, second)]
     norms = [float(np.linalg.norm(detail)) for detail in details]
-    return min(norms) > 0 and float(details[0] @ details[1]) >= LEAST_CORRELATION * norms[0] * norms[1]
+    return (
+        min(norms) >= LEAST_DETAIL * side and float(details[0] @ details[1]) >= LEAST_CORRELATION * norms[0] * norms[1]
+    )
 
 
 def _picture(pixels: np.ndarray, side: int) -> np.ndarray:

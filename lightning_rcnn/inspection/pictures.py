@@ -98,7 +98,8 @@ def _crop(boxes: np.ndarray, height: int, width: int) -> tuple[int, int, int, in
     if side >= _FROM_EDGE * max(height, width):
         return 0, 0, width, height
     x, y = (low + high) / 2
-    left, top = (int(max(0, middle - side / 2)) for middle in (x, y))
+    left = int(np.clip(x - side / 2, 0, max(0, width - side)))
+    top = int(np.clip(y - side / 2, 0, max(0, height - side)))
     return left, top, min(width, int(left + side)), min(height, int(top + side))
 
 

@@ -124,12 +124,13 @@ def _memory(inspection: Inspection) -> dict[str, Any]:
 
 
 def _sets(figures: list[SetFigures]) -> dict[str, Any]:
+    has_crowds = any(one.crowds for one in figures)
     columns = [
         text_column("set"),
         number_column("images"),
         number_column("without objects"),
         number_column("objects"),
-        number_column("crowds"),
+        *([number_column("crowds")] if has_crowds else []),
         number_column("an image", 1, "Mean number of objects of an image"),
         number_column("at most", 0, "Largest number of objects of an image"),
         text_column("widths", "Least, median and largest, pixels"),
@@ -145,7 +146,7 @@ def _sets(figures: list[SetFigures]) -> dict[str, Any]:
             one.images,
             one.without_objects,
             one.objects,
-            one.crowds,
+            *([one.crowds] if has_crowds else []),
             one.objects_per_image[0],
             one.objects_per_image[3],
             _range(one.widths),
