@@ -95,7 +95,7 @@ def test_losses_are_the_papers_sums(make_fast_rcnn, make_batch, given):
     losses = detector.train()(batch)
     features = detector.backbone(detector.preprocessing.normalize(batch.images, batch.image_sizes))
     pooled = detector.pooler(features, as_rois(regions.boxes, regions.is_valid), detector.box.pooled_size)
-    logits, deltas = detector.box._score(pooled, regions.is_valid)
+    logits, deltas = detector.box.score(pooled, regions.is_valid)
     classifier, box, number = 0.0, 0.0, 0
     for row in range(regions.boxes.shape[1]):
         if not regions.is_valid[0, row]:
