@@ -13,7 +13,7 @@ LISTEN = "from lightning_rcnn.stop_signals import listen, received; listen(); pr
 
 @pytest.fixture(autouse=True)
 def handlers_as_before():
-    before = {number: signal.getsignal(number) for number in stop_signals.SIGNALS}
+    before = {number: signal.getsignal(number) for number in (*stop_signals.SIGNALS, signal.SIGINT)}
     yield
     stop_signals.forget()
     for number, handler in before.items():
@@ -64,6 +64,7 @@ def test_a_stop_from_wandb_interrupts_what_does_not_listen():
 
     for number in stop_signals.SIGNALS:
         signal.signal(number, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell starts background jobs with Ctrl-C ignored
     with pytest.raises(KeyboardInterrupt):
         stop()
     assert stop_signals.received() == ""
