@@ -87,10 +87,19 @@ def from_plain(value: Any, default: Any = None) -> Any:
 
 
 def merge(under: Any, over: Any) -> Any:
-    """Merge `over` into `under`: mappings key by key, everything else is replaced."""
+    """Merge `over` into `under`: mappings key by key, everything else is replaced.
+
+    Where only one of two mappings names a class, or stands beside `init_args`, the other one holds arguments of it.
+    """
     if not isinstance(under, dict) or not isinstance(over, dict):
         return over
+    if under and over and _is_class(under) != _is_class(over):
+        under, over = (mapping if _is_class(mapping) else {INIT_ARGS: mapping} for mapping in (under, over))
     return under | {key: merge(under.get(key), value) for key, value in over.items()}
+
+
+def _is_class(mapping: Mapping[str, Any]) -> bool:
+    return CLASS_PATH in mapping or set(mapping) == {INIT_ARGS}
 
 
 def without_weights(plain: Any) -> Any:

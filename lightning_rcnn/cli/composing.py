@@ -14,7 +14,7 @@ from typing import Any
 import yaml
 
 from lightning_rcnn.errors import InputError
-from lightning_rcnn.plain_data import merge
+from lightning_rcnn.plain_data import INIT_ARGS, merge
 from lightning_rcnn.suggestions import did_you_mean
 
 BASE = "base"
@@ -113,6 +113,25 @@ def _add(composition: Composition, file: Path, above: tuple[Path, ...], named_in
             named = composition.classes.setdefault(path[:-1], [])
             named.append((turn, str(_at(content, path))))
     composition.content = merge(composition.content, content)
+    _follow_arguments(composition)
+
+
+def _follow_arguments(composition: Composition) -> None:
+    """Rename the paths of arguments that were given without a class, and that `merge` moved beside its name."""
+    content = composition.content
+    composition.origins = {_settled(content, path): origin for path, origin in composition.origins.items()}
+    composition.turns = {_settled(content, path): turn for path, turn in composition.turns.items()}
+    composition.classes = {_settled(content, path): named for path, named in composition.classes.items()}
+
+
+def _settled(content: Any, path: KeyPath) -> KeyPath:
+    settled: KeyPath = ()
+    for key in path:
+        arguments = content.get(INIT_ARGS) if isinstance(content, dict) else None
+        if isinstance(arguments, dict) and key not in content and key in arguments:
+            settled, content = (*settled, INIT_ARGS), arguments
+        settled, content = (*settled, key), content.get(key) if isinstance(content, dict) else None
+    return settled
 
 
 def _at(content: Any, path: KeyPath) -> Any:

@@ -61,6 +61,20 @@ def test_merging_replaces_everything_but_two_mappings():
     }
 
 
+def test_arguments_without_a_class_are_those_of_the_class_that_another_file_names(write):
+    short = write("short.yaml", "rpn:\n  ratios: [1]\n  anchors: {sizes: [8]}\n")
+    named = write("named.yaml", "rpn:\n  class_path: RPN\n  init_args: {ratios: [2], anchors: {order: x}}\n")
+    anchors = {"sizes": [8], "order": "x"}
+    composition = compose([short, named])
+    assert composition.content == {"rpn": {"class_path": "RPN", "init_args": {"ratios": [2], "anchors": anchors}}}
+    assert composition.origin(("rpn", "init_args", "anchors", "sizes")) == f"{short}:3"
+    assert composition.origin(("rpn", "init_args", "ratios")) == f"{named}:3"
+    composition = compose([named, short])
+    assert composition.content == {"rpn": {"class_path": "RPN", "init_args": {"ratios": [1], "anchors": anchors}}}
+    assert composition.origin(("rpn", "init_args", "ratios")) == f"{short}:2"
+    assert composition.replaced_class(("rpn", "init_args", "ratios")) is None
+
+
 @pytest.mark.parametrize(
     ("text", "problem"),
     [

@@ -80,9 +80,11 @@ def test_a_run_from_fit_to_validate(fit, run, error_line, workplace, shards):
     # `validate` needs no configuration, and writes beside the run, not over it.
     before = (workplace / "run" / "config.yaml").read_text()
     quiet = ("--trainer.accelerator", "cpu", "--trainer.enable_progress_bar", "false", "--data.num_workers", "0")
-    outcome = run(
-        "validate", "--ckpt_path", last, "--data.val", shards / "val", *quiet, "--model.box.score_threshold", "0.9"
+    (workplace / "part.yaml").write_text(
+        "model: {init_args: {rpn: {anchors: {rounding: exact}}, box: {nms_iou: 0.4}}}\n"
     )
+    own = ("--config", workplace / "part.yaml", "--model.box.score_threshold", "0.9")
+    outcome = run("validate", "--ckpt_path", last, "--data.val", shards / "val", *quiet, *own)
     assert outcome.status == 0
     assert "maxDets 100" in outcome.out
     assert "val/bbox/AP" not in outcome.out, "the figures are printed once"
@@ -91,7 +93,9 @@ def test_a_run_from_fit_to_validate(fit, run, error_line, workplace, shards):
     init_args = validated["model"]["init_args"]
     assert init_args["backbone"]["init_args"]["name"] == "resnet18"
     assert init_args["backbone"]["init_args"]["channels"] == 16
-    assert init_args["box"]["init_args"]["score_threshold"] == 0.9
+    box, rpn = init_args["box"]["init_args"], init_args["rpn"]["init_args"]
+    assert (box["score_threshold"], box["nms_iou"]) == (0.9, 0.4), "by flag, and by a part of a configuration"
+    assert rpn["anchors"]["init_args"]["sizes"] == [32.0, 64.0, 128.0, 256.0, 512.0], "as in the checkpoint"
 
     # It analyzes errors, and keeps the threshold with the best F1 in the checkpoint, where detections find anything.
     assert (
