@@ -6,7 +6,7 @@ from jsonargparse import Namespace
 from lightning.pytorch.cli import LightningArgumentParser
 
 from lightning_rcnn.detectors.base import Detector
-from lightning_rcnn.detectors.tiles_and_views import TilesAndViews
+from lightning_rcnn.detectors.tiles_and_views import OVERLAP, TilesAndViews
 from lightning_rcnn.errors import InputError
 
 _WITHOUT = ("predict", "show")
@@ -16,9 +16,7 @@ def add_tiles_and_views(parser: LightningArgumentParser) -> None:
     """Add the options to the parser of a command."""
     tile = "Side in pixels of the tiles that validations cut larger images into; by default none."
     parser.add_argument("--tile", type=int | None, default=None, help=tile)
-    parser.add_argument(
-        "--overlap", type=float, default=TilesAndViews.overlap, help="Share of a tile that its neighbors show, too."
-    )
+    parser.add_argument("--overlap", type=float, default=OVERLAP, help="Share of a tile that its neighbors show, too.")
     tta = "Test-time augmentations of validations: flip, scales, or flip,scales."
     parser.add_argument("--tta", type=str, default="", help=tta)
 

@@ -89,20 +89,20 @@ class DetectionProcess:
 
     Args:
         job: what to do.
+        detector: the detector, as `open_detector` gives it.
         stack: closed at the end; it holds the processes.
     """
 
-    def __init__(self, job: Job, stack: ExitStack) -> None:
+    def __init__(self, job: Job, detector: Detector | ExportedDetector, stack: ExitStack) -> None:
         self._job = job
         self._pool: ProcessPoolExecutor | None = None
         if job.workers:
             self._pool = stack.enter_context(ProcessPoolExecutor(job.workers, initializer=_initialize))
             with signals_blocked():  # the processes start with the first task
                 self._pool.submit(int).result()
-        self._detector = open_detector(job.model)
-        if isinstance(self._detector, Detector):
-            self._detector.to(job.device)
-        detector = self._detector
+        self._detector = detector
+        if isinstance(detector, Detector):
+            detector.to(job.device)
         self._minimum = least_scores(job.threshold, detector.class_names)
         self._classes = Classes(detector.class_names, detector.category_ids, detector.mask_paste)
 

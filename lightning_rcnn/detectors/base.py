@@ -27,7 +27,7 @@ from lightning_rcnn.class_paths import class_path
 from lightning_rcnn.data.class_names import require_different
 from lightning_rcnn.data.resize import OriginalSize, ResizeRule
 from lightning_rcnn.detectors.class_frequencies import set_class_images
-from lightning_rcnn.detectors.evaluation import Evaluation, flatten_metrics
+from lightning_rcnn.detectors.evaluation import PROPOSALS, Evaluation, flatten_metrics
 from lightning_rcnn.detectors.images import ImageLike, as_images
 from lightning_rcnn.detectors.inference import detect_tensors
 from lightning_rcnn.detectors.lr_scaling import scaling_factor
@@ -40,7 +40,7 @@ from lightning_rcnn.detectors.optimization import (
 )
 from lightning_rcnn.detectors.parameter_groups import ParameterGroupSettings, group_parameters
 from lightning_rcnn.detectors.preprocessing import PreprocessingSettings
-from lightning_rcnn.detectors.tiles_and_views import TilesAndViews
+from lightning_rcnn.detectors.tiles_and_views import OVERLAP, TilesAndViews
 from lightning_rcnn.detectors.validation_losses import can_compute_losses, evaluate_with_losses
 from lightning_rcnn.detectors.whole_images import as_tensors, detect_objects, evaluate_whole_images
 from lightning_rcnn.errors import InputError
@@ -225,7 +225,7 @@ class Detector(Recorded, LightningModule):
         threshold: float | Sequence[float] = 0.5,
         batch_size: int = 1,
         tile: int | None = None,
-        overlap: float = 0.2,
+        overlap: float = OVERLAP,
         tta: str | Sequence[str] = (),
     ) -> list[dict[str, Tensor]]:
         """Find objects in images of any size.
@@ -376,7 +376,7 @@ class Detector(Recorded, LightningModule):
         """Return the names of all logged validation metrics."""
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about metrics without images
-            names = set(flatten_metrics(self.evaluation.compute(), "val"))
+            names = set(flatten_metrics(self._compute_metrics(), "val"))
         return names | self.validation_loss_names()
 
     def validation_loss_names(self) -> set[str]:
@@ -384,8 +384,12 @@ class Detector(Recorded, LightningModule):
         names = self.loss_names if self.validation_losses else ()
         return {f"val/{name}" for name in (TOTAL, *names)} if names else set()
 
+    def _compute_metrics(self) -> dict[str, Any]:
+        # Tiles and views have proposals of their own, and none of the whole image.
+        return self.evaluation.compute(without=() if self.tiles_and_views.is_plain else (PROPOSALS,))
+
     def _score(self, prefix: str) -> None:
-        self.last_metrics = self.evaluation.compute()
+        self.last_metrics = self._compute_metrics()
         # All ranks hold the same values; without `sync_dist` Lightning warns about each of them.
         self.log_dict(flatten_metrics(self.last_metrics, prefix), sync_dist=True)
 

@@ -1,6 +1,6 @@
 """Metrics of a detector in validation: AP of boxes and masks, VOC AP, recall of proposals."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from torch import nn
@@ -17,6 +17,8 @@ from lightning_rcnn.structures import Detections, FoundObjects, ImageRecord, Pro
 
 LOSSES = "losses"
 """Key of the mean losses; logs name them beside the other groups, as in training."""
+PROPOSALS = "proposals"
+"""Key of the recall of proposals."""
 
 
 class Evaluation(nn.Module):
@@ -58,13 +60,18 @@ class Evaluation(nn.Module):
             average_precision.add_image(record.image_id, record.height, record.width, annotations, entries)
         self.voc_average_precision.add_image(record.image_id, annotations, entries)
 
-    def compute(self) -> dict[str, Any]:
-        """Compute all metrics, the same on all ranks, and reset them."""
+    def compute(self, without: Collection[str] = ()) -> dict[str, Any]:
+        """Compute the metrics, the same on all ranks, and reset them.
+
+        Args:
+            without: names of metrics that nothing was added to, the same on all ranks.
+        """
         metrics: dict[str, Metric] = {
             **self.average_precisions,
             "voc": self.voc_average_precision,
-            "proposals": self.proposal_recall,
+            PROPOSALS: self.proposal_recall,
         }
+        metrics = {name: metric for name, metric in metrics.items() if name not in without}
         results = {name: metric.compute() for name, metric in metrics.items()}
         for metric in metrics.values():
             metric.reset()

@@ -6,6 +6,8 @@ from typing import NamedTuple
 
 from lightning_rcnn.errors import InputError
 
+OVERLAP = 0.2
+"""Overlap of tiles where none is given."""
 SCALES = (0.8, 1.0, 1.25)
 """Factors on the detector's own sizes under the augmentation "scales"."""
 AUGMENTATIONS = ("flip", "scales")
@@ -39,7 +41,7 @@ class TilesAndViews:
     """
 
     tile: int | None = None
-    overlap: float = 0.2
+    overlap: float = OVERLAP
     tta: str | Sequence[str] = ()
 
     def __post_init__(self) -> None:
@@ -47,6 +49,8 @@ class TilesAndViews:
             raise InputError(f"tile {self.tile}: the side of a tile in pixels, at least 32")
         if not 0 <= self.overlap < 1:
             raise InputError(f"overlap {self.overlap:g}: a share of a tile, from 0 to less than 1, such as 0.2")
+        if self.tile is None and self.overlap != OVERLAP:
+            raise InputError(f"overlap {self.overlap:g}: only tiles overlap; give a tile, too")
         unknown = [name for name in self._names if name not in AUGMENTATIONS]
         if unknown:
             raise InputError(f"tta {unknown[0]!r}: unknown; give {', '.join(AUGMENTATIONS)} or both")

@@ -1,21 +1,29 @@
 """Whole runs: killed and continued, in several processes, watched; the same as from Python."""
 
 import json
+import os
 import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections import Counter
+from contextlib import ExitStack
+from pathlib import Path
 
 import pytest
 import torch
 from pycocotools import mask
 
+from lightning_rcnn.cli import main
 from lightning_rcnn.cli.commands.detect import detect
+from lightning_rcnn.detection.processes import Detection
+from lightning_rcnn.detection.running import Job
 from lightning_rcnn.detection.sources import find_sources
 from lightning_rcnn.detection.watching import Watch
 from lightning_rcnn.detectors.loading import load_detector
+from lightning_rcnn.detectors.tiles_and_views import TilesAndViews
 from lightning_rcnn.errors import InputError
 
 OPTIONS = {"device": "cpu", "precision": "32-true", "no_images": True}
@@ -36,16 +44,24 @@ def assert_equal(found, expected):
             assert one["category_id"] == other["category_id"]
 
 
-def test_batches_workers_and_processes_change_nothing_and_two_processes_share_the_work(checkpoint, photos, tmp_path):
+def test_batches_workers_and_processes_change_nothing(checkpoint, photos, tmp_path):
     detect(checkpoint, [str(photos)], tmp_path / "one", workers=0, **OPTIONS)
     one = entries(tmp_path / "one")
     assert [entry["image"] for entry in one] == sorted(str(path) for path in photos.iterdir())
     detect(checkpoint, [str(photos)], tmp_path / "many", workers=1, batch_size=3, **OPTIONS)
     assert [entry["image"] for entry in entries(tmp_path / "many")] == [entry["image"] for entry in one]
     assert_equal(entries(tmp_path / "many"), one)
-    detect(checkpoint, [str(photos)], tmp_path / "two", workers=0, processes=2, **OPTIONS)
-    assert len(entries(tmp_path / "two")) == len(one)
-    assert_equal(entries(tmp_path / "two"), one)
+    # Two processes share the work, and hold the detector also for what comes later.
+    copy = shutil.copy(checkpoint, tmp_path / "copy.ckpt")
+    job = Job(copy, "cpu", "32-true", 0.5, 1, TilesAndViews(), 0, None)
+    stills, two = find_sources([str(photos)]).stills, []
+    with ExitStack() as stack:
+        detection = Detection(job, load_detector(copy), tmp_path, ["cpu", "cpu"], stack)
+        for part in (stills[:7], stills[7:]):
+            two += [outcome.entry for outcome in detection.run(part, [])]
+            copy.unlink(missing_ok=True)
+    assert len(two) == len(one)
+    assert_equal(two, one)
 
 
 def test_a_killed_run_is_continued_with_each_image_once(checkpoint, photos, tmp_path):
@@ -111,9 +127,43 @@ def test_a_watched_file_is_taken_once_and_only_when_it_is_whole(photos, tmp_path
         assert not videos
 
 
+def test_watching_takes_what_comes_until_it_is_interrupted(checkpoint, photos, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    shutil.copy(checkpoint, "best.ckpt")
+    inbox, lines = Path("inbox"), Path("out/results.jsonl")
+    inbox.mkdir()
+
+    def fill():
+        """Copy one image after the other, each when the one before has its results; then press Ctrl-C."""
+        last = time.monotonic() + 60
+        for number in range(3):
+            shutil.copy(photos / f"{number:02}.png", inbox)
+            while time.monotonic() < last and not (lines.exists() and lines.read_bytes().count(b"\n") > number):
+                time.sleep(0.01)
+            Path("best.ckpt").unlink(missing_ok=True)  # the detector is loaded once
+        os.kill(os.getpid(), signal.SIGINT)
+
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job ignores it
+    thread = threading.Thread(target=fill, daemon=True)
+    try:
+        thread.start()
+        words = "detect --checkpoint best.ckpt --images inbox --out out --device cpu --workers 0 --no_images"
+        assert main([*words.split(), "--watch", "--watch_seconds", "0.02"]) == 0
+    finally:
+        signal.signal(signal.SIGINT, before)
+    thread.join()
+    printed = capsys.readouterr().out
+    assert "Waiting for images; Ctrl-C ends." in printed
+    assert "objects in 3 images. Results are in out" in printed
+    assert [entry["image"] for entry in entries(Path("out"))] == [f"inbox/{number:02}.png" for number in range(3)]
+    assert len(json.loads(Path("out/images.json").read_text())["images"]) == 3
+    assert json.loads(Path("out/results.json").read_text())
+
+
 @pytest.mark.parametrize(
     ("options", "line"),
     [
+        ({"overlap": 0.3}, "--overlap 0.3: only tiles overlap; give a tile, too"),
         ({"overlap": 1.0, "tile": 800}, "--overlap 1: a share of a tile, from 0 to less than 1"),
         ({"tile": 8}, "--tile 8: the side of a tile in pixels, at least 32"),
         ({"tta": "flips"}, "--tta 'flips': unknown; give flip, scales or both"),

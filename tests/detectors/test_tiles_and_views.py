@@ -1,5 +1,7 @@
 """Validation with tiles and views scores what `detect` finds with them; options that cannot be are refused."""
 
+import warnings
+
 import pytest
 import torch
 from lightning.pytorch import Trainer
@@ -21,7 +23,10 @@ def test_validation_scores_what_detect_finds(make_mask_rcnn, tmp_path, options):
     model.tiles_and_views = TilesAndViews(**options)
     trainer = Trainer(logger=False, accelerator="cpu", enable_progress_bar=False, enable_model_summary=False)
     data = DetectionDataModule(val=str(tmp_path / "shapes"), eval_batch_size=2, num_workers=0)
-    trainer.validate(model, data, verbose=False)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", message=".*was called before the ``update`` method")
+        trainer.validate(model, data, verbose=False)
+    assert model.last_metrics.keys() == {"bbox", "segm", "voc"}  # no recall of proposals
     found = model.last_metrics["bbox"]
 
     expected = CocoAveragePrecision(CLASS_NAMES, max_detections=100)

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from functools import partial
 from hashlib import file_digest
 from importlib.util import find_spec
@@ -23,7 +23,7 @@ from lightning_rcnn.data.formats.write.registry import FormatName
 from lightning_rcnn.data.image_files import shown_path
 from lightning_rcnn.data.workers import suggested_workers
 from lightning_rcnn.detection.exported import SUFFIXES, ExportedDetector
-from lightning_rcnn.detection.processes import detect_all
+from lightning_rcnn.detection.processes import Detection
 from lightning_rcnn.detection.results import ResultsFile, read_lines, write_coco
 from lightning_rcnn.detection.running import Job, Outcome, open_detector
 from lightning_rcnn.detection.sources import VIDEO_SUFFIXES, Sources, find_sources
@@ -31,7 +31,7 @@ from lightning_rcnn.detection.speed import Speed
 from lightning_rcnn.detection.stills import FileImage
 from lightning_rcnn.detection.watching import Watch, pending
 from lightning_rcnn.detectors.base import Detector
-from lightning_rcnn.detectors.tiles_and_views import TilesAndViews
+from lightning_rcnn.detectors.tiles_and_views import OVERLAP, TilesAndViews
 from lightning_rcnn.errors import InputError
 from lightning_rcnn.precision import FLOAT32, PrecisionName, choose_precision
 
@@ -51,7 +51,7 @@ def detect(
     workers: int | None = None,
     processes: int | None = None,
     tile: int | None = None,
-    overlap: float = 0.2,
+    overlap: float = OVERLAP,
     tta: str = "",
     no_images: bool = False,
     watch: bool = False,
@@ -119,8 +119,10 @@ def detect(
     }
     results = ResultsFile(out, settings)
     job = Job(checkpoint, devices[0], chosen, scores, batch_size, options, workers, drawn)
-    run = _Run(results, job, devices, Console(), detector)
-    run.watch(find, watch_seconds) if watch else run.detect_sources(sources)
+    with ExitStack() as stack:
+        detection = Detection(job, detector, out, devices, stack)
+        run = _Run(results, detection, tile, Console())
+        run.watch(find, watch_seconds) if watch else run.detect_sources(sources)
     if not results.done and run.unreadable:
         results.discard()
         path, reason = next(iter(run.unreadable.items()))
@@ -140,22 +142,13 @@ class _Run:
 
     Args:
         results: file of the results.
-        job: what to do.
-        devices: a device for each process.
+        detection: processes that hold the detector.
+        tile: side of tiles, pixels; None for whole images.
         console: console for progress and tables.
-        detector: the detector, for names of classes.
     """
 
-    def __init__(
-        self,
-        results: ResultsFile,
-        job: Job,
-        devices: Sequence[str],
-        console: Console,
-        detector: Detector | ExportedDetector,
-    ) -> None:
-        self._results, self._job, self._devices, self._console = results, job, devices, console
-        self._tile = job.options.tile
+    def __init__(self, results: ResultsFile, detection: Detection, tile: int | None, console: Console) -> None:
+        self._results, self._detection, self._tile, self._console = results, detection, tile, console
         self._counts: Counter[str] = Counter()
         self._num_done = len(results.done)
         self._num_small = 0
@@ -168,7 +161,7 @@ class _Run:
         if self._num_done:
             print(f"{self._num_done} images have results already; {len(stills)} are left.")
         with Speed(self._console, None if sources.videos else len(stills)).shown() as self._speed:
-            self._take(detect_all(self._job, stills, sources.videos, self._results.path.parent, self._devices))
+            self._take(self._detection.run(stills, sources.videos))
 
     def watch(self, find: Any, seconds: float) -> None:
         """Process images as they appear, until Ctrl-C."""
@@ -177,7 +170,7 @@ class _Run:
             for stills, videos in Watch(find, seconds):
                 left = pending(stills, self._results.done)
                 if left or videos:
-                    self._take(detect_all(self._job, left, videos, self._results.path.parent, self._devices))
+                    self._take(self._detection.run(left, videos))
 
     def _take(self, outcomes: Iterator[Outcome]) -> None:
         for outcome in outcomes:
