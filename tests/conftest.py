@@ -45,3 +45,21 @@ def fresh_process():
     first.start()  # the server's imports take seconds
     first.join()
     return make
+
+
+@pytest.fixture(scope="session")
+def s3_of_session():
+    from tests.s3_server import S3Server  # a second that only tests of clouds wait for
+
+    server = S3Server()
+    yield server
+    server.close()
+
+
+@pytest.fixture
+def s3(s3_of_session, monkeypatch):
+    """An S3 server, which the environment names."""
+    for name, value in s3_of_session.environment.items():
+        monkeypatch.setenv(name, value)
+    yield s3_of_session
+    s3_of_session.forget()

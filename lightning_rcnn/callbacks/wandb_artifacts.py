@@ -18,8 +18,8 @@ from wandb.sdk.lib.paths import LogicalPath
 from lightning_rcnn.callbacks.run_facts import set_facts
 from lightning_rcnn.checkpoints.header import header_in, is_ours
 from lightning_rcnn.checkpoints.reading import read_content
-from lightning_rcnn.data.fetch import is_remote, without_query
 from lightning_rcnn.data.shards import ShardSet
+from lightning_rcnn.data.stores.addresses import is_remote, without_secrets
 from lightning_rcnn.data.torch_dataset import TorchDataset
 from lightning_rcnn.evaluation.report_page.page import NUMBERS, PAGE
 
@@ -122,4 +122,4 @@ def _different(names: Sequence[str]) -> list[str]:
 
 
 def _uri(address: str) -> str:
-    return without_query(address) if is_remote(address) else Path(address).resolve().as_uri()
+    return without_secrets(address) if is_remote(address) else Path(address).resolve().as_uri()

@@ -5,12 +5,16 @@ import re
 from pathlib import Path
 from typing import Any, Literal
 
+from jsonargparse import set_parsing_settings
 from jsonargparse.typing import NonNegativeInt, PositiveInt
 from lightning.fabric.plugins.precision.precision import _PRECISION_INPUT
 from lightning.pytorch import LightningDataModule, LightningModule, Trainer
 from lightning.pytorch.cli import LightningArgumentParser
 
 from lightning_rcnn.precision import AUTO
+
+# Lightning has jsonargparse open whatever looks like a URL, shards among them, as if it were a configuration file.
+set_parsing_settings(config_read_mode_fsspec_enabled=False)
 
 
 class RunTrainer(Trainer):

@@ -12,8 +12,9 @@ from pathlib import Path
 
 from filelock import FileLock
 
-from lightning_rcnn.data.fetch import FetchPolicy, fetch_file, is_remote
+from lightning_rcnn.data.fetch import FetchPolicy, fetch_file
 from lightning_rcnn.data.index import Shard
+from lightning_rcnn.data.stores.addresses import is_remote
 from lightning_rcnn.errors import InputError
 from lightning_rcnn.files import atomic_write
 

@@ -45,8 +45,8 @@ _SPLITS = {"fit": ("train", "val"), "validate": ("val",), "test": ("test",), "pr
 class DetectionDataModule(LightningDataModule):
     """Streams packed shards into batches of fixed shapes.
 
-    A data source is a packed folder, a shard, a glob, a brace range, an http(s) URL of any of these except a glob, or
-    `pipe:` and a command (see `lightning_rcnn/data/shards.py`). A list gives several sources.
+    A data source is a packed folder, a shard, a glob, a brace range, a URL of any of these (of http(s)
+    except a glob), or `pipe:` and a command (see `lightning_rcnn/data/shards.py`). A list gives several sources.
 
     The order of an epoch depends only on the data, `seed`, the epoch and the global batch size (devices x
     `batch_size`). A run that is resumed within an epoch neither repeats nor loses a sample. The numbers of devices and

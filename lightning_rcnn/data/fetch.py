@@ -1,29 +1,18 @@
 """Fetch bytes from a URL or a command in bounded time: retry with back-off, then raise one line with the address."""
 
 import hashlib
-import http.client
-import os
 import random
-import select
-import signal
-import subprocess
-import tempfile
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
 from typing import BinaryIO, TypeVar
 
+from lightning_rcnn.data.stores import cloud, http, pipe
+from lightning_rcnn.data.stores.addresses import PIPE, is_cloud, without_secrets
+from lightning_rcnn.data.stores.transfer import MIN_BYTES_PER_SECOND, TransferError
 from lightning_rcnn.errors import InputError
-
-PIPE = "pipe:"
-_CHUNK = 1 << 20
-_MIN_BYTES_PER_SECOND = 100_000  # a transfer whose average speed is lower counts as stalled
-_TRANSIENT_STATUS = {408, 425, 429, 500, 502, 503, 504}
-_NO_SUCH_COMMAND = {126, 127}  # exit statuses of a shell
 
 Result = TypeVar("Result")
 
@@ -44,24 +33,6 @@ class FetchPolicy:
     first_pause: float = 1.0
 
 
-class TransferError(Exception):
-    """Raised when an attempt fails; `is_final` says that another attempt would fail too."""
-
-    def __init__(self, reason: str, is_final: bool = False) -> None:
-        super().__init__(reason)
-        self.is_final = is_final
-
-
-def is_remote(address: str) -> bool:
-    """Return whether the address is a URL or a command, not a local path."""
-    return address.startswith(("http://", "https://", PIPE))
-
-
-def without_query(address: str) -> str:
-    """Return the address for messages: without a URL's query, which may contain a secret signature."""
-    return address if address.startswith(PIPE) else address.split("?")[0]
-
-
 def fetch_bytes(address: str, policy: FetchPolicy) -> bytes:
     """Return the content of a URL or the output of a command.
 
@@ -73,6 +44,15 @@ def fetch_bytes(address: str, policy: FetchPolicy) -> bytes:
         return b"".join(_receive(address, policy.timeout, time.monotonic() + 10 * policy.timeout))
 
     return _retry(address, policy, attempt)
+
+
+def find_matches(pattern: str, policy: FetchPolicy) -> list[str]:
+    """Return the URLs of the files and folders in a cloud that match a pattern, in order.
+
+    Raises:
+        InputError: every attempt failed.
+    """
+    return _retry(pattern, policy, lambda: cloud.matches(pattern, policy.timeout))
 
 
 def fetch_file(address: str, file: BinaryIO, *, min_size: int, sha256: str, policy: FetchPolicy) -> None:
@@ -91,7 +71,7 @@ def fetch_file(address: str, file: BinaryIO, *, min_size: int, sha256: str, poli
 
     def attempt() -> None:
         digest, size = hashlib.sha256(), 0
-        deadline = time.monotonic() + policy.timeout + min_size / _MIN_BYTES_PER_SECOND
+        deadline = time.monotonic() + policy.timeout + min_size / MIN_BYTES_PER_SECOND
         try:
             if file.tell():  # a failed attempt has written something
                 file.seek(0)
@@ -101,7 +81,7 @@ def fetch_file(address: str, file: BinaryIO, *, min_size: int, sha256: str, poli
                 digest.update(chunk)
         except OSError as error:
             raise InputError(
-                f"{Path(file.name).parent}: {without_query(address)} cannot be stored ({error.strerror}); "
+                f"{Path(file.name).parent}: {without_secrets(address)} cannot be stored ({error.strerror}); "
                 "make room or set data.fetching.cache_dir and data.fetching.cache_limit_gb"
             ) from error
         if size < min_size:
@@ -120,66 +100,17 @@ def _retry(address: str, policy: FetchPolicy, attempt: Callable[[], Result]) -> 
         except TransferError as error:
             if error.is_final or number == policy.attempts:
                 attempts = f" after {number} attempts" if number > 1 else ""
+                what_to_check = "the address, your access to it" if is_cloud(address) else "the address"
                 raise InputError(
-                    f"{without_query(address)}: {error}{attempts}; check the address and the network"
+                    f"{without_secrets(address)}: {error}{attempts}; check {what_to_check} and the network"
                 ) from error
             time.sleep(policy.first_pause * 2 ** (number - 1) * (1 + jitter.random()))
     raise AssertionError("unreachable")
 
 
 def _receive(address: str, timeout: float, deadline: float) -> Iterator[bytes]:
-    receive = _receive_pipe if address.startswith(PIPE) else _receive_http
-    for chunk in receive(address, timeout):
+    store = pipe if address.startswith(PIPE) else cloud if is_cloud(address) else http
+    for chunk in store.receive(address, timeout):
         if time.monotonic() > deadline:
-            raise TransferError(f"slower than {_MIN_BYTES_PER_SECOND // 1000} kB/s")
+            raise TransferError(f"slower than {MIN_BYTES_PER_SECOND // 1000} kB/s")
         yield chunk
-
-
-def _receive_http(url: str, timeout: float) -> Iterator[bytes]:
-    try:
-        with urllib.request.urlopen(url, timeout=timeout) as response:
-            while chunk := response.read1(_CHUNK):
-                yield chunk
-    except urllib.error.HTTPError as error:
-        raise TransferError(
-            f"HTTP {error.code} {error.reason}", is_final=error.code not in _TRANSIENT_STATUS
-        ) from error
-    except TimeoutError as error:
-        raise TransferError(f"no byte in {timeout:g} s") from error
-    except (urllib.error.URLError, http.client.HTTPException, OSError) as error:
-        raise TransferError(str(getattr(error, "reason", error)) or type(error).__name__) from error
-    except ValueError as error:
-        raise TransferError(str(error), is_final=True) from error
-
-
-def _receive_pipe(address: str, timeout: float) -> Iterator[bytes]:
-    command = address.removeprefix(PIPE)
-    with tempfile.TemporaryFile() as errors:
-        # The command gets its own session, so that killing the group also ends the shell's children.
-        process = subprocess.Popen(command, shell=True, stdout=subprocess.PIPE, stderr=errors, start_new_session=True)
-        assert process.stdout is not None
-        try:
-            while chunk := _read_pipe(process.stdout.fileno(), timeout):
-                yield chunk
-            status = process.wait(timeout)
-        except subprocess.TimeoutExpired as error:
-            raise TransferError(f"did not end in {timeout:g} s") from error
-        finally:
-            if process.poll() is None:
-                os.killpg(process.pid, signal.SIGKILL)
-                process.wait()
-            process.stdout.close()
-        if status != 0:
-            errors.seek(0)
-            lines = errors.read().decode(errors="replace").strip().splitlines()
-            raise TransferError(
-                f"exit status {status}: {lines[-1] if lines else 'no message'}", status in _NO_SUCH_COMMAND
-            )
-
-
-def _read_pipe(descriptor: int, timeout: float) -> bytes:
-    poll = select.poll()
-    poll.register(descriptor, select.POLLIN | select.POLLHUP)
-    if not poll.poll(timeout * 1000):
-        raise TransferError(f"no byte in {timeout:g} s")
-    return os.read(descriptor, _CHUNK)

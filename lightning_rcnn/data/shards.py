@@ -7,6 +7,7 @@
 | `data/coco/train/*7.tar`, `data/*/train` | what the pattern matches |
 | `data/coco/train/shard-{000000..000012}.tar` | the shards of a range |
 | `https://host/coco/train` | the same over HTTP, except patterns |
+| `s3://bucket/coco/train`, `gs://`, `az://`, `hf://` and whatever else fsspec reads | the same, with patterns |
 | `pipe:aws s3 cp s3://bucket/coco/train/index.json -` | the output of a command: all shards in the index |
 | `pipe:aws s3 cp s3://bucket/coco/train/shard-{000000..000012}.tar -` | the shards of a range |
 
@@ -15,22 +16,17 @@ Several sources form one data set if they have the same categories.
 """
 
 import glob
-import posixpath
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from urllib.parse import urlsplit, urlunsplit
 
 from braceexpand import braceexpand
 
 from lightning_rcnn.data.annotation_files import as_file
-from lightning_rcnn.data.fetch import PIPE, FetchPolicy, fetch_bytes, is_remote
+from lightning_rcnn.data.fetch import FetchPolicy, fetch_bytes, find_matches
 from lightning_rcnn.data.index import INDEX_NAME, Shard, ShardIndex
+from lightning_rcnn.data.stores.addresses import PIPE, file_name, inside, is_cloud, is_remote, names_file, sibling
 from lightning_rcnn.errors import InputError
-
-_FILE_IN_COMMAND = re.compile(r"[^/\s'\"=]+\.(?:tar|json)(?![\w.])")
-_UNREAD_SCHEME = re.compile(r"(?!https?:)([a-z][a-z0-9+.-]+)://")
 
 
 @dataclass(frozen=True)
@@ -56,7 +52,7 @@ class ShardSet:
         """Address of the annotations beside each shard; None for a shard with them inside."""
         pairs = zip(self.index.shards, self.addresses, strict=True)
         return [
-            None if shard.annotations is None else _sibling(address, shard.annotations.name) for shard, address in pairs
+            None if shard.annotations is None else sibling(address, shard.annotations.name) for shard, address in pairs
         ]
 
 
@@ -103,38 +99,34 @@ def read_training_shards(sources: str | Sequence[str], policy: FetchPolicy | Non
     Raises:
         InputError: see `read_shards`; or the same shard comes from two addresses.
     """
+    policy = policy or FetchPolicy()
     wanted: dict[str, dict[str, int]] = {}
     for position, source in enumerate([sources] if isinstance(sources, str) else sources):
-        for address in _expand(source):
-            wanted.setdefault(_sibling(address, INDEX_NAME), {}).setdefault(_last_part(address), position)
+        for address in _expand(source, policy):
+            wanted.setdefault(sibling(address, INDEX_NAME), {}).setdefault(file_name(address), position)
     if not wanted:
         raise InputError("the list of data sources is empty; give a packed folder, shards or URLs")
-    shard_sets = [_select(index, names, policy or FetchPolicy()) for index, names in wanted.items()]
+    shard_sets = [_select(index, names, policy) for index, names in wanted.items()]
     return _merge(shard_sets)
 
 
-def _expand(source: str) -> list[str]:
+def _expand(source: str, policy: FetchPolicy) -> list[str]:
     """Expand braces and patterns into addresses, each of a shard or an index."""
-    if match := _UNREAD_SCHEME.match(source):
-        raise InputError(
-            f"{source}: {match[1]}:// is not supported; use http(s)://, or pipe: and a command that prints a file"
-        )
     if not is_remote(source) and Path(source).expanduser().exists():
         return [_file_of(source)]
     try:
         addresses = list(braceexpand(source))
     except ValueError as error:
         raise InputError(f"{source}: unbalanced braces; write a range as {{000000..000012}}") from error
-    if is_remote(source):
-        return [_file_of(address) for address in addresses]
-    return [_file_of(path) for address in addresses for path in _match(address)]
+    return [_file_of(match) for address in addresses for match in _match(address, policy)]
 
 
-def _match(address: str) -> list[str]:
-    path = str(Path(address).expanduser())
-    if not glob.has_magic(path):
+def _match(address: str, policy: FetchPolicy) -> list[str]:
+    """Return what an address with a pattern matches; without one, the address itself."""
+    path = address if is_remote(address) else str(Path(address).expanduser())
+    if not glob.has_magic(path) or (is_remote(path) and not is_cloud(path)):
         return [path]
-    matches = sorted(glob.glob(path))
+    matches = find_matches(path, policy) if is_cloud(path) else sorted(glob.glob(path))
     if not matches:
         raise InputError(f"{address}: no file or folder matches; correct the pattern")
     return matches
@@ -142,15 +134,12 @@ def _match(address: str) -> list[str]:
 
 def _file_of(address: str) -> str:
     """Return the address of a shard unchanged, and for a folder the address of its index."""
-    if address.startswith(PIPE):
-        if not _FILE_IN_COMMAND.search(address):
-            raise InputError(f"{address}: the command names no file; name a .tar file or {INDEX_NAME} in it")
-        return address
-    if address.startswith(("http:", "https:")):
-        parts = urlsplit(address)
-        if parts.path.endswith((".tar", ".json")):
+    if is_remote(address):
+        if names_file(address):
             return address
-        return urlunsplit(parts._replace(path=posixpath.join(parts.path, INDEX_NAME)))
+        if address.startswith(PIPE):
+            raise InputError(f"{address}: the command names no file; name a .tar file or {INDEX_NAME} in it")
+        return inside(address, INDEX_NAME)
     path = Path(address).expanduser()
     if path.is_dir():
         return str(path / INDEX_NAME)
@@ -159,43 +148,22 @@ def _file_of(address: str) -> str:
     return str(path)
 
 
-def _last_part(address: str) -> str:
-    if address.startswith(PIPE):
-        return _FILE_IN_COMMAND.findall(address)[-1]
-    if is_remote(address):
-        return posixpath.basename(urlsplit(address).path)
-    return Path(address).name
-
-
-def _sibling(address: str, name: str) -> str:
-    """Return the address with the file name replaced."""
-    if address.startswith(PIPE):
-        *_, last = _FILE_IN_COMMAND.finditer(address)
-        return address[: last.start()] + name + address[last.end() :]
-    if is_remote(address):
-        parts = urlsplit(address)
-        return urlunsplit(parts._replace(path=posixpath.join(posixpath.dirname(parts.path), name)))
-    return str(Path(address).with_name(name))
-
-
 def _select(index_address: str, named: Mapping[str, int], policy: FetchPolicy) -> ShardSet:
     """Return the named shards of one index, each with its source; all shards if the index itself is named."""
     index = ShardIndex.from_json(_read_text(index_address, policy), index_address)
     if INDEX_NAME not in named:
         unknown = named.keys() - {shard.name for shard in index.shards}
         if unknown:
-            raise InputError(
-                f"{_sibling(index_address, min(unknown))}: not in {index_address}; pack the data set again"
-            )
+            raise InputError(f"{sibling(index_address, min(unknown))}: not in {index_address}; pack the data set again")
         index = replace(index, shards=[shard for shard in index.shards if shard.name in named])
     last = max(named.values())
     shard_sources = [min(named.get(shard.name, last), named.get(INDEX_NAME, last)) for shard in index.shards]
-    addresses = tuple(_sibling(index_address, shard.name) for shard in index.shards)
+    addresses = tuple(sibling(index_address, shard.name) for shard in index.shards)
     if not is_remote(index_address):
         for address, shard in zip(addresses, index.shards, strict=True):
             _check_local(Path(address), shard)
             if shard.annotations is not None:
-                _check_local(Path(_sibling(address, shard.annotations.name)), as_file(shard))
+                _check_local(Path(sibling(address, shard.annotations.name)), as_file(shard))
     return ShardSet(
         index,
         addresses,

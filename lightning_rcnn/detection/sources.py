@@ -5,8 +5,8 @@
 | `photo.jpg`, `photos/` | that file; all images and videos in that folder and its subfolders |
 | `photos/*/7*.jpg` | what the pattern matches; `**` stands for any number of folders |
 | `list.txt` | an entry a line, relative to the working directory or else to the folder of the list |
-| `https://host/photo.jpg` | the image at that address |
-| `shards/val`, `shards/val/shard-000003.tar`, the same over HTTP | the images of packed shards |
+| `https://host/photo.jpg`, `s3://bucket/photo.jpg`, `s3://bucket/*.jpg` | the images at those addresses |
+| `shards/val`, `shards/val/shard-000003.tar`, the same at a URL | the images of packed shards |
 | `clip.mp4`, `https://host/clip.mp4`, `rtsp://host/camera` | the frames of a video or stream |
 """
 
@@ -18,11 +18,12 @@ from typing import NamedTuple
 from urllib.parse import unquote, urlsplit
 
 from lightning_rcnn.data.cache import ShardCache
-from lightning_rcnn.data.fetch import FetchPolicy, is_remote
+from lightning_rcnn.data.fetch import FetchPolicy, find_matches
 from lightning_rcnn.data.image_files import ImageFile, find_images
 from lightning_rcnn.data.index import INDEX_NAME
 from lightning_rcnn.data.reader import ShardReader
 from lightning_rcnn.data.shards import read_shards
+from lightning_rcnn.data.stores.addresses import is_cloud, is_remote
 from lightning_rcnn.detection.stills import FileImage, RemoteImage, ShardImage, Still
 from lightning_rcnn.errors import InputError
 
@@ -82,6 +83,8 @@ def find_sources(entries: Iterable[str], without: Path | None = None) -> Sources
     videos: list[Video] = []
     for entry in listed:
         if _is_stream(entry):
+            if is_cloud(entry) and not entry.startswith(_STREAMS):
+                raise InputError(f"{entry}: a video in a cloud; copy it here, or give a signed https:// URL")
             videos.append(Video(entry, entry, _drawn_name(entry, ".mp4")))
         elif is_packed(entry):
             stills += _samples(entry)
@@ -111,7 +114,10 @@ def _is_stream(entry: str) -> bool:
 def _expand(entries: Iterable[str], depth: int, folder: Path | None = None) -> Iterator[str]:
     """Yield the entries with patterns and lists replaced by what they stand for."""
     for entry in entries:
-        if is_remote(entry) or entry.startswith(_STREAMS) or is_packed(entry):
+        if is_cloud(entry) and not entry.startswith(_STREAMS) and _PATTERN.search(entry) and not is_packed(entry):
+            yield from _require_matches(entry, find_matches(entry, FetchPolicy()))
+            continue
+        if is_remote(entry) or is_packed(entry):
             yield entry
             continue
         path = Path(entry)
@@ -120,12 +126,15 @@ def _expand(entries: Iterable[str], depth: int, folder: Path | None = None) -> I
         if path.is_file() and path.suffix.lower() == ".txt":
             yield from _expand(_lines(path, depth), depth + 1, path.parent)
         elif not path.exists() and _PATTERN.search(entry):
-            matches = sorted(glob.glob(entry, recursive=True))
-            if not matches:
-                raise InputError(f"{entry}: no file matches this pattern")
-            yield from matches
+            yield from _require_matches(entry, sorted(glob.glob(entry, recursive=True)))
         else:
             yield str(path)
+
+
+def _require_matches(pattern: str, matches: list[str]) -> list[str]:
+    if not matches:
+        raise InputError(f"{pattern}: no file matches this pattern")
+    return matches
 
 
 def _lines(path: Path, depth: int) -> list[str]:

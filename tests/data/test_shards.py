@@ -76,7 +76,7 @@ def test_sets_of_other_categories_are_refused(uneven_set: Path, make_set, tmp_pa
         ("{set}/shard-{{000003..000006}}.tar", "shard-000005.tar: no such file"),
         ("{set}/shard-{{0..3.tar", "unbalanced braces"),
         ("{set}/..", "has no index.json; make shards with `lightning-rcnn pack`"),
-        ("s3://bucket/train", "s3:// is not supported"),
+        ("what://bucket/train", "what:// is not supported"),
         ("pipe:cat {set}", "names no file; name a .tar file or index.json"),
     ],
 )

@@ -77,3 +77,15 @@ def test_mistakes(tmp_path):
     ):
         with pytest.raises(InputError, match=line):
             find_sources([str(tmp_path / entry)])
+
+
+def test_patterns_and_videos_in_clouds(tmp_path):
+    for name in ("a.jpg", "b.png", "c.jpg"):
+        (tmp_path / name).touch()
+    url = tmp_path.as_uri()
+    found = find_sources([f"{url}/*.jpg", f"{url}/b.png"])
+    assert [still.key for still in found.stills] == [f"{url}/a.jpg", f"{url}/c.jpg", f"{url}/b.png"]
+    with pytest.raises(InputError, match=r"\*.gif: no file matches this pattern"):
+        find_sources([f"{url}/*.gif"])
+    with pytest.raises(InputError, match=r"clip.mp4: a video in a cloud; copy it here"):
+        find_sources(["s3://bucket/clip.mp4"])

@@ -1,0 +1,104 @@
+"""Files of clouds and hubs: S3, Google Cloud Storage, Azure, Hugging Face, and whatever else fsspec reads."""
+
+import re
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from functools import partial
+from typing import TypeVar
+
+from lightning_rcnn.data.stores.filesystems import filesystem_of
+from lightning_rcnn.data.stores.transfer import MIN_BYTES_PER_SECOND, Span, TransferError
+
+_CHUNK = 2 << 20
+_AT_ONCE = 4
+"""Requests at the same time: one alone has a fraction of the bandwidth of a cloud."""
+_MAGIC = re.compile(r"[*?\[]")
+_NO_ACCESS = re.compile("credential|authentication|unauthorized", re.IGNORECASE)
+"""In the names of errors, of which each package has its own."""
+
+Result = TypeVar("Result")
+
+
+def receive(url: str, timeout: float) -> Iterator[bytes]:
+    """Yield the content of a file, requested in parts.
+
+    Raises:
+        TransferError: it cannot be read, or no part of it arrived in time.
+        InputError: see `filesystem_of`.
+    """
+    filesystem = filesystem_of(url, timeout)
+    path = filesystem._strip_protocol(url)
+    filesystem.invalidate_cache()  # of listings, which would hide that a file was replaced
+    size = _wait(_start(partial(filesystem.size, path)), timeout)
+    if size is None:
+        raise TransferError("is a folder, or its size is unknown", is_final=True)
+    parts = [Span(start, min(start + _CHUNK, size)) for start in range(0, size, _CHUNK)]
+    requests: deque[tuple[Span, Future[bytes]]] = deque()
+    for part in parts:
+        requests.append((part, _start(partial(filesystem.cat_file, path, start=part.start, end=part.end))))
+        if len(requests) == _AT_ONCE:
+            yield _answer(requests, timeout)
+    while requests:
+        yield _answer(requests, timeout)
+
+
+def matches(pattern: str, timeout: float) -> list[str]:
+    """Return the URLs of the files and folders that match a pattern, in order.
+
+    Raises:
+        TransferError: the store cannot be asked.
+        InputError: see `filesystem_of`.
+    """
+    filesystem = filesystem_of(pattern, timeout)
+    filesystem.invalidate_cache()
+    folder = _MAGIC.split(pattern, maxsplit=1)[0].rpartition("/")[0]
+    beginning = len(filesystem._strip_protocol(folder))
+    paths = _wait(_start(partial(filesystem.glob, filesystem._strip_protocol(pattern))), timeout)
+    return [f"{folder}/{path[beginning:].strip('/')}" for path in sorted(paths)]
+
+
+def _answer(requests: deque[tuple[Span, "Future[bytes]"]], timeout: float) -> bytes:
+    """Take the first request and return its answer; the others share the bandwidth."""
+    in_flight = sum(part.end - part.start for part, _ in requests)
+    part, future = requests.popleft()
+    content = _wait(future, timeout, in_flight)
+    if len(content) < part.end - part.start:
+        raise TransferError(f"received only {len(content)} of {part.end - part.start} bytes")
+    return content
+
+
+def _start(function: Callable[[], Result]) -> "Future[Result]":
+    """Call a function in a thread that nobody has to wait for: not every file system has a timeout."""
+    future: Future[Result] = Future()
+
+    def run() -> None:
+        try:
+            future.set_result(function())
+        except BaseException as error:
+            future.set_exception(error)
+
+    threading.Thread(target=run, daemon=True).start()
+    return future
+
+
+def _wait(future: "Future[Result]", timeout: float, size: int = 0) -> Result:
+    """Wait `timeout` seconds, and as long as `size` bytes take."""
+    try:
+        return future.result(timeout + size / MIN_BYTES_PER_SECOND)
+    except FileNotFoundError as error:
+        raise TransferError("no such file", is_final=True) from error
+    except PermissionError as error:
+        raise TransferError(f"no access ({_first_line(error)})", is_final=True) from error
+    except TimeoutError as error:
+        raise TransferError(f"no byte in {timeout:g} s") from error
+    except Exception as error:  # every package has its own
+        is_final = isinstance(error, ValueError | TypeError | NotImplementedError | IsADirectoryError)
+        denied = _NO_ACCESS.search(type(error).__name__) is not None
+        raise TransferError(_first_line(error), is_final or denied) from error
+
+
+def _first_line(error: Exception) -> str:
+    reason = str(getattr(error, "strerror", None) or error)
+    return (reason.strip().splitlines() or [type(error).__name__])[0].rstrip(".")

@@ -1,0 +1,33 @@
+"""Files of web servers."""
+
+import http.client
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+
+from lightning_rcnn.data.stores.transfer import TransferError
+
+_CHUNK = 1 << 20
+_TRANSIENT_STATUS = {408, 425, 429, 500, 502, 503, 504}
+
+
+def receive(url: str, timeout: float) -> Iterator[bytes]:
+    """Yield the content of a URL.
+
+    Raises:
+        TransferError: it cannot be fetched, or `timeout` seconds went by without a byte.
+    """
+    try:
+        with urllib.request.urlopen(url, timeout=timeout) as response:
+            while chunk := response.read1(_CHUNK):
+                yield chunk
+    except urllib.error.HTTPError as error:
+        raise TransferError(
+            f"HTTP {error.code} {error.reason}", is_final=error.code not in _TRANSIENT_STATUS
+        ) from error
+    except TimeoutError as error:
+        raise TransferError(f"no byte in {timeout:g} s") from error
+    except (urllib.error.URLError, http.client.HTTPException, OSError) as error:
+        raise TransferError(str(getattr(error, "reason", error)) or type(error).__name__) from error
+    except ValueError as error:
+        raise TransferError(str(error), is_final=True) from error

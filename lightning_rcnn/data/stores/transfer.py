@@ -1,0 +1,25 @@
+"""What all ways to transfer a file have in common."""
+
+from typing import NamedTuple
+
+MIN_BYTES_PER_SECOND = 100_000
+"""A transfer whose average speed is lower counts as stalled."""
+
+
+class Span(NamedTuple):
+    """A part of a file.
+
+    Attributes:
+        start, end: first byte, and the byte after the last.
+    """
+
+    start: int
+    end: int
+
+
+class TransferError(Exception):
+    """Raised when an attempt fails; `is_final` says that another attempt would fail too."""
+
+    def __init__(self, reason: str, is_final: bool = False) -> None:
+        super().__init__(reason)
+        self.is_final = is_final

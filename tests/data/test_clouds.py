@@ -1,0 +1,151 @@
+"""Packed sets in clouds: S3 by moto's server, which drops, stalls, cuts and refuses; other stores by fsspec's own."""
+
+import sys
+import time
+from http.server import BaseHTTPRequestHandler
+from pathlib import Path
+
+import fsspec
+import pytest
+from fsspec.registry import _registry
+
+from lightning_rcnn.data.cache import ShardCache
+from lightning_rcnn.data.fetch import FetchPolicy, fetch_bytes
+from lightning_rcnn.data.shards import read_shards
+from lightning_rcnn.data.stores import cloud
+from lightning_rcnn.data.stores.filesystems import filesystem_of
+from lightning_rcnn.errors import InputError
+from tests.faulty_server import Behavior, damage, drop, half, stall, unavailable
+from tests.s3_server import S3Server
+
+PATIENCE = FetchPolicy(timeout=0.3, attempts=4, first_pause=0.01)
+SHARD = "/bucket/train/shard-000000.tar"
+INDEX = "/bucket/train/index.json"
+
+
+def forbid(request: BaseHTTPRequestHandler, data: bytes) -> None:
+    request.send_error(403)
+
+
+@pytest.fixture
+def url(s3: S3Server, uneven_set: Path) -> str:
+    url = s3.put_folder(uneven_set, "train")
+    filesystem_of(url, PATIENCE.timeout).exists(url)  # making the client takes longer than the patience of these tests
+    s3.forget()
+    return url
+
+
+def fetch_shard(url: str, folder: Path) -> Path:
+    shard_set = read_shards(url, PATIENCE)
+    return ShardCache(folder, 1e9, PATIENCE).local_path(shard_set.addresses[0], shard_set.index.shards[0])
+
+
+@pytest.mark.parametrize(
+    "suffix", ["", "/", "/index.json", "/shard-{000000..000004}.tar", "/*.tar", "/shard-00000?.tar", "/shard-[0-9]*"]
+)
+def test_ways_to_name_a_set(url: str, suffix: str):
+    shard_set = read_shards(url + suffix, PATIENCE)
+    assert len(shard_set.index) == 43
+    assert shard_set.addresses[3] == f"{url}/shard-000003.tar"
+
+
+def test_patterns_of_folders(s3: S3Server, url: str, make_set, tmp_path: Path):
+    more = s3.put_folder(make_set(tmp_path / "more", (4, 2), first_id=5000), "sets/more")
+    s3.put_folder(make_set(tmp_path / "others", (3,), first_id=6000), "sets/others")
+    assert len(read_shards("s3://bucket/sets/*").index) == 9
+    assert len(read_shards([url, "s3://bucket/s*/mor?"]).index) == 49
+    assert len(read_shards(f"{more}/*1.tar").index) == 2
+
+
+def test_a_shard_is_fetched_once_and_in_parts(
+    s3: S3Server, url: str, uneven_set: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(cloud, "_CHUNK", 1000)
+    for _ in range(3):
+        path = fetch_shard(url, tmp_path)
+    size = (uneven_set / "shard-000000.tar").stat().st_size
+    assert path.read_bytes() == (uneven_set / "shard-000000.tar").read_bytes()
+    assert s3.requests.count(f"GET {SHARD}") == -(-size // 1000)
+    assert s3.received[SHARD] == size
+
+
+@pytest.mark.parametrize("fault", [unavailable, drop, half, stall, damage])
+def test_a_passing_fault_is_overcome(s3: S3Server, url: str, uneven_set: Path, tmp_path: Path, fault: Behavior):
+    s3.behaviors[SHARD] = [fault, unavailable, fault]
+    s3.behaviors[INDEX] = [unavailable, drop]
+    assert fetch_shard(url, tmp_path).read_bytes() == (uneven_set / "shard-000000.tar").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("fault", "reason"),
+    [
+        (unavailable, "Service Unavailable"),
+        (drop, "Connection was closed"),
+        (half, r"received \d+ of \d+ bytes"),
+        (stall, "no byte in 0.3 s"),
+        (damage, "sha256 differs from the index"),
+    ],
+)
+def test_a_lasting_fault_ends_with_the_url_named(s3: S3Server, url: str, tmp_path: Path, fault: Behavior, reason: str):
+    s3.behaviors[SHARD] = [fault] * 9
+    match = rf"^{url}/shard-000000.tar: .*{reason}.* after 4 attempts; check the address"
+    start = time.monotonic()
+    with pytest.raises(InputError, match=match) as caught:
+        fetch_shard(url, tmp_path)
+    assert time.monotonic() - start < 4 * 0.3 + 2.0
+    assert "\n" not in str(caught.value)
+    # No attempts of the package's own between ours; only its client repeats a request on a connection that was closed.
+    assert s3.requests.count(f"GET {SHARD}") == (8 if fault is drop else 4)
+    assert not list(tmp_path.glob("*.tar*[!k]"))  # neither the shard nor a part of it; only the lock
+
+
+def test_what_does_not_exist_is_named(s3: S3Server, url: str):
+    with pytest.raises(InputError, match=r"s3://bucket/nowhere/index.json: no such file; check the address, your acc"):
+        read_shards("s3://bucket/nowhere", PATIENCE)
+    with pytest.raises(InputError, match=r"s3://nobodys/train/index.json: no such file"):
+        read_shards("s3://nobodys/train", PATIENCE)
+    with pytest.raises(InputError, match=r"s3://bucket/train/other-\*.tar: no file or folder matches"):
+        read_shards(f"{url}/other-*.tar", PATIENCE)
+    with pytest.raises(InputError, match=r"stranger.tar: not in s3://bucket/train/index.json"):
+        read_shards(f"{url}/stranger.tar", PATIENCE)
+
+
+def test_access_is_the_stores_own_matter(s3: S3Server, url: str, monkeypatch: pytest.MonkeyPatch):
+    s3.behaviors[INDEX] = [forbid]
+    with pytest.raises(InputError, match=r"^s3://bucket/train/index.json: no access \(.*\); check the address, your"):
+        read_shards(url, PATIENCE)
+    assert s3.requests.count(f"GET {INDEX}") == 1
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.delenv(name)
+    impatient = FetchPolicy(timeout=5.0, attempts=1)
+    with pytest.raises(InputError, match=r"^s3://bucket/train/index.json: Unable to locate credentials; check the ad"):
+        read_shards(url, impatient)
+
+
+@pytest.mark.parametrize(
+    ("scheme", "package", "extra"),
+    [("s3", "s3fs", "s3"), ("gs", "gcsfs", "gs"), ("abfs", "adlfs", "az"), ("hf", "huggingface_hub", "hf")],
+)
+def test_a_missing_package_is_one_line(monkeypatch: pytest.MonkeyPatch, scheme: str, package: str, extra: str):
+    monkeypatch.setitem(sys.modules, package, None)
+    monkeypatch.delitem(_registry, scheme, raising=False)
+    match = rf"^{scheme}://b/c/index.json: the package for {scheme}:// is missing; .*'lightning-rcnn\[{extra}\]'`$"
+    with pytest.raises(InputError, match=match):
+        read_shards(f"{scheme}://b/c")
+
+
+def test_whatever_else_fsspec_reads(uneven_set: Path, tmp_path: Path):
+    memory = fsspec.filesystem("memory")
+    memory.put(str(uneven_set), "/sets/train", recursive=True)
+    for url in ("memory://sets/train", "memory://sets/train/*.tar", uneven_set.as_uri()):
+        shard_set = read_shards(url)
+        assert len(shard_set.index) == 43
+        path = ShardCache(tmp_path, 1e9, PATIENCE).local_path(shard_set.addresses[4], shard_set.index.shards[4])
+        assert path.read_bytes() == (uneven_set / "shard-000004.tar").read_bytes()
+
+
+def test_passwords_stay_out_of_messages():
+    with pytest.raises(InputError) as caught:
+        fetch_bytes("ftp://me:secret@127.0.0.1:9/index.json", FetchPolicy(timeout=0.3, attempts=1))
+    assert "secret" not in str(caught.value)
+    assert str(caught.value).startswith("ftp://127.0.0.1:9/index.json: ")

@@ -1,0 +1,73 @@
+"""A web server that misbehaves in every way that occurs."""
+
+import threading
+import time
+from collections.abc import Callable
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+Behavior = Callable[[BaseHTTPRequestHandler, bytes], None]
+
+
+def answer(request: BaseHTTPRequestHandler, data: bytes) -> None:
+    request.send_response(200)
+    request.send_header("Content-Length", str(len(data)))
+    request.end_headers()
+    request.wfile.write(data)
+
+
+def unavailable(request: BaseHTTPRequestHandler, data: bytes) -> None:
+    request.send_error(503)
+
+
+def drop(request: BaseHTTPRequestHandler, data: bytes) -> None:
+    request.close_connection = True
+
+
+def half(request: BaseHTTPRequestHandler, data: bytes) -> None:
+    request.send_response(200)
+    request.send_header("Content-Length", str(len(data)))
+    request.end_headers()
+    request.wfile.write(data[: len(data) // 2])
+
+
+def stall(request: BaseHTTPRequestHandler, data: bytes) -> None:
+    half(request, data)
+    time.sleep(1.0)
+
+
+def damage(request: BaseHTTPRequestHandler, data: bytes) -> None:
+    answer(request, bytes(len(data)))
+
+
+class Server:
+    """Serves a folder; the first requests for a path meet with the behaviors that are set for it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.behaviors: dict[str, list[Behavior]] = {}
+        self.requests: list[str] = []
+        server = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                path = self.path.split("?")[0]
+                server.requests.append(path)
+                file = folder / path.lstrip("/")
+                if not file.is_file():
+                    self.send_error(404)
+                    return
+                behaviors = server.behaviors.get(path, [])
+                behave = behaviors.pop(0) if behaviors else answer
+                behave(self, file.read_bytes())
+
+            def log_message(self, *args: object) -> None:
+                pass
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._server.daemon_threads = True
+        self.url = f"http://127.0.0.1:{self._server.server_port}"
+        threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
+
+    def close(self) -> None:
+        self._server.shutdown()
+        self._server.server_close()
