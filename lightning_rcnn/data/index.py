@@ -10,8 +10,9 @@ Shards that another program wrote stay as they are: their JSON, in our form, is 
 
 import hashlib
 import json
+from collections import defaultdict
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, NotRequired, TypedDict
 
@@ -24,14 +25,16 @@ FORMAT = "lightning-rcnn shards"
 VERSION = 2
 LABEL_LISTS = ("negative_labels", "not_exhaustive_labels")
 """Keys of a sample's JSON for labels of the image: absent classes, and those that are not annotated exhaustively."""
+FREQUENCIES = ("r", "c", "f")
+"""LVIS's groups of classes: rare (in up to 10 training images), common (up to 100), frequent (more)."""
 
 
 class Annotation(TypedDict):
     """One object in a sample's JSON, in the original frame.
 
     The JSON has `image_id`, `file_name`, `width` and `height` (original frame), `apply_exif` (whether the boxes refer
-    to the image after its EXIF orientation), `annotations`, a list of these, and, where they are not empty, the lists
-    of labels `LABEL_LISTS`.
+    to the image after its EXIF orientation), `annotations`, a list of these, and, in a federated set, the lists of
+    labels `LABEL_LISTS`.
     """
 
     id: int
@@ -45,11 +48,39 @@ class Annotation(TypedDict):
 
 @dataclass(frozen=True)
 class Category:
-    """A class: its label 1..K, its name, and its id in the original data set."""
+    """A class.
+
+    Attributes:
+        label: label 1..K.
+        name: name.
+        id: id in the original data set.
+        frequency: LVIS's group of the class: "r" (rare), "c" (common) or "f" (frequent); empty if it is not stated. Two
+            sets whose classes differ in this alone have the same classes.
+    """
 
     label: int
     name: str
     id: int
+    frequency: str = field(default="", compare=False)
+
+    def to_plain(self) -> dict[str, Any]:
+        """Return the class as plain data, without a frequency that is not stated."""
+        content = asdict(self)
+        if not self.frequency:
+            del content["frequency"]
+        return content
+
+
+def common_frequencies(stated: Iterable[tuple[str, str]]) -> dict[str, str]:
+    """Return class name -> frequency, of classes that several categories become.
+
+    Args:
+        stated: name of the class and frequency of each category. Where those of a class differ, its own is unknown.
+    """
+    groups: defaultdict[str, set[str]] = defaultdict(set)
+    for name, frequency in stated:
+        groups[name].add(frequency)
+    return {name: group.pop() if len(group) == 1 else "" for name, group in groups.items()}
 
 
 @dataclass(frozen=True)
@@ -150,6 +181,8 @@ class ShardIndex:
         shards: shards in the order of their samples.
         report: defect -> count, as printed by the packing.
         proposals: origin of the proposals beside the images; None if there are none, or if several sets differ.
+        is_federated: whether an image was looked through for some classes only, as in LVIS: those of its objects, and
+            those in its list of absent labels.
     """
 
     name: str
@@ -158,6 +191,7 @@ class ShardIndex:
     shards: list[Shard]
     report: dict[str, int]
     proposals: ProposalOrigin | None = None
+    is_federated: bool = False
 
     def __len__(self) -> int:
         return sum(map(len, self.shards))
@@ -166,7 +200,7 @@ class ShardIndex:
     def fingerprint(self) -> str:
         """Sha256 over everything that determines what a run reads: categories and the shards' hashes in order."""
         parts = [
-            [asdict(category) for category in self.categories],
+            [category.to_plain() for category in self.categories],
             [each for shard in self.shards for each in shard.hashes],
         ]
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
@@ -174,9 +208,12 @@ class ShardIndex:
     def to_json(self) -> str:
         """Return the text of `index.json`; `from_json` is the inverse."""
         content = {"format": FORMAT, "version": VERSION, "fingerprint": self.fingerprint, **asdict(self)}
+        content["categories"] = [category.to_plain() for category in self.categories]
         content["shards"] = [shard.to_plain() for shard in self.shards]
         if self.proposals is None:
             del content["proposals"]
+        if not self.is_federated:
+            del content["is_federated"]
         return json.dumps(content, indent=None, separators=(",", ":"), sort_keys=False) + "\n"
 
     @classmethod
@@ -201,6 +238,7 @@ class ShardIndex:
                 shards=[Shard.from_plain(shard) for shard in content["shards"]],
                 report=content["report"],
                 proposals=ProposalOrigin(**content["proposals"]) if "proposals" in content else None,
+                is_federated=content.get("is_federated", False),
             )
         except (ValueError, KeyError, TypeError) as error:
             raise InputError(

@@ -38,6 +38,7 @@ class ShardSet:
         addresses: address of each shard in the index: a local path, a URL, or `pipe:` and a command.
         lacking_masks: names of the sources with boxes only.
         lacking_proposals: names of the sources without stored proposals.
+        exhaustive: names of the sources that are not federated (`ShardIndex.is_federated`).
         shard_sources: position of each shard's source in the list of sources; of two that name it, the first.
     """
 
@@ -45,6 +46,7 @@ class ShardSet:
     addresses: tuple[str, ...]
     lacking_masks: tuple[str, ...]
     lacking_proposals: tuple[str, ...]
+    exhaustive: tuple[str, ...]
     shard_sources: tuple[int, ...]
 
     @property
@@ -169,6 +171,7 @@ def _select(index_address: str, named: Mapping[str, int], policy: FetchPolicy) -
         addresses,
         lacking_masks=() if index.has_masks else (index.name,),
         lacking_proposals=() if index.proposals is not None else (index.name,),
+        exhaustive=() if index.is_federated else (index.name,),
         shard_sources=tuple(shard_sources),
     )
 
@@ -221,12 +224,14 @@ def _merge(shard_sets: Sequence[ShardSet]) -> ShardSet:
         shards=[shard for shard_set in shard_sets for shard in shard_set.index.shards],
         report={defect: sum(report.get(defect, 0) for report in reports) for report in reports for defect in report},
         proposals=first.proposals if all(other.proposals == first.proposals for other in others) else None,
+        is_federated=any(shard_set.index.is_federated for shard_set in shard_sets),
     )
     return ShardSet(
         index,
         addresses=tuple(address for shard_set in shard_sets for address in shard_set.addresses),
         lacking_masks=tuple(name for shard_set in shard_sets for name in shard_set.lacking_masks),
         lacking_proposals=tuple(name for shard_set in shard_sets for name in shard_set.lacking_proposals),
+        exhaustive=tuple(name for shard_set in shard_sets for name in shard_set.exhaustive),
         shard_sources=tuple(source for shard_set in shard_sets for source in shard_set.shard_sources),
     )
 

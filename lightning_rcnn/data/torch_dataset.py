@@ -136,6 +136,7 @@ def read_torch_dataset(dataset: Dataset[Any], split: str, *, needs_labels: bool 
         addresses=(name,),
         lacking_masks=() if survey.has_masks else (name,),
         lacking_proposals=(name,),
+        exhaustive=(name,),
         shard_sources=(0,),
         dataset=dataset,
     )

@@ -48,7 +48,7 @@ def written_image(raw: RawSample) -> WrittenImage:
     """
     content = raw.content
     try:
-        negative, not_exhaustive = (content.get(key, ()) for key in LABEL_LISTS)
+        negative, not_exhaustive = map(content.get, LABEL_LISTS)
         return WrittenImage(
             image_id=content["image_id"],
             file_name=content["file_name"],

@@ -54,8 +54,8 @@ class AnnotatedImage(NamedTuple):
     path: Path
     size: Size
     objects: list[AnnotatedObject]
-    negative_labels: tuple[int, ...] = ()
-    not_exhaustive_labels: tuple[int, ...] = ()
+    negative_labels: tuple[int, ...] | None = None
+    not_exhaustive_labels: tuple[int, ...] | None = None
 
 
 def read_annotated_image(image: AnnotatedImage) -> Outcome:
@@ -120,7 +120,7 @@ def check_annotated_image(image: AnnotatedImage, data: bytes, info: ImageInfo) -
         "annotations": annotations,
     }
     for key in LABEL_LISTS:
-        if labels := getattr(image, key):
+        if (labels := getattr(image, key)) is not None:
             record[key] = list(labels)
     return Outcome(Sample(data, info.extension, record), findings, len(image.objects))
 

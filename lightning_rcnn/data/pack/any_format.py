@@ -41,7 +41,6 @@ TITLES = {
     "lines": "lines by a template",
 }
 """Name of the command -> name of the format, for messages."""
-_FEDERATED = "which classes were looked for in an image is not kept, so detections of others count as wrong"
 _JSON = ("coco", "lvis", "via", "createml", "labelstudio")
 """Formats with one JSON file for many images: a damaged one may be a split."""
 _READERS: dict[str, Callable[[Layout], LabeledData]] = {
@@ -92,7 +91,7 @@ def _read(name: str, layout: Layout, classes: Sequence[str] | None) -> FoundData
         evidence, sources = coco_sources(layout, "lvis", classes)
     else:
         return found_data(name, layout.path, _READERS[name](layout), classes)
-    return FoundData(describe(TITLES[name], evidence, sources, [_FEDERATED] if name == "lvis" else []), sources)
+    return FoundData(describe(TITLES[name], evidence, sources), sources)
 
 
 def find_data(path: Path, classes: Sequence[str] | None = None) -> FoundData:

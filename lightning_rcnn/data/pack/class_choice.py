@@ -6,7 +6,7 @@ a semicolon separates it from others: `person;car,truck=vehicle;dog=animal`.
 
 from typing import NamedTuple
 
-from lightning_rcnn.data.index import Category
+from lightning_rcnn.data.index import Category, common_frequencies
 from lightning_rcnn.data.pack.relabel import relabeled
 from lightning_rcnn.data.pack.source import Source
 from lightning_rcnn.errors import InputError
@@ -64,4 +64,7 @@ def with_targets(source: Source, choice: ClassChoice) -> Source:
         return source
     numbers = {target: number for number, target in enumerate(dict.fromkeys(choice.targets), start=1)}
     labels = {known[name]: numbers[target] for name, target in zip(choice.names, choice.targets, strict=True)}
-    return relabeled(source, [Category(number, target, number) for target, number in numbers.items()], labels)
+    frequencies = {category.name: category.frequency for category in source.categories}
+    groups = common_frequencies(zip(choice.targets, map(frequencies.__getitem__, choice.names), strict=True))
+    categories = [Category(number, target, number, groups[target]) for target, number in numbers.items()]
+    return relabeled(source, categories, labels)

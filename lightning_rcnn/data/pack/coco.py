@@ -68,6 +68,7 @@ def coco_source(images: Path, annotations: Path, *, classes: Sequence[str] | Non
         left_out,
         attrgetter("file_name"),
         _labels_of,
+        is_federated=coco.is_federated,
     )
 
 

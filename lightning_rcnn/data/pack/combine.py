@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from lightning_rcnn.data.defects import DefectLog, Finding
-from lightning_rcnn.data.index import Category
+from lightning_rcnn.data.index import Category, common_frequencies
 from lightning_rcnn.data.pack.relabel import relabeled
 from lightning_rcnn.data.pack.source import Contents, Outcome, Sample, Source
 from lightning_rcnn.errors import InputError
@@ -90,8 +90,8 @@ def _united(listed: Sequence[Sequence[Category]]) -> list[Category]:
     """Return the classes of all sets, in the order in which they first occur; as they are if all sets have the same."""
     if all(categories == listed[0] for categories in listed):
         return list(listed[0])
-    names = dict.fromkeys(category.name for categories in listed for category in categories)
-    return [Category(label, class_name, label) for label, class_name in enumerate(names, start=1)]
+    groups = common_frequencies((category.name, category.frequency) for categories in listed for category in categories)
+    return [Category(label, name, label, frequency) for label, (name, frequency) in enumerate(groups.items(), start=1)]
 
 
 def _with_categories(source: Source, categories: list[Category]) -> Source:
@@ -105,6 +105,7 @@ def _combined(name: str, listed: Sequence[tuple[str, Source]], categories: list[
     if len(listed) == 1:  # ids and names can stay
         return replace(listed[0][1], name=name)
     sources = [source for _, source in listed]
+    _require_one_kind(sources)
     names = [set_name for set_name, _ in listed]
     pairs = [(number, item) for number, source in enumerate(sources) for item in source.items]
     items = [CombinedItem(image_id, number, item) for image_id, (number, item) in enumerate(pairs, start=1)]
@@ -121,7 +122,23 @@ def _combined(name: str, listed: Sequence[tuple[str, Source]], categories: list[
         Contents(sum(each.left_out.images for each in sources), sum(each.left_out.objects for each in sources)),
         name_of=partial(_name_of, names_of=[source.name_of for source in sources], names=names),
         labels_of=partial(_labels_of, labels_of=[source.labels_of for source in sources]),
+        is_federated=all(source.is_federated for source in sources),
     )
+
+
+def _require_one_kind(sources: Sequence[Source]) -> None:
+    """Refuse a union in which the lists of an image would mean two things.
+
+    Raises:
+        InputError: some sets state which classes their images were looked through for, and others do not.
+    """
+    federated = [source.name for source in sources if source.is_federated]
+    others = [source.name for source in sources if not source.is_federated]
+    if federated and others:
+        raise InputError(
+            f"{federated[0]} is federated (neg_category_ids), and {others[0]} is annotated for all classes; pack each "
+            "with the same --classes, and give both to data.train"
+        )
 
 
 def _name_of(item: CombinedItem, names_of: Sequence[Callable[[Any], str]], names: Sequence[str]) -> str:

@@ -40,8 +40,8 @@ def _read(item: Any, read: Callable[[Any], Outcome], labels: Mapping[int, int], 
     others = [each for each in record["annotations"] if each["label"] not in labels]
     record["annotations"] = kept
     for key in LABEL_LISTS:
-        if listed := sorted({labels[label] for label in record.pop(key, ()) if label in labels}):
-            record[key] = listed
+        if key in record:
+            record[key] = sorted({labels[label] for label in record[key] if label in labels})
     name = record["file_name"]
     findings = [Finding(Defect.OTHER_CLASS, f"{name}, id {each['id']}, {names[each['label']]}") for each in others]
     if others and not kept:

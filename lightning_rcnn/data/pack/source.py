@@ -68,6 +68,7 @@ class Source:
         name_of: function from an item to its name for messages.
         labels_of: function from an item to the labels of its single objects, without reading the image.
         group_of: function from an item to the group that the annotations state for it; "" if they state none.
+        is_federated: see `ShardIndex`.
     """
 
     name: str
@@ -79,3 +80,4 @@ class Source:
     name_of: Callable[[Any], str] = str
     labels_of: Callable[[Any], Collection[int]] = _unknown
     group_of: Callable[[Any], str] = _ungrouped
+    is_federated: bool = False

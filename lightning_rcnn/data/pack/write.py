@@ -70,7 +70,14 @@ def write_shards(
         has_masks = _has_masks(writer)
         if has_masks:
             log.add(repeat(Finding(Defect.MISSING_MASK, writer.first_without_mask), writer.num_without_mask))
-        index = ShardIndex(name or source.name, source.categories, has_masks, writer.shards, log.report())
+        index = ShardIndex(
+            name or source.name,
+            source.categories,
+            has_masks,
+            writer.shards,
+            log.report(),
+            is_federated=source.is_federated,
+        )
         print_report(console, index, log, writer.label_counts, writer.num_masks)
         _require_acceptable(index, log, strict)
         annotated = Contents(source.left_out.images + len(source.items), num_objects)

@@ -68,7 +68,7 @@ def test_lvis_names_its_images_by_their_urls(write_files, pack, tmp_path, capsys
     assert main(["pack", "lvis", str(root / "lvis_v1_train.json"), "--out", str(tmp_path / "lvis")]) == 0
     assert "found LVIS (lvis_v1_train.json" in capsys.readouterr().out
     packed = pack(root)
-    assert packed.title.startswith("found LVIS (lvis_v1_train.json, lvis_v1_val.json, 2 splits: train 1, val 1); which")
+    assert packed.title.startswith("found LVIS (lvis_v1_train.json, lvis_v1_val.json, 2 splits: train 1, val 1)")
     assert list(packed.splits["val"].objects.values()) == [[CAT_BOX]]
 
 

@@ -17,6 +17,9 @@ from lightning_rcnn.data.formats.coco.scalars import flag, number, whole_number
 from lightning_rcnn.data.formats.coco.segmentations import MAX_SIDE, box_of_segmentation, read_segmentation
 from lightning_rcnn.data.scaling import scale_box, scale_points
 
+LABEL_LIST_KEYS = ("neg_category_ids", "not_exhaustive_category_ids")
+"""LVIS's keys of an image: absent classes, and those that are not annotated exhaustively (`data/index.LABEL_LISTS`)."""
+
 
 class CocoImage(NamedTuple):
     """An entry of the list of images.
@@ -25,15 +28,17 @@ class CocoImage(NamedTuple):
         id: image id.
         file_name: file name; empty if not stated.
         size: (width, height) in pixels; (0, 0) if not stated, or not from 1 to `MAX_SIDE`.
-        negative_labels: labels of classes that are absent (LVIS's `neg_category_ids`), ascending.
-        not_exhaustive_labels: labels of classes of which objects may lack annotations (`not_exhaustive_category_ids`).
+        negative_labels: labels of classes that are absent (LVIS's `neg_category_ids`), ascending; None in a file that
+            is not federated.
+        not_exhaustive_labels: labels of classes of which objects may lack annotations
+            (`not_exhaustive_category_ids`), in the same form.
     """
 
     id: int
     file_name: str
     size: tuple[int, int]
-    negative_labels: tuple[int, ...] = ()
-    not_exhaustive_labels: tuple[int, ...] = ()
+    negative_labels: tuple[int, ...] | None = None
+    not_exhaustive_labels: tuple[int, ...] | None = None
 
 
 class CocoObject(NamedTuple):
@@ -70,6 +75,7 @@ class CocoAnnotations:
         images: image id -> image.
         objects: image id -> objects of the image.
         is_relative: whether any object is relative to its image's size, so that `in_pixels` needs that size.
+        is_federated: whether images list the classes that they were looked through for; see `LABEL_LIST_KEYS`.
         log: defects of the file.
         num_images, num_objects: numbers in the file, without duplicates and without classes that were not requested.
     """
@@ -79,6 +85,7 @@ class CocoAnnotations:
     images: dict[int, CocoImage]
     objects: dict[int, list[CocoObject]]
     is_relative: bool
+    is_federated: bool
     log: DefectLog
     num_images: int
     num_objects: int
@@ -104,7 +111,8 @@ def read_annotations(path: Path, classes: Sequence[str] | None = None) -> CocoAn
     if image_ids.numbered:
         first = image_ids.numbered[0]
         log.add([Finding(Defect.TEXT_IDS, f"image {first!r}: now {image_ids.find(first)}")])
-    images = _read_images(content["images"], image_ids, numbered, log)
+    is_federated = any(key in entry for entry in content["images"] for key in LABEL_LIST_KEYS)
+    images = _read_images(content["images"], image_ids, numbered, log, is_federated)
     annotations = [
         (image_id, _read_object(entry, annotation_id, numbered))
         for image_id, annotation_id, entry in _wanted(entries, image_ids, images, numbered, log)
@@ -112,7 +120,9 @@ def read_annotations(path: Path, classes: Sequence[str] | None = None) -> CocoAn
     objects, is_relative = _complete(annotations, images, log)
     num_images = len(content["images"]) - log.counts[Defect.DUPLICATE_IMAGE]
     num_objects = len(entries) - log.counts[Defect.DUPLICATE_ANNOTATION] - log.counts[Defect.OTHER_CLASS]
-    return CocoAnnotations(numbered, image_ids, images, objects, is_relative, log, num_images, num_objects)
+    return CocoAnnotations(
+        numbered, image_ids, images, objects, is_relative, is_federated, log, num_images, num_objects
+    )
 
 
 def in_pixels(annotated: CocoObject, size: tuple[int, int]) -> CocoObject:
@@ -134,7 +144,9 @@ def _distinct(values: Iterable[Any]) -> set[Any]:
     return {value for value in values if isinstance(value, str | int | float)}
 
 
-def _read_images(entries: list[Entry], ids: IdTable, classes: Classes, log: DefectLog) -> dict[int, CocoImage]:
+def _read_images(
+    entries: list[Entry], ids: IdTable, classes: Classes, log: DefectLog, is_federated: bool
+) -> dict[int, CocoImage]:
     images: dict[int, CocoImage] = {}
     files: set[str] = set()
     for entry in entries:
@@ -147,10 +159,8 @@ def _read_images(entries: list[Entry], ids: IdTable, classes: Classes, log: Defe
             continue
         if file_name and file_name in files:
             log.add([Finding(Defect.DUPLICATE_FILE_NAME, f"{file_name}, id {image_id}")])
-        negative, not_exhaustive = (
-            _labels(entry.get(key), classes) for key in ("neg_category_ids", "not_exhaustive_category_ids")
-        )
-        images[image_id] = CocoImage(image_id, file_name, _size(entry), negative, not_exhaustive)
+        lists = [_labels(entry.get(key), classes) for key in LABEL_LIST_KEYS] if is_federated else []
+        images[image_id] = CocoImage(image_id, file_name, _size(entry), *lists)
         files.add(file_name)
     return images
 

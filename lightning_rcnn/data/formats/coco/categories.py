@@ -1,7 +1,7 @@
 """Number the categories of a file as labels 1..K."""
 
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -9,7 +9,7 @@ from lightning_rcnn.data.defects import Defect, DefectLog, Finding
 from lightning_rcnn.data.formats.coco.ids import IdTable
 from lightning_rcnn.data.formats.coco.json_files import Entry
 from lightning_rcnn.data.formats.coco.scalars import whole_number
-from lightning_rcnn.data.index import Category
+from lightning_rcnn.data.index import FREQUENCIES, Category, common_frequencies
 from lightning_rcnn.errors import InputError
 from lightning_rcnn.suggestions import did_you_mean
 
@@ -60,9 +60,10 @@ def read_classes(
     for group in _group_categories(entries, ids, names, {ids.find(value) for value in used}):
         log.add([Finding(Defect.GROUP_CATEGORY, f"{names.pop(group)}, id {group}")])
     if wanted is not None:
-        return _choose(wanted, names, ids, path, log)
+        return _choose(wanted, names, ids, path, log, _frequencies(entries, ids))
     names = _unique(names, log)
-    categories = [Category(label, names[key], key) for label, key in enumerate(names, start=1)]
+    frequencies = _frequencies(entries, ids)
+    categories = [Category(label, names[key], key, frequencies[key]) for label, key in enumerate(names, start=1)]
     if any(category.id != category.label for category in categories):
         log.add([Finding(Defect.CATEGORY_IDS, f"{len(categories)} ids, {categories[0].id} to {categories[-1].id}")])
     return Classes(categories, {category.id: category.label for category in categories}, ids)
@@ -84,6 +85,12 @@ def _names_by_id(entries: list[Entry], ids: IdTable, path: Path) -> dict[int, st
     if not names:
         raise InputError(f"{path}: the list of categories is empty; add the classes")
     return dict(sorted(names.items()))
+
+
+def _frequencies(entries: list[Entry], ids: IdTable) -> dict[int, str]:
+    """Return id -> LVIS's group of frequency; empty where a category states none."""
+    stated = ((ids.find(entry.get("id")), entry.get("frequency")) for entry in entries)
+    return {key: group if group in FREQUENCIES else "" for key, group in stated if key is not None}
 
 
 def _name(value: Any) -> str | None:
@@ -124,7 +131,14 @@ def _unique(names: dict[int, str], log: DefectLog) -> dict[int, str]:
     return unique
 
 
-def _choose(wanted: Sequence[str], names: dict[int, str], ids: IdTable, path: Path, log: DefectLog) -> Classes:
+def _choose(
+    wanted: Sequence[str],
+    names: dict[int, str],
+    ids: IdTable,
+    path: Path,
+    log: DefectLog,
+    frequencies: Mapping[int, str],
+) -> Classes:
     """Return the classes that `wanted` names; categories with the same name are one class."""
     if len(set(wanted)) < len(wanted):
         raise InputError(f"--classes {', '.join(wanted)}: a name occurs twice; give each name once")
@@ -136,7 +150,8 @@ def _choose(wanted: Sequence[str], names: dict[int, str], ids: IdTable, path: Pa
         if name not in present:
             log.add([Finding(Defect.ABSENT_CLASS, name)])
     labels = {name: label for label, name in enumerate(wanted, start=1)}
-    categories = [Category(label, name, label) for name, label in labels.items()]
+    groups = common_frequencies((name, frequencies[category_id]) for category_id, name in names.items())
+    categories = [Category(label, name, label, groups.get(name, "")) for name, label in labels.items()]
     return Classes(categories, {category_id: labels.get(name) for category_id, name in names.items()}, ids)
 
 

@@ -11,13 +11,14 @@ from lightning_rcnn.data.index import Category
 from lightning_rcnn.errors import InputError
 from lightning_rcnn.masks.segmentation import Segmentation
 
-Kept = Literal["boxes", "masks", "crowds", "difficult", "scores", "orientation"]
+Kept = Literal["boxes", "masks", "crowds", "difficult", "scores", "orientation", "label_lists"]
 _LOSSES: dict[Kept, str] = {
     "boxes": "objects without a mask are left out",
     "masks": "masks are left out and their boxes kept",
     "crowds": "crowds are left out",
     "difficult": "difficult objects are written like others",
     "scores": "scores are left out",
+    "label_lists": "lists of the classes that an image was looked through for are left out",
 }
 
 
@@ -52,7 +53,7 @@ class WrittenImage(NamedTuple):
         width, height: size of the original frame, pixels.
         objects: objects of the image.
         follows_exif: whether the objects refer to the image after its EXIF orientation, as every tool shows it.
-        negative_labels, not_exhaustive_labels: see `data/index.LABEL_LISTS`.
+        negative_labels, not_exhaustive_labels: see `data/index.LABEL_LISTS`; None in a set that is not federated.
     """
 
     image_id: int
@@ -62,8 +63,8 @@ class WrittenImage(NamedTuple):
     height: int
     objects: Sequence[WrittenObject]
     follows_exif: bool = True
-    negative_labels: Sequence[int] = ()
-    not_exhaustive_labels: Sequence[int] = ()
+    negative_labels: Sequence[int] | None = None
+    not_exhaustive_labels: Sequence[int] | None = None
 
 
 class FormatWriter(ABC):
@@ -140,4 +141,7 @@ class FormatWriter(ABC):
                 continue
             self.losses.update(_LOSSES[kind] for kind in lost)
             objects.append(each)
+        has_lists = image.negative_labels is not None or image.not_exhaustive_labels is not None
+        if has_lists and "label_lists" not in self.KEEPS:
+            self.losses[_LOSSES["label_lists"]] += 1
         return image._replace(objects=objects)

@@ -1,8 +1,9 @@
 """Write COCO: a JSON file a split, and folders of images. Boxes, masks and flags are kept exactly.
 
-Detections have their `score` beside the annotation's other keys, where tools that do not know it leave it.
+A federated set has LVIS's lists of classes beside each image, and `frequency` beside each category. Detections have
+their `score` beside the annotation's other keys, where tools that do not know it leave it.
 
-Source: https://cocodataset.org/#format-data
+Source: https://cocodataset.org/#format-data and https://www.lvisdataset.org/dataset
 """
 
 import json
@@ -10,6 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from lightning_rcnn.data.formats.coco.annotations import LABEL_LIST_KEYS
 from lightning_rcnn.data.formats.write.base import FormatWriter, WrittenImage, WrittenObject
 from lightning_rcnn.data.index import Category
 from lightning_rcnn.masks.segmentation import area_of
@@ -18,7 +20,7 @@ from lightning_rcnn.masks.segmentation import area_of
 class CocoWriter(FormatWriter):
     """Writes `annotations.json` and `images/`, or `annotations/instances_SPLIT.json` and `SPLIT/` for each split."""
 
-    KEEPS = frozenset({"boxes", "masks", "crowds", "difficult", "scores", "orientation"})
+    KEEPS = frozenset({"boxes", "masks", "crowds", "difficult", "scores", "orientation", "label_lists"})
 
     def __init__(self, folder: Path, categories: Sequence[Category]) -> None:
         super().__init__(folder, categories)
@@ -36,11 +38,9 @@ class CocoWriter(FormatWriter):
             "width": image.width,
             "height": image.height,
         }
-        for key, labels in (
-            ("neg_category_ids", image.negative_labels),
-            ("not_exhaustive_category_ids", image.not_exhaustive_labels),
-        ):
-            if labels:
+        lists_of_labels = (image.negative_labels, image.not_exhaustive_labels)
+        for key, labels in zip(LABEL_LIST_KEYS, lists_of_labels, strict=True):
+            if labels is not None:
                 entry[key] = [self.categories[label - 1].id for label in labels]
         lists.add_image(entry)
         for each in image.objects:
@@ -49,7 +49,7 @@ class CocoWriter(FormatWriter):
 
     def finish(self) -> None:
         """Join the lists of each split in one JSON file."""
-        categories = [{"id": category.id, "name": category.name} for category in self.categories]
+        categories = [_category(category) for category in self.categories]
         for split, lists in self._lists.items():
             parts = ("annotations", f"instances_{split}.json") if split else ("annotations.json",)
             lists.join(self.path(*parts), categories)
@@ -70,6 +70,11 @@ class CocoWriter(FormatWriter):
         if each.score is not None:
             annotation["score"] = each.score
         return annotation
+
+
+def _category(category: Category) -> dict[str, Any]:
+    entry = {"id": category.id, "name": category.name}
+    return {**entry, "frequency": category.frequency} if category.frequency else entry
 
 
 class _Lists:
