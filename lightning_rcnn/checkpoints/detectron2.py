@@ -13,6 +13,7 @@ from typing import Any, Literal
 from torch import Tensor
 
 from lightning_rcnn.checkpoints.coco_classes import USED_IDS, class_hyperparameters
+from lightning_rcnn.checkpoints.configs.detectron2_settings import configure
 from lightning_rcnn.checkpoints.detectron2_buffers import CELL_ANCHORS, read_anchors, read_pixels
 from lightning_rcnn.checkpoints.detectron2_names import (
     BODY,
@@ -23,6 +24,7 @@ from lightning_rcnn.checkpoints.detectron2_names import (
     norm_of,
     our_name,
 )
+from lightning_rcnn.checkpoints.detectron2_zoo import unrecorded_settings
 from lightning_rcnn.checkpoints.reading import WeightFile
 from lightning_rcnn.checkpoints.residual_norms import (
     COUNTERS_MADE,
@@ -43,6 +45,7 @@ from lightning_rcnn.checkpoints.translation import (
     layer_sizes,
     part,
 )
+from lightning_rcnn.errors import InputError
 from lightning_rcnn.plain_data import INIT_ARGS, merge
 
 _LAST_IS_BACKGROUND = "predictor.class_logits."
@@ -103,16 +106,30 @@ def is_detectron2(weights: Mapping[str, Tensor]) -> bool:
     return "proposal_generator.rpn_head.anchor_deltas.weight" in weights and _class_logits(weights) is not None
 
 
-def translate(file: WeightFile, profile: ProfileName | None = None) -> Translation:
+def translate(file: WeightFile, profile: ProfileName | None = None, config: Path | None = None) -> Translation:
     """Translate one of detectron2's detectors.
 
     Args:
         file: the state dict of the detector; a folder of the model zoo in its path tells the profile.
         profile: settings that differ from the zoo's usual ones; by default those of the file's folder in the zoo.
+        config: configuration that the detector was trained with; it says what the weights do not tell.
 
     Raises:
-        InputError: the backbone is none of ours, or no settings of ours give its anchors or pixel statistics.
+        InputError: the backbone is none of ours, no settings of ours give its anchors or pixel statistics, or the
+            configuration is of another network, or given with a profile.
     """
+    if config and profile:
+        raise InputError(f"--profile {profile}: {config} has the settings already; leave out --profile")
+    translation = _translate(file, profile)
+    if config:
+        configure(translation, config)
+    else:
+        translation.notes.append(_note_on_profile(profile or _profile_of(file.path)))
+    return translation
+
+
+def _translate(file: WeightFile, profile: ProfileName | None) -> Translation:
+    """Translate by the weights and the place in the zoo alone."""
     weights, path = file.weights, file.path
     names = {name: ours for name in weights if (ours := our_name(name, weights))}
     dropped = {name: reason for start, reason in _BUFFERS.items() for name in weights if name.startswith(start)}
@@ -125,7 +142,7 @@ def translate(file: WeightFile, profile: ProfileName | None = None) -> Translati
         for name in renamed_weights
     }
     backbone, neck = architecture(WeightFile(path, body)), _neck(weights)
-    profile = profile or next((name for start, name in _FOLDERS.items() if _is_below(path, start)), None)
+    profile = profile or _profile_of(path)
     usual = input_of(backbone)
     pixels, notes = read_pixels(file, usual["preprocessing"])
     anchors, note_on_anchors = read_anchors(file, neck)
@@ -156,6 +173,7 @@ def translate(file: WeightFile, profile: ProfileName | None = None) -> Translati
                 {"rpn": {"anchors": anchors}},
                 SETTINGS[profile] if profile else {},
                 class_hyperparameters(len(weights[str(_class_logits(weights))]) - 1, USED_IDS),
+                unrecorded_settings(path),
                 layer_sizes(renamed_weights),
             ],
         ),
@@ -165,7 +183,7 @@ def translate(file: WeightFile, profile: ProfileName | None = None) -> Translati
         dropped=dropped,
         unexpected=[name for name in weights if name not in names and name not in dropped],
         made=dict.fromkeys(made, why_made),
-        notes=[*notes, *note_on_anchors, _note_on_profile(profile)],
+        notes=[*notes, *note_on_anchors],
     )
 
 
@@ -243,8 +261,9 @@ def input_of(backbone: str) -> dict[str, Any]:
     }
 
 
-def _is_below(path: Path, start: str) -> bool:
-    return any(folder.startswith(start) for folder in path.parts[:-1])
+def _profile_of(path: Path) -> ProfileName | None:
+    """Return the profile of the folder of the zoo that a file is in."""
+    return next((name for start, name in _FOLDERS.items() if any(f.startswith(start) for f in path.parts[:-1])), None)
 
 
 def _note_on_profile(profile: ProfileName | None) -> str:
@@ -253,7 +272,7 @@ def _note_on_profile(profile: ProfileName | None) -> str:
         return f"Profile {profile}: {listed}."
     return (
         "The file does not record its settings; for a model of Detectron1-Comparisons, LVIS or "
-        f"Cityscapes add --profile {'|'.join(SETTINGS)}."
+        f"Cityscapes add --profile {'|'.join(SETTINGS)}, for your own --config config.yaml."
     )
 
 

@@ -7,6 +7,7 @@ from typing import Literal, NamedTuple
 from torch import Tensor
 
 from lightning_rcnn.checkpoints import detectron2, imagenet, torchvision
+from lightning_rcnn.checkpoints.configs.detectron2_files import config_beside
 from lightning_rcnn.checkpoints.detectron2 import ProfileName
 from lightning_rcnn.checkpoints.header import is_ours
 from lightning_rcnn.checkpoints.reading import WeightFile, read_content, weights_in
@@ -28,13 +29,19 @@ _FORMATS: dict[str, _Format] = {
 }
 
 
-def translate(path: Path, format: FormatName | None = None, profile: ProfileName | None = None) -> Translation:
+def translate(
+    path: Path,
+    format: FormatName | None = None,
+    profile: ProfileName | None = None,
+    config: Path | None = None,
+) -> Translation:
     """Translate the weight file of another program.
 
     Args:
         path: the file.
         format: program that wrote it; by default recognized by the names of the weights.
         profile: profile of detectron2's settings, which the file does not record.
+        config: configuration that the weights were trained with; by default one beside the file.
 
     Raises:
         InputError: the file cannot be read, or its format is unknown.
@@ -42,11 +49,14 @@ def translate(path: Path, format: FormatName | None = None, profile: ProfileName
     content = read_content(path)
     if is_ours(content):
         raise InputError(f"{path}: already a checkpoint of lightning-rcnn; --to torchvision converts it back")
-    return translate_weights(weights_in(content, path), format, profile)
+    return translate_weights(weights_in(content, path), format, profile, config)
 
 
 def translate_weights(
-    file: WeightFile, format: FormatName | None = None, profile: ProfileName | None = None
+    file: WeightFile,
+    format: FormatName | None = None,
+    profile: ProfileName | None = None,
+    config: Path | None = None,
 ) -> Translation:
     """Translate the weights of a file that is already read; otherwise as `translate`."""
     path, weights = file.path, file.weights
@@ -60,7 +70,9 @@ def translate_weights(
         )
     chosen = format or names[0]
     if chosen == "detectron2":
-        return detectron2.translate(file, profile)
+        return detectron2.translate(file, profile, config or (None if profile else config_beside(path)))
     if profile is not None:
         raise InputError(f"--profile {profile}: is for models of detectron2, but {path} is of {chosen}; leave it out")
+    if config is not None:
+        raise InputError(f"--config {config}: {path} is of {chosen}, which has no configurations; leave it out")
     return _FORMATS[chosen].translate(file)

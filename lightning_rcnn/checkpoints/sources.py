@@ -15,6 +15,7 @@ import torch
 from filelock import FileLock
 from torchvision.models import get_model_weights, get_weight, list_models
 
+from lightning_rcnn.checkpoints.detectron2_zoo import ENTRIES, zoo_file
 from lightning_rcnn.errors import InputError
 from lightning_rcnn.suggestions import did_you_mean
 
@@ -27,8 +28,9 @@ def local_file(source: str, key: str = "weights") -> Path:
     """Return the file that a source names; download it if it is not cached.
 
     Args:
-        source: a file; a URL; `detectron2://` and a path, as in detectron2's configurations; or a name of
-            torchvision's: a model (`fasterrcnn_resnet50_fpn_v2`), or weights (`ResNet50_Weights.IMAGENET1K_V2`).
+        source: a file; a URL; `detectron2://` and a path, as in detectron2's configurations; a configuration of
+            detectron2's model zoo (`COCO-Detection/faster_rcnn_R_50_FPN_3x.yaml`); or a name of torchvision's: a
+            model (`fasterrcnn_resnet50_fpn_v2`), or weights (`ResNet50_Weights.IMAGENET1K_V2`).
         key: setting that holds the source, for messages.
 
     Raises:
@@ -38,7 +40,7 @@ def local_file(source: str, key: str = "weights") -> Path:
         return Path(source)
     url = url_of(source)
     if url is None:
-        near = did_you_mean(source, list_models())
+        near = did_you_mean(source, [*list_models(), *(f"{name}.yaml" for name in ENTRIES)])
         raise InputError(f"{key} {source}: neither a file, nor a URL, nor a name of weights{near}")
     below = _cache_path(url)
     if not PurePosixPath(urlparse(url).path).name or ".." in below.parts:
@@ -55,6 +57,8 @@ def url_of(source: str) -> str | None:
         return _DETECTRON2_FILES + source.removeprefix(DETECTRON2_PREFIX)
     if source.startswith(("http://", "https://", "file://")):
         return source
+    if below := zoo_file(source):
+        return _DETECTRON2_FILES + below
     if source in list_models():
         return get_model_weights(source).DEFAULT.url
     try:

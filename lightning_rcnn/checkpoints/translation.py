@@ -42,6 +42,7 @@ class Translation:
         made: our name -> how a weight was filled in that the file lacks.
         may_be_missing: prefixes of our names that the source may lack.
         notes: sentences on what the file does not record.
+        run: settings of a training beside those of the detector, from the configuration of the source.
         left: our names that stay at initialization, known when a detector has been built.
     """
 
@@ -57,6 +58,7 @@ class Translation:
     made: dict[str, str] = field(default_factory=dict)
     may_be_missing: tuple[str, ...] = ()
     notes: list[str] = field(default_factory=list)
+    run: dict[str, Any] = field(default_factory=dict)
     left: list[str] = field(default_factory=list)
 
     def keep_classes(self, keep: list[bool]) -> None:

@@ -26,6 +26,15 @@ def hub(tmp_path, monkeypatch):
         ),
         ("detectron2://a/b/model_final.pkl", "https://dl.fbaipublicfiles.com/detectron2/a/b/model_final.pkl"),
         ("https://example.org/a.pth", "https://example.org/a.pth"),
+        (
+            "Misc/mask_rcnn_R_50_FPN_3x_gn.yaml",
+            "https://dl.fbaipublicfiles.com/detectron2/Misc/mask_rcnn_R_50_FPN_3x_gn/138602888/model_final_dc5d9e.pkl",
+        ),
+        (
+            "new_baselines/mask_rcnn_R_50_FPN_100ep_LSJ.py",
+            "https://dl.fbaipublicfiles.com/detectron2/new_baselines/mask_rcnn_R_50_FPN_100ep_LSJ/42047764/"
+            "model_final_bb69de.pkl",
+        ),
         ("no_such_thing", None),
     ],
 )
@@ -40,6 +49,21 @@ def test_a_file_is_itself(tmp_path, hub):
         local_file("nothing.pth")
     with pytest.raises(InputError, match="nor a name of weights; did you mean maskrcnn_resnet50_fpn_v2"):
         local_file("maskrcnn_resnet50_fpn_v3")
+
+
+def test_names_of_the_zoo_that_have_no_network_here_say_what_to_take():
+    with pytest.raises(InputError, match=r"panoptic_fpn_R_50_1x\.yaml: has a panoptic head.*mask_rcnn_"):
+        local_file("COCO-PanopticSegmentation/panoptic_fpn_R_50_1x.yaml")
+    with pytest.raises(InputError, match=r"one stage, no R-CNN; take COCO-Detection/faster_rcnn"):
+        local_file("COCO-Detection/retinanet_R_50_FPN_1x")
+    with pytest.raises(InputError, match=r"did you mean COCO-Detection/faster_rcnn_R_50_FPN_3x\.yaml\?"):
+        local_file("COCO-Detection/faster_rcnn_R50_FPN_3x.yaml")
+
+
+def test_without_a_network_a_name_says_where_its_file_belongs(hub, monkeypatch):
+    monkeypatch.setattr("lightning_rcnn.checkpoints.sources._DETECTRON2_FILES", "file:///nowhere/")
+    with pytest.raises(InputError, match=r"cannot download .*; put the file at .*model_final_b275ba\.pkl, or"):
+        local_file("COCO-Detection/faster_rcnn_R_50_FPN_1x.yaml")
 
 
 def test_what_was_downloaded_is_kept(tmp_path, hub):

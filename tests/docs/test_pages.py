@@ -43,10 +43,12 @@ OTHERS_OPTIONS = {
     *("--cpus-per-task", "--nodes", "--pty", "--signal"),
     *("--nproc-per-node", "--shm-size", "--forward-signals"),
     *("--logdir", "--backend-store-uri"),
+    *("--config-file", "--num-gpus", "--eval-only", "--resume", "--input", "--output"),
 }
-"""Of SLURM, torchrun, Docker, W&B's agent, TensorBoard and MLflow."""
+"""Of SLURM, torchrun, Docker, W&B's agent, TensorBoard, MLflow and detectron2."""
 DETECTORS = (
     "mask_rcnn/r50_fpn_coco.yaml",
+    "cascade_mask_rcnn/r50_fpn_1x_coco.yaml",
     "fast_rcnn/alexnet_voc.yaml",
     "rcnn/alexnet_voc_2_classification.yaml",
     "rcnn/alexnet_voc_3_box_regression.yaml",

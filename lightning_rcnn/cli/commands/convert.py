@@ -40,6 +40,7 @@ def convert(
     out: Path,
     format: FormatName | None = None,
     profile: ProfileName | None = None,
+    config: Path | None = None,
     to: Literal["lightning_rcnn", "torchvision"] = "lightning_rcnn",
     class_names: str | None = None,
     only_used_classes: bool = False,
@@ -54,11 +55,15 @@ def convert(
     a --config to fine-tune from the checkpoint.
 
     Args:
-        source: a file, a URL, detectron2:// and a path, or a name of torchvision's such as maskrcnn_resnet50_fpn_v2.
+        source: a file, a URL, detectron2:// and a path, a configuration of detectron2's model zoo such as
+            COCO-Detection/faster_rcnn_R_50_FPN_3x.yaml, or a name of torchvision's such as maskrcnn_resnet50_fpn_v2.
         out: file to write, usually *.ckpt; it and the YAML file appear when they are whole.
         format: program that wrote the source, or "backbone" for ImageNet weights; recognized by default.
         profile: settings of a detectron2 model that its file does not record: detectron1 for Detectron1-Comparisons,
             lvis, or cityscapes; by default that of its folder in the model zoo, if it is one of these.
+        config: configuration that the source was trained with: YAML of detectron2, also of its LazyConfig; by default
+            config.yaml beside the source. Its sizes, thresholds, solver and input become ours, and what has no
+            counterpart is listed.
         to: format to write; torchvision takes a checkpoint of ours.
         class_names: names of the foreground classes, separated by commas, if they are not COCO's.
         only_used_classes: leave out classes that are called N/A, as ten of torchvision's 90 on COCO are; scores then
@@ -68,10 +73,10 @@ def convert(
         allow: names of weights, or their prefixes up to a dot, that may be left out or left at initialization.
         overwrite: replace existing files.
     """
-    config = out.with_suffix(".yaml")
-    if config == out:
+    recipe = out.with_suffix(".yaml")
+    if recipe == out:
         raise InputError(f"--out {out}: is where the hyperparameters go; give it another ending, such as .ckpt")
-    files = [out] if to == "torchvision" else [out, config]
+    files = [out] if to == "torchvision" else [out, recipe]
     for written in files:
         require_file(written, "--out")
         if written.exists() and not overwrite:
@@ -80,21 +85,21 @@ def convert(
     if to == "torchvision":
         _to_torchvision(path, out)
         return
-    translation = translate(path, format, profile)
+    translation = translate(path, format, profile, config)
     names = [part.strip() for part in class_names.split(",")] if class_names else None
     _choose_classes(translation, names, only_used_classes)
     translation.hyperparameters = _changed(DETECTORS[translation.detector], translation.hyperparameters, set)
     detector = from_translation(translation, allow)
     with _one_line_for_bad_places(out):
         save_detector(detector, out)
-        with atomic_write(config) as file:
+        with atomic_write(recipe) as file:
             file.write(_configuration(translation, path, out).encode())
     Console().print(_table(translation))
     number = len(detector.class_names)
     print(
         f"{translation.format}, as {translation.detector} with {number} {'class' if number == 1 else 'classes'}: {out}"
     )
-    print(f"Its hyperparameters, to fine-tune from it with fit --config: {config}")
+    print(f"Its hyperparameters, to fine-tune from it with fit --config: {recipe}")
     if UNUSED in detector.class_names:
         unused = detector.class_names.count(UNUSED)
         print(f"{unused} classes are {UNUSED}; --only_used_classes leaves them out, for data without them.")
@@ -163,7 +168,7 @@ def _to_torchvision(path: Path, out: Path) -> None:
 
 
 def _configuration(translation: Translation, path: Path, out: Path) -> str:
-    """Return the model part of a configuration; the classes come from the data."""
+    """Return a configuration of the model and, if its source tells, of a training; the classes come from the data."""
     hyperparameters = {
         key: value for key, value in translation.hyperparameters.items() if key not in ("class_names", "category_ids")
     }
@@ -171,7 +176,7 @@ def _configuration(translation: Translation, path: Path, out: Path) -> str:
     header = (
         f"# {translation.format}, converted from {path.name}: the architecture and the conventions of its weights.\n"
     )
-    return header + yaml.safe_dump({"model": model}, sort_keys=False)
+    return header + yaml.safe_dump({"model": model, **translation.run}, sort_keys=False)
 
 
 def _folding_table(*headings: str) -> Table:

@@ -1,0 +1,272 @@
+"""Settings of detectron2's configurations as ours.
+
+The network follows from the weights (`checkpoints/detectron2.py`); a configuration adds what they do not tell: sizes,
+thresholds, samples, losses, the solver, the input.
+"""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from lightning_rcnn.checkpoints.configs.detectron2_defaults import DEFAULTS, FROM_WEIGHTS, OF_THE_RUN
+from lightning_rcnn.checkpoints.configs.detectron2_files import flat_config
+from lightning_rcnn.checkpoints.configs.detectron2_lazy import DEFAULTS_OF_LAZY, SCALE_JITTER, from_lazy
+from lightning_rcnn.checkpoints.configs.source_keys import SourceKeys
+from lightning_rcnn.checkpoints.configs.training import constant_parts, nested, transforms_of
+from lightning_rcnn.checkpoints.translation import Translation, part
+from lightning_rcnn.errors import InputError
+from lightning_rcnn.plain_data import INIT_ARGS, merge
+
+_META_ARCHITECTURES = ("GeneralizedRCNN", "ProposalNetwork")
+_SAME: dict[str, str] = {
+    "INPUT.MIN_SIZE_TEST": "preprocessing.min_size",
+    "INPUT.MAX_SIZE_TEST": "preprocessing.max_size",
+    "MODEL.PIXEL_MEAN": "preprocessing.pixel_mean",
+    "MODEL.PIXEL_STD": "preprocessing.pixel_std",
+    "MODEL.BACKBONE.FREEZE_AT": "backbone.init_args.frozen_stages",
+    "MODEL.PROPOSAL_GENERATOR.MIN_SIZE": "rpn.min_size",
+    "MODEL.RPN.BATCH_SIZE_PER_IMAGE": "rpn.samples_per_image",
+    "MODEL.RPN.POSITIVE_FRACTION": "rpn.positive_fraction",
+    "MODEL.RPN.SMOOTH_L1_BETA": "rpn.box_loss_beta",
+    "MODEL.RPN.NMS_THRESH": "rpn.nms_iou",
+    "MODEL.ROI_HEADS.BATCH_SIZE_PER_IMAGE": "box.samples_per_image",
+    "MODEL.ROI_HEADS.POSITIVE_FRACTION": "box.positive_fraction",
+    "MODEL.ROI_HEADS.SCORE_THRESH_TEST": "box.score_threshold",
+    "MODEL.ROI_HEADS.NMS_THRESH_TEST": "box.nms_iou",
+    "MODEL.ROI_BOX_HEAD.BBOX_REG_WEIGHTS": "box.box_weights",
+    "MODEL.ROI_BOX_HEAD.SMOOTH_L1_BETA": "box.loss_beta",
+    "MODEL.ROI_BOX_HEAD.POOLER_RESOLUTION": "box.pooled_size",
+    "TEST.DETECTIONS_PER_IMAGE": "box.detections_per_image",
+    "SOLVER.WEIGHT_DECAY_NORM": "parameter_groups.norm_weight_decay",
+    "SOLVER.IMS_PER_BATCH": "parameter_groups.reference_batch_size",
+}
+"""Settings that only have another name here."""
+_POOLERS: dict[str, dict[str, Any]] = {
+    "ROIAlignV2": {"operator": "align", "aligned": True},
+    "ROIAlign": {"operator": "align", "aligned": False},
+    "ROIPool": {"operator": "pool"},
+}
+
+
+def configure(translation: Translation, path: Path) -> None:
+    """Complete a translated detector by the configuration that it was trained with.
+
+    Args:
+        translation: detector of detectron2; its settings, run settings and notes are changed.
+        path: the configuration.
+
+    Raises:
+        InputError: the configuration cannot be read, or is of another network than the weights.
+    """
+    given = flat_config(path)
+    defaults = DEFAULTS
+    if "model._target_" in given:
+        given, defaults = from_lazy(given), DEFAULTS | DEFAULTS_OF_LAZY
+    own = {key: value for key, value in given.items() if not key.startswith((*FROM_WEIGHTS, *OF_THE_RUN))}
+    own |= {key: given[key] for key in ("MODEL.RESNETS.STRIDE_IN_1X1", "MODEL.RESNETS.DEPTH") if key in given}
+    keys = SourceKeys(path, own, defaults)
+    _check(translation, keys)
+    model: dict[str, Any] = {}
+    for section in (_same, _input, _backbone, _rpn, _pooler, _box, _solver):
+        model = merge(model, section(keys, translation))
+    translation.hyperparameters = merge(translation.hyperparameters, model)
+    translation.run = merge(_data(keys), _trainer(keys))
+    translation.notes.append(f"Settings of {path}, as far as they have a counterpart here.")
+    translation.notes += [f"{path}: no counterpart of {setting}." for setting in keys.left()]
+
+
+def _check(translation: Translation, keys: SourceKeys) -> None:
+    path = keys.path
+    architecture = keys["MODEL.META_ARCHITECTURE"]
+    if architecture not in _META_ARCHITECTURES:
+        raise InputError(
+            f"{path}: MODEL.META_ARCHITECTURE {architecture}: we have no such detector; ours are those of "
+            f"{' and '.join(_META_ARCHITECTURES)}"
+        )
+    settings, source = translation.hyperparameters, translation.source
+    depth, name = keys["MODEL.RESNETS.DEPTH"], settings["backbone"][INIT_ARGS].get("name", "")
+    if name.startswith("res") and not name.partition("_")[0].endswith(f"t{depth}"):
+        raise InputError(f"{path}: MODEL.RESNETS.DEPTH {depth}, but {source} is a {name}; give the configuration of it")
+    number, known = keys["MODEL.ROI_HEADS.NUM_CLASSES"], len(settings["class_names"])
+    if "box" in settings and number != known:
+        raise InputError(
+            f"{path}: MODEL.ROI_HEADS.NUM_CLASSES {number}, but {source} has {known} classes; give the configuration "
+            "of these weights"
+        )
+    has_masks = translation.detector in ("MaskRCNN", "CascadeMaskRCNN", "PointRend")
+    if keys["MODEL.MASK_ON"] != has_masks:
+        raise InputError(
+            f"{path}: MODEL.MASK_ON {keys['MODEL.MASK_ON']}, but {source} is a {translation.detector}; give the "
+            "configuration of these weights"
+        )
+
+
+def _same(keys: SourceKeys, translation: Translation) -> dict[str, Any]:
+    settings = translation.hyperparameters
+    found: dict[str, Any] = {}
+    for theirs, ours in _SAME.items():
+        value = keys[theirs]
+        if theirs == "INPUT.MIN_SIZE_TEST" and value == 0:  # images keep their size
+            keys.name_left(theirs)
+        elif ours.partition(".")[0] in (*settings, "parameter_groups") and value is not None:
+            found = merge(found, nested(ours, value))
+    return found
+
+
+def _input(keys: SourceKeys, translation: Translation) -> dict[str, Any]:
+    settings: dict[str, Any] = {}
+    if keys["INPUT.FORMAT"] in ("BGR", "RGB"):
+        settings = {"preprocessing": {"channel_order": keys["INPUT.FORMAT"].lower()}}
+    else:
+        keys.name_left("INPUT.FORMAT")
+    if "mask" in translation.hyperparameters and translation.detector != "PointRend":
+        is_polygon = keys["INPUT.MASK_FORMAT"] == "polygon"
+        settings["mask"] = {"target": "polygon" if is_polygon else "thresholded"}
+    return settings
+
+
+def _backbone(keys: SourceKeys, translation: Translation) -> dict[str, Any]:
+    stride_in_1x1 = keys["MODEL.RESNETS.STRIDE_IN_1X1"]
+    if "stride_in_1x1" not in translation.hyperparameters["backbone"][INIT_ARGS] or _is_basic(translation):
+        return {}
+    return {"backbone": {INIT_ARGS: {"stride_in_1x1": stride_in_1x1}}}
+
+
+def _is_basic(translation: Translation) -> bool:
+    return translation.hyperparameters["backbone"][INIT_ARGS]["name"] in ("resnet18", "resnet34")
+
+
+def _rpn(keys: SourceKeys, translation: Translation) -> dict[str, Any]:
+    if "rpn" not in translation.hyperparameters:
+        return {}
+    negative, positive = keys["MODEL.RPN.IOU_THRESHOLDS"]
+    sizes, ratios = keys["MODEL.ANCHOR_GENERATOR.SIZES"], keys["MODEL.ANCHOR_GENERATOR.ASPECT_RATIOS"]
+    anchors: dict[str, Any] = {}
+    if not _has_class(translation, "FPN") or all(len(level) == 1 for level in sizes):
+        anchors["sizes"] = [float(size) for level in sizes for size in level]
+    else:
+        keys.name_left("MODEL.ANCHOR_GENERATOR.SIZES")
+    if all(level == ratios[0] for level in ratios):
+        anchors["ratios"] = [float(ratio) for ratio in ratios[0]]
+    else:
+        keys.name_left("MODEL.ANCHOR_GENERATOR.ASPECT_RATIOS")
+    settings: dict[str, Any] = {
+        "anchors": anchors,
+        "negative_iou": negative,
+        "positive_iou": positive,
+        "pre_nms_top_n": [keys[f"MODEL.RPN.PRE_NMS_TOPK_{phase}"] for phase in ("TRAIN", "TEST")],
+        "post_nms_top_n": [keys[f"MODEL.RPN.POST_NMS_TOPK_{phase}"] for phase in ("TRAIN", "TEST")],
+    }
+    margin = keys["MODEL.RPN.BOUNDARY_THRESH"]
+    settings["cross_boundary_anchors"] = "ignore" if margin == 0 else "keep"
+    if margin > 0:
+        keys.name_left("MODEL.RPN.BOUNDARY_THRESH")
+    return {"rpn": settings}
+
+
+def _pooler(keys: SourceKeys, translation: Translation) -> dict[str, Any]:
+    if "box" not in translation.hyperparameters:
+        return {}
+    kind, ratio = keys["MODEL.ROI_BOX_HEAD.POOLER_TYPE"], keys["MODEL.ROI_BOX_HEAD.POOLER_SAMPLING_RATIO"]
+    settings = {"sampling_ratio": ratio, **_POOLERS.get(kind, {})}
+    if kind not in _POOLERS:
+        keys.name_left("MODEL.ROI_BOX_HEAD.POOLER_TYPE")
+    if "mask" not in translation.hyperparameters or translation.detector == "PointRend":
+        return {"pooler": settings}
+    if _has_class(translation, "C4"):  # masks come from the regions of boxes
+        return {"pooler": settings}
+    for name in ("TYPE", "SAMPLING_RATIO"):  # masks and boxes are pooled alike
+        if keys[f"MODEL.ROI_MASK_HEAD.POOLER_{name}"] != keys[f"MODEL.ROI_BOX_HEAD.POOLER_{name}"]:
+            keys.name_left(f"MODEL.ROI_MASK_HEAD.POOLER_{name}")
+    return {"pooler": settings, "mask": {"pooled_size": keys["MODEL.ROI_MASK_HEAD.POOLER_RESOLUTION"]}}
+
+
+def _has_class(translation: Translation, ending: str) -> bool:
+    return translation.hyperparameters["backbone"]["class_path"].endswith(ending)
+
+
+def _box(keys: SourceKeys, translation: Translation) -> dict[str, Any]:
+    if "box" not in translation.hyperparameters:
+        return {}
+    (threshold,) = keys["MODEL.ROI_HEADS.IOU_THRESHOLDS"]
+    settings: dict[str, Any] = {"positive_iou": threshold, "negative_iou": threshold}
+    is_agnostic = keys["MODEL.ROI_BOX_HEAD.CLS_AGNOSTIC_BBOX_REG"]
+    if translation.detector.startswith("Cascade"):
+        first, *later = keys["MODEL.ROI_BOX_CASCADE_HEAD.IOUS"]
+        first_weights, *later_weights = keys["MODEL.ROI_BOX_CASCADE_HEAD.BBOX_REG_WEIGHTS"]
+        settings |= {
+            "positive_iou": first,
+            "negative_iou": first,
+            "box_weights": first_weights,
+            "stage_ious": later,
+            "stage_box_weights": later_weights,
+            "loss_weights": [1.0] * (1 + len(later)),
+        }
+    else:
+        settings["class_agnostic"] = is_agnostic
+    if keys["MODEL.ROI_BOX_HEAD.USE_FED_LOSS"] and keys["MODEL.ROI_BOX_HEAD.USE_SIGMOID_CE"]:
+        settings["class_loss"] = part(
+            "lightning_rcnn.roi_heads.class_losses.FederatedLoss",
+            num_classes=keys["MODEL.ROI_BOX_HEAD.FED_LOSS_NUM_CLASSES"],
+            frequency_power=keys["MODEL.ROI_BOX_HEAD.FED_LOSS_FREQ_WEIGHT_POWER"],
+        )
+    return {"box": settings}
+
+
+def _solver(keys: SourceKeys, translation: Translation) -> dict[str, Any]:
+    total, warmup = keys["SOLVER.MAX_ITER"], keys["SOLVER.WARMUP_ITERS"]
+    optimizer = part(
+        "torch.optim.SGD",
+        lr=keys["SOLVER.BASE_LR"],
+        momentum=keys["SOLVER.MOMENTUM"],
+        nesterov=keys["SOLVER.NESTEROV"],
+        weight_decay=keys["SOLVER.WEIGHT_DECAY"],
+    )
+    schedules: dict[str, Callable[[], Mapping[str, Any]]] = {
+        "WarmupMultiStepLR": lambda: constant_parts(keys["SOLVER.STEPS"], total, warmup),
+        "WarmupCosineLR": lambda: part("lightning_rcnn.detectors.schedules.CosineSchedule", warmup_steps=warmup),
+    }
+    if keys["SOLVER.WEIGHT_DECAY_BIAS"] not in (None, keys["SOLVER.WEIGHT_DECAY"]):
+        keys.name_left("SOLVER.WEIGHT_DECAY_BIAS")
+    name = keys["SOLVER.LR_SCHEDULER_NAME"]
+    if name not in schedules:
+        keys.name_left("SOLVER.LR_SCHEDULER_NAME")
+        return {"optimizer": optimizer}
+    return {"optimizer": optimizer, "schedule": schedules[name]()}
+
+
+def _data(keys: SourceKeys) -> dict[str, Any]:
+    lengths, longest = keys["INPUT.MIN_SIZE_TRAIN"], keys["INPUT.MAX_SIZE_TRAIN"]
+    lengths = lengths if isinstance(lengths, list) else [lengths]
+    if keys["INPUT.MIN_SIZE_TRAIN_SAMPLING"] == "range" and len(lengths) == 2:
+        lengths = [*range(lengths[0], lengths[1], 32), lengths[1]]
+    jitter = keys[SCALE_JITTER]
+    # A batch has the model's limit of the longer edge; another one in training has no counterpart.
+    if longest != keys["INPUT.MAX_SIZE_TEST"] and keys.is_given("INPUT.MAX_SIZE_TRAIN"):
+        keys.name_left("INPUT.MAX_SIZE_TRAIN")
+    sampling: dict[str, Any] = {}
+    if keys["DATALOADER.FILTER_EMPTY_ANNOTATIONS"]:
+        sampling["empty_share"] = 0.0
+    kind = "Sampling"
+    if keys["DATALOADER.SAMPLER_TRAIN"] == "RepeatFactorTrainingSampler":
+        kind, sampling["threshold"] = "RepeatFactor", keys["DATALOADER.REPEAT_THRESHOLD"]
+    transforms = transforms_of(keys["INPUT.RANDOM_FLIP"], lengths, jitter)
+    settings: dict[str, Any] = {"train_transforms": transforms}
+    if sampling:
+        settings["sampling"] = {"class_path": kind, "init_args": sampling}
+    return {"data": settings}
+
+
+def _trainer(keys: SourceKeys) -> dict[str, Any]:
+    settings: dict[str, Any] = {"max_epochs": -1, "max_steps": keys["SOLVER.MAX_ITER"]}
+    if keys["SOLVER.AMP.ENABLED"]:
+        settings["precision"] = "16-mixed"
+    if keys["SOLVER.CLIP_GRADIENTS.ENABLED"]:
+        if keys["SOLVER.CLIP_GRADIENTS.CLIP_TYPE"] == "value":
+            settings |= {
+                "gradient_clip_val": keys["SOLVER.CLIP_GRADIENTS.CLIP_VALUE"],
+                "gradient_clip_algorithm": "value",
+            }
+        else:
+            keys.name_left("SOLVER.CLIP_GRADIENTS.CLIP_TYPE")
+    return {"trainer": settings, "last_checkpoint": {"every_n_steps": keys["SOLVER.CHECKPOINT_PERIOD"]}}

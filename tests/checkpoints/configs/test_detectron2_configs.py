@@ -1,0 +1,278 @@
+"""Configurations of detectron2, as its users have them beside `model_final.pth`, each key against its value here."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from lightning_rcnn.checkpoints.configs.detectron2_files import config_beside, read_config
+from lightning_rcnn.checkpoints.configs.detectron2_settings import configure
+from lightning_rcnn.checkpoints.translation import RESNET_FPN, Translation, flat_settings, part
+from lightning_rcnn.detectors.cascade_rcnn import CascadeMaskRCNN
+from lightning_rcnn.detectors.mask_rcnn import MaskRCNN
+from lightning_rcnn.errors import InputError
+from lightning_rcnn.plain_data import merge
+
+BASE = """
+MODEL:
+  META_ARCHITECTURE: GeneralizedRCNN
+  MASK_ON: true
+  BACKBONE: {NAME: build_resnet_fpn_backbone}
+  ANCHOR_GENERATOR:
+    SIZES: [[16], [32], [64], [128], [256]]
+  RPN: {PRE_NMS_TOPK_TRAIN: 2000, PRE_NMS_TOPK_TEST: 1000, POST_NMS_TOPK_TRAIN: 1000}
+  ROI_BOX_HEAD: {POOLER_RESOLUTION: 7}
+DATASETS:
+  TRAIN: ("mine_train",)
+SOLVER:
+  IMS_PER_BATCH: 16
+  BASE_LR: 0.02
+  STEPS: (60000, 80000)
+  MAX_ITER: 90000
+INPUT:
+  MIN_SIZE_TRAIN: (640, 672)
+"""
+OWN = """
+_BASE_: ../base.yaml
+MODEL:
+  WEIGHTS: "detectron2://ImageNetPretrained/MSRA/R-50.pkl"
+  ROI_HEADS: {NUM_CLASSES: 3, SCORE_THRESH_TEST: 0.3}
+  ROI_BOX_HEAD: {POOLER_TYPE: ROIAlign, POOLER_SAMPLING_RATIO: 2, TRAIN_ON_PRED_BOXES: true}
+  ROI_MASK_HEAD: {POOLER_TYPE: ROIAlign, POOLER_SAMPLING_RATIO: 2}
+SOLVER: {BASE_LR: 2.5e-3, WEIGHT_DECAY: 1e-5, CLIP_GRADIENTS: {ENABLED: true, CLIP_VALUE: 0.5}, AMP: {ENABLED: true}}
+INPUT: {FORMAT: RGB, MASK_FORMAT: bitmask, RANDOM_FLIP: vertical, MIN_SIZE_TEST: 600}
+TEST: {DETECTIONS_PER_IMAGE: 7}
+MY_SETTING: {DEPTH: 4}
+"""
+
+
+def translation(detector="MaskRCNN", classes=3, name="resnet50"):
+    settings = {
+        "class_names": [f"class {number}" for number in range(classes)],
+        "backbone": part(RESNET_FPN, name=name, stride_in_1x1=True, channels=16),
+        "preprocessing": {},
+        "rpn": {"anchors": {}},
+        "box": {"head": {"width": 16}},
+        **({"mask": {"width": 16}} if "Mask" in detector else {}),
+    }
+    return Translation("detectron2's", Path("model_final.pth"), detector, settings, {}, {})
+
+
+@pytest.fixture
+def config(tmp_path):
+    (tmp_path / "own").mkdir()
+    (tmp_path / "base.yaml").write_text(BASE)
+    (tmp_path / "own" / "config.yaml").write_text(OWN)
+    return tmp_path / "own" / "config.yaml"
+
+
+def test_settings_become_ours(config):
+    own = translation()
+    configure(own, config)
+    wanted = {
+        "rpn.pre_nms_top_n": [2000, 1000],
+        "rpn.post_nms_top_n": [1000, 1000],
+        "rpn.anchors.sizes": [16.0, 32.0, 64.0, 128.0, 256.0],
+        "rpn.positive_iou": 0.7,
+        "box.score_threshold": 0.3,
+        "box.detections_per_image": 7,
+        "box.pooled_size": 7,
+        "mask.pooled_size": 14,
+        "mask.target": "thresholded",
+        "pooler.aligned": False,
+        "pooler.sampling_ratio": 2,
+        "preprocessing.channel_order": "rgb",
+        "preprocessing.min_size": 600,
+        "preprocessing.max_size": 1333,
+        "backbone.init_args.frozen_stages": 2,
+        "optimizer.init_args.lr": 2.5e-3,
+        "optimizer.init_args.weight_decay": 1e-5,
+        "parameter_groups.reference_batch_size": 16,
+        "schedule.init_args.milestones": [0.666667, 0.888889],
+    }
+    settings = dict(flat_settings(own.hyperparameters))
+    assert {key: settings.get(key) for key in wanted} == wanted
+    assert own.run["trainer"] == {
+        "max_epochs": -1,
+        "max_steps": 90000,
+        "precision": "16-mixed",
+        "gradient_clip_val": 0.5,
+        "gradient_clip_algorithm": "value",
+    }
+    assert own.run["data"] == {
+        "train_transforms": [
+            {"class_path": "VerticalFlip"},
+            {"class_path": "Resize", "init_args": {"min_sizes": [640, 672]}},
+        ],
+        "sampling": {"class_path": "Sampling", "init_args": {"empty_share": 0.0}},
+    }
+    MaskRCNN(**merge(own.hyperparameters, {"backbone": {"init_args": {"name": "resnet18", "stride_in_1x1": False}}}))
+
+
+def test_what_has_no_counterpart_is_named(config):
+    own = translation()
+    configure(own, config)
+    named = [note.partition("no counterpart of ")[2] for note in own.notes[1:]]
+    assert named == ["MODEL.ROI_BOX_HEAD.TRAIN_ON_PRED_BOXES True.", "MY_SETTING.DEPTH 4."]
+
+
+@pytest.mark.parametrize(
+    ("line", "problem"),
+    [
+        (
+            "_BASE_: ../base.yaml\nMODEL: {META_ARCHITECTURE: RetinaNet}",
+            "RetinaNet: we have no such detector",
+        ),
+        ("MODEL: {META_ARCHITECTURE: PanopticFPN}", "META_ARCHITECTURE PanopticFPN: we have no such detector"),
+        ("_BASE_: ../base.yaml\nMODEL: {RESNETS: {DEPTH: 101}}", "DEPTH 101, but model_final.pth is a resnet50"),
+        ("_BASE_: ../base.yaml", "NUM_CLASSES 80, but model_final.pth has 3 classes"),
+        ("MODEL: {MASK_ON: false, ROI_HEADS: {NUM_CLASSES: 3}}", "MASK_ON False, but model_final.pth is a MaskRCNN"),
+        ("_BASE_: config.yaml", "leads in a circle"),
+        ("_BASE_: nowhere.yaml", "nowhere.yaml: cannot be read"),
+        ("MODEL: [", "not YAML"),
+        ("a list", "it has no keys"),
+    ],
+)
+def test_configurations_of_others_are_refused_in_one_line(config, line, problem):
+    path = config.parent / "config.yaml"
+    path.write_text(line)
+    with pytest.raises(InputError, match=problem) as caught:
+        configure(translation(), path)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_configuration_of_another_program_is_not_taken(config):
+    weights = config.parent / "model_final.pth"
+    assert config_beside(weights) == config
+    config.write_text("seed_everything: true\ntrainer: {max_epochs: 3}\n")
+    assert config_beside(weights) is None
+    config.unlink()
+    assert config_beside(weights) is None
+
+
+def lazy():
+    """A cascade with masks as LazyConfig writes it, with its references and its tags of Python objects."""
+    predictor = {
+        "_target_": "detectron2.modeling.roi_heads.FastRCNNOutputLayers",
+        "test_score_thresh": 0.02,
+        "cls_agnostic_bbox_reg": True,
+        "num_classes": "${...num_classes}",
+    }
+    weights = [(10, 5), (20, 10), (30, 15)]
+    poolers = {"output_size": 7, "sampling_ratio": 0, "pooler_type": "ROIAlignV2", "scales": [0.25]}
+    return {
+        "model": {
+            "_target_": "detectron2.modeling.GeneralizedRCNN",
+            "backbone": {
+                "_target_": "detectron2.modeling.FPN",
+                "bottom_up": {"freeze_at": 2, "stages": {"depth": 50, "stride_in_1x1": True}, "out_features": ["res2"]},
+                "in_features": "${.bottom_up.out_features}",
+            },
+            "proposal_generator": {
+                "anchor_generator": {"sizes": [[32], [64], [128], [256], [512]], "aspect_ratios": [0.5, 1.0]},
+                "anchor_matcher": {"thresholds": [0.2, 0.6], "labels": [0, -1, 1]},
+                "pre_nms_topk": [2000, 1000],
+                "post_nms_topk": [2000, 1000],
+                "nms_thresh": 0.65,
+            },
+            "roi_heads": {
+                "_target_": "detectron2.modeling.CascadeROIHeads",
+                "num_classes": 3,
+                "box_pooler": poolers,
+                "mask_pooler": poolers | {"output_size": 14},
+                "mask_head": {"_target_": "detectron2.modeling.MaskRCNNConvUpsampleHead", "conv_dims": [256]},
+                "box_predictors": [
+                    predictor | {"box2box_transform": {"weights": [first, first, second, second]}}
+                    for first, second in weights
+                ],
+                "proposal_matchers": [{"thresholds": [iou], "labels": [0, 1]} for iou in (0.5, 0.65, 0.75)],
+                "own": 1,
+            },
+            "pixel_mean": [103.53, 116.28, 123.675],
+            "pixel_std": [1.0, 1.0, 1.0],
+            "input_format": "${dataloader.train.mapper.image_format}",
+        },
+        "optimizer": {"_target_": "torch.optim.SGD", "lr": 0.1, "momentum": 0.8, "weight_decay": 4e-5},
+        "lr_multiplier": {
+            "scheduler": {
+                "_target_": "fvcore.common.param_scheduler.MultiStepParamScheduler",
+                "values": [1.0, 0.1, 0.01],
+                "milestones": [80, 90],
+                "num_updates": 100,
+            },
+            "warmup_length": 0.01,
+            "warmup_factor": 0.067,
+        },
+        "train": {"max_iter": 1000, "output_dir": "x", "amp": {"enabled": False}},
+        "dataloader": {
+            "train": {
+                "total_batch_size": 64,
+                "mapper": {
+                    "image_format": "BGR",
+                    "augmentations": [
+                        {
+                            "_target_": "detectron2.data.transforms.ResizeScale",
+                            "min_scale": 0.1,
+                            "max_scale": 2.0,
+                            "target_height": 1024,
+                            "target_width": 1024,
+                        },
+                        {"_target_": "detectron2.data.transforms.FixedSizeCrop", "crop_size": [1024, 1024]},
+                        {"_target_": "detectron2.data.transforms.RandomFlip", "horizontal": True},
+                    ],
+                },
+            },
+            "test": {
+                "mapper": {
+                    "augmentations": [
+                        {
+                            "_target_": "detectron2.data.transforms.ResizeShortestEdge",
+                            "short_edge_length": 768,
+                            "max_size": 1024,
+                        }
+                    ]
+                }
+            },
+        },
+    }
+
+
+def test_lazy_configurations_become_ours(tmp_path):
+    path = tmp_path / "config.yaml"
+    shape = "    input_shape: !!python/object:detectron2.layers.shape_spec.ShapeSpec {channels: 256, height: 7}\n"
+    text = yaml.safe_dump(lazy(), sort_keys=False)
+    path.write_text(text.replace("    mask_head:\n", "    box_head:\n  " + shape + "    mask_head:\n"))
+    own = translation("CascadeMaskRCNN")
+    configure(own, path)
+    wanted = {
+        "rpn.negative_iou": 0.2,
+        "rpn.positive_iou": 0.6,
+        "rpn.nms_iou": 0.65,
+        "rpn.anchors.ratios": [0.5, 1.0],
+        "rpn.post_nms_top_n": [2000, 1000],
+        "box.positive_iou": 0.5,
+        "box.stage_ious": [0.65, 0.75],
+        "box.box_weights": [10, 10, 5, 5],
+        "box.stage_box_weights": [[20, 20, 10, 10], [30, 30, 15, 15]],
+        "box.score_threshold": 0.02,
+        "preprocessing.min_size": 768,
+        "preprocessing.max_size": 1024,
+        "preprocessing.channel_order": "bgr",
+        "optimizer.init_args.momentum": 0.8,
+        "schedule.init_args.milestones": [0.8, 0.9],
+        "schedule.init_args.warmup_steps": 10,
+    }
+    settings = dict(flat_settings(own.hyperparameters))
+    assert {key: settings.get(key) for key in wanted} == wanted
+    jitter = {"target_size": [1024, 1024], "scale_range": [0.1, 2.0]}
+    assert own.run["data"]["train_transforms"][1] == {"class_path": "ScaleJitter", "init_args": jitter}
+    named = [note.partition("no counterpart of ")[2] for note in own.notes[1:]]
+    assert sorted(named) == ["SOLVER.WARMUP_FACTOR 0.067.", "model.roi_heads.own 1."]
+    smaller = {"backbone": {"init_args": {"name": "resnet18", "stride_in_1x1": False}}}
+    CascadeMaskRCNN(**merge(own.hyperparameters, smaller))
+
+
+def test_references_that_lead_nowhere_stay(tmp_path):
+    (tmp_path / "a.yaml").write_text("a: ${.b}\nb: ${.a}\nc: ${d.e}\nf: {g: [1, '${..h}'], h: 2}\n")
+    assert read_config(tmp_path / "a.yaml")["c"] == "${d.e}"
+    assert read_config(tmp_path / "a.yaml")["f"] == {"g": [1, 2], "h": 2}
