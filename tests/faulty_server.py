@@ -16,6 +16,14 @@ def answer(request: BaseHTTPRequestHandler, data: bytes) -> None:
     request.wfile.write(data)
 
 
+def answer_range(request: BaseHTTPRequestHandler, data: bytes) -> None:
+    start, end = map(int, request.headers["Range"].removeprefix("bytes=").split("-"))
+    request.send_response(206)
+    request.send_header("Content-Length", str(end + 1 - start))
+    request.end_headers()
+    request.wfile.write(data[start : end + 1])
+
+
 def unavailable(request: BaseHTTPRequestHandler, data: bytes) -> None:
     request.send_error(503)
 

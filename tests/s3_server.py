@@ -24,7 +24,7 @@ class S3Server:
     Attributes:
         behaviors: path -> behaviors that its next GET requests meet with.
         requests: method and path of each request.
-        received: path -> bytes of all bodies that went to a client.
+        received: path -> bytes of all answers that went to a client, with their headers.
         environment: what clients need to find it.
     """
 
@@ -51,9 +51,9 @@ class S3Server:
                         self.send_header(name, value)
                 length = dict(headers).get("Content-Length", "0") if self.command == "HEAD" else str(len(data))
                 self.send_header("Content-Length", length)
+                server.received[path] += sum(map(len, self._headers_buffer)) + len(data)
                 self.end_headers()
                 self.wfile.write(data)
-                server.received[path] += len(data)
 
             do_GET = do_HEAD = do_PUT = do_POST = do_DELETE = relay  # noqa: N815 - the names of http.server
 

@@ -8,12 +8,14 @@ keeps reading it; a process that opens it later fetches it again.
 
 import contextlib
 import os
+from functools import partial
 from pathlib import Path
 
 from filelock import FileLock
 
 from lightning_rcnn.data.fetch import FetchPolicy, fetch_file
 from lightning_rcnn.data.index import Shard
+from lightning_rcnn.data.open_files import OpenFiles
 from lightning_rcnn.data.stores.addresses import is_remote
 from lightning_rcnn.errors import InputError
 from lightning_rcnn.files import atomic_write
@@ -33,6 +35,20 @@ class ShardCache:
         self.folder = Path(folder).expanduser() if folder is not None else default_folder()
         self.limit_bytes = limit_bytes
         self.policy = policy
+        self._files = OpenFiles()
+
+    def read(self, address: str, shard: Shard, start: int, end: int) -> bytes:
+        """Return the bytes of a shard from `start` to `end`, fewer at its end.
+
+        Raises:
+            InputError: see `local_path`.
+            OSError: its file cannot be read.
+        """
+        return self._files.read(address, partial(self.local_path, address, shard), start, end)
+
+    def holds(self, shard: Shard) -> bool:
+        """Return whether the shard was fetched, and not removed since."""
+        return self._path(shard).exists()
 
     def local_path(self, address: str, shard: Shard) -> Path:
         """Return the path of the local file of a shard, which is fetched if necessary.
@@ -42,7 +58,7 @@ class ShardCache:
         """
         if not is_remote(address):
             return Path(address)
-        path = self.folder / f"{shard.sha256[:16]}-{shard.name}"
+        path = self._path(shard)
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             with FileLock(f"{path}.lock"):
@@ -54,6 +70,9 @@ class ShardCache:
                 f"{self.folder}: fetched shards cannot be stored ({error}); make room or set data.fetching.cache_dir"
             ) from error
         return path
+
+    def _path(self, shard: Shard) -> Path:
+        return self.folder / f"{shard.sha256[:16]}-{shard.name}"
 
     def _fetch(self, address: str, shard: Shard, path: Path) -> None:
         """Fetch a shard; the caller holds the lock, so no other process writes the partial file."""

@@ -24,7 +24,8 @@ from lightning_rcnn.data.loader import PlannedLoader
 from lightning_rcnn.data.loading import FetchingSettings, LoadingSettings
 from lightning_rcnn.data.padded_set import PaddedSet, pad_set
 from lightning_rcnn.data.plan import Plan
-from lightning_rcnn.data.reader import SampleReader, ShardReader
+from lightning_rcnn.data.ranges import FEW, ShardRanges
+from lightning_rcnn.data.reader import SampleReader, ShardFiles, ShardReader
 from lightning_rcnn.data.resize import ResizeRule
 from lightning_rcnn.data.resume import PlanIdentity, TrainingPosition
 from lightning_rcnn.data.sampling import Sampling
@@ -33,6 +34,7 @@ from lightning_rcnn.data.torch_dataset import TorchDataset, TorchDatasetReader, 
 from lightning_rcnn.data.transforms.base import Transform
 from lightning_rcnn.data.transforms.mixing import mask_readers, mixing_names
 from lightning_rcnn.data.transforms.pipeline import DEFAULT_TRANSFORMS, checked_transforms, min_sizes
+from lightning_rcnn.data.wanted import wanted_batches
 from lightning_rcnn.data.workers import suggested_workers
 from lightning_rcnn.errors import InputError
 from lightning_rcnn.plain_data import from_plain
@@ -80,6 +82,8 @@ class DetectionDataModule(LightningDataModule):
         resize_rule: resize rule if the attached model has none.
         mask_form: form of the masks in training batches if the attached model requests none.
         proposal_limit: stored proposals per image in a batch if the attached model states no number; 0 for none.
+        num_batches: number of batches that will be taken from a loader if there is no trainer, which knows; None for
+            all. Of few, the samples of remote shards are fetched, not the shards.
 
     Raises:
         InputError: in `setup`: data are missing, unreadable, too few, or do not fit together.
@@ -127,6 +131,7 @@ class DetectionDataModule(LightningDataModule):
         self.resize_rule = ResizeRule()
         self.mask_form: MaskForm = "none"
         self.proposal_limit = 0
+        self.num_batches: int | None = None
         self._shard_sets: dict[str, ShardSet] = {}
         self._training_set: PaddedSet | None = None
         self._counts: EpochCounts | None = None
@@ -358,7 +363,7 @@ class DetectionDataModule(LightningDataModule):
         position: Callable[[], tuple[int, int]] | None = None,
     ) -> PlannedLoader:
         transforms = self.train_transforms if purpose == "training" else []
-        reader: SampleReader = ShardReader(data.shard_set, self.cache)
+        reader: SampleReader = ShardReader(data.shard_set, self._files(data, purpose, num_batches))
         if isinstance(data.shard_set, TorchDataset):
             needed = "bitmaps" if mask_readers(transforms) else self._mask_form
             reader = TorchDatasetReader(data.shard_set.dataset, "none" if purpose == "prediction" else needed)
@@ -388,6 +393,16 @@ class DetectionDataModule(LightningDataModule):
             multiprocessing_context=self.loading.multiprocessing_context,
             pin_memory=trainer is not None and isinstance(trainer.accelerator, CUDAAccelerator),
         )
+
+    def _files(self, data: PaddedSet, purpose: Purpose, num_batches: int) -> ShardFiles:
+        """Return what reads the bytes of samples: the cache of whole shards, or ranges if few samples are wanted."""
+        if self.trainer is not None:
+            wanted = wanted_batches(self.trainer, purpose, num_batches)
+        else:
+            wanted = num_batches if self.num_batches is None else self.num_batches
+        batch_size = self.batch_size if purpose == "training" else self.eval_batch_size
+        wants_few = wanted * batch_size * self._world <= FEW * len(data.shard_set.index)
+        return ShardRanges(self.cache) if wants_few else self.cache
 
 
 def _same_in_every_epoch(plan: Callable[[int], Plan]) -> Callable[[int], Plan]:

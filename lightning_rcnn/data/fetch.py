@@ -11,7 +11,7 @@ from typing import BinaryIO, TypeVar
 
 from lightning_rcnn.data.stores import cloud, http, pipe
 from lightning_rcnn.data.stores.addresses import PIPE, is_cloud, without_secrets
-from lightning_rcnn.data.stores.transfer import MIN_BYTES_PER_SECOND, TransferError
+from lightning_rcnn.data.stores.transfer import MIN_BYTES_PER_SECOND, Span, TransferError
 from lightning_rcnn.errors import InputError
 
 Result = TypeVar("Result")
@@ -42,6 +42,25 @@ def fetch_bytes(address: str, policy: FetchPolicy) -> bytes:
 
     def attempt() -> bytes:
         return b"".join(_receive(address, policy.timeout, time.monotonic() + 10 * policy.timeout))
+
+    return _retry(address, policy, attempt)
+
+
+def fetch_range(address: str, span: Span, policy: FetchPolicy) -> bytes:
+    """Return a part of the content of a URL.
+
+    Raises:
+        InputError: every attempt failed.
+        NoRangesError: its server sends files as a whole only.
+    """
+    size = span.end - span.start
+
+    def attempt() -> bytes:
+        deadline = time.monotonic() + policy.timeout + size / MIN_BYTES_PER_SECOND
+        content = b"".join(_receive(address, policy.timeout, deadline, span))
+        if len(content) != size:
+            raise TransferError(f"received {len(content)} of {size} bytes")
+        return content
 
     return _retry(address, policy, attempt)
 
@@ -108,9 +127,9 @@ def _retry(address: str, policy: FetchPolicy, attempt: Callable[[], Result]) -> 
     raise AssertionError("unreachable")
 
 
-def _receive(address: str, timeout: float, deadline: float) -> Iterator[bytes]:
+def _receive(address: str, timeout: float, deadline: float, span: Span | None = None) -> Iterator[bytes]:
     store = pipe if address.startswith(PIPE) else cloud if is_cloud(address) else http
-    for chunk in store.receive(address, timeout):
+    for chunk in store.receive(address, timeout, span):
         if time.monotonic() > deadline:
             raise TransferError(f"slower than {MIN_BYTES_PER_SECOND // 1000} kB/s")
         yield chunk

@@ -2,11 +2,8 @@
 
 import contextlib
 import json
-import os
 import tarfile
-import time
 from bisect import bisect_right
-from collections import OrderedDict
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import accumulate
@@ -16,14 +13,10 @@ import numpy as np
 from torch import Tensor
 
 from lightning_rcnn.data.annotation_files import HEADER, SampleLine, as_file, parse_line
-from lightning_rcnn.data.cache import ShardCache
 from lightning_rcnn.data.index import Shard
 from lightning_rcnn.data.shards import ShardSet
 from lightning_rcnn.data.stored_proposals import MEMBER, decode_proposals
 from lightning_rcnn.errors import InputError
-
-_MAX_OPEN_FILES = 32
-_PAUSES = (0.05, 0.5)  # seconds before the second and the third attempt
 
 
 class UnreadableRecordError(Exception):
@@ -67,16 +60,29 @@ class SampleReader(Protocol):
         """Return the location of a sample, for messages."""
 
 
+class ShardFiles(Protocol):
+    """Reads parts of shards: `ShardCache`, which fetches them as a whole, or `ShardRanges`."""
+
+    def read(self, address: str, shard: Shard, start: int, end: int) -> bytes:
+        """Return the bytes of a shard from `start` to `end`, fewer at its end.
+
+        Raises:
+            InputError: it cannot be fetched.
+            OSError: its file cannot be read.
+        """
+
+
 class ShardReader:
     """Reads samples of a shard set by number.
 
-    Each process keeps its files open. Reads do not use the file position, so forked workers can share the files that
-    were open before the fork.
+    Args:
+        shard_set: the shards.
+        files: what their bytes are read with.
     """
 
-    def __init__(self, shard_set: ShardSet, cache: ShardCache) -> None:
+    def __init__(self, shard_set: ShardSet, files: ShardFiles) -> None:
         shards = shard_set.index.shards
-        self._cache = cache
+        self._files = files
         self._addresses = list(shard_set.addresses)
         # Arrays are compact: each worker holds a copy, and a data set of a million images has a million offsets.
         self._offsets = [np.array(shard.offsets, dtype=np.int64) for shard in shards]
@@ -91,7 +97,6 @@ class ShardReader:
                 self._annotations[position] = len(self._shards), np.array(shard.annotations.offsets, dtype=np.int64)
                 self._shards.append(as_file(shard))
                 self._addresses.append(address)
-        self._descriptors: OrderedDict[int, int] = OrderedDict()
 
     def __len__(self) -> int:
         return self._starts[-1]
@@ -152,46 +157,7 @@ class ShardReader:
         return position, within, f"{self._shards[position].first + within:09d}"
 
     def _read_range(self, position: int, start: int, end: int) -> bytes:
-        """Return the bytes of a shard from `start` to `end`, fewer at its end; file system errors are retried."""
-        for pause in (*_PAUSES, None):
-            try:
-                return _read_fully(self._descriptor(position), start, end)
-            except OSError:
-                self._close(position)
-                if pause is None:
-                    raise
-                time.sleep(pause)
-        raise AssertionError("unreachable")
-
-    def _descriptor(self, position: int) -> int:
-        if position not in self._descriptors:
-            path = self._cache.local_path(self._addresses[position], self._shards[position])
-            self._descriptors[position] = os.open(path, os.O_RDONLY)
-        self._descriptors.move_to_end(position)
-        if len(self._descriptors) > _MAX_OPEN_FILES:
-            self._close(next(iter(self._descriptors)))
-        return self._descriptors[position]
-
-    def _close(self, position: int) -> None:
-        if position in self._descriptors:
-            with contextlib.suppress(OSError):  # a network file system may report an earlier error here
-                os.close(self._descriptors.pop(position))
-
-    def __del__(self) -> None:
-        for position in list(self._descriptors):
-            self._close(position)
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_descriptors": OrderedDict()}
-
-
-def _read_fully(descriptor: int, start: int, end: int) -> bytes:
-    """Read a range; a network file system may return it in parts."""
-    chunks = []
-    while start < end and (chunk := os.pread(descriptor, end - start, start)):
-        chunks.append(chunk)
-        start += len(chunk)
-    return b"".join(chunks)
+        return self._files.read(self._addresses[position], self._shards[position], start, end)
 
 
 def _parse(data: bytes, key: str) -> tuple[bytes, dict[str, Any], np.ndarray | None]:

@@ -45,6 +45,7 @@ def show_batches(model: Detector, data: DetectionDataModule, out: Path, batches:
         InputError: data are missing or do not fit.
     """
     data.resize_rule, data.mask_form, data.proposal_limit = model.resize_rule, model.mask_form, model.proposal_limit
+    data.num_batches = batches
     data.setup("fit")
     loader = data.train_dataloader()
     loader.sampler.set_epoch(epoch)

@@ -21,23 +21,25 @@ _NO_ACCESS = re.compile("credential|authentication|unauthorized", re.IGNORECASE)
 Result = TypeVar("Result")
 
 
-def receive(url: str, timeout: float) -> Iterator[bytes]:
-    """Yield the content of a file, requested in parts.
+def receive(url: str, timeout: float, span: Span | None = None) -> Iterator[bytes]:
+    """Yield the content of a file, or a part of it, requested in pieces.
 
     Raises:
-        TransferError: it cannot be read, or no part of it arrived in time.
+        TransferError: it cannot be read, or no piece of it arrived in time.
         InputError: see `filesystem_of`.
     """
     filesystem = filesystem_of(url, timeout)
     path = filesystem._strip_protocol(url)
-    filesystem.invalidate_cache()  # of listings, which would hide that a file was replaced
-    size = _wait(_start(partial(filesystem.size, path)), timeout)
-    if size is None:
-        raise TransferError("is a folder, or its size is unknown", is_final=True)
-    parts = [Span(start, min(start + _CHUNK, size)) for start in range(0, size, _CHUNK)]
+    if span is None:
+        filesystem.invalidate_cache()  # of listings, which would hide that a file was replaced
+        size = _wait(_start(partial(filesystem.size, path)), timeout)
+        if size is None:
+            raise TransferError("is a folder, or its size is unknown", is_final=True)
+        span = Span(0, size)
     requests: deque[tuple[Span, Future[bytes]]] = deque()
-    for part in parts:
-        requests.append((part, _start(partial(filesystem.cat_file, path, start=part.start, end=part.end))))
+    for start in range(span.start, span.end, _CHUNK):
+        piece = Span(start, min(start + _CHUNK, span.end))
+        requests.append((piece, _start(partial(filesystem.cat_file, path, start=piece.start, end=piece.end))))
         if len(requests) == _AT_ONCE:
             yield _answer(requests, timeout)
     while requests:
@@ -61,11 +63,11 @@ def matches(pattern: str, timeout: float) -> list[str]:
 
 def _answer(requests: deque[tuple[Span, "Future[bytes]"]], timeout: float) -> bytes:
     """Take the first request and return its answer; the others share the bandwidth."""
-    in_flight = sum(part.end - part.start for part, _ in requests)
-    part, future = requests.popleft()
+    in_flight = sum(piece.end - piece.start for piece, _ in requests)
+    piece, future = requests.popleft()
     content = _wait(future, timeout, in_flight)
-    if len(content) < part.end - part.start:
-        raise TransferError(f"received only {len(content)} of {part.end - part.start} bytes")
+    if len(content) < piece.end - piece.start:
+        raise TransferError(f"received only {len(content)} of {piece.end - piece.start} bytes")
     return content
 
 

@@ -4,21 +4,28 @@ import http.client
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from http import HTTPStatus
 
-from lightning_rcnn.data.stores.transfer import TransferError
+from lightning_rcnn.data.stores.transfer import NoRangesError, Span, TransferError
 
 _CHUNK = 1 << 20
 _TRANSIENT_STATUS = {408, 425, 429, 500, 502, 503, 504}
 
 
-def receive(url: str, timeout: float) -> Iterator[bytes]:
-    """Yield the content of a URL.
+def receive(url: str, timeout: float, span: Span | None = None) -> Iterator[bytes]:
+    """Yield the content of a URL, or a part of it.
 
     Raises:
+        NoRangesError: the server ignores that only a part is asked for.
         TransferError: it cannot be fetched, or `timeout` seconds went by without a byte.
     """
     try:
-        with urllib.request.urlopen(url, timeout=timeout) as response:
+        request = urllib.request.Request(url)
+        if span is not None:
+            request.add_header("Range", f"bytes={span.start}-{span.end - 1}")
+        with urllib.request.urlopen(request, timeout=timeout) as response:
+            if span is not None and response.status != HTTPStatus.PARTIAL_CONTENT:
+                raise NoRangesError
             while chunk := response.read1(_CHUNK):
                 yield chunk
     except urllib.error.HTTPError as error:

@@ -8,18 +8,21 @@ import tempfile
 from collections.abc import Iterator
 
 from lightning_rcnn.data.stores.addresses import PIPE
-from lightning_rcnn.data.stores.transfer import TransferError
+from lightning_rcnn.data.stores.transfer import NoRangesError, Span, TransferError
 
 _CHUNK = 1 << 20
 _NO_SUCH_COMMAND = {126, 127}  # exit statuses of a shell
 
 
-def receive(address: str, timeout: float) -> Iterator[bytes]:
+def receive(address: str, timeout: float, span: Span | None = None) -> Iterator[bytes]:
     """Yield the output of a command.
 
     Raises:
+        NoRangesError: a part is asked for.
         TransferError: the command failed, or `timeout` seconds went by without a byte.
     """
+    if span is not None:
+        raise NoRangesError
     command = address.removeprefix(PIPE)
     with tempfile.TemporaryFile() as errors:
         # The command gets its own session, so that killing the group also ends the shell's children.

@@ -17,6 +17,10 @@ class Span(NamedTuple):
     end: int
 
 
+class NoRangesError(Exception):
+    """Raised where files can be had as a whole only."""
+
+
 class TransferError(Exception):
     """Raised when an attempt fails; `is_final` says that another attempt would fail too."""
 
