@@ -37,7 +37,10 @@ class S3Server:
         server = self
 
         class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"  # whoever writes asks first whether it may
+
             def relay(self) -> None:
+                self.close_connection = True  # what is cut off ends
                 path = self.path.split("?")[0]
                 server.requests.append(f"{self.command} {path}")
                 status, headers, data = server.ask(self.command, self.path, self.headers.items(), self.body())
@@ -51,6 +54,7 @@ class S3Server:
                         self.send_header(name, value)
                 length = dict(headers).get("Content-Length", "0") if self.command == "HEAD" else str(len(data))
                 self.send_header("Content-Length", length)
+                self.send_header("Connection", "close")
                 server.received[path] += sum(map(len, self._headers_buffer)) + len(data)
                 self.end_headers()
                 self.wfile.write(data)

@@ -4,6 +4,8 @@ Names are fixed, so that one command starts and resumes a run. A file with one o
 after `kill -9`.
 """
 
+import tempfile
+from collections.abc import Callable
 from math import isnan
 from pathlib import Path
 from typing import Any, Literal
@@ -15,6 +17,9 @@ from lightning.pytorch.trainer.states import TrainerFn
 from lightning.pytorch.utilities.rank_zero import rank_zero_warn
 
 from lightning_rcnn.checkpoints.header import position_of
+from lightning_rcnn.checkpoints.sources import checkpoint_file
+from lightning_rcnn.data.fetch import FetchPolicy, send_file
+from lightning_rcnn.data.stores.addresses import file_name, is_cloud
 from lightning_rcnn.errors import InputError
 from lightning_rcnn.files import atomic_save
 from lightning_rcnn.training_loops import lead_to_validation
@@ -32,11 +37,17 @@ class AtomicCheckpointIO(TorchCheckpointIO):
     """
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:
-        """Write `checkpoint` to the local file `path`.
+        """Write `checkpoint` to a local file or to the URL of a file in a cloud.
 
         Raises:
             InputError: it cannot be written; the file that was there before is untouched.
         """
+        if is_cloud(str(path)):
+            with tempfile.TemporaryDirectory() as folder:
+                file = Path(folder, file_name(str(path)))
+                self.save_checkpoint(checkpoint, file)
+                send_file(file, str(path), FetchPolicy())
+            return
         try:
             atomic_save(checkpoint, Path(path))
         except OSError as error:
@@ -44,6 +55,19 @@ class AtomicCheckpointIO(TorchCheckpointIO):
                 f"{path}: cannot be written ({error.strerror or error}); the previous checkpoint is untouched: "
                 "make room and resume with --ckpt_path last"
             ) from error
+
+    def load_checkpoint(
+        self,
+        path: str | Path,
+        map_location: Callable[..., Any] | None = lambda storage, location: storage,
+        weights_only: bool | None = None,
+    ) -> dict[str, Any]:
+        """Read a local file or one at a URL, see Lightning's.
+
+        Raises:
+            InputError: it cannot be downloaded.
+        """
+        return super().load_checkpoint(checkpoint_file(path), map_location, weights_only)
 
 
 class NamedCheckpoint(Checkpoint):

@@ -1,7 +1,8 @@
 """Sources of weights: a file, a URL, or a name that stands for a URL.
 
 Downloads are cached in torch.hub's folder (`TORCH_HOME`): under the name of the file if it has a hash, where
-torchvision finds it too; else under its address, as many files are called `model_final.pth`.
+torchvision finds it too; else under its address, as many files are called `model_final.pth`. Files in clouds may be
+written again, as `last.ckpt` is: a copy counts as long as the store says that the file is the same.
 """
 
 import re
@@ -16,7 +17,10 @@ from filelock import FileLock
 from torchvision.models import get_model_weights, get_weight, list_models
 
 from lightning_rcnn.checkpoints.detectron2_zoo import ENTRIES, zoo_file
+from lightning_rcnn.data.fetch import FetchPolicy, fetch_file, file_state
+from lightning_rcnn.data.stores.addresses import file_name, is_cloud, is_remote, path_below
 from lightning_rcnn.errors import InputError
+from lightning_rcnn.files import atomic_write
 from lightning_rcnn.suggestions import did_you_mean
 
 DETECTRON2_PREFIX = "detectron2://"
@@ -28,9 +32,9 @@ def local_file(source: str, key: str = "weights") -> Path:
     """Return the file that a source names; download it if it is not cached.
 
     Args:
-        source: a file; a URL; `detectron2://` and a path, as in detectron2's configurations; a configuration of
-            detectron2's model zoo (`COCO-Detection/faster_rcnn_R_50_FPN_3x.yaml`); or a name of torchvision's: a
-            model (`fasterrcnn_resnet50_fpn_v2`), or weights (`ResNet50_Weights.IMAGENET1K_V2`).
+        source: a file; a URL, also of a cloud; `detectron2://` and a path, as in detectron2's configurations; a
+            configuration of detectron2's model zoo (`COCO-Detection/faster_rcnn_R_50_FPN_3x.yaml`); or a name of
+            torchvision's: a model (`fasterrcnn_resnet50_fpn_v2`), or weights (`ResNet50_Weights.IMAGENET1K_V2`).
         key: setting that holds the source, for messages.
 
     Raises:
@@ -39,6 +43,8 @@ def local_file(source: str, key: str = "weights") -> Path:
     if Path(source).is_file():
         return Path(source)
     url = url_of(source)
+    if url is None and is_cloud(source):
+        return _copy_of(source, f"{key} ")
     if url is None:
         near = did_you_mean(source, [*list_models(), *(f"{name}.yaml" for name in ENTRIES)])
         raise InputError(f"{key} {source}: neither a file, nor a URL, nor a name of weights{near}")
@@ -49,6 +55,15 @@ def local_file(source: str, key: str = "weights") -> Path:
     if not path.is_file():
         _download(url, path, f"{key} {source}")
     return path
+
+
+def checkpoint_file(checkpoint: str | Path) -> Path:
+    """Return the file of a checkpoint of ours, given as path or URL; a path need not exist.
+
+    Raises:
+        InputError: it cannot be downloaded.
+    """
+    return local_file(str(checkpoint), "checkpoint") if is_remote(str(checkpoint)) else Path(checkpoint)
 
 
 def url_of(source: str) -> str | None:
@@ -74,6 +89,28 @@ def _cache_path(url: str) -> PurePosixPath:
     address = urlparse(url)
     path = PurePosixPath(address.path.lstrip("/"))
     return PurePosixPath(path.name) if _HASH_IN_NAME.search(path.name) else address.netloc / path
+
+
+def _copy_of(url: str, what: str) -> Path:
+    """Return a copy of a file in a cloud as it is now."""
+    policy = FetchPolicy()
+    try:
+        state = file_state(url, policy)
+        folder = Path(torch.hub.get_dir(), "checkpoints", path_below(url)).parent
+        path = folder / f"{state.version}-{file_name(url)}"
+        folder.mkdir(parents=True, exist_ok=True)
+        with FileLock(f"{folder / file_name(url)}.lock"):
+            if not path.is_file():
+                with atomic_write(path) as file:
+                    fetch_file(url, file, min_size=state.size, sha256=None, policy=policy)
+            for other in folder.glob(f"*-{file_name(url)}"):
+                if other != path and len(other.name) == len(path.name):
+                    other.unlink(missing_ok=True)
+    except OSError as error:
+        raise InputError(f"{what}{url}: cannot be stored in {folder} ({error.strerror})") from error
+    except InputError as error:
+        raise InputError(f"{what}{error}") from error
+    return path
 
 
 def _download(url: str, path: Path, what: str) -> None:

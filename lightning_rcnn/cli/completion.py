@@ -96,7 +96,7 @@ def _add_options(command: argparse.ArgumentParser, parser: ArgumentParser) -> No
             command.add_argument(*action.option_strings, action="store_true")
         else:
             values = action.choices or values_of(getattr(action, "_typehint", action.type))
-            values = _CHECKPOINTS if action.dest == "ckpt_path" else values
+            values = _CHECKPOINTS if action.dest == "ckpt_path" else FILES if action.dest == "checkpoint" else values
             _add(command, action.option_strings or [action.dest], values or FILES, action.nargs)
 
 

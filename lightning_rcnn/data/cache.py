@@ -67,7 +67,8 @@ class ShardCache:
                 os.utime(path)
         except OSError as error:
             raise InputError(
-                f"{self.folder}: fetched shards cannot be stored ({error}); make room or set data.fetching.cache_dir"
+                f"{self.folder}: fetched shards cannot be stored ({error}); make room or set data.fetching.cache_dir "
+                "and data.fetching.cache_limit_gb"
             ) from error
         return path
 

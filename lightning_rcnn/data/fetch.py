@@ -11,7 +11,7 @@ from typing import BinaryIO, TypeVar
 
 from lightning_rcnn.data.stores import cloud, http, pipe
 from lightning_rcnn.data.stores.addresses import PIPE, is_cloud, without_secrets
-from lightning_rcnn.data.stores.transfer import MIN_BYTES_PER_SECOND, Span, TransferError
+from lightning_rcnn.data.stores.transfer import MIN_BYTES_PER_SECOND, FileState, Span, TransferError
 from lightning_rcnn.errors import InputError
 
 Result = TypeVar("Result")
@@ -74,38 +74,60 @@ def find_matches(pattern: str, policy: FetchPolicy) -> list[str]:
     return _retry(pattern, policy, lambda: cloud.matches(pattern, policy.timeout))
 
 
-def fetch_file(address: str, file: BinaryIO, *, min_size: int, sha256: str, policy: FetchPolicy) -> None:
+def file_state(url: str, policy: FetchPolicy) -> FileState:
+    """Return the size and the version of a file in a cloud.
+
+    Raises:
+        InputError: every attempt failed.
+    """
+    return _retry(url, policy, lambda: cloud.state(url, policy.timeout))
+
+
+def list_files(url: str, policy: FetchPolicy) -> dict[str, FileState]:
+    """Return the files below a folder in a cloud by their relative path; none if there is no such folder.
+
+    Raises:
+        InputError: every attempt failed.
+    """
+    return _retry(url, policy, lambda: cloud.listing(url, policy.timeout))
+
+
+def send_file(file: Path, url: str, policy: FetchPolicy) -> None:
+    """Write a local file to a cloud, where it appears when it is whole.
+
+    Raises:
+        InputError: every attempt failed.
+    """
+    _retry(url, policy, lambda: cloud.send(file, url, policy.timeout))
+
+
+def fetch_file(address: str, file: BinaryIO, *, min_size: int, sha256: str | None, policy: FetchPolicy) -> None:
     """Write the content of an address into a file and verify it; after an error the file may be incomplete.
 
     Args:
         address: URL, or `pipe:` and a command.
         file: open file, which each attempt empties first.
         min_size: minimum size of the content in bytes.
-        sha256: hash of the content.
+        sha256: hash of the content; None if it is not known.
         policy: timeout and attempts.
 
     Raises:
-        InputError: every attempt failed, the content is not the expected one, or the file cannot be written.
+        InputError: every attempt failed, or the content is not the expected one.
+        OSError: the file cannot be written.
     """
 
     def attempt() -> None:
         digest, size = hashlib.sha256(), 0
         deadline = time.monotonic() + policy.timeout + min_size / MIN_BYTES_PER_SECOND
-        try:
-            if file.tell():  # a failed attempt has written something
-                file.seek(0)
-                file.truncate()
-            for chunk in _receive(address, policy.timeout, deadline):
-                size += file.write(chunk)
-                digest.update(chunk)
-        except OSError as error:
-            raise InputError(
-                f"{Path(file.name).parent}: {without_secrets(address)} cannot be stored ({error.strerror}); "
-                "make room or set data.fetching.cache_dir and data.fetching.cache_limit_gb"
-            ) from error
+        if file.tell():  # a failed attempt has written something
+            file.seek(0)
+            file.truncate()
+        for chunk in _receive(address, policy.timeout, deadline):
+            size += file.write(chunk)
+            digest.update(chunk)
         if size < min_size:
             raise TransferError(f"received only {size} of at least {min_size} bytes")
-        if digest.hexdigest() != sha256:
+        if sha256 is not None and digest.hexdigest() != sha256:
             raise TransferError("its sha256 differs from the index: damaged, or changed since it was packed")
 
     _retry(address, policy, attempt)

@@ -9,7 +9,7 @@ import lightning
 from lightning_rcnn.checkpoints.formats import translate
 from lightning_rcnn.checkpoints.header import first_mismatch, is_ours, read_header
 from lightning_rcnn.checkpoints.reading import read_content
-from lightning_rcnn.checkpoints.sources import local_file
+from lightning_rcnn.checkpoints.sources import checkpoint_file, local_file
 from lightning_rcnn.checkpoints.translation import DetectorName, Translation
 from lightning_rcnn.class_paths import import_path
 from lightning_rcnn.detectors.base import Detector
@@ -33,9 +33,13 @@ DETECTORS: dict[DetectorName, type[FasterRCNN] | type[MaskRCNN]] = {
 def load_detector(path: str | Path) -> Detector:
     """Load the detector of a checkpoint of ours, on the CPU, in evaluation mode.
 
+    Args:
+        path: file, or its URL.
+
     Raises:
-        InputError: see `read_header`; or the class cannot be imported, or its weights do not fit.
+        InputError: see `checkpoint_file` and `read_header`; or the class cannot be imported, or its weights do not fit.
     """
+    path = checkpoint_file(path)
     class_path = read_header(path).class_path
     detector_class = import_path(class_path, f"{path}: its model")
     if not (isinstance(detector_class, type) and issubclass(detector_class, Detector)):

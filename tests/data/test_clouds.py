@@ -18,7 +18,7 @@ from lightning_rcnn.errors import InputError
 from tests.faulty_server import Behavior, damage, drop, half, stall, unavailable
 from tests.s3_server import S3Server
 
-PATIENCE = FetchPolicy(timeout=0.3, attempts=4, first_pause=0.01)
+PATIENCE = FetchPolicy(timeout=0.5, attempts=4, first_pause=0.01)
 SHARD = "/bucket/train/shard-000000.tar"
 INDEX = "/bucket/train/index.json"
 
@@ -30,7 +30,7 @@ def forbid(request: BaseHTTPRequestHandler, data: bytes) -> None:
 @pytest.fixture
 def url(s3: S3Server, uneven_set: Path) -> str:
     url = s3.put_folder(uneven_set, "train")
-    filesystem_of(url, PATIENCE.timeout).exists(url)  # making the client takes longer than the patience of these tests
+    filesystem_of(url, PATIENCE.timeout).connect()  # making the client takes longer than the patience of these tests
     s3.forget()
     return url
 
@@ -66,7 +66,7 @@ def test_a_shard_is_fetched_once_and_in_parts(
     size = (uneven_set / "shard-000000.tar").stat().st_size
     assert path.read_bytes() == (uneven_set / "shard-000000.tar").read_bytes()
     assert s3.requests.count(f"GET {SHARD}") == -(-size // 1000)
-    assert size < s3.received[SHARD] < 1.5 * size
+    assert size < s3.received[SHARD] < 2 * size  # with the headers of answers of 1000 bytes
 
 
 @pytest.mark.parametrize("fault", [unavailable, drop, half, stall, damage])
@@ -82,7 +82,7 @@ def test_a_passing_fault_is_overcome(s3: S3Server, url: str, uneven_set: Path, t
         (unavailable, "Service Unavailable"),
         (drop, "Connection was closed"),
         (half, r"received \d+ of \d+ bytes"),
-        (stall, "no byte in 0.3 s"),
+        (stall, "no byte in 0.5 s"),
         (damage, "sha256 differs from the index"),
     ],
 )
@@ -92,7 +92,7 @@ def test_a_lasting_fault_ends_with_the_url_named(s3: S3Server, url: str, tmp_pat
     start = time.monotonic()
     with pytest.raises(InputError, match=match) as caught:
         fetch_shard(url, tmp_path)
-    assert time.monotonic() - start < 4 * 0.3 + 2.0
+    assert time.monotonic() - start < 4 * 0.5 + 2.0
     assert "\n" not in str(caught.value)
     # No attempts of the package's own between ours; only its client repeats a request on a connection that was closed.
     assert s3.requests.count(f"GET {SHARD}") == (8 if fault is drop else 4)

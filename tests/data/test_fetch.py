@@ -131,7 +131,7 @@ def test_no_room():
     full = open("/dev/full", "wb", buffering=0)  # noqa: SIM115 - a buffer would fail again on closing
     with (
         full,
-        pytest.raises(InputError, match=r"/dev: pipe:.* cannot be stored .*No space left.*data.fetching"),
+        pytest.raises(OSError, match="No space left"),
     ):
         fetch_file("pipe:cat /dev/zero", full, min_size=1, sha256="", policy=PATIENCE)
 

@@ -25,7 +25,7 @@ _REPEATS = 5
 
 
 def compress(
-    checkpoint: Path, out: Path, ranks: Sequence[int] = (1024, 256), regions: int = 1000, overwrite: bool = False
+    checkpoint: str, out: Path, ranks: Sequence[int] = (1024, 256), regions: int = 1000, overwrite: bool = False
 ) -> None:
     """Make a trained Fast R-CNN faster by truncated singular value decomposition (paper, section 3.1).
 
@@ -33,7 +33,7 @@ def compress(
     take the new checkpoint like the old one. The time of the head before and after is measured and shown.
 
     Args:
-        checkpoint: checkpoint of a Fast R-CNN with two fully connected layers.
+        checkpoint: checkpoint of a Fast R-CNN with two fully connected layers, or its URL.
         out: checkpoint to write; it appears when it is whole.
         ranks: ranks of fc6 and fc7; the paper's for VGG16 are 1024 and 256.
         regions: number of regions on which the head is timed.

@@ -16,6 +16,7 @@ from rich.table import Table
 
 from lightning_rcnn.callbacks.run_loggers import require_extra
 from lightning_rcnn.checkpoints.header import read_header
+from lightning_rcnn.checkpoints.sources import checkpoint_file
 from lightning_rcnn.cli.commands.detected_files import require_new_folder, write_detected
 from lightning_rcnn.cli.output_paths import require_folder
 from lightning_rcnn.data.decode import UndecodableImage, open_image
@@ -41,7 +42,7 @@ _SKIPPED_SHOWN = 20
 
 
 def detect(
-    checkpoint: Path,
+    checkpoint: str,
     images: list[str],
     out: Path,
     threshold: float | Literal["best", "best_per_class"] = 0.5,
@@ -68,7 +69,7 @@ def detect(
     at the end.
 
     Args:
-        checkpoint: checkpoint that `fit` or `convert` wrote, or a .onnx or .pt2 file of `export`.
+        checkpoint: checkpoint that `fit` or `convert` wrote, or a .onnx or .pt2 file of `export`; or its URL.
         images: images and videos, folders to search for them, patterns in quotes, URLs, packed shards, and .txt files
             with one of these a line.
         out: folder for the results.
@@ -95,13 +96,14 @@ def detect(
         options = TilesAndViews(tile, overlap, tta)
     except InputError as error:
         raise InputError(f"--{error}") from error
-    best = _best_thresholds(checkpoint, threshold) if isinstance(threshold, str) else {}
+    model = checkpoint_file(checkpoint)
+    best = _best_thresholds(model, threshold) if isinstance(threshold, str) else {}
     find = partial(_find, images, out, watch)
     sources = find()
     if format is not None:
         require_new_folder(out / format)
         _require_files(sources, format)
-    detector = open_detector(checkpoint)
+    detector = open_detector(model)
     scores = _least_scores(threshold, best, detector.class_names)
     devices = _devices(device, processes, detector)
     chosen = choose_precision(precision, torch.device(devices[0]).type) if isinstance(detector, Detector) else FLOAT32
@@ -110,7 +112,7 @@ def detect(
     require_folder(out, "--out")
     drawn = None if no_images else out / "images"
     settings = {
-        "checkpoint": _digest(checkpoint),
+        "checkpoint": _digest(model),
         "threshold": scores,
         "precision": chosen,
         "tile": tile,
@@ -118,7 +120,7 @@ def detect(
         "views": [list(view) for view in options.views],
     }
     results = ResultsFile(out, settings)
-    job = Job(checkpoint, devices[0], chosen, scores, batch_size, options, workers, drawn)
+    job = Job(model, devices[0], chosen, scores, batch_size, options, workers, drawn)
     with ExitStack() as stack:
         detection = Detection(job, detector, out, devices, stack)
         run = _Run(results, detection, tile, Console())

@@ -20,7 +20,7 @@ from lightning_rcnn.progress import at_work
 
 
 def export(
-    checkpoint: Path,
+    checkpoint: str,
     out: Path,
     format: FormatName | None = None,
     images: Sequence[Path] = (),
@@ -36,7 +36,7 @@ def export(
     with the checkpoint.
 
     Args:
-        checkpoint: checkpoint that `fit` or `convert` wrote.
+        checkpoint: checkpoint that `fit` or `convert` wrote, or its URL.
         out: file to write.
         format: pt2 (torch.export, for torch and torchvision), onnx (opset 18, for ONNX Runtime and others), or aoti
             (compiled, for this kind of processor or GPU); by default that of the suffix of --out, .pt2 or .onnx.

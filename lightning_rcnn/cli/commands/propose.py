@@ -4,6 +4,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from lightning_rcnn.checkpoints.sources import checkpoint_file
 from lightning_rcnn.data.cache import ShardCache
 from lightning_rcnn.data.fetch import FetchPolicy
 from lightning_rcnn.data.pack.given_proposals import GivenProposals
@@ -25,7 +26,7 @@ def propose(
     width: int = 500,
     limit: int = 2000,
     workers: int | None = None,
-    checkpoint: Path | None = None,
+    checkpoint: str | None = None,
     boxes: Path | None = None,
 ) -> None:
     """Make proposals for the images of a packed data set, and write shards that hold them beside the images.
@@ -58,7 +59,7 @@ def propose(
         given = GivenProposals(boxes, shard_set.index, limit)
         write_proposals(shard_set, cache, out, given, given.method, workers=1, console=console)
     elif checkpoint is not None:
-        network = RegionProposals(checkpoint, limit)
+        network = RegionProposals(checkpoint_file(checkpoint), limit)
         write_proposals(shard_set, cache, out, FromPixels(network), network.method, workers=1, console=console)
     else:
         workers = workers or min(available_cores(), len(shard_set.index))

@@ -2,7 +2,7 @@
 
 import posixpath
 import re
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from urllib.parse import urlsplit, urlunsplit
 
 PIPE = "pipe:"
@@ -55,6 +55,12 @@ def inside(address: str, name: str) -> str:
         return f"{address.rstrip('/')}/{name}"
     parts = urlsplit(address)
     return urlunsplit(parts._replace(path=posixpath.join(parts.path, name)))
+
+
+def path_below(url: str) -> PurePosixPath:
+    """Return a relative path for what belongs to a URL here: scheme, host or bucket, and path."""
+    scheme, _, rest = without_secrets(url).partition("://")
+    return PurePosixPath(scheme, *(step for step in rest.split("/") if step not in ("", ".", "..")))
 
 
 def sibling(address: str, name: str) -> str:

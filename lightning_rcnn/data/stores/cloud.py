@@ -1,20 +1,28 @@
 """Files of clouds and hubs: S3, Google Cloud Storage, Azure, Hugging Face, and whatever else fsspec reads."""
 
+import hashlib
 import re
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future
+from datetime import datetime
 from functools import partial
-from typing import TypeVar
+from pathlib import Path
+from typing import Any, TypeVar
 
 from lightning_rcnn.data.stores.filesystems import filesystem_of
-from lightning_rcnn.data.stores.transfer import MIN_BYTES_PER_SECOND, Span, TransferError
+from lightning_rcnn.data.stores.transfer import MIN_BYTES_PER_SECOND, FileState, Span, TransferError
 
 _CHUNK = 2 << 20
 _AT_ONCE = 4
 """Requests at the same time: one alone has a fraction of the bandwidth of a cloud."""
 _MAGIC = re.compile(r"[*?\[]")
+_ATOMIC = {"s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "hf", "oss", "memory"}
+"""Schemes of stores in which a file appears when it is whole; in others it is written under another name first."""
+_VERSIONS = ("ETag", "etag", "md5Hash", "blob_id", "mtime", "created", "LastModified", "last_modified", "modify")
+_TIMES = ("LastModified", "last_modified", "updated", "mtime")
+"""Keys of what a store says of a file, the best first; each package has its own."""
 _NO_ACCESS = re.compile("credential|authentication|unauthorized", re.IGNORECASE)
 """In the names of errors, of which each package has its own."""
 
@@ -44,6 +52,63 @@ def receive(url: str, timeout: float, span: Span | None = None) -> Iterator[byte
             yield _answer(requests, timeout)
     while requests:
         yield _answer(requests, timeout)
+
+
+def state(url: str, timeout: float) -> FileState:
+    """Return the size and the version of a file.
+
+    Raises:
+        TransferError: there is none, or the store cannot be asked.
+        InputError: see `filesystem_of`.
+    """
+    filesystem = filesystem_of(url, timeout)
+    filesystem.invalidate_cache()
+    info = _wait(_start(partial(filesystem.info, filesystem._strip_protocol(url))), timeout)
+    if info["type"] != "file":
+        raise TransferError("is a folder", is_final=True)
+    return _state_of(info)
+
+
+def listing(url: str, timeout: float) -> dict[str, FileState]:
+    """Return the files below a folder by their relative path; none if there is no such folder.
+
+    Raises:
+        TransferError: the store cannot be asked.
+        InputError: see `filesystem_of`.
+    """
+    filesystem = filesystem_of(url, timeout)
+    filesystem.invalidate_cache()
+    folder = filesystem._strip_protocol(url).rstrip("/")
+    found = _wait(_start(partial(filesystem.find, folder, detail=True)), timeout)
+    return {path[len(folder) :].strip("/"): _state_of(info) for path, info in found.items() if path != folder}
+
+
+def send(file: Path, url: str, timeout: float) -> None:
+    """Write a local file to a store, where it appears when it is whole.
+
+    Raises:
+        TransferError: it cannot be written.
+        InputError: see `filesystem_of`.
+    """
+    filesystem = filesystem_of(url, timeout)
+    path, size = filesystem._strip_protocol(url), file.stat().st_size
+    if url.partition("://")[0] in _ATOMIC:
+        _wait(_start(partial(filesystem.put_file, str(file), path)), timeout, size)
+        return
+    folder, _, name = path.rpartition("/")
+    partial_path = f"{folder}/.{name}.partial"
+    _wait(_start(partial(filesystem.makedirs, folder, exist_ok=True)), timeout)
+    _wait(_start(partial(filesystem.put_file, str(file), partial_path)), timeout, size)
+    _wait(_start(partial(filesystem.mv, partial_path, path)), timeout)
+
+
+def _state_of(info: Mapping[str, Any]) -> FileState:
+    version = info["size"], next((str(info[key]) for key in _VERSIONS if key in info), "")
+    time = next((info[key] for key in _TIMES if key in info), 0)
+    if isinstance(time, str):
+        time = datetime.fromisoformat(time)
+    modified = time.timestamp() if isinstance(time, datetime) else time
+    return FileState(info["size"], hashlib.sha256(repr(version).encode()).hexdigest()[:16], int(modified))
 
 
 def matches(pattern: str, timeout: float) -> list[str]:

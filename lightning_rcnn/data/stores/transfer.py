@@ -17,6 +17,20 @@ class Span(NamedTuple):
     end: int
 
 
+class FileState(NamedTuple):
+    """What a store says of a file.
+
+    Attributes:
+        size: bytes.
+        version: 16 digits that change with the content.
+        modified: time of the last change in seconds since 1970; 0 if unknown.
+    """
+
+    size: int
+    version: str
+    modified: int
+
+
 class NoRangesError(Exception):
     """Raised where files can be had as a whole only."""
 
