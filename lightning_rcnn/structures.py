@@ -150,6 +150,18 @@ class FoundObjects(NamedTuple):
     masks: Sequence[dict[str, Any]] | None = None
 
 
+class LabelLists(NamedTuple):
+    """What a federated set, such as LVIS, says of the classes of an image beside the annotations of its objects.
+
+    Attributes:
+        negative: labels of classes that are absent.
+        not_exhaustive: labels of classes of which objects may lack annotations.
+    """
+
+    negative: tuple[int, ...] = ()
+    not_exhaustive: tuple[int, ...] = ()
+
+
 @dataclass(frozen=True)
 class ImageRecord:
     """Metadata of an image; stays on the host.
@@ -159,6 +171,7 @@ class ImageRecord:
         file_name: name in the data set, for messages.
         height, width: size of the original frame, pixels.
         annotations: dictionaries in the original frame, as packed (see `data/index.py`); only for evaluation.
+        label_lists: lists of an image of a federated set, only for evaluation; None for one of another set.
         problem: reason why the record could not be read, with shard and key; empty if it was read.
         left_out: objects of the image that were left out, each with its position and reason; empty if none was.
         damage: what is wrong with an image file that still decodes, with shard and key; empty for a sound file.
@@ -170,6 +183,7 @@ class ImageRecord:
     height: int
     width: int
     annotations: list[dict[str, Any]] = field(default_factory=list)
+    label_lists: LabelLists | None = None
     problem: str = ""
     left_out: str = ""
     damage: str = ""

@@ -1,10 +1,10 @@
 """The dataset that the loader's workers run: read, decode, transform and collate a requested batch."""
 
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -34,7 +34,7 @@ from lightning_rcnn.data.transforms.torchvision import PairTransform
 from lightning_rcnn.data.worker_deaths import CurrentSamples
 from lightning_rcnn.errors import InputError
 from lightning_rcnn.masks.crops import UnreadableMaskError
-from lightning_rcnn.structures import Batch, ImageRecord, MaskForm
+from lightning_rcnn.structures import Batch, ImageRecord, LabelLists, MaskForm
 
 Purpose = Literal["training", "evaluation", "prediction"]
 
@@ -182,7 +182,9 @@ class DetectionDataset(Dataset[Batch | InputError]):
         if sample.proposals is not None:
             proposals = map_proposals(sample.proposals, to_resized, image.shape[-2:], self.proposal_limit)
         if self.purpose == "evaluation":
-            record = replace(record, annotations=raw.content["annotations"])
+            record = replace(
+                record, annotations=raw.content["annotations"], label_lists=_label_lists(sample, raw.content)
+            )
         return Sample(
             image=image,
             boxes=boxes[keep],
@@ -246,6 +248,12 @@ def _interpret(raw: RawSample, with_proposals: bool) -> tuple[ImageRecord, Train
         not_exhaustive_labels=not_exhaustive,
     )
     return record, sample
+
+
+def _label_lists(sample: TrainingImage, content: Mapping[str, Any]) -> LabelLists | None:
+    if not any(key in content for key in LABEL_LISTS):
+        return None
+    return LabelLists(sample.negative_labels, sample.not_exhaustive_labels)
 
 
 def _stored_proposals(raw: RawSample) -> np.ndarray:

@@ -19,6 +19,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from lightning_rcnn.backbones.base import Backbone, require_maps
+from lightning_rcnn.callbacks.evaluation_rules import EvaluationRules
 from lightning_rcnn.callbacks.optimizer_settings import OptimizerSettings
 from lightning_rcnn.callbacks.start_check import StartCheck, check_loggers
 from lightning_rcnn.checkpoints.coco_classes import UNUSED
@@ -418,7 +419,7 @@ class Detector(Recorded, LightningModule):
     def configure_callbacks(self) -> list[Callback]:
         """Return the callbacks that every training needs, also one started from Python."""
         check_loggers(self.trainer)
-        return [StartCheck(), OptimizerSettings()]
+        return [EvaluationRules(), StartCheck(), OptimizerSettings()]
 
     def configure_optimizers(self) -> Any:
         """Build optimizer and schedule."""

@@ -6,8 +6,9 @@ from typing import Any
 from torch import nn
 from torchmetrics import Metric
 
-from lightning_rcnn.evaluation.coco_ap import MAX_DETECTIONS, CocoAveragePrecision
+from lightning_rcnn.evaluation.coco_ap import SETTINGS, CocoAveragePrecision
 from lightning_rcnn.evaluation.coco_entries import annotations_of, object_entries
+from lightning_rcnn.evaluation.federated import Federation, detection_limit
 from lightning_rcnn.evaluation.mean_losses import MeanLosses
 from lightning_rcnn.evaluation.proposal_recall import ProposalRecall
 from lightning_rcnn.evaluation.scoring import ResultType
@@ -26,17 +27,19 @@ class Evaluation(nn.Module):
 
     Args:
         class_names: foreground classes in order.
-        detections_per_image: the detector's limit; COCO's metrics count the best 100, or this many if that is more.
+        detections_per_image: the detector's limit; COCO's metrics count the best 100 and LVIS's the best 300, or this
+            many if that is more.
         mask_paste: rule that pastes predicted masks into their images; None without masks.
     """
 
     def __init__(self, class_names: Sequence[str], detections_per_image: int, mask_paste: PasteRule | None) -> None:
         super().__init__()
-        limit = max(100, detections_per_image)
+        self._detections_per_image = detections_per_image
         # In a dictionary, so that they are no submodules and stay on the host.
-        self.average_precisions = {"bbox": CocoAveragePrecision(class_names, max_detections=limit)}
+        self.average_precisions = {"bbox": CocoAveragePrecision(class_names)}
         if mask_paste is not None:
-            self.average_precisions["segm"] = CocoAveragePrecision(class_names, "segm", limit, mask_paste)
+            self.average_precisions["segm"] = CocoAveragePrecision(class_names, "segm", mask_paste=mask_paste)
+        self.follow(None)
         self.voc_average_precision = VOCAveragePrecision(class_names)
         self.proposal_recall = ProposalRecall()
         self.losses = MeanLosses()
@@ -45,6 +48,13 @@ class Evaluation(nn.Module):
     def main_result_type(self) -> ResultType:
         """Return "segm" if the detector predicts masks, else "bbox"."""
         return "segm" if "segm" in self.average_precisions else "bbox"
+
+    def follow(self, federation: Federation | None) -> None:
+        """Score by LVIS's rules if the set is federated, else by COCO's; forget all images."""
+        limit = max(detection_limit(federation), self._detections_per_image)
+        for average_precision in self.average_precisions.values():
+            average_precision.federation, average_precision.max_detections = federation, limit
+            average_precision.reset()
 
     def update(self, detections: Detections, proposals: Proposals, records: Sequence[ImageRecord]) -> None:
         """Add a batch; boxes and masks are in the original frame."""
@@ -57,8 +67,10 @@ class Evaluation(nn.Module):
         """Add one image whose masks are pasted already; there are no proposals to score."""
         annotations, entries = annotations_of(record), object_entries(objects)
         for average_precision in self.average_precisions.values():
-            average_precision.add_image(record.image_id, record.height, record.width, annotations, entries)
-        self.voc_average_precision.add_image(record.image_id, annotations, entries)
+            average_precision.add_image(
+                record.image_id, record.height, record.width, annotations, entries, record.label_lists
+            )
+        self.voc_average_precision.add_image(record.image_id, annotations, entries, record.label_lists)
 
     def compute(self, without: Collection[str] = ()) -> dict[str, Any]:
         """Compute the metrics, the same on all ranks, and reset them.
@@ -83,12 +95,12 @@ class Evaluation(nn.Module):
 def flatten_metrics(metrics: Mapping[str, Any], prefix: str) -> dict[str, float]:
     """Name nested metrics for loggers, for example `val/bbox/AP50`, `val/bbox/per_class/cat` and `val/loss_box`.
 
-    The limit of detections per image is left out: it is a setting, not a metric.
+    The limit of detections per image and the rules are left out: they are settings, not metrics.
     """
     flat: dict[str, float] = {}
     for name, value in metrics.items():
         if isinstance(value, Mapping):
             flat |= flatten_metrics(value, prefix if name == LOSSES else f"{prefix}/{name}")
-        elif name != MAX_DETECTIONS:
+        elif name not in SETTINGS:
             flat[f"{prefix}/{name}"] = value
     return flat

@@ -22,24 +22,27 @@ from lightning_rcnn.data.formats.coco.scalars import number
 from lightning_rcnn.data.formats.coco.segmentations import frame_of_segmentations, read_segmentation
 from lightning_rcnn.data.scaling import scale_box
 from lightning_rcnn.errors import InputError
+from lightning_rcnn.evaluation.federated import Federation
 from lightning_rcnn.evaluation.result_ids import ResultIds, result_ids
 from lightning_rcnn.evaluation.scoring import ResultType
 from lightning_rcnn.masks.frames import swapped_run_length
 from lightning_rcnn.masks.run_length import RunLength
 from lightning_rcnn.masks.segmentation import area_of, checked_run_length, is_area, usable_run_length
+from lightning_rcnn.structures import LabelLists
 
 _KEYS: dict[ResultType, str] = {"bbox": "bbox", "segm": "segmentation"}
 
 
 @dataclass
 class Image:
-    """Size, name, annotations and results of an image; their `category_id` is a label 1..K."""
+    """Size, name, annotations, results and lists of an image; their `category_id` is a label 1..K."""
 
     height: int
     width: int
     file_name: str = ""
     annotations: list[dict[str, Any]] = field(default_factory=list)
     results: list[dict[str, Any]] = field(default_factory=list)
+    label_lists: LabelLists | None = None
 
 
 @dataclass(frozen=True)
@@ -50,11 +53,13 @@ class CocoData:
         class_names: names of labels 1..K.
         images: image id -> image.
         notes: sentences for the user about the two files.
+        federation: what LVIS's rules need to know of a federated set; None for any other.
     """
 
     class_names: list[str]
     images: dict[int, Image]
     notes: list[str]
+    federation: Federation | None = None
 
 
 class _Result(NamedTuple):
@@ -96,7 +101,7 @@ def read_scored(annotations: Path, results: Path, result_type: ResultType) -> Co
     images: dict[int, Image] = {}
     for image_id, image in coco.images.items():
         width, height = _frame(image, coco, masks.get(image_id, []), annotations)
-        images[image_id] = Image(height, width, image.file_name)
+        images[image_id] = Image(height, width, image.file_name, label_lists=_label_lists(image))
         for annotated in coco.objects[image_id]:
             place = f"annotation {annotated.id} of image {image.file_name or image_id}"
             entry, defect = _checked(in_pixels(annotated, (width, height)), images[image_id], result_type)
@@ -111,7 +116,15 @@ def read_scored(annotations: Path, results: Path, result_type: ResultType) -> Co
         f"{annotations.name}: {defect.label} x {count}, {defect.action} (first: {place}): {defect.rule}."
         for defect, count, place in coco.log.refused_by_strict()
     ]
-    return CocoData([category.name for category in coco.classes.categories], images, notes)
+    categories = coco.classes.categories
+    federation = Federation(tuple(each.frequency for each in categories)) if coco.is_federated else None
+    return CocoData([category.name for category in categories], images, notes, federation)
+
+
+def _label_lists(image: CocoImage) -> LabelLists | None:
+    if image.negative_labels is None or image.not_exhaustive_labels is None:
+        return None
+    return LabelLists(image.negative_labels, image.not_exhaustive_labels)
 
 
 def _load_results(path: Path) -> list[Mapping[str, Any]]:

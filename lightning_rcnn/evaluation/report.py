@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from lightning_rcnn.evaluation.analysis.analysis import Analysis
-from lightning_rcnn.evaluation.coco_ap import MAX_DETECTIONS, PER_CLASS
+from lightning_rcnn.evaluation.coco_ap import LVIS, MAX_DETECTIONS, PER_CLASS, RULES, SETTINGS
 from lightning_rcnn.evaluation.mean_losses import TOTAL
 from lightning_rcnn.evaluation.voc_ap import ELEVEN_POINT, PER_CLASS_11_POINT
 from lightning_rcnn.files import atomic_write
@@ -22,7 +22,7 @@ _CLASSES_IN_A_ROW = 3
 
 
 def metrics_tables(metrics: Mapping[str, Mapping[str, Any]], title: str = "") -> Group:
-    """Return tables of all metrics: COCO's twelve per result type, AP per class, VOC's, and proposal recall.
+    """Return tables of all metrics: COCO's or LVIS's per result type, AP per class, VOC's, and proposal recall.
 
     Args:
         metrics: result type -> its metrics: `bbox` and perhaps `segm` of `CocoAveragePrecision`, perhaps `voc` of
@@ -89,11 +89,13 @@ def _coco_table(coco: Mapping[str, Mapping[str, Any]], max_detections: int) -> T
     """Return one row for each result type; all share the limit of detections in the name `AR100`."""
     table = _table()
     # In the caption: 80 columns have no room for it.
+    first, *_ = coco.values()
     table.caption = f"maxDets {max_detections}: the best {max_detections} detections of an image count"
+    if first[RULES] == LVIS:
+        table.caption += "; LVIS's rules: a class counts in the images that were looked through for it"
     table.caption_justify = "left"
     table.add_column("")
-    first, *_ = coco.values()
-    names = [name for name in first if name not in (PER_CLASS, MAX_DETECTIONS)]
+    names = [name for name in first if name not in (PER_CLASS, *SETTINGS)]
     for name in names:
         table.add_column(name, justify="right")
     for result_type, figures in coco.items():

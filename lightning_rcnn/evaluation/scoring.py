@@ -1,4 +1,4 @@
-"""COCO's matching and its precision by recall, computed by hotcoco; it needs neither torch nor what others measure.
+"""COCO's and LVIS's matching and precision by recall, by hotcoco; it needs neither torch nor what others measure.
 
 An image is matched when it is added. What stays of it are the scores and verdicts of its detections, about 40 bytes
 each, so the masks of a validation never lie in memory together, and little travels between ranks.
@@ -43,17 +43,29 @@ class Scoring:
         num_classes: K; labels are 1..K.
         result_type: what is compared.
         max_detections: the most detections of an image and class that count, best first.
+        is_federated: whether the rules are those of LVIS (see `federated.py`), which has one limit of detections only,
+            that of `judged_results`.
     """
 
-    def __init__(self, num_classes: int, result_type: ResultType, max_detections: int) -> None:
+    def __init__(
+        self, num_classes: int, result_type: ResultType, max_detections: int, *, is_federated: bool = False
+    ) -> None:
         params = Params(result_type)
-        params.max_dets = sorted({min(number, max_detections) for number in (1, 10, max_detections)})
+        limits = (
+            {max_detections} if is_federated else {min(number, max_detections) for number in (1, 10, max_detections)}
+        )
+        params.max_dets = sorted(limits)
         # Each needs a name, by which nothing is looked up here.
         categories = [{"id": label, "name": str(label)} for label in range(1, num_classes + 1)]
-        self._evaluator = StreamingEval(categories, result_type, params=params)
+        self._evaluator = StreamingEval(categories, result_type, lvis_style=is_federated, params=params)
 
     def add(
-        self, image_id: int, annotations: Sequence[Mapping[str, Any]], results: Sequence[Mapping[str, Any]]
+        self,
+        image_id: int,
+        annotations: Sequence[Mapping[str, Any]],
+        results: Sequence[Mapping[str, Any]],
+        negative: Sequence[int] = (),
+        not_exhaustive: Sequence[int] = (),
     ) -> None:
         """Match one image; one that was added before is replaced.
 
@@ -62,6 +74,8 @@ class Scoring:
             annotations: `category_id`, `area`, `bbox` (x, y, width, height) or `segmentation` (compressed RLE), perhaps
                 `iscrowd`, and `difficult` for an object that is ignored.
             results: `category_id`, `score`, and `bbox` or `segmentation`.
+            negative, not_exhaustive: labels of absent classes, and of those that are not annotated exhaustively, in a
+                federated set.
 
         Raises:
             KeyError: a category is none of 1..K.
@@ -76,7 +90,12 @@ class Scoring:
             }
             for number, entry in enumerate(annotations, start=1)
         ]
-        self._evaluator.update([{"id": image_id}], objects, [{**entry, "image_id": image_id} for entry in results])
+        image = {
+            "id": image_id,
+            "neg_category_ids": list(negative),
+            "not_exhaustive_category_ids": list(not_exhaustive),
+        }
+        self._evaluator.update([image], objects, [{**entry, "image_id": image_id} for entry in results])
 
     def state(self) -> bytes:
         """All that was added, for `curves_of` on this or another rank."""

@@ -18,9 +18,10 @@ import numpy as np
 from torchmetrics import Metric
 
 from lightning_rcnn.evaluation.coco_ap import PER_CLASS
+from lightning_rcnn.evaluation.federated import is_judged
 from lightning_rcnn.evaluation.gathering import join_arrays, score_on_rank_zero, split_arrays
-from lightning_rcnn.evaluation.voc_matching import TRUE, UNCOUNTED, judge
-from lightning_rcnn.structures import NO_IMAGE, Detections, ImageRecord
+from lightning_rcnn.evaluation.voc_matching import FALSE, TRUE, UNCOUNTED, judge
+from lightning_rcnn.structures import NO_IMAGE, Detections, ImageRecord, LabelLists
 
 ELEVEN_POINT = "_11_point"
 """Suffix of the names of eleven-point metrics."""
@@ -48,7 +49,8 @@ class VOCAveragePrecision(Metric):
 
     Difficult objects need not be found, and detections of them are not false positives. The same holds for COCO's
     crowds, which VOC does not have; a detection is ignored only if it overlaps the whole crowd (COCO also ignores
-    detections of its parts). All detections of an image count.
+    detections of its parts). All detections of an image count. In a federated set a detection counts only where LVIS's
+    rules judge it (see `federated.py`).
 
     Ties of scores are ordered by image id, then by the order of adding. Under DDP, each rank judges its images; labels,
     scores and verdicts are gathered on rank 0. Ranks may hold different numbers of
@@ -88,15 +90,23 @@ class VOCAveragePrecision(Metric):
                 _boxes([annotation["bbox"] for annotation in record.annotations]),
                 [annotation["label"] for annotation in record.annotations],
                 [annotation["iscrowd"] or annotation["difficult"] for annotation in record.annotations],
+                record.label_lists,
             )
 
-    def add_image(self, image_id: int, annotations: list[dict[str, Any]], results: list[dict[str, Any]]) -> None:
+    def add_image(
+        self,
+        image_id: int,
+        annotations: list[dict[str, Any]],
+        results: list[dict[str, Any]],
+        lists: LabelLists | None = None,
+    ) -> None:
         """Add one image in COCO's own form.
 
         Args:
             image_id: id of the image in the data set.
             annotations: `category_id` 1..K, `bbox` (x, y, width, height), perhaps `iscrowd` and `difficult`.
             results: `category_id`, `score` and `bbox`.
+            lists: lists of an image of a federated set.
         """
         self._images[image_id] = self._judge(
             _edges([result["bbox"] for result in results]),
@@ -105,6 +115,7 @@ class VOCAveragePrecision(Metric):
             _edges([annotation["bbox"] for annotation in annotations]),
             [annotation["category_id"] for annotation in annotations],
             [annotation.get("iscrowd") or annotation.get("difficult") for annotation in annotations],
+            lists,
         )
         # `Metric` does this around `update`: count, and drop the cached result of `compute`.
         self._update_count += 1
@@ -130,9 +141,15 @@ class VOCAveragePrecision(Metric):
         gt_boxes: np.ndarray,
         gt_labels: list[int],
         ignored: list[Any],
+        lists: LabelLists | None,
     ) -> JudgedImage:
         gt_label_array, is_ignored = np.array(gt_labels, dtype=np.int64), np.array(ignored, dtype=bool)
+        if lists is not None:
+            is_known = is_judged(labels, gt_label_array, lists)
+            boxes, labels, scores = boxes[is_known], labels[is_known], scores[is_known]
         verdicts = judge(boxes, labels, scores, gt_boxes, gt_label_array, is_ignored, self.iou_threshold)
+        if lists is not None:
+            verdicts[(verdicts == FALSE) & np.isin(labels, lists.not_exhaustive)] = UNCOUNTED
         counts = verdicts != UNCOUNTED
         return JudgedImage(labels[counts], scores[counts], verdicts[counts] == TRUE, gt_label_array[~is_ignored])
 

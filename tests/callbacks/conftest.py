@@ -39,7 +39,14 @@ class Scorer(LightningModule):
     def on_validation_epoch_end(self):
         per_class = {"cat": 0.25, "dog": float("nan")}
         self.last_metrics = {
-            "bbox": {"AP": 0.25, "AP50": 0.5, "APs": float("nan"), "per_class": per_class, "max_detections": 300},
+            "bbox": {
+                "AP": 0.25,
+                "AP50": 0.5,
+                "APs": float("nan"),
+                "per_class": per_class,
+                "max_detections": 300,
+                "rules": "COCO",
+            },
             "proposals": {"AR@100": 0.75},
         }
         self.log("val/bbox/AP", 0.25)

@@ -25,6 +25,7 @@ def test_each_validation_is_printed_and_written(run, capsys):
             "APs": None,
             "per_class": {"cat": 0.25, "dog": None},
             "max_detections": 300,
+            "rules": "COCO",
         },
         "proposals": {"AR@100": 0.75},
         "epoch": 1,

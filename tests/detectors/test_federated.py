@@ -1,22 +1,30 @@
 """A training with the federated loss, from shards to the checkpoint."""
 
 import json
+import logging
+import math
+from dataclasses import replace
 from functools import partial
+from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from lightning import Trainer
+from lightning.pytorch.callbacks import ModelCheckpoint
 from PIL import Image
 
 import lightning_rcnn
-from lightning_rcnn import FasterRCNN
+from lightning_rcnn import FasterRCNN, pack_samples
 from lightning_rcnn.backbones.fpn import ResNetFPN
 from lightning_rcnn.data.datamodule import DetectionDataModule
+from lightning_rcnn.data.index import ShardIndex
 from lightning_rcnn.data.pack.coco import coco_source
 from lightning_rcnn.data.pack.write import write_shards
 from lightning_rcnn.detectors.schedules import ConstantSchedule
 from lightning_rcnn.errors import InputError
 from lightning_rcnn.roi_heads.class_losses import FederatedLoss
+from lightning_rcnn.structures import Detections
 
 SCHEDULE = partial(ConstantSchedule, warmup_steps=0)
 
@@ -50,7 +58,8 @@ def lvis(tmp_path):
         {"id": n, "image_id": image, "category_id": category, "bbox": [4, 4, 30, 30]}
         for n, (image, category) in enumerate([(1, 3), (2, 3), (2, 5)], 1)
     ]
-    categories = [{"id": number, "name": name} for number, name in ((3, "cat"), (5, "dog"), (9, "eel"))]
+    names = ((3, "cat", "f"), (5, "dog", "r"), (9, "eel", "r"))
+    categories = [{"id": number, "name": name, "frequency": frequency} for number, name, frequency in names]
     content = {"images": images, "annotations": annotations, "categories": categories}
     (tmp_path / "lvis.json").write_text(json.dumps(content))
     write_shards(coco_source(tmp_path, tmp_path / "lvis.json"), tmp_path / "packed")
@@ -63,7 +72,7 @@ def fit(module, data, **options):
         devices=1,
         logger=False,
         max_epochs=1,
-        enable_checkpointing=False,
+        enable_checkpointing="callbacks" in options,
         enable_progress_bar=False,
         enable_model_summary=False,
         num_sanity_val_steps=0,
@@ -91,6 +100,64 @@ def test_lists_and_numbers_of_classes_reach_the_loss(lvis, tmp_path):
     assert loaded.box.class_loss.class_images.tolist() == [2, 1, 0]
     found = loaded.detect(torch.full((3, 64, 64), 90, dtype=torch.uint8), threshold=0.0)[0]
     assert len(found["scores"])
+
+
+class Guesser(FasterRCNN):
+    """Finds the cats where they are, and with a higher score a dog and an eel beside them."""
+
+    validation_losses = False
+
+    def _detections_and_proposals(self, batch):
+        _, proposals = self.predict(batch.inputs)
+        boxes = torch.tensor([[4.0, 4, 34, 34], [34, 34, 60, 60], [34, 34, 60, 60]])
+        num = len(batch.records)
+        scores, labels = torch.tensor([0.5, 0.9, 0.9]), torch.tensor([1, 2, 3])
+        return Detections(*(each.expand(num, *each.shape) for each in (boxes, scores, labels))), proposals
+
+
+def test_a_federated_set_is_validated_by_the_rules_of_lvis(lvis, tmp_path, caplog, monkeypatch):
+    monkeypatch.setattr(logging.getLogger("lightning.pytorch"), "propagate", True)
+    caplog.set_level("INFO")
+    module = detector(Guesser)
+    trainer = Trainer(accelerator="cpu", logger=False, enable_progress_bar=False, default_root_dir=tmp_path)
+    trainer.validate(module, DetectionDataModule(val=lvis, num_workers=0, batch_size=2), verbose=False)
+    assert "data.val: lvis is federated, so LVIS's rules score it" in caplog.text
+    figures = module.last_metrics["bbox"]
+    assert (figures["rules"], figures["max_detections"]) == ("LVIS", 300)
+    # Nobody looked for the dog that is found in image 1, nor for eels in image 2, whose annotated dog is missed.
+    expected = {"cat": 1, "dog": 0, "eel": math.nan}
+    assert figures["per_class"] == pytest.approx(expected, nan_ok=True)
+    assert module.last_metrics["voc"]["per_class"] == pytest.approx(expected, nan_ok=True)
+    logged = {name: value.item() for name, value in trainer.callback_metrics.items()}
+    assert [logged[f"val/bbox/AP{group}"] for group in "rf"] == [0, pytest.approx(1)]
+    assert not [name for name in logged if name.endswith("rules")]
+
+
+def test_a_checkpoint_may_follow_the_rare_classes(lvis, tmp_path):
+    follows = ModelCheckpoint(tmp_path, monitor="val/bbox/APf", mode="max")
+    fit(
+        detector(Guesser),
+        DetectionDataModule(lvis, val=lvis, num_workers=0),
+        limit_train_batches=1,
+        callbacks=[follows],
+    )
+    assert float(follows.best_model_score) == pytest.approx(1)
+
+
+def test_sets_of_two_kinds_are_not_validated_together(lvis, tmp_path):
+    pack_samples(
+        [{"image": np.zeros((64, 64, 3), np.uint8), "boxes": [[4, 4, 30, 30]], "labels": [name]} for name in ("dog",)],
+        tmp_path / "other",
+        classes=["cat", "dog", "eel"],
+    )
+    index = tmp_path / "other" / "index.json"
+    packed = ShardIndex.from_json(index.read_text(), "")
+    categories = ShardIndex.from_json(Path(lvis, "index.json").read_text(), "").categories
+    shards = [replace(shard, image_ids=[77]) for shard in packed.shards]
+    replace(packed, categories=categories, shards=shards).write(index.parent)
+    trainer = Trainer(accelerator="cpu", logger=False, enable_progress_bar=False)
+    with pytest.raises(InputError, match=r"data.val: other is annotated for all classes, and another set is federated"):
+        trainer.validate(detector(), DetectionDataModule(val=[lvis, str(index.parent)], num_workers=0))
 
 
 def test_another_loss_carries_no_lists(lvis):

@@ -54,7 +54,7 @@ def test_published_figures(result_type):
         )
         metric.add_image(image["id"], image["height"], image["width"], annotations, found)
     figures = metric.compute()
-    assert list(figures) == [*NAMES, "per_class", "max_detections"]
+    assert list(figures) == [*NAMES, "per_class", "max_detections", "rules"]
     assert [figures[name] for name in NAMES] == pytest.approx(PUBLISHED[result_type], abs=1e-6, rel=0)
     with_truth = [value for value in figures["per_class"].values() if not math.isnan(value)]
     assert sum(with_truth) / len(with_truth) == pytest.approx(figures["AP"])

@@ -19,7 +19,7 @@ def printed(metrics, title=""):
 def test_twelve_figures_fit_on_80_columns():
     values = [1.0, 0.0, 0.9996, 0.5, 0.25, 0.1, NAN, 0.5, 0.5, 0.5, 0.5, 1.0]
     figures = dict(zip(NAMES, values, strict=True))
-    figures |= {"per_class": {}, "max_detections": 100}
+    figures |= {"per_class": {}, "max_detections": 100, "rules": "COCO"}
     lines = printed({"bbox": figures, "segm": figures}, "after [epoch] 3")
     assert lines[0] == ["after", "[epoch]", "3"]
     assert lines[1] == NAMES
@@ -28,8 +28,8 @@ def test_twelve_figures_fit_on_80_columns():
 
 
 def test_what_counts_more_detections_has_a_table_of_its_own():
-    figures = {"AP": 0.5, "AR100": 0.5, "per_class": {}, "max_detections": 100}
-    cells = {"AP": 0.25, "AR300": 0.25, "per_class": {}, "max_detections": 300}
+    figures = {"AP": 0.5, "AR100": 0.5, "per_class": {}, "max_detections": 100, "rules": "COCO"}
+    cells = {"AP": 0.25, "AR300": 0.25, "per_class": {}, "max_detections": 300, "rules": "COCO"}
     lines = printed({"bbox": figures, "segm": cells})
     rows = [["AP", "AR100"], ["bbox", ".500", ".500"], ["AP", "AR300"], ["segm", ".250", ".250"]]
     assert [line for line in lines if line in rows] == rows
@@ -38,7 +38,7 @@ def test_what_counts_more_detections_has_a_table_of_its_own():
 
 def test_classes_are_read_down_the_columns():
     per_class = {f"kind[{number}]": number / 10 for number in range(7)} | {"none": NAN}
-    lines = printed({"bbox": {"AP": 0.5, "per_class": per_class, "max_detections": 100}})
+    lines = printed({"bbox": {"AP": 0.5, "per_class": per_class, "max_detections": 100, "rules": "COCO"}})
     assert lines[-3:] == [
         ["kind[0]", ".000", "kind[3]", ".300", "kind[6]", ".600"],
         ["kind[1]", ".100", "kind[4]", ".400", "none", "-"],
@@ -50,7 +50,7 @@ def test_vocs_figures_by_area_and_by_eleven_points():
     by_area = {f"baseball glove{number}": number / 10 for number in range(4)}
     by_points = {name: value + 0.05 for name, value in by_area.items()} | {"baseball glove3": NAN}
     figures = {"AP50": 0.5, "AP50_11_point": 0.48, "per_class": by_area, "per_class_11_point": by_points}
-    coco = {"AP": 0.25, "per_class": {}, "max_detections": 100}
+    coco = {"AP": 0.25, "per_class": {}, "max_detections": 100, "rules": "COCO"}
     lines = printed({"bbox": coco, "voc": figures, "proposals": {"AR@100": 0.75}})
     start = lines.index(["voc", "area", "11-point"])
     assert lines[start + 2] == ["AP50", ".500", ".480"]

@@ -15,6 +15,7 @@ from lightning_rcnn.evaluation.analysis.collecting import AnalysisCollector, Wor
 from lightning_rcnn.evaluation.analysis.findings import findings
 from lightning_rcnn.evaluation.coco_ap import CocoAveragePrecision
 from lightning_rcnn.evaluation.coco_files import CocoData, read_scored
+from lightning_rcnn.evaluation.federated import detection_limit
 from lightning_rcnn.evaluation.report import analysis_tables, metrics_tables, write_metrics
 from lightning_rcnn.evaluation.report_page.page import report_page, write_report
 from lightning_rcnn.evaluation.scoring import ResultType
@@ -27,7 +28,7 @@ def evaluate(
     annotations: Path,
     results: Path,
     type: ResultType = "bbox",
-    max_detections: int = 100,
+    max_detections: int | None = None,
     voc_iou: float = 0.5,
     json: Path | None = None,
     report: Path | None = None,
@@ -35,7 +36,8 @@ def evaluate(
 ) -> None:
     """Score a results file as the COCO API does, and boxes also as PASCAL VOC does, like validations.
 
-    Both files are read by the rules of `pack`; repairs and omissions are printed. If an images.json beside the results
+    A federated set, whose images have `neg_category_ids`, is scored as LVIS does. Both files are read by the rules of
+    `pack`; repairs and omissions are printed. If an images.json beside the results
     names their images, as `detect` writes it, images are matched by file name and classes by name.
 
     With masks, objects without a usable mask are ignored, and so are detections in their boxes. Annotations may mark
@@ -45,14 +47,15 @@ def evaluate(
         annotations: ground truth, a JSON file in COCO's format.
         results: detections, a JSON list in COCO's results format.
         type: bbox for boxes, segm for masks.
-        max_detections: number of detections per image that count for COCO, best first; for VOC all count.
+        max_detections: number of detections per image that count, best first; by default 100 for COCO and 300 for LVIS.
+            For VOC all count.
         voc_iou: lowest IoU of a true positive for VOC.
         json: file to write the metrics to as well.
         report: folder for a page for the browser, index.html, with errors, curves, tables and the worst images, and for
             analysis.json, the same for programs.
         images: folder of the images, for the gallery of the report.
     """
-    if max_detections < 1:
+    if max_detections is not None and max_detections < 1:
         raise InputError(f"--max_detections {max_detections}: at least 1")
     if not 0 < voc_iou <= 1:
         raise InputError(f"--voc_iou {voc_iou:g}: above 0, at most 1")
@@ -64,10 +67,10 @@ def evaluate(
         raise InputError(f"--images {images}: only a report shows images; give --report FOLDER")
     if images is not None and not images.is_dir():
         raise InputError(f"--images {images}: no such folder")
-    collector = AnalysisCollector(type, max_detections)
     console = Console()
     with at_work("reading", console):
         data = read_scored(annotations, results, type)
+    collector = AnalysisCollector(type, max_detections or detection_limit(data.federation))
     with at_work(f"scoring {len(data.images)} images", console):
         metrics: dict[str, dict[str, Any]] = {type: _coco_figures(data, type, collector)}
         if type == "bbox":
@@ -155,12 +158,14 @@ def _read_images(worst: Sequence[WorstImage], folder: Path) -> list[str]:
 
 def _coco_figures(data: CocoData, result_type: ResultType, collector: AnalysisCollector) -> dict[str, Any]:
     """Compute COCO's metrics, and give each image to the collector."""
-    metric = CocoAveragePrecision(data.class_names, result_type, collector.max_detections)
+    metric = CocoAveragePrecision(data.class_names, result_type, collector.max_detections, federation=data.federation)
     metric.observers.append(collector)
     for image_id, image in data.images.items():
-        # The COCO API treats difficult objects like any others.
-        annotations = [{**annotation, "difficult": 0} for annotation in image.annotations]
-        metric.add_image(image_id, image.height, image.width, annotations, image.results)
+        annotations = image.annotations
+        if data.federation is None:
+            # The COCO API treats difficult objects like any others; LVIS's ignores them.
+            annotations = [{**annotation, "difficult": 0} for annotation in annotations]
+        metric.add_image(image_id, image.height, image.width, annotations, image.results, image.label_lists)
         collector.name(image_id, image.file_name)
     return metric.compute()
 
@@ -168,5 +173,5 @@ def _coco_figures(data: CocoData, result_type: ResultType, collector: AnalysisCo
 def _voc_figures(data: CocoData, iou_threshold: float) -> dict[str, Any]:
     metric = VOCAveragePrecision(data.class_names, iou_threshold)
     for image_id, image in data.images.items():
-        metric.add_image(image_id, image.annotations, image.results)
+        metric.add_image(image_id, image.annotations, image.results, image.label_lists)
     return metric.compute()

@@ -25,7 +25,7 @@ from lightning_rcnn.evaluation.analysis.costs import (
 )
 from lightning_rcnn.evaluation.analysis.tables import Tables, rows_of_groups, tabulate
 from lightning_rcnn.evaluation.analysis.thresholds import best_threshold
-from lightning_rcnn.evaluation.analysis.verdicts import ERROR_KINDS, Verdicts
+from lightning_rcnn.evaluation.analysis.verdicts import ERROR_KINDS, Kind, Verdicts
 
 RECALLS = 101
 """Number of points of a precision-recall curve, at recalls from 0 to 1."""
@@ -136,6 +136,7 @@ def _confusions(tables: Tables, class_names: Sequence[str], is_shown: np.ndarray
     detections, objects = tables.detections, tables.objects
     lies_on = detections.regardless
     is_ignored = (lies_on >= 0) & ~np.append(objects.is_scored, False)[lies_on]
+    is_ignored |= (detections.kinds == Kind.IGNORED) & (detections.objects < 0)  # of a class not annotated exhaustively
     shown = np.flatnonzero(is_shown & ~is_ignored)
     labels = np.append(objects.labels, 0)  # row -1 stands for no object
     is_missed = objects.is_scored.copy()

@@ -13,6 +13,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from pycocotools import mask as coco_mask
 
+from lightning_rcnn.evaluation.federated import NOT_EXHAUSTIVE
+
 MATCH_IOU = 0.5
 """Lowest IoU of a detection with its object."""
 BACKGROUND_IOU = 0.1
@@ -25,7 +27,7 @@ class Kind(IntEnum):
     TRUE = 0
     """True positive."""
     IGNORED = 1
-    """Matched to a crowd or a difficult object, so not scored."""
+    """Matched to a crowd or a difficult object, or unmatched where not all objects are annotated, so not scored."""
     CLASS = 2
     """On an object of another class."""
     LOCATION = 3
@@ -62,7 +64,7 @@ def judge(
     Args:
         objects: `category_id`, `area`, `bbox` (x, y, width, height) or `segmentation` (RLE), perhaps `iscrowd` and
             `difficult`.
-        results: `category_id`, `score`, and `bbox` or `segmentation`.
+        results: `category_id`, `score`, and `bbox` or `segmentation`; perhaps `NOT_EXHAUSTIVE`, in a federated set.
         max_detections: number of detections per class that count, best first.
 
     Returns:
@@ -78,6 +80,8 @@ def judge(
     iou = _iou(results, objects, is_crowd)
     is_same = found_labels[:, None] == labels[None]
     kinds, matches, finders = _match(iou, is_same, is_crowd, is_ignored)
+    is_excused = np.array([bool(entry.get(NOT_EXHAUSTIVE)) for entry in results], dtype=bool)
+    kinds[is_excused & (kinds == Kind.BACKGROUND)] = Kind.IGNORED
     _name_errors(kinds, matches, iou, is_same, finders, is_ignored)
     _, regardless, _ = _match(iou, np.ones_like(is_same), is_crowd, is_ignored)
     areas = np.array([entry["area"] for entry in objects], dtype=np.float64)

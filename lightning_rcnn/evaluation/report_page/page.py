@@ -101,7 +101,7 @@ def headline(analysis: Analysis, metrics: Mapping[str, Mapping[str, Any]]) -> li
     kind = "mask" if analysis.result_type == "segm" else "box"
     figures = [
         (f"{kind} {name}", f"{100 * coco[name]:.1f}")
-        for name in ("AP", "AP50", "AP75", "APs", "APm", "APl")
+        for name in ("AP", "AP50", "AP75", "APs", "APm", "APl", "APr", "APc", "APf")
         if name in coco and not math.isnan(coco[name])
     ]
     if analysis.best:

@@ -86,6 +86,22 @@ def test_more_detections_than_coco_counts(files, evaluate):
     assert "maxDets 300" in text
 
 
+def test_a_federated_set_is_scored_by_the_rules_of_lvis(files, evaluate):
+    truth, results = files
+    results += [{"image_id": 2, "category_id": 7, "bbox": [60, 60, 30, 30], "score": 0.95}]
+    assert evaluate(truth, results)[1]["bbox"]["per_class"]["cat"] == pytest.approx(0.5)
+    truth["images"][0]["not_exhaustive_category_ids"] = []  # one key of one image is enough
+    truth["categories"][0]["frequency"] = "f"
+    _, figures, text = evaluate(truth, results)
+    assert figures["bbox"]["per_class"] == {"dog": 0, "cat": pytest.approx(1)}
+    assert (figures["bbox"]["APf"], figures["bbox"]["APr"]) == (pytest.approx(1), None)
+    assert (figures["bbox"]["rules"], figures["bbox"]["AR300"]) == ("LVIS", 0.5)
+    assert figures["voc"]["per_class"] == {"dog": 0, "cat": 1}
+    assert "LVIS's rules: a class counts in the images that were looked through for it" in " ".join(text.split())
+    truth["images"][1]["neg_category_ids"] = [7]
+    assert evaluate(truth, results)[1]["bbox"]["per_class"]["cat"] == pytest.approx(0.5)
+
+
 def test_vocs_figures_stand_beside_cocos(files, evaluate):
     """Found at IoU .75: 30 columns of 40."""
     truth, results = files
