@@ -3,6 +3,7 @@
 Sources: torchvision 0.29 `GeneralizedRCNNTransform`; detectron2 `ResizeShortestEdge` (both read, not copied).
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -64,9 +65,33 @@ class ResizeRule:
         if size == tuple(image.shape[-2:]):
             return image
         if self.method == "pillow":
-            resized = Image.fromarray(image.permute(1, 2, 0).numpy()).resize(size[::-1], Image.Resampling.BILINEAR)
-            return torch.from_numpy(np.array(resized)).permute(2, 0, 1).contiguous()
+            return _resize_by_pillow(image, size, image.shape[-2:])
         return interpolate(image[None], size=size, mode="bilinear", align_corners=False, antialias=True)[0]
+
+    def resize_corner(self, image: Tensor, size: tuple[int, int], factors: tuple[float, float]) -> Tensor:
+        """Return the upper left (height, width) pixels of a resized image of which only that part is there.
+
+        Args:
+            image: uint8 [3, h, w], upper left part of an image, with a margin for the weights.
+            size: number of rows and columns.
+            factors: new height and width of the whole image, divided by the old ones.
+        """
+        if self.method == "pillow":
+            height, width = (edge / factor for edge, factor in zip(size, factors, strict=True))
+            return _resize_by_pillow(image, size, (min(height, image.shape[-2]), min(width, image.shape[-1])))
+        is_antialiased = self.method == "antialiased"
+        pixels = image[None] if is_antialiased else image[None].float()
+        resized = interpolate(
+            pixels, scale_factor=factors, mode="bilinear", align_corners=False, antialias=is_antialiased
+        )
+        return resized[0, :, : size[0], : size[1]]
+
+
+def _resize_by_pillow(image: Tensor, size: tuple[int, int], part: Sequence[float]) -> Tensor:
+    """Resize the upper left (height, width) pixels of a uint8 image [3, h, w]."""
+    pixels = Image.fromarray(image.permute(1, 2, 0).numpy())
+    resized = pixels.resize(size[::-1], Image.Resampling.BILINEAR, box=(0, 0, part[1], part[0]))
+    return torch.from_numpy(np.array(resized)).permute(2, 0, 1).contiguous()
 
 
 class OriginalSize(ResizeRule):

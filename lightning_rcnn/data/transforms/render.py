@@ -2,10 +2,11 @@
 
 from torch import Tensor
 
+from lightning_rcnn.data.canvas import resize_on_canvas
 from lightning_rcnn.data.geometry import AxisAlignedMap
 from lightning_rcnn.data.resize import ResizeRule
 from lightning_rcnn.data.transforms.base import TrainingImage
-from lightning_rcnn.data.transforms.view import displayed_pixels, displayed_size, map_into
+from lightning_rcnn.data.transforms.view import displayed_pixels, displayed_size, map_into, visible_part, window_of
 
 
 def render(sample: TrainingImage, rule: ResizeRule, shape: tuple[int, int]) -> tuple[Tensor, AxisAlignedMap]:
@@ -24,9 +25,22 @@ def render(sample: TrainingImage, rule: ResizeRule, shape: tuple[int, int]) -> t
     fit = min(1.0, shape[0] / new_height, shape[1] / new_width)
     if fit < 1.0:
         new_height, new_width = max(1, int(new_height * fit)), max(1, int(new_width * fit))
-    resized = rule.resize(displayed_pixels(sample), (new_height, new_width))
+    resized = _resized(sample, rule, (new_height, new_width))
     if sample.is_mirrored:
         resized = resized.flip(-1)
     if sample.is_upside_down:
         resized = resized.flip(-2)
     return resized, map_into(sample, (new_height, new_width))
+
+
+def _resized(sample: TrainingImage, rule: ResizeRule, size: tuple[int, int]) -> Tensor:
+    """Return the window, transposed if recorded but not flipped, resized to (height, width)."""
+    window, visible = window_of(sample), visible_part(sample)
+    left, top, right, bottom = visible
+    is_on_canvas = window != visible and left < right and top < bottom
+    if not is_on_canvas or size == displayed_size(sample):
+        return rule.resize(displayed_pixels(sample), size)
+    pixels, corner = sample.image[:, top:bottom, left:right], (left - window[0], top - window[1])
+    if sample.is_transposed:
+        pixels, corner = pixels.mT, corner[::-1]
+    return resize_on_canvas(pixels, corner, displayed_size(sample), sample.fill, size, rule.resize_corner)

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from lightning_rcnn.data.canvas import filled
 from lightning_rcnn.data.geometry import AxisAlignedMap
 from lightning_rcnn.data.transforms.base import TrainingImage
 from lightning_rcnn.masks.crops import (
@@ -86,9 +87,9 @@ def displayed_pixels(sample: TrainingImage) -> Tensor:
     left, top, right, bottom = visible_part(sample)
     pixels = sample.image[:, top:bottom, left:right]
     if (left, top, right, bottom) != (x1, y1, x2, y2):
-        filled = torch.tensor(sample.fill, dtype=torch.uint8)[:, None, None].repeat(1, y2 - y1, x2 - x1)
-        filled[:, top - y1 : bottom - y1, left - x1 : right - x1] = pixels
-        pixels = filled
+        canvas = filled(sample.fill, (y2 - y1, x2 - x1), torch.uint8)
+        canvas[:, top - y1 : bottom - y1, left - x1 : right - x1] = pixels
+        pixels = canvas
     return pixels.mT if sample.is_transposed else pixels
 
 
