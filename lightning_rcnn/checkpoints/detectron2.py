@@ -135,7 +135,9 @@ def _translate(file: WeightFile, profile: ProfileName | None) -> Translation:
     dropped = {name: reason for start, reason in _BUFFERS.items() for name in weights if name.startswith(start)}
     renamed_weights = {ours: weights[theirs] for theirs, ours in names.items()}
     norms = norm_of("backbone.fpn_lateral2", weights)
-    made, why_made = _left_out(renamed_weights, norms)
+    is_counting = any(name.startswith(BODY) and name.endswith("num_batches_tracked") for name in renamed_weights)
+    body_norms = "batch_norm" if is_counting else norms  # frozen ones do not count, group norms neither
+    made, why_made = _left_out(renamed_weights, body_norms)
     changed = {name: "background first" for name in renamed_weights if _LAST_IS_BACKGROUND in name}
     body = {
         name.replace(REGION_STAGE, f"{BODY}layer4.").removeprefix(BODY): renamed_weights[name]
@@ -162,7 +164,7 @@ def _translate(file: WeightFile, profile: ProfileName | None) -> Translation:
                     "backbone": part(
                         _BACKBONES[neck],
                         name=backbone,
-                        norm=norms or "frozen_batch_norm",
+                        norm=body_norms or "frozen_batch_norm",
                         norm_epsilon=1e-5,
                         frozen_stages=2,
                     )

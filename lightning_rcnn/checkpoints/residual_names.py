@@ -8,6 +8,8 @@ convolutions. In Caffe2, the files of He et al. ("MSRA") among them, the three c
 import re
 
 _DETECTRON2 = re.compile(r"res([2-5])\.(\d+)\.(?:conv([123])|shortcut)\.(norm\.)?(\w+)")
+_STEM = re.compile(r"(conv1|bn1)\.(\w+)")
+_BLOCK = re.compile(r"layer([1-4])\.(\d+)\.(conv|bn|downsample\.)(\d)\.(\w+)")
 _CAFFE2 = re.compile(r"res([2-5])_(\d+)_branch(1|2[abc])_(bn_)?(\w+)")
 _CAFFE2_STEM = re.compile(r"(?:res_)?conv1_(bn_)?(\w+)")
 _CAFFE2_ITEMS = {
@@ -32,6 +34,19 @@ def from_detectron2(name: str) -> str | None:
         return f"bn1.{item.removeprefix('norm.')}" if item.startswith("norm.") else f"conv1.{item}"
     match = _DETECTRON2.fullmatch(name)
     return match and _in_block(int(match[1]), match[2], match[3], bool(match[4]), match[5])
+
+
+def to_detectron2(name: str) -> str | None:
+    """Return detectron2's name for one of torchvision's, from `stem` or `res2` on; None if there is none."""
+    if match := _STEM.fullmatch(name):
+        return f"stem.conv1.{'norm.' if match[1] == 'bn1' else ''}{match[2]}"
+    match = _BLOCK.fullmatch(name)
+    if match is None:
+        return None
+    stage, block, kind, number, item = match.groups()
+    is_norm = kind == "bn" or (kind == "downsample." and number == "1")
+    convolution = "shortcut" if kind == "downsample." else f"conv{number}"
+    return f"res{int(stage) + 1}.{block}.{convolution}.{'norm.' if is_norm else ''}{item}"
 
 
 def from_caffe2(name: str) -> str | None:

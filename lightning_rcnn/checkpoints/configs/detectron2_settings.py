@@ -18,7 +18,7 @@ from lightning_rcnn.errors import InputError
 from lightning_rcnn.plain_data import INIT_ARGS, merge
 
 _META_ARCHITECTURES = ("GeneralizedRCNN", "ProposalNetwork")
-_SAME: dict[str, str] = {
+SAME: dict[str, str] = {
     "INPUT.MIN_SIZE_TEST": "preprocessing.min_size",
     "INPUT.MAX_SIZE_TEST": "preprocessing.max_size",
     "MODEL.PIXEL_MEAN": "preprocessing.pixel_mean",
@@ -41,7 +41,7 @@ _SAME: dict[str, str] = {
     "SOLVER.IMS_PER_BATCH": "parameter_groups.reference_batch_size",
 }
 """Settings that only have another name here."""
-_POOLERS: dict[str, dict[str, Any]] = {
+POOLERS: dict[str, dict[str, Any]] = {
     "ROIAlignV2": {"operator": "align", "aligned": True},
     "ROIAlign": {"operator": "align", "aligned": False},
     "ROIPool": {"operator": "pool"},
@@ -104,7 +104,7 @@ def _check(translation: Translation, keys: SourceKeys) -> None:
 def _same(keys: SourceKeys, translation: Translation) -> dict[str, Any]:
     settings = translation.hyperparameters
     found: dict[str, Any] = {}
-    for theirs, ours in _SAME.items():
+    for theirs, ours in SAME.items():
         value = keys[theirs]
         if theirs == "INPUT.MIN_SIZE_TEST" and value == 0:  # images keep their size
             keys.name_left(theirs)
@@ -168,8 +168,8 @@ def _pooler(keys: SourceKeys, translation: Translation) -> dict[str, Any]:
     if "box" not in translation.hyperparameters:
         return {}
     kind, ratio = keys["MODEL.ROI_BOX_HEAD.POOLER_TYPE"], keys["MODEL.ROI_BOX_HEAD.POOLER_SAMPLING_RATIO"]
-    settings = {"sampling_ratio": ratio, **_POOLERS.get(kind, {})}
-    if kind not in _POOLERS:
+    settings = {"sampling_ratio": ratio, **POOLERS.get(kind, {})}
+    if kind not in POOLERS:
         keys.name_left("MODEL.ROI_BOX_HEAD.POOLER_TYPE")
     if "mask" not in translation.hyperparameters or translation.detector == "PointRend":
         return {"pooler": settings}

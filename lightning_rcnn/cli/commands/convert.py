@@ -1,9 +1,7 @@
-"""`lightning-rcnn convert`: checkpoints of torchvision and detectron2 to ours, and ours to torchvision's."""
+"""`lightning-rcnn convert`: checkpoints of torchvision and detectron2 to ours, and ours to theirs."""
 
-import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -12,26 +10,22 @@ from jsonargparse import ArgumentError, ArgumentParser
 from rich.console import Console
 from rich.table import Table
 
-from lightning_rcnn.checkpoints import torchvision
 from lightning_rcnn.checkpoints.coco_classes import UNUSED
 from lightning_rcnn.checkpoints.detectron2 import ProfileName
 from lightning_rcnn.checkpoints.formats import FormatName, translate
-from lightning_rcnn.checkpoints.header import read_header
-from lightning_rcnn.checkpoints.reading import read_weights
 from lightning_rcnn.checkpoints.sources import local_file
 from lightning_rcnn.checkpoints.translation import Translation
+from lightning_rcnn.cli.commands.converting_back import WRITERS, folding_table, one_line_for_bad_places, part_of
 from lightning_rcnn.cli.output_paths import require_file
 from lightning_rcnn.detectors.base import Detector
 from lightning_rcnn.detectors.loading import DETECTORS, from_translation, save_detector
 from lightning_rcnn.errors import InputError
-from lightning_rcnn.files import atomic_save, atomic_write
+from lightning_rcnn.files import atomic_write
 from lightning_rcnn.parsing import prepare_parsing
 from lightning_rcnn.plain_data import settings_keys
 from lightning_rcnn.suggestions import did_you_mean_key
 
 prepare_parsing()
-
-_STAGE = re.compile(r"(layer\d|res\d|(res_)?conv1|bn1|stem|fc)(?=[._\d])")
 
 
 def convert(
@@ -41,14 +35,14 @@ def convert(
     format: FormatName | None = None,
     profile: ProfileName | None = None,
     config: Path | None = None,
-    to: Literal["lightning_rcnn", "torchvision"] = "lightning_rcnn",
+    to: Literal["lightning_rcnn", "torchvision", "detectron2"] = "lightning_rcnn",
     class_names: str | None = None,
     only_used_classes: bool = False,
     set: Sequence[str] = (),
     allow: Sequence[str] = (),
     overwrite: bool = False,
 ) -> None:
-    """Convert a checkpoint of torchvision or detectron2 to one of ours, or one of ours back to torchvision's.
+    """Convert a checkpoint of torchvision or detectron2 to one of ours, or one of ours back to theirs.
 
     Beside the weights, a checkpoint of ours has all that reproduces the outputs of its source as hyperparameters:
     resizing, channels, anchors, sampling, norms. They also stand in a YAML file of the same name, which `fit` takes as
@@ -64,7 +58,8 @@ def convert(
         config: configuration that the source was trained with: YAML of detectron2, also of its LazyConfig; by default
             config.yaml beside the source. Its sizes, thresholds, solver and input become ours, and what has no
             counterpart is listed.
-        to: format to write; torchvision takes a checkpoint of ours.
+        to: format to write; torchvision and detectron2 take a checkpoint of ours. detectron2's *.pth comes with its
+            configuration, a YAML file of the same name.
         class_names: names of the foreground classes, separated by commas, if they are not COCO's.
         only_used_classes: leave out classes that are called N/A, as ten of torchvision's 90 on COCO are; scores then
             change by what these had.
@@ -82,15 +77,15 @@ def convert(
         if written.exists() and not overwrite:
             raise InputError(f"{written}: is there already; give another --out, or --overwrite")
     path = local_file(source, "source")
-    if to == "torchvision":
-        _to_torchvision(path, out)
+    if to != "lightning_rcnn":
+        WRITERS[to](path, out)
         return
     translation = translate(path, format, profile, config)
     names = [part.strip() for part in class_names.split(",")] if class_names else None
     _choose_classes(translation, names, only_used_classes)
     translation.hyperparameters = _changed(DETECTORS[translation.detector], translation.hyperparameters, set)
     detector = from_translation(translation, allow)
-    with _one_line_for_bad_places(out):
+    with one_line_for_bad_places(out):
         save_detector(detector, out)
         with atomic_write(recipe) as file:
             file.write(_configuration(translation, path, out).encode())
@@ -105,14 +100,6 @@ def convert(
         print(f"{unused} classes are {UNUSED}; --only_used_classes leaves them out, for data without them.")
     for note in translation.notes:
         print(note)
-
-
-@contextmanager
-def _one_line_for_bad_places(out: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise InputError(f"--out {out}: cannot be written ({error.strerror or error})") from error
 
 
 def _choose_classes(translation: Translation, names: list[str] | None, only_used: bool) -> None:
@@ -150,23 +137,6 @@ def _reason(error: ArgumentError) -> str:
     return " ".join(str(error).split()).rpartition("Error: ")[2][:200]
 
 
-def _to_torchvision(path: Path, out: Path) -> None:
-    hyperparameters = read_header(path).hyperparameters
-    file = read_weights(path)
-    exported = torchvision.export(file)
-    with _one_line_for_bad_places(out):
-        atomic_save(exported, out)
-    table = _folding_table("here", "in torchvision", "weights")
-    pairs = ((_part(ours), _part(theirs)) for ours, theirs in zip(file.weights, exported, strict=True))
-    for row, number in Counter(pairs).items():
-        table.add_row(*row, str(number))
-    Console().print(table)
-    number = len(hyperparameters["class_names"]) + 1
-    print(f"A state dict for torchvision's module of this architecture, num_classes={number}: {out}")
-    if others := torchvision.other_conventions(hyperparameters):
-        print(f"It will not find the same: the weights were made with {', '.join(others)}.")
-
-
 def _configuration(translation: Translation, path: Path, out: Path) -> str:
     """Return a configuration of the model and, if its source tells, of a training; the classes come from the data."""
     hyperparameters = {
@@ -179,35 +149,21 @@ def _configuration(translation: Translation, path: Path, out: Path) -> str:
     return header + yaml.safe_dump({"model": model, **translation.run}, sort_keys=False)
 
 
-def _folding_table(*headings: str) -> Table:
-    """Return a table that folds long names instead of cutting them."""
-    table = Table()
-    for heading in headings:
-        table.add_column(heading, overflow="fold")
-    return table
-
-
 def _table(translation: Translation) -> Table:
-    table = _folding_table("in the source", "here", "what", "weights")
+    table = folding_table("in the source", "here", "what", "weights")
     taken = (
-        (_part(theirs), _part(ours), _what(translation, theirs, ours)) for theirs, ours in translation.names.items()
+        (part_of(theirs), part_of(ours), _what(translation, theirs, ours)) for theirs, ours in translation.names.items()
     )
     for row, number in Counter(taken).items():
         table.add_row(*row, str(number))
-    for (part, reason), number in Counter((_part(name), why) for name, why in translation.dropped.items()).items():
+    for (part, reason), number in Counter((part_of(name), why) for name, why in translation.dropped.items()).items():
         table.add_row(part, "", f"dropped: {reason}", str(number))
-    for (part, value), number in Counter((_part(name), value) for name, value in translation.made.items()).items():
+    for (part, value), number in Counter((part_of(name), value) for name, value in translation.made.items()).items():
         table.add_row("", part, f"made: {value}", str(number))
-    for part, number in Counter(map(_part, translation.left)).items():
+    for part, number in Counter(map(part_of, translation.left)).items():
         table.add_row("", part, "left at initialization", str(number))
     return table
 
 
 def _what(translation: Translation, theirs: str, ours: str) -> str:
     return ", ".join(["loaded" if theirs == ours else "renamed", *filter(None, [translation.changed.get(ours)])])
-
-
-def _part(name: str) -> str:
-    """Return the name of a weight in the table: its module, two names deep; for a ResNet alone, the stage."""
-    stage = _STAGE.match(name)
-    return stage[0] if stage else ".".join(name.split(".")[:2])

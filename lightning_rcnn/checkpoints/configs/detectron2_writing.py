@@ -1,0 +1,173 @@
+"""Our settings as a configuration of detectron2, and where a detector of ours differs from its conventions."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from lightning_rcnn.checkpoints.configs.detectron2_settings import POOLERS, SAME
+from lightning_rcnn.checkpoints.configs.training import nested
+from lightning_rcnn.plain_data import CLASS_PATH, INIT_ARGS, merge
+
+_NORMS = {"frozen_batch_norm": "FrozenBN", "batch_norm": "SyncBN", "group_norm": "GN", None: ""}
+_FIXED: dict[str, Any] = {
+    "preprocessing.resize": "pillow",
+    "backbone.norm_epsilon": 1e-5,
+    "rpn.anchors.rounding": "exact",
+    "rpn.anchors.stride": "fixed",
+    "rpn.ranking": "logit",
+    "pooler.level_rule": "detectron2",
+    "box.min_size": 0.0,
+    "mask.paste": "exact",
+    "mask.norm_epsilon": 1e-5,
+}
+"""Conventions of detectron2 that no key of its configuration changes."""
+_DEPTHS = {"resnet18": 18, "resnet34": 34, "resnet50": 50, "resnet101": 101, "resnext101_32x8d": 101}
+_PHASES = ("TRAIN", "TEST")
+
+
+def config_of(hyperparameters: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a configuration of detectron2 for a detector of ours: the network, its thresholds, input and solver.
+
+    Args:
+        hyperparameters: all settings of the detector, as its checkpoint holds them.
+    """
+    settings = _bare(hyperparameters)
+    # Theirs subtract a mean from pixels of 0 to 255; the same with ours of another range is a factor.
+    factor = 255 / settings["preprocessing"]["pixel_range"]
+    for key in ("pixel_mean", "pixel_std"):
+        settings["preprocessing"][key] = [round(value * factor, 6) for value in settings["preprocessing"][key]]
+    same = [nested(theirs, value) for theirs, ours in SAME.items() if (value := _at(settings, ours)) is not None]
+    config: dict[str, Any] = {"VERSION": 2}
+    for section in (*same, _network(hyperparameters, settings), _thresholds(settings), _solver(settings)):
+        config = merge(config, section)
+    return config
+
+
+def other_conventions(hyperparameters: Mapping[str, Any]) -> list[str]:
+    """Describe where our detector differs from detectron2's with the same weights and its configuration."""
+    settings = _bare(hyperparameters)
+    return list(_differences(settings))
+
+
+def _differences(settings: Mapping[str, Any]) -> Iterator[str]:
+    for key, theirs in _FIXED.items():
+        ours = _at(settings, key)
+        if ours is not None and ours != theirs:
+            yield f"{key} {ours} ({theirs} there)"
+    anchors = settings["rpn"]["anchors"]
+    if settings["backbone"].get("channels") is None and len(anchors["sizes"]) > 1 and anchors["order"] != "size_major":
+        yield f"rpn.anchors.order {anchors['order']} (size_major there)"
+
+
+def _bare(value: Any) -> Any:
+    """Return settings without class paths, which stand for themselves below `class_path`."""
+    if isinstance(value, Mapping) and INIT_ARGS in value:
+        return {CLASS_PATH: value[CLASS_PATH], **_bare(value[INIT_ARGS])}
+    if isinstance(value, Mapping):
+        return {key: _bare(item) for key, item in value.items()}
+    return value
+
+
+def _at(settings: Any, key: str) -> Any:
+    for name in key.replace(f"{INIT_ARGS}.", "").split("."):
+        settings = settings.get(name) if isinstance(settings, Mapping) else None
+    return settings
+
+
+def _network(hyperparameters: Mapping[str, Any], settings: Mapping[str, Any]) -> dict[str, Any]:
+    backbone, box, mask = settings["backbone"], settings["box"], settings.get("mask")
+    kind = backbone[CLASS_PATH].rpartition("ResNet")[2]
+    stages = ["res2", "res3", "res4", "res5"]
+    maps = {"FPN": ["p2", "p3", "p4", "p5"], "C4": ["res4"], "DC5": ["res5"]}[kind]
+    is_resnext = backbone["name"].startswith("resnext")
+    is_basic = backbone["name"] in ("resnet18", "resnet34")
+    model: dict[str, Any] = {
+        "META_ARCHITECTURE": "GeneralizedRCNN",
+        "MASK_ON": mask is not None,
+        "BACKBONE": {"NAME": f"build_resnet{'_fpn' if kind == 'FPN' else ''}_backbone"},
+        "RESNETS": {
+            "DEPTH": _DEPTHS[backbone["name"]],
+            "OUT_FEATURES": stages if kind == "FPN" else maps,
+            "NORM": _NORMS[backbone["norm"]],
+            "STRIDE_IN_1X1": backbone["stride_in_1x1"],
+            "RES5_DILATION": 2 if kind == "DC5" else 1,
+            **({"NUM_GROUPS": 32, "WIDTH_PER_GROUP": 8} if is_resnext else {}),
+            **({"RES2_OUT_CHANNELS": 64} if is_basic else {}),
+        },
+        "RPN": {
+            "IN_FEATURES": [*maps, "p6"] if kind == "FPN" else maps,
+            "CONV_DIMS": [-1] * settings["rpn"]["num_layers"],
+        },
+        "ROI_HEADS": {"IN_FEATURES": maps, "NUM_CLASSES": len(hyperparameters["class_names"])},
+        "ROI_BOX_HEAD": _box_head(box["head"]) if kind != "C4" else {},
+    }
+    is_cascade = "stage_ious" in box
+    model["ROI_HEADS"]["NAME"] = (
+        "CascadeROIHeads" if is_cascade else "Res5ROIHeads" if kind == "C4" else "StandardROIHeads"
+    )
+    if kind == "FPN":
+        norm = _NORMS[backbone["fpn_norm"]]
+        model["FPN"] = {"IN_FEATURES": stages, "OUT_CHANNELS": backbone["channels"], "NORM": norm}
+    model["ROI_BOX_HEAD"]["POOLER_RESOLUTION"] = box["pooled_size"] or (14 if kind == "C4" else 7)
+    if is_cascade:
+        model["ROI_BOX_CASCADE_HEAD"] = {
+            "IOUS": [box["positive_iou"], *box["stage_ious"]],
+            "BBOX_REG_WEIGHTS": [box["box_weights"], *box["stage_box_weights"]],
+        }
+    if mask is not None:
+        layers = mask["num_layers"] if mask["num_layers"] is not None else 0 if kind == "C4" else 4
+        model["ROI_MASK_HEAD"] = {
+            "NUM_CONV": layers,
+            "CONV_DIM": mask["width"],
+            "NORM": _NORMS[mask["norm"]],
+            "POOLER_RESOLUTION": mask["pooled_size"] or 14,
+        }
+    return {"MODEL": model}
+
+
+def _box_head(head: Mapping[str, Any]) -> dict[str, Any]:
+    settings: dict[str, Any] = {"NAME": "FastRCNNConvFCHead", "FC_DIM": head["width"], "NUM_FC": 2}
+    if "num_layers" in head:
+        settings |= {
+            "NUM_FC": 1,
+            "NUM_CONV": head["num_layers"],
+            "CONV_DIM": head["channels"],
+            "NORM": _NORMS[head["norm"]],
+        }
+    return settings
+
+
+def _thresholds(settings: Mapping[str, Any]) -> dict[str, Any]:
+    rpn, box, pooler, mask = (settings.get(key) for key in ("rpn", "box", "pooler", "mask"))
+    assert rpn is not None
+    assert box is not None
+    assert pooler is not None
+    sizes = rpn["anchors"]["sizes"]
+    is_pyramid = "channels" in settings["backbone"]
+    kind = next(name for name, other in POOLERS.items() if all(pooler[key] == value for key, value in other.items()))
+    pooling = {"POOLER_TYPE": kind, "POOLER_SAMPLING_RATIO": pooler["sampling_ratio"]}
+    model: dict[str, Any] = {
+        "ANCHOR_GENERATOR": {
+            "SIZES": [[size] for size in sizes] if is_pyramid else [list(sizes)],
+            "ASPECT_RATIOS": [list(rpn["anchors"]["ratios"])],
+        },
+        "RPN": {
+            "IOU_THRESHOLDS": [rpn["negative_iou"], rpn["positive_iou"]],
+            "BOUNDARY_THRESH": 0 if rpn["cross_boundary_anchors"] == "ignore" else -1,
+            **{f"PRE_NMS_TOPK_{phase}": n for phase, n in zip(_PHASES, rpn["pre_nms_top_n"], strict=True)},
+            **{f"POST_NMS_TOPK_{phase}": n for phase, n in zip(_PHASES, rpn["post_nms_top_n"], strict=True)},
+        },
+        "ROI_HEADS": {"IOU_THRESHOLDS": [box["positive_iou"]]},
+        "ROI_BOX_HEAD": {**pooling, "CLS_AGNOSTIC_BBOX_REG": box["class_agnostic"]},
+    }
+    order = settings["preprocessing"]["channel_order"].upper()
+    config: dict[str, Any] = {"MODEL": model, "INPUT": {"FORMAT": order}}
+    if mask is not None:
+        model["ROI_MASK_HEAD"] = pooling
+        config["INPUT"]["MASK_FORMAT"] = "polygon" if mask["target"] == "polygon" else "bitmask"
+    return config
+
+
+def _solver(settings: Mapping[str, Any]) -> dict[str, Any]:
+    optimizer = settings["optimizer"]
+    keys = {"lr": "BASE_LR", "momentum": "MOMENTUM", "nesterov": "NESTEROV", "weight_decay": "WEIGHT_DECAY"}
+    return {"SOLVER": {theirs: optimizer[ours] for ours, theirs in keys.items() if ours in optimizer}}

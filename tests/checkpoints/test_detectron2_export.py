@@ -1,0 +1,133 @@
+"""Detectors of ours in detectron2's layout: each weight comes back to its place, the configuration says the rest."""
+
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+
+from lightning_rcnn.backbones.c4 import ResNetC4
+from lightning_rcnn.backbones.dc5 import ResNetDC5
+from lightning_rcnn.backbones.fpn import ResNetFPN
+from lightning_rcnn.checkpoints.detectron2_export import export
+from lightning_rcnn.checkpoints.detectron2_names import our_name
+from lightning_rcnn.checkpoints.reading import WeightFile
+from lightning_rcnn.cli import main
+from lightning_rcnn.detectors.cascade_rcnn import CascadeMaskRCNN
+from lightning_rcnn.detectors.faster_rcnn import FasterRCNN
+from lightning_rcnn.detectors.loading import load_detector, save_detector
+from lightning_rcnn.detectors.mask_rcnn import MaskRCNN
+from lightning_rcnn.detectors.point_rend import PointRend
+from lightning_rcnn.errors import InputError
+from lightning_rcnn.parts import part
+from lightning_rcnn.roi_heads.box_head import ConvolutionalHead
+
+HERE = Path("ours.ckpt")
+CLASSES = ["cat", "dog", "cow"]
+SMALL_FPN = part(ResNetFPN, name="resnet18", channels=32, norm="group_norm", fpn_norm="group_norm")
+SMALL_C4 = part(ResNetC4, name="resnet18", norm="frozen_batch_norm")
+KINDS = {
+    "Mask, FPN": lambda: MaskRCNN(CLASSES, backbone=part(ResNetFPN, name="resnet18", channels=16), mask={"width": 8}),
+    "Faster, norms": lambda: FasterRCNN(
+        CLASSES,
+        backbone=SMALL_FPN,
+        rpn={"num_layers": 2},
+        box={"head": ConvolutionalHead(num_layers=2, channels=32, width=8, norm="group_norm")},
+    ),
+    "Cascade": lambda: CascadeMaskRCNN(CLASSES, backbone=SMALL_FPN, box={"head": {"width": 8}}, mask={"width": 8}),
+    "C4": lambda: MaskRCNN(
+        CLASSES, backbone=part(ResNetC4, name="resnet18", norm="frozen_batch_norm"), mask={"width": 8}
+    ),
+    "DC5": lambda: FasterRCNN(
+        CLASSES,
+        backbone=part(ResNetDC5, name="resnet50"),
+        rpn={"anchors": {"order": "size_major"}},
+        box={"head": {"width": 8}},
+    ),
+}
+
+
+def build(kind):
+    torch.manual_seed(0)
+    return KINDS[kind]()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_weight_comes_back_to_its_place(kind):
+    state = build(kind).state_dict()
+    exported = export(WeightFile(HERE, state))
+    assert len(exported) == len(state)
+    for theirs, value in exported.items():
+        ours = our_name(theirs, exported)
+        expected = state[ours]
+        if "class_logits" in ours:  # background last
+            expected = torch.cat((expected[1:], expected[:1]))
+        assert torch.equal(value, expected), theirs
+
+
+def test_names_are_those_of_its_modules():
+    exported = export(WeightFile(HERE, build("Cascade").state_dict()))
+    assert set(exported) >= {
+        "backbone.bottom_up.stem.conv1.norm.weight",
+        "backbone.bottom_up.res3.0.shortcut.norm.bias",
+        "backbone.bottom_up.res5.1.conv2.weight",
+        "backbone.fpn_lateral2.norm.weight",
+        "backbone.fpn_output5.weight",
+        "proposal_generator.rpn_head.conv.weight",
+        "proposal_generator.rpn_head.anchor_deltas.bias",
+        "roi_heads.box_head.2.fc1.weight",
+        "roi_heads.box_predictor.1.bbox_pred.weight",
+        "roi_heads.mask_head.mask_fcn4.weight",
+        "roi_heads.mask_head.deconv.bias",
+        "roi_heads.mask_head.predictor.weight",
+    }
+    assert "roi_heads.res5.0.conv1.weight" in export(WeightFile(HERE, build("C4").state_dict()))
+    assert "proposal_generator.rpn_head.conv.conv1.bias" in export(
+        WeightFile(HERE, build("Faster, norms").state_dict())
+    )
+
+
+def run(*words):
+    return main(["convert", *map(str, words)])
+
+
+@pytest.mark.parametrize("kind", ["Mask, FPN", "Cascade"])
+def test_there_and_back_again(kind, tmp_path, capsys):
+    """The settings come back by the configuration beside the weights, as a user of detectron2 has it."""
+    detector = build(kind)
+    save_detector(detector, tmp_path / "ours.ckpt")
+    theirs = tmp_path / "theirs"
+    assert run(tmp_path / "ours.ckpt", "--to", "detectron2", "--out", theirs / "model_final.pth") == 0
+    printed = capsys.readouterr().out
+    assert "preprocessing.resize antialiased (pillow there)" in printed
+    config = yaml.safe_load((theirs / "model_final.yaml").read_text())
+    assert config["MODEL"]["WEIGHTS"].endswith("theirs/model_final.pth")
+    assert config["MODEL"]["PIXEL_MEAN"] == pytest.approx([123.675, 116.28, 103.53])
+    (theirs / "model_final.yaml").rename(theirs / "config.yaml")
+    assert run(theirs / "model_final.pth", "--out", tmp_path / "back.ckpt", "--class_names", "cat,dog,cow") == 0
+    printed = capsys.readouterr().out
+    assert "no counterpart" not in printed
+    assert "config.yaml" in printed
+    back = load_detector(tmp_path / "back.ckpt")
+    assert type(back) is type(detector)
+    assert all(torch.equal(value, detector.state_dict()[name]) for name, value in back.state_dict().items())
+    rpn, box, old_rpn, old_box = back.rpn.settings, back.box.settings, detector.rpn.settings, detector.box.settings
+    for name in ("positive_iou", "pre_nms_top_n", "post_nms_top_n", "nms_iou", "samples_per_image", "box_loss_beta"):
+        assert getattr(rpn, name) == pytest.approx(getattr(old_rpn, name)), name
+    for name in ("score_threshold", "nms_iou", "loss_beta", "positive_iou", "box_weights", "detections_per_image"):
+        assert getattr(box, name) == pytest.approx(getattr(old_box, name)), name
+    images = torch.randint(0, 256, (1, 3, 64, 64), dtype=torch.uint8)
+    sizes = torch.tensor([[64, 64]])
+    torch.testing.assert_close(
+        back.preprocessing.normalize(images, sizes), detector.preprocessing.normalize(images, sizes), atol=2e-5, rtol=0
+    )
+
+
+def test_what_it_lacks_is_refused_in_one_line(tmp_path, capsys):
+    detector = PointRend(CLASSES, backbone=SMALL_FPN, box={"head": {"width": 8}}, mask={"width": 8, "coarse_hidden": 8})
+    with pytest.raises(InputError, match=r"no place for 'mask\.coarse"):
+        export(WeightFile(HERE, detector.state_dict()))
+    save_detector(detector, tmp_path / "ours.ckpt")
+    assert run(tmp_path / "ours.ckpt", "--to", "detectron2", "--out", tmp_path / "theirs.pth") == 1
+    assert capsys.readouterr().err.count("\n") == 1
+    assert not (tmp_path / "theirs.pth").exists()
