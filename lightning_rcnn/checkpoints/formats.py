@@ -6,7 +6,7 @@ from typing import Literal, NamedTuple
 
 from torch import Tensor
 
-from lightning_rcnn.checkpoints import detectron2, imagenet, torchvision
+from lightning_rcnn.checkpoints import detectron2, imagenet, mmdetection, torchvision
 from lightning_rcnn.checkpoints.configs.detectron2_files import config_beside
 from lightning_rcnn.checkpoints.detectron2 import ProfileName
 from lightning_rcnn.checkpoints.header import is_ours
@@ -14,7 +14,7 @@ from lightning_rcnn.checkpoints.reading import WeightFile, read_content, weights
 from lightning_rcnn.checkpoints.translation import Translation
 from lightning_rcnn.errors import InputError
 
-FormatName = Literal["torchvision", "detectron2", "backbone"]
+FormatName = Literal["torchvision", "detectron2", "mmdetection", "backbone"]
 
 
 class _Format(NamedTuple):
@@ -25,6 +25,7 @@ class _Format(NamedTuple):
 _FORMATS: dict[str, _Format] = {
     "torchvision": _Format(torchvision.is_torchvision, torchvision.translate),
     "detectron2": _Format(detectron2.is_detectron2, detectron2.translate),
+    "mmdetection": _Format(mmdetection.is_mmdetection, mmdetection.translate),
     "backbone": _Format(imagenet.is_backbone, imagenet.translate),
 }
 
@@ -65,7 +66,8 @@ def translate_weights(
         raise InputError(f"{path}: not weights of {format}; the first weight is {next(iter(weights))!r}")
     if not names:
         raise InputError(
-            f"{path}: neither a Faster or Mask R-CNN of torchvision or detectron2 on a ResNet, nor a ResNet of theirs; "
+            f"{path}: neither a Faster or Mask R-CNN of torchvision, detectron2 or mmdetection on a ResNet, nor a "
+            "ResNet of theirs; "
             f"the first of {len(weights)} weights is {next(iter(weights))!r}"
         )
     chosen = format or names[0]
@@ -73,6 +75,8 @@ def translate_weights(
         return detectron2.translate(file, profile, config or (None if profile else config_beside(path)))
     if profile is not None:
         raise InputError(f"--profile {profile}: is for models of detectron2, but {path} is of {chosen}; leave it out")
+    if chosen == "mmdetection":
+        return mmdetection.translate(file, config)
     if config is not None:
         raise InputError(f"--config {config}: {path} is of {chosen}, which has no configurations; leave it out")
     return _FORMATS[chosen].translate(file)

@@ -3,7 +3,7 @@
 import re
 import zipfile
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -30,10 +30,12 @@ class WeightFile:
     Attributes:
         path: the file, for messages.
         weights: the weights by name.
+        meta: what the file says of its training under `meta`, such as mmdetection's configuration.
     """
 
     path: Path
     weights: Mapping[str, Tensor]
+    meta: Mapping[str, Any] = field(default_factory=dict)
 
 
 def read_content(path: Path) -> Any:
@@ -77,6 +79,7 @@ def weights_in(content: Any, path: Path) -> WeightFile:
     Raises:
         InputError: the content holds no weights.
     """
+    meta = content.get("meta") if isinstance(content, Mapping) else None
     for _ in range(2):
         inner = (content.get(key) for key in _WRAPPINGS) if isinstance(content, Mapping) else ()
         content = next((value for value in inner if isinstance(value, Mapping)), content)
@@ -92,7 +95,7 @@ def weights_in(content: Any, path: Path) -> WeightFile:
         raise InputError(f"{path}: holds no weights (a mapping of names to arrays)")
     if all(name.startswith(_OF_PARALLEL_TRAINING) for name in weights):
         weights = {name.removeprefix(_OF_PARALLEL_TRAINING): value for name, value in weights.items()}
-    return WeightFile(path, weights)
+    return WeightFile(path, weights, meta if isinstance(meta, Mapping) else {})
 
 
 def _has_all_numbers(value: Tensor) -> bool:

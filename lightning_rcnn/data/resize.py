@@ -1,12 +1,14 @@
-"""Resize images to a network's input size by the rules of torchvision and detectron2.
+"""Resize images to a network's input size by the rules of torchvision, detectron2 and mmdetection.
 
-Sources: torchvision 0.29 `GeneralizedRCNNTransform`; detectron2 `ResizeShortestEdge` (both read, not copied).
+Sources: torchvision 0.29 `GeneralizedRCNNTransform`; detectron2 `ResizeShortestEdge`; mmcv `imrescale` (read, not
+copied).
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
 
+import cv2
 import numpy as np
 import torch
 from PIL import Image
@@ -15,7 +17,7 @@ from torch.nn.functional import interpolate
 
 from lightning_rcnn.errors import InputError
 
-ResizeMethod = Literal["antialiased", "pillow", "bilinear"]
+ResizeMethod = Literal["antialiased", "pillow", "bilinear", "opencv"]
 
 
 @dataclass(frozen=True)
@@ -26,8 +28,9 @@ class ResizeRule:
         min_size, max_size: target length of the shorter edge and limit of the longer edge, in pixels.
         method: "antialiased" works on uint8 with antialiasing and rounds the size (detectron2). "pillow" does the same
             with Pillow, as detectron2 itself; it is slower, and one pixel in some thousands differs by one. "bilinear"
-            works on floats without antialiasing and floors the size (torchvision). A converted checkpoint reproduces
-            its original outputs only with its own rule.
+            works on floats without antialiasing and floors the size (torchvision). "opencv" works on uint8 without
+            antialiasing and rounds the size (mmdetection). A converted checkpoint reproduces its original outputs only
+            with its own rule.
     """
 
     min_size: int = 800
@@ -46,9 +49,9 @@ class ResizeRule:
     def size(self, height: int, width: int) -> tuple[int, int]:
         """Return (height, width) in the resized frame, at least one pixel each."""
         scale = self.min_size / min(height, width)
-        if self.method == "bilinear":
-            scale = min(scale, self.max_size / max(height, width))
-            return max(1, int(height * scale)), max(1, int(width * scale))
+        if self.method in ("bilinear", "opencv"):
+            scale, rounding = min(scale, self.max_size / max(height, width)), 0.5 * (self.method == "opencv")
+            return max(1, int(height * scale + rounding)), max(1, int(width * scale + rounding))
         # Two steps as in detectron2; their rounding decides when a product ends in .5: 1032 x 180 becomes 1333 x 232.
         scaled = (self.min_size, width * scale) if height < width else (height * scale, self.min_size)
         shrink = min(1.0, self.max_size / max(scaled))
@@ -64,6 +67,9 @@ class ResizeRule:
             return interpolate(image[None].float(), size=size, mode="bilinear", align_corners=False)[0]
         if size == tuple(image.shape[-2:]):
             return image
+        if self.method == "opencv":
+            scaled = cv2.resize(image.permute(1, 2, 0).numpy(), size[::-1], interpolation=cv2.INTER_LINEAR)
+            return torch.from_numpy(scaled).permute(2, 0, 1).contiguous()
         if self.method == "pillow":
             return _resize_by_pillow(image, size, image.shape[-2:])
         return interpolate(image[None], size=size, mode="bilinear", align_corners=False, antialias=True)[0]

@@ -27,7 +27,8 @@ class PreprocessingSettings(Settings):
     Args:
         min_size: shorter edge of the resized image, pixels; also in training unless the data sets another one.
         max_size: limit of the longer edge, pixels.
-        resize: "antialiased" or "pillow" (detectron2's rule), or "bilinear" (torchvision's); see `ResizeRule`.
+        resize: "antialiased" or "pillow" (detectron2's rule), "bilinear" (torchvision's) or "opencv" (mmdetection's);
+            see `ResizeRule`.
         size_divisor: edges of a padded image in `detect` are multiples of this, pixels; 1 for no padding, as in
             detectron2 with one feature map. Batches of a data module have the shapes of `data.shapes`.
         pixel_range: value of white before normalization: 1 (torchvision) or 255 (detectron2).

@@ -20,6 +20,7 @@ _RESIZED_SIZE = {
 _PIXELS = {
     "bilinear": "float32, bilinear between pixel centers, no antialiasing, not rounded",
     "antialiased": "uint8, bilinear with antialiasing",
+    "opencv": "uint8, bilinear without antialiasing, as cv2.resize with INTER_LINEAR",
     "pillow": "uint8, bilinear with antialiasing, as PIL.Image.resize with Resampling.BILINEAR",
 }
 

@@ -14,12 +14,14 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+LevelRule = Literal["torchvision", "detectron2", "mmdetection"]
+
 
 def assign_levels(
     boxes: Tensor,
     scales: Sequence[float],
     canonical: tuple[int, float] = (4, 224.0),
-    rule: Literal["torchvision", "detectron2"] = "torchvision",
+    rule: LevelRule = "torchvision",
 ) -> Tensor:
     """Compute the index of the pyramid level of each box.
 
@@ -28,7 +30,8 @@ def assign_levels(
         scales: size of each level's map over the size of the input, finest first, each half of the one before.
         canonical: (k0, size0): a box of size0 x size0 pixels belongs to the level of scale 2^-k0.
         rule: position of the small constant against rounding: torchvision adds 1e-6 to the logarithm, detectron2 adds
-            1e-8 to its argument. They differ only for sizes within 1e-6 of a boundary.
+            1e-8 to its argument, mmdetection 1e-6 to the size relative to a box of the finest level. They differ only
+            for sizes within about 1e-6 of a boundary.
 
     Returns:
         int64 [R], 0 for the finest level. Boxes without area, inverted boxes and NaN belong to the finest.
@@ -39,8 +42,10 @@ def assign_levels(
     relative_size = torch.sqrt(width * height) / size
     if rule == "torchvision":
         target = torch.floor(level + torch.log2(relative_size) + 1e-6)
-    else:
+    elif rule == "detectron2":
         target = torch.floor(level + torch.log2(relative_size + 1e-8))
+    else:
+        target = torch.floor(finest + torch.log2(relative_size * 2 ** (level - finest) + 1e-6))
     has_area = (width > 0) & (height > 0)
     target = torch.where(has_area, target, finest).clamp(min=finest, max=coarsest)
     return target.to(torch.int64) - finest

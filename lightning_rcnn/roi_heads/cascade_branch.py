@@ -4,7 +4,7 @@ Shape letters: N images, P proposals, R sampled regions, M ground truths, K clas
 """
 
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple, cast
+from typing import Any, Literal, NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
@@ -34,6 +34,7 @@ class CascadeSettings(BoxSettings):
         stage_box_weights: factors of the box deltas, of the same stages; they grow as boxes become better.
         loss_weights: weights of the losses of all stages; 1 in the paper and detectron2, (1, 0.5, 0.25) in
             mmdetection.
+        averages: what is averaged over the stages: "scores" (the paper, detectron2) or "logits" (mmdetection).
 
     Raises:
         InputError: numbers of stages differ, or `class_agnostic` is off.
@@ -46,6 +47,7 @@ class CascadeSettings(BoxSettings):
         (30.0, 30.0, 15.0, 15.0),
     )
     loss_weights: tuple[NonNegative, ...] = (1.0, 1.0, 1.0)
+    averages: Literal["scores", "logits"] = "scores"
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -174,14 +176,18 @@ class CascadeBranch(Part):
 
     def _select(self, passes: list[StagePass], proposals: Proposals, inputs: Inputs) -> Detections:
         """Select detections: boxes of the last stage, scores averaged over the stages (section 4.3)."""
-        scores = [stage.class_loss.scores(one.class_logits) for stage, one in zip(self._stages, passes, strict=True)]
         settings, last = self._stages[-1].settings, passes[-1]
+        if self.settings.averages == "logits":
+            scores = self._stages[-1].class_loss.scores(torch.stack([one.class_logits for one in passes]).mean(dim=0))
+        else:
+            stages = zip(self._stages, passes, strict=True)
+            scores = torch.stack([stage.class_loss.scores(one.class_logits) for stage, one in stages]).mean(dim=0)
         return select_by_score(
             proposals._replace(boxes=last.boxes),
-            torch.stack(scores).mean(dim=0),
+            scores,
             last.box_deltas,
             inputs.image_sizes,
-            classes_above=most_classes_above(settings.score_threshold, scores[0].shape[-1]),
+            classes_above=most_classes_above(settings.score_threshold, scores.shape[-1]),
             box_weights=settings.box_weights,
             score_threshold=settings.score_threshold,
             nms_iou=settings.nms_iou,

@@ -14,14 +14,13 @@ from torch import Tensor, nn
 
 from lightning_rcnn.backbones.base import Backbone
 from lightning_rcnn.errors import InputError
-from lightning_rcnn.ops.level_assignment import assign_levels
+from lightning_rcnn.ops.level_assignment import LevelRule, assign_levels
 from lightning_rcnn.ops.roi_align import multiscale_roi_align
 from lightning_rcnn.ops.roi_pool import multiscale_roi_pool
 from lightning_rcnn.parts import Part, Settings
 from lightning_rcnn.settings_checks import Count, Positive
 
 PoolName = Literal["align", "pool"]
-LevelRule = Literal["torchvision", "detectron2"]
 
 
 @dataclass(frozen=True)
@@ -34,7 +33,7 @@ class PoolerSettings(Settings):
         sampling_ratio: RoIAlign samples per bin and axis; 0 adapts to the size of the region (detectron2).
         aligned: whether RoIAlign shifts by half a pixel (detectron2) or not (torchvision).
         canonical: (level, size): a region of this size, pixels, is pooled from this level (FPN equation 1).
-        level_rule: position of the epsilon in that equation, "torchvision" or "detectron2".
+        level_rule: position of the epsilon in that equation, "torchvision", "detectron2" or "mmdetection".
     """
 
     conventions = ("sampling_ratio", "aligned")

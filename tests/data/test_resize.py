@@ -1,3 +1,4 @@
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -35,6 +36,20 @@ def test_pillow_is_pillow(size):
     resized = rule(image)
     assert resized.dtype == torch.uint8
     assert np.array_equal(resized.permute(1, 2, 0).numpy(), np.asarray(expected))
+
+
+@pytest.mark.parametrize(
+    ("original", "resized"), [((480, 640), (800, 1067)), ((100, 300), (444, 1333)), ((60, 61), (800, 813))]
+)
+def test_sizes_of_mmdetection(original, resized):
+    """Worked out by hand: the smaller of both factors, and half a pixel more before the fraction is cut off."""
+    assert ResizeRule(800, 1333, "opencv").size(*original) == resized
+
+
+def test_opencv_is_opencv():
+    rule, image = ResizeRule(96, 160, "opencv"), make_image(60, 80)
+    expected = cv2.resize(image.permute(1, 2, 0).numpy(), (128, 96), interpolation=cv2.INTER_LINEAR)
+    assert np.array_equal(rule(image).permute(1, 2, 0).numpy(), expected)
 
 
 def test_torchs_own_way_differs_by_one_and_rarely():

@@ -44,8 +44,9 @@ OTHERS_OPTIONS = {
     *("--nproc-per-node", "--shm-size", "--forward-signals"),
     *("--logdir", "--backend-store-uri"),
     *("--config-file", "--num-gpus", "--eval-only", "--resume", "--input", "--output"),
+    *("--dataset", "--model", "--test-only"),
 }
-"""Of SLURM, torchrun, Docker, W&B's agent, TensorBoard, MLflow and detectron2."""
+"""Of SLURM, torchrun, Docker, W&B's agent, TensorBoard, MLflow, detectron2 and torchvision's references."""
 DETECTORS = (
     "mask_rcnn/r50_fpn_coco.yaml",
     "cascade_mask_rcnn/r50_fpn_1x_coco.yaml",

@@ -117,12 +117,15 @@ def test_loss_weights_scale_the_losses_of_their_stages():
         torch.testing.assert_close(second[name], factor * first[name])
 
 
-def test_detections_have_the_last_boxes_and_the_mean_scores():
-    world = World(detections_per_image=100, score_threshold=0.1)
+@pytest.mark.parametrize("averages", ["scores", "logits"])
+def test_detections_have_the_last_boxes_and_the_mean_scores(averages):
+    world = World(detections_per_image=100, score_threshold=0.1, averages=averages)
     found = world.branch.predict(world.pooled, world.proposals, world.inputs)
     for image in range(2):
         passes = list(stages_by_loop(world, world.proposals.boxes[image][world.proposals.is_valid[image]], image))
         scores = torch.stack([logits.softmax(1)[:, 1:] for _, _, _, logits, _, _ in passes]).mean(0)
+        if averages == "logits":
+            scores = torch.stack([logits for _, _, _, logits, _, _ in passes]).mean(0).softmax(1)[:, 1:]
         region, label = (scores > 0.1).nonzero(as_tuple=True)
         boxes, score = passes[-1][-1][region], scores[region, label]
         kept = batched_nms(boxes, score, label, 0.5)

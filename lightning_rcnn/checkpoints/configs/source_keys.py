@@ -1,6 +1,6 @@
 """Settings of another program's configuration, and which of them were translated."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -29,17 +29,36 @@ class SourceKeys:
         """Tell whether the configuration has a setting."""
         return key in self._given
 
+    def section(self, key: str) -> dict[str, Any]:
+        """Return the settings below a key, by the rest of their keys, which then count as translated."""
+        start = f"{key}."
+        return {name.removeprefix(start): self[name] for name in self._given if name.startswith(start)}
+
+    def items_of(self, key: str) -> list[dict[str, Any]]:
+        """Return the mappings in a list, which then count as translated; nothing if the key has no such list."""
+        items: list[dict[str, Any]] = []
+        while found := self.section(f"{key}.{len(items)}"):
+            items.append(found)
+        return items
+
     def name_left(self, key: str) -> None:
-        """List a setting among those that are left, though it was read: its value has no counterpart."""
+        """List a setting, or a part of one, among those that are left: its value has no counterpart."""
         self._unfit.add(key)
 
-    def left(self) -> list[str]:
-        """Return settings, with their values, that nobody read and that differ from their defaults."""
-        return [
+    def left(self, is_told_otherwise: Callable[[str], bool] = lambda _: False) -> list[str]:
+        """Return settings, with their values, that nobody read and that differ from their defaults.
+
+        Args:
+            is_told_otherwise: tells of a key that nobody has to read it.
+        """
+        unknown = [key for key in self._unfit if key not in self._given]
+        return unknown + [
             f"{key} {value}"
             for key, value in self._given.items()
             if key in self._unfit
-            or (key not in self._read and not (key in self._defaults and value == self._defaults[key]))
+            or not (
+                key in self._read or (key in self._defaults and value == self._defaults[key]) or is_told_otherwise(key)
+            )
         ]
 
 

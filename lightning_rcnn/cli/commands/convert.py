@@ -1,4 +1,4 @@
-"""`lightning-rcnn convert`: checkpoints of torchvision and detectron2 to ours, and ours to theirs."""
+"""`lightning-rcnn convert`: checkpoints of torchvision, detectron2 and mmdetection to ours, and ours to theirs."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -42,7 +42,7 @@ def convert(
     allow: Sequence[str] = (),
     overwrite: bool = False,
 ) -> None:
-    """Convert a checkpoint of torchvision or detectron2 to one of ours, or one of ours back to theirs.
+    """Convert a checkpoint of torchvision, detectron2 or mmdetection to one of ours, or one of ours back to theirs.
 
     Beside the weights, a checkpoint of ours has all that reproduces the outputs of its source as hyperparameters:
     resizing, channels, anchors, sampling, norms. They also stand in a YAML file of the same name, which `fit` takes as
@@ -55,9 +55,9 @@ def convert(
         format: program that wrote the source, or "backbone" for ImageNet weights; recognized by default.
         profile: settings of a detectron2 model that its file does not record: detectron1 for Detectron1-Comparisons,
             lvis, or cityscapes; by default that of its folder in the model zoo, if it is one of these.
-        config: configuration that the source was trained with: YAML of detectron2, also of its LazyConfig; by default
-            config.yaml beside the source. Its sizes, thresholds, solver and input become ours, and what has no
-            counterpart is listed.
+        config: configuration that the source was trained with: YAML of detectron2, also of its LazyConfig, by default
+            config.yaml beside the source; or Python of mmdetection, which is never executed, by default the one in the
+            source. Its sizes, thresholds, solver and input become ours, and what has no counterpart is listed.
         to: format to write; torchvision and detectron2 take a checkpoint of ours. detectron2's *.pth comes with its
             configuration, a YAML file of the same name.
         class_names: names of the foreground classes, separated by commas, if they are not COCO's.

@@ -124,7 +124,7 @@ def bad_file(kind, state, detector, folder):
 @pytest.mark.parametrize(
     ("kind", "problem"),
     [
-        ("another architecture", "neither a Faster or Mask R-CNN of torchvision or detectron2"),
+        ("another architecture", "neither a Faster or Mask R-CNN of torchvision, detectron2 or mmdetection"),
         ("missing keys", "'backbone.body.layer3.1.conv2.weight'"),
         ("a pickle with a call", "posix.system"),
         ("half a file", "the end of the file is missing"),

@@ -1,0 +1,132 @@
+"""What mmdetection's configurations, of 2.x and 3.x, say of pixels, transforms, optimizer and schedule."""
+
+import re
+from typing import Any
+
+from lightning_rcnn.checkpoints.configs.source_keys import SourceKeys
+from lightning_rcnn.checkpoints.configs.training import constant_parts, transforms_of
+from lightning_rcnn.checkpoints.translation import part
+
+_OPTIMIZERS: dict[str, tuple[str, ...]] = {
+    "SGD": ("lr", "momentum", "weight_decay", "nesterov"),
+    "Adam": ("lr", "betas", "eps", "weight_decay"),
+    "AdamW": ("lr", "betas", "eps", "weight_decay"),
+}
+_LOADING = re.compile(r"Load\w+|Pad|Normalize|DefaultFormatBundle|Collect|PackDetInputs|ImageToTensor")
+"""Steps of a pipeline that change no image, or that a model's preprocessing does."""
+_OPTIMIZER_OF = ("optim_wrapper.optimizer.", "optimizer.")
+
+
+def read_training(keys: SourceKeys) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
+    """Return settings of the preprocessing, other settings of the detector, and those of the run."""
+    preprocessing = _pixels(keys)
+    train, test = _steps(keys, "train"), _steps(keys, "test")
+    lengths, longest, flip = _resizes(keys, train)
+    if sizes := _sizes(test.get("Resize", {}).get("scale") or test.get("MultiScaleFlipAug", {}).get("img_scale")):
+        preprocessing |= {"min_size": min(sizes[0]), "max_size": max(sizes[0])}
+    elif lengths and longest:
+        preprocessing |= {"min_size": lengths[-1], "max_size": longest}
+    run: dict[str, Any] = {}
+    if lengths:
+        run["data"] = {"train_transforms": transforms_of(flip, lengths, None)}
+    for kind in train:
+        if not _LOADING.fullmatch(kind) and kind not in ("Resize", "RandomFlip", "RandomChoiceResize", "RandomResize"):
+            keys.name_left(f"train_pipeline {kind}")
+    solver, trainer = _solver(keys)
+    return preprocessing, solver, run | trainer
+
+
+def _pixels(keys: SourceKeys) -> dict[str, Any]:
+    """Return mean, deviation and order of channels: of `data_preprocessor` (3.x) or the step `Normalize` (2.x)."""
+    mean, std = keys["model.data_preprocessor.mean"], keys["model.data_preprocessor.std"]
+    is_rgb = keys["model.data_preprocessor.bgr_to_rgb"]
+    if mean is None:
+        found = _steps(keys, "train").get("Normalize") or keys.section("img_norm_cfg")
+        mean, std, is_rgb = found.get("mean"), found.get("std"), found.get("to_rgb", True)
+    if mean is None:
+        return {}
+    return {
+        "pixel_mean": list(mean),
+        "pixel_std": list(std or [1.0, 1.0, 1.0]),
+        "channel_order": "rgb" if is_rgb else "bgr",
+    }
+
+
+def _steps(keys: SourceKeys, phase: str) -> dict[str, dict[str, Any]]:
+    """Return the steps of a pipeline by their type; those of a test with views are inside of one."""
+    name = f"{phase}_pipeline"
+    steps = (
+        keys.items_of(name)
+        or keys.items_of(f"{phase}_dataloader.dataset.pipeline")
+        or keys.items_of(f"data.{phase}.pipeline")
+    )
+    return {str(step.get("type")): step for step in steps}
+
+
+def _sizes(scale: Any) -> list[list[int]]:
+    """Return pairs of edges, pixels, from one pair or several."""
+    if not isinstance(scale, list) or not scale:
+        return []
+    return scale if isinstance(scale[0], list) else [scale]
+
+
+def _resizes(keys: SourceKeys, steps: dict[str, dict[str, Any]]) -> tuple[list[int], int | None, str]:
+    """Return lengths of the shorter edge in training, the limit of the longer one, and the direction of flips."""
+    flip = steps.get("RandomFlip", {})
+    share = flip.get("prob", flip.get("flip_ratio", 0.5)) if flip else 0
+    direction = str(flip.get("direction", flip.get("flip_direction", "horizontal"))) if share else "none"
+    resize = next((steps[kind] for kind in ("RandomChoiceResize", "RandomResize", "Resize") if kind in steps), {})
+    sizes = _sizes(resize.get("scales") or resize.get("scale") or resize.get("img_scale"))
+    lengths = sorted({min(pair) for pair in sizes})
+    is_range = "RandomResize" in steps or resize.get("multiscale_mode") == "range"
+    if is_range and len(lengths) == 2:
+        lengths = [*range(lengths[0], lengths[1], 32), lengths[1]]
+    return lengths, max((max(pair) for pair in sizes), default=None), direction
+
+
+def _solver(keys: SourceKeys) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return settings of the detector (optimizer, schedule) and of the trainer."""
+    start = next((start for start in _OPTIMIZER_OF if keys.is_given(f"{start}type")), None)
+    if start is None:
+        return {}, {}
+    model: dict[str, Any] = {}
+    kind = keys[f"{start}type"]
+    if kind in _OPTIMIZERS:
+        given = {name: keys[f"{start}{name}"] for name in _OPTIMIZERS[kind]}
+        model["optimizer"] = part(
+            f"torch.optim.{kind}", **{name: value for name, value in given.items() if value is not None}
+        )
+    else:
+        keys.name_left(f"{start}type")
+    batch = keys["auto_scale_lr.base_batch_size"]
+    if batch:
+        model["parameter_groups"] = {"reference_batch_size": batch}
+    epochs = keys["train_cfg.max_epochs"] or keys["runner.max_epochs"] or keys["total_epochs"]
+    trainer: dict[str, Any] = {"max_epochs": epochs} if epochs else {}
+    steps, warmup = _milestones(keys)
+    if epochs and steps:
+        model["schedule"] = constant_parts(steps, epochs, warmup)
+    clip = keys["optim_wrapper.clip_grad.max_norm"] or keys["optimizer_config.grad_clip.max_norm"]
+    if clip:
+        trainer["gradient_clip_val"] = clip
+    if keys["optim_wrapper.type"] == "AmpOptimWrapper" or keys.section("fp16"):
+        trainer["precision"] = "16-mixed"
+    return model, {"trainer": trainer} if trainer else {}
+
+
+def _milestones(keys: SourceKeys) -> tuple[list[int], int]:
+    """Return the epochs at which the rate falls, and the steps of the warm-up."""
+    if keys.is_given("lr_config.policy"):
+        steps = keys["lr_config.step"] if keys["lr_config.policy"] == "step" else []
+        if not steps:
+            keys.name_left("lr_config.policy")
+        return steps, keys["lr_config.warmup_iters"] if keys["lr_config.warmup"] else 0
+    steps, warmup = [], 0
+    for number, scheduler in enumerate(keys.items_of("param_scheduler")):
+        if scheduler.get("type") == "LinearLR":
+            warmup = scheduler.get("end", 0)
+        elif scheduler.get("type") == "MultiStepLR":
+            steps = scheduler.get("milestones", [])
+        else:
+            keys.name_left(f"param_scheduler.{number}.type")
+    return steps, warmup

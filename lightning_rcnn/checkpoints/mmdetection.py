@@ -1,0 +1,222 @@
+"""mmdetection's Faster, Mask and Cascade R-CNN (2.x and 3.x) on a ResNet or ResNeXt with a pyramid or one map.
+
+Differences beside the names: the background is the last class, not the first; deltas are divided by deviations where
+ours are multiplied by weights, their inverse; a region is pooled from the finest map below 112 pixels ("finest_scale"
+56); images are resized by OpenCV, and channels are RGB for torchvision's ResNets ("pytorch" style), BGR for those of
+He et al. ("caffe" style, with the stride in the 1 x 1 convolution). The configuration, which a checkpoint of its
+training holds, tells which.
+"""
+
+import re
+from collections.abc import Mapping
+from functools import reduce
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from lightning_rcnn.checkpoints.coco_classes import USED_IDS, class_hyperparameters
+from lightning_rcnn.checkpoints.configs.mmdetection_settings import configure, read_keys
+from lightning_rcnn.checkpoints.detectron2_names import BODY, REGION_STAGE
+from lightning_rcnn.checkpoints.mmdetection_names import CASCADE, CLASS_LOGITS, MASK_LOGITS, norm_of, our_name
+from lightning_rcnn.checkpoints.reading import WeightFile
+from lightning_rcnn.checkpoints.residual_norms import STATISTICS_MADE, statistics_left_out
+from lightning_rcnn.checkpoints.residual_shapes import architecture
+from lightning_rcnn.checkpoints.translation import (
+    CONVOLUTIONAL_HEAD,
+    RESNET_C4,
+    RESNET_DC5,
+    RESNET_FPN,
+    TWO_LAYER_HEAD,
+    DetectorName,
+    Translation,
+    layer_sizes,
+    part,
+)
+from lightning_rcnn.plain_data import INIT_ARGS, merge
+
+PROFILE: dict[str, Any] = {
+    "preprocessing": {
+        "resize": "opencv",
+        "size_divisor": 32,
+        "pixel_range": 255.0,
+        "channel_order": "rgb",
+        "pixel_mean": [123.675, 116.28, 103.53],
+        "pixel_std": [58.395, 57.12, 57.375],
+    },
+    "rpn": {
+        "anchors": {"rounding": "exact", "order": "ratio_major", "stride": "fixed"},
+        "ranking": "probability",
+        "min_size": 0.0,
+        "loss_denominator": "sampled",
+        "box_loss_beta": 0.0,
+        "crowd_ioa": None,
+        "pre_nms_top_n": [2000, 1000],
+        "post_nms_top_n": [1000, 1000],
+    },
+    "pooler": {"sampling_ratio": 0, "aligned": True, "level_rule": "mmdetection", "canonical": [4, 224.0]},
+    "box": {"loss_beta": 0.0, "min_size": 0.0, "crowd_ioa": None},
+}
+"""Settings that make our detectors reproduce mmdetection's, for every backbone."""
+MASKS: dict[str, Any] = {"mask": {"paste": "exact", "target": "thresholded"}}
+CASCADE_PROFILE: dict[str, Any] = {
+    "rpn": {"post_nms_top_n": [2000, 1000], "box_loss_beta": 0.1111111111111111},
+    "box": {
+        "loss_beta": 1.0,
+        "loss_weights": [1.0, 0.5, 0.25],
+        "stage_box_weights": [[20.0, 20.0, 10.0, 10.0], [1 / 0.033, 1 / 0.033, 1 / 0.067, 1 / 0.067]],
+        "averages": "logits",
+    },
+}
+_LAST_IS_BACKGROUND = "predictor.class_logits."
+_COUNTER = "num_batches_tracked"
+_TITLES: dict[DetectorName, str] = {
+    "FasterRCNN": "Faster R-CNN",
+    "MaskRCNN": "Mask R-CNN",
+    "CascadeRCNN": "Cascade R-CNN",
+    "CascadeMaskRCNN": "Cascade Mask R-CNN",
+}
+_NOTE_ON_CONFIG = (
+    "Without its configuration, it is taken for a model of torchvision's ResNet in RGB with mmdetection's usual "
+    "settings; give --config FILE.py, as it lies in its work_dirs."
+)
+_NOTE_ON_MASKS = (
+    "mmdetection averages the masks of all stages, and ours has those of the last stage: --allow {names} leaves the "
+    "other mask heads out."
+)
+_NOTE_ON_GRADIENTS = (
+    "In training, each stage of mmdetection's cascade sends its whole gradient to the backbone; ours sends a third."
+)
+
+
+def is_mmdetection(weights: Mapping[str, Tensor]) -> bool:
+    """Tell whether these are the weights of one of mmdetection's two-stage detectors."""
+    return "rpn_head.rpn_cls.weight" in weights and _class_logits(weights) is not None
+
+
+def translate(file: WeightFile, config: Path | None = None) -> Translation:
+    """Translate one of mmdetection's detectors.
+
+    Args:
+        file: weights, and what its checkpoint says of the training (classes, configuration).
+        config: configuration that the detector was trained with; by default the one in the file.
+
+    Raises:
+        InputError: the backbone is none of ours, or the configuration is of another network.
+    """
+    weights = file.weights
+    mask_stages = sorted({match[1] for name in weights if (match := MASK_LOGITS.fullmatch(name)) and match[1]})
+    mask_stage = mask_stages[-1] if mask_stages else None
+    keys = read_keys(file.meta, config, file.path)
+    has_group_norm = any(re.match(r"backbone\.gn\d", name) for name in weights)
+    is_live = keys is not None and not keys["model.backbone.norm_eval"] and not has_group_norm
+    names = {name: ours for name in weights if (ours := our_name(name, weights, mask_stage))}
+    dropped = {} if is_live else {name: "frozen norms do not count" for name in names if _is_body_counter(names[name])}
+    names = {theirs: ours for theirs, ours in names.items() if theirs not in dropped}
+    renamed = {ours: weights[theirs] for theirs, ours in names.items()}
+    changed = {name: "background first" for name in renamed if _LAST_IS_BACKGROUND in name}
+    neck = _neck(weights)
+    detector = _detector(weights, has_masks=any(MASK_LOGITS.fullmatch(name) for name in weights))
+    made = {} if has_group_norm else statistics_left_out(renamed)
+    translation = Translation(
+        f"mmdetection's {_TITLES[detector]}, {neck.upper()}",
+        file.path,
+        detector,
+        reduce(
+            merge,
+            [
+                PROFILE,
+                {} if neck == "c4" else _box_head(weights),
+                _of_detector(detector, weights, mask_stage),
+                {"backbone": _backbone(file, renamed, neck, is_live, has_group_norm)},
+                class_hyperparameters(len(weights[str(_class_logits(weights))]) - 1, USED_IDS),
+                _classes(file.meta, len(weights[str(_class_logits(weights))]) - 1),
+                layer_sizes(renamed),
+            ],
+        ),
+        renamed | made | {name: renamed[name].roll(1, dims=0) for name in changed},
+        names,
+        changed=changed,
+        dropped=dropped,
+        unexpected=[name for name in weights if name not in names and name not in dropped],
+        made=dict.fromkeys(made, STATISTICS_MADE),
+    )
+    if len(mask_stages) > 1:
+        other = " ".join(f"roi_head.mask_head.{stage}" for stage in mask_stages[:-1])
+        translation.notes.append(_NOTE_ON_MASKS.format(names=other))
+    if detector.startswith("Cascade"):
+        translation.notes.append(_NOTE_ON_GRADIENTS)
+    if keys is None:
+        translation.notes.append(_NOTE_ON_CONFIG)
+    else:
+        configure(translation, keys)
+    return translation
+
+
+def _is_body_counter(ours: str) -> bool:
+    return ours.endswith(_COUNTER) and ours.startswith((BODY, REGION_STAGE))
+
+
+def _class_logits(weights: Mapping[str, Tensor]) -> str | None:
+    return next((name for name in weights if CLASS_LOGITS.fullmatch(name)), None)
+
+
+def _neck(weights: Mapping[str, Tensor]) -> str:
+    if "neck.lateral_convs.0.conv.weight" in weights:
+        return "fpn"
+    return "c4" if any(name.startswith("roi_head.shared_head.") for name in weights) else "dc5"
+
+
+def _detector(weights: Mapping[str, Tensor], has_masks: bool) -> DetectorName:
+    if CASCADE in weights:
+        return "CascadeMaskRCNN" if has_masks else "CascadeRCNN"
+    return "MaskRCNN" if has_masks else "FasterRCNN"
+
+
+def _backbone(
+    file: WeightFile, renamed: Mapping[str, Tensor], neck: str, is_live: bool, has_group_norm: bool
+) -> dict[str, Any]:
+    body = {name.replace(REGION_STAGE, f"{BODY}layer4.").removeprefix(BODY): value for name, value in renamed.items()}
+    norm = "group_norm" if has_group_norm else "batch_norm" if is_live else "frozen_batch_norm"
+    settings = part(
+        {"fpn": RESNET_FPN, "c4": RESNET_C4, "dc5": RESNET_DC5}[neck],
+        name=architecture(WeightFile(file.path, body)),
+        norm=norm,
+        norm_epsilon=1e-5,
+        frozen_stages=2,
+        stride_in_1x1=False,
+    )
+    if fpn_norm := norm_of("neck.lateral_convs.0", file.weights):
+        settings[INIT_ARGS]["fpn_norm"] = fpn_norm
+    return settings
+
+
+def _box_head(weights: Mapping[str, Tensor]) -> dict[str, Any]:
+    first = "roi_head.bbox_head.0." if CASCADE in weights else "roi_head.bbox_head."
+    layers = [name for name in weights if re.fullmatch(rf"{re.escape(first)}shared_convs\.\d\.conv\.weight", name)]
+    if not layers:
+        return {"box": {"head": part(TWO_LAYER_HEAD)}}
+    norm = norm_of(f"{first}shared_convs.0", weights)
+    return {"box": {"head": part(CONVOLUTIONAL_HEAD, num_layers=len(layers), norm=norm)}}
+
+
+def _of_detector(detector: DetectorName, weights: Mapping[str, Tensor], mask_stage: str | None) -> dict[str, Any]:
+    """Return the settings of the branches that only some detectors have."""
+    settings: dict[str, Any] = {}
+    if "Mask" in detector:
+        norm = norm_of(f"roi_head.mask_head.{f'{mask_stage}.' if mask_stage else ''}convs.0", weights)
+        settings = merge(MASKS, {"mask": {"norm": norm}} if norm else {})
+    if detector.startswith("Cascade"):
+        return merge(settings, CASCADE_PROFILE)
+    if len(weights["roi_head.bbox_head.fc_reg.weight"]) == 4:
+        settings = merge(settings, {"box": {"class_agnostic": True}})
+    return settings
+
+
+def _classes(meta: Mapping[str, Any], number: int) -> dict[str, Any]:
+    """Return the class names in a checkpoint, of 2.x or 3.x; nothing if there are none, or if they are COCO's."""
+    of_data = meta.get("dataset_meta")
+    names = meta.get("CLASSES") or (of_data.get("classes") or of_data.get("CLASSES") if of_data else None)
+    if not isinstance(names, (list, tuple)) or len(names) != number or number == len(USED_IDS):
+        return {}
+    return {"class_names": [str(name) for name in names], "category_ids": None}
