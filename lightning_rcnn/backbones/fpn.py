@@ -5,6 +5,7 @@ from torchvision.ops import FeaturePyramidNetwork
 from torchvision.ops.feature_pyramid_network import LastLevelMaxPool
 
 from lightning_rcnn.backbones.base import Backbone
+from lightning_rcnn.backbones.deformable import Deformable
 from lightning_rcnn.backbones.norms import NormName, norm_layer
 from lightning_rcnn.backbones.resnet import ResNetBody, ResNetName
 from lightning_rcnn.settings_checks import NonNegative, PositiveCount
@@ -25,6 +26,7 @@ class ResNetFPN(Backbone):
             their second one (torchvision's, and detectron2's ResNeXt).
         channels: channels of every level.
         fpn_norm: norm after the pyramid's convolutions; None for a bias instead.
+        deformable: settings of deformable convolutions in the ResNet; None without.
 
     Raises:
         InputError: see `ResNetBody`.
@@ -42,9 +44,10 @@ class ResNetFPN(Backbone):
         stride_in_1x1: bool = False,
         channels: PositiveCount = 256,
         fpn_norm: NormName | None = None,
+        deformable: Deformable | None = None,
     ) -> None:
         super().__init__()
-        self.body = ResNetBody(name, weights, norm, norm_epsilon, frozen_stages, stride_in_1x1)
+        self.body = ResNetBody(name, weights, norm, norm_epsilon, frozen_stages, stride_in_1x1, deformable)
         level_norm = norm_layer(fpn_norm, norm_epsilon) if fpn_norm else None
         self.fpn = FeaturePyramidNetwork(self.body.out_channels, channels, LastLevelMaxPool(), level_norm)
         self.strides = (4, 8, 16, 32, 64)

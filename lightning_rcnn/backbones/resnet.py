@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from torchvision.models import ResNet
 from torchvision.models.resnet import Bottleneck
 
+from lightning_rcnn.backbones.deformable import Deformable
 from lightning_rcnn.backbones.norms import NormName, norm_layer
 from lightning_rcnn.backbones.weights import load_backbone_weights
 from lightning_rcnn.errors import InputError
@@ -30,9 +31,11 @@ class ResNetBody(nn.Module):
         frozen_stages: number of frozen stages: 0 none, 1 stem, 2 also layer1 (detectron2's FREEZE_AT), 5 all.
         stride_in_1x1: whether bottlenecks halve the resolution in their first convolution (He et al.'s networks,
             "MSRA") or in their second one (torchvision's).
+        deformable: settings of deformable convolutions; None without. `weights` need not have their offsets.
 
     Raises:
-        InputError: `frozen_stages` is out of range, or the weights do not fit.
+        InputError: `frozen_stages` is out of range, the weights do not fit, or a network without bottlenecks, or a
+            stage that it has not, would be deformable.
     """
 
     def __init__(
@@ -43,6 +46,7 @@ class ResNetBody(nn.Module):
         norm_epsilon: float,
         frozen_stages: int,
         stride_in_1x1: bool,
+        deformable: Deformable | None = None,
     ) -> None:
         super().__init__()
         if not 0 <= frozen_stages <= 5:
@@ -60,6 +64,8 @@ class ResNetBody(nn.Module):
                 block.conv1.stride, block.conv2.stride = block.conv2.stride, block.conv1.stride
         if weights is not None:
             load_backbone_weights(self, name, weights)
+        if deformable is not None:
+            self._deform(deformable)
         self._frozen = [self.conv1, self.bn1][: 2 * frozen_stages]
         self._frozen += [getattr(self, stage) for stage in self.stages[: max(frozen_stages - 1, 0)]]
         for module in self._frozen:
@@ -69,6 +75,16 @@ class ResNetBody(nn.Module):
         """Return the stem and each block, in order from the input (as timm counts layers)."""
         blocks = [block for stage in self.stages for block in self.get_submodule(stage).children()]
         return [nn.ModuleList([self.conv1, self.bn1]), *blocks]
+
+    def _deform(self, settings: Deformable) -> None:
+        """Replace the 3 x 3 convolutions of some stages by deformable ones with the same weights."""
+        bottlenecks = self._bottlenecks("deformable")
+        for number in settings.stages:
+            if number > len(STAGES):
+                raise InputError(f"model.backbone.deformable.stages: {number}: give numbers from 1 to {len(STAGES)}")
+            for block in self.get_submodule(STAGES[number - 1]).children():
+                if block in bottlenecks:
+                    block.conv2 = settings.build(block.conv2)  # type: ignore[arg-type]
 
     def dilate_last_stage(self) -> None:
         """Replace the stride of the last stage by a dilation of its 3 x 3 convolutions."""

@@ -32,7 +32,7 @@ from lightning_rcnn.checkpoints.residual_norms import (
     counters_left_out,
     statistics_left_out,
 )
-from lightning_rcnn.checkpoints.residual_shapes import BASIC_RESNETS, architecture
+from lightning_rcnn.checkpoints.residual_shapes import BASIC_RESNETS, architecture, deformable
 from lightning_rcnn.checkpoints.translation import (
     CONVOLUTIONAL_HEAD,
     RESNET_C4,
@@ -144,6 +144,7 @@ def _translate(file: WeightFile, profile: ProfileName | None) -> Translation:
         for name in renamed_weights
     }
     backbone, neck = architecture(WeightFile(path, body)), _neck(weights)
+    with_offsets = deformable(WeightFile(path, body))
     profile = profile or _profile_of(path)
     usual = input_of(backbone)
     pixels, notes = read_pixels(file, usual["preprocessing"])
@@ -167,6 +168,7 @@ def _translate(file: WeightFile, profile: ProfileName | None) -> Translation:
                         norm=body_norms or "frozen_batch_norm",
                         norm_epsilon=1e-5,
                         frozen_stages=2,
+                        **with_offsets,
                     )
                 },
                 usual,

@@ -21,7 +21,7 @@ from lightning_rcnn.checkpoints.detectron2_names import BODY, REGION_STAGE
 from lightning_rcnn.checkpoints.mmdetection_names import CASCADE, CLASS_LOGITS, MASK_LOGITS, norm_of, our_name
 from lightning_rcnn.checkpoints.reading import WeightFile
 from lightning_rcnn.checkpoints.residual_norms import STATISTICS_MADE, statistics_left_out
-from lightning_rcnn.checkpoints.residual_shapes import architecture
+from lightning_rcnn.checkpoints.residual_shapes import architecture, deformable
 from lightning_rcnn.checkpoints.translation import (
     CONVOLUTIONAL_HEAD,
     RESNET_C4,
@@ -186,6 +186,7 @@ def _backbone(
         frozen_stages=2,
         stride_in_1x1=False,
     )
+    settings[INIT_ARGS] |= deformable(WeightFile(file.path, body))
     if fpn_norm := norm_of("neck.lateral_convs.0", file.weights):
         settings[INIT_ARGS]["fpn_norm"] = fpn_norm
     return settings

@@ -25,7 +25,8 @@ def our_name(name: str, weights: Mapping[str, Any], mask_stage: str | None) -> s
         mask_stage: number of the mask head that is taken of a cascade with one for each stage; None for a single one.
     """
     if name.startswith("backbone."):
-        return BODY + _GROUP_NORM.sub(r"bn\1", name.removeprefix("backbone."))
+        inner = name.removeprefix("backbone.").replace(".conv2.conv_offset.", ".conv2.offset.")
+        return BODY + _GROUP_NORM.sub(r"bn\1", inner)
     if name.startswith("roi_head.shared_head.layer4."):
         return REGION_STAGE + _GROUP_NORM.sub(r"bn\1", name.removeprefix("roi_head.shared_head.layer4."))
     stage = _STAGE.match(name)

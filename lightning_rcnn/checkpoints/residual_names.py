@@ -8,6 +8,9 @@ convolutions. In Caffe2, the files of He et al. ("MSRA") among them, the three c
 import re
 
 _DETECTRON2 = re.compile(r"res([2-5])\.(\d+)\.(?:conv([123])|shortcut)\.(norm\.)?(\w+)")
+_DETECTRON2_OFFSET = re.compile(r"res([2-5])\.(\d+)\.conv2_offset\.(\w+)")
+"""Offsets of a deformable convolution, which are inside of it with us."""
+_OFFSET = re.compile(r"layer([1-4])\.(\d+)\.conv2\.offset\.(\w+)")
 _STEM = re.compile(r"(conv1|bn1)\.(\w+)")
 _BLOCK = re.compile(r"layer([1-4])\.(\d+)\.(conv|bn|downsample\.)(\d)\.(\w+)")
 _CAFFE2 = re.compile(r"res([2-5])_(\d+)_branch(1|2[abc])_(bn_)?(\w+)")
@@ -32,6 +35,8 @@ def from_detectron2(name: str) -> str | None:
     if name.startswith("stem.conv1."):
         item = name.removeprefix("stem.conv1.")
         return f"bn1.{item.removeprefix('norm.')}" if item.startswith("norm.") else f"conv1.{item}"
+    if match := _DETECTRON2_OFFSET.fullmatch(name):
+        return f"layer{int(match[1]) - 1}.{match[2]}.conv2.offset.{match[3]}"
     match = _DETECTRON2.fullmatch(name)
     return match and _in_block(int(match[1]), match[2], match[3], bool(match[4]), match[5])
 
@@ -40,6 +45,8 @@ def to_detectron2(name: str) -> str | None:
     """Return detectron2's name for one of torchvision's, from `stem` or `res2` on; None if there is none."""
     if match := _STEM.fullmatch(name):
         return f"stem.conv1.{'norm.' if match[1] == 'bn1' else ''}{match[2]}"
+    if match := _OFFSET.fullmatch(name):
+        return f"res{int(match[1]) + 1}.{match[2]}.conv2_offset.{match[3]}"
     match = _BLOCK.fullmatch(name)
     if match is None:
         return None

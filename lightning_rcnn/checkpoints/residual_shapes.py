@@ -1,6 +1,7 @@
 """Which ResNet a set of weights belongs to, by torchvision's names and their shapes."""
 
 import re
+from typing import Any
 
 from lightning_rcnn.checkpoints.reading import WeightFile
 from lightning_rcnn.errors import InputError
@@ -14,6 +15,9 @@ _DEPTHS: dict[tuple[tuple[int, ...], bool], str] = {
 }
 BASIC_RESNETS = tuple(name for (_, has_bottlenecks), name in _DEPTHS.items() if not has_bottlenecks)
 """ResNets whose blocks have two 3 x 3 convolutions."""
+_OFFSET = re.compile(r"layer([1-4])\.\d+\.conv2\.offset\.bias")
+_OFFSETS, _OFFSETS_AND_WEIGHTS = 18, 27
+"""Outputs for nine positions of a kernel: pairs, and with weights of samples."""
 _PLAIN_WIDTH, _RESNEXT_WIDTH = 64, 256
 
 
@@ -42,3 +46,22 @@ def architecture(file: WeightFile) -> str:
     if name == "resnet101" and (width, inputs) == (_RESNEXT_WIDTH, _RESNEXT_WIDTH // 32):
         return "resnext101_32x8d"
     raise InputError(f"{path}: its backbone is a {name} of another width ({width} x {inputs} in its first block)")
+
+
+def deformable(file: WeightFile) -> dict[str, Any]:
+    """Return the settings of deformable convolutions, as the backbone's; nothing without them.
+
+    Args:
+        file: weights under torchvision's names, with offsets as in `backbones/deformable.py`.
+    """
+    offsets = {match: file.weights[name] for name in file.weights if (match := _OFFSET.fullmatch(name))}
+    if not offsets:
+        return {}
+    channels = len(next(iter(offsets.values())))
+    is_modulated = channels % _OFFSETS_AND_WEIGHTS == 0
+    settings = {
+        "stages": sorted({int(match[1]) for match in offsets}),
+        "modulated": is_modulated,
+        "groups": channels // (_OFFSETS_AND_WEIGHTS if is_modulated else _OFFSETS),
+    }
+    return {"deformable": {"class_path": "lightning_rcnn.backbones.deformable.Deformable", "init_args": settings}}

@@ -8,6 +8,7 @@ import yaml
 
 from lightning_rcnn.backbones.c4 import ResNetC4
 from lightning_rcnn.backbones.dc5 import ResNetDC5
+from lightning_rcnn.backbones.deformable import Deformable
 from lightning_rcnn.backbones.fpn import ResNetFPN
 from lightning_rcnn.checkpoints.detectron2_export import export
 from lightning_rcnn.checkpoints.detectron2_names import our_name
@@ -35,6 +36,9 @@ KINDS = {
         box={"head": ConvolutionalHead(num_layers=2, channels=32, width=8, norm="group_norm")},
     ),
     "Cascade": lambda: CascadeMaskRCNN(CLASSES, backbone=SMALL_FPN, box={"head": {"width": 8}}, mask={"width": 8}),
+    "deformable": lambda: FasterRCNN(
+        CLASSES, backbone=part(ResNetFPN, channels=16, deformable=Deformable(stages=(4,))), box={"head": {"width": 8}}
+    ),
     "C4": lambda: MaskRCNN(
         CLASSES, backbone=part(ResNetC4, name="resnet18", norm="frozen_batch_norm"), mask={"width": 8}
     ),

@@ -75,7 +75,17 @@ def with_norms(kind, is_jittered):
     return shapes
 
 
+def deformable(channels):
+    shapes = shapes_of("R50", "fpn", False, CLASSES)
+    for stage, num_blocks in ((3, 4), (4, 6), (5, 3)):
+        for block in range(num_blocks):
+            name = f"backbone.bottom_up.res{stage}.{block}.conv2_offset"
+            shapes |= layer(name, channels, 64 * 2 ** (stage - 2), 3, 3)
+    return shapes
+
+
 FAMILY = {
+    "deformable v1": (lambda: deformable(18), "FasterRCNN"),
     "cascade": (lambda: cascade(masks=False), "CascadeRCNN"),
     "cascade, masks": (lambda: cascade(masks=True), "CascadeMaskRCNN"),
     "PointRend": (point_rend, "PointRend"),
@@ -113,6 +123,9 @@ def test_settings_are_those_of_the_configuration(case):
     if kind.startswith("cascade"):
         assert (box["class_agnostic"], tuple(box["stage_ious"]), box["loss_beta"]) == (True, (0.6, 0.7), 0.0)
         assert tuple(detector.rpn.settings.post_nms_top_n) == (2000, 1000)
+    if kind.startswith("deformable"):
+        found = backbone["deformable"]["init_args"]
+        assert (list(found["stages"]), found["modulated"], found["groups"]) == ([2, 3, 4], False, 1)
     if kind == "PointRend":
         assert [mask[key] for key in ("coarse_hidden", "coarse_width", "width")] == [64, 256, 32]
     norm = {"group norm": "group_norm", "sync batch norm": "batch_norm", "large-scale jitter": "batch_norm"}.get(kind)
@@ -125,6 +138,13 @@ def test_settings_are_those_of_the_configuration(case):
     assert detector.rpn.settings.num_layers == (2 if is_jittered else 1)
     assert box["head"]["init_args"] | {"norm": norm, "num_layers": 4, "width": 32} == box["head"]["init_args"]
     assert mask["norm"] == norm
+
+
+@pytest.mark.parametrize(("channels", "groups"), [(27, 1), (108, 4)])
+def test_modulated_offsets_are_told_by_their_number(channels, groups):
+    state = {name: torch.zeros(1).expand(shape) for name, shape in deformable(channels).items()}
+    settings = translate(WeightFile(Path("model_final.pkl"), state)).hyperparameters["backbone"]["init_args"]
+    assert settings["deformable"]["init_args"] == {"stages": [2, 3, 4], "modulated": True, "groups": groups}
 
 
 def test_classes_of_a_cascade_can_be_dropped():

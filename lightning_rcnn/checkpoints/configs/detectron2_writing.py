@@ -92,6 +92,7 @@ def _network(hyperparameters: Mapping[str, Any], settings: Mapping[str, Any]) ->
             "RES5_DILATION": 2 if kind == "DC5" else 1,
             **({"NUM_GROUPS": 32, "WIDTH_PER_GROUP": 8} if is_resnext else {}),
             **({"RES2_OUT_CHANNELS": 64} if is_basic else {}),
+            **_deformable(backbone.get("deformable")),
         },
         "RPN": {
             "IN_FEATURES": [*maps, "p6"] if kind == "FPN" else maps,
@@ -122,6 +123,16 @@ def _network(hyperparameters: Mapping[str, Any], settings: Mapping[str, Any]) ->
             "POOLER_RESOLUTION": mask["pooled_size"] or 14,
         }
     return {"MODEL": model}
+
+
+def _deformable(settings: Mapping[str, Any] | None) -> dict[str, Any]:
+    if settings is None:
+        return {}
+    return {
+        "DEFORM_ON_PER_STAGE": [stage in settings["stages"] for stage in (1, 2, 3, 4)],
+        "DEFORM_MODULATED": settings["modulated"],
+        "DEFORM_NUM_GROUPS": settings["groups"],
+    }
 
 
 def _box_head(head: Mapping[str, Any]) -> dict[str, Any]:

@@ -81,7 +81,7 @@ _DEFAULTS: dict[str, Any] = {
     "lr_config.warmup_ratio": 0.001,
 }
 _TOLD_OTHERWISE = re.compile(
-    r"model\.(type|pretrained)|.*\.(init_cfg|type)(\..*)?|model\.backbone\.(?!style|frozen|norm|dcn|plugins).*"
+    r"model\.(type|pretrained)|.*\.(init_cfg|type)(\..*)?|model\.backbone\.(?!style|frozen|norm|plugins).*"
     r"|model\.backbone\.norm_cfg\..*|model\.neck\..*"
     r"|.*\.(in_channels|feat_channels|out_channels|fc_out_channels|conv_out_channels|num_convs|num_stages|num_classes)"
     r"|.*\.(featmap_strides|roi_feat_size|strides|use_sigmoid|use_mask|mask_size|mask_thr_binary|debug|reg_class_agnostic)"
