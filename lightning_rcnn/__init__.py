@@ -23,6 +23,7 @@ __all__ = [
     "MaskRCNN",
     "Part",
     "PointRend",
+    "ProposalNetwork",
     "Proposals",
     "RCNNBoxRegression",
     "RCNNClassification",
@@ -49,6 +50,7 @@ if TYPE_CHECKING:
     from lightning_rcnn.detectors.loading import load, load_detector
     from lightning_rcnn.detectors.mask_rcnn import MaskRCNN
     from lightning_rcnn.detectors.point_rend import PointRend
+    from lightning_rcnn.detectors.proposal_network import ProposalNetwork
     from lightning_rcnn.detectors.rcnn.box_regression import RCNNBoxRegression
     from lightning_rcnn.detectors.rcnn.classification import RCNNClassification
     from lightning_rcnn.detectors.rcnn.fine_tuning import RCNNFineTuning
@@ -71,6 +73,7 @@ _MODULES = {
     "MaskRCNN": "lightning_rcnn.detectors.mask_rcnn",
     "Part": "lightning_rcnn.parts",
     "PointRend": "lightning_rcnn.detectors.point_rend",
+    "ProposalNetwork": "lightning_rcnn.detectors.proposal_network",
     "Proposals": "lightning_rcnn.structures",
     "RCNN": "lightning_rcnn.detectors.rcnn.rcnn",
     "RCNNBoxRegression": "lightning_rcnn.detectors.rcnn.box_regression",

@@ -17,7 +17,7 @@ class ResNetFPN(Backbone):
     Keys of the state dict are torchvision's (`body.*`, `fpn.inner_blocks.*`, `fpn.layer_blocks.*`).
 
     Args:
-        name: "resnet18", "resnet34", "resnet50", "resnet101" or "resnext101_32x8d".
+        name: "resnet18", "resnet34", "resnet50", "resnet101", "resnet152", "resnext101_32x8d" or "resnext152_32x8d".
         weights: torchvision's name of ImageNet weights ("DEFAULT"), a file or URL of weights, or None: from scratch.
         norm: "frozen_batch_norm" for ImageNet weights, "batch_norm" or "group_norm" from scratch.
         norm_epsilon: epsilon of the norms; 0 in torchvision's first COCO detectors.

@@ -1,5 +1,6 @@
 """torchvision's ResNets as feature extractors, with the norm and the frozen stages of the detection papers."""
 
+from collections.abc import Callable
 from typing import Literal
 
 import torchvision.models
@@ -12,7 +13,9 @@ from lightning_rcnn.backbones.norms import NormName, norm_layer
 from lightning_rcnn.backbones.weights import load_backbone_weights
 from lightning_rcnn.errors import InputError
 
-ResNetName = Literal["resnet18", "resnet34", "resnet50", "resnet101", "resnext101_32x8d"]
+ResNetName = Literal[
+    "resnet18", "resnet34", "resnet50", "resnet101", "resnet152", "resnext101_32x8d", "resnext152_32x8d"
+]
 
 STAGES = ("layer1", "layer2", "layer3", "layer4")
 
@@ -51,7 +54,7 @@ class ResNetBody(nn.Module):
         super().__init__()
         if not 0 <= frozen_stages <= 5:
             raise InputError(f"model.backbone: frozen_stages {frozen_stages}: give 0 (none) to 5 (all)")
-        network: ResNet = getattr(torchvision.models, name)(norm_layer=norm_layer(norm, norm_epsilon))
+        network = _network(name, norm_layer(norm, norm_epsilon))
         self.name, self.frozen_stages = name, frozen_stages
         self.conv1, self.bn1, self.relu, self.maxpool = network.conv1, network.bn1, network.relu, network.maxpool
         self.stages: tuple[str, ...] = STAGES
@@ -117,3 +120,10 @@ class ResNetBody(nn.Module):
             hidden = getattr(self, stage)(hidden)
             features.append(hidden)
         return features
+
+
+def _network(name: ResNetName, norm: Callable[[int], nn.Module]) -> ResNet:
+    """Build a network of torchvision's, or detectron2's ResNeXt-152, which has no ImageNet weights there."""
+    if name == "resnext152_32x8d":
+        return ResNet(Bottleneck, [3, 8, 36, 3], groups=32, width_per_group=8, norm_layer=norm)
+    return getattr(torchvision.models, name)(norm_layer=norm)

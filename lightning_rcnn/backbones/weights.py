@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from torch import Tensor, nn
-from torchvision.models import get_model_weights
+from torchvision.models import get_model_weights, list_models
 
 from lightning_rcnn.checkpoints.imagenet import body_weights
 from lightning_rcnn.checkpoints.reading import read_weights
@@ -38,12 +38,19 @@ def load_backbone_weights(body: nn.Module, architecture: str, source: str) -> No
 
 
 def _read(architecture: str, source: str) -> Mapping[str, Tensor]:
-    known = get_model_weights(architecture)
-    names = ["DEFAULT", *(member.name for member in known)]
     if not Path(source).is_file() and "://" not in source:
-        if source not in names:
+        known = _addresses(architecture)
+        if source not in known:
             raise InputError(
-                f"backbone weights {source!r}: no such file, and {architecture} has only: {', '.join(names)}"
+                f"backbone weights {source!r}: no such file, and {architecture} has only: {', '.join(known) or 'none'}"
             )
-        source = known[source].url
+        source = known[source]
     return body_weights(read_weights(local_file(source, "backbone weights")).weights).weights
+
+
+def _addresses(architecture: str) -> dict[str, str]:
+    """Return torchvision's weights of a network, name -> address; nothing if it does not have the network."""
+    if architecture not in list_models():
+        return {}
+    weights = get_model_weights(architecture)
+    return {"DEFAULT": weights.DEFAULT.url} | {member.name: member.url for member in weights}

@@ -8,7 +8,7 @@ settings of the profiles below.
 from collections.abc import Mapping
 from functools import reduce
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from torch import Tensor
 
@@ -20,10 +20,12 @@ from lightning_rcnn.checkpoints.detectron2_names import (
     CASCADE,
     CLASS_LOGITS,
     COARSE_MASK,
+    MASK_LAYER,
     REGION_STAGE,
     norm_of,
     our_name,
 )
+from lightning_rcnn.checkpoints.detectron2_profiles import SETTINGS, ProfileName, input_of, note_on_profile, profile_of
 from lightning_rcnn.checkpoints.detectron2_zoo import unrecorded_settings
 from lightning_rcnn.checkpoints.reading import WeightFile
 from lightning_rcnn.checkpoints.residual_norms import (
@@ -32,16 +34,16 @@ from lightning_rcnn.checkpoints.residual_norms import (
     counters_left_out,
     statistics_left_out,
 )
-from lightning_rcnn.checkpoints.residual_shapes import BASIC_RESNETS, architecture, deformable
+from lightning_rcnn.checkpoints.residual_shapes import architecture, deformable
 from lightning_rcnn.checkpoints.translation import (
     CONVOLUTIONAL_HEAD,
     RESNET_C4,
     RESNET_DC5,
     RESNET_FPN,
     TWO_LAYER_HEAD,
+    USUAL_MASK_LAYERS,
     DetectorName,
     Translation,
-    flat_settings,
     layer_sizes,
     part,
 )
@@ -66,7 +68,6 @@ PROFILE: dict[str, Any] = {
     "box": {"loss_beta": 0.0, "min_size": 0.0, "crowd_ioa": None},
 }
 """Settings that make our detectors reproduce detectron2's, for every backbone."""
-PIXELS: dict[str, Any] = {"pixel_range": 255.0, "channel_order": "bgr", "pixel_mean": [103.53, 116.28, 123.675]}
 SINGLE_MAP: dict[str, Any] = {
     "preprocessing": {"size_divisor": 1},
     "rpn": {"pre_nms_top_n": [12000, 6000], "post_nms_top_n": [2000, 1000]},
@@ -75,23 +76,18 @@ PYRAMID: dict[str, Any] = {
     "preprocessing": {"size_divisor": 32},
     "rpn": {"pre_nms_top_n": [2000, 1000], "post_nms_top_n": [1000, 1000]},
 }
-ProfileName = Literal["detectron1", "lvis", "cityscapes"]
-SETTINGS: dict[ProfileName, dict[str, Any]] = {
-    "detectron1": {
-        "rpn": {"box_loss_beta": 0.1111},
-        "pooler": {"sampling_ratio": 2, "aligned": False},
-        "box": {"loss_beta": 1.0},
-    },
-    "lvis": {"box": {"score_threshold": 1e-4, "detections_per_image": 300}},
-    "cityscapes": {"preprocessing": {"min_size": 1024, "max_size": 2048}},
-}
-"""Settings of its Detectron1-Comparisons, LVIS... and Cityscapes configurations; their weights have the usual names."""
-_FOLDERS: dict[str, ProfileName] = {"Detectron1-": "detectron1", "LVIS": "lvis", "Cityscapes": "cityscapes"}
-"""Prefixes of the model zoo's folders."""
 HEAD: dict[str, Any] = {"box": {"head": part(TWO_LAYER_HEAD)}}
 MASKS: dict[str, Any] = {"mask": {"paste": "exact", "target": "polygon"}}
 CASCADE_PROFILE: dict[str, Any] = {"rpn": {"post_nms_top_n": [2000, 1000]}}
+GIVEN_PROPOSALS: dict[str, Any] = {
+    "proposals": {"limit": 1000},
+    "pooler": {"operator": "align"},
+    "box": {"samples_per_image": 512, "lowest_negative_iou": 0.0, "nms_iou": 0.5},
+}
+"""Settings of Fast R-CNN that differ from its paper's."""
 _TITLES: dict[DetectorName, str] = {
+    "ProposalNetwork": "RPN",
+    "FastRCNN": "Fast R-CNN",
     "FasterRCNN": "Faster R-CNN",
     "MaskRCNN": "Mask R-CNN",
     "CascadeRCNN": "Cascade R-CNN",
@@ -102,8 +98,9 @@ _BACKBONES = {"fpn": RESNET_FPN, "c4": RESNET_C4, "dc5": RESNET_DC5}
 
 
 def is_detectron2(weights: Mapping[str, Tensor]) -> bool:
-    """Tell whether these are the weights of one of detectron2's detectors with a box head."""
-    return "proposal_generator.rpn_head.anchor_deltas.weight" in weights and _class_logits(weights) is not None
+    """Tell whether these are the weights of one of detectron2's detectors with an RPN, a box head, or both."""
+    has_stem = any(name.startswith(("backbone.bottom_up.stem.", "backbone.stem.")) for name in weights)
+    return has_stem and (_has_rpn(weights) or _class_logits(weights) is not None)
 
 
 def translate(file: WeightFile, profile: ProfileName | None = None, config: Path | None = None) -> Translation:
@@ -124,7 +121,7 @@ def translate(file: WeightFile, profile: ProfileName | None = None, config: Path
     if config:
         configure(translation, config)
     else:
-        translation.notes.append(_note_on_profile(profile or _profile_of(file.path)))
+        translation.notes.append(note_on_profile(profile or profile_of(file.path)))
     return translation
 
 
@@ -145,7 +142,7 @@ def _translate(file: WeightFile, profile: ProfileName | None) -> Translation:
     }
     backbone, neck = architecture(WeightFile(path, body)), _neck(weights)
     with_offsets = deformable(WeightFile(path, body))
-    profile = profile or _profile_of(path)
+    profile = profile or profile_of(path)
     usual = input_of(backbone)
     pixels, notes = read_pixels(file, usual["preprocessing"])
     anchors, note_on_anchors = read_anchors(file, neck)
@@ -157,9 +154,8 @@ def _translate(file: WeightFile, profile: ProfileName | None) -> Translation:
         reduce(
             merge,
             [
-                PROFILE,
-                PYRAMID if neck == "fpn" else SINGLE_MAP,
-                {} if neck == "c4" else _box_head(weights),
+                _profile_for(detector, neck),
+                {} if neck == "c4" or detector == "ProposalNetwork" else _box_head(weights),
                 _of_detector(detector, weights),
                 {
                     "backbone": part(
@@ -174,9 +170,9 @@ def _translate(file: WeightFile, profile: ProfileName | None) -> Translation:
                 usual,
                 _live_norms(weights, norms) if norms else {},
                 {"preprocessing": pixels},
-                {"rpn": {"anchors": anchors}},
+                {"rpn": {"anchors": anchors}} if _has_rpn(weights) else {},
                 SETTINGS[profile] if profile else {},
-                class_hyperparameters(len(weights[str(_class_logits(weights))]) - 1, USED_IDS),
+                _classes(weights),
                 unrecorded_settings(path),
                 layer_sizes(renamed_weights),
             ],
@@ -198,7 +194,32 @@ def _left_out(weights: Mapping[str, Tensor], norms: str | None) -> tuple[dict[st
     return counters_left_out(weights), COUNTERS_MADE
 
 
+def _has_rpn(weights: Mapping[str, Tensor]) -> bool:
+    return "proposal_generator.rpn_head.anchor_deltas.weight" in weights
+
+
+def _profile_for(detector: DetectorName, neck: str) -> dict[str, Any]:
+    """Return the settings of the parts that a detector has."""
+    profile = merge(PROFILE, PYRAMID if neck == "fpn" else SINGLE_MAP)
+    if detector == "ProposalNetwork":
+        return {key: profile[key] for key in ("preprocessing", "rpn")}
+    if detector == "FastRCNN":
+        return merge({key: profile[key] for key in ("preprocessing", "pooler", "box")}, GIVEN_PROPOSALS)
+    return profile
+
+
+def _classes(weights: Mapping[str, Tensor]) -> dict[str, Any]:
+    logits = _class_logits(weights)
+    if logits is None:
+        return {"class_names": ["object"], "category_ids": None}
+    return class_hyperparameters(len(weights[logits]) - 1, USED_IDS)
+
+
 def _detector(weights: Mapping[str, Tensor]) -> DetectorName:
+    if _class_logits(weights) is None:
+        return "ProposalNetwork"
+    if not _has_rpn(weights):
+        return "FastRCNN"
     if COARSE_MASK in weights:
         return "PointRend"
     has_masks = "roi_heads.mask_head.predictor.weight" in weights
@@ -213,9 +234,12 @@ def _of_detector(detector: DetectorName, weights: Mapping[str, Tensor]) -> dict[
     if detector in ("MaskRCNN", "CascadeMaskRCNN"):
         norm = norm_of("roi_heads.mask_head.mask_fcn1", weights)
         settings = merge(MASKS, {"mask": {"norm": norm}} if norm else {})
+        num_layers = sum(MASK_LAYER.fullmatch(name) is not None for name in weights)
+        if num_layers not in (0, USUAL_MASK_LAYERS):
+            settings["mask"]["num_layers"] = num_layers
     if detector in ("CascadeRCNN", "CascadeMaskRCNN"):
         settings = merge(settings, CASCADE_PROFILE)
-    elif len(weights["roi_heads.box_predictor.bbox_pred.weight"]) == 4:
+    elif detector != "ProposalNetwork" and len(weights["roi_heads.box_predictor.bbox_pred.weight"]) == 4:
         settings = merge(settings, {"box": {"class_agnostic": True}})
     return settings
 
@@ -250,37 +274,7 @@ def _class_logits(weights: Mapping[str, Tensor]) -> str | None:
     return next((name for name in weights if CLASS_LOGITS.fullmatch(name)), None)
 
 
-def input_of(backbone: str) -> dict[str, Any]:
-    """Return the settings that a backbone trained for detectron2 expects: pixels and strides.
-
-    Args:
-        backbone: our name of the backbone.
-    """
-    is_resnext = backbone.startswith("resnext")
-    pixel_std = [57.375, 57.12, 58.395] if is_resnext else [1.0, 1.0, 1.0]
-    has_stride_in_1x1 = not is_resnext and backbone not in BASIC_RESNETS
-    return {
-        "preprocessing": {**PIXELS, "pixel_std": pixel_std},
-        "backbone": {INIT_ARGS: {"stride_in_1x1": has_stride_in_1x1}},
-    }
-
-
-def _profile_of(path: Path) -> ProfileName | None:
-    """Return the profile of the folder of the zoo that a file is in."""
-    return next((name for start, name in _FOLDERS.items() if any(f.startswith(start) for f in path.parts[:-1])), None)
-
-
-def _note_on_profile(profile: ProfileName | None) -> str:
-    if profile:
-        listed = ", ".join(f"{key} {value}" for key, value in flat_settings(SETTINGS[profile]))
-        return f"Profile {profile}: {listed}."
-    return (
-        "The file does not record its settings; for a model of Detectron1-Comparisons, LVIS or "
-        f"Cityscapes add --profile {'|'.join(SETTINGS)}, for your own --config config.yaml."
-    )
-
-
 def _neck(weights: Mapping[str, Tensor]) -> str:
     if "backbone.fpn_lateral2.weight" in weights:
         return "fpn"
-    return "c4" if any(name.startswith("roi_heads.res5.") for name in weights) else "dc5"
+    return "dc5" if any(name.startswith("backbone.res5.") for name in weights) else "c4"

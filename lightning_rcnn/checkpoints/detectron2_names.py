@@ -14,6 +14,7 @@ CLASS_LOGITS = re.compile(r"roi_heads\.box_predictor\.(?:0\.)?cls_score\.weight"
 CASCADE = "roi_heads.box_predictor.0.cls_score.weight"
 COARSE_MASK = "roi_heads.mask_head.coarse_head.prediction.weight"
 """The coarse mask of PointRend."""
+MASK_LAYER = re.compile(r"roi_heads\.mask_head\.mask_fcn\d\.weight")
 _RPN_CONVOLUTION = re.compile(r"proposal_generator\.rpn_head\.conv\.(?:conv(\d)\.)?(\w+)")
 _PYRAMID = re.compile(r"backbone\.fpn_(lateral|output)(\d)\.(norm\.)?(\w+)")
 _BOX_HEAD = re.compile(r"roi_heads\.box_head\.(?:(\d)\.)?(conv|fc)(\d)\.(norm\.)?(\w+)")

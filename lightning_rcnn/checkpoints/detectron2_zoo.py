@@ -100,11 +100,16 @@ ENTRIES: dict[str, str] = {
 
 _REFUSED = {
     "panoptic_": "has a panoptic head, for which we have no network; take COCO-InstanceSegmentation/mask_rcnn_*.yaml",
+    "mask_rcnn_regnet": "is on a RegNet, which is none of our backbones; take new_baselines/mask_rcnn_R_*_LSJ.py",
     "retinanet_": "is a detector of one stage, no R-CNN; take COCO-Detection/faster_rcnn_*.yaml",
 }
+_C4_PROPOSALS: dict[str, Any] = {"rpn": {"pre_nms_top_n": [12000, 12000], "post_nms_top_n": [2000, 2000]}}
+_PYRAMID_PROPOSALS: dict[str, Any] = {"rpn": {"pre_nms_top_n": [2000, 1000], "post_nms_top_n": [1000, 2000]}}
 _FROM_SCRATCH: dict[str, Any] = {"backbone": {"init_args": {"frozen_stages": 0}}}
 _SCALED_PIXELS: dict[str, Any] = {"preprocessing": {"pixel_std": [57.375, 57.12, 58.395]}}
 _UNRECORDED: dict[str, dict[str, Any]] = {
+    "COCO-Detection/rpn_R_50_C4_1x": _C4_PROPOSALS,
+    "COCO-Detection/rpn_R_50_FPN_1x": _PYRAMID_PROPOSALS,
     "Misc/scratch_mask_rcnn_R_50_FPN_3x_gn": _FROM_SCRATCH,
     "Misc/scratch_mask_rcnn_R_50_FPN_9x_gn": _FROM_SCRATCH | _SCALED_PIXELS,
     "Misc/scratch_mask_rcnn_R_50_FPN_9x_syncbn": _FROM_SCRATCH | _SCALED_PIXELS,

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from lightning_rcnn.checkpoints import detectron2, imagenet, mmdetection, torchvision
 from lightning_rcnn.checkpoints.configs.detectron2_files import config_beside
-from lightning_rcnn.checkpoints.detectron2 import ProfileName
+from lightning_rcnn.checkpoints.detectron2_profiles import ProfileName
 from lightning_rcnn.checkpoints.header import is_ours
 from lightning_rcnn.checkpoints.reading import WeightFile, read_content, weights_in
 from lightning_rcnn.checkpoints.translation import Translation

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 from torch import Tensor
 
-from lightning_rcnn.checkpoints import detectron2
+from lightning_rcnn.checkpoints.detectron2_profiles import input_of
 from lightning_rcnn.checkpoints.reading import WeightFile
 from lightning_rcnn.checkpoints.residual_names import from_caffe2, from_detectron2, unused
 from lightning_rcnn.checkpoints.residual_norms import STATISTICS_MADE, statistics_left_out
@@ -72,7 +72,7 @@ def translate(file: WeightFile) -> Translation:
         "backbone": part(RESNET_FPN, name=backbone, norm="frozen_batch_norm", frozen_stages=2),
     }
     if naming == "Caffe2":
-        hyperparameters = merge(hyperparameters, detectron2.input_of(backbone))
+        hyperparameters = merge(hyperparameters, input_of(backbone))
     counters = [theirs for theirs, ours in body.names.items() if ours.endswith("num_batches_tracked")]
     names = {theirs: f"{_BODY}{ours}" for theirs, ours in body.names.items() if theirs not in counters}
     dropped = dict.fromkeys(counters, "frozen norms do not count")

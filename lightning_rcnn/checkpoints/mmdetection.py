@@ -28,6 +28,7 @@ from lightning_rcnn.checkpoints.translation import (
     RESNET_DC5,
     RESNET_FPN,
     TWO_LAYER_HEAD,
+    USUAL_MASK_LAYERS,
     DetectorName,
     Translation,
     layer_sizes,
@@ -205,8 +206,13 @@ def _of_detector(detector: DetectorName, weights: Mapping[str, Tensor], mask_sta
     """Return the settings of the branches that only some detectors have."""
     settings: dict[str, Any] = {}
     if "Mask" in detector:
-        norm = norm_of(f"roi_head.mask_head.{f'{mask_stage}.' if mask_stage else ''}convs.0", weights)
+        head = f"roi_head.mask_head.{f'{mask_stage}.' if mask_stage else ''}"
+        norm = norm_of(f"{head}convs.0", weights)
         settings = merge(MASKS, {"mask": {"norm": norm}} if norm else {})
+        layer = re.compile(rf"{re.escape(head)}convs\.\d\.conv\.weight")
+        num_layers = sum(layer.fullmatch(name) is not None for name in weights)
+        if num_layers not in (0, USUAL_MASK_LAYERS):
+            settings["mask"]["num_layers"] = num_layers
     if detector.startswith("Cascade"):
         return merge(settings, CASCADE_PROFILE)
     if len(weights["roi_head.bbox_head.fc_reg.weight"]) == 4:

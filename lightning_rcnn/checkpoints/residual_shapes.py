@@ -12,7 +12,9 @@ _DEPTHS: dict[tuple[tuple[int, ...], bool], str] = {
     ((3, 4, 6, 3), False): "resnet34",
     ((3, 4, 6, 3), True): "resnet50",
     ((3, 4, 23, 3), True): "resnet101",
+    ((3, 8, 36, 3), True): "resnet152",
 }
+_RESNEXTS = {"resnet101": "resnext101_32x8d", "resnet152": "resnext152_32x8d"}
 BASIC_RESNETS = tuple(name for (_, has_bottlenecks), name in _DEPTHS.items() if not has_bottlenecks)
 """ResNets whose blocks have two 3 x 3 convolutions."""
 _OFFSET = re.compile(r"layer([1-4])\.\d+\.conv2\.offset\.bias")
@@ -25,7 +27,7 @@ def architecture(file: WeightFile) -> str:
     """Return our name of the backbone.
 
     Args:
-        file: weights under torchvision's names.
+        file: weights under torchvision's names; the last stage may be missing.
 
     Raises:
         InputError: the backbone is none of ours.
@@ -37,14 +39,22 @@ def architecture(file: WeightFile) -> str:
             blocks[int(match[1])] = max(blocks.get(int(match[1]), 0), int(match[2]) + 1)
     counts = tuple(blocks.get(stage, 0) for stage in (1, 2, 3, 4))
     first = body.get("layer1.0.conv2.weight")
-    name = _DEPTHS.get((counts, "layer1.0.conv3.weight" in body))
+    has_bottlenecks, num_stages = "layer1.0.conv3.weight" in body, 4 if counts[3] else 3
+    name = next(
+        (
+            known
+            for (depths, are_bottlenecks), known in _DEPTHS.items()
+            if depths[:num_stages] == counts[:num_stages] and are_bottlenecks == has_bottlenecks
+        ),
+        None,
+    )
     if first is None or name is None or "conv1.weight" not in body:
         raise InputError(f"{path}: its backbone has {counts} blocks in its stages, like none of our ResNets")
     width, inputs = first.shape[:2]
     if width == inputs == _PLAIN_WIDTH:
         return name
-    if name == "resnet101" and (width, inputs) == (_RESNEXT_WIDTH, _RESNEXT_WIDTH // 32):
-        return "resnext101_32x8d"
+    if name in _RESNEXTS and (width, inputs) == (_RESNEXT_WIDTH, _RESNEXT_WIDTH // 32):
+        return _RESNEXTS[name]
     raise InputError(f"{path}: its backbone is a {name} of another width ({width} x {inputs} in its first block)")
 
 

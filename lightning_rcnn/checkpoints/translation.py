@@ -12,7 +12,9 @@ from torch import Tensor
 from lightning_rcnn.errors import InputError
 from lightning_rcnn.plain_data import CLASS_PATH, INIT_ARGS, merge
 
-DetectorName = Literal["FasterRCNN", "MaskRCNN", "CascadeRCNN", "CascadeMaskRCNN", "PointRend"]
+DetectorName = Literal[
+    "ProposalNetwork", "FastRCNN", "FasterRCNN", "MaskRCNN", "CascadeRCNN", "CascadeMaskRCNN", "PointRend"
+]
 _SIZES: list[tuple[tuple[str, ...], str, int]] = [
     (("backbone", "init_args", "channels"), r"backbone\.fpn\.inner_blocks\.0\.0\.weight", 0),
     (("box", "head", "init_args", "width"), r"box\.(stages\.0\.)?head\.fc6\.weight", 0),
@@ -153,6 +155,8 @@ RESNET_DC5 = "lightning_rcnn.backbones.dc5.ResNetDC5"
 TWO_LAYER_HEAD = "lightning_rcnn.roi_heads.box_head.TwoLayerHead"
 CONVOLUTIONAL_HEAD = "lightning_rcnn.roi_heads.box_head.ConvolutionalHead"
 """Paths instead of classes: backbones import this package to read ImageNet weights."""
+USUAL_MASK_LAYERS = 4
+"""Convolutions of a mask head with a pyramid, the default of `MaskSettings`."""
 
 
 def part(class_path: str, **init_args: Any) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from lightning_rcnn.detectors.fast_rcnn import FastRCNN
 from lightning_rcnn.detectors.faster_rcnn import FasterRCNN
 from lightning_rcnn.detectors.mask_rcnn import MaskRCNN
 from lightning_rcnn.detectors.point_rend import PointRend
+from lightning_rcnn.detectors.proposal_network import ProposalNetwork
 from lightning_rcnn.detectors.rcnn.box_regression import RCNNBoxRegression
 from lightning_rcnn.detectors.rcnn.classification import RCNNClassification
 from lightning_rcnn.detectors.rcnn.fine_tuning import RCNNFineTuning
@@ -27,6 +28,7 @@ DETECTORS = (
     RCNNClassification,
     RCNNBoxRegression,
     FastRCNN,
+    ProposalNetwork,
     FasterRCNN,
     MaskRCNN,
     CascadeRCNN,

@@ -14,13 +14,17 @@ from lightning_rcnn.checkpoints.translation import DetectorName, Translation
 from lightning_rcnn.class_paths import import_path
 from lightning_rcnn.detectors.base import Detector
 from lightning_rcnn.detectors.cascade_rcnn import CascadeMaskRCNN, CascadeRCNN
+from lightning_rcnn.detectors.fast_rcnn import FastRCNN
 from lightning_rcnn.detectors.faster_rcnn import FasterRCNN
 from lightning_rcnn.detectors.mask_rcnn import MaskRCNN
 from lightning_rcnn.detectors.point_rend import PointRend
+from lightning_rcnn.detectors.proposal_network import ProposalNetwork
 from lightning_rcnn.errors import InputError
 from lightning_rcnn.files import atomic_save
 
-DETECTORS: dict[DetectorName, type[FasterRCNN] | type[MaskRCNN]] = {
+DETECTORS: dict[DetectorName, type[Detector]] = {
+    "ProposalNetwork": ProposalNetwork,
+    "FastRCNN": FastRCNN,
     "FasterRCNN": FasterRCNN,
     "MaskRCNN": MaskRCNN,
     "CascadeRCNN": CascadeRCNN,

@@ -12,6 +12,7 @@ from lightning_rcnn.detectors.faster_rcnn import FasterRCNN
 from lightning_rcnn.detectors.inference import inputs_of
 from lightning_rcnn.detectors.loading import load_detector
 from lightning_rcnn.detectors.mask_rcnn import MaskRCNN
+from lightning_rcnn.detectors.proposal_network import ProposalNetwork
 from lightning_rcnn.errors import InputError
 from lightning_rcnn.functional.boxes import rescale
 
@@ -34,7 +35,7 @@ class RegionProposals:
 
     def __init__(self, checkpoint: Path, limit: int) -> None:
         detector = load_detector(checkpoint)
-        if not isinstance(detector, (FasterRCNN, MaskRCNN)):
+        if not isinstance(detector, (FasterRCNN, MaskRCNN, ProposalNetwork)):
             raise InputError(
                 f"{checkpoint}: {type(detector).__name__} has no region proposal network; give a Faster or Mask R-CNN"
             )

@@ -28,7 +28,7 @@ from lightning_rcnn.plain_data import merge
 
 DETECTORS = {"FasterRCNN": FasterRCNN, "MaskRCNN": MaskRCNN}
 HERE = Path("model_final.pkl")
-BLOCKS = {"R50": (3, 4, 6, 3), "R101": (3, 4, 23, 3), "X101": (3, 4, 23, 3)}
+BLOCKS = {"R50": (3, 4, 6, 3), "R101": (3, 4, 23, 3), "X101": (3, 4, 23, 3), "X152": (3, 8, 36, 3)}
 CASES = [
     ("R50", "fpn", True),
     ("R50", "fpn", False),
@@ -69,7 +69,7 @@ def layer(name, *shape):
 
 
 def shapes_of(depth, neck, masks, num_classes):
-    groups = 32 if depth == "X101" else 1
+    groups = 32 if depth.startswith("X") else 1
     body = "backbone.bottom_up." if neck == "fpn" else "backbone."
     shapes = normed(f"{body}stem.conv1", 64, 3, 7)
     for number, num_blocks in enumerate(BLOCKS[depth], start=2):
@@ -207,7 +207,7 @@ def plain_resnet(images, state, depth, neck):
             first, second = (1, stride) if depth == "X101" else (stride, 1)
             dilation = 2 if is_dilated else 1
             branch = conv(hidden, f"{name}.conv1", stride=first).relu()
-            groups = 32 if depth == "X101" else 1
+            groups = 32 if depth.startswith("X") else 1
             branch = conv(
                 branch, f"{name}.conv2", stride=second, padding=dilation, dilation=dilation, groups=groups
             ).relu()

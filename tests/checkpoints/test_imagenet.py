@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 import torch
 import torchvision.models
+from torchvision.models.resnet import BasicBlock, ResNet
 
 from lightning_rcnn.backbones.fpn import ResNetFPN
+from lightning_rcnn.backbones.weights import load_backbone_weights
 from lightning_rcnn.checkpoints.formats import translate as translate_file
 from lightning_rcnn.checkpoints.imagenet import body_weights, translate
 from lightning_rcnn.checkpoints.reading import WeightFile
@@ -151,5 +153,11 @@ def test_files_that_detectron2_makes_of_torchvisions(network):
 
 
 def test_an_unknown_network_is_named():
-    with pytest.raises(InputError, match=r"x\.pth: its backbone has \(3, 8, 36, 3\) blocks"):
-        translate(WeightFile(Path("x.pth"), body_of(torchvision.models.resnet152(weights=None))))
+    network = ResNet(BasicBlock, [1, 1, 1, 1])
+    with pytest.raises(InputError, match=r"x\.pth: its backbone has \(1, 1, 1, 1\) blocks"):
+        translate(WeightFile(Path("x.pth"), body_of(network)))
+
+
+def test_a_network_that_torchvision_lacks_has_no_weights_by_name():
+    with pytest.raises(InputError, match="resnext152_32x8d has only: none"):
+        load_backbone_weights(torch.nn.Identity(), "resnext152_32x8d", "DEFAULT")

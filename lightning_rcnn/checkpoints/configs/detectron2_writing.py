@@ -20,7 +20,7 @@ _FIXED: dict[str, Any] = {
     "mask.norm_epsilon": 1e-5,
 }
 """Conventions of detectron2 that no key of its configuration changes."""
-_DEPTHS = {"resnet18": 18, "resnet34": 34, "resnet50": 50, "resnet101": 101, "resnext101_32x8d": 101}
+_DEPTHS = {"resnet18": 18, "resnet34": 34, "resnet50": 50, "resnet101": 101, "resnet152": 152}
 _PHASES = ("TRAIN", "TEST")
 
 
@@ -85,7 +85,7 @@ def _network(hyperparameters: Mapping[str, Any], settings: Mapping[str, Any]) ->
         "MASK_ON": mask is not None,
         "BACKBONE": {"NAME": f"build_resnet{'_fpn' if kind == 'FPN' else ''}_backbone"},
         "RESNETS": {
-            "DEPTH": _DEPTHS[backbone["name"]],
+            "DEPTH": _DEPTHS[backbone["name"].partition("_")[0].replace("resnext", "resnet")],
             "OUT_FEATURES": stages if kind == "FPN" else maps,
             "NORM": _NORMS[backbone["norm"]],
             "STRIDE_IN_1X1": backbone["stride_in_1x1"],

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from lightning_rcnn.checkpoints.coco_classes import UNUSED
-from lightning_rcnn.checkpoints.detectron2 import ProfileName
+from lightning_rcnn.checkpoints.detectron2_profiles import ProfileName
 from lightning_rcnn.checkpoints.formats import FormatName, translate
 from lightning_rcnn.checkpoints.sources import local_file
 from lightning_rcnn.checkpoints.translation import Translation

@@ -1,7 +1,8 @@
 """The classes that a user chooses: which, in which order, under which names, and which become one.
 
 The text is class names, separated by commas. Where `=NAME` follows, the names before it become one class of that name;
-a semicolon separates it from others: `person;car,truck=vehicle;dog=animal`.
+a semicolon separates it from others: `person;car,truck=vehicle;dog=animal`. A star stands for all classes that are not
+named: `*=object`.
 """
 
 from typing import NamedTuple
@@ -11,6 +12,8 @@ from lightning_rcnn.data.pack.relabel import relabeled
 from lightning_rcnn.data.pack.source import Source
 from lightning_rcnn.errors import InputError
 from lightning_rcnn.suggestions import did_you_mean
+
+_STAR = "*"
 
 
 class ClassChoice(NamedTuple):
@@ -56,6 +59,7 @@ def with_targets(source: Source, choice: ClassChoice) -> Source:
         InputError: the source has no such class.
     """
     known = {category.name: category.label for category in source.categories}
+    choice = _without_star(choice, list(known))
     for name in choice.names:
         if name not in known:
             hint = did_you_mean(name, known) or f"; it has {', '.join(list(known)[:5])}"
@@ -68,3 +72,17 @@ def with_targets(source: Source, choice: ClassChoice) -> Source:
     groups = common_frequencies(zip(choice.targets, map(frequencies.__getitem__, choice.names), strict=True))
     categories = [Category(number, target, number, groups[target]) for target, number in numbers.items()]
     return relabeled(source, categories, labels)
+
+
+def _without_star(choice: ClassChoice, known: list[str]) -> ClassChoice:
+    """Return the choice with all classes that it does not name in place of a star."""
+    if _STAR not in choice.names or _STAR in known:
+        return choice
+    place = choice.names.index(_STAR)
+    rest = [name for name in known if name not in choice.names]
+    target = choice.targets[place]
+    targets = rest if target == _STAR else [target] * len(rest)
+    return ClassChoice(
+        choice.names[:place] + rest + choice.names[place + 1 :],
+        choice.targets[:place] + targets + choice.targets[place + 1 :],
+    )

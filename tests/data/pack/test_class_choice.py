@@ -1,7 +1,7 @@
 import pytest
 
 from lightning_rcnn.cli import main
-from lightning_rcnn.data.pack.class_choice import read_choice
+from lightning_rcnn.data.pack.class_choice import _without_star, read_choice
 from lightning_rcnn.errors import InputError
 
 
@@ -55,3 +55,17 @@ def test_classes_become_one(make_coco, make_voc, voc_xml, encode_image, read_pac
         (2, "pet", 2),
     ]
     assert [each["label"] for each in sample.record["annotations"]] == [2, 1, 2]
+
+
+@pytest.mark.parametrize(
+    ("text", "targets"),
+    [
+        ("*=object", ["object", "object", "object"]),
+        ("dog;*=other", ["dog", "other", "other"]),
+        ("dog,*", ["dog", "cat", "eel"]),
+    ],
+)
+def test_a_star_stands_for_the_other_classes(text, targets):
+    choice = _without_star(read_choice(text), ["cat", "dog", "eel"])
+    assert choice.targets == targets
+    assert sorted(choice.names) == ["cat", "dog", "eel"]
