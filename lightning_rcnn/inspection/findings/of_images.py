@@ -59,7 +59,13 @@ def _copies(data: Inspected) -> Iterator[Finding]:
             len(within),
             tuple(map(_case_of_copies, within)),
         )
-    different = [copies for copies in data.copies if len({_labels_of(data, copies, n) for n in range(2)}) > 1]
+    different = [
+        copies
+        for copies in data.copies
+        if len({_labels_of(data, copies, n) for n in range(2)}) > 1
+        # Of a federated set each image may be annotated for other classes.
+        and not any(data.sets[place.of_set].index.is_federated for place in copies.places)
+    ]
     if different:
         yield Finding(
             "copies_differ",
@@ -127,7 +133,7 @@ def _without_objects(data: Inspected) -> Iterator[Finding]:
         if not empty:
             continue
         emptied = one.index.report.get("emptied_image", 0)
-        is_doubtful = len(empty) > MOST_EMPTY * len(one) or emptied > 0
+        is_doubtful = (len(empty) > MOST_EMPTY * len(one) and not one.index.is_federated) or emptied > 0
         lost = f", {emptied} of them because packing skipped all of their objects" if emptied else ""
         yield Finding(
             "images_without_objects",
@@ -145,7 +151,7 @@ def _few_objects(data: Inspected) -> Iterator[Finding]:
     for number, one in enumerate(data.sets):
         counts = one.num_objects
         median = float(np.median(counts)) if len(one) else 0.0
-        if len(one) < LEAST_IMAGES or median < LEAST_MEDIAN:
+        if len(one) < LEAST_IMAGES or median < LEAST_MEDIAN or one.index.is_federated:
             continue
         few = np.flatnonzero((counts > 0) & (counts <= FEW_OF_MEDIAN * median))
         if 0 < len(few) <= MOST_WITH_FEW * len(one):
@@ -163,7 +169,7 @@ def _few_objects(data: Inspected) -> Iterator[Finding]:
 
 def _missing_class(data: Inspected) -> Iterator[Finding]:
     for number, one in enumerate(data.sets):
-        if len(one) < LEAST_IMAGES or len(one.categories) < 2:
+        if len(one) < LEAST_IMAGES or len(one.categories) < 2 or one.index.is_federated:
             continue
         for category in one.categories:
             has = np.bincount(one.image_of[one.labels == category.label], minlength=len(one)) > 0

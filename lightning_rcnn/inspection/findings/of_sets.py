@@ -60,7 +60,7 @@ def _absent_classes(data: Inspected) -> Iterator[Finding]:
     if nowhere:
         yield Finding(
             "class_without_objects",
-            Level.DOUBTFUL,
+            Level.NOTE if all(one.index.is_federated for one in data.sets) else Level.DOUBTFUL,
             f"{plural(len(nowhere), 'class')} without any object: {listed(nowhere)}",
             "A class in the list of classes of which no set has an object.",
             "Perhaps its objects were skipped, or have another name: see the packing report.",
