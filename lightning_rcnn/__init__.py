@@ -29,6 +29,7 @@ __all__ = [
     "RCNNClassification",
     "RCNNFineTuning",
     "Settings",
+    "Skeleton",
     "Targets",
     "Transform",
     "load",
@@ -57,6 +58,7 @@ if TYPE_CHECKING:
     from lightning_rcnn.detectors.rcnn.rcnn import RCNN
     from lightning_rcnn.errors import InputError
     from lightning_rcnn.parts import Part, Settings
+    from lightning_rcnn.skeleton import Skeleton
     from lightning_rcnn.structures import Batch, Detections, Proposals, Targets
 
 _MODULES = {
@@ -80,6 +82,7 @@ _MODULES = {
     "RCNNClassification": "lightning_rcnn.detectors.rcnn.classification",
     "RCNNFineTuning": "lightning_rcnn.detectors.rcnn.fine_tuning",
     "Settings": "lightning_rcnn.parts",
+    "Skeleton": "lightning_rcnn.skeleton",
     "Targets": "lightning_rcnn.structures",
     "Transform": "lightning_rcnn.data.transforms.base",
     "load": "lightning_rcnn.detectors.loading",

@@ -7,7 +7,7 @@ background, foreground classes are 1..K. Raggedness ends at collate: from here o
 label or a validity mask marks padding.
 
 Shape letters: N images, H and W padded height and width, M ground truths, P proposals, D detections, K classes,
-S side of a mask, E edges of a polygon, B bytes, V listed labels.
+S side of a mask, E edges of a polygon, B bytes, V listed labels, J keypoints of an object.
 """
 
 from collections.abc import Callable, Sequence
@@ -70,6 +70,9 @@ class Targets(NamedTuple):
         negative_labels: int64 [N, V], labels that the annotations list as absent from the image, `PADDING_LABEL` where
             padded; None for empty lists.
         not_exhaustive_labels: int64 [N, V], labels of which objects may lack annotations, in the same form.
+        keypoints: float32 [N, M, J, 3], x, y and visibility: 0 for a keypoint that is not labeled, whose x and y are
+            0, and for padding; 1 for a labeled one that is hidden, 2 for one that is seen. None if the detector
+            requests none.
     """
 
     boxes: Tensor
@@ -78,6 +81,7 @@ class Targets(NamedTuple):
     masks: Masks | None = None
     negative_labels: Tensor | None = None
     not_exhaustive_labels: Tensor | None = None
+    keypoints: Tensor | None = None
 
     @property
     def is_object(self) -> Tensor:

@@ -20,7 +20,7 @@ LAYERS = [
     {"plain_data"},
     {"settings_checks"},
     {"parts"},
-    {"structures"},
+    {"structures", "skeleton"},
     {"masks"},
     {"data"},
     {"ops"},

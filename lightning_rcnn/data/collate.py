@@ -33,6 +33,7 @@ class Sample(NamedTuple):
         masks: masks of the m objects; None if not requested, and in an empty slot.
         proposals: float32 [p, 5], boxes and scores, best first; None if not requested, and in an empty slot.
         negative_labels, not_exhaustive_labels: see `Targets`.
+        keypoints: float32 [m, J, 3]; None if not requested, and in an empty slot.
     """
 
     image: Tensor | None
@@ -44,6 +45,7 @@ class Sample(NamedTuple):
     proposals: np.ndarray | None = None
     negative_labels: Sequence[int] = ()
     not_exhaustive_labels: Sequence[int] = ()
+    keypoints: np.ndarray | None = None
 
 
 def empty_sample(problem: str = "") -> Sample:
@@ -94,6 +96,15 @@ def collate_targets(samples: Sequence[Sample], mask_form: MaskForm = "none") -> 
         is_crowd[slot, :num] = sample.is_crowd
     masks = collate_masks([sample.masks for sample in samples], padded, mask_form)
     return Targets(torch.from_numpy(boxes), torch.from_numpy(labels), torch.from_numpy(is_crowd), masks)
+
+
+def collate_keypoints(samples: Sequence[Sample], num_objects: int, num_keypoints: int) -> Tensor:
+    """Pad the keypoints of N samples to M objects of J keypoints: float32 [N, M, J, 3]."""
+    keypoints = np.zeros((len(samples), num_objects, num_keypoints, 3), np.float32)
+    for slot, sample in enumerate(samples):
+        if sample.keypoints is not None:
+            keypoints[slot, : len(sample.keypoints)] = sample.keypoints
+    return torch.from_numpy(keypoints)
 
 
 def collate_label_lists(samples: Sequence[Sample]) -> tuple[Tensor, Tensor]:

@@ -39,6 +39,7 @@ from lightning_rcnn.data.workers import suggested_workers
 from lightning_rcnn.errors import InputError
 from lightning_rcnn.plain_data import from_plain
 from lightning_rcnn.settings_checks import Count, PositiveCount, check, hints_of
+from lightning_rcnn.skeleton import Skeleton, difference
 from lightning_rcnn.structures import Batch, MaskForm
 
 _SPLITS = {"fit": ("train", "val"), "validate": ("val",), "test": ("test",), "predict": ("predict",)}
@@ -81,6 +82,7 @@ class DetectionDataModule(LightningDataModule):
         categories: classes of the data, label 1..K; available after `setup`.
         resize_rule: resize rule if the attached model has none.
         mask_form: form of the masks in training batches if the attached model requests none.
+        skeleton: keypoints in batches if the attached model requests none; None for none.
         proposal_limit: stored proposals per image in a batch if the attached model states no number; 0 for none.
         num_batches: number of batches that will be taken from a loader if there is no trainer, which knows; None for
             all. Of few, the samples of remote shards are fetched, not the shards.
@@ -132,6 +134,7 @@ class DetectionDataModule(LightningDataModule):
         self.mask_form: MaskForm = "none"
         self.proposal_limit = 0
         self.num_batches: int | None = None
+        self.skeleton: Skeleton | None = None
         self._shard_sets: dict[str, ShardSet] = {}
         self._training_set: PaddedSet | None = None
         self._counts: EpochCounts | None = None
@@ -172,6 +175,7 @@ class DetectionDataModule(LightningDataModule):
             if source is not None and split != "predict":
                 self._require_objects(split)
                 self._require_masks(split)
+                self._require_keypoints(split)
             if source is not None:
                 self._require_proposals(split)
         if stage == "fit":
@@ -249,6 +253,10 @@ class DetectionDataModule(LightningDataModule):
         return getattr(self._module, "proposal_limit", self.proposal_limit)
 
     @property
+    def _skeleton(self) -> Skeleton | None:
+        return getattr(self._module, "skeleton", self.skeleton)
+
+    @property
     def _counts_labels(self) -> bool:
         """Whether the attached model needs to know of how many images and of which each class is known."""
         return getattr(self._module, "is_federated", False)
@@ -275,8 +283,8 @@ class DetectionDataModule(LightningDataModule):
         if len(index) == 0:
             raise InputError(f"data.{split}: {index.name} has no images; give a data set with images")
         for other in self._shard_sets.values():
-            if difference := category_difference(other.index, index):
-                raise InputError(f"data.{split} does not fit: {difference}")
+            if differs := category_difference(other.index, index):
+                raise InputError(f"data.{split} does not fit: {differs}")
         if self.trainer is not None and self.trainer.strategy.broadcast(index.fingerprint) != index.fingerprint:
             raise InputError(
                 f"data.{split}: the shards at {source} differ between rank {self._rank} and rank 0; copy them again"
@@ -306,6 +314,23 @@ class DetectionDataModule(LightningDataModule):
             raise InputError(
                 f"data.train: {' and '.join(lacking)} has boxes but no masks, which {readers[0]} needs; take it out of "
                 "data.train_transforms, or pack the set from annotations with segmentations"
+            )
+
+    def _require_keypoints(self, split: str) -> None:
+        skeleton, shard_set = self._skeleton, self._shard_sets[split]
+        if skeleton is None:
+            return
+        consumer = type(self._module).__name__ if self._module is not None else "the skeleton"
+        if lacking := shard_set.lacking_keypoints:
+            raise InputError(
+                f"data.{split}: {' and '.join(lacking)} has no keypoints, which {consumer} needs; use another "
+                "detector, or pack the set from COCO annotations whose categories name keypoints"
+            )
+        assert shard_set.index.skeleton is not None
+        if differs := difference(skeleton, shard_set.index.skeleton):
+            raise InputError(
+                f"data.{split}: {shard_set.index.name} has other keypoints than {consumer}: {differs}; give "
+                "model.skeleton that of the data, or use a set with these keypoints"
             )
 
     def _require_proposals(self, split: str) -> None:
@@ -377,6 +402,7 @@ class DetectionDataModule(LightningDataModule):
             mask_form,
             self._proposal_limit,
             has_label_lists=self._counts_labels,
+            skeleton=self._skeleton,
         )
         trainer, num_workers = self.trainer, self.num_workers
         if num_workers is None:

@@ -8,11 +8,13 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import torch
+from torch import Tensor
 from torch.utils.data import Dataset
 
 from lightning_rcnn.data.collate import (
     Sample,
     collate_images,
+    collate_keypoints,
     collate_label_lists,
     collate_proposals,
     collate_targets,
@@ -21,6 +23,7 @@ from lightning_rcnn.data.collate import (
 from lightning_rcnn.data.decode import DecodedImage, UndecodableImage, decode_with_damage
 from lightning_rcnn.data.geometry import AxisAlignedMap, clip_and_keep
 from lightning_rcnn.data.index import LABEL_LISTS
+from lightning_rcnn.data.keypoints import ObjectKeypoints
 from lightning_rcnn.data.plan import EMPTY_SLOT, entry_number
 from lightning_rcnn.data.reader import RawSample, SampleReader, UnreadableRecordError
 from lightning_rcnn.data.resize import ResizeRule
@@ -34,6 +37,7 @@ from lightning_rcnn.data.transforms.torchvision import PairTransform
 from lightning_rcnn.data.worker_deaths import CurrentSamples
 from lightning_rcnn.errors import InputError
 from lightning_rcnn.masks.crops import UnreadableMaskError
+from lightning_rcnn.skeleton import Skeleton
 from lightning_rcnn.structures import Batch, ImageRecord, LabelLists, MaskForm
 
 Purpose = Literal["training", "evaluation", "prediction"]
@@ -84,6 +88,7 @@ class DetectionDataset(Dataset[Batch | InputError]):
         mask_form: form of the masks in targets.
         proposal_limit: number of stored proposals per image; 0 for a detector that makes its own.
         has_label_lists: whether targets have the lists of absent labels and of those that are not exhaustive.
+        skeleton: keypoints that targets have; None for a detector that requests none.
 
     Attributes:
         current_samples: sample that each worker reads now; a loader with workers sets one with a slot for each.
@@ -99,6 +104,7 @@ class DetectionDataset(Dataset[Batch | InputError]):
         mask_form: MaskForm = "none",
         proposal_limit: int = 0,
         has_label_lists: bool = False,
+        skeleton: Skeleton | None = None,
     ) -> None:
         self.reader = reader
         self.rules = tuple(rules)
@@ -108,6 +114,7 @@ class DetectionDataset(Dataset[Batch | InputError]):
         self.mask_form: MaskForm = mask_form if purpose != "prediction" else "none"
         self.proposal_limit = proposal_limit
         self.has_label_lists = has_label_lists
+        self.skeleton = skeleton if purpose != "prediction" else None
         self.current_samples = CurrentSamples(num_workers=0)
 
     def __len__(self) -> int:
@@ -130,12 +137,15 @@ class DetectionDataset(Dataset[Batch | InputError]):
         if self.has_label_lists:
             negative, not_exhaustive = collate_label_lists(samples)
             targets = targets._replace(negative_labels=negative, not_exhaustive_labels=not_exhaustive)
+        if self.skeleton is not None:
+            keypoints = collate_keypoints(samples, targets.labels.shape[1], len(self.skeleton))
+            targets = targets._replace(keypoints=keypoints)
         return replace(batch, targets=targets)
 
     def load(self, number: int) -> Loaded:
         """Read and decode a sample that is mixed into another; see `SampleSource`."""
         self.current_samples.note(number)
-        return Loaded(number, *_interpret(self.reader.read(number), with_proposals=False))
+        return Loaded(number, *_interpret(self.reader.read(number), with_proposals=False, skeleton=self.skeleton))
 
     def location(self, number: int) -> str:
         """Return the location of a sample, for messages."""
@@ -158,7 +168,7 @@ class DetectionDataset(Dataset[Batch | InputError]):
             return empty_sample(problem=str(error))
 
     def _prepare(self, raw: RawSample, number: int, occurrence: int, request: BatchRequest, rule: ResizeRule) -> Sample:
-        record, sample = _interpret(raw, with_proposals=self.proposal_limit > 0)
+        record, sample = _interpret(raw, with_proposals=self.proposal_limit > 0, skeleton=self.skeleton)
         size = rule.size(record.height, record.width)
         exceeds = any(edge > limit for edge, limit in zip(size, request.shape, strict=True))
         if exceeds and not self._has_planned_sizes:  # then the batch was planned by another size
@@ -195,7 +205,16 @@ class DetectionDataset(Dataset[Batch | InputError]):
             proposals=proposals,
             negative_labels=sample.negative_labels,
             not_exhaustive_labels=sample.not_exhaustive_labels,
+            keypoints=None
+            if sample.keypoints is None
+            else _resized_keypoints(sample.keypoints, to_resized, image)[keep],
         )
+
+
+def _resized_keypoints(keypoints: ObjectKeypoints, to_resized: AxisAlignedMap, image: Tensor) -> np.ndarray:
+    """Return keypoints in the resized frame, float32 [m, J, 3]; those outside the image are not labeled."""
+    height, width = image.shape[-2:]
+    return keypoints.mapped(to_resized).inside((0, 0, width, height)).points
 
 
 def _read_masks(
@@ -215,7 +234,7 @@ def _unreadable_mask(raw: RawSample, error: UnreadableMaskError) -> UnreadableRe
     return UnreadableRecordError(f"{raw.location}: a mask cannot be read ({error}); pack the data set again")
 
 
-def _interpret(raw: RawSample, with_proposals: bool) -> tuple[ImageRecord, TrainingImage]:
+def _interpret(raw: RawSample, with_proposals: bool, skeleton: Skeleton | None) -> tuple[ImageRecord, TrainingImage]:
     """Return the record, without annotations, and the image with its objects."""
     content = raw.content
     try:
@@ -228,6 +247,7 @@ def _interpret(raw: RawSample, with_proposals: bool) -> tuple[ImageRecord, Train
         labels = np.array([annotation["label"] for annotation in annotations], np.int64)
         is_crowd = np.array([annotation["iscrowd"] for annotation in annotations], np.bool_)
         negative, not_exhaustive = (tuple(content.get(key, ())) for key in LABEL_LISTS)
+        keypoints = None if skeleton is None else ObjectKeypoints.read(annotations, skeleton)
     except (KeyError, TypeError, ValueError) as error:
         raise UnreadableRecordError(
             f"{raw.location}: its JSON is not that of a sample ({error!r}); pack the data set again"
@@ -246,6 +266,7 @@ def _interpret(raw: RawSample, with_proposals: bool) -> tuple[ImageRecord, Train
         proposals=proposals,
         negative_labels=negative,
         not_exhaustive_labels=not_exhaustive,
+        keypoints=keypoints,
     )
     return record, sample
 

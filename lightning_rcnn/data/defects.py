@@ -155,6 +155,11 @@ class Defect(Enum):
         "VOC has masks for a part of these images: none is used; pack the images in ImageSets/Segmentation, with "
         "--split Segmentation/train, to get masks",
     )
+    BAD_KEYPOINTS = (
+        Action.SKIPPED,
+        "keypoints that are not x, y and 0, 1 or 2 for each of the skeleton's: the object loses its keypoints",
+    )
+    KEYPOINT_OUTSIDE = Action.REPAIRED, "a labeled keypoint is outside the image: counts as not labeled"
     MISSING_MASK = Action.KEPT, "an object without a mask in a set with masks: only its box is used"
 
     CATEGORY_IDS = Action.NOTED, "the category ids are not 1..K: labels 1..K in the order of the ids"

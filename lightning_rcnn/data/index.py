@@ -19,6 +19,7 @@ from typing import Any, NotRequired, TypedDict
 from lightning_rcnn.errors import InputError
 from lightning_rcnn.files import atomic_write
 from lightning_rcnn.masks.segmentation import Segmentation
+from lightning_rcnn.skeleton import Skeleton
 
 INDEX_NAME = "index.json"
 FORMAT = "lightning-rcnn shards"
@@ -44,6 +45,9 @@ class Annotation(TypedDict):
     difficult: int
     area: float
     segmentation: NotRequired[Segmentation]
+    keypoints: NotRequired[
+        list[float]
+    ]  # x, y, visibility in turn (see `data/keypoints.py`); missing if none is labeled
 
 
 @dataclass(frozen=True)
@@ -183,6 +187,7 @@ class ShardIndex:
         proposals: origin of the proposals beside the images; None if there are none, or if several sets differ.
         is_federated: whether an image was looked through for some classes only, as in LVIS: those of its objects, and
             those in its list of absent labels.
+        skeleton: keypoints that its objects have; some may lack theirs. None for a set without keypoints.
     """
 
     name: str
@@ -192,6 +197,7 @@ class ShardIndex:
     report: dict[str, int]
     proposals: ProposalOrigin | None = None
     is_federated: bool = False
+    skeleton: Skeleton | None = None
 
     def __len__(self) -> int:
         return sum(map(len, self.shards))
@@ -199,10 +205,12 @@ class ShardIndex:
     @property
     def fingerprint(self) -> str:
         """Sha256 over everything that determines what a run reads: categories and the shards' hashes in order."""
-        parts = [
+        parts: list[Any] = [
             [category.to_plain() for category in self.categories],
             [each for shard in self.shards for each in shard.hashes],
         ]
+        if self.skeleton is not None:
+            parts.append(asdict(self.skeleton))
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
     def to_json(self) -> str:
@@ -210,8 +218,9 @@ class ShardIndex:
         content = {"format": FORMAT, "version": VERSION, "fingerprint": self.fingerprint, **asdict(self)}
         content["categories"] = [category.to_plain() for category in self.categories]
         content["shards"] = [shard.to_plain() for shard in self.shards]
-        if self.proposals is None:
-            del content["proposals"]
+        for key in ("proposals", "skeleton"):
+            if content[key] is None:
+                del content[key]
         if not self.is_federated:
             del content["is_federated"]
         return json.dumps(content, indent=None, separators=(",", ":"), sort_keys=False) + "\n"
@@ -239,6 +248,7 @@ class ShardIndex:
                 report=content["report"],
                 proposals=ProposalOrigin(**content["proposals"]) if "proposals" in content else None,
                 is_federated=content.get("is_federated", False),
+                skeleton=Skeleton(**content["skeleton"]) if "skeleton" in content else None,
             )
         except (ValueError, KeyError, TypeError) as error:
             raise InputError(

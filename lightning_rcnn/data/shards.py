@@ -27,6 +27,7 @@ from lightning_rcnn.data.fetch import FetchPolicy, fetch_bytes, find_matches
 from lightning_rcnn.data.index import INDEX_NAME, Shard, ShardIndex
 from lightning_rcnn.data.stores.addresses import PIPE, file_name, inside, is_cloud, is_remote, names_file, sibling
 from lightning_rcnn.errors import InputError
+from lightning_rcnn.skeleton import difference
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,7 @@ class ShardSet:
         lacking_masks: names of the sources with boxes only.
         lacking_proposals: names of the sources without stored proposals.
         exhaustive: names of the sources that are not federated (`ShardIndex.is_federated`).
+        lacking_keypoints: names of the sources without keypoints.
         shard_sources: position of each shard's source in the list of sources; of two that name it, the first.
     """
 
@@ -47,6 +49,7 @@ class ShardSet:
     lacking_masks: tuple[str, ...]
     lacking_proposals: tuple[str, ...]
     exhaustive: tuple[str, ...]
+    lacking_keypoints: tuple[str, ...]
     shard_sources: tuple[int, ...]
 
     @property
@@ -172,6 +175,7 @@ def _select(index_address: str, named: Mapping[str, int], policy: FetchPolicy) -
         lacking_masks=() if index.has_masks else (index.name,),
         lacking_proposals=() if index.proposals is not None else (index.name,),
         exhaustive=() if index.is_federated else (index.name,),
+        lacking_keypoints=() if index.skeleton is not None else (index.name,),
         shard_sources=tuple(shard_sources),
     )
 
@@ -209,6 +213,8 @@ def _merge(shard_sets: Sequence[ShardSet]) -> ShardSet:
             raise InputError(
                 f"{other.name} and {first.name} cannot be one data set: {category_difference(first, other)}"
             )
+        if differs := skeleton_difference(first, other):
+            raise InputError(f"{other.name} and {first.name} cannot be one data set: {differs}")
     if not others:
         return shard_sets[0]
     owner: dict[str, str] = {}
@@ -225,6 +231,7 @@ def _merge(shard_sets: Sequence[ShardSet]) -> ShardSet:
         report={defect: sum(report.get(defect, 0) for report in reports) for report in reports for defect in report},
         proposals=first.proposals if all(other.proposals == first.proposals for other in others) else None,
         is_federated=any(shard_set.index.is_federated for shard_set in shard_sets),
+        skeleton=first.skeleton if all(other.skeleton is not None for other in others) else None,
     )
     return ShardSet(
         index,
@@ -232,8 +239,17 @@ def _merge(shard_sets: Sequence[ShardSet]) -> ShardSet:
         lacking_masks=tuple(name for shard_set in shard_sets for name in shard_set.lacking_masks),
         lacking_proposals=tuple(name for shard_set in shard_sets for name in shard_set.lacking_proposals),
         exhaustive=tuple(name for shard_set in shard_sets for name in shard_set.exhaustive),
+        lacking_keypoints=tuple(name for shard_set in shard_sets for name in shard_set.lacking_keypoints),
         shard_sources=tuple(source for shard_set in shard_sets for source in shard_set.shard_sources),
     )
+
+
+def skeleton_difference(first: ShardIndex, second: ShardIndex) -> str:
+    """Describe the difference between the skeletons of two data sets; empty if they are equal, or one has none."""
+    if first.skeleton is None or second.skeleton is None:
+        return ""
+    differs = difference(first.skeleton, second.skeleton)
+    return f"their keypoints differ ({differs}); use sets of one skeleton" if differs else ""
 
 
 def category_difference(first: ShardIndex, second: ShardIndex) -> str:

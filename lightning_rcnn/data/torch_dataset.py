@@ -2,15 +2,16 @@
 
 An item is (image, target). The image is a PIL image, an array [h, w, 3], or a tensor [3, h, w]; uint8, or floats from 0
 to 1. The target is a dictionary: `boxes` [m, 4] xyxy in pixels, `labels` [m], 1..K; optionally `masks` [m, h, w],
-`iscrowd` [m], `image_id` (all or none) and `file_name`. A target with an `image_id` alone is an image without objects;
-torchvision's `wrap_dataset_for_transforms_v2` returns it.
+`keypoints` [m, J, 3] (x, y in pixels, visibility), `iscrowd` [m], `image_id` (all or none) and `file_name`. A target
+with an `image_id` alone is an image without objects; torchvision's `wrap_dataset_for_transforms_v2` returns it.
 
 A box without area inside its image is left out and counted. If masks are needed, an item with objects but without masks
 is left out and counted as unreadable.
 
 The plan needs the size of every image before training. If the data set has `get_height_and_width(number)`, the method
 of torchvision's reference scripts, it is used; else every item is read once, as well as if `data.sampling` needs the
-labels. Class names are those of the list `classes`, as in torchvision's data sets.
+labels. Class names are those of the list `classes`, as in torchvision's data sets. A data set with keypoints has a
+`skeleton`, too; the center of a pixel lies at .5, so indices of pixels, as in COCO's files, need .5 more.
 """
 
 import hashlib
@@ -35,6 +36,7 @@ from lightning_rcnn.data.decode import rgb_pixels
 from lightning_rcnn.data.index import Category, Shard, ShardIndex, distinct_labels
 from lightning_rcnn.data.reader import RawSample, UnreadableRecordError
 from lightning_rcnn.data.shards import ShardSet
+from lightning_rcnn.data.torch_keypoints import skeleton_of, with_keypoints
 from lightning_rcnn.errors import InputError
 from lightning_rcnn.progress import track
 from lightning_rcnn.structures import MaskForm
@@ -129,12 +131,14 @@ def read_torch_dataset(dataset: Dataset[Any], split: str, *, needs_labels: bool 
     identity = json.dumps([class_path(type(dataset)), heights, widths, [category.name for category in categories]])
     digest = hashlib.sha256(identity.encode()).hexdigest()
     offsets, image_ids = [0] * (number + 1), list(range(number))
+    skeleton = skeleton_of(dataset, split)
     shard = Shard(name, digest, 0, offsets, image_ids, widths, heights, survey.objects, survey.classes)
-    index = ShardIndex(name, categories, survey.has_masks, [shard] if number else [], report={})
+    index = ShardIndex(name, categories, survey.has_masks, [shard] if number else [], report={}, skeleton=skeleton)
     return TorchDataset(
         index,
         addresses=(name,),
         lacking_masks=() if survey.has_masks else (name,),
+        lacking_keypoints=() if skeleton is not None else (name,),
         lacking_proposals=(name,),
         exhaustive=(name,),
         shard_sources=(0,),
@@ -221,7 +225,9 @@ def _read_item(dataset: Any, number: int) -> tuple[Tensor, dict[str, Any]]:
     try:
         pixels = _pixels(item[0])
         current = "target"
-        return pixels, _content(item[1], number, pixels, len(dataset.classes))
+        content = _content(item[1], number, pixels, len(dataset.classes))
+        current = "keypoints"
+        return pixels, with_keypoints(content, item[1], getattr(dataset, "skeleton", None))
     except (TypeError, RuntimeError) as error:  # torch's, about values that are not numbers
         raise ValueError(f"its {current} cannot be read ({' '.join(str(error).split())})") from error
 

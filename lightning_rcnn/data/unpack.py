@@ -74,6 +74,7 @@ def _written_object(annotation: Mapping[str, Any]) -> WrittenObject:
         iscrowd=annotation["iscrowd"],
         difficult=annotation["difficult"],
         area=annotation["area"],
+        keypoints=annotation.get("keypoints", ()),
     )
 
 

@@ -18,7 +18,7 @@ def shard_set(name, addresses, sha256="ab"):
         for number, address in enumerate(addresses)
     ]
     index = ShardIndex(name, [Category(1, "cat", 7)], False, shards, report={})
-    return ShardSet(index, tuple(addresses), (), (), (), (0,) * len(addresses))
+    return ShardSet(index, tuple(addresses), (), (), (), (), (0,) * len(addresses))
 
 
 def _name(address):

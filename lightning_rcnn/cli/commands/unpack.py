@@ -12,7 +12,7 @@ from lightning_rcnn.data.formats.write.registry import FormatName, open_writer
 from lightning_rcnn.data.index import INDEX_NAME
 from lightning_rcnn.data.pack.folder import atomic_folder
 from lightning_rcnn.data.reader import ShardReader
-from lightning_rcnn.data.shards import category_difference, read_shards
+from lightning_rcnn.data.shards import category_difference, read_shards, skeleton_difference
 from lightning_rcnn.data.unpack import write_samples
 from lightning_rcnn.errors import InputError
 
@@ -43,12 +43,12 @@ def unpack(
     sets = {split: read_shards(source, policy) for split, source in _splits(shards).items()}
     first, *others = (shard_set.index for shard_set in sets.values())
     for other in others:
-        if difference := category_difference(first, other):
-            raise InputError(f"{shards}: its splits do not fit together: {difference}")
+        if differs := category_difference(first, other) or skeleton_difference(first, other):
+            raise InputError(f"{shards}: its splits do not fit together: {differs}")
     console = Console()
     num_objects = 0
     with atomic_folder(out, overwrite=False) as folder:
-        writer = open_writer(format, folder, first.categories)
+        writer = open_writer(format, folder, first.categories, first.skeleton)
         for split, shard_set in sets.items():
             reader = ShardReader(shard_set, cache)
             num_objects += write_samples(reader, writer, split, shard_set.index.name, console)

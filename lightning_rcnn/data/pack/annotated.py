@@ -1,11 +1,14 @@
 """Turn an annotated image into a sample: inspect the file and apply the rules to each object."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from lightning_rcnn.data.defects import Defect, Finding
 from lightning_rcnn.data.index import LABEL_LISTS, Annotation
+from lightning_rcnn.data.keypoints import scaled_keypoints
 from lightning_rcnn.data.pack.boxes import Edges, check_box
 from lightning_rcnn.data.pack.frame import Frame, choose_frame
 from lightning_rcnn.data.pack.image_info import ImageInfo, RejectedImageError, Size, inspect_image
@@ -26,6 +29,8 @@ class AnnotatedObject(NamedTuple):
         iscrowd, difficult: 0 or 1.
         area: area in pixels; None if not stated.
         segmentation: segmentation in COCO's form; None if there is none.
+        keypoints: x, y and visibility of each keypoint in turn (see `data/keypoints.py`); empty if there are none, None
+            if they cannot be read.
     """
 
     id: int
@@ -35,6 +40,7 @@ class AnnotatedObject(NamedTuple):
     difficult: int = 0
     area: float | None = None
     segmentation: Any = None
+    keypoints: Sequence[float] | None = ()
 
 
 class AnnotatedImage(NamedTuple):
@@ -47,6 +53,7 @@ class AnnotatedImage(NamedTuple):
         size: (width, height) in pixels; (0, 0) if not stated.
         objects: objects of the image.
         negative_labels, not_exhaustive_labels: see `CocoImage`.
+        num_keypoints: number of keypoints in the skeleton of the data set; 0 without one.
     """
 
     image_id: int
@@ -56,6 +63,7 @@ class AnnotatedImage(NamedTuple):
     objects: list[AnnotatedObject]
     negative_labels: tuple[int, ...] | None = None
     not_exhaustive_labels: tuple[int, ...] | None = None
+    num_keypoints: int = 0
 
 
 def read_annotated_image(image: AnnotatedImage) -> Outcome:
@@ -102,7 +110,10 @@ def check_annotated_image(image: AnnotatedImage, data: bytes, info: ImageInfo) -
     findings = [Finding(defect, image.file_name) for defect in frame.defects]
     annotations = []
     for number, annotated in enumerate(image.objects, start=1):
-        annotation, defects = _check_object(_scaled(annotated, frame), *frame.size)
+        scaled = _scaled(annotated, frame)
+        annotation, defects = _check_object(scaled, *frame.size)
+        if annotation and image.num_keypoints:
+            defects = defects + _add_keypoints(annotation, scaled, image.num_keypoints, frame.size)
         location = f"{image.file_name}, object {number}, id {annotated.id}"
         findings += [Finding(defect, location) for defect in defects]
         if annotation:
@@ -125,6 +136,20 @@ def check_annotated_image(image: AnnotatedImage, data: bytes, info: ImageInfo) -
     return Outcome(Sample(data, info.extension, record), findings, len(image.objects))
 
 
+def _add_keypoints(annotation: Annotation, annotated: AnnotatedObject, number: int, size: Size) -> list[Defect]:
+    """Give a packed object its keypoints if one is labeled; return the defects."""
+    keypoints = annotated.keypoints
+    if keypoints is None or len(keypoints) not in (0, 3 * number):
+        return [Defect.BAD_KEYPOINTS]
+    points = np.array(keypoints, np.float64).reshape(-1, 3)
+    is_inside = np.all((points[:, :2] >= 0) & (points[:, :2] <= size), axis=1)
+    is_lost = (points[:, 2] > 0) & ~is_inside
+    points[is_lost] = 0
+    if points[:, 2].any():
+        annotation["keypoints"] = points.ravel().tolist()
+    return [Defect.KEYPOINT_OUTSIDE] if is_lost.any() else []
+
+
 def _scaled(annotated: AnnotatedObject, frame: Frame) -> AnnotatedObject:
     """Scale the object to the image's frame."""
     if frame.annotated == frame.size:
@@ -134,6 +159,7 @@ def _scaled(annotated: AnnotatedObject, frame: Frame) -> AnnotatedObject:
         edges=None if annotated.edges is None else scale_box(annotated.edges, x, y),
         area=None if annotated.area is None else annotated.area * x * y,
         segmentation=scale_segmentation(annotated.segmentation, frame.annotated, frame.size),
+        keypoints=annotated.keypoints and scaled_keypoints(annotated.keypoints, x, y),
     )
 
 

@@ -46,6 +46,7 @@ def coco_source(images: Path, annotations: Path, *, classes: Sequence[str] | Non
     if annotations.is_file():
         require_memory(annotations)
     coco = read_annotations(annotations, classes)
+    _report_keypoints(coco)
     _require_single_objects(coco, annotations)
     named = [image for image in coco.images.values() if _has_file_name(image, coco)]
     located = locate_images(images, (image.file_name for image in named))
@@ -69,6 +70,7 @@ def coco_source(images: Path, annotations: Path, *, classes: Sequence[str] | Non
         attrgetter("file_name"),
         _labels_of,
         is_federated=coco.is_federated,
+        skeleton=coco.skeleton,
     )
 
 
@@ -86,6 +88,17 @@ def _require_single_objects(coco: CocoAnnotations, path: Path) -> None:
         )
 
 
+def _report_keypoints(coco: CocoAnnotations) -> None:
+    """Report keypoints of objects whose category names none."""
+    if coco.skeleton is None:
+        coco.log.add(
+            Finding(Defect.KEYPOINTS, f"annotation {annotated.id} of image {image_id}; its category names none")
+            for image_id, listed in coco.objects.items()
+            for annotated in listed
+            if annotated.keypoints and any(annotated.keypoints[2::3])
+        )
+
+
 def _has_file_name(image: CocoImage, coco: CocoAnnotations) -> bool:
     if image.file_name:
         return True
@@ -100,7 +113,14 @@ def _annotated_image(image: CocoImage, file_name: str, path: Path, coco: CocoAnn
     size = _size_of_file(path) if coco.is_relative and image.size == (0, 0) else image.size
     objects = [_annotated_object(in_pixels(annotated, size)) for annotated in coco.objects[image.id]]
     return AnnotatedImage(
-        image.id, file_name, path, image.size, objects, image.negative_labels, image.not_exhaustive_labels
+        image.id,
+        file_name,
+        path,
+        image.size,
+        objects,
+        image.negative_labels,
+        image.not_exhaustive_labels,
+        num_keypoints=len(coco.skeleton or ()),
     )
 
 
@@ -113,6 +133,7 @@ def _annotated_object(coco_object: CocoObject) -> AnnotatedObject:
         coco_object.difficult,
         coco_object.area,
         coco_object.segmentation,
+        coco_object.keypoints,
     )
 
 

@@ -17,6 +17,7 @@ from lightning_rcnn.data.index import Category, common_frequencies
 from lightning_rcnn.data.pack.relabel import relabeled
 from lightning_rcnn.data.pack.source import Contents, Outcome, Sample, Source
 from lightning_rcnn.errors import InputError
+from lightning_rcnn.skeleton import Skeleton, difference
 
 OBJECT_IDS_PER_IMAGE = 100_000
 """Factor of the ids of objects: object i of image n gets n * this + i."""
@@ -68,7 +69,7 @@ def combine(sets: Sequence[Mapping[str, Source]], names: Sequence[str], name: st
         name: name of the combined set.
 
     Raises:
-        InputError: some sets are split and others are not.
+        InputError: some sets are split and others are not, or their skeletons differ.
     """
     unsplit = [set_name for splits, set_name in zip(sets, names, strict=True) if list(splits) == [""]]
     if unsplit and len(unsplit) < len(sets):
@@ -123,6 +124,7 @@ def _combined(name: str, listed: Sequence[tuple[str, Source]], categories: list[
         name_of=partial(_name_of, names_of=[source.name_of for source in sources], names=names),
         labels_of=partial(_labels_of, labels_of=[source.labels_of for source in sources]),
         is_federated=all(source.is_federated for source in sources),
+        skeleton=_common_skeleton(listed),
     )
 
 
@@ -139,6 +141,22 @@ def _require_one_kind(sources: Sequence[Source]) -> None:
             f"{federated[0]} is federated (neg_category_ids), and {others[0]} is annotated for all classes; pack each "
             "with the same --classes, and give both to data.train"
         )
+
+
+def _common_skeleton(listed: Sequence[tuple[str, Source]]) -> Skeleton | None:
+    """Return the skeleton of those sets that have one.
+
+    Raises:
+        InputError: two have different ones.
+    """
+    skeletons = [(name, source.skeleton) for name, source in listed if source.skeleton is not None]
+    for name, skeleton in skeletons[1:]:
+        if differs := difference(skeletons[0][1], skeleton):
+            raise InputError(
+                f"{skeletons[0][0]} and {name} have different keypoints ({differs}), and a data set has one skeleton; "
+                "pack them apart"
+            )
+    return skeletons[0][1] if skeletons else None
 
 
 def _name_of(item: CombinedItem, names_of: Sequence[Callable[[Any], str]], names: Sequence[str]) -> str:

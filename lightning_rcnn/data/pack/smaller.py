@@ -1,4 +1,4 @@
-"""Pack large images smaller (`--max_edge`), with their boxes and masks.
+"""Pack large images smaller (`--max_edge`), with their boxes, masks and keypoints.
 
 An image whose longer edge is at most the limit stays as it is, byte for byte. A larger one is decoded as in training
 (see `data/decode.py`), with its EXIF orientation where the boxes refer to it, and resized with Pillow's Lanczos filter.
@@ -18,6 +18,7 @@ from PIL import Image, ImageOps
 from lightning_rcnn.data.decode import decode_image, open_image
 from lightning_rcnn.data.defects import Defect, Finding
 from lightning_rcnn.data.index import Annotation
+from lightning_rcnn.data.keypoints import scaled_keypoints
 from lightning_rcnn.data.pack.image_info import Size
 from lightning_rcnn.data.pack.masks import check_segmentation
 from lightning_rcnn.data.pack.scaling import scale_segmentation
@@ -103,6 +104,8 @@ def _scaled(annotation: Annotation, size: Size, to: Size) -> Annotation:
             del scaled["segmentation"]
         else:
             scaled["segmentation"] = usable
+    if "keypoints" in annotation:
+        scaled["keypoints"] = scaled_keypoints(annotation["keypoints"], x, y)
     return scaled
 
 

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 from lightning_rcnn.data.defects import DefectLog, Finding
 from lightning_rcnn.data.index import Category
+from lightning_rcnn.skeleton import Skeleton
 
 
 class Sample(NamedTuple):
@@ -69,6 +70,7 @@ class Source:
         labels_of: function from an item to the labels of its single objects, without reading the image.
         group_of: function from an item to the group that the annotations state for it; "" if they state none.
         is_federated: see `ShardIndex`.
+        skeleton: keypoints of the objects; None if they have none.
     """
 
     name: str
@@ -81,3 +83,4 @@ class Source:
     labels_of: Callable[[Any], Collection[int]] = _unknown
     group_of: Callable[[Any], str] = _ungrouped
     is_federated: bool = False
+    skeleton: Skeleton | None = None

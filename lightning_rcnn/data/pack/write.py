@@ -77,6 +77,7 @@ def write_shards(
             writer.shards,
             log.report(),
             is_federated=source.is_federated,
+            skeleton=source.skeleton,
         )
         print_report(console, index, log, writer.label_counts, writer.num_masks)
         _require_acceptable(index, log, strict)

@@ -88,7 +88,12 @@ class Affine(Transform):
         proposals = sample.proposals
         if proposals is not None:
             proposals = np.concatenate([change.boxes(proposals[:, :4]), proposals[:, 4:]], axis=1)
-        sample = replace(sample, image=image, boxes=boxes, segmentations=masks, proposals=proposals)
+        keypoints = sample.keypoints
+        if keypoints is not None:
+            keypoints = keypoints.moved(change.points(keypoints.points[..., :2]))
+        sample = replace(
+            sample, image=image, boxes=boxes, segmentations=masks, proposals=proposals, keypoints=keypoints
+        )
         return cut(sample, (0, 0, width, height), self.min_visible)
 
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from torch import Tensor
 
+from lightning_rcnn.data.keypoints import ObjectKeypoints
 from lightning_rcnn.masks.crops import ObjectMask, Window
 from lightning_rcnn.parts import Recorded
 
@@ -37,6 +38,7 @@ class TrainingImage:
         fill: color of the pixels of the window that are beyond `image`, RGB.
         final_size: (height, width) of the displayed frame after the resize, in pixels; None if the resize rule decides.
         negative_labels, not_exhaustive_labels: see `Targets`.
+        keypoints: keypoints of the m objects in pixels of `image`; None if they are not needed.
     """
 
     image: Tensor
@@ -53,6 +55,7 @@ class TrainingImage:
     final_size: tuple[int, int] | None = None
     negative_labels: tuple[int, ...] = ()
     not_exhaustive_labels: tuple[int, ...] = ()
+    keypoints: ObjectKeypoints | None = None
 
     def with_objects(self, kept: np.ndarray) -> "TrainingImage":
         """Return the image with some of its objects.
@@ -67,6 +70,7 @@ class TrainingImage:
             labels=self.labels[indices],
             is_crowd=self.is_crowd[indices],
             segmentations=[self.segmentations[index] for index in indices],
+            keypoints=None if self.keypoints is None else self.keypoints.of(indices),
         )
 
 

@@ -16,7 +16,7 @@ def cut(
 
     Boxes are clipped to the window. The box of an object that is cut and has a mask becomes the smallest one around the
     pixels that are left of the mask. Objects without any area or pixel in the window go; crowds stay crowds. All
-    objects may go: then the image has only background.
+    objects may go: then the image has only background. Keypoints outside the window are no longer labeled.
 
     Args:
         sample: image with its objects.
@@ -47,7 +47,9 @@ def cut(
         boxes[index] = crop_edges(left)
         if not isinstance(mask, list):  # polygons are cut last, so that outlines stay exact
             segmentations[index] = left
-    return replace(sample, boxes=boxes, segmentations=segmentations).with_objects(is_visible & (shares >= min_visible))
+    keypoints = None if sample.keypoints is None else sample.keypoints.inside(visible)
+    sample = replace(sample, boxes=boxes, segmentations=segmentations, keypoints=keypoints)
+    return sample.with_objects(is_visible & (shares >= min_visible))
 
 
 def _areas(boxes: np.ndarray) -> np.ndarray:

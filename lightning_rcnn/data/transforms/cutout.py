@@ -14,7 +14,8 @@ from lightning_rcnn.masks.crops import Window
 class Cutout(Transform):
     """Fills rectangles of what is visible of an image with a color (DeVries and Taylor 2017, with any shape).
 
-    Only pixels change: boxes and masks stay whole, and a mask also marks the hidden part of its object. An object stays
+    Only pixels change: boxes and masks stay whole, and a mask also marks the hidden part of its object; keypoints
+    behind a rectangle count as hidden. An object stays
     unless the rectangles hide more than `max_hidden` of its box; then nothing is left to learn from, and it goes. A
     crowd always stays.
 
@@ -53,7 +54,12 @@ class Cutout(Transform):
         for left, top, right, bottom in rectangles.tolist():
             image[:, top:bottom, left:right] = torch.tensor(self.fill, dtype=torch.uint8)[:, None, None]
         kept = sample.is_crowd | (hidden_shares(sample.boxes, rectangles) <= self.max_hidden)
-        return replace(sample, image=image).with_objects(kept)
+        keypoints = sample.keypoints
+        if keypoints is not None:
+            positions = keypoints.points[..., None, :2]
+            is_behind = np.all((positions >= rectangles[:, :2]) & (positions <= rectangles[:, 2:]), axis=-1)
+            keypoints = keypoints.hidden(is_behind.any(axis=-1))
+        return replace(sample, image=image, keypoints=keypoints).with_objects(kept)
 
     def _rectangle(self, visible: Window, random: Random) -> Window:
         """Draw a rectangle inside the visible part of the image, in its pixels."""

@@ -1,9 +1,10 @@
 """Bring images with their annotations into one frame, before their pixels are mixed."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from lightning_rcnn.data.geometry import AxisAlignedMap
+from lightning_rcnn.data.keypoints import ObjectKeypoints
 from lightning_rcnn.data.resize import ResizeRule
 from lightning_rcnn.data.transforms.base import TrainingImage
 from lightning_rcnn.data.transforms.cut import cut
@@ -38,7 +39,8 @@ def resized(sample: TrainingImage, size: tuple[int, int]) -> TrainingImage:
         for mask in _with_crops(sample)
     ]
     image = _RESIZE.resize(sample.image, size)
-    return replace(sample, image=image, boxes=scaling.boxes(sample.boxes), segmentations=masks)
+    keypoints = None if sample.keypoints is None else sample.keypoints.mapped(scaling)
+    return replace(sample, image=image, boxes=scaling.boxes(sample.boxes), segmentations=masks, keypoints=keypoints)
 
 
 def placed(sample: TrainingImage, window: Window, min_visible: float) -> TrainingImage:
@@ -60,6 +62,17 @@ def shifted_masks(sample: TrainingImage, x: int, y: int) -> list[ObjectMask | No
         Crop(mask.pixels, mask.top + y, mask.left + x) if isinstance(mask, Crop) else _mapped(mask, shift)
         for mask in _with_crops(sample)
     ]
+
+
+def shifted_keypoints(sample: TrainingImage, x: int, y: int) -> ObjectKeypoints | None:
+    """Return the keypoints of an image with nothing recorded, `x` pixels to the right and `y` pixels down."""
+    return None if sample.keypoints is None else sample.keypoints.mapped(AxisAlignedMap(1.0, float(x), 1.0, float(y)))
+
+
+def joined_keypoints(keypoints: Sequence[ObjectKeypoints | None]) -> ObjectKeypoints | None:
+    """Return the keypoints of the objects of several images in one frame; None if they are not needed."""
+    present = [each for each in keypoints if each is not None]
+    return present[0].joined(*present[1:]) if present else None
 
 
 def _with_crops(sample: TrainingImage) -> Iterator[list[list[float]] | Crop | None]:

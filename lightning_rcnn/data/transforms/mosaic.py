@@ -8,7 +8,7 @@ import torch
 from lightning_rcnn.data.transforms.base import Random, TrainingImage
 from lightning_rcnn.data.transforms.checks import checked_share, probability
 from lightning_rcnn.data.transforms.cut import cut
-from lightning_rcnn.data.transforms.frame import resized, shifted_masks
+from lightning_rcnn.data.transforms.frame import joined_keypoints, resized, shifted_keypoints, shifted_masks
 from lightning_rcnn.data.transforms.mixing import MixingTransform
 from lightning_rcnn.data.transforms.planned import PlannedTransform
 from lightning_rcnn.data.transforms.view import displayed_size, in_image
@@ -102,6 +102,9 @@ def _assembled(parts: Sequence[TrainingImage], quadrants: Sequence[Window], size
         labels=np.concatenate([part.labels for part in parts]),
         is_crowd=np.concatenate([part.is_crowd for part in parts]),
         segmentations=masks,
+        keypoints=joined_keypoints(
+            [shifted_keypoints(part, x1, y1) for part, (x1, y1, _, _) in zip(parts, quadrants, strict=True)]
+        ),
         negative_labels=tuple(sorted(set.intersection(*(set(part.negative_labels) for part in parts)))),
         not_exhaustive_labels=tuple(sorted(set.union(*(set(part.not_exhaustive_labels) for part in parts)))),
     )

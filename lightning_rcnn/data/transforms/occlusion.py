@@ -11,7 +11,9 @@ from dataclasses import replace
 import numpy as np
 from torch import Tensor
 
+from lightning_rcnn.data.keypoints import ObjectKeypoints
 from lightning_rcnn.data.transforms.base import TrainingImage
+from lightning_rcnn.data.transforms.frame import joined_keypoints
 from lightning_rcnn.masks.crops import Crop, ObjectMask, crop_edges, cut_crop, decode_masks
 
 
@@ -19,8 +21,9 @@ def paste_objects(below: TrainingImage, above: TrainingImage, min_visible: float
     """Paste all objects of one image over another of the same size.
 
     An object below that is partly hidden keeps the visible part of its mask, and its box becomes the tight box around
-    it. An object below without a mask counts as the rectangle of its box, and its box shrinks where whole sides are
-    hidden. A crowd below stays a crowd as long as a pixel of it is visible.
+    it. Its keypoints behind pasted objects stay, as hidden ones. An object below without a mask counts as the rectangle
+    of its box, and its box shrinks where whole sides are hidden. A crowd below stays a crowd as long as a pixel of it
+    is visible.
 
     A class of a pasted object is no longer absent; which objects of `below` may lack annotations does not change.
 
@@ -51,6 +54,7 @@ def paste_objects(below: TrainingImage, above: TrainingImage, min_visible: float
         labels=np.concatenate([visible.labels, above.labels]),
         is_crowd=np.concatenate([visible.is_crowd, above.is_crowd]),
         segmentations=visible.segmentations + above.segmentations,
+        keypoints=joined_keypoints([visible.keypoints, above.keypoints]),
         negative_labels=tuple(label for label in below.negative_labels if label not in above.labels),
     )
 
@@ -75,7 +79,14 @@ def _visible_objects(below: TrainingImage, is_pasted: np.ndarray, min_visible: f
         else:  # an edge between two pixels, on a side that is not hidden, stays
             x1, y1, x2, y2 = crop_edges(tight)
             boxes[number] = boxes[number].clip([x1, y1, 0, 0], [width, height, x2, y2])
-    return replace(below, boxes=boxes, segmentations=masks).with_objects(is_kept)
+    keypoints = None if below.keypoints is None else _hidden_behind(below.keypoints, is_pasted)
+    return replace(below, boxes=boxes, segmentations=masks, keypoints=keypoints).with_objects(is_kept)
+
+
+def _hidden_behind(keypoints: ObjectKeypoints, is_pasted: np.ndarray) -> ObjectKeypoints:
+    height, width = is_pasted.shape
+    x, y = np.moveaxis(keypoints.points[..., :2], -1, 0).astype(np.int64)
+    return keypoints.hidden(is_pasted[y.clip(0, height - 1), x.clip(0, width - 1)])
 
 
 def _crops(masks: Sequence[ObjectMask | None], height: int, width: int) -> Iterator[Crop | None]:

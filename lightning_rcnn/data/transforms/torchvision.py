@@ -2,7 +2,8 @@
 
 A transform gets the image as `tv_tensors.Image` uint8 [3, h, w], and a target in the form of torchvision's detectors:
 `boxes` (`tv_tensors.BoundingBoxes`, xyxy), `labels` int64, `iscrowd` int64, `number` int64, 0..m-1, and `masks`
-(`tv_tensors.Mask` uint8 [m, h, w]) if they are needed; `proposals` are boxes too. Random numbers come from torch's,
+(`tv_tensors.Mask` uint8 [m, h, w]) if they are needed; `proposals` are boxes too. For a detector of keypoints there are
+`keypoints` and `keypoint_corners` (see `pair_keypoints.py`). Random numbers come from torch's,
 numpy's and Python's generators, which are seeded before and restored after. A transform may run several times on a
 sample from the same seed: with numbers as labels if it drops boxes, and with masks if it moves boxes.
 
@@ -23,6 +24,7 @@ from torch import Tensor
 from torchvision import tv_tensors
 
 from lightning_rcnn.data.transforms.base import Random, TrainingImage
+from lightning_rcnn.data.transforms.pair_keypoints import keypoint_entries, moved_keypoints
 from lightning_rcnn.data.transforms.view import displayed_crops, displayed_size, upright
 from lightning_rcnn.errors import InputError
 from lightning_rcnn.masks.crops import ObjectMask, crop_edges
@@ -84,6 +86,7 @@ def apply_to_pair(transform: PairTransform, sample: TrainingImage, random: Rando
         is_crowd=sample.is_crowd[kept.numpy()],
         segmentations=segmentations,
         proposals=_moved_proposals(new_target, sample, name),
+        keypoints=moved_keypoints(new_target, new_image, boxes, kept, sample, name),
         negative_labels=sample.negative_labels,
         not_exhaustive_labels=sample.not_exhaustive_labels,
     )
@@ -112,6 +115,8 @@ def _pair(sample: TrainingImage) -> tuple[tv_tensors.Image, dict[str, Any]]:
         if len(proposals) == len(sample.boxes):  # a transform that drops boxes would take them for entries of objects
             proposals = np.concatenate([proposals, np.zeros((1, 4), np.float32)])
         target["proposals"] = as_boxes(proposals)
+    if sample.keypoints is not None:
+        target |= keypoint_entries(sample.keypoints, height, width)
     return tv_tensors.Image(sample.image.clone()), target
 
 

@@ -119,6 +119,7 @@ def upright(sample: TrainingImage) -> TrainingImage:
         negative_labels=sample.negative_labels,
         not_exhaustive_labels=sample.not_exhaustive_labels,
         final_size=sample.final_size,
+        keypoints=None if sample.keypoints is None else sample.keypoints.mapped(to_displayed),
     )
 
 

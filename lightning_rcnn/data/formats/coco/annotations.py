@@ -12,10 +12,12 @@ from lightning_rcnn.data.formats.coco.boxes import Box, edges_of, read_box
 from lightning_rcnn.data.formats.coco.categories import Classes, read_classes
 from lightning_rcnn.data.formats.coco.ids import MAX_ID, IdTable
 from lightning_rcnn.data.formats.coco.json_files import Entry, load_annotations
+from lightning_rcnn.data.formats.coco.keypoints import keypoints_in_pixels, read_keypoints, read_skeleton
 from lightning_rcnn.data.formats.coco.relative import are_relative, polygons_of
 from lightning_rcnn.data.formats.coco.scalars import flag, number, whole_number
 from lightning_rcnn.data.formats.coco.segmentations import MAX_SIDE, box_of_segmentation, read_segmentation
 from lightning_rcnn.data.scaling import scale_box, scale_points
+from lightning_rcnn.skeleton import Skeleton
 
 LABEL_LIST_KEYS = ("neg_category_ids", "not_exhaustive_category_ids")
 """LVIS's keys of an image: absent classes, and those that are not annotated exhaustively (`data/index.LABEL_LISTS`)."""
@@ -51,6 +53,7 @@ class CocoObject(NamedTuple):
         iscrowd, difficult: 0 or 1.
         area: area in pixels; None if not stated.
         segmentation: polygons or an RLE (see `segmentations.py`); None if there is none.
+        keypoints: x, y and visibility of each keypoint as written; empty if it has none, None if they cannot be read.
         has_relative_box, has_relative_mask: whether box and mask are relative to the image size; see `in_pixels`.
     """
 
@@ -61,6 +64,7 @@ class CocoObject(NamedTuple):
     difficult: int
     area: float | None
     segmentation: Any
+    keypoints: Sequence[float] | None = ()
     has_relative_box: bool = False
     has_relative_mask: bool = False
 
@@ -71,6 +75,7 @@ class CocoAnnotations:
 
     Attributes:
         classes: classes of the file.
+        skeleton: keypoints of its objects; None if it has none.
         image_ids: image ids with their spellings.
         images: image id -> image.
         objects: image id -> objects of the image.
@@ -81,6 +86,7 @@ class CocoAnnotations:
     """
 
     classes: Classes
+    skeleton: Skeleton | None
     image_ids: IdTable
     images: dict[int, CocoImage]
     objects: dict[int, list[CocoObject]]
@@ -99,7 +105,8 @@ def read_annotations(path: Path, classes: Sequence[str] | None = None) -> CocoAn
         classes: names of the classes 1..K; by default the file's categories in the order of their ids.
 
     Raises:
-        InputError: the file is missing, has another format, or has categories that contradict each other.
+        InputError: the file is missing, has another format, or has categories that contradict each other or have
+            different skeletons.
     """
     content = load_annotations(path)
     entries = content["annotations"]
@@ -107,6 +114,7 @@ def read_annotations(path: Path, classes: Sequence[str] | None = None) -> CocoAn
     numbered = read_classes(
         content["categories"], _distinct(entry.get("category_id") for entry in entries), path, log, classes
     )
+    skeleton = read_skeleton(content["categories"], lambda entry_id: numbered.label_of(entry_id) is not None, path)
     image_ids = IdTable(entry.get("id") for entry in content["images"])
     if image_ids.numbered:
         first = image_ids.numbered[0]
@@ -121,7 +129,7 @@ def read_annotations(path: Path, classes: Sequence[str] | None = None) -> CocoAn
     num_images = len(content["images"]) - log.counts[Defect.DUPLICATE_IMAGE]
     num_objects = len(entries) - log.counts[Defect.DUPLICATE_ANNOTATION] - log.counts[Defect.OTHER_CLASS]
     return CocoAnnotations(
-        numbered, image_ids, images, objects, is_relative, is_federated, log, num_images, num_objects
+        numbered, skeleton, image_ids, images, objects, is_relative, is_federated, log, num_images, num_objects
     )
 
 
@@ -129,6 +137,10 @@ def in_pixels(annotated: CocoObject, size: tuple[int, int]) -> CocoObject:
     """Return the object with box, mask and area in pixels of an image of this (width, height)."""
     width, height = size
     box, segmentation, area = annotated.box, annotated.segmentation, annotated.area
+    keypoints = annotated.keypoints
+    if keypoints:
+        is_relative = annotated.has_relative_box and max(map(abs, [*keypoints[0::3], *keypoints[1::3]])) <= 1
+        keypoints = keypoints_in_pixels(keypoints, size if is_relative else None)
     if annotated.has_relative_box and box is not None:
         box = scale_box(box, width, height)
     if annotated.has_relative_mask:
@@ -136,7 +148,12 @@ def in_pixels(annotated: CocoObject, size: tuple[int, int]) -> CocoObject:
     if area is not None and area <= 1 and (annotated.has_relative_box or annotated.has_relative_mask):
         area *= width * height
     return annotated._replace(
-        box=box, segmentation=segmentation, area=area, has_relative_box=False, has_relative_mask=False
+        box=box,
+        segmentation=segmentation,
+        area=area,
+        keypoints=keypoints,
+        has_relative_box=False,
+        has_relative_mask=False,
     )
 
 
@@ -232,6 +249,7 @@ def _read_object(entry: Entry, annotation_id: int, classes: Classes) -> CocoObje
         difficult=int(flag(entry.get("difficult")) or flag(entry.get("ignore"))),
         area=area if area is not None and isfinite(area) else None,
         segmentation=read_segmentation(entry.get("segmentation")),
+        keypoints=read_keypoints(entry.get("keypoints")),
     )
 
 

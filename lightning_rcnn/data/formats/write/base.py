@@ -10,8 +10,9 @@ from lightning_rcnn.data.formats.write.names import UniqueNames
 from lightning_rcnn.data.index import Category
 from lightning_rcnn.errors import InputError
 from lightning_rcnn.masks.segmentation import Segmentation
+from lightning_rcnn.skeleton import Skeleton
 
-Kept = Literal["boxes", "masks", "crowds", "difficult", "scores", "orientation", "label_lists"]
+Kept = Literal["boxes", "masks", "crowds", "difficult", "scores", "orientation", "label_lists", "keypoints"]
 _LOSSES: dict[Kept, str] = {
     "boxes": "objects without a mask are left out",
     "masks": "masks are left out and their boxes kept",
@@ -19,6 +20,7 @@ _LOSSES: dict[Kept, str] = {
     "difficult": "difficult objects are written like others",
     "scores": "scores are left out",
     "label_lists": "lists of the classes that an image was looked through for are left out",
+    "keypoints": "objects lose their keypoints",
 }
 
 
@@ -32,6 +34,7 @@ class WrittenObject(NamedTuple):
         iscrowd, difficult: 0 or 1.
         area: area in pixels; None for that of the mask, or of the box.
         score: score of a detection, 0 to 1; None for an annotation.
+        keypoints: x, y and visibility of each keypoint in turn (see `data/keypoints.py`); empty if there are none.
     """
 
     box: Sequence[float]
@@ -41,6 +44,7 @@ class WrittenObject(NamedTuple):
     difficult: int = 0
     area: float | None = None
     score: float | None = None
+    keypoints: Sequence[float] = ()
 
 
 class WrittenImage(NamedTuple):
@@ -75,6 +79,7 @@ class FormatWriter(ABC):
     Args:
         folder: new, empty folder.
         categories: classes with the labels 1..K.
+        skeleton: keypoints of the objects; None if they have none.
 
     Attributes:
         KEEPS: what the format has a place for.
@@ -83,8 +88,9 @@ class FormatWriter(ABC):
 
     KEEPS: ClassVar[frozenset[Kept]]
 
-    def __init__(self, folder: Path, categories: Sequence[Category]) -> None:
+    def __init__(self, folder: Path, categories: Sequence[Category], skeleton: Skeleton | None = None) -> None:
         self.folder = folder
+        self.skeleton = skeleton
         self.categories = list(categories)
         self.losses: Counter[str] = Counter()
         self._names = UniqueNames()
@@ -134,6 +140,7 @@ class FormatWriter(ABC):
                 "difficult": bool(each.difficult),
                 "masks": each.segmentation is not None,
                 "scores": each.score is not None,
+                "keypoints": bool(each.keypoints),
             }
             lost = [kind for kind, is_there in needs.items() if is_there and kind not in self.KEEPS]
             if lost and lost[0] in ("crowds", "boxes"):

@@ -1,4 +1,4 @@
-"""Write COCO: a JSON file a split, and folders of images. Boxes, masks and flags are kept exactly.
+"""Write COCO: a JSON file a split, and folders of images. Boxes, masks, keypoints and flags are kept exactly.
 
 A federated set has LVIS's lists of classes beside each image, and `frequency` beside each category. Detections have
 their `score` beside the annotation's other keys, where tools that do not know it leave it.
@@ -12,18 +12,20 @@ from pathlib import Path
 from typing import Any
 
 from lightning_rcnn.data.formats.coco.annotations import LABEL_LIST_KEYS
+from lightning_rcnn.data.formats.coco.keypoints import annotated_keypoints, category_keypoints
 from lightning_rcnn.data.formats.write.base import FormatWriter, WrittenImage, WrittenObject
 from lightning_rcnn.data.index import Category
 from lightning_rcnn.masks.segmentation import area_of
+from lightning_rcnn.skeleton import Skeleton
 
 
 class CocoWriter(FormatWriter):
     """Writes `annotations.json` and `images/`, or `annotations/instances_SPLIT.json` and `SPLIT/` for each split."""
 
-    KEEPS = frozenset({"boxes", "masks", "crowds", "difficult", "scores", "orientation", "label_lists"})
+    KEEPS = frozenset({"boxes", "masks", "crowds", "difficult", "scores", "orientation", "label_lists", "keypoints"})
 
-    def __init__(self, folder: Path, categories: Sequence[Category]) -> None:
-        super().__init__(folder, categories)
+    def __init__(self, folder: Path, categories: Sequence[Category], skeleton: Skeleton | None = None) -> None:
+        super().__init__(folder, categories, skeleton)
         self._lists: dict[str, _Lists] = {}
 
     def write_named(self, name: str, image: WrittenImage, split: str) -> None:
@@ -49,7 +51,8 @@ class CocoWriter(FormatWriter):
 
     def finish(self) -> None:
         """Join the lists of each split in one JSON file."""
-        categories = [_category(category) for category in self.categories]
+        shared = {} if self.skeleton is None else category_keypoints(self.skeleton)
+        categories = [{**_category(category), **shared} for category in self.categories]
         for split, lists in self._lists.items():
             parts = ("annotations", f"instances_{split}.json") if split else ("annotations.json",)
             lists.join(self.path(*parts), categories)
@@ -65,6 +68,8 @@ class CocoWriter(FormatWriter):
         }
         if each.segmentation is not None:
             annotation["segmentation"] = each.segmentation
+        if each.keypoints:
+            annotation |= annotated_keypoints(each.keypoints)
         if each.difficult:
             annotation["difficult"] = 1
         if each.score is not None:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from lightning_rcnn.data.formats.write.base import FormatWriter, WrittenImage
 from lightning_rcnn.data.index import Category
+from lightning_rcnn.skeleton import Skeleton
 
 COLUMNS = ("filename", "width", "height", "class", "xmin", "ymin", "xmax", "ymax", "iscrowd", "score")
 
@@ -18,8 +19,8 @@ class CsvWriter(FormatWriter):
 
     KEEPS = frozenset({"boxes", "crowds", "scores", "orientation"})
 
-    def __init__(self, folder: Path, categories: Sequence[Category]) -> None:
-        super().__init__(folder, categories)
+    def __init__(self, folder: Path, categories: Sequence[Category], skeleton: Skeleton | None = None) -> None:
+        super().__init__(folder, categories, skeleton)
         self._splits: set[str] = set()
 
     def write_named(self, name: str, image: WrittenImage, split: str) -> None:

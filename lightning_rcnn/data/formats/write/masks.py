@@ -14,6 +14,7 @@ from lightning_rcnn.data.formats.write.base import FormatWriter, WrittenImage
 from lightning_rcnn.data.index import Category
 from lightning_rcnn.errors import InputError
 from lightning_rcnn.masks.crops import decode_masks
+from lightning_rcnn.skeleton import Skeleton
 
 
 class MasksWriter(FormatWriter):
@@ -21,8 +22,8 @@ class MasksWriter(FormatWriter):
 
     KEEPS = frozenset({"masks", "orientation"})
 
-    def __init__(self, folder: Path, categories: Sequence[Category]) -> None:
-        super().__init__(folder, categories)
+    def __init__(self, folder: Path, categories: Sequence[Category], skeleton: Skeleton | None = None) -> None:
+        super().__init__(folder, categories, skeleton)
         if len(categories) > 1:
             raise InputError(
                 f"--format masks: image files of masks have no place for classes, and the set has {len(categories)}; "

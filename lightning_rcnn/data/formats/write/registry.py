@@ -12,6 +12,7 @@ from lightning_rcnn.data.formats.write.masks import MasksWriter
 from lightning_rcnn.data.formats.write.voc import VocWriter
 from lightning_rcnn.data.formats.write.yolo import YoloWriter
 from lightning_rcnn.data.index import Category
+from lightning_rcnn.skeleton import Skeleton
 
 FormatName = Literal["coco", "yolo", "voc", "labelme", "csv", "masks"]
 _WRITERS: dict[FormatName, type[FormatWriter]] = {
@@ -24,10 +25,12 @@ _WRITERS: dict[FormatName, type[FormatWriter]] = {
 }
 
 
-def open_writer(name: FormatName, folder: Path, categories: Sequence[Category]) -> FormatWriter:
+def open_writer(
+    name: FormatName, folder: Path, categories: Sequence[Category], skeleton: Skeleton | None = None
+) -> FormatWriter:
     """Return the writer of a format; see `FormatWriter`.
 
     Raises:
         InputError: the format cannot hold the data set.
     """
-    return _WRITERS[name](folder, categories)
+    return _WRITERS[name](folder, categories, skeleton)

@@ -15,6 +15,7 @@ from xml.etree.ElementTree import Element, SubElement
 
 from lightning_rcnn.data.formats.write.base import FormatWriter, WrittenImage, WrittenObject
 from lightning_rcnn.data.index import Category
+from lightning_rcnn.skeleton import Skeleton
 
 
 class VocWriter(FormatWriter):
@@ -22,8 +23,8 @@ class VocWriter(FormatWriter):
 
     KEEPS = frozenset({"boxes", "difficult", "orientation"})
 
-    def __init__(self, folder: Path, categories: Sequence[Category]) -> None:
-        super().__init__(folder, categories)
+    def __init__(self, folder: Path, categories: Sequence[Category], skeleton: Skeleton | None = None) -> None:
+        super().__init__(folder, categories, skeleton)
         self._stems: defaultdict[str, list[str]] = defaultdict(list)
 
     def write_named(self, name: str, image: WrittenImage, split: str) -> None:

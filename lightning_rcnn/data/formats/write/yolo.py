@@ -18,6 +18,7 @@ from lightning_rcnn.masks.crops import polygon_points
 from lightning_rcnn.masks.outlines import as_polygon, join_rings
 from lightning_rcnn.masks.run_length import decode_crop, encode_polygons
 from lightning_rcnn.masks.segmentation import Segmentation, as_run_length
+from lightning_rcnn.skeleton import Skeleton
 
 
 class YoloWriter(FormatWriter):
@@ -25,8 +26,8 @@ class YoloWriter(FormatWriter):
 
     KEEPS = frozenset({"boxes", "masks"})
 
-    def __init__(self, folder: Path, categories: Sequence[Category]) -> None:
-        super().__init__(folder, categories)
+    def __init__(self, folder: Path, categories: Sequence[Category], skeleton: Skeleton | None = None) -> None:
+        super().__init__(folder, categories, skeleton)
         self._splits: list[str] = []
 
     def write_named(self, name: str, image: WrittenImage, split: str) -> None:
