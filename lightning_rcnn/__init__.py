@@ -20,6 +20,7 @@ __all__ = [
     "FastRCNN",
     "FasterRCNN",
     "InputError",
+    "KeypointRCNN",
     "MaskRCNN",
     "Part",
     "PointRend",
@@ -48,6 +49,7 @@ if TYPE_CHECKING:
     from lightning_rcnn.detectors.cascade_rcnn import CascadeMaskRCNN, CascadeRCNN
     from lightning_rcnn.detectors.fast_rcnn import FastRCNN
     from lightning_rcnn.detectors.faster_rcnn import FasterRCNN
+    from lightning_rcnn.detectors.keypoint_rcnn import KeypointRCNN
     from lightning_rcnn.detectors.loading import load, load_detector
     from lightning_rcnn.detectors.mask_rcnn import MaskRCNN
     from lightning_rcnn.detectors.point_rend import PointRend
@@ -72,6 +74,7 @@ _MODULES = {
     "FastRCNN": "lightning_rcnn.detectors.fast_rcnn",
     "FasterRCNN": "lightning_rcnn.detectors.faster_rcnn",
     "InputError": "lightning_rcnn.errors",
+    "KeypointRCNN": "lightning_rcnn.detectors.keypoint_rcnn",
     "MaskRCNN": "lightning_rcnn.detectors.mask_rcnn",
     "Part": "lightning_rcnn.parts",
     "PointRend": "lightning_rcnn.detectors.point_rend",

@@ -129,12 +129,14 @@ class Detections(NamedTuple):
         labels: int64 [N, D], 1..K, `PADDING_LABEL` where padded.
         masks: float32 [N, D, S, S], mask probability of each cell of a grid that fills the box, 0 where padded; None if
             the detector predicts no masks.
+        keypoints: float32 [N, D, J, 3], x, y and score of each keypoint; None if the detector predicts no keypoints.
     """
 
     boxes: Tensor
     scores: Tensor
     labels: Tensor
     masks: Tensor | None = None
+    keypoints: Tensor | None = None
 
 
 class FoundObjects(NamedTuple):
@@ -146,12 +148,14 @@ class FoundObjects(NamedTuple):
         labels: int64 [D], 1..K.
         masks: a mask of the whole image for each object, as a run-length encoding (`masks/run_length.py`); None if the
             detector predicts no masks.
+        keypoints: float32 [D, J, 3], x, y and score of each keypoint; None if the detector predicts no keypoints.
     """
 
     boxes: Tensor
     scores: Tensor
     labels: Tensor
     masks: Sequence[dict[str, Any]] | None = None
+    keypoints: Tensor | None = None
 
 
 class LabelLists(NamedTuple):

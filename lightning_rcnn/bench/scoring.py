@@ -11,7 +11,7 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 from lightning_rcnn.evaluation.coco_ap import CocoAveragePrecision, coco_figures
-from lightning_rcnn.evaluation.scoring import Curves, ResultType
+from lightning_rcnn.evaluation.scoring import Curves, RegionType
 from lightning_rcnn.masks.run_length import encode_polygons
 
 Library = Literal["pycocotools", "lightning-rcnn"]
@@ -33,7 +33,7 @@ class ScoringWorkload:
         seed: of all numbers.
     """
 
-    result_type: ResultType = "bbox"
+    result_type: RegionType = "bbox"
     images: int = 1000
     classes: int = 80
     objects: int = 7
@@ -137,7 +137,8 @@ def _by_pycocotools(images: dict[int, Image], workload: ScoringWorkload) -> dict
     tables = evaluation.eval
     return _twelve(
         coco_figures(
-            Curves(tables["precision"][..., -1], tables["recall"], params.iouThrs, params.maxDets), workload.class_names
+            Curves(tables["precision"][..., -1], tables["recall"], params.iouThrs, params.maxDets, params.areaRngLbl),
+            workload.class_names,
         )
     )
 

@@ -20,7 +20,7 @@ from lightning_rcnn.evaluation.gathering import score_on_rank_zero
 from lightning_rcnn.evaluation.report import analysis_tables
 from lightning_rcnn.evaluation.report_page.gallery import pixels_of
 from lightning_rcnn.evaluation.report_page.page import PAGE, REPORT, proposal_recall, report_page, write_report
-from lightning_rcnn.evaluation.scoring import ResultType
+from lightning_rcnn.evaluation.scoring import RegionType
 from lightning_rcnn.pages.pictures import as_jpeg
 from lightning_rcnn.structures import NO_IMAGE, Batch
 
@@ -44,9 +44,9 @@ class AnalysisReport(Callback):
     def __init__(self, in_training: bool = False) -> None:
         super().__init__()
         self.in_training = in_training
-        self.analyses: dict[ResultType, Analysis] = {}
+        self.analyses: dict[RegionType, Analysis] = {}
         self.thresholds: dict[str, Any] = {}
-        self._collectors: dict[ResultType, AnalysisCollector] = {}
+        self._collectors: dict[RegionType, AnalysisCollector] = {}
         self._evaluated_step = -1
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -112,7 +112,7 @@ class AnalysisReport(Callback):
         for result_type, metric in _metrics(detector).items():
             metric.observers.remove(collectors[result_type])
 
-        def report(parts: Iterator[dict[ResultType, Collected]]) -> dict[str, Any]:
+        def report(parts: Iterator[dict[RegionType, Collected]]) -> dict[str, Any]:
             try:
                 return self._report(trainer, detector, what, parts)
             except Exception as error:
@@ -127,7 +127,7 @@ class AnalysisReport(Callback):
         self._evaluated_step = trainer.global_step
 
     def _report(
-        self, trainer: Trainer, detector: LightningModule, what: str, parts: Iterator[dict[ResultType, Collected]]
+        self, trainer: Trainer, detector: LightningModule, what: str, parts: Iterator[dict[RegionType, Collected]]
     ) -> dict[str, Any]:
         """Analyze, print and write, on rank 0; return the thresholds."""
         metrics: dict[str, Any] = detector.last_metrics  # type: ignore[assignment]
@@ -159,8 +159,8 @@ class AnalysisReport(Callback):
         return {"score": best.score, "f1": best.f1, "per_class": per_class}
 
 
-def _metrics(detector: LightningModule) -> dict[ResultType, CocoAveragePrecision]:
-    """Return the detector's metrics by result type, the main one first."""
-    metrics: dict[ResultType, CocoAveragePrecision] = detector.evaluation.average_precisions  # type: ignore[assignment, union-attr]
-    main: ResultType = detector.main_result_type  # type: ignore[assignment]
-    return {main: metrics[main], **metrics}
+def _metrics(detector: LightningModule) -> dict[RegionType, CocoAveragePrecision]:
+    """Return the detector's metrics by result type, the main one first; keypoints have no analysis of their own."""
+    metrics: dict[RegionType, CocoAveragePrecision] = detector.evaluation.average_precisions  # type: ignore[assignment, union-attr]
+    regions: tuple[RegionType, ...] = ("segm", "bbox")
+    return {result_type: metrics[result_type] for result_type in regions if result_type in metrics}

@@ -12,12 +12,14 @@ from lightning_rcnn.callbacks.logged_step import logged_step
 from lightning_rcnn.callbacks.run_folder import run_folder
 from lightning_rcnn.callbacks.wandb_images import ShownImage
 from lightning_rcnn.callbacks.wandb_overlays import LOWEST_SCORE
+from lightning_rcnn.data.keypoints import ObjectKeypoints
 from lightning_rcnn.errors import InputError
 from lightning_rcnn.evaluation.coco_entries import mask_of
-from lightning_rcnn.functional.boxes import rescale
+from lightning_rcnn.functional.boxes import rescale, rescale_points
 from lightning_rcnn.masks.paste import PasteRule, paste_as_run_lengths
+from lightning_rcnn.skeleton import Skeleton
 from lightning_rcnn.structures import NO_IMAGE, Batch, Detections, ImageRecord
-from lightning_rcnn.visualization import Objects, compare, contact_sheet, save_image
+from lightning_rcnn.visualization import Objects, ShownKeypoints, compare, contact_sheet, save_image
 
 FILE_NAME = "images/validation.jpg"
 """Path in the run folder; each validation replaces the file."""
@@ -122,6 +124,18 @@ def _show(batch: Batch, detections: Detections, slot: int, threshold: float, det
         boxes = detections.boxes[slot, wanted].float().cpu()
         drawn = drawn._replace(masks=paste_as_run_lengths(detections.masks[slot, wanted], boxes, *frame, rule))
         ground_truth = ground_truth._replace(masks=[mask_of(annotation, *frame) for annotation in record.annotations])
+    if detections.keypoints is not None:
+        skeleton: Skeleton = detector.skeleton  # type: ignore[assignment]
+        drawn_above: float = detector.keypoints_drawn_above  # type: ignore[assignment]
+        labeled = torch.from_numpy(ObjectKeypoints.read(record.annotations, skeleton).points)
+        found = detections.keypoints[slot, _is_wanted(detections, slot, threshold)].float().cpu()
+        shown = [
+            ShownKeypoints(
+                rescale_points(each[None, ..., :2], original, resized)[0], each[..., 2] > low, skeleton.edges
+            )
+            for each, low in ((labeled, 0.0), (found, drawn_above))
+        ]
+        ground_truth, drawn = ground_truth._replace(keypoints=shown[0]), drawn._replace(keypoints=shown[1])
 
     captions = (
         f"{record.file_name} · ground truth, {len(ground_truth.labels)}",

@@ -73,6 +73,9 @@ class ImageLog:
         with _sizes_may_differ():
             images = [self._stored(image, names, with_masks) for image in shown]
             self._logger.log_metrics({key: images}, step)  # type: ignore[dict-item]  # media are no floats
+            if any(image.drawn.keypoints is not None for image in shown):  # of which W&B draws none over an image
+                sheets = [wandb.Image(image.picture, caption=image.file_name, file_type="jpg") for image in shown]
+                self._logger.log_metrics({f"{key}_keypoints": sheets}, step)  # type: ignore[dict-item]
 
     def _stored(self, shown: ShownImage, names: Mapping[int, str], with_masks: bool) -> "_StoredImage":
         """Put detections over an image, and ground truth that was logged before or is about to be."""

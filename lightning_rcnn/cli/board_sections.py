@@ -64,14 +64,14 @@ class Section(NamedTuple):
     panels: tuple[Panel, ...]
 
 
-LOSSES = ("loss", "loss_objectness", "loss_rpn_box", "loss_classifier", "loss_box", "loss_mask")
+LOSSES = ("loss", "loss_objectness", "loss_rpn_box", "loss_classifier", "loss_box", "loss_mask", "loss_keypoint")
 
 SECTIONS = (
     Section(
         "Headline",
         (
-            Curves("AP", ("val/bbox/AP", "val/segm/AP")),
-            Bars("Best AP", ("best/val/bbox/AP", "best/val/segm/AP")),
+            Curves("AP", ("val/bbox/AP", "val/segm/AP", "val/keypoints/AP")),
+            Bars("Best AP", ("best/val/bbox/AP", "best/val/segm/AP", "best/val/keypoints/AP")),
             Curves("AP50", ("val/bbox/AP50", "val/segm/AP50", "val/voc/AP50")),
             Curves("Best F1, and the score threshold that has it", ("val/f1", "val/f1_threshold")),
             Curves("AP of small, medium and large objects", ("val/bbox/APs", "val/bbox/APm", "val/bbox/APl")),
@@ -94,6 +94,7 @@ SECTIONS = (
         (
             Curves("AP of boxes by class", pattern="^val/bbox/per_class/"),
             Curves("AP of masks by class", pattern="^val/segm/per_class/"),
+            Curves("AP of keypoints by class", pattern="^val/keypoints/per_class/"),
         ),
     ),
     Section(

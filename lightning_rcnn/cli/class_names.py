@@ -9,6 +9,7 @@ from lightning_rcnn.class_paths import import_path
 from lightning_rcnn.data.class_names import require_same_classes
 from lightning_rcnn.data.shards import read_training_shards
 from lightning_rcnn.data.torch_dataset import categories_of
+from lightning_rcnn.data.torch_keypoints import skeleton_of
 from lightning_rcnn.errors import InputError
 
 
@@ -35,20 +36,23 @@ def data_set_of(source: Any, split: str) -> Dataset[Any] | None:
 
 
 def take_classes_from_data(init_args: dict[str, Any], source: Any, split: str) -> None:
-    """Fill in `class_names` and `category_ids` of a model from its data.
+    """Fill in `class_names` and `category_ids` of a model from its data, and the skeleton of one with keypoints.
 
     Args:
-        init_args: arguments of the model; the two are set in place.
+        init_args: arguments of the model, which are set in place.
         source: packed data, or a `torch.utils.data.Dataset`.
         split: name of the data, for messages.
 
     Raises:
-        InputError: the data cannot be read, or have other classes than the model.
+        InputError: the data cannot be read, or have other classes or keypoints than the model.
     """
     if isinstance(source, Dataset):
-        categories, name = categories_of(source, split), type(source).__name__
+        categories, name, skeleton = categories_of(source, split), type(source).__name__, skeleton_of(source, split)
     else:
-        categories, name = read_training_shards(source).index.categories, source  # of any split: setup checks the rest
+        index, name = read_training_shards(source).index, source  # of any split: setup checks the rest
+        categories, skeleton = index.categories, index.skeleton
     require_same_classes(init_args.get("class_names"), init_args.get("category_ids"), categories, name)
     init_args["class_names"] = [category.name for category in categories]
     init_args["category_ids"] = [category.id for category in categories]
+    if "skeleton" in init_args and init_args["skeleton"] is None and skeleton is not None:
+        init_args["skeleton"] = Namespace(skeleton.plain_arguments())  # as if it stood in the configuration

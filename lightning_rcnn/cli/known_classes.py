@@ -15,6 +15,7 @@ from lightning_rcnn.detectors.base import Detector
 from lightning_rcnn.detectors.cascade_rcnn import CascadeMaskRCNN, CascadeRCNN
 from lightning_rcnn.detectors.fast_rcnn import FastRCNN
 from lightning_rcnn.detectors.faster_rcnn import FasterRCNN
+from lightning_rcnn.detectors.keypoint_rcnn import KeypointRCNN
 from lightning_rcnn.detectors.mask_rcnn import MaskRCNN
 from lightning_rcnn.detectors.point_rend import PointRend
 from lightning_rcnn.detectors.proposal_network import ProposalNetwork
@@ -34,6 +35,7 @@ DETECTORS = (
     CascadeRCNN,
     CascadeMaskRCNN,
     PointRend,
+    KeypointRCNN,
 )
 BACKBONES = (ResNetFPN, ResNetC4, ResNetDC5, PlainBackbone)
 SCHEDULES = (StepSchedule, CosineSchedule, OneCycleSchedule, ConstantSchedule)

@@ -18,6 +18,7 @@ from lightning_rcnn.export.onnx import open_onnx
 from lightning_rcnn.export.program import Runner
 from lightning_rcnn.export.pt2 import EXTRA_FILE, open_pt2
 from lightning_rcnn.masks.paste import PasteRule
+from lightning_rcnn.skeleton import Skeleton
 from lightning_rcnn.structures import Detections, Inputs, Proposals
 
 SUFFIXES = (".onnx", ".pt2")
@@ -39,6 +40,7 @@ class ExportedDetector:
     device = torch.device("cpu")
     preprocessing: Preprocessing
     mask_paste: PasteRule
+    skeleton: Skeleton | None
 
     def __init__(self, path: Path) -> None:
         if not path.is_file():
@@ -61,13 +63,15 @@ class ExportedDetector:
         self.category_ids: list[int] = about["category_ids"]
         self.mask_paste = about["mask_paste"] or "exact"
         self.has_masks = about["mask_paste"] is not None
+        self.skeleton = Skeleton(**about["skeleton"]) if about.get("skeleton") else None
+        self.keypoints_drawn_above: float = about.get("keypoints_drawn_above", 0.0)
         self.preprocessing = _ExportedPreprocessing(about)
 
     def predict(self, inputs: Inputs) -> tuple[Detections, Proposals]:
         """Compute detections in the resized frame; a graph returns no proposals."""
         found = self._run((inputs.images, inputs.image_sizes, inputs.image_sizes))
         nothing = torch.zeros((len(inputs.images), 0))
-        detections = Detections(found["boxes"], found["scores"], found["labels"], found.get("masks"))
+        detections = Detections._make(found.get(name) for name in Detections._fields)
         return detections, Proposals(nothing[..., None].expand(-1, -1, 4), nothing, nothing.bool())
 
     def train(self, mode: bool = True) -> "ExportedDetector":

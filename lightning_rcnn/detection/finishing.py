@@ -11,12 +11,14 @@ import numpy as np
 import torch
 from PIL import Image
 
+from lightning_rcnn.data.formats.coco.keypoints import result_keypoints
 from lightning_rcnn.detectors.whole_images import found_objects
 from lightning_rcnn.errors import InputError
 from lightning_rcnn.evaluation.coco_entries import as_xywh
 from lightning_rcnn.masks.paste import PasteRule
+from lightning_rcnn.skeleton import Skeleton
 from lightning_rcnn.structures import Detections, FoundObjects
-from lightning_rcnn.visualization import Objects, draw_objects, save_image
+from lightning_rcnn.visualization import Objects, ShownKeypoints, draw_objects, save_image
 
 
 class Classes(NamedTuple):
@@ -26,11 +28,15 @@ class Classes(NamedTuple):
         names: class names of labels 1..K.
         category_ids: their ids in results.
         mask_paste: rule that pastes masks.
+        skeleton: keypoints of the objects; None if the detector predicts none.
+        keypoints_drawn_above: score above which a keypoint is drawn.
     """
 
     names: Sequence[str]
     category_ids: Sequence[int]
     mask_paste: PasteRule
+    skeleton: Skeleton | None = None
+    keypoints_drawn_above: float = 0.0
 
 
 class Work(NamedTuple):
@@ -79,7 +85,11 @@ def finish(work: Work, classes: Classes) -> tuple[dict[str, Any], Image.Image | 
     entry = {**work.entry, "width": work.width, "height": work.height, "objects": _entries(objects, classes)}
     if work.pixels is None:
         return entry, None
-    drawn = Objects(objects.boxes, objects.labels, objects.scores, masks=objects.masks)
+    keypoints = None
+    if objects.keypoints is not None and classes.skeleton is not None:
+        is_shown = objects.keypoints[..., 2] > classes.keypoints_drawn_above
+        keypoints = ShownKeypoints(objects.keypoints[..., :2], is_shown, classes.skeleton.edges)
+    drawn = Objects(objects.boxes, objects.labels, objects.scores, masks=objects.masks, keypoints=keypoints)
     picture = draw_objects(torch.from_numpy(work.pixels), drawn, classes.names)
     if work.path is None:
         return entry, picture
@@ -100,11 +110,11 @@ def cannot_write(path: Path, error: OSError) -> str:
 
 def _objects(work: Work, rule: PasteRule) -> FoundObjects:
     boxes, scores, labels = (torch.from_numpy(values) for values in work.found[:3])
-    masks = work.found[3]
+    masks, keypoints = work.found[3], None if work.found[4] is None else torch.from_numpy(work.found[4])
     if work.is_pasted:
-        return FoundObjects(boxes, scores, labels, masks)
+        return FoundObjects(boxes, scores, labels, masks, keypoints)
     grids = None if masks is None else torch.from_numpy(masks)
-    return found_objects(Detections(boxes, scores, labels, grids), work.height, work.width, rule)
+    return found_objects(Detections(boxes, scores, labels, grids, keypoints), work.height, work.width, rule)
 
 
 def _entries(objects: FoundObjects, classes: Classes) -> list[dict[str, Any]]:
@@ -119,6 +129,9 @@ def _entries(objects: FoundObjects, classes: Classes) -> list[dict[str, Any]]:
             objects.boxes.tolist(), objects.labels.tolist(), objects.scores.tolist(), strict=True
         )
     ]
+    if objects.keypoints is not None:
+        points = objects.keypoints.tolist()
+        entries = [{**entry, "keypoints": result_keypoints(own)} for entry, own in zip(entries, points, strict=True)]
     if objects.masks is None:
         return entries
     return [{**entry, "segmentation": mask} for entry, mask in zip(entries, objects.masks, strict=True)]

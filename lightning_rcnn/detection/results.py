@@ -8,7 +8,9 @@ A line of `results.jsonl`:
 | `sample` | shard and key, only of shards |
 | `frame`, `seconds` | number and time of a frame, only of videos |
 | `width`, `height` | size, pixels |
-| `objects` | list of `category_id`, `class`, `bbox` (x, y, width, height), `score`, with masks `segmentation` (RLE) |
+| `objects` | list of `category_id`, `class`, `bbox` (x, y, width, height), `score`, `segmentation`, `keypoints` |
+
+Masks are RLEs in `segmentation`; `keypoints` are x, y and score of each, as in COCO's files by the index of the pixel.
 
 A killed run leaves a file of whole lines and perhaps a part of one, which the next run removes. `detect.json` beside it
 says with which settings the lines were made, so that no file mixes two.

@@ -14,6 +14,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from lightning_rcnn.data.formats.coco.keypoints import points_of_result
 from lightning_rcnn.data.workers import initialize_worker, signals_blocked
 from lightning_rcnn.detection.batching import in_batches
 from lightning_rcnn.detection.exported import SUFFIXES, ExportedDetector
@@ -104,7 +105,13 @@ class DetectionProcess:
         if isinstance(detector, Detector):
             detector.to(job.device)
         self._minimum = least_scores(job.threshold, detector.class_names)
-        self._classes = Classes(detector.class_names, detector.category_ids, detector.mask_paste)
+        self._classes = Classes(
+            detector.class_names,
+            detector.category_ids,
+            detector.mask_paste,
+            detector.skeleton,
+            detector.keypoints_drawn_above,
+        )
 
     def stills(self, stills: Sequence[Still]) -> Iterator[Outcome]:
         """Yield the outcomes of images, in their order."""
@@ -208,6 +215,9 @@ class DetectionProcess:
             torch.tensor([one["score"] for one in objects]),
             torch.tensor([labels[one["category_id"]] for one in objects], dtype=torch.int64),
             [one["segmentation"] for one in objects] if objects and "segmentation" in objects[0] else None,
+            torch.tensor([points_of_result(one["keypoints"]) for one in objects])
+            if objects and "keypoints" in objects[0]
+            else None,
         )
         return self._finish(image, found)
 

@@ -56,6 +56,7 @@ from lightning_rcnn.masks.paste import PasteRule, paste_densely
 from lightning_rcnn.parts import Recorded
 from lightning_rcnn.plain_data import INIT_ARGS, to_plain, without_weights
 from lightning_rcnn.roi_heads.class_losses import FederatedClassLoss
+from lightning_rcnn.skeleton import Skeleton
 from lightning_rcnn.structures import Batch, Detections, Inputs, MaskForm, Proposals, Targets
 
 
@@ -78,6 +79,10 @@ class Detector(Recorded, LightningModule):
     """Layers outside of the parts whose size depends on the number of classes; see `parts.Part`."""
     mask_form: MaskForm = "none"
     """Form of the ground-truth masks that the detector trains on."""
+    skeleton: Skeleton | None = None
+    """Keypoints that the detector trains on and predicts; None if it has none."""
+    keypoints_drawn_above: float = 0.0
+    """Score above which pictures show a keypoint."""
     mask_paste: PasteRule = "exact"
     """Rule that pastes predicted masks into their images."""
     proposal_limit: int = 0
@@ -148,7 +153,7 @@ class Detector(Recorded, LightningModule):
 
     @property
     def main_result_type(self) -> ResultType:
-        """Result type that ranks checkpoints: "segm" if the detector predicts masks, else "bbox"."""
+        """Result type that ranks checkpoints: "segm" with masks, "keypoints" with keypoints, else "bbox"."""
         return self.evaluation.main_result_type
 
     @property
@@ -240,7 +245,8 @@ class Detector(Recorded, LightningModule):
 
         Returns:
             Per image `boxes` float32 [D, 4] (xyxy, pixels of the image as given), `labels` int64 [D] (1..K) and
-            `scores` float32 [D], best first; if the detector predicts masks also `masks` bool [D, h, w], on the host.
+            `scores` float32 [D], best first; if the detector predicts masks also `masks` bool [D, h, w], on the host;
+            if it predicts keypoints also `keypoints` float32 [D, J, 3], x, y and score.
 
         Raises:
             InputError: an item is not an image, or an option is out of range.

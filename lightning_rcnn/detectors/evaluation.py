@@ -1,4 +1,4 @@
-"""Metrics of a detector in validation: AP of boxes and masks, VOC AP, recall of proposals."""
+"""Metrics of a detector in validation: AP of boxes, masks and keypoints, VOC AP, recall of proposals."""
 
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
@@ -16,6 +16,8 @@ from lightning_rcnn.evaluation.voc_ap import VOCAveragePrecision
 from lightning_rcnn.masks.paste import PasteRule
 from lightning_rcnn.structures import Detections, FoundObjects, ImageRecord, Proposals
 
+KEYPOINT_DETECTIONS = 20
+"""COCO's limit of detections of an image whose keypoints are scored."""
 LOSSES = "losses"
 """Key of the mean losses; logs name them beside the other groups, as in training."""
 PROPOSALS = "proposals"
@@ -30,30 +32,46 @@ class Evaluation(nn.Module):
         detections_per_image: the detector's limit; COCO's metrics count the best 100 and LVIS's the best 300, or this
             many if that is more.
         mask_paste: rule that pastes predicted masks into their images; None without masks.
+        oks_sigmas: standard deviations of the keypoints, see `KeypointRCNN`; None without keypoints.
     """
 
-    def __init__(self, class_names: Sequence[str], detections_per_image: int, mask_paste: PasteRule | None) -> None:
+    def __init__(
+        self,
+        class_names: Sequence[str],
+        detections_per_image: int,
+        mask_paste: PasteRule | None,
+        oks_sigmas: Sequence[float] | None = None,
+    ) -> None:
         super().__init__()
         self._detections_per_image = detections_per_image
         # In a dictionary, so that they are no submodules and stay on the host.
-        self.average_precisions = {"bbox": CocoAveragePrecision(class_names)}
+        self.average_precisions: dict[ResultType, CocoAveragePrecision] = {"bbox": CocoAveragePrecision(class_names)}
         if mask_paste is not None:
             self.average_precisions["segm"] = CocoAveragePrecision(class_names, "segm", mask_paste=mask_paste)
         self.follow(None)
+        if oks_sigmas is not None:
+            self.average_precisions["keypoints"] = CocoAveragePrecision(
+                class_names, "keypoints", KEYPOINT_DETECTIONS, oks_sigmas=oks_sigmas
+            )
         self.voc_average_precision = VOCAveragePrecision(class_names)
         self.proposal_recall = ProposalRecall()
         self.losses = MeanLosses()
 
     @property
     def main_result_type(self) -> ResultType:
-        """Return "segm" if the detector predicts masks, else "bbox"."""
-        return "segm" if "segm" in self.average_precisions else "bbox"
+        """Return "segm" if the detector predicts masks, "keypoints" if it predicts keypoints, else "bbox"."""
+        *_, last = self.average_precisions
+        return last
 
     def follow(self, federation: Federation | None) -> None:
-        """Score by LVIS's rules if the set is federated, else by COCO's; forget all images."""
+        """Score by LVIS's rules if the set is federated, else by COCO's; forget all images.
+
+        Keypoints, which no federated set has, are scored by COCO's.
+        """
         limit = max(detection_limit(federation), self._detections_per_image)
-        for average_precision in self.average_precisions.values():
-            average_precision.federation, average_precision.max_detections = federation, limit
+        for result_type, average_precision in self.average_precisions.items():
+            if result_type != "keypoints":
+                average_precision.federation, average_precision.max_detections = federation, limit
             average_precision.reset()
 
     def update(self, detections: Detections, proposals: Proposals, records: Sequence[ImageRecord]) -> None:
@@ -79,7 +97,7 @@ class Evaluation(nn.Module):
             without: names of metrics that nothing was added to, the same on all ranks.
         """
         metrics: dict[str, Metric] = {
-            **self.average_precisions,
+            **{str(name): metric for name, metric in self.average_precisions.items()},
             "voc": self.voc_average_precision,
             PROPOSALS: self.proposal_recall,
         }

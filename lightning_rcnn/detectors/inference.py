@@ -121,12 +121,7 @@ def detect_batch(
     thresholds = minimum.to(detections.scores)[detections.labels.clamp(min=0)]
     is_kept = (detections.labels > 0) & (detections.scores >= thresholds)
     return [
-        Detections(
-            detections.boxes[slot : slot + 1, is_kept[slot]],
-            detections.scores[slot : slot + 1, is_kept[slot]],
-            detections.labels[slot : slot + 1, is_kept[slot]],
-            None if detections.masks is None else detections.masks[slot : slot + 1, is_kept[slot]],
-        )
+        Detections._make(None if part is None else part[slot : slot + 1, is_kept[slot]] for part in detections)
         for slot in range(len(images))
     ]
 

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from lightning_rcnn.detectors.faster_rcnn import FasterRCNN
 from lightning_rcnn.detectors.inference import inputs_of
+from lightning_rcnn.detectors.keypoint_rcnn import KeypointRCNN
 from lightning_rcnn.detectors.loading import load_detector
 from lightning_rcnn.detectors.mask_rcnn import MaskRCNN
 from lightning_rcnn.detectors.proposal_network import ProposalNetwork
@@ -35,9 +36,10 @@ class RegionProposals:
 
     def __init__(self, checkpoint: Path, limit: int) -> None:
         detector = load_detector(checkpoint)
-        if not isinstance(detector, (FasterRCNN, MaskRCNN, ProposalNetwork)):
+        if not isinstance(detector, (FasterRCNN, MaskRCNN, KeypointRCNN, ProposalNetwork)):
             raise InputError(
-                f"{checkpoint}: {type(detector).__name__} has no region proposal network; give a Faster or Mask R-CNN"
+                f"{checkpoint}: {type(detector).__name__} has no region proposal network; give a Faster, Mask or "
+                "Keypoint R-CNN"
             )
         with checkpoint.open("rb") as file:
             digest = file_digest(file, "sha256").hexdigest()

@@ -8,6 +8,7 @@ from torch import Tensor
 from lightning_rcnn.class_paths import is_newest
 from lightning_rcnn.detectors.evaluation import Evaluation
 from lightning_rcnn.functional.losses import LossSum
+from lightning_rcnn.skeleton import Skeleton
 from lightning_rcnn.structures import Batch, Detections, Inputs, MaskForm, Proposals, Targets
 
 
@@ -16,6 +17,7 @@ class Evaluable(Protocol):
 
     evaluation: Evaluation
     mask_form: MaskForm
+    skeleton: Skeleton | None
     sampling_seed: Tensor
     validation_losses: bool
 
@@ -38,7 +40,8 @@ def can_compute_losses(detector: Evaluable, batch: Batch) -> bool:
     if batch.targets is None or not detector.validation_losses:
         return False
     has_masks = detector.mask_form == "none" or batch.targets.masks is not None
-    return has_masks and bool(detector.loss_names)
+    has_keypoints = detector.skeleton is None or batch.targets.keypoints is not None
+    return has_masks and has_keypoints and bool(detector.loss_names)
 
 
 def evaluate_with_losses(detector: Evaluable, batch: Batch) -> tuple[Detections, Proposals]:

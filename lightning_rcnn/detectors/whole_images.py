@@ -15,11 +15,13 @@ from torch.nn.utils.rnn import pad_sequence
 from lightning_rcnn.detectors.evaluation import Evaluation
 from lightning_rcnn.detectors.inference import Predictor, detect_tensors, least_scores
 from lightning_rcnn.detectors.tiles_and_views import TilesAndViews, View
+from lightning_rcnn.errors import InputError
 from lightning_rcnn.functional.tile_merging import WEAK, MergedObject, merge
 from lightning_rcnn.functional.tiles import cut
 from lightning_rcnn.functional.view_fusion import flip_back, fuse
 from lightning_rcnn.masks.paste import PasteRule, paste_as_run_lengths, paste_union
 from lightning_rcnn.masks.run_length import decode_crops
+from lightning_rcnn.skeleton import Skeleton
 from lightning_rcnn.structures import NO_IMAGE, PADDING_LABEL, Batch, Detections, FoundObjects
 
 _BATCHES_AT_ONCE = 4
@@ -30,6 +32,7 @@ class MaskPredictor(Predictor, Protocol):
     """Interface of a detector whose masks can be pasted."""
 
     mask_paste: PasteRule
+    skeleton: Skeleton | None
 
 
 class EvaluatedPredictor(MaskPredictor, Protocol):
@@ -55,7 +58,7 @@ def detect_objects(
         options: tiles and views.
 
     Raises:
-        InputError: see `detect_tensors`.
+        InputError: see `detect_tensors`; or there are tiles or views, and the detector predicts keypoints.
     """
     if options.is_plain:
         found = detect_tensors(detector, images, threshold, batch_size)
@@ -63,6 +66,10 @@ def detect_objects(
             found_objects(detections, image.shape[1], image.shape[2], detector.mask_paste)
             for image, detections in zip(images, found, strict=True)
         ]
+    if detector.skeleton is not None:
+        raise InputError(
+            f"{type(detector).__name__}: keypoints of tiles and views are not merged; leave out tile and tta"
+        )
     minimum = least_scores(threshold, detector.class_names)
     return [_detect_tiled(detector, image, minimum, batch_size, options) for image in images]
 
@@ -82,6 +89,7 @@ def found_objects(detections: Detections, height: int, width: int, paste: PasteR
         detections.scores[0].float().cpu(),
         detections.labels[0].cpu(),
         None if masks is None else paste_as_run_lengths(masks[0], boxes, height, width, paste),
+        None if detections.keypoints is None else detections.keypoints[0].float().cpu(),
     )
 
 

@@ -40,7 +40,7 @@ class ImageObserver(Protocol):
 
 
 class CocoAveragePrecision(Metric):
-    """The twelve figures of the COCO API, or LVIS's thirteen, and the AP of each class.
+    """The twelve figures of the COCO API, LVIS's thirteen, or eight of keypoints, and the AP of each class.
 
     Images are matched as they come, on the host. Under DDP rank 0 scores once, with scores and verdicts of all ranks.
     Ranks may hold different numbers of images, or none, and an image that two ranks hold counts once.
@@ -50,10 +50,11 @@ class CocoAveragePrecision(Metric):
 
     Args:
         class_names: foreground classes 1..K.
-        result_type: "bbox", or "segm" for masks.
+        result_type: "bbox", "segm" for masks, or "keypoints".
         max_detections: D, the most detections of an image that count.
         mask_paste: how masks of detections come into their image; see `masks/paste.py`.
         federation: what is known of a federated set, which is scored by LVIS's rules; None for any other.
+        oks_sigmas: for keypoints, the standard deviation of each; see `KeypointRCNN`.
 
     Attributes:
         observers: collectors that get each image in the form in which it is scored, so that masks are pasted once; of a
@@ -70,6 +71,7 @@ class CocoAveragePrecision(Metric):
         max_detections: int = 100,
         mask_paste: PasteRule = "exact",
         federation: Federation | None = None,
+        oks_sigmas: Sequence[float] = (),
     ) -> None:
         super().__init__()
         self.class_names = list(class_names)
@@ -77,6 +79,7 @@ class CocoAveragePrecision(Metric):
         self.max_detections = max_detections
         self.mask_paste = mask_paste
         self.federation = federation
+        self.oks_sigmas = list(oks_sigmas)
         self.observers: list[ImageObserver] = []
         self._scoring = self._nothing()
 
@@ -145,8 +148,13 @@ class CocoAveragePrecision(Metric):
         self._scoring = self._nothing()
 
     def _nothing(self) -> Scoring:
-        is_federated = self.federation is not None
-        return Scoring(len(self.class_names), self.result_type, self.max_detections, is_federated=is_federated)
+        return Scoring(
+            len(self.class_names),
+            self.result_type,
+            self.max_detections,
+            is_federated=self.federation is not None,
+            oks_sigmas=self.oks_sigmas,
+        )
 
 
 def coco_figures(curves: Curves, class_names: Sequence[str], federation: Federation | None = None) -> dict[str, Any]:
@@ -155,7 +163,7 @@ def coco_figures(curves: Curves, class_names: Sequence[str], federation: Federat
     for threshold in (0.5, 0.75):
         is_threshold = np.isclose(curves.iou_thresholds, threshold)
         figures[f"AP{threshold * 100:.0f}"] = _mean(curves.precision[is_threshold][..., 0])
-    for area, suffix in enumerate(AREAS.values()):
+    for area, suffix in enumerate(AREAS[name] for name in curves.areas):
         if suffix:
             figures[f"AP{suffix}"] = _mean(curves.precision[..., area])
     if federation is not None and any(federation.frequencies):
@@ -164,7 +172,7 @@ def coco_figures(curves: Curves, class_names: Sequence[str], federation: Federat
             figures[f"AP{group}"] = _mean(curves.precision[:, :, is_group, 0])
     for column, number in enumerate(curves.limits):
         figures[f"AR{number}"] = _mean(curves.recall[..., 0, column])
-    for area, suffix in enumerate(AREAS.values()):
+    for area, suffix in enumerate(AREAS[name] for name in curves.areas):
         if suffix:
             figures[f"AR{suffix}"] = _mean(curves.recall[..., area, -1])
     figures[PER_CLASS] = {name: _mean(curves.precision[:, :, number, 0]) for number, name in enumerate(class_names)}

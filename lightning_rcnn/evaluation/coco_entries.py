@@ -9,6 +9,9 @@ from lightning_rcnn.masks.run_length import RunLength, encode_polygons
 from lightning_rcnn.masks.segmentation import area_of, as_run_length
 from lightning_rcnn.structures import Detections, FoundObjects, ImageRecord
 
+KEYS: dict[ResultType, str] = {"bbox": "bbox", "segm": "segmentation", "keypoints": "keypoints"}
+"""Key of what is scored in an annotation or result."""
+
 
 def annotations_of(record: ImageRecord) -> list[dict[str, Any]]:
     """Packed annotations (see `data/index.Annotation`) with the keys and boxes of COCO."""
@@ -31,7 +34,11 @@ def results_of(
     scores, labels = detections.scores[slot, found].tolist(), detections.labels[slot, found].tolist()
     key = "bbox"
     places: Sequence[Any] = list(map(as_xywh, boxes.tolist()))
-    if result_type == "segm":
+    if result_type == "keypoints":
+        if detections.keypoints is None:
+            raise ValueError("the detections have no keypoints to score")
+        key, places = "keypoints", detections.keypoints[slot, found].float().flatten(1).tolist()
+    elif result_type == "segm":
         if detections.masks is None:
             raise ValueError("the detections have no masks to score")
         masks = detections.masks[slot, found]
@@ -51,13 +58,19 @@ def object_entries(objects: FoundObjects) -> list[dict[str, Any]]:
             objects.boxes.tolist(), objects.labels.tolist(), objects.scores.tolist(), strict=True
         )
     ]
+    if objects.keypoints is not None:
+        points = objects.keypoints.flatten(1).tolist()
+        entries = [{**entry, "keypoints": own} for entry, own in zip(entries, points, strict=True)]
     if objects.masks is None:
         return entries
     return [{**entry, "segmentation": mask} for entry, mask in zip(entries, objects.masks, strict=True)]
 
 
 def as_object(annotation: Mapping[str, Any], height: int, width: int, result_type: ResultType) -> dict[str, Any]:
-    """What the evaluation needs of an annotation; one without a mask is ignored where masks are scored."""
+    """What the evaluation needs of an annotation; one without a mask is ignored where masks are scored.
+
+    Keypoints are scored with the box; COCO ignores an object of which none is labeled.
+    """
     entry = {key: annotation[key] for key in ("category_id", "iscrowd", "difficult") if key in annotation}
     box = annotation.get("bbox")
     mask = mask_of(annotation, height, width) if result_type == "segm" else None
@@ -65,6 +78,8 @@ def as_object(annotation: Mapping[str, Any], height: int, width: int, result_typ
     entry["area"] = area_of(annotation.get("area"), mask, height, width, box_area)
     if result_type == "bbox":
         return {**entry, "bbox": box}
+    if result_type == "keypoints":
+        return {**entry, "bbox": box, "keypoints": list(annotation.get("keypoints") or [])}
     if mask is not None:
         return {**entry, "segmentation": mask}
     return {**entry, "segmentation": _filled_box(annotation["bbox"], height, width), "difficult": 1}
@@ -77,8 +92,8 @@ def mask_of(annotation: Mapping[str, Any], height: int, width: int) -> RunLength
 
 
 def as_result(result: Mapping[str, Any], result_type: ResultType) -> dict[str, Any]:
-    """What the evaluation needs of a result; where one has both a box and a mask, the other is left out."""
-    key = "bbox" if result_type == "bbox" else "segmentation"
+    """What the evaluation needs of a result; what is not scored is left out."""
+    key = KEYS[result_type]
     return {name: result[name] for name in ("category_id", "score", key)}
 
 

@@ -24,13 +24,13 @@ from lightning_rcnn.data.scaling import scale_box
 from lightning_rcnn.errors import InputError
 from lightning_rcnn.evaluation.federated import Federation
 from lightning_rcnn.evaluation.result_ids import ResultIds, result_ids
-from lightning_rcnn.evaluation.scoring import ResultType
+from lightning_rcnn.evaluation.scoring import RegionType
 from lightning_rcnn.masks.frames import swapped_run_length
 from lightning_rcnn.masks.run_length import RunLength
 from lightning_rcnn.masks.segmentation import area_of, checked_run_length, is_area, usable_run_length
 from lightning_rcnn.structures import LabelLists
 
-_KEYS: dict[ResultType, str] = {"bbox": "bbox", "segm": "segmentation"}
+_KEYS: dict[RegionType, str] = {"bbox": "bbox", "segm": "segmentation"}
 
 
 @dataclass
@@ -73,7 +73,7 @@ class _Result(NamedTuple):
     segmentation: Any
 
 
-def read_scored(annotations: Path, results: Path, result_type: ResultType) -> CocoData:
+def read_scored(annotations: Path, results: Path, result_type: RegionType) -> CocoData:
     """Read ground truth by the rules of `pack`, and results.
 
     Args:
@@ -143,7 +143,7 @@ def _load_results(path: Path) -> list[Mapping[str, Any]]:
 
 
 def _read_results(
-    entries: list[Mapping[str, Any]], path: Path, ids: ResultIds, result_type: ResultType
+    entries: list[Mapping[str, Any]], path: Path, ids: ResultIds, result_type: RegionType
 ) -> list[_Result]:
     detections = []
     for position, entry in enumerate(entries):
@@ -217,7 +217,7 @@ def _frame(image: CocoImage, coco: CocoAnnotations, masks: list[Any], annotation
 
 
 def _checked(
-    annotated: CocoObject, image: Image, result_type: ResultType
+    annotated: CocoObject, image: Image, result_type: RegionType
 ) -> tuple[dict[str, Any] | None, Defect | None]:
     """Return an annotation for the evaluator, or its defect; with masks, a box only replaces a missing mask."""
     if annotated.label is None:
@@ -255,7 +255,7 @@ def _in_frame(annotated: CocoObject, image: Image) -> Any:
     return swapped_run_length(rle, image.height, image.width, edges_of(box)) or rle
 
 
-def _as_entry(result: _Result, image: Image, result_type: ResultType) -> dict[str, Any]:
+def _as_entry(result: _Result, image: Image, result_type: RegionType) -> dict[str, Any]:
     entry: dict[str, Any] = {"category_id": result.label, "score": result.score}
     if result_type == "bbox":
         return {**entry, "bbox": list(result.box)}

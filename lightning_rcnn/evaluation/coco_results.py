@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from lightning_rcnn.data.formats.coco.keypoints import result_keypoints
 from lightning_rcnn.evaluation.coco_entries import as_xywh
 from lightning_rcnn.files import atomic_write
 from lightning_rcnn.masks.paste import PasteRule, paste_as_run_lengths
@@ -17,7 +18,7 @@ NAMES_FILE = "images.json"
 def coco_results(
     detections: Detections, slot: int, record: ImageRecord, category_ids: Sequence[int], mask_paste: PasteRule
 ) -> list[dict[str, Any]]:
-    """Return the results of one image of a batch; detections with masks also have a `segmentation` (RLE).
+    """Return the results of one image of a batch, with a `segmentation` (RLE) and `keypoints` where there are some.
 
     Args:
         detections: detections of the batch, boxes in the original frame.
@@ -38,6 +39,9 @@ def coco_results(
         }
         for box, label, score in zip(boxes.tolist(), labels, scores, strict=True)
     ]
+    if detections.keypoints is not None:
+        points = detections.keypoints[slot, is_detection].float().tolist()
+        entries = [{**entry, "keypoints": result_keypoints(own)} for entry, own in zip(entries, points, strict=True)]
     if detections.masks is None:
         return entries
     masks = paste_as_run_lengths(detections.masks[slot, is_detection], boxes, record.height, record.width, mask_paste)

@@ -12,7 +12,9 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 from hotcoco import Params, StreamingEval
 
-ResultType = Literal["bbox", "segm"]
+RegionType = Literal["bbox", "segm"]
+"""What has an IoU: boxes and masks."""
+ResultType = Literal["bbox", "segm", "keypoints"]
 
 IGNORED_AREA = 2e10
 """Beyond the largest of COCO's ranges (1e5 ** 2): an object of this area is ignored in each of them, but no crowd."""
@@ -21,19 +23,21 @@ _CLASSES_AT_ONCE = 128
 
 
 class Curves(NamedTuple):
-    """COCO's two tables; -1 where there is no ground truth.
+    """COCO's two tables; -1 where there is no ground truth. For keypoints IoU is object keypoint similarity (OKS).
 
     Attributes:
         precision: float64 [T, R, K, A], with the largest number of detections.
         recall: float64 [T, K, A, L].
         iou_thresholds: float64 [T], .5 to .95.
         limits: L numbers of detections of an image and class, increasing (COCO's maxDets).
+        areas: COCO's names of the A ranges of areas.
     """
 
     precision: np.ndarray
     recall: np.ndarray
     iou_thresholds: np.ndarray
     limits: list[int]
+    areas: list[str]
 
 
 class Scoring:
@@ -45,18 +49,29 @@ class Scoring:
         max_detections: the most detections of an image and class that count, best first.
         is_federated: whether the rules are those of LVIS (see `federated.py`), which has one limit of detections only,
             that of `judged_results`.
+        oks_sigmas: for keypoints, the standard deviation of each, see `KeypointRCNN`; they have one limit, too.
     """
 
     def __init__(
-        self, num_classes: int, result_type: ResultType, max_detections: int, *, is_federated: bool = False
+        self,
+        num_classes: int,
+        result_type: ResultType,
+        max_detections: int,
+        *,
+        is_federated: bool = False,
+        oks_sigmas: Sequence[float] = (),
     ) -> None:
         params = Params(result_type)
+        if result_type == "keypoints":
+            params.kpt_oks_sigmas = list(oks_sigmas)
+        has_one_limit = is_federated or result_type == "keypoints"
         limits = (
-            {max_detections} if is_federated else {min(number, max_detections) for number in (1, 10, max_detections)}
+            {max_detections} if has_one_limit else {min(number, max_detections) for number in (1, 10, max_detections)}
         )
         params.max_dets = sorted(limits)
         # Each needs a name, by which nothing is looked up here.
         categories = [{"id": label, "name": str(label)} for label in range(1, num_classes + 1)]
+        self._no_keypoints = [0.0] * (3 * len(oks_sigmas))
         self._evaluator = StreamingEval(categories, result_type, lvis_style=is_federated, params=params)
 
     def add(
@@ -71,9 +86,10 @@ class Scoring:
 
         Args:
             image_id: 0 or more. Of equal scores, those of the image with the lower id come first.
-            annotations: `category_id`, `area`, `bbox` (x, y, width, height) or `segmentation` (compressed RLE), perhaps
-                `iscrowd`, and `difficult` for an object that is ignored.
-            results: `category_id`, `score`, and `bbox` or `segmentation`.
+            annotations: `category_id`, `area`, `bbox` (x, y, width, height) or `segmentation` (compressed RLE), for
+                keypoints `bbox` and `keypoints` (empty if none is labeled), perhaps `iscrowd`, and `difficult` for an
+                object that is ignored.
+            results: `category_id`, `score`, and `bbox`, `segmentation` or `keypoints`.
             negative, not_exhaustive: labels of absent classes, and of those that are not annotated exhaustively, in a
                 federated set.
 
@@ -82,12 +98,7 @@ class Scoring:
             ValueError: a score is NaN.
         """
         objects = [
-            {
-                **entry,
-                "id": number,
-                "image_id": image_id,
-                "area": IGNORED_AREA if entry.get("difficult") else entry["area"],
-            }
+            {**self._as_ground_truth(entry), "id": number, "image_id": image_id}
             for number, entry in enumerate(annotations, start=1)
         ]
         image = {
@@ -96,6 +107,15 @@ class Scoring:
             "not_exhaustive_category_ids": list(not_exhaustive),
         }
         self._evaluator.update([image], objects, [{**entry, "image_id": image_id} for entry in results])
+
+    def _as_ground_truth(self, entry: Mapping[str, Any]) -> dict[str, Any]:
+        """Return an object as COCO's rules want it; they ignore one of that area, and one without labeled keypoints."""
+        is_ignored = bool(entry.get("difficult"))
+        if "keypoints" not in entry:
+            return {**entry, "area": IGNORED_AREA if is_ignored else entry["area"]}
+        keypoints = [] if is_ignored else entry["keypoints"]
+        num_labeled = sum(visibility > 0 for visibility in keypoints[2::3])
+        return {**entry, "keypoints": keypoints or self._no_keypoints, "num_keypoints": num_labeled}
 
     def state(self) -> bytes:
         """All that was added, for `curves_of` on this or another rank."""
@@ -120,5 +140,9 @@ def curves_of(states: Iterable[bytes]) -> Curves:
         recall.append(tables["recall"])
     params = evaluator.params
     return Curves(
-        np.concatenate(precision, axis=2), np.concatenate(recall, axis=1), np.array(params.iou_thrs), params.max_dets
+        np.concatenate(precision, axis=2),
+        np.concatenate(recall, axis=1),
+        np.array(params.iou_thrs),
+        params.max_dets,
+        params.area_rng_lbl,
     )

@@ -26,11 +26,13 @@ class Tolerance(NamedTuple):
     Attributes:
         boxes: pixels of the network's input.
         scores, masks: probabilities.
+        keypoints: pixels of the network's input.
     """
 
     boxes: float = 1e-2
     scores: float = 1e-4
     masks: float = 1e-3
+    keypoints: float = 1e-1
 
 
 class Comparison(NamedTuple):
@@ -40,7 +42,7 @@ class Comparison(NamedTuple):
         shape: (N, height, width) of the batch.
         detections: number of the detector's detections.
         unmatched: detections of either side without one of the same class at the other.
-        boxes, scores, masks: largest differences of matched ones, in the units of `Tolerance`.
+        boxes, scores, masks, keypoints: largest differences of matched ones, in the units of `Tolerance`.
     """
 
     shape: tuple[int, int, int]
@@ -49,10 +51,11 @@ class Comparison(NamedTuple):
     boxes: float
     scores: float
     masks: float
+    keypoints: float
 
     def is_within(self, tolerance: Tolerance) -> bool:
         """Tell whether no difference exceeds the tolerance."""
-        differences = (self.boxes, self.scores, self.masks)
+        differences = (self.boxes, self.scores, self.masks, self.keypoints)
         return self.unmatched == 0 and all(
             difference <= limit for difference, limit in zip(differences, tolerance, strict=True)
         )
@@ -77,10 +80,10 @@ def compare(detector: Exportable, run: Runner, images: Sequence[Tensor], toleran
             expected, found = graph(*arguments), run(arguments)
         scales = (arguments[1] / arguments[2]).amin(dim=1).tolist()
         pairs = [_differences(expected, found, slot, scale, tolerance) for slot, scale in enumerate(scales)]
-        unmatched, boxes, scores, masks = zip(*pairs, strict=True)
+        unmatched, *differences = zip(*pairs, strict=True)
         shape = (len(batch), arguments[0].shape[2], arguments[0].shape[3])
         count = int(expected["count"].sum())
-        rows.append(Comparison(shape, count, sum(unmatched), max(boxes), max(scores), max(masks)))
+        rows.append(Comparison(shape, count, sum(unmatched), *map(max, differences)))
     return rows
 
 
@@ -96,8 +99,8 @@ def require_equal(comparisons: Sequence[Comparison], tolerance: Tolerance) -> No
         raise InputError(
             f"the exported graph differs from the detector: {worst.unmatched} of {worst.detections} detections have no "
             f"counterpart, boxes differ by {worst.boxes:.2g} pixels, scores by {worst.scores:.2g}, masks by "
-            f"{worst.masks:.2g} (allowed: 0, {tolerance.boxes:g}, {tolerance.scores:g}, {tolerance.masks:g}); nothing "
-            "is written"
+            f"{worst.masks:.2g}, keypoints by {worst.keypoints:.2g} pixels (allowed: 0, {tolerance.boxes:g}, "
+            f"{tolerance.scores:g}, {tolerance.masks:g}, {tolerance.keypoints:g}); nothing is written"
         )
 
 
@@ -138,11 +141,11 @@ def draw_scenes() -> list[Tensor]:
 
 def _differences(
     expected: Outputs, found: Outputs, slot: int, scale: float, tolerance: Tolerance
-) -> tuple[int, float, float, float]:
+) -> tuple[int, float, float, float, float]:
     """Match the detections of one image by class and box; return unmatched, and the differences of the others."""
     ours, theirs = (_of_image(outputs, slot) for outputs in (expected, found))
     free = set(range(len(theirs["labels"])))
-    unmatched, boxes, scores, masks = [], 0.0, 0.0, 0.0
+    unmatched, boxes, scores, masks, keypoints = [], 0.0, 0.0, 0.0, 0.0
     for index, label in enumerate(ours["labels"].tolist()):
         distances = (theirs["boxes"] - ours["boxes"][index]).abs().amax(dim=1) * scale
         candidates = [other for other in free if theirs["labels"][other] == label]
@@ -155,11 +158,18 @@ def _differences(
         scores = max(scores, (theirs["scores"][best] - ours["scores"][index]).abs().item())
         if "masks" in ours:
             masks = max(masks, (theirs["masks"][best] - ours["masks"][index]).abs().max().item())
+        if "keypoints" in ours:
+            keypoints = max(keypoints, _distance(theirs["keypoints"][best], ours["keypoints"][index]) * scale)
     unmatched += theirs["scores"][sorted(free)].tolist()
     # The last of as many as there may be, or one at the threshold, is on one side by less than a rounding.
     all_scores = torch.cat([ours["scores"], theirs["scores"]])
     lowest = all_scores.min().item() if len(all_scores) else 0.0
-    return sum(score > lowest + tolerance.scores for score in unmatched), boxes, scores, masks
+    return sum(score > lowest + tolerance.scores for score in unmatched), boxes, scores, masks, keypoints
+
+
+def _distance(theirs: Tensor, ours: Tensor) -> float:
+    """Return the largest distance in x or y of keypoints [J, 3], pixels."""
+    return (theirs[:, :2] - ours[:, :2]).abs().max().item()
 
 
 def _of_image(outputs: Outputs, slot: int) -> dict[str, Tensor]:

@@ -6,7 +6,8 @@ sizes before it, and its antialiasing on whole numbers is no operator that all r
 Masks leave the graph as probabilities in a grid that fills the box, because pasted ones would take megabytes for each
 image, most of them zeros.
 
-Shape letters: N images, H and W padded height and width, P proposals, D detections, S side of a mask.
+Shape letters: N images, H and W padded height and width, P proposals, D detections, S side of a mask,
+J keypoints.
 """
 
 from typing import Any
@@ -52,7 +53,8 @@ class ExportGraph(nn.Module):
         Returns:
             `boxes` float32 [N, D, 4] (xyxy, pixels of the original image), `scores` float32 [N, D] and `labels` int64
             [N, D], best first; `count` int64 [N], the number of detections, behind which scores are 0 and labels -1;
-            and, if the detector predicts masks, `masks` float32 [N, D, S, S].
+            and, if the detector predicts masks, `masks` float32 [N, D, S, S]; if it predicts keypoints, `keypoints`
+            float32 [N, D, J, 3], x, y (pixels of the original image) and score.
         """
         given = None if proposals is None else self._as_proposals(proposals, original_sizes, image_sizes)
         inputs = Inputs(images, image_sizes, torch.zeros_like(image_sizes[:, 0]), given)
@@ -83,4 +85,8 @@ def _compact(detections: Detections) -> dict[str, Tensor]:
         side = detections.masks.shape[-1]
         masks = detections.masks.gather(1, order[..., None, None].expand(-1, -1, side, side))
         outputs["masks"] = masks.masked_fill(is_padding[..., None, None], 0.0)
+    if detections.keypoints is not None:
+        number = detections.keypoints.shape[2]
+        keypoints = detections.keypoints.gather(1, order[..., None, None].expand(-1, -1, number, 3))
+        outputs["keypoints"] = keypoints.masked_fill(is_padding[..., None, None], 0.0)
     return outputs

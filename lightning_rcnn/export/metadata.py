@@ -30,7 +30,8 @@ def describe(detector: Exportable) -> str:
 
     Returns:
         JSON with `detector`, `class_names` and `category_ids` of labels 1..K, `inputs`, `images`, `resize`,
-        `normalization` (which is in the graph), `limits`, `mask_paste` (None without masks) and `versions`.
+        `normalization` (which is in the graph), `limits`, `mask_paste` (None without masks), `skeleton` (None without
+        keypoints), `keypoints_drawn_above` and `versions`.
     """
     preprocessing = detector.preprocessing.settings
     method = preprocessing.resize
@@ -64,6 +65,8 @@ def describe(detector: Exportable) -> str:
             "detections_per_image": getattr(settings, "detections_per_image", None),
         },
         "mask_paste": detector.mask_paste if detector.main_result_type == "segm" else None,
+        "skeleton": None if detector.skeleton is None else detector.skeleton.plain_arguments(),
+        "keypoints_drawn_above": detector.keypoints_drawn_above,
         "versions": {
             "lightning_rcnn": lightning_rcnn.__version__,
             "torch": torch.__version__,

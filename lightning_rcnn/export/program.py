@@ -18,6 +18,7 @@ from lightning_rcnn.errors import InputError
 from lightning_rcnn.export.graph import ExportGraph
 from lightning_rcnn.export.operators import StandardOperators
 from lightning_rcnn.masks.paste import PasteRule
+from lightning_rcnn.skeleton import Skeleton
 
 Outputs = Mapping[str, Tensor]
 """Outputs of the graph by name; see `ExportGraph.forward`."""
@@ -43,6 +44,8 @@ class Exportable(Protocol):
     proposal_limit: int
     search: Callable[[Tensor], np.ndarray] | None
     mask_paste: PasteRule
+    skeleton: Skeleton | None
+    keypoints_drawn_above: float
     no_graph: ClassVar[str]
 
     @property
@@ -51,7 +54,7 @@ class Exportable(Protocol):
 
     @property
     def main_result_type(self) -> str:
-        """The string "segm" if the detector predicts masks, else "bbox"."""
+        """The string "segm" if the detector predicts masks, "keypoints" with keypoints, else "bbox"."""
 
     @property
     def device(self) -> torch.device:

@@ -100,6 +100,16 @@ def decode(deltas: Tensor, references: Tensor, weights: tuple[float, float, floa
     )
 
 
+def rescale_points(points: Tensor, sizes: Tensor, new_sizes: Tensor) -> Tensor:
+    """Scale points from one frame to another.
+
+    Args:
+        points: [N, ..., 2], (x, y).
+        sizes, new_sizes: as in `rescale`.
+    """
+    return points * _factor(sizes, new_sizes).view(-1, *[1] * (points.ndim - 2), 2)
+
+
 def rescale(boxes: Tensor, sizes: Tensor, new_sizes: Tensor) -> Tensor:
     """Scale boxes from one frame to another and clip them to it.
 
@@ -111,5 +121,9 @@ def rescale(boxes: Tensor, sizes: Tensor, new_sizes: Tensor) -> Tensor:
     Returns:
         [N, B, 4]; clipped because rounding could move an edge out of the new frame.
     """
-    factor = torch.where(sizes > 0, new_sizes.float() / sizes.clamp(min=1).float(), 1.0)
-    return clip_boxes(boxes * factor.flip(-1).repeat(1, 2)[:, None, :], new_sizes)
+    return clip_boxes(boxes * _factor(sizes, new_sizes).repeat(1, 2)[:, None, :], new_sizes)
+
+
+def _factor(sizes: Tensor, new_sizes: Tensor) -> Tensor:
+    """Return the scale of x and y [N, 2] between frames."""
+    return torch.where(sizes > 0, new_sizes.float() / sizes.clamp(min=1).float(), 1.0).flip(-1)

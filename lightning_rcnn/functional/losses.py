@@ -1,7 +1,7 @@
 """Losses as sums over sampled boxes, and their normalization over all ranks.
 
 Shape letters: N images, S samples of an image, R RoIs of an image, B RoIs of the whole batch, K classes.
-In `mask_loss` S is the side of a mask.
+In `mask_loss` and `keypoint_loss` S is the side of a mask or heat map.
 """
 
 from collections.abc import Mapping
@@ -85,6 +85,18 @@ def mask_loss(logits: Tensor, gt_masks: Tensor, is_positive: Tensor) -> Tensor:
     """
     loss = F.binary_cross_entropy_with_logits(logits.float(), gt_masks, reduction="none")
     return (loss.mean(dim=(1, 2)) * is_positive).sum()
+
+
+def keypoint_loss(logits: Tensor, cells: Tensor, has_cell: Tensor) -> Tensor:
+    """Sum the cross-entropies of heat maps over their cells (Mask R-CNN section 5).
+
+    Args:
+        logits: [B, J, S, S], one map for each of J keypoints.
+        cells: int64 [B, J], cell of each keypoint, row * S + column.
+        has_cell: bool [B, J]; other keypoints do not count.
+    """
+    loss = F.cross_entropy(logits.float().flatten(2).flatten(0, 1), cells.flatten(), reduction="none")
+    return torch.where(has_cell.flatten(), loss, 0.0).sum()
 
 
 def mean_losses(sums: Mapping[str, LossSum]) -> dict[str, Tensor]:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from lightning_rcnn.functional.boxes import clip_boxes, decode, has_min_size, rescale
+from lightning_rcnn.functional.boxes import clip_boxes, decode, has_min_size, rescale, rescale_points
 from lightning_rcnn.ops.gather import gather_boxes
 from lightning_rcnn.ops.nms import batched_nms
 from lightning_rcnn.structures import PADDING_LABEL, Detections, Proposals
@@ -121,6 +121,9 @@ def to_original_frame(detections: Detections, image_sizes: Tensor, original_size
     """
     boxes = rescale(detections.boxes, image_sizes, original_sizes)
     has_area = (boxes[..., 2:] > boxes[..., :2]).all(-1)
+    if (keypoints := detections.keypoints) is not None:
+        points = rescale_points(keypoints[..., :2], image_sizes, original_sizes)
+        detections = detections._replace(keypoints=torch.cat((points, keypoints[..., 2:]), dim=-1))
     return detections._replace(
         boxes=boxes,
         scores=torch.where(has_area, detections.scores, 0.0),

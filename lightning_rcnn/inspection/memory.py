@@ -72,6 +72,9 @@ def _region_networks(detector: Any) -> Iterator[tuple[list[nn.Module], Tensor]]:
     channels = backbone.out_channels
     size = (box.settings.samples_per_image, channels, box.pooled_size, box.pooled_size)
     yield [*stages, box.head], torch.empty(size, device="meta")
+    if hasattr(detector, "keypoint"):
+        side = detector.keypoint.pooled_size
+        yield [detector.keypoint.head], torch.empty((box.max_positives, channels, side, side), device="meta")
     if hasattr(detector, "mask"):
         side = detector.mask.pooled_size
         channels = backbone.region_channels if stages else channels

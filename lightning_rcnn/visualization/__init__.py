@@ -1,4 +1,4 @@
-"""Visualization: boxes or masks with names and scores, ground truth beside detections, contact sheets."""
+"""Visualization: boxes, masks or keypoints with names and scores, ground truth beside detections, contact sheets."""
 
 from lightning_rcnn.visualization.drawing import Objects, draw_objects
 from lightning_rcnn.visualization.instances import label_map
@@ -10,9 +10,11 @@ from lightning_rcnn.visualization.sheets import (
     side_by_side,
     titled_sheet,
 )
+from lightning_rcnn.visualization.skeletons import ShownKeypoints
 
 __all__ = [
     "Objects",
+    "ShownKeypoints",
     "class_color",
     "compare",
     "contact_sheet",

@@ -19,6 +19,7 @@ from lightning_rcnn.masks.run_length import RunLength
 from lightning_rcnn.visualization.instances import draw_mask, scaled_crops
 from lightning_rcnn.visualization.palette import Color, class_color, instance_color, readable_on
 from lightning_rcnn.visualization.placement import place_labels
+from lightning_rcnn.visualization.skeletons import Pose, ShownKeypoints, draw_pose, poses_of
 from lightning_rcnn.visualization.text import MIN_FONT_SIZE, Words, class_words, font_size
 
 MIN_LONGER_SIDE = 640
@@ -40,6 +41,7 @@ class Objects(NamedTuple):
         is_crowd: bool [n], drawn in broken lines or stripes; None if there are no crowds.
         masks: n masks, each of the whole image in any resolution, None for an object that is drawn as a box; or None if
             all are.
+        keypoints: keypoints of the n objects; None if they have none.
     """
 
     boxes: Tensor
@@ -47,6 +49,7 @@ class Objects(NamedTuple):
     scores: Tensor | None = None
     is_crowd: Tensor | None = None
     masks: Sequence[RunLength | None] | None = None
+    keypoints: ShownKeypoints | None = None
 
 
 class _Mark(NamedTuple):
@@ -58,6 +61,7 @@ class _Mark(NamedTuple):
     shade: Color
     is_crowd: bool
     mask: RunLength | None
+    pose: Pose | None
 
 
 def draw_objects(image: Tensor, objects: Objects, class_names: Sequence[str]) -> Image.Image:
@@ -82,6 +86,9 @@ def draw_objects(image: Tensor, objects: Objects, class_names: Sequence[str]) ->
             _draw_box(draw, mark, canvas.size)
         else:
             draw_mask(canvas, next(crops), mark.shade, mark.color, _line(canvas.size), mark.is_crowd)
+    for mark in ordered:
+        if mark.pose is not None:
+            draw_pose(draw, mark.pose, mark.shade, _line(canvas.size))
     letters = _choose_font_size(marks, canvas.size)
     if letters is not None:
         boxes = np.array([mark.box for mark in marks]).reshape(-1, 4)
@@ -107,15 +114,17 @@ def _marks(objects: Objects, scale: np.ndarray, class_names: Sequence[str]) -> l
     scores = [None] * len(labels) if objects.scores is None else objects.scores.tolist()
     crowd = [False] * len(labels) if objects.is_crowd is None else objects.is_crowd.tolist()
     masks = [None] * len(labels) if objects.masks is None else objects.masks
+    poses = [None] * len(labels) if objects.keypoints is None else poses_of(objects.keypoints, scale[:2])
     marks = []
-    for number, (box, label, score, is_crowd, mask) in enumerate(zip(boxes, labels, scores, crowd, masks, strict=True)):
+    rows = zip(boxes, labels, scores, crowd, masks, poses, strict=True)
+    for number, (box, label, score, is_crowd, mask, pose) in enumerate(rows):
         name = class_words(label, class_names)
         parts = [name.text]
         parts += [] if score is None else [f"{score:.2f}"]
         parts += ["(crowd)"] if is_crowd else []
         if np.isfinite(box).all():
             colors = class_color(label), instance_color(label, number)
-            marks.append(_Mark(box, name._replace(text=" ".join(parts)), *colors, is_crowd, mask))
+            marks.append(_Mark(box, name._replace(text=" ".join(parts)), *colors, is_crowd, mask, pose))
     return marks
 
 

@@ -13,9 +13,11 @@ from PIL import Image, ImageDraw
 from torch import Tensor
 
 from lightning_rcnn.rpn.matches import AnchorMatches
+from lightning_rcnn.skeleton import Pairs
 from lightning_rcnn.structures import Batch
 from lightning_rcnn.visualization.drawing import MIN_LONGER_SIDE, Objects, draw_objects
 from lightning_rcnn.visualization.palette import instance_color
+from lightning_rcnn.visualization.skeletons import ShownKeypoints
 from lightning_rcnn.visualization.target_masks import target_masks
 from lightning_rcnn.visualization.text import font_size
 
@@ -33,7 +35,7 @@ class TrainingObjects(NamedTuple):
     """The ground truth of one image of a batch.
 
     Attributes:
-        objects: boxes, labels, crowds and masks, in pixels of the padded image.
+        objects: boxes, labels, crowds, masks and keypoints, in pixels of the padded image.
         gt_index: int64 [M], their places among the ground truths of the batch.
     """
 
@@ -41,12 +43,13 @@ class TrainingObjects(NamedTuple):
     gt_index: Tensor
 
 
-def objects_of(batch: Batch, slot: int) -> TrainingObjects:
+def objects_of(batch: Batch, slot: int, edges: Pairs = ()) -> TrainingObjects:
     """Return the ground truth of one image of a batch.
 
     Args:
         batch: batch with targets.
         slot: number of the image in the batch.
+        edges: positions of the keypoints between which lines are drawn, if the batch has keypoints.
     """
     targets = batch.targets
     assert targets is not None, "a training batch has targets"
@@ -55,8 +58,12 @@ def objects_of(batch: Batch, slot: int) -> TrainingObjects:
     if targets.masks is not None:
         all_masks = target_masks(targets.masks, slot, batch.images.shape[2], batch.images.shape[3])
         masks = [all_masks[number] for number in index.tolist()]
+    keypoints = None
+    if targets.keypoints is not None:
+        own = targets.keypoints[slot, index]
+        keypoints = ShownKeypoints(own[..., :2], own[..., 2] > 0, edges)
     objects = Objects(
-        targets.boxes[slot, index], targets.labels[slot, index], None, targets.is_crowd[slot, index], masks
+        targets.boxes[slot, index], targets.labels[slot, index], None, targets.is_crowd[slot, index], masks, keypoints
     )
     return TrainingObjects(objects, index)
 
@@ -77,6 +84,9 @@ def draw_training_image(
     """
     canvas, scale = _canvas(batch.images[slot], *batch.image_sizes[slot].tolist())
     objects = shown.objects._replace(boxes=shown.objects.boxes * torch.from_numpy(scale).float())
+    if (keypoints := objects.keypoints) is not None:
+        points = keypoints.points * torch.from_numpy(scale[:2]).float()
+        objects = objects._replace(keypoints=keypoints._replace(points=points))
     if matches is not None:
         _draw_anchors(canvas, matches.boxes.numpy() * scale, shown, matches.gt_index)
     pixels = torch.from_numpy(np.asarray(canvas).copy()).permute(2, 0, 1)

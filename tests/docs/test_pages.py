@@ -18,6 +18,8 @@ import yaml
 from PIL import Image
 
 import lightning_rcnn
+from lightning_rcnn import KeypointRCNN
+from lightning_rcnn.backbones.fpn import ResNetFPN
 from lightning_rcnn.callbacks.analysis_logging import WANDB_KEYS
 from lightning_rcnn.callbacks.detection_images import LOG_KEY
 from lightning_rcnn.cli import main
@@ -30,6 +32,7 @@ from lightning_rcnn.cli.known_classes import CLASSES
 from lightning_rcnn.cli.known_keys import KnownKeys
 from lightning_rcnn.cli.registry import GROUPS, TOOLS, TRAINING
 from lightning_rcnn.cli.tools import ToolParser, tool_parser
+from lightning_rcnn.parts import part
 
 PROJECT = Path(lightning_rcnn.__file__).parents[1]
 PAGES = sorted(
@@ -50,6 +53,7 @@ OTHERS_OPTIONS = {
 DETECTORS = (
     "mask_rcnn/r50_fpn_coco.yaml",
     "cascade_mask_rcnn/r50_fpn_1x_coco.yaml",
+    "keypoint_rcnn/r50_fpn_coco.yaml",
     "fast_rcnn/alexnet_voc.yaml",
     "rcnn/alexnet_voc_2_classification.yaml",
     "rcnn/alexnet_voc_3_box_regression.yaml",
@@ -230,6 +234,9 @@ def test_every_logged_key_is_listed_and_no_other(place):
     names = [category.name for category in lightning_rcnn.read_index(str(place / "shards" / "train")).categories]
     general = {re.sub(rf"/({'|'.join(names)})$", "/<class>", key) for key in logged}
     general |= {f"val/{key}" for key in WANDB_KEYS}
+    keypoints = KeypointRCNN(["<class>"], backbone=part(ResNetFPN, name="resnet18"), keypoint={"width": 8})
+    keys = {f"train/{name}" for name in keypoints.loss_names} | keypoints.validation_metric_names()
+    general |= {key for key in keys if "keypoint" in key and "max_detections" not in key} | {f"{LOG_KEY}_keypoints"}
     # The detector of the fixture finds nothing, so no threshold is best.
     general |= {LOG_KEY, "throughput/gpu_memory_gb", "val/f1_threshold"}
     general |= {f"profile/{part}_seconds" for part in ("step", "forward", "backward", "optimizer")}

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from lightning_rcnn import FasterRCNN, FastRCNN, MaskRCNN
+from lightning_rcnn import FasterRCNN, FastRCNN, KeypointRCNN, MaskRCNN, Skeleton
 from lightning_rcnn.backbones.c4 import ResNetC4
 from lightning_rcnn.backbones.dc5 import ResNetDC5
 from lightning_rcnn.backbones.fpn import ResNetFPN
@@ -36,6 +36,16 @@ KINDS = {
     ),
     "faster_fpn_pool": (FasterRCNN, {"backbone": FPN, "box": HEAD, "rpn": RPN, "pooler": {"operator": "pool"}}),
     "mask_c4": (MaskRCNN, {"backbone": part(ResNetC4, name="resnet18"), "mask": {"width": 16}, **DETECTRON2}),
+    "keypoint_fpn": (
+        KeypointRCNN,
+        {
+            "backbone": FPN,
+            "box": HEAD,
+            "rpn": RPN,
+            "keypoint": {"width": 16, "num_layers": 2},
+            "skeleton": Skeleton(("a", "b", "c")),
+        },
+    ),
     "faster_dc5": (FasterRCNN, {"backbone": part(ResNetDC5, name="resnet50"), "box": HEAD, **DETECTRON2}),
     "fast_alexnet": (FastRCNN, {"backbone": part(PlainBackbone, name="alexnet"), **PLAIN}),
     "fast_vgg16": (FastRCNN, {"backbone": part(PlainBackbone, name="vgg16"), **PLAIN}),
@@ -69,6 +79,7 @@ def test_files_have_the_detections_of_their_detector(tmp_path, kind, format):
         assert row.unmatched == 0
         assert row.boxes < boxes
         assert max(row.scores, row.masks) < scores
+        assert row.keypoints < 0.05
 
 
 @pytest.mark.slow

@@ -15,13 +15,13 @@ from lightning_rcnn.bench.timing import quartiles, take_turns, timed
 from lightning_rcnn.cli.option_checks import require_positive
 from lightning_rcnn.cli.output_paths import require_file
 from lightning_rcnn.errors import InputError
-from lightning_rcnn.evaluation.scoring import ResultType
+from lightning_rcnn.evaluation.scoring import RegionType
 
 _CPU = torch.device("cpu")
 
 
 def evaluate(
-    type: ResultType = "bbox",
+    type: RegionType = "bbox",
     images: int = 1000,
     detections: int = 30,
     objects: int = 7,

@@ -133,7 +133,15 @@ def detect(
     write_coco(results.path, detector.category_ids, detector.class_names)
     if format is not None:
         lines = read_lines(results.path)
-        losses = write_detected(format, out / format, lines, detector.category_ids, detector.class_names)
+        losses = write_detected(
+            format,
+            out / format,
+            lines,
+            detector.category_ids,
+            detector.class_names,
+            detector.skeleton,
+            detector.keypoints_drawn_above,
+        )
         for loss, count in losses.items():
             print(f"{count} {loss}: {format} has no place for them.")
     run.report(sources.left_out, out)

@@ -6,11 +6,13 @@ from typing import Any
 
 from pycocotools import mask as coco_mask
 
+from lightning_rcnn.data.formats.coco.keypoints import points_of_result
 from lightning_rcnn.data.formats.write.base import WrittenImage, WrittenObject
 from lightning_rcnn.data.formats.write.registry import FormatName, open_writer
 from lightning_rcnn.data.index import Category
 from lightning_rcnn.data.pack.folder import atomic_folder
 from lightning_rcnn.errors import InputError
+from lightning_rcnn.skeleton import Skeleton
 
 
 def require_new_folder(folder: Path) -> None:
@@ -29,6 +31,8 @@ def write_detected(
     entries: Iterable[Mapping[str, Any]],
     category_ids: Sequence[int],
     class_names: Sequence[str],
+    skeleton: Skeleton | None = None,
+    keypoints_above: float = 0.0,
 ) -> Mapping[str, int]:
     """Write images and detections in an annotation format, into a folder that appears when it is whole.
 
@@ -38,6 +42,8 @@ def write_detected(
         entries: images with their objects, in the form of `detection/results.py`; `image` is the path of a file.
         category_ids: ids of labels 1..K in the results.
         class_names: names of labels 1..K.
+        skeleton: keypoints of the objects; None if they have none.
+        keypoints_above: score above which a keypoint is written as seen, others as not labeled.
 
     Returns:
         What the format has no place for -> how often it was left out.
@@ -51,19 +57,29 @@ def write_detected(
         for label, (class_name, category_id) in enumerate(zip(class_names, category_ids, strict=True), start=1)
     ]
     with atomic_folder(folder, overwrite=False) as temporary:
-        writer = open_writer(name, temporary, categories)
+        writer = open_writer(name, temporary, categories, skeleton)
         for number, entry in enumerate(entries, start=1):
             data = Path(entry["image"]).read_bytes()
-            objects = [_written(each, labels) for each in entry["objects"]]
+            objects = [_written(each, labels, keypoints_above) for each in entry["objects"]]
             writer.write(WrittenImage(number, entry["image"], data, entry["width"], entry["height"], objects))
         writer.finish()
     return writer.losses
 
 
-def _written(found: Mapping[str, Any], labels: Mapping[int, int]) -> WrittenObject:
+def _written(found: Mapping[str, Any], labels: Mapping[int, int], keypoints_above: float) -> WrittenObject:
     x, y, width, height = found["bbox"]
-    box = (x, y, x + width, y + height)
-    return WrittenObject(box, labels[found["category_id"]], _non_empty(found.get("segmentation")), score=found["score"])
+    keypoints = [
+        value
+        for point_x, point_y, score in points_of_result(found.get("keypoints", ()))
+        for value in ((point_x, point_y, 2) if score > keypoints_above else (0, 0, 0))
+    ]
+    return WrittenObject(
+        (x, y, x + width, y + height),
+        labels[found["category_id"]],
+        _non_empty(found.get("segmentation")),
+        score=found["score"],
+        keypoints=keypoints,
+    )
 
 
 def _non_empty(rle: dict[str, Any] | None) -> dict[str, Any] | None:

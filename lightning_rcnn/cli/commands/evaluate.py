@@ -18,7 +18,7 @@ from lightning_rcnn.evaluation.coco_files import CocoData, read_scored
 from lightning_rcnn.evaluation.federated import detection_limit
 from lightning_rcnn.evaluation.report import analysis_tables, metrics_tables, write_metrics
 from lightning_rcnn.evaluation.report_page.page import report_page, write_report
-from lightning_rcnn.evaluation.scoring import ResultType
+from lightning_rcnn.evaluation.scoring import RegionType
 from lightning_rcnn.evaluation.voc_ap import VOCAveragePrecision
 from lightning_rcnn.pages.pictures import as_jpeg
 from lightning_rcnn.progress import at_work
@@ -27,7 +27,7 @@ from lightning_rcnn.progress import at_work
 def evaluate(
     annotations: Path,
     results: Path,
-    type: ResultType = "bbox",
+    type: RegionType = "bbox",
     max_detections: int | None = None,
     voc_iou: float = 0.5,
     json: Path | None = None,
@@ -156,7 +156,7 @@ def _read_images(worst: Sequence[WorstImage], folder: Path) -> list[str]:
     return unread
 
 
-def _coco_figures(data: CocoData, result_type: ResultType, collector: AnalysisCollector) -> dict[str, Any]:
+def _coco_figures(data: CocoData, result_type: RegionType, collector: AnalysisCollector) -> dict[str, Any]:
     """Compute COCO's metrics, and give each image to the collector."""
     metric = CocoAveragePrecision(data.class_names, result_type, collector.max_detections, federation=data.federation)
     metric.observers.append(collector)

@@ -86,10 +86,12 @@ def _read(sources: Sequence[Path]) -> list[Tensor]:
 
 def _table(rows: Sequence[Comparison]) -> Table:
     limits = Tolerance()
-    table = Table("images", "height x width", "detections", "unmatched", "boxes, px", "scores", "masks")
+    table = Table(
+        "images", "height x width", "detections", "unmatched", "boxes, px", "scores", "masks", "keypoints, px"
+    )
     for row in rows:
         number, height, width = row.shape
-        differences = (f"{value:.1e}" for value in (row.boxes, row.scores, row.masks))
+        differences = (f"{value:.1e}" for value in (row.boxes, row.scores, row.masks, row.keypoints))
         table.add_row(str(number), f"{height} x {width}", str(row.detections), str(row.unmatched), *differences)
     table.add_section()
     table.add_row("allowed", "", "", "0", *(f"{limit:.0e}" for limit in limits))

@@ -55,18 +55,19 @@ def pack_coco(images: Path, annotations: Path, out: Path, *, options: PackOption
 
 
 @pack_command
-def pack_shapes(out: Path, num: int, seed: int = 0, *, options: PackOptions) -> None:
+def pack_shapes(out: Path, num: int, seed: int = 0, keypoints: bool = False, *, options: PackOptions) -> None:
     """Generate scenes of ellipses, rectangles, triangles and stars with boxes and masks, and pack them.
 
     Args:
         out: folder for shards and index, or for OUT/train, OUT/val and so on with --split; it appears when it is whole.
         num: number of scenes.
         seed: random seed; another seed gives other scenes, and another division into splits.
+        keypoints: also pack keypoints: corners, tips, or the ends of axes.
         name: name of the data set; by default shapes/seed.
         workers: drawing processes; by default as many as are worth starting, at most one per core.
         strict: refuse the data set if anything has to be repaired or skipped; generated scenes never have to.
     """
-    pack_found([FoundData("", {"": shapes_source(num, seed)})], ["shapes"], options)
+    pack_found([FoundData("", {"": shapes_source(num, seed, keypoints)})], ["shapes"], options)
 
 
 def _found(name: str, evidence: str, source: Source) -> FoundData:

@@ -92,7 +92,7 @@ def _draw(
     for slot, record in enumerate(batch.records):
         if record.image_id == NO_IMAGE:
             continue
-        shown = objects_of(batch, slot)
+        shown = objects_of(batch, slot, model.skeleton.edges if model.skeleton is not None else ())
         statistics = image_statistics(annotated[slot], shown, matches[slot], positive_iou)
         pictures.append(draw_training_image(batch, slot, shown, matches[slot], model.class_names))
         captions.append(_caption(record.file_name, batch.image_sizes[slot].tolist(), statistics))

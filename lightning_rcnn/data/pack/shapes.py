@@ -5,7 +5,9 @@ background is a gradient, blobs or stripes, with distracting lines. Later object
 cover the visible part, and at least `MIN_VISIBLE` of every object's area is visible. Some scenes are empty. A scene
 depends only on (seed, index), so the first n scenes of every set with the same seed are equal.
 
-Shape letters: h, w height and width of the scene, n objects.
+With keypoints, objects have the ends of their axes, their corners or their tips, as far as a class has them.
+
+Shape letters: h, w height and width of the scene, n objects, J keypoints of an object.
 """
 
 from collections.abc import Callable
@@ -22,6 +24,7 @@ from lightning_rcnn.data.defects import Defect, Finding
 from lightning_rcnn.data.index import Annotation, Category
 from lightning_rcnn.data.pack.source import Outcome, Sample, Source
 from lightning_rcnn.errors import InputError
+from lightning_rcnn.skeleton import Skeleton
 
 MIN_SIDE, MAX_SIDE = 160, 256
 """Pixels; height and width are drawn independently of each other."""
@@ -41,6 +44,8 @@ JPEG_QUALITY = 90
 _ATTEMPTS = 10
 """Attempts to find a position or a color; then the object is left out, or the last color is used."""
 _SUPERSAMPLING = 4
+_INSIDE = 3.0
+"""Pixels from a corner towards the center of its object, where the object is wide enough to own a pixel."""
 _OBJECT_IDS_PER_SCENE = 100
 
 
@@ -52,16 +57,18 @@ class Scene(NamedTuple):
         boxes: float64 [n, 4], xyxy edges in pixels, tight around the visible masks.
         labels: int64 [n], 1..K, in the order of `CLASS_NAMES`.
         masks: bool [n, h, w], visible part of each object, without overlaps.
+        keypoints: float64 [n, J, 3], x, y and visibility (see `data/keypoints.py`), in the order of `SKELETON`.
     """
 
     image: np.ndarray
     boxes: np.ndarray
     labels: np.ndarray
     masks: np.ndarray
+    keypoints: np.ndarray
 
 
-def shapes_source(num: int, seed: int = 0) -> Source:
-    """List `num` scenes.
+def shapes_source(num: int, seed: int = 0, keypoints: bool = False) -> Source:
+    """List `num` scenes, with or without keypoints.
 
     Raises:
         InputError: fewer than one scene, or a negative seed.
@@ -70,22 +77,25 @@ def shapes_source(num: int, seed: int = 0) -> Source:
         raise InputError(f"num {num}, seed {seed}: give a num of at least 1 and a seed of at least 0")
     categories = [Category(label, name, label) for label, name in enumerate(CLASS_NAMES, start=1)]
     labels_of = partial(_labels_of, seed=seed)
-    return Source(f"shapes/{seed}", categories, range(num), partial(read_scene, seed=seed), labels_of=labels_of)
+    read = partial(read_scene, seed=seed, keypoints=keypoints)
+    skeleton = SKELETON if keypoints else None
+    return Source(f"shapes/{seed}", categories, range(num), read, labels_of=labels_of, skeleton=skeleton)
 
 
 def _labels_of(index: int, seed: int) -> set[int]:
     return set(generate_scene(seed, index).labels.tolist())
 
 
-def read_scene(index: int, seed: int) -> Outcome:
-    """Generate scene `index` as a sample, encoded as JPEG."""
+def read_scene(index: int, seed: int, keypoints: bool = False) -> Outcome:
+    """Generate scene `index` as a sample, encoded as JPEG, with or without keypoints."""
     scene = generate_scene(seed, index)
     height, width = scene.image.shape[:2]
     encoded = BytesIO()
     Image.fromarray(scene.image).save(encoded, "JPEG", quality=JPEG_QUALITY)
     image_id, file_name = index + 1, f"scene-{seed}-{index:06d}.jpg"
     annotations = []
-    for number, (box, label, mask) in enumerate(zip(scene.boxes, scene.labels, scene.masks, strict=True), start=1):
+    rows = zip(scene.boxes, scene.labels, scene.masks, scene.keypoints, strict=True)
+    for number, (box, label, mask, points) in enumerate(rows, start=1):
         rle = coco_mask.encode(np.asfortranarray(mask, dtype=np.uint8))
         annotation = Annotation(
             id=image_id * _OBJECT_IDS_PER_SCENE + number,
@@ -96,6 +106,8 @@ def read_scene(index: int, seed: int) -> Outcome:
             area=float(mask.sum()),
             segmentation={"size": [height, width], "counts": rle["counts"].decode("ascii")},
         )
+        if keypoints and points[:, 2].any():
+            annotation["keypoints"] = points.ravel().tolist()
         annotations.append(annotation)
     record = {
         "image_id": image_id,
@@ -117,6 +129,7 @@ def generate_scene(seed: int, index: int) -> Scene:
     owner = np.zeros((height, width), dtype=np.int64)  # 0 background, i the i-th object
     areas: list[float] = []
     labels: list[int] = []
+    outlines: list[np.ndarray] = []
     num_objects = 0 if rng.random() < EMPTY_SHARE else rng.integers(1, MAX_OBJECTS + 1)
     for _ in range(num_objects):
         label = int(rng.integers(len(CLASS_NAMES))) + 1
@@ -130,11 +143,17 @@ def generate_scene(seed: int, index: int) -> Scene:
                 owner = candidate
                 areas.append(_polygon_area(outline))
                 labels.append(label)
+                outlines.append(outline)
                 break
     canvas += rng.uniform(2, 10) * rng.standard_normal(canvas.shape, dtype=np.float32)
     masks = owner == np.arange(1, len(areas) + 1)[:, None, None]
     boxes = np.array([_tight_box(mask) for mask in masks], dtype=np.float64).reshape(-1, 4)
-    return Scene(np.clip(canvas, 0, 255).astype(np.uint8), boxes, np.array(labels, dtype=np.int64), masks)
+    keypoints = np.zeros((len(labels), len(SKELETON), 3))
+    for number, (label, outline) in enumerate(zip(labels, outlines, strict=True)):
+        for position, corner in _KEYPOINTS[label - 1].items():
+            keypoints[number, position] = _keypoint(outline, corner, owner == number + 1)
+    image = np.clip(canvas, 0, 255).astype(np.uint8)
+    return Scene(image, boxes, np.array(labels, dtype=np.int64), masks, keypoints)
 
 
 def _ellipse(rng: Generator) -> np.ndarray:
@@ -161,6 +180,19 @@ def _star(rng: Generator) -> np.ndarray:
 _OUTLINES: tuple[Callable[[Generator], np.ndarray], ...] = (_ellipse, _rectangle, _triangle, _star)
 """Functions that return the corners [c, 2] of each class inside the unit circle."""
 CLASS_NAMES = ("ellipse", "rectangle", "triangle", "star")
+SKELETON = Skeleton(
+    ("top", "bottom", "left", "right", "lower_left", "lower_right"),
+    edges=((0, 2), (0, 3), (2, 4), (3, 5), (4, 5), (2, 1), (1, 3)),
+    flip_pairs=((2, 3), (4, 5)),
+)
+"""Keypoints of all classes; of a rectangle and a triangle, left and right are the upper corners."""
+_KEYPOINTS: tuple[dict[int, int], ...] = (
+    {0: 36, 1: 12, 2: 24, 3: 0},
+    {2: 0, 3: 1, 5: 2, 4: 3},
+    {1: 0, 2: 1, 3: 2},
+    {0: 0, 3: 2, 5: 4, 4: 6, 2: 8},
+)
+"""Of each class: position in the skeleton -> number of the corner in the outline."""
 
 
 def _move_into_scene(rng: Generator, corners: np.ndarray, height: int, width: int) -> np.ndarray:
@@ -169,6 +201,18 @@ def _move_into_scene(rng: Generator, corners: np.ndarray, height: int, width: in
     turn = np.array([(np.cos(angle), -np.sin(angle)), (np.sin(angle), np.cos(angle))])
     radius = np.exp(rng.uniform(np.log(MIN_RADIUS), np.log(MAX_RADIUS)))
     return corners @ turn * radius + rng.uniform((0, 0), (width, height))
+
+
+def _keypoint(outline: np.ndarray, corner: int, mask: np.ndarray) -> tuple[float, float, float]:
+    """Return a corner of an object with its visible part, bool [h, w]: hidden behind another object, or outside."""
+    x, y = outline[corner]
+    height, width = mask.shape
+    if not (0 <= x <= width and 0 <= y <= height):
+        return 0.0, 0.0, 0.0
+    inward = outline.mean(axis=0) - outline[corner]
+    near_x, near_y = outline[corner] + _INSIDE * inward / np.linalg.norm(inward)
+    is_seen = mask[min(max(int(near_y), 0), height - 1), min(max(int(near_x), 0), width - 1)]
+    return float(x), float(y), 2.0 if is_seen else 1.0
 
 
 def _coverage(outline: np.ndarray, height: int, width: int) -> np.ndarray:

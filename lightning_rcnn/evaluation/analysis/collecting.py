@@ -8,7 +8,7 @@ from lightning_rcnn.evaluation.analysis.analysis import Analysis
 from lightning_rcnn.evaluation.analysis.analyzing import analyze
 from lightning_rcnn.evaluation.analysis.verdicts import Verdicts, image_cost, judge
 from lightning_rcnn.evaluation.gathering import ArraysOfImages, join_arrays, split_arrays
-from lightning_rcnn.evaluation.scoring import ResultType
+from lightning_rcnn.evaluation.scoring import RegionType
 
 NUM_WORST = 24
 """Number of images that are kept whole, for the gallery."""
@@ -61,7 +61,7 @@ class AnalysisCollector:
         max_detections: number of detections per image and class that count, best first.
     """
 
-    def __init__(self, result_type: ResultType, max_detections: int) -> None:
+    def __init__(self, result_type: RegionType, max_detections: int) -> None:
         self.result_type = result_type
         self.max_detections = max_detections
         self.worst: dict[int, WorstImage] = {}
@@ -118,7 +118,7 @@ class Analyzed(NamedTuple):
     file_names: dict[int, str]
 
 
-def analysis_of(parts: Iterable[Collected], class_names: Sequence[str], result_type: ResultType) -> Analyzed:
+def analysis_of(parts: Iterable[Collected], class_names: Sequence[str], result_type: RegionType) -> Analyzed:
     """Analyze the images of all ranks.
 
     Args:
@@ -130,8 +130,8 @@ def analysis_of(parts: Iterable[Collected], class_names: Sequence[str], result_t
 
 
 def analyses_of(
-    parts: Iterable[Mapping[ResultType, Collected]], class_names: Sequence[str]
-) -> dict[ResultType, Analyzed]:
+    parts: Iterable[Mapping[RegionType, Collected]], class_names: Sequence[str]
+) -> dict[RegionType, Analyzed]:
     """Analyze several result types of the same images, in one pass over the parts of all ranks.
 
     Args:
@@ -142,7 +142,7 @@ def analyses_of(
     Returns:
         Result type -> analysis, in the order of the parts.
     """
-    gathered: dict[ResultType, _Gathered] = {}
+    gathered: dict[RegionType, _Gathered] = {}
     for part in parts:
         for result_type, collected in part.items():
             gathered.setdefault(result_type, _Gathered()).add(collected)

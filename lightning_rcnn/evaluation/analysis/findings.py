@@ -5,7 +5,7 @@ from itertools import accumulate
 
 from lightning_rcnn.evaluation.analysis.analysis import Analysis, ClassFigures
 from lightning_rcnn.evaluation.analysis.costs import MISSED
-from lightning_rcnn.evaluation.scoring import ResultType
+from lightning_rcnn.evaluation.scoring import RegionType
 
 ADVICE = {
     "class": "detections lie on objects of another class; look at the confusion matrix, and check that annotators "
@@ -36,8 +36,8 @@ _FEW_OBJECTS = 20
 
 
 def findings_of_each(
-    analyses: Mapping[ResultType, Analysis], proposal_recall: float | None = None
-) -> dict[ResultType, list[str]]:
+    analyses: Mapping[RegionType, Analysis], proposal_recall: float | None = None
+) -> dict[RegionType, list[str]]:
     """Say what to know first of each result type, and of masks where they fall behind their boxes.
 
     Args:

@@ -13,7 +13,7 @@ from lightning_rcnn.evaluation.analysis.findings import findings_of_each
 from lightning_rcnn.evaluation.report_page import plots
 from lightning_rcnn.evaluation.report_page.gallery import gallery_entry
 from lightning_rcnn.evaluation.report_page.tables import MOST_IMAGES, tables
-from lightning_rcnn.evaluation.scoring import ResultType
+from lightning_rcnn.evaluation.scoring import RegionType
 from lightning_rcnn.files import atomic_write
 from lightning_rcnn.pages.page import build_page
 from lightning_rcnn.pages.pictures import jpeg_address
@@ -21,7 +21,7 @@ from lightning_rcnn.pages.pictures import jpeg_address
 REPORT = "report"
 """Name of its folder in the run's."""
 PAGE, NUMBERS = "index.html", "analysis.json"
-_TITLES: dict[ResultType, str] = {"segm": "Masks", "bbox": "Boxes"}
+_TITLES: dict[RegionType, str] = {"segm": "Masks", "bbox": "Boxes"}
 _HERE = Path(__file__).parent
 
 
@@ -39,7 +39,7 @@ def write_report(folder: Path, page: str, analyses: Iterable[Analysis]) -> Path:
 
 
 def report_page(
-    analyzed: Mapping[ResultType, Analyzed],
+    analyzed: Mapping[RegionType, Analyzed],
     metrics: Mapping[str, Mapping[str, Any]],
     class_names: Sequence[str],
     title: str,

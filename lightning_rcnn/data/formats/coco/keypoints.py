@@ -78,6 +78,21 @@ def keypoints_in_pixels(keypoints: Sequence[float], scale: tuple[int, int] | Non
     return moved
 
 
+def result_keypoints(points: Sequence[Sequence[float]]) -> Keypoints:
+    """Return keypoints (x, y, score), a pixel's center at .5, as COCO's results have them: x, y and score in turn."""
+    return [
+        value
+        for x, y, score in points
+        for value in (round(x - PIXEL_CENTER, 3), round(y - PIXEL_CENTER, 3), round(score, 6))
+    ]
+
+
+def points_of_result(values: Sequence[float]) -> list[list[float]]:
+    """Return the keypoints of a result, the inverse of `result_keypoints`."""
+    triples = zip(values[0::3], values[1::3], values[2::3], strict=True)
+    return [[x + PIXEL_CENTER, y + PIXEL_CENTER, score] for x, y, score in triples]
+
+
 def annotated_keypoints(keypoints: Sequence[float]) -> Entry:
     """Return the keys of an annotation for packed keypoints, the inverse of reading them."""
     points = list(zip(keypoints[0::3], keypoints[1::3], keypoints[2::3], strict=True))

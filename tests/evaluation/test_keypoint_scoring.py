@@ -1,0 +1,141 @@
+"""OKS AP against the COCO API's on a generated set: objects without keypoints, crowds, other skeletons."""
+
+import contextlib
+import io
+import math
+
+import numpy as np
+import pytest
+import torch
+from pycocotools.coco import COCO
+from pycocotools.cocoeval import COCOeval
+
+from lightning_rcnn.evaluation.coco_ap import CocoAveragePrecision
+from lightning_rcnn.evaluation.oks import COCO_SIGMAS, UNIFORM_SIGMA, sigmas_of
+from lightning_rcnn.skeleton import COCO_PERSON, Skeleton
+from lightning_rcnn.structures import Detections, ImageRecord
+
+NUM_IMAGES, NUM_CLASSES = 12, 2
+
+
+def generated(num_keypoints: int):
+    """Annotations as packed and detections of each image: some close, some far, some of no object."""
+    chance = np.random.default_rng(num_keypoints)
+    images = []
+    for _ in range(NUM_IMAGES):
+        annotations, boxes, points, labels = [], [], [], []
+        for number in range(chance.integers(0, 6)):
+            x, y = chance.uniform(0, 300, 2)
+            width, height = np.exp(chance.uniform(2.5, 5.5, 2))
+            visibility = chance.integers(0, 3, num_keypoints) * (chance.random() < 0.85)
+            own = np.stack(
+                [chance.uniform(x, x + width, num_keypoints), chance.uniform(y, y + height, num_keypoints)], axis=1
+            )
+            label = int(chance.integers(1, NUM_CLASSES + 1))
+            annotation = {
+                "id": number + 1,
+                "bbox": [x, y, x + width, y + height],
+                "label": label,
+                "iscrowd": int(chance.random() < 0.1),
+                "difficult": 0,
+                "area": 0.7 * width * height,
+            }
+            if visibility.any():
+                rows = np.concatenate([own * (visibility > 0)[:, None], visibility[:, None]], axis=1)
+                annotation["keypoints"] = rows.ravel().tolist()
+            annotations.append(annotation)
+            for _ in range(chance.integers(0, 7)):
+                noise = chance.choice([0.01, 0.05, 0.3]) * math.sqrt(width * height)
+                points.append(own + chance.normal(0, noise, own.shape))
+                boxes.append([x, y, x + width, y + height])
+                labels.append(label if chance.random() < 0.9 else 3 - label)
+        scores = np.round(chance.uniform(0, 1, len(boxes)), 2)
+        images.append((annotations, np.array(boxes), np.array(points), scores, labels))
+    return images
+
+
+def coco_figures(images, sigmas):
+    truth, results = [], []
+    for image_id, (annotations, _, points, scores, labels) in enumerate(images, start=1):
+        for annotation in annotations:
+            x1, y1, x2, y2 = annotation["bbox"]
+            keypoints = annotation.get("keypoints", [0.0] * 3 * len(sigmas))
+            truth.append(
+                {
+                    "id": len(truth) + 1,
+                    "image_id": image_id,
+                    "category_id": annotation["label"],
+                    "bbox": [x1, y1, x2 - x1, y2 - y1],
+                    "area": annotation["area"],
+                    "iscrowd": annotation["iscrowd"],
+                    "keypoints": keypoints,
+                    "num_keypoints": sum(visibility > 0 for visibility in keypoints[2::3]),
+                }
+            )
+        for own, score, label in zip(points, scores, labels, strict=True):
+            flat = np.concatenate([own, np.ones((len(own), 1))], axis=1).ravel().tolist()
+            results.append({"image_id": image_id, "category_id": label, "keypoints": flat, "score": float(score)})
+    content = {
+        "images": [{"id": image_id} for image_id in range(1, NUM_IMAGES + 1)],
+        "annotations": truth,
+        "categories": [{"id": label} for label in range(1, NUM_CLASSES + 1)],
+    }
+    with contextlib.redirect_stdout(io.StringIO()):
+        coco = COCO()
+        coco.dataset = content
+        coco.createIndex()
+        scored = COCOeval(coco, coco.loadRes(results), "keypoints")
+        scored.params.kpt_oks_sigmas = np.array(sigmas)
+        scored.evaluate()
+        scored.accumulate()
+        scored.summarize()
+    names = ("AP", "AP50", "AP75", "APm", "APl", "AR20", None, None, "ARm", "ARl")
+    return {name: value for name, value in zip(names, scored.stats, strict=True) if name}
+
+
+@pytest.mark.parametrize("sigmas", [list(COCO_SIGMAS), [UNIFORM_SIGMA] * 4], ids=["COCO's", "uniform"])
+def test_the_figures_are_those_of_the_coco_api(sigmas):
+    images = generated(len(sigmas))
+    metric = CocoAveragePrecision(["a", "b"], "keypoints", 20, oks_sigmas=sigmas)
+    for image_id, (annotations, boxes, points, scores, labels) in enumerate(images, start=1):
+        keypoints = torch.zeros(1, len(labels), len(sigmas), 3)
+        keypoints[0, ..., :2] = torch.from_numpy(points.reshape(len(labels), len(sigmas), 2))
+        found = Detections(
+            torch.from_numpy(boxes.reshape(1, -1, 4)),
+            torch.from_numpy(scores)[None],
+            torch.tensor([labels], dtype=torch.int64),
+            keypoints=keypoints.double(),
+        )
+        metric.update(found, [ImageRecord(image_id, "", 600, 600, annotations)])
+    figures, expected = metric.compute(), coco_figures(images, sigmas)
+    assert 0.05 < expected["AP"] < 0.95
+    for name, value in expected.items():
+        assert figures[name] == pytest.approx(value, abs=2e-3), name  # float32 coordinates
+
+
+def test_a_difficult_object_is_neither_missed_nor_found():
+    keypoints = [100.0, 100, 2, 150, 150, 2]
+    objects = [
+        {
+            "id": n,
+            "bbox": [x, 80, x + 90, 170],
+            "label": 1,
+            "iscrowd": 0,
+            "area": 6000.0,
+            "difficult": n,
+            "keypoints": own,
+        }
+        for n, (x, own) in enumerate([(80, keypoints), (400, [420.0, 100, 2, 450, 150, 2])])
+    ]
+    metric = CocoAveragePrecision(["a"], "keypoints", 20, oks_sigmas=[0.05, 0.05])
+    own = torch.tensor([[[[100.0, 100, 1], [150, 150, 1]], [[425, 105, 1], [455, 155, 1]]]])
+    boxes = torch.tensor([[[80.0, 80, 170, 170], [400, 80, 490, 170]]])
+    found = Detections(boxes, torch.tensor([[0.5, 0.9]]), torch.tensor([[1, 1]]), keypoints=own)
+    metric.update(found, [ImageRecord(1, "", 600, 600, objects)])
+    assert metric.compute()["AP"] == pytest.approx(1)
+
+
+def test_sigmas_are_cocos_for_its_keypoints_only():
+    assert sigmas_of(COCO_PERSON, None) == list(COCO_SIGMAS)
+    assert sigmas_of(Skeleton(("a", "b")), None) == [UNIFORM_SIGMA] * 2
+    assert sigmas_of(Skeleton(("a", "b")), [0.1, 0.2]) == [0.1, 0.2]
