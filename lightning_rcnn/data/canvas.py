@@ -87,6 +87,9 @@ def _edge(start: int, length: int, full: int, new: int) -> _Edge:
     scale = full / new
     reach = max(scale, 1.0)  # of the weights to each side
     touched = min(new, math.ceil((start + length + reach) / scale) + 1)
-    kept = min(full, math.ceil(touched * scale + reach) + 1)
+    kept = math.ceil(touched * scale + reach) + 1
+    if new > full:  # `interpolate` copies where the length stays the same, so at least one pixel must be added
+        kept = max(kept, math.ceil(full / (new - full)))
+    kept = min(full, kept)
     # The next number up, because `interpolate` floors full * factor, which must be `new`.
     return _Edge(is_flipped, start, kept, touched, math.nextafter(new / full, math.inf))

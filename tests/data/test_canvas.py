@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from lightning_rcnn.data.canvas import filled, resize_on_canvas
@@ -15,6 +15,8 @@ from lightning_rcnn.data.transforms.render import render
 from lightning_rcnn.data.transforms.view import displayed_pixels
 
 FILL = (124, 3, 250)
+TOLERANCES = {"antialiased": 1, "pillow": 2, "bilinear": 0.1}
+"""Pillow rounds after each of its two passes, and a flipped pass may round to the other side."""
 lengths = st.integers(1, 90)
 shares = st.floats(0, 1)
 
@@ -32,6 +34,8 @@ def noise(height, width):
     place=st.tuples(shares, shares),
     size=st.tuples(st.integers(1, 200), st.integers(1, 200)),
 )
+@example(image=(1, 47), growth=(1.0, 2.0), place=(0.0, 0.0), size=(1, 95))  # one pixel more
+@example(image=(30, 40), growth=(3.0, 3.0), place=(0.9, 0.1), size=(91, 122))
 def test_the_pixels_are_those_of_the_whole_canvas(method, image, growth, place, size):
     rule = ResizeRule(10, 20, method)
     height, width = (int(edge * factor) for edge, factor in zip(image, growth, strict=True))
@@ -41,7 +45,7 @@ def test_the_pixels_are_those_of_the_whole_canvas(method, image, growth, place, 
     ours = resize_on_canvas(noise(*image), (left, top), (height, width), FILL, size, rule.resize_corner)
     whole = rule.resize(canvas, size)
     assert ours.dtype == whole.dtype
-    assert (ours.float() - whole.float()).abs().max() <= (0.1 if method == "bilinear" else 1)
+    assert (ours.float() - whole.float()).abs().max() <= TOLERANCES[method]
 
 
 @pytest.mark.parametrize("flip", [0.0, 1.0])
