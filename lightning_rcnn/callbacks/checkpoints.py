@@ -16,6 +16,7 @@ from lightning.pytorch.callbacks import Checkpoint
 from lightning.pytorch.trainer.states import TrainerFn
 from lightning.pytorch.utilities.rank_zero import rank_zero_warn
 
+from lightning_rcnn.callbacks.run_folder import run_folder
 from lightning_rcnn.checkpoints.header import position_of
 from lightning_rcnn.checkpoints.sources import checkpoint_file
 from lightning_rcnn.data.fetch import FetchPolicy, send_file
@@ -34,7 +35,14 @@ class AtomicCheckpointIO(TorchCheckpointIO):
 
     Lightning's own writes to the system's temporary folder, often on another disk, to which a file is copied instead of
     renamed; and it holds the whole checkpoint in memory twice.
+
+    Args:
+        after_save: called after each checkpoint; it copies the run folder to a cloud if that is where it belongs.
     """
+
+    def __init__(self, after_save: Callable[[], None] | None = None) -> None:
+        super().__init__()
+        self._after_save = after_save
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:
         """Write `checkpoint` to a local file or to the URL of a file in a cloud.
@@ -45,11 +53,16 @@ class AtomicCheckpointIO(TorchCheckpointIO):
         if is_cloud(str(path)):
             with tempfile.TemporaryDirectory() as folder:
                 file = Path(folder, file_name(str(path)))
-                self.save_checkpoint(checkpoint, file)
+                self._write(checkpoint, file)
                 send_file(file, str(path), FetchPolicy())
             return
+        self._write(checkpoint, Path(path))
+        if self._after_save is not None:
+            self._after_save()
+
+    def _write(self, checkpoint: dict[str, Any], path: Path) -> None:
         try:
-            atomic_save(checkpoint, Path(path))
+            atomic_save(checkpoint, path)
         except OSError as error:
             raise InputError(
                 f"{path}: cannot be written ({error.strerror or error}); the previous checkpoint is untouched: "
@@ -98,7 +111,7 @@ class NamedCheckpoint(Checkpoint):
 
     def path(self, trainer: Trainer) -> Path:
         """Return the path of the file in the run folder."""
-        return Path(trainer.default_root_dir) / FOLDER / self.name
+        return run_folder(trainer) / FOLDER / self.name
 
     def write(self, trainer: Trainer) -> None:
         """Write the file and tell the loggers; call this on all ranks."""

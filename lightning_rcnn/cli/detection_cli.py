@@ -2,6 +2,7 @@
 
 import os
 import warnings
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +47,7 @@ from lightning_rcnn.cli.refused_callbacks import NO_CHECKPOINTS, refuse_callback
 from lightning_rcnn.cli.registry import TRAINING
 from lightning_rcnn.cli.resume import check_resume
 from lightning_rcnn.cli.run_config import SaveRunConfig, loggers_of
+from lightning_rcnn.cli.run_copy import copy_of_run, in_copy, push_or_warn, pushed_at_end
 from lightning_rcnn.cli.run_lock import hold_for, is_held
 from lightning_rcnn.cli.run_loggers import flags_with_our_loggers, replace_loggers
 from lightning_rcnn.cli.run_paths import checkpoint_of, choose_run_dir, refuse_to_overwrite
@@ -55,6 +57,7 @@ from lightning_rcnn.cli.showing import SHOW, leave_out_training
 from lightning_rcnn.cli.tiles_and_views import add_tiles_and_views, given_tiles_and_views
 from lightning_rcnn.cli.training_parser import ParserError, RunTrainer, TrainingParser, as_yaml
 from lightning_rcnn.data.datamodule import DetectionDataModule
+from lightning_rcnn.data.working_copy import WorkingCopy
 from lightning_rcnn.detectors.base import Detector
 from lightning_rcnn.errors import InputError
 from lightning_rcnn.launchers import rank_of
@@ -85,6 +88,8 @@ class DetectionCLI(LightningCLI):
     def __init__(self, arguments: list[str]) -> None:
         options = {"allow_abbrev": False}
         self._analysis = AnalysisReport()
+        self._copy: WorkingCopy | None = None
+        self._written_copy: WorkingCopy | None = None  # of rank 0 only, once the start is not refused
         callbacks = [
             NonFiniteGuard(),
             Throughput(),
@@ -97,20 +102,21 @@ class DetectionCLI(LightningCLI):
             Preemption(),
             SharedBuffers(),
         ]
-        super().__init__(
-            Detector,
-            DetectionDataModule,
-            subclass_mode_model=True,
-            auto_configure_optimizers=False,
-            seed_everything_default=0,
-            save_config_callback=SaveRunConfig,
-            save_config_kwargs={"save_to_log_dir": False},
-            trainer_class=RunTrainer,
-            trainer_defaults={"callbacks": callbacks},
-            parser_class=TrainingParser,
-            parser_kwargs={"prog": "lightning-rcnn", **options, **{command: {**options} for command in TRAINING}},
-            args=arguments,
-        )
+        with pushed_at_end(lambda: self._written_copy):
+            super().__init__(
+                Detector,
+                DetectionDataModule,
+                subclass_mode_model=True,
+                auto_configure_optimizers=False,
+                seed_everything_default=0,
+                save_config_callback=SaveRunConfig,
+                save_config_kwargs={"save_to_log_dir": False},
+                trainer_class=RunTrainer,
+                trainer_defaults={"callbacks": callbacks},
+                parser_class=TrainingParser,
+                parser_kwargs={"prog": "lightning-rcnn", **options, **{command: {**options} for command in TRAINING}},
+                args=arguments,
+            )
 
     @staticmethod
     def subcommands() -> dict[str, set[str]]:
@@ -122,7 +128,7 @@ class DetectionCLI(LightningCLI):
         parser.add_argument(
             "--run_dir",
             type=str | None,
-            help="Folder for all files of the run; by default runs/NAME OF THE CONFIGURATION.",
+            help="Folder for all files of the run, or its URL in a cloud; by default runs/NAME OF THE CONFIGURATION.",
         )
         parser.add_argument(
             "--progress_seconds",
@@ -179,7 +185,12 @@ class DetectionCLI(LightningCLI):
             self.config = parser.parse_args([self.command, "--config", as_yaml(content), *flags])
         except ParserError as error:
             raise InputError(located(str(error), flags, sorted(keys.flags), composition)) from error
-        self.config[self.command]["run_dir"] = str(self.run_dir)
+        self.config[self.command]["run_dir"] = self._shown_run_dir
+
+    @property
+    def _shown_run_dir(self) -> str:
+        """The run folder as the user knows it: a folder, or a URL."""
+        return str(self.run_dir) if self._copy is None else self._copy.url
 
     def _choose_paths(self, files: list[Path], flags: list[str], content: dict[str, Any]) -> dict[str, Any]:
         """Choose run folder and checkpoint; return the configuration of the model in the checkpoint."""
@@ -188,8 +199,11 @@ class DetectionCLI(LightningCLI):
             value = flag_value(flags, key) or content.get(key)
             return None if value in (None, "null") else str(value)
 
-        ckpt_path = given("ckpt_path")
-        self.run_dir = choose_run_dir(given("run_dir"), files, ckpt_path, self.command)
+        run_dir, ckpt_path = given("run_dir"), given("ckpt_path")
+        self._copy = None if self.command == SHOW else copy_of_run(run_dir, ckpt_path, self.command)
+        if self._copy is not None:
+            run_dir, ckpt_path = str(self._copy.folder), in_copy(self._copy, ckpt_path)
+        self.run_dir = choose_run_dir(run_dir, files, ckpt_path, self.command)
         self.checkpoint = None if self.command == SHOW else checkpoint_of(self.run_dir, ckpt_path, self.command)
         if self.checkpoint is None:
             if ckpt_path is not None:
@@ -231,6 +245,9 @@ class DetectionCLI(LightningCLI):
             take_classes_from_data(config.model.init_args, classes_from, split)
         if writes_a_run and rank_of(os.environ) == 0:
             self._run_lock = hold_for(self.run_dir, self._differences())
+        if self._copy is not None and rank_of(os.environ) == 0 and not config.trainer.fast_dev_run:
+            self._copy.require_writable()
+            self._written_copy = self._copy
         if writes_a_run and self.checkpoint is not None:
             trainer = config.trainer.as_dict()
             check_resume(self.run_dir, self.checkpoint, trainer, self._differences())
@@ -279,7 +296,8 @@ class DetectionCLI(LightningCLI):
         if self.command == "fit" and self.config[self.command].data.val is None:
             kwargs["limit_val_batches"] = 0
         plugins = self._get(self.config_init, "trainer").get("plugins") or []
-        plugins = [AtomicCheckpointIO(), *(plugins if isinstance(plugins, list) else [plugins])]
+        after_save = None if self._written_copy is None else partial(push_or_warn, self._written_copy)
+        plugins = [AtomicCheckpointIO(after_save), *(plugins if isinstance(plugins, list) else [plugins])]
         if not any(isinstance(plugin, ClusterEnvironment) for plugin in plugins):
             plugins.append(environment_of_launcher())
         self._analysis.in_training = self.config[self.command].analysis
@@ -321,7 +339,7 @@ class DetectionCLI(LightningCLI):
     def after_fit(self) -> None:
         """Log where the files of the run are."""
         if not self.config.fit.trainer.fast_dev_run:
-            rank_zero_info(f"Checkpoints, metrics and images are in {self.run_dir}.")
+            rank_zero_info(f"Checkpoints, metrics and images are in {self._shown_run_dir}.")
 
     def after_validate(self) -> None:
         """Store the best threshold beside the weights."""

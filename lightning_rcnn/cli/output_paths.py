@@ -1,9 +1,28 @@
 """Checks of output paths before the work, not after it."""
 
+import re
 import tempfile
 from pathlib import Path
 
 from lightning_rcnn.errors import InputError
+
+_URL = re.compile(r"([A-Za-z][\w+.-]*):/(?=[^/])")
+"""A URL that became a path, which has no double slash."""
+
+
+def require_local(path: Path, option: str) -> None:
+    """Refuse a URL where a path is due; it would become a folder of that name.
+
+    Args:
+        path: path as parsed.
+        option: option that gave it.
+
+    Raises:
+        InputError: it is a URL.
+    """
+    if match := _URL.match(str(path)):
+        url = f"{match[1]}://{str(path)[match.end() :]}"
+        raise InputError(f"{option} {url}: is a URL, and a path on this machine is due; copy files there or from there")
 
 
 def require_folder(folder: Path, option: str) -> None:
@@ -16,6 +35,7 @@ def require_folder(folder: Path, option: str) -> None:
     Raises:
         InputError: the folder is not writable.
     """
+    require_local(folder, option)
     _try(folder, f"{option} {folder}", "folder")
 
 

@@ -10,6 +10,7 @@ from lightning.pytorch.cli import SaveConfigCallback
 from lightning.pytorch.trainer.states import TrainerFn
 
 from lightning_rcnn.callbacks.run_facts import run_facts
+from lightning_rcnn.callbacks.run_folder import run_folder
 from lightning_rcnn.callbacks.wandb_logging import RUN_ID, DetectionWandbLogger
 from lightning_rcnn.cli.run_loggers import KINDS
 from lightning_rcnn.errors import InputError
@@ -48,7 +49,7 @@ class SaveRunConfig(SaveConfigCallback):
     def save_config(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Write the file and tell the loggers; called on rank 0 only."""
         text = self._as_text()
-        with atomic_write(Path(trainer.default_root_dir) / CONFIG) as file:
+        with atomic_write(run_folder(trainer) / CONFIG) as file:
             file.write(text.encode())
         if trainer.state.fn != TrainerFn.FITTING:  # which log into the run of a training
             return

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from lightning_rcnn.callbacks.checkpoints import BEST, FOLDER, LAST
 from lightning_rcnn.callbacks.wandb_logging import agents_run
+from lightning_rcnn.checkpoints.sources import checkpoint_file
 from lightning_rcnn.errors import InputError
 from lightning_rcnn.suggestions import did_you_mean
 
@@ -44,7 +45,7 @@ def checkpoint_of(run_dir: Path, ckpt_path: str | None, command: str) -> Path | 
             return None
         raise InputError(f"{command} needs a checkpoint: give --ckpt_path FILE, or `best` or `last` of --run_dir")
     named = {"last": LAST, "best": BEST}
-    path = run_dir / FOLDER / named[ckpt_path] if ckpt_path in named else Path(ckpt_path)
+    path = run_dir / FOLDER / named[ckpt_path] if ckpt_path in named else checkpoint_file(ckpt_path)
     if path.is_file():
         return path
     if command == "fit" and ckpt_path == "last":

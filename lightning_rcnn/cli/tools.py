@@ -4,11 +4,13 @@ import argparse
 import inspect
 import re
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any, get_args, get_origin
 
 import docstring_parser
 from jsonargparse import ArgumentParser
 
+from lightning_rcnn.cli.output_paths import require_local
 from lightning_rcnn.cli.parse_errors import key_of, one_line
 from lightning_rcnn.errors import InputError
 
@@ -39,6 +41,10 @@ def run_tool(name: str, function: Callable[..., None], arguments: list[str]) -> 
         InputError: an argument is wrong.
     """
     values = tool_parser(name, function).parse_args(arguments).as_dict()
+    for key, value in values.items():
+        for path in value if isinstance(value, list | tuple) else [value]:
+            if isinstance(path, Path):
+                require_local(path, f"--{key}")
     function(*[values.pop(key) for key in _positional(function)], **values)
 
 

@@ -101,6 +101,15 @@ def send_file(file: Path, url: str, policy: FetchPolicy) -> None:
     _retry(url, policy, lambda: cloud.send(file, url, policy.timeout))
 
 
+def remove_file(url: str, policy: FetchPolicy) -> None:
+    """Remove a file from a cloud.
+
+    Raises:
+        InputError: every attempt failed.
+    """
+    _retry(url, policy, lambda: cloud.remove(url, policy.timeout))
+
+
 def fetch_file(address: str, file: BinaryIO, *, min_size: int, sha256: str | None, policy: FetchPolicy) -> None:
     """Write the content of an address into a file and verify it; after an error the file may be incomplete.
 

@@ -129,3 +129,10 @@ def test_kill_while_writing_leaves_the_previous_checkpoint(tmp_path):
     writer.save_checkpoint({"step": 3}, target)
     assert writer.load_checkpoint(target)["step"] == 3
     assert [path.name for path in tmp_path.iterdir()] == ["last.ckpt"]
+
+
+def test_a_run_folder_at_a_url_is_refused_where_files_are_written(tmp_path):
+    with pytest.raises(
+        InputError, match=r"trainer.default_root_dir s3://bucket/run: .*as --run_dir, which keeps a copy"
+    ):
+        LastCheckpoint().path(Trainer(default_root_dir="s3://bucket/run", logger=False, accelerator="cpu"))

@@ -35,7 +35,7 @@ def test_a_copy_counts_as_long_as_the_file_is_the_same(s3: S3Server, hub: Path, 
     assert copy.read_bytes() == b"second"
     assert copy.name.endswith("-last.ckpt")
     assert list((hub / "s3/bucket/run/checkpoints").glob("*-last.ckpt")) == [copy]
-    with pytest.raises(InputError, match=r"^model.weights s3://bucket/run/best.ckpt: no such file; check the address"):
+    with pytest.raises(InputError, match=r"^model.weights s3://bucket/run/best.ckpt: no such file or bucket; check"):
         local_file("s3://bucket/run/best.ckpt", "model.weights")
     with pytest.raises(InputError, match=r"^weights s3://bucket/run: is a folder; check the address"):
         local_file("s3://bucket/run")

@@ -23,3 +23,15 @@ def test_a_file_is_neither_a_folder_nor_below_a_file(tmp_path):
         require_file(tmp_path, "--json")
     with pytest.raises(InputError, match=r"--json .*: cannot be written"):
         require_file(tmp_path / "file" / "figures.json", "--json")
+
+
+def test_urls_where_files_are_written(error_line, tmp_path):
+    message = ": is a URL, and a path on this machine is due; copy files there or from there"
+    assert (
+        error_line("pack", "shapes", "--num", "1", "--out", "s3://bucket/shapes")
+        == f"--out s3://bucket/shapes{message}"
+    )
+    words = ("detect", "--checkpoint", "a.ckpt", "--images", "photos", "--out", "gs://bucket/found")
+    assert error_line(*words) == f"--out gs://bucket/found{message}"
+    words = ("show", "--model", "FasterRCNN", "--data.train", "shards", "--out", "s3://bucket/sheets")
+    assert error_line(*words) == f"--out s3://bucket/sheets{message}"

@@ -100,9 +100,9 @@ def test_a_lasting_fault_ends_with_the_url_named(s3: S3Server, url: str, tmp_pat
 
 
 def test_what_does_not_exist_is_named(s3: S3Server, url: str):
-    with pytest.raises(InputError, match=r"s3://bucket/nowhere/index.json: no such file; check the address, your acc"):
+    with pytest.raises(InputError, match=r"s3://bucket/nowhere/index.json: no such file or bucket; check the ad"):
         read_shards("s3://bucket/nowhere", PATIENCE)
-    with pytest.raises(InputError, match=r"s3://nobodys/train/index.json: no such file"):
+    with pytest.raises(InputError, match=r"s3://nobodys/train/index.json: no such file or bucket"):
         read_shards("s3://nobodys/train", PATIENCE)
     with pytest.raises(InputError, match=r"s3://bucket/train/other-\*.tar: no file or folder matches"):
         read_shards(f"{url}/other-*.tar", PATIENCE)

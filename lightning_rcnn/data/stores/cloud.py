@@ -102,6 +102,17 @@ def send(file: Path, url: str, timeout: float) -> None:
     _wait(_start(partial(filesystem.mv, partial_path, path)), timeout)
 
 
+def remove(url: str, timeout: float) -> None:
+    """Remove a file.
+
+    Raises:
+        TransferError: it cannot be removed.
+        InputError: see `filesystem_of`.
+    """
+    filesystem = filesystem_of(url, timeout)
+    _wait(_start(partial(filesystem.rm_file, filesystem._strip_protocol(url))), timeout)
+
+
 def _state_of(info: Mapping[str, Any]) -> FileState:
     version = info["size"], next((str(info[key]) for key in _VERSIONS if key in info), "")
     time = next((info[key] for key in _TIMES if key in info), 0)
@@ -155,7 +166,7 @@ def _wait(future: "Future[Result]", timeout: float, size: int = 0) -> Result:
     try:
         return future.result(timeout + size / MIN_BYTES_PER_SECOND)
     except FileNotFoundError as error:
-        raise TransferError("no such file", is_final=True) from error
+        raise TransferError("no such file or bucket", is_final=True) from error
     except PermissionError as error:
         raise TransferError(f"no access ({_first_line(error)})", is_final=True) from error
     except TimeoutError as error:
