@@ -131,3 +131,11 @@ def test_what_a_run_wants(trainer, options: dict, purpose: str, stage: str, batc
     run = trainer(**options)
     run.state.fn = stage
     assert wanted_batches(run, purpose, 20) == batches
+
+
+@pytest.mark.parametrize(("batches", "files"), [(2, ShardRanges), (3, ShardCache), (None, ShardCache)])
+def test_what_is_wanted_without_a_trainer(noise_set: Path, batches: int | None, files: type):
+    data = DetectionDataModule(train=str(noise_set), batch_size=2, num_workers=0)
+    data.num_batches = batches
+    data.setup("fit")
+    assert type(data.train_dataloader().dataset.reader._files) is files
