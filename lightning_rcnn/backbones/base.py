@@ -57,7 +57,7 @@ class Backbone(Part):
         is_list = isinstance(strides, tuple | list) and len(strides) > 0
         if not is_list or not all(isinstance(stride, int) and stride > 0 for stride in strides):
             raise InputError(f"{name}: strides {strides!r}: give whole numbers, one for each map, such as (8, 16)")
-        if list(strides) != sorted(set(strides)):
+        if list(strides) != sorted(strides):
             raise InputError(f"{name}: strides {list(strides)}: give them in ascending order, the finest map first")
         if list(self.roi_strides) != list(strides[: len(self.roi_strides)]) or not self.roi_strides:
             raise InputError(

@@ -1,4 +1,4 @@
-"""torchvision's Faster and Mask R-CNN with a feature pyramid: their state dicts, to and from ours.
+"""torchvision's Faster and Mask R-CNN with a feature pyramid on a ResNet or MobileNet: state dicts, to and from ours.
 
 There are two versions. The first ("V1": `fasterrcnn_resnet50_fpn`, `maskrcnn_resnet50_fpn`, and what is built on
 `resnet_fpn_backbone`) has convolutions with a bias; the second ("V2": `..._v2`) has two convolutions in the RPN, a box
@@ -11,6 +11,7 @@ Both count 91 classes on COCO: background, and the ids 1 to 90, of which ten are
 import re
 from collections.abc import Iterator, Mapping
 from functools import reduce
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -21,6 +22,7 @@ from lightning_rcnn.checkpoints.reading import WeightFile
 from lightning_rcnn.checkpoints.residual_shapes import architecture
 from lightning_rcnn.checkpoints.translation import (
     CONVOLUTIONAL_HEAD,
+    MOBILENET_FPN,
     RESNET_FPN,
     TWO_LAYER_HEAD,
     DetectorName,
@@ -34,6 +36,8 @@ from lightning_rcnn.plain_data import CLASS_PATH, INIT_ARGS, merge
 
 _BODY = "backbone.body."
 _CLASS_LOGITS = "roi_heads.box_predictor.cls_score.weight"
+_MOBILENET = "0.0.weight"
+"""First weight of the body of a MobileNet."""
 _FIRST_OF_V2 = "roi_heads.box_head.0.0.weight"
 
 _COMMON = (
@@ -109,6 +113,14 @@ SECOND_VERSION: dict[str, Any] = {
     "box": {"head": part(CONVOLUTIONAL_HEAD, num_layers=4, norm="batch_norm")},
 }
 MASKS_OF_SECOND_VERSION: dict[str, Any] = {"mask": {"norm": "batch_norm"}}
+FOR_SMALL_IMAGES: dict[str, Any] = {
+    "preprocessing": {"min_size": 320, "max_size": 640},
+    "rpn": {"pre_nms_top_n": [2000, 150], "post_nms_top_n": [2000, 150]},
+}
+"""Settings of `fasterrcnn_mobilenet_v3_large_320_fpn`."""
+_NOTE_ON_SIZE = (
+    "Taken for fasterrcnn_mobilenet_v3_large_fpn; of the one for small images, keep `_320_` in the name of the file."
+)
 _ONLY_IN_TRAINING = ("frozen_stages", "loss_denominator", "box_loss_beta", "loss_beta", "crowd_ioa")
 _NOTE_ON_EPSILON = (
     "Its norms are frozen, with an epsilon of 0 as in torchvision's COCO files and what was trained from these; if it "
@@ -118,7 +130,7 @@ _NOTE_ON_EPSILON = (
 
 def is_torchvision(weights: Mapping[str, Tensor]) -> bool:
     """Tell whether these are the weights of one of torchvision's detectors with a box head."""
-    return f"{_BODY}conv1.weight" in weights and _CLASS_LOGITS in weights
+    return _CLASS_LOGITS in weights and any(f"{_BODY}{first}" in weights for first in ("conv1.weight", _MOBILENET))
 
 
 def translate(file: WeightFile) -> Translation:
@@ -138,6 +150,7 @@ def translate(file: WeightFile) -> Translation:
     changed = dict.fromkeys(_BACKGROUND_ROWS.keys() & renamed_weights.keys(), "without the background")
     body = {name.removeprefix(_BODY): renamed_weights[name] for name in renamed_weights if name.startswith(_BODY)}
     is_live = any(name.endswith("num_batches_tracked") for name in body)
+    is_mobile = _MOBILENET in body
     has_masks = "mask.head.logits.weight" in renamed_weights
     detector: DetectorName = "MaskRCNN" if has_masks else "FasterRCNN"
     return Translation(
@@ -147,9 +160,9 @@ def translate(file: WeightFile) -> Translation:
         reduce(
             merge,
             [
-                PROFILE,
+                PROFILE if not is_mobile else mobilenet_profile(file.path, body, is_live),
                 SECOND_VERSION if is_second else FIRST_VERSION,
-                {"backbone": {"init_args": _backbone(architecture(WeightFile(file.path, body)), is_live, is_second)}},
+                {} if is_mobile else _resnet(WeightFile(file.path, body), is_live, is_second),
                 MASKS if has_masks else {},
                 MASKS_OF_SECOND_VERSION if has_masks and is_second else {},
                 class_hyperparameters(len(weights[_CLASS_LOGITS]) - 1, ALL_IDS),
@@ -160,7 +173,7 @@ def translate(file: WeightFile) -> Translation:
         names,
         changed=changed,
         unexpected=[name for name in weights if name not in names],
-        notes=[] if is_live or is_second else [_NOTE_ON_EPSILON],
+        notes=_notes(file.path, is_mobile, is_live or is_second),
     )
 
 
@@ -210,13 +223,44 @@ def _differences(ours: Any, theirs: Any, key: str) -> Iterator[str]:
         yield f"{key} {ours} ({theirs} there)"
 
 
-def _backbone(name: str, is_live: bool, is_second: bool) -> dict[str, Any]:
-    return {
-        "name": name,
+def _resnet(body: WeightFile, is_live: bool, is_second: bool) -> dict[str, Any]:
+    arguments = {
+        "name": architecture(body),
         "norm": "batch_norm" if is_live else "frozen_batch_norm",
         # Their first COCO detectors, and what was trained from these, divide by the deviation alone.
         "norm_epsilon": 1e-5 if is_live or is_second else 0.0,
     }
+    return {"backbone": {INIT_ARGS: arguments}}
+
+
+def mobilenet_profile(path: Path, body: Mapping[str, Tensor], is_live: bool) -> dict[str, Any]:
+    """Return the settings of the Faster R-CNNs on a MobileNet; the name of the file tells the one for small images.
+
+    Args:
+        path: the file.
+        body: weights of the MobileNet.
+        is_live: whether its norms train.
+    """
+    backbone = part(
+        MOBILENET_FPN,
+        name="mobilenet_v3_large" if "16.0.weight" in body else "mobilenet_v3_small",
+        norm="batch_norm" if is_live else "frozen_batch_norm",
+        norm_epsilon=1e-5,
+        frozen_stages=3,
+    )
+    profile = {key: value for key, value in PROFILE.items() if key != "backbone"} | {"backbone": backbone}
+    profile = merge(profile, {"rpn": {"score_threshold": 0.05, "anchors": {"levels": "all_sizes"}}})
+    return merge(profile, FOR_SMALL_IMAGES if _is_for_small_images(path) else {})
+
+
+def _is_for_small_images(path: Path) -> bool:
+    return "_320_" in path.name
+
+
+def _notes(path: Path, is_mobile: bool, is_known: bool) -> list[str]:
+    if is_mobile:
+        return [] if _is_for_small_images(path) else [_NOTE_ON_SIZE]
+    return [] if is_known else [_NOTE_ON_EPSILON]
 
 
 def _current_name(name: str) -> str:

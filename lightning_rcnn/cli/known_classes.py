@@ -7,6 +7,7 @@ from torchvision.transforms.v2 import Transform as TorchvisionTransform
 from lightning_rcnn.backbones.c4 import ResNetC4
 from lightning_rcnn.backbones.dc5 import ResNetDC5
 from lightning_rcnn.backbones.fpn import ResNetFPN
+from lightning_rcnn.backbones.mobilenet import MobileNetFPN
 from lightning_rcnn.backbones.plain import PlainBackbone
 from lightning_rcnn.callbacks.ema import EMA
 from lightning_rcnn.data.sampling import Sampling
@@ -37,7 +38,7 @@ DETECTORS = (
     PointRend,
     KeypointRCNN,
 )
-BACKBONES = (ResNetFPN, ResNetC4, ResNetDC5, PlainBackbone)
+BACKBONES = (ResNetFPN, ResNetC4, ResNetDC5, PlainBackbone, MobileNetFPN)
 SCHEDULES = (StepSchedule, CosineSchedule, OneCycleSchedule, ConstantSchedule)
 CALLBACKS = (EMA,)
 """Callbacks beside those that every run has."""

@@ -25,6 +25,7 @@ class AnchorSettings(Settings):
 
     Args:
         sizes: square roots of the areas, pixels; one per level with several feature maps, else all on the single map.
+        levels: "one_size" for that, or "all_sizes" on every map (torchvision's MobileNets).
         ratios: aspect ratios, height / width.
         rounding: "exact" (detectron2) or "rounded" (torchvision).
         order: "ratio_major" (torchvision) or "size_major" (detectron2).
@@ -41,6 +42,7 @@ class AnchorSettings(Settings):
     rounding: AnchorRounding = "exact"
     order: AnchorOrder = "ratio_major"
     stride: AnchorStride = "fixed"
+    levels: Literal["one_size", "all_sizes"] = "one_size"
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -54,7 +56,9 @@ class AnchorSettings(Settings):
         Raises:
             InputError: the number of sizes differs from that of the maps.
         """
-        level_sizes = [[size] for size in self.sizes] if len(strides) > 1 else [list(self.sizes)]
+        level_sizes = [[size] for size in self.sizes]
+        if self.levels == "all_sizes" or len(strides) == 1:
+            level_sizes = [list(self.sizes)] * len(strides)
         if len(level_sizes) != len(strides):
             raise InputError(
                 f"model.rpn.anchors: sizes: {len(strides)} levels need as many sizes, not {len(self.sizes)}"

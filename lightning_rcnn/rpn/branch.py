@@ -42,6 +42,7 @@ class RPNSettings(Settings):
         nms_iou: IoU threshold of NMS (section 3.3).
         min_size: minimum side of a proposal, pixels; with 0 (detectron2) only empty boxes are dropped.
         ranking: rank proposals by "logit" (detectron2) or "probability" (torchvision).
+        score_threshold: minimum objectness of a proposal, a probability; 0.05 in torchvision's MobileNets.
     """
 
     anchors: AnchorSettings = AnchorSettings()
@@ -59,6 +60,7 @@ class RPNSettings(Settings):
     nms_iou: Fraction = 0.7
     min_size: NonNegative = 1e-3
     ranking: ProposalRanking = "logit"
+    score_threshold: Fraction = 0.0
 
     def build(self, backbone: Backbone) -> "RPN":
         """Build the branch for the feature maps of a backbone.
@@ -172,4 +174,5 @@ class RPN(Part):
             nms_iou=self.settings.nms_iou,
             min_size=self.settings.min_size,
             ranking=self.settings.ranking,
+            score_threshold=self.settings.score_threshold,
         )

@@ -31,6 +31,7 @@ def select_proposals(
     nms_iou: float,
     min_size: float,
     ranking: ProposalRanking,
+    score_threshold: float = 0.0,
 ) -> Proposals:
     """Select the best boxes of each image: top scores per level, decoding, clipping, NMS per level, top scores of all.
 
@@ -44,6 +45,7 @@ def select_proposals(
         nms_iou: IoU threshold of NMS.
         min_size: minimum side of a proposal, pixels; empty boxes are always dropped.
         ranking: "logit" (detectron2), or "probability" (torchvision), which ties logits beyond about 17.
+        score_threshold: minimum probability of a proposal.
     """
     boxes, scores, levels = [], [], []
     min_size = max(min_size, torch.finfo(torch.float32).tiny)
@@ -53,7 +55,10 @@ def select_proposals(
         box = clip_boxes(decode(delta, level_anchors[index], RPN_BOX_WEIGHTS), image_sizes)
         boxes.append(box)
         score = score.sigmoid() if ranking == "probability" else score
-        scores.append(torch.where(has_min_size(box, min_size), score, -torch.inf))
+        is_kept = has_min_size(box, min_size)
+        if score_threshold > 0:
+            is_kept &= (score if ranking == "probability" else score.sigmoid()) >= score_threshold
+        scores.append(torch.where(is_kept, score, -torch.inf))
         levels.append(torch.full_like(index, level))
     box, score, group = torch.cat(boxes, 1), torch.cat(scores, 1), torch.cat(levels, 1)
     kept = batched_nms(box, score, group, nms_iou, post_nms_top_n)
