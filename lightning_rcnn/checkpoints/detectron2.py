@@ -184,6 +184,7 @@ def _translate(file: WeightFile, profile: ProfileName | None) -> Translation:
         unexpected=[name for name in weights if name not in names and name not in dropped],
         made=dict.fromkeys(made, why_made),
         notes=[*notes, *note_on_anchors],
+        foreign={"sem_seg_head": "a semantic head (panoptic segmentation)"},
     )
 
 

@@ -25,6 +25,7 @@ from lightning_rcnn.suggestions import did_you_mean
 
 DETECTRON2_PREFIX = "detectron2://"
 _DETECTRON2_FILES = "https://dl.fbaipublicfiles.com/detectron2/"
+_OF_CONFIGURATIONS = (".yaml", ".yml", ".py")
 _HASH_IN_NAME = re.compile(r"-([0-9a-f]{8,})\.")
 
 
@@ -40,7 +41,9 @@ def local_file(source: str, key: str = "weights") -> Path:
     Raises:
         InputError: the source is unknown, or cannot be downloaded.
     """
-    if Path(source).is_file():
+    if Path(source).is_file() and zoo_file(source) is None:  # beside a clone of detectron2, a name is a file, too
+        if Path(source).suffix in _OF_CONFIGURATIONS:
+            raise InputError(f"{key} {source}: a configuration, not weights; give the weights, and --config {source}")
         return Path(source)
     url = url_of(source)
     if url is None and is_cloud(source):

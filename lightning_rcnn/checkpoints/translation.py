@@ -44,6 +44,7 @@ class Translation:
         made: our name -> how a weight was filled in that the file lacks.
         may_be_missing: prefixes of our names that the source may lack.
         notes: sentences on what the file does not record.
+        foreign: prefix of their names -> a part of their model for which we have no network.
         run: settings of a training beside those of the detector, from the configuration of the source.
         left: our names that stay at initialization, known when a detector has been built.
     """
@@ -60,6 +61,7 @@ class Translation:
     made: dict[str, str] = field(default_factory=dict)
     may_be_missing: tuple[str, ...] = ()
     notes: list[str] = field(default_factory=list)
+    foreign: dict[str, str] = field(default_factory=dict)
     run: dict[str, Any] = field(default_factory=dict)
     left: list[str] = field(default_factory=list)
 
@@ -102,6 +104,11 @@ class Translation:
             InputError: a weight does not fit; the message names the first one.
         """
         unused = [name for name in self.unexpected if not _is_one_of(name, allow)]
+        for prefix, description in self.foreign.items():
+            if any(name.startswith(f"{prefix}.") for name in unused):
+                raise InputError(
+                    f"{self.source}: has {description}, for which we have no network; --allow {prefix} takes the rest"
+                )
         if unused:
             raise InputError(
                 f"{self.source}: {_count(unused, 'has', 'have')} no place in {self.format}, first {unused[0]!r}; "

@@ -122,6 +122,14 @@ def test_what_has_no_network_here_is_refused_by_name(name):
     assert "\n" not in str(caught.value)
 
 
+def test_a_semantic_head_is_refused_by_name():
+    state = {key: torch.zeros(1).expand(shape) for key, shape in shapes_of("R50", "fpn", True, 80).items()}
+    state["sem_seg_head.predictor.weight"] = torch.zeros(54, 128, 1, 1)
+    translation = translate(WeightFile(Path("model_final.pth"), state))
+    with pytest.raises(InputError, match=r"a semantic head .*; --allow sem_seg_head takes the rest"):
+        translation.fit_to({})
+
+
 def test_most_of_the_zoo_loads():
     regions = [name for name in ENTRIES if "/retinanet_" not in name]
     assert len(regions) == 61

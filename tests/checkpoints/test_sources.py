@@ -60,6 +60,18 @@ def test_names_of_the_zoo_that_have_no_network_here_say_what_to_take():
         local_file("COCO-Detection/faster_rcnn_R50_FPN_3x.yaml")
 
 
+def test_configurations_are_no_weights(tmp_path, hub, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("own.yaml").write_text("MODEL: {}")
+    with pytest.raises(InputError, match=r"own\.yaml: a configuration, not weights; .* --config own\.yaml"):
+        local_file("own.yaml")
+    Path("COCO-Detection").mkdir()
+    Path("COCO-Detection/faster_rcnn_R_50_FPN_1x.yaml").write_text("MODEL: {}")
+    monkeypatch.setattr("lightning_rcnn.checkpoints.sources._DETECTRON2_FILES", "file:///nowhere/")
+    with pytest.raises(InputError, match="cannot download"):
+        local_file("COCO-Detection/faster_rcnn_R_50_FPN_1x.yaml")
+
+
 def test_without_a_network_a_name_says_where_its_file_belongs(hub, monkeypatch):
     monkeypatch.setattr("lightning_rcnn.checkpoints.sources._DETECTRON2_FILES", "file:///nowhere/")
     with pytest.raises(InputError, match=r"cannot download .*; put the file at .*model_final_b275ba\.pkl, or"):
