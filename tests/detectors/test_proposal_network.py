@@ -2,7 +2,9 @@ import pytest
 import torch
 
 from lightning_rcnn.backbones.c4 import ResNetC4
+from lightning_rcnn.backbones.deformable import Deformable
 from lightning_rcnn.backbones.fpn import ResNetFPN
+from lightning_rcnn.backbones.mobilenet import MobileNetFPN
 from lightning_rcnn.detectors.faster_rcnn import FasterRCNN
 from lightning_rcnn.detectors.loading import load_detector, save_detector
 from lightning_rcnn.detectors.proposal_network import ProposalNetwork
@@ -78,3 +80,26 @@ def test_a_single_map_has_no_stage_of_regions(tmp_path):
 def test_several_classes_are_refused_with_the_way_out():
     with pytest.raises(InputError, match=r"has 2 classes, and proposals have none; pack .*--classes '\*=object'"):
         ProposalNetwork(["cat", "dog"], backbone=BACKBONE)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "backbone",
+    [
+        part(ResNetFPN, channels=16, deformable=Deformable(stages=(4,))),
+        part(MobileNetFPN, name="mobilenet_v3_small", channels=16),
+    ],
+    ids=["deformable", "MobileNet"],
+)
+def test_a_step_is_one_graph(backbone):
+    """Without a break, with the losses of eager, for new backbones, too."""
+    torch._dynamo.reset()
+    torch.manual_seed(0)
+    anchors = {"levels": "all_sizes"} if "mobilenet" in backbone["class_path"] else {}
+    network = ProposalNetwork(["object"], backbone=backbone, rpn={**RPN, "score_threshold": 0.01, "anchors": anchors})
+    compiled = torch.compile(network.loss_sums, fullgraph=True, backend="eager")
+    for step in range(2):
+        network.sampling_seed.fill_(step)
+        found, expected = compiled(inputs(), targets()), network.loss_sums(inputs(), targets())
+        for name, loss in found.items():
+            torch.testing.assert_close(loss.total, expected[name].total, rtol=1e-4, atol=1e-5)

@@ -3,7 +3,8 @@ import torch
 from torchvision.models.detection.anchor_utils import AnchorGenerator as TorchvisionAnchors
 from torchvision.models.detection.image_list import ImageList
 
-from lightning_rcnn.rpn.anchors import AnchorGenerator, cell_anchors
+from lightning_rcnn.errors import InputError
+from lightning_rcnn.rpn.anchors import AnchorGenerator, AnchorSettings, cell_anchors
 
 RATIOS = (0.5, 1.0, 2.0)
 
@@ -41,3 +42,12 @@ def test_fixed_stride_centers_anchors_on_the_networks_grid():
     anchors = AnchorGenerator([[64]], (1.0,), (64,))([(13, 21)], (800, 1344))[0]
     centers = (anchors[:, :2] + anchors[:, 2:]) / 2
     assert centers.view(13, 21, 2)[12, 20].tolist() == [20 * 64, 12 * 64]
+
+
+def test_all_sizes_on_every_level():
+    generator = AnchorSettings(sizes=(32, 64), levels="all_sizes").build((8, 16))
+    for anchors in generator([(2, 2), (1, 1)], (16, 16)):
+        sides = (anchors[:6, 2:] - anchors[:6, :2]).prod(1).sqrt()
+        torch.testing.assert_close(sides, torch.tensor([32.0, 64] * 3))
+    with pytest.raises(InputError, match="2 levels need as many sizes, not 3"):
+        AnchorSettings(sizes=(32, 64, 128)).build((8, 16))

@@ -35,3 +35,22 @@ def test_empty_boxes_are_dropped_for_any_minimum_size():
         ranking="logit",
     )
     assert proposals.boxes[0, proposals.is_valid[0]].tolist() == [[30, 30, 30.5, 40], [0, 0, 10, 10]]
+
+
+@pytest.mark.parametrize("ranking", ["logit", "probability"])
+def test_proposals_of_a_lower_probability_are_dropped_before_suppression(ranking):
+    anchors = torch.tensor([[0.0, 0, 10, 10], [20, 0, 30, 10], [30, 30, 40, 40]])
+    logits = torch.tensor([[0.1, 0.3, 0.2]]).logit()
+    proposals = select_proposals(
+        [anchors],
+        [logits],
+        [torch.zeros(1, 3, 4)],
+        torch.tensor([[50, 50]]),
+        pre_nms_top_n=10,
+        post_nms_top_n=10,
+        nms_iou=0.7,
+        min_size=0.0,
+        ranking=ranking,
+        score_threshold=0.15,
+    )
+    assert proposals.boxes[0, proposals.is_valid[0]].tolist() == [[20, 0, 30, 10], [30, 30, 40, 40]]
