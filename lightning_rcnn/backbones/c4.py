@@ -13,7 +13,7 @@ class ResNetC4(Backbone):
     """ResNet with one feature map of stride 16; the last stage runs on regions (He et al., ResNet, appendix A).
 
     Args:
-        name, weights, norm, norm_epsilon, stride_in_1x1: as in `ResNetFPN`.
+        name, weights, norm, norm_epsilon, stride_in_1x1, checkpointing: as in `ResNetFPN`.
         frozen_stages: as in `ResNetFPN`, at most 4: the last stage belongs to the box head.
 
     Raises:
@@ -31,11 +31,12 @@ class ResNetC4(Backbone):
         norm_epsilon: NonNegative = 1e-5,
         frozen_stages: int = 0,
         stride_in_1x1: bool = False,
+        checkpointing: bool = False,
     ) -> None:
         super().__init__()
         if frozen_stages == 5:
             raise InputError("model.backbone: frozen_stages 5: ResNetC4's last stage is the box head; give at most 4")
-        self.body = ResNetBody(name, weights, norm, norm_epsilon, frozen_stages, stride_in_1x1)
+        self.body = ResNetBody(name, weights, norm, norm_epsilon, frozen_stages, stride_in_1x1, checkpointing)
         self.strides = (16,)
         self.out_channels = self.body.out_channels[2]
 

@@ -16,7 +16,7 @@ class ResNetDC5(Backbone):
 
     Args:
         name: as in `ResNetFPN`; a network of bottlenecks.
-        weights, norm, norm_epsilon, frozen_stages, stride_in_1x1: as in `ResNetFPN`.
+        weights, norm, norm_epsilon, frozen_stages, stride_in_1x1, checkpointing: as in `ResNetFPN`.
 
     Raises:
         InputError: see `ResNetBody`; or the network has no bottlenecks.
@@ -32,9 +32,10 @@ class ResNetDC5(Backbone):
         norm_epsilon: NonNegative = 1e-5,
         frozen_stages: int = 0,
         stride_in_1x1: bool = False,
+        checkpointing: bool = False,
     ) -> None:
         super().__init__()
-        self.body = ResNetBody(name, weights, norm, norm_epsilon, frozen_stages, stride_in_1x1)
+        self.body = ResNetBody(name, weights, norm, norm_epsilon, frozen_stages, stride_in_1x1, checkpointing)
         self.body.dilate_last_stage()
         self.strides = (16,)
         self.out_channels = self.body.out_channels[3]

@@ -17,7 +17,8 @@ class ResNetFPN(Backbone):
     Keys of the state dict are torchvision's (`body.*`, `fpn.inner_blocks.*`, `fpn.layer_blocks.*`).
 
     Args:
-        name: "resnet18", "resnet34", "resnet50", "resnet101", "resnet152", "resnext101_32x8d" or "resnext152_32x8d".
+        name: torchvision's name of a ResNet ("resnet50"), a ResNeXt ("resnext101_32x8d") or a Wide ResNet
+            ("wide_resnet50_2"); see `ResNetName`.
         weights: torchvision's name of ImageNet weights ("DEFAULT"), a file or URL of weights, or None: from scratch.
         norm: "frozen_batch_norm" for ImageNet weights, "batch_norm" or "group_norm" from scratch.
         norm_epsilon: epsilon of the norms; 0 in torchvision's first COCO detectors.
@@ -27,6 +28,8 @@ class ResNetFPN(Backbone):
         channels: channels of every level.
         fpn_norm: norm after the pyramid's convolutions; None for a bias instead.
         deformable: settings of deformable convolutions in the ResNet; None without.
+        checkpointing: whether the ResNet's blocks compute their activations again in backward instead of keeping them
+            (arXiv 1604.06174): less memory for about a third more time.
 
     Raises:
         InputError: see `ResNetBody`.
@@ -45,9 +48,12 @@ class ResNetFPN(Backbone):
         channels: PositiveCount = 256,
         fpn_norm: NormName | None = None,
         deformable: Deformable | None = None,
+        checkpointing: bool = False,
     ) -> None:
         super().__init__()
-        self.body = ResNetBody(name, weights, norm, norm_epsilon, frozen_stages, stride_in_1x1, deformable)
+        self.body = ResNetBody(
+            name, weights, norm, norm_epsilon, frozen_stages, stride_in_1x1, checkpointing, deformable
+        )
         level_norm = norm_layer(fpn_norm, norm_epsilon) if fpn_norm else None
         self.fpn = FeaturePyramidNetwork(self.body.out_channels, channels, LastLevelMaxPool(), level_norm)
         self.strides = (4, 8, 16, 32, 64)

@@ -8,14 +8,27 @@ from torch import Tensor, nn
 from torchvision.models import ResNet
 from torchvision.models.resnet import Bottleneck
 
+from lightning_rcnn.backbones.checkpointing import run_recomputed
 from lightning_rcnn.backbones.deformable import Deformable
 from lightning_rcnn.backbones.norms import NormName, norm_layer
 from lightning_rcnn.backbones.weights import load_backbone_weights
 from lightning_rcnn.errors import InputError
 
 ResNetName = Literal[
-    "resnet18", "resnet34", "resnet50", "resnet101", "resnet152", "resnext101_32x8d", "resnext152_32x8d"
+    "resnet18",
+    "resnet34",
+    "resnet50",
+    "resnet101",
+    "resnet152",
+    "resnext50_32x4d",
+    "resnext101_32x8d",
+    "resnext101_64x4d",
+    "resnext152_32x8d",
+    "wide_resnet50_2",
+    "wide_resnet101_2",
 ]
+"""torchvision's: ResNet (arXiv 1512.03385), ResNeXt (arXiv 1611.05431) and Wide ResNet (arXiv 1605.07146);
+`resnext152_32x8d` is detectron2's."""
 
 STAGES = ("layer1", "layer2", "layer3", "layer4")
 
@@ -34,6 +47,7 @@ class ResNetBody(nn.Module):
         frozen_stages: number of frozen stages: 0 none, 1 stem, 2 also layer1 (detectron2's FREEZE_AT), 5 all.
         stride_in_1x1: whether bottlenecks halve the resolution in their first convolution (He et al.'s networks,
             "MSRA") or in their second one (torchvision's).
+        checkpointing: whether blocks compute their activations again in backward instead of keeping them.
         deformable: settings of deformable convolutions; None without. `weights` need not have their offsets.
 
     Raises:
@@ -49,13 +63,14 @@ class ResNetBody(nn.Module):
         norm_epsilon: float,
         frozen_stages: int,
         stride_in_1x1: bool,
+        checkpointing: bool,
         deformable: Deformable | None = None,
     ) -> None:
         super().__init__()
         if not 0 <= frozen_stages <= 5:
             raise InputError(f"model.backbone: frozen_stages {frozen_stages}: give 0 (none) to 5 (all)")
         network = _network(name, norm_layer(norm, norm_epsilon))
-        self.name, self.frozen_stages = name, frozen_stages
+        self.name, self.frozen_stages, self.checkpointing = name, frozen_stages, checkpointing
         self.conv1, self.bn1, self.relu, self.maxpool = network.conv1, network.bn1, network.relu, network.maxpool
         self.stages: tuple[str, ...] = STAGES
         for stage in self.stages:
@@ -117,7 +132,8 @@ class ResNetBody(nn.Module):
         hidden = self.maxpool(self.relu(self.bn1(self.conv1(images))))
         features = []
         for stage in self.stages:
-            hidden = getattr(self, stage)(hidden)
+            blocks = self.get_submodule(stage)
+            hidden = run_recomputed(blocks.children(), hidden) if self.checkpointing else blocks(hidden)
             features.append(hidden)
         return features
 

@@ -1,8 +1,12 @@
 """What is wrong in a configuration or on the command line gives one line that says where, and what was meant."""
 
+from typing import get_args
+
 import pytest
 
-NETWORKS = "resnet18, resnet34, resnet50, resnet101, resnext101_32x8d"
+from lightning_rcnn.backbones.resnet import ResNetName
+
+NETWORKS = ", ".join(get_args(ResNetName))
 NOT_A_NETWORK = f"'resnet19' is not one of {NETWORKS}; did you mean resnet18?"
 
 
