@@ -1,6 +1,7 @@
 """Exceptions whose message is for the user."""
 
 import re
+from importlib.util import find_spec
 
 _LONG_WORD = re.compile(r"(\S{160})\S{140,}(\S{60})")
 """A word longer than a file name and than nearly all paths."""
@@ -28,3 +29,20 @@ class LostRankError(Exception):
 def shorten_words(text: str) -> str:
     """Cut the middle of words of 360 letters or more: a name from a broken file can fill the screen."""
     return _LONG_WORD.sub(r"\1...\2", text)
+
+
+def require_extra(package: str, extra: str, who: str) -> None:
+    """Check that the package of an extra is installed.
+
+    Args:
+        package: import name of the package.
+        extra: name of the extra in `pyproject.toml`.
+        who: what needs it, the beginning of the message.
+
+    Raises:
+        InputError: it is not; the message says how to install it.
+    """
+    if find_spec(package) is None:
+        raise InputError(
+            f"{who}: the package {package} is missing; install it with pip install 'lightning-rcnn[{extra}]'"
+        )

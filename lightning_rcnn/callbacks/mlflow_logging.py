@@ -14,7 +14,8 @@ from PIL import Image
 
 from lightning_rcnn.callbacks.flat_settings import flat_settings
 from lightning_rcnn.callbacks.mlflow_names import name_of
-from lightning_rcnn.callbacks.run_loggers import PlacedLogger, only_warns, require_extra
+from lightning_rcnn.callbacks.run_loggers import PlacedLogger, only_warns
+from lightning_rcnn.errors import require_extra
 from lightning_rcnn.files import atomic_write
 from lightning_rcnn.stop_signals import received
 

@@ -4,7 +4,6 @@ import functools
 import os
 from abc import abstractmethod
 from collections.abc import Callable, Mapping
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, ClassVar, ParamSpec, TypeVar
 
@@ -13,7 +12,6 @@ from lightning.pytorch.loggers import Logger
 from lightning.pytorch.utilities.rank_zero import rank_zero_warn
 
 from lightning_rcnn.callbacks.run_folder import run_folder
-from lightning_rcnn.errors import InputError
 
 Parameters = ParamSpec("Parameters")
 Result = TypeVar("Result")
@@ -96,18 +94,6 @@ def only_warns(method: Callable[Parameters, Result]) -> Callable[Parameters, Res
             return None
 
     return warning_method
-
-
-def require_extra(package: str, extra: str, who: str) -> None:
-    """Check that the package of an extra is installed.
-
-    Raises:
-        InputError: it is not; the message says how to install it.
-    """
-    if find_spec(package) is None:
-        raise InputError(
-            f"{who}: the package {package} is missing; install it with pip install 'lightning-rcnn[{extra}]'"
-        )
 
 
 def row_of(num_steps: int) -> int:

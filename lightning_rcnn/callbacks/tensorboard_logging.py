@@ -12,7 +12,8 @@ from lightning.pytorch.utilities.rank_zero import rank_zero_only
 from PIL import Image
 
 from lightning_rcnn.callbacks.flat_settings import flat_settings
-from lightning_rcnn.callbacks.run_loggers import LocalLogger, only_warns, require_extra
+from lightning_rcnn.callbacks.run_loggers import LocalLogger, only_warns
+from lightning_rcnn.errors import require_extra
 
 PACKAGE = EXTRA = "tensorboard"
 TABLE = ("val/bbox/AP", "val/segm/AP", "val/loss")

@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 import yaml
 
 from lightning_rcnn.callbacks import csv_logging, mlflow_logging, tensorboard_logging
-from lightning_rcnn.callbacks.run_loggers import require_extra
 from lightning_rcnn.class_paths import class_path
+from lightning_rcnn.errors import require_extra
 from lightning_rcnn.plain_data import CLASS_PATH
 
 KEY = "trainer.logger"

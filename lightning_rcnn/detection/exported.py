@@ -10,9 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lightning_rcnn.callbacks.run_loggers import require_extra
 from lightning_rcnn.detectors.preprocessing import Preprocessing, PreprocessingSettings
-from lightning_rcnn.errors import InputError
+from lightning_rcnn.errors import InputError, require_extra
 from lightning_rcnn.export.metadata import KEY
 from lightning_rcnn.export.onnx import open_onnx
 from lightning_rcnn.export.program import Runner

@@ -7,8 +7,7 @@ from typing import BinaryIO, Literal, NamedTuple, get_args
 from torch import Tensor
 from torch.export import ExportedProgram
 
-from lightning_rcnn.callbacks.run_loggers import require_extra
-from lightning_rcnn.errors import InputError
+from lightning_rcnn.errors import InputError, require_extra
 from lightning_rcnn.export import aoti, onnx, pt2
 from lightning_rcnn.export.check import Comparison, Tolerance, compare, draw_scenes, require_equal
 from lightning_rcnn.export.metadata import describe

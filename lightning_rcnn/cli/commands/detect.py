@@ -14,7 +14,6 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from lightning_rcnn.callbacks.run_loggers import require_extra
 from lightning_rcnn.checkpoints.header import read_header
 from lightning_rcnn.checkpoints.sources import checkpoint_file
 from lightning_rcnn.cli.commands.detected_files import require_new_folder, write_detected
@@ -33,7 +32,7 @@ from lightning_rcnn.detection.stills import FileImage
 from lightning_rcnn.detection.watching import Watch, pending
 from lightning_rcnn.detectors.base import Detector
 from lightning_rcnn.detectors.tiles_and_views import OVERLAP, TilesAndViews
-from lightning_rcnn.errors import InputError
+from lightning_rcnn.errors import InputError, require_extra
 from lightning_rcnn.precision import FLOAT32, PrecisionName, choose_precision
 
 _HEADER_BYTES = 1 << 20
