@@ -95,6 +95,10 @@ class Backbone(Part):
         """
         return [self]
 
+    def undecayed(self) -> Sequence[nn.Parameter]:
+        """Return parameters that have the weight decay of norms, such as position embeddings; by default none."""
+        return []
+
     def take_region_stage(self) -> nn.Module | None:
         """Hand over the stage that runs on pooled regions ("C4"), so that it has one owner; None by default."""
         return None
@@ -120,7 +124,7 @@ def require_maps(backbone: Backbone) -> None:
         InputError: the feature maps differ from `strides` or `out_channels`.
     """
     side = 16 * max(backbone.strides)
-    maps = _maps_on_meta(backbone, side, side)
+    maps = _maps_or_none(backbone, side, side)
     if maps is None:
         return
     name, strides = type(backbone).__name__, list(backbone.strides)
@@ -147,7 +151,7 @@ def map_sizes(backbone: Backbone, height: int, width: int) -> list[tuple[int, in
 
     A backbone that cannot run on the meta device computes the maps of an empty image.
     """
-    maps = _maps_on_meta(backbone, height, width)
+    maps = _maps_or_none(backbone, height, width)
     if maps is None:
         device = next((weight.device for weight in backbone.parameters()), torch.device("cpu"))
         with torch.no_grad(), torch.random.fork_rng(devices=[]):
@@ -155,14 +159,23 @@ def map_sizes(backbone: Backbone, height: int, width: int) -> list[tuple[int, in
     return [(features.shape[2], features.shape[3]) for features in maps]
 
 
-def _maps_on_meta(backbone: Backbone, height: int, width: int) -> Any:
-    """Return what a backbone computes of one image on the meta device; None if it cannot run there."""
+def maps_on_meta(backbone: Backbone, height: int, width: int) -> Any:
+    """Return what a backbone computes of one image on the meta device: maps without values.
+
+    Raises:
+        Exception: any, if it cannot run there.
+    """
     weights = dict(chain(backbone.named_parameters(), backbone.named_buffers()))
-    if any(is_lazy(value) for value in weights.values()):  # the first real images must decide its shapes
-        return None
     weights = {name: value.to("meta") for name, value in weights.items()}
+    with torch.no_grad(), torch.random.fork_rng(devices=[]):
+        return functional_call(backbone, weights, (torch.empty(1, 3, height, width, device="meta"),))
+
+
+def _maps_or_none(backbone: Backbone, height: int, width: int) -> Any:
+    """Return `maps_on_meta`; None if the backbone cannot run there."""
+    if any(is_lazy(value) for value in chain(backbone.parameters(), backbone.buffers())):
+        return None  # the first real images must decide its shapes
     try:
-        with torch.no_grad(), torch.random.fork_rng(devices=[]):
-            return functional_call(backbone, weights, (torch.empty(1, 3, height, width, device="meta"),))
+        return maps_on_meta(backbone, height, width)
     except Exception:  # a custom network may fail in any way on the meta device
         return None

@@ -24,7 +24,21 @@ def load_backbone_weights(body: nn.Module, architecture: str, source: str) -> No
     Raises:
         InputError: the source is unknown or cannot be read, or its weights are of another architecture.
     """
-    weights = _read(architecture, source)
+    fill_from(body, architecture, source, _read(architecture, source))
+
+
+def fill_from(body: nn.Module, architecture: str, source: str, weights: Mapping[str, Tensor]) -> None:
+    """Load weights that have the names of `body`; further ones are skipped.
+
+    Args:
+        body: network, perhaps without its last layers.
+        architecture: name of the network, for messages.
+        source: where the weights come from, for messages.
+        weights: the weights by name.
+
+    Raises:
+        InputError: some are missing, or have another shape.
+    """
     own = body.state_dict()
     missing = [key for key in own if key not in weights and not key.endswith("num_batches_tracked")]
     wrong = [key for key in own if key in weights and weights[key].shape != own[key].shape]
