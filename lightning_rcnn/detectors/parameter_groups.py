@@ -23,7 +23,8 @@ class ParameterGroupSettings(Settings):
     """Settings of the parameter groups. Rates are factors of the optimizer's rate, and follow its schedule.
 
     Args:
-        norm_weight_decay: weight decay of the scales and biases of norms; other parameters have the optimizer's.
+        norm_weight_decay: weight decay of the scales and biases of norms, and of position embeddings; other parameters
+            have the optimizer's.
         backbone_lr_factor: factor of the rate for the layers of the backbone (`Backbone.layers`), such as 0.1 for
             pretrained ones; a feature pyramid on top is not included.
         layer_decay: factor of the rate from layer to layer: the last layer of the backbone has this factor, the one
@@ -85,10 +86,12 @@ def group_parameters(module: nn.Module, settings: ParameterGroupSettings) -> lis
 
 
 def _norm_parameters(module: nn.Module) -> Iterator[nn.Parameter]:
-    """Yield the scales and biases of norms."""
+    """Yield the scales and biases of norms, and what backbones count to them."""
     for submodule in module.modules():
         if isinstance(submodule, (_BatchNorm, nn.GroupNorm, nn.LayerNorm)):
             yield from submodule.parameters(recurse=False)
+        if isinstance(submodule, Backbone):
+            yield from submodule.undecayed()
 
 
 def _lr_factors(module: nn.Module, settings: ParameterGroupSettings) -> dict[int, float]:

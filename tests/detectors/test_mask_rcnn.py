@@ -182,7 +182,10 @@ def test_hyperparameters_rebuild_the_detector(make_mask_rcnn):
         ({"mask": {"target": "hard"}}, "MaskSettings.target: 'hard' is none of soft, thresholded, polygon"),
         ({"mask": {"paste": "nearest"}}, "MaskSettings.paste: 'nearest' is none of exact, integer"),
         ({"pooler": {"operator": "average"}}, "PoolerSettings.operator: 'average' is none of align, pool"),
-        ({"mask": {"norm": "frozen"}}, "norm: 'frozen' is none of batch_norm, frozen_batch_norm, group_norm"),
+        (
+            {"mask": {"norm": "frozen"}},
+            "norm: 'frozen' is none of batch_norm, frozen_batch_norm, group_norm, layer_norm",
+        ),
         ({**C4, "mask": {"pooled_size": 7}}, "model.mask: pooled_size: with a C4 backbone"),
     ],
 )
