@@ -186,6 +186,9 @@ class KnownKeys:
                 is_elsewhere = is_of_others(key) and (len(path) <= 2 or not near)
                 meant = ours_for(key, known) if is_elsewhere else near
                 yield inner, f"{'.'.join(inner)}: {of_class.__name__} takes no {key}{meant}"
+            elif kind is not None and isinstance(argument, str) and not Path(argument).is_file():
+                if problem := _class_problem(argument, (kind.base,)):
+                    yield inner, f"{'.'.join(inner)}: {problem}"
             elif kind is None or not isinstance(argument, Mapping):
                 continue
             elif kind.default is not None and not set(argument) & set(CLASS_KEYS):

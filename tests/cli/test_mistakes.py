@@ -18,7 +18,7 @@ NOT_A_NETWORK = f"'resnet19' is not one of {NETWORKS}; did you mean resnet18?"
             ":3: model.init_args.bakbone: FasterRCNN takes no bakbone; did you mean backbone?",
         ),
         ("model:\n  init_args: {foo: {}}", ":2: model.init_args.foo: FasterRCNN takes no foo"),
-        ("model:\n  backbone: resnet18", ":2: model.backbone: no such key; did you mean model.init_args.backbone?"),
+        ("model:\n  backbone: resnet18", ":2: model.init_args.backbone: no Backbone is called resnet18"),
         (
             "model:\n  class_path: FasterRCN",
             ":2: model.class_path: no Detector is called FasterRCN; did you mean FasterRCNN?",
