@@ -19,6 +19,7 @@ from lightning_rcnn.detectors.faster_rcnn import FasterRCNN
 from lightning_rcnn.detectors.loading import load_detector, save_detector
 from lightning_rcnn.detectors.mask_rcnn import MaskRCNN
 from lightning_rcnn.detectors.point_rend import PointRend
+from lightning_rcnn.detectors.proposal_network import ProposalNetwork
 from lightning_rcnn.errors import InputError
 from lightning_rcnn.parts import part
 from lightning_rcnn.roi_heads.box_head import ConvolutionalHead
@@ -36,6 +37,7 @@ KINDS = {
         box={"head": ConvolutionalHead(num_layers=2, channels=32, width=8, norm="group_norm")},
     ),
     "Cascade": lambda: CascadeMaskRCNN(CLASSES, backbone=SMALL_FPN, box={"head": {"width": 8}}, mask={"width": 8}),
+    "RPN": lambda: ProposalNetwork(["object"], backbone=SMALL_FPN),
     "deformable": lambda: FasterRCNN(
         CLASSES, backbone=part(ResNetFPN, channels=16, deformable=Deformable(stages=(4,))), box={"head": {"width": 8}}
     ),
@@ -125,6 +127,20 @@ def test_there_and_back_again(kind, tmp_path, capsys):
     torch.testing.assert_close(
         back.preprocessing.normalize(images, sizes), detector.preprocessing.normalize(images, sizes), atol=2e-5, rtol=0
     )
+
+
+def test_a_proposal_network_there_and_back_again(tmp_path, capsys):
+    detector = build("RPN")
+    save_detector(detector, tmp_path / "ours.ckpt")
+    assert run(tmp_path / "ours.ckpt", "--to", "detectron2", "--out", tmp_path / "model_final.pth") == 0
+    config = tmp_path / "model_final.yaml"
+    assert yaml.safe_load(config.read_text())["MODEL"]["META_ARCHITECTURE"] == "ProposalNetwork"
+    assert run(tmp_path / "model_final.pth", "--config", config, "--out", tmp_path / "back.ckpt") == 0
+    assert "no counterpart" not in capsys.readouterr().out
+    back = load_detector(tmp_path / "back.ckpt")
+    assert isinstance(back, ProposalNetwork)
+    assert back.rpn.settings.post_nms_top_n == detector.rpn.settings.post_nms_top_n
+    assert all(torch.equal(value, detector.state_dict()[name]) for name, value in back.state_dict().items())
 
 
 def test_what_it_lacks_is_refused_in_one_line(tmp_path, capsys):

@@ -13,8 +13,13 @@ _FIXED: dict[str, Any] = {
     "backbone.norm_epsilon": 1e-5,
     "rpn.anchors.rounding": "exact",
     "rpn.anchors.stride": "fixed",
+    "rpn.anchors.levels": "one_size",
     "rpn.ranking": "logit",
+    "rpn.score_threshold": 0.0,
+    "pooler.canonical": [4, 224.0],
     "pooler.level_rule": "detectron2",
+    "box.lowest_negative_iou": 0.0,
+    "box.averages": "scores",
     "box.min_size": 0.0,
     "mask.paste": "exact",
     "mask.norm_epsilon": 1e-5,
@@ -74,15 +79,15 @@ def _at(settings: Any, key: str) -> Any:
 
 
 def _network(hyperparameters: Mapping[str, Any], settings: Mapping[str, Any]) -> dict[str, Any]:
-    backbone, box, mask = settings["backbone"], settings["box"], settings.get("mask")
+    backbone = settings["backbone"]
     kind = backbone[CLASS_PATH].rpartition("ResNet")[2]
     stages = ["res2", "res3", "res4", "res5"]
     maps = {"FPN": ["p2", "p3", "p4", "p5"], "C4": ["res4"], "DC5": ["res5"]}[kind]
     is_resnext = backbone["name"].startswith("resnext")
     is_basic = backbone["name"] in ("resnet18", "resnet34")
     model: dict[str, Any] = {
-        "META_ARCHITECTURE": "GeneralizedRCNN",
-        "MASK_ON": mask is not None,
+        "META_ARCHITECTURE": "GeneralizedRCNN" if "box" in settings else "ProposalNetwork",
+        "MASK_ON": "mask" in settings,
         "BACKBONE": {"NAME": f"build_resnet{'_fpn' if kind == 'FPN' else ''}_backbone"},
         "RESNETS": {
             "DEPTH": _DEPTHS[backbone["name"].partition("_")[0].replace("resnext", "resnet")],
@@ -98,17 +103,26 @@ def _network(hyperparameters: Mapping[str, Any], settings: Mapping[str, Any]) ->
             "IN_FEATURES": [*maps, "p6"] if kind == "FPN" else maps,
             "CONV_DIMS": [-1] * settings["rpn"]["num_layers"],
         },
-        "ROI_HEADS": {"IN_FEATURES": maps, "NUM_CLASSES": len(hyperparameters["class_names"])},
-        "ROI_BOX_HEAD": _box_head(box["head"]) if kind != "C4" else {},
     }
-    is_cascade = "stage_ious" in box
-    model["ROI_HEADS"]["NAME"] = (
-        "CascadeROIHeads" if is_cascade else "Res5ROIHeads" if kind == "C4" else "StandardROIHeads"
-    )
     if kind == "FPN":
         norm = _NORMS[backbone["fpn_norm"]]
         model["FPN"] = {"IN_FEATURES": stages, "OUT_CHANNELS": backbone["channels"], "NORM": norm}
-    model["ROI_BOX_HEAD"]["POOLER_RESOLUTION"] = box["pooled_size"] or (14 if kind == "C4" else 7)
+    if "box" in settings:
+        model |= _heads(settings, kind, maps, len(hyperparameters["class_names"]))
+    return {"MODEL": model}
+
+
+def _heads(settings: Mapping[str, Any], kind: str, maps: list[str], num_classes: int) -> dict[str, Any]:
+    box, mask = settings["box"], settings.get("mask")
+    is_cascade = "stage_ious" in box
+    name = "CascadeROIHeads" if is_cascade else "Res5ROIHeads" if kind == "C4" else "StandardROIHeads"
+    model: dict[str, Any] = {
+        "ROI_HEADS": {"NAME": name, "IN_FEATURES": maps, "NUM_CLASSES": num_classes},
+        "ROI_BOX_HEAD": {
+            **(_box_head(box["head"]) if kind != "C4" else {}),
+            "POOLER_RESOLUTION": box["pooled_size"] or (14 if kind == "C4" else 7),
+        },
+    }
     if is_cascade:
         model["ROI_BOX_CASCADE_HEAD"] = {
             "IOUS": [box["positive_iou"], *box["stage_ious"]],
@@ -122,7 +136,7 @@ def _network(hyperparameters: Mapping[str, Any], settings: Mapping[str, Any]) ->
             "NORM": _NORMS[mask["norm"]],
             "POOLER_RESOLUTION": mask["pooled_size"] or 14,
         }
-    return {"MODEL": model}
+    return model
 
 
 def _deformable(settings: Mapping[str, Any] | None) -> dict[str, Any]:
@@ -148,14 +162,8 @@ def _box_head(head: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _thresholds(settings: Mapping[str, Any]) -> dict[str, Any]:
-    rpn, box, pooler, mask = (settings.get(key) for key in ("rpn", "box", "pooler", "mask"))
-    assert rpn is not None
-    assert box is not None
-    assert pooler is not None
-    sizes = rpn["anchors"]["sizes"]
+    rpn, sizes = settings["rpn"], settings["rpn"]["anchors"]["sizes"]
     is_pyramid = "channels" in settings["backbone"]
-    kind = next(name for name, other in POOLERS.items() if all(pooler[key] == value for key, value in other.items()))
-    pooling = {"POOLER_TYPE": kind, "POOLER_SAMPLING_RATIO": pooler["sampling_ratio"]}
     model: dict[str, Any] = {
         "ANCHOR_GENERATOR": {
             "SIZES": [[size] for size in sizes] if is_pyramid else [list(sizes)],
@@ -167,15 +175,24 @@ def _thresholds(settings: Mapping[str, Any]) -> dict[str, Any]:
             **{f"PRE_NMS_TOPK_{phase}": n for phase, n in zip(_PHASES, rpn["pre_nms_top_n"], strict=True)},
             **{f"POST_NMS_TOPK_{phase}": n for phase, n in zip(_PHASES, rpn["post_nms_top_n"], strict=True)},
         },
-        "ROI_HEADS": {"IOU_THRESHOLDS": [box["positive_iou"]]},
-        "ROI_BOX_HEAD": {**pooling, "CLS_AGNOSTIC_BBOX_REG": box["class_agnostic"]},
     }
     order = settings["preprocessing"]["channel_order"].upper()
     config: dict[str, Any] = {"MODEL": model, "INPUT": {"FORMAT": order}}
-    if mask is not None:
-        model["ROI_MASK_HEAD"] = pooling
-        config["INPUT"]["MASK_FORMAT"] = "polygon" if mask["target"] == "polygon" else "bitmask"
-    return config
+    return merge(config, _pooling(settings)) if "box" in settings else config
+
+
+def _pooling(settings: Mapping[str, Any]) -> dict[str, Any]:
+    box, pooler, mask = settings["box"], settings["pooler"], settings.get("mask")
+    kind = next(name for name, other in POOLERS.items() if all(pooler[key] == value for key, value in other.items()))
+    pooling = {"POOLER_TYPE": kind, "POOLER_SAMPLING_RATIO": pooler["sampling_ratio"]}
+    model: dict[str, Any] = {
+        "ROI_HEADS": {"IOU_THRESHOLDS": [box["positive_iou"]]},
+        "ROI_BOX_HEAD": {**pooling, "CLS_AGNOSTIC_BBOX_REG": box["class_agnostic"]},
+    }
+    if mask is None:
+        return {"MODEL": model}
+    mask_format = "polygon" if mask["target"] == "polygon" else "bitmask"
+    return {"MODEL": model | {"ROI_MASK_HEAD": pooling}, "INPUT": {"MASK_FORMAT": mask_format}}
 
 
 def _solver(settings: Mapping[str, Any]) -> dict[str, Any]:
