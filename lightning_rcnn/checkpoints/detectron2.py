@@ -1,4 +1,4 @@
-"""detectron2's Faster, Mask and Cascade R-CNN and PointRend, on a ResNet or ResNeXt with C4, dilated C5 or a pyramid.
+"""detectron2's Faster, Mask, Cascade and Keypoint R-CNN and PointRend, on a ResNet with C4, dilated C5 or a pyramid.
 
 Differences beside the names: the background is the last class, not the first; images are BGR, 0 to 255; ResNets
 halve the resolution in the 1 x 1 convolution of a bottleneck, as He et al. do, ResNeXts in the 3 x 3 one; and the
@@ -27,6 +27,7 @@ from lightning_rcnn.checkpoints.detectron2_names import (
 )
 from lightning_rcnn.checkpoints.detectron2_profiles import SETTINGS, ProfileName, input_of, note_on_profile, profile_of
 from lightning_rcnn.checkpoints.detectron2_zoo import unrecorded_settings
+from lightning_rcnn.checkpoints.keypoints import keypoint_hyperparameters
 from lightning_rcnn.checkpoints.reading import WeightFile
 from lightning_rcnn.checkpoints.residual_norms import (
     COUNTERS_MADE,
@@ -78,6 +79,11 @@ PYRAMID: dict[str, Any] = {
 }
 HEAD: dict[str, Any] = {"box": {"head": part(TWO_LAYER_HEAD)}}
 MASKS: dict[str, Any] = {"mask": {"paste": "exact", "target": "polygon"}}
+KEYPOINTS: dict[str, Any] = {
+    "keypoint": {"score": "probability", "loss_number": "visible"},
+    "rpn": {"post_nms_top_n": [1500, 1000]},
+    "box": {"loss_beta": 0.5},
+}
 CASCADE_PROFILE: dict[str, Any] = {"rpn": {"post_nms_top_n": [2000, 1000]}}
 GIVEN_PROPOSALS: dict[str, Any] = {
     "proposals": {"limit": 1000},
@@ -93,6 +99,7 @@ _TITLES: dict[DetectorName, str] = {
     "CascadeRCNN": "Cascade R-CNN",
     "CascadeMaskRCNN": "Cascade Mask R-CNN",
     "PointRend": "PointRend",
+    "KeypointRCNN": "Keypoint R-CNN",
 }
 _BACKBONES = {"fpn": RESNET_FPN, "c4": RESNET_C4, "dc5": RESNET_DC5}
 
@@ -173,6 +180,7 @@ def _translate(file: WeightFile, profile: ProfileName | None) -> Translation:
                 {"rpn": {"anchors": anchors}} if _has_rpn(weights) else {},
                 SETTINGS[profile] if profile else {},
                 _classes(weights),
+                keypoint_hyperparameters(renamed_weights, _num_classes(weights)),
                 unrecorded_settings(path),
                 layer_sizes(renamed_weights),
             ],
@@ -210,10 +218,14 @@ def _profile_for(detector: DetectorName, neck: str) -> dict[str, Any]:
 
 
 def _classes(weights: Mapping[str, Tensor]) -> dict[str, Any]:
+    number = _num_classes(weights)
+    return class_hyperparameters(number, USED_IDS) if number else {"class_names": ["object"], "category_ids": None}
+
+
+def _num_classes(weights: Mapping[str, Tensor]) -> int:
+    """Return the number of foreground classes; 0 without any."""
     logits = _class_logits(weights)
-    if logits is None:
-        return {"class_names": ["object"], "category_ids": None}
-    return class_hyperparameters(len(weights[logits]) - 1, USED_IDS)
+    return 0 if logits is None else len(weights[logits]) - 1
 
 
 def _detector(weights: Mapping[str, Tensor]) -> DetectorName:
@@ -223,6 +235,8 @@ def _detector(weights: Mapping[str, Tensor]) -> DetectorName:
         return "FastRCNN"
     if COARSE_MASK in weights:
         return "PointRend"
+    if "roi_heads.keypoint_head.score_lowres.weight" in weights:
+        return "KeypointRCNN"
     has_masks = "roi_heads.mask_head.predictor.weight" in weights
     if CASCADE in weights:
         return "CascadeMaskRCNN" if has_masks else "CascadeRCNN"
@@ -231,7 +245,7 @@ def _detector(weights: Mapping[str, Tensor]) -> DetectorName:
 
 def _of_detector(detector: DetectorName, weights: Mapping[str, Tensor]) -> dict[str, Any]:
     """Return the settings of the branches that only some detectors have."""
-    settings: dict[str, Any] = {}
+    settings: dict[str, Any] = KEYPOINTS if detector == "KeypointRCNN" else {}
     if detector in ("MaskRCNN", "CascadeMaskRCNN"):
         norm = norm_of("roi_heads.mask_head.mask_fcn1", weights)
         settings = merge(MASKS, {"mask": {"norm": norm}} if norm else {})

@@ -53,6 +53,11 @@ _PATTERNS: list[tuple[re.Pattern[str], Callable[[re.Match[str]], str]]] = [
         re.compile(r"mask\.head\.convolutions\.(\d)\.(?:([01])\.)?(\w+)"),
         lambda m: f"roi_heads.mask_head.mask_fcn{int(m[1]) + 1}.{_norm(m[2])}{m[3]}",
     ),
+    (
+        re.compile(r"keypoint\.head\.convolutions\.(\d)\.(\w+)"),
+        lambda m: f"roi_heads.keypoint_head.conv_fcn{int(m[1]) + 1}.{m[2]}",
+    ),
+    (re.compile(r"keypoint\.head\.deconvolution\.(\w+)"), lambda m: f"roi_heads.keypoint_head.score_lowres.{m[1]}"),
     (re.compile(r"mask\.head\.upsample\.(\w+)"), lambda m: f"roi_heads.mask_head.deconv.{m[1]}"),
     (re.compile(r"mask\.head\.logits\.(\w+)"), lambda m: f"roi_heads.mask_head.predictor.{m[1]}"),
 ]
@@ -79,8 +84,8 @@ def export(file: WeightFile) -> dict[str, Tensor]:
         theirs = _their_name(name, any(other.startswith(_PYRAMID) for other in weights), _MORE_RPN_LAYERS in weights)
         if theirs is None:
             raise InputError(
-                f"{file.path}: detectron2's layout has no place for {name!r}; it has Faster, Mask and Cascade R-CNN on "
-                "ResNetFPN, ResNetC4 and ResNetDC5"
+                f"{file.path}: detectron2's layout has no place for {name!r}; it has Faster, Mask, Cascade "
+                "and Keypoint R-CNN on ResNetFPN, ResNetC4 and ResNetDC5"
             )
         exported[theirs] = value.roll(-1, dims=0) if "predictor.class_logits." in name else value
     return exported

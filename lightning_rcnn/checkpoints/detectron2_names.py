@@ -20,12 +20,14 @@ _PYRAMID = re.compile(r"backbone\.fpn_(lateral|output)(\d)\.(norm\.)?(\w+)")
 _BOX_HEAD = re.compile(r"roi_heads\.box_head\.(?:(\d)\.)?(conv|fc)(\d)\.(norm\.)?(\w+)")
 _BOX_PREDICTOR = re.compile(r"roi_heads\.box_predictor\.(?:(\d)\.)?(cls_score|bbox_pred)\.(\w+)")
 _MASK_LAYER = re.compile(r"roi_heads\.mask_head\.mask_fcn(\d)\.(norm\.)?(\w+)")
+_KEYPOINT_LAYER = re.compile(r"roi_heads\.keypoint_head\.conv_fcn(\d)\.(\w+)")
 _COARSE_LAYER = re.compile(r"roi_heads\.mask_head\.coarse_head\.fc(\d)\.(\w+)")
 _POINT_LAYER = re.compile(r"roi_heads\.mask_head\.point_head\.fc(\d)\.(\w+)")
 _PREFIXES = {
     "proposal_generator.rpn_head.objectness_logits.": "rpn.head.objectness.",
     "proposal_generator.rpn_head.anchor_deltas.": "rpn.head.deltas.",
     "roi_heads.mask_head.deconv.": "mask.head.upsample.",
+    "roi_heads.keypoint_head.score_lowres.": "keypoint.head.deconvolution.",
     "roi_heads.mask_head.predictor.": "mask.head.logits.",
     "roi_heads.mask_head.coarse_head.reduce_spatial_dim_conv.": "mask.coarse.reduce.",
     "roi_heads.mask_head.coarse_head.prediction.": "mask.coarse.logits.",
@@ -106,6 +108,7 @@ _RENAMES: list[tuple[re.Pattern[str], Callable[[re.Match[str], Mapping[str, Any]
     (_BOX_HEAD, _box_head),
     (_BOX_PREDICTOR, _box_predictor),
     (_MASK_LAYER, _mask_layer),
+    (_KEYPOINT_LAYER, lambda match, _: f"keypoint.head.convolutions.{int(match[1]) - 1}.{match[2]}"),
     (_COARSE_LAYER, lambda match, _: f"mask.coarse.layers.{int(match[1]) - 1}.{match[2]}"),
     (_POINT_LAYER, lambda match, _: f"mask.point_head.layers.{int(match[1]) - 1}.{match[2]}"),
 ]

@@ -1,9 +1,9 @@
-"""torchvision's Faster and Mask R-CNN with a feature pyramid on a ResNet or MobileNet: state dicts, to and from ours.
+"""torchvision's Faster, Mask and Keypoint R-CNN with a pyramid on a ResNet or MobileNet: weights to and from ours.
 
-There are two versions. The first ("V1": `fasterrcnn_resnet50_fpn`, `maskrcnn_resnet50_fpn`, and what is built on
-`resnet_fpn_backbone`) has convolutions with a bias; the second ("V2": `..._v2`) has two convolutions in the RPN, a box
-head of four convolutions, and a live batch norm after each convolution of pyramid and heads. Files from before
-torchvision 0.13 have other names for three parts of V1.
+There are two versions. The first ("V1": `fasterrcnn_resnet50_fpn`, `maskrcnn_resnet50_fpn`,
+`keypointrcnn_resnet50_fpn`, and what is built on `resnet_fpn_backbone`) has convolutions with a bias; the second ("V2":
+`..._v2`) has two convolutions in the RPN, a box head of four convolutions, and a live batch norm after each convolution
+of pyramid and heads. Files from before torchvision 0.13 have other names for three parts of V1.
 
 Both count 91 classes on COCO: background, and the ids 1 to 90, of which ten are unused.
 """
@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from lightning_rcnn.checkpoints.coco_classes import ALL_IDS, class_hyperparameters
+from lightning_rcnn.checkpoints.keypoints import DECONVOLUTION, keypoint_hyperparameters
 from lightning_rcnn.checkpoints.reading import WeightFile
 from lightning_rcnn.checkpoints.residual_shapes import architecture
 from lightning_rcnn.checkpoints.translation import (
@@ -57,6 +58,8 @@ _V1 = (
     ("roi_heads.box_head.fc6.", "box.head.fc6."),
     ("roi_heads.box_head.fc7.", "box.head.fc7."),
     *((f"roi_heads.mask_head.{layer}.0.", f"mask.head.convolutions.{layer}.") for layer in range(4)),
+    *((f"roi_heads.keypoint_head.{2 * layer}.", f"keypoint.head.convolutions.{layer}.") for layer in range(8)),
+    ("roi_heads.keypoint_predictor.kps_score_lowres.", "keypoint.head.deconvolution."),
 )
 _V2 = (
     *_COMMON,
@@ -106,6 +109,7 @@ PROFILE: dict[str, Any] = {
 }
 """Settings that make our detectors reproduce theirs, our defaults included, so that a file does not depend on them."""
 MASKS: dict[str, Any] = {"mask": {"paste": "integer", "target": "soft"}}
+KEYPOINTS: dict[str, Any] = {"keypoint": {"score": "logit", "loss_number": "visible"}}
 FIRST_VERSION: dict[str, Any] = {"box": {"head": part(TWO_LAYER_HEAD)}}
 SECOND_VERSION: dict[str, Any] = {
     "backbone": {"init_args": {"fpn_norm": "batch_norm"}},
@@ -121,7 +125,7 @@ FOR_SMALL_IMAGES: dict[str, Any] = {
 _NOTE_ON_SIZE = (
     "Taken for fasterrcnn_mobilenet_v3_large_fpn; of the one for small images, keep `_320_` in the name of the file."
 )
-_ONLY_IN_TRAINING = ("frozen_stages", "loss_denominator", "box_loss_beta", "loss_beta", "crowd_ioa")
+_ONLY_IN_TRAINING = ("frozen_stages", "loss_number", "loss_denominator", "box_loss_beta", "loss_beta", "crowd_ioa")
 _NOTE_ON_EPSILON = (
     "Its norms are frozen, with an epsilon of 0 as in torchvision's COCO files and what was trained from these; if it "
     "was trained from ImageNet weights, add --set backbone.norm_epsilon=1e-5."
@@ -152,9 +156,11 @@ def translate(file: WeightFile) -> Translation:
     is_live = any(name.endswith("num_batches_tracked") for name in body)
     is_mobile = _MOBILENET in body
     has_masks = "mask.head.logits.weight" in renamed_weights
-    detector: DetectorName = "MaskRCNN" if has_masks else "FasterRCNN"
+    has_keypoints = DECONVOLUTION in renamed_weights
+    detector: DetectorName = "KeypointRCNN" if has_keypoints else "MaskRCNN" if has_masks else "FasterRCNN"
+    num_classes = len(weights[_CLASS_LOGITS]) - 1
     return Translation(
-        f"torchvision's {'Mask' if has_masks else 'Faster'} R-CNN, version {2 if is_second else 1}",
+        f"torchvision's {detector.removesuffix('RCNN')} R-CNN, version {2 if is_second else 1}",
         file.path,
         detector,
         reduce(
@@ -165,7 +171,9 @@ def translate(file: WeightFile) -> Translation:
                 {} if is_mobile else _resnet(WeightFile(file.path, body), is_live, is_second),
                 MASKS if has_masks else {},
                 MASKS_OF_SECOND_VERSION if has_masks and is_second else {},
-                class_hyperparameters(len(weights[_CLASS_LOGITS]) - 1, ALL_IDS),
+                KEYPOINTS if has_keypoints else {},
+                class_hyperparameters(num_classes, ALL_IDS),
+                keypoint_hyperparameters(renamed_weights, num_classes),
                 layer_sizes(renamed_weights),
             ],
         ),
@@ -209,7 +217,8 @@ def other_conventions(hyperparameters: Mapping[str, Any]) -> list[str]:
     Args:
         hyperparameters: all settings of our detector.
     """
-    theirs = merge(PROFILE, MASKS if "mask" in hyperparameters else {})
+    branches = {"mask": MASKS, "keypoint": KEYPOINTS}
+    theirs = reduce(merge, [PROFILE, *(settings for name, settings in branches.items() if name in hyperparameters)])
     return list(_differences(hyperparameters, theirs, ""))
 
 

@@ -13,7 +13,14 @@ from lightning_rcnn.errors import InputError
 from lightning_rcnn.plain_data import CLASS_PATH, INIT_ARGS, merge
 
 DetectorName = Literal[
-    "ProposalNetwork", "FastRCNN", "FasterRCNN", "MaskRCNN", "CascadeRCNN", "CascadeMaskRCNN", "PointRend"
+    "ProposalNetwork",
+    "FastRCNN",
+    "FasterRCNN",
+    "MaskRCNN",
+    "CascadeRCNN",
+    "CascadeMaskRCNN",
+    "PointRend",
+    "KeypointRCNN",
 ]
 _SIZES: list[tuple[tuple[str, ...], str, int]] = [
     (("backbone", "init_args", "channels"), r"backbone\.fpn\.inner_blocks\.0\.0\.weight", 0),

@@ -16,6 +16,7 @@ from lightning_rcnn.detectors.base import Detector
 from lightning_rcnn.detectors.cascade_rcnn import CascadeMaskRCNN, CascadeRCNN
 from lightning_rcnn.detectors.fast_rcnn import FastRCNN
 from lightning_rcnn.detectors.faster_rcnn import FasterRCNN
+from lightning_rcnn.detectors.keypoint_rcnn import KeypointRCNN
 from lightning_rcnn.detectors.mask_rcnn import MaskRCNN
 from lightning_rcnn.detectors.point_rend import PointRend
 from lightning_rcnn.detectors.proposal_network import ProposalNetwork
@@ -30,6 +31,7 @@ DETECTORS: dict[DetectorName, type[Detector]] = {
     "CascadeRCNN": CascadeRCNN,
     "CascadeMaskRCNN": CascadeMaskRCNN,
     "PointRend": PointRend,
+    "KeypointRCNN": KeypointRCNN,
 }
 """Detectors that foreign checkpoints hold."""
 

@@ -4,19 +4,14 @@ Shape letters: B regions, J keypoints of a region, S side of a heat map, C cells
 along a cell.
 """
 
-from collections.abc import Callable
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 _SHARPNESS = -0.75
 """Parameter of bicubic interpolation, as in `torch.nn.functional.interpolate`."""
-_OVERSHOOT = 0.1875
-"""Largest sum of the absolute values of the two negative weights: `_SHARPNESS` * t * (1 - t) at one half."""
-_CANDIDATES, _FINALISTS = 128, 16
-"""Cells that are probed, and of these the cells that are searched pixel by pixel: enough to find the peaks of thousands
-of maps of white noise, where many cells come close to the peak."""
+_FINALISTS = 16
+"""Cells of a map that are searched pixel by pixel; of white noise, 16 always had the peak among them."""
 
 
 def heat_map_cells(keypoints: Tensor, boxes: Tensor, size: int) -> tuple[Tensor, Tensor]:
@@ -45,9 +40,9 @@ def heat_map_peaks(maps: Tensor, boxes: Tensor, max_side: int) -> tuple[Tensor, 
     """Find the highest pixel of each heat map, resized by bicubic interpolation to its box (section 5, inference).
 
     The values are those of `torch.nn.functional.interpolate` to the box's width and height, rounded up. Resizing all
-    maps would take as much memory as a thousand images, so only pixels of promising cells are computed, where a cell is
-    the square between four neighbors of the map: first nine pixels of each cell that may hold the peak by a bound of
-    the interpolation, then all pixels of the best of these cells.
+    maps would take as much memory as a thousand images. So of each cell, the square between four neighbors of the map,
+    the first, the middle and the last pixel in x and y are computed, which are all pixels of a box of up to 3 * S
+    pixels; then all pixels of the best cells.
 
     Args:
         maps: float32 [B, J, S, S].
@@ -61,12 +56,9 @@ def heat_map_peaks(maps: Tensor, boxes: Tensor, max_side: int) -> tuple[Tensor, 
     size = maps.shape[-1]
     sides = (boxes[:, 2:] - boxes[:, :2]).clamp(min=1)
     cells = _Cells(maps, sides.ceil())
-    found = cells.upper_bounds().flatten(2).topk(min(_CANDIDATES, (size + 1) ** 2), dim=2).indices
-    thirds = torch.linspace(0, 1, 3, device=maps.device)
-    values, _, _ = cells.values(found, lambda first, last: (first + (last - first) * thirds).round())
-    best = values.flatten(3).amax(dim=3).topk(min(_FINALISTS, found.shape[2]), dim=2).indices
+    best = cells.sampled().flatten(2).topk(_FINALISTS, dim=2).indices
     along = torch.arange(-(-max_side // size) + 1, device=maps.device)
-    values, x, y = cells.values(found.gather(2, best), lambda first, _: first + along)
+    values, x, y = cells.values(best, along)
     peak, index = values.flatten(2).max(dim=2, keepdim=True)
     num = len(along)
     row = y.flatten(2).gather(2, index // num)
@@ -92,43 +84,51 @@ class _Cells:
         self.first = torch.minimum(first, resized[..., None])
         """[B, 2, S + 2], first pixel of each cell in x and y, and the end of the last cell."""
 
-    def upper_bounds(self) -> Tensor:
-        """Bound the values of each cell (row, column) from above: [B, J, S + 1, S + 1]; -inf for one without pixels."""
-        highest, _ = _bounds(*_bounds(self.maps, self.maps, dim=3), dim=2)
-        is_empty = self.first[..., 1:] <= self.first[..., :-1]
+    def sampled(self) -> Tensor:
+        """Compute the highest of nine pixels of each cell (row, column): [B, J, S + 1, S + 1]; -inf without pixels."""
+        first, last = self.first[..., :-1, None], self.first[..., 1:, None] - 1
+        thirds = torch.linspace(0, 1, 3, device=first.device)
+        pixels = (first + (last - first) * thirds).round()  # [B, 2, S + 1, 3]
+        cells = torch.arange(self.size + 1, device=first.device)[:, None]
+        weights = self._weights(pixels, cells, self.resized[..., None, None])
+        entries = torch.arange(self.size + 4, device=first.device)
+        is_tap = (cells[..., None] + entries[:4])[..., None] == entries
+        across, down = (weights[..., None] * is_tap).sum(dim=-2).flatten(2, 3).unbind(1)  # [B, 3 * S + 3, S + 4] each
+        values = down[:, None] @ self.maps @ across.transpose(1, 2)[:, None]
+        highest = values.unflatten(3, (-1, 3)).unflatten(2, (-1, 3)).amax(dim=(3, 5))
+        is_empty = (last < first).squeeze(-1)
         return highest.masked_fill((is_empty[:, 1, :, None] | is_empty[:, 0, None])[:, None], -torch.inf)
 
-    def values(self, cells: Tensor, pixels: Callable[[Tensor, Tensor], Tensor]) -> tuple[Tensor, Tensor, Tensor]:
-        """Compute the pixels of cells.
+    def values(self, cells: Tensor, along: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Compute all pixels of cells.
 
         Args:
             cells: int64 [B, J, C], row * (S + 1) + column.
-            pixels: function from the first and the last pixel of cells [B, J, C, 1] to T pixels each.
+            along: int64 [T], numbers from 0, at least as many as a cell has pixels in x or y.
 
         Returns:
-            Values [B, J, C, T, T], -inf for pixels outside the cell, and their x and y [B, J, C, T].
+            Values [B, J, C, T, T], -inf for pixels behind the cell, and their x and y [B, J, C, T].
         """
         rows, columns = cells // (self.size + 1), cells % (self.size + 1)
         (x, in_x, across), (y, in_y, down) = (
-            self._along(axis, each, pixels) for axis, each in enumerate((columns, rows))
+            self._along(axis, each, along) for axis, each in enumerate((columns, rows))
         )
         taps = torch.arange(4, device=cells.device)
-        width = self.maps.shape[3]
-        index = (rows[..., None, None] + taps[:, None]) * width + columns[..., None, None] + taps
+        index = (rows[..., None, None] + taps[:, None]) * (self.size + 4) + columns[..., None, None] + taps
         patches = self.maps.flatten(2).gather(2, index.flatten(2)).view(*cells.shape, 4, 4)
         values = down @ patches @ across.transpose(-1, -2)
         return values.masked_fill(~(in_y[..., :, None] & in_x[..., None, :]), -torch.inf), x, y
 
-    def _along(
-        self, axis: int, cells: Tensor, pixels: Callable[[Tensor, Tensor], Tensor]
-    ) -> tuple[Tensor, Tensor, Tensor]:
+    def _along(self, axis: int, cells: Tensor, along: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return pixels [B, J, C, T] of cells along an axis, whether they are in their cell, and weights [..., 4]."""
         firsts = self.first[:, None, axis].expand(-1, cells.shape[1], -1)
-        first, last = firsts.gather(2, cells)[..., None], firsts.gather(2, cells + 1)[..., None] - 1
-        along = pixels(first, last)
-        scale = self.size / self.resized[:, axis, None, None, None]
-        share = (along + 0.5) * scale - 0.5 - (cells[..., None] - 1)
-        return along, (along >= first) & (along <= last), _weights(share)
+        pixels = firsts.gather(2, cells)[..., None] + along
+        is_inside = pixels < firsts.gather(2, cells + 1)[..., None]
+        return pixels, is_inside, self._weights(pixels, cells[..., None], self.resized[:, axis, None, None, None])
+
+    def _weights(self, pixels: Tensor, cells: Tensor, resized: Tensor) -> Tensor:
+        """Return the bicubic weights [..., 4] of the neighbors of pixels in their cells; `resized` is the side."""
+        return _weights((pixels + 0.5) * (self.size / resized) - 0.5 - (cells - 1))
 
 
 def _weights(share: Tensor) -> Tensor:
@@ -141,12 +141,3 @@ def _weights(share: Tensor) -> Tensor:
         return ((_SHARPNESS * x - 5 * _SHARPNESS) * x + 8 * _SHARPNESS) * x - 4 * _SHARPNESS
 
     return torch.stack((far(share + 1), near(share), near(1 - share), far(2 - share)), dim=-1)
-
-
-def _bounds(high: Tensor, low: Tensor, dim: int) -> tuple[Tensor, Tensor]:
-    """Bound the interpolation between entries of which each is between `low` and `high`, along a dimension."""
-    length = high.shape[dim] - 3
-    highs, lows = ([each.narrow(dim, tap, length) for tap in range(4)] for each in (high, low))
-    top, beside = torch.maximum(highs[1], highs[2]), torch.minimum(lows[0], lows[3])
-    bottom, above = torch.minimum(lows[1], lows[2]), torch.maximum(highs[0], highs[3])
-    return top + _OVERSHOOT * (top - beside).clamp(min=0), bottom - _OVERSHOOT * (above - bottom).clamp(min=0)

@@ -45,6 +45,15 @@ def point_rend():
     return shapes | layer(f"{head}point_head.predictor", CLASSES, 32 + CLASSES, 1)
 
 
+def keypoints():
+    shapes = without(shapes_of("R50", "fpn", False, 1))
+    for number in range(1, 9):
+        shapes |= layer(f"roi_heads.keypoint_head.conv_fcn{number}", 32, 256 if number == 1 else 32, 3, 3)
+    shapes["roi_heads.keypoint_head.score_lowres.weight"] = (32, 17, 4, 4)
+    shapes["roi_heads.keypoint_head.score_lowres.bias"] = (17,)
+    return shapes
+
+
 def norms(name, channels, kind):
     items = ("weight", "bias") if kind == "group_norm" else ("weight", "bias", "running_mean", "running_var")
     return {f"{name}.norm.{item}": (channels,) for item in items}
@@ -89,6 +98,7 @@ FAMILY = {
     "cascade": (lambda: cascade(masks=False), "CascadeRCNN"),
     "cascade, masks": (lambda: cascade(masks=True), "CascadeMaskRCNN"),
     "PointRend": (point_rend, "PointRend"),
+    "keypoints": (keypoints, "KeypointRCNN"),
     "group norm": (lambda: with_norms("group_norm", is_jittered=False), "MaskRCNN"),
     "sync batch norm": (lambda: with_norms("batch_norm", is_jittered=False), "MaskRCNN"),
     "large-scale jitter": (lambda: with_norms("batch_norm", is_jittered=True), "MaskRCNN"),
@@ -126,6 +136,10 @@ def test_settings_are_those_of_the_configuration(case):
     if kind.startswith("deformable"):
         found = backbone["deformable"]["init_args"]
         assert (list(found["stages"]), found["modulated"], found["groups"]) == ([2, 3, 4], False, 1)
+    if kind == "keypoints":
+        assert (box["loss_beta"], tuple(detector.rpn.settings.post_nms_top_n)) == (0.5, (1500, 1000))
+        assert (detector.keypoint.settings.width, detector.keypoint.settings.num_layers) == (32, 8)
+        assert (detector.keypoint.settings.score, detector.class_names) == ("probability", ["person"])
     if kind == "PointRend":
         assert [mask[key] for key in ("coarse_hidden", "coarse_width", "width")] == [64, 256, 32]
     norm = {"group norm": "group_norm", "sync batch norm": "batch_norm", "large-scale jitter": "batch_norm"}.get(kind)

@@ -153,11 +153,11 @@ def test_unused_classes_can_be_left_out():
 
 def test_what_has_no_place_and_what_is_missing_is_named_unless_allowed(theirs, ours):
     state = theirs.state_dict()
-    more = translate(WeightFile(HERE, state | {"roi_heads.keypoint_head.0.weight": torch.zeros(1)}))
-    with pytest.raises(InputError, match=r"1 weight has no place .*'roi_heads.keypoint_head.0.weight'.*--allow"):
+    more = translate(WeightFile(HERE, state | {"roi_heads.pose_head.0.weight": torch.zeros(1)}))
+    with pytest.raises(InputError, match=r"1 weight has no place .*'roi_heads.pose_head.0.weight'.*--allow"):
         more.fit_to(ours.state_dict())
-    more.fit_to(ours.state_dict(), allow=["roi_heads.keypoint_head"])
-    assert more.dropped == {"roi_heads.keypoint_head.0.weight": "allowed"}
+    more.fit_to(ours.state_dict(), allow=["roi_heads.pose_head"])
+    assert more.dropped == {"roi_heads.pose_head.0.weight": "allowed"}
     less = translate(WeightFile(HERE, {name: value for name, value in state.items() if "rpn.head.cls" not in name}))
     with pytest.raises(InputError, match=r"2 weights are missing of \w+, first 'rpn.head.objectness.weight'"):
         less.fit_to(ours.state_dict())

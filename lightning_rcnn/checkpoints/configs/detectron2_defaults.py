@@ -5,6 +5,7 @@ from typing import Any
 _WIDE_BOX_WEIGHTS = [[10.0, 10.0, 5.0, 5.0], [20.0, 20.0, 10.0, 10.0], [30.0, 30.0, 15.0, 15.0]]
 DEFAULTS: dict[str, Any] = {
     "MODEL.META_ARCHITECTURE": "GeneralizedRCNN",
+    "MODEL.KEYPOINT_ON": False,
     "MODEL.MASK_ON": False,
     "MODEL.PIXEL_MEAN": [103.53, 116.28, 123.675],
     "MODEL.PIXEL_STD": [1.0, 1.0, 1.0],
@@ -92,6 +93,11 @@ DEFAULTS: dict[str, Any] = {
     "SOLVER.WARMUP_ITERS": 1000,
     "SOLVER.WARMUP_METHOD": "linear",
     "SOLVER.CHECKPOINT_PERIOD": 5000,
+    "MODEL.ROI_KEYPOINT_HEAD.POOLER_RESOLUTION": 14,
+    "MODEL.ROI_KEYPOINT_HEAD.POOLER_SAMPLING_RATIO": 0,
+    "MODEL.ROI_KEYPOINT_HEAD.POOLER_TYPE": "ROIAlignV2",
+    "MODEL.ROI_KEYPOINT_HEAD.NORMALIZE_LOSS_BY_VISIBLE_KEYPOINTS": True,
+    "MODEL.ROI_KEYPOINT_HEAD.LOSS_WEIGHT": 1.0,
     "SOLVER.IMS_PER_BATCH": 16,
     "SOLVER.REFERENCE_WORLD_SIZE": 0,
     "SOLVER.CLIP_GRADIENTS.ENABLED": False,
@@ -116,8 +122,8 @@ FROM_WEIGHTS = (
     "MODEL.ROI_HEADS.IN_FEATURES",
     *(f"MODEL.ROI_BOX_HEAD.{name}" for name in ("NAME", "NUM_FC", "FC_DIM", "NUM_CONV", "CONV_DIM", "NORM")),
     *(f"MODEL.ROI_MASK_HEAD.{name}" for name in ("NAME", "NUM_CONV", "CONV_DIM", "NORM")),
-    *(f"MODEL.{name}." for name in ("POINT_HEAD", "RETINANET", "SEM_SEG_HEAD", "PANOPTIC_FPN", "ROI_KEYPOINT_HEAD")),
-    "MODEL.KEYPOINT_ON",
+    *(f"MODEL.{name}." for name in ("POINT_HEAD", "RETINANET", "SEM_SEG_HEAD", "PANOPTIC_FPN")),
+    *(f"MODEL.ROI_KEYPOINT_HEAD.{name}" for name in ("NAME", "CONV_DIMS", "NUM_KEYPOINTS", "MIN_KEYPOINTS")),
 )
 """Beginnings of keys that describe the network, which the weights tell."""
 OF_THE_RUN = (

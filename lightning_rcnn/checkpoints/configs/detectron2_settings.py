@@ -67,7 +67,7 @@ def configure(translation: Translation, path: Path) -> None:
     keys = SourceKeys(path, own, defaults)
     _check(translation, keys)
     model: dict[str, Any] = {}
-    for section in (_same, _input, _backbone, _rpn, _pooler, _box, _solver):
+    for section in (_same, _input, _backbone, _rpn, _pooler, _box, _keypoint, _solver):
         model = merge(model, section(keys, translation))
     translation.hyperparameters = merge(translation.hyperparameters, model)
     translation.run = merge(_data(keys), _trainer(keys))
@@ -92,6 +92,12 @@ def _check(translation: Translation, keys: SourceKeys) -> None:
         raise InputError(
             f"{path}: MODEL.ROI_HEADS.NUM_CLASSES {number}, but {source} has {known} classes; give the configuration "
             "of these weights"
+        )
+    has_keypoints = translation.detector == "KeypointRCNN"
+    if keys["MODEL.KEYPOINT_ON"] != has_keypoints:
+        raise InputError(
+            f"{path}: MODEL.KEYPOINT_ON {keys['MODEL.KEYPOINT_ON']}, but {source} is a {translation.detector}; give "
+            "the configuration of these weights"
         )
     has_masks = translation.detector in ("MaskRCNN", "CascadeMaskRCNN", "PointRend")
     if keys["MODEL.MASK_ON"] != has_masks:
@@ -211,6 +217,19 @@ def _box(keys: SourceKeys, translation: Translation) -> dict[str, Any]:
             frequency_power=keys["MODEL.ROI_BOX_HEAD.FED_LOSS_FREQ_WEIGHT_POWER"],
         )
     return {"box": settings}
+
+
+def _keypoint(keys: SourceKeys, translation: Translation) -> dict[str, Any]:
+    if translation.detector != "KeypointRCNN":
+        return {}
+    head = "MODEL.ROI_KEYPOINT_HEAD."
+    for name in ("TYPE", "SAMPLING_RATIO"):  # keypoints and boxes are pooled alike
+        if keys[f"{head}POOLER_{name}"] != keys[f"MODEL.ROI_BOX_HEAD.POOLER_{name}"]:
+            keys.name_left(f"{head}POOLER_{name}")
+    if keys[f"{head}LOSS_WEIGHT"] != 1:
+        keys.name_left(f"{head}LOSS_WEIGHT")
+    number = "visible" if keys[f"{head}NORMALIZE_LOSS_BY_VISIBLE_KEYPOINTS"] else "static"
+    return {"keypoint": {"pooled_size": keys[f"{head}POOLER_RESOLUTION"], "loss_number": number}}
 
 
 def _solver(keys: SourceKeys, translation: Translation) -> dict[str, Any]:

@@ -6,6 +6,7 @@ from typing import Any
 from lightning_rcnn.checkpoints.configs.detectron2_settings import POOLERS, SAME
 from lightning_rcnn.checkpoints.configs.training import nested
 from lightning_rcnn.plain_data import CLASS_PATH, INIT_ARGS, merge
+from lightning_rcnn.skeleton import COCO_PERSON
 
 _NORMS = {"frozen_batch_norm": "FrozenBN", "batch_norm": "SyncBN", "group_norm": "GN", None: ""}
 _FIXED: dict[str, Any] = {
@@ -23,6 +24,7 @@ _FIXED: dict[str, Any] = {
     "box.min_size": 0.0,
     "mask.paste": "exact",
     "mask.norm_epsilon": 1e-5,
+    "keypoint.score": "probability",
 }
 """Conventions of detectron2 that no key of its configuration changes."""
 _DEPTHS = {"resnet18": 18, "resnet34": 34, "resnet50": 50, "resnet101": 101, "resnet152": 152}
@@ -136,6 +138,15 @@ def _heads(settings: Mapping[str, Any], kind: str, maps: list[str], num_classes:
             "NORM": _NORMS[mask["norm"]],
             "POOLER_RESOLUTION": mask["pooled_size"] or 14,
         }
+    if keypoint := settings.get("keypoint"):
+        names = settings["skeleton"]["names"] if settings["skeleton"] else COCO_PERSON.names
+        model["KEYPOINT_ON"] = True
+        model["ROI_KEYPOINT_HEAD"] = {
+            "CONV_DIMS": [keypoint["width"]] * keypoint["num_layers"],
+            "NUM_KEYPOINTS": len(names),
+            "POOLER_RESOLUTION": keypoint["pooled_size"],
+            "NORMALIZE_LOSS_BY_VISIBLE_KEYPOINTS": keypoint["loss_number"] == "visible",
+        }
     return model
 
 
@@ -189,6 +200,8 @@ def _pooling(settings: Mapping[str, Any]) -> dict[str, Any]:
         "ROI_HEADS": {"IOU_THRESHOLDS": [box["positive_iou"]]},
         "ROI_BOX_HEAD": {**pooling, "CLS_AGNOSTIC_BBOX_REG": box["class_agnostic"]},
     }
+    if "keypoint" in settings:
+        model["ROI_KEYPOINT_HEAD"] = pooling
     if mask is None:
         return {"MODEL": model}
     mask_format = "polygon" if mask["target"] == "polygon" else "bitmask"

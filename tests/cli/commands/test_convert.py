@@ -84,11 +84,11 @@ def test_classes_that_are_not_used_can_be_left_out(source, tmp_path):
 
 def test_a_detector_with_other_parts_needs_a_word(detector, tmp_path, capsys):
     state = export(WeightFile(tmp_path, detector.state_dict()))
-    torch.save(state | {"roi_heads.keypoint_head.0.weight": torch.zeros(1)}, tmp_path / "theirs.pth")
+    torch.save(state | {"roi_heads.pose_head.0.weight": torch.zeros(1)}, tmp_path / "theirs.pth")
     out = tmp_path / "ours.ckpt"
     assert run(tmp_path / "theirs.pth", "--out", out) == 1
-    assert "--allow roi_heads.keypoint_head.0.weight" in capsys.readouterr().err
-    assert run(tmp_path / "theirs.pth", "--out", out, "--allow", "roi_heads.keypoint_head") == 0
+    assert "--allow roi_heads.pose_head.0.weight" in capsys.readouterr().err
+    assert run(tmp_path / "theirs.pth", "--out", out, "--allow", "roi_heads.pose_head") == 0
     assert "dropped: allowed" in " ".join(capsys.readouterr().out.split())
 
 
