@@ -14,7 +14,9 @@ from lightning_rcnn.checkpoints import detectron2, torchvision
 from lightning_rcnn.cli.commands.pack import pack_shapes
 from lightning_rcnn.cli.composing import compose
 from lightning_rcnn.cli.detection_cli import DetectionCLI
+from lightning_rcnn.data.pack.shapes import SKELETON
 from lightning_rcnn.plain_data import merge
+from lightning_rcnn.skeleton import COCO_PERSON
 
 CONFIGS = Path(lightning_rcnn.__file__).parents[1] / "configs"
 FILES = sorted(CONFIGS.rglob("*.yaml"))
@@ -229,3 +231,15 @@ def test_a_sweep_sets_what_a_run_takes(build, words_of_agent, tmp_path, path):
     if early := sweep.get("early_terminate"):
         validations = cli.trainer.max_epochs // cli.trainer.check_val_every_n_epoch
         assert early["min_iter"] * early["eta"] <= validations, "at least two brackets"
+
+
+def test_a_detector_of_keypoints_takes_the_skeleton_of_its_data(shards, tmp_path, monkeypatch):
+    """The shards of the other tests have none: then it is COCO's, and the data are refused when a run begins."""
+    pack_shapes(tmp_path / "corners", num=2, keypoints=True, workers=1)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(DetectionCLI, "_run_subcommand", lambda self, subcommand: None)
+    words = ["fit", "--config", str(CONFIGS / "keypoint_rcnn" / "r18_fpn_shapes.yaml"), "--trainer.accelerator", "cpu"]
+    words += ["--trainer.logger", "false"]
+    for folder, skeleton in ((shards, COCO_PERSON), (tmp_path / "corners", SKELETON)):
+        cli = DetectionCLI([*words, "--data.train", str(folder), "--data.val", str(folder)])
+        assert cli.model.skeleton == skeleton
