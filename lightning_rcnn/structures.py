@@ -107,8 +107,9 @@ class Inputs(NamedTuple):
     """Inputs of a detector, tensors of fixed shapes.
 
     Attributes:
-        images: [N, 3, H, W], values 0 to 255, RGB, padded on the right and at the bottom; uint8, or float32 where the
-            resize rule works on floats. The detector normalizes them on the device.
+        images: [N, C, H, W], values 0 to 255, padded on the right and at the bottom; uint8, or float32 where the resize
+            rule works on floats or the images have more than 8 bits. RGB unless the data have another pixel format
+            (`data/pixel_format.py`). The detector normalizes them on the device.
         image_sizes: int64 [N, 2], (height, width) of the image inside the padding; zeros for an empty slot.
         image_ids: int64 [N]; `NO_IMAGE` for an empty slot.
         proposals: precomputed proposals; None if the detector computes its own.

@@ -507,7 +507,10 @@ SETTINGS_THAT_CANNOT_BE = [
         lambda: PreprocessingSettings(pixel_std=(1, 1, 0)),
         "PreprocessingSettings.pixel_std[2]: 0 is out of range; give above 0",
     ),
-    (lambda: PreprocessingSettings(pixel_mean=(1, 1)), "PreprocessingSettings.pixel_mean: [1, 1] is not a list of 3"),
+    (
+        lambda: PreprocessingSettings(pixel_mean=(1, 1)),
+        "PreprocessingSettings.pixel_mean: 2 numbers for 3 channels; give three, or one for each channel",
+    ),
     (lambda: ResNetFPN("resnet18", channels="many"), "ResNetFPN.channels: 'many' is not a whole number"),
     (lambda: ResNetFPN("resnet18", weights=3), "ResNetFPN.weights: 3 is not a string"),
     (lambda: FasterRCNN([1], backbone=RESNET), "FasterRCNN.class_names[0]: 1 is not a string"),

@@ -31,6 +31,7 @@ class Backbone(Part):
     Attributes:
         strides: strides of the maps, integers, input pixels, finest first.
         out_channels: channels of every map.
+        in_channels: channels of the images; 3 unless the backbone sets it.
         roi_strides: strides of the maps that regions are pooled from: the first ones of `strides`, or all.
         region_channels: channels of a pooled region, after the region stage if there is one.
         pooled_size: default side of a pooled region for the box head.
@@ -41,6 +42,7 @@ class Backbone(Part):
 
     strides: tuple[int, ...]
     out_channels: int
+    in_channels: int = 3
     pooled_size: int = 7
 
     def after_init(self) -> None:
@@ -80,7 +82,7 @@ class Backbone(Part):
         """Compute feature maps.
 
         Args:
-            images: normalized images, float [N, 3, H, W], padded on the right and at the bottom.
+            images: normalized images, float [N, `in_channels`, H, W], padded on the right and at the bottom.
 
         Returns:
             A map [N, `out_channels`, ceil(H / stride), ceil(W / stride)] for each stride.
@@ -155,7 +157,7 @@ def map_sizes(backbone: Backbone, height: int, width: int) -> list[tuple[int, in
     if maps is None:
         device = next((weight.device for weight in backbone.parameters()), torch.device("cpu"))
         with torch.no_grad(), torch.random.fork_rng(devices=[]):
-            maps = backbone(torch.zeros(1, 3, height, width, device=device))
+            maps = backbone(torch.zeros(1, backbone.in_channels, height, width, device=device))
     return [(features.shape[2], features.shape[3]) for features in maps]
 
 
@@ -168,7 +170,7 @@ def maps_on_meta(backbone: Backbone, height: int, width: int) -> Any:
     weights = dict(chain(backbone.named_parameters(), backbone.named_buffers()))
     weights = {name: value.to("meta") for name, value in weights.items()}
     with torch.no_grad(), torch.random.fork_rng(devices=[]):
-        return functional_call(backbone, weights, (torch.empty(1, 3, height, width, device="meta"),))
+        return functional_call(backbone, weights, (torch.empty(1, backbone.in_channels, height, width, device="meta"),))
 
 
 def _maps_or_none(backbone: Backbone, height: int, width: int) -> Any:

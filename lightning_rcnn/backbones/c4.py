@@ -6,14 +6,14 @@ from lightning_rcnn.backbones.base import Backbone
 from lightning_rcnn.backbones.norms import NormName
 from lightning_rcnn.backbones.resnet import ResNetBody, ResNetName
 from lightning_rcnn.errors import InputError
-from lightning_rcnn.settings_checks import NonNegative
+from lightning_rcnn.settings_checks import NonNegative, PositiveCount
 
 
 class ResNetC4(Backbone):
     """ResNet with one feature map of stride 16; the last stage runs on regions (He et al., ResNet, appendix A).
 
     Args:
-        name, weights, norm, norm_epsilon, stride_in_1x1, checkpointing: as in `ResNetFPN`.
+        name, weights, norm, norm_epsilon, stride_in_1x1, checkpointing, in_channels: as in `ResNetFPN`.
         frozen_stages: as in `ResNetFPN`, at most 4: the last stage belongs to the box head.
 
     Raises:
@@ -32,11 +32,15 @@ class ResNetC4(Backbone):
         frozen_stages: int = 0,
         stride_in_1x1: bool = False,
         checkpointing: bool = False,
+        in_channels: PositiveCount = 3,
     ) -> None:
         super().__init__()
+        self.in_channels = in_channels
         if frozen_stages == 5:
             raise InputError("model.backbone: frozen_stages 5: ResNetC4's last stage is the box head; give at most 4")
-        self.body = ResNetBody(name, weights, norm, norm_epsilon, frozen_stages, stride_in_1x1, checkpointing)
+        self.body = ResNetBody(
+            name, weights, norm, norm_epsilon, frozen_stages, stride_in_1x1, checkpointing, in_channels
+        )
         self.strides = (16,)
         self.out_channels = self.body.out_channels[2]
 

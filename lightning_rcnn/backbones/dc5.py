@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from lightning_rcnn.backbones.base import Backbone
 from lightning_rcnn.backbones.norms import NormName
 from lightning_rcnn.backbones.resnet import ResNetBody, ResNetName
-from lightning_rcnn.settings_checks import NonNegative
+from lightning_rcnn.settings_checks import NonNegative, PositiveCount
 
 
 class ResNetDC5(Backbone):
@@ -16,7 +16,7 @@ class ResNetDC5(Backbone):
 
     Args:
         name: as in `ResNetFPN`; a network of bottlenecks.
-        weights, norm, norm_epsilon, frozen_stages, stride_in_1x1, checkpointing: as in `ResNetFPN`.
+        weights, norm, norm_epsilon, frozen_stages, stride_in_1x1, checkpointing, in_channels: as in `ResNetFPN`.
 
     Raises:
         InputError: see `ResNetBody`; or the network has no bottlenecks.
@@ -33,9 +33,13 @@ class ResNetDC5(Backbone):
         frozen_stages: int = 0,
         stride_in_1x1: bool = False,
         checkpointing: bool = False,
+        in_channels: PositiveCount = 3,
     ) -> None:
         super().__init__()
-        self.body = ResNetBody(name, weights, norm, norm_epsilon, frozen_stages, stride_in_1x1, checkpointing)
+        self.in_channels = in_channels
+        self.body = ResNetBody(
+            name, weights, norm, norm_epsilon, frozen_stages, stride_in_1x1, checkpointing, in_channels
+        )
         self.body.dilate_last_stage()
         self.strides = (16,)
         self.out_channels = self.body.out_channels[3]

@@ -30,6 +30,7 @@ class ResNetFPN(Backbone):
         deformable: settings of deformable convolutions in the ResNet; None without.
         checkpointing: whether the ResNet's blocks compute their activations again in backward instead of keeping them
             (arXiv 1604.06174): less memory for about a third more time.
+        in_channels: channels of the images. Weights for RGB are adapted: see `stem.py`.
 
     Raises:
         InputError: see `ResNetBody`.
@@ -49,10 +50,12 @@ class ResNetFPN(Backbone):
         fpn_norm: NormName | None = None,
         deformable: Deformable | None = None,
         checkpointing: bool = False,
+        in_channels: PositiveCount = 3,
     ) -> None:
         super().__init__()
+        self.in_channels = in_channels
         self.body = ResNetBody(
-            name, weights, norm, norm_epsilon, frozen_stages, stride_in_1x1, checkpointing, deformable
+            name, weights, norm, norm_epsilon, frozen_stages, stride_in_1x1, checkpointing, in_channels, deformable
         )
         level_norm = norm_layer(fpn_norm, norm_epsilon) if fpn_norm else None
         self.fpn = FeaturePyramidNetwork(self.body.out_channels, channels, LastLevelMaxPool(), level_norm)

@@ -16,7 +16,7 @@ from lightning_rcnn.backbones.base import Backbone
 from lightning_rcnn.backbones.norms import NormName, norm_layer
 from lightning_rcnn.backbones.weights import load_backbone_weights
 from lightning_rcnn.errors import InputError
-from lightning_rcnn.settings_checks import NonNegative
+from lightning_rcnn.settings_checks import NonNegative, PositiveCount
 
 PlainName = Literal["alexnet", "vgg16"]
 
@@ -37,6 +37,7 @@ class PlainBackbone(Backbone):
         norm: norm after each convolution; None, as in the papers.
         norm_epsilon: epsilon of the norm.
         frozen_stages: number N of frozen stages, conv1 to convN; the papers freeze 1 of AlexNet and 2 of VGG16.
+        in_channels: channels of the images. Weights for RGB are adapted: see `stem.py`.
 
     Raises:
         InputError: `frozen_stages` is out of range, or the weights do not fit.
@@ -51,11 +52,15 @@ class PlainBackbone(Backbone):
         norm: NormName | None = None,
         norm_epsilon: NonNegative = 1e-5,
         frozen_stages: int = 0,
+        in_channels: PositiveCount = 3,
     ) -> None:
         super().__init__()
+        self.in_channels = in_channels
         if not 0 <= frozen_stages <= 5:
             raise InputError(f"model.backbone: frozen_stages {frozen_stages}: give 0 (none) to 5 (conv1 to conv5)")
         network = getattr(torchvision.models, name)()
+        if in_channels != 3:
+            network.features[0] = _with_in_channels(network.features[0], in_channels)
         if weights is not None:
             load_backbone_weights(network, name, weights)
         layers = list(network.features)[:-1]
@@ -103,6 +108,12 @@ class PlainBackbone(Backbone):
     def forward(self, images: Tensor) -> list[Tensor]:
         """Compute one map [N, C, H / 16, W / 16]."""
         return [self.features(images)]
+
+
+def _with_in_channels(layer: nn.Conv2d, in_channels: int) -> nn.Conv2d:
+    """Return a new convolution like `layer`, for other input channels."""
+    kernel, stride, padding = layer.kernel_size, layer.stride, layer.padding
+    return nn.Conv2d(in_channels, layer.out_channels, kernel, stride, padding)  # type: ignore[arg-type]
 
 
 def _followed_by(make_norm: Callable[[int], nn.Module], layer: nn.Module) -> nn.Module:

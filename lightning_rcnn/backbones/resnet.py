@@ -48,6 +48,7 @@ class ResNetBody(nn.Module):
         stride_in_1x1: whether bottlenecks halve the resolution in their first convolution (He et al.'s networks,
             "MSRA") or in their second one (torchvision's).
         checkpointing: whether blocks compute their activations again in backward instead of keeping them.
+        in_channels: channels of the images.
         deformable: settings of deformable convolutions; None without. `weights` need not have their offsets.
 
     Raises:
@@ -64,6 +65,7 @@ class ResNetBody(nn.Module):
         frozen_stages: int,
         stride_in_1x1: bool,
         checkpointing: bool,
+        in_channels: int,
         deformable: Deformable | None = None,
     ) -> None:
         super().__init__()
@@ -71,6 +73,9 @@ class ResNetBody(nn.Module):
             raise InputError(f"model.backbone: frozen_stages {frozen_stages}: give 0 (none) to 5 (all)")
         network = _network(name, norm_layer(norm, norm_epsilon))
         self.name, self.frozen_stages, self.checkpointing = name, frozen_stages, checkpointing
+        if in_channels != network.conv1.in_channels:
+            network.conv1 = nn.Conv2d(in_channels, 64, kernel_size=7, stride=2, padding=3, bias=False)
+            nn.init.kaiming_normal_(network.conv1.weight, mode="fan_out", nonlinearity="relu")  # as torchvision's
         self.conv1, self.bn1, self.relu, self.maxpool = network.conv1, network.bn1, network.relu, network.maxpool
         self.stages: tuple[str, ...] = STAGES
         for stage in self.stages:

@@ -6,6 +6,7 @@ from pathlib import Path
 from torch import Tensor, nn
 from torchvision.models import get_model_weights, list_models
 
+from lightning_rcnn.backbones.stem import with_adapted_stem
 from lightning_rcnn.checkpoints.imagenet import body_weights
 from lightning_rcnn.checkpoints.reading import read_weights
 from lightning_rcnn.checkpoints.sources import local_file
@@ -14,6 +15,8 @@ from lightning_rcnn.errors import InputError
 
 def load_backbone_weights(body: nn.Module, architecture: str, source: str) -> None:
     """Load weights of a classification network into `body`; layers that `body` lacks are skipped.
+
+    The first convolution is adapted to other input channels than three; see `stem.py`.
 
     Args:
         body: torchvision network, perhaps without its last layers.
@@ -40,6 +43,7 @@ def fill_from(body: nn.Module, architecture: str, source: str, weights: Mapping[
         InputError: some are missing, or have another shape.
     """
     own = body.state_dict()
+    weights = with_adapted_stem(weights, own)
     missing = [key for key in own if key not in weights and not key.endswith("num_batches_tracked")]
     wrong = [key for key in own if key in weights and weights[key].shape != own[key].shape]
     if missing or wrong:

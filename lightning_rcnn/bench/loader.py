@@ -11,9 +11,11 @@ from rich.console import Console
 from lightning_rcnn.bench.timing import Timed, take_turns, timed
 from lightning_rcnn.data.cache import ShardCache
 from lightning_rcnn.data.dataset import BatchRequest, DetectionDataset
-from lightning_rcnn.data.decode import decode_image
+from lightning_rcnn.data.decode import DecodedImage
+from lightning_rcnn.data.decode_in_format import decode_in_format
 from lightning_rcnn.data.loader import PlannedLoader
 from lightning_rcnn.data.padded_set import PaddedSet
+from lightning_rcnn.data.pixel_format import PixelFormat
 from lightning_rcnn.data.plan import Plan
 from lightning_rcnn.data.reader import ShardReader
 from lightning_rcnn.data.transforms.copy_paste import CopyPaste
@@ -93,7 +95,7 @@ class LoaderBenchmark:
     def decoding_alone(self) -> Stage:
         """Decode bytes in memory."""
         images = [self._reader().read(number).image for number in self._numbers()]
-        return Stage("decoding alone", lambda: _count(decode_image(image, apply_exif=True) for image in images))
+        return Stage("decoding alone", lambda: _count(map(self._decoded, images)))
 
     def reading(self) -> Stage:
         """Read bytes and annotations from the shards."""
@@ -105,7 +107,7 @@ class LoaderBenchmark:
         reader = self._reader()
 
         def run() -> int:
-            return _count(decode_image(reader.read(number).image, apply_exif=True) for number in self._numbers())
+            return _count(self._decoded(reader.read(number).image) for number in self._numbers())
 
         return Stage("decoded: read, decode", run)
 
@@ -116,7 +118,9 @@ class LoaderBenchmark:
     def copying_and_pasting(self) -> Stage:
         """Do the same with masks and copy-paste, which reads a second image for half of them."""
         transforms = [HorizontalFlip(), CopyPaste()]
-        dataset = DetectionDataset(self._reader(), self._data.rules, "training", transforms, mask_form="bitmaps")
+        dataset = DetectionDataset(
+            self._reader(), self._data.rules, "training", transforms, mask_form="bitmaps", pixels=self._pixels
+        )
         return self._transforming("transformed, with masks and copy-paste", dataset)
 
     def loading(self, num_workers: int) -> Stage:
@@ -151,11 +155,18 @@ class LoaderBenchmark:
     def _numbers(self) -> list[int]:
         return self._short_plan.samples.ravel().tolist()
 
+    @property
+    def _pixels(self) -> PixelFormat:
+        return self._data.shard_set.index.pixels
+
+    def _decoded(self, image: bytes) -> DecodedImage:
+        return decode_in_format(image, self._pixels, apply_exif=True)
+
     def _reader(self) -> ShardReader:
         return ShardReader(self._data.shard_set, self._cache)
 
     def _dataset(self) -> DetectionDataset:
-        return DetectionDataset(self._reader(), self._data.rules, "training", [HorizontalFlip()])
+        return DetectionDataset(self._reader(), self._data.rules, "training", [HorizontalFlip()], pixels=self._pixels)
 
 
 def time_stages(stages: Sequence[Stage], repeats: int, console: Console) -> None:

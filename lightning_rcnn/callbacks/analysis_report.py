@@ -12,6 +12,7 @@ from lightning_rcnn.callbacks.analysis_logging import log_analysis
 from lightning_rcnn.callbacks.image_logging import send_report_to_each
 from lightning_rcnn.callbacks.run_folder import run_folder
 from lightning_rcnn.checkpoints.header import THRESHOLDS_KEY
+from lightning_rcnn.data.pixel_format import RGB
 from lightning_rcnn.evaluation.analysis.analysis import Analysis
 from lightning_rcnn.evaluation.analysis.collecting import AnalysisCollector, Collected, analyses_of
 from lightning_rcnn.evaluation.analysis.findings import findings_of_each
@@ -76,7 +77,7 @@ class AnalysisReport(Callback):
             for collector in self._collectors.values():
                 collector.name(record.image_id, record.file_name)
             worst = [one.worst[record.image_id] for one in self._collectors.values() if record.image_id in one.worst]
-            jpeg = as_jpeg(pixels_of(batch, slot)) if worst else None
+            jpeg = as_jpeg(pixels_of(batch, slot, getattr(pl_module, "pixels", RGB))) if worst else None
             for image in worst:
                 image.jpeg = jpeg
 

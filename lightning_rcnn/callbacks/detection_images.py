@@ -13,6 +13,8 @@ from lightning_rcnn.callbacks.run_folder import run_folder
 from lightning_rcnn.callbacks.wandb_images import ShownImage
 from lightning_rcnn.callbacks.wandb_overlays import LOWEST_SCORE
 from lightning_rcnn.data.keypoints import ObjectKeypoints
+from lightning_rcnn.data.pixel_format import RGB, PixelFormat
+from lightning_rcnn.data.shown_bands import shown_bands
 from lightning_rcnn.errors import InputError
 from lightning_rcnn.evaluation.coco_entries import mask_of
 from lightning_rcnn.functional.boxes import rescale, rescale_points
@@ -104,9 +106,8 @@ def _show(batch: Batch, detections: Detections, slot: int, threshold: float, det
     """Copy one slot of a batch to the host and draw it."""
     record = batch.records[slot]
     height, width = batch.image_sizes[slot].tolist()
-    image = batch.images[slot, :, :height, :width].cpu()
-    if image.is_floating_point():
-        image = image.round().clamp(0, 255).to(torch.uint8)
+    pixels: PixelFormat = getattr(detector, "pixels", RGB)
+    image = shown_bands(batch.images[slot, :, :height, :width].cpu(), pixels)
     original, resized = torch.tensor([[record.height, record.width]]), torch.tensor([[height, width]])
 
     ground_truth = Objects(

@@ -36,6 +36,7 @@ from lightning_rcnn.checkpoints.header import position_of, read_header
 from lightning_rcnn.cli.best_thresholds import store_thresholds
 from lightning_rcnn.cli.class_names import data_set_of, take_classes_from_data
 from lightning_rcnn.cli.composing import compose, take_config_files
+from lightning_rcnn.cli.data_pixels import take_pixels_from_data
 from lightning_rcnn.cli.known_classes import CLASSES
 from lightning_rcnn.cli.known_keys import KnownKeys, flag_value
 from lightning_rcnn.cli.nested_help import with_model_of_help
@@ -224,7 +225,7 @@ class DetectionCLI(LightningCLI):
         """Do nothing: Lightning would let a checkpoint's hyperparameters override configuration and flags."""
 
     def before_instantiate_classes(self) -> None:
-        """Check run folder, callbacks and data, and take the classes from the data."""
+        """Check run folder, callbacks and data, and take classes and pixels from the data."""
         config = self.config[self.command]
         refuse_callbacks(config.trainer.callbacks)
         if config.trainer.enable_checkpointing is False:
@@ -243,6 +244,8 @@ class DetectionCLI(LightningCLI):
         if self.command != "predict":
             classes_from = source if self._data_set is None else self._data_set
             take_classes_from_data(config.model.init_args, classes_from, split)
+            if self.command in ("fit", SHOW):
+                take_pixels_from_data(config.model.init_args, classes_from)
         if writes_a_run and rank_of(os.environ) == 0:
             self._run_lock = hold_for(self.run_dir, self._differences())
         if self._copy is not None and rank_of(os.environ) == 0 and not config.trainer.fast_dev_run:

@@ -8,16 +8,17 @@ Source of the weights: `torch.nn.functional.interpolate`, mode "bilinear".
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-Color = tuple[int, int, int]
+from lightning_rcnn.data.pixel_format import per_channel
+
 ResizeCorner = Callable[[Tensor, tuple[int, int], tuple[float, float]], Tensor]
-"""Function from the upper left part of an image [3, h, w], a size and the factors (new / old) in y and x, to the first
-pixels [3, *size] of the resized image."""
+"""Function from the upper left part of an image [C, h, w], a size and the factors (new / old) in y and x, to the first
+pixels [C, *size] of the resized image."""
 
 
 class _Edge(NamedTuple):
@@ -42,40 +43,41 @@ def resize_on_canvas(
     image: Tensor,
     corner: tuple[int, int],
     canvas: tuple[int, int],
-    fill: Color,
+    fill: Sequence[float],
     size: tuple[int, int],
     resize: ResizeCorner,
 ) -> Tensor:
     """Resize a canvas with an image on it.
 
     Args:
-        image: uint8 [3, h, w].
+        image: [C, h, w].
         corner: (left, top) of the image on the canvas, in its pixels.
         canvas: (height, width) of the canvas, which holds the whole image.
-        fill: color of the canvas, RGB.
+        fill: color of the canvas, RGB; see `per_channel`.
         size: (height, width) of the resized canvas.
         resize: function that resizes.
 
     Returns:
-        [3, *size], of the type that `resize` returns.
+        [C, *size], of the type that `resize` returns.
     """
     height, width = image.shape[-2:]
     rows = _edge(corner[1], height, canvas[0], size[0])
     columns = _edge(corner[0], width, canvas[1], size[1])
     axes = [axis for axis, edge in ((-2, rows), (-1, columns)) if edge.is_flipped]
-    part = filled(fill, (rows.kept, columns.kept), torch.uint8)
+    color = per_channel(fill, image.shape[0])
+    part = filled(color, (rows.kept, columns.kept), image.dtype)
     part[:, rows.start : rows.start + height, columns.start : columns.start + width] = image.flip(axes)
     resized = resize(part, (rows.new, columns.new), (rows.factor, columns.factor))
-    result = filled(fill, size, resized.dtype)
+    result = filled(color, size, resized.dtype)
     result[:, : rows.new, : columns.new] = resized
     return result.flip(axes)
 
 
-def filled(fill: Color, size: tuple[int, int], dtype: torch.dtype) -> Tensor:
-    """Return an image [3, *size] of one color; channels last in memory, as resizing is fastest."""
-    row = torch.tensor(fill, dtype=dtype).repeat(size[1])
+def filled(color: Sequence[float], size: tuple[int, int], dtype: torch.dtype) -> Tensor:
+    """Return an image [C, *size] of one color; channels last in memory, as resizing is fastest."""
+    row = torch.tensor(color, dtype=dtype).repeat(size[1])
     return (
-        row.expand(size[0], -1).contiguous().view(*size, 3).permute(2, 0, 1)
+        row.expand(size[0], -1).contiguous().view(*size, len(color)).permute(2, 0, 1)
     )  # ten times as fast as to repeat three numbers
 
 

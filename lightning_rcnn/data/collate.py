@@ -25,7 +25,7 @@ class Sample(NamedTuple):
     """One image in the resized frame.
 
     Attributes:
-        image: [3, h, w] uint8 or float32; None in an empty slot.
+        image: [C, h, w] uint8 or float32; None in an empty slot.
         boxes: float32 [m, 4].
         labels: int64 [m].
         is_crowd: bool [m]. These three are numpy arrays, which are faster than torch tensors when they are small.
@@ -54,18 +54,19 @@ def empty_sample(problem: str = "") -> Sample:
     return Sample(None, np.zeros((0, 4), np.float32), np.zeros(0, np.int64), np.zeros(0, np.bool_), record)
 
 
-def collate_images(samples: Sequence[Sample], shape: tuple[int, int], dtype: torch.dtype) -> Batch:
+def collate_images(samples: Sequence[Sample], shape: tuple[int, int], dtype: torch.dtype, channels: int = 3) -> Batch:
     """Pad images on the right and at the bottom.
 
     Args:
         samples: N samples, none larger than `shape`.
         shape: (height, width) of the batch in pixels.
         dtype: data type of the images.
+        channels: number of their channels.
 
     Returns:
         A batch without targets.
     """
-    images = _allocate((len(samples), 3, *shape), dtype)
+    images = _allocate((len(samples), channels, *shape), dtype)
     sizes = torch.zeros((len(samples), 2), dtype=torch.int64)
     for slot, sample in enumerate(samples):
         height, width = (0, 0) if sample.image is None else sample.image.shape[-2:]

@@ -23,6 +23,7 @@ from lightning_rcnn.data.index import Category, ShardIndex
 from lightning_rcnn.data.loader import PlannedLoader
 from lightning_rcnn.data.loading import FetchingSettings, LoadingSettings
 from lightning_rcnn.data.padded_set import PaddedSet, pad_set
+from lightning_rcnn.data.pixel_format import PixelFormat
 from lightning_rcnn.data.plan import Plan
 from lightning_rcnn.data.ranges import FEW, ShardRanges
 from lightning_rcnn.data.reader import SampleReader, ShardFiles, ShardReader
@@ -177,6 +178,7 @@ class DetectionDataModule(LightningDataModule):
                 self._require_masks(split)
                 self._require_keypoints(split)
             if source is not None:
+                self._require_pixels(split)
                 self._require_proposals(split)
         if stage == "fit":
             self._set_up_training()
@@ -231,6 +233,11 @@ class DetectionDataModule(LightningDataModule):
     @property
     def _world(self) -> int:
         return self.trainer.world_size if self.trainer is not None else 1
+
+    @property
+    def _pixels(self) -> PixelFormat:
+        """The format to which images are decoded: that of the model, or else of the data that were read first."""
+        return getattr(self._module, "pixels", next(iter(self._shard_sets.values())).index.pixels)
 
     @property
     def _rule(self) -> ResizeRule:
@@ -333,6 +340,25 @@ class DetectionDataModule(LightningDataModule):
                 "model.skeleton that of the data, or use a set with these keypoints"
             )
 
+    def _require_pixels(self, split: str) -> None:
+        index, pixels = self._shard_sets[split].index, self._pixels
+        if index.pixels.layout != pixels.layout:
+            consumer = type(self._module).__name__ if self._module is not None else "data.train"
+            raise InputError(
+                f"data.{split}: {index.name} has {index.pixels.layout}, and {consumer} takes {pixels.layout}; pack it "
+                "with other --channels, or train another model for it"
+            )
+        if index.pixels.describe() != pixels.describe():
+            rank_zero_info(
+                f"data.{split}: {index.name} has values {index.pixels.range_text}; read with the model's range, "
+                f"{pixels.range_text}"
+            )
+        for transform in self.train_transforms if split == "train" else []:
+            if isinstance(transform, Transform) and (reason := transform.refusal(pixels)):
+                raise InputError(
+                    f"data.train_transforms: {type(transform).__name__}: {reason} ({index.name} has {pixels.layout})"
+                )
+
     def _require_proposals(self, split: str) -> None:
         if split == "train" and self._proposal_limit and (mixing := mixing_names(self.train_transforms)):
             raise InputError(
@@ -403,6 +429,7 @@ class DetectionDataModule(LightningDataModule):
             self._proposal_limit,
             has_label_lists=self._counts_labels,
             skeleton=self._skeleton,
+            pixels=self._pixels,
         )
         trainer, num_workers = self.trainer, self.num_workers
         if num_workers is None:

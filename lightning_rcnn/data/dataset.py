@@ -20,10 +20,12 @@ from lightning_rcnn.data.collate import (
     collate_targets,
     empty_sample,
 )
-from lightning_rcnn.data.decode import DecodedImage, UndecodableImage, decode_with_damage
+from lightning_rcnn.data.decode import DecodedImage, UndecodableImage
+from lightning_rcnn.data.decode_sample import decode_sample
 from lightning_rcnn.data.geometry import AxisAlignedMap, clip_and_keep
 from lightning_rcnn.data.index import LABEL_LISTS
 from lightning_rcnn.data.keypoints import ObjectKeypoints
+from lightning_rcnn.data.pixel_format import RGB, PixelFormat
 from lightning_rcnn.data.plan import EMPTY_SLOT, entry_number
 from lightning_rcnn.data.reader import RawSample, SampleReader, UnreadableRecordError
 from lightning_rcnn.data.resize import ResizeRule
@@ -89,6 +91,7 @@ class DetectionDataset(Dataset[Batch | InputError]):
         proposal_limit: number of stored proposals per image; 0 for a detector that makes its own.
         has_label_lists: whether targets have the lists of absent labels and of those that are not exhaustive.
         skeleton: keypoints that targets have; None for a detector that requests none.
+        pixels: format to which the images are decoded.
 
     Attributes:
         current_samples: sample that each worker reads now; a loader with workers sets one with a slot for each.
@@ -105,6 +108,7 @@ class DetectionDataset(Dataset[Batch | InputError]):
         proposal_limit: int = 0,
         has_label_lists: bool = False,
         skeleton: Skeleton | None = None,
+        pixels: PixelFormat = RGB,
     ) -> None:
         self.reader = reader
         self.rules = tuple(rules)
@@ -115,6 +119,7 @@ class DetectionDataset(Dataset[Batch | InputError]):
         self.proposal_limit = proposal_limit
         self.has_label_lists = has_label_lists
         self.skeleton = skeleton if purpose != "prediction" else None
+        self.pixels = pixels
         self.current_samples = CurrentSamples(num_workers=0)
 
     def __len__(self) -> int:
@@ -127,8 +132,9 @@ class DetectionDataset(Dataset[Batch | InputError]):
             samples = [self._sample(number, occurrence, request, rule) for number, occurrence in request.entries()]
         except InputError as error:
             return error
-        dtype = torch.float32 if rule.method == "bilinear" else torch.uint8
-        batch = collate_images(samples, request.shape, dtype)
+        is_float = rule.method == "bilinear" or not self.pixels.is_eight_bit
+        dtype = torch.float32 if is_float else torch.uint8
+        batch = collate_images(samples, request.shape, dtype, self.pixels.channels)
         if self.proposal_limit:
             batch = replace(batch, proposals=collate_proposals(samples, self.proposal_limit))
         if self.purpose == "prediction":
@@ -145,7 +151,8 @@ class DetectionDataset(Dataset[Batch | InputError]):
     def load(self, number: int) -> Loaded:
         """Read and decode a sample that is mixed into another; see `SampleSource`."""
         self.current_samples.note(number)
-        return Loaded(number, *_interpret(self.reader.read(number), with_proposals=False, skeleton=self.skeleton))
+        raw = self.reader.read(number)
+        return Loaded(number, *_interpret(raw, self.pixels, with_proposals=False, skeleton=self.skeleton))
 
     def location(self, number: int) -> str:
         """Return the location of a sample, for messages."""
@@ -168,7 +175,8 @@ class DetectionDataset(Dataset[Batch | InputError]):
             return empty_sample(problem=str(error))
 
     def _prepare(self, raw: RawSample, number: int, occurrence: int, request: BatchRequest, rule: ResizeRule) -> Sample:
-        record, sample = _interpret(raw, with_proposals=self.proposal_limit > 0, skeleton=self.skeleton)
+        with_proposals = self.proposal_limit > 0
+        record, sample = _interpret(raw, self.pixels, with_proposals=with_proposals, skeleton=self.skeleton)
         size = rule.size(record.height, record.width)
         exceeds = any(edge > limit for edge, limit in zip(size, request.shape, strict=True))
         if exceeds and not self._has_planned_sizes:  # then the batch was planned by another size
@@ -234,7 +242,9 @@ def _unreadable_mask(raw: RawSample, error: UnreadableMaskError) -> UnreadableRe
     return UnreadableRecordError(f"{raw.location}: a mask cannot be read ({error}); pack the data set again")
 
 
-def _interpret(raw: RawSample, with_proposals: bool, skeleton: Skeleton | None) -> tuple[ImageRecord, TrainingImage]:
+def _interpret(
+    raw: RawSample, pixels: PixelFormat, *, with_proposals: bool, skeleton: Skeleton | None
+) -> tuple[ImageRecord, TrainingImage]:
     """Return the record, without annotations, and the image with its objects."""
     content = raw.content
     try:
@@ -254,7 +264,7 @@ def _interpret(raw: RawSample, with_proposals: bool, skeleton: Skeleton | None) 
         ) from error
     segmentations = [annotation.get("segmentation") for annotation in annotations]
     proposals = _stored_proposals(raw) if with_proposals else None
-    image, damage = _decode(raw, record)
+    image, damage = _decode(raw, record, pixels)
     if damage:
         record = replace(record, damage=f"{raw.location} ({record.file_name}): {damage}")
     sample = TrainingImage(
@@ -285,11 +295,9 @@ def _stored_proposals(raw: RawSample) -> np.ndarray:
     return raw.proposals
 
 
-def _decode(raw: RawSample, record: ImageRecord) -> DecodedImage:
-    if raw.pixels is not None:
-        return DecodedImage(raw.pixels, damage="")
+def _decode(raw: RawSample, record: ImageRecord, pixels: PixelFormat) -> DecodedImage:
     try:
-        image = decode_with_damage(raw.image, apply_exif=bool(raw.content.get("apply_exif")))
+        image = decode_sample(raw, pixels)
     except UndecodableImage as error:
         raise UnreadableRecordError(f"{raw.location} ({record.file_name}): {error}") from error
     height, width = image.pixels.shape[-2:]

@@ -11,7 +11,7 @@
 | several frames (GIF, TIFF, animated PNG) | the first one |
 | EXIF orientation 2-8 | applied on request; the orientation of a TIFF is part of the format and always applied |
 | missing pixels, a wrong checksum | refused |
-| more pixels than Pillow's limit of 178 956 970 | refused |
+| more pixels than Pillow's limit of 178 956 970 | refused, unless `pixel_limit` allows them |
 
 libjpeg-turbo decodes JPEG, the format of nearly all files: it is fast and reports damage. Pillow decodes the rest. Both
 raise on damaged data; torchvision's PNG decoder would end the process.
@@ -20,7 +20,8 @@ raise on damaged data; torchvision's PNG decoder would end the process.
 import math
 import re
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from io import BytesIO
 from typing import Literal, NamedTuple
 
@@ -30,15 +31,15 @@ import torch
 from PIL import ExifTags, Image
 from torch import Tensor
 
-from lightning_rcnn.data.image_formats import FORMATS, describe_unidentified, unsupported_kind
+from lightning_rcnn.data.image_formats import FORMATS, HEIF, describe_unidentified, is_heic, unsupported_kind
 
 warnings.filterwarnings("ignore", module=r"PIL\.")  # they name no file, and the rules here cover what matters
 
-_OPENERS = [name for name in FORMATS if name != "MPO"]
-"""Pillow opens MPO as JPEG. The list excludes formats for which Pillow starts other programs, such as EPS."""
+_OPENERS = [name for name in FORMATS if name not in ("MPO", HEIF)]
+"""Pillow opens MPO as JPEG, and HEIC with a plug-in. It starts other programs for formats that are not in the list."""
 
 _JPEG_BEGINNING = b"\xff\xd8\xff"
-_TURNS: dict[int, Callable[[np.ndarray], np.ndarray]] = {
+EXIF_TURNS: dict[int, Callable[[np.ndarray], np.ndarray]] = {
     2: lambda pixels: pixels[:, ::-1],
     3: lambda pixels: pixels[::-1, ::-1],
     4: lambda pixels: pixels[::-1],
@@ -119,10 +120,8 @@ def decode_with_damage(data: bytes, *, apply_exif: bool) -> DecodedImage:
     except UndecodableImage:
         raise
     except Exception as error:  # decoders raise anything on damaged data
-        if _CUT_OFF.search(str(error)):
-            raise TruncatedImage("cut off: the data end before the last pixel") from error
-        raise UndecodableImage(_reason(error)) from error
-    turn = _TURNS.get(exif_orientation(header)) if apply_exif else None
+        raise as_undecodable(error) from error
+    turn = EXIF_TURNS.get(exif_orientation(header)) if apply_exif else None
     if turn is not None:
         pixels = turn(pixels).copy()  # torch does not support negative strides
     return DecodedImage(torch.from_numpy(pixels).permute(2, 0, 1), damage)
@@ -138,15 +137,31 @@ def open_image(data: bytes) -> Image.Image:
     try:
         return Image.open(BytesIO(data), formats=_OPENERS)
     except Image.DecompressionBombError:
-        raise UnsupportedImage(
-            f"more pixels than the limit of {_pixel_limit():.0f}; scale it down or cut it into tiles"
-        ) from None
+        raise _too_many_pixels() from None
     except Image.UnidentifiedImageError:
+        if is_heic(data):
+            return _open_heic(data)
         if kind := unsupported_kind(data):
             raise UnsupportedImage(f"{kind}, which is not supported; convert it to JPEG or PNG first") from None
         raise UndecodableImage(describe_unidentified(data)) from None
     except Exception as error:  # Pillow's plugins raise anything on damaged headers
         raise UndecodableImage(f"the header cannot be read: {_reason(error)}") from error
+
+
+def _open_heic(data: bytes) -> Image.Image:
+    try:
+        import pillow_heif
+    except ImportError:
+        raise UnsupportedImage(
+            "a HEIC image, for which pillow-heif is missing; install it: pip install 'lightning-rcnn[heic]'"
+        ) from None
+    pillow_heif.register_heif_opener()
+    try:
+        return Image.open(BytesIO(data), formats=[HEIF])
+    except Image.DecompressionBombError:
+        raise _too_many_pixels() from None
+    except Exception as error:  # the plug-in raises anything on damaged files
+        raise UndecodableImage(describe_unidentified(data)) from error
 
 
 def exif_orientation(header: Image.Image) -> int:
@@ -163,7 +178,41 @@ def exif_orientation(header: Image.Image) -> int:
         orientation = exif.get(ExifTags.Base.Orientation)
     except Exception:  # damaged EXIF data raise anything; the pixels are sound
         return 1
-    return orientation if orientation in _TURNS else 1
+    return orientation if orientation in EXIF_TURNS else 1
+
+
+@contextmanager
+def pixel_limit(number: int | None) -> Iterator[None]:
+    """Allow images of so many pixels, if that is more than Pillow's limit.
+
+    Args:
+        number: number of pixels; None for Pillow's limit.
+    """
+    before = Image.MAX_IMAGE_PIXELS
+    if number is None or number <= _pixel_limit():
+        yield
+        return
+    Image.MAX_IMAGE_PIXELS = math.ceil(number / 2)  # Pillow refuses twice as many
+    try:
+        yield
+    finally:
+        Image.MAX_IMAGE_PIXELS = before
+
+
+def require_few_pixels(width: int, height: int) -> None:
+    """Refuse a size above Pillow's limit, for files that Pillow does not open.
+
+    Raises:
+        UnsupportedImage: the size is above it.
+    """
+    if width * height > _pixel_limit():
+        raise _too_many_pixels()
+
+
+def _too_many_pixels() -> UnsupportedImage:
+    return UnsupportedImage(
+        f"more pixels than the limit of {_pixel_limit():.0f}; pack it with --max_pixels, or cut it into tiles"
+    )
 
 
 def _pixel_limit() -> float:
@@ -245,6 +294,13 @@ def rgb_pixels(image: Image.Image) -> np.ndarray:
             )
         return np.repeat((values >> 8).astype(np.uint8)[..., None], 3, axis=-1)
     return np.array(image.convert("RGB"))
+
+
+def as_undecodable(error: Exception) -> UndecodableImage:
+    """Return the error for what a decoder raised."""
+    if _CUT_OFF.search(str(error)):
+        return TruncatedImage("cut off: the data end before the last pixel")
+    return UndecodableImage(_reason(error))
 
 
 def _reason(error: Exception) -> str:

@@ -45,7 +45,7 @@ class Defect(Enum):
     UNREADABLE_IMAGE = Action.SKIPPED, "not an image, or its header is damaged"
     UNSUPPORTED_IMAGE = (
         Action.SKIPPED,
-        "an image of a kind that is not supported, such as HEIC, floating-point pixels, or too many pixels",
+        "an image of a kind that is not supported, such as a camera's raw image, or too many pixels",
     )
     TRUNCATED_IMAGE = Action.SKIPPED, "the header is readable, but not all of the pixels: the file is cut off"
     DAMAGED_IMAGE = Action.SKIPPED, "the header is readable, but the pixels are damaged"
@@ -74,8 +74,9 @@ class Defect(Enum):
     SIXTEEN_BIT_IMAGE = Action.NOTED, "decoded to the upper 8 bits"
     DARK_SIXTEEN_BIT_IMAGE = (
         Action.KEPT,
-        "16 bits, but no value above 4095: decoded to nearly black; scale the values up and pack again",
+        "16 bits, but no value above 4095: decoded to nearly black; pack images of one type, whose range is kept",
     )
+    NON_FINITE_PIXELS = Action.NOTED, "values that are not a number, or infinite: count as the lowest of the range"
     CMYK_IMAGE = Action.NOTED, "decoded to RGB"
     SEVERAL_FRAMES = Action.NOTED, "only the first frame is used"
     EXIF_APPLIED = Action.NOTED, "EXIF orientation 2-8: the boxes refer to the image as displayed"
@@ -180,6 +181,15 @@ class Defect(Enum):
         return self.name.lower()
 
 
+CONVERSIONS = (
+    Defect.GRAY_IMAGE,
+    Defect.EXTRA_CHANNEL,
+    Defect.SIXTEEN_BIT_IMAGE,
+    Defect.DARK_SIXTEEN_BIT_IMAGE,
+)
+"""What is lost when images become RGB of 8 bits, but not where a set keeps their channels and range."""
+
+
 class Finding(NamedTuple):
     """One occurrence of a defect, and its location for messages."""
 
@@ -199,6 +209,11 @@ class DefectLog:
         for finding in findings:
             self.counts[finding.defect] += 1
             self.first_locations.setdefault(finding.defect, _in_one_line(finding.location))
+
+    def drop(self, defects: Iterable[Defect]) -> None:
+        """Forget findings that turned out to be none."""
+        for defect in defects:
+            self.counts.pop(defect, None)
 
     def rows(self) -> list[tuple[Defect, int, str]]:
         """Return (defect, count, first location) in the order of the table of rules."""

@@ -14,7 +14,7 @@ from enum import Enum
 from typing import NamedTuple
 from urllib.parse import parse_qsl, unquote
 
-from lightning_rcnn.data.image_formats import IMAGE_SUFFIXES
+from lightning_rcnn.data.image_formats import NAMED_SUFFIXES
 from lightning_rcnn.suggestions import did_you_mean_path
 
 Parts = tuple[str, ...]
@@ -170,7 +170,7 @@ def _decoded(name: str) -> Iterator[str]:
     yield _unquote(name)
     path, _, query = name.partition("?")
     inside = [path.partition("#")[0], *(value for _, value in parse_qsl(query, errors="surrogateescape"))]
-    yield from (_unquote(text) for text in inside if text != name and _suffix(text) in IMAGE_SUFFIXES)
+    yield from (_unquote(text) for text in inside if text != name and _suffix(text) in NAMED_SUFFIXES)
 
 
 def split_path(path: str) -> Parts:
@@ -196,7 +196,7 @@ def _without_suffix(path: str) -> Parts:
     """Split a path into loose parts without the suffix of an image."""
     *folders, name = _loose(path) or ("",)
     suffix = _suffix(name)
-    return (*folders, name.removesuffix(suffix) if suffix in IMAGE_SUFFIXES else name)
+    return (*folders, name.removesuffix(suffix) if suffix in NAMED_SUFFIXES else name)
 
 
 def _suffix(path: str) -> str:

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from lightning_rcnn.data.image_formats import IMAGE_SUFFIXES
+from lightning_rcnn.data.image_formats import IMAGE_SUFFIXES, images_among
 from lightning_rcnn.errors import InputError
 
 _MACOS_METADATA_PREFIX = "._"
@@ -52,8 +52,9 @@ def find_images(sources: Iterable[Path], without: Path | None = None) -> FoundIm
         if not source.exists():
             raise InputError(f"{source}: no such file or folder")
         files = [source] if source.is_file() else sorted(_files_in(source, without))
+        named = {source, *map(Path, images_among(str(path) for path in files if not _is_metadata(path)))}
         for path in files:
-            if path != source and not _is_named_like_an_image(path):
+            if path not in named:
                 left_out.append(path)
                 continue
             name = Path(source.resolve().name) / path.relative_to(source)
@@ -71,8 +72,8 @@ def shown_path(path: Path) -> str:
     return os.fsencode(path).decode(errors="backslashreplace")
 
 
-def _is_named_like_an_image(path: Path) -> bool:
-    return path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith(_MACOS_METADATA_PREFIX)
+def _is_metadata(path: Path) -> bool:
+    return path.name.startswith(_MACOS_METADATA_PREFIX)
 
 
 def _files_in(folder: Path, without: Path | None) -> Iterator[Path]:

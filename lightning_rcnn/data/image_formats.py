@@ -3,9 +3,11 @@
 import re
 from collections.abc import Iterable
 from io import BytesIO
+from pathlib import PurePath
 from typing import NamedTuple
 
 from PIL import TiffImagePlugin
+from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
 
 class Format(NamedTuple):
@@ -22,6 +24,8 @@ class Format(NamedTuple):
     beginning: bytes
 
 
+HEIF = "HEIF"
+"""Name of the format that Pillow reads with a plug-in."""
 _JPEG = Format("jpg", (".jpg", ".jpeg", ".jpe", ".jfif", ".mpo"), rb"\xff\xd8\xff")
 FORMATS = {
     "JPEG": _JPEG,
@@ -34,13 +38,17 @@ FORMATS = {
     "TIFF": Format("tif", (".tif", ".tiff"), rb"II[*+]\0|MM\0[*+]"),
     "WEBP": Format("webp", (".webp",), rb"RIFF....WEBP"),
     "AVIF": Format("avif", (".avif", ".avifs"), rb"....ftypavi[fs]"),
+    HEIF: Format("heic", (".heic", ".heif", ".hif", ".heics", ".heifs"), rb"....ftyp(hei[cxms]|hev[cxms]|mif1|msf1)"),
 }
 """Supported formats by Pillow's names."""
+ARRAY = Format("npy", (".npy",), rb"\x93NUMPY")
+"""numpy's files of one array."""
 IMAGE_SUFFIXES = frozenset(suffix for image_format in FORMATS.values() for suffix in image_format.suffixes)
 """Suffixes by which all commands find images in folders, in any case."""
+NAMED_SUFFIXES = IMAGE_SUFFIXES | {*ARRAY.suffixes}
+"""Suffixes of images that an annotation file names."""
 
 _UNSUPPORTED_KINDS = (
-    (rb"....ftyp(hei[cxms]|hev[cxms]|mif1|msf1)", "a HEIC image"),
     (rb"....ftypcrx |IIRO|IIU\0|FUJIFILMCCD-RAW", "a camera's raw image"),
     (rb"\xff\x0a|\0\0\0\x0cJXL ", "a JPEG XL image"),
     (rb"8BPS", "a Photoshop document"),
@@ -60,6 +68,30 @@ _NO_IMAGES = (
     (rb"\0*$", "empty or only zeros, as after an interrupted copy; copy the image again"),
 )
 """Patterns of the first bytes of other files in image folders, and their descriptions; the first match counts."""
+
+
+def images_among(files: Iterable[str]) -> list[str]:
+    """Return the files that are named like images; arrays only if nothing else is.
+
+    Tools keep copies and masks as arrays beside images.
+    """
+    named = [file for file in files if PurePath(file).suffix.lower() in NAMED_SUFFIXES]
+    return [file for file in named if PurePath(file).suffix.lower() in IMAGE_SUFFIXES] or named
+
+
+def is_array(data: bytes) -> bool:
+    """Whether a file is one of numpy's."""
+    return re.match(ARRAY.beginning, data) is not None
+
+
+def is_heic(data: bytes) -> bool:
+    """Whether a file begins as an image of HEIC, which phones write."""
+    return re.match(FORMATS[HEIF].beginning, data, re.DOTALL) is not None
+
+
+def is_tiff(data: bytes) -> bool:
+    """Whether a file begins as a TIFF."""
+    return re.match(FORMATS["TIFF"].beginning, data) is not None
 
 
 def unsupported_kind(data: bytes) -> str:
@@ -83,13 +115,19 @@ def _described(data: bytes, table: Iterable[tuple[bytes, str]]) -> str:
 def _tiff_layout(data: bytes) -> str:
     """Describe a TIFF by the number and depth of its channels; empty for other files and damaged tags."""
     try:
-        is_big = 43 in data[2:4]  # BigTIFF, by its version
-        tags = TiffImagePlugin.ImageFileDirectory_v2(data[: 16 if is_big else 8])
-        stream = BytesIO(data)
-        stream.seek(tags.next)
-        tags.load(stream)
+        tags = tiff_tags(data)
         channels = int(tags.get(TiffImagePlugin.SAMPLESPERPIXEL, 1))
         bits = max(map(int, tags[TiffImagePlugin.BITSPERSAMPLE]))
     except Exception:  # damaged tags raise anything
         return ""
     return f"a TIFF of {channels} channel{'s' * (channels > 1)} of {bits} bits"
+
+
+def tiff_tags(data: bytes) -> ImageFileDirectory_v2:
+    """Read the tags of the first image in a TIFF; damaged ones raise anything."""
+    is_big = 43 in data[2:4]  # BigTIFF, by its version
+    tags = ImageFileDirectory_v2(data[: 16 if is_big else 8])
+    stream = BytesIO(data)
+    stream.seek(tags.next)
+    tags.load(stream)
+    return tags

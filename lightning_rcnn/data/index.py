@@ -12,10 +12,11 @@ import hashlib
 import json
 from collections import defaultdict
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, NotRequired, TypedDict
 
+from lightning_rcnn.data.pixel_format import RGB, PixelFormat
 from lightning_rcnn.errors import InputError
 from lightning_rcnn.files import atomic_write
 from lightning_rcnn.masks.segmentation import Segmentation
@@ -188,6 +189,7 @@ class ShardIndex:
         is_federated: whether an image was looked through for some classes only, as in LVIS: those of its objects, and
             those in its list of absent labels.
         skeleton: keypoints that its objects have; some may lack theirs. None for a set without keypoints.
+        pixels: channels of the images, and the range of their values.
     """
 
     name: str
@@ -198,19 +200,22 @@ class ShardIndex:
     proposals: ProposalOrigin | None = None
     is_federated: bool = False
     skeleton: Skeleton | None = None
+    pixels: PixelFormat = RGB
 
     def __len__(self) -> int:
         return sum(map(len, self.shards))
 
     @property
     def fingerprint(self) -> str:
-        """Sha256 over everything that determines what a run reads: categories and the shards' hashes in order."""
+        """Sha256 over everything that determines what a run reads: categories, hashes of the shards, and pixels."""
         parts: list[Any] = [
             [category.to_plain() for category in self.categories],
             [each for shard in self.shards for each in shard.hashes],
         ]
         if self.skeleton is not None:
             parts.append(asdict(self.skeleton))
+        if not self.pixels.is_rgb:
+            parts.append(replace(self.pixels, bands=()).to_plain())
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
     def to_json(self) -> str:
@@ -223,6 +228,9 @@ class ShardIndex:
                 del content[key]
         if not self.is_federated:
             del content["is_federated"]
+        content["pixels"] = self.pixels.to_plain()
+        if self.pixels == RGB:
+            del content["pixels"]
         return json.dumps(content, indent=None, separators=(",", ":"), sort_keys=False) + "\n"
 
     @classmethod
@@ -249,6 +257,7 @@ class ShardIndex:
                 proposals=ProposalOrigin(**content["proposals"]) if "proposals" in content else None,
                 is_federated=content.get("is_federated", False),
                 skeleton=Skeleton(**content["skeleton"]) if "skeleton" in content else None,
+                pixels=PixelFormat.from_plain(content["pixels"]) if "pixels" in content else RGB,
             )
         except (ValueError, KeyError, TypeError) as error:
             raise InputError(
@@ -264,3 +273,10 @@ class ShardIndex:
         """Write `index.json` into `folder`."""
         with atomic_write(folder / INDEX_NAME) as file:
             file.write(self.to_json().encode())
+
+
+def pixel_difference(first: ShardIndex, second: ShardIndex) -> str:
+    """Describe how the channels or the types of two data sets differ; empty if they do not."""
+    if first.pixels.layout == second.pixels.layout and first.pixels.is_rgb == second.pixels.is_rgb:
+        return ""
+    return f"{first.name} has {first.pixels.describe()}, {second.name} has {second.pixels.describe()}"

@@ -58,34 +58,46 @@ class ResizeRule:
         return max(1, int(scaled[0] * shrink + 0.5)), max(1, int(scaled[1] * shrink + 0.5))
 
     def __call__(self, image: Tensor) -> Tensor:
-        """Resize a uint8 image [3, h, w] by the rule; see `resize`."""
+        """Resize an image [C, h, w] by the rule; see `resize`."""
         return self.resize(image, self.size(*image.shape[-2:]))
 
     def resize(self, image: Tensor, size: tuple[int, int]) -> Tensor:
-        """Resize a uint8 image [3, h, w] to (height, width); return float32 ("bilinear") or uint8, 0 to 255."""
+        """Resize an image [C, h, w], 0 to 255, to (height, width).
+
+        Args:
+            image: uint8 or float32; "pillow" takes RGB of uint8, and treats other images as "antialiased".
+            size: (height, width) in pixels.
+
+        Returns:
+            [C, height, width]; float32 with "bilinear", else of the type of the image.
+        """
         if self.method == "bilinear":
             return interpolate(image[None].float(), size=size, mode="bilinear", align_corners=False)[0]
         if size == tuple(image.shape[-2:]):
             return image
         if self.method == "opencv":
             scaled = cv2.resize(image.permute(1, 2, 0).numpy(), size[::-1], interpolation=cv2.INTER_LINEAR)
-            return torch.from_numpy(scaled).permute(2, 0, 1).contiguous()
-        if self.method == "pillow":
+            return torch.from_numpy(scaled.reshape(*size, -1)).permute(2, 0, 1).contiguous()
+        if self._takes_pillow(image):
             return _resize_by_pillow(image, size, image.shape[-2:])
         return interpolate(image[None], size=size, mode="bilinear", align_corners=False, antialias=True)[0]
+
+    def _takes_pillow(self, image: Tensor) -> bool:
+        """Return whether Pillow resizes the image: it takes no others."""
+        return self.method == "pillow" and image.shape[0] == 3 and image.dtype == torch.uint8
 
     def resize_corner(self, image: Tensor, size: tuple[int, int], factors: tuple[float, float]) -> Tensor:
         """Return the upper left (height, width) pixels of a resized image of which only that part is there.
 
         Args:
-            image: uint8 [3, h, w], upper left part of an image, with a margin for the weights.
+            image: [C, h, w], upper left part of an image, with a margin for the weights.
             size: number of rows and columns.
             factors: new height and width of the whole image, divided by the old ones.
         """
-        if self.method == "pillow":
+        if self._takes_pillow(image):
             height, width = (edge / factor for edge, factor in zip(size, factors, strict=True))
             return _resize_by_pillow(image, size, (min(height, image.shape[-2]), min(width, image.shape[-1])))
-        is_antialiased = self.method == "antialiased"
+        is_antialiased = self.method in ("antialiased", "pillow")
         pixels = image[None] if is_antialiased else image[None].float()
         resized = interpolate(
             pixels, scale_factor=factors, mode="bilinear", align_corners=False, antialias=is_antialiased

@@ -18,13 +18,15 @@ Several sources form one data set if they have the same categories.
 import glob
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import reduce
 from pathlib import Path
 
 from braceexpand import braceexpand
 
 from lightning_rcnn.data.annotation_files import as_file
 from lightning_rcnn.data.fetch import FetchPolicy, fetch_bytes, find_matches
-from lightning_rcnn.data.index import INDEX_NAME, Shard, ShardIndex
+from lightning_rcnn.data.index import INDEX_NAME, Shard, ShardIndex, pixel_difference
+from lightning_rcnn.data.pixel_format import united
 from lightning_rcnn.data.stores.addresses import PIPE, file_name, inside, is_cloud, is_remote, names_file, sibling
 from lightning_rcnn.errors import InputError
 from lightning_rcnn.skeleton import difference
@@ -215,6 +217,8 @@ def _merge(shard_sets: Sequence[ShardSet]) -> ShardSet:
             )
         if differs := skeleton_difference(first, other):
             raise InputError(f"{other.name} and {first.name} cannot be one data set: {differs}")
+        if differs := pixel_difference(first, other):
+            raise InputError(f"{other.name} and {first.name} cannot be one data set: {differs}")
     if not others:
         return shard_sets[0]
     owner: dict[str, str] = {}
@@ -232,6 +236,7 @@ def _merge(shard_sets: Sequence[ShardSet]) -> ShardSet:
         proposals=first.proposals if all(other.proposals == first.proposals for other in others) else None,
         is_federated=any(shard_set.index.is_federated for shard_set in shard_sets),
         skeleton=first.skeleton if all(other.skeleton is not None for other in others) else None,
+        pixels=reduce(united, (index.pixels for index in (first, *others))),
     )
     return ShardSet(
         index,

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from lightning_rcnn.data.pixel_format import RGB, PixelFormat
 from lightning_rcnn.detectors.preprocessing import Preprocessing, PreprocessingSettings
 from lightning_rcnn.errors import InputError, require_extra
 from lightning_rcnn.export.metadata import KEY
@@ -82,9 +83,10 @@ class _ExportedPreprocessing(Preprocessing):
     """Sizes and padding by the rules in a file; normalization is in the graph."""
 
     def __init__(self, about: dict[str, Any]) -> None:
-        rule = about["resize"]
+        rule, images = about["resize"], about["images"]
+        pixels = PixelFormat.from_plain(images["pixels"]) if "pixels" in images else RGB
         settings = PreprocessingSettings(
-            rule["min_size"], rule["max_size"], rule["method"], about["images"]["size_divisor"]
+            rule["min_size"], rule["max_size"], rule["method"], images["size_divisor"], pixels=pixels
         )
         super().__init__(settings)
         self._smallest = about["images"]["smallest_side"]

@@ -7,6 +7,7 @@ from typing import NamedTuple
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, IterableDataset
 
+from lightning_rcnn.data.pixel_format import RGB, PixelFormat
 from lightning_rcnn.data.workers import initialize_worker, signals_blocked
 from lightning_rcnn.detection.sources import Video
 from lightning_rcnn.detection.stills import Still, UnreadableImage
@@ -27,7 +28,7 @@ class LoadedImage(NamedTuple):
         key: name under which a second call knows it again.
         name: name in the results.
         drawn: relative path of a drawn image.
-        pixels: uint8 RGB [3, h, w]; None if it cannot be read.
+        pixels: [C, h, w] of the detector's pixel format; None if it cannot be read.
         resized: the same, resized for the network; None if parts of it are resized later.
         frame: position in a video; None for a still.
         problem: reason why it cannot be read; empty if it was read.
@@ -43,15 +44,18 @@ class LoadedImage(NamedTuple):
     problem: str = ""
 
 
-def load_stills(stills: Sequence[Still], resize: Resize | None, num_workers: int) -> Iterator[LoadedImage]:
+def load_stills(
+    stills: Sequence[Still], resize: Resize | None, num_workers: int, pixels: PixelFormat = RGB
+) -> Iterator[LoadedImage]:
     """Load images in order.
 
     Args:
         stills: the images.
         resize: function that resizes an image for the network; None to leave that to the network's caller.
         num_workers: number of processes; 0 loads in this one.
+        pixels: pixel format of the detector.
     """
-    return _load(_StillData(stills, resize), min(num_workers, len(stills)), is_large=resize is None)
+    return _load(_StillData(stills, resize, pixels), min(num_workers, len(stills)), is_large=resize is None)
 
 
 def load_frames(video: Video, resize: Resize | None, num_workers: int) -> Iterator[LoadedImage]:
@@ -76,8 +80,8 @@ def _load(data: Dataset[LoadedImage], num_workers: int, is_large: bool) -> Itera
 
 
 class _StillData(Dataset[LoadedImage]):
-    def __init__(self, stills: Sequence[Still], resize: Resize | None) -> None:
-        self._stills, self._resize = stills, resize
+    def __init__(self, stills: Sequence[Still], resize: Resize | None, pixels: PixelFormat) -> None:
+        self._stills, self._resize, self._pixels = stills, resize, pixels
 
     def __len__(self) -> int:
         return len(self._stills)
@@ -85,7 +89,7 @@ class _StillData(Dataset[LoadedImage]):
     def __getitem__(self, number: int) -> LoadedImage:
         still = self._stills[number]
         try:
-            pixels, name, drawn = still.read()
+            pixels, name, drawn = still.read(self._pixels)
         except UnreadableImage as error:
             return LoadedImage(number, still.key, problem=str(error))
         resized = None if self._resize is None else self._resize(pixels)

@@ -15,6 +15,7 @@ from PIL import Image
 from torch import Tensor
 
 from lightning_rcnn.data.formats.coco.keypoints import points_of_result
+from lightning_rcnn.data.shown_bands import shown_bands
 from lightning_rcnn.data.workers import initialize_worker, signals_blocked
 from lightning_rcnn.detection.batching import in_batches
 from lightning_rcnn.detection.exported import SUFFIXES, ExportedDetector
@@ -115,7 +116,8 @@ class DetectionProcess:
 
     def stills(self, stills: Sequence[Still]) -> Iterator[Outcome]:
         """Yield the outcomes of images, in their order."""
-        yield from (outcome for _, outcome, _ in self._run(load_stills(stills, self._resize, self._job.workers), {}))
+        images = load_stills(stills, self._resize, self._job.workers, self._detector.preprocessing.pixels)
+        yield from (outcome for _, outcome, _ in self._run(images, {}))
 
     def video(self, video: Video, done: Mapping[str, Entry]) -> Iterator[Outcome]:
         """Yield the outcomes of the frames of a video, and write the drawn video.
@@ -127,6 +129,10 @@ class DetectionProcess:
         Raises:
             InputError: the drawn video cannot be written.
         """
+        pixels = self._detector.preprocessing.pixels
+        if not pixels.is_rgb:
+            yield Outcome(video.name, None, f"a video, which is RGB of 8 bits, but the model takes {pixels.layout}")
+            return
         frames = load_frames(video, self._resize, self._job.workers)
         first = next(frames)
         if first.problem:
@@ -231,7 +237,8 @@ class DetectionProcess:
             path = self._job.drawn / image.drawn
         if image.frame is None and image.key != image.name:
             entry["sample"] = image.key
-        pixels = None if self._job.drawn is None else image.pixels.numpy()
+        bands = self._detector.preprocessing.pixels
+        pixels = None if self._job.drawn is None else shown_bands(image.pixels, bands).numpy()
         _, height, width = image.pixels.shape
         work = Work(entry, height, width, as_arrays(found), isinstance(found, FoundObjects), pixels, path)
         if self._pool is None:

@@ -6,9 +6,11 @@ from typing import NamedTuple, Protocol
 
 from torch import Tensor
 
-from lightning_rcnn.data.decode import UndecodableImage, decode_image
+from lightning_rcnn.data.decode import UndecodableImage
+from lightning_rcnn.data.decode_in_format import decode_in_format
 from lightning_rcnn.data.fetch import FetchPolicy, fetch_bytes
 from lightning_rcnn.data.image_files import shown_path
+from lightning_rcnn.data.pixel_format import RGB, PixelFormat
 from lightning_rcnn.data.reader import ShardReader, UnreadableRecordError
 from lightning_rcnn.errors import InputError
 
@@ -24,7 +26,7 @@ class Pixels(NamedTuple):
     """An image.
 
     Attributes:
-        pixels: uint8 RGB [3, h, w].
+        pixels: [C, h, w] of the requested pixel format, 0 to 255.
         name: name in the results.
         drawn: relative path of a drawn image.
     """
@@ -41,8 +43,11 @@ class Still(Protocol):
     def key(self) -> str:
         """Name under which a second call knows the image again."""
 
-    def read(self) -> Pixels:
+    def read(self, pixels: PixelFormat = RGB) -> Pixels:
         """Read and decode the image.
+
+        Args:
+            pixels: format of the result.
 
         Raises:
             UnreadableImage: it cannot be read.
@@ -66,13 +71,13 @@ class FileImage:
         """Path of the file as given."""
         return shown_path(self.path)
 
-    def read(self) -> Pixels:
+    def read(self, pixels: PixelFormat = RGB) -> Pixels:
         """Read the file; see `Still.read`."""
         try:
             data = self.path.read_bytes()
         except OSError as error:
             raise UnreadableImage(str(error)) from error
-        return Pixels(_decode(data), self.key, _shown_name(self.name))
+        return Pixels(_decode(data, pixels), self.key, _shown_name(self.name))
 
 
 @dataclass(frozen=True)
@@ -92,13 +97,13 @@ class RemoteImage:
         """The URL."""
         return self.address
 
-    def read(self) -> Pixels:
+    def read(self, pixels: PixelFormat = RGB) -> Pixels:
         """Fetch the image; see `Still.read`."""
         try:
             data = fetch_bytes(self.address, _POLICY)
         except InputError as error:
             raise UnreadableImage(str(error)) from error
-        return Pixels(_decode(data), self.address, self.name)
+        return Pixels(_decode(data, pixels), self.address, self.name)
 
 
 @dataclass(frozen=True)
@@ -118,20 +123,20 @@ class ShardImage:
         """Shard and key."""
         return self.reader.location(self.number)
 
-    def read(self) -> Pixels:
+    def read(self, pixels: PixelFormat = RGB) -> Pixels:
         """Read the sample; see `Still.read`."""
         try:
             raw = self.reader.read(self.number)
         except (UnreadableRecordError, InputError) as error:
             raise UnreadableImage(str(error)) from error
         name = str(raw.content["file_name"])
-        pixels = raw.pixels if raw.pixels is not None else _decode(raw.image, bool(raw.content.get("apply_exif", True)))
-        return Pixels(pixels, name, _shown_name(Path(*[step for step in Path(name).parts if step not in ("/", "..")])))
+        decoded = _decode(raw.image, pixels, bool(raw.content.get("apply_exif", True)))
+        return Pixels(decoded, name, _shown_name(Path(*[step for step in Path(name).parts if step not in ("/", "..")])))
 
 
-def _decode(data: bytes, apply_exif: bool = True) -> Tensor:
+def _decode(data: bytes, pixels: PixelFormat, apply_exif: bool = True) -> Tensor:
     try:
-        return decode_image(data, apply_exif=apply_exif)
+        return decode_in_format(data, pixels, apply_exif=apply_exif).pixels
     except UndecodableImage as error:
         raise UnreadableImage(str(error)) from error
 

@@ -26,6 +26,7 @@ from lightning_rcnn.checkpoints.coco_classes import UNUSED
 from lightning_rcnn.checkpoints.header import CLASS_PATH_KEY, PRECISION_KEY
 from lightning_rcnn.class_paths import class_path
 from lightning_rcnn.data.class_names import require_different
+from lightning_rcnn.data.pixel_format import PixelFormat
 from lightning_rcnn.data.resize import OriginalSize, ResizeRule
 from lightning_rcnn.detectors.class_frequencies import set_class_images
 from lightning_rcnn.detectors.evaluation import PROPOSALS, Evaluation, flatten_metrics
@@ -127,8 +128,17 @@ class Detector(Recorded, LightningModule):
         self.last_metrics: dict[str, Any] = {}
 
     def after_init(self) -> None:
-        """Check the backbones, hand the settings to Lightning, and load the weights to start from."""
+        """Check the backbones, hand the settings to Lightning, and load the weights to start from.
+
+        Raises:
+            InputError: a backbone takes other images than those of `preprocessing`, or its maps are not as it says.
+        """
         for backbone in [module for module in self.modules() if isinstance(module, Backbone)]:
+            if backbone.in_channels != self.pixels.channels:
+                raise InputError(
+                    f"model.backbone.in_channels is {backbone.in_channels}, but the images have {self.pixels.layout} "
+                    "(model.preprocessing.pixels); give both the same number of channels"
+                )
             require_maps(backbone)
         self.save_hyperparameters(self.init_args)
         if self.weights is not None:
@@ -150,6 +160,11 @@ class Detector(Recorded, LightningModule):
     def resize_rule(self) -> ResizeRule:
         """Resize rule for images, also in training unless the data sets another one."""
         return self.preprocessing.resize_rule
+
+    @property
+    def pixels(self) -> PixelFormat:
+        """Channels of the images, and range of their values."""
+        return self.preprocessing.pixels
 
     @property
     def main_result_type(self) -> ResultType:
@@ -221,7 +236,7 @@ class Detector(Recorded, LightningModule):
         return self.losses(batch.inputs, batch.targets)
 
     def normalize(self, inputs: Inputs) -> Tensor:
-        """Compute the network's input, float32 [N, 3, H, W]."""
+        """Compute the network's input, float32 [N, C, H, W]."""
         return self.preprocessing.normalize(inputs.images, inputs.image_sizes)
 
     @torch.inference_mode()
@@ -237,7 +252,8 @@ class Detector(Recorded, LightningModule):
         """Find objects in images of any size.
 
         Args:
-            images: a file, a PIL image, an array [h, w, 3], a tensor [3, h, w], or a list of them; uint8, RGB.
+            images: a file, a PIL image, an array [h, w, 3], a tensor [3, h, w], or a list of them; uint8, RGB. Of a
+                model for other images [h, w, C] and [C, h, w], with values as in the files of its training.
             threshold: minimum score of detections, 0 to 1; one for all classes, or a list of one for each in the order
                 of `class_names`. The model's own `score_threshold` applies, too.
             batch_size: number of images or tiles in one pass of the network, if their inputs have the same size.
@@ -251,7 +267,7 @@ class Detector(Recorded, LightningModule):
         Raises:
             InputError: an item is not an image, or an option is out of range.
         """
-        pixels = as_images(images)
+        pixels = as_images(images, self.pixels)
         tiles_and_views = TilesAndViews(tile, overlap, tta)
         if not tiles_and_views.is_plain:
             found = detect_objects(self, pixels, threshold, batch_size, tiles_and_views)
@@ -291,7 +307,7 @@ class Detector(Recorded, LightningModule):
             InputError: see `export_detector`.
             OSError: the file cannot be written.
         """
-        return export_detector(self, Path(path), format, as_images(images), threshold, detections)
+        return export_detector(self, Path(path), format, as_images(images, self.pixels), threshold, detections)
 
     def _detections_and_proposals(self, batch: Batch) -> tuple[Detections, Proposals]:
         """Compute detections and their proposals, both in the original frame."""

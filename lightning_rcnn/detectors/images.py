@@ -9,7 +9,9 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from lightning_rcnn.data.decode import decode_image, rgb_pixels
+from lightning_rcnn.data.decode import rgb_pixels
+from lightning_rcnn.data.decode_in_format import decode_in_format, in_format
+from lightning_rcnn.data.pixel_format import RGB, PixelFormat
 from lightning_rcnn.errors import InputError
 
 ImageLike = str | Path | Image.Image | np.ndarray | Tensor
@@ -20,11 +22,12 @@ A file is turned by its EXIF orientation. A PIL image is taken as it is, so that
 """
 
 
-def as_images(images: Any) -> list[Tensor]:
-    """Convert one image, or a list of them, to uint8 RGB tensors [3, h, w].
+def as_images(images: Any, pixels: PixelFormat = RGB) -> list[Tensor]:
+    """Convert one image, or a list of them, to tensors [C, h, w] of a pixel format, 0 to 255; uint8 RGB [3, h, w].
 
     Args:
-        images: an `ImageLike`, or several in a list, tuple or batch [N, 3, h, w].
+        images: an `ImageLike`, or several in a list, tuple or batch [N, C, h, w].
+        pixels: pixel format; arrays, tensors and PIL images have values as its files.
 
     Raises:
         InputError: an item is not an image; the message names it.
@@ -32,22 +35,36 @@ def as_images(images: Any) -> list[Tensor]:
     is_one_array = isinstance(images, (np.ndarray, Tensor)) and images.ndim <= 3
     if is_one_array or isinstance(images, (str, Path, Image.Image)) or not isinstance(images, Iterable):
         images = [images]
-    return [_as_image(image, number) for number, image in enumerate(images)]
+    return [_as_image(image, number, pixels) for number, image in enumerate(images)]
 
 
-def _as_image(image: Any, number: int) -> Tensor:
-    pixels = _as_pixels(image, number)
-    if pixels.numel() == 0:
-        raise InputError(f"image {number}: {tuple(pixels.shape)} has no pixels")
-    return pixels
+def _as_image(image: Any, number: int, pixels: PixelFormat) -> Tensor:
+    converted = _as_rgb(image, number) if pixels.is_rgb else _as_format(image, number, pixels)
+    if converted.numel() == 0:
+        raise InputError(f"image {number}: {tuple(converted.shape)} has no pixels")
+    return converted
 
 
-def _as_pixels(image: Any, number: int) -> Tensor:
+def _as_format(image: Any, number: int, pixels: PixelFormat) -> Tensor:
     if isinstance(image, (str, Path)):
-        try:
-            return decode_image(Path(image).read_bytes(), apply_exif=True)
-        except (OSError, ValueError) as error:
-            raise InputError(f"{image}: cannot be read as an image ({error})") from error
+        return _decoded(image, pixels)
+    try:
+        values = np.moveaxis(image.numpy(), 0, -1) if isinstance(image, Tensor) else np.asarray(image)
+        return in_format(values[..., None] if values.ndim == 2 else values, pixels)
+    except (OSError, TypeError, ValueError, IndexError) as error:
+        raise InputError(f"image {number}: {error}") from error
+
+
+def _decoded(path: str | Path, pixels: PixelFormat) -> Tensor:
+    try:
+        return decode_in_format(Path(path).read_bytes(), pixels, apply_exif=True).pixels
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path}: cannot be read as an image ({error})") from error
+
+
+def _as_rgb(image: Any, number: int) -> Tensor:
+    if isinstance(image, (str, Path)):
+        return _decoded(image, RGB)
     if isinstance(image, Image.Image):
         try:
             return _channels_first(rgb_pixels(image))

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from lightning_rcnn.data.shown_bands import shown_bands
 from lightning_rcnn.detectors.given_proposals import searched_proposals
 from lightning_rcnn.detectors.preprocessing import Preprocessing
 from lightning_rcnn.errors import InputError
@@ -42,7 +43,7 @@ def detect_tensors(
     batch_size: int = 1,
     resize: Callable[[Tensor], Tensor] | None = None,
 ) -> list[Detections]:
-    """Find objects in uint8 RGB tensors [3, h, w]; masks stay grids in their boxes.
+    """Find objects in tensors [C, h, w] of the detector's pixel format; masks stay grids in their boxes.
 
     Args:
         detector: the detector; its mode (training or evaluation) is restored.
@@ -87,7 +88,7 @@ def least_scores(threshold: float | Sequence[float], class_names: Sequence[str])
 
 
 def inputs_of(detector: Predictor, images: Sequence[Tensor], resized: Sequence[Tensor] | None = None) -> Inputs:
-    """Resize and pad uint8 RGB images [3, h, w] of one padded size, and search proposals if the detector needs them.
+    """Resize and pad images [C, h, w] of one padded size, and search proposals if the detector needs them.
 
     Args:
         detector: the detector whose preprocessing and search apply.
@@ -97,7 +98,8 @@ def inputs_of(detector: Predictor, images: Sequence[Tensor], resized: Sequence[T
     inputs = detector.preprocessing.batch(resized or [detector.preprocessing.resize(image) for image in images])
     if detector.search is None:
         return inputs
-    searched = [detector.search(image.cpu()) for image in images]
+    pixels = detector.preprocessing.pixels
+    searched = [detector.search(shown_bands(image.cpu(), pixels)) for image in images]
     proposals = searched_proposals(searched, detector.proposal_limit, _sizes(images, inputs), inputs.image_sizes)
     return inputs._replace(proposals=proposals)
 
@@ -109,7 +111,7 @@ def detect_batch(
 
     Args:
         detector: the detector.
-        images: uint8 RGB [3, h, w].
+        images: [C, h, w] of the detector's pixel format.
         resized: the same images resized, all of one padded size.
         minimum: minimum score of each label, see `least_scores`.
 

@@ -29,6 +29,7 @@ class RegionProposals:
 
     Attributes:
         method: description of the network and its settings, stored with the proposals.
+        pixels: pixel format that it takes.
 
     Raises:
         InputError: see `load_detector`; or the detector has no region proposal network.
@@ -50,11 +51,16 @@ class RegionProposals:
             post_nms_top_n=(limit, limit),
         )
         self._detector = detector.to("cuda" if torch.cuda.is_available() else "cpu")
+        self.pixels = detector.pixels
         self.method = f"{type(detector).__name__}'s RPN in {checkpoint.name} ({digest[:16]}), best {limit}"
 
     @torch.inference_mode()
     def __call__(self, image: Tensor) -> np.ndarray:
-        """Propose boxes in a uint8 RGB image [3, h, w]: float32 [P, 5], boxes in its frame and scores, best first."""
+        """Propose boxes in an image [C, h, w] of the format `pixels`, 0 to 255.
+
+        Returns:
+            float32 [P, 5], boxes in the frame of the image and scores, best first.
+        """
         inputs = inputs_of(self._detector, [image])
         features = self._detector.backbone(self._detector.normalize(inputs))
         proposals = self._detector.rpn.predict(features, inputs)

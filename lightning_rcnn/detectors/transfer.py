@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 from lightning.pytorch.utilities.rank_zero import rank_zero_info, rank_zero_warn
 from torch import Tensor
 
+from lightning_rcnn.backbones.stem import with_adapted_stem
 from lightning_rcnn.checkpoints.formats import translate_weights
 from lightning_rcnn.checkpoints.header import header_in, is_ours, shape_mismatch
 from lightning_rcnn.checkpoints.reading import read_content, weights_in
@@ -24,6 +25,8 @@ class _Given(NamedTuple):
 def start_from(detector: Detector, source: str) -> None:
     """Load the weights that fit, report those that stay initialized, and warn of conventions that differ.
 
+    A first convolution on RGB is adapted to other channels; see `backbones/stem.py`.
+
     Args:
         detector: the detector, just constructed.
         source: file, URL or name; see `checkpoints.sources.local_file`.
@@ -34,6 +37,7 @@ def start_from(detector: Detector, source: str) -> None:
     path = local_file(source, "model.weights")
     given = _read(path)
     own = detector.state_dict()
+    given = given._replace(weights=with_adapted_stem(given.weights, own))
     predictors = class_layers(detector)
     fitting = {name: value for name, value in given.weights.items() if name in own and own[name].shape == value.shape}
     # A predictor with only half of its weights loaded would be worse than a new one.

@@ -49,7 +49,7 @@ def detect_objects(
     batch_size: int = 1,
     options: TilesAndViews = TilesAndViews(),
 ) -> list[FoundObjects]:
-    """Find objects in uint8 RGB tensors [3, h, w] of any sizes.
+    """Find objects in tensors [C, h, w] of any sizes, of the detector's pixel format.
 
     Args:
         detector: the detector; its mode is restored.

@@ -10,6 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from lightning_rcnn.data.pixel_format import RGB, PixelFormat
+from lightning_rcnn.data.shown_bands import shown_bands
 from lightning_rcnn.errors import InputError
 from lightning_rcnn.export.graph import ExportGraph
 from lightning_rcnn.export.program import Exportable, Outputs, Runner, smallest_side
@@ -67,7 +69,7 @@ def compare(detector: Exportable, run: Runner, images: Sequence[Tensor], toleran
     Args:
         detector: the detector, in evaluation mode, with the limits of the export.
         run: the file.
-        images: uint8 RGB [3, h, w] of any sizes; the first `MOST_IMAGES` are used.
+        images: [C, h, w] of any sizes; the first `MOST_IMAGES` are used.
         tolerance: detections at the limit of scores, closer than this, may miss on one side.
     """
     images = images[:MOST_IMAGES]
@@ -109,7 +111,7 @@ def graph_inputs(detector: Exportable, images: Sequence[Tensor]) -> tuple[Tensor
 
     Args:
         detector: detector whose rules apply, and whose search proposes regions if it needs them.
-        images: uint8 RGB [3, h, w] of any sizes.
+        images: [C, h, w] of any sizes.
     """
     preprocessing, device = detector.preprocessing, detector.device
     resized = [preprocessing.resize(image) for image in images]
@@ -121,12 +123,17 @@ def graph_inputs(detector: Exportable, images: Sequence[Tensor]) -> tuple[Tensor
     inputs = (torch.stack(batch).to(device), sizes, originals)
     if detector.search is None:
         return inputs
-    found = [torch.from_numpy(detector.search(image)[: detector.proposal_limit, :4]) for image in images]
+    pictures = [shown_bands(image, preprocessing.pixels) for image in images]
+    found = [torch.from_numpy(detector.search(picture)[: detector.proposal_limit, :4]) for picture in pictures]
     return *inputs, torch.nn.utils.rnn.pad_sequence(found, batch_first=True).to(device)
 
 
-def draw_scenes() -> list[Tensor]:
-    """Draw images of three sizes with rectangles on smooth noise: uint8 [3, h, w], the same at each call."""
+def draw_scenes(pixels: PixelFormat = RGB) -> list[Tensor]:
+    """Draw images of three sizes with rectangles on smooth noise, the same at each call.
+
+    Args:
+        pixels: pixel format of the images; channels beyond three repeat the colors.
+    """
     generator = torch.Generator().manual_seed(0)
     images = []
     for height, width in _SCENE_SIZES:
@@ -135,7 +142,8 @@ def draw_scenes() -> list[Tensor]:
         for _ in range(6):
             y, x, rows, columns = (torch.rand(4, generator=generator) * torch.tensor([height, width, 200, 200])).long()
             image[:, y : y + rows + 20, x : x + columns + 20] = 255 * torch.rand((3, 1, 1), generator=generator)
-        images.append(image.to(torch.uint8))
+        image = image[[channel % len(image) for channel in range(pixels.channels)]]
+        images.append(image.to(torch.uint8) if pixels.is_eight_bit else image)
     return images
 
 

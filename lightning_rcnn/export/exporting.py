@@ -57,7 +57,7 @@ def export_detector(
         detector: the detector; its mode and settings are restored.
         path: file to write.
         format: format; by default that of the suffix, .pt2 or .onnx.
-        images: uint8 RGB [3, h, w] to compare on; generated scenes if there are none.
+        images: [C, h, w] of the detector's pixel format to compare on; generated scenes if there are none.
         threshold: minimum score of detections, exclusive; the detector's own if None.
         detections: maximum number of detections per image; the detector's own if None.
         report: function that gets the differences, also of a file that is refused.
@@ -72,12 +72,13 @@ def export_detector(
     """
     chosen = choose_format(path, format)
     tolerance = Tolerance()
+    images = images or draw_scenes(detector.preprocessing.pixels)
     with limited(detector, threshold, detections):
         program = trace(detector, chosen.keep)
         with atomic_write(path) as file:
             chosen.write(program, describe(detector), file)
             file.flush()
-            comparisons = compare(detector, chosen.open(Path(file.name)), images or draw_scenes(), tolerance)
+            comparisons = compare(detector, chosen.open(Path(file.name)), images, tolerance)
             report(comparisons)
             require_equal(comparisons, tolerance)
     return comparisons

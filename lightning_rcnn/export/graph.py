@@ -43,7 +43,7 @@ class ExportGraph(nn.Module):
         """Detect objects.
 
         Args:
-            images: [N, 3, H, W], RGB, 0 to 255, resized, padded on the right and at the bottom by anything; uint8, or
+            images: [N, C, H, W], RGB, 0 to 255, resized, padded on the right and at the bottom by anything; uint8, or
                 float32 where the resize rule works on floats.
             image_sizes: int64 [N, 2], (height, width) of the resized images without padding.
             original_sizes: int64 [N, 2], (height, width) before the resizing.

@@ -7,6 +7,7 @@ import torch
 import torchvision
 
 import lightning_rcnn
+from lightning_rcnn.data.pixel_format import PixelFormat
 from lightning_rcnn.export.program import Exportable, image_dtype, input_names, smallest_side
 
 KEY = "lightning_rcnn"
@@ -33,7 +34,7 @@ def describe(detector: Exportable) -> str:
         `normalization` (which is in the graph), `limits`, `mask_paste` (None without masks), `skeleton` (None without
         keypoints), `keypoints_drawn_above` and `versions`.
     """
-    preprocessing = detector.preprocessing.settings
+    preprocessing, pixels = detector.preprocessing.settings, detector.preprocessing.pixels
     method = preprocessing.resize
     settings = getattr(getattr(detector, "box", None), "settings", None)
     content: dict[str, Any] = {
@@ -42,11 +43,12 @@ def describe(detector: Exportable) -> str:
         "category_ids": detector.category_ids,
         "inputs": input_names(detector),
         "images": {
-            "layout": "[batch, 3, height, width], RGB, 0 to 255, padded on the right and at the bottom by anything",
+            "layout": _layout(pixels),
             "dtype": str(image_dtype(detector)).removeprefix("torch."),
             "size_divisor": preprocessing.size_divisor,
             "smallest_side": smallest_side(detector),
-        },
+        }
+        | ({} if pixels.is_rgb else {"pixels": pixels.to_plain()}),
         "resize": {
             "min_size": preprocessing.min_size,
             "max_size": preprocessing.max_size,
@@ -57,8 +59,8 @@ def describe(detector: Exportable) -> str:
         "normalization": {
             "channel_order": preprocessing.channel_order,
             "pixel_range": preprocessing.pixel_range,
-            "pixel_mean": list(preprocessing.pixel_mean),
-            "pixel_std": list(preprocessing.pixel_std),
+            "pixel_mean": preprocessing.per_channel(preprocessing.pixel_mean),
+            "pixel_std": preprocessing.per_channel(preprocessing.pixel_std),
         },
         "limits": {
             "score_threshold": getattr(settings, "score_threshold", None),
@@ -74,3 +76,11 @@ def describe(detector: Exportable) -> str:
         },
     }
     return json.dumps(content)
+
+
+def _layout(pixels: PixelFormat) -> str:
+    """Say what the axes and values of the images are."""
+    values = "RGB, 0 to 255" if pixels.is_rgb else "0 to 255"
+    if not pixels.is_eight_bit:
+        values += f", where files have {pixels.range_text}"
+    return f"[batch, {pixels.channels}, height, width], {values}, padded on the right and at the bottom by anything"

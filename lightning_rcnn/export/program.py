@@ -114,7 +114,7 @@ def smallest_side(detector: Exportable) -> int:
 def _side_of_two_positions(backbone: Backbone, device: torch.device) -> int:
     stride = backbone.strides[-1]
     sides = [stride + 1, *range(2 * stride, 8 * stride, 16)]
-    maps = (backbone(torch.zeros((1, 3, side, side), device=device))[-1] for side in sides)
+    maps = (backbone(torch.zeros((1, backbone.in_channels, side, side), device=device))[-1] for side in sides)
     return next((side for side, features in zip(sides, maps, strict=False) if features.shape[-1] > 1), 8 * stride)
 
 
@@ -177,14 +177,16 @@ def _example(detector: Exportable, side: int) -> tuple[Tensor, ...]:
     height, width = (side * factor for factor in _EXAMPLE_SIZE)
     device = detector.device
     sizes = torch.tensor([[height, width]] * 2, device=device)
-    images = torch.zeros((2, 3, height, width), dtype=image_dtype(detector), device=device)
+    channels = detector.preprocessing.pixels.channels
+    images = torch.zeros((2, channels, height, width), dtype=image_dtype(detector), device=device)
     proposals = torch.tensor([[[0.0, 0.0, width, height]] * 5] * 2, device=device)
     return images, sizes, 2 * sizes, *([proposals] if detector.search else [])
 
 
 def image_dtype(detector: Exportable) -> torch.dtype:
-    """Return the type of resized images: whole numbers where the resize rule gives them."""
-    return torch.float32 if detector.resize_rule.method == "bilinear" else torch.uint8
+    """Return the type of resized images: whole numbers where the resize rule gives them, for images of 8 bits."""
+    is_float = detector.resize_rule.method == "bilinear" or not detector.preprocessing.pixels.is_eight_bit
+    return torch.float32 if is_float else torch.uint8
 
 
 def _require_standard(program: ExportedProgram, keep: Collection[str]) -> None:

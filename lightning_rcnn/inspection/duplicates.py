@@ -85,6 +85,7 @@ def find_copies(sets: Sequence[InspectedSet], console: Console) -> list[Copies]:
 
 def _pixels(sets: Sequence[InspectedSet], place: Place) -> np.ndarray | None:
     try:
-        return pixels_of(sets[place.of_set].reader.read(place.image), PICTURE_SIDE)[0]
+        one = sets[place.of_set]
+        return pixels_of(one.reader.read(place.image), one.index.pixels, PICTURE_SIDE)[0]
     except (UnreadableRecordError, UndecodableImage):  # has changed since it was read
         return None

@@ -11,8 +11,11 @@ import numpy as np
 import torch
 
 from lightning_rcnn.data.decode import UndecodableImage
+from lightning_rcnn.data.decode_sample import decode_sample
+from lightning_rcnn.data.pixel_format import PixelFormat
 from lightning_rcnn.data.reader import RawSample, SampleReader, UnreadableRecordError
 from lightning_rcnn.data.reduced import decode_reduced
+from lightning_rcnn.data.shown_bands import shown_bands
 from lightning_rcnn.functional.boxes import pairwise_iou
 from lightning_rcnn.inspection.appearance import NUM_COLORS, object_colors
 from lightning_rcnn.inspection.fingerprints import THUMBNAIL, gray_of, perceptual_hash, thumbnail
@@ -57,11 +60,11 @@ class SampleFacts(NamedTuple):
     damage: str = ""
 
 
-def read_facts(number: int, reader: SampleReader) -> SampleFacts:
-    """Read the facts of sample `number`; one that is unreadable has a problem and no objects."""
+def read_facts(number: int, reader: SampleReader, pixels: PixelFormat) -> SampleFacts:
+    """Read the facts of sample `number` of a set in this format; an unreadable one has a problem and no objects."""
     try:
         raw = reader.read(number)
-        return facts_of(raw)
+        return facts_of(raw, pixels)
     except UnreadableRecordError as error:
         return _nothing(str(error))
     except UndecodableImage as error:
@@ -70,13 +73,13 @@ def read_facts(number: int, reader: SampleReader) -> SampleFacts:
         return _nothing(f"{reader.location(number)}: its JSON is not that of a sample ({error!r})")
 
 
-def facts_of(raw: RawSample) -> SampleFacts:
+def facts_of(raw: RawSample, pixel_format: PixelFormat) -> SampleFacts:
     """Return the facts of a sample."""
     annotations = raw.content["annotations"]
     boxes = np.array([one["bbox"] for one in annotations], np.float32).reshape(-1, 4)
     labels = np.array([one["label"] for one in annotations], np.int32)
     is_crowd = np.array([one["iscrowd"] for one in annotations], np.bool_)
-    pixels, damage = pixels_of(raw, SHORTER_SIDE)
+    pixels, damage = pixels_of(raw, pixel_format, SHORTER_SIDE)
     gray = gray_of(pixels)
     scale = np.array([pixels.shape[1] / raw.content["width"], pixels.shape[0] / raw.content["height"]] * 2, np.float32)
     touches, pairs, iou = _meetings(boxes, is_crowd)
@@ -96,12 +99,16 @@ def facts_of(raw: RawSample) -> SampleFacts:
     )
 
 
-def pixels_of(raw: RawSample, shorter_side: int) -> tuple[np.ndarray, str]:
+def pixels_of(raw: RawSample, pixel_format: PixelFormat, shorter_side: int) -> tuple[np.ndarray, str]:
     """Decode the image of a sample at a size that suffices; see `decode_reduced`."""
     if raw.pixels is not None:
         return raw.pixels[:3].permute(1, 2, 0).numpy(), ""
     apply_exif = bool(raw.content.get("apply_exif"))
-    pixels, damage = decode_reduced(raw.image, apply_exif=apply_exif, shorter_side=shorter_side)
+    if pixel_format.is_rgb:
+        pixels, damage = decode_reduced(raw.image, apply_exif=apply_exif, shorter_side=shorter_side)
+    else:
+        image, damage = decode_sample(raw, pixel_format)
+        pixels = shown_bands(image, pixel_format).permute(1, 2, 0).contiguous().numpy()
     if pixels.shape[2] != 3:
         pixels = np.repeat(pixels[..., :1], 3, axis=2)
     reduction = min(pixels.shape[:2]) // shorter_side

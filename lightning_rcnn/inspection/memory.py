@@ -55,7 +55,7 @@ def step_memory(detector: Any, optimizer_states: int) -> StepMemory | None:
     weights = sum(weight.numel() for weight in detector.parameters())
     trained = sum(weight.numel() for weight in detector.parameters() if weight.requires_grad)
     dense = [detector.backbone] + ([detector.rpn.head] if hasattr(detector, "rpn") else [])
-    maps = _kept_bytes(dense, torch.empty(1, 3, _SIDE, _SIDE, device="meta"))
+    maps = _kept_bytes(dense, torch.empty(1, detector.backbone.in_channels, _SIDE, _SIDE, device="meta"))
     regions = [_kept_bytes(modules, pooled) for modules, pooled in _region_networks(detector)]
     if maps is None or None in regions:
         return None

@@ -6,8 +6,10 @@ import numpy as np
 import torch
 from PIL import Image
 
-from lightning_rcnn.data.decode import UndecodableImage, decode_image
+from lightning_rcnn.data.decode import UndecodableImage
+from lightning_rcnn.data.decode_sample import decode_sample
 from lightning_rcnn.data.reader import UnreadableRecordError
+from lightning_rcnn.data.shown_bands import shown_bands
 from lightning_rcnn.inspection.collecting import InspectedSet
 from lightning_rcnn.inspection.findings.finding import Shot
 from lightning_rcnn.pages.pictures import as_jpeg
@@ -84,9 +86,7 @@ def draw_samples(one: InspectedSet) -> list[tuple[str, int, list[bytes]]]:
 def _decoded(one: InspectedSet, image: int) -> torch.Tensor | None:
     try:
         raw = one.reader.read(image)
-        if raw.pixels is not None:
-            return raw.pixels
-        return decode_image(raw.image, apply_exif=bool(raw.content.get("apply_exif")))
+        return shown_bands(decode_sample(raw, one.index.pixels).pixels, one.index.pixels)
     except (UnreadableRecordError, UndecodableImage):
         return None
 

@@ -12,6 +12,8 @@ import torch
 from PIL import Image, ImageDraw
 from torch import Tensor
 
+from lightning_rcnn.data.pixel_format import RGB, PixelFormat
+from lightning_rcnn.data.shown_bands import shown_bands
 from lightning_rcnn.rpn.matches import AnchorMatches
 from lightning_rcnn.skeleton import Pairs
 from lightning_rcnn.structures import Batch
@@ -69,7 +71,12 @@ def objects_of(batch: Batch, slot: int, edges: Pairs = ()) -> TrainingObjects:
 
 
 def draw_training_image(
-    batch: Batch, slot: int, shown: TrainingObjects, matches: AnchorMatches | None, class_names: Sequence[str]
+    batch: Batch,
+    slot: int,
+    shown: TrainingObjects,
+    matches: AnchorMatches | None,
+    class_names: Sequence[str],
+    pixels: PixelFormat = RGB,
 ) -> Image.Image:
     """Draw one image of a batch with its padding, its objects and the anchors that match.
 
@@ -81,16 +88,17 @@ def draw_training_image(
         shown: its ground truth.
         matches: its positive anchors; None for a detector without anchors.
         class_names: names of the labels 1..K.
+        pixels: pixel format of the images.
     """
-    canvas, scale = _canvas(batch.images[slot], *batch.image_sizes[slot].tolist())
+    canvas, scale = _canvas(shown_bands(batch.images[slot], pixels), *batch.image_sizes[slot].tolist())
     objects = shown.objects._replace(boxes=shown.objects.boxes * torch.from_numpy(scale).float())
     if (keypoints := objects.keypoints) is not None:
         points = keypoints.points * torch.from_numpy(scale[:2]).float()
         objects = objects._replace(keypoints=keypoints._replace(points=points))
     if matches is not None:
         _draw_anchors(canvas, matches.boxes.numpy() * scale, shown, matches.gt_index)
-    pixels = torch.from_numpy(np.asarray(canvas).copy()).permute(2, 0, 1)
-    canvas = draw_objects(pixels, objects, class_names)
+    drawn = torch.from_numpy(np.asarray(canvas).copy()).permute(2, 0, 1)
+    canvas = draw_objects(drawn, objects, class_names)
     if matches is not None:
         is_alone = without_anchor(shown, matches)
         _draw_rings(canvas, objects.boxes[is_alone].numpy())
@@ -106,8 +114,6 @@ def without_anchor(shown: TrainingObjects, matches: AnchorMatches) -> Tensor:
 
 def _canvas(pixels: Tensor, height: int, width: int) -> tuple[Image.Image, np.ndarray]:
     """Return an image of sufficient size with its padding hatched, and the factors [4] that move boxes to it."""
-    if pixels.is_floating_point():
-        pixels = pixels.round().clamp(0, 255).to(torch.uint8)
     padded_height, padded_width = pixels.shape[1:]
     factor = max(1.0, MIN_LONGER_SIDE / max(padded_height, padded_width))
     size = round(padded_width * factor), round(padded_height * factor)

@@ -16,7 +16,6 @@ def test_every_suffix_that_pillow_writes_a_format_under_is_looked_for():
 @pytest.mark.parametrize(
     ("data", "reason"),
     [
-        (b"\0\0\0\x18ftypheic\0\0\0\0", "a HEIC image, which is not supported; convert it to JPEG or PNG first"),
         (b"8BPS\0\1", "a Photoshop document, which is not supported; convert it to JPEG or PNG first"),
         (b"<?xml version='1.0'?><svg/>", "an SVG drawing or another XML file, which is not supported"),
         (bytes(128) + b"DICM", "a DICOM image, which is not supported"),

@@ -16,13 +16,15 @@ import torch
 from lightning_rcnn.data import dataset
 from lightning_rcnn.data.cache import ShardCache
 from lightning_rcnn.data.dataset import DetectionDataset
+from lightning_rcnn.data.decode import DecodedImage
 from lightning_rcnn.data.fetch import FetchPolicy
 from lightning_rcnn.data.index import ShardIndex
 from lightning_rcnn.data.loader import PlannedLoader
 from lightning_rcnn.data.pack.shapes import shapes_source
 from lightning_rcnn.data.pack.shard_writer import ShardWriter
 from lightning_rcnn.data.padded_set import pad_set
-from lightning_rcnn.data.reader import ShardReader
+from lightning_rcnn.data.pixel_format import PixelFormat
+from lightning_rcnn.data.reader import RawSample, ShardReader
 from lightning_rcnn.data.resize import ResizeRule
 from lightning_rcnn.data.shards import read_shards
 from lightning_rcnn.data.transforms import HorizontalFlip
@@ -203,15 +205,15 @@ def test_a_signal_to_all_processes_loses_no_batch(uneven_set: Path, context: str
     ],
 )
 def test_a_worker_that_dies_by_a_signal_names_its_sample(uneven_set: Path, monkeypatch, number: str, advice: str):
-    decode = dataset.decode_with_damage
+    decode = dataset.decode_sample
 
-    def deadly(data: bytes, *, apply_exif: bool) -> torch.Tensor:
-        image = decode(data, apply_exif=apply_exif)
+    def deadly(raw: RawSample, pixels: PixelFormat) -> DecodedImage:
+        image = decode(raw, pixels)
         if image.pixels[0, 0, 0] == 15:  # the sample's number
             os.kill(os.getpid(), getattr(signal, f"SIG{number}"))
         return image
 
-    monkeypatch.setattr(dataset, "decode_with_damage", deadly)
+    monkeypatch.setattr(dataset, "decode_sample", deadly)
     message = error_of(training_loader(uneven_set, num_workers=1))
     location = r".*/shard-000001.tar, key 000000015 \(images/15.png\)"
     assert re.fullmatch(

@@ -9,7 +9,7 @@ from rich.console import Console
 from torch import Tensor
 
 from lightning_rcnn.data.cache import ShardCache
-from lightning_rcnn.data.decode import decode_image
+from lightning_rcnn.data.decode_sample import decode_sample
 from lightning_rcnn.data.fetch import FetchPolicy
 from lightning_rcnn.data.index import ShardIndex
 from lightning_rcnn.data.pack.proposal_shards import FromPixels, write_proposals
@@ -80,12 +80,12 @@ def prepare(train: str | None, val: str | None, folder: Path, search: SelectiveS
 
 
 def images(source: str, number: int) -> Iterator[Tensor]:
-    """Decode the first images of a packed data set, uint8 [3, H, W]."""
+    """Decode the first images of a packed data set, [C, H, W]."""
     shard_set = read_shards(source)
     reader = ShardReader(shard_set, ShardCache(None, 100e9, FetchPolicy()))
     for sample in range(min(number, len(reader))):
         raw = reader.read(sample)
-        yield decode_image(raw.image, apply_exif=bool(raw.content.get("apply_exif")))
+        yield decode_sample(raw, shard_set.index.pixels).pixels
 
 
 def _with_proposals(source: str, out: Path, search: SelectiveSearch, console: Console) -> str:

@@ -10,8 +10,10 @@ from torch import Tensor
 
 from lightning_rcnn.cli.option_checks import require_at_least, require_device
 from lightning_rcnn.cli.output_paths import require_file
-from lightning_rcnn.data.decode import UndecodableImage, decode_image
+from lightning_rcnn.data.decode import UndecodableImage
+from lightning_rcnn.data.decode_in_format import decode_in_format
 from lightning_rcnn.data.image_files import find_images, shown_path
+from lightning_rcnn.data.pixel_format import PixelFormat
 from lightning_rcnn.detectors.loading import load_detector
 from lightning_rcnn.errors import InputError
 from lightning_rcnn.export.check import MOST_IMAGES, Comparison, Tolerance
@@ -56,7 +58,7 @@ def export(
     if out.exists() and not overwrite:
         raise InputError(f"{out}: is there already; give another --out, or --overwrite")
     detector = load_detector(checkpoint).to(require_device(device))
-    pixels = _read(images)
+    pixels = _read(images, detector.pixels)
     console = Console()
     try:
         with at_work("Exporting", console):
@@ -72,13 +74,13 @@ def export(
         print("None was found to compare: give --images with objects, or a lower --threshold.")
 
 
-def _read(sources: Sequence[Path]) -> list[Tensor]:
+def _read(sources: Sequence[Path], format: PixelFormat) -> list[Tensor]:
     if not sources:
         return []
     pixels = []
     for file in find_images(sources).images[:MOST_IMAGES]:
         try:
-            pixels.append(decode_image(file.path.read_bytes(), apply_exif=True))
+            pixels.append(decode_in_format(file.path.read_bytes(), format, apply_exif=True).pixels)
         except (OSError, UndecodableImage) as error:
             raise InputError(f"{shown_path(file.path)}: cannot be read ({error})") from error
     return pixels

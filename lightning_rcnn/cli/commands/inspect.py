@@ -14,6 +14,7 @@ from lightning_rcnn.cli.recipe_of_config import recipe_of
 from lightning_rcnn.data.cache import ShardCache
 from lightning_rcnn.data.fetch import FetchPolicy
 from lightning_rcnn.data.pack.parallel import default_workers, map_in_order
+from lightning_rcnn.data.pixel_format import PixelFormat
 from lightning_rcnn.data.reader import ShardReader
 from lightning_rcnn.data.shards import ShardSet, read_training_shards
 from lightning_rcnn.errors import InputError
@@ -72,7 +73,7 @@ def inspect(
         recipe = recipe_of(config, named[first], class_names)
     sets = []
     for name, (shard_set, reader) in opened.items():
-        facts = track(_facts(reader, workers), f"reading {name}", console, total=len(reader))
+        facts = track(_facts(reader, shard_set.index.pixels, workers), f"reading {name}", console, total=len(reader))
         sets.append(_require_readable(collect(name, shard_set.index, reader, facts)))
     inspection = inspect_sets(sets, recipe, MEMORIES_GB if memory is None else (memory,), console)
     print_report(inspection, console)
@@ -111,10 +112,10 @@ def _open(name: str, sources: list[str]) -> tuple[ShardSet, ShardReader]:
     return shard_set, ShardReader(shard_set, ShardCache(None, 100e9, policy))
 
 
-def _facts(reader: ShardReader, workers: int | None) -> Iterator[SampleFacts]:
+def _facts(reader: ShardReader, pixels: PixelFormat, workers: int | None) -> Iterator[SampleFacts]:
     number = len(reader)
     processes = default_workers(number) if workers is None else workers
-    read = partial(read_facts, reader=reader)
+    read = partial(read_facts, reader=reader, pixels=pixels)
     return map_in_order(read, range(number), processes, _SAMPLES_PER_TASK, reader.location)
 
 

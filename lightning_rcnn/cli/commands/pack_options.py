@@ -10,6 +10,7 @@ import docstring_parser
 
 from lightning_rcnn.data.pack.completeness import MAX_LOSS
 from lightning_rcnn.data.pack.division import is_shares, read_shares
+from lightning_rcnn.data.pack.pixel_options import PixelOptions
 from lightning_rcnn.data.pack.smaller import check_max_edge
 from lightning_rcnn.errors import InputError
 
@@ -34,6 +35,17 @@ class PackOptions:
         max_edge: longest edge of an image in pixels; larger images are packed smaller, boxes and masks with them, the
             others unchanged.
         quality: JPEG quality of the images that --max_edge makes smaller, 1 to 100; by default 90.
+        channels: auto keeps what the images have, such as 12 channels, 16 bits or floats, if all are alike, and makes
+            RGB of 8 bits of gray, color and mixed images; rgb does so with all images; a number, such as 4 for color
+            with transparency as a channel, or 1 for gray images, is required of all.
+        range: values that become black and white where more than 8 bits or other channels are kept. auto is 0 to the
+            largest value of so many bits (0 to 4095 for 12 bits in 16), of floats 0 to 1 or else the smallest and
+            largest value of each channel; full is that of the type, of floats 0 to 1; percentile is the 0.5th to 99.5th
+            of each channel; or two numbers, such as 0,4095.
+        bands: one or three channels, from 1, that pictures show as gray or as red, green and blue, such as 4,3,2; by
+            default the first three, or of fewer channels the first.
+        max_pixels: largest number of pixels of an image; by default 178956970, Pillow's protection from files that are
+            small and become huge. Training reads what was packed.
         name: name of the data set; by default that of the path.
         shard_size: samples per shard.
         workers: processes that read and check images; by default as many as are worth starting, at most one per core.
@@ -50,6 +62,10 @@ class PackOptions:
     group_by: str | None = None
     max_edge: int | None = None
     quality: int | None = None
+    channels: str = "auto"
+    range: str = "auto"
+    bands: str | None = None
+    max_pixels: int | None = None
     name: str | None = None
     shard_size: int = 256
     workers: int | None = None
@@ -64,11 +80,17 @@ class PackOptions:
             InputError: a value is impossible, or an option has nothing to act on.
         """
         check_max_edge(self.max_edge, self.quality)
+        self.pixels  # noqa: B018 - checks them
         divides = self.split is not None and is_shares(self.split)
         if self.split is not None and divides:
             read_shares(self.split)
         if self.group_by is not None and not divides:
             raise InputError(f"--group_by {self.group_by}: only shares divide a set; add --split 0.8,0.1,0.1")
+
+    @property
+    def pixels(self) -> PixelOptions:
+        """The options for channels and range."""
+        return PixelOptions(self.channels, self.range, self.bands, self.max_pixels)
 
 
 def pack_command(function: Callable[..., None]) -> Callable[..., None]:

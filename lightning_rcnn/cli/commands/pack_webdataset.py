@@ -12,6 +12,7 @@ from lightning_rcnn.cli.commands.packing import read_pairs
 from lightning_rcnn.data.formats.webdataset_fields import FIELDS
 from lightning_rcnn.data.pack.class_choice import read_choice, with_targets
 from lightning_rcnn.data.pack.completeness import MAX_LOSS
+from lightning_rcnn.data.pack.pixel_options import PixelOptions
 from lightning_rcnn.data.pack.webdataset import read_webdataset
 from lightning_rcnn.data.pack.write_index import write_index
 from lightning_rcnn.errors import InputError
@@ -24,6 +25,10 @@ def pack_webdataset(
     boxes: Literal["auto", "xyxy", "xywh", "cxcywh"] = "auto",
     class_names: str | None = None,
     classes: str | None = None,
+    channels: str = "auto",
+    range: str = "auto",
+    bands: str | None = None,
+    max_pixels: int | None = None,
     name: str | None = None,
     workers: int | None = None,
     strict: bool = False,
@@ -43,12 +48,14 @@ def pack_webdataset(
             lie in their images, and refuses if several do. Shares of the image's size are recognized.
         class_names: names of the classes in the JSON, such as 0=cat,1=dog; by default as they are written.
         classes: class names, separated by commas; label i is the i-th, objects of other classes are left out.
+        channels, range, bands, max_pixels: what to keep of the pixels; see `pack auto`.
         name: name of the data set; by default that of the folder.
         workers: reading processes; by default as many as are worth starting, at most one per core.
         strict: refuse the data set if anything has to be repaired or skipped.
         max_loss: refuse the data set if a larger share of its images, or of its objects, has to be skipped.
         overwrite: replace the index that this command wrote before.
     """
+    pixels = PixelOptions(channels, range, bands, max_pixels)
     paths = _tar_files(shards)
     given = read_pairs(map, "--map", FIELDS)
     choice = read_choice(classes) if classes else None
@@ -65,7 +72,13 @@ def pack_webdataset(
     console = Console()
     console.print(escape(foreign.title), soft_wrap=True, highlight=False)
     index = write_index(
-        foreign, workers=workers, strict=strict, max_loss=max_loss, overwrite=overwrite, console=console
+        foreign,
+        workers=workers,
+        strict=strict,
+        max_loss=max_loss,
+        overwrite=overwrite,
+        pixels=pixels,
+        console=console,
     )
     folder = paths[0].parent
     summary = f"indexed {len(index)} samples in {len(index.shards)} shards; train with --data.train {folder}"

@@ -71,6 +71,7 @@ def pack_found(found: Sequence[FoundData], names: Sequence[str], options: PackOp
         strict=options.strict,
         max_loss=options.max_loss,
         overwrite=options.overwrite,
+        pixels=options.pixels,
         console=console,
     )
     folders = ", ".join(str(folder / split) for split in splits)

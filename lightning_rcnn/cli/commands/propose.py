@@ -8,7 +8,7 @@ from lightning_rcnn.checkpoints.sources import checkpoint_file
 from lightning_rcnn.data.cache import ShardCache
 from lightning_rcnn.data.fetch import FetchPolicy
 from lightning_rcnn.data.pack.given_proposals import GivenProposals
-from lightning_rcnn.data.pack.proposal_shards import FromPixels, write_proposals
+from lightning_rcnn.data.pack.proposal_shards import FromPicture, FromPixels, write_proposals
 from lightning_rcnn.data.reader import ShardReader, UnreadableRecordError
 from lightning_rcnn.data.shards import read_shards
 from lightning_rcnn.data.workers import available_cores
@@ -54,17 +54,32 @@ def propose(
         raise InputError("--checkpoint and --boxes: proposals come from one of them")
     shard_set = read_shards(shards)
     cache = ShardCache(None, 100e9, FetchPolicy())
-    console = Console()
+    console, pixels = Console(), shard_set.index.pixels
     if boxes is not None:
         given = GivenProposals(boxes, shard_set.index, limit)
         write_proposals(shard_set, cache, out, given, given.method, workers=1, console=console)
     elif checkpoint is not None:
         network = RegionProposals(checkpoint_file(checkpoint), limit)
-        write_proposals(shard_set, cache, out, FromPixels(network), network.method, workers=1, console=console)
+        if network.pixels.layout != pixels.layout:
+            raise InputError(
+                f"{checkpoint}: takes {network.pixels.layout}, but {shard_set.index.name} has {pixels.layout}; give a "
+                "model that was trained on such images"
+            )
+        write_proposals(
+            shard_set, cache, out, FromPixels(network, network.pixels), network.method, workers=1, console=console
+        )
     else:
         workers = workers or min(available_cores(), len(shard_set.index))
         search = SelectiveSearch(mode, width, limit)
-        write_proposals(shard_set, cache, out, FromPixels(search), search.method, workers=workers, console=console)
+        write_proposals(
+            shard_set,
+            cache,
+            out,
+            FromPixels(FromPicture(search, pixels), pixels),
+            search.method,
+            workers=workers,
+            console=console,
+        )
     written = read_shards(str(out))
     reader = ShardReader(written, cache)
     report = ProposalReport(written.index.categories)

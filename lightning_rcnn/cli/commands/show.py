@@ -94,7 +94,7 @@ def _draw(
             continue
         shown = objects_of(batch, slot, model.skeleton.edges if model.skeleton is not None else ())
         statistics = image_statistics(annotated[slot], shown, matches[slot], positive_iou)
-        pictures.append(draw_training_image(batch, slot, shown, matches[slot], model.class_names))
+        pictures.append(draw_training_image(batch, slot, shown, matches[slot], model.class_names, model.pixels))
         captions.append(_caption(record.file_name, batch.image_sizes[slot].tolist(), statistics))
         counted.append(statistics)
         labels |= set(shown.objects.labels.tolist())

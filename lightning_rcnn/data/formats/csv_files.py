@@ -24,7 +24,7 @@ from lightning_rcnn.data.formats.coco.scalars import flag, number, whole_number
 from lightning_rcnn.data.formats.labeled import LabeledData, LabeledImage, LabeledObject, Labels
 from lightning_rcnn.data.formats.layout import Layout, read_text
 from lightning_rcnn.data.formats.shapes import class_name_of
-from lightning_rcnn.data.image_formats import IMAGE_SUFFIXES
+from lightning_rcnn.data.image_formats import NAMED_SUFFIXES
 from lightning_rcnn.errors import InputError
 
 FIELDS = (
@@ -155,7 +155,7 @@ def _is_complete(columns: Mapping[str, int]) -> bool:
 
 
 def _has_suffix(name: str) -> bool:
-    return name.lower().endswith(tuple(IMAGE_SUFFIXES))
+    return name.lower().endswith(tuple(NAMED_SUFFIXES))
 
 
 def _csv_files(layout: Layout) -> list[str]:

@@ -13,7 +13,7 @@ from typing import Any
 from lightning_rcnn.data.folder_listing import list_files
 from lightning_rcnn.data.formats.archives import unpacking
 from lightning_rcnn.data.formats.coco.other_formats import recognize_content
-from lightning_rcnn.data.image_formats import IMAGE_SUFFIXES
+from lightning_rcnn.data.image_formats import images_among
 from lightning_rcnn.data.text_encoding import UnreadableTextError, decode_text
 from lightning_rcnn.errors import InputError
 
@@ -61,7 +61,7 @@ class Layout:
     @cached_property
     def images(self) -> list[str]:
         """All files below `root` that are named like images."""
-        return self.with_suffix(*IMAGE_SUFFIXES, among=self.all_files)
+        return images_among(self.all_files)
 
     @cached_property
     def image_set(self) -> frozenset[str]:

@@ -28,7 +28,7 @@ from lightning_rcnn.data.formats.layout import Layout, read_text
 from lightning_rcnn.data.formats.splits import in_order, split_of_folder
 from lightning_rcnn.data.formats.yolo_config import CLASS_FILES, YoloConfig, find_config, find_entry, is_class_list
 from lightning_rcnn.data.formats.yolo_oriented import refuse_oriented
-from lightning_rcnn.data.image_formats import IMAGE_SUFFIXES
+from lightning_rcnn.data.image_formats import images_among
 from lightning_rcnn.data.text_encoding import UnreadableTextError, decode_text
 from lightning_rcnn.errors import InputError
 
@@ -187,8 +187,7 @@ def _images_by_folder(layout: Layout) -> dict[str, list[str]]:
 def _images_of(path: Path, config: YoloConfig, root: Path) -> list[str]:
     """Return the images in a folder, or those that a list names, relative to the root where they are inside."""
     if path.is_dir():
-        files = [file for file in list_files(path) if PurePosixPath(file).suffix.lower() in IMAGE_SUFFIXES]
-        return [_relative(path / file, root) for file in files]
+        return [_relative(path / file, root) for file in images_among(list_files(path))]
     lines = [line.strip() for line in read_text(path).splitlines()]
     return [_listed_name(line, (config.base, path.parent, root), root) for line in lines if line]
 

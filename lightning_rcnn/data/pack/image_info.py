@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import PurePath
 from typing import NamedTuple
 
+import numpy as np
 from PIL import Image, TiffImagePlugin
 from PIL.TiffImagePlugin import TiffImageFile
 from torch import Tensor
@@ -18,8 +19,9 @@ from lightning_rcnn.data.decode import (
     open_image,
 )
 from lightning_rcnn.data.defects import Defect
-from lightning_rcnn.data.image_formats import FORMATS
+from lightning_rcnn.data.image_formats import ARRAY, FORMATS, is_array, is_tiff
 from lightning_rcnn.data.pack.sound_jpeg import is_sound_jpeg
+from lightning_rcnn.data.stored_pixels import read_stored, stored_layout
 
 Size = tuple[int, int]
 """(width, height) in pixels."""
@@ -61,9 +63,12 @@ def inspect_image(data: bytes, file_name: str) -> ImageInfo:
         RejectedImageError: not an image, or an incomplete or damaged one.
     """
     try:
-        header = open_image(data)
+        layout = stored_layout(data) if is_array(data) or is_tiff(data) else None
+        header = None if layout is not None and not layout.becomes_rgb else open_image(data)
     except UndecodableImage as error:
         raise RejectedImageError(_rejection(error, Defect.UNREADABLE_IMAGE), str(error)) from error
+    if header is None or header.mode == "F":
+        return _inspect_stored(data, file_name)
     image_format = FORMATS[header.format or ""]
     orientation = exif_orientation(header)
     pixels, damage = None, ""
@@ -90,6 +95,22 @@ def inspect_image(data: bytes, file_name: str) -> ImageInfo:
     elif orientation != 1:
         defects.append(Defect.EXIF_APPLIED)
     return ImageInfo(image_format.extension, stored, (width, height), defects)
+
+
+def _inspect_stored(data: bytes, file_name: str) -> ImageInfo:
+    """Check an image that does not become RGB of 8 bits."""
+    try:
+        layout, pixels = stored_layout(data), read_stored(data, apply_exif=False)
+    except UndecodableImage as error:
+        raise RejectedImageError(_rejection(error, Defect.DAMAGED_IMAGE), str(error)) from error
+    suffixes = next(one.suffixes for one in (*FORMATS.values(), ARRAY) if one.extension == layout.extension)
+    defects = _name_defects(file_name, suffixes)
+    if layout.has_more:
+        defects.append(Defect.SEVERAL_FRAMES)
+    if not np.isfinite(pixels).all():
+        defects.append(Defect.NON_FINITE_PIXELS)
+    size = pixels.shape[1], pixels.shape[0]
+    return ImageInfo(layout.extension, size, size, defects)
 
 
 def _rejection(error: UndecodableImage, otherwise: Defect) -> Defect:

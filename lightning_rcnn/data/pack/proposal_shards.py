@@ -21,11 +21,14 @@ from rich.console import Console
 from torch import Tensor
 
 from lightning_rcnn.data.cache import ShardCache
-from lightning_rcnn.data.decode import UndecodableImage, decode_image
+from lightning_rcnn.data.decode import UndecodableImage
+from lightning_rcnn.data.decode_sample import decode_sample
 from lightning_rcnn.data.index import INDEX_NAME, ProposalOrigin, Shard, ShardIndex
 from lightning_rcnn.data.pack.parallel import map_in_order
+from lightning_rcnn.data.pixel_format import RGB, PixelFormat
 from lightning_rcnn.data.reader import RawSample, ShardReader, UnreadableRecordError
 from lightning_rcnn.data.shards import ShardSet
+from lightning_rcnn.data.shown_bands import shown_bands
 from lightning_rcnn.data.stored_proposals import MEMBER, encode_proposals
 from lightning_rcnn.errors import InputError
 from lightning_rcnn.files import atomic_write
@@ -43,10 +46,12 @@ class FromPixels:
     """Computes proposals from the pixels of an image.
 
     Attributes:
-        search: function from pixels uint8 [3, h, w], RGB, to proposals float32 [P, 5].
+        search: function from pixels [C, h, w] of the format to proposals float32 [P, 5].
+        pixels: pixel format of the data set.
     """
 
     search: Callable[[Tensor], np.ndarray]
+    pixels: PixelFormat = RGB
 
     def __call__(self, sample: RawSample) -> np.ndarray:
         """Return the proposals of a sample.
@@ -54,7 +59,24 @@ class FromPixels:
         Raises:
             UndecodableImage: the image cannot be decoded.
         """
-        return self.search(decode_image(sample.image, apply_exif=bool(sample.content.get("apply_exif"))))
+        return self.search(decode_sample(sample, self.pixels).pixels)
+
+
+@dataclass(frozen=True)
+class FromPicture:
+    """Computes proposals from what pictures show of an image.
+
+    Attributes:
+        search: function from pixels uint8 [3, h, w], RGB, to proposals float32 [P, 5].
+        pixels: pixel format of the data set.
+    """
+
+    search: Callable[[Tensor], np.ndarray]
+    pixels: PixelFormat
+
+    def __call__(self, image: Tensor) -> np.ndarray:
+        """Return the proposals of an image [C, h, w] of the format."""
+        return self.search(shown_bands(image, self.pixels))
 
 
 def write_proposals(

@@ -38,3 +38,5 @@ def print_report(
     masks = f"{num_masks} of them with masks" if num_masks else "none with a mask"
     totals = f"{len(index)} images in {len(index.shards)} shards, {label_counts.total()} objects, {masks}"
     console.print(escape(f"{index.name}: {totals}: {', '.join(counts)}"))
+    if not index.pixels.is_rgb:
+        console.print(escape(f"{index.name}: {index.pixels.describe()}"), highlight=False)

@@ -14,6 +14,7 @@ from lightning_rcnn.data.formats.labeled import LabeledObject, Labels
 from lightning_rcnn.data.index import Category, ShardIndex
 from lightning_rcnn.data.pack.completeness import MAX_LOSS
 from lightning_rcnn.data.pack.labeled import LabeledItem, read_labeled_item
+from lightning_rcnn.data.pack.pixel_options import PixelOptions
 from lightning_rcnn.data.pack.smaller import with_max_edge
 from lightning_rcnn.data.pack.source import Outcome, Source
 from lightning_rcnn.data.pack.write import write_shards
@@ -36,6 +37,10 @@ def pack_samples(
     overwrite: bool = False,
     max_edge: int | None = None,
     quality: int | None = None,
+    channels: str = "auto",
+    value_range: str = "auto",
+    bands: str | None = None,
+    max_pixels: int | None = None,
 ) -> ShardIndex:
     """Pack samples into shards, one at a time as they are yielded; the rules for bad data are those of `pack`.
 
@@ -43,7 +48,8 @@ def pack_samples(
 
     | key | value |
     |---|---|
-    | `image` | path, bytes of an image file, PIL image, or uint8 array [h, w] or [h, w, 3] (stored as PNG) |
+    | `image` | path, bytes of an image file, PIL image, or array: uint8 [h, w] or [h, w, 3] (stored as PNG), or of
+    another type or number of channels [h, w, C] (stored as npy) |
     | `boxes` | [n, 4], xyxy edges in pixels of the image as displayed; optional with masks |
     | `labels` | n class names, or numbers 1..K of `classes` |
     | `masks` | optional: n masks, each bool [h, w], polygons or an RLE in COCO's form, or None |
@@ -62,6 +68,8 @@ def pack_samples(
         overwrite: whether to replace a packed data set in `out`.
         max_edge: longest edge in pixels of an image; larger ones are packed smaller, with their boxes and masks.
         quality: JPEG quality of these, 1 to 100; 90 by default.
+        channels, value_range, bands, max_pixels: what to keep of the pixels, as `--channels`, `--range`, `--bands` and
+            `--max_pixels` of `pack`.
 
     Returns:
         The index, as written.
@@ -83,6 +91,7 @@ def pack_samples(
         strict=strict,
         max_loss=max_loss,
         overwrite=overwrite,
+        pixels=PixelOptions(channels, value_range, bands, max_pixels),
     )
 
 
@@ -134,18 +143,29 @@ def _image(sample: Mapping[str, Any], number: int, where: str) -> tuple[str, Any
     image = sample["image"]
     if isinstance(image, str | Path):
         return str(sample.get("file_name") or Path(image).name), Path(image)
-    name = str(sample.get("file_name") or f"{number:09d}.png")
+    stated = sample.get("file_name")
+    name = str(stated or f"{number:09d}.png")
     if isinstance(image, bytes):
         return name, lambda: image
     try:
+        if not isinstance(image, Image.Image) and not _fits_png(array := np.asarray(image)):
+            data = BytesIO()
+            np.save(data, array, allow_pickle=False)
+            return str(stated or f"{number:09d}.npy"), data.getvalue
         opened = image if isinstance(image, Image.Image) else Image.fromarray(np.asarray(image))
         data = BytesIO()
         opened.save(data, "PNG")
     except (TypeError, ValueError, OSError, AttributeError) as error:
         raise InputError(
-            f"{where}: its image cannot be stored ({error}); give a path, bytes, a PIL image or a uint8 array [h, w, 3]"
+            f"{where}: its image cannot be stored ({error}); give a path, bytes, a PIL image or an array [h, w, C]"
         ) from error
     return name, data.getvalue
+
+
+def _fits_png(array: np.ndarray) -> bool:
+    """Return whether Pillow stores all channels and bits of an array in a PNG."""
+    channels = array.shape[2] if array.ndim == 3 else 1
+    return (array.dtype, channels) == (np.uint16, 1) or (array.dtype == np.uint8 and channels in (1, 3, 4))
 
 
 def _objects(sample: Mapping[str, Any], categories: Sequence[Category], where: str) -> list[LabeledObject]:

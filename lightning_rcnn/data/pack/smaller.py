@@ -3,7 +3,9 @@
 An image whose longer edge is at most the limit stays as it is, byte for byte. A larger one is decoded as in training
 (see `data/decode.py`), with its EXIF orientation where the boxes refer to it, and resized with Pillow's Lanczos filter.
 A JPEG stays a JPEG, of the stated quality and with 4:2:0 chroma subsampling; any other format becomes a lossless PNG.
-One channel stays one channel, and 16 bits of it stay 16 bits; palettes, transparency and color profiles are dropped.
+One channel stays one channel; palettes, transparency and color profiles are dropped. More than 8 bits, or other numbers
+of channels than one and three, stay as they are, in a PNG of 16 bits where it can hold them, or else in a file of
+numpy's.
 """
 
 from collections.abc import Callable
@@ -13,9 +15,9 @@ from io import BytesIO
 from typing import Any
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image
 
-from lightning_rcnn.data.decode import decode_image, open_image
+from lightning_rcnn.data.decode import UnsupportedImage, decode_image, open_image
 from lightning_rcnn.data.defects import Defect, Finding
 from lightning_rcnn.data.index import Annotation
 from lightning_rcnn.data.keypoints import scaled_keypoints
@@ -24,6 +26,7 @@ from lightning_rcnn.data.pack.masks import check_segmentation
 from lightning_rcnn.data.pack.scaling import scale_segmentation
 from lightning_rcnn.data.pack.source import Outcome, Sample, Source
 from lightning_rcnn.data.scaling import scale_box
+from lightning_rcnn.data.stored_pixels import read_stored, stored_layout
 from lightning_rcnn.errors import InputError
 
 QUALITY = 90
@@ -71,7 +74,10 @@ def _read(item: Any, read: Callable[[Any], Outcome], max_edge: int, quality: int
     if max(size) <= max_edge:
         return outcome
     to = smaller_size(size, max_edge)
-    data, extension = _resized(outcome.sample.image, record["apply_exif"], to, quality)
+    try:
+        data, extension = _resized(outcome.sample.image, record["apply_exif"], to, quality)
+    except UnsupportedImage as error:  # Pillow reads a part of its channels, and the others need a missing package
+        raise InputError(f"{record['file_name']}: {error}") from error
     how = f"JPEG of quality {quality}" if extension == "jpg" else "PNG"
     change = f"{record['file_name']}: {size[0]} x {size[1]} to {to[0]} x {to[1]}, {how}"
     findings = [Finding(Defect.MADE_SMALLER, change)]
@@ -111,16 +117,14 @@ def _scaled(annotation: Annotation, size: Size, to: Size) -> Annotation:
 
 def _resized(data: bytes, apply_exif: bool, to: Size, quality: int) -> tuple[bytes, str]:
     """Return the file of an image at another (width, height), and its extension."""
+    layout = stored_layout(data)
+    if not layout.is_plain:
+        return _encoded(_resized_values(read_stored(data, apply_exif=apply_exif)[..., : layout.channels], to))
     header = open_image(data)
     is_gray = header.mode in ("1", "L", "LA")
-    if header.mode.startswith("I"):
-        # Pillow has applied the orientation of a TIFF.
-        turned = ImageOps.exif_transpose(header) if apply_exif and header.format != "TIFF" else header
-        image = _resized_16_bits(turned, to)
-    else:
-        pixels = decode_image(data, apply_exif=apply_exif).permute(1, 2, 0).numpy()
-        image = Image.fromarray(np.ascontiguousarray(pixels[..., 0] if is_gray else pixels))
-        image = image.resize(to, Image.Resampling.LANCZOS)
+    pixels = decode_image(data, apply_exif=apply_exif).permute(1, 2, 0).numpy()
+    image = Image.fromarray(np.ascontiguousarray(pixels[..., 0] if is_gray else pixels))
+    image = image.resize(to, Image.Resampling.LANCZOS)
     encoded = BytesIO()
     if header.format in ("JPEG", "MPO"):
         image.save(encoded, "JPEG", quality=quality, subsampling="4:2:0")
@@ -129,7 +133,22 @@ def _resized(data: bytes, apply_exif: bool, to: Size, quality: int) -> tuple[byt
     return encoded.getvalue(), "png"
 
 
-def _resized_16_bits(image: Image.Image, to: Size) -> Image.Image:
-    values = np.asarray(image).astype(np.float32)
-    resized = np.asarray(Image.fromarray(values, mode="F").resize(to, Image.Resampling.LANCZOS))
-    return Image.fromarray(np.clip(np.rint(resized), 0, 0xFFFF).astype(np.uint16))
+def _resized_values(values: np.ndarray, to: Size) -> np.ndarray:
+    """Resize values [h, w, C] of any type; none gets beyond those of its channel."""
+    channels = [
+        np.asarray(Image.fromarray(channel, mode="F").resize(to, Image.Resampling.LANCZOS))
+        for channel in np.moveaxis(values, -1, 0).astype(np.float32)
+    ]
+    resized = np.stack(channels, axis=-1).clip(values.min(axis=(0, 1)), values.max(axis=(0, 1)))
+    return (resized if values.dtype.kind == "f" else np.rint(resized)).astype(values.dtype)
+
+
+def _encoded(values: np.ndarray) -> tuple[bytes, str]:
+    """Return values [h, w, C] as a file, and its extension."""
+    if values.dtype == np.uint16 and values.shape[2] in (1, 3):
+        import cv2
+
+        return cv2.imencode(".png", values[..., ::-1])[1].tobytes(), "png"
+    encoded = BytesIO()
+    np.save(encoded, values)
+    return encoded.getvalue(), "npy"

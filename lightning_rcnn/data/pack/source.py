@@ -71,6 +71,7 @@ class Source:
         group_of: function from an item to the group that the annotations state for it; "" if they state none.
         is_federated: see `ShardIndex`.
         skeleton: keypoints of the objects; None if they have none.
+        writes_images: whether the images are written; false for those that stay in shards of others.
     """
 
     name: str
@@ -84,3 +85,4 @@ class Source:
     group_of: Callable[[Any], str] = _ungrouped
     is_federated: bool = False
     skeleton: Skeleton | None = None
+    writes_images: bool = True

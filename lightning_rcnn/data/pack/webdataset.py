@@ -114,6 +114,7 @@ def read_webdataset(
         partial(_read_item, fields=fields, read=read, labels=labels, chosen=classes is not None),
         log,
         Contents(images=len(samples) - len(usable)),
+        writes_images=False,
     )
     forms = f", as {'shares of the size, ' if is_relative else ''}{form}" if "boxes" in fields else ""
     shown = ", ".join(f"{field} in {path}{forms if field == 'boxes' else ''}" for field, path in fields.items())
@@ -146,7 +147,7 @@ def _read_item(
         SHARD: sample.shard.name,
         BEGIN: sample.begin,
     }
-    return outcome._replace(sample=outcome.sample._replace(image=b"", record=record), findings=findings)
+    return outcome._replace(sample=outcome.sample._replace(record=record), findings=findings)
 
 
 def _file_name(sample: ForeignSample, fields: Mapping[str, str]) -> str:

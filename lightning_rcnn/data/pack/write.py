@@ -1,15 +1,18 @@
 """Pack a source into a data set: shards, index and report."""
 
+from functools import partial
 from itertools import repeat
 from pathlib import Path
 
 from rich.console import Console
 
-from lightning_rcnn.data.defects import Defect, DefectLog, Finding
+from lightning_rcnn.data.defects import CONVERSIONS, Defect, DefectLog, Finding
 from lightning_rcnn.data.index import ShardIndex
 from lightning_rcnn.data.pack.completeness import MAX_LOSS, require_complete
 from lightning_rcnn.data.pack.folder import atomic_folder
 from lightning_rcnn.data.pack.parallel import default_workers, map_in_order
+from lightning_rcnn.data.pack.pixel_options import PixelOptions
+from lightning_rcnn.data.pack.pixel_survey import PixelSurvey, read_surveyed
 from lightning_rcnn.data.pack.report import print_report
 from lightning_rcnn.data.pack.shard_writer import ShardWriter
 from lightning_rcnn.data.pack.source import Contents, Source
@@ -29,6 +32,7 @@ def write_shards(
     strict: bool = False,
     max_loss: float = MAX_LOSS,
     overwrite: bool = False,
+    pixels: PixelOptions = PixelOptions(),
     console: Console = SILENT,
 ) -> ShardIndex:
     """Pack a data set into a folder that appears when it is complete.
@@ -44,13 +48,15 @@ def write_shards(
         strict: whether to refuse a data set with any defect that is not just noted.
         max_loss: largest share of the images, or of the objects, that may be skipped, 0 to 1.
         overwrite: whether to replace a packed data set in `out`.
+        pixels: channels and range of values to keep.
         console: console for progress and report; silent by default.
 
     Returns:
         The index, as written.
 
     Raises:
-        InputError: `out` cannot be written, no image is left, or `strict` or `max_loss` refuses.
+        InputError: `out` cannot be written, no image is left, `strict` or `max_loss` refuses, or the images do not
+            have the requested pixels.
     """
     if shard_size < 1 or (workers is not None and workers < 1):
         raise InputError(f"shard_size {shard_size} and workers {workers} must be at least 1")
@@ -59,17 +65,23 @@ def write_shards(
     log = DefectLog(source.log.counts.copy(), source.log.first_locations.copy())
     workers = workers or default_workers(len(source.items))
     num_objects = source.left_out.objects
+    survey = PixelSurvey(pixels)
+    read = partial(read_surveyed, read=source.read, options=pixels, keeps_image=source.writes_images)
     with atomic_folder(out, overwrite=overwrite) as folder:
         with ShardWriter(folder, shard_size) as writer:
-            outcomes = map_in_order(source.read, source.items, workers, name_of=source.name_of)
-            for outcome in track(outcomes, f"packing {source.name}", console, len(source.items)):
+            outcomes = map_in_order(read, source.items, workers, name_of=source.name_of)
+            for outcome, summary in track(outcomes, f"packing {source.name}", console, len(source.items)):
                 log.add(outcome.findings)
                 num_objects += outcome.num_objects
                 if outcome.sample:
+                    survey.add(summary, outcome.sample.record["file_name"])
                     writer.write(outcome.sample)
         has_masks = _has_masks(writer)
         if has_masks:
             log.add(repeat(Finding(Defect.MISSING_MASK, writer.first_without_mask), writer.num_without_mask))
+        pixel_format = survey.decide(name or source.name)
+        if not pixel_format.is_rgb:
+            log.drop(CONVERSIONS)
         index = ShardIndex(
             name or source.name,
             source.categories,
@@ -78,6 +90,7 @@ def write_shards(
             log.report(),
             is_federated=source.is_federated,
             skeleton=source.skeleton,
+            pixels=pixel_format,
         )
         print_report(console, index, log, writer.label_counts, writer.num_masks)
         _require_acceptable(index, log, strict)

@@ -14,6 +14,7 @@ from lightning_rcnn.data.cache import ShardCache
 from lightning_rcnn.data.fetch import FetchPolicy
 from lightning_rcnn.data.index import INDEX_NAME, AnnotationFile, Shard, ShardIndex, distinct_labels
 from lightning_rcnn.data.pack.completeness import MAX_LOSS
+from lightning_rcnn.data.pack.pixel_options import PixelOptions
 from lightning_rcnn.data.pack.webdataset import BEGIN, SHARD, ForeignSet
 from lightning_rcnn.data.pack.write import SILENT, write_shards
 from lightning_rcnn.data.reader import ShardReader
@@ -29,6 +30,7 @@ def write_index(
     strict: bool = False,
     max_loss: float = MAX_LOSS,
     overwrite: bool = False,
+    pixels: PixelOptions = PixelOptions(),
     console: Console = SILENT,
 ) -> ShardIndex:
     """Apply the rules for bad data to the samples, and write what they leave beside the shards.
@@ -37,7 +39,7 @@ def write_index(
 
     Args:
         foreign: the shards.
-        workers, strict, max_loss, console: see `write_shards`.
+        workers, strict, max_loss, pixels, console: see `write_shards`.
         overwrite: whether to replace an index that was written here before.
 
     Returns:
@@ -56,7 +58,15 @@ def write_index(
     _require_replaceable(folder, overwrite)
     with tempfile.TemporaryDirectory() as temporary:  # the packed set without images
         packed = Path(temporary) / "set"
-        index = write_shards(foreign.source, packed, workers=workers, strict=strict, max_loss=max_loss, console=console)
+        index = write_shards(
+            foreign.source,
+            packed,
+            workers=workers,
+            strict=strict,
+            max_loss=max_loss,
+            pixels=pixels,
+            console=console,
+        )
         records = _records(packed)
     try:
         shards: list[Shard] = []

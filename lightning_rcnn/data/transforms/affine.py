@@ -8,7 +8,7 @@ import numpy as np
 from torchvision.transforms.v2 import InterpolationMode
 from torchvision.transforms.v2 import functional as F
 
-from lightning_rcnn.data.transforms.base import Random, TrainingImage, Transform
+from lightning_rcnn.data.transforms.base import Random, TrainingImage, Transform, color_of
 from lightning_rcnn.data.transforms.checks import IMAGENET_COLOR, checked_color, checked_share, limits, probability
 from lightning_rcnn.data.transforms.cut import cut
 from lightning_rcnn.data.transforms.view import upright
@@ -77,7 +77,7 @@ class Affine(Transform):
             scale,
             [shear, 0.0],
             interpolation=InterpolationMode.BILINEAR,
-            fill=[float(part) for part in self.fill],
+            fill=color_of(self.fill, sample.image).flatten().tolist(),
         )
         change = _AffineMap.around((width / 2, height / 2), degrees, scale, shear, shift)
         masks = _moved_masks(sample.segmentations, height, width, change)

@@ -1,16 +1,19 @@
 """The base class of our transforms of training images, with their input and random numbers.
 
-Shape letters: m objects of an image, h and w its height and width, P proposals.
+Shape letters: C channels and m objects of an image, h and w its height and width, P proposals.
 """
 
 import hashlib
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from lightning_rcnn.data.keypoints import ObjectKeypoints
+from lightning_rcnn.data.pixel_format import PixelFormat, per_channel
 from lightning_rcnn.masks.crops import ObjectMask, Window
 from lightning_rcnn.parts import Recorded
 
@@ -24,7 +27,7 @@ class TrainingImage:
     other attributes describe `image` as it is, before that.
 
     Attributes:
-        image: uint8 [3, h, w], RGB.
+        image: uint8 RGB [3, h, w], or [C, h, w] of another pixel format: uint8, or float32 from 0 to 255.
         boxes: float32 [m, 4], xyxy in pixels of `image`.
         labels: int64 [m], 1..K.
         is_crowd: bool [m].
@@ -35,7 +38,7 @@ class TrainingImage:
         is_upside_down: whether to flip top to bottom, last.
         is_transposed: whether to swap rows and columns, before the flips.
         window: part of `image` that is displayed; may reach beyond it. None for the whole image.
-        fill: color of the pixels of the window that are beyond `image`, RGB.
+        fill: color of the pixels of the window that are beyond `image`, RGB; see `color_of`.
         final_size: (height, width) of the displayed frame after the resize, in pixels; None if the resize rule decides.
         negative_labels, not_exhaustive_labels: see `Targets`.
         keypoints: keypoints of the m objects in pixels of `image`; None if they are not needed.
@@ -72,6 +75,11 @@ class TrainingImage:
             segmentations=[self.segmentations[index] for index in indices],
             keypoints=None if self.keypoints is None else self.keypoints.of(indices),
         )
+
+
+def color_of(fill: Sequence[float], image: Tensor) -> Tensor:
+    """Return a color, RGB, as the pixel [C, 1, 1] of an image [C, h, w], by the rule of `per_channel`."""
+    return torch.tensor(per_channel(fill, image.shape[0]), dtype=image.dtype)[:, None, None]
 
 
 class Random:
@@ -123,6 +131,10 @@ class Transform(Recorded, ABC):
     The list of transforms may also have any other callable of (image, target), such as those of
     `torchvision.transforms.v2`: see `torchvision.py`.
     """
+
+    def refusal(self, pixels: PixelFormat) -> str:
+        """Say why the transform cannot be applied to images of a pixel format, and what to do; empty if it can."""
+        return ""
 
     @abstractmethod
     def __call__(self, sample: TrainingImage, random: Random) -> TrainingImage:

@@ -41,8 +41,9 @@ class Blur(Transform):
         # In floats, as OpenCV's blur of integers is off by 2 with a large kernel. Edges are mirrored, as torchvision's.
         cv2 = _opencv()
         blurred = cv2.sepFilter2D(pixels, cv2.CV_32F, kernel, kernel, borderType=cv2.BORDER_REFLECT_101)
-        blurred = np.rint(blurred).astype(np.uint8).reshape(pixels.shape)
-        return replace(sample, image=torch.from_numpy(blurred).permute(2, 0, 1).contiguous())
+        if pixels.dtype == np.uint8:
+            blurred = np.rint(blurred).astype(np.uint8)
+        return replace(sample, image=torch.from_numpy(blurred.reshape(pixels.shape)).permute(2, 0, 1).contiguous())
 
 
 def _kernel(sigma: float) -> np.ndarray:

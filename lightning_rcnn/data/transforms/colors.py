@@ -6,7 +6,9 @@ from dataclasses import replace
 from torch import Tensor
 from torchvision.transforms.v2 import functional as F
 
+from lightning_rcnn.data.pixel_format import PixelFormat
 from lightning_rcnn.data.transforms.base import Random, TrainingImage, Transform
+from lightning_rcnn.data.transforms.unit_range import in_range_of, in_unit_range
 from lightning_rcnn.errors import InputError
 
 _FACTORS: dict[str, Callable[[Tensor, float], Tensor]] = {
@@ -16,8 +18,13 @@ _FACTORS: dict[str, Callable[[Tensor, float], Tensor]] = {
 }
 
 
+_COLORS = 3
+
+
 class Colors(Transform):
     """Changes brightness, contrast, saturation and hue.
+
+    Where images have no three colors, brightness and contrast change each channel by itself, with one factor.
 
     Args:
         brightness, contrast, saturation: strength x; the factor is drawn from [max(0, 1 - x), 1 + x].
@@ -39,9 +46,17 @@ class Colors(Transform):
                     f"data.train_transforms: Colors: {name} {strength} is out of range; give 0 to {limit:g}"
                 )
 
+    def refusal(self, pixels: PixelFormat) -> str:
+        """Refuse to change the saturation and hue of images without three colors."""
+        if pixels.channels == _COLORS or not (self.strengths["saturation"] or self.hue):
+            return ""
+        return "saturation and hue need red, green and blue; keep brightness and contrast"
+
     def __call__(self, sample: TrainingImage, random: Random) -> TrainingImage:
         """Change the colors of the image."""
-        image = sample.image
+        image = in_unit_range(sample.image)
+        if image.shape[0] != _COLORS:
+            image = image[:, None]  # each channel by itself, as an image of one
         for name, change in _FACTORS.items():
             # Always draw: the strength of one change must not affect the draw of another.
             factor = random.uniform(max(0.0, 1.0 - self.strengths[name]), 1.0 + self.strengths[name])
@@ -50,4 +65,4 @@ class Colors(Transform):
         shift = random.uniform(-self.hue, self.hue)
         if self.hue:
             image = F.adjust_hue(image, shift)
-        return replace(sample, image=image)
+        return replace(sample, image=in_range_of(image.reshape(sample.image.shape), sample.image))

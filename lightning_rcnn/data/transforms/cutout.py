@@ -3,9 +3,8 @@
 from dataclasses import replace
 
 import numpy as np
-import torch
 
-from lightning_rcnn.data.transforms.base import Random, TrainingImage, Transform
+from lightning_rcnn.data.transforms.base import Random, TrainingImage, Transform, color_of
 from lightning_rcnn.data.transforms.checks import IMAGENET_COLOR, checked_color, checked_share, limits, probability
 from lightning_rcnn.data.transforms.view import visible_part
 from lightning_rcnn.masks.crops import Window
@@ -52,7 +51,7 @@ class Cutout(Transform):
         rectangles = np.array([self._rectangle(visible_part(sample), random) for _ in range(count)])
         image = sample.image.clone()
         for left, top, right, bottom in rectangles.tolist():
-            image[:, top:bottom, left:right] = torch.tensor(self.fill, dtype=torch.uint8)[:, None, None]
+            image[:, top:bottom, left:right] = color_of(self.fill, image)
         kept = sample.is_crowd | (hidden_shares(sample.boxes, rectangles) <= self.max_hidden)
         keypoints = sample.keypoints
         if keypoints is not None:

@@ -23,7 +23,7 @@ def resized(sample: TrainingImage, size: tuple[int, int]) -> TrainingImage:
         size: (height, width) of the new image in pixels.
 
     Returns:
-        An image [3, *size] with nothing recorded but its final size. Polygons stay polygons; other masks are resized by
+        An image [C, *size] with nothing recorded but its final size. Polygons stay polygons; other masks are resized by
         nearest neighbor.
 
     Raises:

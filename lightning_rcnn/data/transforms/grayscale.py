@@ -4,6 +4,7 @@ from dataclasses import replace
 
 from torchvision.transforms.v2 import functional as F
 
+from lightning_rcnn.data.pixel_format import PixelFormat
 from lightning_rcnn.data.transforms.base import Random, TrainingImage, Transform
 from lightning_rcnn.data.transforms.checks import probability
 
@@ -20,6 +21,10 @@ class Grayscale(Transform):
 
     def __init__(self, p: float = 0.1) -> None:
         self.p = probability("Grayscale", p)
+
+    def refusal(self, pixels: PixelFormat) -> str:
+        """Refuse images without three colors."""
+        return "" if pixels.channels == 3 else "needs red, green and blue; take it out"
 
     def __call__(self, sample: TrainingImage, random: Random) -> TrainingImage:
         """Make the image gray."""

@@ -8,6 +8,7 @@ import simplejpeg
 import torch
 from PIL import Image
 
+from lightning_rcnn.data.pixel_format import PixelFormat
 from lightning_rcnn.data.transforms.base import Random, TrainingImage, Transform
 from lightning_rcnn.data.transforms.checks import limits, probability
 
@@ -26,6 +27,10 @@ class JPEG(Transform):
     def __init__(self, p: float = 0.1, quality: tuple[int, int] = (30, 95)) -> None:
         self.p = probability("JPEG", p)
         self.quality = limits("JPEG", "quality", quality, 1, 100)
+
+    def refusal(self, pixels: PixelFormat) -> str:
+        """Refuse what JPEG cannot store."""
+        return "" if pixels.is_rgb else "stores RGB of 8 bits only; take it out"
 
     def __call__(self, sample: TrainingImage, random: Random) -> TrainingImage:
         """Compress and decompress the image."""

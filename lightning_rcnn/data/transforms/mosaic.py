@@ -89,7 +89,9 @@ def _assembled(parts: Sequence[TrainingImage], quadrants: Sequence[Window], size
 
     A class is absent if it is absent from all images; its objects may lack annotations if they may in one.
     """
-    pixels = torch.empty((*size, 3), dtype=torch.uint8).permute(2, 0, 1)  # channels last, as decoders write
+    first = parts[0].image
+    # Channels last, as decoders write.
+    pixels = torch.empty((*size, first.shape[0]), dtype=first.dtype).permute(2, 0, 1)
     masks, boxes = [], []
     for part, (x1, y1, x2, y2) in zip(parts, quadrants, strict=True):
         pixels[:, y1:y2, x1:x2] = part.image

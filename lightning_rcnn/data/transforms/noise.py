@@ -34,10 +34,13 @@ class Noise(Transform):
         is_noisy, sigma, seed = random.uniform() < self.p, random.uniform(*self.sigma), random.integer()
         if not is_noisy:
             return sample
-        noise_of_bits = np.rint(255 * sigma * _normal_quantiles()).astype(np.int16)
+        is_whole = sample.image.dtype == torch.uint8
+        noise_of_bits = 255 * sigma * _normal_quantiles()
+        noise_of_bits = np.rint(noise_of_bits).astype(np.int16) if is_whole else noise_of_bits.astype(np.float32)
         noise = noise_of_bits[_random_bits(seed, sample.image.numel())].reshape(sample.image.shape)
         noise += sample.image.numpy()
-        return replace(sample, image=torch.from_numpy(np.clip(noise, 0, 255).astype(np.uint8)))
+        noisy = np.clip(noise, 0, 255).astype(np.uint8 if is_whole else np.float32)
+        return replace(sample, image=torch.from_numpy(noisy))
 
 
 def _random_bits(seed: int, number: int) -> np.ndarray:

@@ -28,8 +28,8 @@ def paste_objects(below: TrainingImage, above: TrainingImage, min_visible: float
     A class of a pasted object is no longer absent; which objects of `below` may lack annotations does not change.
 
     Args:
-        below: image [3, h, w] with nothing recorded.
-        above: image [3, h, w] with nothing recorded; its objects without a pixel, or a mask, are not pasted.
+        below: image [C, h, w] with nothing recorded.
+        above: image [C, h, w] with nothing recorded; its objects without a pixel, or a mask, are not pasted.
         min_visible: share of its pixels, 0 to 1, that must remain of an object below; without any it always goes.
 
     Returns:
@@ -110,8 +110,10 @@ def _rectangle(box: np.ndarray, height: int, width: int) -> Crop:
 
 
 def _pasted_pixels(below: Tensor, above: Tensor, is_pasted: np.ndarray) -> Tensor:
-    """Return a copy of `below` [3, h, w] with the pixels of `above` where `is_pasted` [h, w]; edges are not blended."""
+    """Return a copy of `below` [C, h, w] with the pixels of `above` where `is_pasted` [h, w]; edges are not blended."""
     image = below.clone()
-    is_copied = np.repeat(is_pasted.ravel(), 3).reshape(*is_pasted.shape, 3)  # numpy broadcasts four times as slowly
+    channels = image.shape[0]
+    # numpy broadcasts four times as slowly.
+    is_copied = np.repeat(is_pasted.ravel(), channels).reshape(*is_pasted.shape, channels)
     np.copyto(image.permute(1, 2, 0).numpy(), above.permute(1, 2, 0).numpy(), where=is_copied)
     return image

@@ -5,8 +5,10 @@ from itertools import permutations
 
 from torchvision.transforms.v2 import functional as F
 
+from lightning_rcnn.data.pixel_format import PixelFormat
 from lightning_rcnn.data.transforms.base import Random, TrainingImage, Transform
 from lightning_rcnn.data.transforms.checks import limits, probability
+from lightning_rcnn.data.transforms.unit_range import in_range_of, in_unit_range
 
 _CHANNEL_ORDERS = list(permutations(range(3)))
 
@@ -41,6 +43,12 @@ class PhotometricDistortion(Transform):
         self.hue = limits(name, "hue", hue, -0.5, 0.5)
         self.p = probability(name, p)
 
+    def refusal(self, pixels: PixelFormat) -> str:
+        """Refuse images without three colors."""
+        if pixels.channels == 3:
+            return ""
+        return "needs red, green and blue; use Colors with brightness and contrast"
+
     def __call__(self, sample: TrainingImage, random: Random) -> TrainingImage:
         """Distort the colors of the image."""
         brightness = self._draw(self.brightness, random)
@@ -51,7 +59,7 @@ class PhotometricDistortion(Transform):
         is_permuted = random.uniform() < self.p
         order = _CHANNEL_ORDERS[random.integer() % len(_CHANNEL_ORDERS)]
 
-        image = sample.image
+        image = in_unit_range(sample.image)
         if brightness is not None:
             image = F.adjust_brightness(image, brightness)
         if contrast is not None and is_contrast_first:
@@ -64,7 +72,7 @@ class PhotometricDistortion(Transform):
             image = F.adjust_contrast(image, contrast)
         if is_permuted:
             image = image[list(order)]
-        return replace(sample, image=image)
+        return replace(sample, image=in_range_of(image, sample.image))
 
     def _draw(self, factors: tuple[float, float], random: Random) -> float | None:
         """Draw whether to distort, and how much; both always, so that `p` does not affect the draws that follow."""

@@ -19,7 +19,7 @@ def render(sample: TrainingImage, rule: ResizeRule, shape: tuple[int, int]) -> t
             does not fit after the resize, it is shrunk in proportion.
 
     Returns:
-        The image [3, h', w'], uint8 or float32 depending on the rule, and the map of points into its frame.
+        The image [C, h', w'], uint8 or float32 depending on the rule, and the map of points into its frame.
     """
     new_height, new_width = sample.final_size or rule.size(*displayed_size(sample))
     fit = min(1.0, shape[0] / new_height, shape[1] / new_width)

@@ -1,6 +1,7 @@
 """Apply transforms of (image, target), such as those of torchvision.transforms.v2, in our list.
 
-A transform gets the image as `tv_tensors.Image` uint8 [3, h, w], and a target in the form of torchvision's detectors:
+A transform gets the image as `tv_tensors.Image` uint8 [3, h, w], of other pixel formats uint8 [C, h, w] or float32 from
+0 to 1, and a target in the form of torchvision's detectors:
 `boxes` (`tv_tensors.BoundingBoxes`, xyxy), `labels` int64, `iscrowd` int64, `number` int64, 0..m-1, and `masks`
 (`tv_tensors.Mask` uint8 [m, h, w]) if they are needed; `proposals` are boxes too. For a detector of keypoints there are
 `keypoints` and `keypoint_corners` (see `pair_keypoints.py`). Random numbers come from torch's,
@@ -25,6 +26,7 @@ from torchvision import tv_tensors
 
 from lightning_rcnn.data.transforms.base import Random, TrainingImage
 from lightning_rcnn.data.transforms.pair_keypoints import keypoint_entries, moved_keypoints
+from lightning_rcnn.data.transforms.unit_range import in_range_of, in_unit_range
 from lightning_rcnn.data.transforms.view import displayed_crops, displayed_size, upright
 from lightning_rcnn.errors import InputError
 from lightning_rcnn.masks.crops import ObjectMask, crop_edges
@@ -45,7 +47,7 @@ def apply_to_pair(transform: PairTransform, sample: TrainingImage, random: Rando
         needs_masks: whether the detector trains on masks.
 
     Raises:
-        InputError: the transform does not return an image uint8 [3, h, w] and a target.
+        InputError: the transform does not return an image of the same type and channels and a target.
     """
     recorded, sample = sample, upright(sample)
     name = name_of(transform)
@@ -57,7 +59,7 @@ def apply_to_pair(transform: PairTransform, sample: TrainingImage, random: Rando
     # A transform may also have written into its inputs.
     is_kept = boxes is given and np.array_equal(boxes.numpy(), sample.boxes) and len(labels) == len(boxes)
     if is_kept and new_image.shape == sample.image.shape:
-        return replace(sample, image=new_image.as_subclass(Tensor), labels=_as_labels(labels, name))
+        return replace(sample, image=_plain(new_image, sample.image), labels=_as_labels(labels, name))
     kept = torch.as_tensor(new_target.get("number", torch.arange(len(sample.boxes))))
     if len(boxes) != len(kept):  # it drops only boxes, masks and labels, as torchvision's transforms do
         image, target = _pair(sample)
@@ -80,7 +82,7 @@ def apply_to_pair(transform: PairTransform, sample: TrainingImage, random: Rando
         encoded = _encode(_moved_masks(masked, new_image, boxes, name))
         segmentations = [mask if is_there else None for mask, is_there in zip(encoded, present, strict=True)]
     return TrainingImage(
-        image=new_image.as_subclass(Tensor),
+        image=_plain(new_image, sample.image),
         boxes=boxes.as_subclass(Tensor).numpy().astype(np.float32),
         labels=_as_labels(labels, name),
         is_crowd=sample.is_crowd[kept.numpy()],
@@ -117,7 +119,11 @@ def _pair(sample: TrainingImage) -> tuple[tv_tensors.Image, dict[str, Any]]:
         target["proposals"] = as_boxes(proposals)
     if sample.keypoints is not None:
         target |= keypoint_entries(sample.keypoints, height, width)
-    return tv_tensors.Image(sample.image.clone()), target
+    return tv_tensors.Image(in_unit_range(sample.image.clone())), target
+
+
+def _plain(image: Tensor, original: Tensor) -> Tensor:
+    return in_range_of(image.as_subclass(Tensor), original)
 
 
 def _moved_masks(target: dict[str, Any], image: Tensor, boxes: Tensor, name: str) -> np.ndarray:
@@ -174,8 +180,9 @@ def _encode(masks: np.ndarray) -> list[Segmentation]:
 
 
 def _run(
-    transform: PairTransform, image: Any, target: dict[str, Any], seed: int, name: str
+    transform: PairTransform, image: Tensor, target: dict[str, Any], seed: int, name: str
 ) -> tuple[Tensor, dict[str, Any]]:
+    like = image.as_subclass(Tensor)
     try:
         with _seeded(seed):
             result = transform(image, target)
@@ -190,16 +197,18 @@ def _run(
         ) from error
     if not isinstance(result, tuple) or len(result) != 2:
         raise InputError(f"data.train_transforms: {name} returns something else; return (image, target)")
-    _check(*result, name)
+    _check(*result, name, like)
     return result
 
 
-def _check(image: Any, target: Any, name: str) -> None:
-    if not isinstance(image, Tensor) or image.dtype != torch.uint8 or image.ndim != 3 or image.shape[0] != 3:
+def _check(image: Any, target: Any, name: str, given: Tensor) -> None:
+    """Check the result of a transform on an image like `given`."""
+    channels, dtype = given.shape[0], given.dtype
+    if not isinstance(image, Tensor) or image.dtype != dtype or image.ndim != 3 or image.shape[0] != channels:
         kind = f"{image.dtype} {list(image.shape)}" if isinstance(image, Tensor) else type(image).__name__
         raise InputError(
-            f"data.train_transforms: {name} gives an image of {kind}; keep it uint8 [3, height, width], as the model "
-            "normalizes it"
+            f"data.train_transforms: {name} gives an image of {kind}; keep it {str(dtype).removeprefix('torch.')} "
+            f"[{channels}, height, width], as the model normalizes it"
         )
     if min(image.shape) < 1:
         raise InputError(f"data.train_transforms: {name} gives an image of {list(image.shape)}; keep some pixels")

@@ -6,11 +6,11 @@ Crops are drawn in this frame, so that recorded steps compose: the window of a s
 from collections.abc import Iterator, Sequence
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from lightning_rcnn.data.canvas import filled
 from lightning_rcnn.data.geometry import AxisAlignedMap
+from lightning_rcnn.data.pixel_format import per_channel
 from lightning_rcnn.data.transforms.base import TrainingImage
 from lightning_rcnn.masks.crops import (
     NO_PIXELS,
@@ -79,7 +79,7 @@ def in_image(sample: TrainingImage, window: Window) -> Window:
 
 
 def displayed_pixels(sample: TrainingImage) -> Tensor:
-    """Return the pixels of the window, transposed if recorded but not flipped, uint8 [3, h, w].
+    """Return the pixels of the window, transposed if recorded but not flipped, [C, h, w].
 
     A view of the image where the window does not reach beyond it.
     """
@@ -87,7 +87,7 @@ def displayed_pixels(sample: TrainingImage) -> Tensor:
     left, top, right, bottom = visible_part(sample)
     pixels = sample.image[:, top:bottom, left:right]
     if (left, top, right, bottom) != (x1, y1, x2, y2):
-        canvas = filled(sample.fill, (y2 - y1, x2 - x1), torch.uint8)
+        canvas = filled(per_channel(sample.fill, len(pixels)), (y2 - y1, x2 - x1), pixels.dtype)
         canvas[:, top - y1 : bottom - y1, left - x1 : right - x1] = pixels
         pixels = canvas
     return pixels.mT if sample.is_transposed else pixels

@@ -5,9 +5,10 @@ from typing import Any
 
 import cv2
 import numpy as np
-import torch
 from pycocotools import mask as coco_mask
 
+from lightning_rcnn.data.pixel_format import PixelFormat
+from lightning_rcnn.data.shown_bands import shown_bands
 from lightning_rcnn.evaluation.analysis.collecting import WorstImage
 from lightning_rcnn.evaluation.analysis.verdicts import Kind
 from lightning_rcnn.masks.run_length import RunLength, decode_crop
@@ -20,12 +21,10 @@ _LEAST_SCORE = 0.02
 _CORNER_TOLERANCE = 0.7
 
 
-def pixels_of(batch: Batch, slot: int) -> np.ndarray:
-    """Return the image of a slot without its padding, uint8 RGB [h, w, 3]."""
+def pixels_of(batch: Batch, slot: int, pixels: PixelFormat) -> np.ndarray:
+    """Return what is shown of the image of a slot, without its padding, uint8 RGB [h, w, 3]."""
     height, width = batch.image_sizes[slot].tolist()
-    image = batch.images[slot, :, :height, :width].cpu()
-    if image.is_floating_point():
-        image = image.round().clamp(0, 255).to(torch.uint8)
+    image = shown_bands(batch.images[slot, :, :height, :width].cpu(), pixels)
     return image.permute(1, 2, 0).contiguous().numpy()
 
 

@@ -1,12 +1,10 @@
 """File names for images: unique also without their suffixes, and safe in every system and format."""
 
 import re
-from io import BytesIO
 from pathlib import PurePosixPath
 
-from PIL import Image
-
-from lightning_rcnn.data.image_formats import FORMATS, IMAGE_SUFFIXES
+from lightning_rcnn.data.decode import UndecodableImage, open_image
+from lightning_rcnn.data.image_formats import ARRAY, FORMATS, NAMED_SUFFIXES, is_array, is_tiff
 
 _UNSAFE = re.compile(r'[\s<>:"|?*\x00-\x1f\x7f]+')
 _RESERVED = ("classes", "labels", "annotations", "data")
@@ -32,7 +30,7 @@ class UniqueNames:
         path = PurePosixPath(_UNSAFE.sub("_", file_name.replace("\\", "/").rpartition("/")[2].strip()))
         suffix = path.suffix
         stem = path.name.removesuffix(suffix)
-        if suffix.lower() not in IMAGE_SUFFIXES:
+        if suffix.lower() not in NAMED_SUFFIXES:
             stem, suffix = path.name, _suffix_of(data)
         stem = stem.lstrip(".") or "image"
         candidate, number = stem, 1
@@ -44,8 +42,9 @@ class UniqueNames:
 
 
 def _suffix_of(data: bytes) -> str:
+    if is_array(data):
+        return ARRAY.suffixes[0]
     try:
-        with Image.open(BytesIO(data), formats=list(FORMATS)) as image:
-            return f".{FORMATS[image.format or ''].extension}"
-    except (OSError, KeyError, Image.DecompressionBombError):
-        return ".jpg"
+        return f".{FORMATS[open_image(data).format or ''].extension}"
+    except UndecodableImage:
+        return ".tif" if is_tiff(data) else ".jpg"
