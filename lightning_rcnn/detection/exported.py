@@ -1,7 +1,6 @@
 """Exported files (.onnx, .pt2) in the place of a checkpoint: inference with the graph that was exported."""
 
 import json
-import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,10 +12,10 @@ from torch import Tensor
 from lightning_rcnn.data.pixel_format import RGB, PixelFormat
 from lightning_rcnn.detectors.preprocessing import Preprocessing, PreprocessingSettings
 from lightning_rcnn.errors import InputError, require_extra
-from lightning_rcnn.export.metadata import KEY
+from lightning_rcnn.export.aoti import is_compiled, open_aoti
 from lightning_rcnn.export.onnx import open_onnx
 from lightning_rcnn.export.program import Runner
-from lightning_rcnn.export.pt2 import EXTRA_FILE, open_pt2
+from lightning_rcnn.export.pt2 import open_pt2
 from lightning_rcnn.masks.paste import PasteRule
 from lightning_rcnn.skeleton import Skeleton
 from lightning_rcnn.structures import Detections, Inputs, Proposals
@@ -28,7 +27,10 @@ class ExportedDetector:
     """A file of `lightning-rcnn export`, with what inference needs of a detector. It computes on the CPU.
 
     Args:
-        path: file *.onnx or *.pt2.
+        path: file *.onnx or *.pt2; the latter also if it is compiled.
+
+    Attributes:
+        run: the graph of the file.
 
     Raises:
         InputError: the file cannot be read, is of another origin, or needs proposals.
@@ -41,6 +43,7 @@ class ExportedDetector:
     preprocessing: Preprocessing
     mask_paste: PasteRule
     skeleton: Skeleton | None
+    run: Runner
 
     def __init__(self, path: Path) -> None:
         if not path.is_file():
@@ -48,7 +51,7 @@ class ExportedDetector:
         if path.suffix.lower() == ".onnx":
             require_extra("onnxruntime", "export", str(path))
         try:
-            self._run, text = _open(path)
+            self.run, text = _open(path)
         except Exception as error:  # the runtimes raise anything on damaged files
             reason = str(error).strip().partition("\n")[0]
             raise InputError(f"{path}: cannot be opened as {path.suffix} ({reason})") from error
@@ -69,7 +72,7 @@ class ExportedDetector:
 
     def predict(self, inputs: Inputs) -> tuple[Detections, Proposals]:
         """Compute detections in the resized frame; a graph returns no proposals."""
-        found = self._run((inputs.images, inputs.image_sizes, inputs.image_sizes))
+        found = self.run((inputs.images, inputs.image_sizes, inputs.image_sizes))
         nothing = torch.zeros((len(inputs.images), 0))
         detections = Detections._make(found.get(name) for name in Detections._fields)
         return detections, Proposals(nothing[..., None].expand(-1, -1, 4), nothing, nothing.bool())
@@ -99,15 +102,5 @@ class _ExportedPreprocessing(Preprocessing):
 def _open(path: Path) -> tuple[Runner, str]:
     """Return the function that runs a file, and the JSON in it; no text if it has none."""
     if path.suffix.lower() == ".onnx":
-        import onnxruntime
-
-        options = onnxruntime.SessionOptions()
-        options.log_severity_level = 4
-        session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-        text = session.get_modelmeta().custom_metadata_map.get(KEY, "")
-        return (open_onnx(path) if text else lambda arguments: {}), text
-    extra = {EXTRA_FILE: ""}
-    with warnings.catch_warnings(), path.open("rb") as file:
-        warnings.simplefilter("ignore")
-        torch.export.load(file, extra_files=extra)
-    return open_pt2(path), extra[EXTRA_FILE]
+        return open_onnx(path)
+    return open_aoti(path) if is_compiled(path) else open_pt2(path)

@@ -288,6 +288,7 @@ class Detector(Recorded, LightningModule):
         images: ImageLike | Sequence[ImageLike] = (),
         threshold: float | None = None,
         detections: int | None = None,
+        half: bool = False,
     ) -> list[Comparison]:
         """Write the detector as a file that runs without this package, for the device that it is on.
 
@@ -299,6 +300,7 @@ class Detector(Recorded, LightningModule):
             images: images to compare on, as in `detect`; generated scenes if not given.
             threshold: minimum score of detections, exclusive; the model's own `score_threshold` if not given.
             detections: maximum number of detections per image; the model's own if not given.
+            half: store weights as float16, for a file of half the size; it computes in float32.
 
         Returns:
             The largest differences of each batch that was compared.
@@ -307,7 +309,8 @@ class Detector(Recorded, LightningModule):
             InputError: see `export_detector`.
             OSError: the file cannot be written.
         """
-        return export_detector(self, Path(path), format, as_images(images, self.pixels), threshold, detections)
+        chosen = as_images(images, self.pixels)
+        return export_detector(self, Path(path), format, chosen, threshold, detections, half)
 
     def _detections_and_proposals(self, batch: Batch) -> tuple[Detections, Proposals]:
         """Compute detections and their proposals, both in the original frame."""

@@ -6,6 +6,7 @@ It needs a C++ compiler here, and torch with torchvision where it runs.
 import io
 import shutil
 import warnings
+import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import BinaryIO
@@ -17,6 +18,9 @@ from torch.export import ExportedProgram
 from lightning_rcnn.errors import InputError
 from lightning_rcnn.export.metadata import KEY
 from lightning_rcnn.export.program import Outputs, Runner
+
+_COMPILED = "/data/aotinductor/"
+"""Folder of compiled libraries in an archive."""
 
 
 def write_aoti(program: ExportedProgram, metadata: str, file: BinaryIO) -> None:
@@ -39,12 +43,18 @@ def write_aoti(program: ExportedProgram, metadata: str, file: BinaryIO) -> None:
     file.write(package.getvalue())
 
 
-def open_aoti(path: Path) -> Runner:
-    """Open a package."""
+def open_aoti(path: Path) -> tuple[Runner, str]:
+    """Open a package; return the function that runs it, and its metadata, empty in one of another origin."""
     with path.open("rb") as file:
         model = torch._inductor.aoti_load_package(io.BytesIO(file.read()))
 
     def run(arguments: Sequence[Tensor]) -> Outputs:
         return model(*arguments)
 
-    return run
+    return run, model.get_metadata().get(KEY, "")
+
+
+def is_compiled(path: Path) -> bool:
+    """Tell whether a `.pt2` file is a package of AOTInductor."""
+    with zipfile.ZipFile(path) as archive:
+        return any(_COMPILED in name for name in archive.namelist())

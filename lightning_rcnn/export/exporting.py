@@ -10,6 +10,7 @@ from torch.export import ExportedProgram
 from lightning_rcnn.errors import InputError, require_extra
 from lightning_rcnn.export import aoti, onnx, pt2
 from lightning_rcnn.export.check import Comparison, Tolerance, compare, draw_scenes, require_equal
+from lightning_rcnn.export.half import with_half_weights
 from lightning_rcnn.export.metadata import describe
 from lightning_rcnn.export.program import Exportable, Runner, limited, trace
 from lightning_rcnn.files import atomic_write
@@ -24,13 +25,13 @@ class Format(NamedTuple):
 
     Attributes:
         write: function that writes a program with its metadata.
-        open: function that opens the file to run it.
+        open: function that opens the file; it returns what runs it, and the metadata.
         keep: names of our operators that the format translates itself.
         packages: packages of the extra "export" that it needs.
     """
 
     write: Callable[[ExportedProgram, str, BinaryIO], None]
-    open: Callable[[Path], Runner]
+    open: Callable[[Path], tuple[Runner, str]]
     keep: Collection[str] = ()
     packages: Collection[str] = ()
 
@@ -49,6 +50,7 @@ def export_detector(
     images: Sequence[Tensor] = (),
     threshold: float | None = None,
     detections: int | None = None,
+    half: bool = False,
     report: Report = lambda comparisons: None,
 ) -> list[Comparison]:
     """Export a detector, and compare the file with it before the file gets its name.
@@ -60,25 +62,28 @@ def export_detector(
         images: [C, h, w] of the detector's pixel format to compare on; generated scenes if there are none.
         threshold: minimum score of detections, exclusive; the detector's own if None.
         detections: maximum number of detections per image; the detector's own if None.
+        half: store weights as float16; the file is compared with the detector with its weights rounded alike.
         report: function that gets the differences, also of a file that is refused.
 
     Returns:
         The differences, all within the tolerance.
 
     Raises:
-        InputError: the format is unknown or needs a package, a part cannot be exported, or the file differs from the
-            detector. No file is written.
+        InputError: the format is unknown or needs a package, a part cannot be exported, a weight is beyond float16, or
+            the file differs from the detector. No file is written.
         OSError: the file cannot be written.
     """
     chosen = choose_format(path, format)
     tolerance = Tolerance()
     images = images or draw_scenes(detector.preprocessing.pixels)
     with limited(detector, threshold, detections):
-        program = trace(detector, chosen.keep)
+        exported = with_half_weights(detector) if half else detector
+        program = trace(exported, chosen.keep)
         with atomic_write(path) as file:
-            chosen.write(program, describe(detector), file)
+            chosen.write(program, describe(exported), file)
             file.flush()
-            comparisons = compare(detector, chosen.open(Path(file.name)), images, tolerance)
+            run, _ = chosen.open(Path(file.name))
+            comparisons = compare(exported, run, images, tolerance)
             report(comparisons)
             require_equal(comparisons, tolerance)
     return comparisons

@@ -5,6 +5,7 @@ from typing import Any
 
 import torch
 import torchvision
+from torch import Tensor
 
 import lightning_rcnn
 from lightning_rcnn.data.pixel_format import PixelFormat
@@ -30,18 +31,22 @@ def describe(detector: Exportable) -> str:
     """Describe a detector that has the limits of its export.
 
     Returns:
-        JSON with `detector`, `class_names` and `category_ids` of labels 1..K, `inputs`, `images`, `resize`,
-        `normalization` (which is in the graph), `limits`, `mask_paste` (None without masks), `skeleton` (None without
-        keypoints), `keypoints_drawn_above` and `versions`.
+        JSON with `detector`, `class_names` and `category_ids` of labels 1..K, `inputs` and `outputs` in order,
+        `images`, `resize`, `normalization` (which is in the graph), `limits`, `mask_paste` (None without masks),
+        `skeleton` (None without keypoints), `keypoints_drawn_above`, `weights` (the type in which most are stored) and
+        `versions`.
     """
     preprocessing, pixels = detector.preprocessing.settings, detector.preprocessing.pixels
     method = preprocessing.resize
+    has_masks = detector.main_result_type == "segm"
+    further = [*(["masks"] if has_masks else []), *(["keypoints"] if detector.skeleton is not None else [])]
     settings = getattr(getattr(detector, "box", None), "settings", None)
     content: dict[str, Any] = {
         "detector": type(detector).__name__,
         "class_names": detector.class_names,
         "category_ids": detector.category_ids,
         "inputs": input_names(detector),
+        "outputs": ["boxes", "scores", "labels", "count", *further],
         "images": {
             "layout": _layout(pixels),
             "dtype": str(image_dtype(detector)).removeprefix("torch."),
@@ -66,9 +71,10 @@ def describe(detector: Exportable) -> str:
             "score_threshold": getattr(settings, "score_threshold", None),
             "detections_per_image": getattr(settings, "detections_per_image", None),
         },
-        "mask_paste": detector.mask_paste if detector.main_result_type == "segm" else None,
+        "mask_paste": detector.mask_paste if has_masks else None,
         "skeleton": None if detector.skeleton is None else detector.skeleton.plain_arguments(),
         "keypoints_drawn_above": detector.keypoints_drawn_above,
+        "weights": str(max(detector.parameters(), key=Tensor.numel).dtype).removeprefix("torch."),
         "versions": {
             "lightning_rcnn": lightning_rcnn.__version__,
             "torch": torch.__version__,

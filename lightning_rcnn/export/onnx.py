@@ -62,12 +62,13 @@ def write_onnx(program: ExportedProgram, metadata: str, file: BinaryIO) -> None:
     file.write(model.SerializeToString())
 
 
-def open_onnx(path: Path) -> Runner:
-    """Open a file for ONNX Runtime on the CPU."""
+def open_onnx(path: Path) -> tuple[Runner, str]:
+    """Open a file for ONNX Runtime on the CPU; return what runs it, and its metadata, empty if of another origin."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3
+    options.log_severity_level = 4  # what is wrong with a file is raised
+    options.intra_op_num_threads = torch.get_num_threads()
     session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     names = [output.name for output in session.get_outputs()]
     keys = [value.name for value in session.get_inputs()]
@@ -76,7 +77,7 @@ def open_onnx(path: Path) -> Runner:
         values = {key: argument.cpu().numpy() for key, argument in zip(keys, arguments, strict=True)}
         return {name: torch.from_numpy(value) for name, value in zip(names, session.run(names, values), strict=True)}
 
-    return run
+    return run, session.get_modelmeta().custom_metadata_map.get(KEY, "")
 
 
 def _output_names(program: ExportedProgram) -> list[Any]:

@@ -63,6 +63,9 @@ class Exportable(Protocol):
     def train(self, mode: bool = True) -> Any:
         """Set the mode; see `torch.nn.Module.train`."""
 
+    def parameters(self) -> Iterator[nn.Parameter]:
+        """Yield all weights; see `torch.nn.Module.parameters`."""
+
     def named_modules(self) -> Iterator[tuple[str, nn.Module]]:
         """Yield all parts with their names; see `torch.nn.Module.named_modules`."""
 

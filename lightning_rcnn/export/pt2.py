@@ -24,14 +24,15 @@ def write_pt2(program: ExportedProgram, metadata: str, file: BinaryIO) -> None:
     file.write(package.getbuffer())
 
 
-def open_pt2(path: Path) -> Runner:
-    """Open a file."""
+def open_pt2(path: Path) -> tuple[Runner, str]:
+    """Open a file; return the function that runs it, and its metadata, empty in a file of another origin."""
+    extra = {EXTRA_FILE: ""}
     with warnings.catch_warnings(), path.open("rb") as file:
         warnings.simplefilter("ignore")
-        module = torch.export.load(file).module()
+        module = torch.export.load(file, extra_files=extra).module()
 
     @torch.inference_mode()
     def run(arguments: Sequence[Tensor]) -> Outputs:
         return module(*arguments)
 
-    return run
+    return run, extra[EXTRA_FILE]

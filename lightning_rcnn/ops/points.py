@@ -29,7 +29,8 @@ def sample_map(features: Tensor, points: Tensor, stride: int) -> Tensor:
         [N, C, R, P], differentiable in the map.
     """
     height, width = features.shape[-2:]
-    extent = points.new_tensor([width * stride, height * stride])
+    # Filled, not made from a list: under a tracer the sizes are free.
+    extent = torch.cat([points.new_full((1,), side * stride) for side in (width, height)])
     return F.grid_sample(features, (2 * points / extent - 1).to(features.dtype), align_corners=False)
 
 

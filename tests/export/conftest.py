@@ -1,9 +1,13 @@
+from contextlib import redirect_stdout
+from io import StringIO
+
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
 from lightning_rcnn.backbones.fpn import ResNetFPN
+from lightning_rcnn.cli import main
 from lightning_rcnn.data.pack.shapes import generate_scene
 from lightning_rcnn.detectors.loading import save_detector
 from lightning_rcnn.detectors.mask_rcnn import MaskRCNN
@@ -40,3 +44,13 @@ def folder(tmp_path_factory, detector):
     for index in range(4):
         Image.fromarray(np.ascontiguousarray(generate_scene(7, index).image)).save(path / "photos" / f"{index}.png")
     return path
+
+
+@pytest.fixture(scope="session")
+def onnx_file(folder):
+    """The detector as an ONNX file, and what the command printed."""
+    printed = StringIO()
+    words = f"export --checkpoint {folder / 'best.ckpt'} --images {folder / 'photos'} --out {folder / 'detector.onnx'}"
+    with redirect_stdout(printed):
+        assert main(words.split()) == 0
+    return folder / "detector.onnx", printed.getvalue()

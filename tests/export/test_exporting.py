@@ -9,17 +9,21 @@ import pytest
 import torch
 from torch import nn
 
-from lightning_rcnn import FastRCNN, RCNNBoxRegression
+from lightning_rcnn import FastRCNN, MaskRCNN, RCNNBoxRegression
 from lightning_rcnn.backbones.base import Backbone
 from lightning_rcnn.backbones.plain import PlainBackbone
 from lightning_rcnn.callbacks import run_loggers
 from lightning_rcnn.cli import main
 from lightning_rcnn.errors import InputError
 from lightning_rcnn.export import exporting
-from lightning_rcnn.export.check import Tolerance, compare, draw_scenes, require_equal
+from lightning_rcnn.export.check import Tolerance, compare, draw_scenes, mask_difference, require_equal
 from lightning_rcnn.export.graph import ExportGraph
+from lightning_rcnn.export.program import trace
 from lightning_rcnn.export.pt2 import EXTRA_FILE
 from lightning_rcnn.parts import part
+from lightning_rcnn.roi_heads.box_head import TwoLayerHead
+from lightning_rcnn.roi_heads.cascade_branch import CascadeSettings
+from lightning_rcnn.roi_heads.point_rend_branch import PointRendSettings
 
 IMAGES = [image[:, ::4, ::4] for image in draw_scenes()]
 
@@ -103,17 +107,61 @@ def shortened(outputs):
     return outputs
 
 
-def test_fast_rcnn_takes_proposals(tmp_path):
+def test_fast_rcnn_takes_proposals_and_may_have_weights_of_16_bits(tmp_path):
     detector = fast_rcnn()
-    rows = detector.export(tmp_path / "fast.pt2", images=IMAGES)
+    rows = detector.export(tmp_path / "fast.pt2", images=IMAGES, half=True)
     assert [row.shape for row in rows] == [(1, 96, 128), (1, 128, 96), (1, 96, 96), (3, 128, 128)]
     assert all(row.detections > 10 and row.boxes < 1e-4 and row.scores < 1e-6 for row in rows)
     extra = {EXTRA_FILE: ""}
-    torch.export.load(tmp_path / "fast.pt2", extra_files=extra)
+    program = torch.export.load(tmp_path / "fast.pt2", extra_files=extra)
+    stored = {name.removesuffix(".original"): weight for name, weight in program.state_dict.items()}
+    for name, weight in detector.named_parameters():
+        held = stored[f"detector.{name}".replace(".weight", ".parametrizations.weight")] if weight.dim() > 1 else None
+        assert held is None or (held.dtype == torch.float16 and torch.equal(held, weight.half()))
     about = json.loads(extra[EXTRA_FILE])
     assert about["inputs"] == ["images", "image_sizes", "original_sizes", "proposals"]
     assert about["images"]["dtype"] == "float32"
+    assert about["outputs"] == ["boxes", "scores", "labels", "count"]
     assert about["mask_paste"] is None
+    assert about["weights"] == "float16"
+
+
+def test_a_weight_beyond_16_bits_is_refused(tmp_path):
+    detector = fast_rcnn()
+    with torch.no_grad():
+        detector.backbone.layer.weight[0] = 1e5
+    with pytest.raises(InputError, match=r"part backbone.layer: a weight is beyond 65504, the range of float16"):
+        detector.export(tmp_path / "fast.pt2", half=True)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_cascade_and_rendered_masks_are_one_graph_for_all_sizes():
+    torch.manual_seed(0)
+    detector = MaskRCNN(
+        ["cat", "dog"],
+        backbone=OneLayer(),
+        rpn={"pre_nms_top_n": [50, 50], "post_nms_top_n": [20, 20]},
+        box=CascadeSettings(head=TwoLayerHead(width=16), detections_per_image=10, score_threshold=0.0),
+        mask=PointRendSettings(
+            pooled_size=4, coarse_width=8, coarse_hidden=16, coarse_side=7, width=8, subdivisions=3, num_layers=1
+        ),
+        preprocessing={"min_size": 96, "max_size": 128},
+    ).eval()
+    with torch.no_grad():
+        for name, weight in detector.mask.named_parameters():
+            weight.mul_(300 if name.endswith("logits.weight") else 1)  # or all probabilities would be one half
+    graph = trace(detector).module()
+    rows = compare(detector, lambda arguments: graph(*arguments), IMAGES, Tolerance())
+    assert all(row.detections >= 10 and row.boxes < 1e-4 and row.masks < 1e-5 for row in rows)
+
+
+def test_one_cell_of_a_thousand_of_a_mask_may_differ():
+    masks = torch.zeros(2, 224, 224)
+    masks[1, 0, :50] = 1.0
+    assert mask_difference(*masks) == 0
+    masks[1, 0, 50] = 0.5
+    assert mask_difference(*masks) == 0.5
+    assert mask_difference(masks[0, :28, :28], masks[1, :28, :28]) == 1.0
 
 
 @pytest.mark.parametrize(
@@ -136,7 +184,9 @@ def test_a_file_that_differs_gets_no_name(tmp_path, monkeypatch, change):
     detector = fast_rcnn()
     detector.search = few_boxes
     monkeypatch.setattr(exporting, "trace", lambda *arguments: None)
-    wrong = exporting.Format(lambda program, metadata, file: file.write(b"x"), lambda path: eager(detector, change))
+    wrong = exporting.Format(
+        lambda program, metadata, file: file.write(b"x"), lambda path: (eager(detector, change), "")
+    )
     monkeypatch.setitem(exporting.FORMATS, "pt2", wrong)
     reported = []
     with pytest.raises(InputError, match="differs from the detector"):

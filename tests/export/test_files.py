@@ -1,31 +1,46 @@
 """Exported files, in processes and runtimes that have none of our code: the detections of the detector itself."""
 
 import json
+import os
+import shutil
+import signal
+import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
+from urllib.error import HTTPError
+from urllib.request import Request, urlopen
 
 import numpy as np
 import pytest
 import torch
+import torchvision
 from PIL import Image
+from torch.utils import cpp_extension
 
+from lightning_rcnn import FasterRCNN
+from lightning_rcnn.backbones.fpn import ResNetFPN
 from lightning_rcnn.cli import main
+from lightning_rcnn.cli.commands import detect as detect_command
+from lightning_rcnn.detection.exported import ExportedDetector
+from lightning_rcnn.detectors.inference import detect_tensors
 from lightning_rcnn.export.check import graph_inputs
 from lightning_rcnn.export.graph import ExportGraph
-from lightning_rcnn.export.onnx import open_onnx
 from lightning_rcnn.export.program import limited
-from lightning_rcnn.export.pt2 import open_pt2
 from lightning_rcnn.masks.paste import paste_densely
+from lightning_rcnn.parts import part
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 CLASSES = ["circle", "square", "triangle"]
 
 
+def photos(folder):
+    return [str(path) for path in sorted((folder / "photos").iterdir())]
+
+
 def scenes(folder):
-    return [
-        torch.from_numpy(np.array(Image.open(path))).permute(2, 0, 1) for path in sorted((folder / "photos").iterdir())
-    ]
+    return [torch.from_numpy(np.array(Image.open(path))).permute(2, 0, 1) for path in photos(folder)]
 
 
 def batches(folder):
@@ -63,31 +78,35 @@ def same_detections(detector, run, folder, *, boxes, scores):
 
 def say_the_same(program, file, folder, detector, threshold, forbidden):
     """Run an example without packages that it must not need, and compare what it prints with `detect`."""
-    paths = [str(path) for path in sorted((folder / "photos").iterdir())]
     without = "".join(f"sys.modules[{name!r}] = None\n" for name in forbidden)
     code = f"import sys, runpy\n{without}runpy.run_path({str(EXAMPLES / program)!r}, run_name='__main__')"
-    done = subprocess.run([sys.executable, "-c", code, str(file), *paths], capture_output=True, text=True, check=False)
+    command = [sys.executable, "-c", code, str(file), *photos(folder)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+    assert_printed(done.stdout, folder, detector, threshold)
+
+
+def assert_printed(printed, folder, detector, threshold):
+    """Compare lines about each image with what `detect` finds."""
     expected = []
-    for path, found in zip(paths, detector.detect(paths, threshold=threshold), strict=True):
+    for path, found in zip(photos(folder), detector.detect(photos(folder), threshold=threshold), strict=True):
         expected.append(path)
         for box, label, score in zip(found["boxes"], found["labels"], found["scores"], strict=True):
             corners = ", ".join(f"{value:.0f}" for value in box.tolist())
             expected.append(f"  {CLASSES[label - 1]} {score:.2f} at {corners}")
     assert len(expected) > 20
     # A value that lies between two whole numbers may be rounded to either.
-    differing = sum(ours != theirs for ours, theirs in zip(expected, done.stdout.splitlines(), strict=True))
+    differing = sum(ours != theirs for ours, theirs in zip(expected, printed.splitlines(), strict=True))
     assert differing <= 2
 
 
 def detect_the_same(file, folder, detector, threshold, out):
-    """The file in the place of the checkpoint of `detect`, with images of three sizes together."""
+    """The opened file in the place of the checkpoint of `detect`, with images of three sizes together."""
     words = f"detect --checkpoint {file} --images {folder / 'photos'} --out {out} --threshold {threshold}"
     assert main([*words.split(), "--batch_size", "3", "--workers", "0", "--no_images"]) == 0
     entries = [json.loads(line) for line in (out / "results.jsonl").read_text().splitlines()]
-    paths = [str(path) for path in sorted((folder / "photos").iterdir())]
-    assert [entry["image"] for entry in entries] == paths
-    for entry, expected in zip(entries, detector.detect(paths, threshold=threshold), strict=True):
+    assert [entry["image"] for entry in entries] == photos(folder)
+    for entry, expected in zip(entries, detector.detect(photos(folder), threshold=threshold), strict=True):
         assert [CLASSES.index(found["class"]) + 1 for found in entry["objects"]] == expected["labels"].tolist()
         boxes = torch.tensor([found["bbox"] for found in entry["objects"]]).reshape(-1, 4)
         boxes[:, 2:] += boxes[:, :2]
@@ -95,15 +114,16 @@ def detect_the_same(file, folder, detector, threshold, out):
         assert all(found["segmentation"] for found in entry["objects"])
 
 
-def test_onnx_has_standard_operators_and_the_detections_of_the_detector(detector, folder, tmp_path, capsys):
+def test_onnx_has_standard_operators_and_the_detections_of_the_detector(
+    detector, folder, onnx_file, tmp_path, monkeypatch
+):
     onnx = pytest.importorskip("onnx")
-    file = folder / "detector.onnx"
-    words = f"export --checkpoint {folder / 'best.ckpt'} --images {folder / 'photos'} --out {file}".split()
-    assert main(words) == 0
-    printed = capsys.readouterr().out
+    file, printed = onnx_file
     assert "allowed" in printed
     assert f"The same detections as {folder / 'best.ckpt'}" in printed
-    same_detections(detector, open_onnx(file), folder, boxes=1e-2, scores=1e-5)
+    opened = ExportedDetector(file)
+    monkeypatch.setattr(detect_command, "open_detector", lambda path: opened)
+    same_detections(detector, opened.run, folder, boxes=1e-2, scores=1e-5)
     model = onnx.load(file)
     assert [(opset.domain, opset.version) for opset in model.opset_import] == [("", 18)]
     assert not model.functions
@@ -119,7 +139,7 @@ def test_onnx_has_standard_operators_and_the_detections_of_the_detector(detector
     detect_the_same(file, folder, detector, 0.05, tmp_path / "found")
 
 
-def test_pt2_runs_without_us_and_has_the_detections_of_the_detector(detector, folder):
+def test_pt2_runs_without_us_and_has_the_detections_of_the_detector(detector, folder, tmp_path, monkeypatch):
     file = folder / "detector.pt2"
     settings = detector.box.settings
     rows = detector.export(file, images=scenes(folder), threshold=0.5, detections=20)
@@ -128,7 +148,72 @@ def test_pt2_runs_without_us_and_has_the_detections_of_the_detector(detector, fo
     assert max(row.boxes for row in rows) < 1e-4
     # The scaled predictors multiply the rounding; `test_exporting.py` holds plain ones to 1e-6.
     assert max(max(row.scores, row.masks) for row in rows) < 1e-5
-    run = open_pt2(file)
+    opened = ExportedDetector(file)
+    monkeypatch.setattr(detect_command, "open_detector", lambda path: opened)
     with limited(detector, 0.5, 20):
-        same_detections(detector, run, folder, boxes=1e-4, scores=1e-5)
+        same_detections(detector, opened.run, folder, boxes=1e-4, scores=1e-5)
+        detect_the_same(file, folder, detector, 0.5, tmp_path / "found")
         say_the_same("pt2_inference.py", file, folder, detector, 0.5, ["lightning_rcnn"])
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("g++") is None, reason="there is no g++")
+def test_a_compiled_package_runs_without_python_and_in_detect(folder, tmp_path):
+    torch.manual_seed(0)
+    detector = FasterRCNN(
+        CLASSES,
+        backbone=part(ResNetFPN, name="resnet18", channels=32),
+        rpn={"pre_nms_top_n": [100, 100], "post_nms_top_n": [50, 50]},
+        box={"head": {"width": 64}},
+        preprocessing={"min_size": 96, "max_size": 160},
+    ).eval()
+    package, program = tmp_path / "compiled.pt2", tmp_path / "detect"
+    rows = detector.export(package, "aoti", images=scenes(folder))
+    assert max(row.boxes for row in rows) < 1e-2
+    folders = cpp_extension.include_paths()
+    libraries = Path(torch.__file__).parent / "lib"
+    command = ["g++", "-std=c++20", "-O1", EXAMPLES / "aoti_inference.cpp", "-o", program]
+    command += [f"-I{path}" for path in folders] + [f"-L{libraries}", f"-Wl,-rpath,{libraries}"]
+    subprocess.run([*map(str, command), "-ltorch_cpu", "-lc10", "-ldl"], check=True)
+    images = [tmp_path / f"{Path(path).stem}.ppm" for path in photos(folder)]
+    for path, image in zip(photos(folder), images, strict=True):
+        Image.open(path).save(image)
+    arguments = [package, torchvision.extension._get_extension_path("_C"), *images]
+    done = subprocess.run([program, *map(str, arguments)], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    printed = done.stdout.replace(".ppm", ".png").replace(str(tmp_path), str(folder / "photos"))
+    assert_printed(printed, folder, detector, 0.05)
+    found = ExportedDetector(package)
+    same_boxes = zip(detect_tensors(found, scenes(folder)), detect_tensors(detector, scenes(folder)), strict=True)
+    for ours, expected in same_boxes:
+        torch.testing.assert_close(ours.boxes, expected.boxes, rtol=0, atol=1e-2)
+
+
+def test_a_server_answers_many_clients_at_once(detector, folder, onnx_file):
+    pytest.importorskip("litserve")
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    server = subprocess.Popen([sys.executable, EXAMPLES / "serve.py", onnx_file[0], str(port)], start_new_session=True)
+    try:
+        address, last = f"http://127.0.0.1:{port}", time.monotonic() + 300
+        while not _is_healthy(address):
+            assert server.poll() is None
+            assert time.monotonic() < last
+            time.sleep(0.2)
+        command = [sys.executable, EXAMPLES / "serve_client.py", address, *photos(folder)]
+        printed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+        assert_printed(printed, folder, detector, 0.05)
+        with pytest.raises(HTTPError) as caught:
+            urlopen(Request(f"{address}/predict", b'{"image": "no image"}', {"Content-Type": "application/json"}))
+        assert caught.value.code == 422
+    finally:
+        os.killpg(server.pid, signal.SIGKILL)
+        server.wait()
+
+
+def _is_healthy(address):
+    try:
+        return urlopen(f"{address}/health").status == 200
+    except OSError:
+        return False

@@ -28,6 +28,7 @@ def export(
     images: Sequence[Path] = (),
     threshold: float | None = None,
     detections: int | None = None,
+    half: bool = False,
     device: Literal["cpu", "cuda"] = "cpu",
     overwrite: bool = False,
 ) -> None:
@@ -46,6 +47,7 @@ def export(
             generated scenes.
         threshold: lowest score of a detection, 0 to 1; by default the one of the checkpoint.
         detections: most detections of an image; by default that of the checkpoint.
+        half: store weights as float16, for a file of half the size; it computes in float32.
         device: device that a pt2 or aoti file is for.
         overwrite: replace an existing file.
     """
@@ -63,13 +65,13 @@ def export(
     try:
         with at_work("Exporting", console):
             comparisons = export_detector(
-                detector, out, format, pixels, threshold, detections, lambda rows: console.print(_table(rows))
+                detector, out, format, pixels, threshold, detections, half, lambda rows: console.print(_table(rows))
             )
     except OSError as error:
         raise InputError(f"--out {out}: cannot be written ({error.strerror or error})") from error
     except InputError as error:
         raise InputError(f"{checkpoint}: {error}") from error
-    print(f"The same detections as {checkpoint}: {out}")
+    print(f"The same detections as {checkpoint}{', its weights rounded to float16' if half else ''}: {out}")
     if not sum(row.detections for row in comparisons):
         print("None was found to compare: give --images with objects, or a lower --threshold.")
 

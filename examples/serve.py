@@ -1,0 +1,79 @@
+"""A server that finds objects in images, by LitServe: python examples/serve.py FILE.onnx [PORT].
+
+It needs litserve, onnxruntime, numpy and Pillow: the extras `serve` and `export`. `serve_client.py` calls it. A request
+is JSON with an image file in base64; requests that come within 10 ms of each other share passes of the network.
+"""
+
+import base64
+import io
+import json
+import sys
+
+import litserve
+import numpy as np
+import onnxruntime
+from fastapi import HTTPException
+from onnx_inference import pad, resize
+from PIL import Image, ImageOps
+
+
+class Detection(litserve.LitAPI):
+    """The file as an API of LitServe."""
+
+    def __init__(self, file: str) -> None:
+        super().__init__(max_batch_size=8, batch_timeout=0.01)
+        self.file = file
+
+    def setup(self, device: str) -> None:
+        """Open the file, in each worker."""
+        self.session = onnxruntime.InferenceSession(self.file, providers=["CPUExecutionProvider"])
+        self.about = json.loads(self.session.get_modelmeta().custom_metadata_map["lightning_rcnn"])
+        self.outputs = [output.name for output in self.session.get_outputs()]
+
+    def decode_request(self, request: dict) -> dict[str, np.ndarray]:
+        """Turn a request into inputs of the graph, for one image."""
+        try:
+            image = Image.open(io.BytesIO(base64.b64decode(request["image"])))
+            image = ImageOps.exif_transpose(image).convert("RGB")
+        except (KeyError, TypeError, ValueError, OSError) as error:
+            raise HTTPException(422, f"the request has to be JSON with an image file in base64: {error}") from error
+        resized, images = resize(image, self.about["resize"]), self.about["images"]
+        return {
+            "images": pad(resized, images["size_divisor"], images["smallest_side"]),
+            "image_sizes": np.array([resized.shape[:2]]),
+            "original_sizes": np.array([image.size[::-1]]),
+        }
+
+    def batch(self, inputs: list) -> list:
+        """Keep the requests apart: `predict` puts those of one size together."""
+        return inputs
+
+    def unbatch(self, output: list) -> list:
+        """Return the answers, which are apart already."""
+        return output
+
+    def predict(self, x: list[dict[str, np.ndarray]]) -> list[dict[str, np.ndarray]]:
+        """Run the graph once for each size, so that an answer does not depend on the images of others."""
+        answers: list[dict[str, np.ndarray]] = [{}] * len(x)
+        shapes = [inputs["images"].shape for inputs in x]
+        for shape in set(shapes):
+            members = [number for number, other in enumerate(shapes) if other == shape]
+            stacked = {name: np.concatenate([x[number][name] for number in members]) for name in x[0]}
+            found = dict(zip(self.outputs, self.session.run(self.outputs, stacked), strict=True))
+            for slot, number in enumerate(members):
+                answers[number] = {name: values[slot] for name, values in found.items()}
+        return answers
+
+    def encode_response(self, output: dict[str, np.ndarray]) -> dict:
+        """Turn the detections of one image into an answer; masks are left out."""
+        kept = [output[name][: output["count"]].tolist() for name in ("labels", "scores", "boxes")]
+        names = self.about["class_names"]
+        objects = [
+            {"class": names[label - 1], "score": score, "box": box} for label, score, box in zip(*kept, strict=True)
+        ]
+        return {"objects": objects}
+
+
+if __name__ == "__main__":
+    server = litserve.LitServer(Detection(sys.argv[1]), accelerator="cpu")
+    server.run(host="127.0.0.1", port=int(sys.argv[2]) if len(sys.argv) > 2 else 8000, generate_client_file=False)
