@@ -5,7 +5,7 @@ import inspect
 import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, get_args, get_origin
+from typing import Any, Literal, get_args, get_origin
 
 import docstring_parser
 from jsonargparse import ArgumentParser
@@ -70,7 +70,11 @@ def tool_parser(name: str, function: Callable[..., None]) -> ToolParser:
             continue
         default = signature[key].default
         options = {"required": True} if default is inspect.Parameter.empty else {"default": list(default)}
-        parser.add_argument(f"--{key}", nargs="+", type=item_type, action=_Gather, help=described.get(key), **options)
+        if get_origin(item_type) is Literal:
+            options |= {"type": str, "choices": get_args(item_type)}
+        else:
+            options["type"] = item_type
+        parser.add_argument(f"--{key}", nargs="+", action=_Gather, help=described.get(key), **options)
     for key in sorted(switches):
         parser.add_argument(f"--{key}", action="store_true", help=described.get(key))
     return parser

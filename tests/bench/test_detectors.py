@@ -19,6 +19,7 @@ from lightning_rcnn.bench.detectors import (
     contenders,
     training_step,
 )
+from lightning_rcnn.bench.detectors.exported import exported_detections
 from lightning_rcnn.bench.detectors.parts import SPAN, add_up, spans_around_parts
 from lightning_rcnn.bench.memory import peak_memory
 from lightning_rcnn.cli.commands import bench_detectors
@@ -26,6 +27,8 @@ from lightning_rcnn.data.pack.shapes import shapes_source
 from lightning_rcnn.data.pack.write import write_shards
 from lightning_rcnn.detectors.mask_rcnn import MaskRCNN
 from lightning_rcnn.errors import InputError
+from lightning_rcnn.export import exporting
+from lightning_rcnn.export.graph import ExportGraph
 from lightning_rcnn.parts import part
 
 CPU = torch.device("cpu")
@@ -187,6 +190,21 @@ def test_all_have_the_same_weights(monkeypatch):
     assert all(weight.equal(first[0]) for weight in first)
 
 
+def test_exported_files_find_what_the_detector_finds(monkeypatch):
+    detector, scene = small_mask_rcnn().eval(), Scene.random(2, 64, 96, 1, 2)
+    graph = ExportGraph(detector)
+    fake = exporting.Format(lambda program, text, file: file.write(b"x"), lambda path: (lambda x: graph(*x), ""))
+    monkeypatch.setitem(exporting.FORMATS, "pt2", fake)
+    monkeypatch.setattr(exporting, "trace", lambda *_: None)
+    ((name, detect),) = exported_detections(detector, scene, ["pt2"])
+    detections, masks = detect()
+    with torch.inference_mode():
+        expected = detector.predict(scene.inputs())[0]
+    assert name == "pt2"
+    assert torch.equal(detections.boxes, expected.boxes)
+    assert [mask.shape for mask in masks] == [(len(mask), 64, 96) for mask in masks]
+
+
 def test_a_profile_on_shards_shows_what_is_waited_for_data(tmp_path):
     write_shards(shapes_source(6, seed=0), tmp_path / "set", name="shapes", workers=1)
     bench_detectors.step(
@@ -215,9 +233,9 @@ def test_benchmarks_run(detector, tmp_path):
     options = {"detector": detector, "batch_size": 1, "height": 64, "width": 96, "objects": 2, "repeats": 1}
     bench_detectors.step(**options, json=tmp_path / "step.json")
     del options["objects"]
-    bench_detectors.infer(**options, json=tmp_path / "infer.json")
-    for name in ("step", "infer"):
-        assert len(json.loads((tmp_path / f"{name}.json").read_text())["results"]) == 6
+    bench_detectors.infer(**options, formats=["pt2", "onnx"], json=tmp_path / "infer.json")
+    for name, number in (("step", 6), ("infer", 8)):
+        assert len(json.loads((tmp_path / f"{name}.json").read_text())["results"]) == number
     bench_detectors.step(**options, profile=True, trace=tmp_path / "trace.json", json=tmp_path / "parts.json")
     assert (tmp_path / "trace.json").stat().st_size > 0
     parts = {part["name"]: part for part in json.loads((tmp_path / "parts.json").read_text())["parts"]}

@@ -92,6 +92,16 @@ def test_a_list_may_be_given_in_parts():
     }
 
 
+def test_items_of_a_list_are_of_its_choices():
+    def function(formats: Sequence[Literal["pt2", "onnx"]] = ()) -> None:
+        pass
+
+    parser = tool_parser("tool", function)
+    assert parser.parse_args(["--formats", "onnx", "pt2"]).formats == ["onnx", "pt2"]
+    with pytest.raises(InputError, match=r"--formats: invalid choice: 'xml' \(choose from"):
+        parser.parse_args(["--formats", "xml"])
+
+
 def test_paths_are_called_so_in_the_help():
     def tool(path: Path) -> None:
         """Read.

@@ -1,7 +1,7 @@
 """The contenders: a training step, or the detection of a batch, of both libraries' detectors."""
 
 import copy
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -15,6 +15,7 @@ from torchvision.models.detection.anchor_utils import AnchorGenerator
 from torchvision.models.detection.backbone_utils import resnet_fpn_backbone
 
 from lightning_rcnn.backbones.fpn import ResNetFPN
+from lightning_rcnn.bench.detectors.exported import exported_detections, paste_all
 from lightning_rcnn.bench.detectors.scene import Scene
 from lightning_rcnn.checkpoints.reading import WeightFile
 from lightning_rcnn.checkpoints.torchvision import export
@@ -23,7 +24,7 @@ from lightning_rcnn.detectors.base import Detector
 from lightning_rcnn.detectors.faster_rcnn import FasterRCNN
 from lightning_rcnn.detectors.mask_rcnn import MaskRCNN
 from lightning_rcnn.detectors.preprocessing import PreprocessingSettings
-from lightning_rcnn.masks.paste import paste_densely
+from lightning_rcnn.export.exporting import FormatName
 from lightning_rcnn.precision import BF16, FLOAT32, autocast, choose_precision
 
 DetectorName = Literal["faster_rcnn", "mask_rcnn"]
@@ -34,6 +35,7 @@ _TITLES = {"step": "training step", "infer": "detection", "faster_rcnn": "Faster
 _AUTOCAST: dict[Precision, str] = {"float32": FLOAT32, "bfloat16": BF16}
 Layout = Literal["NCHW", "channels last"]
 Library = Literal["torchvision", "lightning-rcnn"]
+_LAYOUTS: dict[FormatName, Layout] = {"pt2": "channels last", "onnx": "NCHW", "aoti": "channels last"}
 
 
 @dataclass(frozen=True)
@@ -103,7 +105,7 @@ class Contender:
     Attributes:
         library, precision, layout: what tells it from the others.
         run: runs once what is timed.
-        compilation: how it is compiled, as a name in tables; empty if it is not.
+        compilation: how it is compiled, or the format of an exported file, as a name in tables; empty if neither.
         seconds: wall time of each repeat.
         peak_bytes: memory that one run needed beyond what was in use before; 0 if it cannot be told.
     """
@@ -118,7 +120,12 @@ class Contender:
 
 
 def build_contenders(
-    scene: Scene, architecture: Architecture, task: Task, device: torch.device, compilation: CompilationPlan | None
+    scene: Scene,
+    architecture: Architecture,
+    task: Task,
+    device: torch.device,
+    compilation: CompilationPlan | None,
+    formats: Sequence[FormatName] = (),
 ) -> list[Contender]:
     """Build torchvision's detector as people run it, the same channels last, and ours, all in both precisions.
 
@@ -130,6 +137,7 @@ def build_contenders(
         task: what is timed.
         device: device that all run on.
         compilation: adds ours compiled in each precision; None adds nothing.
+        formats: adds ours as exported files, which compute in float32.
     """
     scene = scene.to(device)
     original = architecture.ours()
@@ -149,6 +157,9 @@ def build_contenders(
         else:
             run = _inference(_detection(library, detector, scene), precision, device)
         runners.append(Contender(library, precision, layout, run, "" if plan is None else plan.label))
+    exported = exported_detections(copy.deepcopy(original).to(device).eval(), scene, formats)
+    for name, run in exported:
+        runners.append(Contender("lightning-rcnn", "float32", _LAYOUTS[name], run, name))
     return runners
 
 
@@ -179,19 +190,8 @@ def _detection(library: Library, detector: nn.Module, scene: Scene) -> Callable[
         images = scene.torchvision_images()
         return lambda: detector(images)
     assert isinstance(detector, Detector)
-    inputs, (height, width) = scene.inputs(), scene.images.shape[-2:]
-
-    def detect() -> object:
-        detections, _ = detector.predict(inputs)
-        if detections.masks is None:
-            return detections
-        images = zip(detections.masks, detections.boxes, detections.labels > 0, strict=True)
-        return detections, [
-            paste_densely(masks[is_there], boxes[is_there], height, width, detector.mask_paste)
-            for masks, boxes, is_there in images
-        ]
-
-    return detect
+    inputs, size = scene.inputs(), scene.images.shape[-2:]
+    return lambda: paste_all(detector.predict(inputs)[0], size, detector.mask_paste)
 
 
 def training_precision(device: torch.device) -> Precision:

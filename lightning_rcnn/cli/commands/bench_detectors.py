@@ -1,5 +1,6 @@
 """`lightning-rcnn bench step|infer`."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
@@ -30,7 +31,8 @@ from lightning_rcnn.cli.option_checks import require_at_least, require_device, r
 from lightning_rcnn.cli.output_paths import require_file
 from lightning_rcnn.data.resize import ResizeRule
 from lightning_rcnn.errors import InputError
-from lightning_rcnn.progress import track
+from lightning_rcnn.export.exporting import FormatName
+from lightning_rcnn.progress import at_work, track
 
 SHORT = {"torchvision": "torchvision", "lightning-rcnn": "ours", "NCHW": "NCHW", "channels last": "NHWC"}
 """Short names, for tables of 80 characters."""
@@ -120,6 +122,7 @@ def infer(
     classes: int = 3,
     repeats: int = 5,
     seed: int = 0,
+    formats: Sequence[FormatName] = (),
     json: Path | None = None,
 ) -> None:
     """Time the detection of a batch against torchvision's, in one run.
@@ -137,6 +140,7 @@ def infer(
         classes: number of classes without background.
         repeats: number of timed turns.
         seed: seed of weights and images.
+        formats: also time ours as exported files: pt2, onnx, aoti.
         json: also write the figures to this file.
     """
     require_positive(batch_size=batch_size, classes=classes, repeats=repeats)
@@ -147,7 +151,7 @@ def infer(
     architecture = Architecture(detector, backbone, classes, min(height, width), max(height, width))
     torch.manual_seed(seed)
     scene = Scene.random(batch_size, height, width, 1, classes)
-    _compare("infer", architecture, scene, chosen, repeats, json)
+    _compare("infer", architecture, scene, chosen, repeats, json, formats=formats)
 
 
 def _compare(
@@ -158,9 +162,11 @@ def _compare(
     repeats: int,
     json: Path | None,
     compilation: CompilationPlan | None = None,
+    formats: Sequence[FormatName] = (),
 ) -> None:
     console = Console()
-    runners = build_contenders(scene, architecture, task, device, compilation)
+    with at_work("building the detectors", console):
+        runners = build_contenders(scene, architecture, task, device, compilation, formats)
     for runner in track(runners, "measuring memory, detectors", console):
         runner.run()
         runner.peak_bytes = peak_memory(runner.run, device)
