@@ -60,7 +60,7 @@ def heat_map_peaks(maps: Tensor, boxes: Tensor, max_side: int) -> tuple[Tensor, 
     along = torch.arange(-(-max_side // size) + 1, device=maps.device)
     values, x, y = cells.values(best, along)
     peak, index = values.flatten(2).max(dim=2, keepdim=True)
-    num = len(along)
+    num = along.shape[0]
     row = y.flatten(2).gather(2, index // num)
     column = x.flatten(2).gather(2, index // num**2 * num + index % num)
     shares = (torch.cat((column, row), dim=2) + 0.5) / cells.resized[:, None]
