@@ -61,8 +61,10 @@ def heat_map_peaks(maps: Tensor, boxes: Tensor, max_side: int) -> tuple[Tensor, 
     values, x, y = cells.values(best, along)
     peak, index = values.flatten(2).max(dim=2, keepdim=True)
     num = along.shape[0]
-    row = y.flatten(2).gather(2, index // num)
-    column = x.flatten(2).gather(2, index // num**2 * num + index % num)
+    along_rows = index // num
+    across = index - along_rows * num  # ONNX has no remainder by a symbol
+    row = y.flatten(2).gather(2, along_rows)
+    column = x.flatten(2).gather(2, along_rows // num * num + across)
     shares = (torch.cat((column, row), dim=2) + 0.5) / cells.resized[:, None]
     return boxes[:, None, :2] + shares * sides[:, None], peak.squeeze(2)
 
