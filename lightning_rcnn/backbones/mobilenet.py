@@ -31,6 +31,7 @@ class MobileNetFPN(Backbone):
         norm_epsilon: epsilon of the norms; 0.001 in the ImageNet network, 1e-5 in torchvision's detectors.
         frozen_stages: number of frozen stages: 0 none, 6 all.
         channels: channels of every level.
+        in_channels: channels of the images. Weights for RGB are adapted: see `stem.py`.
 
     Raises:
         InputError: `frozen_stages` is out of range, or the weights do not fit.
@@ -46,9 +47,14 @@ class MobileNetFPN(Backbone):
         norm_epsilon: NonNegative = 1e-5,
         frozen_stages: int = 0,
         channels: PositiveCount = 256,
+        in_channels: PositiveCount = 3,
     ) -> None:
         super().__init__()
+        self.in_channels = in_channels
         network = getattr(torchvision.models, name)(norm_layer=norm_layer(norm, norm_epsilon))
+        if in_channels != 3:
+            network.features[0][0] = nn.Conv2d(in_channels, 16, kernel_size=3, stride=2, padding=1, bias=False)
+            nn.init.kaiming_normal_(network.features[0][0].weight, mode="fan_out")  # as torchvision's
         if weights is not None:
             load_backbone_weights(network, name, weights)
         self.body: nn.Sequential = network.features

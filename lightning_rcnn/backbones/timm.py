@@ -41,6 +41,7 @@ class TimmFPN(Backbone):
         channels: channels of every level.
         fpn_norm: norm after the pyramid's convolutions; None for a bias instead.
         checkpointing: whether the network computes activations again in backward instead of keeping them.
+        in_channels: channels of the images. Weights for RGB are adapted by the same rule of timm's as in `stem.py`.
 
     Raises:
         InputError: timm is not installed, has no such network or weights; the network has no maps for a pyramid, takes
@@ -58,9 +59,11 @@ class TimmFPN(Backbone):
         channels: PositiveCount = 256,
         fpn_norm: NormName | None = None,
         checkpointing: bool = False,
+        in_channels: PositiveCount = 3,
     ) -> None:
         super().__init__()
-        network = _create(name, weights == HUB, drop_path)
+        self.in_channels = in_channels
+        network = _create(name, weights == HUB, drop_path, in_channels)
         self._indices, self.strides, inputs = _pyramid_of(network, name)
         network.prune_intermediate_layers(self._indices, prune_norm=True, prune_head=True)  # type: ignore[operator]
         if weights not in (None, HUB):
@@ -101,7 +104,7 @@ class TimmFPN(Backbone):
         return list(self.fpn({str(level): features for level, features in enumerate(maps)}).values())
 
 
-def _create(name: str, with_weights: bool, drop_path: float) -> nn.Module:
+def _create(name: str, with_weights: bool, drop_path: float, in_channels: int) -> nn.Module:
     require_extra("timm", "timm", "TimmFPN")
     import timm
 
@@ -112,7 +115,9 @@ def _create(name: str, with_weights: bool, drop_path: float) -> nn.Module:
     if timm.models.model_entrypoint(architecture).__module__.rpartition(".")[2] in _ANY_SIZE:
         options["strict_img_size"] = False
     try:
-        network: nn.Module = timm.create_model(name, pretrained=with_weights, num_classes=0, **options)
+        network: nn.Module = timm.create_model(
+            name, pretrained=with_weights, num_classes=0, in_chans=in_channels, **options
+        )
     except TypeError as error:
         if drop_path and "drop_path_rate" in str(error):
             raise InputError(f"TimmFPN: {name} has no drop path; leave out drop_path") from error

@@ -52,6 +52,7 @@ class VisionTransformer(nn.Module):
         pretrained_size: side of the images, pixels, for which there are absolute positions; they are interpolated.
         drop_path: rate of stochastic depth in the last block; it grows linearly from 0.
         checkpointing: whether blocks compute their activations again in backward instead of keeping them.
+        in_channels: channels of the images.
     """
 
     def __init__(
@@ -62,11 +63,12 @@ class VisionTransformer(nn.Module):
         pretrained_size: int,
         drop_path: float,
         checkpointing: bool,
+        in_channels: int,
     ) -> None:
         super().__init__()
         self.channels, depth, num_heads = SIZES[name]
         self.checkpointing = checkpointing
-        self.patch_embed = PatchEmbedding(self.channels)
+        self.patch_embed = PatchEmbedding(in_channels, self.channels)
         positions = (pretrained_size // PATCH) ** 2 + 1  # the first is the class token's, which weights bring along
         self.pos_embed = nn.Parameter(torch.zeros(1, positions, self.channels))
         global_blocks = {depth // _GLOBAL_BLOCKS * number - 1 for number in range(1, _GLOBAL_BLOCKS + 1)}
@@ -112,12 +114,12 @@ class VisionTransformer(nn.Module):
 class PatchEmbedding(nn.Module):
     """A linear map of each patch."""
 
-    def __init__(self, channels: int) -> None:
+    def __init__(self, in_channels: int, channels: int) -> None:
         super().__init__()
-        self.proj = nn.Conv2d(3, channels, PATCH, PATCH)
+        self.proj = nn.Conv2d(in_channels, channels, PATCH, PATCH)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Embed the patches of images [N, 3, 16 H, 16 W] as [N, H, W, C]."""
+        """Embed the patches of images, 16 H x 16 W pixels, as [N, H, W, C]."""
         return self.proj(images).permute(0, 2, 3, 1)
 
 

@@ -39,6 +39,7 @@ class ViTDet(Backbone):
             for base, large and huge.
         channels: channels of every level.
         checkpointing: whether blocks compute their activations again in backward instead of keeping them.
+        in_channels: channels of the images. Weights for RGB are adapted: see `stem.py`.
 
     Raises:
         InputError: a size is no multiple of the patches', or the weights do not fit.
@@ -54,12 +55,14 @@ class ViTDet(Backbone):
         drop_path: Fraction = 0.1,
         channels: PositiveCount = 256,
         checkpointing: bool = False,
+        in_channels: PositiveCount = 3,
     ) -> None:
         super().__init__()
+        self.in_channels = in_channels
         for key, size in (("image_size", image_size), ("pretrained_size", pretrained_size)):
             if size % PATCH:
                 raise InputError(f"ViTDet: {key} {size}: give a multiple of {PATCH}, the side of a patch")
-        self.net = VisionTransformer(name, window, image_size, pretrained_size, drop_path, checkpointing)
+        self.net = VisionTransformer(name, window, image_size, pretrained_size, drop_path, checkpointing, in_channels)
         if weights is not None:
             _load(self.net, name, weights)
         width = self.net.channels

@@ -77,6 +77,15 @@ def test_checkpointing_keeps_the_gradients(name):
         assert torch.equal(found.grad, expected.grad), key
 
 
+def test_images_of_other_channels(tmp_path):
+    weights = timm.create_model("resnet18").state_dict()
+    torch.save(weights, tmp_path / "18.pth")
+    backbone = TimmFPN("resnet18", weights=str(tmp_path / "18.pth"), channels=8, in_channels=5)
+    expected = weights["conv1.weight"][:, [0, 1, 2, 0, 1]] * 3 / 5
+    torch.testing.assert_close(backbone.network.conv1.weight, expected)
+    assert backbone(torch.randn(1, 5, 64, 64))[0].shape == (1, 8, 16, 16)
+
+
 def test_frozen_norms_keep_their_statistics_and_have_no_gradients():
     backbone = TimmFPN("resnet18", channels=8, norm="frozen_batch_norm").train()
     before = {key: value.clone() for key, value in backbone.network.state_dict().items()}

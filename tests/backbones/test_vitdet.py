@@ -72,7 +72,7 @@ def test_with_one_window_it_is_timms_transformer_without_class_token():
     theirs = timm.create_model(
         "vit_tiny_patch16_224", img_size=64, class_token=False, global_pool="avg", num_classes=0
     ).eval()
-    ours = VisionTransformer("tiny", 4, 64, 64, drop_path=0.0, checkpointing=False).eval()
+    ours = VisionTransformer("tiny", 4, 64, 64, drop_path=0.0, checkpointing=False, in_channels=3).eval()
     weights = {key: value for key, value in theirs.state_dict().items() if key in ours.state_dict()}
     positions = torch.cat([torch.zeros(1, 1, 192), weights["pos_embed"]], dim=1)  # the class token's comes first
     lacking = ours.load_state_dict(weights | {"pos_embed": positions}, strict=False)
@@ -85,7 +85,7 @@ def test_with_one_window_it_is_timms_transformer_without_class_token():
 
 def test_sizes_and_global_blocks_are_those_of_the_paper():
     with torch.device("meta"):
-        networks = {name: VisionTransformer(name, 14, 1024, 224, 0.1, False) for name in ("base", "large", "huge")}
+        networks = {name: VisionTransformer(name, 14, 1024, 224, 0.1, False, 3) for name in ("base", "large", "huge")}
     for name, blocks in {"base": (2, 5, 8, 11), "large": (5, 11, 17, 23), "huge": (7, 15, 23, 31)}.items():
         network = networks[name]
         assert tuple(number for number, block in enumerate(network.blocks) if not block.window) == blocks
@@ -146,6 +146,8 @@ def test_weights_of_a_classifier_and_of_a_detector_are_read(tmp_path):
     assert torch.equal(net.pos_embed, pretrained.pos_embed)
     assert torch.equal(net.blocks[3].attn.qkv.weight, pretrained.blocks[3].attn.qkv.weight)
     assert not net.blocks[3].attn.rel_pos_h.any()
+    gray = small(weights=str(tmp_path / "mae.pth"), in_channels=1).net.patch_embed.proj.weight
+    torch.testing.assert_close(gray, pretrained.patch_embed.proj.weight.sum(1, keepdim=True))
     nn.init.normal_(net.blocks[3].attn.rel_pos_h)
     torch.save({f"backbone.net.{key}": value for key, value in net.state_dict().items()}, tmp_path / "detector.pth")
     again = small(weights=str(tmp_path / "detector.pth")).net
