@@ -197,7 +197,7 @@ def test_other_loggers_stay_as_they_are(other):
 
 @pytest.mark.parametrize(("name", "package"), [("TensorBoardLogger", "tensorboard"), ("MLFlowLogger", "mlflow")])
 def test_a_missing_package_is_one_line_before_any_work(error_line, workplace, monkeypatch, name, package):
-    monkeypatch.setattr("lightning_rcnn.callbacks.run_loggers.find_spec", lambda _: None)
+    monkeypatch.setattr("lightning_rcnn.errors.find_spec", lambda _: None)
     expected = (
         f"trainer.logger {name}: the package {package} is missing; install it with pip install "
         f"'lightning-rcnn[{package}]'"

@@ -66,7 +66,10 @@ def test_options_of_other_tools(error_line, words, line):
     ("text", "line"),
     [
         ("epochs: 3", ":1: epochs: no such key; did you mean trainer.max_epochs?"),
-        ("model:\n  num_classes: 3", ":2: model.num_classes: no such key; the classes come with the packed data"),
+        (
+            "model:\n  num_classes: 3",
+            ":2: model.init_args.num_classes: FasterRCNN takes no num_classes; the classes come with the packed data",
+        ),
         (
             "model:\n  init_args: {lr: 3}",
             ":2: model.init_args.lr: FasterRCNN takes no lr; did you mean model.init_args.optimizer.init_args.lr "

@@ -145,7 +145,11 @@ def test_a_sample_with_broken_proposals_is_left_out_and_named(proposed_set, tmp_
 
 def open_module(limit, **sources):
     module = DetectionDataModule(**sources, batch_size=2, num_workers=0)
+    limits = {f"limit_{split}_batches": 1.0 for split in ("train", "val", "test", "predict")}
     module.trainer = SimpleNamespace(
+        **limits,
+        state=SimpleNamespace(fn=None),
+        max_steps=-1,
         lightning_module=SimpleNamespace(resize_rule=RULE, proposal_limit=limit),
         strategy=SimpleNamespace(broadcast=lambda value: value),
         global_rank=0,

@@ -9,10 +9,9 @@ import pytest
 import torch
 from torch import nn
 
-from lightning_rcnn import FastRCNN, MaskRCNN, RCNNBoxRegression
+from lightning_rcnn import FastRCNN, MaskRCNN, RCNNBoxRegression, errors
 from lightning_rcnn.backbones.base import Backbone
 from lightning_rcnn.backbones.plain import PlainBackbone
-from lightning_rcnn.callbacks import run_loggers
 from lightning_rcnn.cli import main
 from lightning_rcnn.errors import InputError
 from lightning_rcnn.export import exporting
@@ -217,7 +216,7 @@ def test_what_is_asked_for_wrongly_is_one_line(tmp_path, monkeypatch, folder, ca
         InputError, match="RCNNBoxRegression: cannot be exported: R-CNN runs its network on each region"
     ):
         rcnn.export(tmp_path / "rcnn.pt2")
-    monkeypatch.setattr(run_loggers, "find_spec", lambda name: None if name == "onnxruntime" else find_spec(name))
+    monkeypatch.setattr(errors, "find_spec", lambda name: None if name == "onnxruntime" else find_spec(name))
     with pytest.raises(
         InputError, match=r"onnxruntime is missing; install it with pip install 'lightning-rcnn\[export"
     ):

@@ -48,7 +48,13 @@ def pack_webdataset(
             lie in their images, and refuses if several do. Shares of the image's size are recognized.
         class_names: names of the classes in the JSON, such as 0=cat,1=dog; by default as they are written.
         classes: class names, separated by commas; label i is the i-th, objects of other classes are left out.
-        channels, range, bands, max_pixels: what to keep of the pixels; see `pack auto`.
+        channels: auto keeps what the images have if all are alike, and makes RGB of 8 bits of gray, color and mixed
+            images; rgb does so with all images; a number of channels is required of all. See `pack auto`.
+        range: values that become black and white where more than 8 bits or other channels are kept: auto, full,
+            percentile, or two numbers, such as 0,4095. See `pack auto`.
+        bands: one or three channels, from 1, that pictures show, such as 4,3,2; by default the first three or the
+            first.
+        max_pixels: largest number of pixels of an image; by default 178956970.
         name: name of the data set; by default that of the folder.
         workers: reading processes; by default as many as are worth starting, at most one per core.
         strict: refuse the data set if anything has to be repaired or skipped.

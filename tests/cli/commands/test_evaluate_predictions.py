@@ -132,6 +132,7 @@ def test_predict_and_evaluate_give_the_figures_of_validate(truth, table, tmp_pat
         assert main(["evaluate", *map(str, files + options)]) == 0
         evaluated = json.loads((tmp_path / "out.json").read_text())[result_type]
         assert evaluated.pop("per_class") == pytest.approx(figures.pop("per_class"), abs=1e-6)
+        assert evaluated.pop("rules") == figures.pop("rules") == "COCO"
         known = {name: None if np.isnan(value) else pytest.approx(value, abs=1e-6) for name, value in figures.items()}
         assert evaluated == known
         if result_type == "bbox":
