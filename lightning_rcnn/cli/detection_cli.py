@@ -346,11 +346,19 @@ class DetectionCLI(LightningCLI):
 
     def after_validate(self) -> None:
         """Store the best threshold beside the weights."""
-        assert self.checkpoint is not None
-        store_thresholds(self._analysis.thresholds, self.checkpoint, self._checkpoint_time, self.run_dir)
+        self._store_thresholds()
 
     def after_test(self) -> None:
         """Store the best threshold if no validation did: one that is chosen on test data flatters the test."""
         assert self.checkpoint is not None
         if not read_header(self.checkpoint).thresholds:
-            store_thresholds(self._analysis.thresholds, self.checkpoint, self._checkpoint_time, self.run_dir)
+            self._store_thresholds()
+
+    def _store_thresholds(self) -> None:
+        assert self.checkpoint is not None
+        if self._copy is not None:  # a training on another machine may write there, and its lock is not seen here
+            rank_zero_info(
+                f"The best threshold is not stored in a checkpoint of a cloud; copy {self.checkpoint} for it."
+            )
+            return
+        store_thresholds(self._analysis.thresholds, self.checkpoint, self._checkpoint_time, self.run_dir)

@@ -9,6 +9,7 @@ import os
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
+from hashlib import file_digest
 from pathlib import Path
 
 from filelock import FileLock
@@ -74,15 +75,15 @@ class WorkingCopy:
         stored = list_files(self.url, self.policy)
         record = _Record.read(self.folder)
         for name in self._files():
-            is_new = name in record.unsent and name not in record.versions
-            if name not in stored and not is_new:
+            # What was never there is new here, perhaps by a command that still runs.
+            if name not in stored and name in record.versions:
                 (self.folder / name).unlink()
         for name, state in stored.items():
             is_known = record.versions.get(name) == state.version
             is_here = record.stamps.get(name) == _stamp(self.folder / name)
             if not is_known or not (is_here or name in record.unsent):
-                self._fetch(name, state)
-                record.note(name, _stamp(self.folder / name), state.version)
+                version = self._fetch(name, state)
+                record.note(name, _stamp(self.folder / name), version)
         record.write(self.folder)
 
     def push(self) -> None:
@@ -92,17 +93,23 @@ class WorkingCopy:
             InputError: a file cannot be sent; the next call tries again.
             ChangedElsewhereError: a file was written by somebody else since it was read or written here.
         """
-        with self._lock():
-            self._push()
+        try:
+            with self._lock():
+                self._push()
+        except OSError as error:
+            raise InputError(f"{self.folder}: the copy of {self.url} cannot be read or written ({error})") from error
 
     def _push(self) -> None:
         record = _Record.read(self.folder)
         changed = [name for name in self._files() if record.stamps.get(name) != _stamp(self.folder / name)]
         changed.sort(key=lambda name: (name.endswith(".ckpt"), name))
         record.unsent |= set(changed)
+        if not changed:
+            return
         try:
+            stored = list_files(self.url, self.policy)
             for name in changed:
-                self._send(name, record)
+                self._send(name, stored.get(name), record)
         finally:
             record.write(self.folder)
 
@@ -110,21 +117,45 @@ class WorkingCopy:
         """Return the lock of the record: several commands may work in the copy."""
         return FileLock(self.folder.with_name(f".{self.folder.name}.lock"))
 
-    def _fetch(self, name: str, state: FileState) -> None:
-        path = self.folder / name
-        with atomic_write(path) as file:
-            fetch_file(inside(self.url, name), file, min_size=state.size, sha256=None, policy=self.policy)
+    def _fetch(self, name: str, listed: FileState) -> str:
+        """Fetch a file, and return its version."""
+        path, url, state = self.folder / name, inside(self.url, name), listed
+        while True:
+            with atomic_write(path) as file:
+                fetch_file(url, file, min_size=state.size, sha256=None, policy=self.policy)
+            now = file_state(url, self.policy)
+            if now.version == state.version:
+                break
+            state = now  # it was replaced since it was listed
         os.utime(path, (state.modified, state.modified))  # so that the copies of all machines are alike
+        return state.version
 
-    def _send(self, name: str, record: "_Record") -> None:
-        url = inside(self.url, name)
-        if name in record.versions and file_state(url, self.policy).version != record.versions[name]:
+    def _send(self, name: str, stored: FileState | None, record: "_Record") -> None:
+        url, path = inside(self.url, name), self.folder / name
+        if name in record.versions:
+            stored = file_state(url, self.policy)  # that of the listing is some files old
+        version = None if stored is None else stored.version
+        if version != record.versions.get(name) and not self._is_own(name, stored, record):
             raise ChangedElsewhereError(
-                f"{url}: was written by another process since this one read it; its own is {self.folder / name}"
+                f"{url}: was written by another process since this one read it; its own is {path}"
             )
-        stamp = _stamp(self.folder / name)  # of what is sent: a log may grow meanwhile
-        send_file(self.folder / name, url, self.policy)
+        stamp = _stamp(path)  # of what is sent: a log may grow meanwhile
+        if stamp is None:  # a file that was removed since
+            record.unsent.discard(name)
+            return
+        record.sending[name] = _digest(path)
+        record.write(self.folder)
+        send_file(path, url, self.policy)
         record.note(name, stamp, file_state(url, self.policy).version)
+
+    def _is_own(self, name: str, stored: FileState | None, record: "_Record") -> bool:
+        """Tell whether a file there is what was sent from here, without an answer."""
+        if stored is None or name not in record.sending:
+            return False
+        with tempfile.NamedTemporaryFile() as file:
+            fetch_file(inside(self.url, name), file, min_size=stored.size, sha256=None, policy=self.policy)  # type: ignore[arg-type]
+            file.flush()
+            return _digest(Path(file.name)) == record.sending[name]
 
     def _files(self) -> Iterator[str]:
         for path in sorted(self.folder.rglob("*")):
@@ -140,11 +171,13 @@ class _Record:
         stamps: size and time here, when they were last the same as in the cloud.
         versions: version in the cloud at that time.
         unsent: files that could not be sent; those here are the newer ones.
+        sending: SHA-256 of files that were sent, without an answer so far.
     """
 
     stamps: dict[str, Stamp]
     versions: dict[str, str]
     unsent: set[str]
+    sending: dict[str, str]
 
     @classmethod
     def read(cls, folder: Path) -> "_Record":
@@ -152,9 +185,9 @@ class _Record:
         try:
             content = json.loads((folder / _RECORD).read_text())
             stamps = {name: (size, time) for name, (size, time) in content["stamps"].items()}
-            return cls(stamps, dict(content["versions"]), set(content["unsent"]))
+            return cls(stamps, dict(content["versions"]), set(content["unsent"]), dict(content["sending"]))
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
-            return cls({}, {}, set())
+            return cls({}, {}, set(), {})
 
     def note(self, name: str, stamp: Stamp | None, version: str) -> None:
         """Note that a file is the same here and in the cloud."""
@@ -162,12 +195,19 @@ class _Record:
             self.stamps[name] = stamp
         self.versions[name] = version
         self.unsent.discard(name)
+        self.sending.pop(name, None)
 
     def write(self, folder: Path) -> None:
         """Write the record into a folder."""
-        content = {"stamps": self.stamps, "versions": self.versions, "unsent": sorted(self.unsent)}
+        content = {"stamps": self.stamps, "versions": self.versions}
+        content |= {"unsent": sorted(self.unsent), "sending": self.sending}
         with atomic_write(folder / _RECORD) as file:
             file.write(json.dumps(content).encode())
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return file_digest(file, "sha256").hexdigest()
 
 
 def _stamp(path: Path) -> Stamp | None:

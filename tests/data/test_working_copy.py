@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from lightning_rcnn.data import working_copy
-from lightning_rcnn.data.fetch import FetchPolicy
+from lightning_rcnn.data.fetch import FetchPolicy, send_file
 from lightning_rcnn.data.working_copy import ChangedElsewhereError, WorkingCopy
 from lightning_rcnn.errors import InputError
 
@@ -105,6 +105,68 @@ def test_what_could_not_be_sent_is_kept_and_tried_again(tmp_path: Path, machine,
     assert contents(one.folder) == {"last.ckpt": "second, longer", "new.ckpt": "new"}
     one.push()
     assert contents(tmp_path / "store") == contents(one.folder)
+
+
+def test_of_two_who_start_at_once_the_second_overwrites_nothing(tmp_path: Path, machine):
+    one, two = machine("one"), machine("two")
+    one.pull()
+    two.pull()
+    write(one, last="of one")
+    write(two, last="of the other")
+    one.push()
+    with pytest.raises(ChangedElsewhereError, match=r"store/last.ckpt: was written by another process"):
+        two.push()
+    assert contents(tmp_path / "store") == {"last.ckpt": "of one"}
+
+
+def test_what_arrived_without_an_answer_is_ones_own(tmp_path: Path, machine, monkeypatch: pytest.MonkeyPatch):
+    one, two = machine("one"), machine("two")
+    write(one, last="first")
+    one.push()
+    two.pull()
+    write(one, last="second, longer")
+
+    def arrives_without_answer(file: Path, url: str, policy: FetchPolicy) -> None:
+        send_file(file, url, policy)
+        raise InputError("no answer")
+
+    for next_file in ("third, the longest", "of one, too"):
+        with monkeypatch.context() as patch:
+            patch.setattr(working_copy, "send_file", arrives_without_answer)
+            with pytest.raises(InputError, match="no answer"):
+                one.push()
+        write(one, last=next_file)
+        one.push()
+        assert contents(tmp_path / "store") == {"last.ckpt": next_file}
+        write(one, last=f"{next_file}!")
+    with monkeypatch.context() as patch:
+        patch.setattr(working_copy, "send_file", arrives_without_answer)
+        with pytest.raises(InputError, match="no answer"):
+            one.push()
+    two.pull()
+    write(two, last="of the other machine")
+    two.push()
+    with pytest.raises(ChangedElsewhereError):
+        one.push()
+
+
+def test_files_of_a_command_that_still_runs_stay_and_removed_ones_are_not_missed(tmp_path: Path, machine, monkeypatch):
+    one = machine("one")
+    write(one, last="first")
+    one.push()
+    (one.folder / "predict").mkdir()
+    (one.folder / "predict" / "results.json").write_text("[]")
+    one.pull()
+    assert contents(one.folder) == {"last.ckpt": "first", "predict/results.json": "[]"}
+
+    def removes_the_next(file: Path, url: str, policy: FetchPolicy) -> None:
+        send_file(file, url, policy)
+        (one.folder / "z.ckpt").unlink(missing_ok=True)
+
+    write(one, a="a", z="z")
+    monkeypatch.setattr(working_copy, "send_file", removes_the_next)
+    one.push()
+    assert contents(tmp_path / "store") == {"last.ckpt": "first", "predict/results.json": "[]", "a.ckpt": "a"}
 
 
 def test_what_was_removed_there_is_removed_here(tmp_path: Path, machine):

@@ -33,17 +33,18 @@ def receive(url: str, timeout: float, span: Span | None = None) -> Iterator[byte
     """Yield the content of a file, or a part of it, requested in pieces.
 
     Raises:
-        TransferError: it cannot be read, or no piece of it arrived in time.
+        TransferError: it cannot be read, no piece of it arrived in time, or a whole file was replaced meanwhile: its
+            pieces would be those of two.
         InputError: see `filesystem_of`.
     """
     filesystem = filesystem_of(url, timeout)
     path = filesystem._strip_protocol(url)
     if span is None:
-        filesystem.invalidate_cache()  # of listings, which would hide that a file was replaced
-        size = _wait(_start(partial(filesystem.size, path)), timeout)
-        if size is None:
-            raise TransferError("is a folder, or its size is unknown", is_final=True)
-        span = Span(0, size)
+        before = state(url, timeout)
+        yield from receive(url, timeout, Span(0, before.size))
+        if state(url, timeout).version != before.version:
+            raise TransferError("was replaced while it was read")
+        return
     requests: deque[tuple[Span, Future[bytes]]] = deque()
     for start in range(span.start, span.end, _CHUNK):
         piece = Span(start, min(start + _CHUNK, span.end))
