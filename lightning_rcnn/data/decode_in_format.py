@@ -67,7 +67,8 @@ def in_format(values: np.ndarray, pixels: PixelFormat) -> Tensor:
         scaled = np.ascontiguousarray(values)
     else:
         low, high = np.array(pixels.low), np.array(pixels.high)
-        scaled = values.astype(np.float32) - low.astype(np.float32)
+        exact = np.float64 if values.dtype.kind in "iu" and values.dtype.itemsize > 2 else np.float32
+        scaled = (values.astype(exact) - low.astype(exact)).astype(np.float32)
         scaled *= (WHITE / (high - low)).astype(np.float32)
         np.nan_to_num(scaled, copy=False, nan=0.0, posinf=0.0, neginf=0.0)
         np.clip(scaled, 0, WHITE, out=scaled)

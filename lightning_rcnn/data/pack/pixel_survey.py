@@ -91,6 +91,7 @@ class PixelSurvey:
         self._lowest: dict[int, np.ndarray] = {}
         self._highest: dict[int, np.ndarray] = {}
         self._samples: list[np.ndarray] = []
+        self._step, self._num_pixels, self._num_kept = 1, 0, 0
         self._unread = ""
 
     def add(self, summary: PixelSummary | None, file_name: str) -> None:
@@ -104,9 +105,21 @@ class PixelSurvey:
             self._lowest[width] = np.minimum(self._lowest.get(width, summary.lowest), summary.lowest)
             self._highest[width] = np.maximum(self._highest.get(width, summary.highest), summary.highest)
         if len(summary.sample):
-            self._samples.append(summary.sample)
-            while sum(map(len, self._samples)) > _MAX_PIXELS:
-                self._samples = [sample[::2] for sample in self._samples]
+            self._sample(summary.sample)
+
+    def _sample(self, pixels: np.ndarray) -> None:
+        """Keep every n-th pixel of all that come, and every second of these where they become too many."""
+        self._samples.append(pixels[-self._num_pixels % self._step :: self._step])
+        self._num_pixels += len(pixels)
+        self._num_kept += len(self._samples[-1])
+        while self._num_kept > _MAX_PIXELS:
+            kept, position = [], 0
+            for sample in self._samples:
+                kept.append(sample[position % 2 :: 2])
+                position += len(sample)
+            self._samples = [sample for sample in kept if len(sample)]
+            self._num_kept = sum(map(len, self._samples))
+            self._step *= 2
 
     def decide(self, name: str) -> PixelFormat:
         """Return the format of the set.

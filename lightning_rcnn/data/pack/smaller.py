@@ -134,13 +134,26 @@ def _resized(data: bytes, apply_exif: bool, to: Size, quality: int) -> tuple[byt
 
 
 def _resized_values(values: np.ndarray, to: Size) -> np.ndarray:
-    """Resize values [h, w, C] of any type; none gets beyond those of its channel."""
-    channels = [
-        np.asarray(Image.fromarray(channel, mode="F").resize(to, Image.Resampling.LANCZOS))
-        for channel in np.moveaxis(values, -1, 0).astype(np.float32)
-    ]
-    resized = np.stack(channels, axis=-1).clip(values.min(axis=(0, 1)), values.max(axis=(0, 1)))
+    """Resize values [h, w, C] of any type; none gets beyond those of its channel.
+
+    Values that are not finite mark pixels without a measurement. They spread to no others, and stay where they are.
+    """
+    resized = np.stack([_resized_channel(channel, to) for channel in np.moveaxis(values, -1, 0)], axis=-1)
     return (resized if values.dtype.kind == "f" else np.rint(resized)).astype(values.dtype)
+
+
+def _resized_channel(channel: np.ndarray, to: Size) -> np.ndarray:
+    is_finite = np.isfinite(channel)
+    measured = channel[is_finite]
+    if not measured.size:
+        return np.full((to[1], to[0]), np.nan, np.float32)
+    low, high = measured.min(), measured.max()
+    filled = np.where(is_finite, channel, measured.mean()).astype(np.float32)
+    resized = np.asarray(Image.fromarray(filled, mode="F").resize(to, Image.Resampling.LANCZOS)).clip(low, high)
+    if measured.size < channel.size:
+        kept = Image.fromarray(is_finite.astype(np.uint8)).resize(to, Image.Resampling.NEAREST)
+        resized = np.where(np.asarray(kept), resized, np.float32(np.nan))
+    return resized
 
 
 def _encoded(values: np.ndarray) -> tuple[bytes, str]:

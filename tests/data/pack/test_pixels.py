@@ -12,9 +12,13 @@ from PIL import Image
 from lightning_rcnn import pack_samples
 from lightning_rcnn.cli import main
 from lightning_rcnn.data.index import INDEX_NAME, ShardIndex
+from lightning_rcnn.data.pack import pixel_survey
+from lightning_rcnn.data.pack.pixel_options import PixelOptions
+from lightning_rcnn.data.pack.pixel_survey import PixelSummary, PixelSurvey
+from lightning_rcnn.data.pack.smaller import _resized_values
 from lightning_rcnn.data.pixel_format import RGB, PixelFormat
 from lightning_rcnn.data.shards import read_index
-from lightning_rcnn.data.stored_pixels import read_stored
+from lightning_rcnn.data.stored_pixels import StoredLayout, read_stored
 from lightning_rcnn.errors import InputError
 
 HEIGHT, WIDTH = 24, 32
@@ -191,3 +195,27 @@ def test_a_smaller_image_keeps_channels_type_and_limits(tmp_path, read_packed):
         assert np.corrcoef(small.ravel(), expected.ravel())[0, 1] > 0.85
         if extension == "npy":
             assert np.allclose(small[..., 3], 0.25)
+
+
+def test_pixels_without_a_measurement_stay_where_they_are_in_a_smaller_image():
+    values = random(np.float32, 2, 1, 9)
+    values[4:8, 4:8, 1] = np.nan
+    smaller = _resized_values(values, (WIDTH // 2, HEIGHT // 2))
+    whole = _resized_values(random(np.float32, 2, 1, 9), (WIDTH // 2, HEIGHT // 2))
+    assert np.argwhere(np.isnan(smaller)).tolist() == [[y, x, 1] for y in (2, 3) for x in (2, 3)]
+    assert np.array_equal(smaller[..., 0], whole[..., 0])
+    assert np.nanmin(smaller) >= 1
+    assert np.nanmax(smaller) <= 9
+    values[:] = np.nan
+    assert np.isnan(_resized_values(values, (4, 4))).all()
+
+
+def test_percentiles_are_those_of_all_pixels_however_many_and_in_which_order(monkeypatch):
+    monkeypatch.setattr(pixel_survey, "_MAX_PIXELS", 256)
+    survey = PixelSurvey(PixelOptions(value_range="percentile"))
+    layout = StoredLayout("npy", 1, "float32", becomes_rgb=False)
+    for number in range(1000):
+        values = np.arange(16, dtype=np.float32)[:, None] + 16 * number
+        survey.add(PixelSummary(layout, values.min(0), values.max(0), values), "a.npy")
+    pixels = survey.decide("set")
+    assert np.allclose([*pixels.low, *pixels.high], [0.005 * 16000, 0.995 * 16000], atol=200)
