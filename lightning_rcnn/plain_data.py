@@ -18,7 +18,7 @@ from lightning_rcnn.class_paths import class_path, import_path
 from lightning_rcnn.errors import InputError
 from lightning_rcnn.suggestions import did_you_mean
 
-CLASS_PATH, INIT_ARGS = "class_path", "init_args"
+CLASS_PATH, INIT_ARGS, DICT_KWARGS = "class_path", "init_args", "dict_kwargs"
 
 
 class Described:
@@ -99,7 +99,7 @@ def merge(under: Any, over: Any) -> Any:
 
 
 def _is_class(mapping: Mapping[str, Any]) -> bool:
-    return CLASS_PATH in mapping or set(mapping) == {INIT_ARGS}
+    return CLASS_PATH in mapping or set(mapping) <= {INIT_ARGS, DICT_KWARGS}
 
 
 def without_weights(plain: Any) -> Any:

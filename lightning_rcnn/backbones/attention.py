@@ -41,17 +41,18 @@ class Attention(nn.Module):
         rows = torch.einsum("nahwd,hkd->nahwk", query, _by_distance(self.rel_pos_h, height).to(query.dtype))
         columns = torch.einsum("nahwd,wkd->nahwk", query, _by_distance(self.rel_pos_w, width).to(query.dtype))
         # What the distances add goes into the product as further channels, whose keys say the row and the column: a
-        # table of all pairs, which would take most of the memory, need not exist.
+        # table of all pairs, which would take most of the memory, need not exist. Fast kernels want widths that 8
+        # divides, and on a CPU values as wide as the keys.
         own_row = torch.eye(height, dtype=key.dtype, device=key.device)[:, None].expand(-1, width, -1)
         own_column = torch.eye(width, dtype=key.dtype, device=key.device)[None].expand(height, -1, -1)
         place = torch.cat([own_row, own_column], dim=-1).expand(num, self.num_heads, -1, -1, -1)
         scaled = query * query.shape[-1] ** -0.5
-        attended = F.scaled_dot_product_attention(
-            torch.cat([scaled, rows, columns], dim=-1).flatten(2, 3),
-            torch.cat([key, place], dim=-1).flatten(2, 3),
-            value.flatten(2, 3),
-            scale=1.0,
-        )
+        own, others = torch.cat([scaled, rows, columns], dim=-1), torch.cat([key, place], dim=-1)
+        own, others = (F.pad(part, (0, -part.shape[-1] % 8)).flatten(2, 3) for part in (own, others))
+        values = value.flatten(2, 3)
+        if values.device.type == "cpu":
+            values = F.pad(values, (0, own.shape[-1] - values.shape[-1]))
+        attended = F.scaled_dot_product_attention(own, others, values, scale=1.0)[..., : value.shape[-1]]
         return self.proj(attended.transpose(1, 2).reshape(maps.shape))
 
 

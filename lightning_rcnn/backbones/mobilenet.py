@@ -8,7 +8,7 @@ from torchvision.ops import FeaturePyramidNetwork
 from torchvision.ops.feature_pyramid_network import LastLevelMaxPool
 
 from lightning_rcnn.backbones.base import Backbone
-from lightning_rcnn.backbones.norms import NormName, norm_layer
+from lightning_rcnn.backbones.norms import norm_layer
 from lightning_rcnn.backbones.weights import load_backbone_weights
 from lightning_rcnn.errors import InputError
 from lightning_rcnn.settings_checks import NonNegative, PositiveCount
@@ -27,7 +27,7 @@ class MobileNetFPN(Backbone):
     Args:
         name: "mobilenet_v3_large" or "mobilenet_v3_small".
         weights: torchvision's name of ImageNet weights ("DEFAULT"), a file or URL of weights, or None: from scratch.
-        norm: "frozen_batch_norm" for pretrained weights, "batch_norm" or "group_norm" from scratch.
+        norm: "frozen_batch_norm" for pretrained weights, "batch_norm" from scratch.
         norm_epsilon: epsilon of the norms; 0.001 in the ImageNet network, 1e-5 in torchvision's detectors.
         frozen_stages: number of frozen stages: 0 none, 6 all.
         channels: channels of every level.
@@ -43,7 +43,7 @@ class MobileNetFPN(Backbone):
         self,
         name: MobileNetName = "mobilenet_v3_large",
         weights: str | None = None,
-        norm: NormName = "batch_norm",
+        norm: Literal["batch_norm", "frozen_batch_norm"] = "batch_norm",
         norm_epsilon: NonNegative = 1e-5,
         frozen_stages: int = 0,
         channels: PositiveCount = 256,

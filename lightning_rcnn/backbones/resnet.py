@@ -21,6 +21,7 @@ ResNetName = Literal[
     "resnet101",
     "resnet152",
     "resnext50_32x4d",
+    "resnext101_32x4d",
     "resnext101_32x8d",
     "resnext101_64x4d",
     "resnext152_32x8d",
@@ -28,7 +29,7 @@ ResNetName = Literal[
     "wide_resnet101_2",
 ]
 """torchvision's: ResNet (arXiv 1512.03385), ResNeXt (arXiv 1611.05431) and Wide ResNet (arXiv 1605.07146);
-`resnext152_32x8d` is detectron2's."""
+`resnext101_32x4d` is mmdetection's and `resnext152_32x8d` detectron2's."""
 
 STAGES = ("layer1", "layer2", "layer3", "layer4")
 
@@ -144,7 +145,9 @@ class ResNetBody(nn.Module):
 
 
 def _network(name: ResNetName, norm: Callable[[int], nn.Module]) -> ResNet:
-    """Build a network of torchvision's, or detectron2's ResNeXt-152, which has no ImageNet weights there."""
+    """Build a network of torchvision's, or a ResNeXt of others, which has no ImageNet weights there."""
+    if name == "resnext101_32x4d":
+        return ResNet(Bottleneck, [3, 4, 23, 3], groups=32, width_per_group=4, norm_layer=norm)
     if name == "resnext152_32x8d":
         return ResNet(Bottleneck, [3, 8, 36, 3], groups=32, width_per_group=8, norm_layer=norm)
     return getattr(torchvision.models, name)(norm_layer=norm)

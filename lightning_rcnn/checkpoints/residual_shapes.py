@@ -14,6 +14,7 @@ _FIRST_SHAPES: dict[str, tuple[tuple[int, ...], bool, tuple[int, int]]] = {
     "resnet101": ((3, 4, 23, 3), True, (64, 64)),
     "resnet152": ((3, 8, 36, 3), True, (64, 64)),
     "resnext50_32x4d": ((3, 4, 6, 3), True, (128, 4)),
+    "resnext101_32x4d": ((3, 4, 23, 3), True, (128, 4)),
     "resnext101_32x8d": ((3, 4, 23, 3), True, (256, 8)),
     "resnext101_64x4d": ((3, 4, 23, 3), True, (256, 4)),
     "resnext152_32x8d": ((3, 8, 36, 3), True, (256, 8)),

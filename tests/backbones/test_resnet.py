@@ -15,7 +15,7 @@ from lightning_rcnn.checkpoints.reading import WeightFile
 from lightning_rcnn.checkpoints.residual_shapes import architecture
 
 
-@pytest.mark.parametrize("name", sorted({*get_args(ResNetName)} - {"resnext152_32x8d"}))
+@pytest.mark.parametrize("name", sorted({*get_args(ResNetName)} - {"resnext101_32x4d", "resnext152_32x8d"}))
 def test_every_name_is_a_network_of_torchvision_and_known_by_its_shapes(name):
     with torch.device("meta"):
         network = getattr(torchvision.models, name)()

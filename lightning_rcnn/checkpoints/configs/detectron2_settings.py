@@ -145,7 +145,7 @@ def _is_basic(translation: Translation) -> bool:
 def _rpn(keys: SourceKeys, translation: Translation) -> dict[str, Any]:
     if "rpn" not in translation.hyperparameters:
         return {}
-    negative, positive = keys["MODEL.RPN.IOU_THRESHOLDS"]
+    negative, positive = _two_thresholds(keys, "MODEL.RPN.IOU_THRESHOLDS")
     sizes, ratios = keys["MODEL.ANCHOR_GENERATOR.SIZES"], keys["MODEL.ANCHOR_GENERATOR.ASPECT_RATIOS"]
     anchors: dict[str, Any] = {}
     if not _has_class(translation, "FPN") or all(len(level) == 1 for level in sizes):
@@ -191,11 +191,28 @@ def _has_class(translation: Translation, ending: str) -> bool:
     return translation.hyperparameters["backbone"]["class_path"].endswith(ending)
 
 
+_REGION_MAPS = {"C4": ["res4"], "DC5": ["res5"], "FPN": ["p2", "p3", "p4", "p5"]}
+"""Maps that regions are pooled from, by the end of our backbone's name."""
+
+
+def _two_thresholds(keys: SourceKeys, key: str) -> tuple[float, float]:
+    """Return the IoU below which a box is background, and that from which on it is an object; one may be both."""
+    thresholds = keys[key]
+    if not 1 <= len(thresholds) <= 2:
+        raise InputError(f"{keys.path}: {key} {thresholds}: give one threshold or two")
+    return thresholds[0], thresholds[-1]
+
+
 def _box(keys: SourceKeys, translation: Translation) -> dict[str, Any]:
     if "box" not in translation.hyperparameters:
         return {}
-    (threshold,) = keys["MODEL.ROI_HEADS.IOU_THRESHOLDS"]
-    settings: dict[str, Any] = {"positive_iou": threshold, "negative_iou": threshold}
+    negative, positive = _two_thresholds(keys, "MODEL.ROI_HEADS.IOU_THRESHOLDS")
+    settings: dict[str, Any] = {"positive_iou": positive, "negative_iou": negative}
+    kind = next(kind for kind in _REGION_MAPS if _has_class(translation, kind) or kind == "FPN")
+    if keys["MODEL.ROI_HEADS.IN_FEATURES"] not in (None, _REGION_MAPS[kind]):
+        keys.name_left("MODEL.ROI_HEADS.IN_FEATURES")
+    if keys["MODEL.RESNETS.RES5_DILATION"] not in (None, 2 if kind == "DC5" else 1):
+        keys.name_left("MODEL.RESNETS.RES5_DILATION")
     is_agnostic = keys["MODEL.ROI_BOX_HEAD.CLS_AGNOSTIC_BBOX_REG"]
     if translation.detector.startswith("Cascade"):
         first, *later = keys["MODEL.ROI_BOX_CASCADE_HEAD.IOUS"]

@@ -8,7 +8,7 @@ from lightning_rcnn.checkpoints.configs.training import nested
 from lightning_rcnn.plain_data import CLASS_PATH, INIT_ARGS, merge
 from lightning_rcnn.skeleton import COCO_PERSON
 
-_NORMS = {"frozen_batch_norm": "FrozenBN", "batch_norm": "SyncBN", "group_norm": "GN", None: ""}
+_NORMS = {"frozen_batch_norm": "FrozenBN", "batch_norm": "SyncBN", "group_norm": "GN", "layer_norm": "LN", None: ""}
 _FIXED: dict[str, Any] = {
     "preprocessing.resize": "pillow",
     "backbone.norm_epsilon": 1e-5,
@@ -28,6 +28,16 @@ _FIXED: dict[str, Any] = {
 }
 """Conventions of detectron2 that no key of its configuration changes."""
 _DEPTHS = {"resnet18": 18, "resnet34": 34, "resnet50": 50, "resnet101": 101, "resnet152": 152}
+_WIDTHS = {
+    "resnext50_32x4d": (50, 32, 4),
+    "resnext101_32x4d": (101, 32, 4),
+    "resnext101_32x8d": (101, 32, 8),
+    "resnext101_64x4d": (101, 64, 4),
+    "resnext152_32x8d": (152, 32, 8),
+    "wide_resnet50_2": (50, 1, 128),
+    "wide_resnet101_2": (101, 1, 128),
+}
+"""Depth, groups and channels of a group of what is no plain ResNet."""
 _PHASES = ("TRAIN", "TEST")
 
 
@@ -85,19 +95,19 @@ def _network(hyperparameters: Mapping[str, Any], settings: Mapping[str, Any]) ->
     kind = backbone[CLASS_PATH].rpartition("ResNet")[2]
     stages = ["res2", "res3", "res4", "res5"]
     maps = {"FPN": ["p2", "p3", "p4", "p5"], "C4": ["res4"], "DC5": ["res5"]}[kind]
-    is_resnext = backbone["name"].startswith("resnext")
+    depth, *width = _WIDTHS.get(backbone["name"]) or (_DEPTHS[backbone["name"]],)
     is_basic = backbone["name"] in ("resnet18", "resnet34")
     model: dict[str, Any] = {
         "META_ARCHITECTURE": "GeneralizedRCNN" if "box" in settings else "ProposalNetwork",
         "MASK_ON": "mask" in settings,
         "BACKBONE": {"NAME": f"build_resnet{'_fpn' if kind == 'FPN' else ''}_backbone"},
         "RESNETS": {
-            "DEPTH": _DEPTHS[backbone["name"].partition("_")[0].replace("resnext", "resnet")],
+            "DEPTH": depth,
             "OUT_FEATURES": stages if kind == "FPN" else maps,
             "NORM": _NORMS[backbone["norm"]],
             "STRIDE_IN_1X1": backbone["stride_in_1x1"],
             "RES5_DILATION": 2 if kind == "DC5" else 1,
-            **({"NUM_GROUPS": 32, "WIDTH_PER_GROUP": 8} if is_resnext else {}),
+            **dict(zip(("NUM_GROUPS", "WIDTH_PER_GROUP"), width, strict=False)),
             **({"RES2_OUT_CHANNELS": 64} if is_basic else {}),
             **_deformable(backbone.get("deformable")),
         },

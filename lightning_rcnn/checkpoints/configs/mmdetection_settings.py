@@ -65,6 +65,13 @@ _ONLY: dict[str, Any] = {
     f"{_TRAIN}rcnn.sampler.type": "RandomSampler",
     f"{_TRAIN}rcnn.assigner.match_low_quality": False,
     f"{_TEST}rcnn.nms.type": "nms",
+    f"{_TEST}rpn.nms.type": "nms",
+    f"{_TEST}rcnn.mask_thr_binary": 0.5,
+    f"{_RPN}loss_cls.loss_weight": 1.0,
+    f"{_RPN}loss_bbox.loss_weight": 1.0,
+    f"{_BOX}loss_cls.loss_weight": 1.0,
+    f"{_BOX}loss_bbox.loss_weight": 1.0,
+    "model.roi_head.mask_head.loss_mask.loss_weight": 1.0,
 }
 """Settings of which ours have one value."""
 _DEFAULTS: dict[str, Any] = {

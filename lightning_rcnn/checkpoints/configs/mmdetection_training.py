@@ -98,11 +98,18 @@ def _solver(keys: SourceKeys) -> tuple[dict[str, Any], dict[str, Any]]:
         )
     else:
         keys.name_left(f"{start}type")
-    batch = keys["auto_scale_lr.base_batch_size"]
-    if batch:
-        model["parameter_groups"] = {"reference_batch_size": batch}
+    norms = keys[
+        "optim_wrapper.paramwise_cfg.norm_decay_mult" if "wrapper" in start else f"{start}paramwise_cfg.norm_decay_mult"
+    ]
+    decay = (keys[f"{start}weight_decay"] or 0.0) * (1.0 if norms is None else norms)
+    model["parameter_groups"] = {"norm_weight_decay": decay}
+    if batch := keys["auto_scale_lr.base_batch_size"]:
+        model["parameter_groups"] |= {"reference_batch_size": batch}
     epochs = keys["train_cfg.max_epochs"] or keys["runner.max_epochs"] or keys["total_epochs"]
     trainer: dict[str, Any] = {"max_epochs": epochs} if epochs else {}
+    for key in ("train_cfg.max_iters", "runner.max_iters"):
+        if keys.is_given(key):  # a length in steps, and milestones in steps with it
+            keys.name_left(key)
     steps, warmup = _milestones(keys)
     if epochs and steps:
         model["schedule"] = constant_parts(steps, epochs, warmup)
@@ -125,8 +132,12 @@ def _milestones(keys: SourceKeys) -> tuple[list[int], int]:
     for number, scheduler in enumerate(keys.items_of("param_scheduler")):
         if scheduler.get("type") == "LinearLR":
             warmup = scheduler.get("end", 0)
+            if scheduler.get("by_epoch", True) or scheduler.get("start_factor", 1 / 3) != 0.001:
+                keys.name_left(f"param_scheduler.{number}.start_factor" if warmup else f"param_scheduler.{number}.end")
         elif scheduler.get("type") == "MultiStepLR":
             steps = scheduler.get("milestones", [])
+            if scheduler.get("gamma", 0.1) != 0.1:
+                keys.name_left(f"param_scheduler.{number}.gamma")
         else:
             keys.name_left(f"param_scheduler.{number}.type")
     return steps, warmup
