@@ -25,7 +25,6 @@ from lightning_rcnn.data.transforms import (
     Random,
     RandomIoUCrop,
     RandomSizeCrop,
-    ScaleJitter,
     TrainingImage,
     VerticalFlip,
     ZoomOut,
@@ -216,11 +215,6 @@ def test_keypoints_behind_pasted_objects_and_rectangles_count_as_hidden():
                 hidden, seen = hidden + (visibility == 1), seen + (visibility == 2)
     assert hidden > 5
     assert seen > 20
-
-
-def test_a_scale_jitter_keeps_keypoints_for_the_final_size():
-    result = ScaleJitter((80, 80), (0.5, 1.5))(scene(0), Random(0, 0, 0, 0))
-    assert np.array_equal(result.keypoints.points, scene(0).keypoints.points) or result.window is not None
 
 
 @pytest.mark.parametrize(
