@@ -30,7 +30,8 @@ def _recording(constructor: Callable[..., None]) -> Callable[..., None]:
                 check(owner, name, hints_of(constructor).get(name, Any), given[name])
         is_outermost = INIT_ARGS not in self.__dict__
         if is_outermost:
-            recorded = dict(_named(owner, signature, given))
+            named = dict(_named(owner, signature, given))
+            recorded = {name: value for name, value in named.items() if name not in self.initial_weights}
             parts = [value for value in recorded.values() if isinstance(value, Part) and not isinstance(self, Part)]
             for given_part in parts:
                 _refuse_owned(given_part, owner)
@@ -51,12 +52,15 @@ class Recorded(Described):
 
     Attributes:
         init_args: the arguments as plain data, defaults included.
+        initial_weights: names of the arguments that are weights to start from; they are not recorded, as a checkpoint
+            has the weights that came of them.
 
     Raises:
         InputError: on construction: an argument does not match its type, or cannot be recorded.
     """
 
     init_args: dict[str, Any]
+    initial_weights: ClassVar[tuple[str, ...]] = ()
 
     @_recording
     def __init__(self) -> None:

@@ -104,6 +104,7 @@ class BoxStage(Part):
 
     class_layers: tuple[str, ...] = ("predictor", "class_loss")
     compiled_layers: tuple[str, ...] = ("head",)
+    initial_weights: ClassVar[tuple[str, ...]] = ("pretrained",)
     class_weights: Tensor | None
     profiled: ClassVar[Mapping[str, str]] = {"head": "box head", "predictor": "box head", "sample": "targets"}
 
@@ -113,7 +114,7 @@ class BoxStage(Part):
         backbone: Backbone,
         pooler: RoIPooler,
         num_classes: int,
-        pretrained: Sequence[nn.Linear],
+        pretrained: Sequence[nn.Linear] = (),
     ) -> None:
         super().__init__()
         if settings.class_weights is not None and len(settings.class_weights) != num_classes:

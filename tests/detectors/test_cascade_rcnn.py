@@ -6,8 +6,9 @@ import pytest
 import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 
+from lightning_rcnn.backbones.plain import PlainBackbone
 from lightning_rcnn.detectors.cascade_rcnn import CascadeMaskRCNN, CascadeRCNN
-from lightning_rcnn.detectors.loading import save_detector
+from lightning_rcnn.detectors.loading import load_detector, save_detector
 
 from .conftest import SMALL
 from .test_faster_rcnn import BATCHES
@@ -31,6 +32,18 @@ def test_losses_are_finite_and_every_parameter_takes_part(make_cascade, make_bat
     for name, parameter in detector.named_parameters():
         assert parameter.grad is not None, name
         assert torch.isfinite(parameter.grad).all(), name
+
+
+def test_all_stages_start_from_the_fully_connected_layers_of_a_classification_network(make_cascade, tmp_path):
+    backbone = PlainBackbone("alexnet")
+    pretrained = [torch.nn.Linear(9216, 8), torch.nn.Linear(8, 8)]  # narrow ones in place of its own
+    backbone._fully_connected = list(pretrained)
+    detector = make_cascade(CascadeRCNN, backbone=backbone, box={"head": {"width": 8}})
+    for stage in detector.box.stages:
+        for layer, given in zip((stage.head.fc6, stage.head.fc7), pretrained, strict=True):
+            assert torch.equal(layer.weight, given.weight)
+    save_detector(detector, tmp_path / "cascade.ckpt")
+    assert type(load_detector(tmp_path / "cascade.ckpt").backbone) is PlainBackbone
 
 
 def test_a_training_step_reads_no_values(make_cascade, make_batch, with_masks):
