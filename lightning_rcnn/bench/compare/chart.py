@@ -14,13 +14,22 @@ PALE = "#d5d9df"
 
 
 def draw(path: Path, rows: Sequence[Row], curve: Sequence[Point], title: str) -> None:
-    """Write a PNG with the AP of each detector, where its time goes, and what one pass an image gains."""
-    figure = Figure(figsize=(15, 5), layout="constrained")
+    """Write a PNG with the AP of each detector, where its time goes, and what one pass an image gains.
+
+    Args:
+        path: PNG file.
+        rows: figures of the detectors.
+        curve: times of R-CNN and Fast R-CNN by number of proposals; empty leaves that panel out.
+        title: title of the figure.
+    """
+    num_panels = 3 if curve else 2
+    figure = Figure(figsize=(max(5.0, 1.25 * len(rows)) * num_panels, 5), layout="constrained")
     FigureCanvasAgg(figure)
-    scores, times, passes = figure.subplots(1, 3)
-    _draw_scores(scores, rows)
-    _draw_times(times, rows)
-    _draw_curve(passes, curve)
+    panels = figure.subplots(1, num_panels)
+    _draw_scores(panels[0], rows)
+    _draw_times(panels[1], rows)
+    if curve:
+        _draw_curve(panels[2], curve)
     figure.suptitle(title)
     figure.savefig(path, dpi=120)
 

@@ -33,7 +33,7 @@ class Row:
         name, key: name and key of its recipe.
         ap, ap50: COCO's AP and AP50 of boxes.
         voc_ap: VOC's AP by area.
-        mask_ap: COCO's AP of masks; None without masks.
+        mask_ap, keypoint_ap: COCO's AP of masks and of keypoints; None without them.
         training_seconds: training time without validation and without selective search.
         proposals_ms, network_ms, heads_ms: milliseconds for one image, medians over the timed images.
         passes: passes of the network for one image, the median.
@@ -45,6 +45,7 @@ class Row:
     ap50: float
     voc_ap: float
     mask_ap: float | None
+    keypoint_ap: float | None
     training_seconds: float
     proposals_ms: float
     network_ms: float
@@ -73,6 +74,7 @@ def row_of(name: str, key: str, trained: Trained, timed_images: Sequence[Tensor]
         ap50=metrics["bbox"]["AP50"],
         voc_ap=metrics["voc"]["AP50"],
         mask_ap=metrics["segm"]["AP"] if "segm" in metrics else None,
+        keypoint_ap=metrics["keypoints"]["AP"] if "keypoints" in metrics else None,
         training_seconds=trained.seconds,
         proposals_ms=_median_ms([cost.proposals for cost in costs]),
         network_ms=_median_ms([cost.network for cost in costs]),
@@ -111,19 +113,31 @@ def curve_of(rcnn: RCNN, fast_rcnn: Detector, image: Tensor, console: Console, r
 
 
 def table_of(rows: Sequence[Row]) -> Table:
-    """Lay the figures out in 80 characters."""
+    """Lay the figures out; AP of masks and keypoints have a column where a detector has them."""
     table = Table(title="minutes of training, and milliseconds for one image", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
     table.add_column("", min_width=12)
-    for heading in ("AP", "AP50", "VOC AP", "train", "proposals", "network", "heads", "passes"):
+    scores: dict[str, list[float | None]] = {
+        "AP": [row.ap for row in rows],
+        "AP50": [row.ap50 for row in rows],
+        "VOC AP": [row.voc_ap for row in rows],
+        "masks": [row.mask_ap for row in rows],
+        "keypoints": [row.keypoint_ap for row in rows],
+    }
+    shown = {heading: column for heading, column in scores.items() if any(value is not None for value in column)}
+    for heading in (*shown, "train", "proposals", "network", "heads", "passes"):
         table.add_column(heading, justify="right")
-    for row in rows:
+    for number, row in enumerate(rows):
         table.add_row(
             row.name,
-            *(f"{value:.3f}".lstrip("0") for value in (row.ap, row.ap50, row.voc_ap)),
+            *(_score(column[number]) for column in shown.values()),
             f"{row.training_seconds / 60:.1f}",
             *(f"{value:.0f}" for value in (row.proposals_ms, row.network_ms, row.heads_ms, row.passes)),
         )
     return table
+
+
+def _score(value: float | None) -> str:
+    return "" if value is None else f"{value:.3f}".lstrip("0")
 
 
 def write_json(path: Path, rows: Sequence[Row], curve: Sequence[Point], settings: dict[str, Any]) -> None:
@@ -131,7 +145,7 @@ def write_json(path: Path, rows: Sequence[Row], curve: Sequence[Point], settings
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     detectors, proposals = [asdict(row) for row in rows], [asdict(point) for point in curve]
     figures = {"settings": settings, "detectors": detectors, "proposals": proposals}
-    write_report(path, "R-CNN, Fast, Faster and Mask R-CNN", device, figures)
+    write_report(path, ", ".join(row.name for row in rows), device, figures)
 
 
 def _median_ms(seconds: Sequence[float]) -> float:

@@ -20,6 +20,7 @@ from lightning_rcnn.data.shards import category_difference, read_shards
 from lightning_rcnn.data.workers import available_cores
 from lightning_rcnn.errors import InputError
 from lightning_rcnn.proposals.selective_search import SelectiveSearch
+from lightning_rcnn.skeleton import Skeleton
 
 NUM_TRAIN, NUM_VAL = 600, 60
 """Number of generated scenes, if no data are given."""
@@ -38,6 +39,7 @@ class DataSets(NamedTuple):
         train, val: sources for `DetectionDataModule`.
         val_index: index of `val`.
         has_masks: whether all objects of both have masks.
+        skeleton: keypoints of the objects, if both have them.
         min_size: shorter edge of the resized images, pixels.
     """
 
@@ -45,16 +47,19 @@ class DataSets(NamedTuple):
     val: str
     val_index: ShardIndex
     has_masks: bool
+    skeleton: Skeleton | None
     min_size: int
 
 
-def prepare(train: str | None, val: str | None, folder: Path, search: SelectiveSearch, console: Console) -> DataSets:
+def prepare(
+    train: str | None, val: str | None, folder: Path, search: SelectiveSearch | None, console: Console
+) -> DataSets:
     """Generate scenes if no data are given, and proposals if the data have none.
 
     Args:
-        train, val: packed data sets, with or without proposals; both or neither.
+        train, val: packed data sets, with or without proposals; both or neither. Generated scenes have keypoints.
         folder: folder for generated scenes and proposals.
-        search: selective search for proposals.
+        search: selective search for proposals; None if no detector needs them.
         console: where progress is shown.
 
     Raises:
@@ -65,18 +70,21 @@ def prepare(train: str | None, val: str | None, folder: Path, search: SelectiveS
     if train is None or val is None:
         train, val = str(folder / "scenes" / "train"), str(folder / "scenes" / "val")
         for seed, (source, number) in enumerate(((train, NUM_TRAIN), (val, NUM_VAL))):
-            write_shards(shapes_source(number, seed), Path(source), console=console)
-    train, val = (
-        _with_proposals(source, folder / "proposals" / split, search, console)
-        for split, source in (("train", train), ("val", val))
-    )
+            write_shards(shapes_source(number, seed, keypoints=True), Path(source), console=console)
+    if search is not None:
+        train, val = (
+            _with_proposals(source, folder / "proposals" / split, search, console)
+            for split, source in (("train", train), ("val", val))
+        )
     shard_sets = [read_shards(train), read_shards(val)]
     index = shard_sets[1].index
     if difference := category_difference(shard_sets[0].index, index):
         raise InputError(f"--val does not fit: {difference}")
     edges = [min(size) for shard in index.shards for size in zip(shard.heights, shard.widths, strict=True)]
     min_size = int(min(max(statistics.median(edges), SMALLEST), LARGEST))
-    return DataSets(train, val, index, not any(shards.lacking_masks for shards in shard_sets), min_size)
+    has_masks = not any(shards.lacking_masks for shards in shard_sets)
+    has_keypoints = not any(shards.lacking_keypoints for shards in shard_sets)
+    return DataSets(train, val, index, has_masks, index.skeleton if has_keypoints else None, min_size)
 
 
 def images(source: str, number: int) -> Iterator[Tensor]:

@@ -1,14 +1,15 @@
-"""`lightning-rcnn compare`: the four papers side by side."""
+"""`lightning-rcnn compare`: the papers side by side."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from lightning.pytorch import seed_everything
 from rich.console import Console
 
 from lightning_rcnn.bench.compare.chart import draw
-from lightning_rcnn.bench.compare.comparison import Row, curve_of, row_of, table_of, write_json
+from lightning_rcnn.bench.compare.comparison import Point, Row, curve_of, row_of, table_of, write_json
 from lightning_rcnn.bench.compare.data_sets import images, prepare
-from lightning_rcnn.bench.compare.recipes import recipes
+from lightning_rcnn.bench.compare.recipes import FOUR_PAPERS, WITH_PROPOSALS, Conditions, DetectorKey, recipes
 from lightning_rcnn.bench.compare.training import Trained, train_recipe
 from lightning_rcnn.cli.option_checks import require_positive
 from lightning_rcnn.detectors.rcnn.rcnn import RCNN
@@ -21,6 +22,7 @@ def compare(
     out: Path,
     train: str | None = None,
     val: str | None = None,
+    detectors: Sequence[DetectorKey] = FOUR_PAPERS,
     minutes: float = 10.0,
     mode: SelectiveSearchMode = "fast",
     width: int = 500,
@@ -30,16 +32,17 @@ def compare(
     num_workers: int | None = None,
     seed: int = 0,
 ) -> None:
-    """Train R-CNN, Fast, Faster and Mask R-CNN from scratch on one data set, and compare them.
+    """Train detectors from scratch on one data set, and compare them: R-CNN, Fast, Faster and Mask R-CNN, or any.
 
-    All have the same network and the same training time. Without data, scenes are generated. Shards without proposals
-    get those of selective search first, which is not part of the training time. On a data set without masks, Mask R-CNN
-    is replaced by Faster R-CNN with RoIAlign.
+    All have the same network and the same training time. Without data, scenes are generated. R-CNN and Fast R-CNN need
+    proposals: shards without any get those of selective search first, which is not part of the training time. On a data
+    set without masks, Mask R-CNN is replaced by Faster R-CNN with RoIAlign.
 
     Args:
         out: folder for comparison.json, comparison.png, checkpoints, and generated data; new or empty.
         train: a packed data set, with or without proposals.
         val: another one, to score on.
+        detectors: the detectors, in the order of training and of the table.
         minutes: training time of each detector.
         mode: mode of selective search; it is also timed if the data have proposals.
         width: width that selective search scales images to, pixels.
@@ -50,18 +53,22 @@ def compare(
         seed: seed of data, weights and training.
 
     Raises:
-        InputError: an option is impossible, the data do not fit, or `out` holds files.
+        InputError: an option is impossible, the data do not fit or lack what a detector needs, or `out` holds files.
     """
     require_positive(
         minutes=minutes, proposal_limit=proposal_limit, timed_images=timed_images, batch_size=batch_size, width=width
     )
+    if not detectors or len(set(detectors)) < len(detectors):
+        raise InputError(f"--detectors {' '.join(detectors)}: give one or more, each once")
     if out.exists() and not (out.is_dir() and not any(out.iterdir())):
         raise InputError(f"{out}: is not an empty folder; choose another one")
     hush_lightning()
     seed_everything(seed, verbose=False)
     console = Console()
     search = SelectiveSearch(mode, width, proposal_limit)
-    data = prepare(train, val, out, search, console)
+    data = prepare(train, val, out, search if WITH_PROPOSALS & set(detectors) else None, console)
+    conditions = Conditions(data.has_masks, data.skeleton, data.min_size, mode, width, proposal_limit)
+    chosen = recipes(detectors, conditions)
     loading = {
         "train": data.train,
         "val": data.val,
@@ -78,14 +85,16 @@ def compare(
     val_images = list(images(data.val, timed_images))
     rows: list[Row] = []
     trained: dict[str, Trained] = {}
-    for recipe in recipes(data.has_masks, data.min_size, mode, width, proposal_limit):
+    for recipe in chosen:
         result = train_recipe(recipe, loading, classes, out / recipe.key, 60 * minutes, val_images[0])
         trained[recipe.key] = result
         rows.append(row_of(recipe.name, recipe.key, result, val_images))
         console.print(table_of(rows))
-    rcnn = trained["rcnn"].detector
-    assert isinstance(rcnn, RCNN)
-    curve = curve_of(rcnn, trained["fast_rcnn"].detector, val_images[0], console)
+    curve: list[Point] = []
+    if set(trained) >= WITH_PROPOSALS:
+        rcnn = trained["rcnn"].detector
+        assert isinstance(rcnn, RCNN)
+        curve = curve_of(rcnn, trained["fast_rcnn"].detector, val_images[0], console)
     settings = {"data": data.val_index.name, "minutes": minutes, "min_size": data.min_size, "search": search.method}
     settings |= {"seed": seed, "batch_size": batch_size, "timed_images": len(val_images)}
     write_json(out / "comparison.json", rows, curve, settings)

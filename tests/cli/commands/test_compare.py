@@ -38,8 +38,32 @@ def test_four_detectors_a_table_and_a_chart(tmp_path, monkeypatch, capsys):
     assert [read_header(path).class_path.rpartition(".")[2] for path in checkpoints] == classes
 
 
+def test_the_detectors_that_came_later(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(data_sets, "NUM_TRAIN", 4)
+    monkeypatch.setattr(data_sets, "NUM_VAL", 1)
+    monkeypatch.setattr(data_sets, "SMALLEST", 64)
+    later = ("cascade_rcnn", "cascade_mask_rcnn", "point_rend", "keypoint_rcnn")
+    out = tmp_path / "comparison"
+    compare(out, detectors=later, minutes=0.001, timed_images=1, batch_size=2, num_workers=0)
+    report = json.loads((out / "comparison.json").read_text())
+    assert [row["key"] for row in report["detectors"]] == list(later)
+    assert [row["mask_ap"] is not None for row in report["detectors"]] == [False, True, True, False]
+    assert [row["keypoint_ap"] is not None for row in report["detectors"]] == [False, False, False, True]
+    assert report["proposals"] == []  # no curve without R-CNN and Fast R-CNN
+    assert not (out / "proposals").exists()
+    with Image.open(out / "comparison.png") as picture:
+        assert picture.width > picture.height
+
+
 def test_what_does_not_go(tmp_path):
     pack_shapes(tmp_path / "set", 2)
+    for chosen in ((), ("mask_rcnn", "mask_rcnn")):
+        with pytest.raises(InputError, match="give one or more, each once"):
+            compare(tmp_path / "out", detectors=chosen)
+    with pytest.raises(InputError, match="--detectors keypoint_rcnn: the data have no keypoints"):
+        compare(
+            tmp_path / "out", str(tmp_path / "set"), str(tmp_path / "set"), detectors=("mask_rcnn", "keypoint_rcnn")
+        )
     with pytest.raises(InputError, match="give --train and --val, or neither"):
         compare(tmp_path / "out", train=str(tmp_path / "set"))
     (tmp_path / "file").touch()
