@@ -269,6 +269,83 @@ def test_settings_of_2_become_ours():
     assert not [note for note in translation.notes if "no counterpart" in note]
 
 
+def changed(config, *replacements):
+    for old, new in replacements:
+        assert config.count(old) == 1, old
+        config = config.replace(old, new)
+    return config
+
+
+IN_STEPS_3 = changed(
+    config_3(),
+    ("type='EpochBasedTrainLoop', max_epochs=24, val_interval=1", "type='IterBasedTrainLoop', max_iters=90000"),
+    (
+        "begin=0, end=24, by_epoch=True, milestones=[16, 22]",
+        "begin=0, end=90000, by_epoch=False, milestones=[60000, 80000]",
+    ),
+)
+IN_STEPS_2 = changed(
+    CONFIG_2,
+    ("total_epochs = 12", "runner = dict(type='IterBasedRunner', max_iters=90000)"),
+    ("step=[8, 11]", "by_epoch=False, step=[60000, 80000]"),
+)
+
+
+@pytest.mark.parametrize(("config", "mask"), [(IN_STEPS_3, True), (IN_STEPS_2, False)])
+def test_a_training_may_be_counted_in_steps(config, mask):
+    state = weights(masks=True, anchors=2) if mask else weights()
+    translation = translate(WeightFile(HERE, state, {"cfg": config}))
+    assert translation.run["trainer"].items() >= {"max_epochs": -1, "max_steps": 90000}.items()
+    schedule = translation.hyperparameters["schedule"]["init_args"]
+    assert schedule == {"warmup_steps": 500, "milestones": [0.666667, 0.888889]}
+    assert not any("max_iters" in note for note in translation.notes)
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("policy='step', warmup", "policy='CosineAnnealing', min_lr=0, warmup"),
+        ("lr_config = dict(policy='step', warmup='linear', warmup_iters=500, warmup_ratio=0.001, step=[8, 11])",
+         "param_scheduler = [dict(type='LinearLR', start_factor=0.001, by_epoch=False, end=500), "
+         "dict(type='CosineAnnealingLR', eta_min=0.0, T_max=12)]"),
+    ],
+)  # fmt: skip
+def test_a_rate_may_fall_along_a_cosine(old, new):
+    translation = translate(WeightFile(HERE, weights(), {"cfg": changed(CONFIG_2, (old, new))}))
+    assert translation.hyperparameters["schedule"] == {
+        "class_path": "lightning_rcnn.detectors.schedules.CosineSchedule",
+        "init_args": {"warmup_steps": 500},
+    }
+
+
+def test_padding_and_checkpointing_become_ours():
+    of_3 = translate(WeightFile(HERE, weights(masks=True, anchors=2), {"cfg": config_3()}))
+    assert of_3.hyperparameters["preprocessing"]["size_divisor"] == 1  # no `pad_size_divisor` is none
+    padded = changed(config_3(), ("bgr_to_rgb=False)", "bgr_to_rgb=False, pad_size_divisor=16)"))
+    of_3 = translate(WeightFile(HERE, weights(masks=True, anchors=2), {"cfg": padded}))
+    assert of_3.hyperparameters["preprocessing"]["size_divisor"] == 16
+    padded = changed(CONFIG_2, ("size_divisor=32", "size_divisor=64"), ("depth=18", "depth=18, with_cp=True"))
+    of_2 = translate(WeightFile(HERE, weights(), {"cfg": padded}))
+    assert of_2.hyperparameters["preprocessing"]["size_divisor"] == 64
+    assert of_2.hyperparameters["backbone"]["init_args"]["checkpointing"] is True
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "named"),
+    [
+        ("800), keep_ratio=True", "800), keep_ratio=False", "train_pipeline Resize keep_ratio=False"),
+        ("depth=18", "depth=18, dilations=(1, 1, 1, 2)", "model.backbone.dilations"),
+        ("depth=18", "depth=18, strides=(1, 2, 2, 1)", "model.backbone.strides"),
+        ("rpn_head=", "neck=dict(type='FPN', num_outs=4), rpn_head=", "model.neck.num_outs"),
+        ("by_epoch=False, step", "step", "milestones of the rate"),
+    ],
+)  # fmt: skip
+def test_what_the_network_or_the_resize_here_cannot_do_is_named(old, new, named):
+    config = changed(IN_STEPS_2 if "by_epoch" in old else CONFIG_2, (old, new))
+    translation = translate(WeightFile(HERE, weights(), {"cfg": config}))
+    assert [note for note in translation.notes if f"no counterpart of {named}" in note]
+
+
 def test_a_cascade_averages_logits_and_has_the_masks_of_its_last_stage():
     state = weights(masks=True, cascade=True)
     translation = translate(WeightFile(HERE, state))

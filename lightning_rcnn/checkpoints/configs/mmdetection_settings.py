@@ -12,9 +12,9 @@ from lightning_rcnn.checkpoints.configs.mmdetection_files import parse_config, r
 from lightning_rcnn.checkpoints.configs.mmdetection_training import read_training
 from lightning_rcnn.checkpoints.configs.source_keys import SourceKeys, flat
 from lightning_rcnn.checkpoints.configs.training import nested
-from lightning_rcnn.checkpoints.translation import Translation
+from lightning_rcnn.checkpoints.translation import RESNET_C4, RESNET_DC5, RESNET_FPN, Translation
 from lightning_rcnn.errors import InputError
-from lightning_rcnn.plain_data import INIT_ARGS, merge
+from lightning_rcnn.plain_data import CLASS_PATH, INIT_ARGS, merge
 
 _DETECTORS = ("FasterRCNN", "MaskRCNN", "CascadeRCNN")
 _BACKBONES = ("ResNet", "ResNeXt")
@@ -74,11 +74,20 @@ _ONLY: dict[str, Any] = {
     "model.roi_head.mask_head.loss_mask.loss_weight": 1.0,
 }
 """Settings of which ours have one value."""
+_STRIDES: dict[str, dict[str, list[int]]] = {
+    RESNET_FPN: {"strides": [1, 2, 2, 2], "dilations": [1, 1, 1, 1]},
+    RESNET_C4: {"strides": [1, 2, 2], "dilations": [1, 1, 1]},
+    RESNET_DC5: {"strides": [1, 2, 2, 1], "dilations": [1, 1, 1, 2]},
+}
+"""Strides and dilations of the stages, which weights do not tell."""
+_NECK: dict[str, Any] = {"num_outs": 5, "start_level": 0, "upsample_cfg.mode": "nearest"}
+"""What the weights of a pyramid do not tell, and ours has one value of."""
 _DEFAULTS: dict[str, Any] = {
     "model.backbone.type": "ResNet",
     "model.backbone.style": "pytorch",
     "model.backbone.frozen_stages": -1,
     "model.backbone.norm_eval": True,
+    "model.data_preprocessor.pad_size_divisor": 1,
     f"{_RPN}anchor_generator.ratios": [0.5, 1.0, 2.0],
     f"{_RPN}anchor_generator.center_offset": 0.0,
     f"{_TRAIN}rpn.allowed_border": -1,
@@ -195,6 +204,16 @@ def _backbone(keys: SourceKeys, translation: Translation) -> dict[str, Any]:
     settings: dict[str, Any] = {"frozen_stages": keys["model.backbone.frozen_stages"] + 1}
     if keys["model.backbone.style"] == "caffe" and has_bottlenecks:
         settings["stride_in_1x1"] = True
+    if keys["model.backbone.with_cp"]:
+        settings["checkpointing"] = True
+    kind = translation.hyperparameters["backbone"][CLASS_PATH]
+    for key, usual in _STRIDES.get(kind, {}).items():
+        value = keys[f"model.backbone.{key}"]
+        if value is not None and list(value)[: len(usual)] != usual:
+            keys.name_left(f"model.backbone.{key}")
+    for key, usual in _NECK.items():
+        if kind == RESNET_FPN and keys[f"model.neck.{key}"] not in (None, usual):
+            keys.name_left(f"model.neck.{key}")
     return {"backbone": {INIT_ARGS: settings}}
 
 

@@ -1,7 +1,7 @@
 """What mmdetection's configurations, of 2.x and 3.x, say of pixels, transforms, optimizer and schedule."""
 
 import re
-from typing import Any
+from typing import Any, NamedTuple
 
 from lightning_rcnn.checkpoints.configs.source_keys import SourceKeys
 from lightning_rcnn.checkpoints.configs.training import constant_parts, transforms_of
@@ -19,8 +19,8 @@ _OPTIMIZER_OF = ("optim_wrapper.optimizer.", "optimizer.")
 
 def read_training(keys: SourceKeys) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
     """Return settings of the preprocessing, other settings of the detector, and those of the run."""
-    preprocessing = _pixels(keys)
     train, test = _steps(keys, "train"), _steps(keys, "test")
+    preprocessing = _pixels(keys) | _padding(keys, train)
     lengths, longest, flip = _resizes(keys, train)
     if sizes := _sizes(test.get("Resize", {}).get("scale") or test.get("MultiScaleFlipAug", {}).get("img_scale")):
         preprocessing |= {"min_size": min(sizes[0]), "max_size": max(sizes[0])}
@@ -29,6 +29,10 @@ def read_training(keys: SourceKeys) -> tuple[dict[str, Any], dict[str, Any], dic
     run: dict[str, Any] = {}
     if lengths:
         run["data"] = {"train_transforms": transforms_of(flip, lengths, None)}
+    for phase, steps in (("train", train), ("test", test)):
+        for kind, step in steps.items():
+            if "keep_ratio" in step and not step["keep_ratio"]:
+                keys.name_left(f"{phase}_pipeline {kind} keep_ratio=False (images keep their aspect ratio here)")
     for kind in train:
         if not _LOADING.fullmatch(kind) and kind not in ("Resize", "RandomFlip", "RandomChoiceResize", "RandomResize"):
             keys.name_left(f"train_pipeline {kind}")
@@ -50,6 +54,14 @@ def _pixels(keys: SourceKeys) -> dict[str, Any]:
         "pixel_std": list(std or [1.0, 1.0, 1.0]),
         "channel_order": "rgb" if is_rgb else "bgr",
     }
+
+
+def _padding(keys: SourceKeys, train: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    """Return the divisor of padded edges: of `data_preprocessor` (3.x, 1 if not given) or the step `Pad` (2.x)."""
+    if keys.is_given("model.data_preprocessor.mean"):
+        return {"size_divisor": keys["model.data_preprocessor.pad_size_divisor"]}
+    divisor = train.get("Pad", {}).get("size_divisor")
+    return {"size_divisor": divisor} if divisor else {}
 
 
 def _steps(keys: SourceKeys, phase: str) -> dict[str, dict[str, Any]]:
@@ -105,14 +117,8 @@ def _solver(keys: SourceKeys) -> tuple[dict[str, Any], dict[str, Any]]:
     model["parameter_groups"] = {"norm_weight_decay": decay}
     if batch := keys["auto_scale_lr.base_batch_size"]:
         model["parameter_groups"] |= {"reference_batch_size": batch}
-    epochs = keys["train_cfg.max_epochs"] or keys["runner.max_epochs"] or keys["total_epochs"]
-    trainer: dict[str, Any] = {"max_epochs": epochs} if epochs else {}
-    for key in ("train_cfg.max_iters", "runner.max_iters"):
-        if keys.is_given(key):  # a length in steps, and milestones in steps with it
-            keys.name_left(key)
-    steps, warmup = _milestones(keys)
-    if epochs and steps:
-        model["schedule"] = constant_parts(steps, epochs, warmup)
+    schedule, trainer = _length(keys)
+    model |= schedule
     clip = keys["optim_wrapper.clip_grad.max_norm"] or keys["optimizer_config.grad_clip.max_norm"]
     if clip:
         trainer["gradient_clip_val"] = clip
@@ -121,23 +127,67 @@ def _solver(keys: SourceKeys) -> tuple[dict[str, Any], dict[str, Any]]:
     return model, {"trainer": trainer} if trainer else {}
 
 
-def _milestones(keys: SourceKeys) -> tuple[list[int], int]:
-    """Return the epochs at which the rate falls, and the steps of the warm-up."""
-    if keys.is_given("lr_config.policy"):
-        steps = keys["lr_config.step"] if keys["lr_config.policy"] == "step" else []
-        if not steps:
-            keys.name_left("lr_config.policy")
-        return steps, keys["lr_config.warmup_iters"] if keys["lr_config.warmup"] else 0
-    steps, warmup = [], 0
+class _Schedule(NamedTuple):
+    """Schedule of the rate: where it is divided by ten, or whether it follows a cosine, and steps of the warm-up."""
+
+    milestones: list[int]
+    is_cosine: bool
+    is_by_epoch: bool
+    warmup: int
+
+
+def _length(keys: SourceKeys) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the schedule, and the length of the training for the trainer, in epochs or in steps."""
+    epochs = keys["train_cfg.max_epochs"] or keys["runner.max_epochs"] or keys["total_epochs"]
+    iterations = keys["train_cfg.max_iters"] or keys["runner.max_iters"] or keys["total_iters"]
+    trainer: dict[str, Any] = {}
+    if epochs:
+        trainer["max_epochs"] = epochs
+    elif iterations:
+        trainer |= {"max_epochs": -1, "max_steps": iterations}
+    schedule = _schedule_of_2(keys) if keys.is_given("lr_config.policy") else _schedule_of_3(keys)
+    total = epochs or iterations
+    if schedule.is_cosine:
+        cosine = part("lightning_rcnn.detectors.schedules.CosineSchedule", warmup_steps=schedule.warmup)
+        return {"schedule": cosine}, trainer
+    if total and schedule.milestones:
+        if schedule.is_by_epoch != bool(epochs):
+            keys.name_left("milestones of the rate, in other units than the length of the training")
+            return {}, trainer
+        return {"schedule": constant_parts(schedule.milestones, total, schedule.warmup)}, trainer
+    return {}, trainer
+
+
+def _schedule_of_2(keys: SourceKeys) -> _Schedule:
+    policy = keys["lr_config.policy"]
+    steps = (keys["lr_config.step"] or []) if policy == "step" else []
+    is_cosine = policy == "CosineAnnealing"
+    if (not steps and not is_cosine) or (is_cosine and (keys["lr_config.min_lr"] or keys["lr_config.min_lr_ratio"])):
+        keys.name_left("lr_config.policy")
+    is_by_epoch = keys["lr_config.by_epoch"] is not False
+    milestones = list(steps) if isinstance(steps, list) else [steps]
+    return _Schedule(
+        milestones, is_cosine, is_by_epoch, keys["lr_config.warmup_iters"] if keys["lr_config.warmup"] else 0
+    )
+
+
+def _schedule_of_3(keys: SourceKeys) -> _Schedule:
+    schedule = _Schedule([], is_cosine=False, is_by_epoch=True, warmup=0)
     for number, scheduler in enumerate(keys.items_of("param_scheduler")):
-        if scheduler.get("type") == "LinearLR":
-            warmup = scheduler.get("end", 0)
-            if scheduler.get("by_epoch", True) or scheduler.get("start_factor", 1 / 3) != 0.001:
-                keys.name_left(f"param_scheduler.{number}.start_factor" if warmup else f"param_scheduler.{number}.end")
-        elif scheduler.get("type") == "MultiStepLR":
-            steps = scheduler.get("milestones", [])
+        kind, is_by_epoch = scheduler.get("type"), scheduler.get("by_epoch", True)
+        if kind == "LinearLR":
+            schedule = schedule._replace(warmup=scheduler.get("end", 0))
+            if is_by_epoch or scheduler.get("start_factor", 1 / 3) != 0.001:
+                left = "start_factor" if schedule.warmup else "end"
+                keys.name_left(f"param_scheduler.{number}.{left}")
+        elif kind == "MultiStepLR":
+            schedule = schedule._replace(milestones=scheduler.get("milestones", []), is_by_epoch=is_by_epoch)
             if scheduler.get("gamma", 0.1) != 0.1:
                 keys.name_left(f"param_scheduler.{number}.gamma")
+        elif kind == "CosineAnnealingLR":
+            schedule = schedule._replace(is_cosine=True)
+            if scheduler.get("eta_min", 0) or scheduler.get("eta_min_ratio", 0):
+                keys.name_left(f"param_scheduler.{number}.type")
         else:
             keys.name_left(f"param_scheduler.{number}.type")
-    return steps, warmup
+    return schedule
