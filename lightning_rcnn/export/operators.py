@@ -100,16 +100,23 @@ def _pool_by_level(
     canonical: tuple[int, float],
     pool: PoolMap,
 ) -> Tensor:
-    """Pool each region from its level; regions of padding are zeros; [R, C, ph, pw]."""
-    pooled = features[0].new_zeros((rois.shape[0], features[0].shape[1], *output_size))
+    """Pool each region from its level; regions of padding are zeros; [R, C, ph, pw].
+
+    The levels' regions are brought back into their order by one gather: writing each level into the result would copy
+    the whole result in every format whose operators return new tensors.
+    """
     is_region = rois[:, 0] >= 0
     if levels is None and len(features) > 1:
         levels = assign_levels(rois[:, 1:], scales, canonical)
+    members, pooled = [], [features[0].new_zeros((1, features[0].shape[1], *output_size))]  # row 0 is for padding
     for level, (feature, scale) in enumerate(zip(features, scales, strict=True)):
         of_level = is_region if levels is None else is_region & (levels == level)
-        members = torch.nonzero(of_level).squeeze(1)
-        pooled = pooled.index_copy(0, members, pool(feature, rois[members].to(feature.dtype), scale))
-    return pooled
+        members.append(torch.nonzero(of_level).squeeze(1))
+        pooled.append(pool(feature, rois[members[-1]].to(feature.dtype), scale))
+    places = torch.cat(members)
+    rows = torch.zeros_like(is_region, dtype=torch.int64)
+    rows = rows.index_copy(0, places, torch.arange(1, places.shape[0] + 1, device=places.device))
+    return torch.cat(pooled).index_select(0, rows)
 
 
 class StandardOperators(TorchFunctionMode):
