@@ -60,6 +60,14 @@ def rank_of(environment: Mapping[str, str]) -> int:
     return next((int(rank) for rank in ranks if rank.isdecimal() and rank != "0"), 0)
 
 
+def may_fail_alone(environment: Mapping[str, str]) -> bool:
+    """Tell whether this process can exit with an error without its launcher killing rank 0 for it.
+
+    torchrun's agent ends the processes of its own node only; the others here end all.
+    """
+    return "TORCHELASTIC_RUN_ID" in environment and environment.get("GROUP_RANK", "0") != "0"
+
+
 def _torchrun(environment: Mapping[str, str]) -> Launch | None:
     if "TORCHELASTIC_RUN_ID" not in environment:
         return None

@@ -15,7 +15,7 @@ LAYERS = [
     {"lightning_messages", "parsing", "distributed", "files", "pages"},
     {"errors", "progress", "stop_signals", "suggestions", "training_loops"},
     {"slurm_step"},
-    {"launchers"},
+    {"launchers", "torchrun"},
     {"class_paths"},
     {"plain_data"},
     {"settings_checks"},

@@ -1,5 +1,6 @@
 """Stop a training on a signal: save at the end of a batch, requeue the SLURM job, and exit."""
 
+import os
 from threading import Thread
 from typing import Any
 
@@ -12,6 +13,7 @@ from lightning_rcnn.callbacks.requeue import job_name, requeue
 from lightning_rcnn.callbacks.wandb_alerts import alert
 from lightning_rcnn.distributed import AsyncFlag
 from lightning_rcnn.errors import InputError
+from lightning_rcnn.launchers import may_fail_alone
 from lightning_rcnn.stop_signals import EXIT_STATUS, Preempted, listen, received, stopped_for_good
 
 UPLOAD_TIMEOUT = 60.0
@@ -109,13 +111,14 @@ class Preemption(Checkpoint):  # Lightning calls these last, so the checkpoint h
 
         The order matters: SLURM ends all processes of a job that it requeues, W&B's own among them.
         """
+        status = trainer.strategy.broadcast(stopped_for_good())
         if not trainer.is_global_zero:
-            # Launchers take any other status for a failure and kill rank 0, which still has to upload and requeue.
-            raise Preempted("", status=0)
+            # Launchers take any status but 0 for a failure, and may kill rank 0, which still has to upload and requeue.
+            comes_again = status is None and may_fail_alone(os.environ)
+            raise Preempted("", status=EXIT_STATUS if comes_again else 0)
         path = _last_checkpoint(trainer).path(trainer)
         saved_step = _last_checkpoint(trainer).saved_step
         state = f"saved after step {saved_step} in {path}" if path.exists() else "before the first step"
-        status = stopped_for_good()
         if status is not None:
             _finish(trainer, status)
             raise Preempted(f"stopped by {received()}, {state}; it resumes with --ckpt_path last", status)

@@ -44,7 +44,7 @@ PAGES = sorted(
 GLOBAL_OPTIONS = {"--help", "--version", "--print_shtab", "--debug"}
 OTHERS_OPTIONS = {
     *("--cpus-per-task", "--nodes", "--pty", "--signal"),
-    *("--nproc-per-node", "--shm-size", "--forward-signals"),
+    *("--max-restarts", "--shm-size", "--forward-signals"),
     *("--logdir", "--backend-store-uri"),
     *("--config-file", "--num-gpus", "--eval-only", "--resume", "--input", "--output"),
     *("--dataset", "--model", "--test-only"),

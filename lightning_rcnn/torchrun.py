@@ -1,0 +1,62 @@
+"""torch's `torchrun` with an exit status that says how the training ended: `python -m lightning_rcnn.torchrun`.
+
+It takes torchrun's words. Torchrun itself exits with 1 both when the ranks have saved and want to be started again, and
+when something is wrong; whoever starts the nodes (Kubernetes, systemd, a loop in a shell) needs to know which:
+
+| exit status | what happened | what to do |
+|---|---|---|
+| 0 | the training is complete | |
+| 75 | a node was asked to stop (TERM), and the ranks of all nodes have saved | start it again |
+| 130 | Ctrl-C | |
+| 1 | anything else; a rank has said what | look at it first |
+"""
+
+import os
+import signal
+import sys
+
+from lightning_rcnn.stop_signals import EXIT_STATUS, INTERRUPTED
+
+SHUTDOWN_TIMEOUT = 180
+"""Seconds that ranks have to save after TERM before torchrun kills them; its own 30 s are less than W&B may take."""
+
+
+def main(words: list[str] | None = None) -> int:
+    """Run torchrun.
+
+    Args:
+        words: words of torchrun; by default those of this process.
+
+    Returns:
+        The exit status.
+    """
+    # Until torchrun listens, there are no ranks that could save.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(EXIT_STATUS))
+    os.environ.setdefault("TORCH_ELASTIC_SHUTDOWN_TIMEOUT", str(SHUTDOWN_TIMEOUT))
+    from torch.distributed.elastic.multiprocessing.api import SignalException
+    from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+    from torch.distributed.run import parse_args, run
+
+    arguments = parse_args(words)
+    if arguments.max_restarts:
+        print(
+            f"lightning-rcnn: error: --max-restarts {arguments.max_restarts} would start ranks that have saved again, "
+            "beside a node that is leaving; leave it out, and start all nodes again after exit status 75",
+            file=sys.stderr,
+        )
+        return 1
+    try:
+        run(arguments)
+    except SignalException as stop:
+        return INTERRUPTED if stop.sigval == signal.SIGINT else EXIT_STATUS
+    except ChildFailedError as error:
+        if all(failure.exitcode == EXIT_STATUS for failure in error.failures.values()):
+            return EXIT_STATUS
+        rank, failure = error.get_first_failure()
+        print(f"lightning-rcnn: rank {rank} ended first of its node, with status {failure.exitcode}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

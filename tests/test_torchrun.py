@@ -1,0 +1,187 @@
+"""torchrun with our exit status: small programs in the place of ranks, and whole trainings on two nodes (slow)."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from lightning_rcnn import launchers, torchrun
+from lightning_rcnn.cli.commands.pack import pack_shapes
+
+TRAINING = """
+model:
+  class_path: FasterRCNN
+  init_args:
+    preprocessing: {min_size: 64, max_size: 96}
+    backbone:
+      class_path: ResNetFPN
+      init_args: {name: resnet18, channels: 16}
+    rpn:
+      pre_nms_top_n: [50, 50]
+      post_nms_top_n: [20, 20]
+    box:
+      head: {width: 16}
+    optimizer:
+      class_path: AdamW
+      init_args: {lr: 1e-4}
+    schedule: {class_path: OneCycleSchedule}
+trainer:
+  accelerator: cpu
+  max_epochs: 2
+  logger: false
+  num_sanity_val_steps: 0
+  enable_model_summary: false
+  enable_progress_bar: false
+  callbacks: [{class_path: pace.Pace}]
+data: {batch_size: 2, num_workers: 0}
+last_checkpoint: {every_n_steps: 1000}
+"""
+PACE = """
+import time
+from lightning.pytorch import Callback
+
+
+class Pace(Callback):
+    def on_train_batch_end(self, trainer, *_):
+        print("after step", trainer.global_step, flush=True)
+        time.sleep(0.3)
+"""
+
+
+@pytest.fixture
+def run_program(monkeypatch):
+    """Runs torchrun in this process with shells as its ranks; the status. `RANK` is set in each."""
+    handled = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT)
+    before = {number: signal.getsignal(number) for number in handled}
+    monkeypatch.setattr(os, "environ", os.environ.copy())
+
+    def run(program: str, *words: str) -> int:
+        return torchrun.main(["--standalone", "--monitor-interval=0.05", *words, "--no-python", "sh", "-c", program])
+
+    yield run
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+def test_the_status_is_75_where_all_ranks_that_failed_have_saved(run_program, capfd):
+    assert run_program("exit 75") == 75
+    assert run_program("exit 0") == 0
+    capfd.readouterr()
+    assert run_program("exit 3") == 1
+    assert "rank 0 ended first of its node, with status 3" in capfd.readouterr().err
+
+
+def test_a_signal_to_the_node_reaches_the_ranks_and_asks_for_another_start(run_program, tmp_path):
+    program = f"trap 'touch {tmp_path}/saved; exit 75' TERM; kill -TERM $PPID; while :; do sleep 0.05; done"
+    assert run_program(program) == 75
+    assert (tmp_path / "saved").exists()
+
+
+def test_ctrl_c_asks_for_no_other_start(run_program):
+    assert run_program("kill -INT $PPID; sleep 30") == 130
+
+
+def test_restarts_by_torchrun_are_refused(run_program, capfd):
+    assert run_program("exit 0", "--max-restarts=2") == 1
+    assert "--max-restarts 2 would start ranks that have saved again" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("environment", "expected"),
+    [
+        ({"TORCHELASTIC_RUN_ID": "a", "GROUP_RANK": "1"}, True),
+        ({"TORCHELASTIC_RUN_ID": "a", "GROUP_RANK": "0"}, False),  # its agent would end rank 0
+        ({"SLURM_JOB_ID": "7", "SLURM_NODEID": "1"}, False),  # srun --kill-on-bad-exit
+        ({}, False),
+    ],
+)
+def test_only_the_ranks_beside_rank_zero_must_not_fail(environment, expected):
+    assert launchers.may_fail_alone(environment) is expected
+
+
+class Nodes:
+    """Two agents of torchrun on this machine, with a rank each."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.agents: list[subprocess.Popen] = []
+
+    def start(self, run: str) -> None:
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = free.getsockname()[1]
+        environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parents[1])}
+        common = ["--nnodes=2", "--nproc-per-node=1", "--master-addr=localhost", f"--master-port={port}"]
+        fit = ["-m", "lightning_rcnn", "fit", "--config=run.yaml", "--data.train=train", f"--run_dir={run}"]
+        for node in range(2):
+            words = [*common, f"--node-rank={node}", *fit, "--ckpt_path=last"]
+            with (self.folder / f"{run}.{node}.log").open("a") as log:
+                self.agents.append(
+                    subprocess.Popen(
+                        [sys.executable, "-m", "lightning_rcnn.torchrun", *words],
+                        cwd=self.folder,
+                        env=environment,
+                        stdout=log,
+                        stderr=log,
+                    )
+                )
+
+    def wait_for_step(self, run: str, step: int) -> None:
+        deadline = time.monotonic() + 200
+        while f"after step {step}\n" not in self.log(run, 0):
+            assert time.monotonic() < deadline, self.log(run, 0)
+            assert all(agent.poll() is None for agent in self.agents), self.log(run, 0)
+            time.sleep(0.05)
+
+    def statuses(self) -> list[int]:
+        statuses = [agent.wait(200) for agent in self.agents]
+        self.agents.clear()
+        return statuses
+
+    def log(self, run: str, node: int) -> str:
+        return (self.folder / f"{run}.{node}.log").read_text()
+
+    def weights(self, run: str) -> dict[str, torch.Tensor]:
+        return torch.load(self.folder / run / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"]
+
+
+@pytest.fixture(scope="module")
+def nodes(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("nodes")
+    pack_shapes(folder / "train", num=16, workers=1)
+    (folder / "run.yaml").write_text(TRAINING)
+    (folder / "pace.py").write_text(PACE)
+    two = Nodes(folder)
+    yield two
+    for agent in two.agents:
+        agent.kill()
+
+
+@pytest.fixture(scope="module")
+def undisturbed(nodes):
+    nodes.start("undisturbed")
+    assert nodes.statuses() == [0, 0], nodes.log("undisturbed", 0)
+    return nodes.weights("undisturbed")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("told", [(0,), (1,), (0, 1)], ids=["the first node", "the second node", "both"])
+def test_nodes_that_are_told_to_go_save_once_and_resume_to_the_same_weights(nodes, undisturbed, told):
+    run = "told" + "".join(map(str, told))
+    nodes.start(run)
+    nodes.wait_for_step(run, 3)
+    for node in told:
+        nodes.agents[node].terminate()
+    assert nodes.statuses() == [75, 75]
+    assert nodes.log(run, 0).count("saved after step") == 1
+    assert nodes.log(run, 1).count("saved after step") == 0
+    nodes.start(run)
+    assert nodes.statuses() == [0, 0]
+    for name, tensor in undisturbed.items():
+        assert torch.equal(tensor, nodes.weights(run)[name]), name
