@@ -4,17 +4,16 @@ An empty slot fills up a short batch or replaces a record that cannot be read. I
 0 x 0, a black image and no targets.
 """
 
-import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import get_worker_info
 
 from lightning_rcnn.data.collate_masks import collate_masks, round_up_to_power_of_two
 from lightning_rcnn.data.segmentations import ImageMasks
+from lightning_rcnn.data.slots import clear_padding
 from lightning_rcnn.structures import NO_IMAGE, PADDING_LABEL, Batch, ImageRecord, MaskForm, Proposals, Targets
 
 MIN_OBJECTS = 8
@@ -25,7 +24,7 @@ class Sample(NamedTuple):
     """One image in the resized frame.
 
     Attributes:
-        image: [C, h, w] uint8 or float32; None in an empty slot.
+        image: [C, h, w] uint8 or float32, a view of its slot of the batch (`slots.py`); None in an empty slot.
         boxes: float32 [m, 4].
         labels: int64 [m].
         is_crowd: bool [m]. These three are numpy arrays, which are faster than torch tensors when they are small.
@@ -54,27 +53,21 @@ def empty_sample(problem: str = "") -> Sample:
     return Sample(None, np.zeros((0, 4), np.float32), np.zeros(0, np.int64), np.zeros(0, np.bool_), record)
 
 
-def collate_images(samples: Sequence[Sample], shape: tuple[int, int], dtype: torch.dtype, channels: int = 3) -> Batch:
-    """Pad images on the right and at the bottom.
+def collate_images(samples: Sequence[Sample], images: Tensor) -> Batch:
+    """Pad the images of N samples, which are in their slots already, on the right and at the bottom.
 
     Args:
-        samples: N samples, none larger than `shape`.
-        shape: (height, width) of the batch in pixels.
-        dtype: data type of the images.
-        channels: number of their channels.
+        samples: N samples.
+        images: their slots, [N, C, H, W].
 
     Returns:
         A batch without targets.
     """
-    images = _allocate((len(samples), channels, *shape), dtype)
     sizes = torch.zeros((len(samples), 2), dtype=torch.int64)
-    for slot, sample in enumerate(samples):
+    for slot, size, sample in zip(images, sizes, samples, strict=True):
         height, width = (0, 0) if sample.image is None else sample.image.shape[-2:]
-        if sample.image is not None:
-            images[slot, :, :height, :width] = sample.image
-        images[slot, :, height:] = 0
-        images[slot, :, :height, width:] = 0
-        sizes[slot, 0], sizes[slot, 1] = height, width
+        clear_padding(slot, height, width)
+        size[0], size[1] = height, width
     ids = torch.tensor([sample.record.image_id for sample in samples], dtype=torch.int64)
     return Batch(images, sizes, ids, None, tuple(sample.record for sample in samples))
 
@@ -129,11 +122,3 @@ def collate_proposals(samples: Sequence[Sample], limit: int) -> Proposals:
             boxes[slot, :num] = sample.proposals[:, :4]
             scores[slot, :num] = sample.proposals[:, 4]
     return Proposals(torch.from_numpy(boxes), torch.from_numpy(scores), torch.from_numpy(scores > -np.inf))
-
-
-def _allocate(shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
-    """Allocate a tensor; in a worker directly in shared memory, which saves a copy."""
-    if get_worker_info() is None:
-        return torch.empty(shape, dtype=dtype)
-    storage = torch.UntypedStorage._new_shared(math.prod(shape) * dtype.itemsize)  # as torch's default_collate does
-    return torch.empty(0, dtype=dtype).set_(storage).view(shape)

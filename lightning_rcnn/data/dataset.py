@@ -30,6 +30,7 @@ from lightning_rcnn.data.plan import EMPTY_SLOT, entry_number
 from lightning_rcnn.data.reader import RawSample, SampleReader, UnreadableRecordError
 from lightning_rcnn.data.resize import ResizeRule
 from lightning_rcnn.data.segmentations import ImageMasks, crop_bitmaps, trace_outlines
+from lightning_rcnn.data.slots import allocate_slots
 from lightning_rcnn.data.stored_proposals import map_proposals
 from lightning_rcnn.data.transforms.apply import Loaded, TransformList
 from lightning_rcnn.data.transforms.base import Random, TrainingImage, Transform
@@ -128,13 +129,17 @@ class DetectionDataset(Dataset[Batch | InputError]):
 
     def __getitem__(self, request: BatchRequest) -> Batch | InputError:
         rule = self.rules[request.scale]
-        try:
-            samples = [self._sample(number, occurrence, request, rule) for number, occurrence in request.entries()]
-        except InputError as error:
-            return error
         is_float = rule.method == "bilinear" or not self.pixels.is_eight_bit
         dtype = torch.float32 if is_float else torch.uint8
-        batch = collate_images(samples, request.shape, dtype, self.pixels.channels)
+        images = allocate_slots(len(request.samples), self.pixels.channels, request.shape, dtype)
+        try:
+            samples = [
+                self._sample(number, occurrence, request, rule, slot)
+                for (number, occurrence), slot in zip(request.entries(), images, strict=True)
+            ]
+        except InputError as error:
+            return error
+        batch = collate_images(samples, images)
         if self.proposal_limit:
             batch = replace(batch, proposals=collate_proposals(samples, self.proposal_limit))
         if self.purpose == "prediction":
@@ -165,16 +170,18 @@ class DetectionDataset(Dataset[Batch | InputError]):
             location += f" ({self.reader.read(number).content['file_name']})"
         return location
 
-    def _sample(self, number: int, occurrence: int, request: BatchRequest, rule: ResizeRule) -> Sample:
+    def _sample(self, number: int, occurrence: int, request: BatchRequest, rule: ResizeRule, slot: Tensor) -> Sample:
         if number == EMPTY_SLOT:
             return empty_sample()
         self.current_samples.note(number)
         try:
-            return self._prepare(self.reader.read(number), number, occurrence, request, rule)
+            return self._prepare(self.reader.read(number), number, occurrence, request, rule, slot)
         except UnreadableRecordError as error:
             return empty_sample(problem=str(error))
 
-    def _prepare(self, raw: RawSample, number: int, occurrence: int, request: BatchRequest, rule: ResizeRule) -> Sample:
+    def _prepare(
+        self, raw: RawSample, number: int, occurrence: int, request: BatchRequest, rule: ResizeRule, slot: Tensor
+    ) -> Sample:
         with_proposals = self.proposal_limit > 0
         record, sample = _interpret(raw, self.pixels, with_proposals=with_proposals, skeleton=self.skeleton)
         size = rule.size(record.height, record.width)
@@ -186,7 +193,7 @@ class DetectionDataset(Dataset[Batch | InputError]):
         transforms = TransformList(self.transforms, self.mask_form != "none", source=self)
         random_at = partial(Random, self.seed, request.epoch, entry_number(number, occurrence))
         _, record, sample = transforms(Loaded(number, record, sample), random_at)
-        image, to_resized = render(sample, rule, request.shape)
+        image, to_resized = render(sample, rule, slot)
         boxes, keep = clip_and_keep(to_resized.boxes(sample.boxes), *image.shape[-2:])
         masks = None
         if self.mask_form != "none":

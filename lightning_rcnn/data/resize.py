@@ -80,7 +80,7 @@ class ResizeRule:
             return torch.from_numpy(scaled.reshape(*size, -1)).permute(2, 0, 1).contiguous()
         if self._takes_pillow(image):
             return _resize_by_pillow(image, size, image.shape[-2:])
-        return interpolate(image[None], size=size, mode="bilinear", align_corners=False, antialias=True)[0]
+        return interpolate(_batch_of(image), size=size, mode="bilinear", align_corners=False, antialias=True)[0]
 
     def _takes_pillow(self, image: Tensor) -> bool:
         """Return whether Pillow resizes the image: it takes no others."""
@@ -98,11 +98,20 @@ class ResizeRule:
             height, width = (edge / factor for edge, factor in zip(size, factors, strict=True))
             return _resize_by_pillow(image, size, (min(height, image.shape[-2]), min(width, image.shape[-1])))
         is_antialiased = self.method in ("antialiased", "pillow")
-        pixels = image[None] if is_antialiased else image[None].float()
+        pixels = _batch_of(image) if is_antialiased else image[None].float()
         resized = interpolate(
             pixels, scale_factor=factors, mode="bilinear", align_corners=False, antialias=is_antialiased
         )
         return resized[0, :, : size[0], : size[1]]
+
+
+def _batch_of(image: Tensor) -> Tensor:
+    """Return [1, C, h, w], with strides by which torch knows that the image is channels last in memory.
+
+    Those of `image[None]` are ambiguous: torch would convert its uint8 result into planes, which takes as long as to
+    resize.
+    """
+    return image.permute(1, 2, 0)[None].permute(0, 3, 1, 2)
 
 
 def _resize_by_pillow(image: Tensor, size: tuple[int, int], part: Sequence[float]) -> Tensor:

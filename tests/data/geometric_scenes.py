@@ -12,8 +12,8 @@ from torchvision import tv_tensors
 from lightning_rcnn.data.resize import ResizeRule
 from lightning_rcnn.data.segmentations import crop_bitmaps, trace_outlines
 from lightning_rcnn.data.transforms import TrainingImage
-from lightning_rcnn.data.transforms.render import render
 from lightning_rcnn.data.transforms.view import displayed_size
+from tests.data.rendering import render_alone
 
 MaskKind = Literal["rle", "polygons", "none"]
 HEIGHT, WIDTH = 72, 96
@@ -88,7 +88,7 @@ def rendered(sample: TrainingImage, size: tuple[int, int] | None = None) -> Dens
     """The sample as the network gets it, with masks as bitmaps, at scale 1 or a given size."""
     height, width = size or sample.final_size or displayed_size(sample)
     rule = ResizeRule(min(height, width), max(height, width))
-    image, to_resized = render(sample, rule, (height, width))
+    image, to_resized = render_alone(sample, rule, (height, width))
     masks = np.zeros((len(sample.boxes), *image.shape[-2:]), np.uint8)
     bitmaps = crop_bitmaps(sample.segmentations, *sample.image.shape[-2:], to_resized, sample.window)
     first = 0
@@ -105,7 +105,7 @@ def rendered(sample: TrainingImage, size: tuple[int, int] | None = None) -> Dens
 def outlines(sample: TrainingImage) -> list[np.ndarray]:
     """Edges [e, 4] of each object at scale 1."""
     height, width = displayed_size(sample)
-    _, to_resized = render(sample, ResizeRule(min(height, width), max(height, width)), (height, width))
+    _, to_resized = render_alone(sample, ResizeRule(min(height, width), max(height, width)), (height, width))
     edges, counts = trace_outlines(sample.segmentations, *sample.image.shape[-2:], to_resized, sample.window)
     return np.split(edges, np.cumsum(counts))[:-1]
 

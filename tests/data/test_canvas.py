@@ -11,8 +11,8 @@ from lightning_rcnn.data.resize import ResizeRule
 from lightning_rcnn.data.transforms import HorizontalFlip, ZoomOut
 from lightning_rcnn.data.transforms.base import Random, TrainingImage
 from lightning_rcnn.data.transforms.quarter_turns import turned
-from lightning_rcnn.data.transforms.render import render
 from lightning_rcnn.data.transforms.view import displayed_pixels
+from tests.data.rendering import render_alone
 
 FILL = (124, 3, 250)
 TOLERANCES = {"antialiased": 1, "pillow": 2, "bilinear": 0.1}
@@ -58,7 +58,7 @@ def test_a_zoom_is_rendered_as_its_canvas_would_be(flip, turns):
         sample = HorizontalFlip(flip)(sample, Random(0, 0, number, 1))
         for _ in range(turns):
             sample = turned(sample)
-        image, _ = render(sample, rule, (256, 256))
+        image, _ = render_alone(sample, rule, (256, 256))
         axes = [axis for axis, does in ((-2, sample.is_upside_down), (-1, sample.is_mirrored)) if does]
         whole = rule.resize(displayed_pixels(sample), tuple(image.shape[-2:])).flip(axes)
         assert (image.int() - whole.int()).abs().max() <= 1

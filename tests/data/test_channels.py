@@ -31,9 +31,9 @@ from lightning_rcnn.data.transforms import (
     ZoomOut,
 )
 from lightning_rcnn.data.transforms.base import color_of
-from lightning_rcnn.data.transforms.render import render
 from lightning_rcnn.data.transforms.torchvision import apply_to_pair
 from lightning_rcnn.errors import InputError
+from tests.data.rendering import render_alone
 
 BANDS = PixelFormat(12, "float32", (0.0,), (1000.0,))
 RULE = ResizeRule(48, 64)
@@ -77,8 +77,8 @@ def as_bands(image, channels=12):
 def test_bands_are_transformed_as_colors_are(transform):
     """Bands that repeat the colors of an image look like them after each transform, up to rounding."""
     image = smooth()
-    rgb, _ = render(transform(training_image(image), Random(0, 0, 0, 0)), RULE, (64, 96))
-    bands, _ = render(transform(training_image(as_bands(image)), Random(0, 0, 0, 0)), RULE, (64, 96))
+    rgb, _ = render_alone(transform(training_image(image), Random(0, 0, 0, 0)), RULE, (64, 96))
+    bands, _ = render_alone(transform(training_image(as_bands(image)), Random(0, 0, 0, 0)), RULE, (64, 96))
     assert bands.dtype == torch.float32
     assert bands.shape == (12, *rgb.shape[1:])
     assert (bands - as_bands(rgb)).abs().max() <= 2

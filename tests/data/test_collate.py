@@ -3,6 +3,7 @@ import pytest
 import torch
 
 from lightning_rcnn.data.collate import Sample, collate_images, collate_targets, empty_sample
+from lightning_rcnn.data.slots import allocate_slots, write_image
 from lightning_rcnn.structures import NO_IMAGE, PADDING_LABEL, ImageRecord
 
 
@@ -17,9 +18,12 @@ def sample(num: int, height: int = 20, width: int = 30, image_id: int = 5) -> Sa
 
 
 @pytest.mark.parametrize("dtype", [torch.uint8, torch.float32])
-def test_images_are_padded_right_and_below(monkeypatch: pytest.MonkeyPatch, dtype: torch.dtype):
-    monkeypatch.setattr(torch, "empty", lambda shape, dtype: torch.full(shape, 77, dtype=dtype))  # memory once used
-    batch = collate_images([sample(1), sample(0, 32, 10, image_id=6), empty_sample("broken")], (32, 64), dtype)
+def test_images_are_padded_right_and_below(dtype: torch.dtype):
+    images = allocate_slots(3, 3, (32, 64), dtype).fill_(77)  # memory once used
+    samples = [sample(1), sample(0, 32, 10, image_id=6), empty_sample("broken")]
+    for each, slot in zip(samples[:2], images, strict=False):
+        write_image(each.image, slot)
+    batch = collate_images(samples, images)
     assert batch.images.shape == (3, 3, 32, 64)
     assert batch.images.dtype == dtype
     assert (batch.images[0, :, :20, :30] == 9).all()

@@ -31,11 +31,11 @@ from lightning_rcnn.data.transforms import (
     ZoomOut,
 )
 from lightning_rcnn.data.transforms.planned import planned_sizes, planned_transforms
-from lightning_rcnn.data.transforms.render import render
 from lightning_rcnn.data.transforms.view import displayed_size
 from lightning_rcnn.errors import InputError
 from lightning_rcnn.structures import Batch
 from tests.data.geometric_scenes import scene
+from tests.data.rendering import render_alone
 
 PLANNED = [HorizontalFlip(), QuarterTurns(), RandomSizeCrop(10, 50, p=0.7), Colors(brightness=0.1), ZoomOut(p=0.5)]
 EVERYTHING = [*PLANNED, RandomIoUCrop(), Affine((-10, 10)), RandomSizeCrop(12, 30, p=1.0)]
@@ -125,7 +125,7 @@ def test_what_given_shapes_do_not_hold_is_shrunk_as_by_render():
     for size, expected in zip(sizes.tolist(), fitted.tolist(), strict=True):
         image = scene(0, "none", *size) if min(size) > 30 else None
         if image is not None:
-            rendered, _ = render(image, ResizeRule(min(size), max(size)), (96, 160))
+            rendered, _ = render_alone(image, ResizeRule(min(size), max(size)), (96, 160))
             assert list(rendered.shape[-2:]) == expected
     assert (fitted <= [96, 160]).all()
 

@@ -3,6 +3,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from torch.nn.functional import interpolate
 
 from lightning_rcnn.data.resize import ResizeRule
 
@@ -58,3 +59,16 @@ def test_torchs_own_way_differs_by_one_and_rarely():
     difference = (by_pillow - by_torch).abs()
     assert difference.max() <= 1
     assert (difference > 0).float().mean() < 0.05
+
+
+def test_images_stay_channels_last_where_they_are():
+    """The way to resize follows the layout, and the pixels are those of planes."""
+    rule, planes = ResizeRule(96, 160), make_image(200, 300)
+    pixels = planes.permute(1, 2, 0).contiguous().permute(2, 0, 1)
+    for part in (slice(None), slice(7, 150)):
+        resized = rule(pixels[:, part, part])
+        assert resized.stride() == (1, 3 * resized.shape[2], 3)
+        by_planes = interpolate(
+            planes[None, :, part, part].contiguous(), resized.shape[-2:], mode="bilinear", antialias=True
+        )
+        assert torch.equal(resized, by_planes[0])

@@ -14,8 +14,8 @@ from lightning_rcnn.data.geometry import clip_and_keep
 from lightning_rcnn.data.resize import ResizeRule
 from lightning_rcnn.data.transforms import Colors, HorizontalFlip, Random, Resize, TrainingImage, VerticalFlip
 from lightning_rcnn.data.transforms.pipeline import DEFAULT_TRANSFORMS, checked_transforms, min_sizes
-from lightning_rcnn.data.transforms.render import render
 from lightning_rcnn.errors import InputError
+from tests.data.rendering import render_alone
 
 RULE = ResizeRule(96, 160)
 
@@ -38,7 +38,7 @@ def draws(transform: Any, number: int, seed: int = 0, epoch: int = 0, position: 
 def test_boxes_follow_the_image_as_in_torchvision(method: str, horizontally: bool, vertically: bool):
     rule = ResizeRule(96, 160, method)
     boxes = torch.tensor([[3.0, 5.0, 20.0, 25.5], [0.0, 0.0, 80.0, 60.0]])
-    image, to_resized = render(sample(make_image(), horizontally, vertically), rule, (160, 160))
+    image, to_resized = render_alone(sample(make_image(), horizontally, vertically), rule, (160, 160))
     expected_image, expected = rule(make_image()), BoundingBoxes(boxes, format="XYXY", canvas_size=(60, 80))
     expected = v2.functional.resize(expected, list(expected_image.shape[-2:]))
     if horizontally:
@@ -54,7 +54,7 @@ def test_a_box_is_that_of_its_mapped_corners(
     x: float, y: float, width: float, height: float, flip_x: bool, flip_y: bool
 ):
     """Boxes and points (of polygons) go through one map."""
-    _, to_resized = render(sample(make_image(), flip_x, flip_y), RULE, (160, 160))
+    _, to_resized = render_alone(sample(make_image(), flip_x, flip_y), RULE, (160, 160))
     corners = np.array([[x, y], [x + width, y], [x + width, y + height], [x, y + height]])
     box = to_resized.boxes(np.array([[x, y, x + width, y + height]]))[0]
     mapped = to_resized.points(corners)
@@ -64,7 +64,7 @@ def test_a_box_is_that_of_its_mapped_corners(
 def test_flipped_pixels_stay_in_their_box():
     image = torch.zeros(3, 60, 80, dtype=torch.uint8)
     image[:, 10:20, 30:50] = 255
-    image, to_resized = render(sample(image, True, True), ResizeRule(60, 80), (96, 96))
+    image, to_resized = render_alone(sample(image, True, True), ResizeRule(60, 80), (96, 96))
     x1, y1, x2, y2 = to_resized.boxes(np.array([[30.0, 10.0, 50.0, 20.0]]))[0].astype(int)
     assert (image[:, y1:y2, x1:x2] == 255).all()
     assert image.sum() == 3 * 255 * 10 * 20
@@ -88,7 +88,7 @@ def test_boxes_are_clipped_and_those_without_an_area_go():
 )
 def test_sizes_are_those_of_the_rule_or_fit_into_the_batch(height, width, shape, expected):
     """A transform may have changed the size of an image, after the plan was made."""
-    image, to_resized = render(sample(make_image(height, width)), RULE, shape)
+    image, to_resized = render_alone(sample(make_image(height, width)), RULE, shape)
     assert image.shape == (3, *expected)
     corner = to_resized.points(np.array([float(width), float(height)]))
     assert corner.tolist() == pytest.approx([expected[1], expected[0]])

@@ -1,36 +1,35 @@
-"""Bring a transformed image into the resized frame: cut out its window, resize, then flip."""
+"""Bring a transformed image into the resized frame: cut out its window, resize, and flip it into its slot."""
 
 from torch import Tensor
 
 from lightning_rcnn.data.canvas import resize_on_canvas
 from lightning_rcnn.data.geometry import AxisAlignedMap
 from lightning_rcnn.data.resize import ResizeRule
+from lightning_rcnn.data.slots import write_image
 from lightning_rcnn.data.transforms.base import TrainingImage
 from lightning_rcnn.data.transforms.view import displayed_pixels, displayed_size, map_into, visible_part, window_of
 
 
-def render(sample: TrainingImage, rule: ResizeRule, shape: tuple[int, int]) -> tuple[Tensor, AxisAlignedMap]:
+def render(sample: TrainingImage, rule: ResizeRule, slot: Tensor) -> tuple[Tensor, AxisAlignedMap]:
     """Bring an image into the resized frame.
 
     Args:
         sample: image after its transforms.
         rule: resize rule.
-        shape: padded (height, width) of the batch in pixels. If transforms changed the size of the image so that it
-            does not fit after the resize, it is shrunk in proportion.
+        slot: slot of the image in its batch, [C, H, W]. If transforms changed the size of the image so that it does not
+            fit after the resize, it is shrunk in proportion.
 
     Returns:
-        The image [C, h', w'], uint8 or float32 depending on the rule, and the map of points into its frame.
+        The image, a view [C, h', w'] of the slot, and the map of points into its frame.
     """
     new_height, new_width = sample.final_size or rule.size(*displayed_size(sample))
-    fit = min(1.0, shape[0] / new_height, shape[1] / new_width)
+    fit = min(1.0, slot.shape[-2] / new_height, slot.shape[-1] / new_width)
     if fit < 1.0:
         new_height, new_width = max(1, int(new_height * fit)), max(1, int(new_width * fit))
     resized = _resized(sample, rule, (new_height, new_width))
-    if sample.is_mirrored:
-        resized = resized.flip(-1)
-    if sample.is_upside_down:
-        resized = resized.flip(-2)
-    return resized, map_into(sample, (new_height, new_width))
+    flips = ((-2, sample.is_upside_down), (-1, sample.is_mirrored))
+    axes = tuple(axis for axis, is_flipped in flips if is_flipped)
+    return write_image(resized, slot, axes), map_into(sample, (new_height, new_width))
 
 
 def _resized(sample: TrainingImage, rule: ResizeRule, size: tuple[int, int]) -> Tensor:
