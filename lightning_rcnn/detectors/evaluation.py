@@ -10,14 +10,13 @@ from lightning_rcnn.evaluation.coco_ap import SETTINGS, CocoAveragePrecision
 from lightning_rcnn.evaluation.coco_entries import annotations_of, object_entries
 from lightning_rcnn.evaluation.federated import Federation, detection_limit
 from lightning_rcnn.evaluation.mean_losses import MeanLosses
+from lightning_rcnn.evaluation.oks import KEYPOINT_DETECTIONS
 from lightning_rcnn.evaluation.proposal_recall import ProposalRecall
 from lightning_rcnn.evaluation.scoring import ResultType
 from lightning_rcnn.evaluation.voc_ap import VOCAveragePrecision
 from lightning_rcnn.masks.paste import PasteRule
 from lightning_rcnn.structures import Detections, FoundObjects, ImageRecord, Proposals
 
-KEYPOINT_DETECTIONS = 20
-"""COCO's limit of detections of an image whose keypoints are scored."""
 LOSSES = "losses"
 """Key of the mean losses; logs name them beside the other groups, as in training."""
 PROPOSALS = "proposals"

@@ -16,21 +16,22 @@ from lightning_rcnn.data.formats.coco.annotations import (
 )
 from lightning_rcnn.data.formats.coco.boxes import Box, edges_of, read_box
 from lightning_rcnn.data.formats.coco.json_files import load_json
+from lightning_rcnn.data.formats.coco.keypoints import Keypoints, points_of_result
 from lightning_rcnn.data.formats.coco.other_formats import recognize_content
 from lightning_rcnn.data.formats.coco.relative import are_relative
-from lightning_rcnn.data.formats.coco.scalars import number
+from lightning_rcnn.data.formats.coco.scalars import number, numbers
 from lightning_rcnn.data.formats.coco.segmentations import frame_of_segmentations, read_segmentation
 from lightning_rcnn.data.scaling import scale_box
 from lightning_rcnn.errors import InputError
+from lightning_rcnn.evaluation.coco_entries import KEYS
 from lightning_rcnn.evaluation.federated import Federation
 from lightning_rcnn.evaluation.result_ids import ResultIds, result_ids
-from lightning_rcnn.evaluation.scoring import RegionType
+from lightning_rcnn.evaluation.scoring import ResultType
 from lightning_rcnn.masks.frames import swapped_run_length
 from lightning_rcnn.masks.run_length import RunLength
 from lightning_rcnn.masks.segmentation import area_of, checked_run_length, is_area, usable_run_length
+from lightning_rcnn.skeleton import Skeleton
 from lightning_rcnn.structures import LabelLists
-
-_KEYS: dict[RegionType, str] = {"bbox": "bbox", "segm": "segmentation"}
 
 
 @dataclass
@@ -54,16 +55,18 @@ class CocoData:
         images: image id -> image.
         notes: sentences for the user about the two files.
         federation: what LVIS's rules need to know of a federated set; None for any other.
+        skeleton: keypoints of the objects; None if they have none.
     """
 
     class_names: list[str]
     images: dict[int, Image]
     notes: list[str]
     federation: Federation | None = None
+    skeleton: Skeleton | None = None
 
 
 class _Result(NamedTuple):
-    """A detection of an annotated image; `segmentation` is the RLE of the file."""
+    """A detection of an annotated image; `segmentation` is the RLE of the file, `keypoints` x, y, score in turn."""
 
     place: str
     image_id: int
@@ -71,28 +74,33 @@ class _Result(NamedTuple):
     score: float
     box: Box
     segmentation: Any
+    keypoints: Keypoints
 
 
-def read_scored(annotations: Path, results: Path, result_type: RegionType) -> CocoData:
+def read_scored(annotations: Path, results: Path, result_type: ResultType) -> CocoData:
     """Read ground truth by the rules of `pack`, and results.
 
     Args:
         annotations: JSON with `images`, `annotations` and `categories`. An object without a usable mask has no
             `segmentation` in the result; it needs a box.
-        results: JSON list of `image_id`, `category_id`, `score`, and `bbox` (x, y, width, height) or `segmentation`
-            (RLE). If an `images.json` beside it names the images, they are matched by file name.
-        result_type: whether boxes or masks are scored; the other is left out.
+        results: JSON list of `image_id`, `category_id`, `score`, and `bbox` (x, y, width, height), `segmentation`
+            (RLE) or `keypoints` (x, y and score of each). If an `images.json` beside it names the images, they are
+            matched by file name.
+        result_type: whether boxes, masks or keypoints are scored; the others are left out.
 
     Raises:
-        InputError: no such file, JSON of another kind, an unknown image or category in the results, or an incomplete
-            entry.
+        InputError: no such file, JSON of another kind, an unknown image or category in the results, an incomplete
+            entry, or keypoints of another skeleton or none at all.
     """
     coco = read_annotations(annotations)
     if not coco.images:
         raise InputError(f"{annotations}: the list of images is empty; there is nothing to score")
+    if result_type == "keypoints" and coco.skeleton is None:
+        raise InputError(f"{annotations}: no category has keypoints; score boxes, with --type bbox")
+    num_keypoints = 0 if coco.skeleton is None else len(coco.skeleton)
     entries = _load_results(results)
     ids = result_ids(results, [entry.get("image_id") for entry in entries], coco, annotations)
-    detections = _read_results(entries, results, ids, result_type)
+    detections = _read_results(entries, results, ids, result_type, num_keypoints)
     notes = [*ids.notes]
     if result_type == "bbox" and are_relative(edges_of(result.box) for result in detections):
         notes.append("All boxes of the results are shares of the image, 0 to 1: they become pixels.")
@@ -104,7 +112,10 @@ def read_scored(annotations: Path, results: Path, result_type: RegionType) -> Co
         images[image_id] = Image(height, width, image.file_name, label_lists=_label_lists(image))
         for annotated in coco.objects[image_id]:
             place = f"annotation {annotated.id} of image {image.file_name or image_id}"
-            entry, defect = _checked(in_pixels(annotated, (width, height)), images[image_id], result_type)
+            in_frame = in_pixels(annotated, (width, height))
+            if result_type == "keypoints" and len(in_frame.keypoints or ()) not in (0, 3 * num_keypoints):
+                in_frame = in_frame._replace(keypoints=None)
+            entry, defect = _checked(in_frame, images[image_id], result_type)
             if entry is not None:
                 images[image_id].annotations.append(entry)
             if defect is not None:
@@ -118,7 +129,7 @@ def read_scored(annotations: Path, results: Path, result_type: RegionType) -> Co
     ]
     categories = coco.classes.categories
     federation = Federation(tuple(each.frequency for each in categories)) if coco.is_federated else None
-    return CocoData([category.name for category in categories], images, notes, federation)
+    return CocoData([category.name for category in categories], images, notes, federation, coco.skeleton)
 
 
 def _label_lists(image: CocoImage) -> LabelLists | None:
@@ -143,7 +154,7 @@ def _load_results(path: Path) -> list[Mapping[str, Any]]:
 
 
 def _read_results(
-    entries: list[Mapping[str, Any]], path: Path, ids: ResultIds, result_type: RegionType
+    entries: list[Mapping[str, Any]], path: Path, ids: ResultIds, result_type: ResultType, num_keypoints: int
 ) -> list[_Result]:
     detections = []
     for position, entry in enumerate(entries):
@@ -154,16 +165,28 @@ def _read_results(
         score = number(entry.get("score"))
         if score is None or not isfinite(score):
             raise InputError(f"{place}: score {entry.get('score')!r} is not a number")
-        key = _KEYS[result_type]
+        key = KEYS[result_type]
         if key not in entry:
-            other = next((f"; try --type {kind}" for kind, name in _KEYS.items() if name in entry), "")
+            other = next((f"; try --type {kind}" for kind, name in KEYS.items() if name in entry), "")
             raise InputError(f"{place} has no {key}, which type {result_type} needs{other}")
         box = read_box(entry.get("bbox"))
         if result_type == "bbox" and (box is None or not all(map(isfinite, box))):
             raise InputError(f"{place}: bbox {entry.get('bbox')!r} is not four numbers x, y, width, height")
         segmentation = read_segmentation(entry.get("segmentation")) if result_type == "segm" else None
-        detections.append(_Result(place, image_id, label, score, box or (0.0, 0.0, 0.0, 0.0), segmentation))
+        points = _points_of(entry, num_keypoints, place) if result_type == "keypoints" else []
+        detections.append(_Result(place, image_id, label, score, box or (0.0, 0.0, 0.0, 0.0), segmentation, points))
     return detections
+
+
+def _points_of(entry: Mapping[str, Any], num_keypoints: int, place: str) -> Keypoints:
+    """Return the keypoints of a result, a pixel's center at .5, as those of the annotations."""
+    values = numbers(entry["keypoints"])
+    if values is None or len(values) != 3 * num_keypoints or not all(map(isfinite, values)):
+        raise InputError(
+            f"{place}: keypoints are not {3 * num_keypoints} numbers, x, y and score of each of the annotations' "
+            f"{num_keypoints} keypoints"
+        )
+    return [value for point in points_of_result(values) for value in point]
 
 
 def _image_of(entry: Mapping[str, Any], ids: ResultIds, place: str) -> int | None:
@@ -217,7 +240,7 @@ def _frame(image: CocoImage, coco: CocoAnnotations, masks: list[Any], annotation
 
 
 def _checked(
-    annotated: CocoObject, image: Image, result_type: RegionType
+    annotated: CocoObject, image: Image, result_type: ResultType
 ) -> tuple[dict[str, Any] | None, Defect | None]:
     """Return an annotation for the evaluator, or its defect; with masks, a box only replaces a missing mask."""
     if annotated.label is None:
@@ -244,6 +267,10 @@ def _checked(
         entry["bbox"] = list(annotated.box)
         box_area = annotated.box[2] * annotated.box[3]
     entry["area"] = area_of(annotated.area, segmentation, image.height, image.width, box_area)
+    if result_type == "keypoints":
+        if annotated.keypoints is None:
+            return {**entry, "keypoints": []}, Defect.BAD_KEYPOINTS
+        entry["keypoints"] = list(annotated.keypoints)
     return entry, None
 
 
@@ -255,10 +282,12 @@ def _in_frame(annotated: CocoObject, image: Image) -> Any:
     return swapped_run_length(rle, image.height, image.width, edges_of(box)) or rle
 
 
-def _as_entry(result: _Result, image: Image, result_type: RegionType) -> dict[str, Any]:
+def _as_entry(result: _Result, image: Image, result_type: ResultType) -> dict[str, Any]:
     entry: dict[str, Any] = {"category_id": result.label, "score": result.score}
     if result_type == "bbox":
         return {**entry, "bbox": list(result.box)}
+    if result_type == "keypoints":
+        return {**entry, "keypoints": result.keypoints}
     return {**entry, "segmentation": _mask_of(result, image)}
 
 

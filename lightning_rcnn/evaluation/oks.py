@@ -14,6 +14,9 @@ COCO_SIGMAS = (*_COCO, 0.089, 0.089)
 UNIFORM_SIGMA = 0.05
 """That of any other keypoint, a little less than COCO's mean."""
 
+KEYPOINT_DETECTIONS = 20
+"""COCO's limit of detections of an image whose keypoints are scored."""
+
 
 def sigmas_of(skeleton: Skeleton, given: Sequence[float] | None) -> list[float]:
     """Return the standard deviation of each keypoint of a skeleton.

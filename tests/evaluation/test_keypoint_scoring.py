@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import json
 import math
 
 import numpy as np
@@ -10,6 +11,7 @@ import torch
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
+from lightning_rcnn.cli import main
 from lightning_rcnn.evaluation.coco_ap import CocoAveragePrecision
 from lightning_rcnn.evaluation.oks import COCO_SIGMAS, UNIFORM_SIGMA, sigmas_of
 from lightning_rcnn.skeleton import COCO_PERSON, Skeleton
@@ -54,12 +56,13 @@ def generated(num_keypoints: int):
     return images
 
 
-def coco_figures(images, sigmas):
+def coco_files(images, num_keypoints):
+    """The contents of an annotation file and of a results file."""
     truth, results = [], []
     for image_id, (annotations, _, points, scores, labels) in enumerate(images, start=1):
         for annotation in annotations:
             x1, y1, x2, y2 = annotation["bbox"]
-            keypoints = annotation.get("keypoints", [0.0] * 3 * len(sigmas))
+            keypoints = annotation.get("keypoints", [0.0] * 3 * num_keypoints)
             truth.append(
                 {
                     "id": len(truth) + 1,
@@ -76,10 +79,15 @@ def coco_figures(images, sigmas):
             flat = np.concatenate([own, np.ones((len(own), 1))], axis=1).ravel().tolist()
             results.append({"image_id": image_id, "category_id": label, "keypoints": flat, "score": float(score)})
     content = {
-        "images": [{"id": image_id} for image_id in range(1, NUM_IMAGES + 1)],
+        "images": [{"id": image_id, "height": 600, "width": 600} for image_id in range(1, NUM_IMAGES + 1)],
         "annotations": truth,
         "categories": [{"id": label} for label in range(1, NUM_CLASSES + 1)],
     }
+    return content, results
+
+
+def coco_figures(images, sigmas):
+    content, results = coco_files(images, len(sigmas))
     with contextlib.redirect_stdout(io.StringIO()):
         coco = COCO()
         coco.dataset = content
@@ -111,6 +119,51 @@ def test_the_figures_are_those_of_the_coco_api(sigmas):
     assert 0.05 < expected["AP"] < 0.95
     for name, value in expected.items():
         assert figures[name] == pytest.approx(value, abs=2e-3), name  # float32 coordinates
+
+
+@pytest.mark.parametrize("options", [[], ["--oks_sigmas", ".03", ".05", ".1", ".07"]], ids=["default", "given"])
+def test_evaluate_scores_a_results_file(options, tmp_path, capsys):
+    images = generated(4)
+    content, results = coco_files(images, 4)
+    for category in content["categories"]:
+        category |= {"name": f"class {category['id']}", "keypoints": ["a", "b", "c", "d"]}
+    (tmp_path / "truth.json").write_text(json.dumps(content))
+    (tmp_path / "results.json").write_text(json.dumps(results))
+    words = ["--annotations", tmp_path / "truth.json", "--results", tmp_path / "results.json", "--type", "keypoints"]
+    assert main(["evaluate", *map(str, words), "--json", str(tmp_path / "out.json"), *options]) == 0
+    figures = json.loads((tmp_path / "out.json").read_text())["keypoints"]
+    expected = coco_figures(images, [float(word) for word in options[1:]] or [UNIFORM_SIGMA] * 4)
+    assert {name: figures[name] for name in expected} == pytest.approx(expected, abs=1e-6)
+    assert "AR20" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("change", "options", "problem"),
+    [
+        (lambda truth, results: truth["categories"][0].pop("keypoints"), [], "no category has keypoints"),
+        (lambda truth, results: results[0].pop("keypoints"), [], "has no keypoints, which type keypoints needs"),
+        (lambda truth, results: results[0]["keypoints"].pop(), [], "keypoints are not 6 numbers"),
+        (lambda truth, results: None, ["--oks_sigmas", ".1"], "--oks_sigmas: 1 numbers for 2 keypoints"),
+        (lambda truth, results: None, ["--report", "page"], "score keypoints without it"),
+        (lambda truth, results: None, ["--type", "bbox", "--oks_sigmas", ".1"], "only keypoints have them"),
+    ],
+)
+def test_what_cannot_be_scored_is_one_line(change, options, problem, tmp_path, capsys):
+    box = {"image_id": 1, "category_id": 1, "bbox": [10, 10, 30, 30]}
+    truth = {
+        "images": [{"id": 1, "height": 60, "width": 60}],
+        "annotations": [{"id": 1, "area": 900, "iscrowd": 0, "keypoints": [12, 12, 2, 30, 30, 1], **box}],
+        "categories": [{"id": 1, "name": "cat", "keypoints": ["nose", "tail"]}],
+    }
+    results = [{"score": 0.9, "keypoints": [12, 12, 1, 30, 30, 1], **box}]
+    change(truth, results)
+    (tmp_path / "truth.json").write_text(json.dumps(truth))
+    (tmp_path / "results.json").write_text(json.dumps(results))
+    words = ["--annotations", tmp_path / "truth.json", "--results", tmp_path / "results.json", "--type", "keypoints"]
+    assert main(["evaluate", *map(str, words), *options]) == 1
+    error = capsys.readouterr().err
+    assert problem in error
+    assert error.count("\n") == 1
 
 
 def test_a_difficult_object_is_neither_missed_nor_found():

@@ -16,20 +16,23 @@ from lightning_rcnn.evaluation.analysis.findings import findings
 from lightning_rcnn.evaluation.coco_ap import CocoAveragePrecision
 from lightning_rcnn.evaluation.coco_files import CocoData, read_scored
 from lightning_rcnn.evaluation.federated import detection_limit
+from lightning_rcnn.evaluation.oks import KEYPOINT_DETECTIONS, sigmas_of
 from lightning_rcnn.evaluation.report import analysis_tables, metrics_tables, write_metrics
 from lightning_rcnn.evaluation.report_page.page import report_page, write_report
-from lightning_rcnn.evaluation.scoring import RegionType
+from lightning_rcnn.evaluation.scoring import RegionType, ResultType
 from lightning_rcnn.evaluation.voc_ap import VOCAveragePrecision
 from lightning_rcnn.pages.pictures import as_jpeg
 from lightning_rcnn.progress import at_work
+from lightning_rcnn.settings_checks import Positive
 
 
 def evaluate(
     annotations: Path,
     results: Path,
-    type: RegionType = "bbox",
+    type: ResultType = "bbox",
     max_detections: int | None = None,
     voc_iou: float = 0.5,
+    oks_sigmas: Sequence[Positive] = (),
     json: Path | None = None,
     report: Path | None = None,
     images: Path | None = None,
@@ -46,10 +49,12 @@ def evaluate(
     Args:
         annotations: ground truth, a JSON file in COCO's format.
         results: detections, a JSON list in COCO's results format.
-        type: bbox for boxes, segm for masks.
-        max_detections: number of detections per image that count, best first; by default 100 for COCO and 300 for LVIS.
-            For VOC all count.
+        type: bbox for boxes, segm for masks, keypoints for OKS.
+        max_detections: number of detections per image that count, best first; by default 100 for COCO (20 with
+            keypoints) and 300 for LVIS. For VOC all count.
         voc_iou: lowest IoU of a true positive for VOC.
+        oks_sigmas: standard deviation of each keypoint's annotation, as a share of the object's size; by default COCO's
+            for COCO's keypoints and .05 for others.
         json: file to write the metrics to as well.
         report: folder for a page for the browser, index.html, with errors, curves, tables and the worst images, and for
             analysis.json, the same for programs.
@@ -67,17 +72,30 @@ def evaluate(
         raise InputError(f"--images {images}: only a report shows images; give --report FOLDER")
     if images is not None and not images.is_dir():
         raise InputError(f"--images {images}: no such folder")
+    if oks_sigmas and type != "keypoints":
+        raise InputError("--oks_sigmas: only keypoints have them; add --type keypoints")
+    if report is not None and type == "keypoints":
+        raise InputError("--report: its page is of boxes or masks; score keypoints without it")
     console = Console()
     with at_work("reading", console):
         data = read_scored(annotations, results, type)
-    collector = AnalysisCollector(type, max_detections or detection_limit(data.federation))
-    with at_work(f"scoring {len(data.images)} images", console):
-        metrics: dict[str, dict[str, Any]] = {type: _coco_figures(data, type, collector)}
-        if type == "bbox":
-            metrics["voc"] = _voc_figures(data, voc_iou)
-        analyzed = analysis_of([collector.state()], data.class_names, type)
-    console.print(metrics_tables(metrics, f"{results.name}: {len(data.images)} images"))
-    console.print(analysis_tables(analyzed.analysis, findings(analyzed.analysis)))
+    title = f"{results.name}: {len(data.images)} images"
+    metrics: dict[str, dict[str, Any]] = {}
+    if type == "keypoints":
+        with at_work(f"scoring {len(data.images)} images", console):
+            metrics[type] = _coco_figures(data, _keypoint_metric(data, max_detections, oks_sigmas))
+        console.print(metrics_tables(metrics, title))
+    else:
+        collector = AnalysisCollector(type, max_detections or detection_limit(data.federation))
+        with at_work(f"scoring {len(data.images)} images", console):
+            metrics[type] = _coco_figures(data, _region_metric(data, type, collector))
+            if type == "bbox":
+                metrics["voc"] = _voc_figures(data, voc_iou)
+            for image_id, image in data.images.items():
+                collector.name(image_id, image.file_name)
+            analyzed = analysis_of([collector.state()], data.class_names, type)
+        console.print(metrics_tables(metrics, title))
+        console.print(analysis_tables(analyzed.analysis, findings(analyzed.analysis)))
     for note in [*data.notes, *_odd_results(data), *_doubts(data, metrics[type])]:
         print(note)
     objects = [annotation for image in data.images.values() for annotation in image.annotations]
@@ -86,11 +104,10 @@ def evaluate(
         print(f"{without_mask} of {len(objects)} objects have no usable mask: neither they nor detections there count.")
     if json is not None:
         write_metrics(json, metrics, epoch=None, step=None)
-    if report is not None:
+    if report is not None and type != "keypoints":
         unread = _read_images(analyzed.worst, images) if images is not None else []
         for note in unread[:1]:
             print(f"{len(unread)} images of the gallery are blank; the first: {note}.")
-        title = f"{results.name}: {len(data.images)} images"
         page = report_page({type: analyzed}, metrics, data.class_names, title, f"{results} on {annotations}")
         print(f"The report is {write_report(report, page, [analyzed.analysis])}.")
 
@@ -156,17 +173,29 @@ def _read_images(worst: Sequence[WorstImage], folder: Path) -> list[str]:
     return unread
 
 
-def _coco_figures(data: CocoData, result_type: RegionType, collector: AnalysisCollector) -> dict[str, Any]:
-    """Compute COCO's metrics, and give each image to the collector."""
+def _keypoint_metric(data: CocoData, max_detections: int | None, oks_sigmas: Sequence[float]) -> CocoAveragePrecision:
+    assert data.skeleton is not None
+    try:
+        sigmas = sigmas_of(data.skeleton, oks_sigmas or None)
+    except InputError as error:
+        raise InputError(str(error).replace("model.oks_sigmas", "--oks_sigmas")) from None
+    return CocoAveragePrecision(data.class_names, "keypoints", max_detections or KEYPOINT_DETECTIONS, oks_sigmas=sigmas)
+
+
+def _region_metric(data: CocoData, result_type: RegionType, collector: AnalysisCollector) -> CocoAveragePrecision:
+    """Return the metric of boxes or masks, which gives each image to the collector."""
     metric = CocoAveragePrecision(data.class_names, result_type, collector.max_detections, federation=data.federation)
     metric.observers.append(collector)
+    return metric
+
+
+def _coco_figures(data: CocoData, metric: CocoAveragePrecision) -> dict[str, Any]:
     for image_id, image in data.images.items():
         annotations = image.annotations
         if data.federation is None:
             # The COCO API treats difficult objects like any others; LVIS's ignores them.
             annotations = [{**annotation, "difficult": 0} for annotation in annotations]
         metric.add_image(image_id, image.height, image.width, annotations, image.results, image.label_lists)
-        collector.name(image_id, image.file_name)
     return metric.compute()
 
 
