@@ -194,6 +194,7 @@ class DetectionDataModule(LightningDataModule):
             rank=self._rank,
             world=self._world,
             window=self.loading.shuffle_window,
+            balance_window=self.loading.balance_window,
             counts=self._counts,
         )
         if getattr(self.trainer, "overfit_batches", 0):
@@ -274,7 +275,8 @@ class DetectionDataModule(LightningDataModule):
 
     def _read(self, split: str, source: str | list[str] | Dataset) -> ShardSet:
         if isinstance(source, Dataset):
-            needs_labels = split == "train" and (self.sampling.needs_labels or self._counts_labels)
+            needs_objects = self.loading.balance_window > 1
+            needs_labels = split == "train" and (self.sampling.needs_labels or self._counts_labels or needs_objects)
             shard_set: ShardSet = read_torch_dataset(source, split, needs_labels=needs_labels)
         elif not all(isinstance(entry, str) for entry in (source if isinstance(source, list | tuple) else [source])):
             raise InputError(
@@ -393,6 +395,7 @@ class DetectionDataModule(LightningDataModule):
                 padding=data.padding,
                 seed=self.seed,
                 window=self.loading.shuffle_window,
+                balance=data.balance(self.loading.balance_window),
                 global_batch_size=global_batch_size,
                 sampling=str(self.sampling),
                 counts=counts.fingerprint,

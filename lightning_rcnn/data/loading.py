@@ -14,12 +14,15 @@ class LoadingSettings(Settings):
     Args:
         shuffle_window: number of images within which the order is shuffled; beyond it, only the shards are shuffled.
             A data set that is not larger is shuffled as a whole.
+        balance_window: number of batches of a padded shape among which images are exchanged, so that all ranks of a
+            step have about equally many objects; 1 exchanges none. Crowded images then meet in a batch.
         max_corrupt_share: share of an epoch's images, 0 to 1, that may be unreadable before the run stops; up to this
             share they are left out and named. Damaged images that still decode are used and named, and do not count.
         multiprocessing_context: start method of the workers; by default Python's default on this platform.
     """
 
     shuffle_window: PositiveCount = 16384
+    balance_window: PositiveCount = 1
     max_corrupt_share: Fraction = 0.01
     multiprocessing_context: Literal["fork", "spawn", "forkserver"] | None = None
 

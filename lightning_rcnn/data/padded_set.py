@@ -57,6 +57,10 @@ class PaddedSet:
             digest.update(json.dumps(settings, sort_keys=True).encode())
         return digest.hexdigest()
 
+    def balance(self, window: int) -> str:
+        """Hash of what determines the images that `balance_window` exchanges; empty if it exchanges none."""
+        return hashlib.sha256(f"{window}".encode() + self._objects.tobytes()).hexdigest() if window > 1 else ""
+
     def plan_training(
         self,
         epoch: int,
@@ -66,6 +70,7 @@ class PaddedSet:
         rank: int,
         world: int,
         window: int,
+        balance_window: int = 1,
         counts: EpochCounts | None = None,
     ) -> Plan:
         """Plan one rank's batches of a training epoch, which has each image as often as `counts` draws, or once."""
@@ -80,8 +85,16 @@ class PaddedSet:
             epoch=epoch,
             window=window,
             entries=entries,
+            objects=self._objects[entries.samples],
+            balance_window=balance_window,
         )
         return global_plan.of_rank(rank, world)
+
+    @property
+    def _objects(self) -> np.ndarray:
+        """Number of objects of each image, int64 [N]."""
+        shards = self.shard_set.index.shards
+        return np.concatenate([np.array(shard.objects, dtype=np.int64) for shard in shards])
 
     def _sizes_of(self, entries: Entries, epoch: int, seed: int) -> tuple[np.ndarray, ...]:
         """Return the sizes of the entries of an epoch, which differ from `sizes` if transforms plan them."""

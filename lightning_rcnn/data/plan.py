@@ -17,6 +17,8 @@ time. Several entries of a sample may share a batch. An epoch is planned in thes
    in MosaicML's streaming data sets).
 4. Put a partition's surplus entries of a shape into batches across partitions, and the rest of each shape into a few
    mixed batches, sorted by aspect ratio and padded to a shape that holds them all.
+5. If asked to, exchange entries between nearby batches of a shape, so that those of a batch have about equally many
+   objects (`balance.py`).
 
 Shape letters: N samples, E entries of an epoch, S shards, K padded shapes, L batches, G samples of a global batch, B of
 a rank's batch.
@@ -28,6 +30,7 @@ from typing import NamedTuple, TypeVar
 
 import numpy as np
 
+from lightning_rcnn.data.balance import even_out
 from lightning_rcnn.data.padding import smallest_holding
 
 EMPTY_SLOT = -1
@@ -102,6 +105,8 @@ def plan_training_epoch(
     epoch: int,
     window: int = 16384,
     entries: Entries | None = None,
+    objects: np.ndarray | None = None,
+    balance_window: int = 1,
 ) -> Plan:
     """Plan the global batches of one epoch.
 
@@ -115,6 +120,9 @@ def plan_training_epoch(
         seed, epoch: seeds of everything random.
         window: number of entries, over all partitions, within which the order is shuffled.
         entries: entries of this epoch; by default each sample once.
+        objects: number of objects of the entries, int64 [E]; needed if `balance_window` is not 1.
+        balance_window: number of batches of a padded shape among which entries are exchanged, so that those of a batch
+            have about equally many objects; 1 exchanges none.
 
     Returns:
         floor(E / G) global batches; no entry occurs twice.
@@ -124,7 +132,14 @@ def plan_training_epoch(
     shard_entries = np.bincount(shard_of_sample[entries.samples], minlength=len(shard_sizes))
     order, partition, time = _shuffle(shard_entries, global_batch_size, seed, epoch, window)
     group = smallest_holding(sizes[0], shapes[0])[order]
-    batches = order[_fill_batches(group, partition, time, shapes[0], global_batch_size)]
+    positions = _fill_batches(group, partition, time, shapes[0], global_batch_size)
+    if balance_window > 1 and objects is not None:
+        num_partitions = int(partition.max(initial=0)) + 1
+        keys = random_keys(len(positions), seed, epoch, "balance")
+        positions = even_out(
+            positions, group, objects[order], num_partitions=num_partitions, window=balance_window, keys=keys
+        )
+    batches = order[positions]
     scales = (random_keys(len(batches), seed, epoch, "scale") % np.uint64(len(sizes))).astype(np.int64)
     batch_shapes = _batch_shapes(batches, scales, sizes, shapes)
     return Plan(entries.samples[batches], batch_shapes, scales, entries.occurrences[batches])

@@ -29,6 +29,7 @@ class PlanIdentity:
         padding: hash of the resized sizes, the padded shapes and the transforms that change sizes, which determine the
             samples that share a batch.
         seed, window: seed and window (in samples) of the shuffling.
+        balance: `PaddedSet.balance` of the run; empty without exchanges.
         global_batch_size: number of samples of all ranks together.
         sampling: description of `data.sampling`.
         counts: fingerprint of how often an epoch has each sample.
@@ -39,6 +40,7 @@ class PlanIdentity:
     padding: str
     seed: int
     window: int
+    balance: str
     global_batch_size: int
     sampling: str
     counts: str
@@ -57,6 +59,8 @@ class PlanIdentity:
             return f"data.seed was {saved['seed']} and is {self.seed}"
         if saved["window"] != self.window:
             return f"data.loading.shuffle_window was {saved['window']} and is {self.window}"
+        if saved.get("balance", "") != self.balance:  # checkpoints of older versions have none
+            return "data.loading.balance_window changed, or the numbers of objects by which it exchanges images"
         if saved["padding"] != self.padding:
             return "the resize rule or the padded shapes changed, or a transform that decides sizes"
         if saved["sampling"] != self.sampling:

@@ -81,6 +81,7 @@ def loader_of(folders: Sequence[Path], last: str, first: int, rank: int, world: 
         rank=rank,
         world=world,
         window=100,
+        balance_window=3,
         counts=counts,
     )
     reader = ShardReader(shard_set, ShardCache(None, 1e9, FetchPolicy()))

@@ -4,7 +4,7 @@ import logging
 import os
 import signal
 from collections import Counter
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from lightning_rcnn.data.sampling import RepeatFactor, Sampling
 from lightning_rcnn.data.transforms import Colors, HorizontalFlip, Mosaic
 
 IDENTITY = PlanIdentity(
-    data="a", padding="b", seed=1, window=100, global_batch_size=8, sampling="Sampling()", counts="c"
+    data="a", padding="b", seed=1, window=100, balance="", global_batch_size=8, sampling="Sampling()", counts="c"
 )
 
 
@@ -31,6 +31,7 @@ IDENTITY = PlanIdentity(
         ({"padding": "c"}, "resize rule or the padded shapes"),
         ({"seed": 2}, "data.seed was 2 and is 1"),
         ({"window": 7}, "data.loading.shuffle_window was 7 and is 100"),
+        ({"balance": "d"}, "data.loading.balance_window changed"),
         ({"global_batch_size": 16}, "the global batch had 16 images and has 8"),
         ({"sampling": "RepeatFactor()"}, "data.sampling was RepeatFactor() and is Sampling()"),
         ({"counts": "d"}, "the labels or the sources of the images changed"),
@@ -41,6 +42,12 @@ def test_what_stands_against_going_on_is_said(change: dict[str, Any], words: str
     difference = IDENTITY.difference({**asdict(IDENTITY), "epoch": 1, "samples": 8, **change})
     assert words in difference
     assert bool(words) == bool(difference)
+
+
+def test_a_checkpoint_of_a_version_without_balance_goes_on_where_none_is_asked_for():
+    saved = {key: value for key, value in asdict(IDENTITY).items() if key != "balance"}
+    assert IDENTITY.difference(saved) == ""
+    assert "balance_window" in replace(IDENTITY, balance="d").difference(saved)
 
 
 class SaveEverywhere(Callback):

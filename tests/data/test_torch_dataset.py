@@ -314,6 +314,15 @@ def test_a_sampling_by_labels_reads_every_item_once():
     assert seen[6] in (3, 4)  # 24 x r(dog) / sum of all, with r(dog) = sqrt(0.4 x 11)
 
 
+def test_balance_counts_the_objects_of_every_item():
+    """Sizes are known, so without balance a few items would stand for all; batches of 4, crowded images in one."""
+    crowded = good(boxes=torch.tensor([[1.0, 2.0, 9.0, 8.0]]).repeat(3, 1), labels=torch.tensor([1, 2, 2]))
+    source = Measured(*[crowded if number % 3 == 0 else good() for number in range(12)])
+    loader = loader_of(source, val=None, loading={"balance_window": 3})
+    together = [sorted(number % 3 == 0 for number in batch.image_ids.tolist()) for batch in loader]
+    assert sorted(together) == [[False] * 4, [False] * 4, [True] * 4]
+
+
 MASK = np.zeros((1, 12, 16), np.uint8)
 MASK[0, 2:8, 1:5] = 1
 
