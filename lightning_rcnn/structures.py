@@ -224,13 +224,14 @@ class Batch:
 
     def to(self, device: Any, non_blocking: bool = False) -> "Batch":
         """Move the tensors to `device`."""
-        return self._map(lambda tensor: tensor.to(device, non_blocking=non_blocking))
+        return self.map_tensors(lambda tensor: tensor.to(device, non_blocking=non_blocking))
 
     def pin_memory(self) -> "Batch":
         """Copy the tensors to page-locked memory; torch's DataLoader calls this method by name."""
-        return self._map(lambda tensor: tensor.pin_memory())
+        return self.map_tensors(lambda tensor: tensor.pin_memory())
 
-    def _map(self, function: Callable[[Tensor], Tensor]) -> "Batch":
+    def map_tensors(self, function: Callable[[Tensor], Tensor]) -> "Batch":
+        """Return the batch with `function` of each tensor in its place."""
         return replace(
             self,
             images=function(self.images),

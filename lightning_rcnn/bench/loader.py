@@ -126,7 +126,11 @@ class LoaderBenchmark:
     def loading(self, num_workers: int) -> Stage:
         """Load through worker processes, which the untimed turn has started."""
         plan, num_batches = self._short_plan, len(self._short_plan)
-        loader = PlannedLoader(self._dataset(), lambda epoch: plan, num_batches, num_workers=num_workers)
+        dataset = self._dataset()
+        image_bytes = dataset.layout(self._batch_size, self._data.largest_shape).num_bytes
+        loader = PlannedLoader(
+            dataset, lambda epoch: plan, num_batches, image_bytes=image_bytes, num_workers=num_workers
+        )
         return Stage(f"loader with {num_workers} workers", lambda: sum(len(batch.records) for batch in loader))
 
     def first_batch(self, share: float) -> FirstBatch:

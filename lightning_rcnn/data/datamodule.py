@@ -437,6 +437,7 @@ class DetectionDataModule(LightningDataModule):
         trainer, num_workers = self.trainer, self.num_workers
         if num_workers is None:
             num_workers = suggested_workers(local_ranks=trainer.num_devices if trainer is not None else 1)
+        batch_size = self.batch_size if purpose == "training" else self.eval_batch_size
         return PlannedLoader(
             dataset,
             plan,
@@ -445,6 +446,7 @@ class DetectionDataModule(LightningDataModule):
             rank=self._rank,
             world=self._world,
             max_corrupt_share=self.loading.max_corrupt_share,
+            image_bytes=dataset.layout(batch_size, data.largest_shape).num_bytes,
             num_workers=num_workers,
             multiprocessing_context=self.loading.multiprocessing_context,
             pin_memory=trainer is not None and isinstance(trainer.accelerator, CUDAAccelerator),

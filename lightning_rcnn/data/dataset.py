@@ -1,16 +1,17 @@
 """The dataset that the loader's workers run: read, decode, transform and collate a requested batch."""
 
 import contextlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import Dataset
+from torch.utils.data import Dataset, get_worker_info
 
+from lightning_rcnn.data.batch_memory import BatchMemory, handed_over
 from lightning_rcnn.data.collate import (
     Sample,
     collate_images,
@@ -20,17 +21,15 @@ from lightning_rcnn.data.collate import (
     collate_targets,
     empty_sample,
 )
-from lightning_rcnn.data.decode import DecodedImage, UndecodableImage
-from lightning_rcnn.data.decode_sample import decode_sample
 from lightning_rcnn.data.geometry import AxisAlignedMap, clip_and_keep
-from lightning_rcnn.data.index import LABEL_LISTS
+from lightning_rcnn.data.interpret import interpret, label_lists
 from lightning_rcnn.data.keypoints import ObjectKeypoints
 from lightning_rcnn.data.pixel_format import RGB, PixelFormat
 from lightning_rcnn.data.plan import EMPTY_SLOT, entry_number
 from lightning_rcnn.data.reader import RawSample, SampleReader, UnreadableRecordError
 from lightning_rcnn.data.resize import ResizeRule
 from lightning_rcnn.data.segmentations import ImageMasks, crop_bitmaps, trace_outlines
-from lightning_rcnn.data.slots import allocate_slots
+from lightning_rcnn.data.slots import SlotLayout, allocate_slots
 from lightning_rcnn.data.stored_proposals import map_proposals
 from lightning_rcnn.data.transforms.apply import Loaded, TransformList
 from lightning_rcnn.data.transforms.base import Random, TrainingImage, Transform
@@ -41,7 +40,7 @@ from lightning_rcnn.data.worker_deaths import CurrentSamples
 from lightning_rcnn.errors import InputError
 from lightning_rcnn.masks.crops import UnreadableMaskError
 from lightning_rcnn.skeleton import Skeleton
-from lightning_rcnn.structures import Batch, ImageRecord, LabelLists, MaskForm
+from lightning_rcnn.structures import Batch, MaskForm
 
 Purpose = Literal["training", "evaluation", "prediction"]
 
@@ -96,6 +95,7 @@ class DetectionDataset(Dataset[Batch | InputError]):
 
     Attributes:
         current_samples: sample that each worker reads now; a loader with workers sets one with a slot for each.
+        memory: shared memory of the workers; a loader with workers sets it.
     """
 
     def __init__(
@@ -122,6 +122,7 @@ class DetectionDataset(Dataset[Batch | InputError]):
         self.skeleton = skeleton if purpose != "prediction" else None
         self.pixels = pixels
         self.current_samples = CurrentSamples(num_workers=0)
+        self.memory = BatchMemory(num_workers=0, num_bytes=0)
 
     def __len__(self) -> int:
         """Return the number of samples, not of batches, which the plan forms."""
@@ -129,16 +130,22 @@ class DetectionDataset(Dataset[Batch | InputError]):
 
     def __getitem__(self, request: BatchRequest) -> Batch | InputError:
         rule = self.rules[request.scale]
-        is_float = rule.method == "bilinear" or not self.pixels.is_eight_bit
-        dtype = torch.float32 if is_float else torch.uint8
-        images = allocate_slots(len(request.samples), self.pixels.channels, request.shape, dtype)
+        layout = self.layout(len(request.samples), request.shape)
+        buffer = self.memory.take(layout.num_bytes)
+        images = allocate_slots(layout) if buffer is None else buffer.slots(layout)
         try:
             samples = [
                 self._sample(number, occurrence, request, rule, slot)
                 for (number, occurrence), slot in zip(request.entries(), images, strict=True)
             ]
         except InputError as error:
+            if buffer is not None:
+                buffer.release()
             return error
+        batch = self._collated(samples, images)
+        return batch if get_worker_info() is None else handed_over(batch, layout, buffer)
+
+    def _collated(self, samples: Sequence[Sample], images: Tensor) -> Batch:
         batch = collate_images(samples, images)
         if self.proposal_limit:
             batch = replace(batch, proposals=collate_proposals(samples, self.proposal_limit))
@@ -153,11 +160,16 @@ class DetectionDataset(Dataset[Batch | InputError]):
             targets = targets._replace(keypoints=keypoints)
         return replace(batch, targets=targets)
 
+    def layout(self, batch_size: int, shape: tuple[int, int]) -> SlotLayout:
+        """Return the layout of the images of a batch with padded (height, width) `shape`."""
+        is_float = self.rules[0].method == "bilinear" or not self.pixels.is_eight_bit
+        return SlotLayout(batch_size, self.pixels.channels, shape, torch.float32 if is_float else torch.uint8)
+
     def load(self, number: int) -> Loaded:
         """Read and decode a sample that is mixed into another; see `SampleSource`."""
         self.current_samples.note(number)
         raw = self.reader.read(number)
-        return Loaded(number, *_interpret(raw, self.pixels, with_proposals=False, skeleton=self.skeleton))
+        return Loaded(number, *interpret(raw, self.pixels, with_proposals=False, skeleton=self.skeleton))
 
     def location(self, number: int) -> str:
         """Return the location of a sample, for messages."""
@@ -183,7 +195,7 @@ class DetectionDataset(Dataset[Batch | InputError]):
         self, raw: RawSample, number: int, occurrence: int, request: BatchRequest, rule: ResizeRule, slot: Tensor
     ) -> Sample:
         with_proposals = self.proposal_limit > 0
-        record, sample = _interpret(raw, self.pixels, with_proposals=with_proposals, skeleton=self.skeleton)
+        record, sample = interpret(raw, self.pixels, with_proposals=with_proposals, skeleton=self.skeleton)
         size = rule.size(record.height, record.width)
         exceeds = any(edge > limit for edge, limit in zip(size, request.shape, strict=True))
         if exceeds and not self._has_planned_sizes:  # then the batch was planned by another size
@@ -208,7 +220,7 @@ class DetectionDataset(Dataset[Batch | InputError]):
             proposals = map_proposals(sample.proposals, to_resized, image.shape[-2:], self.proposal_limit)
         if self.purpose == "evaluation":
             record = replace(
-                record, annotations=raw.content["annotations"], label_lists=_label_lists(sample, raw.content)
+                record, annotations=raw.content["annotations"], label_lists=label_lists(sample, raw.content)
             )
         return Sample(
             image=image,
@@ -247,68 +259,3 @@ def _read_masks(
 
 def _unreadable_mask(raw: RawSample, error: UnreadableMaskError) -> UnreadableRecordError:
     return UnreadableRecordError(f"{raw.location}: a mask cannot be read ({error}); pack the data set again")
-
-
-def _interpret(
-    raw: RawSample, pixels: PixelFormat, *, with_proposals: bool, skeleton: Skeleton | None
-) -> tuple[ImageRecord, TrainingImage]:
-    """Return the record, without annotations, and the image with its objects."""
-    content = raw.content
-    try:
-        left_out = f"{raw.location}: {content['left_out']}" if content.get("left_out") else ""
-        record = ImageRecord(
-            int(content["image_id"]), content["file_name"], content["height"], content["width"], left_out=left_out
-        )
-        annotations = content["annotations"]
-        boxes = np.array([annotation["bbox"] for annotation in annotations], np.float32).reshape(len(annotations), 4)
-        labels = np.array([annotation["label"] for annotation in annotations], np.int64)
-        is_crowd = np.array([annotation["iscrowd"] for annotation in annotations], np.bool_)
-        negative, not_exhaustive = (tuple(content.get(key, ())) for key in LABEL_LISTS)
-        keypoints = None if skeleton is None else ObjectKeypoints.read(annotations, skeleton)
-    except (KeyError, TypeError, ValueError) as error:
-        raise UnreadableRecordError(
-            f"{raw.location}: its JSON is not that of a sample ({error!r}); pack the data set again"
-        ) from error
-    segmentations = [annotation.get("segmentation") for annotation in annotations]
-    proposals = _stored_proposals(raw) if with_proposals else None
-    image, damage = _decode(raw, record, pixels)
-    if damage:
-        record = replace(record, damage=f"{raw.location} ({record.file_name}): {damage}")
-    sample = TrainingImage(
-        image=image,
-        boxes=boxes,
-        labels=labels,
-        is_crowd=is_crowd,
-        segmentations=segmentations,
-        proposals=proposals,
-        negative_labels=negative,
-        not_exhaustive_labels=not_exhaustive,
-        keypoints=keypoints,
-    )
-    return record, sample
-
-
-def _label_lists(sample: TrainingImage, content: Mapping[str, Any]) -> LabelLists | None:
-    if not any(key in content for key in LABEL_LISTS):
-        return None
-    return LabelLists(sample.negative_labels, sample.not_exhaustive_labels)
-
-
-def _stored_proposals(raw: RawSample) -> np.ndarray:
-    if raw.proposals is None:
-        raise UnreadableRecordError(
-            f"{raw.location}: no proposals beside the image; run `lightning-rcnn propose` again"
-        )
-    return raw.proposals
-
-
-def _decode(raw: RawSample, record: ImageRecord, pixels: PixelFormat) -> DecodedImage:
-    try:
-        image = decode_sample(raw, pixels)
-    except UndecodableImage as error:
-        raise UnreadableRecordError(f"{raw.location} ({record.file_name}): {error}") from error
-    height, width = image.pixels.shape[-2:]
-    if (height, width) != (record.height, record.width):
-        sizes = f"{width} x {height} pixels, annotated as {record.width} x {record.height}"
-        raise UnreadableRecordError(f"{raw.location} ({record.file_name}): {sizes}; pack the data set again")
-    return image

@@ -11,6 +11,7 @@ import torch
 from lightning.fabric.utilities.rank_zero import rank_prefixed_message
 from torch.utils.data import DataLoader, Dataset, DistributedSampler
 
+from lightning_rcnn.data.batch_memory import BatchMemory
 from lightning_rcnn.data.dataset import BatchRequest, DetectionDataset
 from lightning_rcnn.data.plan import Plan
 from lightning_rcnn.data.worker_deaths import CurrentSamples, death_of_worker, raise_death, watch
@@ -70,6 +71,7 @@ class PlannedLoader(DataLoader[Batch]):
             begins at batch 0 of the epoch given to `loader.sampler.set_epoch`.
         rank, world: rank of this process, and number of ranks.
         max_corrupt_share: share of this rank's samples in an epoch, 0 to 1, that may be unreadable.
+        image_bytes: bytes of the images of the largest batch, for which workers keep memory; 0 for fresh memory each.
         num_workers, multiprocessing_context, pin_memory: as for `DataLoader`.
         injected: ignored. Lightning copies loaders with another sampler, for prediction and `overfit_batches`; the
             plan still decides.
@@ -91,6 +93,7 @@ class PlannedLoader(DataLoader[Batch]):
         rank: int = 0,
         world: int = 1,
         max_corrupt_share: float = 0.01,
+        image_bytes: int = 0,
         num_workers: int = 0,
         multiprocessing_context: str | None = None,
         pin_memory: bool = False,
@@ -108,6 +111,7 @@ class PlannedLoader(DataLoader[Batch]):
             generator=torch.Generator(),  # the workers' seeds are drawn from it instead of the global generator
         )
         dataset.current_samples = CurrentSamples(num_workers)
+        self._image_bytes = image_bytes
         self.problems: list[str] = []
         self._position = position
         self._data = dataset
@@ -117,6 +121,8 @@ class PlannedLoader(DataLoader[Batch]):
         """Begin an epoch; loading starts when the first batch is requested."""
         if self._position is not None:
             self.sampler.epoch, self.sampler.first = self._position()
+        if self._iterator is None:  # workers start
+            self._memory = self._data.memory = BatchMemory(self.num_workers, self._image_bytes)
         num_unreadable = 0
         with signals_blocked() if self.num_workers else nullcontext():
             batches = super().__iter__()

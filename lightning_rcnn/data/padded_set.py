@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -46,6 +47,12 @@ class PaddedSet:
 
     def __len__(self) -> int:
         return len(self.shard_set.index)
+
+    @property
+    def largest_shape(self) -> tuple[int, int]:
+        """Padded (height, width) of the batch that takes the most memory."""
+        height, width = max((of_rule[-1].tolist() for of_rule in self.shapes), key=math.prod)
+        return height, width
 
     @property
     def padding(self) -> str:

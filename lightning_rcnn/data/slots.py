@@ -2,10 +2,10 @@
 
 uint8 images are channels last in memory, as decoders write and as resizing is fastest; float32 ones are planes.
 
-Shape letters: N slots, C channels, H and W height and width of a slot, h and w of an image.
+Shape letters: N slots, C channels, H and W height and width of a slot, h and w of an image, B bytes.
 """
 
-import math
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -17,18 +17,45 @@ _FLIP_CODES = {(-2,): 0, (-1,): 1, (-2, -1): -1}
 """Axes -> OpenCV's code for the flip along them."""
 
 
-def allocate_slots(num_slots: int, channels: int, shape: tuple[int, int], dtype: torch.dtype) -> Tensor:
-    """Allocate the images of a batch, unset: [N, C, H, W] of uint8 or float32.
+class SlotLayout(NamedTuple):
+    """Number, size and type of slots.
 
-    Args:
+    Attributes:
         num_slots: N.
         channels: C.
         shape: (H, W) in pixels.
-        dtype: type of the images.
+        dtype: uint8 or float32.
     """
-    if dtype != torch.uint8:
-        return _allocate((num_slots, channels, *shape), dtype)
-    return _allocate((num_slots, *shape, channels), dtype).permute(0, 3, 1, 2)
+
+    num_slots: int
+    channels: int
+    shape: tuple[int, int]
+    dtype: torch.dtype
+
+    @property
+    def num_bytes(self) -> int:
+        """Bytes of all slots."""
+        return self.num_slots * self.channels * self.shape[0] * self.shape[1] * self.dtype.itemsize
+
+    def arrange(self, memory: Tensor) -> Tensor:
+        """Return the slots [N, C, H, W] in memory, uint8 [B] with B at least `num_bytes`, without setting them."""
+        numbers = memory[: self.num_bytes].view(self.dtype)
+        if self.dtype == torch.uint8:
+            return numbers.view(self.num_slots, *self.shape, self.channels).permute(0, 3, 1, 2)
+        return numbers.view(self.num_slots, self.channels, *self.shape)
+
+
+def allocate_slots(layout: SlotLayout) -> Tensor:
+    """Allocate slots [N, C, H, W], unset; in a worker directly in shared memory, which saves a copy."""
+    if get_worker_info() is None:
+        return layout.arrange(torch.empty(layout.num_bytes, dtype=torch.uint8))
+    return layout.arrange(shared_memory(layout.num_bytes))
+
+
+def shared_memory(num_bytes: int) -> Tensor:
+    """Allocate memory that processes share, uint8 [B], zeros; the system provides a page when it is first written."""
+    storage = torch.UntypedStorage._new_shared(num_bytes)  # as torch's default_collate does
+    return torch.empty(0, dtype=torch.uint8).set_(storage)
 
 
 def write_image(image: Tensor, slot: Tensor, flipped_axes: tuple[int, ...] = ()) -> Tensor:
@@ -60,11 +87,3 @@ def clear_padding(slot: Tensor, height: int, width: int) -> None:
 def _rows(image: Tensor) -> np.ndarray:
     """Return [C, h, w] as OpenCV takes it, [h, w, C]."""
     return image.permute(1, 2, 0).numpy()
-
-
-def _allocate(shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
-    """Allocate a tensor; in a worker directly in shared memory, which saves a copy."""
-    if get_worker_info() is None:
-        return torch.empty(shape, dtype=dtype)
-    storage = torch.UntypedStorage._new_shared(math.prod(shape) * dtype.itemsize)  # as torch's default_collate does
-    return torch.empty(0, dtype=dtype).set_(storage).view(shape)

@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from lightning_rcnn.data.collate import Sample, collate_images, collate_targets, empty_sample
-from lightning_rcnn.data.slots import allocate_slots, write_image
+from lightning_rcnn.data.slots import SlotLayout, allocate_slots, write_image
 from lightning_rcnn.structures import NO_IMAGE, PADDING_LABEL, ImageRecord
 
 
@@ -19,7 +19,7 @@ def sample(num: int, height: int = 20, width: int = 30, image_id: int = 5) -> Sa
 
 @pytest.mark.parametrize("dtype", [torch.uint8, torch.float32])
 def test_images_are_padded_right_and_below(dtype: torch.dtype):
-    images = allocate_slots(3, 3, (32, 64), dtype).fill_(77)  # memory once used
+    images = allocate_slots(SlotLayout(3, 3, (32, 64), dtype)).fill_(77)  # memory once used
     samples = [sample(1), sample(0, 32, 10, image_id=6), empty_sample("broken")]
     for each, slot in zip(samples[:2], images, strict=False):
         write_image(each.image, slot)

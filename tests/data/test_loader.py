@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from lightning_rcnn.data import dataset
+from lightning_rcnn.data import interpret
 from lightning_rcnn.data.cache import ShardCache
 from lightning_rcnn.data.dataset import DetectionDataset
 from lightning_rcnn.data.decode import DecodedImage
@@ -205,7 +205,7 @@ def test_a_signal_to_all_processes_loses_no_batch(uneven_set: Path, context: str
     ],
 )
 def test_a_worker_that_dies_by_a_signal_names_its_sample(uneven_set: Path, monkeypatch, number: str, advice: str):
-    decode = dataset.decode_sample
+    decode = interpret.decode_sample
 
     def deadly(raw: RawSample, pixels: PixelFormat) -> DecodedImage:
         image = decode(raw, pixels)
@@ -213,7 +213,7 @@ def test_a_worker_that_dies_by_a_signal_names_its_sample(uneven_set: Path, monke
             os.kill(os.getpid(), getattr(signal, f"SIG{number}"))
         return image
 
-    monkeypatch.setattr(dataset, "decode_sample", deadly)
+    monkeypatch.setattr(interpret, "decode_sample", deadly)
     message = error_of(training_loader(uneven_set, num_workers=1))
     location = r".*/shard-000001.tar, key 000000015 \(images/15.png\)"
     assert re.fullmatch(

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from lightning_rcnn.data.slots import allocate_slots, clear_padding, write_image
+from lightning_rcnn.data.slots import SlotLayout, allocate_slots, clear_padding, write_image
 
 
 def noise(channels: int, dtype: torch.dtype) -> torch.Tensor:
@@ -15,7 +15,7 @@ def noise(channels: int, dtype: torch.dtype) -> torch.Tensor:
 def test_an_image_is_written_and_flipped_as_by_torch(channels: int, dtype: torch.dtype, axes: tuple[int, ...]):
     image = noise(channels, dtype)
     for given in (image, image.contiguous(), image.mT):  # as decoders write, planes, a quarter turn
-        slots = allocate_slots(2, channels, (32, 64), dtype).fill_(9)
+        slots = allocate_slots(SlotLayout(2, channels, (32, 64), dtype)).fill_(9)
         written = write_image(given, slots[1], axes)
         assert torch.equal(written, given.flip(axes))
         assert written.data_ptr() == slots[1].data_ptr()
@@ -26,5 +26,5 @@ def test_an_image_is_written_and_flipped_as_by_torch(channels: int, dtype: torch
 
 
 def test_bytes_are_channels_last_and_numbers_planes():
-    assert allocate_slots(2, 3, (32, 64), torch.uint8).is_contiguous(memory_format=torch.channels_last)
-    assert allocate_slots(2, 3, (32, 64), torch.float32).is_contiguous()
+    assert allocate_slots(SlotLayout(2, 3, (32, 64), torch.uint8)).is_contiguous(memory_format=torch.channels_last)
+    assert allocate_slots(SlotLayout(2, 3, (32, 64), torch.float32)).is_contiguous()

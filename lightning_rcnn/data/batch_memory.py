@@ -1,0 +1,126 @@
+"""Hand batches over from workers to the main process, in shared memory that is used again.
+
+The system provides shared memory page by page when it is first written. With fresh memory for each batch, as torch's
+workers take it, that costs a worker up to as much as decoding the images. So each worker has buffers for images: it
+fills one that is free, and the main process frees it when no tensor uses it any longer. If none is free, a batch gets
+memory of its own. The other tensors of a batch are small: they travel as bytes, which costs less than a piece of shared
+memory for each.
+"""
+
+import weakref
+from collections.abc import Callable
+from dataclasses import replace
+from itertools import count
+from typing import Any, cast
+
+import torch
+from torch import Tensor
+from torch.utils.data import get_worker_info
+
+from lightning_rcnn.data.slots import SlotLayout, shared_memory
+from lightning_rcnn.structures import Batch
+
+BUFFERS = 5
+"""Buffers of a worker: torch requests two batches ahead, Lightning fetches one, one is in use, one was until now."""
+SMALL_BYTES = 1 << 16
+"""Size up to which a tensor travels as bytes: what a pipe holds."""
+
+_memories: "weakref.WeakValueDictionary[int, BatchMemory]" = weakref.WeakValueDictionary()
+_keys = count()
+
+
+class BatchMemory:
+    """Buffers of the workers of a loader, which take no memory before they are first used.
+
+    Args:
+        num_workers: number of workers.
+        num_bytes: size of a buffer: that of the images of the largest batch. 0 gives each batch memory of its own.
+    """
+
+    def __init__(self, num_workers: int, num_bytes: int) -> None:
+        self.key = next(_keys)
+        self._num_bytes = num_bytes
+        total = num_workers * BUFFERS * num_bytes
+        memory = shared_memory(total) if total else torch.empty(0, dtype=torch.uint8)
+        self._bytes = memory.view(num_workers, BUFFERS, num_bytes)
+        self._is_taken = torch.zeros(num_workers, BUFFERS, dtype=torch.bool).share_memory_()
+        _memories[self.key] = self
+
+    def take(self, num_bytes: int) -> "Buffer | None":
+        """Take a free buffer of this worker; None if there is none, it would be too small, or this is no worker."""
+        worker = get_worker_info()
+        if worker is None or not 0 < num_bytes <= self._num_bytes:
+            return None
+        for number, is_taken in enumerate(self._is_taken[worker.id].tolist()):
+            if not is_taken:
+                self._is_taken[worker.id, number] = True
+                return Buffer(self, worker.id, number)
+        return None
+
+    def memory_of(self, worker: int, number: int) -> Tensor:
+        """Return the bytes of a buffer, uint8 [B]."""
+        return self._bytes[worker, number]
+
+    def release(self, worker: int, number: int) -> None:
+        """Let the worker use a buffer again."""
+        self._is_taken[worker, number] = False
+
+
+class Buffer:
+    """A buffer that a worker has taken.
+
+    Args:
+        memory: buffers of the loader.
+        worker, number: place of this one among them.
+    """
+
+    def __init__(self, memory: BatchMemory, worker: int, number: int) -> None:
+        self._memory, self._place = memory, (worker, number)
+
+    def slots(self, layout: SlotLayout) -> Tensor:
+        """Return slots in the buffer."""
+        return layout.arrange(self._memory.memory_of(*self._place))
+
+    def release(self) -> None:
+        """Give the buffer back unused."""
+        self._memory.release(*self._place)
+
+    def handed_over(self, layout: SlotLayout) -> "_HandedOver":
+        """Return what arrives in the main process as the images in the buffer."""
+        return _HandedOver(_received, (self._memory.key, *self._place, layout))
+
+
+class _HandedOver:
+    """What a worker sends in the place of a tensor: unpickled, it is a call that returns the tensor."""
+
+    def __init__(self, function: Callable[..., Tensor], arguments: tuple[Any, ...]) -> None:
+        self._call = function, arguments
+
+    def __reduce__(self) -> tuple[Callable[..., Tensor], tuple[Any, ...]]:
+        return self._call
+
+
+def handed_over(batch: Batch, layout: SlotLayout, buffer: Buffer | None) -> Batch:
+    """Return a batch as a worker sends it: what arrives in the main process is equal to `batch`.
+
+    Args:
+        batch: batch.
+        layout: layout of its images.
+        buffer: buffer with its images; None if they have memory of their own.
+    """
+    images = batch.images if buffer is None else cast(Tensor, buffer.handed_over(layout))
+    return replace(batch.map_tensors(_by_value), images=images)
+
+
+def _by_value(tensor: Tensor) -> Tensor:
+    if tensor.nbytes > SMALL_BYTES:
+        return tensor  # torch moves it into shared memory
+    return cast(Tensor, _HandedOver(torch.from_numpy, (tensor.numpy(),)))
+
+
+def _received(key: int, worker: int, number: int, layout: SlotLayout) -> Tensor:
+    """Return the images in a buffer, which is released when no tensor uses their memory any longer."""
+    memory = _memories[key]
+    array = memory.memory_of(worker, number).numpy()  # a new object, which lives as long as any tensor made of it
+    weakref.finalize(array, memory.release, worker, number).atexit = False
+    return layout.arrange(torch.from_numpy(array))

@@ -1,0 +1,97 @@
+"""Batches that workers hand over in memory that is used again."""
+
+import gc
+import multiprocessing
+
+import pytest
+import torch
+from torch.utils.data import DataLoader, Dataset
+
+from lightning_rcnn.data.batch_memory import BUFFERS, SMALL_BYTES, BatchMemory, handed_over
+from lightning_rcnn.data.slots import SlotLayout, allocate_slots
+from lightning_rcnn.structures import Batch, ImageRecord, Targets
+
+LAYOUT = SlotLayout(2, 3, (32, 64), torch.uint8)
+
+
+class Numbered(Dataset[Batch]):
+    """Batch i has the pixel i everywhere, and tells in its record whether its images are in a buffer."""
+
+    def __init__(self, memory: BatchMemory, num_boxes: int = 8) -> None:
+        self.memory, self.num_boxes = memory, num_boxes
+
+    def __len__(self) -> int:
+        return 40
+
+    def __getitem__(self, number: int) -> Batch:
+        buffer = self.memory.take(LAYOUT.num_bytes)
+        images = (allocate_slots(LAYOUT) if buffer is None else buffer.slots(LAYOUT)).fill_(number)
+        boxes = torch.full((2, self.num_boxes, 4), float(number))
+        targets = Targets(boxes, torch.ones(boxes.shape[:2], dtype=torch.int64), torch.zeros(boxes.shape[:2]).bool())
+        record = ImageRecord(number, "in a buffer" if buffer else "by itself", 32, 64)
+        batch = Batch(images, torch.tensor([[32, 64]] * 2), torch.tensor([number] * 2), targets, (record,) * 2)
+        return handed_over(batch, LAYOUT, buffer)
+
+
+def loader(memory: BatchMemory, num_workers: int = 1, **options) -> DataLoader:
+    return DataLoader(Numbered(memory, **options), batch_size=None, num_workers=num_workers)
+
+
+@pytest.mark.parametrize("num_workers", [1, 2])
+def test_buffers_are_used_again_and_never_while_a_part_of_a_batch_lives(num_workers):
+    memory = BatchMemory(num_workers, LAYOUT.num_bytes)
+    places, kept = set(), {}
+    for number, batch in enumerate(loader(memory, num_workers)):
+        assert (batch.images == number).all()
+        assert batch.records[0].file_name == "in a buffer"
+        places.add(batch.images.data_ptr())
+        if number == 3:
+            kept[number] = batch.images[1, :, 5:9]  # a view keeps the buffer, though the batch goes
+    assert len(places) <= num_workers * BUFFERS
+    for number, part in kept.items():
+        assert (part == number).all()
+
+
+def test_without_a_free_buffer_a_batch_gets_memory_of_its_own():
+    memory = BatchMemory(1, LAYOUT.num_bytes)
+    batches = list(loader(memory))
+    assert [(batch.images == number).all().item() for number, batch in enumerate(batches)] == [True] * 40
+    names = [batch.records[0].file_name for batch in batches]
+    assert names == ["in a buffer"] * BUFFERS + ["by itself"] * (40 - BUFFERS)
+    del batches
+    gc.collect()
+    assert next(iter(loader(memory))).records[0].file_name == "in a buffer"
+
+
+def test_a_batch_too_large_for_a_buffer_gets_memory_of_its_own():
+    batch = next(iter(loader(BatchMemory(1, LAYOUT.num_bytes - 1))))
+    assert batch.records[0].file_name == "by itself"
+    assert batch.images.shape == (2, 3, 32, 64)
+
+
+def test_all_tensors_arrive_as_they_were_whether_as_bytes_or_not():
+    large = SMALL_BYTES // (2 * 4 * 4) + 1
+    for num_boxes in (8, large):
+        dataset = Numbered(BatchMemory(1, LAYOUT.num_bytes), num_boxes)
+        for number, batch in zip(range(3), loader(dataset.memory, num_boxes=num_boxes), strict=False):
+            assert batch.targets.boxes.shape == (2, num_boxes, 4)
+            assert (batch.targets.boxes == number).all()
+            assert batch.targets.is_crowd.dtype == torch.bool
+            assert batch.image_ids.tolist() == [number] * 2
+            assert batch.images.is_contiguous(memory_format=torch.channels_last)
+            batch.targets.boxes[:] = 5.0  # writable, as torch's are
+
+
+def test_spawned_workers_use_the_same_buffers():
+    memory = BatchMemory(1, LAYOUT.num_bytes)
+    spawning = multiprocessing.get_context("spawn")
+    batches = DataLoader(Numbered(memory), None, num_workers=1, multiprocessing_context=spawning)
+    for number, batch in zip(range(6), batches, strict=False):
+        assert (batch.images == number).all()
+        assert batch.records[0].file_name == "in a buffer"
+
+
+def test_a_buffer_given_back_is_free():
+    memory = BatchMemory(1, LAYOUT.num_bytes)
+    assert memory.take(LAYOUT.num_bytes) is None  # not in a worker
+    assert not memory.memory_of(0, 0).any()
