@@ -90,6 +90,8 @@ class Part(Recorded, nn.Module):
             initialized.
         compiled_layers: names of the submodules that torch's compiler compiles (`""` is the part itself): fixed shapes,
             and nearly all of the arithmetic.
+        sharded_layers: names of the submodules whose weights are gathered one at a time in a sharded training, such as
+            the blocks of a transformer. Only their own `forward` may compute with these weights.
         dynamic_layers: those of `compiled_layers` whose first dimension varies on a CPU.
         profiled: name of a function or submodule -> name of its time in a profile.
         loss_names: names of the losses that the part computes, logged under `train/`.
@@ -99,6 +101,7 @@ class Part(Recorded, nn.Module):
     loss_names: tuple[str, ...] = ()
     class_layers: tuple[str, ...] = ()
     compiled_layers: tuple[str, ...] = ()
+    sharded_layers: tuple[str, ...] = ()
     dynamic_layers: ClassVar[tuple[str, ...]] = ()
     profiled: ClassVar[Mapping[str, str]] = {}
     conventions: ClassVar[tuple[str, ...]] = ()

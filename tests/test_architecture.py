@@ -31,7 +31,7 @@ LAYERS = [
     {"backbones"},
     {"rpn", "roi_heads"},
     {"evaluation"},
-    {"compilation"},
+    {"compilation", "sharding"},
     {"visualization"},
     {"inspection"},
     {"callbacks"},

@@ -1,5 +1,6 @@
 """Networks of timm (PyTorch Image Models, Wightman) with a feature pyramid."""
 
+from collections.abc import Iterator
 from typing import Any, Literal
 
 from torch import Tensor, nn
@@ -73,6 +74,7 @@ class TimmFPN(Backbone):
         if checkpointing:
             _recompute(network, name)
         self.network = network
+        self.sharded_layers = tuple(_blocks_of(network, "network"))
         level_norm = norm_layer(fpn_norm, 1e-5) if fpn_norm else None
         self.fpn = FeaturePyramidNetwork(inputs, channels, LastLevelMaxPool(), level_norm)
         self.out_channels = channels
@@ -163,6 +165,17 @@ def _recompute(network: nn.Module, name: str) -> None:
         network.set_grad_checkpointing(True)  # type: ignore[operator]
     except (AttributeError, AssertionError) as error:
         raise InputError(f"TimmFPN: {name} has no activation checkpointing; leave out checkpointing") from error
+
+
+def _blocks_of(network: nn.Module, name: str) -> Iterator[str]:
+    """Yield the names of the blocks, which timm's networks keep in lists and sequences called `blocks`."""
+    for key, child in network.named_children():
+        inner = f"{name}.{key}"
+        if key == "blocks" or (key.isdecimal() and isinstance(child, nn.Sequential) and ".blocks" in name):
+            yield from (
+                f"{inner}.{number}" for number, block in child.named_children() if not isinstance(block, nn.Sequential)
+            )
+        yield from _blocks_of(child, inner)
 
 
 def _require_any_size(backbone: TimmFPN, name: str) -> None:

@@ -63,6 +63,7 @@ class ViTDet(Backbone):
             if size % PATCH:
                 raise InputError(f"ViTDet: {key} {size}: give a multiple of {PATCH}, the side of a patch")
         self.net = VisionTransformer(name, window, image_size, pretrained_size, drop_path, checkpointing, in_channels)
+        self.sharded_layers = tuple(f"net.blocks.{number}" for number in range(len(self.net.blocks)))
         if weights is not None:
             _load(self.net, name, weights)
         width = self.net.channels

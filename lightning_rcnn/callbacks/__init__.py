@@ -27,6 +27,7 @@ __all__ = [
     "Preemption",
     "ProgressLines",
     "RankWatch",
+    "ShardedStrategy",
     "SharedBuffers",
     "Throughput",
     "TrainingProgress",
@@ -47,6 +48,7 @@ if TYPE_CHECKING:
     from lightning_rcnn.callbacks.preemption import Preemption
     from lightning_rcnn.callbacks.progress_lines import ProgressLines
     from lightning_rcnn.callbacks.rank_watch import RankWatch
+    from lightning_rcnn.callbacks.sharded_strategy import ShardedStrategy
     from lightning_rcnn.callbacks.shared_buffers import SharedBuffers
     from lightning_rcnn.callbacks.tensorboard_logging import DetectionTensorBoardLogger
     from lightning_rcnn.callbacks.throughput import Throughput
@@ -76,6 +78,7 @@ _MODULES = {
     "Preemption": "preemption",
     "ProgressLines": "progress_lines",
     "RankWatch": "rank_watch",
+    "ShardedStrategy": "sharded_strategy",
     "SharedBuffers": "shared_buffers",
     "Throughput": "throughput",
     "TrainingProgress": "training_progress",

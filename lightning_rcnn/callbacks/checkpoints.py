@@ -19,6 +19,7 @@ from lightning.pytorch.utilities.rank_zero import rank_zero_warn
 from lightning_rcnn.callbacks.run_folder import run_folder
 from lightning_rcnn.checkpoints.header import position_of
 from lightning_rcnn.checkpoints.sources import checkpoint_file
+from lightning_rcnn.checkpoints.split import joined
 from lightning_rcnn.data.fetch import FetchPolicy, send_file
 from lightning_rcnn.data.stores.addresses import file_name, is_cloud
 from lightning_rcnn.errors import InputError
@@ -75,12 +76,14 @@ class AtomicCheckpointIO(TorchCheckpointIO):
         map_location: Callable[..., Any] | None = lambda storage, location: storage,
         weights_only: bool | None = None,
     ) -> dict[str, Any]:
-        """Read a local file or one at a URL, see Lightning's.
+        """Read a local file or one at a URL, see Lightning's; the tensors of a split checkpoint are put together.
 
         Raises:
-            InputError: it cannot be downloaded.
+            InputError: it cannot be downloaded, or its tensors are missing.
         """
-        return super().load_checkpoint(checkpoint_file(path), map_location, weights_only)
+        file = checkpoint_file(path)
+        content = super().load_checkpoint(file, map_location, weights_only)
+        return joined(content, Path(file))
 
 
 class NamedCheckpoint(Checkpoint):

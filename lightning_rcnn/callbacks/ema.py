@@ -8,6 +8,8 @@ from lightning.pytorch.callbacks import EMAWeightAveraging
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
+from lightning_rcnn.sharding import DATA_PARALLEL, free_gathered, own_part, shard
+
 
 class EMA(EMAWeightAveraging):
     """Exponential moving average of the weights; validations use it, and checkpoints keep it.
@@ -30,6 +32,18 @@ class EMA(EMAWeightAveraging):
         if stage == "fit":
             device = self._device or trainer.strategy.root_device
             self._average_model = _Average(pl_module, torch.device(device), self._use_buffers, self.decay)
+            if pl_module.device_mesh is not None:
+                shard(self._average_model.module, pl_module.device_mesh[DATA_PARALLEL])
+
+    def _swap_models(self, pl_module: LightningModule) -> None:
+        """Swap weights and averages; of weights that are sharded, the shards."""
+        free_gathered(pl_module)
+        super()._swap_models(pl_module)
+
+    def _copy_average_to_current(self, pl_module: LightningModule) -> None:
+        """Give the model the averages."""
+        free_gathered(pl_module)
+        super()._copy_average_to_current(pl_module)
 
 
 class _Average(AveragedModel):
@@ -58,7 +72,7 @@ class _Average(AveragedModel):
 
     def _tensors(self, module: nn.Module) -> list[Tensor]:
         buffers = module.buffers() if self.use_buffers else ()
-        return [tensor.detach() for tensor in (*module.parameters(), *buffers)]
+        return [own_part(tensor.detach()) for tensor in (*module.parameters(), *buffers)]
 
 
 def _where(is_wanted: list[bool], tensors: list[Tensor]) -> list[Tensor]:

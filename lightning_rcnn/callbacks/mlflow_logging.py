@@ -15,6 +15,8 @@ from PIL import Image
 from lightning_rcnn.callbacks.flat_settings import flat_settings
 from lightning_rcnn.callbacks.mlflow_names import name_of
 from lightning_rcnn.callbacks.run_loggers import PlacedLogger, only_warns
+from lightning_rcnn.checkpoints.reading import read_content
+from lightning_rcnn.checkpoints.split import files_of
 from lightning_rcnn.errors import require_extra
 from lightning_rcnn.files import atomic_write
 from lightning_rcnn.stop_signals import received
@@ -185,8 +187,9 @@ class DetectionMLFlowLogger(PlacedLogger):
         self.experiment.set_terminated(self.run_id, ending)
 
     def _upload(self, paths: set[str]) -> None:
-        for path in sorted(paths):
-            self.log_file(Path(path))
+        for path in map(Path, sorted(paths)):
+            for file in files_of(path, read_content(path)):
+                self.log_file(file)
 
     @only_warns
     def _start(self) -> Any:

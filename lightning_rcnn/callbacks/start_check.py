@@ -10,6 +10,7 @@ from lightning.pytorch.loggers import WandbLogger
 
 from lightning_rcnn import slurm_step
 from lightning_rcnn.callbacks.checkpoints import BestCheckpoint
+from lightning_rcnn.callbacks.sharding_check import check_sharding
 from lightning_rcnn.callbacks.wandb_logging import require_known_mode
 from lightning_rcnn.data.class_names import require_same_classes
 from lightning_rcnn.data.datamodule import DetectionDataModule
@@ -26,14 +27,15 @@ class StartCheck(Callback):
 
     Raises:
         InputError: a launcher started more or fewer processes than train together; ranks differ in precision; the model
-            has other classes than the data; a callback monitors a metric that nothing logs, or in the wrong direction;
-            a validation interval exceeds the epoch.
+            has other classes than the data; a setting cannot work with a sharded strategy; a callback monitors a metric
+            that nothing logs, or in the wrong direction; a validation interval exceeds the epoch.
     """
 
     def setup(self, trainer: Trainer, pl_module: Any, stage: str) -> None:
         """Check all that does not need the optimizer; the data are already set up."""
         _check_world(trainer)
         _check_precision(trainer)
+        check_sharding(trainer, pl_module)
         data = trainer.datamodule  # type: ignore[attr-defined]  # added later
         if isinstance(data, DetectionDataModule):
             if stage != "predict":

@@ -18,6 +18,7 @@ from wandb.sdk.lib.paths import LogicalPath
 from lightning_rcnn.callbacks.run_facts import set_facts
 from lightning_rcnn.checkpoints.header import header_in, is_ours
 from lightning_rcnn.checkpoints.reading import read_content
+from lightning_rcnn.checkpoints.split import files_of
 from lightning_rcnn.data.shards import ShardSet
 from lightning_rcnn.data.stores.addresses import is_remote, without_secrets
 from lightning_rcnn.data.torch_dataset import TorchDataset
@@ -71,6 +72,8 @@ def checkpoint_artifact(name: str, path: Path, facts: Mapping[str, Any]) -> wand
             metadata |= {"score_threshold": header.thresholds["score"], "f1": header.thresholds["f1"]}
     artifact = wandb.Artifact(name, type=MODEL, metadata=metadata)
     artifact.add_file(str(path), name="model.ckpt")
+    for file in files_of(path, content)[1:]:
+        artifact.add_file(str(file), name=f"{file.parent.name}/{file.name}")
     return artifact
 
 

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from lightning_rcnn.checkpoints.pickles import read_pickle
+from lightning_rcnn.checkpoints.split import WEIGHTS, is_split, with_values
 from lightning_rcnn.errors import InputError
 
 _OLD_TORCH = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19"
@@ -79,6 +80,8 @@ def weights_in(content: Any, path: Path) -> WeightFile:
     Raises:
         InputError: the content holds no weights.
     """
+    if is_split(content):
+        content = with_values(content, path, WEIGHTS[:1])
     meta = content.get("meta") if isinstance(content, Mapping) else None
     for _ in range(2):
         inner = (content.get(key) for key in _WRAPPINGS) if isinstance(content, Mapping) else ()

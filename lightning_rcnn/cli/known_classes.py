@@ -12,6 +12,7 @@ from lightning_rcnn.backbones.plain import PlainBackbone
 from lightning_rcnn.backbones.timm import TimmFPN
 from lightning_rcnn.backbones.vitdet import ViTDet
 from lightning_rcnn.callbacks.ema import EMA
+from lightning_rcnn.callbacks.sharded_strategy import ShardedStrategy
 from lightning_rcnn.data.sampling import Sampling
 from lightning_rcnn.data.transforms.base import Transform
 from lightning_rcnn.detectors.base import Detector
@@ -44,6 +45,8 @@ BACKBONES = (ResNetFPN, ResNetC4, ResNetDC5, PlainBackbone, MobileNetFPN, TimmFP
 SCHEDULES = (StepSchedule, CosineSchedule, OneCycleSchedule, ConstantSchedule)
 CALLBACKS = (EMA,)
 """Callbacks beside those that every run has."""
+STRATEGIES = (ShardedStrategy,)
+"""Strategies beside Lightning's; importing them registers their names, such as `sharded`."""
 CLASSES = {
     "model": (Detector,),
     "trainer.callbacks": (Callback,),

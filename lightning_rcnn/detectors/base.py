@@ -24,6 +24,7 @@ from lightning_rcnn.callbacks.optimizer_settings import OptimizerSettings
 from lightning_rcnn.callbacks.start_check import StartCheck, check_loggers
 from lightning_rcnn.checkpoints.coco_classes import UNUSED
 from lightning_rcnn.checkpoints.header import CLASS_PATH_KEY, PRECISION_KEY
+from lightning_rcnn.checkpoints.split import FOLDER_KEY
 from lightning_rcnn.class_paths import class_path
 from lightning_rcnn.data.class_names import require_different
 from lightning_rcnn.data.pixel_format import PixelFormat
@@ -57,6 +58,7 @@ from lightning_rcnn.masks.paste import PasteRule, paste_densely
 from lightning_rcnn.parts import Recorded
 from lightning_rcnn.plain_data import INIT_ARGS, to_plain, without_weights
 from lightning_rcnn.roi_heads.class_losses import FederatedClassLoss
+from lightning_rcnn.sharding import DATA_PARALLEL, class_before_sharding, gathered, is_sharded, shard
 from lightning_rcnn.skeleton import Skeleton
 from lightning_rcnn.structures import Batch, Detections, Inputs, MaskForm, Proposals, Targets
 
@@ -365,7 +367,7 @@ class Detector(Recorded, LightningModule):
         every = self.trainer.log_every_n_steps  # type: ignore[attr-defined]  # Lightning adds it later
         if every and (self.trainer.global_step + 1) % every == 0:
             gradients = [weight.grad for weight in self.parameters() if weight.grad is not None]
-            self.log("train/gradient_norm", torch.nn.utils.get_total_norm(gradients))
+            self.log("train/gradient_norm", gathered(torch.nn.utils.get_total_norm(gradients)))
             rate = {"train/learning_rate": optimizer.param_groups[0]["lr"]}
             # `self.log` would copy the number to the device in every step and wait for it.
             for logger in self.trainer.loggers:
@@ -421,7 +423,7 @@ class Detector(Recorded, LightningModule):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Add the class path, the precision and all settings, without `weights`: the file has its own."""
-        checkpoint[CLASS_PATH_KEY] = class_path(type(self))
+        checkpoint[CLASS_PATH_KEY] = class_path(class_before_sharding(self))
         if self._trainer is not None:
             checkpoint[PRECISION_KEY] = str(self.trainer.precision)
         checkpoint["hyper_parameters"] = without_weights(dict(self.hparams))
@@ -435,11 +437,25 @@ class Detector(Recorded, LightningModule):
         return group_parameters(self, self.group_settings)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Report a resumed training whose precision has changed."""
+        """Report a resumed training whose precision has changed.
+
+        Raises:
+            InputError: the weights are not in the file, and nobody has read them from the folder beside it.
+        """
+        if any(weight.is_meta for weight in checkpoint["state_dict"].values()):
+            raise InputError(
+                f"the weights of the checkpoint are in the folder {checkpoint[FOLDER_KEY]} beside it, which "
+                "load_from_checkpoint does not read: load it with lightning_rcnn.load_detector"
+            )
         began_with = checkpoint.get(PRECISION_KEY)
         is_resumed = self._trainer is not None and self.trainer.state.fn == TrainerFn.FITTING
         if began_with is not None and is_resumed and began_with != str(self.trainer.precision):
             rank_zero_info(f"Precision {self.trainer.precision}: as asked for; the training began with {began_with}.")
+
+    def configure_model(self) -> None:
+        """Shard the weights over the ranks if the strategy is sharded; `evaluate` after `fit` finds them sharded."""
+        if self.device_mesh is not None and not is_sharded(self):
+            shard(self, self.device_mesh[DATA_PARALLEL])
 
     def configure_callbacks(self) -> list[Callback]:
         """Return the callbacks that every training needs, also one started from Python."""

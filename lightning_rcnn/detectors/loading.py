@@ -10,6 +10,7 @@ from lightning_rcnn.checkpoints.formats import translate
 from lightning_rcnn.checkpoints.header import first_mismatch, is_ours, read_header
 from lightning_rcnn.checkpoints.reading import read_content
 from lightning_rcnn.checkpoints.sources import checkpoint_file, local_file
+from lightning_rcnn.checkpoints.split import WEIGHTS, with_values
 from lightning_rcnn.checkpoints.translation import DetectorName, Translation
 from lightning_rcnn.class_paths import import_path
 from lightning_rcnn.detectors.base import Detector
@@ -45,14 +46,18 @@ def load_detector(path: str | Path) -> Detector:
     Raises:
         InputError: see `checkpoint_file` and `read_header`; or the class cannot be imported, or its weights do not fit.
     """
-    path = checkpoint_file(path)
-    class_path = read_header(path).class_path
+    path = Path(checkpoint_file(path))
+    header = read_header(path)
+    class_path = header.class_path
     detector_class = import_path(class_path, f"{path}: its model")
     if not (isinstance(detector_class, type) and issubclass(detector_class, Detector)):
         raise InputError(f"{path}: its model {class_path} is not a detector")
     name = detector_class.__name__
     try:
-        detector = detector_class.load_from_checkpoint(path, map_location="cpu")
+        detector = detector_class(**header.hyperparameters)
+        content = with_values(read_content(path), path, WEIGHTS[:1])
+        detector.on_load_checkpoint(content)
+        detector.load_state_dict(content["state_dict"])
     except RuntimeError as error:
         raise InputError(f"{path}: its weights do not fit {name} of this version: {first_mismatch(error)}") from error
     except (InputError, TypeError) as error:

@@ -13,14 +13,16 @@ from rich.table import Table
 from lightning_rcnn.checkpoints.coco_classes import UNUSED
 from lightning_rcnn.checkpoints.detectron2_profiles import ProfileName
 from lightning_rcnn.checkpoints.formats import FormatName, translate
+from lightning_rcnn.checkpoints.reading import read_content
 from lightning_rcnn.checkpoints.sources import local_file
+from lightning_rcnn.checkpoints.split import is_split, joined
 from lightning_rcnn.checkpoints.translation import Translation
 from lightning_rcnn.cli.commands.converting_back import WRITERS, folding_table, one_line_for_bad_places, part_of
 from lightning_rcnn.cli.output_paths import require_file
 from lightning_rcnn.detectors.base import Detector
 from lightning_rcnn.detectors.loading import DETECTORS, from_translation, save_detector
 from lightning_rcnn.errors import InputError
-from lightning_rcnn.files import atomic_write
+from lightning_rcnn.files import atomic_save, atomic_write
 from lightning_rcnn.parsing import prepare_parsing
 from lightning_rcnn.plain_data import settings_keys
 from lightning_rcnn.suggestions import did_you_mean_key
@@ -46,7 +48,7 @@ def convert(
 
     Beside the weights, a checkpoint of ours has all that reproduces the outputs of its source as hyperparameters:
     resizing, channels, anchors, sampling, norms. They also stand in a YAML file of the same name, which `fit` takes as
-    a --config to fine-tune from the checkpoint.
+    a --config to fine-tune from the checkpoint. A split checkpoint of a sharded training becomes one file.
 
     Args:
         source: a file, a URL, detectron2:// and a path, a configuration of detectron2's model zoo such as
@@ -79,6 +81,12 @@ def convert(
     path = local_file(source, "source")
     if to != "lightning_rcnn":
         WRITERS[to](path, out)
+        return
+    content = read_content(path)
+    if is_split(content):
+        with one_line_for_bad_places(out):
+            atomic_save(joined(content, path), out)
+        print(f"The checkpoint, with its weights and optimizer states in one file: {out}")
         return
     translation = translate(path, format, profile, config)
     names = [part.strip() for part in class_names.split(",")] if class_names else None
