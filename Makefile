@@ -8,10 +8,10 @@ RCNN := $(VENV)/bin/lightning-rcnn
 DEMO := demo
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test docs lint format clean
+.PHONY: help install demo test end-to-end docs lint format clean
 
 help:  ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 	@echo "  PYTHON=python3.12, for example, chooses another interpreter."
 
 install: $(INSTALLED)  ## install the package and its tools into .venv
@@ -40,6 +40,9 @@ demo: install  ## train on generated scenes and show its detections in others
 
 test: lint  ## lint, check types, run the tests; also those on SLURM where slurm/local_cluster/up.sh has started one
 	$(VENV)/bin/python -m pytest -n 2 --dist loadgroup
+
+end-to-end: install  ## run the tests that train, compile, export or serve, which make test leaves out
+	$(VENV)/bin/python -m pytest -n 2 --dist loadgroup -m "end_to_end and not slow and not gpu"
 
 docs: $(DOCUMENTED)  ## build the site into site/, strictly and without a network
 	NO_MKDOCS_2_WARNING=true $(VENV)/bin/mkdocs build --strict --quiet

@@ -71,6 +71,8 @@ def assert_holds(settings, given):
 
 
 @pytest.mark.parametrize("path", RUNS, ids=name_of)
+@pytest.mark.end_to_end
+@pytest.mark.end_to_end
 def test_a_run_is_built_from_its_file_alone(build, path):
     cli = build("--config", str(path))
     composition = compose([path])
@@ -84,6 +86,7 @@ def test_a_run_is_built_from_its_file_alone(build, path):
 
 
 @pytest.mark.parametrize("path", PARTS, ids=name_of)
+@pytest.mark.end_to_end
 def test_a_part_can_be_added_to_any_run(build, path):
     cli = build("--config", str(CONFIGS / "faster_rcnn" / "r18_fpn_shapes.yaml"), "--config", str(path))
     assert cli.trainer is not None
@@ -207,6 +210,7 @@ def words_of_agent(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("path", SWEEPS, ids=name_of)
+@pytest.mark.end_to_end
 def test_a_sweep_sets_what_a_run_takes(build, words_of_agent, tmp_path, path):
     """Every value of every parameter, in as few runs as that takes; early termination has time to act."""
     (tmp_path / "configs").symlink_to(CONFIGS)

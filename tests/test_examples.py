@@ -118,6 +118,7 @@ def test_a_torch_data_set(script):
     assert max(abs(a - b) for a, b in zip(truth[0], found[0], strict=True)) <= 12
 
 
+@pytest.mark.end_to_end
 def test_fine_tuning_and_inference(script, workplace):
     images = workplace / "images"
     images.mkdir()

@@ -205,6 +205,7 @@ def test_exported_files_find_what_the_detector_finds(monkeypatch):
     assert [mask.shape for mask in masks] == [(len(mask), 64, 96) for mask in masks]
 
 
+@pytest.mark.end_to_end
 def test_a_profile_on_shards_shows_what_is_waited_for_data(tmp_path):
     write_shards(shapes_source(6, seed=0), tmp_path / "set", name="shapes", workers=1)
     bench_detectors.step(

@@ -171,6 +171,7 @@ def test_what_has_no_compiled_backward_runs_as_it_is_too(make_detector, fit, sco
     assert len([warning for warning in caught if "no way back" in str(warning.message)]) == lines
 
 
+@pytest.mark.end_to_end
 def test_shapes_beyond_the_limit_run_as_they_are_after_one_line(make_detector, monkeypatch):
     monkeypatch.setattr(compilation, "_SHAPES", 2)
     detector, plain = make_detector().train(), make_detector().train()

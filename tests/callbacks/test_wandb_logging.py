@@ -213,6 +213,7 @@ def test_the_training_continues_if_not_even_offline_works(tmp_path, monkeypatch)
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs a pseudo-terminal")
+@pytest.mark.end_to_end
 def test_a_terminal_is_not_asked_for_a_key(tmp_path):
     """Standard input and output are a terminal, where W&B itself would ask."""
     import pty
@@ -325,6 +326,7 @@ for step in range(4):
 """
 
 
+@pytest.mark.end_to_end
 def test_validate_does_not_disturb_a_training_that_still_runs(tmp_path, wandb_records, monkeypatch):
     """Two processes write to one run. Online W&B would let the second overwrite rows of the first: it logs offline."""
     imports = "from lightning_rcnn.callbacks import wandb_logging;"

@@ -25,6 +25,7 @@ FROZEN = "maskrcnn_resnet50_fpn with the norms of its COCO file"
 SCORE_THRESHOLD = 0.02
 
 pytestmark = [
+    pytest.mark.end_to_end,
     pytest.mark.realdata,
     pytest.mark.skipif(not IMAGES.is_dir(), reason="no shared/data/tiny_coco beside the checkout"),
 ]

@@ -60,6 +60,8 @@ def checkpoint_of(s3: S3Server, name: str) -> dict:
     return torch.load(io.BytesIO(content), weights_only=True)
 
 
+@pytest.mark.end_to_end
+@pytest.mark.end_to_end
 def test_a_killed_run_resumes_exactly_on_another_machine(run, place, shards, s3: S3Server, machine):
     url = s3.put_folder(shards, "shapes")
     machine("a")

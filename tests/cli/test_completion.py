@@ -6,7 +6,7 @@ import pytest
 from lightning_rcnn.cli.known_classes import DETECTORS
 from lightning_rcnn.cli.registry import GROUPS, TOOLS, TRAINING
 
-pytestmark = pytest.mark.xdist_group("completion")  # one script serves all
+pytestmark = [pytest.mark.end_to_end, pytest.mark.xdist_group("completion")]  # one script serves all
 
 COMPLETE = """
 source script.bash

@@ -84,6 +84,7 @@ def effects(workplace, outcome) -> dict[str, Callable[[], bool]]:
 
 
 @pytest.mark.parametrize("group", WORKING, ids=" ".join)
+@pytest.mark.end_to_end
 def test_callbacks_do_what_they_say(fit, workplace, monkeypatch, caplog, group):
     monkeypatch.setitem(sys.modules, "lambda_target", inspect.getmodule(see))
     SEEN.clear()
@@ -108,6 +109,7 @@ NAMES = [name for name in callbacks.__all__ if issubclass(getattr(callbacks, nam
 
 
 @pytest.mark.parametrize("name", sorted(set(NAMES) - ABSTRACT))
+@pytest.mark.end_to_end
 def test_a_callback_that_would_not_is_refused_with_the_reason(error_line, shards, name):
     entry = {"class_path": f"lightning.pytorch.callbacks.{name}", "init_args": REFUSED_ARGUMENTS.get(name, {})}
     line = error_line(
@@ -135,6 +137,7 @@ def test_a_run_without_checkpoints_is_refused(error_line, shards):
     )
 
 
+@pytest.mark.end_to_end
 def test_a_drawn_seed_is_recorded_and_kept(fit, workplace, monkeypatch):
     def recorded():
         return yaml.safe_load((workplace / "run" / "config.yaml").read_text())["seed_everything"]

@@ -19,7 +19,7 @@ from lightning_rcnn.data.shards import read_index
 from tests.callbacks.conftest import records_of
 from tests.cli.conftest import TINY
 
-pytestmark = pytest.mark.xdist_group("lineage")  # one training serves all
+pytestmark = [pytest.mark.end_to_end, pytest.mark.xdist_group("lineage")]  # one training serves all
 
 
 class Store(SimpleHTTPRequestHandler):

@@ -19,7 +19,7 @@ from lightning_rcnn.cli.run_loggers import flags_with_our_loggers, with_our_logg
 from tests.cli.conftest import TINY
 from tests.cli.test_board import Part
 
-pytestmark = pytest.mark.xdist_group("other loggers")  # one training serves all
+pytestmark = [pytest.mark.end_to_end, pytest.mark.xdist_group("other loggers")]  # one training serves all
 
 LOGGERS = ["CSVLogger", "lightning.pytorch.loggers.TensorBoardLogger", "DetectionWandbLogger"]
 WIDTH = "model.init_args.box.init_args.head.init_args.width"

@@ -79,6 +79,7 @@ def last(folder):
     return torch.load(f"{folder}/checkpoints/last.ckpt", weights_only=True)
 
 
+@pytest.mark.end_to_end
 def test_a_detector_of_parts_from_outside_trains_resumes_and_loads(fit, run, error_line, outside, shards):
     """One test, because a run takes seconds: each step uses what the one before has left."""
     tiny = yaml.safe_load((outside / "tiny.yaml").read_text())
@@ -183,6 +184,7 @@ def test_weights_for_other_classes_keep_all_but_the_predictors_of_both_branches(
         MaskRCNN(["a"], backbone=ResNetFPN("resnet18", channels=16), weights=str(tmp_path / "trained.ckpt"))
 
 
+@pytest.mark.end_to_end
 def test_parts_from_outside_are_compiled_and_profiled(cascade, scene):
     torch._dynamo.reset()
     detector, plain = cascade().train(), cascade().train()
@@ -211,6 +213,7 @@ def model(optimizer, schedule):
     return words + [word for name, value in schedule.items() for word in (f"--model.schedule{name}", value)]
 
 
+@pytest.mark.end_to_end
 def test_torchs_own_optimizers_and_schedules(fit, shards):
     sgd = {"": "torch.optim.SGD", ".lr": "0.01"}
 

@@ -28,6 +28,7 @@ def stop_at_step(monkeypatch):
         signal.signal(number, handler)
 
 
+@pytest.mark.end_to_end
 def test_the_same_command_resumes_to_the_same_weights(run, workplace, shards, stop_at_step):
     def fit(folder):
         return run(

@@ -92,6 +92,7 @@ def last(name):
     return f"{name}/checkpoints/last.ckpt"
 
 
+@pytest.mark.end_to_end
 def test_from_the_network_to_a_whole_detector(words, run, workplace, proposed):
     def stage(name, *more):
         return run(*words(name), *more)
@@ -125,6 +126,7 @@ def test_from_the_network_to_a_whole_detector(words, run, workplace, proposed):
     assert stage(*third, "--ckpt_path", "last").status == 0
 
 
+@pytest.mark.end_to_end
 def test_a_stage_without_the_one_before(words, error_line, shards):
     assert error_line(*words("RCNNClassification")).startswith(
         "RCNNClassification starts from the network of stage one: give its checkpoint"

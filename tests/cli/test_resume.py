@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 LOGGER = {"class_path": "CSVLogger", "init_args": {"name": "", "version": ""}}
 KILL = """
 import os, signal, sys
@@ -28,6 +30,7 @@ def losses_of(folder: Path) -> dict[int, str]:
         return {int(row["step"]): row["train/loss"] for row in csv.DictReader(file) if row["train/loss"]}
 
 
+@pytest.mark.end_to_end
 def test_a_killed_run_resumes_exactly(run, workplace, shards):
     def words(folder: str, log: str) -> list[str]:
         logger = LOGGER | {"init_args": LOGGER["init_args"] | {"save_dir": log}}

@@ -42,6 +42,7 @@ def array(monkeypatch):
         monkeypatch.setenv(name, value)
 
 
+@pytest.mark.end_to_end
 def test_a_finished_run(run, error_line, workplace, shards, caplog):
     words = (
         "fit",

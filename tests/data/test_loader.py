@@ -73,6 +73,7 @@ def test_workers_do_not_change_what_comes(uneven_set: Path, workers):
     assert orders[0] != orders[1] != orders[2]
 
 
+@pytest.mark.end_to_end
 def test_spawned_workers_do_not_change_the_samples(uneven_set: Path):
     loader = training_loader(uneven_set, num_workers=1, multiprocessing_context="spawn")
     assert ids_of(loader) == ids_of(training_loader(uneven_set))

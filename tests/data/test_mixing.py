@@ -102,6 +102,7 @@ def masked_set(make_set, tmp_path_factory) -> Path:
 
 
 @pytest.mark.parametrize(("in_memory", "mask_form"), [(False, "bitmaps"), (False, "polygons"), (True, "bitmaps")])
+@pytest.mark.end_to_end
 def test_mixed_batches_do_not_depend_on_ranks_workers_or_restarts(masked_set: Path, in_memory: bool, mask_form: str):
     source = InMemory(masked_set) if in_memory else masked_set
     transforms = [*FLIPS, Mosaic(p=0.5), CopyPaste(p=0.8)]

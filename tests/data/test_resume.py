@@ -97,6 +97,7 @@ def data(folder: Path, **options: Any) -> DetectionDataModule:
     ],
     ids=str,
 )
+@pytest.mark.end_to_end
 def test_every_checkpoint_leads_on_exactly(uneven_set, tmp_path, recording_module, trainer, options, asks_for_steps):
     saver, whole = SaveEverywhere(tmp_path), recording_module(asks_for_steps)
     val = str(uneven_set / "shard-000003.tar")
@@ -167,6 +168,7 @@ def test_spawned_workers_do_not_disturb_the_resume(uneven_set, tmp_path, recordi
     ],
 )
 @pytest.mark.parametrize("moment", ["batch", "validation"])
+@pytest.mark.end_to_end
 def test_other_batches_begin_with_the_next_epoch(
     uneven_set, tmp_path, recording_module, trainer, caplog, change, words, stop, moment
 ):

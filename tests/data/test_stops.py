@@ -290,6 +290,7 @@ COMBINATIONS = [
 
 
 @pytest.mark.parametrize(("way", "setting"), COMBINATIONS)
+@pytest.mark.end_to_end
 def test_a_stopped_training_ends_as_an_undisturbed_one(
     uneven_set, tmp_path, monkeypatch, fresh_process, undisturbed, way, setting
 ):

@@ -44,6 +44,7 @@ def assert_equal(found, expected):
             assert one["category_id"] == other["category_id"]
 
 
+@pytest.mark.end_to_end
 def test_batches_workers_and_processes_change_nothing(checkpoint, photos, tmp_path):
     detect(checkpoint, [str(photos)], tmp_path / "one", workers=0, **OPTIONS)
     one = entries(tmp_path / "one")
@@ -64,6 +65,7 @@ def test_batches_workers_and_processes_change_nothing(checkpoint, photos, tmp_pa
     assert_equal(two, one)
 
 
+@pytest.mark.end_to_end
 def test_a_killed_run_is_continued_with_each_image_once(checkpoint, photos, tmp_path):
     many = tmp_path / "many"
     many.mkdir()
@@ -85,6 +87,7 @@ def test_a_killed_run_is_continued_with_each_image_once(checkpoint, photos, tmp_
     assert len(json.loads((out / "images.json").read_text())["images"]) == 120
 
 
+@pytest.mark.end_to_end
 def test_tiles_and_views_are_those_of_python(checkpoint, photos, tmp_path, capsys):
     options = {"tile": 80, "overlap": 0.25, "tta": "flip"}
     detect(checkpoint, [str(photos)], tmp_path / "out", workers=0, **OPTIONS, **options)

@@ -72,8 +72,8 @@ def _fpn(**options: Any) -> ResNetFPN:
 
 
 def _dc5() -> ResNetDC5:
-    # With norms over a batch or a group, rounding alone changes the gradients of 50 untrained layers: weights that differ by
-    # a millionth change them by a hundredth, or by .0003.
+    # With norms over a batch or a group, rounding alone changes the gradients of 50 untrained layers: weights that
+    # differ by a millionth change them by a hundredth, or by .0003.
     return ResNetDC5("resnet50", norm="frozen_batch_norm")
 
 

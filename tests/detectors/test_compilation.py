@@ -34,6 +34,7 @@ def gradients_of(detector, loss_sums):
 
 
 @pytest.mark.parametrize("kind", ["faster_rcnn", "mask_rcnn"])
+@pytest.mark.end_to_end
 def test_a_step_compiles_once_and_gives_the_losses_of_eager(
     make_detector, make_mask_rcnn, make_batch, with_masks, kind
 ):

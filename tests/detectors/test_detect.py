@@ -80,6 +80,7 @@ def test_every_form_of_an_image_gives_the_same(make_detector, pixels, tmp_path):
 
 @pytest.mark.parametrize("batch_size", [2, 3, 100])
 @pytest.mark.parametrize("kind", ["boxes", "masks", "searched proposals"])
+@pytest.mark.end_to_end
 def test_images_together_give_what_each_gives_alone(make_detector, make_mask_rcnn, images, kind, batch_size):
     if kind == "searched proposals":
         torch.manual_seed(0)

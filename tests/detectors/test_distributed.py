@@ -11,6 +11,7 @@ SCOPES = [None, pytest.param("parts", marks=pytest.mark.slow), pytest.param("ste
 
 
 @pytest.mark.parametrize("scope", SCOPES)
+@pytest.mark.end_to_end
 def test_two_ranks_have_the_gradients_of_one_process(make_mask_rcnn, make_batch, with_masks, tmp_path, scope):
     """With uneven samples: rank 1's images have no or one object, so its counts differ from rank 0's."""
     detector = make_mask_rcnn(

@@ -17,6 +17,7 @@ from lightning_rcnn.evaluation.coco_ap import CocoAveragePrecision
 
 
 @pytest.mark.parametrize("options", [{"tile": 100, "overlap": 0.3}, {"tta": "flip,scales"}])
+@pytest.mark.end_to_end
 def test_validation_scores_what_detect_finds(make_mask_rcnn, tmp_path, options):
     pack_shapes(tmp_path / "shapes", num=6, seed=0, workers=1)
     model = make_mask_rcnn(class_names=list(CLASS_NAMES))

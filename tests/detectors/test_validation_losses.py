@@ -24,6 +24,7 @@ def in_evaluation(name):
 
 @pytest.mark.parametrize("name", WITH_LOSSES)
 @torch.inference_mode()
+@pytest.mark.end_to_end
 def test_one_pass_gives_what_two_passes_give(name):
     detector, batch = in_evaluation(name), pinned_batch(name)
     expected, expected_proposals = detector.predict(batch.inputs)
@@ -169,6 +170,7 @@ def test_what_a_subclass_changes_is_what_is_validated(make_detector, images):
     assert validate(detector, [images])["loss_box"] > 0
 
 
+@pytest.mark.end_to_end
 def test_two_ranks_have_the_losses_of_one_process(make_mask_rcnn, make_batch, with_masks, tmp_path):
     """Rank 1 has an image without objects and an empty slot, so its counts differ from rank 0's."""
     detector = make_mask_rcnn().eval()

@@ -16,6 +16,7 @@ def test_there_are_no_outputs(path):
     assert all(cell.outputs == [] and cell.execution_count is None for cell in cells)
 
 
+@pytest.mark.end_to_end
 def test_shapes(tmp_path, monkeypatch):
     """With a handful of scenes: that they are learned well takes a minute."""
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[2]))

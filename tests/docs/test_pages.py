@@ -165,6 +165,8 @@ def parse(cli: DetectionCLI, words: list[str]) -> None:
 
 
 @pytest.mark.parametrize("block", blocks("bash"), ids=lambda block: block.page)
+@pytest.mark.end_to_end
+@pytest.mark.end_to_end
 def test_commands_and_their_options_exist(block, place, cli):
     for words in commands(block):
         command, *rest = words
@@ -203,6 +205,7 @@ def test_options_and_settings_in_the_text_exist(cli):
 
 
 @pytest.mark.parametrize("block", blocks("yaml"), ids=lambda block: block.page)
+@pytest.mark.end_to_end
 def test_configurations_are_accepted(block, place, cli):
     file = place / "block.yaml"
     file.write_text(block.text)

@@ -55,6 +55,7 @@ def figures_of_ranks(shares, folder):
         pytest.param([slice(43, 19, -1), slice(0), slice(23)], id="3 ranks, one without images"),
     ],
 )
+@pytest.mark.end_to_end
 def test_figures_do_not_depend_on_the_number_of_ranks(images, tmp_path, shares):
     """Uneven shares in several orders, and images that two ranks hold."""
     expected = runpy.run_path(str(SCRIPT))["figures_of"](images)

@@ -15,6 +15,7 @@ def peaks(tmp_path, *options):
     return {step: peak / 2**20 for step, peak in json.loads(report.read_text())["peak_bytes"].items()}
 
 
+@pytest.mark.end_to_end
 def test_scoring_needs_little_more_than_one_mask(tmp_path):
     figures = peaks(tmp_path, "--mask_paste", "exact")
     assert figures["scored"] < 2000

@@ -106,6 +106,7 @@ def shortened(outputs):
     return outputs
 
 
+@pytest.mark.end_to_end
 def test_fast_rcnn_takes_proposals_and_may_have_weights_of_16_bits(tmp_path):
     detector = fast_rcnn()
     rows = detector.export(tmp_path / "fast.pt2", images=IMAGES, half=True)
@@ -134,6 +135,7 @@ def test_a_weight_beyond_16_bits_is_refused(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.end_to_end
 def test_a_cascade_and_rendered_masks_are_one_graph_for_all_sizes():
     torch.manual_seed(0)
     detector = MaskRCNN(
@@ -171,6 +173,7 @@ def test_one_cell_of_a_thousand_of_a_mask_may_differ():
         (WithDecision, "pt2", "part backbone: cannot be exported: Could not guard on data-dependent expression"),
     ],
 )
+@pytest.mark.end_to_end
 def test_a_part_that_cannot_be_exported_is_named(tmp_path, backbone, format, reason):
     with pytest.raises(InputError, match=reason) as error:
         fast_rcnn(backbone).export(tmp_path / "fast", format, images=IMAGES)

@@ -31,6 +31,8 @@ from lightning_rcnn.export.program import limited
 from lightning_rcnn.masks.paste import paste_densely
 from lightning_rcnn.parts import part
 
+pytestmark = pytest.mark.end_to_end
+
 EXAMPLES = Path(__file__).parents[2] / "examples"
 CLASSES = ["circle", "square", "triangle"]
 

@@ -18,6 +18,7 @@ model:
 """
 
 
+@pytest.mark.end_to_end
 def test_they_are_better(clean, inspect, tmp_path):
     config = tmp_path / "small.yaml"
     config.write_text(SMALL)

@@ -10,6 +10,7 @@ from lightning_rcnn.cli.commands.pack import pack_shapes
 from lightning_rcnn.errors import InputError
 
 
+@pytest.mark.end_to_end
 def test_four_detectors_a_table_and_a_chart(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(data_sets, "NUM_TRAIN", 8)
     monkeypatch.setattr(data_sets, "NUM_VAL", 2)
@@ -38,6 +39,7 @@ def test_four_detectors_a_table_and_a_chart(tmp_path, monkeypatch, capsys):
     assert [read_header(path).class_path.rpartition(".")[2] for path in checkpoints] == classes
 
 
+@pytest.mark.end_to_end
 def test_the_detectors_that_came_later(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(data_sets, "NUM_TRAIN", 4)
     monkeypatch.setattr(data_sets, "NUM_VAL", 1)

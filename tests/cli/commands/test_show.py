@@ -39,6 +39,7 @@ def rows_of(text):
     return {line[0]: line[1:] if line[0] != "all" else ["", *line[1:]] for line in lines}  # of all no one frame
 
 
+@pytest.mark.end_to_end
 def test_it_shows_the_batches_of_the_training(run, words, workplace, shards, monkeypatch):
     trained, shown, epochs = [], [], []
 
@@ -125,6 +126,7 @@ def test_masks_and_proposals_without_anchors(run, words, workplace, shards):
     assert (workplace / "b" / "epoch_0_batch_000000.jpg").is_file()
 
 
+@pytest.mark.end_to_end
 def test_wrong_input_is_one_line(error_line, words, workplace):
     assert error_line("show", "--config", "tiny.yaml", "--out", "a").startswith("no data to show: give --data.train")
     assert error_line("show", *words) == "no folder for the sheets: give --out DIR"

@@ -6,6 +6,7 @@ from lightning_rcnn.data.pack.parallel import ITEMS_PER_PROCESS, default_workers
 
 
 @pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.end_to_end
 def test_results_come_in_order(workers):
     numbers = list(range(-150, 150))
     assert list(map_in_order(abs, numbers, workers)) == list(map(abs, numbers))
@@ -17,6 +18,7 @@ def test_few_items_stay_in_this_process_and_many_use_every_core():
     assert default_workers(10_000_000) == cores
 
 
+@pytest.mark.end_to_end
 def test_an_error_in_a_process_ends_the_work():
     with pytest.raises(ValueError, match="invalid literal"):
         list(map_in_order(int, ["7", "seven"] * 50, 2))

@@ -87,6 +87,7 @@ def test_shards_are_whole_tar_files(run, source, tmp_path):
         assert (tmp_path / "out" / path.name).stat().st_size % tarfile.RECORDSIZE == 0
 
 
+@pytest.mark.end_to_end
 def test_the_bytes_do_not_depend_on_the_number_of_processes(run, tmp_path):
     search = SelectiveSearch("fast", 16, 10)  # as all that other processes can import
     run(tmp_path / "one", search)

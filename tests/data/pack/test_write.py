@@ -66,6 +66,7 @@ def test_webdataset_reads_the_shards(tmp_path):
     assert all({"jpg", "json"} <= sample.keys() for sample in samples)
 
 
+@pytest.mark.end_to_end
 def test_bytes_are_the_same_for_any_number_of_processes(tmp_path):
     for workers in (1, 2):
         write_shards(shapes_source(40), tmp_path / str(workers), shard_size=16, workers=workers)

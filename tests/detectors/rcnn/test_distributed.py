@@ -2,6 +2,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 import torch
 
 from lightning_rcnn.detectors.rcnn.box_regression import RCNNBoxRegression
@@ -12,6 +13,7 @@ PROPOSALS = [(8, 8, 42, 50), (28, 5, 90, 58), (0, 0, 20, 20), (12, 9, 40, 48), (
 EXAMPLES_PER_CLASS = 3
 
 
+@pytest.mark.end_to_end
 def test_two_ranks_have_the_solutions_of_one_process(make_rcnn, make_batch, with_proposals, tmp_path):
     """Uneven shares: the second rank's last batch is empty."""
     batches = [

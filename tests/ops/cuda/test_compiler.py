@@ -58,6 +58,7 @@ def compile_for(program, architecture, *options):
 
 
 @pytest.mark.parametrize("architecture", [75, 80, 90, 100, 120])
+@pytest.mark.end_to_end
 def test_kernels_fit_their_registers_and_spill_nothing(architecture):
     with ThreadPoolExecutor(2) as pool:  # NVRTC works without the interpreter's lock
         logs = pool.map(lambda program: compile_for(program, architecture, "-Xptxas=-v")[1], PROGRAMS)

@@ -35,6 +35,7 @@ def random_cases():
 
 
 @pytest.mark.parametrize("seeds", [range(first, first + 50) for first in range(0, 200, 50)], ids=str)
+@pytest.mark.end_to_end
 def test_roi_align_agrees_with_torchvision(on_host, random_cases, seeds):
     for seed in seeds:
         forward, backward = random_cases.align_errors(random_cases.draw(seed))
@@ -327,6 +328,7 @@ def run_under_sanitizers(*arguments):
     return run_random_cases(*arguments, "--sanitize", LD_PRELOAD=preload, ASAN_OPTIONS="detect_leaks=0")
 
 
+@pytest.mark.end_to_end
 def test_no_access_out_of_bounds_and_no_undefined_behavior(host_kernels, tmp_path):
     result = run_under_sanitizers(tmp_path, 0, 30)
     assert result.returncode == 0, result.stderr[:3000]

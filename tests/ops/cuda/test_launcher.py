@@ -93,6 +93,7 @@ def test_a_rejected_launch_is_named(driver):
         launcher.launch("transpose", PROGRAM, (0, 1), arguments.Params(), torch.device("cuda", 0))
 
 
+@pytest.mark.end_to_end
 def test_compiled_kernels_are_launched_through_the_real_bindings(host_kernels, tmp_path):
     import host_kernels as host
 
