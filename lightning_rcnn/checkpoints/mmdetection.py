@@ -1,4 +1,4 @@
-"""mmdetection's Faster, Mask and Cascade R-CNN (2.x and 3.x) on a ResNet or ResNeXt with a pyramid or one map.
+"""mmdetection's Faster, Mask and Cascade R-CNN (2.x and 3.x) on a ResNet, ResNeXt or Swin Transformer.
 
 Differences beside the names: the background is the last class, not the first; deltas are divided by deviations where
 ours are multiplied by weights, their inverse; a region is pooled from the finest map below 112 pixels ("finest_scale"
@@ -15,6 +15,7 @@ from typing import Any
 
 from torch import Tensor
 
+from lightning_rcnn.checkpoints import swin_names
 from lightning_rcnn.checkpoints.coco_classes import USED_IDS, class_hyperparameters
 from lightning_rcnn.checkpoints.configs.mmdetection_settings import configure, read_keys
 from lightning_rcnn.checkpoints.detectron2_names import BODY, REGION_STAGE
@@ -27,6 +28,7 @@ from lightning_rcnn.checkpoints.translation import (
     RESNET_C4,
     RESNET_DC5,
     RESNET_FPN,
+    SWIN_FPN,
     TWO_LAYER_HEAD,
     USUAL_MASK_LAYERS,
     DetectorName,
@@ -116,6 +118,7 @@ def translate(file: WeightFile, config: Path | None = None) -> Translation:
     names = {theirs: ours for theirs, ours in names.items() if theirs not in dropped}
     renamed = {ours: weights[theirs] for theirs, ours in names.items()}
     changed = {name: "background first" for name in renamed if _LAST_IS_BACKGROUND in name}
+    patches = swin_names.reordered(renamed) if swin_names.EMBEDDING in weights else {}
     neck = _neck(weights)
     detector = _detector(weights, has_masks=any(MASK_LOGITS.fullmatch(name) for name in weights))
     made = {} if has_group_norm else statistics_left_out(renamed)
@@ -135,9 +138,9 @@ def translate(file: WeightFile, config: Path | None = None) -> Translation:
                 layer_sizes(renamed),
             ],
         ),
-        renamed | made | {name: renamed[name].roll(1, dims=0) for name in changed},
+        renamed | made | patches | {name: renamed[name].roll(1, dims=0) for name in changed},
         names,
-        changed=changed,
+        changed=changed | dict.fromkeys(patches, "patches in the order of the paper's code"),
         dropped=dropped,
         unexpected=[name for name in weights if name not in names and name not in dropped],
         made=dict.fromkeys(made, STATISTICS_MADE),
@@ -177,6 +180,13 @@ def _detector(weights: Mapping[str, Tensor], has_masks: bool) -> DetectorName:
 def _backbone(
     file: WeightFile, renamed: Mapping[str, Tensor], neck: str, is_live: bool, has_group_norm: bool
 ) -> dict[str, Any]:
+    fpn_norm = norm_of("neck.lateral_convs.0", file.weights)
+    if swin_names.EMBEDDING in file.weights:
+        name, window = swin_names.network_of(renamed, str(file.path))
+        swin = part(SWIN_FPN, name=name, window=window)
+        if fpn_norm:
+            swin[INIT_ARGS]["fpn_norm"] = fpn_norm
+        return swin
     body = {name.replace(REGION_STAGE, f"{BODY}layer4.").removeprefix(BODY): value for name, value in renamed.items()}
     norm = "group_norm" if has_group_norm else "batch_norm" if is_live else "frozen_batch_norm"
     settings = part(
@@ -188,7 +198,7 @@ def _backbone(
         stride_in_1x1=False,
     )
     settings[INIT_ARGS] |= deformable(WeightFile(file.path, body))
-    if fpn_norm := norm_of("neck.lateral_convs.0", file.weights):
+    if fpn_norm:
         settings[INIT_ARGS]["fpn_norm"] = fpn_norm
     return settings
 

@@ -4,6 +4,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from lightning_rcnn.checkpoints import swin_names
 from lightning_rcnn.checkpoints.detectron2_names import BODY, REGION_STAGE
 
 CLASS_LOGITS = re.compile(r"roi_head\.bbox_head\.(?:0\.)?fc_cls\.weight")
@@ -24,6 +25,8 @@ def our_name(name: str, weights: Mapping[str, Any], mask_stage: str | None) -> s
         weights: all weights by mmdetection's names: a convolution with a norm is named otherwise than one without.
         mask_stage: number of the mask head that is taken of a cascade with one for each stage; None for a single one.
     """
+    if name.startswith("backbone.") and swin_names.EMBEDDING in weights:
+        return swin_names.our_name(name)
     if name.startswith("backbone."):
         inner = name.removeprefix("backbone.").replace(".conv2.conv_offset.", ".conv2.offset.")
         return BODY + _GROUP_NORM.sub(r"bn\1", inner)

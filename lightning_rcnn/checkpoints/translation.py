@@ -166,6 +166,7 @@ def renamed(name: str, prefixes: Iterable[tuple[str, str]]) -> str | None:
 RESNET_FPN = "lightning_rcnn.backbones.fpn.ResNetFPN"
 RESNET_C4 = "lightning_rcnn.backbones.c4.ResNetC4"
 RESNET_DC5 = "lightning_rcnn.backbones.dc5.ResNetDC5"
+SWIN_FPN = "lightning_rcnn.backbones.swin.SwinFPN"
 MOBILENET_FPN = "lightning_rcnn.backbones.mobilenet.MobileNetFPN"
 TWO_LAYER_HEAD = "lightning_rcnn.roi_heads.box_head.TwoLayerHead"
 CONVOLUTIONAL_HEAD = "lightning_rcnn.roi_heads.box_head.ConvolutionalHead"

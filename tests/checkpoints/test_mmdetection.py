@@ -368,7 +368,8 @@ def test_a_cascade_averages_logits_and_has_the_masks_of_its_last_stage():
         (config_3("RetinaNet"), "model.type RetinaNet: we have no such detector"),
         (config_3(depth=50), "model.backbone.depth 50, but .* is a resnet18"),
         (config_3(classes=80), "num_classes 80, but .* has 3 classes"),
-        (config_3().replace("'ResNet'", "'SwinTransformer'"), "model.backbone.type SwinTransformer"),
+        (config_3().replace("'ResNet'", "'HRNet'"), "model.backbone.type HRNet: its weights are read for ResNet, "),
+        (config_3().replace("'ResNet'", "'SwinTransformer'"), "backbone.type SwinTransformer, but .* is a resnet18"),
         ("model = 3", "has no model with a type"),
     ],
 )

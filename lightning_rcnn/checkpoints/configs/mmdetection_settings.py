@@ -12,12 +12,12 @@ from lightning_rcnn.checkpoints.configs.mmdetection_files import parse_config, r
 from lightning_rcnn.checkpoints.configs.mmdetection_training import read_training
 from lightning_rcnn.checkpoints.configs.source_keys import SourceKeys, flat
 from lightning_rcnn.checkpoints.configs.training import nested
-from lightning_rcnn.checkpoints.translation import RESNET_C4, RESNET_DC5, RESNET_FPN, Translation
+from lightning_rcnn.checkpoints.translation import RESNET_C4, RESNET_DC5, RESNET_FPN, SWIN_FPN, Translation
 from lightning_rcnn.errors import InputError
 from lightning_rcnn.plain_data import CLASS_PATH, INIT_ARGS, merge
 
 _DETECTORS = ("FasterRCNN", "MaskRCNN", "CascadeRCNN")
-_BACKBONES = ("ResNet", "ResNeXt")
+_BACKBONES = ("ResNet", "ResNeXt", "SwinTransformer")
 _RPN, _BOX, _MASK = "model.rpn_head.", "model.roi_head.bbox_head.", "model.roi_head.mask_head."
 _TRAIN, _TEST = "model.train_cfg.", "model.test_cfg."
 _SAME: dict[str, str] = {
@@ -80,6 +80,15 @@ _STRIDES: dict[str, dict[str, list[int]]] = {
     RESNET_DC5: {"strides": [1, 2, 2, 1], "dilations": [1, 1, 1, 2]},
 }
 """Strides and dilations of the stages, which weights do not tell."""
+_SWIN: dict[str, Any] = {
+    "qk_scale": None,
+    "drop_rate": 0.0,
+    "attn_drop_rate": 0.0,
+    "patch_norm": True,
+    "out_indices": [0, 1, 2, 3],
+    "strides": [4, 2, 2, 2],
+}
+"""Settings of a Swin Transformer that weights do not tell, and of which ours has one value."""
 _NECK: dict[str, Any] = {"num_outs": 5, "start_level": 0, "upsample_cfg.mode": "nearest"}
 """What the weights of a pyramid do not tell, and ours has one value of."""
 _DEFAULTS: dict[str, Any] = {
@@ -173,10 +182,16 @@ def _check(translation: Translation, keys: SourceKeys) -> None:
         )
     if backbone not in _BACKBONES:
         raise InputError(
-            f"{keys.path}: model.backbone.type {backbone}: its weights are read for {' and '.join(_BACKBONES)} only; "
+            f"{keys.path}: model.backbone.type {backbone}: its weights are read for {', '.join(_BACKBONES)} only; "
             "train it here with a backbone of extending.md"
         )
     name = translation.hyperparameters["backbone"][INIT_ARGS]["name"]
+    is_swin = translation.hyperparameters["backbone"][CLASS_PATH] == SWIN_FPN
+    if (backbone == "SwinTransformer") != is_swin:
+        raise InputError(
+            f"{keys.path}: model.backbone.type {backbone}, but {translation.source} is a {name}; give the "
+            "configuration of these weights"
+        )
     if depth is not None and not name.partition("_")[0].endswith(f"t{depth}"):
         raise InputError(
             f"{keys.path}: model.backbone.depth {depth}, but {translation.source} is a {name}; give the configuration "
@@ -200,6 +215,8 @@ def _same(keys: SourceKeys, translation: Translation) -> dict[str, Any]:
 
 
 def _backbone(keys: SourceKeys, translation: Translation) -> dict[str, Any]:
+    if keys["model.backbone.type"] == "SwinTransformer":
+        return {"backbone": {INIT_ARGS: _swin(keys)}}
     has_bottlenecks = translation.hyperparameters["backbone"][INIT_ARGS]["name"] not in ("resnet18", "resnet34")
     settings: dict[str, Any] = {"frozen_stages": keys["model.backbone.frozen_stages"] + 1}
     if keys["model.backbone.style"] == "caffe" and has_bottlenecks:
@@ -215,6 +232,21 @@ def _backbone(keys: SourceKeys, translation: Translation) -> dict[str, Any]:
         if kind == RESNET_FPN and keys[f"model.neck.{key}"] not in (None, usual):
             keys.name_left(f"model.neck.{key}")
     return {"backbone": {INIT_ARGS: settings}}
+
+
+def _swin(keys: SourceKeys) -> dict[str, Any]:
+    drop_path = keys["model.backbone.drop_path_rate"]
+    for key, usual in _SWIN.items():
+        if keys[f"model.backbone.{key}"] not in (None, usual):
+            keys.name_left(f"model.backbone.{key}")
+    for key, usual in _NECK.items():
+        if keys[f"model.neck.{key}"] not in (None, usual):
+            keys.name_left(f"model.neck.{key}")
+    return {
+        "drop_path": 0.1 if drop_path is None else drop_path,
+        "frozen_stages": keys["model.backbone.frozen_stages"] + 1,
+        "checkpointing": bool(keys["model.backbone.with_cp"]),
+    }
 
 
 def _rpn(keys: SourceKeys, translation: Translation) -> dict[str, Any]:

@@ -110,9 +110,7 @@ def _solver(keys: SourceKeys) -> tuple[dict[str, Any], dict[str, Any]]:
         )
     else:
         keys.name_left(f"{start}type")
-    norms = keys[
-        "optim_wrapper.paramwise_cfg.norm_decay_mult" if "wrapper" in start else f"{start}paramwise_cfg.norm_decay_mult"
-    ]
+    norms = _norm_decay(keys, f"{'optim_wrapper.' if 'wrapper' in start else start}paramwise_cfg.")
     decay = (keys[f"{start}weight_decay"] or 0.0) * (1.0 if norms is None else norms)
     model["parameter_groups"] = {"norm_weight_decay": decay}
     if batch := keys["auto_scale_lr.base_batch_size"]:
@@ -125,6 +123,17 @@ def _solver(keys: SourceKeys) -> tuple[dict[str, Any], dict[str, Any]]:
     if keys["optim_wrapper.type"] == "AmpOptimWrapper" or keys.section("fp16"):
         trainer["precision"] = "16-mixed"
     return model, {"trainer": trainer} if trainer else {}
+
+
+def _norm_decay(keys: SourceKeys, start: str) -> float | None:
+    """Return the factor of the weight decay of norms, and of positions with them; None if it is not stated."""
+    of_all, of_custom = keys[f"{start}norm_decay_mult"], keys[f"{start}custom_keys.norm.decay_mult"]
+    factor: float | None = of_all if of_custom is None else of_custom
+    for positions in ("relative_position_bias_table", "absolute_pos_embed"):
+        key = f"{start}custom_keys.{positions}.decay_mult"
+        if keys[key] not in (None, factor):
+            keys.name_left(key)
+    return factor
 
 
 class _Schedule(NamedTuple):

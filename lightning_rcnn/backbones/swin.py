@@ -1,0 +1,168 @@
+"""Swin Transformer (Liu et al. 2021, arXiv 2103.14030) with a feature pyramid, as its authors' detectors have it.
+
+The blocks are torchvision's, with an attention for maps of all sizes: it pads a map to whole windows and then shifts
+it, as the authors' code does. timm shifts first, so that on maps that are no multiple of the window its features differ
+along the border.
+"""
+
+from collections.abc import Sequence
+from functools import partial
+from typing import Literal, NamedTuple
+
+from torch import Tensor, nn
+from torchvision.models.swin_transformer import SwinTransformer, SwinTransformerBlock
+from torchvision.ops import FeaturePyramidNetwork
+from torchvision.ops.feature_pyramid_network import LastLevelMaxPool
+
+from lightning_rcnn.backbones.base import Backbone
+from lightning_rcnn.backbones.checkpointing import run_recomputed
+from lightning_rcnn.backbones.norms import NormName, norm_layer
+from lightning_rcnn.backbones.shifted_attention import AnySizeWindowAttention
+from lightning_rcnn.backbones.weights import load_backbone_weights
+from lightning_rcnn.errors import InputError
+from lightning_rcnn.settings_checks import Fraction, PositiveCount
+
+SwinName = Literal["swin_t", "swin_s", "swin_b", "swin_l"]
+PATCH = 4
+"""Side of a patch, pixels."""
+
+
+class SwinSizes(NamedTuple):
+    """Channels of the first stage, and blocks and attention heads of each stage."""
+
+    channels: int
+    depths: tuple[int, ...]
+    heads: tuple[int, ...]
+
+
+SIZES: dict[SwinName, SwinSizes] = {
+    "swin_t": SwinSizes(96, (2, 2, 6, 2), (3, 6, 12, 24)),
+    "swin_s": SwinSizes(96, (2, 2, 18, 2), (3, 6, 12, 24)),
+    "swin_b": SwinSizes(128, (2, 2, 18, 2), (4, 8, 16, 32)),
+    "swin_l": SwinSizes(192, (2, 2, 18, 2), (6, 12, 24, 48)),
+}
+"""The networks of the paper (section 3.3)."""
+
+
+class SwinFPN(Backbone):
+    """Swin Transformer with a pyramid on the maps of its four stages, each after a layer norm of its own.
+
+    The level after the last one subsamples it and serves the RPN only, as in `ResNetFPN`. Keys of the state dict are
+    torchvision's (`body.*`, `fpn.inner_blocks.*`, `fpn.layer_blocks.*`) and `norms.*`.
+
+    Args:
+        name: size of the network: "swin_t", "swin_s", "swin_b" or "swin_l".
+        weights: torchvision's name of ImageNet weights ("DEFAULT"; it has none of "swin_l"), a file or URL of weights
+            with torchvision's names, or None: from scratch.
+        window: side of the windows, patches of a stage; 7 for networks trained at 224 pixels, 12 for 384.
+        drop_path: rate of stochastic depth in the last block; it grows linearly from 0. mmdetection's recipes have 0.2.
+        frozen_stages: number of frozen stages: 0 none, 1 the patch embedding, 2 also the first stage, and so on.
+        channels: channels of every level.
+        fpn_norm: norm after the pyramid's convolutions; None for a bias instead.
+        checkpointing: whether blocks compute their activations again in backward instead of keeping them.
+        in_channels: channels of the images. Weights for RGB are adapted: see `stem.py`.
+
+    Raises:
+        InputError: `frozen_stages` is out of range, or the weights do not fit.
+    """
+
+    def __init__(
+        self,
+        name: SwinName = "swin_t",
+        weights: str | None = None,
+        window: PositiveCount = 7,
+        drop_path: Fraction = 0.2,
+        frozen_stages: int = 0,
+        channels: PositiveCount = 256,
+        fpn_norm: NormName | None = None,
+        checkpointing: bool = False,
+        in_channels: PositiveCount = 3,
+    ) -> None:
+        super().__init__()
+        self.in_channels, self.checkpointing = in_channels, checkpointing
+        sizes = SIZES[name]
+        network = SwinTransformer(
+            [PATCH, PATCH],
+            sizes.channels,
+            list(sizes.depths),
+            list(sizes.heads),
+            [window, window],
+            stochastic_depth_prob=drop_path,
+            block=partial(SwinTransformerBlock, attn_layer=AnySizeWindowAttention),
+        )
+        network.norm, network.head = nn.Identity(), nn.Identity()  # of the classifier
+        if in_channels != 3:
+            network.features[0][0] = nn.Conv2d(in_channels, sizes.channels, PATCH, PATCH)
+        if weights is not None:
+            load_backbone_weights(network, name, weights)
+        self.body: nn.Sequential = network.features
+        widths = [sizes.channels * 2**stage for stage in range(len(sizes.depths))]
+        self.norms = nn.ModuleList(nn.LayerNorm(width) for width in widths)
+        self._frozen = self._freeze(frozen_stages)
+        self.sharded_layers = tuple(
+            f"body.{number}.{block}" for number in _stages(self.body) for block in range(len(self._blocks(number)))
+        )
+        self.fpn = FeaturePyramidNetwork(
+            widths, channels, LastLevelMaxPool(), norm_layer(fpn_norm, 1e-5) if fpn_norm else None
+        )
+        self.strides = (4, 8, 16, 32, 64)
+        self.out_channels = channels
+
+    @property
+    def roi_strides(self) -> tuple[int, ...]:
+        """Strides of the levels without the last one."""
+        return self.strides[:-1]
+
+    def layers(self) -> list[nn.Module]:
+        """Return the patch embedding and each block, a merging of patches with the block after it."""
+        layers: list[nn.Module] = [self.body[0]]
+        for number in _stages(self.body):
+            first, *others = self._blocks(number)
+            layers += [first if number == 1 else nn.ModuleList([self.body[number - 1], first]), *others]
+        return layers
+
+    def undecayed(self) -> list[nn.Parameter]:
+        """Return the biases of relative positions."""
+        return [
+            weight for name, weight in self.body.named_parameters() if name.endswith("relative_position_bias_table")
+        ]
+
+    def train(self, mode: bool = True) -> "SwinFPN":
+        """Set the mode; frozen stages stay in evaluation mode, without stochastic depth."""
+        super().train(mode)
+        for module in self._frozen:
+            module.eval()
+        return self
+
+    def forward(self, images: Tensor) -> list[Tensor]:
+        """Compute maps [N, C, H / stride, W / stride], one for each of `strides`."""
+        hidden = self.body[0](images)  # [N, H / 4, W / 4, C], channels last until the pyramid
+        features: dict[str, Tensor] = {}
+        for level, number in enumerate(_stages(self.body)):
+            if level:
+                hidden = self.body[number - 1](hidden)
+            if self.checkpointing and self.training:
+                hidden = run_recomputed(self._blocks(number), hidden)
+            else:
+                hidden = self.body[number](hidden)
+            features[str(level)] = self.norms[level](hidden).permute(0, 3, 1, 2)
+        return list(self.fpn(features).values())
+
+    def _blocks(self, number: int) -> list[nn.Module]:
+        return list(self.body[number].children())
+
+    def _freeze(self, frozen_stages: int) -> list[nn.Module]:
+        stages = _stages(self.body)
+        if not 0 <= frozen_stages <= 1 + len(stages):
+            raise InputError(f"model.backbone: frozen_stages {frozen_stages}: give 0 (none) to {1 + len(stages)} (all)")
+        frozen = [self.body[0]] if frozen_stages else []
+        for level, number in enumerate(stages[: max(0, frozen_stages - 1)]):
+            frozen += [self.body[number], self.norms[level], *([self.body[number - 1]] if level else [])]
+        for module in frozen:
+            module.requires_grad_(False)
+        return frozen
+
+
+def _stages(body: nn.Sequential) -> Sequence[int]:
+    """Return the places of the stages' blocks; before each but the first lies a merging of patches."""
+    return range(1, len(body), 2)
