@@ -14,6 +14,9 @@ when something is wrong; whoever starts the nodes (Kubernetes, systemd, a loop i
 import os
 import signal
 import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from lightning_rcnn.stop_signals import EXIT_STATUS, INTERRUPTED
 
@@ -30,8 +33,11 @@ def main(words: list[str] | None = None) -> int:
     Returns:
         The exit status.
     """
-    # Until torchrun listens, there are no ranks that could save.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(EXIT_STATUS))
+    with _leaving_on_term():
+        return _run(words)
+
+
+def _run(words: list[str] | None) -> int:
     os.environ.setdefault("TORCH_ELASTIC_SHUTDOWN_TIMEOUT", str(SHUTDOWN_TIMEOUT))
     from torch.distributed.elastic.multiprocessing.api import SignalException
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
@@ -56,6 +62,37 @@ def main(words: list[str] | None = None) -> int:
         print(f"lightning-rcnn: rank {rank} ended first of its node, with status {failure.exitcode}", file=sys.stderr)
         return 1
     return 0
+
+
+@contextmanager
+def _leaving_on_term() -> Iterator[None]:
+    """Exit on TERM until torchrun listens itself, which it does from the start of its ranks on: nothing is lost before.
+
+    Until then it mostly waits for other nodes in C++, where no handler of Python runs, so a thread watches, too.
+    """
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)  # as `set_wakeup_fd` requires
+    signal.signal(signal.SIGTERM, _leave)
+    before = signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
+    watch = threading.Thread(target=_watch, args=(reader,), daemon=True, name="TERM before the ranks")
+    watch.start()
+    try:
+        yield
+    finally:
+        signal.set_wakeup_fd(before)
+        os.close(writer)
+        watch.join()
+        os.close(reader)
+
+
+def _watch(reader: int) -> None:
+    while number := os.read(reader, 1):
+        if number[0] == signal.SIGTERM and signal.getsignal(signal.SIGTERM) is _leave:
+            os._exit(EXIT_STATUS)
+
+
+def _leave(*_: object) -> None:
+    os._exit(EXIT_STATUS)
 
 
 if __name__ == "__main__":

@@ -78,18 +78,36 @@ def test_the_status_is_75_where_all_ranks_that_failed_have_saved(run_program, ca
 
 
 def test_a_signal_to_the_node_reaches_the_ranks_and_asks_for_another_start(run_program, tmp_path):
-    program = f"trap 'touch {tmp_path}/saved; exit 75' TERM; kill -TERM $PPID; while :; do sleep 0.05; done"
+    trap = f"trap 'touch {tmp_path}/saved; exit 75' TERM"
+    program = f"{trap}; sleep 0.3; kill -TERM $PPID; for turn in $(seq 100); do sleep 0.05; done"
     assert run_program(program) == 75
     assert (tmp_path / "saved").exists()
 
 
 def test_ctrl_c_asks_for_no_other_start(run_program):
-    assert run_program("kill -INT $PPID; sleep 30") == 130
+    assert run_program("sleep 0.3; kill -INT $PPID; sleep 5") == 130
 
 
 def test_restarts_by_torchrun_are_refused(run_program, capfd):
     assert run_program("exit 0", "--max-restarts=2") == 1
     assert "--max-restarts 2 would start ranks that have saved again" in capfd.readouterr().err
+
+
+@pytest.mark.slow
+def test_a_node_that_waits_for_others_leaves_when_it_is_told_to(tmp_path):
+    """It waits in C++, for a quarter of an hour; a second node never comes."""
+    words = ["--nnodes=2", "--node-rank=0", "--master-addr=localhost", f"--master-port={free_port()}"]
+    program = [sys.executable, "-X", "importtime", "-m", "lightning_rcnn.torchrun", *words, "--no-python", "true"]
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
+    with (tmp_path / "log").open("w") as log:
+        node = subprocess.Popen(program, env=environment, stderr=log)
+    while "torch.distributed.elastic.agent.server.local_elastic_agent" not in (tmp_path / "log").read_text():
+        assert node.poll() is None
+        time.sleep(0.1)
+    time.sleep(3)
+    assert node.poll() is None
+    node.terminate()
+    assert node.wait(5) == 75
 
 
 @pytest.mark.parametrize(
@@ -105,6 +123,12 @@ def test_only_the_ranks_beside_rank_zero_must_not_fail(environment, expected):
     assert launchers.may_fail_alone(environment) is expected
 
 
+def free_port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return free.getsockname()[1]
+
+
 class Nodes:
     """Two agents of torchrun on this machine, with a rank each."""
 
@@ -113,9 +137,7 @@ class Nodes:
         self.agents: list[subprocess.Popen] = []
 
     def start(self, run: str) -> None:
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            port = free.getsockname()[1]
+        port = free_port()
         environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parents[1])}
         common = ["--nnodes=2", "--nproc-per-node=1", "--master-addr=localhost", f"--master-port={port}"]
         fit = ["-m", "lightning_rcnn", "fit", "--config=run.yaml", "--data.train=train", f"--run_dir={run}"]
