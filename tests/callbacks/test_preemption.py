@@ -215,3 +215,21 @@ def test_ranks_stop_together_within_a_validation(tmp_path, run_ranks):
     endings = run_ranks(fit_rank)
     assert [ending.status for ending in endings] == [75, 0], endings
     assert count_in(last(tmp_path)) == 5
+
+
+@pytest.mark.parametrize(
+    ("group", "for_good", "status"),
+    [
+        ("0", None, 0),  # torchrun ends the ranks beside one that fails, rank 0 among them
+        ("1", None, 75),  # its node wants another start
+        ("1", 130, 0),  # W&B stopped the run, as rank 0 alone knows: no other start
+    ],
+)
+def test_a_rank_of_another_node_of_torchrun_asks_for_another_start(monkeypatch, group, for_good, status):
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "a")
+    monkeypatch.setenv("GROUP_RANK", group)
+    trainer = MagicMock(is_global_zero=False)
+    trainer.strategy.broadcast.side_effect = lambda own: for_good  # what rank 0 has
+    with pytest.raises(Preempted) as caught:
+        Preemption()._stop(trainer)
+    assert (str(caught.value), caught.value.status) == ("", status)
