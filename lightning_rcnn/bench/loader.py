@@ -3,12 +3,17 @@
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import islice
+from typing import Self
 
 import torch
 from rich.console import Console
+from torch import Tensor
+from torch.nn.functional import interpolate
+from torch.utils.data import get_worker_info
 
-from lightning_rcnn.bench.timing import Timed, take_turns, timed
+from lightning_rcnn.bench.timing import Timed, quartiles, take_turns, timed
 from lightning_rcnn.data.cache import ShardCache
 from lightning_rcnn.data.dataset import BatchRequest, DetectionDataset
 from lightning_rcnn.data.decode import DecodedImage
@@ -18,6 +23,7 @@ from lightning_rcnn.data.padded_set import PaddedSet
 from lightning_rcnn.data.pixel_format import PixelFormat
 from lightning_rcnn.data.plan import Plan
 from lightning_rcnn.data.reader import ShardReader
+from lightning_rcnn.data.resize import ResizeRule
 from lightning_rcnn.data.transforms.copy_paste import CopyPaste
 from lightning_rcnn.data.transforms.flips import HorizontalFlip
 from lightning_rcnn.errors import InputError
@@ -34,11 +40,13 @@ class Stage:
     Attributes:
         name: name in the table.
         run: does the work for all images once, and returns how many there were.
-        runs: one entry for each repeat; the CPU time is that of this process, which runs on one core.
+        core_clock: returns the CPU time in seconds that has been spent on the stage; by default that of this process.
+        runs: one entry for each repeat.
     """
 
     name: str
     run: Callable[[], int]
+    core_clock: Callable[[], float] = time.process_time
     runs: list[Timed[int]] = field(default_factory=list)
 
     @property
@@ -55,6 +63,11 @@ class Stage:
     def core_seconds(self) -> list[float]:
         """CPU time of each repeat."""
         return [run.core_seconds for run in self.runs]
+
+    @property
+    def core_rate(self) -> float:
+        """Images in a second of CPU time."""
+        return self.images / quartiles(self.core_seconds).median
 
 
 @dataclass(frozen=True)
@@ -111,9 +124,30 @@ class LoaderBenchmark:
 
         return Stage("decoded: read, decode", run)
 
+    def resizing(self) -> Stage:
+        """Read, decode and resize."""
+        return self._resizing("resized: read, decode, resize", lambda rule: rule)
+
+    def resizing_plainly(self) -> Stage:
+        """Do the same with the call that torch's manual has, which makes planes of the result."""
+        return self._resizing("resized by torch's plain call", lambda rule: partial(resize_plainly, rule))
+
+    def _resizing(self, name: str, resize_by: Callable[[ResizeRule], Callable[[Tensor], Tensor]]) -> Stage:
+        reader = self._reader()
+        work = [
+            (number, resize_by(self._data.rules[scale]))
+            for numbers, scale in zip(self._short_plan.samples.tolist(), self._short_plan.scales.tolist(), strict=True)
+            for number in numbers
+        ]
+
+        def run() -> int:
+            return _count(resize(self._decoded(reader.read(number).image).pixels) for number, resize in work)
+
+        return Stage(name, run)
+
     def transforming(self) -> Stage:
         """Read, decode, resize, flip and collate, as a worker does."""
-        return self._transforming("transformed: read, decode, resize, collate", self._dataset())
+        return self._transforming("whole: read, decode, resize, flip, collate", self._dataset())
 
     def copying_and_pasting(self) -> Stage:
         """Do the same with masks and copy-paste, which reads a second image for half of them."""
@@ -121,17 +155,23 @@ class LoaderBenchmark:
         dataset = DetectionDataset(
             self._reader(), self._data.rules, "training", transforms, mask_form="bitmaps", pixels=self._pixels
         )
-        return self._transforming("transformed, with masks and copy-paste", dataset)
+        return self._transforming("whole, with masks and copy-paste", dataset)
 
     def loading(self, num_workers: int) -> Stage:
-        """Load through worker processes, which the untimed turn has started."""
+        """Load through worker processes, which the untimed turn has started; the CPU time is theirs."""
         plan, num_batches = self._short_plan, len(self._short_plan)
-        dataset = self._dataset()
+        dataset = _MeteredDataset(
+            self._reader(), self._data.rules, "training", [HorizontalFlip()], pixels=self._pixels
+        ).for_workers(num_workers)
         image_bytes = dataset.layout(self._batch_size, self._data.largest_shape).num_bytes
         loader = PlannedLoader(
             dataset, lambda epoch: plan, num_batches, image_bytes=image_bytes, num_workers=num_workers
         )
-        return Stage(f"loader with {num_workers} workers", lambda: sum(len(batch.records) for batch in loader))
+        return Stage(
+            f"loader with {num_workers} worker{'s' * (num_workers > 1)}",
+            lambda: sum(len(batch.records) for batch in loader),
+            dataset.core_seconds,
+        )
 
     def first_batch(self, share: float) -> FirstBatch:
         """Start an epoch at a share of its batches, as after a restart."""
@@ -173,9 +213,28 @@ class LoaderBenchmark:
         return DetectionDataset(self._reader(), self._data.rules, "training", [HorizontalFlip()], pixels=self._pixels)
 
 
+class _MeteredDataset(DetectionDataset):
+    """A dataset that counts the CPU time of the workers that use it."""
+
+    def for_workers(self, num_workers: int) -> Self:
+        """Make room for the times of so many workers."""
+        self._core_seconds = torch.zeros(num_workers, dtype=torch.float64).share_memory_()
+        return self
+
+    def __getitem__(self, request: BatchRequest) -> Batch | InputError:
+        batch = super().__getitem__(request)
+        if (worker := get_worker_info()) is not None:
+            self._core_seconds[worker.id] = time.process_time()
+        return batch
+
+    def core_seconds(self) -> float:
+        """Return the CPU time of all workers up to the end of their last batches, in seconds."""
+        return float(self._core_seconds.sum())
+
+
 def time_stages(stages: Sequence[Stage], repeats: int, console: Console) -> None:
     """Fill in the runs of every stage, turn by turn."""
-    runs = take_turns(stages, lambda stage: timed(stage.run, _CPU), repeats, console)
+    runs = take_turns(stages, lambda stage: timed(stage.run, _CPU, stage.core_clock), repeats, console)
     for stage, own in zip(stages, runs, strict=True):
         stage.runs = own
 
@@ -190,6 +249,12 @@ def _batch(dataset: DetectionDataset, request: BatchRequest) -> Batch:
     if isinstance(batch, InputError):
         raise batch
     return batch
+
+
+def resize_plainly(rule: ResizeRule, image: Tensor) -> Tensor:
+    """Resize [C, h, w] by torch's operator, as its manual has it, to the size of a rule."""
+    size = rule.size(*image.shape[-2:])
+    return interpolate(image[None], size, mode="bilinear", align_corners=False, antialias=True)[0]
 
 
 def _count(items: Iterable[object]) -> int:

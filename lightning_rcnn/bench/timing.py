@@ -21,7 +21,7 @@ class Timed(NamedTuple, Generic[Result]):
     Attributes:
         result: return value of the call.
         seconds: wall time.
-        core_seconds: CPU time of this process, all threads together; other programs do not count.
+        core_seconds: CPU time, by default of this process, all threads together; other programs do not count.
     """
 
     result: Result
@@ -65,13 +65,21 @@ def take_turns(
     return measurements
 
 
-def timed(run: Callable[[], Result], device: torch.device) -> Timed[Result]:
-    """Call `run` and time it until the device has finished its work."""
+def timed(
+    run: Callable[[], Result], device: torch.device, core_clock: Callable[[], float] = time.process_time
+) -> Timed[Result]:
+    """Call `run` and time it until the device has finished its work.
+
+    Args:
+        run: what is timed.
+        device: device that it works on.
+        core_clock: returns CPU time in seconds.
+    """
     _synchronize(device)
-    start, core_start = time.perf_counter(), time.process_time()
+    start, core_start = time.perf_counter(), core_clock()
     result = run()
     _synchronize(device)
-    return Timed(result, time.perf_counter() - start, time.process_time() - core_start)
+    return Timed(result, time.perf_counter() - start, core_clock() - core_start)
 
 
 def quartiles(values: Sequence[float]) -> Quartiles:

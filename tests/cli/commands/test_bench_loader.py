@@ -1,9 +1,13 @@
 import json
+import statistics
 
 import pytest
+import torch
 
+from lightning_rcnn.bench.loader import resize_plainly
 from lightning_rcnn.cli.commands.bench_loader import loader
 from lightning_rcnn.cli.commands.pack import pack_shapes
+from lightning_rcnn.data.resize import ResizeRule
 from lightning_rcnn.errors import InputError
 
 
@@ -17,11 +21,31 @@ def shards(tmp_path_factory):
 def test_all_stages_see_the_same_images(shards, tmp_path, capsys):
     loader([shards], images=8, batch_size=3, min_size=64, max_size=96, repeats=2, json=tmp_path / "report.json")
     report = json.loads((tmp_path / "report.json").read_text())
-    assert [stage["images"] for stage in report["stages"]] == [6] * 6
-    assert report["stages"][4]["name"] == "transformed, with masks and copy-paste"
-    assert all(len(stage["seconds"]) == 2 for stage in report["stages"])
+    stages = report["stages"]
+    assert [stage["images"] for stage in stages] == [6] * 8
+    assert [stage["name"].partition(":")[0] for stage in stages] == [
+        "decoding alone",
+        "raw",
+        "decoded",
+        "resized by torch's plain call",
+        "resized",
+        "whole",
+        "whole, with masks and copy-paste",
+        "loader with 1 worker",
+    ]
+    assert all(len(stage["seconds"]) == len(stage["core_seconds"]) == 2 for stage in stages)
+    assert all(seconds > 0 for stage in stages for seconds in stage["core_seconds"])
     assert [start["batch"] for start in report["starts"]] == [0, 1]
-    assert "1.00" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    cores = 181 * statistics.median(stages[-1]["core_seconds"]) / 6
+    assert f"{cores:.1f} of these cores" in " ".join(printed.split())
+    assert "1.00" in printed
+
+
+def test_both_ways_to_resize_give_the_same_pixels():
+    image = torch.randint(0, 256, (60, 80, 3), dtype=torch.uint8).permute(2, 0, 1)
+    for rule in (ResizeRule(96, 160), ResizeRule(32, 64)):
+        assert torch.equal(resize_plainly(rule, image), rule(image))
 
 
 def test_too_few_images_are_named(shards):
