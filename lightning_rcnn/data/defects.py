@@ -86,7 +86,7 @@ class Defect(Enum):
         Action.REPAIRED,
         "annotated at another size of the image: boxes and masks are scaled to the file's size",
     )
-    MADE_SMALLER = Action.NOTED, "larger than --max_edge: packed smaller, boxes and masks with it"
+    MADE_SMALLER = Action.NOTED, "larger than --max_edge or --max_short_edge: packed smaller, boxes and masks with it"
     SIZE_MISMATCH = (
         Action.SKIPPED,
         "the annotated size has another aspect ratio than the file, or is smaller than its boxes: left out",

@@ -34,6 +34,8 @@ class PackOptions:
             or else prefix.
         max_edge: longest edge of an image in pixels; larger images are packed smaller, boxes and masks with them, the
             others unchanged.
+        max_short_edge: largest shorter edge, beside --max_edge: with a detector's min_size and max_size, such as 800
+            and 1333, larger images get just the size that it works on, and training only decodes them.
         quality: JPEG quality of the images that --max_edge makes smaller, 1 to 100; by default 90.
         channels: auto keeps what the images have, such as 12 channels, 16 bits or floats, if all are alike, and makes
             RGB of 8 bits of gray, color and mixed images; rgb does so with all images; a number, such as 4 for color
@@ -61,6 +63,7 @@ class PackOptions:
     seed: int = 0
     group_by: str | None = None
     max_edge: int | None = None
+    max_short_edge: int | None = None
     quality: int | None = None
     channels: str = "auto"
     range: str = "auto"
@@ -79,7 +82,7 @@ class PackOptions:
         Raises:
             InputError: a value is impossible, or an option has nothing to act on.
         """
-        check_max_edge(self.max_edge, self.quality)
+        check_max_edge(self.max_edge, self.quality, self.max_short_edge)
         self.pixels  # noqa: B018 - checks them
         divides = self.split is not None and is_shares(self.split)
         if self.split is not None and divides:

@@ -86,7 +86,7 @@ def chosen_names(options: PackOptions) -> list[str] | None:
 def _chosen(source: Source, options: PackOptions) -> Source:
     if options.classes:
         source = with_targets(source, read_choice(options.classes))
-    return with_max_edge(source, options.max_edge, options.quality)
+    return with_max_edge(source, options.max_edge, options.quality, options.max_short_edge)
 
 
 def read_pairs(text: str | None, option: str, keys: Sequence[str] = ()) -> dict[str, str]:

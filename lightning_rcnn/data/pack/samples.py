@@ -36,6 +36,7 @@ def pack_samples(
     max_loss: float = MAX_LOSS,
     overwrite: bool = False,
     max_edge: int | None = None,
+    max_short_edge: int | None = None,
     quality: int | None = None,
     channels: str = "auto",
     value_range: str = "auto",
@@ -67,6 +68,7 @@ def pack_samples(
         max_loss: largest share of the images, or of the objects, that may be skipped, 0 to 1.
         overwrite: whether to replace a packed data set in `out`.
         max_edge: longest edge in pixels of an image; larger ones are packed smaller, with their boxes and masks.
+        max_short_edge: largest shorter edge in pixels, beside `max_edge`.
         quality: JPEG quality of these, 1 to 100; 90 by default.
         channels, value_range, bands, max_pixels: what to keep of the pixels, as `--channels`, `--range`, `--bands` and
             `--max_pixels` of `pack`.
@@ -84,7 +86,7 @@ def pack_samples(
     read = partial(_read, categories=categories, grows=classes is None)
     source = Source(name or Path(out).name, categories, stream, read)
     return write_shards(
-        with_max_edge(source, max_edge, quality),
+        with_max_edge(source, max_edge, quality, max_short_edge),
         Path(out),
         shard_size=shard_size,
         workers=1,

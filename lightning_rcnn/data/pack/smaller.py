@@ -1,6 +1,6 @@
-"""Pack large images smaller (`--max_edge`), with their boxes, masks and keypoints.
+"""Pack large images smaller (`--max_edge`, `--max_short_edge`), with their boxes, masks and keypoints.
 
-An image whose longer edge is at most the limit stays as it is, byte for byte. A larger one is decoded as in training
+An image whose edges are within the limits stays as it is, byte for byte. A larger one is decoded as in training
 (see `data/decode.py`), with its EXIF orientation where the boxes refer to it, and resized with Pillow's Lanczos filter.
 A JPEG stays a JPEG, of the stated quality and with 4:2:0 chroma subsampling; any other format becomes a lossless PNG.
 One channel stays one channel; palettes, transparency and color profiles are dropped. More than 8 bits, or other numbers
@@ -25,6 +25,7 @@ from lightning_rcnn.data.pack.image_info import Size
 from lightning_rcnn.data.pack.masks import check_segmentation
 from lightning_rcnn.data.pack.scaling import scale_segmentation
 from lightning_rcnn.data.pack.source import Outcome, Sample, Source
+from lightning_rcnn.data.resize import ResizeRule
 from lightning_rcnn.data.scaling import scale_box
 from lightning_rcnn.data.stored_pixels import read_stored, stored_layout
 from lightning_rcnn.errors import InputError
@@ -33,26 +34,31 @@ QUALITY = 90
 """JPEG quality: high enough that no block shows, at half of the bytes of 97."""
 
 
-def with_max_edge(source: Source, max_edge: int | None, quality: int | None = None) -> Source:
+def with_max_edge(
+    source: Source, max_edge: int | None, quality: int | None = None, max_short_edge: int | None = None
+) -> Source:
     """Return a source whose large images are made smaller.
 
     Args:
         source: source.
         max_edge: longest edge in pixels; None to change nothing.
         quality: JPEG quality, 1 to 100; None for the default.
+        max_short_edge: largest shorter edge in pixels; None for any. With a detector's `min_size`, beside its
+            `max_size`, large images get the size that it resizes them to, so that training only decodes them.
 
     Raises:
         InputError: a value makes no sense.
     """
-    check_max_edge(max_edge, quality)
+    check_max_edge(max_edge, quality, max_short_edge)
     if max_edge is None:
         return source
-    read = partial(_read, read=source.read, max_edge=max_edge, quality=QUALITY if quality is None else quality)
+    size_of = partial(smaller_size, max_edge=max_edge, max_short_edge=max_short_edge)
+    read = partial(_read, read=source.read, size_of=size_of, quality=QUALITY if quality is None else quality)
     return replace(source, read=read)
 
 
-def check_max_edge(max_edge: int | None, quality: int | None) -> None:
-    """Check the two values of `with_max_edge`.
+def check_max_edge(max_edge: int | None, quality: int | None, max_short_edge: int | None = None) -> None:
+    """Check the values of `with_max_edge`.
 
     Raises:
         InputError: a value makes no sense.
@@ -61,19 +67,23 @@ def check_max_edge(max_edge: int | None, quality: int | None) -> None:
         raise InputError(f"--quality {quality}: only --max_edge writes images anew; add --max_edge, or leave it out")
     if max_edge is not None and max_edge < 1:
         raise InputError(f"--max_edge {max_edge}: give a number of pixels above 0, such as 1333")
+    if max_short_edge is not None and max_edge is None:
+        raise InputError(f"--max_short_edge {max_short_edge}: give --max_edge too, such as 1333")
+    if max_short_edge is not None and max_edge is not None and not 1 <= max_short_edge <= max_edge:
+        raise InputError(f"--max_short_edge {max_short_edge}: give a number of pixels from 1 to --max_edge {max_edge}")
     if quality is not None and not 1 <= quality <= 100:
         raise InputError(f"--quality {quality}: give a JPEG quality from 1 to 100")
 
 
-def _read(item: Any, read: Callable[[Any], Outcome], max_edge: int, quality: int) -> Outcome:
+def _read(item: Any, read: Callable[[Any], Outcome], size_of: Callable[[Size], Size], quality: int) -> Outcome:
     outcome = read(item)
     if outcome.sample is None:
         return outcome
     record = outcome.sample.record
     size = record["width"], record["height"]
-    if max(size) <= max_edge:
+    to = size_of(size)
+    if to == size:
         return outcome
-    to = smaller_size(size, max_edge)
     try:
         data, extension = _resized(outcome.sample.image, record["apply_exif"], to, quality)
     except UnsupportedImage as error:  # Pillow reads a part of its channels, and the others need a missing package
@@ -91,10 +101,21 @@ def _read(item: Any, read: Callable[[Any], Outcome], max_edge: int, quality: int
     return Outcome(Sample(data, extension, smaller), [*outcome.findings, *findings], outcome.num_objects)
 
 
-def smaller_size(size: Size, max_edge: int) -> Size:
-    """Return the (width, height) with this longer edge and the same aspect ratio, rounded, at least 1."""
+def smaller_size(size: Size, max_edge: int, max_short_edge: int | None) -> Size:
+    """Return the (width, height) to which an image is made smaller, at least 1; `size` if it is within the limits.
+
+    Args:
+        size: (width, height) in pixels.
+        max_edge: longest edge.
+        max_short_edge: largest shorter edge: with it, the size is that of `ResizeRule`, which leaves it as it is.
+    """
     longest = max(size)
-    width, height = (max(1, (2 * side * max_edge + longest) // (2 * longest)) for side in size)
+    if longest <= max_edge and (max_short_edge is None or min(size) <= max_short_edge):
+        return size
+    if max_short_edge is not None:
+        height, width = ResizeRule(max_short_edge, max_edge).size(size[1], size[0])
+    else:
+        width, height = (max(1, (2 * side * max_edge + longest) // (2 * longest)) for side in size)
     return width, height
 
 

@@ -6,11 +6,15 @@ from itertools import count
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from PIL import Image
 from pycocotools import mask as coco_mask
 
 from lightning_rcnn.cli import main
 from lightning_rcnn.data.decode import decode_image
+from lightning_rcnn.data.pack.smaller import smaller_size
+from lightning_rcnn.data.resize import ResizeRule
 
 
 @pytest.fixture
@@ -213,6 +217,30 @@ def test_large_images_are_packed_smaller_with_boxes_and_masks(tmp_path, pack, en
     assert len(low.image) < len(large.image)
 
 
+@pytest.mark.parametrize(
+    ("size", "packed"),
+    [
+        ((200, 150), (107, 80)),  # the shorter edge to 80
+        ((150, 200), (80, 107)),
+        ((300, 90), (133, 40)),  # the longer edge to 133, although the shorter one is close to 80
+        ((133, 80), (133, 80)),
+        ((100, 40), (100, 40)),
+    ],
+)
+def test_images_get_the_size_that_a_detector_works_on(tmp_path, pack, encode_image, size, packed):
+    command = coco_set(tmp_path, {"a.jpg": (encode_image(*size), *size)}, [])
+    (samples,) = pack(*command, "--max_edge", 133, "--max_short_edge", 80).values()
+    assert Image.open(io.BytesIO(samples["a.jpg"].image)).size == packed
+
+
+@given(st.integers(1, 6000), st.integers(1, 6000), st.sampled_from([(800, 1333), (96, 160), (600, 1000), (1, 1)]))
+def test_a_size_made_smaller_is_not_resized_in_training(width, height, limits):
+    rule = ResizeRule(*limits)
+    packed = smaller_size((width, height), limits[1], limits[0])
+    if packed != (width, height):
+        assert rule.size(*packed[::-1]) == packed[::-1] == rule.size(height, width)
+
+
 def test_orientation_and_kind_of_smaller_images(tmp_path, pack, encode_image):
     turned = Image.Exif()
     turned[0x0112] = 6
@@ -259,6 +287,8 @@ def test_orientation_and_kind_of_smaller_images(tmp_path, pack, encode_image):
     [
         (["--max_edge", "0"], "--max_edge 0: give a number of pixels above 0"),
         (["--max_edge", "-5"], "--max_edge -5: give"),
+        (["--max_short_edge", "80"], "--max_short_edge 80: give --max_edge too"),
+        (["--max_edge", "60", "--max_short_edge", "80"], "--max_short_edge 80: give a number of pixels from 1 to"),
         (["--max_edge", "100", "--quality", "0"], "--quality 0: give a JPEG quality from 1 to 100"),
         (["--max_edge", "100", "--quality", "101"], "--quality 101: give"),
         (["--quality", "90"], "--quality 90: only --max_edge"),
