@@ -8,6 +8,8 @@ import threading
 from collections.abc import Iterator
 from multiprocessing import connection, resource_tracker
 
+import cv2
+
 _MAX_WORKERS = 8
 _SIGNALS_OF_A_JOB = {signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2}
 if hasattr(signal, "sigwaitinfo"):  # not on macOS, where workers end on any SIGTERM
@@ -46,10 +48,11 @@ def signals_blocked() -> Iterator[None]:
 
 
 def initialize_worker(worker: int) -> None:
-    """Exit with the main process, and on a SIGTERM from it; others' SIGTERM stays blocked."""
+    """Exit with the main process, and on a SIGTERM from it; others' SIGTERM stays blocked. Give OpenCV one thread."""
     main = multiprocessing.parent_process()  # not getppid: a fork server may be in between
     if main is None:
         return
+    cv2.setNumThreads(0)  # a worker has one core, which torch does for itself
     threading.Thread(target=_exit_with, args=(main.sentinel,), daemon=True).start()
     if signal.SIGTERM in _SIGNALS_OF_A_JOB:
         threading.Thread(target=_exit_on_sigterm_from, args=(main.pid,), daemon=True).start()

@@ -85,14 +85,16 @@ def loader_of(folders: Sequence[Path], last: str, first: int, rank: int, world: 
         counts=counts,
     )
     reader = ShardReader(shard_set, ShardCache(None, 1e9, FetchPolicy()))
+    samples = DetectionDataset(reader, rules, "training", transforms, SEED, mask_form="bitmaps")
     return PlannedLoader(
-        DetectionDataset(reader, rules, "training", transforms, SEED, mask_form="bitmaps"),
+        samples,
         plan,
         counts.size // GLOBAL_BATCH,
         position=lambda: (EPOCH, first),
         rank=rank,
         world=world,
         max_corrupt_share=0.5,
+        image_bytes=samples.layout(GLOBAL_BATCH // world, data.largest_shape).num_bytes,
         num_workers=num_workers,
     )
 

@@ -93,7 +93,8 @@ def loader_of(
     form = options.pop("mask_form", "bitmaps")
     plan = partial(data.plan_training, seed=0, batch_size=4 // world, rank=rank, world=world, window=100)
     samples = dataset_of(source, transforms, form)
-    return PlannedLoader(samples, plan, len(data) // 4, rank=rank, world=world, **options)
+    memory = samples.layout(4 // world, data.largest_shape).num_bytes
+    return PlannedLoader(samples, plan, len(data) // 4, rank=rank, world=world, image_bytes=memory, **options)
 
 
 @pytest.fixture(scope="module")

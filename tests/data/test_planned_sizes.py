@@ -76,7 +76,10 @@ def loaded(
     samples = DetectionDataset(reader, RULES, "training", transforms, mask_form="bitmaps")
     plan = partial(data.plan_training, seed=0, batch_size=batch_size, rank=rank, world=world, window=100, counts=counts)
     num_batches = counts.size // (batch_size * world)
-    loader = PlannedLoader(samples, plan, num_batches, rank=rank, world=world, num_workers=num_workers)
+    memory = samples.layout(batch_size, data.largest_shape).num_bytes
+    loader = PlannedLoader(
+        samples, plan, num_batches, rank=rank, world=world, image_bytes=memory, num_workers=num_workers
+    )
     loader.sampler.set_epoch(1)
     return list(loader)
 

@@ -6,6 +6,7 @@ import sys
 import threading
 import time
 
+import cv2
 import pytest
 
 from lightning_rcnn.data import workers
@@ -31,6 +32,23 @@ def work(ready) -> None:
     ready.set()
     while True:
         time.sleep(0.01)
+
+
+def send_threads(sender) -> None:
+    initialize_worker(0)
+    sender.send(cv2.getNumThreads())
+
+
+def test_opencv_has_one_thread_in_a_worker_and_keeps_them_elsewhere():
+    before = cv2.getNumThreads()
+    cv2.setNumThreads(2)
+    receiver, sender = multiprocessing.Pipe(duplex=False)
+    process = multiprocessing.get_context("fork").Process(target=send_threads, args=(sender,))
+    process.start()
+    assert receiver.recv() == 1
+    process.join()
+    assert cv2.getNumThreads() == 2
+    cv2.setNumThreads(before)
 
 
 @pytest.fixture
