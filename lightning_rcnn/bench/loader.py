@@ -158,17 +158,23 @@ class LoaderBenchmark:
         return self._transforming("whole, with masks and copy-paste", dataset)
 
     def loading(self, num_workers: int) -> Stage:
-        """Load through worker processes, which the untimed turn has started; the CPU time is theirs."""
+        """Load through worker processes, which the untimed turn has started, masks included; the CPU time is theirs."""
         plan, num_batches = self._short_plan, len(self._short_plan)
+        has_masks = not self._data.shard_set.lacking_masks
         dataset = _MeteredDataset(
-            self._reader(), self._data.rules, "training", [HorizontalFlip()], pixels=self._pixels
+            self._reader(),
+            self._data.rules,
+            "training",
+            [HorizontalFlip()],
+            mask_form="bitmaps" if has_masks else "none",
+            pixels=self._pixels,
         ).for_workers(num_workers)
         image_bytes = dataset.layout(self._batch_size, self._data.largest_shape).num_bytes
         loader = PlannedLoader(
             dataset, lambda epoch: plan, num_batches, image_bytes=image_bytes, num_workers=num_workers
         )
         return Stage(
-            f"loader with {num_workers} worker{'s' * (num_workers > 1)}",
+            f"{num_workers} worker{'s' * (num_workers > 1)}{', with masks' * has_masks}",
             lambda: sum(len(batch.records) for batch in loader),
             dataset.core_seconds,
         )

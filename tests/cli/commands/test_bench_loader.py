@@ -31,7 +31,7 @@ def test_all_stages_see_the_same_images(shards, tmp_path, capsys):
         "resized",
         "whole",
         "whole, with masks and copy-paste",
-        "loader with 1 worker",
+        "1 worker, with masks",
     ]
     assert all(len(stage["seconds"]) == len(stage["core_seconds"]) == 2 for stage in stages)
     assert all(seconds > 0 for stage in stages for seconds in stage["core_seconds"])
