@@ -13,6 +13,7 @@ from dataclasses import replace
 from itertools import count
 from typing import Any, cast
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import get_worker_info
@@ -51,19 +52,20 @@ class BatchMemory:
         worker = get_worker_info()
         if worker is None or not 0 < num_bytes <= self._num_bytes:
             return None
-        for number, is_taken in enumerate(self._is_taken[worker.id].tolist()):
-            if not is_taken:
-                self._is_taken[worker.id, number] = True
+        is_taken = self.is_taken(worker.id)
+        for number in range(BUFFERS):
+            if not is_taken[number]:
+                is_taken[number] = True
                 return Buffer(self, worker.id, number)
         return None
 
-    def memory_of(self, worker: int, number: int) -> Tensor:
-        """Return the bytes of a buffer, uint8 [B]."""
-        return self._bytes[worker, number]
+    def is_taken(self, worker: int) -> np.ndarray:
+        """Return the marks of a worker's buffers, bool [BUFFERS]; to clear one lets the worker use the buffer again."""
+        return self._is_taken.numpy()[worker]
 
-    def release(self, worker: int, number: int) -> None:
-        """Let the worker use a buffer again."""
-        self._is_taken[worker, number] = False
+    def memory_of(self, worker: int, number: int) -> np.ndarray:
+        """Return the bytes of a buffer, uint8 [num_bytes]: a new object with each call."""
+        return self._bytes.numpy()[worker, number]
 
 
 class Buffer:
@@ -79,11 +81,12 @@ class Buffer:
 
     def slots(self, layout: SlotLayout) -> Tensor:
         """Return slots in the buffer."""
-        return layout.arrange(self._memory.memory_of(*self._place))
+        return layout.arrange(torch.from_numpy(self._memory.memory_of(*self._place)))
 
     def release(self) -> None:
         """Give the buffer back unused."""
-        self._memory.release(*self._place)
+        worker, number = self._place
+        self._memory.is_taken(worker)[number] = False
 
     def handed_over(self, layout: SlotLayout) -> "_HandedOver":
         """Return what arrives in the main process as the images in the buffer."""
@@ -121,6 +124,7 @@ def _by_value(tensor: Tensor) -> Tensor:
 def _received(key: int, worker: int, number: int, layout: SlotLayout) -> Tensor:
     """Return the images in a buffer, which is released when no tensor uses their memory any longer."""
     memory = _memories[key]
-    array = memory.memory_of(worker, number).numpy()  # a new object, which lives as long as any tensor made of it
-    weakref.finalize(array, memory.release, worker, number).atexit = False
+    array = memory.memory_of(worker, number)  # lives as long as any tensor made of it
+    # numpy's marks: when the last tensor goes, torch may be tracing, or in inference mode.
+    weakref.finalize(array, memory.is_taken(worker).__setitem__, number, False).atexit = False
     return layout.arrange(torch.from_numpy(array))

@@ -5,6 +5,7 @@ import multiprocessing
 
 import pytest
 import torch
+from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils.data import DataLoader, Dataset
 
 from lightning_rcnn.data.batch_memory import BUFFERS, SMALL_BYTES, BatchMemory, handed_over
@@ -24,6 +25,8 @@ class Numbered(Dataset[Batch]):
         return 40
 
     def __getitem__(self, number: int) -> Batch:
+        if (unused := self.memory.take(LAYOUT.num_bytes)) is not None:
+            unused.release()
         buffer = self.memory.take(LAYOUT.num_bytes)
         images = (allocate_slots(LAYOUT) if buffer is None else buffer.slots(LAYOUT)).fill_(number)
         boxes = torch.full((2, self.num_boxes, 4), float(number))
@@ -91,7 +94,17 @@ def test_spawned_workers_use_the_same_buffers():
         assert batch.records[0].file_name == "in a buffer"
 
 
-def test_a_buffer_given_back_is_free():
-    memory = BatchMemory(1, LAYOUT.num_bytes)
-    assert memory.take(LAYOUT.num_bytes) is None  # not in a worker
-    assert not memory.memory_of(0, 0).any()
+@pytest.mark.parametrize("mode", [torch.inference_mode, FakeTensorMode, torch.no_grad])
+def test_buffers_are_freed_whatever_torch_does_at_that_time(mode):
+    """Lightning validates in inference mode, and a compiler traces with tensors that have no memory."""
+    with torch.inference_mode():
+        memory = BatchMemory(1, LAYOUT.num_bytes)
+    for batch in loader(memory):
+        assert batch.records[0].file_name == "in a buffer"
+        assert not batch.images.is_inference()
+        with mode():
+            del batch
+
+
+def test_only_workers_take_buffers():
+    assert BatchMemory(1, LAYOUT.num_bytes).take(LAYOUT.num_bytes) is None
