@@ -11,6 +11,7 @@ __all__ = [
     "Alerts",
     "AnalysisReport",
     "AtomicCheckpointIO",
+    "BackgroundCheckpointIO",
     "BestCheckpoint",
     "Compilation",
     "DataErrors",
@@ -35,7 +36,9 @@ __all__ = [
 
 if TYPE_CHECKING:
     from lightning_rcnn.callbacks.analysis_report import AnalysisReport
-    from lightning_rcnn.callbacks.checkpoints import AtomicCheckpointIO, BestCheckpoint, LastCheckpoint
+    from lightning_rcnn.callbacks.background_checkpoints import BackgroundCheckpointIO
+    from lightning_rcnn.callbacks.checkpoint_io import AtomicCheckpointIO
+    from lightning_rcnn.callbacks.checkpoints import BestCheckpoint, LastCheckpoint
     from lightning_rcnn.callbacks.compilation import Compilation
     from lightning_rcnn.callbacks.csv_logging import DetectionCSVLogger
     from lightning_rcnn.callbacks.data_errors import DataErrors
@@ -60,7 +63,8 @@ if TYPE_CHECKING:
 _MODULES = {
     "Alerts": "wandb_alerts",
     "AnalysisReport": "analysis_report",
-    "AtomicCheckpointIO": "checkpoints",
+    "AtomicCheckpointIO": "checkpoint_io",
+    "BackgroundCheckpointIO": "background_checkpoints",
     "EMA": "ema",
     "BestCheckpoint": "checkpoints",
     "Compilation": "compilation",

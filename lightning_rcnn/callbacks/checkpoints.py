@@ -1,89 +1,29 @@
-"""The two checkpoints of a run, `checkpoints/last.ckpt` and `checkpoints/best.ckpt`, and how they reach the disk.
+"""The two checkpoints of a run, `checkpoints/last.ckpt` and `checkpoints/best.ckpt`.
 
 Names are fixed, so that one command starts and resumes a run. A file with one of these names is always whole, also
 after `kill -9`.
 """
 
-import tempfile
-from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
 from math import isnan
 from pathlib import Path
 from typing import Any, Literal
 
-from lightning.fabric.plugins import TorchCheckpointIO
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint
 from lightning.pytorch.trainer.states import TrainerFn
 from lightning.pytorch.utilities.rank_zero import rank_zero_warn
 
+from lightning_rcnn.callbacks.checkpoint_io import AtomicCheckpointIO
 from lightning_rcnn.callbacks.run_folder import run_folder
 from lightning_rcnn.checkpoints.header import position_of
-from lightning_rcnn.checkpoints.sources import checkpoint_file
-from lightning_rcnn.checkpoints.split import joined
-from lightning_rcnn.data.fetch import FetchPolicy, send_file
-from lightning_rcnn.data.stores.addresses import file_name, is_cloud
 from lightning_rcnn.errors import InputError
-from lightning_rcnn.files import atomic_save
 from lightning_rcnn.training_loops import lead_to_validation
 
 FOLDER = "checkpoints"
 LAST = "last.ckpt"
 BEST = "best.ckpt"
-
-
-class AtomicCheckpointIO(TorchCheckpointIO):
-    """Writes a checkpoint to a partial file and renames it when it is whole.
-
-    Lightning's own writes to the system's temporary folder, often on another disk, to which a file is copied instead of
-    renamed; and it holds the whole checkpoint in memory twice.
-
-    Args:
-        after_save: called after each checkpoint; it copies the run folder to a cloud if that is where it belongs.
-    """
-
-    def __init__(self, after_save: Callable[[], None] | None = None) -> None:
-        super().__init__()
-        self._after_save = after_save
-
-    def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:
-        """Write `checkpoint` to a local file or to the URL of a file in a cloud.
-
-        Raises:
-            InputError: it cannot be written; the file that was there before is untouched.
-        """
-        if is_cloud(str(path)):
-            with tempfile.TemporaryDirectory() as folder:
-                file = Path(folder, file_name(str(path)))
-                self._write(checkpoint, file)
-                send_file(file, str(path), FetchPolicy())
-            return
-        self._write(checkpoint, Path(path))
-        if self._after_save is not None:
-            self._after_save()
-
-    def _write(self, checkpoint: dict[str, Any], path: Path) -> None:
-        try:
-            atomic_save(checkpoint, path)
-        except OSError as error:
-            raise InputError(
-                f"{path}: cannot be written ({error.strerror or error}); the previous checkpoint is untouched: "
-                "make room and resume with --ckpt_path last"
-            ) from error
-
-    def load_checkpoint(
-        self,
-        path: str | Path,
-        map_location: Callable[..., Any] | None = lambda storage, location: storage,
-        weights_only: bool | None = None,
-    ) -> dict[str, Any]:
-        """Read a local file or one at a URL, see Lightning's; the tensors of a split checkpoint are put together.
-
-        Raises:
-            InputError: it cannot be downloaded, or its tensors are missing.
-        """
-        file = checkpoint_file(path)
-        content = super().load_checkpoint(file, map_location, weights_only)
-        return joined(content, Path(file))
 
 
 class NamedCheckpoint(Checkpoint):
@@ -123,7 +63,11 @@ class NamedCheckpoint(Checkpoint):
         self.saved_step, self.saved_epoch = trainer.global_step, trainer.current_epoch
         self.saved_path = self.path(trainer)
         trainer.save_checkpoint(self.saved_path, weights_only=False)
-        self._tell_loggers(trainer)
+        writer = writer_of(trainer)
+        if writer is None:
+            self._tell_loggers(trainer)
+        else:
+            writer.when_written(partial(self._tell_loggers, trainer))
 
     def _tell_loggers(self, trainer: Trainer) -> None:
         if trainer.is_global_zero:
@@ -172,7 +116,13 @@ class LastCheckpoint(NamedCheckpoint):
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Write every `every_n_steps` steps."""
+        """Write every `every_n_steps` steps.
+
+        Raises:
+            InputError: a checkpoint could not be written in the background.
+        """
+        if (writer := writer_of(trainer)) is not None:
+            writer.check()
         # With accumulated gradients several batches end at one step.
         if trainer.global_step % self.every_n_steps == 0 and trainer.global_step != self.saved_step:
             self.save(trainer)
@@ -190,6 +140,21 @@ class LastCheckpoint(NamedCheckpoint):
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Write at the end of an epoch, after its validation."""
         self.save(trainer)
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Wait for the last file.
+
+        Raises:
+            InputError: it could not be written.
+        """
+        if (writer := writer_of(trainer)) is not None:
+            writer.wait()
+
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        """Wait for a file that is being written; why the training ends is more important than its fate."""
+        if (writer := writer_of(trainer)) is not None:
+            with suppress(Exception):
+                writer.wait()
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         """Make a run that resumes begin with the validation that is about to start."""
@@ -272,6 +237,12 @@ class BestCheckpoint(NamedCheckpoint):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Restore the best score."""
         self.best_score = state_dict["best_score"]
+
+
+def writer_of(trainer: Trainer) -> AtomicCheckpointIO | None:
+    """Return what writes the checkpoints of a trainer; None if it is none of ours."""
+    writer = trainer.strategy.checkpoint_io
+    return writer if isinstance(writer, AtomicCheckpointIO) else None
 
 
 def _identity(checkpoint: str | Path | None) -> str:

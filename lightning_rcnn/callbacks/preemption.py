@@ -8,7 +8,7 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint
 from lightning.pytorch.loggers import WandbLogger
 
-from lightning_rcnn.callbacks.checkpoints import LastCheckpoint
+from lightning_rcnn.callbacks.checkpoints import LastCheckpoint, writer_of
 from lightning_rcnn.callbacks.requeue import job_name, requeue
 from lightning_rcnn.callbacks.wandb_alerts import alert
 from lightning_rcnn.distributed import AsyncFlag
@@ -107,10 +107,12 @@ class Preemption(Checkpoint):  # Lightning calls these last, so the checkpoint h
         self._shall_stop = self._flag.any_rank(bool(received())) or self._shall_stop
 
     def _stop(self, trainer: Trainer) -> None:
-        """Let W&B finish, requeue the SLURM job unless the stop is for good, and exit.
+        """Wait for the checkpoint, let W&B finish, requeue the SLURM job unless the stop is for good, and exit.
 
         The order matters: SLURM ends all processes of a job that it requeues, W&B's own among them.
         """
+        if (writer := writer_of(trainer)) is not None:
+            writer.wait()
         status = trainer.strategy.broadcast(stopped_for_good())
         if not trainer.is_global_zero:
             # Launchers take any status but 0 for a failure, and may kill rank 0, which still has to upload and requeue.

@@ -1,8 +1,10 @@
 """The strategy of a sharded training, and the checkpoints that it writes and reads."""
 
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future
 from datetime import timedelta
+from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -16,6 +18,8 @@ from torch import Tensor
 from torch.distributed.checkpoint import FileSystemWriter
 from torch.optim import Optimizer
 
+from lightning_rcnn.callbacks.background_checkpoints import BackgroundCheckpointIO
+from lightning_rcnn.callbacks.checkpoint_io import AtomicCheckpointIO
 from lightning_rcnn.checkpoints.reading import read_content
 from lightning_rcnn.checkpoints.split import (
     FOLDER_KEY,
@@ -48,6 +52,7 @@ class ShardedStrategy(ModelParallelStrategy):
     def __init__(self, split_checkpoints: bool = False, timeout: timedelta | None = default_pg_timeout) -> None:
         super().__init__(save_distributed_checkpoint=split_checkpoints, timeout=timeout)
         self.split_checkpoints = split_checkpoints
+        self._writers: Any = None  # process group of the threads that write
         self._folder: Path | None = None  # with the optimizer states of the checkpoint that is loaded
 
     @property
@@ -99,11 +104,27 @@ class ShardedStrategy(ModelParallelStrategy):
             return
         if is_remote(target):
             raise InputError(f"{target}: split checkpoints need a folder; give one, or split_checkpoints false")
-        path = Path(target)
+        path, writer = Path(target), self.checkpoint_io
+        if isinstance(writer, BackgroundCheckpointIO):
+            writer.wait()  # which folder is free is known only then
         folder = path.with_name(self.broadcast(self._free_folder(path) if self.is_global_zero else ""))
         content, tensors = take_tensors(checkpoint, folder.name)
+        files = FileSystemWriter(folder)
+        if isinstance(writer, BackgroundCheckpointIO):
+            if self._writers is None:
+                self._writers = torch.distributed.new_group(backend="gloo")
+            saved = dcp.async_save(tensors, storage_writer=files, process_group=self._writers)
+            assert isinstance(saved, Future)
+            writer.submit(partial(self._complete, content, path, saved.result))
+        else:
+            self._complete(content, path, partial(dcp.save, tensors, storage_writer=files))
+            self.barrier("checkpoint")
+
+    def _complete(self, content: dict[str, Any], path: Path, save: Callable[[], Any]) -> None:
+        """Write the file of a split checkpoint when its folder is complete, and remove the folder before."""
+        folder = path.with_name(content[FOLDER_KEY])
         try:
-            dcp.save(tensors, storage_writer=FileSystemWriter(folder))
+            save()
         except (OSError, RuntimeError, dcp.CheckpointException) as error:
             reason = " ".join(str(error).split())[-200:]
             raise InputError(
@@ -111,11 +132,16 @@ class ShardedStrategy(ModelParallelStrategy):
                 "with --ckpt_path last"
             ) from error
         if self.is_global_zero:
-            self.checkpoint_io.save_checkpoint(content, path, storage_options)
+            writer = self.checkpoint_io
+            (writer.write if isinstance(writer, AtomicCheckpointIO) else writer.save_checkpoint)(content, path)
             for other in possible_folders(path):
                 if other != folder:
                     shutil.rmtree(other, ignore_errors=True)
-        self.barrier("checkpoint")
+
+    def teardown(self) -> None:
+        """Wait for checkpoints that are being written, and end as Lightning's."""
+        self.checkpoint_io.teardown()
+        super().teardown()
 
     def remove_checkpoint(self, filepath: str | Path) -> None:
         """Remove a checkpoint, and the folder of a split one."""

@@ -5,6 +5,7 @@ It is replaced when the folder is complete, so that there is a whole checkpoint 
 distributed checkpoint (`torch.distributed.checkpoint`), which any number of ranks can read. Two folders take turns.
 """
 
+import copy
 import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -51,7 +52,7 @@ def change_tensors(value: Any, change: Callable[[str, Tensor], Tensor], name: st
     """Return a copy of nested dictionaries and lists with every tensor changed.
 
     Args:
-        value: dictionary, list, tensor or anything else, which is kept.
+        value: dictionary, list, tensor or anything else.
         change: keys of the tensor from the outermost on, joined by slashes; tensor -> another one.
         name: keys above `value`.
     """
@@ -62,7 +63,7 @@ def change_tensors(value: Any, change: Callable[[str, Tensor], Tensor], name: st
     if isinstance(value, list | tuple):
         items = [change_tensors(item, change, f"{name}/{number}") for number, item in enumerate(value)]
         return tuple(items) if isinstance(value, tuple) else items
-    return value
+    return copy.deepcopy(value)
 
 
 def take_tensors(checkpoint: dict[str, Any], folder: str) -> tuple[dict[str, Any], dict[str, Tensor]]:
@@ -78,8 +79,8 @@ def take_tensors(checkpoint: dict[str, Any], folder: str) -> tuple[dict[str, Any
     tensors: dict[str, Tensor] = {}
 
     def take(name: str, tensor: Tensor) -> Tensor:
-        if not tensor.ndim:  # counts, which a file holds best
-            return tensor
+        if not tensor.ndim:  # counts, which a file holds best; an optimizer changes its own in place
+            return tensor.detach().to("cpu", copy=True)
         tensors[name] = tensor
         return torch.empty(tensor.shape, dtype=tensor.dtype, device="meta")
 

@@ -17,7 +17,9 @@ from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.utilities.rank_zero import rank_zero_info
 
 from lightning_rcnn.callbacks.analysis_report import AnalysisReport
-from lightning_rcnn.callbacks.checkpoints import AtomicCheckpointIO, BestCheckpoint, LastCheckpoint
+from lightning_rcnn.callbacks.background_checkpoints import BackgroundCheckpointIO
+from lightning_rcnn.callbacks.checkpoint_io import AtomicCheckpointIO
+from lightning_rcnn.callbacks.checkpoints import BestCheckpoint, LastCheckpoint
 from lightning_rcnn.callbacks.compilation import Compilation
 from lightning_rcnn.callbacks.data_errors import DataErrors
 from lightning_rcnn.callbacks.detection_images import DetectionImages
@@ -144,6 +146,12 @@ class DetectionCLI(LightningCLI):
             type=bool,
             default=True,
             help="Compute and log the losses (val/loss, ...) in validations and tests, too.",
+        )
+        parser.add_argument(
+            "--background_checkpoints",
+            type=bool,
+            default=False,
+            help="With fit, copy checkpoints to memory and write them while the training goes on.",
         )
         add_tiles_and_views(parser)
         parser.add_lightning_class_args(LastCheckpoint, "last_checkpoint")
@@ -300,7 +308,9 @@ class DetectionCLI(LightningCLI):
             kwargs["limit_val_batches"] = 0
         plugins = self._get(self.config_init, "trainer").get("plugins") or []
         after_save = None if self._written_copy is None else partial(push_or_warn, self._written_copy)
-        plugins = [AtomicCheckpointIO(after_save), *(plugins if isinstance(plugins, list) else [plugins])]
+        writes_behind = self.command == "fit" and self.config[self.command].background_checkpoints
+        writer = BackgroundCheckpointIO(after_save) if writes_behind else AtomicCheckpointIO(after_save)
+        plugins = [writer, *(plugins if isinstance(plugins, list) else [plugins])]
         if not any(isinstance(plugin, ClusterEnvironment) for plugin in plugins):
             plugins.append(environment_of_launcher())
         self._analysis.in_training = self.config[self.command].analysis

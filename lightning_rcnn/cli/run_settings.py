@@ -19,6 +19,7 @@ FREE = (
     *("data.num_workers", "data.loading.init_args.multiprocessing_context", "data.fetching"),
     *("data.eval_batch_size", "data.test", "data.predict"),
     *("last_checkpoint", "rank_watch", "detection_images", "compilation", "validation_losses"),
+    "background_checkpoints",
     *("run_dir", "ckpt_path", "weights_only"),
 )
 """Settings, and groups of settings, that may change without making another training of a run."""

@@ -10,7 +10,7 @@ import wandb
 from lightning.pytorch import LightningModule, Trainer
 from torch.utils.data import DataLoader
 
-from lightning_rcnn.callbacks import checkpoints, rank_watch
+from lightning_rcnn.callbacks import checkpoint_io, rank_watch
 from lightning_rcnn.callbacks.checkpoints import AtomicCheckpointIO, LastCheckpoint
 from lightning_rcnn.callbacks.rank_watch import RankWatch, odd_ones_out
 from lightning_rcnn.callbacks.wandb_logging import DetectionWandbLogger
@@ -161,7 +161,7 @@ def fill_the_disk(rank):
     def fail(content, path):
         raise OSError(28, "No space left on device")
 
-    checkpoints.atomic_save = fail
+    checkpoint_io.atomic_save = fail
 
 
 def test_a_full_disk_ends_all_ranks_and_leaves_the_checkpoint_before(fit_ranks, tmp_path):

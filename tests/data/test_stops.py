@@ -16,7 +16,7 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Timer
 from torch import nn
 
-from lightning_rcnn.callbacks import checkpoints
+from lightning_rcnn.callbacks import checkpoint_io
 from lightning_rcnn.callbacks.checkpoints import AtomicCheckpointIO, BestCheckpoint, LastCheckpoint
 from lightning_rcnn.callbacks.ema import EMA
 from lightning_rcnn.callbacks.preemption import Preemption
@@ -221,9 +221,9 @@ class Stop:
                 raise OSError(errno.ENOSPC, "No space left on device")
             whole(content, path)
 
-        whole = checkpoints.atomic_save
+        whole = checkpoint_io.atomic_save
         with self.patch.context() as patch:
-            patch.setattr(checkpoints, "atomic_save", write)
+            patch.setattr(checkpoint_io, "atomic_save", write)
             with pytest.raises(InputError, match="No space left"):
                 self.fit()
 

@@ -1,0 +1,85 @@
+"""How checkpoints reach the disk. A file with the name of one is always whole, also after `kill -9`."""
+
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from lightning.fabric.plugins import TorchCheckpointIO
+
+from lightning_rcnn.checkpoints.sources import checkpoint_file
+from lightning_rcnn.checkpoints.split import joined
+from lightning_rcnn.data.fetch import FetchPolicy, send_file
+from lightning_rcnn.data.stores.addresses import file_name, is_cloud
+from lightning_rcnn.errors import InputError
+from lightning_rcnn.files import atomic_save
+
+
+class AtomicCheckpointIO(TorchCheckpointIO):
+    """Writes a checkpoint to a partial file and renames it when it is whole.
+
+    Lightning's own writes to the system's temporary folder, often on another disk, to which a file is copied instead of
+    renamed; and it holds the whole checkpoint in memory twice.
+
+    Args:
+        after_save: called after each checkpoint; it copies the run folder to a cloud if that is where it belongs.
+    """
+
+    def __init__(self, after_save: Callable[[], None] | None = None) -> None:
+        super().__init__()
+        self._after_save = after_save
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:
+        """Write `checkpoint`: see `write`."""
+        self.write(checkpoint, path)
+
+    def write(self, checkpoint: dict[str, Any], path: str | Path) -> None:
+        """Write a checkpoint to a local file or to the URL of a file in a cloud.
+
+        Raises:
+            InputError: it cannot be written; the file that was there before is untouched.
+        """
+        if is_cloud(str(path)):
+            with tempfile.TemporaryDirectory() as folder:
+                file = Path(folder, file_name(str(path)))
+                _write(checkpoint, file)
+                send_file(file, str(path), FetchPolicy())
+            return
+        _write(checkpoint, Path(path))
+        if self._after_save is not None:
+            self._after_save()
+
+    def load_checkpoint(
+        self,
+        path: str | Path,
+        map_location: Callable[..., Any] | None = lambda storage, location: storage,
+        weights_only: bool | None = None,
+    ) -> dict[str, Any]:
+        """Read a local file or one at a URL, see Lightning's; the tensors of a split checkpoint are put together.
+
+        Raises:
+            InputError: it cannot be downloaded, or its tensors are missing.
+        """
+        file = checkpoint_file(path)
+        content = super().load_checkpoint(file, map_location, weights_only)
+        return joined(content, Path(file))
+
+    def when_written(self, call: Callable[[], None]) -> None:
+        """Call something when all checkpoints so far are on the disk: at once."""
+        call()
+
+    def check(self) -> None:
+        """Finish what is written in the background: nothing."""
+
+    def wait(self) -> None:
+        """Wait for what is written in the background: nothing."""
+
+
+def _write(checkpoint: dict[str, Any], path: Path) -> None:
+    try:
+        atomic_save(checkpoint, path)
+    except OSError as error:
+        raise InputError(
+            f"{path}: cannot be written ({error.strerror or error}); the previous checkpoint is untouched: "
+            "make room and resume with --ckpt_path last"
+        ) from error

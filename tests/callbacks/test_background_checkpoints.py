@@ -1,0 +1,187 @@
+"""Checkpoints that a thread writes: what they hold, who waits for them, and what becomes of errors and kills."""
+
+import os
+import signal
+import threading
+import time
+from functools import partial
+
+import pytest
+import torch
+from lightning.pytorch import LightningModule, Trainer
+from torch.utils.data import DataLoader
+
+from lightning_rcnn import stop_signals
+from lightning_rcnn.callbacks import checkpoint_io
+from lightning_rcnn.callbacks.background_checkpoints import BackgroundCheckpointIO
+from lightning_rcnn.callbacks.checkpoints import LastCheckpoint
+from lightning_rcnn.callbacks.preemption import Preemption
+from lightning_rcnn.errors import InputError
+from lightning_rcnn.files import atomic_save
+
+
+class Counter(LightningModule):
+    """Its weight is the number of its steps; it calls `in_step(step)`."""
+
+    def __init__(self, in_step=lambda step: None):
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.zeros(3))
+        self.in_step = in_step
+
+    def training_step(self, batch, batch_idx):
+        self.in_step(self.global_step)
+        return -self.weight.sum()
+
+    def configure_optimizers(self):
+        return torch.optim.SGD(self.parameters(), lr=1.0)
+
+
+def fit(folder, module, writer, steps=6, callbacks=(), every=1):
+    trainer = Trainer(
+        default_root_dir=folder,
+        max_steps=steps,
+        accelerator="cpu",
+        callbacks=[LastCheckpoint(every_n_steps=every), *callbacks],
+        plugins=[writer],
+        logger=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+    )
+    trainer.fit(module, DataLoader(torch.ones(20)))
+
+
+@pytest.fixture
+def disk(monkeypatch):
+    """Writes when it may, and notes the steps in the files and whether the main thread wrote them."""
+
+    class Disk:
+        may_write, steps, threads = threading.Event(), [], set()
+        fails_at = None
+
+        def write(self, content, path):
+            assert self.may_write.wait(30)
+            step = content["global_step"]
+            if step == self.fails_at:
+                raise OSError(28, "No space left on device")
+            assert content["state_dict"]["weight"].tolist() == [step] * 3
+            self.steps.append(step)
+            self.threads.add(threading.current_thread() is threading.main_thread())
+            atomic_save(content, path)
+
+    disk = Disk()
+    monkeypatch.setattr(checkpoint_io, "atomic_save", disk.write)
+    return disk
+
+
+def last(folder):
+    return torch.load(folder / "checkpoints" / "last.ckpt", weights_only=True)
+
+
+def test_steps_go_on_while_a_checkpoint_is_written_and_it_holds_what_was(disk, tmp_path):
+    """The disk is stuck until step 4 runs; the two checkpoints before it have the weights of their own steps."""
+
+    def in_step(step):
+        if step == 5:
+            assert disk.steps == []
+            disk.may_write.set()
+
+    fit(tmp_path, Counter(in_step), BackgroundCheckpointIO(), every=2, steps=6)
+    assert disk.steps == [2, 4, 6, 6]  # and at the end of the epoch
+    assert disk.threads == {False}
+    assert last(tmp_path)["global_step"] == 6
+
+
+def test_more_than_two_checkpoints_wait_for_the_disk(disk, tmp_path):
+    threading.Timer(1.5, disk.may_write.set).start()
+    start, reached = time.monotonic(), {}
+    fit(tmp_path, Counter(lambda step: reached.setdefault(step, time.monotonic() - start)), BackgroundCheckpointIO())
+    assert reached[2] < 1.4
+    assert reached[3] > 1.4
+    assert disk.steps == [1, 2, 3, 4, 5, 6, 6]
+
+
+def test_an_error_of_the_thread_ends_the_training_in_one_line(disk, tmp_path):
+    disk.may_write.set()
+    disk.fails_at = 3
+    reached = []
+
+    def in_step(step):
+        reached.append(step)
+        time.sleep(0.2 * (step > 2))  # so that the thread has failed
+
+    with pytest.raises(InputError, match=r"last.ckpt: cannot be written \(No space left on device\); the previous"):
+        fit(tmp_path, Counter(in_step), BackgroundCheckpointIO(), steps=20)
+    assert max(reached) < 6
+    assert disk.steps[:2] == [1, 2]
+
+
+def test_an_error_of_the_last_checkpoint_is_not_lost(disk, tmp_path):
+    disk.may_write.set()
+    disk.fails_at = 6
+    with pytest.raises(InputError, match="No space left on device"):
+        fit(tmp_path, Counter(), BackgroundCheckpointIO(), every=6)
+
+
+def test_a_preempted_training_waits_for_its_checkpoint(disk, tmp_path):
+    def in_step(step):
+        if step == 2:
+            os.kill(os.getpid(), signal.SIGTERM)
+            threading.Timer(0.5, disk.may_write.set).start()
+
+    before = {number: signal.getsignal(number) for number in stop_signals.SIGNALS}
+    try:
+        with pytest.raises(stop_signals.Preempted, match="saved after step 3"):
+            fit(tmp_path, Counter(in_step), BackgroundCheckpointIO(), every=100, steps=20, callbacks=[Preemption()])
+        assert last(tmp_path)["global_step"] == 3
+    finally:
+        stop_signals.forget()
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def test_a_kill_in_the_middle_leaves_the_last_whole_checkpoint(tmp_path, fresh_process):
+    class KillsItsWriter:
+        def __reduce__(self):
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    def run():
+        def write(content, path):
+            end = {"end": KillsItsWriter()} if content["global_step"] == 3 else {}
+            atomic_save({"much": torch.ones(100_000), **content, **end}, path)
+
+        checkpoint_io.atomic_save = write
+        fit(tmp_path, Counter(lambda step: time.sleep(0.1)), BackgroundCheckpointIO(), steps=20)
+
+    process = fresh_process(run)
+    process.start()
+    process.join(60)
+    assert process.exitcode == -signal.SIGKILL
+    assert last(tmp_path)["global_step"] == 2
+
+
+def test_calls_wait_for_what_was_saved_before(disk, tmp_path):
+    writer, calls = BackgroundCheckpointIO(), []
+    writer.when_written(partial(calls.append, "nothing to write"))
+    assert calls == ["nothing to write"]
+    writer.save_checkpoint({"global_step": 0, "state_dict": {"weight": torch.zeros(3)}}, tmp_path / "a.ckpt")
+    writer.when_written(partial(calls.append, "written"))
+    writer.check()
+    assert calls == ["nothing to write"]
+    disk.may_write.set()
+    writer.wait()
+    assert calls[1:] == ["written"]
+    assert (tmp_path / "a.ckpt").is_file()
+
+
+def test_the_same_memory_serves_later_checkpoints(disk, tmp_path):
+    disk.may_write.set()
+    writer = BackgroundCheckpointIO()
+    for step in range(5):
+        content = {"global_step": step, "state_dict": {"weight": torch.full((3,), float(step))}, "betas": (0.9, [step])}
+        writer.save_checkpoint(content, tmp_path / "a.ckpt")
+        content["betas"][1].append("changed afterwards")
+        memory = [copy._memory["state_dict/weight"].data_ptr() for copy in writer._copies if copy._memory]
+        assert len(memory) == len(set(memory)) == min(step + 1, 2)
+        writer.wait()
+        saved = torch.load(tmp_path / "a.ckpt", weights_only=True)
+        assert (saved["state_dict"]["weight"].tolist(), saved["betas"]) == ([step] * 3, (0.9, [step]))
