@@ -27,8 +27,9 @@ class StartCheck(Callback):
 
     Raises:
         InputError: a launcher started more or fewer processes than train together; ranks differ in precision; the model
-            has other classes than the data; a setting cannot work with a sharded strategy; a callback monitors a metric
-            that nothing logs, or in the wrong direction; a validation interval exceeds the epoch.
+            has other classes than the data; a setting cannot work with a sharded strategy; gradients on CPUs are to
+            cross the network in another form; a callback monitors a metric that nothing logs, or in the wrong
+            direction; a validation interval exceeds the epoch.
     """
 
     def setup(self, trainer: Trainer, pl_module: Any, stage: str) -> None:
@@ -36,6 +37,7 @@ class StartCheck(Callback):
         _check_world(trainer)
         _check_precision(trainer)
         check_sharding(trainer, pl_module)
+        _check_communication(trainer)
         data = trainer.datamodule  # type: ignore[attr-defined]  # added later
         if isinstance(data, DetectionDataModule):
             if stage != "predict":
@@ -88,6 +90,15 @@ def _check_world(trainer: Trainer) -> None:
             f"trainer.devices x trainer.num_nodes is {asked}, but {started or trainer.world_size} processes run "
             f"(started by {by}): make the numbers equal{hint}"
         )
+
+
+def _check_communication(trainer: Trainer) -> None:
+    """Refuse a communication hook where Lightning leaves it out without a word: beside GPUs."""
+    strategy = trainer.strategy
+    hook = getattr(strategy, "_ddp_comm_hook", None)
+    if hook is not None and strategy.root_device.type != "cuda":
+        name, device = getattr(hook, "__name__", str(hook)), strategy.root_device.type.upper()
+        raise InputError(f"trainer.strategy: ddp_comm_hook {name} has no effect on a {device}; leave it out")
 
 
 def _check_precision(trainer: Trainer) -> None:
