@@ -40,6 +40,7 @@ LAYERS = [
     {"detection"},
     {"bench"},
     {"cli"},
+    {"healing"},
 ]
 """From the bottom up; a part may import from those below it and from itself."""
 HEIGHT = {part: height for height, layer in enumerate(LAYERS) for part in layer}

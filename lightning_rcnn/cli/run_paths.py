@@ -7,7 +7,9 @@ A run folder holds `checkpoints/`, `config.yaml`, `metrics.json` and the files o
 from pathlib import Path
 
 from lightning_rcnn.callbacks.checkpoints import BEST, FOLDER, LAST
+from lightning_rcnn.callbacks.memory_checkpoint import memory_checkpoint
 from lightning_rcnn.callbacks.wandb_logging import agents_run
+from lightning_rcnn.checkpoints.header import position_of
 from lightning_rcnn.checkpoints.sources import checkpoint_file
 from lightning_rcnn.errors import InputError
 from lightning_rcnn.suggestions import did_you_mean
@@ -46,6 +48,9 @@ def checkpoint_of(run_dir: Path, ckpt_path: str | None, command: str) -> Path | 
         raise InputError(f"{command} needs a checkpoint: give --ckpt_path FILE, or `best` or `last` of --run_dir")
     named = {"last": LAST, "best": BEST}
     path = run_dir / FOLDER / named[ckpt_path] if ckpt_path in named else checkpoint_file(ckpt_path)
+    in_memory = memory_checkpoint() if (command, ckpt_path) == ("fit", "last") else None
+    if in_memory is not None and (not path.is_file() or _age(in_memory) > _age(path)):
+        return in_memory
     if path.is_file():
         return path
     if command == "fit" and ckpt_path == "last":
@@ -64,9 +69,15 @@ def refuse_to_overwrite(run_dir: Path, checkpoint: Path | None) -> None:
     Raises:
         InputError: the folder has checkpoints, and `fit` does not resume from one of them.
     """
-    resumes = checkpoint is not None and checkpoint.parent.resolve() == (run_dir / FOLDER).resolve()
+    is_own = checkpoint is not None and checkpoint.parent.resolve() == (run_dir / FOLDER).resolve()
+    resumes = is_own or (checkpoint is not None and checkpoint == memory_checkpoint())
     if not resumes and any((run_dir / FOLDER).glob("*.ckpt")):
         raise InputError(
             f"{run_dir} holds the checkpoints of a run: resume with --ckpt_path last, "
             "or name another folder with --run_dir"
         )
+
+
+def _age(checkpoint: Path) -> tuple[int, int]:
+    """Return the step of a checkpoint and the time when it was written: two of one step may be at different places."""
+    return position_of(checkpoint)[1], checkpoint.stat().st_mtime_ns

@@ -1,0 +1,65 @@
+"""A checkpoint in the memory of the machine, from which its ranks start again: see `lightning_rcnn/healing.py`."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+from lightning.pytorch import LightningModule, Trainer
+
+from lightning_rcnn.callbacks.checkpoints import NamedCheckpoint
+
+FOLDER_VARIABLE = "LIGHTNING_RCNN_MEMORY"
+"""Variable with the folder, on a file system in memory, that the launcher of the ranks has made."""
+STEPS_VARIABLE = "LIGHTNING_RCNN_MEMORY_STEPS"
+"""Variable with the number of optimizer steps between two checkpoints there."""
+NAME = "memory.ckpt"
+
+
+class MemoryCheckpoint(NamedCheckpoint):
+    """Keeps a checkpoint in memory, beside `last.ckpt` on the disk, and more often.
+
+    The first one is written when the training starts, so that there always is one.
+
+    Args:
+        folder: folder on a file system in memory.
+        every_n_steps: optimizer steps between two writes.
+    """
+
+    name = NAME
+
+    def __init__(self, folder: Path, every_n_steps: int) -> None:
+        super().__init__()
+        self.folder, self.every_n_steps = folder, every_n_steps
+
+    def path(self, trainer: Trainer) -> Path:
+        """Return the path of the file in memory."""
+        return self.folder / self.name
+
+    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
+        """Write before the first step of this process, so that a rank that is lost soon costs nothing else."""
+        if self.saved_path is None:
+            self.write(trainer)
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Write every `every_n_steps` steps."""
+        # With accumulated gradients several batches end at one step.
+        if trainer.global_step % self.every_n_steps == 0 and trainer.global_step != self.saved_step:
+            self.write(trainer)
+
+    def _tell_loggers(self, trainer: Trainer) -> None:
+        """Keep it from loggers, which would upload it."""
+
+
+def given_memory_checkpoint() -> MemoryCheckpoint | None:
+    """Return the callback if the launcher of this process wants it."""
+    folder = os.environ.get(FOLDER_VARIABLE)
+    return MemoryCheckpoint(Path(folder), int(os.environ[STEPS_VARIABLE])) if folder else None
+
+
+def memory_checkpoint() -> Path | None:
+    """Return the file in memory if the launcher of this process has one."""
+    folder = os.environ.get(FOLDER_VARIABLE)
+    path = Path(folder, NAME) if folder else None
+    return path if path is not None and path.is_file() else None

@@ -1,0 +1,104 @@
+"""The checkpoint in memory: when it is written, and when a run resumes from it instead of `last.ckpt`."""
+
+import os
+from types import SimpleNamespace
+
+import pytest
+import torch
+from lightning.pytorch import LightningModule, Trainer
+from torch.utils.data import DataLoader
+
+from lightning_rcnn.callbacks.checkpoint_io import AtomicCheckpointIO
+from lightning_rcnn.callbacks.memory_checkpoint import (
+    FOLDER_VARIABLE,
+    NAME,
+    STEPS_VARIABLE,
+    given_memory_checkpoint,
+    memory_checkpoint,
+)
+from lightning_rcnn.cli.run_paths import checkpoint_of, refuse_to_overwrite
+from lightning_rcnn.errors import InputError
+from lightning_rcnn.files import atomic_save
+
+
+class Module(LightningModule):
+    """Notes the step in the memory when each step begins."""
+
+    def __init__(self, file):
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.zeros(()))
+        self.file, self.seen = file, []
+
+    def training_step(self, batch, batch_idx):
+        self.seen.append(torch.load(self.file, weights_only=True)["global_step"])
+        return self.weight
+
+    def configure_optimizers(self):
+        return torch.optim.SGD(self.parameters(), lr=0.1)
+
+
+@pytest.fixture
+def memory(tmp_path, monkeypatch):
+    folder = tmp_path / "memory"
+    folder.mkdir()
+    monkeypatch.setenv(FOLDER_VARIABLE, str(folder))
+    monkeypatch.setenv(STEPS_VARIABLE, "2")
+    return folder / NAME
+
+
+@pytest.mark.parametrize(("accumulated", "seen"), [(1, [0, 0, 2, 2, 4, 4]), (2, [0, 0, 0, 0, 2, 2])])
+def test_it_is_written_before_the_first_step_and_every_few(memory, tmp_path, accumulated, seen):
+    callback, module = given_memory_checkpoint(), Module(memory)
+    trainer = Trainer(
+        default_root_dir=tmp_path / "run",
+        max_epochs=1,
+        accelerator="cpu",
+        callbacks=[callback],
+        plugins=[AtomicCheckpointIO()],
+        accumulate_grad_batches=accumulated,
+        logger=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+    )
+    trainer.fit(module, DataLoader(torch.ones(6)))
+    assert module.seen == seen
+
+
+def test_loggers_hear_of_nothing(memory):
+    told = []
+    logger = SimpleNamespace(after_save_checkpoint=told.append)
+    given_memory_checkpoint()._tell_loggers(SimpleNamespace(is_global_zero=True, loggers=[logger]))
+    assert told == []
+
+
+def test_without_a_launcher_there_is_none(tmp_path):
+    assert FOLDER_VARIABLE not in os.environ
+    assert given_memory_checkpoint() is None
+    assert memory_checkpoint() is None
+
+
+@pytest.fixture
+def run_dir(tmp_path):
+    """A run folder with `last.ckpt` of step 5."""
+    atomic_save({"epoch": 0, "global_step": 5}, tmp_path / "run" / "checkpoints" / "last.ckpt")
+    return tmp_path / "run"
+
+
+def test_the_newer_one_counts(memory, run_dir):
+    last = run_dir / "checkpoints" / "last.ckpt"
+    assert checkpoint_of(run_dir, "last", "fit") == last
+    for step, expected in ((4, last), (6, memory), (5, memory)):
+        atomic_save({"epoch": 0, "global_step": step}, memory)
+        assert checkpoint_of(run_dir, "last", "fit") == expected
+        assert checkpoint_of(run_dir, "last", "validate") == last
+    os.utime(last, ns=(0, memory.stat().st_mtime_ns + 1))
+    assert checkpoint_of(run_dir, "last", "fit") == last
+    last.unlink()
+    assert checkpoint_of(run_dir, "last", "fit") == memory
+
+
+def test_the_run_may_resume_from_memory_and_from_no_other_folder(memory, run_dir, tmp_path):
+    atomic_save({"epoch": 0, "global_step": 6}, memory)
+    refuse_to_overwrite(run_dir, memory)
+    with pytest.raises(InputError, match="holds the checkpoints of a run"):
+        refuse_to_overwrite(run_dir, tmp_path / "others.ckpt")
