@@ -1,7 +1,6 @@
 """Batches that workers hand over in memory that is used again."""
 
 import gc
-import multiprocessing
 
 import pytest
 import torch
@@ -83,15 +82,6 @@ def test_all_tensors_arrive_as_they_were_whether_as_bytes_or_not():
             assert batch.image_ids.tolist() == [number] * 2
             assert batch.images.is_contiguous(memory_format=torch.channels_last)
             batch.targets.boxes[:] = 5.0  # writable, as torch's are
-
-
-def test_spawned_workers_use_the_same_buffers():
-    memory = BatchMemory(1, LAYOUT.num_bytes)
-    spawning = multiprocessing.get_context("spawn")
-    batches = DataLoader(Numbered(memory), None, num_workers=1, multiprocessing_context=spawning)
-    for number, batch in zip(range(6), batches, strict=False):
-        assert (batch.images == number).all()
-        assert batch.records[0].file_name == "in a buffer"
 
 
 @pytest.mark.parametrize("mode", [torch.inference_mode, FakeTensorMode, torch.no_grad])

@@ -14,6 +14,7 @@ import pytest
 import torch
 
 from lightning_rcnn.data import interpret
+from lightning_rcnn.data.batch_memory import BUFFERS
 from lightning_rcnn.data.cache import ShardCache
 from lightning_rcnn.data.dataset import DetectionDataset
 from lightning_rcnn.data.decode import DecodedImage
@@ -40,7 +41,9 @@ def training_loader(folder: Path, *, batch_size: int = 4, rank: int = 0, world: 
     reader = ShardReader(data.shard_set, ShardCache(None, 1e9, FetchPolicy(1.0, 1)))
     samples = DetectionDataset(reader, RULES, "training", [HorizontalFlip()])
     plan = partial(data.plan_training, seed=0, batch_size=batch_size, rank=rank, world=world, window=100)
-    return PlannedLoader(samples, plan, len(data) // (batch_size * world), rank=rank, world=world, **options)
+    memory = samples.layout(batch_size, data.largest_shape).num_bytes
+    num_batches = len(data) // (batch_size * world)
+    return PlannedLoader(samples, plan, num_batches, rank=rank, world=world, image_bytes=memory, **options)
 
 
 def ids_of(loader: PlannedLoader) -> list[list[int]]:
@@ -76,7 +79,12 @@ def test_workers_do_not_change_what_comes(uneven_set: Path, workers):
 @pytest.mark.end_to_end
 def test_spawned_workers_do_not_change_the_samples(uneven_set: Path):
     loader = training_loader(uneven_set, num_workers=1, multiprocessing_context="spawn")
-    assert ids_of(loader) == ids_of(training_loader(uneven_set))
+    places = set()
+    for batch, expected in zip(loader, training_loader(uneven_set), strict=True):
+        assert batch.image_ids.tolist() == expected.image_ids.tolist()
+        assert torch.equal(batch.images, expected.images)
+        places.add(batch.images.data_ptr())
+    assert len(places) <= BUFFERS  # they share the memory of batches, too
 
 
 def test_an_epoch_that_was_broken_off_leaves_nothing_behind(uneven_set: Path):
