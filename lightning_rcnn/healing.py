@@ -69,6 +69,8 @@ def main(words: list[str] | None = None) -> int:
     given = parser.parse_args(words)
     if given.ranks < 1 or given.every_n_steps < 1:
         parser.error("--ranks and --every_n_steps: at least 1")
+    for number in SIGNALS:  # until there are ranks that could save
+        signal.signal(number, lambda *_: sys.exit(EXIT_STATUS))
     from lightning_rcnn.cli import training  # noqa: F401  # imported once, for all ranks to come
 
     with memory_folder(_MEMORY if _MEMORY.is_dir() else Path(tempfile.gettempdir())) as folder:

@@ -123,6 +123,20 @@ def test_a_signal_reaches_all_ranks_whose_status_it_ends_with(heal, tmp_path):
     assert heal(rank) == (EXIT_STATUS, [])
 
 
+def test_a_signal_before_there_are_ranks_asks_for_another_start(monkeypatch, tmp_path):
+    before = {number: signal.getsignal(number) for number in stop_signals.SIGNALS}
+    monkeypatch.setattr(healing, "_MEMORY", tmp_path)
+    monkeypatch.setattr(Healer, "run", lambda self: signal.raise_signal(signal.SIGTERM))
+    try:
+        with pytest.raises(SystemExit) as stop:
+            healing.main(["--ranks", "2", "fit", "--config", "a.yaml"])
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    assert stop.value.code == EXIT_STATUS
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_the_folder_of_a_launcher_that_was_killed_is_removed(tmp_path):
     with healing.memory_folder(tmp_path) as own:
         left = tmp_path / f"{healing._PREFIX}left"
