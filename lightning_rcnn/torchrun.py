@@ -6,7 +6,7 @@ when something is wrong; whoever starts the nodes (Kubernetes, systemd, a loop i
 | exit status | what happened | what to do |
 |---|---|---|
 | 0 | the training is complete | |
-| 75 | a node was asked to stop (TERM), and the ranks of all nodes have saved | start it again |
+| 75 | a node was asked to stop (TERM), and its ranks have saved | start it again |
 | 130 | Ctrl-C | |
 | 1 | anything else; a rank has said what | look at it first |
 """
@@ -17,6 +17,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from lightning_rcnn.stop_signals import EXIT_STATUS, INTERRUPTED
 
@@ -39,7 +40,7 @@ def main(words: list[str] | None = None) -> int:
 
 def _run(words: list[str] | None) -> int:
     os.environ.setdefault("TORCH_ELASTIC_SHUTDOWN_TIMEOUT", str(SHUTDOWN_TIMEOUT))
-    from torch.distributed.elastic.multiprocessing.api import SignalException
+    from torch.distributed.elastic.multiprocessing.api import SignalException, SubprocessContext
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
     from torch.distributed.run import parse_args, run
 
@@ -51,10 +52,19 @@ def _run(words: list[str] | None) -> int:
             file=sys.stderr,
         )
         return 1
+    statuses: list[int | None] = []
     try:
-        run(arguments)
+        with _noting_statuses(SubprocessContext, statuses):
+            run(arguments)
     except SignalException as stop:
-        return INTERRUPTED if stop.sigval == signal.SIGINT else EXIT_STATUS
+        if stop.sigval == signal.SIGINT:
+            return INTERRUPTED
+        # TERM itself ends only ranks that do not listen yet, and so have nothing to save.
+        failed = [status for status in statuses if status not in (0, EXIT_STATUS, -signal.SIGTERM)]
+        if not failed:
+            return EXIT_STATUS
+        print(f"lightning-rcnn: asked to stop, a rank has not saved but ended with {failed[0]}", file=sys.stderr)
+        return 1
     except ChildFailedError as error:
         if all(failure.exitcode == EXIT_STATUS for failure in error.failures.values()):
             return EXIT_STATUS
@@ -62,6 +72,25 @@ def _run(words: list[str] | None) -> int:
         print(f"lightning-rcnn: rank {rank} ended first of its node, with status {failure.exitcode}", file=sys.stderr)
         return 1
     return 0
+
+
+@contextmanager
+def _noting_statuses(context: Any, statuses: list[int | None]) -> Iterator[None]:
+    """Append the exit status of each rank of this node when torchrun has ended them after a signal.
+
+    Torchrun raises the signal then, and says nothing of its ranks. `context` is its class of a node's processes.
+    """
+    close = context.close
+
+    def noting(self: Any, *arguments: Any, **keywords: Any) -> None:
+        close(self, *arguments, **keywords)
+        statuses.extend(handler.proc.returncode for handler in self.subprocess_handlers.values())
+
+    context.close = noting
+    try:
+        yield
+    finally:
+        del context.close  # the one that it inherits is back
 
 
 @contextmanager

@@ -84,6 +84,14 @@ def test_a_signal_to_the_node_reaches_the_ranks_and_asks_for_another_start(run_p
     assert (tmp_path / "saved").exists()
 
 
+@pytest.mark.parametrize(("answer", "status"), [("exit 3", 1), ("exit 0", 75), ("kill -9 $$$$", 1)])
+def test_ranks_that_have_not_saved_ask_for_no_other_start(run_program, capfd, answer, status):
+    """`$$$$` is `$$`, the process of a shell: torchrun replaces names in its words."""
+    program = f"trap '{answer}' TERM; sleep 0.3; kill -TERM $PPID; for turn in $(seq 100); do sleep 0.05; done"
+    assert run_program(program) == status
+    assert ("asked to stop, a rank has not saved" in capfd.readouterr().err) == (status == 1)
+
+
 def test_ctrl_c_asks_for_no_other_start(run_program):
     assert run_program("sleep 0.3; kill -INT $PPID; sleep 5") == 130
 
