@@ -1,8 +1,8 @@
 """Ranks of one machine that start again when one of them is lost: `python -m lightning_rcnn.healing --ranks 8 fit ...`.
 
-The job goes on: no queue, no new process of the launcher, no import. The launcher imports all once and forks the ranks.
+The job continues: no queue, no new process of the launcher, no import. The launcher imports all once and forks ranks.
 One of them keeps a checkpoint in the memory of the machine (`callbacks/memory_checkpoint.py`). When a rank is killed or
-fails, the launcher ends the others, which wait for it, and forks all anew; they resume from that checkpoint with the
+fails, the launcher ends the others, which wait for it, and forks all again; they resume from that checkpoint with the
 next batch. Since resuming is exact, the training ends as one that was not disturbed.
 
 torchft 0.2 lets the other ranks go on, but only what passes through its manager heals: Lightning's loops have no second
@@ -83,17 +83,29 @@ def memory_folder(place: Path) -> Iterator[Path]:
 
     A launcher and its ranks hold a lock in theirs as long as they live.
     """
-    for other in place.glob(f"{_PREFIX}*"):
-        with suppress(OSError), (other / _LOCK).open("a") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            shutil.rmtree(other, ignore_errors=True)
-    folder = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=place))
+    with _locked(place):  # until ours is locked: another launcher would take it for one left behind
+        for other in place.glob(f"{_PREFIX}*"):
+            with suppress(OSError), (other / _LOCK).open("a") as lock:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                shutil.rmtree(other, ignore_errors=True)
+        folder = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=place))
+        own = (folder / _LOCK).open("w")
+        fcntl.flock(own, fcntl.LOCK_EX)
     try:
-        with (folder / _LOCK).open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
+        with own:
             yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    place = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(place, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(place)
 
 
 class Healer:

@@ -6,6 +6,7 @@ import random
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 
@@ -145,6 +146,24 @@ def test_the_folder_of_a_launcher_that_was_killed_is_removed(tmp_path):
         with healing.memory_folder(tmp_path) as other:
             assert set(tmp_path.iterdir()) == {own, other}
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_launcher_that_has_not_locked_its_folder_yet_keeps_it(tmp_path, monkeypatch):
+    """Another one starts between the making of the folder and its lock."""
+    make, second = tempfile.mkdtemp, []
+
+    def make_while_another_starts(**options):
+        folder = make(**options)
+        if not second:
+            second.append(threading.Thread(target=lambda: healing.memory_folder(tmp_path).__enter__()))
+            second[0].start()
+            second[0].join(0.3)
+        return folder
+
+    monkeypatch.setattr(tempfile, "mkdtemp", make_while_another_starts)
+    with healing.memory_folder(tmp_path) as own:
+        second[0].join()
+        assert (own / healing._LOCK).exists()
 
 
 KILLS = 5
