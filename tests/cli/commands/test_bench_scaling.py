@@ -62,6 +62,7 @@ def test_the_readme_says_what_follows_from_it(run, workplace):
     [
         (["--nodes", "0"], "--nodes 0: has to be above 0"),
         (["--bandwidth", "-1"], "--bandwidth -1: has to be above 0"),
+        (["--evaluation_images_per_second", "0"], "--evaluation_images_per_second 0: has to be above 0"),
         (["--latency_us", "-1"], "--latency_us -1: has to be 0 or more"),
         (["--nodes", "9000"], "--nodes 9000: 144000 images of a step are more than an epoch has"),
     ],
