@@ -37,7 +37,11 @@ def results_of(
     if result_type == "keypoints":
         if detections.keypoints is None:
             raise ValueError("the detections have no keypoints to score")
-        key, places = "keypoints", detections.keypoints[slot, found].float().flatten(1).tolist()
+        points = detections.keypoints[slot, found].float().flatten(1).tolist()
+        return [
+            {"category_id": label, "score": score, "bbox": box, "keypoints": own}
+            for label, score, box, own in zip(labels, scores, places, points, strict=True)
+        ]
     elif result_type == "segm":
         if detections.masks is None:
             raise ValueError("the detections have no masks to score")
@@ -92,9 +96,12 @@ def mask_of(annotation: Mapping[str, Any], height: int, width: int) -> RunLength
 
 
 def as_result(result: Mapping[str, Any], result_type: ResultType) -> dict[str, Any]:
-    """What the evaluation needs of a result; what is not scored is left out."""
-    key = KEYS[result_type]
-    return {name: result[name] for name in ("category_id", "score", key)}
+    """What the evaluation needs of a result; what is not scored is left out.
+
+    Keypoints keep their box: the COCO API takes its area for the size of a detection, if there is one.
+    """
+    entry = {name: result[name] for name in ("category_id", "score", KEYS[result_type])}
+    return {**entry, "bbox": result["bbox"]} if result_type == "keypoints" and "bbox" in result else entry
 
 
 def as_xywh(box: list[float]) -> list[float]:

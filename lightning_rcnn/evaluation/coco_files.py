@@ -72,7 +72,7 @@ class _Result(NamedTuple):
     image_id: int
     label: int
     score: float
-    box: Box
+    box: Box | None
     segmentation: Any
     keypoints: Keypoints
 
@@ -102,7 +102,7 @@ def read_scored(annotations: Path, results: Path, result_type: ResultType) -> Co
     ids = result_ids(results, [entry.get("image_id") for entry in entries], coco, annotations)
     detections = _read_results(entries, results, ids, result_type, num_keypoints)
     notes = [*ids.notes]
-    if result_type == "bbox" and are_relative(edges_of(result.box) for result in detections):
+    if result_type == "bbox" and are_relative(edges_of(result.box) for result in detections if result.box is not None):
         notes.append("All boxes of the results are shares of the image, 0 to 1: they become pixels.")
         detections = [_in_pixels(result, coco.images[result.image_id], annotations) for result in detections]
     masks = _masks_by_image(detections)
@@ -174,7 +174,7 @@ def _read_results(
             raise InputError(f"{place}: bbox {entry.get('bbox')!r} is not four numbers x, y, width, height")
         segmentation = read_segmentation(entry.get("segmentation")) if result_type == "segm" else None
         points = _points_of(entry, num_keypoints, place) if result_type == "keypoints" else []
-        detections.append(_Result(place, image_id, label, score, box or (0.0, 0.0, 0.0, 0.0), segmentation, points))
+        detections.append(_Result(place, image_id, label, score, box, segmentation, points))
     return detections
 
 
@@ -211,7 +211,7 @@ def _label_of(entry: Mapping[str, Any], ids: ResultIds, place: str) -> int | Non
 
 def _in_pixels(result: _Result, image: CocoImage, annotations: Path) -> _Result:
     _require_size(image, annotations)
-    return result._replace(box=scale_box(result.box, *image.size))
+    return result if result.box is None else result._replace(box=scale_box(result.box, *image.size))
 
 
 def _require_size(image: CocoImage, annotations: Path) -> None:
@@ -284,10 +284,11 @@ def _in_frame(annotated: CocoObject, image: Image) -> Any:
 
 def _as_entry(result: _Result, image: Image, result_type: ResultType) -> dict[str, Any]:
     entry: dict[str, Any] = {"category_id": result.label, "score": result.score}
-    if result_type == "bbox":
+    if result_type == "bbox" and result.box is not None:
         return {**entry, "bbox": list(result.box)}
     if result_type == "keypoints":
-        return {**entry, "keypoints": result.keypoints}
+        box = {} if result.box is None else {"bbox": list(result.box)}
+        return {**entry, **box, "keypoints": result.keypoints}
     return {**entry, "segmentation": _mask_of(result, image)}
 
 

@@ -12,6 +12,8 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 from hotcoco import Params, StreamingEval
 
+from lightning_rcnn.data.keypoints import PIXEL_CENTER
+
 RegionType = Literal["bbox", "segm"]
 """What has an IoU: boxes and masks."""
 ResultType = Literal["bbox", "segm", "keypoints"]
@@ -89,7 +91,7 @@ class Scoring:
             annotations: `category_id`, `area`, `bbox` (x, y, width, height) or `segmentation` (compressed RLE), for
                 keypoints `bbox` and `keypoints` (empty if none is labeled), perhaps `iscrowd`, and `difficult` for an
                 object that is ignored.
-            results: `category_id`, `score`, and `bbox`, `segmentation` or `keypoints`.
+            results: `category_id`, `score`, and `bbox`, `segmentation`, or `keypoints` and perhaps `bbox`.
             negative, not_exhaustive: labels of absent classes, and of those that are not annotated exhaustively, in a
                 federated set.
 
@@ -106,7 +108,7 @@ class Scoring:
             "neg_category_ids": list(negative),
             "not_exhaustive_category_ids": list(not_exhaustive),
         }
-        self._evaluator.update([image], objects, [{**entry, "image_id": image_id} for entry in results])
+        self._evaluator.update([image], objects, [{**_as_result(entry), "image_id": image_id} for entry in results])
 
     def _as_ground_truth(self, entry: Mapping[str, Any]) -> dict[str, Any]:
         """Return an object as COCO's rules want it; they ignore one of that area, and one without labeled keypoints."""
@@ -115,11 +117,24 @@ class Scoring:
             return {**entry, "area": IGNORED_AREA if is_ignored else entry["area"]}
         keypoints = [] if is_ignored else entry["keypoints"]
         num_labeled = sum(visibility > 0 for visibility in keypoints[2::3])
-        return {**entry, "keypoints": keypoints or self._no_keypoints, "num_keypoints": num_labeled}
+        return {
+            **entry,
+            "keypoints": _in_cocos_frame(keypoints) if keypoints else self._no_keypoints,
+            "num_keypoints": num_labeled,
+        }
 
     def state(self) -> bytes:
         """All that was added, for `curves_of` on this or another rank."""
         return self._evaluator.to_bytes()
+
+
+def _as_result(entry: Mapping[str, Any]) -> Mapping[str, Any]:
+    return {**entry, "keypoints": _in_cocos_frame(entry["keypoints"])} if "keypoints" in entry else entry
+
+
+def _in_cocos_frame(keypoints: Sequence[float]) -> list[float]:
+    """Give each keypoint as the index of its pixel, as COCO's files do, whose boxes it compares them with."""
+    return [value if number % 3 == 2 else value - PIXEL_CENTER for number, value in enumerate(keypoints)]
 
 
 def curves_of(states: Iterable[bytes]) -> Curves:

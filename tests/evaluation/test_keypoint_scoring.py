@@ -49,17 +49,17 @@ def generated(num_keypoints: int):
             for _ in range(chance.integers(0, 7)):
                 noise = chance.choice([0.01, 0.05, 0.3]) * math.sqrt(width * height)
                 points.append(own + chance.normal(0, noise, own.shape))
-                boxes.append([x, y, x + width, y + height])
+                boxes.append([x, y, x + 0.7 * width, y + 0.7 * height])  # other sizes than the extent of the keypoints
                 labels.append(label if chance.random() < 0.9 else 3 - label)
         scores = np.round(chance.uniform(0, 1, len(boxes)), 2)
         images.append((annotations, np.array(boxes), np.array(points), scores, labels))
     return images
 
 
-def coco_files(images, num_keypoints):
+def coco_files(images, num_keypoints, with_boxes=True):
     """The contents of an annotation file and of a results file."""
     truth, results = [], []
-    for image_id, (annotations, _, points, scores, labels) in enumerate(images, start=1):
+    for image_id, (annotations, boxes, points, scores, labels) in enumerate(images, start=1):
         for annotation in annotations:
             x1, y1, x2, y2 = annotation["bbox"]
             keypoints = annotation.get("keypoints", [0.0] * 3 * num_keypoints)
@@ -75,9 +75,11 @@ def coco_files(images, num_keypoints):
                     "num_keypoints": sum(visibility > 0 for visibility in keypoints[2::3]),
                 }
             )
-        for own, score, label in zip(points, scores, labels, strict=True):
+        for (x1, y1, x2, y2), own, score, label in zip(boxes.tolist(), points, scores, labels, strict=True):
             flat = np.concatenate([own, np.ones((len(own), 1))], axis=1).ravel().tolist()
-            results.append({"image_id": image_id, "category_id": label, "keypoints": flat, "score": float(score)})
+            box = [x1, y1, x2 - x1, y2 - y1]
+            entry = {"image_id": image_id, "category_id": label, "keypoints": flat, "score": float(score)}
+            results.append(entry | ({"bbox": box} if with_boxes else {}))
     content = {
         "images": [{"id": image_id, "height": 600, "width": 600} for image_id in range(1, NUM_IMAGES + 1)],
         "annotations": truth,
@@ -86,8 +88,8 @@ def coco_files(images, num_keypoints):
     return content, results
 
 
-def coco_figures(images, sigmas):
-    content, results = coco_files(images, len(sigmas))
+def coco_figures(images, sigmas, with_boxes=True):
+    content, results = coco_files(images, len(sigmas), with_boxes)
     with contextlib.redirect_stdout(io.StringIO()):
         coco = COCO()
         coco.dataset = content
@@ -121,10 +123,11 @@ def test_the_figures_are_those_of_the_coco_api(sigmas):
         assert figures[name] == pytest.approx(value, abs=2e-3), name  # float32 coordinates
 
 
+@pytest.mark.parametrize("with_boxes", [True, False])
 @pytest.mark.parametrize("options", [[], ["--oks_sigmas", ".03", ".05", ".1", ".07"]], ids=["default", "given"])
-def test_evaluate_scores_a_results_file(options, tmp_path, capsys):
+def test_evaluate_scores_a_results_file(options, with_boxes, tmp_path, capsys):
     images = generated(4)
-    content, results = coco_files(images, 4)
+    content, results = coco_files(images, 4, with_boxes)
     for category in content["categories"]:
         category |= {"name": f"class {category['id']}", "keypoints": ["a", "b", "c", "d"]}
     (tmp_path / "truth.json").write_text(json.dumps(content))
@@ -132,7 +135,7 @@ def test_evaluate_scores_a_results_file(options, tmp_path, capsys):
     words = ["--annotations", tmp_path / "truth.json", "--results", tmp_path / "results.json", "--type", "keypoints"]
     assert main(["evaluate", *map(str, words), "--json", str(tmp_path / "out.json"), *options]) == 0
     figures = json.loads((tmp_path / "out.json").read_text())["keypoints"]
-    expected = coco_figures(images, [float(word) for word in options[1:]] or [UNIFORM_SIGMA] * 4)
+    expected = coco_figures(images, [float(word) for word in options[1:]] or [UNIFORM_SIGMA] * 4, with_boxes)
     assert {name: figures[name] for name in expected} == pytest.approx(expected, abs=1e-6)
     assert "AR20" in capsys.readouterr().out
 
