@@ -96,8 +96,10 @@ class Part(Recorded, nn.Module):
         profiled: name of a function or submodule -> name of its time in a profile.
         loss_names: names of the losses that the part computes, logged under `train/`.
         conventions: names of the arguments that must match those the weights were trained with.
+        no_graph: why a detector with the part cannot be exported, and the way out; empty if it can.
     """
 
+    no_graph: ClassVar[str] = ""
     loss_names: tuple[str, ...] = ()
     class_layers: tuple[str, ...] = ()
     compiled_layers: tuple[str, ...] = ()

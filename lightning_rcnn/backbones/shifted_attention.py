@@ -1,4 +1,4 @@
-"""Attention in shifted windows (Swin Transformer, arXiv 2103.14030, section 3.2), in one form for maps of all sizes.
+"""Attention in shifted windows (Swin Transformer, arXiv 2103.14030, section 3.2), by one rule for maps of all sizes.
 
 Shape letters: N images, H and W height and width of a map, C channels, S side of a window, V windows, K heads.
 """
@@ -15,7 +15,7 @@ class AnySizeWindowAttention(ShiftedWindowAttention):
     """torchvision's attention, with its weights.
 
     A map is padded to whole windows and then shifted. Unlike torchvision's, it shifts a map of a single window, too, as
-    the authors' detectors do: so nothing depends on the size, and one exported graph serves all images.
+    the authors' detectors do.
     """
 
     def forward(self, x: Tensor) -> Tensor:

@@ -7,8 +7,9 @@ along the border.
 
 from collections.abc import Sequence
 from functools import partial
-from typing import Literal, NamedTuple
+from typing import ClassVar, Literal, NamedTuple
 
+import torch.nn.functional as F
 from torch import Tensor, nn
 from torchvision.models.swin_transformer import SwinTransformer, SwinTransformerBlock
 from torchvision.ops import FeaturePyramidNetwork
@@ -56,7 +57,8 @@ class SwinFPN(Backbone):
             with torchvision's names, or None: from scratch.
         window: side of the windows, patches of a stage; 7 for networks trained at 224 pixels, 12 for 384.
         drop_path: rate of stochastic depth in the last block; it grows linearly from 0. mmdetection's recipes have 0.2.
-        frozen_stages: number of frozen stages: 0 none, 1 the patch embedding, 2 also the first stage, and so on.
+        frozen_stages: number of frozen stages: 0 none, 1 the patch embedding, 2 also the first stage with the merging
+            of patches after it, and so on.
         channels: channels of every level.
         fpn_norm: norm after the pyramid's convolutions; None for a bias instead.
         checkpointing: whether blocks compute their activations again in backward instead of keeping them.
@@ -65,6 +67,10 @@ class SwinFPN(Backbone):
     Raises:
         InputError: `frozen_stages` is out of range, or the weights do not fit.
     """
+
+    no_graph: ClassVar[str] = (
+        "the windows of a Swin Transformer keep the tracing of a graph for all sizes busy; take another backbone"
+    )
 
     def __init__(
         self,
@@ -136,6 +142,8 @@ class SwinFPN(Backbone):
 
     def forward(self, images: Tensor) -> list[Tensor]:
         """Compute maps [N, C, H / stride, W / stride], one for each of `strides`."""
+        height, width = images.shape[-2:]
+        images = F.pad(images, (0, -width % PATCH, 0, -height % PATCH))  # to whole patches, as the authors' detectors
         hidden = self.body[0](images)  # [N, H / 4, W / 4, C], channels last until the pyramid
         features: dict[str, Tensor] = {}
         for level, number in enumerate(_stages(self.body)):
@@ -157,7 +165,7 @@ class SwinFPN(Backbone):
             raise InputError(f"model.backbone: frozen_stages {frozen_stages}: give 0 (none) to {1 + len(stages)} (all)")
         frozen = [self.body[0]] if frozen_stages else []
         for level, number in enumerate(stages[: max(0, frozen_stages - 1)]):
-            frozen += [self.body[number], self.norms[level], *([self.body[number - 1]] if level else [])]
+            frozen += [*self.body[number : number + 2], self.norms[level]]  # with the merging after it, as mmdetection
         for module in frozen:
             module.requires_grad_(False)
         return frozen

@@ -136,8 +136,10 @@ def trace(detector: Exportable, keep: Collection[str] = ()) -> ExportedProgram:
     Raises:
         InputError: a part cannot be traced, or calls an operator that torch does not have.
     """
-    if detector.no_graph:
-        raise InputError(f"{type(detector).__name__}: cannot be exported: {detector.no_graph}")
+    graph = ExportGraph(detector)
+    for module in graph.modules():
+        if reason := getattr(module, "no_graph", ""):
+            raise InputError(f"{type(module).__name__}: cannot be exported: {reason}")
     side = smallest_side(detector)
     batch, height, width = Dim("batch"), Dim("height", min=side), Dim("width", min=side)
     shapes: list[Any] = [{0: batch, 2: height, 3: width}, {0: batch}, {0: batch}]
@@ -146,7 +148,6 @@ def trace(detector: Exportable, keep: Collection[str] = ()) -> ExportedProgram:
     try:
         with torch.no_grad(), StandardOperators(keep), warnings.catch_warnings():
             warnings.simplefilter("ignore", FutureWarning)  # torchvision's shape of NMS calls torch by an old name
-            graph = ExportGraph(detector)
             program = torch.export.export(graph, _example(detector, side), dynamic_shapes=tuple(shapes), strict=False)
     except InputError:
         raise

@@ -9,9 +9,10 @@ import pytest
 import torch
 from torch import nn
 
-from lightning_rcnn import FastRCNN, MaskRCNN, RCNNBoxRegression, errors
+from lightning_rcnn import FasterRCNN, FastRCNN, MaskRCNN, RCNNBoxRegression, errors
 from lightning_rcnn.backbones.base import Backbone
 from lightning_rcnn.backbones.plain import PlainBackbone
+from lightning_rcnn.backbones.swin import SwinFPN
 from lightning_rcnn.cli import main
 from lightning_rcnn.errors import InputError
 from lightning_rcnn.export import exporting
@@ -244,3 +245,9 @@ def test_a_full_disk_is_one_line(tmp_path, monkeypatch, folder, capsys):
     assert main(["export", "--checkpoint", str(folder / "best.ckpt"), "--out", str(out)]) == 1
     assert f"--out {out}: cannot be written (No space left on device)" in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
+
+
+def test_a_part_says_why_it_has_no_graph(tmp_path):
+    detector = FasterRCNN(["a"], backbone=SwinFPN("swin_t", channels=8), box={"head": {"width": 8}})
+    with pytest.raises(InputError, match="SwinFPN: cannot be exported: the windows"):
+        detector.export(tmp_path / "detector.pt2")
