@@ -166,7 +166,6 @@ def parse(cli: DetectionCLI, words: list[str]) -> None:
 
 @pytest.mark.parametrize("block", blocks("bash"), ids=lambda block: block.page)
 @pytest.mark.end_to_end
-@pytest.mark.end_to_end
 def test_commands_and_their_options_exist(block, place, cli):
     for words in commands(block):
         command, *rest = words

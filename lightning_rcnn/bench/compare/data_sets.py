@@ -33,7 +33,7 @@ _IMAGES_PER_PROCESS = 16
 
 
 class DataSets(NamedTuple):
-    """Packed data sets with proposals.
+    """Packed data sets.
 
     Attributes:
         train, val: sources for `DetectionDataModule`.
@@ -51,15 +51,12 @@ class DataSets(NamedTuple):
     min_size: int
 
 
-def prepare(
-    train: str | None, val: str | None, folder: Path, search: SelectiveSearch | None, console: Console
-) -> DataSets:
-    """Generate scenes if no data are given, and proposals if the data have none.
+def prepare(train: str | None, val: str | None, folder: Path, console: Console) -> DataSets:
+    """Read the data sets, or generate scenes, with masks and keypoints, if none are given.
 
     Args:
-        train, val: packed data sets, with or without proposals; both or neither. Generated scenes have keypoints.
-        folder: folder for generated scenes and proposals.
-        search: selective search for proposals; None if no detector needs them.
+        train, val: packed data sets, with or without proposals; both or neither.
+        folder: folder for generated scenes.
         console: where progress is shown.
 
     Raises:
@@ -71,11 +68,6 @@ def prepare(
         train, val = str(folder / "scenes" / "train"), str(folder / "scenes" / "val")
         for seed, (source, number) in enumerate(((train, NUM_TRAIN), (val, NUM_VAL))):
             write_shards(shapes_source(number, seed, keypoints=True), Path(source), console=console)
-    if search is not None:
-        train, val = (
-            _with_proposals(source, folder / "proposals" / split, search, console)
-            for split, source in (("train", train), ("val", val))
-        )
     shard_sets = [read_shards(train), read_shards(val)]
     index = shard_sets[1].index
     if difference := category_difference(shard_sets[0].index, index):
@@ -85,6 +77,22 @@ def prepare(
     has_masks = not any(shards.lacking_masks for shards in shard_sets)
     has_keypoints = not any(shards.lacking_keypoints for shards in shard_sets)
     return DataSets(train, val, index, has_masks, index.skeleton if has_keypoints else None, min_size)
+
+
+def with_proposals(data: DataSets, folder: Path, search: SelectiveSearch, console: Console) -> DataSets:
+    """Generate proposals for the sets that have none.
+
+    Args:
+        data: data sets.
+        folder: folder for the proposals.
+        search: selective search.
+        console: where progress is shown.
+    """
+    train, val = (
+        _with_proposals(source, folder / "proposals" / split, search, console)
+        for split, source in (("train", data.train), ("val", data.val))
+    )
+    return data._replace(train=train, val=val)
 
 
 def images(source: str, number: int) -> Iterator[Tensor]:

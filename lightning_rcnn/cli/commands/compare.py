@@ -8,7 +8,7 @@ from rich.console import Console
 
 from lightning_rcnn.bench.compare.chart import draw
 from lightning_rcnn.bench.compare.comparison import Point, Row, curve_of, row_of, table_of, write_json
-from lightning_rcnn.bench.compare.data_sets import images, prepare
+from lightning_rcnn.bench.compare.data_sets import images, prepare, with_proposals
 from lightning_rcnn.bench.compare.recipes import FOUR_PAPERS, WITH_PROPOSALS, Conditions, DetectorKey, recipes
 from lightning_rcnn.bench.compare.training import Trained, train_recipe
 from lightning_rcnn.cli.option_checks import require_positive
@@ -66,9 +66,11 @@ def compare(
     seed_everything(seed, verbose=False)
     console = Console()
     search = SelectiveSearch(mode, width, proposal_limit)
-    data = prepare(train, val, out, search if WITH_PROPOSALS & set(detectors) else None, console)
+    data = prepare(train, val, out, console)
     conditions = Conditions(data.has_masks, data.skeleton, data.min_size, mode, width, proposal_limit)
-    chosen = recipes(detectors, conditions)
+    chosen = recipes(detectors, conditions)  # before anything is written beside data that are given
+    if WITH_PROPOSALS & set(detectors):
+        data = with_proposals(data, out, search, console)
     loading = {
         "train": data.train,
         "val": data.val,

@@ -64,8 +64,9 @@ def test_what_does_not_go(tmp_path):
             compare(tmp_path / "out", detectors=chosen)
     with pytest.raises(InputError, match="--detectors keypoint_rcnn: the data have no keypoints"):
         compare(
-            tmp_path / "out", str(tmp_path / "set"), str(tmp_path / "set"), detectors=("mask_rcnn", "keypoint_rcnn")
+            tmp_path / "out", str(tmp_path / "set"), str(tmp_path / "set"), detectors=("fast_rcnn", "keypoint_rcnn")
         )
+    assert not (tmp_path / "out").exists()  # so that the corrected command has an empty folder
     with pytest.raises(InputError, match="give --train and --val, or neither"):
         compare(tmp_path / "out", train=str(tmp_path / "set"))
     (tmp_path / "file").touch()
