@@ -7,6 +7,7 @@ memory of its own. The other tensors of a batch are small: they travel as bytes,
 memory for each.
 """
 
+import os
 import weakref
 from collections.abc import Callable
 from dataclasses import replace
@@ -126,5 +127,11 @@ def _received(key: int, worker: int, number: int, layout: SlotLayout) -> Tensor:
     memory = _memories[key]
     array = memory.memory_of(worker, number)  # lives as long as any tensor made of it
     # numpy's marks: when the last tensor goes, torch may be tracing, or in inference mode.
-    weakref.finalize(array, memory.is_taken(worker).__setitem__, number, False).atexit = False
+    weakref.finalize(array, _free, memory.is_taken(worker), number, os.getpid()).atexit = False
     return layout.arrange(torch.from_numpy(array))
+
+
+def _free(is_taken: np.ndarray, number: int, process: int) -> None:
+    """Clear a mark; not in a process forked later, which may collect its copy of a batch that is still in use here."""
+    if os.getpid() == process:
+        is_taken[number] = False

@@ -96,5 +96,20 @@ def test_buffers_are_freed_whatever_torch_does_at_that_time(mode):
             del batch
 
 
+def test_a_process_forked_later_frees_no_buffer():
+    """Workers that start while a batch waits to be collected have a copy of it, and collect that."""
+    gc.disable()
+    try:
+        memory = BatchMemory(1, LAYOUT.num_bytes)
+        batches = iter(loader(memory))
+        cycle = [next(batches)]
+        cycle.append(cycle)
+        del cycle  # uncollected, as an exception's traceback leaves it
+        next(iter(DataLoader([0], num_workers=1, worker_init_fn=lambda _: gc.collect())))
+        assert memory.is_taken(0)[0]
+    finally:
+        gc.enable()
+
+
 def test_only_workers_take_buffers():
     assert BatchMemory(1, LAYOUT.num_bytes).take(LAYOUT.num_bytes) is None
