@@ -138,11 +138,13 @@ class DetectionDataset(Dataset[Batch | InputError]):
                 self._sample(number, occurrence, request, rule, slot)
                 for (number, occurrence), slot in zip(request.entries(), images, strict=True)
             ]
-        except InputError as error:
+            batch = self._collated(samples, images)
+        except BaseException as error:
             if buffer is not None:
                 buffer.release()
-            return error
-        batch = self._collated(samples, images)
+            if isinstance(error, InputError):
+                return error
+            raise
         return batch if get_worker_info() is None else handed_over(batch, layout, buffer)
 
     def _collated(self, samples: Sequence[Sample], images: Tensor) -> Batch:

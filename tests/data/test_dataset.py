@@ -1,12 +1,15 @@
+import contextlib
 import json
 import pickle
 from collections.abc import Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
 
+from lightning_rcnn.data import batch_memory
 from lightning_rcnn.data.cache import ShardCache
 from lightning_rcnn.data.dataset import BatchRequest, DetectionDataset, Purpose
 from lightning_rcnn.data.fetch import FetchPolicy
@@ -140,3 +143,20 @@ def test_a_shard_that_cannot_be_fetched_is_an_error_as_a_value(uneven_set: Path,
     assert isinstance(error, InputError)
     assert "shard-000000.tar" in str(error)
     assert str(pickle.loads(pickle.dumps(error))) == str(error)
+
+
+@pytest.mark.parametrize("error", [RuntimeError, InputError])
+def test_a_batch_that_ends_by_an_error_gives_its_buffer_back(uneven_set: Path, monkeypatch, error: type[Exception]):
+    """torch passes the error of a worker on to the main process, which may ask the worker for more."""
+    monkeypatch.setattr(batch_memory, "get_worker_info", lambda: SimpleNamespace(id=0))
+    dataset = open_dataset(uneven_set)
+    dataset.memory = batch_memory.BatchMemory(1, 1 << 20)
+
+    def fail(number: int) -> RawSample:
+        assert dataset.memory.is_taken(0).sum() == 1
+        raise error("a fault")
+
+    monkeypatch.setattr(dataset.reader, "read", fail)
+    with contextlib.suppress(RuntimeError):
+        assert isinstance(dataset[request(0, 1)], InputError)
+    assert not dataset.memory.is_taken(0).any()
