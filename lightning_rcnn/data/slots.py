@@ -15,6 +15,8 @@ from torch.utils.data import get_worker_info
 
 _FLIP_CODES = {(-2,): 0, (-1,): 1, (-2, -1): -1}
 """Axes -> OpenCV's code for the flip along them."""
+_MAX_FLIPPED_CHANNELS = 128
+"""Channels of bytes up to which every OpenCV flips; some allow 512 (CV_CN_MAX), 5 only 128."""
 
 
 class SlotLayout(NamedTuple):
@@ -71,7 +73,7 @@ def write_image(image: Tensor, slot: Tensor, flipped_axes: tuple[int, ...] = ())
     """
     height, width = image.shape[-2:]
     written = slot[:, :height, :width]
-    if flipped_axes and image.dtype == torch.uint8 == slot.dtype:
+    if flipped_axes and image.dtype == torch.uint8 == slot.dtype and len(image) <= _MAX_FLIPPED_CHANNELS:
         cv2.flip(_rows(image), _FLIP_CODES[flipped_axes], dst=_rows(written))  # ten times as fast as torch
     else:
         written.copy_(image.flip(flipped_axes) if flipped_axes else image)

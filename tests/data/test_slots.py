@@ -11,7 +11,7 @@ def noise(channels: int, dtype: torch.dtype) -> torch.Tensor:
 
 @pytest.mark.parametrize("axes", [(), (-1,), (-2,), (-2, -1)])
 @pytest.mark.parametrize("dtype", [torch.uint8, torch.float32])
-@pytest.mark.parametrize("channels", [1, 3, 4, 12])
+@pytest.mark.parametrize("channels", [1, 3, 4, 12, 128, 129])
 def test_an_image_is_written_and_flipped_as_by_torch(channels: int, dtype: torch.dtype, axes: tuple[int, ...]):
     image = noise(channels, dtype)
     for given in (image, image.contiguous(), image.mT):  # as decoders write, planes, a quarter turn
