@@ -64,7 +64,7 @@ def check_max_edge(max_edge: int | None, quality: int | None, max_short_edge: in
         InputError: a value makes no sense.
     """
     if max_edge is None and quality is not None:
-        raise InputError(f"--quality {quality}: only --max_edge writes images anew; add --max_edge, or leave it out")
+        raise InputError(f"--quality {quality}: only --max_edge encodes images again; add --max_edge, or leave it out")
     if max_edge is not None and max_edge < 1:
         raise InputError(f"--max_edge {max_edge}: give a number of pixels above 0, such as 1333")
     if max_short_edge is not None and max_edge is None:
