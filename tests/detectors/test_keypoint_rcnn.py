@@ -110,7 +110,7 @@ def test_a_step_and_a_detection_read_no_values(make_batch):
     batch = with_keypoints(make_batch(*BATCHES["ordinary"]))
     with FakeTensorMode(allow_non_fake_inputs=False) as mode:
         detector = make()
-        fake = batch._map(mode.from_tensor)
+        fake = batch.map_tensors(mode.from_tensor)
         sum(detector.losses(fake.inputs, fake.targets).values()).backward()
         detections = detector.eval()(dataclasses.replace(fake, targets=None))
     assert detections.keypoints.shape == (2, 100, 3, 3)

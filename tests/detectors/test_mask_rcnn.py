@@ -51,7 +51,7 @@ def test_a_training_step_reads_no_values(make_mask_rcnn, make_batch, with_masks,
     batch = with_masks(make_batch(*BATCHES["ordinary"]))
     with FakeTensorMode(allow_non_fake_inputs=False) as mode:
         detector = make_mask_rcnn(**VARIANTS[variant])
-        fake = batch._map(mode.from_tensor)
+        fake = batch.map_tensors(mode.from_tensor)
         losses = detector.losses(fake.inputs, fake.targets)
         sum(losses.values()).backward()
         norm = torch.nn.utils.clip_grad_norm_(detector.parameters(), 1.0)

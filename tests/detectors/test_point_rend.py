@@ -200,7 +200,7 @@ def test_a_step_and_a_detection_read_no_values(make_point_rend, make_batch, with
     batch = with_masks(make_batch(*BATCHES["ordinary"]))
     with FakeTensorMode(allow_non_fake_inputs=False) as mode:
         detector = PointRend(**SMALL | {"mask": MASK})
-        fake = batch._map(mode.from_tensor)
+        fake = batch.map_tensors(mode.from_tensor)
         sum(detector.losses(fake.inputs, fake.targets).values()).backward()
         detections = detector.eval()(dataclasses.replace(fake, targets=None))
     assert detections.masks.shape == (2, 100, 56, 56)
