@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from lightning_rcnn.callbacks.checkpoint_io import AtomicCheckpointIO
-from lightning_rcnn.checkpoints.split import change_tensors
+from lightning_rcnn.checkpoints.split import change_by_keys
 
 _COPIES = 2
 """Checkpoints that may wait for the disk: `best.ckpt` and `last.ckpt` are written right after each other."""
@@ -93,20 +93,21 @@ class _Copy:
     """Memory for one checkpoint, which is used again for the next one."""
 
     def __init__(self) -> None:
-        self._memory: dict[str, Tensor] = {}
+        self._memory: dict[tuple[Any, ...], Tensor] = {}
 
     def take(self, checkpoint: dict[str, Any]) -> dict[str, Any]:
         """Return a copy of a checkpoint, on the host; it is valid until the next call."""
-        copied = change_tensors(checkpoint, self._copy)
+        copied = change_by_keys(checkpoint, self._copy)
         if any(tensor.is_pinned() for tensor in self._memory.values()):
             torch.cuda.synchronize()
         return copied
 
-    def _copy(self, name: str, tensor: Tensor) -> Tensor:
+    def _copy(self, keys: tuple[Any, ...], tensor: Tensor) -> Tensor:
         if tensor.is_meta:
             return tensor
-        memory = self._memory.get(name)
+        memory = self._memory.get(keys)
         if memory is None or memory.shape != tensor.shape or memory.dtype != tensor.dtype:
             memory = torch.empty(tensor.shape, dtype=tensor.dtype, pin_memory=tensor.is_cuda)
-            self._memory[name] = memory
-        return memory.copy_(tensor.detach(), non_blocking=True)
+            self._memory[keys] = memory
+        # `take` waits for copies from a GPU to page-locked memory only.
+        return memory.copy_(tensor.detach(), non_blocking=tensor.is_cuda)

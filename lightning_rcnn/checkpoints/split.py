@@ -7,6 +7,7 @@ distributed checkpoint (`torch.distributed.checkpoint`), which any number of ran
 
 import copy
 import warnings
+from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -56,14 +57,36 @@ def change_tensors(value: Any, change: Callable[[str, Tensor], Tensor], name: st
         change: keys of the tensor from the outermost on, joined by slashes; tensor -> another one.
         name: keys above `value`.
     """
+    return change_by_keys(value, lambda keys, tensor: change("/".join(map(str, keys)), tensor), (name,) if name else ())
+
+
+def change_by_keys(value: Any, change: Callable[[tuple[Any, ...], Tensor], Tensor], keys: tuple[Any, ...] = ()) -> Any:
+    """Return a copy of nested dictionaries and lists with every tensor changed.
+
+    An ordered dictionary stays one, with the versions of modules that torch attaches to a state dict.
+
+    Args:
+        value: dictionary, list, tensor or anything else.
+        change: keys of the tensor from the outermost on; tensor -> another one. No two tensors have the same keys, but
+            joined to one name, `{"a/b": ...}` and `{"a": {"b": ...}}` are the same.
+        keys: keys above `value`.
+    """
     if isinstance(value, Tensor):
-        return change(name, value)
+        return change(keys, value)
     if isinstance(value, Mapping):
-        return {key: change_tensors(item, change, f"{name}/{key}".lstrip("/")) for key, item in value.items()}
+        items = {key: change_by_keys(item, change, (*keys, key)) for key, item in value.items()}
+        return _like_state_dict(items, value) if isinstance(value, OrderedDict) else items
     if isinstance(value, list | tuple):
-        items = [change_tensors(item, change, f"{name}/{number}") for number, item in enumerate(value)]
-        return tuple(items) if isinstance(value, tuple) else items
+        values = [change_by_keys(item, change, (*keys, number)) for number, item in enumerate(value)]
+        return tuple(values) if isinstance(value, tuple) else values
     return copy.deepcopy(value)
+
+
+def _like_state_dict(items: dict[Any, Any], state_dict: OrderedDict[Any, Any]) -> OrderedDict[Any, Any]:
+    """Return items as an ordered dictionary with the attributes of another, such as `_metadata`."""
+    ordered = OrderedDict(items)
+    vars(ordered).update(copy.deepcopy(vars(state_dict)))
+    return ordered
 
 
 def take_tensors(checkpoint: dict[str, Any], folder: str) -> tuple[dict[str, Any], dict[str, Tensor]]:
@@ -74,18 +97,31 @@ def take_tensors(checkpoint: dict[str, Any], folder: str) -> tuple[dict[str, Any
         folder: name of the folder for the tensors.
 
     Returns:
-        The content of the file, and the tensors of the folder by name.
+        The content of the file, which shares nothing with `checkpoint`; and the tensors of the folder by name,
+        not copied.
+
+    Raises:
+        InputError: two tensors of the folder would have the same name.
     """
     tensors: dict[str, Tensor] = {}
 
+    def copied(_: str, tensor: Tensor) -> Tensor:
+        return tensor.detach().to("cpu", copy=True)
+
     def take(name: str, tensor: Tensor) -> Tensor:
         if not tensor.ndim:  # counts, which a file holds best; an optimizer changes its own in place
-            return tensor.detach().to("cpu", copy=True)
+            return copied(name, tensor)
+        if name in tensors:
+            raise InputError(f"{name}: two tensors of a checkpoint have this name; give split_checkpoints false")
         tensors[name] = tensor
         return torch.empty(tensor.shape, dtype=tensor.dtype, device="meta")
 
-    parts = {key: change_tensors(checkpoint[key], take, key) for key in (*WEIGHTS, OPTIMIZERS) if key in checkpoint}
-    return {**checkpoint, **parts, FOLDER_KEY: folder}, tensors
+    # All is copied: in the background, the file is written after later steps.
+    content = {
+        key: change_tensors(value, take if key in (*WEIGHTS, OPTIMIZERS) else copied, key)
+        for key, value in checkpoint.items()
+    }
+    return {**content, FOLDER_KEY: folder}, tensors
 
 
 def read_tensors(content: Any, name: str, path: Path, like: Callable[[str, Tensor], Tensor]) -> Any:

@@ -180,8 +180,40 @@ def test_the_same_memory_serves_later_checkpoints(disk, tmp_path):
         content = {"global_step": step, "state_dict": {"weight": torch.full((3,), float(step))}, "betas": (0.9, [step])}
         writer.save_checkpoint(content, tmp_path / "a.ckpt")
         content["betas"][1].append("changed afterwards")
-        memory = [copy._memory["state_dict/weight"].data_ptr() for copy in writer._copies if copy._memory]
+        memory = [copy._memory["state_dict", "weight"].data_ptr() for copy in writer._copies if copy._memory]
         assert len(memory) == len(set(memory)) == min(step + 1, 2)
         writer.wait()
         saved = torch.load(tmp_path / "a.ckpt", weights_only=True)
         assert (saved["state_dict"]["weight"].tolist(), saved["betas"]) == ([step] * 3, (0.9, [step]))
+
+
+def test_tensors_with_similar_keys_have_memory_of_their_own(tmp_path):
+    content = {"a/b": torch.zeros(2), "a": {"b": torch.ones(2)}, "n": {0: torch.zeros(2), "0": torch.ones(2)}}
+    writer = BackgroundCheckpointIO()
+    writer.save_checkpoint(content, tmp_path / "a.ckpt")
+    writer.wait()
+    saved = torch.load(tmp_path / "a.ckpt", weights_only=True)
+    assert [saved["a/b"].sum(), saved["a"]["b"].sum(), saved["n"][0].sum(), saved["n"]["0"].sum()] == [0, 2, 0, 2]
+
+
+def test_only_copies_that_are_waited_for_may_be_late(tmp_path, monkeypatch):
+    """A tensor that is on no CUDA device has plain memory, for which nothing waits."""
+    given, copy = [], torch.Tensor.copy_
+
+    def note(memory, tensor, non_blocking=False):
+        given.append(non_blocking)
+        return copy(memory, tensor)
+
+    monkeypatch.setattr(torch.Tensor, "copy_", note)
+    BackgroundCheckpointIO().save_checkpoint({"weight": torch.zeros(2)}, tmp_path / "a.ckpt")
+    assert given == [False]
+
+
+def test_a_state_dict_keeps_the_versions_of_its_modules(tmp_path):
+    """Batch norm reads an older state dict, which has no count of batches, only because of its version."""
+    state_dict = torch.nn.BatchNorm1d(2).state_dict()
+    writer = BackgroundCheckpointIO()
+    writer.save_checkpoint({"state_dict": state_dict}, tmp_path / "a.ckpt")
+    writer.wait()
+    saved = torch.load(tmp_path / "a.ckpt", weights_only=True)["state_dict"]
+    assert saved._metadata == state_dict._metadata != {}

@@ -86,3 +86,25 @@ def test_a_folder_that_is_missing_or_damaged_is_named(saved, file):
         (folder / file).write_bytes((folder / file).read_bytes()[:20])
     with pytest.raises(InputError, match=f"^{folder}: (no such folder|the tensors of a checkpoint cannot be read)"):
         joined(read_content(saved), saved)
+
+
+def test_the_file_holds_what_was_when_it_was_split():
+    """Later steps run while the file is written."""
+    history, average = [1], torch.zeros(2)
+    checkpoint = {**CHECKPOINT, "callbacks": {"mine": {"history": history, "average": average}}}
+    content, _ = take_tensors(checkpoint, "folder")
+    history.append(2)
+    average.add_(1)
+    mine = content["callbacks"]["mine"]
+    assert (mine["history"], mine["average"].tolist()) == ([1], [0, 0])
+
+
+def test_two_tensors_of_one_name_are_refused():
+    with pytest.raises(InputError, match="state_dict/a/b: two tensors of a checkpoint have this name"):
+        take_tensors({"state_dict": {"a/b": torch.zeros(2), "a": {"b": torch.zeros(2)}}}, "folder")
+
+
+def test_a_state_dict_keeps_the_versions_of_its_modules():
+    state_dict = torch.nn.BatchNorm1d(2).state_dict()
+    content, _ = take_tensors({"state_dict": state_dict}, "folder")
+    assert content["state_dict"]._metadata == state_dict._metadata != {}
