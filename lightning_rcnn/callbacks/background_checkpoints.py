@@ -1,4 +1,4 @@
-"""Checkpoints that are written while the training goes on."""
+"""Checkpoints that a thread writes while the training continues."""
 
 from collections import deque
 from collections.abc import Callable
@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from lightning.pytorch.utilities.rank_zero import rank_zero_warn
 from torch import Tensor
 
 from lightning_rcnn.callbacks.checkpoint_io import AtomicCheckpointIO
@@ -23,23 +24,29 @@ class BackgroundCheckpointIO(AtomicCheckpointIO):
     A step waits for the copy, and for the disk only if two checkpoints are not written yet. The copies stay allocated,
     in page-locked memory if the weights are on a GPU: new memory for each would cost more time than the copying.
 
+    After a trainer's work (`teardown`) it writes at once, because nobody would wait for the thread, until `begin`.
+
     Lightning's `AsyncCheckpointIO` copies on the device, keeps any number of copies, reports an error at the next
     checkpoint, and cannot be waited for.
     """
 
     def __init__(self, after_save: Callable[[], None] | None = None) -> None:
         super().__init__(after_save)
-        self._executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix="checkpoint")
+        self._executor: ThreadPoolExecutor | None = None  # made at first use: a trainer may be pickled before
+        self._has_ended = False
         self._pending: deque[Future[Any]] = deque()
         self._calls: list[Callable[[], None]] = []
         self._copies = deque(_Copy() for _ in range(_COPIES))
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:
-        """Copy `checkpoint`, and begin to write it.
+        """Copy `checkpoint`, and begin to write it; write it at once after `teardown`.
 
         Raises:
             InputError: an earlier one could not be written; the file that was there before it is untouched.
         """
+        if self._has_ended:
+            self.write(checkpoint, path)
+            return
         while len(self._pending) >= _COPIES:
             self._finish_first()
         copy = self._copies[0]  # the one that was written longest ago
@@ -47,11 +54,23 @@ class BackgroundCheckpointIO(AtomicCheckpointIO):
         self.submit(partial(self.write, copy.take(checkpoint), path))
 
     def submit(self, job: Callable[[], Any]) -> None:
-        """Run something in the thread, after all that it has to do already; an error is raised by `check`."""
+        """Run something in the thread, after all that it has to do already; an error is raised by `check`.
+
+        After `teardown` it runs at once, and its error is raised here.
+        """
+        if self._has_ended:
+            job()
+            return
+        if self._executor is None:
+            self._executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix="checkpoint")
         self._pending.append(self._executor.submit(job))
 
+    def begin(self) -> None:
+        """Write in the background again, if a `teardown` was before."""
+        self._has_ended = False
+
     def when_written(self, call: Callable[[], None]) -> None:
-        """Call something in this thread when all checkpoints so far are on the disk; see `check`."""
+        """Call something in this thread when all checkpoints so far are on the disk, and never if one fails."""
         self._calls.append(call)
         self.check()
 
@@ -76,12 +95,39 @@ class BackgroundCheckpointIO(AtomicCheckpointIO):
             self._finish_first()
         self._call()
 
+    def failures(self) -> list[Exception]:
+        """Wait for the disk, and return all errors instead of raising the first."""
+        failures: list[Exception] = []
+        while True:
+            try:
+                self.wait()
+            except Exception as failure:
+                failures.append(failure)
+            else:
+                return failures
+
     def teardown(self) -> None:
-        """Wait for the disk at the end of a trainer's work."""
-        self.wait()
+        """Wait for the disk at the end of a trainer's work.
+
+        Raises:
+            InputError: a checkpoint could not be written; others are warned of.
+        """
+        failures = self.failures()
+        self._has_ended = True
+        if self._executor is not None:
+            self._executor.shutdown()
+            self._executor = None
+        for other in failures[1:]:
+            rank_zero_warn(str(other))
+        if failures:
+            raise failures[0]
 
     def _finish_first(self) -> None:
-        self._pending.popleft().result()
+        try:
+            self._pending.popleft().result()
+        except Exception:
+            self._calls.clear()  # they would name a file that does not exist
+            raise
 
     def _call(self) -> None:
         calls, self._calls = self._calls, []

@@ -60,9 +60,18 @@ class AtomicCheckpointIO(TorchCheckpointIO):
         Raises:
             InputError: it cannot be downloaded, or its tensors are missing.
         """
+        self.wait()
         file = checkpoint_file(path)
         content = super().load_checkpoint(file, map_location, weights_only)
         return joined(content, Path(file))
+
+    def remove_checkpoint(self, path: str | Path) -> None:
+        """Remove a file, also one that is still being written."""
+        self.wait()
+        super().remove_checkpoint(path)
+
+    def begin(self) -> None:
+        """Prepare for a training: nothing."""
 
     def when_written(self, call: Callable[[], None]) -> None:
         """Call something when all checkpoints so far are on the disk: at once."""
@@ -73,6 +82,10 @@ class AtomicCheckpointIO(TorchCheckpointIO):
 
     def wait(self) -> None:
         """Wait for what is written in the background: nothing."""
+
+    def failures(self) -> list[Exception]:
+        """Wait, and return the errors instead of raising them: none."""
+        return []
 
 
 def _write(checkpoint: dict[str, Any], path: Path) -> None:

@@ -4,7 +4,6 @@ Names are fixed, so that one command starts and resumes a run. A file with one o
 after `kill -9`.
 """
 
-from contextlib import suppress
 from functools import partial
 from math import isnan
 from pathlib import Path
@@ -95,13 +94,15 @@ class LastCheckpoint(NamedCheckpoint):
         self._is_before_validation = False
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Check that all ranks resume from the same checkpoint.
+        """Prepare what writes checkpoints, and check that all ranks resume from the same one.
 
         Raises:
             InputError: this rank sees another checkpoint than rank 0, or none.
         """
         if stage != "fit":
             return
+        if (writer := writer_of(trainer)) is not None:
+            writer.begin()
         first = trainer.strategy.broadcast(_identity(trainer.ckpt_path))
         if first != _identity(trainer.ckpt_path):
             raise InputError(
@@ -151,10 +152,10 @@ class LastCheckpoint(NamedCheckpoint):
             writer.wait()
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
-        """Wait for a file that is being written; why the training ends is more important than its fate."""
+        """Wait for files that are being written. One that fails is a warning: the error is why the training ends."""
         if (writer := writer_of(trainer)) is not None:
-            with suppress(Exception):
-                writer.wait()
+            for failure in writer.failures():
+                rank_zero_warn(str(failure))
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         """Make a run that resumes begin with the validation that is about to start."""

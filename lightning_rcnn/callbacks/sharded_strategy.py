@@ -156,7 +156,9 @@ class ShardedStrategy(ModelParallelStrategy):
         Raises:
             InputError: it cannot be read.
         """
-        path = Path(self.broadcast(checkpoint_path))
+        if isinstance(self.checkpoint_io, AtomicCheckpointIO):
+            self.checkpoint_io.wait()
+        path = Path(self.broadcast(checkpoint_path))  # after rank 0 has waited
         checkpoint = dict(read_content(path))
         assert self.lightning_module is not None
         own: Mapping[str, Tensor] = self.lightning_module.state_dict()

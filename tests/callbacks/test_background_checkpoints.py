@@ -1,6 +1,7 @@
 """Checkpoints that a thread writes: what they hold, who waits for them, and what becomes of errors and kills."""
 
 import os
+import pickle
 import signal
 import threading
 import time
@@ -9,6 +10,8 @@ from functools import partial
 import pytest
 import torch
 from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.loggers.logger import DummyLogger
 from torch.utils.data import DataLoader
 
 from lightning_rcnn import stop_signals
@@ -36,18 +39,19 @@ class Counter(LightningModule):
         return torch.optim.SGD(self.parameters(), lr=1.0)
 
 
-def fit(folder, module, writer, steps=6, callbacks=(), every=1):
+def fit(folder, module, writer, steps=6, callbacks=(), every=1, logger=False):
     trainer = Trainer(
         default_root_dir=folder,
         max_steps=steps,
         accelerator="cpu",
         callbacks=[LastCheckpoint(every_n_steps=every), *callbacks],
         plugins=[writer],
-        logger=False,
+        logger=logger,
         enable_progress_bar=False,
         enable_model_summary=False,
     )
     trainer.fit(module, DataLoader(torch.ones(20)))
+    return trainer
 
 
 @pytest.fixture
@@ -217,3 +221,85 @@ def test_a_state_dict_keeps_the_versions_of_its_modules(tmp_path):
     writer.wait()
     saved = torch.load(tmp_path / "a.ckpt", weights_only=True)["state_dict"]
     assert saved._metadata == state_dict._metadata != {}
+
+
+class Told(DummyLogger):
+    """Notes of which steps it is told."""
+
+    def __init__(self):
+        super().__init__()
+        self.steps = []
+
+    def after_save_checkpoint(self, checkpoint_callback):
+        self.steps.append(checkpoint_callback.saved_step)
+
+
+def test_loggers_hear_of_no_file_that_was_not_written(disk, tmp_path):
+    disk.may_write.set()
+    disk.fails_at, logger = 6, Told()
+    with pytest.raises(InputError, match="No space left on device"):
+        fit(tmp_path, Counter(), BackgroundCheckpointIO(), every=6, logger=logger)
+    assert logger.steps == []
+
+
+@pytest.mark.parametrize(("every", "failing"), [(1, 2), (2, 1)])
+def test_why_a_training_ends_is_not_hidden_by_checkpoints_that_fail(monkeypatch, tmp_path, every, failing):
+    """One or two checkpoints are not written yet when a step fails; each of them is warned of."""
+    may_fail = threading.Event()
+
+    def write(content, path):
+        assert may_fail.wait(30)
+        raise OSError(28, f"No space left for step {content['global_step']}")
+
+    def in_step(step):
+        if step == 2:
+            may_fail.set()
+            raise ValueError("the cause")
+
+    monkeypatch.setattr(checkpoint_io, "atomic_save", write)
+    with pytest.warns(UserWarning, match="No space left") as warned, pytest.raises(ValueError, match="the cause"):
+        fit(tmp_path, Counter(in_step), BackgroundCheckpointIO(), every=every)
+    assert sum("No space left for step" in str(warning.message) for warning in warned) == failing
+
+
+def test_a_file_is_read_and_removed_when_it_is_written(disk, tmp_path):
+    writer, path = BackgroundCheckpointIO(), tmp_path / "a.ckpt"
+    content = {"global_step": 0, "state_dict": {"weight": torch.zeros(3)}}
+    threading.Timer(0.2, disk.may_write.set).start()
+    writer.save_checkpoint(content, path)
+    assert writer.load_checkpoint(path)["global_step"] == 0
+    disk.may_write.clear()
+    threading.Timer(0.2, disk.may_write.set).start()
+    writer.save_checkpoint(content, path)
+    writer.remove_checkpoint(path)
+    writer.wait()
+    assert not path.exists()
+
+
+def test_lightnings_checkpoints_are_as_many_as_asked_for(disk, tmp_path):
+    threading.Timer(0.2, disk.may_write.set).start()
+    kept = ModelCheckpoint(dirpath=tmp_path / "kept", every_n_train_steps=1, save_top_k=1)
+    fit(tmp_path, Counter(), BackgroundCheckpointIO(), callbacks=[kept], every=100)
+    assert [path.name for path in (tmp_path / "kept").iterdir()] == ["epoch=0-step=6.ckpt"]
+
+
+def test_after_a_training_a_checkpoint_is_written_at_once_and_in_the_next_one_in_the_background(disk, tmp_path):
+    disk.may_write.set()
+    trainer = fit(tmp_path, Counter(), BackgroundCheckpointIO(), every=100)
+    disk.threads.clear()
+    trainer.save_checkpoint(tmp_path / "mine.ckpt")
+    assert (tmp_path / "mine.ckpt").is_file()
+    assert disk.threads == {True}
+    disk.fails_at = 6
+    with pytest.raises(InputError, match=r"mine.ckpt: cannot be written"):
+        trainer.save_checkpoint(tmp_path / "mine.ckpt")
+    disk.fails_at = None
+    disk.threads.clear()
+    trainer.fit_loop.epoch_loop.max_steps = 8
+    trainer.fit(trainer.lightning_module, DataLoader(torch.ones(20)))
+    assert disk.threads == {False}
+
+
+def test_a_trainer_may_be_pickled_before_its_training():
+    writer = pickle.loads(pickle.dumps(BackgroundCheckpointIO()))
+    writer.wait()
