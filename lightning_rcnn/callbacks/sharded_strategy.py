@@ -27,6 +27,7 @@ from lightning_rcnn.checkpoints.split import (
     WEIGHTS,
     change_tensors,
     is_split,
+    missing_files,
     next_folder,
     possible_folders,
     read_tensors,
@@ -132,6 +133,11 @@ class ShardedStrategy(ModelParallelStrategy):
                 "with --ckpt_path last"
             ) from error
         if self.is_global_zero:
+            if missing := missing_files(folder):
+                raise InputError(
+                    f"{folder}: {', '.join(missing[:3])} of other nodes cannot be seen here, so nobody has the whole "
+                    "checkpoint: give a folder that all nodes share, or split_checkpoints false"
+                )
             writer = self.checkpoint_io
             (writer.write if isinstance(writer, AtomicCheckpointIO) else writer.save_checkpoint)(content, path)
             for other in possible_folders(path):

@@ -161,6 +161,13 @@ def read_tensors(content: Any, name: str, path: Path, like: Callable[[str, Tenso
     return filled
 
 
+def missing_files(folder: Path) -> list[str]:
+    """Return the names of files that belong to the tensors of a checkpoint and are not in their folder."""
+    names = {entry.relative_path for entry in FileSystemReader(folder).read_metadata().storage_data.values()}
+    # Asked by name: a listing of a network file system may be older than the files.
+    return sorted(name for name in names if not (folder / name).is_file())
+
+
 def joined(content: dict[str, Any], path: Path) -> dict[str, Any]:
     """Return the content of a split checkpoint as that of a whole one; any other as it is.
 

@@ -51,7 +51,7 @@ from lightning_rcnn.cli.refused_callbacks import NO_CHECKPOINTS, refuse_callback
 from lightning_rcnn.cli.registry import TRAINING
 from lightning_rcnn.cli.resume import check_resume
 from lightning_rcnn.cli.run_config import SaveRunConfig, loggers_of
-from lightning_rcnn.cli.run_copy import copy_of_run, in_copy, push_or_warn, pushed_at_end
+from lightning_rcnn.cli.run_copy import copy_of_run, in_copy, push_or_warn, pushed_at_end, require_whole_checkpoints
 from lightning_rcnn.cli.run_lock import hold_for, is_held
 from lightning_rcnn.cli.run_loggers import flags_with_our_loggers, replace_loggers
 from lightning_rcnn.cli.run_paths import checkpoint_of, choose_run_dir, refuse_to_overwrite
@@ -322,6 +322,8 @@ class DetectionCLI(LightningCLI):
             trainer = super().instantiate_trainer(default_root_dir=str(output), plugins=plugins, **kwargs)
         except (ValueError, MisconfigurationException) as error:
             raise InputError(f"trainer: {' '.join(str(error).split())}") from error
+        if self._copy is not None:
+            require_whole_checkpoints(self._copy, trainer)
         keep_in_run_folder(trainer, self.run_dir)
         if self.command in ("validate", "test") and self.checkpoint is not None:
             log_at(trainer, *position_of(self.checkpoint))

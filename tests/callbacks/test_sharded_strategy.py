@@ -5,6 +5,7 @@ from functools import partial
 
 import pytest
 import torch
+import torch.distributed.checkpoint as dcp
 from lightning.pytorch import Callback, Trainer, seed_everything
 from lightning.pytorch.callbacks import EMAWeightAveraging
 from lightning.pytorch.strategies import ModelParallelStrategy
@@ -18,7 +19,7 @@ from lightning_rcnn.callbacks.ema import EMA
 from lightning_rcnn.callbacks.sharded_strategy import ShardedStrategy
 from lightning_rcnn.callbacks.sharding_check import check_sharding
 from lightning_rcnn.checkpoints.reading import read_content
-from lightning_rcnn.checkpoints.split import is_split, joined
+from lightning_rcnn.checkpoints.split import FOLDER_KEY, is_split, joined, possible_folders
 from lightning_rcnn.cli import main
 from lightning_rcnn.data.datamodule import DetectionDataModule
 from lightning_rcnn.data.loading import LoadingSettings
@@ -200,6 +201,22 @@ def test_gradients_are_clipped_by_value(fit):
     _, expected = fit("ddp", lambda: "ddp", max_steps=4, ema=False, clip=0.01, algorithm="value")
     _, found = fit("sharded", ShardedStrategy, max_steps=4, ema=False, clip=0.01, algorithm="value")
     require_same(found, expected, range(1, 5))
+
+
+def test_a_checkpoint_with_parts_on_other_nodes_is_refused_and_the_one_before_stays(tmp_path):
+    strategy, path = ShardedStrategy(split_checkpoints=True), tmp_path / "last.ckpt"
+    strategy.checkpoint_io = AtomicCheckpointIO()
+
+    def save(folder, is_seen):
+        dcp.save({"state_dict/weight": torch.zeros(2)}, checkpoint_id=folder, no_dist=True)
+        if not is_seen:
+            (folder / "__0_0.distcp").unlink()
+
+    first, second = possible_folders(path)
+    strategy._complete({FOLDER_KEY: first.name}, path, partial(save, first, is_seen=True))
+    with pytest.raises(InputError, match=r"__0_0.distcp of other nodes cannot be seen here"):
+        strategy._complete({FOLDER_KEY: second.name}, path, partial(save, second, is_seen=False))
+    assert read_content(path)[FOLDER_KEY] == first.name
 
 
 @pytest.mark.parametrize(

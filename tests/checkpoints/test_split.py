@@ -10,6 +10,7 @@ from lightning_rcnn.checkpoints.split import (
     files_of,
     is_split,
     joined,
+    missing_files,
     next_folder,
     possible_folders,
     take_tensors,
@@ -68,6 +69,13 @@ def test_weights_are_read_from_the_folder(saved):
     assert read_weights(saved).weights["weight"].equal(CHECKPOINT["state_dict"]["weight"])
     assert [file.name for file in files_of(saved, read_content(saved))] == ["last.ckpt", ".metadata", "__0_0.distcp"]
     assert files_of(saved, CHECKPOINT) == [saved]
+
+
+def test_files_that_are_missing_are_named(saved):
+    folder, _ = possible_folders(saved)
+    assert missing_files(folder) == []
+    (folder / "__0_0.distcp").unlink()
+    assert missing_files(folder) == ["__0_0.distcp"]
 
 
 def test_two_folders_take_turns(saved):
