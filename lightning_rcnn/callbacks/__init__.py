@@ -20,6 +20,7 @@ __all__ = [
     "DetectionMLFlowLogger",
     "DetectionTensorBoardLogger",
     "DetectionWandbLogger",
+    "GradientOrder",
     "LastCheckpoint",
     "Lineage",
     "MetricsReport",
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
     from lightning_rcnn.callbacks.data_errors import DataErrors
     from lightning_rcnn.callbacks.detection_images import DetectionImages
     from lightning_rcnn.callbacks.ema import EMA
+    from lightning_rcnn.callbacks.gradient_order import GradientOrder
     from lightning_rcnn.callbacks.metrics_report import MetricsReport
     from lightning_rcnn.callbacks.mlflow_logging import DetectionMLFlowLogger
     from lightning_rcnn.callbacks.non_finite import NonFiniteGuard
@@ -74,6 +76,7 @@ _MODULES = {
     "DetectionMLFlowLogger": "mlflow_logging",
     "DetectionTensorBoardLogger": "tensorboard_logging",
     "DetectionWandbLogger": "wandb_logging",
+    "GradientOrder": "gradient_order",
     "LastCheckpoint": "checkpoints",
     "Lineage": "wandb_lineage",
     "MetricsReport": "metrics_report",

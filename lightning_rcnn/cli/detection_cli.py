@@ -23,6 +23,7 @@ from lightning_rcnn.callbacks.checkpoints import BestCheckpoint, LastCheckpoint
 from lightning_rcnn.callbacks.compilation import Compilation
 from lightning_rcnn.callbacks.data_errors import DataErrors
 from lightning_rcnn.callbacks.detection_images import DetectionImages
+from lightning_rcnn.callbacks.gradient_order import GradientOrder
 from lightning_rcnn.callbacks.memory_checkpoint import given_memory_checkpoint
 from lightning_rcnn.callbacks.metrics_report import MetricsReport
 from lightning_rcnn.callbacks.non_finite import NonFiniteGuard
@@ -105,6 +106,7 @@ class DetectionCLI(LightningCLI):
             PredictionResults(),
             Preemption(),
             SharedBuffers(),
+            GradientOrder(),
             *filter(None, [given_memory_checkpoint()]),
         ]
         with pushed_at_end(lambda: self._written_copy):
