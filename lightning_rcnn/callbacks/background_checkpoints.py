@@ -30,7 +30,7 @@ class BackgroundCheckpointIO(AtomicCheckpointIO):
     checkpoint, and cannot be waited for.
     """
 
-    def __init__(self, after_save: Callable[[], None] | None = None) -> None:
+    def __init__(self, after_save: Callable[[Path], None] | None = None) -> None:
         super().__init__(after_save)
         self._executor: ThreadPoolExecutor | None = None  # made at first use: a trainer may be pickled before
         self._has_ended = False
@@ -45,13 +45,13 @@ class BackgroundCheckpointIO(AtomicCheckpointIO):
             InputError: an earlier one could not be written; the file that was there before it is untouched.
         """
         if self._has_ended:
-            self.write(checkpoint, path)
+            super().save_checkpoint(checkpoint, path)
             return
         while len(self._pending) >= _COPIES:
             self._finish_first()
         copy = self._copies[0]  # the one that was written longest ago
         self._copies.rotate(-1)
-        self.submit(partial(self.write, copy.take(checkpoint), path))
+        self.submit(partial(super().save_checkpoint, copy.take(checkpoint), path))
 
     def submit(self, job: Callable[[], Any]) -> None:
         """Run something in the thread, after all that it has to do already; an error is raised by `check`.

@@ -1,11 +1,13 @@
 """How checkpoints reach the disk. A file with the name of one is always whole, also after `kill -9`."""
 
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from lightning.fabric.plugins import TorchCheckpointIO
+from lightning.pytorch.utilities.rank_zero import rank_zero_warn
 
 from lightning_rcnn.checkpoints.sources import checkpoint_file
 from lightning_rcnn.checkpoints.split import joined
@@ -22,16 +24,19 @@ class AtomicCheckpointIO(TorchCheckpointIO):
     renamed; and it holds the whole checkpoint in memory twice.
 
     Args:
-        after_save: called after each checkpoint; it copies the run folder to a cloud if that is where it belongs.
+        after_save: called with the path of each local file that is written; it copies the run folder to a cloud if that
+            is where it belongs.
     """
 
-    def __init__(self, after_save: Callable[[], None] | None = None) -> None:
+    def __init__(self, after_save: Callable[[Path], None] | None = None) -> None:
         super().__init__()
         self._after_save = after_save
+        self._expendable: set[Path] = set()
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:
-        """Write `checkpoint`: see `write`."""
-        self.write(checkpoint, path)
+        """Write `checkpoint`: see `write` and `only_warns_if_expendable`."""
+        with self.only_warns_if_expendable(path):
+            self.write(checkpoint, path)
 
     def write(self, checkpoint: dict[str, Any], path: str | Path) -> None:
         """Write a checkpoint to a local file or to the URL of a file in a cloud.
@@ -47,7 +52,22 @@ class AtomicCheckpointIO(TorchCheckpointIO):
             return
         _write(checkpoint, Path(path))
         if self._after_save is not None:
-            self._after_save()
+            self._after_save(Path(path))
+
+    def make_expendable(self, path: Path) -> None:
+        """Note that a training needs no file at `path`: it is warned of if it cannot be written."""
+        self._expendable.add(path)
+
+    @contextmanager
+    def only_warns_if_expendable(self, path: str | Path) -> Iterator[None]:
+        """Write a file inside this: an error is a warning if the training can do without the file."""
+        try:
+            yield
+        except InputError as error:
+            if Path(path) not in self._expendable:
+                raise
+            reason = " ".join(str(error.__cause__ or error).split())[-200:]
+            rank_zero_warn(f"{path}: cannot be written ({reason}); the training continues without it: make room")
 
     def load_checkpoint(
         self,

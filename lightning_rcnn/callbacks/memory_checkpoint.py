@@ -6,7 +6,7 @@ from typing import Any
 
 from lightning.pytorch import LightningModule, Trainer
 
-from lightning_rcnn.callbacks.checkpoints import NamedCheckpoint
+from lightning_rcnn.callbacks.checkpoints import NamedCheckpoint, writer_of
 
 FOLDER_VARIABLE = "LIGHTNING_RCNN_MEMORY"
 """Variable with the folder, on a file system in memory, that the launcher of the ranks has made."""
@@ -18,7 +18,8 @@ NAME = "memory.ckpt"
 class MemoryCheckpoint(NamedCheckpoint):
     """Keeps a checkpoint in memory, beside `last.ckpt` on the disk, and more often.
 
-    The first one is written when the training starts, so that there always is one.
+    The first one is written when the training starts, so that there always is one. Without room for it the training
+    continues with a warning: the ranks would start again from an older one or from `last.ckpt`.
 
     Args:
         folder: folder on a file system in memory.
@@ -34,6 +35,11 @@ class MemoryCheckpoint(NamedCheckpoint):
     def path(self, trainer: Trainer) -> Path:
         """Return the path of the file in memory."""
         return self.folder / self.name
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Let the training continue if the file cannot be written."""
+        if (writer := writer_of(trainer)) is not None:
+            writer.make_expendable(self.path(trainer))
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
         """Write before the first step of this process, so that a rank that is lost soon costs nothing else."""

@@ -3,6 +3,7 @@
 import shutil
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future
+from contextlib import nullcontext
 from datetime import timedelta
 from functools import partial
 from itertools import chain
@@ -123,6 +124,11 @@ class ShardedStrategy(ModelParallelStrategy):
 
     def _complete(self, content: dict[str, Any], path: Path, save: Callable[[], Any]) -> None:
         """Write the file of a split checkpoint when its folder is complete, and remove the folder before."""
+        writer = self.checkpoint_io
+        with writer.only_warns_if_expendable(path) if isinstance(writer, AtomicCheckpointIO) else nullcontext():
+            self._write_split(content, path, save)
+
+    def _write_split(self, content: dict[str, Any], path: Path, save: Callable[[], Any]) -> None:
         folder = path.with_name(content[FOLDER_KEY])
         try:
             save()

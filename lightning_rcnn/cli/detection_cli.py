@@ -52,7 +52,13 @@ from lightning_rcnn.cli.refused_callbacks import NO_CHECKPOINTS, refuse_callback
 from lightning_rcnn.cli.registry import TRAINING
 from lightning_rcnn.cli.resume import check_resume
 from lightning_rcnn.cli.run_config import SaveRunConfig, loggers_of
-from lightning_rcnn.cli.run_copy import copy_of_run, in_copy, push_or_warn, pushed_at_end, require_whole_checkpoints
+from lightning_rcnn.cli.run_copy import (
+    copy_of_run,
+    in_copy,
+    push_after_checkpoint,
+    pushed_at_end,
+    require_whole_checkpoints,
+)
 from lightning_rcnn.cli.run_lock import hold_for, is_held
 from lightning_rcnn.cli.run_loggers import flags_with_our_loggers, replace_loggers
 from lightning_rcnn.cli.run_paths import checkpoint_of, choose_run_dir, refuse_to_overwrite
@@ -311,7 +317,7 @@ class DetectionCLI(LightningCLI):
         if self.command == "fit" and self.config[self.command].data.val is None:
             kwargs["limit_val_batches"] = 0
         plugins = self._get(self.config_init, "trainer").get("plugins") or []
-        after_save = None if self._written_copy is None else partial(push_or_warn, self._written_copy)
+        after_save = None if self._written_copy is None else partial(push_after_checkpoint, self._written_copy)
         writes_behind = self.command == "fit" and self.config[self.command].background_checkpoints
         writer = BackgroundCheckpointIO(after_save) if writes_behind else AtomicCheckpointIO(after_save)
         plugins = [writer, *(plugins if isinstance(plugins, list) else [plugins])]

@@ -54,6 +54,16 @@ def in_copy(copy: WorkingCopy, checkpoint: str | None) -> str | None:
     return str(copy.folder / checkpoint.removeprefix(f"{copy.url}/"))
 
 
+def push_after_checkpoint(copy: WorkingCopy, path: Path) -> None:
+    """Send what is new when a checkpoint was written to the run folder, not when one was written elsewhere.
+
+    Raises:
+        ChangedElsewhereError: see `push_or_warn`.
+    """
+    if path.resolve().is_relative_to(copy.folder.resolve()):
+        push_or_warn(copy)
+
+
 def push_or_warn(copy: WorkingCopy) -> None:
     """Send what is new; a cloud that cannot be reached must not end a training, whose files are here.
 

@@ -48,8 +48,9 @@ def checkpoint_of(run_dir: Path, ckpt_path: str | None, command: str) -> Path | 
         raise InputError(f"{command} needs a checkpoint: give --ckpt_path FILE, or `best` or `last` of --run_dir")
     named = {"last": LAST, "best": BEST}
     path = run_dir / FOLDER / named[ckpt_path] if ckpt_path in named else checkpoint_file(ckpt_path)
+    # At the same step `last.ckpt` is at the same place of the training or a later one, before or after a validation.
     in_memory = memory_checkpoint() if (command, ckpt_path) == ("fit", "last") else None
-    if in_memory is not None and (not path.is_file() or _age(in_memory) > _age(path)):
+    if in_memory is not None and (not path.is_file() or _step(in_memory) > _step(path)):
         return in_memory
     if path.is_file():
         return path
@@ -78,6 +79,6 @@ def refuse_to_overwrite(run_dir: Path, checkpoint: Path | None) -> None:
         )
 
 
-def _age(checkpoint: Path) -> tuple[int, int]:
-    """Return the step of a checkpoint and the time when it was written: two of one step may be at different places."""
-    return position_of(checkpoint)[1], checkpoint.stat().st_mtime_ns
+def _step(checkpoint: Path) -> int:
+    """Return the step of a checkpoint. Times of two files tell nothing: a file server has a clock of its own."""
+    return position_of(checkpoint)[1]

@@ -1,6 +1,7 @@
 """The checkpoint in memory: when it is written, and when a run resumes from it instead of `last.ckpt`."""
 
 import os
+import warnings
 from types import SimpleNamespace
 
 import pytest
@@ -8,7 +9,10 @@ import torch
 from lightning.pytorch import LightningModule, Trainer
 from torch.utils.data import DataLoader
 
+from lightning_rcnn.callbacks import checkpoint_io
+from lightning_rcnn.callbacks.background_checkpoints import BackgroundCheckpointIO
 from lightning_rcnn.callbacks.checkpoint_io import AtomicCheckpointIO
+from lightning_rcnn.callbacks.checkpoints import LastCheckpoint
 from lightning_rcnn.callbacks.memory_checkpoint import (
     FOLDER_VARIABLE,
     NAME,
@@ -64,6 +68,43 @@ def test_it_is_written_before_the_first_step_and_every_few(memory, tmp_path, acc
     assert module.seen == seen
 
 
+@pytest.mark.parametrize("kind", [AtomicCheckpointIO, BackgroundCheckpointIO])
+def test_a_training_continues_without_room_for_it_and_with_one_warning(memory, tmp_path, monkeypatch, kind):
+    """A full disk, on the other hand, ends it."""
+    full = [memory]
+
+    def write(content, path):
+        if path in full:
+            raise OSError(28, "No space left on device")
+        atomic_save(content, path)
+
+    def fit():
+        trainer = Trainer(
+            default_root_dir=tmp_path / "run",
+            max_steps=6,
+            accelerator="cpu",
+            callbacks=[given_memory_checkpoint(), LastCheckpoint(every_n_steps=3)],
+            plugins=[kind()],
+            logger=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+        )
+        module = Module(memory)
+        module.training_step = lambda *_: module.weight
+        trainer.fit(module, DataLoader(torch.ones(6)))
+
+    monkeypatch.setattr(checkpoint_io, "atomic_save", write)
+    with warnings.catch_warnings(record=True) as warned:
+        warnings.simplefilter("default")
+        fit()
+    assert len([warning for warning in warned if "memory.ckpt: cannot be written" in str(warning.message)]) == 1
+    last = tmp_path / "run" / "checkpoints" / "last.ckpt"
+    assert torch.load(last, weights_only=True)["global_step"] == 6
+    full.append(last)
+    with pytest.raises(InputError, match=r"last.ckpt: cannot be written"):
+        fit()
+
+
 def test_loggers_hear_of_nothing(memory):
     told = []
     logger = SimpleNamespace(after_save_checkpoint=told.append)
@@ -87,12 +128,12 @@ def run_dir(tmp_path):
 def test_the_newer_one_counts(memory, run_dir):
     last = run_dir / "checkpoints" / "last.ckpt"
     assert checkpoint_of(run_dir, "last", "fit") == last
-    for step, expected in ((4, last), (6, memory), (5, memory)):
+    for step, expected in ((4, last), (5, last), (6, memory)):
         atomic_save({"epoch": 0, "global_step": step}, memory)
         assert checkpoint_of(run_dir, "last", "fit") == expected
         assert checkpoint_of(run_dir, "last", "validate") == last
-    os.utime(last, ns=(0, memory.stat().st_mtime_ns + 1))
-    assert checkpoint_of(run_dir, "last", "fit") == last
+    os.utime(last, ns=(0, memory.stat().st_mtime_ns + 10**12))  # a file server whose clock is ahead
+    assert checkpoint_of(run_dir, "last", "fit") == memory
     last.unlink()
     assert checkpoint_of(run_dir, "last", "fit") == memory
 

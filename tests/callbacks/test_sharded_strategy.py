@@ -217,6 +217,11 @@ def test_a_checkpoint_with_parts_on_other_nodes_is_refused_and_the_one_before_st
     with pytest.raises(InputError, match=r"__0_0.distcp of other nodes cannot be seen here"):
         strategy._complete({FOLDER_KEY: second.name}, path, partial(save, second, is_seen=False))
     assert read_content(path)[FOLDER_KEY] == first.name
+    strategy.checkpoint_io.make_expendable(path)
+    with pytest.warns(UserWarning, match=r"last.ckpt: cannot be written .*; the training continues without it"):
+        strategy._complete({FOLDER_KEY: second.name}, path, partial(save, second, is_seen=False))
+    assert read_content(path)[FOLDER_KEY] == first.name
+    assert first.is_dir()
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ from lightning_rcnn.callbacks.sharded_strategy import ShardedStrategy
 from lightning_rcnn.cli.run_copy import (
     copy_of_run,
     in_copy,
+    push_after_checkpoint,
     push_or_warn,
     pushed_at_end,
     require_whole_checkpoints,
@@ -37,6 +38,14 @@ def test_a_training_goes_on_where_the_network_fails_and_stops_where_another_writ
         push_or_warn(Failing(InputError("no network")))
     with pytest.raises(ChangedElsewhereError):
         push_or_warn(Failing(ChangedElsewhereError("somebody")))
+
+
+def test_a_checkpoint_in_memory_sends_nothing(tmp_path):
+    copy = Failing(None)
+    push_after_checkpoint(copy, tmp_path / "memory.ckpt")
+    assert copy.pushes == 0
+    push_after_checkpoint(copy, copy.folder / "checkpoints" / "last.ckpt")
+    assert copy.pushes == 1
 
 
 def test_a_command_sends_its_files_however_it_ends():
