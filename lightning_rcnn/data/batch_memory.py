@@ -2,15 +2,16 @@
 
 The system provides shared memory page by page when it is first written. With fresh memory for each batch, as torch's
 workers take it, that costs a worker up to as much as decoding the images. So each worker has buffers for images: it
-fills one that is free, and the main process frees it when no tensor uses it any longer. If none is free, a batch gets
-memory of its own. The other tensors of a batch are small: they travel as bytes, which costs less than a piece of shared
-memory for each.
+fills one that is free, and the main process frees it when no tensor uses it any longer. A buffer takes no memory before
+it is first filled. If none is free, a batch gets memory of its own. The other tensors of a batch are small: they travel
+as bytes, which costs less than a piece of shared memory for each; those that are not get memory of their own, too.
 """
 
+import logging
+import mmap
 import os
 import weakref
 from collections.abc import Callable
-from dataclasses import replace
 from itertools import count
 from typing import Any, cast
 
@@ -19,8 +20,11 @@ import torch
 from torch import Tensor
 from torch.utils.data import get_worker_info
 
-from lightning_rcnn.data.slots import SlotLayout, shared_memory
+from lightning_rcnn.data.shared_bytes import PipedBytes, SharedBytes, shared_or_piped
+from lightning_rcnn.data.slots import SlotLayout
 from lightning_rcnn.structures import Batch
+
+logger = logging.getLogger(__name__)
 
 BUFFERS = 5
 """Buffers of a worker: torch requests two batches ahead, Lightning fetches one, one is in use, one was until now."""
@@ -32,7 +36,9 @@ _keys = count()
 
 
 class BatchMemory:
-    """Buffers of the workers of a loader, which take no memory before they are first used.
+    """Buffers of the workers of a loader, which take no memory before they are first filled.
+
+    If the system cannot provide them, a warning says so, and each batch gets memory of its own.
 
     Args:
         num_workers: number of workers.
@@ -42,16 +48,16 @@ class BatchMemory:
     def __init__(self, num_workers: int, num_bytes: int) -> None:
         self.key = next(_keys)
         self._num_bytes = num_bytes
-        total = num_workers * BUFFERS * num_bytes
-        memory = shared_memory(total) if total else torch.empty(0, dtype=torch.uint8)
-        self._bytes = memory.view(num_workers, BUFFERS, num_bytes)
-        self._is_taken = torch.zeros(num_workers, BUFFERS, dtype=torch.bool).share_memory_()
+        self._stride = -(-num_bytes // mmap.PAGESIZE) * mmap.PAGESIZE
+        self._num_buffers = num_workers * BUFFERS
+        total = self._num_buffers * (self._stride + 1)  # the marks come last
+        self._shared = _shared_if_possible(total) if num_bytes and num_workers else None
         _memories[self.key] = self
 
     def take(self, num_bytes: int) -> "Buffer | None":
         """Take a free buffer of this worker; None if there is none, it would be too small, or this is no worker."""
         worker = get_worker_info()
-        if worker is None or not 0 < num_bytes <= self._num_bytes:
+        if self._shared is None or worker is None or not 0 < num_bytes <= self._num_bytes:
             return None
         is_taken = self.is_taken(worker.id)
         for number in range(BUFFERS):
@@ -62,11 +68,29 @@ class BatchMemory:
 
     def is_taken(self, worker: int) -> np.ndarray:
         """Return the marks of a worker's buffers, bool [BUFFERS]; to clear one lets the worker use the buffer again."""
-        return self._is_taken.numpy()[worker]
+        first = self._num_buffers * self._stride + worker * BUFFERS
+        return self._array[first : first + BUFFERS].view(np.bool_)
 
     def memory_of(self, worker: int, number: int) -> np.ndarray:
         """Return the bytes of a buffer, uint8 [num_bytes]: a new object with each call."""
-        return self._bytes.numpy()[worker, number]
+        first = (worker * BUFFERS + number) * self._stride
+        return self._array[first : first + self._num_bytes]
+
+    @property
+    def _array(self) -> np.ndarray:
+        assert self._shared is not None  # or no buffer was taken
+        return self._shared.array
+
+
+def _shared_if_possible(num_bytes: int) -> SharedBytes | None:
+    try:
+        return SharedBytes(num_bytes)
+    except OSError as error:
+        logger.warning(
+            f"no shared memory for the buffers of data-loading workers ({error.strerror}): each batch takes memory of "
+            "its own, which is slower; the batches are the same"
+        )
+        return None
 
 
 class Buffer:
@@ -112,14 +136,27 @@ def handed_over(batch: Batch, layout: SlotLayout, buffer: Buffer | None) -> Batc
         layout: layout of its images.
         buffer: buffer with its images; None if they have memory of their own.
     """
-    images = batch.images if buffer is None else cast(Tensor, buffer.handed_over(layout))
-    return replace(batch.map_tensors(_by_value), images=images)
+
+    def sent(tensor: Tensor) -> Tensor:
+        if buffer is not None and tensor is batch.images:
+            return cast(Tensor, buffer.handed_over(layout))
+        return cast(Tensor, _by_value(tensor))
+
+    return batch.map_tensors(sent)
 
 
-def _by_value(tensor: Tensor) -> Tensor:
-    if tensor.nbytes > SMALL_BYTES:
-        return tensor  # torch moves it into shared memory
-    return cast(Tensor, _HandedOver(torch.from_numpy, (tensor.numpy(),)))
+def _by_value(tensor: Tensor) -> _HandedOver:
+    # Not left to torch: where /dev/shm is full, its error in a thread would lose the batch, and the loader would wait.
+    form = tensor.dtype, tensor.shape, torch.empty_like(tensor, device="meta").stride()
+    memory = PipedBytes(tensor.nbytes) if tensor.nbytes <= SMALL_BYTES else shared_or_piped(tensor.nbytes)
+    _arranged(memory, *form).copy_(tensor)
+    return _HandedOver(_arranged, (memory, *form))
+
+
+def _arranged(
+    memory: SharedBytes | PipedBytes, dtype: torch.dtype, shape: tuple[int, ...], stride: tuple[int, ...]
+) -> Tensor:
+    return torch.from_numpy(memory.array).view(dtype).as_strided(shape, stride)
 
 
 def _received(key: int, worker: int, number: int, layout: SlotLayout) -> Tensor:

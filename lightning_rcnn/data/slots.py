@@ -11,7 +11,6 @@ import cv2
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import get_worker_info
 
 _FLIP_CODES = {(-2,): 0, (-1,): 1, (-2, -1): -1}
 """Axes -> OpenCV's code for the flip along them."""
@@ -48,16 +47,8 @@ class SlotLayout(NamedTuple):
 
 
 def allocate_slots(layout: SlotLayout) -> Tensor:
-    """Allocate slots [N, C, H, W], unset; in a worker directly in shared memory, which saves a copy."""
-    if get_worker_info() is None:
-        return layout.arrange(torch.empty(layout.num_bytes, dtype=torch.uint8))
-    return layout.arrange(shared_memory(layout.num_bytes))
-
-
-def shared_memory(num_bytes: int) -> Tensor:
-    """Allocate memory that processes share, uint8 [B], zeros; the system provides a page when it is first written."""
-    storage = torch.UntypedStorage._new_shared(num_bytes)  # as torch's default_collate does
-    return torch.empty(0, dtype=torch.uint8).set_(storage)
+    """Allocate slots [N, C, H, W], unset."""
+    return layout.arrange(torch.empty(layout.num_bytes, dtype=torch.uint8))
 
 
 def write_image(image: Tensor, slot: Tensor, flipped_axes: tuple[int, ...] = ()) -> Tensor:

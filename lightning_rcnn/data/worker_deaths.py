@@ -15,7 +15,7 @@ from lightning_rcnn.errors import InputError
 _NO_SAMPLE = -1
 _USUAL_REASONS = {
     signal.SIGKILL: "usually because memory ran out; lower {settings}",
-    signal.SIGBUS: "usually because shared memory (/dev/shm) is full; lower {settings}",
+    signal.SIGBUS: "usually because memory that processes share ran out; lower {settings}",
 }
 _OTHER_REASON = "perhaps because of the image; if it happens again, leave it out and pack the data set again"
 LOADER_SETTINGS = "data.num_workers or data.batch_size"

@@ -1,6 +1,8 @@
 """Batches that workers hand over in memory that is used again."""
 
+import errno
 import gc
+import os
 
 import pytest
 import torch
@@ -69,6 +71,24 @@ def test_a_batch_too_large_for_a_buffer_gets_memory_of_its_own():
     batch = next(iter(loader(BatchMemory(1, LAYOUT.num_bytes - 1))))
     assert batch.records[0].file_name == "by itself"
     assert batch.images.shape == (2, 3, 32, 64)
+    assert batch.images.is_contiguous(memory_format=torch.channels_last)
+
+
+@pytest.mark.parametrize("num_boxes", [SMALL_BYTES, 8])
+def test_a_tensor_of_any_strides_arrives_as_it_was(num_boxes):
+    class Turned(Numbered):
+        def __getitem__(self, number: int) -> Batch:
+            boxes = torch.arange(2 * 4 * self.num_boxes).reshape(2, 4, self.num_boxes).mT
+            targets = Targets(boxes[:, ::2], boxes[0], boxes.bool())
+            images = torch.zeros(2, 3, 64, 32).mT
+            batch = Batch(images, torch.zeros(2), torch.zeros(2), targets, ())
+            return handed_over(batch, LAYOUT, None)
+
+    batch = next(iter(DataLoader(Turned(BatchMemory(1, 0), num_boxes), batch_size=None, num_workers=1)))
+    expected = torch.arange(2 * 4 * num_boxes).reshape(2, 4, num_boxes).mT
+    assert torch.equal(batch.targets.boxes, expected[:, ::2])
+    assert torch.equal(batch.targets.labels, expected[0])
+    assert torch.equal(batch.targets.is_crowd, expected.bool())
 
 
 def test_all_tensors_arrive_as_they_were_whether_as_bytes_or_not():
@@ -82,6 +102,29 @@ def test_all_tensors_arrive_as_they_were_whether_as_bytes_or_not():
             assert batch.image_ids.tolist() == [number] * 2
             assert batch.images.is_contiguous(memory_format=torch.channels_last)
             batch.targets.boxes[:] = 5.0  # writable, as torch's are
+            assert not batch.targets.boxes.is_shared()  # by torch, in /dev/shm, which may be small
+
+
+def test_buffers_take_no_memory_before_they_are_filled():
+    """A loader on a machine with many cores would take gigabytes at once, and more than a container has in /dev/shm."""
+    memory = BatchMemory(8, num_bytes=1 << 36)
+    assert next(iter(loader(memory))).records[0].file_name == "in a buffer"
+
+
+def test_where_there_are_no_buffers_a_warning_says_so_and_all_batches_arrive(monkeypatch, caplog):
+    def fail(name: str) -> int:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    monkeypatch.setattr(os, "memfd_create", fail)
+    memory = BatchMemory(1, LAYOUT.num_bytes)
+    for number, batch in enumerate(loader(memory, num_boxes=SMALL_BYTES)):
+        assert batch.records[0].file_name == "by itself"
+        assert (batch.images == number).all()
+        assert (batch.targets.boxes == number).all()
+    assert caplog.messages == [
+        "no shared memory for the buffers of data-loading workers (Too many open files): each batch takes memory of "
+        "its own, which is slower; the batches are the same"
+    ]
 
 
 @pytest.mark.parametrize("mode", [torch.inference_mode, FakeTensorMode, torch.no_grad])

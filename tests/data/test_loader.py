@@ -213,6 +213,7 @@ def test_a_signal_to_all_processes_loses_no_batch(uneven_set: Path, context: str
     [
         ("SEGV", "perhaps because of the image; if it happens again, leave it out and pack the data set again"),
         ("KILL", "usually because memory ran out; lower data.num_workers or data.batch_size"),
+        ("BUS", "usually because memory that processes share ran out; lower data.num_workers or data.batch_size"),
     ],
 )
 def test_a_worker_that_dies_by_a_signal_names_its_sample(uneven_set: Path, monkeypatch, number: str, advice: str):

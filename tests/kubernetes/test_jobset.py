@@ -82,7 +82,7 @@ def test_a_preemption_restarts_without_limit_and_a_fault_stops_after_some(manife
     assert pod_of(manifest)["restartPolicy"] == "Never"  # a pod failure policy requires it
 
 
-def test_there_is_time_to_save_and_memory_for_the_workers(manifest):
+def test_there_is_time_to_save_and_shared_memory_for_the_ranks(manifest):
     pod = pod_of(manifest)
     assert pod["terminationGracePeriodSeconds"] >= SHUTDOWN_TIMEOUT + 30
     (train,) = pod["containers"]
