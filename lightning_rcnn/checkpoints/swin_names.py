@@ -7,6 +7,7 @@ authors' code and torchvision list the channels of each patch, column by column.
 import math
 import re
 from collections.abc import Mapping
+from typing import Any
 
 from torch import Tensor
 
@@ -43,6 +44,13 @@ def our_name(name: str) -> str | None:
     if match := _OUTPUT_NORM.fullmatch(inner):
         return f"backbone.norms.{match[1]}.{match[2]}"
     return None
+
+
+def sizes_of(name: str) -> dict[str, Any]:
+    """Return the sizes of one of the paper's networks by mmdetection's settings."""
+    channels, depth = next(sizes for sizes, known in _NETWORKS.items() if known == name)
+    heads = [channels // 32 * 2**stage for stage in range(4)]
+    return {"embed_dims": channels, "depths": [2, 2, depth, 2], "num_heads": heads}
 
 
 def reordered(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:

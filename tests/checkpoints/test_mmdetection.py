@@ -42,7 +42,8 @@ model = dict(
             bbox_coder=dict(type='DeltaXYWHBBoxCoder', target_means=[0., 0., 0., 0.],
                 target_stds=[0.1, 0.1, 0.2, 0.25]),
             loss_bbox=dict(type='GIoULoss', loss_weight=1.0)),
-        mask_roi_extractor=dict(roi_layer=dict(type='RoIAlign', output_size=14, sampling_ratio=2))),
+        mask_roi_extractor=dict(
+            finest_scale=28, roi_layer=dict(type='RoIAlign', output_size=14, sampling_ratio=2))),
     train_cfg=dict(
         rpn=dict(assigner=dict(pos_iou_thr=0.6, neg_iou_thr=0.2), sampler=dict(type='RandomSampler', num=128),
             allowed_border=0),
@@ -245,6 +246,8 @@ def test_settings_of_3_become_ours():
     assert sorted(named) == [
         "model.roi_head.bbox_head.loss_bbox.type GIoULoss.",
         "model.train_cfg.rcnn.assigner.match_low_quality True.",
+        "model.train_cfg.rpn_proposal.min_bbox_size 0.",
+        "model.train_cfg.rpn_proposal.nms.iou_threshold 0.7.",
         "train_pipeline PhotoMetricDistortion.",
     ]
     from_translation(translation)

@@ -123,6 +123,21 @@ def test_what_has_no_counterpart_is_named(state, old, new, named):
     assert any("no counterpart" in note and named in note for note in translation.notes)
 
 
+@pytest.mark.parametrize(
+    ("old", "new", "problem"),
+    [
+        ("depths=[2, 2, 6, 2]", "depths=[2, 2, 18, 2]", r"depths \[2, 2, 18, 2\], but .* is a swin_t"),
+        ("embed_dims=96", "embed_dims=128", "embed_dims 128, but .* is a swin_t"),
+        ("num_heads=[3, 6, 12, 24]", "num_heads=[4, 8, 16, 32]", r"num_heads \[4, 8, 16, 32\], but .* is a swin_t"),
+        ("window_size=7", "window_size=12", "window_size 12, but .* is a swin_t with windows of 7; give the config"),
+    ],
+)
+def test_a_configuration_of_another_swin_is_refused(state, old, new, problem):
+    assert CONFIG.count(old) == 1
+    with pytest.raises(InputError, match=problem):
+        translate(WeightFile(HERE, state, {"cfg": CONFIG.replace(old, new)}))
+
+
 def test_another_network_is_one_line(state):
     fewer = {name: value for name, value in state.items() if ".stages.2.blocks.5." not in name}
     with pytest.raises(InputError, match="5 blocks in its third stage, which is none of swin_t, swin_s"):

@@ -9,17 +9,26 @@ from pathlib import Path
 from typing import Any
 
 from lightning_rcnn.checkpoints.configs.mmdetection_files import parse_config, read_config
+from lightning_rcnn.checkpoints.configs.mmdetection_known import check_allowed, needs_no_reader
+from lightning_rcnn.checkpoints.configs.mmdetection_network import check_network, read_backbone
 from lightning_rcnn.checkpoints.configs.mmdetection_training import read_training
 from lightning_rcnn.checkpoints.configs.source_keys import SourceKeys, flat
 from lightning_rcnn.checkpoints.configs.training import nested
-from lightning_rcnn.checkpoints.translation import RESNET_C4, RESNET_DC5, RESNET_FPN, SWIN_FPN, Translation
+from lightning_rcnn.checkpoints.translation import Translation
 from lightning_rcnn.errors import InputError
-from lightning_rcnn.plain_data import CLASS_PATH, INIT_ARGS, merge
+from lightning_rcnn.plain_data import merge
 
-_DETECTORS = ("FasterRCNN", "MaskRCNN", "CascadeRCNN")
-_BACKBONES = ("ResNet", "ResNeXt", "SwinTransformer")
-_RPN, _BOX, _MASK = "model.rpn_head.", "model.roi_head.bbox_head.", "model.roi_head.mask_head."
+_RPN, _BOX = "model.rpn_head.", "model.roi_head.bbox_head."
+_BOX_POOLER, _MASK_POOLER = "model.roi_head.bbox_roi_extractor.", "model.roi_head.mask_roi_extractor."
 _TRAIN, _TEST = "model.train_cfg.", "model.test_cfg."
+_POOLER_DEFAULTS: dict[str, Any] = {
+    "type": "SingleRoIExtractor",
+    "finest_scale": 56,
+    "roi_layer.type": "RoIAlign",
+    "roi_layer.sampling_ratio": 0,
+    "roi_layer.aligned": True,
+}
+"""Settings of a pooler and the values of those that are left out."""
 _SAME: dict[str, str] = {
     f"{_TRAIN}rpn.assigner.pos_iou_thr": "rpn.positive_iou",
     f"{_TRAIN}rpn.assigner.neg_iou_thr": "rpn.negative_iou",
@@ -52,45 +61,6 @@ _OLD_NAMES = (
     ),
 )
 """Names of the first versions of 2.x and today's."""
-_ONLY: dict[str, Any] = {
-    f"{_RPN}anchor_generator.type": "AnchorGenerator",
-    f"{_RPN}bbox_coder.type": "DeltaXYWHBBoxCoder",
-    f"{_RPN}bbox_coder.target_means": [0.0, 0.0, 0.0, 0.0],
-    f"{_RPN}bbox_coder.target_stds": [1.0, 1.0, 1.0, 1.0],
-    f"{_RPN}loss_cls.type": "CrossEntropyLoss",
-    f"{_BOX}bbox_coder.type": "DeltaXYWHBBoxCoder",
-    f"{_BOX}bbox_coder.target_means": [0.0, 0.0, 0.0, 0.0],
-    f"{_BOX}loss_cls.type": "CrossEntropyLoss",
-    f"{_TRAIN}rpn.sampler.type": "RandomSampler",
-    f"{_TRAIN}rcnn.sampler.type": "RandomSampler",
-    f"{_TRAIN}rcnn.assigner.match_low_quality": False,
-    f"{_TEST}rcnn.nms.type": "nms",
-    f"{_TEST}rpn.nms.type": "nms",
-    f"{_TEST}rcnn.mask_thr_binary": 0.5,
-    f"{_RPN}loss_cls.loss_weight": 1.0,
-    f"{_RPN}loss_bbox.loss_weight": 1.0,
-    f"{_BOX}loss_cls.loss_weight": 1.0,
-    f"{_BOX}loss_bbox.loss_weight": 1.0,
-    "model.roi_head.mask_head.loss_mask.loss_weight": 1.0,
-}
-"""Settings of which ours have one value."""
-_STRIDES: dict[str, dict[str, list[int]]] = {
-    RESNET_FPN: {"strides": [1, 2, 2, 2], "dilations": [1, 1, 1, 1]},
-    RESNET_C4: {"strides": [1, 2, 2], "dilations": [1, 1, 1]},
-    RESNET_DC5: {"strides": [1, 2, 2, 1], "dilations": [1, 1, 1, 2]},
-}
-"""Strides and dilations of the stages, which weights do not tell."""
-_SWIN: dict[str, Any] = {
-    "qk_scale": None,
-    "drop_rate": 0.0,
-    "attn_drop_rate": 0.0,
-    "patch_norm": True,
-    "out_indices": [0, 1, 2, 3],
-    "strides": [4, 2, 2, 2],
-}
-"""Settings of a Swin Transformer that weights do not tell, and of which ours has one value."""
-_NECK: dict[str, Any] = {"num_outs": 5, "start_level": 0, "upsample_cfg.mode": "nearest"}
-"""What the weights of a pyramid do not tell, and ours has one value of."""
 _DEFAULTS: dict[str, Any] = {
     "model.backbone.type": "ResNet",
     "model.backbone.style": "pytorch",
@@ -105,17 +75,6 @@ _DEFAULTS: dict[str, Any] = {
     "optimizer_config.grad_clip.norm_type": 2,
     "lr_config.warmup_ratio": 0.001,
 }
-_TOLD_OTHERWISE = re.compile(
-    r"model\.(type|pretrained)|.*\.(init_cfg|type)(\..*)?|model\.backbone\.(?!style|frozen|norm|plugins).*"
-    r"|model\.backbone\.norm_cfg\..*|model\.neck\..*"
-    r"|.*\.(in_channels|feat_channels|out_channels|fc_out_channels|conv_out_channels|num_convs|num_stages|num_classes)"
-    r"|.*\.(featmap_strides|roi_feat_size|strides|use_sigmoid|use_mask|mask_size|mask_thr_binary|debug|reg_class_agnostic)"
-    r"|.*\.(norm_cfg|conv_cfg)\..*|.*\.(pos_weight|ignore_iof_thr|neg_pos_ub|add_gt_as_proposals|min_pos_iou)"
-    r"|.*\.(match_low_quality|nms_across_levels|nms_post|loss_weight|target_means|nms\.type|with_avg_pool)"
-    r"|.*rpn_proposal\.(nms\.iou_threshold|min_bbox_size)|model\.roi_head\.(shared_head|mask_roi_extractor)\..*"
-    r"|model\.train_cfg\.rcnn\.\d\..*|model\.data_preprocessor\..*|.*\.bbox_head\.\d\..*|.*\.mask_head\.\d\..*"
-)
-"""Keys that the weights tell, that functions below read, or that are the same in all of mmdetection's models."""
 
 
 def read_keys(meta: Mapping[str, Any], config: Path | None, weights: Path) -> SourceKeys | None:
@@ -158,52 +117,16 @@ def configure(translation: Translation, keys: SourceKeys) -> None:
     Raises:
         InputError: the configuration is of another network than the weights.
     """
-    _check(translation, keys)
+    check_network(keys, translation)
+    check_allowed(keys)
     model: dict[str, Any] = {}
-    for section in (_same, _backbone, _rpn, _pooler, _box, _losses):
+    for section in (_same, read_backbone, _rpn, _pooler, _box, _losses):
         model = merge(model, section(keys, translation))
     preprocessing, own_settings, translation.run = read_training(keys)
     model = merge(model, {"preprocessing": preprocessing, **own_settings})
     translation.hyperparameters = merge(translation.hyperparameters, model)
     translation.notes.append(f"Settings of {keys.path}, as far as they have a counterpart here.")
-    translation.notes += [f"{keys.path}: no counterpart of {setting}." for setting in keys.left(_is_told_otherwise)]
-
-
-def _is_told_otherwise(key: str) -> bool:
-    is_of_training = key.startswith(("model.", "optim", "param_scheduler", "lr_config"))
-    return not is_of_training or _TOLD_OTHERWISE.fullmatch(key) is not None
-
-
-def _check(translation: Translation, keys: SourceKeys) -> None:
-    kind, backbone, depth = keys["model.type"], keys["model.backbone.type"], keys["model.backbone.depth"]
-    if kind not in _DETECTORS:
-        raise InputError(
-            f"{keys.path}: model.type {kind}: we have no such detector; ours are those of {', '.join(_DETECTORS)}"
-        )
-    if backbone not in _BACKBONES:
-        raise InputError(
-            f"{keys.path}: model.backbone.type {backbone}: its weights are read for {', '.join(_BACKBONES)} only; "
-            "train it here with a backbone of extending.md"
-        )
-    name = translation.hyperparameters["backbone"][INIT_ARGS]["name"]
-    is_swin = translation.hyperparameters["backbone"][CLASS_PATH] == SWIN_FPN
-    if (backbone == "SwinTransformer") != is_swin:
-        raise InputError(
-            f"{keys.path}: model.backbone.type {backbone}, but {translation.source} is a {name}; give the "
-            "configuration of these weights"
-        )
-    if depth is not None and not name.partition("_")[0].endswith(f"t{depth}"):
-        raise InputError(
-            f"{keys.path}: model.backbone.depth {depth}, but {translation.source} is a {name}; give the configuration "
-            "of these weights"
-        )
-    number = keys[f"{_BOX}num_classes"] or keys[f"{_BOX}0.num_classes"]
-    known = len(translation.hyperparameters["class_names"])
-    if number is not None and number != known:
-        raise InputError(
-            f"{keys.path}: num_classes {number}, but {translation.source} has {known} classes; give the configuration "
-            "of these weights"
-        )
+    translation.notes += [f"{keys.path}: no counterpart of {setting}." for setting in keys.left(needs_no_reader)]
 
 
 def _same(keys: SourceKeys, translation: Translation) -> dict[str, Any]:
@@ -212,41 +135,6 @@ def _same(keys: SourceKeys, translation: Translation) -> dict[str, Any]:
         if (value := keys[theirs]) is not None:
             settings = merge(settings, nested(ours, value))
     return settings
-
-
-def _backbone(keys: SourceKeys, translation: Translation) -> dict[str, Any]:
-    if keys["model.backbone.type"] == "SwinTransformer":
-        return {"backbone": {INIT_ARGS: _swin(keys)}}
-    has_bottlenecks = translation.hyperparameters["backbone"][INIT_ARGS]["name"] not in ("resnet18", "resnet34")
-    settings: dict[str, Any] = {"frozen_stages": keys["model.backbone.frozen_stages"] + 1}
-    if keys["model.backbone.style"] == "caffe" and has_bottlenecks:
-        settings["stride_in_1x1"] = True
-    if keys["model.backbone.with_cp"]:
-        settings["checkpointing"] = True
-    kind = translation.hyperparameters["backbone"][CLASS_PATH]
-    for key, usual in _STRIDES.get(kind, {}).items():
-        value = keys[f"model.backbone.{key}"]
-        if value is not None and list(value)[: len(usual)] != usual:
-            keys.name_left(f"model.backbone.{key}")
-    for key, usual in _NECK.items():
-        if kind == RESNET_FPN and keys[f"model.neck.{key}"] not in (None, usual):
-            keys.name_left(f"model.neck.{key}")
-    return {"backbone": {INIT_ARGS: settings}}
-
-
-def _swin(keys: SourceKeys) -> dict[str, Any]:
-    drop_path = keys["model.backbone.drop_path_rate"]
-    for key, usual in _SWIN.items():
-        if keys[f"model.backbone.{key}"] not in (None, usual):
-            keys.name_left(f"model.backbone.{key}")
-    for key, usual in _NECK.items():
-        if keys[f"model.neck.{key}"] not in (None, usual):
-            keys.name_left(f"model.neck.{key}")
-    return {
-        "drop_path": 0.1 if drop_path is None else drop_path,
-        "frozen_stages": keys["model.backbone.frozen_stages"] + 1,
-        "checkpointing": bool(keys["model.backbone.with_cp"]),
-    }
 
 
 def _rpn(keys: SourceKeys, translation: Translation) -> dict[str, Any]:
@@ -261,25 +149,48 @@ def _rpn(keys: SourceKeys, translation: Translation) -> dict[str, Any]:
         "anchors": anchors,
         "cross_boundary_anchors": "ignore" if keys[f"{_TRAIN}rpn.allowed_border"] == 0 else "keep",
     }
+    if keys[f"{_TRAIN}rpn.allowed_border"] not in (-1, 0):
+        keys.name_left(f"{_TRAIN}rpn.allowed_border")
     for ours, theirs in (("pre_nms_top_n", "nms_pre"), ("post_nms_top_n", "max_per_img")):
-        pair = [keys[f"{_TRAIN}rpn_proposal.{theirs}"], keys[f"{_TEST}rpn.{theirs}"]]
+        names = [f"{_TRAIN}rpn_proposal.{theirs}", f"{_TEST}rpn.{theirs}"]
+        pair = [keys[name] for name in names]
         if None not in pair:
             settings[ours] = pair
+        else:
+            _name_given(keys, names)
+    for phase in (f"{_TRAIN}rpn_proposal.", f"{_TEST}rpn."):
+        if (limit := keys[f"{phase}nms_post"]) is not None and limit < (keys[f"{phase}nms_pre"] or 0):
+            keys.name_left(f"{phase}nms_post")  # a limit of each level after the suppression
+    for key in ("nms.iou_threshold", "min_bbox_size"):  # ours are those of the test for both
+        if keys[f"{_TRAIN}rpn_proposal.{key}"] not in (None, keys[f"{_TEST}rpn.{key}"]):
+            keys.name_left(f"{_TRAIN}rpn_proposal.{key}")
     return {"rpn": settings}
 
 
+def _name_given(keys: SourceKeys, names: list[str]) -> None:
+    for name in names:
+        if keys.is_given(name):
+            keys.name_left(name)
+
+
 def _pooler(keys: SourceKeys, translation: Translation) -> dict[str, Any]:
-    extractor = "model.roi_head.bbox_roi_extractor."
     settings: dict[str, Any] = {}
-    if (finest := keys[f"{extractor}finest_scale"]) is not None:
+    if (finest := keys[f"{_BOX_POOLER}finest_scale"]) is not None:
         settings["canonical"] = [4, 4.0 * finest]
-    if (aligned := keys[f"{extractor}roi_layer.aligned"]) is not None:
+    if (aligned := keys[f"{_BOX_POOLER}roi_layer.aligned"]) is not None:
         settings["aligned"] = aligned
-    if keys[f"{extractor}roi_layer.type"] == "RoIPool":
+    if keys[f"{_BOX_POOLER}roi_layer.type"] == "RoIPool":
         settings["operator"] = "pool"
-    size = keys["model.roi_head.mask_roi_extractor.roi_layer.output_size"]
-    has_own_masks = "mask" in translation.hyperparameters and size is not None
-    return {"pooler": settings, **({"mask": {"pooled_size": size}} if has_own_masks else {})}
+    if "mask" not in translation.hyperparameters or not keys.names_below(_MASK_POOLER.rstrip(".")):
+        return {"pooler": settings}
+    for key, usual in _POOLER_DEFAULTS.items():  # ours pools for masks as for boxes
+        of_masks = keys[f"{_MASK_POOLER}{key}"]
+        if (usual if of_masks is None else of_masks) != (
+            usual if keys[f"{_BOX_POOLER}{key}"] is None else keys[f"{_BOX_POOLER}{key}"]
+        ):
+            keys.name_left_value(f"{_MASK_POOLER}{key}", usual)
+    size = keys[f"{_MASK_POOLER}roi_layer.output_size"]
+    return {"pooler": settings, **({"mask": {"pooled_size": size}} if size is not None else {})}
 
 
 def _box(keys: SourceKeys, translation: Translation) -> dict[str, Any]:
@@ -288,34 +199,52 @@ def _box(keys: SourceKeys, translation: Translation) -> dict[str, Any]:
         stds = keys[f"{_BOX}bbox_coder.target_stds"]
         return {"box": {"box_weights": [1 / std for std in stds]}} if stds else {}
     settings: dict[str, Any] = {}
-    stages = range(3)
-    stds_of = [keys[f"{_BOX}{stage}.bbox_coder.target_stds"] for stage in stages]
+    heads, rules = _stages(keys, _BOX), _stages(keys, f"{_TRAIN}rcnn.")
+    stds_of = [keys[f"{head}bbox_coder.target_stds"] for head in heads]
     if all(stds_of):
         settings["box_weights"], *settings["stage_box_weights"] = [[1 / std for std in stds] for stds in stds_of]
-    ious = [keys[f"{_TRAIN}rcnn.{stage}.assigner.pos_iou_thr"] for stage in stages]
+    ious = [keys[f"{rule}assigner.pos_iou_thr"] for rule in rules]
     if None not in ious:
         settings |= {"positive_iou": ious[0], "negative_iou": ious[0], "stage_ious": ious[1:]}
+        for rule, iou in zip(rules, ious, strict=True):
+            if keys[f"{rule}assigner.neg_iou_thr"] not in (None, iou):
+                keys.name_left(f"{rule}assigner.neg_iou_thr")
     for ours, theirs in (("samples_per_image", "num"), ("positive_fraction", "pos_fraction")):
-        if (value := keys[f"{_TRAIN}rcnn.0.sampler.{theirs}"]) is not None:
-            settings[ours] = value
+        first, *later = [keys[f"{rule}sampler.{theirs}"] for rule in rules]
+        if first is not None:
+            settings[ours] = first
+        for rule, value in zip(rules[1:], later, strict=True):
+            if value != first:
+                keys.name_left(f"{rule}sampler.{theirs}")
     if weights := keys["model.roi_head.stage_loss_weights"]:
         settings["loss_weights"] = [float(weight) for weight in weights]
     return {"box": settings}
 
 
+def _stages(keys: SourceKeys, start: str) -> list[str]:
+    """Return the starts of the keys of three stages, which may share one mapping."""
+    return [f"{start}{stage}." if keys.names_below(f"{start}{stage}") else start for stage in range(3)]
+
+
 def _losses(keys: SourceKeys, translation: Translation) -> dict[str, Any]:
-    """Return the losses of boxes; what only one kind of loss, coder, anchor or suppression has here is checked."""
-    for key, ours in _ONLY.items():
-        if keys[key] not in (None, ours):
-            keys.name_left(key)
-    first = f"{_BOX}0." if translation.detector.startswith("Cascade") else _BOX
-    settings: dict[str, Any] = {}
-    for head, ours in ((_RPN, {"rpn": "box_loss_beta"}), (first, {"box": "loss_beta"})):
-        kind = keys[f"{head}loss_bbox.type"]
-        ((section, key),) = ours.items()
-        if kind in ("L1Loss", "SmoothL1Loss"):
-            beta = 0.0 if kind == "L1Loss" else keys[f"{head}loss_bbox.beta"] or 1.0
-            settings[section] = {key: beta}
-        elif kind is not None:
-            keys.name_left(f"{head}loss_bbox.type")
-    return settings
+    """Return the losses of boxes; those of later stages of a cascade must be those of the first."""
+    heads = _stages(keys, _BOX) if translation.detector.startswith("Cascade") else [_BOX]
+    betas = [_beta(keys, head) for head in heads]
+    for head, beta in zip(heads, betas, strict=True):
+        if None not in (beta, betas[0]) and beta != betas[0]:
+            keys.name_left(f"{head}loss_bbox.{'beta' if keys.is_given(f'{head}loss_bbox.beta') else 'type'}")
+    of_rpn = _beta(keys, _RPN)
+    return {
+        **({"rpn": {"box_loss_beta": of_rpn}} if of_rpn is not None else {}),
+        **({"box": {"loss_beta": betas[0]}} if betas[0] is not None else {}),
+    }
+
+
+def _beta(keys: SourceKeys, head: str) -> float | None:
+    """Return the width of the quadratic part of a head's loss; None if it is not stated, or of another kind."""
+    kind, beta = keys[f"{head}loss_bbox.type"], keys[f"{head}loss_bbox.beta"]
+    if kind not in (None, "L1Loss", "SmoothL1Loss"):
+        keys.name_left(f"{head}loss_bbox.type")
+    if kind not in ("L1Loss", "SmoothL1Loss"):
+        return None
+    return 0.0 if kind == "L1Loss" else float(beta or 1.0)

@@ -29,10 +29,13 @@ class SourceKeys:
         """Tell whether the configuration has a setting."""
         return key in self._given
 
+    def names_below(self, key: str) -> list[str]:
+        """Return the keys below a key, which do not count as translated by it."""
+        return [name for name in self._given if name.startswith(f"{key}.")]
+
     def section(self, key: str) -> dict[str, Any]:
         """Return the settings below a key, by the rest of their keys, which then count as translated."""
-        start = f"{key}."
-        return {name.removeprefix(start): self[name] for name in self._given if name.startswith(start)}
+        return {name.removeprefix(f"{key}."): self[name] for name in self.names_below(key)}
 
     def items_of(self, key: str) -> list[dict[str, Any]]:
         """Return the mappings in a list, which then count as translated; nothing if the key has no such list."""
@@ -44,6 +47,10 @@ class SourceKeys:
     def name_left(self, key: str) -> None:
         """List a setting, or a part of one, among those that are left: its value has no counterpart."""
         self._unfit.add(key)
+
+    def name_left_value(self, key: str, default: Any) -> None:
+        """List a setting that may have been left out among those that are left, by the value that it then has."""
+        self.name_left(key if self.is_given(key) else f"{key} {default}")
 
     def left(self, is_told_otherwise: Callable[[str], bool] = lambda _: False) -> list[str]:
         """Return settings, with their values, that nobody read and that differ from their defaults.
