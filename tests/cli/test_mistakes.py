@@ -87,7 +87,6 @@ NOT_A_NETWORK = f"'resnet19' is not one of {NETWORKS}; did you mean resnet18?"
         ),
     ],
 )
-@pytest.mark.end_to_end
 def test_in_a_file(error_line, workplace, text, line):
     (workplace / "wrong.yaml").write_text(text)
     assert error_line("fit", "--config", "tiny.yaml", "--config", "wrong.yaml") == f"wrong.yaml{line}"
@@ -149,7 +148,6 @@ def test_what_torchvision_says_of_arguments_is_one_line(error_line, workplace, s
         ),
     ],
 )
-@pytest.mark.end_to_end
 def test_on_the_command_line(error_line, workplace, words, line):
     (workplace / "broken.py").write_text("import nonexisting")
     failing = workplace / "failing.py"
@@ -170,7 +168,6 @@ def test_a_data_set_whose_module_fails_is_one_line(error_line, workplace):
     )
 
 
-@pytest.mark.end_to_end
 def test_what_constructors_refuse(error_line, shards):
     words = ("fit", "--config", "tiny.yaml", "--data.train", shards / "train")
     line = error_line(*words, "--model.rpn.anchors.sizes", "[1, 2]")

@@ -97,7 +97,6 @@ def data(folder: Path, **options: Any) -> DetectionDataModule:
     ],
     ids=str,
 )
-@pytest.mark.end_to_end
 def test_every_checkpoint_leads_on_exactly(uneven_set, tmp_path, recording_module, trainer, options, asks_for_steps):
     saver, whole = SaveEverywhere(tmp_path), recording_module(asks_for_steps)
     val = str(uneven_set / "shard-000003.tar")

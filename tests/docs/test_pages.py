@@ -204,7 +204,6 @@ def test_options_and_settings_in_the_text_exist(cli):
 
 
 @pytest.mark.parametrize("block", blocks("yaml"), ids=lambda block: block.page)
-@pytest.mark.end_to_end
 def test_configurations_are_accepted(block, place, cli):
     file = place / "block.yaml"
     file.write_text(block.text)

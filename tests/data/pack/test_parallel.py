@@ -6,7 +6,6 @@ from lightning_rcnn.data.pack.parallel import ITEMS_PER_PROCESS, default_workers
 
 
 @pytest.mark.parametrize("workers", [1, 2])
-@pytest.mark.end_to_end
 def test_results_come_in_order(workers):
     numbers = list(range(-150, 150))
     assert list(map_in_order(abs, numbers, workers)) == list(map(abs, numbers))

@@ -35,7 +35,6 @@ def random_cases():
 
 
 @pytest.mark.parametrize("seeds", [range(first, first + 50) for first in range(0, 200, 50)], ids=str)
-@pytest.mark.end_to_end
 def test_roi_align_agrees_with_torchvision(on_host, random_cases, seeds):
     for seed in seeds:
         forward, backward = random_cases.align_errors(random_cases.draw(seed))
