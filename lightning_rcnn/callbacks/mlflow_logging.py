@@ -15,8 +15,7 @@ from PIL import Image
 from lightning_rcnn.callbacks.flat_settings import flat_settings
 from lightning_rcnn.callbacks.mlflow_names import name_of
 from lightning_rcnn.callbacks.run_loggers import PlacedLogger, only_warns
-from lightning_rcnn.checkpoints.reading import read_content
-from lightning_rcnn.checkpoints.split import files_of
+from lightning_rcnn.checkpoints.reading import checkpoint_files
 from lightning_rcnn.errors import require_extra
 from lightning_rcnn.files import atomic_write
 from lightning_rcnn.stop_signals import received
@@ -188,7 +187,7 @@ class DetectionMLFlowLogger(PlacedLogger):
 
     def _upload(self, paths: set[str]) -> None:
         for path in map(Path, sorted(paths)):
-            for file in files_of(path, read_content(path)):
+            for file in checkpoint_files(path):
                 self.log_file(file)
 
     @only_warns

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from lightning_rcnn.checkpoints.pickles import read_pickle
-from lightning_rcnn.checkpoints.split import WEIGHTS, is_split, with_values
+from lightning_rcnn.checkpoints.split import WEIGHTS, files_of, is_split, possible_folders, with_values
 from lightning_rcnn.errors import InputError
 
 _OLD_TORCH = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19"
@@ -59,6 +59,16 @@ def read_content(path: Path) -> Any:
     if not beginning.startswith((b"\x80", b"(", b"}")):
         raise InputError(f"{path}: neither a file of torch nor a pickle")
     return read_pickle(path)
+
+
+def checkpoint_files(path: Path) -> list[Path]:
+    """Return the files of a checkpoint; its own is read only if there are folders that may belong to it.
+
+    Raises:
+        InputError: see `read_content`.
+    """
+    may_be_split = any(folder.is_dir() for folder in possible_folders(path))
+    return files_of(path, read_content(path) if may_be_split else None)
 
 
 def read_weights(path: Path) -> WeightFile:

@@ -4,7 +4,7 @@ import pytest
 import torch
 import torch.distributed.checkpoint as dcp
 
-from lightning_rcnn.checkpoints.reading import read_content, read_weights
+from lightning_rcnn.checkpoints.reading import checkpoint_files, read_content, read_weights
 from lightning_rcnn.checkpoints.split import (
     change_tensors,
     files_of,
@@ -69,6 +69,13 @@ def test_weights_are_read_from_the_folder(saved):
     assert read_weights(saved).weights["weight"].equal(CHECKPOINT["state_dict"]["weight"])
     assert [file.name for file in files_of(saved, read_content(saved))] == ["last.ckpt", ".metadata", "__0_0.distcp"]
     assert files_of(saved, CHECKPOINT) == [saved]
+
+
+def test_a_whole_checkpoint_is_not_read_for_its_files(saved, tmp_path):
+    assert checkpoint_files(saved) == files_of(saved, read_content(saved))
+    unreadable = tmp_path / "best.ckpt"
+    unreadable.write_bytes(b"not read")
+    assert checkpoint_files(unreadable) == [unreadable]
 
 
 def test_files_that_are_missing_are_named(saved):
