@@ -115,6 +115,7 @@ def test_settings_become_ours(state):
         ("attn_drop_rate=0.", "attn_drop_rate=0.1", "model.backbone.attn_drop_rate"),
         ("num_outs=5", "num_outs=6", "model.neck.num_outs"),
         ("table': dict(decay_mult=0.)", "table': dict(decay_mult=0.5)", "relative_position_bias_table.decay_mult 0.5"),
+        (" 'relative_position_bias_table': dict(decay_mult=0.),", "", "relative_position_bias_table.decay_mult 1.0"),
     ],
 )
 def test_what_has_no_counterpart_is_named(state, old, new, named):

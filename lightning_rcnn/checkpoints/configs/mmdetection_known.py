@@ -81,9 +81,10 @@ _TOLD = re.compile(
     r"|model\.backbone\.dcn(\.(type|groups|deform_groups|deformable_groups))?"
     r"|model\.backbone\.(mlp_ratio|qkv_bias|patch_size|pretrain_img_size|convert_weights|use_abs_pos_embed|out_indices)"
     r"|model\.roi_head\.shared_head\.(depth|stage|style|norm_eval|with_cp)"
+    r"|.*\.paramwise_cfg\.bypass_duplicate"
     r"|model\.data_preprocessor\.(pad_mask|mask_pad_value|pad_seg|boxtype2tensor|non_blocking)"
 )
-"""Keys of the model that weights tell, that have no effect on them, or of which migrating.md states the difference."""
+"""Keys that weights tell, that have no effect on them, or of which migrating.md states the difference."""
 _SECTIONS = (
     "model",
     "optim_wrapper",

@@ -73,7 +73,6 @@ _DEFAULTS: dict[str, Any] = {
     "optim_wrapper.clip_grad.norm_type": 2,
     "optimizer_config.grad_clip": None,
     "optimizer_config.grad_clip.norm_type": 2,
-    "lr_config.warmup_ratio": 0.001,
 }
 
 

@@ -1,10 +1,11 @@
 """What mmdetection's configurations, of 2.x and 3.x, say of pixels, transforms, optimizer and schedule."""
 
 import re
-from typing import Any, NamedTuple
+from typing import Any
 
+from lightning_rcnn.checkpoints.configs.mmdetection_schedule import TrainingLength, read_schedule
 from lightning_rcnn.checkpoints.configs.source_keys import SourceKeys
-from lightning_rcnn.checkpoints.configs.training import constant_parts, transforms_of
+from lightning_rcnn.checkpoints.configs.training import transforms_of
 from lightning_rcnn.checkpoints.translation import part
 
 _OPTIMIZERS: dict[str, tuple[str, ...]] = {
@@ -14,6 +15,11 @@ _OPTIMIZERS: dict[str, tuple[str, ...]] = {
 }
 _LOADING = re.compile(r"Load\w+|Pad|Normalize|DefaultFormatBundle|Collect|PackDetInputs|ImageToTensor")
 """Steps of a pipeline that change no image, or that a model's preprocessing does."""
+_STEPS = {
+    "optim_wrapper": ("OptimWrapper", "AmpOptimWrapper"),
+    "optimizer_config": ("OptimizerHook", "Fp16OptimizerHook", "GradientCumulativeOptimizerHook"),
+}
+"""What takes steps of the optimizer: the types that Lightning's trainer replaces."""
 _OPTIMIZER_OF = ("optim_wrapper.optimizer.", "optimizer.")
 
 
@@ -115,14 +121,48 @@ def _solver(keys: SourceKeys) -> tuple[dict[str, Any], dict[str, Any]]:
     model["parameter_groups"] = {"norm_weight_decay": decay}
     if batch := keys["auto_scale_lr.base_batch_size"]:
         model["parameter_groups"] |= {"reference_batch_size": batch}
-    schedule, trainer = _length(keys)
-    model |= schedule
-    clip = keys["optim_wrapper.clip_grad.max_norm"] or keys["optimizer_config.grad_clip.max_norm"]
-    if clip:
+    length = _length(keys)
+    trainer = _trainer(keys, length)
+    return model | read_schedule(keys, length), {"trainer": trainer} if trainer else {}
+
+
+def _length(keys: SourceKeys) -> TrainingLength:
+    accumulated = keys["optim_wrapper.accumulative_counts"] or keys["optimizer_config.cumulative_iters"] or 1
+    return TrainingLength(
+        keys["train_cfg.max_epochs"] or keys["runner.max_epochs"] or keys["total_epochs"],
+        keys["train_cfg.max_iters"] or keys["runner.max_iters"] or keys["total_iters"],
+        accumulated,
+    )
+
+
+def _trainer(keys: SourceKeys, length: TrainingLength) -> dict[str, Any]:
+    trainer: dict[str, Any] = {}
+    if length.epochs:
+        trainer["max_epochs"] = length.epochs
+    elif length.iterations:
+        trainer |= {"max_epochs": -1, "max_steps": length.iterations // length.accumulated}
+    if length.accumulated > 1:
+        trainer["accumulate_grad_batches"] = length.accumulated
+    if clip := keys["optim_wrapper.clip_grad.max_norm"] or keys["optimizer_config.grad_clip.max_norm"]:
         trainer["gradient_clip_val"] = clip
+    for key, known in _STEPS.items():
+        if keys[f"{key}.type"] not in (None, *known):
+            keys.name_left(f"{key}.type")
     if keys["optim_wrapper.type"] == "AmpOptimWrapper" or keys.section("fp16"):
-        trainer["precision"] = "16-mixed"
-    return model, {"trainer": trainer} if trainer else {}
+        trainer["precision"] = "bf16-mixed" if keys["optim_wrapper.dtype"] == "bfloat16" else "16-mixed"
+    for key in ("optim_wrapper.loss_scale", "fp16.loss_scale"):  # ours is dynamic
+        if isinstance(keys[key], (int, float)):
+            keys.name_left(key)
+    if _has_sync_norms(keys):
+        trainer["sync_batchnorm"] = True
+    return trainer
+
+
+def _has_sync_norms(keys: SourceKeys) -> bool:
+    """Tell whether norms that are trained share their statistics among ranks."""
+    frozen = ("model.backbone.", "model.roi_head.shared_head.") if keys["model.backbone.norm_eval"] else ("-",)
+    names = [name for name in keys.names_below("model") if name.endswith("norm_cfg.type")]
+    return any(keys[name] == "SyncBN" for name in names if not name.startswith(frozen))
 
 
 def _norm_decay(keys: SourceKeys, start: str) -> float | None:
@@ -133,70 +173,8 @@ def _norm_decay(keys: SourceKeys, start: str) -> float | None:
         key = f"{start}custom_keys.{positions}.decay_mult"
         if keys[key] not in (None, factor):
             keys.name_left(key)
+    is_swin = keys["model.backbone.type"] == "SwinTransformer"
+    positions = f"{start}custom_keys.relative_position_bias_table.decay_mult"
+    if is_swin and factor not in (None, 1.0) and not keys.is_given(positions):
+        keys.name_left_value(positions, 1.0)  # ours have the decay of norms
     return factor
-
-
-class _Schedule(NamedTuple):
-    """Schedule of the rate: where it is divided by ten, or whether it follows a cosine, and steps of the warm-up."""
-
-    milestones: list[int]
-    is_cosine: bool
-    is_by_epoch: bool
-    warmup: int
-
-
-def _length(keys: SourceKeys) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Return the schedule, and the length of the training for the trainer, in epochs or in steps."""
-    epochs = keys["train_cfg.max_epochs"] or keys["runner.max_epochs"] or keys["total_epochs"]
-    iterations = keys["train_cfg.max_iters"] or keys["runner.max_iters"] or keys["total_iters"]
-    trainer: dict[str, Any] = {}
-    if epochs:
-        trainer["max_epochs"] = epochs
-    elif iterations:
-        trainer |= {"max_epochs": -1, "max_steps": iterations}
-    schedule = _schedule_of_2(keys) if keys.is_given("lr_config.policy") else _schedule_of_3(keys)
-    total = epochs or iterations
-    if schedule.is_cosine:
-        cosine = part("lightning_rcnn.detectors.schedules.CosineSchedule", warmup_steps=schedule.warmup)
-        return {"schedule": cosine}, trainer
-    if total and schedule.milestones:
-        if schedule.is_by_epoch != bool(epochs):
-            keys.name_left("milestones of the rate, in other units than the length of the training")
-            return {}, trainer
-        return {"schedule": constant_parts(schedule.milestones, total, schedule.warmup)}, trainer
-    return {}, trainer
-
-
-def _schedule_of_2(keys: SourceKeys) -> _Schedule:
-    policy = keys["lr_config.policy"]
-    steps = (keys["lr_config.step"] or []) if policy == "step" else []
-    is_cosine = policy == "CosineAnnealing"
-    if (not steps and not is_cosine) or (is_cosine and (keys["lr_config.min_lr"] or keys["lr_config.min_lr_ratio"])):
-        keys.name_left("lr_config.policy")
-    is_by_epoch = keys["lr_config.by_epoch"] is not False
-    milestones = list(steps) if isinstance(steps, list) else [steps]
-    return _Schedule(
-        milestones, is_cosine, is_by_epoch, keys["lr_config.warmup_iters"] if keys["lr_config.warmup"] else 0
-    )
-
-
-def _schedule_of_3(keys: SourceKeys) -> _Schedule:
-    schedule = _Schedule([], is_cosine=False, is_by_epoch=True, warmup=0)
-    for number, scheduler in enumerate(keys.items_of("param_scheduler")):
-        kind, is_by_epoch = scheduler.get("type"), scheduler.get("by_epoch", True)
-        if kind == "LinearLR":
-            schedule = schedule._replace(warmup=scheduler.get("end", 0))
-            if is_by_epoch or scheduler.get("start_factor", 1 / 3) != 0.001:
-                left = "start_factor" if schedule.warmup else "end"
-                keys.name_left(f"param_scheduler.{number}.{left}")
-        elif kind == "MultiStepLR":
-            schedule = schedule._replace(milestones=scheduler.get("milestones", []), is_by_epoch=is_by_epoch)
-            if scheduler.get("gamma", 0.1) != 0.1:
-                keys.name_left(f"param_scheduler.{number}.gamma")
-        elif kind == "CosineAnnealingLR":
-            schedule = schedule._replace(is_cosine=True)
-            if scheduler.get("eta_min", 0) or scheduler.get("eta_min_ratio", 0):
-                keys.name_left(f"param_scheduler.{number}.type")
-        else:
-            keys.name_left(f"param_scheduler.{number}.type")
-    return schedule
