@@ -249,6 +249,7 @@ def test_settings_of_3_become_ours():
         "model.train_cfg.rpn_proposal.min_bbox_size 0.",
         "model.train_cfg.rpn_proposal.nms.iou_threshold 0.7.",
         "train_pipeline PhotoMetricDistortion.",
+        "train_pipeline RandomChoiceResize with longer edges of [1333] (the model has one limit).",
     ]
     from_translation(translation)
 

@@ -82,6 +82,12 @@ _TOLD = re.compile(
     r"|model\.backbone\.(mlp_ratio|qkv_bias|patch_size|pretrain_img_size|convert_weights|use_abs_pos_embed|out_indices)"
     r"|model\.roi_head\.shared_head\.(depth|stage|style|norm_eval|with_cp)"
     r"|.*\.paramwise_cfg\.bypass_duplicate"
+    r"|(train_cfg|runner)\.(type|val_interval|val_begin|dynamic_intervals)"
+    r"|train_dataloader\.((num_workers|persistent_workers|pin_memory|prefetch_factor|batch_sampler)|(batch_sampler|collate_fn)\.type)"
+    r"|data\.((val|test|val_dataloader|test_dataloader)(\..*)?|workers_per_gpu|persistent_workers)"
+    r"|(data\.train|train_dataloader\.dataset)(\.(dataset|datasets|\d+))*\."
+    r"(type|data_root|ann_file|img_prefix|seg_prefix|classes|palette|lazy_init|serialize_data|test_mode|(data_prefix"
+    r"|metainfo|backend_args|file_client_args|pipeline)(\..*)?)"
     r"|model\.data_preprocessor\.(pad_mask|mask_pad_value|pad_seg|boxtype2tensor|non_blocking)"
 )
 """Keys that weights tell, that have no effect on them, or of which migrating.md states the difference."""
@@ -93,6 +99,12 @@ _SECTIONS = (
     "lr_config",
     "momentum_config",
     "param_scheduler",
+    "custom_hooks",
+    "data",
+    "train_dataloader",
+    "train_cfg",
+    "runner",
+    "fp16",
 )
 """Names of a configuration that mmdetection reads for a training; others name paths, logs and values for these."""
 

@@ -97,6 +97,8 @@ def read_keys(meta: Mapping[str, Any], config: Path | None, weights: Path) -> So
     path = config or weights
     if not isinstance(tree.get("model"), Mapping) or "type" not in tree["model"]:
         raise InputError(f"{path}: not a configuration of mmdetection: it has no model with a type")
+    if "data_preprocessor" in tree:  # mmengine gives it to a model without its own
+        tree["model"] = {"data_preprocessor": tree["data_preprocessor"], **tree["model"]}
     return SourceKeys(path, {_current_name(key): value for key, value in flat(tree).items()}, _DEFAULTS)
 
 

@@ -1,11 +1,11 @@
-"""What mmdetection's configurations, of 2.x and 3.x, say of pixels, transforms, optimizer and schedule."""
+"""What mmdetection's configurations, of 2.x and 3.x, say of a training: data, optimizer, trainer."""
 
-import re
 from typing import Any
 
+from lightning_rcnn.checkpoints.configs.mmdetection_dataset import read_loading, training_set
+from lightning_rcnn.checkpoints.configs.mmdetection_pipeline import read_pipelines
 from lightning_rcnn.checkpoints.configs.mmdetection_schedule import TrainingLength, read_schedule
 from lightning_rcnn.checkpoints.configs.source_keys import SourceKeys
-from lightning_rcnn.checkpoints.configs.training import transforms_of
 from lightning_rcnn.checkpoints.translation import part
 
 _OPTIMIZERS: dict[str, tuple[str, ...]] = {
@@ -13,8 +13,6 @@ _OPTIMIZERS: dict[str, tuple[str, ...]] = {
     "Adam": ("lr", "betas", "eps", "weight_decay"),
     "AdamW": ("lr", "betas", "eps", "weight_decay"),
 }
-_LOADING = re.compile(r"Load\w+|Pad|Normalize|DefaultFormatBundle|Collect|PackDetInputs|ImageToTensor")
-"""Steps of a pipeline that change no image, or that a model's preprocessing does."""
 _STEPS = {
     "optim_wrapper": ("OptimWrapper", "AmpOptimWrapper"),
     "optimizer_config": ("OptimizerHook", "Fp16OptimizerHook", "GradientCumulativeOptimizerHook"),
@@ -25,81 +23,14 @@ _OPTIMIZER_OF = ("optim_wrapper.optimizer.", "optimizer.")
 
 def read_training(keys: SourceKeys) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
     """Return settings of the preprocessing, other settings of the detector, and those of the run."""
-    train, test = _steps(keys, "train"), _steps(keys, "test")
-    preprocessing = _pixels(keys) | _padding(keys, train)
-    lengths, longest, flip = _resizes(keys, train)
-    if sizes := _sizes(test.get("Resize", {}).get("scale") or test.get("MultiScaleFlipAug", {}).get("img_scale")):
-        preprocessing |= {"min_size": min(sizes[0]), "max_size": max(sizes[0])}
-    elif lengths and longest:
-        preprocessing |= {"min_size": lengths[-1], "max_size": longest}
-    run: dict[str, Any] = {}
-    if lengths:
-        run["data"] = {"train_transforms": transforms_of(flip, lengths, None)}
-    for phase, steps in (("train", train), ("test", test)):
-        for kind, step in steps.items():
-            if "keep_ratio" in step and not step["keep_ratio"]:
-                keys.name_left(f"{phase}_pipeline {kind} keep_ratio=False (images keep their aspect ratio here)")
-    for kind in train:
-        if not _LOADING.fullmatch(kind) and kind not in ("Resize", "RandomFlip", "RandomChoiceResize", "RandomResize"):
-            keys.name_left(f"train_pipeline {kind}")
+    training = training_set(keys)
+    preprocessing, data = read_pipelines(keys, training.key)
+    data |= read_loading(keys)
     solver, trainer = _solver(keys)
-    return preprocessing, solver, run | trainer
-
-
-def _pixels(keys: SourceKeys) -> dict[str, Any]:
-    """Return mean, deviation and order of channels: of `data_preprocessor` (3.x) or the step `Normalize` (2.x)."""
-    mean, std = keys["model.data_preprocessor.mean"], keys["model.data_preprocessor.std"]
-    is_rgb = keys["model.data_preprocessor.bgr_to_rgb"]
-    if mean is None:
-        found = _steps(keys, "train").get("Normalize") or keys.section("img_norm_cfg")
-        mean, std, is_rgb = found.get("mean"), found.get("std"), found.get("to_rgb", True)
-    if mean is None:
-        return {}
-    return {
-        "pixel_mean": list(mean),
-        "pixel_std": list(std or [1.0, 1.0, 1.0]),
-        "channel_order": "rgb" if is_rgb else "bgr",
-    }
-
-
-def _padding(keys: SourceKeys, train: dict[str, dict[str, Any]]) -> dict[str, Any]:
-    """Return the divisor of padded edges: of `data_preprocessor` (3.x, 1 if not given) or the step `Pad` (2.x)."""
-    if keys.is_given("model.data_preprocessor.mean"):
-        return {"size_divisor": keys["model.data_preprocessor.pad_size_divisor"]}
-    divisor = train.get("Pad", {}).get("size_divisor")
-    return {"size_divisor": divisor} if divisor else {}
-
-
-def _steps(keys: SourceKeys, phase: str) -> dict[str, dict[str, Any]]:
-    """Return the steps of a pipeline by their type; those of a test with views are inside of one."""
-    name = f"{phase}_pipeline"
-    steps = (
-        keys.items_of(name)
-        or keys.items_of(f"{phase}_dataloader.dataset.pipeline")
-        or keys.items_of(f"data.{phase}.pipeline")
-    )
-    return {str(step.get("type")): step for step in steps}
-
-
-def _sizes(scale: Any) -> list[list[int]]:
-    """Return pairs of edges, pixels, from one pair or several."""
-    if not isinstance(scale, list) or not scale:
-        return []
-    return scale if isinstance(scale[0], list) else [scale]
-
-
-def _resizes(keys: SourceKeys, steps: dict[str, dict[str, Any]]) -> tuple[list[int], int | None, str]:
-    """Return lengths of the shorter edge in training, the limit of the longer one, and the direction of flips."""
-    flip = steps.get("RandomFlip", {})
-    share = flip.get("prob", flip.get("flip_ratio", 0.5)) if flip else 0
-    direction = str(flip.get("direction", flip.get("flip_direction", "horizontal"))) if share else "none"
-    resize = next((steps[kind] for kind in ("RandomChoiceResize", "RandomResize", "Resize") if kind in steps), {})
-    sizes = _sizes(resize.get("scales") or resize.get("scale") or resize.get("img_scale"))
-    lengths = sorted({min(pair) for pair in sizes})
-    is_range = "RandomResize" in steps or resize.get("multiscale_mode") == "range"
-    if is_range and len(lengths) == 2:
-        lengths = [*range(lengths[0], lengths[1], 32), lengths[1]]
-    return lengths, max((max(pair) for pair in sizes), default=None), direction
+    if "max_epochs" in trainer and trainer["max_epochs"] > 0:  # theirs count the set around the repeated one
+        trainer["max_epochs"] *= training.repeats
+    run = {name: settings for name, settings in (("data", data), ("trainer", trainer)) if settings}
+    return preprocessing, solver, run
 
 
 def _solver(keys: SourceKeys) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -122,8 +53,7 @@ def _solver(keys: SourceKeys) -> tuple[dict[str, Any], dict[str, Any]]:
     if batch := keys["auto_scale_lr.base_batch_size"]:
         model["parameter_groups"] |= {"reference_batch_size": batch}
     length = _length(keys)
-    trainer = _trainer(keys, length)
-    return model | read_schedule(keys, length), {"trainer": trainer} if trainer else {}
+    return model | read_schedule(keys, length), _trainer(keys, length)
 
 
 def _length(keys: SourceKeys) -> TrainingLength:

@@ -36,6 +36,7 @@ USUAL = (
     "model.train_cfg.rpn_proposal.min_bbox_size 0.",
     "model.train_cfg.rpn_proposal.nms.iou_threshold 0.7.",
     "train_pipeline PhotoMetricDistortion.",
+    "train_pipeline RandomChoiceResize with longer edges of [1333] (the model has one limit).",
 )
 """What `CONFIG_3` has for a test of the whole."""
 MASK_POOLER = "finest_scale=28, roi_layer=dict(type='RoIAlign', output_size=14, sampling_ratio=2)"
