@@ -80,8 +80,8 @@ _TITLES: dict[DetectorName, str] = {
     "CascadeMaskRCNN": "Cascade Mask R-CNN",
 }
 _NOTE_ON_CONFIG = (
-    "Without its configuration, it is taken for a model of torchvision's ResNet in RGB with mmdetection's usual "
-    "settings; give --config FILE.py, as it lies in its work_dirs."
+    "Without its configuration, it is taken for a model of {backbone} in RGB with mmdetection's usual settings; give "
+    "--config FILE.py, as it lies in its work_dirs."
 )
 _NOTE_ON_MASKS = (
     "mmdetection averages the masks of all stages, and ours has those of the last stage: --allow {names} leaves the "
@@ -118,7 +118,9 @@ def translate(file: WeightFile, config: Path | None = None) -> Translation:
     names = {theirs: ours for theirs, ours in names.items() if theirs not in dropped}
     renamed = {ours: weights[theirs] for theirs, ours in names.items()}
     changed = {name: "background first" for name in renamed if _LAST_IS_BACKGROUND in name}
-    patches = swin_names.reordered(renamed) if swin_names.EMBEDDING in weights else {}
+    is_swin = swin_names.is_swin(weights)
+    positions = swin_names.flat_positions(renamed) if is_swin else {}
+    patches = swin_names.merged_here(renamed) if is_swin and not swin_names.has_authors_names(weights) else {}
     neck = _neck(weights)
     detector = _detector(weights, has_masks=any(MASK_LOGITS.fullmatch(name) for name in weights))
     made = {} if has_group_norm else statistics_left_out(renamed)
@@ -138,9 +140,11 @@ def translate(file: WeightFile, config: Path | None = None) -> Translation:
                 layer_sizes(renamed),
             ],
         ),
-        renamed | made | patches | {name: renamed[name].roll(1, dims=0) for name in changed},
+        renamed | made | positions | patches | {name: renamed[name].roll(1, dims=0) for name in changed},
         names,
-        changed=changed | dict.fromkeys(patches, "patches in the order of the paper's code"),
+        changed=changed
+        | dict.fromkeys(patches, "patches in the order of the paper's code")
+        | dict.fromkeys(positions, "pairs of patches in one row"),
         dropped=dropped,
         unexpected=[name for name in weights if name not in names and name not in dropped],
         made=dict.fromkeys(made, STATISTICS_MADE),
@@ -151,7 +155,8 @@ def translate(file: WeightFile, config: Path | None = None) -> Translation:
     if detector.startswith("Cascade"):
         translation.notes.append(_NOTE_ON_GRADIENTS)
     if keys is None:
-        translation.notes.append(_NOTE_ON_CONFIG)
+        backbone = "a Swin Transformer" if is_swin else "torchvision's ResNet"
+        translation.notes.append(_NOTE_ON_CONFIG.format(backbone=backbone))
     else:
         configure(translation, keys)
     return translation
@@ -181,7 +186,7 @@ def _backbone(
     file: WeightFile, renamed: Mapping[str, Tensor], neck: str, is_live: bool, has_group_norm: bool
 ) -> dict[str, Any]:
     fpn_norm = norm_of("neck.lateral_convs.0", file.weights)
-    if swin_names.EMBEDDING in file.weights:
+    if swin_names.is_swin(file.weights):
         name, window = swin_names.network_of(renamed, str(file.path))
         swin = part(SWIN_FPN, name=name, window=window)
         if fpn_norm:

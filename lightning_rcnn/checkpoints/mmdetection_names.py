@@ -25,7 +25,7 @@ def our_name(name: str, weights: Mapping[str, Any], mask_stage: str | None) -> s
         weights: all weights by mmdetection's names: a convolution with a norm is named otherwise than one without.
         mask_stage: number of the mask head that is taken of a cascade with one for each stage; None for a single one.
     """
-    if name.startswith("backbone.") and swin_names.EMBEDDING in weights:
+    if name.startswith("backbone.") and swin_names.is_swin(weights):
         return swin_names.our_name(name)
     if name.startswith("backbone."):
         inner = name.removeprefix("backbone.").replace(".conv2.conv_offset.", ".conv2.offset.")

@@ -1,7 +1,8 @@
-"""Swin Transformers of mmdetection: their names and ours, which are torchvision's.
+"""Swin Transformers of mmdetection and of their authors' detectors: their names and ours, which are torchvision's.
 
 The merging of patches differs beside the names: mmdetection lists the four patches of each channel, row by row; the
-authors' code and torchvision list the channels of each patch, column by column.
+authors' code (Swin-Transformer-Object-Detection, on mmdetection 2.11) and torchvision list the channels of each patch,
+column by column.
 """
 
 import math
@@ -13,27 +14,39 @@ from torch import Tensor
 
 from lightning_rcnn.errors import InputError
 
-EMBEDDING = "backbone.patch_embed.projection.weight"
+_EMBEDDING = "backbone.patch_embed.projection.weight"
 """A weight that every Swin Transformer of mmdetection has, and no other network."""
+_AUTHORS_BLOCK = "backbone.layers.0.blocks.0.attn.relative_position_bias_table"
+"""A weight that every Swin Transformer of the authors' detectors has, and no other network."""
 _NETWORKS = {(96, 6): "swin_t", (96, 18): "swin_s", (128, 18): "swin_b", (192, 18): "swin_l"}
 """Channels of the first stage and blocks of the third -> name of the network (section 3.3 of the paper)."""
-_BLOCK = re.compile(r"stages\.([0-3])\.blocks\.(\d+)\.(.+)")
-_MERGING = re.compile(r"stages\.([0-2])\.downsample\.(norm|reduction)\.(\w+)")
+_BLOCK = re.compile(r"(?:stages|layers)\.([0-3])\.blocks\.(\d+)\.(.+)")
+_MERGING = re.compile(r"(?:stages|layers)\.([0-2])\.downsample\.(norm|reduction)\.(\w+)")
+_PATCHES = re.compile(r"patch_embed\.(projection|proj|norm)\.(\w+)")
 _OUTPUT_NORM = re.compile(r"norm([0-3])\.(\w+)")
 _PARTS = (
     (re.compile(r"attn\.w_msa\."), "attn."),
-    (re.compile(r"ffn\.layers\.0\.0\."), "mlp.0."),
-    (re.compile(r"ffn\.layers\.1\."), "mlp.3."),
+    (re.compile(r"ffn\.layers\.0\.0\.|mlp\.fc1\."), "mlp.0."),
+    (re.compile(r"ffn\.layers\.1\.|mlp\.fc2\."), "mlp.3."),
 )
 _OURS_OF_MERGING = re.compile(r"backbone\.body\.[246]\.(norm|reduction)\.(weight|bias)")
+
+
+def is_swin(weights: Mapping[str, Any]) -> bool:
+    """Tell whether weights, by names of mmdetection or of its authors, are of a Swin Transformer."""
+    return _EMBEDDING in weights or has_authors_names(weights)
+
+
+def has_authors_names(weights: Mapping[str, Any]) -> bool:
+    """Tell whether weights have the names, and the order of merged patches, of the authors' detectors."""
+    return _AUTHORS_BLOCK in weights
 
 
 def our_name(name: str) -> str | None:
     """Return our name of a weight of `backbone.`; None if it has no place."""
     inner = name.removeprefix("backbone.")
-    for theirs, ours in (("patch_embed.projection.", "body.0.0."), ("patch_embed.norm.", "body.0.2.")):
-        if inner.startswith(theirs):
-            return f"backbone.{ours}{inner.removeprefix(theirs)}"
+    if match := _PATCHES.fullmatch(inner):
+        return f"backbone.body.0.{2 if match[1] == 'norm' else 0}.{match[2]}"
     if match := _BLOCK.fullmatch(inner):
         rest = match[3]
         for theirs_part, ours_part in _PARTS:
@@ -53,20 +66,22 @@ def sizes_of(name: str) -> dict[str, Any]:
     return {"embed_dims": channels, "depths": [2, 2, depth, 2], "num_heads": heads}
 
 
-def reordered(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return the weights, by our names, whose values are in another order here.
+def flat_positions(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return the positions in a window, by our names, of all pairs of its patches [S * S]; theirs are [S, S]."""
+    return {name: value.flatten() for name, value in weights.items() if name.endswith("relative_position_index")}
+
+
+def merged_here(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return mmdetection's mergings of patches, by our names, in the order of the authors' code.
 
     Args:
-        weights: mergings of patches [..., C * 4], four patches of a channel side by side, and the positions in a
-            window [S, S] that pairs of its patches have.
+        weights: all weights; those of mergings are [..., C * 4], four patches of a channel side by side.
     """
     changed = {}
     for name, value in weights.items():
         if _OURS_OF_MERGING.fullmatch(name):
             by_channel = value.unflatten(-1, (-1, 2, 2))  # channel, row, column
             changed[name] = by_channel.permute(*range(value.ndim - 1), -1, -2, -3).flatten(-3)
-        elif name.endswith("relative_position_index"):
-            changed[name] = value.flatten()
     return changed
 
 

@@ -101,6 +101,54 @@ def test_merged_patches_are_those_of_an_unfolded_map(state):
     torch.testing.assert_close(found, expected, atol=1e-6, rtol=1e-5)
 
 
+AUTHORS = (
+    ("patch_embed.projection", "patch_embed.proj"),
+    ("backbone.stages.", "backbone.layers."),
+    ("attn.w_msa.", "attn."),
+    ("ffn.layers.0.0", "mlp.fc1"),
+    ("ffn.layers.1", "mlp.fc2"),
+)
+
+
+def of_authors(state):
+    """The weights under the names of Swin-Transformer-Object-Detection."""
+    renamed = {}
+    for name, value in state.items():
+        for theirs, authors in AUTHORS:
+            name = name.replace(theirs, authors)
+        renamed[name] = value
+    return renamed
+
+
+def test_the_detectors_of_the_authors_have_their_own_names_and_order(state):
+    """The authors' merging: the four patches of a window, column by column, each with all of its channels."""
+    authors = of_authors(state)
+    translation = translate(WeightFile(HERE, authors))
+    assert (translation.unexpected, translation.left) == ([], [])
+    detector = from_translation(translation)
+    theirs = "backbone.layers.2.blocks.4."
+    assert torch.equal(detector.backbone.body[5][4].mlp[3].weight, authors[f"{theirs}mlp.fc2.weight"])
+    maps = torch.randn(1, 6, 8, 96)
+    patches = [maps[:, row::2, column::2] for column in range(2) for row in range(2)]
+    name = "backbone.layers.0.downsample."
+    normed = F.layer_norm(torch.cat(patches, -1), (384,), authors[f"{name}norm.weight"], authors[f"{name}norm.bias"])
+    expected = normed @ authors[f"{name}reduction.weight"].T
+    torch.testing.assert_close(detector.backbone.body[2](maps), expected, atol=1e-6, rtol=1e-5)
+
+
+def test_settings_of_the_authors_become_ours(state):
+    config = CONFIG.replace("embed_dims", "embed_dim").replace("with_cp=True", "use_checkpoint=True, ape=False")
+    translation = translate(WeightFile(HERE, of_authors(state), {"cfg": config}))
+    arguments = translation.hyperparameters["backbone"]["init_args"]
+    assert arguments.items() >= {"drop_path": 0.3, "checkpointing": True}.items()
+    assert not [note for note in translation.notes if "no counterpart" in note]
+
+
+def test_without_a_configuration_it_is_no_resnet(state):
+    notes = translate(WeightFile(HERE, state)).notes
+    assert [note for note in notes if "taken for a model of a Swin Transformer in RGB" in note]
+
+
 def test_settings_become_ours(state):
     translation = translate(WeightFile(HERE, state, {"cfg": CONFIG, "CLASSES": ("a", "b", "c")}))
     arguments = translation.hyperparameters["backbone"]["init_args"]

@@ -54,13 +54,16 @@ _OLD_NAMES = (
     (re.compile(r"\.(rpn|rpn_proposal)\.nms_thr$"), r".\1.nms.iou_threshold"),
     (re.compile(r"\.nms\.iou_thr$"), ".nms.iou_threshold"),
     (re.compile(r"\.max_num$"), ".max_per_img"),
+    (re.compile(r"^model\.backbone\.embed_dim$"), "model.backbone.embed_dims"),
+    (re.compile(r"^model\.backbone\.ape$"), "model.backbone.use_abs_pos_embed"),
+    (re.compile(r"^model\.backbone\.use_checkpoint$"), "model.backbone.with_cp"),
     (re.compile(r"^model\.rpn_head\.anchor_(scales|ratios|strides)$"), r"model.rpn_head.anchor_generator.\1"),
     (
         re.compile(r"^(model\.(?:rpn_head|roi_head\.bbox_head(?:\.\d)?))\.target_(means|stds)$"),
         r"\1.bbox_coder.target_\2",
     ),
 )
-"""Names of the first versions of 2.x and today's."""
+"""Names of the first versions of 2.x, or of the authors of Swin Transformers, and today's."""
 _DEFAULTS: dict[str, Any] = {
     "model.backbone.type": "ResNet",
     "model.backbone.style": "pytorch",
