@@ -36,8 +36,13 @@ def training_set(keys: SourceKeys) -> TrainingSet:
         key = f"{key}.{inner}"
 
 
-def read_loading(keys: SourceKeys) -> dict[str, Any]:
-    """Return settings of our data module; samplers other than the default and hooks are named."""
+def read_loading(keys: SourceKeys, training_set: str) -> dict[str, Any]:
+    """Return settings of our data module; samplers other than the default and hooks are named.
+
+    Args:
+        keys: settings of the configuration.
+        training_set: start of the keys of the innermost training set.
+    """
     if keys[f"{_SAMPLER}type"] not in (None, "DefaultSampler", "InfiniteSampler"):
         keys.name_left(f"{_SAMPLER}type")
     if keys[f"{_SAMPLER}shuffle"] is False:
@@ -46,4 +51,7 @@ def read_loading(keys: SourceKeys) -> dict[str, Any]:
         if hook.get("type") not in _HARMLESS_HOOKS:
             keys.name_left(f"custom_hooks {hook.get('type')}")
     sizes = [size for key in _BATCH_SIZES if (size := keys[key])]
-    return {"batch_size": sizes[0]} if sizes else {}
+    settings: dict[str, Any] = {"batch_size": sizes[0]} if sizes else {}
+    if keys[f"{training_set}.filter_cfg.filter_empty_gt"]:
+        settings["sampling"] = {"class_path": "Sampling", "init_args": {"empty_share": 0.0}}
+    return settings

@@ -25,7 +25,7 @@ def read_training(keys: SourceKeys) -> tuple[dict[str, Any], dict[str, Any], dic
     """Return settings of the preprocessing, other settings of the detector, and those of the run."""
     training = training_set(keys)
     preprocessing, data = read_pipelines(keys, training.key)
-    data |= read_loading(keys)
+    data |= read_loading(keys, training.key)
     solver, trainer = _solver(keys)
     if "max_epochs" in trainer and trainer["max_epochs"] > 0:  # theirs count the set around the repeated one
         trainer["max_epochs"] *= training.repeats
