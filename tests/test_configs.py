@@ -237,6 +237,7 @@ def test_a_sweep_sets_what_a_run_takes(build, words_of_agent, tmp_path, path):
         assert early["min_iter"] * early["eta"] <= validations, "at least two brackets"
 
 
+@pytest.mark.end_to_end
 def test_a_detector_of_keypoints_takes_the_skeleton_of_its_data(shards, tmp_path, monkeypatch):
     """The shards of the other tests have none: then it is COCO's, and the data are refused when a run begins."""
     pack_shapes(tmp_path / "corners", num=2, keypoints=True, workers=1)

@@ -112,6 +112,7 @@ def test_the_transform_darkens(workplace):
     assert after is target
 
 
+@pytest.mark.end_to_end
 def test_a_torch_data_set(script):
     line = script("in_memory_dataset.py").strip().splitlines()[-1]
     truth, found = (json.loads(text) for text in line.removeprefix("there is ").split(" and found is "))

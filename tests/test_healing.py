@@ -85,6 +85,7 @@ def test_wrong_input_ends_all_ranks(heal):
     assert heal(lambda rank, generation, words: 1 if rank == 1 else time.sleep(60)) == (1, [])
 
 
+@pytest.mark.end_to_end
 def test_ranks_that_are_lost_before_a_step_is_done_are_given_up(heal, tmp_path):
     status, lines = heal(lambda rank, generation, words: killed() if rank == 0 else time.sleep(60))
     assert status == 1
@@ -94,6 +95,7 @@ def test_ranks_that_are_lost_before_a_step_is_done_are_given_up(heal, tmp_path):
     )
 
 
+@pytest.mark.end_to_end
 def test_a_step_between_two_losses_counts(heal, tmp_path):
     def rank(number, generation, words):
         if number == 0 and generation < 6:

@@ -72,6 +72,7 @@ def run_program(monkeypatch):
 @pytest.mark.parametrize(
     ("own", "status", "words"), [(75, 75, ""), (0, 0, ""), (3, 1, "rank 0 ended first of its node, with status 3")]
 )
+@pytest.mark.end_to_end
 def test_the_status_is_75_where_all_ranks_that_failed_have_saved(run_program, capfd, own, status, words):
     assert run_program(f"exit {own}") == status
     assert words in capfd.readouterr().err
@@ -92,6 +93,7 @@ def test_ranks_that_have_not_saved_ask_for_no_other_start(run_program, capfd, an
     assert ("asked to stop, a rank has not saved" in capfd.readouterr().err) == (status == 1)
 
 
+@pytest.mark.end_to_end
 def test_ctrl_c_asks_for_no_other_start(run_program):
     assert run_program("sleep 0.3; kill -INT $PPID; sleep 5") == 130
 

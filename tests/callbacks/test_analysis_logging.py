@@ -52,6 +52,7 @@ def records(offline, make_trainer):
     return list(records_of(path))
 
 
+@pytest.mark.end_to_end
 def test_a_training_logs_tables_charts_and_figures(records, offline):
     """Four images, each with a cell that is found at .8, another seen at .3 in a corner, and a platelet missed."""
     rows = [content(one.history.item) for one in records if one.WhichOneof("record_type") == "history"]

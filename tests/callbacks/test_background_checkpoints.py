@@ -143,6 +143,7 @@ def test_a_preempted_training_waits_for_its_checkpoint(disk, tmp_path):
             signal.signal(number, handler)
 
 
+@pytest.mark.end_to_end
 def test_a_kill_in_the_middle_leaves_the_last_whole_checkpoint(tmp_path, fresh_process):
     class KillsItsWriter:
         def __reduce__(self):

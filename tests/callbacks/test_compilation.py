@@ -93,6 +93,7 @@ def fit(tmp_path, shards):
     return run
 
 
+@pytest.mark.end_to_end
 def test_a_compiled_training_is_the_same_training(make_detector, fit, tmp_path):
     plain, compiled = make_detector(), make_detector()
     fit(plain)
@@ -161,6 +162,7 @@ def no_compiler_for_the_backward(*_):
 
 
 @pytest.mark.parametrize(("scope", "lines"), [("parts", 3), ("step", 1)])
+@pytest.mark.end_to_end
 def test_what_has_no_compiled_backward_runs_as_it_is_too(make_detector, fit, scope, lines):
     backend = aot_autograd(
         fw_compiler=lambda graph, _: make_boxed_func(graph.forward), bw_compiler=no_compiler_for_the_backward

@@ -103,6 +103,7 @@ def test_a_run_that_fails_shows_them_too(scorer, make_loader, make_trainer, dama
     assert table_rows(capsys.readouterr().out) == [("training", "1", "1", "a.tar, key 1: cut off")]
 
 
+@pytest.mark.end_to_end
 def test_rank_0_shows_those_of_all_ranks(scorer, make_loader, make_trainer, damage, run_ranks, tmp_path):
     def fit(rank):
         problems = {0: f"a.tar, key {rank}: cut off", 1: "a.tar, key 9: damaged"}

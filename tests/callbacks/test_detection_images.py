@@ -212,6 +212,7 @@ class LearningStubDetector(MaskStubDetector):
         return detections._replace(scores=detections.scores - 0.1 * self.current_epoch)
 
 
+@pytest.mark.end_to_end
 def test_a_run_stores_pixels_and_ground_truth_once(tmp_path, monkeypatch, wandb_records):
     """Three epochs, twice: the second time as after a restart."""
     monkeypatch.setenv("WANDB_MODE", "offline")

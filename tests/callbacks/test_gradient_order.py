@@ -29,6 +29,7 @@ class Layers(LightningModule):
 
 
 @pytest.mark.parametrize("callbacks", [[], [GradientOrder()]], ids=["without", "with"])
+@pytest.mark.end_to_end
 def test_the_first_step_adds_the_gradients_of_ranks_as_the_others_do(callbacks, tmp_path, run_ranks):
     def fit_rank(rank):
         trainer = Trainer(

@@ -86,12 +86,14 @@ def logged_alerts(tmp_path, monkeypatch, wandb_records):
     return Logged()
 
 
+@pytest.mark.end_to_end
 def test_nothing_is_said_where_nothing_happens(fit_ranks):
     for ending in fit_ranks(lambda rank: time.sleep(0.5 * rank), world=3):
         assert (ending.status, errors_in(ending)) == (0, [])
 
 
 @pytest.mark.parametrize("victim", [0, 1])
+@pytest.mark.end_to_end
 def test_a_killed_rank_is_named_and_the_others_end(fit_ranks, logged_alerts, tmp_path, victim):
     endings = fit_ranks(
         lambda rank: os.kill(os.getpid(), signal.SIGKILL) if rank == victim else None,
@@ -124,6 +126,7 @@ def hang(rank):
     time.sleep(50 * rank)
 
 
+@pytest.mark.end_to_end
 def test_a_rank_that_hangs_is_named_with_its_place(fit_ranks, logged_alerts):
     first, second = fit_ranks(hang, stall_timeout=5.0, make_logger=logged_alerts.make_logger)
     assert (first.status, second.status) == (1, 1)
@@ -135,6 +138,7 @@ def test_a_rank_that_hangs_is_named_with_its_place(fit_ranks, logged_alerts):
     assert logged_alerts.read() == [("ranks lost", line)], "although its process ends at once"
 
 
+@pytest.mark.end_to_end
 def test_a_rank_that_gives_no_sign_of_life_is_named(fit_ranks):
     """Stopped, as a machine that froze: its connections stay open."""
     first, second = fit_ranks(lambda rank: stop_for_a_while() if rank else None, heartbeat_timeout=1.5)

@@ -88,6 +88,7 @@ def test_a_training_without_a_key_is_logged_offline_in_the_run_folder(
     assert (run.run_id, run.project, run.display_name) == (run_id(folder), "lightning-rcnn", "run")
 
 
+@pytest.mark.end_to_end
 def test_the_id_of_a_run_survives_a_resume(tmp_path, wandb_records):
     for step in range(2):
         logger = DetectionWandbLogger(save_dir=tmp_path)
@@ -123,6 +124,7 @@ def test_another_folder_is_another_run(tmp_path):
     assert not list(tmp_path.glob("*/.*"))
 
 
+@pytest.mark.end_to_end
 def test_artifacts_wait_for_their_upload_in_the_run_folder(tmp_path, monkeypatch, wandb_records):
     monkeypatch.delenv("WANDB_DATA_DIR", raising=False)
     for name in ("first", "second"):

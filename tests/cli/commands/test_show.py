@@ -100,6 +100,7 @@ def test_weights_loggers_and_validation_data_are_left_out(run, words, workplace)
         assert min(sheet.size) > 500
 
 
+@pytest.mark.end_to_end
 def test_masks_and_proposals_without_anchors(run, words, workplace, shards):
     masks = run(
         "show", *words, "--model", "MaskRCNN", "--model.backbone.name", "resnet18", "--out", "a", "--batches", "1"

@@ -149,6 +149,7 @@ def test_impossible_numbers_are_refused(tmp_path, options):
 
 
 @pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="finds the packing processes in /proc")
+@pytest.mark.end_to_end
 def test_killed_run_leaves_no_set_no_process_and_its_rest_goes_at_the_next(tmp_path):
     script = tmp_path / "pack.py"
     script.write_text(
@@ -185,6 +186,7 @@ def kill_at_20(number):
     return number
 
 
+@pytest.mark.end_to_end
 def test_the_item_at_which_a_process_is_killed_is_named():
     with pytest.raises(InputError, match=r"^20: the last .* was killed by SIGKILL, .* lower --workers$"):
         list(map_in_order(kill_at_20, range(40), 2, items_per_task=1))

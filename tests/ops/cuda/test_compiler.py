@@ -148,6 +148,7 @@ def test_an_error_in_the_source_is_shown():
         )
 
 
+@pytest.mark.end_to_end
 def test_import_compiles_nothing_and_initializes_no_gpu():
     program = (
         "import sys, torch, torchvision\n"
