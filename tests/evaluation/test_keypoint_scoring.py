@@ -151,7 +151,8 @@ def test_evaluate_scores_a_results_file(options, with_boxes, tmp_path, capsys):
         (lambda truth, results: None, ["--type", "bbox", "--oks_sigmas", ".1"], "only keypoints have them"),
     ],
 )
-def test_what_cannot_be_scored_is_one_line(change, options, problem, tmp_path, capsys):
+def test_what_cannot_be_scored_is_one_line(change, options, problem, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     box = {"image_id": 1, "category_id": 1, "bbox": [10, 10, 30, 30]}
     truth = {
         "images": [{"id": 1, "height": 60, "width": 60}],
@@ -167,6 +168,7 @@ def test_what_cannot_be_scored_is_one_line(change, options, problem, tmp_path, c
     error = capsys.readouterr().err
     assert problem in error
     assert error.count("\n") == 1
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["results.json", "truth.json"]
 
 
 def test_a_difficult_object_is_neither_missed_nor_found():

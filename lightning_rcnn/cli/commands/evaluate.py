@@ -64,6 +64,10 @@ def evaluate(
         raise InputError(f"--max_detections {max_detections}: at least 1")
     if not 0 < voc_iou <= 1:
         raise InputError(f"--voc_iou {voc_iou:g}: above 0, at most 1")
+    if oks_sigmas and type != "keypoints":
+        raise InputError("--oks_sigmas: only keypoints have them; add --type keypoints")
+    if report is not None and type == "keypoints":
+        raise InputError("--report: its page is of boxes or masks; score keypoints without it")
     if json is not None:
         require_file(json, "--json")
     if report is not None:
@@ -72,10 +76,6 @@ def evaluate(
         raise InputError(f"--images {images}: only a report shows images; give --report FOLDER")
     if images is not None and not images.is_dir():
         raise InputError(f"--images {images}: no such folder")
-    if oks_sigmas and type != "keypoints":
-        raise InputError("--oks_sigmas: only keypoints have them; add --type keypoints")
-    if report is not None and type == "keypoints":
-        raise InputError("--report: its page is of boxes or masks; score keypoints without it")
     console = Console()
     with at_work("reading", console):
         data = read_scored(annotations, results, type)
