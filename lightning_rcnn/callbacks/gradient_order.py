@@ -20,6 +20,8 @@ class GradientOrder(Callback):
         if not isinstance(parallel, DistributedDataParallel) or parallel.static_graph:
             return  # a static graph has to be that of the training from the first pass on
         parameters = [parameter for parameter in pl_module.parameters() if parameter.requires_grad]
+        if not parameters:
+            return
         pl_module.forward = lambda: sum(parameter.sum() * 0 for parameter in parameters)  # type: ignore[method-assign, misc]
         try:
             with torch.enable_grad():
