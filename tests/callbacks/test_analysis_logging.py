@@ -125,6 +125,7 @@ def read(files, path):
     return table["columns"], table["data"]
 
 
+@pytest.mark.end_to_end
 def test_validating_the_best_checkpoint_notes_its_f1(offline, make_trainer):
     trainer = make_trainer(BestCheckpoint(), enable_checkpointing=True)
     trainer.fit(NeverPlatelets(), make_loader(), make_loader())

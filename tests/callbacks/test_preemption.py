@@ -190,6 +190,7 @@ def test_a_job_is_requeued_although_wandb_does_not_come_to_its_end(tmp_path, wan
     never.set()
 
 
+@pytest.mark.end_to_end
 def test_ranks_stop_together_although_one_of_them_got_the_signal(tmp_path, run_ranks):
     """Rank 1 is the slower one by far, and rank 0 knows nothing of the signal."""
 

@@ -111,6 +111,7 @@ def test_a_killed_rank_is_named_and_the_others_end(fit_ranks, logged_alerts, tmp
         assert logged_alerts.read() == [("ranks lost", line)]
 
 
+@pytest.mark.end_to_end
 def test_a_rank_that_fails_is_quoted_by_the_first_one(fit_ranks):
     def fail(rank):
         if rank == 1:

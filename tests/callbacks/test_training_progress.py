@@ -75,6 +75,7 @@ def readings(tmp_path, monkeypatch):
     return run
 
 
+@pytest.mark.end_to_end
 def test_a_step_reads_nothing_but_the_loss_once_a_second(readings, clock):
     assert readings(TrainingProgress()) == []
     clock.seconds += 1

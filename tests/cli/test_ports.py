@@ -278,6 +278,7 @@ def test_the_configuration_of_a_run_holds_what_was_given(fit, outside):
     assert model["optimizer"]["init_args"]["lr"] == 1e-4
 
 
+@pytest.mark.end_to_end
 def test_a_data_set_is_built_once(run, error_line, outside):
     data = "base: tiny.yaml\ndata:\n  train:\n    class_path: ports.Scenes\n    init_args: {num: 4, fails: %s}\n"
     (outside / "scenes.yaml").write_text(data % "false")

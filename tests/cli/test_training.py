@@ -193,6 +193,7 @@ def test_classes_that_differ_from_the_data_are_refused(error_line, shards):
     assert line == f"model.class_names has 1 entries, but {shards / 'train'} has 4 classes"
 
 
+@pytest.mark.end_to_end
 def test_the_configuration_reaches_the_loggers(fit, workplace):
     logger = {"class_path": "CSVLogger", "init_args": {"save_dir": "logs", "name": "csv", "version": ""}}
     assert fit("--trainer.logger", json.dumps(logger), "--trainer.limit_train_batches", "1").status == 0

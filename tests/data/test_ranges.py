@@ -95,6 +95,7 @@ def test_commands_print_whole_shards(noise_set: Path, tmp_path: Path):
     assert list(tmp_path.glob("*.tar"))
 
 
+@pytest.mark.end_to_end
 def test_a_run_of_few_samples_fetches_no_shard(s3: S3Server, url: str, tmp_path: Path, trainer, recording_module):
     def validated(**limits: object) -> int:
         s3.forget()

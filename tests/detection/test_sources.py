@@ -38,6 +38,7 @@ def test_files_folders_patterns_and_lists(photos, tmp_path, monkeypatch):
     assert keys("photos/list.txt") == [f"photos/{number}.png" for number in ("00", "01", "02", "03")]
 
 
+@pytest.mark.end_to_end
 def test_urls_and_shards(photos, served, tmp_path):
     (still,) = find_sources([f"{served}/00.png?token=1"]).stills
     pixels, name, drawn = still.read()
