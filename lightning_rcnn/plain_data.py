@@ -98,6 +98,15 @@ def merge(under: Any, over: Any) -> Any:
     return under | {key: merge(under.get(key), value) for key, value in over.items()}
 
 
+def override(under: Any, over: Any) -> Any:
+    """Merge `over` into `under` as `merge` does, without the arguments of a class that `over` replaces by another."""
+    if not isinstance(under, dict) or not isinstance(over, dict):
+        return over
+    if CLASS_PATH in under and CLASS_PATH in over and under[CLASS_PATH] != over[CLASS_PATH]:
+        return over
+    return merge(under, over) | {key: override(under[key], value) for key, value in over.items() if key in under}
+
+
 def _is_class(mapping: Mapping[str, Any]) -> bool:
     return CLASS_PATH in mapping or set(mapping) <= {INIT_ARGS, DICT_KWARGS}
 

@@ -28,7 +28,7 @@ LAYERS = [
     {"proposals"},
     {"checkpoints"},
     {"precision"},
-    {"backbones"},
+    {"backbones", "box_losses"},
     {"rpn", "roi_heads"},
     {"evaluation"},
     {"compilation", "sharding"},

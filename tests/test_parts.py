@@ -39,6 +39,7 @@ from lightning_rcnn.plain_data import (
     from_plain,
     import_class,
     merge,
+    override,
     settings_keys,
     to_plain,
     without_weights,
@@ -603,6 +604,14 @@ def test_settings_are_merged():
     assert merge(under, {"a": None}) == {"a": None, "d": 3}
     assert merge(3, {"a": 1}) == {"a": 1}
     assert under == {"a": {"b": 1, "c": [1, 2]}, "d": 3}
+
+
+def test_arguments_of_another_class_do_not_stay():
+    old = {"p": {"class_path": "a", "init_args": {"x": 1}}, "q": 2, "r": {"s": 3, "t": 4}}
+    new = {"p": {"class_path": "b", "init_args": {"y": 2}}, "r": {"s": 5}}
+    assert override(old, new) == {"p": new["p"], "q": 2, "r": {"s": 5, "t": 4}}
+    same = {"p": {"class_path": "a", "init_args": {"y": 2}}}
+    assert override(old, same)["p"] == {"class_path": "a", "init_args": {"x": 1, "y": 2}}
 
 
 def test_keys_of_all_settings():

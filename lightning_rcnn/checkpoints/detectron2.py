@@ -41,6 +41,7 @@ from lightning_rcnn.checkpoints.translation import (
     RESNET_C4,
     RESNET_DC5,
     RESNET_FPN,
+    SMOOTH_L1,
     TWO_LAYER_HEAD,
     USUAL_MASK_LAYERS,
     DetectorName,
@@ -62,11 +63,11 @@ PROFILE: dict[str, Any] = {
         "ranking": "logit",
         "min_size": 0.0,
         "loss_denominator": "fixed",
-        "box_loss_beta": 0.0,
+        "box_loss": part(SMOOTH_L1, beta=0.0),
         "crowd_ioa": None,
     },
     "pooler": {"sampling_ratio": 0, "aligned": True, "level_rule": "detectron2"},
-    "box": {"loss_beta": 0.0, "min_size": 0.0, "crowd_ioa": None},
+    "box": {"box_loss": part(SMOOTH_L1, beta=0.0), "min_size": 0.0, "crowd_ioa": None},
 }
 """Settings that make our detectors reproduce detectron2's, for every backbone."""
 SINGLE_MAP: dict[str, Any] = {
@@ -82,7 +83,7 @@ MASKS: dict[str, Any] = {"mask": {"paste": "exact", "target": "polygon"}}
 KEYPOINTS: dict[str, Any] = {
     "keypoint": {"score": "probability", "loss_number": "visible"},
     "rpn": {"post_nms_top_n": [1500, 1000]},
-    "box": {"loss_beta": 0.5},
+    "box": {"box_loss": part(SMOOTH_L1, beta=0.5)},
 }
 CASCADE_PROFILE: dict[str, Any] = {"rpn": {"post_nms_top_n": [2000, 1000]}}
 GIVEN_PROPOSALS: dict[str, Any] = {

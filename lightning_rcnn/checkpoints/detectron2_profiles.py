@@ -4,16 +4,16 @@ from pathlib import Path
 from typing import Any, Literal
 
 from lightning_rcnn.checkpoints.residual_shapes import BASIC_RESNETS
-from lightning_rcnn.checkpoints.translation import flat_settings
+from lightning_rcnn.checkpoints.translation import SMOOTH_L1, flat_settings, part
 from lightning_rcnn.plain_data import INIT_ARGS
 
 PIXELS: dict[str, Any] = {"pixel_range": 255.0, "channel_order": "bgr", "pixel_mean": [103.53, 116.28, 123.675]}
 ProfileName = Literal["detectron1", "lvis", "cityscapes"]
 SETTINGS: dict[ProfileName, dict[str, Any]] = {
     "detectron1": {
-        "rpn": {"box_loss_beta": 0.1111},
+        "rpn": {"box_loss": part(SMOOTH_L1, beta=0.1111)},
         "pooler": {"sampling_ratio": 2, "aligned": False},
-        "box": {"loss_beta": 1.0},
+        "box": {"box_loss": part(SMOOTH_L1, beta=1.0)},
     },
     "lvis": {"box": {"score_threshold": 1e-4, "detections_per_image": 300}},
     "cityscapes": {"preprocessing": {"min_size": 1024, "max_size": 2048}},

@@ -28,6 +28,7 @@ from lightning_rcnn.checkpoints.translation import (
     RESNET_C4,
     RESNET_DC5,
     RESNET_FPN,
+    SMOOTH_L1,
     SWIN_FPN,
     TWO_LAYER_HEAD,
     USUAL_MASK_LAYERS,
@@ -52,20 +53,20 @@ PROFILE: dict[str, Any] = {
         "ranking": "probability",
         "min_size": 0.0,
         "loss_denominator": "sampled",
-        "box_loss_beta": 0.0,
+        "box_loss": part(SMOOTH_L1, beta=0.0),
         "crowd_ioa": None,
         "pre_nms_top_n": [2000, 1000],
         "post_nms_top_n": [1000, 1000],
     },
     "pooler": {"sampling_ratio": 0, "aligned": True, "level_rule": "mmdetection", "canonical": [4, 224.0]},
-    "box": {"loss_beta": 0.0, "min_size": 0.0, "crowd_ioa": None},
+    "box": {"box_loss": part(SMOOTH_L1, beta=0.0), "min_size": 0.0, "crowd_ioa": None},
 }
 """Settings that make our detectors reproduce mmdetection's, for every backbone."""
 MASKS: dict[str, Any] = {"mask": {"paste": "exact", "target": "thresholded"}}
 CASCADE_PROFILE: dict[str, Any] = {
-    "rpn": {"post_nms_top_n": [2000, 1000], "box_loss_beta": 0.1111111111111111},
+    "rpn": {"post_nms_top_n": [2000, 1000], "box_loss": part(SMOOTH_L1, beta=0.1111111111111111)},
     "box": {
-        "loss_beta": 1.0,
+        "box_loss": part(SMOOTH_L1, beta=1.0),
         "loss_weights": [1.0, 0.5, 0.25],
         "stage_box_weights": [[20.0, 20.0, 10.0, 10.0], [1 / 0.033, 1 / 0.033, 1 / 0.067, 1 / 0.067]],
         "averages": "logits",

@@ -170,6 +170,8 @@ SWIN_FPN = "lightning_rcnn.backbones.swin.SwinFPN"
 MOBILENET_FPN = "lightning_rcnn.backbones.mobilenet.MobileNetFPN"
 TWO_LAYER_HEAD = "lightning_rcnn.roi_heads.box_head.TwoLayerHead"
 CONVOLUTIONAL_HEAD = "lightning_rcnn.roi_heads.box_head.ConvolutionalHead"
+SMOOTH_L1 = "lightning_rcnn.box_losses.SmoothL1Loss"
+OVERLAP_LOSSES = {name: f"lightning_rcnn.box_losses.{name}" for name in ("GIoULoss", "DIoULoss", "CIoULoss")}
 """Paths instead of classes: backbones import this package to read ImageNet weights."""
 USUAL_MASK_LAYERS = 4
 """Convolutions of a mask head with a pyramid, the default of `MaskSettings`."""

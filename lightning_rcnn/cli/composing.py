@@ -42,11 +42,16 @@ class Composition:
         """Return where the value at `path` was set, or else the nearest mapping around it."""
         return next((self.origins[path[:end]] for end in range(len(path), 0, -1) if path[:end] in self.origins), None)
 
-    def replaced_class(self, path: KeyPath) -> str | None:
-        """Return the class for which an argument was given if a later file has replaced that class, else None."""
+    def replaced_class(self, path: KeyPath, default: str | None) -> str | None:
+        """Return the class for which an argument was given if a later file has replaced that class, else None.
+
+        Args:
+            path: key path of the argument.
+            default: the class that it is for where no file names one.
+        """
         named = self.classes.get(path[:-2], []) if path[-2:-1] == ("init_args",) else []
-        before = [class_path for turn, class_path in named if turn <= self.turns[path]]
-        if not before or _short(before[-1]) == _short(named[-1][1]):
+        before = [default, *(class_path for turn, class_path in named if turn <= self.turns[path])]
+        if not named or before[-1] is None or _short(before[-1]) == _short(named[-1][1]):
             return None
         return before[-1]
 

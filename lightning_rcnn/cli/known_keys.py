@@ -57,7 +57,8 @@ class KnownKeys:
             InputError: a key is unknown; the message has file, line and a suggestion.
         """
         for path, problem in list(self._problems(composition.content, ())):
-            if self._was_known(composition.replaced_class(path), path):
+            default = self._default_class(composition.content, path[:-2])
+            if self._was_known(composition.replaced_class(path, default), path):
                 composition.remove(path)
                 continue
             raise InputError(f"{composition.origin(path)}: {problem}")
@@ -67,6 +68,24 @@ class KnownKeys:
         bases = (*self.bases.get(".".join(path[:-2]), ()), Part, Settings, Optimizer, LRScheduler)
         replaced = find_class(class_path, bases) if class_path else None
         return replaced is not None and path[-1] in class_arguments(replaced)
+
+    def _default_class(self, content: Mapping[str, Any], path: KeyPath) -> str | None:
+        """Return the path of the class that stands at a key path inside a class if none is named there."""
+        kind: PartKind | None = None
+        bases: Bases | None = None
+        of_class: type | None = None
+        value: Any = content
+        for depth, name in enumerate(path, 1):
+            value = value.get(name) if isinstance(value, Mapping) else None
+            if name in CLASS_KEYS:
+                continue
+            if of_class is None:
+                kind, bases = None, self.bases.get(".".join(path[:depth]))
+            else:
+                kind = part_of(of_class, name)
+                bases = (kind.base,) if kind else None
+            of_class = self._class_of(value, bases) or (kind.default if kind else None)
+        return class_path_of(kind.default) if kind and kind.default else None
 
     def check_flags(self, arguments: list[str], content: Mapping[str, Any]) -> None:
         """Refuse the first unknown or abbreviated flag.

@@ -17,6 +17,7 @@ from typing import Any
 
 from lightning_rcnn.backbones.base import Backbone
 from lightning_rcnn.backbones.plain import PlainBackbone
+from lightning_rcnn.box_losses import SmoothL1Loss
 from lightning_rcnn.detectors.base import Detector
 from lightning_rcnn.detectors.evaluation import Evaluation
 from lightning_rcnn.detectors.given_proposals import GivenProposals, given_proposals
@@ -42,7 +43,7 @@ PAPER = BoxSettings(
     head=TwoLayerHead(width=4096, dropout=0.5),
     samples_per_image=64,  # section 2.3: a quarter of them positive
     lowest_negative_iou=0.1,  # section 2.3: background from [.1, .5), "a heuristic for hard example mining"
-    loss_beta=1.0,  # equation 3
+    box_loss=SmoothL1Loss(beta=1.0),  # equation 3
     nms_iou=0.3,
 )
 

@@ -11,8 +11,9 @@ import torch
 from torch import Tensor, nn
 
 from lightning_rcnn.backbones.base import Backbone
+from lightning_rcnn.box_losses import BoxLossSettings, SmoothL1Loss
 from lightning_rcnn.errors import InputError
-from lightning_rcnn.functional.losses import LossSum, box_loss
+from lightning_rcnn.functional.losses import LossSum
 from lightning_rcnn.functional.postprocess import select_detections
 from lightning_rcnn.functional.targets import RoIs, roi_targets
 from lightning_rcnn.parts import Part, Settings
@@ -41,7 +42,7 @@ class BoxSettings(Settings):
         samples_per_image, positive_fraction: number of sampled regions, and the maximum fraction of positives.
         crowd_ioa: fraction of its area in a crowd above which a region is not a negative (0.7 in Detectron); None drops
             crowds from training, as torchvision's references and detectron2 do.
-        loss_beta: beta of smooth L1; 1/9 (torchvision) or 0 (detectron2).
+        box_loss: loss of the boxes: `SmoothL1Loss`, or one by overlap, such as `GIoULoss`.
         box_weights: factors of the four box deltas.
         class_agnostic: whether all classes share one box, instead of one each.
         class_loss: loss of the classes: `SoftmaxLoss`, or `FederatedLoss` for sets such as LVIS.
@@ -67,7 +68,7 @@ class BoxSettings(Settings):
     samples_per_image: PositiveCount = 512
     positive_fraction: Fraction = 0.25
     crowd_ioa: Fraction | None = None
-    loss_beta: NonNegative = 1 / 9
+    box_loss: BoxLossSettings = SmoothL1Loss()
     box_weights: tuple[Positive, Positive, Positive, Positive] = BOX_WEIGHTS
     class_agnostic: bool = False
     class_loss: ClassLossSettings = SoftmaxLoss()
@@ -136,6 +137,7 @@ class BoxStage(Part):
         if settings.class_agnostic:
             self.class_layers = ("predictor.class_logits", "class_loss")
         self.class_loss = settings.class_loss.build(num_classes)
+        self.box_loss = settings.box_loss.build()
         self.class_loss.initialize(self.predictor.class_logits)
 
     def sample(self, proposals: Proposals, targets: Targets, inputs: Inputs, seed: Tensor) -> RoIs:
@@ -166,7 +168,7 @@ class BoxStage(Part):
         own_deltas = box_deltas.gather(2, own_class).squeeze(2)
         weights = self._class_weights(rois)
         classifier = self.class_loss(class_logits, rois, weights, inputs.image_ids, targets, seed)
-        box = box_loss(own_deltas, rois.gt_deltas, rois.is_positive, self.settings.loss_beta)
+        box = self.box_loss(own_deltas, rois.gt_deltas, rois.boxes, rois.is_positive, self.settings.box_weights)
         num_regions = rois.is_valid.sum()
         return {"loss_classifier": classifier, "loss_box": LossSum(box, num_regions)}
 

@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 
 from lightning_rcnn.backbones.base import Backbone
-from lightning_rcnn.functional.losses import LossSum, box_loss, objectness_loss
+from lightning_rcnn.box_losses import BoxLossSettings, SmoothL1Loss
+from lightning_rcnn.functional.losses import LossSum, objectness_loss
 from lightning_rcnn.functional.targets import AnchorLabels, AnchorTargets, anchor_targets, label_anchors
 from lightning_rcnn.ops.gather import gather_boxes
 from lightning_rcnn.parts import Part, Settings
@@ -36,7 +37,7 @@ class RPNSettings(Settings):
             drops crowds from training, as torchvision's references and detectron2 do.
         loss_denominator: "sampled", the number of sampled anchors (torchvision), or "fixed", samples x images
             (detectron2).
-        box_loss_beta: beta of smooth L1; 1/9 (torchvision) or 0 (detectron2).
+        box_loss: loss of the boxes: `SmoothL1Loss`, or one by overlap, such as `GIoULoss`.
         pre_nms_top_n: limit of boxes per level before NMS, in training and in evaluation.
         post_nms_top_n: limit of boxes per image after NMS, in training and in evaluation.
         nms_iou: IoU threshold of NMS (section 3.3).
@@ -54,7 +55,7 @@ class RPNSettings(Settings):
     cross_boundary_anchors: Literal["keep", "ignore"] = "keep"
     crowd_ioa: Fraction | None = None
     loss_denominator: Literal["sampled", "fixed"] = "sampled"
-    box_loss_beta: NonNegative = 1 / 9
+    box_loss: BoxLossSettings = SmoothL1Loss()
     pre_nms_top_n: tuple[PositiveCount, PositiveCount] = (2000, 1000)
     post_nms_top_n: tuple[PositiveCount, PositiveCount] = (2000, 1000)
     nms_iou: Fraction = 0.7
@@ -87,6 +88,7 @@ class RPN(Part):
         super().__init__()
         self.settings = settings
         self.anchors = settings.anchors.build(backbone.strides)
+        self.box_loss = settings.box_loss.build()
         self.head = RPNHead(backbone.out_channels, self.anchors.num_per_position, settings.num_layers)
 
     def losses(
@@ -103,11 +105,12 @@ class RPN(Part):
             seed: int64 scalar, seed of the sampling of anchors.
         """
         anchors, logits, deltas = self._score(features, inputs.images)
-        sampled = self._targets(torch.cat(anchors), targets, inputs, seed)
+        all_anchors = torch.cat(anchors)
+        sampled = self._targets(all_anchors, targets, inputs, seed)
         index, is_positive, is_valid = sampled.samples
         objectness = objectness_loss(torch.cat(logits, 1).gather(1, index), is_positive, is_valid)
         sampled_deltas = gather_boxes(torch.cat(deltas, 1), index)
-        box = box_loss(sampled_deltas, sampled.gt_deltas, is_positive, self.settings.box_loss_beta)
+        box = self.box_loss(sampled_deltas, sampled.gt_deltas, all_anchors[index], is_positive, RPN_BOX_WEIGHTS)
         num_anchors = is_valid.sum()
         if self.settings.loss_denominator == "fixed":
             num_anchors = self.settings.samples_per_image * (inputs.image_ids != NO_IMAGE).sum()

@@ -412,8 +412,8 @@ def test_the_profile_is_that_of_the_folder_or_what_is_asked_for(fpn):
     detectron1 = {
         "pooler.sampling_ratio": 2,
         "pooler.aligned": False,
-        "box.loss_beta": 1.0,
-        "rpn.box_loss_beta": 0.1111,
+        "box.box_loss.init_args.beta": 1.0,
+        "rpn.box_loss.init_args.beta": 0.1111,
     }
     zoo = Path("detectron2/Detectron1-Comparisons/faster_rcnn_R_50_FPN_noaug_1x/137781054/model_final.pkl")
 

@@ -118,9 +118,9 @@ def test_there_and_back_again(kind, tmp_path, capsys):
     assert type(back) is type(detector)
     assert all(torch.equal(value, detector.state_dict()[name]) for name, value in back.state_dict().items())
     rpn, box, old_rpn, old_box = back.rpn.settings, back.box.settings, detector.rpn.settings, detector.box.settings
-    for name in ("positive_iou", "pre_nms_top_n", "post_nms_top_n", "nms_iou", "samples_per_image", "box_loss_beta"):
+    for name in ("positive_iou", "pre_nms_top_n", "post_nms_top_n", "nms_iou", "samples_per_image", "box_loss"):
         assert getattr(rpn, name) == pytest.approx(getattr(old_rpn, name)), name
-    for name in ("score_threshold", "nms_iou", "loss_beta", "positive_iou", "box_weights", "detections_per_image"):
+    for name in ("score_threshold", "nms_iou", "box_loss", "positive_iou", "box_weights", "detections_per_image"):
         assert getattr(box, name) == pytest.approx(getattr(old_box, name)), name
     images = torch.randint(0, 256, (1, 3, 64, 64), dtype=torch.uint8)
     sizes = torch.tensor([[64, 64]])

@@ -131,13 +131,20 @@ def test_settings_are_those_of_the_configuration(case):
     backbone, box, mask = (settings.get(key, {}) for key in ("backbone", "box", "mask"))
     backbone, box, mask = (one.get("init_args", one) for one in (backbone, box, mask))
     if kind.startswith("cascade"):
-        assert (box["class_agnostic"], tuple(box["stage_ious"]), box["loss_beta"]) == (True, (0.6, 0.7), 0.0)
+        assert (box["class_agnostic"], tuple(box["stage_ious"]), box["box_loss"]["init_args"]["beta"]) == (
+            True,
+            (0.6, 0.7),
+            0.0,
+        )
         assert tuple(detector.rpn.settings.post_nms_top_n) == (2000, 1000)
     if kind.startswith("deformable"):
         found = backbone["deformable"]["init_args"]
         assert (list(found["stages"]), found["modulated"], found["groups"]) == ([2, 3, 4], False, 1)
     if kind == "keypoints":
-        assert (box["loss_beta"], tuple(detector.rpn.settings.post_nms_top_n)) == (0.5, (1500, 1000))
+        assert (box["box_loss"]["init_args"]["beta"], tuple(detector.rpn.settings.post_nms_top_n)) == (
+            0.5,
+            (1500, 1000),
+        )
         assert (detector.keypoint.settings.width, detector.keypoint.settings.num_layers) == (32, 8)
         assert (detector.keypoint.settings.score, detector.class_names) == ("probability", ["person"])
     if kind == "PointRend":

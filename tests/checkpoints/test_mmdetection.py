@@ -9,6 +9,7 @@ import pytest
 import torch
 import yaml
 
+from lightning_rcnn.box_losses import GIoULoss, SmoothL1Loss
 from lightning_rcnn.checkpoints.formats import translate as translate_file
 from lightning_rcnn.checkpoints.mmdetection import translate
 from lightning_rcnn.checkpoints.reading import WeightFile
@@ -206,7 +207,7 @@ def test_settings_of_3_become_ours():
         "backbone.init_args.frozen_stages": 1,
         "rpn.anchors.sizes": [16.0, 32.0, 64.0, 128.0, 256.0],
         "rpn.anchors.ratios": [0.5, 1.0],
-        "rpn.box_loss_beta": 0.2,
+        "rpn.box_loss.init_args.beta": 0.2,
         "rpn.positive_iou": 0.6,
         "rpn.negative_iou": 0.2,
         "rpn.samples_per_image": 128,
@@ -254,14 +255,26 @@ def test_settings_of_3_become_ours():
     from_translation(translation)
 
 
+def test_a_loss_by_overlap_and_its_weight_become_ours():
+    config = config_3().replace(
+        "loss_bbox=dict(type='GIoULoss', loss_weight=1.0)",
+        "reg_decoded_bbox=True, loss_bbox=dict(type='GIoULoss', loss_weight=10.0)",
+    )
+    translation = translate(WeightFile(HERE, weights(masks=True, anchors=2), {"cfg": config}))
+    assert not [note for note in translation.notes if "loss_bbox" in note or "reg_decoded" in note]
+    detector = from_translation(translation)
+    assert detector.box.settings.box_loss == GIoULoss(weight=10.0)
+    assert detector.rpn.settings.box_loss == SmoothL1Loss(beta=0.2)
+
+
 def test_settings_of_2_become_ours():
     translation = translate(WeightFile(HERE, weights(), {"config": CONFIG_2, "CLASSES": ("a", "b", "c")}))
     wanted = {
         "preprocessing.channel_order": "rgb",
         "preprocessing.min_size": 800,
         "rpn.post_nms_top_n": [1900, 950],
-        "rpn.box_loss_beta": 0.0,
-        "box.loss_beta": 1.0,
+        "rpn.box_loss.init_args.beta": 0.0,
+        "box.box_loss.init_args.beta": 1.0,
         "pooler.sampling_ratio": 2,
         "schedule.init_args.milestones": [0.666667, 0.916667],
         "optimizer.init_args.momentum": 0.9,

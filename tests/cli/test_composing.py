@@ -72,7 +72,7 @@ def test_arguments_without_a_class_are_those_of_the_class_that_another_file_name
     composition = compose([named, short])
     assert composition.content == {"rpn": {"class_path": "RPN", "init_args": {"ratios": [1], "anchors": anchors}}}
     assert composition.origin(("rpn", "init_args", "ratios")) == f"{short}:2"
-    assert composition.replaced_class(("rpn", "init_args", "ratios")) is None
+    assert composition.replaced_class(("rpn", "init_args", "ratios"), None) is None
 
 
 @pytest.mark.parametrize(
@@ -105,12 +105,24 @@ def test_what_a_replaced_class_leaves_over_can_be_told(write):
     write("base.yaml", "m: {class_path: A, init_args: {old: 1, kept: 2}}\n")
     top = write("top.yaml", "base: base.yaml\nm: {class_path: some.B, init_args: {kept: 3, own: 4}}\n")
     composition = compose([top])
-    replaced = [composition.replaced_class(("m", "init_args", key)) for key in ("old", "kept", "own")]
+    replaced = [composition.replaced_class(("m", "init_args", key), None) for key in ("old", "kept", "own")]
     assert replaced == ["A", None, None]
     composition.remove(("m", "init_args", "old"))
     assert composition.content == {"m": {"class_path": "some.B", "init_args": {"kept": 3, "own": 4}}}
     again = write("again.yaml", "base: base.yaml\nm: {class_path: some.A}\n")
-    assert compose([again]).replaced_class(("m", "init_args", "old")) is None
+    assert compose([again]).replaced_class(("m", "init_args", "old"), None) is None
+
+
+def test_what_the_usual_class_leaves_over_can_be_told(write):
+    """An argument that an earlier file gave without a class is one of the class that stands there by default."""
+    write("base.yaml", "m: {old: 1}\n")
+    top = write("top.yaml", "base: base.yaml\nm: {class_path: B, init_args: {own: 4}}\n")
+    composition = compose([top])
+    replaced = [composition.replaced_class(("m", "init_args", key), "A") for key in ("old", "own")]
+    assert replaced == ["A", None]
+    assert compose([top]).replaced_class(("m", "init_args", "old"), "some.B") is None
+    alone = write("alone.yaml", "m: {old: 1}\n")
+    assert compose([alone]).replaced_class(("m", "old"), "A") is None
 
 
 def test_merge_keys_are_read_and_unreadable_values_named(write):

@@ -3,6 +3,7 @@
 from typing import get_args
 
 import pytest
+import yaml
 
 from lightning_rcnn.backbones.resnet import ResNetName
 
@@ -181,6 +182,18 @@ def test_missing_data(error_line):
     assert error_line("fit", "--config", "tiny.yaml", "--data.train", "nowhere").startswith(
         "nowhere: no such file or folder"
     )
+
+
+def test_a_class_replaces_the_usual_one_of_an_earlier_file(run, error_line, workplace):
+    """`GIoULoss` has no `beta`, which the earlier file gives to the loss that stands there by default."""
+    (workplace / "below.yaml").write_text("model: {class_path: FasterRCNN, init_args: {rpn: {box_loss: {beta: 0.0}}}}")
+    above = "model: {class_path: FasterRCNN, init_args: {rpn: {box_loss: {class_path: GIoULoss, init_args: {%s}}}}}"
+    words = ("fit", "--config", "tiny.yaml", "--config", "below.yaml", "--config", "above.yaml", "--print_config")
+    (workplace / "above.yaml").write_text(above % "weight: 2.0")
+    printed = yaml.safe_load(run(*words).out)["model"]["init_args"]["rpn"]["init_args"]["box_loss"]
+    assert printed == {"class_path": "lightning_rcnn.box_losses.GIoULoss", "init_args": {"weight": 2.0}}
+    (workplace / "above.yaml").write_text(above % "beta: 1.0")
+    assert error_line(*words).endswith("box_loss.init_args.beta: GIoULoss takes no beta")
 
 
 def test_missing_model(error_line):

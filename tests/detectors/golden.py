@@ -51,8 +51,13 @@ _RCNN: dict[str, Any] = {
     "preprocessing": {"min_size": 64, "max_size": 96},
 }
 _DETECTRON2: dict[str, Any] = {
-    "rpn": {"anchors": {"order": "size_major"}, "loss_denominator": "fixed", "box_loss_beta": 0.0, "min_size": 0.0},
-    "box": {"loss_beta": 0.0, "min_size": 0.0},
+    "rpn": {
+        "anchors": {"order": "size_major"},
+        "loss_denominator": "fixed",
+        "box_loss": {"beta": 0.0},
+        "min_size": 0.0,
+    },
+    "box": {"box_loss": {"beta": 0.0}, "min_size": 0.0},
     "pooler": {"sampling_ratio": 0, "aligned": True, "level_rule": "detectron2"},
     "preprocessing": {"channel_order": "bgr", "pixel_range": 255.0},
     "mask": {"target": "polygon"},

@@ -49,7 +49,7 @@ VARIANTS = {
     "detectron2": {
         "pooler": {"level_rule": "detectron2", "sampling_ratio": 0, "aligned": True},
         "preprocessing": {"channel_order": "bgr"},
-        "rpn": {"loss_denominator": "fixed", "box_loss_beta": 0.0},
+        "rpn": {"loss_denominator": "fixed", "box_loss": {"beta": 0.0}},
     },
 }
 

@@ -24,7 +24,7 @@ class World:
         torch.manual_seed(0)
         backbone = ResNetFPN("resnet18", channels=CHANNELS)
         self.branch = CascadeSettings(
-            **{"head": {"width": 32}, "samples_per_image": 24, "loss_beta": 0.0} | settings
+            **{"head": {"width": 32}, "samples_per_image": 24, "box_loss": {"beta": 0.0}} | settings
         ).build(backbone, PoolerSettings().build(backbone), CLASSES)
         for stage in self.branch.stages:  # larger than the initial ones, so that boxes move
             torch.nn.init.normal_(stage.predictor.box_deltas.weight, std=0.6)

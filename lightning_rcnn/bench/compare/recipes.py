@@ -123,7 +123,7 @@ def _recipe(key: DetectorKey, conditions: Conditions) -> Recipe:
         fast = network | {"box": {"head": {"width": 1024}, "lowest_negative_iou": 0.0}}
         return Recipe("Fast R-CNN", key, (Stage(FastRCNN, settings=fast),))
     faster = network | {
-        "box": {"head": {"width": 1024}, "samples_per_image": 64, "loss_beta": 1.0, "nms_iou": 0.3},
+        "box": {"head": {"width": 1024}, "samples_per_image": 64, "box_loss": {"beta": 1.0}, "nms_iou": 0.3},
         "rpn": {
             "anchors": {"sizes": [min_size / 15, min_size / 7.5, min_size / 3.75, min_size / 1.875]},
             "pre_nms_top_n": [1000, 1000],

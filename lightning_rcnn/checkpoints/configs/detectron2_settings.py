@@ -13,9 +13,9 @@ from lightning_rcnn.checkpoints.configs.detectron2_files import flat_config
 from lightning_rcnn.checkpoints.configs.detectron2_lazy import DEFAULTS_OF_LAZY, SCALE_JITTER, from_lazy
 from lightning_rcnn.checkpoints.configs.source_keys import SourceKeys
 from lightning_rcnn.checkpoints.configs.training import constant_parts, nested, transforms_of
-from lightning_rcnn.checkpoints.translation import Translation, part
+from lightning_rcnn.checkpoints.translation import OVERLAP_LOSSES, SMOOTH_L1, Translation, part
 from lightning_rcnn.errors import InputError
-from lightning_rcnn.plain_data import INIT_ARGS, merge
+from lightning_rcnn.plain_data import INIT_ARGS, merge, override
 
 _META_ARCHITECTURES = ("GeneralizedRCNN", "ProposalNetwork")
 SAME: dict[str, str] = {
@@ -27,20 +27,20 @@ SAME: dict[str, str] = {
     "MODEL.PROPOSAL_GENERATOR.MIN_SIZE": "rpn.min_size",
     "MODEL.RPN.BATCH_SIZE_PER_IMAGE": "rpn.samples_per_image",
     "MODEL.RPN.POSITIVE_FRACTION": "rpn.positive_fraction",
-    "MODEL.RPN.SMOOTH_L1_BETA": "rpn.box_loss_beta",
     "MODEL.RPN.NMS_THRESH": "rpn.nms_iou",
     "MODEL.ROI_HEADS.BATCH_SIZE_PER_IMAGE": "box.samples_per_image",
     "MODEL.ROI_HEADS.POSITIVE_FRACTION": "box.positive_fraction",
     "MODEL.ROI_HEADS.SCORE_THRESH_TEST": "box.score_threshold",
     "MODEL.ROI_HEADS.NMS_THRESH_TEST": "box.nms_iou",
     "MODEL.ROI_BOX_HEAD.BBOX_REG_WEIGHTS": "box.box_weights",
-    "MODEL.ROI_BOX_HEAD.SMOOTH_L1_BETA": "box.loss_beta",
     "MODEL.ROI_BOX_HEAD.POOLER_RESOLUTION": "box.pooled_size",
     "TEST.DETECTIONS_PER_IMAGE": "box.detections_per_image",
     "SOLVER.WEIGHT_DECAY_NORM": "parameter_groups.norm_weight_decay",
     "SOLVER.IMS_PER_BATCH": "parameter_groups.reference_batch_size",
 }
 """Settings that only have another name here."""
+OVERLAP_TYPES = {"giou": "GIoULoss", "diou": "DIoULoss", "ciou": "CIoULoss"}
+"""Their names of the losses of boxes by overlap, and ours."""
 POOLERS: dict[str, dict[str, Any]] = {
     "ROIAlignV2": {"operator": "align", "aligned": True},
     "ROIAlign": {"operator": "align", "aligned": False},
@@ -69,7 +69,7 @@ def configure(translation: Translation, path: Path) -> None:
     model: dict[str, Any] = {}
     for section in (_same, _input, _backbone, _rpn, _pooler, _box, _keypoint, _solver):
         model = merge(model, section(keys, translation))
-    translation.hyperparameters = merge(translation.hyperparameters, model)
+    translation.hyperparameters = override(translation.hyperparameters, model)
     translation.run = merge(_data(keys), _trainer(keys))
     translation.notes.append(f"Settings of {path}, as far as they have a counterpart here.")
     translation.notes += [f"{path}: no counterpart of {setting}." for setting in keys.left()]
@@ -160,6 +160,7 @@ def _rpn(keys: SourceKeys, translation: Translation) -> dict[str, Any]:
         "anchors": anchors,
         "negative_iou": negative,
         "positive_iou": positive,
+        "box_loss": _box_loss(keys, "MODEL.RPN"),
         "pre_nms_top_n": [keys[f"MODEL.RPN.PRE_NMS_TOPK_{phase}"] for phase in ("TRAIN", "TEST")],
         "post_nms_top_n": [keys[f"MODEL.RPN.POST_NMS_TOPK_{phase}"] for phase in ("TRAIN", "TEST")],
     }
@@ -207,7 +208,11 @@ def _box(keys: SourceKeys, translation: Translation) -> dict[str, Any]:
     if "box" not in translation.hyperparameters:
         return {}
     negative, positive = _two_thresholds(keys, "MODEL.ROI_HEADS.IOU_THRESHOLDS")
-    settings: dict[str, Any] = {"positive_iou": positive, "negative_iou": negative}
+    settings: dict[str, Any] = {
+        "positive_iou": positive,
+        "negative_iou": negative,
+        "box_loss": _box_loss(keys, "MODEL.ROI_BOX_HEAD"),
+    }
     kind = next(kind for kind in _REGION_MAPS if _has_class(translation, kind) or kind == "FPN")
     if keys["MODEL.ROI_HEADS.IN_FEATURES"] not in (None, _REGION_MAPS[kind]):
         keys.name_left("MODEL.ROI_HEADS.IN_FEATURES")
@@ -234,6 +239,15 @@ def _box(keys: SourceKeys, translation: Translation) -> dict[str, Any]:
             frequency_power=keys["MODEL.ROI_BOX_HEAD.FED_LOSS_FREQ_WEIGHT_POWER"],
         )
     return {"box": settings}
+
+
+def _box_loss(keys: SourceKeys, section: str) -> dict[str, Any]:
+    kind, weight = keys[f"{section}.BBOX_REG_LOSS_TYPE"], keys[f"{section}.BBOX_REG_LOSS_WEIGHT"]
+    if kind in OVERLAP_TYPES:
+        return part(OVERLAP_LOSSES[OVERLAP_TYPES[kind]], weight=weight)
+    if kind != "smooth_l1":
+        keys.name_left(f"{section}.BBOX_REG_LOSS_TYPE")
+    return part(SMOOTH_L1, weight=weight, beta=keys[f"{section}.SMOOTH_L1_BETA"])
 
 
 def _keypoint(keys: SourceKeys, translation: Translation) -> dict[str, Any]:

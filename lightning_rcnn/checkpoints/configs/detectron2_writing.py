@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from lightning_rcnn.checkpoints.configs.detectron2_settings import POOLERS, SAME
+from lightning_rcnn.checkpoints.configs.detectron2_settings import OVERLAP_TYPES, POOLERS, SAME
 from lightning_rcnn.checkpoints.configs.training import nested
 from lightning_rcnn.plain_data import CLASS_PATH, INIT_ARGS, merge
 from lightning_rcnn.skeleton import COCO_PERSON
@@ -192,6 +192,7 @@ def _thresholds(settings: Mapping[str, Any]) -> dict[str, Any]:
         },
         "RPN": {
             "IOU_THRESHOLDS": [rpn["negative_iou"], rpn["positive_iou"]],
+            **_box_loss(rpn["box_loss"]),
             "BOUNDARY_THRESH": 0 if rpn["cross_boundary_anchors"] == "ignore" else -1,
             **{f"PRE_NMS_TOPK_{phase}": n for phase, n in zip(_PHASES, rpn["pre_nms_top_n"], strict=True)},
             **{f"POST_NMS_TOPK_{phase}": n for phase, n in zip(_PHASES, rpn["post_nms_top_n"], strict=True)},
@@ -202,13 +203,20 @@ def _thresholds(settings: Mapping[str, Any]) -> dict[str, Any]:
     return merge(config, _pooling(settings)) if "box" in settings else config
 
 
+def _box_loss(loss: Mapping[str, Any]) -> dict[str, Any]:
+    name = loss[CLASS_PATH].rpartition(".")[2]
+    kind = next((theirs for theirs, ours in OVERLAP_TYPES.items() if ours == name), "smooth_l1")
+    beta = {"SMOOTH_L1_BETA": loss["beta"]} if "beta" in loss else {}
+    return {"BBOX_REG_LOSS_TYPE": kind, "BBOX_REG_LOSS_WEIGHT": loss["weight"], **beta}
+
+
 def _pooling(settings: Mapping[str, Any]) -> dict[str, Any]:
     box, pooler, mask = settings["box"], settings["pooler"], settings.get("mask")
     kind = next(name for name, other in POOLERS.items() if all(pooler[key] == value for key, value in other.items()))
     pooling = {"POOLER_TYPE": kind, "POOLER_SAMPLING_RATIO": pooler["sampling_ratio"]}
     model: dict[str, Any] = {
         "ROI_HEADS": {"IOU_THRESHOLDS": [box["positive_iou"]]},
-        "ROI_BOX_HEAD": {**pooling, "CLS_AGNOSTIC_BBOX_REG": box["class_agnostic"]},
+        "ROI_BOX_HEAD": {**pooling, **_box_loss(box["box_loss"]), "CLS_AGNOSTIC_BBOX_REG": box["class_agnostic"]},
     }
     if "keypoint" in settings:
         model["ROI_KEYPOINT_HEAD"] = pooling

@@ -14,9 +14,9 @@ from lightning_rcnn.checkpoints.configs.mmdetection_network import check_network
 from lightning_rcnn.checkpoints.configs.mmdetection_training import read_training
 from lightning_rcnn.checkpoints.configs.source_keys import SourceKeys, flat
 from lightning_rcnn.checkpoints.configs.training import nested
-from lightning_rcnn.checkpoints.translation import Translation
+from lightning_rcnn.checkpoints.translation import OVERLAP_LOSSES, SMOOTH_L1, Translation, part
 from lightning_rcnn.errors import InputError
-from lightning_rcnn.plain_data import merge
+from lightning_rcnn.plain_data import merge, override
 
 _RPN, _BOX = "model.rpn_head.", "model.roi_head.bbox_head."
 _BOX_POOLER, _MASK_POOLER = "model.roi_head.bbox_roi_extractor.", "model.roi_head.mask_roi_extractor."
@@ -128,7 +128,7 @@ def configure(translation: Translation, keys: SourceKeys) -> None:
         model = merge(model, section(keys, translation))
     preprocessing, own_settings, translation.run = read_training(keys)
     model = merge(model, {"preprocessing": preprocessing, **own_settings})
-    translation.hyperparameters = merge(translation.hyperparameters, model)
+    translation.hyperparameters = override(translation.hyperparameters, model)
     translation.notes.append(f"Settings of {keys.path}, as far as they have a counterpart here.")
     translation.notes += [f"{keys.path}: no counterpart of {setting}." for setting in keys.left(needs_no_reader)]
 
@@ -233,22 +233,31 @@ def _stages(keys: SourceKeys, start: str) -> list[str]:
 def _losses(keys: SourceKeys, translation: Translation) -> dict[str, Any]:
     """Return the losses of boxes; those of later stages of a cascade must be those of the first."""
     heads = _stages(keys, _BOX) if translation.detector.startswith("Cascade") else [_BOX]
-    betas = [_beta(keys, head) for head in heads]
-    for head, beta in zip(heads, betas, strict=True):
-        if None not in (beta, betas[0]) and beta != betas[0]:
-            keys.name_left(f"{head}loss_bbox.{'beta' if keys.is_given(f'{head}loss_bbox.beta') else 'type'}")
-    of_rpn = _beta(keys, _RPN)
+    losses = [_box_loss(keys, head) for head in heads]
+    for name in ("type", "beta", "loss_weight"):
+        values = [keys[f"{head}loss_bbox.{name}"] for head in heads]
+        for head, value in zip(heads, values, strict=True):
+            if value not in (None, values[0]):
+                keys.name_left(f"{head}loss_bbox.{name}")
+    of_rpn = _box_loss(keys, _RPN)
     return {
-        **({"rpn": {"box_loss_beta": of_rpn}} if of_rpn is not None else {}),
-        **({"box": {"loss_beta": betas[0]}} if betas[0] is not None else {}),
+        **({"rpn": {"box_loss": of_rpn}} if of_rpn is not None else {}),
+        **({"box": {"box_loss": losses[0]}} if losses[0] is not None else {}),
     }
 
 
-def _beta(keys: SourceKeys, head: str) -> float | None:
-    """Return the width of the quadratic part of a head's loss; None if it is not stated, or of another kind."""
+def _box_loss(keys: SourceKeys, head: str) -> dict[str, Any] | None:
+    """Return the loss of boxes of a head; None if it is not stated, or has no counterpart."""
     kind, beta = keys[f"{head}loss_bbox.type"], keys[f"{head}loss_bbox.beta"]
-    if kind not in (None, "L1Loss", "SmoothL1Loss"):
+    weight, is_of_boxes = float(keys[f"{head}loss_bbox.loss_weight"] or 1.0), bool(keys[f"{head}reg_decoded_bbox"])
+    if kind in OVERLAP_LOSSES and is_of_boxes:
+        return part(OVERLAP_LOSSES[kind], weight=weight)
+    if is_of_boxes:  # a distance of corners in pixels
+        keys.name_left(f"{head}reg_decoded_bbox")
+    if kind in ("L1Loss", "SmoothL1Loss"):
+        return part(SMOOTH_L1, weight=weight, beta=0.0 if kind == "L1Loss" else float(beta or 1.0))
+    if kind is not None:
         keys.name_left(f"{head}loss_bbox.type")
-    if kind not in ("L1Loss", "SmoothL1Loss"):
-        return None
-    return 0.0 if kind == "L1Loss" else float(beta or 1.0)
+    elif keys.is_given(f"{head}loss_bbox.loss_weight"):
+        keys.name_left(f"{head}loss_bbox.loss_weight")
+    return None

@@ -5,9 +5,11 @@ from pathlib import Path
 import pytest
 import yaml
 
+from lightning_rcnn.box_losses import GIoULoss, SmoothL1Loss
 from lightning_rcnn.checkpoints.configs.detectron2_files import config_beside, read_config
 from lightning_rcnn.checkpoints.configs.detectron2_settings import configure
-from lightning_rcnn.checkpoints.translation import RESNET_FPN, Translation, flat_settings, part
+from lightning_rcnn.checkpoints.configs.detectron2_writing import config_of
+from lightning_rcnn.checkpoints.translation import RESNET_FPN, SMOOTH_L1, Translation, flat_settings, part
 from lightning_rcnn.detectors.cascade_rcnn import CascadeMaskRCNN
 from lightning_rcnn.detectors.mask_rcnn import MaskRCNN
 from lightning_rcnn.errors import InputError
@@ -107,6 +109,27 @@ def test_settings_become_ours(config):
         "sampling": {"class_path": "Sampling", "init_args": {"empty_share": 0.0}},
     }
     MaskRCNN(**merge(own.hyperparameters, {"backbone": {"init_args": {"name": "resnet18", "stride_in_1x1": False}}}))
+
+
+def test_losses_of_boxes_come_and_go(config):
+    config.write_text(
+        "_BASE_: ../base.yaml\nMODEL:\n  ROI_HEADS: {NUM_CLASSES: 3}\n"
+        "  RPN: {BBOX_REG_LOSS_TYPE: giou, BBOX_REG_LOSS_WEIGHT: 2.0}\n"
+        "  ROI_BOX_HEAD: {SMOOTH_L1_BETA: 0.5, BBOX_REG_LOSS_WEIGHT: 3.0, POOLER_TYPE: ROIAlign}\n"
+        "  ROI_MASK_HEAD: {POOLER_TYPE: ROIAlign}\n"
+    )
+    own = translation()
+    own.hyperparameters = merge(own.hyperparameters, {"rpn": {"box_loss": part(SMOOTH_L1, beta=0.0)}})
+    configure(own, config)
+    assert len(own.notes) == 1
+    small = {"backbone": {"init_args": {"name": "resnet18", "stride_in_1x1": False}}}
+    detector = MaskRCNN(**merge(own.hyperparameters, small))
+    assert detector.rpn.settings.box_loss == GIoULoss(weight=2.0)
+    assert detector.box.settings.box_loss == SmoothL1Loss(weight=3.0, beta=0.5)
+    model = config_of(detector.init_args)["MODEL"]
+    assert model["RPN"].items() >= {"BBOX_REG_LOSS_TYPE": "giou", "BBOX_REG_LOSS_WEIGHT": 2.0}.items()
+    head = {"BBOX_REG_LOSS_TYPE": "smooth_l1", "BBOX_REG_LOSS_WEIGHT": 3.0, "SMOOTH_L1_BETA": 0.5}
+    assert model["ROI_BOX_HEAD"].items() >= head.items()
 
 
 def test_what_has_no_counterpart_is_named(config):

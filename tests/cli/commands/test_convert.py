@@ -204,7 +204,7 @@ def test_the_configuration_names_the_checkpoint_wherever_it_is_read(source, tmp_
 
 def test_conventions_that_torchvision_has_not_are_said(source, tmp_path, capsys):
     run(source, "--out", tmp_path / "same.ckpt")
-    run(source, "--out", tmp_path / "other.ckpt", "--set", "preprocessing.channel_order=bgr", "rpn.box_loss_beta=0")
+    run(source, "--out", tmp_path / "other.ckpt", "--set", "preprocessing.channel_order=bgr", "rpn.box_loss.beta=0")
     capsys.readouterr()
     assert run(tmp_path / "same.ckpt", "--to", "torchvision", "--out", tmp_path / "same.pth") == 0
     assert "not find the same" not in capsys.readouterr().out
