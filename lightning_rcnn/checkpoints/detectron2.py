@@ -67,7 +67,7 @@ PROFILE: dict[str, Any] = {
         "crowd_ioa": None,
     },
     "pooler": {"sampling_ratio": 0, "aligned": True, "level_rule": "detectron2"},
-    "box": {"box_loss": part(SMOOTH_L1, beta=0.0), "min_size": 0.0, "crowd_ioa": None},
+    "box": {"box_loss": part(SMOOTH_L1, beta=0.0), "nms": "hard", "min_size": 0.0, "crowd_ioa": None},
 }
 """Settings that make our detectors reproduce detectron2's, for every backbone."""
 SINGLE_MAP: dict[str, Any] = {

@@ -59,7 +59,7 @@ PROFILE: dict[str, Any] = {
         "post_nms_top_n": [1000, 1000],
     },
     "pooler": {"sampling_ratio": 0, "aligned": True, "level_rule": "mmdetection", "canonical": [4, 224.0]},
-    "box": {"box_loss": part(SMOOTH_L1, beta=0.0), "min_size": 0.0, "crowd_ioa": None},
+    "box": {"box_loss": part(SMOOTH_L1, beta=0.0), "nms": "hard", "min_size": 0.0, "crowd_ioa": None},
 }
 """Settings that make our detectors reproduce mmdetection's, for every backbone."""
 MASKS: dict[str, Any] = {"mask": {"paste": "exact", "target": "thresholded"}}

@@ -106,7 +106,7 @@ PROFILE: dict[str, Any] = {
         "crowd_ioa": None,
     },
     "pooler": {"sampling_ratio": 2, "aligned": False, "level_rule": "torchvision"},
-    "box": {"box_loss": part(SMOOTH_L1, beta=1 / 9), "min_size": 1e-2, "crowd_ioa": None},
+    "box": {"box_loss": part(SMOOTH_L1, beta=1 / 9), "nms": "hard", "min_size": 1e-2, "crowd_ioa": None},
 }
 """Settings that make our detectors reproduce theirs, our defaults included, so that a file does not depend on them."""
 MASKS: dict[str, Any] = {"mask": {"paste": "integer", "target": "soft"}}

@@ -5,6 +5,7 @@ Shape letters: N images, P proposals, K classes, D detections.
 
 import math
 from collections.abc import Callable
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -12,7 +13,10 @@ from torch import Tensor
 from lightning_rcnn.functional.boxes import clip_boxes, decode, has_min_size, rescale, rescale_points
 from lightning_rcnn.ops.gather import gather_boxes
 from lightning_rcnn.ops.nms import batched_nms
+from lightning_rcnn.ops.soft_nms import batched_soft_nms
 from lightning_rcnn.structures import PADDING_LABEL, Detections, Proposals
+
+NMSKind = Literal["hard", "soft"]
 
 
 def softmax_scores(class_logits: Tensor) -> Tensor:
@@ -38,6 +42,7 @@ def select_detections(
     score_threshold: float,
     nms_iou: float,
     max_detections: int,
+    nms: NMSKind = "hard",
     min_size: float = 1e-2,
     scores_of: Callable[[Tensor], Tensor] = softmax_scores,
 ) -> Detections:
@@ -52,6 +57,7 @@ def select_detections(
         score_threshold: lower bound (exclusive) of a detection's probability.
         nms_iou: IoU above which only the better of two boxes of one class is kept.
         max_detections: D.
+        nms: "hard", or "soft", which lowers the scores of such boxes (`ops/soft_nms.py`).
         min_size: minimum side of a detection, pixels (the default is torchvision's); with 0 (detectron2's) even empty
             boxes are kept.
         scores_of: function from class logits to the scores of the foreground classes [N, P, K].
@@ -67,6 +73,7 @@ def select_detections(
         score_threshold=score_threshold,
         nms_iou=nms_iou,
         max_detections=max_detections,
+        nms=nms,
         min_size=min_size,
     )
 
@@ -82,13 +89,14 @@ def select_by_score(
     score_threshold: float,
     nms_iou: float,
     max_detections: int,
+    nms: NMSKind = "hard",
     min_size: float = 1e-2,
 ) -> Detections:
     """Select detections in the resized frame by scores of any kind, such as those of SVMs.
 
     Args:
-        proposals, box_deltas, image_sizes, box_weights, score_threshold, nms_iou, max_detections, min_size: as in
-            `select_detections`.
+        proposals, box_deltas, image_sizes, box_weights, score_threshold, nms_iou, max_detections, nms, min_size: as
+            in `select_detections`.
         scores: float32 [N, P, K], scores of the foreground classes.
         classes_above: maximum number of classes of a proposal with a score above the threshold, at most K.
     """
@@ -103,7 +111,10 @@ def select_by_score(
     reference = gather_boxes(proposals.boxes, proposal)
     box = clip_boxes(decode(delta, reference, box_weights), image_sizes)
     score = torch.where(has_min_size(box, min_size), score, -torch.inf)
-    kept = batched_nms(box, score, label, nms_iou, max_detections)
+    if nms == "soft":
+        kept = batched_soft_nms(box, score, label, nms_iou, max_detections, score_threshold)
+    else:
+        kept = batched_nms(box, score, label, nms_iou, max_detections)
     box = gather_boxes(box, kept.indices)
     return Detections(
         boxes=torch.where(kept.is_valid[..., None], box, 0.0),

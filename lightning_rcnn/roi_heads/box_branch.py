@@ -14,7 +14,7 @@ from lightning_rcnn.backbones.base import Backbone
 from lightning_rcnn.box_losses import BoxLossSettings, SmoothL1Loss
 from lightning_rcnn.errors import InputError
 from lightning_rcnn.functional.losses import LossSum
-from lightning_rcnn.functional.postprocess import select_detections
+from lightning_rcnn.functional.postprocess import NMSKind, select_detections
 from lightning_rcnn.functional.targets import RoIs, roi_targets
 from lightning_rcnn.parts import Part, Settings
 from lightning_rcnn.roi_heads.box_head import AveragePool, BoxHeadSettings, BoxPredictor, TwoLayerHead
@@ -49,7 +49,8 @@ class BoxSettings(Settings):
         class_weights: weights of the classes in `loss_classifier`, in the order of the class names; background has 1.
             The loss is the weighted mean, as in torch's `cross_entropy(weight=)`. Only with `SoftmaxLoss`.
         score_threshold: minimum score of detections, exclusive.
-        nms_iou: IoU threshold of NMS, per class.
+        nms: "hard", or "soft": a box that a better one of its class overlaps keeps a lower score (Soft-NMS, linear).
+        nms_iou: IoU threshold of either, per class.
         detections_per_image: limit of detections per image.
         min_size: minimum side of a box before NMS, pixels; with 0 (detectron2) empty boxes are dropped in the original
             frame only.
@@ -74,6 +75,7 @@ class BoxSettings(Settings):
     class_loss: ClassLossSettings = SoftmaxLoss()
     class_weights: tuple[NonNegative, ...] | None = None
     score_threshold: Fraction = 0.05
+    nms: NMSKind = "hard"
     nms_iou: Fraction = 0.5
     detections_per_image: PositiveCount = 100
     min_size: NonNegative = 1e-2
@@ -258,6 +260,7 @@ class BoxBranch(BoxStage):
             inputs.image_sizes,
             box_weights=self.settings.box_weights,
             score_threshold=self.settings.score_threshold,
+            nms=self.settings.nms,
             nms_iou=self.settings.nms_iou,
             max_detections=self.settings.detections_per_image,
             min_size=self.settings.min_size,

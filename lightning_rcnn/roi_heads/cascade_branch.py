@@ -190,6 +190,7 @@ class CascadeBranch(Part):
             classes_above=most_classes_above(settings.score_threshold, scores.shape[-1]),
             box_weights=settings.box_weights,
             score_threshold=settings.score_threshold,
+            nms=settings.nms,
             nms_iou=settings.nms_iou,
             max_detections=settings.detections_per_image,
             min_size=settings.min_size,

@@ -21,6 +21,7 @@ _FIXED: dict[str, Any] = {
     "pooler.level_rule": "detectron2",
     "box.lowest_negative_iou": 0.0,
     "box.averages": "scores",
+    "box.nms": "hard",
     "box.min_size": 0.0,
     "mask.paste": "exact",
     "mask.norm_epsilon": 1e-5,

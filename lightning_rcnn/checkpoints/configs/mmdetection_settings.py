@@ -47,6 +47,8 @@ _SAME: dict[str, str] = {
     "model.roi_head.bbox_roi_extractor.roi_layer.sampling_ratio": "pooler.sampling_ratio",
 }
 """Settings that only have another name here."""
+_SOFT_NMS_LIMIT = 1e-3
+"""Lowest score that their Soft-NMS leaves if none is given."""
 _OLD_NAMES = (
     (re.compile(r"^(train_cfg|test_cfg)\.(rpn|rcnn|rpn_proposal)"), r"model.\1.\2"),
     (re.compile(r"\.out_size$"), ".output_size"),
@@ -124,7 +126,7 @@ def configure(translation: Translation, keys: SourceKeys) -> None:
     check_network(keys, translation)
     check_allowed(keys)
     model: dict[str, Any] = {}
-    for section in (_same, read_backbone, _rpn, _pooler, _box, _losses):
+    for section in (_same, read_backbone, _rpn, _pooler, _box, _suppression, _losses):
         model = merge(model, section(keys, translation))
     preprocessing, own_settings, translation.run = read_training(keys)
     model = merge(model, {"preprocessing": preprocessing, **own_settings})
@@ -228,6 +230,16 @@ def _box(keys: SourceKeys, translation: Translation) -> dict[str, Any]:
 def _stages(keys: SourceKeys, start: str) -> list[str]:
     """Return the starts of the keys of three stages, which may share one mapping."""
     return [f"{start}{stage}." if keys.names_below(f"{start}{stage}") else start for stage in range(3)]
+
+
+def _suppression(keys: SourceKeys, translation: Translation) -> dict[str, Any]:
+    """Return the kind of NMS; ours has one limit of scores before and after they are lowered."""
+    if keys[f"{_TEST}rcnn.nms.type"] != "soft_nms":
+        return {}
+    lowest, limit = keys[f"{_TEST}rcnn.nms.min_score"], keys[f"{_TEST}rcnn.score_thr"]
+    if limit is not None and (_SOFT_NMS_LIMIT if lowest is None else lowest) != limit:
+        keys.name_left_value(f"{_TEST}rcnn.nms.min_score", _SOFT_NMS_LIMIT)
+    return {"box": {"nms": "soft"}}
 
 
 def _losses(keys: SourceKeys, translation: Translation) -> dict[str, Any]:
