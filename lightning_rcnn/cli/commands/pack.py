@@ -62,7 +62,7 @@ def pack_shapes(out: Path, num: int, seed: int = 0, keypoints: bool = False, *, 
         out: folder for shards and index, or for OUT/train, OUT/val and so on with --split; it appears when it is whole.
         num: number of scenes.
         seed: random seed; another seed gives other scenes, and another division into splits.
-        keypoints: also pack keypoints: corners, tips, or the ends of axes.
+        keypoints: also pack keypoints: near corners, tips, or the outermost points of ellipses.
         name: name of the data set; by default shapes/seed.
         workers: drawing processes; by default as many as are worth starting, at most one per core.
         strict: refuse the data set if anything has to be repaired or skipped; generated scenes never have to.

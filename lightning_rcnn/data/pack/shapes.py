@@ -5,7 +5,7 @@ background is a gradient, blobs or stripes, with distracting lines. Later object
 cover the visible part, and at least `MIN_VISIBLE` of every object's area is visible. Some scenes are empty. A scene
 depends only on (seed, index), so the first n scenes of every set with the same seed are equal.
 
-With keypoints, objects have the ends of their axes, their corners or their tips, as far as a class has them.
+With keypoints, objects have those of `shape_keypoints.py`.
 
 Shape letters: h, w height and width of the scene, n objects, J keypoints of an object.
 """
@@ -22,9 +22,9 @@ from pycocotools import mask as coco_mask
 
 from lightning_rcnn.data.defects import Defect, Finding
 from lightning_rcnn.data.index import Annotation, Category
+from lightning_rcnn.data.pack.shape_keypoints import SKELETON, keypoints_of
 from lightning_rcnn.data.pack.source import Outcome, Sample, Source
 from lightning_rcnn.errors import InputError
-from lightning_rcnn.skeleton import Skeleton
 
 MIN_SIDE, MAX_SIDE = 160, 256
 """Pixels; height and width are drawn independently of each other."""
@@ -44,8 +44,6 @@ JPEG_QUALITY = 90
 _ATTEMPTS = 10
 """Attempts to find a position or a color; then the object is left out, or the last color is used."""
 _SUPERSAMPLING = 4
-_INSIDE = 3.0
-"""Pixels from a corner towards the center of its object, where the object is wide enough to own a pixel."""
 _OBJECT_IDS_PER_SCENE = 100
 
 
@@ -57,7 +55,7 @@ class Scene(NamedTuple):
         boxes: float64 [n, 4], xyxy edges in pixels, tight around the visible masks.
         labels: int64 [n], 1..K, in the order of `CLASS_NAMES`.
         masks: bool [n, h, w], visible part of each object, without overlaps.
-        keypoints: float64 [n, J, 3], x, y and visibility (see `data/keypoints.py`), in the order of `SKELETON`.
+        keypoints: float64 [n, J, 3], x, y and visibility (see `data/keypoints.py`).
     """
 
     image: np.ndarray
@@ -148,12 +146,10 @@ def generate_scene(seed: int, index: int) -> Scene:
     canvas += rng.uniform(2, 10) * rng.standard_normal(canvas.shape, dtype=np.float32)
     masks = owner == np.arange(1, len(areas) + 1)[:, None, None]
     boxes = np.array([_tight_box(mask) for mask in masks], dtype=np.float64).reshape(-1, 4)
-    keypoints = np.zeros((len(labels), len(SKELETON), 3))
-    for number, (label, outline) in enumerate(zip(labels, outlines, strict=True)):
-        for position, corner in _KEYPOINTS[label - 1].items():
-            keypoints[number, position] = _keypoint(outline, corner, owner == number + 1)
+    keypoints = [keypoints_of(*each) for each in zip(labels, outlines, masks, strict=True)]
     image = np.clip(canvas, 0, 255).astype(np.uint8)
-    return Scene(image, boxes, np.array(labels, dtype=np.int64), masks, keypoints)
+    points = np.array(keypoints).reshape(-1, len(SKELETON), 3)
+    return Scene(image, boxes, np.array(labels, dtype=np.int64), masks, points)
 
 
 def _ellipse(rng: Generator) -> np.ndarray:
@@ -180,19 +176,6 @@ def _star(rng: Generator) -> np.ndarray:
 _OUTLINES: tuple[Callable[[Generator], np.ndarray], ...] = (_ellipse, _rectangle, _triangle, _star)
 """Functions that return the corners [c, 2] of each class inside the unit circle."""
 CLASS_NAMES = ("ellipse", "rectangle", "triangle", "star")
-SKELETON = Skeleton(
-    ("top", "bottom", "left", "right", "lower_left", "lower_right"),
-    edges=((0, 2), (0, 3), (2, 4), (3, 5), (4, 5), (2, 1), (1, 3)),
-    flip_pairs=((2, 3), (4, 5)),
-)
-"""Keypoints of all classes; of a rectangle and a triangle, left and right are the upper corners."""
-_KEYPOINTS: tuple[dict[int, int], ...] = (
-    {0: 36, 1: 12, 2: 24, 3: 0},
-    {2: 0, 3: 1, 5: 2, 4: 3},
-    {1: 0, 2: 1, 3: 2},
-    {0: 0, 3: 2, 5: 4, 4: 6, 2: 8},
-)
-"""Of each class: position in the skeleton -> number of the corner in the outline."""
 
 
 def _move_into_scene(rng: Generator, corners: np.ndarray, height: int, width: int) -> np.ndarray:
@@ -201,18 +184,6 @@ def _move_into_scene(rng: Generator, corners: np.ndarray, height: int, width: in
     turn = np.array([(np.cos(angle), -np.sin(angle)), (np.sin(angle), np.cos(angle))])
     radius = np.exp(rng.uniform(np.log(MIN_RADIUS), np.log(MAX_RADIUS)))
     return corners @ turn * radius + rng.uniform((0, 0), (width, height))
-
-
-def _keypoint(outline: np.ndarray, corner: int, mask: np.ndarray) -> tuple[float, float, float]:
-    """Return a corner of an object with its visible part, bool [h, w]: hidden behind another object, or outside."""
-    x, y = outline[corner]
-    height, width = mask.shape
-    if not (0 <= x <= width and 0 <= y <= height):
-        return 0.0, 0.0, 0.0
-    inward = outline.mean(axis=0) - outline[corner]
-    near_x, near_y = outline[corner] + _INSIDE * inward / np.linalg.norm(inward)
-    is_seen = mask[min(max(int(near_y), 0), height - 1), min(max(int(near_x), 0), width - 1)]
-    return float(x), float(y), 2.0 if is_seen else 1.0
 
 
 def _coverage(outline: np.ndarray, height: int, width: int) -> np.ndarray:
