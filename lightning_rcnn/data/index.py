@@ -49,6 +49,7 @@ class Annotation(TypedDict):
     keypoints: NotRequired[
         list[float]
     ]  # x, y, visibility in turn (see `data/keypoints.py`); missing if none is labeled
+    num_keypoints: NotRequired[int]  # 0 if COCO's file states that none is labeled although some are: OKS ignores it
 
 
 @dataclass(frozen=True)

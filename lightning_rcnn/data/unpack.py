@@ -75,6 +75,7 @@ def _written_object(annotation: Mapping[str, Any]) -> WrittenObject:
         difficult=annotation["difficult"],
         area=annotation["area"],
         keypoints=annotation.get("keypoints", ()),
+        num_keypoints=annotation.get("num_keypoints"),
     )
 
 

@@ -83,7 +83,8 @@ def as_object(annotation: Mapping[str, Any], height: int, width: int, result_typ
     if result_type == "bbox":
         return {**entry, "bbox": box}
     if result_type == "keypoints":
-        return {**entry, "bbox": box, "keypoints": list(annotation.get("keypoints") or [])}
+        stated = {key: annotation[key] for key in ("num_keypoints",) if key in annotation}
+        return {**entry, **stated, "bbox": box, "keypoints": list(annotation.get("keypoints") or [])}
     if mask is not None:
         return {**entry, "segmentation": mask}
     return {**entry, "segmentation": _filled_box(annotation["bbox"], height, width), "difficult": 1}

@@ -21,6 +21,7 @@ from lightning_rcnn.data.formats.coco.other_formats import recognize_content
 from lightning_rcnn.data.formats.coco.relative import are_relative
 from lightning_rcnn.data.formats.coco.scalars import number, numbers
 from lightning_rcnn.data.formats.coco.segmentations import frame_of_segmentations, read_segmentation
+from lightning_rcnn.data.keypoints import scaled_keypoints
 from lightning_rcnn.data.scaling import scale_box
 from lightning_rcnn.errors import InputError
 from lightning_rcnn.evaluation.coco_entries import KEYS
@@ -102,9 +103,14 @@ def read_scored(annotations: Path, results: Path, result_type: ResultType) -> Co
     ids = result_ids(results, [entry.get("image_id") for entry in entries], coco, annotations)
     detections = _read_results(entries, results, ids, result_type, num_keypoints)
     notes = [*ids.notes]
-    if result_type == "bbox" and are_relative(edges_of(result.box) for result in detections if result.box is not None):
+    boxes = [edges_of(result.box) for result in detections if result.box is not None and result_type != "segm"]
+    if are_relative(boxes):
         notes.append("All boxes of the results are shares of the image, 0 to 1: they become pixels.")
-        detections = [_in_pixels(result, coco.images[result.image_id], annotations) for result in detections]
+        detections = [_box_in_pixels(result, coco.images[result.image_id], annotations) for result in detections]
+    are_points_relative = are_relative(_positions(result.keypoints) for result in detections if result.keypoints)
+    if are_points_relative:
+        notes.append("All keypoints of the results are shares of the image, 0 to 1: they become pixels.")
+    detections = [_points_in_pixels(result, coco, annotations, are_points_relative) for result in detections]
     masks = _masks_by_image(detections)
     images: dict[int, Image] = {}
     for image_id, image in coco.images.items():
@@ -179,14 +185,19 @@ def _read_results(
 
 
 def _points_of(entry: Mapping[str, Any], num_keypoints: int, place: str) -> Keypoints:
-    """Return the keypoints of a result, a pixel's center at .5, as those of the annotations."""
+    """Return the keypoints of a result as written."""
     values = numbers(entry["keypoints"])
     if values is None or len(values) != 3 * num_keypoints or not all(map(isfinite, values)):
         raise InputError(
             f"{place}: keypoints are not {3 * num_keypoints} numbers, x, y and score of each of the annotations' "
             f"{num_keypoints} keypoints"
         )
-    return [value for point in points_of_result(values) for value in point]
+    return values
+
+
+def _positions(keypoints: Keypoints) -> list[float]:
+    """Return x and y of keypoints in turn."""
+    return [value for number, value in enumerate(keypoints) if number % 3 < 2]
 
 
 def _image_of(entry: Mapping[str, Any], ids: ResultIds, place: str) -> int | None:
@@ -209,16 +220,26 @@ def _label_of(entry: Mapping[str, Any], ids: ResultIds, place: str) -> int | Non
     return ids.labels.get(category_id)
 
 
-def _in_pixels(result: _Result, image: CocoImage, annotations: Path) -> _Result:
+def _box_in_pixels(result: _Result, image: CocoImage, annotations: Path) -> _Result:
     _require_size(image, annotations)
     return result if result.box is None else result._replace(box=scale_box(result.box, *image.size))
+
+
+def _points_in_pixels(result: _Result, coco: CocoAnnotations, annotations: Path, are_relative: bool) -> _Result:
+    """Return the result with keypoints in pixels, a pixel's center at .5, as those of the annotations."""
+    if not are_relative:
+        points = points_of_result(result.keypoints)
+        return result._replace(keypoints=[value for point in points for value in point])
+    image = coco.images[result.image_id]
+    _require_size(image, annotations)
+    return result._replace(keypoints=scaled_keypoints(result.keypoints, *image.size))
 
 
 def _require_size(image: CocoImage, annotations: Path) -> None:
     if image.size == (0, 0):
         raise InputError(
-            f"{annotations}: image {image.file_name or image.id} has no width and height, which boxes of 0 to 1 need; "
-            "add them"
+            f"{annotations}: image {image.file_name or image.id} has no width and height, which coordinates of 0 "
+            "to 1 need; add them"
         )
 
 
@@ -271,6 +292,8 @@ def _checked(
         if annotated.keypoints is None:
             return {**entry, "keypoints": []}, Defect.BAD_KEYPOINTS
         entry["keypoints"] = list(annotated.keypoints)
+        if annotated.num_keypoints is not None:
+            entry["num_keypoints"] = annotated.num_keypoints
     return entry, None
 
 

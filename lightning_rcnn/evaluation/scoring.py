@@ -89,8 +89,8 @@ class Scoring:
         Args:
             image_id: 0 or more. Of equal scores, those of the image with the lower id come first.
             annotations: `category_id`, `area`, `bbox` (x, y, width, height) or `segmentation` (compressed RLE), for
-                keypoints `bbox` and `keypoints` (empty if none is labeled), perhaps `iscrowd`, and `difficult` for an
-                object that is ignored.
+                keypoints `bbox`, `keypoints` (empty if none is labeled) and perhaps `num_keypoints`, where the file
+                states it; perhaps `iscrowd`, and `difficult` for an object that is ignored.
             results: `category_id`, `score`, and `bbox`, `segmentation`, or `keypoints` and perhaps `bbox`.
             negative, not_exhaustive: labels of absent classes, and of those that are not annotated exhaustively, in a
                 federated set.
@@ -111,7 +111,7 @@ class Scoring:
         self._evaluator.update([image], objects, [{**_as_result(entry), "image_id": image_id} for entry in results])
 
     def _as_ground_truth(self, entry: Mapping[str, Any]) -> dict[str, Any]:
-        """Return an object as COCO's rules want it; they ignore one of that area, and one without labeled keypoints."""
+        """Return an object as COCO's rules want it; they ignore one of that area, and one that states no keypoints."""
         is_ignored = bool(entry.get("difficult"))
         if "keypoints" not in entry:
             return {**entry, "area": IGNORED_AREA if is_ignored else entry["area"]}
@@ -120,7 +120,7 @@ class Scoring:
         return {
             **entry,
             "keypoints": _in_cocos_frame(keypoints) if keypoints else self._no_keypoints,
-            "num_keypoints": num_labeled,
+            "num_keypoints": 0 if is_ignored else entry.get("num_keypoints", num_labeled),
         }
 
     def state(self) -> bytes:

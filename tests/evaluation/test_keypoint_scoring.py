@@ -89,7 +89,10 @@ def coco_files(images, num_keypoints, with_boxes=True):
 
 
 def coco_figures(images, sigmas, with_boxes=True):
-    content, results = coco_files(images, len(sigmas), with_boxes)
+    return figures_of(*coco_files(images, len(sigmas), with_boxes), sigmas)
+
+
+def figures_of(content, results, sigmas):
     with contextlib.redirect_stdout(io.StringIO()):
         coco = COCO()
         coco.dataset = content
@@ -101,6 +104,16 @@ def coco_figures(images, sigmas, with_boxes=True):
         scored.summarize()
     names = ("AP", "AP50", "AP75", "APm", "APl", "AR20", None, None, "ARm", "ARl")
     return {name: value for name, value in zip(names, scored.stats, strict=True) if name}
+
+
+def evaluated(content, results, folder):
+    """The figures of the command."""
+    (folder / "truth.json").write_text(json.dumps(content))
+    (folder / "results.json").write_text(json.dumps(results))
+    words = ["--annotations", folder / "truth.json", "--results", folder / "results.json", "--type", "keypoints"]
+    assert main(["evaluate", *map(str, words), "--json", str(folder / "out.json")]) == 0
+    figures = json.loads((folder / "out.json").read_text())["keypoints"]
+    return {name: value for name, value in figures.items() if isinstance(value, float)}
 
 
 @pytest.mark.parametrize("sigmas", [list(COCO_SIGMAS), [UNIFORM_SIGMA] * 4], ids=["COCO's", "uniform"])
@@ -169,6 +182,39 @@ def test_what_cannot_be_scored_is_one_line(change, options, problem, tmp_path, c
     assert problem in error
     assert error.count("\n") == 1
     assert sorted(path.name for path in tmp_path.iterdir()) == ["results.json", "truth.json"]
+
+
+@pytest.mark.parametrize("stated", [lambda labeled: 0, lambda labeled: 3, lambda labeled: labeled])
+def test_the_stated_number_of_keypoints_says_what_is_ignored(stated, tmp_path, capsys):
+    """As in the COCO API, which reads `num_keypoints` whatever the keypoints are; half of the objects state another."""
+    content, results = coco_files(generated(4), 4)
+    for number, entry in enumerate(content["annotations"]):
+        if number % 2:
+            entry["num_keypoints"] = stated(entry["num_keypoints"])
+    for category in content["categories"]:
+        category |= {"name": f"class {category['id']}", "keypoints": ["a", "b", "c", "d"]}
+    figures = evaluated(content, results, tmp_path)
+    expected = figures_of(content, results, [UNIFORM_SIGMA] * 4)
+    assert {name: figures[name] for name in expected} == pytest.approx(expected, abs=1e-6)
+    capsys.readouterr()
+
+
+def test_relative_keypoints_become_pixels_and_are_named(tmp_path, capsys):
+    content, results = coco_files(generated(4), 4)
+    for category in content["categories"]:
+        category |= {"name": f"class {category['id']}", "keypoints": ["a", "b", "c", "d"]}
+    expected = evaluated(content, results, tmp_path)
+    assert "shares of the image" not in capsys.readouterr().out
+    for entry in results:  # shares count from the corner of the image, COCO's pixels from the center of the first one
+        entry["keypoints"] = [
+            value if number % 3 == 2 else (value + 0.5) / 600 for number, value in enumerate(entry["keypoints"])
+        ]
+        entry["bbox"] = [value / 600 for value in entry["bbox"]]
+    assert max(map(max, (entry["keypoints"] for entry in results))) < 1.5
+    assert evaluated(content, results, tmp_path) == pytest.approx(expected, abs=1e-9, nan_ok=True)
+    output = capsys.readouterr().out
+    assert "All keypoints of the results are shares of the image, 0 to 1: they become pixels." in output
+    assert "All boxes of the results are shares of the image, 0 to 1: they become pixels." in output
 
 
 def test_a_difficult_object_is_neither_missed_nor_found():

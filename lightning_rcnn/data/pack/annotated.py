@@ -31,6 +31,7 @@ class AnnotatedObject(NamedTuple):
         segmentation: segmentation in COCO's form; None if there is none.
         keypoints: x, y and visibility of each keypoint in turn (see `data/keypoints.py`); empty if there are none, None
             if they cannot be read.
+        num_keypoints: stated number of labeled keypoints; None if not stated.
     """
 
     id: int
@@ -41,6 +42,7 @@ class AnnotatedObject(NamedTuple):
     area: float | None = None
     segmentation: Any = None
     keypoints: Sequence[float] | None = ()
+    num_keypoints: int | None = None
 
 
 class AnnotatedImage(NamedTuple):
@@ -147,6 +149,8 @@ def _add_keypoints(annotation: Annotation, annotated: AnnotatedObject, number: i
     points[is_lost] = 0
     if points[:, 2].any():
         annotation["keypoints"] = points.ravel().tolist()
+        if annotated.num_keypoints == 0:
+            annotation["num_keypoints"] = 0
     return [Defect.KEYPOINT_OUTSIDE] if is_lost.any() else []
 
 

@@ -134,6 +134,7 @@ def _annotated_object(coco_object: CocoObject) -> AnnotatedObject:
         coco_object.area,
         coco_object.segmentation,
         coco_object.keypoints,
+        coco_object.num_keypoints,
     )
 
 

@@ -102,6 +102,16 @@ def test_unpacked_files_are_those_that_were_packed(pack, tmp_path, capsys):
     assert "2 objects lose their keypoints: yolo has no place for them." in capsys.readouterr().out
 
 
+def test_an_object_that_states_no_keypoints_keeps_that_statement(pack, read_packed, tmp_path):
+    objects = [hand(1, *[9.5, 4.5, 2] * 3) | {"num_keypoints": number} for number in (0, 3, 2)]
+    folder = pack([each | {"id": number} for number, each in enumerate(objects, start=1)])
+    annotations = read_packed(folder)[1][0].record["annotations"]
+    assert [each.get("num_keypoints") for each in annotations] == [0, None, None]
+    unpack(str(folder), format="coco", out=tmp_path / "out")
+    coco = COCO(str(tmp_path / "out" / "annotations.json"))
+    assert [each["num_keypoints"] for each in coco.loadAnns(coco.getAnnIds())] == [0, 3, 3]
+
+
 def test_bad_keypoints_are_counted_and_those_outside_are_not_labeled(pack, read_packed):
     bad = [
         hand(1, 1, 2, 2),

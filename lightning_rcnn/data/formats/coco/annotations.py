@@ -54,6 +54,8 @@ class CocoObject(NamedTuple):
         area: area in pixels; None if not stated.
         segmentation: polygons or an RLE (see `segmentations.py`); None if there is none.
         keypoints: x, y and visibility of each keypoint as written; empty if it has none, None if they cannot be read.
+        num_keypoints: stated number of labeled keypoints; COCO's OKS ignores an object of which it is 0. None if not
+            stated.
         has_relative_box, has_relative_mask: whether box and mask are relative to the image size; see `in_pixels`.
     """
 
@@ -65,6 +67,7 @@ class CocoObject(NamedTuple):
     area: float | None
     segmentation: Any
     keypoints: Sequence[float] | None = ()
+    num_keypoints: int | None = None
     has_relative_box: bool = False
     has_relative_mask: bool = False
 
@@ -250,6 +253,7 @@ def _read_object(entry: Entry, annotation_id: int, classes: Classes) -> CocoObje
         area=area if area is not None and isfinite(area) else None,
         segmentation=read_segmentation(entry.get("segmentation")),
         keypoints=read_keypoints(entry.get("keypoints")),
+        num_keypoints=whole_number(entry.get("num_keypoints")),
     )
 
 

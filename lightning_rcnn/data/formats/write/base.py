@@ -35,6 +35,7 @@ class WrittenObject(NamedTuple):
         area: area in pixels; None for that of the mask, or of the box.
         score: score of a detection, 0 to 1; None for an annotation.
         keypoints: x, y and visibility of each keypoint in turn (see `data/keypoints.py`); empty if there are none.
+        num_keypoints: number of labeled keypoints to state; None for that of `keypoints`.
     """
 
     box: Sequence[float]
@@ -45,6 +46,7 @@ class WrittenObject(NamedTuple):
     area: float | None = None
     score: float | None = None
     keypoints: Sequence[float] = ()
+    num_keypoints: int | None = None
 
 
 class WrittenImage(NamedTuple):

@@ -70,6 +70,8 @@ class CocoWriter(FormatWriter):
             annotation["segmentation"] = each.segmentation
         if each.keypoints:
             annotation |= annotated_keypoints(each.keypoints)
+            if each.num_keypoints is not None:
+                annotation["num_keypoints"] = each.num_keypoints
         if each.difficult:
             annotation["difficult"] = 1
         if each.score is not None:
