@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from lightning_rcnn.data.defects import Defect, DefectLog, Finding
+from lightning_rcnn.skeleton import Skeleton
 
 
 class LabelsError(ValueError):
@@ -28,6 +29,8 @@ class LabeledObject(NamedTuple):
         place: location in the annotation file, for messages.
         lost: defect for which the object is skipped; None if it is usable so far.
         defects: further defects that do not cost the object.
+        keypoints: x, y and visibility of each keypoint in turn, in the frame of `edges` with a pixel's center at .5;
+            empty if there are none, None if they cannot be read.
     """
 
     class_name: str | None
@@ -39,6 +42,7 @@ class LabeledObject(NamedTuple):
     place: str = ""
     lost: Defect | None = None
     defects: tuple[Defect, ...] = ()
+    keypoints: Sequence[float] | None = ()
 
 
 class Labels(NamedTuple):
@@ -105,9 +109,11 @@ class LabeledData:
         class_names: names of the classes in the order of the file that lists them; None if no file does. The classes
             are then those that occur, sorted.
         notes: remarks for the user, such as a split whose folder is missing.
+        skeleton: keypoints of the objects; None if they have none.
     """
 
     evidence: str
     splits: list[LabeledSplit]
     class_names: list[str] | None = None
     notes: tuple[str, ...] = ()
+    skeleton: Skeleton | None = None

@@ -1,7 +1,8 @@
 """Read YOLO data sets: a text file per image, with a line `class x y width height` or `class x y x y ...` an object.
 
 Coordinates are shares of the image's size; x and y of a box are its center. `yolo_config.py` reads the files that name
-classes and splits: Ultralytics' and Roboflow's YAML, Darknet's `obj.data` (also CVAT's), LabelImg's `classes.txt`.
+classes and splits: Ultralytics' and Roboflow's YAML, Darknet's `obj.data` (also CVAT's), LabelImg's `classes.txt`;
+`yolo_pose.py` the keypoints behind a box.
 
 Source: https://docs.ultralytics.com/datasets/ and https://github.com/AlexeyAB/darknet
 """
@@ -28,6 +29,7 @@ from lightning_rcnn.data.formats.layout import Layout, read_text
 from lightning_rcnn.data.formats.splits import in_order, split_of_folder
 from lightning_rcnn.data.formats.yolo_config import CLASS_FILES, YoloConfig, find_config, find_entry, is_class_list
 from lightning_rcnn.data.formats.yolo_oriented import refuse_oriented
+from lightning_rcnn.data.formats.yolo_pose import Pose, read_points
 from lightning_rcnn.data.image_formats import images_among
 from lightning_rcnn.data.text_encoding import UnreadableTextError, decode_text
 from lightning_rcnn.errors import InputError
@@ -63,9 +65,10 @@ def read_yolo(
             f"{layout.path}: no image has a label file; they are named like the images, and are in a folder `labels` "
             "beside `images`, or beside the images"
         )
-    if quadrilaterals == "refuse":
+    pose = config.pose if config else None
+    if quadrilaterals == "refuse" and pose is None:
         refuse_oriented(layout, sorted(set(labels.values())), config.task if config else "")
-    read = partial(_labels, layout.root, names, bool(config and config.has_keypoints))
+    read = partial(_labels, layout.root, names, pose)
     entries = {
         split: [LabeledImage(name, read(labels.get(name))) for name in listed] for split, listed in images.items()
     }
@@ -77,17 +80,18 @@ def read_yolo(
         config.name if config else "label files",
         splits,
         list(dict.fromkeys(names[key] for key in sorted(names))),
-        notes,
+        notes if pose is None else (*notes, *pose.notes),
+        None if pose is None else pose.skeleton,
     )
 
 
-def read_labels(path: Path, names: Mapping[int, str], has_keypoints: bool = False) -> Labels:
+def read_labels(path: Path, names: Mapping[int, str], pose: Pose | None = None) -> Labels:
     """Read one label file.
 
     Args:
         path: path of the file.
         names: number of a class -> its name.
-        has_keypoints: whether keypoints follow the box in each line.
+        pose: keypoints behind the box in each line; None if there are none.
 
     Raises:
         LabelsError: it cannot be read.
@@ -99,19 +103,19 @@ def read_labels(path: Path, names: Mapping[int, str], has_keypoints: bool = Fals
     except UnreadableTextError as error:
         raise LabelsError(f"{path.name} {error}") from error
     lines = [(number, line.split()) for number, line in enumerate(text.splitlines(), start=1)]
-    return Labels(
-        [_read_line(parts, names, has_keypoints, f"{path.name}, line {number}") for number, parts in lines if parts]
-    )
+    return Labels([_read_line(parts, names, pose, f"{path.name}, line {number}") for number, parts in lines if parts])
 
 
-def _read_line(parts: list[str], names: Mapping[int, str], has_keypoints: bool, place: str) -> LabeledObject:
+def _read_line(parts: list[str], names: Mapping[int, str], pose: Pose | None, place: str) -> LabeledObject:
     try:
         number, values = float(parts[0]), [float(part) for part in parts[1:]]
     except ValueError:
         return LabeledObject(None, place=f"{place}: not numbers", lost=Defect.MALFORMED_OBJECT)
-    is_polygon = len(values) >= 6 and len(values) % 2 == 0 and not has_keypoints
-    if not (len(values) == 4 or is_polygon or (has_keypoints and len(values) > 4)) or not number.is_integer():
-        text = f"{place}: {len(parts)} columns, a box has 5, a polygon an odd number from 7"
+    is_polygon = len(values) >= 6 and len(values) % 2 == 0 and pose is None
+    has_points = pose is not None and len(values) == 4 + pose.num_values
+    if not (len(values) == 4 or is_polygon or has_points) or not number.is_integer():
+        further = "a polygon an odd number from 7" if pose is None else f"with keypoints {5 + pose.num_values}"
+        text = f"{place}: {len(parts)} columns, a box has 5, {further}"
         return LabeledObject(None, place=text, lost=Defect.MALFORMED_OBJECT)
     name = names.get(int(number))
     if name is None:
@@ -125,8 +129,8 @@ def _read_line(parts: list[str], names: Mapping[int, str], has_keypoints: bool, 
         return LabeledObject(name, (min(x), min(y), max(x), max(y)), [polygon], is_relative=True, place=place)
     x_center, y_center, width, height = values[:4]
     edges = (x_center - width / 2, y_center - height / 2, x_center + width / 2, y_center + height / 2)
-    defects = (Defect.KEYPOINTS,) if has_keypoints else ()
-    return LabeledObject(name, edges, is_relative=True, place=place, defects=defects)
+    points = () if pose is None else read_points(values[4:], pose)
+    return LabeledObject(name, edges, is_relative=True, place=place, keypoints=points)
 
 
 def is_yolo_line(line: str) -> bool:
@@ -144,9 +148,9 @@ def is_yolo_line(line: str) -> bool:
 
 
 def _labels(
-    root: Path, names: Mapping[int, str], has_keypoints: bool, label: str | None
+    root: Path, names: Mapping[int, str], pose: Pose | None, label: str | None
 ) -> Labels | Callable[[], Labels]:
-    return Labels() if label is None else partial(read_labels, root / label, names, has_keypoints)
+    return Labels() if label is None else partial(read_labels, root / label, names, pose)
 
 
 def _images_by_split(layout: Layout, config: YoloConfig | None) -> tuple[dict[str, list[str]], tuple[str, ...]]:

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import yaml
 
 from lightning_rcnn.data.formats.layout import Layout, read_text
+from lightning_rcnn.data.formats.yolo_pose import Pose, read_pose
 from lightning_rcnn.errors import InputError
 
 CLASS_FILES = ("classes.txt", "obj.names", "predefined_classes.txt", "labels.txt", "class_names.txt", "_darknet.labels")
@@ -24,7 +25,7 @@ class YoloConfig(NamedTuple):
         names: number of a class -> its name; empty if the file names none.
         splits: split -> entries as written: folders, or text files with a path a line; empty if it names none.
         base: folder to which they are relative.
-        has_keypoints: whether keypoints follow each box.
+        pose: keypoints behind each box; None if there are none.
         task: stated task, such as "obb"; "" if none is.
     """
 
@@ -32,7 +33,7 @@ class YoloConfig(NamedTuple):
     names: dict[int, str]
     splits: dict[str, list[str]]
     base: Path
-    has_keypoints: bool = False
+    pose: Pose | None = None
     task: str = ""
 
 
@@ -108,7 +109,7 @@ def _read_yaml(layout: Layout, file: str) -> YoloConfig:
     stated = content.get("path")
     bases = [path.parent / stated, path.parent / Path(stated).name] if isinstance(stated, str) and stated else []
     base = next((base for base in bases if base.is_dir()), path.parent)
-    return YoloConfig(file, names, splits, base, "kpt_shape" in content, str(content.get("task") or ""))
+    return YoloConfig(file, names, splits, base, read_pose(content, path), str(content.get("task") or ""))
 
 
 def _names(value: Any, path: Path) -> dict[int, str]:

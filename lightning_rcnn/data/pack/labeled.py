@@ -21,6 +21,7 @@ from lightning_rcnn.data.formats.labeled import (
     LabelsError,
 )
 from lightning_rcnn.data.index import Category
+from lightning_rcnn.data.keypoints import scaled_keypoints
 from lightning_rcnn.data.pack.annotated import (
     AnnotatedImage,
     AnnotatedObject,
@@ -75,7 +76,8 @@ def labeled_sources(data: LabeledData, name: str, classes: Sequence[str] | None 
     """
     categories = categories_of(data, name, classes)
     labels = {category.name: category.label for category in categories}
-    read = partial(read_labeled_item, labels=labels, chosen=classes is not None)
+    num_keypoints = len(data.skeleton or ())
+    read = partial(read_labeled_item, labels=labels, chosen=classes is not None, num_keypoints=num_keypoints)
     located = _locate(data.splits)
     folders = [split.folder for split in data.splits]
     sources = {}
@@ -95,6 +97,7 @@ def labeled_sources(data: LabeledData, name: str, classes: Sequence[str] | None 
             name_of=attrgetter("file_name"),
             labels_of=partial(_labels_of, labels=labels),
             group_of=attrgetter("group"),
+            skeleton=data.skeleton,
         )
     return sources
 
@@ -108,13 +111,14 @@ def _labels_of(item: LabeledItem, labels: dict[str, int]) -> set[int]:
     return {labels[name] for name in names if name is not None and name in labels}
 
 
-def read_labeled_item(item: LabeledItem, labels: dict[str, int], *, chosen: bool) -> Outcome:
+def read_labeled_item(item: LabeledItem, labels: dict[str, int], *, chosen: bool, num_keypoints: int = 0) -> Outcome:
     """Read the labels and the file of one image and apply the rules.
 
     Args:
         item: image.
         labels: class name -> label.
         chosen: whether the user requested these classes, so that objects of other classes are left out.
+        num_keypoints: number of keypoints in the skeleton of the data set; 0 without one.
     """
     try:
         stated = _read_labels(item.labels)
@@ -141,7 +145,8 @@ def read_labeled_item(item: LabeledItem, labels: dict[str, int], *, chosen: bool
             if annotated is not None:
                 objects.append(annotated)
         size = info.displayed if stated.size is None else stated.size
-        image = AnnotatedImage(item.image_id, item.file_name, Path(item.file_name), size, objects)
+        path = Path(item.file_name)
+        image = AnnotatedImage(item.image_id, item.file_name, path, size, objects, num_keypoints=num_keypoints)
         outcome = check_annotated_image(image, data, info)
     except RejectedImageError as error:
         return skipped_image(item.file_name, len(wanted), error)
@@ -163,15 +168,17 @@ def _annotated(
     """Return the object in pixels of an image of this (width, height), or None to skip it; and its defects."""
     if labeled.lost is not None:
         return [labeled.lost], None
-    edges, segmentation = labeled.edges, labeled.segmentation
+    edges, segmentation, keypoints = labeled.edges, labeled.segmentation, labeled.keypoints
     if edges is None and (box := box_of_segmentation(segmentation)) is not None:
         edges = (box[0], box[1], box[0] + box[2], box[1] + box[3])
     if labeled.is_relative and edges is not None:
         if min(edges) < _MIN_RELATIVE or max(edges) > _MAX_RELATIVE:
             return [Defect.BEYOND_RELATIVE], None
         edges, segmentation = scale_box(edges, *size), scale_points(segmentation, *size)
+        keypoints = keypoints and scaled_keypoints(keypoints, *size)
     label = None if labeled.class_name is None else labels.get(labeled.class_name)
-    annotated = AnnotatedObject(object_id, edges, label, labeled.iscrowd, labeled.difficult, segmentation=segmentation)
+    flags = labeled.iscrowd, labeled.difficult
+    annotated = AnnotatedObject(object_id, edges, label, *flags, segmentation=segmentation, keypoints=keypoints)
     crowd = [Defect.CROWD] if labeled.iscrowd else []
     return [*labeled.defects, *crowd], annotated
 

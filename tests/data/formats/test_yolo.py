@@ -123,14 +123,6 @@ def test_oriented_boxes_are_refused_by_name_and_can_be_polygons(write_files, pac
     assert pack(mixed).splits[""].has_masks
 
 
-def test_keypoints_after_a_box_are_left_out(write_files, pack):
-    texts, images = roboflow(kpt_shape="[2, 3]")
-    texts["train/labels/a.txt"] = CAT.strip() + " .5 .5 2 .6 .6 1\n"
-    train = pack(write_files(texts, images)).splits["train"]
-    assert train.objects["train/images/a.jpg"] == [CAT_BOX]
-    assert train.report == {"keypoints": 1, "empty_image": 1}
-
-
 @pytest.mark.parametrize(
     ("line", "defect", "place"),
     [

@@ -97,9 +97,9 @@ def test_unpacked_files_are_those_that_were_packed(pack, tmp_path, capsys):
             assert "keypoints" not in after
     again = coco_source(tmp_path / "out" / "images", tmp_path / "out" / "annotations.json")
     assert again.skeleton == read_shards(str(folder)).index.skeleton
-    capsys.readouterr()
-    unpack(str(folder), format="yolo", out=tmp_path / "yolo")
-    assert "2 objects lose their keypoints: yolo has no place for them." in capsys.readouterr().out
+    for name in ("voc", "labelme", "csv"):
+        unpack(str(folder), format=name, out=tmp_path / name)
+        assert f"2 objects lose their keypoints: {name} has no place for them." in capsys.readouterr().out
 
 
 def test_an_object_that_states_no_keypoints_keeps_that_statement(pack, read_packed, tmp_path):

@@ -4,7 +4,7 @@ from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import ClassVar, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 from lightning_rcnn.data.formats.write.names import UniqueNames
 from lightning_rcnn.data.index import Category
@@ -84,11 +84,11 @@ class FormatWriter(ABC):
         skeleton: keypoints of the objects; None if they have none.
 
     Attributes:
-        KEEPS: what the format has a place for.
+        keeps: what the format has a place for.
         losses: what was left out -> how often.
     """
 
-    KEEPS: ClassVar[frozenset[Kept]]
+    keeps: frozenset[Kept]
 
     def __init__(self, folder: Path, categories: Sequence[Category], skeleton: Skeleton | None = None) -> None:
         self.folder = folder
@@ -107,7 +107,7 @@ class FormatWriter(ABC):
         Raises:
             InputError: the format cannot say what must be said.
         """
-        if not image.follows_exif and "orientation" not in self.KEEPS:
+        if not image.follows_exif and "orientation" not in self.keeps:
             raise InputError(
                 f"{image.file_name}: its objects refer to the stored image, not to the displayed one, which this "
                 "format cannot say; choose --format coco, voc, labelme or csv"
@@ -144,13 +144,13 @@ class FormatWriter(ABC):
                 "scores": each.score is not None,
                 "keypoints": bool(each.keypoints),
             }
-            lost = [kind for kind, is_there in needs.items() if is_there and kind not in self.KEEPS]
+            lost = [kind for kind, is_there in needs.items() if is_there and kind not in self.keeps]
             if lost and lost[0] in ("crowds", "boxes"):
                 self.losses[_LOSSES[lost[0]]] += 1
                 continue
             self.losses.update(_LOSSES[kind] for kind in lost)
             objects.append(each)
         has_lists = image.negative_labels is not None or image.not_exhaustive_labels is not None
-        if has_lists and "label_lists" not in self.KEEPS:
+        if has_lists and "label_lists" not in self.keeps:
             self.losses[_LOSSES["label_lists"]] += 1
         return image._replace(objects=objects)

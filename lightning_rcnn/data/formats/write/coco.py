@@ -22,7 +22,7 @@ from lightning_rcnn.skeleton import Skeleton
 class CocoWriter(FormatWriter):
     """Writes `annotations.json` and `images/`, or `annotations/instances_SPLIT.json` and `SPLIT/` for each split."""
 
-    KEEPS = frozenset({"boxes", "masks", "crowds", "difficult", "scores", "orientation", "label_lists", "keypoints"})
+    keeps = frozenset({"boxes", "masks", "crowds", "difficult", "scores", "orientation", "label_lists", "keypoints"})
 
     def __init__(self, folder: Path, categories: Sequence[Category], skeleton: Skeleton | None = None) -> None:
         super().__init__(folder, categories, skeleton)

@@ -17,7 +17,7 @@ COLUMNS = ("filename", "width", "height", "class", "xmin", "ymin", "xmax", "ymax
 class CsvWriter(FormatWriter):
     """Writes `annotations.csv` and `images/`, or `SPLIT.csv` and `SPLIT/` for each split, and `classes.csv`."""
 
-    KEEPS = frozenset({"boxes", "crowds", "scores", "orientation"})
+    keeps = frozenset({"boxes", "crowds", "scores", "orientation"})
 
     def __init__(self, folder: Path, categories: Sequence[Category], skeleton: Skeleton | None = None) -> None:
         super().__init__(folder, categories, skeleton)

@@ -21,7 +21,7 @@ from lightning_rcnn.masks.crops import decode_masks
 class LabelmeWriter(FormatWriter):
     """Writes images and JSON files side by side, in a folder a split, and `labels.txt` for `labelme --labels`."""
 
-    KEEPS = frozenset({"boxes", "masks", "difficult", "scores", "orientation"})
+    keeps = frozenset({"boxes", "masks", "difficult", "scores", "orientation"})
 
     def write_named(self, name: str, image: WrittenImage, split: str) -> None:
         """Write the image and its JSON file."""

@@ -20,7 +20,7 @@ from lightning_rcnn.skeleton import Skeleton
 class MasksWriter(FormatWriter):
     """Writes a folder an image, with `images/NAME` and `masks/NUMBER.png`, and `classes.txt` with the one class."""
 
-    KEEPS = frozenset({"masks", "orientation"})
+    keeps = frozenset({"masks", "orientation"})
 
     def __init__(self, folder: Path, categories: Sequence[Category], skeleton: Skeleton | None = None) -> None:
         super().__init__(folder, categories, skeleton)

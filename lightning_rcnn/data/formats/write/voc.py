@@ -21,7 +21,7 @@ from lightning_rcnn.skeleton import Skeleton
 class VocWriter(FormatWriter):
     """Writes `JPEGImages/`, `Annotations/` and, for splits, `ImageSets/Main/SPLIT.txt`."""
 
-    KEEPS = frozenset({"boxes", "difficult", "orientation"})
+    keeps = frozenset({"boxes", "difficult", "orientation"})
 
     def __init__(self, folder: Path, categories: Sequence[Category], skeleton: Skeleton | None = None) -> None:
         super().__init__(folder, categories, skeleton)

@@ -2,17 +2,20 @@
 
 Coordinates are shares of the image's size with nine digits, so boxes are exact to a thousandth of a pixel. An object
 with a mask is one polygon: polygons as they are, bitmaps along the borders of their pixels, with lines there and back
-that connect parts and holes.
+that connect parts and holes. Objects of a set with keypoints have them behind their boxes (see `yolo_pose.py`), where
+masks have no place.
 
 Source: https://docs.ultralytics.com/datasets/
 """
 
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 import yaml
 
 from lightning_rcnn.data.formats.write.base import FormatWriter, WrittenImage, WrittenObject
+from lightning_rcnn.data.formats.yolo_pose import pose_keys, pose_values
 from lightning_rcnn.data.index import Category
 from lightning_rcnn.masks.crops import polygon_points
 from lightning_rcnn.masks.outlines import as_polygon, join_rings
@@ -24,16 +27,15 @@ from lightning_rcnn.skeleton import Skeleton
 class YoloWriter(FormatWriter):
     """Writes `images/SPLIT/`, `labels/SPLIT/` with `classes.txt` for LabelImg, and `data.yaml`."""
 
-    KEEPS = frozenset({"boxes", "masks"})
-
     def __init__(self, folder: Path, categories: Sequence[Category], skeleton: Skeleton | None = None) -> None:
         super().__init__(folder, categories, skeleton)
+        self.keeps = frozenset({"boxes", "masks"} if skeleton is None else {"boxes", "keypoints"})
         self._splits: list[str] = []
 
     def write_named(self, name: str, image: WrittenImage, split: str) -> None:
         """Write the image and its label file."""
         self.path("images", split, name).write_bytes(image.data)
-        lines = [_line(each, image.width, image.height) for each in image.objects]
+        lines = [_line(each, image.width, image.height, self.skeleton) for each in image.objects]
         self.path("labels", split, f"{PurePosixPath(name).stem}.txt").write_text("".join(f"{line}\n" for line in lines))
         if split not in self._splits:
             self._splits.append(split)
@@ -43,20 +45,23 @@ class YoloWriter(FormatWriter):
         names = [category.name for category in self.categories]
         for split in self._splits:
             self.path("labels", split, "classes.txt").write_text("".join(f"{name}\n" for name in names))
-        content = {split: f"images/{split}" for split in self._splits if split}
-        content["names"] = dict(enumerate(names))  # type: ignore[assignment]
+        content: dict[str, Any] = {split: f"images/{split}" for split in self._splits if split}
+        content["names"] = dict(enumerate(names))
+        if self.skeleton is not None:
+            content |= pose_keys(self.skeleton, len(names))
         self.path("data.yaml").write_text(yaml.safe_dump(content, sort_keys=False, allow_unicode=True))
 
 
-def _line(each: WrittenObject, width: int, height: int) -> str:
+def _line(each: WrittenObject, width: int, height: int, skeleton: Skeleton | None) -> str:
     x1, y1, x2, y2 = each.box
     shares = [(x1 + x2) / 2 / width, (y1 + y2) / 2 / height, (x2 - x1) / width, (y2 - y1) / height]
-    if each.segmentation is not None:
+    if each.segmentation is not None and skeleton is None:
         polygon = _polygon(each.segmentation, width, height)
         shares = [
             _share(value, side) for value, side in zip(polygon, [width, height] * (len(polygon) // 2), strict=True)
         ]
-    return " ".join([str(each.label - 1), *(f"{share:.9f}" for share in shares)])
+    points = [] if skeleton is None else pose_values(each.keypoints, skeleton, width, height)
+    return " ".join([str(each.label - 1), *(f"{share:.9f}" for share in shares), *points])
 
 
 def _share(value: float, side: int) -> float:
