@@ -6,12 +6,11 @@ Numbers and names of weights are detectron2's.
 Shape letters: N images, C channels, H and W height and width of the images.
 """
 
-from collections.abc import Callable
-
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lightning_rcnn.backbones.base import Backbone
+from lightning_rcnn.backbones.checkpointing import run_recomputed
 from lightning_rcnn.backbones.norms import ChannelNorm
 from lightning_rcnn.backbones.vit import EPSILON, PATCH, VisionTransformer, ViTName
 from lightning_rcnn.backbones.weights import fill_from
@@ -38,7 +37,8 @@ class ViTDet(Backbone):
         drop_path: rate of stochastic depth in the last block; it grows linearly from 0. The paper has 0.1, 0.4 and 0.5
             for base, large and huge.
         channels: channels of every level.
-        checkpointing: whether blocks compute their activations again in backward instead of keeping them.
+        checkpointing: whether blocks and the pyramid's levels compute their activations again in backward instead of
+            keeping them.
         in_channels: channels of the images. Weights for RGB are adapted: see `stem.py`.
 
     Raises:
@@ -97,8 +97,11 @@ class ViTDet(Backbone):
         """Compute maps [N, C, H / stride, W / stride], one for each of `strides`."""
         height, width = images.shape[-2:]
         features = self.net(F.pad(images, (0, -width % _COARSEST, 0, -height % _COARSEST)))
-        levels: list[Callable[[Tensor], Tensor]] = [self.simfp_2, self.simfp_3, self.simfp_4, self.simfp_5]
-        maps = [level(features) for level in levels]
+        levels = [self.simfp_2, self.simfp_3, self.simfp_4, self.simfp_5]
+        if self.net.checkpointing:
+            maps = [run_recomputed([level], features) for level in levels]
+        else:
+            maps = [level(features) for level in levels]
         return [*maps, F.max_pool2d(maps[-1], kernel_size=1, stride=2)]
 
 

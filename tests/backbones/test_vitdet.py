@@ -4,6 +4,7 @@ import pytest
 import timm
 import torch
 from torch import nn
+from torch.autograd.graph import saved_tensors_hooks
 
 from lightning_rcnn.backbones.attention import Attention, join_windows, split_windows
 from lightning_rcnn.backbones.norms import norm_layer
@@ -120,6 +121,22 @@ def test_gradients_are_those_without_checkpointing_also_with_stochastic_depth():
         sum(features.square().mean() for features in backbone.train()(images)).backward()
     for (key, expected), found in zip(plain.named_parameters(), recomputing.parameters(), strict=True):
         assert torch.equal(found.grad, expected.grad), key
+
+
+def test_checkpointing_keeps_what_blocks_and_pyramid_get_and_no_more():
+    """Counted by hand: the images, a map before each block and after the last, P5, and which pixels P6 takes of it."""
+
+    def kept(backbone):
+        weights = {weight.untyped_storage().data_ptr() for weight in backbone.parameters()}
+        tensors = []
+        with saved_tensors_hooks(lambda tensor: tensors.append(tensor) or tensor, lambda tensor: tensor):
+            backbone(torch.zeros(2, 3, 64, 96))
+        storages = {t.untyped_storage().data_ptr(): t.untyped_storage().nbytes() for t in tensors}
+        return sum(size for pointer, size in storages.items() if pointer not in weights)
+
+    images, between, p5, p6 = (2 * 3 * 64 * 96, 2 * 192 * 4 * 6, 2 * 8 * 2 * 3, 2 * 8 * 1 * 2)
+    expected = 4 * (images + 13 * between + p5) + 8 * p6
+    assert kept(small(checkpointing=True).train()) == expected < 0.1 * kept(small().train())
 
 
 def test_a_detector_has_rates_by_layer_and_no_decay_of_positions(tmp_path):
