@@ -7,6 +7,8 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from lightning_rcnn.backbones.c4 import ResNetC4
 from lightning_rcnn.backbones.dc5 import ResNetDC5
 from lightning_rcnn.backbones.fpn import ResNetFPN
+from lightning_rcnn.backbones.swin import SwinFPN
+from lightning_rcnn.backbones.vitdet import ViTDet
 from lightning_rcnn.detectors.faster_rcnn import FasterRCNN
 from lightning_rcnn.errors import InputError
 from lightning_rcnn.parts import part
@@ -101,6 +103,27 @@ def test_a_training_step_reads_no_values(make_detector, make_batch, variant):
         norm = torch.nn.utils.clip_grad_norm_(detector.parameters(), 1.0)
     assert norm.shape == ()
     assert [tuple(loss.shape) for loss in losses.values()] == [()] * 4
+
+
+@pytest.mark.end_to_end
+@pytest.mark.parametrize(
+    "backbone",
+    [
+        part(SwinFPN, name="swin_t", channels=8, checkpointing=True),
+        part(ViTDet, name="tiny", channels=8, image_size=64, pretrained_size=64, window=3, checkpointing=True),
+    ],
+    ids=["swin", "vitdet"],
+)
+def test_a_training_step_with_a_transformer_reads_no_values(make_detector, make_batch, backbone, monkeypatch):
+    """But torch does while it draws weights: it draws again what a truncated normal distribution rejects."""
+    monkeypatch.setattr(torch.nn.init, "trunc_normal_", lambda tensor, **_: tensor)
+    batch = make_batch(*BATCHES["ordinary"])
+    with FakeTensorMode(allow_non_fake_inputs=False) as mode:
+        detector = make_detector(backbone=backbone)
+        fake = batch.map_tensors(mode.from_tensor)
+        sum(detector.losses(fake.inputs, fake.targets).values()).backward()
+        detections = detector.eval()(dataclasses.replace(fake, targets=None))
+    assert detections.boxes.shape == (2, 100, 4)
 
 
 def test_detections_have_a_fixed_size_and_lie_in_their_images(make_detector, make_batch):
