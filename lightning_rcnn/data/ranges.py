@@ -3,6 +3,7 @@
 from lightning_rcnn.data.cache import ShardCache
 from lightning_rcnn.data.fetch import fetch_range
 from lightning_rcnn.data.index import Shard
+from lightning_rcnn.data.reader import ShardFiles
 from lightning_rcnn.data.stores.addresses import PIPE, is_remote
 from lightning_rcnn.data.stores.transfer import NoRangesError, Span
 
@@ -37,3 +38,14 @@ class ShardRanges:
             except NoRangesError:
                 self._undivided.add(address)
         return self._cache.read(address, shard, start, end)
+
+
+def shard_files(cache: ShardCache, num_wanted: float, num_images: int) -> ShardFiles:
+    """Return what reads the bytes of samples: the cache of whole shards, or ranges if few samples are wanted.
+
+    Args:
+        cache: cache of whole shards.
+        num_wanted: number of samples that all ranks want together.
+        num_images: number of samples in the data set.
+    """
+    return ShardRanges(cache) if num_wanted <= FEW * num_images else cache
