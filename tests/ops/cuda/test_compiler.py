@@ -20,11 +20,12 @@ from lightning_rcnn.ops.cuda.compiler import (
     compiled,
     roi_kernels,
 )
+from lightning_rcnn.ops.cuda.rendering import RENDER
 from lightning_rcnn.ops.cuda.suppression import NMS
 
 nvrtc = pytest.importorskip("cuda.bindings.nvrtc", reason="cuda-bindings, which torch for Linux needs, is missing")
 
-PROGRAMS = [roi_kernels(torch.float32, 4), roi_kernels(torch.bfloat16, 8), NMS]
+PROGRAMS = [roi_kernels(torch.float32, 4), roi_kernels(torch.bfloat16, 8), NMS, RENDER]
 """The RoI kernels at their widest, and all others."""
 ROI_PROGRAM = roi_kernels(torch.float32, 4)
 REGISTERS = {
@@ -39,6 +40,7 @@ REGISTERS = {
         "transpose": 32,
     },
     NMS.source: {"suppress": 64},
+    RENDER.source: {"render_bytes": 64, "render_floats": 64},
 }
 """Limits for blocks of 256 threads: with 64 registers a multiprocessor holds four blocks, with 80 three, 128 two."""
 

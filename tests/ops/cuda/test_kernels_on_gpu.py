@@ -111,6 +111,16 @@ def test_bitmaps_are_aligned_as_whole_masks_by_torchvision():
         assert random_masks.bitmap_error(random_masks.draw_masks(seed), "cuda") <= 1e-5, seed
 
 
+def test_images_are_rendered_as_by_torch_and_pillow():
+    import random_rendering
+
+    for seed in range(200):
+        case = random_rendering.draw_rendering(seed)
+        assert random_rendering.is_rendered(case, "cuda", impl="cuda"), seed
+        rendered = case.to("cuda").rendered("cuda").cpu()
+        assert case.rule == "linear" or torch.equal(rendered, case.rendered("portable")), seed
+
+
 @pytest.fixture
 def mask_arguments():
     """Draw bitmaps, polygons and regions of two images on the GPU."""

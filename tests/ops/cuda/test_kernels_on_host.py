@@ -14,11 +14,13 @@ from torch.testing import assert_close
 
 from lightning_rcnn.ops import align_bitmaps, multiscale_roi_align, multiscale_roi_pool, roi_pool
 from lightning_rcnn.ops.cpu.pixel_weights import Grid, Pyramid
-from lightning_rcnn.ops.cuda import arguments, bitmaps, operations
+from lightning_rcnn.ops.cuda import arguments, bitmaps, operations, rendering
 from lightning_rcnn.ops.cuda.compiler import ROI_KERNELS, roi_kernels
 from lightning_rcnn.ops.cuda.operations import LevelRule
+from lightning_rcnn.ops.cuda.rendering import RENDER, RenderParams
 from lightning_rcnn.ops.cuda.suppression import NMS, NmsParams, round_down
 from lightning_rcnn.ops.level_assignment import assign_levels
+from lightning_rcnn.ops.placements import Placement
 from lightning_rcnn.ops.reference import roi_align_reference
 from lightning_rcnn.structures import Bitmaps
 
@@ -62,6 +64,18 @@ def test_the_threshold_of_suppression_is_a_number_of_32_bits():
         above = float(np.nextafter(np.float32(rounded), np.float32(2)))
         assert rounded == np.float32(rounded)
         assert rounded <= threshold < above
+
+
+def test_images_are_rendered_as_by_torch_and_pillow(on_host, monkeypatch):
+    import random_rendering
+
+    monkeypatch.setattr(rendering, "obstacle", lambda *_: "")
+    for seed in range(60):
+        case = random_rendering.draw_rendering(seed)
+        assert random_rendering.is_rendered(case, impl="cuda"), seed
+        ours, portable = case.rendered("cuda"), case.rendered("portable")
+        assert ours.stride() == portable.stride()
+        assert case.rule == "linear" or torch.equal(ours, portable), seed
 
 
 def test_bitmaps_are_aligned_as_whole_masks_by_torchvision(on_host):
@@ -287,6 +301,8 @@ def test_structures_have_the_compilers_layout(host_kernels):
     assert library.sizeof_transpose_params() == ctypes.sizeof(arguments.TransposeParams)
     assert library.sizeof_region_axes() == arguments.AXES_BYTES
     assert host_kernels.library(NMS).sizeof_params() == ctypes.sizeof(NmsParams)
+    assert host_kernels.library(RENDER).sizeof_params() == ctypes.sizeof(RenderParams)
+    assert host_kernels.library(RENDER).sizeof_placement() == len(Placement._fields) * torch.int64.itemsize
 
 
 @pytest.mark.slow
@@ -359,6 +375,7 @@ def test_every_barrier_is_needed(host_kernels, tmp_path, source, barrier):
     [
         (ROI_KERNELS, "if (tile.x * TILE + i < level.width) {", "if (tile.x * TILE + i <= level.width) {"),
         (NMS.source, "i < count ? boxes[i] : nothing", "i <= count ? boxes[i] : nothing"),
+        (RENDER.source, "y < source.height", "y <= source.height"),
     ],
 )
 def test_the_sanitizers_see_an_error_of_one(host_kernels, tmp_path, source, right, wrong):

@@ -9,10 +9,11 @@ from pathlib import Path
 
 from lightning_rcnn.ops.cuda import launcher
 from lightning_rcnn.ops.cuda.compiler import ROI_KERNELS
+from lightning_rcnn.ops.cuda.rendering import RENDER
 from lightning_rcnn.ops.cuda.suppression import NMS
 
 HERE = Path(__file__).parent
-RUNNERS = {ROI_KERNELS: "roi_runner.cpp", NMS.source: "nms_runner.cpp"}
+RUNNERS = {ROI_KERNELS: "roi_runner.cpp", NMS.source: "nms_runner.cpp", RENDER.source: "render_runner.cpp"}
 """C++ file that runs the kernels of each source."""
 SANITIZERS = ("-fsanitize=address,undefined", "-fno-sanitize-recover=undefined")
 

@@ -11,10 +11,11 @@ import torch
 import torchvision.ops
 from host_kernels import RUNNERS, SANITIZERS, HostKernels
 from random_masks import bitmap_error, draw_masks
+from random_rendering import draw_rendering, is_rendered
 from random_suppression import draw_boxes, num_wrong
 
 from lightning_rcnn.ops.cpu.pixel_weights import Grid, Pyramid
-from lightning_rcnn.ops.cuda import launcher, operations
+from lightning_rcnn.ops.cuda import launcher, operations, rendering
 from lightning_rcnn.ops.cuda.operations import LevelRule
 
 RULE = LevelRule(4, 224.0)
@@ -133,11 +134,12 @@ def main():
     if device == "cpu":
         host = HostKernels(arguments.folder, flags, others)
         host.reversed = arguments.reversed
-        launcher.launch = host.launch
+        launcher.launch, rendering.obstacle = host.launch, lambda *_: ""
     for seed in range(arguments.first, arguments.last):
         errors = (*align_errors(draw(seed), device), *pool_errors(draw(seed), device))
         errors = (*errors, bitmap_error(draw_masks(seed), device), num_wrong(draw_boxes(seed), device))
         assert all(error <= 5e-5 for error in errors), f"case {seed}: {errors}"
+        assert is_rendered(draw_rendering(seed), device, "cuda"), f"case {seed}: rendering"
     print("all cases pass")
 
 
