@@ -3,7 +3,9 @@
 import numpy as np
 import pytest
 import yaml
+from PIL import Image
 
+from lightning_rcnn.cli.commands.detected_files import write_detected
 from lightning_rcnn.cli.commands.unpack import unpack
 from lightning_rcnn.data.cache import ShardCache
 from lightning_rcnn.data.fetch import FetchPolicy
@@ -133,3 +135,15 @@ def test_a_set_without_keypoints_has_no_keys_of_them(tmp_path):
     unpack(str(tmp_path / "shards"), "yolo", tmp_path / "yolo")
     assert set(yaml.safe_load((tmp_path / "yolo" / "data.yaml").read_text())) == {"names"}
     assert find_data(tmp_path / "yolo").sources[""].skeleton is None
+
+
+def test_detected_keypoints_are_written_behind_their_boxes(tmp_path):
+    """By hand: results count pixels, so the center of the first one is half a pixel from the corner of the image."""
+    Image.new("RGB", (64, 48)).save(tmp_path / "a.png")
+    found = {"category_id": 7, "bbox": [16, 12, 32, 24], "score": 0.9, "keypoints": [31.5, 11.5, 0.8, 3.5, 5.5, 0.01]}
+    entries = [{"image": str(tmp_path / "a.png"), "width": 64, "height": 48, "objects": [found]}]
+    skeleton = Skeleton(("left", "right"), (), ((0, 1),))
+    losses = write_detected("yolo", tmp_path / "yolo", entries, [7], ["hand"], skeleton, keypoints_above=0.05)
+    (line,) = (tmp_path / "yolo" / "labels" / "a.txt").read_text().splitlines()
+    assert [float(word) for word in line.split()] == [0, 0.5, 0.5, 0.5, 0.5, 0.5, 0.25, 2, 0, 0, 0]
+    assert losses == {"scores are left out": 1}
