@@ -14,10 +14,12 @@ from torch.nn.functional import interpolate
 from torch.utils.data import get_worker_info
 
 from lightning_rcnn.bench.timing import Timed, quartiles, take_turns, timed
+from lightning_rcnn.data.batch_images import BatchImages, RenderedImages, UnrenderedImages
 from lightning_rcnn.data.cache import ShardCache
 from lightning_rcnn.data.dataset import BatchRequest, DetectionDataset
 from lightning_rcnn.data.decode import DecodedImage
 from lightning_rcnn.data.decode_in_format import decode_in_format
+from lightning_rcnn.data.decoded_batch import LoadedBatch
 from lightning_rcnn.data.loader import PlannedLoader
 from lightning_rcnn.data.padded_set import PaddedSet
 from lightning_rcnn.data.pixel_format import PixelFormat
@@ -27,7 +29,6 @@ from lightning_rcnn.data.resize import ResizeRule
 from lightning_rcnn.data.transforms.copy_paste import CopyPaste
 from lightning_rcnn.data.transforms.flips import HorizontalFlip
 from lightning_rcnn.errors import InputError
-from lightning_rcnn.structures import Batch
 
 _CPU = torch.device("cpu")
 _WINDOW = 16384  # the data module's default
@@ -149,6 +150,10 @@ class LoaderBenchmark:
         """Read, decode, resize, flip and collate, as a worker does."""
         return self._transforming("whole: read, decode, resize, flip, collate", self._dataset())
 
+    def leaving_to_the_device(self) -> Stage:
+        """Do the same, but leave the resize and the flip to the device, as `data.device_transforms` does."""
+        return self._transforming("the same, resize and flip left to the device", self._dataset(UnrenderedImages))
+
     def copying_and_pasting(self) -> Stage:
         """Do the same with masks and copy-paste, which reads a second image for half of them."""
         transforms = [HorizontalFlip(), CopyPaste()]
@@ -157,8 +162,13 @@ class LoaderBenchmark:
         )
         return self._transforming("whole, with masks and copy-paste", dataset)
 
-    def loading(self, num_workers: int) -> Stage:
-        """Load through worker processes, which the untimed turn has started, masks included; the CPU time is theirs."""
+    def loading(self, num_workers: int, images: type[BatchImages] = RenderedImages) -> Stage:
+        """Load through worker processes, which the untimed turn has started, masks included; the CPU time is theirs.
+
+        Args:
+            num_workers: number of processes.
+            images: form of the images of a batch, which the device renders if the workers do not.
+        """
         plan, num_batches = self._short_plan, len(self._short_plan)
         has_masks = not self._data.shard_set.lacking_masks
         dataset = _MeteredDataset(
@@ -168,13 +178,15 @@ class LoaderBenchmark:
             [HorizontalFlip()],
             mask_form="bitmaps" if has_masks else "none",
             pixels=self._pixels,
+            images=images,
         ).for_workers(num_workers)
         image_bytes = dataset.layout(self._batch_size, self._data.largest_shape).num_bytes
         loader = PlannedLoader(
             dataset, lambda epoch: plan, num_batches, image_bytes=image_bytes, num_workers=num_workers
         )
         return Stage(
-            f"{num_workers} worker{'s' * (num_workers > 1)}{', with masks' * has_masks}",
+            f"{num_workers} worker{'s' * (num_workers > 1)}{', with masks' * has_masks}"
+            f"{', resize left to the device' * (images is UnrenderedImages)}",
             lambda: sum(len(batch.records) for batch in loader),
             dataset.core_seconds,
         )
@@ -215,8 +227,10 @@ class LoaderBenchmark:
     def _reader(self) -> ShardReader:
         return ShardReader(self._data.shard_set, self._cache)
 
-    def _dataset(self) -> DetectionDataset:
-        return DetectionDataset(self._reader(), self._data.rules, "training", [HorizontalFlip()], pixels=self._pixels)
+    def _dataset(self, images: type[BatchImages] = RenderedImages) -> DetectionDataset:
+        return DetectionDataset(
+            self._reader(), self._data.rules, "training", [HorizontalFlip()], pixels=self._pixels, images=images
+        )
 
 
 class _MeteredDataset(DetectionDataset):
@@ -227,7 +241,7 @@ class _MeteredDataset(DetectionDataset):
         self._core_seconds = torch.zeros(num_workers, dtype=torch.float64).share_memory_()
         return self
 
-    def __getitem__(self, request: BatchRequest) -> Batch | InputError:
+    def __getitem__(self, request: BatchRequest) -> LoadedBatch | InputError:
         batch = super().__getitem__(request)
         if (worker := get_worker_info()) is not None:
             self._core_seconds[worker.id] = time.process_time()
@@ -250,7 +264,7 @@ def _requests(plan: Plan) -> Iterable[BatchRequest]:
         yield BatchRequest(0, scale, (height, width), tuple(samples.tolist()))
 
 
-def _batch(dataset: DetectionDataset, request: BatchRequest) -> Batch:
+def _batch(dataset: DetectionDataset, request: BatchRequest) -> LoadedBatch:
     batch = dataset[request]
     if isinstance(batch, InputError):
         raise batch

@@ -13,7 +13,7 @@ import os
 import weakref
 from collections.abc import Callable
 from itertools import count
-from typing import Any, cast
+from typing import Any, Protocol, Self, TypeVar, cast
 
 import numpy as np
 import torch
@@ -21,8 +21,6 @@ from torch import Tensor
 from torch.utils.data import get_worker_info
 
 from lightning_rcnn.data.shared_bytes import PipedBytes, SharedBytes, shared_or_piped
-from lightning_rcnn.data.slots import SlotLayout
-from lightning_rcnn.structures import Batch
 
 logger = logging.getLogger(__name__)
 
@@ -35,6 +33,23 @@ _memories: "weakref.WeakValueDictionary[int, BatchMemory]" = weakref.WeakValueDi
 _keys = count()
 
 
+class Layout(Protocol):
+    """How images lie in a buffer; it can be pickled."""
+
+    def arrange(self, memory: Tensor) -> Tensor:
+        """Return the images in memory, uint8 [B]."""
+
+
+class TensorBatch(Protocol):
+    """A batch of any form."""
+
+    def map_tensors(self, function: Callable[[Tensor], Tensor]) -> Self:
+        """Return the batch with `function` of each tensor in its place."""
+
+
+AnyBatch = TypeVar("AnyBatch", bound=TensorBatch)
+
+
 class BatchMemory:
     """Buffers of the workers of a loader, which take no memory before they are first filled.
 
@@ -43,11 +58,14 @@ class BatchMemory:
     Args:
         num_workers: number of workers.
         num_bytes: size of a buffer: that of the images of the largest batch. 0 gives each batch memory of its own.
+
+    Attributes:
+        num_bytes: as given.
     """
 
     def __init__(self, num_workers: int, num_bytes: int) -> None:
         self.key = next(_keys)
-        self._num_bytes = num_bytes
+        self.num_bytes = num_bytes
         self._stride = -(-num_bytes // mmap.PAGESIZE) * mmap.PAGESIZE
         self._num_buffers = num_workers * BUFFERS
         total = self._num_buffers * (self._stride + 1)  # the marks come last
@@ -57,7 +75,7 @@ class BatchMemory:
     def take(self, num_bytes: int) -> "Buffer | None":
         """Take a free buffer of this worker; None if there is none, it would be too small, or this is no worker."""
         worker = get_worker_info()
-        if self._shared is None or worker is None or not 0 < num_bytes <= self._num_bytes:
+        if self._shared is None or worker is None or not 0 < num_bytes <= self.num_bytes:
             return None
         is_taken = self.is_taken(worker.id)
         for number in range(BUFFERS):
@@ -74,7 +92,7 @@ class BatchMemory:
     def memory_of(self, worker: int, number: int) -> np.ndarray:
         """Return the bytes of a buffer, uint8 [num_bytes]: a new object with each call."""
         first = (worker * BUFFERS + number) * self._stride
-        return self._array[first : first + self._num_bytes]
+        return self._array[first : first + self.num_bytes]
 
     @property
     def _array(self) -> np.ndarray:
@@ -104,8 +122,8 @@ class Buffer:
     def __init__(self, memory: BatchMemory, worker: int, number: int) -> None:
         self._memory, self._place = memory, (worker, number)
 
-    def slots(self, layout: SlotLayout) -> Tensor:
-        """Return slots in the buffer."""
+    def slots(self, layout: "Layout") -> Tensor:
+        """Return the images in the buffer."""
         return layout.arrange(torch.from_numpy(self._memory.memory_of(*self._place)))
 
     def release(self) -> None:
@@ -113,7 +131,7 @@ class Buffer:
         worker, number = self._place
         self._memory.is_taken(worker)[number] = False
 
-    def handed_over(self, layout: SlotLayout) -> "_HandedOver":
+    def handed_over(self, layout: "Layout") -> "_HandedOver":
         """Return what arrives in the main process as the images in the buffer."""
         return _HandedOver(_received, (self._memory.key, *self._place, layout))
 
@@ -128,17 +146,18 @@ class _HandedOver:
         return self._call
 
 
-def handed_over(batch: Batch, layout: SlotLayout, buffer: Buffer | None) -> Batch:
+def handed_over(batch: AnyBatch, images: Tensor, layout: Layout, buffer: Buffer | None) -> AnyBatch:
     """Return a batch as a worker sends it: what arrives in the main process is equal to `batch`.
 
     Args:
         batch: batch.
-        layout: layout of its images.
-        buffer: buffer with its images; None if they have memory of their own.
+        images: the tensor of it that may be in a buffer.
+        layout: layout of the images.
+        buffer: buffer with the images; None if they have memory of their own.
     """
 
     def sent(tensor: Tensor) -> Tensor:
-        if buffer is not None and tensor is batch.images:
+        if buffer is not None and tensor is images:
             return cast(Tensor, buffer.handed_over(layout))
         return cast(Tensor, _by_value(tensor))
 
@@ -159,7 +178,7 @@ def _arranged(
     return torch.from_numpy(memory.array).view(dtype).as_strided(shape, stride)
 
 
-def _received(key: int, worker: int, number: int, layout: SlotLayout) -> Tensor:
+def _received(key: int, worker: int, number: int, layout: Layout) -> Tensor:
     """Return the images in a buffer, which is released when no tensor uses their memory any longer."""
     memory = _memories[key]
     array = memory.memory_of(worker, number)  # lives as long as any tensor made of it

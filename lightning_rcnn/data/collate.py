@@ -24,7 +24,7 @@ class Sample(NamedTuple):
     """One image in the resized frame.
 
     Attributes:
-        image: [C, h, w] uint8 or float32, a view of its slot of the batch (`slots.py`); None in an empty slot.
+        size: (height, width) in pixels; (0, 0) in an empty slot. The pixels are in the images of the batch already.
         boxes: float32 [m, 4].
         labels: int64 [m].
         is_crowd: bool [m]. These three are numpy arrays, which are faster than torch tensors when they are small.
@@ -35,7 +35,7 @@ class Sample(NamedTuple):
         keypoints: float32 [m, J, 3]; None if not requested, and in an empty slot.
     """
 
-    image: Tensor | None
+    size: tuple[int, int]
     boxes: np.ndarray
     labels: np.ndarray
     is_crowd: np.ndarray
@@ -50,7 +50,7 @@ class Sample(NamedTuple):
 def empty_sample(problem: str = "") -> Sample:
     """Return an empty slot; `problem` says why a record could not be read."""
     record = ImageRecord(image_id=NO_IMAGE, file_name="", height=0, width=0, problem=problem)
-    return Sample(None, np.zeros((0, 4), np.float32), np.zeros(0, np.int64), np.zeros(0, np.bool_), record)
+    return Sample((0, 0), np.zeros((0, 4), np.float32), np.zeros(0, np.int64), np.zeros(0, np.bool_), record)
 
 
 def collate_images(samples: Sequence[Sample], images: Tensor) -> Batch:
@@ -65,7 +65,7 @@ def collate_images(samples: Sequence[Sample], images: Tensor) -> Batch:
     """
     sizes = torch.zeros((len(samples), 2), dtype=torch.int64)
     for slot, size, sample in zip(images, sizes, samples, strict=True):
-        height, width = (0, 0) if sample.image is None else sample.image.shape[-2:]
+        height, width = sample.size
         clear_padding(slot, height, width)
         size[0], size[1] = height, width
     ids = torch.tensor([sample.record.image_id for sample in samples], dtype=torch.int64)

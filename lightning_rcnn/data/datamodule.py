@@ -9,8 +9,10 @@ from lightning.pytorch import LightningDataModule
 from torch import nn
 from torch.utils.data import Dataset
 
+from lightning_rcnn.data.batch_images import RenderedImages, UnrenderedImages
 from lightning_rcnn.data.cache import ShardCache
 from lightning_rcnn.data.dataset import Purpose
+from lightning_rcnn.data.decoded_batch import LoadedBatch, rendered
 from lightning_rcnn.data.fetch import FetchPolicy
 from lightning_rcnn.data.index import Category, ShardIndex
 from lightning_rcnn.data.loader import PlannedLoader
@@ -21,12 +23,7 @@ from lightning_rcnn.data.plan import Plan
 from lightning_rcnn.data.processes import Processes, processes_of
 from lightning_rcnn.data.ranges import shard_files
 from lightning_rcnn.data.requests import DataRequests, requests_of
-from lightning_rcnn.data.requirements import (
-    require_annotations,
-    require_pixels,
-    require_proposals,
-    require_same_categories,
-)
+from lightning_rcnn.data.requirements import require_bytes, require_fit, require_same_categories
 from lightning_rcnn.data.resize import ResizeRule
 from lightning_rcnn.data.resume import TrainingPosition
 from lightning_rcnn.data.sampling import Sampling
@@ -78,6 +75,8 @@ class DetectionDataModule(LightningDataModule):
             resize rule: square, 4:3, and the most elongated images, both ways.
         loading: settings of the order and of the workers.
         fetching: settings of shards that are fetched over the network.
+        device_transforms: whether the device cuts, resizes, flips and pads the images, in one step, and workers only
+            decode them. Images must be of 8 bits.
 
     Attributes:
         categories: classes of the data, label 1..K; available after `setup`.
@@ -107,11 +106,13 @@ class DetectionDataModule(LightningDataModule):
         shapes: list[list[PositiveCount]] | None = None,
         loading: LoadingSettings = LoadingSettings(),
         fetching: FetchingSettings = FetchingSettings(),
+        device_transforms: bool = False,
     ) -> None:
         super().__init__()
         sampling = from_plain(sampling, Sampling())
         loading, fetching = from_plain(loading, LoadingSettings()), from_plain(fetching, FetchingSettings())
         settings = {"batch_size": batch_size, "eval_batch_size": eval_batch_size, "num_workers": num_workers}
+        settings["device_transforms"] = device_transforms
         others = {"sampling": sampling, "seed": seed, "shapes": shapes, "loading": loading, "fetching": fetching}
         for name, value in {**settings, **others}.items():
             check("data", name, hints_of(DetectionDataModule.__init__)[name], value)
@@ -127,6 +128,7 @@ class DetectionDataModule(LightningDataModule):
         self.loading = loading
         self.policy = FetchPolicy(fetching.timeout, fetching.attempts)
         self.cache = ShardCache(fetching.cache_dir, fetching.cache_limit_gb * 1e9, self.policy)
+        self.device_transforms = device_transforms
         self.resize_rule = ResizeRule()
         self.mask_form: MaskForm = "none"
         self.proposal_limit = 0
@@ -169,11 +171,9 @@ class DetectionDataModule(LightningDataModule):
             if source is not None and split not in self._shard_sets:
                 self._shard_sets[split] = self._read(split, source)
             if source is not None:
-                shard_set, transforms = self._shard_sets[split], self.train_transforms
-                if split != "predict":
-                    require_annotations(split, shard_set, self._requests, transforms)
-                require_pixels(split, shard_set.index, self._pixels, self._requests, transforms)
-                require_proposals(split, shard_set, self._requests, transforms)
+                require_fit(split, self._shard_sets[split], self._requests, self._pixels, self.train_transforms)
+                if self.device_transforms:
+                    require_bytes(self._shard_sets[split].index, self._pixels)
         if stage == "fit":
             self._set_up_training()
 
@@ -205,9 +205,13 @@ class DetectionDataModule(LightningDataModule):
         """Return the loader of this rank's batches without targets."""
         return self._evaluation_loader("predict", "prediction")
 
-    def transfer_batch_to_device(self, batch: Batch, device: torch.device, dataloader_idx: int) -> Batch:
+    def transfer_batch_to_device(self, batch: LoadedBatch, device: torch.device, dataloader_idx: int) -> LoadedBatch:
         """Copy a batch from page-locked memory without waiting for the device's current step, as Lightning would."""
         return batch.to(device, non_blocking=device.type == "cuda")
+
+    def on_after_batch_transfer(self, batch: LoadedBatch, dataloader_idx: int) -> Batch:
+        """Render the images, if that is left to the device."""
+        return rendered(batch)
 
     def state_dict(self) -> dict[str, Any]:
         """Return the position of the training in the data."""
@@ -273,12 +277,13 @@ class DetectionDataModule(LightningDataModule):
         num_batches: int,
         position: Callable[[], tuple[int, int]] | None = None,
     ) -> PlannedLoader:
-        processes, loading = self._processes, self.loading
+        processes, loading, trainer = self._processes, self.loading, self.trainer
         transforms = self.train_transforms if purpose == "training" else []
         batch_size = self.batch_size if purpose == "training" else self.eval_batch_size
-        wanted = batch_size * processes.world * self._wanted_batches(purpose, num_batches)
-        files = shard_files(self.cache, wanted, len(data))
-        dataset = split_dataset(data, files, purpose, transforms, self.seed, self._requests, self._pixels)
+        wanted = self.num_batches or num_batches if trainer is None else wanted_batches(trainer, purpose, num_batches)
+        files = shard_files(self.cache, batch_size * processes.world * wanted, len(data))
+        images = UnrenderedImages if self.device_transforms else RenderedImages
+        dataset = split_dataset(data, files, purpose, transforms, self.seed, self._requests, self._pixels, images)
         return PlannedLoader(
             dataset,
             plan,
@@ -287,13 +292,8 @@ class DetectionDataModule(LightningDataModule):
             rank=processes.rank,
             world=processes.world,
             max_corrupt_share=loading.max_corrupt_share,
-            image_bytes=dataset.layout(batch_size, data.largest_shape).num_bytes,
+            image_bytes=dataset.image_bytes(batch_size, data.largest_shape, data.areas),
             num_workers=processes.num_workers(self.num_workers),
             multiprocessing_context=loading.multiprocessing_context,
             pin_memory=processes.has_cuda,
         )
-
-    def _wanted_batches(self, purpose: Purpose, num_batches: int) -> float:
-        if self.trainer is not None:
-            return wanted_batches(self.trainer, purpose, num_batches)
-        return num_batches if self.num_batches is None else self.num_batches

@@ -1,7 +1,7 @@
 """The dataset that the loader's workers run: read, decode, transform and collate a requested batch."""
 
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Literal, NamedTuple
@@ -9,9 +9,10 @@ from typing import Literal, NamedTuple
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import Dataset, get_worker_info
+from torch.utils.data import Dataset
 
-from lightning_rcnn.data.batch_memory import BatchMemory, handed_over
+from lightning_rcnn.data.batch_images import BatchImages, RenderedImages
+from lightning_rcnn.data.batch_memory import BatchMemory
 from lightning_rcnn.data.collate import (
     Sample,
     collate_images,
@@ -21,6 +22,7 @@ from lightning_rcnn.data.collate import (
     collate_targets,
     empty_sample,
 )
+from lightning_rcnn.data.decoded_batch import LoadedBatch
 from lightning_rcnn.data.geometry import AxisAlignedMap, clip_and_keep
 from lightning_rcnn.data.interpret import interpret, label_lists
 from lightning_rcnn.data.keypoints import ObjectKeypoints
@@ -29,12 +31,11 @@ from lightning_rcnn.data.plan import EMPTY_SLOT, entry_number
 from lightning_rcnn.data.reader import RawSample, SampleReader, UnreadableRecordError
 from lightning_rcnn.data.resize import ResizeRule
 from lightning_rcnn.data.segmentations import ImageMasks, crop_bitmaps, trace_outlines
-from lightning_rcnn.data.slots import SlotLayout, allocate_slots
+from lightning_rcnn.data.slots import SlotLayout
 from lightning_rcnn.data.stored_proposals import map_proposals
 from lightning_rcnn.data.transforms.apply import Loaded, TransformList
 from lightning_rcnn.data.transforms.base import Random, TrainingImage, Transform
 from lightning_rcnn.data.transforms.pipeline import size_settings
-from lightning_rcnn.data.transforms.render import render
 from lightning_rcnn.data.transforms.torchvision import PairTransform
 from lightning_rcnn.data.worker_deaths import CurrentSamples
 from lightning_rcnn.errors import InputError
@@ -43,6 +44,8 @@ from lightning_rcnn.skeleton import Skeleton
 from lightning_rcnn.structures import Batch, MaskForm
 
 Purpose = Literal["training", "evaluation", "prediction"]
+Place = Callable[[TrainingImage, ResizeRule], tuple[tuple[int, int], AxisAlignedMap]]
+"""Function that puts an image into its slot; see `BatchImages.place`."""
 
 
 class BatchRequest(NamedTuple):
@@ -67,7 +70,7 @@ class BatchRequest(NamedTuple):
         return list(zip(self.samples, self.occurrences or (0,) * len(self.samples), strict=True))
 
 
-class DetectionDataset(Dataset[Batch | InputError]):
+class DetectionDataset(Dataset[LoadedBatch | InputError]):
     """A data set whose items are whole batches, because the plan has already formed them.
 
     A record that cannot be read or decoded becomes an empty slot, and `ImageRecord.problem` says why. An image that
@@ -92,6 +95,7 @@ class DetectionDataset(Dataset[Batch | InputError]):
         has_label_lists: whether targets have the lists of absent labels and of those that are not exhaustive.
         skeleton: keypoints that targets have; None for a detector that requests none.
         pixels: format to which the images are decoded.
+        images: form of the images of a batch.
 
     Attributes:
         current_samples: sample that each worker reads now; a loader with workers sets one with a slot for each.
@@ -110,6 +114,7 @@ class DetectionDataset(Dataset[Batch | InputError]):
         has_label_lists: bool = False,
         skeleton: Skeleton | None = None,
         pixels: PixelFormat = RGB,
+        images: type[BatchImages] = RenderedImages,
     ) -> None:
         self.reader = reader
         self.rules = tuple(rules)
@@ -121,6 +126,7 @@ class DetectionDataset(Dataset[Batch | InputError]):
         self.has_label_lists = has_label_lists
         self.skeleton = skeleton if purpose != "prediction" else None
         self.pixels = pixels
+        self._images = images
         self.current_samples = CurrentSamples(num_workers=0)
         self.memory = BatchMemory(num_workers=0, num_bytes=0)
 
@@ -128,24 +134,19 @@ class DetectionDataset(Dataset[Batch | InputError]):
         """Return the number of samples, not of batches, which the plan forms."""
         return len(self.reader)
 
-    def __getitem__(self, request: BatchRequest) -> Batch | InputError:
-        rule = self.rules[request.scale]
-        layout = self.layout(len(request.samples), request.shape)
-        buffer = self.memory.take(layout.num_bytes)
-        images = allocate_slots(layout) if buffer is None else buffer.slots(layout)
+    def __getitem__(self, request: BatchRequest) -> LoadedBatch | InputError:
+        images = self._images(self.layout(len(request.samples), request.shape), self.memory)
         try:
             samples = [
-                self._sample(number, occurrence, request, rule, slot)
-                for (number, occurrence), slot in zip(request.entries(), images, strict=True)
+                self._sample(number, occurrence, request, partial(images.place, slot))
+                for slot, (number, occurrence) in enumerate(request.entries())
             ]
-            batch = self._collated(samples, images)
+            return images.finish(self._collated(samples, images.slots))
         except BaseException as error:
-            if buffer is not None:
-                buffer.release()
+            images.release()
             if isinstance(error, InputError):
                 return error
             raise
-        return batch if get_worker_info() is None else handed_over(batch, layout, buffer)
 
     def _collated(self, samples: Sequence[Sample], images: Tensor) -> Batch:
         batch = collate_images(samples, images)
@@ -163,9 +164,19 @@ class DetectionDataset(Dataset[Batch | InputError]):
         return replace(batch, targets=targets)
 
     def layout(self, batch_size: int, shape: tuple[int, int]) -> SlotLayout:
-        """Return the layout of the images of a batch with padded (height, width) `shape`."""
+        """Return the layout of the rendered images of a batch with padded (height, width) `shape`."""
         is_float = self.rules[0].method == "bilinear" or not self.pixels.is_eight_bit
         return SlotLayout(batch_size, self.pixels.channels, shape, torch.float32 if is_float else torch.uint8)
+
+    def image_bytes(self, batch_size: int, shape: tuple[int, int], areas: np.ndarray) -> int:
+        """Return the bytes of the images of the largest batch.
+
+        Args:
+            batch_size: number of slots.
+            shape: largest padded (height, width) in pixels.
+            areas: pixels of each image of the data set, int64.
+        """
+        return self._images.num_bytes(self.layout(batch_size, shape), areas)
 
     def load(self, number: int) -> Loaded:
         """Read and decode a sample that is mixed into another; see `SampleSource`."""
@@ -184,18 +195,17 @@ class DetectionDataset(Dataset[Batch | InputError]):
             location += f" ({self.reader.read(number).content['file_name']})"
         return location
 
-    def _sample(self, number: int, occurrence: int, request: BatchRequest, rule: ResizeRule, slot: Tensor) -> Sample:
+    def _sample(self, number: int, occurrence: int, request: BatchRequest, place: Place) -> Sample:
         if number == EMPTY_SLOT:
             return empty_sample()
         self.current_samples.note(number)
         try:
-            return self._prepare(self.reader.read(number), number, occurrence, request, rule, slot)
+            return self._prepare(self.reader.read(number), number, occurrence, request, place)
         except UnreadableRecordError as error:
             return empty_sample(problem=str(error))
 
-    def _prepare(
-        self, raw: RawSample, number: int, occurrence: int, request: BatchRequest, rule: ResizeRule, slot: Tensor
-    ) -> Sample:
+    def _prepare(self, raw: RawSample, number: int, occurrence: int, request: BatchRequest, place: Place) -> Sample:
+        rule = self.rules[request.scale]
         with_proposals = self.proposal_limit > 0
         record, sample = interpret(raw, self.pixels, with_proposals=with_proposals, skeleton=self.skeleton)
         size = rule.size(record.height, record.width)
@@ -207,8 +217,8 @@ class DetectionDataset(Dataset[Batch | InputError]):
         transforms = TransformList(self.transforms, self.mask_form != "none", source=self)
         random_at = partial(Random, self.seed, request.epoch, entry_number(number, occurrence))
         _, record, sample = transforms(Loaded(number, record, sample), random_at)
-        image, to_resized = render(sample, rule, slot)
-        boxes, keep = clip_and_keep(to_resized.boxes(sample.boxes), *image.shape[-2:])
+        rendered_size, to_resized = place(sample, rule)
+        boxes, keep = clip_and_keep(to_resized.boxes(sample.boxes), *rendered_size)
         masks = None
         if self.mask_form != "none":
             try:
@@ -219,13 +229,13 @@ class DetectionDataset(Dataset[Batch | InputError]):
                     raise
         proposals = None
         if sample.proposals is not None:
-            proposals = map_proposals(sample.proposals, to_resized, image.shape[-2:], self.proposal_limit)
+            proposals = map_proposals(sample.proposals, to_resized, rendered_size, self.proposal_limit)
         if self.purpose == "evaluation":
             record = replace(
                 record, annotations=raw.content["annotations"], label_lists=label_lists(sample, raw.content)
             )
         return Sample(
-            image=image,
+            size=rendered_size,
             boxes=boxes[keep],
             labels=sample.labels[keep],
             is_crowd=sample.is_crowd[keep],
@@ -236,13 +246,12 @@ class DetectionDataset(Dataset[Batch | InputError]):
             not_exhaustive_labels=sample.not_exhaustive_labels,
             keypoints=None
             if sample.keypoints is None
-            else _resized_keypoints(sample.keypoints, to_resized, image)[keep],
+            else _resized_keypoints(sample.keypoints, to_resized, *rendered_size)[keep],
         )
 
 
-def _resized_keypoints(keypoints: ObjectKeypoints, to_resized: AxisAlignedMap, image: Tensor) -> np.ndarray:
+def _resized_keypoints(keypoints: ObjectKeypoints, to_resized: AxisAlignedMap, height: int, width: int) -> np.ndarray:
     """Return keypoints in the resized frame, float32 [m, J, 3]; those outside the image are not labeled."""
-    height, width = image.shape[-2:]
     return keypoints.mapped(to_resized).inside((0, 0, width, height)).points
 
 

@@ -13,11 +13,11 @@ from torch.utils.data import DataLoader, Dataset, DistributedSampler
 
 from lightning_rcnn.data.batch_memory import BatchMemory
 from lightning_rcnn.data.dataset import BatchRequest, DetectionDataset
+from lightning_rcnn.data.decoded_batch import LoadedBatch
 from lightning_rcnn.data.plan import Plan
 from lightning_rcnn.data.worker_deaths import CurrentSamples, death_of_worker, raise_death, watch
 from lightning_rcnn.data.workers import initialize_worker, signals_blocked
 from lightning_rcnn.errors import InputError
-from lightning_rcnn.structures import Batch
 
 logger = logging.getLogger(__name__)
 
@@ -59,7 +59,7 @@ class PlanSampler(DistributedSampler):
             yield BatchRequest(epoch, int(plan.scales[batch]), (height, width), tuple(samples), tuple(occurrences))
 
 
-class PlannedLoader(DataLoader[Batch]):
+class PlannedLoader(DataLoader[LoadedBatch]):
     """A `DataLoader` over planned batches, with exact resume.
 
     Args:
@@ -100,7 +100,7 @@ class PlannedLoader(DataLoader[Batch]):
         **injected: Any,
     ) -> None:
         super().__init__(
-            cast(Dataset[Batch], dataset),  # an InputError never leaves __iter__
+            cast(Dataset[LoadedBatch], dataset),  # an InputError never leaves __iter__
             batch_size=None,  # an item is a batch
             sampler=PlanSampler(dataset, plan, num_batches, rank, world),
             num_workers=num_workers,
@@ -117,7 +117,7 @@ class PlannedLoader(DataLoader[Batch]):
         self._data = dataset
         self._max_corrupt_share = max_corrupt_share
 
-    def __iter__(self) -> Iterator[Batch]:  # type: ignore[override]
+    def __iter__(self) -> Iterator[LoadedBatch]:  # type: ignore[override]
         """Begin an epoch; loading starts when the first batch is requested."""
         if self._position is not None:
             self.sampler.epoch, self.sampler.first = self._position()
@@ -167,7 +167,7 @@ class PlannedLoader(DataLoader[Batch]):
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Load nothing; see `state_dict`."""
 
-    def _naming_deaths(self, batches: Iterator[Batch]) -> Iterator[Batch]:
+    def _naming_deaths(self, batches: Iterator[LoadedBatch]) -> Iterator[LoadedBatch]:
         try:
             yield from batches
         except (RuntimeError, OSError, EOFError):  # torch's errors after a worker's death or a broken connection

@@ -55,6 +55,12 @@ class PaddedSet:
         return height, width
 
     @property
+    def areas(self) -> np.ndarray:
+        """Number of pixels of each image in its original size, int64 [N]."""
+        heights, widths = _original_sizes(self.shard_set)
+        return heights * widths
+
+    @property
     def padding(self) -> str:
         """Hash of sizes, shapes and transforms that change sizes, which determine the images that can share a batch."""
         digest = hashlib.sha256()

@@ -26,38 +26,45 @@ def require_same_categories(split: str, index: ShardIndex, others: Sequence[Shar
             raise InputError(f"data.{split} does not fit: {differs}")
 
 
-def require_annotations(split: str, shard_set: ShardSet, requests: DataRequests, transforms: Sequence[Any]) -> None:
-    """Check the objects, masks and keypoints of a split.
+def require_fit(
+    split: str, shard_set: ShardSet, requests: DataRequests, pixels: PixelFormat, transforms: Sequence[Any]
+) -> None:
+    """Check the annotations, the pixels and the proposals of a split.
 
     Args:
-        split: train, val or test.
+        split: train, val, test or predict, which needs no annotations.
         shard_set: its data.
         requests: what is asked of them.
+        pixels: format to which images are decoded.
         transforms: transforms of training images.
 
     Raises:
-        InputError: the data lack something.
+        InputError: the data lack something, have another layout, or a transform does not take them.
     """
-    _require_objects(split, shard_set.index)
-    _require_masks(split, shard_set, requests, transforms)
-    _require_keypoints(split, shard_set, requests)
+    if split != "predict":
+        _require_objects(split, shard_set.index)
+        _require_masks(split, shard_set, requests, transforms)
+        _require_keypoints(split, shard_set, requests)
+    _require_pixels(split, shard_set.index, pixels, requests, transforms)
+    _require_proposals(split, shard_set, requests, transforms)
 
 
-def require_pixels(
+def require_bytes(index: ShardIndex, pixels: PixelFormat) -> None:
+    """Check that images are of 8 bits, as the device renders no others.
+
+    Raises:
+        InputError: they are not.
+    """
+    if not pixels.is_eight_bit:
+        raise InputError(
+            f"data.device_transforms: {index.name} has {pixels.describe()}, and a device renders images of 8 bits from "
+            "0 to 255 only; leave data.device_transforms out"
+        )
+
+
+def _require_pixels(
     split: str, index: ShardIndex, pixels: PixelFormat, requests: DataRequests, transforms: Sequence[Any]
 ) -> None:
-    """Check the pixel format of a split, and that the transforms take it.
-
-    Args:
-        split: train, val, test or predict.
-        index: index of its data.
-        pixels: format to which images are decoded.
-        requests: what is asked of the data.
-        transforms: transforms of training images.
-
-    Raises:
-        InputError: the data have another layout, or a transform does not take it.
-    """
     if index.pixels.layout != pixels.layout:
         raise InputError(
             f"data.{split}: {index.name} has {index.pixels.layout}, and {requests.consumer or 'data.train'} takes "
@@ -75,12 +82,7 @@ def require_pixels(
             )
 
 
-def require_proposals(split: str, shard_set: ShardSet, requests: DataRequests, transforms: Sequence[Any]) -> None:
-    """Check that a split has stored proposals if they are needed, and that no transform mixes their images.
-
-    Raises:
-        InputError: it has none, or a transform mixes images.
-    """
+def _require_proposals(split: str, shard_set: ShardSet, requests: DataRequests, transforms: Sequence[Any]) -> None:
     if split == "train" and requests.proposal_limit and (mixing := mixing_names(transforms)):
         raise InputError(
             f"data.train_transforms: {mixing[0]} mixes images, and stored proposals belong to single images; take "

@@ -16,6 +16,7 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 from lightning_rcnn.errors import InputError
+from lightning_rcnn.ops.resize_taps import TapsRule
 
 ResizeMethod = Literal["antialiased", "pillow", "bilinear", "opencv"]
 
@@ -81,6 +82,16 @@ class ResizeRule:
         if self._takes_pillow(image):
             return _resize_by_pillow(image, size, image.shape[-2:])
         return interpolate(_batch_of(image), size=size, mode="bilinear", align_corners=False, antialias=True)[0]
+
+    def taps(self, image: Tensor) -> TapsRule:
+        """Return the weights by which a device resizes an image of bytes as this rule does.
+
+        The result of "antialiased" is the same to the bit. Others are off by one at most: "pillow" where Pillow begins
+        with y, and "opencv", as weights are rounded otherwise; "bilinear", which is not rounded, by far less.
+        """
+        if self.method in ("bilinear", "opencv"):
+            return "linear"
+        return "pillow" if self._takes_pillow(image) else "antialiased"
 
     def _takes_pillow(self, image: Tensor) -> bool:
         """Return whether Pillow resizes the image: it takes no others."""

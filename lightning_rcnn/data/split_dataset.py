@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from lightning_rcnn.data.batch_images import BatchImages
 from lightning_rcnn.data.dataset import DetectionDataset, Purpose
 from lightning_rcnn.data.padded_set import PaddedSet
 from lightning_rcnn.data.pixel_format import PixelFormat
@@ -21,6 +22,7 @@ def split_dataset(
     seed: int,
     requests: DataRequests,
     pixels: PixelFormat,
+    images: type[BatchImages],
 ) -> DetectionDataset:
     """Return the dataset of a split.
 
@@ -32,6 +34,7 @@ def split_dataset(
         seed: seed of the transforms.
         requests: what the detector asks for.
         pixels: format to which the images are decoded.
+        images: form of the images of a batch.
     """
     reader: SampleReader = ShardReader(data.shard_set, files)
     if isinstance(data.shard_set, TorchDataset):
@@ -48,4 +51,5 @@ def split_dataset(
         has_label_lists=requests.counts_labels,
         skeleton=requests.skeleton,
         pixels=pixels,
+        images=images,
     )

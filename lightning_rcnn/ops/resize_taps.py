@@ -33,6 +33,11 @@ class AxisTaps(NamedTuple):
     table: np.ndarray
     bits: int
 
+    @property
+    def num_taps(self) -> int:
+        """Number of taps, k."""
+        return self.table.shape[1] - 1
+
 
 @lru_cache(_CACHED)
 def axis_taps(length: int, new_length: int, rule: TapsRule) -> AxisTaps:

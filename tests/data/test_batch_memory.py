@@ -34,7 +34,7 @@ class Numbered(Dataset[Batch]):
         targets = Targets(boxes, torch.ones(boxes.shape[:2], dtype=torch.int64), torch.zeros(boxes.shape[:2]).bool())
         record = ImageRecord(number, "in a buffer" if buffer else "by itself", 32, 64)
         batch = Batch(images, torch.tensor([[32, 64]] * 2), torch.tensor([number] * 2), targets, (record,) * 2)
-        return handed_over(batch, LAYOUT, buffer)
+        return handed_over(batch, batch.images, LAYOUT, buffer)
 
 
 def loader(memory: BatchMemory, num_workers: int = 1, **options) -> DataLoader:
@@ -82,7 +82,7 @@ def test_a_tensor_of_any_strides_arrives_as_it_was(num_boxes):
             targets = Targets(boxes[:, ::2], boxes[0], boxes.bool())
             images = torch.zeros(2, 3, 64, 32).mT
             batch = Batch(images, torch.zeros(2), torch.zeros(2), targets, ())
-            return handed_over(batch, LAYOUT, None)
+            return handed_over(batch, batch.images, LAYOUT, None)
 
     batch = next(iter(DataLoader(Turned(BatchMemory(1, 0), num_boxes), batch_size=None, num_workers=1)))
     expected = torch.arange(2 * 4 * num_boxes).reshape(2, 4, num_boxes).mT

@@ -9,7 +9,7 @@ from lightning_rcnn.structures import NO_IMAGE, PADDING_LABEL, ImageRecord
 
 def sample(num: int, height: int = 20, width: int = 30, image_id: int = 5) -> Sample:
     return Sample(
-        torch.full((3, height, width), 9, dtype=torch.uint8),
+        (height, width),
         np.random.default_rng(0).random((num, 4), np.float32),
         np.arange(1, num + 1),
         np.arange(num) % 2 == 1,
@@ -22,7 +22,7 @@ def test_images_are_padded_right_and_below(dtype: torch.dtype):
     images = allocate_slots(SlotLayout(3, 3, (32, 64), dtype)).fill_(77)  # memory once used
     samples = [sample(1), sample(0, 32, 10, image_id=6), empty_sample("broken")]
     for each, slot in zip(samples[:2], images, strict=False):
-        write_image(each.image, slot)
+        write_image(torch.full((3, *each.size), 9, dtype=torch.uint8), slot)
     batch = collate_images(samples, images)
     assert batch.images.shape == (3, 3, 32, 64)
     assert batch.images.dtype == dtype

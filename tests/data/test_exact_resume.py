@@ -12,9 +12,11 @@ import pytest
 from torchvision.transforms import v2
 
 from lightning_rcnn.data import transforms as ours
+from lightning_rcnn.data.batch_images import RenderedImages, UnrenderedImages
 from lightning_rcnn.data.cache import ShardCache
 from lightning_rcnn.data.datamodule import DetectionDataModule
 from lightning_rcnn.data.dataset import DetectionDataset
+from lightning_rcnn.data.decoded_batch import LoadedBatch, rendered
 from lightning_rcnn.data.fetch import FetchPolicy
 from lightning_rcnn.data.image_classes import image_classes
 from lightning_rcnn.data.loader import PlannedLoader
@@ -24,7 +26,6 @@ from lightning_rcnn.data.resize import ResizeRule
 from lightning_rcnn.data.sampling import RepeatFactor
 from lightning_rcnn.data.shards import read_training_shards
 from lightning_rcnn.data.transforms.pipeline import checked_transforms, min_sizes
-from lightning_rcnn.structures import Batch
 from tests.data.batch_contents import contents
 
 EPOCH, GLOBAL_BATCH, SEED = 3, 4, 11
@@ -32,6 +33,7 @@ SAMPLING = RepeatFactor(1.5, source_weights=(2.0, 1.0), empty_share=0.1, epoch_s
 LAST: dict[str, list[Any]] = {
     "scale jitter": [ours.ScaleJitter([64, 90]), ours.CopyPaste(p=0.5)],
     "multi-scale": [ours.CopyPaste(p=0.5), ours.Resize([48, 64])],
+    "rendered by the device": [ours.CopyPaste(p=0.5), ours.ZoomOut(), ours.HorizontalFlip(), ours.Resize([48, 64])],
 }
 
 
@@ -85,7 +87,8 @@ def loader_of(folders: Sequence[Path], last: str, first: int, rank: int, world: 
         counts=counts,
     )
     reader = ShardReader(shard_set, ShardCache(None, 1e9, FetchPolicy()))
-    samples = DetectionDataset(reader, rules, "training", transforms, SEED, mask_form="bitmaps")
+    images = UnrenderedImages if last == "rendered by the device" else RenderedImages
+    samples = DetectionDataset(reader, rules, "training", transforms, SEED, mask_form="bitmaps", images=images)
     return PlannedLoader(
         samples,
         plan,
@@ -94,14 +97,14 @@ def loader_of(folders: Sequence[Path], last: str, first: int, rank: int, world: 
         rank=rank,
         world=world,
         max_corrupt_share=0.5,
-        image_bytes=samples.layout(GLOBAL_BATCH // world, data.largest_shape).num_bytes,
+        image_bytes=samples.image_bytes(GLOBAL_BATCH // world, data.largest_shape, data.areas),
         num_workers=num_workers,
     )
 
 
-def digests(batch: Batch) -> list[str]:
+def digests(loaded: LoadedBatch) -> list[str]:
     """A hash of each slot: its contents, the padded shape, and the records of the image and its partners."""
-    found = []
+    found, batch = [], rendered(loaded)
     for record, parts in zip(batch.records, contents(batch), strict=True):
         digest = hashlib.sha256(repr((tuple(batch.images.shape[2:]), record)).encode())
         for part in parts:
@@ -132,7 +135,7 @@ def two_sets(make_set, tmp_path_factory) -> list[Path]:
     return [first, make_set(folder / "second", (6, 4), first_id=5000, masks=True, broken=[5])]
 
 
-def require_everything(batches: list[Batch]) -> None:
+def require_everything(batches: list[LoadedBatch]) -> None:
     """The epoch has repeated images of both sets, partners, and images that cannot be read; no entry equals another."""
     records = [record for batch in batches for record in batch.records]
     partners = [partner for record in records for partner in record.partners]
@@ -145,7 +148,9 @@ def require_everything(batches: list[Batch]) -> None:
     assert len({digest for batch in batches for digest in digests(batch)}) > len(ids)
 
 
-@pytest.mark.parametrize("last", LAST)
+@pytest.mark.parametrize(
+    "last", ["scale jitter", "multi-scale", pytest.param("rendered by the device", marks=pytest.mark.end_to_end)]
+)
 def test_the_batches_after_a_kill_9_are_those_of_an_undisturbed_run(two_sets, tmp_path: Path, fresh_process, last: str):
     """Of one rank with four workers the process is killed; two ranks of two workers do the rest."""
     batches = list(loader_of(two_sets, last, 0, 0, 1, 0))

@@ -7,6 +7,7 @@ from time import perf_counter
 import torch
 
 from lightning_rcnn.data.datamodule import DetectionDataModule
+from lightning_rcnn.data.decoded_batch import rendered
 from lightning_rcnn.data.resize import ResizeRule
 from lightning_rcnn.structures import Batch, Inputs, Targets
 
@@ -36,7 +37,7 @@ class StreamedBatches:
         self.num_classes = len(data.categories)
         self.waits: list[float] = []
         loader = data.train_dataloader()
-        self._batches: Iterator[Batch] = itertools.chain.from_iterable(loader for _ in itertools.count())
+        self._batches: Iterator[Batch] = itertools.chain.from_iterable(map(rendered, loader) for _ in itertools.count())
         self._device = device
 
     def next(self) -> tuple[Inputs, Targets]:

@@ -11,6 +11,7 @@ from lightning_rcnn.bench.report import write_report
 from lightning_rcnn.bench.timing import quartiles
 from lightning_rcnn.cli.option_checks import require_at_least, require_positive
 from lightning_rcnn.cli.output_paths import require_file
+from lightning_rcnn.data.batch_images import UnrenderedImages
 from lightning_rcnn.data.cache import ShardCache
 from lightning_rcnn.data.fetch import FetchPolicy
 from lightning_rcnn.data.padded_set import pad_set
@@ -67,11 +68,14 @@ def loader(
         stages += [benchmark.resizing_plainly(), benchmark.resizing()]
     whole = benchmark.transforming()
     stages.append(whole)
+    has_bytes = padded.shard_set.index.pixels.is_eight_bit
+    if has_bytes:
+        stages.append(benchmark.leaving_to_the_device())
     if not padded.shard_set.lacking_masks:
         stages.append(benchmark.copying_and_pasting())
     if workers:
         whole = benchmark.loading(workers)
-        stages.append(whole)
+        stages += [whole, *([benchmark.loading(workers, UnrenderedImages)] if has_bytes else [])]
     console = Console()
     time_stages(stages, repeats, console)
 

@@ -10,6 +10,7 @@ from rich.table import Column, Table
 
 from lightning_rcnn.backbones.base import map_sizes
 from lightning_rcnn.data.datamodule import DetectionDataModule
+from lightning_rcnn.data.decoded_batch import rendered
 from lightning_rcnn.data.plan import EMPTY_SLOT
 from lightning_rcnn.data.reader import SampleReader, UnreadableRecordError
 from lightning_rcnn.detectors.base import Detector
@@ -57,7 +58,8 @@ def show_batches(model: Detector, data: DetectionDataModule, out: Path, batches:
     rpn = branch if isinstance(branch, RPN) else None
     model.eval()  # a backbone that has to compute its maps must not learn from it
     rows = []
-    for position, batch in enumerate(track(islice(loader, number), "drawing batches", console, total=number)):
+    batches_of_loader = map(rendered, islice(loader, number))
+    for position, batch in enumerate(track(batches_of_loader, "drawing batches", console, total=number)):
         annotated = [_annotated(reader, sample) for sample in samples[position].tolist()]
         title = f"{data.indexes['train'].name} · epoch {epoch} · batch {position} of {len(loader)}"
         path = out / f"epoch_{epoch}_batch_{position:06}.jpg"

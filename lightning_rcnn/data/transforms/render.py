@@ -22,14 +22,18 @@ def render(sample: TrainingImage, rule: ResizeRule, slot: Tensor) -> tuple[Tenso
     Returns:
         The image, a view [C, h', w'] of the slot, and the map of points into its frame.
     """
-    new_height, new_width = sample.final_size or rule.size(*displayed_size(sample))
-    fit = min(1.0, slot.shape[-2] / new_height, slot.shape[-1] / new_width)
-    if fit < 1.0:
-        new_height, new_width = max(1, int(new_height * fit)), max(1, int(new_width * fit))
-    resized = _resized(sample, rule, (new_height, new_width))
+    size = rendered_size(sample, rule, (slot.shape[-2], slot.shape[-1]))
+    resized = _resized(sample, rule, size)
     flips = ((-2, sample.is_upside_down), (-1, sample.is_mirrored))
     axes = tuple(axis for axis, is_flipped in flips if is_flipped)
-    return write_image(resized, slot, axes), map_into(sample, (new_height, new_width))
+    return write_image(resized, slot, axes), map_into(sample, size)
+
+
+def rendered_size(sample: TrainingImage, rule: ResizeRule, limit: tuple[int, int]) -> tuple[int, int]:
+    """Return the (height, width) that an image gets; it is shrunk in proportion to fit a slot of (height, width)."""
+    height, width = sample.final_size or rule.size(*displayed_size(sample))
+    fit = min(1.0, limit[0] / height, limit[1] / width)
+    return (height, width) if fit == 1.0 else (max(1, int(height * fit)), max(1, int(width * fit)))
 
 
 def _resized(sample: TrainingImage, rule: ResizeRule, size: tuple[int, int]) -> Tensor:

@@ -1,0 +1,240 @@
+"""Images that the device renders, against those that the workers render."""
+
+from typing import Any
+
+import lightning
+import numpy as np
+import pytest
+import torch
+
+from lightning_rcnn.data import transforms as ours
+from lightning_rcnn.data.batch_images import BatchImages, RenderedImages, UnrenderedImages
+from lightning_rcnn.data.batch_memory import BatchMemory
+from lightning_rcnn.data.datamodule import DetectionDataModule
+from lightning_rcnn.data.dataset import BatchRequest, DetectionDataset
+from lightning_rcnn.data.decoded_batch import DecodedBatch, rendered
+from lightning_rcnn.data.index import ShardIndex
+from lightning_rcnn.data.loader import PlannedLoader
+from lightning_rcnn.data.pixel_format import RGB, PixelFormat
+from lightning_rcnn.data.plan import EMPTY_SLOT, Plan
+from lightning_rcnn.data.reader import RawSample
+from lightning_rcnn.data.requirements import require_bytes
+from lightning_rcnn.data.resize import ResizeMethod, ResizeRule
+from lightning_rcnn.data.transforms.pipeline import checked_transforms
+from lightning_rcnn.errors import InputError
+from lightning_rcnn.structures import Batch
+from tests.data.batch_contents import contents
+
+SHAPE = (96, 128)
+RECORDED: dict[str, list[Any]] = {
+    "nothing": [],
+    "flips": [ours.HorizontalFlip(), ours.VerticalFlip(), ours.QuarterTurns()],
+    "crops": [ours.HorizontalFlip(), ours.QuarterTurns(), ours.RandomSizeCrop(20, 50), ours.RandomIoUCrop()],
+    "canvases": [ours.HorizontalFlip(), ours.QuarterTurns(), ours.ZoomOut(p=0.8, side_range=[1, 2])],
+    "jitter": [ours.HorizontalFlip(), ours.ScaleJitter([90, 120])],
+}
+
+
+class NoiseReader:
+    """Samples of noise with boxes and polygons; the mask of every seventh sample cannot be read."""
+
+    def __init__(self, channels: int = 3) -> None:
+        self.channels = channels
+
+    def __len__(self) -> int:
+        return 40
+
+    def read(self, number: int) -> RawSample:
+        chance = np.random.default_rng(number)
+        height, width = chance.integers(24, 100, 2).tolist()
+        annotations = [
+            {"id": k, "bbox": [4.0 * k, 2.0, 4.0 * k + 12, 18.0], "label": 1 + k, "iscrowd": 0, "area": 100.0}
+            | {"segmentation": [[4.0 * k, 2.0, 4.0 * k + 12, 2.0, 4.0 * k, 18.0]]}
+            for k in range(number % 3)
+        ]
+        if number % 7 == 5:
+            annotations = [each | {"segmentation": {"size": [height, width], "counts": "x"}} for each in annotations]
+        content = {"image_id": number, "file_name": f"{number}.png", "height": height, "width": width}
+        noise = torch.from_numpy(chance.integers(0, 256, (height, width, self.channels), dtype=np.uint8))
+        location = self.location(number)
+        return RawSample(b"", content | {"annotations": annotations}, location, pixels=noise.permute(2, 0, 1))
+
+    def location(self, number: int) -> str:
+        return f"sample {number}"
+
+
+def dataset(
+    images: type[BatchImages],
+    transforms: list[Any],
+    method: ResizeMethod = "antialiased",
+    pixels: PixelFormat = RGB,
+) -> DetectionDataset:
+    rules = [ResizeRule(64, 110, method)]
+    reader = NoiseReader(pixels.channels)
+    transforms = checked_transforms(transforms)
+    return DetectionDataset(reader, rules, "training", transforms, 3, mask_form="bitmaps", pixels=pixels, images=images)
+
+
+def requests(epoch: int = 0) -> list[BatchRequest]:
+    numbers = [*range(40), EMPTY_SLOT, 0]
+    return [BatchRequest(epoch, 0, SHAPE, tuple(numbers[first : first + 6])) for first in range(0, 42, 6)]
+
+
+def without_images(batch: Batch) -> list[Any]:
+    """What a batch holds beside its pixels."""
+    return [(parts[:1] + parts[2:], record) for parts, record in zip(contents(batch), batch.records, strict=True)]
+
+
+def difference(ours: Batch, expected: Batch) -> torch.Tensor:
+    """Compare all of two batches but the pixels, and return the differences of those, in gray levels."""
+    assert ours.images.dtype == expected.images.dtype
+    assert ours.images.stride() == expected.images.stride()
+    assert torch.equal(ours.image_sizes, expected.image_sizes)
+    assert without_images(ours) == without_images(expected)
+    return (ours.images.double() - expected.images.double()).abs()
+
+
+@pytest.mark.parametrize("method", ["antialiased", "pillow", "bilinear", "opencv"])
+@pytest.mark.parametrize("transforms", RECORDED)
+def test_the_device_renders_as_a_worker(transforms: str, method: ResizeMethod):
+    by_device, by_worker = (dataset(form, RECORDED[transforms], method) for form in (UnrenderedImages, RenderedImages))
+    is_exact = method == "antialiased" and transforms != "canvases"  # of which a worker resizes a part
+    limit = 0 if is_exact else 0.05 if method == "bilinear" else 1
+    problems = 0
+    for request in requests():
+        decoded = by_device[request]
+        assert isinstance(decoded, DecodedBatch)
+        expected = by_worker[request]
+        assert difference(decoded.rendered(), expected).max() <= limit
+        problems += sum(bool(record.problem) for record in expected.records)
+    assert problems > 0
+
+
+@pytest.mark.parametrize("channels", [1, 2, 5, 16])
+def test_any_number_of_channels(channels: int):
+    transforms, pixels = RECORDED["crops"], PixelFormat(channels)
+    by_device, by_worker = (dataset(form, transforms, pixels=pixels) for form in (UnrenderedImages, RenderedImages))
+    for request in requests()[:2]:
+        assert difference(rendered(by_device[request]), by_worker[request]).max() == 0
+
+
+def test_transforms_that_need_pixels_stay_in_the_workers():
+    transforms = [ours.HorizontalFlip(), ours.Affine(), ours.Noise(p=1), ours.Cutout(), ours.CopyPaste(p=1)]
+    by_device, by_worker = (dataset(form, transforms) for form in (UnrenderedImages, RenderedImages))
+    for request in requests()[:3]:
+        assert difference(rendered(by_device[request]), by_worker[request]).max() == 0
+
+
+def test_only_what_is_displayed_is_copied():
+    crop = [ours.RandomSizeCrop(20, 24, p=1.0)]
+    request = BatchRequest(0, 0, SHAPE, (0, 1, 2))
+    decoded = dataset(UnrenderedImages, crop)[request]
+    assert isinstance(decoded, DecodedBatch)
+    assert len(decoded.images.pixels) <= 3 * 24 * 24 * 3
+
+
+@pytest.mark.parametrize("image_bytes", [10**6, 10_000, 0], ids=["buffers", "small buffers", "no buffers"])
+def test_workers_hand_over_what_they_decoded(image_bytes: int):
+    samples = np.array([request.samples for request in requests()])
+    shapes, zeros = np.array([SHAPE] * len(samples)), np.zeros(len(samples), np.int64)
+    plan = Plan(samples, shapes, zeros, np.zeros_like(samples))
+    expected = [dataset(UnrenderedImages, RECORDED["flips"])[request] for request in requests()]
+    loader = PlannedLoader(
+        dataset(UnrenderedImages, RECORDED["flips"]),
+        lambda epoch: plan,
+        len(samples),
+        max_corrupt_share=1.0,
+        image_bytes=image_bytes,
+        num_workers=1,
+    )
+    for _ in range(2):  # buffers are used again
+        for batch, alone in zip(loader, expected, strict=True):
+            assert isinstance(batch, DecodedBatch)
+            assert isinstance(alone, DecodedBatch)
+            assert all(map(torch.equal, batch.images, alone.images))
+            assert difference(batch.rendered(), alone.rendered()).max() == 0
+
+
+def test_a_buffer_that_is_too_small_is_given_back():
+    samples = dataset(UnrenderedImages, [])
+    released = []
+
+    class Buffer:
+        def slots(self, layout):
+            return torch.empty(layout.num_bytes, dtype=torch.uint8)
+
+        def release(self):
+            released.append(self)
+
+    class Memory(BatchMemory):
+        def take(self, num_bytes):
+            return Buffer()
+
+    samples.memory = Memory(0, 30_000)
+    decoded, alone = samples[requests()[0]], dataset(UnrenderedImages, [])[requests()[0]]
+    assert isinstance(decoded, DecodedBatch)
+    assert isinstance(alone, DecodedBatch)
+    assert len(released) == 1
+    assert torch.equal(decoded.images.pixels, alone.images.pixels)
+
+
+def test_the_largest_images_decide_the_size_of_a_buffer():
+    layout = dataset(RenderedImages, []).layout(2, SHAPE)
+    areas = np.array([10, 400, 30, 300])
+    assert RenderedImages.num_bytes(layout, areas) == 2 * 3 * 96 * 128
+    assert UnrenderedImages.num_bytes(layout, areas) == 3 * 700
+
+
+def test_images_of_more_than_8_bits_are_refused():
+    require_bytes(ShardIndex("photos", [], False, [], {}), RGB)
+    with pytest.raises(InputError, match=r"data.device_transforms: scans has 1 channel of uint16 from 0 to 4095, and"):
+        require_bytes(ShardIndex("scans", [], False, [], {}), PixelFormat(1, "uint16", high=(4095.0,)))
+
+
+class Looking(lightning.LightningModule):
+    """Learns one number, and keeps what batches hold."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.ones(()))
+        self.resize_rule = ResizeRule(40, 60)
+        self.seen: list[Any] = []
+
+    def training_step(self, batch: Batch) -> torch.Tensor:
+        self._look(batch)
+        return self.weight * batch.images.float().mean()
+
+    def validation_step(self, batch: Batch) -> None:
+        self._look(batch)
+
+    def test_step(self, batch: Batch) -> None:
+        self._look(batch)
+
+    def predict_step(self, batch: Batch) -> None:
+        self._look(batch)
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        return torch.optim.SGD(self.parameters(), lr=0.1)
+
+    def _look(self, batch: Batch) -> None:
+        self.seen.append((batch.images.clone(), batch.image_sizes, batch.image_ids, batch.targets is None))
+
+
+@pytest.mark.parametrize("precision", ["32-true", "bf16-mixed"])
+def test_lightning_gets_the_same_batches(uneven_set, trainer, precision: str):
+    seen = []
+    for device_transforms in (False, True):
+        model = Looking()
+        folder = str(uneven_set)
+        data = DetectionDataModule(*(folder,) * 4, batch_size=4, num_workers=0, device_transforms=device_transforms)
+        runner = trainer(max_epochs=1, precision=precision, limit_train_batches=4)
+        runner.fit(model, datamodule=data)
+        runner.test(model, datamodule=data)
+        runner.predict(model, datamodule=data)
+        seen.append(model.seen)
+    without, with_device = seen
+    assert len(without) == len(with_device) > 20
+    assert [each[3] for each in without].count(True) == 11
+    for expected, got in zip(without, with_device, strict=True):
+        assert all(map(torch.equal, expected[:3], got[:3]))
+        assert expected[3] == got[3]
