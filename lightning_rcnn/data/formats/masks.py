@@ -50,6 +50,10 @@ _LOSSLESS = (".png", ".tif", ".tiff", ".bmp", ".gif")
 _MASK_FOLDER = re.compile(r"masks?|instances?|instanceids|segmentationobject|labels?|gt|groundtruth|ground_truth")
 _MASK_FOLDER_END = re.compile(r"(masks?|instances?)$")
 _MASK_NAME = re.compile(r"[_-](masks?|instances?|instanceids|inst|labels?|seg|gt)$", re.IGNORECASE)
+_CLASS_VALUES = re.compile(r"pixel value\s*,\s*class\b", re.IGNORECASE)
+"""The first line of the list of classes in Roboflow's export of semantic masks."""
+_VOC_FOLDER, _VOC_BORDER = "segmentationobject", 255
+"""Pascal VOC's folder, and the number of the border around its objects, which belongs to none."""
 _MAX_IDS = 20_000
 _FILES_TO_TRY = 30
 
@@ -251,7 +255,8 @@ def read_pixels(path: Path, *, is_binary: bool = False) -> np.ndarray:
 
 
 def _numbers(pixels: np.ndarray, path: Path) -> list[int]:
-    numbers = [int(number) for number in np.unique(pixels) if number]
+    background = {0, _VOC_BORDER} if path.parent.name.lower() == _VOC_FOLDER else {0}
+    numbers = [number for number in np.unique(pixels).tolist() if number not in background]
     if len(numbers) > _MAX_IDS:
         raise LabelsError(f"{path.name} has {len(numbers)} different numbers, it is no mask")
     return numbers
@@ -269,7 +274,13 @@ def _object(mask: np.ndarray, class_name: str, place: str) -> LabeledObject:
 
 
 def _refuse_semantic(layout: Layout, masks: Sequence[str]) -> None:
-    """Refuse masks that are black and white throughout: they do not tell objects apart."""
+    """Refuse masks that do not tell objects apart: black and white throughout, or with a list of their classes."""
+    for file in layout.with_suffix(".csv"):
+        if any(map(_CLASS_VALUES.match, layout.lines(file, 1))):
+            raise InputError(
+                f"{layout.root / file}: numbers in the masks (first: {masks[0]}) are classes, so the masks do not tell "
+                "objects apart; export instances, from Roboflow as COCO Segmentation"
+            )
     highest = set()
     for mask in masks[:: max(1, len(masks) // _FILES_TO_TRY)]:
         try:

@@ -88,6 +88,23 @@ def test_masks_that_do_not_tell_objects_apart_are_refused(write_files, refusal):
     assert "has colors instead of a number for each object" in refusal(colored)
 
 
+def test_masks_of_classes_as_roboflow_exports_them_are_refused(write_files, refusal):
+    """The same numbers would be objects in Penn-Fudan's form."""
+    texts = {"train/a_jpg.rf.1_mask.png": FIRST + 2 * SECOND}
+    texts["train/_classes.csv"] = "Pixel Value, Class\n0, background\n1, cat\n2, dog\n"
+    root = write_files(texts, ["train/a_jpg.rf.1.jpg"])
+    assert f"{root}/train/_classes.csv: numbers in the masks (first: train/a_jpg.rf.1_mask.png) are" in refusal(root)
+
+
+def test_the_border_of_voc_is_no_object(write_files, pack_one):
+    ids = FIRST + 2 * SECOND
+    ids[29:41, 38:40] = ids[0, :] = 255
+    texts = {"SegmentationObject/a.png": ids, "masks/b.png": ids}
+    packed = pack_one(write_files(texts, ["JPEGImages/a.jpg", "JPEGImages/b.jpg"]))
+    assert packed.objects["JPEGImages/a.jpg"] == BOXES
+    assert packed.objects["JPEGImages/b.jpg"] == [*BOXES, ("object", 0, 0, 64, 41)], "elsewhere 255 is an object"
+
+
 def test_a_mask_of_another_size_is_scaled_or_left_out(write_files, pack_one, refusal):
     half = (FIRST + 2 * SECOND)[::2, ::2]
     assert "size_mismatch x 1" in refusal(write_files({"masks/a.png": half[:, :9]}, ["images/a.jpg"]))
