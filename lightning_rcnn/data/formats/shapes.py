@@ -7,8 +7,8 @@ from typing import Any
 from lightning_rcnn.data.defects import Defect
 from lightning_rcnn.data.formats.coco.scalars import number, numbers
 from lightning_rcnn.data.formats.labeled import LabeledObject
+from lightning_rcnn.data.formats.rotation import Edges, edges_around_rotated, is_turned
 
-Edges = tuple[float, float, float, float]
 _CORNERS = 72
 """Corners of the polygon for a circle or an ellipse: it covers more than 99.8% of the area."""
 
@@ -84,16 +84,10 @@ def rotated(labeled: LabeledObject, degrees: float, pivot: tuple[float, float] |
     """
     if not math.isfinite(degrees):
         return malformed(f"{labeled.place}: its rotation is not finite")
-    if labeled.edges is None or degrees % 360 == 0:
+    if labeled.edges is None or not is_turned(degrees):
         return labeled
-    x1, y1, x2, y2 = labeled.edges
-    x, y = pivot or ((x1 + x2) / 2, (y1 + y2) / 2)
-    sine, cosine = math.sin(math.radians(degrees)), math.cos(math.radians(degrees))
-    points: list[float] = []
-    for corner_x, corner_y in ((x1, y1), (x2, y1), (x2, y2), (x1, y2)):
-        dx, dy = corner_x - x, corner_y - y
-        points += [x + dx * cosine - dy * sine, y + dx * sine + dy * cosine]
-    return labeled._replace(edges=edges_around(points), defects=(*labeled.defects, Defect.ROTATED_BOX))
+    edges = edges_around_rotated(labeled.edges, degrees, pivot)
+    return labeled._replace(edges=edges, defects=(*labeled.defects, Defect.ROTATED_BOX))
 
 
 def malformed(place: str) -> LabeledObject:

@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Literal
 
 from lightning_rcnn.data.defects import Defect, Finding
+from lightning_rcnn.data.formats.coco.scalars import number
+from lightning_rcnn.data.formats.rotation import edges_around_rotated, is_turned
 from lightning_rcnn.data.formats.xml_files import MalformedXmlError, parse_xml
 from lightning_rcnn.data.pack.annotated import AnnotatedObject
 from lightning_rcnn.data.pack.boxes import Edges
@@ -63,21 +65,23 @@ def read_xml(
     """
     root = _parse(path)
     objects, findings = [], []
-    for number, element in enumerate(root.findall("object"), start=1):
+    for position, element in enumerate(root.findall("object"), start=1):
         name = _text(element, "name")
         if chosen and name and name not in labels:
-            findings.append(Finding(Defect.OTHER_CLASS, f"{path.name}, object {number}, {name}"))
+            findings.append(Finding(Defect.OTHER_CLASS, f"{path.name}, object {position}, {name}"))
             continue
         written = _box(element)
         edges, defects = (None, []) if written is None else _to_edges(written, coordinates)
+        if edges is not None and is_turned(degrees := _rotation(element)):
+            edges, defects = edges_around_rotated(edges, degrees), [*defects, Defect.ROTATED_BOX]
         annotated = AnnotatedObject(
-            id=image_id * OBJECT_IDS_PER_IMAGE + number,
+            id=image_id * OBJECT_IDS_PER_IMAGE + position,
             edges=edges,
             label=labels.get(name),
             difficult=int(_text(element, "difficult") == "1"),
         )
         objects.append(annotated)
-        findings += [Finding(defect, f"{path.name}, object {number}") for defect in defects]
+        findings += [Finding(defect, f"{path.name}, object {position}") for defect in defects]
     size = (_whole_number(root, "size/width"), _whole_number(root, "size/height"))
     return size, objects, findings
 
@@ -108,6 +112,12 @@ def _box(element: ElementTree.Element) -> Edges | None:
     except ValueError:
         return None
     return x1, y1, x2, y2
+
+
+def _rotation(element: ElementTree.Element) -> float:
+    """Return the clockwise rotation in degrees that CVAT writes beside a box as it was before; 0 if there is none."""
+    stated = {_text(each, "name"): _text(each, "value") for each in element.findall("attributes/attribute")}
+    return number(stated.get("rotation")) or 0.0
 
 
 def _whole_number(element: ElementTree.Element, path: str) -> int:

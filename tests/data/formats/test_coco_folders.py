@@ -59,6 +59,25 @@ def test_cvat_label_studio_and_a_file_beside_its_images(write_files, pack, file,
         assert pack(root / file).title == packed.title
 
 
+def test_a_rotated_rectangle_of_cvat_becomes_the_upright_box_around_it(write_files, pack_one):
+    """CVAT's COCO file has the rectangle before its rotation; with 30 degrees it is wider and higher."""
+    content = coco("a.jpg", (1, 22, 19, 20, 10), (2, 22, 19, 20, 10), (1, 22, 19, 20, 10), (1, 5, 6, 10, 20))
+    angles = (90.0, 30.0, "nan", 0.0)
+    for annotation, angle in zip(content["annotations"], angles, strict=True):
+        annotation["attributes"] = {"occluded": False, "rotation": angle}
+    packed = pack_one(write_files({"annotations/instances_default.json": content}, ["images/a.jpg"]))
+    width, height = 20 * 3**0.5 / 2 + 5, 10 + 10 * 3**0.5 / 2
+    tilted = (32 - width / 2, 24 - height / 2, 32 + width / 2, 24 + height / 2)
+    expected = [
+        ("cat", 27, 14, 37, 34),
+        ("dog", *(round(each, 3) for each in tilted)),
+        ("cat", 22, 19, 42, 29),
+        CAT_BOX,
+    ]
+    assert list(packed.objects.values()) == [expected]
+    assert packed.report == {"rotated_box": 2}
+
+
 def test_lvis_names_its_images_by_their_urls(write_files, pack, tmp_path, capsys):
     """Its validation has images of COCO's training folder too."""
     more = {"coco_url": "http://images.cocodataset.org/train2017/000000000007.jpg", "neg_category_ids": [2]}

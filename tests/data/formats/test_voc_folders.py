@@ -80,6 +80,20 @@ def test_without_size_the_size_is_that_of_the_file(write_files, pack_one):
     assert packed.report == {"one_based_box": 1, "size_missing": 1}
 
 
+def test_a_rotated_rectangle_of_cvat_becomes_the_upright_box_around_it(write_files, pack_one):
+    attribute = "<attribute><name>rotation</name><value>{}</value></attribute>"
+    texts = {
+        f"{name}.xml": xml(("cat", 23, 20, 42, 29)).replace(
+            "</object>", f"<attributes>{attribute.format(angle)}</attributes></object>"
+        )
+        for name, angle in (("a", 90.0), ("b", 0.0), ("c", "x"))
+    }
+    packed = pack_one(write_files(texts, ["a.jpg", "b.jpg", "c.jpg"]))
+    upright = [("cat", 22, 19, 42, 29)]
+    assert packed.objects == {"a.jpg": [("cat", 27, 14, 37, 34)], "b.jpg": upright, "c.jpg": upright}
+    assert packed.report == {"one_based_box": 3, "rotated_box": 1}
+
+
 def test_files_without_each_other_and_two_for_one_image(write_files, pack_one, refusal):
     texts = {"x/a.xml": CAT, "y/b.xml": DOG, "c.xml": xml(filename="renamed.jpg"), "lost.xml": CAT}
     texts |= {"y/copy/b.xml": DOG}

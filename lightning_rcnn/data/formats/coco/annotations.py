@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from urllib.parse import unquote, urlsplit
 
 from lightning_rcnn.data.defects import Defect, DefectLog, Finding
-from lightning_rcnn.data.formats.coco.boxes import Box, edges_of, read_box
+from lightning_rcnn.data.formats.coco.boxes import Box, box_of, edges_of, read_box
 from lightning_rcnn.data.formats.coco.categories import Classes, read_classes
 from lightning_rcnn.data.formats.coco.ids import MAX_ID, IdTable
 from lightning_rcnn.data.formats.coco.json_files import Entry, load_annotations
@@ -16,6 +16,7 @@ from lightning_rcnn.data.formats.coco.keypoints import keypoints_in_pixels, read
 from lightning_rcnn.data.formats.coco.relative import are_relative, polygons_of
 from lightning_rcnn.data.formats.coco.scalars import flag, number, whole_number
 from lightning_rcnn.data.formats.coco.segmentations import MAX_SIDE, box_of_segmentation, read_segmentation
+from lightning_rcnn.data.formats.rotation import edges_around_rotated, is_turned
 from lightning_rcnn.data.scaling import scale_box, scale_points
 from lightning_rcnn.skeleton import Skeleton
 
@@ -57,6 +58,7 @@ class CocoObject(NamedTuple):
         num_keypoints: stated number of labeled keypoints; COCO's OKS ignores an object of which it is 0. None if not
             stated.
         has_relative_box, has_relative_mask: whether box and mask are relative to the image size; see `in_pixels`.
+        degrees: stated clockwise rotation of the box, which is the upright one around it; None if not stated.
     """
 
     id: int
@@ -70,6 +72,7 @@ class CocoObject(NamedTuple):
     num_keypoints: int | None = None
     has_relative_box: bool = False
     has_relative_mask: bool = False
+    degrees: float | None = None
 
 
 @dataclass(frozen=True)
@@ -243,17 +246,23 @@ def _annotation_id(value: Any) -> int | None:
 
 def _read_object(entry: Entry, annotation_id: int, classes: Classes) -> CocoObject:
     area = number(entry.get("area"))
+    box, segmentation = read_box(entry.get("bbox")), read_segmentation(entry.get("segmentation"))
+    attributes = entry.get("attributes")
+    degrees = number(attributes.get("rotation")) if isinstance(attributes, dict) and segmentation is None else None
+    if box is not None and is_turned(degrees):  # CVAT states a rotated rectangle as it was before
+        box = box_of(edges_around_rotated(edges_of(box), degrees or 0.0))
     return CocoObject(
         id=annotation_id,
-        box=read_box(entry.get("bbox")),
+        box=box,
         label=classes.label_of(entry.get("category_id")),
         iscrowd=int(flag(entry.get("iscrowd"))),
         # Converters of VOC files mark difficult objects with either key.
         difficult=int(flag(entry.get("difficult")) or flag(entry.get("ignore"))),
         area=area if area is not None and isfinite(area) else None,
-        segmentation=read_segmentation(entry.get("segmentation")),
+        segmentation=segmentation,
         keypoints=read_keypoints(entry.get("keypoints")),
         num_keypoints=whole_number(entry.get("num_keypoints")),
+        degrees=degrees if box is not None else None,
     )
 
 
@@ -268,6 +277,8 @@ def _complete(
         location = f"annotation {annotated.id} of image {images[image_id].file_name or image_id}"
         has_relative_mask = relative_masks and bool(polygons_of(annotated.segmentation))
         has_relative_box = relative_boxes and annotated.box is not None
+        if is_turned(annotated.degrees):
+            log.add([Finding(Defect.ROTATED_BOX, location)])
         box = annotated.box
         if box is None and (box := box_of_segmentation(annotated.segmentation)):
             log.add([Finding(Defect.BOX_FROM_MASK, location)])

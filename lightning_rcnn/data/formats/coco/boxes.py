@@ -27,3 +27,9 @@ def edges_of(box: Box) -> tuple[float, float, float, float]:
     """Return x1, y1, x2, y2."""
     x, y, width, height = box
     return x, y, x + width, y + height
+
+
+def box_of(edges: tuple[float, float, float, float]) -> Box:
+    """Return x, y, width, height of x1, y1, x2, y2."""
+    x1, y1, x2, y2 = edges
+    return x1, y1, x2 - x1, y2 - y1
