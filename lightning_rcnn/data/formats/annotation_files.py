@@ -10,7 +10,7 @@ from lightning_rcnn.data.formats.labeled import LabeledImage, LabeledSplit
 from lightning_rcnn.data.formats.layout import Layout
 from lightning_rcnn.data.formats.splits import in_order, split_of
 
-_USUAL_FOLDERS = ("images", "JPEGImages", "imgs", "img", "data")
+USUAL_FOLDERS = ("images", "JPEGImages", "imgs", "img", "data")
 
 
 class ImageNames:
@@ -31,7 +31,7 @@ class ImageNames:
         Names are relative to the folder of the split's images where there is one.
         """
         name = written.replace("\\", "/").strip()
-        for base in (self.folder, "", *(posixpath.join(self.folder, usual) for usual in _USUAL_FOLDERS)):
+        for base in (self.folder, "", *(posixpath.join(self.folder, usual) for usual in USUAL_FOLDERS)):
             path = posixpath.normpath(posixpath.join(base, name)) if name else ""
             if path in self._images:
                 return path

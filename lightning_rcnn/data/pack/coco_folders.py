@@ -2,12 +2,12 @@
 
 import posixpath
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from typing import Literal
 
 from lightning_rcnn.data.defects import DefectLog
-from lightning_rcnn.data.formats.annotation_files import image_folder
+from lightning_rcnn.data.formats.annotation_files import USUAL_FOLDERS, image_folder
 from lightning_rcnn.data.formats.coco.categories import read_classes
 from lightning_rcnn.data.formats.coco.json_files import load_annotations
 from lightning_rcnn.data.formats.layout import Layout, require_memory
@@ -62,13 +62,30 @@ def coco_sources(
 
 
 def _image_folder(layout: Layout, file: str) -> str:
-    """Return the folder to which the first names in a file lead; where they lead nowhere, the split's."""
+    """Return the folder to which most of the first names in a file lead.
+
+    Of several the split's own counts, then the whole set, then the one that is called like a folder of images. If other
+    folders have the same names, such as one of previews, it is the split's folder, in which such names are ambiguous.
+    """
     split_folder = image_folder(layout, file)
     names = re.findall(r'"file_name"\s*:\s*"([^"\\]+)"', layout.head(file))[:20]
-    tops = sorted({image.partition("/")[0] for image in layout.images if "/" in image})
-    folders = [split_folder, *(folder for folder in ("", *tops) if folder != split_folder)]
-    hits = {folder: sum(posixpath.join(folder, name) in layout.image_set for name in names) for folder in folders}
-    return max(folders, key=lambda folder: hits[folder])  # the first of equals
+    ends = tuple({f"/{name}" for name in names})
+    fitting = [image for image in layout.images if image.endswith(ends)]
+    hits = Counter(image[: -len(end)] for image in fitting for end in ends if image.endswith(end))
+    hits[""] = len(layout.image_set.intersection(names))
+    most = max(hits.values())
+    best = [folder for folder in hits if hits[folder] == most > 0]
+    inside = [folder for folder in best if f"{folder}/".startswith(f"{split_folder}/")] if split_folder else []
+    usual = [folder for folder in inside or best if posixpath.basename(folder) in USUAL_FOLDERS]
+    for preferred in (
+        [split_folder] if split_folder in best else [],
+        [""] if "" in best else [],
+        inside or best,
+        usual,
+    ):
+        if len(preferred) == 1:
+            return preferred[0]
+    return split_folder
 
 
 def _choose(layout: Layout, files: Sequence[str]) -> str:

@@ -78,6 +78,33 @@ def test_a_rotated_rectangle_of_cvat_becomes_the_upright_box_around_it(write_fil
     assert packed.report == {"rotated_box": 2}
 
 
+@pytest.mark.parametrize(
+    ("folders", "chosen"),
+    [
+        (("images", "annotated"), "images"),
+        (("data", "thumbnails/data"), None),
+        (("photos", "masked"), None),
+        (("set/photos",), "set/photos"),
+        (("photos/full", "photos"), None),
+    ],
+)
+def test_of_folders_with_equal_names_none_is_guessed(write_files, pack_one, refusal, folders, chosen):
+    """labelme2coco writes pictures of the annotations under the names of the images."""
+    names = [f"{number}.jpg" for number in range(3)]
+    content = {"annotations": [], "categories": NAMES}
+    content["images"] = [
+        {"id": number, "file_name": name, "width": 64, "height": 48} for number, name in enumerate(names)
+    ]
+    content["annotations"] = [{"id": 1, "image_id": 0, "category_id": 1, "bbox": [5, 6, 10, 20]}]
+    root = write_files({"annotations.json": content}, [f"{folder}/{name}" for folder in folders for name in names])
+    if chosen is None:
+        assert "ambiguous_file_name x 3 (first: 0.jpg; it matches" in refusal(root)
+    else:
+        packed = pack_one(root)
+        assert packed.objects == {"0.jpg": [CAT_BOX], "1.jpg": [], "2.jpg": []}
+        assert packed.report == {"empty_image": 2}
+
+
 def test_lvis_names_its_images_by_their_urls(write_files, pack, tmp_path, capsys):
     """Its validation has images of COCO's training folder too."""
     more = {"coco_url": "http://images.cocodataset.org/train2017/000000000007.jpg", "neg_category_ids": [2]}
