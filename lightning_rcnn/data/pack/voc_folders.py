@@ -18,7 +18,8 @@ from lightning_rcnn.data.pack.voc import VocItem, number_classes, source_of, voc
 from lightning_rcnn.data.pack.voc_xml import Coordinates, class_names, stated_files
 from lightning_rcnn.errors import InputError
 
-_LISTS = "/ImageSets/Main/"
+_LISTS = ("/ImageSets/Main/", "/ImageSets/Segmentation/")
+"""Folders of the lists of splits; those of images with masks count where there are no others."""
 _OTHER_ROOT = re.compile(r"^\s*(<\?.*?\?>|<!--.*?-->|<!DOCTYPE[^\[>]*>|\s)*<(?!annotation[\s>])[A-Za-z]", re.DOTALL)
 """The beginning of an XML file in another format."""
 
@@ -39,8 +40,8 @@ def voc_sources(
     Raises:
         InputError: there is nothing to pack, or there are several data sets.
     """
-    lists = [file for file in layout.all_files if _LISTS in f"/{file}" and file.endswith(".txt")]
-    roots = sorted({f"/{file}".partition(_LISTS)[0].lstrip("/") for file in lists})
+    kind, lists = next(((kind, files) for kind in _LISTS if (files := _files_in(layout, kind))), ("", []))
+    roots = sorted({f"/{file}".rpartition(kind)[0].lstrip("/") for file in lists})
     if len(roots) > 1:
         commands = " or ".join(f"`lightning-rcnn pack auto {layout.root / root}`" for root in roots)
         raise InputError(f"{layout.path}: several data sets: {', '.join(roots)}; choose one with {commands}")
@@ -48,10 +49,16 @@ def voc_sources(
         root = layout.root / roots[0]
         splits = _listed_splits(PurePosixPath(file).stem for file in lists)
         chosen = list(classes) if classes else None
+        prefix = kind.removeprefix("/ImageSets/").removeprefix("Main/")
         return "ImageSets", {
-            split: voc_source(root, split, classes=chosen, coordinates=coordinates) for split in splits
+            split: voc_source(root, f"{prefix}{split}", classes=chosen, coordinates=coordinates) for split in splits
         }
     return "XML files", _folder_sources(layout, classes, coordinates)
+
+
+def _files_in(layout: Layout, folder: str) -> list[str]:
+    """Return the lists in a folder of this name, at any depth."""
+    return [file for file in layout.with_suffix(".txt", among=layout.all_files) if folder in f"/{file}"]
 
 
 def xml_files(layout: Layout) -> list[str]:

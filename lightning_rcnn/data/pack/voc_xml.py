@@ -3,10 +3,14 @@
 VOC counts pixels from 1 and a box includes its last pixel, so the edges are (xmin - 1, ymin - 1, xmax, ymax). Tools
 that imitate the format often write edges that count from 0; "zero_based" takes the numbers as they are. A box with
 xmin = xmax counts as a click without a drag in either case: an object one pixel wide looks the same.
+
+Roboflow and supervision add the object's outline, `<polygon><x1>..</x1><y1>..</y1><x2>...`, whose points count alike.
 """
 
+import re
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Iterable, Mapping
+from math import nan
 from pathlib import Path
 from typing import Literal
 
@@ -20,6 +24,7 @@ from lightning_rcnn.data.pack.image_info import Size
 
 Coordinates = Literal["one_based", "zero_based"]
 
+_COORDINATE = re.compile(r"[xy]\d+")
 OBJECT_IDS_PER_IMAGE = 100_000
 """Factor of the ids of VOC's objects, which have none: object i of image n gets n * this + i."""
 
@@ -79,6 +84,7 @@ def read_xml(
             edges=edges,
             label=labels.get(name),
             difficult=int(_text(element, "difficult") == "1"),
+            segmentation=_polygons(element, 1 if coordinates == "one_based" else 0) or None,
         )
         objects.append(annotated)
         findings += [Finding(defect, f"{path.name}, object {position}") for defect in defects]
@@ -112,6 +118,16 @@ def _box(element: ElementTree.Element) -> Edges | None:
     except ValueError:
         return None
     return x1, y1, x2, y2
+
+
+def _polygons(element: ElementTree.Element, first: int) -> list[list[float]]:
+    """Return the outlines [x, y, x, y, ...] of an object whose pixels count from `first`; the rules check them."""
+    polygons = []
+    for polygon in element.findall("polygon"):
+        values = [number(each.text) for each in polygon if _COORDINATE.fullmatch(each.tag)]
+        if values:
+            polygons.append([nan if value is None else value - first for value in values])
+    return polygons
 
 
 def _rotation(element: ElementTree.Element) -> float:

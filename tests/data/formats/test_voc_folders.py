@@ -2,6 +2,7 @@ import re
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from lightning_rcnn.cli import main
@@ -68,6 +69,20 @@ def test_lists_of_splits_count_where_they_are(write_files, pack, folder):
     assert packed.splits["train"].objects == {"a.jpg": [CAT_BOX]}
 
 
+def test_lists_of_images_with_masks_count_where_there_are_no_others(write_files, pack):
+    ids = np.zeros((48, 64), np.uint8)
+    ids[:30, :20] = 1
+    texts = {f"ImageSets/Segmentation/{split}.txt": f"{split[0]}\n" for split in ("train", "val")}
+    texts |= {f"Annotations/{name}.xml": CAT for name in "tv"} | {
+        f"SegmentationObject/{name}.png": ids for name in "tv"
+    }
+    packed = pack(write_files(texts, ["JPEGImages/t.jpg", "JPEGImages/v.jpg"]))
+    assert packed.title == "found Pascal VOC (ImageSets, 2 splits: train 1, val 1)"
+    assert packed.splits["val"].objects == {"v.jpg": [CAT_BOX]}
+    assert packed.splits["train"].has_masks
+    assert packed.splits["val"].report == {"one_based_box": 1}
+
+
 def test_several_years_are_listed_with_their_commands(write_files, refusal):
     root = write_files({f"{year}/ImageSets/Main/train.txt": "a" for year in ("VOC2007", "VOC2012")} | {"a.xml": CAT})
     message = refusal(root)
@@ -92,6 +107,28 @@ def test_a_rotated_rectangle_of_cvat_becomes_the_upright_box_around_it(write_fil
     upright = [("cat", 22, 19, 42, 29)]
     assert packed.objects == {"a.jpg": [("cat", 27, 14, 37, 34)], "b.jpg": upright, "c.jpg": upright}
     assert packed.report == {"one_based_box": 3, "rotated_box": 1}
+
+
+def test_outlines_of_roboflow_and_supervision_are_masks(write_files, pack_one, tmp_path):
+    """Points count as the box does, which their own reader confirms."""
+    points = (6, 7, 16, 7, 16, 27, 11, 37, 6, 27)
+    tags = "".join(
+        f"<{'xy'[each % 2]}{each // 2 + 1}>{value}</{'xy'[each % 2]}{each // 2 + 1}>"
+        for each, value in enumerate(points)
+    )
+    outlined = xml(("cat", 6, 7, 15, 36), filename="a.jpg").replace("</object>", f"<polygon>{tags}</polygon></object>")
+    broken = outlined.replace("<x2>16</x2>", "<x2>?</x2>")
+    root = write_files({"a.xml": outlined, "b.xml": broken}, ["a.jpg", "b.jpg"])
+    packed = pack_one(root)
+    assert packed.objects == {"a.jpg": [("cat", 5, 6, 15, 36)], "b.jpg": [("cat", 5, 6, 15, 36)]}
+    assert packed.records["a.jpg"]["annotations"][0]["segmentation"] == [[each - 1 for each in points]]
+    assert packed.report == {"one_based_box": 2, "bad_polygon": 1, "missing_mask": 1}
+    supervision = pytest.importorskip("supervision")
+    (root / "b.xml").unlink()
+    data = supervision.DetectionDataset.from_pascal_voc(str(root), str(root), force_masks=True)
+    mask = data.annotations[next(iter(data.annotations))].mask[0]
+    assert mask.any(axis=0).nonzero()[0][[0, -1]].tolist() == [5, 15]
+    assert mask.any(axis=1).nonzero()[0][[0, -1]].tolist() == [6, 36]
 
 
 def test_files_without_each_other_and_two_for_one_image(write_files, pack_one, refusal):
