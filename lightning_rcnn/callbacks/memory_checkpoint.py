@@ -18,7 +18,8 @@ NAME = "memory.ckpt"
 class MemoryCheckpoint(NamedCheckpoint):
     """Keeps a checkpoint in memory, beside `last.ckpt` on the disk, and more often.
 
-    The first one is written when the training starts, so that there always is one. Without room for it the training
+    The first one is written after the first step of this process, and not before it: Lightning 2.6 miscounts the
+    batches of a training that resumes from a checkpoint written while a batch begins. Without room for it the training
     continues with a warning: the ranks would start again from an older one or from `last.ckpt`.
 
     Args:
@@ -41,17 +42,13 @@ class MemoryCheckpoint(NamedCheckpoint):
         if (writer := writer_of(trainer)) is not None:
             writer.make_expendable(self.path(trainer))
 
-    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
-        """Write before the first step of this process, so that a rank that is lost soon costs nothing else."""
-        if self.saved_path is None:
-            self.write(trainer)
-
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Write every `every_n_steps` steps."""
-        # With accumulated gradients several batches end at one step.
-        if trainer.global_step % self.every_n_steps == 0 and trainer.global_step != self.saved_step:
+        """Write after the first step, and every `every_n_steps` steps."""
+        if trainer.fit_loop.epoch_loop._should_accumulate():
+            return  # several batches end at one step
+        if self.saved_path is None or trainer.global_step % self.every_n_steps == 0:
             self.write(trainer)
 
     def _tell_loggers(self, trainer: Trainer) -> None:

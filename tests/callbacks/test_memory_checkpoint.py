@@ -34,7 +34,7 @@ class Module(LightningModule):
         self.file, self.seen = file, []
 
     def training_step(self, batch, batch_idx):
-        self.seen.append(torch.load(self.file, weights_only=True)["global_step"])
+        self.seen.append(torch.load(self.file, weights_only=True)["global_step"] if self.file.exists() else None)
         return self.weight
 
     def configure_optimizers(self):
@@ -50,8 +50,8 @@ def memory(tmp_path, monkeypatch):
     return folder / NAME
 
 
-@pytest.mark.parametrize(("accumulated", "seen"), [(1, [0, 0, 2, 2, 4, 4]), (2, [0, 0, 0, 0, 2, 2])])
-def test_it_is_written_before_the_first_step_and_every_few(memory, tmp_path, accumulated, seen):
+@pytest.mark.parametrize(("accumulated", "seen"), [(1, [None, 1, 2, 2, 4, 4]), (2, [None, None, 1, 1, 2, 2])])
+def test_it_is_written_after_the_first_step_and_every_few(memory, tmp_path, accumulated, seen):
     callback, module = given_memory_checkpoint(), Module(memory)
     trainer = Trainer(
         default_root_dir=tmp_path / "run",
@@ -66,6 +66,9 @@ def test_it_is_written_before_the_first_step_and_every_few(memory, tmp_path, acc
     )
     trainer.fit(module, DataLoader(torch.ones(6)))
     assert module.seen == seen
+    counts = torch.load(memory, weights_only=True)["loops"]["fit_loop"]["epoch_loop.batch_progress"]["total"]
+    # As Lightning knows a checkpoint that was written at the end of a batch; it miscounts after another one.
+    assert counts["ready"] == counts["started"] == counts["processed"] == counts["completed"] + 1
 
 
 @pytest.mark.parametrize("kind", [AtomicCheckpointIO, BackgroundCheckpointIO])
