@@ -12,6 +12,7 @@ from lightning_rcnn.export import aoti, onnx, pt2
 from lightning_rcnn.export.check import Comparison, Tolerance, compare, draw_scenes, require_equal
 from lightning_rcnn.export.half import with_half_weights
 from lightning_rcnn.export.metadata import describe
+from lightning_rcnn.export.operators import OPERATORS, Operators
 from lightning_rcnn.export.program import Exportable, Runner, limited, trace
 from lightning_rcnn.files import atomic_write
 
@@ -26,19 +27,19 @@ class Format(NamedTuple):
     Attributes:
         write: function that writes a program with its metadata.
         open: function that opens the file; it returns what runs it, and the metadata.
-        keep: names of our operators that the format translates itself.
+        operators: replacements of our operators in the graph; the format translates those without one itself.
         packages: packages of the extra "export" that it needs.
     """
 
     write: Callable[[ExportedProgram, str, BinaryIO], None]
     open: Callable[[Path], tuple[Runner, str]]
-    keep: Collection[str] = ()
+    operators: Operators = OPERATORS
     packages: Collection[str] = ()
 
 
 FORMATS: dict[FormatName, Format] = {
     "pt2": Format(pt2.write_pt2, pt2.open_pt2),
-    "onnx": Format(onnx.write_onnx, onnx.open_onnx, onnx.KEEP, ("onnx", "onnxscript", "onnxruntime")),
+    "onnx": Format(onnx.write_onnx, onnx.open_onnx, onnx.OPERATORS, ("onnx", "onnxscript", "onnxruntime")),
     "aoti": Format(aoti.write_aoti, aoti.open_aoti),
 }
 
@@ -78,7 +79,7 @@ def export_detector(
     images = images or draw_scenes(detector.preprocessing.pixels)
     with limited(detector, threshold, detections):
         exported = with_half_weights(detector) if half else detector
-        program = trace(exported, chosen.keep)
+        program = trace(exported, chosen.operators)
         with atomic_write(path) as file:
             chosen.write(program, describe(exported), file)
             file.flush()

@@ -19,11 +19,12 @@ from torch.export import ExportedProgram
 
 from lightning_rcnn.errors import InputError
 from lightning_rcnn.export.metadata import KEY
+from lightning_rcnn.export.operators import Operators, roi_align_by_level, roi_pool
 from lightning_rcnn.export.program import Outputs, Runner, refuse_operator
 
 OPSET = 18
-KEEP = ("non_maximum_suppression",)
-"""Our operators that a program for `write_onnx` keeps: they have a translation here."""
+OPERATORS: Operators = {"roi_align": roi_align_by_level, "roi_pool": roi_pool}
+"""Replacements of our operators in a program for `write_onnx`; non-maximum suppression has a translation here."""
 _FILE_LIMIT = 2**31 - 1
 """Bytes of one protobuf message."""
 _LOWEST = float(np.finfo(np.float32).min)
@@ -34,7 +35,7 @@ def write_onnx(program: ExportedProgram, metadata: str, file: BinaryIO) -> None:
     """Translate a program to ONNX and write it as one file.
 
     Args:
-        program: program that keeps the operators `KEEP`.
+        program: program that was traced with `OPERATORS`.
         metadata: JSON for `metadata_props`.
         file: file to write.
 
@@ -133,12 +134,12 @@ def _translations() -> dict[Any, Callable[..., Any]]:
         size = op.Gather(op.Shape(self), op.Constant(value_ints=[dim]), axis=0)
         return op.TopK(self, size, axis=dim, largest=int(descending), sorted=1)
 
-    def roi_pool(input: Any, rois: Any, spatial_scale: float, pooled_height: int, pooled_width: int) -> Any:
+    def max_roi_pool(input: Any, rois: Any, spatial_scale: float, pooled_height: int, pooled_width: int) -> Any:
         pooled = op.MaxRoiPool(input, rois, pooled_shape=[pooled_height, pooled_width], spatial_scale=spatial_scale)
         return pooled, op.Shape(rois)  # in place of the pixels of the maxima, which inference does not use
 
     return {
-        torch.ops.torchvision.roi_pool.default: roi_pool,
+        torch.ops.torchvision.roi_pool.default: max_roi_pool,
         torch.ops.lightning_rcnn.non_maximum_suppression.default: suppress,
         torch.ops.aten.sort.stable: sort,
     }

@@ -1,29 +1,33 @@
 """Our operators in terms of standard ones, for graphs that run without this package.
 
-Each function computes what the operator of the same name in `ops/` computes, on torchvision's operators of one map or
-one list of boxes, which every torch with torchvision brings and which ONNX has, too. Padded regions (batch index -1)
-reach no pooling operator, and a region is pooled on its own level only: both are selected by `nonzero`.
+Each function computes what one operator in `ops/` computes, on torchvision's operators of one map or one list of boxes,
+which every torch with torchvision brings and which ONNX has, too. Padded regions (batch index -1) reach no pooling
+operator, and a region is pooled on its own level only: both are selected by `nonzero`. RoIAlign on a processor is
+another matter: see `roi_align.py`.
 
 Shape letters: N images, C channels, R regions, ph and pw bins, P boxes of an image.
 """
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
 import torchvision.ops  # noqa: F401  # registers the operators of `torch.ops.torchvision`
 from torch import Tensor
+from torch._higher_order_ops.while_loop import while_loop
 from torch._ops import OpOverloadPacket
 from torch.overrides import TorchFunctionMode
 
-from lightning_rcnn.ops import nms, operators  # noqa: F401  # register the operators that are replaced
+import lightning_rcnn.ops.nms
+import lightning_rcnn.ops.operators  # noqa: F401  # both register the operators that are replaced
+from lightning_rcnn.export import roi_align as fixed_grid
 from lightning_rcnn.ops.level_assignment import assign_levels
 
 PoolMap = Callable[[Tensor, Tensor, float], Tensor]
 """Function that pools regions [R, 5] from one map of a scale: [R, C, ph, pw]."""
 
 
-def roi_align(
+def roi_align_by_level(
     features: list[Tensor],
     rois: Tensor,
     levels: Tensor | None,
@@ -41,6 +45,30 @@ def roi_align(
         return torch.ops.torchvision.roi_align(feature, regions, scale, *output_size, sampling_ratio, aligned)
 
     return _pool_by_level(features, rois, levels, scales, output_size, (canonical_level, canonical_size), pool)
+
+
+def roi_align(
+    features: list[Tensor],
+    rois: Tensor,
+    levels: Tensor | None,
+    scales: list[float],
+    output_size: list[int],
+    sampling_ratio: int,
+    aligned: bool,
+    canonical_level: int,
+    canonical_size: float,
+    impl: str,
+) -> Tensor:
+    """Compute `lightning_rcnn::roi_align` in the way that is fastest on the device of the features."""
+    canonical = (canonical_level, canonical_size)
+    # Adaptive grids have as many samples as the data say; on a GPU torchvision's kernel is fast.
+    if sampling_ratio <= 0 or features[0].device.type != "cpu":
+        return roi_align_by_level(
+            features, rois, levels, scales, output_size, sampling_ratio, aligned, *canonical, impl
+        )
+    if levels is None:
+        levels = _assign_levels(rois, scales, canonical)
+    return fixed_grid.roi_align(features, rois, levels, scales, output_size, sampling_ratio, aligned)
 
 
 def roi_pool(
@@ -67,28 +95,37 @@ def roi_pool(
 
 
 def non_maximum_suppression(boxes: Tensor, scores: Tensor, groups: Tensor, iou_threshold: float) -> Tensor:
-    """Compute `lightning_rcnn::non_maximum_suppression` by one call of `torchvision::nms`.
+    """Compute `lightning_rcnn::non_maximum_suppression` by `torchvision::nms`, in a loop over the images.
 
-    Boxes of each image and group are moved to a place of their own. In float64 the move rounds nothing away. Two boxes
-    beside all others are always kept and left out at the end: `torch.export` takes sizes that depend on the data to be
-    at least 2, and the graph would fail where fewer boxes remain.
+    One call for all images would compare the boxes of each with those of all others. The boxes of each group are moved
+    to a place of their own; in float64 the move rounds nothing away. Two boxes beside all others are always kept and
+    left out at the end: `torch.export` takes sizes that depend on the data to be at least 2, and the graph would fail
+    where fewer boxes remain.
     """
     is_finite = torch.isfinite(scores)
-    active = torch.nonzero(is_finite.flatten()).squeeze(1)
-    image = torch.arange(scores.shape[0], device=scores.device)[:, None]
-    place = (image * (groups.max() + 1) + groups).flatten()[active]
-    extent = torch.where(is_finite[..., None], boxes, 0.0).max().double() + 1
-    moved = boxes.flatten(0, 1)[active].double() + (place * extent)[:, None]
-    lowest = torch.where(is_finite[..., None], boxes, 0.0).min().double() - 1
-    extra = lowest - torch.tensor(
-        [[1.0, 1.0, 0.0, 0.0], [3.0, 3.0, 2.0, 2.0]], dtype=torch.float64, device=scores.device
-    )
-    ranks = torch.cat([scores.flatten()[active].double(), extra.new_full((2,), torch.finfo(torch.float64).min)])
-    kept = torch.ops.torchvision.nms(torch.cat([moved, extra]), ranks, iou_threshold)
-    count = scores.numel()
-    slots = torch.cat([active, torch.arange(2, device=scores.device) + count])
-    keep = torch.zeros(count + 2, dtype=torch.bool, device=scores.device)
-    return keep.index_fill(0, slots[kept], True)[:count].view_as(scores)
+    known = torch.where(is_finite[..., None], boxes, 0.0).double()
+    lowest, extent = known.min() - 1, known.max() - known.min() + 1
+    moved = known + (groups * extent)[..., None]
+    extra = lowest - torch.tensor([[1.0, 1.0, 0.0, 0.0], [3.0, 3.0, 2.0, 2.0]], dtype=known.dtype, device=boxes.device)
+    lowest_ranks = extra.new_full((2,), torch.finfo(extra.dtype).min)
+    num_images = scores.shape[0]
+
+    def is_left(image: Tensor, keep: Tensor) -> Tensor:
+        return image < num_images
+
+    def add_image(image: Tensor, keep: Tensor) -> tuple[Tensor, Tensor]:
+        row = image.reshape(1)
+        own_boxes, own_scores, candidates = (part.index_select(0, row)[0] for part in (moved, scores, is_finite))
+        index = torch.nonzero(candidates).squeeze(1)
+        ranks = torch.cat([own_scores[index].double(), lowest_ranks])
+        kept = torch.ops.torchvision.nms(torch.cat([own_boxes[index], extra]), ranks, iou_threshold)
+        is_kept = torch.zeros_like(ranks, dtype=torch.bool).index_fill(0, kept, True)[:-2]
+        marks = torch.zeros_like(candidates).index_copy(0, index, is_kept)
+        return image + 1, keep.index_copy(0, row, marks[None])
+
+    first = torch.zeros((), dtype=torch.int64, device=scores.device)
+    _, keep = while_loop(is_left, add_image, (first, torch.zeros_like(is_finite)))
+    return keep
 
 
 def _pool_by_level(
@@ -106,8 +143,8 @@ def _pool_by_level(
     the whole result in every format whose operators return new tensors.
     """
     is_region = rois[:, 0] >= 0
-    if levels is None and len(features) > 1:
-        levels = assign_levels(rois[:, 1:], scales, canonical)
+    if levels is None:
+        levels = _assign_levels(rois, scales, canonical)
     members, pooled = [], [features[0].new_zeros((1, features[0].shape[1], *output_size))]  # row 0 is for padding
     for level, (feature, scale) in enumerate(zip(features, scales, strict=True)):
         of_level = is_region if levels is None else is_region & (levels == level)
@@ -119,22 +156,37 @@ def _pool_by_level(
     return torch.cat(pooled).index_select(0, rows)
 
 
+def _assign_levels(rois: Tensor, scales: list[float], canonical: tuple[int, float]) -> Tensor:
+    """Return the level of each region; a single map may have any scale."""
+    return (
+        torch.zeros_like(rois[:, 0], dtype=torch.int64)
+        if len(scales) == 1
+        else assign_levels(rois[:, 1:], scales, canonical)
+    )
+
+
+Operators = Mapping[str, Callable[..., Any]]
+"""Functions of standard operators by the name of the operator of ours that they replace."""
+
+OPERATORS: Operators = {
+    "roi_align": roi_align,
+    "roi_pool": roi_pool,
+    "non_maximum_suppression": non_maximum_suppression,
+}
+"""Replacements for a graph that torch runs."""
+
+
 class StandardOperators(TorchFunctionMode):
     """A context that replaces our operators by standard ones, in the graph that is traced in it.
 
     Args:
-        keep: names of operators that stay, because a format has its own translation.
+        operators: the replacements; an operator without one stays, because a format has its own translation.
     """
 
-    def __init__(self, keep: Collection[str] = ()) -> None:
+    def __init__(self, operators: Operators) -> None:
         super().__init__()
-        functions = {
-            "roi_align": roi_align,
-            "roi_pool": roi_pool,
-            "non_maximum_suppression": non_maximum_suppression,
-        }
         ours = torch.ops.lightning_rcnn
-        self._standard = {getattr(ours, name): function for name, function in functions.items() if name not in keep}
+        self._standard = {getattr(ours, name): function for name, function in operators.items()}
 
     def __torch_function__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None

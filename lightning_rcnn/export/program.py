@@ -16,7 +16,7 @@ from lightning_rcnn.backbones.base import Backbone
 from lightning_rcnn.data.resize import ResizeRule
 from lightning_rcnn.errors import InputError
 from lightning_rcnn.export.graph import ExportGraph
-from lightning_rcnn.export.operators import StandardOperators
+from lightning_rcnn.export.operators import OPERATORS, Operators, StandardOperators
 from lightning_rcnn.masks.paste import PasteRule
 from lightning_rcnn.skeleton import Skeleton
 
@@ -126,12 +126,12 @@ def input_names(detector: Exportable) -> list[str]:
     return ["images", "image_sizes", "original_sizes", *(["proposals"] if detector.search else [])]
 
 
-def trace(detector: Exportable, keep: Collection[str] = ()) -> ExportedProgram:
+def trace(detector: Exportable, operators: Operators = OPERATORS) -> ExportedProgram:
     """Trace a detector in evaluation mode; the numbers of images, rows, columns and proposals stay free.
 
     Args:
         detector: the detector.
-        keep: names of our operators that stay in the graph; see `StandardOperators`.
+        operators: replacements of our operators; see `StandardOperators`.
 
     Raises:
         InputError: a part cannot be traced, or calls an operator that torch does not have.
@@ -146,7 +146,7 @@ def trace(detector: Exportable, keep: Collection[str] = ()) -> ExportedProgram:
     if detector.search:
         shapes.append({0: batch, 1: Dim("num_proposals")})
     try:
-        with torch.no_grad(), StandardOperators(keep), warnings.catch_warnings():
+        with torch.no_grad(), StandardOperators(operators), warnings.catch_warnings():
             warnings.simplefilter("ignore", FutureWarning)  # torchvision's shape of NMS calls torch by an old name
             program = torch.export.export(graph, _example(detector, side), dynamic_shapes=tuple(shapes), strict=False)
     except InputError:
@@ -154,7 +154,7 @@ def trace(detector: Exportable, keep: Collection[str] = ()) -> ExportedProgram:
     except Exception as error:  # a custom part may fail in any way
         part = _failing_part(detector, error)
         raise InputError(f"{part}: cannot be exported: {_first_line(error)}") from error
-    _require_standard(program, keep)
+    _require_standard(program, OPERATORS.keys() - operators.keys())
     return program
 
 

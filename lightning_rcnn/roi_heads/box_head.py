@@ -106,12 +106,12 @@ class FullyConnected(nn.Module):
         """Compute `fc6`, whose weights are in the order of [C, S, S] in all checkpoints.
 
         If regions are stored channels last, the regions or the weights are permuted: whichever are fewer. An exported
-        graph takes any number of regions and always permutes them.
+        graph takes any number of regions, mostly a thousand an image, and always permutes the weights.
         """
         fc6 = self.fc6
-        if torch.compiler.is_exporting() or not isinstance(fc6, nn.Linear) or pooled.is_contiguous():
+        if not isinstance(fc6, nn.Linear) or pooled.is_contiguous():
             return fc6(pooled.flatten(1))
-        if len(pooled) < fc6.out_features:
+        if not torch.compiler.is_exporting() and len(pooled) < fc6.out_features:
             return fc6(pooled.flatten(1))
         weight = fc6.weight.unflatten(1, pooled.shape[1:]).permute(0, 2, 3, 1).flatten(1)
         return F.linear(pooled.permute(0, 2, 3, 1).flatten(1), weight, fc6.bias)
