@@ -59,20 +59,21 @@ at::Tensor resize(const at::Tensor& image, const std::string& about) {
   const std::string method = values_of(about, "method").at(0);
   if (method == "bilinear") {
     const double scale = std::min(min_size / shorter, max_size / longer);
-    const int64_t height = image.size(1) * scale, width = image.size(2) * scale;
+    const int64_t height = std::max(1.0, image.size(1) * scale), width = std::max(1.0, image.size(2) * scale);
     return at::upsample_bilinear2d(image.unsqueeze(0).to(at::kFloat), {height, width}, false).squeeze(0);
   }
   if (method != "antialiased") throw std::runtime_error("this program cannot resize by the rule " + method);
   double scale = min_size / shorter;
   scale *= std::min(1.0, max_size / (longer * scale));
-  const int64_t height = image.size(1) * scale + 0.5, width = image.size(2) * scale + 0.5;
+  const int64_t height = std::max(1.0, image.size(1) * scale + 0.5);
+  const int64_t width = std::max(1.0, image.size(2) * scale + 0.5);
   return at::_upsample_bilinear2d_aa(image.unsqueeze(0), {height, width}, false).squeeze(0);
 }
 
 // Pads on the right and at the bottom: [1, 3, height, width].
 at::Tensor pad(const at::Tensor& image, const std::string& about) {
-  const int64_t divisor = number_of(about, "size_divisor"), smallest = number_of(about, "smallest_side");
-  auto padded = [&](int64_t side) { return (std::max(side, smallest) + divisor - 1) / divisor * divisor; };
+  const int64_t divisor = number_of(about, "size_divisor");
+  auto padded = [&](int64_t side) { return (side + divisor - 1) / divisor * divisor; };
   const int64_t rows = padded(image.size(1)) - image.size(1), columns = padded(image.size(2)) - image.size(2);
   return at::constant_pad_nd(image, {0, columns, 0, rows}).unsqueeze(0);
 }

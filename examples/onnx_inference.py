@@ -29,10 +29,9 @@ def bilinear(size: int, new_size: int) -> np.ndarray:
     return np.maximum(0, 1 - np.abs(position[:, None] - np.arange(size))).astype(np.float32)
 
 
-def pad(image: np.ndarray, divisor: int, smallest: int) -> np.ndarray:
+def pad(image: np.ndarray, divisor: int) -> np.ndarray:
     """Pad on the right and at the bottom, and put the channels first; [1, 3, height, width]."""
-    sides = [max(side, smallest) for side in image.shape[:2]]
-    height, width = (side + -side % divisor for side in sides)
+    height, width = (side + -side % divisor for side in image.shape[:2])
     padded = np.zeros((1, 3, height, width), image.dtype)
     padded[0, :, : image.shape[0], : image.shape[1]] = image.transpose(2, 0, 1)
     return padded
@@ -47,7 +46,7 @@ def main(file: str, *images: str) -> None:
         image = ImageOps.exif_transpose(Image.open(path)).convert("RGB")
         resized = resize(image, about["resize"])
         inputs = {
-            "images": pad(resized, about["images"]["size_divisor"], about["images"]["smallest_side"]),
+            "images": pad(resized, about["images"]["size_divisor"]),
             "image_sizes": np.array([resized.shape[:2]]),
             "original_sizes": np.array([image.size[::-1]]),
         }

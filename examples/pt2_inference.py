@@ -30,10 +30,9 @@ def resize(picture: Image.Image, rule: dict) -> torch.Tensor:
     return F.interpolate(image[None], size=size, mode="bilinear", align_corners=False, antialias=True)[0]
 
 
-def pad(image: torch.Tensor, divisor: int, smallest: int) -> torch.Tensor:
+def pad(image: torch.Tensor, divisor: int) -> torch.Tensor:
     """Pad on the right and at the bottom; [1, 3, height, width]."""
-    sides = [max(side, smallest) for side in image.shape[1:]]
-    height, width = (side + -side % divisor for side in sides)
+    height, width = (side + -side % divisor for side in image.shape[1:])
     return F.pad(image, (0, width - image.shape[2], 0, height - image.shape[1]))[None]
 
 
@@ -46,7 +45,7 @@ def main(file: str, *images: str) -> None:
     for path in images:
         image = ImageOps.exif_transpose(Image.open(path)).convert("RGB")
         resized = resize(image, about["resize"])
-        padded = pad(resized, about["images"]["size_divisor"], about["images"]["smallest_side"])
+        padded = pad(resized, about["images"]["size_divisor"])
         found = detect(padded, torch.tensor([resized.shape[1:]]), torch.tensor([image.size[::-1]]))
         print(path)
         for index in range(int(found["count"])):

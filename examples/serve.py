@@ -37,9 +37,9 @@ class Detection(litserve.LitAPI):
             image = ImageOps.exif_transpose(image).convert("RGB")
         except (KeyError, TypeError, ValueError, OSError) as error:
             raise HTTPException(422, f"the request has to be JSON with an image file in base64: {error}") from error
-        resized, images = resize(image, self.about["resize"]), self.about["images"]
+        resized = resize(image, self.about["resize"])
         return {
-            "images": pad(resized, images["size_divisor"], images["smallest_side"]),
+            "images": pad(resized, self.about["images"]["size_divisor"]),
             "image_sizes": np.array([resized.shape[:2]]),
             "original_sizes": np.array([image.size[::-1]]),
         }

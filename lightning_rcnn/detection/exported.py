@@ -68,7 +68,7 @@ class ExportedDetector:
         self.has_masks = about["mask_paste"] is not None
         self.skeleton = Skeleton(**about["skeleton"]) if about.get("skeleton") else None
         self.keypoints_drawn_above: float = about.get("keypoints_drawn_above", 0.0)
-        self.preprocessing = _ExportedPreprocessing(about)
+        self.preprocessing = _preprocessing(about)
 
     def predict(self, inputs: Inputs) -> tuple[Detections, Proposals]:
         """Compute detections in the resized frame; a graph returns no proposals."""
@@ -82,21 +82,14 @@ class ExportedDetector:
         return self
 
 
-class _ExportedPreprocessing(Preprocessing):
-    """Sizes and padding by the rules in a file; normalization is in the graph."""
-
-    def __init__(self, about: dict[str, Any]) -> None:
-        rule, images = about["resize"], about["images"]
-        pixels = PixelFormat.from_plain(images["pixels"]) if "pixels" in images else RGB
-        settings = PreprocessingSettings(
-            rule["min_size"], rule["max_size"], rule["method"], images["size_divisor"], pixels=pixels
-        )
-        super().__init__(settings)
-        self._smallest = about["images"]["smallest_side"]
-
-    def padded_size(self, height: int, width: int) -> tuple[int, int]:
-        """Return the padded (height, width), at least what the graph takes."""
-        return super().padded_size(max(height, self._smallest), max(width, self._smallest))
+def _preprocessing(about: dict[str, Any]) -> Preprocessing:
+    """Return sizes and padding by the rules in a file; normalization is in the graph."""
+    rule, images = about["resize"], about["images"]
+    pixels = PixelFormat.from_plain(images["pixels"]) if "pixels" in images else RGB
+    settings = PreprocessingSettings(
+        rule["min_size"], rule["max_size"], rule["method"], images["size_divisor"], pixels=pixels
+    )
+    return settings.build()
 
 
 def _open(path: Path) -> tuple[Runner, str]:

@@ -14,11 +14,13 @@ from lightning_rcnn.data.pixel_format import RGB, PixelFormat
 from lightning_rcnn.data.shown_bands import shown_bands
 from lightning_rcnn.errors import InputError
 from lightning_rcnn.export.graph import ExportGraph
-from lightning_rcnn.export.program import Exportable, Outputs, Runner, smallest_side
+from lightning_rcnn.export.program import Exportable, Outputs, Runner
 
 MOST_IMAGES = 8
 """Images that are compared; more take time and tell no more."""
 _BATCH = 4
+_NARROW = 12
+"""Part of an image that is compared as an image of its own, whose coarser maps have one line."""
 _SCENE_SIZES = ((480, 640), (640, 480), (500, 500))
 
 
@@ -27,9 +29,9 @@ class Tolerance(NamedTuple):
 
     Attributes:
         boxes: pixels of the network's input.
-            masks = max(masks, mask_difference(theirs["masks"][best], ours["masks"][index]))
-        if "keypoints" in ours:
-            keypoints = max(keypoints, _distance(theirs["keypoints"][best], ours["keypoints"][index]) * scale)
+        scores: probability.
+        masks: probability; see `mask_difference`.
+        keypoints: pixels of the network's input.
     """
 
     boxes: float = 1e-2
@@ -65,7 +67,7 @@ class Comparison(NamedTuple):
 
 
 def compare(detector: Exportable, run: Runner, images: Sequence[Tensor], tolerance: Tolerance) -> list[Comparison]:
-    """Run an exported file and its detector on each image alone, and on up to four together.
+    """Run an exported file and its detector on each image alone, on up to four together, and on a narrow strip.
 
     Args:
         detector: the detector, in evaluation mode, with the limits of the export.
@@ -75,6 +77,7 @@ def compare(detector: Exportable, run: Runner, images: Sequence[Tensor], toleran
     """
     images = images[:MOST_IMAGES]
     batches = [[image] for image in images] + ([list(images[:_BATCH])] if len(images) > 1 else [])
+    batches.append([images[0][:, : -(-images[0].shape[1] // _NARROW)]])
     graph = ExportGraph(detector)
     rows = []
     for batch in batches:
@@ -116,8 +119,7 @@ def graph_inputs(detector: Exportable, images: Sequence[Tensor]) -> tuple[Tensor
     """
     preprocessing, device = detector.preprocessing, detector.device
     resized = [preprocessing.resize(image) for image in images]
-    side = smallest_side(detector)
-    padded = [preprocessing.padded_size(max(side, image.shape[1]), max(side, image.shape[2])) for image in resized]
+    padded = [preprocessing.padded_size(*image.shape[1:]) for image in resized]
     height, width = (max(edges) for edges in zip(*padded, strict=True))
     batch = [F.pad(image, (0, width - image.shape[2], 0, height - image.shape[1])) for image in resized]
     sizes, originals = (torch.tensor([image.shape[1:] for image in some]).to(device) for some in (resized, images))

@@ -13,15 +13,11 @@ J keypoints.
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lightning_rcnn.functional.boxes import rescale
 from lightning_rcnn.functional.postprocess import to_original_frame
 from lightning_rcnn.structures import PADDING_LABEL, Detections, Inputs, Proposals
-
-_DETECTIONS = 100
-"""Limit of detections of a box branch that does not state its own."""
 
 
 class ExportGraph(nn.Module):
@@ -62,9 +58,6 @@ class ExportGraph(nn.Module):
         return _compact(to_original_frame(detections, image_sizes, original_sizes))
 
     def _as_proposals(self, boxes: Tensor, original_sizes: Tensor, image_sizes: Tensor) -> Proposals:
-        # With as much padding there are always enough for D detections, so that their number is fixed.
-        settings = getattr(getattr(self.detector, "box", None), "settings", None)
-        boxes = F.pad(boxes, (0, 0, 0, getattr(settings, "detections_per_image", _DETECTIONS)))
         is_valid = (boxes[..., 2:] > boxes[..., :2]).all(-1)
         resized = torch.where(is_valid[..., None], rescale(boxes, original_sizes, image_sizes), 0.0)
         return Proposals(resized, torch.where(is_valid, 0.0, -torch.inf), is_valid)

@@ -9,15 +9,16 @@ from torch import Tensor
 
 import lightning_rcnn
 from lightning_rcnn.data.pixel_format import PixelFormat
-from lightning_rcnn.export.program import Exportable, image_dtype, input_names, smallest_side
+from lightning_rcnn.export.program import Exportable, image_dtype, input_names
 
 KEY = "lightning_rcnn"
 """Name of the JSON in a file: of an extra file in .pt2, of an entry of `metadata_props` in .onnx."""
 
 _RESIZED_SIZE = {
-    "bilinear": "scale = min(min_size / min(h, w), max_size / max(h, w)); floor(h * scale), floor(w * scale)",
+    "bilinear": "scale = min(min_size / min(h, w), max_size / max(h, w)); floor(h * scale), floor(w * scale), "
+    "at least 1",
     "antialiased": "the shorter edge becomes min_size, then both shrink by min(1, max_size / longer edge); "
-    "floor(edge + 0.5)",
+    "floor(edge + 0.5), at least 1",
 }
 _PIXELS = {
     "bilinear": "float32, bilinear between pixel centers, no antialiasing, not rounded",
@@ -51,7 +52,6 @@ def describe(detector: Exportable) -> str:
             "layout": _layout(pixels),
             "dtype": str(image_dtype(detector)).removeprefix("torch."),
             "size_divisor": preprocessing.size_divisor,
-            "smallest_side": smallest_side(detector),
         }
         | ({} if pixels.is_rgb else {"pixels": pixels.to_plain()}),
         "resize": {

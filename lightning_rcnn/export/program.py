@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
+from torch.utils._sympy.value_ranges import ValueRanges
 
 from lightning_rcnn.backbones.base import Backbone
 from lightning_rcnn.data.resize import ResizeRule
@@ -104,23 +105,6 @@ def limited(detector: Exportable, threshold: float | None, detections: int | Non
         detector.train(was_training)
 
 
-def smallest_side(detector: Exportable) -> int:
-    """Return the smallest height and width that the graph takes, pixels: two positions of the coarsest map.
-
-    A map of one position would be a case of its own for the tracer.
-    """
-    backbones = [part for _, part in detector.named_modules() if isinstance(part, Backbone)]
-    return max((_side_of_two_positions(part, detector.device) for part in backbones), default=2 * _DEFAULT_STRIDE)
-
-
-@torch.no_grad()
-def _side_of_two_positions(backbone: Backbone, device: torch.device) -> int:
-    stride = backbone.strides[-1]
-    sides = [stride + 1, *range(2 * stride, 8 * stride, 16)]
-    maps = (backbone(torch.zeros((1, backbone.in_channels, side, side), device=device))[-1] for side in sides)
-    return next((side for side, features in zip(sides, maps, strict=False) if features.shape[-1] > 1), 8 * stride)
-
-
 def input_names(detector: Exportable) -> list[str]:
     """Return the names of the graph's inputs, in order."""
     return ["images", "image_sizes", "original_sizes", *(["proposals"] if detector.search else [])]
@@ -140,7 +124,7 @@ def trace(detector: Exportable, operators: Operators = OPERATORS) -> ExportedPro
     for module in graph.modules():
         if reason := getattr(module, "no_graph", ""):
             raise InputError(f"{type(module).__name__}: cannot be exported: {reason}")
-    side = smallest_side(detector)
+    side = _traced_side(detector)
     batch, height, width = Dim("batch"), Dim("height", min=side), Dim("width", min=side)
     shapes: list[Any] = [{0: batch, 2: height, 3: width}, {0: batch}, {0: batch}]
     if detector.search:
@@ -154,6 +138,7 @@ def trace(detector: Exportable, operators: Operators = OPERATORS) -> ExportedPro
     except Exception as error:  # a custom part may fail in any way
         part = _failing_part(detector, error)
         raise InputError(f"{part}: cannot be exported: {_first_line(error)}") from error
+    _free_sizes(program)
     _require_standard(program, OPERATORS.keys() - operators.keys())
     return program
 
@@ -175,6 +160,36 @@ def refuse_operator(program: ExportedProgram, error: Exception) -> NoReturn:
         f"{_part_of(node)}: ONNX has no translation of its operator {operator}; use the format pt2, or write "
         "the part with other operators"
     ) from error
+
+
+def _traced_side(detector: Exportable) -> int:
+    """Return the smallest height and width for the tracer, pixels: two positions of the coarsest map.
+
+    A map of one position would be a case of its own for the tracer.
+    """
+    backbones = [part for _, part in detector.named_modules() if isinstance(part, Backbone)]
+    return max((_side_of_two_positions(part, detector.device) for part in backbones), default=2 * _DEFAULT_STRIDE)
+
+
+@torch.no_grad()
+def _side_of_two_positions(backbone: Backbone, device: torch.device) -> int:
+    stride = backbone.strides[-1]
+    sides = [stride + 1, *range(2 * stride, 8 * stride, 16)]
+    maps = (backbone(torch.zeros((1, backbone.in_channels, side, side), device=device))[-1] for side in sides)
+    return next((side for side, features in zip(sides, maps, strict=False) if features.shape[-1] > 1), 8 * stride)
+
+
+def _free_sizes(program: ExportedProgram) -> None:
+    """Let a program take images of any height and width, as its detector does.
+
+    The tracer's bound and guards concern only how maps are laid out in memory; operators compute the same beyond them,
+    and the check of a file runs on small images, too.
+    """
+    program._guards_code = []
+    images = next(node for node in program.graph.nodes if node.op == "placeholder" and node.name == "images")
+    for size in images.meta["val"].shape[2:]:
+        symbol = size.node.expr
+        program.range_constraints[symbol] = ValueRanges(1, program.range_constraints[symbol].upper)
 
 
 def _example(detector: Exportable, side: int) -> tuple[Tensor, ...]:

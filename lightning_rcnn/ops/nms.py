@@ -34,11 +34,16 @@ def batched_nms(boxes: Tensor, scores: Tensor, groups: Tensor, iou_threshold: fl
 
     Args:
         boxes, scores, groups, iou_threshold: as in `non_maximum_suppression`.
-        max_kept: K, the maximum number of boxes kept per image; P if that is less.
+        max_kept: K, the maximum number of boxes kept per image; P if that is less, but not in an exported graph, which
+            takes any number of boxes.
     """
     keep = non_maximum_suppression(boxes, scores, groups, iou_threshold)
     # A stable sort, as in NMS itself: `topk` would shuffle equal scores.
     score, index = torch.where(keep, scores, -torch.inf).sort(dim=1, descending=True, stable=True)
+    if torch.compiler.is_exporting():
+        room = score.shape[0], max_kept
+        score = torch.cat([score, score.new_full(room, -torch.inf)], dim=1)
+        index = torch.cat([index, index.new_zeros(room)], dim=1)
     score, index = score[:, :max_kept], index[:, :max_kept]
     return NMSResult(index, score, torch.isfinite(score))
 

@@ -111,8 +111,9 @@ def shortened(outputs):
 def test_fast_rcnn_takes_proposals_and_may_have_weights_of_16_bits(tmp_path):
     detector = fast_rcnn()
     rows = detector.export(tmp_path / "fast.pt2", images=IMAGES, half=True)
-    assert [row.shape for row in rows] == [(1, 96, 128), (1, 128, 96), (1, 96, 96), (3, 128, 128)]
-    assert all(row.detections > 10 and row.boxes < 1e-4 and row.scores < 1e-6 for row in rows)
+    assert [row.shape for row in rows] == [(1, 96, 128), (1, 128, 96), (1, 96, 96), (3, 128, 128), (1, 32, 128)]
+    assert all(row.detections > 10 for row in rows[:-1])
+    assert all(row.boxes < 1e-4 and row.scores < 1e-6 for row in rows)
     extra = {EXTRA_FILE: ""}
     program = torch.export.load(tmp_path / "fast.pt2", extra_files=extra)
     stored = {name.removesuffix(".original"): weight for name, weight in program.state_dict.items()}
@@ -154,7 +155,8 @@ def test_a_cascade_and_rendered_masks_are_one_graph_for_all_sizes():
             weight.mul_(300 if name.endswith("logits.weight") else 1)  # or all probabilities would be one half
     graph = trace(detector).module()
     rows = compare(detector, lambda arguments: graph(*arguments), IMAGES, Tolerance())
-    assert all(row.detections >= 10 and row.boxes < 1e-4 and row.masks < 1e-5 for row in rows)
+    assert all(row.detections >= 10 for row in rows[:-1])
+    assert all(row.unmatched == 0 and row.boxes < 1e-4 and row.masks < 1e-5 for row in rows)
 
 
 def test_one_cell_of_a_thousand_of_a_mask_may_differ():
@@ -194,7 +196,7 @@ def test_a_file_that_differs_gets_no_name(tmp_path, monkeypatch, change):
     reported = []
     with pytest.raises(InputError, match="differs from the detector"):
         exporting.export_detector(detector, tmp_path / "fast.pt2", images=IMAGES, report=reported.extend)
-    assert len(reported) == 4
+    assert len(reported) == 5
     assert not list(tmp_path.iterdir())
 
 

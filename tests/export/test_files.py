@@ -46,9 +46,10 @@ def scenes(folder):
 
 
 def batches(folder):
-    """Single images of three sizes, and a batch of four with padding."""
+    """Single images of three sizes, a batch of four with padding, and strips whose coarser maps have one position."""
     images = scenes(folder)
-    return [[image] for image in images[:3]] + [images]
+    strips = [[images[0][:, :3]], [images[1][..., :1]], [images[2][:, :40, :2]] * 2]
+    return [[image] for image in images[:3]] + [images] + strips
 
 
 def same_detections(detector, run, folder, *, boxes, scores):
