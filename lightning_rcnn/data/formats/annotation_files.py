@@ -62,10 +62,8 @@ def splits_of_files(layout: Layout, images: Mapping[str, Iterable[LabeledImage]]
         by_split[split_of(file)] += listed
     if len(by_split) > 1 and "" in by_split:
         by_split["other"] = by_split.pop("")
-    lists_all = len(by_split) == 1
     return [
-        LabeledSplit(split, layout.root, by_split[split], DefectLog(), lists_all=lists_all)
-        for split in in_order(by_split)
+        LabeledSplit(split, layout.root, by_split[split], DefectLog(), lists_all=True) for split in in_order(by_split)
     ]
 
 

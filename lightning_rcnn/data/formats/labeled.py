@@ -87,7 +87,8 @@ class LabeledSplit:
         folder: folder to which the file names are relative.
         images: images in the order of the packed set.
         log: defects found while listing.
-        lists_all: whether every image in the folder should be an entry, so that others are reported.
+        lists_all: whether every image in the folder should be an entry of this split or of another one, so that others
+            are reported.
         num_lost: number of images that the log reports as lost, without an entry.
     """
 

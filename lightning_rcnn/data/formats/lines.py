@@ -186,7 +186,11 @@ def _read_file_per_image(
     if len(by_split) > 1 and "" in by_split:
         by_split["other"] = by_split.pop("")
     number_of_files = sum(map(len, by_split.values()))
-    splits = [LabeledSplit(split, layout.root, by_split[split], DefectLog()) for split in in_order(by_split)]
+    # With a suffix, other images have a meaning of their own, such as DeepPCB's templates.
+    splits = [
+        LabeledSplit(split, layout.root, by_split[split], DefectLog(), lists_all=not image_suffix)
+        for split in in_order(by_split)
+    ]
     return LabeledData(f"{number_of_files} text files", splits)
 
 

@@ -8,7 +8,7 @@ Source: https://docs.ultralytics.com/datasets/ and https://github.com/AlexeyAB/d
 """
 
 import os
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from math import isfinite
@@ -75,7 +75,9 @@ def read_yolo(
     for label in _orphans(layout, set(labels.values())):
         split = split_of_folder(label) if split_of_folder(label) in entries else next(iter(entries))
         entries[split].append(LabeledImage(f"{label} (its image)", read(label)))
-    splits = [LabeledSplit(split, layout.root, listed) for split, listed in entries.items()]
+    splits = [LabeledSplit(split, layout.root, listed, lists_all=True) for split, listed in entries.items()]
+    if twice := [name for name, count in Counter(names.values()).items() if count > 1]:
+        notes = (*notes, f"names has {', '.join(twice)} more than once: one class")
     return LabeledData(
         config.name if config else "label files",
         splits,

@@ -1,19 +1,19 @@
 """Read the files that name the classes and splits of a YOLO data set."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
 import yaml
 
 from lightning_rcnn.data.formats.layout import Layout, read_text
+from lightning_rcnn.data.formats.splits import in_order, split_of
 from lightning_rcnn.data.formats.yolo_pose import Pose, read_pose
 from lightning_rcnn.errors import InputError
 
 CLASS_FILES = ("classes.txt", "obj.names", "predefined_classes.txt", "labels.txt", "class_names.txt", "_darknet.labels")
 """Names of files with one class name a line."""
-SPLITS = ("train", "val", "test")
 _YAML = (".yaml", ".yml")
 
 
@@ -99,22 +99,26 @@ def _read_yaml(layout: Layout, file: str) -> YoloConfig:
         raise InputError(
             f"{path}: not the YAML file of a YOLO data set, it has no `names`; give one with train and names"
         )
-    names = _names(content.get("names"), path)
+    names = _names(_as_written(path).get("names"), path)
     count = content.get("nc")
     if isinstance(count, int) and names and count != len(names):
         raise InputError(f"{path}: nc is {count}, but names has {len(names)} classes; correct it")
-    splits = {split: entries for split in SPLITS if (entries := _entries(content.get(split), path, split))}
-    if "val" not in splits and (entries := _entries(content.get("valid"), path, "valid")):
-        splits["val"] = entries
+    splits = _splits(content, path)
     stated = content.get("path")
     bases = [path.parent / stated, path.parent / Path(stated).name] if isinstance(stated, str) and stated else []
     base = next((base for base in bases if base.is_dir()), path.parent)
     return YoloConfig(file, names, splits, base, read_pose(content, path), str(content.get("task") or ""))
 
 
+def _as_written(path: Path) -> dict[str, Any]:
+    """Return the content of a YAML file with all values as text: unquoted, the classes yes and no become booleans."""
+    content: dict[str, Any] = yaml.load(read_text(path), Loader=yaml.BaseLoader)
+    return content
+
+
 def _names(value: Any, path: Path) -> dict[int, str]:
     """Return the classes in a list, or in a dictionary by number."""
-    if value is None:
+    if value is None or value in ("", "null", "~"):
         return {}
     items = (
         list(enumerate(value)) if isinstance(value, list) else list(value.items()) if isinstance(value, dict) else []
@@ -126,6 +130,17 @@ def _names(value: Any, path: Path) -> dict[int, str]:
     if not names or len(names) < len(items) or not all(names.values()):
         raise InputError(f"{path}: names must be a list of class names, or numbers with class names; correct it")
     return names
+
+
+def _splits(values: Mapping[Any, Any], path: Path) -> dict[str, list[str]]:
+    """Return split -> entries of the keys that are called like a split, as CVAT's `Validation` is."""
+    named = [(split_of(f"{key}/-"), key) for key in values if re.fullmatch(r"[A-Za-z]+", str(key))]
+    splits: dict[str, list[str]] = {}
+    for split in in_order(split for split, _ in named if split):
+        entries = [each for name, key in named if name == split for each in _entries(values[key], path, key)]
+        if entries:
+            splits[split] = list(dict.fromkeys(entries))
+    return splits
 
 
 def _entries(value: Any, path: Path, split: str) -> list[str]:
@@ -142,8 +157,7 @@ def _read_darknet(layout: Layout, file: str) -> YoloConfig:
     config = YoloConfig(file, {}, {}, path.parent)
     listed = find_entry(config, values.get("names", "obj.names"))
     names = _numbered(_lines(listed)) if listed is not None and listed.is_file() else {}
-    keys = {"train": "train", "valid": "val", "val": "val", "test": "test"}
-    return config._replace(names=names, splits={split: [values[key]] for key, split in keys.items() if key in values})
+    return config._replace(names=names, splits=_splits(values, path))
 
 
 def _lines(path: Path) -> list[str]:

@@ -79,13 +79,12 @@ def labeled_sources(data: LabeledData, name: str, classes: Sequence[str] | None 
     num_keypoints = len(data.skeleton or ())
     read = partial(read_labeled_item, labels=labels, chosen=classes is not None, num_keypoints=num_keypoints)
     located = _locate(data.splits)
-    folders = [split.folder for split in data.splits]
+    for split in {split.folder: split for split in reversed(data.splits) if split.lists_all}.values():
+        split.log.add(Finding(Defect.UNLISTED_FILE, file) for file in located[split.folder].unlisted)
     sources = {}
     for split in data.splits:
         files = located[split.folder]
         items, left_out = _items(split, files)
-        if split.lists_all and folders.count(split.folder) == 1:
-            split.log.add(Finding(Defect.UNLISTED_FILE, file) for file in files.unlisted)
         full_name = f"{name}/{split.name}" if split.name else name
         sources[split.name] = Source(
             full_name,

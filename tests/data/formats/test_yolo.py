@@ -178,6 +178,40 @@ def test_bad_yaml(write_files, refusal, yaml, words):
     assert words in refusal(write_files(*roboflow(**yaml)))
 
 
+@pytest.mark.parametrize("file", ["data.yaml", "obj.data"])
+def test_splits_are_called_as_cvat_calls_its_subsets(write_files, pack, file):
+    """Images of no split are reported."""
+    texts = {
+        "data.yaml": "names: {0: cat, 1: dog}\npath: .\nTrain: Train.txt\nvalidation: validation.txt\n",
+        "obj.data": "classes = 2\nTrain = data/Train.txt\nvalidation = data/validation.txt\nnames = data/obj.names\n",
+    }
+    texts = {file: texts[file], "obj.names": "cat\ndog\n", "Train.txt": "data/images/Train/a.jpg\n"}
+    texts |= {
+        "validation.txt": "data/images/validation/b.jpg\n",
+        "labels/Train/a.txt": CAT,
+        "labels/validation/b.txt": DOG,
+    }
+    images = ["images/Train/a.jpg", "images/validation/b.jpg", "images/Test/c.jpg"]
+    packed = pack(write_files(texts, images))
+    assert packed.splits["train"].objects == {"images/Train/a.jpg": [CAT_BOX]}
+    assert packed.splits["val"].objects == {"images/validation/b.jpg": [DOG_BOX]}
+    assert packed.splits["train"].report == {"unlisted_file": 1}
+
+
+@pytest.mark.parametrize(
+    ("names", "classes", "note"),
+    [
+        ("[yes, no]", ["yes", "no"], ""),
+        ("{0: on, 1: 007}", ["on", "007"], ""),
+        ("[cat, cat]", ["cat"], "; names has cat more than once: one class"),
+    ],
+)
+def test_names_of_classes_are_taken_as_written(write_files, pack, names, classes, note):
+    packed = pack(write_files(*roboflow(names=names, test=None)))
+    assert packed.splits["train"].classes == classes
+    assert packed.title == f"found YOLO (data.yaml, 2 splits: train 2, val 1){note}"
+
+
 def test_without_a_list_of_classes(write_files, refusal, pack):
     root = write_files({"a.txt": CAT}, ["a.jpg"])
     assert "name them in their order with --class_names" in refusal(root)
