@@ -5,7 +5,7 @@
 | TensorFlow's object detection API, Roboflow | `filename, width, height, class, xmin, ymin, xmax, ymax` |
 | RetinaNet | `path, x1, y1, x2, y2, class`, without names; an image without objects has its path only |
 | SKU-110K | `image, x1, y1, x2, y2, class, width, height`, without names |
-| Open Images | `ImageID, ..., LabelName, ..., XMin, XMax, YMin, YMax, ..., IsGroupOf, ...`, shares of the size |
+| Open Images, also FiftyOne's | `ImageID, ..., LabelName, ..., XMin, XMax, YMin, YMax, ..., IsGroupOf, ...`, shares |
 | Global Wheat and others | `image_id, width, height, bbox`, where bbox is [x, y, width, height] |
 
 Columns of other names are given as `--columns image=photo,x1=left,...`.
@@ -38,8 +38,8 @@ _NAMES = {
     "image": "image filename file_name file imagename image_name img path filepath file_path image_path image_id "
     "imageid img_path image_file",
     "class": "class label labelname label_name category class_name classname name category_name cell_type object",
-    "x1": "x1 xmin x_min left xtl min_x minx bbox_x1 xmin_",
-    "y1": "y1 ymin y_min top ytl min_y miny bbox_y1",
+    "x1": "x1 xmin x_min left xtl min_x minx bbox_x1 xmin_ x_1",
+    "y1": "y1 ymin y_min top ytl min_y miny bbox_y1 y_1",
     "x2": "x2 xmax x_max right xbr max_x maxx bbox_x2",
     "y2": "y2 ymax y_max bottom ybr max_y maxy bbox_y2",
     "x": "x bbox_x",
@@ -56,6 +56,8 @@ _NAMES = {
 }
 _MEANINGS = {name: field for field, names in _NAMES.items() for name in names.split()}
 _BOXES = (("x1", "y1", "x2", "y2"), ("x", "y", "w", "h"), ("cx", "cy", "w", "h"), ("bbox",))
+_CORNERS = (("x", "y"), ("cx", "cy"), ("x1", "y1"))
+"""What a width and a height may belong to; left and top are of a box in either form."""
 _RETINANET = ("image", "x1", "y1", "x2", "y2", "class")
 _WITHOUT_NAMES = {6: _RETINANET, 8: (*_RETINANET, "width", "height"), 5: _RETINANET[:5]}
 """Number of columns -> their meanings, for files without names."""
@@ -136,13 +138,17 @@ def _by_name(names: Sequence[str], columns: Mapping[str, str], file: str) -> dic
     for index, name in enumerate(lowered):
         if (meaning := _MEANINGS.get(name)) is not None:
             found.setdefault(meaning, index)
-    if {"x", "y", "width", "height"} <= found.keys() and not _has_box(found):  # then they are the box's
-        found |= {"w": found.pop("width"), "h": found.pop("height")}
     for meaning, name in columns.items():
         if name in names:
             found[meaning] = names.index(name)
         elif not name.isdigit():
             raise InputError(f"{file}: has no column {name!r}; it has {', '.join(names)}")
+    corner = next((pair for pair in _CORNERS if set(pair) <= found.keys()), None)
+    is_image_size = bool({"width", "height"} & columns.keys() or {"w", "h", "x2", "y2", "bbox"} & found.keys())
+    if corner is not None and {"width", "height"} <= found.keys() and not is_image_size:
+        found |= {"w": found.pop("width"), "h": found.pop("height")}
+    if corner == ("x1", "y1") and {"w", "h"} <= found.keys() and not _has_box(found):
+        found |= {"x": found.pop("x1"), "y": found.pop("y1")}
     return found
 
 
@@ -173,7 +179,9 @@ def _names_of_classes(layout: Layout) -> dict[str, str]:
         rows = [row for row in csv.reader(layout.lines(file, 10_000)) if len(row) == 2]
         if rows and len(rows) == len(layout.lines(file, 10_000)) and "class" in file.rpartition("/")[2].lower():
             numbers = [whole_number(row[1]) for row in rows]
-            if None not in numbers:
+            if all(row[0].startswith("/m/") for row in rows):  # FiftyOne's copy of Open Images
+                named |= {row[0]: row[1].strip() for row in rows}
+            elif None not in numbers:
                 named |= {
                     name: name
                     for _, (name, _) in sorted(zip(numbers, rows, strict=True), key=lambda pair: pair[0] or 0)

@@ -58,6 +58,16 @@ def test_sku110k(write_files, pack):
     assert packed.splits["test"].objects == {"images/test_0.jpg": [("object", *CAT[1:]), ("object", *DOG[1:])]}
 
 
+def test_open_images_as_fiftyone_downloads_them(write_files, pack):
+    texts = {
+        "train/metadata/classes.csv": lines("/m/01yrx,cat", "/m/0bt9lr,dog"),
+        "train/metadata/image_ids.csv": lines("ImageID,Subset,OriginalURL", "a1,train,http://host/a1.jpg"),
+        "train/labels/detections.csv": lines(OPEN_IMAGES, "a1,xclick,/m/0bt9lr,1,0,1,0,1,0,0,1,0,0"),
+    }
+    packed = pack(write_files(texts, ["train/data/a1.jpg"]))
+    assert packed.splits["train"].objects == {"train/data/a1.jpg": [("dog", 0, 0, 64, 48)]}
+
+
 def test_open_images(write_files, pack):
     """Ids without suffix, shares of the size, groups, and names of classes in a list of their own."""
     texts = {
@@ -89,6 +99,10 @@ def test_one_box_in_a_cell_and_no_class(write_files, pack):
         ("cat\t15\t26\t5\t6\ta.jpg\n", "class=1,x2=2,y2=3,x1=4,y1=5,image=6"),
         ("image,x,y,width,height,label\na.jpg,5,6,10,20,cat\n", None),
         ("image,x_center,y_center,bbox_w,bbox_h,label\na.jpg,10,16,10,20,cat\n", None),
+        ("filename,x_center,y_center,width,height,class\na.jpg,10,16,10,20,cat\n", None),
+        ("image,label,left,width,top,height\na.jpg,cat,5,10,6,20\n", None),
+        ("image,label,left,top,r,b,width,height\na.jpg,cat,5,6,15,26,64,48\n", "x2=r,y2=b"),
+        ("filename,xmin,ymin,w,h,width,height,class\na.jpg,5,6,10,20,64,48,cat\n", None),
     ],
 )
 def test_columns_by_name_and_by_number(write_files, tmp_path, pack, text, columns, monkeypatch):
