@@ -28,7 +28,7 @@ from lightning_rcnn.data.formats.labeled import (
 from lightning_rcnn.data.formats.layout import Layout, read_text
 from lightning_rcnn.data.formats.splits import in_order, split_of_folder
 from lightning_rcnn.data.formats.yolo_config import CLASS_FILES, YoloConfig, find_config, find_entry, is_class_list
-from lightning_rcnn.data.formats.yolo_oriented import refuse_oriented
+from lightning_rcnn.data.formats.yolo_oriented import refuse_dota, refuse_oriented
 from lightning_rcnn.data.formats.yolo_pose import Pose, read_points
 from lightning_rcnn.data.image_formats import images_among
 from lightning_rcnn.data.text_encoding import UnreadableTextError, decode_text
@@ -61,6 +61,7 @@ def read_yolo(
     images, notes = _images_by_split(layout, config)
     labels = _pair(layout, [name for listed in images.values() for name in listed])
     if not labels:
+        refuse_dota(layout)
         raise InputError(
             f"{layout.path}: no image has a label file; they are named like the images, and are in a folder `labels` "
             "beside `images`, or beside the images"

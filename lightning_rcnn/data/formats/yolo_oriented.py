@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from lightning_rcnn.data.formats.coco.scalars import number
 from lightning_rcnn.data.formats.layout import Layout
 from lightning_rcnn.errors import InputError
 
@@ -39,6 +40,27 @@ def refuse_oriented(layout: Layout, labels: Sequence[str], task: str) -> None:
             f"{layout.path}: oriented boxes (YOLO OBB), each line is a class and four points; detectors here have "
             "upright boxes; if the points are polygons, add --quadrilaterals polygons for masks and upright boxes"
         )
+
+
+def is_dota_line(line: str) -> bool:
+    """Return whether a line is one of DOTA, as Roboflow writes them, too: four points, a class, a difficulty."""
+    parts = line.split()
+    is_named = len(parts) in (9, 10) and number(parts[8]) is None
+    return is_named and all(number(part) is not None for part in (*parts[:8], *parts[9:]))
+
+
+def refuse_dota(layout: Layout) -> None:
+    """Refuse a data set with lines of DOTA's.
+
+    Raises:
+        InputError: a text file has one.
+    """
+    for file in layout.with_suffix(".txt", among=layout.all_files):
+        if any(map(is_dota_line, layout.lines(file, 3))):
+            raise InputError(
+                f"{layout.root / file}: oriented boxes (DOTA), each line is four points and a class; detectors here "
+                "have upright boxes, so export another format, or yield the samples from Python with `pack_samples`"
+            )
 
 
 def _is_tilted(parts: Sequence[str]) -> bool:

@@ -15,6 +15,7 @@ from lightning_rcnn.data.formats.layout import Layout
 from lightning_rcnn.data.formats.lines import DEEPPCB, DEEPPCB_CLASSES, ONLY_CLASS, WIDERFACE, read_lines
 from lightning_rcnn.data.formats.masks import read_masks
 from lightning_rcnn.data.formats.recognition import recognize
+from lightning_rcnn.data.formats.unknown import describe_unknown
 from lightning_rcnn.data.formats.via import read_via
 from lightning_rcnn.data.formats.yolo import read_yolo
 from lightning_rcnn.data.pack.coco_folders import coco_sources
@@ -108,6 +109,8 @@ def find_data(path: Path, classes: Sequence[str] | None = None) -> FoundData:
         if archives:
             listed = ", ".join(archives[:3]) + (", ..." if len(archives) > 3 else "")
             raise InputError(f"{path}: no annotations of a known format, but archives ({listed}); unpack them first")
+        if description := describe_unknown(layout):
+            raise InputError(f"{path}: no annotations of a known format; {description}")
         raise InputError(
             f"{path}: no annotations of a known format; known are {', '.join(TITLES.values())}; give the folder that "
             "holds images and annotations, or yield the samples from Python with `pack_samples`"

@@ -1,0 +1,90 @@
+"""Name the file that seems to hold the annotations where no format is recognized, and the way out for it."""
+
+import json
+import re
+
+from lightning_rcnn.data.formats.coco.other_formats import recognize_content
+from lightning_rcnn.data.formats.coco.scalars import number
+from lightning_rcnn.data.formats.layout import Layout
+from lightning_rcnn.data.formats.yolo_config import is_class_list
+from lightning_rcnn.data.formats.yolo_oriented import is_dota_line
+from lightning_rcnn.data.text_encoding import decode_text
+
+_MAX_PARSED = 1 << 26
+"""Bytes of the largest JSON file that is parsed again for its name."""
+_FILES_TO_TRY = 20
+_PYTHON = "yield the samples from Python with `pack_samples`"
+_OTHERS = {
+    ".odgt": "JSON Lines, as of CrowdHuman",
+    ".jsonl": "JSON Lines",
+    ".ndjson": "JSON Lines",
+    ".tfrecord": "TensorFlow's records",
+    ".record": "TensorFlow's records",
+    ".parquet": "a Parquet table",
+    ".mat": "a MATLAB file",
+    ".pkl": "a Python pickle",
+    ".h5": "an HDF5 file",
+    ".hdf5": "an HDF5 file",
+}
+_KERAS_LINE = re.compile(r"\S+\.(jpe?g|png)(\s+\d+,\d+,\d+,\d+,\d+)+", re.IGNORECASE)
+"""A line of keras-yolo3: an image with the boxes of all its objects."""
+
+
+def describe_unknown(layout: Layout) -> str:
+    """Return "FILE is ...; what to do" for the file that most likely has the annotations; "" if none looks like it."""
+    return _json(layout) or _table(layout) or _text(layout) or _other(layout)
+
+
+def _json(layout: Layout) -> str:
+    for file in layout.with_suffix(".json")[:_FILES_TO_TRY]:
+        path = layout.root / file
+        if path.stat().st_size > _MAX_PARSED:
+            continue
+        try:
+            other = recognize_content(json.loads(decode_text(path.read_bytes())))
+        except (OSError, ValueError, RecursionError):
+            continue
+        if other is not None:
+            return f"{file} is of {other.name}; {other.way_out}"
+    return ""
+
+
+def _table(layout: Layout) -> str:
+    for file in layout.with_suffix(".csv", ".tsv")[:_FILES_TO_TRY]:
+        first = next(iter(layout.lines(file, 1)), "")
+        columns = [name.strip() for name in re.split(r"[,;\t]", first)]
+        if len(columns) >= 2:
+            listed = ", ".join(columns[:12]) + (", ..." if len(columns) > 12 else "")
+            return (
+                f"{file} has the columns {listed}; if a line is a box, name them, for example `lightning-rcnn pack csv "
+                f"{layout.path} --columns image=photo,x1=left,y1=top,x2=right,y2=bottom,class=kind`"
+            )
+    return ""
+
+
+def _text(layout: Layout) -> str:
+    for file in [each for each in layout.with_suffix(".txt") if not is_class_list(each)][: 5 * _FILES_TO_TRY]:
+        lines = layout.lines(file, 3)
+        if any(map(is_dota_line, lines)):
+            return f"{file} has oriented boxes, as of DOTA; detectors here have upright boxes, so {_PYTHON}"
+        if any(map(_KERAS_LINE.fullmatch, lines)):
+            return f"{file} has all objects of an image in a line, as keras-yolo3; export it as COCO, or {_PYTHON}"
+        line = next((each for each in lines if _num_numbers(each) >= 4), "")
+        if line:
+            shown = line if len(line) <= 60 else f"{line[:60]}..."
+            return (
+                f"{file} has lines such as {shown!r}; if a line is an object, say what is in it, for example "
+                f"`lightning-rcnn pack lines {layout.path} --template 'class x1 y1 x2 y2'`"
+            )
+    return ""
+
+
+def _num_numbers(line: str) -> int:
+    return sum(number(cell) is not None for cell in re.split(r"[,;\s]+", line))
+
+
+def _other(layout: Layout) -> str:
+    for suffix, name in _OTHERS.items():
+        for file in layout.with_suffix(suffix):
+            return f"{file} is {name}; {_PYTHON}"
+    return ""

@@ -1,0 +1,59 @@
+"""What is said of data sets in formats that are not read: the file, and the way out."""
+
+import pytest
+
+BOX2D = {"id": 1, "category": "car", "box2d": {"x1": 5, "y1": 6, "x2": 15, "y2": 26}}
+SETS = {
+    "BDD100K": (
+        {"labels/train.json": [{"name": "a.jpg", "labels": [BOX2D]}]},
+        "labels/train.json is of BDD100K; convert it to COCO JSON",
+    ),
+    "Supervisely": (
+        {"meta.json": {"classes": [], "tags": []}, "ds0/ann/a.jpg.json": {"size": {}, "objects": []}},
+        "ds0/ann/a.jpg.json is of Supervisely; run the app Export to COCO in Supervisely",
+    ),
+    "Datumaro": (
+        {"annotations/default.json": {"categories": {}, "items": []}},
+        "convert it with `datum convert -f coco`",
+    ),
+    "a table of other columns": (
+        {"train.csv": "patientId,x,y,width,height,Target\na,5,6,10,20,1\n"},
+        "train.csv has the columns patientId, x, y, width, height, Target; if a line is a box, name them",
+    ),
+    "KITTI": (
+        {"training/label_2/a.txt": "Car 0.00 0 -1.57 5.00 6.00 15.00 26.00 1.65 1.67 3.64 -0.65 1.71 46.70 -1.59\n"},
+        "label_2/a.txt has lines such as 'Car 0.00 0 -1.57 5.00 6.00 15.00 26.00 1.65 1.67 3.64 -0.65 ...'; if a line",
+    ),
+    "VisDrone": (
+        {"annotations/a.txt": "5,6,10,20,1,4,0,0\n"},
+        "annotations/a.txt has lines such as '5,6,10,20,1,4,0,0'",
+    ),
+    "MOT": ({"MOT17-02/gt/gt.txt": "1,1,5,6,10,20,1,1,0.9\n"}, "pack lines {root} --template 'class x1 y1 x2 y2'`"),
+    "DOTA": (
+        {"labelTxt/a.txt": "imagesource:GoogleEarth\ngsd:0.14\n5.0 6.0 15.0 8.0 14.0 26.0 4.0 24.0 plane 0\n"},
+        "labelTxt/a.txt has oriented boxes, as of DOTA",
+    ),
+    "Roboflow's YOLO v4": (
+        {"train/_annotations.txt": "a.jpg 5,6,15,26,0 10,10,30,40,1\n", "train/_classes.txt": "cat\ndog\n"},
+        "train/_annotations.txt has all objects of an image in a line, as keras-yolo3",
+    ),
+    "CrowdHuman": ({"annotation_train.odgt": "{}\n"}, "annotation_train.odgt is JSON Lines, as of CrowdHuman"),
+    "no annotations": ({"README.txt": "Photos of 2024, 3 in all."}, "known are YOLO, Pascal VOC, COCO, LVIS"),
+}
+
+
+@pytest.mark.parametrize("name", SETS)
+def test_the_file_and_the_way_out_are_named(write_files, refusal, name):
+    texts, words = SETS[name]
+    root = write_files(texts, ["images/a.jpg"])
+    message = refusal(root)
+    assert message.startswith(f"{root}: no annotations of a known format; ")
+    assert words.format(root=root) in message
+
+
+def test_oriented_boxes_of_roboflow_are_named(write_files, refusal):
+    """Its YAML file is YOLO's, and its text files are DOTA's."""
+    texts = {"data.yaml": "train: ../train/images\nnames: [cat]\n"}
+    texts["train/labelTxt/a.txt"] = "5.0 6.0 15.0 8.0 14.0 26.0 4.0 24.0 cat 0\n"
+    root = write_files(texts, ["train/images/a.jpg"])
+    assert refusal(root).startswith(f"{root}/train/labelTxt/a.txt: oriented boxes (DOTA)")
