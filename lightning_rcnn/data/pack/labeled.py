@@ -199,8 +199,20 @@ def categories_of(data: LabeledData, name: str, classes: Sequence[str] | None) -
         absent = [class_name for class_name in chosen if class_name not in known]
         data.splits[0].log.add(Finding(Defect.ABSENT_CLASS, class_name) for class_name in absent)
     if not chosen:
-        raise InputError(f"{name}: no object has a class; name the classes with --classes to pack it")
+        raise InputError(
+            f"{name}: no object has a class{_first_loss(data)}; name the classes with --classes to pack it"
+        )
     return [Category(label, class_name, label) for label, class_name in enumerate(chosen, start=1)]
+
+
+def _first_loss(data: LabeledData) -> str:
+    """Return " (first: ...)" with the first object and what is wrong with it; "" if there are no objects."""
+    for split in data.splits:
+        for image in split.images:
+            for labeled in _read_labels(image.labels).objects:
+                defect = labeled.lost or Defect.UNKNOWN_CLASS
+                return f" (first: {image.file_name}, {labeled.place or 'object 1'}: {defect.label})"
+    return ""
 
 
 def _occurring_classes(splits: Iterable[LabeledSplit]) -> list[str]:

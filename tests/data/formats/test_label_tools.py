@@ -221,6 +221,15 @@ def test_a_rotated_rectangle_turns_around_its_corner(write_files, pack_one):
     assert packed.report == {"rotated_box": 1}
 
 
+def test_a_set_of_bad_results_names_the_first(write_files, refusal):
+    """Label Studio allows several labels for one rectangle."""
+    value = {"x": 25, "y": 25, "width": 25, "height": 50, "rotation": 0, "rectanglelabels": ["cat", "big"]}
+    result = {"id": "r1", "original_width": 64, "original_height": 48, "value": value, "type": "rectanglelabels"}
+    tasks = [{"id": 1, "data": {"image": "a.jpg"}, "annotations": [{"id": 1, "result": [result]}]}]
+    message = refusal(write_files({"p.json": tasks}, ["a.jpg"]))
+    assert "no object has a class (first: a.jpg, result r1: several labels, no original size, or a rotated" in message
+
+
 def test_bad_results_of_label_studio(write_files, pack_one):
     results = [
         result("rectanglelabels", "1", label="cat", x=1),
