@@ -79,12 +79,15 @@ def pack_found(found: Sequence[FoundData], names: Sequence[str], options: PackOp
 
 
 def chosen_names(options: PackOptions) -> list[str] | None:
-    """Return the classes of the data set that `--classes` names."""
-    return read_choice(options.classes).names if options.classes else None
+    """Return the classes of the data set that `--classes` names; None for all, also if a star stands for some."""
+    if options.classes is None:
+        return None
+    choice = read_choice(options.classes)
+    return None if choice.has_star else choice.names
 
 
 def _chosen(source: Source, options: PackOptions) -> Source:
-    if options.classes:
+    if options.classes is not None:
         source = with_targets(source, read_choice(options.classes))
     return with_max_edge(source, options.max_edge, options.quality, options.max_short_edge)
 

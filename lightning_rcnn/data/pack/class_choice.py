@@ -27,6 +27,11 @@ class ClassChoice(NamedTuple):
     names: list[str]
     targets: list[str]
 
+    @property
+    def has_star(self) -> bool:
+        """Whether a star stands for the classes that are not named."""
+        return _STAR in self.names
+
 
 def read_choice(text: str) -> ClassChoice:
     """Read the text of `--classes`.
@@ -76,7 +81,7 @@ def with_targets(source: Source, choice: ClassChoice) -> Source:
 
 def _without_star(choice: ClassChoice, known: list[str]) -> ClassChoice:
     """Return the choice with all classes that it does not name in place of a star."""
-    if _STAR not in choice.names or _STAR in known:
+    if not choice.has_star or _STAR in known:
         return choice
     place = choice.names.index(_STAR)
     rest = [name for name in known if name not in choice.names]

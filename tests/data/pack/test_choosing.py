@@ -113,6 +113,17 @@ def test_generated_scenes_are_divided_and_their_classes_chosen(pack):
     assert classes == {"star", "round"}
 
 
+@pytest.mark.parametrize(
+    ("classes", "expected"),
+    [("*=object", ["object", "object"]), ("dog;*=other", ["other", "dog"]), ("*", ["cat", "dog"])],
+)
+def test_a_star_stands_for_the_other_classes_of_any_format(yolo, pack, classes, expected):
+    root = yolo("a", {"x": "0 .5 .5 .4 .4\n1 .2 .2 .1 .1"})
+    packed = pack("auto", root, "--classes", classes)
+    assert packed["."]["x.jpg"].classes == expected
+    assert "a name is empty; give class names" in pack("auto", root, "--classes", "")
+
+
 def test_several_sets_become_one(yolo, pack):
     first = yolo("one/a", {"x": "0 .5 .5 .4 .4\n1 .2 .2 .1 .1", "y": "1 .5 .5 .4 .4"}, "cat,dog")
     second = yolo("two/a", {"x": "0 .5 .5 .4 .4\n1 .2 .2 .1 .1", "z": "9 .5 .5 .4 .4"}, "emu,cat", width=32)
