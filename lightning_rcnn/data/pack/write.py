@@ -114,5 +114,7 @@ def _require_acceptable(index: ShardIndex, log: DefectLog, strict: bool) -> None
         raise InputError(
             f"{index.name}: no image is left to pack; correct: {'; '.join(refused) or 'the empty list of images'}"
         )
+    if not index.categories:
+        raise InputError(f"{index.name}: no object has a class; name the classes to pack images without objects")
     if strict and refused:
         raise InputError(f"{index.name}: refused by --strict, nothing was written; correct: {'; '.join(refused)}")

@@ -42,6 +42,15 @@ def test_every_kind_of_image_box_label_and_mask(tmp_path, encode_image, read_pac
     assert len(index.shards) == 3
 
 
+def test_a_set_without_any_class_is_refused(tmp_path):
+    """Nothing could be trained on it; with names, images without objects are a set."""
+    empty = [sample(boxes=[], labels=[])]
+    with pytest.raises(InputError, match="out: no object has a class; name the classes"):
+        pack_samples(empty, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+    assert len(pack_samples(empty, tmp_path / "out", classes=["cat"])) == 1
+
+
 def test_numbers_are_labels_of_the_given_classes(tmp_path, read_packed):
     listed = [sample(labels=np.array([2])), sample(labels=["emu"]), sample(labels=[3])]
     index = pack_samples(listed, tmp_path / "out", classes=["cat", "dog"], max_loss=1)
