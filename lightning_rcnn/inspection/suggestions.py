@@ -27,6 +27,8 @@ MOST_LOST = 0.005
 GOOD_IOU = 0.5
 """IoU from which an anchor is a good start."""
 MEMORIES_GB = (8, 16, 24, 40, 80)
+MOST_POOR = 0.1
+"""Share of objects without such an anchor above which the anchors do not fit the set."""
 _SAMPLED = 20_000
 """Objects that anchors are chosen by."""
 _RATIOS = ((0.5, 1.0, 2.0), (1 / 3, 1.0, 3.0), (0.25, 0.5, 1.0, 2.0, 4.0))
@@ -42,12 +44,19 @@ class Suggestion:
         now: its value in the recipe.
         better: suggested value; the same as now if the value fits.
         reason: figures that say so.
+        fits: whether the value in the recipe is good as it is.
     """
 
     key: str
     now: str
     better: str
     reason: str
+    fits: bool = True
+
+    @property
+    def verdict(self) -> str:
+        """The suggested value, or for reports that none is needed, or that none was found."""
+        return self.better if self.better != self.now else "fits" if self.fits else "none is better"
 
 
 class BatchSizes(NamedTuple):
@@ -108,7 +117,7 @@ def _min_size(one: InspectedSet, recipe: Recipe, frame: Resized) -> Suggestion:
         reason += f", so {now} enlarges it {now / shorter:.1f} times, which costs time and adds nothing"
     if better > now:
         reason += f"; {better} makes it {edge * better / now:.0f} px"
-    return Suggestion("model.preprocessing.min_size", str(now), str(better), reason)
+    return Suggestion("model.preprocessing.min_size", str(now), str(better), reason, edge >= LEGIBLE)
 
 
 def _anchors(recipe: Recipe, frame: Resized) -> list[Suggestion]:
@@ -136,7 +145,8 @@ def _anchors(recipe: Recipe, frame: Resized) -> list[Suggestion]:
     reason += f"{mean:.2f}"
     if best != now:
         reason += f"; with the suggested ones {quality[0]:.1%} and {quality[1]:.2f}"
-    found = [Suggestion("model.rpn.anchors.sizes", _as_list(now.sizes), _as_list(best.sizes), reason)]
+    sizes_now, sizes = _as_list(now.sizes), _as_list(best.sizes)
+    found = [Suggestion("model.rpn.anchors.sizes", sizes_now, sizes, reason, good >= 1 - MOST_POOR)]
     if best.ratios != now.ratios:
         found.append(Suggestion("model.rpn.anchors.ratios", _as_list(now.ratios), _as_list(best.ratios), reason))
     return found

@@ -2,8 +2,10 @@
 
 import json
 
+import numpy as np
 import pytest
 
+from lightning_rcnn import pack_samples
 from lightning_rcnn.cli import main
 
 SMALL = """
@@ -46,6 +48,19 @@ def test_they_are_better(clean, inspect, tmp_path):
     assert after["findings"] == []
     assert after["sets"][0]["anchor_recall"]["0.5"] > 0.99
     assert all(one["better"] == one["now"] for one in after["suggestions"])
+
+
+def test_a_value_does_not_fit_because_nothing_is_better(tmp_path, inspect):
+    """A wire in a picture of 1 to 250 is a pixel high for the network, whatever its anchors."""
+    pixels = np.random.default_rng(0).integers(0, 255, (4, 1000, 3), np.uint8)
+    wire = {"image": pixels, "boxes": [[10, 1, 900, 3]], "labels": ["wire"]}
+    for split in ("train", "val"):
+        pack_samples([wire, wire], tmp_path / split)
+    report, page = inspect(tmp_path)
+    anchors = next(one for one in report["suggestions"] if one["key"] == "model.rpn.anchors.sizes")
+    assert anchors["better"] == anchors["now"]
+    assert not anchors["fits"]
+    assert "none is better" in page.read_text()
 
 
 def test_a_detector_without_anchors(clean, inspect, tmp_path):

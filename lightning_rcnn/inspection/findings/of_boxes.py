@@ -8,6 +8,7 @@ from lightning_rcnn.inspection.appearance import doubtful_labels, features_of
 from lightning_rcnn.inspection.collecting import InspectedSet
 from lightning_rcnn.inspection.duplicates import FLAT
 from lightning_rcnn.inspection.findings.finding import Case, Finding, Inspected, Level, Shot, plural, share
+from lightning_rcnn.inspection.suggestions import GOOD_IOU, MOST_POOR
 
 SAME_BOX = 0.9
 """IoU above which two boxes are one."""
@@ -21,10 +22,6 @@ ELONGATED = 10.0
 """Longer edge over shorter edge from which on a box is elongated."""
 USUAL_SHAPE = 0.05
 """Share of the boxes of a class above which a shape is usual."""
-POOR_IOU = 0.5
-"""IoU with the best anchor below which an anchor is a poor start."""
-MOST_POOR = 0.1
-"""Share of objects with a poor anchor above which the anchors do not fit the set."""
 MOST_HIDDEN = 0.01
 """Share of objects above which NMS is a limit."""
 
@@ -193,7 +190,7 @@ def _anchors(data: Inspected) -> Iterator[Finding]:
     remarks, poor = [], 0
     for of_set, iou in enumerate(data.anchor_iou):
         one, objects = data.sets[of_set], data.resized[of_set].objects
-        poor += int((iou < POOR_IOU).sum())
+        poor += int((iou < GOOD_IOU).sum())
         lost = np.flatnonzero(iou < rpn.negative_iou)
         for index in lost[np.argsort(iou[lost], kind="stable")].tolist():
             number = int(objects[index])
@@ -217,8 +214,8 @@ def _anchors(data: Inspected) -> Iterator[Finding]:
             "anchors_do_not_fit",
             Level.DOUBTFUL,
             f"The anchors fit {share(poor, total)} of the objects poorly",
-            f"More than {MOST_POOR:.0%} of the objects have no anchor with an IoU of {POOR_IOU:g} after resizing.",
-            "Take the suggested anchors or min_size.",
+            f"More than {MOST_POOR:.0%} of the objects have no anchor with an IoU of {GOOD_IOU:g} after resizing.",
+            "Take the suggested anchors or min_size; where none is better, cut the images into parts.",
             poor,
         )
 

@@ -111,11 +111,7 @@ def _headline(inspection: Inspection, figures: list[SetFigures]) -> list[tuple[s
 
 def _settings(inspection: Inspection) -> dict[str, Any]:
     columns = [text_column("setting"), text_column("now"), text_column("suggested"), text_column("because")]
-    rows = [
-        [one.key, one.now, "fits" if one.now == one.better else one.better, one.reason]
-        for one in inspection.suggestions
-    ]
-    return table(columns, rows)
+    return table(columns, [[one.key, one.now, one.verdict, one.reason] for one in inspection.suggestions])
 
 
 def _memory(inspection: Inspection) -> dict[str, Any]:

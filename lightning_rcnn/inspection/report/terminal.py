@@ -22,7 +22,8 @@ def print_report(inspection: Inspection, console: Console) -> None:
         console.print("Nothing doubtful was found.")
     console.print(_sets(figures_of(inspection.data)))
     console.print(_classes(inspection))
-    console.print(_settings(inspection))
+    if inspection.suggestions:
+        console.print(_settings(inspection))
     if inspection.batch_sizes:
         sizes = ", ".join(
             f"{one.memory_gb:g} GB: {one.in_16_bits} ({one.in_32_bits})" for one in inspection.batch_sizes
@@ -103,5 +104,5 @@ def _settings(inspection: Inspection) -> Table:
     table.title = Text(f"Settings of {inspection.data.recipe.name}, {inspection.data.recipe.detector}")
     table.title_justify = "left"
     for one in inspection.suggestions:
-        table.add_row(Text(one.key), Text(one.now), Text("fits" if one.now == one.better else one.better))
+        table.add_row(Text(one.key), Text(one.now), Text(one.verdict))
     return table
