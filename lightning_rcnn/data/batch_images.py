@@ -3,6 +3,7 @@
 Both forms have the same methods, and are chosen by class.
 """
 
+from collections.abc import Sequence
 from typing import Protocol
 
 import numpy as np
@@ -20,6 +21,7 @@ from lightning_rcnn.data.slots import SlotLayout, allocate_slots
 from lightning_rcnn.data.transforms.base import TrainingImage
 from lightning_rcnn.data.transforms.render import render, rendered_size
 from lightning_rcnn.data.transforms.view import displayed_size, map_into, visible_part, window_of
+from lightning_rcnn.ops.color_steps import ColorKind, ColorStep
 from lightning_rcnn.ops.placements import Placement
 from lightning_rcnn.ops.resize_taps import axis_taps
 from lightning_rcnn.structures import Batch
@@ -107,6 +109,7 @@ class UnrenderedImages(BatchImages):
         self._layout = layout
         self._bytes = DecodedBytes(memory)
         self._placements = [Placement()] * layout.num_slots
+        self._colors: list[tuple[ColorStep, ...]] = [()] * layout.num_slots
         self._fill = torch.zeros(layout.num_slots, layout.channels, dtype=torch.uint8)
         self._taps: list[Tensor] = [torch.zeros(0, dtype=torch.int32)]
         self._num_taps = 0
@@ -121,6 +124,8 @@ class UnrenderedImages(BatchImages):
         """Copy an image, and note how it is rendered."""
         height, width = rendered_size(sample, rule, self._layout.shape)
         window, (left, top, right, bottom) = window_of(sample), visible_part(sample)
+        if any(step.kind == ColorKind.CONTRAST for step in sample.colors):  # whose mean is that of the whole image
+            left, top, right, bottom = 0, 0, sample.image.shape[-1], sample.image.shape[-2]
         canvas_height, canvas_width = displayed_size(sample)
         taps = rule.taps(sample.image)
         along_y, along_x = axis_taps(canvas_height, height, taps), axis_taps(canvas_width, width, taps)
@@ -148,6 +153,7 @@ class UnrenderedImages(BatchImages):
             taps_x=along_x.num_taps,
             bits_x=along_x.bits,
         )
+        self._colors[slot] = sample.colors
         self._fill[slot] = torch.tensor(per_channel(sample.fill, self._layout.channels), dtype=torch.uint8)
         return (height, width), map_into(sample, (height, width))
 
@@ -156,13 +162,24 @@ class UnrenderedImages(BatchImages):
         is_used = batch.image_sizes.any(dim=1).tolist()
         rows = [row if used else Placement() for row, used in zip(self._placements, is_used, strict=True)]
         pixels, layout, buffer = self._bytes.finish()
-        images = DecodedImages(pixels, torch.tensor(rows), torch.cat(self._taps), self._fill)
+        images = DecodedImages(
+            pixels, torch.tensor(rows), torch.cat(self._taps), self._fill, _color_table(self._colors)
+        )
         decoded = DecodedBatch(batch, images, self._layout.shape, self._layout.dtype == torch.uint8)
         return _as_sent(decoded, pixels, layout, buffer)
 
     def release(self) -> None:
         """Give the buffer back unused."""
         self._bytes.release()
+
+
+def _color_table(colors: Sequence[Sequence[ColorStep]]) -> Tensor:
+    """Return the steps of N images, float64 [N, S, 2]: kind and value."""
+    table = torch.zeros(len(colors), max(map(len, colors), default=0), 2, dtype=torch.float64)
+    for row, steps in zip(table, colors, strict=True):
+        if steps:
+            row[: len(steps)] = torch.tensor(steps, dtype=torch.float64)
+    return table
 
 
 def _as_sent(batch: AnyBatch, images: Tensor, layout: Layout, buffer: Buffer | None) -> AnyBatch:

@@ -167,9 +167,15 @@ def handed_over(batch: AnyBatch, images: Tensor, layout: Layout, buffer: Buffer 
 def _by_value(tensor: Tensor) -> _HandedOver:
     # Not left to torch: where /dev/shm is full, its error in a thread would lose the batch, and the loader would wait.
     form = tensor.dtype, tensor.shape, torch.empty_like(tensor, device="meta").stride()
+    if tensor.numel() == 0:  # no bytes cannot be read as numbers of another type
+        return _HandedOver(_empty, form)
     memory = PipedBytes(tensor.nbytes) if tensor.nbytes <= SMALL_BYTES else shared_or_piped(tensor.nbytes)
     _arranged(memory, *form).copy_(tensor)
     return _HandedOver(_arranged, (memory, *form))
+
+
+def _empty(dtype: torch.dtype, shape: tuple[int, ...], stride: tuple[int, ...]) -> Tensor:
+    return torch.empty_strided(shape, stride, dtype=dtype)
 
 
 def _arranged(

@@ -9,7 +9,7 @@ from lightning.pytorch import LightningDataModule
 from torch import nn
 from torch.utils.data import Dataset
 
-from lightning_rcnn.data.batch_images import RenderedImages, UnrenderedImages
+from lightning_rcnn.data.batch_images import BatchImages, RenderedImages, UnrenderedImages
 from lightning_rcnn.data.cache import ShardCache
 from lightning_rcnn.data.dataset import Purpose
 from lightning_rcnn.data.decoded_batch import LoadedBatch, rendered
@@ -32,7 +32,8 @@ from lightning_rcnn.data.sources import read_source, without_paths
 from lightning_rcnn.data.split_dataset import split_dataset
 from lightning_rcnn.data.training_set import TrainingSet, same_in_every_epoch, sampled_set
 from lightning_rcnn.data.transforms.base import Transform
-from lightning_rcnn.data.transforms.pipeline import DEFAULT_TRANSFORMS, checked_transforms
+from lightning_rcnn.data.transforms.color_transform import left_to_device
+from lightning_rcnn.data.transforms.pipeline import DEFAULT_TRANSFORMS, checked_transforms, log_worker_transforms
 from lightning_rcnn.data.wanted import wanted_batches
 from lightning_rcnn.errors import InputError
 from lightning_rcnn.plain_data import from_plain
@@ -75,8 +76,7 @@ class DetectionDataModule(LightningDataModule):
             resize rule: square, 4:3, and the most elongated images, both ways.
         loading: settings of the order and of the workers.
         fetching: settings of shards that are fetched over the network.
-        device_transforms: whether the device cuts, resizes, flips and pads the images, in one step, and workers only
-            decode them. Images must be of 8 bits.
+        device_transforms: whether the device changes colors, cuts, resizes, flips and pads images, all of 8 bits.
 
     Attributes:
         categories: classes of the data, label 1..K; available after `setup`.
@@ -112,9 +112,8 @@ class DetectionDataModule(LightningDataModule):
         sampling = from_plain(sampling, Sampling())
         loading, fetching = from_plain(loading, LoadingSettings()), from_plain(fetching, FetchingSettings())
         settings = {"batch_size": batch_size, "eval_batch_size": eval_batch_size, "num_workers": num_workers}
-        settings["device_transforms"] = device_transforms
         others = {"sampling": sampling, "seed": seed, "shapes": shapes, "loading": loading, "fetching": fetching}
-        for name, value in {**settings, **others}.items():
+        for name, value in {**settings, **others, "device_transforms": device_transforms}.items():
             check("data", name, hints_of(DetectionDataModule.__init__)[name], value)
         sources = {"train": train, "val": val, "test": test, "predict": predict}
         self.sources = {split: without_paths(source) for split, source in sources.items()}
@@ -125,10 +124,9 @@ class DetectionDataModule(LightningDataModule):
         self.sampling = sampling
         self.seed = seed
         self.shapes = shapes
-        self.loading = loading
+        self.loading, self.device_transforms = loading, device_transforms
         self.policy = FetchPolicy(fetching.timeout, fetching.attempts)
         self.cache = ShardCache(fetching.cache_dir, fetching.cache_limit_gb * 1e9, self.policy)
-        self.device_transforms = device_transforms
         self.resize_rule = ResizeRule()
         self.mask_form: MaskForm = "none"
         self.proposal_limit = 0
@@ -174,6 +172,7 @@ class DetectionDataModule(LightningDataModule):
                 require_fit(split, self._shard_sets[split], self._requests, self._pixels, self.train_transforms)
                 if self.device_transforms:
                     require_bytes(self._shard_sets[split].index, self._pixels)
+                    log_worker_transforms(self.train_transforms if split == "train" else [])
         if stage == "fit":
             self._set_up_training()
 
@@ -282,7 +281,8 @@ class DetectionDataModule(LightningDataModule):
         batch_size = self.batch_size if purpose == "training" else self.eval_batch_size
         wanted = self.num_batches or num_batches if trainer is None else wanted_batches(trainer, purpose, num_batches)
         files = shard_files(self.cache, batch_size * processes.world * wanted, len(data))
-        images = UnrenderedImages if self.device_transforms else RenderedImages
+        images: type[BatchImages] = UnrenderedImages if self.device_transforms else RenderedImages
+        transforms = left_to_device(transforms) if self.device_transforms else transforms
         dataset = split_dataset(data, files, purpose, transforms, self.seed, self._requests, self._pixels, images)
         return PlannedLoader(
             dataset,

@@ -1,6 +1,6 @@
 """A batch with its images as they were decoded, until the device renders them.
 
-Shape letters: N images, C channels, H and W padded height and width, B bytes, T numbers of taps.
+Shape letters: N images, C channels, H and W padded height and width, B bytes, T numbers of taps, S steps.
 """
 
 from collections.abc import Callable
@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 from torch import Tensor
 
+from lightning_rcnn.ops.colors import change_colors
 from lightning_rcnn.ops.render import render_images
 from lightning_rcnn.structures import Batch, ImageRecord
 
@@ -21,12 +22,14 @@ class DecodedImages(NamedTuple):
         placements: int64 [N, 18], a `Placement` for each image.
         taps: int32 [T].
         fill: uint8 [N, C].
+        colors: float64 [N, S, 2], see `ops/colors.py`.
     """
 
     pixels: Tensor
     placements: Tensor
     taps: Tensor
     fill: Tensor
+    colors: Tensor
 
 
 @dataclass(frozen=True)
@@ -51,8 +54,12 @@ class DecodedBatch:
         return self.rest.records
 
     def rendered(self) -> Batch:
-        """Render the images, on the device on which they are."""
-        return replace(self.rest, images=render_images(*self.images, *self.shape, is_rounded=self.is_rounded))
+        """Change the colors of the images and render them, on the device on which they are."""
+        pixels, placements, taps, fill, colors = self.images
+        if colors.shape[1]:
+            pixels = change_colors(pixels, placements, colors, fill.shape[1])
+        images = render_images(pixels, placements, taps, fill, *self.shape, is_rounded=self.is_rounded)
+        return replace(self.rest, images=images)
 
     def to(self, device: Any, non_blocking: bool = False) -> "DecodedBatch":
         """Move the tensors to `device`."""

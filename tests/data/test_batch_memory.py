@@ -81,7 +81,7 @@ def test_a_tensor_of_any_strides_arrives_as_it_was(num_boxes):
             boxes = torch.arange(2 * 4 * self.num_boxes).reshape(2, 4, self.num_boxes).mT
             targets = Targets(boxes[:, ::2], boxes[0], boxes.bool())
             images = torch.zeros(2, 3, 64, 32).mT
-            batch = Batch(images, torch.zeros(2), torch.zeros(2), targets, ())
+            batch = Batch(images, torch.zeros(2, 0), torch.zeros(2), targets, ())
             return handed_over(batch, batch.images, LAYOUT, None)
 
     batch = next(iter(DataLoader(Turned(BatchMemory(1, 0), num_boxes), batch_size=None, num_workers=1)))
@@ -89,6 +89,7 @@ def test_a_tensor_of_any_strides_arrives_as_it_was(num_boxes):
     assert torch.equal(batch.targets.boxes, expected[:, ::2])
     assert torch.equal(batch.targets.labels, expected[0])
     assert torch.equal(batch.targets.is_crowd, expected.bool())
+    assert batch.image_sizes.shape == (2, 0)
 
 
 def test_all_tensors_arrive_as_they_were_whether_as_bytes_or_not():

@@ -6,6 +6,7 @@ import lightning
 import numpy as np
 import pytest
 import torch
+from torchvision.transforms import v2
 
 from lightning_rcnn.data import transforms as ours
 from lightning_rcnn.data.batch_images import BatchImages, RenderedImages, UnrenderedImages
@@ -20,7 +21,9 @@ from lightning_rcnn.data.plan import EMPTY_SLOT, Plan
 from lightning_rcnn.data.reader import RawSample
 from lightning_rcnn.data.requirements import require_bytes
 from lightning_rcnn.data.resize import ResizeMethod, ResizeRule
-from lightning_rcnn.data.transforms.pipeline import checked_transforms
+from lightning_rcnn.data.transforms import pipeline
+from lightning_rcnn.data.transforms.color_transform import left_to_device
+from lightning_rcnn.data.transforms.pipeline import checked_transforms, log_worker_transforms
 from lightning_rcnn.errors import InputError
 from lightning_rcnn.structures import Batch
 from tests.data.batch_contents import contents
@@ -125,6 +128,43 @@ def test_transforms_that_need_pixels_stay_in_the_workers():
         assert difference(rendered(by_device[request]), by_worker[request]).max() == 0
 
 
+COLORED: dict[str, list[Any]] = {
+    "colors": [ours.HorizontalFlip(), ours.Colors(0.4, 0.4, 0.4, 0.1)],
+    "distortion": [ours.PhotometricDistortion(), ours.ZoomOut(side_range=[1, 2]), ours.RandomIoUCrop()],
+    "before a crop": [ours.Colors(contrast=0.5), ours.Grayscale(p=0.5), ours.RandomSizeCrop(20, 50)],
+    "a crop on a canvas": [ours.RandomSizeCrop(20, 50), ours.Colors(contrast=0.5), ours.ZoomOut(p=1.0)],
+    "pixels in between": [ours.Colors(0.4, 0.4), ours.Noise(p=0.5), ours.PhotometricDistortion(), ours.Resize([64])],
+    "several samples": [ours.PhotometricDistortion(), ours.Mosaic(p=0.5), ours.CopyPaste(), ours.Colors(hue=0.1)],
+}
+
+
+@pytest.mark.parametrize("transforms", COLORED)
+def test_the_device_changes_colors_as_a_worker(transforms: str):
+    by_worker = dataset(RenderedImages, COLORED[transforms])
+    by_device = dataset(UnrenderedImages, left_to_device(COLORED[transforms]))
+    num_different = num_pixels = num_left = 0
+    for request in requests():
+        decoded = by_device[request]
+        assert isinstance(decoded, DecodedBatch)
+        num_left += decoded.images.colors.shape[1]
+        differences = difference(decoded.rendered(), by_worker[request])
+        assert (
+            differences.max() <= 2
+        )  # torch's functions add in another order for another layout, see `random_colors.py`
+        num_different += int((differences > 0).sum())
+        num_pixels += differences.numel()
+    assert num_left > 0 or transforms == "a crop on a canvas"
+    assert num_different <= 0.01 * num_pixels
+
+
+def test_channels_that_are_no_colors_change_by_themselves():
+    transforms, pixels = [ours.Colors(0.4, 0.4)], PixelFormat(5)
+    by_worker = dataset(RenderedImages, transforms, pixels=pixels)
+    by_device = dataset(UnrenderedImages, left_to_device(transforms), pixels=pixels)
+    for request in requests()[:2]:
+        assert difference(rendered(by_device[request]), by_worker[request]).max() <= 1
+
+
 def test_only_what_is_displayed_is_copied():
     crop = [ours.RandomSizeCrop(20, 24, p=1.0)]
     request = BatchRequest(0, 0, SHAPE, (0, 1, 2))
@@ -189,6 +229,21 @@ def test_images_of_more_than_8_bits_are_refused():
     require_bytes(ShardIndex("photos", [], False, [], {}), RGB)
     with pytest.raises(InputError, match=r"data.device_transforms: scans has 1 channel of uint16 from 0 to 4095, and"):
         require_bytes(ShardIndex("scans", [], False, [], {}), PixelFormat(1, "uint16", high=(4095.0,)))
+
+
+@pytest.mark.parametrize(
+    ("transforms", "line"),
+    [
+        ([ours.HorizontalFlip(), ours.Colors(0.1), ours.Resize([64])], ""),
+        ([ours.Colors(0.1), ours.Blur(), ours.Grayscale()], "workers apply Colors, Blur, and the device the rest."),
+        ([ours.Mosaic(), v2.RandomRotation(5)], "workers apply Mosaic, RandomRotation, and the device the rest."),
+    ],
+)
+def test_what_workers_apply_is_named(transforms: list[Any], line: str, monkeypatch: pytest.MonkeyPatch):
+    lines: list[str] = []
+    monkeypatch.setattr(pipeline, "rank_zero_info", lines.append)
+    log_worker_transforms(transforms)
+    assert lines == ([f"data.device_transforms: {line}"] if line else [])
 
 
 class Looking(lightning.LightningModule):

@@ -12,7 +12,7 @@ import pytest
 from torchvision.transforms import v2
 
 from lightning_rcnn.data import transforms as ours
-from lightning_rcnn.data.batch_images import RenderedImages, UnrenderedImages
+from lightning_rcnn.data.batch_images import BatchImages, RenderedImages, UnrenderedImages
 from lightning_rcnn.data.cache import ShardCache
 from lightning_rcnn.data.datamodule import DetectionDataModule
 from lightning_rcnn.data.dataset import DetectionDataset
@@ -25,6 +25,7 @@ from lightning_rcnn.data.reader import ShardReader
 from lightning_rcnn.data.resize import ResizeRule
 from lightning_rcnn.data.sampling import RepeatFactor
 from lightning_rcnn.data.shards import read_training_shards
+from lightning_rcnn.data.transforms.color_transform import left_to_device
 from lightning_rcnn.data.transforms.pipeline import checked_transforms, min_sizes
 from tests.data.batch_contents import contents
 
@@ -33,7 +34,7 @@ SAMPLING = RepeatFactor(1.5, source_weights=(2.0, 1.0), empty_share=0.1, epoch_s
 LAST: dict[str, list[Any]] = {
     "scale jitter": [ours.ScaleJitter([64, 90]), ours.CopyPaste(p=0.5)],
     "multi-scale": [ours.CopyPaste(p=0.5), ours.Resize([48, 64])],
-    "rendered by the device": [ours.CopyPaste(p=0.5), ours.ZoomOut(), ours.HorizontalFlip(), ours.Resize([48, 64])],
+    "rendered by the device": [ours.CopyPaste(), ours.PhotometricDistortion(), ours.ZoomOut(), ours.Resize([48, 64])],
 }
 
 
@@ -87,7 +88,9 @@ def loader_of(folders: Sequence[Path], last: str, first: int, rank: int, world: 
         counts=counts,
     )
     reader = ShardReader(shard_set, ShardCache(None, 1e9, FetchPolicy()))
-    images = UnrenderedImages if last == "rendered by the device" else RenderedImages
+    images: type[BatchImages] = RenderedImages
+    if last == "rendered by the device":
+        images, transforms = UnrenderedImages, left_to_device(transforms)
     samples = DetectionDataset(reader, rules, "training", transforms, SEED, mask_form="bitmaps", images=images)
     return PlannedLoader(
         samples,

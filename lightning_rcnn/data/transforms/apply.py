@@ -7,6 +7,7 @@ from typing import NamedTuple, Protocol
 
 from lightning_rcnn.data.reader import UnreadableRecordError
 from lightning_rcnn.data.transforms.base import Random, TrainingImage, Transform
+from lightning_rcnn.data.transforms.color_transform import with_colors
 from lightning_rcnn.data.transforms.mixing import MixingTransform, mask_readers
 from lightning_rcnn.data.transforms.torchvision import PairTransform, apply_to_pair
 from lightning_rcnn.masks.crops import UnreadableMaskError, decode_masks, polygon_points
@@ -80,6 +81,8 @@ class TransformList:
         try:
             for position, transform in enumerate(self._transforms[:end]):
                 random = random_at(position)
+                if not isinstance(transform, Transform) or transform.needs_pixels:
+                    loaded = loaded._replace(image=with_colors(loaded.image))
                 if isinstance(transform, MixingTransform):
                     loaded = self._mixed(loaded, transform, position, random)
                 elif isinstance(transform, Transform):
@@ -112,7 +115,8 @@ class TransformList:
             partner = draw + 1 if draw >= number and len(self._source) > 1 else draw  # no partner of itself
             try:
                 loaded = self._source.load(partner)
-                partners.append(self._transformed(loaded, partial(random.branch, index), position))
+                partner_image = self._transformed(loaded, partial(random.branch, index), position)
+                partners.append(partner_image._replace(image=with_colors(partner_image.image)))
             except UnreadableRecordError as error:
                 raise _UnreadablePartnerError(str(error)) from error
         return partners

@@ -7,6 +7,7 @@ import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -15,6 +16,7 @@ from torch import Tensor
 from lightning_rcnn.data.keypoints import ObjectKeypoints
 from lightning_rcnn.data.pixel_format import PixelFormat, per_channel
 from lightning_rcnn.masks.crops import ObjectMask, Window
+from lightning_rcnn.ops.color_steps import ColorStep
 from lightning_rcnn.parts import Recorded
 
 
@@ -39,6 +41,8 @@ class TrainingImage:
         is_transposed: whether to swap rows and columns, before the flips.
         window: part of `image` that is displayed; may reach beyond it. None for the whole image.
         fill: color of the pixels of the window that are beyond `image`, RGB; see `color_of`.
+        colors: changes of the colors of `image` that are recorded, too, for the device to apply; see
+            `color_transform.py`.
         final_size: (height, width) of the displayed frame after the resize, in pixels; None if the resize rule decides.
         negative_labels, not_exhaustive_labels: see `Targets`.
         keypoints: keypoints of the m objects in pixels of `image`; None if they are not needed.
@@ -56,6 +60,7 @@ class TrainingImage:
     window: Window | None = None
     fill: tuple[int, int, int] = (0, 0, 0)
     final_size: tuple[int, int] | None = None
+    colors: tuple[ColorStep, ...] = ()
     negative_labels: tuple[int, ...] = ()
     not_exhaustive_labels: tuple[int, ...] = ()
     keypoints: ObjectKeypoints | None = None
@@ -130,7 +135,12 @@ class Transform(Recorded, ABC):
 
     The list of transforms may also have any other callable of (image, target), such as those of
     `torchvision.transforms.v2`: see `torchvision.py`.
+
+    Attributes:
+        needs_pixels: whether it reads or changes pixels, and does not only record what becomes of them.
     """
+
+    needs_pixels: ClassVar[bool] = True
 
     def refusal(self, pixels: PixelFormat) -> str:
         """Say why the transform cannot be applied to images of a pixel format, and what to do; empty if it can."""

@@ -1,27 +1,19 @@
 """Change colors with torchvision's functions, in a fixed order."""
 
-from collections.abc import Callable
-from dataclasses import replace
-
-from torch import Tensor
-from torchvision.transforms.v2 import functional as F
-
 from lightning_rcnn.data.pixel_format import PixelFormat
-from lightning_rcnn.data.transforms.base import Random, TrainingImage, Transform
-from lightning_rcnn.data.transforms.unit_range import in_range_of, in_unit_range
+from lightning_rcnn.data.transforms.base import Random
+from lightning_rcnn.data.transforms.color_transform import ColorTransform
 from lightning_rcnn.errors import InputError
+from lightning_rcnn.ops.color_steps import COLORS, ColorKind, ColorStep
 
-_FACTORS: dict[str, Callable[[Tensor, float], Tensor]] = {
-    "brightness": F.adjust_brightness,
-    "contrast": F.adjust_contrast,
-    "saturation": F.adjust_saturation,
+_FACTORS = {
+    "brightness": ColorKind.BRIGHTNESS,
+    "contrast": ColorKind.CONTRAST,
+    "saturation": ColorKind.SATURATION,
 }
 
 
-_COLORS = 3
-
-
-class Colors(Transform):
+class Colors(ColorTransform):
     """Changes brightness, contrast, saturation and hue.
 
     Where images have no three colors, brightness and contrast change each channel by itself, with one factor.
@@ -48,21 +40,17 @@ class Colors(Transform):
 
     def refusal(self, pixels: PixelFormat) -> str:
         """Refuse to change the saturation and hue of images without three colors."""
-        if pixels.channels == _COLORS or not (self.strengths["saturation"] or self.hue):
+        if pixels.channels == COLORS or not (self.strengths["saturation"] or self.hue):
             return ""
         return "saturation and hue need red, green and blue; keep brightness and contrast"
 
-    def __call__(self, sample: TrainingImage, random: Random) -> TrainingImage:
-        """Change the colors of the image."""
-        image = in_unit_range(sample.image)
-        if image.shape[0] != _COLORS:
-            image = image[:, None]  # each channel by itself, as an image of one
-        for name, change in _FACTORS.items():
+    def steps(self, random: Random) -> list[ColorStep]:
+        """Draw the factors and the shift."""
+        steps = []
+        for name, kind in _FACTORS.items():
             # Always draw: the strength of one change must not affect the draw of another.
             factor = random.uniform(max(0.0, 1.0 - self.strengths[name]), 1.0 + self.strengths[name])
             if self.strengths[name]:
-                image = change(image, factor)
+                steps.append(ColorStep(kind, factor))
         shift = random.uniform(-self.hue, self.hue)
-        if self.hue:
-            image = F.adjust_hue(image, shift)
-        return replace(sample, image=in_range_of(image.reshape(sample.image.shape), sample.image))
+        return [*steps, ColorStep(ColorKind.HUE, shift)] if self.hue else steps

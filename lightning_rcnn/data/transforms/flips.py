@@ -1,6 +1,7 @@
 """Flip images."""
 
 from dataclasses import replace
+from typing import ClassVar
 
 from lightning_rcnn.data.transforms.base import Random, TrainingImage, Transform
 from lightning_rcnn.data.transforms.checks import probability
@@ -15,6 +16,8 @@ class HorizontalFlip(Transform):
     Raises:
         InputError: `p` is not a probability.
     """
+
+    needs_pixels: ClassVar[bool] = False
 
     def __init__(self, p: float = 0.5) -> None:
         self.p = probability("HorizontalFlip", p)
@@ -33,6 +36,8 @@ class VerticalFlip(Transform):
     Raises:
         InputError: `p` is not a probability.
     """
+
+    needs_pixels: ClassVar[bool] = False
 
     def __init__(self, p: float = 0.5) -> None:
         self.p = probability("VerticalFlip", p)

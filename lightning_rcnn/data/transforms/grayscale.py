@@ -1,15 +1,13 @@
 """Take the colors from images."""
 
-from dataclasses import replace
-
-from torchvision.transforms.v2 import functional as F
-
 from lightning_rcnn.data.pixel_format import PixelFormat
-from lightning_rcnn.data.transforms.base import Random, TrainingImage, Transform
+from lightning_rcnn.data.transforms.base import Random
 from lightning_rcnn.data.transforms.checks import probability
+from lightning_rcnn.data.transforms.color_transform import ColorTransform
+from lightning_rcnn.ops.color_steps import ColorKind, ColorStep
 
 
-class Grayscale(Transform):
+class Grayscale(ColorTransform):
     """Makes an image gray, in three equal channels.
 
     Args:
@@ -26,8 +24,6 @@ class Grayscale(Transform):
         """Refuse images without three colors."""
         return "" if pixels.channels == 3 else "needs red, green and blue; take it out"
 
-    def __call__(self, sample: TrainingImage, random: Random) -> TrainingImage:
-        """Make the image gray."""
-        if random.uniform() >= self.p:
-            return sample
-        return replace(sample, image=F.rgb_to_grayscale(sample.image, num_output_channels=3))
+    def steps(self, random: Random) -> list[ColorStep]:
+        """Draw whether to make the image gray."""
+        return [] if random.uniform() >= self.p else [ColorStep(ColorKind.GRAY)]

@@ -1,6 +1,7 @@
 """SSD's crop, which keeps enough of at least one object."""
 
 from collections.abc import Sequence
+from typing import ClassVar
 
 import numpy as np
 
@@ -33,6 +34,8 @@ class RandomIoUCrop(Transform):
     Raises:
         InputError: limits are out of range, or there is no option or no trial.
     """
+
+    needs_pixels: ClassVar[bool] = False
 
     def __init__(
         self,

@@ -1,19 +1,13 @@
 """SSD's distortion of colors, with torchvision's functions."""
 
-from dataclasses import replace
-from itertools import permutations
-
-from torchvision.transforms.v2 import functional as F
-
 from lightning_rcnn.data.pixel_format import PixelFormat
-from lightning_rcnn.data.transforms.base import Random, TrainingImage, Transform
+from lightning_rcnn.data.transforms.base import Random
 from lightning_rcnn.data.transforms.checks import limits, probability
-from lightning_rcnn.data.transforms.unit_range import in_range_of, in_unit_range
+from lightning_rcnn.data.transforms.color_transform import ColorTransform
+from lightning_rcnn.ops.color_steps import CHANNEL_ORDERS, ColorKind, ColorStep
 
-_CHANNEL_ORDERS = list(permutations(range(3)))
 
-
-class PhotometricDistortion(Transform):
+class PhotometricDistortion(ColorTransform):
     """Distorts colors as SSD does (Liu et al. 2016): brightness, contrast, saturation, hue and the order of channels.
 
     Each of the five happens with probability `p`. Contrast comes either before saturation and hue or after them, with
@@ -49,32 +43,20 @@ class PhotometricDistortion(Transform):
             return ""
         return "needs red, green and blue; use Colors with brightness and contrast"
 
-    def __call__(self, sample: TrainingImage, random: Random) -> TrainingImage:
-        """Distort the colors of the image."""
-        brightness = self._draw(self.brightness, random)
-        contrast = self._draw(self.contrast, random)
-        saturation = self._draw(self.saturation, random)
-        hue = self._draw(self.hue, random)
+    def steps(self, random: Random) -> list[ColorStep]:
+        """Draw which distortions happen, and how much they change."""
+        brightness = self._draw(ColorKind.BRIGHTNESS, self.brightness, random)
+        contrast = self._draw(ColorKind.CONTRAST, self.contrast, random)
+        saturation = self._draw(ColorKind.SATURATION, self.saturation, random)
+        hue = self._draw(ColorKind.HUE, self.hue, random)
         is_contrast_first = random.uniform() < 0.5
         is_permuted = random.uniform() < self.p
-        order = _CHANNEL_ORDERS[random.integer() % len(_CHANNEL_ORDERS)]
+        order = random.integer() % len(CHANNEL_ORDERS)
+        first, last = (contrast, []) if is_contrast_first else ([], contrast)
+        orders = [ColorStep(ColorKind.ORDER, float(order))] if is_permuted else []
+        return [*brightness, *first, *saturation, *hue, *last, *orders]
 
-        image = in_unit_range(sample.image)
-        if brightness is not None:
-            image = F.adjust_brightness(image, brightness)
-        if contrast is not None and is_contrast_first:
-            image = F.adjust_contrast(image, contrast)
-        if saturation is not None:
-            image = F.adjust_saturation(image, saturation)
-        if hue is not None:
-            image = F.adjust_hue(image, hue)
-        if contrast is not None and not is_contrast_first:
-            image = F.adjust_contrast(image, contrast)
-        if is_permuted:
-            image = image[list(order)]
-        return replace(sample, image=in_range_of(image, sample.image))
-
-    def _draw(self, factors: tuple[float, float], random: Random) -> float | None:
+    def _draw(self, kind: ColorKind, factors: tuple[float, float], random: Random) -> list[ColorStep]:
         """Draw whether to distort, and how much; both always, so that `p` does not affect the draws that follow."""
         is_distorted, factor = random.uniform() < self.p, random.uniform(*factors)
-        return factor if is_distorted else None
+        return [ColorStep(kind, factor)] if is_distorted else []

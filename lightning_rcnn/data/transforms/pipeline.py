@@ -3,7 +3,10 @@
 from collections.abc import Sequence
 from typing import Any
 
+from lightning.pytorch.utilities.rank_zero import rank_zero_info
+
 from lightning_rcnn.data.transforms.base import Transform
+from lightning_rcnn.data.transforms.color_transform import ColorTransform
 from lightning_rcnn.data.transforms.copy_paste import CopyPaste
 from lightning_rcnn.data.transforms.flips import HorizontalFlip
 from lightning_rcnn.data.transforms.planned import PlannedTransform
@@ -71,3 +74,18 @@ def size_settings(transforms: Sequence[Transform | PairTransform]) -> list[Any]:
         for position, transform in enumerate(transforms)
         if isinstance(transform, PlannedTransform | ScaleJitter)
     ]
+
+
+def log_worker_transforms(transforms: Sequence[Any]) -> None:
+    """Log the transforms that workers apply although others are left to the device, if there are any."""
+    last = max((position for position, each in enumerate(transforms) if _stays_with_workers(each)), default=-1)
+    applied = [each for each in transforms[: last + 1] if _stays_with_workers(each) or isinstance(each, ColorTransform)]
+    if applied:
+        names = ", ".join(dict.fromkeys(name_of(each) for each in applied))
+        rank_zero_info(f"data.device_transforms: workers apply {names}, and the device the rest.")
+
+
+def _stays_with_workers(transform: Any) -> bool:
+    return not isinstance(transform, Transform) or (
+        transform.needs_pixels and not isinstance(transform, ColorTransform)
+    )

@@ -1,6 +1,7 @@
 """Turn images by quarters."""
 
 from dataclasses import replace
+from typing import ClassVar
 
 from lightning_rcnn.data.transforms.base import Random, TrainingImage
 from lightning_rcnn.data.transforms.checks import probability
@@ -17,6 +18,8 @@ class QuarterTurns(PlannedTransform):
     Raises:
         InputError: `p` is not a probability.
     """
+
+    needs_pixels: ClassVar[bool] = False
 
     def __init__(self, p: float = 0.75) -> None:
         self.p = probability("QuarterTurns", p)

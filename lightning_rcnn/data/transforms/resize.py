@@ -1,6 +1,7 @@
 """Multi-scale training: the plan decides the sizes, so that batches have few shapes."""
 
 from collections.abc import Sequence
+from typing import ClassVar
 
 from lightning_rcnn.data.transforms.base import Random, TrainingImage, Transform
 from lightning_rcnn.errors import InputError
@@ -17,6 +18,8 @@ class Resize(Transform):
     Raises:
         InputError: there is no length, or a length is less than 1.
     """
+
+    needs_pixels: ClassVar[bool] = False
 
     def __init__(self, min_sizes: Sequence[int]) -> None:
         if not isinstance(min_sizes, list | tuple) or not min_sizes or min(min_sizes) < 1:

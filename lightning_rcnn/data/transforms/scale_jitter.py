@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import ClassVar
 
 from lightning_rcnn.data.transforms.base import Random, TrainingImage, Transform
 from lightning_rcnn.data.transforms.checks import checked_share, limits
@@ -31,6 +32,8 @@ class ScaleJitter(Transform):
     Raises:
         InputError: a size is less than 1, or a factor or `min_visible` is out of range.
     """
+
+    needs_pixels: ClassVar[bool] = False
 
     def __init__(
         self,

@@ -1,5 +1,7 @@
 """Crop images to a random size."""
 
+from typing import ClassVar
+
 from lightning_rcnn.data.transforms.base import Random, TrainingImage
 from lightning_rcnn.data.transforms.checks import checked_share, limits, probability
 from lightning_rcnn.data.transforms.cut import cut
@@ -22,6 +24,8 @@ class RandomSizeCrop(PlannedTransform):
     Raises:
         InputError: a size is less than 1, `min_size` exceeds `max_size`, or `min_visible` or `p` is out of range.
     """
+
+    needs_pixels: ClassVar[bool] = False
 
     def __init__(self, min_size: int, max_size: int, min_visible: float = 0.0, p: float = 0.5) -> None:
         self.min_size, self.max_size = limits(

@@ -12,6 +12,7 @@ from lightning_rcnn.data.canvas import filled
 from lightning_rcnn.data.geometry import AxisAlignedMap
 from lightning_rcnn.data.pixel_format import per_channel
 from lightning_rcnn.data.transforms.base import TrainingImage
+from lightning_rcnn.data.transforms.color_transform import with_colors
 from lightning_rcnn.masks.crops import (
     NO_PIXELS,
     Crop,
@@ -103,6 +104,7 @@ def upright(sample: TrainingImage) -> TrainingImage:
     """
     if sample.window is None and not (sample.is_mirrored or sample.is_upside_down or sample.is_transposed):
         return sample
+    sample = with_colors(sample)  # before the color of the canvas is there, which no change of colors concerns
     to_displayed = map_into(sample, displayed_size(sample))
     axes = [axis for axis, is_flipped in ((-2, sample.is_upside_down), (-1, sample.is_mirrored)) if is_flipped]
     pixels = displayed_pixels(sample)

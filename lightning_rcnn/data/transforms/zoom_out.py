@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import ClassVar
 
 from lightning_rcnn.data.transforms.base import Random, TrainingImage
 from lightning_rcnn.data.transforms.checks import IMAGENET_COLOR, checked_color, limits, probability
@@ -23,6 +24,8 @@ class ZoomOut(PlannedTransform):
     Raises:
         InputError: the limits, the color or `p` are out of range.
     """
+
+    needs_pixels: ClassVar[bool] = False
 
     def __init__(
         self, side_range: Sequence[float] = (1.0, 4.0), fill: Sequence[int] = IMAGENET_COLOR, p: float = 0.5

@@ -40,7 +40,9 @@ REGISTERS = {
         "transpose": 32,
     },
     NMS.source: {"suppress": 64},
-    RENDER.source: {"render_bytes": 64, "render_floats": 64},
+    RENDER.source: dict.fromkeys(
+        ("render_bytes", "render_floats", "sum_levels", "sum_channels", "change_colors", "change_channels"), 64
+    ),
 }
 """Limits for blocks of 256 threads: with 64 registers a multiprocessor holds four blocks, with 80 three, 128 two."""
 

@@ -121,6 +121,14 @@ def test_images_are_rendered_as_by_torch_and_pillow():
         assert case.rule == "linear" or torch.equal(rendered, case.rendered("portable")), seed
 
 
+def test_colors_are_changed_as_by_torchvision():
+    import random_colors
+
+    for seed in range(200):
+        for max_steps in (1, 6):
+            assert random_colors.has_colors(random_colors.draw_colors(seed, max_steps), "cuda", "cuda"), seed
+
+
 @pytest.fixture
 def mask_arguments():
     """Draw bitmaps, polygons and regions of two images on the GPU."""

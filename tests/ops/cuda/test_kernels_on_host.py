@@ -17,7 +17,7 @@ from lightning_rcnn.ops.cpu.pixel_weights import Grid, Pyramid
 from lightning_rcnn.ops.cuda import arguments, bitmaps, operations, rendering
 from lightning_rcnn.ops.cuda.compiler import ROI_KERNELS, roi_kernels
 from lightning_rcnn.ops.cuda.operations import LevelRule
-from lightning_rcnn.ops.cuda.rendering import RENDER, RenderParams
+from lightning_rcnn.ops.cuda.rendering import RENDER, ColorParams, RenderParams
 from lightning_rcnn.ops.cuda.suppression import NMS, NmsParams, round_down
 from lightning_rcnn.ops.level_assignment import assign_levels
 from lightning_rcnn.ops.placements import Placement
@@ -76,6 +76,16 @@ def test_images_are_rendered_as_by_torch_and_pillow(on_host, monkeypatch):
         ours, portable = case.rendered("cuda"), case.rendered("portable")
         assert ours.stride() == portable.stride()
         assert case.rule == "linear" or torch.equal(ours, portable), seed
+
+
+def test_colors_are_changed_as_by_torchvision(on_host, monkeypatch):
+    import random_colors
+
+    monkeypatch.setattr(rendering, "obstacle", lambda *_: "")
+    monkeypatch.setattr(rendering, "_COLOR_BLOCKS", 2)
+    for seed in range(30):
+        for max_steps in (1, 6):
+            assert random_colors.has_colors(random_colors.draw_colors(seed, max_steps), impl="cuda"), seed
 
 
 def test_bitmaps_are_aligned_as_whole_masks_by_torchvision(on_host):
@@ -302,6 +312,7 @@ def test_structures_have_the_compilers_layout(host_kernels):
     assert library.sizeof_region_axes() == arguments.AXES_BYTES
     assert host_kernels.library(NMS).sizeof_params() == ctypes.sizeof(NmsParams)
     assert host_kernels.library(RENDER).sizeof_params() == ctypes.sizeof(RenderParams)
+    assert host_kernels.library(RENDER).sizeof_color_params() == ctypes.sizeof(ColorParams)
     assert host_kernels.library(RENDER).sizeof_placement() == len(Placement._fields) * torch.int64.itemsize
 
 

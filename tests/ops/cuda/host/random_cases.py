@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 import torchvision.ops
 from host_kernels import RUNNERS, SANITIZERS, HostKernels
+from random_colors import draw_colors, has_colors
 from random_masks import bitmap_error, draw_masks
 from random_rendering import draw_rendering, is_rendered
 from random_suppression import draw_boxes, num_wrong
@@ -134,11 +135,12 @@ def main():
     if device == "cpu":
         host = HostKernels(arguments.folder, flags, others)
         host.reversed = arguments.reversed
-        launcher.launch, rendering.obstacle = host.launch, lambda *_: ""
+        launcher.launch, rendering.obstacle, rendering._COLOR_BLOCKS = host.launch, lambda *_: "", 2
     for seed in range(arguments.first, arguments.last):
         errors = (*align_errors(draw(seed), device), *pool_errors(draw(seed), device))
         errors = (*errors, bitmap_error(draw_masks(seed), device), num_wrong(draw_boxes(seed), device))
         assert all(error <= 5e-5 for error in errors), f"case {seed}: {errors}"
+        assert has_colors(draw_colors(seed), device, "cuda"), f"case {seed}: colors"
         assert is_rendered(draw_rendering(seed), device, "cuda"), f"case {seed}: rendering"
     print("all cases pass")
 

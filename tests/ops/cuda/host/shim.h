@@ -31,6 +31,11 @@ static Index threadIdx, blockIdx, blockDim, gridDim;
 
 inline int __popc(unsigned int word) { return __builtin_popcount(word); }
 inline int __ffsll(long long word) { return __builtin_ffsll(word); }
+inline unsigned long long atomicAdd(unsigned long long* target, unsigned long long value) {
+    const unsigned long long before = *target;
+    *target += value;
+    return before;
+}
 inline int min(int a, int b) { return a < b ? a : b; }
 
 namespace host {
