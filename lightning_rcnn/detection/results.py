@@ -121,38 +121,34 @@ def write_coco(path: Path, category_ids: Sequence[int], class_names: Sequence[st
     Raises:
         InputError: a file cannot be written.
     """
-    target = path.with_name(RESULTS_FILE)
     categories = [{"id": i, "name": name} for i, name in zip(category_ids, class_names, strict=True)]
     try:
-        with atomic_write(target) as file:
-            _write_list(file, _results(path))
-            file.write(b"\n")
-        target = path.with_name(NAMES_FILE)
-        with atomic_write(target) as file:
-            file.write(b'{"images": ')
-            _write_list(file, _images(path))
-            file.write(b', "categories": ' + json.dumps(categories).encode() + b"}\n")
+        with atomic_write(path.with_name(RESULTS_FILE)) as results, atomic_write(path.with_name(NAMES_FILE)) as names:
+            results.write(b"[")
+            names.write(b'{"images": ')
+            _write_entries(path, results, names)
+            results.write(b"]\n")
+            names.write(b', "categories": ' + json.dumps(categories).encode() + b"}\n")
     except OSError as error:
-        raise InputError(cannot_write(target, error)) from error
+        raise InputError(cannot_write(path.with_name(RESULTS_FILE), error)) from error
 
 
-def _results(path: Path) -> Iterator[Entry]:
+def _write_entries(path: Path, results: BinaryIO, names: BinaryIO) -> None:
+    """Write the detections of all images to one file, and the images to another."""
+    separator = b""
+    names.write(b"[")
     for image_id, entry in enumerate(read_lines(path), start=1):
-        for found in entry["objects"]:
-            yield {"image_id": image_id, **{key: value for key, value in found.items() if key != "class"}}
-
-
-def _images(path: Path) -> Iterator[Entry]:
-    for image_id, entry in enumerate(read_lines(path), start=1):
+        found = [
+            {"image_id": image_id, **{key: value for key, value in one.items() if key != "class"}}
+            for one in entry["objects"]
+        ]
+        if found:  # one call for all objects of an image is several times as fast as one for each
+            results.write(separator + json.dumps(found)[1:-1].encode())
+            separator = b", "
         name = f"{entry['image']}#{entry['frame']}" if "frame" in entry else entry["image"]
-        yield {"id": image_id, "file_name": name, "width": entry["width"], "height": entry["height"]}
-
-
-def _write_list(file: BinaryIO, items: Iterator[Entry]) -> None:
-    file.write(b"[")
-    for number, item in enumerate(items):
-        file.write((", " if number else "").encode() + json.dumps(item).encode())
-    file.write(b"]")
+        image = {"id": image_id, "file_name": name, "width": entry["width"], "height": entry["height"]}
+        names.write((b", " if image_id > 1 else b"") + json.dumps(image).encode())
+    names.write(b"]")
 
 
 def _require_same(folder: Path, settings: dict[str, Any]) -> None:
