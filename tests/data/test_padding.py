@@ -3,6 +3,7 @@ import pytest
 
 from lightning_rcnn.data.padding import DIVISOR, padded_shapes, resized_sizes, smallest_holding, sort_shapes
 from lightning_rcnn.data.resize import ResizeRule
+from lightning_rcnn.detectors.preprocessing import PreprocessingSettings
 from lightning_rcnn.errors import InputError
 
 
@@ -48,3 +49,13 @@ def test_a_shape_that_is_none_is_refused(shape: list[int]):
 
 def test_nothing_holds_what_is_too_large():
     assert smallest_holding(np.array([[64, 96], [32, 32]]), np.array([[32, 64], [64, 64]])).tolist() == [-1, 0]
+
+
+def test_all_multiples_as_shapes_pad_each_image_as_detect_does():
+    settings = PreprocessingSettings(min_size=128, max_size=192)
+    preprocessing, edges = settings.build(), range(DIVISOR, 192 + DIVISOR, DIVISOR)
+    shapes = sort_shapes([(height, width) for height in edges for width in edges])
+    heights, widths = (grid.ravel() for grid in np.meshgrid(np.arange(20, 300, 7), np.arange(20, 300, 7)))
+    sizes = resized_sizes(preprocessing.resize_rule, heights, widths)
+    expected = [preprocessing.padded_size(*size) for size in sizes.tolist()]
+    assert shapes[smallest_holding(sizes, shapes)].tolist() == [list(size) for size in expected]
