@@ -2,6 +2,7 @@
 
 | launcher | known by | nodes x processes of each |
 |---|---|---|
+| lightning_rcnn.healing | `TORCHELASTIC_RUN_ID` begins with its name | as torchrun, in a SLURM job of any size |
 | torchrun | `TORCHELASTIC_RUN_ID` | `WORLD_SIZE` / `LOCAL_WORLD_SIZE` x `LOCAL_WORLD_SIZE`, also inside a SLURM job |
 | mpirun | Open MPI's, MVAPICH's or Hydra's variables | its size / its local size x its local size |
 | jsrun | `JSM_NAMESPACE_SIZE` | the same |
@@ -18,6 +19,9 @@ from typing import NamedTuple
 
 from lightning_rcnn import slurm_step
 from lightning_rcnn.errors import InputError
+
+HEALING = "lightning_rcnn.healing"
+"""Launcher whose ranks start again, in other numbers than those of a SLURM job when a node is lost."""
 
 
 class Launch(NamedTuple):
@@ -60,12 +64,25 @@ def rank_of(environment: Mapping[str, str]) -> int:
     return next((int(rank) for rank in ranks if rank.isdecimal() and rank != "0"), 0)
 
 
+def healing_job(environment: Mapping[str, str]) -> str:
+    """Return text that only ranks of the same `lightning_rcnn.healing` command have; empty if it started none."""
+    job = environment.get("TORCHELASTIC_RUN_ID", "")
+    return job if job.startswith(HEALING) else ""
+
+
 def may_fail_alone(environment: Mapping[str, str]) -> bool:
     """Tell whether this process can exit with an error without its launcher killing rank 0 for it.
 
     torchrun's agent ends the processes of its own node only; the others here end all.
     """
     return "TORCHELASTIC_RUN_ID" in environment and environment.get("GROUP_RANK", "0") != "0"
+
+
+def _healing(environment: Mapping[str, str]) -> Launch | None:
+    if not healing_job(environment):
+        return None
+    world, local = int(environment["WORLD_SIZE"]), int(environment["LOCAL_WORLD_SIZE"])
+    return _even(HEALING, world, local, environment["RANK"], "--nodes", "--ranks")
 
 
 def _torchrun(environment: Mapping[str, str]) -> Launch | None:
@@ -134,6 +151,7 @@ def _nobody(environment: Mapping[str, str]) -> Launch:
 
 
 _TABLE: tuple[Callable[[Mapping[str, str]], Launch | None], ...] = (
+    _healing,
     _torchrun,
     _mpirun,
     _jsrun,

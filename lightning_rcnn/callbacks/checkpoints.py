@@ -17,6 +17,7 @@ from lightning.pytorch.utilities.rank_zero import rank_zero_warn
 from lightning_rcnn.callbacks.checkpoint_io import AtomicCheckpointIO
 from lightning_rcnn.callbacks.run_folder import run_folder
 from lightning_rcnn.checkpoints.header import position_of
+from lightning_rcnn.checkpoints.in_memory import memory_checkpoint
 from lightning_rcnn.errors import InputError
 from lightning_rcnn.training_loops import lead_to_validation
 
@@ -247,9 +248,14 @@ def writer_of(trainer: Trainer) -> AtomicCheckpointIO | None:
 
 
 def _identity(checkpoint: str | Path | None) -> str:
-    """Return text that differs between two states of a checkpoint file: path, size and time."""
+    """Return text that differs between two states of a checkpoint file: path, size and time; in memory, the step.
+
+    Each node has a copy of its own of one in memory.
+    """
     if checkpoint is None:
         return "nothing"
+    if Path(checkpoint) == memory_checkpoint():
+        return f"memory (step {position_of(checkpoint)[1]})"
     try:
         status = Path(checkpoint).stat()
     except OSError as error:

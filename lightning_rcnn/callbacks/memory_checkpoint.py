@@ -1,4 +1,4 @@
-"""A checkpoint in the memory of the machine, from which its ranks start again: see `lightning_rcnn/healing.py`."""
+"""A checkpoint in the memory of the machine, from which its ranks start again: see `lightning_rcnn/healing`."""
 
 import os
 from pathlib import Path
@@ -7,12 +7,9 @@ from typing import Any
 from lightning.pytorch import LightningModule, Trainer
 
 from lightning_rcnn.callbacks.checkpoints import NamedCheckpoint, writer_of
-
-FOLDER_VARIABLE = "LIGHTNING_RCNN_MEMORY"
-"""Variable with the folder, on a file system in memory, that the launcher of the ranks has made."""
-STEPS_VARIABLE = "LIGHTNING_RCNN_MEMORY_STEPS"
-"""Variable with the number of optimizer steps between two checkpoints there."""
-NAME = "memory.ckpt"
+from lightning_rcnn.callbacks.sharded_strategy import ShardedStrategy
+from lightning_rcnn.checkpoints.in_memory import FOLDER_VARIABLE, NAME, STEPS_VARIABLE
+from lightning_rcnn.errors import InputError
 
 
 class MemoryCheckpoint(NamedCheckpoint):
@@ -38,7 +35,17 @@ class MemoryCheckpoint(NamedCheckpoint):
         return self.folder / self.name
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Let the training continue if the file cannot be written."""
+        """Let the training continue if the file cannot be written.
+
+        Raises:
+            InputError: a node would have its part of a split checkpoint only.
+        """
+        strategy = trainer.strategy
+        if trainer.num_nodes > 1 and isinstance(strategy, ShardedStrategy) and strategy.split_checkpoints:
+            raise InputError(
+                "trainer.strategy: split_checkpoints has to be false where lost nodes shall be healed: another node "
+                "has a copy of the checkpoint in memory, not of the parts of all nodes"
+            )
         if (writer := writer_of(trainer)) is not None:
             writer.make_expendable(self.path(trainer))
 
@@ -59,10 +66,3 @@ def given_memory_checkpoint() -> MemoryCheckpoint | None:
     """Return the callback if the launcher of this process wants it."""
     folder = os.environ.get(FOLDER_VARIABLE)
     return MemoryCheckpoint(Path(folder), int(os.environ[STEPS_VARIABLE])) if folder else None
-
-
-def memory_checkpoint() -> Path | None:
-    """Return the file in memory if the launcher of this process has one."""
-    folder = os.environ.get(FOLDER_VARIABLE)
-    path = Path(folder, NAME) if folder else None
-    return path if path is not None and path.is_file() else None

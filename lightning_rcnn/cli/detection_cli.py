@@ -41,6 +41,7 @@ from lightning_rcnn.cli.best_thresholds import store_thresholds
 from lightning_rcnn.cli.class_names import data_set_of, take_classes_from_data
 from lightning_rcnn.cli.composing import compose, take_config_files
 from lightning_rcnn.cli.data_pixels import take_pixels_from_data
+from lightning_rcnn.cli.forking import become_a_rank
 from lightning_rcnn.cli.known_classes import CLASSES
 from lightning_rcnn.cli.known_keys import KnownKeys, flag_value
 from lightning_rcnn.cli.nested_help import with_model_of_help
@@ -223,6 +224,7 @@ class DetectionCLI(LightningCLI):
         if self._copy is not None:
             run_dir, ckpt_path = str(self._copy.folder), in_copy(self._copy, ckpt_path)
         self.run_dir = choose_run_dir(run_dir, files, ckpt_path, self.command)
+        self._ckpt_path = ckpt_path
         self.checkpoint = None if self.command == SHOW else checkpoint_of(self.run_dir, ckpt_path, self.command)
         if self.checkpoint is None:
             if ckpt_path is not None:
@@ -254,29 +256,39 @@ class DetectionCLI(LightningCLI):
             raise InputError(f"no data to {self.command}: give --data.{split} a packed folder, shards or URLs")
         if self.command == SHOW:
             leave_out_training(config)
-        writes_a_run = self.command == "fit" and not config.trainer.fast_dev_run
-        if writes_a_run:
-            refuse_to_overwrite(self.run_dir, self.checkpoint)
-            require_folder(self.run_dir, "--run_dir")
         self._data_set = None if self.command == "predict" else data_set_of(source, split)
         if self.command != "predict":
             classes_from = source if self._data_set is None else self._data_set
             take_classes_from_data(config.model.init_args, classes_from, split)
             if self.command in ("fit", SHOW):
                 take_pixels_from_data(config.model.init_args, classes_from)
-        if writes_a_run and rank_of(os.environ) == 0:
-            self._run_lock = hold_for(self.run_dir, self._differences())
+        if self._writes_a_run:
+            self._settings = yaml.safe_load(self._parser(self.command).dump(config))
+
+    @property
+    def _writes_a_run(self) -> bool:
+        return self.command == "fit" and not self.config[self.command].trainer.fast_dev_run
+
+    def _enter_run_folder(self) -> None:
+        """Check that this command may write where it is going to, and keep other trainings out.
+
+        Raises:
+            Finished: nothing is left to do.
+            InputError: it may not.
+        """
+        config, changes = self.config[self.command], []
+        if self._writes_a_run:
+            refuse_to_overwrite(self.run_dir, self.checkpoint)
+            require_folder(self.run_dir, "--run_dir")
+            changes = differences(self.run_dir, self._settings, self.checkpoint)
+        if self._writes_a_run and rank_of(os.environ) == 0:
+            self._run_lock = hold_for(self.run_dir, changes)
         if self._copy is not None and rank_of(os.environ) == 0 and not config.trainer.fast_dev_run:
             self._copy.require_writable()
             self._written_copy = self._copy
-        if writes_a_run and self.checkpoint is not None:
+        if self._writes_a_run and self.checkpoint is not None:
             trainer = config.trainer.as_dict()
-            check_resume(self.run_dir, self.checkpoint, trainer, self._differences())
-
-    def _differences(self) -> list[str]:
-        """Return the settings that differ from those of the run folder."""
-        text = self._parser(self.command).dump(self.config[self.command])
-        return differences(self.run_dir, yaml.safe_load(text), self.checkpoint)
+            check_resume(self.run_dir, self.checkpoint, trainer, changes)
 
     def instantiate_classes(self) -> None:
         """Build model, data and trainer.
@@ -313,6 +325,9 @@ class DetectionCLI(LightningCLI):
         """Build a trainer that writes into the run folder."""
         if self.command == SHOW:
             return self.trainer_class  # type: ignore[return-value]  # `show` needs none: its method is static
+        if self.command == "fit" and become_a_rank(self.datamodule.batch_size):
+            self.checkpoint = checkpoint_of(self.run_dir, self._ckpt_path, "fit")  # there may be another one by now
+        self._enter_run_folder()
         output = self.run_dir if self.command == "fit" else self.run_dir / self.command
         if self.command == "fit" and self.config[self.command].data.val is None:
             kwargs["limit_val_batches"] = 0

@@ -12,9 +12,10 @@ from lightning.fabric.plugins.environments import (
     TorchElasticEnvironment,
 )
 
-from lightning_rcnn.launchers import read_launch
+from lightning_rcnn.launchers import HEALING, read_launch
 
 _ENVIRONMENTS: dict[str, Callable[[], ClusterEnvironment]] = {
+    HEALING: TorchElasticEnvironment,
     "torchrun": TorchElasticEnvironment,
     "mpirun": MPIEnvironment,
     "jsrun": LSFEnvironment,

@@ -18,11 +18,12 @@ from typing import IO, Any
 from lightning.pytorch.utilities.rank_zero import rank_zero_warn
 
 from lightning_rcnn.errors import InputError
+from lightning_rcnn.launchers import healing_job
 
 LOCK = ".lock"
 """File in the run folder that names its holder, or the last one."""
 LOCK_TIMEOUT = 60.0
-"""Seconds that a requeued job waits for its previous start to end."""
+"""Seconds that a requeued job waits for its previous start to end, and ranks that start again for a lost node's."""
 _NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
 
 
@@ -112,7 +113,7 @@ def _hold(folder: Path) -> IO[str] | None:
 
 
 def _refusal(folder: Path, holder: Mapping[str, Any]) -> str:
-    job = f", SLURM job {holder['job']}" if holder.get("job") else ""
+    job = f", job {holder['job']}" if holder.get("job") else ""
     example = f", for example {folder}-$SLURM_ARRAY_TASK_ID" if _identity()["array"] else ""
     return (
         f"{folder}: another training writes there (process {holder.get('pid')} on {holder.get('host')}{job}): "
@@ -122,5 +123,5 @@ def _refusal(folder: Path, holder: Mapping[str, Any]) -> str:
 
 def _identity() -> dict[str, Any]:
     array, task = os.environ.get("SLURM_ARRAY_JOB_ID", ""), os.environ.get("SLURM_ARRAY_TASK_ID", "")
-    job = f"{array}_{task}" if array else os.environ.get("SLURM_JOB_ID", "")
+    job = f"{array}_{task}" if array else os.environ.get("SLURM_JOB_ID", "") or healing_job(os.environ)
     return {"host": socket.gethostname(), "pid": os.getpid(), "job": job, "array": array, "task": task}

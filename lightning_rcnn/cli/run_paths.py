@@ -7,9 +7,9 @@ A run folder holds `checkpoints/`, `config.yaml`, `metrics.json` and the files o
 from pathlib import Path
 
 from lightning_rcnn.callbacks.checkpoints import BEST, FOLDER, LAST
-from lightning_rcnn.callbacks.memory_checkpoint import memory_checkpoint
 from lightning_rcnn.callbacks.wandb_logging import agents_run
 from lightning_rcnn.checkpoints.header import position_of
+from lightning_rcnn.checkpoints.in_memory import memory_checkpoint
 from lightning_rcnn.checkpoints.sources import checkpoint_file
 from lightning_rcnn.errors import InputError
 from lightning_rcnn.suggestions import did_you_mean
@@ -36,12 +36,17 @@ def choose_run_dir(given: str | None, config_files: list[Path], checkpoint: str 
 def checkpoint_of(run_dir: Path, ckpt_path: str | None, command: str) -> Path | None:
     """Return the file that `--ckpt_path` means: a path, or `last` or `best` of the run.
 
+    Ranks that start again within a job (`lightning_rcnn/healing`) resume from the newest, whatever it means.
+
     Returns:
         The file; None if `fit` has to start from scratch.
 
     Raises:
         InputError: the file does not exist, or a command that needs one got none.
     """
+    in_memory = memory_checkpoint() if command == "fit" else None
+    if in_memory is not None:
+        ckpt_path = "last"
     if ckpt_path is None:
         if command == "fit":
             return None
@@ -49,7 +54,6 @@ def checkpoint_of(run_dir: Path, ckpt_path: str | None, command: str) -> Path | 
     named = {"last": LAST, "best": BEST}
     path = run_dir / FOLDER / named[ckpt_path] if ckpt_path in named else checkpoint_file(ckpt_path)
     # At the same step `last.ckpt` is at the same place of the training or a later one, before or after a validation.
-    in_memory = memory_checkpoint() if (command, ckpt_path) == ("fit", "last") else None
     if in_memory is not None and (not path.is_file() or _step(in_memory) > _step(path)):
         return in_memory
     if path.is_file():

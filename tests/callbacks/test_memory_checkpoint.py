@@ -13,13 +13,9 @@ from lightning_rcnn.callbacks import checkpoint_io
 from lightning_rcnn.callbacks.background_checkpoints import BackgroundCheckpointIO
 from lightning_rcnn.callbacks.checkpoint_io import AtomicCheckpointIO
 from lightning_rcnn.callbacks.checkpoints import LastCheckpoint
-from lightning_rcnn.callbacks.memory_checkpoint import (
-    FOLDER_VARIABLE,
-    NAME,
-    STEPS_VARIABLE,
-    given_memory_checkpoint,
-    memory_checkpoint,
-)
+from lightning_rcnn.callbacks.memory_checkpoint import given_memory_checkpoint
+from lightning_rcnn.callbacks.sharded_strategy import ShardedStrategy
+from lightning_rcnn.checkpoints.in_memory import FOLDER_VARIABLE, NAME, STEPS_VARIABLE, memory_checkpoint
 from lightning_rcnn.cli.run_paths import checkpoint_of, refuse_to_overwrite
 from lightning_rcnn.errors import InputError
 from lightning_rcnn.files import atomic_save
@@ -134,6 +130,7 @@ def test_the_newer_one_counts(memory, run_dir):
     for step, expected in ((4, last), (5, last), (6, memory)):
         atomic_save({"epoch": 0, "global_step": step}, memory)
         assert checkpoint_of(run_dir, "last", "fit") == expected
+        assert checkpoint_of(run_dir, None, "fit") == expected  # ranks that start again know no other command
         assert checkpoint_of(run_dir, "last", "validate") == last
     os.utime(last, ns=(0, memory.stat().st_mtime_ns + 10**12))  # a file server whose clock is ahead
     assert checkpoint_of(run_dir, "last", "fit") == memory
@@ -146,3 +143,18 @@ def test_the_run_may_resume_from_memory_and_from_no_other_folder(memory, run_dir
     refuse_to_overwrite(run_dir, memory)
     with pytest.raises(InputError, match="holds the checkpoints of a run"):
         refuse_to_overwrite(run_dir, tmp_path / "others.ckpt")
+
+
+def test_a_node_that_would_have_parts_of_a_checkpoint_only_is_refused(memory):
+    """The strategy is the real one; of the trainer it is all that is looked at."""
+    trainer = SimpleNamespace(num_nodes=2, strategy=ShardedStrategy(split_checkpoints=True))
+    with pytest.raises(InputError, match="split_checkpoints has to be false"):
+        given_memory_checkpoint().setup(trainer, None, "fit")
+
+
+def test_ranks_compare_the_steps_of_their_copies(memory, monkeypatch):
+    atomic_save({"epoch": 0, "global_step": 6}, memory)
+    seen = []
+    strategy = SimpleNamespace(broadcast=lambda text: seen.append(text) or text, checkpoint_io=None)
+    LastCheckpoint().setup(SimpleNamespace(strategy=strategy, ckpt_path=str(memory)), None, "fit")
+    assert seen == ["memory (step 6)"]

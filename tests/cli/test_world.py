@@ -8,7 +8,7 @@ from lightning_rcnn.cli import one_voice, world
 from lightning_rcnn.cli.rank_environment import environment_of_launcher
 from lightning_rcnn.cli.world import take_sizes_from_launcher
 from lightning_rcnn.errors import InputError
-from lightning_rcnn.launchers import read_launch
+from lightning_rcnn.launchers import HEALING, read_launch
 
 STEP = {
     "SLURM_JOB_ID": "42",
@@ -28,6 +28,7 @@ TORCHRUN = {
     "RANK": "0",
 }
 ALONE = {**TORCHRUN, "WORLD_SIZE": "2", "GROUP_WORLD_SIZE": "1"}
+HEALED = {**ALONE, "TORCHELASTIC_RUN_ID": f"{HEALING} 1234"}
 OPEN_MPI = {"OMPI_COMM_WORLD_SIZE": "6", "OMPI_COMM_WORLD_LOCAL_SIZE": "3", "OMPI_COMM_WORLD_RANK": "4"}
 JSRUN = {"JSM_NAMESPACE_SIZE": "6", "JSM_NAMESPACE_LOCAL_SIZE": "3", "JSM_NAMESPACE_RANK": "4"}
 GPUS = {"SLURM_GPUS_ON_NODE": "4", "CUDA_VISIBLE_DEVICES": "0,1,2,3"}
@@ -111,6 +112,7 @@ def test_only_the_first_task_says_what_all_find(settle):
         (TORCHRUN, ("torchrun", 2, 2, 0)),
         ({**SCRIPT, **ALONE}, ("torchrun", 1, 2, 0)),
         ({**STEP, "SLURM_STEP_NUM_TASKS": "2", **TORCHRUN, "RANK": "3"}, ("torchrun", 2, 2, 3)),
+        ({**STEP, **HEALED}, ("lightning_rcnn.healing", 1, 2, 0)),  # of the job's two nodes one is lost
         ({**SCRIPT, **OPEN_MPI}, ("mpirun", 2, 3, 4)),
         ({"PMI_SIZE": "4", "MPI_LOCALNRANKS": "4", "PMI_RANK": "1"}, ("mpirun", 1, 4, 1)),
         (JSRUN, ("jsrun", 2, 3, 4)),

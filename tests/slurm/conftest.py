@@ -71,12 +71,12 @@ class Cluster:
         assert outcome.returncode == 0 or not check, outcome.stderr
         return outcome.stdout.strip()
 
-    def submit(self, *words: str, run: str, options: tuple[str, ...] = ()) -> str:
-        """Submit a training on two nodes by `slurm/train.sbatch`; the id of the job."""
+    def submit(self, *words: str, run: str, options: tuple[str, ...] = (), script: str = "train.sbatch") -> str:
+        """Submit a training on two nodes by a script in `slurm/`; the id of the job."""
         size = ("--nodes=2", "--ntasks-per-node=1", "--gpus-per-node=0", "--cpus-per-task=1")
         data = ("--data.train", str(self.folder / "train"), "--data.val", str(self.folder / "val"))
         command = ("--config", "run.yaml", *data, "--run_dir", run, *words)
-        answer = self.ask("sbatch", *size, f"--job-name={run}", *options, "train.sbatch", *command)
+        answer = self.ask("sbatch", *size, f"--job-name={run}", *options, script, *command)
         self.jobs.append(answer.split()[-1])
         return self.jobs[-1]
 
@@ -129,10 +129,11 @@ def cluster(tmp_path_factory):
     if not sl.exists() or subprocess.run([sl, "sinfo"], capture_output=True, timeout=60).returncode:
         pytest.skip("no SLURM cluster; slurm/local_cluster/up.sh starts one where SLURM is installed")
     folder = tmp_path_factory.mktemp("cluster")
-    # The nodes have root's view of the files; the script as users edit it: what activates the environment.
-    script = (REPOSITORY / "slurm" / "train.sbatch").read_text()
+    # The nodes have root's view of the files; the scripts as users edit them: what activates the environment.
     setup = f"setup=(export PATH={Path(sys.executable).parent}:$PATH)"
-    (folder / "train.sbatch").write_text(re.sub(r"^setup=.*", setup, script, flags=re.MULTILINE))
+    for name in ("train.sbatch", "healing.sbatch"):
+        script = (REPOSITORY / "slurm" / name).read_text()
+        (folder / name).write_text(re.sub(r"^setup=.*", setup, script, flags=re.MULTILINE))
     (folder / "run.yaml").write_text(RUN)
     pack_shapes(folder / "train", num=32, workers=1)
     pack_shapes(folder / "val", num=4, seed=1, workers=1)

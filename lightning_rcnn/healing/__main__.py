@@ -1,0 +1,94 @@
+"""The command `python -m lightning_rcnn.healing`, on each node.
+
+| exit status | what happened |
+|---|---|
+| 0 | the training is complete |
+| 75 | TERM or USR1: the ranks have saved; the same command resumes |
+| 130 | Ctrl-C |
+| 1 | wrong input, ranks that hang, or ranks that are lost again and again before a step is done; a line says which |
+"""
+
+import argparse
+import asyncio
+import hashlib
+import importlib
+import json
+import os
+import signal
+import sys
+import tempfile
+from contextlib import suppress
+from pathlib import Path
+
+from lightning_rcnn.errors import InputError
+from lightning_rcnn.healing import memory, say
+from lightning_rcnn.healing.launcher import Launcher
+from lightning_rcnn.healing.layout import Layout
+from lightning_rcnn.healing.nodes import given_nodes, number_of_this
+from lightning_rcnn.stop_signals import EXIT_STATUS, SIGNALS
+
+
+def main(words: list[str] | None = None) -> int:
+    """Run a command of the training on several ranks, and heal it.
+
+    Args:
+        words: options of this launcher, then the command and its options; by default those of this process.
+
+    Returns:
+        The exit status.
+    """
+    parser = argparse.ArgumentParser("python -m lightning_rcnn.healing", allow_abbrev=False)
+    parser.add_argument("--ranks", type=int, required=True, help="processes of a node, one for each device")
+    parser.add_argument("--every_n_steps", type=int, default=10, help="steps between two checkpoints in memory")
+    parser.add_argument(
+        "--nodes",
+        help="HOST:PORT,HOST:PORT,... where the launchers of all nodes listen, the same on each; by default the nodes "
+        "of the SLURM job, or this machine alone",
+    )
+    parser.add_argument("--node", type=int, help="number of this node in --nodes, 0-based; by default by its host name")
+    parser.add_argument("--spares", type=int, default=0, help="nodes, of those, that wait for the loss of another one")
+    parser.add_argument("command", choices=["fit"])
+    parser.add_argument("options", nargs=argparse.REMAINDER, help="options of the command")
+    given = parser.parse_args(words)
+    if given.ranks < 1 or given.every_n_steps < 1:
+        parser.error("--ranks and --every_n_steps: at least 1")
+    try:
+        addresses = given_nodes(given.nodes, os.environ)
+        own = number_of_this(addresses, given.node, os.environ)
+        if not 0 <= given.spares < len(addresses):
+            raise InputError(f"--spares {given.spares}: of {len(addresses)} nodes at least one has to train")
+    except InputError as error:
+        say(f"error: {error}")
+        return 1
+    for number in SIGNALS:  # until there are ranks that could save
+        signal.signal(number, lambda *_: sys.exit(EXIT_STATUS))
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
+    _import_for_all_processes()
+    command = [given.command, *given.options]
+    identity = json.dumps([addresses, given.ranks, given.spares, given.every_n_steps, command])
+    token = hashlib.sha256(identity.encode()).hexdigest()[:16]
+    place = memory.MEMORY if memory.MEMORY.is_dir() else Path(tempfile.gettempdir())
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # which a terminal sends to the ranks, too
+    whole = Layout(len(addresses) - given.spares, given.ranks, 0)
+    with memory.memory_folder(place) as folder:
+
+        async def run() -> int:
+            return await Launcher(addresses, own, token, whole, command, folder, given.every_n_steps).run()
+
+        return asyncio.run(run())
+
+
+def _import_for_all_processes() -> None:
+    """Import once what each process to come would import.
+
+    The latter ones are those that Lightning imports, where they are installed, while a training begins.
+    """
+    from lightning_rcnn.cli import training  # noqa: F401
+
+    for name in ("torch.distributed.algorithms.ddp_comm_hooks", "torch.utils.serialization", "adlfs", "gcsfs", "s3fs"):
+        with suppress(ImportError):
+            importlib.import_module(name)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

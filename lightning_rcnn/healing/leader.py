@@ -1,0 +1,204 @@
+"""What the leading launcher decides: which nodes train, from which checkpoint, when to start again, and how it ends.
+
+It knows no processes and no network. Messages come in by `handle` and go out by `send`:
+
+| from a node | to a node |
+|---|---|
+| `stopped`: it has no ranks; step of its checkpoint, a free port | `start`: start ranks, see `Leader._start` |
+| `rank`: a rank has ended with this status | `stop`: end all ranks, and say `stopped` |
+| `saved`: its rank 0 has written a checkpoint | `copy`: get the checkpoint from this node |
+| | `present`: so many nodes are here, spare ones included |
+| | `end`: end with this status |
+"""
+
+import signal
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from lightning_rcnn.healing import say
+from lightning_rcnn.healing.layout import Layout, with_nodes
+from lightning_rcnn.stop_signals import EXIT_STATUS, INTERRUPTED
+
+ATTEMPTS = 3
+"""Times that ranks may be lost without a step between."""
+LAST_WORDS = 30.0
+"""Seconds that ranks have to end by themselves after one of them has ended."""
+
+
+@dataclass
+class _Member:
+    step: int
+    port: int
+    is_running: bool = False
+
+
+class Leader:
+    """Decides for all nodes.
+
+    Args:
+        whole: layout on all nodes.
+        send: sends a message to a node.
+        awaited: number of nodes that the first start waits for.
+        until: time at which it waits no longer.
+        reason: why ranks start again, if this leader follows another one.
+
+    Attributes:
+        status: exit status of all launchers; None while the training goes on.
+    """
+
+    def __init__(
+        self, whole: Layout, send: Callable[[int, dict[str, Any]], None], awaited: int, until: float, reason: str = ""
+    ) -> None:
+        self._whole, self._send = whole, send
+        self._awaited, self._until = awaited, until
+        self._members: dict[int, _Member] = {}
+        self._order: list[int] = []  # nodes of the ranks that run, or were the last to do so
+        self._layout = whole
+        self._is_running = False
+        self._statuses: dict[int, int] = {}  # of ranks that have ended by themselves
+        self._over_by: float | None = None
+        self._reasons = [reason] if reason else []  # why ranks start again
+        self._step, self._attempts = -2, 0  # of the last start, and the number of starts after it without another step
+        self.status: int | None = None
+
+    def handle(self, node: int, message: dict[str, Any], now: float) -> None:
+        """Take a message of a node, which may be its first one: `stopped`."""
+        kind = message["kind"]
+        if kind == "stopped":
+            is_new = node not in self._members
+            self._members[node] = _Member(message["step"], message["port"])
+            if is_new:
+                self._tell_number()
+                if self._is_running:
+                    say(f"node {node} is here")  # and takes part after the next checkpoint, or is spare
+            self.tick(now)
+        elif node not in self._members or not self._is_running:
+            return  # of ranks that are being ended
+        elif kind == "saved":
+            self._members[node].step = message["step"]
+            self._take_in_or_copy(node)
+        elif kind == "rank":
+            self._note_end(message["rank"], message["status"], now)
+
+    def leave(self, node: int, now: float) -> None:
+        """Note that a node is gone."""
+        if self._members.pop(node, None) is None:
+            return
+        self._tell_number()
+        if node in self._order:
+            self._lose(f"node {node} is gone")
+        else:
+            say(f"node {node}, which did not take part, is gone")
+        self.tick(now)
+
+    def tick(self, now: float) -> None:
+        """Do what time has come for."""
+        if self.status is not None:
+            return
+        if self._is_running:
+            if self._over_by is not None and now > self._over_by:
+                self._finish()
+        elif self._members and not any(member.is_running for member in self._members.values()):
+            self._start_if_gathered(now)
+
+    def _start_if_gathered(self, now: float) -> None:
+        if self._order or len(self._members) >= self._awaited or now > self._until:
+            self._start()
+
+    def _start(self) -> None:
+        """Start ranks on the nodes that are here, the first ones if not all are needed.
+
+        Nodes get: `order` of the nodes, the layout (`ranks` of each, `batch_size`), the `master` node and its `port`,
+        and `source`, the node with the checkpoint of `step` from which all resume.
+        """
+        nodes = sorted(self._members)
+        source = max(nodes, key=lambda node: self._members[node].step)
+        step = self._members[source].step
+        layout = with_nodes(self._whole, len(nodes))
+        self._attempts = self._attempts + 1 if step == self._step else 0
+        self._step = step
+        reason = "; ".join(self._reasons)
+        if self._attempts > ATTEMPTS:
+            say(f"error: {reason}, {self._attempts} times after step {step}: look at it; --ckpt_path last resumes")
+            self._end(1)
+            return
+        if reason:
+            say(f"{reason}; {_described(layout)} start again after step {max(step, 0)}")
+        elif layout != self._whole:
+            say(f"{len(nodes)} of {self._whole.nodes} nodes are here; {_described(layout)} start")
+        self._layout, self._order = layout, nodes[: layout.nodes]
+        self._statuses, self._reasons, self._over_by, self._is_running = {}, [], None, True
+        for node in self._order:
+            self._members[node].is_running = True
+            self._send(
+                node,
+                {
+                    "kind": "start",
+                    "order": self._order,
+                    "ranks": layout.ranks,
+                    "batch_size": layout.batch_size,
+                    "master": self._order[0],
+                    "port": self._members[self._order[0]].port,
+                    "source": source,
+                    "step": step,
+                },
+            )
+
+    def _tell_number(self) -> None:
+        """Tell all how many they are: if this leader is lost, the next one waits for so many."""
+        for node in self._members:
+            self._send(node, {"kind": "present", "nodes": len(self._members)})
+
+    def _stop(self) -> None:
+        if self._is_running:
+            self._is_running = False
+            for node in self._order:
+                if node in self._members:
+                    self._send(node, {"kind": "stop"})
+
+    def _lose(self, what: str) -> None:
+        self._reasons.append(what)
+        self._stop()
+
+    def _note_end(self, rank: int, status: int, now: float) -> None:
+        if is_lost(status):
+            self._lose(f"rank {rank} {_ending(status)}")
+            return
+        self._statuses[rank] = status
+        if len(self._statuses) == self._layout.nodes * self._layout.ranks:
+            self._finish()
+        elif status not in (0, EXIT_STATUS) and self._over_by is None:  # after others may upload, or evaluate
+            self._over_by = now + LAST_WORDS
+
+    def _finish(self) -> None:
+        self._end(next((status for _, status in sorted(self._statuses.items()) if status), 0))
+
+    def _end(self, status: int) -> None:
+        self.status = status
+        for node in self._members:
+            self._send(node, {"kind": "end", "status": status})
+
+    def _take_in_or_copy(self, source: int) -> None:
+        """Start again with nodes that have come back, now that nothing is lost by it, or else keep a second copy."""
+        layout = with_nodes(self._whole, len(self._members))
+        if layout.nodes * layout.ranks > self._layout.nodes * self._layout.ranks:
+            self._reasons.append(f"{len(self._members)} of {self._whole.nodes} nodes are here")
+            self._stop()
+        elif others := [node for node in [*self._order, *sorted(self._members)] if node != source]:
+            self._send(others[0], {"kind": "copy", "source": source})
+
+
+def is_lost(status: int) -> bool:
+    """Tell whether a rank was killed or failed; ranks that were asked to stop, or say what is wrong, are not lost."""
+    return status < 0 or status not in (0, 1, 2, EXIT_STATUS, INTERRUPTED)
+
+
+def _ending(status: int) -> str:
+    return f"failed with status {status}" if status > 0 else f"was killed by {signal.Signals(-status).name}"
+
+
+def _described(layout: Layout) -> str:
+    if layout.nodes == 1:
+        return f"{layout.ranks} ranks with {layout.batch_size} images each"
+    return f"{layout.nodes} x {layout.ranks} ranks with {layout.batch_size} images each"

@@ -1,0 +1,240 @@
+"""Connections between launchers: who leads, messages between the leader and the others, and copies of checkpoints.
+
+All know the addresses of all. A launcher that has no leader asks the others: it follows the one that leads, and leads
+itself if all before it in the list are gone. Two parts of a network that lost each other would both have a leader; the
+lock of the run folder lets only one of them train.
+"""
+
+import asyncio
+import json
+import os
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, NamedTuple, TypeVar
+
+from lightning_rcnn.checkpoints.in_memory import NAME
+from lightning_rcnn.files import atomic_write
+
+BEAT = 1.0
+"""Seconds between two signs of life."""
+SILENCE = 5.0
+"""Seconds without one after which a node is lost; a killed launcher is known to be so at once."""
+LOOKS = 0.1
+"""Seconds between two looks for a leader."""
+_PIECE = 2**20
+_T = TypeVar("_T")
+
+
+class Address(NamedTuple):
+    """Where a launcher listens."""
+
+    host: str
+    port: int
+
+
+class StrangerError(Exception):
+    """Another launcher runs another command."""
+
+
+class Link:
+    """A connection to another launcher, over which both send messages and signs of life."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._reader, self._writer = reader, writer
+
+    def send(self, message: dict[str, Any]) -> None:
+        """Send a message; it is lost if the connection is."""
+        if not self._writer.is_closing():
+            self._writer.write(json.dumps(message).encode() + b"\n")
+
+    async def messages(self) -> AsyncIterator[dict[str, Any]]:
+        """Yield what comes until the other one is lost."""
+        beats = asyncio.get_running_loop().create_task(self._beat())
+        try:
+            while True:
+                if message := json.loads(await _in_time(self._reader.readline())):
+                    yield message
+        except (OSError, ValueError):
+            pass
+        finally:
+            beats.cancel()
+            self.close()
+
+    async def answer(self) -> dict[str, Any]:
+        """Return the next message.
+
+        Raises:
+            OSError: there is none in time.
+        """
+        return dict(json.loads(await _in_time(self._reader.readline())))
+
+    async def read(self, size: int) -> bytes:
+        """Return the next bytes, at most so many.
+
+        Raises:
+            OSError: there are none in time.
+        """
+        return await _in_time(self._reader.read(size))
+
+    async def send_file(self, path: Path) -> None:
+        """Send the size of a file as a message, and then the file."""
+        with path.open("rb") as file:
+            self.send({"size": os.fstat(file.fileno()).st_size})
+            await self._writer.drain()
+            await asyncio.get_running_loop().sendfile(self._writer.transport, file)
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._writer.close()
+
+    async def _beat(self) -> None:
+        while True:
+            self.send({})
+            await asyncio.sleep(BEAT)
+
+
+class Network:
+    """What a launcher has to do with the others.
+
+    Args:
+        addresses: addresses of all nodes.
+        own: number of this node.
+        token: text that is the same on all nodes of a training, and on no others.
+        folder: folder with the checkpoint in memory.
+
+    Attributes:
+        leader: number of the leading node; None while it is not known.
+    """
+
+    def __init__(self, addresses: list[Address], own: int, token: str, folder: Path) -> None:
+        self._addresses, self._own, self._token, self._folder = addresses, own, token, folder
+        self._server: asyncio.Server | None = None
+        self.leader: int | None = None
+        self._joined: Callable[[int, Link], Awaitable[None]] | None = None
+
+    async def open(self) -> None:
+        """Listen.
+
+        Raises:
+            OSError: the port is taken.
+        """
+        self._server = await asyncio.start_server(self._serve, port=self._addresses[self._own].port)
+
+    def close(self) -> None:
+        """Listen no longer."""
+        if self._server is not None:
+            self._server.close()
+
+    async def seek(self, wanted: int, until: float) -> int:
+        """Return who leads, perhaps this node.
+
+        Args:
+            wanted: number of other nodes that are waited for before this node leads.
+            until: time of the loop until which they are.
+
+        Raises:
+            StrangerError: another launcher runs another command.
+        """
+        self.leader = None
+        others = [node for node in range(len(self._addresses)) if node != self._own]
+        while True:
+            answers = await asyncio.gather(*map(self._ask, others))
+            leaders = {node: answer["leader"] for node, answer in zip(others, answers, strict=True) if answer}
+            for node, leader in leaders.items():
+                if leader == node:
+                    self.leader = node
+                    return node
+            is_first = self._own < min(leaders, default=self._own + 1)
+            is_known = all(leader is None for leader in leaders.values())  # else they have to note a loss, too
+            if is_first and is_known and (len(leaders) >= wanted or asyncio.get_running_loop().time() > until):
+                return self._own
+            await asyncio.sleep(LOOKS)
+
+    def lead(self, joined: Callable[[int, Link], Awaitable[None]]) -> None:
+        """Let others follow this node.
+
+        Args:
+            joined: takes the number and the link of one that does, and returns when it is lost.
+        """
+        self.leader, self._joined = self._own, joined
+
+    async def join(self, leader: int) -> Link:
+        """Return a link to the leader.
+
+        Raises:
+            OSError: it cannot be reached.
+        """
+        link = await self._connect(leader, {"want": "join", "node": self._own})
+        if (await link.answer())["leader"] != leader:
+            raise ConnectionError("it does not lead")
+        return link
+
+    async def fetch(self, node: int) -> None:
+        """Get the checkpoint in the memory of a node.
+
+        Raises:
+            OSError: it cannot be reached, has none, or this machine has no room.
+        """
+        link = await self._connect(node, {"want": "checkpoint"})
+        try:
+            size = (await link.answer())["size"]
+            with atomic_write(self._folder / NAME) as file:
+                while size:
+                    piece = await link.read(min(size, _PIECE))
+                    file.write(piece)
+                    size -= len(piece)
+        finally:
+            link.close()
+
+    async def _connect(self, node: int, message: dict[str, Any]) -> Link:
+        link = Link(*await _in_time(asyncio.open_connection(*self._addresses[node], limit=_PIECE)))
+        link.send({**message, "token": self._token})
+        return link
+
+    async def _ask(self, node: int) -> dict[str, Any] | None:
+        """Return whom a node follows; None if it does not answer."""
+        try:
+            link = await self._connect(node, {"want": "leader"})
+            try:
+                answer = await link.answer()
+            finally:
+                link.close()
+        except OSError:
+            return None
+        if "refused" in answer:
+            host, port = self._addresses[node]
+            raise StrangerError(f"{host}:{port}: a launcher of another command listens there; give --nodes other ports")
+        return answer
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        link = Link(reader, writer)
+        # When the launcher ends, asyncio cancels this, and of a cancelled connection it would print a traceback.
+        with suppress(OSError, ValueError, KeyError, asyncio.CancelledError):
+            wish = await link.answer()
+            if wish["token"] != self._token:
+                link.send({"refused": True})
+            elif wish["want"] == "checkpoint":
+                await link.send_file(self._folder / NAME)
+            else:
+                link.send({"leader": self.leader})
+                if wish["want"] == "join" and self.leader == self._own and self._joined is not None:
+                    await self._joined(wish["node"], link)
+            await writer.drain()
+        link.close()
+
+
+async def _in_time(something: Awaitable[_T]) -> _T:
+    """Wait for something that another launcher gives.
+
+    Raises:
+        OSError: there is nothing, or not in time.
+    """
+    try:
+        async with asyncio.timeout(SILENCE):  # `wait_for` of Python 3.11 may swallow that its task is cancelled
+            given = await something
+    except TimeoutError:
+        raise ConnectionError(f"no answer for {SILENCE:g} s") from None
+    if not given:
+        raise ConnectionError("the connection was closed")
+    return given

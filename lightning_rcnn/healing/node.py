@@ -1,0 +1,285 @@
+"""The ranks of this node, as its launcher starts and ends them for the leader."""
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from lightning_rcnn.checkpoints.in_memory import FOLDER_VARIABLE, NAME, STEPS_VARIABLE
+from lightning_rcnn.healing import say
+from lightning_rcnn.healing.layout import Layout, with_nodes
+from lightning_rcnn.healing.memory import saved_step
+from lightning_rcnn.healing.prepared import FAILED, PreparedRanks, free_port
+from lightning_rcnn.launchers import HEALING
+from lightning_rcnn.stop_signals import EXIT_STATUS
+
+RESERVE_AFTER = 10.0
+"""Seconds from a start to the preparation for the loss of a node, which would slow it down."""
+LOOKS = 0.2
+"""Seconds between two looks at the checkpoint in memory."""
+
+
+class RefusedError(Exception):
+    """The command cannot work; what is wrong is said.
+
+    Args:
+        status: its exit status.
+    """
+
+    def __init__(self, status: int) -> None:
+        super().__init__(f"the command ended with status {status}")
+        self.status = status
+
+
+class Node:
+    """Follows the messages of the leader, and reports to it.
+
+    Args:
+        number: number of this node.
+        hosts: names of all nodes' machines.
+        token: text that only nodes of this training have.
+        whole: layout on all nodes that are wanted; the size of its batch is not known yet.
+        words: command of the training, and its options.
+        folder: folder for the checkpoint in memory.
+        every_n_steps: steps between two checkpoints there.
+        fetch: gets the checkpoint of a node into the folder.
+
+    Attributes:
+        report: takes messages for the leader, see `leader.py`.
+        ended: the exit status, once it is known.
+        present: number of nodes that the leader knows.
+    """
+
+    def __init__(
+        self,
+        number: int,
+        hosts: Sequence[str],
+        token: str,
+        whole: Layout,
+        words: Sequence[str],
+        folder: Path,
+        every_n_steps: int,
+        fetch: Callable[[int], Awaitable[None]],
+    ) -> None:
+        self.number, self._hosts, self._token, self._words, self._folder = number, hosts, token, words, folder
+        self._every_n_steps, self._fetch = every_n_steps, fetch
+        self._whole = whole
+        self._prepared: dict[Layout, tuple[PreparedRanks, asyncio.Future[int]]] = {}
+        self._running: PreparedRanks | None = None
+        self._first_rank = 0
+        self._all_ended: asyncio.Future[None] | None = None
+        self._asked: int | None = None  # the signal that asks to stop
+        self._has_started = False
+        self._queue: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self.report: Callable[[dict[str, Any]], None] = lambda message: None
+        self.ended: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        self.present = 1
+        self._order: list[int] = []  # nodes of the ranks that were started last
+        self._keep(self._follow())
+        self._keep(self._watch_memory())
+
+    async def prepare_whole(self) -> Layout:
+        """Prepare the ranks of all nodes' layout, and return it.
+
+        Raises:
+            RefusedError: the command cannot work.
+        """
+        batch_size = await self._prepare(self._whole)
+        whole = self._whole._replace(batch_size=batch_size)
+        self._prepared[whole] = self._prepared.pop(self._whole)
+        self._whole = whole
+        return whole
+
+    def handle(self, message: dict[str, Any]) -> None:
+        """Take a message of the leader."""
+        if message["kind"] == "present":
+            self.present = message["nodes"]
+        else:
+            self._queue.put_nowait(message)
+
+    def state(self) -> dict[str, Any]:
+        """Return the message of a node without ranks."""
+        return {"kind": "stopped", "step": saved_step(self._folder), "port": free_port()}
+
+    async def stop(self) -> None:
+        """End all ranks at once, and forget what a leader has asked for before, except the end."""
+        while not self._queue.empty():
+            if (message := self._queue.get_nowait())["kind"] == "end":
+                self._end(message["status"])
+        done = asyncio.get_running_loop().create_future()
+        self._queue.put_nowait({"kind": "stop", "done": done})
+        await done
+
+    def pass_on(self, number: int) -> None:
+        """Pass a signal to the ranks, which save and end; without any there is nothing to save."""
+        self._asked = number
+        if not self._has_started:
+            self._end(EXIT_STATUS)
+        elif self._running is not None:
+            for pid in self._running.pids:
+                with suppress(ProcessLookupError):
+                    os.kill(pid, number)
+
+    async def close(self) -> None:
+        """End all processes."""
+        for task in self._tasks:
+            task.cancel()
+        await self._stop()
+        for prepared, _ in self._prepared.values():
+            asyncio.get_running_loop().remove_reader(prepared.pipe.fileno())
+            prepared.close()
+
+    def _keep(self, work: Any) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._forget)
+
+    def _forget(self, task: "asyncio.Task[Any]") -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None and not self.ended.done():
+            self.ended.set_exception(error)
+
+    def _end(self, status: int) -> None:
+        if not self.ended.done():
+            self.ended.set_result(status)
+
+    async def _follow(self) -> None:
+        while True:
+            message = await self._queue.get()
+            if message["kind"] == "start":
+                await self._start(message)
+            elif message["kind"] == "stop":
+                await self._stop()
+                if "done" in message:
+                    message["done"].set_result(None)
+                else:
+                    self.report(self.state())
+            elif message["kind"] == "copy":
+                self._keep(self._copy(message["source"]))
+            elif message["kind"] == "end":
+                self._end(message["status"])
+
+    async def _stop(self) -> None:
+        if self._running is not None:
+            self._all_ended = asyncio.get_running_loop().create_future()
+            self._running.end()
+            await self._all_ended
+            self._running = None
+
+    async def _start(self, message: dict[str, Any]) -> None:
+        self._order = message["order"]
+        layout = Layout(len(self._order), message["ranks"], message["batch_size"])
+        place = self._order.index(self.number)
+        self._first_rank = place * layout.ranks
+        try:
+            if saved_step(self._folder) != message["step"]:
+                await self._fetch(message["source"])
+            await self._prepare(layout)
+        except (OSError, RefusedError) as error:
+            say(f"node {self.number} cannot start its ranks: {error}")
+            self.report({"kind": "rank", "rank": self._first_rank, "status": FAILED})
+            return
+        common = {
+            "GROUP_RANK": str(place),
+            "MASTER_ADDR": self._hosts[message["master"]],
+            "MASTER_PORT": str(message["port"]),
+        }
+        ranks = range(layout.ranks)
+        self._running, _ = self._prepared[layout]
+        self._has_started = True
+        self._running.pids = []
+        self._running.start(
+            [{**common, "RANK": str(self._first_rank + rank), "LOCAL_RANK": str(rank)} for rank in ranks]
+        )
+        if len(self._order) > 1:  # for the loss of one of them
+            self._keep(self._prepare_in_reserve(with_nodes(self._whole, len(self._order) - 1)))
+
+    async def _prepare_in_reserve(self, layout: Layout) -> None:
+        await asyncio.sleep(RESERVE_AFTER)
+        with suppress(RefusedError):  # it has said what is wrong
+            await self._prepare(layout)
+
+    async def _prepare(self, layout: Layout) -> int:
+        """Let a process do what the ranks of a layout have in common, unless one has; return a rank's batch size."""
+        if layout not in self._prepared:
+            words = list(self._words)
+            if layout.batch_size != self._whole.batch_size:
+                words += ["--data.batch_size", str(layout.batch_size)]
+            environment = {
+                "WORLD_SIZE": str(layout.nodes * layout.ranks),
+                "LOCAL_WORLD_SIZE": str(layout.ranks),
+                "GROUP_WORLD_SIZE": str(layout.nodes),
+                "TORCHELASTIC_RUN_ID": f"{HEALING} {self._token}",  # as torchrun's ranks, see `launchers.py`
+                "RANK": "0",
+                "LOCAL_RANK": "0",
+                FOLDER_VARIABLE: str(self._folder),
+                STEPS_VARIABLE: str(self._every_n_steps),
+            }
+            if cores := os.environ.get("SLURM_CPUS_PER_TASK"):  # SLURM's task is the launcher
+                environment["SLURM_CPUS_PER_TASK"] = str(max(1, int(cores) // layout.ranks))
+            # Alone, ranks save when the launcher is killed; else the other nodes continue from memory.
+            death_signal = signal.SIGTERM if len(self._hosts) == 1 else signal.SIGKILL
+            sys.stdout.flush()
+            prepared = PreparedRanks(words, environment, death_signal)
+            loop = asyncio.get_running_loop()
+            batch_size: asyncio.Future[int] = loop.create_future()
+            self._prepared[layout] = prepared, batch_size
+            loop.add_reader(prepared.pipe.fileno(), self._hear, prepared, batch_size)
+        return await asyncio.shield(self._prepared[layout][1])
+
+    def _hear(self, prepared: PreparedRanks, batch_size: "asyncio.Future[int]") -> None:
+        """Take a message of a process that is prepared, or was."""
+        try:
+            kind, *values = prepared.pipe.recv()
+        except (EOFError, OSError):
+            self._note_gone(prepared, batch_size)
+            return
+        if kind == "prepared":
+            batch_size.set_result(values[0])
+        elif kind == "started":
+            prepared.pids = values[0]
+            if self._asked is not None:
+                self.pass_on(self._asked)
+        elif kind == "rank":
+            rank, status = values
+            self.report({"kind": "rank", "rank": self._first_rank + rank, "status": status})
+        elif self._all_ended is not None and not self._all_ended.done():
+            self._all_ended.set_result(None)
+
+    def _note_gone(self, prepared: PreparedRanks, batch_size: "asyncio.Future[int]") -> None:
+        """Forget a process that has ended; another one takes its place at the next start."""
+        asyncio.get_running_loop().remove_reader(prepared.pipe.fileno())
+        status = prepared.status()
+        prepared.close()
+        self._prepared = {layout: each for layout, each in self._prepared.items() if each[0] is not prepared}
+        if not batch_size.done():
+            batch_size.set_exception(RefusedError(status))
+        if prepared is self._running:
+            self._running = None
+            if self._all_ended is not None and not self._all_ended.done():
+                self._all_ended.set_result(None)
+            else:
+                self.report({"kind": "rank", "rank": self._first_rank, "status": status or FAILED})
+
+    async def _copy(self, source: int) -> None:
+        try:
+            await self._fetch(source)
+        except OSError as error:
+            say(f"node {self.number} has no copy of the newest checkpoint in memory: {error}")
+
+    async def _watch_memory(self) -> None:
+        """Report each new checkpoint of rank 0."""
+        path, seen = self._folder / NAME, 0
+        while True:
+            await asyncio.sleep(LOOKS)
+            is_first = self._running is not None and self._order[:1] == [self.number]
+            with suppress(OSError):
+                time = path.stat().st_mtime_ns
+                if is_first and time != seen:
+                    self.report({"kind": "saved", "step": saved_step(self._folder)})
+                seen = time

@@ -1,0 +1,170 @@
+"""Launchers that find their leader, lose it, and copy checkpoints, on the loopback device."""
+
+import asyncio
+import socket
+
+import pytest
+
+from lightning_rcnn.checkpoints.in_memory import NAME
+from lightning_rcnn.healing import network
+from lightning_rcnn.healing.network import Address, Network, StrangerError
+
+
+@pytest.fixture
+def addresses():
+    with socket.socket() as first, socket.socket() as second, socket.socket() as third:
+        for each in (first, second, third):
+            each.bind(("127.0.0.1", 0))
+        return [Address(*each.getsockname()) for each in (first, second, third)]
+
+
+@pytest.fixture
+def networks(addresses, tmp_path):
+    found = []
+    for own in range(3):
+        (tmp_path / str(own)).mkdir()
+        found.append(Network(addresses, own, "token", tmp_path / str(own)))
+    return found
+
+
+async def nobody(number, link):
+    raise AssertionError
+
+
+def later(seconds):
+    return asyncio.get_running_loop().time() + seconds
+
+
+def test_the_first_node_leads_when_all_are_here(networks):
+    async def run():
+        for each in networks:
+            await each.open()
+        first = await networks[0].seek(2, later(60))
+        networks[0].lead(nobody)
+        leaders = [first, *await asyncio.gather(*(each.seek(2, later(60)) for each in networks[1:]))]
+        for each in networks:
+            each.close()
+        return leaders
+
+    assert asyncio.run(run()) == [0, 0, 0]
+
+
+def test_without_the_others_a_node_waits_and_then_leads(networks):
+    async def run():
+        await networks[1].open()
+        start = asyncio.get_running_loop().time()
+        leader = await networks[1].seek(2, later(0.3))
+        networks[1].close()
+        return leader, asyncio.get_running_loop().time() - start
+
+    leader, seconds = asyncio.run(run())
+    assert leader == 1
+    assert seconds > 0.3
+
+
+def test_a_node_that_comes_later_follows_whoever_leads(networks):
+    async def run():
+        await networks[2].open()
+        await networks[2].seek(2, later(0))
+        networks[2].lead(nobody)
+        await networks[0].open()
+        leader = await networks[0].seek(2, later(0))
+        for each in (networks[0], networks[2]):
+            each.close()
+        return leader
+
+    assert asyncio.run(run()) == 2
+
+
+def test_messages_pass_both_ways_and_the_loss_of_either_is_noted(networks):
+    async def run():
+        heard = []
+        for each in networks[:2]:
+            await each.open()
+        over = asyncio.Event()
+
+        async def joined(number, link):
+            link.send({"for": number})
+            async for message in link.messages():
+                heard.append(message)
+            over.set()
+
+        networks[0].lead(joined)
+        link = await networks[1].join(0)
+        link.send({"from": 1})
+        async for message in link.messages():
+            heard.append(message)
+            break
+        link.close()
+        await asyncio.wait_for(over.wait(), 10)
+        for each in networks[:2]:
+            each.close()
+        return heard
+
+    assert {tuple(message.items()) for message in asyncio.run(run())} == {(("for", 1),), (("from", 1),)}
+
+
+def test_a_node_that_is_silent_is_lost(networks, monkeypatch):
+    """Its machine has no power: nothing tells that its connections are closed."""
+    monkeypatch.setattr(network, "SILENCE", 0.5)
+
+    async def run():
+        await networks[0].open()
+        silent = asyncio.Event()
+
+        async def joined(number, link):
+            async for _ in link.messages():
+                raise AssertionError
+            silent.set()
+
+        networks[0].lead(joined)
+        await networks[1].join(0)
+        await asyncio.wait_for(silent.wait(), 10)
+        networks[0].close()
+
+    asyncio.run(run())
+
+
+def test_a_node_that_does_not_lead_is_not_joined(networks):
+    async def run():
+        await networks[0].open()
+        try:
+            with pytest.raises(OSError, match="does not lead"):
+                await networks[1].join(0)
+            with pytest.raises(OSError, match="Connect"):
+                await networks[1].join(2)
+        finally:
+            networks[0].close()
+
+    asyncio.run(run())
+
+
+def test_a_checkpoint_is_copied_whole_or_not_at_all(networks, tmp_path):
+    content = bytes(range(256)) * 20000
+    (tmp_path / "0" / NAME).write_bytes(content)
+
+    async def run():
+        for each in networks[:2]:
+            await each.open()
+        await networks[1].fetch(0)
+        (tmp_path / "0" / NAME).unlink()
+        with pytest.raises(OSError, match="closed"):
+            await networks[1].fetch(0)
+        for each in networks[:2]:
+            each.close()
+
+    asyncio.run(run())
+    assert (tmp_path / "1" / NAME).read_bytes() == content
+    assert [path.name for path in (tmp_path / "1").iterdir()] == [NAME]
+
+
+def test_launchers_of_another_command_are_refused(networks, addresses, tmp_path):
+    async def run():
+        await networks[0].open()
+        try:
+            with pytest.raises(StrangerError, match=f"{addresses[0].port}: a launcher of another command"):
+                await Network(addresses, 1, "another", tmp_path).seek(2, later(5))
+        finally:
+            networks[0].close()
+
+    asyncio.run(run())
