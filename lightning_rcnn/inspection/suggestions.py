@@ -145,8 +145,8 @@ def _anchors(recipe: Recipe, frame: Resized) -> list[Suggestion]:
     reason += f"{mean:.2f}"
     if best != now:
         reason += f"; with the suggested ones {quality[0]:.1%} and {quality[1]:.2f}"
-    sizes_now, sizes = _as_list(now.sizes), _as_list(best.sizes)
-    found = [Suggestion("model.rpn.anchors.sizes", sizes_now, sizes, reason, good >= 1 - MOST_POOR)]
+    listed = _as_list(now.sizes), _as_list(best.sizes)
+    found = [Suggestion("model.rpn.anchors.sizes", *listed, reason, good >= 1 - MOST_POOR)]
     if best.ratios != now.ratios:
         found.append(Suggestion("model.rpn.anchors.ratios", _as_list(now.ratios), _as_list(best.ratios), reason))
     return found
