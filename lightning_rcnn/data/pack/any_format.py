@@ -18,6 +18,7 @@ from lightning_rcnn.data.formats.recognition import recognize
 from lightning_rcnn.data.formats.unknown import describe_unknown
 from lightning_rcnn.data.formats.via import read_via
 from lightning_rcnn.data.formats.yolo import read_yolo
+from lightning_rcnn.data.garbage import paused_collection
 from lightning_rcnn.data.pack.coco_folders import coco_sources
 from lightning_rcnn.data.pack.labeled import labeled_sources
 from lightning_rcnn.data.pack.source import Source
@@ -79,6 +80,7 @@ def read_data(name: str, path: Path, classes: Sequence[str] | None = None) -> Fo
     return _read(name, Layout(path), classes)
 
 
+@paused_collection()
 def _read(name: str, layout: Layout, classes: Sequence[str] | None) -> FoundData:
     if name in _JSON:
         for file in layout.with_suffix(".json"):

@@ -19,6 +19,7 @@ from lightning_rcnn.data.formats.coco.annotations import (
 )
 from lightning_rcnn.data.formats.coco.boxes import edges_of
 from lightning_rcnn.data.formats.layout import require_memory
+from lightning_rcnn.data.garbage import paused_collection
 from lightning_rcnn.data.pack.annotated import AnnotatedImage, AnnotatedObject, read_annotated_image
 from lightning_rcnn.data.pack.image_folder import locate_images
 from lightning_rcnn.data.pack.image_info import RejectedImageError, Size, inspect_image
@@ -26,6 +27,7 @@ from lightning_rcnn.data.pack.source import Contents, Source
 from lightning_rcnn.errors import InputError
 
 
+@paused_collection()
 def coco_source(images: Path, annotations: Path, *, classes: Sequence[str] | None = None) -> Source:
     """List a COCO data set.
 

@@ -17,6 +17,7 @@ from lightning_rcnn.data.formats.coco.relative import are_relative, polygons_of
 from lightning_rcnn.data.formats.coco.scalars import flag, number, whole_number
 from lightning_rcnn.data.formats.coco.segmentations import MAX_SIDE, box_of_segmentation, read_segmentation
 from lightning_rcnn.data.formats.rotation import edges_around_rotated, is_turned
+from lightning_rcnn.data.garbage import paused_collection
 from lightning_rcnn.data.scaling import scale_box, scale_points
 from lightning_rcnn.skeleton import Skeleton
 
@@ -103,6 +104,7 @@ class CocoAnnotations:
     num_objects: int
 
 
+@paused_collection()
 def read_annotations(path: Path, classes: Sequence[str] | None = None) -> CocoAnnotations:
     """Read an annotation file.
 

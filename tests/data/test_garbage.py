@@ -1,0 +1,19 @@
+import gc
+
+import pytest
+
+from lightning_rcnn.data.garbage import paused_collection
+
+
+def test_collection_is_as_before_after_the_block_and_after_an_error():
+    assert gc.isenabled()
+    with paused_collection():
+        assert not gc.isenabled()
+        with paused_collection():
+            pass
+        assert not gc.isenabled(), "an inner block leaves the outer one alone"
+    assert gc.isenabled()
+    with pytest.raises(KeyError), paused_collection():
+        raise KeyError
+    assert gc.isenabled()
+    assert paused_collection()(gc.isenabled)() is False
