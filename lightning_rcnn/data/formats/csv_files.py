@@ -12,6 +12,7 @@ Columns of other names are given as `--columns image=photo,x1=left,...`.
 """
 
 import csv
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -24,15 +25,16 @@ from lightning_rcnn.data.formats.coco.scalars import flag, number, whole_number
 from lightning_rcnn.data.formats.labeled import LabeledData, LabeledImage, LabeledObject, Labels
 from lightning_rcnn.data.formats.layout import Layout, read_text
 from lightning_rcnn.data.formats.shapes import class_name_of
+from lightning_rcnn.data.formats.splits import split_of
 from lightning_rcnn.data.image_formats import NAMED_SUFFIXES
 from lightning_rcnn.errors import InputError
 
 FIELDS = (
     *("image", "class", "x1", "y1", "x2", "y2", "x", "y", "w", "h", "cx", "cy", "bbox"),
-    *("width", "height", "crowd", "group"),
+    *("width", "height", "crowd", "group", "split"),
 )
 """Meanings of a column: image and class names, edges, upper left corner, center, size of the box, x y w h in one cell,
-size of the image, whether it is a group of objects, and the group of images that stay in one split."""
+size of the image, whether it is a group of objects, the group of images that stay in one split, and the split."""
 ONLY_CLASS = "object"
 _NAMES = {
     "image": "image filename file_name file imagename image_name img path filepath file_path image_path image_id "
@@ -53,6 +55,7 @@ _NAMES = {
     "height": "height image_height img_height imageheight",
     "crowd": "isgroupof iscrowd is_crowd",
     "group": "patient patient_id video video_id",
+    "split": "split subset partition",
 }
 _MEANINGS = {name: field for field, names in _NAMES.items() for name in names.split()}
 _BOXES = (("x1", "y1", "x2", "y2"), ("x", "y", "w", "h"), ("cx", "cy", "w", "h"), ("bbox",))
@@ -100,9 +103,10 @@ def read_csv(layout: Layout, columns: Mapping[str, str] | None = None) -> Labele
             "`--columns image=photo,x1=left,y1=top,x2=right,y2=bottom,class=kind`"
         )
     named = _names_of_classes(layout)
-    images: dict[str, list[LabeledImage]] = {}
+    images: defaultdict[str, list[LabeledImage]] = defaultdict(list)
     for file, table in tables.items():
-        images[file] = _read_table(layout, file, table, named)
+        for key, listed in _read_table(layout, file, table, named).items():
+            images[key] += listed
     has_classes = all("class" in table.columns for table in tables.values())
     notes = () if has_classes else (f"no column for the class, so all objects are {ONLY_CLASS}",)
     used = {each.class_name for listed in images.values() for image in listed for each in _objects(image)}
@@ -189,20 +193,23 @@ def _names_of_classes(layout: Layout) -> dict[str, str]:
     return named
 
 
-def _read_table(layout: Layout, file: str, table: Table, named: Mapping[str, str]) -> list[LabeledImage]:
-    """Return the images of a file with their objects, in the order of their first lines."""
+def _read_table(layout: Layout, file: str, table: Table, named: Mapping[str, str]) -> dict[str, list[LabeledImage]]:
+    """Return the images of a file with their objects, in the order of their first lines.
+
+    They are by a path that tells their split: the file's, or one of the split that a column names for every image.
+    """
     names = ImageNames(layout, file)
     objects: dict[str, list[LabeledObject]] = {}
     sizes: dict[str, tuple[int, int]] = {}
-    groups: dict[str, str] = {}
+    stated: dict[str, dict[str, str]] = {"group": {}, "split": {}}
     for line, row in _rows(layout.root / file, table):
         place = f"{file}, line {line}"
         image = _cell(row, table, "image")
         if not image:
             continue
         listed = objects.setdefault(image, [])
-        if "group" in table.columns:
-            _add_group(groups, image, _cell(row, table, "group"), place)
+        for field in stated.keys() & table.columns.keys():
+            _add(stated[field], image, _cell(row, table, field), field, place)
         if {"width", "height"} <= table.columns.keys():
             sizes.setdefault(image, _size(row, table))
         if any(cell.strip() for index, cell in enumerate(row) if index in _box_columns(table)):
@@ -210,20 +217,24 @@ def _read_table(layout: Layout, file: str, table: Table, named: Mapping[str, str
     edges = [each.edges for listed in objects.values() for each in listed if each.edges is not None]
     is_open_images = "crowd" in table.columns and all(min(edge) >= 0 and max(edge) <= 1 for edge in edges)
     is_relative = is_open_images or are_relative(edges)
-    images = []
+    splits = {image: split_of(f"{split}/-") for image, split in stated["split"].items()}
+    has_splits = len(splits) == len(objects) and all(splits.values())
+    images: defaultdict[str, list[LabeledImage]] = defaultdict(list)
     for image, listed in objects.items():
         if is_relative:
             listed = [each._replace(is_relative=True) for each in listed]
         size = None if is_relative or not sizes else sizes.get(image, (0, 0))
-        images.append(LabeledImage(names.find(image), Labels(listed, size), file, group=groups.get(image, "")))
+        key = f"{splits[image]}/-" if has_splits else file
+        group = stated["group"].get(image, "")
+        images[key].append(LabeledImage(names.find(image), Labels(listed, size), file, group=group))
     return images
 
 
-def _add_group(groups: dict[str, str], image: str, group: str, place: str) -> None:
-    if group and groups.setdefault(image, group) != group:
+def _add(stated: dict[str, str], image: str, value: str, field: str, place: str) -> None:
+    if value and stated.setdefault(image, value) != value:
         raise InputError(
-            f"{place}: {image} is in the groups {groups[image]!r} and {group!r}; give it one group, or name another "
-            "column with --columns group=NAME"
+            f"{place}: {image} is in the {field}s {stated[image]!r} and {value!r}; give it one {field}, or name "
+            f"another column with --columns {field}=NAME"
         )
 
 

@@ -1,3 +1,4 @@
+import shutil
 from pathlib import Path
 
 import pytest
@@ -111,6 +112,23 @@ def test_columns_by_name_and_by_number(write_files, tmp_path, pack, text, column
     monkeypatch.setattr("lightning_rcnn.cli.commands.packing.pack_found", lambda found, *_: seen.extend(found))
     assert main(["pack", "csv", str(root), *(["--columns", columns] if columns else [])]) == 0
     assert pack(root, seen[0]).splits[""].objects == {"a.jpg": [CAT]}
+
+
+def test_a_column_may_tell_the_split(write_files, pack, refusal):
+    """Unless it is of something else; an image in two splits is refused."""
+    head = "filename,split,xmin,ymin,xmax,ymax,class"
+    rows = ["a.jpg,TRAIN,5,6,15,26,cat", "b.jpg,VALIDATION,10,10,30,40,dog", "a.jpg,TRAIN,10,10,30,40,dog"]
+    root = write_files({"train.csv": lines(head, *rows)}, ["a.jpg", "b.jpg"])
+    packed = pack(root)
+    assert {split: each.objects for split, each in packed.splits.items()} == {
+        "train": {"a.jpg": [CAT, DOG]},
+        "val": {"b.jpg": [DOG]},
+    }
+    write_files({"train.csv": lines(head, *(row.replace("VALIDATION", "fold 2") for row in rows))})
+    assert list(pack(root).splits) == ["train"], "as the file is called"
+    write_files({"train.csv": lines(head, *rows, "a.jpg,TEST,1,1,9,9,cat")})
+    shutil.rmtree(root.parent / "out")
+    assert "line 5: a.jpg is in the splits 'TRAIN' and 'TEST'; give it one split" in refusal(root)
 
 
 def test_bad_lines(write_files, pack_one, refusal):
