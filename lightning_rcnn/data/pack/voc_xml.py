@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Literal
 
 from lightning_rcnn.data.defects import Defect, Finding
-from lightning_rcnn.data.formats.coco.scalars import number
+from lightning_rcnn.data.formats.coco.scalars import flag, number
 from lightning_rcnn.data.formats.rotation import edges_around_rotated, is_turned
 from lightning_rcnn.data.formats.xml_files import MalformedXmlError, parse_xml
 from lightning_rcnn.data.pack.annotated import AnnotatedObject
@@ -83,7 +83,7 @@ def read_xml(
             id=image_id * OBJECT_IDS_PER_IMAGE + position,
             edges=edges,
             label=labels.get(name),
-            difficult=int(_text(element, "difficult") == "1"),
+            difficult=int(flag(_text(element, "difficult"))),
             segmentation=_polygons(element, 1 if coordinates == "one_based" else 0) or None,
         )
         objects.append(annotated)

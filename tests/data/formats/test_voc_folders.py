@@ -109,6 +109,14 @@ def test_a_rotated_rectangle_of_cvat_becomes_the_upright_box_around_it(write_fil
     assert packed.report == {"one_based_box": 3, "rotated_box": 1}
 
 
+def test_difficult_in_any_spelling(write_files, pack_one):
+    spelled = {"a": "1", "b": "true", "c": "0", "d": "Unspecified", "e": ""}
+    texts = {f"{name}.xml": CAT.replace("<difficult>0<", f"<difficult>{text}<") for name, text in spelled.items()}
+    packed = pack_one(write_files(texts, [f"{name}.jpg" for name in spelled]))
+    flags = [packed.records[f"{name}.jpg"]["annotations"][0]["difficult"] for name in spelled]
+    assert flags == [1, 1, 0, 0, 0]
+
+
 def test_outlines_of_roboflow_and_supervision_are_masks(write_files, pack_one, tmp_path):
     """Points count as the box does, which their own reader confirms."""
     points = (6, 7, 16, 7, 16, 27, 11, 37, 6, 27)
