@@ -26,6 +26,11 @@ from lightning_rcnn.data.pack.image_info import RejectedImageError, Size, inspec
 from lightning_rcnn.data.pack.source import Contents, Source
 from lightning_rcnn.errors import InputError
 
+_TOLERANCE, _FAR = 1.01, 1.1
+"""Shares of an image's size up to which a box is inside, and beyond which it is far outside."""
+_MANY = 0.25
+"""Share of boxes far outside above which they are in another form."""
+
 
 @paused_collection()
 def coco_source(images: Path, annotations: Path, *, classes: Sequence[str] | None = None) -> Source:
@@ -50,6 +55,7 @@ def coco_source(images: Path, annotations: Path, *, classes: Sequence[str] | Non
     coco = read_annotations(annotations, classes)
     _report_keypoints(coco)
     _require_single_objects(coco, annotations)
+    _refuse_corners(coco, annotations)
     named = [image for image in coco.images.values() if _has_file_name(image, coco)]
     located = locate_images(images, (image.file_name for image in named))
     coco.log.add(located.findings)
@@ -87,6 +93,29 @@ def _require_single_objects(coco: CocoAnnotations, path: Path) -> None:
             f"{path}: all {len(objects)} objects have iscrowd 1, so a model cannot learn from them; if they are single "
             "objects, as in masks drawn with CVAT's brush, set iscrowd to 0, for example with "
             "`jq '.annotations[].iscrowd = 0'`"
+        )
+
+
+def _refuse_corners(coco: CocoAnnotations, path: Path) -> None:
+    """Refuse a file whose boxes are two corners instead of a corner and a size, as converters often write them.
+
+    Many boxes reach far beyond their images then, and as corners all lie inside.
+    """
+    num_boxes = num_beyond = 0
+    for image_id, image in coco.images.items():
+        right, bottom = image.size
+        for annotated in coco.objects[image_id] if right else ():
+            if annotated.box is None or annotated.has_relative_box:
+                continue
+            x, y, x2, y2 = annotated.box
+            if not (0 <= x < x2 <= _TOLERANCE * right and 0 <= y < y2 <= _TOLERANCE * bottom):
+                return
+            num_boxes += 1
+            num_beyond += x + x2 > _FAR * right or y + y2 > _FAR * bottom
+    if num_beyond > _MANY * num_boxes:
+        raise InputError(
+            f"{path}: {num_beyond} of {num_boxes} boxes reach far beyond their images, and as two corners all are "
+            "inside; a bbox of COCO is x, y, width, height: write [x1, y1, x2 - x1, y2 - y1]"
         )
 
 

@@ -105,6 +105,15 @@ def test_of_folders_with_equal_names_none_is_guessed(write_files, pack_one, refu
         assert packed.report == {"empty_image": 2}
 
 
+def test_corners_instead_of_a_size_are_refused(write_files, pack_one, refusal):
+    """A converter's usual mistake; a box that reaches a little beyond its image is none."""
+    corners = coco("a.jpg", (1, 35, 26, 60, 46), (2, 20, 30, 60, 40), (1, 5, 6, 15, 26))
+    root = write_files({"coco.json": corners}, ["a.jpg"])
+    assert refusal(root).startswith(f"{root}/coco.json: 2 of 3 boxes reach far beyond their images, and as two corners")
+    beyond = coco("a.jpg", (1, 35, 26, 60, 46), (2, 40, 6, 10, 20))
+    assert len(pack_one(write_files({"coco.json": beyond}, [])).objects["a.jpg"]) == 2, "one is no pair of corners"
+
+
 def test_lvis_names_its_images_by_their_urls(write_files, pack, tmp_path, capsys):
     """Its validation has images of COCO's training folder too."""
     more = {"coco_url": "http://images.cocodataset.org/train2017/000000000007.jpg", "neg_category_ids": [2]}
