@@ -113,7 +113,8 @@ class ResizeRule:
         resized = interpolate(
             pixels, scale_factor=factors, mode="bilinear", align_corners=False, antialias=is_antialiased
         )
-        return resized[0, :, : size[0], : size[1]]
+        part = resized[0, :, : size[0], : size[1]]
+        return part.round_().to(torch.uint8) if self.method == "opencv" and image.dtype == torch.uint8 else part
 
 
 def _batch_of(image: Tensor) -> Tensor:

@@ -72,3 +72,14 @@ def test_images_stay_channels_last_where_they_are():
             planes[None, :, part, part].contiguous(), resized.shape[-2:], mode="bilinear", antialias=True
         )
         assert torch.equal(resized, by_planes[0])
+
+
+def test_a_corner_of_bytes_is_rounded_as_opencv_rounds():
+    rule = ResizeRule(64, 110, "opencv")
+    image = torch.randint(0, 256, (40, 60, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    corner = rule.resize_corner(image.permute(2, 0, 1), (80, 120), (2.0001, 2.0001))
+    whole = rule.resize(image.permute(2, 0, 1), (80, 120))
+    difference = corner.int() - whole.int()
+    assert difference.abs().max() <= 1
+    assert abs(difference.float().mean().item()) < 0.1  # -0.5 if it were cut off
+    assert rule.resize_corner(image.permute(2, 0, 1).float(), (80, 120), (2.0001, 2.0001)).frac().any()
