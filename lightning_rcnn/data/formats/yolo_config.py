@@ -134,13 +134,18 @@ def _names(value: Any, path: Path) -> dict[int, str]:
 
 def _splits(values: Mapping[Any, Any], path: Path) -> dict[str, list[str]]:
     """Return split -> entries of the keys that are called like a split, as CVAT's `Validation` is."""
-    named = [(split_of(f"{key}/-"), key) for key in values if re.fullmatch(r"[A-Za-z]+", str(key))]
+    named = [(split_of(f"{key}/-"), key) for key, value in values.items() if _may_be_split(str(key), value)]
     splits: dict[str, list[str]] = {}
     for split in in_order(split for split, _ in named if split):
         entries = [each for name, key in named if name == split for each in _entries(values[key], path, key)]
         if entries:
             splits[split] = list(dict.fromkeys(entries))
     return splits
+
+
+def _may_be_split(key: str, value: Any) -> bool:
+    """Return whether a key can be a split: always if it is Ultralytics', others if they lead to something."""
+    return key in ("train", "val", "test") or (key.isalpha() and isinstance(value, str | list))
 
 
 def _entries(value: Any, path: Path, split: str) -> list[str]:

@@ -198,6 +198,11 @@ def test_splits_are_called_as_cvat_calls_its_subsets(write_files, pack, file):
     assert packed.splits["train"].report == {"unlisted_file": 1}
 
 
+def test_other_keys_that_sound_like_splits_are_passed_over(write_files, pack):
+    yaml = roboflow(training="{epochs: 3}", validation="true")
+    assert list(pack(write_files(*yaml)).splits) == ["train", "val"]
+
+
 @pytest.mark.parametrize(
     ("names", "classes", "note"),
     [
