@@ -29,6 +29,8 @@ _OTHERS = {
 _KERAS_LINE = re.compile(r"\S+\.(jpe?g|png)(\s+\d+,\d+,\d+,\d+,\d+)+", re.IGNORECASE)
 """A line of keras-yolo3: an image with the boxes of all its objects."""
 
+_REMARKS = re.compile(r"(^|/)(readme|license|notes)[^/]*$", re.IGNORECASE)
+
 
 def describe_unknown(layout: Layout) -> str:
     """Return "FILE is ...; what to do" for the file that most likely has the annotations; "" if none looks like it."""
@@ -63,7 +65,8 @@ def _table(layout: Layout) -> str:
 
 
 def _text(layout: Layout) -> str:
-    for file in [each for each in layout.with_suffix(".txt") if not is_class_list(each)][: 5 * _FILES_TO_TRY]:
+    texts = [each for each in layout.with_suffix(".txt") if not is_class_list(each) and not _REMARKS.search(each)]
+    for file in texts[: 5 * _FILES_TO_TRY]:
         lines = layout.lines(file, 3)
         if any(map(is_dota_line, lines)):
             return f"{file} has oriented boxes, as of DOTA; detectors here have upright boxes, so {_PYTHON}"

@@ -38,7 +38,7 @@ SETS = {
         "train/_annotations.txt has all objects of an image in a line, as keras-yolo3",
     ),
     "CrowdHuman": ({"annotation_train.odgt": "{}\n"}, "annotation_train.odgt is JSON Lines, as of CrowdHuman"),
-    "no annotations": ({"README.txt": "Photos of 2024, 3 in all."}, "known are YOLO, Pascal VOC, COCO, LVIS"),
+    "no annotations": ({"README.txt": "1 2 3 4 are photos of 2024."}, "known are YOLO, Pascal VOC, COCO, LVIS"),
 }
 
 
