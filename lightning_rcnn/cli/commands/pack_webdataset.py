@@ -64,14 +64,14 @@ def pack_webdataset(
     pixels = PixelOptions(channels, range, bands, max_pixels)
     paths = _tar_files(shards)
     given = read_pairs(map, "--map", FIELDS)
-    choice = read_choice(classes) if classes else None
+    choice = None if classes is None else read_choice(classes)
     foreign = read_webdataset(
         paths,
         name or paths[0].resolve().parent.name,
         given,
         None if boxes == "auto" else boxes,
         read_pairs(class_names, "--class_names"),
-        choice.names if choice else None,
+        choice.requested if choice else None,
     )
     if choice:
         foreign = foreign._replace(source=with_targets(foreign.source, choice))

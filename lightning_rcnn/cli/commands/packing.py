@@ -79,11 +79,8 @@ def pack_found(found: Sequence[FoundData], names: Sequence[str], options: PackOp
 
 
 def chosen_names(options: PackOptions) -> list[str] | None:
-    """Return the classes of the data set that `--classes` names; None for all, also if a star stands for some."""
-    if options.classes is None:
-        return None
-    choice = read_choice(options.classes)
-    return None if choice.has_star else choice.names
+    """Return the classes of the data set that `--classes` requests; None for all."""
+    return None if options.classes is None else read_choice(options.classes).requested
 
 
 def _chosen(source: Source, options: PackOptions) -> Source:

@@ -28,9 +28,9 @@ class ClassChoice(NamedTuple):
     targets: list[str]
 
     @property
-    def has_star(self) -> bool:
-        """Whether a star stands for the classes that are not named."""
-        return _STAR in self.names
+    def requested(self) -> list[str] | None:
+        """The classes to read; None for all, of which a star stands for those that are not named."""
+        return None if _STAR in self.names else self.names
 
 
 def read_choice(text: str) -> ClassChoice:
@@ -81,7 +81,7 @@ def with_targets(source: Source, choice: ClassChoice) -> Source:
 
 def _without_star(choice: ClassChoice, known: list[str]) -> ClassChoice:
     """Return the choice with all classes that it does not name in place of a star."""
-    if not choice.has_star or _STAR in known:
+    if choice.requested is not None or _STAR in known:
         return choice
     place = choice.names.index(_STAR)
     rest = [name for name in known if name not in choice.names]

@@ -4,6 +4,7 @@ import gzip
 import io
 import json
 import shutil
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -106,6 +107,17 @@ def test_forms_that_people_have(form, write_shards):
     assert samples[2].content["file_name"] == "000002.jpg"
     assert (len(index), index.shards[0].objects, index.shards[1].classes) == (3, [2, 0], [[1, 2]])
     assert index.report == {"empty_image": 1}
+
+
+@pytest.mark.parametrize(
+    ("classes", "expected"), [("*=object", {"object": 2}), ("dog;*=other", {"dog": 1, "other": 1}), ("dog", {"dog": 1})]
+)
+def test_classes_are_chosen_as_of_any_set(write_shards, classes, expected):
+    root = write_shards([FORMS["lists"][0]])
+    pack_webdataset(str(root), classes=classes)
+    index, (sample,) = read(root)
+    names = {category.label: category.name for category in index.categories}
+    assert Counter(names[label] for label, _ in objects(sample)) == expected
 
 
 def test_masks_flags_sizes_names_and_ids(write_shards):
