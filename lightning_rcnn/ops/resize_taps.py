@@ -1,6 +1,6 @@
 """The pixels and weights from which each pixel along one axis of a resized image is computed, as whole numbers.
 
-An operator that resizes by such a table (`render.py`) computes with integers only, whose sums do not depend on a device.
+An operator that resizes by such a table (`render.py`) computes with integers only, whose sums depend on no device.
 
 Sources: the integer weights are those of `torch.nn.functional.interpolate` with antialiasing on bytes
 (`UpSampleKernel.cpp`), and with 22 bits those of Pillow (`Resample.c`).
