@@ -3,6 +3,7 @@
 Shape letters: N images, S sampled anchors or regions of an image.
 """
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
 import torch
@@ -16,7 +17,7 @@ from lightning_rcnn.settings_checks import NonNegative, Positive
 
 
 @dataclass(frozen=True)
-class BoxLossSettings(Settings):
+class BoxLossSettings(Settings, ABC):
     """Base of the settings of the loss of boxes.
 
     Args:
@@ -25,9 +26,9 @@ class BoxLossSettings(Settings):
 
     weight: Positive = 1.0
 
+    @abstractmethod
     def build(self) -> "BoxLoss":
         """Build the loss."""
-        raise NotImplementedError
 
 
 @dataclass(frozen=True)
@@ -50,9 +51,9 @@ class SmoothL1Loss(BoxLossSettings):
 class OverlapLossSettings(BoxLossSettings):
     """Base of the settings of a loss by overlap."""
 
+    @abstractmethod
     def of_pairs(self, boxes: Tensor, gt_boxes: Tensor) -> Tensor:
         """Compute the losses [...] of boxes and ground truth [..., 4], pixels."""
-        raise NotImplementedError
 
     def build(self) -> "BoxLoss":
         """Build the loss."""
@@ -150,7 +151,8 @@ class OverlapLoss(BoxLoss):
         # Replaced before the loss: a NaN times 0 is NaN in the gradient.
         references = torch.where(is_counted, references, self.unit_box)
         boxes, gt_boxes = (
-            decode(torch.where(is_counted, one.float(), 0.0), references, box_weights) for one in (deltas, gt_deltas)
+            decode(torch.where(is_counted, values.float(), 0.0), references, box_weights)
+            for values in (deltas, gt_deltas)
         )
         losses = self.settings.of_pairs(boxes, gt_boxes)
         return self.settings.weight * torch.where(is_positive, losses, 0.0).sum()

@@ -187,6 +187,8 @@ def _build(built: type, arguments: Mapping[str, Any]) -> Any:
     if issubclass(built, (Optimizer, LRScheduler)):
         return _stepped(built, arguments)
     bound_arguments(built, inspect.signature(built), (), arguments)
+    if inspect.isabstract(built):
+        raise InputError(f"{built.__name__} is a base of others; give one that is derived from it")
     return built(**arguments)
 
 

@@ -257,6 +257,9 @@ def _class_problem(name: str, bases: Bases) -> str | None:
     is_strict = len(bases) == 1 and issubclass(bases[0], Part | Settings)  # transforms may be any callable
     if is_strict and not issubclass(known_class, bases):
         return f"{name} is not a {bases[0].__name__}; derive it from {class_path_of(bases[0])}"
+    if inspect.isabstract(known_class):
+        derived = sorted(short for short, each in subclasses(known_class).items() if not inspect.isabstract(each))
+        return f"{name} is a base of others; give one of {', '.join(derived)}"
     return None
 
 

@@ -38,7 +38,7 @@ def _iou(boxes: Tensor, gt_boxes: Tensor) -> tuple[Tensor, Tensor]:
     """Return IoU and area of the union."""
     low, high = torch.maximum(boxes[..., :2], gt_boxes[..., :2]), torch.minimum(boxes[..., 2:], gt_boxes[..., 2:])
     overlap = (high - low).clamp(min=0).prod(dim=-1)
-    areas = [(one[..., 2:] - one[..., :2]).prod(dim=-1) for one in (boxes, gt_boxes)]
+    areas = [(each[..., 2:] - each[..., :2]).prod(dim=-1) for each in (boxes, gt_boxes)]
     union = areas[0] + areas[1] - overlap
     return overlap / (union + _EPSILON), union
 
@@ -58,5 +58,6 @@ def _center_distance(boxes: Tensor, gt_boxes: Tensor) -> Tensor:
 
 
 def _angle(boxes: Tensor) -> Tensor:
-    width, height = (boxes[..., 2:] - boxes[..., :2]).unbind(-1)
+    # A predicted side may round to 0, whose quotient has no gradient.
+    width, height = (boxes[..., 2:] - boxes[..., :2]).clamp(min=_EPSILON).unbind(-1)
     return torch.atan(width / height)

@@ -34,7 +34,8 @@ def batched_soft_nms(
     areas = (x2 - x1) * (y2 - y1)
     taken = [(groups[:, :0], scores[:, :0])]
     number = boxes.shape[1]
-    steps = min(max_kept, number) if isinstance(number, int) else max_kept  # an exported graph leaves the number free
+    # An exported graph leaves the number free, and always has all steps.
+    steps = min(max_kept, number) if isinstance(number, int) else max_kept
     for _ in range(steps):
         score, index = left.max(dim=1, keepdim=True)
         best_x1, best_y1, best_x2, best_y2 = gather_boxes(boxes, index).unbind(-1)
@@ -45,6 +46,6 @@ def batched_soft_nms(
         is_lowered = (iou >= iou_threshold) & (groups == groups.gather(1, index))
         left = torch.where(is_lowered, left * (1 - iou), left).scatter(1, index, 0.0)
         taken.append((index, score))
-    indices, kept_scores = (torch.cat(each, dim=1)[:, :number] for each in zip(*taken, strict=True))
+    indices, kept_scores = (torch.cat(each, dim=1) for each in zip(*taken, strict=True))
     is_valid = kept_scores > min_score
     return NMSResult(indices, torch.where(is_valid, kept_scores, -torch.inf), is_valid)

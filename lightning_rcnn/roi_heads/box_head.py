@@ -3,6 +3,7 @@
 Shape letters: B regions of the whole batch, C channels, S side of a pooled region, K classes.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -18,9 +19,10 @@ from lightning_rcnn.settings_checks import Count, Fraction, NonNegative, Positiv
 
 
 @dataclass(frozen=True)
-class BoxHeadSettings(Settings):
+class BoxHeadSettings(Settings, ABC):
     """Base of the settings of box heads."""
 
+    @abstractmethod
     def build(self, in_channels: int, pooled_size: int, pretrained: Sequence[nn.Linear]) -> nn.Module:
         """Build a head: regions [B, C, S, S] -> [B, `out_features`].
 
@@ -29,7 +31,6 @@ class BoxHeadSettings(Settings):
             pooled_size: side S of a region.
             pretrained: fully connected layers of the backbone's classification network, to start from.
         """
-        raise NotImplementedError
 
 
 @dataclass(frozen=True)

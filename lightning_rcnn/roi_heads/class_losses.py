@@ -4,6 +4,7 @@ Shape letters: N images, R sampled regions, P regions, K classes, M objects, V l
 """
 
 import math
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
 import torch
@@ -22,12 +23,12 @@ _PRIOR = 0.01
 
 
 @dataclass(frozen=True)
-class ClassLossSettings(Settings):
+class ClassLossSettings(Settings, ABC):
     """Base of the settings of the loss of the classes."""
 
+    @abstractmethod
     def build(self, num_classes: int) -> "ClassLoss":
         """Build the loss for K classes."""
-        raise NotImplementedError
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ Shape letters: N images, R sampled regions, B regions that the network runs on, 
 mask.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar, Literal, Protocol
@@ -41,7 +42,7 @@ class MaskPredictions(Protocol):
 
 
 @dataclass(frozen=True)
-class MaskBranchSettings(Settings):
+class MaskBranchSettings(Settings, ABC):
     """Base of the settings of mask branches.
 
     Args:
@@ -52,13 +53,13 @@ class MaskBranchSettings(Settings):
     paste: PasteRule = "exact"
 
     @property
+    @abstractmethod
     def form(self) -> MaskForm:
         """Form of the ground-truth masks that the branch trains on."""
-        raise NotImplementedError
 
+    @abstractmethod
     def build(self, backbone: Backbone, pooler: RoIPooler, box: RegionSampler, num_classes: int) -> MaskPredictions:
         """Build the branch, a `Part`."""
-        raise NotImplementedError
 
 
 @dataclass(frozen=True)

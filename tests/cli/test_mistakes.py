@@ -196,6 +196,18 @@ def test_a_class_replaces_the_usual_one_of_an_earlier_file(run, error_line, work
     assert error_line(*words).endswith("box_loss.init_args.beta: GIoULoss takes no beta")
 
 
+@pytest.mark.parametrize(
+    ("key", "base", "derived"),
+    [
+        ("rpn.box_loss", "BoxLossSettings", "CIoULoss, DIoULoss, GIoULoss, SmoothL1Loss"),
+        ("box.class_loss", "ClassLossSettings", "FederatedLoss, SoftmaxLoss"),
+    ],
+)
+def test_a_base_of_settings_is_none(error_line, key, base, derived):
+    line = error_line("fit", "--config", "tiny.yaml", f"--model.{key}", base)
+    assert line == f"--model.{key}: {base} is a base of others; give one of {derived}"
+
+
 def test_missing_model(error_line):
     assert error_line("fit").startswith("no model: give a configuration with --config FILE")
 

@@ -31,6 +31,13 @@ def test_loss_and_gradient_are_torchvisions(ours, theirs, boxes):
     torch.testing.assert_close(results[0], results[1], atol=1e-9, rtol=1e-6)
 
 
+@pytest.mark.parametrize("loss", [giou_loss, diou_loss, ciou_loss])
+def test_a_box_without_height_has_a_gradient(loss):
+    box = torch.tensor([[1.0, 5, 9, 5]], requires_grad=True)
+    loss(box, torch.tensor([[0.0, 0, 10, 10]])).sum().backward()
+    assert box.grad.isfinite().all()
+
+
 @pytest.mark.parametrize(
     ("loss", "value"), [(giou_loss, 1 + 1 / 3), (diou_loss, 1 + 16 / 40), (ciou_loss, 1 + 16 / 40)]
 )

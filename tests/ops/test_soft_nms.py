@@ -46,6 +46,24 @@ def test_the_best_are_those_of_the_definition(seed, number, iou_threshold):
         assert (result.scores[image, ~valid] == -torch.inf).all()
 
 
+def test_a_graph_leaves_the_number_of_boxes_free():
+    class Best(torch.nn.Module):
+        def forward(self, boxes, scores):
+            return tuple(batched_soft_nms(boxes, scores, torch.zeros_like(scores, dtype=torch.int64), 0.5, 4, 0.05))
+
+    def words(number):
+        corners = torch.rand(1, number, 2) * 10
+        return torch.cat([corners, corners + 8], dim=-1), torch.rand(1, number)
+
+    number = torch.export.Dim("number", min=2)
+    graph = torch.export.export(Best(), words(6), dynamic_shapes=({1: number}, {1: number})).module()
+    for count in (2, 9):
+        few = words(count)
+        found, expected = graph(*few), Best()(*few)
+        assert torch.equal(found[0][:, :count], expected[0])
+        assert torch.equal(found[2].sum(), expected[2].sum())
+
+
 def test_boxes_apart_are_those_of_hard_nms():
     boxes = torch.arange(6.0)[:, None] * 20 + torch.tensor([0.0, 0, 10, 10])
     scores = torch.tensor([0.2, 0.9, 0.9, 0.4, 0.7, 0.1])

@@ -56,6 +56,7 @@ _OTHER_NAMES: dict[str, str] = {
             ("cls_agnostic_bbox_reg", "MODEL.ROI_BOX_HEAD.CLS_AGNOSTIC_BBOX_REG"),
             ("smooth_l1_beta", "MODEL.ROI_BOX_HEAD.SMOOTH_L1_BETA"),
             ("box_reg_loss_type", "MODEL.ROI_BOX_HEAD.BBOX_REG_LOSS_TYPE"),
+            ("loss_weight.loss_box_reg", "MODEL.ROI_BOX_HEAD.BBOX_REG_LOSS_WEIGHT"),
             ("box2box_transform.weights", "MODEL.ROI_BOX_HEAD.BBOX_REG_WEIGHTS"),
             ("use_fed_loss", "MODEL.ROI_BOX_HEAD.USE_FED_LOSS"),
             ("use_sigmoid_ce", "MODEL.ROI_BOX_HEAD.USE_SIGMOID_CE"),
@@ -92,6 +93,10 @@ _TOLD_OTHERWISE = re.compile(
     r"|.*\.(pre_nms_topk|post_nms_topk|labels|proposal_matchers\.\d\.thresholds|box_predictors\.\d\..*)"
 )
 """Keys of the network, which the weights tell, and of lists and pairs, which functions below read."""
+_LOSS_OF_STAGE = re.compile(
+    r"(model\.roi_heads\.box_predictors\.)\d(\.(smooth_l1_beta|box_reg_loss_type|loss_weight.*))"
+)
+"""Keys of the losses of a cascade; ours are those of the first stage in all."""
 _OF_THE_RUN = re.compile(
     r"train\..*|dataloader\.(test|evaluator)\..*|dataloader\.train\.(dataset|num_workers|sampler)\b.*"
     r"|dataloader\.train\.mapper\.(is_train|image_format|use_instance_mask|recompute_boxes|augmentations\..*)"
@@ -113,6 +118,10 @@ def from_lazy(leaves: Mapping[str, Any]) -> dict[str, Any]:
     for key, value in leaves.items():
         if key in _OTHER_NAMES:
             given[_OTHER_NAMES[key]] = value
+        elif of_stage := _LOSS_OF_STAGE.fullmatch(key):
+            first = f"{of_stage[1]}0{of_stage[2]}"
+            if first not in _OTHER_NAMES or value != leaves.get(first):
+                given[key] = value
         elif not (_TOLD_OTHERWISE.fullmatch(key) or _OF_THE_RUN.fullmatch(key)):
             given[key] = value
     return given | _top_n(leaves) | _cascade(leaves) | _solver(leaves) | _input(leaves)

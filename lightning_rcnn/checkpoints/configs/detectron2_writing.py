@@ -5,6 +5,7 @@ from typing import Any
 
 from lightning_rcnn.checkpoints.configs.detectron2_settings import OVERLAP_TYPES, POOLERS, SAME
 from lightning_rcnn.checkpoints.configs.training import nested
+from lightning_rcnn.checkpoints.translation import OVERLAP_LOSSES, SMOOTH_L1
 from lightning_rcnn.plain_data import CLASS_PATH, INIT_ARGS, merge
 from lightning_rcnn.skeleton import COCO_PERSON
 
@@ -67,6 +68,10 @@ def other_conventions(hyperparameters: Mapping[str, Any]) -> list[str]:
 
 
 def _differences(settings: Mapping[str, Any]) -> Iterator[str]:
+    for branch in ("rpn", "box"):
+        name = settings.get(branch, {}).get("box_loss", {}).get(CLASS_PATH)
+        if name not in (None, SMOOTH_L1, *OVERLAP_LOSSES.values()):
+            yield f"{branch}.box_loss {name} (smooth_l1 there)"
     for key, theirs in _FIXED.items():
         ours = _at(settings, key)
         if ours is not None and ours != theirs:

@@ -49,6 +49,8 @@ _SAME: dict[str, str] = {
 """Settings that only have another name here."""
 _SOFT_NMS_LIMIT = 1e-3
 """Lowest score that their Soft-NMS leaves if none is given."""
+_SOFT_NMS_IOU = 0.3
+"""IoU from which on it lowers scores if none is given."""
 _OLD_NAMES = (
     (re.compile(r"^(train_cfg|test_cfg)\.(rpn|rcnn|rpn_proposal)"), r"model.\1.\2"),
     (re.compile(r"\.out_size$"), ".output_size"),
@@ -239,7 +241,8 @@ def _suppression(keys: SourceKeys, translation: Translation) -> dict[str, Any]:
     lowest, limit = keys[f"{_TEST}rcnn.nms.min_score"], keys[f"{_TEST}rcnn.score_thr"]
     if limit is not None and (_SOFT_NMS_LIMIT if lowest is None else lowest) != limit:
         keys.name_left_value(f"{_TEST}rcnn.nms.min_score", _SOFT_NMS_LIMIT)
-    return {"box": {"nms": "soft"}}
+    threshold = {} if keys.is_given(f"{_TEST}rcnn.nms.iou_threshold") else {"nms_iou": _SOFT_NMS_IOU}
+    return {"box": {"nms": "soft", **threshold}}
 
 
 def _losses(keys: SourceKeys, translation: Translation) -> dict[str, Any]:
@@ -248,8 +251,8 @@ def _losses(keys: SourceKeys, translation: Translation) -> dict[str, Any]:
     losses = [_box_loss(keys, head) for head in heads]
     for name in ("type", "beta", "loss_weight"):
         values = [keys[f"{head}loss_bbox.{name}"] for head in heads]
-        for head, value in zip(heads, values, strict=True):
-            if value not in (None, values[0]):
+        for head, value, loss in zip(heads, values, losses, strict=True):
+            if value not in (None, values[0]) and loss not in (None, losses[0]):
                 keys.name_left(f"{head}loss_bbox.{name}")
     of_rpn = _box_loss(keys, _RPN)
     return {
@@ -261,13 +264,16 @@ def _losses(keys: SourceKeys, translation: Translation) -> dict[str, Any]:
 def _box_loss(keys: SourceKeys, head: str) -> dict[str, Any] | None:
     """Return the loss of boxes of a head; None if it is not stated, or has no counterpart."""
     kind, beta = keys[f"{head}loss_bbox.type"], keys[f"{head}loss_bbox.beta"]
-    weight, is_of_boxes = float(keys[f"{head}loss_bbox.loss_weight"] or 1.0), bool(keys[f"{head}reg_decoded_bbox"])
+    weight, is_of_boxes = keys[f"{head}loss_bbox.loss_weight"], bool(keys[f"{head}reg_decoded_bbox"])
+    if weight == 0:  # a head that is not trained
+        keys.name_left(f"{head}loss_bbox.loss_weight")
+    weight = float(weight or 1.0)
     if kind in OVERLAP_LOSSES and is_of_boxes:
         return part(OVERLAP_LOSSES[kind], weight=weight)
     if is_of_boxes:  # a distance of corners in pixels
         keys.name_left(f"{head}reg_decoded_bbox")
     if kind in ("L1Loss", "SmoothL1Loss"):
-        return part(SMOOTH_L1, weight=weight, beta=0.0 if kind == "L1Loss" else float(beta or 1.0))
+        return part(SMOOTH_L1, weight=weight, beta=0.0 if kind == "L1Loss" else 1.0 if beta is None else float(beta))
     if kind is not None:
         keys.name_left(f"{head}loss_bbox.type")
     elif keys.is_given(f"{head}loss_bbox.loss_weight"):

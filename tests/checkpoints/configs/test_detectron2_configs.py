@@ -9,7 +9,14 @@ from lightning_rcnn.box_losses import GIoULoss, SmoothL1Loss
 from lightning_rcnn.checkpoints.configs.detectron2_files import config_beside, read_config
 from lightning_rcnn.checkpoints.configs.detectron2_settings import configure
 from lightning_rcnn.checkpoints.configs.detectron2_writing import config_of
-from lightning_rcnn.checkpoints.translation import RESNET_FPN, SMOOTH_L1, Translation, flat_settings, part
+from lightning_rcnn.checkpoints.translation import (
+    OVERLAP_LOSSES,
+    RESNET_FPN,
+    SMOOTH_L1,
+    Translation,
+    flat_settings,
+    part,
+)
 from lightning_rcnn.detectors.cascade_rcnn import CascadeMaskRCNN
 from lightning_rcnn.detectors.mask_rcnn import MaskRCNN
 from lightning_rcnn.errors import InputError
@@ -258,6 +265,20 @@ def lazy():
             },
         },
     }
+
+
+def test_losses_of_the_stages_of_a_lazy_cascade(tmp_path):
+    """Ours have the loss of the first stage in all; what a later one has of its own is named."""
+    config = lazy()
+    stage = {"box_reg_loss_type": "giou", "loss_weight": {"loss_box_reg": 10.0}}
+    last = stage | {"smooth_l1_beta": 0.5, "loss_weight": {"loss_box_reg": 5.0, "loss_cls": 2.0}}
+    config["model"]["roi_heads"]["box_predictors"] = [stage, stage, last]
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(config))
+    own = translation("CascadeMaskRCNN")
+    configure(own, tmp_path / "config.yaml")
+    assert own.hyperparameters["box"]["box_loss"] == part(OVERLAP_LOSSES["GIoULoss"], weight=10.0)
+    named = [note.partition("box_predictors.")[2] for note in own.notes if "box_predictors" in note]
+    assert sorted(named) == ["2.loss_weight.loss_box_reg 5.0.", "2.loss_weight.loss_cls 2.0.", "2.smooth_l1_beta 0.5."]
 
 
 def test_lazy_configurations_become_ours(tmp_path):

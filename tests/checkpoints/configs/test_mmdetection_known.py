@@ -76,6 +76,8 @@ def test_usual_settings_are_not_named(config):
         ("nms=dict(type='nms', iou_thr=0.5)",
          "nms=dict(type='soft_nms', iou_thr=0.5, min_score=0.2, method='gaussian')",
          ["model.test_cfg.rcnn.nms.min_score 0.2", "model.test_cfg.rcnn.nms.method gaussian"]),
+        ("loss_bbox=dict(type='L1Loss', loss_weight=1.0)", "loss_bbox=dict(type='L1Loss', loss_weight=0.0)",
+         ["model.rpn_head.loss_bbox.loss_weight 0.0"]),
         ("nms=dict(type='nms', iou_thr=0.5)", "nms=dict(type='soft_nms', iou_thr=0.5)",
          ["model.test_cfg.rcnn.nms.min_score 0.001"]),
         ("depth=18", "depth=18, act_cfg=dict(type='SiLU')", ["model.backbone.act_cfg.type SiLU"]),
