@@ -6,7 +6,8 @@ from typing import Literal
 
 from lightning_rcnn.cli.commands.pack_options import PackOptions, pack_command
 from lightning_rcnn.cli.commands.packing import pack_paths, read_pairs
-from lightning_rcnn.data.formats.csv_files import FIELDS, read_csv
+from lightning_rcnn.data.formats.csv_columns import FIELDS
+from lightning_rcnn.data.formats.csv_files import read_csv
 from lightning_rcnn.data.formats.layout import Layout
 from lightning_rcnn.data.formats.lines import read_lines
 from lightning_rcnn.data.formats.masks import read_masks

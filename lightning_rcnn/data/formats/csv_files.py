@@ -13,73 +13,21 @@ Columns of other names are given as `--columns image=photo,x1=left,...`.
 
 import csv
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
 
 from lightning_rcnn.data.defects import Defect
 from lightning_rcnn.data.formats.annotation_files import ImageNames, splits_of_files
 from lightning_rcnn.data.formats.coco.boxes import read_box
 from lightning_rcnn.data.formats.coco.relative import are_relative
 from lightning_rcnn.data.formats.coco.scalars import flag, number, whole_number
+from lightning_rcnn.data.formats.csv_columns import BOXES, Table, cell_of, recognize_table, rows_of
 from lightning_rcnn.data.formats.labeled import LabeledData, LabeledImage, LabeledObject, Labels
 from lightning_rcnn.data.formats.layout import Layout, read_text
 from lightning_rcnn.data.formats.shapes import class_name_of
 from lightning_rcnn.data.formats.splits import split_of
-from lightning_rcnn.data.image_formats import NAMED_SUFFIXES
 from lightning_rcnn.errors import InputError
 
-FIELDS = (
-    *("image", "class", "x1", "y1", "x2", "y2", "x", "y", "w", "h", "cx", "cy", "bbox"),
-    *("width", "height", "crowd", "group", "split"),
-)
-"""Meanings of a column: image and class names, edges, upper left corner, center, size of the box, x y w h in one cell,
-size of the image, whether it is a group of objects, the group of images that stay in one split, and the split."""
 ONLY_CLASS = "object"
-_NAMES = {
-    "image": "image filename file_name file imagename image_name img path filepath file_path image_path image_id "
-    "imageid img_path image_file",
-    "class": "class label labelname label_name category class_name classname name category_name cell_type object",
-    "x1": "x1 xmin x_min left xtl min_x minx bbox_x1 xmin_ x_1",
-    "y1": "y1 ymin y_min top ytl min_y miny bbox_y1 y_1",
-    "x2": "x2 xmax x_max right xbr max_x maxx bbox_x2",
-    "y2": "y2 ymax y_max bottom ybr max_y maxy bbox_y2",
-    "x": "x bbox_x",
-    "y": "y bbox_y",
-    "w": "w bbox_width bbox_w box_width box_w",
-    "h": "h bbox_height bbox_h box_height box_h",
-    "cx": "cx x_center xcenter center_x bbox_cx",
-    "cy": "cy y_center ycenter center_y bbox_cy",
-    "bbox": "bbox box bounding_box",
-    "width": "width image_width img_width imagewidth",
-    "height": "height image_height img_height imageheight",
-    "crowd": "isgroupof iscrowd is_crowd",
-    "group": "patient patient_id video video_id",
-    "split": "split subset partition",
-}
-_MEANINGS = {name: field for field, names in _NAMES.items() for name in names.split()}
-_BOXES = (("x1", "y1", "x2", "y2"), ("x", "y", "w", "h"), ("cx", "cy", "w", "h"), ("bbox",))
-_CORNERS = (("x", "y"), ("cx", "cy"), ("x1", "y1"))
-"""What a width and a height may belong to; left and top are of a box in either form."""
-_RETINANET = ("image", "x1", "y1", "x2", "y2", "class")
-_WITHOUT_NAMES = {6: _RETINANET, 8: (*_RETINANET, "width", "height"), 5: _RETINANET[:5]}
-"""Number of columns -> their meanings, for files without names."""
-
-
-class Table(NamedTuple):
-    """A CSV file.
-
-    Attributes:
-        columns: meaning -> index of the column.
-        has_names: whether the first row has the names.
-        delimiter: character between the columns.
-        num_columns: number of columns.
-    """
-
-    columns: dict[str, int]
-    has_names: bool
-    delimiter: str
-    num_columns: int
 
 
 def read_csv(layout: Layout, columns: Mapping[str, str] | None = None) -> LabeledData:
@@ -113,59 +61,6 @@ def read_csv(layout: Layout, columns: Mapping[str, str] | None = None) -> Labele
     order = [name for name in named.values() if name in used]
     class_names = list(dict.fromkeys(order)) if named and used <= {*order, None} else None
     return LabeledData(", ".join(tables), splits_of_files(layout, images), class_names, notes)
-
-
-def recognize_table(layout: Layout, file: str, columns: Mapping[str, str] | None = None) -> Table | None:
-    """Return the columns of a CSV file; None if it has no image or no box."""
-    lines = layout.lines(file, 5)
-    if not lines:
-        return None
-    delimiter = max(",;\t", key=lines[0].count)
-    first = next(csv.reader([lines[0]], delimiter=delimiter))
-    names = [name.strip().lstrip("\ufeff") for name in first]
-    found = _by_name(names, columns or {}, file)
-    if _is_complete(found):
-        return Table(found, True, delimiter, len(names))
-    order = _WITHOUT_NAMES.get(len(first))
-    is_row = len(first) > 5 and _has_suffix(first[0]) and (number(first[1]) is not None or not any(first[1:]))
-    if columns:
-        numbered = {field: int(name) - 1 for field, name in columns.items() if name.isdigit()}
-        return Table(numbered, False, delimiter, len(first)) if _is_complete(numbered) else None
-    if order is None or not is_row:
-        return None
-    return Table({field: index for index, field in enumerate(order)}, False, delimiter, len(order))
-
-
-def _by_name(names: Sequence[str], columns: Mapping[str, str], file: str) -> dict[str, int]:
-    lowered = [name.lower().replace(" ", "_") for name in names]
-    found: dict[str, int] = {}
-    for index, name in enumerate(lowered):
-        if (meaning := _MEANINGS.get(name)) is not None:
-            found.setdefault(meaning, index)
-    for meaning, name in columns.items():
-        if name in names:
-            found[meaning] = names.index(name)
-        elif not name.isdigit():
-            raise InputError(f"{file}: has no column {name!r}; it has {', '.join(names)}")
-    corner = next((pair for pair in _CORNERS if set(pair) <= found.keys()), None)
-    is_image_size = bool({"width", "height"} & columns.keys() or {"w", "h", "x2", "y2", "bbox"} & found.keys())
-    if corner is not None and {"width", "height"} <= found.keys() and not is_image_size:
-        found |= {"w": found.pop("width"), "h": found.pop("height")}
-    if corner == ("x1", "y1") and {"w", "h"} <= found.keys() and not _has_box(found):
-        found |= {"x": found.pop("x1"), "y": found.pop("y1")}
-    return found
-
-
-def _has_box(columns: Mapping[str, int]) -> bool:
-    return any(set(box) <= columns.keys() for box in _BOXES)
-
-
-def _is_complete(columns: Mapping[str, int]) -> bool:
-    return "image" in columns and _has_box(columns)
-
-
-def _has_suffix(name: str) -> bool:
-    return name.lower().endswith(tuple(NAMED_SUFFIXES))
 
 
 def _csv_files(layout: Layout) -> list[str]:
@@ -202,14 +97,14 @@ def _read_table(layout: Layout, file: str, table: Table, named: Mapping[str, str
     objects: dict[str, list[LabeledObject]] = {}
     sizes: dict[str, tuple[int, int]] = {}
     stated: dict[str, dict[str, str]] = {"group": {}, "split": {}}
-    for line, row in _rows(layout.root / file, table):
+    for line, row in rows_of(layout.root / file, table):
         place = f"{file}, line {line}"
-        image = _cell(row, table, "image")
+        image = cell_of(row, table, "image")
         if not image:
             continue
         listed = objects.setdefault(image, [])
         for field in stated.keys() & table.columns.keys():
-            _add(stated[field], image, _cell(row, table, field), field, place)
+            _add(stated[field], image, cell_of(row, table, field), field, place)
         if {"width", "height"} <= table.columns.keys():
             sizes.setdefault(image, _size(row, table))
         if any(cell.strip() for index, cell in enumerate(row) if index in _box_columns(table)):
@@ -238,28 +133,8 @@ def _add(stated: dict[str, str], image: str, value: str, field: str, place: str)
         )
 
 
-def _cell(row: Sequence[str], table: Table, field: str) -> str:
-    index = table.columns[field]
-    return row[index].strip() if index < len(row) else ""
-
-
-def _rows(path: Path, table: Table) -> Iterator[tuple[int, list[str]]]:
-    """Yield the number of each line and its cells; text in UTF-8, or in UTF-16 with its mark.
-
-    Raises:
-        InputError: it cannot be read.
-    """
-    reader = csv.reader(read_text(path).splitlines(), delimiter=table.delimiter)
-    try:
-        for position, row in enumerate(reader):
-            if row and not (table.has_names and position == 0):
-                yield reader.line_num, row
-    except csv.Error as error:
-        raise InputError(f"{path}: line {reader.line_num}: malformed CSV ({error}); correct it") from error
-
-
 def _box_columns(table: Table) -> set[int]:
-    return {table.columns[field] for box in _BOXES for field in box if field in table.columns}
+    return {table.columns[field] for box in BOXES for field in box if field in table.columns}
 
 
 def _read_row(row: Sequence[str], table: Table, named: Mapping[str, str], place: str) -> LabeledObject:
@@ -276,7 +151,7 @@ def _read_row(row: Sequence[str], table: Table, named: Mapping[str, str], place:
 
 
 def _edges(cells: Mapping[str, str]) -> tuple[float, float, float, float] | None:
-    box = next(box for box in _BOXES if set(box) <= cells.keys())
+    box = next(box for box in BOXES if set(box) <= cells.keys())
     if box == ("bbox",):
         written = read_box(cells["bbox"])
         return None if written is None else (written[0], written[1], written[0] + written[2], written[1] + written[3])
@@ -290,7 +165,7 @@ def _edges(cells: Mapping[str, str]) -> tuple[float, float, float, float] | None
 
 
 def _size(row: Sequence[str], table: Table) -> tuple[int, int]:
-    width, height = (whole_number(_cell(row, table, field)) or 0 for field in ("width", "height"))
+    width, height = (whole_number(cell_of(row, table, field)) or 0 for field in ("width", "height"))
     return width, height
 
 

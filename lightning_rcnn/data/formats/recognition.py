@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable
 from typing import NamedTuple
 
-from lightning_rcnn.data.formats.csv_files import recognize_table
+from lightning_rcnn.data.formats.csv_columns import recognize_table
 from lightning_rcnn.data.formats.cvat import is_cvat
 from lightning_rcnn.data.formats.layout import Layout
 from lightning_rcnn.data.formats.lines import is_deeppcb, is_widerface
