@@ -3,6 +3,7 @@
 import csv
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import NamedTuple
 
 from lightning_rcnn.data.formats.coco.scalars import number
@@ -22,8 +23,8 @@ _NAMES = {
     "class": "class label labelname label_name category class_name classname name category_name cell_type object",
     "x1": "x1 xmin x_min left xtl min_x minx bbox_x1 xmin_ x_1",
     "y1": "y1 ymin y_min top ytl min_y miny bbox_y1 y_1",
-    "x2": "x2 xmax x_max right xbr max_x maxx bbox_x2",
-    "y2": "y2 ymax y_max bottom ybr max_y maxy bbox_y2",
+    "x2": "x2 xmax x_max right xbr max_x maxx bbox_x2 x_2",
+    "y2": "y2 ymax y_max bottom ybr max_y maxy bbox_y2 y_2",
     "x": "x bbox_x",
     "y": "y bbox_y",
     "w": "w bbox_width bbox_w box_width box_w",
@@ -51,18 +52,26 @@ class Table(NamedTuple):
 
     Attributes:
         columns: meaning -> index of the column.
-        has_names: whether the first row has the names.
+        names: names of the columns in the first row; empty if it has none.
         delimiter: character between the columns.
         num_columns: number of columns.
+        assumes_size: whether columns named like the size of the image are taken for the box's, which nobody stated.
     """
 
     columns: dict[str, int]
-    has_names: bool
+    names: tuple[str, ...]
     delimiter: str
     num_columns: int
+    assumes_size: bool = False
+
+    @property
+    def unknown(self) -> list[int]:
+        """Indices of the columns whose names have no meaning."""
+        known = self.columns.values()
+        return [index for index, name in enumerate(self.names) if index not in known and _meaning_of(name) is None]
 
 
-def recognize_table(layout: Layout, file: str, columns: Mapping[str, str] | None = None) -> Table | None:
+def recognize_table(layout: Layout, file: str, columns: Mapping[str, str] = MappingProxyType({})) -> Table | None:
     """Return the columns of a CSV file; None if it has no image or no box."""
     lines = layout.lines(file, 5)
     if not lines:
@@ -70,30 +79,33 @@ def recognize_table(layout: Layout, file: str, columns: Mapping[str, str] | None
     delimiter = max(",;\t", key=lines[0].count)
     first = next(csv.reader([lines[0]], delimiter=delimiter))
     names = [name.strip().lstrip("\ufeff") for name in first]
-    found = _by_name(names, columns or {}, file)
+    found = _by_name(names, columns, file)
     if _is_complete(found):
-        return Table(found, True, delimiter, len(names))
+        assumes_size = "w" in found and "w" not in columns and _meaning_of(names[found["w"]]) == "width"
+        return Table(found, tuple(names), delimiter, len(names), assumes_size)
     order = _WITHOUT_NAMES.get(len(first))
     is_row = len(first) > 5 and _has_suffix(first[0]) and (number(first[1]) is not None or not any(first[1:]))
     if columns:
         numbered = {field: int(name) - 1 for field, name in columns.items() if name.isdigit()}
-        return Table(numbered, False, delimiter, len(first)) if _is_complete(numbered) else None
+        return Table(numbered, (), delimiter, len(first)) if _is_complete(numbered) else None
     if order is None or not is_row:
         return None
-    return Table({field: index for index, field in enumerate(order)}, False, delimiter, len(order))
+    return Table({field: index for index, field in enumerate(order)}, (), delimiter, len(order))
 
 
 def _by_name(names: Sequence[str], columns: Mapping[str, str], file: str) -> dict[str, int]:
-    lowered = [name.lower().replace(" ", "_") for name in names]
     found: dict[str, int] = {}
-    for index, name in enumerate(lowered):
-        if (meaning := _MEANINGS.get(name)) is not None:
+    for index, name in enumerate(names):
+        if (meaning := _meaning_of(name)) is not None:
             found.setdefault(meaning, index)
     for meaning, name in columns.items():
         if name in names:
             found[meaning] = names.index(name)
         elif not name.isdigit():
             raise InputError(f"{file}: has no column {name!r}; it has {', '.join(names)}")
+    for size, side in (("width", "w"), ("height", "h")):
+        if found.get(size) == found.get(side):  # stated: the box's
+            found.pop(size, None)
     corner = next((pair for pair in _CORNERS if set(pair) <= found.keys()), None)
     is_image_size = bool({"width", "height"} & columns.keys() or {"w", "h", "x2", "y2", "bbox"} & found.keys())
     if corner is not None and {"width", "height"} <= found.keys() and not is_image_size:
@@ -101,6 +113,10 @@ def _by_name(names: Sequence[str], columns: Mapping[str, str], file: str) -> dic
     if corner == ("x1", "y1") and {"w", "h"} <= found.keys() and not _has_box(found):
         found |= {"x": found.pop("x1"), "y": found.pop("y1")}
     return found
+
+
+def _meaning_of(name: str) -> str | None:
+    return _MEANINGS.get(name.lower().replace(" ", "_"))
 
 
 def _has_box(columns: Mapping[str, int]) -> bool:
@@ -130,7 +146,7 @@ def rows_of(path: Path, table: Table) -> Iterator[tuple[int, list[str]]]:
     reader = csv.reader(read_text(path).splitlines(), delimiter=table.delimiter)
     try:
         for position, row in enumerate(reader):
-            if row and not (table.has_names and position == 0):
+            if row and not (table.names and position == 0):
                 yield reader.line_num, row
     except csv.Error as error:
         raise InputError(f"{path}: line {reader.line_num}: malformed CSV ({error}); correct it") from error

@@ -20,6 +20,7 @@ from lightning_rcnn.data.formats.annotation_files import ImageNames, splits_of_f
 from lightning_rcnn.data.formats.coco.boxes import read_box
 from lightning_rcnn.data.formats.coco.relative import are_relative
 from lightning_rcnn.data.formats.coco.scalars import flag, number, whole_number
+from lightning_rcnn.data.formats.csv_box_sizes import require_box_size
 from lightning_rcnn.data.formats.csv_columns import BOXES, Table, cell_of, recognize_table, rows_of
 from lightning_rcnn.data.formats.labeled import LabeledData, LabeledImage, LabeledObject, Labels
 from lightning_rcnn.data.formats.layout import Layout, read_text
@@ -38,12 +39,14 @@ def read_csv(layout: Layout, columns: Mapping[str, str] | None = None) -> Labele
         columns: meaning (see `FIELDS`) -> name of the column, or its number from 1; the others are recognized.
 
     Raises:
-        InputError: there is no CSV file with an image and a box a line.
+        InputError: there is no CSV file with an image and a box a line, or the size of the box may be the image's.
     """
     tables = {}
     for file in _csv_files(layout):
         table = recognize_table(layout, file, columns or {})
         if table is not None:
+            if table.assumes_size:
+                require_box_size(layout, file, table)
             tables[file] = table
     if not tables:
         raise InputError(

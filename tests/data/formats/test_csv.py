@@ -1,3 +1,4 @@
+import re
 import shutil
 from pathlib import Path
 
@@ -104,6 +105,9 @@ def test_one_box_in_a_cell_and_no_class(write_files, pack):
         ("image,label,left,width,top,height\na.jpg,cat,5,10,6,20\n", None),
         ("image,label,left,top,r,b,width,height\na.jpg,cat,5,6,15,26,64,48\n", "x2=r,y2=b"),
         ("filename,xmin,ymin,w,h,width,height,class\na.jpg,5,6,10,20,64,48,cat\n", None),
+        ("image,class,x_1,y_1,x_2,y_2,width,height\na.jpg,cat,5,6,15,26,64,48\n", None),
+        ("filename,xmin,ymin,xend,yend,width,height,class\na.jpg,5,6,15,26,64,48,cat\n", "x2=xend,y2=yend"),
+        ("id,image,x,y,width,height,score,label\n1,a.jpg,5,6,10,20,0.5,cat\n", "w=width,h=height"),
     ],
 )
 def test_columns_by_name_and_by_number(write_files, tmp_path, pack, text, columns, monkeypatch):
@@ -112,6 +116,34 @@ def test_columns_by_name_and_by_number(write_files, tmp_path, pack, text, column
     monkeypatch.setattr("lightning_rcnn.cli.commands.packing.pack_found", lambda found, *_: seen.extend(found))
     assert main(["pack", "csv", str(root), *(["--columns", columns] if columns else [])]) == 0
     assert pack(root, seen[0]).splits[""].objects == {"a.jpg": [CAT]}
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        (
+            "image,class,xmin,ymin,xend,yend,width,height\na.jpg,cat,5,6,15,26,64,48\n",
+            "width, height may be the size of the image, and xend, yend the edges of the box",
+        ),
+        (
+            "filename,Width,Height,class,x,y\na.jpg,64,48,cat,5,6\na.jpg,64,48,cat,7,8\nb.jpg,48,64,cat,7,8\n",
+            "Width, Height are the size of the image in every line, and no box",
+        ),
+    ],
+)
+def test_the_size_of_the_image_is_no_box(write_files, refusal, text, reason):
+    message = refusal(write_files({"boxes.csv": text}, ["a.jpg", "b.jpg"]))
+    assert f"boxes.csv: {reason}; name the columns of the box with `--columns x2=NAME,y2=NAME`, or with" in message
+    assert re.search("`--columns w=width,h=height` if they are its size", message, re.IGNORECASE)
+
+
+def test_the_sizes_of_boxes_differ_from_those_of_images(write_files, pack_one):
+    """Two sizes in one image are of boxes, whatever else there is; so is one that its image does not have."""
+    head, rows = "id,image,x,y,width,height,score,label", ("1,a.jpg,5,6,10,20,0.5,cat", "2,a.jpg,10,10,20,30,0.5,dog")
+    assert pack_one(write_files({"boxes.csv": lines(head, *rows)}, ["a.jpg"])).objects == {"a.jpg": [CAT, DOG]}
+    rows = ("a.jpg,0,0,64,48,cat", "b.jpg,10,10,20,30,dog")
+    root = write_files({"boxes.csv": lines("image,x,y,width,height,label", *rows)}, ["a.jpg", "b.jpg"])
+    assert pack_one(root).objects == {"a.jpg": [("cat", 0, 0, 64, 48)], "b.jpg": [DOG]}
 
 
 def test_a_column_may_tell_the_split(write_files, pack, refusal):
