@@ -59,7 +59,8 @@ class CocoObject(NamedTuple):
         num_keypoints: stated number of labeled keypoints; COCO's OKS ignores an object of which it is 0. None if not
             stated.
         has_relative_box, has_relative_mask: whether box and mask are relative to the image size; see `in_pixels`.
-        degrees: stated clockwise rotation of the box, which is the upright one around it; None if not stated.
+        degrees: clockwise rotation, around its center, of the box as CVAT states it; None if not stated. `in_pixels`
+            gives the upright box around it.
     """
 
     id: int
@@ -142,7 +143,7 @@ def read_annotations(path: Path, classes: Sequence[str] | None = None) -> CocoAn
 
 
 def in_pixels(annotated: CocoObject, size: tuple[int, int]) -> CocoObject:
-    """Return the object with box, mask and area in pixels of an image of this (width, height)."""
+    """Return the object with upright box, mask and area in pixels of an image of this (width, height)."""
     width, height = size
     box, segmentation, area = annotated.box, annotated.segmentation, annotated.area
     keypoints = annotated.keypoints
@@ -151,6 +152,8 @@ def in_pixels(annotated: CocoObject, size: tuple[int, int]) -> CocoObject:
         keypoints = keypoints_in_pixels(keypoints, size if is_relative else None)
     if annotated.has_relative_box and box is not None:
         box = scale_box(box, width, height)
+    if box is not None and is_turned(annotated.degrees):  # after the scaling: shares of width and height differ
+        box = box_of(edges_around_rotated(edges_of(box), annotated.degrees or 0.0))
     if annotated.has_relative_mask:
         segmentation = scale_points(segmentation, width, height)
     if area is not None and area <= 1 and (annotated.has_relative_box or annotated.has_relative_mask):
@@ -162,6 +165,7 @@ def in_pixels(annotated: CocoObject, size: tuple[int, int]) -> CocoObject:
         keypoints=keypoints,
         has_relative_box=False,
         has_relative_mask=False,
+        degrees=None,
     )
 
 
@@ -251,8 +255,6 @@ def _read_object(entry: Entry, annotation_id: int, classes: Classes) -> CocoObje
     box, segmentation = read_box(entry.get("bbox")), read_segmentation(entry.get("segmentation"))
     attributes = entry.get("attributes")
     degrees = number(attributes.get("rotation")) if isinstance(attributes, dict) and segmentation is None else None
-    if box is not None and is_turned(degrees):  # CVAT states a rotated rectangle as it was before
-        box = box_of(edges_around_rotated(edges_of(box), degrees or 0.0))
     return CocoObject(
         id=annotation_id,
         box=box,

@@ -56,6 +56,14 @@ def test_shares_of_the_image_become_pixels_with_their_polygons(read):
     assert coco.log.report() == {"relative_coordinates": 4, "box_from_mask": 1}
 
 
+def test_a_share_of_the_image_is_rotated_in_pixels(read):
+    """By 90 degrees, 80 x 20 pixels around (200, 50) become 20 x 80."""
+    turned = {"bbox": [0.4, 0.4, 0.2, 0.2], "attributes": {"rotation": 90.0}}
+    (annotated,) = in_image(read([turned]), (400, 100))
+    assert annotated.box == pytest.approx((190, 10, 20, 80))
+    assert in_pixels(annotated, (400, 100)) == annotated
+
+
 @pytest.mark.parametrize(
     "boxes",
     [
