@@ -9,7 +9,7 @@ import yaml
 
 from lightning_rcnn.data.formats.layout import Layout, read_text
 from lightning_rcnn.data.formats.splits import in_order, split_of
-from lightning_rcnn.data.formats.yolo_pose import Pose, read_pose
+from lightning_rcnn.data.formats.yolo_pose import YAML_NULLS, Pose, read_pose
 from lightning_rcnn.errors import InputError
 
 CLASS_FILES = ("classes.txt", "obj.names", "predefined_classes.txt", "labels.txt", "class_names.txt", "_darknet.labels")
@@ -99,7 +99,8 @@ def _read_yaml(layout: Layout, file: str) -> YoloConfig:
         raise InputError(
             f"{path}: not the YAML file of a YOLO data set, it has no `names`; give one with train and names"
         )
-    names = _names(_as_written(path).get("names"), path)
+    written = _as_written(path)
+    names = _names(written.get("names"), path)
     count = content.get("nc")
     if isinstance(count, int) and names and count != len(names):
         raise InputError(f"{path}: nc is {count}, but names has {len(names)} classes; correct it")
@@ -107,7 +108,8 @@ def _read_yaml(layout: Layout, file: str) -> YoloConfig:
     stated = content.get("path")
     bases = [path.parent / stated, path.parent / Path(stated).name] if isinstance(stated, str) and stated else []
     base = next((base for base in bases if base.is_dir()), path.parent)
-    return YoloConfig(file, names, splits, base, read_pose(content, path), str(content.get("task") or ""))
+    pose = read_pose(content, written.get("kpt_names"), path)
+    return YoloConfig(file, names, splits, base, pose, str(content.get("task") or ""))
 
 
 def _as_written(path: Path) -> dict[str, Any]:
@@ -118,7 +120,7 @@ def _as_written(path: Path) -> dict[str, Any]:
 
 def _names(value: Any, path: Path) -> dict[int, str]:
     """Return the classes in a list, or in a dictionary by number."""
-    if value is None or value in ("", "null", "~"):
+    if value in YAML_NULLS:
         return {}
     items = (
         list(enumerate(value)) if isinstance(value, list) else list(value.items()) if isinstance(value, dict) else []

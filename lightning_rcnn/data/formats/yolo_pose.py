@@ -18,6 +18,8 @@ from lightning_rcnn.data.formats.coco.keypoints import Keypoints, read_keypoints
 from lightning_rcnn.errors import InputError
 from lightning_rcnn.skeleton import COCO_PERSON, Pairs, Skeleton, pairs_by_name
 
+YAML_NULLS = (None, "", "null", "~")
+"""How YAML spells that a key has no value, where all values are text."""
 _SEEN = 2
 
 
@@ -40,14 +42,15 @@ class Pose(NamedTuple):
         return len(self.skeleton) * (3 if self.has_visibility else 2)
 
 
-def read_pose(content: Mapping[str, Any], path: Path) -> Pose | None:
+def read_pose(content: Mapping[str, Any], kpt_names: Any, path: Path) -> Pose | None:
     """Return the keypoints that a YAML file states; None if it states none.
 
     Without `kpt_names`, keypoints are those of a person if they are 17 with the `flip_idx` of COCO's, and numbered
-    otherwise. Without `flip_idx` the names tell: left_eye and right_eye.
+    otherwise. Without `flip_idx`, or with an empty one, the names tell: left_eye and right_eye.
 
     Args:
         content: content of the file.
+        kpt_names: its `kpt_names` with all values as text: unquoted, the names y and no become booleans.
         path: path of the file, for messages.
 
     Raises:
@@ -56,8 +59,8 @@ def read_pose(content: Mapping[str, Any], path: Path) -> Pose | None:
     if "kpt_shape" not in content:
         return None
     number, has_visibility = _shape(content["kpt_shape"], path)
-    pairs = None if content.get("flip_idx") is None else _flip_pairs(content["flip_idx"], number, path)
-    names = _names(content.get("kpt_names"), number, path)
+    pairs = None if content.get("flip_idx") in (None, []) else _flip_pairs(content["flip_idx"], number, path)
+    names = _names(kpt_names, number, path)
     if names is None and pairs == COCO_PERSON.flip_pairs and number == len(COCO_PERSON):
         return Pose(COCO_PERSON, has_visibility, ("17 keypoints without names: taken for COCO's of a person",))
     names = names or tuple(f"keypoint_{position}" for position in range(1, number + 1))
@@ -123,12 +126,12 @@ def _flip_pairs(value: Any, number: int, path: Path) -> Pairs:
 
 
 def _names(value: Any, number: int, path: Path) -> tuple[str, ...] | None:
-    if value is None:
+    if value in YAML_NULLS:
         return None
     listed = list(value.values()) if isinstance(value, dict) else value
-    if isinstance(listed, list) and listed and all(isinstance(each, str) for each in listed):
+    if listed and _are_texts(listed):
         listed = [listed]
-    if not isinstance(listed, list) or not listed or not all(isinstance(names, list) for names in listed):
+    if not isinstance(listed, list) or not listed or not all(map(_are_texts, listed)):
         raise InputError(f"{path}: kpt_names is no list of names for each class; correct it, or leave it out")
     first = listed[0]
     if any(names != first for names in listed):
@@ -137,7 +140,11 @@ def _names(value: Any, number: int, path: Path) -> tuple[str, ...] | None:
         )
     if len(first) != number:
         raise InputError(f"{path}: kpt_names has {len(first)} names, kpt_shape {number} keypoints; correct one of them")
-    return tuple(map(str, first))
+    return tuple(first)
+
+
+def _are_texts(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(each, str) for each in value)
 
 
 def _edges(value: Any) -> Pairs:

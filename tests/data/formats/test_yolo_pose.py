@@ -54,6 +54,10 @@ def test_two_numbers_a_keypoint_say_which_are_labeled(write_files, pack):
     [
         ({"kpt_shape": "[17, 3]", "flip_idx": COCO_FLIPS}, COCO_PERSON, "taken for COCO's of a person"),
         ({"flip_idx": None}, Skeleton(("keypoint_1", "keypoint_2")), "no flip_idx: a mirrored image exchanges no"),
+        ({"flip_idx": "[]"}, Skeleton(("keypoint_1", "keypoint_2")), "no flip_idx: a mirrored image exchanges no"),
+        ({"kpt_names": "~"}, Skeleton(("keypoint_1", "keypoint_2"), (), ((0, 1),)), ""),
+        ({"kpt_names": "{0: [no, y]}"}, Skeleton(("no", "y"), (), ((0, 1),)), ""),
+        ({"kpt_names": "[[1, 2e1]]"}, Skeleton(("1", "2e1"), (), ((0, 1),)), ""),
         (
             {"flip_idx": None, "kpt_names": "[[a_left, a_right]]", "skeleton": "[[0, 1]]"},
             Skeleton(("a_left", "a_right"), ((0, 1),), ((0, 1),)),
@@ -80,6 +84,7 @@ def test_what_the_file_does_not_state_is_found_or_said(write_files, pack, keys, 
         ({"kpt_names": "[[a]]"}, "kpt_names has 1 names, kpt_shape 2 keypoints"),
         ({"kpt_names": "{0: [a, b], 1: [a, c]}"}, "kpt_names of its classes differ"),
         ({"kpt_names": "3"}, "kpt_names is no list of names"),
+        ({"kpt_names": "[[[a], [b]]]"}, "kpt_names is no list of names"),
         ({"kpt_names": "[a, a]"}, "its keypoints cannot be read (Skeleton: names is ['a', 'a']"),
         ({"skeleton": "[[0, 2]]"}, "its keypoints cannot be read (Skeleton: edges has [0, 2]"),
     ],
