@@ -24,7 +24,7 @@ from lightning_rcnn.data.pack.image_info import Size
 
 Coordinates = Literal["one_based", "zero_based"]
 
-_COORDINATE = re.compile(r"[xy]\d+")
+_COORDINATE = re.compile(r"([xy])(\d{1,9})")
 OBJECT_IDS_PER_IMAGE = 100_000
 """Factor of the ids of VOC's objects, which have none: object i of image n gets n * this + i."""
 
@@ -121,12 +121,20 @@ def _box(element: ElementTree.Element) -> Edges | None:
 
 
 def _polygons(element: ElementTree.Element, first: int) -> list[list[float]]:
-    """Return the outlines [x, y, x, y, ...] of an object whose pixels count from `first`; the rules check them."""
+    """Return the outlines [x, y, x, y, ...] of an object whose pixels count from `first`; the rules check them.
+
+    Points are in the order of their numbers; a coordinate that is missing, or stated twice, is NaN.
+    """
     polygons = []
     for polygon in element.findall("polygon"):
-        values = [number(each.text) for each in polygon if _COORDINATE.fullmatch(each.tag)]
-        if values:
-            polygons.append([nan if value is None else value - first for value in values])
+        written: dict[tuple[int, str], float] = {}
+        for each in polygon:
+            if match := _COORDINATE.fullmatch(each.tag):
+                key, value = (int(match[2]), match[1]), number(each.text)
+                written[key] = nan if value is None or key in written else value - first
+        points = sorted({point for point, _ in written})
+        if points:
+            polygons.append([written.get((point, axis), nan) for point in points for axis in "xy"])
     return polygons
 
 

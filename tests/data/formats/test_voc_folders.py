@@ -117,6 +117,27 @@ def test_difficult_in_any_spelling(write_files, pack_one):
     assert flags == [1, 1, 0, 0, 0]
 
 
+@pytest.mark.parametrize(
+    ("tags", "expected"),
+    [
+        ("x1 y1 x2 y2 x3 y3 x4 y4", True),
+        ("x1 x2 x3 x4 y1 y2 y3 y4", True),
+        ("y4 x4 y3 x3 y2 x2 y1 x1", True),
+        ("x1 y1 x2 y2 x3 y3 x4", False),
+        ("x1 y1 x2 y2 x3 y3 x4 y4 y5", False),
+        ("x1 y1 x1 x2 y2 x3 y3 x4 y4", False),
+    ],
+)
+def test_points_of_an_outline_are_paired_by_their_numbers(write_files, pack_one, tags, expected):
+    values = {"x1": 11, "y1": 7, "x2": 16, "y2": 27, "x3": 11, "y3": 37, "x4": 6, "y4": 27, "y5": 9}
+    outline = "".join(f"<{tag}>{values[tag]}</{tag}>" for tag in tags.split())
+    text = xml(("cat", 6, 7, 15, 36), filename="a.jpg").replace("</object>", f"<polygon>{outline}</polygon></object>")
+    packed = pack_one(write_files({"a.xml": text}, ["a.jpg"]))
+    (annotation,) = packed.records["a.jpg"]["annotations"]
+    assert annotation.get("segmentation") == ([[10, 6, 15, 26, 10, 36, 5, 26]] if expected else None)
+    assert packed.report.get("bad_polygon") == (None if expected else 1)
+
+
 def test_outlines_of_roboflow_and_supervision_are_masks(write_files, pack_one, tmp_path):
     """Points count as the box does, which their own reader confirms."""
     points = (6, 7, 16, 7, 16, 27, 11, 37, 6, 27)
