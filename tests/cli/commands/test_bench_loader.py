@@ -22,7 +22,7 @@ def test_all_stages_see_the_same_images(shards, tmp_path, capsys):
     loader([shards], images=8, batch_size=3, min_size=64, max_size=96, repeats=2, json=tmp_path / "report.json")
     report = json.loads((tmp_path / "report.json").read_text())
     stages = report["stages"]
-    assert [stage["images"] for stage in stages] == [6] * 8
+    assert [stage["images"] for stage in stages] == [6] * 10
     assert [stage["name"].partition(":")[0] for stage in stages] == [
         "decoding alone",
         "raw",
@@ -30,14 +30,16 @@ def test_all_stages_see_the_same_images(shards, tmp_path, capsys):
         "resized by torch's plain call",
         "resized",
         "whole",
+        "the same, resize and flip left to the device",
         "whole, with masks and copy-paste",
         "1 worker, with masks",
+        "1 worker, with masks, resize left to the device",
     ]
     assert all(len(stage["seconds"]) == len(stage["core_seconds"]) == 2 for stage in stages)
     assert all(seconds > 0 for stage in stages for seconds in stage["core_seconds"])
     assert [start["batch"] for start in report["starts"]] == [0, 1]
     printed = capsys.readouterr().out
-    cores = 181 * statistics.median(stages[-1]["core_seconds"]) / 6
+    cores = 181 * statistics.median(stages[-2]["core_seconds"]) / 6
     assert f"{cores:.1f} of these cores" in " ".join(printed.split())
     assert "1.00" in printed
 
