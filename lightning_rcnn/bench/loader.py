@@ -180,7 +180,7 @@ class LoaderBenchmark:
             pixels=self._pixels,
             images=images,
         ).for_workers(num_workers)
-        image_bytes = dataset.layout(self._batch_size, self._data.largest_shape).num_bytes
+        image_bytes = dataset.image_bytes(self._batch_size, self._data.largest_shape, self._data.areas)
         loader = PlannedLoader(
             dataset, lambda epoch: plan, num_batches, image_bytes=image_bytes, num_workers=num_workers
         )

@@ -4,10 +4,16 @@ import statistics
 import pytest
 import torch
 
-from lightning_rcnn.bench.loader import resize_plainly
+from lightning_rcnn.bench.loader import LoaderBenchmark, resize_plainly
 from lightning_rcnn.cli.commands.bench_loader import loader
 from lightning_rcnn.cli.commands.pack import pack_shapes
+from lightning_rcnn.data.batch_images import RenderedImages, UnrenderedImages
+from lightning_rcnn.data.cache import ShardCache
+from lightning_rcnn.data.fetch import FetchPolicy
+from lightning_rcnn.data.padded_set import pad_set
+from lightning_rcnn.data.reader import ShardReader
 from lightning_rcnn.data.resize import ResizeRule
+from lightning_rcnn.data.shards import read_shards
 from lightning_rcnn.errors import InputError
 
 
@@ -42,6 +48,19 @@ def test_all_stages_see_the_same_images(shards, tmp_path, capsys):
     cores = 181 * statistics.median(stages[-2]["core_seconds"]) / 6
     assert f"{cores:.1f} of these cores" in " ".join(printed.split())
     assert "1.00" in printed
+
+
+@pytest.mark.parametrize("images", [RenderedImages, UnrenderedImages])
+def test_buffers_have_the_bytes_of_the_largest_batch(shards, images, monkeypatch):
+    """Slots of the largest padded shape, or the three largest images as they were decoded."""
+    shard_set, cache = read_shards([shards]), ShardCache(None, 1e9, FetchPolicy())
+    contents = [ShardReader(shard_set, cache).read(number).content for number in range(10)]
+    largest = sorted(content["width"] * content["height"] for content in contents)[-3:]
+    seen = []
+    monkeypatch.setattr("lightning_rcnn.bench.loader.PlannedLoader", lambda *_, **options: seen.append(options))
+    padded = pad_set(shard_set, [ResizeRule(64, 96)])
+    LoaderBenchmark(padded, cache, 3, 6).loading(1, images)
+    assert seen[0]["image_bytes"] == 3 * (3 * 96 * 96 if images is RenderedImages else sum(largest))
 
 
 def test_both_ways_to_resize_give_the_same_pixels():
