@@ -32,6 +32,7 @@ def _align(
 ) -> Tensor:
     masks = Bitmaps(bits, first_byte, sizes, crop_boxes)
     return run(
+        "align_bitmaps",
         impl,
         boxes.device,
         kernels.obstacle(boxes),

@@ -31,6 +31,7 @@ def change_colors(pixels: Tensor, placements: Tensor, steps: Tensor, num_channel
         uint8 [B], the pixels after the steps.
     """
     return run(
+        "change_colors",
         impl,
         pixels.device,
         rendering.color_obstacle(pixels, placements),

@@ -16,6 +16,7 @@ Result = TypeVar("Result")
 
 
 def run(
+    operator: str,
     impl: str,
     device: torch.device,
     obstacle: str,
@@ -24,9 +25,10 @@ def run(
 ) -> Result:
     """Run one of two implementations of an operator.
 
-    On a CUDA device the first fallback for each reason gives a warning.
+    On a CUDA device the first fallback of each operator for each reason gives a warning.
 
     Args:
+        operator: name of the operator, for messages.
         impl: an `Implementation`.
         device: device of the tensors.
         obstacle: reason why the kernels cannot run, as far as known without compiling; empty if they can.
@@ -47,15 +49,15 @@ def run(
         except CompilationError as error:
             obstacle = str(error)
     if impl == "cuda":
-        raise RuntimeError(f"CUDA kernels cannot run: {obstacle}; use impl='auto' or 'portable'")
+        raise RuntimeError(f"{operator}: CUDA kernels cannot run: {obstacle}; use impl='auto' or 'portable'")
     if device.type == "cuda":
-        _warn(obstacle)
+        _warn(operator, obstacle)
     return portably()
 
 
 @functools.cache
-def _warn(reason: str) -> None:
+def _warn(operator: str, reason: str) -> None:
     warnings.warn(
-        f"CUDA kernels cannot run: {reason}; RoI pooling, mask targets and NMS run more slowly without them",
+        f"{operator}: CUDA kernels cannot run: {reason}; it runs more slowly without them, and waits for the device",
         stacklevel=2,
     )

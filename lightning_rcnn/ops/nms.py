@@ -65,6 +65,7 @@ def non_maximum_suppression(boxes: Tensor, scores: Tensor, groups: Tensor, iou_t
         Bool [N, P], False for suppressed and ignored boxes.
     """
     return run(
+        "non_maximum_suppression",
         "auto",
         boxes.device,
         "" if boxes.device.type == "cuda" else f"boxes are on the device {boxes.device}",

@@ -60,6 +60,7 @@ def _align(
     grid = Grid((output_size[0], output_size[1]), sampling_ratio, aligned)
     rule = kernels.LevelRule(canonical_level, canonical_size)
     return run(
+        "roi_align",
         impl,
         features[0].device,
         kernels.obstacle(features[0], rois, output_size, _pyramid(features, scales)),
@@ -97,7 +98,7 @@ def _align_backward(
         return grads if channels_last else [g.contiguous() for g in grads]
 
     obstacle = kernels.obstacle(grad, rois, grid.output_size, pyramid)
-    return run(impl, grad.device, obstacle, by_kernels, portably)
+    return run("roi_align_backward", impl, grad.device, obstacle, by_kernels, portably)
 
 
 @torch.library.register_fake("lightning_rcnn::roi_align")
@@ -142,6 +143,7 @@ def _pool(
     size = (output_size[0], output_size[1])
     rule = kernels.LevelRule(canonical_level, canonical_size)
     return run(
+        "roi_pool",
         impl,
         features[0].device,
         kernels.obstacle(features[0], rois, size, _pyramid(features, scales)),
@@ -176,7 +178,8 @@ def _pool_backward(
         grads = roi_pool.backward(grad, argmax, rois, _levels(rois, levels, scales, rule), pyramid)
         return grads if channels_last else [g.contiguous() for g in grads]
 
-    return run(impl, grad.device, kernels.obstacle(grad, rois, grad.shape[2:], pyramid), by_kernels, portably)
+    obstacle = kernels.obstacle(grad, rois, grad.shape[2:], pyramid)
+    return run("roi_pool_backward", impl, grad.device, obstacle, by_kernels, portably)
 
 
 @torch.library.register_fake("lightning_rcnn::roi_pool")

@@ -45,6 +45,7 @@ def render_images(
     """
     shape = (len(fill), fill.shape[1], height, width)
     return run(
+        "render_images",
         impl,
         pixels.device,
         rendering.obstacle(pixels, shape),

@@ -57,24 +57,33 @@ def test_requiring_the_kernels_where_they_cannot_run_is_an_error(pyramid, make_r
 
 
 def test_kernels_come_first_and_the_portable_implementation_can_be_required():
-    assert dispatch.run("auto", CUDA, "", lambda: "kernels", lambda: "portable") == "kernels"
-    assert dispatch.run("cuda", CUDA, "", lambda: "kernels", lambda: "portable") == "kernels"
-    assert dispatch.run("portable", CUDA, "", lambda: "kernels", lambda: "portable") == "portable"
+    assert dispatch.run("roi_align", "auto", CUDA, "", lambda: "kernels", lambda: "portable") == "kernels"
+    assert dispatch.run("roi_align", "cuda", CUDA, "", lambda: "kernels", lambda: "portable") == "kernels"
+    assert dispatch.run("roi_align", "portable", CUDA, "", lambda: "kernels", lambda: "portable") == "portable"
 
 
-def test_a_fallback_on_a_gpu_warns_once_for_each_reason():
+def test_a_fallback_on_a_gpu_warns_once_for_each_operator_and_reason():
     def refused():
         raise CompilationError("this GPU is too old")
 
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         for _ in range(3):
-            assert dispatch.run("auto", CUDA, "", refused, lambda: "portable") == "portable"
-            assert dispatch.run("auto", CUDA, "features are float64", refused, lambda: "portable") == "portable"
-            assert dispatch.run("auto", CPU, "features are on the CPU", refused, lambda: "portable") == "portable"
+            assert dispatch.run("roi_align", "auto", CUDA, "", refused, lambda: "portable") == "portable"
+            assert dispatch.run("nms", "auto", CUDA, "", refused, lambda: "portable") == "portable"
+            assert (
+                dispatch.run("roi_align", "auto", CUDA, "features are float64", refused, lambda: "portable")
+                == "portable"
+            )
+            assert (
+                dispatch.run("roi_align", "auto", CPU, "features are on the CPU", refused, lambda: "portable")
+                == "portable"
+            )
     messages = sorted(str(warning.message) for warning in caught)
-    assert len(messages) == 2
-    assert "float64" in messages[0]
-    assert "too old" in messages[1]
+    assert [message.partition(";")[0] for message in messages] == [
+        "nms: CUDA kernels cannot run: this GPU is too old",
+        "roi_align: CUDA kernels cannot run: features are float64",
+        "roi_align: CUDA kernels cannot run: this GPU is too old",
+    ]
     with pytest.raises(RuntimeError, match="too old"):
-        dispatch.run("cuda", CUDA, "", refused, lambda: "portable")
+        dispatch.run("roi_align", "cuda", CUDA, "", refused, lambda: "portable")
