@@ -12,6 +12,10 @@ _MACOS_METADATA_PREFIX = "._"
 """Prefix of the metadata files that macOS writes beside others on foreign disks."""
 
 
+class NoImageError(InputError):
+    """Raised when there is no image among files and folders that exist."""
+
+
 class ImageFile(NamedTuple):
     """An image file.
 
@@ -44,13 +48,15 @@ def find_images(sources: Iterable[Path], without: Path | None = None) -> FoundIm
         without: folder to leave out, so that results do not become input.
 
     Raises:
-        InputError: a source does not exist, or there is no image.
+        InputError: a source does not exist, or is a folder within `without`.
+        NoImageError: there is no image.
     """
     by_real_path: dict[Path, ImageFile] = {}
     left_out: list[Path] = []
     for source in sources:
         if not source.exists():
             raise InputError(f"{source}: no such file or folder")
+        _require_outside(source, without)
         files = [source] if source.is_file() else sorted(_files_in(source, without))
         named = {source, *map(Path, images_among(str(path) for path in files if not _is_metadata(path)))}
         for path in files:
@@ -61,8 +67,8 @@ def find_images(sources: Iterable[Path], without: Path | None = None) -> FoundIm
             by_real_path.setdefault(path.resolve(), ImageFile(path, name))
     if not by_real_path:
         patterns = f"*{', *'.join(sorted(IMAGE_SUFFIXES))}"
-        raise InputError(f"{', '.join(map(str, sources))}: no image; the names of images match {patterns}")
-    names = _unique(file.name for file in by_real_path.values())
+        raise NoImageError(f"{', '.join(map(str, sources))}: no image; the names of images match {patterns}")
+    names = unique_names(file.name for file in by_real_path.values())
     images = [ImageFile(file.path, name) for file, name in zip(by_real_path.values(), names, strict=True)]
     return FoundImages(images, [path for path in left_out if path.resolve() not in by_real_path])
 
@@ -70,6 +76,12 @@ def find_images(sources: Iterable[Path], without: Path | None = None) -> FoundIm
 def shown_path(path: Path) -> str:
     """Return the path as text for any terminal: bytes that are not UTF-8, as in old archives, are escaped."""
     return os.fsencode(path).decode(errors="backslashreplace")
+
+
+def _require_outside(source: Path, folder: Path | None) -> None:
+    """Refuse a folder of images that would be left out as a whole."""
+    if folder is not None and source.is_dir() and source.resolve().is_relative_to(folder.resolve()):
+        raise InputError(f"{source}: lies in {folder}, where results go and no images are taken from; choose another")
 
 
 def _is_metadata(path: Path) -> bool:
@@ -83,7 +95,8 @@ def _files_in(folder: Path, without: Path | None) -> Iterator[Path]:
             yield path
 
 
-def _unique(names: Iterable[Path]) -> Iterator[Path]:
+def unique_names(names: Iterable[Path]) -> Iterator[Path]:
+    """Yield names in order, with a number added to those that occurred before."""
     taken: set[Path] = set()
     for name in names:
         candidate, number = name, 1

@@ -143,7 +143,6 @@ class DetectionProcess:
             yield from (outcome for _, outcome, _ in outcomes)
             return
         path = self._job.drawn / video.drawn
-        path = path if path.suffix.lower() == ".mp4" else path.with_name(f"{path.name}.mp4")
         try:
             with video_writer(path) as writer:
                 for image, outcome, picture in outcomes:

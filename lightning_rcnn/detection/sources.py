@@ -13,18 +13,19 @@
 import glob
 import re
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 from urllib.parse import unquote, urlsplit
 
 from lightning_rcnn.data.cache import ShardCache
 from lightning_rcnn.data.fetch import FetchPolicy, find_matches
-from lightning_rcnn.data.image_files import ImageFile, find_images
+from lightning_rcnn.data.image_files import ImageFile, NoImageError, find_images, unique_names
 from lightning_rcnn.data.index import INDEX_NAME
 from lightning_rcnn.data.reader import ShardReader
 from lightning_rcnn.data.shards import read_shards
 from lightning_rcnn.data.stores.addresses import is_cloud, is_remote
-from lightning_rcnn.detection.stills import FileImage, RemoteImage, ShardImage, Still
+from lightning_rcnn.detection.stills import FileImage, RemoteImage, ShardImage, Still, shown_name
 from lightning_rcnn.errors import InputError
 
 VIDEO_SUFFIXES = frozenset(
@@ -35,15 +36,18 @@ _PATTERN = re.compile(r"[*?\[]")
 _MAX_DEPTH = 8
 """Lists may name lists, but not forever."""
 _CACHE_BYTES = 100e9
+_DRAWN_REMOTE = (".jpg",)
+_DRAWN_VIDEO = (".mp4",)
 
 
-class Video(NamedTuple):
+@dataclass(frozen=True)
+class Video:
     """A video file or stream.
 
-    Attributes:
+    Args:
         address: path or URL.
         name: name in the results.
-        drawn: relative path for a video derived from it.
+        drawn: relative path of a drawn video.
     """
 
     address: str
@@ -73,30 +77,39 @@ def find_sources(entries: Iterable[str], without: Path | None = None) -> Sources
         without: folder to leave out, so that results do not become input.
 
     Raises:
-        InputError: an entry does not exist, a pattern matches nothing, a list cannot be read, or there is nothing.
+        InputError: an entry does not exist, or lies in `without`, a pattern matches nothing, or a list cannot be read.
+        NoImageError: there is nothing.
     """
     listed = list(_expand(entries, 0))
     if not listed:
-        raise InputError("no image: the lists are empty")
+        raise NoImageError("no image: the lists are empty")
     paths: list[Path] = []
-    stills: list[Still] = []
-    videos: list[Video] = []
+    sets: dict[str, Path] = {}
+    remote: dict[str, RemoteImage] = {}
+    videos: dict[str, Video] = {}
     for entry in listed:
         if _is_stream(entry):
             if is_cloud(entry) and not entry.startswith(_STREAMS):
                 raise InputError(f"{entry}: a video in a cloud; copy it here, or give a signed https:// URL")
-            videos.append(Video(entry, entry, _drawn_name(entry, ".mp4")))
+            videos[entry] = Video(entry, entry, shown_name(_path_of(entry), _DRAWN_VIDEO))
         elif is_packed(entry):
-            stills += _samples(entry)
+            sets[entry] = Path(PurePosixPath(urlsplit(entry).path).name if is_remote(entry) else Path(entry).name)
         elif is_remote(entry):
-            stills.append(RemoteImage(entry, _drawn_name(entry, ".jpg")))
+            remote[entry] = RemoteImage(entry, shown_name(_path_of(entry), _DRAWN_REMOTE))
         else:
             paths.append(Path(entry))
     files, local_videos, left_out = _find_local(paths, without)
-    stills += [FileImage(file.path, file.name) for file in files]
-    videos += local_videos
-    unique = {still.key: still for still in stills}
-    return Sources(list(unique.values()), list(dict.fromkeys(videos)), left_out)
+    videos |= {video.name: video for video in local_videos}
+    stills: list[RemoteImage | FileImage] = [*remote.values()]
+    stills += (FileImage(file.path, shown_name(file.name)) for file in files)
+    # Two images of one name in different places, or a.bmp beside a.bmp.jpg, would replace each other's drawing.
+    drawn = unique_names([*(still.drawn for still in stills), *(video.drawn for video in videos.values())])
+    stills = [replace(still, drawn=name) for still, name in zip(stills, drawn, strict=False)]
+    apart = [replace(video, drawn=name) for video, name in zip(videos.values(), drawn, strict=True)]
+    samples = [
+        one for entry, folder in zip(sets, unique_names(sets.values()), strict=True) for one in _samples(entry, folder)
+    ]
+    return Sources([*samples, *stills], apart, left_out)
 
 
 def is_packed(entry: str) -> bool:
@@ -114,6 +127,7 @@ def _is_stream(entry: str) -> bool:
 def _expand(entries: Iterable[str], depth: int, folder: Path | None = None) -> Iterator[str]:
     """Yield the entries with patterns and lists replaced by what they stand for."""
     for entry in entries:
+        _require_address(entry)
         if is_cloud(entry) and not entry.startswith(_STREAMS) and _PATTERN.search(entry) and not is_packed(entry):
             yield from _require_matches(entry, find_matches(entry, FetchPolicy()))
             continue
@@ -129,6 +143,14 @@ def _expand(entries: Iterable[str], depth: int, folder: Path | None = None) -> I
             yield from _require_matches(entry, sorted(glob.glob(entry, recursive=True)))
         else:
             yield str(path)
+
+
+def _require_address(entry: str) -> None:
+    if is_remote(entry):
+        try:
+            urlsplit(entry)
+        except ValueError as error:
+            raise InputError(f"{entry}: no valid URL ({error})") from error
 
 
 def _require_matches(pattern: str, matches: list[str]) -> list[str]:
@@ -150,10 +172,10 @@ def _lines(path: Path, depth: int) -> list[str]:
     return entries
 
 
-def _samples(entry: str) -> list[Still]:
+def _samples(entry: str, folder: Path) -> list[Still]:
     shard_set = read_shards(entry)
     reader = ShardReader(shard_set, ShardCache(None, _CACHE_BYTES, FetchPolicy()))
-    return [ShardImage(reader, number) for number in range(len(reader))]
+    return [ShardImage(reader, number, folder) for number in range(len(reader))]
 
 
 def _find_local(paths: list[Path], without: Path | None) -> tuple[list[ImageFile], list[Video], list[Path]]:
@@ -164,7 +186,7 @@ def _find_local(paths: list[Path], without: Path | None) -> tuple[list[ImageFile
         if not path.exists():
             raise InputError(f"{path}: no such file or folder")
     given = [path for path in paths if path.is_file() and path.suffix.lower() in VIDEO_SUFFIXES]
-    others = [path for path in paths if path not in set(given)]
+    others = [path for path in paths if not (path.is_file() and path.suffix.lower() in VIDEO_SUFFIXES)]
     videos = [(path, Path(path.name)) for path in given]
     for folder in (path for path in others if path.is_dir()):
         inside = sorted(path for path in folder.rglob("*") if path.suffix.lower() in VIDEO_SUFFIXES and path.is_file())
@@ -174,10 +196,10 @@ def _find_local(paths: list[Path], without: Path | None) -> tuple[list[ImageFile
             for path in inside
             if excluded not in path.resolve().parents and not path.name.startswith("._")
         ]
-    found = [Video(str(path), str(path), name) for path, name in videos]
+    found = [Video(str(path), str(path), shown_name(name, _DRAWN_VIDEO)) for path, name in videos]
     try:
         images, left_out = find_images(others, without) if others else ([], [])
-    except InputError:
+    except NoImageError:
         if not found:
             raise
         images, left_out = [], []
@@ -185,9 +207,8 @@ def _find_local(paths: list[Path], without: Path | None) -> tuple[list[ImageFile
     return list(images), found, [path for path in left_out if path not in taken]
 
 
-def _drawn_name(address: str, suffix: str) -> Path:
-    """Return the relative path for a drawn image of a URL: host and path, with a suffix that every program shows."""
+def _path_of(address: str) -> Path:
+    """Return a relative path for what belongs to a URL: host and path."""
     parts = urlsplit(address)
-    steps = [step for step in unquote(parts.path).split("/") if step not in ("", ".", "..")]
-    path = Path((parts.hostname or "host").replace(":", "-"), *steps)
-    return path if path.suffix.lower() == suffix else path.with_name(f"{path.name}{suffix}")
+    steps = [step.replace("\0", "") for step in unquote(parts.path).split("/") if step not in ("", ".", "..")]
+    return Path((parts.hostname or "host").replace(":", "-"), *steps)

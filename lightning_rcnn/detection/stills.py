@@ -1,5 +1,7 @@
 """Images of different origins, each of which reads its own bytes, in a worker."""
 
+import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple, Protocol
@@ -14,7 +16,8 @@ from lightning_rcnn.data.pixel_format import RGB, PixelFormat
 from lightning_rcnn.data.reader import ShardReader, UnreadableRecordError
 from lightning_rcnn.errors import InputError
 
-_SHOWN_SUFFIXES = (".jpg", ".jpeg", ".png")
+_NAME_BYTES = 220
+"""Bytes of a name; file systems take 255, of which a partial file and a number need some."""
 _POLICY = FetchPolicy(attempts=3)
 
 
@@ -60,11 +63,11 @@ class FileImage:
 
     Args:
         path: path of the file.
-        name: unique relative path, for a file derived from it.
+        drawn: relative path of a drawn image.
     """
 
     path: Path
-    name: Path
+    drawn: Path
 
     @property
     def key(self) -> str:
@@ -77,7 +80,7 @@ class FileImage:
             data = self.path.read_bytes()
         except OSError as error:
             raise UnreadableImage(str(error)) from error
-        return Pixels(_decode(data, pixels), self.key, _shown_name(self.name))
+        return Pixels(_decode(data, pixels), self.key, self.drawn)
 
 
 @dataclass(frozen=True)
@@ -86,11 +89,11 @@ class RemoteImage:
 
     Args:
         address: URL.
-        name: relative path for a file derived from it.
+        drawn: relative path of a drawn image.
     """
 
     address: str
-    name: Path
+    drawn: Path
 
     @property
     def key(self) -> str:
@@ -103,7 +106,7 @@ class RemoteImage:
             data = fetch_bytes(self.address, _POLICY)
         except InputError as error:
             raise UnreadableImage(str(error)) from error
-        return Pixels(_decode(data, pixels), self.address, self.name)
+        return Pixels(_decode(data, pixels), self.address, self.drawn)
 
 
 @dataclass(frozen=True)
@@ -113,10 +116,12 @@ class ShardImage:
     Args:
         reader: reader of the shards.
         number: number of the sample.
+        folder: relative path of the folder for drawn images.
     """
 
     reader: ShardReader
     number: int
+    folder: Path
 
     @property
     def key(self) -> str:
@@ -131,7 +136,8 @@ class ShardImage:
             raise UnreadableImage(str(error)) from error
         name = str(raw.content["file_name"])
         decoded = _decode(raw.image, pixels, bool(raw.content.get("apply_exif", True)))
-        return Pixels(decoded, name, _shown_name(Path(*[step for step in Path(name).parts if step not in ("/", "..")])))
+        steps = [step for step in Path(name).parts if step not in ("/", "..")]
+        return Pixels(decoded, name, shown_name(self.folder / Path(*steps)))
 
 
 def _decode(data: bytes, pixels: PixelFormat, apply_exif: bool = True) -> Tensor:
@@ -141,6 +147,21 @@ def _decode(data: bytes, pixels: PixelFormat, apply_exif: bool = True) -> Tensor
         raise UnreadableImage(str(error)) from error
 
 
-def _shown_name(name: Path) -> Path:
-    """Return the name of a drawn image, with the suffix of a format that every program shows."""
-    return name if name.suffix.lower() in _SHOWN_SUFFIXES else name.with_name(f"{name.name}.jpg")
+def shown_name(name: Path, suffixes: Sequence[str] = (".jpg", ".jpeg", ".png")) -> Path:
+    """Return the relative path of a drawn image or video.
+
+    Args:
+        name: relative path of the image or video.
+        suffixes: suffixes that every program shows; others get the first of them.
+
+    Returns:
+        The path, its parts cut to a length that file systems take.
+    """
+    suffix = name.suffix if name.suffix.lower() in suffixes else suffixes[0]
+    stem = name.name.removesuffix(suffix)
+    return Path(*map(_cut, name.parts[:-1]), f"{_cut(stem)}{suffix}")
+
+
+def _cut(name: str) -> str:
+    """Return at most `_NAME_BYTES` of a name."""
+    return os.fsdecode(os.fsencode(name)[:_NAME_BYTES])

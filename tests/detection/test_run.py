@@ -182,6 +182,22 @@ def test_mistakes_are_one_line_before_any_work(checkpoint, photos, tmp_path, opt
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize("pattern", ["photos/images/*.png", "photos/images/00.png"])
+def test_drawn_images_never_replace_their_input(checkpoint, photos, tmp_path, monkeypatch, pattern):
+    monkeypatch.chdir(tmp_path)
+    (photos / "images").mkdir()
+    shutil.copy(photos / "00.png", photos / "images")
+    with pytest.raises(InputError, match=r"00\.png: lies in .*images, where drawn images go and would replace it"):
+        detect(checkpoint, [pattern], photos, workers=0, device="cpu")
+    assert (photos / "images" / "00.png").read_bytes() == (photos / "00.png").read_bytes()
+    detect(checkpoint, [pattern], photos, workers=0, **OPTIONS)
+
+
+def test_a_watched_folder_that_holds_the_results_is_refused(checkpoint, photos):
+    with pytest.raises(InputError, match=r"photos: lies in .*, where results go"):
+        detect(checkpoint, [str(photos)], photos.parent, watch=True)
+
+
 def test_a_drawn_image_that_cannot_be_written_is_one_line(checkpoint, photos, tmp_path):
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "images").write_text("a file in the place of the folder")

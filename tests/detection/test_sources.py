@@ -78,6 +78,37 @@ def test_mistakes(tmp_path):
     ):
         with pytest.raises(InputError, match=line):
             find_sources([str(tmp_path / entry)])
+    with pytest.raises(InputError, match=r"http://\[bad/x\.jpg: no valid URL"):
+        find_sources(["http://[bad/x.jpg"])
+    for without in (tmp_path, tmp_path / "folder"):
+        with pytest.raises(InputError, match=r"folder: lies in .*, where results go and no images are taken from"):
+            find_sources([str(tmp_path / "folder")], without=without)
+
+
+def test_no_drawing_replaces_another(tmp_path):
+    names = ("a.bmp", "a.bmp.jpg", "b/clip.avi", "c/clip.avi", "c/clip.avi.mp4", "c/a.bmp", f"{'l' * 250}.jpg")
+    for name in names:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    urls = ["http://host/a.jpg?x=1", "http://host/a.jpg?x=2", "http://host/%00/" + "l" * 300]
+    given = [str(tmp_path / name) for name in names[::-1]]
+    found = find_sources([*given, *urls, str(tmp_path / "c"), f"{tmp_path}/**/*.*"])
+    assert sorted(still.key for still in found.stills) == sorted([*urls, *(one for one in given if "clip" not in one)])
+    assert sorted(video.name for video in found.videos) == sorted(one for one in given if "clip" in one)
+    drawn = [one.drawn for one in (*found.stills, *found.videos)]
+    assert len(set(drawn)) == len(names) + len(urls)
+    for path in drawn:
+        (tmp_path / "out" / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "out" / path).with_name(f".{path.name}.partial").touch()
+
+
+@pytest.mark.end_to_end
+def test_samples_of_two_sets_are_drawn_apart(tmp_path):
+    for name in ("a", "b"):
+        pack_shapes(out=tmp_path / name / "val", num=1, seed=3)
+    found = find_sources([str(tmp_path / "a" / "val"), str(tmp_path / "b" / "val")])
+    names = ["val/scene-3-000000.jpg", "val-2/scene-3-000000.jpg"]
+    assert [still.read().drawn.as_posix() for still in found.stills] == names
 
 
 def test_patterns_and_videos_in_clouds(tmp_path):

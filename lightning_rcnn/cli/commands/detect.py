@@ -20,7 +20,7 @@ from lightning_rcnn.cli.commands.detected_files import require_new_folder, write
 from lightning_rcnn.cli.output_paths import require_folder
 from lightning_rcnn.data.decode import UndecodableImage, open_image
 from lightning_rcnn.data.formats.write.registry import FormatName
-from lightning_rcnn.data.image_files import shown_path
+from lightning_rcnn.data.image_files import NoImageError, shown_path
 from lightning_rcnn.data.workers import suggested_workers
 from lightning_rcnn.detection.exported import SUFFIXES, ExportedDetector
 from lightning_rcnn.detection.processes import Detection
@@ -97,7 +97,8 @@ def detect(
         raise InputError(f"--{error}") from error
     model = checkpoint_file(checkpoint)
     best = _best_thresholds(model, threshold) if isinstance(threshold, str) else {}
-    find = partial(_find, images, out, watch)
+    drawn = None if no_images else out / "images"
+    find = partial(_find, images, out, drawn, watch)
     sources = find()
     if format is not None:
         require_new_folder(out / format)
@@ -109,7 +110,6 @@ def detect(
     if workers is None:
         workers = suggested_workers(len(devices))
     require_folder(out, "--out")
-    drawn = None if no_images else out / "images"
     settings = {
         "checkpoint": _digest(model),
         "threshold": scores,
@@ -230,19 +230,35 @@ def _check(
         raise InputError(f"--watch_seconds {watch_seconds:g}: more than 0")
 
 
-def _find(images: list[str], out: Path, watch: bool) -> Sources:
+def _find(images: list[str], out: Path, drawn: Path | None, watch: bool) -> Sources:
     """Find the sources; an empty folder is no error if it is watched, and a video beside images none without PyAV."""
     try:
         sources = find_sources([str(entry) for entry in images], without=out)
-    except InputError:
+    except NoImageError:
         if watch and all(Path(entry).is_dir() for entry in images):
             return Sources([], [], [])
         raise
+    _require_outside(sources, drawn)
     if sources.videos and find_spec("av") is None:
         if not sources.stills:
             require_extra("av", "video", sources.videos[0].name)
         return Sources(sources.stills, [], [*(Path(video.address) for video in sources.videos), *sources.left_out])
     return sources
+
+
+def _require_outside(sources: Sources, drawn: Path | None) -> None:
+    """Refuse an input that a drawn image could replace."""
+    if drawn is None or not drawn.is_dir():
+        return
+    folder = drawn.resolve()
+    paths = [still.path for still in sources.stills if isinstance(still, FileImage)]
+    paths += [Path(video.address) for video in sources.videos if "://" not in video.address]
+    for path in paths:
+        if path.resolve().is_relative_to(folder):
+            raise InputError(
+                f"{path}: lies in {drawn}, where drawn images go and would replace it; give another --out, or "
+                "--no_images"
+            )
 
 
 def _require_files(sources: Sources, format: str) -> None:
