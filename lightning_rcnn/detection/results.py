@@ -52,7 +52,7 @@ class ResultsFile:
         done: keys of the images that have a line.
 
     Raises:
-        InputError: the folder holds results of other settings, or cannot be written.
+        InputError: the folder holds results of other settings or another origin, or cannot be written.
     """
 
     def __init__(self, folder: Path, settings: dict[str, Any]) -> None:
@@ -107,8 +107,8 @@ def read_lines(path: Path) -> Iterator[Entry]:
         for number, line in enumerate(file, start=1):
             try:
                 entry = json.loads(line)
-                key_of(entry)
-            except (ValueError, KeyError, TypeError) as error:
+                key_of(entry), entry["width"], entry["height"], [found["bbox"] for found in entry["objects"]]
+            except (ValueError, KeyError, TypeError, AttributeError) as error:
                 raise InputError(f"{path}: line {number} is no result of an image; give another --out") from error
             yield entry
 
@@ -153,11 +153,19 @@ def _write_entries(path: Path, results: BinaryIO, names: BinaryIO) -> None:
 
 def _require_same(folder: Path, settings: dict[str, Any]) -> None:
     path = folder / SETTINGS_FILE
-    if not (folder / LINES_FILE).exists() or not path.exists():
+    if not path.exists():
+        for name in (LINES_FILE, RESULTS_FILE, NAMES_FILE):
+            if (folder / name).exists():
+                raise InputError(
+                    f"--out {folder}: its {name} is of another origin, since it has no {SETTINGS_FILE}; give another "
+                    f"folder, or remove that file"
+                )
+        return
+    if not (folder / LINES_FILE).exists():
         return
     try:
-        earlier = json.loads(path.read_text())
-    except (OSError, ValueError) as error:
+        earlier = dict(json.loads(path.read_text()))
+    except (OSError, ValueError, TypeError) as error:
         raise InputError(f"{path}: cannot be read ({error}); give another --out, or remove {folder}") from error
     # Through JSON, since a tuple comes back as a list.
     wanted = json.loads(json.dumps(settings))

@@ -47,6 +47,33 @@ def test_results_of_other_settings_are_not_mixed(tmp_path):
         ResultsFile(tmp_path, {**SETTINGS, "threshold": 0.3})
 
 
+@pytest.mark.parametrize("name", ["results.jsonl", "results.json", "images.json"])
+def test_files_of_another_origin_are_left_alone(tmp_path, name):
+    (tmp_path / name).write_text("not ours, and without a newline")
+    with pytest.raises(InputError, match=f"its {name} is of another origin, since it has no detect.json"):
+        ResultsFile(tmp_path, SETTINGS)
+    assert [path.read_text() for path in tmp_path.iterdir()] == ["not ours, and without a newline"]
+
+
+@pytest.mark.parametrize(
+    "line", ["garbage", "", "[]", "3", '{"image": "a.jpg"}', '{"image": "a", "width": 1, "height": 1, "objects": [1]}']
+)
+def test_a_line_that_is_no_result_is_named(tmp_path, line):
+    ResultsFile(tmp_path, SETTINGS).append(entry("a.jpg"))
+    with (tmp_path / "results.jsonl").open("a") as file:
+        file.write(f"{line}\n")
+    with pytest.raises(InputError, match=r"results\.jsonl: line 2 is no result of an image; give another --out"):
+        ResultsFile(tmp_path, SETTINGS)
+
+
+def test_settings_that_cannot_be_read_are_named(tmp_path):
+    ResultsFile(tmp_path, SETTINGS).append(entry("a.jpg"))
+    for content in ("[1]", "3", "{"):
+        (tmp_path / "detect.json").write_text(content)
+        with pytest.raises(InputError, match=r"detect\.json: cannot be read .*; give another --out, or remove"):
+            ResultsFile(tmp_path, SETTINGS)
+
+
 def test_a_full_disk_is_one_line_and_leaves_whole_lines(tmp_path, monkeypatch):
     results = ResultsFile(tmp_path, SETTINGS)
     results.append(entry("a.jpg"))
