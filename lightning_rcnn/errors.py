@@ -5,6 +5,8 @@ from importlib.util import find_spec
 
 _LONG_WORD = re.compile(r"(\S{160})\S{140,}(\S{60})")
 """A word longer than a file name and than nearly all paths."""
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+"""Characters that would break the line or steer the terminal; names of files may have them."""
 
 
 class InputError(Exception):
@@ -15,7 +17,7 @@ class InputError(Exception):
     """
 
     def __init__(self, message: str) -> None:
-        super().__init__(shorten_words(message))
+        super().__init__(shorten_words(_CONTROL.sub(_escaped, message)))
 
 
 class LostRankError(Exception):
@@ -24,6 +26,10 @@ class LostRankError(Exception):
     The message is one line that names the rank; it is empty if another rank prints it. The command line treats it like
     an `InputError`.
     """
+
+
+def _escaped(character: re.Match[str]) -> str:
+    return character[0].encode("unicode_escape").decode()
 
 
 def shorten_words(text: str) -> str:
