@@ -59,7 +59,15 @@ class ExportedDetector:
             raise InputError(
                 f"{path}: is not a file of `lightning-rcnn export`: it says nothing about classes and preprocessing"
             )
-        about: dict[str, Any] = json.loads(text)
+        try:
+            self._take(json.loads(text), path)
+        except (ValueError, KeyError, TypeError) as error:
+            raise InputError(
+                f"{path}: its description of classes and preprocessing is damaged ({error!r}); export it again"
+            ) from error
+
+    def _take(self, about: dict[str, Any], path: Path) -> None:
+        """Take what the file says about itself; see `describe`."""
         if "proposals" in about["inputs"]:
             raise InputError(f"{path}: {about['detector']} needs proposals, which only its checkpoint can search for")
         self.class_names: list[str] = about["class_names"]

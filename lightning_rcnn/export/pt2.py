@@ -1,6 +1,7 @@
 """`.pt2` files of `torch.export`: a graph that torch and torchvision run without our package."""
 
 import io
+import logging
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -27,9 +28,15 @@ def write_pt2(program: ExportedProgram, metadata: str, file: BinaryIO) -> None:
 def open_pt2(path: Path) -> tuple[Runner, str]:
     """Open a file; return the function that runs it, and its metadata, empty in a file of another origin."""
     extra = {EXTRA_FILE: ""}
+    log = logging.getLogger("torch.export")  # it prints the traceback of an error that it raises, too
+    level = log.level
     with warnings.catch_warnings(), path.open("rb") as file:
         warnings.simplefilter("ignore")
-        module = torch.export.load(file, extra_files=extra).module()
+        log.setLevel(logging.CRITICAL)
+        try:
+            module = torch.export.load(file, extra_files=extra).module()
+        finally:
+            log.setLevel(level)
 
     @torch.inference_mode()
     def run(arguments: Sequence[Tensor]) -> Outputs:
