@@ -52,6 +52,14 @@ def test_processes_that_want_the_same_shard_wait_for_one(server: Server, tmp_pat
     assert server.requests.count("/shard-000000.tar") == 1
 
 
+def test_content_that_is_cut_off_is_fetched_again(server: Server, uneven_set: Path):
+    server.behaviors["/index.json"] = [half, half]
+    assert fetch_bytes(f"{server.url}/index.json", PATIENCE) == (uneven_set / "index.json").read_bytes()
+    server.behaviors["/index.json"] = [half] * 4
+    with pytest.raises(InputError, match=r"index\.json: received only \d+ of \d+ bytes after 4 attempts"):
+        fetch_bytes(f"{server.url}/index.json", PATIENCE)
+
+
 @pytest.mark.parametrize("fault", [unavailable, drop, half, stall, damage])
 def test_a_passing_fault_is_overcome(server: Server, uneven_set: Path, tmp_path: Path, fault: Behavior):
     server.behaviors["/shard-000000.tar"] = [fault, unavailable, fault]

@@ -26,8 +26,12 @@ def receive(url: str, timeout: float, span: Span | None = None) -> Iterator[byte
         with urllib.request.urlopen(request, timeout=timeout) as response:
             if span is not None and response.status != HTTPStatus.PARTIAL_CONTENT:
                 raise NoRangesError
+            received = 0
             while chunk := response.read1(_CHUNK):
+                received += len(chunk)
                 yield chunk
+            if response.length:  # `read1` takes the end of a connection for the end of the content
+                raise TransferError(f"received only {received} of {received + response.length} bytes")
     except urllib.error.HTTPError as error:
         raise TransferError(
             f"HTTP {error.code} {error.reason}", is_final=error.code not in _TRANSIENT_STATUS
