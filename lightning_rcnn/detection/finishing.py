@@ -20,6 +20,9 @@ from lightning_rcnn.skeleton import Skeleton
 from lightning_rcnn.structures import Detections, FoundObjects
 from lightning_rcnn.visualization import Objects, ShownKeypoints, draw_objects, save_image
 
+_JPEG_SIDE = 65_500
+"""Longest side of a JPEG, pixels."""
+
 
 class Classes(NamedTuple):
     """What finishing needs to know of the detector.
@@ -93,10 +96,11 @@ def finish(work: Work, classes: Classes) -> tuple[dict[str, Any], Image.Image | 
     picture = draw_objects(torch.from_numpy(work.pixels), drawn, classes.names)
     if work.path is None:
         return entry, picture
+    path = work.path.with_suffix(".png") if max(picture.size) > _JPEG_SIDE else work.path
     try:
-        save_image(picture, work.path)
+        save_image(picture, path)
     except OSError as error:
-        raise InputError(cannot_write(work.path, error)) from error
+        raise InputError(cannot_write(path, error)) from error
     return entry, None
 
 

@@ -267,6 +267,9 @@ def _require_files(sources: Sources, format: str) -> None:
     others += [video.name for video in sources.videos]
     if others:
         raise InputError(f"--format {format}: {others[0]} is no image file; give files and folders of images only")
+    for still in sources.stills:
+        if isinstance(still, FileImage) and still.key != str(still.path):
+            raise InputError(f"--format {format}: {still.key}: its name is not UTF-8, as annotations are; rename it")
 
 
 def _digest(path: Path) -> str:

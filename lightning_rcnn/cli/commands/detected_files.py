@@ -59,11 +59,18 @@ def write_detected(
     with atomic_folder(folder, overwrite=False) as temporary:
         writer = open_writer(name, temporary, categories, skeleton)
         for number, entry in enumerate(entries, start=1):
-            data = Path(entry["image"]).read_bytes()
+            data = _read(entry["image"])
             objects = [_written(each, labels, keypoints_above) for each in entry["objects"]]
             writer.write(WrittenImage(number, entry["image"], data, entry["width"], entry["height"], objects))
         writer.finish()
     return writer.losses
+
+
+def _read(image: str) -> bytes:
+    try:
+        return Path(image).read_bytes()
+    except OSError as error:
+        raise InputError(f"{image}: has results, but cannot be read any more ({error.strerror})") from error
 
 
 def _written(found: Mapping[str, Any], labels: Mapping[int, int], keypoints_above: float) -> WrittenObject:

@@ -1,15 +1,20 @@
 """Detections as files of label tools, read back by `pack auto`."""
 
 import json
+import os
+from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 from pycocotools import mask as coco_mask
 
+from lightning_rcnn.cli.commands.detect import _require_files
 from lightning_rcnn.cli.commands.detected_files import require_new_folder, write_detected
 from lightning_rcnn.data.pack.any_format import find_data
 from lightning_rcnn.data.pack.write_splits import write_splits
+from lightning_rcnn.detection.sources import Sources
+from lightning_rcnn.detection.stills import FileImage
 from lightning_rcnn.errors import InputError
 
 
@@ -59,3 +64,13 @@ def test_scores_are_kept_where_there_is_a_place_for_them(detected, tmp_path):
     assert (tmp_path / "csv" / "annotations.csv").read_text().splitlines()[1] == "a.jpg,64,48,dog,5,10,25,20,0,0.75"
     with pytest.raises(InputError, match="csv: exists and is not an empty folder; remove it, or choose another --out"):
         require_new_folder(tmp_path / "csv")
+
+
+def test_names_and_files_that_no_annotation_can_name_are_refused(detected, tmp_path):
+    for image in (tmp_path / "gone.jpg").as_posix(), tmp_path.as_posix():
+        with pytest.raises(InputError, match=f"^{image}: has results, but cannot be read any more"):
+            write_detected("csv", tmp_path / "csv", [{**detected[0], "image": image}], [17, 18], ["cat", "dog"])
+    latin = FileImage(Path(os.fsdecode(b"caf\xe9.jpg")), Path("a.jpg"))
+    with pytest.raises(InputError, match=r"--format csv: caf\\xe9\.jpg: its name is not UTF-8"):
+        _require_files(Sources([latin], [], []), "csv")
+    assert not list(tmp_path.glob("csv*"))

@@ -1,0 +1,22 @@
+"""Drawn images in the formats that hold them."""
+
+import numpy as np
+from PIL import Image
+
+from lightning_rcnn.detection.finishing import Classes, Work, finish
+
+
+def test_an_image_longer_than_a_jpeg_may_be_is_drawn_as_png(tmp_path):
+    nothing = (np.zeros((0, 4)), np.zeros(0), np.zeros(0, np.int64), None, None)
+    for width, name in ((65_500, "wide.tiff.jpg"), (65_501, "wide.tiff.png")):
+        work = Work(
+            {"image": "wide.tiff"},
+            1,
+            width,
+            nothing,
+            True,
+            np.zeros((3, 1, width), np.uint8),
+            tmp_path / "wide.tiff.jpg",
+        )
+        assert finish(work, Classes(["cat"], [1], "exact"))[0]["objects"] == []
+        assert Image.open(tmp_path / name).size == (width, 1)
