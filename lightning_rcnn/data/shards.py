@@ -189,9 +189,17 @@ def _read_text(index_address: str, policy: FetchPolicy) -> str:
         return Path(index_address).read_text()
     except FileNotFoundError as error:
         folder = Path(index_address).parent
-        raise InputError(f"{folder}: has no {INDEX_NAME}; make shards with `lightning-rcnn pack`") from error
+        raise InputError(f"{folder}: has no {INDEX_NAME}; {_way_to_shards(folder)}") from error
     except OSError as error:
         raise InputError(f"{index_address}: cannot be read ({error.strerror}); check its permissions") from error
+
+
+def _way_to_shards(folder: Path) -> str:
+    """Name the packed sets in a folder, such as the splits of one packing, or the command that packs it."""
+    packed = sorted(str(index.parent) for index in folder.glob(f"*/{INDEX_NAME}"))
+    if not packed:
+        return f"make shards with `lightning-rcnn pack auto {folder}`"
+    return f"give a packed set in it, such as {', '.join(packed[:3])}"
 
 
 def _check_local(path: Path, shard: Shard) -> None:

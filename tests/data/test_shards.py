@@ -75,7 +75,7 @@ def test_sets_of_other_categories_are_refused(uneven_set: Path, make_set, tmp_pa
         ("{set}/other-*.tar", r"other-\*.tar: no file or folder matches"),
         ("{set}/shard-{{000003..000006}}.tar", "shard-000005.tar: no such file"),
         ("{set}/shard-{{0..3.tar", "unbalanced braces"),
-        ("{set}/..", "has no index.json; make shards with `lightning-rcnn pack`"),
+        ("{set}/..", "has no index.json; give a packed set in it, such as .*/uneven"),
         ("what://bucket/train", "what:// is not supported"),
         ("pipe:cat {set}", "names no file; name a .tar file or index.json"),
     ],
@@ -84,6 +84,11 @@ def test_what_is_not_there_is_named(uneven_set: Path, source: str, message: str)
     with pytest.raises(InputError, match=message) as caught:
         read_shards(source.format(set=uneven_set))
     assert "\n" not in str(caught.value)
+
+
+def test_a_folder_that_is_not_packed_is_named_with_the_command(tmp_path: Path):
+    with pytest.raises(InputError, match=f"has no index.json; make shards with `lightning-rcnn pack auto {tmp_path}`"):
+        read_shards(str(tmp_path))
 
 
 def test_an_empty_list_is_refused():
