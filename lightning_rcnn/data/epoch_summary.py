@@ -14,7 +14,10 @@ def epoch_summary(sampling: Sampling, counts: EpochCounts, images: ImageClasses,
         images: classes and ids of the images.
         global_batch_size: number of images of all ranks together in a step.
     """
-    batches = f"{counts.size // global_batch_size} batches of {global_batch_size}"
+    num_batches, num_left = divmod(counts.size, global_batch_size)
+    batches = f"{num_batches} {'batch' if num_batches == 1 else 'batches'} of {global_batch_size}"
+    if num_left:
+        batches += f", which leaves out {num_left}"
     if sampling == Sampling():
         return f"An epoch has {counts.size} images, each once: {batches}."
     averages = counts.averages

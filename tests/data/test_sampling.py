@@ -198,7 +198,7 @@ def test_a_line_says_what_an_epoch_has():
     sampling = ClassBalanced(epoch_size=12)
     assert epoch_summary(sampling, sampling.counts(images()), images(), 4).endswith("; never: 2 images.")
     assert epoch_summary(Sampling(), Sampling().counts(images()), images(), 3) == (
-        "An epoch has 8 images, each once: 2 batches of 3."
+        "An epoch has 8 images, each once: 2 batches of 3, which leaves out 2."
     )
 
 
