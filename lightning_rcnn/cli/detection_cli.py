@@ -331,6 +331,7 @@ class DetectionCLI(LightningCLI):
         output = self.run_dir if self.command == "fit" else self.run_dir / self.command
         if self.command == "fit" and self.config[self.command].data.val is None:
             kwargs["limit_val_batches"] = 0
+            rank_zero_info("No --data.val: nothing is validated, so there are no metrics to choose best.ckpt by.")
         plugins = self._get(self.config_init, "trainer").get("plugins") or []
         after_save = None if self._written_copy is None else partial(push_after_checkpoint, self._written_copy)
         writes_behind = self.command == "fit" and self.config[self.command].background_checkpoints

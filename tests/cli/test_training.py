@@ -112,11 +112,13 @@ def test_a_run_from_fit_to_validate(fit, run, error_line, workplace, shards):
     assert {entry["image_id"] for entry in results} <= set(read_index(str(shards / "val")).shards[0].image_ids)
 
 
-def test_last_without_a_checkpoint_starts_and_says_so(fit, caplog, monkeypatch):
+def test_a_first_run_says_that_nothing_is_resumed_or_validated(fit, caplog, monkeypatch):
     monkeypatch.setattr(logging.getLogger("lightning.pytorch"), "propagate", True)  # not so where it is imported first
     with caplog.at_level(logging.INFO):
         assert fit("--ckpt_path", "last", "--trainer.limit_train_batches", "1", "--data.val", "null").status == 0
     assert "run has no checkpoint yet: the training starts from scratch." in caplog.messages
+    no_validation = "No --data.val: nothing is validated, so there are no metrics to choose best.ckpt by."
+    assert no_validation in caplog.messages
     assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
 
 
