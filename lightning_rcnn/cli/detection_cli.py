@@ -6,6 +6,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import torch
 import yaml
 from jsonargparse.typing import PositiveFloat
 from lightning.fabric.plugins.environments import ClusterEnvironment
@@ -345,6 +346,11 @@ class DetectionCLI(LightningCLI):
         try:
             trainer = super().instantiate_trainer(default_root_dir=str(output), plugins=plugins, **kwargs)
         except (ValueError, MisconfigurationException) as error:
+            if self._get(self.config_init, "trainer").get("accelerator") == "gpu" and not torch.cuda.is_available():
+                raise InputError(
+                    "trainer.accelerator: gpu, but PyTorch finds none on this machine; give auto or cpu, or see with "
+                    "nvidia-smi whether the driver runs"
+                ) from error
             raise InputError(f"trainer: {' '.join(str(error).split())}") from error
         if self._copy is not None:
             require_whole_checkpoints(self._copy, trainer)

@@ -3,6 +3,7 @@
 from typing import get_args
 
 import pytest
+import torch
 import yaml
 
 from lightning_rcnn.backbones.resnet import ResNetName
@@ -169,11 +170,13 @@ def test_a_data_set_whose_module_fails_is_one_line(error_line, workplace):
     )
 
 
-def test_what_constructors_refuse(error_line, shards):
+def test_what_constructors_refuse(error_line, shards, monkeypatch):
     words = ("fit", "--config", "tiny.yaml", "--data.train", shards / "train")
     line = error_line(*words, "--model.rpn.anchors.sizes", "[1, 2]")
     assert line == "model.rpn.anchors: sizes: 5 levels need as many sizes, not 2"
-    assert error_line(*words, "--trainer.accelerator", "gpu").startswith("trainer: ")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    line = error_line(*words, "--trainer.accelerator", "gpu")
+    assert line.startswith("trainer.accelerator: gpu, but PyTorch finds none on this machine; give auto or cpu")
     assert error_line(*words, "--trainer.strategy", "dpp").startswith("trainer: ")
 
 
