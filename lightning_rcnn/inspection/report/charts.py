@@ -47,7 +47,16 @@ def images_chart(inspection: Inspection) -> str:
             sizes, counts = _some(sizes), _some(counts)
             area = 18 + 160 * counts / counts.max()
             color = COLORS[number % len(COLORS)]
-            axes.scatter(sizes[:, 1], sizes[:, 0], s=area, alpha=0.55, color=color, label=shortened(one.name), lw=0)
+            axes.scatter(
+                sizes[:, 1],
+                sizes[:, 0],
+                s=area,
+                alpha=0.55,
+                color=color,
+                label=shortened(one.name),
+                lw=0,
+                clip_on=False,
+            )
         axes.set(xlabel="width, pixels", ylabel="height, pixels", title="Sizes of images")
         axes.set_xlim(0, None)
         axes.set_ylim(0, None)
