@@ -57,7 +57,7 @@ def read_content(path: Path) -> Any:
     if beginning.startswith(b"PK"):
         raise InputError(f"{path}: the end of the file is missing; it was written or downloaded in part")
     if not beginning.startswith((b"\x80", b"(", b"}")):
-        raise InputError(f"{path}: neither a file of torch nor a pickle")
+        raise InputError(f"{path}: neither a file of torch nor a pickle; give a checkpoint (.ckpt, .pth, .pkl)")
     return read_pickle(path)
 
 

@@ -22,6 +22,11 @@ def require_different(entries: Sequence[Any], owner: str) -> None:
         raise InputError(f"{owner}: {twice[0]!r} occurs twice; give each class a name and an id of its own")
 
 
+def _shortened(names: Sequence[str]) -> str:
+    """Return names as `--classes` takes them, of many the first."""
+    return ",".join(names) if len(names) <= 10 else f"{','.join(names[:10])},... (the {len(names)} of the model)"
+
+
 def require_same_classes(
     names: Sequence[str] | None, ids: Sequence[int] | None, categories: Sequence[Category], source: str | list[str]
 ) -> None:
@@ -43,8 +48,13 @@ def require_same_classes(
         if not of_model or list(of_model) == of_data:
             continue
         if len(of_model) != len(of_data):
-            hint = "; convert --only_used_classes leaves out those called N/A" if "N/A" in (names or ()) else ""
-            raise InputError(f"model.{key} has {len(of_model)} entries, but {source} has {len(of_data)} classes{hint}")
+            way_out = f"pack it with --classes {_shortened(names or ())}"
+            if "N/A" in (names or ()):
+                way_out = "convert --only_used_classes leaves out those called N/A"
+            noun = "class" if len(of_data) == 1 else "classes"
+            raise InputError(
+                f"model.{key} has {len(of_model)} entries, but {source} has {len(of_data)} {noun}; {way_out}"
+            )
         index = next(index for index, pair in enumerate(zip(of_model, of_data, strict=True)) if pair[0] != pair[1])
         verb = "is" if key == "class_names" else "has the id"
         raise InputError(

@@ -108,8 +108,8 @@ def damaged(tmp_path, kind):
     [
         ("half", "the end of the file is missing"),
         ("half an old file", "not a readable torch file"),
-        ("an error page", "neither a file of torch nor a pickle"),
-        ("empty", "neither a file of torch nor a pickle"),
+        ("an error page", r"neither a file of torch nor a pickle; give a checkpoint \(.ckpt, .pth, .pkl\)"),
+        ("empty", r"neither a file of torch nor a pickle; give a checkpoint \(.ckpt, .pth, .pkl\)"),
         ("no weights", "holds no weights"),
         ("a call", "holds more than weights and plain values"),
         ("a call in an old file", "holds more than weights and plain values"),

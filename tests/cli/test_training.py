@@ -180,7 +180,8 @@ def test_files_that_are_not_checkpoints_are_refused(error_line, workplace):
     assert error_line("validate", "--ckpt_path", "bset.ckpt").endswith(
         "no checkpoint bset.ckpt; did you mean best.ckpt?"
     )
-    assert error_line("validate", "--ckpt_path", "best.ckpt") == "best.ckpt: neither a file of torch nor a pickle"
+    line = error_line("validate", "--ckpt_path", "best.ckpt")
+    assert line == "best.ckpt: neither a file of torch nor a pickle; give a checkpoint (.ckpt, .pth, .pkl)"
     assert error_line("validate", "--ckpt_path", "plain.ckpt").startswith(
         "plain.ckpt: not a checkpoint of lightning-rcnn"
     )
@@ -192,7 +193,8 @@ def test_classes_that_differ_from_the_data_are_refused(error_line, shards):
     line = error_line(*words, '--model.class_names=["ellipse","rectangle","circle","star"]')
     assert line == f"model.class_names: class 3 is 'circle' for the model, but 'triangle' in {shards / 'train'}"
     line = error_line(*words, "--model.class_names=[a]")
-    assert line == f"model.class_names has 1 entries, but {shards / 'train'} has 4 classes"
+    source = shards / "train"
+    assert line == f"model.class_names has 1 entries, but {source} has 4 classes; pack it with --classes a"
 
 
 @pytest.mark.end_to_end
