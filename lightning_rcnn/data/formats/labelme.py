@@ -1,6 +1,7 @@
 """Read LabelMe: a JSON file per image with polygons, rectangles, circles and masks; the image may be inside.
 
-Shapes of one label and one group are parts of one object. X-AnyLabeling and ISAT's exports have the same form.
+Shapes of one label and one group are parts of one object. `__ignore__` and `_background_`, which LabelMe's converters
+number -1 and 0, are no classes. X-AnyLabeling and ISAT's exports have the same form.
 
 Source: https://github.com/wkentaro/labelme
 """
@@ -36,6 +37,8 @@ from lightning_rcnn.data.formats.splits import in_order, split_of_folder
 from lightning_rcnn.data.image_formats import IMAGE_SUFFIXES
 from lightning_rcnn.errors import InputError
 from lightning_rcnn.masks.run_length import encode_crop
+
+_NO_CLASSES = ("__ignore__", "_background_")
 
 
 def read_labelme(layout: Layout) -> LabeledData:
@@ -88,12 +91,15 @@ def read_embedded(path: Path) -> bytes:
 
 def _read_image(root: Path, file: str, content: dict[str, Any], images: frozenset[str]) -> LabeledImage:
     width, height = whole_number(content.get("imageWidth")) or 0, whole_number(content.get("imageHeight")) or 0
-    objects = [_read_shape(shape, number, width, height) for number, shape in enumerate(content["shapes"], start=1)]
-    groups = [shape.get("group_id") if isinstance(shape, dict) else None for shape in content["shapes"]]
+    numbered = list(enumerate(content["shapes"], start=1))
+    ignored = [Finding(Defect.NO_CLASS, f"{file}, shape {number}") for number, shape in numbered if _is_no_class(shape)]
+    shapes = [(number, shape) for number, shape in numbered if not _is_no_class(shape)]
+    objects = [_read_shape(shape, number, width, height) for number, shape in shapes]
+    groups = [shape.get("group_id") if isinstance(shape, dict) else None for _, shape in shapes]
     embedded = partial(read_embedded, root / file) if content.get("imageData") else None
     return LabeledImage(
         _image_name(file, content.get("imagePath"), images),
-        Labels(join_groups(objects, groups), (width, height)),
+        Labels(join_groups(objects, groups), (width, height), ignored),
         file,
         embedded,
     )
@@ -110,6 +116,10 @@ def _image_name(file: str, stated: Any, images: frozenset[str]) -> str:
     if len(beside) == 1:
         return beside[0]
     return path if path.startswith("../") else name or f"{stem}.jpg"
+
+
+def _is_no_class(shape: Any) -> bool:
+    return isinstance(shape, dict) and class_name_of(shape.get("label")) in _NO_CLASSES
 
 
 def _read_shape(shape: Any, number: int, width: int, height: int) -> LabeledObject:

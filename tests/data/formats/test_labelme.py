@@ -78,6 +78,16 @@ def test_polygons_of_a_group_are_one_object(write_files, pack_one):
     assert len(packed.records["a.jpg"]["annotations"][0]["segmentation"]) == 2
 
 
+def test_labels_that_are_no_classes_are_left_out_and_counted(write_files, pack):
+    """They are no loss, however many there are."""
+    shapes = [shape("__ignore__"), shape(), shape("_background_", group=1), shape("__ignore__", [[1, 1]], "point")]
+    texts = {"a.json": labelme(*shapes), "b.json": labelme(shape("__ignore__"), image="b.jpg")}
+    packed = pack(write_files(texts, ["a.jpg", "b.jpg"]), strict=True).splits[""]
+    assert packed.classes == ["cat"]
+    assert packed.objects == {"a.jpg": [("cat", 10, 10, 30, 40)], "b.jpg": []}
+    assert packed.report == {"no_class": 4, "empty_image": 1}
+
+
 def test_an_image_inside_counts_where_there_is_no_file(write_files, pack_one):
     inside = base64.b64encode(image_bytes()).decode()
     texts = {"a.json": labelme(shape(), data=inside), "b.json": labelme(shape(), image="b.jpg", data="####")}
