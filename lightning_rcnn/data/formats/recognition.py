@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable
+from pathlib import PurePosixPath
 from typing import NamedTuple
 
 from lightning_rcnn.data.formats.csv_columns import recognize_table
@@ -36,9 +37,13 @@ def _yolo(layout: Layout) -> Candidate | None:
     if configs := [file for file in layout.with_suffix(".yaml", ".yml") if is_yolo_yaml(layout, file)]:
         return Candidate("yolo", configs[0])
     texts = [file for file in layout.with_suffix(".txt") if not is_class_list(file)]
-    if labels := [file for file in texts[:: max(1, len(texts) // 50)] if _starts_like_yolo(layout, file)]:
-        listed = next((file for file in layout.all_files if is_class_list(file)), "")
+    tried = texts[:: max(1, len(texts) // 50)]
+    listed = next((file for file in layout.all_files if is_class_list(file)), "")
+    if labels := [file for file in tried if _starts_like_yolo(layout, file)]:
         return Candidate("yolo", listed or labels[0])
+    named = {PurePosixPath(image).stem for image in layout.images} if listed else set()
+    if any(PurePosixPath(file).stem in named and not layout.lines(file, 1) for file in tried):
+        return Candidate("yolo", listed)  # so far there are only images without objects
     return None
 
 

@@ -93,6 +93,13 @@ def test_layouts(write_files, pack, name):
     assert all(each.classes == ["cat", "dog"] for each in packed.splits.values())
 
 
+def test_empty_labels_beside_a_list_of_classes_are_negatives(write_files, pack_one, recognized):
+    root = write_files({"classes.txt": "cat\ndog", "labels/a.txt": "", "notes.txt": "made in May"}, ["images/a.jpg"])
+    packed = pack_one(root)
+    assert (packed.classes, packed.objects) == (["cat", "dog"], {"images/a.jpg": []})
+    assert recognized(write_files({"labels/a.txt": "a caption"})) == []
+
+
 def test_polygons_are_masks(write_files, pack_one):
     polygon = np.array([0.25, 0.25, 0.75, 0.25, 0.75, 0.75, 0.25, 0.75, 0.125, 0.5])
     line = "1 " + " ".join(map(str, polygon))
