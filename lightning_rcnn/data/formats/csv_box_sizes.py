@@ -42,8 +42,8 @@ def require_box_size(layout: Layout, file: str, table: Table) -> None:
     else:
         return
     raise InputError(
-        f"{layout.root / file}: {reason}; name the columns of the box with `--columns x2=NAME,y2=NAME`, or with "
-        f"`--columns w={size.replace(', ', ',h=')}` if they are its size"
+        f"{layout.root / file}: {reason}; name the columns of the box with `pack csv --columns x2=NAME,y2=NAME`, or "
+        f"with `--columns w={size.replace(', ', ',h=')}` if they are its size"
     )
 
 

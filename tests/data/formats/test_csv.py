@@ -133,8 +133,8 @@ def test_columns_by_name_and_by_number(write_files, tmp_path, pack, text, column
 )
 def test_the_size_of_the_image_is_no_box(write_files, refusal, text, reason):
     message = refusal(write_files({"boxes.csv": text}, ["a.jpg", "b.jpg"]))
-    assert f"boxes.csv: {reason}; name the columns of the box with `--columns x2=NAME,y2=NAME`, or with" in message
-    assert re.search("`--columns w=width,h=height` if they are its size", message, re.IGNORECASE)
+    assert f"boxes.csv: {reason}; name the columns of the box with `pack csv --columns x2=NAME,y2=NAME`, or" in message
+    assert re.search("with `--columns w=width,h=height` if they are its size", message, re.IGNORECASE)
 
 
 def test_the_sizes_of_boxes_differ_from_those_of_images(write_files, pack_one):
