@@ -112,6 +112,14 @@ def cannot_write(path: Path, error: OSError) -> str:
     )
 
 
+def process_died(status: str = "") -> str:
+    """Return the message about a process that was lost."""
+    return (
+        f"a process died{status}, perhaps for memory; the same command goes on where it stopped, with a smaller "
+        "--batch_size or fewer --workers if need be"
+    )
+
+
 def _objects(work: Work, rule: PasteRule) -> FoundObjects:
     boxes, scores, labels = (torch.from_numpy(values) for values in work.found[:3])
     masks, keypoints = work.found[3], None if work.found[4] is None else torch.from_numpy(work.found[4])

@@ -1,11 +1,12 @@
 """Loading of images in worker processes: read, decode and resize, one image after the other, in order."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, IterableDataset
+from torch.utils.data.dataloader import _MultiProcessingDataLoaderIter
 
 from lightning_rcnn.data.pixel_format import RGB, PixelFormat
 from lightning_rcnn.data.workers import initialize_worker, signals_blocked
@@ -46,7 +47,7 @@ class LoadedImage(NamedTuple):
 
 def load_stills(
     stills: Sequence[Still], resize: Resize | None, num_workers: int, pixels: PixelFormat = RGB
-) -> Iterator[LoadedImage]:
+) -> Generator[LoadedImage]:
     """Load images in order.
 
     Args:
@@ -58,7 +59,7 @@ def load_stills(
     return _load(_StillData(stills, resize, pixels), min(num_workers, len(stills)), is_large=resize is None)
 
 
-def load_frames(video: Video, resize: Resize | None, num_workers: int) -> Iterator[LoadedImage]:
+def load_frames(video: Video, resize: Resize | None, num_workers: int) -> Generator[LoadedImage]:
     """Load the frames of a video in order, in one process.
 
     A video that cannot be read, or breaks off, ends with an image that has a problem.
@@ -66,7 +67,12 @@ def load_frames(video: Video, resize: Resize | None, num_workers: int) -> Iterat
     return _load(_FrameData(video, resize), min(num_workers, 1), is_large=resize is None)
 
 
-def _load(data: Dataset[LoadedImage], num_workers: int, is_large: bool) -> Iterator[LoadedImage]:
+def is_loader_death(error: RuntimeError) -> bool:
+    """Tell whether torch raised an error because a worker was lost; it may do so at any line of this process."""
+    return str(error).startswith("DataLoader worker")
+
+
+def _load(data: Dataset[LoadedImage], num_workers: int, is_large: bool) -> Generator[LoadedImage]:
     loader: Iterable[LoadedImage] = DataLoader(
         data,
         batch_size=None,
@@ -76,7 +82,11 @@ def _load(data: Dataset[LoadedImage], num_workers: int, is_large: bool) -> Itera
     )
     with signals_blocked():
         images = iter(loader)
-    yield from images
+    try:
+        yield from images
+    finally:
+        if isinstance(images, _MultiProcessingDataLoaderIter):
+            images._shutdown_workers()  # else torch reports a dead one later, at any line of this process
 
 
 class _StillData(Dataset[LoadedImage]):

@@ -12,6 +12,7 @@ import torch
 
 from lightning_rcnn.data.workers import initialize_worker, signals_blocked
 from lightning_rcnn.detection.exported import ExportedDetector
+from lightning_rcnn.detection.finishing import process_died
 from lightning_rcnn.detection.results import LINES_FILE, Entry, key_of, read_lines
 from lightning_rcnn.detection.running import DetectionProcess, Job, Outcome, open_detector
 from lightning_rcnn.detection.sources import Video
@@ -86,10 +87,7 @@ class Detection:
             except queue.Empty:
                 dead = [process for process in self._processes if process.exitcode not in (None, 0)]
                 if dead:
-                    raise InputError(
-                        f"a process died (exit status {dead[0].exitcode}), perhaps for memory; the same command goes "
-                        "on where it stopped, with a smaller --batch_size if need be"
-                    ) from None
+                    raise InputError(process_died(f" (exit status {dead[0].exitcode})")) from None
                 continue
             if message is None:
                 working -= 1

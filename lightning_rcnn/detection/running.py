@@ -1,9 +1,10 @@
 """One process of a detection: images loaded in workers, the network in this process, the rest in others."""
 
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
-from contextlib import ExitStack
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from itertools import chain, count
@@ -19,8 +20,8 @@ from lightning_rcnn.data.shown_bands import shown_bands
 from lightning_rcnn.data.workers import initialize_worker, signals_blocked
 from lightning_rcnn.detection.batching import in_batches
 from lightning_rcnn.detection.exported import SUFFIXES, ExportedDetector
-from lightning_rcnn.detection.finishing import Classes, Work, as_arrays, cannot_write, finish
-from lightning_rcnn.detection.loading import LoadedImage, load_frames, load_stills
+from lightning_rcnn.detection.finishing import Classes, Work, as_arrays, cannot_write, finish, process_died
+from lightning_rcnn.detection.loading import LoadedImage, is_loader_death, load_frames, load_stills
 from lightning_rcnn.detection.results import Entry, key_of
 from lightning_rcnn.detection.sources import Video
 from lightning_rcnn.detection.stills import Still
@@ -117,7 +118,8 @@ class DetectionProcess:
     def stills(self, stills: Sequence[Still]) -> Iterator[Outcome]:
         """Yield the outcomes of images, in their order."""
         images = load_stills(stills, self._resize, self._job.workers, self._detector.preprocessing.pixels)
-        yield from (outcome for _, outcome, _ in self._run(images, {}))
+        with _deaths_named(images):
+            yield from (outcome for _, outcome, _ in self._run(images, {}))
 
     def video(self, video: Video, done: Mapping[str, Entry]) -> Iterator[Outcome]:
         """Yield the outcomes of the frames of a video, and write the drawn video.
@@ -134,6 +136,10 @@ class DetectionProcess:
             yield Outcome(video.name, None, f"a video, which is RGB of 8 bits, but the model takes {pixels.layout}")
             return
         frames = load_frames(video, self._resize, self._job.workers)
+        with _deaths_named(frames):
+            yield from self._frames(video, frames, done)
+
+    def _frames(self, video: Video, frames: Iterator[LoadedImage], done: Mapping[str, Entry]) -> Iterator[Outcome]:
         first = next(frames)
         if first.problem:
             yield Outcome(video.name, None, first.problem)
@@ -244,6 +250,18 @@ class DetectionProcess:
             return finish(work, self._classes)
         future: Future[tuple[Entry, Image.Image | None]] = self._pool.submit(finish, work, self._classes)
         return future
+
+
+@contextmanager
+def _deaths_named(images: Generator[LoadedImage]) -> Iterator[None]:
+    """Turn the death of a worker into an `InputError`."""
+    try:
+        yield
+    except (RuntimeError, ConnectionError, EOFError) as error:  # a dead loader cannot send what it has announced
+        if isinstance(error, RuntimeError) and not isinstance(error, BrokenProcessPool) and not is_loader_death(error):
+            raise
+        images.close()  # else the loader keeps a pipe open, and the broken pool waits for its end without end
+        raise InputError(process_died()) from error
 
 
 def _resize(rule: Any, image: Tensor) -> Tensor:

@@ -1,6 +1,7 @@
 """Whole runs: killed and continued, in several processes, watched; the same as from Python."""
 
 import json
+import multiprocessing
 import os
 import shutil
 import signal
@@ -14,12 +15,13 @@ from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
 from pycocotools import mask
 
 from lightning_rcnn.cli import main
 from lightning_rcnn.cli.commands.detect import detect
 from lightning_rcnn.detection.processes import Detection
-from lightning_rcnn.detection.running import Job
+from lightning_rcnn.detection.running import DetectionProcess, Job
 from lightning_rcnn.detection.sources import find_sources
 from lightning_rcnn.detection.watching import Watch
 from lightning_rcnn.detectors.loading import load_detector
@@ -196,6 +198,25 @@ def test_drawn_images_never_replace_their_input(checkpoint, photos, tmp_path, mo
 def test_a_watched_folder_that_holds_the_results_is_refused(checkpoint, photos):
     with pytest.raises(InputError, match=r"photos: lies in .*, where results go"):
         detect(checkpoint, [str(photos)], photos.parent, watch=True)
+
+
+@pytest.mark.end_to_end
+@pytest.mark.parametrize("victim", ["loads", "finishes"])
+def test_a_worker_that_dies_ends_the_run_in_one_line(checkpoint, tmp_path, victim):
+    for number in range(60):  # more pixels than the pipes to the workers hold
+        Image.new("RGB", (400, 300)).save(tmp_path / f"{number:02}.png")
+    job = Job(checkpoint, "cpu", "32-true", 0.5, 1, TilesAndViews(), 1, tmp_path / "drawn")
+    before = set(multiprocessing.active_children())
+    with ExitStack() as stack:
+        process = DetectionProcess(job, load_detector(checkpoint), stack)
+        finishing = set(multiprocessing.active_children()) - before
+        outcomes = process.stills(find_sources([str(tmp_path)]).stills)
+        next(outcomes)
+        loading = set(multiprocessing.active_children()) - before - finishing
+        (lost,) = loading if victim == "loads" else finishing
+        lost.kill()
+        with pytest.raises(InputError, match=r"a process died, perhaps for memory; the same command goes on"):
+            list(outcomes)
 
 
 def test_a_drawn_image_that_cannot_be_written_is_one_line(checkpoint, photos, tmp_path):
