@@ -72,11 +72,10 @@ def assert_holds(settings, given):
 
 @pytest.mark.parametrize("path", RUNS, ids=name_of)
 @pytest.mark.end_to_end
-@pytest.mark.end_to_end
 def test_a_run_is_built_from_its_file_alone(build, path):
     cli = build("--config", str(path))
     composition = compose([path])
-    for key in [key for key in composition.turns if composition.replaced_class(key)]:
+    for key in [key for key in composition.turns if composition.replaced_class(key, None)]:
         composition.remove(key)
     given = composition.content
     assert cli.trainer.max_epochs == given["trainer"]["max_epochs"]

@@ -50,14 +50,14 @@ class KeypointRCNN(Detector):
         pooler: settings of RoI pooling.
         box: settings of the box branch.
         keypoint: settings of the keypoint branch.
-        oks_sigmas: standard deviation of each keypoint's annotation in OKS, as a share of the object's size; COCO's for
-            COCO's keypoints and .05 for others if not given.
+        oks_sigmas: standard deviation of each keypoint's annotation in OKS, as a share of the object's size, or one for
+            all; COCO's for COCO's keypoints and .05 for others if not given.
         preprocessing, optimizer, schedule, parameter_groups: as in `Detector`.
         weights: detector to start from: file or URL of ours, torchvision's or detectron2's, or torchvision's name
             (`keypointrcnn_resnet50_fpn`); predictors for other classes or keypoints are initialized.
 
     Raises:
-        InputError: there is not one of `oks_sigmas` for each keypoint; or see `Detector`.
+        InputError: there is neither one of `oks_sigmas` for each keypoint nor one for all; or see `Detector`.
     """
 
     def __init__(

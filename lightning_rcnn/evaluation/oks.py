@@ -23,7 +23,8 @@ def sigmas_of(skeleton: Skeleton, given: Sequence[float] | None) -> list[float]:
 
     Args:
         skeleton: the keypoints.
-        given: standard deviations, one for each keypoint; None for COCO's, or `UNIFORM_SIGMA` for other keypoints.
+        given: standard deviations, one for each keypoint or one for all; None for COCO's, or `UNIFORM_SIGMA` for other
+            keypoints.
 
     Raises:
         InputError: there is another number of them.
@@ -31,6 +32,10 @@ def sigmas_of(skeleton: Skeleton, given: Sequence[float] | None) -> list[float]:
     if given is None:
         is_coco = skeleton.names == COCO_PERSON.names
         return list(COCO_SIGMAS) if is_coco else [UNIFORM_SIGMA] * len(skeleton)
+    if len(given) == 1:
+        return [*given] * len(skeleton)
     if len(given) != len(skeleton):
-        raise InputError(f"model.oks_sigmas: {len(given)} numbers for {len(skeleton)} keypoints; give one for each")
+        raise InputError(
+            f"model.oks_sigmas: {len(given)} numbers for {len(skeleton)} keypoints; give one for each, or one for all"
+        )
     return list(given)

@@ -28,15 +28,8 @@ from lightning_rcnn.healing.nodes import given_nodes, number_of_this
 from lightning_rcnn.stop_signals import EXIT_STATUS, SIGNALS
 
 
-def main(words: list[str] | None = None) -> int:
-    """Run a command of the training on several ranks, and heal it.
-
-    Args:
-        words: options of this launcher, then the command and its options; by default those of this process.
-
-    Returns:
-        The exit status.
-    """
+def launcher_parser() -> argparse.ArgumentParser:
+    """Return the parser of the launcher's options, and of the command behind them."""
     parser = argparse.ArgumentParser("python -m lightning_rcnn.healing", allow_abbrev=False)
     parser.add_argument("--ranks", type=int, required=True, help="processes of a node, one for each device")
     parser.add_argument("--every_n_steps", type=int, default=10, help="steps between two checkpoints in memory")
@@ -49,6 +42,19 @@ def main(words: list[str] | None = None) -> int:
     parser.add_argument("--spares", type=int, default=0, help="nodes, of those, that wait for the loss of another one")
     parser.add_argument("command", choices=["fit"])
     parser.add_argument("options", nargs=argparse.REMAINDER, help="options of the command")
+    return parser
+
+
+def main(words: list[str] | None = None) -> int:
+    """Run a command of the training on several ranks, and heal it.
+
+    Args:
+        words: options of this launcher, then the command and its options; by default those of this process.
+
+    Returns:
+        The exit status.
+    """
+    parser = launcher_parser()
     given = parser.parse_args(words)
     if given.ranks < 1 or given.every_n_steps < 1:
         parser.error("--ranks and --every_n_steps: at least 1")

@@ -153,6 +153,7 @@ def test_settings_are_recorded_and_rebuild_the_detector():
     again = KeypointRCNN(**checkpoint["hyper_parameters"])
     assert again.skeleton == SKELETON
     assert again.evaluation.average_precisions["keypoints"].oks_sigmas == [0.1, 0.1, 0.2]
+    assert make(oks_sigmas=[0.1]).evaluation.average_precisions["keypoints"].oks_sigmas == [0.1, 0.1, 0.1]
     assert checkpoint[CLASS_PATH_KEY].endswith("KeypointRCNN")
     assert KeypointRCNN(**SMALL | {"keypoint": {"num_layers": 1, "width": 8}}).skeleton == COCO_PERSON
 
@@ -166,7 +167,7 @@ def test_other_keypoints_start_from_initialization(tmp_path):
 
 
 def test_what_does_not_fit_is_refused(make_batch):
-    with pytest.raises(InputError, match=r"model.oks_sigmas: 2 numbers for 3 keypoints; give one for each"):
+    with pytest.raises(InputError, match=r"model.oks_sigmas: 2 numbers for 3 keypoints; give one for each, or"):
         make(oks_sigmas=[0.1, 0.1])
     c4 = {"backbone": part(ResNetC4, name="resnet18"), "rpn": {"anchors": {"sizes": [16, 32]}}}
     with pytest.raises(InputError, match=r"ResNetC4 has a region stage.*choose a backbone without"):

@@ -122,6 +122,7 @@ def test_network_input_and_anchors_are_theirs(detectors, images, truth, bitmaps_
     torch.testing.assert_close(torch.cat(ours.rpn._score(features, padded)[0]), their_anchors, atol=0, rtol=0)
 
 
+@pytest.mark.end_to_end
 def test_proposals_and_detections_are_theirs(detectors, images, truth, bitmaps_of):
     ours, theirs = detectors
     ours.eval(), theirs.eval()
@@ -143,6 +144,7 @@ def test_proposals_and_detections_are_theirs(detectors, images, truth, bitmaps_o
         assert len(expected["boxes"]) > 20
 
 
+@pytest.mark.end_to_end
 def test_mask_probabilities_are_theirs(detectors, images, truth, bitmaps_of):
     """For the same boxes, those that ours found, in a batch."""
     ours, theirs = detectors
@@ -160,6 +162,7 @@ def test_mask_probabilities_are_theirs(detectors, images, truth, bitmaps_of):
     assert 0.05 < (expected > 0.5).float().mean() < 0.95, "the masks of such weights are no test"
 
 
+@pytest.mark.end_to_end
 def test_pasted_masks_are_theirs(detectors, images):
     """Every pixel, of the same boxes and probabilities."""
     ours, _ = detectors
@@ -170,6 +173,7 @@ def test_pasted_masks_are_theirs(detectors, images):
         assert ours.detect([image], threshold=0.0)[0]["masks"].equal(pasted)
 
 
+@pytest.mark.end_to_end
 def test_masks_from_image_to_pixels_are_theirs(detectors, images):
     """Boxes differ by a rounding here, and where that takes a corner over a whole pixel the mask is resized by one."""
     ours, theirs = detectors

@@ -32,6 +32,7 @@ from lightning_rcnn.cli.known_classes import CLASSES
 from lightning_rcnn.cli.known_keys import KnownKeys
 from lightning_rcnn.cli.registry import GROUPS, TOOLS, TRAINING
 from lightning_rcnn.cli.tools import ToolParser, tool_parser
+from lightning_rcnn.healing.__main__ import launcher_parser
 from lightning_rcnn.parts import part
 
 PROJECT = Path(lightning_rcnn.__file__).parents[1]
@@ -191,7 +192,8 @@ def is_option(keys: KnownKeys, option: str, content: dict) -> bool:
 def test_options_and_settings_in_the_text_exist(cli):
     known = GLOBAL_OPTIONS | OTHERS_OPTIONS
     known |= {option for name in TOOLS for action in parser_of(name)._actions for option in action.option_strings}
-    known |= {option for action in cli._subcommand_parsers["show"]._actions for option in action.option_strings}
+    others = (cli._subcommand_parsers["show"], launcher_parser())
+    known |= {option for parser in others for action in parser._actions for option in action.option_strings}
     keys = KnownKeys(cli._subcommand_parsers["fit"], CLASSES)
     contents = [compose([PROJECT / "configs" / name]).content for name in DETECTORS]
     for content, logger in zip(contents, ("DetectionWandbLogger", "DetectionMLFlowLogger"), strict=False):

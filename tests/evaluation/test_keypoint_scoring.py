@@ -159,7 +159,7 @@ def test_evaluate_scores_a_results_file(options, with_boxes, tmp_path, capsys):
         (lambda truth, results: truth["categories"][0].pop("keypoints"), [], "no category has keypoints"),
         (lambda truth, results: results[0].pop("keypoints"), [], "has no keypoints, which type keypoints needs"),
         (lambda truth, results: results[0]["keypoints"].pop(), [], "keypoints are not 6 numbers"),
-        (lambda truth, results: None, ["--oks_sigmas", ".1"], "--oks_sigmas: 1 numbers for 2 keypoints"),
+        (lambda truth, results: None, ["--oks_sigmas", ".1", ".1", ".1"], "--oks_sigmas: 3 numbers for 2 keypoints"),
         (lambda truth, results: None, ["--report", "page"], "score keypoints without it"),
         (lambda truth, results: None, ["--type", "bbox", "--oks_sigmas", ".1"], "only keypoints have them"),
     ],

@@ -53,8 +53,8 @@ def evaluate(
         max_detections: number of detections per image that count, best first; by default 100 for COCO (20 with
             keypoints) and 300 for LVIS. For VOC all count.
         voc_iou: lowest IoU of a true positive for VOC.
-        oks_sigmas: standard deviation of each keypoint's annotation, as a share of the object's size; by default COCO's
-            for COCO's keypoints and .05 for others.
+        oks_sigmas: standard deviation of each keypoint's annotation, as a share of the object's size, or one for all;
+            by default COCO's for COCO's keypoints and .05 for others.
         json: file to write the metrics to as well.
         report: folder for a page for the browser, index.html, with errors, curves, tables and the worst images, and for
             analysis.json, the same for programs.
