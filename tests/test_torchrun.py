@@ -78,6 +78,7 @@ def test_the_status_is_75_where_all_ranks_that_failed_have_saved(run_program, ca
     assert words in capfd.readouterr().err
 
 
+@pytest.mark.end_to_end
 def test_a_signal_to_the_node_reaches_the_ranks_and_asks_for_another_start(run_program, tmp_path):
     trap = f"trap 'touch {tmp_path}/saved; exit 75' TERM"
     program = f"{trap}; sleep 0.3; kill -TERM $PPID; for turn in $(seq 100); do sleep 0.05; done"

@@ -170,6 +170,7 @@ def test_what_is_not_compiled_for_a_gpu_cannot_be_captured():
         bench_detectors.step(device="cpu", compilation="parts", capture=True)
 
 
+@pytest.mark.end_to_end
 def test_another_one_of_ours_is_compiled():
     architecture = Architecture("faster_rcnn", "resnet18", 2, 64, 64)
     scene = Scene.random(1, 64, 64, 1, 2)
@@ -190,6 +191,7 @@ def test_all_have_the_same_weights(monkeypatch):
     assert all(weight.equal(first[0]) for weight in first)
 
 
+@pytest.mark.end_to_end
 def test_exported_files_find_what_the_detector_finds(monkeypatch):
     detector, scene = small_mask_rcnn().eval(), Scene.random(2, 64, 96, 1, 2)
     graph = ExportGraph(detector)

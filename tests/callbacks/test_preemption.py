@@ -209,6 +209,7 @@ def test_ranks_stop_together_although_one_of_them_got_the_signal(tmp_path, run_r
     assert count_in(last(tmp_path)) == 4  # the ranks agree one batch later
 
 
+@pytest.mark.end_to_end
 def test_ranks_stop_together_within_a_validation(tmp_path, run_ranks):
     def fit_rank(rank):
         fit(tmp_path, Steps(in_validation=2 if rank else None), validation=5, devices=2, strategy="ddp")

@@ -169,6 +169,7 @@ def fill_the_disk(rank):
     checkpoint_io.atomic_save = fail
 
 
+@pytest.mark.end_to_end
 def test_a_full_disk_ends_all_ranks_and_leaves_the_checkpoint_before(fit_ranks, tmp_path):
     first, second = fit_ranks(fill_the_disk)
     (line,) = errors_in(first)

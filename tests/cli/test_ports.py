@@ -240,6 +240,7 @@ def test_torchs_own_optimizers_and_schedules(fit, shards):
     assert last("plateau")["optimizer_states"][0]["param_groups"][0]["lr"] == pytest.approx(0.005)
 
 
+@pytest.mark.end_to_end
 def test_a_schedule_of_a_metric_needs_validation(fit):
     plateau = {"": "torch.optim.lr_scheduler.ReduceLROnPlateau"}
     outcome = fit("plateau", *model({"": "SGD", ".lr": "0.01"}, plateau))
@@ -265,6 +266,7 @@ data:
 """
 
 
+@pytest.mark.end_to_end
 def test_the_configuration_of_a_run_holds_what_was_given(fit, outside):
     """A class that replaces one of a base takes over what it knows; a number of any kind stays one."""
     (outside / "top.yaml").write_text(TRANSFORMED)

@@ -16,6 +16,8 @@ import lightning_rcnn
 from lightning_rcnn.cli.training_parser import as_yaml
 from lightning_rcnn.data.shards import read_index
 
+pytestmark = pytest.mark.end_to_end
+
 
 @pytest.fixture
 def fit(run, shards):
@@ -28,7 +30,6 @@ def fit(run, shards):
     return run_fit
 
 
-@pytest.mark.end_to_end
 def test_a_run_from_fit_to_validate(fit, run, error_line, workplace, shards):
     """One test, because a run takes seconds: each step uses what the one before has left."""
     assert fit().status == 0
@@ -197,7 +198,6 @@ def test_classes_that_differ_from_the_data_are_refused(error_line, shards):
     assert line == f"model.class_names has 1 entries, but {source} has 4 classes; pack it with --classes a"
 
 
-@pytest.mark.end_to_end
 def test_the_configuration_reaches_the_loggers(fit, workplace):
     logger = {"class_path": "CSVLogger", "init_args": {"save_dir": "logs", "name": "csv", "version": ""}}
     assert fit("--trainer.logger", json.dumps(logger), "--trainer.limit_train_batches", "1").status == 0
@@ -216,7 +216,6 @@ def test_the_configuration_reaches_the_loggers(fit, workplace):
         (False, ("RichProgressBar",), ["RichProgressBar"]),
     ],
 )
-@pytest.mark.end_to_end
 def test_the_progress_bar_is_ours_unless_another_one_is_given(fit, monkeypatch, is_terminal, words, kinds):
     bars = []
     monkeypatch.setattr("rich.get_console", lambda: Console(force_terminal=is_terminal))
@@ -231,7 +230,6 @@ def test_the_progress_bar_is_ours_unless_another_one_is_given(fit, monkeypatch, 
     assert bars == kinds
 
 
-@pytest.mark.end_to_end
 def test_a_start_that_is_refused_leaves_the_configuration_as_it_is(fit, error_line, workplace, shards, monkeypatch):
     assert fit("--trainer.limit_train_batches", "1", "--data.val", "null").status == 0
     before = (workplace / "run" / "config.yaml").read_text()
@@ -269,7 +267,6 @@ def test_a_callback_that_refuses_its_settings_is_one_line(error_line, shards):
     assert line.endswith(": `mode` can be min, max, got maxx")
 
 
-@pytest.mark.end_to_end
 def test_losses_of_a_validation_stop_a_training_and_come_with_validate(run, workplace, shards):
     """They do not fall by 10, so that the second validation is the last one."""
     data = ("--data.train", shards / "train", "--data.val", shards / "val")

@@ -76,6 +76,7 @@ def test_a_passing_fault_is_overcome(s3: S3Server, url: str, uneven_set: Path, t
     assert fetch_shard(url, tmp_path).read_bytes() == (uneven_set / "shard-000000.tar").read_bytes()
 
 
+@pytest.mark.end_to_end
 @pytest.mark.parametrize(
     ("fault", "reason"),
     [

@@ -278,6 +278,7 @@ def test_ranks_see_the_epoch_of_one_process(uneven_set, fit_ranks, world, num_wo
     assert Counter(image for _, validated in ranks for image in images(validated)) == Counter(ALL_IDS * 2)
 
 
+@pytest.mark.end_to_end
 def test_resume_on_other_numbers_of_ranks_and_workers(uneven_set, tmp_path, fit_ranks):
     """Saved at 1 x 4 workers; resumed at 2 x 1 and 3 x 2 mid-epoch. Some images occur several times."""
     sampling = RepeatFactor(1.5, epoch_size=43)

@@ -220,6 +220,7 @@ KINDS = [
 ]
 
 
+@pytest.mark.end_to_end
 @pytest.mark.parametrize("kinds", [KINDS[:8], KINDS[8:]], ids=["some", "others"])
 def test_no_mutated_file_ends_the_process_or_takes_much_memory(kinds):
     program = [sys.executable, str(Path(__file__).with_name("mutated_images.py")), "200"]

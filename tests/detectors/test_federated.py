@@ -160,6 +160,7 @@ def test_sets_of_two_kinds_are_not_validated_together(lvis, tmp_path):
         trainer.validate(detector(), DetectionDataModule(val=[lvis, str(index.parent)], num_workers=0))
 
 
+@pytest.mark.end_to_end
 def test_another_loss_carries_no_lists(lvis):
     module = Recorder(["cat", "dog", "eel"], [3, 5, 9], backbone=ResNetFPN("resnet18", channels=8), schedule=SCHEDULE)
     fit(module, DetectionDataModule(lvis, num_workers=0), limit_train_batches=1)

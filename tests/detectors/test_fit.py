@@ -58,6 +58,7 @@ def test_gradients_can_be_clipped_and_accumulated_in_mixed_precision(make_detect
     assert not [name for name in trainer.callback_metrics if "max_detections" in name], "a setting, and no curve"
 
 
+@pytest.mark.end_to_end
 def test_a_checkpoint_with_averaged_weights_loads_alone(make_detector, fit, tmp_path):
     detector = make_detector(class_names=CLASS_NAMES, schedule=part(ConstantSchedule, warmup_steps=0))
     trainer = fit(detector, callbacks=[EMA(decay=0.5)])

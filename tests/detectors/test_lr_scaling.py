@@ -160,6 +160,7 @@ def shards(tmp_path_factory):
     return str(folder)
 
 
+@pytest.mark.end_to_end
 def test_a_training_resumes_by_the_rule_with_another_global_batch(make_detector, shards, tmp_path, printed):
     """Of two epochs of eight images the first has steps of four, the second of two: half a cosine at 0, 2, 4, ... 7/8.
 

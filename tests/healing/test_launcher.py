@@ -26,6 +26,8 @@ from lightning_rcnn.healing.network import Address
 from lightning_rcnn.healing.prepared import FAILED
 from lightning_rcnn.stop_signals import EXIT_STATUS
 
+pytestmark = pytest.mark.end_to_end
+
 
 def told(text):
     return [line for line in text.splitlines() if line.startswith("lightning-rcnn: ")]
@@ -108,7 +110,6 @@ def test_wrong_input_ends_all_ranks(heal):
     assert heal(lambda rank, generation: 1 if rank == 1 else time.sleep(60)) == (1, [])
 
 
-@pytest.mark.end_to_end
 def test_ranks_that_are_lost_before_a_step_is_done_are_given_up(heal, tmp_path):
     status, lines = heal(lambda rank, generation: killed() if rank == 0 else time.sleep(60))
     assert status == 1
@@ -118,7 +119,6 @@ def test_ranks_that_are_lost_before_a_step_is_done_are_given_up(heal, tmp_path):
     )
 
 
-@pytest.mark.end_to_end
 def test_a_step_between_two_losses_counts(heal, tmp_path):
     def rank(number, generation):
         if number == 0 and generation < 6:
@@ -295,7 +295,6 @@ def until(condition, seconds=30):
         time.sleep(0.05)
 
 
-@pytest.mark.end_to_end
 @pytest.mark.parametrize("victim", [0, 1, 2])
 def test_the_other_nodes_continue_and_the_lost_one_comes_back(nodes, victim):
     processes = [nodes.start(own) for own in range(3)]
@@ -315,7 +314,6 @@ def test_the_other_nodes_continue_and_the_lost_one_comes_back(nodes, victim):
     assert "3 of 3 nodes are here; 3 x 1 ranks with 2 images each start again after step" in back
 
 
-@pytest.mark.end_to_end
 @pytest.mark.parametrize("victim", [0, 1])
 def test_a_spare_node_takes_the_place_of_a_lost_one(nodes, victim):
     processes = [nodes.start(own, spares=1) for own in range(2)]
@@ -329,7 +327,6 @@ def test_a_spare_node_takes_the_place_of_a_lost_one(nodes, victim):
     assert nodes.end() == [-signal.SIGKILL if own == victim else 0 for own in range(3)]
 
 
-@pytest.mark.end_to_end
 def test_two_nodes_after_each_other_leave_one(nodes):
     processes = [nodes.start(own) for own in range(3)]
     until(lambda: len(nodes.steps()) > 3)
@@ -341,7 +338,6 @@ def test_two_nodes_after_each_other_leave_one(nodes):
     assert nodes.end() == [-signal.SIGKILL, -signal.SIGKILL, 0]
 
 
-@pytest.mark.end_to_end
 def test_a_signal_to_one_node_reaches_its_ranks(nodes):
     """The others hear of it from these, through the training."""
     processes = [nodes.start(own) for own in range(3)]

@@ -63,6 +63,7 @@ def test_a_value_does_not_fit_because_nothing_is_better(tmp_path, inspect):
     assert "none is better" in page.read_text()
 
 
+@pytest.mark.end_to_end
 def test_a_detector_without_anchors(clean, inspect, tmp_path):
     config = tmp_path / "fast.yaml"
     config.write_text(

@@ -5,6 +5,7 @@ import pytest
 from lightning_rcnn.data.pack.parallel import ITEMS_PER_PROCESS, default_workers, map_in_order
 
 
+@pytest.mark.end_to_end
 @pytest.mark.parametrize("workers", [1, 2])
 def test_results_come_in_order(workers):
     numbers = list(range(-150, 150))

@@ -137,6 +137,7 @@ def test_a_kill_between_a_shard_and_its_entry_changes_nothing(run, tmp_path, mon
     assert bytes_of(tmp_path / "out") == bytes_of(tmp_path / "undisturbed")
 
 
+@pytest.mark.end_to_end
 def test_a_killed_process_leaves_nothing_half_written(run, source, tmp_path):
     """SIGKILL while images take their time; existing files are complete, and the next run resumes from them."""
     out = tmp_path / "out"

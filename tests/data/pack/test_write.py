@@ -173,6 +173,7 @@ def test_killed_run_leaves_no_set_no_process_and_its_rest_goes_at_the_next(tmp_p
     assert sorted(path.name for path in tmp_path.iterdir()) == ["pack.py", "set"]
 
 
+@pytest.mark.end_to_end
 def test_process_that_dies_is_one_line(tmp_path):
     source = replace(shapes_source(40), read=os._exit, name_of="scene {}".format)
     with pytest.raises(InputError, match=r"^scene \d+: the last sample of a worker process that ended with status \d"):
