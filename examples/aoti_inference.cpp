@@ -1,11 +1,14 @@
 // Objects in image files with torch's C++ library, from a package of `lightning-rcnn export --format aoti`.
 //
 //   torch=$(python -c "import torch; print(torch.__path__[0])")
+//   python=$(python -c "import sysconfig; print(sysconfig.get_config_var('LIBDIR'))")
 //   g++ -std=c++20 -O1 examples/aoti_inference.cpp -o detect -I$torch/include -I$torch/include/torch/csrc/api/include \
-//       -L$torch/lib -Wl,-rpath,$torch/lib -ltorch_cpu -lc10 -ldl
-//   ./detect compiled.pt2 $(python -c "import torchvision; print(torchvision.extension._get_extension_path('_C'))") a.ppm
+//       -L$torch/lib -Wl,-rpath,$torch/lib -L$python -Wl,-rpath,$python -Wl,--no-as-needed \
+//       -ltorch -ltorch_cpu -ltorch_python -lc10 -lpython3.11 -ldl
+//   ./detect compiled.pt2 $torch/../torchvision/_C*.so a.ppm
 //
-// The library of torchvision has RoIAlign and NMS, which the package calls. Images are PPM files, which need no decoder.
+// The library of torchvision has NMS, which the package calls. In its wheels it is linked against torch's library for
+// Python, and this against Python's; built without them, it needs neither. Images are PPM files, which need no decoder.
 
 #include <ATen/ATen.h>
 #include <dlfcn.h>

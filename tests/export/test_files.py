@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
+import sysconfig
 import time
 from pathlib import Path
 from urllib.error import HTTPError
@@ -161,7 +162,7 @@ def test_pt2_runs_without_us_and_has_the_detections_of_the_detector(detector, fo
 
 @pytest.mark.slow
 @pytest.mark.skipif(shutil.which("g++") is None, reason="there is no g++")
-def test_a_compiled_package_runs_without_python_and_in_detect(folder, tmp_path):
+def test_a_compiled_package_runs_in_cpp_and_in_detect(folder, tmp_path):
     torch.manual_seed(0)
     detector = FasterRCNN(
         CLASSES,
@@ -176,12 +177,16 @@ def test_a_compiled_package_runs_without_python_and_in_detect(folder, tmp_path):
     folders = cpp_extension.include_paths()
     libraries = Path(torch.__file__).parent / "lib"
     command = ["g++", "-std=c++20", "-O1", EXAMPLES / "aoti_inference.cpp", "-o", program]
-    command += [f"-I{path}" for path in folders] + [f"-L{libraries}", f"-Wl,-rpath,{libraries}"]
-    subprocess.run([*map(str, command), "-ltorch_cpu", "-lc10", "-ldl"], check=True)
+    places = (libraries, sysconfig.get_config_var("LIBDIR"))
+    command += [f"-I{path}" for path in folders] + [f"-{kind}{path}" for path in places for kind in ("L", "Wl,-rpath,")]
+    python = f"-lpython{sysconfig.get_python_version()}"
+    linked = ["-Wl,--no-as-needed", "-ltorch", "-ltorch_cpu", "-ltorch_python", "-lc10", python, "-ldl"]
+    subprocess.run([*map(str, command), *linked], check=True)
     images = [tmp_path / f"{Path(path).stem}.ppm" for path in photos(folder)]
     for path, image in zip(photos(folder), images, strict=True):
         Image.open(path).save(image)
-    arguments = [package, torchvision.extension._get_extension_path("_C"), *images]
+    (operators,) = Path(torchvision.__file__).parent.glob("_C*.so")
+    arguments = [package, operators, *images]
     done = subprocess.run([program, *map(str, arguments)], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     printed = done.stdout.replace(".ppm", ".png").replace(str(tmp_path), str(folder / "photos"))
