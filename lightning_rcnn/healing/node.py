@@ -76,6 +76,7 @@ class Node:
         self._has_started = False
         self._queue: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
         self._tasks: set[asyncio.Task[Any]] = set()
+        self._copying: asyncio.Task[Any] | None = None
         self.report: Callable[[dict[str, Any]], None] = lambda message: None
         self.ended: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         self.present = 1
@@ -134,10 +135,11 @@ class Node:
             asyncio.get_running_loop().remove_reader(prepared.pipe.fileno())
             prepared.close()
 
-    def _keep(self, work: Any) -> None:
+    def _keep(self, work: Any) -> "asyncio.Task[Any]":
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._forget)
+        return task
 
     def _forget(self, task: "asyncio.Task[Any]") -> None:
         self._tasks.discard(task)
@@ -152,15 +154,18 @@ class Node:
         while True:
             message = await self._queue.get()
             if message["kind"] == "start":
+                await self._end_copy()
                 await self._start(message)
             elif message["kind"] == "stop":
+                await self._end_copy()
                 await self._stop()
                 if "done" in message:
                     message["done"].set_result(None)
                 else:
                     self.report(self.state())
             elif message["kind"] == "copy":
-                self._keep(self._copy(message["source"]))
+                if self._copying is None or self._copying.done():  # else the next checkpoint's will be newer
+                    self._copying = self._keep(self._copy(message["source"]))
             elif message["kind"] == "end":
                 self._end(message["status"])
 
@@ -271,6 +276,12 @@ class Node:
             await self._fetch(source)
         except OSError as error:
             say(f"node {self.number} has no copy of the newest checkpoint in memory: {error}")
+
+    async def _end_copy(self) -> None:
+        """Give a copy up: two writers of the file would mix their bytes, and a later end would change its step."""
+        if self._copying is not None and not self._copying.done():
+            self._copying.cancel()
+            await asyncio.wait([self._copying])
 
     async def _watch_memory(self) -> None:
         """Report each new checkpoint of rank 0."""
