@@ -8,14 +8,15 @@ from typing import Any
 from lightning_rcnn.healing import say
 from lightning_rcnn.healing.layout import Layout
 from lightning_rcnn.healing.leader import Leader
-from lightning_rcnn.healing.network import Address, Link, Network, StrangerError
+from lightning_rcnn.healing.network import SILENCE, Address, Link, Network, StrangerError
 from lightning_rcnn.healing.node import Node, RefusedError
 from lightning_rcnn.stop_signals import SIGNALS
 
 GATHERING = 120.0
 """Seconds that the first start waits until the launchers of all nodes answer."""
-JOINING = 3.0
-"""Seconds that a new leader waits for the nodes that will follow it: all look for one at this time."""
+JOINING = 2 * SILENCE
+"""Seconds that a new leader waits for the nodes that will follow it: each may have asked the machine that is gone just
+before, and end its ranks first."""
 TICK = 0.5
 """Seconds between two looks of the leader at the time."""
 

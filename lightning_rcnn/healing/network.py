@@ -34,7 +34,7 @@ class Address(NamedTuple):
 
 
 class StrangerError(Exception):
-    """Another launcher runs another command."""
+    """Another program than a launcher of this training has an address."""
 
 
 class Link:
@@ -53,7 +53,7 @@ class Link:
         beats = asyncio.get_running_loop().create_task(self._beat())
         try:
             while True:
-                if message := json.loads(await _in_time(self._reader.readline())):
+                if message := await self._message():
                     yield message
         except (OSError, ValueError):
             pass
@@ -66,8 +66,18 @@ class Link:
 
         Raises:
             OSError: there is none in time.
+            ValueError: the other one is no launcher.
         """
-        return dict(json.loads(await _in_time(self._reader.readline())))
+        message = await self._message()
+        if not isinstance(message, dict):
+            raise ValueError(f"no message of a launcher: {message!r}")
+        return message
+
+    async def _message(self) -> Any:
+        line = await _in_time(self._reader.readline())
+        if not line.endswith(b"\n"):
+            raise ConnectionError("the connection was closed within a message")
+        return json.loads(line)
 
     async def read(self, size: int) -> bytes:
         """Return the next bytes, at most so many.
@@ -119,7 +129,11 @@ class Network:
         Raises:
             OSError: the port is taken.
         """
-        self._server = await asyncio.start_server(self._serve, port=self._addresses[self._own].port)
+        port = self._addresses[self._own].port
+        try:
+            self._server = await asyncio.start_server(self._serve, port=port)
+        except OSError as error:
+            raise OSError(f"port {port} of this node: {error.strerror}; give --nodes other ports") from error
 
     def close(self) -> None:
         """Listen no longer."""
@@ -134,13 +148,11 @@ class Network:
             until: time of the loop until which they are.
 
         Raises:
-            StrangerError: another launcher runs another command.
+            StrangerError: see there.
         """
         self.leader = None
-        others = [node for node in range(len(self._addresses)) if node != self._own]
         while True:
-            answers = await asyncio.gather(*map(self._ask, others))
-            leaders = {node: answer["leader"] for node, answer in zip(others, answers, strict=True) if answer}
+            leaders = await self._leaders()
             for node, leader in leaders.items():
                 if leader == node:
                     self.leader = node
@@ -166,7 +178,8 @@ class Network:
             OSError: it cannot be reached.
         """
         link = await self._connect(leader, {"want": "join", "node": self._own})
-        if (await link.answer())["leader"] != leader:
+        if (await link.answer()).get("leader") != leader:
+            link.close()
             raise ConnectionError("it does not lead")
         return link
 
@@ -192,20 +205,50 @@ class Network:
         link.send({**message, "token": self._token})
         return link
 
+    async def _leaders(self) -> dict[int, int | None]:
+        """Return whom the others follow, of those that answer.
+
+        As soon as one leads, the answers of the rest are not waited for: a machine that is gone gives none, and its
+        followers would join too late.
+
+        Raises:
+            StrangerError: see there.
+        """
+        loop = asyncio.get_running_loop()
+        asked = {loop.create_task(self._ask(node)): node for node in range(len(self._addresses)) if node != self._own}
+        leaders: dict[int, int | None] = {}
+        waiting = set(asked)
+        try:
+            while waiting and not any(node == leader for node, leader in leaders.items()):
+                done, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+                for task in done:
+                    if (answer := task.result()) is None:
+                        continue
+                    node = asked[task]
+                    if "leader" not in answer:
+                        host, port = self._addresses[node]
+                        raise StrangerError(
+                            f"{host}:{port}: a launcher of another command, or another program, listens there; give "
+                            "--nodes other ports"
+                        )
+                    leaders[node] = answer["leader"]
+        finally:
+            for task in waiting:
+                task.cancel()
+        return leaders
+
     async def _ask(self, node: int) -> dict[str, Any] | None:
-        """Return whom a node follows; None if it does not answer."""
+        """Return what a node says about whom it follows; None if it does not answer, nothing if it is no launcher."""
         try:
             link = await self._connect(node, {"want": "leader"})
             try:
-                answer = await link.answer()
+                return await link.answer()
             finally:
                 link.close()
         except OSError:
             return None
-        if "refused" in answer:
-            host, port = self._addresses[node]
-            raise StrangerError(f"{host}:{port}: a launcher of another command listens there; give --nodes other ports")
-        return answer
+        except ValueError:
+            return {}
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         link = Link(reader, writer)

@@ -9,6 +9,7 @@ from lightning_rcnn.healing.network import Address
 
 _PORTS = range(20000, 30000)
 """Of which the id of a SLURM job gives its launchers one."""
+_LAST_PORT = 65535
 _TIMEOUT = 30.0  # seconds for SLURM to answer
 
 
@@ -58,6 +59,6 @@ def number_of_this(addresses: list[Address], given: int | None, environment: Map
 
 def _address(text: str) -> Address:
     host, _, port = text.rpartition(":")
-    if not host or not port.isdecimal():
-        raise InputError(f"--nodes: {text!r} is not HOST:PORT")
+    if not host or not port.isdecimal() or not 0 < int(port) <= _LAST_PORT:
+        raise InputError(f"--nodes: {text!r} is not HOST:PORT, with a port from 1 to {_LAST_PORT}")
     return Address(host, int(port))

@@ -211,6 +211,7 @@ def test_a_signal_before_there_are_ranks_asks_for_another_start(monkeypatch, tmp
     ("words", "said"),
     [
         (["--nodes", "a:1,b"], "'b' is not HOST:PORT"),
+        (["--nodes", "a:1,b:65536"], "'b:65536' is not HOST:PORT, with a port from 1 to 65535"),
         (["--nodes", "a:1,b:1", "--node", "2"], "--node 2: --nodes has 2"),
         (["--nodes", "a:1,b:1", "--node", "0", "--spares", "2"], "at least one has to train"),
     ],

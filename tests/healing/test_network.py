@@ -76,6 +76,63 @@ def test_a_node_that_comes_later_follows_whoever_leads(networks):
     assert asyncio.run(run()) == 2
 
 
+def test_a_leader_is_followed_before_a_machine_that_is_gone_would_have_answered(networks, addresses, monkeypatch):
+    """Which takes five seconds, in which the leader would start without this node."""
+    with socket.create_server(("127.0.0.1", 0)) as gone:  # its queue takes the connection, and nobody answers
+        networks[2] = Network([Address(*gone.getsockname()), *addresses[1:]], 2, "token", networks[2]._folder)
+
+        async def run():
+            await networks[1].open()
+            networks[1].lead(nobody)
+            start = asyncio.get_running_loop().time()
+            leader = await networks[2].seek(1, later(0))
+            networks[1].close()
+            return leader, asyncio.get_running_loop().time() - start
+
+        leader, seconds = asyncio.run(run())
+    assert leader == 1
+    assert seconds < network.SILENCE / 2
+
+
+@pytest.mark.parametrize("answer", [b"HTTP/1.1 400 Bad Request\r\n\r\n", b"[]\n", b"{}\n", b"\xff\n"])
+def test_another_program_at_an_address_is_named(networks, addresses, answer):
+    async def greet(reader, writer):
+        writer.write(answer)
+        writer.close()
+
+    async def run():
+        server = await asyncio.start_server(greet, *addresses[0])
+        try:
+            with pytest.raises(StrangerError, match=f"{addresses[0].port}: .*another program, listens there; give"):
+                await networks[1].seek(2, later(5))
+        finally:
+            server.close()
+
+    asyncio.run(run())
+
+
+def test_an_answer_that_breaks_off_is_none(networks, addresses):
+    """A launcher that was killed, and no other program."""
+
+    async def break_off(reader, writer):
+        writer.write(b'{"lea')
+        writer.close()
+
+    async def run():
+        server = await asyncio.start_server(break_off, *addresses[0])
+        try:
+            assert await networks[1]._leaders() == {}
+        finally:
+            server.close()
+
+    asyncio.run(run())
+
+
+def test_a_port_that_is_taken_is_named(networks, addresses):
+    with socket.create_server(("", addresses[0].port)), pytest.raises(OSError, match=r"port \d+ of this node: .*give"):
+        asyncio.run(networks[0].open())
+
+
 def test_messages_pass_both_ways_and_the_loss_of_either_is_noted(networks):
     async def run():
         heard = []
