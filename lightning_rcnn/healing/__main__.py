@@ -74,7 +74,7 @@ def main(words: list[str] | None = None) -> int:
     identity = json.dumps([addresses, given.ranks, given.spares, given.every_n_steps, command])
     token = hashlib.sha256(identity.encode()).hexdigest()[:16]
     place = memory.MEMORY if memory.MEMORY.is_dir() else Path(tempfile.gettempdir())
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # which a terminal sends to the ranks, too
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # until the launcher runs
     whole = Layout(len(addresses) - given.spares, given.ranks, 0)
     with memory.memory_folder(place) as folder:
 

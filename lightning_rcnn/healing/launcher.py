@@ -1,6 +1,7 @@
 """The launcher of a node; it has one thread (asyncio), because its processes are forks, which have only that thread."""
 
 import asyncio
+import signal
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -55,6 +56,7 @@ class Launcher:
         loop = asyncio.get_running_loop()
         for number in SIGNALS:
             loop.add_signal_handler(number, self._node.pass_on, number)
+        loop.add_signal_handler(signal.SIGINT, self._node.interrupt)
         part = loop.create_task(self._take_part())
         part.add_done_callback(self._end_by_error)
         try:

@@ -15,10 +15,12 @@ from lightning_rcnn.healing.layout import Layout, with_nodes
 from lightning_rcnn.healing.memory import saved_step
 from lightning_rcnn.healing.prepared import FAILED, PreparedRanks, free_port
 from lightning_rcnn.launchers import HEALING
-from lightning_rcnn.stop_signals import EXIT_STATUS
+from lightning_rcnn.stop_signals import EXIT_STATUS, INTERRUPTED
 
 RESERVE_AFTER = 10.0
 """Seconds from a start to the preparation for the loss of a node, which would slow it down."""
+ENDING = 60.0
+"""Seconds that killed ranks have to be gone; one whose driver hangs never is."""
 LOOKS = 0.2
 """Seconds between two looks at the checkpoint in memory."""
 
@@ -90,7 +92,7 @@ class Node:
         Raises:
             RefusedError: the command cannot work.
         """
-        batch_size = await self._prepare(self._whole)
+        _, batch_size = await self._prepare(self._whole)
         whole = self._whole._replace(batch_size=batch_size)
         self._prepared[whole] = self._prepared.pop(self._whole)
         self._whole = whole
@@ -126,11 +128,17 @@ class Node:
                 with suppress(ProcessLookupError):
                     os.kill(pid, number)
 
+    def interrupt(self) -> None:
+        """Note Ctrl-C, which a terminal sends to the ranks, too; without any the launcher ends by it."""
+        if self._running is None:
+            self._end(INTERRUPTED)
+
     async def close(self) -> None:
         """End all processes."""
         for task in self._tasks:
             task.cancel()
-        await self._stop()
+        with suppress(RefusedError):  # it has said what is wrong
+            await self._stop()
         for prepared, _ in self._prepared.values():
             asyncio.get_running_loop().remove_reader(prepared.pipe.fileno())
             prepared.close()
@@ -170,37 +178,53 @@ class Node:
                 self._end(message["status"])
 
     async def _stop(self) -> None:
-        if self._running is not None:
-            self._all_ended = asyncio.get_running_loop().create_future()
-            self._running.end()
-            await self._all_ended
-            self._running = None
+        """End all ranks.
+
+        Raises:
+            RefusedError: the system does not end them; other nodes would wait for this one.
+        """
+        if self._running is None:
+            return
+        self._all_ended = asyncio.get_running_loop().create_future()
+        self._running.end()
+        try:
+            async with asyncio.timeout(ENDING):
+                await self._all_ended
+        except TimeoutError:
+            pids, self._running = ", ".join(map(str, self._running.pids)), None
+            say(
+                f"error: node {self.number} has killed its ranks (processes {pids}), and {ENDING:g} s later not all "
+                "are gone; see with dmesg what its driver says"
+            )
+            raise RefusedError(1) from None
+        self._running = None
 
     async def _start(self, message: dict[str, Any]) -> None:
         self._order = message["order"]
         layout = Layout(len(self._order), message["ranks"], message["batch_size"])
         place = self._order.index(self.number)
         self._first_rank = place * layout.ranks
-        try:
-            if saved_step(self._folder) != message["step"]:
-                await self._fetch(message["source"])
-            await self._prepare(layout)
-        except (OSError, RefusedError) as error:
-            say(f"node {self.number} cannot start its ranks: {error}")
-            self.report({"kind": "rank", "rank": self._first_rank, "status": FAILED})
-            return
         common = {
             "GROUP_RANK": str(place),
             "MASTER_ADDR": self._hosts[message["master"]],
             "MASTER_PORT": str(message["port"]),
         }
-        ranks = range(layout.ranks)
-        self._running, _ = self._prepared[layout]
-        self._has_started = True
-        self._running.pids = []
-        self._running.start(
-            [{**common, "RANK": str(self._first_rank + rank), "LOCAL_RANK": str(rank)} for rank in ranks]
-        )
+        try:
+            if saved_step(self._folder) != message["step"]:
+                await self._fetch(message["source"])
+            prepared, _ = await self._prepare(layout)
+            prepared.pids = []
+            prepared.start(
+                [
+                    {**common, "RANK": str(self._first_rank + rank), "LOCAL_RANK": str(rank)}
+                    for rank in range(layout.ranks)
+                ]
+            )
+        except (OSError, RefusedError) as error:
+            say(f"node {self.number} cannot start its ranks: {error}")
+            self.report({"kind": "rank", "rank": self._first_rank, "status": FAILED})
+            return
+        self._running, self._has_started = prepared, True
         if len(self._order) > 1:  # for the loss of one of them
             self._keep(self._prepare_in_reserve(with_nodes(self._whole, len(self._order) - 1)))
 
@@ -209,8 +233,8 @@ class Node:
         with suppress(RefusedError):  # it has said what is wrong
             await self._prepare(layout)
 
-    async def _prepare(self, layout: Layout) -> int:
-        """Let a process do what the ranks of a layout have in common, unless one has; return a rank's batch size."""
+    async def _prepare(self, layout: Layout) -> tuple[PreparedRanks, int]:
+        """Return a process that has done what the ranks of a layout have in common, and a rank's batch size."""
         if layout not in self._prepared:
             words = list(self._words)
             if layout.batch_size != self._whole.batch_size:
@@ -230,12 +254,12 @@ class Node:
             # Alone, ranks save when the launcher is killed; else the other nodes continue from memory.
             death_signal = signal.SIGTERM if len(self._hosts) == 1 else signal.SIGKILL
             sys.stdout.flush()
-            prepared = PreparedRanks(words, environment, death_signal)
             loop = asyncio.get_running_loop()
-            batch_size: asyncio.Future[int] = loop.create_future()
-            self._prepared[layout] = prepared, batch_size
-            loop.add_reader(prepared.pipe.fileno(), self._hear, prepared, batch_size)
-        return await asyncio.shield(self._prepared[layout][1])
+            entry = PreparedRanks(words, environment, death_signal), loop.create_future()
+            self._prepared[layout] = entry
+            loop.add_reader(entry[0].pipe.fileno(), self._hear, *entry)
+        prepared, batch_size = self._prepared[layout]
+        return prepared, await asyncio.shield(batch_size)
 
     def _hear(self, prepared: PreparedRanks, batch_size: "asyncio.Future[int]") -> None:
         """Take a message of a process that is prepared, or was."""

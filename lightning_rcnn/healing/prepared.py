@@ -120,8 +120,9 @@ def _serve(pipe: Connection, batch_size: int, death_signal: int) -> None:
             except EOFError:  # the launcher is gone; ranks get their death signal
                 os._exit(1)
             if environments is None:
-                for descriptor, (_, pid) in ranks.items():
+                for _, pid in ranks.values():  # all before the first is waited for: each frees much memory
                     os.kill(pid, signal.SIGKILL)
+                for descriptor, (_, pid) in ranks.items():
                     _reap(descriptor, pid)
                 ranks.clear()
                 pipe.send(("ended",))

@@ -24,7 +24,7 @@ from lightning_rcnn.healing.launcher import Launcher
 from lightning_rcnn.healing.layout import Layout
 from lightning_rcnn.healing.network import Address
 from lightning_rcnn.healing.prepared import FAILED
-from lightning_rcnn.stop_signals import EXIT_STATUS
+from lightning_rcnn.stop_signals import EXIT_STATUS, INTERRUPTED
 
 pytestmark = pytest.mark.end_to_end
 
@@ -120,8 +120,13 @@ def test_ranks_that_are_lost_before_a_step_is_done_are_given_up(heal, tmp_path):
 
 
 def test_a_step_between_two_losses_counts(heal, tmp_path):
+    def starts(number):
+        path = tmp_path / f"generations{number}"
+        return len(path.read_text()) if path.exists() else 0
+
     def rank(number, generation):
         if number == 0 and generation < 6:
+            until(lambda: min(map(starts, range(3))) > generation)  # the others count, too, before they are killed
             save(tmp_path, generation)
             killed()
         return 0 if generation == 6 else time.sleep(60)
@@ -160,13 +165,16 @@ def test_a_rank_that_hangs_after_an_error_of_another_is_killed(heal, tmp_path):
     assert not psutil.pid_exists(int((tmp_path / "pid0").read_text()))
 
 
-def test_a_signal_while_all_is_prepared_asks_for_another_start(monkeypatch, tmp_path):
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, EXIT_STATUS), (signal.SIGINT, INTERRUPTED)])
+def test_a_signal_while_all_is_prepared_ends_the_launcher(monkeypatch, tmp_path, number, status):
+    """TERM asks for another start; Ctrl-C finds no rank that could end by it."""
+
     def train(words):
-        os.kill(os.getppid(), signal.SIGTERM)
+        os.kill(os.getppid(), number)
         time.sleep(60)
 
     monkeypatch.setattr("lightning_rcnn.cli.main", train)
-    assert launch(tmp_path, 2) == EXIT_STATUS
+    assert launch(tmp_path, 2) == status
 
 
 def test_what_is_wrong_before_there_are_ranks_ends_the_launcher(monkeypatch, tmp_path):

@@ -1,13 +1,16 @@
 """A node that follows messages, without processes and without a network."""
 
 import asyncio
+from multiprocessing import Pipe
 
 import pytest
 
 from lightning_rcnn.checkpoints.in_memory import NAME
 from lightning_rcnn.files import atomic_write
+from lightning_rcnn.healing import node as node_module
 from lightning_rcnn.healing.layout import Layout
-from lightning_rcnn.healing.node import Node
+from lightning_rcnn.healing.node import Node, RefusedError
+from lightning_rcnn.healing.prepared import FAILED
 
 
 class Copies:
@@ -25,6 +28,24 @@ class Copies:
                 file.write(bytes([source]))
                 file.flush()
                 await self.may_end.wait()
+
+
+class Ranks:
+    """Prepared ranks that do nothing."""
+
+    pids = (11, 12)
+
+    def __init__(self):
+        self.pipe, self._other = Pipe()
+
+    def start(self, environments):
+        raise BrokenPipeError("their process is gone")
+
+    def end(self):
+        pass
+
+    def close(self):
+        self.pipe.close()
 
 
 @pytest.fixture
@@ -81,5 +102,38 @@ def test_a_stop_gives_a_copy_up_before_the_node_states_its_step(follow, tmp_path
         await turns()
         assert (said[0]["kind"], said[0]["step"]) == ("stopped", -1)
         assert list(tmp_path.iterdir()) == []
+
+    follow(check)
+
+
+def test_ranks_that_the_system_does_not_end_end_the_launcher(follow, monkeypatch, capsys):
+    """One whose driver hangs: else a leader would wait for this node without end."""
+    monkeypatch.setattr(node_module, "ENDING", 0.05)
+
+    async def check(node, copies):
+        node._running = Ranks()
+        node.handle({"kind": "stop"})
+        with pytest.raises(RefusedError) as refused:
+            await node.ended
+        assert refused.value.status == 1
+
+    follow(check)
+    assert (
+        "node 1 has killed its ranks (processes 11, 12), and 0.05 s later not all are gone" in capsys.readouterr().err
+    )
+
+
+def test_ranks_whose_process_is_gone_are_lost_and_not_the_launcher(follow):
+    async def check(node, copies):
+        said, layout = [], Layout(2, 1, 2)
+        node.report = said.append
+        prepared = asyncio.get_running_loop().create_future()
+        prepared.set_result(2)
+        node._prepared[layout] = Ranks(), prepared
+        node.handle({"kind": "start", "order": [0, 1], "ranks": 1, "batch_size": 2, "step": -1, "master": 0, "port": 1})
+        while not said:
+            await asyncio.sleep(0)
+        assert said == [{"kind": "rank", "rank": 1, "status": FAILED}]
+        assert not node.ended.done()
 
     follow(check)
