@@ -11,6 +11,7 @@ from typing import Any
 
 from lightning_rcnn.checkpoints.in_memory import FOLDER_VARIABLE, NAME, STEPS_VARIABLE
 from lightning_rcnn.healing import say
+from lightning_rcnn.healing.copies import Copies
 from lightning_rcnn.healing.layout import Layout, with_nodes
 from lightning_rcnn.healing.memory import saved_step
 from lightning_rcnn.healing.prepared import FAILED, PreparedRanks, free_port
@@ -78,7 +79,7 @@ class Node:
         self._has_started = False
         self._queue: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
         self._tasks: set[asyncio.Task[Any]] = set()
-        self._copying: asyncio.Task[Any] | None = None
+        self._copies = Copies(number, fetch, self._keep)
         self.report: Callable[[dict[str, Any]], None] = lambda message: None
         self.ended: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         self.present = 1
@@ -162,18 +163,17 @@ class Node:
         while True:
             message = await self._queue.get()
             if message["kind"] == "start":
-                await self._end_copy()
+                await self._copies.give_up()
                 await self._start(message)
             elif message["kind"] == "stop":
-                await self._end_copy()
+                await self._copies.give_up()
                 await self._stop()
                 if "done" in message:
                     message["done"].set_result(None)
                 else:
                     self.report(self.state())
             elif message["kind"] == "copy":
-                if self._copying is None or self._copying.done():  # else the next checkpoint's will be newer
-                    self._copying = self._keep(self._copy(message["source"]))
+                self._copies.begin(message["source"])
             elif message["kind"] == "end":
                 self._end(message["status"])
 
@@ -294,18 +294,6 @@ class Node:
                 self._all_ended.set_result(None)
             else:
                 self.report({"kind": "rank", "rank": self._first_rank, "status": status or FAILED})
-
-    async def _copy(self, source: int) -> None:
-        try:
-            await self._fetch(source)
-        except OSError as error:
-            say(f"node {self.number} has no copy of the newest checkpoint in memory: {error}")
-
-    async def _end_copy(self) -> None:
-        """Give a copy up: two writers of the file would mix their bytes, and a later end would change its step."""
-        if self._copying is not None and not self._copying.done():
-            self._copying.cancel()
-            await asyncio.wait([self._copying])
 
     async def _watch_memory(self) -> None:
         """Report each new checkpoint of rank 0."""
