@@ -55,15 +55,19 @@ def read_csv(layout: Layout, columns: Mapping[str, str] | None = None) -> Labele
         )
     named = _names_of_classes(layout)
     images: defaultdict[str, list[LabeledImage]] = defaultdict(list)
+    notes = []
     for file, table in tables.items():
-        for key, listed in _read_table(layout, file, table, named).items():
+        of_file, note = _read_table(layout, file, table, named)
+        for key, listed in of_file.items():
             images[key] += listed
-    has_classes = all("class" in table.columns for table in tables.values())
-    notes = () if has_classes else (f"no column for the class, so all objects are {ONLY_CLASS}",)
+        if note:
+            notes.append(f"{file}: {note}")
+    if any("class" not in table.columns for table in tables.values()):
+        notes.append(f"no column for the class, so all objects are {ONLY_CLASS}")
     used = {each.class_name for listed in images.values() for image in listed for each in _objects(image)}
     order = [name for name in named.values() if name in used]
     class_names = list(dict.fromkeys(order)) if named and used <= {*order, None} else None
-    return LabeledData(", ".join(tables), splits_of_files(layout, images), class_names, notes)
+    return LabeledData(", ".join(tables), splits_of_files(layout, images), class_names, tuple(notes))
 
 
 def _csv_files(layout: Layout) -> list[str]:
@@ -91,8 +95,10 @@ def _names_of_classes(layout: Layout) -> dict[str, str]:
     return named
 
 
-def _read_table(layout: Layout, file: str, table: Table, named: Mapping[str, str]) -> dict[str, list[LabeledImage]]:
-    """Return the images of a file with their objects, in the order of their first lines.
+def _read_table(
+    layout: Layout, file: str, table: Table, named: Mapping[str, str]
+) -> tuple[dict[str, list[LabeledImage]], str]:
+    """Return the images of a file with their objects, in the order of their first lines, and a note on its splits.
 
     They are by a path that tells their split: the file's, or one of the split that a column names for every image.
     """
@@ -116,16 +122,19 @@ def _read_table(layout: Layout, file: str, table: Table, named: Mapping[str, str
     is_open_images = "crowd" in table.columns and all(min(edge) >= 0 and max(edge) <= 1 for edge in edges)
     is_relative = is_open_images or are_relative(edges)
     splits = {image: split_of(f"{split}/-") for image, split in stated["split"].items()}
-    has_splits = len(splits) == len(objects) and all(splits.values())
+    without_split = next((image for image in objects if not splits.get(image)), None)
     images: defaultdict[str, list[LabeledImage]] = defaultdict(list)
     for image, listed in objects.items():
         if is_relative:
             listed = [each._replace(is_relative=True) for each in listed]
         size = None if is_relative or not sizes else sizes.get(image, (0, 0))
-        key = f"{splits[image]}/-" if has_splits else file
+        key = f"{splits[image]}/-" if without_split is None else file
         group = stated["group"].get(image, "")
         images[key].append(LabeledImage(names.find(image), Labels(listed, size), file, group=group))
-    return images
+    if not splits or without_split is None:
+        return images, ""
+    value = stated["split"].get(without_split, "")
+    return images, f"its column of splits is not used, since {without_split} has {value!r} there, which is none"
 
 
 def _add(stated: dict[str, str], image: str, value: str, field: str, place: str) -> None:

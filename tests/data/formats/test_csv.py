@@ -147,7 +147,7 @@ def test_the_sizes_of_boxes_differ_from_those_of_images(write_files, pack_one):
 
 
 def test_a_column_may_tell_the_split(write_files, pack, refusal):
-    """Unless it is of something else; an image in two splits is refused."""
+    """Unless it is of something else, which is said; an image in two splits is refused."""
     head = "filename,split,xmin,ymin,xmax,ymax,class"
     rows = ["a.jpg,TRAIN,5,6,15,26,cat", "b.jpg,VALIDATION,10,10,30,40,dog", "a.jpg,TRAIN,10,10,30,40,dog"]
     root = write_files({"train.csv": lines(head, *rows)}, ["a.jpg", "b.jpg"])
@@ -156,8 +156,11 @@ def test_a_column_may_tell_the_split(write_files, pack, refusal):
         "train": {"a.jpg": [CAT, DOG]},
         "val": {"b.jpg": [DOG]},
     }
-    write_files({"train.csv": lines(head, *(row.replace("VALIDATION", "fold 2") for row in rows))})
-    assert list(pack(root).splits) == ["train"], "as the file is called"
+    for other in ("fold 2", ""):
+        write_files({"train.csv": lines(head, *(row.replace("VALIDATION", other) for row in rows))})
+        packed = pack(root)
+        assert list(packed.splits) == ["train"], "as the file is called"
+        assert f"train.csv: its column of splits is not used, since b.jpg has {other!r} there, which is" in packed.title
     write_files({"train.csv": lines(head, *rows, "a.jpg,TEST,1,1,9,9,cat")})
     shutil.rmtree(root.parent / "out")
     assert "line 5: a.jpg is in the splits 'TRAIN' and 'TEST'; give it one split" in refusal(root)
