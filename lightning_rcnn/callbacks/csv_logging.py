@@ -8,10 +8,10 @@ from typing import Any
 
 from lightning.pytorch.loggers import CSVLogger
 from lightning.pytorch.loggers.csv_logs import ExperimentWriter
-from lightning.pytorch.loggers.logger import DummyExperiment, rank_zero_experiment
+from lightning.pytorch.loggers.logger import DummyExperiment
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
 
-from lightning_rcnn.callbacks.run_loggers import LocalLogger, only_warns
+from lightning_rcnn.callbacks.run_loggers import LocalLogger, experiment_of_run, only_warns
 
 
 class ContinuedWriter(ExperimentWriter):
@@ -56,7 +56,7 @@ class DetectionCSVLogger(LocalLogger, CSVLogger):
         self._given_folder, self._given_name = None if save_dir is None else os.fspath(save_dir), name
 
     @property
-    @rank_zero_experiment
+    @experiment_of_run
     def experiment(self) -> Any:
         """The writer of the file; on other ranks than the first a dummy that does nothing."""
         if self._experiment is None:

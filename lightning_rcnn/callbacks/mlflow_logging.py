@@ -8,13 +8,13 @@ from math import isfinite
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
-from lightning.pytorch.loggers.logger import DummyExperiment, rank_zero_experiment
+from lightning.pytorch.loggers.logger import DummyExperiment
 from lightning.pytorch.utilities.rank_zero import rank_zero_only, rank_zero_warn
 from PIL import Image
 
 from lightning_rcnn.callbacks.flat_settings import flat_settings
 from lightning_rcnn.callbacks.mlflow_names import name_of
-from lightning_rcnn.callbacks.run_loggers import PlacedLogger, only_warns
+from lightning_rcnn.callbacks.run_loggers import PlacedLogger, experiment_of_run, only_warns
 from lightning_rcnn.checkpoints.reading import checkpoint_files
 from lightning_rcnn.errors import require_extra
 from lightning_rcnn.files import atomic_write
@@ -107,7 +107,7 @@ class DetectionMLFlowLogger(PlacedLogger):
         return self._run_id
 
     @property
-    @rank_zero_experiment
+    @experiment_of_run
     def experiment(self) -> Any:
         """The `MlflowClient`; on other ranks than the first, and if MLflow did not start, a dummy."""
         if self._client is None:

@@ -9,6 +9,7 @@ from typing import Any, ClassVar, ParamSpec, TypeVar
 
 from lightning.pytorch import Trainer
 from lightning.pytorch.loggers import Logger
+from lightning.pytorch.loggers.logger import DummyExperiment, rank_zero_experiment
 from lightning.pytorch.utilities.rank_zero import rank_zero_warn
 
 from lightning_rcnn.callbacks.run_folder import run_folder
@@ -18,7 +19,13 @@ Result = TypeVar("Result")
 
 
 class RunLogger(Logger):
-    """A logger that knows the run folder, and where a checkpoint stands that `validate` or `test` evaluates."""
+    """A logger that knows the run folder, and where a checkpoint stands that `validate` or `test` evaluates.
+
+    Attributes:
+        is_postponed: whether the start of the run may still be refused; until then nothing is written.
+    """
+
+    is_postponed = False
 
     @abstractmethod
     def use_folder(self, folder: Path) -> None:
@@ -81,6 +88,17 @@ class LocalLogger(PlacedLogger):
         return os.path.join(self.save_dir, self._given_name)
 
 
+def experiment_of_run(start: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """Make a method a logger's `experiment`: a dummy on other ranks than the first, and while it is postponed."""
+
+    @rank_zero_experiment
+    @functools.wraps(start)
+    def experiment(logger: Any) -> Any:
+        return DummyExperiment() if logger.is_postponed else start(logger)
+
+    return experiment
+
+
 def only_warns(method: Callable[Parameters, Result]) -> Callable[Parameters, Result | None]:
     """Make a logger's method warn where it would raise: no error of a logger may end a training."""
 
@@ -111,6 +129,22 @@ def keep_in_run_folder(trainer: Trainer, folder: Path | None = None) -> None:
     for logger in trainer.loggers:
         if isinstance(logger, RunLogger):
             logger.use_folder(folder or run_folder(trainer))
+
+
+def postpone_loggers(trainer: Trainer) -> None:
+    """Keep our loggers from starting: Lightning starts all loggers before it sets up data, callbacks and model."""
+    _set_postponed(trainer, True)
+
+
+def release_loggers(trainer: Trainer) -> None:
+    """Let our loggers start when the first of them logs something."""
+    _set_postponed(trainer, False)
+
+
+def _set_postponed(trainer: Trainer, postponed: bool) -> None:
+    for logger in trainer.loggers:
+        if isinstance(logger, RunLogger):
+            logger.is_postponed = postponed
 
 
 def log_at(trainer: Trainer, epoch: int, step: int) -> None:

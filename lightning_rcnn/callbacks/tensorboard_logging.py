@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from lightning.pytorch.loggers import TensorBoardLogger
-from lightning.pytorch.loggers.logger import DummyExperiment, rank_zero_experiment
+from lightning.pytorch.loggers.logger import DummyExperiment
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
 from PIL import Image
 
 from lightning_rcnn.callbacks.flat_settings import flat_settings
-from lightning_rcnn.callbacks.run_loggers import LocalLogger, only_warns
+from lightning_rcnn.callbacks.run_loggers import LocalLogger, experiment_of_run, only_warns
 from lightning_rcnn.errors import require_extra
 
 PACKAGE = EXTRA = "tensorboard"
@@ -58,7 +58,7 @@ class DetectionTensorBoardLogger(LocalLogger, TensorBoardLogger):
         self._given_folder, self._given_name = None if save_dir is None else os.fspath(save_dir), name
 
     @property
-    @rank_zero_experiment
+    @experiment_of_run
     def experiment(self) -> Any:
         """The `SummaryWriter`; on other ranks than the first a dummy that does nothing."""
         if self._experiment is None:

@@ -10,11 +10,10 @@ from typing import Any, ClassVar, Literal
 
 import wandb
 from lightning.pytorch.loggers import WandbLogger
-from lightning.pytorch.loggers.logger import rank_zero_experiment
 from lightning.pytorch.utilities.rank_zero import rank_zero_info, rank_zero_only, rank_zero_warn
 
 from lightning_rcnn.callbacks.checkpoints import BEST, BestCheckpoint, NamedCheckpoint
-from lightning_rcnn.callbacks.run_loggers import RunLogger, row_of
+from lightning_rcnn.callbacks.run_loggers import RunLogger, experiment_of_run, row_of
 from lightning_rcnn.callbacks.wandb_artifacts import checkpoint_artifact, warned
 from lightning_rcnn.data.workers import signals_blocked
 from lightning_rcnn.errors import InputError
@@ -104,7 +103,7 @@ class DetectionWandbLogger(RunLogger, WandbLogger):
         self._last_validation: dict[str, Any] = {}
 
     @property
-    @rank_zero_experiment
+    @experiment_of_run
     def experiment(self) -> Any:
         """The W&B run, started at first use; on other ranks than the first a dummy that does nothing."""
         # A process that Lightning spawned joins the run of the first one.

@@ -51,6 +51,7 @@ from lightning_rcnn.cli.output_paths import require_folder
 from lightning_rcnn.cli.parse_errors import causes_of, constructor_error, key_of, located
 from lightning_rcnn.cli.rank_environment import environment_of_launcher
 from lightning_rcnn.cli.refused_callbacks import NO_CHECKPOINTS, refuse_callbacks
+from lightning_rcnn.cli.refused_start import missing_folders, removed_if_unused
 from lightning_rcnn.cli.registry import TRAINING
 from lightning_rcnn.cli.resume import check_resume
 from lightning_rcnn.cli.run_config import SaveRunConfig, loggers_of
@@ -103,6 +104,7 @@ class DetectionCLI(LightningCLI):
         self._analysis = AnalysisReport()
         self._copy: WorkingCopy | None = None
         self._written_copy: WorkingCopy | None = None  # of rank 0 only, once the start is not refused
+        self._made_folders: list[Path] = []  # by rank 0: the run folder and its parents, if they were missing
         callbacks = [
             NonFiniteGuard(),
             Throughput(),
@@ -117,7 +119,7 @@ class DetectionCLI(LightningCLI):
             GradientOrder(),
             *filter(None, [given_memory_checkpoint()]),
         ]
-        with pushed_at_end(lambda: self._written_copy):
+        with removed_if_unused(lambda: self._made_folders), pushed_at_end(lambda: self._written_copy):
             super().__init__(
                 Detector,
                 DetectionDataModule,
@@ -280,6 +282,7 @@ class DetectionCLI(LightningCLI):
         config, changes = self.config[self.command], []
         if self._writes_a_run:
             refuse_to_overwrite(self.run_dir, self.checkpoint)
+            self._made_folders = missing_folders(self.run_dir) if rank_of(os.environ) == 0 else []
             require_folder(self.run_dir, "--run_dir")
             changes = differences(self.run_dir, self._settings, self.checkpoint)
         if self._writes_a_run and rank_of(os.environ) == 0:

@@ -89,14 +89,14 @@ def _hold(folder: Path) -> IO[str] | None:
     Raises:
         InputError: another training holds the lock.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    file = (folder / LOCK).open("a+")
     deadline = time.monotonic() + LOCK_TIMEOUT
     while True:
+        folder.mkdir(parents=True, exist_ok=True)
+        file = (folder / LOCK).open("a+")
         try:
             fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            break
         except OSError as error:
+            file.close()
             if error.errno in _NO_LOCKS:
                 rank_zero_warn(f"{folder}: its file system has no locks; make sure that no other training writes there")
                 return None
@@ -104,12 +104,22 @@ def _hold(folder: Path) -> IO[str] | None:
             if holder.get("job") and holder["job"] == _identity()["job"] and time.monotonic() < deadline:
                 time.sleep(1.0)
                 continue
-            file.close()
             raise InputError(_refusal(folder, holder)) from error
+        if _is_in_place(file):
+            break
+        file.close()
     file.truncate(0)
     file.write(json.dumps(_identity()))
     file.flush()
     return file
+
+
+def _is_in_place(file: IO[str]) -> bool:
+    """Tell whether a file still has its name: a start that was refused removes the lock that it held."""
+    try:
+        return os.path.samestat(os.fstat(file.fileno()), os.stat(file.name))
+    except FileNotFoundError:
+        return False
 
 
 def _refusal(folder: Path, holder: Mapping[str, Any]) -> str:

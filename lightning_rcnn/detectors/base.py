@@ -21,6 +21,7 @@ from torch.optim import Optimizer
 from lightning_rcnn.backbones.base import Backbone, require_maps
 from lightning_rcnn.callbacks.evaluation_rules import EvaluationRules
 from lightning_rcnn.callbacks.optimizer_settings import OptimizerSettings
+from lightning_rcnn.callbacks.run_loggers import postpone_loggers, release_loggers
 from lightning_rcnn.callbacks.start_check import StartCheck, check_loggers
 from lightning_rcnn.checkpoints.coco_classes import UNUSED
 from lightning_rcnn.checkpoints.header import CLASS_PATH_KEY, PRECISION_KEY
@@ -453,13 +454,18 @@ class Detector(Recorded, LightningModule):
             rank_zero_info(f"Precision {self.trainer.precision}: as asked for; the training began with {began_with}.")
 
     def configure_model(self) -> None:
-        """Shard the weights over the ranks if the strategy is sharded; `evaluate` after `fit` finds them sharded."""
+        """Let the loggers start, as no `setup` has refused the run, and shard the weights if the strategy is sharded.
+
+        `evaluate` after `fit` finds them sharded.
+        """
+        release_loggers(self.trainer)
         if self.device_mesh is not None and not is_sharded(self):
             shard(self, self.device_mesh[DATA_PARALLEL])
 
     def configure_callbacks(self) -> list[Callback]:
         """Return the callbacks that every training needs, also one started from Python."""
         check_loggers(self.trainer)
+        postpone_loggers(self.trainer)
         return [EvaluationRules(), StartCheck(), OptimizerSettings()]
 
     def configure_optimizers(self) -> Any:

@@ -16,7 +16,7 @@ from lightning_rcnn.callbacks.flat_settings import flat_settings
 from lightning_rcnn.callbacks.image_logging import image_sink, image_sinks, send_report_to_each
 from lightning_rcnn.callbacks.mlflow_logging import DetectionMLFlowLogger
 from lightning_rcnn.callbacks.mlflow_names import name_of
-from lightning_rcnn.callbacks.run_loggers import keep_in_run_folder
+from lightning_rcnn.callbacks.run_loggers import keep_in_run_folder, postpone_loggers, release_loggers
 from lightning_rcnn.callbacks.tensorboard_logging import DetectionTensorBoardLogger
 from lightning_rcnn.callbacks.wandb_images import ShownImage
 
@@ -37,6 +37,21 @@ def client(tmp_path):
     from mlflow import MlflowClient
 
     return MlflowClient((tmp_path / "run" / "mlruns").as_uri())
+
+
+@pytest.mark.parametrize("kind", ALL)
+def test_a_postponed_logger_writes_nothing(kind, make_trainer, tmp_path):
+    logger = kind()
+    trainer = make_trainer(logger=logger)
+    keep_in_run_folder(trainer, tmp_path / "run")
+    postpone_loggers(trainer)
+    logger.experiment.anything({"x": 1})
+    logger.finalize("failed")
+    assert not (tmp_path / "run").exists()
+    release_loggers(trainer)
+    logger.log_metrics({"x": 1.0}, step=0)
+    logger.save()
+    assert (tmp_path / "run").exists()
 
 
 @pytest.mark.parametrize(

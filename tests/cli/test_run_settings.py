@@ -3,6 +3,7 @@
 import json
 import logging
 import multiprocessing
+import os
 import time
 
 import pytest
@@ -104,6 +105,20 @@ def test_a_folder_that_another_process_holds_is_refused(tmp_path, holder):
     assert not is_held(tmp_path)
     assert not is_held(tmp_path / "nowhere")
     hold_for(tmp_path, []).close()
+
+
+def test_a_lock_that_its_holder_removes_meanwhile_is_taken_in_its_new_file(tmp_path, monkeypatch):
+    """A start that was refused removes its lock, which another one may have opened by then."""
+    lockf, removed = run_lock.fcntl.lockf, []
+
+    def lock_what_was_removed(file, how):
+        if not removed:
+            removed.append((tmp_path / LOCK).unlink())
+        lockf(file, how)
+
+    monkeypatch.setattr(run_lock.fcntl, "lockf", lock_what_was_removed)
+    with hold_for(tmp_path, []) as file:
+        assert os.path.samestat(os.fstat(file.fileno()), (tmp_path / LOCK).stat())
 
 
 def test_a_job_that_starts_again_waits_for_its_former_start(tmp_path, holder, array, monkeypatch):
