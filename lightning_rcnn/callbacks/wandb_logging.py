@@ -42,6 +42,8 @@ INIT_TIMEOUT = 30.0
 """Seconds until an online run starts offline instead; W&B's default of 90 is long on a cluster without internet."""
 MODES = ("online", "offline", "disabled", "shared", "run", "dryrun")
 """What W&B accepts in `WANDB_MODE`; the last two are old names of the first two."""
+OFFLINE = ("offline", "dryrun")
+"""Those of them that log into files only."""
 FINISH_TIMEOUT = 300.0
 """Seconds that the end of a run may wait for uploads; `wandb sync` uploads the rest from the run folder."""
 
@@ -186,7 +188,7 @@ class DetectionWandbLogger(RunLogger, WandbLogger):
                 "The training still runs, and W&B takes rows from one process at a time. To add these when it has "
                 f"ended: {command}"
                 if self._waits_for_training
-                else f"W&B logs offline. To upload all parts of this run: {command}"
+                else f"To upload all parts of this run to W&B: {command}"
             )
 
     def sync_command(self) -> str:
@@ -224,16 +226,13 @@ class DetectionWandbLogger(RunLogger, WandbLogger):
             "dir": str(folder),
             "id": run_id(folder),
             "name": self._wandb_init["name"] or os.environ.get("WANDB_NAME") or folder.name,
-            "settings": wandb.Settings(
-                init_timeout=INIT_TIMEOUT, finish_timeout=FINISH_TIMEOUT, stop_fn=stop_from_wandb
-            ),
         }
         if agents_run():  # W&B takes the agent's id and project, and warns of others
             self._wandb_init |= {"id": None, "project": self._given_project}
         # Lightning passes the default value, and W&B warns about any value.
         self._wandb_init.pop("anonymous", None)
         for mode in dict.fromkeys((self._mode(), "offline", "disabled")):
-            self._wandb_init["mode"] = mode
+            self._wandb_init |= {"mode": mode, "settings": settings_of(mode)}
             try:
                 with signals_blocked():  # inherited by W&B's own process, which has to survive the signals of a job
                     run = super().experiment
@@ -242,6 +241,8 @@ class DetectionWandbLogger(RunLogger, WandbLogger):
                 for names, summary in ((HIGHEST, "max"), (LOWEST, "min")):
                     for name in names:
                         run.define_metric(name, summary=summary, step_metric=STEP)
+                if getattr(run, "offline", False):
+                    rank_zero_info(f"W&B logs offline, into {folder / 'wandb'}.")
                 return
             # No error of W&B may end a training.
             except Exception as error:
@@ -252,6 +253,20 @@ class DetectionWandbLogger(RunLogger, WandbLogger):
     def _mode(self) -> str:
         mode = choose_mode()
         return "offline" if self._waits_for_training and mode != "disabled" else mode
+
+
+def settings_of(mode: str) -> wandb.Settings:
+    """Return W&B's settings of a run: it prints the address of an online run, warnings and errors, and no hints.
+
+    What it says of an offline run, this logger says in a line at the start and one at the end.
+    """
+    return wandb.Settings(
+        init_timeout=INIT_TIMEOUT,
+        finish_timeout=FINISH_TIMEOUT,
+        stop_fn=stop_from_wandb,
+        quiet=True,
+        silent=mode in OFFLINE,
+    )
 
 
 def require_known_mode() -> None:

@@ -7,7 +7,7 @@ from lightning_rcnn.checkpoints.header import first_mismatch
 from lightning_rcnn.cli.detection_cli import DetectionCLI
 from lightning_rcnn.cli.resume import Finished
 from lightning_rcnn.errors import InputError
-from lightning_rcnn.lightning_messages import hush_lightning
+from lightning_rcnn.lightning_messages import hush_lightning, hush_missing_callbacks
 
 
 def train(arguments: list[str]) -> None:
@@ -28,6 +28,8 @@ def train(arguments: list[str]) -> None:
 def run_cli(cli: type[DetectionCLI], arguments: list[str]) -> DetectionCLI:
     """Run a training command by its class, or one derived from it; errors are those of `train`."""
     hush_lightning()
+    if arguments[:1] != ["fit"]:
+        hush_missing_callbacks()
     try:
         return cli(arguments)
     except MisconfigurationException as error:

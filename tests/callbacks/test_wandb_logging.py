@@ -13,7 +13,7 @@ from lightning_rcnn.callbacks.checkpoints import AtomicCheckpointIO, BestCheckpo
 from lightning_rcnn.callbacks.non_finite import NonFiniteGuard
 from lightning_rcnn.callbacks.run_loggers import keep_in_run_folder
 from lightning_rcnn.callbacks.wandb_alerts import Alerts, alert
-from lightning_rcnn.callbacks.wandb_logging import DetectionWandbLogger, choose_mode, run_id
+from lightning_rcnn.callbacks.wandb_logging import DetectionWandbLogger, choose_mode, run_id, settings_of
 from lightning_rcnn.errors import InputError
 from lightning_rcnn.stop_signals import stop_from_wandb
 
@@ -176,6 +176,12 @@ def test_a_key_that_wandb_refuses_is_no_key(monkeypatch):
     monkeypatch.setenv("WANDB_API_KEY", "short")
     with pytest.warns(UserWarning, match="logs offline"):
         assert choose_mode() == "offline"
+
+
+@pytest.mark.parametrize(("mode", "silent"), [("online", False), ("offline", True), ("dryrun", True)])
+def test_hints_of_wandb_are_not_printed(mode, silent):
+    settings = settings_of(mode)
+    assert (settings.quiet, settings.silent) == (True, silent)
 
 
 def in_a_new_process(program, **options):

@@ -1,6 +1,7 @@
 """A start that is refused leaves neither a folder nor a run of a logger, and its one line is the last one."""
 
 import json
+import logging
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from lightning_rcnn import pack_samples
 from lightning_rcnn.cli.refused_start import missing_folders, removed_if_unused
 from lightning_rcnn.cli.run_lock import LOCK
 from lightning_rcnn.errors import InputError
+from lightning_rcnn.lightning_messages import hush_lightning
 
 
 @pytest.fixture
@@ -57,3 +59,14 @@ def test_what_else_lies_in_the_folder_stays(tmp_path):
     with removed_if_unused(lambda: made):
         pass
     assert folder.exists(), "nothing was refused"
+
+
+def test_lightnings_tips_are_not_printed():
+    hush_lightning()
+    logger = logging.getLogger("lightning.pytorch.utilities.rank_zero")
+    lines = [
+        "Tip: For seamless cloud logging, try installing litlogger",
+        "TPU available: False, using: 0 TPU cores",
+        "GPU available: True (cuda), used: False",
+    ]
+    assert [line for line in lines if logger.filter(logging.makeLogRecord({"msg": line}))] == lines[2:]
