@@ -12,6 +12,7 @@ import torch
 from PIL import Image
 
 from lightning_rcnn.data.formats.coco.keypoints import result_keypoints
+from lightning_rcnn.detection.drawn_paths import DRAWN_KEY
 from lightning_rcnn.detectors.whole_images import found_objects
 from lightning_rcnn.errors import InputError
 from lightning_rcnn.evaluation.coco_entries import as_xywh
@@ -96,7 +97,10 @@ def finish(work: Work, classes: Classes) -> tuple[dict[str, Any], Image.Image | 
     picture = draw_objects(torch.from_numpy(work.pixels), drawn, classes.names)
     if work.path is None:
         return entry, picture
-    path = work.path.with_suffix(".png") if max(picture.size) > _JPEG_SIDE else work.path
+    path = work.path
+    if max(picture.size) > _JPEG_SIDE and path.suffix.lower() != ".png":
+        path = path.with_name(f"{path.name}.png")
+        entry[DRAWN_KEY] += ".png"
     try:
         save_image(picture, path)
     except OSError as error:

@@ -7,6 +7,7 @@ A line of `results.jsonl`:
 | `image` | path, URL or, of shards, the name of the image |
 | `sample` | shard and key, only of shards |
 | `frame`, `seconds` | number and time of a frame, only of videos |
+| `drawn` | path of the drawn image or video below `images/`, unless nothing is drawn |
 | `width`, `height` | size, pixels |
 | `objects` | list of `category_id`, `class`, `bbox` (x, y, width, height), `score`, `segmentation`, `keypoints` |
 
@@ -23,6 +24,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from lightning_rcnn.detection.drawn_paths import DrawnPaths
 from lightning_rcnn.detection.finishing import cannot_write
 from lightning_rcnn.errors import InputError
 from lightning_rcnn.evaluation.coco_results import NAMES_FILE, write_json
@@ -50,6 +52,7 @@ class ResultsFile:
 
     Attributes:
         done: keys of the images that have a line.
+        drawn: paths of drawings, those of the lines taken.
 
     Raises:
         InputError: the folder holds results of other settings or another origin, or cannot be written.
@@ -64,7 +67,11 @@ class ResultsFile:
             self._file: BinaryIO = self.path.open("ab", buffering=0)
         except OSError as error:
             raise InputError(cannot_write(self.path, error)) from error
-        self.done = {key_of(entry) for entry in read_lines(self.path)}
+        self.done: set[str] = set()
+        self.drawn = DrawnPaths()
+        for entry in read_lines(self.path):
+            self.done.add(key_of(entry))
+            self.drawn.add(entry)
 
     def append(self, entry: Entry) -> None:
         """Write the line of an image.

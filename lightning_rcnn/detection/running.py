@@ -16,9 +16,11 @@ from PIL import Image
 from torch import Tensor
 
 from lightning_rcnn.data.formats.coco.keypoints import points_of_result
+from lightning_rcnn.data.image_files import shown_path
 from lightning_rcnn.data.shown_bands import shown_bands
 from lightning_rcnn.data.workers import initialize_worker, signals_blocked
 from lightning_rcnn.detection.batching import in_batches
+from lightning_rcnn.detection.drawn_paths import DRAWN_KEY
 from lightning_rcnn.detection.exported import SUFFIXES, ExportedDetector
 from lightning_rcnn.detection.finishing import Classes, Work, as_arrays, cannot_write, finish, process_died
 from lightning_rcnn.detection.loading import LoadedImage, is_loader_death, load_frames, load_stills
@@ -235,15 +237,15 @@ class DetectionProcess:
     def _finish(self, image: LoadedImage, found: Detections | FoundObjects) -> Any:
         assert image.pixels is not None
         entry: Entry = {"image": image.name}
-        path = None
+        path, pixels = None, None
         if image.frame is not None:
             entry |= {"frame": image.frame.number, "seconds": round(image.frame.seconds, 6)}
-        elif self._job.drawn is not None:
-            path = self._job.drawn / image.drawn
-        if image.frame is None and image.key != image.name:
+        elif image.key != image.name:
             entry["sample"] = image.key
-        bands = self._detector.preprocessing.pixels
-        pixels = None if self._job.drawn is None else shown_bands(image.pixels, bands).numpy()
+        if self._job.drawn is not None:
+            entry[DRAWN_KEY] = shown_path(image.drawn)
+            path = self._job.drawn / image.drawn if image.frame is None else None
+            pixels = shown_bands(image.pixels, self._detector.preprocessing.pixels).numpy()
         _, height, width = image.pixels.shape
         work = Work(entry, height, width, as_arrays(found), isinstance(found, FoundObjects), pixels, path)
         if self._pool is None:

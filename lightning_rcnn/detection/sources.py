@@ -2,30 +2,32 @@
 
 | entry | means |
 |---|---|
-| `photo.jpg`, `photos/` | that file; all images and videos in that folder and its subfolders |
+| `photo.jpg`, `photos/` | that file; all images and videos in that folder and its subfolders, but hidden |
 | `photos/*/7*.jpg` | what the pattern matches; `**` stands for any number of folders |
-| `list.txt` | an entry a line, relative to the working directory or else to the folder of the list |
+| `list.txt` | an entry a line, relative to the working directory or else to the folder of the list; `#` is a comment |
 | `https://host/photo.jpg`, `s3://bucket/photo.jpg`, `s3://bucket/*.jpg` | the images at those addresses |
 | `shards/val`, `shards/val/shard-000003.tar`, the same at a URL | the images of packed shards |
 | `clip.mp4`, `https://host/clip.mp4`, `rtsp://host/camera` | the frames of a video or stream |
 """
 
 import glob
+import os
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 from urllib.parse import unquote, urlsplit
 
 from lightning_rcnn.data.cache import ShardCache
 from lightning_rcnn.data.fetch import FetchPolicy, find_matches
-from lightning_rcnn.data.image_files import ImageFile, NoImageError, find_images, unique_names
+from lightning_rcnn.data.formats.layout import read_text
+from lightning_rcnn.data.image_files import ImageFile, NoImageError, files_in, find_images
 from lightning_rcnn.data.index import INDEX_NAME
 from lightning_rcnn.data.reader import ShardReader
 from lightning_rcnn.data.shards import read_shards
 from lightning_rcnn.data.stores.addresses import is_cloud, is_remote
-from lightning_rcnn.detection.stills import FileImage, RemoteImage, ShardImage, Still, shown_name
+from lightning_rcnn.detection.stills import FileImage, RemoteImage, ShardImage, Still, set_of, shown_name
 from lightning_rcnn.errors import InputError
 
 VIDEO_SUFFIXES = frozenset(
@@ -35,6 +37,8 @@ _STREAMS = ("rtsp://", "rtsps://", "rtmp://", "udp://", "rtp://", "srt://")
 _PATTERN = re.compile(r"[*?\[]")
 _MAX_DEPTH = 8
 """Lists may name lists, but not forever."""
+_LONGEST_SHOWN = 300
+"""Characters of a line of a list that is none; JSON has lines of any length."""
 _CACHE_BYTES = 100e9
 _DRAWN_REMOTE = (".jpg",)
 _DRAWN_VIDEO = (".mp4",)
@@ -53,6 +57,11 @@ class Video:
     address: str
     name: str
     drawn: Path
+
+    @property
+    def owner(self) -> str:
+        """Name in the results; see `Still.owner`."""
+        return self.name
 
 
 class Sources(NamedTuple):
@@ -84,7 +93,7 @@ def find_sources(entries: Iterable[str], without: Path | None = None) -> Sources
     if not listed:
         raise NoImageError("no image: the lists are empty")
     paths: list[Path] = []
-    sets: dict[str, Path] = {}
+    samples: dict[str, Still] = {}
     remote: dict[str, RemoteImage] = {}
     videos: dict[str, Video] = {}
     for entry in listed:
@@ -93,29 +102,23 @@ def find_sources(entries: Iterable[str], without: Path | None = None) -> Sources
                 raise InputError(f"{entry}: a video in a cloud; copy it here, or give a signed https:// URL")
             videos[entry] = Video(entry, entry, shown_name(_path_of(entry), _DRAWN_VIDEO))
         elif is_packed(entry):
-            sets[entry] = Path(PurePosixPath(urlsplit(entry).path).name if is_remote(entry) else Path(entry).name)
+            samples |= {sample.key: sample for sample in _samples(entry)}
         elif is_remote(entry):
             remote[entry] = RemoteImage(entry, shown_name(_path_of(entry), _DRAWN_REMOTE))
         else:
             paths.append(Path(entry))
     files, local_videos, left_out = _find_local(paths, without)
     videos |= {video.name: video for video in local_videos}
-    stills: list[RemoteImage | FileImage] = [*remote.values()]
-    stills += (FileImage(file.path, shown_name(file.name)) for file in files)
-    # Two images of one name in different places, or a.bmp beside a.bmp.jpg, would replace each other's drawing.
-    drawn = unique_names([*(still.drawn for still in stills), *(video.drawn for video in videos.values())])
-    stills = [replace(still, drawn=name) for still, name in zip(stills, drawn, strict=False)]
-    apart = [replace(video, drawn=name) for video, name in zip(videos.values(), drawn, strict=True)]
-    samples = [
-        one for entry, folder in zip(sets, unique_names(sets.values()), strict=True) for one in _samples(entry, folder)
-    ]
-    return Sources([*samples, *stills], apart, left_out)
+    stills = [FileImage(file.path, shown_name(file.name)) for file in files]
+    return Sources([*samples.values(), *remote.values(), *stills], [*videos.values()], left_out)
 
 
 def is_packed(entry: str) -> bool:
     """Tell whether an entry names packed shards."""
     path = urlsplit(entry).path if is_remote(entry) else entry
-    return path.endswith((".tar", f"/{INDEX_NAME}")) or (not is_remote(entry) and (Path(entry) / INDEX_NAME).is_file())
+    return path.endswith((".tar", f"/{INDEX_NAME}")) or (
+        not is_remote(entry) and os.path.isfile(Path(entry) / INDEX_NAME)
+    )
 
 
 def _is_stream(entry: str) -> bool:
@@ -127,6 +130,8 @@ def _is_stream(entry: str) -> bool:
 def _expand(entries: Iterable[str], depth: int, folder: Path | None = None) -> Iterator[str]:
     """Yield the entries with patterns and lists replaced by what they stand for."""
     for entry in entries:
+        if not entry:
+            raise InputError("an empty name among the images, perhaps a variable of the shell that is not set")
         _require_address(entry)
         if is_cloud(entry) and not entry.startswith(_STREAMS) and _PATTERN.search(entry) and not is_packed(entry):
             yield from _require_matches(entry, find_matches(entry, FetchPolicy()))
@@ -134,15 +139,25 @@ def _expand(entries: Iterable[str], depth: int, folder: Path | None = None) -> I
         if is_remote(entry) or is_packed(entry):
             yield entry
             continue
-        path = Path(entry)
-        if folder is not None and not path.exists() and (folder / path).exists():
-            path = folder / path
-        if path.is_file() and path.suffix.lower() == ".txt":
+        path = _found_from(folder, entry)
+        if path is None:
+            if not _PATTERN.search(entry):
+                shown = entry if len(entry) <= _LONGEST_SHOWN else f"{entry[:_LONGEST_SHOWN]}..."
+                raise InputError(f"{shown}: no such file or folder")
+            matches = glob.glob(entry, recursive=True)
+            if folder is not None and not matches:
+                matches = glob.glob(str(Path(glob.escape(str(folder)), entry)), recursive=True)
+            yield from _require_matches(entry, sorted(matches))
+        elif path.is_file() and path.suffix.lower() == ".txt":
             yield from _expand(_lines(path, depth), depth + 1, path.parent)
-        elif not path.exists() and _PATTERN.search(entry):
-            yield from _require_matches(entry, sorted(glob.glob(entry, recursive=True)))
         else:
             yield str(path)
+
+
+def _found_from(folder: Path | None, entry: str) -> Path | None:
+    """Return the path of an entry, if it exists: from the working directory, or else from the folder of its list."""
+    places = [Path(entry)] if folder is None else [Path(entry), folder / entry]
+    return next((path for path in places if os.path.exists(path)), None)  # where a path is too long, pathlib raises
 
 
 def _require_address(entry: str) -> None:
@@ -162,20 +177,19 @@ def _require_matches(pattern: str, matches: list[str]) -> list[str]:
 def _lines(path: Path, depth: int) -> list[str]:
     if depth >= _MAX_DEPTH:
         raise InputError(f"{path}: lists that name lists that name lists, {depth} times; give the images themselves")
-    try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: cannot be read as a list of images ({error})") from error
-    entries = [line.strip() for line in lines if line.strip()]
+    lines = (line.strip() for line in read_text(path).split("\n"))
+    entries = [line for line in lines if line and not line.startswith("#")]
     if not entries:
         raise InputError(f"{path}: the list is empty; give a path, a pattern or a URL a line")
     return entries
 
 
-def _samples(entry: str, folder: Path) -> list[Still]:
+def _samples(entry: str) -> list[ShardImage]:
     shard_set = read_shards(entry)
     reader = ShardReader(shard_set, ShardCache(None, _CACHE_BYTES, FetchPolicy()))
-    return [ShardImage(reader, number, folder) for number in range(len(reader))]
+    folder = Path(PurePosixPath(urlsplit(entry).path).name if is_remote(entry) else Path(entry).name)
+    owner = set_of(reader.location(0)) if len(reader) else entry
+    return [ShardImage(reader, number, folder, owner) for number in range(len(reader))]
 
 
 def _find_local(paths: list[Path], without: Path | None) -> tuple[list[ImageFile], list[Video], list[Path]]:
@@ -189,13 +203,8 @@ def _find_local(paths: list[Path], without: Path | None) -> tuple[list[ImageFile
     others = [path for path in paths if not (path.is_file() and path.suffix.lower() in VIDEO_SUFFIXES)]
     videos = [(path, Path(path.name)) for path in given]
     for folder in (path for path in others if path.is_dir()):
-        inside = sorted(path for path in folder.rglob("*") if path.suffix.lower() in VIDEO_SUFFIXES and path.is_file())
-        excluded = without.resolve() if without else None
-        videos += [
-            (path, Path(folder.resolve().name) / path.relative_to(folder))
-            for path in inside
-            if excluded not in path.resolve().parents and not path.name.startswith("._")
-        ]
+        inside = [path for path in files_in(folder, without) if path.suffix.lower() in VIDEO_SUFFIXES]
+        videos += [(path, Path(folder.resolve().name) / path.relative_to(folder)) for path in inside]
     found = [Video(str(path), str(path), shown_name(name, _DRAWN_VIDEO)) for path, name in videos]
     try:
         images, left_out = find_images(others, without) if others else ([], [])

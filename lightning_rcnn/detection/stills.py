@@ -43,8 +43,16 @@ class Still(Protocol):
     """An image that can be read."""
 
     @property
+    def drawn(self) -> Path:
+        """Relative path of a drawn image, or of a folder for it."""
+
+    @property
     def key(self) -> str:
         """Name under which a second call knows the image again."""
+
+    @property
+    def owner(self) -> str:
+        """Name of what owns the path `drawn`; see `DrawnPaths`."""
 
     def read(self, pixels: PixelFormat = RGB) -> Pixels:
         """Read and decode the image.
@@ -74,6 +82,11 @@ class FileImage:
         """Path of the file as given."""
         return shown_path(self.path)
 
+    @property
+    def owner(self) -> str:
+        """Path of the file as given."""
+        return self.key
+
     def read(self, pixels: PixelFormat = RGB) -> Pixels:
         """Read the file; see `Still.read`."""
         try:
@@ -100,6 +113,11 @@ class RemoteImage:
         """The URL."""
         return self.address
 
+    @property
+    def owner(self) -> str:
+        """The URL."""
+        return self.address
+
     def read(self, pixels: PixelFormat = RGB) -> Pixels:
         """Fetch the image; see `Still.read`."""
         try:
@@ -116,12 +134,14 @@ class ShardImage:
     Args:
         reader: reader of the shards.
         number: number of the sample.
-        folder: relative path of the folder for drawn images.
+        drawn: relative path of the folder for drawn images.
+        owner: address of the set, which owns that folder; see `set_of`.
     """
 
     reader: ShardReader
     number: int
-    folder: Path
+    drawn: Path
+    owner: str
 
     @property
     def key(self) -> str:
@@ -137,7 +157,16 @@ class ShardImage:
         name = str(raw.content["file_name"])
         decoded = _decode(raw.image, pixels, bool(raw.content.get("apply_exif", True)))
         steps = [step for step in Path(name).parts if step not in ("/", "..")]
-        return Pixels(decoded, name, shown_name(self.folder / Path(*steps)))
+        return Pixels(decoded, name, shown_name(self.drawn / Path(*steps)))
+
+
+def set_of(location: str) -> str:
+    """Return the address of the set in which a sample lies.
+
+    Args:
+        location: shard and key, as `ShardReader.location` gives them.
+    """
+    return location.rpartition(", key ")[0].rpartition("/")[0]
 
 
 def _decode(data: bytes, pixels: PixelFormat, apply_exif: bool = True) -> Tensor:

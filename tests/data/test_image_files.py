@@ -40,24 +40,35 @@ def test_a_file_that_is_named_twice_counts_once(tree):
     assert len(files) == 4
 
 
-def test_names_are_unique(tree):
-    files = find_images([Path("a/2.jpg"), Path("b/2.jpg")]).images
-    assert [str(file.name) for file in files] == ["2.jpg", "2-2.jpg"]
-
-
 def test_what_is_left_out_of_a_folder_is_named(tree):
-    (tree / "a" / "._2.jpg").touch()
     (tree / "a" / "plain").touch()
+    os.mkfifo(tree / "a" / "pipe")
     found = find_images([Path("a"), Path("a/plain")])
     assert Path("a/plain") in [file.path for file in found.images]
-    assert found.left_out == [Path("a/._2.jpg"), Path("a/notes.txt")]
+    assert found.left_out == [Path("a/notes.txt")]
 
 
-def test_folders_of_the_same_name_keep_their_images_apart(tree):
-    for folder in ("p/x", "q/x"):
-        (tree / folder).mkdir(parents=True)
-        (tree / folder / "1.jpg").touch()
-    assert [str(file.name) for file in find_images([Path("p/x"), Path("q/x")]).images] == ["x/1.jpg", "x/1-2.jpg"]
+def test_links_to_folders_are_followed_and_hidden_files_are_not_listed(tree):
+    for name in ("elsewhere/deep/3.jpg", "a/.hidden/4.jpg", "a/._2.jpg", "a/lost+found/5.jpg"):
+        (tree / name).parent.mkdir(parents=True, exist_ok=True)
+        (tree / name).touch()
+    (tree / "a" / "linked").symlink_to(tree / "elsewhere")
+    (tree / "elsewhere" / "circle").symlink_to(tree / "a")
+    (tree / "a" / "again").symlink_to(tree / "a" / "deep")
+    (tree / "a" / "self.jpg").symlink_to(tree / "a" / "self.jpg")
+    (tree / "a" / "gone.jpg").symlink_to(tree / "nowhere.jpg")
+    files = [str(file.path) for file in find_images([Path("a")], without=Path("a/out")).images]
+    # A link that leads nowhere is named when it is read.
+    assert files == ["a/1.PNG", "a/2.jpg", "a/deep/1.jpg", "a/gone.jpg", "a/linked/deep/3.jpg", "a/self.jpg"]
+
+
+def test_a_folder_that_cannot_be_listed_is_named(tree, monkeypatch):
+    def refuse(path):
+        raise PermissionError(13, "Permission denied", path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    with pytest.raises(InputError, match=r"^a: cannot be listed \(Permission denied\); check its permissions$"):
+        find_images([Path("a")])
 
 
 def test_a_name_that_is_no_utf_8_can_be_shown():

@@ -195,6 +195,36 @@ def test_drawn_images_never_replace_their_input(checkpoint, photos, tmp_path, mo
     detect(checkpoint, [pattern], photos, workers=0, **OPTIONS)
 
 
+def test_no_call_replaces_the_drawing_of_another(checkpoint, photos, tmp_path, capsys):
+    options = {**OPTIONS, "workers": 0, "no_images": False}
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+    shutil.copy(photos / "00.png", tmp_path / "a" / "x.png")
+    shutil.copy(photos / "01.png", tmp_path / "b" / "x.png")
+    out = tmp_path / "out"
+    drawn = []
+    for name in ("a", "b"):
+        detect(checkpoint, [str(tmp_path / name / "x.png")], out, **options)
+        drawn.append((out / "images" / "x.png").read_bytes())
+    assert [entry["drawn"] for entry in entries(out)] == ["x.png", "x-2.png"]
+    assert drawn[0] == drawn[1]
+    assert (out / "images" / "x-2.png").read_bytes() != drawn[0]
+    # Results of a call that has drawn nothing are told.
+    lines = (out / "results.jsonl").read_text()
+    (out / "results.jsonl").write_text(lines.replace('"drawn":"x.png",', ""))
+    capsys.readouterr()
+    detect(checkpoint, [str(tmp_path / "a" / "x.png")], out, **options)
+    assert "1 of them are not drawn; another --out draws them." in capsys.readouterr().out
+
+
+def test_no_drawing_replaces_a_file_of_another_origin(checkpoint, photos, tmp_path):
+    out = tmp_path / "mine"
+    (out / "images").mkdir(parents=True)
+    shutil.copy(photos / "00.png", out / "images")
+    with pytest.raises(InputError, match=r"mine: its images/ is of another origin, since there is no detect\.json"):
+        detect(checkpoint, [str(photos / "00.png")], out, device="cpu")
+
+
 def test_a_watched_folder_that_holds_the_results_is_refused(checkpoint, photos):
     with pytest.raises(InputError, match=r"photos: lies in .*, where results go"):
         detect(checkpoint, [str(photos)], photos.parent, watch=True)

@@ -7,6 +7,7 @@ from functools import partial
 import pytest
 
 from lightning_rcnn.cli.commands.pack import pack_shapes
+from lightning_rcnn.detection.drawn_paths import DrawnPaths
 from lightning_rcnn.detection.sources import find_sources
 from lightning_rcnn.detection.stills import UnreadableImage
 from lightning_rcnn.errors import InputError
@@ -34,8 +35,15 @@ def test_files_folders_patterns_and_lists(photos, tmp_path, monkeypatch):
     assert keys(tmp_path / "**" / "1*.png") == everything[10:]
     assert keys(photos / "00.png", photos, photos / "*.png") == everything  # each once
     monkeypatch.chdir(tmp_path)
-    (photos / "list.txt").write_text("photos/00.png\n\n01.png\nphotos/0[23].png\n")
+    (photos / "list.txt").write_text("photos/00.png\n\n01.png\nphotos/0[2].png\n0[3].png\n")
     assert keys("photos/list.txt") == [f"photos/{number}.png" for number in ("00", "01", "02", "03")]
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+def test_lists_of_any_editor(photos, tmp_path, encoding):
+    text = "# of the first camera\r\n\r\n \t\r\n  00.png \r\n#01.png\r\n0[2].png"
+    (photos / "list.txt").write_bytes(text.encode(encoding))
+    assert keys(photos / "list.txt") == [str(photos / "00.png"), str(photos / "02.png")]
 
 
 @pytest.mark.end_to_end
@@ -66,7 +74,9 @@ def test_videos_and_streams(photos, tmp_path):
 
 
 def test_mistakes(tmp_path):
-    (tmp_path / "empty.txt").write_text("\n")
+    (tmp_path / "empty.txt").write_text("\n# nothing\n")
+    (tmp_path / "long.txt").write_text('{"images": "' + 5000 * "x" + '"}')
+    (tmp_path / "latin.txt").write_bytes(b"caf\xe9.jpg")
     (tmp_path / "loop.txt").write_text("loop.txt\n")
     (tmp_path / "folder").mkdir()
     for entry, line in (
@@ -74,10 +84,14 @@ def test_mistakes(tmp_path):
         ("x/*.jpg", r"x/\*\.jpg: no file matches this pattern"),
         ("empty.txt", r"empty\.txt: the list is empty"),
         ("loop.txt", r"loop\.txt: lists that name lists"),
+        ("long.txt", r'^{"images": "x{288}\.\.\.: no such file or folder'),
+        ("latin.txt", r"latin\.txt: is not UTF-8"),
         ("folder", r"folder: no image; the names of images match"),
     ):
         with pytest.raises(InputError, match=line):
             find_sources([str(tmp_path / entry)])
+    with pytest.raises(InputError, match="an empty name among the images"):
+        find_sources([""])
     with pytest.raises(InputError, match=r"http://\[bad/x\.jpg: no valid URL"):
         find_sources(["http://[bad/x.jpg"])
     for without in (tmp_path, tmp_path / "folder"):
@@ -95,7 +109,8 @@ def test_no_drawing_replaces_another(tmp_path):
     found = find_sources([*given, *urls, str(tmp_path / "c"), f"{tmp_path}/**/*.*"])
     assert sorted(still.key for still in found.stills) == sorted([*urls, *(one for one in given if "clip" not in one)])
     assert sorted(video.name for video in found.videos) == sorted(one for one in given if "clip" in one)
-    drawn = [one.drawn for one in (*found.stills, *found.videos)]
+    paths = DrawnPaths()
+    drawn = [one.drawn for one in (*paths.assign(found.stills), *paths.assign(found.videos))]
     assert len(set(drawn)) == len(names) + len(urls)
     for path in drawn:
         (tmp_path / "out" / path).parent.mkdir(parents=True, exist_ok=True)
@@ -106,9 +121,10 @@ def test_no_drawing_replaces_another(tmp_path):
 def test_samples_of_two_sets_are_drawn_apart(tmp_path):
     for name in ("a", "b"):
         pack_shapes(out=tmp_path / name / "val", num=1, seed=3)
-    found = find_sources([str(tmp_path / "a" / "val"), str(tmp_path / "b" / "val")])
+    sets = [str(tmp_path / name / "val") for name in ("a", "b")]
+    found = find_sources([*sets, f"{sets[0]}/", *(str(path) for path in (tmp_path / "a" / "val").glob("*.tar"))])
     names = ["val/scene-3-000000.jpg", "val-2/scene-3-000000.jpg"]
-    assert [still.read().drawn.as_posix() for still in found.stills] == names
+    assert [still.read().drawn.as_posix() for still in DrawnPaths().assign(found.stills)] == names
 
 
 def test_patterns_and_videos_in_clouds(tmp_path):

@@ -1,8 +1,7 @@
 """`lightning-rcnn detect`: objects in images and videos, as lines of JSON, in COCO's form and drawn."""
 
-from collections import Counter
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, suppress
+from collections.abc import Sequence
+from contextlib import ExitStack
 from functools import partial
 from hashlib import file_digest
 from importlib.util import find_spec
@@ -11,33 +10,25 @@ from typing import Any, Literal
 
 import torch
 from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
 
 from lightning_rcnn.checkpoints.header import read_header
 from lightning_rcnn.checkpoints.sources import checkpoint_file
 from lightning_rcnn.cli.commands.detected_files import require_new_folder, write_detected
+from lightning_rcnn.cli.commands.detection_run import DetectionRun
 from lightning_rcnn.cli.output_paths import require_folder
-from lightning_rcnn.data.decode import UndecodableImage, open_image
 from lightning_rcnn.data.formats.write.registry import FormatName
-from lightning_rcnn.data.image_files import NoImageError, shown_path
+from lightning_rcnn.data.image_files import NoImageError
 from lightning_rcnn.data.workers import suggested_workers
 from lightning_rcnn.detection.exported import SUFFIXES, ExportedDetector
 from lightning_rcnn.detection.processes import Detection
-from lightning_rcnn.detection.results import ResultsFile, read_lines, write_coco
-from lightning_rcnn.detection.running import Job, Outcome, open_detector
-from lightning_rcnn.detection.sources import VIDEO_SUFFIXES, Sources, find_sources
-from lightning_rcnn.detection.speed import Speed
+from lightning_rcnn.detection.results import SETTINGS_FILE, ResultsFile, read_lines, write_coco
+from lightning_rcnn.detection.running import Job, open_detector
+from lightning_rcnn.detection.sources import Sources, find_sources
 from lightning_rcnn.detection.stills import FileImage
-from lightning_rcnn.detection.watching import Watch, pending
 from lightning_rcnn.detectors.base import Detector
 from lightning_rcnn.detectors.tiles_and_views import OVERLAP, TilesAndViews
 from lightning_rcnn.errors import InputError, require_extra
 from lightning_rcnn.precision import FLOAT32, PrecisionName, choose_precision
-
-_HEADER_BYTES = 1 << 20
-"""Enough for the header of an image; videos are not read to their end."""
-_SKIPPED_SHOWN = 20
 
 
 def detect(
@@ -100,6 +91,7 @@ def detect(
     drawn = None if no_images else out / "images"
     find = partial(_find, images, out, drawn, watch)
     sources = find()
+    _require_own(drawn, out)
     if format is not None:
         require_new_folder(out / format)
         _require_files(sources, format)
@@ -122,7 +114,7 @@ def detect(
     job = Job(model, devices[0], chosen, scores, batch_size, options, workers, drawn)
     with ExitStack() as stack:
         detection = Detection(job, detector, out, devices, stack)
-        run = _Run(results, detection, tile, Console())
+        run = DetectionRun(results, detection, tile, drawn is not None, Console())
         run.watch(find, watch_seconds) if watch else run.detect_sources(sources)
     if not results.done and run.unreadable:
         results.discard()
@@ -144,78 +136,6 @@ def detect(
         for loss, count in losses.items():
             print(f"{count} {loss}: {format} has no place for them.")
     run.report(sources.left_out, out)
-
-
-class _Run:
-    """The outcomes of a call.
-
-    Args:
-        results: file of the results.
-        detection: processes that hold the detector.
-        tile: side of tiles, pixels; None for whole images.
-        console: console for progress and tables.
-    """
-
-    def __init__(self, results: ResultsFile, detection: Detection, tile: int | None, console: Console) -> None:
-        self._results, self._detection, self._tile, self._console = results, detection, tile, console
-        self._counts: Counter[str] = Counter()
-        self._num_done = len(results.done)
-        self._num_small = 0
-        self._speed = Speed(console, None)
-        self.unreadable: dict[str, str] = {}
-
-    def detect_sources(self, sources: Sources) -> None:
-        """Process all images that have no results, and all videos."""
-        stills = pending(sources.stills, self._results.done)
-        if self._num_done:
-            print(f"{self._num_done} images have results already; {len(stills)} are left.")
-        with Speed(self._console, None if sources.videos else len(stills)).shown() as self._speed:
-            self._take(self._detection.run(stills, sources.videos))
-
-    def watch(self, find: Any, seconds: float) -> None:
-        """Process images as they appear, until Ctrl-C."""
-        print("Waiting for images; Ctrl-C ends.", flush=True)
-        with suppress(KeyboardInterrupt), Speed(self._console, None, seconds=0).shown() as self._speed:
-            for stills, videos in Watch(find, seconds):
-                left = pending(stills, self._results.done)
-                if left or videos:
-                    self._take(self._detection.run(left, videos))
-
-    def _take(self, outcomes: Iterator[Outcome]) -> None:
-        for outcome in outcomes:
-            if outcome.problem:
-                self.unreadable[outcome.key] = outcome.problem
-            if outcome.entry is not None:
-                self._results.append(outcome.entry)
-                self._counts.update(found["class"] for found in outcome.entry["objects"])
-                self._num_small += max(outcome.entry["height"], outcome.entry["width"]) <= (self._tile or 0)
-            self._speed.count()
-
-    def report(self, left_out: list[Path], out: Path) -> None:
-        """Print what was found, skipped and left out."""
-        if self._counts:
-            table = Table("class", "objects")
-            for name, count in self._counts.most_common():
-                table.add_row(escape(name), str(count))
-            self._console.print(table)
-        if self.unreadable:
-            skipped = Table("skipped", "why")
-            for path, reason in list(self.unreadable.items())[:_SKIPPED_SHOWN]:
-                skipped.add_row(escape(path), escape(reason))
-            if len(self.unreadable) > _SKIPPED_SHOWN:
-                skipped.add_row(f"and {len(self.unreadable) - _SKIPPED_SHOWN} more", "")
-            self._console.print(skipped)
-        if left_out:
-            self._console.print(_left_out_table(left_out))
-        num_images = len(self._results.done) - self._num_done
-        if self._num_small:
-            print(f"{self._num_small} images are no larger than a tile of {self._tile} pixels, and were not cut.")
-        hint = "" if self._counts or not num_images else "; a lower --threshold may find some"
-        before = f", beside {self._num_done} before" if self._num_done else ""
-        print(
-            f"{self._counts.total()} objects in {num_images} images{before}{hint}. Results are in {out} "
-            f"({self._speed.images_per_second:.1f} images/s)."
-        )
 
 
 def _check(
@@ -244,6 +164,15 @@ def _find(images: list[str], out: Path, drawn: Path | None, watch: bool) -> Sour
             require_extra("av", "video", sources.videos[0].name)
         return Sources(sources.stills, [], [*(Path(video.address) for video in sources.videos), *sources.left_out])
     return sources
+
+
+def _require_own(drawn: Path | None, out: Path) -> None:
+    """Refuse a folder for drawn images that has files of another origin, which a drawing could replace."""
+    if drawn is not None and drawn.is_dir() and any(drawn.iterdir()) and not (out / SETTINGS_FILE).exists():
+        raise InputError(
+            f"--out {out}: its images/ is of another origin, since there is no {SETTINGS_FILE}; give another folder, "
+            "remove that one, or add --no_images"
+        )
 
 
 def _require_outside(sources: Sources, drawn: Path | None) -> None:
@@ -315,25 +244,3 @@ def _devices(name: str, processes: int | None, detector: Detector | ExportedDete
         return ["cpu"] * (processes or 1)
     num_gpus = torch.cuda.device_count()
     return [f"cuda:{number % num_gpus}" for number in range(processes or num_gpus)]
-
-
-def _left_out_table(paths: list[Path]) -> Table:
-    """Return one row per suffix and reason: a folder may hold a text file beside each image."""
-    kinds: dict[tuple[str, str], list[Path]] = {}
-    for path in paths:
-        kinds.setdefault((path.suffix.lower() or "no suffix", _why_left_out(path)), []).append(path)
-    table = Table("left out", "files", "first", "why")
-    for (suffix, reason), members in kinds.items():
-        table.add_row(escape(suffix), str(len(members)), escape(shown_path(members[0])), escape(reason))
-    return table
-
-
-def _why_left_out(path: Path) -> str:
-    if path.suffix.lower() in VIDEO_SUFFIXES:
-        return "a video, which needs PyAV: pip install 'lightning-rcnn[video]'"
-    try:
-        with path.open("rb") as file:
-            open_image(file.read(_HEADER_BYTES))
-    except (OSError, UndecodableImage) as error:
-        return str(error)
-    return "an image, but not by its suffix: rename it, or give the file itself to --images"
