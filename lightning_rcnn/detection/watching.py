@@ -6,6 +6,7 @@ from pathlib import Path
 
 from lightning_rcnn.detection.sources import Sources, Video
 from lightning_rcnn.detection.stills import FileImage, Still
+from lightning_rcnn.errors import InputError
 
 
 class Watch:
@@ -14,20 +15,24 @@ class Watch:
     A local file counts as whole when its size and time have not changed between two looks, so one that is being copied
     waits.
 
+    A look that fails, because a folder is gone for a while, is reported once, and the next one may succeed.
+
     Args:
         find: function that lists all sources.
         seconds: seconds between two looks.
+        report: function that gets the line about a look that fails.
     """
 
-    def __init__(self, find: Callable[[], Sources], seconds: float) -> None:
-        self._find, self._seconds = find, seconds
+    def __init__(self, find: Callable[[], Sources], seconds: float, report: Callable[[str], None] = print) -> None:
+        self._find, self._seconds, self._report = find, seconds, report
+        self._problem = ""
         self._states: dict[str, tuple[int, int]] = {}
         self._seen: set[str] = set()
 
     def __iter__(self) -> Iterator[tuple[list[Still], list[Video]]]:
         """Yield what is new, without end; looks that find nothing are not yielded."""
         while True:
-            sources = self._find()
+            sources = self._look()
             stills = [still for still in sources.stills if still.key not in self._seen and self._is_whole(still)]
             videos = [
                 video
@@ -38,6 +43,17 @@ class Watch:
             if stills or videos:
                 yield stills, videos
             time.sleep(self._seconds)
+
+    def _look(self) -> Sources:
+        try:
+            sources = self._find()
+        except InputError as error:
+            if str(error) != self._problem:
+                self._report(f"{error}; looking again every {self._seconds:g} seconds")
+            self._problem = str(error)
+            return Sources([], [], [])
+        self._problem = ""
+        return sources
 
     def _is_whole(self, still: Still) -> bool:
         return not isinstance(still, FileImage) or self._has_settled(still.key, still.path)

@@ -132,6 +132,23 @@ def test_a_watched_file_is_taken_once_and_only_when_it_is_whole(photos, tmp_path
         assert not videos
 
 
+def test_a_watched_folder_may_be_gone_for_a_while(photos, tmp_path):
+    said, looks = [], []
+
+    def find():
+        """The folder is there, gone for three looks, there again, and gone again."""
+        looks.append(len(looks))
+        if looks[-1] in (2, 3, 4, 7):
+            raise InputError("inbox: no such file or folder")
+        return find_sources([str(photos / "0[01].png" if looks[-1] < 2 else photos / "0[0-2].png")])
+
+    watch = iter(Watch(find, 0.001, said.append))
+    assert len(next(watch)[0]) == 2
+    ((still,), _) = next(watch)
+    assert still.key == str(photos / "02.png")
+    assert said == ["inbox: no such file or folder; looking again every 0.001 seconds"]
+
+
 def test_watching_takes_what_comes_until_it_is_interrupted(checkpoint, photos, tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     shutil.copy(checkpoint, "best.ckpt")

@@ -62,10 +62,14 @@ class DetectionRun:
         """Process images as they appear, until Ctrl-C."""
         print("Waiting for images; Ctrl-C ends.", flush=True)
         with suppress(KeyboardInterrupt), Speed(self._console, None, seconds=0).shown() as self._speed:
-            for stills, videos in Watch(find, seconds):
+            for stills, videos in Watch(find, seconds, self._say):
                 left = pending(stills, self._results.done)
                 if left or videos:
                     self._detect(left, videos)
+
+    def _say(self, line: str) -> None:
+        self._console.print(line, markup=False, highlight=False, soft_wrap=True)
+        self._console.file.flush()
 
     def _detect(self, stills: Sequence[Still], videos: Sequence[Video]) -> None:
         paths = self._results.drawn
