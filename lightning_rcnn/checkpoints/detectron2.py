@@ -275,11 +275,12 @@ def _box_head(weights: Mapping[str, Tensor]) -> dict[str, Any]:
 def _live_norms(weights: Mapping[str, Tensor], norm: str) -> dict[str, Any]:
     """Return the settings of the zoo's models with trained norms.
 
-    Those with two convolutions in the RPN are the baselines with large-scale jitter, which keep the stride in the 1 x 1
-    convolution and freeze nothing; the others have it in the 3 x 3 one.
+    Those with group norms have the stride in the 3 x 3 convolution, as their ImageNet network; those with batch norms
+    in the 1 x 1 one. Those with two convolutions in the RPN are the baselines with large-scale jitter, which freeze
+    nothing.
     """
     is_jittered = "proposal_generator.rpn_head.conv.conv1.weight" in weights
-    backbone: dict[str, Any] = {"fpn_norm": norm, "stride_in_1x1": is_jittered}
+    backbone: dict[str, Any] = {"fpn_norm": norm, "stride_in_1x1": norm == "batch_norm"}
     if is_jittered:
         backbone["frozen_stages"] = 0
     num_layers = {"rpn": {"num_layers": 2}} if is_jittered else {}

@@ -106,13 +106,15 @@ _REFUSED = {
 _C4_PROPOSALS: dict[str, Any] = {"rpn": {"pre_nms_top_n": [12000, 12000], "post_nms_top_n": [2000, 2000]}}
 _PYRAMID_PROPOSALS: dict[str, Any] = {"rpn": {"pre_nms_top_n": [2000, 1000], "post_nms_top_n": [1000, 2000]}}
 _FROM_SCRATCH: dict[str, Any] = {"backbone": {"init_args": {"frozen_stages": 0}}}
+_FROM_SCRATCH_3X3: dict[str, Any] = {"backbone": {"init_args": {"frozen_stages": 0, "stride_in_1x1": False}}}
+"""Other ResNets with batch norms start from He et al.'s, or have their stride all the same."""
 _SCALED_PIXELS: dict[str, Any] = {"preprocessing": {"pixel_std": [57.375, 57.12, 58.395]}}
 _UNRECORDED: dict[str, dict[str, Any]] = {
     "COCO-Detection/rpn_R_50_C4_1x": _C4_PROPOSALS,
     "COCO-Detection/rpn_R_50_FPN_1x": _PYRAMID_PROPOSALS,
     "Misc/scratch_mask_rcnn_R_50_FPN_3x_gn": _FROM_SCRATCH,
     "Misc/scratch_mask_rcnn_R_50_FPN_9x_gn": _FROM_SCRATCH | _SCALED_PIXELS,
-    "Misc/scratch_mask_rcnn_R_50_FPN_9x_syncbn": _FROM_SCRATCH | _SCALED_PIXELS,
+    "Misc/scratch_mask_rcnn_R_50_FPN_9x_syncbn": _FROM_SCRATCH_3X3 | _SCALED_PIXELS,
 }
 _CLASS_NAMES = {
     "PascalVOC-Detection": "aeroplane bicycle bird boat bottle bus car cat chair cow diningtable dog horse motorbike "

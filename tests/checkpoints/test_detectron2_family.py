@@ -154,7 +154,7 @@ def test_settings_are_those_of_the_configuration(case):
         assert (backbone["norm"], backbone["fpn_norm"], backbone["stride_in_1x1"]) == ("frozen_batch_norm", None, True)
         return
     is_jittered = kind == "large-scale jitter"
-    assert (backbone["norm"], backbone["fpn_norm"], backbone["stride_in_1x1"]) == (norm, norm, is_jittered)
+    assert (backbone["norm"], backbone["fpn_norm"], backbone["stride_in_1x1"]) == (norm, norm, norm == "batch_norm")
     assert backbone["frozen_stages"] == (0 if is_jittered else 2)
     assert detector.rpn.settings.num_layers == (2 if is_jittered else 1)
     assert box["head"]["init_args"] | {"norm": norm, "num_layers": 4, "width": 32} == box["head"]["init_args"]

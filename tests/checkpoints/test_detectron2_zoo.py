@@ -142,6 +142,10 @@ def test_what_the_files_do_not_record():
     settings = translated("Misc/scratch_mask_rcnn_R_50_FPN_9x_gn").hyperparameters
     assert settings["backbone"]["init_args"]["frozen_stages"] == 0
     assert settings["preprocessing"]["pixel_std"] == [57.375, 57.12, 58.395]
+    entries = ("mask_rcnn_R_50_FPN_3x_syncbn", "scratch_mask_rcnn_R_50_FPN_9x_syncbn", "mask_rcnn_R_50_FPN_3x_gn")
+    backbones = [translated(f"Misc/{entry}").hyperparameters["backbone"]["init_args"] for entry in entries]
+    strides = [backbone["stride_in_1x1"] for backbone in backbones]
+    assert strides == [True, False, False]  # detectron2's issue 909: the first was trained again
     settings = translated("PascalVOC-Detection/faster_rcnn_R_50_C4").hyperparameters
     assert settings["class_names"][-1] == "tvmonitor"
     settings = translated("COCO-Detection/rpn_R_50_C4_1x").hyperparameters
