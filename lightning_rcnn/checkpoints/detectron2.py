@@ -1,5 +1,7 @@
 """detectron2's Faster, Mask, Cascade and Keypoint R-CNN and PointRend, on a ResNet with C4, dilated C5 or a pyramid.
 
+Those with a pyramid may also be on a RegNet, or on a plain vision transformer (ViTDet).
+
 Differences beside the names: the background is the last class, not the first; images are BGR, 0 to 255; ResNets
 halve the resolution in the 1 x 1 convolution of a bottleneck, as He et al. do, ResNeXts in the 3 x 3 one; and the
 settings of the profiles below.
@@ -12,35 +14,25 @@ from typing import Any
 
 from torch import Tensor
 
+from lightning_rcnn.checkpoints import vitdet_names
 from lightning_rcnn.checkpoints.coco_classes import USED_IDS, class_hyperparameters
 from lightning_rcnn.checkpoints.configs.detectron2_settings import configure
+from lightning_rcnn.checkpoints.detectron2_backbones import has_backbone, neck_of, read_backbone
 from lightning_rcnn.checkpoints.detectron2_buffers import CELL_ANCHORS, read_anchors, read_pixels
 from lightning_rcnn.checkpoints.detectron2_names import (
-    BODY,
     CASCADE,
     CLASS_LOGITS,
     COARSE_MASK,
     MASK_LAYER,
-    REGION_STAGE,
     norm_of,
     our_name,
 )
-from lightning_rcnn.checkpoints.detectron2_profiles import SETTINGS, ProfileName, input_of, note_on_profile, profile_of
+from lightning_rcnn.checkpoints.detectron2_profiles import SETTINGS, ProfileName, note_on_profile, profile_of
 from lightning_rcnn.checkpoints.detectron2_zoo import unrecorded_settings
 from lightning_rcnn.checkpoints.keypoints import keypoint_hyperparameters
 from lightning_rcnn.checkpoints.reading import WeightFile
-from lightning_rcnn.checkpoints.residual_norms import (
-    COUNTERS_MADE,
-    STATISTICS_MADE,
-    counters_left_out,
-    statistics_left_out,
-)
-from lightning_rcnn.checkpoints.residual_shapes import architecture, deformable
 from lightning_rcnn.checkpoints.translation import (
     CONVOLUTIONAL_HEAD,
-    RESNET_C4,
-    RESNET_DC5,
-    RESNET_FPN,
     SMOOTH_L1,
     TWO_LAYER_HEAD,
     USUAL_MASK_LAYERS,
@@ -50,7 +42,7 @@ from lightning_rcnn.checkpoints.translation import (
     part,
 )
 from lightning_rcnn.errors import InputError
-from lightning_rcnn.plain_data import INIT_ARGS, merge
+from lightning_rcnn.plain_data import merge
 
 _LAST_IS_BACKGROUND = "predictor.class_logits."
 _BUFFERS = {"pixel_mean": "a setting", "pixel_std": "a setting", CELL_ANCHORS: "settings"}
@@ -102,13 +94,11 @@ _TITLES: dict[DetectorName, str] = {
     "PointRend": "PointRend",
     "KeypointRCNN": "Keypoint R-CNN",
 }
-_BACKBONES = {"fpn": RESNET_FPN, "c4": RESNET_C4, "dc5": RESNET_DC5}
 
 
 def is_detectron2(weights: Mapping[str, Tensor]) -> bool:
     """Tell whether these are the weights of one of detectron2's detectors with an RPN, a box head, or both."""
-    has_stem = any(name.startswith(("backbone.bottom_up.stem.", "backbone.stem.")) for name in weights)
-    return has_stem and (_has_rpn(weights) or _class_logits(weights) is not None)
+    return has_backbone(weights) and (_has_rpn(weights) or _class_logits(weights) is not None)
 
 
 def translate(file: WeightFile, profile: ProfileName | None = None, config: Path | None = None) -> Translation:
@@ -139,23 +129,14 @@ def _translate(file: WeightFile, profile: ProfileName | None) -> Translation:
     names = {name: ours for name in weights if (ours := our_name(name, weights))}
     dropped = {name: reason for start, reason in _BUFFERS.items() for name in weights if name.startswith(start)}
     renamed_weights = {ours: weights[theirs] for theirs, ours in names.items()}
-    norms = norm_of("backbone.fpn_lateral2", weights)
-    is_counting = any(name.startswith(BODY) and name.endswith("num_batches_tracked") for name in renamed_weights)
-    body_norms = "batch_norm" if is_counting else norms  # frozen ones do not count, group norms neither
-    made, why_made = _left_out(renamed_weights, body_norms)
     changed = {name: "background first" for name in renamed_weights if _LAST_IS_BACKGROUND in name}
-    body = {
-        name.replace(REGION_STAGE, f"{BODY}layer4.").removeprefix(BODY): renamed_weights[name]
-        for name in renamed_weights
-    }
-    backbone, neck = architecture(WeightFile(path, body)), _neck(weights)
-    with_offsets = deformable(WeightFile(path, body))
+    neck, is_jittered = neck_of(weights), _has_two_rpn_layers(weights)
+    found = read_backbone(file, renamed_weights, is_jittered)
     profile = profile or profile_of(path)
-    usual = input_of(backbone)
-    pixels, notes = read_pixels(file, usual["preprocessing"])
+    pixels, notes = read_pixels(file, found.settings["preprocessing"])
     anchors, note_on_anchors = read_anchors(file, neck)
     detector = _detector(weights)
-    return Translation(
+    translation = Translation(
         f"detectron2's {_TITLES[detector]}, {neck.upper()}",
         path,
         detector,
@@ -165,18 +146,8 @@ def _translate(file: WeightFile, profile: ProfileName | None) -> Translation:
                 _profile_for(detector, neck),
                 {} if neck == "c4" or detector == "ProposalNetwork" else _box_head(weights),
                 _of_detector(detector, weights),
-                {
-                    "backbone": part(
-                        _BACKBONES[neck],
-                        name=backbone,
-                        norm=body_norms or "frozen_batch_norm",
-                        norm_epsilon=1e-5,
-                        frozen_stages=2,
-                        **with_offsets,
-                    )
-                },
-                usual,
-                _live_norms(weights, norms) if norms else {},
+                found.settings,
+                {"rpn": {"num_layers": 2}} if is_jittered else {},
                 {"preprocessing": pixels},
                 {"rpn": {"anchors": anchors}} if _has_rpn(weights) else {},
                 SETTINGS[profile] if profile else {},
@@ -186,22 +157,18 @@ def _translate(file: WeightFile, profile: ProfileName | None) -> Translation:
                 layer_sizes(renamed_weights),
             ],
         ),
-        renamed_weights | made | {name: renamed_weights[name].roll(1, dims=0) for name in changed},
+        renamed_weights | found.made | {name: renamed_weights[name].roll(1, dims=0) for name in changed},
         names,
         changed=changed,
         dropped=dropped,
         unexpected=[name for name in weights if name not in names and name not in dropped],
-        made=dict.fromkeys(made, why_made),
+        made=dict.fromkeys(found.made, found.why_made),
         notes=[*notes, *note_on_anchors],
         foreign={"sem_seg_head": "a semantic head (panoptic segmentation)"},
     )
-
-
-def _left_out(weights: Mapping[str, Tensor], norms: str | None) -> tuple[dict[str, Tensor], str]:
-    """Return the weights of norms that the file lacks and what they are: statistics of frozen ones, else counters."""
-    if norms is None:
-        return statistics_left_out(weights), STATISTICS_MADE
-    return counters_left_out(weights), COUNTERS_MADE
+    if vitdet_names.is_vitdet(weights):
+        translation.hyperparameters = vitdet_names.with_layer_norms(translation.hyperparameters)
+    return translation
 
 
 def _has_rpn(weights: Mapping[str, Tensor]) -> bool:
@@ -272,26 +239,10 @@ def _box_head(weights: Mapping[str, Tensor]) -> dict[str, Any]:
     return {"box": {"head": part(CONVOLUTIONAL_HEAD, num_layers=num_layers, norm=norm)}}
 
 
-def _live_norms(weights: Mapping[str, Tensor], norm: str) -> dict[str, Any]:
-    """Return the settings of the zoo's models with trained norms.
-
-    Those with group norms have the stride in the 3 x 3 convolution, as their ImageNet network; those with batch norms
-    in the 1 x 1 one. Those with two convolutions in the RPN are the baselines with large-scale jitter, which freeze
-    nothing.
-    """
-    is_jittered = "proposal_generator.rpn_head.conv.conv1.weight" in weights
-    backbone: dict[str, Any] = {"fpn_norm": norm, "stride_in_1x1": norm == "batch_norm"}
-    if is_jittered:
-        backbone["frozen_stages"] = 0
-    num_layers = {"rpn": {"num_layers": 2}} if is_jittered else {}
-    return {"backbone": {INIT_ARGS: backbone}, **num_layers}
+def _has_two_rpn_layers(weights: Mapping[str, Tensor]) -> bool:
+    """Tell whether the RPN has two convolutions, as in the baselines with large-scale jitter, which freeze nothing."""
+    return "proposal_generator.rpn_head.conv.conv1.weight" in weights
 
 
 def _class_logits(weights: Mapping[str, Tensor]) -> str | None:
     return next((name for name in weights if CLASS_LOGITS.fullmatch(name)), None)
-
-
-def _neck(weights: Mapping[str, Tensor]) -> str:
-    if "backbone.fpn_lateral2.weight" in weights:
-        return "fpn"
-    return "dc5" if any(name.startswith("backbone.res5.") for name in weights) else "c4"

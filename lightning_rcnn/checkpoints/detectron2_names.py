@@ -6,6 +6,7 @@ from typing import Any
 
 from torch import Tensor
 
+from lightning_rcnn.checkpoints import regnet_names, vitdet_names
 from lightning_rcnn.checkpoints.residual_names import from_detectron2
 
 BODY, REGION_STAGE = "backbone.body.", "pooler.stage."
@@ -46,8 +47,11 @@ def our_name(name: str, weights: Mapping[str, Any]) -> str | None:
         inner = from_detectron2(name.removeprefix("roi_heads."))
         return inner and inner.replace("layer4.", REGION_STAGE, 1)
     for prefix in ("backbone.bottom_up.", "backbone."):
-        if name.startswith(prefix) and (inner := from_detectron2(name.removeprefix(prefix))):
+        below = name.removeprefix(prefix)
+        if name.startswith(prefix) and (inner := from_detectron2(below) or regnet_names.from_detectron2(below)):
             return f"{BODY}{inner}"
+    if name.startswith(vitdet_names.PREFIXES):
+        return name
     for prefix, ours in _PREFIXES.items():
         if name.startswith(prefix):
             return ours + name.removeprefix(prefix)

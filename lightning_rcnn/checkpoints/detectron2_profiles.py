@@ -31,7 +31,8 @@ def input_of(backbone: str) -> dict[str, Any]:
     """
     is_resnext = backbone.startswith("resnext")
     # The zoo's only ResNeXt-152 was trained on pixels that are not divided.
-    pixel_std = [57.375, 57.12, 58.395] if backbone == "resnext101_32x8d" else [1.0, 1.0, 1.0]
+    is_divided = backbone == "resnext101_32x8d" or backbone.startswith("regnet")
+    pixel_std = [57.375, 57.12, 58.395] if is_divided else [1.0, 1.0, 1.0]
     has_stride_in_1x1 = not is_resnext and backbone not in BASIC_RESNETS
     return {
         "preprocessing": {**PIXELS, "pixel_std": pixel_std},

@@ -100,7 +100,6 @@ ENTRIES: dict[str, str] = {
 
 _REFUSED = {
     "panoptic_": "has a panoptic head, for which we have no network; take COCO-InstanceSegmentation/mask_rcnn_*.yaml",
-    "mask_rcnn_regnet": "is on a RegNet, which is none of our backbones; take new_baselines/mask_rcnn_R_*_LSJ.py",
     "retinanet_": "is a detector of one stage, no R-CNN; take COCO-Detection/faster_rcnn_*.yaml",
 }
 _C4_PROPOSALS: dict[str, Any] = {"rpn": {"pre_nms_top_n": [12000, 12000], "post_nms_top_n": [2000, 2000]}}

@@ -9,6 +9,7 @@ from lightning_rcnn.backbones.dc5 import ResNetDC5
 from lightning_rcnn.backbones.fpn import ResNetFPN
 from lightning_rcnn.backbones.mobilenet import MobileNetFPN
 from lightning_rcnn.backbones.plain import PlainBackbone
+from lightning_rcnn.backbones.regnet import RegNetFPN
 from lightning_rcnn.backbones.swin import SwinFPN
 from lightning_rcnn.backbones.timm import TimmFPN
 from lightning_rcnn.backbones.vitdet import ViTDet
@@ -42,7 +43,7 @@ DETECTORS = (
     PointRend,
     KeypointRCNN,
 )
-BACKBONES = (ResNetFPN, ResNetC4, ResNetDC5, PlainBackbone, MobileNetFPN, SwinFPN, TimmFPN, ViTDet)
+BACKBONES = (ResNetFPN, ResNetC4, ResNetDC5, PlainBackbone, MobileNetFPN, RegNetFPN, SwinFPN, TimmFPN, ViTDet)
 SCHEDULES = (StepSchedule, CosineSchedule, OneCycleSchedule, ConstantSchedule)
 CALLBACKS = (EMA,)
 """Callbacks beside those that every run has."""
