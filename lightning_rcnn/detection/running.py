@@ -157,6 +157,8 @@ class DetectionProcess:
                     if picture is not None and image.frame is not None:
                         writer.write(picture, image.frame)
                     yield outcome
+        except ConnectionError:  # of a dead loader; see `_deaths_named`
+            raise
         except OSError as error:
             raise InputError(cannot_write(path, error)) from error
 

@@ -1,13 +1,20 @@
 """Videos in and out."""
 
 import json
+from contextlib import ExitStack
+from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from lightning_rcnn.cli.commands.detect import detect
+from lightning_rcnn.detection.loading import load_frames
+from lightning_rcnn.detection.running import DetectionProcess, Job
+from lightning_rcnn.detection.sources import Video
 from lightning_rcnn.detection.video import Frame, VideoError, read_frames, video_writer
+from lightning_rcnn.detectors.loading import load_detector
+from lightning_rcnn.detectors.tiles_and_views import TilesAndViews
 from lightning_rcnn.errors import InputError
 
 av = pytest.importorskip("av")
@@ -98,3 +105,21 @@ def test_bad_videos_are_one_line(clip, checkpoint, photos, tmp_path, capsys, mon
     detect(checkpoint, [str(text), str(photos)], out, device="cpu", workers=0, no_images=True)
     assert "text.mp4 │ not a video" in capsys.readouterr().out
     assert len((out / "results.jsonl").read_text().splitlines()) == 12
+
+
+def test_a_lost_loader_is_no_full_disk(checkpoint, clip, tmp_path, monkeypatch):
+    """Its broken connection is an OSError, as one of the drawn video's file is."""
+
+    def broken(*arguments):
+        yield next(load_frames(*arguments))
+        raise ConnectionResetError
+
+    monkeypatch.setattr("lightning_rcnn.detection.running.load_frames", broken)
+    job = Job(checkpoint, "cpu", "32-true", 0.5, 1, TilesAndViews(), 0, tmp_path / "drawn")
+    with ExitStack() as stack:
+        outcomes = DetectionProcess(job, load_detector(checkpoint), stack).video(
+            Video(str(clip), "clip", Path("clip.mp4")), {}
+        )
+        with pytest.raises(InputError, match="a process died, perhaps for memory"):
+            list(outcomes)
+    assert list((tmp_path / "drawn").iterdir()) == []
