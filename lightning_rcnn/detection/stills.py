@@ -192,5 +192,7 @@ def shown_name(name: Path, suffixes: Sequence[str] = (".jpg", ".jpeg", ".png")) 
 
 
 def _cut(name: str) -> str:
-    """Return at most `_NAME_BYTES` of a name."""
-    return os.fsdecode(os.fsencode(name)[:_NAME_BYTES])
+    """Return at most `_NAME_BYTES` of a name, in whole letters."""
+    while len(os.fsencode(name)) > _NAME_BYTES:
+        name = name[:-1]
+    return name

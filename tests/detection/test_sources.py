@@ -3,13 +3,14 @@
 import http.server
 import threading
 from functools import partial
+from pathlib import Path
 
 import pytest
 
 from lightning_rcnn.cli.commands.pack import pack_shapes
 from lightning_rcnn.detection.drawn_paths import DrawnPaths
 from lightning_rcnn.detection.sources import find_sources
-from lightning_rcnn.detection.stills import UnreadableImage
+from lightning_rcnn.detection.stills import UnreadableImage, shown_name
 from lightning_rcnn.errors import InputError
 
 
@@ -115,6 +116,14 @@ def test_no_drawing_replaces_another(tmp_path):
     for path in drawn:
         (tmp_path / "out" / path).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / "out" / path).with_name(f".{path.name}.partial").touch()
+
+
+def test_a_name_is_cut_between_letters():
+    """Half of one is no text, and could not be printed."""
+    for name in ("é" * 250, "a" + "日本" * 100):
+        cut = shown_name(Path(f"{name}.jpg")).stem
+        assert 217 < len(cut.encode()) <= 220
+        assert name.startswith(cut)
 
 
 @pytest.mark.end_to_end
