@@ -208,12 +208,13 @@ __device__ inline float whole_turn(float hue) { return hue - floorf(hue); }
 // Shift the hue, by the steps of torchvision from RGB to HSV and back.
 __device__ inline Color shift_hue(const Color& color, float shift) {
     const float unit = (float)(1.0 / 255.0), white = (float)(256.0 - 1e-3);
-    const float r = color.r * unit, g = color.g * unit, b = color.b * unit;
+    const float r = product(color.r, unit), g = product(color.g, unit), b = product(color.b, unit);
     const float v = fmaxf(r, fmaxf(g, b)), range = v - fminf(r, fminf(g, b));
     const float saturation = range / (range == 0 ? 1.0f : v), divisor = range == 0 ? 1.0f : range;
     const float rc = (v - r) / divisor, gc = (v - g) / divisor, bc = (v - b) / divisor;
     const float sixth = v == r ? bc - gc : v == g ? rc + 2.0f - bc : gc + 4.0f - rc;
-    const float sixths = whole_turn(whole_turn(product(sixth, (float)(1.0 / 6.0)) + 1.0f) + shift) * 6.0f;
+    const float turn = whole_turn(whole_turn(product(sixth, (float)(1.0 / 6.0)) + 1.0f) + shift);
+    const float sixths = product(turn, 6.0f);
 
     const float whole = floorf(sixths), part = product(saturation, sixths - whole), rest = 1.0f - saturation;
     const int sector = (int)whole % 6;

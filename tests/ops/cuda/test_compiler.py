@@ -163,3 +163,15 @@ def test_import_compiles_nothing_and_initializes_no_gpu():
         "assert not torch.cuda.is_initialized()"
     )
     subprocess.run([sys.executable, "-c", program], check=True, env=os.environ | {"OMP_NUM_THREADS": "1"})
+
+
+@pytest.mark.parametrize("kernel", ["sum_levels", "change_colors"])
+def test_no_product_of_a_color_may_be_fused_with_a_sum(kernel):
+    """A product without a rounding of its own may be, and the CPU rounds it: a hue could end in another byte."""
+    code, _ = compile_source(RENDER.source.read_bytes(), ["--std=c++17", "--gpu-architecture=compute_90"], "render.cu")
+    (text,) = re.findall(rf"\.entry {kernel}\(.*?^}}", code.decode(), re.DOTALL | re.MULTILINE)
+    products = set(re.findall(r"mul\.f32\s+(%f\d+)", text))
+    assert products
+    summands = re.findall(r"(?:add|sub)\.f32\s+%f\d+, (\S+), (\S+);", text)
+    assert summands
+    assert products.isdisjoint(value for pair in summands for value in pair)
