@@ -125,7 +125,7 @@ class Node:
         if not self._has_started:
             self._end(EXIT_STATUS)
         elif self._running is not None:
-            for pid in self._running.pids:
+            for pid in self._running.pids.values():
                 with suppress(ProcessLookupError):
                     os.kill(pid, number)
 
@@ -191,7 +191,7 @@ class Node:
             async with asyncio.timeout(ENDING):
                 await self._all_ended
         except TimeoutError:
-            pids, self._running = ", ".join(map(str, self._running.pids)), None
+            pids, self._running = ", ".join(map(str, self._running.pids.values())), None
             say(
                 f"error: node {self.number} has killed its ranks (processes {pids}), and {ENDING:g} s later not all "
                 "are gone; see with dmesg what its driver says"
@@ -213,7 +213,7 @@ class Node:
             if saved_step(self._folder) != message["step"]:
                 await self._fetch(message["source"])
             prepared, _ = await self._prepare(layout)
-            prepared.pids = []
+            prepared.pids = {}
             prepared.start(
                 [
                     {**common, "RANK": str(self._first_rank + rank), "LOCAL_RANK": str(rank)}
@@ -276,6 +276,7 @@ class Node:
                 self.pass_on(self._asked)
         elif kind == "rank":
             rank, status = values
+            prepared.pids.pop(rank, None)  # another process may get its id
             self.report({"kind": "rank", "rank": self._first_rank + rank, "status": status})
         elif self._all_ended is not None and not self._all_ended.done():
             self._all_ended.set_result(None)

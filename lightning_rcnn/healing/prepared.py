@@ -24,7 +24,7 @@ _DEATH_SIGNAL = 1  # PR_SET_PDEATHSIG of prctl(2)
 class PreparedRanks:
     """The process of one layout; it starts at once, and can start ranks as soon as it says "prepared".
 
-    It says over `pipe`: ("prepared", images of a rank's batch); ("started", process ids of the ranks); ("rank", local
+    It says over `pipe`: ("prepared", images of a rank's batch); ("started", local rank -> process id); ("rank", local
     rank, exit status); ("ended",).
 
     Args:
@@ -34,12 +34,12 @@ class PreparedRanks:
 
     Attributes:
         pipe: what it says.
-        pids: processes of the ranks that were started last.
+        pids: local rank -> process id, of the ranks that were started last and have not ended.
     """
 
     def __init__(self, words: Sequence[str], environment: Mapping[str, str], death_signal: int) -> None:
         self.pipe, other = get_context("fork").Pipe()
-        self.pids: list[int] = []
+        self.pids: dict[int, int] = {}
         self._process = get_context("fork").Process(
             target=_prepare, args=(list(words), dict(environment), death_signal, other, self.pipe)
         )
@@ -138,7 +138,7 @@ def _serve(pipe: Connection, batch_size: int, death_signal: int) -> None:
                     _become(environment, death_signal)
                     return
                 ranks[os.pidfd_open(pid)] = rank, pid
-            pipe.send(("started", [pid for _, pid in ranks.values()]))
+            pipe.send(("started", dict(ranks.values())))
 
 
 def _become(environment: Mapping[str, str], death_signal: int) -> None:

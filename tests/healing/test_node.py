@@ -1,6 +1,7 @@
 """A node that follows messages, without processes and without a network."""
 
 import asyncio
+import signal
 from multiprocessing import Pipe
 
 import pytest
@@ -33,10 +34,9 @@ class Copies:
 class Ranks:
     """Prepared ranks that do nothing."""
 
-    pids = (11, 12)
-
     def __init__(self):
-        self.pipe, self._other = Pipe()
+        self.pipe, self.other = Pipe()
+        self.pids = {0: 11, 1: 12}
 
     def start(self, environments):
         raise BrokenPipeError("their process is gone")
@@ -137,3 +137,19 @@ def test_ranks_whose_process_is_gone_are_lost_and_not_the_launcher(follow):
         assert not node.ended.done()
 
     follow(check)
+
+
+def test_a_signal_reaches_no_process_that_got_the_id_of_a_rank_that_has_ended(follow, monkeypatch):
+    sent = []
+    monkeypatch.setattr("os.kill", lambda *words: sent.append(words))
+
+    async def check(node, copies):
+        node._running, node._has_started = Ranks(), True
+        for message in (("started", {0: 21, 1: 22}), ("rank", 0, 0)):
+            node._running.other.send(message)
+            node._hear(node._running, asyncio.get_running_loop().create_future())
+        node.pass_on(signal.SIGTERM)
+        node._running = None
+
+    follow(check)
+    assert sent == [(22, signal.SIGTERM)]
