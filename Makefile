@@ -32,9 +32,7 @@ demo: install  ## train on generated scenes and show its detections in others
 	$(RCNN) fit --config configs/mask_rcnn/r18_fpn_shapes.yaml \
 		--data.train $(DEMO)/train --data.val $(DEMO)/val --run_dir $(DEMO)/run
 	$(RCNN) pack shapes --out $(DEMO)/others --num 12 --seed 2
-	mkdir $(DEMO)/scenes
-	for shard in $(DEMO)/others/*.tar; do tar -xf $$shard -C $(DEMO)/scenes --wildcards '*.jpg'; done
-	$(RCNN) detect --checkpoint $(DEMO)/run/checkpoints/best.ckpt --images $(DEMO)/scenes --out $(DEMO)/detections
+	$(RCNN) detect --checkpoint $(DEMO)/run/checkpoints/best.ckpt --images $(DEMO)/others --out $(DEMO)/detections
 	@echo "Metrics: $(DEMO)/run/metrics.json"
 	@echo "Images: $(DEMO)/run/images/validation.jpg (ground truth beside detections), $(DEMO)/detections/images"
 
