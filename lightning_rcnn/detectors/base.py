@@ -458,7 +458,8 @@ class Detector(Recorded, LightningModule):
 
         `evaluate` after `fit` finds them sharded.
         """
-        release_loggers(self.trainer)
+        if self._trainer is not None:  # `load_from_checkpoint` calls this, too
+            release_loggers(self.trainer)
         if self.device_mesh is not None and not is_sharded(self):
             shard(self, self.device_mesh[DATA_PARALLEL])
 
