@@ -1,5 +1,6 @@
 """Check that a model has the classes of its data."""
 
+import shlex
 from collections import Counter
 from collections.abc import Sequence
 from typing import Any
@@ -23,8 +24,8 @@ def require_different(entries: Sequence[Any], owner: str) -> None:
 
 
 def _shortened(names: Sequence[str]) -> str:
-    """Return names as `--classes` takes them, of many the first."""
-    return ",".join(names) if len(names) <= 10 else f"{','.join(names[:10])},... (the {len(names)} of the model)"
+    """Return names as a shell hands them to `--classes`, of many the first."""
+    return shlex.quote(",".join(names)) if len(names) <= 10 else f"{','.join(names[:10])},... (all {len(names)})"
 
 
 def require_same_classes(
@@ -49,7 +50,9 @@ def require_same_classes(
             continue
         if len(of_model) != len(of_data):
             way_out = f"pack it with --classes {_shortened(names or ())}"
-            if "N/A" in (names or ()):
+            if key == "category_ids":  # given without names that fit
+                way_out = "leave them out, and those of the data count"
+            elif "N/A" in of_model:
                 way_out = "convert --only_used_classes leaves out those called N/A"
             noun = "class" if len(of_data) == 1 else "classes"
             raise InputError(
