@@ -1,4 +1,7 @@
-"""The launcher of a node; it has one thread (asyncio), because its processes are forks, which have only that thread."""
+"""The launcher of a node: one thread (asyncio), because its processes are forks, which have only that thread.
+
+Only names of hosts are looked up in others, as asyncio does.
+"""
 
 import asyncio
 import signal

@@ -83,7 +83,7 @@ class Leader:
 
     def leave(self, node: int, now: float) -> None:
         """Note that a node is gone."""
-        if self._members.pop(node, None) is None:
+        if self._members.pop(node, None) is None or self.status is not None:
             return
         self._tell_number()
         if node in self._order:

@@ -166,6 +166,16 @@ def test_the_end_of_all_ranks_is_the_end(three):
     assert three.take() == [(0, "end"), (1, "end"), (2, "end")]
 
 
+def test_nothing_is_said_of_nodes_that_leave_at_the_end(capsys):
+    nodes = Nodes(2, Layout(1, 1, 2))
+    nodes.stopped(0, 1)
+    nodes.rank(0, 0, 0)
+    assert nodes.take() == [(0, "start"), (0, "end"), (1, "end")]
+    nodes.leader.leave(1, 0.0)  # the spare one
+    assert capsys.readouterr().err == ""
+    assert nodes.sent == []
+
+
 def test_after_an_error_the_others_have_some_seconds(three):
     three.rank(0, 1, 1, now=10.0)
     three.leader.tick(10.0 + LAST_WORDS - 1)
