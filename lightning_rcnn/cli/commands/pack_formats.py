@@ -141,8 +141,8 @@ def pack_csv(
 
     Args:
         path: folders with images and CSV files, or files with their images beside them; several are one data set.
-        columns: meanings of columns that are not recognized, such as image=photo,x1=left,class=kind; in a file without
-            names, their numbers, from 1. Meanings are image, class, the edges x1, y1, x2, y2, or x, y, w, h, or cx, cy,
+        columns: meanings of columns that are not recognized, such as image=photo,x1=left,class=kind; or their numbers,
+            from 1. Meanings are image, class, the edges x1, y1, x2, y2, or x, y, w, h, or cx, cy,
             w, h, or bbox (x, y, width and height in one cell), the image's width and height, crowd, and group (a
             patient or a film, whose images --split keeps together).
     """

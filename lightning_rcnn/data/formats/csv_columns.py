@@ -40,6 +40,8 @@ _NAMES = {
 }
 _MEANINGS = {name: field for field, names in _NAMES.items() for name in names.split()}
 BOXES = (("x1", "y1", "x2", "y2"), ("x", "y", "w", "h"), ("cx", "cy", "w", "h"), ("bbox",))
+_EDGES = ("x1", "y1", "x2", "y2", "x", "y", "w", "h", "cx", "cy")
+"""Meanings of a box whose columns hold a number a row."""
 _CORNERS = (("x", "y"), ("cx", "cy"), ("x1", "y1"))
 """What a width and a height may belong to; left and top are of a box in either form."""
 _RETINANET = ("image", "x1", "y1", "x2", "y2", "class")
@@ -79,18 +81,41 @@ def recognize_table(layout: Layout, file: str, columns: Mapping[str, str] = Mapp
     delimiter = max(",;\t", key=lines[0].count)
     first = next(csv.reader([lines[0]], delimiter=delimiter))
     names = [name.strip().lstrip("\ufeff") for name in first]
+    if numbered := _by_number(names, columns, file):
+        return _numbered_table(names, columns, numbered, delimiter, file)
     found = _by_name(names, columns, file)
     if _is_complete(found):
         assumes_size = "w" in found and "w" not in columns and _meaning_of(names[found["w"]]) == "width"
         return Table(found, tuple(names), delimiter, len(names), assumes_size)
     order = _WITHOUT_NAMES.get(len(first))
     is_row = len(first) > 5 and _has_suffix(first[0]) and (number(first[1]) is not None or not any(first[1:]))
-    if columns:
-        numbered = {field: int(name) - 1 for field, name in columns.items() if name.isdigit()}
-        return Table(numbered, (), delimiter, len(first)) if _is_complete(numbered) else None
-    if order is None or not is_row:
+    if columns or order is None or not is_row:
         return None
     return Table({field: index for index, field in enumerate(order)}, (), delimiter, len(order))
+
+
+def _by_number(names: Sequence[str], columns: Mapping[str, str], file: str) -> dict[str, int]:
+    """Return meaning -> index of the columns that are given by number, from 1."""
+    numbered = {field: int(name) - 1 for field, name in columns.items() if name.isdigit()}
+    for field, index in numbered.items():
+        if not 0 <= index < len(names):
+            raise InputError(f"{file}: has no column {index + 1} for {field}; it has {len(names)}, from 1")
+    return numbered
+
+
+def _numbered_table(
+    names: Sequence[str], columns: Mapping[str, str], numbered: Mapping[str, int], delimiter: str, file: str
+) -> Table | None:
+    """Return the columns given by number; with those known by name, if the first row has names and no numbers."""
+    has_names = any(
+        names[index] and number(names[index]) is None for field, index in numbered.items() if field in _EDGES
+    )
+    found = dict(numbered)
+    if has_names:
+        named = _by_name(names, {field: name for field, name in columns.items() if field not in numbered}, file)
+        box = set(_EDGES) if _has_box(numbered) else set()
+        found = {field: index for field, index in named.items() if field not in box} | found
+    return Table(found, tuple(names) if has_names else (), delimiter, len(names)) if _is_complete(found) else None
 
 
 def _by_name(names: Sequence[str], columns: Mapping[str, str], file: str) -> dict[str, int]:
@@ -101,7 +126,7 @@ def _by_name(names: Sequence[str], columns: Mapping[str, str], file: str) -> dic
     for meaning, name in columns.items():
         if name in names:
             found[meaning] = names.index(name)
-        elif not name.isdigit():
+        else:
             raise InputError(f"{file}: has no column {name!r}; it has {', '.join(names)}")
     for size, side in (("width", "w"), ("height", "h")):
         if found.get(size) == found.get(side):  # stated: the box's

@@ -99,6 +99,9 @@ def test_one_box_in_a_cell_and_no_class(write_files, pack):
     [
         ("photo;left;top;right;bottom;kind\na.jpg;5;6;15;26;cat\n", "image=photo,x1=left,class=kind"),
         ("cat\t15\t26\t5\t6\ta.jpg\n", "class=1,x2=2,y2=3,x1=4,y1=5,image=6"),
+        ("photo,a,b,c,d,kind\na.jpg,5,6,15,26,cat\n", "image=1,x1=2,y1=3,x2=4,y2=5,class=6"),
+        ("photo,a,b,c,d,label\na.jpg,5,6,15,26,cat\n", "image=photo,x1=2,y1=3,x2=4,y2=5"),
+        ("photo,xmin,ymin,xmax,ymax,w,h,label\na.jpg,5,6,0,0,10,20,cat\n", "image=1,x=2,y=3,w=6,h=7"),
         ("image,x,y,width,height,label\na.jpg,5,6,10,20,cat\n", None),
         ("image,x_center,y_center,bbox_w,bbox_h,label\na.jpg,10,16,10,20,cat\n", None),
         ("filename,x_center,y_center,width,height,class\na.jpg,10,16,10,20,cat\n", None),
@@ -196,6 +199,8 @@ def test_other_csv_files_are_none(write_files, recognized, refusal, capsys):
     assert recognized(root) == []
     assert main(["pack", "csv", str(root)]) == 1
     assert "no CSV file with columns for an image and a box; name them" in capsys.readouterr().err
+    assert main(["pack", "csv", str(root), "--columns", "x1=9"]) == 1
+    assert "has no column 9 for x1; it has" in capsys.readouterr().err
     assert main(["pack", "csv", str(root), "--columns", "image=foto"]) == 1
     assert "scores.csv: has no column 'foto'; it has epoch, loss" in capsys.readouterr().err
 
