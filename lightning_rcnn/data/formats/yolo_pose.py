@@ -45,8 +45,8 @@ class Pose(NamedTuple):
 def read_pose(content: Mapping[str, Any], kpt_names: Any, path: Path) -> Pose | None:
     """Return the keypoints that a YAML file states; None if it states none.
 
-    Without `kpt_names`, keypoints are those of a person if they are 17 with the `flip_idx` of COCO's, and numbered
-    otherwise. Without `flip_idx`, or with an empty one, the names tell: left_eye and right_eye.
+    Without `kpt_names`, or with empty ones, keypoints are those of a person if they are 17 with the `flip_idx` of
+    COCO's, and numbered otherwise. Without `flip_idx`, or with an empty one, the names tell: left_eye and right_eye.
 
     Args:
         content: content of the file.
@@ -129,9 +129,11 @@ def _names(value: Any, number: int, path: Path) -> tuple[str, ...] | None:
     if value in YAML_NULLS:
         return None
     listed = list(value.values()) if isinstance(value, dict) else value
+    if isinstance(listed, list) and not any(each not in (*YAML_NULLS, []) for each in listed):
+        return None
     if listed and _are_texts(listed):
         listed = [listed]
-    if not isinstance(listed, list) or not listed or not all(map(_are_texts, listed)):
+    if not isinstance(listed, list) or not all(map(_are_texts, listed)):
         raise InputError(f"{path}: kpt_names is no list of names for each class; correct it, or leave it out")
     first = listed[0]
     if any(names != first for names in listed):

@@ -56,6 +56,8 @@ def test_two_numbers_a_keypoint_say_which_are_labeled(write_files, pack):
         ({"flip_idx": None}, Skeleton(("keypoint_1", "keypoint_2")), "no flip_idx: a mirrored image exchanges no"),
         ({"flip_idx": "[]"}, Skeleton(("keypoint_1", "keypoint_2")), "no flip_idx: a mirrored image exchanges no"),
         ({"kpt_names": "~"}, Skeleton(("keypoint_1", "keypoint_2"), (), ((0, 1),)), ""),
+        ({"kpt_names": "[]"}, Skeleton(("keypoint_1", "keypoint_2"), (), ((0, 1),)), ""),
+        ({"kpt_names": "{0: []}"}, Skeleton(("keypoint_1", "keypoint_2"), (), ((0, 1),)), ""),
         ({"kpt_names": "{0: [no, y]}"}, Skeleton(("no", "y"), (), ((0, 1),)), ""),
         ({"kpt_names": "[[1, 2e1]]"}, Skeleton(("1", "2e1"), (), ((0, 1),)), ""),
         (
