@@ -1,40 +1,45 @@
 """`lightning-rcnn pack voc|coco|shapes`: data sets to WebDataset shards with an index."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from lightning_rcnn.cli.commands.pack_options import PackOptions, pack_command
-from lightning_rcnn.cli.commands.packing import chosen_names, pack_found
-from lightning_rcnn.data.pack.any_format import TITLES, FoundData, describe, found_voc, set_name
+from lightning_rcnn.cli.commands.packing import chosen_names, pack_found, pack_paths
+from lightning_rcnn.data.pack.any_format import TITLES, FoundData, describe, found_voc, found_voc_split, set_name
 from lightning_rcnn.data.pack.coco import coco_source
 from lightning_rcnn.data.pack.division import is_shares
 from lightning_rcnn.data.pack.shapes import shapes_source
-from lightning_rcnn.data.pack.source import Source
-from lightning_rcnn.data.pack.voc import voc_source
-from lightning_rcnn.data.pack.voc_xml import Coordinates
+from lightning_rcnn.data.pack.voc_coordinates import CoordinatesChoice
 
 
 @pack_command
 def pack_voc(
-    root: Path, out: Path, split: str | None = None, coordinates: Coordinates = "one_based", *, options: PackOptions
+    path: Sequence[Path],
+    /,
+    split: str | None = None,
+    coordinates: CoordinatesChoice = "auto",
+    *,
+    options: PackOptions,
 ) -> None:
     """Pack a Pascal VOC data set, or XML files in its format in any folders.
 
     Args:
-        root: folder that holds Annotations, ImageSets and JPEGImages, such as VOCdevkit/VOC2007; without split any
-            folder of XML files and images, which may be side by side or in two folders, with sub-folders.
-        out: folder for shards and index, or for OUT/train, OUT/val and so on; it appears when it is whole.
+        path: folders that hold Annotations, ImageSets and JPEGImages, such as VOCdevkit/VOC2007; without split any
+            folders of XML files and images, which may be side by side or in two folders, with sub-folders; several are
+            one data set.
         split: name of a file in ImageSets/Main without suffix, such as trainval, or with its folder, such as
             Segmentation/train, whose images have masks in SegmentationObject; or shares of train, val and perhaps
             test, such as 0.8,0.1,0.1, to divide a set that has no such lists. By default all lists are packed, into
             OUT/train, OUT/val and so on, or the whole set into OUT where there are none.
-        coordinates: one_based as VOC counts pixels, or zero_based for tools that write edges counted from 0.
+        coordinates: one_based as VOC counts pixels, zero_based for tools that write edges counted from 0, or auto to
+            tell it from the whole set, where edges of 0 or fractions show what counts from 0.
     """
     if split is None or is_shares(split):
-        pack_found([found_voc(root, chosen_names(options), coordinates)], [set_name(root)], options)
+        pack_paths(path, options, lambda each, names: found_voc(each, names, coordinates))
     else:
-        source = voc_source(root, split, classes=chosen_names(options), coordinates=coordinates)
-        pack_found([_found("voc", split, source)], [set_name(root)], replace(options, split=None))
+        options = replace(options, split=None)
+        pack_paths(path, options, lambda each, names: found_voc_split(each, split, names, coordinates))
 
 
 @pack_command
@@ -51,7 +56,8 @@ def pack_coco(images: Path, annotations: Path, out: Path, *, options: PackOption
             differently are packed with the same list.
     """
     source = coco_source(images, annotations, classes=chosen_names(options))
-    pack_found([_found("coco", annotations.name, source)], [set_name(annotations)], options)
+    found = FoundData(describe(TITLES["coco"], annotations.name, {"": source}), {"": source})
+    pack_found([found], [set_name(annotations)], options)
 
 
 @pack_command
@@ -68,8 +74,3 @@ def pack_shapes(out: Path, num: int, seed: int = 0, keypoints: bool = False, *, 
         strict: refuse the data set if anything has to be repaired or skipped; generated scenes never have to.
     """
     pack_found([FoundData("", {"": shapes_source(num, seed, keypoints)})], ["shapes"], options)
-
-
-def _found(name: str, evidence: str, source: Source) -> FoundData:
-    sources = {"": source}
-    return FoundData(describe(TITLES[name], evidence, sources), sources)

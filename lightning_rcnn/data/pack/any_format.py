@@ -22,8 +22,9 @@ from lightning_rcnn.data.garbage import paused_collection
 from lightning_rcnn.data.pack.coco_folders import coco_sources
 from lightning_rcnn.data.pack.labeled import labeled_sources
 from lightning_rcnn.data.pack.source import Source
-from lightning_rcnn.data.pack.voc_folders import voc_sources
-from lightning_rcnn.data.pack.voc_xml import Coordinates
+from lightning_rcnn.data.pack.voc import voc_source
+from lightning_rcnn.data.pack.voc_coordinates import CoordinatesChoice, coordinates_of
+from lightning_rcnn.data.pack.voc_folders import annotation_files, voc_sources
 from lightning_rcnn.errors import InputError
 
 TITLES = {
@@ -87,8 +88,8 @@ def _read(name: str, layout: Layout, classes: Sequence[str] | None) -> FoundData
             layout.json_kind(file)
         layout.require_sound_json()
     if name == "voc":
-        evidence, sources = voc_sources(layout, classes)
-    elif name == "coco":
+        return _found_voc(layout, classes, "auto")
+    if name == "coco":
         evidence, sources = coco_sources(layout, "coco", classes)
     elif name == "lvis":
         evidence, sources = coco_sources(layout, "lvis", classes)
@@ -126,14 +127,40 @@ def find_data(path: Path, classes: Sequence[str] | None = None) -> FoundData:
     return _read(candidates[0].name, layout, classes)
 
 
-def found_voc(path: Path, classes: Sequence[str] | None = None, coordinates: Coordinates = "one_based") -> FoundData:
+def found_voc(path: Path, classes: Sequence[str] | None = None, choice: CoordinatesChoice = "auto") -> FoundData:
     """Return a data set with VOC's XML files, in any folders, ready to be packed.
+
+    Args:
+        path: its folder.
+        classes: names of the classes; by default all.
+        choice: whether coordinates count from 1 or from 0; "auto" to find out.
 
     Raises:
         InputError: see `voc_sources`.
     """
-    evidence, sources = voc_sources(Layout(path), classes, coordinates)
-    return FoundData(describe(TITLES["voc"], evidence, sources), sources)
+    return _found_voc(Layout(path), classes, choice)
+
+
+def found_voc_split(
+    root: Path, split: str, classes: Sequence[str] | None = None, choice: CoordinatesChoice = "auto"
+) -> FoundData:
+    """Return one split of a set with VOC's folders, ready to be packed.
+
+    Args:
+        root, split: see `voc_source`.
+        classes, choice: see `found_voc`.
+
+    Raises:
+        InputError: see `voc_source`.
+    """
+    coordinates, notes = coordinates_of(choice, annotation_files(root))
+    source = voc_source(root, split, classes=list(classes) if classes else None, coordinates=coordinates)
+    return FoundData(describe(TITLES["voc"], split, {"": source}, notes), {"": source})
+
+
+def _found_voc(layout: Layout, classes: Sequence[str] | None, choice: CoordinatesChoice) -> FoundData:
+    evidence, sources, notes = voc_sources(layout, classes, choice)
+    return FoundData(describe(TITLES["voc"], evidence, sources, notes), sources)
 
 
 def found_data(name: str, path: Path, data: LabeledData, classes: Sequence[str] | None = None) -> FoundData:

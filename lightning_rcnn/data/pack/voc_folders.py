@@ -7,7 +7,7 @@ together by their names and the names of their folders; where several images fit
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 
 from lightning_rcnn.data.defects import Defect, DefectLog, Finding
 from lightning_rcnn.data.formats.layout import Layout
@@ -15,6 +15,7 @@ from lightning_rcnn.data.formats.pairing import nearest_images
 from lightning_rcnn.data.formats.splits import in_order, split_of_folder
 from lightning_rcnn.data.pack.source import Contents, Source
 from lightning_rcnn.data.pack.voc import VocItem, number_classes, source_of, voc_source
+from lightning_rcnn.data.pack.voc_coordinates import CoordinatesChoice, coordinates_of
 from lightning_rcnn.data.pack.voc_xml import Coordinates, class_names, stated_files
 from lightning_rcnn.errors import InputError
 
@@ -25,17 +26,18 @@ _OTHER_ROOT = re.compile(r"^\s*(<\?.*?\?>|<!--.*?-->|<!DOCTYPE[^\[>]*>|\s)*<(?!a
 
 
 def voc_sources(
-    layout: Layout, classes: Sequence[str] | None = None, coordinates: Coordinates = "one_based"
-) -> tuple[str, dict[str, Source]]:
+    layout: Layout, classes: Sequence[str] | None = None, choice: CoordinatesChoice = "auto"
+) -> tuple[str, dict[str, Source], tuple[str, ...]]:
     """List a data set with VOC's XML files: all its splits.
 
     Args:
         layout: folder of the data set.
         classes: names of the classes; by default those of all splits, sorted.
-        coordinates: whether coordinates count from 1 or from 0.
+        choice: whether coordinates count from 1 or from 0; "auto" to find out.
 
     Returns:
-        The files by which it was read, for messages; and split -> source, one without a name if the set is not split.
+        The files by which it was read, for messages; split -> source, one without a name if the set is not split; and
+        remarks for the user.
 
     Raises:
         InputError: there is nothing to pack, or there are several data sets.
@@ -50,10 +52,19 @@ def voc_sources(
         splits = _listed_splits(PurePosixPath(file).stem for file in lists)
         chosen = list(classes) if classes else None
         prefix = kind.removeprefix("/ImageSets/").removeprefix("Main/")
-        return "ImageSets", {
+        coordinates, notes = coordinates_of(choice, annotation_files(root))
+        sources = {
             split: voc_source(root, f"{prefix}{split}", classes=chosen, coordinates=coordinates) for split in splits
         }
-    return "XML files", _folder_sources(layout, classes, coordinates)
+        return "ImageSets", sources, notes
+    files = xml_files(layout)
+    coordinates, notes = coordinates_of(choice, (layout.root / file for file in files))
+    return "XML files", _folder_sources(layout, files, classes, coordinates), notes
+
+
+def annotation_files(root: Path) -> list[Path]:
+    """Return the XML files of a set with VOC's folders."""
+    return sorted((root / "Annotations").rglob("*.xml"))
 
 
 def _files_in(layout: Layout, folder: str) -> list[str]:
@@ -76,8 +87,9 @@ def _listed_splits(names: Iterable[str]) -> list[str]:
     return in_order(usual or {name for name in listed if not re.search(r"_(train|val|test|trainval)$", name)})
 
 
-def _folder_sources(layout: Layout, classes: Sequence[str] | None, coordinates: Coordinates) -> dict[str, Source]:
-    files = xml_files(layout)
+def _folder_sources(
+    layout: Layout, files: Sequence[str], classes: Sequence[str] | None, coordinates: Coordinates
+) -> dict[str, Source]:
     if not files:
         raise InputError(f"{layout.path}: no XML file in Pascal VOC's format")
     categories = number_classes(layout.root, list(classes or class_names(layout.root / file for file in files)))

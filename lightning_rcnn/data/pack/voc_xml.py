@@ -1,8 +1,9 @@
 """Read an XML file of Pascal VOC.
 
 VOC counts pixels from 1 and a box includes its last pixel, so the edges are (xmin - 1, ymin - 1, xmax, ymax). Tools
-that imitate the format often write edges that count from 0; "zero_based" takes the numbers as they are. A box with
-xmin = xmax counts as a click without a drag in either case: an object one pixel wide looks the same.
+that imitate the format often write edges that count from 0; "zero_based" takes the numbers as they are, and
+`voc_coordinates.py` tells which they are. A box with xmin = xmax counts as a click without a drag in either case: an
+object one pixel wide looks the same.
 
 Roboflow and supervision add the object's outline, `<polygon><x1>..</x1><y1>..</y1><x2>...`, whose points count alike.
 """
@@ -39,6 +40,14 @@ def class_names(paths: Iterable[Path]) -> list[str]:
         except MalformedXmlError:
             continue
     return sorted(names - {""})
+
+
+def boxes_in(path: Path) -> list[tuple[str, ...]]:
+    """Return xmin, ymin, xmax and ymax of each object as they are written; none if the file does not parse."""
+    try:
+        return [_written_box(element) for element in _parse(path).findall("object")]
+    except MalformedXmlError:
+        return []
 
 
 def stated_files(path: Path) -> list[str]:
@@ -112,9 +121,13 @@ def _text(element: ElementTree.Element, path: str) -> str:
     return (element.findtext(path) or "").strip()
 
 
+def _written_box(element: ElementTree.Element) -> tuple[str, ...]:
+    return tuple(_text(element, f"bndbox/{name}") for name in ("xmin", "ymin", "xmax", "ymax"))
+
+
 def _box(element: ElementTree.Element) -> Edges | None:
     try:
-        x1, y1, x2, y2 = (float(_text(element, f"bndbox/{name}")) for name in ("xmin", "ymin", "xmax", "ymax"))
+        x1, y1, x2, y2 = map(float, _written_box(element))
     except ValueError:
         return None
     return x1, y1, x2, y2

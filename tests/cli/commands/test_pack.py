@@ -41,8 +41,8 @@ def test_pack_voc_takes_classes_with_commas(tmp_path, capsys, monkeypatch):
         "set", [Category(label, name, label) for label, name in enumerate(["dog", "traffic light"], 1)], [], str
     )
     monkeypatch.setattr(
-        "lightning_rcnn.cli.commands.pack.voc_source", lambda root, split, **options: seen.update(options) or source
+        "lightning_rcnn.data.pack.any_format.voc_source", lambda root, split, **options: seen.update(options) or source
     )
     monkeypatch.setattr("lightning_rcnn.cli.commands.packing.write_splits", lambda sources, out, **options: None)
-    pack_voc(tmp_path, tmp_path / "out", split="train", classes="dog, traffic light")
+    pack_voc(tmp_path, out=tmp_path / "out", split="train", classes="dog, traffic light")
     assert seen == {"classes": ["dog", "traffic light"], "coordinates": "one_based"}
