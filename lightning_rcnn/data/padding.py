@@ -99,3 +99,16 @@ def smallest_holding(sizes: np.ndarray, shapes: np.ndarray) -> np.ndarray:
     """
     holds = np.all(sizes[:, None, :] <= shapes[None, :, :], axis=-1)
     return np.where(np.any(holds, axis=1), np.argmax(holds, axis=1), -1)
+
+
+def mixed_shape(sizes: np.ndarray, shapes: np.ndarray) -> tuple[int, int]:
+    """Return the padded (height, width) of a batch with the highest and the widest images.
+
+    The planner puts what is left of each shape into mixed batches, so one of nearly every epoch has it.
+
+    Args:
+        sizes: (height, width) of images, int64 [N, 2].
+        shapes: padded (height, width), int64 [K, 2], smallest area first; the last one holds all.
+    """
+    height, width = shapes[smallest_holding(sizes.max(axis=0, keepdims=True), shapes)[0]].tolist()
+    return height, width

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from lightning_rcnn.data.padding import round_up
+from lightning_rcnn.data.padding import mixed_shape, padded_shapes, resized_sizes, round_up
 from lightning_rcnn.inspection.collecting import InspectedSet
 from lightning_rcnn.inspection.recipe import Recipe, Resized, anchor_iou, resized
 from lightning_rcnn.rpn.anchors import AnchorSettings
@@ -83,11 +83,10 @@ def suggestions(sets: Sequence[InspectedSet], recipe: Recipe) -> list[Suggestion
 
 
 def batch_sizes(one: InspectedSet, recipe: Recipe, memories_gb: Sequence[float]) -> list[BatchSizes]:
-    """Estimate batch sizes for images of the largest padded size that 95% of a set have; see `memory.py`."""
+    """Estimate batch sizes for the largest batch, which has the highest and widest images of a set; see `memory.py`."""
     if recipe.memory is None or not len(one):
         return []
-    sizes = [recipe.rule.size(height, width) for height, width in np.unique(one.sizes, axis=0).tolist()]
-    pixels = float(np.quantile([round_up(height) * round_up(width) for height, width in sizes], NEARLY_ALL))
+    pixels = math.prod(mixed_shape(resized_sizes(recipe.rule, *one.sizes.T), padded_shapes(recipe.rule)))
     return [
         BatchSizes(
             memory,

@@ -1,7 +1,15 @@
 import numpy as np
 import pytest
 
-from lightning_rcnn.data.padding import DIVISOR, padded_shapes, resized_sizes, smallest_holding, sort_shapes
+from lightning_rcnn.data.padding import (
+    DIVISOR,
+    mixed_shape,
+    padded_shapes,
+    resized_sizes,
+    smallest_holding,
+    sort_shapes,
+)
+from lightning_rcnn.data.plan import plan_training_epoch
 from lightning_rcnn.data.resize import ResizeRule
 from lightning_rcnn.detectors.preprocessing import PreprocessingSettings
 from lightning_rcnn.errors import InputError
@@ -59,3 +67,22 @@ def test_all_multiples_as_shapes_pad_each_image_as_detect_does():
     sizes = resized_sizes(preprocessing.resize_rule, heights, widths)
     expected = [preprocessing.padded_size(*size) for size in sizes.tolist()]
     assert shapes[smallest_holding(sizes, shapes)].tolist() == [list(size) for size in expected]
+
+
+@pytest.mark.parametrize(
+    ("originals", "expected"),
+    [
+        ([(480, 640)] * 9, (800, 1088)),
+        ([(480, 640)] * 9 + [(640, 480)] * 9, (1344, 1344)),
+        ([(300, 900)] * 9 + [(480, 640)] * 9, (800, 1344)),
+    ],
+)
+def test_the_largest_batch_of_a_plan_has_the_mixed_shape(originals, expected):
+    rule = ResizeRule(800, 1333)
+    sizes, shapes = resized_sizes(rule, *np.array(originals).T), padded_shapes(rule)
+    assert mixed_shape(sizes, shapes) == expected
+    plans = [
+        plan_training_epoch([len(sizes)], [sizes], [shapes], global_batch_size=4, seed=0, epoch=epoch, window=64)
+        for epoch in range(20)
+    ]
+    assert max(plan.shapes.prod(axis=1).max() for plan in plans) == np.prod(expected)
