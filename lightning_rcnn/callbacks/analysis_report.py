@@ -136,8 +136,11 @@ class AnalysisReport(Callback):
         analyzed = analyses_of(parts, class_names)
         self.analyses = {result_type: one.analysis for result_type, one in analyzed.items()}
         is_fitting = trainer.state.fn == TrainerFn.FITTING
+        said: set[str] = set()  # what masks and boxes have in common, such as the recall of the proposals
         for result_type, sentences in findings_of_each(self.analyses, proposal_recall(metrics)).items():
-            rich.get_console().print(analysis_tables(self.analyses[result_type], sentences))
+            new = [sentence for sentence in sentences if sentence not in said]
+            rich.get_console().print(analysis_tables(self.analyses[result_type], new))
+            said.update(new)
         if not trainer.fast_dev_run:  # type: ignore[attr-defined]  # a property that Lightning adds later
             when = f" of epoch {trainer.current_epoch + 1}, step {trainer.global_step}" if is_fitting else ""
             title = f"{type(detector).__name__}: {what}{when}"

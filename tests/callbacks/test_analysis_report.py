@@ -93,6 +93,10 @@ def test_masks_and_boxes_are_both_analyzed(loader, make_trainer, content, tmp_pa
     assert len(content()["pictures"]) == len(masks["gallery"]) == len(boxes["gallery"]) == 4
     shown = capsys.readouterr().out
     assert shown.index("errors of masks") < shown.index("errors of boxes")
+    both = set(masks["findings"]) & set(boxes["findings"])
+    assert both
+    words = " ".join(shown.split())
+    assert [words.count(sentence) for sentence in both] == [1] * len(both), "said once"
 
 
 def test_no_report_in_training_unless_asked_for(loader, make_trainer, tmp_path):

@@ -104,6 +104,8 @@ def evaluate(
         print(f"{without_mask} of {len(objects)} objects have no usable mask: neither they nor detections there count.")
     if json is not None:
         write_metrics(json, metrics, epoch=None, step=None)
+    if report is None and type != "keypoints":
+        print("For a page with curves, confusions and the worst images, give --report FOLDER --images FOLDER.")
     if report is not None and type != "keypoints":
         unread = _read_images(analyzed.worst, images) if images is not None else []
         for note in unread[:1]:

@@ -294,6 +294,8 @@ def test_errors_are_named_and_a_report_is_written(files, evaluate, tmp_path):
     status, _, text = evaluate(truth, results, f"--report={report}", f"--images={folder}")
     assert status == 0
     words = " ".join(text.split())
+    assert "give --report" not in words
+    assert "give --report FOLDER --images FOLDER." in evaluate(truth, results)[2]
     assert "dog (1 object) is never predicted; this costs 50.0 points of AP50." in words
     assert "Best F1 0.667 at a score of 0.900 (precision 1.000, recall 0.500)." in words
     assert f"The report is {report / 'index.html'}." in words
