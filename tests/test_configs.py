@@ -11,6 +11,7 @@ from wandb import wandb_agent
 
 import lightning_rcnn
 from lightning_rcnn.checkpoints import detectron2, torchvision
+from lightning_rcnn.checkpoints.detectron2_profiles import input_of
 from lightning_rcnn.cli.commands.pack import pack_shapes
 from lightning_rcnn.cli.composing import compose
 from lightning_rcnn.cli.detection_cli import DetectionCLI
@@ -170,7 +171,7 @@ def test_schedules_are_those_of_the_sources(path, epochs, steps, drops):
                 detectron2.PYRAMID,
                 detectron2.HEAD,
                 detectron2.MASKS,
-                detectron2.input_of("resnet50"),
+                input_of("resnet50"),
             ],
         ),
         ("mask_rcnn/r50_fpn_v2_coco.yaml", [torchvision.SECOND_VERSION, torchvision.MASKS_OF_SECOND_VERSION]),

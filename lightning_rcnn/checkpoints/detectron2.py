@@ -7,6 +7,8 @@ halve the resolution in the 1 x 1 convolution of a bottleneck, as He et al. do, 
 settings of the profiles below.
 """
 
+import math
+import re
 from collections.abc import Mapping
 from functools import reduce
 from pathlib import Path
@@ -145,7 +147,7 @@ def _translate(file: WeightFile, profile: ProfileName | None) -> Translation:
             [
                 _profile_for(detector, neck),
                 {} if neck == "c4" or detector == "ProposalNetwork" else _box_head(weights),
-                _of_detector(detector, weights),
+                _of_detector(detector, weights, renamed_weights),
                 found.settings,
                 {"rpn": {"num_layers": 2}} if is_jittered else {},
                 {"preprocessing": pixels},
@@ -201,7 +203,7 @@ def _detector(weights: Mapping[str, Tensor]) -> DetectorName:
         return "ProposalNetwork"
     if not _has_rpn(weights):
         return "FastRCNN"
-    if COARSE_MASK in weights:
+    if _coarse_mask(weights):
         return "PointRend"
     if "roi_heads.keypoint_head.score_lowres.weight" in weights:
         return "KeypointRCNN"
@@ -211,9 +213,31 @@ def _detector(weights: Mapping[str, Tensor]) -> DetectorName:
     return "MaskRCNN" if has_masks else "FasterRCNN"
 
 
-def _of_detector(detector: DetectorName, weights: Mapping[str, Tensor]) -> dict[str, Any]:
+def _coarse_mask(weights: Mapping[str, Tensor]) -> str | None:
+    return next((name for name in weights if COARSE_MASK.fullmatch(name)), None)
+
+
+def _point_rend(weights: Mapping[str, Tensor], renamed: Mapping[str, Tensor]) -> dict[str, Any]:
+    """Return the sizes of PointRend's heads that follow from several weights, and what its masks train on."""
+    inputs, width = renamed["mask.coarse.layers.0.weight"].shape[1], len(renamed["mask.coarse.reduce.weight"])
+    num_layers = {
+        key: sum(re.fullmatch(rf"mask\.{head}\.layers\.\d\.weight", name) is not None for name in renamed)
+        for key, head in (("coarse_layers", "coarse"), ("num_layers", "point_head"))
+    }
+    sides = {
+        "coarse_side": math.isqrt(len(renamed["mask.coarse.logits.weight"]) // _num_classes(weights)),
+        "pooled_size": 2 * math.isqrt(inputs // width),
+    }
+    return {"mask": num_layers | sides, "box": {"passes_on": "predicted"}}
+
+
+def _of_detector(
+    detector: DetectorName, weights: Mapping[str, Tensor], renamed: Mapping[str, Tensor]
+) -> dict[str, Any]:
     """Return the settings of the branches that only some detectors have."""
     settings: dict[str, Any] = KEYPOINTS if detector == "KeypointRCNN" else {}
+    if detector == "PointRend":
+        settings = _point_rend(weights, renamed)
     if detector in ("MaskRCNN", "CascadeMaskRCNN"):
         norm = norm_of("roi_heads.mask_head.mask_fcn1", weights)
         settings = merge(MASKS, {"mask": {"norm": norm}} if norm else {})

@@ -21,6 +21,7 @@ COUNTS = "class_loss.class_images"
 
 
 _RPN = "proposal_generator.rpn_head."
+_COARSE, _POINTS = "roi_heads.mask_head.coarse_head.", "roi_heads.mask_head.point_head."
 _PREDICTORS = {"class_logits": "cls_score", "box_deltas": "bbox_pred"}
 
 
@@ -59,6 +60,11 @@ _PATTERNS: list[tuple[re.Pattern[str], Callable[[re.Match[str]], str]]] = [
     ),
     (re.compile(r"keypoint\.head\.deconvolution\.(\w+)"), lambda m: f"roi_heads.keypoint_head.score_lowres.{m[1]}"),
     (re.compile(r"mask\.head\.upsample\.(\w+)"), lambda m: f"roi_heads.mask_head.deconv.{m[1]}"),
+    (re.compile(r"mask\.coarse\.reduce\.(\w+)"), lambda m: f"{_COARSE}reduce_spatial_dim_conv.{m[1]}"),
+    (re.compile(r"mask\.coarse\.layers\.(\d)\.(\w+)"), lambda m: f"{_COARSE}fc{int(m[1]) + 1}.{m[2]}"),
+    (re.compile(r"mask\.coarse\.logits\.(\w+)"), lambda m: f"{_COARSE}prediction.{m[1]}"),
+    (re.compile(r"mask\.point_head\.layers\.(\d)\.(\w+)"), lambda m: f"{_POINTS}fc{int(m[1]) + 1}.{m[2]}"),
+    (re.compile(r"mask\.point_head\.logits\.(\w+)"), lambda m: f"{_POINTS}predictor.{m[1]}"),
     (re.compile(r"mask\.head\.logits\.(\w+)"), lambda m: f"roi_heads.mask_head.predictor.{m[1]}"),
 ]
 
@@ -85,7 +91,7 @@ def export(file: WeightFile) -> dict[str, Tensor]:
         if theirs is None:
             raise InputError(
                 f"{file.path}: detectron2's layout has no place for {name!r}; it has Faster, Mask, Cascade "
-                "and Keypoint R-CNN on ResNetFPN, ResNetC4 and ResNetDC5"
+                "and Keypoint R-CNN and PointRend on ResNetFPN, ResNetC4 and ResNetDC5"
             )
         exported[theirs] = value.roll(-1, dims=0) if "predictor.class_logits." in name else value
     return exported

@@ -13,8 +13,8 @@ BODY, REGION_STAGE = "backbone.body.", "pooler.stage."
 CLASS_LOGITS = re.compile(r"roi_heads\.box_predictor\.(?:0\.)?cls_score\.weight")
 """Logits of the classes, of the first stage of a cascade."""
 CASCADE = "roi_heads.box_predictor.0.cls_score.weight"
-COARSE_MASK = "roi_heads.mask_head.coarse_head.prediction.weight"
-"""The coarse mask of PointRend."""
+COARSE_MASK = re.compile(r"roi_heads\.(?:mask_head\.coarse_head|mask_coarse_head)\.prediction\.weight")
+"""The coarse mask of PointRend, by the names of today and of the first published models."""
 MASK_LAYER = re.compile(r"roi_heads\.mask_head\.mask_fcn\d\.weight")
 _RPN_CONVOLUTION = re.compile(r"proposal_generator\.rpn_head\.conv\.(?:conv(\d)\.)?(\w+)")
 _PYRAMID = re.compile(r"backbone\.fpn_(lateral|output)(\d)\.(norm\.)?(\w+)")
@@ -22,17 +22,19 @@ _BOX_HEAD = re.compile(r"roi_heads\.box_head\.(?:(\d)\.)?(conv|fc)(\d)\.(norm\.)
 _BOX_PREDICTOR = re.compile(r"roi_heads\.box_predictor\.(?:(\d)\.)?(cls_score|bbox_pred)\.(\w+)")
 _MASK_LAYER = re.compile(r"roi_heads\.mask_head\.mask_fcn(\d)\.(norm\.)?(\w+)")
 _KEYPOINT_LAYER = re.compile(r"roi_heads\.keypoint_head\.conv_fcn(\d)\.(\w+)")
-_COARSE_LAYER = re.compile(r"roi_heads\.mask_head\.coarse_head\.fc(\d)\.(\w+)")
-_POINT_LAYER = re.compile(r"roi_heads\.mask_head\.point_head\.fc(\d)\.(\w+)")
+_COARSE_LAYER = re.compile(r"roi_heads\.mask_(?:head\.coarse_head\.|coarse_head\.coarse_mask_)fc(\d)\.(\w+)")
+_POINT_LAYER = re.compile(r"roi_heads\.mask_(?:head\.)?point_head\.fc(\d)\.(\w+)")
+_COARSE_HEADS = ("mask_head.coarse_head", "mask_coarse_head")
 _PREFIXES = {
     "proposal_generator.rpn_head.objectness_logits.": "rpn.head.objectness.",
     "proposal_generator.rpn_head.anchor_deltas.": "rpn.head.deltas.",
     "roi_heads.mask_head.deconv.": "mask.head.upsample.",
     "roi_heads.keypoint_head.score_lowres.": "keypoint.head.deconvolution.",
     "roi_heads.mask_head.predictor.": "mask.head.logits.",
-    "roi_heads.mask_head.coarse_head.reduce_spatial_dim_conv.": "mask.coarse.reduce.",
-    "roi_heads.mask_head.coarse_head.prediction.": "mask.coarse.logits.",
+    **{f"roi_heads.{coarse}.reduce_spatial_dim_conv.": "mask.coarse.reduce." for coarse in _COARSE_HEADS},
+    **{f"roi_heads.{coarse}.prediction.": "mask.coarse.logits." for coarse in _COARSE_HEADS},
     "roi_heads.mask_head.point_head.predictor.": "mask.point_head.logits.",
+    "roi_heads.mask_point_head.predictor.": "mask.point_head.logits.",
 }
 
 

@@ -5,7 +5,7 @@ Shape letters: N images, P proposals, R sampled regions, B regions of the whole 
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from lightning_rcnn.backbones.base import Backbone
 from lightning_rcnn.box_losses import BoxLossSettings, SmoothL1Loss
 from lightning_rcnn.errors import InputError
+from lightning_rcnn.functional.boxes import decode
 from lightning_rcnn.functional.losses import LossSum
 from lightning_rcnn.functional.postprocess import NMSKind, select_detections
 from lightning_rcnn.functional.targets import RoIs, roi_targets
@@ -54,6 +55,9 @@ class BoxSettings(Settings):
         detections_per_image: limit of detections per image.
         min_size: minimum side of a box before NMS, pixels; with 0 (detectron2) empty boxes are dropped in the original
             frame only.
+        passes_on: boxes of the positive regions that the mask and keypoint branches train on: "sampled", those of the
+            proposals, or "predicted", the better ones that this branch makes of them (detectron2's
+            `TRAIN_ON_PRED_BOXES`, in its PointRend). Without effect on a detector of boxes only.
 
     Raises:
         InputError: no region could be background, or there are class weights without `SoftmaxLoss`.
@@ -79,6 +83,7 @@ class BoxSettings(Settings):
     nms_iou: Fraction = 0.5
     detections_per_image: PositiveCount = 100
     min_size: NonNegative = 1e-2
+    passes_on: Literal["sampled", "predicted"] = "sampled"
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -93,7 +98,15 @@ class BoxSettings(Settings):
             )
 
     def build(self, backbone: Backbone, pooler: RoIPooler, num_classes: int) -> BoxPredictions:
-        """Build the branch."""
+        """Build the branch.
+
+        Raises:
+            InputError: `passes_on` is "predicted" with a "C4" backbone, whose masks share the regions of boxes.
+        """
+        if self.passes_on == "predicted" and pooler.has_stage:
+            raise InputError(
+                "model.box: passes_on predicted: with a C4 backbone masks come from the regions of boxes; leave it out"
+            )
         return BoxBranch(self, backbone, pooler, num_classes)
 
 
@@ -166,8 +179,7 @@ class BoxStage(Part):
         self, rois: RoIs, class_logits: Tensor, box_deltas: Tensor, inputs: Inputs, targets: Targets, seed: Tensor
     ) -> dict[str, LossSum]:
         """Compute the losses from class logits [N, R, K+1] and deltas [N, R, K, 4] of the sampled regions."""
-        own_class = (rois.labels - 1).clamp(min=0)[..., None, None].expand(-1, -1, 1, 4)
-        own_deltas = box_deltas.gather(2, own_class).squeeze(2)
+        own_deltas = _of_own_class(rois, box_deltas)
         weights = self._class_weights(rois)
         classifier = self.class_loss(class_logits, rois, weights, inputs.image_ids, targets, seed)
         box = self.box_loss(own_deltas, rois.gt_deltas, rois.boxes, rois.is_positive, self.settings.box_weights)
@@ -223,7 +235,7 @@ class BoxBranch(BoxStage):
         features = pooled(as_rois(rois.boxes, rois.is_valid), self.pooled_size)
         class_logits, box_deltas = self.score(features, rois.is_valid)
         losses = self.losses_of(rois, class_logits, box_deltas, inputs, targets, seed)
-        return losses, rois._replace(features=features)
+        return losses, self._passed_on(rois._replace(features=features), box_deltas)
 
     def predict(self, pooled: PooledFeatures, proposals: Proposals, inputs: Inputs) -> Detections:
         """Compute detections from the proposals, in the resized frame."""
@@ -249,7 +261,14 @@ class BoxBranch(BoxStage):
             torch.cat(both, dim=1)[image, rois.indices] for both in zip(scored, scored_gt, strict=True)
         )
         losses = self.losses_of(rois, class_logits, box_deltas, inputs, targets, seed)
-        return self._select(proposals, *scored, inputs), losses, rois
+        return self._select(proposals, *scored, inputs), losses, self._passed_on(rois, box_deltas)
+
+    def _passed_on(self, rois: RoIs, box_deltas: Tensor) -> RoIs:
+        """Return the regions that other branches train on; no gradient passes through their boxes."""
+        if self.settings.passes_on == "sampled":
+            return rois
+        boxes = decode(_of_own_class(rois, box_deltas).detach(), rois.boxes, self.settings.box_weights)
+        return rois._replace(boxes=boxes, features=None)
 
     def _select(self, proposals: Proposals, class_logits: Tensor, box_deltas: Tensor, inputs: Inputs) -> Detections:
         """Select detections from class logits [N, P, K+1] and deltas [N, P, K, 4] of the proposals."""
@@ -266,3 +285,9 @@ class BoxBranch(BoxStage):
             min_size=self.settings.min_size,
             scores_of=self.class_loss.scores,
         )
+
+
+def _of_own_class(rois: RoIs, box_deltas: Tensor) -> Tensor:
+    """Return the deltas [N, R, 4] of the class of each region, of [N, R, K, 4]; those of class 1 for background."""
+    own_class = (rois.labels - 1).clamp(min=0)[..., None, None].expand(-1, -1, 1, 4)
+    return box_deltas.gather(2, own_class).squeeze(2)

@@ -37,7 +37,7 @@ class CascadeSettings(BoxSettings):
         averages: what is averaged over the stages: "scores" (the paper, detectron2) or "logits" (mmdetection).
 
     Raises:
-        InputError: numbers of stages differ, or `class_agnostic` is off.
+        InputError: numbers of stages differ, `class_agnostic` is off, or `passes_on` is not "sampled".
     """
 
     class_agnostic: bool = True
@@ -51,6 +51,8 @@ class CascadeSettings(BoxSettings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if self.passes_on != "sampled":
+            raise InputError("model.box: passes_on: masks of a cascade train on the sampled regions; leave it out")
         if not self.class_agnostic:
             raise InputError("model.box: class_agnostic: the stages of a cascade share one box; leave it on")
         if not len(self.stage_ious) == len(self.stage_box_weights) == len(self.loss_weights) - 1:

@@ -10,6 +10,8 @@ from lightning_rcnn.backbones.c4 import ResNetC4
 from lightning_rcnn.backbones.dc5 import ResNetDC5
 from lightning_rcnn.backbones.deformable import Deformable
 from lightning_rcnn.backbones.fpn import ResNetFPN
+from lightning_rcnn.backbones.regnet import RegNetFPN
+from lightning_rcnn.checkpoints.configs.detectron2_writing import config_of
 from lightning_rcnn.checkpoints.detectron2_export import export
 from lightning_rcnn.checkpoints.detectron2_names import our_name
 from lightning_rcnn.checkpoints.reading import WeightFile
@@ -23,6 +25,7 @@ from lightning_rcnn.detectors.proposal_network import ProposalNetwork
 from lightning_rcnn.errors import InputError
 from lightning_rcnn.parts import part
 from lightning_rcnn.roi_heads.box_head import ConvolutionalHead
+from lightning_rcnn.roi_heads.class_losses import FederatedLoss
 
 HERE = Path("ours.ckpt")
 CLASSES = ["cat", "dog", "cow"]
@@ -37,6 +40,12 @@ KINDS = {
         box={"head": ConvolutionalHead(num_layers=2, channels=32, width=8, norm="group_norm")},
     ),
     "Cascade": lambda: CascadeMaskRCNN(CLASSES, backbone=SMALL_FPN, box={"head": {"width": 8}}, mask={"width": 8}),
+    "PointRend": lambda: PointRend(
+        CLASSES,
+        backbone=SMALL_FPN,
+        box={"head": {"width": 8}, "passes_on": "predicted"},
+        mask={"width": 8, "coarse_hidden": 8, "num_layers": 2, "coarse_layers": 1, "coarse_side": 6, "num_points": 20},
+    ),
     "RPN": lambda: ProposalNetwork(["object"], backbone=SMALL_FPN),
     "deformable": lambda: FasterRCNN(
         CLASSES, backbone=part(ResNetFPN, channels=16, deformable=Deformable(stages=(4,))), box={"head": {"width": 8}}
@@ -97,7 +106,7 @@ def run(*words):
     return main(["convert", *map(str, words)])
 
 
-@pytest.mark.parametrize("kind", ["Mask, FPN", "Cascade"])
+@pytest.mark.parametrize("kind", ["Mask, FPN", "Cascade", "PointRend"])
 def test_there_and_back_again(kind, tmp_path, capsys):
     """The settings come back by the configuration beside the weights, as a user of detectron2 has it."""
     detector = build(kind)
@@ -122,11 +131,21 @@ def test_there_and_back_again(kind, tmp_path, capsys):
         assert getattr(rpn, name) == pytest.approx(getattr(old_rpn, name)), name
     for name in ("score_threshold", "nms_iou", "box_loss", "positive_iou", "box_weights", "detections_per_image"):
         assert getattr(box, name) == pytest.approx(getattr(old_box, name)), name
+    if kind == "PointRend":
+        assert (back.mask.settings, box.passes_on) == (detector.mask.settings, "predicted")
     images = torch.randint(0, 256, (1, 3, 64, 64), dtype=torch.uint8)
     sizes = torch.tensor([[64, 64]])
     torch.testing.assert_close(
         back.preprocessing.normalize(images, sizes), detector.preprocessing.normalize(images, sizes), atol=2e-5, rtol=0
     )
+
+
+def test_losses_and_thresholds_of_regions_are_written():
+    box = {"head": {"width": 8}, "negative_iou": 0.4, "class_loss": part(FederatedLoss, num_classes=2)}
+    model = config_of(FasterRCNN(CLASSES, backbone=SMALL_FPN, box=box).init_args)["MODEL"]
+    assert (model["ROI_HEADS"]["IOU_THRESHOLDS"], model["ROI_HEADS"]["IOU_LABELS"]) == ([0.4, 0.5], [0, -1, 1])
+    wanted = {"USE_SIGMOID_CE": True, "USE_FED_LOSS": True, "FED_LOSS_NUM_CLASSES": 2, "TRAIN_ON_PRED_BOXES": False}
+    assert model["ROI_BOX_HEAD"].items() >= wanted.items()
 
 
 def test_a_proposal_network_there_and_back_again(tmp_path, capsys):
@@ -144,8 +163,10 @@ def test_a_proposal_network_there_and_back_again(tmp_path, capsys):
 
 
 def test_what_it_lacks_is_refused_in_one_line(tmp_path, capsys):
-    detector = PointRend(CLASSES, backbone=SMALL_FPN, box={"head": {"width": 8}}, mask={"width": 8, "coarse_hidden": 8})
-    with pytest.raises(InputError, match=r"no place for 'mask\.coarse"):
+    detector = FasterRCNN(
+        CLASSES, backbone=part(RegNetFPN, name="regnet_x_400mf", channels=8), box={"head": {"width": 8}}
+    )
+    with pytest.raises(InputError, match=r"no place for 'backbone\.body\.stem"):
         export(WeightFile(HERE, detector.state_dict()))
     save_detector(detector, tmp_path / "ours.ckpt")
     assert run(tmp_path / "ours.ckpt", "--to", "detectron2", "--out", tmp_path / "theirs.pth") == 1

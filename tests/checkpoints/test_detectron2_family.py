@@ -93,11 +93,22 @@ def deformable(channels):
     return shapes
 
 
+def first_point_rend():
+    """The names with which PointRend was published, before version 2 of its heads."""
+    older = {}
+    for name, shape in point_rend().items():
+        name = name.replace("mask_head.coarse_head.fc", "mask_coarse_head.coarse_mask_fc")
+        name = name.replace("mask_head.coarse_head.", "mask_coarse_head.")
+        older[name.replace("mask_head.point_head.", "mask_point_head.")] = shape
+    return older
+
+
 FAMILY = {
     "deformable v1": (lambda: deformable(18), "FasterRCNN"),
     "cascade": (lambda: cascade(masks=False), "CascadeRCNN"),
     "cascade, masks": (lambda: cascade(masks=True), "CascadeMaskRCNN"),
     "PointRend": (point_rend, "PointRend"),
+    "PointRend, first names": (first_point_rend, "PointRend"),
     "keypoints": (keypoints, "KeypointRCNN"),
     "group norm": (lambda: with_norms("group_norm", is_jittered=False), "MaskRCNN"),
     "sync batch norm": (lambda: with_norms("batch_norm", is_jittered=False), "MaskRCNN"),
@@ -147,8 +158,10 @@ def test_settings_are_those_of_the_configuration(case):
         )
         assert (detector.keypoint.settings.width, detector.keypoint.settings.num_layers) == (32, 8)
         assert (detector.keypoint.settings.score, detector.class_names) == ("probability", ["person"])
-    if kind == "PointRend":
-        assert [mask[key] for key in ("coarse_hidden", "coarse_width", "width")] == [64, 256, 32]
+    if kind.startswith("PointRend"):
+        sizes = {"coarse_hidden": 64, "coarse_width": 256, "width": 32, "coarse_layers": 2, "num_layers": 3}
+        assert mask.items() >= (sizes | {"coarse_side": 7, "pooled_size": 14}).items()
+        assert box["passes_on"] == "predicted"
     norm = {"group norm": "group_norm", "sync batch norm": "batch_norm", "large-scale jitter": "batch_norm"}.get(kind)
     if norm is None:
         assert (backbone["norm"], backbone["fpn_norm"], backbone["stride_in_1x1"]) == ("frozen_batch_norm", None, True)

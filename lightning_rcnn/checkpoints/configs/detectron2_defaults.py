@@ -105,6 +105,10 @@ DEFAULTS: dict[str, Any] = {
     "SOLVER.CLIP_GRADIENTS.CLIP_VALUE": 1.0,
     "SOLVER.AMP.ENABLED": False,
     "MODEL.ROI_KEYPOINT_HEAD.MIN_KEYPOINTS_PER_IMAGE": 1,
+    "INPUT.CROP.SINGLE_CATEGORY_MAX_AREA": 1.0,
+    "INPUT.COLOR_AUG_SSD": False,
+    "MODEL.ROI_MASK_HEAD.IN_FEATURES": ["p2"],
+    "MODEL.POINT_HEAD.IN_FEATURES": ["p2"],
     "MODEL.POINT_HEAD.TRAIN_NUM_POINTS": 196,
     "MODEL.POINT_HEAD.OVERSAMPLE_RATIO": 3,
     "MODEL.POINT_HEAD.IMPORTANCE_SAMPLE_RATIO": 0.75,
@@ -129,10 +133,8 @@ FROM_WEIGHTS = (
     "MODEL.ROI_HEADS.IN_FEATURES",
     *(f"MODEL.ROI_BOX_HEAD.{name}" for name in ("NAME", "NUM_FC", "FC_DIM", "NUM_CONV", "CONV_DIM", "NORM")),
     *(f"MODEL.ROI_MASK_HEAD.{name}" for name in ("NAME", "NUM_CONV", "CONV_DIM", "NORM")),
-    *(
-        f"MODEL.POINT_HEAD.{name}"
-        for name in ("NAME", "FC_DIM", "NUM_FC", "NUM_CLASSES", "CLS_", "COARSE_", "IN_FEATURES")
-    ),
+    *(f"MODEL.ROI_MASK_HEAD.{name}" for name in ("FC_DIM", "NUM_FC", "OUTPUT_SIDE_RESOLUTION", "POINT_HEAD_ON")),
+    *(f"MODEL.POINT_HEAD.{name}" for name in ("NAME", "FC_DIM", "NUM_FC", "NUM_CLASSES", "CLS_", "COARSE_")),
     *(f"MODEL.{name}." for name in ("RETINANET", "SEM_SEG_HEAD", "PANOPTIC_FPN")),
     *(f"MODEL.ROI_KEYPOINT_HEAD.{name}" for name in ("NAME", "CONV_DIMS", "NUM_KEYPOINTS")),
 )

@@ -4,15 +4,15 @@ The network follows from the weights (`checkpoints/detectron2.py`); a configurat
 thresholds, samples, losses, the solver, the input.
 """
 
-from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from lightning_rcnn.checkpoints.configs.detectron2_defaults import DEFAULTS, FROM_WEIGHTS, OF_THE_RUN
 from lightning_rcnn.checkpoints.configs.detectron2_files import flat_config
-from lightning_rcnn.checkpoints.configs.detectron2_lazy import DEFAULTS_OF_LAZY, SCALE_JITTER, from_lazy
+from lightning_rcnn.checkpoints.configs.detectron2_lazy import DEFAULTS_OF_LAZY, from_lazy
+from lightning_rcnn.checkpoints.configs.detectron2_training import read_run, read_solver
 from lightning_rcnn.checkpoints.configs.source_keys import SourceKeys
-from lightning_rcnn.checkpoints.configs.training import constant_parts, nested, transforms_of
+from lightning_rcnn.checkpoints.configs.training import nested
 from lightning_rcnn.checkpoints.translation import OVERLAP_LOSSES, SMOOTH_L1, Translation, part
 from lightning_rcnn.errors import InputError
 from lightning_rcnn.plain_data import INIT_ARGS, merge, override
@@ -41,6 +41,16 @@ SAME: dict[str, str] = {
 """Settings that only have another name here."""
 OVERLAP_TYPES = {"giou": "GIoULoss", "diou": "DIoULoss", "ciou": "CIoULoss"}
 """Their names of the losses of boxes by overlap, and ours."""
+POINTS: dict[str, str] = {
+    "MODEL.POINT_HEAD.TRAIN_NUM_POINTS": "mask.num_points",
+    "MODEL.POINT_HEAD.OVERSAMPLE_RATIO": "mask.oversample",
+    "MODEL.POINT_HEAD.IMPORTANCE_SAMPLE_RATIO": "mask.importance",
+    "MODEL.POINT_HEAD.SUBDIVISION_STEPS": "mask.subdivisions",
+    "MODEL.POINT_HEAD.SUBDIVISION_NUM_POINTS": "mask.subdivision_points",
+}
+"""Those of PointRend."""
+_WITHOUT_EFFECT: dict[str, tuple[str, ...]] = {"PointRend": ("MODEL.ROI_MASK_HEAD.POOLER_", "INPUT.MASK_FORMAT")}
+"""Detector -> beginnings of keys that it has no use for: PointRend samples the finest map, and bitmaps, at points."""
 POOLERS: dict[str, dict[str, Any]] = {
     "ROIAlignV2": {"operator": "align", "aligned": True},
     "ROIAlign": {"operator": "align", "aligned": False},
@@ -62,15 +72,17 @@ def configure(translation: Translation, path: Path) -> None:
     defaults = DEFAULTS
     if "model._target_" in given:
         given, defaults = from_lazy(given), DEFAULTS | DEFAULTS_OF_LAZY
-    own = {key: value for key, value in given.items() if not key.startswith((*FROM_WEIGHTS, *OF_THE_RUN))}
+    without_effect = (*FROM_WEIGHTS, *OF_THE_RUN, *_WITHOUT_EFFECT.get(translation.detector, ()))
+    own = {key: value for key, value in given.items() if not key.startswith(without_effect)}
     own |= {key: given[key] for key in ("MODEL.RESNETS.STRIDE_IN_1X1", "MODEL.RESNETS.DEPTH") if key in given}
     keys = SourceKeys(path, own, defaults)
     _check(translation, keys)
     model: dict[str, Any] = {}
-    for section in (_same, _input, _backbone, _rpn, _pooler, _box, _keypoint, _solver):
+    for section in (_same, _input, _backbone, _rpn, _pooler, _box, _keypoint, _point_rend):
         model = merge(model, section(keys, translation))
+    model = merge(model, read_solver(keys))
     translation.hyperparameters = override(translation.hyperparameters, model)
-    translation.run = merge(_data(keys), _trainer(keys))
+    translation.run = read_run(keys)
     translation.notes.append(f"Settings of {path}, as far as they have a counterpart here.")
     translation.notes += [f"{path}: no counterpart of {setting}." for setting in keys.left()]
 
@@ -208,6 +220,8 @@ def _box(keys: SourceKeys, translation: Translation) -> dict[str, Any]:
     if "box" not in translation.hyperparameters:
         return {}
     negative, positive = _two_thresholds(keys, "MODEL.ROI_HEADS.IOU_THRESHOLDS")
+    if keys["MODEL.ROI_HEADS.IOU_LABELS"] != ([0, 1] if negative == positive else [0, -1, 1]):
+        keys.name_left("MODEL.ROI_HEADS.IOU_LABELS")
     settings: dict[str, Any] = {
         "positive_iou": positive,
         "negative_iou": negative,
@@ -219,6 +233,11 @@ def _box(keys: SourceKeys, translation: Translation) -> dict[str, Any]:
     if keys["MODEL.RESNETS.RES5_DILATION"] not in (None, 2 if kind == "DC5" else 1):
         keys.name_left("MODEL.RESNETS.RES5_DILATION")
     is_agnostic = keys["MODEL.ROI_BOX_HEAD.CLS_AGNOSTIC_BBOX_REG"]
+    is_passed_on = keys["MODEL.ROI_BOX_HEAD.TRAIN_ON_PRED_BOXES"]
+    if is_passed_on and (kind == "C4" or translation.detector.startswith("Cascade")):
+        keys.name_left("MODEL.ROI_BOX_HEAD.TRAIN_ON_PRED_BOXES")
+    else:
+        settings["passes_on"] = "predicted" if is_passed_on else "sampled"
     if translation.detector.startswith("Cascade"):
         first, *later = keys["MODEL.ROI_BOX_CASCADE_HEAD.IOUS"]
         first_weights, *later_weights = keys["MODEL.ROI_BOX_CASCADE_HEAD.BBOX_REG_WEIGHTS"]
@@ -232,13 +251,22 @@ def _box(keys: SourceKeys, translation: Translation) -> dict[str, Any]:
         }
     else:
         settings["class_agnostic"] = is_agnostic
-    if keys["MODEL.ROI_BOX_HEAD.USE_FED_LOSS"] and keys["MODEL.ROI_BOX_HEAD.USE_SIGMOID_CE"]:
-        settings["class_loss"] = part(
-            "lightning_rcnn.roi_heads.class_losses.FederatedLoss",
-            num_classes=keys["MODEL.ROI_BOX_HEAD.FED_LOSS_NUM_CLASSES"],
-            frequency_power=keys["MODEL.ROI_BOX_HEAD.FED_LOSS_FREQ_WEIGHT_POWER"],
-        )
-    return {"box": settings}
+    return {"box": settings | _class_loss(keys)}
+
+
+def _class_loss(keys: SourceKeys) -> dict[str, Any]:
+    """Return the loss of the classes if they are sigmoids; of all of them, it is a federated loss that drops none."""
+    head = "MODEL.ROI_BOX_HEAD."
+    number, power = keys[f"{head}FED_LOSS_NUM_CLASSES"], keys[f"{head}FED_LOSS_FREQ_WEIGHT_POWER"]
+    is_federated = keys[f"{head}USE_FED_LOSS"]
+    if not keys[f"{head}USE_SIGMOID_CE"]:
+        if is_federated:  # detectron2 refuses it
+            keys.name_left(f"{head}USE_FED_LOSS")
+        return {}
+    if not is_federated:
+        number, power = keys["MODEL.ROI_HEADS.NUM_CLASSES"], 0.0
+    loss = part("lightning_rcnn.roi_heads.class_losses.FederatedLoss", num_classes=number, frequency_power=power)
+    return {"class_loss": loss}
 
 
 def _box_loss(keys: SourceKeys, section: str) -> dict[str, Any]:
@@ -263,60 +291,13 @@ def _keypoint(keys: SourceKeys, translation: Translation) -> dict[str, Any]:
     return {"keypoint": {"pooled_size": keys[f"{head}POOLER_RESOLUTION"], "loss_number": number}}
 
 
-def _solver(keys: SourceKeys, translation: Translation) -> dict[str, Any]:
-    total, warmup = keys["SOLVER.MAX_ITER"], keys["SOLVER.WARMUP_ITERS"]
-    optimizer = part(
-        "torch.optim.SGD",
-        lr=keys["SOLVER.BASE_LR"],
-        momentum=keys["SOLVER.MOMENTUM"],
-        nesterov=keys["SOLVER.NESTEROV"],
-        weight_decay=keys["SOLVER.WEIGHT_DECAY"],
-    )
-    schedules: dict[str, Callable[[], Mapping[str, Any]]] = {
-        "WarmupMultiStepLR": lambda: constant_parts(keys["SOLVER.STEPS"], total, warmup),
-        "WarmupCosineLR": lambda: part("lightning_rcnn.detectors.schedules.CosineSchedule", warmup_steps=warmup),
-    }
-    if keys["SOLVER.WEIGHT_DECAY_BIAS"] not in (None, keys["SOLVER.WEIGHT_DECAY"]):
-        keys.name_left("SOLVER.WEIGHT_DECAY_BIAS")
-    name = keys["SOLVER.LR_SCHEDULER_NAME"]
-    if name not in schedules:
-        keys.name_left("SOLVER.LR_SCHEDULER_NAME")
-        return {"optimizer": optimizer}
-    return {"optimizer": optimizer, "schedule": schedules[name]()}
-
-
-def _data(keys: SourceKeys) -> dict[str, Any]:
-    lengths, longest = keys["INPUT.MIN_SIZE_TRAIN"], keys["INPUT.MAX_SIZE_TRAIN"]
-    lengths = lengths if isinstance(lengths, list) else [lengths]
-    if keys["INPUT.MIN_SIZE_TRAIN_SAMPLING"] == "range" and len(lengths) == 2:
-        lengths = [*range(lengths[0], lengths[1], 32), lengths[1]]
-    jitter = keys[SCALE_JITTER]
-    # A batch has the model's limit of the longer edge; another one in training has no counterpart.
-    if longest != keys["INPUT.MAX_SIZE_TEST"] and keys.is_given("INPUT.MAX_SIZE_TRAIN"):
-        keys.name_left("INPUT.MAX_SIZE_TRAIN")
-    sampling: dict[str, Any] = {}
-    if keys["DATALOADER.FILTER_EMPTY_ANNOTATIONS"]:
-        sampling["empty_share"] = 0.0
-    kind = "Sampling"
-    if keys["DATALOADER.SAMPLER_TRAIN"] == "RepeatFactorTrainingSampler":
-        kind, sampling["threshold"] = "RepeatFactor", keys["DATALOADER.REPEAT_THRESHOLD"]
-    transforms = transforms_of(keys["INPUT.RANDOM_FLIP"], lengths, jitter)
-    settings: dict[str, Any] = {"train_transforms": transforms}
-    if sampling:
-        settings["sampling"] = {"class_path": kind, "init_args": sampling}
-    return {"data": settings}
-
-
-def _trainer(keys: SourceKeys) -> dict[str, Any]:
-    settings: dict[str, Any] = {"max_epochs": -1, "max_steps": keys["SOLVER.MAX_ITER"]}
-    if keys["SOLVER.AMP.ENABLED"]:
-        settings["precision"] = "16-mixed"
-    if keys["SOLVER.CLIP_GRADIENTS.ENABLED"]:
-        if keys["SOLVER.CLIP_GRADIENTS.CLIP_TYPE"] == "value":
-            settings |= {
-                "gradient_clip_val": keys["SOLVER.CLIP_GRADIENTS.CLIP_VALUE"],
-                "gradient_clip_algorithm": "value",
-            }
+def _point_rend(keys: SourceKeys, translation: Translation) -> dict[str, Any]:
+    if translation.detector != "PointRend":
+        return {}
+    settings: dict[str, Any] = {}
+    for theirs, ours in POINTS.items():
+        if ours == "mask.oversample" and keys[theirs] != int(keys[theirs]):
+            keys.name_left(theirs)
         else:
-            keys.name_left("SOLVER.CLIP_GRADIENTS.CLIP_TYPE")
-    return {"trainer": settings, "last_checkpoint": {"every_n_steps": keys["SOLVER.CHECKPOINT_PERIOD"]}}
+            settings = merge(settings, nested(ours, keys[theirs]))
+    return settings

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from lightning_rcnn.checkpoints.configs.detectron2_settings import OVERLAP_TYPES, POOLERS, SAME
+from lightning_rcnn.checkpoints.configs.detectron2_settings import OVERLAP_TYPES, POINTS, POOLERS, SAME
 from lightning_rcnn.checkpoints.configs.training import nested
 from lightning_rcnn.checkpoints.translation import OVERLAP_LOSSES, SMOOTH_L1
 from lightning_rcnn.plain_data import CLASS_PATH, INIT_ARGS, merge
@@ -54,7 +54,8 @@ def config_of(hyperparameters: Mapping[str, Any]) -> dict[str, Any]:
     factor = 255 / settings["preprocessing"]["pixel_range"]
     for key in ("pixel_mean", "pixel_std"):
         settings["preprocessing"][key] = [round(value * factor, 6) for value in settings["preprocessing"][key]]
-    same = [nested(theirs, value) for theirs, ours in SAME.items() if (value := _at(settings, ours)) is not None]
+    names = SAME | POINTS
+    same = [nested(theirs, value) for theirs, ours in names.items() if (value := _at(settings, ours)) is not None]
     config: dict[str, Any] = {"VERSION": 2}
     for section in (*same, _network(hyperparameters, settings), _thresholds(settings), _solver(settings)):
         config = merge(config, section)
@@ -146,7 +147,10 @@ def _heads(settings: Mapping[str, Any], kind: str, maps: list[str], num_classes:
             "IOUS": [box["positive_iou"], *box["stage_ious"]],
             "BBOX_REG_WEIGHTS": [box["box_weights"], *box["stage_box_weights"]],
         }
-    if mask is not None:
+    if mask is not None and "subdivisions" in mask:
+        model["ROI_HEADS"]["NAME"] = "PointRendROIHeads"
+        model |= _point_rend(mask, num_classes)
+    elif mask is not None:
         layers = mask["num_layers"] if mask["num_layers"] is not None else 0 if kind == "C4" else 4
         model["ROI_MASK_HEAD"] = {
             "NUM_CONV": layers,
@@ -164,6 +168,29 @@ def _heads(settings: Mapping[str, Any], kind: str, maps: list[str], num_classes:
             "NORMALIZE_LOSS_BY_VISIBLE_KEYPOINTS": keypoint["loss_number"] == "visible",
         }
     return model
+
+
+def _point_rend(mask: Mapping[str, Any], num_classes: int) -> dict[str, Any]:
+    """Return the heads of PointRend, by the keys of its project's `add_pointrend_config`."""
+    return {
+        "ROI_MASK_HEAD": {
+            "NAME": "PointRendMaskHead",
+            "POINT_HEAD_ON": True,
+            "IN_FEATURES": ["p2"],
+            "POOLER_TYPE": "",
+            "POOLER_RESOLUTION": mask["pooled_size"],
+            "CONV_DIM": mask["coarse_width"],
+            "FC_DIM": mask["coarse_hidden"],
+            "NUM_FC": mask["coarse_layers"],
+            "OUTPUT_SIDE_RESOLUTION": mask["coarse_side"],
+        },
+        "POINT_HEAD": {
+            "NUM_CLASSES": num_classes,
+            "FC_DIM": mask["width"],
+            "NUM_FC": mask["num_layers"],
+            "IN_FEATURES": ["p2"],
+        },
+    }
 
 
 def _deformable(settings: Mapping[str, Any] | None) -> dict[str, Any]:
@@ -221,15 +248,37 @@ def _pooling(settings: Mapping[str, Any]) -> dict[str, Any]:
     kind = next(name for name, other in POOLERS.items() if all(pooler[key] == value for key, value in other.items()))
     pooling = {"POOLER_TYPE": kind, "POOLER_SAMPLING_RATIO": pooler["sampling_ratio"]}
     model: dict[str, Any] = {
-        "ROI_HEADS": {"IOU_THRESHOLDS": [box["positive_iou"]]},
-        "ROI_BOX_HEAD": {**pooling, **_box_loss(box["box_loss"]), "CLS_AGNOSTIC_BBOX_REG": box["class_agnostic"]},
+        "ROI_HEADS": _matching(box["negative_iou"], box["positive_iou"]),
+        "ROI_BOX_HEAD": {
+            **pooling,
+            **_box_loss(box["box_loss"]),
+            **_class_loss(box["class_loss"]),
+            "CLS_AGNOSTIC_BBOX_REG": box["class_agnostic"],
+            "TRAIN_ON_PRED_BOXES": box["passes_on"] == "predicted",
+        },
     }
     if "keypoint" in settings:
         model["ROI_KEYPOINT_HEAD"] = pooling
     if mask is None:
         return {"MODEL": model}
-    mask_format = "polygon" if mask["target"] == "polygon" else "bitmask"
+    mask_format = "polygon" if mask.get("target") == "polygon" else "bitmask"
+    if "subdivisions" in mask:
+        return {"MODEL": model, "INPUT": {"MASK_FORMAT": mask_format}}
     return {"MODEL": model | {"ROI_MASK_HEAD": pooling}, "INPUT": {"MASK_FORMAT": mask_format}}
+
+
+def _matching(negative_iou: float, positive_iou: float) -> dict[str, Any]:
+    """Return the thresholds of regions; between two of them regions are ignored."""
+    if negative_iou == positive_iou:
+        return {"IOU_THRESHOLDS": [positive_iou]}
+    return {"IOU_THRESHOLDS": [negative_iou, positive_iou], "IOU_LABELS": [0, -1, 1]}
+
+
+def _class_loss(loss: Mapping[str, Any]) -> dict[str, Any]:
+    if "frequency_power" not in loss:
+        return {}
+    numbers = {"FED_LOSS_NUM_CLASSES": loss["num_classes"], "FED_LOSS_FREQ_WEIGHT_POWER": loss["frequency_power"]}
+    return {"USE_SIGMOID_CE": True, "USE_FED_LOSS": True, **numbers}
 
 
 def _solver(settings: Mapping[str, Any]) -> dict[str, Any]:

@@ -62,7 +62,7 @@ def translation(detector="MaskRCNN", classes=3, name="resnet50"):
         "preprocessing": {},
         "rpn": {"anchors": {}},
         "box": {"head": {"width": 16}},
-        **({"mask": {"width": 16}} if "Mask" in detector else {}),
+        **({"mask": {"width": 16}} if "Mask" in detector or detector == "PointRend" else {}),
     }
     return Translation("detectron2's", Path("model_final.pth"), detector, settings, {}, {})
 
@@ -143,7 +143,38 @@ def test_what_has_no_counterpart_is_named(config):
     own = translation()
     configure(own, config)
     named = [note.partition("no counterpart of ")[2] for note in own.notes[1:]]
-    assert named == ["MODEL.ROI_BOX_HEAD.TRAIN_ON_PRED_BOXES True.", "MY_SETTING.DEPTH 4."]
+    assert named == ["MY_SETTING.DEPTH 4."]
+    assert own.hyperparameters["box"]["passes_on"] == "predicted"
+
+
+@pytest.mark.parametrize(
+    ("lines", "loss", "named"),
+    [
+        ("USE_SIGMOID_CE: true", {"num_classes": 3, "frequency_power": 0.0}, []),
+        ("USE_SIGMOID_CE: true, USE_FED_LOSS: true", {"num_classes": 50, "frequency_power": 0.5}, []),
+        ("USE_FED_LOSS: true", None, ["MODEL.ROI_BOX_HEAD.USE_FED_LOSS True."]),
+    ],
+)
+def test_sigmoids_of_classes(config, lines, loss, named):
+    """Sigmoids of all classes are a federated loss that draws all of them; the softmax has none."""
+    config.write_text(f"_BASE_: ../base.yaml\nMODEL:\n  ROI_HEADS: {{NUM_CLASSES: 3}}\n  ROI_BOX_HEAD: {{{lines}}}\n")
+    own = translation()
+    configure(own, config)
+    assert own.hyperparameters["box"].get("class_loss", {}).get("init_args") == loss
+    assert [note.partition("no counterpart of ")[2] for note in own.notes[1:]] == named
+
+
+def test_thresholds_of_regions_with_labels_between(config):
+    heads = "NUM_CLASSES: 3, IOU_THRESHOLDS: [0.3, 0.6], IOU_LABELS: [0, -1, 1]"
+    config.write_text(f"_BASE_: ../base.yaml\nMODEL:\n  ROI_HEADS: {{{heads}}}\n")
+    own = translation()
+    configure(own, config)
+    assert (own.hyperparameters["box"]["negative_iou"], own.hyperparameters["box"]["positive_iou"]) == (0.3, 0.6)
+    assert len(own.notes) == 1
+    config.write_text(config.read_text().replace("[0, -1, 1]", "[0, 0, 1]"))
+    own = translation()
+    configure(own, config)
+    assert own.notes[1].endswith("no counterpart of MODEL.ROI_HEADS.IOU_LABELS [0, 0, 1].")
 
 
 @pytest.mark.parametrize(
@@ -169,6 +200,21 @@ def test_configurations_of_others_are_refused_in_one_line(config, line, problem)
     with pytest.raises(InputError, match=problem) as caught:
         configure(translation(), path)
     assert "\n" not in str(caught.value)
+
+
+def test_points_of_point_rend(config):
+    config.write_text(
+        "_BASE_: ../base.yaml\nMODEL:\n  ROI_HEADS: {NUM_CLASSES: 3, NAME: PointRendROIHeads}\n"
+        "  ROI_BOX_HEAD: {TRAIN_ON_PRED_BOXES: true}\n"
+        "  ROI_MASK_HEAD: {NAME: PointRendMaskHead, POOLER_TYPE: '', FC_DIM: 1024, IN_FEATURES: [p3]}\n"
+        "  POINT_HEAD: {TRAIN_NUM_POINTS: 98, OVERSAMPLE_RATIO: 4, SUBDIVISION_STEPS: 4, IN_FEATURES: [p2]}\n"
+    )
+    own = translation("PointRend")
+    configure(own, config)
+    points = {"num_points": 98, "oversample": 4, "importance": 0.75, "subdivisions": 4, "subdivision_points": 784}
+    assert own.hyperparameters["mask"].items() >= points.items()
+    named = [note.partition("no counterpart of ")[2] for note in own.notes[1:]]
+    assert named == ["MODEL.ROI_MASK_HEAD.IN_FEATURES ['p3']."]
 
 
 def test_a_configuration_of_another_program_is_not_taken(config):
