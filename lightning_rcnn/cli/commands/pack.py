@@ -1,11 +1,10 @@
 """`lightning-rcnn pack voc|coco|shapes`: data sets to WebDataset shards with an index."""
 
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from lightning_rcnn.cli.commands.pack_options import PackOptions, pack_command
-from lightning_rcnn.cli.commands.packing import chosen_names, pack_found, pack_paths
+from lightning_rcnn.cli.commands.packing import chosen_names, pack_found
 from lightning_rcnn.data.pack.any_format import TITLES, FoundData, describe, found_voc, found_voc_split, set_name
 from lightning_rcnn.data.pack.coco import coco_source
 from lightning_rcnn.data.pack.division import is_shares
@@ -15,8 +14,8 @@ from lightning_rcnn.data.pack.voc_coordinates import CoordinatesChoice
 
 @pack_command
 def pack_voc(
-    path: Sequence[Path],
-    /,
+    root: Path,
+    out: Path,
     split: str | None = None,
     coordinates: CoordinatesChoice = "auto",
     *,
@@ -25,9 +24,9 @@ def pack_voc(
     """Pack a Pascal VOC data set, or XML files in its format in any folders.
 
     Args:
-        path: folders that hold Annotations, ImageSets and JPEGImages, such as VOCdevkit/VOC2007; without split any
-            folders of XML files and images, which may be side by side or in two folders, with sub-folders; several are
-            one data set.
+        root: folder that holds Annotations, ImageSets and JPEGImages, such as VOCdevkit/VOC2007; without split any
+            folder of XML files and images, which may be side by side or in two folders, with sub-folders.
+        out: folder for shards and index, or for OUT/train, OUT/val and so on; it appears when it is whole.
         split: name of a file in ImageSets/Main without suffix, such as trainval, or with its folder, such as
             Segmentation/train, whose images have masks in SegmentationObject; or shares of train, val and perhaps
             test, such as 0.8,0.1,0.1, to divide a set that has no such lists. By default all lists are packed, into
@@ -36,10 +35,10 @@ def pack_voc(
             tell it from the whole set, where edges of 0 or fractions show what counts from 0.
     """
     if split is None or is_shares(split):
-        pack_paths(path, options, lambda each, names: found_voc(each, names, coordinates))
+        pack_found([found_voc(root, chosen_names(options), coordinates)], [set_name(root)], options)
     else:
-        options = replace(options, split=None)
-        pack_paths(path, options, lambda each, names: found_voc_split(each, split, names, coordinates))
+        found = found_voc_split(root, split, chosen_names(options), coordinates)
+        pack_found([found], [set_name(root)], replace(options, split=None))
 
 
 @pack_command

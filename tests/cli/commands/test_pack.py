@@ -44,5 +44,5 @@ def test_pack_voc_takes_classes_with_commas(tmp_path, capsys, monkeypatch):
         "lightning_rcnn.data.pack.any_format.voc_source", lambda root, split, **options: seen.update(options) or source
     )
     monkeypatch.setattr("lightning_rcnn.cli.commands.packing.write_splits", lambda sources, out, **options: None)
-    pack_voc(tmp_path, out=tmp_path / "out", split="train", classes="dog, traffic light")
+    pack_voc(tmp_path, tmp_path / "out", split="train", classes="dog, traffic light")
     assert seen == {"classes": ["dog", "traffic light"], "coordinates": "one_based"}

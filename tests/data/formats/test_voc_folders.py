@@ -192,8 +192,8 @@ def test_the_command_packs_with_and_without_a_split(write_files, tmp_path, capsy
     texts = {"Annotations/a.xml": CAT, "Annotations/b.xml": DOG}
     texts |= {"ImageSets/Main/train.txt": "a", "ImageSets/Main/val.txt": "b"}
     root = write_files(texts, ["JPEGImages/a.jpg", "JPEGImages/b.jpg"])
-    assert main(["pack", "voc", str(root), "--out", str(tmp_path / "all")]) == 0
-    assert main(["pack", "voc", str(root), "--split", "val", "--out", str(tmp_path / "val")]) == 0
+    assert main(["pack", "voc", "--root", str(root), "--out", str(tmp_path / "all")]) == 0
+    assert main(["pack", "voc", "--root", str(root), "--split", "val", "--out", str(tmp_path / "val")]) == 0
     assert (tmp_path / "all" / "val" / "shard-000000.tar").read_bytes() == (
         tmp_path / "val" / "shard-000000.tar"
     ).read_bytes()

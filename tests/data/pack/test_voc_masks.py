@@ -34,7 +34,7 @@ def pack(make_voc, voc_xml, encode_image, read_packed, tmp_path):
         for name, data in masks.items():
             (root / "SegmentationObject" / f"{name}.png").write_bytes(data)
         out = tmp_path / "out"
-        assert main(["pack", "voc", str(root), "--out", str(out), "--split", split, *words]) == 0
+        assert main(["pack", "voc", "--root", str(root), "--out", str(out), "--split", split, *words]) == 0
         return read_packed(out)
 
     return run
