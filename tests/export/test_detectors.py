@@ -39,6 +39,10 @@ PLAIN = {"preprocessing": SIZES, "box": HEAD, "proposals": {"limit": 60}}
 KINDS = {
     "faster_fpn": (FasterRCNN, {"backbone": FPN, "box": HEAD, "rpn": RPN, "preprocessing": SIZES}),
     "faster_fpn_torchvision": (FasterRCNN, {"backbone": FPN, "box": HEAD, **TORCHVISION}),
+    "faster_soft_nms": (
+        FasterRCNN,
+        {"backbone": FPN, "box": {**HEAD, "nms": "soft", "detections_per_image": 10}, "rpn": RPN},
+    ),
     "mask_fpn_detectron2": (
         MaskRCNN,
         {"backbone": FPN, "box": {**HEAD, "min_size": 0}, "mask": {"width": 16}, **DETECTRON2},
