@@ -12,7 +12,7 @@ from lightning_rcnn.checkpoints.formats import translate_weights
 from lightning_rcnn.checkpoints.header import header_in, is_ours, shape_mismatch
 from lightning_rcnn.checkpoints.reading import read_content, weights_in
 from lightning_rcnn.checkpoints.sources import local_file
-from lightning_rcnn.detectors.base import Detector
+from lightning_rcnn.detectors.core import DetectorCore
 from lightning_rcnn.errors import InputError
 from lightning_rcnn.plain_data import CLASS_PATH, INIT_ARGS, all_arguments, import_class
 
@@ -22,7 +22,7 @@ class _Given(NamedTuple):
     hyperparameters: dict[str, Any]
 
 
-def start_from(detector: Detector, source: str) -> None:
+def start_from(detector: DetectorCore, source: str) -> None:
     """Load the weights that fit, report those that stay initialized, and warn of conventions that differ.
 
     A first convolution on RGB is adapted to other channels; see `backbones/stem.py`.
@@ -81,7 +81,7 @@ def _misfit(name: str, there: Mapping[str, Tensor], here: Mapping[str, Tensor]) 
     return f"only the {'file' if name in there else 'model'} has {name!r}"
 
 
-def class_layers(detector: Detector) -> tuple[str, ...]:
+def class_layers(detector: DetectorCore) -> tuple[str, ...]:
     """Return name prefixes of the weights whose size depends on the number of classes, as the parts list them."""
     return tuple(
         f"{prefix}.{layer}.".lstrip(".")
@@ -99,7 +99,7 @@ def _is_optional(name: str, optional: tuple[str, ...]) -> bool:
     return name.startswith(optional) or name.endswith("num_batches_tracked")
 
 
-def _say_what_is_new(detector: Detector, path: Path, given: _Given, new: list[str]) -> None:
+def _say_what_is_new(detector: DetectorCore, path: Path, given: _Given, new: list[str]) -> None:
     parts = sorted({name.rpartition(".")[0] for name in new if not name.endswith("num_batches_tracked")})
     known = len(given.hyperparameters.get("class_names") or ())
     depends_on_classes = any(f"{part}.".startswith(class_layers(detector)) for part in parts)
@@ -110,7 +110,7 @@ def _say_what_is_new(detector: Detector, path: Path, given: _Given, new: list[st
     )
 
 
-def _warn_of_conventions(detector: Detector, path: Path, theirs: dict[str, Any]) -> None:
+def _warn_of_conventions(detector: DetectorCore, path: Path, theirs: dict[str, Any]) -> None:
     """Warn of settings that differ from those that the weights were trained with, which costs accuracy."""
     own = _conventions(type(detector), detector.init_args)
     assumed = _conventions(type(detector), theirs)
@@ -137,7 +137,7 @@ def _conventions(of_class: type, arguments: Mapping[str, Any], key: str = "") ->
     return conventions
 
 
-def _warn_of_classes(detector: Detector, path: Path, given: _Given, fitting: Collection[str]) -> None:
+def _warn_of_classes(detector: DetectorCore, path: Path, given: _Given, fitting: Collection[str]) -> None:
     """Warn if the weights have equally many classes of other names: their predictors were loaded all the same."""
     names = given.hyperparameters.get("class_names") or ()
     pairs = [pair for pair in zip(names, detector.class_names, strict=False) if pair[0] != pair[1]]
