@@ -12,7 +12,7 @@ from typing import Any, Literal, get_args, get_origin
 
 from jsonargparse import ArgumentParser
 
-from lightning_rcnn.cli.known_keys import class_arguments, part_of, subclasses
+from lightning_rcnn.cli.class_lookup import class_arguments, part_of, subclasses
 from lightning_rcnn.cli.registry import TOOLS, TRAINING
 from lightning_rcnn.cli.tools import tool_parser
 from lightning_rcnn.errors import InputError

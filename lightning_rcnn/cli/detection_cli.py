@@ -42,9 +42,10 @@ from lightning_rcnn.cli.best_thresholds import store_thresholds
 from lightning_rcnn.cli.class_names import data_set_of, take_classes_from_data
 from lightning_rcnn.cli.composing import compose, take_config_files
 from lightning_rcnn.cli.data_pixels import take_pixels_from_data
+from lightning_rcnn.cli.flags import flag_value
 from lightning_rcnn.cli.forking import become_a_rank
 from lightning_rcnn.cli.known_classes import CLASSES
-from lightning_rcnn.cli.known_keys import KnownKeys, flag_value
+from lightning_rcnn.cli.known_keys import KnownKeys
 from lightning_rcnn.cli.nested_help import with_model_of_help
 from lightning_rcnn.cli.nested_nulls import take_nested_nulls
 from lightning_rcnn.cli.output_paths import require_folder

@@ -3,33 +3,36 @@
 jsonargparse rejects most unknown keys too, but without location or suggestion, and not if the value is `{}`.
 """
 
-import inspect
 import re
 from collections.abc import Iterator, Mapping
-from functools import cache
-from itertools import zip_longest
 from pathlib import Path
-from typing import Any, NamedTuple, get_args
+from typing import Any
 
 from jsonargparse import ArgumentParser
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from lightning_rcnn.class_paths import class_path as class_path_of
-from lightning_rcnn.class_paths import import_module
+from lightning_rcnn.cli.class_lookup import (
+    CLASS_KEYS,
+    Bases,
+    PartKind,
+    class_arguments,
+    class_problem,
+    find_class,
+    part_of,
+    why_not_imported,
+    with_import_path,
+)
 from lightning_rcnn.cli.composing import Composition, KeyPath
+from lightning_rcnn.cli.flags import flag_value, given_class, sets_several_keys
 from lightning_rcnn.cli.other_names import is_of_others, ours_for
-from lightning_rcnn.detectors.optimization import LRSchedulerCallable, OptimizerCallable
 from lightning_rcnn.errors import InputError
 from lightning_rcnn.parts import Part, Settings
 from lightning_rcnn.plain_data import merge
 from lightning_rcnn.suggestions import did_you_mean
 
-CLASS_KEYS = ("class_path", "init_args", "dict_kwargs")
 _CLASS_NAME = re.compile(r"(?!(?:true|false|null)$)[A-Za-z_]\w*(\.\w+)*")
-
-
-Bases = tuple[type, ...]
 
 
 class KnownKeys:
@@ -103,7 +106,7 @@ class KnownKeys:
                 self._require_class(class_path, holder, bases)
         for argument in arguments:
             flag = argument.partition("=")[0].removesuffix("+")
-            if flag.removeprefix("--") in self.groups and not _is_mapping(
+            if flag.removeprefix("--") in self.groups and not sets_several_keys(
                 flag_value(arguments, flag.removeprefix("--"))
             ):
                 raise InputError(f"{flag}: options belong below it{ours_for(flag, self.flags - {flag})}")
@@ -126,7 +129,7 @@ class KnownKeys:
             group, _, name = key.rpartition(".")
             items = (content.get(group) or {}).get(name) if group else None
             if isinstance(items, list):
-                full = [_with_import_path(item, bases) for item in items]
+                full = [with_import_path(item, bases) for item in items]
                 content = merge(content, {group: {name: full}})
         return content
 
@@ -143,14 +146,14 @@ class KnownKeys:
             values = given.get("init_args") or given if isinstance(given, Mapping) else {}
             key = f"{owner}.{'.'.join(names[: depth + 1])}"
             named = given_class(arguments, key)
-            if kind and named and _CLASS_NAME.fullmatch(named) and not _is_mapping(named):
+            if kind and named and _CLASS_NAME.fullmatch(named) and not sets_several_keys(named):
                 self._require_class(named, key, (kind.base,))
             given = named or values.get(name)
             known_class = (self._class_of(given, (kind.base,)) or kind.default) if kind else None
         return None
 
     def _require_class(self, class_path: str, key: str, bases: Bases) -> None:
-        if problem := _class_problem(class_path, bases):
+        if problem := class_problem(class_path, bases):
             raise InputError(f"--{key}: {problem}")
 
     def _problems(self, content: Mapping[str, Any], outer: KeyPath) -> Iterator[tuple[KeyPath, str]]:
@@ -175,7 +178,7 @@ class KnownKeys:
             return
         dotted = ".".join(path)
         if bases is None:  # a class of anything, such as a data set
-            if reason := _why_not_imported(str(value.get("class_path", ""))):
+            if reason := why_not_imported(str(value.get("class_path", ""))):
                 yield (*path, "class_path"), f"{dotted}.class_path: {reason}"
             elif known_class := find_class(str(value.get("class_path", "")), ()):
                 yield from self._argument_problems(known_class, value.get("init_args") or {}, (*path, "init_args"))
@@ -184,7 +187,7 @@ class KnownKeys:
             candidates = [f"{dotted}.init_args.{name}" for name in self._accepted(dotted, value) or ()]
             yield (*path, key), f"{dotted}.{key}: no such key{ours_for(f'{dotted}.{key}', candidates)}"
         class_path = value.get("class_path")
-        if class_path and (problem := _class_problem(class_path, bases)):
+        if class_path and (problem := class_problem(class_path, bases)):
             yield (*path, "class_path"), f"{dotted}.class_path: {problem}"
         elif class_path and (known_class := find_class(class_path, bases)):
             yield from self._argument_problems(known_class, value.get("init_args") or {}, (*path, "init_args"))
@@ -206,7 +209,7 @@ class KnownKeys:
                 meant = ours_for(key, known) if is_elsewhere else near
                 yield inner, f"{'.'.join(inner)}: {of_class.__name__} takes no {key}{meant}"
             elif kind is not None and isinstance(argument, str) and not Path(argument).is_file():
-                if problem := _class_problem(argument, (kind.base,)):
+                if problem := class_problem(argument, (kind.base,)):
                     yield inner, f"{'.'.join(inner)}: {problem}"
             elif kind is None or not isinstance(argument, Mapping):
                 continue
@@ -230,109 +233,3 @@ class KnownKeys:
             f"{key}.init_args.{name}" for key in self.bases for name in self._accepted(key, content.get(key)) or ()
         ]
         return sorted(self.dests) + sorted(inner)
-
-
-def _is_mapping(value: str | None) -> bool:
-    """Tell whether the value of an option sets several keys: JSON, or a file."""
-    return value is not None and (value.lstrip().startswith("{") or Path(value).is_file())
-
-
-def _why_not_imported(name: str) -> str | None:
-    """Return why the module of a class cannot be imported; None if it can."""
-    try:
-        import_module(name.rpartition(".")[0] or __name__)
-    except ImportError as error:
-        return f"{name} cannot be imported ({error})"
-    return None
-
-
-def _class_problem(name: str, bases: Bases) -> str | None:
-    """Return why a name is not that of a class that can be used; None if it is."""
-    known_class = find_class(name, bases)
-    if known_class is None:
-        if reason := _why_not_imported(name):
-            return reason
-        known = [short for base in bases for short in subclasses(base)]
-        return f"no {bases[0].__name__} is called {name}{did_you_mean(name, known)}"
-    is_strict = len(bases) == 1 and issubclass(bases[0], Part | Settings)  # transforms may be any callable
-    if is_strict and not issubclass(known_class, bases):
-        return f"{name} is not a {bases[0].__name__}; derive it from {class_path_of(bases[0])}"
-    if inspect.isabstract(known_class):
-        derived = sorted(short for short, each in subclasses(known_class).items() if not inspect.isabstract(each))
-        return f"{name} is a base of others; give one of {', '.join(derived)}"
-    return None
-
-
-def _with_import_path(item: Any, bases: Bases) -> Any:
-    """Return an item of a list of classes, `{class_path: ...}` or a name alone, with its import path."""
-    given = item.get("class_path") if isinstance(item, dict) else item
-    known_class = find_class(given, bases) if isinstance(given, str) else None
-    if known_class is None:
-        return item
-    path = f"{known_class.__module__}.{known_class.__qualname__}"
-    return {**item, "class_path": path} if isinstance(item, dict) else {"class_path": path}
-
-
-class PartKind(NamedTuple):
-    """Type of a part or of settings: a subclass of `base`; `default` if no class is named."""
-
-    base: type
-    default: type | None
-
-
-@cache
-def part_of(of_class: type, name: str) -> PartKind | None:
-    """Return the type of part that an argument of a class is; None if it is not a part."""
-    parameter = inspect.signature(of_class).parameters.get(name)
-    if parameter is None:
-        return None
-    if parameter.annotation in (OptimizerCallable, LRSchedulerCallable):
-        return PartKind(Optimizer if parameter.annotation == OptimizerCallable else LRScheduler, None)
-    for kind in (parameter.annotation, *get_args(parameter.annotation)):
-        if isinstance(kind, type) and issubclass(kind, (Part, Settings)):
-            return PartKind(kind, type(parameter.default) if isinstance(parameter.default, Settings) else None)
-    return None
-
-
-def given_class(arguments: list[str], key: str) -> str | None:
-    """Return the class that flags name for a key."""
-    return flag_value(arguments, key) or flag_value(arguments, f"{key}.class_path")
-
-
-def flag_value(arguments: list[str], key: str) -> str | None:
-    """Return the last value given to `--key`, as `--key value` or `--key=value`."""
-    last_value = None
-    for argument, following in zip_longest(arguments, arguments[1:]):
-        flag, separator, value = argument.partition("=")
-        if flag == f"--{key}":
-            last_value = value if separator else following
-    return last_value
-
-
-def find_class(class_path: str, bases: Bases) -> type | None:
-    """Find a class by its import path, or by its short name among the imported subclasses of `bases`, in order."""
-    module, _, name = class_path.rpartition(".")
-    if not module:
-        return next((subclasses(base)[name] for base in bases if name in subclasses(base)), None)
-    try:
-        imported = getattr(import_module(module), name, None)
-    except ImportError:
-        return None
-    return imported if isinstance(imported, type) else None
-
-
-def subclasses(base: type) -> dict[str, type]:
-    """Return all imported subclasses of `base` by short name."""
-    classes: dict[str, type] = {base.__name__: base}
-    children: list[type] = base.__subclasses__()
-    for child in children:
-        classes |= subclasses(child)
-    return classes
-
-
-@cache
-def class_arguments(of_class: type) -> frozenset[str]:
-    """Return the names of the arguments that a class takes, including those of its bases."""
-    parser = ArgumentParser(exit_on_error=False)
-    parser.add_class_arguments(of_class, fail_untyped=False)
-    return frozenset(action.dest for action in parser._actions) - {"help"}

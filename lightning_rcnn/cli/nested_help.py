@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from lightning_rcnn.cli.known_keys import given_class
+from lightning_rcnn.cli.flags import given_class
 from lightning_rcnn.errors import InputError
 
 

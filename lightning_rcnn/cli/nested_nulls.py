@@ -6,7 +6,8 @@ flags are merged into the configuration before parsing.
 
 from typing import Any
 
-from lightning_rcnn.cli.known_keys import CLASS_KEYS, find_class, given_class, part_of
+from lightning_rcnn.cli.class_lookup import CLASS_KEYS, find_class, part_of
+from lightning_rcnn.cli.flags import given_class
 from lightning_rcnn.plain_data import merge
 
 _NULL = "null"

@@ -18,7 +18,7 @@ from lightning.pytorch.callbacks import (
     Timer,
 )
 
-from lightning_rcnn.cli.known_keys import find_class
+from lightning_rcnn.cli.class_lookup import find_class
 from lightning_rcnn.errors import InputError
 
 REFUSED: dict[type[Callback], str] = {

@@ -6,7 +6,7 @@ import time
 from typing import Any
 
 from lightning_rcnn.cli.composing import compose, take_config_files
-from lightning_rcnn.cli.known_keys import flag_value
+from lightning_rcnn.cli.flags import flag_value
 from lightning_rcnn.cli.one_voice import HEAD_START
 from lightning_rcnn.errors import InputError
 from lightning_rcnn.launchers import Launch, rank_of, read_launch
