@@ -4,7 +4,8 @@ import re
 
 import pytest
 
-from lightning_rcnn.cli.other_names import TABLE, ours_for
+from lightning_rcnn.cli.names_elsewhere import TABLE
+from lightning_rcnn.cli.other_names import ours_for
 from lightning_rcnn.detectors.faster_rcnn import FasterRCNN
 from lightning_rcnn.plain_data import settings_keys
 
