@@ -6,51 +6,29 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import torch
 import yaml
-from jsonargparse.typing import PositiveFloat
-from lightning.fabric.plugins.environments import ClusterEnvironment
-from lightning.pytorch import Callback, Trainer
-from lightning.pytorch.callbacks import ProgressBar
+from lightning.pytorch import Trainer
 from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI
-from lightning.pytorch.plugins.precision import Precision as PrecisionPlugin
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.utilities.rank_zero import rank_zero_info
 
 from lightning_rcnn.callbacks.analysis_report import AnalysisReport
 from lightning_rcnn.callbacks.background_checkpoints import BackgroundCheckpointIO
 from lightning_rcnn.callbacks.checkpoint_io import AtomicCheckpointIO
-from lightning_rcnn.callbacks.checkpoints import BestCheckpoint, LastCheckpoint
-from lightning_rcnn.callbacks.compilation import Compilation
-from lightning_rcnn.callbacks.data_errors import DataErrors
-from lightning_rcnn.callbacks.detection_images import DetectionImages
-from lightning_rcnn.callbacks.gradient_order import GradientOrder
-from lightning_rcnn.callbacks.memory_checkpoint import given_memory_checkpoint
-from lightning_rcnn.callbacks.metrics_report import MetricsReport
-from lightning_rcnn.callbacks.non_finite import NonFiniteGuard
-from lightning_rcnn.callbacks.prediction_results import PredictionResults
-from lightning_rcnn.callbacks.preemption import Preemption
-from lightning_rcnn.callbacks.progress_lines import progress_bar
-from lightning_rcnn.callbacks.rank_watch import RankWatch
 from lightning_rcnn.callbacks.run_loggers import keep_in_run_folder, log_at
-from lightning_rcnn.callbacks.shared_buffers import SharedBuffers
-from lightning_rcnn.callbacks.throughput import Throughput
-from lightning_rcnn.callbacks.wandb_alerts import Alerts
-from lightning_rcnn.callbacks.wandb_lineage import Lineage, wait_for_training
+from lightning_rcnn.callbacks.wandb_lineage import wait_for_training
 from lightning_rcnn.checkpoints.header import position_of, read_header
 from lightning_rcnn.cli.best_thresholds import store_thresholds
-from lightning_rcnn.cli.class_names import data_set_of, take_classes_from_data
 from lightning_rcnn.cli.composing import compose, take_config_files
-from lightning_rcnn.cli.data_pixels import take_pixels_from_data
 from lightning_rcnn.cli.flags import flag_value
 from lightning_rcnn.cli.forking import become_a_rank
 from lightning_rcnn.cli.known_classes import CLASSES
 from lightning_rcnn.cli.known_keys import KnownKeys
+from lightning_rcnn.cli.model_from_data import SPLITS, take_from_data
 from lightning_rcnn.cli.nested_help import with_model_of_help
 from lightning_rcnn.cli.nested_nulls import take_nested_nulls
 from lightning_rcnn.cli.output_paths import require_folder
-from lightning_rcnn.cli.parse_errors import causes_of, constructor_error, key_of, located
-from lightning_rcnn.cli.rank_environment import environment_of_launcher
+from lightning_rcnn.cli.parse_errors import located, refused_by_constructor
 from lightning_rcnn.cli.refused_callbacks import NO_CHECKPOINTS, refuse_callbacks
 from lightning_rcnn.cli.refused_start import missing_folders, removed_if_unused
 from lightning_rcnn.cli.registry import TRAINING
@@ -65,11 +43,19 @@ from lightning_rcnn.cli.run_copy import (
 )
 from lightning_rcnn.cli.run_lock import hold_for, is_held
 from lightning_rcnn.cli.run_loggers import flags_with_our_loggers, replace_loggers
-from lightning_rcnn.cli.run_paths import checkpoint_of, choose_run_dir, refuse_to_overwrite
+from lightning_rcnn.cli.run_options import add_run_options
+from lightning_rcnn.cli.run_paths import checkpoint_of, choose_run_dir, model_of_checkpoint, refuse_to_overwrite
 from lightning_rcnn.cli.run_settings import differences
+from lightning_rcnn.cli.run_trainer import (
+    callbacks_of_every_run,
+    callbacks_with_progress,
+    refusal,
+    run_plugins,
+    run_precision,
+)
 from lightning_rcnn.cli.seeds import SEED, resolve_seed
 from lightning_rcnn.cli.showing import SHOW, leave_out_training
-from lightning_rcnn.cli.tiles_and_views import add_tiles_and_views, given_tiles_and_views
+from lightning_rcnn.cli.tiles_and_views import given_tiles_and_views
 from lightning_rcnn.cli.training_parser import ParserError, RunTrainer, TrainingParser, as_yaml
 from lightning_rcnn.data.datamodule import DetectionDataModule
 from lightning_rcnn.data.working_copy import WorkingCopy
@@ -78,15 +64,11 @@ from lightning_rcnn.errors import InputError
 from lightning_rcnn.launchers import rank_of
 from lightning_rcnn.parsing import prepare_parsing
 from lightning_rcnn.plain_data import merge
-from lightning_rcnn.precision import AUTO, choose_precision
-from lightning_rcnn.progress import SECONDS_BETWEEN_LINES
 
 prepare_parsing()
 
 DEFAULT_LOGGERS: dict[str, Any] = {"fit": {"class_path": "DetectionWandbLogger"}}
 """Command -> default of `trainer.logger`; the other commands print and write their metrics."""
-SPLITS = {"fit": "train", "validate": "val", "test": "test", "predict": "predict", SHOW: "train"}
-"""Command -> the data it needs."""
 
 
 class DetectionCLI(LightningCLI):
@@ -106,20 +88,6 @@ class DetectionCLI(LightningCLI):
         self._copy: WorkingCopy | None = None
         self._written_copy: WorkingCopy | None = None  # of rank 0 only, once the start is not refused
         self._made_folders: list[Path] = []  # by rank 0: the run folder and its parents, if they were missing
-        callbacks = [
-            NonFiniteGuard(),
-            Throughput(),
-            MetricsReport(),
-            Alerts(),
-            self._analysis,
-            Lineage(),
-            DataErrors(),
-            PredictionResults(),
-            Preemption(),
-            SharedBuffers(),
-            GradientOrder(),
-            *filter(None, [given_memory_checkpoint()]),
-        ]
         with removed_if_unused(lambda: self._made_folders), pushed_at_end(lambda: self._written_copy):
             super().__init__(
                 Detector,
@@ -130,7 +98,7 @@ class DetectionCLI(LightningCLI):
                 save_config_callback=SaveRunConfig,
                 save_config_kwargs={"save_to_log_dir": False},
                 trainer_class=RunTrainer,
-                trainer_defaults={"callbacks": callbacks},
+                trainer_defaults={"callbacks": callbacks_of_every_run(self._analysis)},
                 parser_class=TrainingParser,
                 parser_kwargs={"prog": "lightning-rcnn", **options, **{command: {**options} for command in TRAINING}},
                 args=arguments,
@@ -143,40 +111,7 @@ class DetectionCLI(LightningCLI):
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Add the options that Lightning does not have."""
-        parser.add_argument(
-            "--run_dir",
-            type=str | None,
-            help="Folder for all files of the run, or its URL in a cloud; by default runs/NAME OF THE CONFIGURATION.",
-        )
-        parser.add_argument(
-            "--progress_seconds",
-            type=PositiveFloat,
-            default=SECONDS_BETWEEN_LINES,
-            help="Seconds between two lines of progress if the output is not a terminal.",
-        )
-        analysis = "With fit, write report/index.html with an analysis of errors after each validation, too."
-        parser.add_argument("--analysis", type=bool, default=False, help=analysis)
-        parser.add_argument(
-            "--validation_losses",
-            type=bool,
-            default=True,
-            help="Compute and log the losses (val/loss, ...) in validations and tests, too.",
-        )
-        parser.add_argument(
-            "--background_checkpoints",
-            type=bool,
-            default=False,
-            help="With fit, copy checkpoints to memory and write them while the training goes on.",
-        )
-        add_tiles_and_views(parser)
-        parser.add_lightning_class_args(LastCheckpoint, "last_checkpoint")
-        parser.add_lightning_class_args(BestCheckpoint, "best_checkpoint")
-        parser.add_lightning_class_args(RankWatch, "rank_watch")
-        parser.add_lightning_class_args(DetectionImages, "detection_images")
-        parser.add_lightning_class_args(Compilation, "compilation")
-        # One seed for everything, and one folder; the targets of links are no longer options.
-        parser.link_arguments("seed_everything", "data.seed", compute_fn=int)
-        parser.link_arguments("run_dir", "trainer.default_root_dir")
+        add_run_options(parser)
 
     def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:
         """Compose the configuration files, check every key, and let jsonargparse do the rest."""
@@ -234,16 +169,8 @@ class DetectionCLI(LightningCLI):
             if ckpt_path is not None:
                 rank_zero_info(f"{self.run_dir} has no checkpoint yet: the training starts from scratch.")
             return {}
-        header = read_header(self.checkpoint)
         self._checkpoint_time = self.checkpoint.stat().st_mtime_ns
-        if self.command == "fit" and not header.has_training:
-            raise InputError(
-                f"{self.checkpoint}: holds a detector but no training to resume; start a training from it with "
-                f"--model.weights {self.checkpoint}"
-            )
-        if self.command == "fit":
-            return {}
-        return {"model": {"class_path": header.class_path, "init_args": header.hyperparameters}}
+        return model_of_checkpoint(self.checkpoint, self.command)
 
     def _parse_ckpt_path(self) -> None:
         """Do nothing: Lightning would let a checkpoint's hyperparameters override configuration and flags."""
@@ -254,18 +181,9 @@ class DetectionCLI(LightningCLI):
         refuse_callbacks(config.trainer.callbacks)
         if config.trainer.enable_checkpointing is False:
             raise InputError(NO_CHECKPOINTS)
-        split = SPLITS[self.command]
-        source = config.data[split]
-        if source is None:
-            raise InputError(f"no data to {self.command}: give --data.{split} a packed folder, shards or URLs")
         if self.command == SHOW:
             leave_out_training(config)
-        self._data_set = None if self.command == "predict" else data_set_of(source, split)
-        if self.command != "predict":
-            classes_from = source if self._data_set is None else self._data_set
-            take_classes_from_data(config.model.init_args, classes_from, split)
-            if self.command in ("fit", SHOW):
-                take_pixels_from_data(config.model.init_args, classes_from)
+        self._data_set = take_from_data(config, self.command)
         if self._writes_a_run:
             self._settings = yaml.safe_load(self._parser(self.command).dump(config))
 
@@ -313,16 +231,10 @@ class DetectionCLI(LightningCLI):
             self.model.validation_losses = self.config[self.command].validation_losses
             self.model.tiles_and_views = given_tiles_and_views(self.config[self.command], self.command, self.model)
         except ValueError as error:
-            for cause in causes_of(error):
-                if isinstance(cause, InputError):
-                    raise cause from None
-                if isinstance(cause, ModuleNotFoundError | MisconfigurationException):
-                    key = key_of(str(error)) or "trainer"
-                    what = "a package is missing: " if isinstance(cause, ModuleNotFoundError) else ""
-                    raise InputError(f"{key}: {what}{' '.join(str(cause).split())}") from error
-            if (said := constructor_error(str(error))) is not None:
-                raise InputError(said) from error
-            raise
+            refused = refused_by_constructor(error)
+            if refused is None:
+                raise
+            raise refused from None
         finally:
             data[split] = given  # for the configuration of the run
 
@@ -337,25 +249,18 @@ class DetectionCLI(LightningCLI):
         if self.command == "fit" and self.config[self.command].data.val is None:
             kwargs["limit_val_batches"] = 0
             rank_zero_info("No --data.val: nothing is validated, so there are no metrics to choose best.ckpt by.")
-        plugins = self._get(self.config_init, "trainer").get("plugins") or []
+        given = self._get(self.config_init, "trainer")
         after_save = None if self._written_copy is None else partial(push_after_checkpoint, self._written_copy)
         writes_behind = self.command == "fit" and self.config[self.command].background_checkpoints
         writer = BackgroundCheckpointIO(after_save) if writes_behind else AtomicCheckpointIO(after_save)
-        plugins = [writer, *(plugins if isinstance(plugins, list) else [plugins])]
-        if not any(isinstance(plugin, ClusterEnvironment) for plugin in plugins):
-            plugins.append(environment_of_launcher())
+        plugins = run_plugins(given, writer)
         self._analysis.in_training = self.config[self.command].analysis
-        kwargs["callbacks"] = self._callbacks_with_progress()
-        kwargs["precision"] = self._precision(plugins)
+        kwargs["callbacks"] = callbacks_with_progress(given, self.config[self.command].progress_seconds)
+        kwargs["precision"] = run_precision(given, plugins, self.checkpoint if self.command == "fit" else None)
         try:
             trainer = super().instantiate_trainer(default_root_dir=str(output), plugins=plugins, **kwargs)
         except (ValueError, MisconfigurationException) as error:
-            if self._get(self.config_init, "trainer").get("accelerator") == "gpu" and not torch.cuda.is_available():
-                raise InputError(
-                    "trainer.accelerator: gpu, but PyTorch finds none on this machine; give auto or cpu, or see with "
-                    "nvidia-smi whether the driver runs"
-                ) from error
-            raise InputError(f"trainer: {' '.join(str(error).split())}") from error
+            raise refusal(given, error) from error
         if self._copy is not None:
             require_whole_checkpoints(self._copy, trainer)
         keep_in_run_folder(trainer, self.run_dir)
@@ -364,24 +269,6 @@ class DetectionCLI(LightningCLI):
             if is_held(self.run_dir):
                 wait_for_training(trainer)
         return trainer
-
-    def _precision(self, plugins: list[Any]) -> str | None:
-        """Return the precision of the configuration, with "auto" decided; None if a plugin decides it."""
-        if any(isinstance(plugin, PrecisionPlugin) for plugin in plugins):
-            return None
-        trainer = self._get(self.config_init, "trainer")
-        resumed = self.checkpoint if self.command == "fit" else None
-        return choose_precision(trainer.get("precision"), trainer.get("accelerator", AUTO), resumed)
-
-    def _callbacks_with_progress(self) -> list[Callback]:
-        """Return the callbacks of the configuration, with our progress bar or lines unless it has or disables one."""
-        trainer = self._get(self.config_init, "trainer")
-        given = trainer.get("callbacks") or []
-        callbacks = given if isinstance(given, list) else [given]
-        wants_none = trainer.get("enable_progress_bar") is False
-        if wants_none or any(isinstance(callback, ProgressBar) for callback in callbacks):
-            return callbacks
-        return [*callbacks, progress_bar(self.config[self.command].progress_seconds)]
 
     def after_instantiate_classes(self) -> None:
         """Give the chosen checkpoint to the trainer; the saved configuration keeps the value that the user gave."""

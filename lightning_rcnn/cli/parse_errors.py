@@ -8,8 +8,11 @@ import re
 from collections.abc import Iterator, Sequence
 from itertools import groupby
 
+from lightning.pytorch.utilities.exceptions import MisconfigurationException
+
 from lightning_rcnn.cli.composing import Composition
 from lightning_rcnn.cli.other_names import is_of_others, ours_for
+from lightning_rcnn.errors import InputError
 from lightning_rcnn.suggestions import did_you_mean
 
 _KEY = re.compile(r'(?:Parser key|Key) "(?!config")([^"]+)"')
@@ -103,6 +106,23 @@ def constructor_error(message: str) -> str | None:
     reasons = dict.fromkeys(_without_breaks(reason) for reason in re.split(r"^  - ", listed[1], flags=re.MULTILINE))
     told = [reason for reason in reasons if reason and not reason.startswith("Import path ")]
     return f"{name[1]}: {'; '.join(told)}" if told else None
+
+
+def refused_by_constructor(error: ValueError) -> InputError | None:
+    """Return what a class said against its arguments, without the text that jsonargparse adds; None if it is unknown.
+
+    Args:
+        error: error of jsonargparse when it builds the classes of a configuration.
+    """
+    for cause in causes_of(error):
+        if isinstance(cause, InputError):
+            return cause
+        if isinstance(cause, ModuleNotFoundError | MisconfigurationException):
+            key = key_of(str(error)) or "trainer"
+            what = "a package is missing: " if isinstance(cause, ModuleNotFoundError) else ""
+            return InputError(f"{key}: {what}{' '.join(str(cause).split())}")
+    said = constructor_error(str(error))
+    return None if said is None else InputError(said)
 
 
 def _is_same(path: Sequence[str], key: Sequence[str]) -> bool:

@@ -5,10 +5,11 @@ A run folder holds `checkpoints/`, `config.yaml`, `metrics.json` and the files o
 """
 
 from pathlib import Path
+from typing import Any
 
 from lightning_rcnn.callbacks.checkpoints import BEST, FOLDER, LAST
 from lightning_rcnn.callbacks.wandb_logging import agents_run
-from lightning_rcnn.checkpoints.header import position_of
+from lightning_rcnn.checkpoints.header import position_of, read_header
 from lightning_rcnn.checkpoints.in_memory import memory_checkpoint
 from lightning_rcnn.checkpoints.sources import checkpoint_file
 from lightning_rcnn.errors import InputError
@@ -62,6 +63,23 @@ def checkpoint_of(run_dir: Path, ckpt_path: str | None, command: str) -> Path | 
         return None
     siblings = [file.name for file in path.parent.glob("*.ckpt")] if path.parent.is_dir() else []
     raise InputError(f"--ckpt_path {ckpt_path}: no checkpoint {path}{did_you_mean(path.name, siblings)}")
+
+
+def model_of_checkpoint(checkpoint: Path, command: str) -> dict[str, Any]:
+    """Return the configuration of the model in a checkpoint; with `fit` nothing, as the files configure it.
+
+    Raises:
+        InputError: it has no training that `fit` could resume.
+    """
+    header = read_header(checkpoint)
+    if command != "fit":
+        return {"model": {"class_path": header.class_path, "init_args": header.hyperparameters}}
+    if not header.has_training:
+        raise InputError(
+            f"{checkpoint}: holds a detector but no training to resume; start a training from it with "
+            f"--model.weights {checkpoint}"
+        )
+    return {}
 
 
 def refuse_to_overwrite(run_dir: Path, checkpoint: Path | None) -> None:
