@@ -20,7 +20,7 @@ from torch.overrides import TorchFunctionMode
 
 import lightning_rcnn.ops.nms
 import lightning_rcnn.ops.operators  # noqa: F401  # both register the operators that are replaced
-from lightning_rcnn.export import roi_align as fixed_grid
+from lightning_rcnn.export import roi_align as weighted_sums
 from lightning_rcnn.ops.level_assignment import assign_levels
 
 PoolMap = Callable[[Tensor, Tensor, float], Tensor]
@@ -61,14 +61,13 @@ def roi_align(
 ) -> Tensor:
     """Compute `lightning_rcnn::roi_align` in the way that is fastest on the device of the features."""
     canonical = (canonical_level, canonical_size)
-    # Adaptive grids have as many samples as the data say; on a GPU torchvision's kernel is fast.
-    if sampling_ratio <= 0 or features[0].device.type != "cpu":
+    if features[0].device.type != "cpu":  # on a GPU torchvision's kernel is fast
         return roi_align_by_level(
             features, rois, levels, scales, output_size, sampling_ratio, aligned, *canonical, impl
         )
     if levels is None:
         levels = _assign_levels(rois, scales, canonical)
-    return fixed_grid.roi_align(features, rois, levels, scales, output_size, sampling_ratio, aligned)
+    return weighted_sums.roi_align(features, rois, levels, scales, output_size, sampling_ratio, aligned)
 
 
 def roi_pool(

@@ -182,10 +182,9 @@ def _side_of_two_positions(backbone: Backbone, device: torch.device) -> int:
 def _free_sizes(program: ExportedProgram) -> None:
     """Let a program take images of any height and width, as its detector does.
 
-    The tracer's bound and guards concern only how maps are laid out in memory; operators compute the same beyond them,
-    and the check of a file runs on small images, too.
+    The tracer's bound concerns only how maps are laid out in memory; operators compute the same below it, and the check
+    of a file runs on small images, too.
     """
-    program._guards_code = []
     images = next(node for node in program.graph.nodes if node.op == "placeholder" and node.name == "images")
     for size in images.meta["val"].shape[2:]:
         symbol = size.node.expr

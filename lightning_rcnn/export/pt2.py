@@ -19,7 +19,12 @@ EXTRA_FILE = f"{KEY}.json"
 
 
 def write_pt2(program: ExportedProgram, metadata: str, file: BinaryIO) -> None:
-    """Write a program of standard operators, with its metadata as an extra file."""
+    """Write a program of standard operators, with its metadata as an extra file.
+
+    A program with example inputs checks, where it is loaded, all that the tracer has assumed about sizes; but that
+    concerns only how maps are laid out in memory, and would refuse images of other proportions (see `program.py`).
+    """
+    program.example_inputs = None
     package = io.BytesIO()  # torch hides the reason if a disk is full
     torch.export.save(program, package, extra_files={EXTRA_FILE: metadata})
     file.write(package.getbuffer())

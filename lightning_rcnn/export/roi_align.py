@@ -1,18 +1,22 @@
-"""RoIAlign with a fixed number of samples as one weighted sum of pixels, in standard operators.
+"""RoIAlign as one weighted sum of pixels, in standard operators: the CPU implementation of `ops/` in a graph.
 
-It is the CPU implementation of `ops/` (see `ops/cpu/roi_align.py`) without the parts whose sizes depend on the data:
-samples of a bin that share a pixel are not merged, so every bin has as many pixels. On a processor it takes a sixth of
-the time of torchvision's operator, and regions need not be sorted by level.
+With a fixed number of samples no size depends on the data: samples of a bin that share a pixel are not merged, so every
+bin has as many pixels (see `ops/cpu/roi_align.py`). With an adaptive number, in `adaptive_bins.py`, sizes are those of
+the regions at hand. On a processor either takes a sixth of the time of torchvision's operator, or less, and regions
+need not be sorted by level.
 
 Shape letters: N images, C channels, R regions, ph and pw bins, P bins along one axis, G samples of a bin along one
 axis.
 """
 
 from collections.abc import Sequence
+from functools import partial
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+from lightning_rcnn.export.adaptive_bins import Axis, adaptive_sums
 
 
 def roi_align(
@@ -32,7 +36,7 @@ def roi_align(
         levels: int64 [R], the level of each region.
         scales: size of each level's map over the size of the input.
         output_size: (ph, pw).
-        sampling_ratio: G, at least 1.
+        sampling_ratio: G; 0 for as many as the region has pixels.
         aligned: see `multiscale_roi_align`.
 
     Returns:
@@ -44,19 +48,29 @@ def roi_align(
     heights, widths, first_rows = _level_sizes(features, levels)
     scale = torch.tensor(scales, dtype=rois.dtype, device=rois.device)[levels]
     x1, y1, x2, y2 = (rois[:, 1:] * scale[:, None] - (0.5 if aligned else 0.0)).unbind(1)
-    y, weight_y = _axis_pixels(y1, y2, heights, output_size[0], sampling_ratio, aligned)
-    x, weight_x = _axis_pixels(x1, x2, widths, output_size[1], sampling_ratio, aligned)
+    in_y, in_x = Axis(y1, y2, heights, output_size[0], aligned), Axis(x1, x2, widths, output_size[1], aligned)
     rows = torch.cat([feature.flatten(2).transpose(1, 2) for feature in features], dim=1)  # [N, pixels of an image, C]
-    lines = (image * rows.shape[1] + first_rows)[:, None, None] + y * widths[:, None, None]
+    first_rows = image * rows.shape[1] + first_rows
+    table = rows.flatten(0, 1).to(rois.dtype)
+    sums = adaptive_sums if sampling_ratio <= 0 else partial(_fixed_sums, sampling_ratio)
+    bins = sums(table, first_rows, is_region, in_y, in_x)
+    return bins.to(rows.dtype).view(-1, *output_size, rows.shape[2]).permute(0, 3, 1, 2)
+
+
+def _fixed_sums(
+    num_samples: int, table: Tensor, first_rows: Tensor, is_region: Tensor, in_y: Axis, in_x: Axis
+) -> Tensor:
+    """Sum the pixels of each bin; see `adaptive_sums`."""
+    y, weight_y = _axis_pixels(in_y, num_samples)
+    x, weight_x = _axis_pixels(in_x, num_samples)
+    lines = first_rows[:, None, None] + y * in_x.sizes[:, None, None]
     weight_y = torch.where(is_region[:, None, None], weight_y, 0.0)
 
     # int32 halves the traffic; a pyramid of 2^31 pixels fits no memory.
     pixels = lines.to(torch.int32)[:, :, None, :, None] + x.to(torch.int32)[:, None, :, None, :]
     weights = weight_y[:, :, None, :, None] * weight_x[:, None, :, None, :]
-    of_bin = (2 * sampling_ratio) ** 2
-    table = rows.flatten(0, 1).to(rois.dtype)
-    bins = F.embedding_bag(pixels.view(-1, of_bin), table, mode="sum", per_sample_weights=weights.view(-1, of_bin))
-    return bins.to(rows.dtype).view(-1, *output_size, rows.shape[2]).permute(0, 3, 1, 2)
+    of_bin = (2 * num_samples) ** 2
+    return F.embedding_bag(pixels.view(-1, of_bin), table, mode="sum", per_sample_weights=weights.view(-1, of_bin))
 
 
 def _level_sizes(features: Sequence[Tensor], levels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -70,24 +84,9 @@ def _level_sizes(features: Sequence[Tensor], levels: Tensor) -> tuple[Tensor, Te
     return heights, widths, first_rows
 
 
-def _axis_pixels(
-    start: Tensor, end: Tensor, size: Tensor, num_bins: int, num_samples: int, aligned: bool
-) -> tuple[Tensor, Tensor]:
-    """Return the pixels under each bin along one axis, int64 [R, P, 2G], and their weights [R, P, 2G].
-
-    Edges are treated as in `ops/cpu/pixel_weights.py`.
-    """
-    length = end - start if aligned else (end - start).clamp(min=1)
-    bin_length = length / num_bins
-    bins, samples = (torch.arange(n, dtype=start.dtype, device=start.device) for n in (num_bins, num_samples))
-    bin_start = start[:, None] + bins * bin_length[:, None]
-    position = bin_start[:, :, None] + (samples + 0.5) * (bin_length / num_samples)[:, None, None]
-    size = size[:, None, None]
-    is_valid = (position >= -1) & (position <= size)
-    position = torch.where(is_valid, position, 0.0).clamp(min=0)
-    low = torch.minimum(position.to(torch.int64), size - 1)
-    high = torch.minimum(low + 1, size - 1)
-    fraction = torch.where(high > low, position - low, 0.0)
-    weight = torch.where(is_valid, 1 / num_samples, 0.0)
-    pixels = torch.stack((low, high), dim=-1).flatten(2)
-    return pixels, torch.stack(((1 - fraction) * weight, fraction * weight), dim=-1).flatten(2)
+def _axis_pixels(axis: Axis, num_samples: int) -> tuple[Tensor, Tensor]:
+    """Return the pixels under each bin along one axis, int64 [R, P, 2G], and their weights [R, P, 2G]."""
+    samples = torch.arange(num_samples, dtype=axis.starts.dtype, device=axis.starts.device)
+    ratios = torch.full_like(axis.starts, num_samples)
+    low, high, weight_low, weight_high = axis.pixels(samples[None, None, :], ratios)
+    return torch.stack((low, high), dim=-1).flatten(2), torch.stack((weight_low, weight_high), dim=-1).flatten(2)
