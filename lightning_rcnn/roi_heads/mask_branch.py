@@ -77,8 +77,8 @@ class MaskSettings(MaskBranchSettings):
         target: target mask of a positive region: "soft", the average of the annotated bitmap in each cell
             (torchvision); "thresholded", whether this average is at least one half (detectron2 with bitmaps); or
             "polygon", whether the center of the cell is inside the outline (detectron2 with polygons rasterizes them
-            like the COCO API, which differs in less than one cell of a hundred, at the outline). The first two sample
-            by the convention `model.pooler.aligned`.
+            like the COCO API, which differs in less than one cell of a hundred, at the outline). The first one samples
+            by the convention `model.pooler.aligned`, the second one aligned.
         paste: as in `MaskBranchSettings`.
     """
 
@@ -133,7 +133,8 @@ class MaskBranch(Part):
         self.shares_regions = pooler.has_stage
         self.pooled_size = box.pooled_size if self.shares_regions else settings.pooled_size or 14
         self.max_positives = box.max_positives
-        self.is_aligned = pooler.settings.aligned
+        # What is thresholded is aligned in detectron2 and mmdetection, however they pool.
+        self.is_aligned = pooler.settings.aligned or settings.target == "thresholded"
         default_layers = 0 if self.shares_regions else 4
         num_layers = default_layers if settings.num_layers is None else settings.num_layers
         norm = norm_layer(settings.norm, settings.norm_epsilon) if settings.norm else None

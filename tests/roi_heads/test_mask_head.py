@@ -1,12 +1,19 @@
 """The mask branch is torchvision's, layer by layer."""
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
 from torchvision.models.detection.mask_rcnn import MaskRCNNHeads, MaskRCNNPredictor
 
+from lightning_rcnn.backbones.fpn import ResNetFPN
 from lightning_rcnn.roi_heads.active import active_indices
+from lightning_rcnn.roi_heads.box_branch import BoxSettings
+from lightning_rcnn.roi_heads.box_head import TwoLayerHead
+from lightning_rcnn.roi_heads.mask_branch import MaskSettings
 from lightning_rcnn.roi_heads.mask_head import MaskHead
+from lightning_rcnn.roi_heads.pooler import PoolerSettings
+from lightning_rcnn.structures import Bitmaps, Targets
 
 
 def test_equals_torchvisions_with_the_same_weights():
@@ -42,3 +49,24 @@ def test_on_the_cpu_active_rois_and_at_least_one_are_computed(is_active, indices
 
 def test_on_other_devices_all_rois_are_computed():
     assert active_indices(torch.zeros(2, 3, dtype=torch.bool, device="meta")).shape == (6,)
+
+
+@pytest.mark.parametrize("aligned", [True, False])
+def test_thresholded_targets_are_aligned_however_features_are_pooled(aligned):
+    """detectron2 and mmdetection cut masks by an aligned RoIAlign, also where they pool with another one.
+
+    The mask is the left half of a region of 28 x 28 pixels: aligned, its 28 columns are those of the image.
+    """
+    backbone = ResNetFPN("resnet18", channels=8)
+    pooler = PoolerSettings(aligned=aligned).build(backbone)
+
+    box_branch = BoxSettings(TwoLayerHead(width=4)).build(backbone, pooler, 1)
+    branch = MaskSettings(target="thresholded", width=8).build(backbone, pooler, box_branch, 1)
+    box, crop = torch.tensor([[[4.0, 4, 32, 32]]]), torch.tensor([[[3.0, 3, 33, 33]]])
+    rows = torch.zeros(30, 30, dtype=torch.uint8)
+    rows[1:29, 1:15] = 1
+    bits = torch.from_numpy(np.packbits(rows.numpy()))
+    masks = Bitmaps(bits, torch.zeros(1, 1, dtype=torch.int64), torch.tensor([[[30, 30]]]), crop)
+    targets = Targets(box, torch.tensor([[1]]), torch.zeros(1, 1, dtype=torch.bool), masks)
+    found = branch._targets(targets, box, torch.zeros(1, 1, dtype=torch.int64), torch.ones(1, 1, dtype=torch.bool), 28)
+    assert torch.equal(found[0, 0], rows[1:29, 1:29].float())
