@@ -39,6 +39,8 @@ from lightning_rcnn.checkpoints.translation import (
 )
 from lightning_rcnn.plain_data import INIT_ARGS, merge
 
+_SMALLEST = 16 / 1000
+"""Least factor by which its box coder changes a side; the inverse is the largest, in all programs."""
 PROFILE: dict[str, Any] = {
     "preprocessing": {
         "resize": "opencv",
@@ -52,14 +54,24 @@ PROFILE: dict[str, Any] = {
         "anchors": {"rounding": "exact", "order": "ratio_major", "stride": "fixed"},
         "ranking": "probability",
         "min_size": 0.0,
-        "loss_denominator": "sampled",
+        "loss_denominator": "sampled_or_one",
+        "weak_iou": 0.3,
+        "weak_target": "own_object",
+        "padding_divisor": 32,
+        "smallest": _SMALLEST,
         "box_loss": part(SMOOTH_L1, beta=0.0),
         "crowd_ioa": None,
         "pre_nms_top_n": [2000, 1000],
         "post_nms_top_n": [1000, 1000],
     },
     "pooler": {"sampling_ratio": 0, "aligned": True, "level_rule": "mmdetection", "canonical": [4, 224.0]},
-    "box": {"box_loss": part(SMOOTH_L1, beta=0.0), "nms": "hard", "min_size": 0.0, "crowd_ioa": None},
+    "box": {
+        "box_loss": part(SMOOTH_L1, beta=0.0),
+        "nms": "hard",
+        "min_size": 0.0,
+        "smallest": _SMALLEST,
+        "crowd_ioa": None,
+    },
 }
 """Settings that make our detectors reproduce mmdetection's, for every backbone."""
 MASKS: dict[str, Any] = {"mask": {"paste": "exact", "target": "thresholded"}}
@@ -70,6 +82,8 @@ CASCADE_PROFILE: dict[str, Any] = {
         "loss_weights": [1.0, 0.5, 0.25],
         "stage_box_weights": [[20.0, 20.0, 10.0, 10.0], [1 / 0.033, 1 / 0.033, 1 / 0.067, 1 / 0.067]],
         "averages": "logits",
+        "samples": "each",
+        "gradients": "whole",
     },
 }
 _LAST_IS_BACKGROUND = "predictor.class_logits."
@@ -87,9 +101,6 @@ _NOTE_ON_CONFIG = (
 _NOTE_ON_MASKS = (
     "mmdetection averages the masks of all stages, and ours has those of the last stage: --allow {names} leaves the "
     "other mask heads out."
-)
-_NOTE_ON_GRADIENTS = (
-    "In training, each stage of mmdetection's cascade sends its whole gradient to the backbone; ours sends a third."
 )
 
 
@@ -153,8 +164,6 @@ def translate(file: WeightFile, config: Path | None = None) -> Translation:
     if len(mask_stages) > 1:
         other = " ".join(f"roi_head.mask_head.{stage}" for stage in mask_stages[:-1])
         translation.notes.append(_NOTE_ON_MASKS.format(names=other))
-    if detector.startswith("Cascade"):
-        translation.notes.append(_NOTE_ON_GRADIENTS)
     if keys is None:
         backbone = "a Swin Transformer" if is_swin else "torchvision's ResNet"
         translation.notes.append(_NOTE_ON_CONFIG.format(backbone=backbone))

@@ -83,8 +83,16 @@ def encode(boxes: Tensor, references: Tensor, weights: tuple[float, float, float
     return torch.stack((dx * wx, dy * wy, dw * ww, dh * wh), dim=-1)
 
 
-def decode(deltas: Tensor, references: Tensor, weights: tuple[float, float, float, float]) -> Tensor:
-    """Apply deltas [..., 4] to references [..., 4]: the inverse of `encode`; float32 [..., 4]."""
+def decode(
+    deltas: Tensor, references: Tensor, weights: tuple[float, float, float, float], smallest: float = 0.0
+) -> Tensor:
+    """Apply deltas [..., 4] to references [..., 4]: the inverse of `encode`; float32 [..., 4].
+
+    Args:
+        deltas, references, weights: as `encode` returns and takes them.
+        smallest: least factor of a side (mmdetection has 16 / 1000); 0 for no limit.
+    """
+    lowest = math.log(smallest) if smallest > 0 else None
     deltas, references = deltas.float(), references.float()
     size = references[..., 2:] - references[..., :2]
     width, height = size.unbind(-1)
@@ -93,8 +101,8 @@ def decode(deltas: Tensor, references: Tensor, weights: tuple[float, float, floa
     dx, dy, dw, dh = deltas.unbind(-1)
     center_x = dx / wx * width + center_x
     center_y = dy / wy * height + center_y
-    half_width = 0.5 * torch.exp((dw / ww).clamp(max=MAX_LOG_SCALE)) * width
-    half_height = 0.5 * torch.exp((dh / wh).clamp(max=MAX_LOG_SCALE)) * height
+    half_width = 0.5 * torch.exp((dw / ww).clamp(min=lowest, max=MAX_LOG_SCALE)) * width
+    half_height = 0.5 * torch.exp((dh / wh).clamp(min=lowest, max=MAX_LOG_SCALE)) * height
     return torch.stack(
         (center_x - half_width, center_y - half_height, center_x + half_width, center_y + half_height), dim=-1
     )

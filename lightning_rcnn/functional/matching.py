@@ -10,7 +10,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from lightning_rcnn.functional.boxes import box_area, intersection
+from lightning_rcnn.functional.boxes import box_area, intersection, pairwise_iou
 
 CELLS_AT_A_TIME = {"cpu": 1 << 20, "cuda": 1 << 26}
 """Cells of the table [N, M, B] that are computed at a time, in slices of M: the whole table of a crowded image
@@ -64,6 +64,27 @@ def best_overlaps(gt_boxes: Tensor, is_object: Tensor, is_crowd: Tensor, boxes: 
         highest = torch.where(highest > 0, highest, torch.inf)
         is_best |= (iou == highest).any(dim=1)
     return Overlaps(best, index, is_best, crowd_area)
+
+
+def own_objects(gt_boxes: Tensor, is_object: Tensor, boxes: Tensor, min_iou: float) -> Tensor:
+    """Find the objects that have their largest IoU with a box.
+
+    Args:
+        gt_boxes, is_object, boxes: as in `best_overlaps`.
+        min_iou: IoU that it has to reach; without any overlap, an object has no such box.
+
+    Returns:
+        int64 [N, B], index among the M ground truths, of several the last; -1 if there is none.
+    """
+    num_images, num_boxes = gt_boxes.shape[0], boxes.shape[1]
+    own = torch.full((num_images, num_boxes), -1, dtype=torch.int64, device=gt_boxes.device)
+    for part in _slices(gt_boxes.shape[1], num_images * num_boxes, gt_boxes.device):
+        iou = pairwise_iou(gt_boxes[:, part], boxes).masked_fill_(~is_object[:, part, None], -1.0)
+        highest = iou.amax(dim=2, keepdim=True)
+        is_best = (iou == highest) & (highest >= min_iou) & (highest > 0)
+        index = torch.arange(part.start, part.start + iou.shape[1], device=own.device)[:, None]
+        own = torch.maximum(own, torch.where(is_best, index, -1).amax(dim=1))
+    return own
 
 
 def _slices(num_ground_truths: int, cells: int, device: torch.device) -> Iterator[slice]:

@@ -47,6 +47,7 @@ def select_detections(
     nms: NMSKind = "hard",
     min_size: float = 1e-2,
     scores_of: Callable[[Tensor], Tensor] = softmax_scores,
+    smallest: float = 0.0,
 ) -> Detections:
     """Select detections in the resized frame.
 
@@ -63,6 +64,7 @@ def select_detections(
         min_size: minimum side of a detection, pixels (the default is torchvision's); with 0 (detectron2's) even empty
             boxes are kept.
         scores_of: function from class logits to the scores of the foreground classes [N, P, K].
+        smallest: least factor of a side of a proposal; 0 for no limit.
     """
     num_classes = box_deltas.shape[2]
     return select_by_score(
@@ -77,6 +79,7 @@ def select_detections(
         max_detections=max_detections,
         nms=nms,
         min_size=min_size,
+        smallest=smallest,
     )
 
 
@@ -93,12 +96,13 @@ def select_by_score(
     max_detections: int,
     nms: NMSKind = "hard",
     min_size: float = 1e-2,
+    smallest: float = 0.0,
 ) -> Detections:
     """Select detections in the resized frame by scores of any kind, such as those of SVMs.
 
     Args:
-        proposals, box_deltas, image_sizes, box_weights, score_threshold, nms_iou, max_detections, nms, min_size: as
-            in `select_detections`.
+        proposals, box_deltas, image_sizes, box_weights, score_threshold, nms_iou, max_detections, nms, min_size,
+            smallest: as in `select_detections`.
         scores: float32 [N, P, K], scores of the foreground classes.
         classes_above: maximum number of classes of a proposal with a score above the threshold, at most K.
     """
@@ -111,7 +115,7 @@ def select_by_score(
     proposal, label = candidate // num_classes, candidate % num_classes
     delta = gather_boxes(box_deltas.flatten(1, 2), candidate)
     reference = gather_boxes(proposals.boxes, proposal)
-    box = clip_boxes(decode(delta, reference, box_weights), image_sizes)
+    box = clip_boxes(decode(delta, reference, box_weights, smallest), image_sizes)
     score = torch.where(has_min_size(box, min_size), score, -torch.inf)
     if nms == "soft":
         best = slice(_SOFT_NMS_CANDIDATES)

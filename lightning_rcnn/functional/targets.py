@@ -3,16 +3,18 @@
 Shape letters: N images, M ground truths, B anchors of all levels, P proposals, S sampled anchors, R sampled RoIs.
 """
 
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor
 
 from lightning_rcnn.functional.boxes import box_area, clip_boxes, encode
-from lightning_rcnn.functional.matching import best_overlaps
+from lightning_rcnn.functional.matching import best_overlaps, own_objects
 from lightning_rcnn.functional.sampling import Samples, random_keys, sample_balanced
 from lightning_rcnn.ops.gather import gather_boxes
 from lightning_rcnn.structures import NO_IMAGE, Proposals, Targets
+
+WeakTarget = Literal["best_object", "own_object"]
 
 
 class AnchorLabels(NamedTuple):
@@ -21,7 +23,7 @@ class AnchorLabels(NamedTuple):
     Attributes:
         is_positive, is_negative: bool [N, B], never both True.
         iou: float32 [N, B], largest IoU with an object; -1 if the image has no object.
-        gt_index: int64 [N, B], index of that object among the M ground truths.
+        gt_index: int64 [N, B], index among the M ground truths of the object that a positive learns, mostly that one.
     """
 
     is_positive: Tensor
@@ -40,6 +42,8 @@ def label_anchors(
     positive_iou: float,
     negative_iou: float,
     crowd_ioa: float | None,
+    weak_iou: float = 0.0,
+    weak_target: WeakTarget = "best_object",
 ) -> AnchorLabels:
     """Label anchors (Faster R-CNN section 3.1.2).
 
@@ -54,16 +58,24 @@ def label_anchors(
         is_candidate: bool [N or 1, B]; other anchors, such as those that cross the image's edge, are ignored.
         positive_iou, negative_iou: IoU thresholds.
         crowd_ioa: an anchor with a larger fraction of its area in a crowd is not negative; None to ignore crowds.
+        weak_iou: an object's highest IoU must reach it to make the anchor positive below `positive_iou`.
+        weak_target: what such an anchor learns, and any other that an object has its highest IoU with: the object that
+            it overlaps most, or the one that it is the best anchor of, of several the last (mmdetection).
     """
     # Ignored anchors are compared as empty boxes, so that the best of the others is the best of its object.
     compared = torch.where(is_candidate[..., None], anchors, 0.0)
     overlaps = best_overlaps(targets.boxes, targets.is_object, targets.is_crowd, compared)
     is_candidate = is_candidate & (image_ids != NO_IMAGE)[:, None]
-    is_positive = ((overlaps.iou >= positive_iou) | overlaps.is_best_of_object) & is_candidate
+    is_best, gt_index = overlaps.is_best_of_object, overlaps.gt_index
+    if weak_iou > 0 or weak_target == "own_object":
+        own = own_objects(targets.boxes, targets.is_object, compared, weak_iou)
+        is_best = own >= 0
+        gt_index = torch.where(is_best, own, gt_index) if weak_target == "own_object" else gt_index
+    is_positive = ((overlaps.iou >= positive_iou) | is_best) & is_candidate
     # Only the part of an anchor inside the image counts.
     in_crowd = is_in_crowd(overlaps.crowd_area, clip_boxes(anchors[None], image_sizes), crowd_ioa)
     is_negative = (overlaps.iou < negative_iou) & ~is_positive & ~in_crowd & is_candidate
-    return AnchorLabels(is_positive, is_negative, overlaps.iou, overlaps.gt_index)
+    return AnchorLabels(is_positive, is_negative, overlaps.iou, gt_index)
 
 
 class AnchorTargets(NamedTuple):
@@ -92,13 +104,15 @@ def anchor_targets(
     positive_fraction: float,
     crowd_ioa: float | None,
     box_weights: tuple[float, float, float, float],
+    weak_iou: float = 0.0,
+    weak_target: WeakTarget = "best_object",
 ) -> AnchorTargets:
     """Label anchors and sample a mini-batch (Faster R-CNN sections 3.1.2 and 3.1.3).
 
     Args:
         anchors, targets, image_ids, image_sizes, is_candidate: as in `label_anchors`; empty slots yield no samples.
         seed: int64 scalar, seed of the sampling.
-        positive_iou, negative_iou, crowd_ioa: as in `label_anchors`.
+        positive_iou, negative_iou, crowd_ioa, weak_iou, weak_target: as in `label_anchors`.
         num_samples: S.
         positive_fraction: maximum fraction of S that is positive.
         box_weights: factors of the deltas.
@@ -112,6 +126,8 @@ def anchor_targets(
         positive_iou=positive_iou,
         negative_iou=negative_iou,
         crowd_ioa=crowd_ioa,
+        weak_iou=weak_iou,
+        weak_target=weak_target,
     )
     keys = random_keys(seed, image_ids, anchors.shape[0])
     samples = sample_balanced(labels.is_positive, labels.is_negative, keys, num_samples, positive_fraction)
@@ -155,6 +171,7 @@ def roi_targets(
     positive_fraction: float,
     crowd_ioa: float | None,
     box_weights: tuple[float, float, float, float],
+    weak_iou: float | None = None,
 ) -> RoIs:
     """Label proposals and sample a mini-batch of RoIs (Fast R-CNN section 2.3).
 
@@ -172,11 +189,18 @@ def roi_targets(
         positive_fraction: maximum fraction of R that is positive.
         crowd_ioa: a proposal with a larger fraction of its area in a crowd is not background; None to ignore crowds.
         box_weights: factors of the deltas.
+        weak_iou: an object's best proposal learns it if their IoU reaches this; None for no such rule.
     """
     boxes = torch.cat((proposals.boxes, targets.boxes), dim=1)
     is_present = torch.cat((proposals.is_valid, targets.is_object), dim=1) & (image_ids != NO_IMAGE)[:, None]
     overlaps = best_overlaps(targets.boxes, targets.is_object, targets.is_crowd, boxes)
-    is_positive = (overlaps.iou >= positive_iou) & is_present
+    is_positive, matched = (overlaps.iou >= positive_iou) & is_present, overlaps.gt_index
+    if weak_iou is not None:
+        compared = torch.where(proposals.is_valid[..., None], proposals.boxes, 0.0)
+        own = own_objects(targets.boxes, targets.is_object, compared, weak_iou)
+        own = torch.cat((own, torch.full_like(targets.labels, -1)), dim=1)
+        is_positive = is_positive | ((own >= 0) & is_present)
+        matched = torch.where(own >= 0, own, matched)
     lowest, highest = negative_iou
     # An image without objects has IoU -1 everywhere: all its proposals are background.
     is_background = (overlaps.iou.clamp(min=0) >= lowest) | (overlaps.iou < 0)
@@ -185,7 +209,7 @@ def roi_targets(
     keys = random_keys(seed, image_ids, boxes.shape[1])
     samples = sample_balanced(is_positive, is_negative, keys, num_samples, positive_fraction)
     boxes = torch.where(samples.is_valid[..., None], gather_boxes(boxes, samples.indices), 0.0)
-    gt_index = overlaps.gt_index.gather(1, samples.indices)
+    gt_index = matched.gather(1, samples.indices)
     return RoIs(
         boxes=boxes,
         labels=torch.where(samples.is_positive, targets.labels.gather(1, gt_index), 0),

@@ -21,6 +21,9 @@ from lightning_rcnn.roi_heads.pooler import PooledFeatures, RoIPooler, as_rois
 from lightning_rcnn.settings_checks import Fraction, NonNegative, Positive
 from lightning_rcnn.structures import Detections, Inputs, Proposals, Targets
 
+_SEEDS_BETWEEN_STAGES = 2**20
+"""Distance of the seeds of stages that draw for themselves; those of steps are neighbors."""
+
 
 @dataclass(frozen=True)
 class CascadeSettings(BoxSettings):
@@ -35,6 +38,11 @@ class CascadeSettings(BoxSettings):
         loss_weights: weights of the losses of all stages; 1 in the paper and detectron2, (1, 0.5, 0.25) in
             mmdetection.
         averages: what is averaged over the stages: "scores" (the paper, detectron2) or "logits" (mmdetection).
+        samples: which stages sample the regions that they train on: the "first" one, for all (detectron2), or "each",
+            from the refined boxes of the stage before and the ground truth (mmdetection). Masks train on those of the
+            last stage that samples.
+        gradients: what each stage sends to the feature maps: its gradient divided by the number of stages, "shared"
+            (detectron2), or its "whole" gradient (mmdetection).
 
     Raises:
         InputError: numbers of stages differ, `class_agnostic` is off, or `passes_on` is not "sampled".
@@ -48,6 +56,8 @@ class CascadeSettings(BoxSettings):
     )
     loss_weights: tuple[NonNegative, ...] = (1.0, 1.0, 1.0)
     averages: Literal["scores", "logits"] = "scores"
+    samples: Literal["first", "each"] = "first"
+    gradients: Literal["shared", "whole"] = "shared"
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -68,7 +78,10 @@ class CascadeSettings(BoxSettings):
     def of_stages(self) -> list[BoxSettings]:
         """Return the settings of each stage."""
         later = zip(self.stage_ious, self.stage_box_weights, strict=True)
-        return [self, *(replace(self, positive_iou=iou, box_weights=weights) for iou, weights in later)]
+        return [
+            self,
+            *(replace(self, positive_iou=iou, negative_iou=iou, box_weights=weights) for iou, weights in later),
+        ]
 
 
 class StagePass(NamedTuple):
@@ -118,9 +131,11 @@ class CascadeBranch(Part):
     ) -> tuple[dict[str, LossSum], RoIs]:
         """Compute the losses of all stages (equation 8); arguments and results are those of `BoxBranch.losses`.
 
-        The first stage samples regions; the later ones train on the same regions with refined boxes, matched again.
-        The sampled regions come back without features: stages pool for themselves.
+        The first stage samples regions; the later ones train on the same regions with refined boxes, matched again, or
+        sample themselves. The sampled regions come back without features: stages pool for themselves.
         """
+        if self.settings.samples == "each":
+            return self._losses_of_samples(pooled, proposals, inputs, targets, seed)
         rois = self._stages[0].sample(proposals, targets, inputs, seed)
         passes = self._passes(pooled, rois.boxes, rois.is_valid, inputs)
         return self._losses_of(rois, passes, inputs, targets, seed), rois
@@ -132,7 +147,13 @@ class CascadeBranch(Part):
     def evaluate(
         self, pooled: PooledFeatures, proposals: Proposals, inputs: Inputs, targets: Targets, seed: Tensor
     ) -> tuple[Detections, dict[str, LossSum], RoIs]:
-        """Detect as `predict` and compute losses as `losses`, in one pass over proposals and ground truth."""
+        """Detect as `predict` and compute losses as `losses`, in one pass over proposals and ground truth.
+
+        Where each stage samples, they are two passes.
+        """
+        if self.settings.samples == "each":
+            losses, rois = self._losses_of_samples(pooled, proposals, inputs, targets, seed)
+            return self.predict(pooled, proposals, inputs), losses, rois
         rois = self._stages[0].sample(proposals, targets, inputs, seed)
         boxes = torch.cat((proposals.boxes, targets.boxes), dim=1)
         is_valid = torch.cat((proposals.is_valid, targets.is_object), dim=1)
@@ -147,13 +168,41 @@ class CascadeBranch(Part):
         """Run all stages on boxes [N, R, 4]; no gradient passes through refined boxes (section 4.1)."""
         passes = []
         for stage in self._stages:
-            # Each stage sends a gradient to the shared features; together they weigh as much as that of one branch.
-            features = _ScaledGradient.apply(pooled(as_rois(boxes, is_valid), self.pooled_size), 1 / len(self.stages))
-            class_logits, box_deltas = stage.score(features, is_valid)
-            refined = decode(box_deltas[:, :, 0].detach(), boxes, stage.settings.box_weights)
-            passes.append(StagePass(boxes, class_logits, box_deltas, clip_boxes(refined, inputs.image_sizes)))
+            passes.append(self._pass(stage, pooled, boxes, is_valid, inputs))
             boxes = passes[-1].refined
         return passes
+
+    def _pass(
+        self, stage: BoxStage, pooled: PooledFeatures, boxes: Tensor, is_valid: Tensor, inputs: Inputs
+    ) -> StagePass:
+        """Run one stage on boxes [N, R, 4]."""
+        features = pooled(as_rois(boxes, is_valid), self.pooled_size)
+        if self.settings.gradients == "shared":  # together the stages weigh as much as one branch
+            features = _ScaledGradient.apply(features, 1 / len(self.stages))
+        class_logits, box_deltas = stage.score(features, is_valid)
+        deltas, settings = box_deltas[:, :, 0].detach(), stage.settings
+        refined = decode(deltas, boxes, settings.box_weights, settings.smallest)
+        return StagePass(boxes, class_logits, box_deltas, clip_boxes(refined, inputs.image_sizes))
+
+    def _losses_of_samples(
+        self, pooled: PooledFeatures, proposals: Proposals, inputs: Inputs, targets: Targets, seed: Tensor
+    ) -> tuple[dict[str, LossSum], RoIs]:
+        """Compute the losses of stages that sample for themselves, and the regions of the last one."""
+        losses = {}
+        for number, stage in enumerate(self._stages, 1):
+            of_stage = seed + (number - 1) * _SEEDS_BETWEEN_STAGES
+            rois = stage.sample(proposals, targets, inputs, of_stage)
+            one = self._pass(stage, pooled, rois.boxes, rois.is_valid, inputs)
+            found = stage.losses_of(rois, one.class_logits, one.box_deltas, inputs, targets, of_stage)
+            losses |= self._weighted(found, number)
+            is_proposal = rois.indices < proposals.boxes.shape[1]  # the ground truth is added again as it is
+            proposals = Proposals(one.refined, torch.zeros_like(one.refined[..., 0]), rois.is_valid & is_proposal)
+        return losses, rois
+
+    def _weighted(self, losses: dict[str, LossSum], number: int) -> dict[str, LossSum]:
+        """Return the losses of a stage, counted from 1, with its weight and number."""
+        weight = self.settings.loss_weights[number - 1]
+        return {f"{name}_{number}": LossSum(weight * loss.total, loss.number) for name, loss in losses.items()}
 
     def _losses_of(
         self, rois: RoIs, passes: list[StagePass], inputs: Inputs, targets: Targets, seed: Tensor
@@ -170,10 +219,8 @@ class CascadeBranch(Part):
                     crowd_ioa=settings.crowd_ioa,
                     box_weights=settings.box_weights,
                 )
-            of_stage = stage.losses_of(rois, one.class_logits, one.box_deltas, inputs, targets, seed)
-            weight = self.settings.loss_weights[number - 1]
-            for name, loss in of_stage.items():
-                losses[f"{name}_{number}"] = LossSum(weight * loss.total, loss.number)
+            found = stage.losses_of(rois, one.class_logits, one.box_deltas, inputs, targets, seed)
+            losses |= self._weighted(found, number)
         return losses
 
     def _select(self, passes: list[StagePass], proposals: Proposals, inputs: Inputs) -> Detections:
@@ -196,6 +243,7 @@ class CascadeBranch(Part):
             nms_iou=settings.nms_iou,
             max_detections=settings.detections_per_image,
             min_size=settings.min_size,
+            smallest=settings.smallest,
         )
 
 

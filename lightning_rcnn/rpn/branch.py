@@ -13,13 +13,14 @@ from torch import Tensor
 from lightning_rcnn.backbones.base import Backbone
 from lightning_rcnn.box_losses import BoxLossSettings, SmoothL1Loss
 from lightning_rcnn.functional.losses import LossSum, objectness_loss
-from lightning_rcnn.functional.targets import AnchorLabels, AnchorTargets, anchor_targets, label_anchors
+from lightning_rcnn.functional.sampling import Samples
+from lightning_rcnn.functional.targets import AnchorLabels, AnchorTargets, WeakTarget, anchor_targets, label_anchors
 from lightning_rcnn.ops.gather import gather_boxes
 from lightning_rcnn.parts import Part, Settings
 from lightning_rcnn.rpn.anchors import AnchorSettings
 from lightning_rcnn.rpn.head import RPNHead
 from lightning_rcnn.rpn.proposals import RPN_BOX_WEIGHTS, ProposalRanking, select_proposals
-from lightning_rcnn.settings_checks import Fraction, NonNegative, PositiveCount
+from lightning_rcnn.settings_checks import Count, Fraction, NonNegative, PositiveCount
 from lightning_rcnn.structures import NO_IMAGE, Inputs, Proposals, Targets
 
 
@@ -32,11 +33,18 @@ class RPNSettings(Settings):
         num_layers: number of 3 x 3 convolutions; 2 in torchvision's second version.
         positive_iou, negative_iou: IoU thresholds of positive and negative anchors (section 3.1.2).
         samples_per_image, positive_fraction: number of sampled anchors, and the maximum fraction of positives (3.1.3).
+        weak_iou: IoU that the best anchor of an object needs to be positive below `positive_iou`; any with 0, 0.3 in
+            mmdetection.
+        weak_target: what the best anchor of an object learns if it overlaps another one more: this "best_object"
+            (torchvision, detectron2), or its "own_object" (mmdetection).
         cross_boundary_anchors: "keep" or "ignore" anchors that cross the image boundary in training (section 3.3).
+        padding_divisor: anchors whose center lies beyond the image, padded to a multiple of this, pixels, take no part
+            in training (32 in mmdetection); 0 to keep all.
         crowd_ioa: fraction of its area in a crowd above which an anchor is not a negative (0.7 in Detectron); None
             drops crowds from training, as torchvision's references and detectron2 do.
-        loss_denominator: "sampled", the number of sampled anchors (torchvision), or "fixed", samples x images
-            (detectron2).
+        loss_denominator: "sampled", the number of sampled anchors (torchvision); "fixed", samples x images
+            (detectron2); or "sampled_or_one", in which the positives of an image, and its negatives, count as at least
+            one (mmdetection).
         box_loss: loss of the boxes: `SmoothL1Loss`, or one by overlap, such as `GIoULoss`.
         pre_nms_top_n: limit of boxes per level before NMS, in training and in evaluation.
         post_nms_top_n: limit of boxes per image after NMS, in training and in evaluation.
@@ -44,6 +52,7 @@ class RPNSettings(Settings):
         min_size: minimum side of a proposal, pixels; with 0 (detectron2) only empty boxes are dropped.
         ranking: rank proposals by "logit" (detectron2) or "probability" (torchvision).
         score_threshold: minimum objectness of a proposal, a probability; 0.05 in torchvision's MobileNets.
+        smallest: least factor of a side of an anchor, 0.016 in mmdetection; 0 for no limit.
     """
 
     anchors: AnchorSettings = AnchorSettings()
@@ -52,9 +61,12 @@ class RPNSettings(Settings):
     negative_iou: Fraction = 0.3
     samples_per_image: PositiveCount = 256
     positive_fraction: Fraction = 0.5
+    weak_iou: Fraction = 0.0
+    weak_target: WeakTarget = "best_object"
     cross_boundary_anchors: Literal["keep", "ignore"] = "keep"
+    padding_divisor: Count = 0
     crowd_ioa: Fraction | None = None
-    loss_denominator: Literal["sampled", "fixed"] = "sampled"
+    loss_denominator: Literal["sampled", "fixed", "sampled_or_one"] = "sampled"
     box_loss: BoxLossSettings = SmoothL1Loss()
     pre_nms_top_n: tuple[PositiveCount, PositiveCount] = (2000, 1000)
     post_nms_top_n: tuple[PositiveCount, PositiveCount] = (2000, 1000)
@@ -62,6 +74,7 @@ class RPNSettings(Settings):
     min_size: NonNegative = 1e-3
     ranking: ProposalRanking = "logit"
     score_threshold: Fraction = 0.0
+    smallest: Fraction = 0.0
 
     def build(self, backbone: Backbone) -> "RPN":
         """Build the branch for the feature maps of a backbone.
@@ -111,11 +124,20 @@ class RPN(Part):
         objectness = objectness_loss(torch.cat(logits, 1).gather(1, index), is_positive, is_valid)
         sampled_deltas = gather_boxes(torch.cat(deltas, 1), index)
         box = self.box_loss(sampled_deltas, sampled.gt_deltas, all_anchors[index], is_positive, RPN_BOX_WEIGHTS)
-        num_anchors = is_valid.sum()
-        if self.settings.loss_denominator == "fixed":
-            num_anchors = self.settings.samples_per_image * (inputs.image_ids != NO_IMAGE).sum()
+        num_anchors = self._number(sampled.samples, inputs.image_ids)
         sums = {"loss_objectness": LossSum(objectness, num_anchors), "loss_rpn_box": LossSum(box, num_anchors)}
         return sums, self._select(anchors, logits, deltas, inputs.image_sizes)
+
+    def _number(self, samples: Samples, image_ids: Tensor) -> Tensor:
+        """Return the number that both losses are divided by."""
+        is_image = image_ids != NO_IMAGE
+        if self.settings.loss_denominator == "fixed":
+            return self.settings.samples_per_image * is_image.sum()
+        if self.settings.loss_denominator == "sampled":
+            return samples.is_valid.sum()
+        positives = samples.is_positive.sum(dim=1).clamp(min=1)
+        negatives = (samples.is_valid & ~samples.is_positive).sum(dim=1).clamp(min=1)
+        return ((positives + negatives) * is_image).sum()
 
     def predict(self, features: list[Tensor], inputs: Inputs) -> Proposals:
         """Compute proposals, in the resized frame (section 3.1)."""
@@ -132,6 +154,8 @@ class RPN(Part):
             positive_iou=self.settings.positive_iou,
             negative_iou=self.settings.negative_iou,
             crowd_ioa=self.settings.crowd_ioa,
+            weak_iou=self.settings.weak_iou,
+            weak_target=self.settings.weak_target,
         )
 
     def _score(self, features: list[Tensor], images: Tensor) -> tuple[list[Tensor], list[Tensor], list[Tensor]]:
@@ -153,15 +177,21 @@ class RPN(Part):
             positive_fraction=self.settings.positive_fraction,
             crowd_ioa=self.settings.crowd_ioa,
             box_weights=RPN_BOX_WEIGHTS,
+            weak_iou=self.settings.weak_iou,
+            weak_target=self.settings.weak_target,
         )
 
     def _is_candidate(self, anchors: Tensor, image_sizes: Tensor) -> Tensor:
         """Return which anchors training may sample, bool [N or 1, B] (section 3.3)."""
-        if self.settings.cross_boundary_anchors == "keep":
-            return torch.ones((1, anchors.shape[0]), dtype=torch.bool, device=anchors.device)
-        height, width = image_sizes[:, None, :].unbind(-1)
+        is_candidate = torch.ones((1, anchors.shape[0]), dtype=torch.bool, device=anchors.device)
         x1, y1, x2, y2 = anchors.unbind(-1)
-        return (x1 >= 0) & (y1 >= 0) & (x2 <= width) & (y2 <= height)
+        if divisor := self.settings.padding_divisor:
+            height, width = ((image_sizes + divisor - 1) // divisor * divisor)[:, None, :].unbind(-1)
+            is_candidate = is_candidate & (x1 + x2 < 2 * width) & (y1 + y2 < 2 * height)
+        if self.settings.cross_boundary_anchors == "ignore":
+            height, width = image_sizes[:, None, :].unbind(-1)
+            is_candidate = is_candidate & (x1 >= 0) & (y1 >= 0) & (x2 <= width) & (y2 <= height)
+        return is_candidate
 
     def _select(
         self, anchors: list[Tensor], logits: list[Tensor], deltas: list[Tensor], image_sizes: Tensor
@@ -178,4 +208,5 @@ class RPN(Part):
             min_size=self.settings.min_size,
             ranking=self.settings.ranking,
             score_threshold=self.settings.score_threshold,
+            smallest=self.settings.smallest,
         )

@@ -221,6 +221,10 @@ def test_settings_of_3_become_ours():
         "box.box_weights": [10.0, 10.0, 5.0, 4.0],
         "box.positive_iou": 0.45,
         "box.negative_iou": 0.4,
+        "box.weak_iou": 0.0,
+        "rpn.weak_iou": 0.0,
+        "rpn.weak_target": "own_object",
+        "rpn.loss_denominator": "sampled_or_one",
         "box.samples_per_image": 64,
         "box.score_threshold": 0.01,
         "box.nms_iou": 0.55,
@@ -246,7 +250,6 @@ def test_settings_of_3_become_ours():
     named = [note.partition("no counterpart of ")[2] for note in translation.notes if "no counterpart" in note]
     assert sorted(named) == [
         "model.roi_head.bbox_head.loss_bbox.type GIoULoss.",
-        "model.train_cfg.rcnn.assigner.match_low_quality True.",
         "model.train_cfg.rpn_proposal.min_bbox_size 0.",
         "model.train_cfg.rpn_proposal.nms.iou_threshold 0.7.",
         "train_pipeline PhotoMetricDistortion.",

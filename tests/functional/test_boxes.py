@@ -50,6 +50,16 @@ def test_decode_limits_growth():
     assert (box[2] - box[0]).item() == pytest.approx(1000, rel=1e-5)
 
 
+def test_decode_limits_shrinking_where_it_is_told_to():
+    """A box of 1000 x 1000 pixels; exp(-6) is a factor of .0025, mmdetection's least one .016."""
+    deltas, reference = torch.tensor([0.0, 0, -6, -3]), torch.tensor([0.0, 0, 1000, 1000])
+    free, limited = (decode(deltas, reference, (1, 1, 1, 1), smallest) for smallest in (0.0, 16 / 1000))
+    torch.testing.assert_close(
+        free[2:] - free[:2], 1000 * torch.tensor([math.exp(-6), math.exp(-3)]), atol=1e-3, rtol=0
+    )
+    torch.testing.assert_close(limited[2:] - limited[:2], torch.tensor([16.0, 1000 * math.exp(-3)]), atol=1e-3, rtol=0)
+
+
 def test_decode_stays_in_float32_for_half_precision_deltas():
     assert decode(torch.zeros(4, dtype=torch.bfloat16), torch.tensor([0.0, 0, 321, 5]), WEIGHTS)[2].item() == 321
 

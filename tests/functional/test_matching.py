@@ -5,7 +5,7 @@ from torchvision.models.detection._utils import Matcher
 from torchvision.ops import box_iou
 
 from lightning_rcnn.functional import matching
-from lightning_rcnn.functional.matching import best_overlaps
+from lightning_rcnn.functional.matching import best_overlaps, own_objects
 
 
 def grid_boxes(generator, num):
@@ -62,3 +62,19 @@ def test_crowd_area_is_that_of_the_crowd_overlapped_most():
     boxes = torch.tensor([[[10.0, 10, 20, 20], [90, 0, 110, 10], [200, 200, 205, 205]]])
     is_crowd = torch.tensor([[True, True, False]])
     assert best_overlaps(gt, ~is_crowd, is_crowd, boxes).crowd_area.tolist() == [[100, 100, 0]]
+
+
+@settings(deadline=None)
+@given(st.integers(0, 10_000), st.integers(1, 40), st.sampled_from([0.0, 0.3, 0.5]))
+def test_own_objects_are_those_of_a_loop(seed, num_objects, min_iou):
+    """mmdetection's assigner goes through the objects in order, and each takes the boxes that it overlaps most."""
+    generator = torch.Generator().manual_seed(seed)
+    gt, boxes = grid_boxes(generator, num_objects), grid_boxes(generator, 30)
+    table = box_iou(gt, boxes)
+    expected = torch.full((30,), -1)
+    for number, row in enumerate(table):
+        if row.max() >= min_iou and row.max() > 0:
+            expected[row == row.max()] = number
+    padded = torch.cat((gt, grid_boxes(generator, 3)))[None]
+    is_object = torch.arange(num_objects + 3)[None] < num_objects
+    assert torch.equal(own_objects(padded, is_object, boxes[None], min_iou)[0], expected)

@@ -1,6 +1,6 @@
 import torch
 
-from lightning_rcnn.functional.targets import anchor_targets, roi_targets
+from lightning_rcnn.functional.targets import anchor_targets, label_anchors, roi_targets
 from lightning_rcnn.structures import NO_IMAGE, Proposals, Targets
 
 SEED = torch.tensor(0)
@@ -129,3 +129,48 @@ def test_an_image_without_objects_is_all_background():
     rois = rois_of(targets_of([[0.0, 0, 0, 0]], [-1]), [[0.0, 0, 20, 20]], negative_iou=(0.1, 0.5))
     assert rois.is_valid.sum() == 1
     assert not rois.is_positive.any()
+
+
+def test_weak_objects_and_what_their_anchors_learn():
+    """The first object has IoU 2/3 with the first anchor, the second one its best, 0.4, with it too, the third 1/4."""
+    targets = targets_of([[0.0, 0, 10, 10], [0, 0, 6, 10], [100, 100, 105, 110]], [1, 2, 3])
+    anchors = torch.tensor([[0.0, 0, 10, 15], [100, 100, 120, 110], [50, 50, 60, 60]])
+    iou = torch.tensor([100 / 150, 60 / 150, 50 / 200])
+
+    def labels(**rule):
+        sizes, everywhere = torch.tensor([[300, 300]]), torch.ones(1, 3, dtype=torch.bool)
+        numbers = {"positive_iou": 0.7, "negative_iou": 0.3, "crowd_ioa": None}
+        found = label_anchors(anchors, targets, torch.tensor([1]), sizes, everywhere, **numbers, **rule)
+        torch.testing.assert_close(found.iou[0], torch.tensor([iou[0], iou[2], 0.0]))
+        return found.is_positive[0].tolist(), found.is_negative[0].tolist(), found.gt_index[0, :2].tolist()
+
+    assert labels() == ([True, True, False], [False, False, True], [0, 2])
+    assert labels(weak_iou=0.3) == ([True, False, False], [False, True, True], [0, 2])
+    assert labels(weak_target="own_object") == ([True, True, False], [False, False, True], [1, 2])
+    assert labels(weak_iou=0.5, weak_target="own_object") == ([True, False, False], [False, True, True], [0, 2])
+
+
+def test_the_best_region_of_an_object_learns_it():
+    """The proposal covers the first object whole, and is the best one of the second, which it covers, too."""
+    targets = targets_of([[0.0, 0, 10, 10], [0, 0, 10, 6]], [1, 2])
+    proposals = Proposals(torch.tensor([[[0.0, 0, 10, 10]]]), torch.zeros(1, 1), torch.ones(1, 1, dtype=torch.bool))
+
+    def label(weak_iou):
+        rois = roi_targets(
+            proposals,
+            targets,
+            torch.tensor([1]),
+            SEED,
+            positive_iou=0.7,
+            negative_iou=(0.0, 0.7),
+            num_samples=8,
+            positive_fraction=1.0,
+            crowd_ioa=None,
+            box_weights=(1, 1, 1, 1),
+            weak_iou=weak_iou,
+        )
+        return rois.labels[0][rois.indices[0] == 0].item(), sorted(rois.labels[0][rois.indices[0] > 0].tolist())
+
+    assert label(None) == (1, [1, 2])
+    assert label(0.5) == (2, [1, 2])
+    assert label(0.61) == (1, [1, 2])

@@ -107,6 +107,44 @@ def test_losses_are_those_of_a_loop_over_images_and_stages():
     torch.testing.assert_close(ours, theirs, rtol=1e-3, atol=1e-5)
 
 
+def test_losses_of_stages_that_sample_are_those_of_a_loop():
+    """mmdetection: each stage trains on the refined proposals and the ground truth; there is room for all of them."""
+    world = World(samples_per_image=80, positive_fraction=0.5, samples="each", gradients="whole")
+    losses, rois = world.branch.losses(world.pooled, world.proposals, world.inputs, world.targets, world.seed)
+    losses, expected = means(losses), {}
+    boxes = [world.proposals.boxes[image][world.proposals.is_valid[image]] for image in range(2)]
+    for number, (stage, (iou, weights)) in enumerate(zip(world.branch.stages, STAGES, strict=True), 1):
+        logits, labels, deltas, wanted = [], [], [], []
+        for image in range(2):
+            objects = world.targets.boxes[image][world.targets.labels[image] > 0]
+            regions = torch.cat((boxes[image], objects))
+            scored, moved = stage.predictor(stage.head(world.features(regions)))
+            overlap, index = box_iou(objects, regions).max(dim=0)
+            positive = overlap >= iou
+            assert positive.sum() < 40
+            labels.append(torch.where(positive, world.targets.labels[image][index], 0))
+            logits.append(scored)
+            deltas.append(moved[positive, 0])
+            wanted.append(BoxCoder(weights).encode_single(objects[index], regions)[positive])
+            refined = BoxCoder(weights).decode(moved[:, 0], [regions])[:, 0]
+            boxes[image] = clip_boxes_to_image(refined, SIZES[image])[: -len(objects)].detach()
+        logits, labels = torch.cat(logits), torch.cat(labels)
+        expected[f"loss_classifier_{number}"] = F.cross_entropy(logits, labels)
+        total = F.l1_loss(torch.cat(deltas), torch.cat(wanted), reduction="sum")
+        expected[f"loss_box_{number}"] = total / len(labels)
+    assert rois.is_valid.sum() == len(labels)
+    assert list(losses) == list(world.branch.loss_names) == list(expected)
+    for name, loss in expected.items():
+        torch.testing.assert_close(losses[name], loss, rtol=1e-4, atol=1e-5, msg=name)
+    ours, theirs = (torch.autograd.grad(sum(all_.values()), world.scale)[0] for all_ in (losses, expected))
+    torch.testing.assert_close(ours, theirs, rtol=1e-3, atol=1e-4)
+    arguments = (world.pooled, world.proposals, world.inputs)
+    found, at_once, _ = world.branch.evaluate(*arguments, world.targets, world.seed)
+    torch.testing.assert_close(means(at_once), losses)
+    for one, other in zip(found[:3], world.branch.predict(*arguments)[:3], strict=True):
+        assert torch.equal(one, other)
+
+
 def test_loss_weights_scale_the_losses_of_their_stages():
     plain, weighted = World(), World(loss_weights=[1.0, 0.5, 0.25])
     first, second = (

@@ -39,7 +39,6 @@ _ALLOWED: dict[str, tuple[Any, ...]] = {
     "loss_mask.type": ("CrossEntropyLoss",),
     "loss_mask.use_mask": (True,),
     "rpn.assigner.match_low_quality": (True,),
-    "rcnn.assigner.match_low_quality": (False,),
     "rpn.sampler.add_gt_as_proposals": (False,),
     "rcnn.sampler.add_gt_as_proposals": (True,),
     "rcnn.mask_thr_binary": (0.5,),
@@ -78,7 +77,7 @@ _TOLD = re.compile(
     r".*\.(init_cfg|pretrained)(\..*)?|.*\.norm_cfg(\.(type|requires_grad))?"
     r"|.*\.(in_channels|feat_channels|out_channels|fc_out_channels|conv_out_channels|num_classes|reg_class_agnostic)"
     r"|.*\.(num_convs|num_stages|num_shared_convs|num_shared_fcs|roi_feat_size|with_avg_pool|debug|gpu_assign_thr)"
-    r"|.*\.assigner\.min_pos_iou|model\.train_cfg\.rcnn(\.\d)?\.mask_size|model\.roi_head\.mask_head\.class_agnostic"
+    r"|model\.train_cfg\.rcnn(\.\d)?\.(mask_size|assigner\.min_pos_iou)|model\.roi_head\.mask_head\.class_agnostic"
     r"|model\.backbone\.(groups|base_width|base_channels|stem_channels|zero_init_residual|stage_with_dcn)"
     r"|model\.backbone\.dcn(\.(type|groups|deform_groups|deformable_groups))?"
     r"|model\.backbone\.(mlp_ratio|qkv_bias|patch_size|pretrain_img_size|convert_weights|use_abs_pos_embed|out_indices)"

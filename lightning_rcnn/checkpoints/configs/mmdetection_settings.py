@@ -132,6 +132,8 @@ def configure(translation: Translation, keys: SourceKeys) -> None:
         model = merge(model, section(keys, translation))
     preprocessing, own_settings, translation.run = read_training(keys)
     model = merge(model, {"preprocessing": preprocessing, **own_settings})
+    if divisor := preprocessing.get("size_divisor"):
+        model = merge(model, {"rpn": {"padding_divisor": divisor}})
     translation.hyperparameters = override(translation.hyperparameters, model)
     translation.notes.append(f"Settings of {keys.path}, as far as they have a counterpart here.")
     translation.notes += [f"{keys.path}: no counterpart of {setting}." for setting in keys.left(needs_no_reader)]
@@ -166,6 +168,8 @@ def _rpn(keys: SourceKeys, translation: Translation) -> dict[str, Any]:
             settings[ours] = pair
         else:
             _name_given(keys, names)
+    if keys.names_below(f"{_TRAIN}rpn.assigner"):
+        settings["weak_iou"] = float(keys[f"{_TRAIN}rpn.assigner.min_pos_iou"] or 0.0)
     for phase in (f"{_TRAIN}rpn_proposal.", f"{_TEST}rpn."):
         if (limit := keys[f"{phase}nms_post"]) is not None and limit < (keys[f"{phase}nms_pre"] or 0):
             keys.name_left(f"{phase}nms_post")  # a limit of each level after the suppression
@@ -205,7 +209,7 @@ def _box(keys: SourceKeys, translation: Translation) -> dict[str, Any]:
     """Return what stages share and what they have of their own; deviations are the inverse of our weights."""
     if not translation.detector.startswith("Cascade"):
         stds = keys[f"{_BOX}bbox_coder.target_stds"]
-        return {"box": {"box_weights": [1 / std for std in stds]}} if stds else {}
+        return {"box": _matching(keys, f"{_TRAIN}rcnn.") | ({"box_weights": [1 / std for std in stds]} if stds else {})}
     settings: dict[str, Any] = {}
     heads, rules = _stages(keys, _BOX), _stages(keys, f"{_TRAIN}rcnn.")
     stds_of = [keys[f"{head}bbox_coder.target_stds"] for head in heads]
@@ -217,6 +221,11 @@ def _box(keys: SourceKeys, translation: Translation) -> dict[str, Any]:
         for rule, iou in zip(rules, ious, strict=True):
             if keys[f"{rule}assigner.neg_iou_thr"] not in (None, iou):
                 keys.name_left(f"{rule}assigner.neg_iou_thr")
+    matching = [_matching(keys, rule) for rule in rules]
+    settings |= matching[0]
+    for rule, own in zip(rules, matching, strict=True):
+        if own != matching[0]:
+            keys.name_left_value(f"{rule}assigner.match_low_quality", True)
     for ours, theirs in (("samples_per_image", "num"), ("positive_fraction", "pos_fraction")):
         first, *later = [keys[f"{rule}sampler.{theirs}"] for rule in rules]
         if first is not None:
@@ -227,6 +236,13 @@ def _box(keys: SourceKeys, translation: Translation) -> dict[str, Any]:
     if weights := keys["model.roi_head.stage_loss_weights"]:
         settings["loss_weights"] = [float(weight) for weight in weights]
     return {"box": settings}
+
+
+def _matching(keys: SourceKeys, rule: str) -> dict[str, Any]:
+    """Return whether the best region of an object learns it, which their assigner does if nothing else is said."""
+    if not keys.names_below(f"{rule}assigner") or keys[f"{rule}assigner.match_low_quality"] is False:
+        return {}
+    return {"weak_iou": float(keys[f"{rule}assigner.min_pos_iou"] or 0.0)}
 
 
 def _stages(keys: SourceKeys, start: str) -> list[str]:

@@ -32,7 +32,6 @@ CASCADE = changed(
 )
 USUAL = (
     "model.roi_head.bbox_head.loss_bbox.type GIoULoss.",
-    "model.train_cfg.rcnn.assigner.match_low_quality True.",
     "model.train_cfg.rpn_proposal.min_bbox_size 0.",
     "model.train_cfg.rpn_proposal.nms.iou_threshold 0.7.",
     "train_pipeline PhotoMetricDistortion.",
@@ -138,6 +137,8 @@ OF_ALL = "model.roi_head.bbox_head."
          [f"{OF_ALL}{stage}.loss_bbox.type GIoULoss" for stage in range(3)]),
         (".06, .06], loss_bbox=dict(type='SmoothL1Loss', beta=1.0", ".06, .06], loss_bbox=dict(type='L1Loss'",
          [f"{OF_ALL}2.loss_bbox.type L1Loss"]),
+        ("neg_iou_thr=0.6", "neg_iou_thr=0.6, match_low_quality=False",
+         ["model.train_cfg.rcnn.1.assigner.match_low_quality False"]),
         ("neg_iou_thr=0.6", "neg_iou_thr=0.4", ["model.train_cfg.rcnn.1.assigner.neg_iou_thr 0.4"]),
         ("neg_iou_thr=0.7), sampler=dict(type='RandomSampler', num=512",
          "neg_iou_thr=0.7), sampler=dict(type='RandomSampler', num=256",

@@ -1,4 +1,4 @@
-"""Configurations as mmdetection publishes them: their keys are taken over or have no effect, but for two."""
+"""Configurations as mmdetection publishes them: their keys are taken over or have no effect, but for one."""
 
 from pathlib import Path
 
@@ -236,7 +236,6 @@ RUN = {
     },
     "trainer": {"max_epochs": 12},
 }
-OF_MASKS = "model.train_cfg.rcnn.assigner.match_low_quality True."
 
 
 def read(config):
@@ -250,10 +249,14 @@ def test_a_published_configuration_of_3():
     translation, named = read(f"{first}{PREPROCESSOR}    backbone={rest}{REST_3}")
     sampling = {"class_path": "Sampling", "init_args": {"empty_share": 0.0}}
     assert translation.run == {**RUN, "data": {**RUN["data"], "sampling": sampling}}
-    assert named == [OF_MASKS, "train_dataloader.dataset.filter_cfg.min_size 32."]
+    assert named == ["train_dataloader.dataset.filter_cfg.min_size 32."]
+    model = translation.hyperparameters
+    rules = {"weak_iou": 0.3, "weak_target": "own_object", "padding_divisor": 32, "loss_denominator": "sampled_or_one"}
+    assert model["rpn"].items() >= rules.items()
+    assert model["box"]["weak_iou"] == 0.5
 
 
 def test_a_published_configuration_of_2():
     translation, named = read(f"{MODEL}{REST_2}")
     assert translation.run == RUN
-    assert named == [OF_MASKS]
+    assert named == []
