@@ -6,9 +6,7 @@ in, and has `RoiAlign` with half a pixel (16).
 """
 
 import logging
-import warnings
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -21,6 +19,7 @@ from lightning_rcnn.errors import InputError
 from lightning_rcnn.export.metadata import KEY
 from lightning_rcnn.export.operators import Operators, roi_align_by_level, roi_pool
 from lightning_rcnn.export.program import Outputs, Runner, refuse_operator
+from lightning_rcnn.export.quiet import quietly
 
 OPSET = 18
 OPERATORS: Operators = {"roi_align": roi_align_by_level, "roi_pool": roi_pool}
@@ -29,6 +28,8 @@ _FILE_LIMIT = 2**31 - 1
 """Bytes of one protobuf message."""
 _LOWEST = float(np.finfo(np.float32).min)
 _UNLIMITED = 2**62
+_LEVELS = {"torch.onnx": logging.ERROR}
+"""It logs its progress, and warns of operators of packages that are not there."""
 
 
 def write_onnx(program: ExportedProgram, metadata: str, file: BinaryIO) -> None:
@@ -42,7 +43,7 @@ def write_onnx(program: ExportedProgram, metadata: str, file: BinaryIO) -> None:
     Raises:
         InputError: an operator has no translation, or the weights exceed 2 GB.
     """
-    with _quietly():
+    with quietly(_LEVELS):
         try:
             translated = torch.onnx.export(
                 program,
@@ -143,17 +144,3 @@ def _translations() -> dict[Any, Callable[..., Any]]:
         torch.ops.lightning_rcnn.non_maximum_suppression.default: suppress,
         torch.ops.aten.sort.stable: sort,
     }
-
-
-@contextmanager
-def _quietly() -> Iterator[None]:
-    """Keep the exporter's progress, and its warnings about operators of packages that are not there, to itself."""
-    logger = logging.getLogger("torch.onnx")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logger.setLevel(level)

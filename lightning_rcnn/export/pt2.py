@@ -2,7 +2,6 @@
 
 import io
 import logging
-import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import BinaryIO
@@ -13,9 +12,12 @@ from torch.export import ExportedProgram
 
 from lightning_rcnn.export.metadata import KEY
 from lightning_rcnn.export.program import Outputs, Runner
+from lightning_rcnn.export.quiet import quietly
 
 EXTRA_FILE = f"{KEY}.json"
 """Name of our JSON among the extra files of the archive."""
+_LEVELS = {"torch.export": logging.CRITICAL, "torch._export.serde.serialize": logging.ERROR}
+"""The first logs the traceback of an error that is raised, too; the second names sizes that a graph has no use for."""
 
 
 def write_pt2(program: ExportedProgram, metadata: str, file: BinaryIO) -> None:
@@ -33,15 +35,8 @@ def write_pt2(program: ExportedProgram, metadata: str, file: BinaryIO) -> None:
 def open_pt2(path: Path) -> tuple[Runner, str]:
     """Open a file; return the function that runs it, and its metadata, empty in a file of another origin."""
     extra = {EXTRA_FILE: ""}
-    log = logging.getLogger("torch.export")  # it prints the traceback of an error that it raises, too
-    level = log.level
-    with warnings.catch_warnings(), path.open("rb") as file:
-        warnings.simplefilter("ignore")
-        log.setLevel(logging.CRITICAL)
-        try:
-            module = torch.export.load(file, extra_files=extra).module()
-        finally:
-            log.setLevel(level)
+    with quietly(_LEVELS), path.open("rb") as file:
+        module = torch.export.load(file, extra_files=extra).module()
 
     @torch.inference_mode()
     def run(arguments: Sequence[Tensor]) -> Outputs:

@@ -143,7 +143,7 @@ def test_onnx_has_standard_operators_and_the_detections_of_the_detector(
     detect_the_same(file, folder, detector, 0.05, tmp_path / "found")
 
 
-def test_pt2_runs_without_us_and_has_the_detections_of_the_detector(detector, folder, tmp_path, monkeypatch):
+def test_pt2_runs_without_us_and_has_the_detections_of_the_detector(detector, folder, tmp_path, monkeypatch, capfd):
     file = folder / "detector.pt2"
     settings = detector.box.settings
     rows = detector.export(file, images=scenes(folder), threshold=0.5, detections=20)
@@ -152,7 +152,9 @@ def test_pt2_runs_without_us_and_has_the_detections_of_the_detector(detector, fo
     assert max(row.boxes for row in rows) < 1e-4
     # The scaled predictors multiply the rounding; `test_exporting.py` holds plain ones to 1e-6.
     assert max(max(row.scores, row.masks) for row in rows) < 1e-5
+    capfd.readouterr()
     opened = ExportedDetector(file)
+    assert not "".join(capfd.readouterr()), "torch logs which sizes a graph does not use"
     monkeypatch.setattr(detect_command, "open_detector", lambda path: opened)
     with limited(detector, 0.5, 20):
         same_detections(detector, opened.run, folder, boxes=1e-4, scores=1e-5)
