@@ -5,6 +5,7 @@ Shape letters: N images, S sampled anchors or regions of an image.
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -87,25 +88,28 @@ class CIoULoss(OverlapLossSettings):
         return ciou_loss(boxes, gt_boxes)
 
 
+class BoxSamples(NamedTuple):
+    """The deltas of sampled anchors or regions, and what they refine.
+
+    Attributes:
+        deltas, gt_deltas: [N, S, 4], predictions and targets.
+        references: float32 [N, S, 4], the anchors or regions that the deltas refine, pixels.
+        is_positive: bool [N, S]; other samples do not count, and may hold NaN.
+        box_weights: factors of the deltas.
+    """
+
+    deltas: Tensor
+    gt_deltas: Tensor
+    references: Tensor
+    is_positive: Tensor
+    box_weights: tuple[float, float, float, float]
+
+
 class BoxLoss(Part):
     """Base of the losses of boxes."""
 
-    def forward(
-        self,
-        deltas: Tensor,
-        gt_deltas: Tensor,
-        references: Tensor,
-        is_positive: Tensor,
-        box_weights: tuple[float, float, float, float],
-    ) -> Tensor:
-        """Sum the losses of positives.
-
-        Args:
-            deltas, gt_deltas: [N, S, 4], predictions and targets.
-            references: float32 [N, S, 4], the anchors or regions that the deltas refine, pixels.
-            is_positive: bool [N, S]; other samples do not count, and may hold NaN.
-            box_weights: factors of the deltas.
-        """
+    def forward(self, samples: BoxSamples) -> Tensor:
+        """Sum the losses of positives."""
         raise NotImplementedError
 
 
@@ -116,16 +120,10 @@ class DeltaLoss(BoxLoss):
         super().__init__()
         self.settings = settings
 
-    def forward(
-        self,
-        deltas: Tensor,
-        gt_deltas: Tensor,
-        references: Tensor,
-        is_positive: Tensor,
-        box_weights: tuple[float, float, float, float],
-    ) -> Tensor:
-        """Sum the losses of positives, see `BoxLoss`."""
-        return self.settings.weight * box_loss(deltas, gt_deltas, is_positive, self.settings.beta)
+    def forward(self, samples: BoxSamples) -> Tensor:
+        """Sum the losses of positives."""
+        loss = box_loss(samples.deltas, samples.gt_deltas, samples.is_positive, self.settings.beta)
+        return self.settings.weight * loss
 
 
 class OverlapLoss(BoxLoss):
@@ -138,21 +136,14 @@ class OverlapLoss(BoxLoss):
         self.settings = settings
         self.register_buffer("unit_box", torch.tensor([0.0, 0.0, 1.0, 1.0]), persistent=False)
 
-    def forward(
-        self,
-        deltas: Tensor,
-        gt_deltas: Tensor,
-        references: Tensor,
-        is_positive: Tensor,
-        box_weights: tuple[float, float, float, float],
-    ) -> Tensor:
-        """Sum the losses of positives, see `BoxLoss`."""
-        is_counted = is_positive[..., None]
+    def forward(self, samples: BoxSamples) -> Tensor:
+        """Sum the losses of positives."""
+        is_counted = samples.is_positive[..., None]
         # Replaced before the loss: a NaN times 0 is NaN in the gradient.
-        references = torch.where(is_counted, references, self.unit_box)
+        references = torch.where(is_counted, samples.references, self.unit_box)
         boxes, gt_boxes = (
-            decode(torch.where(is_counted, values.float(), 0.0), references, box_weights)
-            for values in (deltas, gt_deltas)
+            decode(torch.where(is_counted, values.float(), 0.0), references, samples.box_weights)
+            for values in (samples.deltas, samples.gt_deltas)
         )
         losses = self.settings.of_pairs(boxes, gt_boxes)
-        return self.settings.weight * torch.where(is_positive, losses, 0.0).sum()
+        return self.settings.weight * torch.where(samples.is_positive, losses, 0.0).sum()

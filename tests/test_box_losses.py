@@ -5,7 +5,7 @@ import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torchvision.ops import complete_box_iou_loss, distance_box_iou_loss, generalized_box_iou_loss
 
-from lightning_rcnn.box_losses import CIoULoss, DIoULoss, GIoULoss, SmoothL1Loss
+from lightning_rcnn.box_losses import BoxSamples, CIoULoss, DIoULoss, GIoULoss, SmoothL1Loss
 from lightning_rcnn.functional.boxes import encode
 from lightning_rcnn.roi_heads.box_branch import BOX_WEIGHTS
 
@@ -21,7 +21,8 @@ LOSSES = [
 
 
 def loss_of(settings, deltas):
-    return settings.build()(deltas, encode(GT, REFERENCES, BOX_WEIGHTS), REFERENCES, IS_POSITIVE, BOX_WEIGHTS)
+    gt_deltas = encode(GT, REFERENCES, BOX_WEIGHTS)
+    return settings.build()(BoxSamples(deltas, gt_deltas, REFERENCES, IS_POSITIVE, BOX_WEIGHTS))
 
 
 @pytest.mark.parametrize(("settings", "peer"), LOSSES)
@@ -47,7 +48,7 @@ def test_samples_that_do_not_count_may_hold_anything(settings):
 def test_no_value_decides_a_shape(settings):
     with FakeTensorMode():
         deltas, is_positive = torch.zeros(2, 5, 4), torch.zeros(2, 5, dtype=torch.bool)
-        assert settings.build()(deltas, deltas, deltas, is_positive, BOX_WEIGHTS).shape == ()
+        assert settings.build()(BoxSamples(deltas, deltas, deltas, is_positive, BOX_WEIGHTS)).shape == ()
 
 
 def test_smooth_l1_has_a_weight():

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from lightning_rcnn.backbones.base import Backbone
-from lightning_rcnn.box_losses import BoxLossSettings, SmoothL1Loss
+from lightning_rcnn.box_losses import BoxLossSettings, BoxSamples, SmoothL1Loss
 from lightning_rcnn.errors import InputError
 from lightning_rcnn.functional.boxes import decode
 from lightning_rcnn.functional.losses import LossSum
@@ -187,7 +187,8 @@ class BoxStage(Part):
         own_deltas = _of_own_class(rois, box_deltas)
         weights = self._class_weights(rois)
         classifier = self.class_loss(class_logits, rois, weights, inputs.image_ids, targets, seed)
-        box = self.box_loss(own_deltas, rois.gt_deltas, rois.boxes, rois.is_positive, self.settings.box_weights)
+        samples = BoxSamples(own_deltas, rois.gt_deltas, rois.boxes, rois.is_positive, self.settings.box_weights)
+        box = self.box_loss(samples)
         num_regions = rois.is_valid.sum()
         return {"loss_classifier": classifier, "loss_box": LossSum(box, num_regions)}
 

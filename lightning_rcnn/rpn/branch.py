@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from lightning_rcnn.backbones.base import Backbone
-from lightning_rcnn.box_losses import BoxLossSettings, SmoothL1Loss
+from lightning_rcnn.box_losses import BoxLossSettings, BoxSamples, SmoothL1Loss
 from lightning_rcnn.functional.losses import LossSum, objectness_loss
 from lightning_rcnn.functional.sampling import Samples
 from lightning_rcnn.functional.targets import AnchorLabels, AnchorTargets, WeakTarget, anchor_targets, label_anchors
@@ -123,7 +123,8 @@ class RPN(Part):
         index, is_positive, is_valid = sampled.samples
         objectness = objectness_loss(torch.cat(logits, 1).gather(1, index), is_positive, is_valid)
         sampled_deltas = gather_boxes(torch.cat(deltas, 1), index)
-        box = self.box_loss(sampled_deltas, sampled.gt_deltas, all_anchors[index], is_positive, RPN_BOX_WEIGHTS)
+        samples = BoxSamples(sampled_deltas, sampled.gt_deltas, all_anchors[index], is_positive, RPN_BOX_WEIGHTS)
+        box = self.box_loss(samples)
         num_anchors = self._number(sampled.samples, inputs.image_ids)
         sums = {"loss_objectness": LossSum(objectness, num_anchors), "loss_rpn_box": LossSum(box, num_anchors)}
         return sums, self._select(anchors, logits, deltas, inputs.image_sizes)
