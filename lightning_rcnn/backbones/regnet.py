@@ -6,7 +6,6 @@ Shape letters: N images, C channels, H and W height and width.
 from collections.abc import Callable
 from typing import Literal, NamedTuple
 
-import torchvision.models
 from torch import Tensor, nn
 from torchvision.models.regnet import BlockParams, RegNet
 from torchvision.ops import FeaturePyramidNetwork
@@ -40,7 +39,7 @@ RegNetName = Literal[
 
 
 class RegNetSizes(NamedTuple):
-    """Blocks and channels of the four stages, channels of a group, and the share of squeeze and excitation."""
+    """Blocks and channels of the four stages, most channels of a group, and the share of squeeze and excitation."""
 
     depths: tuple[int, ...]
     widths: tuple[int, ...]
@@ -49,11 +48,26 @@ class RegNetSizes(NamedTuple):
 
 
 SIZES: dict[str, RegNetSizes] = {
+    "regnet_x_400mf": RegNetSizes((1, 2, 7, 12), (32, 64, 160, 400), 16, None),
+    "regnet_x_800mf": RegNetSizes((1, 3, 7, 5), (64, 128, 288, 672), 16, None),
+    "regnet_x_1_6gf": RegNetSizes((2, 4, 10, 2), (72, 168, 408, 912), 24, None),
+    "regnet_x_3_2gf": RegNetSizes((2, 6, 15, 2), (96, 192, 432, 1008), 48, None),
+    "regnet_x_8gf": RegNetSizes((2, 5, 15, 1), (80, 240, 720, 1920), 120, None),
+    "regnet_x_16gf": RegNetSizes((2, 6, 13, 1), (256, 512, 896, 2048), 128, None),
+    "regnet_x_32gf": RegNetSizes((2, 7, 13, 1), (336, 672, 1344, 2520), 168, None),
+    "regnet_y_400mf": RegNetSizes((1, 3, 6, 6), (48, 104, 208, 440), 8, 0.25),
+    "regnet_y_800mf": RegNetSizes((1, 3, 8, 2), (64, 144, 320, 784), 16, 0.25),
+    "regnet_y_1_6gf": RegNetSizes((2, 6, 17, 2), (48, 120, 336, 888), 24, 0.25),
+    "regnet_y_3_2gf": RegNetSizes((2, 5, 13, 1), (72, 216, 576, 1512), 24, 0.25),
+    "regnet_y_8gf": RegNetSizes((2, 4, 10, 1), (224, 448, 896, 2016), 56, 0.25),
+    "regnet_y_16gf": RegNetSizes((2, 4, 11, 1), (224, 448, 1232, 3024), 112, 0.25),
+    "regnet_y_32gf": RegNetSizes((2, 5, 12, 1), (232, 696, 1392, 3712), 232, 0.25),
     "regnet_x_4gf": RegNetSizes((2, 5, 14, 2), (80, 240, 560, 1360), 40, None),
     "regnet_y_4gf": RegNetSizes((2, 6, 12, 2), (128, 192, 512, 1088), 64, 0.25),
 }
-"""Networks that torchvision lacks, of the paper's tables. It would compute other widths from their parameters (120 for
-80, 256 for 192): where channels must be whole groups, it rounds up what the authors' code rounds to the nearest."""
+"""Those of torchvision, and two of the paper's tables that it lacks. It would compute other widths of these two from
+their parameters (120 for 80, 256 for 192): where channels must be whole groups, it rounds up what the authors' code
+rounds to the nearest."""
 STAGES = 4
 
 
@@ -141,8 +155,6 @@ class RegNetFPN(Backbone):
 
 
 def _network(name: RegNetName, norm: Callable[[int], nn.Module]) -> RegNet:
-    if name not in SIZES:
-        return getattr(torchvision.models, name)(norm_layer=norm)
     depths, widths, group_width, squeezed = SIZES[name]
-    groups, factors, strides = [group_width] * STAGES, [1.0] * STAGES, [2] * STAGES
+    groups, factors, strides = [min(group_width, width) for width in widths], [1.0] * STAGES, [2] * STAGES
     return RegNet(BlockParams(list(depths), list(widths), groups, factors, strides, squeezed), norm_layer=norm)

@@ -5,10 +5,11 @@ Shape letters: N images, H and W height and width of a map, C channels, S side o
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 from torchvision.models.swin_transformer import ShiftedWindowAttention
 
 from lightning_rcnn.backbones.attention import join_windows, split_windows
+from lightning_rcnn.backbones.vit import INITIAL_STD
 
 
 class AnySizeWindowAttention(ShiftedWindowAttention):
@@ -17,6 +18,12 @@ class AnySizeWindowAttention(ShiftedWindowAttention):
     A map is padded to whole windows and then shifted. Unlike torchvision's, it shifts a map of a single window, too, as
     the authors' detectors do.
     """
+
+    def define_relative_position_bias_table(self) -> None:
+        """Make the biases of relative positions [(2 S - 1) ** 2, K]."""
+        number = (2 * self.window_size[0] - 1) * (2 * self.window_size[1] - 1)
+        self.relative_position_bias_table = nn.Parameter(torch.empty(number, self.num_heads))
+        nn.init.normal_(self.relative_position_bias_table, std=INITIAL_STD)
 
     def forward(self, x: Tensor) -> Tensor:
         """Attend within the windows of a map [N, H, W, C]."""

@@ -6,19 +6,19 @@ along the border.
 """
 
 from collections.abc import Sequence
-from functools import partial
 from typing import ClassVar, Literal, NamedTuple
 
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torchvision.models.swin_transformer import SwinTransformer, SwinTransformerBlock
-from torchvision.ops import FeaturePyramidNetwork
+from torchvision.models.swin_transformer import PatchMerging, SwinTransformerBlock
+from torchvision.ops import FeaturePyramidNetwork, Permute
 from torchvision.ops.feature_pyramid_network import LastLevelMaxPool
 
 from lightning_rcnn.backbones.base import Backbone
 from lightning_rcnn.backbones.checkpointing import run_recomputed
 from lightning_rcnn.backbones.norms import NormName, norm_layer
 from lightning_rcnn.backbones.shifted_attention import AnySizeWindowAttention
+from lightning_rcnn.backbones.vit import INITIAL_STD
 from lightning_rcnn.backbones.weights import load_backbone_weights
 from lightning_rcnn.errors import InputError
 from lightning_rcnn.settings_checks import Fraction, PositiveCount
@@ -87,21 +87,9 @@ class SwinFPN(Backbone):
         super().__init__()
         self.in_channels, self.checkpointing = in_channels, checkpointing
         sizes = SIZES[name]
-        network = SwinTransformer(
-            [PATCH, PATCH],
-            sizes.channels,
-            list(sizes.depths),
-            list(sizes.heads),
-            [window, window],
-            stochastic_depth_prob=drop_path,
-            block=partial(SwinTransformerBlock, attn_layer=AnySizeWindowAttention),
-        )
-        network.norm, network.head = nn.Identity(), nn.Identity()  # of the classifier
-        if in_channels != 3:
-            network.features[0][0] = nn.Conv2d(in_channels, sizes.channels, PATCH, PATCH)
+        self.body = _network(sizes, window, drop_path, in_channels)
         if weights is not None:
-            load_backbone_weights(network, name, weights)
-        self.body: nn.Sequential = network.features
+            load_backbone_weights(nn.ModuleDict({"features": self.body}), name, weights)
         widths = [sizes.channels * 2**stage for stage in range(len(sizes.depths))]
         self.norms = nn.ModuleList(nn.LayerNorm(width) for width in widths)
         self._frozen = self._freeze(frozen_stages)
@@ -169,6 +157,37 @@ class SwinFPN(Backbone):
         for module in frozen:
             module.requires_grad_(False)
         return frozen
+
+
+def _network(sizes: SwinSizes, window: int, drop_path: float, in_channels: int) -> nn.Sequential:
+    """Build the network up to its last stage, in torchvision's order: `features` of its `SwinTransformer`."""
+    embedding = nn.Conv2d(in_channels, sizes.channels, PATCH, PATCH)
+    layers: list[nn.Module] = [nn.Sequential(embedding, Permute([0, 2, 3, 1]), nn.LayerNorm(sizes.channels))]
+    before, total = 0, sum(sizes.depths)
+    for stage, (depth, heads) in enumerate(zip(sizes.depths, sizes.heads, strict=True)):
+        width = sizes.channels * 2**stage
+        if stage:
+            layers.append(PatchMerging(width // 2))
+        blocks = [
+            SwinTransformerBlock(
+                width,
+                heads,
+                [window, window],
+                [window // 2 * (number % 2)] * 2,
+                stochastic_depth_prob=drop_path * (before + number) / (total - 1),
+                attn_layer=AnySizeWindowAttention,
+            )
+            for number in range(depth)
+        ]
+        layers.append(nn.Sequential(*blocks))
+        before += depth
+    network = nn.Sequential(*layers)
+    for module in network.modules():
+        if isinstance(module, nn.Linear):
+            nn.init.normal_(module.weight, std=INITIAL_STD)
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)
+    return network
 
 
 def _stages(body: nn.Sequential) -> Sequence[int]:

@@ -21,6 +21,9 @@ PATCH = 16
 """Side of a patch in pixels, the stride of the map."""
 EPSILON = 1e-6
 """Of all layer norms."""
+INITIAL_STD = 0.02
+"""Of the weights of linear layers. Transformers are drawn from a normal distribution that is truncated at 2, a hundred
+deviations away; torch's reads values to do that, which fake tensors have not."""
 
 
 class _Size(NamedTuple):
@@ -82,7 +85,7 @@ class VisionTransformer(nn.Module):
             )
             for number in range(depth)
         )
-        nn.init.trunc_normal_(self.pos_embed, std=0.02)
+        nn.init.normal_(self.pos_embed, std=INITIAL_STD)
         self.apply(_initialize)
 
     def layers(self) -> list[nn.Module]:
@@ -169,5 +172,5 @@ class FeedForward(nn.Module):
 
 def _initialize(module: nn.Module) -> None:
     if isinstance(module, nn.Linear):
-        nn.init.trunc_normal_(module.weight, std=0.02)
+        nn.init.normal_(module.weight, std=INITIAL_STD)
         nn.init.zeros_(module.bias)

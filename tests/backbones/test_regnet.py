@@ -5,7 +5,7 @@ import torch
 import torchvision
 
 from lightning_rcnn.backbones.base import require_maps
-from lightning_rcnn.backbones.regnet import RegNetFPN
+from lightning_rcnn.backbones.regnet import SIZES, RegNetFPN
 from lightning_rcnn.errors import InputError
 
 
@@ -61,3 +61,12 @@ def test_a_frozen_stage_keeps_its_statistics():
     assert not any(weight.requires_grad for weight in backbone.body.trunk_output[0].parameters())
     with pytest.raises(InputError, match=r"frozen_stages 6: give 0 \(none\) to 5 \(all\)"):
         RegNetFPN("regnet_x_400mf", frozen_stages=6)
+
+
+@pytest.mark.parametrize("name", [name for name in SIZES if "_4gf" not in name])
+def test_sizes_are_those_of_torchvisions_networks(name, monkeypatch):
+    monkeypatch.setattr(torchvision.models.regnet, "_regnet", lambda parameters, *_, **__: parameters)
+    theirs, ours = getattr(torchvision.models, name)(), SIZES[name]
+    assert (tuple(theirs.depths), tuple(theirs.widths), theirs.se_ratio) == (ours.depths, ours.widths, ours.squeezed)
+    assert theirs.group_widths == [min(ours.group_width, width) for width in ours.widths]
+    assert (theirs.strides, theirs.bottleneck_multipliers) == ([2] * 4, [1.0] * 4)

@@ -23,9 +23,10 @@ def make_cascade():
     return make
 
 
+@pytest.mark.parametrize("samples", ["first", "each"])
 @pytest.mark.parametrize("kind", BATCHES)
-def test_losses_are_finite_and_every_parameter_takes_part(make_cascade, make_batch, kind):
-    detector = make_cascade(CascadeRCNN)
+def test_losses_are_finite_and_every_parameter_takes_part(make_cascade, make_batch, kind, samples):
+    detector = make_cascade(CascadeRCNN, box=SMALL["box"] | {"samples": samples})
     losses = detector(make_batch(*BATCHES[kind]))
     assert set(losses) == set(detector.loss_names)
     sum(losses.values()).backward()
@@ -46,11 +47,12 @@ def test_all_stages_start_from_the_fully_connected_layers_of_a_classification_ne
     assert type(load_detector(tmp_path / "cascade.ckpt").backbone) is PlainBackbone
 
 
-def test_a_training_step_reads_no_values(make_cascade, make_batch, with_masks):
+@pytest.mark.parametrize("samples", ["first", "each"])
+def test_a_training_step_reads_no_values(make_cascade, make_batch, with_masks, samples):
     """Fake tensors have shapes and no values: `nonzero`, `.item()` or a boolean index would raise."""
     batch = with_masks(make_batch(*BATCHES["ordinary"]))
     with FakeTensorMode(allow_non_fake_inputs=False) as mode:
-        detector = make_cascade(CascadeMaskRCNN)
+        detector = make_cascade(CascadeMaskRCNN, box=SMALL["box"] | {"samples": samples})
         fake = batch.map_tensors(mode.from_tensor)
         losses = detector.losses(fake.inputs, fake.targets)
         sum(losses.values()).backward()

@@ -7,7 +7,9 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from lightning_rcnn.backbones.c4 import ResNetC4
 from lightning_rcnn.backbones.dc5 import ResNetDC5
 from lightning_rcnn.backbones.fpn import ResNetFPN
+from lightning_rcnn.backbones.regnet import RegNetFPN
 from lightning_rcnn.backbones.swin import SwinFPN
+from lightning_rcnn.backbones.timm import TimmFPN
 from lightning_rcnn.backbones.vitdet import ViTDet
 from lightning_rcnn.detectors.faster_rcnn import FasterRCNN
 from lightning_rcnn.errors import InputError
@@ -16,6 +18,17 @@ from lightning_rcnn.roi_heads.box_head import ConvolutionalHead
 from lightning_rcnn.structures import NO_IMAGE, Detections
 
 LOSSES = ["loss_objectness", "loss_rpn_box", "loss_classifier", "loss_box"]
+MMDETECTION = {
+    "rpn": {
+        "weak_iou": 0.3,
+        "weak_target": "own_object",
+        "padding_divisor": 32,
+        "loss_denominator": "sampled_or_one",
+        "smallest": 0.016,
+    },
+    "box": {"weak_iou": 0.5, "smallest": 0.016},
+}
+"""Rules of training that only its models have."""
 C4 = {
     "backbone": part(ResNetC4, name="resnet18"),
     "rpn": {"anchors": {"sizes": [16, 32, 64]}},
@@ -91,7 +104,7 @@ def test_empty_slots_teach_nothing(make_detector, make_batch):
         torch.testing.assert_close(with_blank[name], without[name], atol=1e-5, rtol=1e-5)
 
 
-@pytest.mark.parametrize("variant", [{}, C4], ids=["fpn", "c4"])
+@pytest.mark.parametrize("variant", [{}, C4, MMDETECTION], ids=["fpn", "c4", "mmdetection"])
 def test_a_training_step_reads_no_values(make_detector, make_batch, variant):
     """Fake tensors have shapes and no values: `nonzero`, `.item()` or a boolean index would raise."""
     batch = make_batch(*BATCHES["ordinary"])
@@ -111,12 +124,13 @@ def test_a_training_step_reads_no_values(make_detector, make_batch, variant):
     [
         part(SwinFPN, name="swin_t", channels=8, checkpointing=True),
         part(ViTDet, name="tiny", channels=8, image_size=64, pretrained_size=64, window=3, checkpointing=True),
+        part(RegNetFPN, name="regnet_y_400mf", channels=8, checkpointing=True),
+        part(TimmFPN, name="mobilenetv3_small_050", channels=8),
     ],
-    ids=["swin", "vitdet"],
+    ids=["swin", "vitdet", "regnet", "timm"],
 )
-def test_a_training_step_with_a_transformer_reads_no_values(make_detector, make_batch, backbone, monkeypatch):
-    """But torch does while it draws weights: it draws again what a truncated normal distribution rejects."""
-    monkeypatch.setattr(torch.nn.init, "trunc_normal_", lambda tensor, **_: tensor)
+def test_a_training_step_on_another_backbone_reads_no_values(make_detector, make_batch, backbone):
+    """Neither does its construction."""
     batch = make_batch(*BATCHES["ordinary"])
     with FakeTensorMode(allow_non_fake_inputs=False) as mode:
         detector = make_detector(backbone=backbone)
