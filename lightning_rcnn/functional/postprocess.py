@@ -45,6 +45,7 @@ def select_detections(
     nms_iou: float,
     max_detections: int,
     nms: NMSKind = "hard",
+    nms_across_classes: bool = False,
     min_size: float = 1e-2,
     scores_of: Callable[[Tensor], Tensor] = softmax_scores,
     smallest: float = 0.0,
@@ -61,6 +62,7 @@ def select_detections(
         nms_iou: IoU above which only the better of two boxes of one class is kept.
         max_detections: D.
         nms: "hard", or "soft", which lowers the scores of such boxes (`ops/soft_nms.py`).
+        nms_across_classes: whether boxes of different classes suppress each other, too.
         min_size: minimum side of a detection, pixels (the default is torchvision's); with 0 (detectron2's) even empty
             boxes are kept.
         scores_of: function from class logits to the scores of the foreground classes [N, P, K].
@@ -78,6 +80,7 @@ def select_detections(
         nms_iou=nms_iou,
         max_detections=max_detections,
         nms=nms,
+        nms_across_classes=nms_across_classes,
         min_size=min_size,
         smallest=smallest,
     )
@@ -95,14 +98,15 @@ def select_by_score(
     nms_iou: float,
     max_detections: int,
     nms: NMSKind = "hard",
+    nms_across_classes: bool = False,
     min_size: float = 1e-2,
     smallest: float = 0.0,
 ) -> Detections:
     """Select detections in the resized frame by scores of any kind, such as those of SVMs.
 
     Args:
-        proposals, box_deltas, image_sizes, box_weights, score_threshold, nms_iou, max_detections, nms, min_size,
-            smallest: as in `select_detections`.
+        proposals, box_deltas, image_sizes, box_weights, score_threshold, nms_iou, max_detections, nms,
+            nms_across_classes, min_size, smallest: as in `select_detections`.
         scores: float32 [N, P, K], scores of the foreground classes.
         classes_above: maximum number of classes of a proposal with a score above the threshold, at most K.
     """
@@ -117,11 +121,12 @@ def select_by_score(
     reference = gather_boxes(proposals.boxes, proposal)
     box = clip_boxes(decode(delta, reference, box_weights, smallest), image_sizes)
     score = torch.where(has_min_size(box, min_size), score, -torch.inf)
+    group = torch.zeros_like(label) if nms_across_classes else label
     if nms == "soft":
         best = slice(_SOFT_NMS_CANDIDATES)
-        kept = batched_soft_nms(box[:, best], score[:, best], label[:, best], nms_iou, max_detections, score_threshold)
+        kept = batched_soft_nms(box[:, best], score[:, best], group[:, best], nms_iou, max_detections, score_threshold)
     else:
-        kept = batched_nms(box, score, label, nms_iou, max_detections)
+        kept = batched_nms(box, score, group, nms_iou, max_detections)
     box = gather_boxes(box, kept.indices)
     return Detections(
         boxes=torch.where(kept.is_valid[..., None], box, 0.0),

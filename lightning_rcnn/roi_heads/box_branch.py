@@ -53,7 +53,9 @@ class BoxSettings(Settings):
             The loss is the weighted mean, as in torch's `cross_entropy(weight=)`. Only with `SoftmaxLoss`.
         score_threshold: minimum score of detections, exclusive.
         nms: "hard", or "soft": a box that a better one of its class overlaps keeps a lower score (Soft-NMS, linear).
-        nms_iou: IoU threshold of either, per class.
+        nms_iou: IoU threshold of either.
+        nms_across_classes: whether boxes of different classes suppress each other, too, so that an object has one
+            class. The papers and references suppress class by class, which gives the higher AP.
         detections_per_image: limit of detections per image.
         min_size: minimum side of a box before NMS, pixels; with 0 (detectron2) empty boxes are dropped in the original
             frame only.
@@ -84,6 +86,7 @@ class BoxSettings(Settings):
     score_threshold: Fraction = 0.05
     nms: NMSKind = "hard"
     nms_iou: Fraction = 0.5
+    nms_across_classes: bool = False
     detections_per_image: PositiveCount = 100
     min_size: NonNegative = 1e-2
     smallest: Fraction = 0.0
@@ -288,6 +291,7 @@ class BoxBranch(BoxStage):
             score_threshold=self.settings.score_threshold,
             nms=self.settings.nms,
             nms_iou=self.settings.nms_iou,
+            nms_across_classes=self.settings.nms_across_classes,
             max_detections=self.settings.detections_per_image,
             min_size=self.settings.min_size,
             scores_of=self.class_loss.scores,

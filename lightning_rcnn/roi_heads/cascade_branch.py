@@ -241,6 +241,7 @@ class CascadeBranch(Part):
             score_threshold=settings.score_threshold,
             nms=settings.nms,
             nms_iou=settings.nms_iou,
+            nms_across_classes=settings.nms_across_classes,
             max_detections=settings.detections_per_image,
             min_size=settings.min_size,
             smallest=settings.smallest,

@@ -1,4 +1,6 @@
+import pytest
 import torch
+import torchvision
 
 from lightning_rcnn.functional.postprocess import select_detections, to_original_frame
 from lightning_rcnn.structures import PADDING_LABEL, Detections, Proposals
@@ -41,3 +43,36 @@ def select(min_size):
 def test_torchvisions_min_size_drops_an_empty_box_and_detectron2s_keeps_it():
     assert select(1e-2).boxes[0, :, 0].tolist() == [0, 50]
     assert select(0.0).boxes[0, :, 0].tolist() == [30, 0]
+
+
+@pytest.mark.parametrize("kind", ["hard", "soft"])
+def test_an_object_has_one_class_where_boxes_suppress_each_other_across_classes(kind):
+    generator = torch.Generator().manual_seed(0)
+    corners = torch.rand(40, 2, generator=generator) * 60
+    boxes = torch.cat((corners, corners + 10 + torch.rand(40, 2, generator=generator) * 30), dim=1)
+    logits = torch.randn(40, 4, generator=generator) * 3
+    found = select_detections(
+        Proposals(boxes[None], torch.zeros(1, 40), torch.ones(1, 40, dtype=torch.bool)),
+        logits[None],
+        torch.zeros(1, 40, 3, 4),
+        torch.tensor([[100, 100]]),
+        box_weights=(10.0, 10.0, 5.0, 5.0),
+        score_threshold=0.3,
+        nms_iou=0.4,
+        max_detections=40,
+        nms=kind,
+        nms_across_classes=True,
+    )
+    scores = logits.softmax(1)[:, 1:].flatten()
+    candidates = (scores > 0.3).nonzero()[:, 0]
+    every_class = boxes.repeat_interleave(3, dim=0)
+    kept = candidates[torchvision.ops.nms(every_class[candidates], scores[candidates], 0.4)]
+    is_found = found.labels[0] != PADDING_LABEL
+    if kind == "hard":
+        torch.testing.assert_close(found.boxes[0, is_found], every_class[kept])
+        assert found.labels[0, is_found].tolist() == (kept % 3 + 1).tolist()
+    else:
+        assert found.scores[0].max() == scores.max()
+        per_class = torchvision.ops.batched_nms(every_class[candidates], scores[candidates], candidates % 3, 0.4)
+        assert len(kept) < is_found.sum() <= len(candidates)
+        assert len(kept) < len(per_class), "the case has objects of two classes"

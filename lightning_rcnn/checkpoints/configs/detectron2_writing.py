@@ -23,6 +23,7 @@ _FIXED: dict[str, Any] = {
     "box.lowest_negative_iou": 0.0,
     "box.averages": "scores",
     "box.nms": "hard",
+    "box.nms_across_classes": False,
     "box.min_size": 0.0,
     "mask.paste": "exact",
     "mask.norm_epsilon": 1e-5,

@@ -61,6 +61,7 @@ _ALLOWED: dict[str, tuple[Any, ...]] = {
     "rcnn.nms.type": ("nms", "soft_nms"),
     "nms.type": ("nms",),
     "nms.method": ("linear",),
+    "rcnn.nms.class_agnostic": (False, True),
     "nms.class_agnostic": (False,),
     "nms_across_levels": (False,),
     "norm_cfg.eps": (1e-5,),

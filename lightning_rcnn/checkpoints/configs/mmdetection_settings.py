@@ -252,13 +252,14 @@ def _stages(keys: SourceKeys, start: str) -> list[str]:
 
 def _suppression(keys: SourceKeys, translation: Translation) -> dict[str, Any]:
     """Return the kind of NMS; ours has one limit of scores before and after they are lowered."""
+    across = {"nms_across_classes": True} if keys[f"{_TEST}rcnn.nms.class_agnostic"] else {}
     if keys[f"{_TEST}rcnn.nms.type"] != "soft_nms":
-        return {}
+        return {"box": across} if across else {}
     lowest, limit = keys[f"{_TEST}rcnn.nms.min_score"], keys[f"{_TEST}rcnn.score_thr"]
     if limit is not None and (_SOFT_NMS_LIMIT if lowest is None else lowest) != limit:
         keys.name_left_value(f"{_TEST}rcnn.nms.min_score", _SOFT_NMS_LIMIT)
     threshold = {} if keys.is_given(f"{_TEST}rcnn.nms.iou_threshold") else {"nms_iou": _SOFT_NMS_IOU}
-    return {"box": {"nms": "soft", **threshold}}
+    return {"box": {"nms": "soft", **threshold, **across}}
 
 
 def _losses(keys: SourceKeys, translation: Translation) -> dict[str, Any]:

@@ -72,6 +72,7 @@ def test_usual_settings_are_not_named(config):
         ("rpn=dict(assigner=dict(", "rpn=dict(assigner=dict(match_low_quality=False, min_pos_iou=.3, ",
          ["model.train_cfg.rpn.assigner.match_low_quality False"]),
         ("nms=dict(type='nms', iou_thr=0.5)", "nms=dict(type='soft_nms', iou_thr=0.5, min_score=0.05)", []),
+        ("nms=dict(type='nms', iou_thr=0.5)", "nms=dict(type='nms', iou_thr=0.5, class_agnostic=True)", []),
         ("nms=dict(type='nms', iou_thr=0.5)",
          "nms=dict(type='soft_nms', iou_thr=0.5, min_score=0.2, method='gaussian')",
          ["model.test_cfg.rcnn.nms.min_score 0.2", "model.test_cfg.rcnn.nms.method gaussian"]),
