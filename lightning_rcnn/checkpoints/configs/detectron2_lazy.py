@@ -4,6 +4,11 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from lightning_rcnn.checkpoints.configs.detectron2_lazy_run import input_of, solver_of
+
+DROP_PATH, CHECKPOINTING = "MODEL.VIT.DROP_PATH", "MODEL.VIT.CHECKPOINTING"
+SQUARE_PAD = "INPUT.SQUARE_PAD"
+"""Keys of ours for what a vision transformer has: the other configurations have none of it."""
 _BODY = ("model.backbone.bottom_up.", "model.backbone.")
 _OTHER_NAMES: dict[str, str] = {
     "model.pixel_mean": "MODEL.PIXEL_MEAN",
@@ -13,6 +18,9 @@ _OTHER_NAMES: dict[str, str] = {
     **{f"{body}stages.stride_in_1x1": "MODEL.RESNETS.STRIDE_IN_1X1" for body in _BODY},
     **{f"{body}stages.depth": "MODEL.RESNETS.DEPTH" for body in _BODY},
     "model.backbone.fuse_type": "MODEL.FPN.FUSE_TYPE",
+    "model.backbone.net.drop_path_rate": DROP_PATH,
+    "model.backbone.net.use_act_checkpoint": CHECKPOINTING,
+    "model.backbone.square_pad": SQUARE_PAD,
     "model.proposal_generator.anchor_generator.sizes": "MODEL.ANCHOR_GENERATOR.SIZES",
     "model.proposal_generator.anchor_generator.aspect_ratios": "MODEL.ANCHOR_GENERATOR.ASPECT_RATIOS",
     "model.proposal_generator.anchor_generator.offset": "MODEL.ANCHOR_GENERATOR.OFFSET",
@@ -68,6 +76,9 @@ _OTHER_NAMES: dict[str, str] = {
     "optimizer.weight_decay": "SOLVER.WEIGHT_DECAY",
     "optimizer.params.weight_decay_norm": "SOLVER.WEIGHT_DECAY_NORM",
     "optimizer.params.base_lr": "SOLVER.BASE_LR",
+    "optimizer.params.bias_lr_factor": "SOLVER.BIAS_LR_FACTOR",
+    "optimizer.params.weight_decay_bias": "SOLVER.WEIGHT_DECAY_BIAS",
+    "optimizer.betas": "SOLVER.BETAS",
     "train.max_iter": "SOLVER.MAX_ITER",
     "train.amp.enabled": "SOLVER.AMP.ENABLED",
     "train.checkpointer.period": "SOLVER.CHECKPOINT_PERIOD",
@@ -76,16 +87,21 @@ _OTHER_NAMES: dict[str, str] = {
     "lr_multiplier.warmup_method": "SOLVER.WARMUP_METHOD",
     "lr_multiplier.warmup_factor": "SOLVER.WARMUP_FACTOR",
     "dataloader.train.total_batch_size": "SOLVER.IMS_PER_BATCH",
+    "dataloader.train.dataset.filter_empty": "DATALOADER.FILTER_EMPTY_ANNOTATIONS",
+    "dataloader.train.mapper.instance_mask_format": "INPUT.MASK_FORMAT",
+    "dataloader.train.sampler.repeat_factors.repeat_thresh": "DATALOADER.REPEAT_THRESHOLD",
 }
 DEFAULTS_OF_LAZY: dict[str, Any] = {
     "MODEL.BACKBONE.FREEZE_AT": 0,
     "MODEL.RESNETS.STRIDE_IN_1X1": False,
     "MODEL.ROI_HEADS.SCORE_THRESH_TEST": 0.0,
+    "SOLVER.MOMENTUM": 0.0,
+    "SOLVER.WEIGHT_DECAY": 0.0,
+    "SOLVER.WEIGHT_DECAY_NORM": None,
+    "SOLVER.WARMUP_ITERS": 0,
+    DROP_PATH: 0.0,
 }
 """Defaults of constructors that differ from those of the other configurations."""
-_PHASES = ("TRAIN", "TEST")
-SCALE_JITTER = "INPUT.SCALE_JITTER"
-"""Key of ours: [smallest factor, largest factor, height, width] of `ResizeScale` and `FixedSizeCrop`."""
 _TOLD_OTHERWISE = re.compile(
     r".*(_target_|in_features?|out_features|in_channels|out_channels|num_anchors|strides|scales|norm|conv_norm"
     r"|conv_dims|fc_dims|depth|num_classes|allow_low_quality_matches|pooling_type)"
@@ -98,11 +114,13 @@ _LOSS_OF_STAGE = re.compile(
 )
 """Keys of the losses of a cascade; ours are those of the first stage in all."""
 _OF_THE_RUN = re.compile(
-    r"train\..*|dataloader\.(test|evaluator)\..*|dataloader\.train\.(dataset|num_workers|sampler)\b.*"
+    r"train\.(?!model_ema\.enabled).*|dataloader\.(test|evaluator)\..*|dataloader\.train\.(dataset|num_workers)\b.*"
+    r"|dataloader\.train\.sampler\.(_target_|(repeat_factors\.)?(dataset|dataset_dicts|size|shuffle)\b.*)"
     r"|dataloader\.train\.mapper\.(is_train|image_format|use_instance_mask|recompute_boxes|augmentations\..*)"
-    r"|lr_multiplier\.(scheduler\.(values|num_updates).*|warmup_length|_target_)|optimizer\.(_target_|params\..*)"
-    r"|.*\._target_"
+    r"|lr_multiplier\.(scheduler\.(values|num_updates).*|warmup_length|_target_)|optimizer\._target_"
+    r"|optimizer\.params\.(lr_factor_func|overrides|model)\b.*|.*\._target_"
 )
+"""Keys that have no effect on weights, or that functions below read."""
 
 
 def from_lazy(leaves: Mapping[str, Any]) -> dict[str, Any]:
@@ -124,14 +142,14 @@ def from_lazy(leaves: Mapping[str, Any]) -> dict[str, Any]:
                 given[key] = value
         elif not (_TOLD_OTHERWISE.fullmatch(key) or _OF_THE_RUN.fullmatch(key)):
             given[key] = value
-    return given | _top_n(leaves) | _cascade(leaves) | _solver(leaves) | _input(leaves)
+    return given | _top_n(leaves) | _cascade(leaves) | solver_of(leaves) | input_of(leaves)
 
 
 def _top_n(leaves: Mapping[str, Any]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for theirs in ("pre_nms_topk", "post_nms_topk"):
         if numbers := leaves.get(f"model.proposal_generator.{theirs}"):
-            keys = [f"MODEL.RPN.{theirs.upper()}_{phase}" for phase in _PHASES]
+            keys = [f"MODEL.RPN.{theirs.upper()}_{phase}" for phase in ("TRAIN", "TEST")]
             found |= dict(zip(keys, numbers, strict=True))
     ratios = leaves.get("model.proposal_generator.anchor_generator.aspect_ratios")
     if ratios and not isinstance(ratios[0], list):
@@ -154,44 +172,3 @@ def _cascade(leaves: Mapping[str, Any]) -> dict[str, Any]:
         "MODEL.ROI_HEADS.IOU_THRESHOLDS": ious[:1],
         "MODEL.ROI_BOX_HEAD.BBOX_REG_WEIGHTS": weights[0],
     }
-
-
-def _solver(leaves: Mapping[str, Any]) -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    steps, updates = leaves.get("train.max_iter"), leaves.get("lr_multiplier.scheduler.num_updates")
-    if (share := leaves.get("lr_multiplier.warmup_length")) is not None and steps:
-        found["SOLVER.WARMUP_ITERS"] = round(share * steps)
-    if (milestones := leaves.get("lr_multiplier.scheduler.milestones")) and steps and updates:
-        found["SOLVER.STEPS"] = [round(milestone * steps / updates) for milestone in milestones]
-    values = leaves.get("lr_multiplier.scheduler.values")
-    if values and len(values) > 1:
-        found["SOLVER.GAMMA"] = round(values[1] / values[0], 6)
-    if "lr_multiplier.scheduler._target_" in leaves:
-        kind = str(leaves["lr_multiplier.scheduler._target_"])
-        found["SOLVER.LR_SCHEDULER_NAME"] = "WarmupCosineLR" if "Cosine" in kind else "WarmupMultiStepLR"
-    if "optimizer._target_" in leaves and not str(leaves["optimizer._target_"]).endswith("SGD"):
-        found["optimizer._target_"] = leaves["optimizer._target_"]
-    return found
-
-
-def _input(leaves: Mapping[str, Any]) -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    for start, phase in (("dataloader.train.", "TRAIN"), ("dataloader.test.", "TEST")):
-        number = 0
-        while (kind := leaves.get(f"{start}mapper.augmentations.{number}._target_")) is not None:
-            at = f"{start}mapper.augmentations.{number}."
-            name = str(kind).rpartition(".")[2]
-            if name == "ResizeShortestEdge":
-                edges = leaves[f"{at}short_edge_length"]
-                found |= {f"INPUT.MIN_SIZE_{phase}": edges, f"INPUT.MAX_SIZE_{phase}": leaves.get(f"{at}max_size")}
-                if f"{at}sample_style" in leaves:
-                    found["INPUT.MIN_SIZE_TRAIN_SAMPLING"] = leaves[f"{at}sample_style"]
-            elif name == "RandomFlip":
-                found["INPUT.RANDOM_FLIP"] = "vertical" if leaves.get(f"{at}vertical") else "horizontal"
-            elif name == "ResizeScale":
-                keys = ("min_scale", "max_scale", "target_height", "target_width")
-                found[SCALE_JITTER] = [leaves[f"{at}{key}"] for key in keys]
-            elif name != "FixedSizeCrop":
-                found[f"{at}_target_"] = kind
-            number += 1
-    return found

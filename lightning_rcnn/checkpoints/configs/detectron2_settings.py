@@ -9,7 +9,13 @@ from typing import Any
 
 from lightning_rcnn.checkpoints.configs.detectron2_defaults import DEFAULTS, FROM_WEIGHTS, OF_THE_RUN
 from lightning_rcnn.checkpoints.configs.detectron2_files import flat_config
-from lightning_rcnn.checkpoints.configs.detectron2_lazy import DEFAULTS_OF_LAZY, from_lazy
+from lightning_rcnn.checkpoints.configs.detectron2_lazy import (
+    CHECKPOINTING,
+    DEFAULTS_OF_LAZY,
+    DROP_PATH,
+    SQUARE_PAD,
+    from_lazy,
+)
 from lightning_rcnn.checkpoints.configs.detectron2_training import read_run, read_solver
 from lightning_rcnn.checkpoints.configs.source_keys import SourceKeys
 from lightning_rcnn.checkpoints.configs.training import nested
@@ -126,6 +132,8 @@ def _same(keys: SourceKeys, translation: Translation) -> dict[str, Any]:
         value = keys[theirs]
         if theirs == "INPUT.MIN_SIZE_TEST" and value == 0:  # images keep their size
             keys.name_left(theirs)
+        elif theirs == "MODEL.BACKBONE.FREEZE_AT" and _has_class(translation, "ViTDet"):
+            continue
         elif ours.partition(".")[0] in (*settings, "parameter_groups") and value is not None:
             found = merge(found, nested(ours, value))
     return found
@@ -144,6 +152,12 @@ def _input(keys: SourceKeys, translation: Translation) -> dict[str, Any]:
 
 
 def _backbone(keys: SourceKeys, translation: Translation) -> dict[str, Any]:
+    if _has_class(translation, "ViTDet"):
+        if keys["MODEL.BACKBONE.FREEZE_AT"]:
+            keys.name_left("MODEL.BACKBONE.FREEZE_AT")
+        backbone = {"drop_path": keys[DROP_PATH] or 0.0, "checkpointing": bool(keys[CHECKPOINTING])}
+        square = {"preprocessing": {"size_divisor": keys[SQUARE_PAD]}} if keys[SQUARE_PAD] else {}
+        return {"backbone": {INIT_ARGS: backbone}, **square}
     stride_in_1x1 = keys["MODEL.RESNETS.STRIDE_IN_1X1"]
     if "stride_in_1x1" not in translation.hyperparameters["backbone"][INIT_ARGS] or _is_basic(translation):
         return {}

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from lightning_rcnn.checkpoints.configs.detectron2_lazy import SCALE_JITTER
+from lightning_rcnn.checkpoints.configs.detectron2_lazy_run import LAYER_DECAY, OPTIMIZER, SCALE_JITTER
 from lightning_rcnn.checkpoints.configs.source_keys import SourceKeys
 from lightning_rcnn.checkpoints.configs.training import constant_parts, transforms_of
 from lightning_rcnn.checkpoints.translation import part
@@ -13,13 +13,7 @@ from lightning_rcnn.plain_data import merge
 def read_solver(keys: SourceKeys) -> dict[str, Any]:
     """Return the optimizer and the schedule of the rate."""
     total, warmup = keys["SOLVER.MAX_ITER"], keys["SOLVER.WARMUP_ITERS"]
-    optimizer = part(
-        "torch.optim.SGD",
-        lr=keys["SOLVER.BASE_LR"],
-        momentum=keys["SOLVER.MOMENTUM"],
-        nesterov=keys["SOLVER.NESTEROV"],
-        weight_decay=keys["SOLVER.WEIGHT_DECAY"],
-    )
+    settings = {"optimizer": _optimizer(keys), "parameter_groups": _parameter_groups(keys)}
     schedules: dict[str, Callable[[], Mapping[str, Any]]] = {
         "WarmupMultiStepLR": lambda: constant_parts(keys["SOLVER.STEPS"], total, warmup),
         "WarmupCosineLR": lambda: part("lightning_rcnn.detectors.schedules.CosineSchedule", warmup_steps=warmup),
@@ -29,8 +23,23 @@ def read_solver(keys: SourceKeys) -> dict[str, Any]:
     name = keys["SOLVER.LR_SCHEDULER_NAME"]
     if name not in schedules:
         keys.name_left("SOLVER.LR_SCHEDULER_NAME")
-        return {"optimizer": optimizer}
-    return {"optimizer": optimizer, "schedule": schedules[name]()}
+        return settings
+    return settings | {"schedule": schedules[name]()}
+
+
+def _optimizer(keys: SourceKeys) -> dict[str, Any]:
+    rates = {"lr": keys["SOLVER.BASE_LR"], "weight_decay": keys["SOLVER.WEIGHT_DECAY"]}
+    if keys[OPTIMIZER] == "AdamW":
+        betas = keys["SOLVER.BETAS"]
+        return part("torch.optim.AdamW", **rates, **({"betas": betas} if betas else {}))
+    momentum = {"momentum": keys["SOLVER.MOMENTUM"], "nesterov": keys["SOLVER.NESTEROV"]}
+    return part("torch.optim.SGD", **rates, **momentum)
+
+
+def _parameter_groups(keys: SourceKeys) -> dict[str, Any]:
+    decay = keys["SOLVER.WEIGHT_DECAY_NORM"]
+    groups = {"norm_weight_decay": keys["SOLVER.WEIGHT_DECAY"] if decay is None else decay}
+    return groups | ({"layer_decay": factor} if (factor := keys[LAYER_DECAY]) else {})
 
 
 def read_run(keys: SourceKeys) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """Configurations of detectron2, as its users have them beside `model_final.pth`, each key against its value here."""
 
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from lightning_rcnn.checkpoints.translation import (
     OVERLAP_LOSSES,
     RESNET_FPN,
     SMOOTH_L1,
+    VITDET,
     Translation,
     flat_settings,
     part,
@@ -366,3 +368,109 @@ def test_references_that_lead_nowhere_stay(tmp_path):
     (tmp_path / "a.yaml").write_text("a: ${.b}\nb: ${.a}\nc: ${d.e}\nf: {g: [1, '${..h}'], h: 2}\n")
     assert read_config(tmp_path / "a.yaml")["c"] == "${d.e}"
     assert read_config(tmp_path / "a.yaml")["f"] == {"g": [1, 2], "h": 2}
+
+
+def rate_of_layer(name, lr_decay_rate=1.0, num_layers=12):
+    """Stand in for detectron2's `get_vit_lr_decay_rate`, of which LazyConfig writes the name."""
+
+
+def vitdet():
+    """The project ViTDet on LVIS, as LazyConfig writes it: `yaml.dump` with tags of Python objects."""
+    config = lazy()
+    config["model"] |= {
+        "backbone": {
+            "_target_": "detectron2.modeling.SimpleFeaturePyramid",
+            "net": {"drop_path_rate": 0.4, "use_act_checkpoint": True, "norm_layer": partial(dict, eps=1e-6)},
+            "square_pad": 512,
+        },
+        "input_format": "RGB",
+    }
+    predictor = {"test_score_thresh": 0.02, "use_sigmoid_ce": True, "use_fed_loss": True}
+    config["model"]["roi_heads"] |= {"box_predictors": [predictor] * 3}
+    config["optimizer"] = {
+        "_target_": "torch.optim.AdamW",
+        "lr": 1e-4,
+        "betas": (0.9, 0.99),
+        "weight_decay": 0.1,
+        "params": {
+            "_target_": "detectron2.solver.build.get_default_optimizer_params",
+            "base_lr": "${..lr}",
+            "weight_decay_norm": 0.0,
+            "lr_factor_func": partial(rate_of_layer, num_layers=12, lr_decay_rate=0.7),
+            "overrides": {"pos_embed": {"weight_decay": 0.0}},
+        },
+    }
+    config["dataloader"]["train"] |= {
+        "dataset": {"names": "lvis_v1_train", "filter_empty": False},
+        "sampler": {
+            "_target_": "detectron2.data.samplers.RepeatFactorTrainingSampler",
+            "repeat_factors": {"dataset_dicts": "${dataloader.train.dataset}", "repeat_thresh": 0.002},
+        },
+    }
+    config["dataloader"]["train"]["mapper"]["instance_mask_format"] = "bitmask"
+    return config
+
+
+def of_vitdet(tmp_path, config):
+    (tmp_path / "config.yaml").write_text(yaml.dump(config, default_flow_style=None, width=9999))
+    own = translation("CascadeMaskRCNN")
+    own.hyperparameters["backbone"] = part(VITDET, name="tiny", drop_path=0.1)
+    configure(own, tmp_path / "config.yaml")
+    named = [note.partition("no counterpart of ")[2] for note in own.notes[1:]]
+    return own, sorted(name for name in named if name not in ("SOLVER.WARMUP_FACTOR 0.067.", "model.roi_heads.own 1."))
+
+
+def test_a_vision_transformer_of_a_lazy_configuration(tmp_path):
+    own, named = of_vitdet(tmp_path, vitdet())
+    assert named == []
+    wanted = {
+        "backbone.init_args.drop_path": 0.4,
+        "backbone.init_args.checkpointing": True,
+        "preprocessing.size_divisor": 512,
+        "preprocessing.channel_order": "rgb",
+        "optimizer.class_path": "torch.optim.AdamW",
+        "optimizer.init_args.lr": 1e-4,
+        "optimizer.init_args.betas": [0.9, 0.99],
+        "optimizer.init_args.weight_decay": 0.1,
+        "parameter_groups.layer_decay": 0.7,
+        "parameter_groups.norm_weight_decay": 0.0,
+        "box.class_loss.init_args.num_classes": 50,
+        "mask.target": "thresholded",
+    }
+    settings = dict(flat_settings(own.hyperparameters))
+    assert {key: settings.get(key) for key in wanted} == wanted
+    assert "backbone.init_args.frozen_stages" not in settings
+    assert own.run["data"]["sampling"] == {"class_path": "RepeatFactor", "init_args": {"threshold": 0.002}}
+
+
+def test_settings_of_a_lazy_training_without_counterpart_are_named(tmp_path):
+    """They were taken for settings of the run, and dropped in silence."""
+    config = vitdet()
+    config["optimizer"]["params"] |= {"bias_lr_factor": 2.0, "lr_factor_func": rate_of_layer}
+    config["optimizer"]["params"]["overrides"]["gamma"] = {"lr": 0.5}
+    config["train"]["model_ema"] = {"enabled": True}
+    mapper = config["dataloader"]["train"]["mapper"]
+    mapper["augmentations"] = [
+        {"_target_": "detectron2.data.transforms.FixedSizeCrop", "crop_size": [512, 512]},
+        {"_target_": "detectron2.data.transforms.ResizeShortestEdge", "short_edge_length": [640], "max_size": 1024},
+    ]
+    own, named = of_vitdet(tmp_path, config)
+    assert named == [
+        "SOLVER.BIAS_LR_FACTOR 2.0.",
+        "dataloader.train.mapper.augmentations.0._target_ detectron2.data.transforms.FixedSizeCrop.",
+        "optimizer.params.lr_factor_func a function.",
+        "optimizer.params.overrides.gamma.lr 0.5.",
+        "train.model_ema.enabled True.",
+    ]
+    assert own.run["data"]["train_transforms"] == [{"class_path": "Resize", "init_args": {"min_sizes": [640]}}]
+
+
+def test_norms_decay_like_other_weights_unless_told_otherwise(tmp_path):
+    """The parameters' function of LazyConfig has None for `weight_decay_norm`, and SGD of torch no momentum."""
+    config = lazy()
+    config["optimizer"] = {"_target_": "torch.optim.SGD", "lr": 0.1, "weight_decay": 4e-5}
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(config))
+    own = translation("CascadeMaskRCNN")
+    configure(own, tmp_path / "config.yaml")
+    assert own.hyperparameters["parameter_groups"]["norm_weight_decay"] == 4e-5
+    assert own.hyperparameters["optimizer"]["init_args"]["momentum"] == 0.0
