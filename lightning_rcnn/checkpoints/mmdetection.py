@@ -127,6 +127,7 @@ def translate(file: WeightFile, config: Path | None = None) -> Translation:
     is_live = keys is not None and not keys["model.backbone.norm_eval"] and not has_group_norm
     names = {name: ours for name in weights if (ours := our_name(name, weights, mask_stage))}
     dropped = {} if is_live else {name: "frozen norms do not count" for name in names if _is_body_counter(names[name])}
+    dropped |= {name: "weights of the last step; the file has their average, too" for name in weights if _is_raw(name)}
     names = {theirs: ours for theirs, ours in names.items() if theirs not in dropped}
     renamed = {ours: weights[theirs] for theirs, ours in names.items()}
     changed = {name: "background first" for name in renamed if _LAST_IS_BACKGROUND in name}
@@ -170,6 +171,11 @@ def translate(file: WeightFile, config: Path | None = None) -> Translation:
     else:
         configure(translation, keys)
     return translation
+
+
+def _is_raw(name: str) -> bool:
+    """Tell whether a weight is one that mmcv's EMAHook keeps; it saves the averages under the usual names."""
+    return name.startswith("ema_") and "." not in name
 
 
 def _is_body_counter(ours: str) -> bool:

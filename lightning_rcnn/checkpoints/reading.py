@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from lightning_rcnn.checkpoints.passed_over import STAND_INS, PassedOverArray
 from lightning_rcnn.checkpoints.pickles import read_pickle
 from lightning_rcnn.checkpoints.split import WEIGHTS, files_of, is_split, possible_folders, with_values
 from lightning_rcnn.errors import InputError
@@ -19,8 +20,8 @@ _OLD_TORCH = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19"
 """First bytes of a file of torch before 1.6: a pickle of its magic number."""
 _WRAPPINGS = ("model", "state_dict", "blobs")
 """Keys that hold the weights: in checkpoints of detectron2 and torchvision, of Lightning, of Detectron."""
-_OF_PARALLEL_TRAINING = "module."
-"""Prefix of all names if the weights come from torch's DistributedDataParallel."""
+_AROUND = ("module.", "_orig_mod.", "model.")
+"""Prefixes of all names: of torch's DistributedDataParallel and compiler, of a LightningModule around a detector."""
 _REFUSED_BY_TORCH = re.compile(r"GLOBAL ([\w.]+) was not")
 
 
@@ -100,14 +101,16 @@ def weights_in(content: Any, path: Path) -> WeightFile:
     for name, value in content.items() if isinstance(content, Mapping) else ():
         if isinstance(value, np.ndarray):
             value = torch.from_numpy(value)
+        if isinstance(value, PassedOverArray):
+            raise InputError(f"{path}: {str(name)!r} is an array of numpy in a file of torch; save tensors there")
         if isinstance(value, Tensor):
             if not _has_all_numbers(value):
                 raise InputError(f"{path}: {str(name)!r} is no array with all of its numbers in the file")
             weights[str(name)] = value
     if not weights:
         raise InputError(f"{path}: holds no weights (a mapping of names to arrays)")
-    if all(name.startswith(_OF_PARALLEL_TRAINING) for name in weights):
-        weights = {name.removeprefix(_OF_PARALLEL_TRAINING): value for name, value in weights.items()}
+    while prefix := next((prefix for prefix in _AROUND if all(name.startswith(prefix) for name in weights)), None):
+        weights = {name.removeprefix(prefix): value for name, value in weights.items()}
     return WeightFile(path, weights, meta if isinstance(meta, Mapping) else {})
 
 
@@ -131,7 +134,8 @@ def _check_archive(path: Path) -> None:
 
 def _read_torch(path: Path, mmap: bool) -> Any:
     try:
-        return torch.load(path, map_location="cpu", weights_only=True, mmap=mmap)
+        with torch.serialization.safe_globals(STAND_INS):
+            return torch.load(path, map_location="cpu", weights_only=True, mmap=mmap)
     except Exception as error:  # torch raises errors of many kinds
         if "WeightsUnpickler" in str(error) or "Weights only load failed" in str(error):
             refused = _REFUSED_BY_TORCH.search(str(error))

@@ -414,3 +414,13 @@ def test_a_checkpoint_is_converted_with_the_configuration_in_it(tmp_path, capsys
     recipe = yaml.safe_load((tmp_path / "ours.yaml").read_text())
     assert recipe["trainer"]["max_epochs"] == 24
     assert recipe["model"]["init_args"]["optimizer"]["class_path"] == "torch.optim.AdamW"
+
+
+def test_weights_beside_their_average_are_left_out():
+    """mmcv's EMAHook registers `ema_backbone_conv1_weight` and so on, and saves with both exchanged."""
+    state = weights()
+    raw = {f"ema_{name.replace('.', '_')}": value + 1 for name, value in state.items()}
+    translation = translate(WeightFile(Path("epoch_12.pth"), state | raw, {"cfg": CONFIG_2}))
+    assert translation.unexpected == []
+    assert {name for name, why in translation.dropped.items() if "average" in why} == raw.keys()
+    assert torch.equal(translation.weights["rpn.head.conv.weight"], state["rpn_head.rpn_conv.weight"])

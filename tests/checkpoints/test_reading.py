@@ -1,7 +1,11 @@
 import argparse
+import fractions
 import os
 import pickle
+import sys
+import types
 import zipfile
+from collections import OrderedDict
 
 import numpy as np
 import pytest
@@ -31,6 +35,43 @@ def test_files_of_torch(tmp_path, wrapping, is_new):
 def test_names_that_a_parallel_training_put_something_before(tmp_path):
     torch.save({"model": {f"module.{name}": value for name, value in WEIGHTS.items()}}, tmp_path / "a.pth")
     assert_is_read(tmp_path / "a.pth")
+
+
+@pytest.mark.parametrize("prefix", ["module.", "_orig_mod.", "model.", "model._orig_mod.module."])
+def test_names_of_what_was_around_the_detector(tmp_path, prefix):
+    torch.save({"state_dict": {f"{prefix}{name}": value for name, value in WEIGHTS.items()}}, tmp_path / "a.pth")
+    assert_is_read(tmp_path / "a.pth")
+
+
+class HistoryBuffer:
+    """Stands for mmengine's, which has arrays of numpy."""
+
+    def __init__(self):
+        self.log, self.last = np.arange(3.0), np.float32(2)
+
+
+@pytest.mark.parametrize("is_new", [True, False], ids=["zip", "before torch 1.6"])
+def test_logs_and_options_beside_the_weights_are_passed_over(tmp_path, is_new, monkeypatch):
+    """As checkpoints of mmengine, and of torchvision's training script, have them; nothing of them is executed."""
+    module = types.ModuleType("mmengine.logging.history_buffer")
+    module.HistoryBuffer = HistoryBuffer
+    monkeypatch.setitem(sys.modules, "mmengine", types.ModuleType("mmengine"))
+    monkeypatch.setitem(sys.modules, "mmengine.logging", types.ModuleType("mmengine.logging"))
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    monkeypatch.setattr(HistoryBuffer, "__module__", module.__name__)
+    options = argparse.Namespace(lr=0.02, path="a")
+    logs = {"log_scalars": OrderedDict(loss=HistoryBuffer()), "runtime_info": {"iter": 3}}
+    content = {"state_dict": WEIGHTS, "meta": {"cfg": "a = 1"}, "message_hub": logs, "args": options}
+    torch.save(content, tmp_path / "a.pth", _use_new_zipfile_serialization=is_new)
+    monkeypatch.delitem(sys.modules, module.__name__)
+    assert_is_read(tmp_path / "a.pth")
+    assert read_weights(tmp_path / "a.pth").meta == {"cfg": "a = 1"}
+
+
+def test_an_array_of_numpy_among_tensors_is_named(tmp_path):
+    torch.save({"model": WEIGHTS | {"c": np.zeros(3)}}, tmp_path / "a.pth")
+    with pytest.raises(InputError, match="'c' is an array of numpy in a file of torch; save tensors there"):
+        read_weights(tmp_path / "a.pth")
 
 
 @pytest.mark.parametrize("wrapping", [None, "model", "blobs"])
@@ -83,7 +124,7 @@ def damaged(tmp_path, kind):
     elif kind == "a call in an old file":
         torch.save({"x": Touch(tmp_path / "was_here")}, path, _use_new_zipfile_serialization=False)
     elif kind == "other objects":
-        torch.save({"model": WEIGHTS, "args": argparse.Namespace(lr=1)}, path)
+        torch.save({"model": WEIGHTS, "share": fractions.Fraction(1, 3)}, path)
     elif kind.startswith("compressed"):
         compress(path, enlarge=kind == "compressed and huge")
     elif kind == "an archive of something":
@@ -113,7 +154,7 @@ def damaged(tmp_path, kind):
         ("no weights", "holds no weights"),
         ("a call", "holds more than weights and plain values"),
         ("a call in an old file", "holds more than weights and plain values"),
-        ("other objects", r"holds more than weights and plain values \(argparse.Namespace\).*save the weights alone"),
+        ("other objects", r"holds more than weights and plain values \(fractions.Fraction\).*save the weights alone"),
         ("compressed", "a compressed archive, which torch does not write; unpack it first"),
         ("compressed and huge", "a compressed archive"),
         ("an archive of something", "not a readable torch file"),
