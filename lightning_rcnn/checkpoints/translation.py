@@ -151,7 +151,7 @@ class Translation:
             )
         return (
             f"{self.source}: {theirs!r} has the shape {_shape(self.weights[ours])}, but {ours!r} of {self.detector} "
-            f"with these hyperparameters has {_shape(expected[ours])}"
+            f"with these hyperparameters has {_shape(expected[ours])}; give those of its training by --config or --set"
         )
 
 

@@ -82,13 +82,14 @@ def configure(translation: Translation, path: Path) -> None:
     own = {key: value for key, value in given.items() if not key.startswith(without_effect)}
     own |= {key: given[key] for key in ("MODEL.RESNETS.STRIDE_IN_1X1", "MODEL.RESNETS.DEPTH") if key in given}
     keys = SourceKeys(path, own, defaults)
-    _check(translation, keys)
     model: dict[str, Any] = {}
-    for section in (_same, _input, _backbone, _rpn, _pooler, _box, _keypoint, _point_rend):
-        model = merge(model, section(keys, translation))
-    model = merge(model, read_solver(keys))
+    with keys.one_line_for_other_kinds():
+        _check(translation, keys)
+        for section in (_same, _input, _backbone, _rpn, _pooler, _box, _keypoint, _point_rend):
+            model = merge(model, section(keys, translation))
+        model = merge(model, read_solver(keys))
+        translation.run = read_run(keys)
     translation.hyperparameters = override(translation.hyperparameters, model)
-    translation.run = read_run(keys)
     translation.notes.append(f"Settings of {path}, as far as they have a counterpart here.")
     translation.notes += [f"{path}: no counterpart of {setting}." for setting in keys.left()]
 
@@ -172,12 +173,13 @@ def _rpn(keys: SourceKeys, translation: Translation) -> dict[str, Any]:
     if "rpn" not in translation.hyperparameters:
         return {}
     negative, positive = _two_thresholds(keys, "MODEL.RPN.IOU_THRESHOLDS")
-    sizes, ratios = keys["MODEL.ANCHOR_GENERATOR.SIZES"], keys["MODEL.ANCHOR_GENERATOR.ASPECT_RATIOS"]
     anchors: dict[str, Any] = {}
+    sizes = keys["MODEL.ANCHOR_GENERATOR.SIZES"]
     if not _has_class(translation, "FPN") or all(len(level) == 1 for level in sizes):
         anchors["sizes"] = [float(size) for level in sizes for size in level]
     else:
         keys.name_left("MODEL.ANCHOR_GENERATOR.SIZES")
+    ratios = keys["MODEL.ANCHOR_GENERATOR.ASPECT_RATIOS"]
     if all(level == ratios[0] for level in ratios):
         anchors["ratios"] = [float(ratio) for ratio in ratios[0]]
     else:

@@ -1,7 +1,7 @@
-"""Reading of mmdetection's configurations: files of Python that are parsed and never executed.
+"""Reading of mmdetection's configurations: files of Python that are parsed and never executed, or YAML and JSON.
 
-They assign plain values to names: literals, `dict(...)`, names of earlier values, arithmetic on them. `_base_` names
-files below; a file changes their mappings key by key, unless a mapping says `_delete_=True`.
+Those of Python assign plain values to names: literals, `dict(...)`, names of earlier values, arithmetic on them.
+`_base_` names files below; a file changes their mappings key by key, unless a mapping says `_delete_=True`.
 """
 
 import ast
@@ -11,10 +11,13 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from lightning_rcnn.errors import InputError
 
 _BASE, _DELETE = "_base_", "_delete_"
 _PLACEHOLDER = re.compile(r"\{\{\s*(_base_\.[\w.]+)\s*\}\}")
+_PLAIN = (".yaml", ".yml", ".json")
 _MAX_DEPTH = 20
 """Limit of files that build on each other; more is a circle."""
 _MAX_SIZE = 10_000_000
@@ -33,7 +36,7 @@ def read_config(path: Path) -> dict[str, Any]:
     """Return the settings of a configuration, nested, with those of its `_base_` below.
 
     Raises:
-        InputError: a file is missing or is not Python, builds on itself, or computes a value.
+        InputError: a file is missing or is neither Python nor YAML, builds on itself, or computes a value.
     """
     return _read(path, path, 0)
 
@@ -59,10 +62,24 @@ def _read(path: Path, start: Path, depth: int) -> dict[str, Any]:
         raise InputError(
             f"{start}{named}: cannot be read ({reason}); put the file there, or give the one in work_dirs"
         ) from error
+    is_plain = path.suffix in _PLAIN
+    own = _plain(text, path) if is_plain else {}
+    bases = own.pop(_BASE, []) if is_plain else _bases(text, path)
     below: dict[str, Any] = {}
-    for base in _bases(text, path):
+    for base in [bases] if isinstance(bases, str) else bases:
         below = _merged(below, _read(path.parent / base, start, depth + 1))
-    return _merged(below, _assignments(text, path, below))
+    return _merged(below, own if is_plain else _assignments(text, path, below))
+
+
+def _plain(text: str, path: Path) -> dict[str, Any]:
+    """Return the content of a configuration in YAML, or in JSON, which is YAML, too."""
+    try:
+        content = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise InputError(f"{path}: not YAML ({str(error).splitlines()[0]})") from error
+    if not isinstance(content, dict):
+        raise InputError(f"{path}: not a configuration of mmdetection; it has no keys")
+    return {str(key): value for key, value in content.items()}
 
 
 def _tree(text: str, path: Path) -> ast.Module:

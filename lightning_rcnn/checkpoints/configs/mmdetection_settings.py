@@ -125,12 +125,13 @@ def configure(translation: Translation, keys: SourceKeys) -> None:
     Raises:
         InputError: the configuration is of another network than the weights.
     """
-    check_network(keys, translation)
-    check_allowed(keys)
     model: dict[str, Any] = {}
-    for section in (_same, read_backbone, _rpn, _pooler, _box, _suppression, _losses):
-        model = merge(model, section(keys, translation))
-    preprocessing, own_settings, translation.run = read_training(keys)
+    with keys.one_line_for_other_kinds():
+        check_network(keys, translation)
+        check_allowed(keys)
+        for section in (_same, read_backbone, _rpn, _pooler, _box, _suppression, _losses):
+            model = merge(model, section(keys, translation))
+        preprocessing, own_settings, translation.run = read_training(keys)
     model = merge(model, {"preprocessing": preprocessing, **own_settings})
     if divisor := preprocessing.get("size_divisor"):
         model = merge(model, {"rpn": {"padding_divisor": divisor}})

@@ -1,8 +1,11 @@
 """Settings of another program's configuration, and which of them were translated."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+from lightning_rcnn.errors import InputError
 
 
 class SourceKeys:
@@ -19,11 +22,28 @@ class SourceKeys:
         self._given, self._defaults = given, defaults
         self._read: set[str] = set()
         self._unfit: set[str] = set()
+        self._last = ""
 
     def __getitem__(self, key: str) -> Any:
         """Return a setting, which then counts as translated; None if neither the file nor the defaults have it."""
         self._read.add(key)
+        self._last = key
         return self._given.get(key, self._defaults.get(key))
+
+    @contextmanager
+    def one_line_for_other_kinds(self) -> Iterator[None]:
+        """Turn an error on a value of another kind, such as a number for a list, into one line that names the key.
+
+        Raises:
+            InputError: see above.
+        """
+        try:
+            yield
+        except (TypeError, ValueError, KeyError, IndexError, AttributeError, ArithmeticError) as error:
+            value = self._given.get(self._last, self._defaults.get(self._last))
+            raise InputError(
+                f"{self.path}: {self._last} {value}: not of the kind that this setting has there; mend the file"
+            ) from error
 
     def is_given(self, key: str) -> bool:
         """Tell whether the configuration has a setting."""

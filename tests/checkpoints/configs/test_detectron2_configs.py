@@ -474,3 +474,18 @@ def test_norms_decay_like_other_weights_unless_told_otherwise(tmp_path):
     configure(own, tmp_path / "config.yaml")
     assert own.hyperparameters["parameter_groups"]["norm_weight_decay"] == 4e-5
     assert own.hyperparameters["optimizer"]["init_args"]["momentum"] == 0.0
+
+
+@pytest.mark.parametrize(
+    ("lines", "problem"),
+    [
+        ("RPN: {IOU_THRESHOLDS: 0.5}", "MODEL.RPN.IOU_THRESHOLDS 0.5: not of the kind that this setting has"),
+        ("ROI_BOX_CASCADE_HEAD: {IOUS: 3}", "MODEL.ROI_BOX_CASCADE_HEAD.IOUS 3: not of the kind"),
+        ("ANCHOR_GENERATOR: {SIZES: [32, 64]}", r"MODEL.ANCHOR_GENERATOR.SIZES \[32, 64\]: not of the kind"),
+    ],
+)
+def test_values_of_another_kind_are_named_in_one_line(config, lines, problem):
+    config.write_text(f"_BASE_: ../base.yaml\nMODEL:\n  ROI_HEADS: {{NUM_CLASSES: 3}}\n  {lines}\n")
+    with pytest.raises(InputError, match=problem) as caught:
+        configure(translation("CascadeMaskRCNN"), config)
+    assert "\n" not in str(caught.value)

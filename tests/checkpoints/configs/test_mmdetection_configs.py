@@ -1,5 +1,7 @@
 """Configurations of mmdetection 2.x and 3.x: parsed, never executed; each key against its value here."""
 
+import json
+
 import pytest
 
 from lightning_rcnn.checkpoints.configs.mmdetection_files import read_config
@@ -75,3 +77,16 @@ def test_what_computes_is_refused_in_one_line(files, monkeypatch, text, problem)
         read_config(files / "own.py")
     assert "\n" not in str(caught.value)
     assert not (files / "was_here").exists()
+
+
+@pytest.mark.parametrize("ending", ["yaml", "json"])
+def test_files_without_python(files, ending):
+    """mmcv reads YAML and JSON, too; JSON is YAML."""
+    own = {"_base_": ["models/base.py"], "model": {"backbone": {"depth": 101}}, "epochs": 3}
+    (files / f"own.{ending}").write_text(json.dumps(own))
+    config = read_config(files / f"own.{ending}")
+    assert (config["model"]["backbone"]["depth"], config["model"]["backbone"]["type"]) == (101, "ResNet")
+    assert (config["epochs"], config["optimizer"]["lr"]) == (3, 0.02)
+    (files / f"own.{ending}").write_text("{")
+    with pytest.raises(InputError, match="not YAML"):
+        read_config(files / f"own.{ending}")
