@@ -15,6 +15,7 @@ from torchvision.models.detection.rpn import RPNHead
 
 from lightning_rcnn.backbones.c4 import ResNetC4
 from lightning_rcnn.checkpoints import detectron2
+from lightning_rcnn.checkpoints.detectron2_profiles import input_of
 from lightning_rcnn.checkpoints.reading import WeightFile
 from lightning_rcnn.checkpoints.torchvision import MASKS, PROFILE, export, is_torchvision, translate
 from lightning_rcnn.detectors.faster_rcnn import FasterRCNN
@@ -122,7 +123,7 @@ def test_frozen_norms_are_told_from_live_ones_and_have_the_epsilon_of_their_coco
 
 def test_a_profile_says_of_the_same_things_what_the_other_one_says():
     """All conventions are recorded, because our defaults may change."""
-    theirs = reduce(merge, [detectron2.PROFILE, detectron2.input_of("resnet50"), detectron2.PYRAMID])
+    theirs = reduce(merge, [detectron2.PROFILE, input_of("resnet50"), detectron2.PYRAMID])
     backbone = {("backbone", "class_path"), ("backbone", "init_args", "frozen_stages")}  # by the case in detectron2
     assert set(keys_of(PROFILE)) == set(keys_of(theirs)) | backbone
     assert set(keys_of(MASKS)) == set(keys_of(detectron2.MASKS))
