@@ -6,8 +6,8 @@ It knows no processes and no network. Messages come in by `handle` and go out by
 |---|---|
 | `stopped`: it has no ranks; step of its checkpoint, a free port | `start`: start ranks, see `Leader._start` |
 | `rank`: a rank has ended with this status | `stop`: end all ranks, and say `stopped` |
-| `saved`: its rank 0 has written a checkpoint | `copy`: get the checkpoint from this node |
-| | `present`: so many nodes are here, spare ones included |
+| `failed`: it cannot start its ranks | `copy`: get the checkpoint from this node |
+| `saved`: its rank 0 has written a checkpoint | `present`: so many nodes are here, spare ones included |
 | | `end`: end with this status |
 """
 
@@ -22,6 +22,8 @@ from lightning_rcnn.stop_signals import EXIT_STATUS, INTERRUPTED
 
 ATTEMPTS = 3
 """Times that ranks may be lost without a step between."""
+STARTS = 2
+"""Times that a node may fail to start its ranks, without a step between, before it is left out."""
 LAST_WORDS = 30.0
 """Seconds that ranks have to end by themselves after one of them has ended."""
 
@@ -31,6 +33,7 @@ class _Member:
     step: int
     port: int
     is_running: bool = False
+    failed_starts: int = 0
 
 
 class Leader:
@@ -59,24 +62,29 @@ class Leader:
         self._statuses: dict[int, int] = {}  # of ranks that have ended by themselves
         self._over_by: float | None = None
         self._reasons = [reason] if reason else []  # why ranks start again
-        self._step, self._attempts = -2, 0  # of the last start, and the number of starts after it without another step
+        self._step, self._losses = -2, 0  # of the last start, and how often ranks were lost after it without another
         self.status: int | None = None
 
     def handle(self, node: int, message: dict[str, Any], now: float) -> None:
         """Take a message of a node, which may be its first one: `stopped`."""
         kind = message["kind"]
         if kind == "stopped":
-            is_new = node not in self._members
-            self._members[node] = _Member(message["step"], message["port"])
-            if is_new:
+            before = self._members.get(node)
+            failed_starts = 0 if before is None else before.failed_starts
+            self._members[node] = _Member(message["step"], message["port"], failed_starts=failed_starts)
+            if before is None:
                 self._tell_number()
                 if self._is_running:
                     say(f"node {node} is here")  # and takes part after the next checkpoint, or is spare
             self.tick(now)
+        elif node in self._members and kind == "failed":  # also while others end: several nodes may be broken
+            self._note_failed_start(node)
         elif node not in self._members or not self._is_running:
             return  # of ranks that are being ended
         elif kind == "saved":
             self._members[node].step = message["step"]
+            for each in self._order:
+                self._members[each].failed_starts = 0
             self._take_in_or_copy(node)
         elif kind == "rank":
             self._note_end(message["rank"], message["status"], now)
@@ -112,17 +120,18 @@ class Leader:
         Nodes get: `order` of the nodes, the layout (`ranks` of each, `batch_size`), the `master` node and its `port`,
         and `source`, the node with the checkpoint of `step` from which all resume.
         """
-        nodes = sorted(self._members)
-        source = max(nodes, key=lambda node: self._members[node].step)
+        nodes = self._able()
+        source = max([*nodes, *self._members], key=lambda node: self._members[node].step)
         step = self._members[source].step
-        layout = with_nodes(self._whole, len(nodes))
-        self._attempts = self._attempts + 1 if step == self._step else 0
-        self._step = step
+        if step != self._step:
+            self._step, self._losses = step, 0
         reason = "; ".join(self._reasons)
-        if self._attempts > ATTEMPTS:
-            say(f"error: {reason}, {self._attempts} times after step {step}: look at it; --ckpt_path last resumes")
+        if self._losses > ATTEMPTS or not nodes:
+            times = f"{self._losses} times after step {step}" if nodes else "and no other node is left"
+            say(f"error: {reason}, {times}: look at it; --ckpt_path last resumes")
             self._end(1)
             return
+        layout = with_nodes(self._whole, len(nodes))
         if reason:
             say(f"{reason}; {_described(layout)} start again after step {max(step, 0)}")
         elif layout != self._whole:
@@ -145,6 +154,19 @@ class Leader:
                 },
             )
 
+    def _able(self) -> list[int]:
+        """Return the nodes that are here and not left out, in their order."""
+        return sorted(node for node, member in self._members.items() if member.failed_starts < STARTS)
+
+    def _note_failed_start(self, node: int) -> None:
+        """Start again, without a node that failed before; this is no loss, of which a job has few."""
+        member = self._members[node]
+        member.failed_starts += 1
+        self._reasons.append(f"node {node} cannot start its ranks")
+        if member.failed_starts == STARTS:
+            say(f"node {node} failed to start its ranks {STARTS} times: it is left out until its launcher starts again")
+        self._stop()
+
     def _tell_number(self) -> None:
         """Tell all how many they are: if this leader is lost, the next one waits for so many."""
         for node in self._members:
@@ -159,6 +181,8 @@ class Leader:
 
     def _lose(self, what: str) -> None:
         self._reasons.append(what)
+        if self._is_running:
+            self._losses += 1
         self._stop()
 
     def _note_end(self, rank: int, status: int, now: float) -> None:
@@ -181,11 +205,12 @@ class Leader:
 
     def _take_in_or_copy(self, source: int) -> None:
         """Start again with nodes that have come back, now that nothing is lost by it, or else keep a second copy."""
-        layout = with_nodes(self._whole, len(self._members))
+        able = self._able()
+        layout = with_nodes(self._whole, len(able))
         if layout.nodes * layout.ranks > self._layout.nodes * self._layout.ranks:
-            self._reasons.append(f"{len(self._members)} of {self._whole.nodes} nodes are here")
+            self._reasons.append(f"{len(able)} of {self._whole.nodes} nodes are here")
             self._stop()
-        elif others := [node for node in [*self._order, *sorted(self._members)] if node != source]:
+        elif others := [node for node in [*self._order, *able, *self._members] if node != source]:
             self._send(others[0], {"kind": "copy", "source": source})
 
 

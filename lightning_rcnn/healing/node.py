@@ -222,7 +222,7 @@ class Node:
             )
         except (OSError, RefusedError) as error:
             say(f"node {self.number} cannot start its ranks: {error}")
-            self.report({"kind": "rank", "rank": self._first_rank, "status": FAILED})
+            self.report({"kind": "failed"})
             return
         self._running, self._has_started = prepared, True
         if len(self._order) > 1:  # for the loss of one of them

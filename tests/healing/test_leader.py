@@ -5,7 +5,7 @@ import signal
 import pytest
 
 from lightning_rcnn.healing.layout import Layout
-from lightning_rcnn.healing.leader import ATTEMPTS, LAST_WORDS, Leader, is_lost
+from lightning_rcnn.healing.leader import ATTEMPTS, LAST_WORDS, STARTS, Leader, is_lost
 from lightning_rcnn.healing.prepared import FAILED
 from lightning_rcnn.stop_signals import EXIT_STATUS, INTERRUPTED
 
@@ -29,6 +29,9 @@ class Nodes:
 
     def rank(self, node, rank, status, now=0.0):
         self.leader.handle(node, {"kind": "rank", "rank": rank, "status": status}, now)
+
+    def failed(self, node):
+        self.leader.handle(node, {"kind": "failed"}, 0.0)
 
     def saved(self, node, step):
         self.leader.handle(node, {"kind": "saved", "step": step}, 0.0)
@@ -154,6 +157,65 @@ def test_ranks_that_are_lost_again_and_again_are_given_up(three, capsys):
     assert three.leader.status == 1
     assert three.take()[-3:] == [(0, "end"), (1, "end"), (2, "end")]
     assert "error: rank 0 was killed by SIGKILL, 4 times after step 5: look at it" in capsys.readouterr().err
+
+
+def fail_to_start(nodes, broken, *others, step=5):
+    nodes.failed(broken)
+    nodes.stopped(*others, broken, step=step)
+
+
+def test_a_node_that_fails_to_start_is_left_out_and_the_others_go_on(three, capsys):
+    fail_to_start(three, 1, 0, 2)
+    assert three.take() == [(0, "stop"), (1, "stop"), (2, "stop"), (0, "start"), (1, "start"), (2, "start")]
+    fail_to_start(three, 1, 0, 2)
+    assert three.take()[3:] == [(0, "start"), (2, "start")]
+    said = capsys.readouterr().err
+    assert "node 1 failed to start its ranks 2 times: it is left out until its launcher starts again" in said
+    assert "node 1 cannot start its ranks; 2 x 2 ranks with 6 images each start again after step 5" in said
+    three.saved(0, 10)
+    assert three.take() == [(2, "copy")]  # the node is not taken in
+    for _ in range(ATTEMPTS):  # the others have all their attempts
+        three.rank(0, 0, KILLED)
+        three.stopped(0, 2, step=10)
+    assert three.leader.status is None
+
+
+def test_a_launcher_that_starts_again_has_two_starts_again(three):
+    for _ in range(STARTS):
+        fail_to_start(three, 1, 0, 2)
+    three.take()
+    three.leader.leave(1, 0.0)
+    three.stopped(1)
+    three.saved(0, 10)
+    three.stopped(0, 2, step=10)
+    assert three.take()[-3:] == [(0, "start"), (1, "start"), (2, "start")]
+
+
+def test_a_start_that_fails_once_now_and_then_leaves_no_node_out(three):
+    for step in range(4):
+        fail_to_start(three, 1, 0, 2, step=step)
+        three.saved(0, step + 1)
+    assert three.leader._able() == [0, 1, 2]
+
+
+def test_several_nodes_that_fail_to_start_are_left_out_together(three):
+    for _ in range(STARTS):
+        three.failed(1)
+        three.failed(2)
+        three.stopped(0, 1, 2, step=5)
+    assert three.take()[-1:] == [(0, "start")]
+    assert three.last[0]["order"] == [0]
+
+
+def test_without_a_node_that_starts_its_ranks_the_job_ends(capsys):
+    nodes = Nodes(1, Layout(1, 2, 2))
+    nodes.stopped(0)
+    for _ in range(STARTS):
+        assert nodes.leader.status is None
+        fail_to_start(nodes, 0)
+    assert nodes.leader.status == 1
+    expected = "error: node 0 cannot start its ranks, and no other node is left: look at it; --ckpt_path last resumes"
+    assert expected in capsys.readouterr().err
 
 
 def test_the_end_of_all_ranks_is_the_end(three):

@@ -11,7 +11,6 @@ from lightning_rcnn.files import atomic_write
 from lightning_rcnn.healing import node as node_module
 from lightning_rcnn.healing.layout import Layout
 from lightning_rcnn.healing.node import Node, RefusedError
-from lightning_rcnn.healing.prepared import FAILED
 
 
 class Copies:
@@ -123,7 +122,7 @@ def test_ranks_that_the_system_does_not_end_end_the_launcher(follow, monkeypatch
     )
 
 
-def test_ranks_whose_process_is_gone_are_lost_and_not_the_launcher(follow):
+def test_ranks_whose_process_is_gone_fail_to_start_and_the_launcher_stays(follow):
     async def check(node, copies):
         said, layout = [], Layout(2, 1, 2)
         node.report = said.append
@@ -133,7 +132,7 @@ def test_ranks_whose_process_is_gone_are_lost_and_not_the_launcher(follow):
         node.handle({"kind": "start", "order": [0, 1], "ranks": 1, "batch_size": 2, "step": -1, "master": 0, "port": 1})
         while not said:
             await asyncio.sleep(0)
-        assert said == [{"kind": "rank", "rank": 1, "status": FAILED}]
+        assert said == [{"kind": "failed"}]
         assert not node.ended.done()
 
     follow(check)
