@@ -15,6 +15,7 @@ from typing import Any, NamedTuple, TypeVar
 
 from lightning_rcnn.checkpoints.in_memory import NAME
 from lightning_rcnn.files import atomic_write
+from lightning_rcnn.healing import say
 
 BEAT = 1.0
 """Seconds between two signs of life."""
@@ -121,6 +122,8 @@ class Network:
         self._addresses, self._own, self._token, self._folder = addresses, own, token, folder
         self._server: asyncio.Server | None = None
         self.leader: int | None = None
+        self._has_gathered = False
+        self._strangers: set[int] = set()  # nodes whose addresses other programs have, as was said
         self._joined: Callable[[int, Link], Awaitable[None]] | None = None
 
     async def open(self) -> None:
@@ -143,23 +146,28 @@ class Network:
     async def seek(self, wanted: int, until: float) -> int:
         """Return who leads, perhaps this node.
 
+        Another program at a node's address is refused at the first search only. Later it has taken the port of a node
+        that is gone, and does not end a training that runs.
+
         Args:
             wanted: number of other nodes that are waited for before this node leads.
             until: time of the loop until which they are.
 
         Raises:
-            StrangerError: see there.
+            StrangerError: nobody leads yet, and another program has an address.
         """
         self.leader = None
         while True:
-            leaders = await self._leaders()
+            leaders, strangers = await self._leaders()
             for node, leader in leaders.items():
                 if leader == node:
-                    self.leader = node
+                    self.leader, self._has_gathered = node, True
                     return node
+            self._note_strangers(strangers)
             is_first = self._own < min(leaders, default=self._own + 1)
             is_known = all(leader is None for leader in leaders.values())  # else they have to note a loss, too
             if is_first and is_known and (len(leaders) >= wanted or asyncio.get_running_loop().time() > until):
+                self._has_gathered = True
                 return self._own
             await asyncio.sleep(LOOKS)
 
@@ -178,7 +186,7 @@ class Network:
             OSError: it cannot be reached.
         """
         link = await self._connect(leader, {"want": "join", "node": self._own})
-        if (await link.answer()).get("leader") != leader:
+        if (await _reply(link)).get("leader") != leader:
             link.close()
             raise ConnectionError("it does not lead")
         return link
@@ -191,7 +199,9 @@ class Network:
         """
         link = await self._connect(node, {"want": "checkpoint"})
         try:
-            size = (await link.answer())["size"]
+            size = (await _reply(link)).get("size")
+            if size is None:
+                raise ConnectionError(f"{self._shown(node)} gives no checkpoint")
             with atomic_write(self._folder / NAME) as file:
                 while size:
                     piece = await link.read(min(size, _PIECE))
@@ -205,18 +215,16 @@ class Network:
         link.send({**message, "token": self._token})
         return link
 
-    async def _leaders(self) -> dict[int, int | None]:
-        """Return whom the others follow, of those that answer.
+    async def _leaders(self) -> tuple[dict[int, int | None], list[int]]:
+        """Return whom the others follow, of those that answer, and nodes whose addresses other programs have.
 
         As soon as one leads, the answers of the rest are not waited for: a machine that is gone gives none, and its
         followers would join too late.
-
-        Raises:
-            StrangerError: see there.
         """
         loop = asyncio.get_running_loop()
         asked = {loop.create_task(self._ask(node)): node for node in range(len(self._addresses)) if node != self._own}
         leaders: dict[int, int | None] = {}
+        strangers = []
         waiting = set(asked)
         try:
             while waiting and not any(node == leader for node, leader in leaders.items()):
@@ -224,18 +232,27 @@ class Network:
                 for task in done:
                     if (answer := task.result()) is None:
                         continue
-                    node = asked[task]
-                    if "leader" not in answer:
-                        host, port = self._addresses[node]
-                        raise StrangerError(
-                            f"{host}:{port}: a launcher of another command, or another program, listens there; give "
-                            "--nodes other ports"
-                        )
-                    leaders[node] = answer["leader"]
+                    if "leader" in answer:
+                        leaders[asked[task]] = answer["leader"]
+                    else:
+                        strangers.append(asked[task])
         finally:
             for task in waiting:
                 task.cancel()
-        return leaders
+        return leaders, strangers
+
+    def _note_strangers(self, nodes: list[int]) -> None:
+        """Refuse the first nodes whose addresses other programs have, or say later, once, that they are gone."""
+        for node in nodes:
+            who = f"{self._shown(node)}: a launcher of another command, or another program, listens there"
+            if not self._has_gathered:
+                raise StrangerError(f"{who}; give --nodes other ports")
+            if node not in self._strangers:
+                self._strangers.add(node)
+                say(f"{who}; node {node} cannot come back before it ends")
+
+    def _shown(self, node: int) -> str:
+        return "{}:{}".format(*self._addresses[node])
 
     async def _ask(self, node: int) -> dict[str, Any] | None:
         """Return what a node says about whom it follows; None if it does not answer, nothing if it is no launcher."""
@@ -265,6 +282,18 @@ class Network:
                     await self._joined(wish["node"], link)
             await writer.drain()
         link.close()
+
+
+async def _reply(link: Link) -> dict[str, Any]:
+    """Return the answer of a launcher.
+
+    Raises:
+        OSError: there is none in time, or another program has answered.
+    """
+    try:
+        return await link.answer()
+    except ValueError as error:
+        raise ConnectionError("another program listens there") from error
 
 
 async def _in_time(something: Awaitable[_T]) -> _T:

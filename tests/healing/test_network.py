@@ -94,21 +94,73 @@ def test_a_leader_is_followed_before_a_machine_that_is_gone_would_have_answered(
     assert seconds < network.SILENCE / 2
 
 
-@pytest.mark.parametrize("answer", [b"HTTP/1.1 400 Bad Request\r\n\r\n", b"[]\n", b"{}\n", b"\xff\n"])
-def test_another_program_at_an_address_is_named(networks, addresses, answer):
-    async def greet(reader, writer):
-        writer.write(answer)
-        writer.close()
+ANSWERS = [b"HTTP/1.1 400 Bad Request\r\n\r\n", b"[]\n", b"{}\n", b"\xff\n"]
 
-    async def run():
-        server = await asyncio.start_server(greet, *addresses[0])
-        try:
-            with pytest.raises(StrangerError, match=f"{addresses[0].port}: .*another program, listens there; give"):
-                await networks[1].seek(2, later(5))
-        finally:
-            server.close()
 
-    asyncio.run(run())
+@pytest.fixture
+def stranger(addresses):
+    """Runs `check()` while another program has the address of node 0, and gives an answer."""
+
+    def run(answer, check):
+        async def greet(reader, writer):
+            writer.write(answer)
+            writer.close()
+
+        async def checked():
+            server = await asyncio.start_server(greet, *addresses[0])
+            try:
+                await check()
+            finally:
+                server.close()
+
+        asyncio.run(checked())
+
+    return run
+
+
+@pytest.mark.parametrize("answer", ANSWERS)
+def test_another_program_at_an_address_is_named(networks, addresses, stranger, answer):
+    async def check():
+        with pytest.raises(StrangerError, match=f"{addresses[0].port}: .*another program, listens there; give"):
+            await networks[1].seek(2, later(5))
+
+    stranger(answer, check)
+
+
+@pytest.mark.parametrize("answer", ANSWERS)
+def test_another_program_that_took_the_port_of_a_lost_node_ends_no_training(
+    networks, addresses, stranger, answer, capsys
+):
+    async def check():
+        assert await networks[1].seek(1, later(0.3)) == 1
+        assert await networks[1].seek(1, later(0)) == 1
+        with pytest.raises(OSError, match=r"does not lead|another program"):
+            await networks[1].join(0)
+        with pytest.raises(OSError, match=r"gives no checkpoint|another program"):
+            await networks[1].fetch(0)
+
+    async def gather():
+        await networks[1].open()
+        assert await networks[1].seek(0, later(5)) == 1
+        networks[1].close()
+
+    asyncio.run(gather())
+    stranger(answer, check)
+    host, port = addresses[0]
+    assert capsys.readouterr().err == (
+        f"lightning-rcnn: {host}:{port}: a launcher of another command, or another program, listens there; "
+        "node 0 cannot come back before it ends\n"
+    )
+
+
+def test_a_node_that_comes_back_follows_the_leader_whatever_has_the_port_of_another(networks, stranger):
+    async def check():
+        await networks[2].open()
+        networks[2].lead(nobody)
+        assert await networks[1].seek(1, later(5)) == 2
+        networks[2].close()
+
+    stranger(ANSWERS[0], check)
 
 
 def test_an_answer_that_breaks_off_is_none(networks, addresses):
@@ -121,7 +173,7 @@ def test_an_answer_that_breaks_off_is_none(networks, addresses):
     async def run():
         server = await asyncio.start_server(break_off, *addresses[0])
         try:
-            assert await networks[1]._leaders() == {}
+            assert await networks[1]._leaders() == ({}, [])
         finally:
             server.close()
 
