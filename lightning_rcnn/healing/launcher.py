@@ -12,7 +12,8 @@ from typing import Any
 from lightning_rcnn.healing import say
 from lightning_rcnn.healing.layout import Layout
 from lightning_rcnn.healing.leader import Leader
-from lightning_rcnn.healing.network import SILENCE, Address, Link, Network, StrangerError
+from lightning_rcnn.healing.link import SILENCE, Link
+from lightning_rcnn.healing.network import Address, Network, StrangerError
 from lightning_rcnn.healing.node import Node, RefusedError
 from lightning_rcnn.stop_signals import SIGNALS
 

@@ -6,25 +6,19 @@ lock of the run folder lets only one of them train.
 """
 
 import asyncio
-import json
-import os
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 from lightning_rcnn.checkpoints.in_memory import NAME
 from lightning_rcnn.files import atomic_write
 from lightning_rcnn.healing import say
+from lightning_rcnn.healing.link import Link, in_time
 
-BEAT = 1.0
-"""Seconds between two signs of life."""
-SILENCE = 5.0
-"""Seconds without one after which a node is lost; a killed launcher is known to be so at once."""
 LOOKS = 0.1
 """Seconds between two looks for a leader."""
 _PIECE = 2**20
-_T = TypeVar("_T")
 
 
 class Address(NamedTuple):
@@ -36,73 +30,6 @@ class Address(NamedTuple):
 
 class StrangerError(Exception):
     """Another program than a launcher of this training has an address."""
-
-
-class Link:
-    """A connection to another launcher, over which both send messages and signs of life."""
-
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._reader, self._writer = reader, writer
-
-    def send(self, message: dict[str, Any]) -> None:
-        """Send a message; it is lost if the connection is."""
-        if not self._writer.is_closing():
-            self._writer.write(json.dumps(message).encode() + b"\n")
-
-    async def messages(self) -> AsyncIterator[dict[str, Any]]:
-        """Yield what comes until the other one is lost."""
-        beats = asyncio.get_running_loop().create_task(self._beat())
-        try:
-            while True:
-                if message := await self._message():
-                    yield message
-        except (OSError, ValueError):
-            pass
-        finally:
-            beats.cancel()
-            self.close()
-
-    async def answer(self) -> dict[str, Any]:
-        """Return the next message.
-
-        Raises:
-            OSError: there is none in time.
-            ValueError: the other one is no launcher.
-        """
-        message = await self._message()
-        if not isinstance(message, dict):
-            raise ValueError(f"no message of a launcher: {message!r}")
-        return message
-
-    async def _message(self) -> Any:
-        line = await _in_time(self._reader.readline())
-        if not line.endswith(b"\n"):
-            raise ConnectionError("the connection was closed within a message")
-        return json.loads(line)
-
-    async def read(self, size: int) -> bytes:
-        """Return the next bytes, at most so many.
-
-        Raises:
-            OSError: there are none in time.
-        """
-        return await _in_time(self._reader.read(size))
-
-    async def send_file(self, path: Path) -> None:
-        """Send the size of a file as a message, and then the file."""
-        with path.open("rb") as file:
-            self.send({"size": os.fstat(file.fileno()).st_size})
-            await self._writer.drain()
-            await asyncio.get_running_loop().sendfile(self._writer.transport, file)
-
-    def close(self) -> None:
-        """Close the connection."""
-        self._writer.close()
-
-    async def _beat(self) -> None:
-        while True:
-            self.send({})
-            await asyncio.sleep(BEAT)
 
 
 class Network:
@@ -186,7 +113,7 @@ class Network:
             OSError: it cannot be reached.
         """
         link = await self._connect(leader, {"want": "join", "node": self._own})
-        if (await _reply(link)).get("leader") != leader:
+        if (await link.reply()).get("leader") != leader:
             link.close()
             raise ConnectionError("it does not lead")
         return link
@@ -199,7 +126,7 @@ class Network:
         """
         link = await self._connect(node, {"want": "checkpoint"})
         try:
-            size = (await _reply(link)).get("size")
+            size = (await link.reply()).get("size")
             if size is None:
                 raise ConnectionError(f"{self._shown(node)} gives no checkpoint")
             with atomic_write(self._folder / NAME) as file:
@@ -211,7 +138,7 @@ class Network:
             link.close()
 
     async def _connect(self, node: int, message: dict[str, Any]) -> Link:
-        link = Link(*await _in_time(asyncio.open_connection(*self._addresses[node], limit=_PIECE)))
+        link = Link(*await in_time(asyncio.open_connection(*self._addresses[node], limit=_PIECE)))
         link.send({**message, "token": self._token})
         return link
 
@@ -282,31 +209,3 @@ class Network:
                     await self._joined(wish["node"], link)
             await writer.drain()
         link.close()
-
-
-async def _reply(link: Link) -> dict[str, Any]:
-    """Return the answer of a launcher.
-
-    Raises:
-        OSError: there is none in time, or another program has answered.
-    """
-    try:
-        return await link.answer()
-    except ValueError as error:
-        raise ConnectionError("another program listens there") from error
-
-
-async def _in_time(something: Awaitable[_T]) -> _T:
-    """Wait for something that another launcher gives.
-
-    Raises:
-        OSError: there is nothing, or not in time.
-    """
-    try:
-        async with asyncio.timeout(SILENCE):  # `wait_for` of Python 3.11 may swallow that its task is cancelled
-            given = await something
-    except TimeoutError:
-        raise ConnectionError(f"no answer for {SILENCE:g} s") from None
-    if not given:
-        raise ConnectionError("the connection was closed")
-    return given

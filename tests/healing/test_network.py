@@ -6,7 +6,7 @@ import socket
 import pytest
 
 from lightning_rcnn.checkpoints.in_memory import NAME
-from lightning_rcnn.healing import network
+from lightning_rcnn.healing import link as link_module
 from lightning_rcnn.healing.network import Address, Network, StrangerError
 
 
@@ -91,7 +91,7 @@ def test_a_leader_is_followed_before_a_machine_that_is_gone_would_have_answered(
 
         leader, seconds = asyncio.run(run())
     assert leader == 1
-    assert seconds < network.SILENCE / 2
+    assert seconds < link_module.SILENCE / 2
 
 
 ANSWERS = [b"HTTP/1.1 400 Bad Request\r\n\r\n", b"[]\n", b"{}\n", b"\xff\n"]
@@ -215,7 +215,7 @@ def test_messages_pass_both_ways_and_the_loss_of_either_is_noted(networks):
 
 def test_a_node_that_is_silent_is_lost(networks, monkeypatch):
     """Its machine has no power: nothing tells that its connections are closed."""
-    monkeypatch.setattr(network, "SILENCE", 0.5)
+    monkeypatch.setattr(link_module, "SILENCE", 0.5)
 
     async def run():
         await networks[0].open()
