@@ -11,6 +11,24 @@ from typing import Any, BinaryIO
 def atomic_write(path: Path) -> Iterator[BinaryIO]:
     """Open a partial file beside `path` for writing; at the end, sync it to disk and rename it to `path`.
 
+    Args:
+        path: final path of the file.
+
+    Raises:
+        OSError: see `atomic_write_without_sync`.
+    """
+    with atomic_write_without_sync(path) as file:
+        yield file
+        file.flush()
+        os.fsync(file.fileno())
+
+
+@contextmanager
+def atomic_write_without_sync(path: Path) -> Iterator[BinaryIO]:
+    """Open a partial file beside `path` for writing; at the end, rename it to `path`, for processes of this machine.
+
+    They see the whole file at once. What waits for no disk does not outlive a crash of the machine.
+
     The name of the partial file is fixed, so that the next attempt overwrites what a killed process left. An error
     removes it: the disk may be full. The folder is created.
 
@@ -25,8 +43,6 @@ def atomic_write(path: Path) -> Iterator[BinaryIO]:
     try:
         with partial.open("wb") as file:
             yield file
-            file.flush()
-            os.fsync(file.fileno())
         partial.replace(path)
     except BaseException:
         partial.unlink(missing_ok=True)

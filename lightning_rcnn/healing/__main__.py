@@ -16,9 +16,7 @@ import json
 import os
 import signal
 import sys
-import tempfile
 from contextlib import suppress
-from pathlib import Path
 
 from lightning_rcnn.errors import InputError
 from lightning_rcnn.healing import memory, say
@@ -73,10 +71,9 @@ def main(words: list[str] | None = None) -> int:
     command = [given.command, *given.options]
     identity = json.dumps([addresses, given.ranks, given.spares, given.every_n_steps, command])
     token = hashlib.sha256(identity.encode()).hexdigest()[:16]
-    place = memory.MEMORY if memory.MEMORY.is_dir() else Path(tempfile.gettempdir())
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # until the launcher runs
     whole = Layout(len(addresses) - given.spares, given.ranks, 0)
-    with memory.memory_folder(place) as folder:
+    with memory.memory_folder(memory.place_for_folder()) as folder:
 
         async def run() -> int:
             return await Launcher(addresses, own, token, whole, command, folder, given.every_n_steps).run()

@@ -10,10 +10,20 @@ from pathlib import Path
 
 from lightning_rcnn.checkpoints.header import position_of
 from lightning_rcnn.checkpoints.in_memory import NAME
+from lightning_rcnn.healing import say
 
 MEMORY = Path("/dev/shm")
 PREFIX = f"lightning-rcnn-{os.getuid()}-"
 LOCK = "lock"
+
+
+def place_for_folder() -> Path:
+    """Return where `memory_folder` makes its folder: in memory, or, which is said, where temporary files lie."""
+    if MEMORY.is_dir():
+        return MEMORY
+    place = Path(tempfile.gettempdir())
+    say(f"{MEMORY} is missing: the checkpoint for lost ranks lies in {place}, and steps may wait for its disk")
+    return place
 
 
 @contextmanager

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from lightning_rcnn.checkpoints.in_memory import NAME
-from lightning_rcnn.files import atomic_write
+from lightning_rcnn.files import atomic_write_without_sync
 from lightning_rcnn.healing import say
 from lightning_rcnn.healing.link import Link, in_time
 
@@ -129,7 +129,9 @@ class Network:
             size = (await link.reply()).get("size")
             if size is None:
                 raise ConnectionError(f"{self._shown(node)} gives no checkpoint")
-            with atomic_write(self._folder / NAME) as file:
+            # A sync would keep this one thread from its signs of life while a slow disk writes, and the copy is of no
+            # use after a crash of this machine, which ends its launcher.
+            with atomic_write_without_sync(self._folder / NAME) as file:
                 while size:
                     piece = await link.read(min(size, _PIECE))
                     file.write(piece)

@@ -42,3 +42,15 @@ def test_the_step_of_the_checkpoint(tmp_path):
     assert memory.saved_step(tmp_path) == -1
     atomic_save({"epoch": 1, "global_step": 7, "state_dict": {"weight": torch.zeros(1)}}, tmp_path / NAME)
     assert memory.saved_step(tmp_path) == 7
+
+
+def test_a_machine_without_a_file_system_in_memory_is_named(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(memory, "MEMORY", tmp_path)
+    assert memory.place_for_folder() == tmp_path
+    assert capsys.readouterr().err == ""
+    monkeypatch.setattr(memory, "MEMORY", tmp_path / "shm")
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    assert memory.place_for_folder() == tmp_path
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"lightning-rcnn: {tmp_path}/shm is missing: ")
+    assert f" lies in {tmp_path}, " in line

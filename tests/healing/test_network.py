@@ -267,6 +267,20 @@ def test_a_checkpoint_is_copied_whole_or_not_at_all(networks, tmp_path):
     assert [path.name for path in (tmp_path / "1").iterdir()] == [NAME]
 
 
+def test_a_copy_waits_for_no_disk(networks, tmp_path, monkeypatch):
+    """A launcher that waits gives no sign of life, and counts as lost after five seconds."""
+    (tmp_path / "0" / NAME).write_bytes(bytes(3 * 2**20))
+    monkeypatch.setattr("os.fsync", lambda descriptor: pytest.fail("waits for the disk"))
+
+    async def run():
+        await networks[0].open()
+        await networks[1].fetch(0)
+        networks[0].close()
+
+    asyncio.run(run())
+    assert (tmp_path / "1" / NAME).stat().st_size == 3 * 2**20
+
+
 def test_launchers_of_another_command_are_refused(networks, addresses, tmp_path):
     async def run():
         await networks[0].open()
