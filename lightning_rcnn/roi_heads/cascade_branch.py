@@ -188,7 +188,7 @@ class CascadeBranch(Part):
         self, pooled: PooledFeatures, proposals: Proposals, inputs: Inputs, targets: Targets, seed: Tensor
     ) -> tuple[dict[str, LossSum], RoIs]:
         """Compute the losses of stages that sample for themselves, and the regions of the last one."""
-        losses = {}
+        losses: dict[str, LossSum] = {}
         for number, stage in enumerate(self._stages, 1):
             of_stage = seed + (number - 1) * _SEEDS_BETWEEN_STAGES
             rois = stage.sample(proposals, targets, inputs, of_stage)
@@ -207,7 +207,7 @@ class CascadeBranch(Part):
     def _losses_of(
         self, rois: RoIs, passes: list[StagePass], inputs: Inputs, targets: Targets, seed: Tensor
     ) -> dict[str, LossSum]:
-        losses = {}
+        losses: dict[str, LossSum] = {}
         for number, (stage, one) in enumerate(zip(self._stages, passes, strict=True), 1):
             settings = stage.settings
             if number > 1:
