@@ -11,7 +11,7 @@ from lightning.pytorch.loggers import WandbLogger
 from lightning_rcnn import slurm_step
 from lightning_rcnn.callbacks.checkpoints import BestCheckpoint
 from lightning_rcnn.callbacks.sharding_check import check_sharding
-from lightning_rcnn.callbacks.wandb_logging import require_known_mode
+from lightning_rcnn.callbacks.wandb_modes import require_known_mode
 from lightning_rcnn.data.class_names import require_same_classes
 from lightning_rcnn.data.datamodule import DetectionDataModule
 from lightning_rcnn.errors import InputError

@@ -2,7 +2,6 @@
 
 import json
 import os
-import uuid
 from collections.abc import Mapping, Sequence
 from math import isfinite
 from pathlib import Path
@@ -15,14 +14,11 @@ from lightning.pytorch.utilities.rank_zero import rank_zero_info, rank_zero_only
 from lightning_rcnn.callbacks.checkpoints import BEST, BestCheckpoint, NamedCheckpoint
 from lightning_rcnn.callbacks.run_loggers import RunLogger, experiment_of_run, row_of
 from lightning_rcnn.callbacks.wandb_artifacts import checkpoint_artifact, warned
+from lightning_rcnn.callbacks.wandb_modes import choose_mode, require_known_mode, settings_of
+from lightning_rcnn.callbacks.wandb_runs import agents_run, default_group, run_id
 from lightning_rcnn.data.workers import signals_blocked
-from lightning_rcnn.errors import InputError
 from lightning_rcnn.files import atomic_write
-from lightning_rcnn.stop_signals import SWEEP, stop_from_wandb
-from lightning_rcnn.suggestions import did_you_mean
 
-RUN_ID = "wandb_run_id"
-"""File in the run folder that holds the id of its W&B run."""
 BEST_VALIDATION = "wandb_best.json"
 """File in the run folder that holds the best validation, as the summary has it."""
 DEFAULT_PROJECT = "lightning-rcnn"
@@ -38,14 +34,6 @@ DATA_DIR = "WANDB_DATA_DIR"
 """Variable with the folder where W&B keeps copies of tables and artifacts until their upload, else the user's."""
 VALIDATION = "val/"
 """Beginning of the names of a validation's figures."""
-INIT_TIMEOUT = 30.0
-"""Seconds until an online run starts offline instead; W&B's default of 90 is long on a cluster without internet."""
-MODES = ("online", "offline", "disabled", "shared", "run", "dryrun")
-"""What W&B accepts in `WANDB_MODE`; the last two are old names of the first two."""
-OFFLINE = ("offline", "dryrun")
-"""Those of them that log into files only."""
-FINISH_TIMEOUT = 300.0
-"""Seconds that the end of a run may wait for uploads; `wandb sync` uploads the rest from the run folder."""
 
 
 class DetectionWandbLogger(RunLogger, WandbLogger):
@@ -253,74 +241,3 @@ class DetectionWandbLogger(RunLogger, WandbLogger):
     def _mode(self) -> str:
         mode = choose_mode()
         return "offline" if self._waits_for_training and mode != "disabled" else mode
-
-
-def settings_of(mode: str) -> wandb.Settings:
-    """Return W&B's settings of a run: it prints the address of an online run, warnings and errors, and no hints.
-
-    What it says of an offline run, this logger says in a line at the start and one at the end.
-    """
-    return wandb.Settings(
-        init_timeout=INIT_TIMEOUT,
-        finish_timeout=FINISH_TIMEOUT,
-        stop_fn=stop_from_wandb,
-        quiet=True,
-        silent=mode in OFFLINE,
-    )
-
-
-def require_known_mode() -> None:
-    """Check `WANDB_MODE`, if it is set.
-
-    Raises:
-        InputError: it is empty or unknown; W&B would not start, and nothing would be logged.
-    """
-    given = os.environ.get("WANDB_MODE")
-    if given == "":
-        raise InputError("WANDB_MODE is empty: unset it, or set online, offline or disabled")
-    if given is not None and given not in MODES:
-        raise InputError(
-            f"WANDB_MODE {given!r} is unknown: set online, offline or disabled{did_you_mean(given, MODES)}"
-        )
-
-
-def choose_mode() -> str:
-    """Return the mode of `WANDB_MODE`, but "offline" for "online" if W&B finds no key; it never prompts for one."""
-    given = os.environ.get("WANDB_MODE")
-    if given not in (None, "online", "run"):
-        return given
-    try:
-        # Without asking the server, which takes long if there is no internet.
-        has_key = wandb.login(prompt=False, verify=False)
-    except Exception as error:
-        rank_zero_warn(f"W&B cannot use its key, and logs offline: {' '.join(str(error).split())}")
-        return "offline"
-    if given and not has_key:
-        rank_zero_warn("WANDB_MODE is online, but W&B has no key, and logs offline: set WANDB_API_KEY")
-    return "online" if has_key else "offline"
-
-
-def agents_run() -> str:
-    """Return the id of the run that `wandb agent` has started this process for; empty if none has."""
-    return os.environ.get("WANDB_RUN_ID", "") if SWEEP in os.environ else ""
-
-
-def run_id(folder: Path) -> str:
-    """Return the W&B id of the run in `folder`: `WANDB_RUN_ID` or a new one at the first call, later the same.
-
-    Under `wandb agent` it is the agent's at every call, as W&B takes no other there.
-    """
-    path = folder / RUN_ID
-    known = path.read_text().strip() if path.exists() else ""
-    if known and agents_run() in ("", known):
-        return known
-    new = os.environ.get("WANDB_RUN_ID") or uuid.uuid4().hex[:12]
-    with atomic_write(path) as file:
-        file.write(f"{new}\n".encode())
-    return new
-
-
-def default_group(environment: Mapping[str, str]) -> str | None:
-    """Return the name of the SLURM job array that this process belongs to; W&B itself reads `WANDB_RUN_GROUP`."""
-    array = environment.get("SLURM_ARRAY_JOB_ID")
-    return f"array-{array}" if array and not environment.get("WANDB_RUN_GROUP") else None

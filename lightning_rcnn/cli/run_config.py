@@ -11,7 +11,8 @@ from lightning.pytorch.trainer.states import TrainerFn
 
 from lightning_rcnn.callbacks.run_facts import run_facts
 from lightning_rcnn.callbacks.run_folder import run_folder
-from lightning_rcnn.callbacks.wandb_logging import RUN_ID, DetectionWandbLogger
+from lightning_rcnn.callbacks.wandb_logging import DetectionWandbLogger
+from lightning_rcnn.callbacks.wandb_runs import RUN_ID
 from lightning_rcnn.cli.run_loggers import KINDS
 from lightning_rcnn.errors import InputError
 from lightning_rcnn.files import atomic_write

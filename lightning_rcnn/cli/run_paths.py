@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from lightning_rcnn.callbacks.checkpoints import BEST, FOLDER, LAST
-from lightning_rcnn.callbacks.wandb_logging import agents_run
+from lightning_rcnn.callbacks.wandb_runs import agents_run
 from lightning_rcnn.checkpoints.header import position_of, read_header
 from lightning_rcnn.checkpoints.in_memory import memory_checkpoint
 from lightning_rcnn.checkpoints.sources import checkpoint_file

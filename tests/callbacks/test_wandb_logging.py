@@ -13,7 +13,9 @@ from lightning_rcnn.callbacks.checkpoints import AtomicCheckpointIO, BestCheckpo
 from lightning_rcnn.callbacks.non_finite import NonFiniteGuard
 from lightning_rcnn.callbacks.run_loggers import keep_in_run_folder
 from lightning_rcnn.callbacks.wandb_alerts import Alerts, alert
-from lightning_rcnn.callbacks.wandb_logging import DetectionWandbLogger, choose_mode, run_id, settings_of
+from lightning_rcnn.callbacks.wandb_logging import DetectionWandbLogger
+from lightning_rcnn.callbacks.wandb_modes import choose_mode, settings_of
+from lightning_rcnn.callbacks.wandb_runs import run_id
 from lightning_rcnn.errors import InputError
 from lightning_rcnn.stop_signals import stop_from_wandb
 
@@ -185,14 +187,14 @@ def test_hints_of_wandb_are_not_printed(mode, silent):
 
 
 def in_a_new_process(program, **options):
-    imports = "from lightning_rcnn.callbacks import wandb_logging;"
+    imports = "from lightning_rcnn.callbacks import wandb_logging, wandb_modes;"
     return subprocess.run([sys.executable, "-c", imports + program], timeout=120, check=True, **options)
 
 
 @pytest.mark.slow
 def test_a_server_that_does_not_answer_leaves_the_run_offline(tmp_path, wandb_records):
     program = (
-        "wandb_logging.INIT_TIMEOUT = 1.0; wandb_logging.choose_mode = lambda: 'online';"
+        "wandb_modes.INIT_TIMEOUT = 1.0; wandb_logging.choose_mode = lambda: 'online';"
         f"logger = wandb_logging.DetectionWandbLogger(save_dir={str(tmp_path)!r});"
         "logger.log_metrics({'train/loss': 1.0}, step=0)"
     )
@@ -337,7 +339,7 @@ for step in range(4):
 @pytest.mark.end_to_end
 def test_validate_does_not_disturb_a_training_that_still_runs(tmp_path, wandb_records, monkeypatch):
     """Two processes write to one run. Online W&B would let the second overwrite rows of the first: it logs offline."""
-    imports = "from lightning_rcnn.callbacks import wandb_logging;"
+    imports = "from lightning_rcnn.callbacks import wandb_logging, wandb_modes;"
     training = subprocess.Popen([sys.executable, "-c", imports + WRITER, str(tmp_path)])
     try:
         deadline = time.monotonic() + 120
