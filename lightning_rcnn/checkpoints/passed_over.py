@@ -4,6 +4,7 @@ A checkpoint of mmengine has the history of its logs, one of torchvision's train
 file with such objects as a whole. Each name here stands for a class that takes anything and does nothing.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 
@@ -35,7 +36,7 @@ _ARRAYS = (
     "numpy.ndarray",
     *(f"numpy.{core}.multiarray.{name}" for core in ("core", "_core") for name in ("_reconstruct", "scalar")),
 )
-STAND_INS: list[tuple[Any, str]] = [
+STAND_INS: list[Callable[..., Any] | tuple[Callable[..., Any], str]] = [
     *((type(name.rpartition(".")[2], (PassedOver,), {}), name) for name in _OBJECTS),
     *((type(name.rpartition(".")[2], (PassedOverArray,), {}), name) for name in _ARRAYS),
 ]
