@@ -1,10 +1,9 @@
-"""Ground truth and results in COCO's JSON format, checked, for the evaluator."""
+"""Ground truth in COCO's JSON format and results beside it, checked, for the evaluator."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from math import isfinite
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from lightning_rcnn.data.defects import Defect, Finding
 from lightning_rcnn.data.formats.coco.annotations import (
@@ -14,19 +13,16 @@ from lightning_rcnn.data.formats.coco.annotations import (
     in_pixels,
     read_annotations,
 )
-from lightning_rcnn.data.formats.coco.boxes import Box, edges_of, read_box
-from lightning_rcnn.data.formats.coco.json_files import load_json
+from lightning_rcnn.data.formats.coco.boxes import edges_of
 from lightning_rcnn.data.formats.coco.keypoints import Keypoints, points_of_result
-from lightning_rcnn.data.formats.coco.other_formats import recognize_content
 from lightning_rcnn.data.formats.coco.relative import are_relative
-from lightning_rcnn.data.formats.coco.scalars import number, numbers
-from lightning_rcnn.data.formats.coco.segmentations import frame_of_segmentations, read_segmentation
+from lightning_rcnn.data.formats.coco.segmentations import frame_of_segmentations
 from lightning_rcnn.data.keypoints import scaled_keypoints
 from lightning_rcnn.data.scaling import scale_box
 from lightning_rcnn.errors import InputError
-from lightning_rcnn.evaluation.coco_entries import KEYS
 from lightning_rcnn.evaluation.federated import Federation
-from lightning_rcnn.evaluation.result_ids import ResultIds, result_ids
+from lightning_rcnn.evaluation.result_ids import result_ids
+from lightning_rcnn.evaluation.scored_results import ScoredResult, load_results, read_results
 from lightning_rcnn.evaluation.scoring import ResultType
 from lightning_rcnn.masks.frames import swapped_run_length
 from lightning_rcnn.masks.run_length import RunLength
@@ -66,18 +62,6 @@ class CocoData:
     skeleton: Skeleton | None = None
 
 
-class _Result(NamedTuple):
-    """A detection of an annotated image; `segmentation` is the RLE of the file, `keypoints` x, y, score in turn."""
-
-    place: str
-    image_id: int
-    label: int
-    score: float
-    box: Box | None
-    segmentation: Any
-    keypoints: Keypoints
-
-
 def read_scored(annotations: Path, results: Path, result_type: ResultType) -> CocoData:
     """Read ground truth by the rules of `pack`, and results.
 
@@ -99,9 +83,9 @@ def read_scored(annotations: Path, results: Path, result_type: ResultType) -> Co
     if result_type == "keypoints" and coco.skeleton is None:
         raise InputError(f"{annotations}: no category has keypoints; score boxes, with --type bbox")
     num_keypoints = 0 if coco.skeleton is None else len(coco.skeleton)
-    entries = _load_results(results)
+    entries = load_results(results)
     ids = result_ids(results, [entry.get("image_id") for entry in entries], coco, annotations)
-    detections = _read_results(entries, results, ids, result_type, num_keypoints)
+    detections = read_results(entries, results, ids, result_type, num_keypoints)
     notes = [*ids.notes]
     boxes = [edges_of(result.box) for result in detections if result.box is not None and result_type != "segm"]
     if are_relative(boxes):
@@ -144,88 +128,19 @@ def _label_lists(image: CocoImage) -> LabelLists | None:
     return LabelLists(image.negative_labels, image.not_exhaustive_labels)
 
 
-def _load_results(path: Path) -> list[Mapping[str, Any]]:
-    content = load_json(path)
-    if not isinstance(content, list):
-        raise InputError(f"{path}: not COCO results: a list of detections is wanted, this is {_kind(content)}")
-    for position, entry in enumerate(content):
-        if not isinstance(entry, dict):
-            raise InputError(
-                f"{path}: result {position} is {_kind(entry)}, not an object with image_id and category_id"
-            )
-    other = recognize_content(content)
-    if other is not None and content and "image_id" not in content[0]:
-        raise InputError(f"{path}: not COCO results, this is {other.name}; {other.way_out}")
-    return content
-
-
-def _read_results(
-    entries: list[Mapping[str, Any]], path: Path, ids: ResultIds, result_type: ResultType, num_keypoints: int
-) -> list[_Result]:
-    detections = []
-    for position, entry in enumerate(entries):
-        place = f"{path}: result {position}"
-        image_id, label = _image_of(entry, ids, place), _label_of(entry, ids, place)
-        if image_id is None or label is None:
-            continue
-        score = number(entry.get("score"))
-        if score is None or not isfinite(score):
-            raise InputError(f"{place}: score {entry.get('score')!r} is not a number")
-        key = KEYS[result_type]
-        if key not in entry:
-            other = next((f"; try --type {kind}" for kind, name in KEYS.items() if name in entry), "")
-            raise InputError(f"{place} has no {key}, which type {result_type} needs{other}")
-        box = read_box(entry.get("bbox"))
-        if result_type == "bbox" and (box is None or not all(map(isfinite, box))):
-            raise InputError(f"{place}: bbox {entry.get('bbox')!r} is not four numbers x, y, width, height")
-        segmentation = read_segmentation(entry.get("segmentation")) if result_type == "segm" else None
-        points = _points_of(entry, num_keypoints, place) if result_type == "keypoints" else []
-        detections.append(_Result(place, image_id, label, score, box, segmentation, points))
-    return detections
-
-
-def _points_of(entry: Mapping[str, Any], num_keypoints: int, place: str) -> Keypoints:
-    """Return the keypoints of a result as written."""
-    values = numbers(entry["keypoints"])
-    if values is None or len(values) != 3 * num_keypoints or not all(map(isfinite, values)):
-        raise InputError(
-            f"{place}: keypoints are not {3 * num_keypoints} numbers, x, y and score of each of the annotations' "
-            f"{num_keypoints} keypoints"
-        )
-    return values
-
-
 def _positions(keypoints: Keypoints) -> list[float]:
     """Return x and y of keypoints in turn."""
     return [value for number, value in enumerate(keypoints) if number % 3 < 2]
 
 
-def _image_of(entry: Mapping[str, Any], ids: ResultIds, place: str) -> int | None:
-    """Return the annotated image of a result; None if `images.json` names one that is not annotated."""
-    image_id = ids.image_table.find(entry.get("image_id"))
-    if image_id is None:
-        raise InputError(
-            f"{place}: image_id {entry.get('image_id')!r} is none of the {len(ids.images)} images of the annotations; "
-            "if these are detections in other numbers, put the images.json with their file names beside them"
-        )
-    return ids.images.get(image_id)
-
-
-def _label_of(entry: Mapping[str, Any], ids: ResultIds, place: str) -> int | None:
-    """Return the label of a result's class; None if `images.json` names one that the annotations lack."""
-    category_id = ids.category_table.find(entry.get("category_id"))
-    if category_id is None:
-        known = f"{len(ids.labels)} categories, ids {min(ids.labels)} to {max(ids.labels)}"
-        raise InputError(f"{place}: category_id {entry.get('category_id')!r} is unknown to the annotations ({known})")
-    return ids.labels.get(category_id)
-
-
-def _box_in_pixels(result: _Result, image: CocoImage, annotations: Path) -> _Result:
+def _box_in_pixels(result: ScoredResult, image: CocoImage, annotations: Path) -> ScoredResult:
     _require_size(image, annotations)
     return result if result.box is None else result._replace(box=scale_box(result.box, *image.size))
 
 
-def _points_in_pixels(result: _Result, coco: CocoAnnotations, annotations: Path, are_relative: bool) -> _Result:
+def _points_in_pixels(
+    result: ScoredResult, coco: CocoAnnotations, annotations: Path, are_relative: bool
+) -> ScoredResult:
     """Return the result with keypoints in pixels, a pixel's center at .5, as those of the annotations."""
     if not are_relative:
         points = points_of_result(result.keypoints)
@@ -243,7 +158,7 @@ def _require_size(image: CocoImage, annotations: Path) -> None:
         )
 
 
-def _masks_by_image(detections: list[_Result]) -> dict[int, list[Any]]:
+def _masks_by_image(detections: list[ScoredResult]) -> dict[int, list[Any]]:
     masks: dict[int, list[Any]] = {}
     for result in detections:
         if isinstance(result.segmentation, dict):
@@ -305,7 +220,7 @@ def _in_frame(annotated: CocoObject, image: Image) -> Any:
     return swapped_run_length(rle, image.height, image.width, edges_of(box)) or rle
 
 
-def _as_entry(result: _Result, image: Image, result_type: ResultType) -> dict[str, Any]:
+def _as_entry(result: ScoredResult, image: Image, result_type: ResultType) -> dict[str, Any]:
     entry: dict[str, Any] = {"category_id": result.label, "score": result.score}
     if result_type == "bbox" and result.box is not None:
         return {**entry, "bbox": list(result.box)}
@@ -315,7 +230,7 @@ def _as_entry(result: _Result, image: Image, result_type: ResultType) -> dict[st
     return {**entry, "segmentation": _mask_of(result, image)}
 
 
-def _mask_of(result: _Result, image: Image) -> RunLength:
+def _mask_of(result: ScoredResult, image: Image) -> RunLength:
     rle, size = result.segmentation, [image.height, image.width]
     if not isinstance(rle, dict):
         raise InputError(f'{result.place}: segmentation is not an RLE {{"size": [height, width], "counts": "..."}}')
@@ -326,8 +241,3 @@ def _mask_of(result: _Result, image: Image) -> RunLength:
         return checked_run_length(rle["counts"], *size)
     except ValueError as error:
         raise InputError(f"{result.place}: segmentation is not an RLE ({error})") from error
-
-
-def _kind(value: Any) -> str:
-    kinds = {dict: "an object", list: "a list", str: "a string", type(None): "null"}
-    return kinds.get(type(value), "a number")
