@@ -13,7 +13,8 @@ from lightning_rcnn.data.decode import UnsupportedImage, pixel_limit
 from lightning_rcnn.data.pack.pixel_options import AUTO, FULL, PERCENTILE, PERCENTILES, REDUCED, PixelOptions
 from lightning_rcnn.data.pack.source import Outcome
 from lightning_rcnn.data.pixel_format import RGB, PixelFormat, PixelKind
-from lightning_rcnn.data.stored_pixels import StoredLayout, read_stored, stored_layout
+from lightning_rcnn.data.stored_layout import StoredLayout
+from lightning_rcnn.data.stored_pixels import read_stored, stored_layout
 from lightning_rcnn.errors import InputError
 
 _PIXELS_OF_IMAGE = 4096

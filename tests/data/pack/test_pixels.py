@@ -18,7 +18,8 @@ from lightning_rcnn.data.pack.pixel_survey import PixelSummary, PixelSurvey
 from lightning_rcnn.data.pack.smaller import _resized_values
 from lightning_rcnn.data.pixel_format import RGB, PixelFormat
 from lightning_rcnn.data.shards import read_index
-from lightning_rcnn.data.stored_pixels import StoredLayout, read_stored
+from lightning_rcnn.data.stored_layout import StoredLayout
+from lightning_rcnn.data.stored_pixels import read_stored
 from lightning_rcnn.errors import InputError
 
 HEIGHT, WIDTH = 24, 32
