@@ -31,6 +31,7 @@ class ExportedDetector:
 
     Attributes:
         run: the graph of the file.
+        main_result_type: the string "segm" if it predicts masks, "keypoints" with keypoints, else "bbox".
 
     Raises:
         InputError: the file cannot be read, is of another origin, or needs proposals.
@@ -73,8 +74,8 @@ class ExportedDetector:
         self.class_names: list[str] = about["class_names"]
         self.category_ids: list[int] = about["category_ids"]
         self.mask_paste = about["mask_paste"] or "exact"
-        self.has_masks = about["mask_paste"] is not None
         self.skeleton = Skeleton(**about["skeleton"]) if about.get("skeleton") else None
+        self.main_result_type = "segm" if about["mask_paste"] else "keypoints" if self.skeleton else "bbox"
         self.keypoints_drawn_above: float = about.get("keypoints_drawn_above", 0.0)
         self.preprocessing = _preprocessing(about)
 

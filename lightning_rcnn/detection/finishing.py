@@ -1,6 +1,6 @@
 """What is done to the detections of one image after the network: masks pasted, image drawn, entry made.
 
-It runs in processes of its own, because pasting and drawing take longer than a small network.
+Where masks are pasted or images drawn, it runs in processes of its own: both take longer than a small network.
 """
 
 from collections.abc import Sequence

@@ -2,8 +2,10 @@
 
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+import numpy as np
+import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, IterableDataset
 from torch.utils.data.dataloader import _MultiProcessingDataLoaderIter
@@ -17,6 +19,8 @@ from lightning_rcnn.detection.video import Frame, VideoError, read_frames
 _PREFETCHED = 16
 """Images that each worker holds in advance; large ones are few, see `_PREFETCHED_TILED`."""
 _PREFETCHED_LARGE = 2
+_COPIED_BYTES = 1 << 18
+"""Size up to which a tensor is copied through a pipe, which costs less than a file of shared memory."""
 
 Resize = Callable[[Tensor], Tensor]
 
@@ -73,20 +77,42 @@ def is_loader_death(error: RuntimeError) -> bool:
 
 
 def _load(data: Dataset[LoadedImage], num_workers: int, is_large: bool) -> Generator[LoadedImage]:
+    pack: Callable[[Any], LoadedImage] = _pack if num_workers else _same
     loader: Iterable[LoadedImage] = DataLoader(
         data,
         batch_size=None,
         num_workers=num_workers,
         prefetch_factor=(_PREFETCHED_LARGE if is_large else _PREFETCHED) if num_workers else None,
         worker_init_fn=initialize_worker,
+        collate_fn=pack,
     )
     with signals_blocked():
         images = iter(loader)
     try:
-        yield from images
+        yield from map(_unpack, images)
     finally:
         if isinstance(images, _MultiProcessingDataLoaderIter):
             images._shutdown_workers()  # else torch reports a dead one later, at any line of this process
+
+
+def _same(image: LoadedImage) -> LoadedImage:
+    return image
+
+
+def _pack(image: LoadedImage) -> LoadedImage:
+    """Turn small tensors into arrays, which are sent by value; in a worker."""
+    small: dict[str, Any] = {name: value.numpy() for name, value in image._asdict().items() if _is_small(value)}
+    return image._replace(**small)
+
+
+def _unpack(image: LoadedImage) -> LoadedImage:
+    arrays = {name: value for name, value in image._asdict().items() if isinstance(value, np.ndarray)}
+    tensors: dict[str, Any] = {name: torch.from_numpy(value) for name, value in arrays.items()}
+    return image._replace(**tensors)
+
+
+def _is_small(value: Any) -> bool:
+    return isinstance(value, Tensor) and value.nbytes <= _COPIED_BYTES
 
 
 class _StillData(Dataset[LoadedImage]):

@@ -52,7 +52,7 @@ class Job:
         threshold: minimum score, one or one for each class.
         batch_size: images, or tiles of one, in a pass of the network.
         options: tiles and views.
-        workers: processes that load, and as many that finish; 0 for none.
+        workers: processes that load, and as many that finish where masks are pasted or images drawn; 0 for none.
         drawn: folder for drawn images and videos; None to draw nothing.
     """
 
@@ -101,7 +101,8 @@ class DetectionProcess:
     def __init__(self, job: Job, detector: Detector | ExportedDetector, stack: ExitStack) -> None:
         self._job = job
         self._pool: ProcessPoolExecutor | None = None
-        if job.workers:
+        # A list of boxes is made in less time than it takes to send it to another process and back.
+        if job.workers and (job.drawn is not None or detector.main_result_type == "segm"):
             self._pool = stack.enter_context(ProcessPoolExecutor(job.workers, initializer=_initialize))
             with signals_blocked():  # the processes start with the first task
                 self._pool.submit(int).result()

@@ -102,7 +102,7 @@ def find_sources(entries: Iterable[str], without: Path | None = None) -> Sources
                 raise InputError(f"{entry}: a video in a cloud; copy it here, or give a signed https:// URL")
             videos[entry] = Video(entry, entry, shown_name(_path_of(entry), _DRAWN_VIDEO))
         elif is_packed(entry):
-            samples |= {sample.key: sample for sample in _samples(entry)}
+            samples = {sample.key: sample for sample in _samples(entry)} | samples
         elif is_remote(entry):
             remote[entry] = RemoteImage(entry, shown_name(_path_of(entry), _DRAWN_REMOTE))
         else:

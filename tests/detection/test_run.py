@@ -13,6 +13,7 @@ from collections import Counter
 from contextlib import ExitStack
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
@@ -20,6 +21,7 @@ from pycocotools import mask
 
 from lightning_rcnn.cli import main
 from lightning_rcnn.cli.commands.detect import detect
+from lightning_rcnn.detection.loading import load_stills
 from lightning_rcnn.detection.processes import Detection
 from lightning_rcnn.detection.running import DetectionProcess, Job
 from lightning_rcnn.detection.sources import find_sources
@@ -245,6 +247,17 @@ def test_no_drawing_replaces_a_file_of_another_origin(checkpoint, photos, tmp_pa
 def test_a_watched_folder_that_holds_the_results_is_refused(checkpoint, photos):
     with pytest.raises(InputError, match=r"photos: lies in .*, where results go"):
         detect(checkpoint, [str(photos)], photos.parent, watch=True)
+
+
+@pytest.mark.parametrize("side", [64, 400])
+def test_images_cross_to_this_process_unchanged(tmp_path, side):
+    """Small ones through a pipe, others in shared memory."""
+    pixels = np.random.default_rng(0).integers(0, 256, (side, 2 * side, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "a.png")
+    (image,) = load_stills(find_sources([str(tmp_path)]).stills, lambda tensor: tensor.float()[:, ::2], 1)
+    expected = torch.from_numpy(pixels).permute(2, 0, 1)
+    assert torch.equal(image.pixels, expected)
+    assert torch.equal(image.resized, expected.float()[:, ::2])
 
 
 @pytest.mark.end_to_end
