@@ -5,14 +5,25 @@ The file is one of `lightning-rcnn export`; it says itself how images are resize
 
 import json
 import sys
+from typing import BinaryIO
 
 import numpy as np
 import onnxruntime
 from PIL import Image, ImageOps
 
 
+def open_image(source: str | BinaryIO) -> Image.Image:
+    """Open an image file as a viewer shows it; RGB."""
+    image = ImageOps.exif_transpose(Image.open(source))
+    if image.mode.startswith("I"):  # 16 bits of gray, which Pillow would cut off at 255
+        image = image.convert("I").point(lambda value: value * (1 / 256)).convert("L")
+    return image.convert("RGB")
+
+
 def resize(image: Image.Image, rule: dict) -> np.ndarray:
     """Resize by the rule of the file; [height, width, 3]."""
+    if rule["method"] == "opencv":
+        raise ValueError("this program cannot resize by the rule opencv, which needs cv2.resize")
     shorter, longer = sorted(image.size)
     scale = min(rule["min_size"] / shorter, rule["max_size"] / longer)
     if rule["method"] == "bilinear":
@@ -43,7 +54,7 @@ def main(file: str, *images: str) -> None:
     about = json.loads(session.get_modelmeta().custom_metadata_map["lightning_rcnn"])
     names = [output.name for output in session.get_outputs()]
     for path in images:
-        image = ImageOps.exif_transpose(Image.open(path)).convert("RGB")
+        image = open_image(path)
         resized = resize(image, about["resize"])
         inputs = {
             "images": pad(resized, about["images"]["size_divisor"]),

@@ -14,8 +14,18 @@ from torchvision.transforms.functional import (
 )  # torchvision also has RoIAlign and NMS, which the file calls
 
 
+def open_image(source: str) -> Image.Image:
+    """Open an image file as a viewer shows it; RGB."""
+    image = ImageOps.exif_transpose(Image.open(source))
+    if image.mode.startswith("I"):  # 16 bits of gray, which Pillow would cut off at 255
+        image = image.convert("I").point(lambda value: value * (1 / 256)).convert("L")
+    return image.convert("RGB")
+
+
 def resize(picture: Image.Image, rule: dict) -> torch.Tensor:
     """Resize by the rule of the file; [3, height, width]."""
+    if rule["method"] == "opencv":
+        raise ValueError("this program cannot resize by the rule opencv, which needs cv2.resize")
     image = pil_to_tensor(picture)
     height, width = image.shape[1:]
     if rule["method"] == "bilinear":
@@ -43,7 +53,7 @@ def main(file: str, *images: str) -> None:
     detect = torch.export.load(file, extra_files=extra).module()
     about = json.loads(extra["lightning_rcnn.json"])
     for path in images:
-        image = ImageOps.exif_transpose(Image.open(path)).convert("RGB")
+        image = open_image(path)
         resized = resize(image, about["resize"])
         padded = pad(resized, about["images"]["size_divisor"])
         found = detect(padded, torch.tensor([resized.shape[1:]]), torch.tensor([image.size[::-1]]))

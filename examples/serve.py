@@ -13,8 +13,7 @@ import litserve
 import numpy as np
 import onnxruntime
 from fastapi import HTTPException
-from onnx_inference import pad, resize
-from PIL import Image, ImageOps
+from onnx_inference import open_image, pad, resize
 
 
 class Detection(litserve.LitAPI):
@@ -33,9 +32,8 @@ class Detection(litserve.LitAPI):
     def decode_request(self, request: dict) -> dict[str, np.ndarray]:
         """Turn a request into inputs of the graph, for one image."""
         try:
-            image = Image.open(io.BytesIO(base64.b64decode(request["image"])))
-            image = ImageOps.exif_transpose(image).convert("RGB")
-        except (KeyError, TypeError, ValueError, OSError) as error:
+            image = open_image(io.BytesIO(base64.b64decode(request["image"])))
+        except Exception as error:  # Pillow raises anything on damaged files
             raise HTTPException(422, f"the request has to be JSON with an image file in base64: {error}") from error
         resized = resize(image, self.about["resize"])
         return {
