@@ -31,6 +31,7 @@ class ExportedDetector:
 
     Attributes:
         run: the graph of the file.
+        has_free_precision: whether it also computes in 16 bits under `torch.autocast`.
         main_result_type: the string "segm" if it predicts masks, "keypoints" with keypoints, else "bbox".
 
     Raises:
@@ -52,6 +53,7 @@ class ExportedDetector:
         if path.suffix.lower() == ".onnx":
             require_extra("onnxruntime", "export", str(path))
         try:
+            self.has_free_precision = path.suffix.lower() == ".pt2" and not is_compiled(path)
             self.run, text = _open(path)
         except Exception as error:  # the runtimes raise anything on damaged files
             reason = str(error).strip().partition("\n")[0]

@@ -139,6 +139,7 @@ def trace(detector: Exportable, operators: Operators = OPERATORS) -> ExportedPro
         part = _failing_part(detector, error)
         raise InputError(f"{part}: cannot be exported: {_first_line(error)}") from error
     _free_sizes(program)
+    _free_types(program)
     _require_standard(program, OPERATORS.keys() - operators.keys())
     return program
 
@@ -189,6 +190,17 @@ def _free_sizes(program: ExportedProgram) -> None:
     for size in images.meta["val"].shape[2:]:
         symbol = size.node.expr
         program.range_constraints[symbol] = ValueRanges(1, program.range_constraints[symbol].upper)
+
+
+def _free_types(program: ExportedProgram) -> None:
+    """Let a program run under `torch.autocast`, as its detector does.
+
+    The tracer asserts the type of each tensor that the detector converts; with autocast it is another one.
+    """
+    for node in program.graph.nodes:
+        if node.target is torch.ops.aten._assert_tensor_metadata.default:
+            program.graph.erase_node(node)
+    program.graph_module.recompile()
 
 
 def _example(detector: Exportable, side: int) -> tuple[Tensor, ...]:

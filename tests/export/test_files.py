@@ -160,6 +160,22 @@ def test_pt2_runs_without_us_and_has_the_detections_of_the_detector(detector, fo
         same_detections(detector, opened.run, folder, boxes=1e-4, scores=1e-5)
         detect_the_same(file, folder, detector, 0.5, tmp_path / "found")
         say_the_same("pt2_inference.py", file, folder, detector, 0.5, ["lightning_rcnn"])
+    # Under autocast it computes in 16 bits, as its detector does. The weights are random: many scores are close.
+    openings, objects = {file: opened, folder / "best.ckpt": detector}, []
+    monkeypatch.setattr(detect_command, "open_detector", openings.__getitem__)
+    for number, checkpoint in enumerate(openings):
+        out = tmp_path / str(number)
+        words = f"detect --checkpoint {checkpoint} --images {folder / 'photos'} --out {out} --no_images --workers 0"
+        with limited(detector, 0.5, 20):
+            assert main([*words.split(), "--precision", "bf16-mixed"]) == 0
+        objects.append([json.loads(line)["objects"] for line in (out / "results.jsonl").read_text().splitlines()])
+    pairs = [
+        any(one["class"] == other["class"] and np.allclose(one["bbox"], other["bbox"], atol=3) for other in found)
+        for found, expected in zip(*objects, strict=True)
+        for one in expected
+    ]
+    assert len(pairs) > 20
+    assert np.mean(pairs) > 0.8
 
 
 @pytest.mark.slow
@@ -197,6 +213,13 @@ def test_a_compiled_package_runs_in_cpp_and_in_detect(folder, tmp_path):
     same_boxes = zip(detect_tensors(found, scenes(folder)), detect_tensors(detector, scenes(folder)), strict=True)
     for ours, expected in same_boxes:
         torch.testing.assert_close(ours.boxes, expected.boxes, rtol=0, atol=1e-2)
+
+
+def test_an_onnx_file_computes_in_its_own_precision(folder, onnx_file, tmp_path, capsys):
+    words = f"detect --checkpoint {onnx_file[0]} --images {folder / 'photos'} --out {tmp_path / 'out'}"
+    assert main([*words.split(), "--precision", "bf16-mixed"]) == 1
+    assert "--precision bf16-mixed: .onnx files and compiled ones compute in 32-true" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_server_answers_many_clients_at_once(detector, folder, onnx_file):

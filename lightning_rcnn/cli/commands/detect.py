@@ -66,7 +66,7 @@ def detect(
         threshold: lowest score of a detection, 0 to 1; best takes the one with the best F1, which `validate` stores in
             the checkpoint, and best_per_class that of each class. Evaluate results.json with a low one, such as 0.05.
         device: device to compute on; auto takes all GPUs if there are any.
-        precision: bf16-mixed or 32-true; auto takes bf16-mixed if the device supports it.
+        precision: bf16-mixed or 32-true; auto takes bf16-mixed for a checkpoint if the device supports it.
         batch_size: number of images in a pass of the network, if they have the same size after resizing; of tiles with
             --tile.
         workers: processes that load images, and as many that paste masks and draw; by default the cores less one, up to
@@ -98,7 +98,7 @@ def detect(
     detector = open_detector(model)
     scores = _least_scores(threshold, best, detector.class_names)
     devices = _devices(device, processes, detector)
-    chosen = choose_precision(precision, torch.device(devices[0]).type) if isinstance(detector, Detector) else FLOAT32
+    chosen = _precision(precision, devices[0], detector)
     if workers is None:
         workers = suggested_workers(len(devices))
     require_folder(out, "--out")
@@ -232,6 +232,20 @@ def _least_scores(threshold: float | str, best: dict[str, Any], class_names: Seq
     rest = f"; the one over all classes, {overall:.3f}, for the {others} without a true positive" if others else ""
     print(f"--threshold best_per_class: {span} for {len(known)} classes{rest}.")
     return [per_class.get(name, overall) for name in class_names]
+
+
+def _precision(name: PrecisionName, device: str, detector: Detector | ExportedDetector) -> str:
+    """Return the precision to compute in."""
+    if isinstance(detector, Detector):
+        return choose_precision(name, torch.device(device).type)
+    if name == "auto":
+        return FLOAT32  # in which the file was compared with its checkpoint
+    if name != FLOAT32 and not detector.has_free_precision:
+        raise InputError(
+            f"--precision {name}: .onnx files and compiled ones compute in {FLOAT32}; give the checkpoint, or a .pt2 "
+            "file"
+        )
+    return name
 
 
 def _devices(name: str, processes: int | None, detector: Detector | ExportedDetector) -> list[str]:
