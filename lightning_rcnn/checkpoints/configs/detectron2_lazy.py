@@ -34,6 +34,8 @@ _OTHER_NAMES: dict[str, str] = {
     "model.proposal_generator.anchor_boundary_thresh": "MODEL.RPN.BOUNDARY_THRESH",
     "model.proposal_generator.smooth_l1_beta": "MODEL.RPN.SMOOTH_L1_BETA",
     "model.proposal_generator.box_reg_loss_type": "MODEL.RPN.BBOX_REG_LOSS_TYPE",
+    "model.proposal_generator.in_features": "MODEL.RPN.IN_FEATURES",
+    "model.roi_heads.box_in_features": "MODEL.ROI_HEADS.IN_FEATURES",
     "model.roi_heads.num_classes": "MODEL.ROI_HEADS.NUM_CLASSES",
     "model.roi_heads.batch_size_per_image": "MODEL.ROI_HEADS.BATCH_SIZE_PER_IMAGE",
     "model.roi_heads.positive_fraction": "MODEL.ROI_HEADS.POSITIVE_FRACTION",

@@ -55,6 +55,8 @@ POINTS: dict[str, str] = {
     "MODEL.POINT_HEAD.SUBDIVISION_NUM_POINTS": "mask.subdivision_points",
 }
 """Those of PointRend."""
+_NOT_IN_WEIGHTS = ("MODEL.RESNETS.STRIDE_IN_1X1", "MODEL.RESNETS.DEPTH", "MODEL.RESNETS.RES5_DILATION")
+"""Keys of the network that are read all the same."""
 _WITHOUT_EFFECT: dict[str, tuple[str, ...]] = {"PointRend": ("MODEL.ROI_MASK_HEAD.POOLER_", "INPUT.MASK_FORMAT")}
 """Detector -> beginnings of keys that it has no use for: PointRend samples the finest map, and bitmaps, at points."""
 POOLERS: dict[str, dict[str, Any]] = {
@@ -78,9 +80,9 @@ def configure(translation: Translation, path: Path) -> None:
     defaults = DEFAULTS
     if "model._target_" in given:
         given, defaults = from_lazy(given), DEFAULTS | DEFAULTS_OF_LAZY
-    without_effect = (*FROM_WEIGHTS, *OF_THE_RUN, *_WITHOUT_EFFECT.get(translation.detector, ()))
+    without_effect = (*FROM_WEIGHTS, *OF_THE_RUN, *_without_effect(translation))
     own = {key: value for key, value in given.items() if not key.startswith(without_effect)}
-    own |= {key: given[key] for key in ("MODEL.RESNETS.STRIDE_IN_1X1", "MODEL.RESNETS.DEPTH") if key in given}
+    own |= {key: given[key] for key in _NOT_IN_WEIGHTS if key in given}
     keys = SourceKeys(path, own, defaults)
     model: dict[str, Any] = {}
     with keys.one_line_for_other_kinds():
@@ -92,6 +94,13 @@ def configure(translation: Translation, path: Path) -> None:
     translation.hyperparameters = override(translation.hyperparameters, model)
     translation.notes.append(f"Settings of {path}, as far as they have a counterpart here.")
     translation.notes += [f"{path}: no counterpart of {setting}." for setting in keys.left()]
+
+
+def _without_effect(translation: Translation) -> tuple[str, ...]:
+    """Return the beginnings of keys that this detector has no use for."""
+    rpn = () if "rpn" in translation.hyperparameters else ("MODEL.RPN.", "MODEL.ANCHOR_GENERATOR.")
+    heads = () if "box" in translation.hyperparameters else ("MODEL.ROI_", "MODEL.POINT_HEAD.")
+    return (*_WITHOUT_EFFECT.get(translation.detector, ()), *rpn, *heads)
 
 
 def _check(translation: Translation, keys: SourceKeys) -> None:
@@ -159,6 +168,8 @@ def _backbone(keys: SourceKeys, translation: Translation) -> dict[str, Any]:
         backbone = {"drop_path": keys[DROP_PATH] or 0.0, "checkpointing": bool(keys[CHECKPOINTING])}
         square = {"preprocessing": {"size_divisor": keys[SQUARE_PAD]}} if keys[SQUARE_PAD] else {}
         return {"backbone": {INIT_ARGS: backbone}, **square}
+    if keys["MODEL.RESNETS.RES5_DILATION"] not in (None, 2 if _kind(translation) == "DC5" else 1):
+        keys.name_left("MODEL.RESNETS.RES5_DILATION")
     stride_in_1x1 = keys["MODEL.RESNETS.STRIDE_IN_1X1"]
     if "stride_in_1x1" not in translation.hyperparameters["backbone"][INIT_ARGS] or _is_basic(translation):
         return {}
@@ -192,6 +203,9 @@ def _rpn(keys: SourceKeys, translation: Translation) -> dict[str, Any]:
         "pre_nms_top_n": [keys[f"MODEL.RPN.PRE_NMS_TOPK_{phase}"] for phase in ("TRAIN", "TEST")],
         "post_nms_top_n": [keys[f"MODEL.RPN.POST_NMS_TOPK_{phase}"] for phase in ("TRAIN", "TEST")],
     }
+    kind = _kind(translation)
+    if keys["MODEL.RPN.IN_FEATURES"] not in (None, _REGION_MAPS[kind] + ["p6"] * (kind == "FPN")):
+        keys.name_left("MODEL.RPN.IN_FEATURES")
     margin = keys["MODEL.RPN.BOUNDARY_THRESH"]
     settings["cross_boundary_anchors"] = "ignore" if margin == 0 else "keep"
     if margin > 0:
@@ -224,6 +238,10 @@ _REGION_MAPS = {"C4": ["res4"], "DC5": ["res5"], "FPN": ["p2", "p3", "p4", "p5"]
 """Maps that regions are pooled from, by the end of our backbone's name."""
 
 
+def _kind(translation: Translation) -> str:
+    return next(kind for kind in _REGION_MAPS if _has_class(translation, kind) or kind == "FPN")
+
+
 def _two_thresholds(keys: SourceKeys, key: str) -> tuple[float, float]:
     """Return the IoU below which a box is background, and that from which on it is an object; one may be both."""
     thresholds = keys[key]
@@ -243,11 +261,9 @@ def _box(keys: SourceKeys, translation: Translation) -> dict[str, Any]:
         "negative_iou": negative,
         "box_loss": _box_loss(keys, "MODEL.ROI_BOX_HEAD"),
     }
-    kind = next(kind for kind in _REGION_MAPS if _has_class(translation, kind) or kind == "FPN")
+    kind = _kind(translation)
     if keys["MODEL.ROI_HEADS.IN_FEATURES"] not in (None, _REGION_MAPS[kind]):
         keys.name_left("MODEL.ROI_HEADS.IN_FEATURES")
-    if keys["MODEL.RESNETS.RES5_DILATION"] not in (None, 2 if kind == "DC5" else 1):
-        keys.name_left("MODEL.RESNETS.RES5_DILATION")
     is_agnostic = keys["MODEL.ROI_BOX_HEAD.CLS_AGNOSTIC_BBOX_REG"]
     is_passed_on = keys["MODEL.ROI_BOX_HEAD.TRAIN_ON_PRED_BOXES"]
     if is_passed_on and (kind == "C4" or translation.detector.startswith("Cascade")):

@@ -489,3 +489,35 @@ def test_values_of_another_kind_are_named_in_one_line(config, lines, problem):
     with pytest.raises(InputError, match=problem) as caught:
         configure(translation("CascadeMaskRCNN"), config)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("lines", "named"),
+    [
+        ("ROI_HEADS: {NUM_CLASSES: 3, IN_FEATURES: [p2, p3, p4, p5]}, RPN: {IN_FEATURES: [p2, p3, p4, p5, p6]}", []),
+        ("ROI_HEADS: {NUM_CLASSES: 3, IN_FEATURES: [p3, p4, p5]}", ["MODEL.ROI_HEADS.IN_FEATURES ['p3', 'p4', 'p5']."]),
+        (
+            "ROI_HEADS: {NUM_CLASSES: 3}, RPN: {IN_FEATURES: [p2, p3, p4, p5]}",
+            ["MODEL.RPN.IN_FEATURES ['p2', 'p3', 'p4', 'p5']."],
+        ),
+        ("ROI_HEADS: {NUM_CLASSES: 3}, RESNETS: {RES5_DILATION: 2}", ["MODEL.RESNETS.RES5_DILATION 2."]),
+    ],
+)
+def test_maps_that_weights_do_not_tell_are_named(config, lines, named):
+    config.write_text(f"_BASE_: ../base.yaml\nMODEL: {{{lines}}}\n")
+    own = translation()
+    configure(own, config)
+    assert [note.partition("no counterpart of ")[2] for note in own.notes[1:]] == named
+
+
+def test_keys_of_parts_that_a_detector_has_not_are_no_matter(tmp_path):
+    """A whole config.yaml has the keys of all parts, also of an RPN that Fast R-CNN does without."""
+    path = tmp_path / "config.yaml"
+    path.write_text(
+        "MODEL:\n  PROPOSAL_GENERATOR: {NAME: PrecomputedProposals}\n  ROI_HEADS: {NUM_CLASSES: 3}\n"
+        "  RPN: {IN_FEATURES: [p2], PRE_NMS_TOPK_TEST: 1000}\n  ANCHOR_GENERATOR: {SIZES: [[32], [64]]}\n"
+    )
+    own = translation("FastRCNN")
+    del own.hyperparameters["rpn"]
+    configure(own, path)
+    assert len(own.notes) == 1
