@@ -5,13 +5,12 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
-from torchvision.transforms.v2 import InterpolationMode
-from torchvision.transforms.v2 import functional as F
 
 from lightning_rcnn.data.transforms.base import Random, TrainingImage, Transform, color_of
 from lightning_rcnn.data.transforms.checks import IMAGENET_COLOR, checked_color, checked_share, limits, probability
 from lightning_rcnn.data.transforms.cut import cut
 from lightning_rcnn.data.transforms.view import upright
+from lightning_rcnn.data.transforms.warp_affine import warp_affine
 from lightning_rcnn.errors import InputError
 from lightning_rcnn.masks.crops import NO_PIXELS, Crop, ObjectMask, crop_edges, cut_crop, decode_masks, polygon_points
 
@@ -70,15 +69,8 @@ class Affine(Transform):
         shares = (random.uniform(-share, share) for share in self.translate)
         shift = [round(share * edge) for share, edge in zip(shares, (width, height), strict=True)]
         shear = random.uniform(*self.shear)
-        image = F.affine(
-            sample.image,
-            degrees,
-            shift,
-            scale,
-            [shear, 0.0],
-            interpolation=InterpolationMode.BILINEAR,
-            fill=color_of(self.fill, sample.image).flatten().tolist(),
-        )
+        fill = color_of(self.fill, sample.image).flatten().tolist()
+        image = warp_affine(sample.image, degrees, shift, scale, shear, fill)
         change = _AffineMap.around((width / 2, height / 2), degrees, scale, shear, shift)
         masks = _moved_masks(sample.segmentations, height, width, change)
         boxes = change.boxes(sample.boxes[:, :4])

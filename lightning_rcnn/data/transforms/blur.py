@@ -42,7 +42,7 @@ class Blur(Transform):
         cv2 = _opencv()
         blurred = cv2.sepFilter2D(pixels, cv2.CV_32F, kernel, kernel, borderType=cv2.BORDER_REFLECT_101)
         if pixels.dtype == np.uint8:
-            blurred = np.rint(blurred).astype(np.uint8)
+            blurred = np.rint(blurred, out=blurred).astype(np.uint8)
         return replace(sample, image=torch.from_numpy(blurred.reshape(pixels.shape)).permute(2, 0, 1).contiguous())
 
 

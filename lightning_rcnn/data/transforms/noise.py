@@ -10,6 +10,7 @@ import torch
 from lightning_rcnn.data.transforms.base import Random, TrainingImage, Transform
 from lightning_rcnn.data.transforms.checks import limits, probability
 
+_BLOCK = 1 << 16
 _LEVELS = 2**16
 """Number of values of a normal number, from 16 random bits: none is beyond 4.3 standard deviations."""
 
@@ -37,10 +38,19 @@ class Noise(Transform):
         is_whole = sample.image.dtype == torch.uint8
         noise_of_bits = 255 * sigma * _normal_quantiles()
         noise_of_bits = np.rint(noise_of_bits).astype(np.int16) if is_whole else noise_of_bits.astype(np.float32)
-        noise = noise_of_bits[_random_bits(seed, sample.image.numel())].reshape(sample.image.shape)
+        noise = _looked_up(noise_of_bits, _random_bits(seed, sample.image.numel())).reshape(sample.image.shape)
         noise += sample.image.numpy()
         noisy = np.clip(noise, 0, 255).astype(np.uint8 if is_whole else np.float32)
         return replace(sample, image=torch.from_numpy(noisy))
+
+
+def _looked_up(table: np.ndarray, indices: np.ndarray) -> np.ndarray:
+    """Return `table[indices]`, some at a time: numpy makes 8 bytes of each index."""
+    values = np.empty(indices.shape, table.dtype)
+    for start in range(0, len(indices), _BLOCK):
+        block = slice(start, start + _BLOCK)
+        np.take(table, indices[block], out=values[block], mode="clip")
+    return values
 
 
 def _random_bits(seed: int, number: int) -> np.ndarray:
