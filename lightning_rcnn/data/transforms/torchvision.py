@@ -6,7 +6,8 @@ A transform gets the image as `tv_tensors.Image` uint8 [3, h, w], of other pixel
 (`tv_tensors.Mask` uint8 [m, h, w]) if they are needed; `proposals` are boxes too. For a detector of keypoints there are
 `keypoints` and `keypoint_corners` (see `pair_keypoints.py`). Random numbers come from torch's,
 numpy's and Python's generators, which are seeded before and restored after. A transform may run several times on a
-sample from the same seed: with numbers as labels if it drops boxes, and with masks if it moves boxes.
+sample from the same seed: with numbers as labels if it drops boxes, and with masks if it moves boxes, some masks at a
+time (see `pair_masks.py`).
 
 Shape letters: m objects of an image, h and w its height and width.
 """
@@ -20,17 +21,16 @@ from typing import Any
 
 import numpy as np
 import torch
-from pycocotools import mask as coco_mask
 from torch import Tensor
 from torchvision import tv_tensors
 
 from lightning_rcnn.data.transforms.base import Random, TrainingImage
 from lightning_rcnn.data.transforms.pair_keypoints import keypoint_entries, moved_keypoints
+from lightning_rcnn.data.transforms.pair_masks import moved_masks
 from lightning_rcnn.data.transforms.unit_range import in_range_of, in_unit_range
-from lightning_rcnn.data.transforms.view import displayed_crops, displayed_size, upright
+from lightning_rcnn.data.transforms.view import upright
 from lightning_rcnn.errors import InputError
-from lightning_rcnn.masks.crops import ObjectMask, crop_edges
-from lightning_rcnn.masks.segmentation import Segmentation
+from lightning_rcnn.masks.crops import ObjectMask
 
 PairTransform = Callable[[Any, dict[str, Any]], tuple[Any, dict[str, Any]]]
 
@@ -76,11 +76,14 @@ def apply_to_pair(transform: PairTransform, sample: TrainingImage, random: Rando
         )
     segmentations: list[ObjectMask | None] = [None] * len(kept)
     if needs_masks:
-        image, target = _pair(sample)
-        _, masked = _run(transform, image, {**target, "masks": _masks(recorded)}, seed, name)
+
+        def run_with_masks(objects: TrainingImage, masks: Tensor) -> tuple[Tensor, dict[str, Any]]:
+            image, target = _pair(objects)
+            return _run(transform, image, {**target, "masks": masks}, seed, name)
+
+        moved = moved_masks(run_with_masks, sample, recorded, new_image, boxes, kept.numpy(), name)
         present = [sample.segmentations[number] is not None for number in kept.tolist()]
-        encoded = _encode(_moved_masks(masked, new_image, boxes, name))
-        segmentations = [mask if is_there else None for mask, is_there in zip(encoded, present, strict=True)]
+        segmentations = [mask if is_there else None for mask, is_there in zip(moved, present, strict=True)]
     return TrainingImage(
         image=_plain(new_image, sample.image),
         boxes=boxes.as_subclass(Tensor).numpy().astype(np.float32),
@@ -126,24 +129,6 @@ def _plain(image: Tensor, original: Tensor) -> Tensor:
     return in_range_of(image.as_subclass(Tensor), original)
 
 
-def _moved_masks(target: dict[str, Any], image: Tensor, boxes: Tensor, name: str) -> np.ndarray:
-    masks = target.get("masks")
-    if masks is None or len(masks) != len(boxes):
-        number = 0 if masks is None else len(masks)
-        raise InputError(
-            f"data.train_transforms: {name} gives {len(boxes)} boxes and {number} masks; drop both or none"
-        )
-    if masks.shape[1:] != image.shape[1:]:
-        sizes = f"masks of {list(masks.shape[1:])} for an image of {list(image.shape[1:])}"
-        raise InputError(f"data.train_transforms: {name} gives {sizes}; transform masks like the image")
-    if not torch.equal(target["boxes"], boxes):
-        raise InputError(
-            f"data.train_transforms: {name} gives different boxes from the same seed; "
-            "draw from torch's, numpy's or Python's global generator"
-        )
-    return np.asarray(masks).astype(np.uint8)
-
-
 def _moved_proposals(target: dict[str, Any], sample: TrainingImage, name: str) -> np.ndarray | None:
     if sample.proposals is None:
         return None
@@ -160,23 +145,6 @@ def _as_labels(labels: Any, name: str) -> np.ndarray:
     if array.dtype.kind not in "iu" or array.min(initial=1) < 1:
         raise InputError(f"data.train_transforms: {name} gives invalid labels; give integers of at least 1")
     return array.astype(np.int64)
-
-
-def _masks(sample: TrainingImage) -> tv_tensors.Mask:
-    """Return masks of the displayed frame, uint8 [m, h, w]; zeros for an object without a mask."""
-    masks = np.zeros((len(sample.segmentations), *displayed_size(sample)), np.uint8)
-    present = [(number, mask) for number, mask in enumerate(sample.segmentations) if mask is not None]
-    crops = displayed_crops(sample, [mask for _, mask in present])
-    for (number, _), crop in zip(present, crops, strict=True):
-        left, top, right, bottom = crop_edges(crop)
-        masks[number, top:bottom, left:right] = crop.pixels
-    return tv_tensors.Mask(torch.from_numpy(masks))
-
-
-def _encode(masks: np.ndarray) -> list[Segmentation]:
-    """Return the run-length encodings of masks uint8 [m, h, w]."""
-    encoded = coco_mask.encode(np.asfortranarray(masks.transpose(1, 2, 0)))
-    return [{"size": rle["size"], "counts": rle["counts"].decode("ascii")} for rle in encoded]
 
 
 def _run(
