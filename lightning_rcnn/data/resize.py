@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 from lightning_rcnn.errors import InputError
-from lightning_rcnn.ops.resize_taps import TapsRule
+from lightning_rcnn.ops.resize_taps import TapsRule, axis_taps
 
 ResizeMethod = Literal["antialiased", "pillow", "bilinear", "opencv"]
 
@@ -81,14 +81,17 @@ class ResizeRule:
             return torch.from_numpy(scaled.reshape(*size, -1)).permute(2, 0, 1).contiguous()
         if self._takes_pillow(image):
             return _resize_by_pillow(image, size, image.shape[-2:])
+        if 1 in (image.shape[-1], size[1]):
+            return _resize_narrow(image, size)
         return interpolate(_batch_of(image), size=size, mode="bilinear", align_corners=False, antialias=True)[0]
 
     def taps(self, image: Tensor) -> TapsRule:
         """Return the weights by which a device resizes an image of bytes as this rule does.
 
-        The result of "antialiased" is the same to the bit, except where it is one pixel wide and has not three or four
-        channels: torch then repeats the first row. Others are off by one at most: "pillow" where Pillow begins with y,
-        and "opencv", as weights are rounded otherwise; "bilinear", which is not rounded, by far less.
+        The result of "antialiased" is the same to the bit, except where a part of a canvas becomes one pixel wide and
+        has not three or four channels: torch then repeats the first row. Others are off by one at most: "pillow" where
+        Pillow begins with y, and "opencv", as weights are rounded otherwise; "bilinear", which is not rounded, by far
+        less.
         """
         if self.method in ("bilinear", "opencv"):
             return "linear"
@@ -116,6 +119,24 @@ class ResizeRule:
         )
         part = resized[0, :, : size[0], : size[1]]
         return part.round_().to(torch.uint8) if self.method == "opencv" and image.dtype == torch.uint8 else part
+
+
+def _resize_narrow(image: Tensor, size: tuple[int, int]) -> Tensor:
+    """Resize an image with antialiasing as torch does, along x and then along y.
+
+    For images that are or become one pixel wide: of these torch repeats the first row, or stops with an internal error.
+    """
+    if image.dtype != torch.uint8:  # which is not rounded in between: y may come first
+        lying = image.mT.contiguous()[None]
+        return interpolate(lying, size=size[::-1], mode="bilinear", align_corners=False, antialias=True)[0].mT
+    pixels = image.numpy()
+    for edge in reversed(size):
+        taps = axis_taps(pixels.shape[-1], edge, "antialiased")
+        first, weights = taps.table[:, :1], taps.table[:, 1:]
+        sources = np.minimum(first + np.arange(taps.num_taps), pixels.shape[-1] - 1)
+        sums = (pixels[..., sources] * weights).sum(axis=-1)
+        pixels = ((sums + (1 << taps.bits - 1)) >> taps.bits).clip(0, 255).astype(np.uint8).swapaxes(-1, -2)
+    return torch.from_numpy(pixels)
 
 
 def _batch_of(image: Tensor) -> Tensor:

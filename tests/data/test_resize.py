@@ -1,3 +1,5 @@
+from itertools import product
+
 import cv2
 import numpy as np
 import pytest
@@ -83,3 +85,23 @@ def test_a_corner_of_bytes_is_rounded_as_opencv_rounds():
     assert difference.abs().max() <= 1
     assert abs(difference.float().mean().item()) < 0.1  # -0.5 if it were cut off
     assert rule.resize_corner(image.permute(2, 0, 1).float(), (80, 120), (2.0001, 2.0001)).frac().any()
+
+
+@pytest.mark.parametrize("channels", [1, 2, 3, 4, 5])
+@pytest.mark.parametrize("layout", [(0, 1, 2), (1, 2, 0), (2, 1, 0), (0, 2, 1)])
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.float32])
+def test_images_of_one_pixel_in_width_or_height_are_resized_as_by_pillow(channels, layout, dtype):
+    """torch repeats the first row of those that become one pixel wide, or stops with an internal error."""
+    generator = torch.Generator().manual_seed(channels)
+    for height, width, *size in product((1, 2, 7), (1, 2, 7), (1, 2, 9), (1, 2, 9)):
+        if 1 not in (height, width, *size):
+            continue
+        image = torch.randint(0, 256, (channels, height, width), generator=generator).to(dtype)
+        image = (
+            image.permute(layout).contiguous().permute(np.argsort(layout).tolist())
+        )  # equal, but otherwise in memory
+        resized = ResizeRule(8, 8).resize(image, (size[0], size[1]))
+        assert (resized.dtype, resized.shape) == (dtype, (channels, *size))
+        for ours, plane in zip(resized, image, strict=True):
+            theirs = Image.fromarray(plane.numpy().astype(np.float32)).resize(size[::-1], Image.Resampling.BILINEAR)
+            assert np.abs(ours.numpy() - np.asarray(theirs)).max() <= (1.01 if dtype == torch.uint8 else 1e-3)
