@@ -20,6 +20,13 @@ class InputError(Exception):
         super().__init__(shorten_words(_CONTROL.sub(_escaped, message)))
 
 
+class PassingError(InputError):
+    """An input is wrong now, and may be right at the next start, such as a file that a file server shows too late.
+
+    A launcher that starts ranks again (`lightning_rcnn/healing`) does so; elsewhere it is like an `InputError`.
+    """
+
+
 class LostRankError(Exception):
     """A training of several ranks ended because one rank was lost.
 

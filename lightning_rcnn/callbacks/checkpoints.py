@@ -4,6 +4,8 @@ Names are fixed, so that one command starts and resumes a run. A file with one o
 after `kill -9`.
 """
 
+import os
+import time
 from functools import partial
 from math import isnan
 from pathlib import Path
@@ -18,12 +20,15 @@ from lightning_rcnn.callbacks.checkpoint_io import AtomicCheckpointIO
 from lightning_rcnn.callbacks.run_folder import run_folder
 from lightning_rcnn.checkpoints.header import position_of
 from lightning_rcnn.checkpoints.in_memory import memory_checkpoint
-from lightning_rcnn.errors import InputError
+from lightning_rcnn.errors import InputError, PassingError
+from lightning_rcnn.launchers import healing_job
 from lightning_rcnn.training_loops import lead_to_validation
 
 FOLDER = "checkpoints"
 LAST = "last.ckpt"
 BEST = "best.ckpt"
+STALE = 20.0
+"""Seconds that a rank which sees another checkpoint than rank 0 waits before it asks for another start."""
 
 
 class NamedCheckpoint(Checkpoint):
@@ -97,8 +102,11 @@ class LastCheckpoint(NamedCheckpoint):
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Prepare what writes checkpoints, and check that all ranks resume from the same one.
 
+        Clients of NFS believe for up to a minute what a folder held. Where ranks start again right after a loss, they
+        wait before they ask for another start, of which they have a few.
+
         Raises:
-            InputError: this rank sees another checkpoint than rank 0, or none.
+            PassingError: this rank sees another checkpoint than rank 0, or none.
         """
         if stage != "fit":
             return
@@ -106,8 +114,11 @@ class LastCheckpoint(NamedCheckpoint):
             writer.begin()
         first = trainer.strategy.broadcast(_identity(trainer.ckpt_path))
         if first != _identity(trainer.ckpt_path):
-            raise InputError(
-                f"rank {trainer.global_rank} resumes from {_identity(trainer.ckpt_path)}, rank 0 from {first}: "
+            own = _identity(trainer.ckpt_path)
+            if healing_job(os.environ):
+                time.sleep(STALE)
+            raise PassingError(
+                f"rank {trainer.global_rank} resumes from {own}, rank 0 from {first}: "
                 "the run folder has to be on a file system that all nodes share"
             )
 

@@ -1,7 +1,7 @@
 """The command line: `lightning-rcnn COMMAND`.
 
 Exit status: 0; 1 after an error (wrong input gives one line with what and where); 130 after Ctrl-C, or a stop on W&B's
-page; 75 after a training was asked to stop and has saved.
+page; 75 after a training was asked to stop and has saved. Of ranks that a launcher starts again, 70 asks for that.
 """
 
 import importlib
@@ -13,7 +13,8 @@ from lightning_rcnn import __version__, stop_signals
 from lightning_rcnn.cli.one_voice import say
 from lightning_rcnn.cli.other_names import command_for
 from lightning_rcnn.cli.registry import GROUPS, TOOLS, TRAINING, help_text
-from lightning_rcnn.errors import InputError, LostRankError
+from lightning_rcnn.errors import InputError, LostRankError, PassingError
+from lightning_rcnn.launchers import healing_job
 
 DEBUG_VARIABLE = "LIGHTNING_RCNN_DEBUG"
 
@@ -36,7 +37,7 @@ def main(arguments: list[str] | None = None) -> int:
         if debug:
             traceback.print_exc()
         say(f"lightning-rcnn: error: {error}" if str(error) else "")
-        return 1
+        return os.EX_SOFTWARE if isinstance(error, PassingError) and healing_job(os.environ) else 1
     except stop_signals.Preempted as stop:
         stop_signals.ignore()
         if str(stop):

@@ -1,14 +1,17 @@
 import os
 import signal
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
 from lightning.pytorch import LightningModule, Trainer
 from torch.utils.data import DataLoader
 
+from lightning_rcnn.callbacks import checkpoints
 from lightning_rcnn.callbacks.checkpoints import AtomicCheckpointIO, BestCheckpoint, LastCheckpoint
-from lightning_rcnn.errors import InputError
+from lightning_rcnn.errors import InputError, PassingError
+from lightning_rcnn.launchers import HEALING
 
 
 class Counter(LightningModule):
@@ -136,3 +139,20 @@ def test_a_run_folder_at_a_url_is_refused_where_files_are_written(tmp_path):
         InputError, match=r"trainer.default_root_dir s3://bucket/run: .*as --run_dir, which keeps a copy"
     ):
         LastCheckpoint().path(Trainer(default_root_dir="s3://bucket/run", logger=False, accelerator="cpu"))
+
+
+@pytest.mark.parametrize(("job", "waits"), [("", []), (f"{HEALING} token", [checkpoints.STALE])])
+def test_ranks_that_see_other_checkpoints_are_named(tmp_path, monkeypatch, job, waits):
+    """Where ranks start again, a client of NFS gets time to see what the one of rank 0 sees."""
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", job)
+    waited = []
+    monkeypatch.setattr("time.sleep", waited.append)
+    (tmp_path / "last.ckpt").touch()
+    trainer = SimpleNamespace(
+        global_rank=3,
+        ckpt_path=tmp_path / "last.ckpt",
+        strategy=SimpleNamespace(broadcast=lambda own: "memory (step 7)", checkpoint_io=None),
+    )
+    with pytest.raises(PassingError, match=r"rank 3 resumes from \S+last.ckpt .*, rank 0 from memory \(step 7\)"):
+        LastCheckpoint().setup(trainer, Counter(), "fit")
+    assert waited == waits

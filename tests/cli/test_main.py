@@ -9,6 +9,8 @@ import pytest
 
 import lightning_rcnn
 from lightning_rcnn.cli.registry import GROUPS, TOOLS, TRAINING
+from lightning_rcnn.errors import PassingError
+from lightning_rcnn.launchers import HEALING
 
 
 def test_help_lists_every_command_with_a_line(run):
@@ -30,6 +32,16 @@ def test_help_of_a_group_lists_its_commands(run, group):
 def test_without_a_command_the_help_is_shown_and_the_status_is_1(run):
     assert run().status == 1
     assert run("pack").status == 1
+
+
+@pytest.mark.parametrize(("job", "status"), [("", 1), (f"{HEALING} token", 70), ("another launcher's", 1)])
+def test_an_error_that_may_pass_asks_for_another_start_where_ranks_start_again(run, monkeypatch, job, status):
+    def fail(words):
+        raise PassingError("last.ckpt: rank 1 sees another one")
+
+    monkeypatch.setattr("lightning_rcnn.cli._dispatch", fail)
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", job)
+    assert run("fit").status == status
 
 
 def test_version(run):
