@@ -138,11 +138,18 @@ def _read_table(
 
 
 def _add(stated: dict[str, str], image: str, value: str, field: str, place: str) -> None:
-    if value and stated.setdefault(image, value) != value:
+    if not value or (before := stated.setdefault(image, value)) == value:
+        return
+    if field != "split" or _split_in(before) != _split_in(value):
         raise InputError(
-            f"{place}: {image} is in the {field}s {stated[image]!r} and {value!r}; give it one {field}, or name "
+            f"{place}: {image} is in the {field}s {before!r} and {value!r}; give it one {field}, or name "
             f"another column with --columns {field}=NAME"
         )
+
+
+def _split_in(cell: str) -> str:
+    """Return the split that a cell names, as `train` of TRAIN; else its text without case."""
+    return split_of(f"{cell}/-") or cell.casefold()
 
 
 def _box_columns(table: Table) -> set[int]:

@@ -159,6 +159,8 @@ def test_a_column_may_tell_the_split(write_files, pack, refusal):
         "train": {"a.jpg": [CAT, DOG]},
         "val": {"b.jpg": [DOG]},
     }
+    write_files({"train.csv": lines(head, *rows[:2], rows[2].replace("TRAIN", "train"))})
+    assert pack(root).splits == packed.splits, "the same split"
     for other in ("fold 2", ""):
         write_files({"train.csv": lines(head, *(row.replace("VALIDATION", other) for row in rows))})
         packed = pack(root)
