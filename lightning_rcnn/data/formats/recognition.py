@@ -30,21 +30,35 @@ class Candidate(NamedTuple):
 def recognize(layout: Layout) -> list[Candidate]:
     """Return the formats that a data set may have; several where it holds annotations in several formats."""
     candidates = [candidate for recognize_one in _RECOGNIZERS if (candidate := recognize_one(layout)) is not None]
-    return [candidate for candidate in candidates if candidate is not None]
+    if not candidates and (empty := _yolo_without_objects(layout)) is not None:
+        return [empty]  # beside other annotations, an empty text file and a list of classes show nothing
+    return candidates
 
 
 def _yolo(layout: Layout) -> Candidate | None:
     if configs := [file for file in layout.with_suffix(".yaml", ".yml") if is_yolo_yaml(layout, file)]:
         return Candidate("yolo", configs[0])
-    texts = [file for file in layout.with_suffix(".txt") if not is_class_list(file)]
-    tried = texts[:: max(1, len(texts) // 50)]
-    listed = next((file for file in layout.all_files if is_class_list(file)), "")
-    if labels := [file for file in tried if _starts_like_yolo(layout, file)]:
-        return Candidate("yolo", listed or labels[0])
-    named = {PurePosixPath(image).stem for image in layout.images} if listed else set()
-    if any(PurePosixPath(file).stem in named and not layout.lines(file, 1) for file in tried):
-        return Candidate("yolo", listed)  # so far there are only images without objects
+    if labels := [file for file in _tried_texts(layout) if _starts_like_yolo(layout, file)]:
+        return Candidate("yolo", _class_list(layout) or labels[0])
     return None
+
+
+def _yolo_without_objects(layout: Layout) -> Candidate | None:
+    """Return YOLO if there are a list of classes and, so far, only images without objects."""
+    listed = _class_list(layout)
+    named = {PurePosixPath(image).stem for image in layout.images} if listed else set()
+    if any(PurePosixPath(file).stem in named and not layout.lines(file, 1) for file in _tried_texts(layout)):
+        return Candidate("yolo", listed)
+    return None
+
+
+def _tried_texts(layout: Layout) -> list[str]:
+    texts = [file for file in layout.with_suffix(".txt") if not is_class_list(file)]
+    return texts[:: max(1, len(texts) // 50)]
+
+
+def _class_list(layout: Layout) -> str:
+    return next((file for file in layout.all_files if is_class_list(file)), "")
 
 
 def _starts_like_yolo(layout: Layout, file: str) -> bool:

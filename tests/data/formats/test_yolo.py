@@ -100,6 +100,25 @@ def test_empty_labels_beside_a_list_of_classes_are_negatives(write_files, pack_o
     assert recognized(write_files({"labels/a.txt": "a caption"})) == []
 
 
+COCO = {
+    "images": [{"id": 1, "file_name": "a.jpg", "width": 64, "height": 48}],
+    "annotations": [{"id": 1, "image_id": 1, "category_id": 1, "bbox": [5, 6, 10, 20], "area": 200, "iscrowd": 0}],
+    "categories": [{"id": 1, "name": "cat"}],
+}
+VOC = "<annotation><filename>a.jpg</filename><size><width>64</width><height>48</height></size></annotation>"
+
+
+@pytest.mark.parametrize(("file", "content", "name"), [("instances.json", COCO, "coco"), ("a.xml", VOC, "voc")])
+@pytest.mark.parametrize("classes", ["labels.txt", "classes.txt"])
+def test_an_empty_text_file_beside_other_annotations_is_no_label_file(
+    write_files, recognized, file, content, name, classes
+):
+    """Such as a caption that nobody wrote; with an object in it there are two formats, of which one is chosen."""
+    root = write_files({file: content, classes: "cat\n", "a.txt": ""}, ["a.jpg"])
+    assert recognized(root) == [name]
+    assert set(recognized(write_files({"a.txt": CAT}))) == {"yolo", name}
+
+
 def test_polygons_are_masks(write_files, pack_one):
     polygon = np.array([0.25, 0.25, 0.75, 0.25, 0.75, 0.75, 0.25, 0.75, 0.125, 0.5])
     line = "1 " + " ".join(map(str, polygon))
