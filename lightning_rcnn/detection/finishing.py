@@ -13,6 +13,7 @@ from PIL import Image
 
 from lightning_rcnn.data.formats.coco.keypoints import result_keypoints
 from lightning_rcnn.detection.drawn_paths import DRAWN_KEY
+from lightning_rcnn.detection.stills import path_of_long
 from lightning_rcnn.detectors.whole_images import found_objects
 from lightning_rcnn.errors import InputError
 from lightning_rcnn.evaluation.coco_entries import as_xywh
@@ -98,9 +99,9 @@ def finish(work: Work, classes: Classes) -> tuple[dict[str, Any], Image.Image | 
     if work.path is None:
         return entry, picture
     path = work.path
-    if max(picture.size) > _JPEG_SIDE and path.suffix.lower() != ".png":
-        path = path.with_name(f"{path.name}.png")
-        entry[DRAWN_KEY] += ".png"
+    if max(picture.size) > _JPEG_SIDE:
+        path = path_of_long(path)
+        entry[DRAWN_KEY] = path_of_long(Path(entry[DRAWN_KEY])).as_posix()
     try:
         save_image(picture, path)
     except OSError as error:

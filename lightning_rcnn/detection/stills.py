@@ -18,6 +18,9 @@ from lightning_rcnn.errors import InputError
 
 _NAME_BYTES = 220
 """Bytes of a name; file systems take 255, of which a partial file and a number need some."""
+_JPEG = (".jpg", ".jpeg")
+_OF_LONG = ".png"
+"""Suffix of images of any length."""
 _POLICY = FetchPolicy(attempts=3)
 
 
@@ -176,8 +179,10 @@ def _decode(data: bytes, pixels: PixelFormat, apply_exif: bool = True) -> Tensor
         raise UnreadableImage(str(error)) from error
 
 
-def shown_name(name: Path, suffixes: Sequence[str] = (".jpg", ".jpeg", ".png")) -> Path:
+def shown_name(name: Path, suffixes: Sequence[str] = (*_JPEG, _OF_LONG)) -> Path:
     """Return the relative path of a drawn image or video.
+
+    No path is `x.jpg.png`, which is that of a drawing `x.jpg` too long for a JPEG; see `path_of_long`.
 
     Args:
         name: relative path of the image or video.
@@ -187,8 +192,15 @@ def shown_name(name: Path, suffixes: Sequence[str] = (".jpg", ".jpeg", ".png")) 
         The path, its parts cut to a length that file systems take.
     """
     suffix = name.suffix if name.suffix.lower() in suffixes else suffixes[0]
-    stem = name.name.removesuffix(suffix)
-    return Path(*map(_cut, name.parts[:-1]), f"{_cut(stem)}{suffix}")
+    stem = _cut(name.name.removesuffix(suffix))
+    if suffix.lower() == _OF_LONG and Path(stem).suffix.lower() in _JPEG:
+        suffix += _JPEG[0]
+    return Path(*map(_cut, name.parts[:-1]), f"{stem}{suffix}")
+
+
+def path_of_long(path: Path) -> Path:
+    """Return the path of a drawn image that is too long for a JPEG."""
+    return path if path.suffix.lower() == _OF_LONG else path.with_name(f"{path.name}{_OF_LONG}")
 
 
 def _cut(name: str) -> str:

@@ -10,7 +10,7 @@ import pytest
 from lightning_rcnn.cli.commands.pack import pack_shapes
 from lightning_rcnn.detection.drawn_paths import DrawnPaths
 from lightning_rcnn.detection.sources import find_sources
-from lightning_rcnn.detection.stills import UnreadableImage, shown_name
+from lightning_rcnn.detection.stills import UnreadableImage, path_of_long, shown_name
 from lightning_rcnn.errors import InputError
 
 
@@ -116,6 +116,22 @@ def test_no_drawing_replaces_another(tmp_path):
     for path in drawn:
         (tmp_path / "out" / path).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / "out" / path).with_name(f".{path.name}.partial").touch()
+
+
+@pytest.mark.parametrize("name", ["x.jpg", "x.JPEG", "x.tiff", "x.png", "x.jpg.png.bmp"])
+def test_a_long_drawing_replaces_none(name):
+    """An image of more than 65,500 pixels is drawn as a PNG, which another image must not have."""
+    long = path_of_long(shown_name(Path(name)))
+    assert long.suffix == ".png"
+    names = [name, long.name, f"{name}.png", f"{long.name}.png", "x.png.png"]
+    others = {shown_name(Path(other)) for other in names if other != name}
+    assert long not in others
+    assert len({path_of_long(other) for other in others} | {long}) == len(others) + 1
+
+
+def test_the_cut_of_a_name_is_not_that_of_a_long_drawing():
+    name = "x" * 216 + ".jpg"
+    assert shown_name(Path(f"{name}yyy.png")) != path_of_long(shown_name(Path(name)))
 
 
 def test_a_name_is_cut_between_letters():
