@@ -35,3 +35,8 @@ def test_a_killed_launcher_is_started_again_and_the_job_ends_as_the_training(tmp
     assert done.returncode == status
     assert (tmp_path / "starts").read_text() == "start\n" * 2
     assert (tmp_path / "job-7.nodes" / "node1.status").read_text() == f"{status}\n"
+
+
+def test_it_can_be_started_as_the_other_scripts():
+    for script in (SCRIPT, SCRIPT.with_name("train.sbatch")):
+        assert os.access(script, os.X_OK), script
