@@ -132,7 +132,7 @@ def test_another_program_that_took_the_port_of_a_lost_node_ends_no_training(
     networks, addresses, stranger, answer, capsys
 ):
     async def check():
-        assert await networks[1].seek(1, later(0.3)) == 1
+        assert await networks[1].seek(1, later(0.05)) == 1
         assert await networks[1].seek(1, later(0)) == 1
         with pytest.raises(OSError, match=r"does not lead|another program"):
             await networks[1].join(0)
