@@ -15,7 +15,7 @@ from lightning_rcnn.data.shards import read_index
 from tests.callbacks.conftest import records_of
 from tests.cli.conftest import TINY
 
-pytestmark = [pytest.mark.end_to_end, pytest.mark.xdist_group("board")]  # one training serves all
+pytestmark = pytest.mark.xdist_group("board")  # one training serves all
 
 
 def end_run():
@@ -74,6 +74,7 @@ def parts(board):
     return [Part(path) for path in sorted(board.glob("wandb/offline-run-*/*.wandb"))]
 
 
+@pytest.mark.end_to_end
 def test_all_processes_write_into_one_run(board, parts):
     assert len(parts) == 3
     run_id = (board / "wandb_run_id").read_text().strip()
@@ -82,6 +83,7 @@ def test_all_processes_write_into_one_run(board, parts):
     assert {part.run.run_group for part in parts} == {"array-77"}
 
 
+@pytest.mark.end_to_end
 def test_one_row_a_step_at_the_step_of_the_training(parts):
     """Six images in batches of two: three steps an epoch."""
     steps = [[row["trainer/global_step"] for row in part.rows] for part in parts]
@@ -95,6 +97,7 @@ def test_one_row_a_step_at_the_step_of_the_training(parts):
     assert all(row["train/gradient_norm"] > 0 for row in with_step)
 
 
+@pytest.mark.end_to_end
 def test_validations_are_in_their_rows_and_nothing_is_nan(parts):
     validated = {row["trainer/global_step"]: row for part in parts[:2] for row in part.rows if "val/bbox/AP" in row}
     assert sorted(validated) == [2, 5, 8]
@@ -111,6 +114,7 @@ def test_validations_are_in_their_rows_and_nothing_is_nan(parts):
     assert images == 4 * images[:1], "stored once, also over a restart"
 
 
+@pytest.mark.end_to_end
 def test_the_summary_has_the_best_validation(board, parts):
     validated = {row["trainer/global_step"]: row["val/bbox/AP"] for row in parts[0].rows if "val/bbox/AP" in row}
     best = max(validated, key=validated.get)
@@ -123,6 +127,7 @@ def test_the_summary_has_the_best_validation(board, parts):
     assert parts[0].metrics["val/loss"].summary.min
 
 
+@pytest.mark.end_to_end
 def test_each_setting_is_there_once_under_its_name(parts, shards):
     config = parts[0].config
     assert config["model"]["init_args"]["box"]["init_args"]["head"]["init_args"]["width"] == 16
@@ -140,6 +145,7 @@ def test_each_setting_is_there_once_under_its_name(parts, shards):
     assert not parts[2].config.get("data"), "a validation leaves the settings of the training alone"
 
 
+@pytest.mark.end_to_end
 def test_one_command_uploads_all_parts(board, parts, monkeypatch):
     monkeypatch.setenv("WANDB_MODE", "offline")
     logger = DetectionWandbLogger(save_dir=board)
@@ -151,6 +157,7 @@ def test_one_command_uploads_all_parts(board, parts, monkeypatch):
     assert found == sorted(board.resolve().glob("wandb/offline-run-*"))
 
 
+@pytest.mark.end_to_end
 def test_a_run_of_an_agent_is_the_agents(tmp_path, shards, monkeypatch, capfd):
     """In a folder of its own, under the id of the agent, with the values of the sweep, and without W&B's warnings."""
     parameters = tmp_path / "config-abc.yaml"

@@ -19,7 +19,7 @@ from lightning_rcnn.cli.run_loggers import flags_with_our_loggers, with_our_logg
 from tests.cli.conftest import TINY
 from tests.cli.test_board import Part
 
-pytestmark = [pytest.mark.end_to_end, pytest.mark.xdist_group("other loggers")]  # one training serves all
+pytestmark = pytest.mark.xdist_group("other loggers")  # one training serves all
 
 LOGGERS = ["CSVLogger", "lightning.pytorch.loggers.TensorBoardLogger", "DetectionWandbLogger"]
 WIDTH = "model.init_args.box.init_args.head.init_args.width"
@@ -70,6 +70,7 @@ def finite(figures):
     return {at: value for at, value in figures.items() if value == value}
 
 
+@pytest.mark.end_to_end
 def test_csv_has_the_figures_of_wandb_in_one_file(folder, of_wandb):
     assert sorted(path.name for path in (folder / "csv").iterdir()) == ["hparams.yaml", "metrics.csv"]
     with (folder / "csv" / "metrics.csv").open() as file:
@@ -87,11 +88,13 @@ def events(folder):
     return EventAccumulator(str(folder / "tensorboard"), size_guidance=limits).Reload()
 
 
+@pytest.mark.end_to_end
 def test_tensorboard_has_the_figures_of_wandb_in_one_folder(events, of_wandb):
     figures = {(tag, one.step): one.value for tag in events.Tags()["scalars"] for one in events.Scalars(tag)}
     assert finite(figures) == pytest.approx(of_wandb)
 
 
+@pytest.mark.end_to_end
 def test_tensorboard_has_each_setting_once_under_its_name(events):
     data = events.SummaryMetadata("_hparams_/session_start_info").plugin_data.content
     settings = HParamsPluginData.FromString(data).session_start_info.hparams
@@ -103,6 +106,7 @@ def test_tensorboard_has_each_setting_once_under_its_name(events):
     assert "val/bbox/AP" in {one.name.tag for one in HParamsPluginData.FromString(data).experiment.metric_infos}
 
 
+@pytest.mark.end_to_end
 def test_tensorboard_has_the_images_at_the_steps_of_the_figures(events):
     tags = events.Tags()["images"]
     assert len(tags) == 3
@@ -127,6 +131,7 @@ def mlflow_run(folder):
         yield client, run
 
 
+@pytest.mark.end_to_end
 @needs_mlflow
 def test_mlflow_has_the_figures_of_wandb_in_one_run(folder, mlflow_run, of_wandb):
     client, run = mlflow_run
@@ -137,6 +142,7 @@ def test_mlflow_has_the_figures_of_wandb_in_one_run(folder, mlflow_run, of_wandb
     assert figures == pytest.approx({(key.replace("@", "_"), step): value for (key, step), value in of_wandb.items()})
 
 
+@pytest.mark.end_to_end
 @needs_mlflow
 def test_mlflow_has_each_setting_once_and_what_the_restart_changed_as_a_tag(mlflow_run):
     client, run = mlflow_run
@@ -147,6 +153,7 @@ def test_mlflow_has_each_setting_once_and_what_the_restart_changed_as_a_tag(mlfl
     assert settings["model"]["init_args"]["class_names"] == ["ellipse", "rectangle", "triangle", "star"]
 
 
+@pytest.mark.end_to_end
 @needs_mlflow
 def test_mlflow_has_images_and_reports_as_artifacts(mlflow_run, folder):
     client, run = mlflow_run
@@ -195,6 +202,7 @@ def test_other_loggers_stay_as_they_are(other):
     assert flags_with_our_loggers(["--trainer.logger", other]) == ["--trainer.logger", other]
 
 
+@pytest.mark.end_to_end
 @pytest.mark.parametrize(("name", "package"), [("TensorBoardLogger", "tensorboard"), ("MLFlowLogger", "mlflow")])
 def test_a_missing_package_is_one_line_before_any_work(error_line, workplace, monkeypatch, name, package):
     monkeypatch.setattr("lightning_rcnn.errors.find_spec", lambda _: None)

@@ -16,8 +16,6 @@ import lightning_rcnn
 from lightning_rcnn.cli.training_parser import as_yaml
 from lightning_rcnn.data.shards import read_index
 
-pytestmark = pytest.mark.end_to_end
-
 
 @pytest.fixture
 def fit(run, shards):
@@ -30,6 +28,7 @@ def fit(run, shards):
     return run_fit
 
 
+@pytest.mark.end_to_end
 def test_a_run_from_fit_to_validate(fit, run, error_line, workplace, shards):
     """One test, because a run takes seconds: each step uses what the one before has left."""
     assert fit().status == 0
@@ -113,6 +112,7 @@ def test_a_run_from_fit_to_validate(fit, run, error_line, workplace, shards):
     assert {entry["image_id"] for entry in results} <= set(read_index(str(shards / "val")).shards[0].image_ids)
 
 
+@pytest.mark.end_to_end
 def test_a_first_run_says_that_nothing_is_resumed_or_validated(fit, caplog, monkeypatch):
     monkeypatch.setattr(logging.getLogger("lightning.pytorch"), "propagate", True)  # not so where it is imported first
     with caplog.at_level(logging.INFO):
@@ -123,6 +123,7 @@ def test_a_first_run_says_that_nothing_is_resumed_or_validated(fit, caplog, monk
     assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
 
 
+@pytest.mark.end_to_end
 def test_an_interrupted_training_ends_with_one_line(fit, monkeypatch):
     def press_ctrl_c(*_):
         raise KeyboardInterrupt
@@ -135,11 +136,13 @@ def test_an_interrupted_training_ends_with_one_line(fit, monkeypatch):
     assert outcome.err.endswith("lightning-rcnn: interrupted\n")
 
 
+@pytest.mark.end_to_end
 def test_fast_dev_run_leaves_no_checkpoint(fit, workplace):
     assert fit("--trainer.fast_dev_run", "1").status == 0
     assert not list(workplace.rglob("*.ckpt"))
 
 
+@pytest.mark.end_to_end
 def test_the_run_folder_is_named_after_the_last_configuration(run, workplace, shards):
     (workplace / "more.yaml").write_text("base: tiny.yaml\n")
     words = ("--data.train", shards / "train", "--trainer.limit_train_batches", "1")
@@ -147,6 +150,7 @@ def test_the_run_folder_is_named_after_the_last_configuration(run, workplace, sh
     assert (workplace / "runs" / "more" / "checkpoints" / "last.ckpt").is_file()
 
 
+@pytest.mark.end_to_end
 def test_flags_rule_over_files_wherever_they_stand(run):
     for words in (
         ("--config", "tiny.yaml", "--data.batch_size", "7"),
@@ -157,6 +161,7 @@ def test_flags_rule_over_files_wherever_they_stand(run):
         assert yaml.safe_load(outcome.out)["data"]["batch_size"] == 7
 
 
+@pytest.mark.end_to_end
 def test_a_printed_configuration_can_be_read_again(run, workplace):
     printed = run("fit", "--config", "tiny.yaml", "--print_config").out
     (workplace / "printed.yaml").write_text(printed)
@@ -164,6 +169,7 @@ def test_a_printed_configuration_can_be_read_again(run, workplace):
     assert yaml.safe_load(again.out) == yaml.safe_load(printed)
 
 
+@pytest.mark.end_to_end
 def test_one_seed_for_everything(run):
     printed = run("fit", "--config", "tiny.yaml", "--seed_everything", "5", "--print_config").out
     assert yaml.safe_load(printed)["seed_everything"] == 5
@@ -189,6 +195,7 @@ def test_files_that_are_not_checkpoints_are_refused(error_line, workplace):
     assert "no checkpoint run/checkpoints/best.ckpt" in error_line("test", "--ckpt_path", "best", "--run_dir", "run")
 
 
+@pytest.mark.end_to_end
 def test_classes_that_differ_from_the_data_are_refused(error_line, shards):
     words = ("fit", "--config", "tiny.yaml", "--data.train", shards / "train")
     line = error_line(*words, '--model.class_names=["ellipse","rectangle","circle","star"]')
@@ -198,6 +205,7 @@ def test_classes_that_differ_from_the_data_are_refused(error_line, shards):
     assert line == f"model.class_names has 1 entries, but {source} has 4 classes; pack it with --classes a"
 
 
+@pytest.mark.end_to_end
 def test_the_configuration_reaches_the_loggers(fit, workplace):
     logger = {"class_path": "CSVLogger", "init_args": {"save_dir": "logs", "name": "csv", "version": ""}}
     assert fit("--trainer.logger", json.dumps(logger), "--trainer.limit_train_batches", "1").status == 0
@@ -207,6 +215,7 @@ def test_the_configuration_reaches_the_loggers(fit, workplace):
     assert content["model"]["class_path"] == "lightning_rcnn.FasterRCNN"
 
 
+@pytest.mark.end_to_end
 @pytest.mark.parametrize(
     ("is_terminal", "words", "kinds"),
     [
@@ -230,6 +239,7 @@ def test_the_progress_bar_is_ours_unless_another_one_is_given(fit, monkeypatch, 
     assert bars == kinds
 
 
+@pytest.mark.end_to_end
 def test_a_start_that_is_refused_leaves_the_configuration_as_it_is(fit, error_line, workplace, shards, monkeypatch):
     assert fit("--trainer.limit_train_batches", "1", "--data.val", "null").status == 0
     before = (workplace / "run" / "config.yaml").read_text()
@@ -254,12 +264,14 @@ def test_a_start_that_is_refused_leaves_the_configuration_as_it_is(fit, error_li
     assert (workplace / "run" / "config.yaml").read_text() == before
 
 
+@pytest.mark.end_to_end
 @given(st.lists(st.text()))
 def test_class_names_of_a_checkpoint_survive_the_parser(names):
     content = {"model": {"init_args": {"class_names": [*names, "\U0001f415 pup"]}}}
     assert yaml.safe_load(as_yaml(content)) == content
 
 
+@pytest.mark.end_to_end
 def test_a_callback_that_refuses_its_settings_is_one_line(error_line, shards):
     data = ("--data.train", shards / "train", "--data.val", shards / "val")
     stopping = ("--trainer.callbacks", "EarlyStopping", "--trainer.callbacks.monitor", "val/bbox/AP")
@@ -267,6 +279,7 @@ def test_a_callback_that_refuses_its_settings_is_one_line(error_line, shards):
     assert line.endswith(": `mode` can be min, max, got maxx")
 
 
+@pytest.mark.end_to_end
 def test_losses_of_a_validation_stop_a_training_and_come_with_validate(run, workplace, shards):
     """They do not fall by 10, so that the second validation is the last one."""
     data = ("--data.train", shards / "train", "--data.val", shards / "val")

@@ -26,8 +26,6 @@ from lightning_rcnn.healing.network import Address
 from lightning_rcnn.healing.prepared import FAILED
 from lightning_rcnn.stop_signals import EXIT_STATUS, INTERRUPTED
 
-pytestmark = pytest.mark.end_to_end
-
 
 def told(text):
     return [line for line in text.splitlines() if line.startswith("lightning-rcnn: ")]
@@ -80,6 +78,7 @@ def test_nothing_is_said_where_nothing_happens(heal):
     assert heal(lambda rank, generation: 0) == (0, [])
 
 
+@pytest.mark.end_to_end
 @pytest.mark.parametrize("victim", [0, 2])
 def test_all_ranks_start_again_from_memory_when_one_is_killed(heal, tmp_path, victim):
     def rank(number, generation):
@@ -106,10 +105,12 @@ def test_a_failure_is_healed_and_wrong_input_is_not(heal):
     assert "rank 1 failed with status 70; 3 ranks" in lines[0]
 
 
+@pytest.mark.end_to_end
 def test_wrong_input_ends_all_ranks(heal):
     assert heal(lambda rank, generation: 1 if rank == 1 else time.sleep(60)) == (1, [])
 
 
+@pytest.mark.end_to_end
 def test_ranks_that_are_lost_before_a_step_is_done_are_given_up(heal, tmp_path):
     status, lines = heal(lambda rank, generation: killed() if rank == 0 else time.sleep(60))
     assert status == 1
@@ -119,6 +120,7 @@ def test_ranks_that_are_lost_before_a_step_is_done_are_given_up(heal, tmp_path):
     )
 
 
+@pytest.mark.end_to_end
 def test_a_step_between_two_losses_counts(heal, tmp_path):
     def starts(number):
         path = tmp_path / f"generations{number}"
@@ -135,6 +137,7 @@ def test_a_step_between_two_losses_counts(heal, tmp_path):
     assert (status, len(lines)) == (0, 6)
 
 
+@pytest.mark.end_to_end
 def test_a_signal_reaches_all_ranks_whose_status_it_ends_with(heal, tmp_path):
     def rank(number, generation):
         stop_signals.listen()
@@ -154,6 +157,7 @@ def test_a_signal_reaches_all_ranks_whose_status_it_ends_with(heal, tmp_path):
     assert heal(rank) == (EXIT_STATUS, [])
 
 
+@pytest.mark.end_to_end
 def test_a_rank_that_hangs_after_an_error_of_another_is_killed(heal, tmp_path):
     def rank(number, generation):
         (tmp_path / f"pid{number}").write_text(str(os.getpid()))
@@ -182,6 +186,7 @@ def test_what_is_wrong_before_there_are_ranks_ends_the_launcher(monkeypatch, tmp
     assert launch(tmp_path, 2) == 1
 
 
+@pytest.mark.end_to_end
 def test_no_rank_outlives_its_launcher(monkeypatch, tmp_path):
     def train(words):
         forking.become_a_rank(2)
@@ -204,6 +209,7 @@ def test_no_rank_outlives_its_launcher(monkeypatch, tmp_path):
 def test_a_signal_before_there_are_ranks_asks_for_another_start(monkeypatch, tmp_path):
     before = {number: signal.getsignal(number) for number in (*stop_signals.SIGNALS, signal.SIGINT)}
     monkeypatch.setattr(memory, "MEMORY", tmp_path)
+    monkeypatch.setattr(command, "_import_for_all_processes", lambda: None)
     monkeypatch.setattr(command, "Launcher", lambda *_: signal.raise_signal(signal.SIGTERM))
     try:
         with pytest.raises(SystemExit) as stop:
@@ -304,6 +310,7 @@ def until(condition, seconds=30):
         time.sleep(0.05)
 
 
+@pytest.mark.end_to_end
 @pytest.mark.parametrize("victim", [0, 1, 2])
 def test_the_other_nodes_continue_and_the_lost_one_comes_back(nodes, victim):
     processes = [nodes.start(own) for own in range(3)]
@@ -323,6 +330,7 @@ def test_the_other_nodes_continue_and_the_lost_one_comes_back(nodes, victim):
     assert "3 of 3 nodes are here; 3 x 1 ranks with 2 images each start again after step" in back
 
 
+@pytest.mark.end_to_end
 @pytest.mark.parametrize("victim", [0, 1])
 def test_a_spare_node_takes_the_place_of_a_lost_one(nodes, victim):
     processes = [nodes.start(own, spares=1) for own in range(2)]
@@ -336,6 +344,7 @@ def test_a_spare_node_takes_the_place_of_a_lost_one(nodes, victim):
     assert nodes.end() == [-signal.SIGKILL if own == victim else 0 for own in range(3)]
 
 
+@pytest.mark.end_to_end
 def test_two_nodes_after_each_other_leave_one(nodes):
     processes = [nodes.start(own) for own in range(3)]
     until(lambda: len(nodes.steps()) > 3)
@@ -347,6 +356,7 @@ def test_two_nodes_after_each_other_leave_one(nodes):
     assert nodes.end() == [-signal.SIGKILL, -signal.SIGKILL, 0]
 
 
+@pytest.mark.end_to_end
 def test_a_signal_to_one_node_reaches_its_ranks(nodes):
     """The others hear of it from these, through the training."""
     processes = [nodes.start(own) for own in range(3)]
