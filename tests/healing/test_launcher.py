@@ -245,6 +245,8 @@ def nodes(monkeypatch, tmp_path, capfd):
     started = []
 
     def train(words):
+        if "--data.batch_size" in words and f"memory{nodes.broken}-" in os.environ[FOLDER_VARIABLE]:
+            return 1
         forking.become_a_rank(2)
         folder, rank, world = os.environ[FOLDER_VARIABLE], int(os.environ["RANK"]), os.environ["WORLD_SIZE"]
         images = words[words.index("--data.batch_size") + 1] if "--data.batch_size" in words else "2"
@@ -263,6 +265,7 @@ def nodes(monkeypatch, tmp_path, capfd):
 
     class Nodes:
         said = ""
+        broken = None  # node that can train with all others only
 
         def start(self, own, spares=0):
             folder = tmp_path / f"memory{own}-{len(started)}"
@@ -342,6 +345,21 @@ def test_a_spare_node_takes_the_place_of_a_lost_one(nodes, victim):
     until(lambda: len(nodes.steps()) > before + 3, 10)
     assert {row[1:] for row in nodes.steps()} == {(2, 2)}
     assert nodes.end() == [-signal.SIGKILL if own == victim else 0 for own in range(3)]
+
+
+@pytest.mark.end_to_end
+def test_a_node_that_cannot_start_its_ranks_is_left_out(nodes):
+    nodes.broken = 2
+    processes = [nodes.start(own) for own in range(3)]
+    until(lambda: len(nodes.steps()) > 3)
+    nodes.kill(processes[0])
+    until(lambda: nodes.steps()[-1][1:] == (1, 6), 20)
+    until(lambda: len(nodes.steps()) > 8 + len([row for row in nodes.steps() if row[1] == 3]))
+    assert nodes.end() == [-signal.SIGKILL, 0, 0]
+    assert [row for row in nodes.steps() if row[1] == 2] == []
+    told = nodes.told()
+    assert sum("node 2 cannot start its ranks: the command ended with status 1" in line for line in told) == 2
+    assert sum("node 2 failed to start its ranks 2 times: it is left out" in line for line in told) == 1
 
 
 @pytest.mark.end_to_end
