@@ -44,6 +44,7 @@ def label_anchors(
     crowd_ioa: float | None,
     weak_iou: float = 0.0,
     weak_target: WeakTarget = "best_object",
+    matches_all: bool = False,
 ) -> AnchorLabels:
     """Label anchors (Faster R-CNN section 3.1.2).
 
@@ -61,9 +62,10 @@ def label_anchors(
         weak_iou: an object's highest IoU must reach it to make the anchor positive below `positive_iou`.
         weak_target: what such an anchor learns, and any other that an object has its highest IoU with: the object that
             it overlaps most, or the one that it is the best anchor of, of several the last (mmdetection).
+        matches_all: whether an ignored anchor may be the best of an object, which then has none (detectron2).
     """
     # Ignored anchors are compared as empty boxes, so that the best of the others is the best of its object.
-    compared = torch.where(is_candidate[..., None], anchors, 0.0)
+    compared = anchors[None] if matches_all else torch.where(is_candidate[..., None], anchors, 0.0)
     overlaps = best_overlaps(targets.boxes, targets.is_object, targets.is_crowd, compared)
     is_candidate = is_candidate & (image_ids != NO_IMAGE)[:, None]
     is_best, gt_index = overlaps.is_best_of_object, overlaps.gt_index
@@ -106,13 +108,14 @@ def anchor_targets(
     box_weights: tuple[float, float, float, float],
     weak_iou: float = 0.0,
     weak_target: WeakTarget = "best_object",
+    matches_all: bool = False,
 ) -> AnchorTargets:
     """Label anchors and sample a mini-batch (Faster R-CNN sections 3.1.2 and 3.1.3).
 
     Args:
         anchors, targets, image_ids, image_sizes, is_candidate: as in `label_anchors`; empty slots yield no samples.
         seed: int64 scalar, seed of the sampling.
-        positive_iou, negative_iou, crowd_ioa, weak_iou, weak_target: as in `label_anchors`.
+        positive_iou, negative_iou, crowd_ioa, weak_iou, weak_target, matches_all: as in `label_anchors`.
         num_samples: S.
         positive_fraction: maximum fraction of S that is positive.
         box_weights: factors of the deltas.
@@ -128,6 +131,7 @@ def anchor_targets(
         crowd_ioa=crowd_ioa,
         weak_iou=weak_iou,
         weak_target=weak_target,
+        matches_all=matches_all,
     )
     keys = random_keys(seed, image_ids, anchors.shape[0])
     samples = sample_balanced(labels.is_positive, labels.is_negative, keys, num_samples, positive_fraction)

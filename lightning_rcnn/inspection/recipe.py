@@ -77,5 +77,5 @@ def anchor_iou(one: Resized, rpn: RPNSettings, anchors: AnchorSettings, strides:
         torch.from_numpy(one.boxes),
         torch.from_numpy(one.sizes),
         DIVISOR,
-        is_inside=rpn.cross_boundary_anchors == "ignore",
+        is_inside=rpn.cross_boundary_anchors != "keep",
     ).numpy()

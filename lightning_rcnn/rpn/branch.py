@@ -37,7 +37,9 @@ class RPNSettings(Settings):
             mmdetection.
         weak_target: what the best anchor of an object learns if it overlaps another one more: this "best_object"
             (torchvision, detectron2), or its "own_object" (mmdetection).
-        cross_boundary_anchors: "keep" or "ignore" anchors that cross the image boundary in training (section 3.3).
+        cross_boundary_anchors: "keep" or "ignore" anchors that cross the image boundary in training (section 3.3);
+            "discard" ignores them after matching, so that an object whose best anchor is among them has none
+            (detectron2).
         padding_divisor: anchors whose center lies beyond the image, padded to a multiple of this, pixels, take no part
             in training (32 in mmdetection); 0 to keep all.
         crowd_ioa: fraction of its area in a crowd above which an anchor is not a negative (0.7 in Detectron); None
@@ -63,7 +65,7 @@ class RPNSettings(Settings):
     positive_fraction: Fraction = 0.5
     weak_iou: Fraction = 0.0
     weak_target: WeakTarget = "best_object"
-    cross_boundary_anchors: Literal["keep", "ignore"] = "keep"
+    cross_boundary_anchors: Literal["keep", "ignore", "discard"] = "keep"
     padding_divisor: Count = 0
     crowd_ioa: Fraction | None = None
     loss_denominator: Literal["sampled", "fixed", "sampled_or_one"] = "sampled"
@@ -157,6 +159,7 @@ class RPN(Part):
             crowd_ioa=self.settings.crowd_ioa,
             weak_iou=self.settings.weak_iou,
             weak_target=self.settings.weak_target,
+            matches_all=self.settings.cross_boundary_anchors == "discard",
         )
 
     def _score(self, features: list[Tensor], images: Tensor) -> tuple[list[Tensor], list[Tensor], list[Tensor]]:
@@ -180,6 +183,7 @@ class RPN(Part):
             box_weights=RPN_BOX_WEIGHTS,
             weak_iou=self.settings.weak_iou,
             weak_target=self.settings.weak_target,
+            matches_all=self.settings.cross_boundary_anchors == "discard",
         )
 
     def _is_candidate(self, anchors: Tensor, image_sizes: Tensor) -> Tensor:
@@ -189,7 +193,7 @@ class RPN(Part):
         if divisor := self.settings.padding_divisor:
             height, width = ((image_sizes + divisor - 1) // divisor * divisor)[:, None, :].unbind(-1)
             is_candidate = is_candidate & (x1 + x2 < 2 * width) & (y1 + y2 < 2 * height)
-        if self.settings.cross_boundary_anchors == "ignore":
+        if self.settings.cross_boundary_anchors != "keep":
             height, width = image_sizes[:, None, :].unbind(-1)
             is_candidate = is_candidate & (x1 >= 0) & (y1 >= 0) & (x2 <= width) & (y2 <= height)
         return is_candidate

@@ -174,3 +174,15 @@ def test_the_best_region_of_an_object_learns_it():
     assert label(None) == (1, [1, 2])
     assert label(0.5) == (2, [1, 2])
     assert label(0.61) == (1, [1, 2])
+
+
+def test_an_object_whose_best_anchor_is_discarded_has_none():
+    """detectron2 matches all anchors and leaves out those that cross the boundary; the paper's code the other way."""
+    anchors = torch.tensor([[0.0, 0, 20, 10], [-2, 0, 10, 10], [50, 50, 60, 60]])
+    candidates = torch.tensor([[True, False, True]])
+    numbers = {"positive_iou": 0.7, "negative_iou": 0.3, "crowd_ioa": None}
+    arguments = (anchors, targets_of(GT.tolist(), [1]), torch.tensor([1]), torch.tensor([[300, 300]]), candidates)
+    kept, discarded = (label_anchors(*arguments, **numbers, matches_all=all_) for all_ in (False, True))
+    assert kept.is_positive[0].tolist() == [True, False, False]
+    assert discarded.is_positive[0].tolist() == [False, False, False]
+    assert discarded.is_negative[0].tolist() == [False, False, True]  # the first one has an IoU of one half

@@ -207,7 +207,7 @@ def _rpn(keys: SourceKeys, translation: Translation) -> dict[str, Any]:
     if keys["MODEL.RPN.IN_FEATURES"] not in (None, _REGION_MAPS[kind] + ["p6"] * (kind == "FPN")):
         keys.name_left("MODEL.RPN.IN_FEATURES")
     margin = keys["MODEL.RPN.BOUNDARY_THRESH"]
-    settings["cross_boundary_anchors"] = "ignore" if margin == 0 else "keep"
+    settings["cross_boundary_anchors"] = "discard" if margin == 0 else "keep"
     if margin > 0:
         keys.name_left("MODEL.RPN.BOUNDARY_THRESH")
     return {"rpn": settings}

@@ -227,7 +227,7 @@ def _thresholds(settings: Mapping[str, Any]) -> dict[str, Any]:
         "RPN": {
             "IOU_THRESHOLDS": [rpn["negative_iou"], rpn["positive_iou"]],
             **_box_loss(rpn["box_loss"]),
-            "BOUNDARY_THRESH": 0 if rpn["cross_boundary_anchors"] == "ignore" else -1,
+            "BOUNDARY_THRESH": -1 if rpn["cross_boundary_anchors"] == "keep" else 0,
             **{f"PRE_NMS_TOPK_{phase}": n for phase, n in zip(_PHASES, rpn["pre_nms_top_n"], strict=True)},
             **{f"POST_NMS_TOPK_{phase}": n for phase, n in zip(_PHASES, rpn["post_nms_top_n"], strict=True)},
         },
