@@ -81,6 +81,23 @@ def test_results_of_each_frame_and_a_drawn_video_also_after_an_interruption(chec
         assert (again[1].float() - before.float()).abs().mean() < 1
 
 
+def test_a_file_that_was_cut_off_keeps_its_frames_and_says_so(tmp_path):
+    whole, cut = tmp_path / "whole.mkv", tmp_path / "cut.mkv"
+    noise = np.random.default_rng(0).integers(0, 256, (40, 60, 3), dtype=np.uint8)
+    with av.open(str(whole), "w") as container:
+        stream = container.add_stream("libx264", rate=5)
+        stream.width, stream.height, stream.pix_fmt = 60, 40, "yuv420p"
+        for number in range(20):
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(np.roll(noise, number, 1), format="rgb24")))
+        container.mux(stream.encode())
+    assert len(list(read_frames(str(whole)))) == 20
+    cut.write_bytes(whole.read_bytes()[: whole.stat().st_size // 2])
+    frames = read_frames(str(cut))
+    assert next(frames)[0].number == 0
+    with pytest.raises(VideoError, match=r"breaks off after \d+ frames: at \d\.\d of 4\.0 seconds"):
+        list(frames)
+
+
 def test_bad_videos_are_one_line(clip, checkpoint, photos, tmp_path, capsys, monkeypatch):
     monkeypatch.setenv("COLUMNS", "250")
     empty, text = (tmp_path / name for name in ("empty.mp4", "text.mp4"))
