@@ -237,7 +237,7 @@ def test_benchmarks_run(detector, tmp_path):
     bench_detectors.step(**options, json=tmp_path / "step.json")
     del options["objects"]
     bench_detectors.infer(**options, formats=["pt2", "onnx"], json=tmp_path / "infer.json")
-    for name, number in (("step", 6), ("infer", 8)):
+    for name, number in (("step", 6), ("infer", 9)):
         assert len(json.loads((tmp_path / f"{name}.json").read_text())["results"]) == number
     bench_detectors.step(**options, profile=True, trace=tmp_path / "trace.json", json=tmp_path / "parts.json")
     assert (tmp_path / "trace.json").stat().st_size > 0

@@ -137,7 +137,7 @@ def build_contenders(
         task: what is timed.
         device: device that all run on.
         compilation: adds ours compiled in each precision; None adds nothing.
-        formats: adds ours as exported files, which compute in float32.
+        formats: adds ours as exported files, which compute in float32; a .pt2 program also in bfloat16.
     """
     scene = scene.to(device)
     original = architecture.ours()
@@ -160,6 +160,9 @@ def build_contenders(
     exported = exported_detections(copy.deepcopy(original).to(device).eval(), scene, formats)
     for name, run in exported:
         runners.append(Contender("lightning-rcnn", "float32", _LAYOUTS[name], run, name))
+        if name == "pt2":
+            in_bf16 = _inference(run, "bfloat16", device)
+            runners.append(Contender("lightning-rcnn", "bfloat16", _LAYOUTS[name], in_bf16, name))
     return runners
 
 
