@@ -51,6 +51,10 @@ class BatchImages(Protocol):
             areas: pixels of each image of the data set, int64.
         """
 
+    @property
+    def room(self) -> np.ndarray | None:
+        """Memory in which the next image that is placed may be decoded, uint8 [B]; None for memory of its own."""
+
     def place(self, slot: int, sample: TrainingImage, rule: ResizeRule) -> tuple[tuple[int, int], AxisAlignedMap]:
         """Put an image into a slot.
 
@@ -87,6 +91,10 @@ class RenderedImages(BatchImages):
         """Return the bytes of the slots."""
         return layout.num_bytes
 
+    @property
+    def room(self) -> None:
+        """None: an image is rendered from memory of its own."""
+
     def place(self, slot: int, sample: TrainingImage, rule: ResizeRule) -> tuple[tuple[int, int], AxisAlignedMap]:
         """Render an image into its slot."""
         image, to_resized = render(sample, rule, self.slots[slot])
@@ -103,7 +111,7 @@ class RenderedImages(BatchImages):
 
 
 class UnrenderedImages(BatchImages):
-    """Images as decoded: what is displayed of each is copied once, and the device does the rest."""
+    """Images as decoded, in the memory of the batch itself: the device does the rest."""
 
     def __init__(self, layout: SlotLayout, memory: BatchMemory) -> None:
         self._layout = layout
@@ -120,8 +128,13 @@ class UnrenderedImages(BatchImages):
         """Return the bytes of the largest images; few batches have them all, and memory that is not used costs none."""
         return int(np.sort(areas)[-layout.num_slots :].sum()) * layout.channels
 
+    @property
+    def room(self) -> np.ndarray:
+        """The place in the batch where the next image comes."""
+        return self._bytes.room
+
     def place(self, slot: int, sample: TrainingImage, rule: ResizeRule) -> tuple[tuple[int, int], AxisAlignedMap]:
-        """Copy an image, and note how it is rendered."""
+        """Put an image into the memory of the batch if it is not there yet, and note how it is rendered."""
         height, width = rendered_size(sample, rule, self._layout.shape)
         window, (left, top, right, bottom) = window_of(sample), visible_part(sample)
         if any(step.kind == ColorKind.CONTRAST for step in sample.colors):  # whose mean is that of the whole image

@@ -44,6 +44,8 @@ from lightning_rcnn.skeleton import Skeleton
 from lightning_rcnn.structures import Batch, MaskForm
 
 Purpose = Literal["training", "evaluation", "prediction"]
+Room = np.ndarray | None
+"""Memory in which an image may be decoded; see `BatchImages.room`."""
 Place = Callable[[TrainingImage, ResizeRule], tuple[tuple[int, int], AxisAlignedMap]]
 """Function that puts an image into its slot; see `BatchImages.place`."""
 
@@ -138,7 +140,7 @@ class DetectionDataset(Dataset[LoadedBatch | InputError]):
         images = self._images(self.layout(len(request.samples), request.shape), self.memory)
         try:
             samples = [
-                self._sample(number, occurrence, request, partial(images.place, slot))
+                self._sample(number, occurrence, request, images.room, partial(images.place, slot))
                 for slot, (number, occurrence) in enumerate(request.entries())
             ]
             return images.finish(self._collated(samples, images.slots))
@@ -195,19 +197,21 @@ class DetectionDataset(Dataset[LoadedBatch | InputError]):
             location += f" ({self.reader.read(number).content['file_name']})"
         return location
 
-    def _sample(self, number: int, occurrence: int, request: BatchRequest, place: Place) -> Sample:
+    def _sample(self, number: int, occurrence: int, request: BatchRequest, room: Room, place: Place) -> Sample:
         if number == EMPTY_SLOT:
             return empty_sample()
         self.current_samples.note(number)
         try:
-            return self._prepare(self.reader.read(number), number, occurrence, request, place)
+            return self._prepare(self.reader.read(number), number, occurrence, request, room, place)
         except UnreadableRecordError as error:
             return empty_sample(problem=str(error))
 
-    def _prepare(self, raw: RawSample, number: int, occurrence: int, request: BatchRequest, place: Place) -> Sample:
+    def _prepare(
+        self, raw: RawSample, number: int, occurrence: int, request: BatchRequest, room: Room, place: Place
+    ) -> Sample:
         rule = self.rules[request.scale]
         with_proposals = self.proposal_limit > 0
-        record, sample = interpret(raw, self.pixels, with_proposals=with_proposals, skeleton=self.skeleton)
+        record, sample = interpret(raw, self.pixels, with_proposals=with_proposals, skeleton=self.skeleton, room=room)
         size = rule.size(record.height, record.width)
         exceeds = any(edge > limit for edge, limit in zip(size, request.shape, strict=True))
         if exceeds and not self._has_planned_sizes:  # then the batch was planned by another size

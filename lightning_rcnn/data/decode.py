@@ -95,19 +95,20 @@ def decode_image(data: bytes, *, apply_exif: bool) -> Tensor:
     return decode_with_damage(data, apply_exif=apply_exif).pixels
 
 
-def decode_with_damage(data: bytes, *, apply_exif: bool) -> DecodedImage:
+def decode_with_damage(data: bytes, *, apply_exif: bool, room: np.ndarray | None = None) -> DecodedImage:
     """Decode an image file and report its damage.
 
     Args:
         data: content of the file.
         apply_exif: whether to rotate and mirror the image by its EXIF orientation.
+        room: memory into which a plain JPEG is decoded if it fits, uint8 [B]; by default memory of its own.
 
     Raises:
         UndecodableImage: not an image, or a damaged one.
         TruncatedImage: an image that is cut off.
         UnsupportedImage: an image of a kind that is not supported.
     """
-    plain_pixels = _decode_plain_jpeg(data, apply_exif)
+    plain_pixels = _decode_plain_jpeg(data, apply_exif, room)
     if plain_pixels is not None:
         return DecodedImage(torch.from_numpy(plain_pixels).permute(2, 0, 1), damage="")
     header = open_image(data)
@@ -220,7 +221,7 @@ def _pixel_limit() -> float:
     return math.inf if Image.MAX_IMAGE_PIXELS is None else 2 * Image.MAX_IMAGE_PIXELS
 
 
-def _decode_plain_jpeg(data: bytes, apply_exif: bool) -> np.ndarray | None:
+def _decode_plain_jpeg(data: bytes, apply_exif: bool, room: np.ndarray | None) -> np.ndarray | None:
     """Return pixels uint8 [h, w, 3] of a sound JPEG without special features, as nearly all are; None otherwise.
 
     This saves reading the header with Pillow, which would take a fortieth of the decoding time.
@@ -231,7 +232,9 @@ def _decode_plain_jpeg(data: bytes, apply_exif: bool) -> np.ndarray | None:
         height, width, colors, _ = simplejpeg.decode_jpeg_header(data)
         if colors in ("CMYK", "YCCK") or height * width > _pixel_limit():
             return None
-        return simplejpeg.decode_jpeg(data, "RGB")
+        size = height * width * 3
+        buffer = None if room is None or size > len(room) else room[:size]
+        return simplejpeg.decode_jpeg(data, "RGB", buffer=buffer)
     except (ValueError, KeyError):  # damaged, or a subsampling that simplejpeg has no name for
         return None
 

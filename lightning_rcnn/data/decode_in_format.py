@@ -15,13 +15,16 @@ from lightning_rcnn.data.stored_pixels import read_stored, stored_layout
 WHITE = 255.0
 
 
-def decode_in_format(data: bytes, pixels: PixelFormat, *, apply_exif: bool) -> DecodedImage:
+def decode_in_format(
+    data: bytes, pixels: PixelFormat, *, apply_exif: bool, room: np.ndarray | None = None
+) -> DecodedImage:
     """Decode an image file to the channels and the range of a pixel format.
 
     Args:
         data: content of the file.
         pixels: format of the data set.
         apply_exif: whether to rotate and mirror the image by its EXIF orientation.
+        room: memory for RGB of 8 bits; see `decode_with_damage`.
 
     Returns:
         Pixels [C, h, w], uint8 or float32, 0 to 255; for RGB of 8 bits the result of `decode_with_damage`.
@@ -31,7 +34,7 @@ def decode_in_format(data: bytes, pixels: PixelFormat, *, apply_exif: bool) -> D
         UnsupportedImage: channels or type differ from those of the format.
     """
     if pixels.is_rgb:
-        return decode_with_damage(data, apply_exif=apply_exif)
+        return decode_with_damage(data, apply_exif=apply_exif, room=room)
     layout = stored_layout(data)
     if layout.kind == "uint8" and layout.extension == "jpg":  # libjpeg-turbo reports damage
         stored, damage = decode_with_damage(data, apply_exif=apply_exif)

@@ -1,13 +1,15 @@
 """Decode the image of a sample in a packed data set."""
 
+import numpy as np
+
 from lightning_rcnn.data.decode import DecodedImage, pixel_limit
 from lightning_rcnn.data.decode_in_format import decode_in_format
 from lightning_rcnn.data.pixel_format import PixelFormat
 from lightning_rcnn.data.reader import RawSample
 
 
-def decode_sample(raw: RawSample, pixels: PixelFormat) -> DecodedImage:
-    """Decode the image of a sample, [C, h, w] of a pixel format.
+def decode_sample(raw: RawSample, pixels: PixelFormat, room: np.ndarray | None = None) -> DecodedImage:
+    """Decode the image of a sample, [C, h, w] of a pixel format, into `room` as `decode_with_damage` does.
 
     It may have as many pixels as its annotation says, also above Pillow's limit: `pack` has accepted it.
 
@@ -19,4 +21,4 @@ def decode_sample(raw: RawSample, pixels: PixelFormat) -> DecodedImage:
         return DecodedImage(raw.pixels, damage="")
     content = raw.content
     with pixel_limit(content["width"] * content["height"]):
-        return decode_in_format(raw.image, pixels, apply_exif=bool(content.get("apply_exif")))
+        return decode_in_format(raw.image, pixels, apply_exif=bool(content.get("apply_exif")), room=room)

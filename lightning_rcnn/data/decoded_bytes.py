@@ -5,6 +5,7 @@ Shape letters: C channels, h and w height and width of an image, B bytes.
 
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -26,7 +27,7 @@ class BytesLayout(NamedTuple):
 
 
 class DecodedBytes:
-    """Memory that images are copied into: a buffer of the worker, or memory of its own where that is too small.
+    """Memory for images, one after the other: a buffer of the worker, or memory of its own where that is too small.
 
     Args:
         memory: shared memory of the workers.
@@ -41,15 +42,25 @@ class DecodedBytes:
         self._others: list[Tensor] = []  # images that do not fit, uint8 [h, w, C]
         self._num_bytes = 0
 
+    @property
+    def room(self) -> np.ndarray:
+        """The free rest of the buffer, uint8 [B]: an image that is decoded into it need not be copied."""
+        return self._memory[len(self._memory) if self._others else self._num_bytes :].numpy()
+
     def append(self, image: Tensor) -> int:
-        """Take an image, uint8 [C, h, w], row by row with the channels of a pixel together; return its first byte."""
+        """Take an image, uint8 [C, h, w], row by row with the channels of a pixel together; return its first byte.
+
+        An image that is there already stays; a part of one that was decoded into `room` is moved.
+        """
         first, self._num_bytes = self._num_bytes, self._num_bytes + image.numel()
         pixels = image.permute(1, 2, 0)
         if self._others or self._num_bytes > len(self._memory):
             self._others.append(pixels)
         else:
             self._in_buffer = self._num_bytes
-            self._memory[first : self._num_bytes].view(pixels.shape).copy_(pixels)
+            own = self._memory[first : self._num_bytes].view(pixels.shape)
+            if (own.data_ptr(), own.stride()) != (pixels.data_ptr(), pixels.stride()):
+                np.copyto(own.numpy(), pixels.numpy())  # also if they overlap
         return first
 
     def finish(self) -> tuple[Tensor, BytesLayout, Buffer | None]:

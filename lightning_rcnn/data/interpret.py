@@ -18,7 +18,12 @@ from lightning_rcnn.structures import ImageRecord, LabelLists
 
 
 def interpret(
-    raw: RawSample, pixels: PixelFormat, *, with_proposals: bool, skeleton: Skeleton | None
+    raw: RawSample,
+    pixels: PixelFormat,
+    *,
+    with_proposals: bool,
+    skeleton: Skeleton | None,
+    room: np.ndarray | None = None,
 ) -> tuple[ImageRecord, TrainingImage]:
     """Return the record of a sample, without annotations, and its image with the objects.
 
@@ -27,6 +32,7 @@ def interpret(
         pixels: format to which the image is decoded.
         with_proposals: whether the stored proposals are needed.
         skeleton: keypoints that are needed; None for none.
+        room: memory for the image; see `decode_with_damage`.
 
     Raises:
         UnreadableRecordError: the JSON is not that of a sample, or the image cannot be decoded or has another size.
@@ -49,7 +55,7 @@ def interpret(
         ) from error
     segmentations = [annotation.get("segmentation") for annotation in annotations]
     proposals = _stored_proposals(raw) if with_proposals else None
-    image, damage = _decode(raw, record, pixels)
+    image, damage = _decode(raw, record, pixels, room)
     if damage:
         record = replace(record, damage=f"{raw.location} ({record.file_name}): {damage}")
     sample = TrainingImage(
@@ -81,9 +87,9 @@ def _stored_proposals(raw: RawSample) -> np.ndarray:
     return raw.proposals
 
 
-def _decode(raw: RawSample, record: ImageRecord, pixels: PixelFormat) -> DecodedImage:
+def _decode(raw: RawSample, record: ImageRecord, pixels: PixelFormat, room: np.ndarray | None) -> DecodedImage:
     try:
-        image = decode_sample(raw, pixels)
+        image = decode_sample(raw, pixels, room)
     except UndecodableImage as error:
         raise UnreadableRecordError(f"{raw.location} ({record.file_name}): {error}") from error
     height, width = image.pixels.shape[-2:]
