@@ -88,10 +88,8 @@ class ResizeRule:
     def taps(self, image: Tensor) -> TapsRule:
         """Return the weights by which a device resizes an image of bytes as this rule does.
 
-        The result of "antialiased" is the same to the bit, except where a part of a canvas becomes one pixel wide and
-        has not three or four channels: torch then repeats the first row. Others are off by one at most: "pillow" where
-        Pillow begins with y, and "opencv", as weights are rounded otherwise; "bilinear", which is not rounded, by far
-        less.
+        The result of "antialiased" is the same to the bit. Others are off by one at most: "pillow" where Pillow begins
+        with y, and "opencv", as weights are rounded otherwise; "bilinear", which is not rounded, by far less.
         """
         if self.method in ("bilinear", "opencv"):
             return "linear"

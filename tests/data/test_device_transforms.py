@@ -1,5 +1,7 @@
 """Images that the device renders, against those that the workers render."""
 
+from dataclasses import replace
+from itertools import product
 from typing import Any
 
 import lightning
@@ -21,9 +23,11 @@ from lightning_rcnn.data.plan import EMPTY_SLOT, Plan
 from lightning_rcnn.data.reader import RawSample
 from lightning_rcnn.data.requirements import require_bytes
 from lightning_rcnn.data.resize import ResizeMethod, ResizeRule
-from lightning_rcnn.data.transforms import pipeline
+from lightning_rcnn.data.slots import SlotLayout
+from lightning_rcnn.data.transforms import TrainingImage, pipeline
 from lightning_rcnn.data.transforms.color_transform import left_to_device
 from lightning_rcnn.data.transforms.pipeline import checked_transforms, log_worker_transforms
+from lightning_rcnn.data.transforms.render import render
 from lightning_rcnn.errors import InputError
 from lightning_rcnn.structures import Batch
 from tests.data.batch_contents import contents
@@ -118,6 +122,25 @@ def test_any_number_of_channels(channels: int):
     by_device, by_worker = (dataset(form, transforms, pixels=pixels) for form in (UnrenderedImages, RenderedImages))
     for request in requests()[:2]:
         assert difference(rendered(by_device[request]), by_worker[request]).max() == 0
+
+
+@pytest.mark.parametrize("channels", [1, 3, 5])
+@pytest.mark.parametrize("is_transposed", [False, True])
+def test_images_and_canvases_of_one_pixel_in_width_or_height(channels: int, is_transposed: bool):
+    layout = SlotLayout(1, channels, (40, 40), torch.uint8)
+    for height, width, *size in product((1, 5), (1, 5), (1, 3, 33), (1, 3, 33)):
+        noise = np.random.default_rng(height).integers(0, 256, (height, width, channels), dtype=np.uint8)
+        none, pixels = np.zeros(0, np.int64), torch.from_numpy(noise).permute(2, 0, 1)
+        image = TrainingImage(pixels, np.zeros((0, 4), np.float32), none, none > 0, [])
+        for window in (None, (0, -3, width, height + 2), (-2, 0, width + 4, height)):
+            sample = replace(
+                image, window=window, fill=(9, 80, 200), final_size=(size[0], size[1]), is_transposed=is_transposed
+            )
+            expected = render(sample, ResizeRule(8, 8), RenderedImages(layout, BatchMemory(0, 0)).slots[0])[0]
+            images = UnrenderedImages(layout, BatchMemory(0, 0))
+            images.place(0, sample, ResizeRule(8, 8))
+            alone = Batch(images.slots, torch.tensor([size]), torch.zeros(1, dtype=torch.int64), None, ())
+            assert torch.equal(rendered(images.finish(alone)).images[0, :, : size[0], : size[1]], expected)
 
 
 def test_transforms_that_need_pixels_stay_in_the_workers():

@@ -41,7 +41,8 @@ def _resized(sample: TrainingImage, rule: ResizeRule, size: tuple[int, int]) -> 
     window, visible = window_of(sample), visible_part(sample)
     left, top, right, bottom = visible
     is_on_canvas = window != visible and left < right and top < bottom
-    if not is_on_canvas or size == displayed_size(sample):
+    is_narrow = 1 in (size[1], displayed_size(sample)[1])  # of which torch resizes no part right
+    if not is_on_canvas or is_narrow or size == displayed_size(sample):
         return rule.resize(displayed_pixels(sample), size)
     pixels, corner = sample.image[:, top:bottom, left:right], (left - window[0], top - window[1])
     if sample.is_transposed:
