@@ -14,7 +14,8 @@ from lightning_rcnn.healing.layout import Layout
 from lightning_rcnn.healing.leader import Leader
 from lightning_rcnn.healing.link import SILENCE, Link
 from lightning_rcnn.healing.network import Address, Network, StrangerError
-from lightning_rcnn.healing.node import Node, RefusedError
+from lightning_rcnn.healing.node import Node
+from lightning_rcnn.healing.prepared import RefusedError
 from lightning_rcnn.stop_signals import SIGNALS
 
 GATHERING = 120.0

@@ -14,7 +14,7 @@ from lightning_rcnn.healing import say
 from lightning_rcnn.healing.copies import Copies
 from lightning_rcnn.healing.layout import Layout, with_nodes
 from lightning_rcnn.healing.memory import saved_step
-from lightning_rcnn.healing.prepared import FAILED, PreparedRanks, free_port
+from lightning_rcnn.healing.prepared import FAILED, PreparedRanks, RefusedError, free_port
 from lightning_rcnn.launchers import HEALING
 from lightning_rcnn.stop_signals import EXIT_STATUS, INTERRUPTED
 
@@ -24,18 +24,6 @@ ENDING = 60.0
 """Seconds that killed ranks have to be gone; one whose driver hangs never is."""
 LOOKS = 0.2
 """Seconds between two looks at the checkpoint in memory."""
-
-
-class RefusedError(Exception):
-    """The command cannot work; what is wrong is said.
-
-    Args:
-        status: its exit status.
-    """
-
-    def __init__(self, status: int) -> None:
-        super().__init__(f"the command ended with status {status}")
-        self.status = status
 
 
 class Node:
@@ -213,7 +201,6 @@ class Node:
             if saved_step(self._folder) != message["step"]:
                 await self._fetch(message["source"])
             prepared, _ = await self._prepare(layout)
-            prepared.pids = {}
             prepared.start(
                 [
                     {**common, "RANK": str(self._first_rank + rank), "LOCAL_RANK": str(rank)}
@@ -221,12 +208,15 @@ class Node:
                 ]
             )
         except (OSError, RefusedError) as error:
-            say(f"node {self.number} cannot start its ranks: {error}")
-            self.report({"kind": "failed"})
+            self._report_failed_start(str(error))
             return
         self._running, self._has_started = prepared, True
         if len(self._order) > 1:  # for the loss of one of them
             self._keep(self._prepare_in_reserve(with_nodes(self._whole, len(self._order) - 1)))
+
+    def _report_failed_start(self, why: str) -> None:
+        say(f"node {self.number} cannot start its ranks: {why}")
+        self.report({"kind": "failed"})
 
     async def _prepare_in_reserve(self, layout: Layout) -> None:
         await asyncio.sleep(RESERVE_AFTER)
@@ -271,7 +261,7 @@ class Node:
         if kind == "prepared":
             batch_size.set_result(values[0])
         elif kind == "started":
-            prepared.pids = values[0]
+            prepared.note_ranks(values[0])
             if self._asked is not None:
                 self.pass_on(self._asked)
         elif kind == "rank":
@@ -293,8 +283,10 @@ class Node:
             self._running = None
             if self._all_ended is not None and not self._all_ended.done():
                 self._all_ended.set_result(None)
-            else:
+            elif prepared.has_ranks:
                 self.report({"kind": "rank", "rank": self._first_rank, "status": status or FAILED})
+            else:  # such as no memory for another process
+                self._report_failed_start(f"the process that forks them ended with status {status}")
 
     async def _watch_memory(self) -> None:
         """Report each new checkpoint of rank 0."""

@@ -21,6 +21,18 @@ FAILED = 70
 _DEATH_SIGNAL = 1  # PR_SET_PDEATHSIG of prctl(2)
 
 
+class RefusedError(Exception):
+    """The command cannot work; what is wrong is said.
+
+    Args:
+        status: its exit status.
+    """
+
+    def __init__(self, status: int) -> None:
+        super().__init__(f"the command ended with status {status}")
+        self.status = status
+
+
 class PreparedRanks:
     """The process of one layout; it starts at once, and can start ranks as soon as it says "prepared".
 
@@ -35,11 +47,13 @@ class PreparedRanks:
     Attributes:
         pipe: what it says.
         pids: local rank -> process id, of the ranks that were started last and have not ended.
+        has_ranks: whether the last start has forked its ranks.
     """
 
     def __init__(self, words: Sequence[str], environment: Mapping[str, str], death_signal: int) -> None:
         self.pipe, other = get_context("fork").Pipe()
         self.pids: dict[int, int] = {}
+        self.has_ranks = False
         self._process = get_context("fork").Process(
             target=_prepare, args=(list(words), dict(environment), death_signal, other, self.pipe)
         )
@@ -49,8 +63,13 @@ class PreparedRanks:
         other.close()
 
     def start(self, environments: Sequence[Mapping[str, str]]) -> None:
-        """Start a rank with each of these variables."""
+        """Start a rank with each of these variables; "started" follows."""
+        self.pids, self.has_ranks = {}, False
         self.pipe.send([dict(environment) for environment in environments])
+
+    def note_ranks(self, pids: dict[int, int]) -> None:
+        """Note the processes that it says are "started"."""
+        self.pids, self.has_ranks = pids, True
 
     def end(self) -> None:
         """End all ranks at once; "ended" follows."""

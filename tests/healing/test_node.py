@@ -10,7 +10,8 @@ from lightning_rcnn.checkpoints.in_memory import NAME
 from lightning_rcnn.files import atomic_write
 from lightning_rcnn.healing import node as node_module
 from lightning_rcnn.healing.layout import Layout
-from lightning_rcnn.healing.node import Node, RefusedError
+from lightning_rcnn.healing.node import Node
+from lightning_rcnn.healing.prepared import FAILED, RefusedError
 
 
 class Copies:
@@ -35,13 +36,19 @@ class Ranks:
 
     def __init__(self):
         self.pipe, self.other = Pipe()
-        self.pids = {0: 11, 1: 12}
+        self.pids, self.has_ranks = {0: 11, 1: 12}, True
 
     def start(self, environments):
         raise BrokenPipeError("their process is gone")
 
+    def note_ranks(self, pids):
+        self.pids, self.has_ranks = pids, True
+
     def end(self):
         pass
+
+    def status(self):
+        return FAILED
 
     def close(self):
         self.pipe.close()
@@ -134,6 +141,22 @@ def test_ranks_whose_process_is_gone_fail_to_start_and_the_launcher_stays(follow
             await asyncio.sleep(0)
         assert said == [{"kind": "failed"}]
         assert not node.ended.done()
+
+    follow(check)
+
+
+@pytest.mark.parametrize(
+    ("has_ranks", "message"), [(True, {"kind": "rank", "rank": 0, "status": FAILED}), (False, {"kind": "failed"})]
+)
+def test_a_process_that_ends_before_it_has_forked_ranks_has_failed_to_start_them(follow, has_ranks, message):
+    async def check(node, copies):
+        said = []
+        node.report = said.append
+        node._running = ranks = Ranks()
+        ranks.has_ranks = has_ranks
+        ranks.other.close()
+        node._hear(ranks, asyncio.get_running_loop().create_future())
+        assert said == [message]
 
     follow(check)
 
