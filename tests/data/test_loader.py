@@ -10,6 +10,7 @@ from functools import partial
 from itertools import chain, islice
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -219,8 +220,8 @@ def test_a_signal_to_all_processes_loses_no_batch(uneven_set: Path, context: str
 def test_a_worker_that_dies_by_a_signal_names_its_sample(uneven_set: Path, monkeypatch, number: str, advice: str):
     decode = interpret.decode_sample
 
-    def deadly(raw: RawSample, pixels: PixelFormat) -> DecodedImage:
-        image = decode(raw, pixels)
+    def deadly(raw: RawSample, pixels: PixelFormat, room: np.ndarray | None) -> DecodedImage:
+        image = decode(raw, pixels, room)
         if image.pixels[0, 0, 0] == 15:  # the sample's number
             os.kill(os.getpid(), getattr(signal, f"SIG{number}"))
         return image

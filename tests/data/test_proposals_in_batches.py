@@ -24,7 +24,6 @@ from lightning_rcnn.data.shards import read_shards
 from lightning_rcnn.data.transforms import HorizontalFlip
 from lightning_rcnn.errors import InputError
 
-CACHE = ShardCache(None, 1e9, FetchPolicy())
 RULE = ResizeRule(60, 120)
 LIMIT = 6
 
@@ -42,13 +41,24 @@ def proposed_set(make_set, tmp_path_factory) -> Path:
     make_set(folder / "plain", (7, 5))
     shard_set = read_shards(str(folder / "plain"))
     write_proposals(
-        shard_set, CACHE, folder / "out", FromPixels(tell_number), "counting", workers=1, console=Console(quiet=True)
+        shard_set,
+        open_files(),
+        folder / "out",
+        FromPixels(tell_number),
+        "counting",
+        workers=1,
+        console=Console(quiet=True),
     )
     return folder / "out"
 
 
+def open_files():
+    """Files of its own for each test: they stay open, and a later test may have others under the same paths."""
+    return ShardCache(None, 1e9, FetchPolicy())
+
+
 def open_dataset(folder, limit=LIMIT, purpose="evaluation", transforms=()):
-    reader = ShardReader(read_shards(str(folder)), CACHE)
+    reader = ShardReader(read_shards(str(folder)), open_files())
     return DetectionDataset(reader, [RULE], purpose, transforms, proposal_limit=limit)
 
 
