@@ -39,7 +39,7 @@ from lightning_rcnn.checkpoints.translation import (
 )
 from lightning_rcnn.plain_data import INIT_ARGS, merge
 
-_SMALLEST = 16 / 1000
+_MIN_SCALE = 16 / 1000
 """Least factor by which its box coder changes a side; the inverse is the largest, in all programs."""
 PROFILE: dict[str, Any] = {
     "preprocessing": {
@@ -55,10 +55,10 @@ PROFILE: dict[str, Any] = {
         "ranking": "probability",
         "min_size": 0.0,
         "loss_denominator": "sampled_or_one",
-        "weak_iou": 0.3,
-        "weak_target": "own_object",
+        "low_quality_iou": 0.3,
+        "low_quality_target": "own_object",
         "padding_divisor": 32,
-        "smallest": _SMALLEST,
+        "min_scale": _MIN_SCALE,
         "box_loss": part(SMOOTH_L1, beta=0.0),
         "crowd_ioa": None,
         "pre_nms_top_n": [2000, 1000],
@@ -69,7 +69,7 @@ PROFILE: dict[str, Any] = {
         "box_loss": part(SMOOTH_L1, beta=0.0),
         "nms": "hard",
         "min_size": 0.0,
-        "smallest": _SMALLEST,
+        "min_scale": _MIN_SCALE,
         "crowd_ioa": None,
     },
 }

@@ -84,15 +84,15 @@ def encode(boxes: Tensor, references: Tensor, weights: tuple[float, float, float
 
 
 def decode(
-    deltas: Tensor, references: Tensor, weights: tuple[float, float, float, float], smallest: float = 0.0
+    deltas: Tensor, references: Tensor, weights: tuple[float, float, float, float], min_scale: float = 0.0
 ) -> Tensor:
     """Apply deltas [..., 4] to references [..., 4]: the inverse of `encode`; float32 [..., 4].
 
     Args:
         deltas, references, weights: as `encode` returns and takes them.
-        smallest: least factor of a side (mmdetection has 16 / 1000); 0 for no limit.
+        min_scale: least factor of a side (mmdetection has 16 / 1000); 0 for no limit.
     """
-    lowest = math.log(smallest) if smallest > 0 else None
+    lowest = math.log(min_scale) if min_scale > 0 else None
     deltas, references = deltas.float(), references.float()
     size = references[..., 2:] - references[..., :2]
     width, height = size.unbind(-1)

@@ -48,7 +48,7 @@ def select_detections(
     nms_across_classes: bool = False,
     min_size: float = 1e-2,
     scores_of: Callable[[Tensor], Tensor] = softmax_scores,
-    smallest: float = 0.0,
+    min_scale: float = 0.0,
 ) -> Detections:
     """Select detections in the resized frame.
 
@@ -66,7 +66,7 @@ def select_detections(
         min_size: minimum side of a detection, pixels (the default is torchvision's); with 0 (detectron2's) even empty
             boxes are kept.
         scores_of: function from class logits to the scores of the foreground classes [N, P, K].
-        smallest: least factor of a side of a proposal; 0 for no limit.
+        min_scale: least factor of a side of a proposal; 0 for no limit.
     """
     num_classes = box_deltas.shape[2]
     return select_by_score(
@@ -82,7 +82,7 @@ def select_detections(
         nms=nms,
         nms_across_classes=nms_across_classes,
         min_size=min_size,
-        smallest=smallest,
+        min_scale=min_scale,
     )
 
 
@@ -100,13 +100,13 @@ def select_by_score(
     nms: NMSKind = "hard",
     nms_across_classes: bool = False,
     min_size: float = 1e-2,
-    smallest: float = 0.0,
+    min_scale: float = 0.0,
 ) -> Detections:
     """Select detections in the resized frame by scores of any kind, such as those of SVMs.
 
     Args:
         proposals, box_deltas, image_sizes, box_weights, score_threshold, nms_iou, max_detections, nms,
-            nms_across_classes, min_size, smallest: as in `select_detections`.
+            nms_across_classes, min_size, min_scale: as in `select_detections`.
         scores: float32 [N, P, K], scores of the foreground classes.
         classes_above: maximum number of classes of a proposal with a score above the threshold, at most K.
     """
@@ -119,7 +119,7 @@ def select_by_score(
     proposal, label = candidate // num_classes, candidate % num_classes
     delta = gather_boxes(box_deltas.flatten(1, 2), candidate)
     reference = gather_boxes(proposals.boxes, proposal)
-    box = clip_boxes(decode(delta, reference, box_weights, smallest), image_sizes)
+    box = clip_boxes(decode(delta, reference, box_weights, min_scale), image_sizes)
     score = torch.where(has_min_size(box, min_size), score, -torch.inf)
     group = torch.zeros_like(label) if nms_across_classes else label
     if nms == "soft":

@@ -14,7 +14,7 @@ from lightning_rcnn.functional.sampling import Samples, random_keys, sample_bala
 from lightning_rcnn.ops.gather import gather_boxes
 from lightning_rcnn.structures import NO_IMAGE, Proposals, Targets
 
-WeakTarget = Literal["best_object", "own_object"]
+LowQualityTarget = Literal["best_object", "own_object"]
 
 
 class AnchorLabels(NamedTuple):
@@ -42,8 +42,8 @@ def label_anchors(
     positive_iou: float,
     negative_iou: float,
     crowd_ioa: float | None,
-    weak_iou: float = 0.0,
-    weak_target: WeakTarget = "best_object",
+    low_quality_iou: float = 0.0,
+    low_quality_target: LowQualityTarget = "best_object",
     matches_all: bool = False,
 ) -> AnchorLabels:
     """Label anchors (Faster R-CNN section 3.1.2).
@@ -59,9 +59,9 @@ def label_anchors(
         is_candidate: bool [N or 1, B]; other anchors, such as those that cross the image's edge, are ignored.
         positive_iou, negative_iou: IoU thresholds.
         crowd_ioa: an anchor with a larger fraction of its area in a crowd is not negative; None to ignore crowds.
-        weak_iou: an object's highest IoU must reach it to make the anchor positive below `positive_iou`.
-        weak_target: what such an anchor learns, and any other that an object has its highest IoU with: the object that
-            it overlaps most, or the one that it is the best anchor of, of several the last (mmdetection).
+        low_quality_iou: an object's highest IoU must reach it to make the anchor positive below `positive_iou`.
+        low_quality_target: what such an anchor learns, and any other that an object has its highest IoU with: the
+            object that it overlaps most, or the one that it is the best anchor of, of several the last (mmdetection).
         matches_all: whether an ignored anchor may be the best of an object, which then has none (detectron2).
     """
     # Ignored anchors are compared as empty boxes, so that the best of the others is the best of its object.
@@ -69,10 +69,10 @@ def label_anchors(
     overlaps = best_overlaps(targets.boxes, targets.is_object, targets.is_crowd, compared)
     is_candidate = is_candidate & (image_ids != NO_IMAGE)[:, None]
     is_best, gt_index = overlaps.is_best_of_object, overlaps.gt_index
-    if weak_iou > 0 or weak_target == "own_object":
-        own = own_objects(targets.boxes, targets.is_object, compared, weak_iou)
+    if low_quality_iou > 0 or low_quality_target == "own_object":
+        own = own_objects(targets.boxes, targets.is_object, compared, low_quality_iou)
         is_best = own >= 0
-        gt_index = torch.where(is_best, own, gt_index) if weak_target == "own_object" else gt_index
+        gt_index = torch.where(is_best, own, gt_index) if low_quality_target == "own_object" else gt_index
     is_positive = ((overlaps.iou >= positive_iou) | is_best) & is_candidate
     # Only the part of an anchor inside the image counts.
     in_crowd = is_in_crowd(overlaps.crowd_area, clip_boxes(anchors[None], image_sizes), crowd_ioa)
@@ -106,8 +106,8 @@ def anchor_targets(
     positive_fraction: float,
     crowd_ioa: float | None,
     box_weights: tuple[float, float, float, float],
-    weak_iou: float = 0.0,
-    weak_target: WeakTarget = "best_object",
+    low_quality_iou: float = 0.0,
+    low_quality_target: LowQualityTarget = "best_object",
     matches_all: bool = False,
 ) -> AnchorTargets:
     """Label anchors and sample a mini-batch (Faster R-CNN sections 3.1.2 and 3.1.3).
@@ -115,7 +115,7 @@ def anchor_targets(
     Args:
         anchors, targets, image_ids, image_sizes, is_candidate: as in `label_anchors`; empty slots yield no samples.
         seed: int64 scalar, seed of the sampling.
-        positive_iou, negative_iou, crowd_ioa, weak_iou, weak_target, matches_all: as in `label_anchors`.
+        positive_iou, negative_iou, crowd_ioa, low_quality_iou, low_quality_target, matches_all: as in `label_anchors`.
         num_samples: S.
         positive_fraction: maximum fraction of S that is positive.
         box_weights: factors of the deltas.
@@ -129,8 +129,8 @@ def anchor_targets(
         positive_iou=positive_iou,
         negative_iou=negative_iou,
         crowd_ioa=crowd_ioa,
-        weak_iou=weak_iou,
-        weak_target=weak_target,
+        low_quality_iou=low_quality_iou,
+        low_quality_target=low_quality_target,
         matches_all=matches_all,
     )
     keys = random_keys(seed, image_ids, anchors.shape[0])
@@ -175,7 +175,7 @@ def roi_targets(
     positive_fraction: float,
     crowd_ioa: float | None,
     box_weights: tuple[float, float, float, float],
-    weak_iou: float | None = None,
+    low_quality_iou: float | None = None,
 ) -> RoIs:
     """Label proposals and sample a mini-batch of RoIs (Fast R-CNN section 2.3).
 
@@ -193,15 +193,15 @@ def roi_targets(
         positive_fraction: maximum fraction of R that is positive.
         crowd_ioa: a proposal with a larger fraction of its area in a crowd is not background; None to ignore crowds.
         box_weights: factors of the deltas.
-        weak_iou: an object's best proposal learns it if their IoU reaches this; None for no such rule.
+        low_quality_iou: an object's best proposal learns it if their IoU reaches this; None for no such rule.
     """
     boxes = torch.cat((proposals.boxes, targets.boxes), dim=1)
     is_present = torch.cat((proposals.is_valid, targets.is_object), dim=1) & (image_ids != NO_IMAGE)[:, None]
     overlaps = best_overlaps(targets.boxes, targets.is_object, targets.is_crowd, boxes)
     is_positive, matched = (overlaps.iou >= positive_iou) & is_present, overlaps.gt_index
-    if weak_iou is not None:
+    if low_quality_iou is not None:
         compared = torch.where(proposals.is_valid[..., None], proposals.boxes, 0.0)
-        own = own_objects(targets.boxes, targets.is_object, compared, weak_iou)
+        own = own_objects(targets.boxes, targets.is_object, compared, low_quality_iou)
         own = torch.cat((own, torch.full_like(targets.labels, -1)), dim=1)
         is_positive = is_positive | ((own >= 0) & is_present)
         matched = torch.where(own >= 0, own, matched)

@@ -40,7 +40,7 @@ class BoxSettings(Settings):
         positive_iou: IoU with an object from which on a region is positive.
         negative_iou, lowest_negative_iou: regions with an IoU below the first and not below the second are background;
             other regions that are not positive are ignored.
-        weak_iou: the best proposal of an object learns it if their IoU reaches this (mmdetection's
+        low_quality_iou: the best proposal of an object learns it if their IoU reaches this (mmdetection's
             `match_low_quality`); None: a region learns the object that it overlaps most.
         samples_per_image, positive_fraction: number of sampled regions, and the maximum fraction of positives.
         crowd_ioa: fraction of its area in a crowd above which a region is not a negative (0.7 in Detectron); None drops
@@ -59,7 +59,7 @@ class BoxSettings(Settings):
         detections_per_image: limit of detections per image.
         min_size: minimum side of a box before NMS, pixels; with 0 (detectron2) empty boxes are dropped in the original
             frame only.
-        smallest: least factor of a side of a proposal, 0.016 in mmdetection; 0 for no limit.
+        min_scale: least factor of a side of a proposal, 0.016 in mmdetection; 0 for no limit.
         passes_on: boxes that mask and keypoint branches train on: "sampled", those of the proposals, or "predicted",
             what this branch makes of them (detectron2's `TRAIN_ON_PRED_BOXES`, in its PointRend).
 
@@ -74,7 +74,7 @@ class BoxSettings(Settings):
     positive_iou: Fraction = 0.5
     negative_iou: Fraction = 0.5
     lowest_negative_iou: Fraction = 0.0
-    weak_iou: Fraction | None = None
+    low_quality_iou: Fraction | None = None
     samples_per_image: PositiveCount = 512
     positive_fraction: Fraction = 0.25
     crowd_ioa: Fraction | None = None
@@ -89,7 +89,7 @@ class BoxSettings(Settings):
     nms_across_classes: bool = False
     detections_per_image: PositiveCount = 100
     min_size: NonNegative = 1e-2
-    smallest: Fraction = 0.0
+    min_scale: Fraction = 0.0
     passes_on: Literal["sampled", "predicted"] = "sampled"
 
     def __post_init__(self) -> None:
@@ -175,7 +175,7 @@ class BoxStage(Part):
             positive_fraction=self.settings.positive_fraction,
             crowd_ioa=self.settings.crowd_ioa,
             box_weights=self.settings.box_weights,
-            weak_iou=self.settings.weak_iou,
+            low_quality_iou=self.settings.low_quality_iou,
         )
 
     def score(self, features: Tensor, is_valid: Tensor) -> tuple[Tensor, Tensor]:
@@ -277,7 +277,7 @@ class BoxBranch(BoxStage):
         if self.settings.passes_on == "sampled":
             return rois
         deltas, settings = _of_own_class(rois, box_deltas).detach(), self.settings
-        boxes = decode(deltas, rois.boxes, settings.box_weights, settings.smallest)
+        boxes = decode(deltas, rois.boxes, settings.box_weights, settings.min_scale)
         return rois._replace(boxes=boxes, features=None)
 
     def _select(self, proposals: Proposals, class_logits: Tensor, box_deltas: Tensor, inputs: Inputs) -> Detections:
@@ -295,7 +295,7 @@ class BoxBranch(BoxStage):
             max_detections=self.settings.detections_per_image,
             min_size=self.settings.min_size,
             scores_of=self.class_loss.scores,
-            smallest=self.settings.smallest,
+            min_scale=self.settings.min_scale,
         )
 
 

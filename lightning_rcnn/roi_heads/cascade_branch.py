@@ -181,7 +181,7 @@ class CascadeBranch(Part):
             features = _ScaledGradient.apply(features, 1 / len(self.stages))
         class_logits, box_deltas = stage.score(features, is_valid)
         deltas, settings = box_deltas[:, :, 0].detach(), stage.settings
-        refined = decode(deltas, boxes, settings.box_weights, settings.smallest)
+        refined = decode(deltas, boxes, settings.box_weights, settings.min_scale)
         return StagePass(boxes, class_logits, box_deltas, clip_boxes(refined, inputs.image_sizes))
 
     def _losses_of_samples(
@@ -244,7 +244,7 @@ class CascadeBranch(Part):
             nms_across_classes=settings.nms_across_classes,
             max_detections=settings.detections_per_image,
             min_size=settings.min_size,
-            smallest=settings.smallest,
+            min_scale=settings.min_scale,
         )
 
 

@@ -14,7 +14,13 @@ from lightning_rcnn.backbones.base import Backbone
 from lightning_rcnn.box_losses import BoxLossSettings, BoxSamples, SmoothL1Loss
 from lightning_rcnn.functional.losses import LossSum, objectness_loss
 from lightning_rcnn.functional.sampling import Samples
-from lightning_rcnn.functional.targets import AnchorLabels, AnchorTargets, WeakTarget, anchor_targets, label_anchors
+from lightning_rcnn.functional.targets import (
+    AnchorLabels,
+    AnchorTargets,
+    LowQualityTarget,
+    anchor_targets,
+    label_anchors,
+)
 from lightning_rcnn.ops.gather import gather_boxes
 from lightning_rcnn.parts import Part, Settings
 from lightning_rcnn.rpn.anchors import AnchorSettings
@@ -33,9 +39,9 @@ class RPNSettings(Settings):
         num_layers: number of 3 x 3 convolutions; 2 in torchvision's second version.
         positive_iou, negative_iou: IoU thresholds of positive and negative anchors (section 3.1.2).
         samples_per_image, positive_fraction: number of sampled anchors, and the maximum fraction of positives (3.1.3).
-        weak_iou: IoU that the best anchor of an object needs to be positive below `positive_iou`; any with 0, 0.3 in
-            mmdetection.
-        weak_target: what the best anchor of an object learns if it overlaps another one more: this "best_object"
+        low_quality_iou: IoU that the best anchor of an object needs to be positive below `positive_iou`; any with 0,
+            0.3 in mmdetection.
+        low_quality_target: what the best anchor of an object learns if it overlaps another one more: this "best_object"
             (torchvision, detectron2), or its "own_object" (mmdetection).
         cross_boundary_anchors: "keep" or "ignore" anchors that cross the image boundary in training (section 3.3);
             "discard" ignores them after matching, so that an object whose best anchor is among them has none
@@ -54,7 +60,7 @@ class RPNSettings(Settings):
         min_size: minimum side of a proposal, pixels; with 0 (detectron2) only empty boxes are dropped.
         ranking: rank proposals by "logit" (detectron2) or "probability" (torchvision).
         score_threshold: minimum objectness of a proposal, a probability; 0.05 in torchvision's MobileNets.
-        smallest: least factor of a side of an anchor, 0.016 in mmdetection; 0 for no limit.
+        min_scale: least factor of a side of an anchor, 0.016 in mmdetection; 0 for no limit.
     """
 
     anchors: AnchorSettings = AnchorSettings()
@@ -63,8 +69,8 @@ class RPNSettings(Settings):
     negative_iou: Fraction = 0.3
     samples_per_image: PositiveCount = 256
     positive_fraction: Fraction = 0.5
-    weak_iou: Fraction = 0.0
-    weak_target: WeakTarget = "best_object"
+    low_quality_iou: Fraction = 0.0
+    low_quality_target: LowQualityTarget = "best_object"
     cross_boundary_anchors: Literal["keep", "ignore", "discard"] = "keep"
     padding_divisor: Count = 0
     crowd_ioa: Fraction | None = None
@@ -76,7 +82,7 @@ class RPNSettings(Settings):
     min_size: NonNegative = 1e-3
     ranking: ProposalRanking = "logit"
     score_threshold: Fraction = 0.0
-    smallest: Fraction = 0.0
+    min_scale: Fraction = 0.0
 
     def build(self, backbone: Backbone) -> "RPN":
         """Build the branch for the feature maps of a backbone.
@@ -157,8 +163,8 @@ class RPN(Part):
             positive_iou=self.settings.positive_iou,
             negative_iou=self.settings.negative_iou,
             crowd_ioa=self.settings.crowd_ioa,
-            weak_iou=self.settings.weak_iou,
-            weak_target=self.settings.weak_target,
+            low_quality_iou=self.settings.low_quality_iou,
+            low_quality_target=self.settings.low_quality_target,
             matches_all=self.settings.cross_boundary_anchors == "discard",
         )
 
@@ -181,8 +187,8 @@ class RPN(Part):
             positive_fraction=self.settings.positive_fraction,
             crowd_ioa=self.settings.crowd_ioa,
             box_weights=RPN_BOX_WEIGHTS,
-            weak_iou=self.settings.weak_iou,
-            weak_target=self.settings.weak_target,
+            low_quality_iou=self.settings.low_quality_iou,
+            low_quality_target=self.settings.low_quality_target,
             matches_all=self.settings.cross_boundary_anchors == "discard",
         )
 
@@ -213,5 +219,5 @@ class RPN(Part):
             min_size=self.settings.min_size,
             ranking=self.settings.ranking,
             score_threshold=self.settings.score_threshold,
-            smallest=self.settings.smallest,
+            min_scale=self.settings.min_scale,
         )

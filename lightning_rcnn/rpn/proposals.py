@@ -32,7 +32,7 @@ def select_proposals(
     min_size: float,
     ranking: ProposalRanking,
     score_threshold: float = 0.0,
-    smallest: float = 0.0,
+    min_scale: float = 0.0,
 ) -> Proposals:
     """Select the best boxes of each image: top scores per level, decoding, clipping, NMS per level, top scores of all.
 
@@ -47,14 +47,14 @@ def select_proposals(
         min_size: minimum side of a proposal, pixels; empty boxes are always dropped.
         ranking: "logit" (detectron2), or "probability" (torchvision), which ties logits beyond about 17.
         score_threshold: minimum probability of a proposal.
-        smallest: least factor of a side of an anchor; 0 for no limit.
+        min_scale: least factor of a side of an anchor; 0 for no limit.
     """
     boxes, scores, levels = [], [], []
     min_size = max(min_size, torch.finfo(torch.float32).tiny)
     for level, (level_anchors, level_logits, level_deltas) in enumerate(zip(anchors, logits, deltas, strict=True)):
         score, index = level_logits.topk(min(pre_nms_top_n, level_logits.shape[1]), dim=1)
         delta = gather_boxes(level_deltas, index)
-        box = clip_boxes(decode(delta, level_anchors[index], RPN_BOX_WEIGHTS, smallest), image_sizes)
+        box = clip_boxes(decode(delta, level_anchors[index], RPN_BOX_WEIGHTS, min_scale), image_sizes)
         boxes.append(box)
         score = score.sigmoid() if ranking == "probability" else score
         is_kept = has_min_size(box, min_size)

@@ -20,13 +20,13 @@ from lightning_rcnn.structures import NO_IMAGE, Detections
 LOSSES = ["loss_objectness", "loss_rpn_box", "loss_classifier", "loss_box"]
 MMDETECTION = {
     "rpn": {
-        "weak_iou": 0.3,
-        "weak_target": "own_object",
+        "low_quality_iou": 0.3,
+        "low_quality_target": "own_object",
         "padding_divisor": 32,
         "loss_denominator": "sampled_or_one",
-        "smallest": 0.016,
+        "min_scale": 0.016,
     },
-    "box": {"weak_iou": 0.5, "smallest": 0.016},
+    "box": {"low_quality_iou": 0.5, "min_scale": 0.016},
 }
 """Rules of training that only its models have."""
 C4 = {

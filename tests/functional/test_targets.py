@@ -145,9 +145,13 @@ def test_weak_objects_and_what_their_anchors_learn():
         return found.is_positive[0].tolist(), found.is_negative[0].tolist(), found.gt_index[0, :2].tolist()
 
     assert labels() == ([True, True, False], [False, False, True], [0, 2])
-    assert labels(weak_iou=0.3) == ([True, False, False], [False, True, True], [0, 2])
-    assert labels(weak_target="own_object") == ([True, True, False], [False, False, True], [1, 2])
-    assert labels(weak_iou=0.5, weak_target="own_object") == ([True, False, False], [False, True, True], [0, 2])
+    assert labels(low_quality_iou=0.3) == ([True, False, False], [False, True, True], [0, 2])
+    assert labels(low_quality_target="own_object") == ([True, True, False], [False, False, True], [1, 2])
+    assert labels(low_quality_iou=0.5, low_quality_target="own_object") == (
+        [True, False, False],
+        [False, True, True],
+        [0, 2],
+    )
 
 
 def test_the_best_region_of_an_object_learns_it():
@@ -155,7 +159,7 @@ def test_the_best_region_of_an_object_learns_it():
     targets = targets_of([[0.0, 0, 10, 10], [0, 0, 10, 6]], [1, 2])
     proposals = Proposals(torch.tensor([[[0.0, 0, 10, 10]]]), torch.zeros(1, 1), torch.ones(1, 1, dtype=torch.bool))
 
-    def label(weak_iou):
+    def label(low_quality_iou):
         rois = roi_targets(
             proposals,
             targets,
@@ -167,7 +171,7 @@ def test_the_best_region_of_an_object_learns_it():
             positive_fraction=1.0,
             crowd_ioa=None,
             box_weights=(1, 1, 1, 1),
-            weak_iou=weak_iou,
+            low_quality_iou=low_quality_iou,
         )
         return rois.labels[0][rois.indices[0] == 0].item(), sorted(rois.labels[0][rois.indices[0] > 0].tolist())
 

@@ -170,7 +170,7 @@ def _rpn(keys: SourceKeys, translation: Translation) -> dict[str, Any]:
         else:
             _name_given(keys, names)
     if keys.names_below(f"{_TRAIN}rpn.assigner"):
-        settings["weak_iou"] = float(keys[f"{_TRAIN}rpn.assigner.min_pos_iou"] or 0.0)
+        settings["low_quality_iou"] = float(keys[f"{_TRAIN}rpn.assigner.min_pos_iou"] or 0.0)
     for phase in (f"{_TRAIN}rpn_proposal.", f"{_TEST}rpn."):
         if (limit := keys[f"{phase}nms_post"]) is not None and limit < (keys[f"{phase}nms_pre"] or 0):
             keys.name_left(f"{phase}nms_post")  # a limit of each level after the suppression
@@ -243,7 +243,7 @@ def _matching(keys: SourceKeys, rule: str) -> dict[str, Any]:
     """Return whether the best region of an object learns it, which their assigner does if nothing else is said."""
     if not keys.names_below(f"{rule}assigner") or keys[f"{rule}assigner.match_low_quality"] is False:
         return {}
-    return {"weak_iou": float(keys[f"{rule}assigner.min_pos_iou"] or 0.0)}
+    return {"low_quality_iou": float(keys[f"{rule}assigner.min_pos_iou"] or 0.0)}
 
 
 def _stages(keys: SourceKeys, start: str) -> list[str]:

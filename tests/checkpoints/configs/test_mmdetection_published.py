@@ -251,9 +251,14 @@ def test_a_published_configuration_of_3():
     assert translation.run == {**RUN, "data": {**RUN["data"], "sampling": sampling}}
     assert named == ["train_dataloader.dataset.filter_cfg.min_size 32."]
     model = translation.hyperparameters
-    rules = {"weak_iou": 0.3, "weak_target": "own_object", "padding_divisor": 32, "loss_denominator": "sampled_or_one"}
+    rules = {
+        "low_quality_iou": 0.3,
+        "low_quality_target": "own_object",
+        "padding_divisor": 32,
+        "loss_denominator": "sampled_or_one",
+    }
     assert model["rpn"].items() >= rules.items()
-    assert model["box"]["weak_iou"] == 0.5
+    assert model["box"]["low_quality_iou"] == 0.5
 
 
 def test_a_published_configuration_of_2():
