@@ -44,7 +44,7 @@ TOOLS = {
     "unpack": Tool("shards to COCO, YOLO, VOC, LabelMe, CSV or masks", f"{_COMMANDS}.unpack", "unpack"),
     "inspect": Tool("find what is doubtful in shards, and settings that fit", f"{_COMMANDS}.inspect", "inspect"),
     "propose": Tool("proposals in advance, beside the images in shards", f"{_COMMANDS}.propose", "propose"),
-    "convert": Tool("torchvision's, detectron2's and mmdetection's weights to ours", f"{_COMMANDS}.convert", "convert"),
+    "convert": Tool("weights of torchvision, detectron2 and mmdetection to ours", f"{_COMMANDS}.convert", "convert"),
     "compress": Tool("Fast R-CNN's fully connected layers at a lower rank", f"{_COMMANDS}.compress", "compress"),
     "export": Tool("a checkpoint to .pt2, ONNX or a compiled package", f"{_COMMANDS}.export", "export"),
     "detect": Tool("find objects in images and videos", f"{_COMMANDS}.detect", "detect"),
