@@ -21,7 +21,7 @@ _DEFAULT_RATE = Fraction(25)
 _TIME_BASE = Fraction(1, 90_000)
 """Ticks of the written video, in seconds, fine enough for every frame rate."""
 _MISSING = 1.0
-"""Seconds by which the last frame may end before the stated end of a video; the last one may be shown for longer."""
+"""Seconds by which the last frame may end before the stated end of a video."""
 _MISSING_SHARE = 0.02
 """The same as a share of the video."""
 _TURNS = {90: 1, 180: 2, 270: 3}
@@ -64,28 +64,37 @@ def read_frames(address: str) -> Iterator[tuple[Frame, Tensor]]:
             stream = container.streams.video[0]
             stream.thread_type = "AUTO"
             rate = Fraction(stream.average_rate or stream.guessed_rate or _DEFAULT_RATE)
-            stated = _stated_seconds(container, stream)
+            stated_end = _stated_end(container, stream)
             start = end = None
             for picture in container.decode(stream):
                 time = float(index / rate) if picture.time is None else picture.time
                 start = time if start is None else start
                 yield Frame(index, time - start, rate), _pixels(picture)
                 index += 1
-                end = time - start + float(1 / rate)
+                end = time + _shown_for(picture, rate)
     except (av.error.FFmpegError, OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise VideoError(f"breaks off after {index} frames: {reason}" if index else f"not a video: {reason}") from error
-    if not index or end is None:
+    if start is None or end is None:
         raise VideoError("has no frames")
     # A file that was cut off ends like a whole one for the decoder.
-    if stated is not None and stated - end > max(_MISSING, _MISSING_SHARE * stated):
-        raise VideoError(f"breaks off after {index} frames: at {end:.1f} of {stated:.1f} seconds")
+    if stated_end is not None and stated_end - end > max(_MISSING, _MISSING_SHARE * (stated_end - start)):
+        raise VideoError(f"breaks off after {index} frames: at {end - start:.1f} of {stated_end - start:.1f} seconds")
 
 
-def _stated_seconds(container: Any, stream: Any) -> float | None:
-    """Return how long a video is by its header; None if that is unknown, or says how long its sound is."""
-    if stream.duration is not None:
-        return float(stream.duration * stream.time_base)
+def _shown_for(picture: Any, rate: Fraction) -> float:
+    """Return for how many seconds a frame is shown; not every format states it."""
+    return float(picture.duration * picture.time_base if picture.duration and picture.time_base else 1 / rate)
+
+
+def _stated_end(container: Any, stream: Any) -> float | None:
+    """Return when a video ends by its header, seconds; None if that is unknown, or says when its sound ends.
+
+    A stream that states when it begins states its own length. That of a Matroska file counts from 0, also where the
+    first frame comes later.
+    """
+    if stream.duration is not None and stream.start_time is not None:
+        return float((stream.start_time + stream.duration) * stream.time_base)
     return container.duration / 1e6 if container.duration and len(container.streams) == 1 else None
 
 

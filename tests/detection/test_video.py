@@ -2,6 +2,7 @@
 
 import json
 from contextlib import ExitStack
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -81,21 +82,41 @@ def test_results_of_each_frame_and_a_drawn_video_also_after_an_interruption(chec
         assert (again[1].float() - before.float()).abs().mean() < 1
 
 
+def write_noise(path, times):
+    """Write a video whose frames begin at all but the last of these times, in seconds, when it ends."""
+    noise = np.random.default_rng(0).integers(0, 256, (40, 60, 3), dtype=np.uint8)
+    tick = Fraction(1, 1000)
+    durations = np.diff([round(time / tick) for time in times]).tolist()
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=5, options={"tune": "zerolatency"})
+        stream.width, stream.height, stream.pix_fmt = 60, 40, "yuv420p"
+        stream.codec_context.time_base = tick
+        for number, (time, duration) in enumerate(zip(times, durations, strict=False)):
+            frame = av.VideoFrame.from_ndarray(np.roll(noise, number, 1), format="rgb24")
+            frame.pts, frame.time_base = round(time / tick), tick
+            for packet in stream.encode(frame):
+                packet.duration = duration
+                container.mux(packet)
+
+
 def test_a_file_that_was_cut_off_keeps_its_frames_and_says_so(tmp_path):
     whole, cut = tmp_path / "whole.mkv", tmp_path / "cut.mkv"
-    noise = np.random.default_rng(0).integers(0, 256, (40, 60, 3), dtype=np.uint8)
-    with av.open(str(whole), "w") as container:
-        stream = container.add_stream("libx264", rate=5)
-        stream.width, stream.height, stream.pix_fmt = 60, 40, "yuv420p"
-        for number in range(20):
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(np.roll(noise, number, 1), format="rgb24")))
-        container.mux(stream.encode())
+    write_noise(whole, [number / 5 for number in range(21)])
     assert len(list(read_frames(str(whole)))) == 20
     cut.write_bytes(whole.read_bytes()[: whole.stat().st_size // 2])
     frames = read_frames(str(cut))
     assert next(frames)[0].number == 0
     with pytest.raises(VideoError, match=r"breaks off after \d+ frames: at \d\.\d of 4\.0 seconds"):
         list(frames)
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".mkv"])
+@pytest.mark.parametrize("times", [[0, 0.2, 0.4, 12], [0, 0.2, 8, 8.2, 12], [20, 20.2, 20.4, 20.6]])
+def test_a_whole_file_is_whole_also_if_it_ends_with_a_still_or_begins_late(tmp_path, times, suffix):
+    path = tmp_path / f"whole{suffix}"
+    write_noise(path, times)
+    seconds = [frame.seconds for frame, _ in read_frames(str(path))]
+    assert seconds == pytest.approx([time - times[0] for time in times[:-1]], abs=1e-3)
 
 
 def test_bad_videos_are_one_line(clip, checkpoint, photos, tmp_path, capsys, monkeypatch):
