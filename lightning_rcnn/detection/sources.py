@@ -187,9 +187,14 @@ def _lines(path: Path, depth: int) -> list[str]:
 def _samples(entry: str) -> list[ShardImage]:
     shard_set = read_shards(entry)
     reader = ShardReader(shard_set, ShardCache(None, _CACHE_BYTES, FetchPolicy()))
-    folder = Path(PurePosixPath(urlsplit(entry).path).name if is_remote(entry) else Path(entry).name)
-    owner = set_of(reader.location(0)) if len(reader) else entry
-    return [ShardImage(reader, number, folder, owner) for number in range(len(reader))]
+    owners = [set_of(reader.location(number)) for number in range(len(reader))]
+    folders = {owner: Path(_set_name(owner)) for owner in set(owners)}  # a pattern may match several sets
+    return [ShardImage(reader, number, folders[owner], owner) for number, owner in enumerate(owners)]
+
+
+def _set_name(address: str) -> str:
+    """Return the name of the folder with the shards of a set."""
+    return _path_of(address).name if is_remote(address) else Path(address).resolve().name
 
 
 def _find_local(paths: list[Path], without: Path | None) -> tuple[list[ImageFile], list[Video], list[Path]]:

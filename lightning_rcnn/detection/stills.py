@@ -160,7 +160,9 @@ class ShardImage:
         name = str(raw.content["file_name"])
         decoded = _decode(raw.image, pixels, bool(raw.content.get("apply_exif", True)))
         steps = [step for step in Path(name).parts if step not in ("/", "..")]
-        return Pixels(decoded, name, shown_name(self.drawn / Path(*steps)))
+        path = shown_name(Path(*steps or ["image"]))
+        # Samples of a set may have one name, such as the images of two cameras.
+        return Pixels(decoded, name, self.drawn / path.with_stem(f"{path.stem}-{raw.content['image_id']}"))
 
 
 def set_of(location: str) -> str:

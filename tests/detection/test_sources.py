@@ -1,13 +1,16 @@
 """Every way to name images, and one line for each mistake."""
 
 import http.server
+import shutil
 import threading
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from lightning_rcnn.cli.commands.pack import pack_shapes
+from lightning_rcnn.data.pack.samples import pack_samples
 from lightning_rcnn.detection.drawn_paths import DrawnPaths
 from lightning_rcnn.detection.sources import find_sources
 from lightning_rcnn.detection.stills import UnreadableImage, path_of_long, shown_name
@@ -148,8 +151,41 @@ def test_samples_of_two_sets_are_drawn_apart(tmp_path):
         pack_shapes(out=tmp_path / name / "val", num=1, seed=3)
     sets = [str(tmp_path / name / "val") for name in ("a", "b")]
     found = find_sources([*sets, f"{sets[0]}/", *(str(path) for path in (tmp_path / "a" / "val").glob("*.tar"))])
-    names = ["val/scene-3-000000.jpg", "val-2/scene-3-000000.jpg"]
+    names = ["val/scene-3-000000-1.jpg", "val-2/scene-3-000000-1.jpg"]
     assert [still.read().drawn.as_posix() for still in DrawnPaths().assign(found.stills)] == names
+
+
+@pytest.fixture
+def cameras(tmp_path):
+    """Shards, in two files, with an image of the same name from each of two cameras."""
+    folder = tmp_path / "shards" / "val"
+    samples = [
+        {"image": np.full((4, 6, 3), value, np.uint8), "boxes": [[0, 0, 3, 3]], "labels": ["x"], "file_name": name}
+        for value, name in enumerate(["1.png", "1.png", "../2.bmp", ".."])
+    ]
+    pack_samples(samples, folder, shard_size=2)
+    return folder
+
+
+@pytest.mark.parametrize("entry", ["{}", "{}/sub/..", "{}/index.json", "{}/shard-*.tar", "{}/shard-00000{{0..1}}.tar"])
+def test_samples_of_one_name_are_drawn_apart_below_images(cameras, entry):
+    (cameras / "sub").mkdir()
+    found = find_sources([entry.format(cameras)]).stills
+    drawn = [still.read().drawn.as_posix() for still in DrawnPaths().assign(found)]
+    assert drawn == ["val/1-1.png", "val/1-2.png", "val/2.bmp-3.jpg", "val/image-4.jpg"]
+
+
+@pytest.mark.parametrize("entry", [".", "../val", "shard-00000?.tar"])
+def test_a_set_keeps_its_name_from_its_own_folder(cameras, entry, monkeypatch):
+    monkeypatch.chdir(cameras)
+    assert {still.drawn.as_posix() for still in find_sources([entry]).stills} == {"val"}
+
+
+def test_a_pattern_over_two_sets(cameras):
+    shutil.copytree(cameras, cameras.parents[1] / "more" / "val")
+    both = f"{cameras.parents[1]}/{{shards/val/shard-000000,more/val/shard-000001}}.tar"
+    drawn = [still.drawn.as_posix() for still in DrawnPaths().assign(find_sources([both]).stills)]
+    assert drawn == ["val", "val", "val-2", "val-2"]
 
 
 def test_patterns_and_videos_in_clouds(tmp_path):
