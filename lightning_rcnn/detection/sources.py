@@ -136,8 +136,11 @@ def _expand(entries: Iterable[str], depth: int, folder: Path | None = None) -> I
         if is_cloud(entry) and not entry.startswith(_STREAMS) and _PATTERN.search(entry) and not is_packed(entry):
             yield from _require_matches(entry, find_matches(entry, FetchPolicy()))
             continue
-        if is_remote(entry) or is_packed(entry):
+        if is_remote(entry):
             yield entry
+            continue
+        if is_packed(entry):
+            yield _packed_from(folder, entry)
             continue
         path = _found_from(folder, entry)
         if path is None:
@@ -158,6 +161,18 @@ def _found_from(folder: Path | None, entry: str) -> Path | None:
     """Return the path of an entry, if it exists: from the working directory, or else from the folder of its list."""
     places = [Path(entry)] if folder is None else [Path(entry), folder / entry]
     return next((path for path in places if os.path.exists(path)), None)  # where a path is too long, pathlib raises
+
+
+def _packed_from(folder: Path | None, entry: str) -> str:
+    """Return the path of packed shards: from the working directory, or else from the folder of its list."""
+    if folder is None or os.path.exists(entry):
+        return entry
+    if os.path.exists(folder / entry):
+        return str(folder / entry)
+    # A pattern or a range of shards, which lie beside their index.
+    below = str(Path(glob.escape(str(folder)), entry))
+    here, there = (glob.glob(str(Path(place).with_name(INDEX_NAME))) for place in (entry, below))
+    return below if there and not here else entry
 
 
 def _require_address(entry: str) -> None:

@@ -188,6 +188,15 @@ def test_a_pattern_over_two_sets(cameras):
     assert drawn == ["val", "val", "val-2", "val-2"]
 
 
+@pytest.mark.parametrize("entry", ["val", "val/shard-000000.tar", "val/*0.tar", "val/shard-{000000..000000}.tar"])
+def test_lists_name_shards_relative_to_their_folder(cameras, entry):
+    (cameras.parent / "list.txt").write_text(f"{entry}\n")
+    samples = find_sources([str(cameras.parent / "list.txt")]).stills
+    assert [still.key for still in samples][:2] == [
+        f"{cameras}/shard-000000.tar, key {number:09}" for number in range(2)
+    ]
+
+
 def test_patterns_and_videos_in_clouds(tmp_path):
     for name in ("a.jpg", "b.png", "c.jpg"):
         (tmp_path / name).touch()
