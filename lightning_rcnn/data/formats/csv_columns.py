@@ -1,6 +1,7 @@
 """Recognize the columns of a CSV file, by their names or by their known order, and read its rows."""
 
 import csv
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
@@ -40,13 +41,16 @@ _NAMES = {
 }
 _MEANINGS = {name: field for field, names in _NAMES.items() for name in names.split()}
 BOXES = (("x1", "y1", "x2", "y2"), ("x", "y", "w", "h"), ("cx", "cy", "w", "h"), ("bbox",))
-_EDGES = ("x1", "y1", "x2", "y2", "x", "y", "w", "h", "cx", "cy")
-"""Meanings of a box whose columns hold a number a row."""
+_EDGES = ("x1", "y1", "x2", "y2", "x", "y", "w", "h", "cx", "cy", "bbox")
+"""Meanings of a box."""
+_NUMBER = re.compile(r"[\[(\s]*[-+.]?\d")
+"""Beginning of a number, or of several in one cell."""
 _CORNERS = (("x", "y"), ("cx", "cy"), ("x1", "y1"))
 """What a width and a height may belong to; left and top are of a box in either form."""
 _RETINANET = ("image", "x1", "y1", "x2", "y2", "class")
 _WITHOUT_NAMES = {6: _RETINANET, 8: (*_RETINANET, "width", "height"), 5: _RETINANET[:5]}
 """Number of columns -> their meanings, for files without names."""
+_WAY_OUT = "if it has no boxes, give the other files instead of their folder"
 
 
 class Table(NamedTuple):
@@ -81,9 +85,10 @@ def recognize_table(layout: Layout, file: str, columns: Mapping[str, str] = Mapp
     delimiter = max(",;\t", key=lines[0].count)
     first = next(csv.reader([lines[0]], delimiter=delimiter))
     names = [name.strip().lstrip("\ufeff") for name in first]
-    if numbered := _by_number(names, columns, file):
-        return _numbered_table(names, columns, numbered, delimiter, file)
-    found = _by_name(names, columns, file)
+    stated = _stated(names, columns, file)
+    if columns and all(map(str.isdigit, columns.values())) and not _are_names(names, stated):
+        return Table(stated, (), delimiter, len(names)) if _is_complete(stated) else None
+    found = _by_name(names, stated)
     if _is_complete(found):
         assumes_size = "w" in found and "w" not in columns and _meaning_of(names[found["w"]]) == "width"
         return Table(found, tuple(names), delimiter, len(names), assumes_size)
@@ -94,45 +99,41 @@ def recognize_table(layout: Layout, file: str, columns: Mapping[str, str] = Mapp
     return Table({field: index for index, field in enumerate(order)}, (), delimiter, len(order))
 
 
-def _by_number(names: Sequence[str], columns: Mapping[str, str], file: str) -> dict[str, int]:
-    """Return meaning -> index of the columns that are given by number, from 1."""
-    numbered = {field: int(name) - 1 for field, name in columns.items() if name.isdigit()}
-    for field, index in numbered.items():
+def _stated(names: Sequence[str], columns: Mapping[str, str], file: str) -> dict[str, int]:
+    """Return meaning -> index of the columns that are given, by name or by number from 1."""
+    stated = {}
+    for field, name in columns.items():
+        index = int(name) - 1 if name.isdigit() else names.index(name) if name in names else None
+        if index is None:
+            raise InputError(f"{file}: has no column {name!r}; it has {', '.join(names)}; {_WAY_OUT}")
         if not 0 <= index < len(names):
-            raise InputError(f"{file}: has no column {index + 1} for {field}; it has {len(names)}, from 1")
-    return numbered
+            raise InputError(f"{file}: has no column {name} for {field}; it has {len(names)}, from 1; {_WAY_OUT}")
+        stated[field] = index
+    return stated
 
 
-def _numbered_table(
-    names: Sequence[str], columns: Mapping[str, str], numbered: Mapping[str, int], delimiter: str, file: str
-) -> Table | None:
-    """Return the columns given by number; with those known by name, if the first row has names and no numbers."""
-    has_names = any(
-        names[index] and number(names[index]) is None for field, index in numbered.items() if field in _EDGES
-    )
-    found = dict(numbered)
-    if has_names:
-        named = _by_name(names, {field: name for field, name in columns.items() if field not in numbered}, file)
-        box = set(_EDGES) if _has_box(numbered) else set()
-        found = {field: index for field, index in named.items() if field not in box} | found
-    return Table(found, tuple(names) if has_names else (), delimiter, len(names)) if _is_complete(found) else None
+def _are_names(first: Sequence[str], stated: Mapping[str, int]) -> bool:
+    """Tell whether a first row has names, where columns are given by number.
+
+    It has if there is no number where the box has one; if numbers tell nothing of the box, names do.
+    """
+    cells = [first[index] for field, index in stated.items() if field in _EDGES]
+    if cells:
+        return any(cell and not _NUMBER.match(cell) for cell in cells)
+    return _is_complete(_by_name(first, stated))
 
 
-def _by_name(names: Sequence[str], columns: Mapping[str, str], file: str) -> dict[str, int]:
+def _by_name(names: Sequence[str], stated: Mapping[str, int]) -> dict[str, int]:
+    """Return meaning -> index of the columns: those given, which have no other meaning, and those known by name."""
     found: dict[str, int] = {}
     for index, name in enumerate(names):
         if (meaning := _meaning_of(name)) is not None:
             found.setdefault(meaning, index)
-    for meaning, name in columns.items():
-        if name in names:
-            found[meaning] = names.index(name)
-        else:
-            raise InputError(f"{file}: has no column {name!r}; it has {', '.join(names)}")
-    for size, side in (("width", "w"), ("height", "h")):
-        if found.get(size) == found.get(side):  # stated: the box's
-            found.pop(size, None)
+    other_box = _EDGES if _has_box(stated) else ()
+    found = {field: index for field, index in found.items() if index not in stated.values() and field not in other_box}
+    found |= stated
     corner = next((pair for pair in _CORNERS if set(pair) <= found.keys()), None)
-    is_image_size = bool({"width", "height"} & columns.keys() or {"w", "h", "x2", "y2", "bbox"} & found.keys())
+    is_image_size = bool({"width", "height"} & stated.keys() or {"w", "h", "x2", "y2", "bbox"} & found.keys())
     if corner is not None and {"width", "height"} <= found.keys() and not is_image_size:
         found |= {"w": found.pop("width"), "h": found.pop("height")}
     if corner == ("x1", "y1") and {"w", "h"} <= found.keys() and not _has_box(found):

@@ -43,7 +43,8 @@ def read_csv(layout: Layout, columns: Mapping[str, str] | None = None) -> Labele
     """
     tables = {}
     for file in _csv_files(layout):
-        table = recognize_table(layout, file, columns or {})
+        # Columns that are given are those of a table of boxes, not of a list of classes beside it.
+        table = None if columns and _class_list(layout, file) else recognize_table(layout, file, columns or {})
         if table is not None:
             if table.assumes_size:
                 require_box_size(layout, file, table)
@@ -78,21 +79,26 @@ def _names_of_classes(layout: Layout) -> dict[str, str]:
     """Return written class -> name, from the lists of Open Images (id, name) and RetinaNet (name, number)."""
     named: dict[str, str] = {}
     for file in layout.with_suffix(".csv", among=layout.all_files):
-        if "class-descriptions" in file:
-            listed = csv.reader(read_text(layout.root / file).splitlines())
-            named |= {row[0]: row[1].strip() for row in listed if len(row) == 2}
-            continue
-        rows = [row for row in csv.reader(layout.lines(file, 10_000)) if len(row) == 2]
-        if rows and len(rows) == len(layout.lines(file, 10_000)) and "class" in file.rpartition("/")[2].lower():
-            numbers = [whole_number(row[1]) for row in rows]
-            if all(row[0].startswith("/m/") for row in rows):  # FiftyOne's copy of Open Images
-                named |= {row[0]: row[1].strip() for row in rows}
-            elif None not in numbers:
-                named |= {
-                    name: name
-                    for _, (name, _) in sorted(zip(numbers, rows, strict=True), key=lambda pair: pair[0] or 0)
-                }
+        rows = _class_list(layout, file)
+        if None in (numbers := [whole_number(number) for _, number in rows]):
+            named |= {written: name.strip() for written, name in rows}
+        else:
+            named |= {name: name for _, (name, _) in sorted(zip(numbers, rows, strict=True))}
     return named
+
+
+def _class_list(layout: Layout, file: str) -> list[tuple[str, str]]:
+    """Return the rows of a list of classes; none of another file."""
+    if "class-descriptions" in file:  # Open Images'
+        return [(row[0], row[1]) for row in csv.reader(read_text(layout.root / file).splitlines()) if len(row) == 2]
+    if "class" not in file.rpartition("/")[2].lower():
+        return []
+    rows = list(csv.reader(layout.lines(file, 10_000)))
+    if any(len(row) != 2 for row in rows):
+        return []
+    is_fiftyones = all(row[0].startswith("/m/") for row in rows)  # copy of Open Images
+    is_retinanets = all(whole_number(row[1]) is not None for row in rows)
+    return [(row[0], row[1]) for row in rows] if is_fiftyones or is_retinanets else []
 
 
 def _read_table(

@@ -102,6 +102,11 @@ def test_one_box_in_a_cell_and_no_class(write_files, pack):
         ("photo,a,b,c,d,kind\na.jpg,5,6,15,26,cat\n", "image=1,x1=2,y1=3,x2=4,y2=5,class=6"),
         ("photo,a,b,c,d,label\na.jpg,5,6,15,26,cat\n", "image=photo,x1=2,y1=3,x2=4,y2=5"),
         ("photo,xmin,ymin,xmax,ymax,w,h,label\na.jpg,5,6,0,0,10,20,cat\n", "image=1,x=2,y=3,w=6,h=7"),
+        ("photo,xmin,ymin,xmax,ymax,l,t,w,h,label\na.jpg,1,2,3,4,5,6,10,20,cat\n", "image=photo,x=l,y=t,w=w,h=h"),
+        ("photo,xmin,ymin,xmax,ymax,kind\na.jpg,5,6,15,26,cat\n", "image=1,class=6"),
+        ("photo,l,t,width,height,kind\na.jpg,5,6,10,20,cat\n", "image=1,x=2,y=3,w=4,h=5,class=6"),
+        ("photo;where;kind\na.jpg;[5, 6, 10, 20];cat\n", "image=1,bbox=2,class=3"),
+        ('a.jpg,"[5, 6, 10, 20]",cat\n', "image=1,bbox=2,class=3"),
         ("image,x,y,width,height,label\na.jpg,5,6,10,20,cat\n", None),
         ("image,x_center,y_center,bbox_w,bbox_h,label\na.jpg,10,16,10,20,cat\n", None),
         ("filename,x_center,y_center,width,height,class\na.jpg,10,16,10,20,cat\n", None),
@@ -118,7 +123,18 @@ def test_columns_by_name_and_by_number(write_files, tmp_path, pack, text, column
     seen = []
     monkeypatch.setattr("lightning_rcnn.cli.commands.packing.pack_found", lambda found, *_: seen.extend(found))
     assert main(["pack", "csv", str(root), *(["--columns", columns] if columns else [])]) == 0
-    assert pack(root, seen[0]).splits[""].objects == {"a.jpg": [CAT]}
+    packed = pack(root, seen[0]).splits[""]
+    assert packed.objects == {"a.jpg": [CAT]}
+    assert packed.report == {}
+
+
+@pytest.mark.parametrize("columns", ["image=1,x1=2,y1=3,x2=4,y2=5,class=6", "image=photo,class=kind"])
+def test_given_columns_are_not_those_of_a_list_of_classes(write_files, tmp_path, pack, columns):
+    boxes = lines("photo,xmin,ymin,xmax,ymax,kind", "a.jpg,5,6,15,26,cat")
+    root = write_files({"boxes.csv": boxes, "classes.csv": lines("dog,1", "cat,0")}, ["a.jpg"])
+    data = read_csv(Layout(root), dict(pair.split("=") for pair in columns.split(",")))
+    assert data.class_names == ["cat"]
+    assert pack(root, found_data("csv", root, data)).splits[""].objects == {"a.jpg": [CAT]}
 
 
 @pytest.mark.parametrize(
