@@ -23,11 +23,19 @@ _LEAST_EXTENT = 2.0
 
 
 class _Survey(NamedTuple):
-    """Numbers of left and upper edges that are 0 and 1, and of sides with and without a fraction or decimal point."""
+    """Numbers of left and upper edges that are 0 and 1, and of sides by how they are written.
+
+    Attributes:
+        zeros, ones: edges.
+        fractions: sides with a fraction.
+        points: sides with a decimal point and zeros behind it, as whole pixels that a program has had as floats.
+        whole: other sides.
+    """
 
     zeros: int
     ones: int
     fractions: int
+    points: int
     whole: int
 
 
@@ -44,22 +52,31 @@ def coordinates_of(choice: CoordinatesChoice, paths: Iterable[Path]) -> tuple[Co
     if found.zeros and found.ones < SLIPS * found.zeros:
         edges = "edge is" if found.zeros == 1 else "edges are"
         return "zero_based", (f"its coordinates count from 0: {found.zeros} {edges} 0",)
-    if found.fractions > found.whole:
+    # Whole pixels with a point count from 1 where a border gives ones.
+    whole = found.whole + (found.points if found.ones else 0)
+    if found.fractions + found.points + found.whole > 2 * whole:
         return "zero_based", ("its coordinates count from 0: most have a decimal point",)
     return "one_based", ()
 
 
 def _survey(paths: Iterable[Path]) -> _Survey:
-    zeros = ones = fractions = whole = 0
+    zeros = ones = fractions = points = whole = 0
     for path in paths:
-        for x1, y1, x2, y2 in boxes_in(path):
-            for low, high in ((x1, x2), (y1, y2)):
-                try:
-                    first, last = float(low), float(high)
-                except ValueError:
+        for written in boxes_in(path):
+            try:
+                x1, y1, x2, y2 = map(float, written)
+            except ValueError:
+                continue
+            if not (x1 < x2 and y1 < y2):  # it is reported as it is written, such as four zeros for no object
+                continue
+            zeros, ones = zeros + (x1 == 0) + (y1 == 0), ones + (x1 == 1) + (y1 == 1)
+            for low, high, texts in ((x1, x2, written[::2]), (y1, y2, written[1::2])):
+                if high - low < _LEAST_EXTENT:
                     continue
-                zeros, ones = zeros + (first == 0), ones + (first == 1)
-                if last - first >= _LEAST_EXTENT:
-                    has_point = "." in low or "." in high
-                    fractions, whole = fractions + has_point, whole + (not has_point)
-    return _Survey(zeros, ones, fractions, whole)
+                if low % 1 or high % 1:
+                    fractions += 1
+                elif any("." in text for text in texts):
+                    points += 1
+                else:
+                    whole += 1
+    return _Survey(zeros, ones, fractions, points, whole)

@@ -13,6 +13,11 @@ VOTT = [("0", "232.55614581592582", "13.322651161698396", "249.49733795329212")]
 LABELIMG = [(1, 1, 20, 30), (5, 6, 64, 48)]
 VOC_2012 = [(10, "45.70000076293945", 60, 80), *[(1, 5, 20, 30)] * 9]
 TINY_BOXES_OF_OURS = [("5.5", 1, "6.7", 30), (2, 3, 9, 9)]
+NO_OBJECT = [*LABELIMG, (0, 0, 0, 0), (0, 30, 20, 10)]
+"""Boxes that are none: four zeros, as programs write them for no object, and one upside down."""
+FLOATS_OF_VOC = [tuple(f"{edge}.0" for edge in box) for box in LABELIMG]
+"""VOC's boxes that a program has had as floats; one at the border begins at 1."""
+FLOATS = FLOATS_OF_VOC[1:]
 ONE_SLIP = [(0, 5, 20, 30), *[(1, 5, 20, 30)] * 10]
 
 
@@ -34,6 +39,10 @@ def write(folder, voc_xml, boxes):
         (VOC_2012, "one_based", ""),
         (TINY_BOXES_OF_OURS, "one_based", ""),
         (ONE_SLIP, "one_based", ""),
+        (NO_OBJECT, "one_based", ""),
+        (FLOATS_OF_VOC, "one_based", ""),
+        (FLOATS, "zero_based", "most have a decimal point"),
+        ([*CVAT, ("1.0", "4.25", "9.0", "8.5")], "zero_based", "most have a decimal point"),
         ([("left", "", "nan", 3)], "one_based", ""),
         ([], "one_based", ""),
     ],
