@@ -59,8 +59,10 @@ def require_same_classes(
                 f"model.{key} has {len(of_model)} entries, but {source} has {len(of_data)} {noun}; {way_out}"
             )
         index = next(index for index, pair in enumerate(zip(of_model, of_data, strict=True)) if pair[0] != pair[1])
-        verb = "is" if key == "class_names" else "has the id"
+        verb, way_out = "is", f"; pack it with --classes {_shortened(names or ())}"
+        if key == "category_ids":
+            verb, way_out = "has the id", ""
         raise InputError(
             f"model.{key}: class {index + 1} {verb} {of_model[index]!r} for the model, "
-            f"but {of_data[index]!r} in {source}"
+            f"but {of_data[index]!r} in {source}{way_out}"
         )

@@ -199,7 +199,10 @@ def test_files_that_are_not_checkpoints_are_refused(error_line, workplace):
 def test_classes_that_differ_from_the_data_are_refused(error_line, shards):
     words = ("fit", "--config", "tiny.yaml", "--data.train", shards / "train")
     line = error_line(*words, '--model.class_names=["ellipse","rectangle","circle","star"]')
-    assert line == f"model.class_names: class 3 is 'circle' for the model, but 'triangle' in {shards / 'train'}"
+    assert line == (
+        f"model.class_names: class 3 is 'circle' for the model, but 'triangle' in {shards / 'train'}; "
+        "pack it with --classes ellipse,rectangle,circle,star"
+    )
     line = error_line(*words, "--model.class_names=[a]")
     source = shards / "train"
     assert line == f"model.class_names has 1 entries, but {source} has 4 classes; pack it with --classes a"

@@ -18,8 +18,13 @@ DATA = [Category(1, "car", 3), Category(2, "traffic light", 10)]
         (["car", "N/A", "bus"], None, "class_names has 3 entries, .*; convert --only_used_classes leaves out those"),
         ([f"c{number}" for number in range(80)], None, r"; pack it with --classes c0,.*,c9,\.\.\. \(all 80\)$"),
         (None, [3], "category_ids has 1 entries, but set has 2 classes; leave them out, and those of the data count$"),
-        (["car", "bus"], None, "class_names: class 2 is 'bus' for the model, but 'traffic light' in set"),
-        (None, [3, 7], "category_ids: class 2 has the id 7 for the model, but 10 in set"),
+        (
+            ["traffic light", "car"],
+            None,
+            "class_names: class 1 is 'traffic light' for the model, but 'car' in set; "
+            "pack it with --classes 'traffic light,car'$",
+        ),
+        (None, [3, 7], "category_ids: class 2 has the id 7 for the model, but 10 in set$"),
     ],
 )
 def test_other_classes_are_refused_with_a_way_out(names, ids, line):
