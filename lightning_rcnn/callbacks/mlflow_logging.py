@@ -97,12 +97,13 @@ class DetectionMLFlowLogger(PlacedLogger):
 
     @property
     def version(self) -> str | None:
-        """Id of the run."""
-        return self.run_id
+        """Id of the run, once it has started or was given."""
+        return self._run_id
 
     @property
     def run_id(self) -> str | None:
         """Id of the run, started at first use; None if MLflow did not start."""
+        self.has_started = True
         _ = self.experiment
         return self._run_id
 

@@ -9,7 +9,7 @@ from typing import Any, ClassVar, ParamSpec, TypeVar
 
 from lightning.pytorch import Trainer
 from lightning.pytorch.loggers import Logger
-from lightning.pytorch.loggers.logger import DummyExperiment, rank_zero_experiment
+from lightning.pytorch.loggers.logger import rank_zero_experiment
 from lightning.pytorch.utilities.rank_zero import rank_zero_warn
 
 from lightning_rcnn.callbacks.run_folder import run_folder
@@ -21,11 +21,14 @@ Result = TypeVar("Result")
 class RunLogger(Logger):
     """A logger that knows the run folder, and where a checkpoint stands that `validate` or `test` evaluates.
 
+    It starts, and writes its first file, when something of it is used: Lightning looks at the experiments of all
+    loggers before it sets up data, callbacks and model, and a run that one of these refuses leaves nothing.
+
     Attributes:
-        is_postponed: whether the start of the run may still be refused; until then nothing is written.
+        has_started: whether something of it was used.
     """
 
-    is_postponed = False
+    has_started = False
 
     @abstractmethod
     def use_folder(self, folder: Path) -> None:
@@ -88,13 +91,24 @@ class LocalLogger(PlacedLogger):
         return os.path.join(self.save_dir, self._given_name)
 
 
+class ExperimentAtUse:
+    """Stands for the experiment of a logger until something of it is used, which starts the logger."""
+
+    def __init__(self, logger: RunLogger) -> None:
+        self._logger = logger
+
+    def __getattr__(self, name: str) -> Any:
+        self._logger.has_started = True
+        return getattr(self._logger.experiment, name)  # type: ignore[attr-defined]  # of each logger
+
+
 def experiment_of_run(start: Callable[[Any], Any]) -> Callable[[Any], Any]:
-    """Make a method a logger's `experiment`: a dummy on other ranks than the first, and while it is postponed."""
+    """Make a method a logger's `experiment`, which starts at its first use; on other ranks than the first a dummy."""
 
     @rank_zero_experiment
     @functools.wraps(start)
     def experiment(logger: Any) -> Any:
-        return DummyExperiment() if logger.is_postponed else start(logger)
+        return start(logger) if logger.has_started else ExperimentAtUse(logger)
 
     return experiment
 
@@ -129,22 +143,6 @@ def keep_in_run_folder(trainer: Trainer, folder: Path | None = None) -> None:
     for logger in trainer.loggers:
         if isinstance(logger, RunLogger):
             logger.use_folder(folder or run_folder(trainer))
-
-
-def postpone_loggers(trainer: Trainer) -> None:
-    """Keep our loggers from starting: Lightning starts all loggers before it sets up data, callbacks and model."""
-    _set_postponed(trainer, True)
-
-
-def release_loggers(trainer: Trainer) -> None:
-    """Let our loggers start when the first of them logs something."""
-    _set_postponed(trainer, False)
-
-
-def _set_postponed(trainer: Trainer, postponed: bool) -> None:
-    for logger in trainer.loggers:
-        if isinstance(logger, RunLogger):
-            logger.is_postponed = postponed
 
 
 def log_at(trainer: Trainer, epoch: int, step: int) -> None:

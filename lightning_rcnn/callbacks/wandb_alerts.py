@@ -44,8 +44,15 @@ def last_alert(trainer: Trainer, title: str, text: str) -> None:
 class Alerts(Callback):
     """Sends an alert when a training ends, with its best validation, and when an error stops it.
 
-    `Preemption` and `RankWatch`, which end a training in their own ways, send theirs themselves.
+    `Preemption` and `RankWatch`, which end a training in their own ways, send theirs themselves. Of a training that is
+    refused before it begins nothing is sent: it has no run.
     """
+
+    _has_begun = False
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Note that the training was not refused."""
+        self._has_begun = True
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Tell that the training has finished."""
@@ -58,6 +65,6 @@ class Alerts(Callback):
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         """Tell the error that stopped the training."""
-        if not isinstance(exception, Preempted | KeyboardInterrupt) and trainer.training:
+        if self._has_begun and trainer.training and not isinstance(exception, Preempted | KeyboardInterrupt):
             text = " ".join(str(exception).split()) or type(exception).__name__
             alert(trainer, "training stopped by an error", f"at step {trainer.global_step}: {text}")

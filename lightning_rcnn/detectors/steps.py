@@ -16,7 +16,6 @@ from torch.optim import Optimizer
 
 from lightning_rcnn.callbacks.evaluation_rules import EvaluationRules
 from lightning_rcnn.callbacks.optimizer_settings import OptimizerSettings
-from lightning_rcnn.callbacks.run_loggers import postpone_loggers, release_loggers
 from lightning_rcnn.callbacks.start_check import StartCheck, check_loggers
 from lightning_rcnn.checkpoints.header import CLASS_PATH_KEY, PRECISION_KEY
 from lightning_rcnn.checkpoints.split import FOLDER_KEY
@@ -156,19 +155,13 @@ class DetectorSteps(DetectorCore):
         return group_parameters(self, self.group_settings)
 
     def configure_model(self) -> None:
-        """Let the loggers start, as no `setup` has refused the run, and shard the weights if the strategy is sharded.
-
-        `evaluate` after `fit` finds them sharded.
-        """
-        if self._trainer is not None:  # else weights are loaded without one
-            release_loggers(self.trainer)
+        """Shard the weights over the ranks if the strategy is sharded; `evaluate` after `fit` finds them sharded."""
         if self.device_mesh is not None and not is_sharded(self):
             shard(self, self.device_mesh[DATA_PARALLEL])
 
     def configure_callbacks(self) -> list[Callback]:
         """Return the callbacks that every training needs, also one started from Python."""
         check_loggers(self.trainer)
-        postpone_loggers(self.trainer)
         return [EvaluationRules(), StartCheck(), OptimizerSettings()]
 
     def configure_optimizers(self) -> Any:

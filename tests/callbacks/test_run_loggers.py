@@ -6,6 +6,7 @@ from importlib.util import find_spec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from lightning.pytorch import Callback
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
 
@@ -16,9 +17,12 @@ from lightning_rcnn.callbacks.flat_settings import flat_settings
 from lightning_rcnn.callbacks.image_logging import image_sink, image_sinks, send_report_to_each
 from lightning_rcnn.callbacks.mlflow_logging import DetectionMLFlowLogger
 from lightning_rcnn.callbacks.mlflow_names import name_of
-from lightning_rcnn.callbacks.run_loggers import keep_in_run_folder, postpone_loggers, release_loggers
+from lightning_rcnn.callbacks.run_loggers import keep_in_run_folder
 from lightning_rcnn.callbacks.tensorboard_logging import DetectionTensorBoardLogger
+from lightning_rcnn.callbacks.wandb_alerts import Alerts
 from lightning_rcnn.callbacks.wandb_images import ShownImage
+from lightning_rcnn.callbacks.wandb_logging import DetectionWandbLogger
+from lightning_rcnn.errors import InputError
 
 needs_mlflow = pytest.mark.skipif(find_spec("mlflow") is None, reason="needs the extra mlflow")
 LOCAL = (DetectionCSVLogger, DetectionTensorBoardLogger)
@@ -40,18 +44,45 @@ def client(tmp_path):
 
 
 @pytest.mark.parametrize("kind", ALL)
-def test_a_postponed_logger_writes_nothing(kind, make_trainer, tmp_path):
+def test_a_logger_starts_when_it_is_used(kind, tmp_path):
     logger = kind()
-    trainer = make_trainer(logger=logger)
-    keep_in_run_folder(trainer, tmp_path / "run")
-    postpone_loggers(trainer)
-    logger.experiment.anything({"x": 1})
+    logger.use_folder(tmp_path / "run")
+    assert hasattr(logger, "experiment")
     logger.finalize("failed")
     assert not (tmp_path / "run").exists()
-    release_loggers(trainer)
     logger.log_metrics({"x": 1.0}, step=0)
     logger.save()
     assert (tmp_path / "run").exists()
+
+
+class AtSetup(Callback):
+    """Logs a figure while Lightning sets up a training, and perhaps refuses it."""
+
+    def __init__(self, figure=None, error=None):
+        self.figure, self.error = figure, error
+
+    def setup(self, trainer, pl_module, stage):
+        if self.figure is not None:
+            trainer.logger.log_metrics({self.figure: 1.0}, step=0)
+        if self.error is not None:
+            raise self.error
+
+
+def test_a_refused_training_starts_no_logger(scorer, make_loader, make_trainer, tmp_path):
+    loggers = [kind() for kind in (*LOCAL, DetectionWandbLogger)]
+    trainer = make_trainer(Alerts(), AtSetup(error=InputError("refused")), logger=loggers)
+    keep_in_run_folder(trainer)
+    with pytest.raises(InputError, match="refused"):
+        trainer.fit(scorer, make_loader([3.0]))
+    assert not (tmp_path / "run").exists()
+
+
+def test_what_a_callback_logs_at_its_setup_is_logged(scorer, make_loader, make_trainer, tmp_path):
+    trainer = make_trainer(AtSetup(figure="mine"), logger=DetectionCSVLogger())
+    keep_in_run_folder(trainer)
+    trainer.fit(scorer, make_loader([3.0]))
+    with (tmp_path / "run" / "csv" / "metrics.csv").open() as file:
+        assert next(csv.DictReader(file))["mine"] == "1.0"
 
 
 @pytest.mark.parametrize(
