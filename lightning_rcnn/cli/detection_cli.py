@@ -27,10 +27,9 @@ from lightning_rcnn.cli.known_keys import KnownKeys
 from lightning_rcnn.cli.model_from_data import SPLITS, take_from_data
 from lightning_rcnn.cli.nested_help import with_model_of_help
 from lightning_rcnn.cli.nested_nulls import take_nested_nulls
-from lightning_rcnn.cli.output_paths import require_folder
 from lightning_rcnn.cli.parse_errors import located, refused_by_constructor
 from lightning_rcnn.cli.refused_callbacks import NO_CHECKPOINTS, refuse_callbacks
-from lightning_rcnn.cli.refused_start import missing_folders, removed_if_unused
+from lightning_rcnn.cli.refused_start import HeldFolder, make_and_hold, removed_if_unused
 from lightning_rcnn.cli.registry import TRAINING
 from lightning_rcnn.cli.resume import check_resume
 from lightning_rcnn.cli.run_config import SaveRunConfig, loggers_of
@@ -41,7 +40,7 @@ from lightning_rcnn.cli.run_copy import (
     pushed_at_end,
     require_whole_checkpoints,
 )
-from lightning_rcnn.cli.run_lock import hold_for, is_held
+from lightning_rcnn.cli.run_lock import is_held
 from lightning_rcnn.cli.run_loggers import flags_with_our_loggers, replace_loggers
 from lightning_rcnn.cli.run_options import add_run_options
 from lightning_rcnn.cli.run_paths import checkpoint_of, choose_run_dir, model_of_checkpoint, refuse_to_overwrite
@@ -87,8 +86,8 @@ class DetectionCLI(LightningCLI):
         self._analysis = AnalysisReport()
         self._copy: WorkingCopy | None = None
         self._written_copy: WorkingCopy | None = None  # of rank 0 only, once the start is not refused
-        self._made_folders: list[Path] = []  # by rank 0: the run folder and its parents, if they were missing
-        with removed_if_unused(lambda: self._made_folders), pushed_at_end(lambda: self._written_copy):
+        self._held_folder = HeldFolder(None, [])  # the run folder, on rank 0
+        with removed_if_unused(lambda: self._held_folder.made), pushed_at_end(lambda: self._written_copy):
             super().__init__(
                 Detector,
                 DetectionDataModule,
@@ -198,15 +197,13 @@ class DetectionCLI(LightningCLI):
             Finished: nothing is left to do.
             InputError: it may not.
         """
-        config, changes = self.config[self.command], []
+        config, changes, is_first = self.config[self.command], [], rank_of(os.environ) == 0
         if self._writes_a_run:
             refuse_to_overwrite(self.run_dir, self.checkpoint)
-            self._made_folders = missing_folders(self.run_dir) if rank_of(os.environ) == 0 else []
-            require_folder(self.run_dir, "--run_dir")
             changes = differences(self.run_dir, self._settings, self.checkpoint)
-        if self._writes_a_run and rank_of(os.environ) == 0:
-            self._run_lock = hold_for(self.run_dir, changes)
-        if self._copy is not None and rank_of(os.environ) == 0 and not config.trainer.fast_dev_run:
+        if self._writes_a_run and is_first:  # another rank would make the folder again when this one has removed it
+            self._held_folder = make_and_hold(self.run_dir, changes)
+        if self._copy is not None and is_first and not config.trainer.fast_dev_run:
             self._copy.require_writable()
             self._written_copy = self._copy
         if self._writes_a_run and self.checkpoint is not None:
@@ -259,7 +256,7 @@ class DetectionCLI(LightningCLI):
         kwargs["precision"] = run_precision(given, plugins, self.checkpoint if self.command == "fit" else None)
         try:
             trainer = super().instantiate_trainer(default_root_dir=str(output), plugins=plugins, **kwargs)
-        except (ValueError, MisconfigurationException) as error:
+        except (ValueError, ImportError, MisconfigurationException) as error:
             raise refusal(given, error) from error
         if self._copy is not None:
             require_whole_checkpoints(self._copy, trainer)

@@ -3,13 +3,38 @@
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import IO, NamedTuple
 
-from lightning_rcnn.cli.run_lock import LOCK
+from lightning_rcnn.cli.output_paths import require_folder
+from lightning_rcnn.cli.run_lock import LOCK, hold_for
 
 
-def missing_folders(folder: Path) -> list[Path]:
-    """Return a folder and its parents as far as they do not exist, the innermost first."""
-    return [path for path in (folder, *folder.parents) if not path.exists()]
+class HeldFolder(NamedTuple):
+    """A run folder that this process trains in.
+
+    Attributes:
+        lock: its lock, held until the file is closed; None if the file system has no locks.
+        made: folders that were made for it, the innermost first. Only who holds the lock may remove them: another start
+            may have made them at the same time, and train there.
+    """
+
+    lock: IO[str] | None
+    made: list[Path]
+
+
+def make_and_hold(folder: Path, changes: Sequence[str]) -> HeldFolder:
+    """Make a run folder if it is missing, and lock it for this training.
+
+    Args:
+        folder: run folder.
+        changes: settings that differ from the run in the folder; see `hold_for`.
+
+    Raises:
+        InputError: the folder cannot be written, or see `hold_for`.
+    """
+    missing = [path for path in (folder, *folder.parents) if not path.exists()]
+    require_folder(folder, "--run_dir")
+    return HeldFolder(hold_for(folder, changes), missing)
 
 
 @contextmanager

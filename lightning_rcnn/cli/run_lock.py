@@ -92,7 +92,10 @@ def _hold(folder: Path) -> IO[str] | None:
     deadline = time.monotonic() + LOCK_TIMEOUT
     while True:
         folder.mkdir(parents=True, exist_ok=True)
-        file = (folder / LOCK).open("a+")
+        try:
+            file = (folder / LOCK).open("a+")
+        except FileNotFoundError:  # a start that was refused has just removed the folder
+            continue
         try:
             fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:

@@ -2,14 +2,17 @@
 
 import json
 import logging
+import multiprocessing
+import time
 
 import numpy as np
 import pytest
 import wandb
 
 from lightning_rcnn import pack_samples
-from lightning_rcnn.cli.refused_start import missing_folders, removed_if_unused
-from lightning_rcnn.cli.run_lock import LOCK
+from lightning_rcnn.cli import refused_start
+from lightning_rcnn.cli.refused_start import HeldFolder, make_and_hold, removed_if_unused
+from lightning_rcnn.cli.run_lock import LOCK, hold_for, is_held
 from lightning_rcnn.errors import InputError
 from lightning_rcnn.lightning_messages import hush_lightning
 
@@ -44,21 +47,63 @@ def test_it_leaves_nothing(val, model, error, others, error_line, workplace, sha
 
 def test_what_else_lies_in_the_folder_stays(tmp_path):
     folder = tmp_path / "runs" / "mine"
-    made = missing_folders(folder)
+    lock, made = make_and_hold(folder, [])
     assert made == [folder, tmp_path / "runs"]
-    folder.mkdir(parents=True)
-    for name in (LOCK, "notes.txt"):
-        (folder / name).touch()
+    lock.close()
+    (folder / "notes.txt").touch()
     with pytest.raises(InputError), removed_if_unused(lambda: made):
         raise InputError("refused")
     assert {path.name for path in folder.iterdir()} == {LOCK, "notes.txt"}
     (folder / "notes.txt").unlink()
-    with pytest.raises(InputError), removed_if_unused(lambda: missing_folders(folder)):
+    lock, made_by_another = make_and_hold(folder, [])
+    lock.close()
+    with pytest.raises(InputError), removed_if_unused(lambda: made_by_another):
         raise InputError("refused")
     assert folder.exists(), "it was there before"
     with removed_if_unused(lambda: made):
         pass
     assert folder.exists(), "nothing was refused"
+    with pytest.raises(InputError), removed_if_unused(lambda: made):
+        raise InputError("refused")
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_folder_that_another_start_has_made_at_the_same_time_is_its_own(tmp_path, monkeypatch):
+    """Both saw none. A second training would start there if the lock of the first were removed."""
+    folder, context, holders = tmp_path / "runs" / "new", multiprocessing.get_context("fork"), []
+
+    def made_by_another(given, option):
+        is_held = context.Event()
+        holders.append(context.Process(target=hold_until_killed, args=(given, is_held)))
+        holders[0].start()
+        assert is_held.wait(30)
+
+    monkeypatch.setattr(refused_start, "require_folder", made_by_another)
+    held = HeldFolder(None, [])
+    try:
+        with pytest.raises(InputError, match="another training writes there"), removed_if_unused(lambda: held.made):
+            held = make_and_hold(folder, [])
+        assert is_held(folder)
+    finally:
+        holders[0].kill()
+        holders[0].join()
+
+
+def hold_until_killed(folder, is_held):
+    file = hold_for(folder, [])
+    is_held.set()
+    time.sleep(60)
+    file.close()
+
+
+def test_other_ranks_make_no_folder(error_line, workplace, shards, monkeypatch):
+    """It would stay when the first one has removed it."""
+    for name, value in {"RANK": "1", "LOCAL_RANK": "1", "WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2"}.items():
+        monkeypatch.setenv(name, value)
+    words = ("fit", "--config", "tiny.yaml", "--data.train", shards / "train", "--run_dir", "runs/new")
+    before = set(workplace.iterdir())
+    assert "trainer" in error_line(*words, "--trainer.accelerator", "tpu")
+    assert set(workplace.iterdir()) == before
 
 
 def test_lightnings_tips_are_not_printed():

@@ -5,6 +5,7 @@ import logging
 import multiprocessing
 import os
 import time
+from pathlib import Path
 
 import pytest
 
@@ -119,6 +120,19 @@ def test_a_lock_that_its_holder_removes_meanwhile_is_taken_in_its_new_file(tmp_p
     monkeypatch.setattr(run_lock.fcntl, "lockf", lock_what_was_removed)
     with hold_for(tmp_path, []) as file:
         assert os.path.samestat(os.fstat(file.fileno()), (tmp_path / LOCK).stat())
+
+
+def test_a_folder_that_its_holder_removes_meanwhile_is_made_again(tmp_path, monkeypatch):
+    folder, mkdir, removed = tmp_path / "run", Path.mkdir, []
+
+    def make_what_is_removed(path, **options):
+        mkdir(path, **options)
+        if not removed:
+            removed.append(path.rmdir())
+
+    monkeypatch.setattr(Path, "mkdir", make_what_is_removed)
+    hold_for(folder, []).close()
+    assert (folder / LOCK).exists()
 
 
 def test_a_job_that_starts_again_waits_for_its_former_start(tmp_path, holder, array, monkeypatch):
