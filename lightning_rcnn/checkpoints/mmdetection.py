@@ -75,6 +75,8 @@ PROFILE: dict[str, Any] = {
 }
 """Settings that make our detectors reproduce mmdetection's, for every backbone."""
 MASKS: dict[str, Any] = {"mask": {"paste": "exact", "target": "thresholded"}}
+MASK_RCNN: dict[str, Any] = {"box": {"low_quality_iou": 0.5}}
+"""Its Mask R-CNN takes the best region of an object for a positive of it; Faster R-CNN and cascades do not."""
 CASCADE_PROFILE: dict[str, Any] = {
     "rpn": {"post_nms_top_n": [2000, 1000], "box_loss": part(SMOOTH_L1, beta=0.1111111111111111)},
     "box": {
@@ -148,7 +150,6 @@ def translate(file: WeightFile, config: Path | None = None) -> Translation:
                 {} if neck == "c4" else _box_head(weights),
                 _of_detector(detector, weights, mask_stage),
                 {"backbone": _backbone(file, renamed, neck, is_live, has_group_norm)},
-                class_hyperparameters(len(weights[str(_class_logits(weights))]) - 1, USED_IDS),
                 _classes(file.meta, len(weights[str(_class_logits(weights))]) - 1),
                 layer_sizes(renamed),
             ],
@@ -246,15 +247,18 @@ def _of_detector(detector: DetectorName, weights: Mapping[str, Tensor], mask_sta
             settings["mask"]["num_layers"] = num_layers
     if detector.startswith("Cascade"):
         return merge(settings, CASCADE_PROFILE)
+    if detector == "MaskRCNN":
+        settings = merge(settings, MASK_RCNN)
     if len(weights["roi_head.bbox_head.fc_reg.weight"]) == 4:
         settings = merge(settings, {"box": {"class_agnostic": True}})
     return settings
 
 
 def _classes(meta: Mapping[str, Any], number: int) -> dict[str, Any]:
-    """Return the class names in a checkpoint, of 2.x or 3.x; nothing if there are none, or if they are COCO's."""
-    of_data = meta.get("dataset_meta")
+    """Return names and ids of the classes: as a checkpoint of 2.x or 3.x has them, else COCO's if there are as many."""
+    coco, of_data = class_hyperparameters(number, USED_IDS), meta.get("dataset_meta")
     names = meta.get("CLASSES") or (of_data.get("classes") or of_data.get("CLASSES") if of_data else None)
-    if not isinstance(names, (list, tuple)) or len(names) != number or number == len(USED_IDS):
-        return {}
-    return {"class_names": [str(name) for name in names], "category_ids": None}
+    if not isinstance(names, (list, tuple)) or len(names) != number:
+        return coco
+    own = [str(name) for name in names]
+    return coco if own == coco["class_names"] else {"class_names": own, "category_ids": None}

@@ -10,6 +10,7 @@ import torch
 import yaml
 
 from lightning_rcnn.box_losses import GIoULoss, SmoothL1Loss
+from lightning_rcnn.checkpoints.coco_classes import NAMES_BY_ID, USED_IDS
 from lightning_rcnn.checkpoints.formats import translate as translate_file
 from lightning_rcnn.checkpoints.mmdetection import translate
 from lightning_rcnn.checkpoints.reading import WeightFile
@@ -21,6 +22,7 @@ from lightning_rcnn.functional.boxes import decode
 
 HERE = Path("epoch_12.pth")
 CLASSES = 3
+COCO_NAMES = [NAMES_BY_ID[category_id] for category_id in USED_IDS]
 CONFIG_3 = """
 auto_scale_lr = dict(base_batch_size=16, enable=False)
 model = dict(
@@ -195,6 +197,35 @@ def test_conventions_without_a_configuration():
     assert settings["mask.init_args.target"] == "thresholded"
     assert settings["preprocessing.init_args.resize"] == "opencv"
     assert detector.backbone.body.bn1.eps == 1e-5
+
+
+@pytest.mark.parametrize(
+    ("masks", "cascade", "config", "low_quality_iou"),
+    [
+        (True, False, None, 0.5),
+        (False, False, None, None),
+        (True, True, None, None),
+        (True, False, config_3().replace("match_low_quality=True", "match_low_quality=False"), None),
+        (True, False, config_3().replace("match_low_quality=True", "match_low_quality=True, min_pos_iou=0.4"), 0.4),
+    ],
+)
+def test_the_best_region_of_an_object_learns_it_in_mask_rcnn_alone(masks, cascade, config, low_quality_iou):
+    """As `match_low_quality` of their `_base_/models` says, unless a configuration says otherwise."""
+    meta = {} if config is None else {"cfg": config}
+    translation = translate(WeightFile(HERE, weights(masks, cascade, anchors=2 if config else 3), meta))
+    assert translation.hyperparameters["box"].get("low_quality_iou") == low_quality_iou
+
+
+@pytest.mark.parametrize("names", [[f"kind {number}" for number in range(80)], COCO_NAMES], ids=["own", "coco"])
+def test_names_of_as_many_classes_as_coco_has(names):
+    state = weights()
+    for name, rows in (("fc_cls", 81), ("fc_reg", 320)):
+        for item in ("weight", "bias"):
+            key = f"roi_head.bbox_head.{name}.{item}"
+            state[key] = state[key].new_zeros(rows, *state[key].shape[1:])
+    settings = translate(WeightFile(HERE, state, {"CLASSES": tuple(names)})).hyperparameters
+    assert settings["class_names"] == names
+    assert settings["category_ids"] == (USED_IDS if names is COCO_NAMES else None)
 
 
 def test_settings_of_3_become_ours():

@@ -241,8 +241,10 @@ def _box(keys: SourceKeys, translation: Translation) -> dict[str, Any]:
 
 def _matching(keys: SourceKeys, rule: str) -> dict[str, Any]:
     """Return whether the best region of an object learns it, which their assigner does if nothing else is said."""
-    if not keys.names_below(f"{rule}assigner") or keys[f"{rule}assigner.match_low_quality"] is False:
+    if not keys.names_below(f"{rule}assigner"):
         return {}
+    if keys[f"{rule}assigner.match_low_quality"] is False:
+        return {"low_quality_iou": None}
     return {"low_quality_iou": float(keys[f"{rule}assigner.min_pos_iou"] or 0.0)}
 
 
