@@ -301,6 +301,12 @@ def test_a_loss_by_overlap_and_its_weight_become_ours():
     assert detector.rpn.settings.box_loss == SmoothL1Loss(beta=0.2)
 
 
+def test_without_matches_of_low_quality_no_anchor_below_the_threshold_is_positive():
+    config = changed(CONFIG_2, ("rpn=dict(assigner=dict(", "rpn=dict(assigner=dict(match_low_quality=False, "))
+    translation = translate(WeightFile(HERE, weights(), {"cfg": config}))
+    assert translation.hyperparameters["rpn"]["low_quality_iou"] == 1.0
+
+
 def test_settings_of_2_become_ours():
     translation = translate(WeightFile(HERE, weights(), {"config": CONFIG_2, "CLASSES": ("a", "b", "c")}))
     wanted = {

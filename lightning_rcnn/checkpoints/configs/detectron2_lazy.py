@@ -7,8 +7,15 @@ from typing import Any
 from lightning_rcnn.checkpoints.configs.detectron2_lazy_run import input_of, solver_of
 
 DROP_PATH, CHECKPOINTING = "MODEL.VIT.DROP_PATH", "MODEL.VIT.CHECKPOINTING"
-SQUARE_PAD = "INPUT.SQUARE_PAD"
-"""Keys of ours for what a vision transformer has: the other configurations have none of it."""
+SQUARE_PAD, LOW_QUALITY = "INPUT.SQUARE_PAD", "MODEL.RPN.LOW_QUALITY"
+"""Keys of ours for what a vision transformer and a matcher of anchors have: the other configurations have none of it.
+A matcher allows matches of low quality only if it is told to."""
+_AT_TEST = {
+    "test_score_thresh": "MODEL.ROI_HEADS.SCORE_THRESH_TEST",
+    "test_nms_thresh": "MODEL.ROI_HEADS.NMS_THRESH_TEST",
+    "test_topk_per_image": "TEST.DETECTIONS_PER_IMAGE",
+}
+"""Thresholds of a predictor of boxes; of a cascade those of the last one count."""
 _BODY = ("model.backbone.bottom_up.", "model.backbone.")
 _OTHER_NAMES: dict[str, str] = {
     "model.pixel_mean": "MODEL.PIXEL_MEAN",
@@ -26,6 +33,7 @@ _OTHER_NAMES: dict[str, str] = {
     "model.proposal_generator.anchor_generator.offset": "MODEL.ANCHOR_GENERATOR.OFFSET",
     "model.proposal_generator.anchor_matcher.thresholds": "MODEL.RPN.IOU_THRESHOLDS",
     "model.proposal_generator.anchor_matcher.labels": "MODEL.RPN.IOU_LABELS",
+    "model.proposal_generator.anchor_matcher.allow_low_quality_matches": LOW_QUALITY,
     "model.proposal_generator.box2box_transform.weights": "MODEL.RPN.BBOX_REG_WEIGHTS",
     "model.proposal_generator.batch_size_per_image": "MODEL.RPN.BATCH_SIZE_PER_IMAGE",
     "model.proposal_generator.positive_fraction": "MODEL.RPN.POSITIVE_FRACTION",
@@ -60,9 +68,6 @@ _OTHER_NAMES: dict[str, str] = {
         f"model.roi_heads.{predictor}.{theirs}": ours
         for predictor in ("box_predictor", "box_predictors.0")
         for theirs, ours in (
-            ("test_score_thresh", "MODEL.ROI_HEADS.SCORE_THRESH_TEST"),
-            ("test_nms_thresh", "MODEL.ROI_HEADS.NMS_THRESH_TEST"),
-            ("test_topk_per_image", "TEST.DETECTIONS_PER_IMAGE"),
             ("cls_agnostic_bbox_reg", "MODEL.ROI_BOX_HEAD.CLS_AGNOSTIC_BBOX_REG"),
             ("smooth_l1_beta", "MODEL.ROI_BOX_HEAD.SMOOTH_L1_BETA"),
             ("box_reg_loss_type", "MODEL.ROI_BOX_HEAD.BBOX_REG_LOSS_TYPE"),
@@ -70,8 +75,10 @@ _OTHER_NAMES: dict[str, str] = {
             ("box2box_transform.weights", "MODEL.ROI_BOX_HEAD.BBOX_REG_WEIGHTS"),
             ("use_fed_loss", "MODEL.ROI_BOX_HEAD.USE_FED_LOSS"),
             ("use_sigmoid_ce", "MODEL.ROI_BOX_HEAD.USE_SIGMOID_CE"),
+            ("fed_loss_num_classes", "MODEL.ROI_BOX_HEAD.FED_LOSS_NUM_CLASSES"),
         )
     },
+    **{f"model.roi_heads.box_predictor.{theirs}": ours for theirs, ours in _AT_TEST.items()},
     "optimizer.lr": "SOLVER.BASE_LR",
     "optimizer.momentum": "SOLVER.MOMENTUM",
     "optimizer.nesterov": "SOLVER.NESTEROV",
@@ -106,15 +113,14 @@ DEFAULTS_OF_LAZY: dict[str, Any] = {
 """Defaults of constructors that differ from those of the other configurations."""
 _TOLD_OTHERWISE = re.compile(
     r".*(_target_|in_features?|out_features|in_channels|out_channels|num_anchors|strides|scales|norm|conv_norm"
-    r"|conv_dims|fc_dims|depth|num_classes|allow_low_quality_matches|pooling_type)"
+    r"|conv_dims|fc_dims|depth|pooling_type)|.*\.num_classes"
     r"|model\.backbone\..*|.*\.input_shape.*|.*\.conv_norm.*|model\.roi_heads\.res5\..*"
-    r"|.*\.(pre_nms_topk|post_nms_topk|labels|proposal_matchers\.\d\.thresholds|box_predictors\.\d\..*)"
+    r"|.*\.(pre_nms_topk|post_nms_topk|labels|proposal_matchers\.\d\.thresholds)"
+    r"|.*\.box_predictors\.\d\.(box2box_transform\.weights|test_\w+)"
 )
 """Keys of the network, which the weights tell, and of lists and pairs, which functions below read."""
-_LOSS_OF_STAGE = re.compile(
-    r"(model\.roi_heads\.box_predictors\.)\d(\.(smooth_l1_beta|box_reg_loss_type|loss_weight.*))"
-)
-"""Keys of the losses of a cascade; ours are those of the first stage in all."""
+_OF_STAGE = re.compile(r"(model\.roi_heads\.box_predictors\.)(\d)(\..+)")
+"""Keys of a stage of a cascade; what is not read of each is ours of the first stage in all."""
 _OF_THE_RUN = re.compile(
     r"train\.(?!model_ema\.enabled).*|dataloader\.(test|evaluator)\..*|dataloader\.train\.(dataset|num_workers)\b.*"
     r"|dataloader\.train\.sampler\.(_target_|(repeat_factors\.)?(dataset|dataset_dicts|size|shuffle)\b.*)"
@@ -134,15 +140,16 @@ def from_lazy(leaves: Mapping[str, Any]) -> dict[str, Any]:
     given: dict[str, Any] = {
         "MODEL.META_ARCHITECTURE": str(leaves.get("model._target_", "")).rpartition(".")[2],
         "MODEL.MASK_ON": any(key.startswith("model.roi_heads.mask_head.") for key in leaves),
+        LOW_QUALITY: not any(key.startswith("model.proposal_generator.anchor_matcher.") for key in leaves),
     }
     for key, value in leaves.items():
+        of_stage = _OF_STAGE.fullmatch(key)
+        is_usual = key.endswith(".allow_low_quality_matches") and not value  # of regions
         if key in _OTHER_NAMES:
             given[_OTHER_NAMES[key]] = value
-        elif of_stage := _LOSS_OF_STAGE.fullmatch(key):
-            first = f"{of_stage[1]}0{of_stage[2]}"
-            if first not in _OTHER_NAMES or value != leaves.get(first):
-                given[key] = value
-        elif not (_TOLD_OTHERWISE.fullmatch(key) or _OF_THE_RUN.fullmatch(key)):
+        elif is_usual or _TOLD_OTHERWISE.fullmatch(key) or _OF_THE_RUN.fullmatch(key):
+            continue
+        elif of_stage is None or of_stage[2] == "0" or value != leaves.get(f"{of_stage[1]}0{of_stage[3]}"):
             given[key] = value
     return given | _top_n(leaves) | _cascade(leaves) | solver_of(leaves) | input_of(leaves)
 
@@ -161,14 +168,17 @@ def _top_n(leaves: Mapping[str, Any]) -> dict[str, Any]:
 
 def _cascade(leaves: Mapping[str, Any]) -> dict[str, Any]:
     heads = "model.roi_heads."
+    last = max((match[2] for match in map(_OF_STAGE.fullmatch, leaves) if match), default="")
+    at_test = {ours: f"{heads}box_predictors.{last}.{theirs}" for theirs, ours in _AT_TEST.items()}
+    found = {ours: leaves[key] for ours, key in at_test.items() if key in leaves}
     ious: list[float] = []
     weights: list[Any] = []
     while (thresholds := leaves.get(f"{heads}proposal_matchers.{len(ious)}.thresholds")) is not None:
         weights.append(leaves.get(f"{heads}box_predictors.{len(ious)}.box2box_transform.weights"))
         ious.append(thresholds[0])
     if not ious:
-        return {}
-    return {
+        return found
+    return found | {
         "MODEL.ROI_BOX_CASCADE_HEAD.IOUS": ious,
         "MODEL.ROI_BOX_CASCADE_HEAD.BBOX_REG_WEIGHTS": weights,
         "MODEL.ROI_HEADS.IOU_THRESHOLDS": ious[:1],

@@ -13,6 +13,7 @@ from lightning_rcnn.checkpoints.configs.detectron2_lazy import (
     CHECKPOINTING,
     DEFAULTS_OF_LAZY,
     DROP_PATH,
+    LOW_QUALITY,
     SQUARE_PAD,
     from_lazy,
 )
@@ -199,6 +200,7 @@ def _rpn(keys: SourceKeys, translation: Translation) -> dict[str, Any]:
         "anchors": anchors,
         "negative_iou": negative,
         "positive_iou": positive,
+        "low_quality_iou": 1.0 if keys[LOW_QUALITY] is False else 0.0,  # 1: none below `positive_iou`
         "box_loss": _box_loss(keys, "MODEL.RPN"),
         "pre_nms_top_n": [keys[f"MODEL.RPN.PRE_NMS_TOPK_{phase}"] for phase in ("TRAIN", "TEST")],
         "post_nms_top_n": [keys[f"MODEL.RPN.POST_NMS_TOPK_{phase}"] for phase in ("TRAIN", "TEST")],

@@ -38,7 +38,6 @@ _ALLOWED: dict[str, tuple[Any, ...]] = {
     "featmap_strides": ([4, 8, 16, 32], [16]),
     "loss_mask.type": ("CrossEntropyLoss",),
     "loss_mask.use_mask": (True,),
-    "rpn.assigner.match_low_quality": (True,),
     "rpn.sampler.add_gt_as_proposals": (False,),
     "rcnn.sampler.add_gt_as_proposals": (True,),
     "rcnn.mask_thr_binary": (0.5,),

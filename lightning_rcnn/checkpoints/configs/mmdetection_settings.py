@@ -170,7 +170,9 @@ def _rpn(keys: SourceKeys, translation: Translation) -> dict[str, Any]:
         else:
             _name_given(keys, names)
     if keys.names_below(f"{_TRAIN}rpn.assigner"):
-        settings["low_quality_iou"] = float(keys[f"{_TRAIN}rpn.assigner.min_pos_iou"] or 0.0)
+        has_low_quality = keys[f"{_TRAIN}rpn.assigner.match_low_quality"] is not False
+        least = float(keys[f"{_TRAIN}rpn.assigner.min_pos_iou"] or 0.0)
+        settings["low_quality_iou"] = least if has_low_quality else 1.0  # none below `positive_iou`
     for phase in (f"{_TRAIN}rpn_proposal.", f"{_TEST}rpn."):
         if (limit := keys[f"{phase}nms_post"]) is not None and limit < (keys[f"{phase}nms_pre"] or 0):
             keys.name_left(f"{phase}nms_post")  # a limit of each level after the suppression

@@ -248,7 +248,11 @@ def lazy():
             },
             "proposal_generator": {
                 "anchor_generator": {"sizes": [[32], [64], [128], [256], [512]], "aspect_ratios": [0.5, 1.0]},
-                "anchor_matcher": {"thresholds": [0.2, 0.6], "labels": [0, -1, 1]},
+                "anchor_matcher": {
+                    "thresholds": [0.2, 0.6],
+                    "labels": [0, -1, 1],
+                    "allow_low_quality_matches": True,
+                },
                 "pre_nms_topk": [2000, 1000],
                 "post_nms_topk": [2000, 1000],
                 "nms_thresh": 0.65,
@@ -263,7 +267,10 @@ def lazy():
                     predictor | {"box2box_transform": {"weights": [first, first, second, second]}}
                     for first, second in weights
                 ],
-                "proposal_matchers": [{"thresholds": [iou], "labels": [0, 1]} for iou in (0.5, 0.65, 0.75)],
+                "proposal_matchers": [
+                    {"thresholds": [iou], "labels": [0, 1], "allow_low_quality_matches": False}
+                    for iou in (0.5, 0.65, 0.75)
+                ],
                 "own": 1,
             },
             "pixel_mean": [103.53, 116.28, 123.675],
@@ -327,6 +334,64 @@ def test_losses_of_the_stages_of_a_lazy_cascade(tmp_path):
     assert own.hyperparameters["box"]["box_loss"] == part(OVERLAP_LOSSES["GIoULoss"], weight=10.0)
     named = [note.partition("box_predictors.")[2] for note in own.notes if "box_predictors" in note]
     assert sorted(named) == ["2.loss_weight.loss_box_reg 5.0.", "2.loss_weight.loss_cls 2.0.", "2.smooth_l1_beta 0.5."]
+
+
+def of_lazy(tmp_path, config, detector="CascadeMaskRCNN"):
+    """The settings of a lazy configuration, and what is named of its model."""
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(config))
+    own = translation(detector)
+    configure(own, tmp_path / "config.yaml")
+    named = [note.partition("no counterpart of model.")[2] for note in own.notes]
+    return dict(flat_settings(own.hyperparameters)), sorted(filter(None, named))
+
+
+def test_thresholds_of_a_lazy_cascade_are_those_of_its_last_stage(tmp_path):
+    """`CascadeROIHeads._forward_box` selects detections by those of the predictor that it ran last."""
+    config = lazy()
+    first, second, third = (dict(stage) for stage in config["model"]["roi_heads"]["box_predictors"])
+    third |= {"test_score_thresh": 0.3, "test_nms_thresh": 0.4, "test_topk_per_image": 7}
+    config["model"]["roi_heads"]["box_predictors"] = [first, second, third]
+    settings, named = of_lazy(tmp_path, config)
+    keys = ("box.score_threshold", "box.nms_iou", "box.detections_per_image")
+    assert [settings[key] for key in keys] == [0.3, 0.4, 7]
+    assert named == ["roi_heads.own 1."]
+
+
+def test_what_a_later_stage_of_a_lazy_cascade_has_of_its_own_is_named(tmp_path):
+    config = lazy()
+    stages = [dict(stage) | {"use_sigmoid_ce": True} for stage in config["model"]["roi_heads"]["box_predictors"]]
+    stages[2] |= {"use_sigmoid_ce": False, "cls_agnostic_bbox_reg": False}
+    config["model"]["roi_heads"]["box_predictors"] = stages
+    _, named = of_lazy(tmp_path, config)
+    assert named == [
+        "roi_heads.box_predictors.2.cls_agnostic_bbox_reg False.",
+        "roi_heads.box_predictors.2.use_sigmoid_ce False.",
+        "roi_heads.own 1.",
+    ]
+
+
+@pytest.mark.parametrize("is_cascade", [True, False])
+def test_the_number_of_classes_of_a_lazy_federated_loss(tmp_path, is_cascade):
+    config, federated = lazy(), {"use_sigmoid_ce": True, "use_fed_loss": True, "fed_loss_num_classes": 30}
+    heads = config["model"]["roi_heads"]
+    stages = [stage | federated for stage in heads.pop("box_predictors")]
+    heads |= {"box_predictors": stages} if is_cascade else {"box_predictor": stages[0]}
+    if not is_cascade:
+        heads["proposal_matcher"] = heads.pop("proposal_matchers")[0]
+    settings, named = of_lazy(tmp_path, config, "CascadeMaskRCNN" if is_cascade else "MaskRCNN")
+    assert settings["box.class_loss.init_args.num_classes"] == 30
+    assert named == ["roi_heads.own 1."]
+
+
+def test_matches_of_low_quality_of_a_lazy_configuration(tmp_path):
+    """`Matcher` allows them only if it is told to."""
+    config = lazy()
+    assert of_lazy(tmp_path, config)[0]["rpn.low_quality_iou"] == 0.0
+    del config["model"]["proposal_generator"]["anchor_matcher"]["allow_low_quality_matches"]
+    config["model"]["roi_heads"]["proposal_matchers"][1]["allow_low_quality_matches"] = True
+    settings, named = of_lazy(tmp_path, config)
+    assert settings["rpn.low_quality_iou"] == 1.0
+    assert named == ["roi_heads.own 1.", "roi_heads.proposal_matchers.1.allow_low_quality_matches True."]
 
 
 def test_lazy_configurations_become_ours(tmp_path):
