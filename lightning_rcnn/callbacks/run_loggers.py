@@ -92,14 +92,25 @@ class LocalLogger(PlacedLogger):
 
 
 class ExperimentAtUse:
-    """Stands for the experiment of a logger until something of it is used, which starts the logger."""
+    """Stands for the experiment of a logger until something of it is used, read or set, which starts the logger."""
 
     def __init__(self, logger: RunLogger) -> None:
-        self._logger = logger
+        vars(self)["_logger"] = logger
 
     def __getattr__(self, name: str) -> Any:
-        self._logger.has_started = True
-        return getattr(self._logger.experiment, name)  # type: ignore[attr-defined]  # of each logger
+        return getattr(_started(self._logger), name)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        setattr(_started(self._logger), name, value)
+
+    @property  # type: ignore[misc]  # asked by isinstance, never set
+    def __class__(self) -> type:
+        return type(_started(self._logger))
+
+
+def _started(logger: RunLogger) -> Any:
+    logger.has_started = True
+    return logger.experiment  # type: ignore[attr-defined]  # of each logger
 
 
 def experiment_of_run(start: Callable[[Any], Any]) -> Callable[[Any], Any]:

@@ -55,6 +55,19 @@ def test_a_logger_starts_when_it_is_used(kind, tmp_path):
     assert (tmp_path / "run").exists()
 
 
+@pytest.mark.parametrize(
+    "use", [lambda it: it.log_dir, lambda it: setattr(it, "name_", 1), lambda it: isinstance(it, int)]
+)
+def test_what_is_used_of_an_experiment_reaches_the_real_one(use, tmp_path):
+    logger = DetectionCSVLogger()
+    logger.use_folder(tmp_path / "run")
+    stand_in = logger.experiment
+    use(stand_in)
+    assert logger.experiment is not stand_in
+    assert vars(logger.experiment).get("name_") == getattr(stand_in, "name_", None)
+    assert isinstance(stand_in, type(logger.experiment))
+
+
 class AtSetup(Callback):
     """Logs a figure while Lightning sets up a training, and perhaps refuses it."""
 
