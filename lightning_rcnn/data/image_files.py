@@ -83,8 +83,16 @@ def files_in(folder: Path, without: Path | None = None) -> list[Path]:
     """
     excluded = without.resolve() if without else None
     paths = sorted(folder / name for name in list_files(folder))
-    # A link without a target is named where it is read; what else is no file, such as a pipe, could block for ever.
-    return [path for path in paths if excluded not in real_path(path).parents and (path.is_file() or path.is_symlink())]
+    return [path for path in paths if excluded not in real_path(path).parents and _may_be_file(path)]
+
+
+def _may_be_file(path: Path) -> bool:
+    """Tell whether a path is that of a file, or of one that will be named where it is read.
+
+    That is a link without a target, or what this user may not look at. What else is no file, such as a pipe, could
+    block without end.
+    """
+    return os.path.isfile(path) or not os.path.exists(path)  # where pathlib raises PermissionError
 
 
 def real_path(path: Path) -> Path:

@@ -43,8 +43,11 @@ def test_a_file_that_is_named_twice_counts_once(tree):
 def test_what_is_left_out_of_a_folder_is_named(tree):
     (tree / "a" / "plain").touch()
     os.mkfifo(tree / "a" / "pipe")
+    (tree / "a" / "pipe.jpg").symlink_to(tree / "a" / "pipe")
     found = find_images([Path("a"), Path("a/plain")])
-    assert Path("a/plain") in [file.path for file in found.images]
+    paths = [file.path for file in found.images]
+    assert Path("a/plain") in paths
+    assert Path("a/pipe.jpg") not in paths
     assert found.left_out == [Path("a/notes.txt")]
 
 
@@ -69,6 +72,19 @@ def test_a_folder_that_cannot_be_listed_is_named(tree, monkeypatch):
     monkeypatch.setattr(os, "scandir", refuse)
     with pytest.raises(InputError, match=r"^a: cannot be listed \(Permission denied\); check its permissions$"):
         find_images([Path("a")])
+
+
+def test_a_file_that_may_not_be_looked_at_is_named_where_it_is_read(tree, monkeypatch):
+    """Folders may be listed whose files may not be looked at."""
+    look = os.stat
+
+    def refuse(path, **options):
+        if str(path).endswith("2.jpg"):
+            raise PermissionError(13, "Permission denied", path)
+        return look(path, **options)
+
+    monkeypatch.setattr(os, "stat", refuse)
+    assert Path("a/2.jpg") in [file.path for file in find_images([Path("a")]).images]
 
 
 def test_a_name_that_is_no_utf_8_can_be_shown():
