@@ -1,5 +1,6 @@
 """Masks that pass transforms of (image, target) in groups: the same as all at once, and never more of them."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -70,9 +71,23 @@ def test_groups_give_what_all_masks_give_at_once(transform: nn.Module, most: int
         watched = Watched(transform)
         with monkeypatch.context() as patch:
             patch.setattr(pair_masks, "MAX_PIXELS", 3 * HEIGHT * WIDTH)
+            patch.setattr(pair_masks, "LEAST_MASKS", 1)
             result = apply_to_pair(watched, sample, Random(0, 0, number, 1), needs_masks=True)
         assert torch.equal(result.image, expected.image)
         assert np.array_equal(result.boxes, expected.boxes)
         assert result.labels.tolist() == expected.labels.tolist()
         assert pixels(result) == pixels(expected)
         assert max(watched.numbers, default=0) <= most
+
+
+@pytest.mark.parametrize("height", [40, 4000])
+def test_an_image_passes_a_few_times_however_large_it_is(height: int, monkeypatch: pytest.MonkeyPatch):
+    """With each group of masks the image passes again: one group a mask would take as long as so many images."""
+    monkeypatch.setattr(pair_masks, "MAX_PIXELS", 3 * 40 * WIDTH)
+    small = training_image(0)
+    number = np.arange(40) % OBJECTS
+    sample = replace(small, image=torch.zeros(3, height, WIDTH, dtype=torch.uint8)).with_objects(number)
+    watched = Watched(v2.RandomHorizontalFlip(1.0))
+    result = apply_to_pair(watched, sample, Random(0, 0, 0, 0), needs_masks=True)
+    assert watched.numbers == [16, 16, 8]
+    assert len(result.segmentations) == 40

@@ -21,8 +21,11 @@ from lightning_rcnn.masks.segmentation import Segmentation
 RunWithMasks = Callable[[TrainingImage, Tensor], tuple[Tensor, dict[str, Any]]]
 """Runs a transform, from the same seed each time, on some objects of the image and on masks uint8 [k, h, w]."""
 
-MAX_PIXELS = 1 << 22
+MAX_PIXELS = 1 << 23
 """Pixels of the masks of a group, of which torchvision makes several copies of floats."""
+LEAST_MASKS = 16
+"""Masks of a group, also where an image is so large that these are more pixels: with each group the image passes again,
+and a change of its colors takes as long as a dozen masks or more."""
 
 
 def moved_masks(
@@ -53,7 +56,7 @@ def moved_masks(
     """
     number = len(sample.boxes)
     height, width = displayed_size(recorded)
-    size = max(1, MAX_PIXELS // (height * width))
+    size = max(LEAST_MASKS, MAX_PIXELS // (height * width))
     groups = [np.arange(start, min(start + size, number)) for start in range(0, number, size)]
     if len(groups) > 1:
         if np.array_equal(kept, np.arange(number)):
