@@ -2,9 +2,7 @@
 
 from typing import Any
 
-import numpy as np
-
-from lightning_rcnn.masks.run_length import RunLength, decode_crop, encode_crop
+from lightning_rcnn.masks.run_length import RunLength, decode_crop, edges_of_mask, encode_crop
 from lightning_rcnn.masks.segmentation import checked_run_length
 
 Edges = tuple[float, float, float, float]
@@ -36,18 +34,15 @@ def swapped_run_length(rle: dict[str, Any], height: int, width: int, box: Edges)
         return None
     by_rows = encode_crop(transposed.pixels.T, transposed.left, transposed.top, height, width)
     for reading in (by_columns, by_rows):
-        crop = decode_crop(reading)
-        rows, columns = crop.pixels.shape
-        mask_box = (crop.left, crop.top, crop.left + columns, crop.top + rows)
-        if crop.pixels.size and intersection_over_union(box, mask_box) >= MIN_BOX_IOU:
+        edges = edges_of_mask(reading)
+        if edges and intersection_over_union(box, edges) >= MIN_BOX_IOU:
             return reading
     return None
 
 
 def intersection_over_union(first: Edges, second: Edges) -> float:
     """Compute the IoU of two boxes with positive area."""
-    first_corners, second_corners = np.reshape(first, (2, 2)), np.reshape(second, (2, 2))
-    sides = np.minimum(first_corners[1], second_corners[1]) - np.maximum(first_corners[0], second_corners[0])
-    overlap = float(np.maximum(sides, 0).prod())
-    areas = float(np.diff(first_corners, axis=0).prod() + np.diff(second_corners, axis=0).prod())
+    overlap = max(min(first[2], second[2]) - max(first[0], second[0]), 0.0)
+    overlap *= max(min(first[3], second[3]) - max(first[1], second[1]), 0.0)
+    areas = sum((x2 - x1) * (y2 - y1) for x1, y1, x2, y2 in (first, second))
     return overlap / (areas - overlap)

@@ -93,14 +93,11 @@ def decode_crops(rles: Sequence[RunLength], margin: int = 0) -> Iterator[Crop]:
     Raises:
         ValueError: a text is not an RLE, or its runs do not add up to the image.
     """
-    heights, widths, offsets, first, last = _spans(rles)
+    heights, widths, offsets, first, last = spans = _spans(rles)
     owner = np.repeat(np.arange(len(rles)), np.diff(offsets))
-    is_split = first.column != last.column  # the run leaves a column at the bottom and enters the next at the top
-    first_row = _reduce(np.minimum, np.where(is_split, 0, first.row), offsets)
-    last_row = _reduce(np.maximum, np.where(is_split, heights[owner] - 1, last.row), offsets)
-    top, bottom = np.maximum(first_row - margin, 0), np.minimum(last_row + 1 + margin, heights)
-    left = np.maximum(_reduce(np.minimum, first.column, offsets) - margin, 0)
-    right = np.minimum(_reduce(np.maximum, last.column, offsets) + 1 + margin, widths)
+    left, top, right, bottom = _edges(spans, owner)
+    left, top = np.maximum(left - margin, 0), np.maximum(top - margin, 0)
+    right, bottom = np.minimum(right + margin, widths), np.minimum(bottom + margin, heights)
 
     crop_height, crop_width = bottom - top, right - left
     offset = (left * crop_height + top)[owner]
@@ -117,6 +114,21 @@ def decode_crops(rles: Sequence[RunLength], margin: int = 0) -> Iterator[Crop]:
         steps[ends[begin:stop]] -= 1
         pixels = np.cumsum(steps[:-1], dtype=np.int8).view(np.bool_)
         yield Crop(pixels.reshape(width, height).T, y, x)
+
+
+def edges_of_mask(rle: RunLength) -> tuple[int, int, int, int] | None:
+    """Return the edges x1, y1, x2, y2 of the smallest crop that holds a mask; None for one without pixels.
+
+    Unlike the COCO API's `toBbox`, it passes over empty runs, which other programs write.
+
+    Raises:
+        ValueError: see `decode_crops`.
+    """
+    spans = _spans([rle])
+    if not spans.offsets[-1]:
+        return None
+    x1, y1, x2, y2 = (int(edge[0]) for edge in _edges(spans, np.zeros(spans.offsets[-1], np.int64)))
+    return x1, y1, x2, y2
 
 
 def resize(rle: RunLength, height: int, width: int) -> RunLength:
@@ -187,6 +199,23 @@ def _spans(rles: Sequence[RunLength]) -> _Spans:
     first = _Pixels(*np.divmod(borders[ones - 1], heights[owner]))
     last = _Pixels(*np.divmod(borders[ones] - 1, heights[owner]))
     return _Spans(heights, widths, np.searchsorted(owner, np.arange(len(rles) + 1)), first, last)
+
+
+def _edges(spans: _Spans, owner: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Return left, top, right and bottom of each mask, int64 [m].
+
+    Args:
+        spans: runs of 1 of the masks.
+        owner: int64 [r], the number of the mask of each run.
+    """
+    heights, _, offsets, first, last = spans
+    is_split = first.column != last.column  # the run leaves a column at the bottom and enters the next at the top
+    return (
+        _reduce(np.minimum, first.column, offsets),
+        _reduce(np.minimum, np.where(is_split, 0, first.row), offsets),
+        _reduce(np.maximum, last.column, offsets) + 1,
+        _reduce(np.maximum, np.where(is_split, heights[owner] - 1, last.row), offsets) + 1,
+    )
 
 
 def _decode_texts(texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:

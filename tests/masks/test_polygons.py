@@ -36,6 +36,31 @@ def test_the_answer_depends_neither_on_the_first_corner_nor_on_the_direction(cor
     assert touches_itself(np.ravel(corners).tolist()) == touches_itself(other.ravel().tolist())
 
 
+def share_a_point(a, b, c, d):
+    """Whether two closed segments of whole coordinates meet, by exact orientations (Cormen et al., section 33.1)."""
+
+    def turn(p, q, r):
+        area = (q[0] - p[0]) * (r[1] - p[1]) - (q[1] - p[1]) * (r[0] - p[0])
+        return (area > 0) - (area < 0)
+
+    def lies_on(p, q, r):
+        return turn(p, q, r) == 0 and all(min(p[i], q[i]) <= r[i] <= max(p[i], q[i]) for i in (0, 1))
+
+    if turn(a, b, c) * turn(a, b, d) < 0 and turn(c, d, a) * turn(c, d, b) < 0:
+        return True
+    return lies_on(a, b, c) or lies_on(a, b, d) or lies_on(c, d, a) or lies_on(c, d, b)
+
+
+@given(st.lists(st.tuples(st.integers(0, 9), st.integers(0, 9)), min_size=3, max_size=12))
+def test_all_pairs_of_edges_are_compared(corners):
+    distinct = [corner for i, corner in enumerate(corners) if corner != corners[i - 1]]
+    edges = [(corner, distinct[(i + 1) % len(distinct)]) for i, corner in enumerate(distinct)]
+    num = len(edges)
+    pairs = [(i, j) for i in range(num) for j in range(i + 2, num) if (i, j) != (0, num - 1)]
+    expected = any(share_a_point(*edges[i], *edges[j]) for i, j in pairs)
+    assert touches_itself(np.ravel(corners).tolist()) == expected
+
+
 @given(points)
 def test_what_does_not_touch_itself_winds_once_around_its_inside(corners):
     """Winding numbers by the angle that is covered, at points of a grid that no edge of whole coordinates meets."""

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 from pycocotools import mask as coco_mask
 
-from lightning_rcnn.masks.run_length import decode_crop, decode_runs, encode_crop, resize
+from lightning_rcnn.masks.run_length import decode_crop, decode_runs, edges_of_mask, encode_crop, resize
 
 masks = arrays(np.bool_, array_shapes(min_dims=2, max_dims=2, max_side=40))
 frames = st.tuples(*[st.integers(0, 9)] * 4)
@@ -75,6 +75,19 @@ def test_large_numbers_and_empty_runs():
     crop, top, left = decode_crop({"size": [5, 4], "counts": counts})
     assert np.array_equal(crop, mask[top : top + crop.shape[0], left : left + crop.shape[1]])
     assert crop.sum() == mask.sum() == 5
+
+
+@given(masks, frames)
+def test_the_edges_are_those_of_the_coco_api(crop, frame):
+    image = np.pad(crop, (frame[:2], frame[2:]))
+    x, y, width, height = map(int, coco_mask.toBbox(by_the_coco_api(image)))
+    assert edges_of_mask(by_the_coco_api(image)) == ((x, y, x + width, y + height) if image.any() else None)
+
+
+def test_the_edges_pass_over_empty_runs():
+    runs = [7, 0, 0, 3, 0, 2, 8, 0]  # pixels 7 to 11, read down columns of five
+    counts = coco_mask.frPyObjects({"size": [5, 4], "counts": runs}, 5, 4)["counts"].decode("ascii")
+    assert edges_of_mask({"size": [5, 4], "counts": counts}) == (1, 0, 3, 5)
 
 
 @given(masks)

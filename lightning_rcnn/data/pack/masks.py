@@ -6,14 +6,17 @@ compresses it.
 
 from typing import Any
 
-import numpy as np
+from pycocotools import mask as coco_mask
 
 from lightning_rcnn.data.defects import Defect
 from lightning_rcnn.data.pack.boxes import ROUNDING, Edges
 from lightning_rcnn.masks.frames import MIN_BOX_IOU, intersection_over_union, swapped_run_length
 from lightning_rcnn.masks.polygons import has_many_corners, is_polygon, reach, touches_itself
-from lightning_rcnn.masks.run_length import RunLength, decode_crop, encode_polygons
+from lightning_rcnn.masks.run_length import RunLength, edges_of_mask, encode_polygons
 from lightning_rcnn.masks.segmentation import Segmentation, checked_run_length
+
+MaskEdges = tuple[int, int, int, int] | None
+"""Edges x1, y1, x2, y2 of the pixels of a mask; None if there are none."""
 
 
 def check_segmentation(
@@ -33,20 +36,24 @@ def check_segmentation(
         return None, []
     if isinstance(segmentation, dict):
         rle, defects = _check_rle(segmentation, width, height, box)
-        usable: Segmentation | None = rle
+        if rle is None:
+            return None, defects
+        usable: Segmentation = rle
+        edges = edges_of_mask(rle)
     else:
         polygons, defects = _check_polygons(segmentation, width, height)
-        usable = polygons or None
-        rle = encode_polygons(polygons, height, width) if polygons else None
+        if not polygons:
+            return None, defects
+        usable = polygons
+        rle = encode_polygons(polygons, height, width)
+        edges = _edges_of_polygons(rle)
         if any(map(has_many_corners, polygons)):
             usable = rle
             defects.append(Defect.MANY_CORNERS)
         elif any(map(touches_itself, polygons)):
             usable = rle
             defects.append(Defect.CROSSED_POLYGON)
-    if usable is None or rle is None:
-        return None, defects
-    is_usable, pixel_defects = _check_pixels(rle, box)
+    is_usable, pixel_defects = _check_edges(edges, box)
     return usable if is_usable else None, defects + pixel_defects
 
 
@@ -78,17 +85,21 @@ def _check_rle(rle: dict[str, Any], width: int, height: int, box: Edges) -> tupl
         return None, [Defect.BAD_MASK]
 
 
-def _check_pixels(rle: RunLength, box: Edges) -> tuple[bool, list[Defect]]:
+def _edges_of_polygons(rle: RunLength) -> MaskEdges:
+    """Return the edges of the pixels of polygons; the COCO API's own encoding, unlike others, has no empty runs."""
+    x, y, width, height = map(int, coco_mask.toBbox(rle).tolist())
+    return (x, y, x + width, y + height) if width and height else None
+
+
+def _check_edges(edges: MaskEdges, box: Edges) -> tuple[bool, list[Defect]]:
     """Return whether the pixels can be the mask of the object in the box, and their defects."""
-    pixels, top, left = decode_crop(rle)
-    height, width = pixels.shape
-    if not pixels.size:
+    if edges is None:
         return False, [Defect.EMPTY_MASK]
-    mask_box = (left, top, left + width, top + height)
-    iou = intersection_over_union(box, mask_box)
+    iou = intersection_over_union(box, edges)
     if iou == 0:
         return False, [Defect.MASK_OUTSIDE_BOX]
-    defects = [Defect.THIN_MASK] if min(height, width) == 1 else []
-    if iou < MIN_BOX_IOU and np.abs(np.subtract(box, mask_box)).max() > 1:
+    x1, y1, x2, y2 = edges
+    defects = [Defect.THIN_MASK] if min(x2 - x1, y2 - y1) == 1 else []
+    if iou < MIN_BOX_IOU and max(abs(first - second) for first, second in zip(box, edges, strict=True)) > 1:
         defects.append(Defect.MASK_BOX_MISMATCH)
     return True, defects

@@ -156,6 +156,24 @@ def test_polygon_partly_outside_stays():
     assert check(rounded) == (rounded, [])
 
 
+@given(st.lists(st.floats(-10, 74), min_size=6, max_size=16).map(lambda values: values[: len(values) // 2 * 2]))
+def test_the_mask_of_a_polygon_is_judged_by_its_pixels(polygon):
+    """A box around the very pixels raises no doubt, and one that misses them by a pixel drops the mask."""
+    rows, columns = pixels_of([polygon]).nonzero()[:2]
+    _, defects = check([polygon])
+    if not len(rows):
+        assert defects[-1] in (Defect.EMPTY_MASK, Defect.POLYGON_OUTSIDE)
+        return
+    edges = (columns.min(), rows.min(), columns.max() + 1, rows.max() + 1)
+    doubts = {Defect.MASK_BOX_MISMATCH, Defect.MASK_OUTSIDE_BOX}
+    is_thin = min(edges[2] - edges[0], edges[3] - edges[1]) == 1
+    _, defects = check([polygon], box=tuple(map(float, edges)))
+    assert not doubts & set(defects)
+    assert (Defect.THIN_MASK in defects) == is_thin
+    beside = (float(edges[2]), 0.0, edges[2] + 5.0, 48.0)
+    assert check([polygon], box=beside)[1][-1] is Defect.MASK_OUTSIDE_BOX
+
+
 def test_polygon_that_crosses_itself_becomes_the_pixels_of_the_coco_api():
     """Of all its parts, as an object has polygons or RLE."""
     parts = [FIGURE_EIGHT, [40.0, 10.0, 60.0, 10.0, 50.0, 30.0]]

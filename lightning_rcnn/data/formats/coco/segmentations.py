@@ -11,7 +11,7 @@ from typing import Any
 from lightning_rcnn.data.formats.coco.boxes import Box, edges_of
 from lightning_rcnn.data.formats.coco.scalars import number, numbers, unquoted, whole_number
 from lightning_rcnn.masks.polygons import is_polygon
-from lightning_rcnn.masks.run_length import decode_crop
+from lightning_rcnn.masks.run_length import edges_of_mask
 from lightning_rcnn.masks.segmentation import checked_run_length
 
 MAX_SIDE = 10**6
@@ -114,10 +114,10 @@ def _box_of_rle(rle: dict[str, Any]) -> Box | None:
     if size is None:
         return None
     try:
-        crop = decode_crop(checked_run_length(rle.get("counts"), *size))
+        edges = edges_of_mask(checked_run_length(rle.get("counts"), *size))
     except ValueError:
         return None
-    height, width = crop.pixels.shape
-    if not crop.pixels.size:
+    if edges is None:
         return None
-    return float(crop.left), float(crop.top), float(width), float(height)
+    x1, y1, x2, y2 = map(float, edges)
+    return x1, y1, x2 - x1, y2 - y1
