@@ -38,7 +38,7 @@ warnings.filterwarnings("ignore", module=r"PIL\.")  # they name no file, and the
 _OPENERS = [name for name in FORMATS if name not in ("MPO", HEIF)]
 """Pillow opens MPO as JPEG, and HEIC with a plug-in. It starts other programs for formats that are not in the list."""
 
-_JPEG_BEGINNING = b"\xff\xd8\xff"
+JPEG_BEGINNING = b"\xff\xd8\xff"
 EXIF_TURNS: dict[int, Callable[[np.ndarray], np.ndarray]] = {
     2: lambda pixels: pixels[:, ::-1],
     3: lambda pixels: pixels[::-1, ::-1],
@@ -226,7 +226,7 @@ def _decode_plain_jpeg(data: bytes, apply_exif: bool, room: np.ndarray | None) -
 
     This saves reading the header with Pillow, which would take a fortieth of the decoding time.
     """
-    if not data.startswith(_JPEG_BEGINNING) or (apply_exif and _may_have_exif(data)):
+    if not data.startswith(JPEG_BEGINNING) or (apply_exif and _may_have_exif(data)):
         return None
     try:
         height, width, colors, _ = simplejpeg.decode_jpeg_header(data)
@@ -241,7 +241,7 @@ def _decode_plain_jpeg(data: bytes, apply_exif: bool, room: np.ndarray | None) -
 
 def _may_have_exif(data: bytes) -> bool:
     """Return whether a JPEG has an EXIF segment before the pixels, or segments that cannot be followed."""
-    position = len(_JPEG_BEGINNING) - 1
+    position = len(JPEG_BEGINNING) - 1
     while data[position : position + 1] == b"\xff":
         marker = data[position + 1 : position + 2]
         if marker == b"\xda":  # the pixels

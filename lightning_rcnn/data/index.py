@@ -12,7 +12,7 @@ import hashlib
 import json
 from collections import defaultdict
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, NotRequired, TypedDict
 
@@ -143,9 +143,11 @@ class Shard:
 
     def to_plain(self) -> dict[str, Any]:
         """Return the shard as plain data; `from_plain` is the inverse."""
-        content = asdict(self)
+        content = {each.name: getattr(self, each.name) for each in fields(self)}  # `asdict` would copy each number
         if self.annotations is None:
             del content["annotations"]
+        else:
+            content["annotations"] = asdict(self.annotations)
         return content
 
     @classmethod
@@ -221,12 +223,15 @@ class ShardIndex:
 
     def to_json(self) -> str:
         """Return the text of `index.json`; `from_json` is the inverse."""
-        content = {"format": FORMAT, "version": VERSION, "fingerprint": self.fingerprint, **asdict(self)}
+        content = {"format": FORMAT, "version": VERSION, "fingerprint": self.fingerprint}
+        content |= {each.name: getattr(self, each.name) for each in fields(self)}
         content["categories"] = [category.to_plain() for category in self.categories]
         content["shards"] = [shard.to_plain() for shard in self.shards]
-        for key in ("proposals", "skeleton"):
-            if content[key] is None:
+        for key, described in (("proposals", self.proposals), ("skeleton", self.skeleton)):
+            if described is None:
                 del content[key]
+            else:
+                content[key] = asdict(described)
         if not self.is_federated:
             del content["is_federated"]
         content["pixels"] = self.pixels.to_plain()

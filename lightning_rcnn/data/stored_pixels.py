@@ -12,9 +12,11 @@
 from collections.abc import Callable
 
 import numpy as np
+import simplejpeg
 
 from lightning_rcnn.data.decode import (
     EXIF_TURNS,
+    JPEG_BEGINNING,
     UndecodableImage,
     as_undecodable,
     exif_orientation,
@@ -46,6 +48,8 @@ def stored_layout(data: bytes) -> StoredLayout:
             raise
         except Exception as error:  # damaged tags raise anything
             raise UndecodableImage("the header of the TIFF file is damaged or cut off") from error
+    if (channels := _jpeg_channels(data)) is not None:
+        return StoredLayout("jpg", channels, "uint8")
     header = open_image(data)
     extension = FORMATS[header.format or ""].extension
     if header.format == "PNG" and data[24] == 16:
@@ -56,6 +60,16 @@ def stored_layout(data: bytes) -> StoredLayout:
         return StoredLayout(extension, 1, "uint16")
     has_alpha = header.mode in _ALPHA_MODES or "transparency" in header.info
     return StoredLayout(extension, 1 if header.mode in _GRAY_MODES else 3, "uint8", has_alpha)
+
+
+def _jpeg_channels(data: bytes) -> int | None:
+    """Return 1 for a gray JPEG and 3 for one of colors, in a tenth of Pillow's time; None for what it has to open."""
+    if not data.startswith(JPEG_BEGINNING):
+        return None
+    try:
+        return 1 if simplejpeg.decode_jpeg_header(data)[2] == "Gray" else 3
+    except (ValueError, KeyError):  # damaged, or a subsampling that simplejpeg has no name for
+        return None
 
 
 def read_stored(data: bytes, *, apply_exif: bool) -> np.ndarray:

@@ -70,6 +70,14 @@ def test_tiffs_of_any_type_and_number_of_channels(dtype, channels):
     assert np.array_equal(read_stored(tiff(array[..., 0]), apply_exif=False)[..., 0], array[..., 0].astype(kind))
 
 
+@pytest.mark.parametrize(("mode", "channels"), [("L", 1), ("RGB", 3), ("CMYK", 3)])
+@pytest.mark.parametrize("options", [{}, {"progressive": True}, {"subsampling": "4:1:1"}])
+def test_the_channels_of_a_jpeg(mode, channels, options):
+    data = io.BytesIO()
+    Image.new(mode, (16, 16)).save(data, "JPEG", **options)
+    assert stored_layout(data.getvalue())[:4] == ("jpg", channels, "uint8", False)
+
+
 @pytest.mark.parametrize("compression", ["lzw", "zlib", "zstd", "packbits", "jpeg2000"])
 def test_compressed_tiffs_and_their_cut_off_ends(compression):
     array = values("uint16", 64, 48, 6)

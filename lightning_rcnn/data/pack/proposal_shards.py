@@ -8,11 +8,9 @@ and the index entries of the written shards. Every file appears under its name o
 import contextlib
 import json
 import shutil
-import tarfile
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
 from functools import partial
-from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +23,7 @@ from lightning_rcnn.data.decode import UndecodableImage
 from lightning_rcnn.data.decode_sample import decode_sample
 from lightning_rcnn.data.index import INDEX_NAME, ProposalOrigin, Shard, ShardIndex
 from lightning_rcnn.data.pack.parallel import map_in_order
+from lightning_rcnn.data.pack.tar_shard import TarShard
 from lightning_rcnn.data.pixel_format import RGB, PixelFormat
 from lightning_rcnn.data.reader import RawSample, ShardReader, UnreadableRecordError
 from lightning_rcnn.data.shards import ShardSet
@@ -245,29 +244,19 @@ def _assemble(source: Path, shard: Shard, work: Path, out: Path) -> Shard:
     """Write a shard from the source's shard and the proposals of its images, and then delete the latter."""
     proposals = [_proposals_path(work, shard, within) for within in range(len(shard))]
     offsets = [0]
-    digest = sha256()
-    with source.open("rb") as before, atomic_write(out / shard.name) as after:
+    with source.open("rb") as before, atomic_write(out / shard.name) as file:
+        after = TarShard(file)
         for path, start, end in zip(proposals, shard.offsets[:-1], shard.offsets[1:], strict=True):
             before.seek(start)
-            sample = before.read(end - start) + _tar_member(path.name, path.read_bytes())
-            digest.update(sample)
-            after.write(sample)
-            offsets.append(after.tell())
-        end_of_tar = bytes(2 * tarfile.BLOCKSIZE)
-        end_of_tar += bytes(-(offsets[-1] + len(end_of_tar)) % tarfile.RECORDSIZE)
-        digest.update(end_of_tar)
-        after.write(end_of_tar)
-    entry = replace(shard, sha256=digest.hexdigest(), offsets=offsets)
+            after.write(before.read(end - start))
+            after.add(path.name, path.read_bytes())
+            offsets.append(after.offset)
+        digest = after.end()
+    entry = replace(shard, sha256=digest, offsets=offsets)
     _write(_entry_path(work, shard), json.dumps(asdict(entry)).encode())
     for path in proposals:
         path.unlink()
     return entry
-
-
-def _tar_member(name: str, content: bytes) -> bytes:
-    header = tarfile.TarInfo(name)
-    header.size, header.mode = len(content), 0o444
-    return header.tobuf(tarfile.GNU_FORMAT) + content + bytes(-len(content) % tarfile.BLOCKSIZE)
 
 
 def _write(path: Path, content: bytes) -> None:

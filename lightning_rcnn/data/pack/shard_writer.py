@@ -1,16 +1,14 @@
 """Write samples into WebDataset shards: tar files whose bytes depend only on the samples."""
 
-import hashlib
 import json
 from collections import Counter
 from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, Self
 
-from webdataset import TarWriter
-
 from lightning_rcnn.data.index import Annotation, Shard, distinct_labels
 from lightning_rcnn.data.pack.source import Sample
+from lightning_rcnn.data.pack.tar_shard import TarShard
 
 
 class ShardWriter:
@@ -82,20 +80,19 @@ class _OpenShard:
         self._first = first
         self._offsets = [0]
         self._file: BinaryIO = path.open("wb")
-        self._tar = TarWriter(self._file, user="", group="", mtime=0, encoder=False)
+        self._tar = TarShard(self._file)
 
     def write(self, sample: Sample) -> None:
         record = json.dumps(sample.record, separators=(",", ":")).encode()
         key = f"{self._first + len(self.records):09d}"
-        self._tar.write({"__key__": key, sample.extension: sample.image, "json": record})
+        for extension, content in sorted({sample.extension: sample.image, "json": record}.items()):
+            self._tar.add(f"{key}.{extension}", content)
         self.records.append(sample.record)
-        self._offsets.append(self._tar.tarstream.offset)
+        self._offsets.append(self._tar.offset)
 
     def close(self) -> Shard:
-        self._tar.close()
+        digest = self._tar.end()
         self._file.close()
-        with self._path.open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
         return Shard(
             name=self._path.name,
             sha256=digest,

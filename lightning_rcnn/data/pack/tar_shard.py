@@ -1,0 +1,74 @@
+"""Write a shard: a tar file whose bytes depend only on its members, hashed while it is written."""
+
+import tarfile
+from hashlib import sha256
+from typing import BinaryIO
+
+_MODE = 0o444
+"""Permissions that a program which unpacks a shard gives its files."""
+_SIZE, _CHECKSUM = slice(124, 135), slice(148, 155)
+_MAX_SIZE = 8**11 - 1
+"""Bytes of a member that the eleven octal digits of a header can say."""
+
+
+class TarShard:
+    """A tar file of members without owner and time, in the format that every program reads (POSIX 1988, ustar).
+
+    Python's `tarfile` and webdataset's writer make the same file, but copy each image piece by piece.
+
+    Args:
+        file: file to write to, from its beginning.
+
+    Attributes:
+        offset: number of bytes written.
+    """
+
+    def __init__(self, file: BinaryIO) -> None:
+        self.offset = 0
+        self._file = file
+        self._digest = sha256()
+
+    def add(self, name: str, content: bytes) -> None:
+        """Append a member.
+
+        Args:
+            name: its name, ASCII, at most 100 characters.
+            content: its bytes, less than 8 GiB.
+        """
+        self.write(_header(name, len(content)))
+        self.write(content)
+        self.write(bytes(-len(content) % tarfile.BLOCKSIZE))
+
+    def write(self, blocks: bytes) -> None:
+        """Append bytes of a tar file, such as whole members."""
+        self._file.write(blocks)
+        self._digest.update(blocks)
+        self.offset += len(blocks)
+
+    def end(self) -> str:
+        """Write the end of the archive, and return the SHA-256 of the whole file."""
+        end_of_tar = 2 * tarfile.BLOCKSIZE
+        self.write(bytes(end_of_tar + -(self.offset + end_of_tar) % tarfile.RECORDSIZE))
+        return self._digest.hexdigest()
+
+
+def _template() -> bytes:
+    info = tarfile.TarInfo()
+    info.mode = _MODE
+    header = bytearray(info.tobuf(tarfile.USTAR_FORMAT))
+    header[_CHECKSUM] = b" " * 7  # with the space behind it, as the sum is defined
+    return bytes(header)
+
+
+_TEMPLATE = _template()
+
+
+def _header(name: str, size: int) -> bytes:
+    """Return the header that `tarfile` writes, in a quarter of the time."""
+    if len(name) > tarfile.LENGTH_NAME or size > _MAX_SIZE:
+        raise ValueError(f"{name}: a name of {len(name)} characters, or {size} bytes, are too many for a tar header")
+    header = bytearray(_TEMPLATE)
+    header[: len(name)] = name.encode("ascii")
+    header[_SIZE] = b"%011o" % size
+    header[_CHECKSUM] = b"%06o\0" % sum(header)
+    return bytes(header)

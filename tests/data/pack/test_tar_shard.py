@@ -1,0 +1,43 @@
+import hashlib
+import io
+import tarfile
+
+import pytest
+from webdataset import TarWriter
+
+from lightning_rcnn.data.pack.tar_shard import TarShard
+
+SAMPLES = [
+    {"__key__": f"{number:09d}", "jpg": bytes(range(256)) * number, "json": b"x" * length}
+    for number, length in enumerate([0, 1, 511, 512, 513, 10_240])
+]
+
+
+def test_a_shard_has_the_bytes_of_webdatasets_writer():
+    file, expected = io.BytesIO(), io.BytesIO()
+    shard = TarShard(file)
+    for sample in SAMPLES:
+        for extension in ("jpg", "json"):
+            shard.add(f"{sample['__key__']}.{extension}", sample[extension])
+    assert shard.offset == len(file.getvalue())
+    digest = shard.end()
+    writer = TarWriter(expected, user="", group="", mtime=0, encoder=False)
+    for sample in SAMPLES:
+        writer.write(sample)
+    writer.close()
+    assert file.getvalue() == expected.getvalue()
+    assert digest == hashlib.sha256(expected.getvalue()).hexdigest()
+
+
+def test_a_shard_without_members_is_an_empty_archive():
+    file = io.BytesIO()
+    TarShard(file).end()
+    with tarfile.open(fileobj=io.BytesIO(file.getvalue())) as archive:
+        assert archive.getnames() == []
+
+
+def test_a_name_that_no_header_holds_is_refused():
+    shard = TarShard(io.BytesIO())
+    shard.add("n" * 100, b"")
+    with pytest.raises(ValueError, match="a name of 101 characters"):
+        shard.add("n" * 101, b"")
