@@ -13,6 +13,7 @@ from lightning_rcnn.data.formats.webdataset_fields import FIELDS
 from lightning_rcnn.data.pack.class_choice import read_choice, with_targets
 from lightning_rcnn.data.pack.completeness import MAX_LOSS
 from lightning_rcnn.data.pack.pixel_options import PixelOptions
+from lightning_rcnn.data.pack.sound_jpeg import FULL, JpegCheck
 from lightning_rcnn.data.pack.webdataset import read_webdataset
 from lightning_rcnn.data.pack.write_index import write_index
 from lightning_rcnn.errors import InputError
@@ -29,6 +30,7 @@ def pack_webdataset(
     range: str = "auto",
     bands: str | None = None,
     max_pixels: int | None = None,
+    check: JpegCheck = FULL,
     name: str | None = None,
     workers: int | None = None,
     strict: bool = False,
@@ -55,13 +57,15 @@ def pack_webdataset(
         bands: one or three channels, from 1, that pictures show, such as 4,3,2; by default the first three or the
             first.
         max_pixels: largest number of pixels of an image; by default 178956970.
+        check: full reads all bits of each image, structure looks at JPEGs only for headers, markers and the end. See
+            `pack auto`.
         name: name of the data set; by default that of the folder.
         workers: reading processes; by default as many as are worth starting, at most one per core.
         strict: refuse the data set if anything has to be repaired or skipped.
         max_loss: refuse the data set if a larger share of its images, or of its objects, has to be skipped.
         overwrite: replace the index that this command wrote before.
     """
-    pixels = PixelOptions(channels, range, bands, max_pixels)
+    pixels = PixelOptions(channels, range, bands, max_pixels, check)
     paths = _tar_files(shards)
     given = read_pairs(map, "--map", FIELDS)
     choice = None if classes is None else read_choice(classes)

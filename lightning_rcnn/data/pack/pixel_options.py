@@ -1,8 +1,9 @@
-"""The options of `pack` for channels and range of values (`--channels`, `--range`, `--bands`)."""
+"""The options of `pack` for pixels: channels, range of values, and how they are checked."""
 
 import math
 from dataclasses import dataclass
 
+from lightning_rcnn.data.pack.sound_jpeg import STRUCTURE, JpegCheck
 from lightning_rcnn.data.pixel_format import PixelFormat
 from lightning_rcnn.errors import InputError
 
@@ -13,13 +14,14 @@ PERCENTILES = (0.5, 99.5)
 
 @dataclass(frozen=True)
 class PixelOptions:
-    """What to keep of the pixels of images, and which values become black and white.
+    """What to keep of the pixels of images, which values become black and white, and how JPEGs are checked.
 
     Attributes:
         channels: "auto", "rgb" or a number; see `PackOptions`.
         value_range: "auto", "full", "percentile" or "LOW,HIGH".
         bands: channels that pictures show, from 1, separated by commas; None for the default.
         max_pixels: largest number of pixels of an image; None for Pillow's limit.
+        check: how JPEGs are checked; see `PackOptions`.
 
     Raises:
         InputError: a value makes no sense.
@@ -29,6 +31,7 @@ class PixelOptions:
     value_range: str = AUTO
     bands: str | None = None
     max_pixels: int | None = None
+    check: JpegCheck = "full"
 
     def __post_init__(self) -> None:
         if self.channels not in (AUTO, REDUCED) and not (self.channels.isdigit() and int(self.channels) > 0):
@@ -37,6 +40,8 @@ class PixelOptions:
             raise InputError("--channels rgb: makes 8 bits of all images, so --range and --bands have no meaning")
         if self.value_range not in (AUTO, FULL, PERCENTILE):
             self.limits()
+        if self.value_range == PERCENTILE and self.check == STRUCTURE:
+            raise InputError("--range percentile: reads all pixels, so --check structure saves nothing; leave it out")
         if self.bands is not None:
             self.band_numbers()
         if self.max_pixels is not None and self.max_pixels < 1:

@@ -11,6 +11,7 @@ import numpy as np
 
 from lightning_rcnn.data.decode import UnsupportedImage, pixel_limit
 from lightning_rcnn.data.pack.pixel_options import AUTO, FULL, PERCENTILE, PERCENTILES, REDUCED, PixelOptions
+from lightning_rcnn.data.pack.sound_jpeg import jpeg_check
 from lightning_rcnn.data.pack.source import Outcome
 from lightning_rcnn.data.pixel_format import RGB, PixelFormat, PixelKind
 from lightning_rcnn.data.stored_layout import StoredLayout
@@ -51,7 +52,7 @@ def read_surveyed(
         options: options of the packing.
         keeps_image: whether to return the bytes of the image; see `Source.writes_images`.
     """
-    with pixel_limit(options.max_pixels):
+    with pixel_limit(options.max_pixels), jpeg_check(options.check):
         outcome = read(item)
         if outcome.sample is None:
             return outcome, None

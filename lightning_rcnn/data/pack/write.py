@@ -5,6 +5,7 @@ from itertools import repeat
 from pathlib import Path
 
 from rich.console import Console
+from rich.markup import escape
 
 from lightning_rcnn.data.defects import CONVERSIONS, Defect, DefectLog, Finding
 from lightning_rcnn.data.index import ShardIndex
@@ -15,6 +16,7 @@ from lightning_rcnn.data.pack.pixel_options import PixelOptions
 from lightning_rcnn.data.pack.pixel_survey import PixelSurvey, read_surveyed
 from lightning_rcnn.data.pack.report import print_report
 from lightning_rcnn.data.pack.shard_writer import ShardWriter
+from lightning_rcnn.data.pack.sound_jpeg import STRUCTURE
 from lightning_rcnn.data.pack.source import Contents, Source
 from lightning_rcnn.errors import InputError
 from lightning_rcnn.progress import track
@@ -48,7 +50,7 @@ def write_shards(
         strict: whether to refuse a data set with any defect that is not just noted.
         max_loss: largest share of the images, or of the objects, that may be skipped, 0 to 1.
         overwrite: whether to replace a packed data set in `out`.
-        pixels: channels and range of values to keep.
+        pixels: channels and range of values to keep, and how JPEGs are checked.
         console: console for progress and report; silent by default.
 
     Returns:
@@ -93,6 +95,8 @@ def write_shards(
             pixels=pixel_format,
         )
         print_report(console, index, log, writer.label_counts, writer.num_masks)
+        if pixels.check == STRUCTURE:
+            console.print(escape(f"{index.name}: JPEGs were checked by their structure alone"), highlight=False)
         _require_acceptable(index, log, strict)
         annotated = Contents(source.left_out.images + len(source.items), num_objects)
         kept = Contents(len(index), writer.label_counts.total())
