@@ -13,7 +13,7 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 
 LAYERS = [
     {"lightning_messages", "parsing", "distributed", "files", "pages"},
-    {"errors", "progress", "stop_signals", "suggestions", "training_loops"},
+    {"errors", "plural", "progress", "stop_signals", "suggestions", "training_loops"},
     {"slurm_step"},
     {"launchers", "torchrun"},
     {"class_paths"},

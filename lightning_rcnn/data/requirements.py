@@ -12,6 +12,7 @@ from lightning_rcnn.data.shards import ShardSet, category_difference
 from lightning_rcnn.data.transforms.base import Transform
 from lightning_rcnn.data.transforms.mixing import mask_readers, mixing_names
 from lightning_rcnn.errors import InputError
+from lightning_rcnn.plural import plural
 from lightning_rcnn.skeleton import difference
 
 
@@ -101,8 +102,8 @@ def _require_objects(split: str, index: ShardIndex) -> None:
         return
     if split == "train":
         raise InputError(
-            f"data.train: {index.name} has {len(index)} images but no objects, so a model cannot learn from it; "
-            "pack it again from annotations with boxes"
+            f"data.train: {index.name} has {plural(len(index), 'image')} but no objects, so a model cannot learn from "
+            "it; pack it again from annotations with boxes"
         )
     rank_zero_warn(f"data.{split}: {index.name} has no objects, so its metrics are NaN")
 

@@ -17,6 +17,7 @@ from lightning_rcnn.data.index import Category
 from lightning_rcnn.data.reader import RawSample
 from lightning_rcnn.data.stored_proposals import map_proposals
 from lightning_rcnn.evaluation.proposal_recall import ProposalRecall
+from lightning_rcnn.plural import plural
 from lightning_rcnn.structures import ImageRecord, Proposals
 
 LIMITS = (100, 300, 1000, 2000)
@@ -105,17 +106,17 @@ class ProposalReport:
     def _sentences(self) -> Iterable[str]:
         numbers = np.array(self._numbers or [0])
         yield (
-            f"{len(self._numbers)} images with {numbers.mean():.0f} proposals on average, "
+            f"{plural(len(self._numbers), 'image')} with {numbers.mean():.0f} proposals on average, "
             f"{numbers.min()} to {numbers.max()}."
         )
         if self._num_ignored:
             yield f"{self._num_ignored} crowds and difficult objects do not count."
         if self._images_without:
-            yield f"{len(self._images_without)} images have no proposals: {_some(self._images_without)}."
+            yield f"Without proposals: {plural(len(self._images_without), 'image')}, {_some(self._images_without)}."
         if self._num_outside:
             yield f"{self._num_outside} proposals lie outside their images and are never looked at."
         if self._unreadable:
-            yield f"{len(self._unreadable)} samples cannot be read: {_some(self._unreadable)}."
+            yield f"Unreadable: {plural(len(self._unreadable), 'sample')}, {_some(self._unreadable)}."
 
 
 def _some(names: Sequence[str]) -> str:

@@ -117,7 +117,7 @@ def test_a_set_without_images_is_refused(make_set, tmp_path: Path):
 
 def test_training_without_any_object_is_refused(make_set, tmp_path: Path):
     without = str(make_set(tmp_path / "without", (1,)))  # the first sample has no object
-    with pytest.raises(InputError, match=r"data.train: without has 1 images but no objects, so a model cannot learn"):
+    with pytest.raises(InputError, match=r"data.train: without has 1 image but no objects, so a model cannot learn"):
         data(without, batch_size=1).setup("fit")
 
 

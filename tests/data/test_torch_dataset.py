@@ -255,7 +255,7 @@ class Twice(Listed):
         (WithBackground(good()), "classes of WithBackground begin with '__background__'; leave the background out"),
         (Twice(good()), "classes of Twice: 'cat' occurs twice"),
         (Listed(), "Listed has no images"),
-        (Listed((PIXELS, {"image_id": 1})), "Listed has 1 images but no objects"),
+        (Listed((PIXELS, {"image_id": 1})), "Listed has 1 image but no objects"),
         (Listed(good(image_id=3), good(), good(image_id=1)), "items 1 and 2 have the same image_id, 1"),
         (Measured(good(PIXELS.transpose(1, 0, 2))), r"item 0 is 16 pixels high and 12 wide, .* gives \(12, 16\)"),
     ],

@@ -86,7 +86,8 @@ def test_a_killed_run_is_continued_with_each_image_once(checkpoint, photos, tmp_
     done = lines.read_bytes().count(b"\n")
     assert 0 < done < 120
     printed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-    assert f"{done} images have results already; {120 - done} are left." in printed
+    assert f"Results are there already for {done} image" in printed
+    assert f", and missing for {120 - done}." in printed
     assert Counter(entry["image"] for entry in entries(out)) == Counter(str(path) for path in many.iterdir())
     assert len(json.loads((out / "images.json").read_text())["images"]) == 120
 
@@ -95,7 +96,7 @@ def test_a_killed_run_is_continued_with_each_image_once(checkpoint, photos, tmp_
 def test_tiles_and_views_are_those_of_python(checkpoint, photos, tmp_path, capsys):
     options = {"tile": 80, "overlap": 0.25, "tta": "flip"}
     detect(checkpoint, [str(photos)], tmp_path / "out", workers=0, **OPTIONS, **options)
-    assert "4 images are no larger than a tile of 80 pixels, and were not cut." in capsys.readouterr().out
+    assert "Not cut, as no larger than a tile of 80 pixels: 4 images." in capsys.readouterr().out
     found = entries(tmp_path / "out")
     model = load_detector(checkpoint)
     for entry, expected in zip(found, model.detect([one["image"] for one in found], **options), strict=True):

@@ -75,7 +75,7 @@ def test_images_without_proposals_are_counted_and_named(printed):
         report.add(sample(number, [], []))
     report.add(sample(7, [(A, 1)], []))
     assert report.recall["all objects"]["R50@2000"] == 0.5
-    assert "6 images have no proposals: 2.jpg, 3.jpg, 4.jpg and 3 more." in " ".join(printed(report).split())
+    assert "Without proposals: 6 images, 2.jpg, 3.jpg, 4.jpg and 3 more." in " ".join(printed(report).split())
 
 
 def test_boxes_outside_the_image_are_counted_and_others_clipped(printed):
@@ -90,5 +90,5 @@ def test_samples_that_cannot_be_read_are_named(printed):
     report = ProposalReport(CATEGORIES[:1])
     report.add_unreadable("shard-000000.tar, key 000000007: [cut]")
     text = " ".join(printed(report).split())
-    assert "1 samples cannot be read: shard-000000.tar, key 000000007: [cut]." in text
+    assert "Unreadable: 1 sample, shard-000000.tar, key 000000007: [cut]." in text
     assert "0 images with 0 proposals" in text

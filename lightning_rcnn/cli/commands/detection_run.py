@@ -17,6 +17,7 @@ from lightning_rcnn.detection.sources import VIDEO_SUFFIXES, Sources, Video
 from lightning_rcnn.detection.speed import Speed
 from lightning_rcnn.detection.stills import Still
 from lightning_rcnn.detection.watching import Watch, pending
+from lightning_rcnn.plural import plural
 
 _HEADER_BYTES = 1 << 20
 """Enough for the header of an image; videos are not read to their end."""
@@ -52,7 +53,7 @@ class DetectionRun:
         """Process all images that have no results, and all videos."""
         stills = pending(sources.stills, self._results.done)
         if self._num_done:
-            print(f"{self._num_done} images have results already; {len(stills)} are left.")
+            print(f"Results are there already for {plural(self._num_done, 'image')}, and missing for {len(stills)}.")
             if self._draws and self._results.drawn.num_missing:
                 print(f"{self._results.drawn.num_missing} of them are not drawn; another --out draws them.")
         with Speed(self._console, None if sources.videos else len(stills)).shown() as self._speed:
@@ -100,12 +101,12 @@ class DetectionRun:
             self._console.print(_left_out_table(left_out))
         num_images = len(self._results.done) - self._num_done
         if self._num_small:
-            print(f"{self._num_small} images are no larger than a tile of {self._tile} pixels, and were not cut.")
+            print(f"Not cut, as no larger than a tile of {self._tile} pixels: {plural(self._num_small, 'image')}.")
         hint = "" if self._counts or not num_images else "; a lower --threshold may find some"
         before = f", beside {self._num_done} before" if self._num_done else ""
         print(
-            f"{self._counts.total()} objects in {num_images} images{before}{hint}. Results are in {out} "
-            f"({self._speed.images_per_second:.1f} images/s)."
+            f"{plural(self._counts.total(), 'object')} in {plural(num_images, 'image')}{before}{hint}. "
+            f"Results are in {out} ({self._speed.images_per_second:.1f} images/s)."
         )
 
 

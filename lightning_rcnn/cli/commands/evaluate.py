@@ -22,6 +22,7 @@ from lightning_rcnn.evaluation.report_page.page import report_page, write_report
 from lightning_rcnn.evaluation.scoring import RegionType, ResultType
 from lightning_rcnn.evaluation.voc_ap import VOCAveragePrecision
 from lightning_rcnn.pages.pictures import as_jpeg
+from lightning_rcnn.plural import plural
 from lightning_rcnn.progress import at_work
 from lightning_rcnn.settings_checks import Positive
 
@@ -79,15 +80,15 @@ def evaluate(
     console = Console()
     with at_work("reading", console):
         data = read_scored(annotations, results, type)
-    title = f"{results.name}: {len(data.images)} images"
+    title = f"{results.name}: {plural(len(data.images), 'image')}"
     metrics: dict[str, dict[str, Any]] = {}
     if type == "keypoints":
-        with at_work(f"scoring {len(data.images)} images", console):
+        with at_work(f"scoring {plural(len(data.images), 'image')}", console):
             metrics[type] = _coco_figures(data, _keypoint_metric(data, max_detections, oks_sigmas))
         console.print(metrics_tables(metrics, title))
     else:
         collector = AnalysisCollector(type, max_detections or detection_limit(data.federation))
-        with at_work(f"scoring {len(data.images)} images", console):
+        with at_work(f"scoring {plural(len(data.images), 'image')}", console):
             metrics[type] = _coco_figures(data, _region_metric(data, type, collector))
             if type == "bbox":
                 metrics["voc"] = _voc_figures(data, voc_iou)
@@ -109,7 +110,7 @@ def evaluate(
     if report is not None and type != "keypoints":
         unread = _read_images(analyzed.worst, images) if images is not None else []
         for note in unread[:1]:
-            print(f"{len(unread)} images of the gallery are blank; the first: {note}.")
+            print(f"Blank in the gallery: {plural(len(unread), 'image')}; the first: {note}.")
         page = report_page({type: analyzed}, metrics, data.class_names, title, f"{results} on {annotations}")
         print(f"The report is {write_report(report, page, [analyzed.analysis])}.")
 
@@ -127,7 +128,7 @@ def _odd_results(data: CocoData) -> list[str]:
     inverted = sum(min(result["bbox"][2:]) < 0 for result in results if "bbox" in result)
     if inverted:
         notes.append(
-            f"{inverted} detections have a negative width or height and lie on nothing: a box is x, y, width, height."
+            f"{plural(inverted, 'detection')} of negative width or height, on nothing: a box is x, y, width, height."
         )
     return notes
 

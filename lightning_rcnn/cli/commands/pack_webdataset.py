@@ -17,6 +17,7 @@ from lightning_rcnn.data.pack.sound_jpeg import FULL, JpegCheck
 from lightning_rcnn.data.pack.webdataset import read_webdataset
 from lightning_rcnn.data.pack.write_index import write_index
 from lightning_rcnn.errors import InputError
+from lightning_rcnn.plural import plural
 
 
 def pack_webdataset(
@@ -91,7 +92,8 @@ def pack_webdataset(
         console=console,
     )
     folder = paths[0].parent
-    summary = f"indexed {len(index)} samples in {len(index.shards)} shards; train with --data.train {folder}"
+    counts = f"{plural(len(index), 'sample')} in {plural(len(index.shards), 'shard')}"
+    summary = f"indexed {counts}; train with --data.train {folder}"
     console.print(escape(summary), soft_wrap=True, highlight=False)
 
 

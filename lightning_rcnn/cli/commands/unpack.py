@@ -15,6 +15,7 @@ from lightning_rcnn.data.reader import ShardReader
 from lightning_rcnn.data.shards import category_difference, read_shards, skeleton_difference
 from lightning_rcnn.data.unpack import write_samples
 from lightning_rcnn.errors import InputError
+from lightning_rcnn.plural import plural
 
 CACHE_LIMIT_GB = 100.0
 
@@ -56,7 +57,7 @@ def unpack(
     num_images = sum(len(shard_set.index) for shard_set in sets.values())
     for loss, count in writer.losses.items():
         console.print(f"{count} {loss}: {format} has no place for them.", soft_wrap=True, highlight=False)
-    summary = f"{num_images} images with {num_objects} objects are in {out}."
+    summary = f"{plural(num_images, 'image')} with {plural(num_objects, 'object')}: {out}"
     console.print(escape(summary), soft_wrap=True, highlight=False)
 
 

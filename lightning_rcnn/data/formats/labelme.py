@@ -37,6 +37,7 @@ from lightning_rcnn.data.formats.splits import in_order, split_of_folder
 from lightning_rcnn.data.image_formats import IMAGE_SUFFIXES
 from lightning_rcnn.errors import InputError
 from lightning_rcnn.masks.run_length import encode_crop
+from lightning_rcnn.plural import plural
 
 _NO_CLASSES = ("__ignore__", "_background_")
 
@@ -69,7 +70,7 @@ def read_labelme(layout: Layout) -> LabeledData:
         )
         for name in names
     ]
-    return LabeledData(f"{sum(map(len, by_split.values()))} JSON files", splits)
+    return LabeledData(plural(sum(map(len, by_split.values())), "JSON file"), splits)
 
 
 def is_labelme(content: Any) -> bool:

@@ -27,6 +27,7 @@ from lightning_rcnn.data.formats.layout import Layout, read_text
 from lightning_rcnn.data.formats.pairing import nearest_images
 from lightning_rcnn.data.formats.splits import in_order, split_of, split_of_folder
 from lightning_rcnn.errors import InputError
+from lightning_rcnn.plural import plural
 
 ONLY_CLASS = "object"
 WIDERFACE = "image; count; x y w h _ _ _ difficult _ _"
@@ -191,7 +192,7 @@ def _read_file_per_image(
         LabeledSplit(split, layout.root, by_split[split], DefectLog(), lists_all=not image_suffix)
         for split in in_order(by_split)
     ]
-    return LabeledData(f"{number_of_files} text files", splits)
+    return LabeledData(plural(number_of_files, "text file"), splits)
 
 
 def _listed_splits(layout: Layout) -> dict[str, str]:

@@ -26,6 +26,7 @@ from lightning_rcnn.data.pack.voc import voc_source
 from lightning_rcnn.data.pack.voc_coordinates import CoordinatesChoice, coordinates_of
 from lightning_rcnn.data.pack.voc_folders import annotation_files, voc_sources
 from lightning_rcnn.errors import InputError
+from lightning_rcnn.plural import plural
 
 TITLES = {
     "yolo": "YOLO",
@@ -182,8 +183,10 @@ def found_data(name: str, path: Path, data: LabeledData, classes: Sequence[str] 
 def describe(title: str, evidence: str, sources: dict[str, Source], notes: Sequence[str] = ()) -> str:
     """Say in one line what a data set was taken for: its format, the file that shows it, and its splits."""
     sizes = {split: len(source.items) + source.left_out.images for split, source in sources.items()}
-    counts = ", ".join(f"{split} {size}".strip() for split, size in sizes.items())
-    splits = f"{len(sizes)} splits: {counts}" if len(sizes) > 1 else f"{counts} images"
+    if len(sizes) > 1:
+        splits = f"{len(sizes)} splits: {', '.join(f'{split} {size}' for split, size in sizes.items())}"
+    else:
+        splits = ", ".join(f"{split} {plural(size, 'image')}".strip() for split, size in sizes.items())
     return "; ".join([f"found {title} ({evidence}, {splits})", *notes])
 
 

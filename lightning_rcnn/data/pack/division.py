@@ -15,6 +15,7 @@ from math import floor
 from typing import NamedTuple
 
 from lightning_rcnn.errors import InputError
+from lightning_rcnn.plural import plural
 
 SPLITS = ("train", "val", "test")
 MAX_DEVIATION = Fraction(1, 5)
@@ -69,8 +70,8 @@ def divide(
     wholes = _groups(groups, classes, seed)
     if len(wholes) < len(shares):
         raise InputError(
-            f"--split: {len(groups)} images in {len(wholes)} groups are too few for {len(shares)} splits; give fewer "
-            "shares, or another --group_by (none keeps nothing together)"
+            f"--split: {plural(len(groups), 'image')} in {plural(len(wholes), 'group')} are too few for {len(shares)} "
+            "splits; give fewer shares, or another --group_by (none keeps nothing together)"
         )
     sizes = _sizes(len(groups), shares)
     splits = _assign(wholes, sizes, shares)

@@ -8,6 +8,7 @@ from rich.table import Table
 
 from lightning_rcnn.data.defects import Action, DefectLog
 from lightning_rcnn.data.index import ShardIndex
+from lightning_rcnn.plural import plural
 
 _STYLES = {Action.NOTED: "dim", Action.KEPT: "yellow", Action.REPAIRED: "green", Action.SKIPPED: "red"}
 
@@ -34,9 +35,10 @@ def print_report(
         console.print(table)
     counts = [f"{category.name} {count}" for category in index.categories if (count := label_counts[category.label])]
     if unseen := len(index.categories) - len(counts):
-        counts.append(f"none of {unseen} other classes")
+        counts.append(f"none of {plural(unseen, 'other class')}")
     masks = f"{num_masks} of them with masks" if num_masks else "none with a mask"
-    totals = f"{len(index)} images in {len(index.shards)} shards, {label_counts.total()} objects, {masks}"
+    objects = plural(label_counts.total(), "object")
+    totals = f"{plural(len(index), 'image')} in {plural(len(index.shards), 'shard')}, {objects}, {masks}"
     console.print(escape(f"{index.name}: {totals}: {', '.join(counts)}"))
     if not index.pixels.is_rgb:
         console.print(escape(f"{index.name}: {index.pixels.describe()}"), highlight=False)

@@ -31,6 +31,7 @@ from lightning_rcnn.data.formats.webdataset_shards import ForeignSample, list_sa
 from lightning_rcnn.data.pack.labeled import LabeledItem, categories_of, read_labeled_item
 from lightning_rcnn.data.pack.source import Contents, Outcome, Source
 from lightning_rcnn.errors import InputError
+from lightning_rcnn.plural import plural
 
 SHARD, BEGIN = "shard", "begin"
 """Keys of a packed sample's JSON: name of its shard, and first byte of its first header."""
@@ -118,7 +119,8 @@ def read_webdataset(
     )
     forms = f", as {'shares of the size, ' if is_relative else ''}{form}" if "boxes" in fields else ""
     shown = ", ".join(f"{field} in {path}{forms if field == 'boxes' else ''}" for field, path in fields.items())
-    return ForeignSet(source, ends, f"found WebDataset ({len(shards)} shards, {len(samples)} samples; {shown})")
+    counts = f"{plural(len(shards), 'shard')}, {plural(len(samples), 'sample')}"
+    return ForeignSet(source, ends, f"found WebDataset ({counts}; {shown})")
 
 
 def _read_item(

@@ -88,12 +88,6 @@ def share(part: float, whole: float) -> str:
     return f"{100 * part / max(whole, 1):.1f}%" if part else "0%"
 
 
-def plural(number: int, noun: str) -> str:
-    """Format a number and a noun."""
-    ending = "es" if noun.endswith(("x", "ss")) else "s"
-    return f"{number:,} {noun}{ending * (number != 1)}"
-
-
 def listed(names: Sequence[str], limit: int = 8) -> str:
     """List names, at most `limit` of them."""
     more = f" and {len(names) - limit} more" if len(names) > limit else ""

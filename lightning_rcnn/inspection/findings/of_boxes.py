@@ -7,8 +7,9 @@ import numpy as np
 from lightning_rcnn.inspection.appearance import doubtful_labels, features_of
 from lightning_rcnn.inspection.collecting import InspectedSet
 from lightning_rcnn.inspection.duplicates import FLAT
-from lightning_rcnn.inspection.findings.finding import Case, Finding, Inspected, Level, Shot, plural, share
+from lightning_rcnn.inspection.findings.finding import Case, Finding, Inspected, Level, Shot, share
 from lightning_rcnn.inspection.suggestions import GOOD_IOU, MOST_POOR
+from lightning_rcnn.plural import plural
 
 SAME_BOX = 0.9
 """IoU above which two boxes are one."""

@@ -5,7 +5,8 @@ from collections.abc import Iterator
 import numpy as np
 
 from lightning_rcnn.inspection.duplicates import FLAT, Copies
-from lightning_rcnn.inspection.findings.finding import Case, Finding, Inspected, Level, Shot, plural, share
+from lightning_rcnn.inspection.findings.finding import Case, Finding, Inspected, Level, Shot, share
+from lightning_rcnn.plural import plural
 
 MOST_EMPTY = 0.2
 """Share of images without objects above which it is doubtful."""

@@ -15,8 +15,8 @@ from lightning_rcnn.inspection.findings.finding import (
     Level,
     Shot,
     listed,
-    plural,
 )
+from lightning_rcnn.plural import plural
 
 FEW_OBJECTS = 20
 """Objects of a class below which it is rare."""

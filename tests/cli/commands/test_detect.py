@@ -119,7 +119,7 @@ def test_masks_in_images_and_results(photos, tmp_path, monkeypatch):
 def test_a_threshold_that_nothing_reaches(checkpoint, photos, tmp_path, capsys):
     detect(checkpoint, [photos / "a.jpg"], tmp_path / "out", threshold=0.9, device="cpu")
     assert json.loads((tmp_path / "out" / "results.json").read_text()) == []
-    assert "0 objects in 1 images; a lower --threshold may find some" in capsys.readouterr().out
+    assert "0 objects in 1 image; a lower --threshold may find some" in capsys.readouterr().out
 
 
 def test_the_best_threshold_is_that_of_the_checkpoint(checkpoint, photos, tmp_path, capsys):

@@ -268,7 +268,7 @@ def test_scores_and_boxes_that_are_none_are_said(files, evaluate):
     _, figures, text = evaluate(truth, [{**result, "score": 7.5}, {**result, "score": -3, "bbox": [50, 50, -9, 9]}])
     assert figures["bbox"]["AP"] == pytest.approx(0.5)
     assert "Scores run from -3 to 7.5. COCO's and VOC's figures need only their order" in text
-    assert "1 detections have a negative width or height" in text
+    assert "1 detection of negative width or height" in text
     quiet = evaluate(truth, [result])[2]
     assert "Scores run" not in quiet
     assert "negative" not in quiet
@@ -299,7 +299,7 @@ def test_errors_are_named_and_a_report_is_written(files, evaluate, tmp_path):
     assert "dog (1 object) is never predicted; this costs 50.0 points of AP50." in words
     assert "Best F1 0.667 at a score of 0.900 (precision 1.000, recall 0.500)." in words
     assert f"The report is {report / 'index.html'}." in words
-    assert "1 images of the gallery are blank; the first: no file of" in words
+    assert "Blank in the gallery: 1 image; the first: no file of" in words
     page = (report / "index.html").read_text()
     assert "data:image/jpeg;base64," in page
     assert '"name":"b.png"' in page

@@ -32,7 +32,7 @@ def test_every_format_has_a_command_whose_options_are_explained(name):
 def test_pack_shapes_prints_what_it_packed(tmp_path, capsys):
     auto_cli(pack_shapes, as_positional=False, args=["--out", str(tmp_path / "set"), "--num", "4", "--seed", "2"])
     assert (tmp_path / "set" / "index.json").is_file()
-    assert "shapes/2: 4 images in 1 shards" in capsys.readouterr().out
+    assert "shapes/2: 4 images in 1 shard, " in capsys.readouterr().out
 
 
 def test_pack_voc_takes_classes_with_commas(tmp_path, capsys, monkeypatch):

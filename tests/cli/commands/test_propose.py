@@ -114,7 +114,7 @@ def test_boxes_of_a_file_are_stored(scenes, tmp_path, capsys):
     options = ("--shards", scenes, "--out", tmp_path / "out", "--boxes", tmp_path / "boxes.json")
     assert propose(*options) == 0
     shown = " ".join(capsys.readouterr().out.split())
-    assert "2 images have no proposals" in shown
+    assert "Without proposals: 2 images" in shown
     assert "1 proposals lie outside their images" in shown
     found = [len(sample.proposals) for sample in samples_of(tmp_path / "out")]
     assert found == [0, 2, 0]

@@ -53,7 +53,7 @@ def test_roboflow(write_files, pack):
 def test_cvat_label_studio_and_a_file_beside_its_images(write_files, pack, file, image):
     root = write_files({file: coco("a.jpg", CAT)}, [image])
     packed = pack(root)
-    assert packed.title == f"found COCO ({file}, 1 images)"
+    assert packed.title == f"found COCO ({file}, 1 image)"
     assert list(packed.splits[""].objects.values()) == [[CAT_BOX]]
     if "/" not in file:
         assert pack(root / file).title == packed.title

@@ -141,7 +141,7 @@ def test_bad_files(write_files, pack_one, refusal):
 def test_by_name(write_files, tmp_path, capsys):
     root = write_files({"a.json": labelme(shape())}, ["a.jpg"])
     assert main(["pack", "labelme", str(root), "--out", str(tmp_path / "out")]) == 0
-    assert "found LabelMe (1 JSON files, 1 images)" in capsys.readouterr().out
+    assert "found LabelMe (1 JSON file, 1 image)" in capsys.readouterr().out
     assert main(["pack", "labelme", str(write_files({"a.json": "{"})), "--out", str(tmp_path / "out2")]) == 1
     assert "no JSON file of LabelMe" in capsys.readouterr().err
     assert main(["pack", "auto", str(root), "--out", str(tmp_path / "out2")]) == 1

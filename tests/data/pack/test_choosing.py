@@ -95,7 +95,7 @@ def test_impossible_splits_are_refused(yolo, pack):
     assert "has no such split; did you mean train?" in pack("auto", root, "--split", "trian")
     assert set(pack("auto", root, "--split", "val")["."]) == {f"val/{number}.jpg" for number in range(4)}
     small = yolo("b", {"x": "0 .5 .5 .4 .4"})
-    assert "1 images in 1 groups are too few for 2 splits" in pack("auto", small, "--split", ".5,.5")
+    assert "1 image in 1 group are too few for 2 splits" in pack("auto", small, "--split", ".5,.5")
     assert "--group_by folder: only shares divide" in pack("auto", small, "--group_by", "folder")
     assert "the sum is 1.1" in pack("yolo", small, "--split", ".8,.3")
 

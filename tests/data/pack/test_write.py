@@ -121,7 +121,7 @@ def test_report_names_defect_action_count_rule_and_first_place(make_coco, encode
         "no image size or 0 x 0 in the annotation: the file's size is used",
         "[odd] name.jpg",
     ]
-    assert "1 images in 1 shards, 0 objects" in printed.getvalue()
+    assert "1 image in 1 shard, 0 objects" in printed.getvalue()
 
 
 def test_report_counts_objects_and_those_with_masks(make_coco, encode_image, tmp_path):
