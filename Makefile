@@ -36,10 +36,10 @@ demo: install  ## train on generated scenes and show its detections in others
 	@echo "Metrics: $(DEMO)/run/metrics.json"
 	@echo "Images: $(DEMO)/run/images/validation.jpg (ground truth beside detections), $(DEMO)/detections/images"
 
-test: lint  ## lint, check types, run the tests; also those on SLURM where slurm/local_cluster/up.sh has started one
+test: lint  ## lint, check types, run the tests that take seconds at most
 	$(VENV)/bin/python -m pytest -n 2 --dist loadgroup
 
-end-to-end: install  ## run the tests that train, compile, export or serve, which make test leaves out
+end-to-end: install  ## run the tests that train, compile, export, serve or submit jobs to SLURM
 	$(VENV)/bin/python -m pytest -n 2 --dist loadgroup -m "end_to_end and not slow and not gpu"
 
 docs: $(DOCUMENTED)  ## build the site into site/, strictly and without a network

@@ -7,7 +7,7 @@ import torch
 
 from tests.slurm.conftest import BASE, START
 
-pytestmark = [pytest.mark.slurm, pytest.mark.xdist_group("slurm")]
+pytestmark = [pytest.mark.end_to_end, pytest.mark.slurm, pytest.mark.xdist_group("slurm")]
 
 
 @pytest.fixture

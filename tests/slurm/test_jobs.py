@@ -10,7 +10,7 @@ import torch
 
 START = float(os.environ.get("SLURM_TEST_PATIENCE", 300))
 
-pytestmark = [pytest.mark.slurm, pytest.mark.xdist_group("slurm")]
+pytestmark = [pytest.mark.end_to_end, pytest.mark.slurm, pytest.mark.xdist_group("slurm")]
 STEPS = 16
 
 
