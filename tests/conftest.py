@@ -6,6 +6,7 @@ a process that has used several OpenMP threads must not fork: its child would wa
 And no example of a property test has to be quick: on a busy machine it is not.
 """
 
+import logging
 import multiprocessing
 import os
 
@@ -19,6 +20,18 @@ torch.set_num_threads(1)
 
 settings.register_profile("no deadline", deadline=None)
 settings.load_profile("no deadline")
+
+
+def pytest_configure():
+    """Let `caplog` see the messages of Lightning.
+
+    Lightning keeps its messages from the root logger if that has no handler as Lightning is imported. pytest gives it
+    one while it collects tests, but not while it imports the first conftest modules.
+    """
+    for name in ("lightning.pytorch", "lightning.fabric"):
+        logger = logging.getLogger(name)
+        logger.handlers.clear()
+        logger.propagate = True
 
 
 def call(pickled):

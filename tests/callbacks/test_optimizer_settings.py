@@ -1,7 +1,5 @@
 """Resuming with other settings of the optimizer, against torch's own loop in which they change at that step."""
 
-import logging
-
 import pytest
 import torch
 from lightning.pytorch import LightningModule, Trainer
@@ -124,8 +122,7 @@ def test_a_schedule_keeps_its_place_and_takes_its_settings_from_the_run(resume):
     torch.testing.assert_close(line.weight, expected.weight)
 
 
-def test_the_differences_are_told(resume, caplog, monkeypatch):
-    monkeypatch.setattr(logging.getLogger("lightning.pytorch"), "propagate", True)  # not so where it is imported first
+def test_the_differences_are_told(resume, caplog):
     with caplog.at_level("INFO"):
         resume(Line(sgd()), Line(sgd(lr=0.01, momentum=0.5)))
     assert "not the checkpoint's: lr 0.05 -> 0.01, momentum 0.9 -> 0.5." in caplog.text

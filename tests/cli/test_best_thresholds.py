@@ -19,8 +19,7 @@ def checkpoint(tmp_path):
     return path
 
 
-def test_everything_else_stays(checkpoint, caplog, monkeypatch):
-    monkeypatch.setattr(logging.getLogger("lightning.pytorch"), "propagate", True)
+def test_everything_else_stays(checkpoint, caplog):
     with caplog.at_level(logging.INFO):
         store_thresholds(THRESHOLDS, checkpoint, checkpoint.stat().st_mtime_ns, checkpoint.parent)
     content = torch.load(checkpoint, weights_only=True)

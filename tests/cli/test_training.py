@@ -113,8 +113,7 @@ def test_a_run_from_fit_to_validate(fit, run, error_line, workplace, shards):
 
 
 @pytest.mark.end_to_end
-def test_a_first_run_says_that_nothing_is_resumed_or_validated(fit, caplog, monkeypatch):
-    monkeypatch.setattr(logging.getLogger("lightning.pytorch"), "propagate", True)  # not so where it is imported first
+def test_a_first_run_says_that_nothing_is_resumed_or_validated(fit, caplog):
     with caplog.at_level(logging.INFO):
         assert fit("--ckpt_path", "last", "--trainer.limit_train_batches", "1", "--data.val", "null").status == 0
     assert "run has no checkpoint yet: the training starts from scratch." in caplog.messages

@@ -1,7 +1,6 @@
 """A training with the federated loss, from shards to the checkpoint."""
 
 import json
-import logging
 import math
 from dataclasses import replace
 from functools import partial
@@ -115,8 +114,7 @@ class Guesser(FasterRCNN):
         return Detections(*(each.expand(num, *each.shape) for each in (boxes, scores, labels))), proposals
 
 
-def test_a_federated_set_is_validated_by_the_rules_of_lvis(lvis, tmp_path, caplog, monkeypatch):
-    monkeypatch.setattr(logging.getLogger("lightning.pytorch"), "propagate", True)
+def test_a_federated_set_is_validated_by_the_rules_of_lvis(lvis, tmp_path, caplog):
     caplog.set_level("INFO")
     module = detector(Guesser)
     trainer = Trainer(accelerator="cpu", logger=False, enable_progress_bar=False, default_root_dir=tmp_path)

@@ -1,6 +1,5 @@
 """Learning rates for other global batches, against rates computed by hand."""
 
-import logging
 from functools import partial
 from math import cos, pi, sqrt
 from types import SimpleNamespace
@@ -30,9 +29,8 @@ LINEAR_16 = ParameterGroupSettings(lr_rule="linear", reference_batch_size=16)
 
 
 @pytest.fixture
-def printed(caplog, monkeypatch):
+def printed(caplog):
     """What the start prints."""
-    monkeypatch.setattr(logging.getLogger("lightning.pytorch"), "propagate", True)  # not so where it is imported first
     caplog.set_level("INFO")
     return caplog
 

@@ -1,7 +1,5 @@
 """Parameter groups against rates computed by hand, with schedules and resumed trainings."""
 
-import logging
-
 import pytest
 import torch
 from lightning.pytorch import Trainer
@@ -171,8 +169,7 @@ def test_the_rate_is_logged_once_per_step_with_accumulation(make_detector, fit):
     assert logger.rates == [(step, pytest.approx(RATE * factor, rel=1e-5)) for step, factor in enumerate(factors)]
 
 
-def test_groups_are_resumed_and_their_rates_are_those_of_the_run(make_detector, fit, tmp_path, caplog, monkeypatch):
-    monkeypatch.setattr(logging.getLogger("lightning.pytorch"), "propagate", True)  # not so where it is imported first
+def test_groups_are_resumed_and_their_rates_are_those_of_the_run(make_detector, fit, tmp_path, caplog):
 
     def make(**groups):
         return make_detector(class_names=CLASS_NAMES, schedule=CONSTANT, parameter_groups=groups)

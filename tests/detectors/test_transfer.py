@@ -23,8 +23,7 @@ def given(make_mask_rcnn, tmp_path):
 
 
 @pytest.fixture
-def said(caplog, monkeypatch):
-    monkeypatch.setattr(logging.getLogger("lightning.pytorch"), "propagate", True)  # not so where it is imported first
+def said(caplog):
     caplog.set_level(logging.INFO)
     return lambda: " ".join(caplog.messages)
 
