@@ -6,6 +6,7 @@ a process that has used several OpenMP threads must not fork: its child would wa
 And no example of a property test has to be quick: on a busy machine it is not.
 """
 
+import gc
 import logging
 import multiprocessing
 import os
@@ -32,6 +33,17 @@ def pytest_configure():
         logger = logging.getLogger(name)
         logger.handlers.clear()
         logger.propagate = True
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection():
+    """Look for garbage among what the tests make only, and not in all modules and tests again and again."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 def call(pickled):
