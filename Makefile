@@ -6,6 +6,8 @@ INSTALLED := $(VENV)/installed
 DOCUMENTED := $(VENV)/documented
 RCNN := $(VENV)/bin/lightning-rcnn
 DEMO := demo
+# Keep compiled modules, also where the environment says otherwise: each process of the tests would compile them again.
+export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
 .PHONY: help install demo test end-to-end docs lint format clean
@@ -37,7 +39,7 @@ demo: install  ## train on generated scenes and show its detections in others
 	@echo "Images: $(DEMO)/run/images/validation.jpg (ground truth beside detections), $(DEMO)/detections/images"
 
 test: lint  ## lint, check types, run the tests that take seconds at most
-	$(VENV)/bin/python -m pytest -n 2 --dist loadgroup
+	$(VENV)/bin/python -m pytest -n 2 --dist loadfile
 
 end-to-end: install  ## run the tests that train, compile, export, serve or submit jobs to SLURM
 	$(VENV)/bin/python -m pytest -n 2 --dist loadgroup -m "end_to_end and not slow and not gpu"
