@@ -51,6 +51,7 @@ from lightning_rcnn.roi_heads.pooler import PoolerSettings, RoIPooler
 from lightning_rcnn.rpn.anchors import AnchorSettings
 from lightning_rcnn.rpn.branch import RPN, RPNSettings
 from lightning_rcnn.settings_checks import Fraction
+from tests.seeded import seeded
 
 ALEXNET = part(PlainBackbone, name="alexnet")
 RESNET = part(ResNetFPN, name="resnet18", channels=16)
@@ -69,8 +70,7 @@ PARTS = [ResNetFPN, ResNetC4, ResNetDC5, PlainBackbone, RPN, RoIPooler, BoxBranc
 
 
 def small(of_class, **settings):
-    torch.manual_seed(0)
-    return of_class(["cat", "dog"], **merge(SMALL[of_class], settings))
+    return seeded(of_class, ["cat", "dog"], **merge(SMALL[of_class], settings))
 
 
 def class_of(plain):

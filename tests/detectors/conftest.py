@@ -11,6 +11,7 @@ from lightning_rcnn.detectors.mask_rcnn import MaskRCNN
 from lightning_rcnn.parts import part
 from lightning_rcnn.plain_data import merge
 from lightning_rcnn.structures import Batch, Bitmaps, ImageRecord, Proposals, Targets
+from tests.seeded import seeded
 
 SMALL = {
     "class_names": ["circle", "square", "triangle"],
@@ -40,8 +41,7 @@ def make_rcnn():
     """A small stage of R-CNN with reproducible weights; keywords change its settings."""
 
     def make(stage, **overrides):
-        torch.manual_seed(0)
-        return stage(**merge(SMALL_RCNN, overrides))
+        return seeded(stage, **merge(SMALL_RCNN, overrides))
 
     return make
 
@@ -68,8 +68,7 @@ def make_detector():
     """A small Faster R-CNN with reproducible weights; keywords change its settings."""
 
     def make(**overrides):
-        torch.manual_seed(0)
-        return FasterRCNN(**with_settings(SMALL, overrides))
+        return seeded(FasterRCNN, **with_settings(SMALL, overrides))
 
     return make
 
@@ -79,8 +78,7 @@ def make_mask_rcnn():
     """The same with masks."""
 
     def make(**overrides):
-        torch.manual_seed(0)
-        return MaskRCNN(**with_settings({**SMALL, "mask": {"width": 16}}, overrides))
+        return seeded(MaskRCNN, **with_settings({**SMALL, "mask": {"width": 16}}, overrides))
 
     return make
 

@@ -9,6 +9,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from lightning_rcnn.backbones.plain import PlainBackbone
 from lightning_rcnn.detectors.cascade_rcnn import CascadeMaskRCNN, CascadeRCNN
 from lightning_rcnn.detectors.loading import load_detector, save_detector
+from tests.seeded import seeded
 
 from .conftest import SMALL
 from .test_faster_rcnn import BATCHES
@@ -17,8 +18,7 @@ from .test_faster_rcnn import BATCHES
 @pytest.fixture
 def make_cascade():
     def make(of_class, **overrides):
-        torch.manual_seed(0)
-        return of_class(**SMALL | overrides)
+        return seeded(of_class, **SMALL | overrides)
 
     return make
 

@@ -15,6 +15,7 @@ from lightning_rcnn.parts import part
 from lightning_rcnn.plain_data import merge
 from lightning_rcnn.roi_heads.pooler import as_rois
 from lightning_rcnn.structures import Proposals
+from tests.seeded import seeded
 
 SMALL = {
     "class_names": ["circle", "square", "triangle"],
@@ -28,8 +29,7 @@ SMALL = {
 @pytest.fixture
 def make_fast_rcnn():
     def make(**overrides):
-        torch.manual_seed(0)
-        return FastRCNN(**merge(SMALL, overrides))
+        return seeded(FastRCNN, **merge(SMALL, overrides))
 
     return make
 

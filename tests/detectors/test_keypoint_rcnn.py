@@ -18,6 +18,7 @@ from lightning_rcnn.plain_data import merge
 from lightning_rcnn.roi_heads.pooler import as_rois
 from lightning_rcnn.skeleton import COCO_PERSON
 from lightning_rcnn.structures import Detections, ImageRecord
+from tests.seeded import seeded
 
 from .conftest import SMALL
 from .test_faster_rcnn import BATCHES
@@ -27,8 +28,7 @@ KEYPOINT = {"keypoint": {"num_layers": 2, "width": 16}, "skeleton": SKELETON}
 
 
 def make(**overrides):
-    torch.manual_seed(0)
-    return KeypointRCNN(**merge(SMALL | KEYPOINT, overrides))
+    return seeded(KeypointRCNN, **merge(SMALL | KEYPOINT, overrides))
 
 
 def with_keypoints(batch, seed=0):

@@ -17,6 +17,7 @@ from lightning_rcnn.parts import part
 from lightning_rcnn.roi_heads.point_rend_branch import PointRendSettings
 from lightning_rcnn.roi_heads.pooler import PooledFeatures
 from lightning_rcnn.structures import Bitmaps, Detections
+from tests.seeded import seeded
 
 from .conftest import SMALL
 from .test_faster_rcnn import BATCHES
@@ -34,8 +35,7 @@ MASK = {
 @pytest.fixture
 def make_point_rend():
     def make(**overrides):
-        torch.manual_seed(0)
-        detector = PointRend(**SMALL | {"mask": MASK} | overrides)
+        detector = seeded(PointRend, **SMALL | {"mask": MASK} | overrides)
         for layer in (detector.mask.coarse.logits, detector.mask.point_head.logits):
             torch.nn.init.normal_(layer.weight, std=0.5)  # larger than the initial ones: points differ
         return detector

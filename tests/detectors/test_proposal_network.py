@@ -12,6 +12,7 @@ from lightning_rcnn.detectors.proposing import RegionProposals
 from lightning_rcnn.errors import InputError
 from lightning_rcnn.parts import part
 from lightning_rcnn.structures import ImageRecord, Inputs, Targets
+from tests.seeded import seeded
 
 BACKBONE = part(ResNetFPN, name="resnet18", channels=16)
 RPN = {"pre_nms_top_n": [100, 50], "post_nms_top_n": [60, 40]}
@@ -30,8 +31,7 @@ def targets():
 
 @pytest.fixture
 def network():
-    torch.manual_seed(0)
-    return ProposalNetwork(["object"], backbone=BACKBONE, rpn=RPN).eval()
+    return seeded(ProposalNetwork, ["object"], backbone=BACKBONE, rpn=RPN).eval()
 
 
 def test_it_is_the_first_two_stages_of_faster_rcnn(network):

@@ -17,6 +17,7 @@ from lightning_rcnn.detectors.loading import load_detector, save_detector
 from lightning_rcnn.detectors.mask_rcnn import MaskRCNN
 from lightning_rcnn.parts import part
 from lightning_rcnn.plain_data import merge
+from tests.seeded import seeded
 
 SMALL = {
     "backbone": part(ResNetFPN, name="resnet18", channels=16),
@@ -28,8 +29,7 @@ SMALL = {
 
 @pytest.fixture(scope="module")
 def detector():
-    torch.manual_seed(0)
-    return MaskRCNN(["cat", "dog", "N/A"], **SMALL)
+    return seeded(MaskRCNN, ["cat", "dog", "N/A"], **SMALL)
 
 
 @pytest.fixture

@@ -17,6 +17,7 @@ from lightning_rcnn.detectors.mask_rcnn import MaskRCNN
 from lightning_rcnn.errors import InputError
 from lightning_rcnn.parts import part
 from lightning_rcnn.visualization import class_color
+from tests.seeded import seeded
 
 SMALL = {
     "backbone": part(ResNetFPN, name="resnet18", channels=16),
@@ -45,8 +46,7 @@ def save(model, folder):
 
 @pytest.fixture(scope="module")
 def detector():
-    torch.manual_seed(0)
-    return only_dogs(FasterRCNN(["cat", "dog"], category_ids=[17, 18], **SMALL))
+    return only_dogs(seeded(FasterRCNN, ["cat", "dog"], category_ids=[17, 18], **SMALL))
 
 
 @pytest.fixture(scope="module")
@@ -100,8 +100,7 @@ def test_images_and_results(detector, checkpoint, photos, tmp_path, capsys, monk
 
 def test_masks_in_images_and_results(photos, tmp_path, monkeypatch):
     """The same as from Python, but never as large as the image; and each mask leaves its color in the image."""
-    torch.manual_seed(0)
-    model = only_dogs(MaskRCNN(["cat", "dog"], mask={"width": 16}, **SMALL))
+    model = only_dogs(seeded(MaskRCNN, ["cat", "dog"], mask={"width": 16}, **SMALL))
     checkpoint = save(model, tmp_path)
     [expected] = model.detect([photos / "a.jpg"], threshold=0.5)
     assert 0 < expected["masks"].float().mean() < 1
