@@ -7,7 +7,7 @@ Here the commands are described once more to plain argparse, with the options of
 import argparse
 import importlib
 import inspect
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from typing import Any, Literal, get_args, get_origin
 
 from jsonargparse import ArgumentParser
@@ -50,9 +50,9 @@ def _parser() -> argparse.ArgumentParser:
     root.add_argument(OPTION, choices=SHELLS, help="print a completion script")
     commands = root.add_subparsers()
     groups: dict[str, Any] = {}
-    for name, parser in _training_parsers().items():
-        command = commands.add_parser(name, help=TRAINING[name])
-        _add_options(command, parser)
+    for name, summary in TRAINING.items():
+        command = commands.add_parser(name, help=summary)
+        _add_options(command, _training_parser(name))
         _add_class_options(command)
     for name, tool in TOOLS.items():
         group, _, rest = name.rpartition(" ")
@@ -65,23 +65,23 @@ def _parser() -> argparse.ArgumentParser:
     return root
 
 
-def _training_parsers() -> Mapping[str, ArgumentParser]:
-    """Return the parsers of `fit`, `validate`, `test` and `predict`, which Lightning builds on its way to a run."""
+def _training_parser(command: str) -> ArgumentParser:
+    """Return the parser of `fit` or its like, which Lightning builds on its way to a run."""
     # Imported here: Lightning takes seconds.
     from lightning_rcnn.cli.detection_cli import DetectionCLI
 
     class Built(Exception):  # noqa: N818  # it is no error
         pass
 
-    class ParsersOnly(DetectionCLI):
+    class ParserOnly(DetectionCLI):
         def parse_arguments(self, *_: Any) -> None:
-            raise Built(self._subcommand_parsers)
+            raise Built(self._subcommand_parsers[command])
 
     try:
-        ParsersOnly([])
+        ParserOnly([command])
     except Built as built:
-        parsers: Mapping[str, ArgumentParser] = built.args[0]
-        return parsers
+        parser: ArgumentParser = built.args[0]
+        return parser
     raise AssertionError("LightningCLI has not parsed any arguments")
 
 

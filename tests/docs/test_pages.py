@@ -8,8 +8,9 @@ import re
 import shlex
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import redirect_stdout
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -114,8 +115,8 @@ def inline_code() -> Iterator[tuple[str, str]]:
 
 
 @pytest.fixture(scope="module")
-def cli() -> DetectionCLI:
-    """The command line of trainings with its parser, before it has read anything."""
+def cli() -> Callable[[str], DetectionCLI]:
+    """The command line of `fit` and its like with its parser, before it has read anything."""
     made = []
 
     class ParserOnly(DetectionCLI):
@@ -123,9 +124,13 @@ def cli() -> DetectionCLI:
             made.append(self)
             raise StopIteration
 
-    with pytest.raises(StopIteration):
-        ParserOnly(["fit"])
-    return made[0]
+    @cache
+    def cli_of(command: str) -> DetectionCLI:
+        with pytest.raises(StopIteration):
+            ParserOnly([command])
+        return made[-1]
+
+    return cli_of
 
 
 @pytest.fixture(scope="module")
@@ -174,7 +179,7 @@ def test_commands_and_their_options_exist(block, place, cli):
             continue
         if command in TRAINING:
             if not any(word.endswith("help") for word in rest):
-                parse(cli, words)
+                parse(cli(command), words)
             continue
         name, rest = (f"{command} {rest[0]}", rest[1:]) if command in GROUPS else (command, rest)
         assert name in TOOLS, words
@@ -192,9 +197,9 @@ def is_option(keys: KnownKeys, option: str, content: dict) -> bool:
 def test_options_and_settings_in_the_text_exist(cli):
     known = GLOBAL_OPTIONS | OTHERS_OPTIONS
     known |= {option for name in TOOLS for action in parser_of(name)._actions for option in action.option_strings}
-    others = (cli._subcommand_parsers["show"], launcher_parser())
+    others = (cli("show")._subcommand_parsers["show"], launcher_parser())
     known |= {option for parser in others for action in parser._actions for option in action.option_strings}
-    keys = KnownKeys(cli._subcommand_parsers["fit"], CLASSES)
+    keys = KnownKeys(cli("fit")._subcommand_parsers["fit"], CLASSES)
     contents = [compose([PROJECT / "configs" / name]).content for name in DETECTORS]
     for content, logger in zip(contents, ("DetectionWandbLogger", "DetectionMLFlowLogger"), strict=False):
         content["trainer"]["logger"] = {"class_path": f"lightning_rcnn.callbacks.{logger}"}
@@ -210,7 +215,7 @@ def test_configurations_are_accepted(block, place, cli):
     file = place / "block.yaml"
     file.write_text(block.text)
     under = [] if "model" in yaml.safe_load(block.text) else ["--config", "tiny.yaml"]
-    parse(cli, ["fit", *under, "--config", "block.yaml"])
+    parse(cli("fit"), ["fit", *under, "--config", "block.yaml"])
 
 
 @pytest.mark.parametrize("page", sorted({block.page for block in blocks("python")}))
