@@ -225,6 +225,7 @@ TABLE = (
         "",
         "iou iou_thres nms nms_thres nms_thresh nms_threshold box_nms_thresh model.roi_heads.nms_thresh_test",
     ),
+    Row("model.box.nms_across_classes nms_across_classes", "", "agnostic_nms class_agnostic_nms nms_class_agnostic"),
     Row("model checkpoint", "for example FasterRCNN", "arch architecture model_name model_type network net detector"),
     Row(
         "model.backbone.name", "of the class in --model.backbone", "backbone encoder backbone_name model.backbone.name"

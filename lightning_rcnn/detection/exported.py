@@ -16,6 +16,7 @@ from lightning_rcnn.export.aoti import is_compiled, open_aoti
 from lightning_rcnn.export.onnx import open_onnx
 from lightning_rcnn.export.program import Runner
 from lightning_rcnn.export.pt2 import open_pt2
+from lightning_rcnn.functional.class_suppression import Suppression
 from lightning_rcnn.masks.paste import PasteRule
 from lightning_rcnn.skeleton import Skeleton
 from lightning_rcnn.structures import Detections, Inputs, Proposals
@@ -32,6 +33,7 @@ class ExportedDetector:
     Attributes:
         run: the graph of the file.
         has_free_precision: whether it also computes in 16 bits under `torch.autocast`.
+        suppression: non-maximum suppression in the graph.
         main_result_type: the string "segm" if it predicts masks, "keypoints" with keypoints, else "bbox".
 
     Raises:
@@ -45,6 +47,7 @@ class ExportedDetector:
     preprocessing: Preprocessing
     mask_paste: PasteRule
     skeleton: Skeleton | None
+    suppression: Suppression
     run: Runner
 
     def __init__(self, path: Path) -> None:
@@ -76,6 +79,7 @@ class ExportedDetector:
         self.class_names: list[str] = about["class_names"]
         self.category_ids: list[int] = about["category_ids"]
         self.mask_paste = about["mask_paste"] or "exact"
+        self.suppression = Suppression(**about["suppression"])
         self.skeleton = Skeleton(**about["skeleton"]) if about.get("skeleton") else None
         self.main_result_type = "segm" if about["mask_paste"] else "keypoints" if self.skeleton else "bbox"
         self.keypoints_drawn_above: float = about.get("keypoints_drawn_above", 0.0)

@@ -34,6 +34,7 @@ from lightning_rcnn.detectors.loading import load_detector
 from lightning_rcnn.detectors.tiles_and_views import TilesAndViews
 from lightning_rcnn.detectors.whole_images import detect_objects
 from lightning_rcnn.errors import InputError
+from lightning_rcnn.functional.class_suppression import suppress_across_classes
 from lightning_rcnn.precision import autocast
 from lightning_rcnn.structures import Detections, FoundObjects
 
@@ -217,6 +218,8 @@ class DetectionProcess:
             else:
                 resized = [image.resized for image in batch if image.resized is not None]
                 found = detect_batch(self._detector, pixels, resized, self._minimum)
+                if self._job.options.nms_across_classes:
+                    found = suppress_across_classes(found, self._detector.suppression.iou)
         return [(image, self._finish(image, found[slot])) for slot, image in enumerate(batch)]
 
     def _again(self, image: LoadedImage, done: Mapping[str, Entry]) -> Any:

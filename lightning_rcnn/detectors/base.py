@@ -16,6 +16,7 @@ from lightning_rcnn.detectors.tiles_and_views import OVERLAP, TilesAndViews
 from lightning_rcnn.detectors.whole_images import as_tensors, detect_objects
 from lightning_rcnn.export.check import Comparison
 from lightning_rcnn.export.exporting import FormatName, export_detector
+from lightning_rcnn.functional.class_suppression import suppress_across_classes
 from lightning_rcnn.masks.paste import paste_densely
 
 
@@ -31,6 +32,7 @@ class Detector(DetectorSteps):
         tile: int | None = None,
         overlap: float = OVERLAP,
         tta: str | Sequence[str] = (),
+        nms_across_classes: bool = False,
     ) -> list[dict[str, Tensor]]:
         """Find objects in images of any size.
 
@@ -40,7 +42,7 @@ class Detector(DetectorSteps):
             threshold: minimum score of detections, 0 to 1; one for all classes, or a list of one for each in the order
                 of `class_names`. The model's own `score_threshold` applies, too.
             batch_size: number of images or tiles in one pass of the network, if their inputs have the same size.
-            tile, overlap, tta: see `TilesAndViews`.
+            tile, overlap, tta, nms_across_classes: see `TilesAndViews`.
 
         Returns:
             Per image `boxes` float32 [D, 4] (xyxy, pixels of the image as given), `labels` int64 [D] (1..K) and
@@ -51,12 +53,15 @@ class Detector(DetectorSteps):
             InputError: an item is not an image, or an option is out of range.
         """
         pixels = as_images(images, self.pixels)
-        tiles_and_views = TilesAndViews(tile, overlap, tta)
+        tiles_and_views = TilesAndViews(tile, overlap, tta, nms_across_classes)
         if not tiles_and_views.is_plain:
             found = detect_objects(self, pixels, threshold, batch_size, tiles_and_views)
             return [as_tensors(objects, *image.shape[1:]) for objects, image in zip(found, pixels, strict=True)]
         results = []
-        for image, detections in zip(pixels, detect_tensors(self, pixels, threshold, batch_size), strict=True):
+        plain = detect_tensors(self, pixels, threshold, batch_size)
+        if nms_across_classes:
+            plain = suppress_across_classes(plain, self.suppression.iou)
+        for image, detections in zip(pixels, plain, strict=True):
             entry = {name: values[0] for name, values in detections._asdict().items() if values is not None}
             if "masks" in entry:
                 _, height, width = image.shape

@@ -31,6 +31,7 @@ from lightning_rcnn.detectors.tiles_and_views import TilesAndViews
 from lightning_rcnn.errors import InputError
 from lightning_rcnn.evaluation.scoring import ResultType
 from lightning_rcnn.functional.boxes import rescale
+from lightning_rcnn.functional.class_suppression import Suppression
 from lightning_rcnn.functional.losses import LossSum, mean_losses
 from lightning_rcnn.functional.postprocess import to_original_frame
 from lightning_rcnn.masks.paste import PasteRule
@@ -145,6 +146,13 @@ class DetectorCore(Recorded, LightningModule):
     def pixels(self) -> PixelFormat:
         """Channels of the images, and range of their values."""
         return self.preprocessing.pixels
+
+    @property
+    def suppression(self) -> Suppression:
+        """Non-maximum suppression of the box branch; the default where that has no such settings."""
+        settings = getattr(getattr(self, "box", None), "settings", None)
+        known = {"iou": "nms_iou", "across_classes": "nms_across_classes"}
+        return Suppression(**{name: getattr(settings, of) for name, of in known.items() if hasattr(settings, of)})
 
     @property
     def main_result_type(self) -> ResultType:

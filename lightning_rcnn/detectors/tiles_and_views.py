@@ -1,4 +1,4 @@
-"""What inference may do beyond one pass over the image: tiles of large images, and several views of each."""
+"""What inference may do beyond one pass over the image: tiles of large images, several views, one class an object."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -27,7 +27,7 @@ class View(NamedTuple):
 
 @dataclass(frozen=True)
 class TilesAndViews:
-    """Tiles and views.
+    """Tiles and views, and whether what they show has one class.
 
     Args:
         tile: side of the tiles that larger images are cut into, pixels of the image; None for whole images.
@@ -35,6 +35,8 @@ class TilesAndViews:
             smaller than what tiles share are whole in one of them.
         tta: test-time augmentations: "flip" also shows the network each image mirrored, "scales" in three sizes. Names
             in a sequence, or in one string with commas.
+        nms_across_classes: whether boxes of different classes suppress each other, too, so that an object has one
+            class; where the detector itself suppresses so, they do in any case.
 
     Raises:
         InputError: a value is out of range or unknown.
@@ -43,6 +45,7 @@ class TilesAndViews:
     tile: int | None = None
     overlap: float = OVERLAP
     tta: str | Sequence[str] = ()
+    nms_across_classes: bool = False
 
     def __post_init__(self) -> None:
         if self.tile is not None and self.tile < 32:
@@ -57,7 +60,7 @@ class TilesAndViews:
 
     @property
     def is_plain(self) -> bool:
-        """Whether nothing is done beyond one pass over the image."""
+        """Whether the network passes over the image once."""
         return self.tile is None and not self._names
 
     @property

@@ -16,6 +16,7 @@ from lightning_rcnn.detectors.evaluation import Evaluation
 from lightning_rcnn.detectors.inference import Predictor, detect_tensors, least_scores
 from lightning_rcnn.detectors.tiles_and_views import TilesAndViews, View
 from lightning_rcnn.errors import InputError
+from lightning_rcnn.functional.class_suppression import Suppression, suppress_across_classes
 from lightning_rcnn.functional.tile_merging import WEAK, MergedObject, merge
 from lightning_rcnn.functional.tiles import cut
 from lightning_rcnn.functional.view_fusion import flip_back, fuse
@@ -33,6 +34,10 @@ class MaskPredictor(Predictor, Protocol):
 
     mask_paste: PasteRule
     skeleton: Skeleton | None
+
+    @property
+    def suppression(self) -> Suppression:
+        """The detector's own non-maximum suppression."""
 
 
 class EvaluatedPredictor(MaskPredictor, Protocol):
@@ -62,6 +67,8 @@ def detect_objects(
     """
     if options.is_plain:
         found = detect_tensors(detector, images, threshold, batch_size)
+        if options.nms_across_classes:
+            found = suppress_across_classes(found, detector.suppression.iou)
         return [
             found_objects(detections, image.shape[1], image.shape[2], detector.mask_paste)
             for image, detections in zip(images, found, strict=True)
@@ -134,15 +141,20 @@ def _detect_tiled(
     detector: MaskPredictor, image: Tensor, minimum: Tensor, batch_size: int, options: TilesAndViews
 ) -> FoundObjects:
     height, width = image.shape[1:]
+    suppression = detector.suppression
+    is_across = options.nms_across_classes or suppression.across_classes
     if options.tile is None or (height <= options.tile and width <= options.tile):
         # A score is a mean over views: a view may be below the threshold of the mean, but its rest cannot lift it far.
-        (detections,) = _detect_views(detector, [image], 0.0, batch_size, options.views)
-        return found_objects(_above(detections, minimum), height, width, detector.mask_paste)
+        found = [_above(d, minimum) for d in _detect_views(detector, [image], 0.0, batch_size, options.views)]
+        (detections,) = suppress_across_classes(found, suppression.iou) if is_across else found
+        return found_objects(detections, height, width, detector.mask_paste)
     tiles = cut(height, width, options.tile, options.overlap)
     regions = [image[:, t.top : t.top + t.height, t.left : t.left + t.width] for t in tiles]
     # Parts of an object that tiles cut have lower scores than the object.
     lowest = 0.0 if len(options.views) > 1 else float(minimum[1:].min()) * WEAK
     pieces = [_above(d, minimum * WEAK) for d in _detect_views(detector, regions, lowest, batch_size, options.views)]
+    if is_across:
+        pieces = suppress_across_classes(pieces, suppression.iou)
     boxes = torch.cat(
         [
             piece.boxes[0].float().cpu() + torch.tensor([t.left, t.top, t.left, t.top])
@@ -151,7 +163,9 @@ def _detect_tiled(
     )
     scores, labels = (torch.cat([getattr(piece, name)[0].cpu() for piece in pieces]) for name in ("scores", "labels"))
     tile_of = np.repeat(np.arange(len(tiles)), [piece.boxes.shape[1] for piece in pieces])
-    merged = merge(boxes.double().numpy(), scores.double().numpy(), labels.numpy(), tile_of, tiles, height, width)
+    groups = torch.zeros_like(labels) if is_across else labels
+    found_boxes, found_scores = boxes.double().numpy(), scores.double().numpy()
+    merged = merge(found_boxes, found_scores, labels.numpy(), groups.numpy(), tile_of, tiles, height, width)
     kept = [one for one in merged if one.score >= minimum[one.label]]
     masks = None
     if pieces[0].masks is not None:

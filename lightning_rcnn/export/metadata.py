@@ -33,9 +33,9 @@ def describe(detector: Exportable) -> str:
 
     Returns:
         JSON with `detector`, `class_names` and `category_ids` of labels 1..K, `inputs` and `outputs` in order,
-        `images`, `resize`, `normalization` (which is in the graph), `limits`, `mask_paste` (None without masks),
-        `skeleton` (None without keypoints), `keypoints_drawn_above`, `weights` (the type in which most are stored) and
-        `versions`.
+        `images`, `resize`, `normalization` (which is in the graph), `limits`, `suppression` (`iou`, and whether it is
+        `across_classes`), `mask_paste` (None without masks), `skeleton` (None without keypoints),
+        `keypoints_drawn_above`, `weights` (the type in which most are stored) and `versions`.
     """
     preprocessing, pixels = detector.preprocessing.settings, detector.preprocessing.pixels
     method = preprocessing.resize
@@ -71,6 +71,7 @@ def describe(detector: Exportable) -> str:
             "score_threshold": getattr(settings, "score_threshold", None),
             "detections_per_image": getattr(settings, "detections_per_image", None),
         },
+        "suppression": detector.suppression._asdict(),
         "mask_paste": detector.mask_paste if has_masks else None,
         "skeleton": None if detector.skeleton is None else detector.skeleton.plain_arguments(),
         "keypoints_drawn_above": detector.keypoints_drawn_above,

@@ -18,6 +18,7 @@ from lightning_rcnn.data.resize import ResizeRule
 from lightning_rcnn.errors import InputError
 from lightning_rcnn.export.graph import ExportGraph
 from lightning_rcnn.export.operators import OPERATORS, Operators, StandardOperators
+from lightning_rcnn.functional.class_suppression import Suppression
 from lightning_rcnn.masks.paste import PasteRule
 from lightning_rcnn.skeleton import Skeleton
 
@@ -52,6 +53,10 @@ class Exportable(Protocol):
     @property
     def resize_rule(self) -> ResizeRule:
         """Resize rule for images."""
+
+    @property
+    def suppression(self) -> Suppression:
+        """Non-maximum suppression of detections."""
 
     @property
     def main_result_type(self) -> str:

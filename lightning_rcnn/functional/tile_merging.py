@@ -2,15 +2,17 @@
 
 Two tiles show the same pixels in the zone that they share, so one object leaves the same box there. The rule:
 
-1. Two detections of one class from two tiles are one object if their boxes, cut to the shared zone, have an IoU of at
+1. Two detections of one group from two tiles are one object if their boxes, cut to the shared zone, have an IoU of at
    least `SAME_IOU`. A detection that the border of its tile cuts is also that of which `INSIDE` of the part in the zone
    lies in the other's box, if it has no such partner. An object has at most one detection of a tile.
 2. If a tile shows the object whole (no border inside the image cuts the box), the best such detection is the object.
    Otherwise its box is the smallest around all parts, its mask their union, its score the best one; parts with less
    than `WEAK` of the best score are noise and do not count.
-3. A detection that is cut, and falls in the zone on a whole one of another class, is a glimpse of that object and is
+3. A detection that is cut, and falls in the zone on a whole one of another group, is a glimpse of that object and is
    dropped, unless its score is more than 1 / `WEAK` times as high.
-4. Of objects of one class whose boxes have an IoU above `NMS_IOU` only the best stays, as inside a tile.
+4. Of objects of one group whose boxes have an IoU above `NMS_IOU` only the best stays, as inside a tile.
+
+A group is a class, or all of them where an object has one class: that of the detection with its score.
 
 Shape letters: D detections of all tiles, T tiles.
 """
@@ -60,6 +62,7 @@ def merge(
     boxes: np.ndarray,
     scores: np.ndarray,
     labels: np.ndarray,
+    groups: np.ndarray,
     tile_of: np.ndarray,
     tiles: Sequence[Tile],
     height: int,
@@ -71,6 +74,8 @@ def merge(
         boxes: float [D, 4], in pixels of the image.
         scores: float [D].
         labels: int [D].
+        groups: int [D]; only detections of one group can be one object. The labels themselves, or all the same for
+            objects across classes.
         tile_of: int [D], index of the tile of each detection.
         tiles: the tiles.
         height, width: size of the image, pixels.
@@ -83,12 +88,14 @@ def merge(
     overruled = np.zeros(len(boxes), dtype=bool)
     members = {tile: np.flatnonzero(tile_of == tile) for tile in np.unique(tile_of).tolist()}
     for first, second, zone in _shared_zones(list(members), tiles):
-        found, dropped = _match(boxes, scores, labels, is_cut, members[first], members[second], zone)
+        found, dropped = _match(boxes, scores, groups, is_cut, members[first], members[second], zone)
         matches += found
         overruled[dropped] = True
-    groups = _group(matches, tile_of)
-    objects = [merged for group in groups if (merged := _merge_group(group, boxes, scores, labels, is_cut, overruled))]
-    return _suppress(objects)
+    found_objects = _join(matches, tile_of)
+    objects = [
+        merged for parts in found_objects if (merged := _merge_parts(parts, boxes, scores, labels, is_cut, overruled))
+    ]
+    return _suppress(objects, groups)
 
 
 def _is_cut(boxes: np.ndarray, tile_of: np.ndarray, tiles: Sequence[Tile], height: int, width: int) -> np.ndarray:
@@ -119,7 +126,7 @@ def _frames(tiles: Sequence[Tile]) -> np.ndarray:
 def _match(
     boxes: np.ndarray,
     scores: np.ndarray,
-    labels: np.ndarray,
+    groups: np.ndarray,
     is_cut: np.ndarray,
     first: np.ndarray,
     second: np.ndarray,
@@ -134,19 +141,19 @@ def _match(
         return [], []
     tiny = np.finfo(float).tiny
     iou = shared / np.maximum(areas[:, None] + other_areas[None] - shared, tiny)
-    is_one_class = labels[first][:, None] == labels[second][None]
-    is_same = (iou >= SAME_IOU) & is_one_class
+    is_one_group = groups[first][:, None] == groups[second][None]
+    is_same = (iou >= SAME_IOU) & is_one_group
     cut, other_cut = is_cut[first], is_cut[second]
     inside = shared / np.maximum(areas[:, None], tiny) * (cut & ~is_same.any(1))[:, None]
     other_inside = shared / np.maximum(other_areas[None], tiny) * (other_cut & ~is_same.any(0))[None]
-    is_inside = (np.maximum(inside, other_inside) >= INSIDE) & is_one_class
+    is_inside = (np.maximum(inside, other_inside) >= INSIDE) & is_one_group
     best = np.maximum(np.where(is_inside, inside, 0).max(1)[:, None], np.where(is_inside, other_inside, 0).max(0)[None])
     is_inside &= np.maximum(inside, other_inside) >= best
     lower = np.minimum(scores[first][:, None], scores[second][None])
     matches = [
         _Match(float(lower[i, j]), int(first[i]), int(second[j])) for i, j in np.argwhere(is_same | is_inside).tolist()
     ]
-    is_glimpse = (iou >= SAME_IOU) & ~is_one_class
+    is_glimpse = (iou >= SAME_IOU) & ~is_one_group
     weaker = scores[first][:, None] * WEAK <= scores[second][None]
     other_weaker = scores[second][None] * WEAK <= scores[first][:, None]
     dropped = first[(is_glimpse & weaker & cut[:, None] & ~other_cut[None]).any(1)].tolist()
@@ -154,44 +161,44 @@ def _match(
     return matches, dropped
 
 
-def _group(matches: list[_Match], tile_of: np.ndarray) -> list[list[int]]:
-    """Join matched detections, the surest pairs first, with at most one detection of a tile in a group."""
-    group_of = list(range(len(tile_of)))
-    groups = {index: [index] for index in group_of}
+def _join(matches: list[_Match], tile_of: np.ndarray) -> list[list[int]]:
+    """Join matched detections to objects, the surest pairs first, with at most one detection of a tile in each."""
+    object_of = list(range(len(tile_of)))
+    objects = {index: [index] for index in object_of}
     tiles = {index: {int(tile)} for index, tile in enumerate(tile_of)}
     for match in sorted(matches, reverse=True):
-        first, second = group_of[match.first], group_of[match.second]
+        first, second = object_of[match.first], object_of[match.second]
         if first == second or tiles[first] & tiles[second]:
             continue
-        for index in groups[second]:
-            group_of[index] = first
-        groups[first] += groups.pop(second)
+        for index in objects[second]:
+            object_of[index] = first
+        objects[first] += objects.pop(second)
         tiles[first] |= tiles.pop(second)
-    return list(groups.values())
+    return list(objects.values())
 
 
-def _merge_group(
-    group: list[int],
+def _merge_parts(
+    members: list[int],
     boxes: np.ndarray,
     scores: np.ndarray,
     labels: np.ndarray,
     is_cut: np.ndarray,
     overruled: np.ndarray,
 ) -> MergedObject | None:
-    """Make one object of a group by rule 2; None if rule 3 drops it."""
-    whole = [index for index in group if not is_cut[index]]
-    best = max(whole or group, key=lambda index: scores[index])
+    """Make one object of its detections by rule 2; None if rule 3 drops it."""
+    whole = [index for index in members if not is_cut[index]]
+    best = max(whole or members, key=lambda index: scores[index])
     if not whole and overruled[best]:
         return None
-    parts = [best] if whole else [index for index in group if scores[index] >= WEAK * scores[best]]
+    parts = [best] if whole else [index for index in members if scores[index] >= WEAK * scores[best]]
     x1, y1 = boxes[parts, :2].min(axis=0).tolist()
     x2, y2 = boxes[parts, 2:].max(axis=0).tolist()
     return MergedObject((x1, y1, x2, y2), float(scores[best]), int(labels[best]), tuple(parts))
 
 
-def _suppress(objects: list[MergedObject]) -> list[MergedObject]:
-    """Apply class-wise non-maximum suppression; return the rest, best first."""
+def _suppress(objects: list[MergedObject], groups: np.ndarray) -> list[MergedObject]:
+    """Apply non-maximum suppression in each group; return the rest, best first."""
     boxes = torch.tensor([merged.box for merged in objects]).reshape(-1, 4)
     scores = torch.tensor([merged.score for merged in objects])
-    labels = torch.tensor([merged.label for merged in objects], dtype=torch.int64)
-    return [objects[index] for index in batched_nms(boxes, scores, labels, NMS_IOU).tolist()]
+    group_of = torch.tensor([int(groups[merged.parts[0]]) for merged in objects], dtype=torch.int64)
+    return [objects[index] for index in batched_nms(boxes, scores, group_of, NMS_IOU).tolist()]

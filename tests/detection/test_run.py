@@ -26,9 +26,10 @@ from lightning_rcnn.detection.processes import Detection
 from lightning_rcnn.detection.running import DetectionProcess, Job
 from lightning_rcnn.detection.sources import find_sources
 from lightning_rcnn.detection.watching import Watch
-from lightning_rcnn.detectors.loading import load_detector
+from lightning_rcnn.detectors.loading import load_detector, save_detector
 from lightning_rcnn.detectors.tiles_and_views import TilesAndViews
 from lightning_rcnn.errors import InputError
+from lightning_rcnn.plain_data import merge
 
 OPTIONS = {"device": "cpu", "precision": "32-true", "no_images": True}
 
@@ -108,6 +109,27 @@ def test_tiles_and_views_are_those_of_python(checkpoint, photos, tmp_path, capsy
     assert sum(len(entry["objects"]) for entry in found) > 0
     boxes = torch.tensor([one["bbox"] for entry in found if entry["width"] == 120 for one in entry["objects"]])
     assert (boxes[:, :2] + boxes[:, 2:]).amax(0).tolist() > [80, 80]
+
+
+def test_an_object_has_one_class_if_asked(checkpoint, photos, tmp_path):
+    model = load_detector(checkpoint)
+    model = type(model)(**merge(model.init_args, {"box": {"init_args": {"detections_per_image": 500}}}))
+    with torch.no_grad():  # every box is a cat, and a dog with a higher score
+        for parameter in model.box.predictor.parameters():
+            parameter.zero_()
+            if parameter.shape == (3,):
+                parameter.copy_(torch.tensor([0.2, 0.3, 0.5]).log())
+    save_detector(model.eval(), tmp_path / "both.ckpt")
+    arguments = str(tmp_path / "both.ckpt"), [str(photos / name) for name in ("01.png", "02.png")]
+    options = OPTIONS | {"threshold": 0.25, "workers": 0, "batch_size": 2}
+    detect(*arguments, tmp_path / "two", **options)
+    detect(*arguments, tmp_path / "one", nms_across_classes=True, **options)
+    for both, one in zip(entries(tmp_path / "two"), entries(tmp_path / "one"), strict=True):
+        dogs = [found for found in both["objects"] if found["class"] == "dog"]
+        assert one["objects"] == dogs
+        assert 0 < len(dogs) < len(both["objects"])
+    with pytest.raises(InputError, match="holds results with nms_across_classes True, not False"):
+        detect(*arguments, tmp_path / "one", **options)
 
 
 def test_a_watched_file_is_taken_once_and_only_when_it_is_whole(photos, tmp_path):

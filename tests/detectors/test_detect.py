@@ -6,11 +6,13 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from torchvision.ops import box_iou
 
 from lightning_rcnn.backbones.plain import PlainBackbone
 from lightning_rcnn.detectors.fast_rcnn import FastRCNN
 from lightning_rcnn.errors import InputError
 
+LOW = {"threshold": 0.2}
 SIZES = [(50, 70), (64, 64), (120, 90), (50, 70), (33, 90), (50, 70), (90, 120)]
 
 
@@ -120,6 +122,33 @@ def test_a_threshold_for_each_class(make_detector, images):
         scores = found["scores"][found["labels"] == label]
         assert 0 < len(scores) < (everything["labels"] == label).sum()
         assert scores.tolist() == expected["scores"][expected["labels"] == label].tolist()
+
+
+def test_across_classes_only_the_best_of_a_place_stays(make_mask_rcnn, images):
+    detector = make_mask_rcnn()
+    for image, found in zip(images[:3], detector.detect(images[:3], nms_across_classes=True, **LOW), strict=True):
+        [everything] = detector.detect(image, **LOW)
+        overlaps = box_iou(everything["boxes"], everything["boxes"])
+        kept: list[int] = []
+        for index in range(len(overlaps)):
+            if not any(overlaps[index, other] > detector.suppression.iou for other in kept):
+                kept.append(index)
+        assert 0 < len(kept) < len(overlaps)
+        for name, values in everything.items():
+            torch.testing.assert_close(found[name], values[kept], rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("options", [{"tile": 64, "overlap": 0.4}, {"tta": "flip"}])
+def test_tiles_and_views_have_one_object_in_a_place_if_asked_or_if_the_model_is_so(make_detector, images, options):
+    def most_overlap(detector, **further):
+        [found] = detector.detect(images[2], **LOW, **options, **further)
+        assert len(found["boxes"]) > 2
+        return box_iou(found["boxes"], found["boxes"]).fill_diagonal_(0).max()
+
+    detector, across = make_detector(), make_detector(box={"nms_across_classes": True})
+    assert most_overlap(detector) > 0.55
+    assert most_overlap(detector, nms_across_classes=True) <= 0.5
+    assert most_overlap(across) <= 0.5
 
 
 def test_no_more_images_go_together_than_wanted_and_only_of_one_padded_size(make_detector, images, monkeypatch):

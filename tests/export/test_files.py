@@ -138,6 +138,7 @@ def test_onnx_has_standard_operators_and_the_detections_of_the_detector(
     about = json.loads({entry.key: entry.value for entry in model.metadata_props}["lightning_rcnn"])
     assert about["class_names"] == detector.class_names
     assert about["category_ids"] == [4, 5, 9]
+    assert about["suppression"] == {"iou": 0.5, "across_classes": False}
     assert about["versions"]["torch"] == torch.__version__
     say_the_same("onnx_inference.py", file, folder, detector, 0.05, ["torch", "torchvision", "lightning_rcnn"])
     detect_the_same(file, folder, detector, 0.05, tmp_path / "found")

@@ -64,7 +64,7 @@ def test_every_object_is_found_once_also_if_it_is_larger_than_a_tile(side, overl
     tiles = cut(HEIGHT, WIDTH, side, overlap)
     boxes, found_labels, tile_of = seen_in_tiles(rng, objects, labels, tiles)
     scores = rng.uniform(0.9, 1, len(boxes))
-    merged = merge(boxes, scores, found_labels, tile_of, tiles, HEIGHT, WIDTH)
+    merged = merge(boxes, scores, found_labels, found_labels, tile_of, tiles, HEIGHT, WIDTH)
     iou = box_iou(torch.from_numpy(objects), torch.tensor([one.box for one in merged]))
     assert (iou.amax(1) > 0.9).all()
     assert len(merged) <= 61  # a sliver at a border may stay alone
@@ -79,11 +79,11 @@ LEFT, RIGHT = Tile(0, 0, 100, 100), Tile(0, 60, 100, 100)
 WHOLE = (70.0, 20, 130, 80)  # beyond the left tile, whole in the right one
 
 
-def merged(*rows):
+def merged(*rows, groups=None):
     """Merge detections (box, score, label, tile) of two tiles that share the columns 60 to 100."""
     boxes, scores, labels, tile_of = zip(*rows, strict=True)
-    arguments = (np.array(boxes, dtype=float), np.array(scores), np.array(labels), np.array(tile_of))
-    return merge(*arguments, [LEFT, RIGHT], 100, 160)
+    arguments = (np.array(boxes, dtype=float), np.array(scores), np.array(labels))
+    return merge(*arguments, np.array(groups or labels), np.array(tile_of), [LEFT, RIGHT], 100, 160)
 
 
 def test_an_object_is_what_the_tile_says_that_shows_it_whole():
@@ -99,6 +99,24 @@ def test_a_glimpse_of_another_class_is_dropped_unless_it_is_much_surer():
     assert [one.label for one in merged((glimpse, 0.9, 2, 0), (WHOLE, 0.2, 1, 1))] == [2, 1]
 
 
+def test_across_classes_an_object_has_the_class_of_its_whole_or_else_its_surest_part():
+    glimpse, left, right = (71, 20, 100, 79), (30.0, 20, 100, 80), (60.0, 20, 130, 80)
+    for rows, label, box in (
+        ([(glimpse, 0.9, 2, 0), (WHOLE, 0.2, 1, 1)], 1, WHOLE),
+        ([(left, 0.9, 2, 0), (right, 0.8, 1, 1)], 2, (30, 20, 130, 80)),
+    ):
+        assert len(merged(*rows)) == 2
+        (found,) = merged(*rows, groups=[0, 0])
+        assert found.label == label
+        assert found.box == box
+
+
+def test_across_classes_of_two_in_one_place_the_better_stays():
+    rows = [((10.0, 20, 50, 80), 0.6, 1, 0), ((11.0, 20, 50, 80), 0.7, 2, 0)]
+    assert [one.label for one in merged(*rows)] == [2, 1]
+    assert [one.label for one in merged(*rows, groups=[0, 0])] == [2]
+
+
 def test_neighbors_in_one_tile_stay_two_objects():
     rows = [((62.0, 20, 80, 80), 0.9, 1, 0), ((80.0, 20, 98, 80), 0.8, 1, 0), ((62.0, 20, 98, 80), 0.7, 1, 1)]
     assert len([one for one in merged(*rows) if one.score > 0.75]) == 2
@@ -106,4 +124,4 @@ def test_neighbors_in_one_tile_stay_two_objects():
 
 def test_nothing_is_merged_to_nothing():
     nothing = np.zeros(0)
-    assert merge(np.zeros((0, 4)), nothing, nothing.astype(int), nothing.astype(int), [LEFT], 100, 100) == []
+    assert merge(np.zeros((0, 4)), nothing, *[nothing.astype(int)] * 3, [LEFT], 100, 100) == []

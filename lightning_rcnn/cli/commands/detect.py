@@ -44,6 +44,7 @@ def detect(
     tile: int | None = None,
     overlap: float = OVERLAP,
     tta: str = "",
+    nms_across_classes: bool = False,
     no_images: bool = False,
     watch: bool = False,
     watch_seconds: float = 2.0,
@@ -75,6 +76,7 @@ def detect(
         tile: side in pixels of the tiles that larger images are cut into; by default none.
         overlap: share of a tile that its neighbors show, too; objects of that size are whole in one of them.
         tta: test-time augmentations: flip, scales, or flip,scales.
+        nms_across_classes: let boxes of different classes suppress each other, too, so that an object has one class.
         no_images: write no drawn images and videos, which is faster.
         watch: wait for new images in the folders until Ctrl-C.
         watch_seconds: seconds between two looks with --watch.
@@ -83,7 +85,7 @@ def detect(
     """
     _check(threshold, batch_size, workers, processes, watch_seconds)
     try:
-        options = TilesAndViews(tile, overlap, tta)
+        options = TilesAndViews(tile, overlap, tta, nms_across_classes)
     except InputError as error:
         raise InputError(f"--{error}") from error
     model = checkpoint_file(checkpoint)
@@ -109,6 +111,7 @@ def detect(
         "tile": tile,
         "overlap": None if tile is None else overlap,
         "views": [list(view) for view in options.views],
+        "nms_across_classes": nms_across_classes,
     }
     results = ResultsFile(out, settings)
     job = Job(model, devices[0], chosen, scores, batch_size, options, workers, drawn)

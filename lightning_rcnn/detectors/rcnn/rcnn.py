@@ -36,6 +36,7 @@ from lightning_rcnn.detectors.optimization import (
 from lightning_rcnn.detectors.parameter_groups import ParameterGroupSettings
 from lightning_rcnn.detectors.preprocessing import PreprocessingSettings
 from lightning_rcnn.errors import InputError
+from lightning_rcnn.functional.class_suppression import Suppression
 from lightning_rcnn.functional.postprocess import select_by_score
 from lightning_rcnn.ops.warp import warp_regions
 from lightning_rcnn.parts import Settings, part
@@ -143,6 +144,7 @@ class RCNN(Detector):
         pooled_features = self.backbone.out_channels * self.backbone.pooled_size**2
         self.svms = _zeros(nn.Linear(hidden, self.num_classes)).requires_grad_(False)
         self.box_regressors = _zeros(nn.Linear(pooled_features, self.num_classes * 4)).requires_grad_(False)
+        self._suppression = Suppression(regions.nms_iou)
         self.select_detections = partial(
             select_by_score,
             classes_above=self.num_classes,
@@ -157,6 +159,11 @@ class RCNN(Detector):
         super().after_init()
         for layer in self.layers_to_reset():
             _zeros(layer)
+
+    @property
+    def suppression(self) -> Suppression:
+        """Non-maximum suppression, class by class."""
+        return self._suppression
 
     def layers_to_reset(self) -> tuple[nn.Linear, ...]:
         """Return the layers whose loaded weights this stage makes invalid."""
