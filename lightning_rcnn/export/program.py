@@ -16,6 +16,7 @@ from torch.utils._sympy.value_ranges import ValueRanges
 from lightning_rcnn.backbones.base import Backbone
 from lightning_rcnn.data.resize import ResizeRule
 from lightning_rcnn.errors import InputError
+from lightning_rcnn.export.folding import fold_constants
 from lightning_rcnn.export.graph import ExportGraph
 from lightning_rcnn.export.operators import OPERATORS, Operators, StandardOperators
 from lightning_rcnn.functional.class_suppression import Suppression
@@ -145,6 +146,7 @@ def trace(detector: Exportable, operators: Operators = OPERATORS) -> ExportedPro
         raise InputError(f"{part}: cannot be exported: {_first_line(error)}") from error
     _free_sizes(program)
     _free_types(program)
+    fold_constants(program)
     _require_standard(program, OPERATORS.keys() - operators.keys())
     return program
 
