@@ -35,6 +35,9 @@ from lightning_rcnn.checkpoints.keypoints import keypoint_hyperparameters
 from lightning_rcnn.checkpoints.reading import WeightFile
 from lightning_rcnn.checkpoints.translation import (
     CONVOLUTIONAL_HEAD,
+    RULES_OF_BOXES,
+    RULES_OF_POOLER,
+    RULES_OF_RPN,
     SMOOTH_L1,
     TWO_LAYER_HEAD,
     USUAL_MASK_LAYERS,
@@ -58,10 +61,10 @@ PROFILE: dict[str, Any] = {
         "min_size": 0.0,
         "loss_denominator": "fixed",
         "box_loss": part(SMOOTH_L1, beta=0.0),
-        "crowd_ioa": None,
+        **RULES_OF_RPN,
     },
-    "pooler": {"sampling_ratio": 0, "aligned": True, "level_rule": "detectron2"},
-    "box": {"box_loss": part(SMOOTH_L1, beta=0.0), "nms": "hard", "min_size": 0.0, "crowd_ioa": None},
+    "pooler": {"sampling_ratio": 0, "aligned": True, "level_rule": "detectron2", **RULES_OF_POOLER},
+    "box": {"box_loss": part(SMOOTH_L1, beta=0.0), "min_size": 0.0, **RULES_OF_BOXES},
 }
 """Settings that make our detectors reproduce detectron2's, for every backbone."""
 SINGLE_MAP: dict[str, Any] = {
@@ -82,8 +85,7 @@ KEYPOINTS: dict[str, Any] = {
 CASCADE_PROFILE: dict[str, Any] = {"rpn": {"post_nms_top_n": [2000, 1000]}}
 GIVEN_PROPOSALS: dict[str, Any] = {
     "proposals": {"limit": 1000},
-    "pooler": {"operator": "align"},
-    "box": {"samples_per_image": 512, "lowest_negative_iou": 0.0, "nms_iou": 0.5},
+    "box": {"samples_per_image": 512, "lowest_negative_iou": 0.0},
 }
 """Settings of Fast R-CNN that differ from its paper's."""
 _TITLES: dict[DetectorName, str] = {

@@ -28,6 +28,9 @@ from lightning_rcnn.checkpoints.translation import (
     RESNET_C4,
     RESNET_DC5,
     RESNET_FPN,
+    RULES_OF_BOXES,
+    RULES_OF_POOLER,
+    RULES_OF_RPN,
     SMOOTH_L1,
     SWIN_FPN,
     TWO_LAYER_HEAD,
@@ -51,6 +54,7 @@ PROFILE: dict[str, Any] = {
         "pixel_std": [58.395, 57.12, 57.375],
     },
     "rpn": {
+        **RULES_OF_RPN,
         "anchors": {"rounding": "exact", "order": "ratio_major", "stride": "fixed"},
         "ranking": "probability",
         "min_size": 0.0,
@@ -60,18 +64,11 @@ PROFILE: dict[str, Any] = {
         "padding_divisor": 32,
         "min_scale": _MIN_SCALE,
         "box_loss": part(SMOOTH_L1, beta=0.0),
-        "crowd_ioa": None,
         "pre_nms_top_n": [2000, 1000],
         "post_nms_top_n": [1000, 1000],
     },
-    "pooler": {"sampling_ratio": 0, "aligned": True, "level_rule": "mmdetection", "canonical": [4, 224.0]},
-    "box": {
-        "box_loss": part(SMOOTH_L1, beta=0.0),
-        "nms": "hard",
-        "min_size": 0.0,
-        "min_scale": _MIN_SCALE,
-        "crowd_ioa": None,
-    },
+    "pooler": {**RULES_OF_POOLER, "sampling_ratio": 0, "aligned": True, "level_rule": "mmdetection"},
+    "box": {**RULES_OF_BOXES, "box_loss": part(SMOOTH_L1, beta=0.0), "min_size": 0.0, "min_scale": _MIN_SCALE},
 }
 """Settings that make our detectors reproduce mmdetection's, for every backbone."""
 MASKS: dict[str, Any] = {"mask": {"paste": "exact", "target": "thresholded"}}

@@ -25,6 +25,9 @@ from lightning_rcnn.checkpoints.translation import (
     CONVOLUTIONAL_HEAD,
     MOBILENET_FPN,
     RESNET_FPN,
+    RULES_OF_BOXES,
+    RULES_OF_POOLER,
+    RULES_OF_RPN,
     SMOOTH_L1,
     TWO_LAYER_HEAD,
     DetectorName,
@@ -103,10 +106,10 @@ PROFILE: dict[str, Any] = {
         "min_size": 1e-3,
         "loss_denominator": "sampled",
         "box_loss": part(SMOOTH_L1, beta=1 / 9),
-        "crowd_ioa": None,
+        **RULES_OF_RPN,
     },
-    "pooler": {"sampling_ratio": 2, "aligned": False, "level_rule": "torchvision"},
-    "box": {"box_loss": part(SMOOTH_L1, beta=1 / 9), "nms": "hard", "min_size": 1e-2, "crowd_ioa": None},
+    "pooler": {"sampling_ratio": 2, "aligned": False, "level_rule": "torchvision", **RULES_OF_POOLER},
+    "box": {"box_loss": part(SMOOTH_L1, beta=1 / 9), "min_size": 1e-2, **RULES_OF_BOXES},
 }
 """Settings that make our detectors reproduce theirs, our defaults included, so that a file does not depend on them."""
 MASKS: dict[str, Any] = {"mask": {"paste": "integer", "target": "soft"}}
@@ -126,7 +129,10 @@ FOR_SMALL_IMAGES: dict[str, Any] = {
 _NOTE_ON_SIZE = (
     "Taken for fasterrcnn_mobilenet_v3_large_fpn; of the one for small images, keep `_320_` in the name of the file."
 )
-_ONLY_IN_TRAINING = ("frozen_stages", "loss_number", "loss_denominator", "box_loss", "crowd_ioa")
+_ONLY_IN_TRAINING = (
+    *("frozen_stages", "loss_number", "loss_denominator", "box_loss", "crowd_ioa", "passes_on"),
+    *("low_quality_iou", "low_quality_target", "padding_divisor", "cross_boundary_anchors"),
+)
 _NOTE_ON_EPSILON = (
     "Its norms are frozen, with an epsilon of 0 as in torchvision's COCO files and what was trained from these; if it "
     "was trained from ImageNet weights, add --set backbone.norm_epsilon=1e-5."

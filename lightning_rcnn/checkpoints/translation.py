@@ -22,6 +22,28 @@ DetectorName = Literal[
     "PointRend",
     "KeypointRCNN",
 ]
+RULES_OF_RPN: dict[str, Any] = {
+    "low_quality_iou": 0.0,
+    "low_quality_target": "best_object",
+    "cross_boundary_anchors": "keep",
+    "padding_divisor": 0,
+    "crowd_ioa": None,
+    "nms_iou": 0.7,
+    "min_scale": 0.0,
+}
+RULES_OF_POOLER: dict[str, Any] = {"operator": "align", "canonical": [4, 224.0]}
+RULES_OF_BOXES: dict[str, Any] = {
+    "low_quality_iou": None,
+    "crowd_ioa": None,
+    "score_threshold": 0.05,
+    "nms": "hard",
+    "nms_iou": 0.5,
+    "nms_across_classes": False,
+    "detections_per_image": 100,
+    "min_scale": 0.0,
+    "passes_on": "sampled",
+}
+"""Rules that torchvision, detectron2 and mostly mmdetection share, in the settings of the branches."""
 _SIZES: list[tuple[tuple[str, ...], str, int]] = [
     (("backbone", "init_args", "channels"), r"backbone\.fpn\.inner_blocks\.0\.0\.weight", 0),
     (("box", "head", "init_args", "width"), r"box\.(stages\.0\.)?head\.fc6\.weight", 0),

@@ -11,7 +11,9 @@ from lightning_rcnn.backbones.dc5 import ResNetDC5
 from lightning_rcnn.backbones.deformable import Deformable
 from lightning_rcnn.backbones.fpn import ResNetFPN
 from lightning_rcnn.backbones.regnet import RegNetFPN
+from lightning_rcnn.checkpoints.configs.detectron2_differences import other_conventions, other_rules_of_training
 from lightning_rcnn.checkpoints.configs.detectron2_writing import config_of
+from lightning_rcnn.checkpoints.detectron2 import PROFILE
 from lightning_rcnn.checkpoints.detectron2_export import export
 from lightning_rcnn.checkpoints.detectron2_names import our_name
 from lightning_rcnn.checkpoints.reading import WeightFile
@@ -24,6 +26,7 @@ from lightning_rcnn.detectors.point_rend import PointRend
 from lightning_rcnn.detectors.proposal_network import ProposalNetwork
 from lightning_rcnn.errors import InputError
 from lightning_rcnn.parts import part
+from lightning_rcnn.plain_data import merge
 from lightning_rcnn.roi_heads.box_head import ConvolutionalHead
 from lightning_rcnn.roi_heads.class_losses import FederatedLoss
 
@@ -172,3 +175,38 @@ def test_what_it_lacks_is_refused_in_one_line(tmp_path, capsys):
     assert run(tmp_path / "ours.ckpt", "--to", "detectron2", "--out", tmp_path / "theirs.pth") == 1
     assert capsys.readouterr().err.count("\n") == 1
     assert not (tmp_path / "theirs.pth").exists()
+
+
+MMDETECTION_BOXES = {
+    "rpn": {"low_quality_iou": 0.3, "low_quality_target": "own_object", "padding_divisor": 32, "min_scale": 0.016},
+    "box": {"low_quality_iou": 0.5, "min_scale": 0.016, "nms_across_classes": True},
+}
+
+
+def test_rules_that_it_does_not_have_are_named():
+    settings = merge(
+        MMDETECTION_BOXES,
+        {
+            "rpn": {"loss_denominator": "sampled_or_one", "cross_boundary_anchors": "ignore"},
+            "box": {"loss_weights": [1.0, 0.5, 0.25], "samples": "each", "gradients": "whole"},
+            "mask": {"target": "soft"},
+        },
+    )
+    detector = CascadeMaskRCNN(CLASSES, backbone=SMALL_FPN, **settings)
+    named = other_conventions(detector.init_args)
+    wanted = ["rpn.min_scale 0.016 (0.0 there)", "box.min_scale 0.016 (0.0 there)"]
+    assert set(named) >= {*wanted, "box.nms_across_classes True (False there)"}
+    assert sorted(other_rules_of_training(detector.init_args)) == [
+        "box.gradients whole (shared there)",
+        "box.loss_weights [1.0, 0.5, 0.25] (1 there)",
+        "box.low_quality_iou 0.5 (None there)",
+        "box.samples each (first there)",
+        "mask.target soft (thresholded there)",
+        "rpn.cross_boundary_anchors ignore (discard there)",
+        "rpn.loss_denominator sampled_or_one (fixed there)",
+        "rpn.low_quality_iou 0.3 (0.0 there)",
+        "rpn.low_quality_target own_object (best_object there)",
+        "rpn.padding_divisor 32 (0 there)",
+    ]
+    converted = merge(PROFILE, {"mask": {"target": "polygon"}})
+    assert other_rules_of_training(MaskRCNN(CLASSES, **converted, backbone=SMALL_FPN).init_args) == []

@@ -17,7 +17,14 @@ from lightning_rcnn.backbones.c4 import ResNetC4
 from lightning_rcnn.checkpoints import detectron2
 from lightning_rcnn.checkpoints.detectron2_profiles import input_of
 from lightning_rcnn.checkpoints.reading import WeightFile
-from lightning_rcnn.checkpoints.torchvision import MASKS, PROFILE, export, is_torchvision, translate
+from lightning_rcnn.checkpoints.torchvision import (
+    MASKS,
+    PROFILE,
+    export,
+    is_torchvision,
+    other_conventions,
+    translate,
+)
 from lightning_rcnn.detectors.faster_rcnn import FasterRCNN
 from lightning_rcnn.detectors.mask_rcnn import MaskRCNN
 from lightning_rcnn.errors import InputError
@@ -173,6 +180,26 @@ def test_a_shape_that_does_not_fit_is_named(theirs, ours):
     state["rpn.head.cls_logits.bias"] = torch.zeros(9)
     with pytest.raises(InputError, match=r"'rpn.head.cls_logits.bias' has the shape 9, but 'rpn.head.objectness.bias'"):
         translate(WeightFile(HERE, state)).fit_to(ours.state_dict())
+
+
+def test_conventions_that_it_does_not_have_are_named():
+    """Those of its constructors' arguments, too, which a state dict does not hold."""
+    detector = FasterRCNN(["cat"], **merge(PROFILE, {"backbone": {"init_args": {"name": "resnet18", "channels": 8}}}))
+    assert other_conventions(detector.init_args) == []
+    changes = {
+        "rpn": {"min_scale": 0.016, "nms_iou": 0.6, "padding_divisor": 32},
+        "pooler": {"canonical": [4, 112.0]},
+        "box": {"nms_across_classes": True, "min_scale": 0.016, "score_threshold": 0.1, "detections_per_image": 7},
+    }
+    assert sorted(other_conventions(FasterRCNN(**merge(detector.init_args, changes)).init_args)) == [
+        "box.detections_per_image 7 (100 there)",
+        "box.min_scale 0.016 (0.0 there)",
+        "box.nms_across_classes True (False there)",
+        "box.score_threshold 0.1 (0.05 there)",
+        "pooler.canonical [4, 112.0] ([4, 224.0] there)",
+        "rpn.min_scale 0.016 (0.0 there)",
+        "rpn.nms_iou 0.6 (0.7 there)",
+    ]
 
 
 def test_what_torchvision_does_not_have_cannot_go_there():

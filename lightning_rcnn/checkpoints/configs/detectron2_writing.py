@@ -1,35 +1,15 @@
-"""Our settings as a configuration of detectron2, and where a detector of ours differs from its conventions."""
+"""Our settings as a configuration of detectron2."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
+from lightning_rcnn.checkpoints.configs.detectron2_differences import at, bare
 from lightning_rcnn.checkpoints.configs.detectron2_settings import OVERLAP_TYPES, POINTS, POOLERS, SAME
 from lightning_rcnn.checkpoints.configs.training import nested
-from lightning_rcnn.checkpoints.translation import OVERLAP_LOSSES, SMOOTH_L1
-from lightning_rcnn.plain_data import CLASS_PATH, INIT_ARGS, merge
+from lightning_rcnn.plain_data import CLASS_PATH, merge
 from lightning_rcnn.skeleton import COCO_PERSON
 
 _NORMS = {"frozen_batch_norm": "FrozenBN", "batch_norm": "SyncBN", "group_norm": "GN", "layer_norm": "LN", None: ""}
-_FIXED: dict[str, Any] = {
-    "preprocessing.resize": "pillow",
-    "backbone.norm_epsilon": 1e-5,
-    "rpn.anchors.rounding": "exact",
-    "rpn.anchors.stride": "fixed",
-    "rpn.anchors.levels": "one_size",
-    "rpn.ranking": "logit",
-    "rpn.score_threshold": 0.0,
-    "pooler.canonical": [4, 224.0],
-    "pooler.level_rule": "detectron2",
-    "box.lowest_negative_iou": 0.0,
-    "box.averages": "scores",
-    "box.nms": "hard",
-    "box.nms_across_classes": False,
-    "box.min_size": 0.0,
-    "mask.paste": "exact",
-    "mask.norm_epsilon": 1e-5,
-    "keypoint.score": "probability",
-}
-"""Conventions of detectron2 that no key of its configuration changes."""
 _DEPTHS = {"resnet18": 18, "resnet34": 34, "resnet50": 50, "resnet101": 101, "resnet152": 152}
 _WIDTHS = {
     "resnext50_32x4d": (50, 32, 4),
@@ -50,52 +30,17 @@ def config_of(hyperparameters: Mapping[str, Any]) -> dict[str, Any]:
     Args:
         hyperparameters: all settings of the detector, as its checkpoint holds them.
     """
-    settings = _bare(hyperparameters)
+    settings = bare(hyperparameters)
     # Theirs subtract a mean from pixels of 0 to 255; the same with ours of another range is a factor.
     factor = 255 / settings["preprocessing"]["pixel_range"]
     for key in ("pixel_mean", "pixel_std"):
         settings["preprocessing"][key] = [round(value * factor, 6) for value in settings["preprocessing"][key]]
     names = SAME | POINTS
-    same = [nested(theirs, value) for theirs, ours in names.items() if (value := _at(settings, ours)) is not None]
+    same = [nested(theirs, value) for theirs, ours in names.items() if (value := at(settings, ours)) is not None]
     config: dict[str, Any] = {"VERSION": 2}
     for section in (*same, _network(hyperparameters, settings), _thresholds(settings), _solver(settings)):
         config = merge(config, section)
     return config
-
-
-def other_conventions(hyperparameters: Mapping[str, Any]) -> list[str]:
-    """Describe where our detector differs from detectron2's with the same weights and its configuration."""
-    settings = _bare(hyperparameters)
-    return list(_differences(settings))
-
-
-def _differences(settings: Mapping[str, Any]) -> Iterator[str]:
-    for branch in ("rpn", "box"):
-        name = settings.get(branch, {}).get("box_loss", {}).get(CLASS_PATH)
-        if name not in (None, SMOOTH_L1, *OVERLAP_LOSSES.values()):
-            yield f"{branch}.box_loss {name} (smooth_l1 there)"
-    for key, theirs in _FIXED.items():
-        ours = _at(settings, key)
-        if ours is not None and ours != theirs:
-            yield f"{key} {ours} ({theirs} there)"
-    anchors = settings["rpn"]["anchors"]
-    if settings["backbone"].get("channels") is None and len(anchors["sizes"]) > 1 and anchors["order"] != "size_major":
-        yield f"rpn.anchors.order {anchors['order']} (size_major there)"
-
-
-def _bare(value: Any) -> Any:
-    """Return settings without class paths, which stand for themselves below `class_path`."""
-    if isinstance(value, Mapping) and INIT_ARGS in value:
-        return {CLASS_PATH: value[CLASS_PATH], **_bare(value[INIT_ARGS])}
-    if isinstance(value, Mapping):
-        return {key: _bare(item) for key, item in value.items()}
-    return value
-
-
-def _at(settings: Any, key: str) -> Any:
-    for name in key.replace(f"{INIT_ARGS}.", "").split("."):
-        settings = settings.get(name) if isinstance(settings, Mapping) else None
-    return settings
 
 
 def _network(hyperparameters: Mapping[str, Any], settings: Mapping[str, Any]) -> dict[str, Any]:

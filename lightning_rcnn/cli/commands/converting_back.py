@@ -12,7 +12,8 @@ from rich.table import Table
 from torch import Tensor
 
 from lightning_rcnn.checkpoints import detectron2_export, torchvision
-from lightning_rcnn.checkpoints.configs import detectron2_writing
+from lightning_rcnn.checkpoints.configs.detectron2_differences import other_conventions, other_rules_of_training
+from lightning_rcnn.checkpoints.configs.detectron2_writing import config_of
 from lightning_rcnn.checkpoints.header import read_header
 from lightning_rcnn.checkpoints.reading import read_weights
 from lightning_rcnn.errors import InputError
@@ -58,7 +59,7 @@ def to_detectron2(path: Path, out: Path) -> None:
     if "rpn" not in hyperparameters:
         raise InputError(f"{path}: has no region proposal network; only detectors with one are written for detectron2")
     recipe = out.with_suffix(".yaml")
-    config = detectron2_writing.config_of(hyperparameters)
+    config = config_of(hyperparameters)
     config["MODEL"]["WEIGHTS"] = str(out.resolve())
     with one_line_for_bad_places(out):
         atomic_save({"model": exported}, out)
@@ -66,7 +67,9 @@ def to_detectron2(path: Path, out: Path) -> None:
             written.write(yaml.safe_dump(config, sort_keys=False).encode())
     _report(file.weights, exported, "detectron2")
     print(f"Weights for detectron2: {out}; its configuration: {recipe}")
-    _report_differences(detectron2_writing.other_conventions(hyperparameters))
+    _report_differences(other_conventions(hyperparameters))
+    if rules := other_rules_of_training(hyperparameters):
+        print(f"A training there goes by other rules: the weights were trained with {', '.join(rules)}.")
 
 
 WRITERS: dict[str, Callable[[Path, Path], None]] = {"torchvision": to_torchvision, "detectron2": to_detectron2}
