@@ -44,8 +44,8 @@ class RPNSettings(Settings):
         low_quality_target: what the best anchor of an object learns if it overlaps another one more: this "best_object"
             (torchvision, detectron2), or its "own_object" (mmdetection).
         cross_boundary_anchors: "keep" or "ignore" anchors that cross the image boundary in training (section 3.3);
-            "discard" ignores them after matching, so that an object whose best anchor is among them has none
-            (detectron2).
+            "discard" ignores them after matching, so that an object whose best anchor is among them has none, and also
+            those that end at the right or lower edge (detectron2).
         padding_divisor: anchors whose center lies beyond the image, padded to a multiple of this, pixels, take no part
             in training (32 in mmdetection); 0 to keep all.
         crowd_ioa: fraction of its area in a crowd above which an anchor is not a negative (0.7 in Detectron); None
@@ -198,10 +198,13 @@ class RPN(Part):
         x1, y1, x2, y2 = anchors.unbind(-1)
         if divisor := self.settings.padding_divisor:
             height, width = ((image_sizes + divisor - 1) // divisor * divisor)[:, None, :].unbind(-1)
-            is_candidate = is_candidate & (x1 + x2 < 2 * width) & (y1 + y2 < 2 * height)
+            # Centers are whole pixels, half a pixel of which outweighs what the corners are rounded by.
+            is_candidate = is_candidate & (x1 + x2 < 2 * width - 1) & (y1 + y2 < 2 * height - 1)
         if self.settings.cross_boundary_anchors != "keep":
             height, width = image_sizes[:, None, :].unbind(-1)
             is_candidate = is_candidate & (x1 >= 0) & (y1 >= 0) & (x2 <= width) & (y2 <= height)
+        if self.settings.cross_boundary_anchors == "discard":  # `Boxes.inside_box` takes no box that ends at the edge
+            is_candidate = is_candidate & (x2 < width) & (y2 < height)
         return is_candidate
 
     def _select(

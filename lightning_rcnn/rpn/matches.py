@@ -9,6 +9,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from lightning_rcnn.functional.boxes import pairwise_iou
 from lightning_rcnn.rpn.branch import RPN
 from lightning_rcnn.structures import Inputs, Targets
 
@@ -40,7 +41,9 @@ def match_anchors(
     """
     anchors = torch.cat(rpn.anchors(map_sizes, (inputs.images.shape[2], inputs.images.shape[3])))
     labels = rpn.label(anchors, targets, inputs)
-    return [
-        AnchorMatches(anchors[is_positive], gt_index[is_positive], iou[is_positive])
-        for is_positive, gt_index, iou in zip(labels.is_positive, labels.gt_index, labels.iou, strict=True)
-    ]
+    found = []
+    for is_positive, gt_index, gt_boxes in zip(labels.is_positive, labels.gt_index, targets.boxes, strict=True):
+        boxes, learned = anchors[is_positive], gt_index[is_positive]
+        iou = pairwise_iou(boxes[:, None], gt_boxes[learned][:, None])[:, 0, 0]
+        found.append(AnchorMatches(boxes, learned, iou))
+    return found

@@ -25,6 +25,27 @@ def test_anchors_in_the_padding_of_a_batch():
     assert both.tolist() == [[False] * 5, [False, True, False, False, True]]
 
 
+@pytest.mark.parametrize(("size", "ratio"), [(64.02, 1.0), (45.62, 0.5)])
+def test_anchors_centered_on_the_edge_of_the_padding_are_beyond_whatever_their_corners_are_rounded_to(size, ratio):
+    half = torch.tensor([size / ratio**0.5, size * ratio**0.5]) / 2
+    centers, edges = torch.arange(0, 2048, 4.0)[:, None].expand(-1, 2), torch.arange(32, 2048, 32)
+    anchors = torch.cat((centers - half, centers + half), dim=1)
+    found = branch(padding_divisor=32)._is_candidate(anchors, edges[:, None].expand(-1, 2))
+    assert torch.equal(found, centers[:, 0] < edges[:, None])
+
+
+def test_anchors_at_the_boundary_of_an_image():
+    """detectron2's `inside_box` of 40 x 70: x1 >= 0, y1 >= 0, x2 < 70, y2 < 40."""
+    anchors = torch.tensor([[0.0, 0, 69, 39], [0, 0, 70, 39], [0, 0, 69, 40], [-1, 0, 69, 39], [0, 0, 71, 39]])
+    for how, expected in (
+        ("keep", [True] * 5),
+        ("ignore", [True, True, True, False, False]),
+        ("discard", [True, False, False, False, False]),
+    ):
+        found = branch(cross_boundary_anchors=how)._is_candidate(anchors, torch.tensor([[40, 70]]))
+        assert found.expand(1, 5).tolist() == [expected], how
+
+
 @pytest.mark.parametrize(
     ("denominator", "number"),
     # The first image has two positives and three negatives, the second one three negatives, the third slot is empty.
