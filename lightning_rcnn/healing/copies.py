@@ -16,6 +16,7 @@ class Copies:
     Args:
         number: number of this node.
         fetch: gets the checkpoint of a node into the folder.
+        done: is called when a copy is whole.
         keep: starts a task, and takes care of its errors.
     """
 
@@ -23,9 +24,10 @@ class Copies:
         self,
         number: int,
         fetch: Callable[[int], Awaitable[None]],
+        done: Callable[[], None],
         keep: Callable[[Coroutine[Any, Any, None]], "asyncio.Task[None]"],
     ) -> None:
-        self._number, self._fetch, self._keep = number, fetch, keep
+        self._number, self._fetch, self._done, self._keep = number, fetch, done, keep
         self._task: asyncio.Task[None] | None = None
 
     def begin(self, source: int) -> None:
@@ -44,3 +46,5 @@ class Copies:
             await self._fetch(source)
         except OSError as error:
             say(f"node {self._number} has no copy of the newest checkpoint in memory: {error}")
+        else:
+            self._done()

@@ -8,7 +8,7 @@ It knows no processes and no network. Messages come in by `handle` and go out by
 | `rank`: a rank has ended with this status | `stop`: end all ranks, and say `stopped` |
 | `failed`: it cannot start its ranks | `copy`: get the checkpoint from this node |
 | `saved`: its rank 0 has written a checkpoint | `present`: so many nodes are here, spare ones included |
-| | `end`: end with this status |
+| `copied`: it has a copy of one | `end`: end with this status |
 """
 
 import signal
@@ -79,6 +79,8 @@ class Leader:
             self.tick(now)
         elif node in self._members and kind == "failed":  # also while others end: several nodes may be broken
             self._note_failed_start(node)
+        elif node in self._members and kind == "copied":  # a node without ranks does not say `stopped` before a start
+            self._members[node].step = message["step"]
         elif node not in self._members or not self._is_running:
             return  # of ranks that are being ended
         elif kind == "saved":

@@ -67,7 +67,7 @@ class Node:
         self._has_started = False
         self._queue: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
         self._tasks: set[asyncio.Task[Any]] = set()
-        self._copies = Copies(number, fetch, self._keep)
+        self._copies = Copies(number, fetch, self._report_copy, self._keep)
         self.report: Callable[[dict[str, Any]], None] = lambda message: None
         self.ended: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         self.present = 1
@@ -213,6 +213,9 @@ class Node:
         self._running, self._has_started = prepared, True
         if len(self._order) > 1:  # for the loss of one of them
             self._keep(self._prepare_in_reserve(with_nodes(self._whole, len(self._order) - 1)))
+
+    def _report_copy(self) -> None:
+        self.report({"kind": "copied", "step": saved_step(self._folder)})
 
     def _report_failed_start(self, why: str) -> None:
         say(f"node {self.number} cannot start its ranks: {why}")

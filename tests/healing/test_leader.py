@@ -147,6 +147,18 @@ def test_each_checkpoint_has_a_copy_on_another_node(three):
     assert three.last[1] == {"kind": "copy", "source": 0}
 
 
+def test_the_copy_of_a_node_without_ranks_is_what_others_resume_from():
+    """Such a node is not stopped before the next start, at which it would state its step."""
+    nodes = Nodes(3, Layout(1, 1, 2))
+    nodes.stopped(0, 1, 2)
+    nodes.saved(0, 10)
+    assert nodes.take() == [(0, "start"), (1, "copy")]
+    nodes.leader.handle(1, {"kind": "copied", "step": 10}, 0.0)
+    nodes.leader.leave(0, 0.0)
+    assert nodes.take() == [(1, "start")]
+    assert (nodes.last[1]["source"], nodes.last[1]["step"]) == (1, 10)
+
+
 def test_ranks_that_are_lost_again_and_again_are_given_up(three, capsys):
     for _ in range(ATTEMPTS + 1):
         three.rank(0, 0, KILLED)

@@ -77,15 +77,20 @@ async def turns():
         await asyncio.sleep(0)
 
 
-def test_a_copy_that_takes_longer_than_the_next_checkpoint_is_finished_first(follow, tmp_path):
+def test_a_copy_that_takes_longer_than_the_next_checkpoint_is_finished_first(follow, tmp_path, monkeypatch):
     """Two at once would write one partial file, whose bytes would be those of both."""
+    monkeypatch.setattr(node_module, "saved_step", lambda folder: 7)
 
     async def check(node, copies):
+        said = []
+        node.report = said.append
         for source in (3, 4):
             node.handle({"kind": "copy", "source": source})
             await turns()
+        assert said == []
         copies.may_end.set()
         await turns()
+        assert said == [{"kind": "copied", "step": 7}]
         assert (tmp_path / NAME).read_bytes() == bytes([3, 3, 3])
         node.handle({"kind": "copy", "source": 5})
         await turns()
