@@ -3,8 +3,9 @@
 from collections.abc import Mapping
 from typing import Any
 
+from lightning_rcnn.checkpoints.configs.detectron2_branches import OVERLAP_TYPES, POINTS, POOLERS
 from lightning_rcnn.checkpoints.configs.detectron2_differences import at, bare
-from lightning_rcnn.checkpoints.configs.detectron2_settings import OVERLAP_TYPES, POINTS, POOLERS, SAME
+from lightning_rcnn.checkpoints.configs.detectron2_settings import SAME
 from lightning_rcnn.checkpoints.configs.training import nested
 from lightning_rcnn.plain_data import CLASS_PATH, merge
 from lightning_rcnn.skeleton import COCO_PERSON
