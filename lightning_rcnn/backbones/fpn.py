@@ -4,14 +4,14 @@ from torch import Tensor, nn
 from torchvision.ops import FeaturePyramidNetwork
 from torchvision.ops.feature_pyramid_network import LastLevelMaxPool
 
-from lightning_rcnn.backbones.base import Backbone
 from lightning_rcnn.backbones.deformable import Deformable
 from lightning_rcnn.backbones.norms import NormName, norm_layer
+from lightning_rcnn.backbones.pyramid import PyramidBackbone
 from lightning_rcnn.backbones.resnet import ResNetBody, ResNetName
 from lightning_rcnn.settings_checks import NonNegative, PositiveCount
 
 
-class ResNetFPN(Backbone):
+class ResNetFPN(PyramidBackbone):
     """ResNet with pyramid levels P2 to P6; P6 subsamples P5 and serves the RPN only (FPN section 4.1).
 
     Keys of the state dict are torchvision's (`body.*`, `fpn.inner_blocks.*`, `fpn.layer_blocks.*`).
@@ -61,11 +61,6 @@ class ResNetFPN(Backbone):
         self.fpn = FeaturePyramidNetwork(self.body.out_channels, channels, LastLevelMaxPool(), level_norm)
         self.strides = (4, 8, 16, 32, 64)
         self.out_channels = channels
-
-    @property
-    def roi_strides(self) -> tuple[int, ...]:
-        """Strides of P2 to P5."""
-        return self.strides[:-1]
 
     def layers(self) -> list[nn.Module]:
         """Return the stem and each block of the ResNet."""

@@ -8,6 +8,7 @@ from torchvision.ops import FeaturePyramidNetwork
 from torchvision.ops.feature_pyramid_network import LastLevelMaxPool
 
 from lightning_rcnn.backbones.base import Backbone
+from lightning_rcnn.backbones.freezing import Freezable
 from lightning_rcnn.backbones.norms import norm_layer
 from lightning_rcnn.backbones.weights import load_backbone_weights
 from lightning_rcnn.errors import InputError
@@ -16,7 +17,7 @@ from lightning_rcnn.settings_checks import NonNegative, PositiveCount
 MobileNetName = Literal["mobilenet_v3_large", "mobilenet_v3_small"]
 
 
-class MobileNetFPN(Backbone):
+class MobileNetFPN(Freezable, Backbone):
     """MobileNet V3 with a pyramid of its last two stages, both of stride 32, and a third map of stride 64.
 
     Regions are pooled from the first map, the RPN uses all: that is what torchvision's detectors do. Anchors of all
@@ -63,9 +64,7 @@ class MobileNetFPN(Backbone):
         starts.append(len(self.body) - 1)
         if not 0 <= frozen_stages <= len(starts):
             raise InputError(f"model.backbone: frozen_stages {frozen_stages}: give 0 (none) to {len(starts)} (all)")
-        self._frozen = list(self.body)[: (*starts, len(self.body))[frozen_stages]]
-        for module in self._frozen:
-            module.requires_grad_(False)
+        self.freeze(list(self.body)[: (*starts, len(self.body))[frozen_stages]])
         self._taken = starts[-2:]
         self.fpn = FeaturePyramidNetwork(
             [self.body[number].out_channels for number in self._taken],
@@ -83,13 +82,6 @@ class MobileNetFPN(Backbone):
     def layers(self) -> list[nn.Module]:
         """Return the blocks of the network."""
         return list(self.body)
-
-    def train(self, mode: bool = True) -> "MobileNetFPN":
-        """Set the mode; frozen stages stay in evaluation mode, so that their statistics do not change."""
-        super().train(mode)
-        for module in self._frozen:
-            module.eval()
-        return self
 
     def forward(self, images: Tensor) -> list[Tensor]:
         """Compute maps [N, C, H / stride, W / stride], one for each of `strides`."""

@@ -13,6 +13,7 @@ import torchvision.models
 from torch import Tensor, nn
 
 from lightning_rcnn.backbones.base import Backbone
+from lightning_rcnn.backbones.freezing import Freezable
 from lightning_rcnn.backbones.norms import NormName, norm_layer
 from lightning_rcnn.backbones.weights import load_backbone_weights
 from lightning_rcnn.errors import InputError
@@ -26,7 +27,7 @@ POOLED_SIZES = {"alexnet": 6, "vgg16": 7}
 """Side of the map that the fully connected layers take (Fast R-CNN section 2.2)."""
 
 
-class PlainBackbone(Backbone):
+class PlainBackbone(Freezable, Backbone):
     """AlexNet or VGG16 up to the last ReLU, without the pooling after it: one map of stride 16.
 
     Keys of the state dict are torchvision's (`features.0.weight` ...) if there is no norm.
@@ -68,9 +69,7 @@ class PlainBackbone(Backbone):
             layers = [_followed_by(norm_layer(norm, norm_epsilon), layer) for layer in layers]
         self.features = nn.Sequential(*layers)
         self.name = name
-        self._frozen = layers[: (*STAGE_STARTS[name], len(layers))[frozen_stages]]
-        for layer in self._frozen:
-            layer.requires_grad_(False)
+        self.freeze(layers[: (*STAGE_STARTS[name], len(layers))[frozen_stages]])
         self._fully_connected = [layer for layer in network.classifier if isinstance(layer, nn.Linear)][:2]
         self.pooled_size = POOLED_SIZES[name]
         self.strides = (16,)
@@ -97,13 +96,6 @@ class PlainBackbone(Backbone):
                 if isinstance(layer, nn.MaxPool2d):
                     layer.padding = 1
             next(layer for layer in self.features.modules() if isinstance(layer, nn.Conv2d)).padding = (5, 5)
-
-    def train(self, mode: bool = True) -> "PlainBackbone":
-        """Set the mode; frozen stages stay in evaluation mode, so that the statistics of norms do not change."""
-        super().train(mode)
-        for layer in self._frozen:
-            layer.eval()
-        return self
 
     def forward(self, images: Tensor) -> list[Tensor]:
         """Compute one map [N, C, H / 16, W / 16]."""

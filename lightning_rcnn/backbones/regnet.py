@@ -11,9 +11,10 @@ from torchvision.models.regnet import BlockParams, RegNet
 from torchvision.ops import FeaturePyramidNetwork
 from torchvision.ops.feature_pyramid_network import LastLevelMaxPool
 
-from lightning_rcnn.backbones.base import Backbone
 from lightning_rcnn.backbones.checkpointing import run_recomputed
+from lightning_rcnn.backbones.freezing import Freezable
 from lightning_rcnn.backbones.norms import NormName, norm_layer
+from lightning_rcnn.backbones.pyramid import PyramidBackbone
 from lightning_rcnn.backbones.weights import load_backbone_weights
 from lightning_rcnn.errors import InputError
 from lightning_rcnn.settings_checks import NonNegative, PositiveCount
@@ -71,7 +72,7 @@ rounds to the nearest."""
 STAGES = 4
 
 
-class RegNetFPN(Backbone):
+class RegNetFPN(Freezable, PyramidBackbone):
     """RegNet with pyramid levels P2 to P6; P6 subsamples P5 and serves the RPN only, as in `ResNetFPN`.
 
     Keys of the state dict are torchvision's (`body.stem.*`, `body.trunk_output.*`, `fpn.*`).
@@ -119,30 +120,16 @@ class RegNetFPN(Backbone):
         if weights is not None:
             load_backbone_weights(network, name, weights)
         self.body = network
-        self._frozen = [network.stem, *network.trunk_output][:frozen_stages]
-        for module in self._frozen:
-            module.requires_grad_(False)
+        self.freeze([network.stem, *network.trunk_output][:frozen_stages])
         level_norm = norm_layer(fpn_norm, norm_epsilon) if fpn_norm else None
         widths = [stage[0].proj[0].out_channels for stage in network.trunk_output]
         self.fpn = FeaturePyramidNetwork(widths, channels, LastLevelMaxPool(), level_norm)
         self.strides = (4, 8, 16, 32, 64)
         self.out_channels = channels
 
-    @property
-    def roi_strides(self) -> tuple[int, ...]:
-        """Strides of P2 to P5."""
-        return self.strides[:-1]
-
     def layers(self) -> list[nn.Module]:
         """Return the stem and each block."""
         return [self.body.stem, *(block for stage in self.body.trunk_output for block in stage)]
-
-    def train(self, mode: bool = True) -> "RegNetFPN":
-        """Set the mode; frozen stages stay in evaluation mode, so that their statistics do not change."""
-        super().train(mode)
-        for module in self._frozen:
-            module.eval()
-        return self
 
     def forward(self, images: Tensor) -> list[Tensor]:
         """Compute maps [N, C, H / stride, W / stride], one for each of `strides`."""

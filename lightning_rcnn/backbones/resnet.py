@@ -10,6 +10,7 @@ from torchvision.models.resnet import Bottleneck
 
 from lightning_rcnn.backbones.checkpointing import run_recomputed
 from lightning_rcnn.backbones.deformable import Deformable
+from lightning_rcnn.backbones.freezing import Freezable
 from lightning_rcnn.backbones.norms import NormName, norm_layer
 from lightning_rcnn.backbones.weights import load_backbone_weights
 from lightning_rcnn.errors import InputError
@@ -34,7 +35,7 @@ ResNetName = Literal[
 STAGES = ("layer1", "layer2", "layer3", "layer4")
 
 
-class ResNetBody(nn.Module):
+class ResNetBody(Freezable):
     """A ResNet without its classifier.
 
     Keys of the state dict are torchvision's (`conv1`, `bn1`, `layer1` ...).
@@ -90,10 +91,8 @@ class ResNetBody(nn.Module):
             load_backbone_weights(self, name, weights)
         if deformable is not None:
             self._deform(deformable)
-        self._frozen = [self.conv1, self.bn1][: 2 * frozen_stages]
-        self._frozen += [getattr(self, stage) for stage in self.stages[: max(frozen_stages - 1, 0)]]
-        for module in self._frozen:
-            module.requires_grad_(False)
+        frozen = [getattr(self, stage) for stage in self.stages[: max(frozen_stages - 1, 0)]]
+        self.freeze([*[self.conv1, self.bn1][: 2 * frozen_stages], *frozen])
 
     def layers(self) -> list[nn.Module]:
         """Return the stem and each block, in order from the input (as timm counts layers)."""
@@ -125,13 +124,6 @@ class ResNetBody(nn.Module):
         if not bottlenecks:
             raise InputError(f"model.backbone: {wanted_by} needs bottlenecks, and {self.name} has none; take resnet50")
         return bottlenecks
-
-    def train(self, mode: bool = True) -> "ResNetBody":
-        """Set the mode; frozen stages stay in evaluation mode, so that their statistics do not change."""
-        super().train(mode)
-        for module in self._frozen:
-            module.eval()
-        return self
 
     def forward(self, images: Tensor) -> list[Tensor]:
         """Compute the feature maps of all stages, strides 4, 8, 16, 32."""

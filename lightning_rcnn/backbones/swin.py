@@ -14,9 +14,10 @@ from torchvision.models.swin_transformer import PatchMerging, SwinTransformerBlo
 from torchvision.ops import FeaturePyramidNetwork, Permute
 from torchvision.ops.feature_pyramid_network import LastLevelMaxPool
 
-from lightning_rcnn.backbones.base import Backbone
 from lightning_rcnn.backbones.checkpointing import run_recomputed
+from lightning_rcnn.backbones.freezing import Freezable
 from lightning_rcnn.backbones.norms import NormName, norm_layer
+from lightning_rcnn.backbones.pyramid import PyramidBackbone
 from lightning_rcnn.backbones.shifted_attention import AnySizeWindowAttention
 from lightning_rcnn.backbones.vit import INITIAL_STD
 from lightning_rcnn.backbones.weights import load_backbone_weights
@@ -45,7 +46,7 @@ SIZES: dict[SwinName, SwinSizes] = {
 """The networks of the paper (section 3.3)."""
 
 
-class SwinFPN(Backbone):
+class SwinFPN(Freezable, PyramidBackbone):
     """Swin Transformer with a pyramid on the maps of its four stages, each after a layer norm of its own.
 
     The level after the last one subsamples it and serves the RPN only, as in `ResNetFPN`. Keys of the state dict are
@@ -92,7 +93,7 @@ class SwinFPN(Backbone):
             load_backbone_weights(nn.ModuleDict({"features": self.body}), name, weights)
         widths = [sizes.channels * 2**stage for stage in range(len(sizes.depths))]
         self.norms = nn.ModuleList(nn.LayerNorm(width) for width in widths)
-        self._frozen = self._freeze(frozen_stages)
+        self.freeze(self._stages_up_to(frozen_stages))
         self.sharded_layers = tuple(
             f"body.{number}.{block}" for number in _stages(self.body) for block in range(len(self._blocks(number)))
         )
@@ -101,11 +102,6 @@ class SwinFPN(Backbone):
         )
         self.strides = (4, 8, 16, 32, 64)
         self.out_channels = channels
-
-    @property
-    def roi_strides(self) -> tuple[int, ...]:
-        """Strides of the levels without the last one."""
-        return self.strides[:-1]
 
     def layers(self) -> list[nn.Module]:
         """Return the patch embedding and each block, a merging of patches with the block after it."""
@@ -120,13 +116,6 @@ class SwinFPN(Backbone):
         return [
             weight for name, weight in self.body.named_parameters() if name.endswith("relative_position_bias_table")
         ]
-
-    def train(self, mode: bool = True) -> "SwinFPN":
-        """Set the mode; frozen stages stay in evaluation mode, without stochastic depth."""
-        super().train(mode)
-        for module in self._frozen:
-            module.eval()
-        return self
 
     def forward(self, images: Tensor) -> list[Tensor]:
         """Compute maps [N, C, H / stride, W / stride], one for each of `strides`."""
@@ -147,15 +136,13 @@ class SwinFPN(Backbone):
     def _blocks(self, number: int) -> list[nn.Module]:
         return list(self.body[number].children())
 
-    def _freeze(self, frozen_stages: int) -> list[nn.Module]:
+    def _stages_up_to(self, frozen_stages: int) -> list[nn.Module]:
         stages = _stages(self.body)
         if not 0 <= frozen_stages <= 1 + len(stages):
             raise InputError(f"model.backbone: frozen_stages {frozen_stages}: give 0 (none) to {1 + len(stages)} (all)")
         frozen = [self.body[0]] if frozen_stages else []
         for level, number in enumerate(stages[: max(0, frozen_stages - 1)]):
             frozen += [*self.body[number : number + 2], self.norms[level]]  # with the merging after it, as mmdetection
-        for module in frozen:
-            module.requires_grad_(False)
         return frozen
 
 

@@ -8,8 +8,9 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torchvision.ops import FeaturePyramidNetwork
 from torchvision.ops.feature_pyramid_network import LastLevelMaxPool
 
-from lightning_rcnn.backbones.base import Backbone, maps_on_meta
+from lightning_rcnn.backbones.base import maps_on_meta
 from lightning_rcnn.backbones.norms import NormName, norm_layer
+from lightning_rcnn.backbones.pyramid import PyramidBackbone
 from lightning_rcnn.backbones.weights import fill_from
 from lightning_rcnn.checkpoints.reading import read_weights
 from lightning_rcnn.checkpoints.sources import local_file
@@ -25,7 +26,7 @@ _ANY_SIZE = ("swin_transformer", "swin_transformer_v2")
 """timm's modules of networks that take images of any size if they are asked to."""
 
 
-class TimmFPN(Backbone):
+class TimmFPN(PyramidBackbone):
     """A network of timm with a feature pyramid on its maps of strides 4, 8, 16 and 32.
 
     The level after the last one subsamples it and serves the RPN only, as in `ResNetFPN`. Keys of the state dict are
@@ -79,11 +80,6 @@ class TimmFPN(Backbone):
         self.fpn = FeaturePyramidNetwork(inputs, channels, LastLevelMaxPool(), level_norm)
         self.out_channels = channels
         _require_any_size(self, name)
-
-    @property
-    def roi_strides(self) -> tuple[int, ...]:
-        """Strides of the levels without the last one."""
-        return self.strides[:-1]
 
     def layers(self) -> list[nn.Module]:
         """Return the layers as timm groups them for layer-wise learning rates."""

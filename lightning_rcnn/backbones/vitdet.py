@@ -9,9 +9,9 @@ Shape letters: N images, C channels, H and W height and width of the images.
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from lightning_rcnn.backbones.base import Backbone
 from lightning_rcnn.backbones.checkpointing import run_recomputed
 from lightning_rcnn.backbones.norms import ChannelNorm
+from lightning_rcnn.backbones.pyramid import PyramidBackbone
 from lightning_rcnn.backbones.vit import EPSILON, PATCH, VisionTransformer, ViTName
 from lightning_rcnn.backbones.weights import fill_from
 from lightning_rcnn.checkpoints.reading import read_weights
@@ -23,7 +23,7 @@ _COARSEST = 32
 """Stride of the last map that is computed from that of the transformer."""
 
 
-class ViTDet(Backbone):
+class ViTDet(PyramidBackbone):
     """A vision transformer with pyramid levels P2 to P6; P6 subsamples P5 and serves the RPN only.
 
     Args:
@@ -79,11 +79,6 @@ class ViTDet(Backbone):
         self.simfp_5 = nn.Sequential(nn.MaxPool2d(2, 2), *_level(width, channels))
         self.strides = (4, 8, 16, 32, 64)
         self.out_channels = channels
-
-    @property
-    def roi_strides(self) -> tuple[int, ...]:
-        """Strides of P2 to P5."""
-        return self.strides[:-1]
 
     def layers(self) -> list[nn.Module]:
         """Return the embeddings and each block of the transformer."""

@@ -1,0 +1,28 @@
+"""Frozen layers of a network."""
+
+from collections.abc import Sequence
+from typing import Self
+
+from torch import nn
+
+
+class Freezable(nn.Module):
+    """Base of networks with frozen layers, which are not trained.
+
+    They stay in evaluation mode: statistics of norms do not change, and no path is dropped.
+    """
+
+    _frozen: Sequence[nn.Module] = ()
+
+    def freeze(self, layers: Sequence[nn.Module]) -> None:
+        """Freeze layers of this network, and no others."""
+        self._frozen = list(layers)
+        for layer in self._frozen:
+            layer.requires_grad_(False)
+
+    def train(self, mode: bool = True) -> Self:
+        """Set the mode of all layers that are not frozen."""
+        super().train(mode)
+        for layer in self._frozen:
+            layer.eval()
+        return self
