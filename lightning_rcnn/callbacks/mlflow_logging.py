@@ -96,9 +96,9 @@ class DetectionMLFlowLogger(PlacedLogger):
         return self._experiment_name
 
     @property
-    def version(self) -> str | None:
-        """Id of the run, once it has started or was given."""
-        return self._run_id
+    def version(self) -> str:
+        """Id of the run, once it has started or was given; before that empty, as part of the names of folders."""
+        return self._run_id or ""
 
     @property
     def run_id(self) -> str | None:

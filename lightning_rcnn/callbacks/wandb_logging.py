@@ -15,7 +15,7 @@ from lightning_rcnn.callbacks.checkpoints import BEST, BestCheckpoint, NamedChec
 from lightning_rcnn.callbacks.run_loggers import RunLogger, experiment_of_run, row_of
 from lightning_rcnn.callbacks.wandb_artifacts import checkpoint_artifact, warned
 from lightning_rcnn.callbacks.wandb_modes import choose_mode, require_known_mode, settings_of
-from lightning_rcnn.callbacks.wandb_runs import agents_run, default_group, run_id
+from lightning_rcnn.callbacks.wandb_runs import agents_run, default_group, keep_run_id, run_id
 from lightning_rcnn.data.workers import signals_blocked
 from lightning_rcnn.files import atomic_write
 
@@ -91,6 +91,14 @@ class DetectionWandbLogger(RunLogger, WandbLogger):
         self._checkpoints: dict[str, NamedCheckpoint] = {}
         self._uploaded: dict[str, int] = {}
         self._last_validation: dict[str, Any] = {}
+        self._chosen_id: str | None = None
+
+    @property
+    def version(self) -> str | None:
+        """Id of the run, also before it starts: a `ModelCheckpoint` names its folder by it while a run is set up."""
+        if self._chosen_id is None:
+            self._chosen_id = run_id(Path(self._save_dir or "."))
+        return self._chosen_id
 
     @property
     @experiment_of_run
@@ -210,9 +218,11 @@ class DetectionWandbLogger(RunLogger, WandbLogger):
         folder.mkdir(parents=True, exist_ok=True)
         if os.environ.get(DATA_DIR) in (None, DetectionWandbLogger._data_dir):
             DetectionWandbLogger._data_dir = os.environ[DATA_DIR] = str(folder / "wandb")
+        self._chosen_id = run_id(folder) if self._chosen_id is None else self._chosen_id
+        keep_run_id(folder, self._chosen_id)
         self._wandb_init |= {
             "dir": str(folder),
-            "id": run_id(folder),
+            "id": self._chosen_id,
             "name": self._wandb_init["name"] or os.environ.get("WANDB_NAME") or folder.name,
         }
         if agents_run():  # W&B takes the agent's id and project, and warns of others

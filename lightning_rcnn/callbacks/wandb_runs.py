@@ -13,18 +13,26 @@ RUN_ID = "wandb_run_id"
 
 
 def run_id(folder: Path) -> str:
-    """Return the W&B id of the run in `folder`: `WANDB_RUN_ID` or a new one at the first call, later the same.
+    """Return the W&B id of the run in `folder`: the one that it was given, else `WANDB_RUN_ID` or a new one.
 
-    Under `wandb agent` it is the agent's at every call, as W&B takes no other there.
+    Under `wandb agent` it is the agent's, as W&B takes no other there.
     """
-    path = folder / RUN_ID
-    known = path.read_text().strip() if path.exists() else ""
+    known = _given_id(folder)
     if known and agents_run() in ("", known):
         return known
-    new = os.environ.get("WANDB_RUN_ID") or uuid.uuid4().hex[:12]
-    with atomic_write(path) as file:
-        file.write(f"{new}\n".encode())
-    return new
+    return os.environ.get("WANDB_RUN_ID") or uuid.uuid4().hex[:12]
+
+
+def keep_run_id(folder: Path, chosen: str) -> None:
+    """Give the run in `folder` an id that all later starts have."""
+    if _given_id(folder) != chosen:
+        with atomic_write(folder / RUN_ID) as file:
+            file.write(f"{chosen}\n".encode())
+
+
+def _given_id(folder: Path) -> str:
+    path = folder / RUN_ID
+    return path.read_text().strip() if path.exists() else ""
 
 
 def agents_run() -> str:

@@ -6,6 +6,7 @@ import time
 
 import pytest
 import wandb
+from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
 
 from lightning_rcnn.callbacks import wandb_logging
@@ -15,7 +16,7 @@ from lightning_rcnn.callbacks.run_loggers import keep_in_run_folder
 from lightning_rcnn.callbacks.wandb_alerts import Alerts, alert
 from lightning_rcnn.callbacks.wandb_logging import DetectionWandbLogger
 from lightning_rcnn.callbacks.wandb_modes import choose_mode, settings_of
-from lightning_rcnn.callbacks.wandb_runs import run_id
+from lightning_rcnn.callbacks.wandb_runs import RUN_ID, keep_run_id, run_id
 from lightning_rcnn.errors import InputError
 from lightning_rcnn.stop_signals import stop_from_wandb
 
@@ -107,6 +108,7 @@ def test_the_id_of_a_run_survives_a_resume(tmp_path, wandb_records):
 def test_a_given_id_stays_that_of_the_folder(tmp_path, monkeypatch):
     monkeypatch.setenv("WANDB_RUN_ID", "given")
     assert run_id(tmp_path) == "given"
+    keep_run_id(tmp_path, "given")
     monkeypatch.setenv("WANDB_RUN_ID", "another")
     assert run_id(tmp_path) == "given"
     monkeypatch.setenv("WANDB_SWEEP_ID", "sweep")
@@ -122,8 +124,25 @@ def test_another_folder_is_another_run(tmp_path):
     for name in ("first", "second"):
         (tmp_path / name).mkdir()
         ids.append(run_id(tmp_path / name))
+        keep_run_id(tmp_path / name, ids[-1])
+        assert run_id(tmp_path / name) == ids[-1]
     assert len(set(ids)) == 2
     assert not list(tmp_path.glob("*/.*"))
+
+
+def test_checkpoints_of_lightnings_callback_lie_in_one_folder_at_every_start(make_trainer, scorer, tmp_path):
+    """It asks for the id of the run while a training is set up, when nothing may be written yet."""
+    folders = set()
+    for start in range(2):
+        logger, callback = DetectionWandbLogger(), ModelCheckpoint()
+        trainer = make_trainer(callback, logger=logger, enable_checkpointing=True)
+        keep_in_run_folder(trainer)
+        callback.setup(trainer, scorer, "fit")
+        folders.add(callback.dirpath)
+        assert (tmp_path / "run" / RUN_ID).exists() == (start > 0)
+        logger.log_metrics({"train/loss": 1.0}, step=start)
+        end_run()
+    assert folders == {str(tmp_path / "run" / "lightning-rcnn" / run_id(tmp_path / "run") / "checkpoints")}
 
 
 @pytest.mark.end_to_end
