@@ -99,6 +99,13 @@ def _match(names: dict[int, str], known: dict[int, str], names_file: Path, annot
                 f"{names_file}: {name} is no single image of {annotations}{hint}; give longer paths there, or detect "
                 "in one folder at a time"
             )
+    first_of: dict[int, int] = {}
+    for key, annotated in matches.items():
+        if (first := first_of.setdefault(annotated, key)) != key:
+            raise InputError(
+                f"{names_file}: images {first} and {key}, {names[first]} and {names[key]}, are both "
+                f"{known[annotated]} of {annotations}; detect in one folder at a time"
+            )
     if names and not matches:
         raise InputError(
             f"{names_file}: none of its {len(names)} images, such as {next(iter(names.values()))}, is one of the "

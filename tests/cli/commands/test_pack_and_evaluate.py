@@ -222,6 +222,10 @@ def test_names_of_other_results_are_not_used_and_said(evaluate):
             [{"id": 1, "file_name": "x/3.png"}, {"id": 2, "file_name": "y/3.png"}],
             "it matches 3.png, as does y/3.png; give longer paths",
         ),
+        (
+            [{"id": 1, "file_name": "3.png"}, {"id": 2, "file_name": "3.png"}],
+            "images 1 and 2, 3.png and 3.png, are both 3.png of",
+        ),
         ([{"id": 1, "file_name": "5.png"}, {"id": 2, "file_name": "6.png"}], "none of its 2 images, such as 5.png"),
     ],
 )
