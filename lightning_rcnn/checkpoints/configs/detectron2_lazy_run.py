@@ -27,7 +27,11 @@ def solver_of(leaves: Mapping[str, Any]) -> dict[str, Any]:
         found["SOLVER.STEPS"] = [round(milestone * steps / updates) for milestone in milestones]
     values = leaves.get("lr_multiplier.scheduler.values")
     if values and len(values) > 1:
-        found["SOLVER.GAMMA"] = round(values[1] / values[0], 6)
+        gamma = round(values[1] / values[0], 6)
+        if [round(value, 6) for value in values] == [round(gamma**step, 6) for step in range(len(values))] and gamma:
+            found["SOLVER.GAMMA"] = gamma
+        else:
+            found["lr_multiplier.scheduler.values"] = values
     if "lr_multiplier.scheduler._target_" in leaves:
         kind = str(leaves["lr_multiplier.scheduler._target_"])
         found["SOLVER.LR_SCHEDULER_NAME"] = "WarmupCosineLR" if "Cosine" in kind else "WarmupMultiStepLR"

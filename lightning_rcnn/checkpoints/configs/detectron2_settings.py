@@ -18,7 +18,7 @@ from lightning_rcnn.checkpoints.configs.detectron2_lazy import (
     from_lazy,
 )
 from lightning_rcnn.checkpoints.configs.detectron2_training import read_run, read_solver
-from lightning_rcnn.checkpoints.configs.source_keys import SourceKeys
+from lightning_rcnn.checkpoints.configs.source_keys import LastRead, SourceKeys, one_line_for_other_kinds
 from lightning_rcnn.checkpoints.configs.training import nested
 from lightning_rcnn.checkpoints.translation import Translation
 from lightning_rcnn.errors import InputError
@@ -65,13 +65,15 @@ def configure(translation: Translation, path: Path) -> None:
     given = flat_config(path)
     defaults = DEFAULTS
     if "model._target_" in given:
-        given, defaults = from_lazy(given), DEFAULTS | DEFAULTS_OF_LAZY
+        leaves = LastRead(given)
+        with one_line_for_other_kinds(path, leaves):
+            given, defaults = from_lazy(leaves), DEFAULTS | DEFAULTS_OF_LAZY
     without_effect = (*FROM_WEIGHTS, *OF_THE_RUN, *_without_effect(translation))
     own = {key: value for key, value in given.items() if not key.startswith(without_effect)}
     own |= {key: given[key] for key in _NOT_IN_WEIGHTS if key in given}
     keys = SourceKeys(path, own, defaults)
     model: dict[str, Any] = {}
-    with keys.one_line_for_other_kinds():
+    with one_line_for_other_kinds(path, keys):
         _check(translation, keys)
         for section in (_same, _input, _backbone, read_branches):
             model = merge(model, section(keys, translation))

@@ -13,7 +13,7 @@ from lightning_rcnn.checkpoints.configs.mmdetection_files import parse_config, r
 from lightning_rcnn.checkpoints.configs.mmdetection_known import check_allowed, needs_no_reader
 from lightning_rcnn.checkpoints.configs.mmdetection_network import check_network, read_backbone
 from lightning_rcnn.checkpoints.configs.mmdetection_training import read_training
-from lightning_rcnn.checkpoints.configs.source_keys import SourceKeys, flat
+from lightning_rcnn.checkpoints.configs.source_keys import SourceKeys, flat, one_line_for_other_kinds
 from lightning_rcnn.checkpoints.configs.training import nested
 from lightning_rcnn.checkpoints.translation import Translation
 from lightning_rcnn.errors import InputError
@@ -112,7 +112,7 @@ def configure(translation: Translation, keys: SourceKeys) -> None:
         InputError: the configuration is of another network than the weights.
     """
     model: dict[str, Any] = {}
-    with keys.one_line_for_other_kinds():
+    with one_line_for_other_kinds(keys.path, keys):
         check_network(keys, translation)
         check_allowed(keys)
         for section in (_same, read_backbone, read_branches):

@@ -30,20 +30,10 @@ class SourceKeys:
         self._last = key
         return self._given.get(key, self._defaults.get(key))
 
-    @contextmanager
-    def one_line_for_other_kinds(self) -> Iterator[None]:
-        """Turn an error on a value of another kind, such as a number for a list, into one line that names the key.
-
-        Raises:
-            InputError: see above.
-        """
-        try:
-            yield
-        except (TypeError, ValueError, KeyError, IndexError, AttributeError, ArithmeticError) as error:
-            value = self._given.get(self._last, self._defaults.get(self._last))
-            raise InputError(
-                f"{self.path}: {self._last} {value}: not of the kind that this setting has there; mend the file"
-            ) from error
+    @property
+    def last(self) -> tuple[str, Any]:
+        """The setting that was read last, and its value."""
+        return self._last, self._given.get(self._last, self._defaults.get(self._last))
 
     def is_given(self, key: str) -> bool:
         """Tell whether the configuration has a setting."""
@@ -87,6 +77,41 @@ class SourceKeys:
                 key in self._read or (key in self._defaults and value == self._defaults[key]) or is_told_otherwise(key)
             )
         ]
+
+
+class LastRead(dict[str, Any]):
+    """Settings by dotted key that remember which one was read last."""
+
+    last: tuple[str, Any] = ("", None)
+
+    def __getitem__(self, key: str) -> Any:
+        self.last = key, super().get(key)
+        return super().__getitem__(key)
+
+    def get(self, key: str, default: Any = None) -> Any:
+        """Return a setting."""
+        self.last = key, super().get(key, default)
+        return self.last[1]
+
+
+@contextmanager
+def one_line_for_other_kinds(path: Path, keys: SourceKeys | LastRead) -> Iterator[None]:
+    """Turn an error on a value of another kind, such as a number for a list, into one line that names the key.
+
+    Args:
+        path: the configuration.
+        keys: its settings, of which the last one that was read is of another kind.
+
+    Raises:
+        InputError: see above.
+    """
+    try:
+        yield
+    except (TypeError, ValueError, KeyError, IndexError, AttributeError, ArithmeticError) as error:
+        key, value = keys.last
+        raise InputError(
+            f"{path}: {key} {value}: not of the kind that this setting has there; mend the file"
+        ) from error
 
 
 def flat(tree: Mapping[str, Any], start: str = "") -> dict[str, Any]:

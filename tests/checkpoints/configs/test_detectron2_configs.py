@@ -394,6 +394,28 @@ def test_matches_of_low_quality_of_a_lazy_configuration(tmp_path):
     assert named == ["roi_heads.own 1.", "roi_heads.proposal_matchers.1.allow_low_quality_matches True."]
 
 
+@pytest.mark.parametrize("values", [[1.0, 0.1, 0.05], [0.5, 0.05], [1.0, 0.0, 0.0]])
+def test_rates_of_a_lazy_schedule_that_are_no_powers_of_one_factor_are_named(tmp_path, values):
+    config = lazy()
+    config["lr_multiplier"]["scheduler"]["values"] = values
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(config))
+    own = translation("CascadeMaskRCNN")
+    configure(own, tmp_path / "config.yaml")
+    assert [note for note in own.notes if f"lr_multiplier.scheduler.values {values}." in note]
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("pre_nms_topk", [2000]), ("pre_nms_topk", 3), ("anchor_generator", {"sizes": [[32]], "aspect_ratios": 1})],
+)
+def test_values_of_another_kind_in_a_lazy_configuration_are_one_line(tmp_path, key, value):
+    config = lazy()
+    config["model"]["proposal_generator"][key] = value
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(config))
+    with pytest.raises(InputError, match=r"config\.yaml: .* mend the file"):
+        configure(translation("CascadeMaskRCNN"), tmp_path / "config.yaml")
+
+
 def test_lazy_configurations_become_ours(tmp_path):
     path = tmp_path / "config.yaml"
     shape = "    input_shape: !!python/object:detectron2.layers.shape_spec.ShapeSpec {channels: 256, height: 7}\n"
