@@ -69,7 +69,10 @@ def input_of(leaves: Mapping[str, Any]) -> dict[str, Any]:
     for start, phase in (("dataloader.train.", "TRAIN"), ("dataloader.test.", "TEST")):
         number = 0
         while (kind := leaves.get(f"{start}mapper.augmentations.{number}._target_")) is not None:
-            found |= _augmentation(leaves, f"{start}mapper.augmentations.{number}.", str(kind), phase)
+            at = f"{start}mapper.augmentations.{number}."
+            settings = _augmentation(leaves, at, str(kind), phase)
+            # Ours have one of each: a second flip or resize would replace the first.
+            found |= {f"{at}_target_": kind} if settings.keys() & found.keys() else settings
             number += 1
         if number and phase == "TRAIN":
             found.setdefault("INPUT.RANDOM_FLIP", "none")

@@ -394,6 +394,17 @@ def test_matches_of_low_quality_of_a_lazy_configuration(tmp_path):
     assert named == ["roi_heads.own 1.", "roi_heads.proposal_matchers.1.allow_low_quality_matches True."]
 
 
+def test_a_second_flip_of_a_lazy_configuration_is_named(tmp_path):
+    config = lazy()
+    flip = {"_target_": "detectron2.data.transforms.RandomFlip", "horizontal": False, "vertical": True}
+    config["dataloader"]["train"]["mapper"]["augmentations"].append(flip)
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(config))
+    own = translation("CascadeMaskRCNN")
+    configure(own, tmp_path / "config.yaml")
+    assert own.run["data"]["train_transforms"][0] == {"class_path": "HorizontalFlip"}
+    assert [note for note in own.notes if "augmentations.3._target_ detectron2.data.transforms.RandomFlip." in note]
+
+
 @pytest.mark.parametrize("values", [[1.0, 0.1, 0.05], [0.5, 0.05], [1.0, 0.0, 0.0]])
 def test_rates_of_a_lazy_schedule_that_are_no_powers_of_one_factor_are_named(tmp_path, values):
     config = lazy()
