@@ -88,10 +88,10 @@ def data(folder: Path, **options: Any) -> DetectionDataModule:
     ("options", "asks_for_steps"),
     [
         ({"max_epochs": 2}, False),
-        ({"max_epochs": 2, "val_check_interval": 2}, True),
+        pytest.param({"max_epochs": 2, "val_check_interval": 2}, True, marks=pytest.mark.end_to_end),
         ({"max_epochs": 2, "accumulate_grad_batches": 2}, True),
-        ({"max_epochs": 3, "limit_train_batches": 3}, True),
-        ({"max_steps": 12}, True),
+        pytest.param({"max_epochs": 3, "limit_train_batches": 3}, True, marks=pytest.mark.end_to_end),
+        pytest.param({"max_steps": 12}, True, marks=pytest.mark.end_to_end),
         ({"max_steps": 8, "val_check_interval": 2, "limit_train_batches": 3}, False),
         ({"max_steps": 6, "accumulate_grad_batches": 2, "limit_val_batches": 0}, True),
     ],
