@@ -27,7 +27,7 @@ at::Tensor read_image(const std::string& path) {
   std::ifstream file(path, std::ios::binary);
   std::string kind;
   int64_t width = 0, height = 0, largest = 0;
-  if (!(file >> kind >> width >> height >> largest) || kind != "P6" || largest != 255)
+  if (!(file >> kind >> width >> height >> largest) || kind != "P6" || width < 1 || height < 1 || largest != 255)
     throw std::runtime_error(path + ": is no PPM file (P6, 8 bits)");
   file.get();
   at::Tensor pixels = at::empty({height, width, 3}, at::kByte);
@@ -87,6 +87,8 @@ void run(const std::vector<std::string>& words) {
   if (!dlopen(words[1].c_str(), RTLD_NOW | RTLD_GLOBAL)) throw std::runtime_error(dlerror());
   torch::inductor::AOTIModelPackageLoader detector(words[0]);
   const std::string about = detector.get_metadata().at("lightning_rcnn");
+  if (values_of(about, "inputs").size() != 3 || about.find("\"pixels\": {") != std::string::npos)
+    throw std::runtime_error(words[0] + ": needs proposals, or images other than RGB, which this program does not have");
   const std::vector<std::string> names = values_of(about, "class_names");
   for (size_t number = 2; number < words.size(); ++number) {
     const at::Tensor image = read_image(words[number]), resized = resize(image, about);

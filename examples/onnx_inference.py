@@ -12,6 +12,18 @@ import onnxruntime
 from PIL import Image, ImageOps
 
 
+def open_file(file: str) -> tuple[onnxruntime.InferenceSession, dict]:
+    """Open an exported file; return what runs it, and what it says about itself."""
+    try:
+        session = onnxruntime.InferenceSession(file, providers=["CPUExecutionProvider"])
+        about = json.loads(session.get_modelmeta().custom_metadata_map["lightning_rcnn"])
+    except Exception as error:  # onnxruntime raises anything on damaged files
+        sys.exit(f"{file}: is not a file of `lightning-rcnn export`: {error!r}")
+    if "proposals" in about["inputs"] or "pixels" in about["images"]:
+        sys.exit(f"{file}: needs {about['inputs']} of {about['images']['layout']}; this program has RGB images only")
+    return session, about
+
+
 def open_image(source: str | BinaryIO) -> Image.Image:
     """Open an image file as a viewer shows it; RGB."""
     image = ImageOps.exif_transpose(Image.open(source))
@@ -50,8 +62,7 @@ def pad(image: np.ndarray, divisor: int) -> np.ndarray:
 
 def main(file: str, *images: str) -> None:
     """Print what is found in each image."""
-    session = onnxruntime.InferenceSession(file, providers=["CPUExecutionProvider"])
-    about = json.loads(session.get_modelmeta().custom_metadata_map["lightning_rcnn"])
+    session, about = open_file(file)
     names = [output.name for output in session.get_outputs()]
     for path in images:
         image = open_image(path)

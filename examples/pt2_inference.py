@@ -46,12 +46,23 @@ def pad(image: torch.Tensor, divisor: int) -> torch.Tensor:
     return F.pad(image, (0, width - image.shape[2], 0, height - image.shape[1]))[None]
 
 
+def open_file(file: str) -> tuple[torch.nn.Module, dict]:
+    """Open an exported file; return what runs it, and what it says about itself."""
+    extra = {"lightning_rcnn.json": ""}
+    try:
+        detect = torch.export.load(file, extra_files=extra).module()
+        about = json.loads(extra["lightning_rcnn.json"])
+    except Exception as error:  # torch raises anything on damaged files
+        sys.exit(f"{file}: is not a .pt2 file of `lightning-rcnn export`: {error!r}")
+    if "proposals" in about["inputs"] or "pixels" in about["images"]:
+        sys.exit(f"{file}: needs {about['inputs']} of {about['images']['layout']}; this program has RGB images only")
+    return detect, about
+
+
 @torch.inference_mode()
 def main(file: str, *images: str) -> None:
     """Print what is found in each image."""
-    extra = {"lightning_rcnn.json": ""}
-    detect = torch.export.load(file, extra_files=extra).module()
-    about = json.loads(extra["lightning_rcnn.json"])
+    detect, about = open_file(file)
     for path in images:
         image = open_image(path)
         resized = resize(image, about["resize"])

@@ -1,5 +1,6 @@
 """Exported files, in processes and runtimes that have none of our code: the detections of the detector itself."""
 
+import base64
 import json
 import os
 import shutil
@@ -9,6 +10,7 @@ import subprocess
 import sys
 import sysconfig
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from urllib.error import HTTPError
 from urllib.request import Request, urlopen
@@ -238,12 +240,26 @@ def test_a_server_answers_many_clients_at_once(detector, folder, onnx_file):
         command = [sys.executable, EXAMPLES / "serve_client.py", address, *photos(folder)]
         printed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
         assert_printed(printed, folder, detector, 0.05)
-        with pytest.raises(HTTPError) as caught:
-            urlopen(Request(f"{address}/predict", b'{"image": "no image"}', {"Content-Type": "application/json"}))
-        assert caught.value.code == 422
+        good = json.dumps({"image": base64.b64encode(Path(photos(folder)[0]).read_bytes()).decode()}).encode()
+        requests = [good, b'{"image": "no image"}', good, b'{"picture": 3}', b"[]", good, b"no JSON", good] * 2
+        with ThreadPoolExecutor(len(requests)) as clients:
+            answers = list(clients.map(lambda content: _answer(address, content), requests))
+        expected = answers[0]
+        assert len(expected["objects"]) > 2
+        for content, answer in zip(requests, answers, strict=True):
+            assert answer == (expected if content is good else 422)
     finally:
         os.killpg(server.pid, signal.SIGKILL)
         server.wait()
+
+
+def _answer(address, content):
+    """Return the answer to a request, or the status of an error."""
+    try:
+        with urlopen(Request(f"{address}/predict", content, {"Content-Type": "application/json"})) as response:
+            return json.load(response)
+    except HTTPError as error:
+        return error.code
 
 
 def _is_healthy(address):
