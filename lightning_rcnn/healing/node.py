@@ -9,13 +9,12 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from lightning_rcnn.checkpoints.in_memory import FOLDER_VARIABLE, NAME, STEPS_VARIABLE
+from lightning_rcnn.checkpoints.in_memory import NAME
 from lightning_rcnn.healing import say
 from lightning_rcnn.healing.copies import Copies
 from lightning_rcnn.healing.layout import Layout, with_nodes
 from lightning_rcnn.healing.memory import saved_step
-from lightning_rcnn.healing.prepared import FAILED, PreparedRanks, RefusedError, free_port
-from lightning_rcnn.launchers import HEALING
+from lightning_rcnn.healing.prepared import FAILED, PreparedRanks, RefusedError, environment_of, free_port
 from lightning_rcnn.stop_signals import EXIT_STATUS, INTERRUPTED
 
 RESERVE_AFTER = 10.0
@@ -232,18 +231,7 @@ class Node:
             words = list(self._words)
             if layout.batch_size != self._whole.batch_size:
                 words += ["--data.batch_size", str(layout.batch_size)]
-            environment = {
-                "WORLD_SIZE": str(layout.nodes * layout.ranks),
-                "LOCAL_WORLD_SIZE": str(layout.ranks),
-                "GROUP_WORLD_SIZE": str(layout.nodes),
-                "TORCHELASTIC_RUN_ID": f"{HEALING} {self._token}",  # as torchrun's ranks, see `launchers.py`
-                "RANK": "0",
-                "LOCAL_RANK": "0",
-                FOLDER_VARIABLE: str(self._folder),
-                STEPS_VARIABLE: str(self._every_n_steps),
-            }
-            if cores := os.environ.get("SLURM_CPUS_PER_TASK"):  # SLURM's task is the launcher
-                environment["SLURM_CPUS_PER_TASK"] = str(max(1, int(cores) // layout.ranks))
+            environment = environment_of(layout, self._token, self._folder, self._every_n_steps)
             # Alone, ranks save when the launcher is killed; else the other nodes continue from memory.
             death_signal = signal.SIGTERM if len(self._hosts) == 1 else signal.SIGKILL
             sys.stdout.flush()

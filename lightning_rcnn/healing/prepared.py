@@ -11,9 +11,13 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from multiprocessing import get_context
 from multiprocessing.connection import Connection, wait
+from pathlib import Path
 from typing import Any
 
+from lightning_rcnn.checkpoints.in_memory import FOLDER_VARIABLE, STEPS_VARIABLE
 from lightning_rcnn.errors import InputError
+from lightning_rcnn.healing.layout import Layout
+from lightning_rcnn.launchers import HEALING
 from lightning_rcnn.stop_signals import SIGNALS, listen
 
 FAILED = 70
@@ -31,6 +35,30 @@ class RefusedError(Exception):
     def __init__(self, status: int) -> None:
         super().__init__(f"the command ended with status {status}")
         self.status = status
+
+
+def environment_of(layout: Layout, token: str, folder: Path, every_n_steps: int) -> dict[str, str]:
+    """Return the variables that all ranks of a layout have, as torchrun's have them; see `launchers.py`.
+
+    Args:
+        layout: how many ranks train.
+        token: text that only nodes of this training have.
+        folder: folder for the checkpoint in memory.
+        every_n_steps: steps between two checkpoints there.
+    """
+    environment = {
+        "WORLD_SIZE": str(layout.nodes * layout.ranks),
+        "LOCAL_WORLD_SIZE": str(layout.ranks),
+        "GROUP_WORLD_SIZE": str(layout.nodes),
+        "TORCHELASTIC_RUN_ID": f"{HEALING} {token}",
+        "RANK": "0",
+        "LOCAL_RANK": "0",
+        FOLDER_VARIABLE: str(folder),
+        STEPS_VARIABLE: str(every_n_steps),
+    }
+    if cores := os.environ.get("SLURM_CPUS_PER_TASK"):  # SLURM's task is the launcher
+        environment["SLURM_CPUS_PER_TASK"] = str(max(1, int(cores) // layout.ranks))
+    return environment
 
 
 class PreparedRanks:
