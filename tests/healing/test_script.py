@@ -1,6 +1,8 @@
 """`slurm/healing.sbatch` with stand-ins for SLURM and Python."""
 
+import contextlib
 import os
+import signal
 import subprocess
 from pathlib import Path
 
@@ -47,13 +49,16 @@ def run(tmp_path):
         names = " ".join(f"node{number}" for number in range(1, nodes + 1))
         slurm = {"SLURM_JOB_ID": "7", "SLURM_JOB_NAME": "job", "SLURM_JOB_NODELIST": names, "SLURM_NNODES": str(nodes)}
         path = {"PATH": f"{tmp_path}/bin:{os.environ['PATH']}", "SLURM_SUBMIT_DIR": str(tmp_path)}
-        done = subprocess.run(
+        script = subprocess.Popen(
             ["bash", SCRIPT, "--config", "a.yaml"],
             env=path | slurm | {"END": str(status), "NODES": names},
-            timeout=60,
-            check=False,
+            start_new_session=True,
         )
-        return done.returncode
+        try:
+            return script.wait(timeout=60)
+        finally:  # its launchers are started again and again as long as it lives
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(script.pid, signal.SIGKILL)
 
     return run_script
 
