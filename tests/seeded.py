@@ -7,7 +7,9 @@ from collections import OrderedDict
 import torch
 
 LIMIT = 4
-"""Detectors that are kept, those used last; each has some 50 MB."""
+"""Detectors that are kept, those used last."""
+LARGEST = 20_000_000
+"""Weights of the largest that is kept: a ResNet-18 has 12 million, VGG-16, which few tests have, 138 million."""
 
 _kept = OrderedDict()
 
@@ -23,7 +25,10 @@ def seeded(kind, *arguments, **settings):
     if key is None:
         return kind(*arguments, **settings)
     if key not in _kept:
-        _kept[key] = kind(*arguments, **settings), torch.get_rng_state()
+        detector = kind(*arguments, **settings)
+        if sum(weight.numel() for weight in detector.parameters()) > LARGEST:
+            return detector
+        _kept[key] = detector, torch.get_rng_state()
     _kept.move_to_end(key)
     while len(_kept) > LIMIT:
         _kept.popitem(last=False)
