@@ -37,6 +37,8 @@ def given_tiles_and_views(config: Namespace, command: str, detector: Detector) -
     option = "--tta" if options.tile is None else "--tile"
     if command in _WITHOUT:
         raise InputError(f"{option}: `{command}` runs the network once; use `detect`, which takes shards, too")
+    if detector.skeleton is not None:
+        raise InputError(f"{option}: keypoints of tiles and views are not merged; leave it out")
     if detector.proposal_limit:
         raise InputError(
             f"{option}: {type(detector).__name__} is scored with stored proposals, which are those of whole images; "

@@ -6,7 +6,7 @@ import pytest
 import torch
 from lightning.pytorch import Trainer
 
-from lightning_rcnn import DetectionDataModule
+from lightning_rcnn import DetectionDataModule, Skeleton
 from lightning_rcnn.cli.commands.pack import pack_shapes
 from lightning_rcnn.cli.tiles_and_views import given_tiles_and_views
 from lightning_rcnn.data.pack.shapes import CLASS_NAMES, generate_scene
@@ -65,6 +65,9 @@ def test_options_that_cannot_be_are_one_line(make_detector):
         with pytest.raises(InputError) as caught:
             given_tiles_and_views(options, command, detector)
         assert str(caught.value).startswith(line)
-    detector.proposal_limit = 10
+    detector.skeleton = Skeleton(("a", "b"))
+    with pytest.raises(InputError, match="--tile: keypoints of tiles and views are not merged; leave it out"):
+        given_tiles_and_views({"tile": 100, "overlap": 0.2, "tta": "flip"}, "fit", detector)
+    detector.skeleton, detector.proposal_limit = None, 10
     with pytest.raises(InputError, match="--tta: FasterRCNN is scored with stored proposals"):
         given_tiles_and_views({"tile": None, "overlap": 0.2, "tta": "flip"}, "validate", detector)
