@@ -19,6 +19,7 @@ from lightning_rcnn.backbones.fpn import ResNetFPN
 from lightning_rcnn.backbones.plain import PlainBackbone
 from lightning_rcnn.export.check import draw_scenes
 from lightning_rcnn.parts import part
+from lightning_rcnn.roi_heads.box_head import ConvolutionalHead
 
 RPN = {"pre_nms_top_n": [100, 100], "post_nms_top_n": [50, 50]}
 SIZES = {"min_size": 96, "max_size": 160}
@@ -39,6 +40,15 @@ PLAIN = {"preprocessing": SIZES, "box": HEAD, "proposals": {"limit": 60}}
 KINDS = {
     "faster_fpn": (FasterRCNN, {"backbone": FPN, "box": HEAD, "rpn": RPN, "preprocessing": SIZES}),
     "faster_fpn_torchvision": (FasterRCNN, {"backbone": FPN, "box": HEAD, **TORCHVISION}),
+    "faster_fpn_torchvision_v2": (
+        FasterRCNN,
+        {
+            "backbone": part(ResNetFPN, name="resnet50", channels=32, fpn_norm="batch_norm"),
+            "box": {"head": part(ConvolutionalHead, channels=16, width=64, norm="batch_norm")},
+            "rpn": {**TORCHVISION["rpn"], "num_layers": 2},
+            "preprocessing": TORCHVISION["preprocessing"],
+        },
+    ),
     "faster_soft_nms": (
         FasterRCNN,
         {"backbone": FPN, "box": {**HEAD, "nms": "soft", "detections_per_image": 10}, "rpn": RPN},
@@ -48,7 +58,7 @@ KINDS = {
         {"backbone": FPN, "box": {**HEAD, "min_size": 0}, "mask": {"width": 16}, **DETECTRON2},
     ),
     "faster_fpn_pool": (FasterRCNN, {"backbone": FPN, "box": HEAD, "rpn": RPN, "pooler": {"operator": "pool"}}),
-    "mask_c4": (MaskRCNN, {"backbone": part(ResNetC4, name="resnet18"), "mask": {"width": 16}, **DETECTRON2}),
+    "mask_c4": (MaskRCNN, {"backbone": part(ResNetC4, name="resnet50"), "mask": {"width": 16}, **DETECTRON2}),
     "keypoint_fpn": (
         KeypointRCNN,
         {
