@@ -11,6 +11,7 @@ from lightning_rcnn.data.formats.coco.json_files import Entry
 from lightning_rcnn.data.formats.coco.scalars import whole_number
 from lightning_rcnn.data.index import FREQUENCIES, Category, common_frequencies
 from lightning_rcnn.errors import InputError
+from lightning_rcnn.plural import plural
 from lightning_rcnn.suggestions import did_you_mean
 
 
@@ -65,7 +66,8 @@ def read_classes(
     frequencies = _frequencies(entries, ids)
     categories = [Category(label, names[key], key, frequencies[key]) for label, key in enumerate(names, start=1)]
     if any(category.id != category.label for category in categories):
-        log.add([Finding(Defect.CATEGORY_IDS, f"{len(categories)} ids, {categories[0].id} to {categories[-1].id}")])
+        span = f"{plural(len(categories), 'id')}, {categories[0].id} to {categories[-1].id}"
+        log.add([Finding(Defect.CATEGORY_IDS, span)])
     return Classes(categories, {category.id: category.label for category in categories}, ids)
 
 

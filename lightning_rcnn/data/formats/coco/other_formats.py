@@ -140,6 +140,7 @@ _TRAITS: list[tuple[OtherFormat, Callable[[Any], bool]]] = [
     (_LABEL_STUDIO, _is_list_of("annotator", "annotation_id")),
     (OtherFormat("Supervisely", "run the app Export to COCO in Supervisely"), _has("objects", "size")),
     (OtherFormat("Supervisely (its meta.json)", "run the app Export to COCO in Supervisely"), _has("classes", "tags")),
+    (OtherFormat("V7 Darwin", _EXPORT), _has("version", "item", "annotations")),
     (_own("Cityscapes", "masks"), _has("imgHeight", "imgWidth", "objects")),
     (OtherFormat("BDD100K", _CONVERT), _is_list_of("name", "labels")),
     (OtherFormat("Labelbox", _EXPORT), _is_list_of("data_row")),
