@@ -17,7 +17,9 @@ def add_tiles_and_views(parser: LightningArgumentParser) -> None:
     tile = "Side in pixels of the tiles that validations cut larger images into; by default none."
     parser.add_argument("--tile", type=int | None, default=None, help=tile)
     parser.add_argument("--overlap", type=float, default=OVERLAP, help="Share of a tile that its neighbors show, too.")
-    tta = "Test-time augmentations of validations: flip, scales, or flip,scales."
+    tta = (
+        "Test-time augmentations of validations: flip, vertical_flip, scales; several with commas, such as flip,scales."
+    )
     parser.add_argument("--tta", type=str, default="", help=tta)
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import product
 from typing import NamedTuple
 
 from lightning_rcnn.errors import InputError
@@ -10,7 +11,7 @@ OVERLAP = 0.2
 """Overlap of tiles where none is given."""
 SCALES = (0.8, 1.0, 1.25)
 """Factors on the detector's own sizes under the augmentation "scales"."""
-AUGMENTATIONS = ("flip", "scales")
+AUGMENTATIONS = ("flip", "vertical_flip", "scales")
 
 
 class View(NamedTuple):
@@ -18,11 +19,11 @@ class View(NamedTuple):
 
     Attributes:
         scale: factor on the detector's `min_size` and `max_size`.
-        is_flipped: whether the image is mirrored.
+        flips: axes of the image [C, h, w] that are reversed: -1 exchanges left and right, -2 top and bottom.
     """
 
     scale: float = 1.0
-    is_flipped: bool = False
+    flips: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -33,8 +34,8 @@ class TilesAndViews:
         tile: side of the tiles that larger images are cut into, pixels of the image; None for whole images.
         overlap: share of its side that a tile has in common with its neighbors, 0 to less than 1. Objects that are
             smaller than what tiles share are whole in one of them.
-        tta: test-time augmentations: "flip" also shows the network each image mirrored, "scales" in three sizes. Names
-            in a sequence, or in one string with commas.
+        tta: test-time augmentations: "flip" also shows the network each image mirrored, "vertical_flip" upside down,
+            "scales" in three sizes, several of them all combinations. Names in a sequence, or in a string with commas.
         nms_across_classes: whether boxes of different classes suppress each other, too, so that an object has one
             class; where the detector itself suppresses so, they do in any case.
 
@@ -56,7 +57,7 @@ class TilesAndViews:
             raise InputError(f"overlap {self.overlap:g}: only tiles overlap; give a tile, too")
         unknown = [name for name in self._names if name not in AUGMENTATIONS]
         if unknown:
-            raise InputError(f"tta {unknown[0]!r}: unknown; give {', '.join(AUGMENTATIONS)} or both")
+            raise InputError(f"tta {unknown[0]!r}: unknown; give some of {', '.join(AUGMENTATIONS)}")
 
     @property
     def is_plain(self) -> bool:
@@ -67,8 +68,9 @@ class TilesAndViews:
     def views(self) -> list[View]:
         """Views of each image or tile; the first one is the image as it is."""
         scales = sorted(SCALES, key=lambda scale: scale != 1.0) if "scales" in self._names else [1.0]
-        flips = (False, True) if "flip" in self._names else (False,)
-        return [View(scale, is_flipped) for scale in scales for is_flipped in flips]
+        columns = ((), (-1,)) if "flip" in self._names else ((),)
+        rows = ((), (-2,)) if "vertical_flip" in self._names else ((),)
+        return [View(scale, row + column) for scale, row, column in product(scales, rows, columns)]
 
     @property
     def _names(self) -> list[str]:

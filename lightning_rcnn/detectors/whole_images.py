@@ -211,8 +211,10 @@ def _detect_view(
     rule = detector.preprocessing.resize_rule
     sizes = {name: max(1, round(getattr(rule, name) * view.scale)) for name in ("min_size", "max_size")}
     scaled = replace(rule, **sizes)
-    seen = [region.flip(-1) for region in regions] if view.is_flipped else regions
+    seen = [region.flip(view.flips) for region in regions] if view.flips else regions
     found = detect_tensors(detector, seen, threshold, batch_size, lambda region: scaled(region.cpu()))
-    if not view.is_flipped:
+    if not view.flips:
         return found
-    return [flip_back(one, region.shape[-1]) for one, region in zip(found, regions, strict=True)]
+    return [
+        flip_back(one, region.shape[1], region.shape[2], view.flips) for one, region in zip(found, regions, strict=True)
+    ]

@@ -21,16 +21,21 @@ FUSION_IOU = 0.55
 """As in the paper."""
 
 
-def flip_back(detections: Detections, width: int) -> Detections:
-    """Mirror the detections of a mirrored image.
+def flip_back(detections: Detections, height: int, width: int, axes: tuple[int, ...]) -> Detections:
+    """Flip the detections of a flipped image.
 
     Args:
-        detections: [N, D], in the frame of the mirrored image.
-        width: width of the image, pixels.
+        detections: [N, D], in the frame of the flipped image.
+        height, width: size of the image, pixels.
+        axes: axes of the image that are reversed: -1 exchanges left and right, -2 top and bottom.
     """
     x1, y1, x2, y2 = detections.boxes.unbind(-1)
-    boxes = torch.stack([width - x2, y1, width - x1, y2], dim=-1)
-    return detections._replace(boxes=boxes, masks=None if detections.masks is None else detections.masks.flip(-1))
+    if -1 in axes:
+        x1, x2 = width - x2, width - x1
+    if -2 in axes:
+        y1, y2 = height - y2, height - y1
+    masks = None if detections.masks is None else detections.masks.flip(axes)
+    return detections._replace(boxes=torch.stack([x1, y1, x2, y2], dim=-1), masks=masks)
 
 
 def fuse(views: Sequence[Detections]) -> Detections:

@@ -213,7 +213,7 @@ def test_watching_takes_what_comes_until_it_is_interrupted(checkpoint, photos, t
         ({"overlap": 0.3}, "--overlap 0.3: only tiles overlap; give a tile, too"),
         ({"overlap": 1.0, "tile": 800}, "--overlap 1: a share of a tile, from 0 to less than 1"),
         ({"tile": 8}, "--tile 8: the side of a tile in pixels, at least 32"),
-        ({"tta": "flips"}, "--tta 'flips': unknown; give flip, scales or both"),
+        ({"tta": "flips"}, "--tta 'flips': unknown; give some of flip, vertical_flip, scales"),
         ({"batch_size": 0}, "--batch_size 0: a whole number, at least 1"),
         ({"processes": 0}, "--processes 0: a whole number, at least 1"),
         ({"watch_seconds": 0.0}, "--watch_seconds 0: more than 0"),

@@ -5,6 +5,7 @@ import warnings
 import pytest
 import torch
 from lightning.pytorch import Trainer
+from torchvision.ops import box_iou
 
 from lightning_rcnn import DetectionDataModule, Skeleton
 from lightning_rcnn.cli.commands.pack import pack_shapes
@@ -55,11 +56,32 @@ def test_validation_scores_what_detect_finds(make_mask_rcnn, tmp_path, options):
         assert found[name] == pytest.approx(figures[name], abs=1e-6, nan_ok=True)
 
 
+@pytest.mark.parametrize("axes", [(-1,), (-2,), (-2, -1)])
+def test_a_flipped_image_has_the_flipped_objects_if_all_flips_are_views(make_detector, axes):
+    image = torch.randint(0, 256, (3, 90, 120), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    model = make_detector(box={"score_threshold": 0.0})
+    tta = ("flip", "vertical_flip")
+    (found,), (flipped,) = (model.detect(shown, threshold=0.0, tta=tta) for shown in (image, image.flip(axes)))
+    x1, y1, x2, y2 = flipped["boxes"].unbind(1)
+    if -1 in axes:
+        x1, x2 = 120 - x2, 120 - x1
+    if -2 in axes:
+        y1, y2 = 90 - y2, 90 - y1
+    assert len(found["boxes"]) > 5
+    torch.testing.assert_close(flipped["scores"], found["scores"], atol=1e-5, rtol=0)
+    overlaps = box_iou(torch.stack([x1, y1, x2, y2], dim=1), found["boxes"])
+    assert (overlaps.amax(0) > 0.999).all()
+
+
 def test_options_that_cannot_be_are_one_line(make_detector):
     detector = make_detector()
     for options, command, line in (
         ({"tile": 100, "overlap": 1.0, "tta": ""}, "validate", "--overlap 1: a share of a tile, from 0 to less than 1"),
-        ({"tile": None, "overlap": 0.2, "tta": "flop"}, "validate", "--tta 'flop': unknown; give flip, scales or both"),
+        (
+            {"tile": None, "overlap": 0.2, "tta": "flop"},
+            "validate",
+            "--tta 'flop': unknown; give some of flip, vertical_flip, scales",
+        ),
         ({"tile": 100, "overlap": 0.2, "tta": ""}, "predict", "--tile: `predict` runs the network once; use `detect`"),
     ):
         with pytest.raises(InputError) as caught:

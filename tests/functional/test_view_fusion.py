@@ -43,12 +43,16 @@ def test_a_mask_is_sampled_on_the_fused_box():
     assert found.masks[0, 0, 4, 0] == pytest.approx(0.5)
 
 
-def test_flipping_twice_gives_the_same():
+@pytest.mark.parametrize(
+    ("axes", "box"),
+    [((-1,), [150, 10, 190, 60]), ((-2,), [10, 40, 50, 90]), ((-2, -1), [150, 40, 190, 90])],
+)
+def test_flipping_twice_gives_the_same(axes, box):
     one = view(((10, 10, 50, 60), 0.9, 1), masks=torch.rand(1, 1, 5, 5))
-    flipped = flip_back(one, 200)
-    assert flipped.boxes[0, 0].tolist() == [150, 10, 190, 60]
+    flipped = flip_back(one, 100, 200, axes)
+    assert flipped.boxes[0, 0].tolist() == box
     assert flipped.keypoints is None
-    assert all(a.equal(b) for a, b in zip(flip_back(flipped, 200)[:4], one[:4], strict=True))
+    assert all(a.equal(b) for a, b in zip(flip_back(flipped, 100, 200, axes)[:4], one[:4], strict=True))
 
 
 def test_no_view_finds_anything():

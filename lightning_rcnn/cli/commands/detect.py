@@ -75,7 +75,7 @@ def detect(
         processes: processes that run the network; by default one per GPU, or one.
         tile: side in pixels of the tiles that larger images are cut into; by default none.
         overlap: share of a tile that its neighbors show, too; objects of that size are whole in one of them.
-        tta: test-time augmentations: flip, scales, or flip,scales.
+        tta: test-time augmentations: flip, vertical_flip, scales; several with commas, such as flip,scales.
         nms_across_classes: let boxes of different classes suppress each other, too, so that an object has one class.
         no_images: write no drawn images and videos, which is faster.
         watch: wait for new images in the folders until Ctrl-C.
