@@ -35,6 +35,14 @@ class EMA(EMAWeightAveraging):
             if pl_module.device_mesh is not None:
                 shard(self._average_model.module, pl_module.device_mesh[DATA_PARALLEL])
 
+    def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
+        """Resume the averages in training; in an evaluation, the weights of a checkpoint are the averages already.
+
+        Lightning warns there that its state cannot be restored, which reads as if something were lost.
+        """
+        if self._average_model is not None:
+            super().on_load_checkpoint(trainer, pl_module, checkpoint)
+
     def _swap_models(self, pl_module: LightningModule) -> None:
         """Swap weights and averages; of weights that are sharded, the shards."""
         free_gathered(pl_module)

@@ -2,8 +2,9 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from lightning.pytorch import LightningModule
-from lightning.pytorch.callbacks import EMAWeightAveraging
+from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.callbacks import EMAWeightAveraging, ModelCheckpoint
+from lightning.pytorch.demos.boring_classes import BoringModel
 
 from lightning_rcnn.callbacks.ema import EMA
 
@@ -46,6 +47,22 @@ def test_the_average_is_lightnings():
         assert mine.keys() == their.keys()
         for name, value in their.items():  # many tensors at a time round otherwise than one
             torch.testing.assert_close(mine[name], value, rtol=1e-6, atol=1e-7, msg=name)
+
+
+def test_an_evaluation_takes_the_averages_of_a_checkpoint_without_a_warning(tmp_path, recwarn):
+    settings = dict(accelerator="cpu", logger=False, enable_progress_bar=False, enable_model_summary=False)
+    saving = ModelCheckpoint(tmp_path, every_n_train_steps=2)
+    Trainer(max_steps=3, limit_val_batches=0, callbacks=[EMA(decay=0.9), saving], **settings).fit(BoringModel())
+    saved = torch.load(saving.best_model_path, weights_only=True)
+    averages, weights = saved["state_dict"]["layer.weight"], saved["current_model_state"]["layer.weight"]
+    assert not averages.equal(weights)
+    recwarn.clear()
+    evaluated = BoringModel()
+    Trainer(callbacks=[EMA(decay=0.9)], **settings).validate(
+        evaluated, ckpt_path=saving.best_model_path, weights_only=True, verbose=False
+    )
+    assert evaluated.layer.weight.equal(averages)
+    assert not any("WeightAveraging" in str(warning.message) for warning in recwarn)
 
 
 def test_an_average_from_a_checkpoint_is_resumed():
