@@ -1,12 +1,19 @@
 """Recognize archives of data sets; they are not read, because names in them may lead out of any folder."""
 
+import tarfile
+from itertools import islice
 from pathlib import Path
+
+from webdataset.tariterators import base_plus_ext
+
+from lightning_rcnn.data.image_formats import IMAGE_SUFFIXES
 
 _SUFFIXES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz", ".7z", ".rar")
 _ZIP = (b"PK\x03\x04", b"PK\x05\x06")
 _OTHER = (b"\x1f\x8b", b"BZh", b"\xfd7zXZ\0", b"7z\xbc\xaf\x27\x1c", b"Rar!")
 _BEGINNING = 512
 """Bytes; the header of a tar file is as long."""
+_MEMBERS_TO_TRY = 50
 
 
 def is_named_like_an_archive(file: str) -> bool:
@@ -30,3 +37,29 @@ def unpacking(path: Path) -> str:
     if beginning.startswith(_OTHER) or beginning[257:262] == b"ustar":
         return f"mkdir {folder} && tar -xf {path} -C {folder}"
     return ""
+
+
+def describe_archive(path: Path) -> str:
+    """Return "an archive; what to do with it"; "" for a file of another kind."""
+    if not (command := unpacking(path)):
+        return ""
+    if holds_samples(path):
+        return (
+            f"a tar file with an image and JSON a sample; index it with `lightning-rcnn pack webdataset {path}`, or "
+            f"unpack it (`{command}`), and give the folder"
+        )
+    return f"an archive; unpack it first (`{command}`), and give the folder"
+
+
+def holds_samples(path: Path) -> bool:
+    """Return whether a tar file begins with samples of WebDataset: members of one key, an image and JSON among them."""
+    extensions: dict[str, set[str]] = {}
+    try:
+        with tarfile.open(path, "r:") as archive:
+            for member in islice(archive, _MEMBERS_TO_TRY):
+                key, extension = base_plus_ext(member.name)
+                if member.isreg() and key is not None:
+                    extensions.setdefault(key, set()).add(f".{extension.lower()}")
+    except (tarfile.TarError, OSError, EOFError):
+        return False
+    return any(".json" in found and found & set(IMAGE_SUFFIXES) for found in extensions.values())

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from lightning_rcnn.data.folder_listing import list_files
-from lightning_rcnn.data.formats.archives import unpacking
+from lightning_rcnn.data.formats.archives import describe_archive
 from lightning_rcnn.data.formats.coco.other_formats import recognize_content
 from lightning_rcnn.data.image_formats import images_among
 from lightning_rcnn.data.text_encoding import UnreadableTextError, decode_text
@@ -45,8 +45,8 @@ class Layout:
     def __init__(self, path: Path) -> None:
         if not path.exists():
             raise InputError(f"{path}: no such file or folder")
-        if path.is_file() and (command := unpacking(path)):
-            raise InputError(f"{path}: an archive; unpack it first (`{command}`), and give the folder")
+        if path.is_file() and (archive := describe_archive(path)):
+            raise InputError(f"{path}: {archive}")
         self.path = path
         self.root = path if path.is_dir() else path.parent
         self._kinds: dict[str, str] = {}

@@ -1,10 +1,10 @@
 """Read a data set in a named format, or in the format that is recognized."""
 
 from collections.abc import Callable, Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
-from lightning_rcnn.data.formats.archives import is_named_like_an_archive
+from lightning_rcnn.data.formats.archives import holds_samples, is_named_like_an_archive
 from lightning_rcnn.data.formats.createml import read_createml
 from lightning_rcnn.data.formats.csv_files import read_csv
 from lightning_rcnn.data.formats.cvat import read_cvat
@@ -19,6 +19,7 @@ from lightning_rcnn.data.formats.unknown import describe_unknown
 from lightning_rcnn.data.formats.via import read_via
 from lightning_rcnn.data.formats.yolo import read_yolo
 from lightning_rcnn.data.garbage import paused_collection
+from lightning_rcnn.data.index import INDEX_NAME
 from lightning_rcnn.data.pack.coco_folders import coco_sources
 from lightning_rcnn.data.pack.labeled import labeled_sources
 from lightning_rcnn.data.pack.source import Source
@@ -109,10 +110,8 @@ def find_data(path: Path, classes: Sequence[str] | None = None) -> FoundData:
     candidates = recognize(layout)
     if not candidates:
         layout.require_sound_json()
-        archives = [file for file in layout.all_files if is_named_like_an_archive(file)]
-        if archives:
-            listed = ", ".join(archives[:3]) + (", ..." if len(archives) > 3 else "")
-            raise InputError(f"{path}: no annotations of a known format, but archives ({listed}); unpack them first")
+        if archives := _describe_archives(layout):
+            raise InputError(f"{path}: no annotations of a known format, but {archives}")
         if description := describe_unknown(layout):
             raise InputError(f"{path}: no annotations of a known format; {description}")
         raise InputError(
@@ -126,6 +125,28 @@ def find_data(path: Path, classes: Sequence[str] | None = None) -> FoundData:
         )
         raise InputError(f"{path}: has annotations in several formats; choose one: {listed}")
     return _read(candidates[0].name, layout, classes)
+
+
+def _describe_archives(layout: Layout) -> str:
+    """Return what the archives of a folder are and the way out; "" if it has none."""
+    path = layout.path
+    archives = [file for file in layout.all_files if is_named_like_an_archive(file)]
+    packed = [layout.root / file for file in layout.all_files if PurePosixPath(file).name == INDEX_NAME]
+    if not archives:
+        return ""
+    if packed:
+        return (
+            f"shards that are packed already; train with `--data.train {packed[0].parent}`, or get files with "
+            f"`lightning-rcnn unpack {path} --format coco --out FOLDER`"
+        )
+    listed = ", ".join(archives[:3]) + (", ..." if len(archives) > 3 else "")
+    shards = next((layout.root / file for file in archives if holds_samples(layout.root / file)), None)
+    if shards is not None:
+        return (
+            f"tar files with an image and JSON a sample ({listed}); index them with "
+            f"`lightning-rcnn pack webdataset {shards.parent}`, or unpack them"
+        )
+    return f"archives ({listed}); unpack them first"
 
 
 def found_voc(path: Path, classes: Sequence[str] | None = None, choice: CoordinatesChoice = "auto") -> FoundData:

@@ -12,6 +12,7 @@ import pytest
 import webdataset
 from PIL import Image
 
+from lightning_rcnn.cli import main
 from lightning_rcnn.cli.commands.pack_webdataset import pack_webdataset
 from lightning_rcnn.cli.commands.unpack import unpack
 from lightning_rcnn.data.cache import ShardCache
@@ -320,3 +321,24 @@ def test_webdataset_and_wids_read_our_shards(tmp_path, monkeypatch):
     assert len(indexed) == 6
     assert indexed[5][".json"] == samples[5].content
     shutil.rmtree(Path(tmp_path / "cache"), ignore_errors=True)
+
+
+def test_shards_that_are_to_be_packed_are_refused_with_the_command_that_takes_them(write_shards, tmp_path, capsys):
+    root = write_shards([{"boxes": BOXES, "labels": ["cat", "dog"]}])
+    (tmp_path / "sets").mkdir()
+    root.rename(tmp_path / "sets" / "data")
+    shards = tmp_path / "sets" / "data"
+    command = f"index it with `lightning-rcnn pack webdataset {shards / '000.tar'}`"
+    for path, way_out in (
+        (tmp_path / "sets", f"index them with `lightning-rcnn pack webdataset {shards}`"),
+        (shards / "000.tar", command),
+    ):
+        assert main(["pack", "auto", str(path), "--out", str(tmp_path / "out")]) == 1
+        assert way_out in capsys.readouterr().err
+    pack_webdataset(str(shards))
+    capsys.readouterr()
+    for path in (tmp_path / "sets", shards):
+        assert main(["pack", "auto", str(path), "--out", str(tmp_path / "out")]) == 1
+        error = capsys.readouterr().err
+        assert f"packed already; train with `--data.train {shards}`" in error
+        assert f"`lightning-rcnn unpack {path} --format coco --out FOLDER`" in error
