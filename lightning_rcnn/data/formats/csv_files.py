@@ -169,14 +169,25 @@ def _read_row(row: Sequence[str], table: Table, named: Mapping[str, str], place:
     cells = {field: row[index].strip() for field, index in table.columns.items() if index < len(row)}
     edges = _edges(cells)
     if edges is None:
-        return LabeledObject(None, place=f"{place}: not numbers", lost=Defect.MALFORMED_OBJECT)
+        return LabeledObject(None, place=f"{place}: {_not_a_box(cells)}", lost=Defect.MALFORMED_OBJECT)
     written = class_name_of(cells.get("class", ONLY_CLASS))
     name = named.get(written or "", written)
     return LabeledObject(name, edges, iscrowd=int(flag(cells.get("crowd"))), place=place)
 
 
+def _box_fields(cells: Mapping[str, str]) -> tuple[str, ...]:
+    return next(box for box in BOXES if set(box) <= cells.keys())
+
+
+def _not_a_box(cells: Mapping[str, str]) -> str:
+    if _box_fields(cells) != ("bbox",):
+        return "not numbers"
+    cell = cells["bbox"]
+    return f"{cell if len(cell) <= 40 else f'{cell[:40]}...'!r} is not x, y, width, height of one box"
+
+
 def _edges(cells: Mapping[str, str]) -> tuple[float, float, float, float] | None:
-    box = next(box for box in BOXES if set(box) <= cells.keys())
+    box = _box_fields(cells)
     if box == ("bbox",):
         written = read_box(cells["bbox"])
         return None if written is None else (written[0], written[1], written[0] + written[2], written[1] + written[3])

@@ -1,5 +1,6 @@
 """Name the file that seems to hold the annotations where no format is recognized, and the way out for it."""
 
+import csv
 import json
 import re
 
@@ -35,6 +36,7 @@ _TEMPLATES = (
 )
 """Patterns of the lines of KITTI and VisDrone, and what is in them; the first match counts."""
 
+_NUMBER = re.compile(r"(?<![\w.])-?\d+(\.\d*)?(?![\w.])")
 _REMARKS = re.compile(r"(^|/)(readme|license|notes)[^/]*$", re.IGNORECASE)
 
 
@@ -61,6 +63,8 @@ def _table(layout: Layout) -> str:
     for file in layout.with_suffix(".csv", ".tsv")[:_FILES_TO_TRY]:
         first = next(iter(layout.lines(file, 1)), "")
         columns = [name.strip() for name in re.split(r"[,;\t]", first)]
+        if (several := _column_of_boxes(layout, file)) is not None:
+            return f"{file} has several boxes in a cell of {several}; write a line for each box, or {_PYTHON}"
         if len(columns) >= 2:
             listed = ", ".join(columns[:12]) + (", ..." if len(columns) > 12 else "")
             return (
@@ -68,6 +72,21 @@ def _table(layout: Layout) -> str:
                 f"{layout.path} --columns image=photo,x1=left,y1=top,x2=right,y2=bottom,class=kind`"
             )
     return ""
+
+
+def _column_of_boxes(layout: Layout, file: str) -> str | None:
+    """Return the first column of a table that has the numbers of two boxes or more in a cell; None if there is none."""
+    lines = layout.lines(file, _FILES_TO_TRY)
+    if not lines:
+        return None
+    names, *rows = csv.reader(lines, delimiter=max(",;\t", key=lines[0].count))
+    cells = ((name, cell) for row in rows for name, cell in zip(names, row, strict=False))
+    return next((name for name, cell in cells if _num_boxes(cell) >= 2), None)
+
+
+def _num_boxes(cell: str) -> int:
+    """Return the number of groups of four numbers, as in "[[1, 2, 3, 4], [5, 6, 7, 8]]" or "1 2 3 4;5 6 7 8"."""
+    return sum(len(_NUMBER.findall(group)) == 4 for group in re.split(r"[;{}\[\]]", cell))
 
 
 def _text(layout: Layout) -> str:

@@ -199,20 +199,27 @@ def categories_of(data: LabeledData, name: str, classes: Sequence[str] | None) -
         absent = [class_name for class_name in chosen if class_name not in known]
         data.splits[0].log.add(Finding(Defect.ABSENT_CLASS, class_name) for class_name in absent)
     if not chosen:
-        raise InputError(
-            f"{name}: no object has a class{_first_loss(data)}; name the classes with --classes to pack it"
-        )
+        raise InputError(f"{name}: {_why_no_classes(data)}")
     return [Category(label, class_name, label) for label, class_name in enumerate(chosen, start=1)]
 
 
-def _first_loss(data: LabeledData) -> str:
-    """Return " (first: ...)" with the first object and what is wrong with it; "" if there are no objects."""
+def _why_no_classes(data: LabeledData) -> str:
+    """Say why no class is known, with the first object and what is wrong with it, and the way out."""
     for split in data.splits:
         for image in split.images:
             for labeled in _read_labels(image.labels).objects:
-                defect = labeled.lost or Defect.UNKNOWN_CLASS
-                return f" (first: {image.file_name}, {labeled.place or 'object 1'}: {defect.label})"
-    return ""
+                if labeled.lost in (None, Defect.UNKNOWN_CLASS):
+                    place = labeled.place or "object 1"
+                    label = Defect.UNKNOWN_CLASS.label
+                    return (
+                        f"no object has a class (first: {image.file_name}, {place}: {label}); name the classes with "
+                        "--classes to pack it"
+                    )
+                return (
+                    f"no object can be read (first: {image.file_name}, {labeled.place or 'object 1'}: "
+                    f"{labeled.lost.label}); correct them, or yield the samples from Python with `pack_samples`"
+                )
+    return "no object has a class; name the classes with --classes to pack it"
 
 
 def _occurring_classes(splits: Iterable[LabeledSplit]) -> list[str]:

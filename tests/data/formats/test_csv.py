@@ -206,6 +206,13 @@ def test_bad_lines(write_files, pack_one, refusal):
     assert "annotations.csv, line 2: 5 columns where 6 are due" in refusal_of(five)
 
 
+def test_a_cell_of_several_boxes_is_shown(write_files, refusal):
+    root = write_files({"train.csv": "image_id,bbox\na,1 2 31 11;4 2 7 11\n"}, ["a.jpg"])
+    message = refusal(root)
+    assert "no object can be read (first: a, train.csv, line 2: '1 2 31 11;4 2 7 11' is not x, y, wi" in message
+    assert message.endswith("; correct them, or yield the samples from Python with `pack_samples`")
+
+
 def refusal_of(root):
     found = found_data("csv", root, read_csv(Layout(root)))
     (item,) = found.sources[""].items

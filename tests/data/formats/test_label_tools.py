@@ -227,7 +227,7 @@ def test_a_set_of_bad_results_names_the_first(write_files, refusal):
     result = {"id": "r1", "original_width": 64, "original_height": 48, "value": value, "type": "rectanglelabels"}
     tasks = [{"id": 1, "data": {"image": "a.jpg"}, "annotations": [{"id": 1, "result": [result]}]}]
     message = refusal(write_files({"p.json": tasks}, ["a.jpg"]))
-    assert "no object has a class (first: a.jpg, result r1: several labels, no original size, or a rotated" in message
+    assert "no object can be read (first: a.jpg, result r1: several labels, no original size, or a rotated" in message
 
 
 def test_bad_results_of_label_studio(write_files, pack_one):

@@ -69,3 +69,22 @@ def test_oriented_boxes_of_roboflow_are_named(write_files, refusal):
     texts["train/labelTxt/a.txt"] = "5.0 6.0 15.0 8.0 14.0 26.0 4.0 24.0 cat 0\n"
     root = write_files(texts, ["train/images/a.jpg"])
     assert refusal(root).startswith(f"{root}/train/labelTxt/a.txt: oriented boxes (DOTA)")
+
+
+@pytest.mark.parametrize(
+    "cell",
+    [
+        "\"[{'x': 1, 'y': 2, 'width': 30, 'height': 9}, {'x': 4, 'y': 2, 'width': 3, 'height': 9}]\"",
+        "1 2 31 11;4.5 2 7 11",
+        '"[[1, 2, 30, 9], [4, 2, 3, 9]]"',
+    ],
+)
+def test_a_line_with_all_boxes_of_an_image_is_told_apart(write_files, refusal, cell):
+    """As in Kaggle's Great Barrier Reef and Global Wheat (2021)."""
+    root = write_files({"train.csv": f"image_id,boxes_of\na,\nb,{cell}\n"}, ["a.jpg", "b.jpg"])
+    assert "train.csv has several boxes in a cell of boxes_of; write a line for each box, or yield" in refusal(root)
+
+
+def test_run_lengths_are_no_boxes(write_files, refusal):
+    root = write_files({"train.csv": "ImageId,EncodedPixels\na,1 5 20 5 39 5 58 5\n"}, ["a.jpg"])
+    assert "train.csv has the columns ImageId, EncodedPixels" in refusal(root)
