@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from lightning_rcnn.checkpoints.missing import describe_missing
 from lightning_rcnn.checkpoints.reading import read_content
 from lightning_rcnn.errors import InputError
 from lightning_rcnn.files import atomic_save
@@ -49,7 +50,7 @@ def read_header(path: str | Path) -> CheckpointHeader:
         InputError: no such file, not a checkpoint, or not one of ours.
     """
     if not Path(path).is_file():
-        raise InputError(f"{path}: no such checkpoint")
+        raise InputError(f"{path}: {describe_missing(Path(path))}")
     checkpoint = read_content(Path(path))
     if not is_ours(checkpoint):
         raise InputError(

@@ -17,6 +17,7 @@ from filelock import FileLock
 from torchvision.models import get_model_weights, get_weight, list_models
 
 from lightning_rcnn.checkpoints.detectron2_zoo import ENTRIES, zoo_file
+from lightning_rcnn.checkpoints.missing import describe_missing
 from lightning_rcnn.data.fetch import FetchPolicy, fetch_file, file_state
 from lightning_rcnn.data.stores.addresses import file_name, is_cloud, is_remote, path_below
 from lightning_rcnn.errors import InputError
@@ -48,6 +49,8 @@ def local_file(source: str, key: str = "weights") -> Path:
     url = url_of(source)
     if url is None and is_cloud(source):
         return _copy_of(source, f"{key} ")
+    if url is None and Path(source).is_dir():
+        raise InputError(f"{key} {source}: {describe_missing(Path(source))}")
     if url is None:
         near = did_you_mean(source, [*list_models(), *(f"{name}.yaml" for name in ENTRIES)])
         raise InputError(f"{key} {source}: neither a file, nor a URL, nor a name of weights{near}")
