@@ -76,7 +76,7 @@ def _content(target: Any, number: int, pixels: Tensor, num_classes: int) -> dict
     height, width = pixels.shape[1:]
     boxes = _boxes(target["boxes"])
     labels = _labels(target["labels"], num_classes)
-    crowd = torch.as_tensor(target.get("iscrowd", [0] * len(boxes))).long().tolist()
+    crowd = _tensor(target.get("iscrowd", [0] * len(boxes)), "iscrowd").long().tolist()
     masks = None if target.get("masks") is None else np.asarray(target["masks"])
     if not len(boxes) == len(labels) == len(crowd) == (len(boxes) if masks is None else len(masks)):
         numbers = f"{len(boxes)} boxes, {len(labels)} labels" + ("" if masks is None else f", {len(masks)} masks")
@@ -102,7 +102,7 @@ def _content(target: Any, number: int, pixels: Tensor, num_classes: int) -> dict
             annotation["area"] = float(coco_mask.area(rle))
         annotations.append(annotation)
     return {
-        "image_id": int(target.get("image_id", number)),
+        "image_id": _image_id(target.get("image_id", number)),
         "file_name": str(target.get("file_name", f"item {number}")),
         "height": height,
         "width": width,
@@ -111,10 +111,23 @@ def _content(target: Any, number: int, pixels: Tensor, num_classes: int) -> dict
     }
 
 
+def _tensor(values: Any, key: str) -> Tensor:
+    try:
+        return torch.as_tensor(values)
+    except (TypeError, ValueError, RuntimeError) as error:  # rows of other lengths, no numbers
+        raise ValueError(f"its {key} cannot be read ({' '.join(str(error).split())})") from error
+
+
+def _image_id(image_id: Any) -> int:
+    if isinstance(image_id, str) and not image_id.isdecimal():
+        raise ValueError(f"its image_id {image_id!r} is no number; leave it out, or give one (`file_name` takes text)")
+    return int(image_id)
+
+
 def _boxes(boxes: Any) -> list[list[float]]:
     if isinstance(boxes, tv_tensors.BoundingBoxes) and boxes.format != tv_tensors.BoundingBoxFormat.XYXY:
         raise ValueError(f"its boxes are {boxes.format.value}; give them as xyxy")
-    boxes = torch.as_tensor(boxes).as_subclass(Tensor)
+    boxes = _tensor(boxes, "boxes").as_subclass(Tensor)
     if boxes.numel() and (boxes.ndim != 2 or boxes.shape[1] != 4):
         raise ValueError(f"its boxes are {list(boxes.shape)}, not [m, 4]")
     boxes = boxes.reshape(-1, 4).double()
@@ -128,7 +141,9 @@ def _boxes(boxes: Any) -> list[list[float]]:
 
 
 def _labels(labels: Any, num_classes: int) -> list[int]:
-    labels = torch.as_tensor(labels)
+    if isinstance(labels, tuple | list) and (names := [label for label in labels if isinstance(label, str)]):
+        raise ValueError(f"its label {names[0]!r} is a name; give its place in `classes`, from 1")
+    labels = _tensor(labels, "labels")
     if labels.numel() and (labels.is_floating_point() or labels.ndim != 1):
         raise ValueError(f"its labels are {_kind(labels)}, not integers [m]")
     if wrong := [label for label in labels.tolist() if not 1 <= label <= num_classes]:
