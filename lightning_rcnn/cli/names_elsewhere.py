@@ -13,11 +13,13 @@ class Row(NamedTuple):
         ours: options without dashes; the first one that the command has is suggested. Empty if we have none.
         advice: remark on the first option, or advice if we have none.
         theirs: names in other tools, in lower case, without leading dashes and with underscores.
+        otherwise: advice where the command has none of our options.
     """
 
     ours: str
     advice: str
     theirs: str
+    otherwise: str = ""
 
 
 TABLE = (
@@ -87,11 +89,12 @@ TABLE = (
         "trainer.default_root_dir trainer.weights_save_path trainer.log_dir dirpath",
     ),
     Row(
-        "",
-        "the classes come with the packed data",
+        "class_names classes",
+        "names of the classes in the files",
         "nc classes n_classes num_class num_classes num_labels class_num names class_names categories "
         "model.num_classes model.init_args.num_classes data.num_classes model.roi_heads.num_classes "
         "model.roi_head.bbox_head.num_classes",
+        otherwise="the classes come with the packed data",
     ),
     Row(
         "model.weights checkpoint ckpt_path",

@@ -51,7 +51,7 @@ def _of_row(row: Row, dashes: str, known: Collection[str]) -> str:
             return (
                 f"; did you mean {meant} ({row.advice})?" if row.advice and number == 0 else f"; did you mean {meant}?"
             )
-    return ""
+    return f"; {row.otherwise}" if row.otherwise else ""
 
 
 def _as_known(key: str, dashes: str, known: Collection[str]) -> str:

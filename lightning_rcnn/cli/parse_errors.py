@@ -7,6 +7,7 @@ option.
 import re
 from collections.abc import Iterator, Sequence
 from itertools import groupby
+from pathlib import PurePath
 
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
@@ -147,7 +148,11 @@ def _plain_type(name: str) -> str:
 
 
 def _hint(stray: str, flags: list[str]) -> str:
-    return ", for example --config" if "--config" in flags and stray.endswith((".yaml", ".yml")) else ""
+    """Return the option to which a file, or else a folder, most likely belongs."""
+    of_files = {".yaml": "--config", ".yml": "--config", ".json": "--annotations"}
+    flag = of_files.get(PurePath(stray).suffix.lower())
+    likely = [flag] if flag else ["--images", "--root"]
+    return next((f", for example {flag}" for flag in likely if flag in flags), "")
 
 
 def _without_breaks(message: str) -> str:

@@ -61,7 +61,8 @@ def require_same_classes(
         index = next(index for index, pair in enumerate(zip(of_model, of_data, strict=True)) if pair[0] != pair[1])
         verb, way_out = "is", f"; pack it with --classes {_shortened(names or ())}"
         if key == "category_ids":
-            verb, way_out = "has the id", ""
+            listed = ", ".join(map(str, of_data[:10])) + (", ..." if len(of_data) > 10 else "")
+            verb, way_out = "has the id", f"; set model.{key} to those of the data, [{listed}]"
         raise InputError(
             f"model.{key}: class {index + 1} {verb} {of_model[index]!r} for the model, "
             f"but {of_data[index]!r} in {source}{way_out}"

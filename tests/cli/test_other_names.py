@@ -10,6 +10,7 @@ from lightning_rcnn.detectors.faster_rcnn import FasterRCNN
 from lightning_rcnn.plain_data import settings_keys
 
 DEVICES = "did you mean --trainer.devices (with --trainer.accelerator gpu or cpu)?"
+STRAY = "nothing takes this argument; did you forget an option before it"
 TRAIN = "did you mean --data.train (a folder that `lightning-rcnn pack` wrote)?"
 WEIGHTS = "did you mean --model.weights (--ckpt_path resumes a training)?"
 RATE = "did you mean --model.optimizer.lr (for the global batch; model.parameter_groups.lr_rule adapts it)?"
@@ -25,6 +26,7 @@ def test_each_name_stands_for_one_thing():
 def test_what_the_table_names_is_there(run):
     shown = run("fit", "--help").out + run("fit", "--model.help", "FasterRCNN").out
     shown += run("detect", "--help").out + run("bench", "step", "--help").out
+    shown += run("pack", "yolo", "--help").out
     shown += "--trainer.logger.project "  # of the default logger
     shown += "".join(f"--model.{key} " for key in settings_keys(FasterRCNN, {}))
     for row in TABLE:
@@ -61,6 +63,25 @@ def test_what_the_table_names_is_there(run):
 )
 def test_options_of_other_tools(error_line, words, line):
     assert error_line("fit", "--config", "tiny.yaml", *words.split()) == line
+
+
+@pytest.mark.parametrize(
+    ("words", "line"),
+    [
+        (
+            "pack yolo set --names cat,dog",
+            "--names: no such option; did you mean --class_names (names of the classes in the files)?",
+        ),
+        ("pack auto set --class_names cat,dog", "--class_names: no such option; did you mean --classes?"),
+        ("pack masks set --num-classes 2", "--num-classes: no such option; did you mean --classes?"),
+        ("pack coco set/train.json", f"set/train.json: {STRAY}, for example --annotations?"),
+        ("pack coco set --out x", f"set: {STRAY}, for example --images?"),
+        ("pack voc VOC2007", f"VOC2007: {STRAY}, for example --root?"),
+        ("detect photos", f"photos: {STRAY}, for example --images?"),
+    ],
+)
+def test_options_of_commands_that_train_nothing(error_line, words, line):
+    assert error_line(*words.split()).startswith(line)
 
 
 @pytest.mark.parametrize(

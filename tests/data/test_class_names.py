@@ -24,7 +24,12 @@ DATA = [Category(1, "car", 3), Category(2, "traffic light", 10)]
             "class_names: class 1 is 'traffic light' for the model, but 'car' in set; "
             "pack it with --classes 'traffic light,car'$",
         ),
-        (None, [3, 7], "category_ids: class 2 has the id 7 for the model, but 10 in set$"),
+        (
+            None,
+            [3, 7],
+            "category_ids: class 2 has the id 7 for the model, but 10 in set; "
+            r"set model.category_ids to those of the data, \[3, 10\]$",
+        ),
     ],
 )
 def test_other_classes_are_refused_with_a_way_out(names, ids, line):

@@ -56,7 +56,8 @@ def read_yolo(
         where = layout.root / config.name if config else layout.path
         raise InputError(
             f"{where}: YOLO's labels have numbers for classes, and no file names them; add `names` to data.yaml or "
-            f"{' or '.join(CLASS_FILES[:2])}, or name them in their order with --class_names"
+            f"{' or '.join(CLASS_FILES[:2])}, or name them in their order, as in `lightning-rcnn pack yolo "
+            f"{layout.path} --class_names cat,dog`"
         )
     images, notes = _images_by_split(layout, config)
     labels = _pair(layout, [name for listed in images.values() for name in listed])

@@ -245,7 +245,7 @@ def test_names_of_classes_are_taken_as_written(write_files, pack, names, classes
 
 def test_without_a_list_of_classes(write_files, refusal, pack):
     root = write_files({"a.txt": CAT}, ["a.jpg"])
-    assert "name them in their order with --class_names" in refusal(root)
+    assert f"in their order, as in `lightning-rcnn pack yolo {root} --class_names cat,dog`" in refusal(root)
     found = found_data("yolo", root, read_yolo(Layout(root), ["cat"]))
     assert pack(root, found).splits[""].objects == {"a.jpg": [CAT_BOX]}
 
