@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import lightning
+from lightning.pytorch.utilities.rank_zero import rank_zero_info
 
 from lightning_rcnn.checkpoints.formats import translate
 from lightning_rcnn.checkpoints.header import first_mismatch, is_ours, read_header
@@ -68,6 +69,8 @@ def load_detector(path: str | Path) -> Detector:
 def load(source: str | Path) -> Detector:
     """Load a detector of ours, torchvision's or detectron2's, on the CPU, in evaluation mode.
 
+    What a foreign file does not record is assumed as `lightning-rcnn convert` does, and logged.
+
     Args:
         source: file or URL of a checkpoint, `detectron2://` and a path, or torchvision's name such as
             "maskrcnn_resnet50_fpn_v2".
@@ -78,7 +81,10 @@ def load(source: str | Path) -> Detector:
     path = local_file(str(source), "source")
     if is_ours(read_content(path)):
         return load_detector(path)
-    return from_translation(translate(path)).eval()
+    translation = translate(path)
+    for note in translation.notes:
+        rank_zero_info(f"{path.name}: {note}")
+    return from_translation(translation).eval()
 
 
 def from_translation(translation: Translation, allow: Collection[str] = ()) -> Detector:

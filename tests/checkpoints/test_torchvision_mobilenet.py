@@ -7,7 +7,7 @@ import torchvision.models.detection as torchvision_detection
 from lightning_rcnn.backbones.mobilenet import MobileNetFPN
 from lightning_rcnn.checkpoints.reading import WeightFile
 from lightning_rcnn.checkpoints.torchvision import export, translate
-from lightning_rcnn.detectors.loading import from_translation
+from lightning_rcnn.detectors.loading import from_translation, load
 from lightning_rcnn.errors import InputError
 from lightning_rcnn.functional.boxes import rescale
 from lightning_rcnn.plain_data import merge
@@ -112,3 +112,10 @@ def test_frozen_stages_are_those_of_their_blocks():
     assert network.body[5].training
     with pytest.raises(InputError, match=r"frozen_stages 9: give 0 .* to 6"):
         MobileNetFPN(frozen_stages=9)
+
+
+def test_loading_tells_what_the_file_does_not_record(pair, tmp_path, caplog):
+    torch.save(pair[1].state_dict(), tmp_path / "mine.pth")
+    with caplog.at_level("INFO"):
+        load(tmp_path / "mine.pth")
+    assert "mine.pth: Taken for fasterrcnn_mobilenet_v3_large_fpn; of the one for small images, keep" in caplog.text
