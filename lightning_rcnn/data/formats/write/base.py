@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-from lightning_rcnn.data.formats.write.names import UniqueNames
+from lightning_rcnn.data.formats.write.names import UniqueNames, last_part
 from lightning_rcnn.data.index import Category
 from lightning_rcnn.errors import InputError
 from lightning_rcnn.masks.segmentation import Segmentation
@@ -22,6 +22,7 @@ _LOSSES: dict[Kept, str] = {
     "label_lists": "lists of the classes that an image was looked through for are left out",
     "keypoints": "objects lose their keypoints",
 }
+_RENAMED = "names of images are changed, with white space or signs, without a suffix, or of several images"
 
 
 class WrittenObject(NamedTuple):
@@ -112,7 +113,10 @@ class FormatWriter(ABC):
                 f"{image.file_name}: its objects refer to the stored image, not to the displayed one, which this "
                 "format cannot say; choose --format coco, voc, labelme or csv"
             )
-        self.write_named(self._names.name(image.file_name, image.data), self._kept(image), split)
+        name = self._names.name(image.file_name, image.data)
+        if name != last_part(image.file_name):
+            self.losses[_RENAMED] += 1
+        self.write_named(name, self._kept(image), split)
 
     @abstractmethod
     def write_named(self, name: str, image: WrittenImage, split: str) -> None:

@@ -27,7 +27,7 @@ class UniqueNames:
             file_name: name in the data set, perhaps with folders.
             data: bytes of the image file, which decide the suffix where the name has none of an image.
         """
-        path = PurePosixPath(_UNSAFE.sub("_", file_name.replace("\\", "/").rpartition("/")[2].strip()))
+        path = PurePosixPath(_UNSAFE.sub("_", last_part(file_name).strip()))
         suffix = path.suffix
         stem = path.name.removesuffix(suffix)
         if suffix.lower() not in NAMED_SUFFIXES:
@@ -39,6 +39,11 @@ class UniqueNames:
             candidate = f"{stem}-{number}"
         self._taken.add(candidate.casefold())
         return f"{candidate}{suffix}"
+
+
+def last_part(file_name: str) -> str:
+    """Return a name without its folders, also of Windows."""
+    return file_name.replace("\\", "/").rpartition("/")[2]
 
 
 def _suffix_of(data: bytes) -> str:

@@ -153,6 +153,19 @@ def test_crowds_stay_where_there_is_a_place_for_them(tmp_path, capsys):
         assert f"1 crowds are left out: {name} has no place for them." in capsys.readouterr().out
 
 
+def test_changed_names_are_counted(tmp_path, capsys):
+    paths = [tmp_path / "in" / name for name in ("plain.png", "sp ace.png", "new\nline.png", "b/plain.png")]
+    (tmp_path / "in" / "b").mkdir(parents=True)
+    for number, path in enumerate(paths):
+        image_of(number).save(path)
+    pack_samples([{"image": path, "boxes": [[1, 2, 30, 40]], "labels": ["a"]} for path in paths], tmp_path / "set")
+    unpack(str(tmp_path / "set"), "coco", tmp_path / "coco")
+    assert {path.name for path in (tmp_path / "coco" / "images").iterdir()} == {
+        *("plain.png", "plain-2.png", "sp_ace.png", "new_line.png")
+    }
+    assert "3 names of images are changed" in capsys.readouterr().out
+
+
 def test_others_read_the_files(boxes, masks, tmp_path):
     unpack(str(masks), "coco", tmp_path / "coco")
     coco = COCO(tmp_path / "coco" / "annotations.json")
