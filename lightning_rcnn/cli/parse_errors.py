@@ -17,7 +17,7 @@ from lightning_rcnn.errors import InputError
 from lightning_rcnn.suggestions import did_you_mean
 
 _KEY = re.compile(r'(?:Parser key|Key) "(?!config")([^"]+)"')
-_EXPECTED = re.compile(r"Expected an? (?!<class 'NoneType'>)(.+?)(?:\. Got value: (.*))?$", re.MULTILINE)
+_EXPECTED = re.compile(r"Expected an? (?!<class 'NoneType'>|path but )(.+?)(?:\. Got value: (.*))?$", re.MULTILINE)
 _GIVEN = re.compile(r"^\s*Given value: (.*)", re.MULTILINE)
 _NO_SUBCLASS = re.compile(r"Not a valid subclass of (\w+)")
 _NESTED = re.compile(r"NestedArg\(key='.*?', val=(.*)\)$")
@@ -61,6 +61,8 @@ def one_line(message: str, flags: list[str]) -> str:
     types = list(dict.fromkeys(_plain_type(match[1]) for match in expected))
     choices = _CHOICES.search(expected[0][1])
     near = did_you_mean(given, [choice.strip(" '\"") for choice in choices[1].split(",")]) if choices else ""
+    if types == ["list"] and not given.startswith("["):
+        near = f"; write '[{given}]'"
     return f"{given!r} is not {' or '.join(types)}{near}"
 
 

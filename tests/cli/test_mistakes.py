@@ -145,6 +145,10 @@ def test_what_torchvision_says_of_arguments_is_one_line(error_line, workplace, s
             "more.yaml: nothing takes this argument; did you forget an option before it, for example --config?",
         ),
         (
+            "--data.train_transforms HorizontalFlip",
+            "--data.train_transforms: 'HorizontalFlip' is not list; write '[HorizontalFlip]'",
+        ),
+        (
             "--trainer.callbacks EarlyStoping",
             "--trainer.callbacks: no Callback is called EarlyStoping; did you mean EarlyStopping?",
         ),
