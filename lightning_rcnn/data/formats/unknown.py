@@ -29,9 +29,9 @@ _OTHERS = {
 }
 _KERAS_LINE = re.compile(r"\S+\.(jpe?g|png)(\s+\d+,\d+,\d+,\d+,\d+)+", re.IGNORECASE)
 """A line of keras-yolo3: an image with the boxes of all its objects."""
-_NUMBER = r"-?\d+(\.\d+)?"
+_FIELD = r"-?\d+(\.\d+)?"
 _TEMPLATES = (
-    (re.compile(rf"[A-Za-z_]+(\s{_NUMBER}){{14,15}}"), "class _ _ _ x1 y1 x2 y2"),
+    (re.compile(rf"[A-Za-z_]+(\s{_FIELD}){{14,15}}"), "class _ _ _ x1 y1 x2 y2"),
     (re.compile(r"\d+(,-?\d+){7},?"), "x,y,w,h,_,class"),
 )
 """Patterns of the lines of KITTI and VisDrone, and what is in them; the first match counts."""
