@@ -56,6 +56,8 @@ def _as_format(image: Any, number: int, pixels: PixelFormat) -> Tensor:
 
 
 def _decoded(path: str | Path, pixels: PixelFormat) -> Tensor:
+    if Path(path).is_dir():
+        raise InputError(f"{path}: a folder; give its files, or use `lightning-rcnn detect --images {path}`")
     try:
         return decode_in_format(Path(path).read_bytes(), pixels, apply_exif=True).pixels
     except (OSError, ValueError) as error:

@@ -203,7 +203,7 @@ def not_an_image(kind, folder):
     ("kind", "line"),
     [
         ("a file that is not there", "nowhere.jpg: cannot be read as an image"),
-        ("a folder", ": cannot be read as an image"),
+        ("a folder", ": a folder; give its files"),
         ("a file of text", "text.jpg: cannot be read as an image"),
         ("an array of floats", "image 0: array of float64 (8, 8, 3)"),
         ("an array of another shape", "image 0: array of uint8 (3, 8, 8)"),
