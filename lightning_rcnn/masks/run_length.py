@@ -7,9 +7,9 @@ Shape letters: h, w height and width of a crop, m masks, r runs of 1 of all mask
 """
 
 from collections.abc import Iterator, Sequence
-from itertools import pairwise
 from typing import Any, NamedTuple
 
+import cv2
 import numpy as np
 from pycocotools import mask as coco_mask
 
@@ -79,9 +79,9 @@ def decode_crop(rle: RunLength, margin: int = 0) -> Crop:
 
 
 def decode_crops(rles: Sequence[RunLength], margin: int = 0) -> Iterator[Crop]:
-    """Decode the smallest crops that hold masks, one after the other, so that only one is in memory.
+    """Decode the smallest crops that hold masks, one after the other, so that the pixels of only one are in memory.
 
-    All texts are decompressed at once, which is several times as fast for hundreds of small masks.
+    All texts are decompressed at once, to the bits of all crops, which is several times as fast for hundreds of masks.
 
     Args:
         rles: masks of one or several images.
@@ -103,17 +103,16 @@ def decode_crops(rles: Sequence[RunLength], margin: int = 0) -> Iterator[Crop]:
     offset = (left * crop_height + top)[owner]
     starts = first.column * crop_height[owner] + first.row - offset
     ends = last.column * crop_height[owner] + last.row + 1 - offset
-    frames = zip(crop_height.tolist(), crop_width.tolist(), top.tolist(), left.tolist(), strict=True)
-    for (height, width, y, x), (begin, stop) in zip(frames, pairwise(offsets.tolist()), strict=True):
-        if begin == stop:
+    num_pixels = np.where(np.diff(offsets) > 0, crop_height * crop_width, 0)  # a margin alone is no crop
+    bits, first_byte = _filled(starts, ends, num_pixels, owner)
+    frames = np.stack([crop_height, crop_width, top, left, first_byte, num_pixels], axis=1).tolist()
+    for height, width, y, x, begin, count in frames:
+        if not count:
             yield Crop(np.zeros((0, 0), np.bool_), 0, 0)
             continue
-        # Both steps may fall on one pixel: where a run ends at the bottom of the crop, the next may begin at its top.
-        steps = np.zeros(height * width + 1, np.int8)
-        steps[starts[begin:stop]] += 1
-        steps[ends[begin:stop]] -= 1
-        pixels = np.cumsum(steps[:-1], dtype=np.int8).view(np.bool_)
-        yield Crop(pixels.reshape(width, height).T, y, x)
+        columns = np.unpackbits(bits[begin : begin + (count + 7) // 8], count=count, bitorder="little")
+        # OpenCV transposes several times as fast as numpy.
+        yield Crop(cv2.transpose(columns.reshape(width, height)).view(np.bool_), y, x)
 
 
 def edges_of_mask(rle: RunLength) -> tuple[int, int, int, int] | None:
@@ -216,6 +215,38 @@ def _edges(spans: _Spans, owner: np.ndarray) -> tuple[np.ndarray, np.ndarray, np
         _reduce(np.maximum, last.column, offsets) + 1,
         _reduce(np.maximum, np.where(is_split, heights[owner] - 1, last.row), offsets) + 1,
     )
+
+
+def _filled(
+    starts: np.ndarray, ends: np.ndarray, num_pixels: np.ndarray, owner: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Set the bits of all runs of 1, which is several times as fast as to add up steps pixel by pixel.
+
+    A bit at each border of a run says that the pixels change there. A pixel is the parity of the bits up to it: within
+    a word of 64 bits by six shifts, then with the parity of the words before.
+
+    Args:
+        starts, ends: int64 [r], first pixel of each run and the one behind it, in the pixels of its mask.
+        num_pixels: int64 [m].
+        owner: int64 [r], the number of the mask of each run.
+
+    Returns:
+        uint8 [B], the lowest bit of a byte first, each mask from a new word on; and the first byte of each mask [m].
+    """
+    num_words = num_pixels // 64 + 1  # with room for a border behind the last pixel, so that each parity ends even
+    first_word = np.cumsum(num_words) - num_words
+    borders = np.stack([starts, ends], axis=1) + 64 * first_word[owner, None]
+    word, bit = np.divmod(borders.ravel(), 64)
+    words = np.zeros(num_words.sum(), "<u8")
+    if len(word):
+        is_first = np.flatnonzero(np.diff(word, prepend=-1))
+        # Two borders may be one pixel: where a run ends at the bottom of a crop, the next may begin at its top.
+        words[word[is_first]] = np.bitwise_xor.reduceat(np.uint64(1) << bit.astype(np.uint64), is_first)
+    for shift in (1, 2, 4, 8, 16, 32):
+        words ^= words << np.uint64(shift)
+    parity = np.bitwise_xor.accumulate(words >> np.uint64(63))
+    words[1:] ^= -parity[:-1]
+    return words.view(np.uint8), 8 * first_word
 
 
 def _decode_texts(texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:

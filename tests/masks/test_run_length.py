@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 from pycocotools import mask as coco_mask
 
-from lightning_rcnn.masks.run_length import decode_crop, decode_runs, edges_of_mask, encode_crop, resize
+from lightning_rcnn.masks.run_length import decode_crop, decode_crops, decode_runs, edges_of_mask, encode_crop, resize
 
 masks = arrays(np.bool_, array_shapes(min_dims=2, max_dims=2, max_side=40))
 frames = st.tuples(*[st.integers(0, 9)] * 4)
@@ -54,6 +54,17 @@ def test_full_and_empty_images(value):
     image = np.full((30, 20), value)
     assert encode_crop(image, 0, 0, 30, 20) == by_the_coco_api(image)
     assert_crop(image)
+
+
+def test_masks_of_one_call_do_not_touch_each_other():
+    """Also where their pixels fill words of 64 bits, or end one before or behind."""
+    rng = np.random.default_rng(0)
+    sizes = [(63, 1), (64, 1), (65, 1), (8, 16), (127, 1), (1, 129), (64, 64), (3, 500)]
+    images = [image for size in sizes for image in (np.ones(size, bool), rng.random(size) < 0.5, np.zeros(size, bool))]
+    for image, (crop, top, left) in zip(images, decode_crops(list(map(by_the_coco_api, images))), strict=True):
+        pasted = np.zeros_like(image)
+        pasted[top : top + crop.shape[0], left : left + crop.shape[1]] = crop
+        assert np.array_equal(pasted, image)
 
 
 def test_a_crop_without_pixels():
