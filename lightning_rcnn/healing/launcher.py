@@ -89,14 +89,17 @@ class Launcher:
         while True:
             leader = self._own if self._is_alone else await self._network.seek(awaited - 1, until)
             if leader == self._own:
-                await self._lead(Leader(whole, self._send, awaited, loop.time() + JOINING, reason))
+                rival = await self._lead(Leader(self._own, whole, self._send, awaited, loop.time() + JOINING, reason))
+                reason = f"node {rival} leads, too"
             elif await self._follow(leader):
-                await self._node.stop()
-                awaited, until = self._node.present - 1, loop.time()
                 reason = f"node {leader} is gone"
+            else:
+                continue
+            await self._node.stop()
+            awaited, until = self._node.present - 1, loop.time()
 
-    async def _lead(self, leader: Leader) -> None:
-        """Lead until this process ends."""
+    async def _lead(self, leader: Leader) -> int:
+        """Lead until this process ends, or another node has the better right to; return its number."""
         loop = asyncio.get_running_loop()
 
         async def joined(number: int, link: Link) -> None:
@@ -110,12 +113,22 @@ class Launcher:
                 del self._links[number]
                 leader.leave(number, loop.time())
 
-        self._network.lead(joined)
-        self._node.report = lambda message: leader.handle(self._own, message, loop.time())
-        self._node.report(self._node.state())
-        while True:
-            await asyncio.sleep(TICK)
-            leader.tick(loop.time())
+        self._network.lead(joined, lambda: len(self._links))
+        self._node.report_to(lambda message: leader.handle(self._own, message, loop.time()))
+        rival = loop.create_task(self._network.rival())
+        try:
+            while not rival.done():
+                await asyncio.sleep(TICK)
+                leader.tick(loop.time())
+        finally:
+            rival.cancel()
+        say(f"node {rival.result()} leads, too: this one, which fewer follow or which comes later, follows it")
+        self._network.follow()
+        self._node.report = lambda message: None
+        links, self._links = self._links, {}
+        for link in links.values():
+            link.close()
+        return rival.result()
 
     def _send(self, node: int, message: dict[str, Any]) -> None:
         if node == self._own:
@@ -129,8 +142,7 @@ class Launcher:
             link = await self._network.join(leader)
         except OSError:
             return False
-        self._node.report = link.send
-        link.send(self._node.state())
+        self._node.report_to(link.send)
         async for message in link.messages():
             self._node.handle(message)
         return True

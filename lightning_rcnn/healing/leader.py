@@ -4,11 +4,12 @@ It knows no processes and no network. Messages come in by `handle` and go out by
 
 | from a node | to a node |
 |---|---|
-| `stopped`: it has no ranks; step of its checkpoint, a free port | `start`: start ranks, see `Leader._start` |
+| `stopped`: it has no ranks; step, free port, signal that it got | `start`: start ranks, see `Leader._start` |
 | `rank`: a rank has ended with this status | `stop`: end all ranks, and say `stopped` |
 | `failed`: it cannot start its ranks | `copy`: get the checkpoint from this node |
 | `saved`: its rank 0 has written a checkpoint | `present`: so many nodes are here, spare ones included |
-| `copied`: it has a copy of one | `end`: end with this status |
+| `copied`: it has a copy of one | `signal`: pass this signal to its ranks |
+| `asked`: it got this signal, and has no ranks | `end`: end with this status |
 """
 
 import signal
@@ -32,6 +33,7 @@ LAST_WORDS = 30.0
 class _Member:
     step: int
     port: int
+    asked: int | None = None  # the signal that asked it to stop
     is_running: bool = False
     failed_starts: int = 0
 
@@ -40,6 +42,7 @@ class Leader:
     """Decides for all nodes.
 
     Args:
+        own: number of the node that leads.
         whole: layout on all nodes.
         send: sends a message to a node.
         awaited: number of nodes that the first start waits for.
@@ -51,9 +54,15 @@ class Leader:
     """
 
     def __init__(
-        self, whole: Layout, send: Callable[[int, dict[str, Any]], None], awaited: int, until: float, reason: str = ""
+        self,
+        own: int,
+        whole: Layout,
+        send: Callable[[int, dict[str, Any]], None],
+        awaited: int,
+        until: float,
+        reason: str = "",
     ) -> None:
-        self._whole, self._send = whole, send
+        self._own, self._whole, self._send = own, whole, send
         self._awaited, self._until = awaited, until
         self._members: dict[int, _Member] = {}
         self._order: list[int] = []  # nodes of the ranks that run, or were the last to do so
@@ -71,14 +80,18 @@ class Leader:
         if kind == "stopped":
             before = self._members.get(node)
             failed_starts = 0 if before is None else before.failed_starts
-            self._members[node] = _Member(message["step"], message["port"], failed_starts=failed_starts)
+            self._members[node] = _Member(message["step"], message["port"], message["asked"], False, failed_starts)
             if before is None:
                 self._tell_number()
                 if self._is_running:
                     say(f"node {node} is here")  # and takes part after the next checkpoint, or is spare
+                    self._obey(node)
             self.tick(now)
         elif node in self._members and kind == "failed":  # also while others end: several nodes may be broken
             self._note_failed_start(node)
+        elif node in self._members and kind == "asked":
+            self._members[node].asked = message["number"]
+            self._obey(node)
         elif node in self._members and kind == "copied":  # a node without ranks does not say `stopped` before a start
             self._members[node].step = message["step"]
         elif node not in self._members or not self._is_running:
@@ -155,6 +168,23 @@ class Leader:
                     "step": step,
                 },
             )
+
+        for node in list(self._members):
+            self._obey(node)
+
+    def _obey(self, node: int) -> None:
+        """Do what a node without ranks was asked to, if it was, once ranks run: a spare one ends, others stop all.
+
+        The leader cannot end alone: the ranks of the others would be ended at once, and start again.
+        """
+        number = self._members[node].asked
+        if number is None or not self._is_running:
+            return
+        if node not in self._order and node != self._own:
+            self._send(node, {"kind": "end", "status": EXIT_STATUS})
+            return
+        for each in self._order:
+            self._send(each, {"kind": "signal", "number": number})
 
     def _able(self) -> list[int]:
         """Return the nodes that are here and not left out, in their order."""

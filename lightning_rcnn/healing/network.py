@@ -18,6 +18,8 @@ from lightning_rcnn.healing.link import Link, in_time
 
 LOOKS = 0.1
 """Seconds between two looks for a leader."""
+RIVALS = 2.0
+"""Seconds between two looks of a leader for another one."""
 _PIECE = 2**20
 
 
@@ -52,6 +54,7 @@ class Network:
         self._has_gathered = False
         self._strangers: set[int] = set()  # nodes whose addresses other programs have, as was said
         self._joined: Callable[[int, Link], Awaitable[None]] | None = None
+        self._num_followers: Callable[[], int] = lambda: 0
 
     async def open(self) -> None:
         """Listen.
@@ -85,7 +88,8 @@ class Network:
         """
         self.leader = None
         while True:
-            leaders, strangers = await self._leaders()
+            answers, strangers = await self._answers()
+            leaders = {node: answer["leader"] for node, answer in answers.items()}
             for node, leader in leaders.items():
                 if leader == node:
                     self.leader, self._has_gathered = node, True
@@ -98,13 +102,31 @@ class Network:
                 return self._own
             await asyncio.sleep(LOOKS)
 
-    def lead(self, joined: Callable[[int, Link], Awaitable[None]]) -> None:
+    def lead(self, joined: Callable[[int, Link], Awaitable[None]], num_followers: Callable[[], int]) -> None:
         """Let others follow this node.
 
         Args:
             joined: takes the number and the link of one that does, and returns when it is lost.
+            num_followers: returns how many do.
         """
-        self.leader, self._joined = self._own, joined
+        self.leader, self._joined, self._num_followers = self._own, joined, num_followers
+
+    def follow(self) -> None:
+        """Let others follow this node no longer."""
+        self.leader, self._joined, self._num_followers = None, None, lambda: 0
+
+    async def rival(self) -> int:
+        """Wait for another leader that more nodes follow, or as many if it is before this one; return its number.
+
+        Two nodes that look for a leader in the same moment may both lead, and one that stood still for seconds may
+        not know that the others have another leader.
+        """
+        while True:
+            await asyncio.sleep(RIVALS)
+            answers, _ = await self._answers()
+            for node, answer in answers.items():
+                if answer["leader"] == node and (-answer["followers"], node) < (-self._num_followers(), self._own):
+                    return node
 
     async def join(self, leader: int) -> Link:
         """Return a link to the leader.
@@ -144,31 +166,31 @@ class Network:
         link.send({**message, "token": self._token})
         return link
 
-    async def _leaders(self) -> tuple[dict[int, int | None], list[int]]:
-        """Return whom the others follow, of those that answer, and nodes whose addresses other programs have.
+    async def _answers(self) -> tuple[dict[int, dict[str, Any]], list[int]]:
+        """Return what the others say about whom they follow, and nodes whose addresses other programs have.
 
         As soon as one leads, the answers of the rest are not waited for: a machine that is gone gives none, and its
         followers would join too late.
         """
         loop = asyncio.get_running_loop()
         asked = {loop.create_task(self._ask(node)): node for node in range(len(self._addresses)) if node != self._own}
-        leaders: dict[int, int | None] = {}
+        answers: dict[int, dict[str, Any]] = {}
         strangers = []
         waiting = set(asked)
         try:
-            while waiting and not any(node == leader for node, leader in leaders.items()):
+            while waiting and not any(node == answer["leader"] for node, answer in answers.items()):
                 done, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
                 for task in done:
                     if (answer := task.result()) is None:
                         continue
                     if "leader" in answer:
-                        leaders[asked[task]] = answer["leader"]
+                        answers[asked[task]] = answer
                     else:
                         strangers.append(asked[task])
         finally:
             for task in waiting:
                 task.cancel()
-        return leaders, strangers
+        return answers, strangers
 
     def _note_strangers(self, nodes: list[int]) -> None:
         """Refuse the first nodes whose addresses other programs have, or say later, once, that they are gone."""
@@ -206,7 +228,7 @@ class Network:
             elif wish["want"] == "checkpoint":
                 await link.send_file(self._folder / NAME)
             else:
-                link.send({"leader": self.leader})
+                link.send({"leader": self.leader, "followers": self._num_followers()})
                 if wish["want"] == "join" and self.leader == self._own and self._joined is not None:
                     await self._joined(wish["node"], link)
             await writer.drain()

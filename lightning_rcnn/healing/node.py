@@ -1,7 +1,6 @@
 """The ranks of this node, as its launcher starts and ends them for the leader."""
 
 import asyncio
-import os
 import signal
 import sys
 from collections.abc import Awaitable, Callable, Sequence
@@ -39,7 +38,7 @@ class Node:
         fetch: gets the checkpoint of a node into the folder.
 
     Attributes:
-        report: takes messages for the leader, see `leader.py`.
+        report: takes messages for the leader, see `leader.py`; `report_to` sets it.
         ended: the exit status, once it is known.
         present: number of nodes that the leader knows.
     """
@@ -63,7 +62,7 @@ class Node:
         self._first_rank = 0
         self._all_ended: asyncio.Future[None] | None = None
         self._asked: int | None = None  # the signal that asks to stop
-        self._has_started = False
+        self._has_leader = False  # or had one
         self._queue: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
         self._tasks: set[asyncio.Task[Any]] = set()
         self._copies = Copies(number, fetch, self._report_copy, self._keep)
@@ -90,12 +89,21 @@ class Node:
         """Take a message of the leader."""
         if message["kind"] == "present":
             self.present = message["nodes"]
+        elif message["kind"] == "signal":
+            self._asked = message["number"]
+            if self._running is not None:
+                self._running.signal(self._asked)
         else:
             self._queue.put_nowait(message)
 
-    def state(self) -> dict[str, Any]:
+    def report_to(self, leader: Callable[[dict[str, Any]], None]) -> None:
+        """Begin to report to a leader, by a function that takes messages for it; this node has no ranks now."""
+        self.report, self._has_leader = leader, True
+        self.report(self._state())
+
+    def _state(self) -> dict[str, Any]:
         """Return the message of a node without ranks."""
-        return {"kind": "stopped", "step": saved_step(self._folder), "port": free_port()}
+        return {"kind": "stopped", "step": saved_step(self._folder), "port": free_port(), "asked": self._asked}
 
     async def stop(self) -> None:
         """End all ranks at once, and forget what a leader has asked for before, except the end."""
@@ -107,18 +115,18 @@ class Node:
         await done
 
     def pass_on(self, number: int) -> None:
-        """Pass a signal to the ranks, which save and end; without any there is nothing to save."""
+        """Pass a signal to the ranks, which save and end, or without any here to the leader, or without one end."""
         self._asked = number
-        if not self._has_started:
+        if self._running is not None and self._running.pids:
+            self._running.signal(number)
+        elif self._has_leader:
+            self.report({"kind": "asked", "number": number})
+        else:
             self._end(EXIT_STATUS)
-        elif self._running is not None:
-            for pid in self._running.pids.values():
-                with suppress(ProcessLookupError):
-                    os.kill(pid, number)
 
     def interrupt(self) -> None:
         """Note Ctrl-C, which a terminal sends to the ranks, too; without any the launcher ends by it."""
-        if self._running is None:
+        if self._running is None or not self._running.pids:
             self._end(INTERRUPTED)
 
     async def close(self) -> None:
@@ -158,7 +166,7 @@ class Node:
                 if "done" in message:
                     message["done"].set_result(None)
                 else:
-                    self.report(self.state())
+                    self.report(self._state())
             elif message["kind"] == "copy":
                 self._copies.begin(message["source"])
             elif message["kind"] == "end":
@@ -209,7 +217,7 @@ class Node:
         except (OSError, RefusedError) as error:
             self._report_failed_start(str(error))
             return
-        self._running, self._has_started = prepared, True
+        self._running = prepared
         if len(self._order) > 1:  # for the loss of one of them
             self._keep(self._prepare_in_reserve(with_nodes(self._whole, len(self._order) - 1)))
 
@@ -254,7 +262,7 @@ class Node:
         elif kind == "started":
             prepared.note_ranks(values[0])
             if self._asked is not None:
-                self.pass_on(self._asked)
+                prepared.signal(self._asked)
         elif kind == "rank":
             rank, status = values
             prepared.pids.pop(rank, None)  # another process may get its id

@@ -99,6 +99,12 @@ class PreparedRanks:
         """Note the processes that it says are "started"."""
         self.pids, self.has_ranks = pids, True
 
+    def signal(self, number: int) -> None:
+        """Send a signal to the ranks that are known."""
+        for pid in self.pids.values():
+            with suppress(ProcessLookupError):
+                os.kill(pid, number)
+
     def end(self) -> None:
         """End all ranks at once; "ended" follows."""
         with suppress(OSError):  # it is gone, and with it the ranks

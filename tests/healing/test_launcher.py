@@ -19,10 +19,11 @@ from lightning_rcnn.checkpoints.in_memory import FOLDER_VARIABLE, NAME
 from lightning_rcnn.cli import forking
 from lightning_rcnn.files import atomic_save
 from lightning_rcnn.healing import __main__ as command
+from lightning_rcnn.healing import launcher as launcher_module
 from lightning_rcnn.healing import leader, memory
 from lightning_rcnn.healing.launcher import Launcher
 from lightning_rcnn.healing.layout import Layout
-from lightning_rcnn.healing.network import Address
+from lightning_rcnn.healing.network import Address, Network
 from lightning_rcnn.healing.prepared import FAILED
 from lightning_rcnn.stop_signals import EXIT_STATUS, INTERRUPTED
 
@@ -383,3 +384,27 @@ def test_a_signal_to_one_node_reaches_its_ranks(nodes):
     time.sleep(0.5)
     assert all(process.is_alive() for process in processes)  # these ranks do not listen
     assert nodes.end() == [0, 0, 0]
+
+
+@pytest.mark.end_to_end
+def test_of_two_leaders_one_follows_the_other(nodes, monkeypatch):
+    """Node 0 took itself for the leader while node 1 already trained with node 2."""
+    seek = Network.seek
+
+    async def seek_nobody_at_first(network, wanted, until):
+        if network._own == 0 and not network._has_gathered:
+            network._has_gathered = True
+            return 0
+        return await seek(network, wanted, until)
+
+    monkeypatch.setattr(launcher_module, "GATHERING", 1.0)
+    monkeypatch.setattr(launcher_module, "JOINING", 1.0)
+    for own in (1, 2):
+        nodes.start(own)
+    until(lambda: len(nodes.steps()) > 3)
+    assert nodes.steps()[-1][1:] == (2, 3)
+    monkeypatch.setattr(Network, "seek", seek_nobody_at_first)
+    nodes.start(0)
+    until(lambda: nodes.steps()[-1][1:] == (3, 2))
+    assert nodes.end() == [0, 0, 0]
+    assert any("node 1 leads, too: this one" in line for line in nodes.told())

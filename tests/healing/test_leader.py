@@ -18,17 +18,21 @@ class Nodes:
     def __init__(self, nodes, whole, **options):
         self.sent = []
         self.leader = Leader(
+            0,
             whole,
             lambda node, message: self.sent.append((node, message)),
             **{"awaited": nodes, "until": 100, **options},
         )
 
-    def stopped(self, *nodes, step=-1, now=0.0):
+    def stopped(self, *nodes, step=-1, now=0.0, asked=None):
         for node in nodes:
-            self.leader.handle(node, {"kind": "stopped", "step": step, "port": 1000 + node}, now)
+            self.leader.handle(node, {"kind": "stopped", "step": step, "port": 1000 + node, "asked": asked}, now)
 
     def rank(self, node, rank, status, now=0.0):
         self.leader.handle(node, {"kind": "rank", "rank": rank, "status": status}, now)
+
+    def asked(self, node):
+        self.leader.handle(node, {"kind": "asked", "number": signal.SIGTERM}, 0.0)
 
     def failed(self, node):
         self.leader.handle(node, {"kind": "failed"}, 0.0)
@@ -228,6 +232,43 @@ def test_without_a_node_that_starts_its_ranks_the_job_ends(capsys):
     assert nodes.leader.status == 1
     expected = "error: node 0 cannot start its ranks, and no other node is left: look at it; --ckpt_path last resumes"
     assert expected in capsys.readouterr().err
+
+
+def test_a_spare_node_that_is_asked_to_stop_ends_alone(three):
+    three.stopped(3, asked=None)
+    three.take()
+    three.asked(3)
+    assert three.take() == [(3, "end")]
+    assert three.last[3]["status"] == EXIT_STATUS
+    three.stopped(4, asked=signal.SIGTERM)  # while it had no leader
+    assert three.take() == [(4, "end")]
+    assert three.leader.status is None
+
+
+def test_a_node_whose_ranks_have_ended_has_all_others_stop(three):
+    three.rank(2, 4, 0)
+    three.rank(2, 5, 0)
+    three.asked(2)
+    assert three.take() == [(0, "signal"), (1, "signal"), (2, "signal")]
+    assert three.last[0]["number"] == signal.SIGTERM
+
+
+def test_a_leader_without_ranks_does_not_leave_those_of_others(three):
+    for _ in range(STARTS):
+        three.failed(0)
+        three.stopped(0, 1, 2)
+    assert three.take()[-2:] == [(1, "start"), (2, "start")]
+    three.asked(0)
+    assert three.take() == [(1, "signal"), (2, "signal")]
+
+
+def test_what_is_asked_between_two_starts_is_done_after_the_second(three):
+    three.rank(1, 3, KILLED)
+    three.stopped(0, 1, step=4)
+    three.asked(1)
+    assert [kind for _, kind in three.take()] == ["stop", "stop", "stop"]
+    three.stopped(2, step=4)
+    assert [kind for _, kind in three.take()] == ["start"] * 3 + ["signal"] * 3
 
 
 def test_the_end_of_all_ranks_is_the_end(three):

@@ -7,6 +7,7 @@ import pytest
 
 from lightning_rcnn.checkpoints.in_memory import NAME
 from lightning_rcnn.healing import link as link_module
+from lightning_rcnn.healing import network as network_module
 from lightning_rcnn.healing.network import Address, Network, StrangerError
 
 
@@ -40,7 +41,7 @@ def test_the_first_node_leads_when_all_are_here(networks):
         for each in networks:
             await each.open()
         first = await networks[0].seek(2, later(60))
-        networks[0].lead(nobody)
+        networks[0].lead(nobody, int)
         leaders = [first, *await asyncio.gather(*(each.seek(2, later(60)) for each in networks[1:]))]
         for each in networks:
             each.close()
@@ -62,11 +63,32 @@ def test_without_the_others_a_node_waits_and_then_leads(networks):
     assert seconds > 0.3
 
 
+@pytest.mark.parametrize(("followers", "stays"), [((0, 0), 0), ((1, 1), 0), ((0, 1), 1), ((2, 1), 0)])
+def test_of_two_leaders_the_one_with_fewer_followers_or_the_later_one_leaves(networks, monkeypatch, followers, stays):
+    monkeypatch.setattr(network_module, "RIVALS", 0.01)
+
+    async def run():
+        for each, number in zip(networks, followers, strict=False):
+            await each.open()
+            each.lead(nobody, lambda number=number: number)
+        looks = [asyncio.create_task(each.rival()) for each in networks[:2]]
+        rival = await asyncio.wait_for(looks[1 - stays], 5)
+        networks[1 - stays].follow()
+        await asyncio.sleep(0.1)
+        has_stayed = not looks[stays].done()
+        for each, look in zip(networks, looks, strict=False):
+            look.cancel()
+            each.close()
+        return rival, has_stayed
+
+    assert asyncio.run(run()) == (stays, True)
+
+
 def test_a_node_that_comes_later_follows_whoever_leads(networks):
     async def run():
         await networks[2].open()
         await networks[2].seek(2, later(0))
-        networks[2].lead(nobody)
+        networks[2].lead(nobody, int)
         await networks[0].open()
         leader = await networks[0].seek(2, later(0))
         for each in (networks[0], networks[2]):
@@ -83,7 +105,7 @@ def test_a_leader_is_followed_before_a_machine_that_is_gone_would_have_answered(
 
         async def run():
             await networks[1].open()
-            networks[1].lead(nobody)
+            networks[1].lead(nobody, int)
             start = asyncio.get_running_loop().time()
             leader = await networks[2].seek(1, later(0))
             networks[1].close()
@@ -156,7 +178,7 @@ def test_another_program_that_took_the_port_of_a_lost_node_ends_no_training(
 def test_a_node_that_comes_back_follows_the_leader_whatever_has_the_port_of_another(networks, stranger):
     async def check():
         await networks[2].open()
-        networks[2].lead(nobody)
+        networks[2].lead(nobody, int)
         assert await networks[1].seek(1, later(5)) == 2
         networks[2].close()
 
@@ -173,7 +195,7 @@ def test_an_answer_that_breaks_off_is_none(networks, addresses):
     async def run():
         server = await asyncio.start_server(break_off, *addresses[0])
         try:
-            assert await networks[1]._leaders() == ({}, [])
+            assert await networks[1]._answers() == ({}, [])
         finally:
             server.close()
 
@@ -198,7 +220,7 @@ def test_messages_pass_both_ways_and_the_loss_of_either_is_noted(networks):
                 heard.append(message)
             over.set()
 
-        networks[0].lead(joined)
+        networks[0].lead(joined, int)
         link = await networks[1].join(0)
         link.send({"from": 1})
         async for message in link.messages():
@@ -226,7 +248,7 @@ def test_a_node_that_is_silent_is_lost(networks, monkeypatch):
                 raise AssertionError
             silent.set()
 
-        networks[0].lead(joined)
+        networks[0].lead(joined, int)
         await networks[1].join(0)
         await asyncio.wait_for(silent.wait(), 10)
         networks[0].close()

@@ -11,7 +11,8 @@ from lightning_rcnn.files import atomic_write
 from lightning_rcnn.healing import node as node_module
 from lightning_rcnn.healing.layout import Layout
 from lightning_rcnn.healing.node import Node
-from lightning_rcnn.healing.prepared import FAILED, RefusedError
+from lightning_rcnn.healing.prepared import FAILED, PreparedRanks, RefusedError
+from lightning_rcnn.stop_signals import EXIT_STATUS
 
 
 class Copies:
@@ -43,6 +44,8 @@ class Ranks:
 
     def note_ranks(self, pids):
         self.pids, self.has_ranks = pids, True
+
+    signal = PreparedRanks.signal
 
     def end(self):
         pass
@@ -166,12 +169,49 @@ def test_a_process_that_ends_before_it_has_forked_ranks_has_failed_to_start_them
     follow(check)
 
 
+def test_a_node_without_ranks_leaves_a_signal_to_its_leader_and_without_one_ends(follow):
+    async def check(node, copies):
+        said = []
+        node.report_to(said.append)
+        assert (said[0]["kind"], said[0]["asked"]) == ("stopped", None)
+        node.pass_on(signal.SIGTERM)
+        assert said[1:] == [{"kind": "asked", "number": signal.SIGTERM}]
+        node.report_to(said.append)  # another leader, which has not heard of it
+        assert said[2]["asked"] == signal.SIGTERM
+        assert not node.ended.done()
+
+    follow(check)
+
+    async def check_alone(node, copies):
+        node.pass_on(signal.SIGTERM)
+        assert await node.ended == EXIT_STATUS
+
+    follow(check_alone)
+
+
+def test_ranks_whose_start_is_on_its_way_get_the_signal_of_the_leader(follow, monkeypatch):
+    sent = []
+    monkeypatch.setattr("os.kill", lambda *words: sent.append(words))
+
+    async def check(node, copies):
+        node._running = ranks = Ranks()
+        ranks.pids = {}
+        node.handle({"kind": "signal", "number": signal.SIGTERM})
+        assert sent == []
+        ranks.other.send(("started", {0: 21}))
+        node._hear(ranks, asyncio.get_running_loop().create_future())
+        assert sent == [(21, signal.SIGTERM)]
+        node._running = None
+
+    follow(check)
+
+
 def test_a_signal_reaches_no_process_that_got_the_id_of_a_rank_that_has_ended(follow, monkeypatch):
     sent = []
     monkeypatch.setattr("os.kill", lambda *words: sent.append(words))
 
     async def check(node, copies):
-        node._running, node._has_started = Ranks(), True
+        node._running = Ranks()
         for message in (("started", {0: 21, 1: 22}), ("rank", 0, 0)):
             node._running.other.send(message)
             node._hear(node._running, asyncio.get_running_loop().create_future())
