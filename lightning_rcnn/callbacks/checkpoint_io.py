@@ -3,6 +3,7 @@
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from lightning_rcnn.data.fetch import FetchPolicy, send_file
 from lightning_rcnn.data.stores.addresses import file_name, is_cloud
 from lightning_rcnn.errors import InputError
 from lightning_rcnn.files import atomic_save
+from lightning_rcnn.stale_files import read_past_stale
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
@@ -82,7 +84,7 @@ class AtomicCheckpointIO(TorchCheckpointIO):
         """
         self.wait()
         file = checkpoint_file(path)
-        content = super().load_checkpoint(file, map_location, weights_only)
+        content = read_past_stale(partial(super().load_checkpoint, file, map_location, weights_only), file)
         return joined(content, Path(file))
 
     def remove_checkpoint(self, path: str | Path) -> None:

@@ -22,6 +22,7 @@ from lightning_rcnn.checkpoints.header import position_of
 from lightning_rcnn.checkpoints.in_memory import memory_checkpoint
 from lightning_rcnn.errors import InputError, PassingError
 from lightning_rcnn.launchers import healing_job
+from lightning_rcnn.stale_files import read_past_stale
 from lightning_rcnn.training_loops import lead_to_validation
 
 FOLDER = "checkpoints"
@@ -268,7 +269,7 @@ def _identity(checkpoint: str | Path | None) -> str:
     if Path(checkpoint) == memory_checkpoint():
         return f"memory (step {position_of(checkpoint)[1]})"
     try:
-        status = Path(checkpoint).stat()
+        status = read_past_stale(Path(checkpoint).stat, checkpoint)
     except OSError as error:
         return f"{checkpoint} ({error.strerror})"
     return f"{checkpoint} ({status.st_size} bytes, {status.st_mtime_ns // 10**9})"

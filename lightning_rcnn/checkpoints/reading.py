@@ -4,6 +4,7 @@ import re
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from lightning_rcnn.checkpoints.passed_over import STAND_INS, PassedOverArray
 from lightning_rcnn.checkpoints.pickles import read_pickle
 from lightning_rcnn.checkpoints.split import WEIGHTS, files_of, is_split, possible_folders, with_values
 from lightning_rcnn.errors import InputError
+from lightning_rcnn.stale_files import read_past_stale
 
 _OLD_TORCH = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19"
 """First bytes of a file of torch before 1.6: a pickle of its magic number."""
@@ -46,6 +48,10 @@ def read_content(path: Path) -> Any:
     Raises:
         InputError: no such file, a file of another format, or a damaged one.
     """
+    return read_past_stale(partial(_read_content, path), path)
+
+
+def _read_content(path: Path) -> Any:
     if not path.is_file():
         raise InputError(f"{path}: no such file")
     with path.open("rb") as file:

@@ -15,6 +15,7 @@ from lightning_rcnn.cli.other_names import command_for
 from lightning_rcnn.cli.registry import GROUPS, TOOLS, TRAINING, help_text
 from lightning_rcnn.errors import InputError, LostRankError, PassingError
 from lightning_rcnn.launchers import healing_job
+from lightning_rcnn.stale_files import is_stale
 
 DEBUG_VARIABLE = "LIGHTNING_RCNN_DEBUG"
 
@@ -50,7 +51,7 @@ def main(arguments: list[str] | None = None) -> int:
         if debug or error.filename is None:
             raise
         say(f"lightning-rcnn: error: {error.filename}: {error.strerror} (--debug shows where)")
-        return 1
+        return os.EX_SOFTWARE if is_stale(error) and healing_job(os.environ) else 1
     except KeyboardInterrupt:
         print("lightning-rcnn: interrupted", file=sys.stderr)
         return stop_signals.INTERRUPTED

@@ -1,4 +1,5 @@
 import argparse
+import errno
 import fractions
 import os
 import pickle
@@ -176,3 +177,15 @@ def test_what_cannot_be_read_is_named_in_one_line(tmp_path, kind, problem):
 def test_a_file_that_is_not_there(tmp_path):
     with pytest.raises(InputError, match="no such file"):
         read_weights(tmp_path / "none.pth")
+
+
+@pytest.mark.parametrize("place", ["pathlib.Path.is_file", "torch.load", "zipfile.ZipFile"])
+def test_a_file_that_was_replaced_on_a_network_file_system_is_opened_again(tmp_path, monkeypatch, place):
+    torch.save(WEIGHTS, tmp_path / "last.ckpt")
+    monkeypatch.setattr("time.sleep", lambda seconds: monkeypatch.undo())
+
+    def fail(*_, **__):
+        raise OSError(errno.ESTALE, "Stale file handle")
+
+    monkeypatch.setattr(place, fail)
+    assert_is_read(tmp_path / "last.ckpt")

@@ -1,3 +1,4 @@
+import errno
 import importlib
 import inspect
 import re
@@ -42,6 +43,18 @@ def test_an_error_that_may_pass_asks_for_another_start_where_ranks_start_again(r
     monkeypatch.setattr("lightning_rcnn.cli._dispatch", fail)
     monkeypatch.setenv("TORCHELASTIC_RUN_ID", job)
     assert run("fit").status == status
+
+
+@pytest.mark.parametrize(("job", "status"), [("", 1), (f"{HEALING} token", 70)])
+def test_so_does_a_stale_file_of_a_network_file_system(run, monkeypatch, job, status):
+    def fail(words):
+        raise OSError(errno.ESTALE, "Stale file handle", "runs/a/config.yaml")
+
+    monkeypatch.setattr("lightning_rcnn.cli._dispatch", fail)
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", job)
+    outcome = run("fit")
+    assert outcome.status == status
+    assert "runs/a/config.yaml: Stale file handle" in outcome.err or job  # in such a job one process says it
 
 
 def test_version(run):
