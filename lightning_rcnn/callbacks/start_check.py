@@ -11,6 +11,7 @@ from lightning.pytorch.loggers import WandbLogger
 from lightning_rcnn import slurm_step
 from lightning_rcnn.callbacks.checkpoints import BestCheckpoint
 from lightning_rcnn.callbacks.sharding_check import check_sharding
+from lightning_rcnn.callbacks.shared_folder import check_shared_folder
 from lightning_rcnn.callbacks.wandb_modes import require_known_mode
 from lightning_rcnn.data.class_names import require_same_classes
 from lightning_rcnn.data.datamodule import DetectionDataModule
@@ -27,9 +28,9 @@ class StartCheck(Callback):
 
     Raises:
         InputError: a launcher started more or fewer processes than train together; ranks differ in precision; the model
-            has other classes than the data; a setting cannot work with a sharded strategy; gradients on CPUs are to
-            cross the network in another form; a callback monitors a metric that nothing logs, or in the wrong
-            direction; a validation interval exceeds the epoch.
+            has other classes than the data; a setting cannot work with a sharded strategy, or nodes do not share the
+            folder for its split checkpoints; gradients on CPUs are to cross the network in another form; a callback
+            monitors a metric that nothing logs, or in the wrong direction; a validation interval exceeds the epoch.
     """
 
     def setup(self, trainer: Trainer, pl_module: Any, stage: str) -> None:
@@ -47,6 +48,7 @@ class StartCheck(Callback):
                 _check_validation_interval(trainer, data.num_training_batches)
         if stage == "fit" and not trainer.fast_dev_run:  # type: ignore[attr-defined]  # added later
             _check_monitors(trainer, pl_module)
+            check_shared_folder(trainer)
 
 
 def _name(source: Any) -> str | list[str]:

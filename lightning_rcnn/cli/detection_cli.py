@@ -37,7 +37,6 @@ from lightning_rcnn.cli.run_copy import (
     in_copy,
     push_after_checkpoint,
     pushed_at_end,
-    require_whole_checkpoints,
 )
 from lightning_rcnn.cli.run_lock import is_held
 from lightning_rcnn.cli.run_loggers import flags_with_our_loggers, replace_loggers
@@ -260,8 +259,6 @@ class DetectionCLI(LightningCLI):
             trainer = super().instantiate_trainer(default_root_dir=str(output), plugins=plugins, **kwargs)
         except (ValueError, ImportError, MisconfigurationException) as error:
             raise refusal(given, error) from error
-        if self._copy is not None:
-            require_whole_checkpoints(self._copy, trainer)
         keep_in_run_folder(trainer, self.run_dir)
         if self.command in ("validate", "test") and self.checkpoint is not None:
             log_at(trainer, *position_of(self.checkpoint))

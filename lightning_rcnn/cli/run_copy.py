@@ -4,11 +4,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from lightning.pytorch import Trainer
 from lightning.pytorch.utilities.rank_zero import rank_zero_warn
 
 from lightning_rcnn.callbacks.checkpoints import FOLDER
-from lightning_rcnn.callbacks.sharded_strategy import ShardedStrategy
 from lightning_rcnn.cli.run_lock import is_held
 from lightning_rcnn.data.fetch import FetchPolicy
 from lightning_rcnn.data.stores.addresses import is_cloud, is_remote
@@ -31,20 +29,6 @@ def copy_of_run(run_dir: str | None, checkpoint: str | None, command: str) -> Wo
     if not is_held(copy.folder):  # a training on this machine works in it, and has the newest files
         copy.pull()
     return copy
-
-
-def require_whole_checkpoints(copy: WorkingCopy, trainer: Trainer) -> None:
-    """Check that the checkpoints of a training on several nodes do not lie in parts in the copies of all of them.
-
-    Raises:
-        InputError: they would.
-    """
-    strategy = trainer.strategy
-    if isinstance(strategy, ShardedStrategy) and strategy.split_checkpoints and trainer.num_nodes > 1:
-        raise InputError(
-            f"--run_dir {copy.url}: each of the {trainer.num_nodes} nodes would keep its part of a split checkpoint to "
-            "itself; give a folder that all nodes share, or split_checkpoints false"
-        )
 
 
 def in_copy(copy: WorkingCopy, checkpoint: str | None) -> str | None:

@@ -1,18 +1,15 @@
 """What becomes of a run whose folder in a cloud cannot be written."""
 
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 
-from lightning_rcnn.callbacks.sharded_strategy import ShardedStrategy
 from lightning_rcnn.cli.run_copy import (
     copy_of_run,
     in_copy,
     push_after_checkpoint,
     push_or_warn,
     pushed_at_end,
-    require_whole_checkpoints,
 )
 from lightning_rcnn.data.fetch import FetchPolicy
 from lightning_rcnn.data.working_copy import ChangedElsewhereError, WorkingCopy
@@ -79,13 +76,3 @@ def test_whose_run_folder_is_in_a_cloud(tmp_path: Path, monkeypatch: pytest.Monk
     assert in_copy(copy, "best") == "best"
     with pytest.raises(InputError, match="--run_dir https://host/run: nothing can be written there"):
         copy_of_run("https://host/run", None, "fit")
-
-
-@pytest.mark.parametrize(("splits", "nodes"), [(True, 1), (False, 2), (True, 2)])
-def test_nodes_whose_copies_would_have_a_part_of_a_checkpoint_each_are_refused(splits, nodes):
-    trainer = SimpleNamespace(strategy=ShardedStrategy(split_checkpoints=splits), num_nodes=nodes)
-    if not splits or nodes == 1:
-        require_whole_checkpoints(Failing(None), trainer)
-        return
-    with pytest.raises(InputError, match=r"--run_dir s3://bucket/run: each of the 2 nodes would keep its part"):
-        require_whole_checkpoints(Failing(None), trainer)
