@@ -13,12 +13,12 @@ from lightning_rcnn.callbacks.run_facts import run_facts
 from lightning_rcnn.callbacks.run_folder import run_folder
 from lightning_rcnn.callbacks.wandb_logging import DetectionWandbLogger
 from lightning_rcnn.callbacks.wandb_runs import RUN_ID
+from lightning_rcnn.cli.rank_settings import require_same_settings
 from lightning_rcnn.cli.run_loggers import KINDS
+from lightning_rcnn.cli.run_paths import CONFIG
 from lightning_rcnn.errors import InputError
 from lightning_rcnn.files import atomic_write
 from lightning_rcnn.plain_data import CLASS_PATH
-
-CONFIG = "config.yaml"
 
 
 class SaveRunConfig(SaveConfigCallback):
@@ -28,7 +28,13 @@ class SaveRunConfig(SaveConfigCallback):
     """
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Do nothing yet: a refused start leaves the file as it is."""
+        """Compare the settings of all ranks; save nothing yet: a refused start leaves the file as it is.
+
+        Raises:
+            InputError: a rank of a training has other settings than rank 0.
+        """
+        if stage == "fit":
+            require_same_settings(yaml.safe_load(self._as_text()))
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Save before the first step."""

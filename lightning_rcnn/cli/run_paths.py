@@ -16,6 +16,7 @@ from lightning_rcnn.errors import InputError
 from lightning_rcnn.suggestions import did_you_mean
 
 RUNS = Path("runs")
+CONFIG = "config.yaml"
 
 
 def choose_run_dir(given: str | None, config_files: list[Path], checkpoint: str | None, command: str) -> Path:

@@ -1,6 +1,6 @@
 """Comparison of the settings of a run folder with those of a command."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -8,11 +8,13 @@ import yaml
 
 from lightning_rcnn.checkpoints.header import read_header
 from lightning_rcnn.checkpoints.reading import read_content
-from lightning_rcnn.cli.run_config import CONFIG
+from lightning_rcnn.cli.run_paths import CONFIG
 from lightning_rcnn.precision import AUTO
 
+DURATIONS = ("trainer.max_epochs", "trainer.min_epochs", "trainer.max_steps", "trainer.min_steps", "trainer.max_time")
+"""Settings that say when a training ends."""
 FREE = (
-    *("trainer.max_epochs", "trainer.min_epochs", "trainer.max_steps", "trainer.min_steps", "trainer.max_time"),
+    *DURATIONS,
     *("trainer.accelerator", "trainer.strategy", "trainer.devices", "trainer.num_nodes", "trainer.plugins"),
     *("trainer.logger", "trainer.log_every_n_steps", "trainer.profiler", "trainer.enable_autolog_hparams"),
     *("trainer.enable_progress_bar", "trainer.enable_model_summary", "trainer.num_sanity_val_steps"),
@@ -52,8 +54,25 @@ def differences(folder: Path, config: Mapping[str, Any], checkpoint: Path | None
     for settings in (before, now):
         if began_with is not None and settings.get(PRECISION, AUTO) == AUTO:
             settings[PRECISION] = began_with
-    keys = [key for key in dict.fromkeys([*before, *now]) if before.get(key) != now.get(key) and not _is_free(key)]
-    return [f"{key} {_shown(before.get(key))} -> {_shown(now.get(key))}" for key in keys]
+    return _changes(before, now, FREE)
+
+
+def changed_settings(
+    before: Mapping[str, Any], now: Mapping[str, Any], but: Sequence[str] = (), also: Sequence[str] = ()
+) -> list[str]:
+    """Return changed settings that make another training, as "key before -> now".
+
+    Args:
+        before, now: settings, as plain values.
+        but: settings, and groups of settings, that count as free, too.
+        also: free ones that count.
+    """
+    return _changes(_flat(before), _flat(now), [key for key in (*FREE, *but) if key not in also])
+
+
+def _changes(before: Mapping[str, Any], now: Mapping[str, Any], free: Sequence[str]) -> list[str]:
+    keys = [key for key in dict.fromkeys([*before, *now]) if before.get(key) != now.get(key)]
+    return [f"{key} {_shown(before.get(key))} -> {_shown(now.get(key))}" for key in keys if not _is_in(key, free)]
 
 
 def is_finished(checkpoint: Path, trainer: Mapping[str, Any]) -> bool:
@@ -87,8 +106,8 @@ def _flat(settings: Mapping[str, Any], above: str = "") -> dict[str, Any]:
     return flat
 
 
-def _is_free(key: str) -> bool:
-    return any(key == free or key.startswith(f"{free}.") for free in FREE)
+def _is_in(key: str, groups: Sequence[str]) -> bool:
+    return any(key == group or key.startswith(f"{group}.") for group in groups)
 
 
 def _shown(value: Any) -> str:

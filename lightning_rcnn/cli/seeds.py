@@ -7,7 +7,7 @@ from typing import Any
 
 import yaml
 
-from lightning_rcnn.cli.run_config import CONFIG
+from lightning_rcnn.cli.run_paths import CONFIG
 from lightning_rcnn.errors import InputError
 
 SEED = "seed_everything"
