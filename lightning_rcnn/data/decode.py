@@ -32,13 +32,13 @@ from PIL import ExifTags, Image
 from torch import Tensor
 
 from lightning_rcnn.data.image_formats import FORMATS, HEIF, describe_unidentified, is_heic, unsupported_kind
+from lightning_rcnn.data.jpeg_header import plain_jpeg
 
 warnings.filterwarnings("ignore", module=r"PIL\.")  # they name no file, and the rules here cover what matters
 
 _OPENERS = [name for name in FORMATS if name not in ("MPO", HEIF)]
 """Pillow opens MPO as JPEG, and HEIC with a plug-in. It starts other programs for formats that are not in the list."""
 
-JPEG_BEGINNING = b"\xff\xd8\xff"
 EXIF_TURNS: dict[int, Callable[[np.ndarray], np.ndarray]] = {
     2: lambda pixels: pixels[:, ::-1],
     3: lambda pixels: pixels[::-1, ::-1],
@@ -200,13 +200,18 @@ def pixel_limit(number: int | None) -> Iterator[None]:
         Image.MAX_IMAGE_PIXELS = before
 
 
+def has_few_pixels(width: int, height: int) -> bool:
+    """Return whether a size is within Pillow's limit."""
+    return width * height <= _pixel_limit()
+
+
 def require_few_pixels(width: int, height: int) -> None:
     """Refuse a size above Pillow's limit, for files that Pillow does not open.
 
     Raises:
         UnsupportedImage: the size is above it.
     """
-    if width * height > _pixel_limit():
+    if not has_few_pixels(width, height):
         raise _too_many_pixels()
 
 
@@ -222,34 +227,16 @@ def _pixel_limit() -> float:
 
 
 def _decode_plain_jpeg(data: bytes, apply_exif: bool, room: np.ndarray | None) -> np.ndarray | None:
-    """Return pixels uint8 [h, w, 3] of a sound JPEG without special features, as nearly all are; None otherwise.
-
-    This saves reading the header with Pillow, which would take a fortieth of the decoding time.
-    """
-    if not data.startswith(JPEG_BEGINNING) or (apply_exif and _may_have_exif(data)):
+    """Return pixels uint8 [h, w, 3] of a sound JPEG without special features; None for others."""
+    header = plain_jpeg(data, apply_exif=apply_exif)
+    if header is None or not has_few_pixels(header.width, header.height):
         return None
+    size = header.height * header.width * 3
+    buffer = None if room is None or size > len(room) else room[:size]
     try:
-        height, width, colors, _ = simplejpeg.decode_jpeg_header(data)
-        if colors in ("CMYK", "YCCK") or height * width > _pixel_limit():
-            return None
-        size = height * width * 3
-        buffer = None if room is None or size > len(room) else room[:size]
         return simplejpeg.decode_jpeg(data, "RGB", buffer=buffer)
-    except (ValueError, KeyError):  # damaged, or a subsampling that simplejpeg has no name for
+    except (ValueError, KeyError):
         return None
-
-
-def _may_have_exif(data: bytes) -> bool:
-    """Return whether a JPEG has an EXIF segment before the pixels, or segments that cannot be followed."""
-    position = len(JPEG_BEGINNING) - 1
-    while data[position : position + 1] == b"\xff":
-        marker = data[position + 1 : position + 2]
-        if marker == b"\xda":  # the pixels
-            return False
-        if marker == b"\xe1" and data.startswith(b"Exif", position + 4):
-            return True
-        position += 2 + int.from_bytes(data[position + 2 : position + 4])
-    return True
 
 
 def _decode_jpeg(header: Image.Image, data: bytes) -> tuple[np.ndarray, str]:

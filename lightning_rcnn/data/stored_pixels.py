@@ -16,13 +16,13 @@ import simplejpeg
 
 from lightning_rcnn.data.decode import (
     EXIF_TURNS,
-    JPEG_BEGINNING,
     UndecodableImage,
     as_undecodable,
     exif_orientation,
     open_image,
 )
 from lightning_rcnn.data.image_formats import FORMATS, is_array, is_tiff
+from lightning_rcnn.data.jpeg_header import JPEG_BEGINNING
 from lightning_rcnn.data.stored_arrays import open_array
 from lightning_rcnn.data.stored_layout import StoredLayout, kind_of
 from lightning_rcnn.data.stored_tiff import read_by_tifffile, tiff_layout

@@ -61,7 +61,7 @@ def pack_webdataset(
         check: full reads all bits of each image, structure looks at JPEGs only for headers, markers and the end. See
             `pack auto`.
         name: name of the data set; by default that of the folder.
-        workers: reading processes; by default as many as are worth starting, at most one per core.
+        workers: images that are read at the same time; by default one per core.
         strict: refuse the data set if anything has to be repaired or skipped.
         max_loss: refuse the data set if a larger share of its images, or of its objects, has to be skipped.
         overwrite: replace the index that this command wrote before.

@@ -16,10 +16,12 @@ from lightning_rcnn.data.decode import (
     UnsupportedImage,
     decode_with_damage,
     exif_orientation,
+    has_few_pixels,
     open_image,
 )
 from lightning_rcnn.data.defects import Defect
 from lightning_rcnn.data.image_formats import ARRAY, FORMATS, is_array, is_tiff
+from lightning_rcnn.data.jpeg_header import plain_jpeg
 from lightning_rcnn.data.pack.sound_jpeg import is_sound_jpeg
 from lightning_rcnn.data.stored_pixels import read_stored, stored_layout
 
@@ -62,6 +64,10 @@ def inspect_image(data: bytes, file_name: str) -> ImageInfo:
     Raises:
         RejectedImageError: not an image, or an incomplete or damaged one.
     """
+    if (plain := plain_jpeg(data)) is not None and has_few_pixels(plain.width, plain.height) and is_sound_jpeg(data):
+        size = plain.width, plain.height
+        defects = [*_name_defects(file_name, FORMATS["JPEG"].suffixes), *[Defect.GRAY_IMAGE] * plain.is_gray]
+        return ImageInfo(FORMATS["JPEG"].extension, size, size, defects)
     try:
         layout = stored_layout(data) if is_array(data) or is_tiff(data) else None
         header = None if layout is not None and not layout.becomes_rgb else open_image(data)

@@ -77,7 +77,9 @@ def shapes_source(num: int, seed: int = 0, keypoints: bool = False) -> Source:
     labels_of = partial(_labels_of, seed=seed)
     read = partial(read_scene, seed=seed, keypoints=keypoints)
     skeleton = SKELETON if keypoints else None
-    return Source(f"shapes/{seed}", categories, range(num), read, labels_of=labels_of, skeleton=skeleton)
+    return Source(
+        f"shapes/{seed}", categories, range(num), read, labels_of=labels_of, skeleton=skeleton, is_computed=True
+    )
 
 
 def _labels_of(index: int, seed: int) -> set[int]:

@@ -10,6 +10,8 @@ from lightning_rcnn.data.index import Annotation, Shard, distinct_labels
 from lightning_rcnn.data.pack.source import Sample
 from lightning_rcnn.data.pack.tar_shard import TarShard
 
+_ENCODER = json.JSONEncoder(separators=(",", ":"))
+
 
 class ShardWriter:
     """Writes samples in order and collects their index entries.
@@ -83,7 +85,7 @@ class _OpenShard:
         self._tar = TarShard(self._file)
 
     def write(self, sample: Sample) -> None:
-        record = json.dumps(sample.record, separators=(",", ":")).encode()
+        record = _ENCODER.encode(sample.record).encode()
         key = f"{self._first + len(self.records):09d}"
         for extension, content in sorted({sample.extension: sample.image, "json": record}.items()):
             self._tar.add(f"{key}.{extension}", content)

@@ -63,7 +63,8 @@ class Source:
         name: name for messages, such as "VOC2007/trainval".
         categories: classes with the labels 1..K.
         items: items, one per image, in the order of the packed set.
-        read: function that reads an item into a sample; other processes call it, so it and the items are picklable.
+        read: function that reads an item into a sample. Several threads call it at a time, or other processes, so it
+            and the items are picklable.
         log: defects found while listing the items.
         left_out: numbers of annotated images and objects without an item.
         name_of: function from an item to its name for messages.
@@ -72,6 +73,7 @@ class Source:
         is_federated: see `ShardIndex`.
         skeleton: keypoints of the objects; None if they have none.
         writes_images: whether the images are written; false for those that stay in shards of others.
+        is_computed: whether Python computes the images; threads only read and decode files side by side.
     """
 
     name: str
@@ -86,3 +88,4 @@ class Source:
     is_federated: bool = False
     skeleton: Skeleton | None = None
     writes_images: bool = True
+    is_computed: bool = False

@@ -1,5 +1,6 @@
 """Pack a source into a data set: shards, index and report."""
 
+from contextlib import closing
 from functools import partial
 from itertools import repeat
 from pathlib import Path
@@ -7,15 +8,16 @@ from pathlib import Path
 from rich.console import Console
 from rich.markup import escape
 
+from lightning_rcnn.data.decode import pixel_limit
 from lightning_rcnn.data.defects import CONVERSIONS, Defect, DefectLog, Finding
 from lightning_rcnn.data.index import ShardIndex
 from lightning_rcnn.data.pack.completeness import MAX_LOSS, require_complete
 from lightning_rcnn.data.pack.folder import atomic_folder
-from lightning_rcnn.data.pack.parallel import default_workers, map_in_order
 from lightning_rcnn.data.pack.pixel_options import PixelOptions
 from lightning_rcnn.data.pack.pixel_survey import PixelSurvey, read_surveyed
 from lightning_rcnn.data.pack.report import print_report
 from lightning_rcnn.data.pack.shard_writer import ShardWriter
+from lightning_rcnn.data.pack.side_by_side import read_side_by_side
 from lightning_rcnn.data.pack.sound_jpeg import STRUCTURE
 from lightning_rcnn.data.pack.source import Contents, Source
 from lightning_rcnn.errors import InputError
@@ -39,14 +41,14 @@ def write_shards(
 ) -> ShardIndex:
     """Pack a data set into a folder that appears when it is complete.
 
-    The same source and options give the same bytes, with any number of processes.
+    The same source and options give the same bytes, with any number of workers.
 
     Args:
         source: result of `voc_source(...)`, `coco_source(...)` or `shapes_source(...)`.
         out: path of the folder.
         name: name of the set; by default the source's name.
         shard_size: samples per shard; the last shard has fewer.
-        workers: number of reading processes; by default as many as are worth starting, at most one per core.
+        workers: number of images that are read at the same time; by default one per core.
         strict: whether to refuse a data set with any defect that is not just noted.
         max_loss: largest share of the images, or of the objects, that may be skipped, 0 to 1.
         overwrite: whether to replace a packed data set in `out`.
@@ -65,13 +67,16 @@ def write_shards(
     if not 0 <= max_loss <= 1:
         raise InputError(f"--max_loss {max_loss:g} is not a share; give a number from 0 to 1")
     log = DefectLog(source.log.counts.copy(), source.log.first_locations.copy())
-    workers = workers or default_workers(len(source.items))
     num_objects = source.left_out.objects
     survey = PixelSurvey(pixels)
     read = partial(read_surveyed, read=source.read, options=pixels, keeps_image=source.writes_images)
     with atomic_folder(out, overwrite=overwrite) as folder:
-        with ShardWriter(folder, shard_size) as writer:
-            outcomes = map_in_order(read, source.items, workers, name_of=source.name_of)
+        # A thread that ends its own limit would end that of the others, too; inside of this one none has an effect.
+        with (
+            ShardWriter(folder, shard_size) as writer,
+            pixel_limit(pixels.max_pixels),
+            closing(read_side_by_side(source, read, workers)) as outcomes,
+        ):
             for outcome, summary in track(outcomes, f"packing {source.name}", console, len(source.items)):
                 log.add(outcome.findings)
                 num_objects += outcome.num_objects

@@ -9,12 +9,15 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from PIL import Image
 from rich.console import Console
 from webdataset import WebDataset
 from webdataset.tariterators import tar_file_expander
 
+from lightning_rcnn.data.pack import side_by_side
 from lightning_rcnn.data.pack.coco import coco_source
 from lightning_rcnn.data.pack.parallel import map_in_order
+from lightning_rcnn.data.pack.pixel_options import PixelOptions
 from lightning_rcnn.data.pack.shapes import shapes_source
 from lightning_rcnn.data.pack.write import write_shards
 from lightning_rcnn.errors import InputError
@@ -71,6 +74,43 @@ def test_bytes_are_the_same_for_any_number_of_processes(tmp_path):
     for workers in (1, 2):
         write_shards(shapes_source(40), tmp_path / str(workers), shard_size=16, workers=workers)
     assert contents(tmp_path / "1") == contents(tmp_path / "2")
+
+
+@pytest.fixture
+def coco_files(make_coco, encode_image):
+    """Images of several sizes with boxes, some damaged, as arguments of `coco_source`."""
+    files = {f"{n:02d}.jpg": b"" if n % 7 == 3 else encode_image(20 + n, 16) for n in range(30)}
+    images = [{"id": n, "file_name": name, "width": 20 + n, "height": 16} for n, name in enumerate(files)]
+    boxes = [{"id": n + 1, "image_id": n, "category_id": 1, "bbox": [1, 1, 5 + n, 9]} for n in range(30)]
+    return make_coco(files, images, boxes)
+
+
+def test_bytes_are_the_same_for_any_number_of_threads(coco_files, tmp_path):
+    for workers in (1, 2, 3, None):
+        write_shards(coco_source(*coco_files), tmp_path / str(workers), shard_size=8, workers=workers, max_loss=1)
+        assert contents(tmp_path / str(workers)) == contents(tmp_path / "1")
+
+
+@pytest.mark.end_to_end
+def test_processes_read_a_large_set_where_there_are_many_cores(coco_files, tmp_path, monkeypatch):
+    write_shards(coco_source(*coco_files), tmp_path / "threads", shard_size=8, workers=2, max_loss=1)
+    monkeypatch.setattr(side_by_side, "MAX_THREADS", 1)
+    monkeypatch.setattr(side_by_side, "ENOUGH_FOR_PROCESSES", 30)
+    monkeypatch.setattr(side_by_side, "map_in_threads", None)
+    write_shards(coco_source(*coco_files), tmp_path / "processes", shard_size=8, workers=2, max_loss=1)
+    assert contents(tmp_path / "threads") == contents(tmp_path / "processes")
+
+
+def test_a_limit_of_pixels_holds_in_all_threads(make_coco, encode_image, tmp_path, monkeypatch):
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 500)
+    files = {f"{n:02d}.png": encode_image(kind="PNG") for n in range(40)}
+    images = [{"id": n, "file_name": name, "width": 64, "height": 48} for n, name in enumerate(files)]
+    source = coco_source(*make_coco(files, images))
+    with pytest.raises(InputError, match="unsupported_image"):
+        write_shards(source, tmp_path / "refused", workers=4)
+    index = write_shards(source, tmp_path / "taken", workers=4, pixels=PixelOptions(max_pixels=64 * 48))
+    assert len(index) == 40
+    assert Image.MAX_IMAGE_PIXELS == 500
 
 
 def test_another_seed_gives_another_fingerprint(tmp_path):
