@@ -34,6 +34,10 @@ TOOLS = {
     "pack cvat": Tool("CVAT's XML for images to shards", f"{_COMMANDS}.pack_formats", "pack_cvat"),
     "pack createml": Tool("Create ML's JSON to shards", f"{_COMMANDS}.pack_formats", "pack_createml"),
     "pack labelstudio": Tool("Label Studio's JSON to shards", f"{_COMMANDS}.pack_formats", "pack_labelstudio"),
+    "pack jsonl": Tool(
+        "JSON Lines, as Hugging Face's metadata.jsonl, to shards", f"{_COMMANDS}.pack_json_lines", "pack_jsonl"
+    ),
+    "pack ndjson": Tool("Ultralytics' NDJSON to shards", f"{_COMMANDS}.pack_formats", "pack_ndjson"),
     "pack widerface": Tool("WIDER FACE to shards", f"{_COMMANDS}.pack_formats", "pack_widerface"),
     "pack deeppcb": Tool("DeepPCB to shards", f"{_COMMANDS}.pack_formats", "pack_deeppcb"),
     "pack lines": Tool("text files with an object a line to shards", f"{_COMMANDS}.pack_formats", "pack_lines"),

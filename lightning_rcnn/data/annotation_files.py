@@ -10,6 +10,8 @@ from typing import Any, NamedTuple
 
 from lightning_rcnn.data.index import Shard
 
+ANNOTATIONS_SUFFIX = ".annotations.jsonl"
+"""End of the name of a file of annotations; before it, that of its shard without suffix."""
 SOURCE = "source"
 HEADER = tarfile.BLOCKSIZE
 """Bytes of the tar header before a member's content."""

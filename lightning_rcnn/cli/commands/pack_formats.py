@@ -27,6 +27,8 @@ Format = Literal[
     "cvat",
     "createml",
     "labelstudio",
+    "jsonl",
+    "ndjson",
     "widerface",
     "deeppcb",
 ]
@@ -186,5 +188,6 @@ pack_deeppcb = _command("deeppcb", "DeepPCB")
 pack_lvis = _command("lvis", "LVIS's JSON files with COCO's images")
 pack_cvat = _command("cvat", "CVAT's XML files for images")
 pack_createml = _command("createml", "Create ML's JSON files")
+pack_ndjson = _command("ndjson", "Ultralytics' NDJSON files, with the images that they name")
 pack_labelstudio = _command("labelstudio", "Label Studio's JSON files")
 pack_labelme = _command("labelme", "LabelMe's JSON files: polygons, rectangles, circles and masks")

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from lightning_rcnn.cli.commands.packing import read_pairs
-from lightning_rcnn.data.formats.webdataset_fields import FIELDS
+from lightning_rcnn.data.formats.json_fields import FIELDS
 from lightning_rcnn.data.pack.class_choice import read_choice, with_targets
 from lightning_rcnn.data.pack.completeness import MAX_LOSS
 from lightning_rcnn.data.pack.pixel_options import PixelOptions
@@ -68,7 +68,7 @@ def pack_webdataset(
     """
     pixels = PixelOptions(channels, range, bands, max_pixels, check)
     paths = _tar_files(shards)
-    given = read_pairs(map, "--map", FIELDS)
+    given = read_pairs(map, "--map", ("image", "json", *FIELDS))
     choice = None if classes is None else read_choice(classes)
     foreign = read_webdataset(
         paths,

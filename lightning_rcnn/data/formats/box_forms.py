@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 
 from lightning_rcnn.data.formats.coco.relative import are_relative
-from lightning_rcnn.data.formats.webdataset_fields import BoxForm, edges_of_box
+from lightning_rcnn.data.formats.json_fields import BoxForm, edges_of_box
 from lightning_rcnn.errors import InputError
 
 _FORMS: tuple[BoxForm, ...] = ("xyxy", "xywh", "cxcywh")
@@ -13,24 +13,29 @@ _TOLERANCE = 0.01
 """Share of the image's size by which a box may exceed it."""
 
 
-def choose_form(sizes_and_boxes: Iterable[tuple[tuple[int, int], list[list[float]]]], where: str) -> BoxForm:
-    """Return the only form in which the boxes lie in their images.
+def choose_form(
+    sizes_and_boxes: Iterable[tuple[tuple[int, int], list[list[float]]]], where: str, usual: BoxForm | None = None
+) -> BoxForm:
+    """Return the only form in which the boxes lie in their images, or the usual one if they do in that.
 
     Args:
         sizes_and_boxes: (width, height) and boxes of some images.
         where: what holds the boxes, for messages.
+        usual: form that the format prescribes; None if it prescribes none.
 
     Raises:
         InputError: several forms fit, or none.
     """
     images = list(sizes_and_boxes)
     if not images:
-        return "xyxy"
+        return usual or "xyxy"
     if are_relative(box for _, boxes in images for box in boxes):
         images = [((1, 1), boxes) for _, boxes in images]
     shares = {form: _share_inside(images, form) for form in _FORMS}
     fitting = [form for form in _FORMS if shares[form] >= _FITS]
     possible = [form for form in _FORMS if shares[form] >= _MAY_FIT]
+    if usual is not None and usual in fitting:
+        return usual
     if len(fitting) == 1 and possible == fitting:
         return fitting[0]
     found = f"may be {' or '.join(possible)}" if possible else "fit their images in no form"

@@ -7,9 +7,11 @@ from typing import NamedTuple
 
 from lightning_rcnn.data.formats.csv_columns import recognize_table
 from lightning_rcnn.data.formats.cvat import is_cvat
+from lightning_rcnn.data.formats.json_lines import SUFFIXES, is_json_lines
 from lightning_rcnn.data.formats.layout import Layout
 from lightning_rcnn.data.formats.lines import is_deeppcb, is_widerface
 from lightning_rcnn.data.formats.masks import is_cityscapes, masks_per_image, masks_per_object
+from lightning_rcnn.data.formats.ndjson import is_ndjson
 from lightning_rcnn.data.formats.via import is_via_csv
 from lightning_rcnn.data.formats.yolo import is_yolo_line
 from lightning_rcnn.data.formats.yolo_config import is_class_list, is_yolo_yaml
@@ -119,6 +121,16 @@ def _deeppcb(layout: Layout) -> Candidate | None:
     return next((Candidate("deeppcb", file) for file in files), None)
 
 
+def _jsonl(layout: Layout) -> Candidate | None:
+    files = (file for file in layout.with_suffix(*SUFFIXES)[:100] if is_json_lines(layout, file))
+    return next((Candidate("jsonl", file) for file in files), None)
+
+
+def _ndjson(layout: Layout) -> Candidate | None:
+    files = (file for file in layout.with_suffix(*SUFFIXES)[:100] if is_ndjson(layout, file))
+    return next((Candidate("ndjson", file) for file in files), None)
+
+
 def _masks(layout: Layout) -> Candidate | None:
     if any(re.search(r"(^|/)Annotations/[^/]+\.xml$", file) for file in layout.all_files):
         return None  # VOC's own segmentations beside its boxes
@@ -150,4 +162,6 @@ _RECOGNIZERS: tuple[Callable[[Layout], Candidate | None], ...] = (
     _labelstudio,
     _widerface,
     _deeppcb,
+    _jsonl,
+    _ndjson,
 )

@@ -6,6 +6,7 @@ import re
 
 from lightning_rcnn.data.formats.coco.other_formats import recognize_content
 from lightning_rcnn.data.formats.coco.scalars import number
+from lightning_rcnn.data.formats.json_lines import SUFFIXES
 from lightning_rcnn.data.formats.layout import Layout
 from lightning_rcnn.data.formats.yolo_config import is_class_list
 from lightning_rcnn.data.formats.yolo_oriented import is_dota_line
@@ -17,8 +18,6 @@ _FILES_TO_TRY = 20
 _PYTHON = "yield the samples from Python with `pack_samples`"
 _OTHERS = {
     ".odgt": "JSON Lines, as of CrowdHuman",
-    ".jsonl": "JSON Lines",
-    ".ndjson": "JSON Lines",
     ".tfrecord": "TensorFlow's records",
     ".record": "TensorFlow's records",
     ".parquet": "a Parquet table",
@@ -42,7 +41,7 @@ _REMARKS = re.compile(r"(^|/)(readme|license|notes)[^/]*$", re.IGNORECASE)
 
 def describe_unknown(layout: Layout) -> str:
     """Return "FILE is ...; what to do" for the file that most likely has the annotations; "" if none looks like it."""
-    return _json(layout) or _table(layout) or _text(layout) or _other(layout)
+    return _json(layout) or _table(layout) or _text(layout) or _json_lines(layout) or _other(layout)
 
 
 def _json(layout: Layout) -> str:
@@ -104,6 +103,21 @@ def _text(layout: Layout) -> str:
             return (
                 f"{file} has lines such as {shown!r}; if a line is an object, say what is in it, for example "
                 f"`lightning-rcnn pack lines {layout.path} --template '{template}'`"
+            )
+    return ""
+
+
+def _json_lines(layout: Layout) -> str:
+    for file in layout.with_suffix(*SUFFIXES)[:_FILES_TO_TRY]:
+        try:
+            content = json.loads(next(iter(layout.lines(file, 1)), ""))
+        except (ValueError, RecursionError):
+            continue
+        if isinstance(content, dict):
+            return (
+                f"{file} has lines with the keys {', '.join(list(content)[:12])}; if a line is an image, name them, "
+                f"for example `lightning-rcnn pack jsonl {layout.path} --map file_name=image,boxes=objects.bbox,"
+                "labels=objects.category`"
             )
     return ""
 

@@ -107,10 +107,18 @@ def read_labels(path: Path, names: Mapping[int, str], pose: Pose | None = None) 
     except UnreadableTextError as error:
         raise LabelsError(f"{path.name} {error}") from error
     lines = [(number, line.split()) for number, line in enumerate(text.splitlines(), start=1)]
-    return Labels([_read_line(parts, names, pose, f"{path.name}, line {number}") for number, parts in lines if parts])
+    return Labels([read_row(parts, names, pose, f"{path.name}, line {number}") for number, parts in lines if parts])
 
 
-def _read_line(parts: list[str], names: Mapping[int, str], pose: Pose | None, place: str) -> LabeledObject:
+def read_row(parts: list[str], names: Mapping[int, str], pose: Pose | None, place: str) -> LabeledObject:
+    """Read the columns of one object.
+
+    Args:
+        parts: number of the class, and the numbers of a box, of a box with keypoints, or of a polygon.
+        names: number of a class -> its name.
+        pose: keypoints behind the box; None if there are none.
+        place: location, for messages.
+    """
     try:
         number, values = float(parts[0]), [float(part) for part in parts[1:]]
     except ValueError:

@@ -8,12 +8,14 @@ from lightning_rcnn.data.formats.archives import holds_samples, is_named_like_an
 from lightning_rcnn.data.formats.createml import read_createml
 from lightning_rcnn.data.formats.csv_files import read_csv
 from lightning_rcnn.data.formats.cvat import read_cvat
+from lightning_rcnn.data.formats.json_lines import read_json_lines
 from lightning_rcnn.data.formats.labeled import LabeledData
 from lightning_rcnn.data.formats.labelme import read_labelme
 from lightning_rcnn.data.formats.labelstudio import read_labelstudio
 from lightning_rcnn.data.formats.layout import Layout
 from lightning_rcnn.data.formats.lines import DEEPPCB, DEEPPCB_CLASSES, ONLY_CLASS, WIDERFACE, read_lines
 from lightning_rcnn.data.formats.masks import read_masks
+from lightning_rcnn.data.formats.ndjson import read_ndjson
 from lightning_rcnn.data.formats.recognition import recognize
 from lightning_rcnn.data.formats.unknown import describe_unknown
 from lightning_rcnn.data.formats.via import read_via
@@ -44,6 +46,8 @@ TITLES = {
     "widerface": "WIDER FACE",
     "deeppcb": "DeepPCB",
     "lines": "lines by a template",
+    "jsonl": "JSON Lines",
+    "ndjson": "Ultralytics' NDJSON",
 }
 """Name of the command -> name of the format, for messages."""
 _JSON = ("coco", "lvis", "via", "createml", "labelstudio")
@@ -57,6 +61,8 @@ _READERS: dict[str, Callable[[Layout], LabeledData]] = {
     "cvat": read_cvat,
     "createml": read_createml,
     "labelstudio": read_labelstudio,
+    "jsonl": read_json_lines,
+    "ndjson": read_ndjson,
     "widerface": lambda layout: read_lines(layout, WIDERFACE, {ONLY_CLASS: "face"}),
     "deeppcb": lambda layout: read_lines(layout, DEEPPCB, DEEPPCB_CLASSES, "_test"),
 }

@@ -207,7 +207,7 @@ def _why_no_classes(data: LabeledData) -> str:
     """Say why no class is known, with the first object and what is wrong with it, and the way out."""
     for split in data.splits:
         for image in split.images:
-            for labeled in _read_labels(image.labels).objects:
+            for labeled in _readable_objects(image):
                 if labeled.lost in (None, Defect.UNKNOWN_CLASS):
                     place = labeled.place or "object 1"
                     label = Defect.UNKNOWN_CLASS.label
@@ -227,7 +227,7 @@ def _occurring_classes(splits: Iterable[LabeledSplit]) -> list[str]:
         labeled.class_name
         for split in splits
         for image in split.images
-        for labeled in _read_labels(image.labels).objects
+        for labeled in _readable_objects(image)
         if labeled.class_name
     }
     return sorted(names)
@@ -269,7 +269,12 @@ def _items(split: LabeledSplit, located: LocatedImages) -> tuple[list[LabeledIte
 
 
 def _num_objects(image: LabeledImage) -> int:
+    return len(_readable_objects(image))
+
+
+def _readable_objects(image: LabeledImage) -> Sequence[LabeledObject]:
+    """Return the objects of an image; none if its labels cannot be read, which is reported when they are packed."""
     try:
-        return len(_read_labels(image.labels).objects)
+        return _read_labels(image.labels).objects
     except LabelsError:
-        return 0
+        return ()

@@ -17,8 +17,7 @@ from lightning_rcnn.data.formats.box_forms import choose_form
 from lightning_rcnn.data.formats.coco.relative import are_relative, polygons_of
 from lightning_rcnn.data.formats.coco.scalars import numbers, whole_number
 from lightning_rcnn.data.formats.coco.segmentations import read_segmentation
-from lightning_rcnn.data.formats.labeled import LabeledData, LabeledSplit, Labels, LabelsError
-from lightning_rcnn.data.formats.webdataset_fields import (
+from lightning_rcnn.data.formats.json_fields import (
     BoxForm,
     as_dictionary,
     boxes_of,
@@ -27,6 +26,7 @@ from lightning_rcnn.data.formats.webdataset_fields import (
     read_objects,
     size_of,
 )
+from lightning_rcnn.data.formats.labeled import LabeledData, LabeledSplit, Labels, LabelsError
 from lightning_rcnn.data.formats.webdataset_shards import ForeignSample, list_samples, read_member
 from lightning_rcnn.data.pack.labeled import LabeledItem, categories_of, read_labeled_item
 from lightning_rcnn.data.pack.source import Contents, Outcome, Source

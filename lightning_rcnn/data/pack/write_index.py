@@ -10,6 +10,7 @@ from typing import Any
 
 from rich.console import Console
 
+from lightning_rcnn.data.annotation_files import ANNOTATIONS_SUFFIX
 from lightning_rcnn.data.cache import ShardCache
 from lightning_rcnn.data.fetch import FetchPolicy
 from lightning_rcnn.data.index import INDEX_NAME, AnnotationFile, Shard, ShardIndex, distinct_labels
@@ -110,7 +111,7 @@ def _write_annotations(path: Path, end: int, first: int, records: list[dict[str,
     positions = [0]
     for line in lines:
         positions.append(positions[-1] + len(line))
-    annotations = path.with_name(f"{path.stem}.annotations.jsonl")
+    annotations = path.with_name(f"{path.stem}{ANNOTATIONS_SUFFIX}")
     with atomic_write(annotations) as file:
         file.writelines(lines)
     with path.open("rb") as shard:

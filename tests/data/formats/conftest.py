@@ -112,3 +112,9 @@ def refusal(pack, tmp_path):
 def recognized():
     """`recognized(path)`: names of the formats that a path may have."""
     return lambda path: [candidate.name for candidate in recognize(Layout(path))]
+
+
+@pytest.fixture
+def read_set():
+    """`read_set(folder)`: a packed set."""
+    return _read

@@ -3,6 +3,7 @@
 import json
 import random
 
+from tests.data.formats.test_json_lines import BOXES, CAT_ROW, DOG_ROW, HEADER, entry
 from tests.data.formats.test_label_tools import RESULTS, annotation, createml, cvat, image, task
 from tests.data.formats.test_labelme import labelme, shape
 from tests.data.formats.test_via import TWO, export, table
@@ -33,6 +34,7 @@ COCO = {
     ],
     "categories": [{"id": 1, "name": "cat", "supercategory": "x"}, {"id": 2, "name": "dog"}],
 }
+LINE = {"file_name": "a.jpg", "objects": BOXES}
 YOLO_YAML = "path: .\ntrain: .\nval: .\nnc: 2\nnames: [cat, dog]\n"
 SETS = {
     "coco": {"x.json": json.dumps(COCO)},
@@ -49,6 +51,10 @@ SETS = {
     "createml": {"x.json": json.dumps([createml("a.jpg", ("cat", 10, 16, 10, 20)), createml("b.png")])},
     "labelstudio": {"x.json": json.dumps([task("a.jpg", annotation(*RESULTS)), task("b.png", number=2)])},
     "widerface": {"wider_face_train_bbx_gt.txt": "a.jpg\n1\n5 6 10 20 0 0 0 0 0 0\nb.png\n0\n0 0 0 0 0 0 0 0 0 0\n"},
+    "jsonl": {"metadata.jsonl": f"{json.dumps(LINE)}\n{json.dumps(LINE | {'file_name': 'b.png'})}\n"},
+    "ndjson": {
+        "x.ndjson": f"{json.dumps(HEADER)}\n{json.dumps(entry('a.jpg', 'train', {'boxes': [CAT_ROW, DOG_ROW]}))}\n"
+    },
     "deeppcb": {"train.txt": "a.jpg a.txt\n", "a.txt": "5 6 15 26 1\n10 10 30 40 6\n"},
 }
 """Format -> the text files of a set with the images a.jpg and b.png (of DeepPCB, a_test.jpg)."""
@@ -78,10 +84,12 @@ def damage(text, seed):
     """Damage a file: a value of its JSON, a word, a line, or its bytes, in turn."""
     rng = random.Random(seed)
     if text[:1] in "[{" and seed % 2:
-        content = json.loads(text)
+        lines = text.splitlines()
+        number = rng.randrange(len(lines)) if len(lines) > 1 else 0  # JSON Lines, or JSON in one line
+        content = json.loads(lines[number])
         for _ in range(rng.randint(1, 3)):
             content = _replace(content, rng)
-        return json.dumps(content).encode("utf-8", "surrogatepass")
+        return "\n".join([*lines[:number], json.dumps(content), *lines[number + 1 :]]).encode("utf-8", "surrogatepass")
     data = text.encode()
     match seed % 5:
         case 0:

@@ -67,7 +67,7 @@ def test_archives_are_refused_with_the_command_that_unpacks_them(tmp_path, capsy
     assert sorted(path.name for path in tmp_path.rglob("*")) == ["a.zip", "b.tar.gz", "renamed", "set"]
 
 
-@pytest.mark.parametrize("name", ["coco", "lvis", "via", "createml", "labelstudio"])
+@pytest.mark.parametrize("name", ["coco", "lvis", "via", "createml", "labelstudio", "jsonl", "ndjson"])
 def test_json_that_does_not_fit_into_memory_is_refused(write_files, tmp_path, monkeypatch, name):
     root = write(write_files, name, SETS[name])
     monkeypatch.setattr(layout, "MIN_CHECKED", 1)

@@ -45,7 +45,7 @@ def recognize_text(text: str) -> OtherFormat | None:
     if _is_yolo_line(first):
         return _own("YOLO's text", "yolo")
     if first.startswith("{") and first.endswith("}") and "\n" in head:
-        return OtherFormat("JSON Lines", "put the annotations into one COCO JSON file")
+        return _own("JSON Lines", "ndjson" if '"type": "dataset"' in first else "jsonl")
     if first.startswith(("names:", "path:", "train:")):
         return _own("the YAML file of a YOLO data set", "yolo")
     if first.count(",") >= 3 and not first.startswith(("{", "[")):  # these begin JSON that is cut off or damaged

@@ -1,4 +1,4 @@
-"""Find boxes, classes and masks in the JSON of WebDataset samples, whose keys everybody names differently.
+"""Find boxes, classes and masks in JSON that describes one image, whose keys everybody names differently.
 
 A field is a path such as `objects.bbox`: the key `bbox` of each entry of the list `objects`, or the list `bbox` in the
 dictionary `objects`. Fields that are not given are recognized by their names.
@@ -28,8 +28,8 @@ _NAMES = {
     "file_name": "file_name filename image_name",
     "image_id": "image_id",
 }
-FIELDS = ("image", "json", *_NAMES)
-"""Fields of `--map`: extensions of the members with image and JSON, and paths in the JSON."""
+FIELDS = tuple(_NAMES)
+"""Fields of `--map`: paths in the JSON."""
 _OF_OBJECTS = ("boxes", "labels", "masks", "crowd", "difficult")
 
 
