@@ -53,6 +53,13 @@ class Layout:
         self._malformed: list[str] = []
         self.files = self.all_files if path.is_dir() else [path.name]
 
+    def around(self) -> "Layout":
+        """Return these annotation files with the folder around theirs, where the images may be beside it."""
+        wider = Layout(self.path.resolve().parent)
+        name = self.path.resolve().name
+        wider.path, wider.files = self.path, [f"{name}/{file}" for file in self.files]
+        return wider
+
     @cached_property
     def all_files(self) -> list[str]:
         """All files below `root`, sorted, with "/" between the parts."""

@@ -24,7 +24,7 @@ from lightning_rcnn.data.formats.coco.relative import are_relative
 from lightning_rcnn.data.formats.coco.scalars import flag, number, whole_number
 from lightning_rcnn.data.formats.labeled import LabeledData, LabeledImage, LabeledObject, LabeledSplit, Labels
 from lightning_rcnn.data.formats.layout import Layout, read_text
-from lightning_rcnn.data.formats.pairing import nearest_images
+from lightning_rcnn.data.formats.line_files import images_of_texts, without_other_texts
 from lightning_rcnn.data.formats.splits import in_order, split_of, split_of_folder
 from lightning_rcnn.errors import InputError
 from lightning_rcnn.plural import plural
@@ -163,15 +163,19 @@ def _blocks(lines: Sequence[tuple[int, str]], template: Template) -> Iterator[tu
 def _read_file_per_image(
     layout: Layout, template: Template, class_names: Mapping[str, str], image_suffix: str
 ) -> LabeledData:
-    by_stem: defaultdict[str, list[str]] = defaultdict(list)
-    for image in layout.images:
-        by_stem[PurePosixPath(image).stem].append(image)
+    if not layout.images and layout.path.is_dir():
+        layout = layout.around()
+    if not layout.images:
+        raise InputError(
+            f"{layout.path}: no images in it or beside it; give the folder that holds images and text files"
+        )
+    files, notes = without_other_texts(layout.with_suffix(".txt"))
+    images = images_of_texts(layout, files, image_suffix)
     listed_splits = _listed_splits(layout)
     by_split: defaultdict[str, list[LabeledImage]] = defaultdict(list)
-    for file in layout.with_suffix(".txt"):
+    for file, image in images.items():
         path = PurePosixPath(file)
-        nearest = nearest_images(path, by_stem.get(f"{path.stem}{image_suffix}", []))
-        if not nearest and not _looks_like_objects(layout, file, template):
+        if image is None and not _looks_like_objects(layout, file, template):
             continue  # a list or a readme
         rows = [
             (line, re.split(template.separator, text.strip()))
@@ -179,7 +183,7 @@ def _read_file_per_image(
             if text.strip()
         ]
         objects = [_read_row(cells, template, class_names, f"{path.name}, line {line}") for line, cells in rows]
-        name = nearest[0] if len(nearest) == 1 else f"{file} (its image)"
+        name = image or f"{file} (its image)"
         split = listed_splits.get(file) or split_of_folder(file)
         by_split[split].append(LabeledImage(name, Labels(_relative(objects)), file))
     if not by_split:
@@ -192,7 +196,7 @@ def _read_file_per_image(
         LabeledSplit(split, layout.root, by_split[split], DefectLog(), lists_all=not image_suffix)
         for split in in_order(by_split)
     ]
-    return LabeledData(plural(number_of_files, "text file"), splits)
+    return LabeledData(plural(number_of_files, "text file"), splits, notes=notes)
 
 
 def _listed_splits(layout: Layout) -> dict[str, str]:
@@ -212,8 +216,8 @@ def _listed_splits(layout: Layout) -> dict[str, str]:
 
 def _looks_like_objects(layout: Layout, file: str, template: Template) -> bool:
     lines = layout.lines(file, 1)
-    cells = [re.split(template.separator, line) for line in lines]
-    return all(len(row) >= len(template.fields) and number(row[0]) is not None for row in cells) and bool(lines)
+    rows = [_read_row(re.split(template.separator, line), template, {}, file) for line in lines]
+    return bool(rows) and all(row.lost is None for row in rows)
 
 
 def _read_row(cells: Sequence[str], template: Template, class_names: Mapping[str, str], place: str) -> LabeledObject:

@@ -65,3 +65,37 @@ def test_bad_lines_and_templates(write_files, capsys, tmp_path):
     assert "--template 'x1 y1 kind': give the columns of a line" in capsys.readouterr().err
     assert main([*command, "--template", "image x y w h"]) == 1
     assert "no text file with lines as in the template" in capsys.readouterr().err
+
+
+KITTI = "class _ _ _ x1 y1 x2 y2"
+KITTI_FILES = {
+    "training/label_2/000000.txt": "cat 0.00 0 -1.57 5.00 6.00 15.00 26.00 1.65 1.67 3.64 -0.65 1.71 46.70 -1.59\n",
+    "training/calib/000000.txt": "P0: 7.2e+02 0.0 6.1e+02 0.0 0.0 7.2e+02 1.7e+02 0.0 0.0 0.0 1.0 0.0\n",
+    "testing/calib/000001.txt": "P0: 7.2e+02 0.0 6.1e+02 0.0 0.0 7.2e+02 1.7e+02 0.0 0.0 0.0 1.0 0.0\n",
+}
+KITTI_IMAGES = ["training/image_2/000000.png", "training/image_3/000000.png", "testing/image_2/000001.png"]
+
+
+@pytest.mark.parametrize("folder", ["", "training", "training/label_2"])
+@pytest.mark.parametrize("cameras", [1, 2])
+def test_kitti_has_calibrations_beside_labels_and_two_cameras(write_files, read_set, tmp_path, capsys, folder, cameras):
+    root = write_files(KITTI_FILES, KITTI_IMAGES if cameras == 2 else KITTI_IMAGES[::2])
+    out = tmp_path / "out"
+    assert main(["pack", "lines", str(root / folder), "--template", KITTI, "--out", str(out)]) == 0
+    packed = read_set(out if folder else out / "train")
+    assert packed.objects == {KITTI_IMAGES[0].removeprefix("" if not folder else "training/"): [CAT]}
+    num_others = cameras - 1 + (folder == "")  # the right camera's image, and the one to test
+    assert packed.report == ({"unlisted_file": num_others} if num_others else {})
+    printed = capsys.readouterr().out
+    assert ("the text files in calib are no annotations" in printed) == (folder != "training/label_2")
+
+
+def test_labels_without_images_are_not_lost(write_files, capsys, tmp_path):
+    texts = {f"labels/{name}.txt": "cat 5 6 15 26\n" for name in "ab"}
+    root = write_files(texts)
+    command = ["pack", "lines", str(root / "labels"), "--template", "class x1 y1 x2 y2", "--out", str(tmp_path / "out")]
+    assert main(command) == 1
+    assert "labels: no images in it or beside it; give the folder that holds images and" in capsys.readouterr().err
+    write_files({}, ["a.jpg"])
+    assert main(command) == 1
+    assert "1 of 2 images" in capsys.readouterr().err
