@@ -18,6 +18,7 @@ from lightning_rcnn.data.pack.voc_xml import Coordinates, boxes_in
 CoordinatesChoice = Literal["auto", "one_based", "zero_based"]
 SLIPS = 10
 """Zeros are slips if there are so many times as many ones: where edges count from 0, a border gives zeros."""
+_OTHERWISE = " (else `pack voc --coordinates one_based`)"
 _LEAST_EXTENT = 2.0
 """Fractions of smaller boxes say nothing: whole pixels cannot state these (see `formats/write/voc.py`)."""
 
@@ -51,11 +52,11 @@ def coordinates_of(choice: CoordinatesChoice, paths: Iterable[Path]) -> tuple[Co
     found = _survey(paths)
     if found.zeros and found.ones < SLIPS * found.zeros:
         edges = "edge is" if found.zeros == 1 else "edges are"
-        return "zero_based", (f"its coordinates count from 0: {found.zeros} {edges} 0",)
+        return "zero_based", (f"its coordinates count from 0: {found.zeros} {edges} 0{_OTHERWISE}",)
     # Whole pixels with a point count from 1 where a border gives ones.
     whole = found.whole + (found.points if found.ones else 0)
     if found.fractions + found.points + found.whole > 2 * whole:
-        return "zero_based", ("its coordinates count from 0: most have a decimal point",)
+        return "zero_based", (f"its coordinates count from 0: most have a decimal point{_OTHERWISE}",)
     return "one_based", ()
 
 
