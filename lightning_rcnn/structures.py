@@ -183,6 +183,7 @@ class ImageRecord:
         label_lists: lists of an image of a federated set, only for evaluation; None for one of another set.
         problem: reason why the record could not be read, with shard and key; empty if it was read.
         left_out: objects of the image that were left out, each with its position and reason; empty if none was.
+        clipped: boxes that reached beyond the image, and were clipped to it; empty if none did.
         damage: what is wrong with an image file that still decodes, with shard and key; empty for a sound file.
         partners: records of the samples that transforms mixed into the image, and of those that could not be read.
     """
@@ -195,6 +196,7 @@ class ImageRecord:
     label_lists: LabelLists | None = None
     problem: str = ""
     left_out: str = ""
+    clipped: str = ""
     damage: str = ""
     partners: tuple["ImageRecord", ...] = ()
 

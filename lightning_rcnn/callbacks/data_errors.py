@@ -1,4 +1,4 @@
-"""A count of unreadable samples, lost objects and damaged images that were used, over all workers and ranks."""
+"""A count of unreadable samples, lost objects, clipped boxes and used damaged images, over all workers and ranks."""
 
 from collections import Counter
 from collections.abc import Iterable
@@ -17,6 +17,7 @@ from lightning_rcnn.structures import Batch, ImageRecord
 Problems = dict[tuple[str, str], Counter[str]]
 """(Outcome, purpose of the data) -> the problem of each such sample, and how often it occurred."""
 UNREADABLE, OBJECTS, USED = "left out as unreadable", "objects left out", "used although damaged"
+CLIPPED = "boxes clipped to their images"
 _PURPOSES = {
     RunningStage.TRAINING: "training",
     RunningStage.SANITY_CHECKING: "validation",
@@ -27,7 +28,7 @@ _PURPOSES = {
 
 
 class DataErrors(Callback):
-    """Counts unreadable samples, lost objects and damaged images, and shows them at the end, however the run ends.
+    """Counts unreadable samples, lost objects, clipped boxes and damaged images, and shows them however the run ends.
 
     After an error the ranks cannot gather their counts; each shows its own.
     """
@@ -74,7 +75,12 @@ class DataErrors(Callback):
 
 def _problems(record: ImageRecord) -> tuple[tuple[str, str], ...]:
     """Pair each outcome with the record's problem, empty if it has none."""
-    return (UNREADABLE, record.problem), (OBJECTS, record.left_out), (USED, record.damage)
+    return (
+        (UNREADABLE, record.problem),
+        (OBJECTS, record.left_out),
+        (CLIPPED, record.clipped),
+        (USED, record.damage),
+    )
 
 
 def _print(parts: Iterable[Problems], whose: str) -> None:
@@ -83,7 +89,7 @@ def _print(parts: Iterable[Problems], whose: str) -> None:
     for part in parts:
         for key, problems in part.items():
             total.setdefault(key, Counter()).update(problems)
-    for outcome in (UNREADABLE, OBJECTS, USED):
+    for outcome in (UNREADABLE, OBJECTS, CLIPPED, USED):
         rows = {purpose: problems for (its_outcome, purpose), problems in total.items() if its_outcome == outcome}
         if not rows:
             continue

@@ -4,6 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+ROUNDING = 0.02
+"""Pixels by which a box may exceed the image without a defect: COCO's JSON rounds x and width to a hundredth each."""
 MIN_BOX_EDGE = 1e-2
 """Pixels of the resized frame; the encoded deltas of a ground-truth box with a shorter edge are too large to learn."""
 

@@ -39,9 +39,16 @@ def interpret(
     """
     content = raw.content
     try:
-        left_out = f"{raw.location}: {content['left_out']}" if content.get("left_out") else ""
+        left_out, clipped = (
+            f"{raw.location}: {content[key]}" if content.get(key) else "" for key in ("left_out", "clipped")
+        )
         record = ImageRecord(
-            int(content["image_id"]), content["file_name"], content["height"], content["width"], left_out=left_out
+            int(content["image_id"]),
+            content["file_name"],
+            content["height"],
+            content["width"],
+            left_out=left_out,
+            clipped=clipped,
         )
         annotations = content["annotations"]
         boxes = np.array([annotation["bbox"] for annotation in annotations], np.float32).reshape(len(annotations), 4)

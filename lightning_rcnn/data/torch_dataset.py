@@ -5,8 +5,8 @@ to 1. The target is a dictionary: `boxes` [m, 4] xyxy in pixels, `labels` [m], 1
 `keypoints` [m, J, 3] (x, y in pixels, visibility), `iscrowd` [m], `image_id` (all or none) and `file_name`. A target
 with an `image_id` alone is an image without objects; torchvision's `wrap_dataset_for_transforms_v2` returns it.
 
-A box without area inside its image is left out and counted. If masks are needed, an item with objects but without masks
-is left out and counted as unreadable.
+A box without area inside its image is left out and counted, one that reaches beyond it is clipped and counted. If masks
+are needed, an item with objects but without masks is left out and counted as unreadable.
 
 The plan needs the size of every image before training. If the data set has `get_height_and_width(number)`, the method
 of torchvision's reference scripts, it is used; else every item is read once, as well as if `data.sampling` needs the

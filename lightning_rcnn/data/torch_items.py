@@ -14,6 +14,7 @@ from torch import Tensor
 from torchvision import tv_tensors
 
 from lightning_rcnn.data.decode import rgb_pixels
+from lightning_rcnn.data.geometry import ROUNDING
 from lightning_rcnn.data.torch_keypoints import with_keypoints
 from lightning_rcnn.errors import InputError
 
@@ -81,11 +82,14 @@ def _content(target: Any, number: int, pixels: Tensor, num_classes: int) -> dict
     if not len(boxes) == len(labels) == len(crowd) == (len(boxes) if masks is None else len(masks)):
         numbers = f"{len(boxes)} boxes, {len(labels)} labels" + ("" if masks is None else f", {len(masks)} masks")
         raise ValueError(f"its target has {numbers}; give as many of each")
-    annotations, left_out = [], []
+    annotations, left_out, clipped = [], [], []
     for position, (box, label, is_crowd) in enumerate(zip(boxes, labels, crowd, strict=True)):
         if min(box[2], width) <= max(box[0], 0) or min(box[3], height) <= max(box[1], 0):
             left_out.append(box)
             continue
+        if max(-box[0], -box[1], box[2] - width, box[3] - height) > ROUNDING:
+            clipped.append(box)
+        box = [max(box[0], 0.0), max(box[1], 0.0), min(box[2], float(width)), min(box[3], float(height))]
         annotation: dict[str, Any] = {
             "id": position + 1,
             "bbox": box,
@@ -107,7 +111,8 @@ def _content(target: Any, number: int, pixels: Tensor, num_classes: int) -> dict
         "height": height,
         "width": width,
         "annotations": annotations,
-        "left_out": _without_area(left_out, len(boxes)),
+        "left_out": _counted(left_out, len(boxes), "have no area inside the image"),
+        "clipped": _counted(clipped, len(boxes), "reach beyond the image"),
     }
 
 
@@ -151,11 +156,12 @@ def _labels(labels: Any, num_classes: int) -> list[int]:
     return labels.tolist()
 
 
-def _without_area(boxes: list[list[float]], number: int) -> str:
+def _counted(boxes: list[list[float]], number: int, what: str) -> str:
+    """Say how many of a number of boxes are or do something; "" if none."""
     if not boxes:
         return ""
     first = [round(edge, 2) for edge in boxes[0]]
-    return f"{len(boxes)} of {number} boxes have no area inside the image, the first: {first}"
+    return f"{len(boxes)} of {number} boxes {what}, the first: {first}"
 
 
 def _kind(value: Any) -> str:

@@ -52,6 +52,17 @@ def test_objects_have_a_table_of_their_own(scorer, make_loader, make_trainer, da
     assert table_rows(objects) == [("training", "1", "2", line)]
 
 
+def test_clipped_boxes_have_a_table_of_their_own(scorer, make_loader, make_trainer, capsys):
+    train = make_loader([1])
+    batch = train.dataset[0]
+    line = "item 3 of Scenes: 1 of 2 boxes reach beyond"
+    train.dataset[0] = replace(batch, records=(replace(batch.records[0], clipped=line),))
+    make_trainer(DataErrors(), max_epochs=2).fit(scorer, train)
+    out = capsys.readouterr().out
+    assert table_rows(out) == [("training", "1", "2", line)]
+    assert "boxes clipped to their images" in out
+
+
 def test_damaged_images_have_a_table_of_their_own(scorer, make_loader, make_trainer, monkeypatch, capsys):
     monkeypatch.setenv("COLUMNS", "200")
     train = make_loader([1])

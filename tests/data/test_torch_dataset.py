@@ -25,6 +25,7 @@ from lightning_rcnn.data.resize import ResizeRule
 from lightning_rcnn.data.sampling import RepeatFactor
 from lightning_rcnn.data.shards import read_shards
 from lightning_rcnn.data.torch_dataset import TorchDatasetReader, read_torch_dataset
+from lightning_rcnn.data.torch_items import read_item
 from lightning_rcnn.data.transforms import HorizontalFlip
 from lightning_rcnn.errors import InputError
 
@@ -365,6 +366,21 @@ def test_boxes_without_area_inside_the_image_are_left_out_and_counted(box):
     assert [record.left_out for record in batch.records] == ["", line]
     # At the start it is no reason to stop.
     assert read_torch_dataset(Listed(good(), item), "train").index.shards[0].objects == [1, 1]
+
+
+@pytest.mark.parametrize(
+    ("box", "clipped"), [([-1.0, 2, 9, 8], [0, 2, 9, 8]), ([3, 4, 20, 13], [3, 4, 16, 12]), ([3, 4, 16.01, 12], None)]
+)
+def test_boxes_beyond_the_image_are_clipped_and_counted(box, clipped):
+    item = good(boxes=[box], labels=[1])
+    _, content = read_item(Listed(item), 0)
+    edges = [float(edge) for edge in box]
+    line = f"1 of 1 boxes reach beyond the image, the first: {edges}"
+    assert content["clipped"] == (line if clipped else "")
+    assert content["annotations"][0]["bbox"] == (clipped or [3, 4, 16, 12])
+    data = DetectionDataset(TorchDatasetReader(Listed(item)), [ResizeRule(12, 16)], "training")
+    batch = data[BatchRequest(0, 0, (32, 32), (0,))]
+    assert batch.records[0].clipped == (f"item 0 of Listed: {line}" if clipped else "")
 
 
 def test_reading_is_shown_as_other_work_is(capsys):

@@ -3,14 +3,13 @@
 from math import isfinite
 
 from lightning_rcnn.data.defects import Defect
+from lightning_rcnn.data.geometry import ROUNDING
 
 Edges = tuple[float, float, float, float]
 """x1, y1, x2, y2."""
 
 MIN_SIDE = 0.01
 """Pixels. A box with a shorter side has no area: float32 cannot distinguish its edges in a large image."""
-ROUNDING = 0.02
-"""Pixels by which a box may exceed the image without a defect: COCO's JSON rounds x and width to a hundredth each."""
 
 
 def check_box(edges: Edges, width: int, height: int) -> tuple[Edges | None, Defect | None]:

@@ -9,7 +9,8 @@ from typing import Any
 from pycocotools import mask as coco_mask
 
 from lightning_rcnn.data.defects import Defect
-from lightning_rcnn.data.pack.boxes import ROUNDING, Edges
+from lightning_rcnn.data.geometry import ROUNDING
+from lightning_rcnn.data.pack.boxes import Edges
 from lightning_rcnn.masks.frames import MIN_BOX_IOU, intersection_over_union, swapped_run_length
 from lightning_rcnn.masks.polygons import has_many_corners, is_polygon, reach, touches_itself
 from lightning_rcnn.masks.run_length import RunLength, edges_of_mask, encode_polygons
