@@ -14,6 +14,7 @@ from lightning_rcnn.data.formats.masks import read_masks
 from lightning_rcnn.data.formats.via import read_via
 from lightning_rcnn.data.formats.yolo import Quadrilaterals, read_yolo
 from lightning_rcnn.data.pack.any_format import FoundData, find_data, found_data, read_data
+from lightning_rcnn.errors import InputError
 
 Format = Literal[
     "coco",
@@ -97,6 +98,7 @@ def pack_masks(
     path: Sequence[Path],
     /,
     class_name: str = "object",
+    class_names: str | None = None,
     *,
     options: PackOptions,
 ) -> None:
@@ -105,10 +107,18 @@ def pack_masks(
     Args:
         path: folders with images and masks; several are one data set.
         class_name: name of the one class; Cityscapes has its own.
+        class_names: names of the classes by their label ids, such as 24=person,26=car, where the number of an object is
+            label id times 1000 plus its own, as Cityscapes' 26003; the label id alone is a crowd.
     """
-    pack_paths(
-        path, options, lambda each, names: found_data("masks", each, read_masks(Layout(each), class_name), names)
-    )
+    pairs = read_pairs(class_names, "--class_names")
+    if wrong := [key for key in pairs if not key.isdecimal()]:
+        raise InputError(f"--class_names {wrong[0]}={pairs[wrong[0]]}: give label ids, such as 24=person,26=car")
+    classes = {int(key): name for key, name in pairs.items()}
+
+    def read(each: Path, names: list[str] | None) -> FoundData:
+        return found_data("masks", each, read_masks(Layout(each), class_name, classes), names)
+
+    pack_paths(path, options, read)
 
 
 @pack_command

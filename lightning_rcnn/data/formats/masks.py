@@ -12,7 +12,7 @@ https://github.com/mcordts/cityscapesScripts
 
 import re
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path, PurePosixPath
 
@@ -44,8 +44,7 @@ CITYSCAPES = {
     32: "motorcycle",
     33: "bicycle",
 }
-"""Label ids of the classes of Cityscapes' instance benchmark. A number is label id * 1000 + instance; the label id
-alone marks a group."""
+"""Label ids of the classes of Cityscapes' instance benchmark."""
 _LOSSLESS = (".png", ".tif", ".tiff", ".bmp", ".gif")
 _MASK_FOLDER = re.compile(r"masks?|instances?|instanceids|segmentationobject|labels?|gt|groundtruth|ground_truth")
 _MASK_FOLDER_END = re.compile(r"(masks?|instances?)$")
@@ -58,19 +57,22 @@ _MAX_IDS = 20_000
 _FILES_TO_TRY = 30
 
 
-def read_masks(layout: Layout, class_name: str = "object") -> LabeledData:
+def read_masks(layout: Layout, class_name: str = "object", class_names: Mapping[int, str] | None = None) -> LabeledData:
     """List a data set of masks in image files.
 
     Args:
         layout: folder of the data set.
         class_name: name of the one class; Cityscapes has its own.
+        class_names: label id -> name, where numbers in the masks are label id * 1000 + instance, as Cityscapes'.
 
     Raises:
         InputError: there are none, or the masks do not tell objects apart.
     """
     if is_cityscapes(layout):
-        return _read_cityscapes(layout)
+        return _read_cityscapes(layout, class_names or CITYSCAPES)
     per_object = masks_per_object(layout)
+    if per_object and class_names:
+        raise InputError(f"{layout.path}: --class_names, but a mask for each object has no number; use --class_name")
     if per_object:
         read = partial(read_object_masks, class_name=class_name)
         entries = {
@@ -85,12 +87,15 @@ def read_masks(layout: Layout, class_name: str = "object") -> LabeledData:
             f"{layout.path}: no masks with images of their names; expected are folders such as images and masks"
         )
     _refuse_semantic(layout, list(pairs.values()))
-    read_ids = partial(read_id_mask, class_name=class_name)
+    read_ids = (
+        partial(read_class_mask, classes=class_names) if class_names else partial(read_id_mask, class_name=class_name)
+    )
+    classes = list(dict.fromkeys(class_names.values())) if class_names else [class_name]
     folders = {str(PurePosixPath(image).parent) for image in pairs}
     without = [image for image in layout.images if image not in pairs and str(PurePosixPath(image).parent) in folders]
     entries = {image: partial(read_ids, layout.root / mask) for image, mask in pairs.items()}
     splits, notes = _splits(layout, entries, [image for image in without if not _is_mask(image)], alone)
-    return LabeledData("a mask per image with a number for each object", splits, [class_name], notes)
+    return LabeledData("a mask per image with a number for each object", splits, classes, notes)
 
 
 def is_cityscapes(layout: Layout) -> bool:
@@ -164,8 +169,8 @@ def read_id_mask(path: Path, class_name: str) -> Labels:
     return Labels(objects, (pixels.shape[1], pixels.shape[0]))
 
 
-def read_cityscapes_mask(path: Path) -> Labels:
-    """Read a mask of Cityscapes.
+def read_class_mask(path: Path, classes: Mapping[int, str]) -> Labels:
+    """Read a mask with label id * 1000 + instance for each object; the label id alone marks a group.
 
     Raises:
         LabelsError: the file cannot be read, or has no such numbers.
@@ -174,15 +179,15 @@ def read_cityscapes_mask(path: Path) -> Labels:
     objects, findings = [], []
     for number in _numbers(pixels, path):
         label = number // 1000 if number >= 1000 else number
-        if label in CITYSCAPES:
-            labeled = _object(pixels == number, CITYSCAPES[label], f"{path.name}, {number}")
+        if label in classes:
+            labeled = _object(pixels == number, classes[label], f"{path.name}, {number}")
             objects.append(labeled._replace(iscrowd=int(number < 1000)))
         elif number >= 1000:
-            findings.append(Finding(Defect.OTHER_CLASS, f"{path.name}, {number}: outside of Cityscapes' benchmark"))
+            findings.append(Finding(Defect.OTHER_CLASS, f"{path.name}, {number}: no class has the label id {label}"))
     return Labels(objects, (pixels.shape[1], pixels.shape[0]), findings)
 
 
-def _read_cityscapes(layout: Layout) -> LabeledData:
+def _read_cityscapes(layout: Layout, classes: Mapping[int, str]) -> LabeledData:
     masks = [image for image in layout.images if image.endswith("_instanceIds.png")]
     images = {
         re.sub(r"_leftImg8bit$", "", PurePosixPath(image).stem): image
@@ -193,12 +198,12 @@ def _read_cityscapes(layout: Layout) -> LabeledData:
     for mask in masks:
         stem = re.sub(r"_(gtFine|gtCoarse)_instanceIds\.png$", "", PurePosixPath(mask).name)
         if stem in images:
-            entries[images[stem]] = partial(read_cityscapes_mask, layout.root / mask)
+            entries[images[stem]] = partial(read_class_mask, layout.root / mask, classes)
         else:
             alone.append(mask)
     without = [image for image in images.values() if image not in entries]
     splits, notes = _splits(layout, entries, without, alone)
-    return LabeledData("Cityscapes' instanceIds", splits, list(CITYSCAPES.values()), notes)
+    return LabeledData("Cityscapes' instanceIds", splits, list(dict.fromkeys(classes.values())), notes)
 
 
 def _splits(

@@ -51,6 +51,25 @@ def test_a_number_for_each_object_as_in_penn_fudan(write_files, pack_one, image,
     assert (np.maximum(*pixels_of(packed, image.format("a"))) == (ids > 0)).all()
 
 
+def test_class_and_number_as_cityscapes_has_them_with_other_classes(write_files, read_set, tmp_path, capsys):
+    ids = 1000 * FIRST.astype(np.uint16) + 2003 * SECOND.astype(np.uint16)
+    ids[44:] = 3
+    root = write_files({"masks/a.png": ids}, ["images/a.jpg"])
+    command = ["pack", "masks", str(root), "--out", str(tmp_path / "out")]
+    assert main([*command, "--class_names", "1=cat,2=dog,3=grass"]) == 0
+    packed = read_set(tmp_path / "out")
+    assert packed.classes == ["cat", "dog", "grass"]
+    assert packed.objects == {"images/a.jpg": [("grass", 0, 44, 64, 48), *zip_names(["cat", "dog"])]}
+    (grass, *_) = packed.records["images/a.jpg"]["annotations"]
+    assert grass["iscrowd"] == 1
+    assert main([*command, "--class_names", "cat=1"]) == 1
+    assert "--class_names cat=1: give label ids, such as 24=person,26=car" in capsys.readouterr().err
+
+
+def zip_names(names):
+    return [(name, *box[1:]) for name, box in zip(names, BOXES, strict=True)]
+
+
 def test_cityscapes(write_files, pack):
     ids = 26000 * FIRST.astype(np.int32) + 24003 * SECOND.astype(np.int32)
     ids[0:3, 0:5], ids[0:3, 10:15], ids[44:, :] = 25, 29001, 7  # a group of riders, a caravan, and the road
