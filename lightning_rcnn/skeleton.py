@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from lightning_rcnn.errors import InputError
 from lightning_rcnn.parts import Settings
+from lightning_rcnn.plural import plural
 
 Pairs = tuple[tuple[int, int], ...]
 
@@ -66,7 +67,7 @@ def pairs_by_name(names: Sequence[str]) -> Pairs:
 def difference(first: Skeleton, second: Skeleton) -> str:
     """Describe the first difference between two skeletons, as "17 keypoints and 4"; empty if they are equal."""
     if len(first) != len(second):
-        return f"{len(first)} keypoints and {len(second)}"
+        return f"{plural(len(first), 'keypoint')} and {len(second)}"
     for position, (ours, theirs) in enumerate(zip(first.names, second.names, strict=True)):
         if ours != theirs:
             return f"keypoint {position + 1} is {ours!r} and {theirs!r}"

@@ -17,6 +17,7 @@ from lightning_rcnn.data.epoch_counts import MAX_EPOCH_SIZE, EpochCounts, epoch_
 from lightning_rcnn.data.image_classes import ImageClasses
 from lightning_rcnn.errors import InputError
 from lightning_rcnn.parts import Settings
+from lightning_rcnn.plural import plural
 from lightning_rcnn.settings_checks import Bounds, Fraction, NonNegative, Positive
 from lightning_rcnn.suggestions import did_you_mean
 
@@ -63,8 +64,8 @@ class Sampling(Settings):
             raise InputError(f"data.sampling: {self} gives every image the weight 0; raise one")
         if self.source_weights is not None and len(self.source_weights) != len(images.source_names):
             raise InputError(
-                f"data.sampling.source_weights has {len(self.source_weights)} numbers, but data.train has "
-                f"{len(images.source_names)} sources; give one number for each"
+                f"data.sampling.source_weights has {plural(len(self.source_weights), 'number')}, but data.train has "
+                f"{plural(len(images.source_names), 'source')}; give one number for each"
             )
         if self.empty_share is not None:
             averages = _with_empty_share(averages, images, self.empty_share, self.source_weights)

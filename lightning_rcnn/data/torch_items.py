@@ -17,6 +17,7 @@ from lightning_rcnn.data.decode import rgb_pixels
 from lightning_rcnn.data.geometry import ROUNDING
 from lightning_rcnn.data.torch_keypoints import with_keypoints
 from lightning_rcnn.errors import InputError
+from lightning_rcnn.plural import plural
 
 
 def read_item(dataset: Any, number: int) -> tuple[Tensor, dict[str, Any]]:
@@ -80,7 +81,9 @@ def _content(target: Any, number: int, pixels: Tensor, num_classes: int) -> dict
     crowd = _tensor(target.get("iscrowd", [0] * len(boxes)), "iscrowd").long().tolist()
     masks = None if target.get("masks") is None else np.asarray(target["masks"])
     if not len(boxes) == len(labels) == len(crowd) == (len(boxes) if masks is None else len(masks)):
-        numbers = f"{len(boxes)} boxes, {len(labels)} labels" + ("" if masks is None else f", {len(masks)} masks")
+        numbers = f"{plural(len(boxes), 'box')}, {plural(len(labels), 'label')}" + (
+            "" if masks is None else f", {plural(len(masks), 'mask')}"
+        )
         raise ValueError(f"its target has {numbers}; give as many of each")
     annotations, left_out, clipped = [], [], []
     for position, (box, label, is_crowd) in enumerate(zip(boxes, labels, crowd, strict=True)):

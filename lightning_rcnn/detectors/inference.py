@@ -16,6 +16,7 @@ from lightning_rcnn.detectors.given_proposals import searched_proposals
 from lightning_rcnn.detectors.preprocessing import Preprocessing
 from lightning_rcnn.errors import InputError
 from lightning_rcnn.functional.postprocess import to_original_frame
+from lightning_rcnn.plural import plural
 from lightning_rcnn.structures import Detections, Inputs, Proposals
 
 
@@ -82,7 +83,8 @@ def least_scores(threshold: float | Sequence[float], class_names: Sequence[str])
             raise InputError(f"threshold {one!r}: a score is from 0 to 1")
     if len(thresholds) != len(class_names):
         raise InputError(
-            f"{len(thresholds)} thresholds for {len(class_names)} classes: give one, or one for each class"
+            f"{plural(len(thresholds), 'threshold')} for {plural(len(class_names), 'class')}: give one, or one for "
+            "each class"
         )
     return torch.tensor([1.0, *thresholds], dtype=torch.float64)
 

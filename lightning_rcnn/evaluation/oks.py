@@ -6,6 +6,7 @@ Source: cocodataset.org/#keypoints-eval, section 1.3: exp(-d^2 / (2 s^2 k^2)) wi
 from collections.abc import Sequence
 
 from lightning_rcnn.errors import InputError
+from lightning_rcnn.plural import plural
 from lightning_rcnn.skeleton import COCO_PERSON, Skeleton
 
 _COCO = (0.026, 0.025, 0.025, 0.035, 0.035, 0.079, 0.079, 0.072, 0.072, 0.062, 0.062, 0.107, 0.107, 0.087, 0.087)
@@ -36,6 +37,7 @@ def sigmas_of(skeleton: Skeleton, given: Sequence[float] | None) -> list[float]:
         return [*given] * len(skeleton)
     if len(given) != len(skeleton):
         raise InputError(
-            f"model.oks_sigmas: {len(given)} numbers for {len(skeleton)} keypoints; give one for each, or one for all"
+            f"model.oks_sigmas: {plural(len(given), 'number')} for {plural(len(skeleton), 'keypoint')}; give one "
+            "for each, or one for all"
         )
     return list(given)

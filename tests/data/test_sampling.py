@@ -162,7 +162,7 @@ def test_plans_of_mixtures_have_exact_counts_on_any_number_of_ranks(
         (lambda: WeightedClasses({"cat": -1.0}), r"WeightedClasses.weights\['cat'\]: -1.0 is out of range"),
         (lambda: RepeatFactor(0.0), r"RepeatFactor.threshold: 0.0 is out of range; give above 0"),
         (lambda: Sampling(empty_share=1.0), "empty_share 1: leaves no image with objects"),
-        (lambda: Sampling(source_weights=(1, 2)), "source_weights has 2 numbers, but data.train has 1 sources"),
+        (lambda: Sampling(source_weights=(1, 2)), "source_weights has 2 numbers, but data.train has 1 source"),
         (lambda: Sampling(source_weights=(0,)), r"source_weights \[0\]: all are 0; raise one"),
         (lambda: WeightedClasses({"cta": 2.0}), "data.train has no class 'cta'; did you mean cat?"),
         (lambda: Sampling(empty_share=1 - 1e-12), r"makes an epoch of 8e\+12|makes an epoch of 6e\+12 images"),

@@ -23,6 +23,7 @@ from lightning_rcnn.checkpoints.configs.training import nested
 from lightning_rcnn.checkpoints.translation import Translation
 from lightning_rcnn.errors import InputError
 from lightning_rcnn.plain_data import INIT_ARGS, merge, override
+from lightning_rcnn.plural import plural
 
 _META_ARCHITECTURES = ("GeneralizedRCNN", "ProposalNetwork")
 SAME: dict[str, str] = {
@@ -106,8 +107,8 @@ def _check(translation: Translation, keys: SourceKeys) -> None:
     number, known = keys["MODEL.ROI_HEADS.NUM_CLASSES"], len(settings["class_names"])
     if "box" in settings and number != known:
         raise InputError(
-            f"{path}: MODEL.ROI_HEADS.NUM_CLASSES {number}, but {source} has {known} classes; give the configuration "
-            "of these weights"
+            f"{path}: MODEL.ROI_HEADS.NUM_CLASSES {number}, but {source} has {plural(known, 'class')}; give the "
+            "configuration of these weights"
         )
     has_keypoints = translation.detector == "KeypointRCNN"
     if keys["MODEL.KEYPOINT_ON"] != has_keypoints:

@@ -7,6 +7,7 @@ from lightning_rcnn.checkpoints.configs.source_keys import SourceKeys
 from lightning_rcnn.checkpoints.translation import RESNET_C4, RESNET_DC5, RESNET_FPN, SWIN_FPN, Translation
 from lightning_rcnn.errors import InputError
 from lightning_rcnn.plain_data import CLASS_PATH, INIT_ARGS
+from lightning_rcnn.plural import plural
 
 _DETECTORS = ("FasterRCNN", "MaskRCNN", "CascadeRCNN")
 _BACKBONES = ("ResNet", "ResNeXt", "SwinTransformer")
@@ -68,8 +69,8 @@ def check_network(keys: SourceKeys, translation: Translation) -> None:
     known = len(translation.hyperparameters["class_names"])
     if number is not None and number != known:
         raise InputError(
-            f"{keys.path}: num_classes {number}, but {translation.source} has {known} classes; give the configuration "
-            "of these weights"
+            f"{keys.path}: num_classes {number}, but {translation.source} has {plural(known, 'class')}; give the "
+            "configuration of these weights"
         )
 
 

@@ -25,6 +25,7 @@ from lightning_rcnn.errors import InputError
 from lightning_rcnn.files import atomic_save, atomic_write
 from lightning_rcnn.parsing import prepare_parsing
 from lightning_rcnn.plain_data import settings_keys
+from lightning_rcnn.plural import plural
 from lightning_rcnn.suggestions import did_you_mean_key
 
 prepare_parsing()
@@ -115,7 +116,9 @@ def _choose_classes(translation: Translation, names: list[str] | None, only_used
     number = len(hyperparameters["class_names"])
     if names is not None:
         if "box.predictor.class_logits.weight" in translation.weights and len(names) != number:
-            raise InputError(f"--class_names: {len(names)} names for the {number} classes of {translation.source}")
+            raise InputError(
+                f"--class_names: {plural(len(names), 'name')} for the {plural(number, 'class')} of {translation.source}"
+            )
         hyperparameters |= {"class_names": names, "category_ids": None}
     if only_used:
         translation.keep_classes([name != UNUSED for name in hyperparameters["class_names"]])

@@ -28,6 +28,7 @@ from lightning_rcnn.detection.stills import FileImage
 from lightning_rcnn.detectors.base import Detector
 from lightning_rcnn.detectors.tiles_and_views import OVERLAP, TilesAndViews
 from lightning_rcnn.errors import InputError, require_extra
+from lightning_rcnn.plural import plural
 from lightning_rcnn.precision import FLOAT32, PrecisionName, choose_precision
 
 
@@ -233,7 +234,7 @@ def _least_scores(threshold: float | str, best: dict[str, Any], class_names: Seq
     span = f"{min(known):.3f} to {max(known):.3f}" if known else "none of its own"
     others = len(class_names) - len(known)
     rest = f"; the one over all classes, {overall:.3f}, for the {others} without a true positive" if others else ""
-    print(f"--threshold best_per_class: {span} for {len(known)} classes{rest}.")
+    print(f"--threshold best_per_class: {span} for {plural(len(known), 'class')}{rest}.")
     return [per_class.get(name, overall) for name in class_names]
 
 

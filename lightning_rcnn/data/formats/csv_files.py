@@ -27,6 +27,7 @@ from lightning_rcnn.data.formats.layout import Layout, read_text
 from lightning_rcnn.data.formats.shapes import class_name_of
 from lightning_rcnn.data.formats.splits import split_of
 from lightning_rcnn.errors import InputError
+from lightning_rcnn.plural import plural
 
 ONLY_CLASS = "object"
 
@@ -164,7 +165,7 @@ def _box_columns(table: Table) -> set[int]:
 
 def _read_row(row: Sequence[str], table: Table, named: Mapping[str, str], place: str) -> LabeledObject:
     if len(row) < table.num_columns:
-        text = f"{place}: {len(row)} columns where {table.num_columns} are due"
+        text = f"{place}: {plural(len(row), 'column')} where {table.num_columns} are due"
         return LabeledObject(None, place=text, lost=Defect.MALFORMED_OBJECT)
     cells = {field: row[index].strip() for field, index in table.columns.items() if index < len(row)}
     edges = _edges(cells)

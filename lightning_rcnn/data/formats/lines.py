@@ -222,7 +222,7 @@ def _looks_like_objects(layout: Layout, file: str, template: Template) -> bool:
 
 def _read_row(cells: Sequence[str], template: Template, class_names: Mapping[str, str], place: str) -> LabeledObject:
     if len(cells) < len(template.fields):
-        text = f"{place}: {len(cells)} columns where {len(template.fields)} are due"
+        text = f"{place}: {plural(len(cells), 'column')} where {len(template.fields)} are due"
         return LabeledObject(None, place=text, lost=Defect.MALFORMED_OBJECT)
     values = dict(zip(template.fields, cells, strict=False))
     box = next(box for box in _BOXES if set(box) <= values.keys())

@@ -33,6 +33,7 @@ from lightning_rcnn.data.formats.yolo_pose import Pose, read_points
 from lightning_rcnn.data.image_formats import images_among
 from lightning_rcnn.data.text_encoding import UnreadableTextError, decode_text
 from lightning_rcnn.errors import InputError
+from lightning_rcnn.plural import plural
 
 Quadrilaterals = Literal["refuse", "polygons"]
 
@@ -127,7 +128,7 @@ def read_row(parts: list[str], names: Mapping[int, str], pose: Pose | None, plac
     has_points = pose is not None and len(values) == 4 + pose.num_values
     if not (len(values) == 4 or is_polygon or has_points) or not number.is_integer():
         further = "a polygon an odd number from 7" if pose is None else f"with keypoints {5 + pose.num_values}"
-        text = f"{place}: {len(parts)} columns, a box has 5, {further}"
+        text = f"{place}: {plural(len(parts), 'column')}, a box has 5, {further}"
         return LabeledObject(None, place=text, lost=Defect.MALFORMED_OBJECT)
     name = names.get(int(number))
     if name is None:

@@ -11,6 +11,7 @@ from lightning_rcnn.data.formats.layout import Layout, read_text
 from lightning_rcnn.data.formats.splits import in_order, split_of
 from lightning_rcnn.data.formats.yolo_pose import YAML_NULLS, Pose, read_pose
 from lightning_rcnn.errors import InputError
+from lightning_rcnn.plural import plural
 
 CLASS_FILES = ("classes.txt", "obj.names", "predefined_classes.txt", "labels.txt", "class_names.txt", "_darknet.labels")
 """Names of files with one class name a line."""
@@ -103,7 +104,7 @@ def _read_yaml(layout: Layout, file: str) -> YoloConfig:
     names = _names(written.get("names"), path)
     count = content.get("nc")
     if isinstance(count, int) and names and count != len(names):
-        raise InputError(f"{path}: nc is {count}, but names has {len(names)} classes; correct it")
+        raise InputError(f"{path}: nc is {count}, but names has {plural(len(names), 'class')}; correct it")
     splits = _splits(content, path)
     stated = content.get("path")
     bases = [path.parent / stated, path.parent / Path(stated).name] if isinstance(stated, str) and stated else []

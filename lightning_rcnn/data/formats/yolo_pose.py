@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 
 from lightning_rcnn.data.formats.coco.keypoints import Keypoints, read_keypoints
 from lightning_rcnn.errors import InputError
+from lightning_rcnn.plural import plural
 from lightning_rcnn.skeleton import COCO_PERSON, Pairs, Skeleton, pairs_by_name
 
 YAML_NULLS = (None, "", "null", "~")
@@ -141,7 +142,10 @@ def _names(value: Any, number: int, path: Path) -> tuple[str, ...] | None:
             f"{path}: kpt_names of its classes differ, and a data set has one skeleton; give all classes the same"
         )
     if len(first) != number:
-        raise InputError(f"{path}: kpt_names has {len(first)} names, kpt_shape {number} keypoints; correct one of them")
+        raise InputError(
+            f"{path}: kpt_names has {plural(len(first), 'name')}, kpt_shape {plural(number, 'keypoint')}; correct "
+            "one of them"
+        )
     return tuple(first)
 
 

@@ -17,6 +17,7 @@ from lightning_rcnn.data.transforms.view import displayed_crops, displayed_size
 from lightning_rcnn.errors import InputError
 from lightning_rcnn.masks.crops import crop_edges
 from lightning_rcnn.masks.segmentation import Segmentation
+from lightning_rcnn.plural import plural
 
 RunWithMasks = Callable[[TrainingImage, Tensor], tuple[Tensor, dict[str, Any]]]
 """Runs a transform, from the same seed each time, on some objects of the image and on masks uint8 [k, h, w]."""
@@ -94,7 +95,8 @@ def _checked_masks(target: dict[str, Any], image: Tensor, boxes: Tensor, name: s
     if masks is None or len(masks) != len(boxes):
         number = 0 if masks is None else len(masks)
         raise InputError(
-            f"data.train_transforms: {name} gives {len(boxes)} boxes and {number} masks; drop both or none"
+            f"data.train_transforms: {name} gives {plural(len(boxes), 'box')} and {plural(number, 'mask')}; drop "
+            "both or none"
         )
     if masks.shape[1:] != image.shape[1:]:
         sizes = f"masks of {list(masks.shape[1:])} for an image of {list(image.shape[1:])}"

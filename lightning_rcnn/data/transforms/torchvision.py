@@ -31,6 +31,7 @@ from lightning_rcnn.data.transforms.unit_range import in_range_of, in_unit_range
 from lightning_rcnn.data.transforms.view import upright
 from lightning_rcnn.errors import InputError
 from lightning_rcnn.masks.crops import ObjectMask
+from lightning_rcnn.plural import plural
 
 PairTransform = Callable[[Any, dict[str, Any]], tuple[Any, dict[str, Any]]]
 
@@ -72,7 +73,8 @@ def apply_to_pair(transform: PairTransform, sample: TrainingImage, random: Rando
         kept = torch.as_tensor(numbered["labels"])
     if not len(kept) == len(labels) == len(boxes):
         raise InputError(
-            f"data.train_transforms: {name} gives {len(boxes)} boxes and {len(labels)} labels; drop both or none"
+            f"data.train_transforms: {name} gives {plural(len(boxes), 'box')} and {plural(len(labels), 'label')}; "
+            "drop both or none"
         )
     segmentations: list[ObjectMask | None] = [None] * len(kept)
     if needs_masks:

@@ -139,7 +139,7 @@ def test_each_class_has_a_threshold_of_its_own(checkpoint, photos, tmp_path, cap
     for overall, per_class, is_found, said in (
         (0.9, {"cat": 0.9, "dog": 0.6}, True, "0.600 to 0.900 for 2 classes."),
         (0.1, {"cat": 0.1, "dog": 0.71}, False, "0.100 to 0.710 for 2 classes."),
-        (0.71, {"cat": 0.1}, False, "0.100 to 0.100 for 1 classes; the one over all classes, 0.710, for the 1 without"),
+        (0.71, {"cat": 0.1}, False, "0.100 to 0.100 for 1 class; the one over all classes, 0.710, for the 1 without"),
     ):
         write_thresholds(validated, {"score": overall, "f1": 0.5, "per_class": per_class})
         out = tmp_path / f"{overall}{len(per_class)}"

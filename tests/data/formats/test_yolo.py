@@ -193,7 +193,7 @@ def test_image_and_labels_without_each_other(write_files, pack, refusal):
     ("yaml", "words"),
     [
         ({"names": None}, "no file names them; add `names` to data.yaml"),
-        ({"names": "[cat]"}, "nc is 2, but names has 1 classes"),
+        ({"names": "[cat]"}, "nc is 2, but names has 1 class"),
         ({"names": "[cat"}, "malformed YAML"),
         ({"names": "cat"}, "names must be a list"),
         ({"train": 3}, "train must be a folder"),
