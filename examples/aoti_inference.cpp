@@ -36,6 +36,36 @@ at::Tensor read_image(const std::string& path) {
   return pixels.permute({2, 0, 1}).contiguous();
 }
 
+// The text of a JSON string, which has letters beyond ASCII as \uXXXX, in UTF-8.
+std::string unescaped(const std::string& text) {
+  const std::string letters = "bfnrt", characters = "\b\f\n\r\t";
+  const unsigned long first_bits[] = {0, 0xC0, 0xE0, 0xF0};
+  auto unit_at = [&](size_t at) { return std::stoul(text.substr(at, 4), nullptr, 16); };
+  std::string plain;
+  for (size_t at = 0; at < text.size(); ++at) {
+    if (text[at] != '\\') {
+      plain += text[at];
+      continue;
+    }
+    const char kind = text.at(++at);
+    if (kind != 'u') {
+      const size_t letter = letters.find(kind);
+      plain += letter == std::string::npos ? kind : characters[letter];
+      continue;
+    }
+    unsigned long code = unit_at(at + 1);
+    at += 4;
+    if (code >= 0xD800 && code < 0xDC00 && text.compare(at + 1, 2, "\\u") == 0) {  // two units for one character
+      code = 0x10000 + ((code - 0xD800) << 10) + (unit_at(at + 3) - 0xDC00);
+      at += 6;
+    }
+    const int further = code < 0x80 ? 0 : code < 0x800 ? 1 : code < 0x10000 ? 2 : 3;
+    plain += static_cast<char>(first_bits[further] | code >> 6 * further);
+    for (int left = further - 1; left >= 0; --left) plain += static_cast<char>(0x80 | (code >> 6 * left & 0x3F));
+  }
+  return plain;
+}
+
 // What the package says about itself under a key: a number, a word or a list of words; a program of yours may have a
 // library for JSON.
 std::vector<std::string> values_of(const std::string& about, const std::string& key) {
@@ -48,7 +78,7 @@ std::vector<std::string> values_of(const std::string& about, const std::string& 
   std::vector<std::string> values;
   for (std::sregex_iterator it(value.begin(), value.end(), item), end; it != end; ++it) {
     const std::string text = it->str();
-    values.push_back(text[0] == '"' ? text.substr(1, text.size() - 2) : text);
+    values.push_back(text[0] == '"' ? unescaped(text.substr(1, text.size() - 2)) : text);
   }
   return values;
 }

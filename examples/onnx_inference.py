@@ -21,6 +21,8 @@ def open_file(file: str) -> tuple[onnxruntime.InferenceSession, dict]:
         sys.exit(f"{file}: is not a file of `lightning-rcnn export`: {error!r}")
     if "proposals" in about["inputs"] or "pixels" in about["images"]:
         sys.exit(f"{file}: needs {about['inputs']} of {about['images']['layout']}; this program has RGB images only")
+    if about["resize"]["method"] == "opencv":
+        sys.exit(f"{file}: its images are resized by cv2.resize, which this program does not have")
     return session, about
 
 
@@ -34,8 +36,6 @@ def open_image(source: str | BinaryIO) -> Image.Image:
 
 def resize(image: Image.Image, rule: dict) -> np.ndarray:
     """Resize by the rule of the file; [height, width, 3]."""
-    if rule["method"] == "opencv":
-        raise ValueError("this program cannot resize by the rule opencv, which needs cv2.resize")
     shorter, longer = sorted(image.size)
     scale = min(rule["min_size"] / shorter, rule["max_size"] / longer)
     if rule["method"] == "bilinear":
@@ -65,7 +65,10 @@ def main(file: str, *images: str) -> None:
     session, about = open_file(file)
     names = [output.name for output in session.get_outputs()]
     for path in images:
-        image = open_image(path)
+        try:
+            image = open_image(path)
+        except Exception as error:  # Pillow raises anything on damaged files
+            sys.exit(f"{path}: cannot be read as an image: {error!r}")
         resized = resize(image, about["resize"])
         inputs = {
             "images": pad(resized, about["images"]["size_divisor"]),

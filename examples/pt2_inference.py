@@ -4,6 +4,7 @@ The file is one of `lightning-rcnn export`; it says itself how images are resize
 """
 
 import json
+import logging
 import sys
 
 import torch
@@ -24,8 +25,6 @@ def open_image(source: str) -> Image.Image:
 
 def resize(picture: Image.Image, rule: dict) -> torch.Tensor:
     """Resize by the rule of the file; [3, height, width]."""
-    if rule["method"] == "opencv":
-        raise ValueError("this program cannot resize by the rule opencv, which needs cv2.resize")
     image = pil_to_tensor(picture)
     height, width = image.shape[1:]
     if rule["method"] == "bilinear":
@@ -49,6 +48,7 @@ def pad(image: torch.Tensor, divisor: int) -> torch.Tensor:
 def open_file(file: str) -> tuple[torch.nn.Module, dict]:
     """Open an exported file; return what runs it, and what it says about itself."""
     extra = {"lightning_rcnn.json": ""}
+    logging.getLogger("torch.export").setLevel(logging.CRITICAL)  # what is wrong with a file is raised
     try:
         detect = torch.export.load(file, extra_files=extra).module()
         about = json.loads(extra["lightning_rcnn.json"])
@@ -56,6 +56,8 @@ def open_file(file: str) -> tuple[torch.nn.Module, dict]:
         sys.exit(f"{file}: is not a .pt2 file of `lightning-rcnn export`: {error!r}")
     if "proposals" in about["inputs"] or "pixels" in about["images"]:
         sys.exit(f"{file}: needs {about['inputs']} of {about['images']['layout']}; this program has RGB images only")
+    if about["resize"]["method"] == "opencv":
+        sys.exit(f"{file}: its images are resized by cv2.resize, which this program does not have")
     return detect, about
 
 
@@ -64,7 +66,10 @@ def main(file: str, *images: str) -> None:
     """Print what is found in each image."""
     detect, about = open_file(file)
     for path in images:
-        image = open_image(path)
+        try:
+            image = open_image(path)
+        except Exception as error:  # Pillow raises anything on damaged files
+            sys.exit(f"{path}: cannot be read as an image: {error!r}")
         resized = resize(image, about["resize"])
         padded = pad(resized, about["images"]["size_divisor"])
         found = detect(padded, torch.tensor([resized.shape[1:]]), torch.tensor([image.size[::-1]]))

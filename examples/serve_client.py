@@ -8,15 +8,21 @@ import json
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
 
 def find_objects(address: str, image: str) -> list[dict]:
     """Send an image file; return a list of `class`, `score` and `box` (x1, y1, x2, y2 in pixels of the image)."""
-    content = json.dumps({"image": base64.b64encode(Path(image).read_bytes()).decode()}).encode()
-    request = Request(f"{address}/predict", content, {"Content-Type": "application/json"})
-    with urlopen(request) as response:
-        return json.load(response)["objects"]
+    try:
+        content = json.dumps({"image": base64.b64encode(Path(image).read_bytes()).decode()}).encode()
+        request = Request(f"{address}/predict", content, {"Content-Type": "application/json"})
+        with urlopen(request) as response:
+            return json.load(response)["objects"]
+    except HTTPError as error:
+        sys.exit(f"{image}: {error.read().decode()}")
+    except OSError as error:
+        sys.exit(f"{image}: {error}")
 
 
 def main(address: str, *images: str) -> None:

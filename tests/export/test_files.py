@@ -99,7 +99,7 @@ def assert_printed(printed, folder, detector, threshold):
         expected.append(path)
         for box, label, score in zip(found["boxes"], found["labels"], found["scores"], strict=True):
             corners = ", ".join(f"{value:.0f}" for value in box.tolist())
-            expected.append(f"  {CLASSES[label - 1]} {score:.2f} at {corners}")
+            expected.append(f"  {detector.class_names[label - 1]} {score:.2f} at {corners}")
     assert len(expected) > 20
     # A value that lies between two whole numbers may be rounded to either.
     differing = sum(ours != theirs for ours, theirs in zip(expected, printed.splitlines(), strict=True))
@@ -186,7 +186,7 @@ def test_pt2_runs_without_us_and_has_the_detections_of_the_detector(detector, fo
 def test_a_compiled_package_runs_in_cpp_and_in_detect(folder, tmp_path):
     torch.manual_seed(0)
     detector = FasterRCNN(
-        CLASSES,
+        ["círculo", 'a "square"', "三角形 🔺"],
         backbone=part(ResNetFPN, name="resnet18", channels=32),
         rpn={"pre_nms_top_n": [100, 100], "post_nms_top_n": [50, 50]},
         box={"head": {"width": 64}},
