@@ -217,7 +217,7 @@ def require_few_pixels(width: int, height: int) -> None:
 
 def _too_many_pixels() -> UnsupportedImage:
     return UnsupportedImage(
-        f"more pixels than the limit of {_pixel_limit():.0f}; pack it with --max_pixels, or cut it into tiles"
+        f"more pixels than the limit of {_pixel_limit():.0f}; give --max_pixels, or cut it into tiles"
     )
 
 

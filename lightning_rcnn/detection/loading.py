@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, IterableDataset
 from torch.utils.data.dataloader import _MultiProcessingDataLoaderIter
 
+from lightning_rcnn.data.decode import pixel_limit
 from lightning_rcnn.data.pixel_format import RGB, PixelFormat
 from lightning_rcnn.data.workers import initialize_worker, signals_blocked
 from lightning_rcnn.detection.sources import Video
@@ -37,6 +38,7 @@ class LoadedImage(NamedTuple):
         resized: the same, resized for the network; None if parts of it are resized later.
         frame: position in a video; None for a still.
         problem: reason why it cannot be read; empty if it was read.
+        damage: what is wrong with a file that decodes nevertheless.
     """
 
     number: int
@@ -47,10 +49,15 @@ class LoadedImage(NamedTuple):
     resized: Tensor | None = None
     frame: Frame | None = None
     problem: str = ""
+    damage: str = ""
 
 
 def load_stills(
-    stills: Sequence[Still], resize: Resize | None, num_workers: int, pixels: PixelFormat = RGB
+    stills: Sequence[Still],
+    resize: Resize | None,
+    num_workers: int,
+    pixels: PixelFormat = RGB,
+    max_pixels: int | None = None,
 ) -> Generator[LoadedImage]:
     """Load images in order.
 
@@ -59,8 +66,9 @@ def load_stills(
         resize: function that resizes an image for the network; None to leave that to the network's caller.
         num_workers: number of processes; 0 loads in this one.
         pixels: pixel format of the detector.
+        max_pixels: largest number of pixels of an image; None for Pillow's limit.
     """
-    return _load(_StillData(stills, resize, pixels), min(num_workers, len(stills)), is_large=resize is None)
+    return _load(_StillData(stills, resize, pixels, max_pixels), min(num_workers, len(stills)), is_large=resize is None)
 
 
 def load_frames(video: Video, resize: Resize | None, num_workers: int) -> Generator[LoadedImage]:
@@ -116,8 +124,10 @@ def _is_small(value: Any) -> bool:
 
 
 class _StillData(Dataset[LoadedImage]):
-    def __init__(self, stills: Sequence[Still], resize: Resize | None, pixels: PixelFormat) -> None:
-        self._stills, self._resize, self._pixels = stills, resize, pixels
+    def __init__(
+        self, stills: Sequence[Still], resize: Resize | None, pixels: PixelFormat, max_pixels: int | None
+    ) -> None:
+        self._stills, self._resize, self._pixels, self._max_pixels = stills, resize, pixels, max_pixels
 
     def __len__(self) -> int:
         return len(self._stills)
@@ -125,11 +135,12 @@ class _StillData(Dataset[LoadedImage]):
     def __getitem__(self, number: int) -> LoadedImage:
         still = self._stills[number]
         try:
-            pixels, name, drawn = still.read(self._pixels)
+            with pixel_limit(self._max_pixels):
+                pixels, name, drawn, damage = still.read(self._pixels)
         except UnreadableImage as error:
             return LoadedImage(number, still.key, problem=str(error))
         resized = None if self._resize is None else self._resize(pixels)
-        return LoadedImage(number, still.key, name, drawn, pixels, resized)
+        return LoadedImage(number, still.key, name, drawn, pixels, resized, damage=damage)
 
 
 class _FrameData(IterableDataset[LoadedImage]):

@@ -26,6 +26,7 @@ from typing import Any, BinaryIO
 
 from lightning_rcnn.detection.drawn_paths import DrawnPaths
 from lightning_rcnn.detection.finishing import cannot_write
+from lightning_rcnn.detection.folder_lock import LOCK_FILE, lock_folder
 from lightning_rcnn.errors import InputError
 from lightning_rcnn.evaluation.coco_results import NAMES_FILE, write_json
 from lightning_rcnn.files import atomic_write
@@ -55,13 +56,16 @@ class ResultsFile:
         drawn: paths of drawings, those of the lines taken.
 
     Raises:
-        InputError: the folder holds results of other settings or another origin, or cannot be written.
+        InputError: the folder holds results of other settings or another origin, another process writes there, or it
+            cannot be written.
     """
 
     def __init__(self, folder: Path, settings: dict[str, Any]) -> None:
         self.path = folder / LINES_FILE
         _require_same(folder, settings)
         try:
+            self._lock = lock_folder(folder)
+            _require_same(folder, settings)  # of a call that has just ended
             write_json(folder / SETTINGS_FILE, settings)
             _remove_torn_line(self.path)
             self._file: BinaryIO = self.path.open("ab", buffering=0)
@@ -93,15 +97,17 @@ class ResultsFile:
     def discard(self) -> None:
         """Remove the file, which has no line, and its folder if nothing else is in it."""
         self._file.close()
-        for path in (self.path, self.path.with_name(SETTINGS_FILE)):
-            path.unlink(missing_ok=True)
+        for name in (LINES_FILE, SETTINGS_FILE, LOCK_FILE):
+            self.path.with_name(name).unlink(missing_ok=True)
+        self._lock.close()
         with suppress(OSError):
             self.path.parent.rmdir()
 
     def close(self) -> None:
-        """Bring all lines to the disk."""
+        """Bring all lines to the disk; other calls may write there now."""
         os.fsync(self._file.fileno())
         self._file.close()
+        self._lock.close()
 
 
 def read_lines(path: Path) -> Iterator[Entry]:

@@ -55,6 +55,7 @@ class Job:
         options: tiles and views.
         workers: processes that load, and as many that finish where masks are pasted or images drawn; 0 for none.
         drawn: folder for drawn images and videos; None to draw nothing.
+        max_pixels: largest number of pixels of an image; None for Pillow's limit.
     """
 
     model: Path
@@ -65,6 +66,7 @@ class Job:
     options: TilesAndViews
     workers: int
     drawn: Path | None
+    max_pixels: int | None = None
 
 
 class Outcome(NamedTuple):
@@ -74,11 +76,13 @@ class Outcome(NamedTuple):
         key: name under which a second call knows it.
         entry: its entry of the results; None if it has one already, or cannot be read.
         problem: reason why it cannot be read; empty if it was read.
+        damage: what is wrong with a file that was read nevertheless.
     """
 
     key: str
     entry: Entry | None
     problem: str = ""
+    damage: str = ""
 
 
 def open_detector(path: Path) -> Detector | ExportedDetector:
@@ -121,7 +125,8 @@ class DetectionProcess:
 
     def stills(self, stills: Sequence[Still]) -> Iterator[Outcome]:
         """Yield the outcomes of images, in their order."""
-        images = load_stills(stills, self._resize, self._job.workers, self._detector.preprocessing.pixels)
+        pixels, job = self._detector.preprocessing.pixels, self._job
+        images = load_stills(stills, self._resize, job.workers, pixels, job.max_pixels)
         with _deaths_named(images):
             yield from (outcome for _, outcome, _ in self._run(images, {}))
 
@@ -182,7 +187,8 @@ class DetectionProcess:
             else:
                 entry, picture = future if isinstance(future, tuple) else future.result()
                 is_new = key_of(entry) not in done
-                waiting[image.number] = (image, Outcome(image.key, entry if is_new else None), picture)
+                outcome = Outcome(image.key, entry if is_new else None, damage=image.damage)
+                waiting[image.number] = (image, outcome, picture)
             while wanted in waiting:
                 yield waiting.pop(wanted)
                 wanted = next(numbers)

@@ -8,7 +8,7 @@ from typing import NamedTuple, Protocol
 
 from torch import Tensor
 
-from lightning_rcnn.data.decode import UndecodableImage
+from lightning_rcnn.data.decode import DecodedImage, UndecodableImage, pixel_limit
 from lightning_rcnn.data.decode_in_format import decode_in_format
 from lightning_rcnn.data.fetch import FetchPolicy, fetch_bytes
 from lightning_rcnn.data.image_files import shown_path
@@ -35,11 +35,13 @@ class Pixels(NamedTuple):
         pixels: [C, h, w] of the requested pixel format, 0 to 255.
         name: name in the results.
         drawn: relative path of a drawn image.
+        damage: what is wrong with a file that decodes nevertheless; empty if nothing.
     """
 
     pixels: Tensor
     name: str
     drawn: Path
+    damage: str
 
 
 class Still(Protocol):
@@ -96,7 +98,8 @@ class FileImage:
             data = self.path.read_bytes()
         except OSError as error:
             raise UnreadableImage(str(error)) from error
-        return Pixels(_decode(data, pixels), self.key, self.drawn)
+        decoded = _decode(data, pixels)
+        return Pixels(decoded.pixels, self.key, self.drawn, decoded.damage)
 
 
 @dataclass(frozen=True)
@@ -127,7 +130,8 @@ class RemoteImage:
             data = fetch_bytes(self.address, _POLICY)
         except InputError as error:
             raise UnreadableImage(str(error)) from error
-        return Pixels(_decode(data, pixels), self.address, self.drawn)
+        decoded = _decode(data, pixels)
+        return Pixels(decoded.pixels, self.address, self.drawn, decoded.damage)
 
 
 @dataclass(frozen=True)
@@ -158,11 +162,13 @@ class ShardImage:
         except (UnreadableRecordError, InputError) as error:
             raise UnreadableImage(str(error)) from error
         name = str(raw.content["file_name"])
-        decoded = _decode(raw.image, pixels, bool(raw.content.get("apply_exif", True)))
+        with pixel_limit(raw.content["width"] * raw.content["height"]):  # which was packed
+            decoded = _decode(raw.image, pixels, bool(raw.content.get("apply_exif", True)))
         steps = [step for step in Path(name).parts if step not in ("/", "..")]
         path = shown_name(Path(*steps or ["image"]))
         # Samples of a set may have one name, such as the images of two cameras.
-        return Pixels(decoded, name, self.drawn / path.with_stem(f"{path.stem}-{raw.content['image_id']}"))
+        drawn = self.drawn / path.with_stem(f"{path.stem}-{raw.content['image_id']}")
+        return Pixels(decoded.pixels, name, drawn, decoded.damage)
 
 
 def set_of(location: str) -> str:
@@ -174,9 +180,9 @@ def set_of(location: str) -> str:
     return location.rpartition(", key ")[0].rpartition("/")[0]
 
 
-def _decode(data: bytes, pixels: PixelFormat, apply_exif: bool = True) -> Tensor:
+def _decode(data: bytes, pixels: PixelFormat, apply_exif: bool = True) -> DecodedImage:
     try:
-        return decode_in_format(data, pixels, apply_exif=apply_exif).pixels
+        return decode_in_format(data, pixels, apply_exif=apply_exif)
     except UndecodableImage as error:
         raise UnreadableImage(str(error)) from error
 

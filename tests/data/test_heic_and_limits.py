@@ -85,7 +85,7 @@ def test_a_limit_holds_only_inside(low_limit):
 def test_what_max_pixels_packs_is_trained_on(tmp_path, low_limit, dtype):
     image = smooth() if dtype == "uint8" else smooth()[..., 0].astype(np.uint16) * 16
     samples = [{"image": image, "boxes": [[4, 4, 30, 30]], "labels": ["thing"]}]
-    with pytest.raises(InputError, match=r"limit of 2000; pack it with --max_pixels|unsupported_image"):
+    with pytest.raises(InputError, match=r"limit of 2000; give --max_pixels|unsupported_image"):
         pack_samples(samples, tmp_path / "set")
     pack_samples(samples, tmp_path / "set", max_pixels=HEIGHT * WIDTH)
     data = DetectionDataModule(val=str(tmp_path / "set"), num_workers=0)

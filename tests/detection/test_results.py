@@ -2,6 +2,8 @@
 
 import json
 import os
+import subprocess
+import sys
 
 import pytest
 
@@ -93,3 +95,17 @@ def test_a_full_disk_is_one_line_and_leaves_whole_lines(tmp_path, monkeypatch):
     with pytest.raises(InputError, match=r"results\.jsonl: cannot be written \(No space left on device\); make room"):
         results.append(entry("b.jpg"))
     assert [one["image"] for one in read_lines(results.path)] == ["a.jpg"]
+
+
+def test_one_call_at_a_time_writes_into_a_folder(tmp_path):
+    hold = "import fcntl, sys; lock = open(sys.argv[1], 'ab'); fcntl.lockf(lock, fcntl.LOCK_EX); print(1); input()"
+    command = [sys.executable, "-u", "-c", hold, tmp_path / ".lock"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
+        other.stdout.readline()
+        with pytest.raises(InputError, match="another `detect` writes there; wait for its end, or give another folder"):
+            ResultsFile(tmp_path, SETTINGS)
+        assert sorted(path.name for path in tmp_path.iterdir()) == [".lock"]
+        other.kill()
+    results = ResultsFile(tmp_path, SETTINGS)
+    results.append(entry("a.jpg"))
+    results.close()

@@ -307,3 +307,21 @@ def test_a_drawn_image_that_cannot_be_written_is_one_line(checkpoint, photos, tm
     (tmp_path / "out" / "images").write_text("a file in the place of the folder")
     with pytest.raises(InputError, match=r"00\.png: cannot be written \(.*\); make room, and the same command goes on"):
         detect(checkpoint, [str(photos)], tmp_path / "out", workers=1, device="cpu")
+
+
+def test_damaged_images_are_named_and_large_ones_taken_if_asked(checkpoint, photos, tmp_path, capsys, monkeypatch):
+    Image.open(photos / "01.png").save(photos / "01.jpg", quality=95)
+    content = bytearray((photos / "01.jpg").read_bytes())
+    content[900:1100] = bytes(200)
+    (photos / "01.jpg").write_bytes(content)
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 5000)  # Pillow refuses twice as many
+    images = [str(photos / name) for name in ("00.png", "01.png", "01.jpg")]
+    detect(checkpoint, images, tmp_path / "out", workers=0, **OPTIONS)
+    assert [entry["image"] for entry in entries(tmp_path / "out")] == images[:1]
+    assert "limit of 10000; give --max_pixels, or cut" in " ".join(capsys.readouterr().out.replace("│", " ").split())
+    detect(checkpoint, images, tmp_path / "out", workers=0, max_pixels=120 * 90, **OPTIONS)
+    assert [entry["image"] for entry in entries(tmp_path / "out")] == images
+    printed = capsys.readouterr().out
+    assert "skipped" not in printed
+    assert "damaged, but used" in printed
+    assert "Corrupt JPEG data" in printed

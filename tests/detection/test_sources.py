@@ -53,7 +53,7 @@ def test_lists_of_any_editor(photos, tmp_path, encoding):
 @pytest.mark.end_to_end
 def test_urls_and_shards(photos, served, tmp_path):
     (still,) = find_sources([f"{served}/00.png?token=1"]).stills
-    pixels, name, drawn = still.read()
+    pixels, name, drawn, _ = still.read()
     assert pixels.shape == (3, 64, 64)
     assert name == f"{served}/00.png?token=1"
     assert drawn.as_posix() == "127.0.0.1/00.png.jpg"

@@ -1,6 +1,6 @@
 """`lightning-rcnn detect`: objects in images and videos, as lines of JSON, in COCO's form and drawn."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from functools import partial
 from hashlib import file_digest
@@ -46,6 +46,7 @@ def detect(
     overlap: float = OVERLAP,
     tta: str = "",
     nms_across_classes: bool = False,
+    max_pixels: int | None = None,
     no_images: bool = False,
     watch: bool = False,
     watch_seconds: float = 2.0,
@@ -78,13 +79,17 @@ def detect(
         overlap: share of a tile that its neighbors show, too; objects of that size are whole in one of them.
         tta: test-time augmentations: flip, vertical_flip, scales; several with commas, such as flip,scales.
         nms_across_classes: let boxes of different classes suppress each other, too, so that an object has one class.
+        max_pixels: largest number of pixels of an image; by default 178956970, Pillow's protection from files that are
+            small and hide a huge image.
         no_images: write no drawn images and videos, which is faster.
         watch: wait for new images in the folders until Ctrl-C.
         watch_seconds: seconds between two looks with --watch.
         format: also write OUT/FORMAT/, the image files and detections as annotations that label tools open: coco, yolo,
             voc, labelme, csv, or masks.
     """
-    _check(threshold, batch_size, workers, processes, watch_seconds)
+    _check(threshold, watch_seconds)
+    counts = {"batch_size": batch_size, "workers": workers, "processes": processes, "max_pixels": max_pixels}
+    _require_counts(counts)
     try:
         options = TilesAndViews(tile, overlap, tta, nms_across_classes)
     except InputError as error:
@@ -115,7 +120,7 @@ def detect(
         "nms_across_classes": nms_across_classes,
     }
     results = ResultsFile(out, settings)
-    job = Job(model, devices[0], chosen, scores, batch_size, options, workers, drawn)
+    job = Job(model, devices[0], chosen, scores, batch_size, options, workers, drawn, max_pixels)
     with ExitStack() as stack:
         detection = Detection(job, detector, out, devices, stack)
         run = DetectionRun(results, detection, tile, drawn is not None, Console())
@@ -142,16 +147,18 @@ def detect(
     run.report(sources.left_out, out)
 
 
-def _check(
-    threshold: float | str, batch_size: int, workers: int | None, processes: int | None, watch_seconds: float
-) -> None:
+def _check(threshold: float | str, watch_seconds: float) -> None:
     if not isinstance(threshold, str) and not 0 <= threshold <= 1:
         raise InputError(f"--threshold {threshold}: a score is from 0 to 1")
-    for name, number, least in (("batch_size", batch_size, 1), ("workers", workers, 0), ("processes", processes, 1)):
-        if number is not None and number < least:
-            raise InputError(f"--{name} {number}: a whole number, at least {least}")
     if not watch_seconds > 0:
         raise InputError(f"--watch_seconds {watch_seconds:g}: more than 0")
+
+
+def _require_counts(counts: Mapping[str, int | None]) -> None:
+    for name, number in counts.items():
+        least = 0 if name == "workers" else 1
+        if number is not None and number < least:
+            raise InputError(f"--{name} {number}: a whole number, at least {least}")
 
 
 def _find(images: list[str], out: Path, drawn: Path | None, watch: bool) -> Sources:

@@ -1,7 +1,7 @@
 """The outcomes of a call of `lightning-rcnn detect`: results, progress, and what is told at the end."""
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -21,7 +21,8 @@ from lightning_rcnn.plural import plural
 
 _HEADER_BYTES = 1 << 20
 """Enough for the header of an image; videos are not read to their end."""
-_SKIPPED_SHOWN = 20
+_SHOWN = 20
+"""Files that a table names."""
 
 
 class DetectionRun:
@@ -36,6 +37,7 @@ class DetectionRun:
 
     Attributes:
         unreadable: images and videos that cannot be read -> reason.
+        damaged: images that were read, but whose files are damaged -> reason.
     """
 
     def __init__(
@@ -48,6 +50,7 @@ class DetectionRun:
         self._num_small = 0
         self._speed = Speed(console, None)
         self.unreadable: dict[str, str] = {}
+        self.damaged: dict[str, str] = {}
 
     def detect_sources(self, sources: Sources) -> None:
         """Process all images that have no results, and all videos."""
@@ -77,6 +80,8 @@ class DetectionRun:
         for outcome in self._detection.run(paths.assign(stills), paths.assign(videos)):
             if outcome.problem:
                 self.unreadable[outcome.key] = outcome.problem
+            if outcome.damage:
+                self.damaged[outcome.key] = outcome.damage
             if outcome.entry is not None:
                 self._results.append(outcome.entry)
                 self._counts.update(found["class"] for found in outcome.entry["objects"])
@@ -90,13 +95,9 @@ class DetectionRun:
             for name, count in self._counts.most_common():
                 table.add_row(escape(name), str(count))
             self._console.print(table)
-        if self.unreadable:
-            skipped = Table("skipped", "why")
-            for path, reason in list(self.unreadable.items())[:_SKIPPED_SHOWN]:
-                skipped.add_row(escape(path), escape(reason))
-            if len(self.unreadable) > _SKIPPED_SHOWN:
-                skipped.add_row(f"and {len(self.unreadable) - _SKIPPED_SHOWN} more", "")
-            self._console.print(skipped)
+        for title, reasons in (("skipped", self.unreadable), ("damaged, but used", self.damaged)):
+            if reasons:
+                self._console.print(_table_of_reasons(title, reasons))
         if left_out:
             self._console.print(_left_out_table(left_out))
         num_images = len(self._results.done) - self._num_done
@@ -108,6 +109,15 @@ class DetectionRun:
             f"{plural(self._counts.total(), 'object')} in {plural(num_images, 'image')}{before}{hint}. "
             f"Results are in {out} ({self._speed.images_per_second:.1f} images/s)."
         )
+
+
+def _table_of_reasons(title: str, reasons: Mapping[str, str]) -> Table:
+    table = Table(title, "why")
+    for path, reason in list(reasons.items())[:_SHOWN]:
+        table.add_row(escape(path), escape(reason))
+    if len(reasons) > _SHOWN:
+        table.add_row(f"and {len(reasons) - _SHOWN} more", "")
+    return table
 
 
 def _left_out_table(paths: list[Path]) -> Table:
