@@ -153,6 +153,6 @@ class _FrameData(IterableDataset[LoadedImage]):
             for number, (frame, pixels) in enumerate(read_frames(video.address), start=1):
                 resized = None if self._resize is None else self._resize(pixels)
                 key = f"{video.name}#{frame.number}"
-                yield LoadedImage(number - 1, key, video.name, video.drawn, pixels, resized, frame)
+                yield LoadedImage(number - 1, key, video.name, video.drawn, pixels, resized, frame, damage=frame.damage)
         except VideoError as error:
             yield LoadedImage(number, video.name, problem=str(error))

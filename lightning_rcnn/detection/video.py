@@ -24,6 +24,7 @@ _MISSING = 1.0
 """Seconds by which the last frame may end before the stated end of a video."""
 _MISSING_SHARE = 0.02
 """The same as a share of the video."""
+_DAMAGE = "the data of the frame are damaged"
 _TURNS = {90: 1, 180: 2, 270: 3}
 
 
@@ -38,11 +39,13 @@ class Frame(NamedTuple):
         number: number of the frame, from 0.
         seconds: time from the start of the video.
         rate: frames a second, as the video states it.
+        damage: what is wrong with it; empty if nothing.
     """
 
     number: int
     seconds: float
     rate: Fraction
+    damage: str = ""
 
 
 def read_frames(address: str) -> Iterator[tuple[Frame, Tensor]]:
@@ -52,11 +55,11 @@ def read_frames(address: str) -> Iterator[tuple[Frame, Tensor]]:
         Position and pixels of each frame, uint8 RGB [3, h, w].
 
     Raises:
-        VideoError: it cannot be opened, has no frame, or breaks off.
+        VideoError: it cannot be opened, has no frame, or breaks off; or frames between others are lost.
     """
     import av
 
-    index = 0
+    index = num_lost = 0
     try:
         with av.open(address, timeout=_TIMEOUT) as container:
             if not container.streams.video:
@@ -66,17 +69,25 @@ def read_frames(address: str) -> Iterator[tuple[Frame, Tensor]]:
             rate = Fraction(stream.average_rate or stream.guessed_rate or _DEFAULT_RATE)
             stated_end = _stated_end(container, stream)
             start = end = None
-            for picture in container.decode(stream):
-                time = float(index / rate) if picture.time is None else picture.time
-                start = time if start is None else start
-                yield Frame(index, time - start, rate), _pixels(picture)
-                index += 1
-                end = time + _shown_for(picture, rate)
+            for packet in container.demux(stream):
+                try:
+                    pictures = packet.decode()
+                except av.error.InvalidDataError:  # as players do, go on with what comes after it
+                    num_lost += 1
+                    continue
+                for picture in pictures:
+                    time = float(index / rate) if picture.time is None else picture.time
+                    start = time if start is None else start
+                    yield Frame(index, time - start, rate, _DAMAGE if picture.is_corrupt else ""), _pixels(picture)
+                    index += 1
+                    end = time + _shown_for(picture, rate)
     except (av.error.FFmpegError, OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise VideoError(f"breaks off after {index} frames: {reason}" if index else f"not a video: {reason}") from error
     if start is None or end is None:
         raise VideoError("has no frames")
+    if num_lost:
+        raise VideoError(f"{num_lost} of its packets cannot be decoded; the results have {index} other frames")
     # A file that was cut off ends like a whole one for the decoder.
     if stated_end is not None and stated_end - end > max(_MISSING, _MISSING_SHARE * (stated_end - start)):
         raise VideoError(f"breaks off after {index} frames: at {end - start:.1f} of {stated_end - start:.1f} seconds")

@@ -119,6 +119,41 @@ def test_a_whole_file_is_whole_also_if_it_ends_with_a_still_or_begins_late(tmp_p
     assert seconds == pytest.approx([time - times[0] for time in times[:-1]], abs=1e-3)
 
 
+def write_coded(path, codec, pixel_format):
+    noise = np.random.default_rng(0).integers(0, 256, (12, 64, 96, 3), dtype=np.uint8)
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream(codec, rate=10)
+        stream.width, stream.height, stream.pix_fmt = 96, 64, pixel_format
+        for pixels in noise:
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(pixels, format="rgb24")))
+        container.mux(stream.encode(None))
+    return bytearray(path.read_bytes())
+
+
+def test_what_comes_after_damage_is_found_and_the_damage_named(tmp_path):
+    path = tmp_path / "packets.mov"
+    content = write_coded(path, "png", "rgb24")
+    signature = content.index(b"\x89PNG", content.index(b"\x89PNG") + 1)
+    content[signature : signature + 8] = bytes(8)
+    path.write_bytes(content)
+    frames = read_frames(str(path))
+    times = [round(next(frames)[0].seconds, 3) for _ in range(11)]
+    assert times == [0, *(number / 10 for number in range(2, 12))]
+    with pytest.raises(VideoError, match="1 of its packets cannot be decoded; the results have 11 other frames"):
+        next(frames)
+
+    path = tmp_path / "frames.avi"
+    content = write_coded(path, "mpeg4", "yuv420p")
+    middle = len(content) // 2
+    content[middle : middle + 60] = bytes(range(60))
+    path.write_bytes(content)
+    damages = [frame.damage for frame, _ in read_frames(str(path))]
+    assert len(damages) == 12
+    assert 0 < damages.count("the data of the frame are damaged") < 12
+    images = list(load_frames(Video(str(path), "frames.avi", Path("frames.mp4")), None, 0))
+    assert [image.damage for image in images] == damages
+
+
 def test_bad_videos_are_one_line(clip, checkpoint, photos, tmp_path, capsys, monkeypatch):
     monkeypatch.setenv("COLUMNS", "250")
     empty, text = (tmp_path / name for name in ("empty.mp4", "text.mp4"))
