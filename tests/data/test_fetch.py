@@ -60,6 +60,15 @@ def test_content_that_is_cut_off_is_fetched_again(server: Server, uneven_set: Pa
         fetch_bytes(f"{server.url}/index.json", PATIENCE)
 
 
+def test_spaces_and_letters_beyond_ascii_are_sent_as_by_a_browser(tmp_path: Path):
+    (tmp_path / "Z%C3%BCrich%20a+b.txt").write_bytes(b"content")
+    server = Server(tmp_path)
+    assert fetch_bytes(f"{server.url}/Zürich a+b.txt", PATIENCE) == b"content"
+    assert fetch_bytes(f"{server.url}/Z%C3%BCrich%20a+b.txt?of=é", PATIENCE) == b"content"
+    assert server.requests == ["/Z%C3%BCrich%20a+b.txt"] * 2
+    server.close()
+
+
 @pytest.mark.parametrize("fault", [unavailable, drop, half, stall, damage])
 def test_a_passing_fault_is_overcome(server: Server, uneven_set: Path, tmp_path: Path, fault: Behavior):
     server.behaviors["/shard-000000.tar"] = [fault, unavailable, fault]
