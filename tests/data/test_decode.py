@@ -262,9 +262,7 @@ def test_too_many_pixels_are_refused_before_they_take_memory(kind, monkeypatch):
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1250)
     assert decode_image(data, apply_exif=True).shape == (3, 50, 50)
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1249)
-    with pytest.raises(
-        UnsupportedImage, match=r"^more pixels than the limit of 2498; give --max_pixels, or cut it"
-    ):
+    with pytest.raises(UnsupportedImage, match=r"^more pixels than the limit of 2498; give --max_pixels, or cut it"):
         decode_image(data, apply_exif=True)
 
 
