@@ -14,6 +14,7 @@ from lightning_rcnn.cli.one_voice import say
 from lightning_rcnn.cli.other_names import command_for
 from lightning_rcnn.cli.registry import GROUPS, TOOLS, TRAINING, help_text
 from lightning_rcnn.errors import InputError, LostRankError, PassingError
+from lightning_rcnn.files import FULL
 from lightning_rcnn.launchers import healing_job
 from lightning_rcnn.stale_files import is_stale
 
@@ -48,9 +49,11 @@ def main(arguments: list[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except OSError as error:
-        if debug or error.filename is None:
+        is_full = error.errno in FULL
+        if debug or (error.filename is None and not is_full):
             raise
-        say(f"lightning-rcnn: error: {error.filename}: {error.strerror} (--debug shows where)")
+        way_out = "make room and start again; --debug shows where" if is_full else "--debug shows where"
+        say(f"lightning-rcnn: error: {error.filename or 'a file'}: {error.strerror} ({way_out})")
         return os.EX_SOFTWARE if is_stale(error) and healing_job(os.environ) else 1
     except KeyboardInterrupt:
         print("lightning-rcnn: interrupted", file=sys.stderr)

@@ -18,6 +18,7 @@ from typing import IO, Any
 from lightning.pytorch.utilities.rank_zero import rank_zero_warn
 
 from lightning_rcnn.errors import InputError
+from lightning_rcnn.files import naming_full_disk
 from lightning_rcnn.launchers import healing_job
 
 LOCK = ".lock"
@@ -111,9 +112,10 @@ def _hold(folder: Path) -> IO[str] | None:
         if _is_in_place(file):
             break
         file.close()
-    file.truncate(0)
-    file.write(json.dumps(_identity()))
-    file.flush()
+    with naming_full_disk(folder / LOCK):
+        file.truncate(0)
+        file.write(json.dumps(_identity()))
+        file.flush()
     return file
 
 

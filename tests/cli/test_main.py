@@ -57,6 +57,15 @@ def test_so_does_a_stale_file_of_a_network_file_system(run, monkeypatch, job, st
     assert "runs/a/config.yaml: Stale file handle" in outcome.err or job  # in such a job one process says it
 
 
+@pytest.mark.parametrize(("name", "shown"), [("runs/a/config.yaml", "runs/a/config.yaml"), (None, "a file")])
+def test_a_full_disk_is_one_line(error_line, monkeypatch, name, shown):
+    def fail(words):
+        raise OSError(errno.ENOSPC, "No space left on device", name)
+
+    monkeypatch.setattr("lightning_rcnn.cli._dispatch", fail)
+    assert error_line("fit") == f"{shown}: No space left on device (make room and start again; --debug shows where)"
+
+
 def test_version(run):
     assert run("--version").out.strip() == f"lightning-rcnn {lightning_rcnn.__version__}"
 
