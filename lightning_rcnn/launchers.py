@@ -70,6 +70,11 @@ def healing_job(environment: Mapping[str, str]) -> str:
     return job if job.startswith(HEALING) else ""
 
 
+def outlives_its_launcher(environment: Mapping[str, str]) -> bool:
+    """Tell whether this process would train on if its launcher were killed, as those of torchrun do."""
+    return "TORCHELASTIC_RUN_ID" in environment and not healing_job(environment)
+
+
 def may_fail_alone(environment: Mapping[str, str]) -> bool:
     """Tell whether this process can exit with an error without its launcher killing rank 0 for it.
 

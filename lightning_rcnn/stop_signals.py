@@ -10,6 +10,7 @@ stop is for good: nothing is requeued.
 
 import os
 import signal
+import sys
 from _thread import interrupt_main
 
 SIGNALS = (signal.SIGUSR1, signal.SIGTERM)
@@ -23,6 +24,7 @@ INTERRUPTED = 130
 WANDB_STOP = "W&B"
 """What `received` returns if W&B asked for the stop."""
 
+_DEATH_SIGNAL = 1  # PR_SET_PDEATHSIG of prctl(2)
 _received: list[str] = []
 
 
@@ -48,6 +50,14 @@ def listen() -> None:
     for number in SIGNALS:
         signal.signal(number, _note)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
+
+
+def send_at_end_of_parent(number: int) -> None:
+    """Have the system send this process a signal when its parent ends, also by `kill -9`; Linux only."""
+    if sys.platform == "linux":
+        import ctypes
+
+        ctypes.CDLL(None).prctl(_DEATH_SIGNAL, int(number))
 
 
 def ignore() -> None:

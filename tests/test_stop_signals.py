@@ -46,6 +46,28 @@ def test_what_is_ignored_stays_so_when_python_has_forgotten_its_handlers():
     assert subprocess.run(words, capture_output=True, text=True, timeout=60).stdout == "alive\n"
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="no other system sends signals of this kind")
+def test_a_process_gets_its_signal_when_its_parent_is_killed(tmp_path):
+    child = (
+        "import pathlib, signal, time\n"
+        "from lightning_rcnn import stop_signals\n"
+        "stop_signals.listen()\n"
+        "stop_signals.send_at_end_of_parent(signal.SIGTERM)\n"
+        "pathlib.Path('ready').touch()\n"
+        "while not stop_signals.received(): time.sleep(0.01)\n"
+        "pathlib.Path('saved').touch()\n"
+    )
+    parent = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {child!r}])"
+    process = subprocess.Popen([sys.executable, "-c", parent], cwd=tmp_path)
+    for name in ("ready", "saved"):
+        deadline = time.monotonic() + 30
+        while not (tmp_path / name).exists():
+            assert time.monotonic() < deadline, name
+            time.sleep(0.01)
+        process.kill()
+    process.wait()
+
+
 def test_nothing_heavy_is_imported_before_listening():
     words = [sys.executable, "-c", f"{LISTEN}; import sys, lightning_rcnn.cli; print('torch' in sys.modules)"]
     assert subprocess.run(words, capture_output=True, text=True, timeout=60).stdout == "\nFalse\n"

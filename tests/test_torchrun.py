@@ -124,6 +124,19 @@ def test_a_node_that_waits_for_others_leaves_when_it_is_told_to(tmp_path):
 @pytest.mark.parametrize(
     ("environment", "expected"),
     [
+        ({"TORCHELASTIC_RUN_ID": "a"}, True),
+        ({"TORCHELASTIC_RUN_ID": f"{launchers.HEALING} a"}, False),  # it has its own way
+        ({"SLURM_JOB_ID": "7", "SLURM_NODEID": "1"}, False),
+        ({}, False),
+    ],
+)
+def test_only_ranks_of_torchrun_outlive_it(environment, expected):
+    assert launchers.outlives_its_launcher(environment) == expected
+
+
+@pytest.mark.parametrize(
+    ("environment", "expected"),
+    [
         ({"TORCHELASTIC_RUN_ID": "a", "GROUP_RANK": "1"}, True),
         ({"TORCHELASTIC_RUN_ID": "a", "GROUP_RANK": "0"}, False),  # its agent would end rank 0
         ({"SLURM_JOB_ID": "7", "SLURM_NODEID": "1"}, False),  # srun --kill-on-bad-exit

@@ -6,6 +6,7 @@ page; 75 after a training was asked to stop and has saved. Of ranks that a launc
 
 import importlib
 import os
+import signal
 import sys
 import traceback
 
@@ -15,7 +16,7 @@ from lightning_rcnn.cli.other_names import command_for
 from lightning_rcnn.cli.registry import GROUPS, TOOLS, TRAINING, help_text
 from lightning_rcnn.errors import InputError, LostRankError, PassingError
 from lightning_rcnn.files import FULL
-from lightning_rcnn.launchers import healing_job
+from lightning_rcnn.launchers import healing_job, outlives_its_launcher
 from lightning_rcnn.stale_files import is_stale
 
 DEBUG_VARIABLE = "LIGHTNING_RCNN_DEBUG"
@@ -83,6 +84,8 @@ def _dispatch(words: list[str]) -> int:
     if first in TRAINING:
         if first == "fit":
             stop_signals.listen()
+            if outlives_its_launcher(os.environ):
+                stop_signals.send_at_end_of_parent(signal.SIGTERM)
         # Imported here, as the tools below: Lightning takes seconds to import, which help does not need.
         from lightning_rcnn.cli.world import take_sizes_from_launcher
 

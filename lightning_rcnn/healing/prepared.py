@@ -1,6 +1,5 @@
 """A process that has done all that ranks have in common, and its forks, the ranks of this node."""
 
-import ctypes
 import os
 import signal
 import socket
@@ -18,11 +17,10 @@ from lightning_rcnn.checkpoints.in_memory import FOLDER_VARIABLE, STEPS_VARIABLE
 from lightning_rcnn.errors import InputError
 from lightning_rcnn.healing.layout import Layout
 from lightning_rcnn.launchers import HEALING
-from lightning_rcnn.stop_signals import SIGNALS, listen
+from lightning_rcnn.stop_signals import SIGNALS, listen, send_at_end_of_parent
 
 FAILED = 70
 """Status of a rank after an error that is not the user's: `EX_SOFTWARE` in sysexits.h."""
-_DEATH_SIGNAL = 1  # PR_SET_PDEATHSIG of prctl(2)
 
 
 class RefusedError(Exception):
@@ -129,7 +127,7 @@ def _prepare(words: list[str], environment: dict[str, str], death_signal: int, p
     _close_inherited_sockets(pipe.fileno())
     signal.set_wakeup_fd(-1)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends Ctrl-C to the ranks itself
-    _die_with_parent(signal.SIGKILL)
+    send_at_end_of_parent(signal.SIGKILL)
     os.environ.update(environment)
     import torch
     from lightning.pytorch.utilities.rank_zero import rank_zero_only
@@ -198,17 +196,13 @@ def _become(environment: Mapping[str, str], death_signal: int) -> None:
     """Make this process a rank."""
     listen()
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    _die_with_parent(death_signal)
+    send_at_end_of_parent(death_signal)
     os.environ.update(environment)
 
 
 def _reap(descriptor: int, pid: int) -> int:
     os.close(descriptor)
     return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-
-
-def _die_with_parent(number: int) -> None:
-    ctypes.CDLL(None).prctl(_DEATH_SIGNAL, int(number))
 
 
 def _close_inherited_sockets(kept: int) -> None:
