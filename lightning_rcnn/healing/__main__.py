@@ -17,6 +17,7 @@ import os
 import signal
 import sys
 from contextlib import suppress
+from typing import Any
 
 from lightning_rcnn.errors import InputError
 from lightning_rcnn.healing import memory, say
@@ -69,8 +70,7 @@ def main(words: list[str] | None = None) -> int:
     signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
     _import_for_all_processes()
     command = [given.command, *given.options]
-    identity = json.dumps([addresses, given.ranks, given.spares, given.every_n_steps, command])
-    token = hashlib.sha256(identity.encode()).hexdigest()[:16]
+    token = token_of([addresses, given.ranks, given.spares, given.every_n_steps, command], given.options)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # until the launcher runs
     whole = Layout(len(addresses) - given.spares, given.ranks, 0)
     with memory.memory_folder(memory.place_for_folder()) as folder:
@@ -79,6 +79,25 @@ def main(words: list[str] | None = None) -> int:
             return await Launcher(addresses, own, token, whole, command, folder, given.every_n_steps).run()
 
         return asyncio.run(run())
+
+
+def token_of(words: list[Any], options: list[str]) -> str:
+    """Return text that launchers have only with the same words and the same content of the configuration files.
+
+    Launchers with others would lead to ranks with other settings, which are refused, and end the training of all.
+
+    Args:
+        words: what the launchers were started with, as plain data.
+        options: options of the command, of which some may name files.
+    """
+    from lightning_rcnn.cli.composing import compose, take_config_files
+
+    try:
+        content = compose(take_config_files(options)[0]).content
+    except InputError:  # which the command itself says
+        content = {}
+    identity = json.dumps([words, content], default=str)
+    return hashlib.sha256(identity.encode()).hexdigest()[:16]
 
 
 def _import_for_all_processes() -> None:

@@ -195,9 +195,12 @@ class Network:
     def _note_strangers(self, nodes: list[int]) -> None:
         """Refuse the first nodes whose addresses other programs have, or say later, once, that they are gone."""
         for node in nodes:
-            who = f"{self._shown(node)}: a launcher of another command, or another program, listens there"
+            who = (
+                f"{self._shown(node)}: a launcher of another command, or with other configuration files, or another "
+                "program listens there"
+            )
             if not self._has_gathered:
-                raise StrangerError(f"{who}; give --nodes other ports")
+                raise StrangerError(f"{who}; start all nodes alike, or give --nodes other ports")
             if node not in self._strangers:
                 self._strangers.add(node)
                 say(f"{who}; node {node} cannot come back before it ends")

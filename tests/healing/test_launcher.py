@@ -222,6 +222,19 @@ def test_a_signal_before_there_are_ranks_asks_for_another_start(monkeypatch, tmp
     assert list(tmp_path.iterdir()) == []
 
 
+def test_launchers_train_together_only_with_the_same_words_and_files(tmp_path):
+    base, config = tmp_path / "base.yaml", tmp_path / "run.yaml"
+    base.write_text("trainer: {max_epochs: 3}")
+    config.write_text("base: base.yaml")
+    options = ["--config", str(config)]
+    token = command.token_of(["fit", *options], options)
+    assert command.token_of(["fit", *options], options) == token
+    assert command.token_of(["fit", *options, "--run_dir", "b"], options) != token
+    base.write_text("trainer: {max_epochs: 4}")
+    assert command.token_of(["fit", *options], options) != token
+    command.token_of(["fit", *options], ["--config", "missing.yaml"])  # the command itself says what is wrong
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [

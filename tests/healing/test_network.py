@@ -143,7 +143,9 @@ def stranger(addresses):
 @pytest.mark.parametrize("answer", ANSWERS)
 def test_another_program_at_an_address_is_named(networks, addresses, stranger, answer):
     async def check():
-        with pytest.raises(StrangerError, match=f"{addresses[0].port}: .*another program, listens there; give"):
+        with pytest.raises(
+            StrangerError, match=f"{addresses[0].port}: .*another program listens there; start all nodes alike, or give"
+        ):
             await networks[1].seek(2, later(5))
 
     stranger(answer, check)
@@ -170,8 +172,8 @@ def test_another_program_that_took_the_port_of_a_lost_node_ends_no_training(
     stranger(answer, check)
     host, port = addresses[0]
     assert capsys.readouterr().err == (
-        f"lightning-rcnn: {host}:{port}: a launcher of another command, or another program, listens there; "
-        "node 0 cannot come back before it ends\n"
+        f"lightning-rcnn: {host}:{port}: a launcher of another command, or with other configuration "
+        "files, or another program listens there; node 0 cannot come back before it ends\n"
     )
 
 
