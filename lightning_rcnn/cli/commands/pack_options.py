@@ -55,7 +55,8 @@ class PackOptions:
             they decode to, and names them.
         name: name of the data set; by default that of the path.
         shard_size: samples per shard.
-        workers: images that are read and checked at the same time; by default one per core. The shards are the same.
+        workers: images that are read and checked at the same time, whatever their number the shards are the same; by
+            default one per core, of sets with masks as many processes as are worth starting.
         strict: refuse the data set if anything has to be repaired or skipped.
         max_loss: refuse the data set if a larger share of its images, or of its objects, has to be skipped. Sound sets
             lose less than 0.01; names, sizes or classes that do not fit lose far more than 0.05. 1 refuses nothing.

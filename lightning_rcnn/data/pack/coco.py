@@ -79,6 +79,7 @@ def coco_source(images: Path, annotations: Path, *, classes: Sequence[str] | Non
         _labels_of,
         is_federated=coco.is_federated,
         skeleton=coco.skeleton,
+        needs_python=any(each.segmentation for item in items for each in item.objects),
     )
 
 

@@ -125,6 +125,7 @@ def _combined(name: str, listed: Sequence[tuple[str, Source]], categories: list[
         labels_of=partial(_labels_of, labels_of=[source.labels_of for source in sources]),
         is_federated=all(source.is_federated for source in sources),
         skeleton=_common_skeleton(listed),
+        needs_python=any(source.needs_python for source in sources),
     )
 
 

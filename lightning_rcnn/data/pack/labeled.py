@@ -6,6 +6,7 @@ It finds the image files, numbers the classes and applies the rules to each obje
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
+from itertools import islice
 from operator import attrgetter
 from pathlib import Path
 from typing import NamedTuple
@@ -38,6 +39,7 @@ from lightning_rcnn.suggestions import did_you_mean
 
 OBJECT_IDS_PER_IMAGE = 100_000
 """Factor of the ids of objects, which have none: object i of image n gets n * this + i."""
+_IMAGES_TO_TRY = 5
 _MIN_RELATIVE, _MAX_RELATIVE = -0.5, 1.5
 """Limits of relative coordinates: boxes may exceed their image, but not by this much."""
 
@@ -97,6 +99,7 @@ def labeled_sources(data: LabeledData, name: str, classes: Sequence[str] | None 
             labels_of=partial(_labels_of, labels=labels),
             group_of=attrgetter("group"),
             skeleton=data.skeleton,
+            needs_python=_has_masks(split),
         )
     return sources
 
@@ -270,6 +273,11 @@ def _items(split: LabeledSplit, located: LocatedImages) -> tuple[list[LabeledIte
 
 def _num_objects(image: LabeledImage) -> int:
     return len(_readable_objects(image))
+
+
+def _has_masks(split: LabeledSplit) -> bool:
+    """Return whether the first images have masks; to read more of them takes time."""
+    return any(each.segmentation for image in islice(split.images, _IMAGES_TO_TRY) for each in _readable_objects(image))
 
 
 def _readable_objects(image: LabeledImage) -> Sequence[LabeledObject]:

@@ -78,7 +78,7 @@ def shapes_source(num: int, seed: int = 0, keypoints: bool = False) -> Source:
     read = partial(read_scene, seed=seed, keypoints=keypoints)
     skeleton = SKELETON if keypoints else None
     return Source(
-        f"shapes/{seed}", categories, range(num), read, labels_of=labels_of, skeleton=skeleton, is_computed=True
+        f"shapes/{seed}", categories, range(num), read, labels_of=labels_of, skeleton=skeleton, needs_python=True
     )
 
 

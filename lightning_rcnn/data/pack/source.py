@@ -73,7 +73,8 @@ class Source:
         is_federated: see `ShardIndex`.
         skeleton: keypoints of the objects; None if they have none.
         writes_images: whether the images are written; false for those that stay in shards of others.
-        is_computed: whether Python computes the images; threads only read and decode files side by side.
+        needs_python: whether most of the reading is work in Python, such as checks of masks: processes do it side by
+            side, threads only read and decode files.
     """
 
     name: str
@@ -88,4 +89,4 @@ class Source:
     is_federated: bool = False
     skeleton: Skeleton | None = None
     writes_images: bool = True
-    is_computed: bool = False
+    needs_python: bool = False

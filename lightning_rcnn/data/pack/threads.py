@@ -9,7 +9,7 @@ from typing import TypeVar
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
-ITEMS_PER_TASK = 4
+ITEMS_PER_TASK = 8
 """Enough items to amortize the handing over, few enough to bound the memory of pending results."""
 TASKS_AHEAD = 2
 """Pending tasks per thread: one at work, and one so that no thread waits while a result is written."""

@@ -114,7 +114,17 @@ def source_of(
     labels = {category.name: category.label for category in categories}
     read = partial(read_item, labels=labels, coordinates=coordinates, chosen=chosen)
     labels_of = partial(_labels_of, labels=labels)
-    return Source(name, categories, items, read, log, left_out, attrgetter("file_name"), labels_of)
+    return Source(
+        name,
+        categories,
+        items,
+        read,
+        log,
+        left_out,
+        attrgetter("file_name"),
+        labels_of,
+        needs_python=any(item.mask_path is not None for item in items),
+    )
 
 
 def _labels_of(item: VocItem, labels: dict[str, int]) -> set[int]:

@@ -75,7 +75,7 @@ def write_shards(
         with (
             ShardWriter(folder, shard_size) as writer,
             pixel_limit(pixels.max_pixels),
-            closing(read_side_by_side(source, read, workers)) as outcomes,
+            closing(read_side_by_side(source, read, workers, decodes=pixels.check != STRUCTURE)) as outcomes,
         ):
             for outcome, summary in track(outcomes, f"packing {source.name}", console, len(source.items)):
                 log.add(outcome.findings)
