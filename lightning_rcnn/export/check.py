@@ -107,7 +107,17 @@ def require_equal(comparisons: Sequence[Comparison], tolerance: Tolerance) -> No
             f"counterpart, boxes differ by {worst.boxes:.2g} pixels, scores by {worst.scores:.2g}, masks by "
             f"{worst.masks:.2g}, keypoints by {worst.keypoints:.2g} pixels (allowed: 0, {tolerance.boxes:g}, "
             f"{tolerance.scores:g}, {tolerance.masks:g}, {tolerance.keypoints:g}); nothing is written"
+            f"{_hint(len(comparisons) - len(wrong), len(comparisons))}"
         )
+
+
+def _hint(num_equal: int, num_batches: int) -> str:
+    if not num_equal:
+        return ""
+    return (
+        f". {num_equal} of {num_batches} batches are equal: if few detections differ in the others, two had equal "
+        "scores but for a rounding, and either may suppress the other; give other images to compare on"
+    )
 
 
 def graph_inputs(detector: Exportable, images: Sequence[Tensor]) -> tuple[Tensor, ...]:

@@ -208,6 +208,17 @@ def test_a_detection_at_the_limit_may_miss():
     require_equal(compare(detector, eager(detector, shortened), IMAGES, Tolerance()), Tolerance())
 
 
+def test_a_file_that_differs_on_some_images_says_what_that_may_mean():
+    detector = fast_rcnn()
+    detector.search = few_boxes
+    rows = compare(detector, eager(detector), IMAGES, Tolerance())
+    wrong = [rows[0]._replace(boxes=300.0)]
+    with pytest.raises(InputError, match=r"nothing is written\. 4 of 5 batches are equal: .* give other images"):
+        require_equal(wrong + rows[1:], Tolerance())
+    with pytest.raises(InputError, match=r"nothing is written$"):
+        require_equal(wrong, Tolerance())
+
+
 def test_what_is_asked_for_wrongly_is_one_line(tmp_path, monkeypatch, folder, capsys):
     detector = fast_rcnn()
     with pytest.raises(InputError, match="unknown format 'xml'; give --format, one of pt2, onnx, aoti"):
