@@ -43,7 +43,7 @@ _MEANINGS = {name: field for field, names in _NAMES.items() for name in names.sp
 BOXES = (("x1", "y1", "x2", "y2"), ("x", "y", "w", "h"), ("cx", "cy", "w", "h"), ("bbox",))
 _EDGES = ("x1", "y1", "x2", "y2", "x", "y", "w", "h", "cx", "cy", "bbox")
 """Meanings of a box."""
-_NUMBER = re.compile(r"[\[(\s]*[-+.]?\d")
+_NUMBER = re.compile(r"[\[(\s]*[-+]?\.?\d")
 """Beginning of a number, or of several in one cell."""
 _CORNERS = (("x", "y"), ("cx", "cy"), ("x1", "y1"))
 """What a width and a height may belong to; left and top are of a box in either form."""
@@ -115,8 +115,11 @@ def _stated(names: Sequence[str], columns: Mapping[str, str], file: str) -> dict
 def _are_names(first: Sequence[str], stated: Mapping[str, int]) -> bool:
     """Tell whether a first row has names, where columns are given by number.
 
-    It has if there is no number where the box has one; if numbers tell nothing of the box, names do.
+    It has none if it names the file of an image. Else it has if there is no number where the box has one; if numbers
+    tell nothing of the box, names do.
     """
+    if "image" in stated and _has_suffix(first[stated["image"]]):
+        return False
     cells = [first[index] for field, index in stated.items() if field in _EDGES]
     if cells:
         return any(cell and not _NUMBER.match(cell) for cell in cells)

@@ -128,6 +128,14 @@ def test_columns_by_name_and_by_number(write_files, tmp_path, pack, text, column
     assert packed.report == {}
 
 
+@pytest.mark.parametrize("first", ["a.jpg,-.5,-.5,15,26,cat", "a,-.5,+.5,15,26,cat", "a.jpg,null,null,null,null,cat"])
+def test_a_first_line_without_names_is_not_lost(write_files, first):
+    root = write_files({"boxes.csv": lines(first, "b.jpg,5,6,15,26,dog")}, ["a.jpg", "b.jpg"])
+    columns = dict(zip(("image", "x1", "y1", "x2", "y2", "class"), "123456", strict=True))
+    (split,) = read_csv(Layout(root), columns).splits
+    assert [len(image.labels.objects) for image in split.images] == [1, 1]
+
+
 @pytest.mark.parametrize("columns", ["image=1,x1=2,y1=3,x2=4,y2=5,class=6", "image=photo,class=kind"])
 def test_given_columns_are_not_those_of_a_list_of_classes(write_files, tmp_path, pack, columns):
     boxes = lines("photo,xmin,ymin,xmax,ymax,kind", "a.jpg,5,6,15,26,cat")
