@@ -7,6 +7,7 @@ from typing import Any
 
 from lightning_rcnn.data.index import Category
 from lightning_rcnn.errors import InputError
+from lightning_rcnn.plural import plural
 
 
 def require_different(entries: Sequence[Any], owner: str) -> None:
@@ -28,6 +29,16 @@ def _shortened(names: Sequence[str]) -> str:
     return shlex.quote(",".join(names)) if len(names) <= 10 else f"{','.join(names[:10])},... (all {len(names)})"
 
 
+def _way_out(of_model: Sequence[str], of_data: Sequence[str]) -> str:
+    """Return what to do about other names of classes; `pack --classes` takes names that the data have."""
+    if set(of_model) & set(of_data):
+        return f"pack it with --classes {_shortened(of_model)}"
+    return (
+        "it has none of the model's classes; leave model.class_names out to train for its own, or give its annotations "
+        "the model's names and pack it again"
+    )
+
+
 def require_same_classes(
     names: Sequence[str] | None, ids: Sequence[int] | None, categories: Sequence[Category], source: str | list[str]
 ) -> None:
@@ -42,28 +53,29 @@ def require_same_classes(
     Raises:
         InputError: the classes differ.
     """
+    names_of_data = [category.name for category in categories]
+    names_way_out = _way_out(names or (), names_of_data)
     for key, of_model, of_data in (
-        ("class_names", names, [category.name for category in categories]),
+        ("class_names", names, names_of_data),
         ("category_ids", ids, [category.id for category in categories]),
     ):
         if not of_model or list(of_model) == of_data:
             continue
         if len(of_model) != len(of_data):
-            way_out = f"pack it with --classes {_shortened(names or ())}"
+            way_out = names_way_out
             if key == "category_ids":  # given without names that fit
                 way_out = "leave them out, and those of the data count"
             elif "N/A" in of_model:
                 way_out = "convert --only_used_classes leaves out those called N/A"
-            noun = "class" if len(of_data) == 1 else "classes"
             raise InputError(
-                f"model.{key} has {len(of_model)} entries, but {source} has {len(of_data)} {noun}; {way_out}"
+                f"model.{key} has {len(of_model)} entries, but {source} has {plural(len(of_data), 'class')}; {way_out}"
             )
         index = next(index for index, pair in enumerate(zip(of_model, of_data, strict=True)) if pair[0] != pair[1])
-        verb, way_out = "is", f"; pack it with --classes {_shortened(names or ())}"
+        verb, way_out = "is", names_way_out
         if key == "category_ids":
             listed = ", ".join(map(str, of_data[:10])) + (", ..." if len(of_data) > 10 else "")
-            verb, way_out = "has the id", f"; set model.{key} to those of the data, [{listed}]"
+            verb, way_out = "has the id", f"set model.{key} to those of the data, [{listed}]"
         raise InputError(
             f"model.{key}: class {index + 1} {verb} {of_model[index]!r} for the model, "
-            f"but {of_data[index]!r} in {source}{way_out}"
+            f"but {of_data[index]!r} in {source}; {way_out}"
         )

@@ -16,13 +16,20 @@ DATA = [Category(1, "car", 3), Category(2, "traffic light", 10)]
             "class_names has 3 entries, but set has 2 classes; pack it with --classes 'traffic light,car,bus'",
         ),
         (["car", "N/A", "bus"], None, "class_names has 3 entries, .*; convert --only_used_classes leaves out those"),
-        ([f"c{number}" for number in range(80)], None, r"; pack it with --classes c0,.*,c9,\.\.\. \(all 80\)$"),
+        (["car", *map(str, range(79))], None, r"; pack it with --classes car,.*,8,\.\.\. \(all 80\)$"),
         (None, [3], "category_ids has 1 entries, but set has 2 classes; leave them out, and those of the data count$"),
         (
             ["traffic light", "car"],
             None,
             "class_names: class 1 is 'traffic light' for the model, but 'car' in set; "
             "pack it with --classes 'traffic light,car'$",
+        ),
+        (["bus"], None, "set has 2 classes; it has none of the model's classes; leave model.class_names out"),
+        (
+            ["Car", "bus"],
+            None,
+            "class 1 is 'Car' for the model, but 'car' in set; it has none of the model's classes; leave "
+            "model.class_names out to train for its own, or give its annotations the model's names and pack it again$",
         ),
         (
             None,
