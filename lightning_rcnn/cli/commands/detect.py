@@ -133,7 +133,7 @@ def detect(
     write_coco(results.path, detector.category_ids, detector.class_names)
     if format is not None:
         lines = read_lines(results.path)
-        losses = write_detected(
+        remarks = write_detected(
             format,
             out / format,
             lines,
@@ -142,8 +142,8 @@ def detect(
             detector.skeleton,
             detector.keypoints_drawn_above,
         )
-        for loss, count in losses.items():
-            print(f"{count} {loss}: {format} has no place for them.")
+        for remark in remarks:
+            print(remark)
     run.report(sources.left_out, out)
 
 

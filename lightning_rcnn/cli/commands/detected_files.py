@@ -33,7 +33,7 @@ def write_detected(
     class_names: Sequence[str],
     skeleton: Skeleton | None = None,
     keypoints_above: float = 0.0,
-) -> Mapping[str, int]:
+) -> list[str]:
     """Write images and detections in an annotation format, into a folder that appears when it is whole.
 
     Args:
@@ -46,7 +46,7 @@ def write_detected(
         keypoints_above: score above which a keypoint is written as seen, others as not labeled.
 
     Returns:
-        What the format has no place for -> how often it was left out.
+        Sentences on what the format has no place for; see `FormatWriter.remarks`.
 
     Raises:
         InputError: the format cannot hold the detections, or the folder or a file cannot be written or read.
@@ -63,7 +63,7 @@ def write_detected(
             objects = [_written(each, labels, keypoints_above) for each in entry["objects"]]
             writer.write(WrittenImage(number, entry["image"], data, entry["width"], entry["height"], objects))
         writer.finish()
-    return writer.losses
+    return writer.remarks(name)
 
 
 def _read(image: str) -> bytes:

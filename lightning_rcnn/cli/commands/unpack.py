@@ -55,8 +55,8 @@ def unpack(
             num_objects += write_samples(reader, writer, split, shard_set.index.name, console)
         writer.finish()
     num_images = sum(len(shard_set.index) for shard_set in sets.values())
-    for loss, count in writer.losses.items():
-        console.print(f"{count} {loss}: {format} has no place for them.", soft_wrap=True, highlight=False)
+    for remark in writer.remarks(format):
+        console.print(remark, soft_wrap=True, highlight=False)
     summary = f"{plural(num_images, 'image')} with {plural(num_objects, 'object')}: {out}"
     console.print(escape(summary), soft_wrap=True, highlight=False)
 

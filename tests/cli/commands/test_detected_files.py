@@ -44,8 +44,8 @@ def detected(tmp_path):
 
 @pytest.mark.parametrize("name", ["coco", "yolo", "voc", "labelme", "csv"])
 def test_label_tools_files_come_back(name, detected, tmp_path):
-    losses = write_detected(name, tmp_path / "out" / name, detected, [17, 18], ["cat", "dog"])
-    assert ("scores are left out" in losses) == (name in ("yolo", "voc"))
+    remarks = write_detected(name, tmp_path / "out" / name, detected, [17, 18], ["cat", "dog"])
+    assert (f"3 scores are left out: {name} has no place for them." in remarks) == (name in ("yolo", "voc"))
     found = find_data(tmp_path / "out" / name)
     (index,) = write_splits(found.sources, tmp_path / "packed").values()
     assert sorted(index.shards[0].objects) == [0, 3]

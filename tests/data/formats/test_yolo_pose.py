@@ -150,7 +150,7 @@ def test_detected_keypoints_are_written_behind_their_boxes(tmp_path):
     found = {"category_id": 7, "bbox": [16, 12, 32, 24], "score": 0.9, "keypoints": [31.5, 11.5, 0.8, 3.5, 5.5, 0.01]}
     entries = [{"image": str(tmp_path / "a.png"), "width": 64, "height": 48, "objects": [found]}]
     skeleton = Skeleton(("left", "right"), (), ((0, 1),))
-    losses = write_detected("yolo", tmp_path / "yolo", entries, [7], ["hand"], skeleton, keypoints_above=0.05)
+    remarks = write_detected("yolo", tmp_path / "yolo", entries, [7], ["hand"], skeleton, keypoints_above=0.05)
     (line,) = (tmp_path / "yolo" / "labels" / "a.txt").read_text().splitlines()
     assert [float(word) for word in line.split()] == [0, 0.5, 0.5, 0.5, 0.5, 0.5, 0.25, 2, 0, 0, 0]
-    assert losses == {"scores are left out": 1}
+    assert remarks == ["1 score is left out: yolo has no place for it."]

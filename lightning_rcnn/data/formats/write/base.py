@@ -10,19 +10,23 @@ from lightning_rcnn.data.formats.write.names import UniqueNames, last_part
 from lightning_rcnn.data.index import Category
 from lightning_rcnn.errors import InputError
 from lightning_rcnn.masks.segmentation import Segmentation
+from lightning_rcnn.plural import plural
 from lightning_rcnn.skeleton import Skeleton
 
 Kept = Literal["boxes", "masks", "crowds", "difficult", "scores", "orientation", "label_lists", "keypoints"]
-_LOSSES: dict[Kept, str] = {
-    "boxes": "objects without a mask are left out",
-    "masks": "masks are left out and their boxes kept",
-    "crowds": "crowds are left out",
-    "difficult": "difficult objects are written like others",
-    "scores": "scores are left out",
-    "label_lists": "lists of the classes that an image was looked through for are left out",
-    "keypoints": "objects lose their keypoints",
+_LOSSES: dict[Kept, tuple[str, str]] = {
+    "boxes": ("1 object without a mask is left out", "{:,} objects without a mask are left out"),
+    "masks": ("1 mask is left out and its box kept", "{:,} masks are left out and their boxes kept"),
+    "crowds": ("1 crowd is left out", "{:,} crowds are left out"),
+    "difficult": ("1 difficult object is written like others", "{:,} difficult objects are written like others"),
+    "scores": ("1 score is left out", "{:,} scores are left out"),
+    "label_lists": (
+        "1 list of the classes that an image was looked through for is left out",
+        "{:,} lists of the classes that an image was looked through for are left out",
+    ),
+    "keypoints": ("1 object loses its keypoints", "{:,} objects lose their keypoints"),
 }
-_RENAMED = "names of images are changed, with white space or signs, without a suffix, or of several images"
+"""What is lost -> sentence for one, and for several."""
 
 
 class WrittenObject(NamedTuple):
@@ -95,7 +99,8 @@ class FormatWriter(ABC):
         self.folder = folder
         self.skeleton = skeleton
         self.categories = list(categories)
-        self.losses: Counter[str] = Counter()
+        self._losses: Counter[Kept] = Counter()
+        self._num_renamed = 0
         self._names = UniqueNames()
 
     def write(self, image: WrittenImage, split: str = "") -> None:
@@ -115,8 +120,21 @@ class FormatWriter(ABC):
             )
         name = self._names.name(image.file_name, image.data)
         if name != last_part(image.file_name):
-            self.losses[_RENAMED] += 1
+            self._num_renamed += 1
         self.write_named(name, self._kept(image), split)
+
+    def remarks(self, name: str) -> list[str]:
+        """Return a sentence for each kind of what a format of this name has no place for, and one for changed names."""
+        sentences = [
+            f"{_LOSSES[kind][number > 1].format(number)}: {name} has no place for {'them' if number > 1 else 'it'}."
+            for kind, number in self._losses.items()
+        ]
+        if self._num_renamed:
+            sentences.append(
+                f"{plural(self._num_renamed, 'image')} got another file name: names have no white space and signs such "
+                "as `:`, and differ without their suffixes."
+            )
+        return sentences
 
     @abstractmethod
     def write_named(self, name: str, image: WrittenImage, split: str) -> None:
@@ -150,11 +168,11 @@ class FormatWriter(ABC):
             }
             lost = [kind for kind, is_there in needs.items() if is_there and kind not in self.keeps]
             if lost and lost[0] in ("crowds", "boxes"):
-                self.losses[_LOSSES[lost[0]]] += 1
+                self._losses[lost[0]] += 1
                 continue
-            self.losses.update(_LOSSES[kind] for kind in lost)
+            self._losses.update(lost)
             objects.append(each)
         has_lists = image.negative_labels is not None or image.not_exhaustive_labels is not None
         if has_lists and "label_lists" not in self.keeps:
-            self.losses[_LOSSES["label_lists"]] += 1
+            self._losses["label_lists"] += 1
         return image._replace(objects=objects)

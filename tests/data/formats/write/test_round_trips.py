@@ -150,7 +150,7 @@ def test_crowds_stay_where_there_is_a_place_for_them(tmp_path, capsys):
     assert "left out" not in capsys.readouterr().out
     for name in ("yolo", "voc", "labelme"):
         assert len(there_and_back(tmp_path / "set", name, tmp_path / name)) == 1
-        assert f"1 crowds are left out: {name} has no place for them." in capsys.readouterr().out
+        assert f"1 crowd is left out: {name} has no place for it." in capsys.readouterr().out
 
 
 def test_changed_names_are_counted(tmp_path, capsys):
@@ -163,7 +163,7 @@ def test_changed_names_are_counted(tmp_path, capsys):
     assert {path.name for path in (tmp_path / "coco" / "images").iterdir()} == {
         *("plain.png", "plain-2.png", "sp_ace.png", "new_line.png")
     }
-    assert "3 names of images are changed" in capsys.readouterr().out
+    assert "3 images got another file name: names have no white space" in capsys.readouterr().out
 
 
 def test_others_read_the_files(boxes, masks, tmp_path):
