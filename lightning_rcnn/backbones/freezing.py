@@ -15,9 +15,9 @@ class Freezable(nn.Module):
     _frozen: Sequence[nn.Module] = ()
 
     def freeze(self, layers: Sequence[nn.Module]) -> None:
-        """Freeze layers of this network, and no others."""
-        self._frozen = list(layers)
-        for layer in self._frozen:
+        """Freeze layers of this network, beside those that are frozen already, such as by a base class."""
+        self._frozen = [*self._frozen, *layers]
+        for layer in layers:
             layer.requires_grad_(False)
 
     def train(self, mode: bool = True) -> Self:
