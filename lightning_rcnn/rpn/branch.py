@@ -44,8 +44,9 @@ class RPNSettings(Settings):
         low_quality_target: what the best anchor of an object learns if it overlaps another one more: this "best_object"
             (torchvision, detectron2), or its "own_object" (mmdetection).
         cross_boundary_anchors: "keep" or "ignore" anchors that cross the image boundary in training (section 3.3);
-            "discard" ignores them after matching, so that an object whose best anchor is among them has none, and also
-            those that end at the right or lower edge (detectron2).
+            "ignore_edge" also ignores those that end at the right or lower edge (mmdetection); "discard" ignores the
+            same as "ignore_edge", but after matching, so that an object whose best anchor is among them has none
+            (detectron2).
         padding_divisor: anchors whose center lies beyond the image, padded to a multiple of this, pixels, take no part
             in training (32 in mmdetection); 0 to keep all.
         crowd_ioa: fraction of its area in a crowd above which an anchor is not a negative (0.7 in Detectron); None
@@ -71,7 +72,7 @@ class RPNSettings(Settings):
     positive_fraction: Fraction = 0.5
     low_quality_iou: Fraction = 0.0
     low_quality_target: LowQualityTarget = "best_object"
-    cross_boundary_anchors: Literal["keep", "ignore", "discard"] = "keep"
+    cross_boundary_anchors: Literal["keep", "ignore", "ignore_edge", "discard"] = "keep"
     padding_divisor: Count = 0
     crowd_ioa: Fraction | None = None
     loss_denominator: Literal["sampled", "fixed", "sampled_or_one"] = "sampled"
@@ -203,7 +204,8 @@ class RPN(Part):
         if self.settings.cross_boundary_anchors != "keep":
             height, width = image_sizes[:, None, :].unbind(-1)
             is_candidate = is_candidate & (x1 >= 0) & (y1 >= 0) & (x2 <= width) & (y2 <= height)
-        if self.settings.cross_boundary_anchors == "discard":  # `Boxes.inside_box` takes no box that ends at the edge
+        # `Boxes.inside_box` of detectron2 and `anchor_inside_flags` of mmdetection take no box that ends at the edge.
+        if self.settings.cross_boundary_anchors in ("ignore_edge", "discard"):
             is_candidate = is_candidate & (x2 < width) & (y2 < height)
         return is_candidate
 

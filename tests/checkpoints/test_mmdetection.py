@@ -242,7 +242,7 @@ def test_settings_of_3_become_ours():
         "rpn.positive_iou": 0.6,
         "rpn.negative_iou": 0.2,
         "rpn.samples_per_image": 128,
-        "rpn.cross_boundary_anchors": "ignore",
+        "rpn.cross_boundary_anchors": "ignore_edge",
         "rpn.pre_nms_top_n": [1500, 900],
         "rpn.post_nms_top_n": [700, 800],
         "rpn.nms_iou": 0.65,

@@ -35,11 +35,12 @@ def test_anchors_centered_on_the_edge_of_the_padding_are_beyond_whatever_their_c
 
 
 def test_anchors_at_the_boundary_of_an_image():
-    """detectron2's `inside_box` of 40 x 70: x1 >= 0, y1 >= 0, x2 < 70, y2 < 40."""
+    """detectron2's `inside_box` and mmdetection's `allowed_border=0` of 40 x 70: x1 >= 0, y1 >= 0, x2 < 70, y2 < 40."""
     anchors = torch.tensor([[0.0, 0, 69, 39], [0, 0, 70, 39], [0, 0, 69, 40], [-1, 0, 69, 39], [0, 0, 71, 39]])
     for how, expected in (
         ("keep", [True] * 5),
         ("ignore", [True, True, True, False, False]),
+        ("ignore_edge", [True, False, False, False, False]),
         ("discard", [True, False, False, False, False]),
     ):
         found = branch(cross_boundary_anchors=how)._is_candidate(anchors, torch.tensor([[40, 70]]))

@@ -50,8 +50,8 @@ def other_rules_of_training(hyperparameters: Mapping[str, Any]) -> list[str]:
     """Describe where a training of our detector differs from detectron2's with the configuration."""
     settings = bare(hyperparameters)
     rules = list(_others(settings, _FIXED_IN_TRAINING))
-    if settings["rpn"]["cross_boundary_anchors"] == "ignore":
-        rules.append("rpn.cross_boundary_anchors ignore (discard there)")
+    if (rule := settings["rpn"]["cross_boundary_anchors"]) not in ("keep", "discard"):
+        rules.append(f"rpn.cross_boundary_anchors {rule} (discard there)")
     if at(settings, "mask.target") == "soft":
         rules.append("mask.target soft (thresholded there)")
     if any(weight != 1 for weight in at(settings, "box.loss_weights") or ()):

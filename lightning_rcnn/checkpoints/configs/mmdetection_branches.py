@@ -47,7 +47,7 @@ def _rpn(keys: SourceKeys, translation: Translation) -> dict[str, Any]:
         keys.name_left(f"{RPN}anchor_generator.scales")
     settings: dict[str, Any] = {
         "anchors": anchors,
-        "cross_boundary_anchors": "ignore" if keys[f"{TRAIN}rpn.allowed_border"] == 0 else "keep",
+        "cross_boundary_anchors": "ignore_edge" if keys[f"{TRAIN}rpn.allowed_border"] == 0 else "keep",
     }
     if keys[f"{TRAIN}rpn.allowed_border"] not in (-1, 0):
         keys.name_left(f"{TRAIN}rpn.allowed_border")
