@@ -57,7 +57,7 @@ def _recipe(name: str, detector: Detector, data: DetectionDataModule) -> Recipe:
         rule=detector.resize_rule,
         rpn=rpn.settings if isinstance(rpn, RPN) else None,
         strides=tuple(detector.get_submodule("backbone").strides),  # type: ignore[arg-type]  # a Backbone
-        nms_iou=heads["nms_iou"],
+        suppression=None if heads.get("nms") == "soft" else detector.suppression,
         detections_per_image=heads["detections_per_image"],
         batch_size=data.batch_size,
         memory=step_memory(detector, _KEPT_BY_ADAM if "Adam" in optimizer else 1),

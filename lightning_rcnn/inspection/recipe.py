@@ -7,6 +7,7 @@ import torch
 
 from lightning_rcnn.data.padding import DIVISOR, resized_sizes
 from lightning_rcnn.data.resize import ResizeRule
+from lightning_rcnn.functional.class_suppression import Suppression
 from lightning_rcnn.inspection.collecting import InspectedSet
 from lightning_rcnn.inspection.memory import StepMemory
 from lightning_rcnn.rpn.anchor_fit import best_anchor_iou
@@ -24,7 +25,7 @@ class Recipe:
         rule: resize rule.
         rpn: settings of the region proposal network; None for a detector without anchors.
         strides: strides of the feature maps, pixels.
-        nms_iou: IoU above which one of two detections of a class is dropped.
+        suppression: which of two detections in one place is dropped; None if none is, as with Soft-NMS.
         detections_per_image: limit of detections per image.
         batch_size: images of a device in a step.
         memory: estimated memory of a training step; None if unknown.
@@ -35,7 +36,7 @@ class Recipe:
     rule: ResizeRule
     rpn: RPNSettings | None
     strides: tuple[int, ...]
-    nms_iou: float
+    suppression: Suppression | None
     detections_per_image: int
     batch_size: int
     memory: StepMemory | None = None

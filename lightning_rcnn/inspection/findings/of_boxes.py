@@ -222,22 +222,27 @@ def _anchors(data: Inspected) -> Iterator[Finding]:
 
 
 def _hidden(data: Inspected) -> Iterator[Finding]:
+    suppression = data.recipe.suppression
+    if suppression is None:
+        return
     cases, hidden = [], 0
     for of_set, one in enumerate(data.sets):
         first, second = one.pairs.T
-        above = (one.iou > data.recipe.nms_iou) & (one.iou <= SAME_BOX) & (one.labels[first] == one.labels[second])
+        compared = suppression.across_classes | (one.labels[first] == one.labels[second])
+        above = (one.iou > suppression.iou) & (one.iou <= SAME_BOX) & compared
         hidden += len(np.unique(one.pairs[above].max(axis=1, initial=0))) if above.any() else 0
         for index in np.flatnonzero(above)[np.argsort(-one.iou[above], kind="stable")].tolist():
             pair = (int(first[index]), int(second[index]))
             cases.append(Case((Shot(of_set, int(one.image_of[pair[0]]), pair),), f"IoU {one.iou[index]:.2f}"))
     if hidden > MOST_HIDDEN * _total(data):
+        boxes = "Boxes, also of different classes," if suppression.across_classes else "Boxes of one class"
         yield Finding(
             "hidden_by_nms",
             Level.DOUBTFUL,
             f"{plural(hidden, 'object')} hidden by a neighbor ({share(hidden, _total(data))})",
-            f"Boxes of one class with an IoU above model.box.nms_iou, {data.recipe.nms_iou:g}: of two right detections "
-            "NMS drops one.",
-            "Raise model.box.nms_iou, if the boxes are right.",
+            f"{boxes} with an IoU above model.box.nms_iou, {suppression.iou:g}: of two right detections NMS drops one.",
+            "If the boxes are right, raise model.box.nms_iou, or take Soft-NMS (model.box.nms: soft)"
+            + (", or leave out model.box.nms_across_classes." if suppression.across_classes else "."),
             hidden,
             tuple(cases),
         )
