@@ -27,14 +27,17 @@ class StartCheck(Callback):
     """Compares model, data and trainer before the first step. Detectors add this callback themselves.
 
     Raises:
-        InputError: a launcher started more or fewer processes than train together; ranks differ in precision; the model
-            has other classes than the data; a setting cannot work with a sharded strategy, or nodes do not share the
-            folder for its split checkpoints; gradients on CPUs are to cross the network in another form; a callback
-            monitors a metric that nothing logs, or in the wrong direction; a validation interval exceeds the epoch.
+        InputError: the trainer's limits leave nothing to train; a launcher started more or fewer processes than train
+            together; ranks differ in precision; the model has other classes than the data; a setting cannot work with a
+            sharded strategy, or nodes do not share the folder for its split checkpoints; gradients on CPUs are to cross
+            the network in another form; a callback monitors a metric that nothing logs, or in the wrong direction; a
+            validation interval exceeds the epoch.
     """
 
     def setup(self, trainer: Trainer, pl_module: Any, stage: str) -> None:
         """Check all that does not need the optimizer; the data are already set up."""
+        if stage == "fit":
+            _check_limits(trainer)
         _check_world(trainer)
         _check_precision(trainer)
         check_sharding(trainer, pl_module)
@@ -78,6 +81,13 @@ class _Monitor(NamedTuple):
     name: str
     mode: str | None
     owner: str
+
+
+def _check_limits(trainer: Trainer) -> None:
+    """Refuse limits with which Lightning trains nothing, and says that the training has reached its end."""
+    for name in ("max_steps", "max_epochs"):
+        if getattr(trainer, name) == 0:
+            raise InputError(f"trainer.{name} 0: trains nothing; give a number above 0, or -1 for no limit")
 
 
 def _check_world(trainer: Trainer) -> None:

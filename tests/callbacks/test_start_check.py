@@ -12,3 +12,10 @@ def test_a_hook_that_lightning_leaves_out_is_refused():
     trainer = Trainer(accelerator="cpu", devices=1, strategy=strategy, logger=False)
     with pytest.raises(InputError, match="ddp_comm_hook bf16_compress_hook has no effect on a CPU; leave it out"):
         StartCheck().setup(trainer, None, "fit")
+
+
+@pytest.mark.parametrize("name", ["max_steps", "max_epochs"])
+def test_limits_that_leave_nothing_to_train_are_refused(name):
+    trainer = Trainer(accelerator="cpu", devices=1, logger=False, **{name: 0})
+    with pytest.raises(InputError, match=f"^trainer.{name} 0: trains nothing; give a number above 0, or -1 for no"):
+        StartCheck().setup(trainer, None, "fit")
