@@ -10,6 +10,7 @@ Shards that another program wrote stay as they are: their JSON, in our form, is 
 
 import hashlib
 import json
+import re
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field, fields, replace
@@ -24,6 +25,7 @@ from lightning_rcnn.skeleton import Skeleton
 
 INDEX_NAME = "index.json"
 FORMAT = "lightning-rcnn shards"
+_INDEX_BEGINNING = re.compile(rb'\s*\{\s*"format"\s*:\s*"' + FORMAT.encode())
 VERSION = 2
 LABEL_LISTS = ("negative_labels", "not_exhaustive_labels")
 """Keys of a sample's JSON for labels of the image: absent classes, and those that are not annotated exhaustively."""
@@ -279,6 +281,15 @@ class ShardIndex:
         """Write `index.json` into `folder`."""
         with atomic_write(folder / INDEX_NAME) as file:
             file.write(self.to_json().encode())
+
+
+def is_packed(folder: Path) -> bool:
+    """Tell whether a folder has an index of packed shards, of any version; `index.json` is a name of many things."""
+    try:
+        with (folder / INDEX_NAME).open("rb") as file:
+            return _INDEX_BEGINNING.match(file.read(256)) is not None
+    except OSError:
+        return False
 
 
 def pixel_difference(first: ShardIndex, second: ShardIndex) -> str:

@@ -7,6 +7,7 @@ from pathlib import Path
 from webdataset.tariterators import base_plus_ext
 
 from lightning_rcnn.data.image_formats import IMAGE_SUFFIXES
+from lightning_rcnn.data.index import is_packed
 
 _SUFFIXES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz", ".7z", ".rar")
 _ZIP = (b"PK\x03\x04", b"PK\x05\x06")
@@ -43,12 +44,25 @@ def describe_archive(path: Path) -> str:
     """Return "an archive; what to do with it"; "" for a file of another kind."""
     if not (command := unpacking(path)):
         return ""
+    if path.suffix == ".tar" and is_packed(path.parent):
+        return f"a shard of a packed set; {use_of_packed(path.parent)}"
     if holds_samples(path):
         return (
             f"a tar file with an image and JSON a sample; index it with `lightning-rcnn pack webdataset {path}`, or "
             f"unpack it (`{command}`), and give the folder"
         )
     return f"an archive; unpack it first (`{command}`), and give the folder"
+
+
+def use_of_packed(packed: Path, folder: Path | None = None) -> str:
+    """Return what to do with a packed set.
+
+    Args:
+        packed: folder of the set.
+        folder: folder that holds it, with the other splits; by default its own.
+    """
+    command = f"lightning-rcnn unpack {folder or packed} --format coco --out FOLDER"
+    return f"train with `--data.train {packed}`, or get files with `{command}`"
 
 
 def holds_samples(path: Path) -> bool:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
-from lightning_rcnn.data.formats.archives import holds_samples, is_named_like_an_archive
+from lightning_rcnn.data.formats.archives import holds_samples, is_named_like_an_archive, use_of_packed
 from lightning_rcnn.data.formats.createml import read_createml
 from lightning_rcnn.data.formats.csv_files import read_csv
 from lightning_rcnn.data.formats.cvat import read_cvat
@@ -21,7 +21,7 @@ from lightning_rcnn.data.formats.unknown import describe_unknown
 from lightning_rcnn.data.formats.via import read_via
 from lightning_rcnn.data.formats.yolo import read_yolo
 from lightning_rcnn.data.garbage import paused_collection
-from lightning_rcnn.data.index import INDEX_NAME
+from lightning_rcnn.data.index import INDEX_NAME, is_packed
 from lightning_rcnn.data.pack.coco_folders import coco_sources
 from lightning_rcnn.data.pack.labeled import labeled_sources
 from lightning_rcnn.data.pack.source import Source
@@ -137,14 +137,11 @@ def _describe_archives(layout: Layout) -> str:
     """Return what the archives of a folder are and the way out; "" if it has none."""
     path = layout.path
     archives = [file for file in layout.all_files if is_named_like_an_archive(file)]
-    packed = [layout.root / file for file in layout.all_files if PurePosixPath(file).name == INDEX_NAME]
     if not archives:
         return ""
-    if packed:
-        return (
-            f"shards that are packed already; train with `--data.train {packed[0].parent}`, or get files with "
-            f"`lightning-rcnn unpack {path} --format coco --out FOLDER`"
-        )
+    folders = ((layout.root / file).parent for file in layout.all_files if PurePosixPath(file).name == INDEX_NAME)
+    if packed := next(filter(is_packed, folders), None):
+        return f"shards that are packed already; {use_of_packed(packed, path)}"
     listed = ", ".join(archives[:3]) + (", ..." if len(archives) > 3 else "")
     shards = next((layout.root / file for file in archives if holds_samples(layout.root / file)), None)
     if shards is not None:

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from glob import escape
 from pathlib import Path
 
-from lightning_rcnn.data.index import INDEX_NAME
+from lightning_rcnn.data.index import is_packed
 from lightning_rcnn.errors import InputError
 
 
@@ -44,7 +44,7 @@ def atomic_folder(final: Path, *, overwrite: bool) -> Iterator[Path]:
 def _require_replaceable(final: Path, overwrite: bool) -> None:
     if not final.exists() or (final.is_dir() and not any(final.iterdir())):
         return
-    if not _is_packed(final):
+    if not _is_packed_set(final):
         raise InputError(f"{final}: exists and is not a packed data set; choose another folder")
     if not overwrite:
         raise InputError(
@@ -53,11 +53,9 @@ def _require_replaceable(final: Path, overwrite: bool) -> None:
         )
 
 
-def _is_packed(folder: Path) -> bool:
+def _is_packed_set(folder: Path) -> bool:
     """Return whether a folder is a packed data set, or holds nothing but the packed splits of one."""
-    if (folder / INDEX_NAME).is_file():
-        return True
-    return folder.is_dir() and all((inside / INDEX_NAME).is_file() for inside in folder.iterdir())
+    return is_packed(folder) or (folder.is_dir() and all(map(is_packed, folder.iterdir())))
 
 
 def _sibling(final: Path, role: str) -> Path:

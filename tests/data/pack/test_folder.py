@@ -1,9 +1,11 @@
+import json
 import socket
 import subprocess
 import sys
 
 import pytest
 
+from lightning_rcnn.data.index import FORMAT
 from lightning_rcnn.data.pack.folder import atomic_folder
 from lightning_rcnn.errors import InputError
 
@@ -20,9 +22,13 @@ def names(folder):
     return sorted(path.name for path in folder.iterdir())
 
 
-def fill(out, text, *, overwrite=False):
+def index(name):
+    return json.dumps({"format": FORMAT, "name": name})
+
+
+def fill(out, name, *, overwrite=False):
     with atomic_folder(out, overwrite=overwrite) as folder:
-        (folder / "index.json").write_text(text)
+        (folder / "index.json").write_text(index(name))
 
 
 def test_nothing_shows_before_the_end_and_only_the_folder_after_it(tmp_path):
@@ -60,9 +66,9 @@ def test_packed_set_is_replaced_only_when_asked_and_only_by_a_whole_one(tmp_path
         fill(out, "new")
     with pytest.raises(RuntimeError), atomic_folder(out, overwrite=True):
         raise RuntimeError
-    assert (out / "index.json").read_text() == "old"
+    assert (out / "index.json").read_text() == index("old")
     fill(out, "new", overwrite=True)
-    assert (out / "index.json").read_text() == "new"
+    assert (out / "index.json").read_text() == index("new")
     assert names(tmp_path) == ["set"]
 
 
@@ -71,10 +77,13 @@ def test_folder_that_is_no_packed_set_is_never_replaced(tmp_path):
     (tmp_path / "home" / "thesis.tex").write_text("years of work")
     with pytest.raises(InputError, match="is not a packed data set"):
         fill(tmp_path / "home", "new", overwrite=True)
+    (tmp_path / "home" / "index.json").write_text('{"entries": []}')
+    with pytest.raises(InputError, match="is not a packed data set"):
+        fill(tmp_path / "home", "new", overwrite=True)
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError, match="is not a packed data set"):
         fill(tmp_path / "file", "new", overwrite=True)
-    assert names(tmp_path / "home") == ["thesis.tex"]
+    assert names(tmp_path / "home") == ["index.json", "thesis.tex"]
 
 
 def test_place_that_cannot_be_written_is_named(tmp_path):
@@ -98,7 +107,7 @@ def test_leftovers_of_the_dead_are_removed_and_those_of_the_living_stay(tmp_path
 def test_old_set_comes_back_if_the_replacing_was_killed_in_the_middle(tmp_path, dead_process):
     replaced = tmp_path / f".set.{socket.gethostname()}.{dead_process}.replaced"
     replaced.mkdir()
-    (replaced / "index.json").write_text("old")
+    (replaced / "index.json").write_text(index("old"))
     with pytest.raises(InputError, match="add --overwrite"):
         fill(tmp_path / "set", "new")
-    assert (tmp_path / "set" / "index.json").read_text() == "old"
+    assert (tmp_path / "set" / "index.json").read_text() == index("old")

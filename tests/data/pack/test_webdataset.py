@@ -4,6 +4,7 @@ import gzip
 import io
 import json
 import shutil
+import zipfile
 from collections import Counter
 from pathlib import Path
 
@@ -342,3 +343,13 @@ def test_shards_that_are_to_be_packed_are_refused_with_the_command_that_takes_th
         error = capsys.readouterr().err
         assert f"packed already; train with `--data.train {shards}`" in error
         assert f"`lightning-rcnn unpack {path} --format coco --out FOLDER`" in error
+    assert main(["pack", "auto", str(shards / "000.tar"), "--out", str(tmp_path / "out")]) == 1
+    assert f"a shard of a packed set; train with `--data.train {shards}`" in capsys.readouterr().err
+
+
+def test_an_index_of_something_else_beside_archives_is_no_packed_set(tmp_path, capsys):
+    (tmp_path / "index.json").write_text('{"entries": []}')
+    with zipfile.ZipFile(tmp_path / "images.zip", "w") as archive:
+        archive.writestr("a.txt", "")
+    assert main(["pack", "auto", str(tmp_path), "--out", str(tmp_path / "out")]) == 1
+    assert "but archives (images.zip); unpack them first" in capsys.readouterr().err
