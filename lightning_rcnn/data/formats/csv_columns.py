@@ -3,6 +3,7 @@
 import csv
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice
 from pathlib import Path
 from types import MappingProxyType
 from typing import NamedTuple
@@ -50,6 +51,8 @@ _CORNERS = (("x", "y"), ("cx", "cy"), ("x1", "y1"))
 _RETINANET = ("image", "x1", "y1", "x2", "y2", "class")
 _WITHOUT_NAMES = {6: _RETINANET, 8: (*_RETINANET, "width", "height"), 5: _RETINANET[:5]}
 """Number of columns -> their meanings, for files without names."""
+csv.field_size_limit(2**31 - 1)
+"""Of the process: masks and polygons in a cell may be longer than the 131072 characters that Python allows at first."""
 _WAY_OUT = "if it has no boxes, give the other files instead of their folder"
 
 
@@ -128,13 +131,12 @@ def _are_names(first: Sequence[str], stated: Mapping[str, int]) -> bool:
 
 def _by_name(names: Sequence[str], stated: Mapping[str, int]) -> dict[str, int]:
     """Return meaning -> index of the columns: those given, which have no other meaning, and those known by name."""
-    found: dict[str, int] = {}
-    for index, name in enumerate(names):
-        if (meaning := _meaning_of(name)) is not None:
-            found.setdefault(meaning, index)
+    found = dict(stated)
     other_box = _EDGES if _has_box(stated) else ()
-    found = {field: index for field, index in found.items() if index not in stated.values() and field not in other_box}
-    found |= stated
+    for index, name in enumerate(names):
+        meaning = _meaning_of(name)
+        if meaning is not None and meaning not in other_box and index not in stated.values():
+            found.setdefault(meaning, index)
     corner = next((pair for pair in _CORNERS if set(pair) <= found.keys()), None)
     is_image_size = bool({"width", "height"} & stated.keys() or {"w", "h", "x2", "y2", "bbox"} & found.keys())
     if corner is not None and {"width", "height"} <= found.keys() and not is_image_size:
@@ -174,8 +176,7 @@ def rows_of(path: Path, table: Table) -> Iterator[tuple[int, list[str]]]:
     """
     reader = csv.reader(read_text(path).splitlines(), delimiter=table.delimiter)
     try:
-        for position, row in enumerate(reader):
-            if row and not (table.names and position == 0):
-                yield reader.line_num, row
+        rows = ((reader.line_num, row) for row in reader if any(map(str.strip, row)))
+        yield from islice(rows, 1 if table.names else 0, None)
     except csv.Error as error:
         raise InputError(f"{path}: line {reader.line_num}: malformed CSV ({error}); correct it") from error

@@ -107,6 +107,8 @@ def test_one_box_in_a_cell_and_no_class(write_files, pack):
         ("photo,l,t,width,height,kind\na.jpg,5,6,10,20,cat\n", "image=1,x=2,y=3,w=4,h=5,class=6"),
         ("photo;where;kind\na.jpg;[5, 6, 10, 20];cat\n", "image=1,bbox=2,class=3"),
         ('a.jpg,"[5, 6, 10, 20]",cat\n', "image=1,bbox=2,class=3"),
+        ("photo,name,xmin,ymin,xmax,ymax,label\na.jpg,p1,5,6,15,26,cat\n", "image=photo,group=name"),
+        ("\n\nimage,xmin,ymin,xmax,ymax,label\n\n,,,,,\na.jpg,5,6,15,26,cat\n", None),
         ("image,x,y,width,height,label\na.jpg,5,6,10,20,cat\n", None),
         ("image,x_center,y_center,bbox_w,bbox_h,label\na.jpg,10,16,10,20,cat\n", None),
         ("filename,x_center,y_center,width,height,class\na.jpg,10,16,10,20,cat\n", None),
@@ -134,6 +136,11 @@ def test_a_first_line_without_names_is_not_lost(write_files, first):
     columns = dict(zip(("image", "x1", "y1", "x2", "y2", "class"), "123456", strict=True))
     (split,) = read_csv(Layout(root), columns).splits
     assert [len(image.labels.objects) for image in split.images] == [1, 1]
+
+
+def test_a_long_cell_beside_the_box(write_files, pack_one):
+    text = f"image,xmin,ymin,xmax,ymax,label,rle\na.jpg,5,6,15,26,cat,{'1 2 ' * 40_000}\n"
+    assert pack_one(write_files({"masks.csv": text}, ["a.jpg"])).objects == {"a.jpg": [CAT]}
 
 
 @pytest.mark.parametrize("columns", ["image=1,x1=2,y1=3,x2=4,y2=5,class=6", "image=photo,class=kind"])
