@@ -181,10 +181,10 @@ def _box_fields(cells: Mapping[str, str]) -> tuple[str, ...]:
 
 
 def _not_a_box(cells: Mapping[str, str]) -> str:
-    if _box_fields(cells) != ("bbox",):
-        return "not numbers"
-    cell = cells["bbox"]
-    return f"{cell if len(cell) <= 40 else f'{cell[:40]}...'!r} is not x, y, width, height of one box"
+    fields = _box_fields(cells)
+    cell = next(cells[field] for field in fields if fields == ("bbox",) or number(cells[field]) is None)
+    expected = "x, y, width, height of one box" if fields == ("bbox",) else "a number"
+    return f"{cell if len(cell) <= 40 else f'{cell[:40]}...'!r} is not {expected}"
 
 
 def _edges(cells: Mapping[str, str]) -> tuple[float, float, float, float] | None:

@@ -207,22 +207,23 @@ def categories_of(data: LabeledData, name: str, classes: Sequence[str] | None) -
 
 
 def _why_no_classes(data: LabeledData) -> str:
-    """Say why no class is known, with the first object and what is wrong with it, and the way out."""
-    for split in data.splits:
-        for image in split.images:
-            for labeled in _readable_objects(image):
-                if labeled.lost in (None, Defect.UNKNOWN_CLASS):
-                    place = labeled.place or "object 1"
-                    label = Defect.UNKNOWN_CLASS.label
-                    return (
-                        f"no object has a class (first: {image.file_name}, {place}: {label}); name the classes with "
-                        "--classes to pack it"
-                    )
-                return (
-                    f"no object can be read (first: {image.file_name}, {labeled.place or 'object 1'}: "
-                    f"{labeled.lost.label}); correct them, or yield the samples from Python with `pack_samples`"
-                )
-    return "no object has a class; name the classes with --classes to pack it"
+    """Say why no class is known, with the first object that shows it, and the way out."""
+    objects = [
+        (f"{image.file_name}, {labeled.place or f'object {number}'}", labeled.lost)
+        for split in data.splits
+        for image in split.images
+        for number, labeled in enumerate(_readable_objects(image), start=1)
+    ]
+    without_class = next((place for place, lost in objects if lost in (None, Defect.UNKNOWN_CLASS)), None)
+    if objects and without_class is None:
+        place, lost = objects[0]
+        reason = lost.label if lost else ""
+        return (
+            f"no object can be read (first: {place}: {reason}); correct them, or yield the samples from Python with "
+            "`pack_samples`"
+        )
+    first = f" (first: {without_class}: {Defect.UNKNOWN_CLASS.label})" if without_class else ""
+    return f"no object has a class{first}; name the classes with --classes to pack it"
 
 
 def _occurring_classes(splits: Iterable[LabeledSplit]) -> list[str]:

@@ -228,6 +228,18 @@ def test_a_cell_of_several_boxes_is_shown(write_files, refusal):
     assert message.endswith("; correct them, or yield the samples from Python with `pack_samples`")
 
 
+def test_an_object_without_a_class_is_shown_also_behind_one_that_cannot_be_read(write_files, refusal):
+    rows = ("image,xmin,ymin,xmax,ymax,label", "a.jpg,5,6,15,26,", 'a.jpg,"5,5",6,15,26,')
+    assert "no object has a class (first: a.jpg, a.csv, line 3:" in refusal(
+        write_files({"a.csv": lines(rows[0], rows[2], rows[1])}, ["a.jpg"])
+    )
+
+
+def test_a_cell_that_is_no_number_is_shown(write_files, refusal):
+    root = write_files({"a.csv": lines("image,xmin,ymin,xmax,ymax,label", 'a.jpg,5,6,"15,5",26,cat')}, ["a.jpg"])
+    assert "no object can be read (first: a.jpg, a.csv, line 2: '15,5' is not a number" in refusal(root)
+
+
 def refusal_of(root):
     found = found_data("csv", root, read_csv(Layout(root)))
     (item,) = found.sources[""].items
