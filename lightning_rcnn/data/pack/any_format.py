@@ -134,12 +134,12 @@ def find_data(path: Path, classes: Sequence[str] | None = None) -> FoundData:
 
 
 def _describe_archives(layout: Layout) -> str:
-    """Return what the archives of a folder are and the way out; "" if it has none."""
+    """Return what the archives at a path are and the way out; "" if there are none."""
     path = layout.path
-    archives = [file for file in layout.all_files if is_named_like_an_archive(file)]
+    archives = [file for file in layout.files if is_named_like_an_archive(file)]
     if not archives:
         return ""
-    folders = ((layout.root / file).parent for file in layout.all_files if PurePosixPath(file).name == INDEX_NAME)
+    folders = ((layout.root / file).parent for file in layout.files if PurePosixPath(file).name == INDEX_NAME)
     if packed := next(filter(is_packed, folders), None):
         return f"shards that are packed already; {use_of_packed(packed, path)}"
     listed = ", ".join(archives[:3]) + (", ..." if len(archives) > 3 else "")

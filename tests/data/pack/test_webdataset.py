@@ -345,6 +345,10 @@ def test_shards_that_are_to_be_packed_are_refused_with_the_command_that_takes_th
         assert f"`lightning-rcnn unpack {path} --format coco --out FOLDER`" in error
     assert main(["pack", "auto", str(shards / "000.tar"), "--out", str(tmp_path / "out")]) == 1
     assert f"a shard of a packed set; train with `--data.train {shards}`" in capsys.readouterr().err
+    other = shards / "other.json"
+    other.write_text("{}")
+    assert main(["pack", "auto", str(other), "--out", str(tmp_path / "out")]) == 1
+    assert "packed" not in capsys.readouterr().err, "of a file alone, its neighbors say nothing"
 
 
 def test_an_index_of_something_else_beside_archives_is_no_packed_set(tmp_path, capsys):
