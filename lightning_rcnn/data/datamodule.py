@@ -239,7 +239,7 @@ class DetectionDataModule(LightningDataModule):
         counts = self.sampling.needs_labels or self._requests.counts_labels or self.loading.balance_window > 1
         shard_set = read_source(split, source, self.policy, needs_labels=split == "train" and counts)
         index = shard_set.index
-        require_same_categories(split, index, [other.index for other in self._shard_sets.values()])
+        require_same_categories(split, index, {name: other.index for name, other in self._shard_sets.items()})
         if self.trainer is not None and self.trainer.strategy.broadcast(index.fingerprint) != index.fingerprint:
             ranks = f"rank {self._processes.rank} and rank 0"
             raise InputError(f"data.{split}: the shards at {source} differ between {ranks}; copy them again")

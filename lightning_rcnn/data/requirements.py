@@ -1,6 +1,6 @@
 """Check that the data of a split have what the detector and the transforms need."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from lightning.pytorch.utilities.rank_zero import rank_zero_info, rank_zero_warn
@@ -8,7 +8,7 @@ from lightning.pytorch.utilities.rank_zero import rank_zero_info, rank_zero_warn
 from lightning_rcnn.data.index import ShardIndex
 from lightning_rcnn.data.pixel_format import PixelFormat
 from lightning_rcnn.data.requests import DataRequests
-from lightning_rcnn.data.shards import ShardSet, category_difference
+from lightning_rcnn.data.shards import ShardSet, category_difference, told_apart
 from lightning_rcnn.data.transforms.base import Transform
 from lightning_rcnn.data.transforms.mixing import mask_readers, mixing_names
 from lightning_rcnn.errors import InputError
@@ -16,14 +16,19 @@ from lightning_rcnn.plural import plural
 from lightning_rcnn.skeleton import difference
 
 
-def require_same_categories(split: str, index: ShardIndex, others: Sequence[ShardIndex]) -> None:
+def require_same_categories(split: str, index: ShardIndex, others: Mapping[str, ShardIndex]) -> None:
     """Check that a split has the categories of the others.
+
+    Args:
+        split: name of the split, such as "val".
+        index: its index.
+        others: names and indices of the splits that were read before.
 
     Raises:
         InputError: it has not.
     """
-    for other in others:
-        if differs := category_difference(other, index):
+    for name, other in others.items():
+        if differs := category_difference(*told_apart({f"data.{name}": other, f"data.{split}": index})):
             raise InputError(f"data.{split} does not fit: {differs}")
 
 

@@ -16,6 +16,7 @@ Several sources form one data set if they have the same categories.
 """
 
 import glob
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import reduce
@@ -113,8 +114,22 @@ def read_training_shards(sources: str | Sequence[str], policy: FetchPolicy | Non
             wanted.setdefault(sibling(address, INDEX_NAME), {}).setdefault(file_name(address), position)
     if not wanted:
         raise InputError("the list of data sources is empty; give a packed folder, shards or URLs")
-    shard_sets = [_select(index, names, policy) for index, names in wanted.items()]
-    return _merge(shard_sets)
+    read = {address: ShardIndex.from_json(_read_text(address, policy), address) for address in wanted}
+    indices = told_apart({address.removesuffix(f"/{INDEX_NAME}"): index for address, index in read.items()})
+    return _merge([_select(index, *chosen) for index, chosen in zip(indices, wanted.items(), strict=True)])
+
+
+def told_apart(indices: Mapping[str, ShardIndex]) -> list[ShardIndex]:
+    """Return indices, with the place behind names that several have, as sets that are packed from files of one name.
+
+    Args:
+        indices: place, such as a folder or an option -> index.
+    """
+    names = Counter(index.name for index in indices.values())
+    return [
+        index if names[index.name] == 1 else replace(index, name=f"{index.name} ({place})")
+        for place, index in indices.items()
+    ]
 
 
 def _expand(source: str, policy: FetchPolicy) -> list[str]:
@@ -155,9 +170,8 @@ def _file_of(address: str) -> str:
     return str(path)
 
 
-def _select(index_address: str, named: Mapping[str, int], policy: FetchPolicy) -> ShardSet:
+def _select(index: ShardIndex, index_address: str, named: Mapping[str, int]) -> ShardSet:
     """Return the named shards of one index, each with its source; all shards if the index itself is named."""
-    index = ShardIndex.from_json(_read_text(index_address, policy), index_address)
     if INDEX_NAME not in named:
         unknown = named.keys() - {shard.name for shard in index.shards}
         if unknown:

@@ -110,6 +110,17 @@ def test_validation_data_of_other_classes_are_refused(uneven_set: Path, make_set
         data(uneven_set, val=str(other)).setup("fit")
 
 
+def test_training_and_validation_data_of_one_name_are_told_apart(make_set, tmp_path: Path):
+    names = (("a", "dog"), ("b", "cow"))
+    train, val = (
+        str(make_set(tmp_path / folder / "set", (2,), categories=[Category(1, "cat", 7), Category(2, name, 19)]))
+        for folder, name in names
+    )
+    message = r"'dog' \(id 19\) in set \(data.train\) but 'cow' \(id 19\) in set \(data.val\)"
+    with pytest.raises(InputError, match=message):
+        data(train, val=val).setup("fit")
+
+
 def test_a_set_without_images_is_refused(make_set, tmp_path: Path):
     with pytest.raises(InputError, match=r"data.train: empty has no images"):
         data(make_set(tmp_path / "empty", ())).setup("fit")

@@ -67,6 +67,17 @@ def test_sets_of_other_categories_are_refused(uneven_set: Path, make_set, tmp_pa
         read_shards([str(uneven_set), str(tmp_path / "fewer")])
 
 
+def test_sets_of_one_name_are_told_apart_by_their_folders(make_set, tmp_path: Path):
+    """As two that were packed from files of one name."""
+    first = make_set(tmp_path / "a" / "train", (1,), categories=[Category(1, "cat", 7), Category(2, "dog", 19)])
+    same = make_set(tmp_path / "b" / "train", (1,), first_id=5000)
+    assert read_index([str(first), str(same)]).name == f"train ({first}) + train ({same})"
+    other = make_set(tmp_path / "c" / "train", (1,), categories=[Category(1, "cat", 7), Category(2, "cow", 19)])
+    with pytest.raises(InputError) as caught:
+        read_index([str(first), str(other)])
+    assert f"label 2 is 'dog' (id 19) in train ({first}) but 'cow' (id 19) in train ({other});" in str(caught.value)
+
+
 @pytest.mark.parametrize(
     ("source", "message"),
     [

@@ -16,7 +16,7 @@ from lightning_rcnn.data.pack.proposal_shards import FromPixels, write_proposals
 from lightning_rcnn.data.pack.shapes import shapes_source
 from lightning_rcnn.data.pack.write import write_shards
 from lightning_rcnn.data.reader import ShardReader
-from lightning_rcnn.data.shards import category_difference, read_shards
+from lightning_rcnn.data.shards import category_difference, read_shards, told_apart
 from lightning_rcnn.data.workers import available_cores
 from lightning_rcnn.errors import InputError
 from lightning_rcnn.proposals.selective_search import SelectiveSearch
@@ -70,7 +70,7 @@ def prepare(train: str | None, val: str | None, folder: Path, console: Console) 
             write_shards(shapes_source(number, seed, keypoints=True), Path(source), console=console)
     shard_sets = [read_shards(train), read_shards(val)]
     index = shard_sets[1].index
-    if difference := category_difference(shard_sets[0].index, index):
+    if difference := category_difference(*told_apart({"--train": shard_sets[0].index, "--val": index})):
         raise InputError(f"--val does not fit: {difference}")
     edges = [min(size) for shard in index.shards for size in zip(shard.heights, shard.widths, strict=True)]
     min_size = int(min(max(statistics.median(edges), SMALLEST), LARGEST))

@@ -12,7 +12,7 @@ from lightning_rcnn.data.formats.write.registry import FormatName, open_writer
 from lightning_rcnn.data.index import INDEX_NAME
 from lightning_rcnn.data.pack.folder import atomic_folder
 from lightning_rcnn.data.reader import ShardReader
-from lightning_rcnn.data.shards import category_difference, read_shards, skeleton_difference
+from lightning_rcnn.data.shards import category_difference, read_shards, skeleton_difference, told_apart
 from lightning_rcnn.data.unpack import write_samples
 from lightning_rcnn.errors import InputError
 from lightning_rcnn.plural import plural
@@ -42,7 +42,7 @@ def unpack(
     policy = FetchPolicy()
     cache = ShardCache(cache_dir, CACHE_LIMIT_GB * 1e9, policy)
     sets = {split: read_shards(source, policy) for split, source in _splits(shards).items()}
-    first, *others = (shard_set.index for shard_set in sets.values())
+    first, *others = told_apart({split: shard_set.index for split, shard_set in sets.items()})
     for other in others:
         if differs := category_difference(first, other) or skeleton_difference(first, other):
             raise InputError(f"{shards}: its splits do not fit together: {differs}")

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from lightning_rcnn.data.defects import Action, Defect
-from lightning_rcnn.data.shards import category_difference
+from lightning_rcnn.data.shards import category_difference, told_apart
 from lightning_rcnn.inspection.collecting import InspectedSet
 from lightning_rcnn.inspection.findings.finding import (
     Case,
@@ -40,7 +40,7 @@ def set_findings(data: Inspected) -> Iterator[Finding]:
 
 
 def _class_lists(data: Inspected) -> Iterator[Finding]:
-    first, *others = (one.index for one in data.sets)
+    first, *others = told_apart({one.name: one.index for one in data.sets})
     for other in others:
         if difference := category_difference(first, other):
             yield Finding(
