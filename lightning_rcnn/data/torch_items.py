@@ -78,8 +78,8 @@ def _content(target: Any, number: int, pixels: Tensor, num_classes: int) -> dict
     height, width = pixels.shape[1:]
     boxes = _boxes(target["boxes"])
     labels = _labels(target["labels"], num_classes)
-    crowd = _tensor(target.get("iscrowd", [0] * len(boxes)), "iscrowd").long().tolist()
-    masks = None if target.get("masks") is None else np.asarray(target["masks"])
+    crowd = _crowd(target.get("iscrowd", [0] * len(boxes)))
+    masks = None if target.get("masks") is None else _masks(target["masks"])
     if not len(boxes) == len(labels) == len(crowd) == (len(boxes) if masks is None else len(masks)):
         numbers = f"{plural(len(boxes), 'box')}, {plural(len(labels), 'label')}" + (
             "" if masks is None else f", {plural(len(masks), 'mask')}"
@@ -127,9 +127,26 @@ def _tensor(values: Any, key: str) -> Tensor:
 
 
 def _image_id(image_id: Any) -> int:
-    if isinstance(image_id, str) and not image_id.isdecimal():
-        raise ValueError(f"its image_id {image_id!r} is no number; leave it out, or give one (`file_name` takes text)")
-    return int(image_id)
+    try:
+        return int(image_id)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise ValueError(
+            f"its image_id {image_id!r} is no number; leave it out, or give one (`file_name` takes text)"
+        ) from error
+
+
+def _crowd(crowd: Any) -> list[int]:
+    crowd = _tensor(crowd, "iscrowd")
+    if crowd.ndim != 1 or not ((crowd == 0) | (crowd == 1)).all():
+        raise ValueError(f"its iscrowd is {_kind(crowd)}, not 0 or 1 for each box")
+    return crowd.long().tolist()
+
+
+def _masks(masks: Any) -> np.ndarray:
+    try:
+        return np.asarray(masks)
+    except ValueError as error:  # of other sizes
+        raise ValueError(f"its masks cannot be read ({error}); give [m, height, width]") from error
 
 
 def _boxes(boxes: Any) -> list[list[float]]:
@@ -149,8 +166,8 @@ def _boxes(boxes: Any) -> list[list[float]]:
 
 
 def _labels(labels: Any, num_classes: int) -> list[int]:
-    if isinstance(labels, tuple | list) and (names := [label for label in labels if isinstance(label, str)]):
-        raise ValueError(f"its label {names[0]!r} is a name; give its place in `classes`, from 1")
+    if isinstance(labels, tuple | list | np.ndarray) and (names := [each for each in labels if isinstance(each, str)]):
+        raise ValueError(f"its label {str(names[0])!r} is a name; give its place in `classes`, from 1")
     labels = _tensor(labels, "labels")
     if labels.numel() and (labels.is_floating_point() or labels.ndim != 1):
         raise ValueError(f"its labels are {_kind(labels)}, not integers [m]")

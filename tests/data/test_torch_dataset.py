@@ -1,6 +1,7 @@
 """Data sets of torch instead of shards: the same batches, and refused data sets."""
 
 import io
+import math
 import warnings
 from collections import Counter
 from pathlib import Path
@@ -197,9 +198,18 @@ MISTAKES = [
     (good(boxes="none"), "its boxes cannot be read"),
     (good(boxes=[[1, 2, 9, 8], [1, 2, 9]]), r"its boxes cannot be read \(expected sequence of length 4"),
     (good(labels=["cat"]), "its label 'cat' is a name; give its place in `classes`, from 1"),
+    (good(labels=np.array(["cat"])), "its label 'cat' is a name; give its place in `classes`, from 1"),
     (good(labels=[None]), "its labels cannot be read"),
     (good(iscrowd=["no"]), "its iscrowd cannot be read"),
+    (good(iscrowd=[[0]]), r"its iscrowd is torch.int64 \[1, 1\], not 0 or 1 for each box"),
+    (good(iscrowd=[-1]), r"its iscrowd is torch.int64 \[1\], not 0 or 1 for each box"),
+    (
+        good(masks=[np.zeros((12, 16)), np.zeros((12, 15))]),
+        r"its masks cannot be read \(.*\); give ",
+    ),
     (good(image_id="a.jpg"), "its image_id 'a.jpg' is no number; leave it out, or give one"),
+    (good(image_id=[1, 2]), r"its image_id \[1, 2\] is no number; leave it out, or give one"),
+    (good(image_id=math.nan), "its image_id nan is no number; leave it out, or give one"),
     (good(labels=torch.tensor([1, 2])), "its target has 1 box, 2 labels; give as many of each"),
     (good(masks=torch.zeros(2, 12, 16)), "its target has 1 box, 1 label, 2 masks"),
     (good(masks=torch.zeros(1, 16, 12)), r"a mask is \[16, 12\], the image \[12, 16\]"),
