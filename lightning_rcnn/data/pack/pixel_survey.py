@@ -136,7 +136,10 @@ class PixelSurvey:
         if options.channels == REDUCED:
             for layout, file in self._first.items():
                 if not layout.becomes_rgb:
-                    raise InputError(f"{name}: --channels rgb, but {file} has {layout.channels} x {layout.kind}")
+                    raise InputError(
+                        f"{name}: --channels rgb, but {file} has {layout.channels} x {layout.kind}; leave it out, or "
+                        "pack such images apart"
+                    )
         if options.channels == REDUCED or not self._first:
             return RGB
         is_plain = all(layout.is_plain for layout in self._first)
@@ -172,7 +175,10 @@ class PixelSurvey:
         for layout, file in self._first.items():
             holds = {layout.channels, layout.channels + layout.has_alpha, 3 if layout.channels == 1 else 0}
             if number not in holds:
-                raise InputError(f"{name}: --channels {number}, but {file} has {layout.channels}")
+                raise InputError(
+                    f"{name}: --channels {number}, but {file} has {layout.channels}; leave it out, or pack such images "
+                    "apart"
+                )
         return number
 
     def _range(self, name: str, kind: PixelKind, channels: int) -> tuple[tuple[float, ...], tuple[float, ...]]:

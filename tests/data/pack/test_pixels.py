@@ -121,7 +121,11 @@ def test_sixteen_bits_of_gray_and_color_have_three_channels(tmp_path):
         ([random("float32", 12), random("float32", 4)], {}, r"12 x float32 \(first: .*1.npy\), 4 x float32 \(first:"),
         ([random("float32", 1)[..., 0], random("uint8", 3)], {}, "1 x float32 .*, 3 x uint8 .*; pack them apart"),
         ([random("uint16", 1, 0, 9)[..., 0], random("uint8", 3)], {"value_range": "0,9"}, "--range needs images of"),
-        ([random("uint8", 3)], {"channels": "4"}, "--channels 4, but 000000001.png has 3"),
+        (
+            [random("uint8", 3)],
+            {"channels": "4"},
+            "--channels 4, but 000000001.png has 3; leave it out, or pack such images apart",
+        ),
         ([random("float32", 12)], {"channels": "3"}, "--channels 3, but 000000001.npy has 12"),
         ([random("float32", 2, 0, 5)], {"value_range": "full"}, "--range full of floats is 0 to 1, and .* 0 to 5"),
         ([random("float32", 2)], {"bands": "1,2,3"}, "--bands 1,2,3: the images have 2 channels"),
