@@ -31,12 +31,12 @@ def print_report(
             table.add_column(column, justify="right" if column == "count" else "left", overflow="fold")
         for defect, count, location in log.rows():
             action = f"[{_STYLES[defect.action]}]{defect.action}"
-            table.add_row(defect.label, action, str(count), escape(defect.rule), escape(location))
+            table.add_row(defect.label, action, f"{count:,}", escape(defect.rule), escape(location))
         console.print(table)
     counts = [f"{category.name} {count}" for category in index.categories if (count := label_counts[category.label])]
     if unseen := len(index.categories) - len(counts):
         counts.append(f"none of {plural(unseen, 'other class')}")
-    masks = f"{num_masks} of them with masks" if num_masks else "none with a mask"
+    masks = f"{num_masks:,} of them with masks" if num_masks else "none with a mask"
     objects = plural(label_counts.total(), "object")
     totals = f"{plural(len(index), 'image')} in {plural(len(index.shards), 'shard')}, {objects}, {masks}"
     console.print(escape(f"{index.name}: {totals}: {', '.join(counts)}"))

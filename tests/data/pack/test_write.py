@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,10 +15,13 @@ from rich.console import Console
 from webdataset import WebDataset
 from webdataset.tariterators import tar_file_expander
 
+from lightning_rcnn.data.defects import Defect, DefectLog, Finding
+from lightning_rcnn.data.index import Category, ShardIndex
 from lightning_rcnn.data.pack import side_by_side
 from lightning_rcnn.data.pack.coco import coco_source
 from lightning_rcnn.data.pack.parallel import map_in_order
 from lightning_rcnn.data.pack.pixel_options import PixelOptions
+from lightning_rcnn.data.pack.report import print_report
 from lightning_rcnn.data.pack.shapes import shapes_source
 from lightning_rcnn.data.pack.write import write_shards
 from lightning_rcnn.errors import InputError
@@ -175,6 +179,16 @@ def test_report_counts_objects_and_those_with_masks(make_coco, encode_image, tmp
         write_shards(source, tmp_path / f"set {number}", console=Console(file=printed, width=200))
         masks = "2 of them with masks" if with_masks else "none with a mask"
         assert f"3 objects, {masks}: thing 3" in printed.getvalue()
+
+
+def test_large_numbers_are_written_alike():
+    printed = io.StringIO()
+    log = DefectLog()
+    log.add([Finding(Defect.CROWD, "a.jpg")] * 2000)
+    index = ShardIndex("set", [Category(1, "thing", 1)], True, [], {})
+    print_report(Console(file=printed, width=200), index, log, Counter({1: 3000}), 2999)
+    assert "3,000 objects, 2,999 of them with masks" in printed.getvalue()
+    assert "2,000" in printed.getvalue()
 
 
 def test_packing_is_silent_by_default(tmp_path, capfd):
