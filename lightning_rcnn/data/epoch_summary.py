@@ -3,6 +3,7 @@
 from lightning_rcnn.data.epoch_counts import EpochCounts
 from lightning_rcnn.data.image_classes import ImageClasses
 from lightning_rcnn.data.sampling import Sampling
+from lightning_rcnn.plural import plural
 
 
 def epoch_summary(sampling: Sampling, counts: EpochCounts, images: ImageClasses, global_batch_size: int) -> str:
@@ -15,11 +16,11 @@ def epoch_summary(sampling: Sampling, counts: EpochCounts, images: ImageClasses,
         global_batch_size: number of images of all ranks together in a step.
     """
     num_batches, num_left = divmod(counts.size, global_batch_size)
-    batches = f"{num_batches} {'batch' if num_batches == 1 else 'batches'} of {global_batch_size}"
+    batches = f"{plural(num_batches, 'batch')} of {global_batch_size}"
     if num_left:
         batches += f", which leaves out {num_left}"
     if sampling == Sampling():
-        return f"An epoch has {counts.size} images, each once: {batches}."
+        return f"An epoch has {plural(counts.size, 'image')}, each once: {batches}."
     averages = counts.averages
     most = int(averages.argmax())
     parts = []
@@ -29,8 +30,8 @@ def epoch_summary(sampling: Sampling, counts: EpochCounts, images: ImageClasses,
         parts.append(f"class {images.class_names[label]} {of_class[label]:.3g} times an image that shows it")
     parts.append(f"image {images.image_ids[most]} {averages[most]:.3g} times")
     left_out = int((averages == 0).sum())
-    end = f"; never: {left_out} images" if left_out else ""
+    end = f"; never: {plural(left_out, 'image')}" if left_out else ""
     return (
-        f"An epoch has {counts.size} images of {len(images)} by {sampling}: {batches}; most often: "
+        f"An epoch has {plural(counts.size, 'image')} of {len(images):,} by {sampling}: {batches}; most often: "
         f"{', '.join(parts)}{end}."
     )

@@ -200,6 +200,11 @@ def test_a_line_says_what_an_epoch_has():
     assert epoch_summary(Sampling(), Sampling().counts(images()), images(), 3) == (
         "An epoch has 8 images, each once: 2 batches of 3, which leaves out 2."
     )
+    single = images([[1]])
+    assert (
+        epoch_summary(Sampling(), Sampling().counts(single), single, 1)
+        == "An epoch has 1 image, each once: 1 batch of 1."
+    )
 
 
 def seen(module: DetectionDataModule) -> list[int]:
