@@ -17,9 +17,10 @@ _SMALLEST = 8
 """libjpeg decodes at an eighth of the size from the mean of each block alone, after reading all of its bits."""
 _MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7]")
 """A marker; within compressed pixels, a byte of ones is followed by a zero or is a restart marker."""
-_MARK, _START_OF_SCAN, _END_OF_IMAGE = 0xFF, 0xDA, 0xD9
-_SEGMENTS = frozenset({*range(0xC0, 0xFF)} - {*range(0xD0, 0xDA)})
-"""Markers that begin a segment: two bytes of its length follow."""
+_MARK, _QUANTIZATION, _START_OF_SCAN, _END_OF_IMAGE = 0xFF, 0xDB, 0xDA, 0xD9
+_SEGMENTS = frozenset({0xC0, 0xC1, 0xC2, 0xC4, *range(0xDA, 0xFF)})
+"""Markers that begin a segment: two bytes of its length follow. Of the headers of a frame only those of usual kinds,
+sequential and progressive with Huffman codes; decoders differ in which of the others they know."""
 
 _jpeg_check: ContextVar[JpegCheck] = ContextVar("_jpeg_check", default=FULL)
 
@@ -52,22 +53,24 @@ def is_sound_jpeg(data: bytes) -> bool:
 def has_sound_structure(data: bytes) -> bool:
     """Return whether a JPEG has a readable header, its segments one after the other, and its end as its last bytes.
 
-    Compressed pixels are only searched for markers that have no place there: a piece of another file in them is
-    noticed, flipped bits and zeros are not. False also for what is sound but unusual, such as bytes behind the end.
+    Compressed pixels are only searched for markers that have no place there: random bytes or the beginning of another
+    file in them are noticed; flipped bits, zeros and the pixels of another JPEG are not. False also for what is sound
+    but unusual, such as bytes behind the end.
     """
     try:
         simplejpeg.decode_jpeg_header(data)
     except (ValueError, KeyError):
         return False
-    position = 2  # behind the marker of the start
+    position, has_tables = 2, False  # behind the marker of the start
     while position < len(data) - 1 and data[position] == _MARK:
         kind = data[position + 1]
         if kind not in _SEGMENTS:
             return kind == _END_OF_IMAGE and position == len(data) - 2
         position += 2 + int.from_bytes(data[position + 2 : position + 4])
+        has_tables |= kind == _QUANTIZATION
         if kind == _START_OF_SCAN:
             marker = _MARKER.search(data, position)
-            if marker is None:
+            if not has_tables or marker is None or marker.start() == position:
                 return False
             position = marker.start()
     return False

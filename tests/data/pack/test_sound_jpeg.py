@@ -68,6 +68,33 @@ def test_another_file_within_the_pixels_is_noticed_and_a_changed_byte_is_not():
     assert has_sound_structure(data[:start] + b"\0" + data[start + 1 :])
 
 
+def segments(data):
+    """The kind, begin and end of each segment, by hand, up to the pixels."""
+    found, position = [], 2
+    while not found or found[-1][0] != 0xDA:
+        end = position + 2 + int.from_bytes(data[position + 2 : position + 4])
+        found.append((data[position + 1], position, end))
+        position = end
+    return found
+
+
+@pytest.mark.parametrize("what", ["lossless", "arithmetic codes", "no tables", "no pixels"])
+def test_what_decoders_may_not_know_or_lack_is_no_sound_structure(what):
+    """Such as tiles of a TIFF, whose tables are elsewhere, and lossless JPEGs of scanners."""
+    data = jpeg()
+    frame = next(begin for kind, begin, _ in segments(data) if kind == 0xC0)
+    tables = [(begin, end) for kind, begin, end in segments(data) if kind == 0xDB]
+    changed = {
+        "lossless": data[: frame + 1] + b"\xc3" + data[frame + 2 :],
+        "arithmetic codes": data[: frame + 1] + b"\xc9" + data[frame + 2 :],
+        "no tables": data[: tables[0][0]] + data[tables[-1][1] :],
+        "no pixels": data[: segments(data)[-1][2]] + b"\xff\xd9",
+    }[what]
+    assert not has_sound_structure(changed)
+    with jpeg_check(STRUCTURE):
+        assert not is_sound_jpeg(changed)
+
+
 @pytest.mark.parametrize("data", [b"", b"\xff\xd8", b"\xff\xd8\xff", b"\xff\xd8\xff\xd9", b"\x89PNG\r\n"])
 def test_what_is_no_jpeg_has_no_sound_structure(data):
     assert not has_sound_structure(data)
