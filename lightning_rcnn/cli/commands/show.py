@@ -158,8 +158,8 @@ def _findings(model: Detector, rpn: RPN | None, total: TrainingStatistics) -> li
     lines = [
         f"Of {total.annotated} annotated objects {total.lost} are lost ({total.lost_share:.1%}), and "
         f"{total.without_objects} of {total.images} images have none.",
-        f"Shorter edges in the network's frame: 5 % below {total.edge_below(0.05):.0f} px, half below "
-        f"{total.edge_below(0.5):.0f} px, 95 % below {total.edge_below(0.95):.0f} px.",
+        f"Shorter edges in the network's frame: 5% below {total.edge_below(0.05):.0f} px, half below "
+        f"{total.edge_below(0.5):.0f} px, 95% below {total.edge_below(0.95):.0f} px.",
     ]
     if rpn is None or total.anchors is None:
         return [*lines, f"{type(model).__name__} has no anchors: proposals come with the data."]

@@ -13,7 +13,7 @@ from lightning_rcnn.data.transforms.checks import limits, probability
 
 _SMALLEST_SIGMA, _LARGEST_SIGMA = 0.01, 100.0
 _RADIUS = 3
-"""Radius of the kernel in standard deviations; 0.3 % of a Gaussian lie outside."""
+"""Radius of the kernel in standard deviations; 0.3% of a Gaussian lie outside."""
 
 
 class Blur(Transform):

@@ -108,7 +108,7 @@ def headline(analysis: Analysis, metrics: Mapping[str, Mapping[str, Any]]) -> li
         figures.append((f"best F1, threshold {analysis.best.score:.3f}", f"{analysis.best.f1:.3f}"))
     recall = proposal_recall(metrics)
     if recall is not None:
-        figures.append(("objects with a proposal", f"{100 * recall:.1f} %"))
+        figures.append(("objects with a proposal", f"{100 * recall:.1f}%"))
     counts = (
         ("images", analysis.num_images),
         ("objects", analysis.num_objects),

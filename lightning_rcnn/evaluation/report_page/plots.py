@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 import numpy as np
+from matplotlib import rcParams
 from matplotlib.axes import Axes
 
 from lightning_rcnn.evaluation.analysis.analysis import Analysis, Confusion
@@ -36,7 +37,9 @@ def precision_recall_plot(analysis: Analysis) -> str:
         if len(curves) > 1:
             for name in curves[:MOST_CURVES]:
                 axes.plot(recalls, analysis.precisions_of_classes[name], linewidth=1, label=shortened(name))
-        axes.plot(recalls, analysis.precisions, color=BLUE, linewidth=2.5, label="mean of all classes")
+        # In the color of the text, as the classes take all others.
+        ink = rcParams["text.color"]
+        axes.plot(recalls, analysis.precisions, color=ink, linewidth=2.5, label="mean of all classes")
         axes.set(xlabel="recall", ylabel="precision", xlim=(0, 1), ylim=(0, 1.03), title="Precision by recall")
         if analysis.precisions:
             axes.legend(frameon=False, fontsize=8, loc="upper left", bbox_to_anchor=(1, 1))

@@ -40,10 +40,11 @@ def _copies(data: Inspected) -> Iterator[Finding]:
     leaks = [copies for copies in data.copies if copies.is_leak]
     if leaks:
         names = " and ".join(one.name for one in data.sets)
+        where = f"both {names}" if len(data.sets) == 2 else f"more than one of {names}"
         yield Finding(
             "leak",
             Level.WRONG,
-            f"{plural(len(leaks), 'image')} in more than one of {names}",
+            f"{plural(len(leaks), 'image')} in {where}",
             _RULE_OF_COPIES,
             "Scores on images that were trained on are too good: keep each picture in one set only.",
             len(leaks),

@@ -82,7 +82,7 @@ def sizes_chart(inspection: Inspection) -> str:
         axes.set_xscale("log", base=2)
         axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
         axes.set(xlabel="square root of the area, pixels", ylabel="share of objects", title="Sizes after resizing")
-        axes.legend(frameon=False, fontsize=8)
+        _legend_below(axes)
 
     return svg_chart(_PART, draw, "Sizes of objects after resizing", (5.2, 3.5))
 
@@ -103,7 +103,7 @@ def shapes_chart(inspection: Inspection) -> str:
         ticks = [-4, -3, -2, -1, 0, 1, 2, 3, 4]
         axes.set_xticks(ticks, [f"1:{2**-tick}" if tick < 0 else f"{2**tick}:1" for tick in ticks])
         axes.set(xlabel="height : width", ylabel="share of objects", title="Shapes")
-        axes.legend(frameon=False, fontsize=8)
+        _legend_below(axes)
 
     return svg_chart(_PART, draw, "Shapes of objects", (5.2, 3.5))
 
@@ -144,6 +144,11 @@ def _histograms(axes: Axes, inspection: Inspection, values: list[np.ndarray], ed
 def _legend(axes: Axes, inspection: Inspection) -> None:
     if len(inspection.data.sets) > 1:
         axes.legend(frameon=False, fontsize=8)
+
+
+def _legend_below(axes: Axes) -> None:
+    """Draw the legend under the axes: the lines of the anchors would cross it anywhere else."""
+    axes.legend(frameon=False, fontsize=8, loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=3)
 
 
 def _anchor_sizes(inspection: Inspection) -> tuple[float, ...]:

@@ -20,11 +20,11 @@ class SetFigures:
         name: its name.
         images, objects, crowds: counts; objects without crowds.
         without_objects: images without any.
-        objects_per_image: mean, median, 95 % and maximum.
+        objects_per_image: mean, median, 95% and maximum.
         classes: classes with objects.
         widths, heights: least, median and largest, pixels.
         touching: share of the objects whose box meets another one's.
-        edges: 5 %, half and 95 % of the shorter edges of objects after resizing, pixels.
+        edges: 5%, half and 95% of the shorter edges of objects after resizing, pixels.
         anchor_recall: IoU -> share of the objects that have an anchor with this IoU; empty without anchors.
         best_only: share of the objects whose best anchor is below the IoU of positives, and is one only as the best.
     """

@@ -105,7 +105,7 @@ def _headline(inspection: Inspection, figures: list[SetFigures]) -> list[tuple[s
         pairs += [(f"images of {one.name}", f"{one.images:,}"), (f"objects of {one.name}", f"{one.objects:,}")]
     pairs.append((f"classes in {figures[0].name}", f"{figures[0].classes:,}"))
     if "0.5" in figures[0].anchor_recall:
-        pairs.append(("objects with an anchor of IoU 0.5", f"{100 * figures[0].anchor_recall['0.5']:.1f} %"))
+        pairs.append(("objects with an anchor of IoU 0.5", f"{100 * figures[0].anchor_recall['0.5']:.1f}%"))
     return pairs
 
 
@@ -132,7 +132,7 @@ def _sets(figures: list[SetFigures]) -> dict[str, Any]:
         text_column("widths", "Least, median and largest, pixels"),
         text_column("heights", "Least, median and largest, pixels"),
         number_column("touching, %", 1, "Objects whose box meets that of another"),
-        text_column("shorter edge", "5 %, half and 95 % of the objects, pixels after resizing"),
+        text_column("shorter edge", "5%, half and 95% of the objects, pixels after resizing"),
         number_column("anchor, %", 1, "Objects whose best anchor has an IoU of 0.5 or more"),
         number_column("best only, %", 1, "Objects whose best anchor is positive only because it is the best"),
     ]

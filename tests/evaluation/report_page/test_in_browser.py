@@ -50,7 +50,7 @@ def click(page, selector, number=0):
 def test_headline_and_findings(page):
     figures = dict(zip(texts(page, ".figure span"), texts(page, ".figure b"), strict=True))
     assert figures["box AP50"] == "50.0"
-    assert figures["objects with a proposal"] == "75.0 %"
+    assert figures["objects with a proposal"] == "75.0%"
     assert "box APs" not in figures
     assert column(page, "sizes", 2) == ["\u2013", "12.5", "\u2013"]
     assert (figures["images"], figures["objects"], figures["detections"]) == ("12", "24", "13")
