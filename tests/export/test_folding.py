@@ -71,11 +71,12 @@ class Noise(nn.Module):
 
 @pytest.mark.parametrize("module", [Grown, Counter, Noise])
 def test_what_grows_is_overwritten_or_is_random_stays(module):
-    program = exported(module(), torch.zeros(2, 4))
+    original = module()
+    program = exported(original, torch.zeros(2, 4))
     before = operators(program)
     fold_constants(program)
     assert operators(program) == before
     graph, inputs = program.module(), torch.randn(3, 4)
     if module is not Noise:
-        torch.testing.assert_close(graph(inputs), graph(inputs), rtol=0, atol=0)
-        torch.testing.assert_close(graph(inputs), program.module()(inputs), rtol=0, atol=0)
+        for _ in range(2):  # nothing of a call stays for the next one
+            torch.testing.assert_close(graph(inputs), original(inputs), rtol=0, atol=0)
