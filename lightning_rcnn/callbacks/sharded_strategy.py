@@ -16,7 +16,6 @@ from lightning.fabric.plugins.collectives.torch_collective import default_pg_tim
 from lightning.pytorch import Trainer
 from lightning.pytorch.strategies import ModelParallelStrategy, StrategyRegistry
 from torch import Tensor
-from torch.distributed.checkpoint import FileSystemWriter
 from torch.optim import Optimizer
 
 from lightning_rcnn.callbacks.background_checkpoints import BackgroundCheckpointIO
@@ -26,12 +25,14 @@ from lightning_rcnn.checkpoints.split import (
     FOLDER_KEY,
     OPTIMIZERS,
     WEIGHTS,
+    PartsWriter,
     change_tensors,
     is_split,
     missing_files,
     next_folder,
     possible_folders,
     read_tensors,
+    reason_of,
     take_tensors,
 )
 from lightning_rcnn.data.stores.addresses import is_remote
@@ -111,7 +112,7 @@ class ShardedStrategy(ModelParallelStrategy):
             writer.wait()  # which folder is free is known only then
         folder = path.with_name(self.broadcast(self._free_folder(path) if self.is_global_zero else ""))
         content, tensors = take_tensors(checkpoint, folder.name)
-        files = FileSystemWriter(folder)
+        files = PartsWriter(folder)
         if isinstance(writer, BackgroundCheckpointIO):
             if self._writers is None:
                 self._writers = torch.distributed.new_group(backend="gloo")
@@ -133,10 +134,11 @@ class ShardedStrategy(ModelParallelStrategy):
         try:
             save()
         except (OSError, RuntimeError, dcp.CheckpointException) as error:
-            reason = " ".join(str(error).split())[-200:]
+            if self.is_global_zero:  # the disk may be full, and the next start writes before it comes here
+                shutil.rmtree(folder, ignore_errors=True)
             raise InputError(
-                f"{folder}: cannot be written ({reason}); the previous checkpoint is untouched: make room and resume "
-                "with --ckpt_path last"
+                f"{folder}: cannot be written ({reason_of(error)}); the previous checkpoint is untouched: make room "
+                "and resume with --ckpt_path last"
             ) from error
         if self.is_global_zero:
             if missing := missing_files(folder):

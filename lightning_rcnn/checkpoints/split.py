@@ -15,8 +15,10 @@ from typing import Any
 import torch
 import torch.distributed.checkpoint as dcp
 from torch import Tensor
-from torch.distributed.checkpoint import FileSystemReader
+from torch.distributed.checkpoint import FileSystemReader, FileSystemWriter, SavePlan, SavePlanner
 from torch.distributed.checkpoint.api import CheckpointException
+from torch.distributed.checkpoint.storage import WriteResult
+from torch.futures import Future
 
 from lightning_rcnn.errors import InputError
 
@@ -26,6 +28,31 @@ WEIGHTS = ("state_dict", "current_model_state")
 """Keys of a checkpoint for the weights; with EMA, the first are the averages and the second the weights."""
 OPTIMIZERS = "optimizer_states"
 """Key of a checkpoint for the states of its optimizers."""
+
+
+class PartsWriter(FileSystemWriter):
+    """Writes the part of a rank; a full disk is an error of the system, which torch hides behind one of its own."""
+
+    def write_data(self, plan: SavePlan, planner: SavePlanner) -> Future[list[WriteResult]]:
+        """Write what a plan says.
+
+        Raises:
+            OSError: it cannot be written.
+        """
+        try:
+            return super().write_data(plan, planner)
+        except RuntimeError as error:
+            if isinstance(error.__context__, OSError):
+                raise error.__context__ from None
+            raise
+
+
+def reason_of(error: BaseException) -> str:
+    """Return in one line why the parts of a checkpoint cannot be written or read: torch's text has a traceback."""
+    if isinstance(error, CheckpointException) and error.failures:
+        error = next(iter(error.failures.values()))[0]
+    text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    return " ".join(text.split())[:200] or type(error).__name__
 
 
 def is_split(content: Any) -> bool:
@@ -156,8 +183,9 @@ def read_tensors(content: Any, name: str, path: Path, like: Callable[[str, Tenso
             # Each rank knows what it has to read; the folder says in which files it is.
             dcp.load(wanted, storage_reader=FileSystemReader(path), no_dist=True)
     except (CheckpointException, OSError, RuntimeError, KeyError, EOFError) as error:
-        reason = next(iter(" ".join(str(error).split()).split(" Traceback")))[:200]
-        raise InputError(f"{path}: the tensors of a checkpoint cannot be read ({reason}); is it damaged?") from error
+        raise InputError(
+            f"{path}: the tensors of a checkpoint cannot be read ({reason_of(error)}); is it damaged?"
+        ) from error
     return filled
 
 

@@ -1,7 +1,11 @@
 """Trainings whose weights are sharded over ranks, beside the same ones under DDP."""
 
+import errno
+import io
 import json
+from contextlib import contextmanager
 from functools import partial
+from pathlib import Path
 
 import pytest
 import torch
@@ -19,7 +23,7 @@ from lightning_rcnn.callbacks.ema import EMA
 from lightning_rcnn.callbacks.sharded_strategy import ShardedStrategy
 from lightning_rcnn.callbacks.sharding_check import check_sharding
 from lightning_rcnn.checkpoints.reading import read_content
-from lightning_rcnn.checkpoints.split import FOLDER_KEY, is_split, joined, possible_folders
+from lightning_rcnn.checkpoints.split import FOLDER_KEY, PartsWriter, is_split, joined, possible_folders
 from lightning_rcnn.cli import main
 from lightning_rcnn.data.datamodule import DetectionDataModule
 from lightning_rcnn.data.loading import LoadingSettings
@@ -222,6 +226,26 @@ def test_a_checkpoint_with_parts_on_other_nodes_is_refused_and_the_one_before_st
         strategy._complete({FOLDER_KEY: second.name}, path, partial(save, second, is_seen=False))
     assert read_content(path)[FOLDER_KEY] == first.name
     assert first.is_dir()
+
+
+def test_parts_that_find_a_full_disk_are_removed_and_the_disk_is_named(tmp_path, monkeypatch):
+    class FullDisk(io.BytesIO):
+        def write(self, data):
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    @contextmanager
+    def full(self, path, mode):
+        Path(path).touch()
+        yield FullDisk()
+
+    strategy, path = ShardedStrategy(split_checkpoints=True), tmp_path / "last.ckpt"
+    strategy.checkpoint_io = AtomicCheckpointIO()
+    monkeypatch.setattr(dcp.filesystem.FileSystem, "create_stream", full)
+    folder, _ = possible_folders(path)
+    save = partial(dcp.save, {"weight": torch.zeros(2)}, storage_writer=PartsWriter(folder), no_dist=True)
+    with pytest.raises(InputError, match=r"last.ckpt.tensors-0: cannot be written \(No space left on device\)"):
+        strategy._complete({FOLDER_KEY: folder.name}, path, save)
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize(
