@@ -3,7 +3,6 @@
 import csv
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import islice
 from pathlib import Path
 from types import MappingProxyType
 from typing import NamedTuple
@@ -22,11 +21,12 @@ size of the image, whether it is a group of objects, the group of images that st
 _NAMES = {
     "image": "image filename file_name file imagename image_name img path filepath file_path image_path image_id "
     "imageid img_path image_file",
-    "class": "class label labelname label_name category class_name classname name category_name cell_type object",
-    "x1": "x1 xmin x_min left xtl min_x minx bbox_x1 xmin_ x_1",
-    "y1": "y1 ymin y_min top ytl min_y miny bbox_y1 y_1",
-    "x2": "x2 xmax x_max right xbr max_x maxx bbox_x2 x_2",
-    "y2": "y2 ymax y_max bottom ybr max_y maxy bbox_y2 y_2",
+    "class": "class label labelname label_name category class_name classname name category_name cell_type object "
+    "annotation_tag",
+    "x1": "x1 xmin x_min left xtl min_x minx bbox_x1 xmin_ x_1 upper_left_corner_x",
+    "y1": "y1 ymin y_min top ytl min_y miny bbox_y1 y_1 upper_left_corner_y",
+    "x2": "x2 xmax x_max right xbr max_x maxx bbox_x2 x_2 lower_right_corner_x",
+    "y2": "y2 ymax y_max bottom ybr max_y maxy bbox_y2 y_2 lower_right_corner_y",
     "x": "x bbox_x",
     "y": "y bbox_y",
     "w": "w bbox_width bbox_w box_width box_w",
@@ -150,6 +150,10 @@ def _meaning_of(name: str) -> str | None:
     return _MEANINGS.get(name.lower().replace(" ", "_"))
 
 
+def _plain(names: Sequence[str]) -> tuple[str, ...]:
+    return tuple(name.strip().lstrip("\ufeff").casefold() for name in names)
+
+
 def _has_box(columns: Mapping[str, int]) -> bool:
     return any(set(box) <= columns.keys() for box in BOXES)
 
@@ -171,12 +175,17 @@ def cell_of(row: Sequence[str], table: Table, field: str) -> str:
 def rows_of(path: Path, table: Table) -> Iterator[tuple[int, list[str]]]:
     """Yield the number of each line and its cells; text in UTF-8, or in UTF-16 with its mark.
 
+    Rows of names are left out, also between others, where files were put one behind the other.
+
     Raises:
         InputError: it cannot be read.
     """
+    names = _plain(table.names)
     reader = csv.reader(read_text(path).splitlines(), delimiter=table.delimiter)
     try:
-        rows = ((reader.line_num, row) for row in reader if any(map(str.strip, row)))
-        yield from islice(rows, 1 if table.names else 0, None)
+        for row in reader:
+            has_names = _plain(row[:1]) == names[:1] and _plain(row) == names
+            if any(map(str.strip, row)) and not has_names:
+                yield reader.line_num, row
     except csv.Error as error:
         raise InputError(f"{path}: line {reader.line_num}: malformed CSV ({error}); correct it") from error

@@ -6,6 +6,7 @@
 | RetinaNet | `path, x1, y1, x2, y2, class`, without names; an image without objects has its path only |
 | SKU-110K | `image, x1, y1, x2, y2, class, width, height`, without names |
 | Open Images, also FiftyOne's | `ImageID, ..., LabelName, ..., XMin, XMax, YMin, YMax, ..., IsGroupOf, ...`, shares |
+| LISA's traffic signs | `Filename;Annotation tag;Upper left corner X;...;Lower right corner Y;...` |
 | Global Wheat and others | `image_id, width, height, bbox`, where bbox is [x, y, width, height] |
 
 Columns of other names are given as `--columns image=photo,x1=left,...`.

@@ -108,6 +108,12 @@ def test_one_box_in_a_cell_and_no_class(write_files, pack):
         ("photo;where;kind\na.jpg;[5, 6, 10, 20];cat\n", "image=1,bbox=2,class=3"),
         ('a.jpg,"[5, 6, 10, 20]",cat\n', "image=1,bbox=2,class=3"),
         ("photo,name,xmin,ymin,xmax,ymax,label\na.jpg,p1,5,6,15,26,cat\n", "image=photo,group=name"),
+        (
+            "Filename;Annotation tag;Upper left corner X;Upper left corner Y;Lower right corner X;Lower right corner Y"
+            "\na.jpg;cat;5;6;15;26\n",
+            None,
+        ),
+        ("image,x1,y1,x2,y2,label\na.jpg,5,6,15,26,cat\nImage,x1,y1,x2,y2,label\n", None),
         ("\n\nimage,xmin,ymin,xmax,ymax,label\n\n,,,,,\na.jpg,5,6,15,26,cat\n", None),
         ("image,x,y,width,height,label\na.jpg,5,6,10,20,cat\n", None),
         ("image,x_center,y_center,bbox_w,bbox_h,label\na.jpg,10,16,10,20,cat\n", None),
