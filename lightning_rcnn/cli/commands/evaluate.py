@@ -26,6 +26,11 @@ from lightning_rcnn.plural import plural
 from lightning_rcnn.progress import at_work
 from lightning_rcnn.settings_checks import Positive
 
+_LOW_SCORE = 0.2
+"""Detections whose scores are all above it were probably cut at a threshold: detectors give many of lower scores."""
+_MANY = 20
+"""Number of detections from which on this is probable."""
+
 
 def evaluate(
     annotations: Path,
@@ -124,6 +129,11 @@ def _odd_results(data: CocoData) -> list[str]:
         notes.append(
             f"Scores run from {min(scores):g} to {max(scores):g}. COCO's and VOC's figures need only their order, but "
             "calibration, the order of the worst images and the report's slider take scores for shares from 0 to 1."
+        )
+    elif len(scores) >= _MANY and _LOW_SCORE < min(scores) < max(scores):
+        notes.append(
+            f"No score is below {min(scores):.3g}. AP counts detections of every score, so it is too low if others "
+            "were left out: detect with --threshold 0.05 for it."
         )
     inverted = sum(min(result["bbox"][2:]) < 0 for result in results if "bbox" in result)
     if inverted:

@@ -76,6 +76,15 @@ def test_no_results_at_all_are_a_score_of_zero(files, evaluate):
     assert evaluate(files[0], [])[1]["bbox"]["AP"] == 0
 
 
+@pytest.mark.parametrize(("lowest", "number", "is_told"), [(0.5, 20, True), (0.5, 19, False), (0.1, 20, False)])
+def test_scores_that_a_threshold_has_cut_off_are_told(files, evaluate, lowest, number, is_told):
+    """AP falls with the detections that are left out, and the user may not know that any were."""
+    truth, results = files
+    many = [{**results[0], "score": lowest + 0.02 * step} for step in range(number)]
+    text = " ".join(evaluate(truth, many)[2].split())
+    assert (f"No score is below {lowest}. AP counts detections of every score" in text) == is_told
+
+
 def test_more_detections_than_coco_counts(files, evaluate):
     truth, results = files
     worse = {**results[0], "bbox": [60, 60, 30, 30], "score": 0.95}
