@@ -80,14 +80,17 @@ def test_groups_give_what_all_masks_give_at_once(transform: nn.Module, most: int
         assert max(watched.numbers, default=0) <= most
 
 
-@pytest.mark.parametrize("height", [40, 4000])
-def test_an_image_passes_a_few_times_however_large_it_is(height: int, monkeypatch: pytest.MonkeyPatch):
+@pytest.mark.parametrize(("height", "expected"), [(40, [16, 16, 8]), (4000, [16, 16, 8]), (16_000, [4] * 10)])
+def test_an_image_passes_a_few_times_but_if_it_is_huge(
+    height: int, expected: list[int], monkeypatch: pytest.MonkeyPatch
+):
     """With each group of masks the image passes again: one group a mask would take as long as so many images."""
     monkeypatch.setattr(pair_masks, "MAX_PIXELS", 3 * 40 * WIDTH)
+    monkeypatch.setattr(pair_masks, "MOST_PIXELS", 4 * 16_000 * WIDTH)
     small = training_image(0)
     number = np.arange(40) % OBJECTS
     sample = replace(small, image=torch.zeros(3, height, WIDTH, dtype=torch.uint8)).with_objects(number)
     watched = Watched(v2.RandomHorizontalFlip(1.0))
     result = apply_to_pair(watched, sample, Random(0, 0, 0, 0), needs_masks=True)
-    assert watched.numbers == [16, 16, 8]
+    assert watched.numbers == expected
     assert len(result.segmentations) == 40

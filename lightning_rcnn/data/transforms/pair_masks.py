@@ -25,8 +25,10 @@ RunWithMasks = Callable[[TrainingImage, Tensor], tuple[Tensor, dict[str, Any]]]
 MAX_PIXELS = 1 << 23
 """Pixels of the masks of a group, of which torchvision makes several copies of floats."""
 LEAST_MASKS = 16
-"""Masks of a group, also where an image is so large that these are more pixels: with each group the image passes again,
-and a change of its colors takes as long as a dozen masks or more."""
+"""Masks of a group, also where these are more pixels: with each group the image passes again, and a change of its
+colors takes as long as a dozen masks or more."""
+MOST_PIXELS = 1 << 27
+"""Pixels of a group up to which that holds: half a gigabyte as floats, as 11 masks of 12 megapixels are."""
 
 
 def moved_masks(
@@ -57,7 +59,8 @@ def moved_masks(
     """
     number = len(sample.boxes)
     height, width = displayed_size(recorded)
-    size = max(LEAST_MASKS, MAX_PIXELS // (height * width))
+    area = height * width
+    size = max(1, MAX_PIXELS // area, min(LEAST_MASKS, MOST_PIXELS // area))
     groups = [np.arange(start, min(start + size, number)) for start in range(0, number, size)]
     if len(groups) > 1:
         if np.array_equal(kept, np.arange(number)):
