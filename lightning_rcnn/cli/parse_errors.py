@@ -146,7 +146,8 @@ def _short(path: Sequence[str]) -> list[str]:
 def _plain_type(name: str) -> str:
     if choices := _CHOICES.fullmatch(name):
         return f"one of {choices[1].replace(chr(39), '')}"
-    return re.sub(r"<class '(?:\w+\.)*(\w+)'>", r"\1", name)
+    plain = re.sub(r"<class '(?:\w+\.)*(\w+)'>", r"\1", name)
+    return "list" if plain == "tuple" else plain  # YAML has lists alone
 
 
 def _hint(stray: str, flags: list[str]) -> str:

@@ -37,7 +37,7 @@ NOT_A_NETWORK = f"'resnet19' is not one of {NETWORKS}; did you mean resnet18?"
         ),
         (
             "model:\n  init_args: {rpn: {pre_nms_top_n: 5}}",
-            ":2: model.init_args.rpn.pre_nms_top_n: '5' is not tuple",
+            ":2: model.init_args.rpn.pre_nms_top_n: '5' is not list; write '[5]'",
         ),
         (
             "model:\n  init_args: {rpn: {anchors: {size: [5]}}}",
