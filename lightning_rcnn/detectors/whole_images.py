@@ -150,9 +150,12 @@ def _detect_tiled(
         return found_objects(detections, height, width, detector.mask_paste)
     tiles = cut(height, width, options.tile, options.overlap)
     regions = [image[:, t.top : t.top + t.height, t.left : t.left + t.width] for t in tiles]
-    # Parts of an object that tiles cut have lower scores than the object.
+    # Parts of an object that tiles cut have lower scores than the object. Across classes with thresholds of their own,
+    # a part below its threshold would suppress what is above that of its class, and then be dropped itself.
+    has_own = is_across and bool((minimum[1:] != minimum[1]).any())
+    weakest = minimum if has_own else minimum * WEAK
     lowest = 0.0 if len(options.views) > 1 else float(minimum[1:].min()) * WEAK
-    pieces = [_above(d, minimum * WEAK) for d in _detect_views(detector, regions, lowest, batch_size, options.views)]
+    pieces = [_above(d, weakest) for d in _detect_views(detector, regions, lowest, batch_size, options.views)]
     if is_across:
         pieces = suppress_across_classes(pieces, suppression.iou)
     boxes = torch.cat(

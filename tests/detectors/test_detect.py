@@ -138,6 +138,20 @@ def test_across_classes_only_the_best_of_a_place_stays(make_mask_rcnn, images):
             torch.testing.assert_close(found[name], values[kept], rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.parametrize("options", [{}, {"tile": 64, "overlap": 0.4}, {"tta": "flip"}])
+def test_across_classes_nothing_below_its_threshold_suppresses(make_detector, images, options):
+    """Every box is a circle of .5, below the threshold of circles, and a square of .4, above that of squares."""
+    detector = make_detector(box={"score_threshold": 0.0})
+    with torch.no_grad():
+        for parameter in detector.box.predictor.parameters():
+            parameter.zero_()
+            if parameter.shape == (4,):
+                parameter.copy_(torch.tensor([0.05, 0.5, 0.4, 0.05]).log())
+    [found] = detector.detect(images[2], threshold=[0.6, 0.1, 0.9], nms_across_classes=True, **options)
+    assert len(found["labels"]) > 2
+    assert (found["labels"] == 2).all()
+
+
 @pytest.mark.parametrize("options", [{"tile": 64, "overlap": 0.4}, {"tta": "flip"}])
 def test_tiles_and_views_have_one_object_in_a_place_if_asked_or_if_the_model_is_so(make_detector, images, options):
     def most_overlap(detector, **further):
