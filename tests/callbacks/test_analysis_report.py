@@ -50,7 +50,7 @@ def test_a_report_says_what_is_wrong(command, loader, make_trainer, content, cap
         "f1": pytest.approx(8 / 12),
         "per_class": {"cell": pytest.approx(0.8)},
     }
-    assert ["objects with a proposal", "50.0 %"] in content()["headline"]
+    assert ["objects with a proposal", "50.0%"] in content()["headline"]
 
     # The JPEGs are those of the images, without their padding.
     assert sorted(image["name"] for image in content()["gallery"]) == [f"smear {n}.jpg" for n in (1, 2, 3, 4)]

@@ -73,7 +73,7 @@ def test_options_of_other_tools(error_line, words, line):
             "--names: no such option; did you mean --class_names (names of the classes in the files)?",
         ),
         ("pack auto set --class_names cat,dog", "--class_names: no such option; did you mean --classes?"),
-        ("pack masks set --num-classes 2", "--num-classes: no such option; did you mean --classes?"),
+        ("pack voc --num-classes 2", "--num-classes: no such option; did you mean --classes?"),
         ("pack coco set/train.json", f"set/train.json: {STRAY}, for example --annotations?"),
         ("pack coco set --out x", f"set: {STRAY}, for example --images?"),
         ("pack voc VOC2007", f"VOC2007: {STRAY}, for example --root?"),

@@ -139,7 +139,7 @@ def test_dropping_boxes_without_masks_is_refused_where_masks_are_needed():
 def test_dropping_boxes_without_labels_is_refused():
     """As SanitizeBoundingBoxes does without a way to the labels."""
     sanitize = v2.Compose([v2.RandomCrop((20, 20)), v2.SanitizeBoundingBoxes(min_size=8, labels_getter=None)])
-    with pytest.raises(InputError, match=r"^data.train_transforms: Compose gives \d boxes and 3 labels; drop both"):
+    with pytest.raises(InputError, match=r"^data.train_transforms: Compose gives \d box(es)? and 3 labels; drop"):
         apply_to_pair(sanitize, training_image(), Random(0, 0, 0, 0), needs_masks=True)
 
 

@@ -54,4 +54,7 @@ def test_an_interrupt_ends_the_work():
         for _ in results:
             pass
     assert len(done) < 100_000
-    assert threading.active_count() == before
+    deadline = time.monotonic() + 10  # a thread that was just being started is not waited for
+    while threading.active_count() > before and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert threading.active_count() <= before
