@@ -306,7 +306,7 @@ def test_a_drawn_image_that_cannot_be_written_is_one_line(checkpoint, photos, tm
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "images").write_text("a file in the place of the folder")
     with pytest.raises(InputError, match=r"00\.png: cannot be written \(.*\); make room, and the same command goes on"):
-        detect(checkpoint, [str(photos)], tmp_path / "out", workers=1, device="cpu")
+        detect(checkpoint, [str(photos)], tmp_path / "out", workers=0, device="cpu")
 
 
 def test_damaged_images_are_named_and_large_ones_taken_if_asked(checkpoint, photos, tmp_path, capsys, monkeypatch):
