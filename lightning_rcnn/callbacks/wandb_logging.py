@@ -111,7 +111,8 @@ class DetectionWandbLogger(RunLogger, WandbLogger):
 
     def use_folder(self, folder: Path) -> None:
         """Keep id and files in `folder`, unless `save_dir` was given; call this before the run starts."""
-        self._save_dir = self._save_dir or str(folder)
+        if self._save_dir is None:
+            self._save_dir, self._chosen_id = str(folder), None  # an id that was read before is of no folder
 
     def use_position(self, epoch: int, step: int) -> None:
         """Log where a training logs that has done so many steps: for `validate` and `test` of a checkpoint."""

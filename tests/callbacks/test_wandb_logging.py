@@ -115,6 +115,16 @@ def test_a_given_id_stays_that_of_the_folder(tmp_path, monkeypatch):
     assert run_id(tmp_path) == "another", "W&B takes no other id than the agent's"
 
 
+def test_an_id_that_is_read_early_does_not_replace_that_of_the_folder(tmp_path, monkeypatch):
+    monkeypatch.setenv("WANDB_MODE", "disabled")
+    keep_run_id(tmp_path, "before")
+    logger = DetectionWandbLogger()
+    assert logger.version != "before"
+    logger.use_folder(tmp_path)
+    assert logger.experiment.id
+    assert logger.version == run_id(tmp_path) == "before"
+
+
 def test_a_stop_on_the_page_of_wandb_reaches_the_training(tmp_path):
     assert DetectionWandbLogger(save_dir=tmp_path).experiment.settings.stop_fn is stop_from_wandb
 
