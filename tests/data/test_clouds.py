@@ -35,9 +35,9 @@ def url(s3: S3Server, uneven_set: Path) -> str:
     return url
 
 
-def fetch_shard(url: str, folder: Path) -> Path:
-    shard_set = read_shards(url, PATIENCE)
-    return ShardCache(folder, 1e9, PATIENCE).local_path(shard_set.addresses[0], shard_set.index.shards[0])
+def fetch_shard(url: str, folder: Path, policy: FetchPolicy = PATIENCE) -> Path:
+    shard_set = read_shards(url, policy)
+    return ShardCache(folder, 1e9, policy).local_path(shard_set.addresses[0], shard_set.index.shards[0])
 
 
 @pytest.mark.parametrize(
@@ -62,7 +62,7 @@ def test_a_shard_is_fetched_once_and_in_parts(
 ):
     monkeypatch.setattr(cloud, "_CHUNK", 1000)
     for _ in range(3):
-        path = fetch_shard(url, tmp_path)
+        path = fetch_shard(url, tmp_path, FetchPolicy(attempts=1))
     size = (uneven_set / "shard-000000.tar").stat().st_size
     assert path.read_bytes() == (uneven_set / "shard-000000.tar").read_bytes()
     assert s3.requests.count(f"GET {SHARD}") == -(-size // 1000)
