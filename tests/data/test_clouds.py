@@ -1,7 +1,9 @@
-"""Packed sets in clouds: S3 by moto's server, which drops, stalls, cuts and refuses; other stores by fsspec's own."""
+"""Packed sets in clouds: S3 by moto's server, which drops, stalls, cuts and refuses; the hub; fsspec's own stores."""
 
+import shutil
 import sys
 import time
+from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
@@ -12,10 +14,11 @@ from fsspec.registry import _registry
 from lightning_rcnn.data.cache import ShardCache
 from lightning_rcnn.data.fetch import FetchPolicy, fetch_bytes
 from lightning_rcnn.data.shards import read_shards
-from lightning_rcnn.data.stores import cloud
+from lightning_rcnn.data.stores import cloud, filesystems
 from lightning_rcnn.data.stores.filesystems import filesystem_of
 from lightning_rcnn.errors import InputError
 from tests.faulty_server import Behavior, damage, drop, half, stall, unavailable
+from tests.hub_server import HubServer
 from tests.s3_server import S3Server
 
 PATIENCE = FetchPolicy(timeout=0.5, attempts=4, first_pause=0.01)
@@ -150,3 +153,34 @@ def test_passwords_stay_out_of_messages():
         fetch_bytes("ftp://me:secret@127.0.0.1:9/index.json", FetchPolicy(timeout=0.3, attempts=1))
     assert "secret" not in str(caught.value)
     assert str(caught.value).startswith("ftp://127.0.0.1:9/index.json: ")
+
+
+@pytest.fixture
+def hub(uneven_set: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[HubServer]:
+    shutil.copytree(uneven_set, tmp_path / "hub" / "sets" / "train")
+    hub = HubServer(tmp_path / "hub")
+    monkeypatch.setitem(fsspec.config.conf, "hf", {"endpoint": hub.url})
+    monkeypatch.setattr(filesystems, "_filesystems", {})
+    yield hub
+    hub.close()
+
+
+@pytest.mark.end_to_end
+def test_sets_on_the_hub(hub: HubServer, uneven_set: Path, tmp_path: Path):
+    url, shard, patience = "hf://datasets/owner/name/sets/train", "sets/train/shard-000000.tar", FetchPolicy(attempts=1)
+    for suffix in ("", "/*.tar", "/shard-{000000..000004}.tar"):
+        assert len(read_shards(url + suffix, patience).index) == 43
+    hub.behaviors[shard] = [unavailable, drop]  # its client tries again by itself
+    hub.requests.clear()
+    assert fetch_shard(url, tmp_path, patience).read_bytes() == (uneven_set / "shard-000000.tar").read_bytes()
+    assert hub.requests.count(f"GET /datasets/owner/name/resolve/main/{shard}") == 3
+    hub.behaviors[shard] = [damage]
+    with pytest.raises(InputError, match=rf"^{url}/shard-000000.tar: its sha256 differs from the index"):
+        fetch_shard(url, tmp_path / "damaged", patience)
+
+
+@pytest.mark.end_to_end
+def test_what_the_hub_does_not_have_is_named(hub: HubServer):
+    for url in ("hf://datasets/owner/name/sets/val", "hf://datasets/owner/nothing/train", "hf://owner/name"):
+        with pytest.raises(InputError, match=f"^{url}/index.json: no such file or bucket; check the address, your acc"):
+            read_shards(url, PATIENCE)
