@@ -16,6 +16,8 @@ import pytest
 import torch
 from hypothesis import settings
 
+from tests.restoring import restored
+
 os.environ["OMP_NUM_THREADS"] = "1"
 torch.set_num_threads(1)
 
@@ -33,6 +35,12 @@ def pytest_configure():
         logger = logging.getLogger(name)
         logger.handlers.clear()
         logger.propagate = True
+
+
+@pytest.fixture(autouse=True)
+def process_as_before():
+    with restored():
+        yield
 
 
 @pytest.hookimpl(wrapper=True)

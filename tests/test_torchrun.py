@@ -1,7 +1,6 @@
 """torchrun with our exit status: small programs in the place of ranks, and whole trainings on two nodes (slow)."""
 
 import os
-import signal
 import socket
 import subprocess
 import sys
@@ -57,16 +56,12 @@ class Pace(Callback):
 @pytest.fixture
 def run_program(monkeypatch):
     """Runs torchrun in this process with shells as its ranks; the status. `RANK` is set in each."""
-    handled = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT)
-    before = {number: signal.getsignal(number) for number in handled}
     monkeypatch.setattr(os, "environ", os.environ.copy())
 
     def run(program: str, *words: str) -> int:
         return torchrun.main(["--standalone", "--monitor-interval=0.05", *words, "--no-python", "sh", "-c", program])
 
-    yield run
-    for number, handler in before.items():
-        signal.signal(number, handler)
+    return run
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,6 @@
 """What users bring: parts, detectors, optimizers and schedules of their own, by class path from the command line."""
 
 import shutil
-import signal
 import sys
 import warnings
 from pathlib import Path
@@ -64,15 +63,6 @@ def fit(run, outside, shards):
         return run("fit", "--config", config, *data, *words)
 
     return run_fit
-
-
-@pytest.fixture(autouse=True)
-def handlers():
-    before = {number: signal.getsignal(number) for number in stop_signals.SIGNALS}
-    yield
-    stop_signals.forget()
-    for number, handler in before.items():
-        signal.signal(number, handler)
 
 
 def last(folder):

@@ -24,7 +24,7 @@ from lightning_rcnn.data.datamodule import DetectionDataModule
 from lightning_rcnn.data.resize import ResizeRule
 from lightning_rcnn.data.transforms import Colors, HorizontalFlip, Mosaic
 from lightning_rcnn.errors import InputError
-from lightning_rcnn.stop_signals import SIGNALS, Preempted, forget
+from lightning_rcnn.stop_signals import Preempted, forget
 from lightning_rcnn.structures import Batch
 
 EPOCH = 10  # batches: 43 images, 4 a batch
@@ -59,15 +59,6 @@ class Learner(LightningModule):
         optimizer = torch.optim.SGD(self.parameters(), lr=0.1, momentum=0.9)
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: min(1, (step + 1) / 15))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
-
-
-@pytest.fixture(autouse=True)
-def own_signals():
-    before = {number: signal.getsignal(number) for number in (*SIGNALS, signal.SIGINT)}
-    yield
-    forget()
-    for number, handler in before.items():
-        signal.signal(number, handler)
 
 
 def fit(shards: Path, folder: Path, module: Learner, **options: Any) -> Learner:

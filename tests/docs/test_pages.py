@@ -35,6 +35,7 @@ from lightning_rcnn.cli.registry import GROUPS, TOOLS, TRAINING
 from lightning_rcnn.cli.tools import ToolParser, tool_parser
 from lightning_rcnn.healing.__main__ import launcher_parser
 from lightning_rcnn.parts import part
+from tests.restoring import restored
 
 PROJECT = Path(lightning_rcnn.__file__).parents[1]
 PAGES = sorted(
@@ -144,9 +145,8 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     (folder / "photos").mkdir()
     for number in range(2):
         Image.new("RGB", (96, 64), (90, 60, 30)).save(folder / "photos" / f"{number}.png")
-    with pytest.MonkeyPatch.context() as patch:
+    with pytest.MonkeyPatch.context() as patch, restored():
         patch.chdir(folder)
-        patch.setattr(sys, "path", sys.path.copy())
         for seed, (name, num) in enumerate((("train", 4), ("val", 2))):
             pack_shapes(folder / "shards" / name, num=num, seed=seed, workers=1)
         words = (

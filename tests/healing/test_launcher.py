@@ -208,16 +208,11 @@ def test_no_rank_outlives_its_launcher(monkeypatch, tmp_path):
 
 
 def test_a_signal_before_there_are_ranks_asks_for_another_start(monkeypatch, tmp_path):
-    before = {number: signal.getsignal(number) for number in (*stop_signals.SIGNALS, signal.SIGINT)}
     monkeypatch.setattr(memory, "MEMORY", tmp_path)
     monkeypatch.setattr(command, "_import_for_all_processes", lambda: None)
     monkeypatch.setattr(command, "Launcher", lambda *_: signal.raise_signal(signal.SIGTERM))
-    try:
-        with pytest.raises(SystemExit) as stop:
-            command.main(["--ranks", "2", "fit", "--config", "a.yaml"])
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+    with pytest.raises(SystemExit) as stop:
+        command.main(["--ranks", "2", "fit", "--config", "a.yaml"])
     assert stop.value.code == EXIT_STATUS
     assert list(tmp_path.iterdir()) == []
 
