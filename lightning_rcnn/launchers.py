@@ -70,6 +70,20 @@ def healing_job(environment: Mapping[str, str]) -> str:
     return job if job.startswith(HEALING) else ""
 
 
+def waits_for_nobody(environment: Mapping[str, str]) -> bool:
+    """Tell whether no process but those that this one starts will train with it, and so might wait for it.
+
+    Ranks of `lightning_rcnn.healing` are forks of such a process, which its launcher ends.
+
+    Raises:
+        InputError: see `read_launch`.
+    """
+    launch = read_launch(environment)
+    if launch.launcher == HEALING:
+        return False
+    return launch.world == 1 or not (launch.launcher or {"LOCAL_RANK", "NODE_RANK", "MASTER_ADDR"} & environment.keys())
+
+
 def outlives_its_launcher(environment: Mapping[str, str]) -> bool:
     """Tell whether this process would train on if its launcher were killed, as those of torchrun do."""
     return "TORCHELASTIC_RUN_ID" in environment and not healing_job(environment)

@@ -12,6 +12,7 @@ import os
 import signal
 import sys
 from _thread import interrupt_main
+from collections.abc import Callable
 
 SIGNALS = (signal.SIGUSR1, signal.SIGTERM)
 SWEEP = "WANDB_SWEEP_ID"
@@ -26,6 +27,10 @@ WANDB_STOP = "W&B"
 
 _DEATH_SIGNAL = 1  # PR_SET_PDEATHSIG of prctl(2)
 _received: list[str] = []
+
+
+class StoppedBeforeTraining(BaseException):  # as Ctrl-C: no `except Exception` may take it for an error
+    """A signal has come, and nothing is trained yet that could be saved."""
 
 
 class Preempted(Exception):  # noqa: N818  # it is no error
@@ -47,9 +52,20 @@ def listen() -> None:
     A program inherits blocked and pending signals: a job script that starts Python with
     `env --block-signal=USR1,TERM` loses no signal before this call.
     """
-    for number in SIGNALS:
-        signal.signal(number, _note)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
+    _handle_by(_note)
+
+
+def stop_at_once() -> None:
+    """Let a signal raise an exception from now on, until `listen` is called, or until one has.
+
+    For a process that nobody waits for: ranks that have met have to agree on a stop.
+
+    Raises:
+        StoppedBeforeTraining: there was a signal already.
+    """
+    _handle_by(_note_and_raise)
+    if received():
+        raise StoppedBeforeTraining
 
 
 def send_at_end_of_parent(number: int) -> None:
@@ -102,5 +118,17 @@ def forget() -> None:
     _received.clear()
 
 
+def _handle_by(handler: Callable[[int, object], None]) -> None:
+    for number in SIGNALS:
+        signal.signal(number, handler)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
+
+
 def _note(number: int, frame: object) -> None:
     _received.append(signal.Signals(number).name)
+
+
+def _note_and_raise(number: int, frame: object) -> None:
+    _note(number, frame)
+    listen()  # what cleans up now is not interrupted
+    raise StoppedBeforeTraining

@@ -14,7 +14,7 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 LAYERS = [
     {"lightning_messages", "parsing", "distributed", "files", "pages"},
     {"errors", "plural", "progress", "stop_signals", "suggestions", "training_loops"},
-    {"slurm_step", "stale_files"},
+    {"requeue", "slurm_step", "stale_files"},
     {"launchers", "torchrun"},
     {"class_paths"},
     {"plain_data"},

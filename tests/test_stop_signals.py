@@ -11,15 +11,6 @@ from lightning_rcnn import stop_signals
 LISTEN = "from lightning_rcnn.stop_signals import listen, received; listen(); print(received())"
 
 
-@pytest.fixture(autouse=True)
-def handlers_as_before():
-    before = {number: signal.getsignal(number) for number in (*stop_signals.SIGNALS, signal.SIGINT)}
-    yield
-    stop_signals.forget()
-    for number, handler in before.items():
-        signal.signal(number, handler)
-
-
 def test_the_first_signal_is_noted_and_nothing_else_happens():
     stop_signals.listen()
     assert stop_signals.received() == ""
@@ -37,6 +28,31 @@ def test_a_signal_before_python_has_started_is_not_lost(name):
     words = ["env", f"--block-signal={name}", "sh", "-c", shell, sys.executable, LISTEN]
     outcome = subprocess.run(words, capture_output=True, text=True, timeout=60)
     assert (outcome.returncode, outcome.stdout) == (0, f"SIG{name}\n"), outcome.stderr
+
+
+def test_where_nothing_is_trained_yet_the_first_signal_ends_what_runs_and_the_others_do_not_disturb():
+    cleaned = []
+
+    def start():
+        try:
+            signal.raise_signal(signal.SIGUSR1)
+        except Exception:
+            pytest.fail("it is no error")
+        finally:
+            signal.raise_signal(signal.SIGTERM)
+            cleaned.append(True)
+
+    stop_signals.stop_at_once()
+    with pytest.raises(stop_signals.StoppedBeforeTraining):
+        start()
+    assert (cleaned, stop_signals.received()) == ([True], "SIGUSR1")
+
+
+def test_a_signal_that_is_noted_already_ends_it_too():
+    stop_signals.listen()
+    signal.raise_signal(signal.SIGTERM)
+    with pytest.raises(stop_signals.StoppedBeforeTraining):
+        stop_signals.stop_at_once()
 
 
 def test_what_is_ignored_stays_so_when_python_has_forgotten_its_handlers():

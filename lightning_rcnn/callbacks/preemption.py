@@ -9,11 +9,11 @@ from lightning.pytorch.callbacks import Checkpoint
 from lightning.pytorch.loggers import WandbLogger
 
 from lightning_rcnn.callbacks.checkpoints import LastCheckpoint, writer_of
-from lightning_rcnn.callbacks.requeue import job_name, requeue
 from lightning_rcnn.callbacks.wandb_alerts import alert
 from lightning_rcnn.distributed import AsyncFlag
 from lightning_rcnn.errors import InputError
 from lightning_rcnn.launchers import may_fail_alone
+from lightning_rcnn.requeue import job_name, requeue
 from lightning_rcnn.stop_signals import EXIT_STATUS, Preempted, listen, received, stopped_for_good
 
 UPLOAD_TIMEOUT = 60.0
@@ -41,7 +41,7 @@ class Preemption(Checkpoint):  # Lightning calls these last, so the checkpoint h
         self._has_saved = False
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Install our signal handlers in place of Lightning's."""
+        """Install our signal handlers in place of Lightning's, and stop if a signal has come already."""
         if stage != "fit":
             return
         if not any(isinstance(callback, LastCheckpoint) for callback in trainer.callbacks):  # type: ignore[attr-defined]
@@ -50,12 +50,11 @@ class Preemption(Checkpoint):  # Lightning calls these last, so the checkpoint h
         listen()
         self._flag = AsyncFlag()
         self._shall_stop = self._has_saved = False
+        self._stop_if_asked(trainer)  # before the network goes to its device, and a checkpoint is read
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Stop at once if the signal came while the training started."""
-        assert self._flag is not None
-        if self._flag.any_rank_now(bool(received())):
-            self._stop(trainer)
+        self._stop_if_asked(trainer)
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -102,6 +101,11 @@ class Preemption(Checkpoint):  # Lightning calls these last, so the checkpoint h
         self._flag = None
         self._shall_stop = self._has_saved = False
 
+    def _stop_if_asked(self, trainer: Trainer) -> None:
+        assert self._flag is not None
+        if self._flag.any_rank_now(bool(received())):
+            self._stop(trainer)
+
     def _ask(self) -> None:
         assert self._flag is not None
         self._shall_stop = self._flag.any_rank(bool(received())) or self._shall_stop
@@ -120,7 +124,8 @@ class Preemption(Checkpoint):  # Lightning calls these last, so the checkpoint h
             raise Preempted("", status=EXIT_STATUS if comes_again else 0)
         path = _last_checkpoint(trainer).path(trainer)
         saved_step = _last_checkpoint(trainer).saved_step
-        state = f"saved after step {saved_step} in {path}" if path.exists() else "before the first step"
+        # Before `on_train_start` of a training that resumes, no step is known.
+        state = f"saved after step {saved_step} in {path}" if saved_step and path.exists() else "before the first step"
         if status is not None:
             _finish(trainer, status)
             raise Preempted(f"stopped by {received()}, {state}; it resumes with --ckpt_path last", status)

@@ -16,7 +16,8 @@ from lightning_rcnn.cli.other_names import command_for
 from lightning_rcnn.cli.registry import GROUPS, TOOLS, TRAINING, help_text
 from lightning_rcnn.errors import InputError, LostRankError, PassingError
 from lightning_rcnn.files import FULL
-from lightning_rcnn.launchers import healing_job, outlives_its_launcher
+from lightning_rcnn.launchers import healing_job, outlives_its_launcher, waits_for_nobody
+from lightning_rcnn.requeue import requeue
 from lightning_rcnn.stale_files import is_stale
 
 DEBUG_VARIABLE = "LIGHTNING_RCNN_DEBUG"
@@ -46,6 +47,13 @@ def main(arguments: list[str] | None = None) -> int:
         if str(stop):
             print(f"lightning-rcnn: {stop}", file=sys.stderr, flush=True)
         return stop.status
+    except stop_signals.StoppedBeforeTraining:
+        stop_signals.ignore()
+        status = stop_signals.stopped_for_good()
+        what_next = requeue() if status is None else "it resumes with --ckpt_path last"
+        reason = f"stopped by {stop_signals.received()}, before the first step"
+        print(f"lightning-rcnn: {reason}; {what_next}", file=sys.stderr, flush=True)
+        return stop_signals.EXIT_STATUS if status is None else status
     except BrokenPipeError:  # the reader of the output, such as `head`, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
@@ -91,6 +99,8 @@ def _dispatch(words: list[str]) -> int:
 
         if first != "show":
             words = take_sizes_from_launcher(words)
+        if first == "fit" and waits_for_nobody(os.environ):
+            stop_signals.stop_at_once()
         from lightning_rcnn.cli.training import train
 
         train(words)

@@ -61,6 +61,7 @@ from lightning_rcnn.errors import InputError
 from lightning_rcnn.launchers import rank_of
 from lightning_rcnn.parsing import prepare_parsing
 from lightning_rcnn.plain_data import merge
+from lightning_rcnn.stop_signals import listen
 
 prepare_parsing()
 
@@ -269,6 +270,10 @@ class DetectionCLI(LightningCLI):
     def after_instantiate_classes(self) -> None:
         """Give the chosen checkpoint to the trainer; the saved configuration keeps the value that the user gave."""
         self.config_init[self.command]["ckpt_path"] = self.checkpoint and str(self.checkpoint)
+
+    def before_fit(self) -> None:
+        """Note signals from now on: other processes are started, or met, and all have to agree on a stop."""
+        listen()
 
     def after_fit(self) -> None:
         """Log where the files of the run are."""

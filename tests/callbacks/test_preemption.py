@@ -20,15 +20,6 @@ from lightning_rcnn.errors import InputError
 from lightning_rcnn.stop_signals import SIGNALS, Preempted, forget, listen
 
 
-@pytest.fixture(autouse=True)
-def own_signals():
-    before = {number: signal.getsignal(number) for number in SIGNALS}
-    yield
-    forget()
-    for number, handler in before.items():
-        signal.signal(number, handler)
-
-
 class Loader(DataLoader):
     """One that Lightning takes for resumable; its batches are all the same."""
 
@@ -108,6 +99,13 @@ def test_a_signal_before_the_first_step_stops_there(tmp_path):
     with pytest.raises(Preempted, match="before the first step"):
         fit(tmp_path, Steps())
     assert not last(tmp_path).exists()
+
+
+def test_a_signal_before_a_training_resumes_stops_it_before_its_checkpoint_is_read(tmp_path):
+    fit(tmp_path, Steps())
+    os.kill(os.getpid(), signal.SIGUSR1)
+    with pytest.raises(Preempted, match="before the first step"):
+        fit(tmp_path, Steps(), ckpt_path=tmp_path / "missing.ckpt")
 
 
 def test_gradients_are_accumulated_to_the_end(tmp_path):

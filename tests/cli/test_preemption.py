@@ -2,12 +2,16 @@
 
 import os
 import signal
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 import torch
 
 import lightning_rcnn
 from lightning_rcnn import stop_signals
+from lightning_rcnn.cli.detection_cli import DetectionCLI
 
 
 @pytest.fixture
@@ -21,11 +25,44 @@ def stop_at_step(monkeypatch):
         return original(self, batch, batch_idx)
 
     monkeypatch.setattr(lightning_rcnn.FasterRCNN, "training_step", training_step)
-    before = {number: signal.getsignal(number) for number in stop_signals.SIGNALS}
-    yield step
-    stop_signals.forget()
-    for number, handler in before.items():
-        signal.signal(number, handler)
+    return step
+
+
+def start(*words, **environment):
+    """The command line as a process that has TERM pending when Python starts, as a job script gives it."""
+    shell = 'kill -TERM $$; exec "$0" -m lightning_rcnn "$@"'
+    blocked = ["env", "--block-signal=TERM", "sh", "-c", shell, sys.executable, *words]
+    path = os.pathsep.join([str(Path(lightning_rcnn.__file__).parents[1]), *sys.path])
+    return subprocess.run(
+        blocked, capture_output=True, text=True, timeout=60, env={**os.environ, "PYTHONPATH": path, **environment}
+    )
+
+
+def test_a_signal_before_anything_is_trained_ends_the_command_at_once(workplace):
+    outcome = start("fit", "--config", "tiny.yaml", "--run_dir", "run")
+    line = "lightning-rcnn: stopped by SIGTERM, before the first step; the same command with --ckpt_path last resumes\n"
+    assert (outcome.returncode, outcome.stderr) == (75, line)
+    assert not (workplace / "run").exists()
+
+
+def test_a_sweep_that_gives_up_a_run_before_it_trains_sees_no_failure(workplace):
+    assert start("fit", "--config", "tiny.yaml", WANDB_SWEEP_ID="sweep").returncode == 0
+
+
+@pytest.mark.parametrize("place", ["parse_arguments", "instantiate_trainer"])
+def test_a_signal_while_the_training_is_built_leaves_no_run_folder(run, workplace, shards, monkeypatch, place):
+    original = getattr(DetectionCLI, place)
+
+    def method(self, *args, **kwargs):
+        result = original(self, *args, **kwargs)
+        signal.raise_signal(signal.SIGUSR1)
+        return result
+
+    monkeypatch.setattr(DetectionCLI, place, method)
+    outcome = run("fit", "--config", "tiny.yaml", "--data.train", shards / "train", "--run_dir", "run")
+    assert outcome.status == 75
+    assert "stopped by SIGUSR1, before the first step" in outcome.err
+    assert not (workplace / "run").exists()
 
 
 @pytest.mark.end_to_end

@@ -8,7 +8,7 @@ from lightning_rcnn.cli import one_voice, world
 from lightning_rcnn.cli.rank_environment import environment_of_launcher
 from lightning_rcnn.cli.world import take_sizes_from_launcher
 from lightning_rcnn.errors import InputError
-from lightning_rcnn.launchers import HEALING, read_launch
+from lightning_rcnn.launchers import HEALING, read_launch, waits_for_nobody
 
 STEP = {
     "SLURM_JOB_ID": "42",
@@ -122,6 +122,27 @@ def test_only_the_first_task_says_what_all_find(settle):
 def test_who_launched(environment, expected):
     launch = read_launch(environment)
     assert (launch.launcher, launch.nodes, launch.processes, launch.rank) == expected
+
+
+@pytest.mark.parametrize(
+    ("environment", "expected"),
+    [
+        ({}, True),
+        (SCRIPT, True),
+        (SHELL, True),
+        ({**SHELL, "SLURM_JOB_NAME": "fish"}, True),
+        ({**ALONE, "WORLD_SIZE": "1", "LOCAL_WORLD_SIZE": "1"}, True),
+        (STEP, False),
+        (ALONE, False),
+        ({**HEALED, "WORLD_SIZE": "1", "LOCAL_WORLD_SIZE": "1"}, False),  # its launcher forks it
+        ({"LOCAL_RANK": "1"}, False),  # Lightning's own
+        ({"NODE_RANK": "1", "MASTER_ADDR": "host"}, False),
+        ({"MASTER_ADDR": "host"}, False),
+        ({"WORLD_SIZE": "2"}, False),
+    ],
+)
+def test_a_process_that_others_may_wait_for(environment, expected):
+    assert waits_for_nobody(environment) is expected
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,6 @@
 import pytest
 
-from lightning_rcnn.callbacks.requeue import job_name, requeue
+from lightning_rcnn.requeue import job_name, requeue
 
 JOB = {"SLURM_JOB_ID": "42", "SLURM_STEP_ID": "0"}
 
