@@ -4,6 +4,8 @@ Exit status: 0; 1 after an error (wrong input gives one line with what and where
 page; 75 after a training was asked to stop and has saved. Of ranks that a launcher starts again, 70 asks for that.
 """
 
+import atexit
+import gc
 import importlib
 import os
 import signal
@@ -33,6 +35,7 @@ def main(arguments: list[str] | None = None) -> int:
         The exit status.
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
+    atexit.register(gc.freeze)  # or the interpreter would look for cycles among half a million objects as it ends
     _find_modules_here()
     debug = "--debug" in words or bool(os.environ.get(DEBUG_VARIABLE))
     try:

@@ -35,6 +35,18 @@ def test_without_a_command_the_help_is_shown_and_the_status_is_1(run):
     assert run("pack").status == 1
 
 
+def test_the_interpreter_looks_for_no_cycles_at_the_end():
+    """That takes more than a second of a core, after everything that a training imports."""
+    program = (
+        "import atexit, gc\n"
+        "atexit.register(lambda: print(gc.get_freeze_count() > 0))\n"
+        "from lightning_rcnn.cli import main\n"
+        "main(['--version'])"
+    )
+    outcome = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True)
+    assert outcome.stdout.splitlines()[-1] == "True"
+
+
 @pytest.mark.parametrize(("job", "status"), [("", 1), (f"{HEALING} token", 70), ("another launcher's", 1)])
 def test_an_error_that_may_pass_asks_for_another_start_where_ranks_start_again(run, monkeypatch, job, status):
     def fail(words):
