@@ -20,6 +20,8 @@ from lightning_rcnn.stale_files import read_past_stale
 
 _OLD_TORCH = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19"
 """First bytes of a file of torch before 1.6: a pickle of its magic number."""
+_ARCHIVE = b"PK\x03\x04"
+"""First bytes of a file of torch since 1.6: an archive of the zip format."""
 _WRAPPINGS = ("model", "state_dict", "blobs")
 """Keys that hold the weights: in checkpoints of detectron2 and torchvision, of Lightning, of Detectron."""
 _AROUND = ("module.", "_orig_mod.", "model.")
@@ -56,13 +58,11 @@ def _read_content(path: Path) -> Any:
         raise InputError(f"{path}: no such file")
     with path.open("rb") as file:
         beginning = file.read(len(_OLD_TORCH))
-    if zipfile.is_zipfile(path):
+    if beginning.startswith(_ARCHIVE):
         _check_archive(path)
         return _read_torch(path, mmap=True)
     if beginning == _OLD_TORCH:
         return _read_torch(path, mmap=False)
-    if beginning.startswith(b"PK"):
-        raise InputError(f"{path}: the end of the file is missing; it was written or downloaded in part")
     if not beginning.startswith((b"\x80", b"(", b"}")):
         raise InputError(f"{path}: neither a file of torch nor a pickle; give a checkpoint (.ckpt, .pth, .pkl)")
     return read_pickle(path)
@@ -128,11 +128,14 @@ def _has_all_numbers(value: Tensor) -> bool:
 
 
 def _check_archive(path: Path) -> None:
-    """Refuse a compressed archive: torch does not write one, and its content can be of any size."""
+    """Refuse an archive without its end, and a compressed one, which torch does not write: it can be of any size."""
     try:
         with zipfile.ZipFile(path) as archive:
             is_compressed = any(entry.compress_type != zipfile.ZIP_STORED for entry in archive.infolist())
     except (zipfile.BadZipFile, ValueError, OSError) as error:
+        # Not asked first: it takes what cannot be read now, as on a network file system, for another format.
+        if isinstance(error, zipfile.BadZipFile) and not zipfile.is_zipfile(path):
+            raise InputError(f"{path}: the end of the file is missing; it was written or downloaded in part") from error
         raise InputError(f"{path}: not a readable torch file ({error}); is it damaged?") from error
     if is_compressed:
         raise InputError(f"{path}: a compressed archive, which torch does not write; unpack it first")

@@ -179,7 +179,7 @@ def test_a_file_that_is_not_there(tmp_path):
         read_weights(tmp_path / "none.pth")
 
 
-@pytest.mark.parametrize("place", ["pathlib.Path.is_file", "torch.load", "zipfile.ZipFile"])
+@pytest.mark.parametrize("place", ["pathlib.Path.is_file", "torch.load", "zipfile.ZipFile", "zipfile._EndRecData"])
 def test_a_file_that_was_replaced_on_a_network_file_system_is_opened_again(tmp_path, monkeypatch, place):
     torch.save(WEIGHTS, tmp_path / "last.ckpt")
     monkeypatch.setattr("time.sleep", lambda seconds: monkeypatch.undo())
