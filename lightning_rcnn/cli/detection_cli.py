@@ -30,14 +30,9 @@ from lightning_rcnn.cli.nested_nulls import take_nested_nulls
 from lightning_rcnn.cli.parse_errors import located, refused_by_constructor
 from lightning_rcnn.cli.refused_callbacks import NO_CHECKPOINTS, refuse_callbacks
 from lightning_rcnn.cli.refused_start import HeldFolder, make_and_hold, removed_if_unused
-from lightning_rcnn.cli.resume import check_resume
+from lightning_rcnn.cli.resume import begin_other_run, check_resume
 from lightning_rcnn.cli.run_config import SaveRunConfig, loggers_of
-from lightning_rcnn.cli.run_copy import (
-    copy_of_run,
-    in_copy,
-    push_after_checkpoint,
-    pushed_at_end,
-)
+from lightning_rcnn.cli.run_copy import copy_of_run, in_copy, push_after_checkpoint, pushed_at_end
 from lightning_rcnn.cli.run_lock import is_held
 from lightning_rcnn.cli.run_loggers import flags_with_our_loggers, replace_loggers
 from lightning_rcnn.cli.run_options import add_run_options
@@ -205,6 +200,7 @@ class DetectionCLI(LightningCLI):
             changes = differences(self.run_dir, self._settings, self.checkpoint)
         if self._writes_a_run and is_first:  # another rank would make the folder again when this one has removed it
             self._held_folder = make_and_hold(self.run_dir, changes)
+            begin_other_run(self.run_dir, self.checkpoint, changes)
         if self._copy is not None and is_first and not config.trainer.fast_dev_run:
             self._copy.require_writable()
             self._written_copy = self._copy
