@@ -11,6 +11,11 @@ from lightning_rcnn.plural import plural
         (2, "box", "2 boxes"),
         (1, "class", "1 class"),
         (2, "other class", "2 other classes"),
+        (1, "entry", "1 entry"),
+        (2, "entry", "2 entries"),
+        (0, "category", "0 categories"),
+        (3, "array", "3 arrays"),
+        (2, "brush", "2 brushes"),
         (118_287, "image", "118,287 images"),
     ],
 )

@@ -46,17 +46,12 @@ class StartCheck(Callback):
         if isinstance(data, DetectionDataModule):
             if stage != "predict":
                 source = data.sources[{"fit": "train", "validate": "val"}.get(stage, stage)]
-                require_same_classes(pl_module.class_names, pl_module.category_ids, data.categories, _name(source))
+                require_same_classes(pl_module.class_names, pl_module.category_ids, data.categories, source)
             if stage == "fit":
                 _check_validation_interval(trainer, data.num_training_batches)
         if stage == "fit" and not trainer.fast_dev_run:  # type: ignore[attr-defined]  # added later
             _check_monitors(trainer, pl_module)
             check_shared_folder(trainer)
-
-
-def _name(source: Any) -> str | list[str]:
-    """Return a data source as it is named in messages."""
-    return source if isinstance(source, (str, list)) else type(source).__name__
 
 
 def check_loggers(trainer: Trainer) -> None:

@@ -47,11 +47,11 @@ def take_classes_from_data(init_args: dict[str, Any], source: Any, split: str) -
         InputError: the data cannot be read, or have other classes or keypoints than the model.
     """
     if isinstance(source, Dataset):
-        categories, name, skeleton = categories_of(source, split), type(source).__name__, skeleton_of(source, split)
+        categories, skeleton = categories_of(source, split), skeleton_of(source, split)
     else:
-        index, name = read_training_shards(source).index, source  # of any split: setup checks the rest
+        index = read_training_shards(source).index  # of any split: setup checks the rest
         categories, skeleton = index.categories, index.skeleton
-    require_same_classes(init_args.get("class_names"), init_args.get("category_ids"), categories, name)
+    require_same_classes(init_args.get("class_names"), init_args.get("category_ids"), categories, source)
     init_args["class_names"] = [category.name for category in categories]
     init_args["category_ids"] = [category.id for category in categories]
     if "skeleton" in init_args and init_args["skeleton"] is None and skeleton is not None:

@@ -5,9 +5,14 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
+from torch.utils.data import Dataset
+
 from lightning_rcnn.data.index import Category
 from lightning_rcnn.errors import InputError
 from lightning_rcnn.plural import plural
+
+Source = str | list[str] | Dataset[Any]
+"""Packed folders, shards or URLs, or a torch data set."""
 
 
 def require_different(entries: Sequence[Any], owner: str) -> None:
@@ -29,8 +34,10 @@ def _shortened(names: Sequence[str]) -> str:
     return shlex.quote(",".join(names)) if len(names) <= 10 else f"{','.join(names[:10])},... (all {len(names)})"
 
 
-def _way_out(of_model: Sequence[str], of_data: Sequence[str]) -> str:
+def _way_out(of_model: Sequence[str], of_data: Sequence[str], source: Source) -> str:
     """Return what to do about other names of classes; `pack --classes` takes names that the data have."""
+    if isinstance(source, Dataset):
+        return f"give its `classes` these names, or leave model.class_names out: {_shortened(of_model)}"
     if set(of_model) & set(of_data):
         return f"pack it with --classes {_shortened(of_model)}"
     return (
@@ -40,7 +47,7 @@ def _way_out(of_model: Sequence[str], of_data: Sequence[str]) -> str:
 
 
 def require_same_classes(
-    names: Sequence[str] | None, ids: Sequence[int] | None, categories: Sequence[Category], source: str | list[str]
+    names: Sequence[str] | None, ids: Sequence[int] | None, categories: Sequence[Category], source: Source
 ) -> None:
     """Check that a model has the classes of the data, in the same order.
 
@@ -48,13 +55,14 @@ def require_same_classes(
         names: names of the model's classes; None if it has none yet.
         ids: category ids of the model's classes; None if it has none yet.
         categories: classes of the data.
-        source: name of the data, for the message.
+        source: the data, for the message.
 
     Raises:
         InputError: the classes differ.
     """
     names_of_data = [category.name for category in categories]
-    names_way_out = _way_out(names or (), names_of_data)
+    names_way_out = _way_out(names or (), names_of_data, source)
+    name = type(source).__name__ if isinstance(source, Dataset) else source
     for key, of_model, of_data in (
         ("class_names", names, names_of_data),
         ("category_ids", ids, [category.id for category in categories]),
@@ -68,7 +76,8 @@ def require_same_classes(
             elif "N/A" in of_model:
                 way_out = "convert --only_used_classes leaves out those called N/A"
             raise InputError(
-                f"model.{key} has {len(of_model)} entries, but {source} has {plural(len(of_data), 'class')}; {way_out}"
+                f"model.{key} has {plural(len(of_model), 'entry')}, but {name} has {plural(len(of_data), 'class')}; "
+                f"{way_out}"
             )
         index = next(index for index, pair in enumerate(zip(of_model, of_data, strict=True)) if pair[0] != pair[1])
         verb, way_out = "is", names_way_out
@@ -77,5 +86,5 @@ def require_same_classes(
             verb, way_out = "has the id", f"set model.{key} to those of the data, [{listed}]"
         raise InputError(
             f"model.{key}: class {index + 1} {verb} {of_model[index]!r} for the model, "
-            f"but {of_data[index]!r} in {source}; {way_out}"
+            f"but {of_data[index]!r} in {name}; {way_out}"
         )

@@ -30,6 +30,7 @@ from lightning_rcnn.data.index import INDEX_NAME, Shard, ShardIndex, pixel_diffe
 from lightning_rcnn.data.pixel_format import united
 from lightning_rcnn.data.stores.addresses import PIPE, file_name, inside, is_cloud, is_remote, names_file, sibling
 from lightning_rcnn.errors import InputError
+from lightning_rcnn.plural import plural
 from lightning_rcnn.skeleton import difference
 
 
@@ -279,17 +280,21 @@ def skeleton_difference(first: ShardIndex, second: ShardIndex) -> str:
     return f"their keypoints differ ({differs}); use sets of one skeleton" if differs else ""
 
 
+_SAME_CLASSES = "give both the same classes in one order, packed sets by the same --classes of `pack`"
+"""Way out, also for torch data sets."""
+
+
 def category_difference(first: ShardIndex, second: ShardIndex) -> str:
     """Describe the first difference between the categories of two data sets; empty if they are equal."""
     for ours, theirs in zip(first.categories, second.categories, strict=False):
         if ours != theirs:
             return (
                 f"label {ours.label} is {ours.name!r} (id {ours.id}) in {first.name} "
-                f"but {theirs.name!r} (id {theirs.id}) in {second.name}; pack both with the same --classes"
+                f"but {theirs.name!r} (id {theirs.id}) in {second.name}; {_SAME_CLASSES}"
             )
     if len(first.categories) != len(second.categories):
         return (
-            f"{first.name} has {len(first.categories)} categories, {second.name} has {len(second.categories)}; "
-            "pack both with the same --classes"
+            f"{first.name} has {plural(len(first.categories), 'class')}, {second.name} has "
+            f"{plural(len(second.categories), 'class')}; {_SAME_CLASSES}"
         )
     return ""

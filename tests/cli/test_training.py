@@ -201,7 +201,7 @@ def test_classes_that_differ_from_the_data_are_refused(error_line, shards):
     )
     line = error_line(*words, "--model.class_names=[a]")
     source = shards / "train"
-    assert line.startswith(f"model.class_names has 1 entries, but {source} has 4 classes; it has none of the model's")
+    assert line.startswith(f"model.class_names has 1 entry, but {source} has 4 classes; it has none of the model's")
 
 
 @pytest.mark.end_to_end

@@ -1,4 +1,5 @@
 import pytest
+from torch.utils.data import Dataset
 
 from lightning_rcnn.data.class_names import require_same_classes
 from lightning_rcnn.data.index import Category
@@ -17,7 +18,7 @@ DATA = [Category(1, "car", 3), Category(2, "traffic light", 10)]
         ),
         (["car", "N/A", "bus"], None, "class_names has 3 entries, .*; convert --only_used_classes leaves out those"),
         (["car", *map(str, range(79))], None, r"; pack it with --classes car,.*,8,\.\.\. \(all 80\)$"),
-        (None, [3], "category_ids has 1 entries, but set has 2 classes; leave them out, and those of the data count$"),
+        (None, [3], "category_ids has 1 entry, but set has 2 classes; leave them out, and those of the data count$"),
         (
             ["traffic light", "car"],
             None,
@@ -42,6 +43,18 @@ DATA = [Category(1, "car", 3), Category(2, "traffic light", 10)]
 def test_other_classes_are_refused_with_a_way_out(names, ids, line):
     with pytest.raises(InputError, match=line):
         require_same_classes(names, ids, DATA, "set")
+
+
+def test_a_torch_data_set_is_not_to_be_packed():
+    class Photos(Dataset):
+        pass
+
+    expected = (
+        "class 1 is 'traffic light' for the model, but 'car' in Photos; give its `classes` these names, or leave "
+        "model.class_names out: 'traffic light,car'$"
+    )
+    with pytest.raises(InputError, match=expected):
+        require_same_classes(["traffic light", "car"], None, DATA, Photos())
 
 
 def test_the_same_classes_or_none_are_taken():

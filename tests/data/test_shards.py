@@ -63,7 +63,7 @@ def test_sets_of_other_categories_are_refused(uneven_set: Path, make_set, tmp_pa
     with pytest.raises(InputError, match=r"label 2 is 'dog' \(id 19\) in uneven but 'cow' \(id 19\) in more"):
         read_shards([str(uneven_set), str(tmp_path / "more")])
     make_set(tmp_path / "fewer", (2,), first_id=5000, categories=[Category(1, "cat", 7)])
-    with pytest.raises(InputError, match="uneven has 2 categories, fewer has 1"):
+    with pytest.raises(InputError, match="uneven has 2 classes, fewer has 1 class;"):
         read_shards([str(uneven_set), str(tmp_path / "fewer")])
 
 

@@ -90,7 +90,7 @@ def test_a_detector_without_anchors(clean, inspect, tmp_path):
         (["{0}/train", "--out", "{0}"], "is a folder; give the name of a file in it"),
         ([], "shards"),
         (["train={0}/cut"], "was cut off or changed since it was packed"),
-        (["train={0}/junk"], "train: none of 240 samples can be read; the first:"),
+        (["train={0}/junk"], "train: 240 samples, none of which can be read; "),
         (["train={0}/empty"], "has no images; pack a set with images"),
     ],
 )

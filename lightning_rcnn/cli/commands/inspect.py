@@ -26,6 +26,7 @@ from lightning_rcnn.inspection.report.json_report import as_json
 from lightning_rcnn.inspection.report.page import inspection_page
 from lightning_rcnn.inspection.report.terminal import print_report
 from lightning_rcnn.inspection.suggestions import MEMORIES_GB
+from lightning_rcnn.plural import plural
 from lightning_rcnn.progress import at_work, track
 
 TRAIN = "train"
@@ -121,5 +122,5 @@ def _facts(reader: ShardReader, pixels: PixelFormat, workers: int | None) -> Ite
 
 def _require_readable(one: InspectedSet) -> InspectedSet:
     if len(one.problems) == len(one):
-        raise InputError(f"{one.name}: none of {len(one)} samples can be read; the first: {one.problems[0]}")
+        raise InputError(f"{one.name}: {plural(len(one), 'sample')}, none of which can be read; {one.problems[0]}")
     return one

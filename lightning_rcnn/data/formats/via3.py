@@ -21,6 +21,7 @@ from lightning_rcnn.data.formats.shapes import (
     unsupported,
 )
 from lightning_rcnn.errors import InputError
+from lightning_rcnn.plural import plural
 
 _KEYS = {"project", "config", "attribute", "file", "metadata", "view"}
 _POINT, _RECTANGLE, _CIRCLE, _ELLIPSE, _LINE, _POLYLINE, _POLYGON, _EXTREME_RECTANGLE = range(1, 9)
@@ -113,7 +114,7 @@ def read_shape(values: Any, place: str) -> LabeledObject:
         return LabeledObject(None, edges_around(points), place=place)
     if kind in (_POINT, _LINE, _POLYLINE):
         return unsupported({_POINT: "point", _LINE: "line", _POLYLINE: "polyline"}[kind], place)
-    return malformed(f"{place}: {len(points)} coordinates of shape {kind}")
+    return malformed(f"{place}: {plural(len(points), 'coordinate')} of shape {kind}")
 
 
 def _named(values: Any, attributes: Mapping[str, dict[str, Any]]) -> dict[str, Any]:

@@ -90,9 +90,10 @@ def _labels_of(item: AnnotatedImage) -> set[int]:
 def _require_single_objects(coco: CocoAnnotations, path: Path) -> None:
     objects = [annotated for listed in coco.objects.values() for annotated in listed if annotated.label is not None]
     if objects and all(annotated.iscrowd for annotated in objects):
+        every = f"all {len(objects):,} objects have" if len(objects) > 1 else "its only object has"
         raise InputError(
-            f"{path}: all {len(objects)} objects have iscrowd 1, so a model cannot learn from them; if they are single "
-            "objects, as in masks drawn with CVAT's brush, set iscrowd to 0, for example with "
+            f"{path}: {every} iscrowd 1, so a model cannot learn from it; if that is no group of objects, as in masks "
+            "drawn with CVAT's brush, set iscrowd to 0, for example with "
             "`jq '.annotations[].iscrowd = 0'`"
         )
 

@@ -5,6 +5,7 @@ from math import ceil
 from lightning_rcnn.data.defects import Action, Defect, DefectLog
 from lightning_rcnn.data.pack.source import Contents
 from lightning_rcnn.errors import InputError
+from lightning_rcnn.plural import plural
 
 MAX_LOSS = 0.05
 """Largest share of images or objects that may be lost, 0 to 1. Real data sets with clicks without a drag and cut-off
@@ -39,7 +40,7 @@ def require_complete(name: str, annotated: Contents, kept: Contents, log: Defect
     others = log.counts[Defect.OTHER_CLASS]
     if kept.objects == 0 and others and max_loss < 1:
         raise InputError(
-            f"{name}: none of its {others} objects has one of the requested classes (first other: "
+            f"{name}: {plural(others, 'object')}, none of the requested classes (first other: "
             f"{log.first_locations[Defect.OTHER_CLASS]}); nothing was written; correct --classes"
         )
 

@@ -93,7 +93,7 @@ def read_webdataset(
     usable = [sample for sample in samples if _is_whole(sample, log)]
     if not usable:
         raise InputError(
-            f"{name}: none of {len(samples)} samples has an image and JSON; name their extensions with "
+            f"{name}: {plural(len(samples), 'sample')}, none with an image and JSON; name their extensions with "
             "--map image=EXT,json=EXT"
         )
     tried = usable[:: max(1, len(usable) // _TO_TRY)]

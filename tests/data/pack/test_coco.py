@@ -139,6 +139,8 @@ def test_nothing_but_crowds_is_refused_with_the_way_out(pack_coco):
     crowds = [annotation(number, iscrowd=1, segmentation=TRIANGLE) for number in (1, 2)]
     with pytest.raises(InputError, match=r"all 2 objects have iscrowd 1.*CVAT.*jq '.annotations\[\].iscrowd = 0'"):
         pack_coco(crowds)
+    with pytest.raises(InputError, match="json: its only object has iscrowd 1, so a model cannot"):
+        pack_coco(crowds[:1])
 
 
 def test_objects_without_mask_in_a_set_with_masks_are_counted(pack_coco):
