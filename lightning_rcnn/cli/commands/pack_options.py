@@ -60,7 +60,7 @@ class PackOptions:
         strict: refuse the data set if anything has to be repaired or skipped.
         max_loss: refuse the data set if a larger share of its images, or of its objects, has to be skipped. Sound sets
             lose less than 0.01; names, sizes or classes that do not fit lose far more than 0.05. 1 refuses nothing.
-        overwrite: replace a packed data set in out.
+        overwrite: replace a packed data set in out; a folder with other files in it is refused.
     """
 
     out: Path | None = None

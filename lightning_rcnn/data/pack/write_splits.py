@@ -64,7 +64,7 @@ def write_splits(
 
     if list(sources) == [""]:
         return {"": write(sources[""], out, name, overwrite=overwrite)}
-    with atomic_folder(out, overwrite=overwrite) as folder:
+    with atomic_folder(out, overwrite=overwrite, splits=sources) as folder:
         indexes = {
             split: write(source, folder / split, f"{name}/{split}" if name else None, overwrite=False)
             for split, source in sources.items()

@@ -86,6 +86,48 @@ def test_folder_that_is_no_packed_set_is_never_replaced(tmp_path):
     assert names(tmp_path / "home") == ["index.json", "thesis.tex"]
 
 
+def test_files_of_others_in_a_packed_set_are_never_removed(tmp_path):
+    out = tmp_path / "set"
+    shards = [{"name": "shard-000000.tar"}, {"name": "mine.tar", "annotations": {"name": "mine.annotations.jsonl"}}]
+    out.mkdir()
+    (out / "index.json").write_text(json.dumps({"format": FORMAT, "shards": shards}))
+    (out / "shard-000000.tar").write_text("packed")
+    fill(out, "new", overwrite=True)
+    for name in ("notes.txt", "mine.tar", ".unfinished"):
+        (out / "index.json").write_text(json.dumps({"format": FORMAT, "shards": shards}))
+        (out / name).write_text("work")
+        with pytest.raises(InputError, match=f"set: --overwrite would remove {out / name}, .*; move it"):
+            fill(out, "new", overwrite=True)
+        assert (out / name).read_text() == "work"
+        (out / name).unlink()
+
+
+def test_files_that_come_while_a_set_is_packed_are_not_removed(tmp_path):
+    out = tmp_path / "set"
+    fill(out, "old")
+    with pytest.raises(InputError, match="would remove"), atomic_folder(out, overwrite=True):
+        (out / "notes.txt").write_text("just now")
+    assert names(out) == ["index.json", "notes.txt"]
+    assert names(tmp_path) == ["set"]
+
+
+def test_splits_are_replaced_but_not_sets_beside_each_other(tmp_path):
+    for split in ("train", "val", "small"):
+        fill(tmp_path / "set" / split, split)
+    with pytest.raises(InputError, match="set: exists and is not a packed data set"):
+        fill(tmp_path / "set", "new", overwrite=True)
+    (tmp_path / "set" / "val" / "notes.txt").write_text("")
+    with (
+        pytest.raises(InputError, match=r"would remove .*val/notes\.txt"),
+        atomic_folder(tmp_path / "set", overwrite=True, splits=["small"]),
+    ):
+        pass
+    (tmp_path / "set" / "val" / "notes.txt").unlink()
+    with atomic_folder(tmp_path / "set", overwrite=True, splits=["small"]) as folder:
+        (folder / "index.json").write_text(index("new"))
+    assert names(tmp_path / "set") == ["index.json"]
+
+
 def test_place_that_cannot_be_written_is_named(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError, match="file/set: cannot be written"):
