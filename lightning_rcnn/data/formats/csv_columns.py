@@ -7,9 +7,8 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import NamedTuple
 
-from lightning_rcnn.data.formats.coco.scalars import number
+from lightning_rcnn.data.formats.csv_orders import has_suffix, order_without_names
 from lightning_rcnn.data.formats.layout import Layout, read_text
-from lightning_rcnn.data.image_formats import NAMED_SUFFIXES
 from lightning_rcnn.errors import InputError
 
 FIELDS = (
@@ -23,10 +22,10 @@ _NAMES = {
     "imageid img_path image_file",
     "class": "class label labelname label_name category class_name classname name category_name cell_type object "
     "annotation_tag",
-    "x1": "x1 xmin x_min left xtl min_x minx bbox_x1 xmin_ x_1 upper_left_corner_x",
-    "y1": "y1 ymin y_min top ytl min_y miny bbox_y1 y_1 upper_left_corner_y",
-    "x2": "x2 xmax x_max right xbr max_x maxx bbox_x2 x_2 lower_right_corner_x",
-    "y2": "y2 ymax y_max bottom ybr max_y maxy bbox_y2 y_2 lower_right_corner_y",
+    "x1": "x1 xmin x_min left xtl min_x minx bbox_x1 xmin_ x_1 upper_left_corner_x roi.x1",
+    "y1": "y1 ymin y_min top ytl min_y miny bbox_y1 y_1 upper_left_corner_y roi.y1",
+    "x2": "x2 xmax x_max right xbr max_x maxx bbox_x2 x_2 lower_right_corner_x roi.x2",
+    "y2": "y2 ymax y_max bottom ybr max_y maxy bbox_y2 y_2 lower_right_corner_y roi.y2",
     "x": "x bbox_x",
     "y": "y bbox_y",
     "w": "w bbox_width bbox_w box_width box_w",
@@ -41,6 +40,8 @@ _NAMES = {
     "split": "split subset partition",
 }
 _MEANINGS = {name: field for field, names in _NAMES.items() for name in names.split()}
+_CLASS_NUMBERS = ("classid", "class_id", "categoryid", "category_id", "labelid", "label_id")
+"""Names of columns of the class's number, which is its name where no other column has one."""
 BOXES = (("x1", "y1", "x2", "y2"), ("x", "y", "w", "h"), ("cx", "cy", "w", "h"), ("bbox",))
 _EDGES = ("x1", "y1", "x2", "y2", "x", "y", "w", "h", "cx", "cy", "bbox")
 """Meanings of a box."""
@@ -48,9 +49,8 @@ _NUMBER = re.compile(r"[\[(\s]*[-+]?\.?\d")
 """Beginning of a number, or of several in one cell."""
 _CORNERS = (("x", "y"), ("cx", "cy"), ("x1", "y1"))
 """What a width and a height may belong to; left and top are of a box in either form."""
-_RETINANET = ("image", "x1", "y1", "x2", "y2", "class")
-_WITHOUT_NAMES = {6: _RETINANET, 8: (*_RETINANET, "width", "height"), 5: _RETINANET[:5]}
-"""Number of columns -> their meanings, for files without names."""
+_EXCEL = re.compile(r"\s*\"?sep=(.?)\"?\s*$", re.IGNORECASE)
+"""The first line of files for Excel, which names the separator; a tab at its end is lost where lines are stripped."""
 csv.field_size_limit(2**31 - 1)
 """Of the process: masks and polygons in a cell may be longer than the 131072 characters that Python allows at first."""
 _WAY_OUT = "if it has no boxes, give the other files instead of their folder"
@@ -83,9 +83,11 @@ class Table(NamedTuple):
 def recognize_table(layout: Layout, file: str, columns: Mapping[str, str] = MappingProxyType({})) -> Table | None:
     """Return the columns of a CSV file; None if it has no image or no box."""
     lines = layout.lines(file, 5)
+    separator = _EXCEL.match(lines[0]) if lines else None
+    lines = lines[1:] if separator else lines
     if not lines:
         return None
-    delimiter = max(",;\t", key=lines[0].count)
+    delimiter = (separator[1] or "\t") if separator else max(",;\t", key=lines[0].count)
     first = next(csv.reader([lines[0]], delimiter=delimiter))
     names = [name.strip().lstrip("\ufeff") for name in first]
     stated = _stated(names, columns, file)
@@ -95,11 +97,8 @@ def recognize_table(layout: Layout, file: str, columns: Mapping[str, str] = Mapp
     if _is_complete(found):
         assumes_size = "w" in found and "w" not in columns and _meaning_of(names[found["w"]]) == "width"
         return Table(found, tuple(names), delimiter, len(names), assumes_size)
-    order = _WITHOUT_NAMES.get(len(first))
-    is_row = len(first) > 5 and _has_suffix(first[0]) and (number(first[1]) is not None or not any(first[1:]))
-    if columns or order is None or not is_row:
-        return None
-    return Table({field: index for index, field in enumerate(order)}, (), delimiter, len(order))
+    order = None if columns else order_without_names(first)
+    return None if order is None else Table(order, (), delimiter, min(len(first), 1 + max(order.values())))
 
 
 def _stated(names: Sequence[str], columns: Mapping[str, str], file: str) -> dict[str, int]:
@@ -121,7 +120,7 @@ def _are_names(first: Sequence[str], stated: Mapping[str, int]) -> bool:
     It has none if it names the file of an image. Else it has if there is no number where the box has one; if numbers
     tell nothing of the box, names do.
     """
-    if "image" in stated and _has_suffix(first[stated["image"]]):
+    if "image" in stated and has_suffix(first[stated["image"]]):
         return False
     cells = [first[index] for field, index in stated.items() if field in _EDGES]
     if cells:
@@ -137,6 +136,9 @@ def _by_name(names: Sequence[str], stated: Mapping[str, int]) -> dict[str, int]:
         meaning = _meaning_of(name)
         if meaning is not None and meaning not in other_box and index not in stated.values():
             found.setdefault(meaning, index)
+    numbers = [index for index, name in enumerate(names) if name.lower() in _CLASS_NUMBERS]
+    if "class" not in found and numbers and numbers[0] not in found.values():
+        found["class"] = numbers[0]
     corner = next((pair for pair in _CORNERS if set(pair) <= found.keys()), None)
     is_image_size = bool({"width", "height"} & stated.keys() or {"w", "h", "x2", "y2", "bbox"} & found.keys())
     if corner is not None and {"width", "height"} <= found.keys() and not is_image_size:
@@ -162,10 +164,6 @@ def _is_complete(columns: Mapping[str, int]) -> bool:
     return "image" in columns and _has_box(columns)
 
 
-def _has_suffix(name: str) -> bool:
-    return name.lower().endswith(tuple(NAMED_SUFFIXES))
-
-
 def cell_of(row: Sequence[str], table: Table, field: str) -> str:
     """Return the text in the column of a meaning; "" if the row ends before it."""
     index = table.columns[field]
@@ -181,11 +179,13 @@ def rows_of(path: Path, table: Table) -> Iterator[tuple[int, list[str]]]:
         InputError: it cannot be read.
     """
     names = _plain(table.names)
-    reader = csv.reader(read_text(path).splitlines(), delimiter=table.delimiter)
+    lines = read_text(path).splitlines()
+    skipped = int(bool(lines and _EXCEL.match(lines[0])))
+    reader = csv.reader(lines[skipped:], delimiter=table.delimiter)
     try:
         for row in reader:
             has_names = _plain(row[:1]) == names[:1] and _plain(row) == names
             if any(map(str.strip, row)) and not has_names:
-                yield reader.line_num, row
+                yield reader.line_num + skipped, row
     except csv.Error as error:
-        raise InputError(f"{path}: line {reader.line_num}: malformed CSV ({error}); correct it") from error
+        raise InputError(f"{path}: line {reader.line_num + skipped}: malformed CSV ({error}); correct it") from error

@@ -5,8 +5,11 @@
 | TensorFlow's object detection API, Roboflow | `filename, width, height, class, xmin, ymin, xmax, ymax` |
 | RetinaNet | `path, x1, y1, x2, y2, class`, without names; an image without objects has its path only |
 | SKU-110K | `image, x1, y1, x2, y2, class, width, height`, without names |
+| makesense.ai | `class, x, y, w, h, image, width, height`, without names |
+| Google's AutoML Vision | `set, image, class, x1, y1, , , x2, y2, , `, without names, shares |
 | Open Images, also FiftyOne's | `ImageID, ..., LabelName, ..., XMin, XMax, YMin, YMax, ..., IsGroupOf, ...`, shares |
 | LISA's traffic signs | `Filename;Annotation tag;Upper left corner X;...;Lower right corner Y;...` |
+| GTSRB, GTSDB | `Filename;Width;Height;Roi.X1;...;ClassId`; `image;x1;y1;x2;y2;class` in a text file |
 | Global Wheat and others | `image_id, width, height, bbox`, where bbox is [x, y, width, height] |
 
 Columns of other names are given as `--columns image=photo,x1=left,...`.
@@ -74,7 +77,13 @@ def read_csv(layout: Layout, columns: Mapping[str, str] | None = None) -> Labele
 
 
 def _csv_files(layout: Layout) -> list[str]:
-    return layout.with_suffix(".csv", ".tsv") or ([layout.path.name] if layout.path.is_file() else [])
+    files = layout.with_suffix(".csv", ".tsv") or text_tables(layout)
+    return files or ([layout.path.name] if layout.path.is_file() else [])
+
+
+def text_tables(layout: Layout) -> list[str]:
+    """Return the text files with columns of an image and a box, such as GTSDB's gt.txt, of the first 100."""
+    return [file for file in layout.with_suffix(".txt")[:100] if recognize_table(layout, file) is not None]
 
 
 def _names_of_classes(layout: Layout) -> dict[str, str]:
@@ -95,7 +104,9 @@ def _class_list(layout: Layout, file: str) -> list[tuple[str, str]]:
         return [(row[0], row[1]) for row in csv.reader(read_text(layout.root / file).splitlines()) if len(row) == 2]
     if "class" not in file.rpartition("/")[2].lower():
         return []
-    rows = list(csv.reader(layout.lines(file, 10_000)))
+    if any(len(row) != 2 for row in csv.reader(layout.lines(file))):
+        return []
+    rows = [row for row in csv.reader(read_text(layout.root / file).splitlines()) if row]
     if any(len(row) != 2 for row in rows):
         return []
     is_fiftyones = all(row[0].startswith("/m/") for row in rows)  # copy of Open Images

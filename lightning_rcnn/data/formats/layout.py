@@ -92,11 +92,11 @@ class Layout:
     def _all_by_suffix(self) -> dict[str, list[str]]:
         return _group_by_suffix(self.all_files)
 
-    def head(self, file: str) -> str:
-        """Return the first 64 KiB of a text file; "" if it is no text."""
+    def head(self, file: str, size: int = _HEAD) -> str:
+        """Return the beginning of a text file, by default 64 KiB; "" if it is no text."""
         try:
             with (self.root / file).open("rb") as opened:
-                data = opened.read(_HEAD)
+                data = opened.read(size)
         except OSError:
             return ""
         for length in (len(data), len(data) - 1, len(data) - 2, len(data) - 3):  # the cut may split a character
@@ -137,9 +137,17 @@ class Layout:
             read_json(self.root / file)
 
     def lines(self, file: str, limit: int = 20) -> list[str]:
-        """Return the first lines of a text file that are not empty; "" if it is no text."""
-        lines = [line.strip() for line in self.head(file).splitlines()]
-        return [line for line in lines if line][:limit]
+        """Return the first lines of a text file that are not empty; none if it is no text.
+
+        Lines are whole up to 64 MiB of the file: an image with its masks may be one line, and a list of classes long.
+        """
+        size = _HEAD
+        while True:
+            text = self.head(file, size)
+            lines = [line for line in map(str.strip, text.splitlines()) if line]
+            if not text or len(lines) > limit or size >= _MAX_PARSED or (self.root / file).stat().st_size <= size:
+                return lines[:limit]
+            size *= 8
 
 
 def _suffix(file: str) -> str:

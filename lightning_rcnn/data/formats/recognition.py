@@ -6,6 +6,7 @@ from pathlib import PurePosixPath
 from typing import NamedTuple
 
 from lightning_rcnn.data.formats.csv_columns import recognize_table
+from lightning_rcnn.data.formats.csv_files import text_tables
 from lightning_rcnn.data.formats.cvat import is_cvat
 from lightning_rcnn.data.formats.json_lines import SUFFIXES, is_json_lines
 from lightning_rcnn.data.formats.layout import Layout
@@ -86,8 +87,9 @@ def _via(layout: Layout) -> Candidate | None:
 
 
 def _csv(layout: Layout) -> Candidate | None:
-    tables = (file for file in layout.with_suffix(".csv", ".tsv") if recognize_table(layout, file) is not None)
-    return next((Candidate("csv", file) for file in tables), None)
+    files = layout.with_suffix(".csv", ".tsv")
+    tables = [file for file in files if recognize_table(layout, file) is not None] or text_tables(layout)
+    return Candidate("csv", tables[0]) if tables else None
 
 
 def _coco(layout: Layout) -> Candidate | None:

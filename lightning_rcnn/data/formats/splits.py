@@ -9,6 +9,7 @@ _NAMES = {
     "val": "val",
     "valid": "val",
     "validation": "val",
+    "validate": "val",
     "test": "test",
     "testing": "test",
     "trainval": "trainval",

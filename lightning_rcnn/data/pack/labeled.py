@@ -234,7 +234,7 @@ def _occurring_classes(splits: Iterable[LabeledSplit]) -> list[str]:
         for labeled in _readable_objects(image)
         if labeled.class_name
     }
-    return sorted(names)
+    return sorted(names, key=int) if names and all(map(str.isdecimal, names)) else sorted(names)
 
 
 def _locate(splits: Sequence[LabeledSplit]) -> dict[Path, LocatedImages]:

@@ -48,6 +48,62 @@ def test_retinanet(write_files, pack_one):
     assert packed.report == {"inexact_file_name": 1, "empty_image": 1}
 
 
+def test_makesense(write_files, pack_one):
+    root = write_files({"labels.csv": lines("cat,5,6,10,20,a.jpg,64,48", "dog,10,10,20,30,a.jpg,64,48")}, ["a.jpg"])
+    assert pack_one(root, strict=True).objects == {"a.jpg": [CAT, DOG]}
+
+
+def test_google_automl(write_files, pack):
+    """Two of the four corners may be empty; an image without objects has its path only."""
+    rows = lines(
+        "TRAIN,gs://bucket/imgs/a.jpg,cat,0.25,0.25,,,0.5,0.5,,",
+        "TRAIN,gs://bucket/imgs/a.jpg,dog,0.5,0.25,0.75,0.25,0.75,0.5,0.5,0.5",
+        "VALIDATE,gs://bucket/imgs/b.jpg,,,,,,,,,",
+    )
+    packed = pack(write_files({"all.csv": rows}, ["imgs/a.jpg", "imgs/b.jpg"]))
+    assert packed.splits["train"].objects == {"imgs/a.jpg": [("cat", 16, 12, 32, 24), ("dog", 32, 12, 48, 24)]}
+    assert packed.splits["val"].objects == {"imgs/b.jpg": []}
+
+
+def test_gtsdb_and_keras(write_files, pack_one):
+    root = write_files({"gt.txt": lines("a.png;5;6;15;26;2", "a.png;10;10;30;40;11"), "readme.txt": "Signs"}, ["a.png"])
+    packed = pack_one(root, strict=True)
+    assert packed.objects == {"a.png": [("2", *CAT[1:]), ("11", *DOG[1:])]}
+    assert packed.classes == ["2", "11"], "in the order of the numbers"
+    root = write_files({"gt.txt": lines("a.png,5,6,15,26,cat", "a.png,10,10,30,40,dog")})
+    assert pack_one(root, strict=True).objects == {"a.png": [CAT, DOG]}
+
+
+def test_gtsrb(write_files, pack_one):
+    names = "Filename;Width;Height;Roi.X1;Roi.Y1;Roi.X2;Roi.Y2;ClassId"
+    root = write_files({"00003/GT-00003.csv": lines(names, "a.png;64;48;5;6;15;26;3")}, ["00003/a.png"])
+    assert pack_one(root, strict=True).objects == {"00003/a.png": [("3", *CAT[1:])]}
+
+
+def test_numbers_of_classes_are_their_names_only_where_there_are_no_others(write_files, pack_one):
+    rows = lines("filename,class_id,xmin,ymin,xmax,ymax,class_name", "a.jpg,7,5,6,15,26,cat")
+    assert pack_one(write_files({"a.csv": rows}, ["a.jpg"]), strict=True).objects == {"a.jpg": [CAT]}
+
+
+@pytest.mark.parametrize("first", ["sep=;", '"sep=;"', "SEP=;"])
+def test_the_line_with_which_excel_begins(write_files, pack_one, refusal, first):
+    names = "filename;xmin;ymin;xmax;ymax;class"
+    root = write_files({"a.csv": lines(first, names, "a.jpg;5;6;15;26;cat")}, ["a.jpg"])
+    assert pack_one(root, strict=True).objects == {"a.jpg": [CAT]}
+    (root / "a.csv").write_text(lines("sep=\t", names.replace(";", "\t"), "a.jpg\t5\t6\t15\t26\tcat"))
+    assert pack_one(root, strict=True).objects == {"a.jpg": [CAT]}
+
+
+def test_a_long_list_of_classes_is_read_to_its_end(write_files, pack_one):
+    names = [f"species number {number:05d}" for number in reversed(range(5000))]
+    texts = {
+        "annotations.csv": lines(f"a.jpg,5,6,15,26,{names[0]}", f"a.jpg,10,10,30,40,{names[-1]}"),
+        "classes.csv": lines(*(f"{name},{number}" for number, name in enumerate(names))),
+    }
+    packed = pack_one(write_files(texts, ["a.jpg"]), strict=True)
+    assert packed.classes == [names[0], names[-1]], "in the order of the list"
+
+
 def test_sku110k(write_files, pack):
     texts = {
         f"annotations/annotations_{split}.csv": lines(

@@ -52,6 +52,15 @@ def test_metadata_of_hugging_face_with_the_names_of_its_readme(write_files, pack
     assert packed.splits["test"].objects == {"test/a.jpg": []}
 
 
+def test_a_long_first_line_is_read_to_its_end(write_files, pack):
+    """Masks of many objects are more than the beginning of a file by which other formats are recognized."""
+    number = 6000
+    content = {"image": "a.jpg", "boxes": [[35.0, 26.0, 55.0, 46.0]] * number, "labels": ["cat"] * number}
+    text = lines(content)
+    assert len(text) > 1 << 17
+    assert len(pack(write_files({"x.jsonl": text}, ["a.jpg"])).splits[""].objects["a.jpg"]) == number
+
+
 def test_numbers_without_names_are_classes_in_their_order(write_files, pack):
     objects = {"bbox": [[5, 6, 10, 20], [10, 10, 20, 30]], "category": [10, 2]}
     packed = pack(write_files({"metadata.jsonl": lines({"file_name": "a.jpg", "objects": objects})}, ["a.jpg"]))
