@@ -40,6 +40,10 @@ TOOLS = {
     "pack ndjson": Tool("Ultralytics' NDJSON to shards", f"{_COMMANDS}.pack_formats", "pack_ndjson"),
     "pack widerface": Tool("WIDER FACE to shards", f"{_COMMANDS}.pack_formats", "pack_widerface"),
     "pack deeppcb": Tool("DeepPCB to shards", f"{_COMMANDS}.pack_formats", "pack_deeppcb"),
+    "pack kitti": Tool("text files in KITTI's form to shards", f"{_COMMANDS}.pack_formats", "pack_kitti"),
+    "pack visdrone": Tool("VisDrone to shards", f"{_COMMANDS}.pack_formats", "pack_visdrone"),
+    "pack widerperson": Tool("WiderPerson to shards", f"{_COMMANDS}.pack_formats", "pack_widerperson"),
+    "pack bbgt": Tool("Piotr's bbGt files, as of ExDark, to shards", f"{_COMMANDS}.pack_formats", "pack_bbgt"),
     "pack lines": Tool("text files with an object a line to shards", f"{_COMMANDS}.pack_formats", "pack_lines"),
     "pack webdataset": Tool(
         "an index beside WebDataset shards of others", f"{_COMMANDS}.pack_webdataset", "pack_webdataset"

@@ -115,7 +115,10 @@ class Defect(Enum):
     BOX_PARTLY_OUTSIDE = Action.REPAIRED, "the box is partly outside the image: clipped"
     UNKNOWN_CLASS = Action.SKIPPED, "an object of a class that is not in the list of classes"
     OTHER_CLASS = Action.NOTED, "an object of a class that --classes leaves out"
-    NO_CLASS = Action.NOTED, "a shape of LabelMe labeled __ignore__ or _background_, which are no classes: left out"
+    NO_CLASS = (
+        Action.NOTED,
+        "marked as no object, such as LabelMe's __ignore__, KITTI's DontCare and regions to ignore: left out",
+    )
     UNKNOWN_IMAGE = Action.SKIPPED, "an annotation of an image that is not in the list of images"
     DUPLICATE_ANNOTATION = Action.SKIPPED, "the same annotation again, under the same id"
     ANNOTATION_ID = Action.REPAIRED, "an annotation's id is missing or already used: it gets a new id"

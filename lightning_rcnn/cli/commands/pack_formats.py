@@ -9,7 +9,7 @@ from lightning_rcnn.cli.commands.packing import pack_paths, read_pairs
 from lightning_rcnn.data.formats.csv_columns import FIELDS
 from lightning_rcnn.data.formats.csv_files import read_csv
 from lightning_rcnn.data.formats.layout import Layout
-from lightning_rcnn.data.formats.lines import read_lines
+from lightning_rcnn.data.formats.lines import Classes, read_lines
 from lightning_rcnn.data.formats.masks import read_masks
 from lightning_rcnn.data.formats.via import read_via
 from lightning_rcnn.data.formats.yolo import Quadrilaterals, read_yolo
@@ -32,6 +32,10 @@ Format = Literal[
     "ndjson",
     "widerface",
     "deeppcb",
+    "kitti",
+    "visdrone",
+    "widerperson",
+    "bbgt",
 ]
 
 
@@ -180,14 +184,14 @@ def pack_lines(
         template: columns of a line, separated as in the files by spaces or commas, such as "x1 y1 x2 y2 class": the
             edges x1, y1, x2, y2, or x y w h, or cx cy w h; class, difficult, and _ for others. With a column image one
             file describes many images, else each image has a text file of its name. "image; count; x y w h" is a line
-            with the image, a line with a number, and so many lines.
+            with the image, a line with a number, and so many lines; "count; x y w h" a line with a number first.
         class_names: names of the classes in the files, such as 1=open,2=short; by default as they are written.
         image_suffix: what the names of images have after those of their text files, such as _test.
     """
-    names_of_classes = read_pairs(class_names, "--class_names")
+    classes = Classes(read_pairs(class_names, "--class_names"))
 
     def read(each: Path, names: list[str] | None) -> FoundData:
-        data = read_lines(Layout(each), template, names_of_classes, image_suffix)
+        data = read_lines(Layout(each), template, classes, image_suffix)
         return found_data("lines", each, data, names)
 
     pack_paths(path, options, read)
@@ -195,6 +199,10 @@ def pack_lines(
 
 pack_widerface = _command("widerface", "WIDER FACE")
 pack_deeppcb = _command("deeppcb", "DeepPCB")
+pack_kitti = _command("kitti", "text files in KITTI's form, without DontCare")
+pack_visdrone = _command("visdrone", "VisDrone's text files for images, without ignored regions and others")
+pack_widerperson = _command("widerperson", "WiderPerson, with its crowds as groups")
+pack_bbgt = _command("bbgt", "text files of Piotr's Toolbox, as of ExDark")
 pack_lvis = _command("lvis", "LVIS's JSON files with COCO's images")
 pack_cvat = _command("cvat", "CVAT's XML files for images")
 pack_createml = _command("createml", "Create ML's JSON files")

@@ -1,7 +1,7 @@
-"""Find the image of each text file of a data set that has one for each image, and tell other text files apart.
+"""Find the image and the split of each text file of a data set that has one for each image; tell other texts apart.
 
 KITTI has `label_2/000000.txt` for `image_2/000000.png`, besides `calib/000000.txt`, and the right camera's images in
-`image_3`.
+`image_3`. Others call the text file after the image with its suffix, `000040.jpg.txt`.
 
 Source: https://www.cvlibs.net/datasets/kitti/eval_object.php
 """
@@ -11,8 +11,9 @@ from collections import defaultdict
 from collections.abc import Iterable
 from pathlib import PurePosixPath
 
-from lightning_rcnn.data.formats.layout import Layout
+from lightning_rcnn.data.formats.layout import Layout, read_text
 from lightning_rcnn.data.formats.pairing import nearest_images
+from lightning_rcnn.data.formats.splits import split_of
 
 _LABELS = re.compile(r"label|annot|^gt$", re.IGNORECASE)
 """Pattern in the names of folders of annotations."""
@@ -30,6 +31,7 @@ def images_of_texts(layout: Layout, files: Iterable[str], image_suffix: str) -> 
     by_stem: defaultdict[str, list[str]] = defaultdict(list)
     for image in layout.images:
         by_stem[PurePosixPath(image).stem].append(image)
+        by_stem[PurePosixPath(image).name].append(image)
     images = {}
     for file in files:
         path = PurePosixPath(file)
@@ -57,6 +59,37 @@ def without_other_texts(files: Iterable[str]) -> tuple[list[str], tuple[str, ...
             others |= {path.parent.name for path in listed if path != labels[0]}
     notes = (f"the text files in {', '.join(sorted(others))} are no annotations",) if others else ()
     return [str(path) for path in paths if path.parent.name not in others], notes
+
+
+def listed_splits(layout: Layout, files: Iterable[str]) -> dict[str, str]:
+    """Return text file -> split, from lists called like splits, such as train.txt; empty if they contradict each other.
+
+    The last word of a line is a text file, as in DeepPCB's lists, or the name of an image without folders, perhaps
+    without suffix. A list with a name that has no text file, as of a test set without annotations, does not count.
+    """
+    texts = set(files)
+    by_name: defaultdict[str, list[str]] = defaultdict(list)
+    for file in texts:
+        name = PurePosixPath(file).stem
+        for key in {name, PurePosixPath(name).stem}:
+            by_name[key].append(file)
+    splits: dict[str, str] = {}
+    for file in sorted(texts):
+        split = split_of(PurePosixPath(file).name)
+        if not split:
+            continue
+        words = [line.split()[-1] for line in read_text(layout.root / file).splitlines() if line.split()]
+        paths = [str(PurePosixPath(file).parent / word) for word in words]
+        if any(path in texts for path in paths):
+            splits |= {path: split for path in paths if path in texts}
+            continue
+        found = [by_name.get(PurePosixPath(word).name, []) for word in words]
+        if found and all(len(named) == 1 for named in found):
+            of_list = {named[0]: split for named in found}
+            if of_list.keys() & splits.keys():
+                return {}
+            splits |= of_list
+    return splits
 
 
 def _number(path: PurePosixPath) -> str:

@@ -4,12 +4,11 @@
 |---|---|
 | `x1 y1 x2 y2 class` | a text file for each image |
 | `image,x1,y1,x2,y2,class` | a text file for many images |
-| `image; count; x y w h` | WIDER FACE: a line with the image, a line with a number, and so many lines |
+| `count; class x1 y1 x2 y2` | a text file for each image, whose first line is a number |
+| `image; count; x y w h` | a line with the image, a line with a number, and so many lines |
 
-`_` is a column that does not matter; further columns at the end need no name. DeepPCB has the first form, for the
-images called NAME_test.jpg.
-
-Source: http://shuoyang1213.me/WIDERFACE/ and https://github.com/tangsanli5201/DeepPCB
+`_` is a column that does not matter; further columns at the end need no name. Lines that begin with % are remarks.
+`known_lines.py` has the templates of public data sets.
 """
 
 import re
@@ -18,21 +17,20 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import PurePosixPath
 from typing import NamedTuple
 
-from lightning_rcnn.data.defects import Defect, DefectLog
+from lightning_rcnn.data.defects import Defect, DefectLog, Finding
 from lightning_rcnn.data.formats.annotation_files import ImageNames, splits_of_files
 from lightning_rcnn.data.formats.coco.relative import are_relative
 from lightning_rcnn.data.formats.coco.scalars import flag, number, whole_number
 from lightning_rcnn.data.formats.labeled import LabeledData, LabeledImage, LabeledObject, LabeledSplit, Labels
 from lightning_rcnn.data.formats.layout import Layout, read_text
-from lightning_rcnn.data.formats.line_files import images_of_texts, without_other_texts
-from lightning_rcnn.data.formats.splits import in_order, split_of, split_of_folder
+from lightning_rcnn.data.formats.line_files import images_of_texts, listed_splits, without_other_texts
+from lightning_rcnn.data.formats.splits import in_order, split_of_folder
 from lightning_rcnn.errors import InputError
 from lightning_rcnn.plural import plural
 
 ONLY_CLASS = "object"
-WIDERFACE = "image; count; x y w h _ _ _ difficult _ _"
-DEEPPCB = "x1 y1 x2 y2 class"
-DEEPPCB_CLASSES = {"1": "open", "2": "short", "3": "mousebite", "4": "spur", "5": "copper", "6": "pin-hole"}
+_REMARK = "%"
+"""Beginning of a line that is a remark, as the first one of Piotr's Toolbox, "% bbGt version=3"."""
 _BOXES = (("x1", "y1", "x2", "y2"), ("x", "y", "w", "h"), ("cx", "cy", "w", "h"))
 _FIELDS = {"image", "class", "difficult", "_", *(field for box in _BOXES for field in box)}
 
@@ -44,11 +42,30 @@ class Template(NamedTuple):
         fields: meanings of the columns of an object's line.
         separator: pattern between the columns.
         has_blocks: whether a line with the image and a line with a number come before the objects of an image.
+        has_count: whether the first line is a number.
     """
 
     fields: tuple[str, ...]
     separator: str
     has_blocks: bool
+    has_count: bool = False
+
+
+class Classes(NamedTuple):
+    """What the classes in the files mean.
+
+    Attributes:
+        names: class as written -> name; empty if the class is called as it is written.
+        groups: class as written -> name of the class of which such a box is a group.
+        none: classes as written that are no objects, such as regions to ignore.
+    """
+
+    names: Mapping[str, str] = {}
+    groups: Mapping[str, str] = {}
+    none: tuple[str, ...] = ()
+
+
+AS_WRITTEN = Classes()
 
 
 def read_template(text: str) -> Template:
@@ -62,23 +79,22 @@ def read_template(text: str) -> Template:
     fields = tuple(field.strip() for field in (line.split(",") if has_commas else line.split()))
     unknown = [field for field in fields if field not in _FIELDS]
     box = next((box for box in _BOXES if set(box) <= set(fields)), None)
-    if unknown or box is None or before not in ([], ["image", "count"]):
+    if unknown or box is None or before not in ([], ["count"], ["image", "count"]):
         raise InputError(
             f"--template {text!r}: give the columns of a line, with a box as `x1 y1 x2 y2`, `x y w h` or `cx cy w h`, "
-            "perhaps `image`, `class`, `difficult` and `_`; before it perhaps `image; count;`"
+            "perhaps `image`, `class`, `difficult` and `_`; before it perhaps `count;` or `image; count;`"
         )
-    return Template(fields, r"\s*,\s*" if has_commas else r"\s*,\s*|\s+", bool(before))
+    separator = r"\s*,\s*" if has_commas else r"\s*,\s*|\s+"
+    return Template(fields, separator, before == ["image", "count"], before == ["count"])
 
 
-def read_lines(
-    layout: Layout, template: str, class_names: Mapping[str, str] | None = None, image_suffix: str = ""
-) -> LabeledData:
+def read_lines(layout: Layout, template: str, classes: Classes = AS_WRITTEN, image_suffix: str = "") -> LabeledData:
     """List a data set of text files.
 
     Args:
         layout: folder of the data set, or one text file with its images beside it.
         template: what is in a line.
-        class_names: class as written -> name; by default the class is called as it is written.
+        classes: what the classes in the files mean.
         image_suffix: what the names of images have after those of their text files, such as "_test".
 
     Raises:
@@ -86,33 +102,11 @@ def read_lines(
     """
     parsed = read_template(template)
     if parsed.has_blocks or "image" in parsed.fields:
-        return _read_common_files(layout, parsed, class_names or {})
-    return _read_file_per_image(layout, parsed, class_names or {}, image_suffix)
+        return _read_common_files(layout, parsed, classes)
+    return _read_file_per_image(layout, parsed, classes, image_suffix)
 
 
-def is_widerface(layout: Layout, file: str) -> bool:
-    """Return whether a text file begins as WIDER FACE's: an image, a number, and a box of ten numbers."""
-    lines = layout.lines(file, 3)
-    return (
-        len(lines) == 3
-        and bool(re.search(r"\.(jpe?g|png)$", lines[0], re.IGNORECASE))
-        and lines[1].isdigit()
-        and len(lines[2].split()) == 10
-    )
-
-
-def is_deeppcb(layout: Layout, file: str) -> bool:
-    """Return whether a text file is as DeepPCB's: a box and a class from 1 to 6, for an image called NAME_test."""
-    lines = layout.lines(file, 3)
-    stem = PurePosixPath(file).stem
-    return (
-        bool(lines)
-        and all(re.fullmatch(r"\d+[ ,]\d+[ ,]\d+[ ,]\d+[ ,][1-6]", line) for line in lines)
-        and any(PurePosixPath(image).stem == f"{stem}_test" for image in layout.images)
-    )
-
-
-def _read_common_files(layout: Layout, template: Template, class_names: Mapping[str, str]) -> LabeledData:
+def _read_common_files(layout: Layout, template: Template, classes: Classes) -> LabeledData:
     images = {}
     for file in layout.with_suffix(".txt"):
         lines = list(enumerate(read_text(layout.root / file).splitlines(), start=1))
@@ -121,15 +115,13 @@ def _read_common_files(layout: Layout, template: Template, class_names: Mapping[
         for image, line, cells in rows:
             listed = objects.setdefault(image, [])
             if cells:
-                listed.append(_read_row(cells, template, class_names, f"{file}, line {line}"))
+                listed.append(_read_row(cells, template, classes, f"{file}, line {line}"))
         names = ImageNames(layout, file)
         found = {image: names.find(image) for image in objects}
         if not template.has_blocks and not any(image in layout.image_set for image in found.values()):
             continue  # a readme
         if objects:
-            images[file] = [
-                LabeledImage(found[image], Labels(_relative(listed)), file) for image, listed in objects.items()
-            ]
+            images[file] = [LabeledImage(found[image], _labels(listed), file) for image, listed in objects.items()]
     if not images:
         raise InputError(f"{layout.path}: no text file with lines as in the template")
     return LabeledData(", ".join(images), splits_of_files(layout, images))
@@ -160,9 +152,7 @@ def _blocks(lines: Sequence[tuple[int, str]], template: Template) -> Iterator[tu
             position += 1
 
 
-def _read_file_per_image(
-    layout: Layout, template: Template, class_names: Mapping[str, str], image_suffix: str
-) -> LabeledData:
+def _read_file_per_image(layout: Layout, template: Template, classes: Classes, image_suffix: str) -> LabeledData:
     if not layout.images and layout.path.is_dir():
         layout = layout.around()
     if not layout.images:
@@ -171,7 +161,7 @@ def _read_file_per_image(
         )
     files, notes = without_other_texts(layout.with_suffix(".txt"))
     images = images_of_texts(layout, files, image_suffix)
-    listed_splits = _listed_splits(layout)
+    lists = listed_splits(layout, files)
     by_split: defaultdict[str, list[LabeledImage]] = defaultdict(list)
     for file, image in images.items():
         path = PurePosixPath(file)
@@ -180,12 +170,12 @@ def _read_file_per_image(
         rows = [
             (line, re.split(template.separator, text.strip()))
             for line, text in enumerate(read_text(layout.root / file).splitlines(), start=1)
-            if text.strip()
+            if text.strip() and not text.startswith(_REMARK) and not (template.has_count and line == 1)
         ]
-        objects = [_read_row(cells, template, class_names, f"{path.name}, line {line}") for line, cells in rows]
+        objects = [_read_row(cells, template, classes, f"{path.name}, line {line}") for line, cells in rows]
         name = image or f"{file} (its image)"
-        split = listed_splits.get(file) or split_of_folder(file)
-        by_split[split].append(LabeledImage(name, Labels(_relative(objects)), file))
+        split = lists.get(file) or split_of_folder(file)
+        by_split[split].append(LabeledImage(name, _labels(objects), file))
     if not by_split:
         raise InputError(f"{layout.path}: no text files with the names of images; with --image_suffix names may differ")
     if len(by_split) > 1 and "" in by_split:
@@ -199,28 +189,13 @@ def _read_file_per_image(
     return LabeledData(plural(number_of_files, "text file"), splits, notes=notes)
 
 
-def _listed_splits(layout: Layout) -> dict[str, str]:
-    """Return text file -> split, from lists such as DeepPCB's trainval.txt: an image and its text file a line."""
-    splits = {}
-    texts = set(layout.with_suffix(".txt"))
-    for file in texts:
-        split = split_of(PurePosixPath(file).name)
-        if split:
-            folder = PurePosixPath(file).parent
-            for line in read_text(layout.root / file).splitlines():
-                name = str(folder / line.split()[-1]) if line.split() else ""
-                if name in texts:
-                    splits[name] = split
-    return splits
-
-
 def _looks_like_objects(layout: Layout, file: str, template: Template) -> bool:
-    lines = layout.lines(file, 1)
-    rows = [_read_row(re.split(template.separator, line), template, {}, file) for line in lines]
+    lines = [line for line in layout.lines(file, 2) if not line.startswith(_REMARK)][int(template.has_count) :]
+    rows = [_read_row(re.split(template.separator, line), template, AS_WRITTEN, file) for line in lines[:1]]
     return bool(rows) and all(row.lost is None for row in rows)
 
 
-def _read_row(cells: Sequence[str], template: Template, class_names: Mapping[str, str], place: str) -> LabeledObject:
+def _read_row(cells: Sequence[str], template: Template, classes: Classes, place: str) -> LabeledObject:
     if len(cells) < len(template.fields):
         text = f"{place}: {plural(len(cells), 'column')} where {len(template.fields)} are due"
         return LabeledObject(None, place=text, lost=Defect.MALFORMED_OBJECT)
@@ -234,12 +209,19 @@ def _read_row(cells: Sequence[str], template: Template, class_names: Mapping[str
     if box[0] == "cx":
         edges = (a - c / 2, b - d / 2, a + c / 2, b + d / 2)
     written = values.get("class", ONLY_CLASS).strip()
-    name = class_names.get(written) if class_names else written
+    if written in classes.none:
+        return LabeledObject(None, place=f"{place}, {written}", lost=Defect.NO_CLASS)
+    group = classes.groups.get(written)
+    name = group or (classes.names.get(written) if classes.names else written)
     if name is None:
         return LabeledObject(None, place=f"{place}: class {written}", lost=Defect.UNKNOWN_CLASS)
-    return LabeledObject(name or None, edges, difficult=int(flag(values.get("difficult"))), place=place)
+    difficult = int(flag(values.get("difficult")))
+    return LabeledObject(name or None, edges, iscrowd=int(group is not None), difficult=difficult, place=place)
 
 
-def _relative(objects: Sequence[LabeledObject]) -> list[LabeledObject]:
+def _labels(rows: Sequence[LabeledObject]) -> Labels:
+    """Return the objects of an image; what is no object is a finding, and counts as no loss."""
+    objects = [each for each in rows if each.lost is not Defect.NO_CLASS]
+    findings = [Finding(Defect.NO_CLASS, each.place) for each in rows if each.lost is Defect.NO_CLASS]
     is_relative = are_relative(each.edges for each in objects if each.edges is not None)
-    return [each._replace(is_relative=is_relative) for each in objects]
+    return Labels([each._replace(is_relative=is_relative) for each in objects], findings=findings)

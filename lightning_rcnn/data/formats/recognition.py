@@ -9,8 +9,8 @@ from lightning_rcnn.data.formats.csv_columns import recognize_table
 from lightning_rcnn.data.formats.csv_files import text_tables
 from lightning_rcnn.data.formats.cvat import is_cvat
 from lightning_rcnn.data.formats.json_lines import SUFFIXES, is_json_lines
+from lightning_rcnn.data.formats.known_lines import KNOWN_LINES, first_of_known_lines
 from lightning_rcnn.data.formats.layout import Layout
-from lightning_rcnn.data.formats.lines import is_deeppcb, is_widerface
 from lightning_rcnn.data.formats.masks import is_cityscapes, masks_per_image, masks_per_object
 from lightning_rcnn.data.formats.ndjson import is_ndjson
 from lightning_rcnn.data.formats.via import is_via_csv
@@ -113,14 +113,9 @@ def _labelstudio(layout: Layout) -> Candidate | None:
     return _json(layout, "labelstudio")
 
 
-def _widerface(layout: Layout) -> Candidate | None:
-    files = (file for file in layout.with_suffix(".txt")[:1000] if is_widerface(layout, file))
-    return next((Candidate("widerface", file) for file in files), None)
-
-
-def _deeppcb(layout: Layout) -> Candidate | None:
-    files = (file for file in layout.with_suffix(".txt")[:100] if is_deeppcb(layout, file))
-    return next((Candidate("deeppcb", file) for file in files), None)
+def _known_lines(layout: Layout) -> Candidate | None:
+    found = ((name, first_of_known_lines(layout, name)) for name in KNOWN_LINES)
+    return next((Candidate(name, file) for name, file in found if file is not None), None)
 
 
 def _jsonl(layout: Layout) -> Candidate | None:
@@ -162,8 +157,7 @@ _RECOGNIZERS: tuple[Callable[[Layout], Candidate | None], ...] = (
     _cvat,
     _createml,
     _labelstudio,
-    _widerface,
-    _deeppcb,
+    _known_lines,
     _jsonl,
     _ndjson,
 )

@@ -28,13 +28,6 @@ _OTHERS = {
 }
 _KERAS_LINE = re.compile(r"\S+\.(jpe?g|png)(\s+\d+,\d+,\d+,\d+,\d+)+", re.IGNORECASE)
 """A line of keras-yolo3: an image with the boxes of all its objects."""
-_FIELD = r"-?\d+(\.\d+)?"
-_TEMPLATES = (
-    (re.compile(rf"[A-Za-z_]+(\s{_FIELD}){{14,15}}"), "class _ _ _ x1 y1 x2 y2"),
-    (re.compile(r"\d+(,-?\d+){7},?"), "x,y,w,h,_,class"),
-)
-"""Patterns of the lines of KITTI and VisDrone, and what is in them; the first match counts."""
-
 _NUMBER = re.compile(r"(?<![\w.])-?\d+(\.\d*)?(?![\w.])")
 _REMARKS = re.compile(r"(^|/)(readme|license|notes)[^/]*$", re.IGNORECASE)
 
@@ -99,10 +92,9 @@ def _text(layout: Layout) -> str:
         line = next((each for each in lines if _num_numbers(each) >= 4), "")
         if line:
             shown = line if len(line) <= 60 else f"{line[:60]}..."
-            template = next((known for pattern, known in _TEMPLATES if pattern.fullmatch(line)), "class x1 y1 x2 y2")
             return (
                 f"{file} has lines such as {shown!r}; if a line is an object, say what is in it, for example "
-                f"`lightning-rcnn pack lines {layout.path} --template '{template}'`"
+                f"`lightning-rcnn pack lines {layout.path} --template 'class x1 y1 x2 y2'`"
             )
     return ""
 

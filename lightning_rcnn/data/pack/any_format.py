@@ -1,6 +1,7 @@
 """Read a data set in a named format, or in the format that is recognized."""
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
@@ -9,11 +10,11 @@ from lightning_rcnn.data.formats.createml import read_createml
 from lightning_rcnn.data.formats.csv_files import read_csv
 from lightning_rcnn.data.formats.cvat import read_cvat
 from lightning_rcnn.data.formats.json_lines import read_json_lines
+from lightning_rcnn.data.formats.known_lines import KNOWN_LINES, read_known_lines
 from lightning_rcnn.data.formats.labeled import LabeledData
 from lightning_rcnn.data.formats.labelme import read_labelme
 from lightning_rcnn.data.formats.labelstudio import read_labelstudio
 from lightning_rcnn.data.formats.layout import Layout
-from lightning_rcnn.data.formats.lines import DEEPPCB, DEEPPCB_CLASSES, ONLY_CLASS, WIDERFACE, read_lines
 from lightning_rcnn.data.formats.masks import read_masks
 from lightning_rcnn.data.formats.ndjson import read_ndjson
 from lightning_rcnn.data.formats.recognition import recognize
@@ -45,6 +46,10 @@ TITLES = {
     "labelstudio": "Label Studio",
     "widerface": "WIDER FACE",
     "deeppcb": "DeepPCB",
+    "kitti": "KITTI",
+    "visdrone": "VisDrone",
+    "widerperson": "WiderPerson",
+    "bbgt": "Piotr's bbGt",
     "lines": "lines by a template",
     "jsonl": "JSON Lines",
     "ndjson": "Ultralytics' NDJSON",
@@ -63,8 +68,7 @@ _READERS: dict[str, Callable[[Layout], LabeledData]] = {
     "labelstudio": read_labelstudio,
     "jsonl": read_json_lines,
     "ndjson": read_ndjson,
-    "widerface": lambda layout: read_lines(layout, WIDERFACE, {ONLY_CLASS: "face"}),
-    "deeppcb": lambda layout: read_lines(layout, DEEPPCB, DEEPPCB_CLASSES, "_test"),
+    **{name: partial(read_known_lines, name=name) for name in KNOWN_LINES},
 }
 
 

@@ -55,6 +55,10 @@ SETS = {
     "ndjson": {
         "x.ndjson": f"{json.dumps(HEADER)}\n{json.dumps(entry('a.jpg', 'train', {'boxes': [CAT_ROW, DOG_ROW]}))}\n"
     },
+    "kitti": {f"{name}.txt": f"Car 0 0 0 5 6 15 26{' 0' * 7}\nDontCare 0 0 0 5 6 15 26{' 0' * 7}\n" for name in "ab"},
+    "visdrone": {f"{name}.txt": "5,6,10,20,1,4,0,0\n10,10,20,30,1,1,0,0\n" for name in "ab"},
+    "widerperson": {"a.jpg.txt": "1\n1 5 6 15 26\n", "b.png.txt": "2\n5 5 6 15 26\n4 5 6 15 26\n"},
+    "bbgt": {f"{name}.txt": "% bbGt version=3\nCar 5 6 10 20 0 0 0 0 0 0 0\n" for name in "ab"},
     "deeppcb": {"train.txt": "a.jpg a.txt\n", "a.txt": "5 6 15 26 1\n10 10 30 40 6\n"},
 }
 """Format -> the text files of a set with the images a.jpg and b.png (of DeepPCB, a_test.jpg)."""

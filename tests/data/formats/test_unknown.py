@@ -20,22 +20,6 @@ SETS = {
         {"train.csv": "patientId,x,y,width,height,Target\na,5,6,10,20,1\n"},
         "train.csv has the columns patientId, x, y, width, height, Target; if a line is a box, name them",
     ),
-    "KITTI": (
-        {"training/label_2/a.txt": "Car 0.00 0 -1.57 5.00 6.00 15.00 26.00 1.65 1.67 3.64 -0.65 1.71 46.70 -1.59\n"},
-        "label_2/a.txt has lines such as 'Car 0.00 0 -1.57 5.00 6.00 15.00 26.00 1.65 1.67 3.64 -0.65 ...'; if a line",
-    ),
-    "KITTI's template": (
-        {"training/label_2/a.txt": "Car 0.00 0 -1.57 5.00 6.00 15.00 26.00 1.65 1.67 3.64 -0.65 1.71 46.70 -1.59\n"},
-        "pack lines {root} --template 'class _ _ _ x1 y1 x2 y2'`",
-    ),
-    "VisDrone": (
-        {"annotations/a.txt": "5,6,10,20,1,4,0,0\n"},
-        "annotations/a.txt has lines such as '5,6,10,20,1,4,0,0'",
-    ),
-    "VisDrone's template": (
-        {"annotations/a.txt": "5,6,10,20,1,4,0,0\n"},
-        "pack lines {root} --template 'x,y,w,h,_,class'`",
-    ),
     "V7 Darwin": (
         {"annotations/a.json": {"version": "2.0", "item": {"name": "a.jpg", "slots": []}, "annotations": []}},
         "annotations/a.json is of V7 Darwin; export it from there as COCO JSON",
