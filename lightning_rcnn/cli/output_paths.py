@@ -2,6 +2,7 @@
 
 import re
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 
 from lightning_rcnn.errors import InputError
@@ -26,10 +27,10 @@ def require_local(path: Path, option: str) -> None:
 
 
 def require_folder(folder: Path, option: str) -> None:
-    """Create `folder` if it is missing, and check that it is writable.
+    """Check that a folder can be written, or made and written; nothing is left there.
 
     Args:
-        folder: folder to write into.
+        folder: folder to write into; who writes there makes it, so that a command that fails before leaves none.
         option: option that gave it, for messages.
 
     Raises:
@@ -40,7 +41,7 @@ def require_folder(folder: Path, option: str) -> None:
 
 
 def require_file(path: Path, option: str) -> None:
-    """Check that a file can be written at `path`; create its folder if it is missing.
+    """Check that a file can be written at `path`, as `require_folder` does; nothing is left there.
 
     Args:
         path: file to write.
@@ -55,9 +56,14 @@ def require_file(path: Path, option: str) -> None:
 
 
 def _try(folder: Path, named: str, what: str) -> None:
+    missing = [path for path in (folder, *folder.parents) if not path.exists()]
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):
             pass
     except OSError as error:
         raise InputError(f"{named}: cannot be written ({error.strerror or error}); choose another {what}") from error
+    finally:
+        with suppress(OSError):  # one that another process has begun to use stays
+            for made in missing:
+                made.rmdir()

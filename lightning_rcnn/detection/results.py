@@ -48,7 +48,7 @@ class ResultsFile:
     """The file of lines in a folder; it continues what a run with the same settings has left there.
 
     Args:
-        folder: folder of the results.
+        folder: folder of the results; it is made.
         settings: what decides the results.
 
     Attributes:
@@ -64,6 +64,7 @@ class ResultsFile:
         self.path = folder / LINES_FILE
         _require_same(folder, settings)
         try:
+            folder.mkdir(parents=True, exist_ok=True)
             self._lock = lock_folder(folder)
             _require_same(folder, settings)  # of a call that has just ended
             write_json(folder / SETTINGS_FILE, settings)

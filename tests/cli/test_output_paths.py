@@ -4,10 +4,13 @@ from lightning_rcnn.cli.output_paths import require_file, require_folder
 from lightning_rcnn.errors import InputError
 
 
-def test_a_place_that_can_be_written_is_made_and_left_empty(tmp_path):
+def test_a_path_that_can_be_written_is_left_as_it_was(tmp_path):
+    (tmp_path / "empty").mkdir()
     require_folder(tmp_path / "a" / "b", "--out")
+    require_folder(tmp_path / "empty", "--out")
     require_file(tmp_path / "c" / "file.json", "--json")
-    assert sorted(path.name for path in tmp_path.rglob("*")) == ["a", "b", "c"]
+    require_file(tmp_path / "empty" / "d" / "file.json", "--json")
+    assert [path.name for path in tmp_path.rglob("*")] == ["empty"]
 
 
 @pytest.mark.parametrize("place", ["file", "file/below"])
@@ -15,6 +18,15 @@ def test_a_file_in_the_way_is_named(tmp_path, place):
     (tmp_path / "file").touch()
     with pytest.raises(InputError, match=rf"^--out .*{place}: cannot be written \(.*\); choose another folder$"):
         require_folder(tmp_path / place, "--out")
+    assert [path.name for path in tmp_path.rglob("*")] == ["file"]
+
+
+def test_a_command_that_finds_nothing_leaves_no_folder(error_line, tmp_path):
+    words = ("evaluate", "--annotations", tmp_path / "none.json", "--results", tmp_path / "none.json")
+    written = tmp_path / "written"
+    assert "none.json" in error_line(*words, "--report", written / "report", "--json", written / "figures" / "a.json")
+    assert "none" in error_line("inspect", tmp_path / "none", "--out", written / "page" / "a.html")
+    assert not written.exists()
 
 
 def test_a_file_is_neither_a_folder_nor_below_a_file(tmp_path):

@@ -88,6 +88,7 @@ def test_a_detector_without_anchors(clean, inspect, tmp_path):
         (["{0}/train", "--memory", "0"], "--memory 0: has to be above 0"),
         (["{0}/train", "--workers", "0"], "--workers 0: has to be 1 or more"),
         (["{0}/train", "--out", "{0}"], "is a folder; give the name of a file in it"),
+        (["{0}/train", "--out", "{0}/page"], "/page.html"),
         ([], "shards"),
         (["train={0}/cut"], "was cut off or changed since it was packed"),
         (["train={0}/junk"], "train: 240 samples, none of which can be read; "),

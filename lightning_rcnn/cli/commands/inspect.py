@@ -31,6 +31,7 @@ from lightning_rcnn.progress import at_work, track
 
 TRAIN = "train"
 _NAMED = re.compile(r"([A-Za-z][\w-]*)=(.+)", re.DOTALL)
+_PAGES = (".html", ".htm")
 _SAMPLES_PER_TASK = 128
 
 
@@ -65,6 +66,8 @@ def inspect(
     for path, option in ((out, "--out"), (json, "--json")):
         if path is not None:
             require_file(path, option)
+    if out is not None and out.suffix.lower() not in _PAGES:
+        raise InputError(f"--out {out}: is a page for the browser, which knows it by its ending; call it {out}.html")
     named = _named_sources(shards)
     console = Console()
     opened = {name: _open(name, sources) for name, sources in named.items()}

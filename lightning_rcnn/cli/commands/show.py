@@ -38,7 +38,7 @@ def show_batches(model: Detector, data: DetectionDataModule, out: Path, batches:
     Args:
         model: detector, whose resize rule, masks, anchors and matching count; its weights do not.
         data: data module without a trainer: the batches of one device.
-        out: folder for the sheets; it exists.
+        out: folder for the sheets; it is made.
         batches: number of batches, at most those of an epoch.
         epoch: epoch, from 0.
 
