@@ -11,7 +11,7 @@ from lightning_rcnn.callbacks.ema import EMA
 from lightning_rcnn.callbacks.sharded_strategy import ShardedStrategy
 from lightning_rcnn.errors import InputError
 
-_PRECISIONS = ("32-true", "64-true", "bf16-mixed")
+_PRECISIONS = ("32-true", "bf16-mixed")
 
 
 def check_sharding(trainer: Trainer, detector: Any) -> None:

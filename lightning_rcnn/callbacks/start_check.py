@@ -5,8 +5,9 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from lightning.pytorch import Callback, Trainer
-from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
+from lightning.pytorch.callbacks import BaseFinetuning, EarlyStopping, ModelCheckpoint
 from lightning.pytorch.loggers import WandbLogger
+from torch.optim.lr_scheduler import LambdaLR
 
 from lightning_rcnn import slurm_step
 from lightning_rcnn.callbacks.checkpoints import BestCheckpoint
@@ -31,7 +32,7 @@ class StartCheck(Callback):
             together; ranks differ in precision; the model has other classes than the data; a setting cannot work with a
             sharded strategy, or nodes do not share the folder for its split checkpoints; gradients on CPUs are to cross
             the network in another form; a callback monitors a metric that nothing logs, or in the wrong direction; a
-            validation interval exceeds the epoch.
+            validation interval exceeds the epoch; a callback will unfreeze layers that the schedule cannot take.
     """
 
     def setup(self, trainer: Trainer, pl_module: Any, stage: str) -> None:
@@ -52,6 +53,10 @@ class StartCheck(Callback):
         if stage == "fit" and not trainer.fast_dev_run:  # type: ignore[attr-defined]  # added later
             _check_monitors(trainer, pl_module)
             check_shared_folder(trainer)
+
+    def on_train_start(self, trainer: Trainer, pl_module: Any) -> None:
+        """Check what needs the schedule."""
+        _check_finetuning(trainer)
 
 
 def check_loggers(trainer: Trainer) -> None:
@@ -83,6 +88,22 @@ def _check_limits(trainer: Trainer) -> None:
     for name in ("max_steps", "max_epochs"):
         if getattr(trainer, name) == 0:
             raise InputError(f"trainer.{name} 0: trains nothing; give a number above 0, or -1 for no limit")
+    if trainer.limit_train_batches == 0:
+        raise InputError("trainer.limit_train_batches 0: trains nothing; give 1 or more, or validate instead of fit")
+
+
+def _check_finetuning(trainer: Trainer) -> None:
+    """Refuse layers that join the optimizer later where the schedule would stop the training at its next step."""
+    callbacks = trainer.callbacks  # type: ignore[attr-defined]  # added later
+    callback = next((callback for callback in callbacks if isinstance(callback, BaseFinetuning)), None)
+    schedules = [config.scheduler for config in trainer.strategy.lr_scheduler_configs]
+    schedule = next((schedule for schedule in schedules if isinstance(schedule, LambdaLR)), None)
+    if callback is not None and schedule is not None:
+        raise InputError(
+            f"trainer.callbacks: {type(callback).__name__} adds layers to the optimizer, and {type(schedule).__name__} "
+            "has one factor for each group that is there at the start; take a schedule such as "
+            "torch.optim.lr_scheduler.StepLR, or freeze with model.backbone.frozen_stages and train in two runs"
+        )
 
 
 def _check_world(trainer: Trainer) -> None:

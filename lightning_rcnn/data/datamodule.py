@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 from lightning.pytorch import LightningDataModule
+from lightning.pytorch.trainer.states import TrainerFn
 from torch import nn
 from torch.utils.data import Dataset
 
@@ -161,7 +162,7 @@ class DetectionDataModule(LightningDataModule):
 
     def setup(self, stage: str) -> None:
         """Read the indexes that `stage` (fit, validate, test, predict) needs and check that they fit together."""
-        splits = _SPLITS[stage]
+        splits = _SPLITS[stage := TrainerFn(stage).value]  # Lightning gives an enumeration, whose text is another
         if self.sources[splits[0]] is None:
             raise InputError(f"no data to {stage}: give --data.{splits[0]} a packed folder, shards or URLs")
         for split in splits:

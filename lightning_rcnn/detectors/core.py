@@ -42,6 +42,19 @@ from lightning_rcnn.skeleton import Skeleton
 from lightning_rcnn.structures import Batch, Detections, Inputs, MaskForm, Proposals, Targets
 
 
+def require_batch(batch: Any) -> None:
+    """Refuse what other loaders yield and other detectors take, such as torchvision's lists of images and targets.
+
+    Raises:
+        InputError: `batch` is no `Batch`.
+    """
+    if not isinstance(batch, Batch):
+        raise InputError(
+            f"a detector takes a Batch, and this is a {type(batch).__name__}: train and validate with a "
+            "DetectionDataModule, which takes a torch Dataset in torchvision's form; give images to `detect`"
+        )
+
+
 class DetectorCore(Recorded, LightningModule):
     """The detector itself. A subclass of `Detector` builds its parts and overrides `loss_sums` and `predict`.
 
@@ -218,7 +231,12 @@ class DetectorCore(Recorded, LightningModule):
         raise NotImplementedError
 
     def forward(self, batch: Batch) -> dict[str, Tensor] | Detections:
-        """Compute losses if the batch has targets, else detections in the original frame."""
+        """Compute losses if the batch has targets, else detections in the original frame.
+
+        Raises:
+            InputError: see `require_batch`.
+        """
+        require_batch(batch)
         if batch.targets is None:
             return self._detections_and_proposals(batch)[0]
         return self.losses(batch.inputs, batch.targets)

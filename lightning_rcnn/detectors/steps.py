@@ -21,7 +21,7 @@ from lightning_rcnn.checkpoints.header import CLASS_PATH_KEY, PRECISION_KEY
 from lightning_rcnn.checkpoints.split import FOLDER_KEY
 from lightning_rcnn.class_paths import class_path
 from lightning_rcnn.detectors.class_frequencies import set_class_images
-from lightning_rcnn.detectors.core import DetectorCore
+from lightning_rcnn.detectors.core import DetectorCore, require_batch
 from lightning_rcnn.detectors.evaluation import PROPOSALS, flatten_metrics
 from lightning_rcnn.detectors.optimization import configured
 from lightning_rcnn.detectors.parameter_groups import group_parameters
@@ -38,12 +38,11 @@ class DetectorSteps(DetectorCore):
     """A detector that Lightning trains, evaluates and saves."""
 
     def setup(self, stage: str) -> None:
-        """Refuse precisions that would round boxes, and tell the federated losses how frequent the classes are."""
-        if str(self.trainer.precision).endswith("-true") and self.trainer.precision not in ("32-true", "64-true"):
-            raise InputError(
-                f"trainer.precision {self.trainer.precision}: boxes need float32; use "
-                f"{str(self.trainer.precision).replace('-true', '-mixed')}"
-            )
+        """Refuse precisions of boxes but float32, and tell the federated losses how frequent the classes are."""
+        precision = str(self.trainer.precision)
+        if precision.endswith("-true") and precision != "32-true":
+            instead = "32-true" if precision == "64-true" else precision.replace("-true", "-mixed")
+            raise InputError(f"trainer.precision {precision}: boxes are float32; use {instead}")
         if stage == "fit" and (federated := self._federated_losses()):
             set_class_images(federated, self.trainer)
 
@@ -77,6 +76,7 @@ class DetectorSteps(DetectorCore):
 
     def validation_step(self, batch: Batch, batch_idx: int) -> Detections:  # type: ignore[override]
         """Compute detections in the original frame, and update the metrics and mean losses."""
+        require_batch(batch)
         if not self.tiles_and_views.is_plain:
             return evaluate_whole_images(self, batch)
         if can_compute_losses(self, batch):
@@ -92,6 +92,7 @@ class DetectorSteps(DetectorCore):
 
     def predict_step(self, batch: Batch, batch_idx: int) -> Detections:
         """Compute detections in the original frame."""
+        require_batch(batch)
         return self._detections_and_proposals(batch)[0]
 
     def on_validation_epoch_end(self) -> None:

@@ -19,3 +19,10 @@ def test_limits_that_leave_nothing_to_train_are_refused(name):
     trainer = Trainer(accelerator="cpu", devices=1, logger=False, **{name: 0})
     with pytest.raises(InputError, match=f"^trainer.{name} 0: trains nothing; give a number above 0, or -1 for no"):
         StartCheck().setup(trainer, None, "fit")
+
+
+@pytest.mark.parametrize("limit", [0, 0.0])
+def test_no_batches_are_refused(limit):
+    trainer = Trainer(accelerator="cpu", devices=1, logger=False, limit_train_batches=limit)
+    with pytest.raises(InputError, match=r"^trainer\.limit_train_batches 0: trains nothing; give 1 or more"):
+        StartCheck().setup(trainer, None, "fit")

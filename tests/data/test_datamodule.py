@@ -12,6 +12,7 @@ import pytest
 import torch
 from jsonargparse import ArgumentParser
 from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.trainer.states import TrainerFn
 from torchvision.transforms.v2 import RandomAffine
 
 from lightning_rcnn.data.datamodule import DetectionDataModule
@@ -98,9 +99,9 @@ def test_paths_and_dictionaries_of_settings_are_taken(uneven_set: Path):
     assert (module.loading.shuffle_window, module.num_training_batches) == (4, 13 // module.batch_size)
 
 
-@pytest.mark.parametrize("stage", ["validate", "test", "predict"])
+@pytest.mark.parametrize("stage", ["validate", "test", "predict", TrainerFn.TESTING])
 def test_each_stage_wants_its_data(uneven_set: Path, stage: str):
-    with pytest.raises(InputError, match=f"no data to {stage}: give --data."):
+    with pytest.raises(InputError, match=r"no data to (validate|test|predict): give --data\."):
         data(uneven_set).setup(stage)
 
 

@@ -3,6 +3,8 @@
 import pytest
 import torch
 from lightning.pytorch import Trainer
+from lightning.pytorch.callbacks import BackboneFinetuning
+from torch.utils.data import DataLoader
 
 from lightning_rcnn.callbacks.ema import EMA
 from lightning_rcnn.data.datamodule import DetectionDataModule
@@ -69,9 +71,41 @@ def test_a_checkpoint_with_averaged_weights_loads_alone(make_detector, fit, tmp_
         assert value.equal(detector.state_dict()[name]), name
 
 
-def test_precision_that_would_round_boxes_is_refused(make_detector, fit):
-    with pytest.raises(InputError, match="bf16-mixed"):
-        fit(make_detector(class_names=CLASS_NAMES), precision="bf16-true")
+@pytest.mark.parametrize(("precision", "instead"), [("bf16-true", "bf16-mixed"), ("64-true", "32-true")])
+def test_precision_of_other_boxes_is_refused(make_detector, fit, precision, instead):
+    with pytest.raises(InputError, match=rf"^trainer\.precision {precision}: boxes are float32; use {instead}$"):
+        fit(make_detector(class_names=CLASS_NAMES), precision=precision)
+
+
+def test_frozen_weights_alone_are_refused(make_detector, fit):
+    detector = make_detector(class_names=CLASS_NAMES)
+    detector.freeze()
+    with pytest.raises(InputError, match=r"^nothing to train: all weights are frozen; call `unfreeze`"):
+        fit(detector)
+
+
+@pytest.mark.parametrize("step", ["fit", "validate", "test", "predict"])
+def test_a_loader_of_other_batches_is_refused(make_detector, step):
+    """Of torchvision's lists of images and targets, as in its references."""
+    detector = make_detector(class_names=CLASS_NAMES, schedule=part(ConstantSchedule, warmup_steps=0))
+    sample = torch.zeros(3, 64, 64), {"boxes": torch.tensor([[0.0, 0.0, 9.0, 9.0]]), "labels": torch.tensor([1])}
+    loader = DataLoader([sample] * 2, batch_size=2, collate_fn=lambda samples: tuple(zip(*samples, strict=True)))
+    options = {"logger": False, "enable_progress_bar": False, "enable_model_summary": False, "max_epochs": 1}
+    trainer = Trainer(accelerator="cpu", devices=1, enable_checkpointing=False, **options)
+    with pytest.raises(InputError, match=r"^a detector takes a Batch, and this is a tuple: .* DetectionDataModule"):
+        getattr(trainer, step)(detector, loader)
+    with pytest.raises(InputError, match=r"this is a list: .* give images to `detect`"):
+        detector([sample[0]])
+
+
+def test_layers_that_join_a_schedule_later_are_refused_at_the_start(make_detector, fit):
+    """torch's LambdaLR takes no more groups: the training would end at the first step after they joined."""
+    from_start = make_detector(class_names=CLASS_NAMES, schedule=part(ConstantSchedule, warmup_steps=0))
+    with pytest.raises(InputError, match="BackboneFinetuning adds layers to the optimizer, and ConstantSchedule has"):
+        fit(from_start, callbacks=[BackboneFinetuning(1)], max_epochs=2)
+    steps = make_detector(class_names=CLASS_NAMES, schedule=part(torch.optim.lr_scheduler.StepLR, step_size=9))
+    trainer = fit(steps, callbacks=[BackboneFinetuning(1)], max_epochs=2)
+    assert set(trainer.optimizers[0].param_groups[-1]["params"]) <= set(steps.backbone.parameters())
 
 
 def test_a_schedule_without_an_end_is_refused(make_detector, fit):
