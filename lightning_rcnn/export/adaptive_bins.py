@@ -43,7 +43,7 @@ class Axis(NamedTuple):
         bins = torch.arange(self.num_bins, dtype=self.starts.dtype, device=self.starts.device)
         return self.starts[:, None] + bins * self.bin_lengths()[:, None]
 
-    def pixels(self, samples: Tensor, ratios: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    def pixels(self, samples: Tensor, ratios: Tensor) -> tuple[Tensor, Tensor]:
         """Return the pixels on both sides of samples and their weights; edges as in `ops/cpu/pixel_weights.py`.
 
         Args:
@@ -51,18 +51,18 @@ class Axis(NamedTuple):
             ratios: how many samples a bin of each region has, [R]; further ones have no weight.
 
         Returns:
-            int64 [R, P, G] twice, and floating point [R, P, G] twice.
+            int64 [R, P, G, 2] and floating point [R, P, G, 2].
         """
         steps = (self.bin_lengths() / ratios)[:, None, None]
         position = self.bin_starts()[:, :, None] + (samples + 0.5) * steps
         size, ratio = self.sizes[:, None, None], ratios[:, None, None]
         is_valid = (position >= -1) & (position <= size) & (samples < ratio)
-        position = torch.where(is_valid, position, 0.0).clamp(min=0)
+        position = torch.minimum(position.nan_to_num().clamp(min=0), size.to(position.dtype))
         low = torch.minimum(position.to(torch.int64), size - 1)
         high = torch.minimum(low + 1, size - 1)
         fraction = torch.where(high > low, position - low, 0.0)
         weight = torch.where(is_valid, 1 / ratio, 0.0)
-        return low, high, (1 - fraction) * weight, fraction * weight
+        return torch.stack((low, high), dim=-1), torch.stack(((1 - fraction) * weight, fraction * weight), dim=-1)
 
 
 def adaptive_sums(table: Tensor, first_rows: Tensor, is_region: Tensor, in_y: Axis, in_x: Axis) -> Tensor:
@@ -116,15 +116,16 @@ def _axis_pixels(axis: Axis) -> tuple[Tensor, Tensor, Tensor]:
     first_samples = ((-1 - starts) / (lengths / ratios).clamp(min=_SHORTEST)[:, None] - 1.5).floor().clamp(min=0)
     samples = first_samples[:, :, None] + torch.arange(num_samples, dtype=starts.dtype, device=starts.device)
     is_empty = (lengths <= 0)[:, None, None]
-    low, high, *weights = axis.pixels(samples, ratios)
-    is_valid = (weights[0] > 0) | (weights[1] > 0)
-    largest = axis.sizes[:, None, None]
-    first = torch.where(is_valid, low, largest).amin(dim=2).clamp(max=axis.sizes[:, None] - 1)
-    last = torch.maximum(torch.where(is_valid, high, 0).amax(dim=2), first)
-    merged = torch.zeros_like(torch.cat(weights, dim=2))
-    for pixels, weight in zip((low, high), weights, strict=True):
-        weight = torch.where(is_valid & ~is_empty, weight, 0.0)
-        merged = merged.scatter_add(2, torch.where(is_valid, pixels - first[:, :, None], 0), weight)
+    pixels, weights = (values.flatten(2) for values in axis.pixels(samples, ratios))
+    is_valid = (weights.unflatten(2, (-1, 2)) > 0).any(dim=3).repeat_interleave(2, dim=2)
+    first = torch.where(is_valid, pixels, axis.sizes[:, None, None]).amin(dim=2).clamp(max=axis.sizes[:, None] - 1)
+    last = torch.maximum(torch.where(is_valid, pixels, 0).amax(dim=2), first)
+    # Sample by sample, in the order of the CPU implementation: sums in another order are rounded otherwise.
+    merged = torch.zeros_like(weights).scatter_add(
+        2,
+        torch.where(is_valid, pixels - first[:, :, None], 0),
+        torch.where(is_valid & ~is_empty, weights, 0.0),
+    )
     return first, last - first + 1, merged
 
 

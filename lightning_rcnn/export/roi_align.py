@@ -1,14 +1,16 @@
 """RoIAlign as one weighted sum of pixels, in standard operators: the CPU implementation of `ops/` in a graph.
 
-With a fixed number of samples no size depends on the data: samples of a bin that share a pixel are not merged, so every
-bin has as many pixels (see `ops/cpu/roi_align.py`). With an adaptive number, in `adaptive_bins.py`, sizes are those of
-the regions at hand. On a processor either takes a sixth of the time of torchvision's operator, or less, and regions
-need not be sorted by level.
+With a fixed number of samples no size depends on the data: where samples of a bin share a pixel, one has all of its
+weight and the others none, so every bin has as many pixels (see `ops/cpu/roi_align.py`). With an adaptive number, in
+`adaptive_bins.py`, sizes are those of the regions at hand. Both add the same weights in the same order as the CPU
+implementation, and give the same bits. On a processor either takes a sixth of the time of torchvision's operator, or
+less, and regions need not be sorted by level.
 
 Shape letters: N images, C channels, R regions, ph and pw bins, P bins along one axis, G samples of a bin along one
 axis.
 """
 
+import itertools
 from collections.abc import Sequence
 from functools import partial
 
@@ -88,5 +90,25 @@ def _axis_pixels(axis: Axis, num_samples: int) -> tuple[Tensor, Tensor]:
     """Return the pixels under each bin along one axis, int64 [R, P, 2G], and their weights [R, P, 2G]."""
     samples = torch.arange(num_samples, dtype=axis.starts.dtype, device=axis.starts.device)
     ratios = torch.full_like(axis.starts, num_samples)
-    low, high, weight_low, weight_high = axis.pixels(samples[None, None, :], ratios)
-    return torch.stack((low, high), dim=-1).flatten(2), torch.stack((weight_low, weight_high), dim=-1).flatten(2)
+    pixels, weights = axis.pixels(samples[None, None, :], ratios)
+    return pixels.flatten(2), torch.stack(_merge_shared(pixels, weights), dim=-1)
+
+
+def _merge_shared(pixels: Tensor, weights: Tensor) -> list[Tensor]:
+    """Move the weight of a pixel to the next sample of the bin if that uses it, too.
+
+    Args:
+        pixels: int64 [R, P, G, 2].
+        weights: [R, P, G, 2].
+
+    Returns:
+        2G tensors [R, P].
+    """
+    merged = [list(sample.unbind(-1)) for sample in weights.unbind(2)]
+    for sample in range(len(merged) - 1):
+        for source, target in itertools.product((0, 1), (0, 1)):
+            is_shared = pixels[:, :, sample, source] == pixels[:, :, sample + 1, target]
+            moved = torch.where(is_shared, merged[sample][source], 0.0)
+            merged[sample + 1][target] = merged[sample + 1][target] + moved
+            merged[sample][source] = merged[sample][source] - moved
+    return list(itertools.chain.from_iterable(merged))

@@ -7,7 +7,6 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -16,6 +15,9 @@ from lightning_rcnn.parts import Settings
 from lightning_rcnn.roi_heads.convolutions import NormalizedConvolutions
 from lightning_rcnn.roi_heads.truncated_svd import replace_with_low_rank
 from lightning_rcnn.settings_checks import Count, Fraction, NonNegative, PositiveCount
+
+_WIDE = 2048
+"""Outputs of a layer from which on permuting a region takes less than a tenth of the time of its product."""
 
 
 @dataclass(frozen=True)
@@ -106,13 +108,15 @@ class FullyConnected(nn.Module):
     def _first_layer(self, pooled: Tensor) -> Tensor:
         """Compute `fc6`, whose weights are in the order of [C, S, S] in all checkpoints.
 
-        If regions are stored channels last, the regions or the weights are permuted: whichever are fewer. An exported
-        graph takes any number of regions, mostly a thousand an image, and always permutes the weights.
+        If regions are stored channels last, the regions or the weights are permuted. In training whichever are fewer.
+        Otherwise one order serves any number of regions: another order of a sum rounds otherwise, and detections would
+        depend on the size of the batch, and differ from those of an exported graph, which takes any size.
         """
         fc6 = self.fc6
         if not isinstance(fc6, nn.Linear) or pooled.is_contiguous():
             return fc6(pooled.flatten(1))
-        if not torch.compiler.is_exporting() and len(pooled) < fc6.out_features:
+        permutes_regions = len(pooled) < fc6.out_features if self.training else fc6.out_features >= _WIDE
+        if permutes_regions:
             return fc6(pooled.flatten(1))
         weight = fc6.weight.unflatten(1, pooled.shape[1:]).permute(0, 2, 3, 1).flatten(1)
         return F.linear(pooled.permute(0, 2, 3, 1).flatten(1), weight, fc6.bias)

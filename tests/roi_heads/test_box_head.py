@@ -23,6 +23,15 @@ def test_two_layers_are_torchvisions_however_regions_lie_in_memory(num_regions, 
         torch.testing.assert_close(parameter.grad, expected.grad, msg=name)
 
 
+@pytest.mark.parametrize("width", [64, 2048])
+def test_in_evaluation_a_region_has_the_same_bits_however_many_there_are(width):
+    torch.manual_seed(0)
+    head = FullyConnected(32, 7, width).eval()
+    regions = torch.randn(2 * width, 32, 7, 7).contiguous(memory_format=torch.channels_last)
+    few = width // 2
+    torch.testing.assert_close(head(regions)[:few], head(regions[:few]), rtol=0, atol=0)
+
+
 def test_four_convolutions_and_one_layer_are_torchvisions():
     theirs = FastRCNNConvFCHead((6, 5, 5), [8] * 4, [16], nn.BatchNorm2d)
     ours = ConvolutionsAndLayer(6, 5, num_layers=4, channels=8, width=16, norm=nn.BatchNorm2d)

@@ -161,7 +161,8 @@ def _axis_pixels(start: Array, end: Array, size: Array, num_bins: int, grid: Gri
 
     size, ratio = size[:, None, None], ratio[:, None, None]
     valid = (position >= -1) & (position <= size) & (sample < ratio) & (size > 0)
-    position = np.maximum(np.where(valid, position, 0), 0)
+    # Samples without weight stay in their order, too: where they take over that of a pixel, pixels stay in order.
+    position = np.clip(np.nan_to_num(position), 0, size.astype(start.dtype))
     last = np.maximum(size - 1, 0)
     low = np.minimum(position.astype(np.int64), last)
     high = np.minimum(low + 1, last)
