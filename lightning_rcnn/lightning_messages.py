@@ -1,6 +1,7 @@
-"""Messages of Lightning that a user cannot act on."""
+"""Messages of Lightning and torch that a user cannot act on."""
 
 import logging
+import os
 import warnings
 
 SILENT = (
@@ -19,6 +20,17 @@ def hush_lightning() -> None:
     warnings.filterwarnings("ignore", message="The `srun` command is available")
     # An internal matter of Lightning and torch.
     warnings.filterwarnings("ignore", message=".*LeafSpec.* is deprecated", category=FutureWarning)
+
+    # Of weights of 1 x 1: strides of sides of one pixel mean nothing.
+    warnings.filterwarnings("ignore", message="Grad strides do not match bucket view strides")
+
+
+def hush_torch() -> None:
+    """Let torch's C++ print errors alone, unless the user wants more; call this before torch is imported.
+
+    Where a rank is lost, it prints 17 lines of its stack on each of the others, around our line that names the rank.
+    """
+    os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
 
 
 def hush_missing_callbacks() -> None:

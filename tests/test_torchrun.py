@@ -226,3 +226,19 @@ def test_nodes_that_are_told_to_go_save_once_and_resume_to_the_same_weights(node
     assert nodes.statuses() == [0, 0]
     for name, tensor in undisturbed.items():
         assert torch.equal(tensor, nodes.weights(run)[name]), name
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("killed", [0, 1], ids=["the first node", "the second node"])
+def test_ranks_save_when_the_torchrun_of_a_node_is_killed(nodes, undisturbed, killed):
+    run = f"killed{killed}"
+    nodes.start(run)
+    nodes.wait_for_step(run, 3)
+    nodes.agents[killed].kill()
+    statuses = nodes.statuses()
+    assert (statuses[killed], statuses[1 - killed]) == (-9, 75), nodes.log(run, 1 - killed)
+    assert nodes.log(run, 0).count("saved after step") == 1
+    nodes.start(run)
+    assert nodes.statuses() == [0, 0]
+    for name, tensor in undisturbed.items():
+        assert torch.equal(tensor, nodes.weights(run)[name]), name

@@ -6,16 +6,14 @@ import socket
 import sys
 import threading
 import time
-from collections import Counter
-from collections.abc import Mapping
-from datetime import timedelta
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
-from torch.distributed import DistError, Store
+from torch.distributed import DistError
 
+from lightning_rcnn.callbacks.heartbeats import Heartbeat, HeartbeatLog, open_store
 from lightning_rcnn.callbacks.wandb_alerts import alert, last_alert
 from lightning_rcnn.errors import InputError, LostRankError
 from lightning_rcnn.stop_signals import Preempted
@@ -29,28 +27,12 @@ LOST = "ranks lost"
 _VERDICT = "rank_watch/verdict"
 
 
-class Heartbeat(NamedTuple):
-    """A heartbeat of one rank.
-
-    Attributes:
-        beat: number of the heartbeat.
-        batches: number of batches done, training and validation together.
-        position: file, line and function of its main thread.
-        host: name of its machine.
-    """
-
-    beat: int
-    batches: int
-    position: str
-    host: str
-
-
 class RankWatch(Callback):
     """Ends all ranks, with one line that says why, when one is killed, its node dies, it fails, or it hangs.
 
     A rank whose peer is gone waits for it, at worst endlessly, at best until the time limit of the process group,
-    which does not name the rank. So a thread of each rank writes a heartbeat every second to the key-value store
-    through which the ranks met, and rank 0 reads all of them.
+    which does not name the rank. So a thread of each rank writes a heartbeat every second to a key-value store in the
+    process of rank 0, which reads all of them.
 
     Args:
         heartbeat_timeout: seconds without a heartbeat after which a rank counts as dead.
@@ -130,16 +112,17 @@ class _Watcher:
         self._rank, self._world = trainer.global_rank, trainer.world_size
         self._speaks_for_node = trainer.local_rank == 0 or self._rank == 1
         self._heartbeat_timeout, self._stall_timeout = heartbeat_timeout, stall_timeout
-        self._store: Store = torch.distributed.distributed_c10d._get_default_store().clone()
-        self._store.set_timeout(timedelta(seconds=heartbeat_timeout))
+        self._store = open_store(self._rank, heartbeat_timeout)
         self._main_thread = threading.get_ident()
         self._beat = 0
         self._is_over = threading.Event()
-        self._log = _HeartbeatLog(self._world)
+        self._log = HeartbeatLog(self._world)
         self._write_heartbeat()
         trainer.strategy.barrier("rank watch")  # so that every rank has a heartbeat
+        self._rounds = 0
         self._thread = threading.Thread(target=self._run, daemon=True, name="rank watch")
         self._thread.start()
+        threading.Thread(target=self._watch_rounds, daemon=True, name="watch of the rank watch").start()
 
     def end(self) -> None:
         """Stop watching."""
@@ -191,10 +174,23 @@ class _Watcher:
                 if not self._is_over.is_set():
                     self._leave(verdict)
                 return
+            self._rounds += 1
             if verdict and not self._is_over.is_set():
                 if self._rank == 0:
                     self._store.compare_set(_VERDICT, "", verdict)
                 self._leave(verdict if self._rank == 0 else "")
+
+    def _watch_rounds(self) -> None:
+        """End this process when the store does not answer: of a machine that froze, connections stay open for hours.
+
+        It counts its own beats, which stand still, too, while this process is suspended.
+        """
+        beats, rounds = 0, 0
+        while not self._is_over.wait(BEAT):
+            beats, rounds = (beats + 1, rounds) if rounds == self._rounds else (0, self._rounds)
+            if beats * BEAT > self._heartbeat_timeout:
+                who = f"rank 0 gives no sign of life for {self._heartbeat_timeout:g} s"
+                self._leave(who if self._speaks_for_node else "")
 
     def _watch(self) -> str:
         """Return what is wrong by the heartbeats of all ranks; rank 0 alone looks at them."""
@@ -212,6 +208,7 @@ class _Watcher:
 
     def _leave(self, verdict: str) -> None:
         """End this process whatever its main thread waits for; rank 0 gives the others time to read first."""
+        self._is_over.set()
         if verdict:
             print(f"lightning-rcnn: error: {verdict}", file=sys.stderr, flush=True)
             self._last_alert(verdict)
@@ -236,47 +233,6 @@ class _Watcher:
         """Return text such as "ranks 8, 9 (node2)"."""
         hosts = dict.fromkeys(self._log.last[rank].host for rank in ranks)
         return f"rank{'s' * (len(ranks) > 1)} {', '.join(map(str, ranks))} ({', '.join(hosts)})"
-
-
-class _HeartbeatLog:
-    """When the heartbeats of all ranks changed, by this process's clock: the clocks of machines differ.
-
-    Attributes:
-        last: newest heartbeat of each rank.
-    """
-
-    def __init__(self, world: int) -> None:
-        self.last: dict[int, Heartbeat] = {}
-        self._heard: dict[int, float] = dict.fromkeys(range(world), time.monotonic())
-        self._batch_ended = time.monotonic()
-
-    def take(self, heartbeats: list[Heartbeat]) -> None:
-        now = time.monotonic()
-        for rank, heartbeat in enumerate(heartbeats):
-            before = self.last.get(rank)
-            if before is None or heartbeat.beat != before.beat:
-                self._heard[rank] = now
-            if before is None or heartbeat.batches != before.batches:
-                self._batch_ended = now
-            self.last[rank] = heartbeat
-
-    def without_heartbeat_for(self, seconds: float) -> list[int]:
-        now = time.monotonic()
-        return [rank for rank, heard in self._heard.items() if now - heard > seconds]
-
-    def seconds_without_batch(self) -> float:
-        return time.monotonic() - self._batch_ended
-
-    def odd_ones_out(self) -> tuple[list[int], str]:
-        """Return the ranks at the position with the fewest ranks, for which the others wait, and that position."""
-        return odd_ones_out({rank: heartbeat.position for rank, heartbeat in self.last.items()})
-
-
-def odd_ones_out(positions: Mapping[int, str]) -> tuple[list[int], str]:
-    """Return the ranks at the position with the fewest ranks, and that position; positions inside torch come last."""
-    counts = Counter(positions.values())
-    position = min(counts, key=lambda position: ("/torch/" in position, counts[position]))
-    return [rank for rank, own in positions.items() if own == position], position
 
 
 def _lost_a_peer(exception: BaseException) -> bool:

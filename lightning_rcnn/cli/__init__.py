@@ -19,6 +19,7 @@ from lightning_rcnn.cli.registry import GROUPS, TOOLS, TRAINING, help_text
 from lightning_rcnn.errors import InputError, LostRankError, PassingError
 from lightning_rcnn.files import FULL
 from lightning_rcnn.launchers import healing_job, outlives_its_launcher, waits_for_nobody
+from lightning_rcnn.lightning_messages import hush_torch
 from lightning_rcnn.requeue import requeue
 from lightning_rcnn.stale_files import is_stale
 
@@ -38,6 +39,8 @@ def main(arguments: list[str] | None = None) -> int:
     atexit.register(gc.freeze)  # or the interpreter would look for cycles among half a million objects as it ends
     _find_modules_here()
     debug = "--debug" in words or bool(os.environ.get(DEBUG_VARIABLE))
+    if not debug:
+        hush_torch()
     try:
         return _dispatch([word for word in words if word != "--debug"])
     except (InputError, LostRankError) as error:

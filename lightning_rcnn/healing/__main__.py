@@ -24,6 +24,7 @@ from lightning_rcnn.healing import memory, say
 from lightning_rcnn.healing.launcher import Launcher
 from lightning_rcnn.healing.layout import Layout
 from lightning_rcnn.healing.nodes import given_nodes, number_of_this
+from lightning_rcnn.lightning_messages import hush_torch
 from lightning_rcnn.stop_signals import EXIT_STATUS, SIGNALS
 
 
@@ -105,6 +106,7 @@ def _import_for_all_processes() -> None:
 
     The latter ones are those that Lightning imports, where they are installed, while a training begins.
     """
+    hush_torch()
     from lightning_rcnn.cli import training  # noqa: F401
 
     for name in ("torch.distributed.algorithms.ddp_comm_hooks", "torch.utils.serialization", "adlfs", "gcsfs", "s3fs"):
