@@ -44,6 +44,16 @@ TOOLS = {
     "pack visdrone": Tool("VisDrone to shards", f"{_COMMANDS}.pack_formats", "pack_visdrone"),
     "pack widerperson": Tool("WiderPerson to shards", f"{_COMMANDS}.pack_formats", "pack_widerperson"),
     "pack bbgt": Tool("Piotr's bbGt files, as of ExDark, to shards", f"{_COMMANDS}.pack_formats", "pack_bbgt"),
+    "pack supervisely": Tool("Supervisely's projects to shards", f"{_COMMANDS}.pack_formats", "pack_supervisely"),
+    "pack superannotate": Tool("SuperAnnotate's JSON to shards", f"{_COMMANDS}.pack_formats", "pack_superannotate"),
+    "pack darwin": Tool("V7's Darwin JSON to shards", f"{_COMMANDS}.pack_formats", "pack_darwin"),
+    "pack bdd100k": Tool("BDD100K's JSON to shards", f"{_COMMANDS}.pack_formats", "pack_bdd100k"),
+    "pack datumaro": Tool("Datumaro's JSON to shards", f"{_COMMANDS}.pack_formats", "pack_datumaro"),
+    "pack vott": Tool("VoTT's JSON to shards", f"{_COMMANDS}.pack_formats", "pack_vott"),
+    "pack crowdhuman": Tool("CrowdHuman to shards", f"{_COMMANDS}.pack_formats", "pack_crowdhuman"),
+    "pack sagemaker": Tool("SageMaker's manifests to shards", f"{_COMMANDS}.pack_formats", "pack_sagemaker"),
+    "pack vertex": Tool("Vertex AI's JSON Lines to shards", f"{_COMMANDS}.pack_formats", "pack_vertex"),
+    "pack labelbox": Tool("Labelbox's NDJSON to shards", f"{_COMMANDS}.pack_formats", "pack_labelbox"),
     "pack lines": Tool("text files with an object a line to shards", f"{_COMMANDS}.pack_formats", "pack_lines"),
     "pack webdataset": Tool(
         "an index beside WebDataset shards of others", f"{_COMMANDS}.pack_webdataset", "pack_webdataset"

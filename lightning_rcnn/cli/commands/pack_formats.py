@@ -36,6 +36,16 @@ Format = Literal[
     "visdrone",
     "widerperson",
     "bbgt",
+    "supervisely",
+    "superannotate",
+    "darwin",
+    "bdd100k",
+    "datumaro",
+    "vott",
+    "crowdhuman",
+    "sagemaker",
+    "vertex",
+    "labelbox",
 ]
 
 
@@ -209,3 +219,13 @@ pack_createml = _command("createml", "Create ML's JSON files")
 pack_ndjson = _command("ndjson", "Ultralytics' NDJSON files, with the images that they name")
 pack_labelstudio = _command("labelstudio", "Label Studio's JSON files")
 pack_labelme = _command("labelme", "LabelMe's JSON files: polygons, rectangles, circles and masks")
+pack_supervisely = _command("supervisely", "Supervisely's projects")
+pack_superannotate = _command("superannotate", "SuperAnnotate's vector projects")
+pack_darwin = _command("darwin", "V7's Darwin JSON")
+pack_bdd100k = _command("bdd100k", "BDD100K's and Scalabel's JSON files")
+pack_datumaro = _command("datumaro", "Datumaro's JSON files")
+pack_vott = _command("vott", "VoTT's JSON exports")
+pack_crowdhuman = _command("crowdhuman", "CrowdHuman, the boxes of whole bodies")
+pack_sagemaker = _command("sagemaker", "manifests of SageMaker Ground Truth and Rekognition, with images that are here")
+pack_vertex = _command("vertex", "Vertex AI's JSON Lines, with images that are here")
+pack_labelbox = _command("labelbox", "Labelbox's NDJSON exports, with images that are here")

@@ -1,8 +1,10 @@
 """Annotation files that describe many images each: their splits, and the folders of their images."""
 
 import posixpath
+import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
+from functools import cached_property
 from pathlib import PurePosixPath
 
 from lightning_rcnn.data.defects import DefectLog
@@ -11,6 +13,7 @@ from lightning_rcnn.data.formats.layout import Layout
 from lightning_rcnn.data.formats.splits import in_order, split_of
 
 USUAL_FOLDERS = ("images", "JPEGImages", "imgs", "img", "data")
+_ADDRESS = re.compile(r"(s3|gs|az|https?)://[^/]+/", re.IGNORECASE)
 
 
 class ImageNames:
@@ -25,12 +28,26 @@ class ImageNames:
         self._images = layout.image_set
         self.folder = image_folder(layout, file)
 
+    @cached_property
+    def _by_name(self) -> dict[str, list[str]]:
+        """Image without folders -> images."""
+        by_name: defaultdict[str, list[str]] = defaultdict(list)
+        for image in self._images:
+            by_name[posixpath.basename(image)].append(image)
+        return by_name
+
     def find(self, written: str) -> str:
         """Return the image that a name means, relative to the data set, or the name itself if it is not found here.
 
-        Names are relative to the folder of the split's images where there is one.
+        Names are relative to the folder of the split's images where there is one, addresses such as s3://bucket/a.jpg
+        to their bucket; of an address whose folders are not here, the only image of its name counts.
         """
         name = written.replace("\\", "/").strip()
+        if address := _ADDRESS.match(name):
+            key = name[address.end() :]
+            found = self.find(key)
+            alike = self._by_name.get(posixpath.basename(key), [])
+            return alike[0] if found not in self._images and len(alike) == 1 else found
         for base in (self.folder, "", *(posixpath.join(self.folder, usual) for usual in USUAL_FOLDERS)):
             path = posixpath.normpath(posixpath.join(base, name)) if name else ""
             if path in self._images:

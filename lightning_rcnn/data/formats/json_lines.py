@@ -59,16 +59,23 @@ class _Line(NamedTuple):
 
 def is_json_lines(layout: Layout, file: str) -> bool:
     """Return whether a file begins with a line of an image and its boxes or masks; lines with scores are detections."""
-    if file.endswith(ANNOTATIONS_SUFFIX):
+    content = None if file.endswith(ANNOTATIONS_SUFFIX) else first_dictionary(layout, file)
+    if content is None:
         return False
     try:
-        content = json.loads(next(iter(layout.lines(file, 1)), ""))
-        fields = find_fields([content], {}, file) if isinstance(content, dict) else {}
-    except (ValueError, RecursionError):
-        return False
+        fields = find_fields([content], {}, file)
     except InputError:  # several keys may be one of the fields: it is such a file, which the user has to explain
         fields = {"boxes": ""}
     return bool(fields) and _image_key(content) is not None and '"score' not in json.dumps(content)
+
+
+def first_dictionary(layout: Layout, file: str) -> dict[str, Any] | None:
+    """Return the content of the first line of a file; None if it is no dictionary in JSON."""
+    try:
+        content = json.loads(next(iter(layout.lines(file, 1)), ""))
+    except (ValueError, RecursionError):
+        return None
+    return content if isinstance(content, dict) else None
 
 
 def read_json_lines(

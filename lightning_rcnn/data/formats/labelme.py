@@ -10,7 +10,6 @@ import base64
 import binascii
 import json
 import posixpath
-from collections import defaultdict
 from functools import partial
 from io import BytesIO
 from pathlib import Path, PurePosixPath
@@ -19,10 +18,11 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from lightning_rcnn.data.defects import Defect, DefectLog, Finding
+from lightning_rcnn.data.defects import Defect, Finding
 from lightning_rcnn.data.formats.coco.scalars import flag, whole_number
-from lightning_rcnn.data.formats.labeled import LabeledData, LabeledImage, LabeledObject, LabeledSplit, Labels
-from lightning_rcnn.data.formats.layout import Layout, read_json
+from lightning_rcnn.data.formats.image_json import read_image_files
+from lightning_rcnn.data.formats.labeled import LabeledData, LabeledImage, LabeledObject, Labels
+from lightning_rcnn.data.formats.layout import Layout
 from lightning_rcnn.data.formats.shapes import (
     class_name_of,
     edges_around,
@@ -33,7 +33,6 @@ from lightning_rcnn.data.formats.shapes import (
     polygon_object,
     unsupported,
 )
-from lightning_rcnn.data.formats.splits import in_order, split_of_folder
 from lightning_rcnn.data.image_formats import IMAGE_SUFFIXES
 from lightning_rcnn.errors import InputError
 from lightning_rcnn.masks.run_length import encode_crop
@@ -48,29 +47,14 @@ def read_labelme(layout: Layout) -> LabeledData:
     Raises:
         InputError: there are none.
     """
-    by_split: defaultdict[str, list[LabeledImage]] = defaultdict(list)
-    logs: defaultdict[str, DefectLog] = defaultdict(DefectLog)
-    lost: defaultdict[str, int] = defaultdict(int)
-    for file in layout.with_suffix(".json"):
-        split = split_of_folder(file)
-        try:
-            content = read_json(layout.root / file)
-        except InputError as error:
-            logs[split].add([Finding(Defect.MALFORMED_LABELS, str(error))])
-            lost[split] += 1
-            continue
-        if is_labelme(content):
-            by_split[split].append(_read_image(layout.root, file, content, layout.image_set))
-    if not by_split:
+    splits, number = read_image_files(layout, partial(_read_file, layout))
+    if not number:
         raise InputError(f"{layout.path}: no JSON file of LabelMe, with a list `shapes`")
-    names = in_order([*by_split, *lost])
-    splits = [
-        LabeledSplit(
-            name or ("other" if len(names) > 1 else ""), layout.root, by_split[name], logs[name], True, lost[name]
-        )
-        for name in names
-    ]
-    return LabeledData(plural(sum(map(len, by_split.values())), "JSON file"), splits)
+    return LabeledData(plural(number, "JSON file"), splits)
+
+
+def _read_file(layout: Layout, file: str, content: Any) -> LabeledImage | None:
+    return _read_image(layout.root, file, content, layout.image_set) if is_labelme(content) else None
 
 
 def is_labelme(content: Any) -> bool:

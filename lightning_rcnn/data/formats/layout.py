@@ -109,11 +109,13 @@ class Layout:
     def json_kind(self, file: str) -> str:
         """Return the name of the command that packs a JSON file: "coco" for COCO's, "" for unknown ones.
 
-        Large files are not parsed: only COCO's are so large.
+        Large files are not parsed: only COCO's and BDD100K's are so large.
         """
         path = self.root / file
         if path.stat().st_size > _MAX_PARSED:
             head = self.head(file)
+            if '"box2d"' in head:
+                return "bdd100k"
             if not _COCO_KEYS.search(head) or '"caption"' in head:
                 return ""
             return "lvis" if path.name.startswith("lvis") or "not_exhaustive" in head else "coco"
@@ -147,7 +149,7 @@ class Layout:
             lines = [line for line in map(str.strip, text.splitlines()) if line]
             if not text or len(lines) > limit or size >= _MAX_PARSED or (self.root / file).stat().st_size <= size:
                 return lines[:limit]
-            size *= 8
+            size = min(8 * size, _MAX_PARSED)
 
 
 def _suffix(file: str) -> str:

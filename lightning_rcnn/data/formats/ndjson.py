@@ -9,7 +9,6 @@ lie where Ultralytics puts them, in `images/SPLIT`, or beside the file.
 Source: https://docs.ultralytics.com/datasets/detect/#ultralytics-ndjson-format
 """
 
-import json
 import posixpath
 from collections import defaultdict
 from collections.abc import Mapping
@@ -18,7 +17,7 @@ from typing import Any
 from lightning_rcnn.data.defects import DefectLog
 from lightning_rcnn.data.formats.annotation_files import ImageNames
 from lightning_rcnn.data.formats.coco.scalars import whole_number
-from lightning_rcnn.data.formats.json_lines import SUFFIXES, numbered_dictionaries
+from lightning_rcnn.data.formats.json_lines import SUFFIXES, first_dictionary, numbered_dictionaries
 from lightning_rcnn.data.formats.labeled import LabeledData, LabeledImage, LabeledSplit, Labels
 from lightning_rcnn.data.formats.layout import Layout
 from lightning_rcnn.data.formats.shapes import malformed
@@ -33,11 +32,8 @@ _KINDS = ("pose", "segments", "boxes")
 
 def is_ndjson(layout: Layout, file: str) -> bool:
     """Return whether a file begins with the line that describes a data set of Ultralytics."""
-    try:
-        content = json.loads(next(iter(layout.lines(file, 1)), ""))
-    except (ValueError, RecursionError):
-        return False
-    return isinstance(content, dict) and content.get("type") == "dataset"
+    content = first_dictionary(layout, file)
+    return content is not None and content.get("type") == "dataset"
 
 
 def read_ndjson(layout: Layout) -> LabeledData:

@@ -2,17 +2,22 @@
 
 import re
 from collections.abc import Callable
+from functools import partial
 from pathlib import PurePosixPath
 from typing import NamedTuple
 
+from lightning_rcnn.data.formats.crowdhuman import crowdhuman_files
 from lightning_rcnn.data.formats.csv_columns import recognize_table
 from lightning_rcnn.data.formats.csv_files import text_tables
 from lightning_rcnn.data.formats.cvat import is_cvat
 from lightning_rcnn.data.formats.json_lines import SUFFIXES, is_json_lines
 from lightning_rcnn.data.formats.known_lines import KNOWN_LINES, first_of_known_lines
+from lightning_rcnn.data.formats.labelbox import labelbox_files
 from lightning_rcnn.data.formats.layout import Layout
 from lightning_rcnn.data.formats.masks import is_cityscapes, masks_per_image, masks_per_object
 from lightning_rcnn.data.formats.ndjson import is_ndjson
+from lightning_rcnn.data.formats.sagemaker import sagemaker_files
+from lightning_rcnn.data.formats.vertex import vertex_files
 from lightning_rcnn.data.formats.via import is_via_csv
 from lightning_rcnn.data.formats.yolo import is_yolo_line
 from lightning_rcnn.data.formats.yolo_config import is_class_list, is_yolo_yaml
@@ -68,8 +73,12 @@ def _starts_like_yolo(layout: Layout, file: str) -> bool:
     return any(map(is_yolo_line, layout.lines(file, 1)))
 
 
-def _labelme(layout: Layout) -> Candidate | None:
-    return _json(layout, "labelme")
+def _of_json(name: str) -> Callable[[Layout], Candidate | None]:
+    return partial(_json, name=name)
+
+
+def _of_lines(name: str, files_of: Callable[[Layout], list[str]]) -> Callable[[Layout], Candidate | None]:
+    return lambda layout: next((Candidate(name, file) for file in files_of(layout)), None)
 
 
 def _json(layout: Layout, name: str) -> Candidate | None:
@@ -92,25 +101,9 @@ def _csv(layout: Layout) -> Candidate | None:
     return Candidate("csv", tables[0]) if tables else None
 
 
-def _coco(layout: Layout) -> Candidate | None:
-    return _json(layout, "coco")
-
-
-def _lvis(layout: Layout) -> Candidate | None:
-    return _json(layout, "lvis")
-
-
 def _cvat(layout: Layout) -> Candidate | None:
     files = (file for file in layout.with_suffix(".xml")[:1000] if is_cvat(layout, file))
     return next((Candidate("cvat", file) for file in files), None)
-
-
-def _createml(layout: Layout) -> Candidate | None:
-    return _json(layout, "createml")
-
-
-def _labelstudio(layout: Layout) -> Candidate | None:
-    return _json(layout, "labelstudio")
 
 
 def _known_lines(layout: Layout) -> Candidate | None:
@@ -148,16 +141,21 @@ def _voc(layout: Layout) -> Candidate | None:
 _RECOGNIZERS: tuple[Callable[[Layout], Candidate | None], ...] = (
     _yolo,
     _voc,
-    _labelme,
+    _of_json("labelme"),
     _masks,
     _via,
     _csv,
-    _coco,
-    _lvis,
+    _of_json("coco"),
+    _of_json("lvis"),
     _cvat,
-    _createml,
-    _labelstudio,
+    *map(
+        _of_json, ("createml", "labelstudio", "supervisely", "superannotate", "darwin", "bdd100k", "datumaro", "vott")
+    ),
     _known_lines,
     _jsonl,
     _ndjson,
+    _of_lines("crowdhuman", crowdhuman_files),
+    _of_lines("sagemaker", sagemaker_files),
+    _of_lines("vertex", vertex_files),
+    _of_lines("labelbox", labelbox_files),
 )

@@ -1,7 +1,7 @@
 """Shapes of label tools as boxes and polygons in pixels."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from lightning_rcnn.data.defects import Defect
@@ -39,6 +39,24 @@ def box_object(class_name: str | None, x: Any, y: Any, width: Any, height: Any, 
         return malformed(f"{place}: not four numbers")
     left, top, w, h = (value for value in values if value is not None)
     return LabeledObject(class_name, (left, top, left + w, top + h), place=place)
+
+
+def box_from_corners(class_name: str | None, corners: Iterable[Any], place: str = "") -> LabeledObject:
+    """Return the object of a box given by x1, y1, x2, y2, of any type."""
+    values = [number(value) for value in corners]
+    if len(values) != 4 or None in values:
+        return malformed(f"{place}: not four numbers")
+    x1, y1, x2, y2 = (value for value in values if value is not None)
+    return LabeledObject(class_name, (x1, y1, x2, y2), place=place)
+
+
+def box_from_sizes(class_name: str | None, values: Iterable[Any], place: str = "") -> LabeledObject:
+    """Return the object of a box given by x, y, width and height, of any type."""
+    listed = list(values)
+    if len(listed) != 4:
+        return malformed(f"{place}: not four numbers")
+    x, y, width, height = listed
+    return box_object(class_name, x, y, width, height, place)
 
 
 def polygon_object(class_name: str | None, points: Sequence[float], place: str = "") -> LabeledObject:

@@ -6,7 +6,7 @@ import re
 
 from lightning_rcnn.data.formats.coco.other_formats import recognize_content
 from lightning_rcnn.data.formats.coco.scalars import number
-from lightning_rcnn.data.formats.json_lines import SUFFIXES
+from lightning_rcnn.data.formats.json_lines import SUFFIXES, first_dictionary
 from lightning_rcnn.data.formats.layout import Layout
 from lightning_rcnn.data.formats.yolo_config import is_class_list
 from lightning_rcnn.data.formats.yolo_oriented import is_dota_line
@@ -101,11 +101,7 @@ def _text(layout: Layout) -> str:
 
 def _json_lines(layout: Layout) -> str:
     for file in layout.with_suffix(*SUFFIXES)[:_FILES_TO_TRY]:
-        try:
-            content = json.loads(next(iter(layout.lines(file, 1)), ""))
-        except (ValueError, RecursionError):
-            continue
-        if isinstance(content, dict):
+        if (content := first_dictionary(layout, file)) is not None:
             return (
                 f"{file} has lines with the keys {', '.join(list(content)[:12])}; if a line is an image, name them, "
                 f"for example `lightning-rcnn pack jsonl {layout.path} --map file_name=image,boxes=objects.bbox,"

@@ -6,11 +6,16 @@ from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 from lightning_rcnn.data.formats.archives import holds_samples, is_named_like_an_archive, use_of_packed
+from lightning_rcnn.data.formats.bdd100k import read_bdd100k
 from lightning_rcnn.data.formats.createml import read_createml
+from lightning_rcnn.data.formats.crowdhuman import read_crowdhuman
 from lightning_rcnn.data.formats.csv_files import read_csv
 from lightning_rcnn.data.formats.cvat import read_cvat
+from lightning_rcnn.data.formats.darwin import read_darwin
+from lightning_rcnn.data.formats.datumaro import read_datumaro
 from lightning_rcnn.data.formats.json_lines import read_json_lines
 from lightning_rcnn.data.formats.known_lines import KNOWN_LINES, read_known_lines
+from lightning_rcnn.data.formats.labelbox import read_labelbox
 from lightning_rcnn.data.formats.labeled import LabeledData
 from lightning_rcnn.data.formats.labelme import read_labelme
 from lightning_rcnn.data.formats.labelstudio import read_labelstudio
@@ -18,8 +23,13 @@ from lightning_rcnn.data.formats.layout import Layout
 from lightning_rcnn.data.formats.masks import read_masks
 from lightning_rcnn.data.formats.ndjson import read_ndjson
 from lightning_rcnn.data.formats.recognition import recognize
+from lightning_rcnn.data.formats.sagemaker import read_sagemaker
+from lightning_rcnn.data.formats.superannotate import read_superannotate
+from lightning_rcnn.data.formats.supervisely import read_supervisely
 from lightning_rcnn.data.formats.unknown import describe_unknown
+from lightning_rcnn.data.formats.vertex import read_vertex
 from lightning_rcnn.data.formats.via import read_via
+from lightning_rcnn.data.formats.vott import read_vott
 from lightning_rcnn.data.formats.yolo import read_yolo
 from lightning_rcnn.data.garbage import paused_collection
 from lightning_rcnn.data.index import INDEX_NAME, is_packed
@@ -53,9 +63,19 @@ TITLES = {
     "lines": "lines by a template",
     "jsonl": "JSON Lines",
     "ndjson": "Ultralytics' NDJSON",
+    "supervisely": "Supervisely",
+    "superannotate": "SuperAnnotate",
+    "darwin": "V7 Darwin",
+    "bdd100k": "BDD100K",
+    "datumaro": "Datumaro",
+    "vott": "VoTT",
+    "crowdhuman": "CrowdHuman",
+    "sagemaker": "SageMaker Ground Truth",
+    "vertex": "Vertex AI",
+    "labelbox": "Labelbox",
 }
 """Name of the command -> name of the format, for messages."""
-_JSON = ("coco", "lvis", "via", "createml", "labelstudio")
+_JSON = ("coco", "lvis", "via", "createml", "labelstudio", "bdd100k", "datumaro", "vott")
 """Formats with one JSON file for many images: a damaged one may be a split."""
 _READERS: dict[str, Callable[[Layout], LabeledData]] = {
     "yolo": read_yolo,
@@ -68,6 +88,16 @@ _READERS: dict[str, Callable[[Layout], LabeledData]] = {
     "labelstudio": read_labelstudio,
     "jsonl": read_json_lines,
     "ndjson": read_ndjson,
+    "supervisely": read_supervisely,
+    "superannotate": read_superannotate,
+    "darwin": read_darwin,
+    "bdd100k": read_bdd100k,
+    "datumaro": read_datumaro,
+    "vott": read_vott,
+    "crowdhuman": read_crowdhuman,
+    "sagemaker": read_sagemaker,
+    "vertex": read_vertex,
+    "labelbox": read_labelbox,
     **{name: partial(read_known_lines, name=name) for name in KNOWN_LINES},
 }
 

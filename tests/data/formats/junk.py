@@ -3,6 +3,19 @@
 import json
 import random
 
+from tests.data.formats.test_annotation_tools import (
+    CAT,
+    DOG,
+    HOLE,
+    META,
+    frame,
+    holed,
+    label,
+    lines,
+    manifest,
+    rectangle,
+    supervisely,
+)
 from tests.data.formats.test_json_lines import BOXES, CAT_ROW, DOG_ROW, HEADER, entry
 from tests.data.formats.test_label_tools import RESULTS, annotation, createml, cvat, image, task
 from tests.data.formats.test_labelme import labelme, shape
@@ -59,6 +72,13 @@ SETS = {
     "visdrone": {f"{name}.txt": "5,6,10,20,1,4,0,0\n10,10,20,30,1,1,0,0\n" for name in "ab"},
     "widerperson": {"a.jpg.txt": "1\n1 5 6 15 26\n", "b.png.txt": "2\n5 5 6 15 26\n4 5 6 15 26\n"},
     "bbgt": {f"{name}.txt": "% bbGt version=3\nCar 5 6 10 20 0 0 0 0 0 0 0\n" for name in "ab"},
+    "supervisely": {
+        "meta.json": json.dumps(META),
+        **{f"{name}.json": json.dumps(supervisely(rectangle(), holed(interior=[HOLE]))) for name in ("a.jpg", "b.png")},
+    },
+    "bdd100k": {"x.json": json.dumps([frame("a.jpg", label("cat", CAT[1:])), frame("b.png", label("dog", DOG[1:]))])},
+    "sagemaker": {"x.manifest": lines(manifest("a.jpg", 0), manifest("b.png", 0))},
+    "crowdhuman": {"x.odgt": lines({"ID": "a", "gtboxes": [{"tag": "person", "fbox": [5, 6, 10, 20]}]})},
     "deeppcb": {"train.txt": "a.jpg a.txt\n", "a.txt": "5 6 15 26 1\n10 10 30 40 6\n"},
 }
 """Format -> the text files of a set with the images a.jpg and b.png (of DeepPCB, a_test.jpg)."""

@@ -2,27 +2,10 @@
 
 import pytest
 
-BOX2D = {"id": 1, "category": "car", "box2d": {"x1": 5, "y1": 6, "x2": 15, "y2": 26}}
 SETS = {
-    "BDD100K": (
-        {"labels/train.json": [{"name": "a.jpg", "labels": [BOX2D]}]},
-        "labels/train.json is of BDD100K; convert it to COCO JSON",
-    ),
-    "Supervisely": (
-        {"meta.json": {"classes": [], "tags": []}, "ds0/ann/a.jpg.json": {"size": {}, "objects": []}},
-        "ds0/ann/a.jpg.json is of Supervisely; run the app Export to COCO in Supervisely",
-    ),
-    "Datumaro": (
-        {"annotations/default.json": {"categories": {}, "items": []}},
-        "convert it with `datum convert -f coco`",
-    ),
     "a table of other columns": (
         {"train.csv": "patientId,x,y,width,height,Target\na,5,6,10,20,1\n"},
         "train.csv has the columns patientId, x, y, width, height, Target; if a line is a box, name them",
-    ),
-    "V7 Darwin": (
-        {"annotations/a.json": {"version": "2.0", "item": {"name": "a.jpg", "slots": []}, "annotations": []}},
-        "annotations/a.json is of V7 Darwin; export it from there as COCO JSON",
     ),
     "MOT": ({"MOT17-02/gt/gt.txt": "1,1,5,6,10,20,1,1,0.9\n"}, "pack lines {root} --template 'class x1 y1 x2 y2'`"),
     "DOTA": (
@@ -33,7 +16,6 @@ SETS = {
         {"train/_annotations.txt": "a.jpg 5,6,15,26,0 10,10,30,40,1\n", "train/_classes.txt": "cat\ndog\n"},
         "train/_annotations.txt has all objects of an image in a line, as keras-yolo3",
     ),
-    "CrowdHuman": ({"annotation_train.odgt": "{}\n"}, "annotation_train.odgt is JSON Lines, as of CrowdHuman"),
     "no annotations": ({"README.txt": "1 2 3 4 are photos of 2024."}, "known are YOLO, Pascal VOC, COCO, LVIS"),
 }
 

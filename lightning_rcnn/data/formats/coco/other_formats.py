@@ -108,6 +108,18 @@ def _is_via_3(content: Any) -> bool:
     return {"project", "config", "attribute", "file", "metadata", "view"} <= _keys(content)
 
 
+def _is_superannotate(content: Any) -> bool:
+    return {"instances", "metadata"} <= _keys(content) and bool(_keys(content["metadata"]))
+
+
+def frames_of(content: Any) -> list[dict[str, Any]]:
+    """Return the images in JSON of BDD100K and Scalabel; none in JSON of others."""
+    frames = content.get("frames") if isinstance(content, dict) else content
+    if not isinstance(frames, list) or not all("name" in _keys(frame) for frame in frames):
+        return []
+    return frames if any(isinstance(frame.get("labels"), list) for frame in frames) else []
+
+
 def _is_yolo_line(line: str) -> bool:
     parts = line.split()
     try:
@@ -138,17 +150,19 @@ _TRAITS: list[tuple[OtherFormat, Callable[[Any], bool]]] = [
     (_LABEL_STUDIO, _is_list_of("data", "annotations")),
     (_LABEL_STUDIO, _is_list_of("data", "completions")),
     (_LABEL_STUDIO, _is_list_of("annotator", "annotation_id")),
-    (OtherFormat("Supervisely", "run the app Export to COCO in Supervisely"), _has("objects", "size")),
-    (OtherFormat("Supervisely (its meta.json)", "run the app Export to COCO in Supervisely"), _has("classes", "tags")),
-    (OtherFormat("V7 Darwin", _EXPORT), _has("version", "item", "annotations")),
+    (_own("Supervisely", "supervisely"), _has("objects", "size")),
+    (_own("SuperAnnotate", "superannotate"), _is_superannotate),
+    (_own("V7 Darwin", "darwin"), _has("item", "annotations")),
+    (_own("V7 Darwin", "darwin"), _has("dataset", "image", "annotations")),
+    (_own("VoTT", "vott"), _has("assets", "tags")),
     (_own("Cityscapes", "masks"), _has("imgHeight", "imgWidth", "objects")),
-    (OtherFormat("BDD100K", _CONVERT), _is_list_of("name", "labels")),
+    (_own("BDD100K", "bdd100k"), lambda content: bool(frames_of(content))),
     (OtherFormat("Labelbox", _EXPORT), _is_list_of("data_row")),
     (OtherFormat("Labelbox", _EXPORT), _is_list_of("Labeled Data", "Label")),
     (OtherFormat("detectron2's list of dicts", _CONVERT), _is_list_of("file_name", "annotations")),
     (OtherFormat("MMDetection", _CONVERT), _has("metainfo", "data_list")),
     (OtherFormat("MMDetection", _CONVERT), _is_list_of("filename", "ann")),
-    (OtherFormat("Datumaro", "convert it with `datum convert -f coco`"), _has("categories", "items")),
+    (_own("Datumaro", "datumaro"), _has("categories", "items")),
     (OtherFormat("GeoJSON", f"{_CONVERT}, in pixels"), _has("type", "features")),
 ]
 """Formats and their tests; the first match counts."""

@@ -1,0 +1,79 @@
+"""Read SuperAnnotate's vector projects: a JSON file for each image, `a.jpg.json`, in old ones `a.jpg___objects.json`.
+
+Source: https://doc.superannotate.com/docs/vector-json
+"""
+
+from functools import partial
+from typing import Any
+
+from lightning_rcnn.data.formats.annotation_files import ImageNames
+from lightning_rcnn.data.formats.coco.scalars import number, numbers, whole_number
+from lightning_rcnn.data.formats.image_json import read_image_files
+from lightning_rcnn.data.formats.labeled import LabeledData, LabeledImage, LabeledObject, Labels
+from lightning_rcnn.data.formats.layout import Layout
+from lightning_rcnn.data.formats.outlines import outlined_object
+from lightning_rcnn.data.formats.shapes import (
+    box_from_corners,
+    class_name_of,
+    ellipse_object,
+    join_groups,
+    malformed,
+    unsupported,
+)
+from lightning_rcnn.errors import InputError
+from lightning_rcnn.plural import plural
+
+_NOT_SHAPES = ("tag", "comment")
+
+
+def read_superannotate(layout: Layout) -> LabeledData:
+    """List a project of SuperAnnotate.
+
+    Raises:
+        InputError: there is none.
+    """
+    splits, number_of_files = read_image_files(layout, partial(_read_file, layout))
+    if not number_of_files:
+        raise InputError(f"{layout.path}: no JSON file of SuperAnnotate, with `metadata` and `instances`")
+    return LabeledData(plural(number_of_files, "JSON file"), splits)
+
+
+def is_superannotate(content: Any) -> bool:
+    """Return whether parsed JSON is the file of an image in SuperAnnotate's form."""
+    return isinstance(content, dict) and isinstance(content.get("metadata"), dict) and "instances" in content
+
+
+def _read_file(layout: Layout, file: str, content: Any) -> LabeledImage | None:
+    if not is_superannotate(content):
+        return None
+    metadata = content["metadata"]
+    width, height = (whole_number(metadata.get(side)) or 0 for side in ("width", "height"))
+    listed = content["instances"] if isinstance(content["instances"], list) else []
+    shapes = [each for each in listed if not (isinstance(each, dict) and each.get("type") in _NOT_SHAPES)]
+    objects = [_read_shape(each, f"instance {index}", width, height) for index, each in enumerate(shapes, start=1)]
+    groups = [(each.get("groupId") or None) if isinstance(each, dict) else None for each in shapes]
+    written = str(metadata.get("name") or file.rpartition("/")[2].removesuffix(".json").removesuffix("___objects"))
+    labels = Labels(join_groups(objects, groups), (width, height))
+    return LabeledImage(ImageNames(layout, file).find(written), labels, file)
+
+
+def _read_shape(each: Any, place: str, width: int, height: int) -> LabeledObject:
+    if not isinstance(each, dict):
+        return malformed(f"{place}: not an object")
+    name, kind, points = class_name_of(each.get("className")), each.get("type"), each.get("points")
+    if kind == "bbox":
+        corners = points if isinstance(points, dict) else {}
+        return box_from_corners(name, map(corners.get, ("x1", "y1", "x2", "y2")), place)
+    if kind == "polygon":
+        excluded = each.get("exclude") or []
+        outlines = [numbers(outline) for outline in (points, *(excluded if isinstance(excluded, list) else [None]))]
+        if any(outline is None for outline in outlines):
+            return malformed(f"{place}: its points are not numbers")
+        return outlined_object(name, [outline for outline in outlines if outline is not None], width, height, place)
+    if kind == "ellipse":
+        values = [number(each.get(key)) for key in ("cx", "cy", "rx", "ry", "angle")]
+        x, y, x_radius, y_radius, degrees = (value or 0.0 for value in values)
+        if None in values[:4]:
+            return malformed(f"{place}: no center and radii")
+        return ellipse_object(name, x, y, x_radius, y_radius, degrees, place)
+    return unsupported(kind, place)

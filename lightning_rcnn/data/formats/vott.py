@@ -1,0 +1,68 @@
+"""Read VoTT's JSON export: rectangles and polygons of all images in one file.
+
+Source: https://github.com/microsoft/VoTT
+"""
+
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import unquote
+
+from lightning_rcnn.data.formats.annotation_files import ImageNames, splits_of_files
+from lightning_rcnn.data.formats.coco.scalars import whole_number
+from lightning_rcnn.data.formats.labeled import LabeledData, LabeledImage, LabeledObject, Labels
+from lightning_rcnn.data.formats.layout import Layout, read_json
+from lightning_rcnn.data.formats.shapes import box_from_sizes, class_name_of, malformed, points_of, polygon_object
+from lightning_rcnn.errors import InputError
+
+
+def read_vott(layout: Layout) -> LabeledData:
+    """List a data set of VoTT's JSON exports.
+
+    Raises:
+        InputError: there are none.
+    """
+    files = [file for file in layout.with_suffix(".json") if layout.json_kind(file) == "vott"]
+    if not files:
+        raise InputError(f"{layout.path}: no JSON export of VoTT, with `assets` and `tags`")
+    contents = {file: read_json(layout.root / file) for file in files}
+    images = {file: _read_images(layout, file, content) for file, content in contents.items()}
+    names = [
+        class_name_of(tag.get("name") if isinstance(tag, dict) else None)
+        for content in contents.values()
+        for tag in (content["tags"] if isinstance(content["tags"], list) else [])
+    ]
+    listed = list(dict.fromkeys(name for name in names if name))
+    return LabeledData(", ".join(files), splits_of_files(layout, images), listed or None)
+
+
+def _read_images(layout: Layout, file: str, content: Mapping[str, Any]) -> list[LabeledImage]:
+    names = ImageNames(layout, file)
+    assets = content["assets"].values() if isinstance(content["assets"], dict) else content["assets"]
+    images = []
+    for entry in assets if isinstance(assets, list) else list(assets or ()):
+        asset = entry.get("asset") if isinstance(entry, dict) else None
+        if not isinstance(asset, dict):
+            continue
+        stated = asset.get("size")
+        size = stated if isinstance(stated, dict) else {}
+        width, height = (whole_number(size.get(side)) or 0 for side in ("width", "height"))
+        written = str(asset.get("name") or "")
+        name = names.find(written)
+        name = name if name in layout.image_set else names.find(unquote(written))
+        regions = entry.get("regions")
+        listed = enumerate(regions if isinstance(regions, list) else [], start=1)
+        objects = [_read_region(each, f"region {index}") for index, each in listed]
+        images.append(LabeledImage(name, Labels(objects, (width, height)), file))
+    return images
+
+
+def _read_region(each: Any, place: str) -> LabeledObject:
+    tags = each.get("tags") if isinstance(each, dict) else None
+    if not isinstance(tags, list) or len(tags) != 1:
+        return malformed(f"{place}: not one tag")
+    name, points = class_name_of(tags[0]), points_of(each.get("points"))
+    if each.get("type") == "POLYGON" and points:
+        return polygon_object(name, points, place)
+    stated = each.get("boundingBox")
+    box = stated if isinstance(stated, dict) else {}
+    return box_from_sizes(name, (box.get(key) for key in ("left", "top", "width", "height")), place)

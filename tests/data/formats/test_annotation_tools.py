@@ -1,0 +1,269 @@
+"""JSON of annotation tools and data sets, in the form in which they write it, packed by recognition."""
+
+import base64
+import io
+import json
+import zlib
+
+import numpy as np
+import pytest
+from PIL import Image
+from pycocotools import mask as coco_mask
+
+CAT, DOG = ("cat", 5, 6, 15, 26), ("dog", 10, 10, 30, 40)
+NAMES = [{"name": "dog"}, {"name": "cat"}]
+CORNERS = [[10, 10], [30, 10], [30, 40], [10, 40]]
+"""Of DOG."""
+HOLE = [[15, 15], [25, 15], [25, 35], [15, 35]]
+POINTS = [{"x": x, "y": y} for x, y in CORNERS]
+
+
+def flat(points):
+    return [value for point in points for value in point]
+
+
+def lines(*contents):
+    return "".join(f"{json.dumps(content)}\n" for content in contents)
+
+
+def area(record):
+    mask = record["segmentation"]
+    return int(coco_mask.area({**mask, "counts": mask["counts"].encode()}))
+
+
+def rectangle(name="cat", exterior=((5, 6), (15, 26))):
+    return {"classTitle": name, "geometryType": "rectangle", "points": {"exterior": exterior, "interior": []}}
+
+
+def holed(name="dog", interior=()):
+    return {"classTitle": name, "geometryType": "polygon", "points": {"exterior": CORNERS, "interior": interior}}
+
+
+def bitmap(pixels, origin, name="cat"):
+    png = io.BytesIO()
+    Image.fromarray(pixels).save(png, "PNG")
+    data = base64.b64encode(zlib.compress(png.getvalue())).decode()
+    return {"classTitle": name, "geometryType": "bitmap", "bitmap": {"data": data, "origin": origin}}
+
+
+def supervisely(*objects):
+    return {"description": "", "tags": [], "size": {"height": 48, "width": 64}, "objects": objects}
+
+
+META = {"classes": [{"title": "dog", "shape": "polygon"}, {"title": "cat", "shape": "rectangle"}], "tags": []}
+
+
+def test_supervisely(write_files, pack):
+    """Two data sets of a project, called like splits; the classes are in its order."""
+    texts = {"meta.json": META, "train/ann/a.jpg.json": supervisely(rectangle(), holed())}
+    texts["val/ann/b.jpg.json"] = supervisely()
+    packed = pack(write_files(texts, ["train/img/a.jpg", "val/img/b.jpg"]))
+    assert packed.title == "found Supervisely (2 JSON files, 2 splits: train 1, val 1)"
+    assert packed.splits["train"].objects == {"train/img/a.jpg": [CAT, DOG]}
+    assert packed.splits["val"].objects == {"val/img/b.jpg": []}
+    assert packed.splits["val"].classes == ["dog", "cat"]
+
+
+@pytest.mark.parametrize("channels", [1, 4])
+def test_holes_and_bitmaps_of_supervisely(write_files, pack_one, channels):
+    mask = np.zeros((20, 10), np.uint8)
+    mask[:, :5] = 255
+    pixels = mask if channels == 1 else np.stack([np.full_like(mask, 9)] * 3 + [mask], axis=2)
+    content = supervisely(holed(interior=[HOLE]), bitmap(pixels, [5, 6]), bitmap(mask, [60, 40]))
+    packed = pack_one(write_files({"ds/ann/a.jpg.json": content}, ["ds/img/a.jpg"]))
+    dog, cat, beyond = packed.records["ds/img/a.jpg"]["annotations"]
+    assert dog["bbox"] == [10, 10, 30, 40]
+    assert area(dog) == 20 * 30 - 10 * 20
+    assert (cat["bbox"], area(cat)) == ([5, 6, 10, 26], 5 * 20)
+    assert (beyond["bbox"], area(beyond)) == ([60, 40, 64, 48], 4 * 8)
+
+
+def test_bad_objects_of_supervisely_are_counted(write_files, pack_one):
+    damaged = bitmap(np.ones((2, 2), np.uint8), [0, 0])
+    damaged["bitmap"]["data"] = "AAAA"
+    bomb = bitmap(np.ones((2, 2), np.uint8), [0, 0])
+    bomb["bitmap"]["data"] = base64.b64encode(zlib.compress(bytes(1 << 27))).decode()
+    point = {"classTitle": "cat", "geometryType": "point", "points": {"exterior": [[1, 1]], "interior": []}}
+    objects = [rectangle(), damaged, bomb, point, holed(interior=[[[1, 1]]]), rectangle(exterior=[]), "x"]
+    packed = pack_one(write_files({"ds/ann/a.json": supervisely(*objects)}, ["ds/img/a.png"]))
+    assert packed.objects == {"ds/img/a.png": [CAT]}
+    assert packed.report["malformed_object"] == 5
+    assert packed.report["unsupported_shape"] == 1
+
+
+def test_superannotate(write_files, pack_one):
+    box = {"type": "bbox", "className": "cat", "points": {"x1": 5, "x2": 15, "y1": 6, "y2": 26}}
+    polygon = {"type": "polygon", "className": "dog", "points": flat(CORNERS), "exclude": [flat(HOLE)]}
+    others = [{"type": "tag", "className": "x"}, {"type": "polyline", "className": "cat", "points": [1, 1, 2, 2]}]
+    content = {"metadata": {"name": "a.jpg", "width": 64, "height": 48}, "instances": [box, polygon, *others]}
+    texts = {"a.jpg___objects.json": content, "classes/classes.json": [{"id": 1, "name": "cat"}]}
+    packed = pack_one(write_files(texts, ["a.jpg"]))
+    assert packed.objects == {"a.jpg": [CAT, DOG]}
+    assert area(packed.records["a.jpg"]["annotations"][1]) == 20 * 30 - 10 * 20
+    assert packed.report == {"unsupported_shape": 1, "missing_mask": 1}
+
+
+@pytest.mark.parametrize("version", [1, 2])
+def test_darwin(write_files, pack_one, version):
+    box = {"name": "cat", "bounding_box": {"x": 5, "y": 6, "w": 10, "h": 20}}
+    polygon = {"name": "dog", "bounding_box": {"x": 0, "y": 0, "w": 1, "h": 1}}
+    if version == 2:
+        polygon["polygon"] = {"paths": [POINTS]}
+        slots = [{"slot_name": "0", "width": 64, "height": 48}]
+        content = {"version": "2.0", "item": {"name": "a.jpg", "path": "/site", "slots": slots}}
+    else:
+        polygon["polygon"] = {"path": POINTS}
+        content = {"dataset": "x", "image": {"filename": "a.jpg", "path": "/site", "width": 64, "height": 48}}
+    content["annotations"] = [box, polygon, {"name": "good", "tag": {}}, {"name": "cat", "line": {"path": POINTS}}]
+    packed = pack_one(write_files({"releases/latest/annotations/a.json": content}, ["images/site/a.jpg"]))
+    assert packed.objects == {"images/site/a.jpg": [CAT, DOG]}
+    assert packed.report == {"unsupported_shape": 1, "missing_mask": 1}
+
+
+def frame(name, *labels, **further):
+    return {"name": name, "labels": list(labels), **further}
+
+
+def label(category, edges=None, **further):
+    box = {} if edges is None else {"box2d": dict(zip(("x1", "y1", "x2", "y2"), edges, strict=True))}
+    return {"id": "0", "category": category, **box, **further}
+
+
+def test_bdd100k(write_files, pack):
+    """Lanes and drivable areas lie beside the boxes of 2018; in the files of 2020 an image may have no labels."""
+    lane = label("lane/road curb", poly2d=[{"vertices": CORNERS, "types": "LLCC", "closed": False}])
+    group = label("dog", DOG[1:], attributes={"crowd": True})
+    texts = {
+        "labels/det_20/det_train.json": [{"name": "0.jpg"}, frame("a.jpg", label(*[CAT[0], CAT[1:]]), lane, group)],
+        "labels/det_20/det_val.json": {"frames": [frame("a.jpg", label("dog", DOG[1:]))], "config": {}},
+    }
+    images = [f"images/100k/{name}.jpg" for name in ("train/0", "train/a", "val/a")]
+    packed = pack(write_files(texts, images), max_loss=0)
+    train = packed.splits["train"]
+    assert train.objects == {images[0]: [], images[1]: [CAT, DOG]}
+    assert [each["iscrowd"] for each in train.records[images[1]]["annotations"]] == [0, 1]
+    assert train.report == {"empty_image": 1, "no_class": 1, "crowd": 1}
+    assert packed.splits["val"].objects == {images[2]: [DOG]}
+
+
+def test_instances_of_bdd100k(write_files, pack_one):
+    polygon = {"vertices": CORNERS, "types": "LLLL", "closed": True}
+    curve = polygon | {"types": "LCCL"}
+    content = [frame("a.jpg", label("dog", poly2d=[polygon]), label("cat", poly2d=[curve]))]
+    packed = pack_one(write_files({"ins_seg.json": content}, ["a.jpg"]))
+    assert packed.has_masks
+    assert packed.objects == {"a.jpg": [DOG]}
+    assert packed.report == {"unsupported_shape": 1}
+
+
+def test_datumaro(write_files, pack):
+    shapes = [
+        {"type": "bbox", "label_id": 1, "group": 0, "bbox": [5, 6, 10, 20], "attributes": {"difficult": True}},
+        {"type": "polygon", "label_id": 0, "group": 7, "points": flat([[10, 10], [30, 10], [30, 20], [10, 20]])},
+        {"type": "polygon", "label_id": 0, "group": 7, "points": flat([[10, 30], [30, 30], [30, 40], [10, 40]])},
+        {"type": "label", "label_id": 0},
+        {"type": "points", "label_id": 0, "points": [1, 1]},
+        {"type": "bbox", "label_id": 9, "bbox": [5, 6, 10, 20]},
+    ]
+    mask = {"type": "mask", "label_id": 0, "rle": {"size": [48, 64], "counts": [480, 30, 18, 30, 48 * 64 - 558]}}
+    items = [{"id": "a", "annotations": shapes, "image": {"path": "a.jpg", "size": [48, 64]}}]
+    texts = {
+        "annotations/train.json": {"info": {}, "categories": {"label": {"labels": NAMES}}, "items": items},
+        "annotations/val.json": {
+            "categories": {"label": {"labels": NAMES}},
+            "items": [{"id": "b", "annotations": [mask], "image": {"path": "b.jpg"}}],
+        },
+    }
+    packed = pack(write_files(texts, ["images/train/a.jpg", "images/val/b.jpg"]))
+    train = packed.splits["train"]
+    assert train.classes == ["dog", "cat"]
+    assert train.objects == {"images/train/a.jpg": [CAT, DOG]}
+    assert train.records["images/train/a.jpg"]["annotations"][0]["difficult"] == 1
+    assert train.report["unsupported_shape"] == train.report["unknown_class"] == 1
+    assert packed.splits["val"].objects == {"images/val/b.jpg": [("dog", 10, 0, 12, 30)]}
+
+
+def test_vott(write_files, pack_one):
+    box = {"height": 20, "width": 10, "left": 5, "top": 6}
+    regions = [
+        {"type": "RECTANGLE", "tags": ["cat"], "boundingBox": box, "points": POINTS},
+        {"type": "POLYGON", "tags": ["dog"], "boundingBox": box, "points": POINTS},
+        {"type": "RECTANGLE", "tags": ["cat", "dog"], "boundingBox": box},
+    ]
+    asset = {"name": "a%20b.jpg", "size": {"width": 64, "height": 48}}
+    content = {"name": "p", "tags": NAMES, "assets": {"1": {"asset": asset, "regions": regions}}}
+    packed = pack_one(write_files({"export/p-export.json": content}, ["export/a b.jpg"]))
+    assert packed.classes == ["dog", "cat"]
+    assert packed.objects == {"export/a b.jpg": [CAT, DOG]}
+    assert packed.report["malformed_object"] == 1
+
+
+def test_crowdhuman(write_files, pack):
+    person = {"tag": "person", "fbox": [5, 6, 10, 20], "vbox": [5, 6, 5, 5], "hbox": [5, 6, 2, 2], "extra": {"occ": 0}}
+    ignored = {"tag": "mask", "fbox": [10, 10, 20, 30], "extra": {"ignore": 1}}
+    content = {"ID": "273271,c9db", "gtboxes": [person, ignored]}
+    texts = {f"annotation_{split}.odgt": lines(content | {"ID": split}) for split in ("train", "val")}
+    packed = pack(write_files(texts, ["Images/train.jpg", "Images/val.jpg"]))
+    assert packed.title.endswith("2 splits: train 1, val 1); boxes of the whole body (fbox)")
+    val = packed.splits["val"]
+    assert val.objects == {"Images/val.jpg": [("person", *CAT[1:]), ("person", *DOG[1:])]}
+    assert [each["iscrowd"] for each in val.records["Images/val.jpg"]["annotations"]] == [0, 1]
+
+
+def manifest(name, *classes):
+    boxes = [{"class_id": number, "left": 5, "top": 6, "width": 10, "height": 20} for number in classes]
+    job = {"image_size": [{"width": 64, "height": 48, "depth": 3}], "annotations": boxes}
+    metadata = {"class-map": {"0": "cat"}, "type": "groundtruth/object-detection"}
+    return {"source-ref": f"s3://bucket/{name}", "job": job, "job-metadata": metadata}
+
+
+def test_sagemaker(write_files, pack_one):
+    """Images of one name in two folders are told apart by their addresses."""
+    texts = {"output.manifest": lines(manifest("site/a.jpg", 0), manifest("a.jpg", 0, 1))}
+    packed = pack_one(write_files(texts, ["site/a.jpg", "a.jpg"]))
+    assert packed.objects == {"site/a.jpg": [CAT], "a.jpg": [CAT]}
+    assert packed.report["unknown_class"] == 1
+
+
+def test_a_manifest_of_two_jobs_is_refused(write_files, refusal):
+    twice = manifest("a.jpg", 0) | {"other": {"annotations": []}}
+    root = write_files({"output.manifest": lines(manifest("site/a.jpg", 0), twice)}, ["site/a.jpg", "a.jpg"])
+    assert "has boxes of several jobs: job, other" in refusal(root)
+
+
+def test_vertex(write_files, pack):
+    box = {"displayName": "cat", "xMin": 0.25, "yMin": 0.25, "xMax": 0.5, "yMax": 0.5}
+    content = {"imageGcsUri": "gs://bucket/a.jpg", "boundingBoxAnnotations": [box, {"displayName": "cat"}]}
+    usage = {"aiplatform.googleapis.com/ml_use": "test"}
+    root = write_files({"x.jsonl": lines(content | {"dataItemResourceLabels": usage})}, ["imgs/a.jpg"])
+    packed = pack(root).splits["test"]
+    assert packed.objects == {"imgs/a.jpg": [("cat", 16, 12, 32, 24)]}
+    assert packed.report["malformed_object"] == 1
+
+
+def test_labelbox(write_files, pack_one):
+    box = {"name": "cat", "bounding_box": {"top": 6, "left": 5, "height": 20, "width": 10}}
+    mask = {"name": "cat", "annotation_kind": "ImageSegmentationMask", "mask": {"url": "https://api.labelbox.com/x"}}
+    labels = [{"annotations": {"objects": [box, {"name": "dog", "polygon": POINTS}, mask]}}, {"annotations": {}}]
+    content = {
+        "data_row": {"id": "c1", "external_id": "a.jpg", "row_data": "https://storage.labelbox.com/x?token=1"},
+        "media_attributes": {"width": 64, "height": 48},
+        "projects": {"p": {"labels": labels}},
+    }
+    packed = pack_one(write_files({"export.ndjson": lines(content)}, ["images/a.jpg"]))
+    assert packed.objects == {"images/a.jpg": [CAT, DOG]}
+    assert packed.report["several_annotations"] == packed.report["unsupported_shape"] == 1
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        {"frames": [{"file_path": "a.jpg", "transform_matrix": []}]},
+        {"frames": []},
+        [{"name": "a", "labels": "x"}],
+        {"metadata": "x", "instances": []},
+        {"image": {"file": "a.jpg"}, "annotations": []},
+    ],
+)
+def test_json_of_others_is_none_of_these(write_files, recognized, content):
+    assert not recognized(write_files({"a.json": content}, ["a.jpg"]))
