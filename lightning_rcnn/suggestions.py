@@ -5,8 +5,12 @@ from difflib import get_close_matches
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """Return a clause for the end of a message, "; did you mean X?"; empty if no known name is close."""
-    near = get_close_matches(name, list(known), n=1)
+    """Return a clause for the end of a message, "; did you mean X?"; empty if no known name is close.
+
+    A name that differs in case alone is the closest.
+    """
+    known = list(known)
+    near = [other for other in known if other.lower() == name.lower()] or get_close_matches(name, known, n=1)
     return f"; did you mean {near[0]}?" if near else ""
 
 

@@ -24,21 +24,33 @@ OURS = ("lightning_rcnn.", "lightning.")
 """Modules of the classes that log only the metrics that the detector lists."""
 
 
+_LEAST = {
+    "accumulate_grad_batches": 1,
+    "check_val_every_n_epoch": 1,
+    "val_check_interval": 1e-9,
+    "log_every_n_steps": 0,
+    "gradient_clip_val": 0,
+}
+"""Trainer's setting -> its least number. Lightning divides by a smaller one, or leaves it out of account in silence."""
+
+
 class StartCheck(Callback):
     """Compares model, data and trainer before the first step. Detectors add this callback themselves.
 
     Raises:
-        InputError: the trainer's limits leave nothing to train; a launcher started more or fewer processes than train
-            together; ranks differ in precision; the model has other classes than the data; a setting cannot work with a
-            sharded strategy, or nodes do not share the folder for its split checkpoints; gradients on CPUs are to cross
-            the network in another form; a callback monitors a metric that nothing logs, or in the wrong direction; a
-            validation interval exceeds the epoch; a callback will unfreeze layers that the schedule cannot take.
+        InputError: the trainer's limits leave nothing to train, or a number has no meaning; a launcher started more or
+            fewer processes than train together; ranks differ in precision; the model has other classes than the data; a
+            setting cannot work with a sharded strategy, or nodes do not share the folder for its split checkpoints;
+            gradients on CPUs are to cross the network in another form; a callback monitors a metric that nothing logs,
+            or in the wrong direction; a validation interval exceeds the epoch; a callback will unfreeze layers that the
+            schedule cannot take.
     """
 
     def setup(self, trainer: Trainer, pl_module: Any, stage: str) -> None:
         """Check all that does not need the optimizer; the data are already set up."""
         if stage == "fit":
             _check_limits(trainer)
+            _check_numbers(trainer)
         _check_world(trainer)
         _check_precision(trainer)
         check_sharding(trainer, pl_module)
@@ -90,6 +102,18 @@ def _check_limits(trainer: Trainer) -> None:
             raise InputError(f"trainer.{name} 0: trains nothing; give a number above 0, or -1 for no limit")
     if trainer.limit_train_batches == 0:
         raise InputError("trainer.limit_train_batches 0: trains nothing; give 1 or more, or validate instead of fit")
+
+
+def _check_numbers(trainer: Trainer) -> None:
+    """Refuse numbers that have no meaning, and minima above their maxima."""
+    for name, least in _LEAST.items():
+        value = getattr(trainer, name)
+        if value is not None and value < least:
+            raise InputError(f"trainer.{name} {value:g}: give {'more than 0' if 0 < least < 1 else f'{least} or more'}")
+    for kind in ("epochs", "steps"):
+        minimum, maximum = getattr(trainer, f"min_{kind}"), getattr(trainer, f"max_{kind}")
+        if minimum is not None and maximum not in (None, -1) and minimum > maximum:
+            raise InputError(f"trainer.min_{kind} {minimum}: is more than trainer.max_{kind} {maximum}, which ends it")
 
 
 def _check_finetuning(trainer: Trainer) -> None:

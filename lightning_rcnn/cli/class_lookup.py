@@ -10,6 +10,7 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from lightning_rcnn.class_paths import class_path as class_path_of
 from lightning_rcnn.class_paths import import_module
+from lightning_rcnn.cli.known_classes import BACKBONES, DETECTORS, SCHEDULES
 from lightning_rcnn.detectors.optimization import LRSchedulerCallable, OptimizerCallable
 from lightning_rcnn.parts import Part, Settings
 from lightning_rcnn.suggestions import did_you_mean
@@ -76,8 +77,13 @@ def class_problem(name: str, bases: Bases) -> str | None:
     if known_class is None:
         if reason := why_not_imported(name):
             return reason
+        module, _, last_part = name.rpartition(".")
+        if module:
+            names = dir(import_module(module))
+            near = did_you_mean(last_part, names)
+            return f"{name} is not a class" if last_part in names else f"{module} has no {last_part}{near}"
         known = [short for base in bases for short in subclasses(base)]
-        return f"no {bases[0].__name__} is called {name}{did_you_mean(name, known)}"
+        return f"no {bases[0].__name__} is called {name}{did_you_mean(name, known) or _listed(bases)}"
     is_strict = len(bases) == 1 and issubclass(bases[0], Part | Settings)  # transforms may be any callable
     if is_strict and not issubclass(known_class, bases):
         return f"{name} is not a {bases[0].__name__}; derive it from {class_path_of(bases[0])}"
@@ -85,6 +91,12 @@ def class_problem(name: str, bases: Bases) -> str | None:
         derived = sorted(short for short, each in subclasses(known_class).items() if not inspect.isabstract(each))
         return f"{name} is a base of others; give one of {', '.join(derived)}"
     return None
+
+
+def _listed(bases: Bases) -> str:
+    """Return the end of a message that lists our detectors, backbones or schedules; empty for other classes."""
+    ours = [each.__name__ for each in (*DETECTORS, *BACKBONES, *SCHEDULES) if issubclass(each, bases)]
+    return f"; there are {', '.join(ours)}, or give the class path of yours" if ours else ""
 
 
 def why_not_imported(name: str) -> str | None:

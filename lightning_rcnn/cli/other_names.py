@@ -33,7 +33,10 @@ def ours_for(name: str, known: Collection[str]) -> str:
     for ours in (dashes + spelled, f"{owner}.init_args.{inner}"):
         if ours in known:
             return f"; did you mean {ours}?"
-    whole, last_part = spelled.lower(), spelled.lower().rpartition(".")[2]
+    whole, (group, _, last_part) = spelled.lower(), spelled.lower().rpartition(".")
+    longer = [key for key in known if group and key.startswith(f"{dashes}{group}.{last_part}_")]
+    if len(longer) == 1:  # `model.rpn.nms`, while `nms` alone is another part's elsewhere
+        return f"; did you mean {longer[0]}?"
     answers = (_of_row(_ROWS[part], dashes, known) for part in (whole, last_part) if part in _ROWS)
     return next(filter(None, answers), "") or did_you_mean_key(dashes + spelled, known)
 

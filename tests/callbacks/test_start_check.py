@@ -21,6 +21,26 @@ def test_limits_that_leave_nothing_to_train_are_refused(name):
         StartCheck().setup(trainer, None, "fit")
 
 
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"accumulate_grad_batches": 0}, "trainer.accumulate_grad_batches 0: give 1 or more"),
+        ({"accumulate_grad_batches": -1}, "trainer.accumulate_grad_batches -1: give 1 or more"),
+        ({"check_val_every_n_epoch": 0}, "trainer.check_val_every_n_epoch 0: give 1 or more"),
+        ({"val_check_interval": 0}, "trainer.val_check_interval 0: give more than 0"),
+        ({"log_every_n_steps": -1}, "trainer.log_every_n_steps -1: give 0 or more"),
+        ({"gradient_clip_val": -0.5}, "trainer.gradient_clip_val -0.5: give 0 or more"),
+        ({"min_epochs": 3}, "trainer.min_epochs 3: is more than trainer.max_epochs 2, which ends it"),
+        ({"min_steps": 9, "max_steps": 8}, "trainer.min_steps 9: is more than trainer.max_steps 8, which ends it"),
+    ],
+)
+def test_numbers_without_a_meaning_are_refused(options, message):
+    trainer = Trainer(accelerator="cpu", devices=1, logger=False, **{"max_epochs": 2, **options})
+    with pytest.raises(InputError) as caught:
+        StartCheck().setup(trainer, None, "fit")
+    assert str(caught.value) == message
+
+
 @pytest.mark.parametrize("limit", [0, 0.0])
 def test_no_batches_are_refused(limit):
     trainer = Trainer(accelerator="cpu", devices=1, logger=False, limit_train_batches=limit)

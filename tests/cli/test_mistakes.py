@@ -8,6 +8,10 @@ import yaml
 
 from lightning_rcnn.backbones.resnet import ResNetName
 
+BACKBONES = (
+    "there are ResNetFPN, ResNetC4, ResNetDC5, PlainBackbone, MobileNetFPN, RegNetFPN, SwinFPN, TimmFPN, ViTDet, or "
+    "give the class path of yours"
+)
 NETWORKS = ", ".join(get_args(ResNetName))
 NOT_A_NETWORK = f"'resnet19' is not one of {NETWORKS}; did you mean resnet18?"
 
@@ -20,12 +24,13 @@ NOT_A_NETWORK = f"'resnet19' is not one of {NETWORKS}; did you mean resnet18?"
             ":3: model.init_args.bakbone: FasterRCNN takes no bakbone; did you mean backbone?",
         ),
         ("model:\n  init_args: {foo: {}}", ":2: model.init_args.foo: FasterRCNN takes no foo"),
-        ("model:\n  backbone: resnet18", ":2: model.init_args.backbone: no Backbone is called resnet18"),
+        ("model:\n  backbone: resnet18", f":2: model.init_args.backbone: no Backbone is called resnet18; {BACKBONES}"),
         (
             "model:\n  class_path: FasterRCN",
             ":2: model.class_path: no Detector is called FasterRCN; did you mean FasterRCNN?",
         ),
-        ("model:\n  class_path: lightning_rcnn.Foo", ":2: model.class_path: no Detector is called lightning_rcnn.Foo"),
+        ("model:\n  class_path: lightning_rcnn.Foo", ":2: model.class_path: lightning_rcnn has no Foo"),
+        ("model:\n  class_path: lightning_rcnn.load", ":2: model.class_path: lightning_rcnn.load is not a class"),
         ("model: 3", ":1: model: '3' is no Detector"),
         (
             "model:\n  init_args: {backbone: {init_args: {name: resnet19}}}",
@@ -116,6 +121,8 @@ def test_what_torchvision_says_of_arguments_is_one_line(error_line, workplace, s
             "--model.backbone.chanels 3",
             "--model.backbone.chanels: no such option; did you mean --model.backbone.channels?",
         ),
+        ("--model.rpn.nms .5", "--model.rpn.nms: no such option; did you mean --model.rpn.nms_iou?"),
+        ("--model.optimizer sgd", "--model.optimizer: no Optimizer is called sgd; did you mean SGD?"),
         ("--model FasterRCN", "--model: no Detector is called FasterRCN; did you mean FasterRCNN?"),
         ("--model nowhere.Mine", "--model: nowhere.Mine cannot be imported (No module named 'nowhere')"),
         ("--model broken.Mine", "--model: broken.Mine cannot be imported (No module named 'nonexisting')"),
