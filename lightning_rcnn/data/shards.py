@@ -166,6 +166,10 @@ def _file_of(address: str) -> str:
     path = Path(address).expanduser()
     if path.is_dir():
         return str(path / INDEX_NAME)
+    if not path.exists() and not path.suffix and (path.parent / INDEX_NAME).is_file():
+        raise InputError(
+            f"{address}: no such folder; {path.parent} is one packed set: give it, or pack again with --split 0.8,0.2"
+        )
     if not path.exists():
         raise InputError(f"{address}: no such file or folder; give a packed folder, shards or URLs")
     return str(path)

@@ -10,6 +10,7 @@ from torch.optim import Optimizer
 from lightning_rcnn.data.global_batch import global_batch_size
 from lightning_rcnn.detectors.parameter_groups import ParameterGroupSettings
 from lightning_rcnn.errors import InputError
+from lightning_rcnn.plural import plural
 
 _KEY = "model.parameter_groups.lr_rule"
 
@@ -39,7 +40,7 @@ def scaling_factor(settings: ParameterGroupSettings, trainer: Trainer) -> float:
 
 
 def scale_rates(optimizer: Optimizer, settings: ParameterGroupSettings, trainer: Trainer) -> None:
-    """Apply the rule to the rates of all parameter groups, and say so.
+    """Apply the rule to the rates of all parameter groups, and say so; without one, say whether the rate is for others.
 
     Args:
         optimizer: optimizer with the rates as they are given; changed in place.
@@ -50,6 +51,7 @@ def scale_rates(optimizer: Optimizer, settings: ParameterGroupSettings, trainer:
         InputError: see `scaling_factor`; or the optimizer has no rate.
     """
     if settings.lr_rule is None:
+        _name_other_batch(settings.reference_batch_size, global_batch_size(trainer))
         return
     factor = scaling_factor(settings, trainer)
     if not all("lr" in group for group in optimizer.param_groups):
@@ -62,3 +64,11 @@ def scale_rates(optimizer: Optimizer, settings: ParameterGroupSettings, trainer:
         f"learning rate {given:g} for {settings.reference_batch_size} images -> {given * factor:g} for "
         f"{global_batch_size(trainer)} ({rule} rule)"
     )
+
+
+def _name_other_batch(reference: int | None, batch_size: int | None) -> None:
+    if reference is not None and batch_size is not None and batch_size != reference:
+        rank_zero_info(
+            f"The learning rate is for {plural(reference, 'image')} a step, and a step has {batch_size}: {_KEY} linear "
+            "or square_root adapts it"
+        )

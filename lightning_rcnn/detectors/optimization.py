@@ -47,8 +47,6 @@ def configured(
         InputError: an argument is invalid; the schedule needs a training of known length; the schedule sets one rate
             for parameter groups of different rates; or the rule for the rates cannot be applied.
     """
-    if not any(parameter.requires_grad for parameter in module.parameters()):
-        raise InputError("nothing to train: all weights are frozen; call `unfreeze`, or set requires_grad of some")
     options: dict[str, Any] = {}
     # Fused is much faster on the CPU, but excludes clipping under mixed precision; on CUDA torch's choice is good.
     if module.device.type == "cpu" and not module.trainer.gradient_clip_val and _takes(make_optimizer, "fused"):

@@ -82,6 +82,7 @@ def test_sets_of_one_name_are_told_apart_by_their_folders(make_set, tmp_path: Pa
     ("source", "message"),
     [
         ("{set}-missing", "no such file or folder"),
+        ("{set}/train", r"train: no such folder; .* is one packed set: give it, or pack again with --split 0\.8,0\.2"),
         ("{set}/shard-000009.tar", "shard-000009.tar: no such file"),
         ("{set}/other-*.tar", r"other-\*.tar: no file or folder matches"),
         ("{set}/shard-{{000003..000006}}.tar", "shard-000005.tar: no such file"),

@@ -78,6 +78,15 @@ def test_without_a_rule_nothing_changes(settings, printed):
     assert "learning rate" not in printed.text
 
 
+@pytest.mark.parametrize(("batch_size", "is_named"), [(8, True), (16, False)])
+def test_a_rate_for_another_batch_is_named(batch_size, is_named, printed):
+    """A recipe for eight GPUs diverges on one with its rate."""
+    settings = ParameterGroupSettings(reference_batch_size=16)
+    assert rates_of(settings, batch_size=batch_size) == [RATE, RATE / 2]
+    line = "The learning rate is for 16 images a step, and a step has 8: model.parameter_groups.lr_rule linear or"
+    assert (line in printed.text) == is_named
+
+
 @pytest.mark.parametrize(
     ("build", "message"),
     [
