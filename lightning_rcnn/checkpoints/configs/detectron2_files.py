@@ -60,22 +60,31 @@ def config_beside(weights: Path) -> Path | None:
 def _read(path: Path, start: Path, depth: int) -> dict[str, Any]:
     if depth > _MAX_DEPTH:
         raise InputError(f"{start}: {_BASE} leads in a circle; name each file once")
-    content = {key: _literal(value) for key, value in _load(path, start).items()}
+    content = _load(path, start)
     bases = content.pop(_BASE, [])
+    bases = [bases] if isinstance(bases, str) else bases
+    if not isinstance(bases, list) or not all(isinstance(base, str) for base in bases):
+        raise InputError(f"{path}: {_BASE} {bases}: give a file, or a list of files")
     below: dict[str, Any] = {}
-    for base in [bases] if isinstance(bases, str) else bases:
+    for base in bases:
         below = merge(below, _read(path.parent / Path(base).expanduser(), start, depth + 1))
     return merge(below, content)
 
 
 def _load(path: Path, start: Path) -> dict[str, Any]:
+    if path.suffix == ".py":
+        raise InputError(
+            f"{path}: configurations are never executed; give the config.yaml that detectron2 wrote to its output_dir"
+        )
     try:
-        content = yaml.load(path.read_bytes(), _PlainLoader)
+        content = _literal(yaml.load(path.read_bytes(), _PlainLoader))
     except OSError as error:
         named = "" if path == start else f": its {_BASE} {path}"
         raise InputError(f"{start}{named}: cannot be read ({error.strerror}); put the file there") from error
     except yaml.YAMLError as error:
         raise InputError(f"{path}: not YAML ({str(error).splitlines()[0]})") from error
+    except RecursionError as error:
+        raise InputError(f"{path}: nested too deeply, or in itself; mend the file") from error
     if not isinstance(content, dict):
         raise InputError(f"{path}: not a configuration of detectron2; it has no keys")
     return content

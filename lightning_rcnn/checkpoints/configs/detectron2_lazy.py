@@ -1,5 +1,6 @@
 """Configurations that detectron2's LazyConfig writes, under the keys of its other configurations."""
 
+import math
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -57,6 +58,7 @@ _OTHER_NAMES: dict[str, str] = {
             ("pooler", "ROI_BOX_HEAD"),
             ("box_pooler", "ROI_BOX_HEAD"),
             ("mask_pooler", "ROI_MASK_HEAD"),
+            ("keypoint_pooler", "ROI_KEYPOINT_HEAD"),
         )
         for theirs, name in (
             ("output_size", "POOLER_RESOLUTION"),
@@ -79,6 +81,7 @@ _OTHER_NAMES: dict[str, str] = {
         )
     },
     **{f"model.roi_heads.box_predictor.{theirs}": ours for theirs, ours in _AT_TEST.items()},
+    "model.roi_heads.keypoint_head.loss_weight": "MODEL.ROI_KEYPOINT_HEAD.LOSS_WEIGHT",
     "optimizer.lr": "SOLVER.BASE_LR",
     "optimizer.momentum": "SOLVER.MOMENTUM",
     "optimizer.nesterov": "SOLVER.NESTEROV",
@@ -97,6 +100,7 @@ _OTHER_NAMES: dict[str, str] = {
     "lr_multiplier.warmup_factor": "SOLVER.WARMUP_FACTOR",
     "dataloader.train.total_batch_size": "SOLVER.IMS_PER_BATCH",
     "dataloader.train.dataset.filter_empty": "DATALOADER.FILTER_EMPTY_ANNOTATIONS",
+    "dataloader.train.dataset.min_keypoints": "MODEL.ROI_KEYPOINT_HEAD.MIN_KEYPOINTS_PER_IMAGE",
     "dataloader.train.mapper.instance_mask_format": "INPUT.MASK_FORMAT",
     "dataloader.train.sampler.repeat_factors.repeat_thresh": "DATALOADER.REPEAT_THRESHOLD",
 }
@@ -108,6 +112,8 @@ DEFAULTS_OF_LAZY: dict[str, Any] = {
     "SOLVER.WEIGHT_DECAY": 0.0,
     "SOLVER.WEIGHT_DECAY_NORM": None,
     "SOLVER.WARMUP_ITERS": 0,
+    "lr_multiplier.scheduler.start_value": 1.0,
+    "lr_multiplier.scheduler.end_value": 0.0,
     DROP_PATH: 0.0,
 }
 """Defaults of constructors that differ from those of the other configurations."""
@@ -115,6 +121,7 @@ _TOLD_OTHERWISE = re.compile(
     r".*(_target_|in_features?|out_features|in_channels|out_channels|num_anchors|strides|scales|norm|conv_norm"
     r"|conv_dims|fc_dims|depth|pooling_type)|.*\.num_classes"
     r"|model\.backbone\..*|.*\.input_shape.*|.*\.conv_norm.*|model\.roi_heads\.res5\..*"
+    r"|model\.roi_heads\.keypoint_head\.(num_keypoints|loss_normalizer)"
     r"|.*\.(pre_nms_topk|post_nms_topk|labels|proposal_matchers\.\d\.thresholds)"
     r"|.*\.box_predictors\.\d\.(box2box_transform\.weights|test_\w+)"
 )
@@ -122,13 +129,25 @@ _TOLD_OTHERWISE = re.compile(
 _OF_STAGE = re.compile(r"(model\.roi_heads\.box_predictors\.)(\d)(\..+)")
 """Keys of a stage of a cascade; what is not read of each is ours of the first stage in all."""
 _OF_THE_RUN = re.compile(
-    r"train\.(?!model_ema\.enabled).*|dataloader\.(test|evaluator)\..*|dataloader\.train\.(dataset|num_workers)\b.*"
+    r"train\.(output_dir|init_checkpoint|max_iter|device|seed|eval_period|log_period|cudnn_benchmark|float32_precision)"
+    r"|train\.(amp|ddp|checkpointer|model_ema\.(?!enabled))\b.*|dataloader\.(test|evaluator)\..*"
+    r"|dataloader\.train\.(num_workers|aspect_ratio_grouping|dataset(\.(_target_|names|check_consistency)\b.*)?)"
     r"|dataloader\.train\.sampler\.(_target_|(repeat_factors\.)?(dataset|dataset_dicts|size|shuffle)\b.*)"
     r"|dataloader\.train\.mapper\.(is_train|image_format|use_instance_mask|recompute_boxes|augmentations\..*)"
     r"|lr_multiplier\.(scheduler\.(values|num_updates).*|warmup_length|_target_)|optimizer\._target_"
     r"|optimizer\.params\.(lr_factor_func|overrides|model)\b.*|.*\._target_"
 )
 """Keys that have no effect on weights, or that functions below read."""
+_CLASSES = re.compile(
+    r"GeneralizedRCNN|ProposalNetwork|FPN|LastLevelMaxPool|SimpleFeaturePyramid|ViT|partial|RegNet|SimpleStem"
+    r"|ResNet|make_stage|make_default_stages|BasicStem|BasicBlock|(Deform|Res)?Bottleneck(Block)?"
+    r"|RPN|StandardRPNHead|DefaultAnchorGenerator|Matcher|Box2BoxTransform|(Standard|Cascade|Res5)ROIHeads|ROIPooler"
+    r"|FastRCNNConvFCHead|FastRCNNOutputLayers|MaskRCNNConvUpsampleHead|KRCNNConvDeconvUpsampleHead"
+    r"|PointRendMaskHead|StandardPointHead|get_fed_loss_cls_weights"
+    r"|DatasetMapper|build_detection_train_loader|get_detection_dataset_dicts"
+)
+"""Classes and functions that a configuration builds a model or a loader of, and whose arguments are read here."""
+_BUILT = re.compile(r"(model\..+\.|dataloader\.train\.(mapper\.|dataset\.|))_target_")
 
 
 def from_lazy(leaves: Mapping[str, Any]) -> dict[str, Any]:
@@ -140,6 +159,7 @@ def from_lazy(leaves: Mapping[str, Any]) -> dict[str, Any]:
     given: dict[str, Any] = {
         "MODEL.META_ARCHITECTURE": str(leaves.get("model._target_", "")).rpartition(".")[2],
         "MODEL.MASK_ON": any(key.startswith("model.roi_heads.mask_head.") for key in leaves),
+        "MODEL.KEYPOINT_ON": any(key.startswith("model.roi_heads.keypoint_head.") for key in leaves),
         LOW_QUALITY: not any(key.startswith("model.proposal_generator.anchor_matcher.") for key in leaves),
     }
     for key, value in leaves.items():
@@ -147,11 +167,13 @@ def from_lazy(leaves: Mapping[str, Any]) -> dict[str, Any]:
         is_usual = key.endswith(".allow_low_quality_matches") and not value  # of regions
         if key in _OTHER_NAMES:
             given[_OTHER_NAMES[key]] = value
+        elif _BUILT.fullmatch(key) and not _CLASSES.fullmatch(str(value).rpartition(".")[2]):
+            given[key] = value
         elif is_usual or _TOLD_OTHERWISE.fullmatch(key) or _OF_THE_RUN.fullmatch(key):
             continue
         elif of_stage is None or of_stage[2] == "0" or value != leaves.get(f"{of_stage[1]}0{of_stage[3]}"):
             given[key] = value
-    return given | _top_n(leaves) | _cascade(leaves) | solver_of(leaves) | input_of(leaves)
+    return given | _top_n(leaves) | _cascade(leaves) | _keypoint(leaves) | solver_of(leaves) | input_of(leaves)
 
 
 def _top_n(leaves: Mapping[str, Any]) -> dict[str, Any]:
@@ -175,6 +197,8 @@ def _cascade(leaves: Mapping[str, Any]) -> dict[str, Any]:
     weights: list[Any] = []
     while (thresholds := leaves.get(f"{heads}proposal_matchers.{len(ious)}.thresholds")) is not None:
         weights.append(leaves.get(f"{heads}box_predictors.{len(ious)}.box2box_transform.weights"))
+        if len(thresholds) > 1:  # ours have one of a stage
+            found[f"{heads}proposal_matchers.{len(ious)}.thresholds"] = thresholds
         ious.append(thresholds[0])
     if not ious:
         return found
@@ -184,3 +208,16 @@ def _cascade(leaves: Mapping[str, Any]) -> dict[str, Any]:
         "MODEL.ROI_HEADS.IOU_THRESHOLDS": ious[:1],
         "MODEL.ROI_BOX_HEAD.BBOX_REG_WEIGHTS": weights[0],
     }
+
+
+def _keypoint(leaves: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what divides the loss of keypoints: those that are visible, or a number, of which ours is all."""
+    heads = "model.roi_heads."
+    number = leaves.get(f"{heads}keypoint_head.loss_normalizer")
+    if number is None:
+        return {}
+    static = [f"{heads}keypoint_head.num_keypoints", f"{heads}batch_size_per_image", f"{heads}positive_fraction"]
+    found = {"MODEL.ROI_KEYPOINT_HEAD.NORMALIZE_LOSS_BY_VISIBLE_KEYPOINTS": number == "visible"}
+    if number in ("visible", math.prod(leaves.get(key, 1) for key in static)):
+        return found
+    return found | {f"{heads}keypoint_head.loss_normalizer": number}

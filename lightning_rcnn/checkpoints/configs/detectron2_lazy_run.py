@@ -10,6 +10,7 @@ OPTIMIZER, LAYER_DECAY = "SOLVER.OPTIMIZER", "SOLVER.LAYER_DECAY"
 """Keys of ours: name of the optimizer, and the factor of the rate from layer to layer of a vision transformer."""
 _FACTORS = "optimizer.params.lr_factor_func"
 _OVERRIDE = re.compile(r"optimizer\.params\.overrides\.(\w+)\.(\w+)")
+_SCHEDULES = {"MultiStepParamScheduler": "WarmupMultiStepLR", "CosineParamScheduler": "WarmupCosineLR"}
 _SAMPLER = "dataloader.train.sampler._target_"
 
 
@@ -34,7 +35,7 @@ def solver_of(leaves: Mapping[str, Any]) -> dict[str, Any]:
             found["lr_multiplier.scheduler.values"] = values
     if "lr_multiplier.scheduler._target_" in leaves:
         kind = str(leaves["lr_multiplier.scheduler._target_"])
-        found["SOLVER.LR_SCHEDULER_NAME"] = "WarmupCosineLR" if "Cosine" in kind else "WarmupMultiStepLR"
+        found["SOLVER.LR_SCHEDULER_NAME"] = _SCHEDULES.get(kind.rpartition(".")[2], kind)
     return found | _optimizer(leaves)
 
 

@@ -60,6 +60,8 @@ def _data(keys: SourceKeys) -> dict[str, Any]:
     if keys["DATALOADER.FILTER_EMPTY_ANNOTATIONS"]:
         sampling["empty_share"] = 0.0
     kind = "Sampling"
+    if keys["DATALOADER.SAMPLER_TRAIN"] not in ("TrainingSampler", "RepeatFactorTrainingSampler"):
+        keys.name_left("DATALOADER.SAMPLER_TRAIN")
     if keys["DATALOADER.SAMPLER_TRAIN"] == "RepeatFactorTrainingSampler":
         kind, sampling["threshold"] = "RepeatFactor", keys["DATALOADER.REPEAT_THRESHOLD"]
     transforms = transforms_of(keys["INPUT.RANDOM_FLIP"], lengths, jitter)

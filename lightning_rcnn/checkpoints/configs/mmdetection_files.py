@@ -5,6 +5,7 @@ Those of Python assign plain values to names: literals, `dict(...)`, names of ea
 """
 
 import ast
+import json
 import operator
 import re
 from collections.abc import Callable, Mapping
@@ -65,8 +66,11 @@ def _read(path: Path, start: Path, depth: int) -> dict[str, Any]:
     is_plain = path.suffix in _PLAIN
     own = _plain(text, path) if is_plain else {}
     bases = own.pop(_BASE, []) if is_plain else _bases(text, path)
+    bases = [bases] if isinstance(bases, str) else bases
+    if not isinstance(bases, list) or not all(isinstance(base, str) for base in bases):
+        raise InputError(f"{path}: {_BASE} {bases}: give a file, or a list of files")
     below: dict[str, Any] = {}
-    for base in [bases] if isinstance(bases, str) else bases:
+    for base in bases:
         below = _merged(below, _read(path.parent / base, start, depth + 1))
     return _merged(below, own if is_plain else _assignments(text, path, below))
 
@@ -75,8 +79,11 @@ def _plain(text: str, path: Path) -> dict[str, Any]:
     """Return the content of a configuration in YAML, or in JSON, which is YAML, too."""
     try:
         content = yaml.safe_load(text)
+        json.dumps(content, default=str)  # which finds a value that holds itself
     except yaml.YAMLError as error:
         raise InputError(f"{path}: not YAML ({str(error).splitlines()[0]})") from error
+    except (RecursionError, ValueError) as error:
+        raise InputError(f"{path}: nested too deeply, or in itself; mend the file") from error
     if not isinstance(content, dict):
         raise InputError(f"{path}: not a configuration of mmdetection; it has no keys")
     return {str(key): value for key, value in content.items()}
@@ -90,12 +97,11 @@ def _tree(text: str, path: Path) -> ast.Module:
         raise InputError(f"{path}{f':{line}' if line else ''}: not a configuration of mmdetection in Python") from error
 
 
-def _bases(text: str, path: Path) -> list[str]:
+def _bases(text: str, path: Path) -> Any:
     for node in _tree(text, path).body:
         if isinstance(node, ast.Assign) and _name(node) == _BASE:
-            value = _value(node.value, {}, path)
-            return [value] if isinstance(value, str) else list(value)
-        if isinstance(node, ast.With):  # `with read_base(): from .a import *`
+            return _value(node.value, {}, path)
+        if isinstance(node, ast.With) and _is_read_base(node):  # `with read_base(): from .a import *`
             return [
                 f"{'../' * (each.level - 1)}{(each.module or '').replace('.', '/')}.py"
                 for each in node.body
@@ -116,9 +122,21 @@ def _assignments(text: str, path: Path, below: Mapping[str, Any]) -> dict[str, A
         if isinstance(node, ast.Assign) and (name := _name(node)):
             if name != _BASE:
                 names[name] = _value(node.value, {_BASE: below, **below, **names}, path)
-        elif not isinstance(node, (ast.Import, ast.ImportFrom, ast.With, ast.Expr, ast.Delete)):
+        elif not (isinstance(node, (ast.Import, ast.ImportFrom)) or _is_text(node) or _is_read_base(node)):
             raise _computed(node, path)
     return names
+
+
+def _is_text(node: ast.stmt) -> bool:
+    """Tell whether a statement is a text that stands alone, such as a docstring."""
+    return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
+
+
+def _is_read_base(node: ast.stmt) -> bool:
+    """Tell whether a statement is `with read_base():` above imports."""
+    if not isinstance(node, ast.With) or not all(isinstance(each, (ast.Import, ast.ImportFrom)) for each in node.body):
+        return False
+    return [ast.unparse(item.context_expr) for item in node.items] == ["read_base()"]
 
 
 def _value(node: ast.expr, names: Mapping[str, Any], path: Path) -> Any:

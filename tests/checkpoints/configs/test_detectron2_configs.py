@@ -462,6 +462,87 @@ def test_lazy_configurations_become_ours(tmp_path):
     CascadeMaskRCNN(**merge(own.hyperparameters, smaller))
 
 
+def test_keypoints_of_a_lazy_configuration(tmp_path):
+    """They were refused: LazyConfig has no key that says whether there are keypoints."""
+    config = lazy()
+    heads = config["model"]["roi_heads"]
+    for name in ("mask_head", "box_predictors", "proposal_matchers", "own"):
+        del heads[name]
+    heads |= {
+        "keypoint_in_features": ["p2", "p3", "p4", "p5"],
+        "keypoint_pooler": heads.pop("mask_pooler"),
+        "keypoint_head": {
+            "_target_": "detectron2.modeling.roi_heads.KRCNNConvDeconvUpsampleHead",
+            "num_keypoints": 17,
+            "conv_dims": [512],
+            "loss_normalizer": 100,
+            "loss_weight": 2.0,
+        },
+    }
+    config["dataloader"]["train"]["dataset"] = {"names": "persons", "min_keypoints": 3}
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(config))
+    own = translation("KeypointRCNN")
+    own.hyperparameters["keypoint"] = {}
+    configure(own, tmp_path / "config.yaml")
+    assert own.hyperparameters["keypoint"] == {"pooled_size": 14, "loss_number": "static"}
+    named = [note.partition("no counterpart of ")[2] for note in own.notes[1:]]
+    assert named == [
+        "MODEL.ROI_KEYPOINT_HEAD.MIN_KEYPOINTS_PER_IMAGE 3.",
+        "SOLVER.WARMUP_FACTOR 0.067.",
+        "MODEL.ROI_KEYPOINT_HEAD.LOSS_WEIGHT 2.0.",
+        "model.roi_heads.keypoint_head.loss_normalizer 100.",
+    ]
+
+
+def test_parts_of_a_lazy_configuration_that_are_none_of_detectron2_are_named(tmp_path):
+    """They were taken for those that weights tell, or that do not matter, and dropped in silence."""
+    config = lazy()
+    heads, train = config["model"]["roi_heads"], config["dataloader"]["train"]
+    heads["mask_head"]["_target_"] = "mine.SharpMaskHead"
+    heads["proposal_matchers"][1]["thresholds"] = [0.4, 0.65]
+    config["lr_multiplier"]["scheduler"] = {"_target_": "mine.LinearParamScheduler", "end_value": 0.5}
+    config["train"]["clip_grad"] = {"enabled": True}
+    train["sampler"] = {"_target_": "detectron2.data.samplers.RandomSubsetTrainingSampler"}
+    train["dataset"] = {"_target_": "mine.load", "names": "own_train", "proposal_files": ["a.pkl"]}
+    train["mapper"]["_target_"] = "mine.Mapper"
+    _, named = of_lazy(tmp_path, config)
+    assert named == [
+        "roi_heads.mask_head._target_ mine.SharpMaskHead.",
+        "roi_heads.own 1.",
+        "roi_heads.proposal_matchers.1.thresholds [0.4, 0.65].",
+    ]
+    own = translation("CascadeMaskRCNN")
+    configure(own, tmp_path / "config.yaml")
+    notes = " ".join(own.notes)
+    for wanted in (
+        "dataloader.train.dataset._target_ mine.load.",
+        "dataloader.train.dataset.proposal_files ['a.pkl'].",
+        "dataloader.train.mapper._target_ mine.Mapper.",
+        "lr_multiplier.scheduler.end_value 0.5.",
+        "train.clip_grad.enabled True.",
+        "SOLVER.LR_SCHEDULER_NAME mine.LinearParamScheduler.",
+        "DATALOADER.SAMPLER_TRAIN RandomSubsetTrainingSampler.",
+    ):
+        assert wanted in notes
+    assert "schedule" not in own.hyperparameters
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "problem"),
+    [
+        ("a.yaml", "a: &a\n  b: *a\n", "nested too deeply, or in itself"),
+        ("a.yaml", "[" * 5000, "nested too deeply, or in itself"),
+        ("a.yaml", "_BASE_: 3\n", "_BASE_ 3: give a file, or a list of files"),
+        ("a.py", "model = L(GeneralizedRCNN)()\n", r"a\.py: configurations are never executed; give the config\.yaml"),
+    ],
+)
+def test_files_that_are_no_configurations_are_one_line(tmp_path, name, text, problem):
+    (tmp_path / name).write_text(text)
+    with pytest.raises(InputError, match=problem) as caught:
+        read_config(tmp_path / name)
+    assert "\n" not in str(caught.value)
+
+
 def test_references_that_lead_nowhere_stay(tmp_path):
     (tmp_path / "a.yaml").write_text("a: ${.b}\nb: ${.a}\nc: ${d.e}\nf: {g: [1, '${..h}'], h: 2}\n")
     assert read_config(tmp_path / "a.yaml")["c"] == "${d.e}"

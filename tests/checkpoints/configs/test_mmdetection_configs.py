@@ -49,8 +49,7 @@ def test_files_build_on_each_other(files):
 
 def test_files_of_the_new_style_build_on_each_other(files):
     (files / "new.py").write_text(
-        "from mmengine.config import read_base\n\nwith read_base():\n    from .models.base import *\n\n"
-        "model.update(dict(type='x')) if False else None\n"
+        '"""A text."""\nfrom mmengine.config import read_base\n\nwith read_base():\n    from .models.base import *\n'
     )
     assert read_config(files / "new.py")["model"]["beta"] == 1 / 9
 
@@ -62,11 +61,20 @@ def test_files_of_the_new_style_build_on_each_other(files):
         ("model = dict(a=[open('x')])", "computes a value"),
         ("x = 'a' * 999999999", "computes a value"),
         ("x = [0] * 99999 * 99999", "computes a value"),
+        (
+            "model = dict(depth=50)\nmodel.update(depth=101)",
+            r"own\.py:2: `model\.update\(depth=101\)` computes a value",
+        ),
+        ("model = dict(depth=50)\nmodel['depth'] = 101", r"own\.py:2: `model\['depth'\] = 101` computes a value"),
+        ("model = dict(depth=50)\ndel model['depth']", r"own\.py:2: `del model\['depth'\]` computes a value"),
+        ("with read_base():\n    model = dict(depth=50)", r"own\.py:1: `with read_base\(\):` computes a value"),
+        ("with open('x'):\n    from .models.base import *", r"own\.py:1: `with open\('x'\):` computes a value"),
         ("for i in range(3):\n    x = i", r"own\.py:1: `for i in range\(3\):` computes a value"),
         ("model = dict(a=unknown)", "computes a value"),
         ("model = 1 / 0", "computes a value"),
         ("model = (", r"own\.py:1: not a configuration"),
         ("_base_ = 'own.py'", "leads in a circle"),
+        ("_base_ = ['own.py', 3]", r"own\.py: _base_ \['own\.py', 3\]: give a file, or a list of files"),
         ("_base_ = 'nowhere.py'", r"its _base_ .*nowhere\.py: cannot be read \(No such file"),
     ],
 )
@@ -89,4 +97,7 @@ def test_files_without_python(files, ending):
     assert (config["epochs"], config["optimizer"]["lr"]) == (3, 0.02)
     (files / f"own.{ending}").write_text("{")
     with pytest.raises(InputError, match="not YAML"):
+        read_config(files / f"own.{ending}")
+    (files / f"own.{ending}").write_text("{a: &a {b: *a}}")
+    with pytest.raises(InputError, match="nested too deeply, or in itself"):
         read_config(files / f"own.{ending}")
