@@ -17,7 +17,6 @@
 #include <algorithm>
 #include <cstdio>
 #include <fstream>
-#include <regex>
 #include <stdexcept>
 #include <string>
 #include <vector>
@@ -69,16 +68,22 @@ std::string unescaped(const std::string& text) {
 // What the package says about itself under a key: a number, a word or a list of words; a program of yours may have a
 // library for JSON.
 std::vector<std::string> values_of(const std::string& about, const std::string& key) {
-  const std::string word = R"re("(?:[^"\\]|\\.)*")re";
-  std::smatch match;
-  const std::regex entry("\"" + key + "\": (-?[0-9]+|" + word + "|\\[(?:" + word + ",? ?)*\\])");
-  if (!std::regex_search(about, match, entry)) throw std::runtime_error("the package says nothing about " + key);
-  const std::string value = match[1];
-  const std::regex item("-?[0-9]+|" + word);
+  const std::string start = "\"" + key + "\": ";
+  size_t at = about.find(start);
+  if (at == std::string::npos) throw std::runtime_error("the package says nothing about " + key);
+  at += start.size();
+  const bool is_list = about.at(at) == '[';
   std::vector<std::string> values;
-  for (std::sregex_iterator it(value.begin(), value.end(), item), end; it != end; ++it) {
-    const std::string text = it->str();
-    values.push_back(text[0] == '"' ? unescaped(text.substr(1, text.size() - 2)) : text);
+  for (at += is_list; about.at(at) != ']'; at = about.find_first_not_of(", ", at)) {
+    const size_t first = at;
+    if (about[first] == '"') {
+      while (about.at(++at) != '"') at += about[at] == '\\';
+      values.push_back(unescaped(about.substr(first + 1, at++ - first - 1)));
+    } else {
+      at = about.find_first_of(",]}", first);
+      values.push_back(about.substr(first, at - first));
+    }
+    if (!is_list) break;
   }
   return values;
 }

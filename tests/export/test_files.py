@@ -193,6 +193,7 @@ def test_a_compiled_package_runs_in_cpp_and_in_detect(folder, tmp_path):
         preprocessing={"min_size": 96, "max_size": 160},
     ).eval()
     package, program = tmp_path / "compiled.pt2", tmp_path / "detect"
+    detector.class_names += [f"class {number}" for number in range(10_000)]  # so many names only have to be read
     rows = detector.export(package, "aoti", images=scenes(folder))
     assert max(row.boxes for row in rows) < 1e-2
     folders = cpp_extension.include_paths()
