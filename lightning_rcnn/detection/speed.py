@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
+from lightning_rcnn.plural import plural
 from lightning_rcnn.progress import SECONDS_BETWEEN_LINES, Pace, duration
 
 
@@ -22,7 +23,8 @@ class Speed:
     def __init__(self, console: Console, total: int | None, seconds: float = SECONDS_BETWEEN_LINES) -> None:
         self.num_images = 0
         self._console, self._total = console, total
-        self._start = time.monotonic()
+        self._seconds = 0.0
+        self._start: float | None = None
         self._pace = Pace(seconds)
         self._bar: Progress | None = None
 
@@ -37,6 +39,16 @@ class Speed:
             self._task = self._bar.add_task("", total=self._total, text="")
             yield self
 
+    @contextmanager
+    def measured(self) -> Iterator[None]:
+        """Count the seconds of this context, and not those between two of them."""
+        self._start = time.monotonic()
+        try:
+            yield
+        finally:
+            self._seconds += time.monotonic() - self._start
+            self._start = None
+
     def count(self) -> None:
         """Count an image."""
         self.num_images += 1
@@ -48,12 +60,13 @@ class Speed:
 
     @property
     def images_per_second(self) -> float:
-        """Images a second since the start."""
-        return self.num_images / max(time.monotonic() - self._start, 1e-9)
+        """Images a second of the measured time."""
+        running = 0.0 if self._start is None else time.monotonic() - self._start
+        return self.num_images / max(self._seconds + running, 1e-9)
 
     def __str__(self) -> str:
         rate = f"{self.images_per_second:.1f} images/s"
         if self._total is None:
-            return f"{self.num_images} images, {rate}"
+            return f"{plural(self.num_images, 'image')}, {rate}"
         left = (self._total - self.num_images) / max(self.images_per_second, 1e-9)
         return f"{self.num_images} of {self._total} images, {rate}, {duration(left)} left"

@@ -15,6 +15,8 @@ class Watch:
     A local file counts as whole when its size and time have not changed between two looks, so one that is being copied
     waits.
 
+    A copy may pause for longer than that, and its file be taken too early; `look_again` gives it another turn.
+
     A look that fails, because a folder is gone for a while, is reported once, and the next one may succeed.
 
     Args:
@@ -27,6 +29,7 @@ class Watch:
         self._find, self._seconds, self._report = find, seconds, report
         self._problem = ""
         self._states: dict[str, tuple[int, int]] = {}
+        self._unreadable: dict[str, tuple[int, int]] = {}
         self._seen: set[str] = set()
 
     def __iter__(self) -> Iterator[tuple[list[Still], list[Video]]]:
@@ -43,6 +46,16 @@ class Watch:
             if stills or videos:
                 yield stills, videos
             time.sleep(self._seconds)
+
+    def look_again(self, key: str) -> None:
+        """Yield a local file again as soon as it has changed, since it could not be read.
+
+        Args:
+            key: key of an image or name of a video that was yielded.
+        """
+        if key in self._states:
+            self._unreadable[key] = self._states[key]
+            self._seen.discard(key)
 
     def _look(self) -> Sources:
         try:
@@ -64,7 +77,10 @@ class Watch:
         except OSError:
             return "://" in key  # a stream has no file; a file that is gone is no image
         state = (status.st_size, status.st_mtime_ns)
-        return self._states.get(key) == state or self._states.update({key: state}) is not None
+        if self._states.get(key) == state:
+            return self._unreadable.get(key) != state
+        self._states[key] = state
+        return False
 
 
 def pending(stills: Sequence[Still], done: set[str]) -> list[Still]:

@@ -82,7 +82,7 @@ def detect(
         max_pixels: largest number of pixels of an image; by default 178956970, Pillow's protection from files that are
             small and hide a huge image.
         no_images: write no drawn images and videos, which is faster.
-        watch: wait for new images in the folders until Ctrl-C.
+        watch: wait for new images in the folders until Ctrl-C or SIGTERM.
         watch_seconds: seconds between two looks with --watch.
         format: also write OUT/FORMAT/, the image files and detections as annotations that label tools open: coco, yolo,
             voc, labelme, csv, or masks.

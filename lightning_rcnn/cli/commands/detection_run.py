@@ -1,8 +1,9 @@
 """The outcomes of a call of `lightning-rcnn detect`: results, progress, and what is told at the end."""
 
+import signal
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from rich.console import Console
@@ -13,6 +14,7 @@ from lightning_rcnn.data.decode import UndecodableImage, open_image
 from lightning_rcnn.data.image_files import shown_path
 from lightning_rcnn.detection.processes import Detection
 from lightning_rcnn.detection.results import ResultsFile
+from lightning_rcnn.detection.running import Outcome
 from lightning_rcnn.detection.sources import VIDEO_SUFFIXES, Sources, Video
 from lightning_rcnn.detection.speed import Speed
 from lightning_rcnn.detection.stills import Still
@@ -63,13 +65,20 @@ class DetectionRun:
             self._detect(stills, sources.videos)
 
     def watch(self, find: Callable[[], Sources], seconds: float) -> None:
-        """Process images as they appear, until Ctrl-C."""
+        """Process images as they appear, until Ctrl-C or SIGTERM; name at once those that cannot be read."""
         print("Waiting for images; Ctrl-C ends.", flush=True)
-        with suppress(KeyboardInterrupt), Speed(self._console, None, seconds=0).shown() as self._speed:
-            for stills, videos in Watch(find, seconds, self._say):
+        watch = Watch(find, seconds, self._say)
+        with suppress(KeyboardInterrupt), _ended_by_sigterm(), Speed(self._console, None, 0).shown() as self._speed:
+            for stills, videos in watch:
                 left = pending(stills, self._results.done)
-                if left or videos:
+                keys = [still.key for still in left] + [video.name for video in videos]
+                for key in keys:
+                    self.unreadable.pop(key, None)
+                if keys:
                     self._detect(left, videos)
+                for key in self.unreadable.keys() & keys:
+                    self._say(f"Skipped {key}: {self.unreadable[key]}")
+                    watch.look_again(key)
 
     def _say(self, line: str) -> None:
         self._console.print(line, markup=False, highlight=False, soft_wrap=True)
@@ -77,16 +86,20 @@ class DetectionRun:
 
     def _detect(self, stills: Sequence[Still], videos: Sequence[Video]) -> None:
         paths = self._results.drawn
-        for outcome in self._detection.run(paths.assign(stills), paths.assign(videos)):
-            if outcome.problem:
-                self.unreadable[outcome.key] = outcome.problem
-            if outcome.damage:
-                self.damaged[outcome.key] = outcome.damage
-            if outcome.entry is not None:
-                self._results.append(outcome.entry)
-                self._counts.update(found["class"] for found in outcome.entry["objects"])
-                self._num_small += max(outcome.entry["height"], outcome.entry["width"]) <= (self._tile or 0)
-            self._speed.count()
+        with self._speed.measured():
+            for outcome in self._detection.run(paths.assign(stills), paths.assign(videos)):
+                self._take(outcome)
+
+    def _take(self, outcome: Outcome) -> None:
+        if outcome.problem:
+            self.unreadable[outcome.key] = outcome.problem
+        if outcome.damage:
+            self.damaged[outcome.key] = outcome.damage
+        if outcome.entry is not None:
+            self._results.append(outcome.entry)
+            self._counts.update(found["class"] for found in outcome.entry["objects"])
+            self._num_small += max(outcome.entry["height"], outcome.entry["width"]) <= (self._tile or 0)
+        self._speed.count()
 
     def report(self, left_out: list[Path], out: Path) -> None:
         """Print what was found, skipped and left out."""
@@ -109,6 +122,16 @@ class DetectionRun:
             f"{plural(self._counts.total(), 'object')} in {plural(num_images, 'image')}{before}{hint}. "
             f"Results are in {out} ({self._speed.images_per_second:.1f} images/s)."
         )
+
+
+@contextmanager
+def _ended_by_sigterm() -> Iterator[None]:
+    """Let SIGTERM, which service managers and containers send, interrupt as Ctrl-C does."""
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _table_of_reasons(title: str, reasons: Mapping[str, str]) -> Table:
