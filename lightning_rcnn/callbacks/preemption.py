@@ -37,6 +37,7 @@ class Preemption(Checkpoint):  # Lightning calls these last, so the checkpoint h
     def __init__(self) -> None:
         super().__init__()
         self._flag: AsyncFlag | None = None
+        self._has_begun = False  # and so have the loggers
         self._shall_stop = False
         self._has_saved = False
 
@@ -49,11 +50,12 @@ class Preemption(Checkpoint):  # Lightning calls these last, so the checkpoint h
         _keep_lightning_from_listening(trainer)
         listen()
         self._flag = AsyncFlag()
-        self._shall_stop = self._has_saved = False
+        self._has_begun = self._shall_stop = self._has_saved = False
         self._stop_if_asked(trainer)  # before the network goes to its device, and a checkpoint is read
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Stop at once if the signal came while the training started."""
+        self._has_begun = True
         self._stop_if_asked(trainer)
 
     def on_train_batch_end(
@@ -127,14 +129,16 @@ class Preemption(Checkpoint):  # Lightning calls these last, so the checkpoint h
         # Before `on_train_start` of a training that resumes, no step is known.
         state = f"saved after step {saved_step} in {path}" if saved_step and path.exists() else "before the first step"
         if status is not None:
-            _finish(trainer, status)
+            if self._has_begun:
+                _finish(trainer, status)
             raise Preempted(f"stopped by {received()}, {state}; it resumes with --ckpt_path last", status)
         what_next = f"SLURM is asked to requeue job {job_name()}" if job_name() else "it resumes with --ckpt_path last"
-        alert(trainer, "training preempted", f"{state}; {what_next}")
-        for logger in trainer.loggers:
-            if isinstance(logger, WandbLogger):
-                logger.experiment.mark_preempting()
-        _finish(trainer, EXIT_STATUS)
+        if self._has_begun:
+            alert(trainer, "training preempted", f"{state}; {what_next}")
+            for logger in trainer.loggers:
+                if isinstance(logger, WandbLogger):
+                    logger.experiment.mark_preempting()
+            _finish(trainer, EXIT_STATUS)
         raise Preempted(f"stopped by {received() or 'the signal of another rank'}, {state}; {requeue()}")
 
 

@@ -16,6 +16,7 @@ from torch.utils.data import DataLoader
 from lightning_rcnn.callbacks import preemption
 from lightning_rcnn.callbacks.checkpoints import AtomicCheckpointIO, LastCheckpoint
 from lightning_rcnn.callbacks.preemption import Preemption
+from lightning_rcnn.callbacks.wandb_logging import DetectionWandbLogger
 from lightning_rcnn.errors import InputError
 from lightning_rcnn.stop_signals import SIGNALS, Preempted, forget, listen
 
@@ -164,6 +165,15 @@ def test_wandb_is_finished_before_slurm_ends_its_process(tmp_path, wandb_logger)
     assert names[-3:] == ["mark_preempting", "finish", "requeue"]
     assert wandb_logger.experiment.finish.call_args.kwargs == {"exit_code": 75}
     assert "saved after step 3" in wandb_logger.experiment.alert.call_args.kwargs["text"]
+
+
+def test_a_run_that_has_logged_nothing_does_not_start_to_say_that_it_stops(tmp_path, monkeypatch):
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    listen()
+    os.kill(os.getpid(), signal.SIGUSR1)
+    with pytest.raises(Preempted, match="before the first step"):
+        fit(tmp_path, Steps(), logger=DetectionWandbLogger(save_dir=tmp_path))
+    assert not (tmp_path / "wandb").exists()
 
 
 def test_a_run_that_a_sweep_ends_early_is_saved_and_not_requeued(tmp_path, wandb_logger, monkeypatch):
