@@ -10,10 +10,10 @@
 | `bbgt` | Piotr's Toolbox, as ExDark: https://pdollar.github.io/toolbox/detector/bbGt.html |
 """
 
+import posixpath
 import re
 from collections.abc import Callable
 from dataclasses import replace
-from pathlib import PurePosixPath
 from typing import NamedTuple
 
 from lightning_rcnn.data.formats.labeled import LabeledData
@@ -99,13 +99,14 @@ def read_known_lines(layout: Layout, name: str) -> LabeledData:
     return replace(data, class_names=list(known.classes.names.values()) or None)
 
 
-def first_of_known_lines(layout: Layout, name: str) -> str | None:
-    """Return the first text file of the data set of a name; None if there is none."""
-    known = KNOWN_LINES[name]
-    suffix = known.image_suffix
-    named = {key for image in layout.images for key in (PurePosixPath(image).stem, PurePosixPath(image).name)}
-    for file in layout.with_suffix(".txt")[:1000]:
-        has_image = not known.has_image or f"{PurePosixPath(file).stem}{suffix}" in named
-        if has_image and known.is_file(layout.lines(file, 3)):
-            return file
+def find_known_lines(layout: Layout) -> tuple[str, str] | None:
+    """Return the name of a data set, and its first text file; None if there is none."""
+    texts = layout.with_suffix(".txt")[:1000]
+    names = [posixpath.basename(image) for image in layout.images] if texts else []
+    named = {*names, *(posixpath.splitext(name)[0] for name in names)}
+    for name, known in KNOWN_LINES.items():
+        for file in texts:
+            image = posixpath.splitext(posixpath.basename(file))[0] + known.image_suffix
+            if (not known.has_image or image in named) and known.is_file(layout.lines(file, 3)):
+                return name, file
     return None

@@ -23,7 +23,7 @@ from lightning_rcnn.data.formats.shapes import (
 
 def labelbox_files(layout: Layout) -> list[str]:
     """Return the exports of Labelbox."""
-    return files_of(layout, (".ndjson", ".jsonl", ".json"), lambda content: {"data_row", "projects"} <= content.keys())
+    return files_of(layout, (".ndjson", ".jsonl"), lambda content: {"data_row", "projects"} <= content.keys())
 
 
 def read_labelbox(layout: Layout) -> LabeledData:

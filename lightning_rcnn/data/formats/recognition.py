@@ -11,7 +11,7 @@ from lightning_rcnn.data.formats.csv_columns import recognize_table
 from lightning_rcnn.data.formats.csv_files import text_tables
 from lightning_rcnn.data.formats.cvat import is_cvat
 from lightning_rcnn.data.formats.json_lines import SUFFIXES, is_json_lines
-from lightning_rcnn.data.formats.known_lines import KNOWN_LINES, first_of_known_lines
+from lightning_rcnn.data.formats.known_lines import find_known_lines
 from lightning_rcnn.data.formats.labelbox import labelbox_files
 from lightning_rcnn.data.formats.layout import Layout
 from lightning_rcnn.data.formats.masks import is_cityscapes, masks_per_image, masks_per_object
@@ -107,8 +107,8 @@ def _cvat(layout: Layout) -> Candidate | None:
 
 
 def _known_lines(layout: Layout) -> Candidate | None:
-    found = ((name, first_of_known_lines(layout, name)) for name in KNOWN_LINES)
-    return next((Candidate(name, file) for name, file in found if file is not None), None)
+    found = find_known_lines(layout)
+    return None if found is None else Candidate(*found)
 
 
 def _jsonl(layout: Layout) -> Candidate | None:

@@ -116,8 +116,9 @@ def check_annotated_image(image: AnnotatedImage, data: bytes, info: ImageInfo) -
         annotation, defects = _check_object(scaled, *frame.size)
         if annotation and image.num_keypoints:
             defects = defects + _add_keypoints(annotation, scaled, image.num_keypoints, frame.size)
-        location = f"{image.file_name}, object {number}, id {annotated.id}"
-        findings += [Finding(defect, location) for defect in defects]
+        if defects:
+            location = f"{image.file_name}, object {number}, id {annotated.id}"
+            findings += [Finding(defect, location) for defect in defects]
         if annotation:
             annotations.append(annotation)
     if not image.objects:

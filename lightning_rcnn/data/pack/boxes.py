@@ -23,6 +23,8 @@ def check_box(edges: Edges, width: int, height: int) -> tuple[Edges | None, Defe
         The box clipped to the image, or None to skip it; and its defect, or None.
     """
     x1, y1, x2, y2 = edges
+    if x1 >= 0 and y1 >= 0 and x2 - x1 >= MIN_SIDE and y2 - y1 >= MIN_SIDE and x2 <= width and y2 <= height:
+        return edges, None  # the common case
     if not all(map(isfinite, edges)):
         return None, Defect.NON_FINITE_BOX
     if x2 < x1 or y2 < y1:

@@ -1,8 +1,8 @@
 """Inspect image files before they are packed, so that training gets only images that decode."""
 
+import posixpath
 import re
 from collections.abc import Sequence
-from pathlib import PurePath
 from typing import NamedTuple
 
 import numpy as np
@@ -30,6 +30,7 @@ Size = tuple[int, int]
 
 _FIRST_SIDEWAYS = 5
 """EXIF orientations from this one on exchange width and height."""
+_SPACE = re.compile(r"\s")
 _DARK = 16
 """The upper byte of a 16-bit value is below this if the value has at most 12 bits."""
 
@@ -126,11 +127,11 @@ def _rejection(error: UndecodableImage, otherwise: Defect) -> Defect:
 
 
 def _name_defects(file_name: str, suffixes: Sequence[str]) -> list[Defect]:
-    path = PurePath(file_name)
+    stem, suffix = posixpath.splitext(posixpath.basename(file_name))
     defects = []
-    if path.suffix.lower() not in suffixes:
+    if suffix.lower() not in suffixes:
         defects.append(Defect.WRONG_EXTENSION)
-    if "." in path.stem or re.search(r"\s", file_name):
+    if "." in stem or _SPACE.search(file_name):
         defects.append(Defect.UNUSUAL_NAME)
     return defects
 

@@ -7,6 +7,7 @@ from typing import BinaryIO
 _MODE = 0o444
 """Permissions that a program which unpacks a shard gives its files."""
 _SIZE, _CHECKSUM = slice(124, 135), slice(148, 155)
+_ZEROS = bytes(tarfile.BLOCKSIZE)
 _MAX_SIZE = 8**11 - 1
 """Bytes of a member that the eleven octal digits of a header can say."""
 
@@ -37,7 +38,7 @@ class TarShard:
         """
         self.write(_header(name, len(content)))
         self.write(content)
-        self.write(bytes(-len(content) % tarfile.BLOCKSIZE))
+        self.write(_ZEROS[: -len(content) % tarfile.BLOCKSIZE])
 
     def write(self, blocks: bytes) -> None:
         """Append bytes of a tar file, such as whole members."""
@@ -61,6 +62,8 @@ def _template() -> bytes:
 
 
 _TEMPLATE = _template()
+_SUM = sum(_TEMPLATE) - sum(_TEMPLATE[_SIZE])
+"""Of the bytes beside name and size; the checksum counts as spaces."""
 
 
 def _header(name: str, size: int) -> bytes:
@@ -69,6 +72,7 @@ def _header(name: str, size: int) -> bytes:
         raise ValueError(f"{name}: a name of {len(name)} characters, or {size} bytes, are too many for a tar header")
     header = bytearray(_TEMPLATE)
     header[: len(name)] = name.encode("ascii")
-    header[_SIZE] = b"%011o" % size
-    header[_CHECKSUM] = b"%06o\0" % sum(header)
+    octal = b"%011o" % size
+    header[_SIZE] = octal
+    header[_CHECKSUM] = b"%06o\0" % (_SUM + sum(header[: len(name)]) + sum(octal))
     return bytes(header)

@@ -10,6 +10,7 @@ from rich.markup import escape
 
 from lightning_rcnn.data.decode import pixel_limit
 from lightning_rcnn.data.defects import CONVERSIONS, Defect, DefectLog, Finding
+from lightning_rcnn.data.garbage import frozen_objects
 from lightning_rcnn.data.index import ShardIndex
 from lightning_rcnn.data.pack.completeness import MAX_LOSS, require_complete
 from lightning_rcnn.data.pack.folder import atomic_folder
@@ -73,6 +74,7 @@ def write_shards(
     with atomic_folder(out, overwrite=overwrite) as folder:
         # A thread that ends its own limit would end that of the others, too; inside of this one none has an effect.
         with (
+            frozen_objects(),
             ShardWriter(folder, shard_size) as writer,
             pixel_limit(pixels.max_pixels),
             closing(read_side_by_side(source, read, workers, decodes=pixels.check != STRUCTURE)) as outcomes,

@@ -228,21 +228,24 @@ def _wanted(
     used: dict[int, Entry] = {}
     for own_id, entry in zip(own_ids, entries, strict=True):
         image_id = image_ids.find(entry.get("image_id"))
-        location = f"annotation {entry.get('id')!r} of image {entry.get('image_id')!r}"
         if image_id is None or image_id not in images:
-            log.add([Finding(Defect.UNKNOWN_IMAGE, location)])
+            log.add([Finding(Defect.UNKNOWN_IMAGE, _location(entry))])
             continue
         if own_id is not None and used.get(own_id) == entry:
-            log.add([Finding(Defect.DUPLICATE_ANNOTATION, location)])
+            log.add([Finding(Defect.DUPLICATE_ANNOTATION, _location(entry))])
             continue
         if classes.leaves_out(entry.get("category_id")):
-            log.add([Finding(Defect.OTHER_CLASS, location)])
+            log.add([Finding(Defect.OTHER_CLASS, _location(entry))])
             continue
         if own_id is None or own_id in used:
-            log.add([Finding(Defect.ANNOTATION_ID, f"{location}: now {next_free_id}")])
+            log.add([Finding(Defect.ANNOTATION_ID, f"{_location(entry)}: now {next_free_id}")])
             own_id, next_free_id = next_free_id, next_free_id + 1
         used[own_id] = entry
         yield image_id, own_id, entry
+
+
+def _location(entry: Entry) -> str:
+    return f"annotation {entry.get('id')!r} of image {entry.get('image_id')!r}"
 
 
 def _annotation_id(value: Any) -> int | None:
@@ -264,7 +267,7 @@ def _read_object(entry: Entry, annotation_id: int, classes: Classes) -> CocoObje
         difficult=int(flag(entry.get("difficult")) or flag(entry.get("ignore"))),
         area=area if area is not None and isfinite(area) else None,
         segmentation=segmentation,
-        keypoints=read_keypoints(entry.get("keypoints")),
+        keypoints=read_keypoints(keypoints) if (keypoints := entry.get("keypoints")) else [],
         num_keypoints=whole_number(entry.get("num_keypoints")),
         degrees=degrees if box is not None else None,
     )
@@ -278,20 +281,19 @@ def _complete(
     relative_masks = are_relative(part for _, annotated in annotations for part in polygons_of(annotated.segmentation))
     objects: dict[int, list[CocoObject]] = {image_id: [] for image_id in images}
     for image_id, annotated in annotations:
-        location = f"annotation {annotated.id} of image {images[image_id].file_name or image_id}"
         has_relative_mask = relative_masks and bool(polygons_of(annotated.segmentation))
         has_relative_box = relative_boxes and annotated.box is not None
-        if is_turned(annotated.degrees):
-            log.add([Finding(Defect.ROTATED_BOX, location)])
-        box = annotated.box
-        if box is None and (box := box_of_segmentation(annotated.segmentation)):
-            log.add([Finding(Defect.BOX_FROM_MASK, location)])
-            has_relative_box = has_relative_mask
+        defects = [Defect.ROTATED_BOX] if is_turned(annotated.degrees) else []
+        if annotated.box is None and (box := box_of_segmentation(annotated.segmentation)):
+            defects.append(Defect.BOX_FROM_MASK)
+            annotated, has_relative_box = annotated._replace(box=box), has_relative_mask
         if has_relative_box or has_relative_mask:
-            log.add([Finding(Defect.RELATIVE_COORDINATES, location)])
+            defects.append(Defect.RELATIVE_COORDINATES)
+            annotated = annotated._replace(has_relative_box=has_relative_box, has_relative_mask=has_relative_mask)
         if annotated.iscrowd:
-            log.add([Finding(Defect.CROWD, location)])
-        objects[image_id].append(
-            annotated._replace(box=box, has_relative_box=has_relative_box, has_relative_mask=has_relative_mask)
-        )
+            defects.append(Defect.CROWD)
+        if defects:
+            location = f"annotation {annotated.id} of image {images[image_id].file_name or image_id}"
+            log.add(Finding(defect, location) for defect in defects)
+        objects[image_id].append(annotated)
     return objects, relative_boxes or relative_masks

@@ -15,10 +15,10 @@ _NOT_FINITE = re.compile(r"\s*[+-]?(?:nan|inf|infinity)\s*", re.IGNORECASE)
 
 def whole_number(value: Any) -> int | None:
     """Return the integer that `value` spells: 1, 1.0, "1", "1.0" and "1e+00" are 1; None otherwise, as for true."""
-    if isinstance(value, bool):
-        return None
-    if isinstance(value, int):
+    if type(value) is int:  # the common case
         return value
+    if value is None or isinstance(value, bool):
+        return None
     if isinstance(value, float):
         return int(value) if isfinite(value) and value.is_integer() else None
     if not isinstance(value, str):
@@ -52,6 +52,8 @@ def numbers(values: Any) -> list[float] | None:
 
 def flag(value: Any) -> bool:
     """Return whether `value` spells 1 or true; null, a missing key and anything else are false."""
+    if value is None or type(value) is int:  # the common case
+        return value == 1
     return value is True or whole_number(value) == 1 or (isinstance(value, str) and value.strip().lower() == "true")
 
 
