@@ -6,6 +6,7 @@ from functools import partial
 from pathlib import PurePosixPath
 from typing import NamedTuple
 
+from lightning_rcnn.data.formats.class_masks import find_class_masks
 from lightning_rcnn.data.formats.crowdhuman import crowdhuman_files
 from lightning_rcnn.data.formats.csv_columns import recognize_table
 from lightning_rcnn.data.formats.csv_files import text_tables
@@ -14,7 +15,7 @@ from lightning_rcnn.data.formats.json_lines import SUFFIXES, is_json_lines
 from lightning_rcnn.data.formats.known_lines import find_known_lines
 from lightning_rcnn.data.formats.labelbox import labelbox_files
 from lightning_rcnn.data.formats.layout import Layout
-from lightning_rcnn.data.formats.masks import is_cityscapes, masks_per_image, masks_per_object
+from lightning_rcnn.data.formats.masks import masks_per_image, masks_per_object
 from lightning_rcnn.data.formats.ndjson import is_ndjson
 from lightning_rcnn.data.formats.sagemaker import sagemaker_files
 from lightning_rcnn.data.formats.vertex import vertex_files
@@ -124,8 +125,8 @@ def _ndjson(layout: Layout) -> Candidate | None:
 def _masks(layout: Layout) -> Candidate | None:
     if any(re.search(r"(^|/)Annotations/[^/]+\.xml$", file) for file in layout.all_files):
         return None  # VOC's own segmentations beside its boxes
-    if is_cityscapes(layout):
-        return Candidate("masks", "instanceIds")
+    if (found := find_class_masks(layout)) is not None:
+        return Candidate("masks", found.title)
     if masks_per_object(layout):
         return Candidate("masks", "a folder of masks for each image")
     pairs, _ = masks_per_image(layout)

@@ -12,7 +12,7 @@ import numpy as np
 from lightning_rcnn.data.defects import Defect, Finding
 from lightning_rcnn.data.folder_listing import list_files
 from lightning_rcnn.data.formats.labeled import LabelsError
-from lightning_rcnn.data.formats.masks import read_pixels
+from lightning_rcnn.data.formats.mask_pixels import read_pixels
 from lightning_rcnn.data.pack.annotated import AnnotatedObject
 from lightning_rcnn.data.pack.voc_xml import OBJECT_IDS_PER_IMAGE
 from lightning_rcnn.masks.run_length import encode_crop

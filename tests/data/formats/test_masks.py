@@ -89,6 +89,38 @@ def test_cityscapes(write_files, pack):
     assert len(packed.splits["train"].classes) == 8
 
 
+def test_kitti_has_class_times_256(write_files, pack):
+    """The object 0 of a class is a group; the other folders of KITTI are no images."""
+    ids = 26 * 256 + FIRST.astype(np.uint16) + 2 * SECOND.astype(np.uint16)
+    ids[:5] = 7 * 256
+    texts = {f"training/{kind}/a_10.png": ids for kind in ("instance", "semantic", "semantic_rgb")}
+    packed = pack(write_files(texts, ["training/image_2/a_10.png"]), max_loss=0).splits["train"]
+    assert packed.objects == {
+        "training/image_2/a_10.png": [("car", 0, 5, 64, 48), *(("car", *box[1:]) for box in BOXES)]
+    }
+    crowds = [each["iscrowd"] for each in packed.records["training/image_2/a_10.png"]["annotations"]]
+    assert crowds == [1, 0, 0]
+
+
+def test_mapillary_names_its_classes(write_files, pack):
+    """Objects count from 0, and only classes with instances are objects."""
+    ids = FIRST.astype(np.uint16) * 256 + SECOND.astype(np.uint16) * (2 * 256 + 1)
+    names = [("Sky", False), ("Car", True), ("Person", True)]
+    labels = [{"readable": name, "instances": instances} for name, instances in names]
+    texts = {"config.json": {"labels": labels}, "training/instances/a.png": ids, "training/labels/a.png": ids}
+    packed = pack(write_files(texts, ["training/images/a.jpg"]), max_loss=0).splits["train"]
+    assert packed.objects == {"training/images/a.jpg": [("Car", *BOXES[0][1:]), ("Person", *BOXES[1][1:])]}
+    assert packed.classes == ["Car", "Person"]
+
+
+def test_numbers_that_seem_to_have_a_class_in_them_are_refused_without_names(write_files, refusal):
+    """As in MOTS, whose regions to ignore are 10000."""
+    ids = 1001 * FIRST.astype(np.uint16) + 2001 * SECOND.astype(np.uint16)
+    root = write_files({"instances/a.png": ids}, ["images/a.png"])
+    assert "are 1001 and more, as class * 1000 + object has them" in refusal(root)
+    assert f"`pack masks {root} --class_names 1=NAME,2=NAME`" in refusal(root)
+
+
 def test_files_without_each_other_and_bad_masks(write_files, pack_one, refusal):
     ids = FIRST + 2 * SECOND
     texts = {f"masks/{name}.png": ids for name in ("a", "b", "lost")} | {"masks/bad.png": b"no image"}
