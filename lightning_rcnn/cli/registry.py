@@ -54,6 +54,7 @@ TOOLS = {
     "pack sagemaker": Tool("SageMaker's manifests to shards", f"{_COMMANDS}.pack_formats", "pack_sagemaker"),
     "pack vertex": Tool("Vertex AI's JSON Lines to shards", f"{_COMMANDS}.pack_formats", "pack_vertex"),
     "pack labelbox": Tool("Labelbox's NDJSON to shards", f"{_COMMANDS}.pack_formats", "pack_labelbox"),
+    "pack rle": Tool("Kaggle's CSV with run lengths to shards", f"{_COMMANDS}.pack_formats", "pack_rle"),
     "pack lines": Tool("text files with an object a line to shards", f"{_COMMANDS}.pack_formats", "pack_lines"),
     "pack webdataset": Tool(
         "an index beside WebDataset shards of others", f"{_COMMANDS}.pack_webdataset", "pack_webdataset"

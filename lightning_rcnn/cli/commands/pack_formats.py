@@ -46,6 +46,7 @@ Format = Literal[
     "sagemaker",
     "vertex",
     "labelbox",
+    "rle",
 ]
 
 
@@ -229,3 +230,4 @@ pack_crowdhuman = _command("crowdhuman", "CrowdHuman, the boxes of whole bodies"
 pack_sagemaker = _command("sagemaker", "manifests of SageMaker Ground Truth and Rekognition, with images that are here")
 pack_vertex = _command("vertex", "Vertex AI's JSON Lines, with images that are here")
 pack_labelbox = _command("labelbox", "Labelbox's NDJSON exports, with images that are here")
+pack_rle = _command("rle", "CSV files with the run lengths of a mask a line, as Kaggle's")

@@ -17,6 +17,7 @@ from lightning_rcnn.data.formats.labelbox import labelbox_files
 from lightning_rcnn.data.formats.layout import Layout
 from lightning_rcnn.data.formats.masks import masks_per_image, masks_per_object
 from lightning_rcnn.data.formats.ndjson import is_ndjson
+from lightning_rcnn.data.formats.rle_csv import rle_files
 from lightning_rcnn.data.formats.sagemaker import sagemaker_files
 from lightning_rcnn.data.formats.vertex import vertex_files
 from lightning_rcnn.data.formats.via import is_via_csv
@@ -133,6 +134,12 @@ def _masks(layout: Layout) -> Candidate | None:
     return Candidate("masks", next(iter(pairs.values()))) if pairs else None
 
 
+def _rle(layout: Layout) -> Candidate | None:
+    if masks_per_object(layout):
+        return None  # the Data Science Bowl has both
+    return next((Candidate("rle", file) for file in rle_files(layout)), None)
+
+
 def _voc(layout: Layout) -> Candidate | None:
     files = layout.with_suffix(".xml")
     named = (file for file in files[:: max(1, len(files) // 20)] if re.search(r"<annotation[\s>]", layout.head(file)))
@@ -159,4 +166,5 @@ _RECOGNIZERS: tuple[Callable[[Layout], Candidate | None], ...] = (
     _of_lines("sagemaker", sagemaker_files),
     _of_lines("vertex", vertex_files),
     _of_lines("labelbox", labelbox_files),
+    _rle,
 )

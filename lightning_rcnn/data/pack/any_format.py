@@ -23,6 +23,7 @@ from lightning_rcnn.data.formats.layout import Layout
 from lightning_rcnn.data.formats.masks import read_masks
 from lightning_rcnn.data.formats.ndjson import read_ndjson
 from lightning_rcnn.data.formats.recognition import recognize
+from lightning_rcnn.data.formats.rle_csv import read_rle_csv
 from lightning_rcnn.data.formats.sagemaker import read_sagemaker
 from lightning_rcnn.data.formats.superannotate import read_superannotate
 from lightning_rcnn.data.formats.supervisely import read_supervisely
@@ -73,6 +74,7 @@ TITLES = {
     "sagemaker": "SageMaker Ground Truth",
     "vertex": "Vertex AI",
     "labelbox": "Labelbox",
+    "rle": "CSV with run lengths",
 }
 """Name of the command -> name of the format, for messages."""
 _JSON = ("coco", "lvis", "via", "createml", "labelstudio", "bdd100k", "datumaro", "vott")
@@ -98,6 +100,7 @@ _READERS: dict[str, Callable[[Layout], LabeledData]] = {
     "sagemaker": read_sagemaker,
     "vertex": read_vertex,
     "labelbox": read_labelbox,
+    "rle": read_rle_csv,
     **{name: partial(read_known_lines, name=name) for name in KNOWN_LINES},
 }
 

@@ -79,6 +79,7 @@ SETS = {
     "bdd100k": {"x.json": json.dumps([frame("a.jpg", label("cat", CAT[1:])), frame("b.png", label("dog", DOG[1:]))])},
     "sagemaker": {"x.manifest": lines(manifest("a.jpg", 0), manifest("b.png", 0))},
     "crowdhuman": {"x.odgt": lines({"ID": "a", "gtboxes": [{"tag": "person", "fbox": [5, 6, 10, 20]}]})},
+    "rle": {"x.csv": "ImageId,EncodedPixels\na.jpg,1 5 49 5\nb.png,\n"},
     "deeppcb": {"train.txt": "a.jpg a.txt\n", "a.txt": "5 6 15 26 1\n10 10 30 40 6\n"},
 }
 """Format -> the text files of a set with the images a.jpg and b.png (of DeepPCB, a_test.jpg)."""

@@ -52,5 +52,5 @@ def test_a_line_with_all_boxes_of_an_image_is_told_apart(write_files, refusal, c
 
 
 def test_run_lengths_are_no_boxes(write_files, refusal):
-    root = write_files({"train.csv": "ImageId,EncodedPixels\na,1 5 20 5 39 5 58 5\n"}, ["a.jpg"])
-    assert "train.csv has the columns ImageId, EncodedPixels" in refusal(root)
+    root = write_files({"train.csv": "picture,runs\na,1 5 20 5 39 5 58 5\n"}, ["a.jpg"])
+    assert "train.csv has the columns picture, runs" in refusal(root)
