@@ -100,7 +100,7 @@ def _case(inspection: Inspection, case: Case, pictures: _Pictures) -> dict[str, 
 
 def _headline(inspection: Inspection, figures: list[SetFigures]) -> list[tuple[str, str]]:
     levels = [finding.level.value for finding in inspection.findings]
-    pairs = [("findings that are wrong", str(levels.count("wrong"))), ("doubtful", str(levels.count("doubtful")))]
+    pairs = [("findings: wrong", str(levels.count("wrong"))), ("findings: doubtful", str(levels.count("doubtful")))]
     for one in figures:
         pairs += [(f"images of {one.name}", f"{one.images:,}"), (f"objects of {one.name}", f"{one.objects:,}")]
     pairs.append((f"classes in {figures[0].name}", f"{figures[0].classes:,}"))
@@ -127,13 +127,13 @@ def _sets(figures: list[SetFigures]) -> dict[str, Any]:
         number_column("without objects"),
         number_column("objects"),
         *([number_column("crowds")] if has_crowds else []),
-        number_column("an image", 1, "Mean number of objects of an image"),
-        number_column("at most", 0, "Largest number of objects of an image"),
+        number_column("mean per image", 1, "Mean number of objects of an image"),
+        number_column("max per image", 0, "Largest number of objects of an image"),
         text_column("widths", "Least, median and largest, pixels"),
         text_column("heights", "Least, median and largest, pixels"),
-        number_column("touching, %", 1, "Objects whose box meets that of another"),
-        text_column("shorter edge", "5%, half and 95% of the objects, pixels after resizing"),
-        number_column("anchor, %", 1, "Objects whose best anchor has an IoU of 0.5 or more"),
+        number_column("touch others, %", 1, "Objects whose box meets that of another"),
+        text_column("shorter edges", "5%, half and 95% of the objects, pixels after resizing"),
+        number_column("anchor of IoU 0.5, %", 1, "Objects whose best anchor has an IoU of 0.5 or more"),
         number_column("best only, %", 1, "Objects whose best anchor is positive only because it is the best"),
     ]
     rows: list[list[Any]] = [
@@ -169,7 +169,7 @@ def _classes(inspection: Inspection) -> dict[str, Any]:
         number_column(f"images of {sets[0].name}"),
         number_column("width", 0, "Median after resizing, pixels"),
         number_column("height", 0, "Median after resizing, pixels"),
-        number_column("anchor, %", 1, "Objects whose best anchor has an IoU of 0.5 or more"),
+        number_column("anchor of IoU 0.5, %", 1, "Objects whose best anchor has an IoU of 0.5 or more"),
     ]
     rows = [[*row[:-1], None if row[-1] is None else 100 * row[-1]] for row in class_rows(inspection.data)]
     return table(columns, rows)
