@@ -48,6 +48,7 @@ from lightning_rcnn.cli.run_trainer import (
 from lightning_rcnn.cli.seeds import SEED, resolve_seed
 from lightning_rcnn.cli.showing import SHOW, leave_out_training
 from lightning_rcnn.cli.tiles_and_views import given_tiles_and_views
+from lightning_rcnn.cli.training_help import TrainingHelp
 from lightning_rcnn.cli.training_parser import ParserError, RunTrainer, TrainingParser, as_yaml
 from lightning_rcnn.data.datamodule import DetectionDataModule
 from lightning_rcnn.data.working_copy import WorkingCopy
@@ -77,7 +78,7 @@ class DetectionCLI(LightningCLI):
 
     def __init__(self, arguments: list[str]) -> None:
         self.command = arguments[0]
-        options = {"allow_abbrev": False}
+        options = {"allow_abbrev": False, "formatter_class": TrainingHelp}
         self._analysis = AnalysisReport()
         self._copy: WorkingCopy | None = None
         self._written_copy: WorkingCopy | None = None  # of rank 0 only, once the start is not refused

@@ -18,7 +18,10 @@ set_parsing_settings(config_read_mode_fsspec_enabled=False)
 
 
 class RunTrainer(Trainer):
-    """Lightning's trainer as the command line describes it: its precision may be "auto", and it can `show`."""
+    """Lightning's trainer.
+
+    This is how the command line describes it: its precision may be "auto", and it can `show`.
+    """
 
     def __init__(self, *, precision: _PRECISION_INPUT | Literal["auto"] | None = AUTO, **kwargs: Any) -> None:
         super().__init__(precision=precision, **kwargs)  # type: ignore[arg-type]  # "auto" is decided before

@@ -57,8 +57,8 @@ class DetectionDataModule(LightningDataModule):
     next epoch. Lightning's `use_distributed_sampler` has no effect: the plan gives each device its part.
 
     Args:
-        train: training data: sources as above, or a map-style `torch.utils.data.Dataset` in torchvision's form (see
-            `lightning_rcnn/data/torch_dataset.py`).
+        train: training data: a packed folder, shards or URLs, one or a list; or a map-style
+            `torch.utils.data.Dataset` in torchvision's form (see `lightning_rcnn/data/torch_dataset.py`).
         val: validation data, used during training.
         test: data for `test`.
         predict: data for `predict`; annotations are ignored.

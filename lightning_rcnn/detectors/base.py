@@ -21,7 +21,10 @@ from lightning_rcnn.masks.paste import paste_densely
 
 
 class Detector(DetectorSteps):
-    """Base of the detectors, with what they do in Python; `DetectorCore` has the arguments and what to override."""
+    """Detector of objects: a backbone and branches.
+
+    This base has what detectors do in Python; `DetectorCore` has the arguments and what to override.
+    """
 
     @torch.inference_mode()
     def detect(
