@@ -6,9 +6,11 @@ import runpy
 import shutil
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
+import torchvision
 import yaml
 from PIL import Image
 
@@ -103,6 +105,23 @@ def test_a_backbone_a_box_branch_a_transform_and_a_sampling_by_their_class_paths
     ]
 
 
+def test_the_losses_are_those_of_the_papers(workplace):
+    """Against torchvision's operators."""
+    losses = runpy.run_path(str(workplace / "examples" / "custom_loss.py"))
+    boxes = torch.tensor([[0.0, 0.0, 10.0, 10.0], [5.0, 0.0, 15.0, 10.0], [50.0, 50.0, 60.0, 60.0]])
+    expected = 1 - torchvision.ops.box_iou(boxes, boxes[:1])[:, 0] ** 2
+    assert torch.allclose(losses["AlphaIoULoss"](alpha=2.0).of_pairs(boxes, boxes[:1].expand(3, 4)), expected)
+
+    logits = torch.randn(1, 6, 2, generator=torch.Generator().manual_seed(0))
+    labels = torch.tensor([[0, 1, 1, 0, 1, 0]])
+    weights = torch.tensor([[1.0, 1.0, 0.0, 1.0, 1.0, 1.0]])
+    found = losses["FocalLoss"](gamma=2.0).build(1)(logits, SimpleNamespace(labels=labels), weights, None, None, None)
+    margin = logits[..., 1] - logits[..., 0]  # two classes that compete are one sigmoid
+    each = torchvision.ops.sigmoid_focal_loss(margin, labels.float(), alpha=-1, gamma=2.0)
+    assert torch.allclose(found.total, (each * weights).sum())
+    assert found.number == 5
+
+
 def test_the_transform_darkens(workplace):
     darken = runpy.run_path(str(workplace / "examples" / "custom_transform.py"))["Darken"](p=1.0)
     target = {"boxes": torch.ones(1, 4)}
@@ -172,3 +191,4 @@ def test_everything_of_ones_own_in_one_configuration(workplace):
     assert type(model.backbone).__name__ == "TinyBackbone"
     assert model.rpn.settings.nms_iou == 0.6
     assert type(model.box.head).__name__ == "ConvolutionsAndLayer"
+    assert (model.box.box_loss.settings.weight, model.box.class_loss.settings.gamma) == (5.0, 1.5)
