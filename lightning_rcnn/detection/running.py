@@ -13,7 +13,6 @@ from typing import Any, NamedTuple
 
 import torch
 from PIL import Image
-from torch import Tensor
 
 from lightning_rcnn.data.formats.coco.keypoints import points_of_result
 from lightning_rcnn.data.image_files import shown_path
@@ -23,13 +22,24 @@ from lightning_rcnn.detection.batching import in_batches
 from lightning_rcnn.detection.drawn_paths import DRAWN_KEY
 from lightning_rcnn.detection.exported import SUFFIXES, ExportedDetector
 from lightning_rcnn.detection.finishing import Classes, Work, as_arrays, cannot_write, finish, process_died
-from lightning_rcnn.detection.loading import LoadedImage, is_loader_death, load_frames, load_stills
+from lightning_rcnn.detection.loading import (
+    AHEAD,
+    AHEAD_LARGE,
+    LoadedImage,
+    Prepare,
+    is_loader_death,
+    load_frames,
+    load_stills,
+    prepare_both,
+    prepare_input,
+    prepare_whole,
+)
 from lightning_rcnn.detection.results import Entry, key_of
 from lightning_rcnn.detection.sources import Video
 from lightning_rcnn.detection.stills import Still
 from lightning_rcnn.detection.video import video_writer
 from lightning_rcnn.detectors.base import Detector
-from lightning_rcnn.detectors.inference import detect_batch, least_scores
+from lightning_rcnn.detectors.inference import detect_batch, inputs_of, least_scores
 from lightning_rcnn.detectors.loading import load_detector
 from lightning_rcnn.detectors.tiles_and_views import TilesAndViews
 from lightning_rcnn.detectors.whole_images import detect_objects
@@ -126,7 +136,7 @@ class DetectionProcess:
     def stills(self, stills: Sequence[Still]) -> Iterator[Outcome]:
         """Yield the outcomes of images, in their order."""
         pixels, job = self._detector.preprocessing.pixels, self._job
-        images = load_stills(stills, self._resize, job.workers, pixels, job.max_pixels)
+        images = load_stills(stills, self._prepare, job.workers, pixels, job.max_pixels, self._ahead)
         with _deaths_named(images):
             yield from (outcome for _, outcome, _ in self._run(images, {}))
 
@@ -144,7 +154,7 @@ class DetectionProcess:
         if not pixels.is_rgb:
             yield Outcome(video.name, None, f"a video, which is RGB of 8 bits, but the model takes {pixels.layout}")
             return
-        frames = load_frames(video, self._resize, self._job.workers)
+        frames = load_frames(video, self._prepare, self._job.workers, self._ahead)
         with _deaths_named(frames):
             yield from self._frames(video, frames, done)
 
@@ -170,9 +180,15 @@ class DetectionProcess:
             raise InputError(cannot_write(path, error)) from error
 
     @property
-    def _resize(self) -> Any:
-        # Tiles and views are resized one by one.
-        return partial(_resize, self._detector.preprocessing.resize_rule) if self._job.options.is_plain else None
+    def _prepare(self) -> Prepare:
+        if not self._job.options.is_plain:
+            return prepare_whole  # tiles and views are resized one by one
+        needs_pixels = self._job.drawn is not None or self._detector.search is not None
+        return partial(prepare_both if needs_pixels else prepare_input, self._detector.preprocessing.resize_rule)
+
+    @property
+    def _ahead(self) -> int:
+        return AHEAD if self._job.options.is_plain else AHEAD_LARGE
 
     def _run(
         self, images: Iterable[LoadedImage], done: Mapping[str, Entry]
@@ -223,7 +239,8 @@ class DetectionProcess:
                 )
             else:
                 resized = [image.resized for image in batch if image.resized is not None]
-                found = detect_batch(self._detector, pixels, resized, self._minimum)
+                inputs = inputs_of(self._detector, pixels, resized)
+                found = detect_batch(self._detector, inputs, [image.size for image in batch], self._minimum)
                 if self._job.options.nms_across_classes:
                     found = suppress_across_classes(found, self._detector.suppression.iou)
         return [(image, self._finish(image, found[slot])) for slot, image in enumerate(batch)]
@@ -247,19 +264,17 @@ class DetectionProcess:
         return self._finish(image, found)
 
     def _finish(self, image: LoadedImage, found: Detections | FoundObjects) -> Any:
-        assert image.pixels is not None
         entry: Entry = {"image": image.name}
         path, pixels = None, None
         if image.frame is not None:
             entry |= {"frame": image.frame.number, "seconds": round(image.frame.seconds, 6)}
         elif image.key != image.name:
             entry["sample"] = image.key
-        if self._job.drawn is not None:
+        if self._job.drawn is not None and image.pixels is not None:
             entry[DRAWN_KEY] = shown_path(image.drawn)
             path = self._job.drawn / image.drawn if image.frame is None else None
             pixels = shown_bands(image.pixels, self._detector.preprocessing.pixels).numpy()
-        _, height, width = image.pixels.shape
-        work = Work(entry, height, width, as_arrays(found), isinstance(found, FoundObjects), pixels, path)
+        work = Work(entry, *image.size, as_arrays(found), isinstance(found, FoundObjects), pixels, path)
         if self._pool is None:
             return finish(work, self._classes)
         future: Future[tuple[Entry, Image.Image | None]] = self._pool.submit(finish, work, self._classes)
@@ -276,10 +291,6 @@ def _deaths_named(images: Generator[LoadedImage]) -> Iterator[None]:
             raise
         images.close()  # else the loader keeps a pipe open, and the broken pool waits for its end without end
         raise InputError(process_died()) from error
-
-
-def _resize(rule: Any, image: Tensor) -> Tensor:
-    return rule(image)
 
 
 def _initialize() -> None:

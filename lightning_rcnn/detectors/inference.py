@@ -94,7 +94,7 @@ def inputs_of(detector: Predictor, images: Sequence[Tensor], resized: Sequence[T
 
     Args:
         detector: the detector whose preprocessing and search apply.
-        images: images in the original frame.
+        images: images in the original frame; none if they are resized already and the detector searches no proposals.
         resized: the same images in the resized frame, if they are resized already.
     """
     inputs = detector.preprocessing.batch(resized or [detector.preprocessing.resize(image) for image in images])
@@ -102,31 +102,32 @@ def inputs_of(detector: Predictor, images: Sequence[Tensor], resized: Sequence[T
         return inputs
     pixels = detector.preprocessing.pixels
     searched = [detector.search(shown_bands(image.cpu(), pixels)) for image in images]
-    proposals = searched_proposals(searched, detector.proposal_limit, _sizes(images, inputs), inputs.image_sizes)
+    sizes = torch.tensor(_sizes(images), device=inputs.image_sizes.device)
+    proposals = searched_proposals(searched, detector.proposal_limit, sizes, inputs.image_sizes)
     return inputs._replace(proposals=proposals)
 
 
 def detect_batch(
-    detector: Predictor, images: Sequence[Tensor], resized: Sequence[Tensor], minimum: Tensor
+    detector: Predictor, inputs: Inputs, sizes: Sequence[tuple[int, int]], minimum: Tensor
 ) -> list[Detections]:
     """Find objects in one pass of the network; the detector is in evaluation mode.
 
     Args:
         detector: the detector.
-        images: [C, h, w] of the detector's pixel format.
-        resized: the same images resized, all of one padded size.
+        inputs: images in the resized frame, see `inputs_of`.
+        sizes: height and width of each image in the original frame, pixels.
         minimum: minimum score of each label, see `least_scores`.
 
     Returns:
-        One `Detections` per image, N = 1, in the frame of the image.
+        One `Detections` per image, N = 1, in the original frame.
     """
-    inputs = inputs_of(detector, images, resized)
-    detections = to_original_frame(detector.predict(inputs)[0], inputs.image_sizes, _sizes(images, inputs))
+    original_sizes = torch.tensor(sizes, device=inputs.image_sizes.device)
+    detections = to_original_frame(detector.predict(inputs)[0], inputs.image_sizes, original_sizes)
     thresholds = minimum.to(detections.scores)[detections.labels.clamp(min=0)]
     is_kept = (detections.labels > 0) & (detections.scores >= thresholds)
     return [
         Detections._make(None if part is None else part[slot : slot + 1, is_kept[slot]] for part in detections)
-        for slot in range(len(images))
+        for slot in range(len(sizes))
     ]
 
 
@@ -142,7 +143,9 @@ def _detect_in_batches(
     waiting: dict[tuple[int, int], dict[int, Tensor]] = {}
 
     def run(batch: dict[int, Tensor]) -> None:
-        found = detect_batch(detector, [images[number] for number in batch], list(batch.values()), minimum)
+        members = [images[number] for number in batch]
+        inputs = inputs_of(detector, members, list(batch.values()))
+        found = detect_batch(detector, inputs, _sizes(members), minimum)
         results.update(zip(batch, found, strict=True))
         batch.clear()
 
@@ -158,6 +161,6 @@ def _detect_in_batches(
     return [results[number] for number in range(len(images))]
 
 
-def _sizes(images: Sequence[Tensor], inputs: Inputs) -> Tensor:
-    """Return the sizes of images, int64 [N, 2] (height, width)."""
-    return torch.tensor([list(image.shape[-2:]) for image in images], device=inputs.image_sizes.device)
+def _sizes(images: Sequence[Tensor]) -> list[tuple[int, int]]:
+    """Return height and width of each image, pixels."""
+    return [(image.shape[-2], image.shape[-1]) for image in images]

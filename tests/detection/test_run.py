@@ -21,10 +21,11 @@ from pycocotools import mask
 
 from lightning_rcnn.cli import main
 from lightning_rcnn.cli.commands.detect import detect
-from lightning_rcnn.detection.loading import load_stills
+from lightning_rcnn.detection.loading import Prepared, load_stills, prepare_whole
 from lightning_rcnn.detection.processes import Detection
 from lightning_rcnn.detection.running import DetectionProcess, Job
 from lightning_rcnn.detection.sources import find_sources
+from lightning_rcnn.detection.stills import Pixels, UnreadableImage
 from lightning_rcnn.detection.watching import Watch
 from lightning_rcnn.detectors.loading import load_detector, save_detector
 from lightning_rcnn.detectors.tiles_and_views import TilesAndViews
@@ -277,10 +278,34 @@ def test_images_cross_to_this_process_unchanged(tmp_path, side):
     """Small ones through a pipe, others in shared memory."""
     pixels = np.random.default_rng(0).integers(0, 256, (side, 2 * side, 3), dtype=np.uint8)
     Image.fromarray(pixels).save(tmp_path / "a.png")
-    (image,) = load_stills(find_sources([str(tmp_path)]).stills, lambda tensor: tensor.float()[:, ::2], 1)
+    stills = find_sources([str(tmp_path)]).stills
+    (image,) = load_stills(stills, lambda tensor: Prepared(tensor, tensor.float()[:, ::2]), 1)
     expected = torch.from_numpy(pixels).permute(2, 0, 1)
     assert torch.equal(image.pixels, expected)
     assert torch.equal(image.resized, expected.float()[:, ::2])
+
+
+class Numbered:
+    """An image of one color, its number; every seventh cannot be read."""
+
+    drawn = Path()
+
+    def __init__(self, number):
+        self.number, self.key = number, str(number)
+
+    def read(self, pixels):
+        if self.number % 7 == 6:
+            raise UnreadableImage("no color")
+        return Pixels(torch.full((3, 2, 3), self.number, dtype=torch.uint8), self.key, self.drawn, "")
+
+
+@pytest.mark.parametrize("num_workers", [0, 1, 2])
+def test_images_that_cross_together_keep_their_order(num_workers):
+    loaded = list(load_stills([Numbered(number) for number in range(200)], prepare_whole, num_workers))
+    assert [(image.number, image.key) for image in loaded] == [(number, str(number)) for number in range(200)]
+    assert [image.number for image in loaded if image.problem] == list(range(6, 200, 7))
+    read = [image for image in loaded if not image.problem]
+    assert all(image.size == (2, 3) and (image.pixels == image.number).all() for image in read)
 
 
 @pytest.mark.end_to_end

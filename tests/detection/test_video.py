@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from lightning_rcnn.cli.commands.detect import detect
-from lightning_rcnn.detection.loading import load_frames
+from lightning_rcnn.detection.loading import Prepared, load_frames
 from lightning_rcnn.detection.running import DetectionProcess, Job
 from lightning_rcnn.detection.sources import Video
 from lightning_rcnn.detection.video import Frame, VideoError, read_frames, video_writer
@@ -150,7 +150,9 @@ def test_what_comes_after_damage_is_found_and_the_damage_named(tmp_path):
     damages = [frame.damage for frame, _ in read_frames(str(path))]
     assert len(damages) == 12
     assert 0 < damages.count("the data of the frame are damaged") < 12
-    images = list(load_frames(Video(str(path), "frames.avi", Path("frames.mp4")), None, 0))
+    images = list(
+        load_frames(Video(str(path), "frames.avi", Path("frames.mp4")), lambda pixels: Prepared(pixels, None), 0)
+    )
     assert [image.damage for image in images] == damages
 
 

@@ -85,9 +85,11 @@ class DetectionRun:
         self._console.file.flush()
 
     def _detect(self, stills: Sequence[Still], videos: Sequence[Video]) -> None:
-        paths = self._results.drawn
+        if self._draws:
+            paths = self._results.drawn
+            stills, videos = paths.assign(stills), paths.assign(videos)
         with self._speed.measured():
-            for outcome in self._detection.run(paths.assign(stills), paths.assign(videos)):
+            for outcome in self._detection.run(stills, videos):
                 self._take(outcome)
 
     def _take(self, outcome: Outcome) -> None:
