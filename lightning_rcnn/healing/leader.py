@@ -85,7 +85,7 @@ class Leader:
                 self._tell_number()
                 if self._is_running:
                     say(f"node {node} is here")  # and takes part after the next checkpoint, or is spare
-                    self._obey(node)
+                self._obey(node)
             self.tick(now)
         elif node in self._members and kind == "failed":  # also while others end: several nodes may be broken
             self._note_failed_start(node)
@@ -173,18 +173,22 @@ class Leader:
             self._obey(node)
 
     def _obey(self, node: int) -> None:
-        """Do what a node without ranks was asked to, if it was, once ranks run: a spare one ends, others stop all.
+        """Do what a node without ranks was asked to, if it was: a spare one ends, others stop all once ranks run.
 
-        The leader cannot end alone: the ranks of the others would be ended at once, and start again.
+        The leader cannot end alone then: the ranks of the others would be ended at once, and start again. Before
+        anything is trained each ends alone, and the others wait for it to come back.
         """
         number = self._members[node].asked
-        if number is None or not self._is_running:
+        if number is None or not (self._is_running or self._is_untrained()):
             return
-        if node not in self._order and node != self._own:
+        if not self._is_running or (node not in self._order and node != self._own):
             self._send(node, {"kind": "end", "status": EXIT_STATUS})
             return
         for each in self._order:
             self._send(each, {"kind": "signal", "number": number})
+
+    def _is_untrained(self) -> bool:
+        return not self._order and all(member.step < 0 for member in self._members.values())
 
     def _able(self) -> list[int]:
         """Return the nodes that are here and not left out, in their order."""

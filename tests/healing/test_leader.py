@@ -271,6 +271,26 @@ def test_what_is_asked_between_two_starts_is_done_after_the_second(three):
     assert [kind for _, kind in three.take()] == ["start"] * 3 + ["signal"] * 3
 
 
+def test_a_node_that_is_asked_before_all_are_there_ends_at_once_and_the_others_wait():
+    nodes = Nodes(3, Layout(3, 2, 2))
+    nodes.stopped(0, 1)
+    nodes.asked(1)
+    assert nodes.take() == [(1, "end")]
+    assert nodes.last[1]["status"] == EXIT_STATUS
+    nodes.asked(0)  # which leads
+    assert nodes.take() == [(0, "end")]
+    assert nodes.leader.status is None
+
+
+def test_a_new_leader_that_is_asked_has_the_checkpoint_in_memory_saved_first():
+    nodes = Nodes(2, Layout(3, 2, 2), reason="node 0 is gone")
+    nodes.stopped(0, step=7)
+    nodes.asked(0)
+    assert nodes.take() == []
+    nodes.stopped(1, step=7)
+    assert nodes.take() == [(0, "start"), (1, "start"), (0, "signal"), (1, "signal")]
+
+
 def test_the_end_of_all_ranks_is_the_end(three):
     for rank in range(5):
         three.rank(rank // 2, rank, 0, now=1000.0 * rank)
