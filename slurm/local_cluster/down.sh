@@ -3,6 +3,8 @@
 # Keeps logs and configuration; SLURM_PURGE=1 removes $SLURM_BASE too.
 set -uo pipefail
 BASE=${SLURM_BASE:-/tmp/lightning-rcnn-slurm}
+# What lies below it is removed: nothing else may be meant.
+[[ $BASE =~ ^/[[:alnum:]._/-]+$ ]] || { echo "down.sh: SLURM_BASE '$BASE': give a full path of letters, digits and ._-" >&2; exit 1; }
 stime() { sed 's/.*) //' "/proc/$1/stat" 2>/dev/null | awk '$1 !~ /[ZX]/ {print $20}'; }   # empty for a zombie: pid 1 may be slow to reap
 pid_of() { local p s; [ -s "$1" ] || return 1; read -r p s <"$1"; [ "$(stime "$p")" = "$s" ] && echo "$p"; }
 stop() { # FILE SIGNAL: send it, wait up to 5 s, then KILL

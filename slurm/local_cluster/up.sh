@@ -13,6 +13,7 @@ set -euo pipefail
 BASE=${SLURM_BASE:-/tmp/lightning-rcnn-slurm} MODE=${SLURM_MODE:-netns} N=${SLURM_NODES:-2} CPUS=${SLURM_CPUS:-1} MEM=${SLURM_MEM:-4096}
 CRED=${SLURM_CRED_EXPIRE:-5} KW=${SLURM_KILLWAIT:-30}
 t0=$(date +%s.%N); die() { echo "up.sh: $*" >&2; exit 1; }
+[[ $BASE =~ ^/[[:alnum:]._/-]+$ ]] || die "SLURM_BASE '$BASE': give a full path of letters, digits and ._-"
 [ "$(id -u)" = 0 ] || die "must be root"
 for c in munged slurmctld slurmd scontrol; do command -v $c >/dev/null || die "no $c: apt-get install -y --no-install-recommends slurmctld slurmd slurm-client munge"; done
 
