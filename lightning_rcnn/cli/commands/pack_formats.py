@@ -47,6 +47,9 @@ Format = Literal[
     "vertex",
     "labelbox",
     "rle",
+    "keras_yolo",
+    "labelme_xml",
+    "imglab",
 ]
 
 
@@ -231,3 +234,6 @@ pack_sagemaker = _command("sagemaker", "manifests of SageMaker Ground Truth and 
 pack_vertex = _command("vertex", "Vertex AI's JSON Lines, with images that are here")
 pack_labelbox = _command("labelbox", "Labelbox's NDJSON exports, with images that are here")
 pack_rle = _command("rle", "CSV files with the run lengths of a mask a line, as Kaggle's")
+pack_keras_yolo = _command("keras_yolo", "text files of keras-yolo3 and Roboflow's YOLO v4, an image a line")
+pack_labelme_xml = _command("labelme_xml", "XML files of the first LabelMe, as CVAT exports them")
+pack_imglab = _command("imglab", "XML files of dlib's imglab")

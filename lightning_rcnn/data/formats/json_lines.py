@@ -60,13 +60,13 @@ class _Line(NamedTuple):
 def is_json_lines(layout: Layout, file: str) -> bool:
     """Return whether a file begins with a line of an image and its boxes or masks; lines with scores are detections."""
     content = None if file.endswith(ANNOTATIONS_SUFFIX) else first_dictionary(layout, file)
-    if content is None:
+    if content is None or _image_key(content) is None:
         return False
     try:
-        fields = find_fields([content], {}, file)
+        fields = find_fields([content], {}, file) if not {"prefix", "suffix"} <= content.keys() else {}
     except InputError:  # several keys may be one of the fields: it is such a file, which the user has to explain
         fields = {"boxes": ""}
-    return bool(fields) and _image_key(content) is not None and '"score' not in json.dumps(content)
+    return bool(fields) and '"score' not in json.dumps(content)
 
 
 def first_dictionary(layout: Layout, file: str) -> dict[str, Any] | None:

@@ -11,9 +11,12 @@ from lightning_rcnn.data.formats.crowdhuman import crowdhuman_files
 from lightning_rcnn.data.formats.csv_columns import recognize_table
 from lightning_rcnn.data.formats.csv_files import text_tables
 from lightning_rcnn.data.formats.cvat import is_cvat
+from lightning_rcnn.data.formats.imglab import is_imglab
 from lightning_rcnn.data.formats.json_lines import SUFFIXES, is_json_lines
+from lightning_rcnn.data.formats.keras_yolo import keras_yolo_files
 from lightning_rcnn.data.formats.known_lines import find_known_lines
 from lightning_rcnn.data.formats.labelbox import labelbox_files
+from lightning_rcnn.data.formats.labelme_xml import is_labelme_xml
 from lightning_rcnn.data.formats.layout import Layout
 from lightning_rcnn.data.formats.masks import masks_per_image, masks_per_object
 from lightning_rcnn.data.formats.ndjson import is_ndjson
@@ -142,8 +145,14 @@ def _rle(layout: Layout) -> Candidate | None:
 
 def _voc(layout: Layout) -> Candidate | None:
     files = layout.with_suffix(".xml")
-    named = (file for file in files[:: max(1, len(files) // 20)] if re.search(r"<annotation[\s>]", layout.head(file)))
+    tried = [file for file in files[:: max(1, len(files) // 20)] if not is_labelme_xml(layout, file)]
+    named = (file for file in tried if re.search(r"<annotation[\s>]", layout.head(file)))
     return Candidate("voc", file) if (file := next(named, None)) is not None else None
+
+
+def _xml_files(layout: Layout, is_file: Callable[[Layout, str], bool]) -> list[str]:
+    files = layout.with_suffix(".xml")
+    return [file for file in files[:: max(1, len(files) // 20)] if is_file(layout, file)]
 
 
 _RECOGNIZERS: tuple[Callable[[Layout], Candidate | None], ...] = (
@@ -167,4 +176,7 @@ _RECOGNIZERS: tuple[Callable[[Layout], Candidate | None], ...] = (
     _of_lines("vertex", vertex_files),
     _of_lines("labelbox", labelbox_files),
     _rle,
+    _of_lines("keras_yolo", keras_yolo_files),
+    _of_lines("labelme_xml", partial(_xml_files, is_file=is_labelme_xml)),
+    _of_lines("imglab", partial(_xml_files, is_file=is_imglab)),
 )

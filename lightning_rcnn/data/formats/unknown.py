@@ -17,24 +17,28 @@ _MAX_PARSED = 1 << 26
 _FILES_TO_TRY = 20
 _PYTHON = "yield the samples from Python with `pack_samples`"
 _OTHERS = {
-    ".odgt": "JSON Lines, as of CrowdHuman",
-    ".tfrecord": "TensorFlow's records",
-    ".record": "TensorFlow's records",
     ".parquet": "a Parquet table",
+    ".arrow": "an Arrow table",
     ".mat": "a MATLAB file",
+    ".npz": "a file of numpy's arrays",
+    ".mdb": "an LMDB data base",
+    ".xlsx": "an Excel table, which CSV would do for",
+    ".geojson": "GeoJSON, whose coordinates are no pixels",
     ".pkl": "a Python pickle",
     ".h5": "an HDF5 file",
     ".hdf5": "an HDF5 file",
 }
-_KERAS_LINE = re.compile(r"\S+\.(jpe?g|png)(\s+\d+,\d+,\d+,\d+,\d+)+", re.IGNORECASE)
-"""A line of keras-yolo3: an image with the boxes of all its objects."""
+_RECORDS = re.compile(r"\.(tf)?records?(-\d+-of-\d+)?$", re.IGNORECASE)
+_ROOT = re.compile(r"<([A-Za-z][\w:.-]*)[\s>]")
+_LANGUAGE_MODEL = {"prefix", "suffix"}
+"""Keys of a line for PaliGemma and Florence-2."""
 _NUMBER = re.compile(r"(?<![\w.])-?\d+(\.\d*)?(?![\w.])")
 _REMARKS = re.compile(r"(^|/)(readme|license|notes)[^/]*$", re.IGNORECASE)
 
 
 def describe_unknown(layout: Layout) -> str:
     """Return "FILE is ...; what to do" for the file that most likely has the annotations; "" if none looks like it."""
-    return _json(layout) or _table(layout) or _text(layout) or _json_lines(layout) or _other(layout)
+    return _json(layout) or _table(layout) or _text(layout) or _json_lines(layout) or _xml(layout) or _other(layout)
 
 
 def _json(layout: Layout) -> str:
@@ -87,8 +91,6 @@ def _text(layout: Layout) -> str:
         lines = layout.lines(file, 3)
         if any(map(is_dota_line, lines)):
             return f"{file} has oriented boxes, as of DOTA; detectors here have upright boxes, so {_PYTHON}"
-        if any(map(_KERAS_LINE.fullmatch, lines)):
-            return f"{file} has all objects of an image in a line, as keras-yolo3; export it as COCO, or {_PYTHON}"
         line = next((each for each in lines if _num_numbers(each) >= 4), "")
         if line:
             shown = line if len(line) <= 60 else f"{line[:60]}..."
@@ -101,7 +103,10 @@ def _text(layout: Layout) -> str:
 
 def _json_lines(layout: Layout) -> str:
     for file in layout.with_suffix(*SUFFIXES)[:_FILES_TO_TRY]:
-        if (content := first_dictionary(layout, file)) is not None:
+        content = first_dictionary(layout, file)
+        if content is not None and content.keys() >= _LANGUAGE_MODEL:
+            return f"{file} is for a vision-language model, such as PaliGemma; export it as COCO, or {_PYTHON}"
+        if content is not None:
             return (
                 f"{file} has lines with the keys {', '.join(list(content)[:12])}; if a line is an image, name them, "
                 f"for example `lightning-rcnn pack jsonl {layout.path} --map file_name=image,boxes=objects.bbox,"
@@ -114,7 +119,17 @@ def _num_numbers(line: str) -> int:
     return sum(number(cell) is not None for cell in re.split(r"[,;\s]+", line))
 
 
+def _xml(layout: Layout) -> str:
+    for file in layout.with_suffix(".xml")[:_FILES_TO_TRY]:
+        if match := _ROOT.search(layout.head(file)):
+            return f"{file} is XML with the root <{match[1]}>; export it as COCO JSON, or {_PYTHON}"
+    return ""
+
+
 def _other(layout: Layout) -> str:
+    for file in layout.files:
+        if _RECORDS.search(file):
+            return f"{file} is TensorFlow's records; {_PYTHON}"
     for suffix, name in _OTHERS.items():
         for file in layout.with_suffix(suffix):
             return f"{file} is {name}; {_PYTHON}"

@@ -13,11 +13,14 @@ from lightning_rcnn.data.formats.csv_files import read_csv
 from lightning_rcnn.data.formats.cvat import read_cvat
 from lightning_rcnn.data.formats.darwin import read_darwin
 from lightning_rcnn.data.formats.datumaro import read_datumaro
+from lightning_rcnn.data.formats.imglab import read_imglab
 from lightning_rcnn.data.formats.json_lines import read_json_lines
+from lightning_rcnn.data.formats.keras_yolo import read_keras_yolo
 from lightning_rcnn.data.formats.known_lines import KNOWN_LINES, read_known_lines
 from lightning_rcnn.data.formats.labelbox import read_labelbox
 from lightning_rcnn.data.formats.labeled import LabeledData
 from lightning_rcnn.data.formats.labelme import read_labelme
+from lightning_rcnn.data.formats.labelme_xml import read_labelme_xml
 from lightning_rcnn.data.formats.labelstudio import read_labelstudio
 from lightning_rcnn.data.formats.layout import Layout
 from lightning_rcnn.data.formats.masks import read_masks
@@ -75,6 +78,9 @@ TITLES = {
     "vertex": "Vertex AI",
     "labelbox": "Labelbox",
     "rle": "CSV with run lengths",
+    "keras_yolo": "keras-yolo3",
+    "labelme_xml": "LabelMe's XML",
+    "imglab": "dlib's imglab",
 }
 """Name of the command -> name of the format, for messages."""
 _JSON = ("coco", "lvis", "via", "createml", "labelstudio", "bdd100k", "datumaro", "vott")
@@ -101,6 +107,9 @@ _READERS: dict[str, Callable[[Layout], LabeledData]] = {
     "vertex": read_vertex,
     "labelbox": read_labelbox,
     "rle": read_rle_csv,
+    "keras_yolo": read_keras_yolo,
+    "labelme_xml": read_labelme_xml,
+    "imglab": read_imglab,
     **{name: partial(read_known_lines, name=name) for name in KNOWN_LINES},
 }
 

@@ -19,6 +19,8 @@ from tests.data.formats.test_annotation_tools import (
 from tests.data.formats.test_json_lines import BOXES, CAT_ROW, DOG_ROW, HEADER, entry
 from tests.data.formats.test_label_tools import RESULTS, annotation, createml, cvat, image, task
 from tests.data.formats.test_labelme import labelme, shape
+from tests.data.formats.test_older_tools import CAT_XML, DOG_XML
+from tests.data.formats.test_older_tools import labelme as labelme_xml
 from tests.data.formats.test_via import TWO, export, table
 from tests.data.formats.test_voc_folders import xml
 
@@ -79,6 +81,8 @@ SETS = {
     "bdd100k": {"x.json": json.dumps([frame("a.jpg", label("cat", CAT[1:])), frame("b.png", label("dog", DOG[1:]))])},
     "sagemaker": {"x.manifest": lines(manifest("a.jpg", 0), manifest("b.png", 0))},
     "crowdhuman": {"x.odgt": lines({"ID": "a", "gtboxes": [{"tag": "person", "fbox": [5, 6, 10, 20]}]})},
+    "keras_yolo": {"x.txt": "a.jpg 5,6,15,26,0 10,10,30,40,1\nb.png 5,6,15,26,1\n", "classes.txt": "cat\ndog\n"},
+    "labelme_xml": {"a.xml": labelme_xml(CAT_XML, DOG_XML), "b.xml": labelme_xml(DOG_XML).replace("a.jpg", "b.png")},
     "rle": {"x.csv": "ImageId,EncodedPixels\na.jpg,1 5 49 5\nb.png,\n"},
     "deeppcb": {"train.txt": "a.jpg a.txt\n", "a.txt": "5 6 15 26 1\n10 10 30 40 6\n"},
 }

@@ -12,9 +12,16 @@ SETS = {
         {"labelTxt/a.txt": "imagesource:GoogleEarth\ngsd:0.14\n5.0 6.0 15.0 8.0 14.0 26.0 4.0 24.0 plane 0\n"},
         "labelTxt/a.txt has oriented boxes, as of DOTA",
     ),
-    "Roboflow's YOLO v4": (
-        {"train/_annotations.txt": "a.jpg 5,6,15,26,0 10,10,30,40,1\n", "train/_classes.txt": "cat\ndog\n"},
-        "train/_annotations.txt has all objects of an image in a line, as keras-yolo3",
+    "TensorFlow's records": ({"x.record-00000-of-00010": "", "x.pbtxt": ""}, "00010 is TensorFlow's records; yield"),
+    "Roboflow's records": ({"train/Animals.tfrecord": ""}, "train/Animals.tfrecord is TensorFlow's records; yield"),
+    "Hugging Face's Arrow": ({"train/data-00000-of-00001.arrow": ""}, "00001.arrow is an Arrow table; yield"),
+    "UA-DETRAC": (
+        {"MVI_20011.xml": "<?xml version='1.0'?><sequence name='MVI_20011'><frame num='1'/></sequence>"},
+        "MVI_20011.xml is XML with the root <sequence>; export it as COCO JSON, or yield",
+    ),
+    "PaliGemma": (
+        {"_annotations.train.jsonl": '{"image": "a.jpg", "prefix": "detect cat", "suffix": "<loc0128> cat"}'},
+        "_annotations.train.jsonl is for a vision-language model, such as PaliGemma; export it as COCO",
     ),
     "no annotations": ({"README.txt": "1 2 3 4 are photos of 2024."}, "known are YOLO, Pascal VOC, COCO, LVIS"),
 }
