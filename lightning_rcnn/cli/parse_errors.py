@@ -21,6 +21,9 @@ _EXPECTED = re.compile(r"Expected an? (?!<class 'NoneType'>|path but )(.+?)(?:\.
 _GIVEN = re.compile(r"^\s*Given value: (.*)", re.MULTILINE)
 _NO_SUBCLASS = re.compile(r"Not a valid subclass of (\w+)")
 _NESTED = re.compile(r"NestedArg\(key='.*?', val=(.*)\)$")
+_AMBIGUOUS = re.compile(
+    r"Multiple subclasses with name (\w+)\. Give the full class path to avoid\s+ambiguity: ([\w., ]+)\.$", re.MULTILINE
+)
 _CHOICES = re.compile(r"(?:typing\.)?Literal\[(.*)\]")
 _REQUIRED = re.compile(r"the following arguments are required: (.*)")
 _CONSTRUCTED = re.compile(r"^Given value: .*?class_path='(?:\w+\.)*(\w+)'", re.MULTILINE)
@@ -54,6 +57,8 @@ def one_line(message: str, flags: list[str]) -> str:
     expected = list(_EXPECTED.finditer(message))
     given = next((match[2] for match in expected if match[2]), None) or (_GIVEN.findall(message) or ["this value"])[-1]
     given = _NESTED.sub(r"\1", given).strip("'\"")
+    if match := _AMBIGUOUS.search(message):
+        return f"several classes are called {match[1]}; give one of {match[2]}"
     if match := _NO_SUBCLASS.search(message):
         return f"{given!r} is no {match[1]}"
     if not expected:

@@ -2,7 +2,7 @@
 
 import functools
 import inspect
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import torch
@@ -31,7 +31,7 @@ def configured(
     make_schedule: LRSchedulerCallable,
     groups: list[dict[str, Any]],
     group_settings: ParameterGroupSettings,
-    monitor: str,
+    monitors: Mapping[str, str],
 ) -> dict[str, Any]:
     """Build the optimizer and the schedule, as `LightningModule.configure_optimizers` returns them.
 
@@ -41,11 +41,13 @@ def configured(
         make_schedule: optimizer -> schedule, which is stepped after every optimizer step.
         groups: parameter groups.
         group_settings: settings of the groups, with the rule for their rates.
-        monitor: metric that torch's `ReduceLROnPlateau` follows, once per validation.
+        monitors: metric that torch's `ReduceLROnPlateau` follows once per validation, by its mode: "min" (its default)
+            or "max". Lightning's class of this name says itself what it follows.
 
     Raises:
         InputError: an argument is invalid; the schedule needs a training of known length; the schedule sets one rate
-            for parameter groups of different rates; or the rule for the rates cannot be applied.
+            for parameter groups of different rates; the rule for the rates cannot be applied; or there is no metric for
+            the mode of the schedule.
     """
     options: dict[str, Any] = {}
     # Fused is much faster on the CPU, but excludes clipping under mixed precision; on CUDA torch's choice is good.
@@ -68,6 +70,12 @@ def configured(
     except (ValueError, TypeError) as error:
         raise InputError(f"model.schedule: {error}") from error
     if isinstance(schedule, ReduceLROnPlateau):
+        monitor = getattr(schedule, "monitor", None) or monitors.get(schedule.mode)
+        if monitor is None:
+            raise InputError(
+                f"model.schedule: ReduceLROnPlateau of mode {schedule.mode} follows val/loss, and validations compute no "
+                f"losses; give it the mode max, with which it follows {monitors['max']}"
+            )
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "monitor": monitor}}
     return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 

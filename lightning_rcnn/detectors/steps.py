@@ -169,5 +169,7 @@ class DetectorSteps(DetectorCore):
         """Build optimizer and schedule."""
         if not any(parameter.requires_grad for parameter in self.parameters()):
             raise InputError("nothing to train: all weights are frozen; call `unfreeze`, or set requires_grad of some")
-        monitor = f"val/{self.main_result_type}/AP"
-        return configured(self, self.optimizer, self.schedule, self.parameter_groups(), self.group_settings, monitor)
+        monitors = {"max": f"val/{self.main_result_type}/AP"}
+        if self.validation_loss_names():
+            monitors["min"] = f"val/{TOTAL}"
+        return configured(self, self.optimizer, self.schedule, self.parameter_groups(), self.group_settings, monitors)

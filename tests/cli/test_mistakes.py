@@ -122,6 +122,11 @@ def test_what_torchvision_says_of_arguments_is_one_line(error_line, workplace, s
             "--model.backbone.chanels: no such option; did you mean --model.backbone.channels?",
         ),
         ("--model.rpn.nms .5", "--model.rpn.nms: no such option; did you mean --model.rpn.nms_iou?"),
+        (
+            "--model.schedule ReduceLROnPlateau",
+            "--model.schedule: several classes are called ReduceLROnPlateau; give one of "
+            "torch.optim.lr_scheduler.ReduceLROnPlateau, lightning.pytorch.cli.ReduceLROnPlateau",
+        ),
         ("--model.optimizer sgd", "--model.optimizer: no Optimizer is called sgd; did you mean SGD?"),
         ("--model FasterRCN", "--model: no Detector is called FasterRCN; did you mean FasterRCNN?"),
         ("--model nowhere.Mine", "--model: nowhere.Mine cannot be imported (No module named 'nowhere')"),

@@ -4,6 +4,8 @@ import pytest
 import torch
 from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import BackboneFinetuning
+from lightning.pytorch.cli import ReduceLROnPlateau as LightningPlateau
+from torch.optim.lr_scheduler import ReduceLROnPlateau
 from torch.utils.data import DataLoader
 
 from lightning_rcnn.callbacks.ema import EMA
@@ -111,3 +113,24 @@ def test_layers_that_join_a_schedule_later_are_refused_at_the_start(make_detecto
 def test_a_schedule_without_an_end_is_refused(make_detector, fit):
     with pytest.raises(InputError, match="max_epochs"):
         fit(make_detector(class_names=CLASS_NAMES, schedule=part(CosineSchedule)), max_epochs=-1)
+
+
+@pytest.mark.parametrize(
+    ("schedule", "monitor"),
+    [
+        (part(ReduceLROnPlateau), "val/loss"),
+        (part(ReduceLROnPlateau, mode="max"), "val/bbox/AP"),
+        (part(LightningPlateau, monitor="val/loss_box"), "val/loss_box"),
+    ],
+)
+def test_a_plateau_is_that_of_a_metric_of_its_direction(make_detector, fit, schedule, monitor):
+    """torch's default mode is min: by AP it would lower the rate while AP rises."""
+    trainer = fit(make_detector(class_names=CLASS_NAMES, schedule=schedule), limit_train_batches=1)
+    assert [config.monitor for config in trainer.lr_scheduler_configs] == [monitor]
+
+
+def test_a_plateau_of_losses_needs_losses(make_detector, fit):
+    detector = make_detector(class_names=CLASS_NAMES, schedule=part(ReduceLROnPlateau))
+    detector.validation_losses = False
+    with pytest.raises(InputError, match=r"mode min follows val/loss, .* give it the mode max, .* follows val/bbox/AP$"):
+        fit(detector)

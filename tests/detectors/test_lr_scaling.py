@@ -51,7 +51,7 @@ def rates_of(scaling, world=1, batch_size=8, accumulated=1, schedule=CONSTANT, m
     module = SimpleNamespace(trainer=trainer, device=torch.device("cpu"))
     weights = [torch.zeros(1, requires_grad=True) for _ in range(2)]
     groups = [{"params": weights[:1]}, {"params": weights[1:], "lr": RATE / 2}]
-    built = configured(module, make_optimizer, schedule, groups, scaling, "val/bbox/AP")
+    built = configured(module, make_optimizer, schedule, groups, scaling, {"max": "val/bbox/AP"})
     return [group["lr"] for group in built["optimizer"].param_groups]
 
 
