@@ -60,6 +60,11 @@ function viewer(part) {
   }
   const WORDS = {true: "", class: "wrong class: ", location: "wrong location: ", both: "wrong class and location: ",
     background: "background: "};
+  const IN_CAPTION = {true: "right", class: "wrong class", location: "wrong location", both: "wrong class and location"};
+  function counted(counts) {
+    const parts = Object.entries(counts).map(([kind, number]) => `${number} ${IN_CAPTION[kind] ?? kind}`);
+    return parts.join(", ") || "none";
+  }
   function describe(shape, kind) {
     const name = content.class_names[shape.label - 1];
     if (shape.of === "object") return `${kind}: ${name}`;
@@ -71,11 +76,11 @@ function viewer(part) {
     score.textContent = least.toFixed(3);
     const overlay = svg("svg", {viewBox: `0 0 ${image.width} ${image.height}`});
     const size = 13 * image.width / Math.max(1, stage.clientWidth);
-    const lines = [], counts = {};
+    const lines = [], counts = {object: {}, detection: {}};
     for (const shape of image.shapes) {
       if (shape.of === "detection" && shape.score < least) continue;
       const kind = kindOf(shape, least);
-      counts[kind] = (counts[kind] || 0) + 1;
+      counts[shape.of][kind] = (counts[shape.of][kind] || 0) + 1;
       if (!state[shape.of === "object" ? "objects" : "detections"]) continue;
       if (classes.value && classes.value !== String(shape.label)) continue;
       if (state.errors && ["found", "true", "ignored"].includes(kind)) continue;
@@ -103,8 +108,8 @@ function viewer(part) {
       : element("div", {className: "blank", style: `aspect-ratio: ${image.width} / ${image.height}`});
     stage.replaceChildren(pixels, overlay);
     list.replaceChildren(...lines.sort((a, b) => a[0] - b[0]).map((pair) => pair[1]));
-    const words = Object.entries(counts).map(([kind, number]) => `${kind === "true" ? "right" : kind} ${number}`);
-    caption.textContent = `${state.current + 1} of ${images.length} · ${image.name} · ${words.join(", ")}${image.note}`;
+    caption.textContent = `${state.current + 1} of ${images.length} · ${image.name} · objects: ${counted(counts.object)} · `
+      + `detections: ${counted(counts.detection)}${image.note}`;
   }
   function open(number) {
     state.current = number;

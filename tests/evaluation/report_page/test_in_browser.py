@@ -93,7 +93,9 @@ def test_tables_filter(page):
 def test_the_gallery_shows_what_is_wrong(page):
     assert page.run("document.querySelectorAll('.strip button').length") == 12
     # The worst image is that with the other class.
-    assert "<i>7</i>.jpg" in texts(page, "#bbox-viewer p")[0]
+    caption = "1 of 12 · <i>7</i>.jpg · objects: 2 missed · detections: 1 wrong class"
+    assert texts(page, "#bbox-viewer p") == [caption]
+    assert "that detection is right. Other objects are missed" in texts(page, "#bbox-gallery > p")[0].replace("\n", " ")
     assert page.run("document.querySelector('.stage img').naturalWidth") == 200
     assert f"wrong class: {EVIL} 0.90" in texts(page, ".list li")
     boxes = "document.querySelectorAll('.stage rect').length"
