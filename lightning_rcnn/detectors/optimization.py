@@ -73,8 +73,8 @@ def configured(
         monitor = getattr(schedule, "monitor", None) or monitors.get(schedule.mode)
         if monitor is None:
             raise InputError(
-                f"model.schedule: ReduceLROnPlateau of mode {schedule.mode} follows val/loss, and validations compute no "
-                f"losses; give it the mode max, with which it follows {monitors['max']}"
+                f"model.schedule: ReduceLROnPlateau of mode {schedule.mode} follows val/loss, and no validation "
+                f"computes losses; give it the mode max, with which it follows {monitors['max']}"
             )
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "monitor": monitor}}
     return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}

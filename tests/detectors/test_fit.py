@@ -132,5 +132,5 @@ def test_a_plateau_is_that_of_a_metric_of_its_direction(make_detector, fit, sche
 def test_a_plateau_of_losses_needs_losses(make_detector, fit):
     detector = make_detector(class_names=CLASS_NAMES, schedule=part(ReduceLROnPlateau))
     detector.validation_losses = False
-    with pytest.raises(InputError, match=r"mode min follows val/loss, .* give it the mode max, .* follows val/bbox/AP$"):
+    with pytest.raises(InputError, match=r"mode min follows val/loss, .* give it the mode max, .* val/bbox/AP$"):
         fit(detector)
