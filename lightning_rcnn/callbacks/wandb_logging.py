@@ -54,6 +54,8 @@ class DetectionWandbLogger(RunLogger, WandbLogger):
         notes: free text.
         save_dir: folder for id and files; by default the trainer's run folder (see `keep_in_run_folder`).
         log_model: upload `best.ckpt` and `last.ckpt` as artifacts at the end ("all": each time one is written).
+        offline: log into files, also where there is a key.
+        job_type: kind of run, to group by; by default `WANDB_JOB_TYPE`.
 
     Raises:
         InputError: W&B does not know the `WANDB_MODE`.
@@ -71,6 +73,8 @@ class DetectionWandbLogger(RunLogger, WandbLogger):
         notes: str | None = None,
         save_dir: str | Path | None = None,
         log_model: Literal["all"] | bool = False,
+        offline: bool = False,
+        job_type: str | None = None,
     ) -> None:
         require_known_mode()
         super().__init__(
@@ -81,7 +85,9 @@ class DetectionWandbLogger(RunLogger, WandbLogger):
             group=group or default_group(os.environ),
             tags=tags,
             notes=notes,
+            job_type=job_type,
         )
+        self._stays_offline = offline
         self._given_project = project
         self._save_dir = None if save_dir is None else str(save_dir)
         self._position: tuple[int, int] | None = None
@@ -251,4 +257,4 @@ class DetectionWandbLogger(RunLogger, WandbLogger):
 
     def _mode(self) -> str:
         mode = choose_mode()
-        return "offline" if self._waits_for_training and mode != "disabled" else mode
+        return "offline" if (self._waits_for_training or self._stays_offline) and mode != "disabled" else mode

@@ -119,10 +119,10 @@ class DetectionCLI(LightningCLI):
         flags = flags_with_our_loggers(flags)
         replace_loggers(composition.content)
         keys = KnownKeys(self._subcommand_parsers[self.command], CLASSES)
-        keys.check_flags(flags, composition.content)
+        defaults: dict[str, Any] = {"trainer": {"logger": DEFAULT_LOGGERS.get(self.command, False)}}
+        keys.check_flags(flags, merge(defaults, composition.content))
         keys.check_files(composition)
         flags = with_model_of_help(flags, composition.content)
-        defaults: dict[str, Any] = {"trainer": {"logger": DEFAULT_LOGGERS.get(self.command, False)}}
         if self.command in ("validate", "test"):
             defaults["verbose"] = False  # Lightning's table has a row per class, and the report has its own tables
         flags, given = take_nested_nulls(flags, composition.content, Detector)

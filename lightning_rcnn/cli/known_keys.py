@@ -116,7 +116,7 @@ class KnownKeys:
             known = self.flags
             if owner is not None:
                 names = [name for name in flag.removeprefix(f"--{owner}.").split(".") if name != "init_args"]
-                given = given_class(arguments, owner) or content.get(owner)
+                given = given_class(arguments, owner) or _value_at(content, owner)
                 accepted = self._accepted_flags(arguments, owner, given, names)
                 if accepted is None:
                     continue
@@ -233,3 +233,11 @@ class KnownKeys:
             f"{key}.init_args.{name}" for key in self.bases for name in self._accepted(key, content.get(key)) or ()
         ]
         return sorted(self.dests) + sorted(inner)
+
+
+def _value_at(content: Mapping[str, Any], dotted: str) -> Any:
+    """Return what stands at a dotted key; None if nothing does."""
+    value: Any = content
+    for name in dotted.split("."):
+        value = value.get(name) if isinstance(value, Mapping) else None
+    return value

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import yaml
 
-from lightning_rcnn.callbacks import csv_logging, mlflow_logging, tensorboard_logging
+from lightning_rcnn.callbacks import csv_logging, mlflow_logging, tensorboard_logging, wandb_logging
 from lightning_rcnn.class_paths import class_path
 from lightning_rcnn.errors import require_extra
 from lightning_rcnn.plain_data import CLASS_PATH
@@ -27,6 +27,7 @@ class Kind(NamedTuple):
 
 
 KINDS = {
+    "WandbLogger": Kind(class_path(wandb_logging.DetectionWandbLogger)),
     "CSVLogger": Kind(class_path(csv_logging.DetectionCSVLogger)),
     "TensorBoardLogger": Kind(
         class_path(tensorboard_logging.DetectionTensorBoardLogger),

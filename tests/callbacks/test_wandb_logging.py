@@ -203,6 +203,16 @@ def test_a_key_decides_where_wandb_mode_is_silent(has_key, mode, monkeypatch):
     assert choose_mode() == mode
 
 
+def test_a_logger_may_stay_offline_although_there_is_a_key(tmp_path, monkeypatch, wandb_records):
+    monkeypatch.setattr(wandb, "login", lambda **_: True)
+    logger = DetectionWandbLogger(save_dir=tmp_path, offline=True, job_type="baseline")
+    logger.log_metrics({"train/loss": 1.0}, step=0)
+    end_run()
+    [path] = offline_runs(tmp_path)
+    [run] = [record.run for record in wandb_records(path) if record.WhichOneof("record_type") == "run"]
+    assert run.job_type == "baseline"
+
+
 def test_a_key_that_wandb_refuses_is_no_key(monkeypatch):
     monkeypatch.setenv("WANDB_API_KEY", "short")
     with pytest.warns(UserWarning, match="logs offline"):

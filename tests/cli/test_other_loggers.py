@@ -170,6 +170,9 @@ def test_mlflow_has_images_and_reports_as_artifacts(mlflow_run, folder):
 @pytest.mark.parametrize(
     ("given", "ours"),
     [
+        ("WandbLogger", "wandb_logging.DetectionWandbLogger"),
+        ("lightning.pytorch.loggers.WandbLogger", "wandb_logging.DetectionWandbLogger"),
+        ("DetectionWandbLogger", "wandb_logging.DetectionWandbLogger"),
         ("CSVLogger", "csv_logging.DetectionCSVLogger"),
         ("lightning.pytorch.loggers.csv_logs.CSVLogger", "csv_logging.DetectionCSVLogger"),
         ("TensorBoardLogger", "tensorboard_logging.DetectionTensorBoardLogger"),
@@ -197,9 +200,17 @@ def test_true_is_tensorboard_where_it_is_installed(monkeypatch):
     assert with_our_loggers(True) == "lightning_rcnn.callbacks.csv_logging.DetectionCSVLogger"
 
 
-@pytest.mark.parametrize("other", ["DetectionWandbLogger", "my.loggers.CSVLogger", "false", "null", "[CSV"])
+@pytest.mark.parametrize("other", ["my.loggers.CSVLogger", "false", "null", "[CSV"])
 def test_other_loggers_stay_as_they_are(other):
     assert flags_with_our_loggers(["--trainer.logger", other]) == ["--trainer.logger", other]
+
+
+@pytest.mark.parametrize("in_file", ["", "  logger: {class_path: WandbLogger}\n"], ids=["the default", "of a file"])
+def test_a_misspelled_option_of_a_logger_is_named(error_line, workplace, in_file):
+    tiny = (workplace / "tiny.yaml").read_text()
+    (workplace / "logged.yaml").write_text(tiny.replace("  logger: false\n", in_file))
+    expected = "--trainer.logger.projct: no such option; did you mean --trainer.logger.project?"
+    assert error_line("fit", "--config", "logged.yaml", "--trainer.logger.projct", "cells") == expected
 
 
 @pytest.mark.end_to_end
