@@ -140,7 +140,8 @@ def _masks(layout: Layout) -> Candidate | None:
 def _rle(layout: Layout) -> Candidate | None:
     if masks_per_object(layout):
         return None  # the Data Science Bowl has both
-    return next((Candidate("rle", file) for file in rle_files(layout)), None)
+    files = (file for file in rle_files(layout) if recognize_table(layout, file) is None)  # a box beside it counts
+    return next((Candidate("rle", file) for file in files), None)
 
 
 def _voc(layout: Layout) -> Candidate | None:
