@@ -50,6 +50,7 @@ Format = Literal[
     "keras_yolo",
     "labelme_xml",
     "imglab",
+    "mot",
 ]
 
 
@@ -237,3 +238,4 @@ pack_rle = _command("rle", "CSV files with the run lengths of a mask a line, as 
 pack_keras_yolo = _command("keras_yolo", "text files of keras-yolo3 and Roboflow's YOLO v4, an image a line")
 pack_labelme_xml = _command("labelme_xml", "XML files of the first LabelMe, as CVAT exports them")
 pack_imglab = _command("imglab", "XML files of dlib's imglab")
+pack_mot = _command("mot", "sequences of MOTChallenge, as CVAT exports them, too")

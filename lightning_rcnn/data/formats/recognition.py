@@ -19,6 +19,7 @@ from lightning_rcnn.data.formats.labelbox import labelbox_files
 from lightning_rcnn.data.formats.labelme_xml import is_labelme_xml
 from lightning_rcnn.data.formats.layout import Layout
 from lightning_rcnn.data.formats.masks import masks_per_image, masks_per_object
+from lightning_rcnn.data.formats.mot import mot_files
 from lightning_rcnn.data.formats.ndjson import is_ndjson
 from lightning_rcnn.data.formats.rle_csv import rle_files
 from lightning_rcnn.data.formats.sagemaker import sagemaker_files
@@ -178,6 +179,7 @@ _RECOGNIZERS: tuple[Callable[[Layout], Candidate | None], ...] = (
     _of_lines("labelbox", labelbox_files),
     _rle,
     _of_lines("keras_yolo", keras_yolo_files),
+    _of_lines("mot", mot_files),
     _of_lines("labelme_xml", partial(_xml_files, is_file=is_labelme_xml)),
     _of_lines("imglab", partial(_xml_files, is_file=is_imglab)),
 )

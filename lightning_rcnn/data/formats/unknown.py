@@ -3,6 +3,9 @@
 import csv
 import json
 import re
+from collections.abc import Iterator
+from contextlib import suppress
+from typing import Any
 
 from lightning_rcnn.data.formats.coco.other_formats import recognize_content
 from lightning_rcnn.data.formats.coco.scalars import number
@@ -38,21 +41,39 @@ _REMARKS = re.compile(r"(^|/)(readme|license|notes)[^/]*$", re.IGNORECASE)
 
 def describe_unknown(layout: Layout) -> str:
     """Return "FILE is ...; what to do" for the file that most likely has the annotations; "" if none looks like it."""
-    return _json(layout) or _table(layout) or _text(layout) or _json_lines(layout) or _xml(layout) or _other(layout)
+    return (
+        _json(layout)
+        or _table(layout)
+        or _text(layout)
+        or _json_lines(layout)
+        or _xml(layout)
+        or _other(layout)
+        or _unknown_json(layout)
+    )
 
 
 def _json(layout: Layout) -> str:
-    for file in layout.with_suffix(".json")[:_FILES_TO_TRY]:
-        path = layout.root / file
-        if path.stat().st_size > _MAX_PARSED:
-            continue
-        try:
-            other = recognize_content(json.loads(decode_text(path.read_bytes())))
-        except (OSError, ValueError, RecursionError):
-            continue
-        if other is not None:
+    for file, content in _parsed(layout):
+        if (other := recognize_content(content)) is not None:
             return f"{file} is of {other.name}; {other.way_out}"
     return ""
+
+
+def _unknown_json(layout: Layout) -> str:
+    for file, content in _parsed(layout):
+        if isinstance(content, dict) and content:
+            keys = ", ".join(list(content)[:8]) + (", ..." if len(content) > 8 else "")
+            return f"{file} is JSON with the keys {keys}; export it as COCO JSON, or {_PYTHON}"
+    return ""
+
+
+def _parsed(layout: Layout) -> Iterator[tuple[str, Any]]:
+    """Yield the first JSON files that are not too large, and what is in them."""
+    for file in layout.with_suffix(".json")[:_FILES_TO_TRY]:
+        path = layout.root / file
+        if path.stat().st_size <= _MAX_PARSED:
+            with suppress(OSError, ValueError, RecursionError):
+                yield file, json.loads(decode_text(path.read_bytes()))
 
 
 def _table(layout: Layout) -> str:

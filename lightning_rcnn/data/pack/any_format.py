@@ -24,6 +24,7 @@ from lightning_rcnn.data.formats.labelme_xml import read_labelme_xml
 from lightning_rcnn.data.formats.labelstudio import read_labelstudio
 from lightning_rcnn.data.formats.layout import Layout
 from lightning_rcnn.data.formats.masks import read_masks
+from lightning_rcnn.data.formats.mot import read_mot
 from lightning_rcnn.data.formats.ndjson import read_ndjson
 from lightning_rcnn.data.formats.recognition import recognize
 from lightning_rcnn.data.formats.rle_csv import read_rle_csv
@@ -81,6 +82,7 @@ TITLES = {
     "keras_yolo": "keras-yolo3",
     "labelme_xml": "LabelMe's XML",
     "imglab": "dlib's imglab",
+    "mot": "MOTChallenge",
 }
 """Name of the command -> name of the format, for messages."""
 _JSON = ("coco", "lvis", "via", "createml", "labelstudio", "bdd100k", "datumaro", "vott")
@@ -110,6 +112,7 @@ _READERS: dict[str, Callable[[Layout], LabeledData]] = {
     "keras_yolo": read_keras_yolo,
     "labelme_xml": read_labelme_xml,
     "imglab": read_imglab,
+    "mot": read_mot,
     **{name: partial(read_known_lines, name=name) for name in KNOWN_LINES},
 }
 

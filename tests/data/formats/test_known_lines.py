@@ -65,6 +65,30 @@ def test_piotrs_toolbox(write_files, pack_one):
     assert [each["difficult"] for each in packed.records["Images/Bicycle/2015_1.jpg"]["annotations"]] == [0, 1]
 
 
+def test_mot(write_files, pack):
+    """Pixels count from 1; what does not count is no object; a frame without persons is an image without objects."""
+    text = "1,1,6,7,10,20,1,1,1\n1,2,11,11,20,30,1,3,0.5\n1,9,1,1,5,5,0,8,1\n2,1,6,7,10,20,1,1,1\n2,1,6\n"
+    texts = {f"train/MOT17-{name}/gt/gt.txt": text for name in ("02", "04")}
+    texts |= {f"train/MOT17-{name}/det/det.txt": "1,-1,1,1,9,9,0.9\n" for name in ("02", "04")}
+    images = [f"train/MOT17-{name}/img1/00000{number}.jpg" for name in ("02", "04") for number in (1, 2, 3)]
+    packed = pack(write_files(texts, images))
+    assert packed.title == "found MOTChallenge (2 sequences, train 6 images)"
+    train = packed.splits["train"]
+    assert [train.objects[image] for image in images[:3]] == [
+        [("pedestrian", 5, 6, 15, 26), ("car", 10, 10, 30, 40)],
+        [("pedestrian", 5, 6, 15, 26)],
+        [],
+    ]
+    assert train.report == {"empty_image": 2, "malformed_object": 2, "no_class": 2}
+
+
+def test_mot_as_cvat_exports_it(write_files, pack_one):
+    """It counts the frames in names from 0, and names the classes."""
+    texts = {"gt/gt.txt": "1,1,6,7,10,20,1,2,1.0\n", "gt/labels.txt": "dog\ncat\n"}
+    packed = pack_one(write_files(texts, ["img1/frame_000000.PNG"]), strict=True)
+    assert packed.objects == {"img1/frame_000000.PNG": [("cat", 5, 6, 15, 26)]}
+
+
 @pytest.mark.parametrize(
     "text",
     ["Car 1 2 3 4\n", "5,6,10,20,1,4,0\n", "3\n6 5 6 15 26\n", "1,1,5,6,10,20,1,1,0.9\n", "Car " + "x " * 14],

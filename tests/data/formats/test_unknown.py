@@ -7,7 +7,10 @@ SETS = {
         {"train.csv": "patientId,x,y,width,height,Target\na,5,6,10,20,1\n"},
         "train.csv has the columns patientId, x, y, width, height, Target; if a line is a box, name them",
     ),
-    "MOT": ({"MOT17-02/gt/gt.txt": "1,1,5,6,10,20,1,1,0.9\n"}, "pack lines {root} --template 'class x1 y1 x2 y2'`"),
+    "unknown JSON": (
+        {"x.json": {"types": ["cat"], "imgs": {"1": {"path": "a.jpg"}}}},
+        "x.json is JSON with the keys types, imgs; export it as COCO JSON, or yield the samples",
+    ),
     "DOTA": (
         {"labelTxt/a.txt": "imagesource:GoogleEarth\ngsd:0.14\n5.0 6.0 15.0 8.0 14.0 26.0 4.0 24.0 plane 0\n"},
         "labelTxt/a.txt has oriented boxes, as of DOTA",
