@@ -44,6 +44,8 @@ def one_line(message: str, flags: list[str]) -> str:
         message: message of the parser.
         flags: flags of the command, for suggestions.
     """
+    if (match := _REQUIRED.search(message)) and (owner := _owner(match[1].strip(), message)):
+        return f"{owner} needs {match[1].strip()}"
     if match := _REQUIRED.search(message):
         missing = ", ".join(f"--{name.strip().removeprefix('--')}" for name in match[1].split(","))
         return f"{missing} {'is' if ',' not in missing else 'are'} missing"
@@ -131,6 +133,13 @@ def refused_by_constructor(error: ValueError) -> InputError | None:
             return InputError(f"{key}: {what}{' '.join(str(cause).split())}")
     said = constructor_error(str(error))
     return None if said is None else InputError(said)
+
+
+def _owner(arguments: str, message: str) -> str | None:
+    """Return the name of the class that lacks arguments, which jsonargparse shows as None; None if it shows none."""
+    first = arguments.partition(",")[0].removeprefix("--")
+    owners = re.findall(rf"class_path='(?:\w+\.)*(\w+)', init_args=Namespace\((?:[^()]*, )?{first}=None", message)
+    return owners[-1] if owners else None
 
 
 def _is_same(path: Sequence[str], key: Sequence[str]) -> bool:

@@ -127,6 +127,8 @@ def test_what_torchvision_says_of_arguments_is_one_line(error_line, workplace, s
             "--model.schedule: several classes are called ReduceLROnPlateau; give one of "
             "torch.optim.lr_scheduler.ReduceLROnPlateau, lightning.pytorch.cli.ReduceLROnPlateau",
         ),
+        ("--model.schedule OneCycleLR", "tiny.yaml:2: model: OneCycleLR needs max_lr"),
+        ("--trainer.callbacks EarlyStopping", "--trainer.callbacks: EarlyStopping needs monitor"),
         ("--model.optimizer sgd", "--model.optimizer: no Optimizer is called sgd; did you mean SGD?"),
         ("--model FasterRCN", "--model: no Detector is called FasterRCN; did you mean FasterRCNN?"),
         ("--model nowhere.Mine", "--model: nowhere.Mine cannot be imported (No module named 'nowhere')"),
