@@ -69,6 +69,7 @@ class StartCheck(Callback):
     def on_train_start(self, trainer: Trainer, pl_module: Any) -> None:
         """Check what needs the schedule."""
         _check_finetuning(trainer)
+        _check_plateau(trainer, pl_module)
 
 
 def check_loggers(trainer: Trainer) -> None:
@@ -179,10 +180,7 @@ def _check_monitors(trainer: Trainer, detector: Any) -> None:
     """Refuse a monitor that nothing logs; skip this if unknown classes may log it."""
     parts = [detector, *trainer.callbacks]  # type: ignore[attr-defined]  # added later
     all_known = all(type(part).__module__.startswith(OURS) for part in parts)
-    data = trainer.datamodule  # type: ignore[attr-defined]  # added later
-    validates = bool(trainer.limit_val_batches) and not (
-        isinstance(data, DetectionDataModule) and data.sources["val"] is None
-    )
+    validates = _validates(trainer)
     in_validation = detector.validation_metric_names()
     losses = detector.validation_loss_names()
     in_training = {"train/loss", *(f"train/{name}" for name in detector.loss_names)}
@@ -198,6 +196,23 @@ def _check_monitors(trainer: Trainer, detector: Any) -> None:
         if mode not in (None, best):
             direction = "more is" if best == "max" else "less is"
             raise InputError(f"{owner}: of {name} {direction} better, but its mode is {mode}; give it the mode {best}")
+
+
+def _validates(trainer: Trainer) -> bool:
+    """Tell whether the training validates; other data modules than ours may have validation data."""
+    data = trainer.datamodule  # type: ignore[attr-defined]  # added later
+    has_none = isinstance(data, DetectionDataModule) and data.sources["val"] is None
+    return bool(trainer.limit_val_batches) and not has_none
+
+
+def _check_plateau(trainer: Trainer, detector: Any) -> None:
+    """Refuse a schedule that follows a validation metric where nothing validates; Lightning would after the epoch."""
+    for config in trainer.strategy.lr_scheduler_configs:
+        if not _validates(trainer) and config.monitor in detector.validation_metric_names():
+            raise InputError(
+                f"model.schedule: {type(config.scheduler).__name__} follows {config.monitor}, but nothing validates: "
+                "give --data.val"
+            )
 
 
 def _monitors(trainer: Trainer, validates: bool) -> Iterator[_Monitor]:

@@ -6,6 +6,7 @@ from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.callbacks import Checkpoint, EarlyStopping, ModelCheckpoint
 from lightning.pytorch.loggers import WandbLogger
 from lightning.pytorch.strategies import SingleDeviceStrategy
+from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from lightning_rcnn.callbacks.checkpoints import BestCheckpoint
 from lightning_rcnn.data.datamodule import DetectionDataModule
@@ -89,6 +90,10 @@ def start(make_detector, shards, tmp_path):
         ({"callbacks": [EarlyStopping("val/bbox/AP", mode="max")], "data": {"val": None}}, "nothing validates: give"),
         ({"callbacks": [ModelCheckpoint(monitor="val/segm/AP", mode="max")]}, "ModelCheckpoint.monitor: nothing logs"),
         ({"callbacks": [BestCheckpoint(monitor="val/bbox/ap")]}, "best_checkpoint.monitor: nothing logs 'val/bbox/ap'"),
+        (
+            {"hyperparameters": {"schedule": part(ReduceLROnPlateau)}, "data": {"val": None}},
+            "model.schedule: ReduceLROnPlateau follows val/loss, but nothing validates: give --data.val",
+        ),
         ({"val_check_interval": 4}, "trainer.val_check_interval 4: an epoch has 3 batches"),
         ({"val_check_interval": 3, "limit_train_batches": 2}, "trainer.val_check_interval 3: an epoch has 2 batches"),
     ],
