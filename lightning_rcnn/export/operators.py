@@ -26,6 +26,11 @@ from lightning_rcnn.ops.level_assignment import assign_levels
 PoolMap = Callable[[Tensor, Tensor, float], Tensor]
 """Function that pools regions [R, 5] from one map of a scale: [R, C, ph, pw]."""
 
+_BAND = 32
+"""Pixels of the network's input within which regions lie close to each other."""
+_LARGEST_SIDE = 2**16
+"""Pixels of the network's input beyond which the order of regions does not matter."""
+
 
 def roi_align_by_level(
     features: list[Tensor],
@@ -138,21 +143,29 @@ def _pool_by_level(
 ) -> Tensor:
     """Pool each region from its level; regions of padding are zeros; [R, C, ph, pw].
 
-    The levels' regions are brought back into their order by one gather: writing each level into the result would copy
-    the whole result in every format whose operators return new tensors.
+    Regions are pooled in the order of their place: their neighbors read the same lines of the maps, which are then in
+    the cache of a processor. They are brought back into their order by one gather: writing each level into the result
+    would copy the whole result in every format whose operators return new tensors.
     """
-    is_region = rois[:, 0] >= 0
     if levels is None:
         levels = _assign_levels(rois, scales, canonical)
+    order = _order_of_places(rois)
+    is_region, levels = (rois[:, 0] >= 0)[order], levels[order]
     members, pooled = [], [features[0].new_zeros((1, features[0].shape[1], *output_size))]  # row 0 is for padding
     for level, (feature, scale) in enumerate(zip(features, scales, strict=True)):
-        of_level = is_region if levels is None else is_region & (levels == level)
-        members.append(torch.nonzero(of_level).squeeze(1))
+        members.append(order[torch.nonzero(is_region & (levels == level)).squeeze(1)])
         pooled.append(pool(feature, rois[members[-1]].to(feature.dtype), scale))
     places = torch.cat(members)
-    rows = torch.zeros_like(is_region, dtype=torch.int64)
+    rows = torch.zeros_like(levels)
     rows = rows.index_copy(0, places, torch.arange(1, places.shape[0] + 1, device=places.device))
     return torch.cat(pooled).index_select(0, rows)
+
+
+def _order_of_places(rois: Tensor) -> Tensor:
+    """Return the regions image by image, in bands from the top, and in each from the left, int64 [R]."""
+    band, x = ((rois[:, side].clamp(0, _LARGEST_SIDE) / _BAND).to(torch.int64) for side in (2, 1))
+    number_of_bands = _LARGEST_SIDE // _BAND + 1
+    return ((rois[:, 0].to(torch.int64) * number_of_bands + band) * number_of_bands + x).argsort()
 
 
 def _assign_levels(rois: Tensor, scales: list[float], canonical: tuple[int, float]) -> Tensor:
