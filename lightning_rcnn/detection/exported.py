@@ -78,6 +78,8 @@ class ExportedDetector:
             raise InputError(f"{path}: {about['detector']} needs proposals, which only its checkpoint can search for")
         self.class_names: list[str] = about["class_names"]
         self.category_ids: list[int] = about["category_ids"]
+        if len(self.class_names) != len(self.category_ids):
+            raise ValueError(f"{len(self.category_ids)} category_ids for {len(self.class_names)} class_names")
         self.mask_paste = about["mask_paste"] or "exact"
         self.suppression = Suppression(**about["suppression"])
         self.skeleton = Skeleton(**about["skeleton"]) if about.get("skeleton") else None
@@ -98,13 +100,19 @@ class ExportedDetector:
 
 
 def _preprocessing(about: dict[str, Any]) -> Preprocessing:
-    """Return sizes and padding by the rules in a file; normalization is in the graph."""
+    """Return sizes and padding by the rules in a file; normalization is in the graph.
+
+    Raises:
+        ValueError: a rule is none of ours, as that of a later version.
+    """
     rule, images = about["resize"], about["images"]
-    pixels = PixelFormat.from_plain(images["pixels"]) if "pixels" in images else RGB
-    settings = PreprocessingSettings(
-        rule["min_size"], rule["max_size"], rule["method"], images["size_divisor"], pixels=pixels
-    )
-    return settings.build()
+    try:
+        pixels = PixelFormat.from_plain(images["pixels"]) if "pixels" in images else RGB
+        return PreprocessingSettings(
+            rule["min_size"], rule["max_size"], rule["method"], images["size_divisor"], pixels=pixels
+        ).build()
+    except InputError as error:  # which does not name the file
+        raise ValueError(str(error)) from error
 
 
 def _open(path: Path) -> tuple[Runner, str]:
