@@ -6,6 +6,8 @@ is JSON with an image file in base64; requests that come within 10 ms of each ot
 
 import base64
 import io
+import os
+import signal
 import sys
 
 import litserve
@@ -74,7 +76,19 @@ class Detection(litserve.LitAPI):
         return JSONResponse({"objects": objects})
 
 
+def end_by_sigterm() -> None:
+    """Let a kill end the processes of the server, too, as Ctrl-C does; they would stay, and keep the port."""
+    main = os.getpid()
+
+    def interrupt(number: int, frame: object) -> None:
+        if os.getpid() == main:
+            raise KeyboardInterrupt
+
+    signal.signal(signal.SIGTERM, interrupt)
+
+
 if __name__ == "__main__":
     open_file(sys.argv[1])  # what is wrong with it is said here, not by each worker
     server = litserve.LitServer(Detection(sys.argv[1]), accelerator="cpu")
+    end_by_sigterm()
     server.run(host="127.0.0.1", port=int(sys.argv[2]) if len(sys.argv) > 2 else 8000, generate_client_file=False)

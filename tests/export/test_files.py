@@ -11,6 +11,7 @@ import sys
 import sysconfig
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from urllib.error import HTTPError
 from urllib.request import Request, urlopen
@@ -249,8 +250,13 @@ def test_a_server_answers_many_clients_at_once(detector, folder, onnx_file):
         assert len(expected["objects"]) > 2
         for content, answer in zip(requests, answers, strict=True):
             assert answer == (expected if content is good else 422)
+        server.terminate()
+        assert server.wait(60) == 0
+        with pytest.raises(ConnectionRefusedError), socket.create_connection(("127.0.0.1", port)):
+            pass
     finally:
-        os.killpg(server.pid, signal.SIGKILL)
+        with suppress(ProcessLookupError):
+            os.killpg(server.pid, signal.SIGKILL)
         server.wait()
 
 
