@@ -53,7 +53,7 @@ class Detector(DetectorSteps):
             if it predicts keypoints also `keypoints` float32 [D, J, 3], x, y and score.
 
         Raises:
-            InputError: an item is not an image, or an option is out of range.
+            InputError: an item is not an image, an option is out of range, or the masks are larger than the memory.
         """
         pixels = as_images(images, self.pixels)
         tiles_and_views = TilesAndViews(tile, overlap, tta, nms_across_classes)

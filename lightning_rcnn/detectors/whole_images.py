@@ -20,7 +20,7 @@ from lightning_rcnn.functional.class_suppression import Suppression, suppress_ac
 from lightning_rcnn.functional.tile_merging import WEAK, MergedObject, merge
 from lightning_rcnn.functional.tiles import cut
 from lightning_rcnn.functional.view_fusion import flip_back, fuse
-from lightning_rcnn.masks.paste import PasteRule, paste_as_run_lengths, paste_union
+from lightning_rcnn.masks.paste import PasteRule, dense_masks, paste_as_run_lengths, paste_union
 from lightning_rcnn.masks.run_length import decode_crops
 from lightning_rcnn.skeleton import Skeleton
 from lightning_rcnn.structures import NO_IMAGE, PADDING_LABEL, Batch, Detections, FoundObjects
@@ -101,15 +101,15 @@ def found_objects(detections: Detections, height: int, width: int, paste: PasteR
 
 
 def as_tensors(objects: FoundObjects, height: int, width: int) -> dict[str, Tensor]:
-    """Return the objects of one image by name, with dense masks bool [D, height, width], as `Detector.detect`."""
+    """Return the objects of one image by name, with dense masks bool [D, height, width], as `Detector.detect`.
+
+    Raises:
+        InputError: see `dense_masks`.
+    """
     entry = {"boxes": objects.boxes, "scores": objects.scores, "labels": objects.labels}
     if objects.masks is None:
         return entry
-    masks = torch.zeros((len(objects.masks), height, width), dtype=torch.bool)
-    for mask, crop in zip(masks, decode_crops(objects.masks), strict=True):
-        rows, columns = crop.pixels.shape
-        mask[crop.top : crop.top + rows, crop.left : crop.left + columns] = torch.from_numpy(crop.pixels.copy())
-    return {**entry, "masks": masks}
+    return {**entry, "masks": dense_masks(decode_crops(objects.masks), len(objects.masks), height, width)}
 
 
 def evaluate_whole_images(detector: EvaluatedPredictor, batch: Batch) -> Detections:

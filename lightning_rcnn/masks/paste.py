@@ -12,7 +12,7 @@ Both return only the crop in which pixels can be set, never a mask of the image'
 Shape letters: D detections, S side of the grid, h and w height and width of a crop.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Literal
 
 import numpy as np
@@ -20,7 +20,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from lightning_rcnn.errors import InputError
 from lightning_rcnn.masks.run_length import Crop, RunLength, encode_crop
+from lightning_rcnn.plural import plural
 
 PasteRule = Literal["exact", "integer"]
 """Rule that turns mask probabilities into pixels; see above."""
@@ -86,12 +88,35 @@ def paste_union(probabilities: Tensor, boxes: Tensor, height: int, width: int, r
 def paste_densely(probabilities: Tensor, boxes: Tensor, height: int, width: int, rule: PasteRule = "exact") -> Tensor:
     """Paste masks into a dense tensor, bool [D, height, width] on the host; arguments as in `paste_all`.
 
-    Dense masks of large images take much memory.
+    Raises:
+        InputError: see `dense_masks`.
     """
-    masks = torch.zeros((len(boxes), height, width), dtype=torch.bool)
-    for mask, crop in zip(masks, paste_all(probabilities, boxes, height, width, rule), strict=True):
+    return dense_masks(paste_all(probabilities, boxes, height, width, rule), len(boxes), height, width)
+
+
+def dense_masks(crops: Iterable[Crop], number: int, height: int, width: int) -> Tensor:
+    """Put crops into masks of the whole image, bool [D, height, width] on the host.
+
+    Args:
+        crops: crops of the masks.
+        number: their number, D.
+        height, width: size of the image, pixels.
+
+    Raises:
+        InputError: the masks are larger than the memory.
+    """
+    try:
+        masks = torch.zeros((number, height, width), dtype=torch.bool)
+    except RuntimeError as error:  # torch's for too little memory
+        gigabytes = number * height * width / 1e9
+        raise InputError(
+            f"{plural(number, 'mask')} of {height} x {width} pixels take {gigabytes:,.0f} GB, more than there is; give "
+            "a higher threshold, or have run lengths by `lightning-rcnn detect` or "
+            "`lightning_rcnn.detectors.whole_images.detect_objects`"
+        ) from error
+    for mask, crop in zip(masks, crops, strict=True):
         rows, columns = crop.pixels.shape
-        mask[crop.top : crop.top + rows, crop.left : crop.left + columns] = torch.from_numpy(crop.pixels)
+        mask[crop.top : crop.top + rows, crop.left : crop.left + columns] = torch.from_numpy(crop.pixels.copy())
     return masks
 
 

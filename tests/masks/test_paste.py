@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 from pycocotools import mask as coco_mask
 from torchvision.models.detection.roi_heads import paste_masks_in_image
 
+from lightning_rcnn.errors import InputError
 from lightning_rcnn.masks import paste as paste_module
-from lightning_rcnn.masks.paste import paste_all, paste_as_run_lengths
+from lightning_rcnn.masks.paste import paste_all, paste_as_run_lengths, paste_densely
 
 RULES = ["exact", "integer"]
 
@@ -165,3 +166,9 @@ def test_no_masks():
 def test_half_precision_and_one_cell():
     cells = torch.ones(1, 1, dtype=torch.bfloat16)
     assert whole(paste(cells, torch.tensor([2.0, 2.0, 6.0, 6.0]), 8, 8), 8, 8)[3:5, 3:5].all()
+
+
+def test_masks_that_no_memory_holds_are_one_line():
+    boxes, probabilities = torch.tensor([[0.0, 0.0, 9.0, 9.0]] * 3), torch.ones((3, 4, 4))
+    with pytest.raises(InputError, match=r"^3 masks of 10000000 x 1000000000 pixels take 30,000,000 GB, more than "):
+        paste_densely(probabilities, boxes, 10**7, 10**9)
