@@ -139,10 +139,10 @@ def _masks(layout: Layout) -> Candidate | None:
 
 
 def _rle(layout: Layout) -> Candidate | None:
-    if masks_per_object(layout):
+    files = [file for file in rle_files(layout) if recognize_table(layout, file) is None]  # a box beside it counts
+    if not files or masks_per_object(layout):
         return None  # the Data Science Bowl has both
-    files = (file for file in rle_files(layout) if recognize_table(layout, file) is None)  # a box beside it counts
-    return next((Candidate("rle", file) for file in files), None)
+    return Candidate("rle", files[0])
 
 
 def _voc(layout: Layout) -> Candidate | None:
