@@ -145,7 +145,7 @@ def _detect_tiled(
     is_across = options.nms_across_classes or suppression.across_classes
     if options.tile is None or (height <= options.tile and width <= options.tile):
         # A score is a mean over views: a view may be below the threshold of the mean, but its rest cannot lift it far.
-        found = [_above(d, minimum) for d in _detect_views(detector, [image], 0.0, batch_size, options.views)]
+        found = _detect_views(detector, [image], 0.0, minimum, batch_size, options.views)
         (detections,) = suppress_across_classes(found, suppression.iou) if is_across else found
         return found_objects(detections, height, width, detector.mask_paste)
     tiles = cut(height, width, options.tile, options.overlap)
@@ -155,7 +155,7 @@ def _detect_tiled(
     has_own = is_across and bool((minimum[1:] != minimum[1]).any())
     weakest = minimum if has_own else minimum * WEAK
     lowest = 0.0 if len(options.views) > 1 else float(minimum[1:].min()) * WEAK
-    pieces = [_above(d, weakest) for d in _detect_views(detector, regions, lowest, batch_size, options.views)]
+    pieces = _detect_views(detector, regions, lowest, weakest, batch_size, options.views)
     if is_across:
         pieces = suppress_across_classes(pieces, suppression.iou)
     boxes = torch.cat(
@@ -194,17 +194,30 @@ def _above(detections: Detections, minimum: Tensor) -> Detections:
 
 
 def _detect_views(
-    detector: Predictor, regions: Sequence[Tensor], threshold: float, batch_size: int, views: Sequence[View]
+    detector: Predictor,
+    regions: Sequence[Tensor],
+    threshold: float,
+    minimum: Tensor,
+    batch_size: int,
+    views: Sequence[View],
 ) -> list[Detections]:
-    """Detect in all views of each region, and fuse them; some batches at a time, since each view has its masks."""
-    if len(views) == 1:
-        return _detect_view(detector, regions, threshold, batch_size, views[0])
+    """Detect in all views of each region, and fuse them; some batches at a time, since each view has its masks.
+
+    Args:
+        detector: the detector.
+        regions: images or tiles.
+        threshold: minimum score in a view.
+        minimum: minimum score of each label in all views together, see `least_scores`.
+        batch_size: number of regions in a pass of the network.
+        views: the views.
+    """
     results = []
     step = _BATCHES_AT_ONCE * batch_size
     for first in range(0, len(regions), step):
         some = regions[first : first + step]
         by_view = [_detect_view(detector, some, threshold, batch_size, view) for view in views]
-        results += [fuse(found) for found in zip(*by_view, strict=True)]
+        fused = by_view[0] if len(views) == 1 else [fuse(found) for found in zip(*by_view, strict=True)]
+        results += [_above(found, minimum) for found in fused]
     return results
 
 
