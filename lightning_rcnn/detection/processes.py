@@ -47,15 +47,15 @@ class Detection:
             return
         context = multiprocessing.get_context("spawn")
         self._outcomes: Any = context.Queue(_OUTCOMES_WAITING)
-        for device in devices:
-            tasks = context.SimpleQueue()
-            arguments = (replace(job, device=device), tasks, out, self._outcomes, torch.get_num_threads())
-            self._tasks.append(tasks)
-            self._processes.append(context.Process(target=_work, args=arguments))
         stack.callback(self._stop)
         with signals_blocked():
-            for process in self._processes:
+            for device in devices:
+                tasks = context.SimpleQueue()
+                arguments = (replace(job, device=device), tasks, out, self._outcomes, torch.get_num_threads())
+                process = context.Process(target=_work, args=arguments)
                 process.start()
+                self._tasks.append(tasks)
+                self._processes.append(process)
 
     def run(self, stills: Sequence[Still], videos: Sequence[Video]) -> Iterator[Outcome]:
         """Find objects in images that have no results yet, and in videos.

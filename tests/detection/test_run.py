@@ -12,6 +12,7 @@ import time
 from collections import Counter
 from contextlib import ExitStack
 from pathlib import Path
+from pickle import PicklingError
 
 import numpy as np
 import pytest
@@ -283,6 +284,12 @@ def test_images_cross_to_this_process_unchanged(tmp_path, side):
     expected = torch.from_numpy(pixels).permute(2, 0, 1)
     assert torch.equal(image.pixels, expected)
     assert torch.equal(image.resized, expected.float()[:, ::2])
+
+
+def test_why_a_process_cannot_start_is_said(tmp_path):
+    job = Job(lambda: "no path", "cpu", "32-true", 0.5, 1, TilesAndViews(), 0, None)
+    with pytest.raises((AttributeError, PicklingError), match="pickle"), ExitStack() as stack:
+        Detection(job, None, tmp_path, ["cpu", "cpu"], stack)
 
 
 class Numbered:
