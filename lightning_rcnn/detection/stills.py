@@ -129,7 +129,7 @@ class RemoteImage:
         try:
             data = fetch_bytes(self.address, _POLICY)
         except InputError as error:
-            raise UnreadableImage(str(error)) from error
+            raise UnreadableImage(str(error).removeprefix(f"{self.address}: ")) from error
         decoded = _decode(data, pixels)
         return Pixels(decoded.pixels, self.address, self.drawn, decoded.damage)
 
