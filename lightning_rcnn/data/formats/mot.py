@@ -37,7 +37,9 @@ _LINE = re.compile(r"\d+,-?\d+(,-?\d+(\.\d+)?){4},.*")
 def mot_files(layout: Layout) -> list[str]:
     """Return the annotations of sequences whose images are here."""
     files = [file for file in layout.with_suffix(".txt") if f"/{file}".endswith("/gt/gt.txt")]
-    return [file for file in files if _frames(layout, file) and any(map(_LINE.fullmatch, layout.lines(file, 1)))]
+    folders = {posixpath.dirname(image) for image in layout.images} if files else set()
+    files = [file for file in files if _image_folder(file) in folders]
+    return [file for file in files if any(map(_LINE.fullmatch, layout.lines(file, 1)))]
 
 
 def read_mot(layout: Layout) -> LabeledData:
@@ -58,14 +60,15 @@ def read_mot(layout: Layout) -> LabeledData:
     return LabeledData(plural(len(files), "sequence"), splits)
 
 
+def _image_folder(file: str) -> str:
+    return posixpath.join(posixpath.dirname(posixpath.dirname(file)), "img1")
+
+
 def _frames(layout: Layout, file: str) -> dict[int, str]:
     """Return number of a frame, from 1 -> image; the numbers in the names count from 1, of CVAT's from 0."""
-    folder = posixpath.join(posixpath.dirname(posixpath.dirname(file)), "img1")
-    numbered = {
-        int(match[1]): image
-        for image in layout.images
-        if posixpath.dirname(image) == folder and (match := re.search(r"(\d+)\.\w+$", image))
-    }
+    beginning = f"{_image_folder(file)}/"
+    of_sequence = [image for image in layout.images if image.startswith(beginning)]
+    numbered = {int(match[1]): image for image in of_sequence if (match := re.search(r"(\d+)\.\w+$", image))}
     first = int(0 in numbered)
     return {number + first: image for number, image in numbered.items()}
 
