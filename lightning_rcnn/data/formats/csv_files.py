@@ -16,8 +16,9 @@ Columns of other names are given as `--columns image=photo,x1=left,...`.
 """
 
 import csv
+import posixpath
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from lightning_rcnn.data.defects import Defect
 from lightning_rcnn.data.formats.annotation_files import ImageNames, splits_of_files
@@ -82,8 +83,21 @@ def _csv_files(layout: Layout) -> list[str]:
 
 
 def text_tables(layout: Layout) -> list[str]:
-    """Return the text files with columns of an image and a box, such as GTSDB's gt.txt, of the first 100."""
-    return [file for file in layout.with_suffix(".txt")[:100] if recognize_table(layout, file) is not None]
+    """Return the text files with columns of a box and of images that are here, as GTSDB's gt.txt; of the first 100."""
+    texts = layout.with_suffix(".txt")[:100]
+    names = [posixpath.basename(image) for image in layout.images] if texts else []
+    here = {*names, *(posixpath.splitext(name)[0] for name in names)}
+    return [file for file in texts if _names_one_of(layout, file, here)]
+
+
+def _names_one_of(layout: Layout, file: str, names: Collection[str]) -> bool:
+    """Return whether a file is a table with an image of these names in its first lines."""
+    table = recognize_table(layout, file)
+    if table is None:
+        return False
+    rows = csv.reader(layout.lines(file, 5), delimiter=table.delimiter)
+    column = table.columns["image"]
+    return any(len(row) > column and posixpath.basename(row[column].strip()) in names for row in rows)
 
 
 def _names_of_classes(layout: Layout) -> dict[str, str]:

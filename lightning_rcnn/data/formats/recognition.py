@@ -44,17 +44,26 @@ class Candidate(NamedTuple):
 def recognize(layout: Layout) -> list[Candidate]:
     """Return the formats that a data set may have; several where it holds annotations in several formats."""
     candidates = [candidate for recognize_one in _RECOGNIZERS if (candidate := recognize_one(layout)) is not None]
-    if not candidates and (empty := _yolo_without_objects(layout)) is not None:
-        return [empty]  # beside other annotations, an empty text file and a list of classes show nothing
-    return candidates
+    if candidates:
+        return candidates
+    # Beside other annotations these show nothing: an empty text file and a list of classes, or a line of numbers.
+    found = _yolo_without_objects(layout) or _yolo_of_other_images(layout)
+    return [] if found is None else [found]
 
 
 def _yolo(layout: Layout) -> Candidate | None:
     if configs := [file for file in layout.with_suffix(".yaml", ".yml") if is_yolo_yaml(layout, file)]:
         return Candidate("yolo", configs[0])
-    if labels := [file for file in _tried_texts(layout) if _starts_like_yolo(layout, file)]:
-        return Candidate("yolo", _class_list(layout) or labels[0])
-    return None
+    named = {PurePosixPath(image).stem for image in layout.images}
+    labels = (file for file in _tried_texts(layout) if PurePosixPath(file).stem in named)
+    label = next((file for file in labels if _starts_like_yolo(layout, file)), None)
+    return None if label is None else Candidate("yolo", _class_list(layout) or label)
+
+
+def _yolo_of_other_images(layout: Layout) -> Candidate | None:
+    """Return YOLO if there are its text files, and no image is called like one of them."""
+    label = next((file for file in _tried_texts(layout) if _starts_like_yolo(layout, file)), None)
+    return None if label is None else Candidate("yolo", _class_list(layout) or label)
 
 
 def _yolo_without_objects(layout: Layout) -> Candidate | None:
