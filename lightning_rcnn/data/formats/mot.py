@@ -46,7 +46,7 @@ def read_mot(layout: Layout) -> LabeledData:
     """List a data set of sequences.
 
     Raises:
-        InputError: there is none.
+        InputError: there is none, or a line has no frame.
     """
     files = mot_files(layout)
     if not files:
@@ -79,10 +79,14 @@ def _read_sequence(layout: Layout, file: str) -> list[LabeledImage]:
     objects: defaultdict[int, list[LabeledObject]] = defaultdict(list)
     findings: defaultdict[int, list[Finding]] = defaultdict(list)
     for line, text in enumerate(read_text(layout.root / file).splitlines(), start=1):
+        if not text.strip():
+            continue
         cells = [cell.strip() for cell in text.split(",")]
         frame, place = whole_number(cells[0]), f"{file}, line {line}"
-        if frame is None or not text.strip():
-            continue
+        if frame is None:
+            raise InputError(
+                f"{layout.root / place}: {cells[0][:40]!r} is no number of a frame; correct or remove the line"
+            )
         labeled = _read_row(cells, names, place)
         if labeled.lost is Defect.NO_CLASS:
             findings[frame].append(Finding(Defect.NO_CLASS, place))

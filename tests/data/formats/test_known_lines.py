@@ -2,6 +2,8 @@
 
 import pytest
 
+from lightning_rcnn.errors import InputError
+
 CAR = "Car 0.00 0 -1.57 5.00 6.00 15.00 26.00 1.65 1.67 3.64 -0.65 1.71 46.70 -1.59\n"
 PERSON = "Pedestrian 0.00 0 -1.57 10.00 10.00 30.00 40.00 1.65 1.67 3.64 -0.65 1.71 46.70 -1.59\n"
 NO_OBJECT = "DontCare -1 -1 -10 50.00 0.00 60.00 9.00 -1 -1 -1 -1000 -1000 -1000 -10\n"
@@ -95,3 +97,10 @@ def test_mot_as_cvat_exports_it(write_files, pack_one):
 )
 def test_lines_of_others_are_none_of_them(write_files, recognized, text):
     assert not recognized(write_files({"a.txt": text}, ["a.jpg"]))
+
+
+def test_a_line_of_mot_without_a_frame_is_not_lost_in_silence(write_files, pack):
+    text = "1,1,6,7,10,20,1,1,1\nx,2,11,11,20,30,1,3,0.5\n\n"
+    root = write_files({"train/A/gt/gt.txt": text}, ["train/A/img1/000001.jpg"])
+    with pytest.raises(InputError, match=r"gt\.txt, line 2: 'x' is no number of a frame; correct or remove the line"):
+        pack(root)
