@@ -11,7 +11,7 @@ from typing import Any
 from lightning_rcnn.data.defects import Defect, Finding
 from lightning_rcnn.data.formats.annotation_files import ImageNames, splits_of_files
 from lightning_rcnn.data.formats.coco.other_formats import frames_of
-from lightning_rcnn.data.formats.coco.scalars import flag, whole_number
+from lightning_rcnn.data.formats.coco.scalars import flag, listed, whole_number
 from lightning_rcnn.data.formats.coco.segmentations import read_segmentation
 from lightning_rcnn.data.formats.labeled import LabeledData, LabeledImage, LabeledObject, Labels
 from lightning_rcnn.data.formats.layout import Layout, read_json
@@ -52,8 +52,7 @@ def _read_file(layout: Layout, file: str) -> list[LabeledImage]:
 
 
 def _labels(frame: Mapping[str, Any]) -> Sequence[Any]:
-    labels = frame.get("labels")
-    return labels if isinstance(labels, list) else ()
+    return listed(frame.get("labels"))
 
 
 def _is_area(label: Any) -> bool:

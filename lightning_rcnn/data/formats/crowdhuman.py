@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 from lightning_rcnn.data.formats.annotation_files import ImageNames
-from lightning_rcnn.data.formats.coco.scalars import flag, numbers
+from lightning_rcnn.data.formats.coco.scalars import flag, listed, numbers
 from lightning_rcnn.data.formats.image_lines import Content, files_of, read_image_lines
 from lightning_rcnn.data.formats.labeled import LabeledData, LabeledImage, LabeledObject, Labels
 from lightning_rcnn.data.formats.layout import Layout
@@ -35,9 +35,9 @@ def read_crowdhuman(layout: Layout) -> LabeledData:
 
 def _read_image(names: ImageNames, content: Content) -> LabeledImage:
     boxes = content.get("gtboxes")
-    listed = enumerate(boxes if isinstance(boxes, list) else [], start=1)
+    numbered = enumerate(listed(boxes), start=1)
     return LabeledImage(
-        names.find(f"{content.get('ID')}.jpg"), Labels([_read_box(each, f"box {index}") for index, each in listed])
+        names.find(f"{content.get('ID')}.jpg"), Labels([_read_box(each, f"box {index}") for index, each in numbered])
     )
 
 

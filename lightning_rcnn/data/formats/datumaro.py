@@ -9,7 +9,7 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from lightning_rcnn.data.formats.annotation_files import ImageNames, splits_of_files
-from lightning_rcnn.data.formats.coco.scalars import flag, numbers, whole_number
+from lightning_rcnn.data.formats.coco.scalars import flag, listed, numbers, whole_number
 from lightning_rcnn.data.formats.coco.segmentations import read_segmentation
 from lightning_rcnn.data.formats.labeled import LabeledData, LabeledImage, LabeledObject, Labels
 from lightning_rcnn.data.formats.layout import Layout, read_json
@@ -50,8 +50,7 @@ def _class_names(content: Mapping[str, Any]) -> list[str | None]:
     categories = content.get("categories")
     label = categories.get("label") if isinstance(categories, dict) else None
     labels = label.get("labels") if isinstance(label, dict) else None
-    listed = labels if isinstance(labels, list) else []
-    return [class_name_of(each.get("name") if isinstance(each, dict) else None) for each in listed]
+    return [class_name_of(each.get("name") if isinstance(each, dict) else None) for each in listed(labels)]
 
 
 def _read_images(layout: Layout, file: str, content: Mapping[str, Any], names: list[str | None]) -> list[LabeledImage]:
@@ -67,10 +66,9 @@ def _read_images(layout: Layout, file: str, content: Mapping[str, Any], names: l
         of_subset = posixpath.normpath(f"{posixpath.dirname(file)}/../images/{PurePosixPath(file).stem}/{written}")
         name = of_subset if of_subset in layout.image_set else image_names.find(written)
         size = numbers(image.get("size"))
-        listed = item.get("annotations")
         shapes = [
             (f"annotation {index}", each)
-            for index, each in enumerate(listed if isinstance(listed, list) else [], start=1)
+            for index, each in enumerate(listed(item.get("annotations")), start=1)
             if not (isinstance(each, dict) and each.get("type") in _OF_IMAGES)
         ]
         objects = [_read_shape(each, names, place) for place, each in shapes]

@@ -18,7 +18,7 @@ Content = Mapping[str, Any]
 
 def files_of(layout: Layout, suffixes: tuple[str, ...], is_line: Callable[[Content], bool]) -> list[str]:
     """Return the files whose first line has the form of a tool."""
-    files = layout.with_suffix(*suffixes)[:1000]
+    files = layout.with_suffix(*suffixes)
     firsts = {file: first_dictionary(layout, file) for file in files}
     return [file for file, content in firsts.items() if content is not None and is_line(content)]
 

@@ -21,9 +21,9 @@ _LINE = re.compile(rf"(\S.*?\.(?:jpe?g|png|bmp|webp|tiff?))((?:\s+{_BOX})+)", re
 _IMAGE = re.compile(r"\S.*\.(jpe?g|png|bmp|webp|tiff?)", re.IGNORECASE)
 
 
-def keras_yolo_files(layout: Layout) -> list[str]:
-    """Return the text files of which one of the first lines has an image and its boxes."""
-    files = layout.with_suffix(".txt")[:1000]
+def keras_yolo_files(layout: Layout, most: int | None = None) -> list[str]:
+    """Return the text files, of the first `most`, of which one of the first lines has an image and its boxes."""
+    files = layout.with_suffix(".txt")[:most]
     return [file for file in files if any(map(_LINE.fullmatch, layout.lines(file, 3)))]
 
 

@@ -187,7 +187,7 @@ _RECOGNIZERS: tuple[Callable[[Layout], Candidate | None], ...] = (
     _of_lines("vertex", vertex_files),
     _of_lines("labelbox", labelbox_files),
     _rle,
-    _of_lines("keras_yolo", keras_yolo_files),
+    _of_lines("keras_yolo", partial(keras_yolo_files, most=1000)),
     _of_lines("mot", mot_files),
     _of_lines("labelme_xml", partial(_xml_files, is_file=is_labelme_xml)),
     _of_lines("imglab", partial(_xml_files, is_file=is_imglab)),

@@ -7,7 +7,7 @@ from functools import partial
 from typing import Any
 
 from lightning_rcnn.data.formats.annotation_files import ImageNames
-from lightning_rcnn.data.formats.coco.scalars import number, numbers, whole_number
+from lightning_rcnn.data.formats.coco.scalars import listed, number, numbers, whole_number
 from lightning_rcnn.data.formats.image_json import read_image_files
 from lightning_rcnn.data.formats.labeled import LabeledData, LabeledImage, LabeledObject, Labels
 from lightning_rcnn.data.formats.layout import Layout
@@ -48,8 +48,11 @@ def _read_file(layout: Layout, file: str, content: Any) -> LabeledImage | None:
         return None
     metadata = content["metadata"]
     width, height = (whole_number(metadata.get(side)) or 0 for side in ("width", "height"))
-    listed = content["instances"] if isinstance(content["instances"], list) else []
-    shapes = [each for each in listed if not (isinstance(each, dict) and each.get("type") in _NOT_SHAPES)]
+    shapes = [
+        each
+        for each in listed(content["instances"])
+        if not (isinstance(each, dict) and each.get("type") in _NOT_SHAPES)
+    ]
     objects = [_read_shape(each, f"instance {index}", width, height) for index, each in enumerate(shapes, start=1)]
     groups = [(each.get("groupId") or None) if isinstance(each, dict) else None for each in shapes]
     written = str(metadata.get("name") or file.rpartition("/")[2].removesuffix(".json").removesuffix("___objects"))

@@ -18,7 +18,7 @@ import numpy as np
 from PIL import Image
 
 from lightning_rcnn.data.formats.annotation_files import ImageNames
-from lightning_rcnn.data.formats.coco.scalars import whole_number
+from lightning_rcnn.data.formats.coco.scalars import listed, whole_number
 from lightning_rcnn.data.formats.image_json import read_image_files
 from lightning_rcnn.data.formats.labeled import LabeledData, LabeledImage, LabeledObject, Labels
 from lightning_rcnn.data.formats.layout import Layout, read_json
@@ -68,8 +68,10 @@ def _read_file(layout: Layout, file: str, content: Any) -> LabeledImage | None:
     if not is_supervisely(content):
         return None
     width, height = (whole_number(content["size"].get(side)) or 0 for side in ("width", "height"))
-    listed = content["objects"] if isinstance(content["objects"], list) else []
-    objects = [_read_object(each, f"object {number}", width, height) for number, each in enumerate(listed, start=1)]
+    objects = [
+        _read_object(each, f"object {number}", width, height)
+        for number, each in enumerate(listed(content["objects"]), start=1)
+    ]
     return LabeledImage(_image_name(layout, file), Labels(objects, (width, height)), file)
 
 

@@ -6,6 +6,7 @@ Source: https://cloud.google.com/vertex-ai/docs/image-data/object-detection/prep
 from typing import Any
 
 from lightning_rcnn.data.formats.annotation_files import ImageNames
+from lightning_rcnn.data.formats.coco.scalars import listed
 from lightning_rcnn.data.formats.image_lines import Content, files_of, read_image_lines
 from lightning_rcnn.data.formats.labeled import LabeledData, LabeledImage, LabeledObject, Labels
 from lightning_rcnn.data.formats.layout import Layout
@@ -36,8 +37,8 @@ def _split_in(content: Content) -> str:
 
 def _read_image(names: ImageNames, content: Content) -> LabeledImage:
     boxes = content.get(_BOXES)
-    listed = enumerate(boxes if isinstance(boxes, list) else [], start=1)
-    objects = [_read_box(each, f"annotation {index}") for index, each in listed]
+    numbered = enumerate(listed(boxes), start=1)
+    objects = [_read_box(each, f"annotation {index}") for index, each in numbered]
     return LabeledImage(names.find(str(content.get(_IMAGE) or "")), Labels(objects))
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from urllib.parse import unquote
 
 from lightning_rcnn.data.formats.annotation_files import ImageNames, splits_of_files
-from lightning_rcnn.data.formats.coco.scalars import whole_number
+from lightning_rcnn.data.formats.coco.scalars import listed, whole_number
 from lightning_rcnn.data.formats.labeled import LabeledData, LabeledImage, LabeledObject, Labels
 from lightning_rcnn.data.formats.layout import Layout, read_json
 from lightning_rcnn.data.formats.shapes import box_from_sizes, class_name_of, malformed, points_of, polygon_object
@@ -50,8 +50,8 @@ def _read_images(layout: Layout, file: str, content: Mapping[str, Any]) -> list[
         name = names.find(written)
         name = name if name in layout.image_set else names.find(unquote(written))
         regions = entry.get("regions")
-        listed = enumerate(regions if isinstance(regions, list) else [], start=1)
-        objects = [_read_region(each, f"region {index}") for index, each in listed]
+        numbered = enumerate(listed(regions), start=1)
+        objects = [_read_region(each, f"region {index}") for index, each in numbered]
         images.append(LabeledImage(name, Labels(objects, (width, height)), file))
     return images
 

@@ -256,6 +256,20 @@ def test_labelbox(write_files, pack_one):
 
 
 @pytest.mark.parametrize(
+    ("file", "content"),
+    [
+        ("a.jpg.json", {"metadata": {"name": "a.jpg", "width": 64, "height": 48}, "instances": "none"}),
+        ("ann/a.jpg.json", supervisely() | {"objects": "none"}),
+        ("annotation_train.odgt", {"ID": "a", "gtboxes": "none"}),
+        ("x.jsonl", {"imageGcsUri": "gs://bucket/a.jpg", "boundingBoxAnnotations": "none"}),
+        ("x.manifest", manifest("a.jpg") | {"job": {"annotations": "none"}}),
+    ],
+)
+def test_what_is_no_list_of_objects_is_no_image_without_objects(write_files, refusal, file, content):
+    assert "1: not an object: malformed_object" in refusal(write_files({file: lines(content)}, ["a.jpg"]))
+
+
+@pytest.mark.parametrize(
     "content",
     [
         {"frames": [{"file_path": "a.jpg", "transform_matrix": []}]},

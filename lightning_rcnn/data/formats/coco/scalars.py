@@ -50,6 +50,11 @@ def numbers(values: Any) -> list[float] | None:
     return [value for value in parsed if value is not None] if None not in parsed else None
 
 
+def listed(value: Any) -> list[Any]:
+    """Return a list, empty if it is missing; what is no list is the only entry, which its reader names as malformed."""
+    return value if isinstance(value, list) else [] if value is None else [value]
+
+
 def flag(value: Any) -> bool:
     """Return whether `value` spells 1 or true; null, a missing key and anything else are false."""
     if value is None or type(value) is int:  # the common case
