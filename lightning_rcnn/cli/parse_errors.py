@@ -9,8 +9,6 @@ from collections.abc import Iterator, Sequence
 from itertools import groupby
 from pathlib import PurePath
 
-from lightning.pytorch.utilities.exceptions import MisconfigurationException
-
 from lightning_rcnn.cli.composing import Composition
 from lightning_rcnn.cli.other_names import is_of_others, ours_for
 from lightning_rcnn.errors import InputError
@@ -124,6 +122,8 @@ def refused_by_constructor(error: ValueError) -> InputError | None:
     Args:
         error: error of jsonargparse when it builds the classes of a configuration.
     """
+    from lightning.pytorch.utilities.exceptions import MisconfigurationException  # seconds, which tools do not need
+
     for cause in causes_of(error):
         if isinstance(cause, InputError):
             return cause
