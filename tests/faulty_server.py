@@ -48,7 +48,28 @@ def damage(request: BaseHTTPRequestHandler, data: bytes) -> None:
     answer(request, bytes(len(data)))
 
 
-class Server:
+class LoopbackServer:
+    """Answers requests on this machine in a thread of its own.
+
+    Args:
+        handler: class that answers a request.
+
+    Attributes:
+        url: address without a slash at the end.
+    """
+
+    def __init__(self, handler: type[BaseHTTPRequestHandler]) -> None:
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+        self._server.daemon_threads = True
+        self.url = f"http://127.0.0.1:{self._server.server_port}"
+        threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
+
+    def close(self) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+
+
+class Server(LoopbackServer):
     """Serves a folder; the first requests for a path meet with the behaviors that are set for it."""
 
     def __init__(self, folder: Path) -> None:
@@ -71,11 +92,4 @@ class Server:
             def log_message(self, *args: object) -> None:
                 pass
 
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._server.daemon_threads = True
-        self.url = f"http://127.0.0.1:{self._server.server_port}"
-        threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
-
-    def close(self) -> None:
-        self._server.shutdown()
-        self._server.server_close()
+        super().__init__(Handler)

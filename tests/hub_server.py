@@ -1,14 +1,13 @@
 """The Hugging Face hub on loopback: what its client asks to read a data set, with faults where a test wants them."""
 
 import json
-import threading
 from collections.abc import Mapping
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
-from tests.faulty_server import Behavior
+from tests.faulty_server import Behavior, LoopbackServer
 
 REPOSITORY = "owner/name"
 _API = f"/api/datasets/{REPOSITORY}"
@@ -16,7 +15,7 @@ _TREE = f"{_API}/tree/main/"
 _FILES = f"/datasets/{REPOSITORY}/resolve/main/"
 
 
-class HubServer:
+class HubServer(LoopbackServer):
     """One repository of the kind "dataset", with the files of a folder.
 
     Attributes:
@@ -69,14 +68,7 @@ class HubServer:
             def log_message(self, *args: object) -> None:
                 pass
 
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._server.daemon_threads = True
-        self.url = f"http://127.0.0.1:{self._server.server_port}"
-        threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
-
-    def close(self) -> None:
-        self._server.shutdown()
-        self._server.server_close()
+        super().__init__(Handler)
 
 
 def _entry(path: Path, folder: Path) -> dict[str, Any]:
