@@ -33,7 +33,7 @@ _OTHERS = {
 }
 _RECORDS = re.compile(r"\.(tf)?records?(-\d+-of-\d+)?$", re.IGNORECASE)
 _ROOT = re.compile(r"<([A-Za-z][\w:.-]*)[\s>]")
-_LANGUAGE_MODEL = {"prefix", "suffix"}
+_PROMPT_AND_ANSWER = {"prefix", "suffix"}
 """Keys of a line for PaliGemma and Florence-2."""
 _NUMBER = re.compile(r"(?<![\w.])-?\d+(\.\d*)?(?![\w.])")
 _REMARKS = re.compile(r"(^|/)(readme|license|notes)[^/]*$", re.IGNORECASE)
@@ -125,8 +125,8 @@ def _text(layout: Layout) -> str:
 def _json_lines(layout: Layout) -> str:
     for file in layout.with_suffix(*SUFFIXES)[:_FILES_TO_TRY]:
         content = first_dictionary(layout, file)
-        if content is not None and content.keys() >= _LANGUAGE_MODEL:
-            return f"{file} is for a vision-language model, such as PaliGemma; export it as COCO, or {_PYTHON}"
+        if content is not None and content.keys() >= _PROMPT_AND_ANSWER:
+            return f"{file} has prompts and answers, as PaliGemma; export it as COCO, or {_PYTHON}"
         if content is not None:
             return (
                 f"{file} has lines with the keys {', '.join(list(content)[:12])}; if a line is an image, name them, "

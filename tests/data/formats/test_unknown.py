@@ -24,7 +24,7 @@ SETS = {
     ),
     "PaliGemma": (
         {"_annotations.train.jsonl": '{"image": "a.jpg", "prefix": "detect cat", "suffix": "<loc0128> cat"}'},
-        "_annotations.train.jsonl is for a vision-language model, such as PaliGemma; export it as COCO",
+        "_annotations.train.jsonl has prompts and answers, as PaliGemma; export it as COCO",
     ),
     "no annotations": ({"README.txt": "1 2 3 4 are photos of 2024."}, "known are YOLO, Pascal VOC, COCO, LVIS"),
 }
