@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from lightning_rcnn.inspection.duplicates import FLAT, Copies
+from lightning_rcnn.inspection.duplicates import FLAT, Copies, Place
 from lightning_rcnn.inspection.findings.finding import Case, Finding, Inspected, Level, Shot, share
 from lightning_rcnn.plural import plural
 
@@ -64,7 +64,7 @@ def _copies(data: Inspected) -> Iterator[Finding]:
     different = [
         copies
         for copies in data.copies
-        if len({_labels_of(data, copies, n) for n in range(2)}) > 1
+        if len({_labels_of(data, place) for place in copies.places}) > 1
         # Of a federated set each image may be annotated for other classes.
         and not any(data.sets[place.of_set].index.is_federated for place in copies.places)
     ]
@@ -85,9 +85,8 @@ def _case_of_copies(copies: Copies) -> Case:
     return Case(tuple(Shot(place.of_set, place.image) for place in copies.places), remark)
 
 
-def _labels_of(data: Inspected, copies: Copies, number: int) -> tuple[str, ...]:
-    """Return the class names of the objects of one of the copies, sorted."""
-    place = copies.places[number]
+def _labels_of(data: Inspected, place: Place) -> tuple[str, ...]:
+    """Return the class names of the objects of an image, sorted."""
     one = data.sets[place.of_set]
     return tuple(sorted(one.categories[label - 1].name for label in one.labels[one.objects_of(place.image)]))
 
