@@ -1,8 +1,9 @@
 """Write a shard: a tar file whose bytes depend only on its members, hashed while it is written."""
 
 import tarfile
-from hashlib import sha256
 from typing import BinaryIO
+
+from lightning_rcnn.data.pack.hashed_file import HashedFile
 
 _MODE = 0o444
 """Permissions that a program which unpacks a shard gives its files."""
@@ -18,16 +19,16 @@ class TarShard:
     Python's `tarfile` and webdataset's writer make the same file, but copy each image piece by piece.
 
     Args:
-        file: file to write to, from its beginning.
-
-    Attributes:
-        offset: number of bytes written.
+        file: file to write to, from its beginning; the caller closes it after `end`.
     """
 
     def __init__(self, file: BinaryIO) -> None:
-        self.offset = 0
-        self._file = file
-        self._digest = sha256()
+        self._file = HashedFile(file)
+
+    @property
+    def offset(self) -> int:
+        """Number of bytes written."""
+        return self._file.offset
 
     def add(self, name: str, content: bytes) -> None:
         """Append a member.
@@ -43,14 +44,12 @@ class TarShard:
     def write(self, blocks: bytes) -> None:
         """Append bytes of a tar file, such as whole members."""
         self._file.write(blocks)
-        self._digest.update(blocks)
-        self.offset += len(blocks)
 
     def end(self) -> str:
-        """Write the end of the archive, and return the SHA-256 of the whole file."""
+        """Write the end of the archive, wait until all is written, and return the SHA-256 of the whole file."""
         end_of_tar = 2 * tarfile.BLOCKSIZE
         self.write(bytes(end_of_tar + -(self.offset + end_of_tar) % tarfile.RECORDSIZE))
-        return self._digest.hexdigest()
+        return self._file.end()
 
 
 def _template() -> bytes:
