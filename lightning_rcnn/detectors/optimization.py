@@ -81,10 +81,14 @@ def configured(
 
 
 def _require_short_warmup(module: LightningModule, make_schedule: Callable[..., Any], total_steps: float) -> None:
-    """Refuse a training that would end before its warm-up."""
+    """Refuse a training that would end before the warm-up that its schedule is given."""
     built, keywords = _built(make_schedule)
     parameters = inspect.signature(built).parameters if built else {}
-    warmup = keywords.get("warmup_steps", parameters["warmup_steps"].default) if "warmup_steps" in parameters else 0
+    if "warmup_steps" not in parameters:
+        return
+    warmup = keywords.get("warmup_steps", parameters["warmup_steps"].default)
+    if warmup is None:  # the schedule fits its warm-up to the training
+        return
     if warmup < 0:
         raise InputError(f"model.schedule: warmup_steps {warmup}: give 0 or more")
     if warmup > total_steps and not module.trainer.fast_dev_run:  # type: ignore[attr-defined]  # Lightning adds it later

@@ -12,6 +12,10 @@ from torch.optim.lr_scheduler import LambdaLR
 
 from lightning_rcnn.errors import InputError
 
+_WARMUP_STEPS = 1000
+_MOST_WARMUP = 0.1
+"""Share of a training that its warm-up takes at most, unless its steps are given."""
+
 
 class StepSchedule(LambdaLR):
     """Step schedule: the rate is divided by ten at each milestone, as in the papers.
@@ -19,7 +23,8 @@ class StepSchedule(LambdaLR):
     Args:
         optimizer: the optimizer; its learning rates are the maxima of the schedule.
         total_steps: number of steps of the training; the detector fills it in.
-        warmup_steps: number of steps of the linear warm-up from 0.001 of the rate (as in torchvision and detectron2).
+        warmup_steps: number of steps of the linear warm-up from 0.001 of the rate; by default 1000 (as in torchvision
+            and detectron2), and in trainings of fewer than 10,000 steps a tenth of them.
         milestones: fractions of the training, ascending; the default is 16 and 22 of 26 epochs (torchvision's recipe).
     """
 
@@ -27,14 +32,15 @@ class StepSchedule(LambdaLR):
         self,
         optimizer: Optimizer,
         total_steps: int | None = None,
-        warmup_steps: int = 1000,
+        warmup_steps: int | None = None,
         milestones: Sequence[float] = (16 / 26, 22 / 26),
     ) -> None:
         if list(milestones) != sorted(milestones) or not all(0 <= share <= 1 for share in milestones):
             raise InputError(
                 f"model.schedule: milestones {list(milestones)}: give fractions of the training, 0 to 1, ascending"
             )
-        super().__init__(optimizer, step_factor(_known(total_steps), warmup_steps, milestones))
+        total_steps = _known(total_steps)
+        super().__init__(optimizer, step_factor(total_steps, _warmup_steps(warmup_steps, total_steps), milestones))
 
 
 class CosineSchedule(LambdaLR):
@@ -44,8 +50,9 @@ class CosineSchedule(LambdaLR):
         optimizer, total_steps, warmup_steps: as in `StepSchedule`.
     """
 
-    def __init__(self, optimizer: Optimizer, total_steps: int | None = None, warmup_steps: int = 1000) -> None:
-        super().__init__(optimizer, cosine_factor(_known(total_steps), warmup_steps))
+    def __init__(self, optimizer: Optimizer, total_steps: int | None = None, warmup_steps: int | None = None) -> None:
+        total_steps = _known(total_steps)
+        super().__init__(optimizer, cosine_factor(total_steps, _warmup_steps(warmup_steps, total_steps)))
 
 
 class OneCycleSchedule(LambdaLR):
@@ -62,13 +69,14 @@ class OneCycleSchedule(LambdaLR):
 
 
 class ConstantSchedule(LambdaLR):
-    """Constant rate after the warm-up.
+    """Constant rate after the warm-up, also in a training without an end.
 
     Args:
-        optimizer, warmup_steps: as in `StepSchedule`.
+        optimizer: as in `StepSchedule`.
+        warmup_steps: number of steps of the linear warm-up from 0.001 of the rate.
     """
 
-    def __init__(self, optimizer: Optimizer, warmup_steps: int = 1000) -> None:
+    def __init__(self, optimizer: Optimizer, warmup_steps: int = _WARMUP_STEPS) -> None:
         super().__init__(optimizer, lambda step: _warmup(step, warmup_steps))
 
 
@@ -100,6 +108,10 @@ def one_cycle_factor(
         return end + (1 - end) * (1 + math.cos(math.pi * min((step - top) / max(last - top, 1), 1.0))) / 2
 
     return factor
+
+
+def _warmup_steps(given: int | None, total_steps: int) -> int:
+    return min(_WARMUP_STEPS, int(_MOST_WARMUP * total_steps)) if given is None else given
 
 
 def _warmup(step: int, warmup_steps: int) -> float:

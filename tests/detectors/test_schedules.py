@@ -1,7 +1,14 @@
 import pytest
 import torch
 
-from lightning_rcnn.detectors.schedules import ConstantSchedule, cosine_factor, one_cycle_factor, step_factor
+from lightning_rcnn.detectors.schedules import (
+    ConstantSchedule,
+    CosineSchedule,
+    StepSchedule,
+    cosine_factor,
+    one_cycle_factor,
+    step_factor,
+)
 
 
 def test_steps_with_warmup():
@@ -10,6 +17,18 @@ def test_steps_with_warmup():
     assert factor(5) == pytest.approx(0.5005)
     assert [factor(step) for step in (10, 49)] == [1, 1]
     assert [round(factor(step), 9) for step in (50, 79, 80, 99)] == [0.1, 0.1, 0.01, 0.01]
+
+
+@pytest.mark.parametrize("schedule", [StepSchedule, CosineSchedule])
+@pytest.mark.parametrize(("total", "steps"), [(90_000, 1000), (10_000, 1000), (9_999, 999), (312, 31), (9, 0)])
+def test_the_warmup_is_that_of_the_papers_and_a_tenth_of_a_short_training(schedule, total, steps):
+    optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=1.0)
+    (of_default,), (of_given,) = (
+        schedule(optimizer, total, **given).lr_lambdas for given in ({}, {"warmup_steps": steps})
+    )
+    assert [of_default(step) for step in range(0, total, 3)] == [of_given(step) for step in range(0, total, 3)]
+    assert of_default(steps) == pytest.approx(1)
+    assert of_default(0) == pytest.approx(0.001 if steps else 1)
 
 
 def test_one_cycle_is_torchs():

@@ -123,6 +123,7 @@ def test_a_mode_that_wandb_does_not_know(start, monkeypatch, tmp_path, mode, mes
         {"callbacks": [EarlyStopping("mine"), LogsItself()]},  # who knows what others log
         {"val_check_interval": 4, "check_val_every_n_epoch": None},
         {"hyperparameters": {"schedule": part(StepSchedule, warmup_steps=6)}},
+        {"hyperparameters": {"schedule": part(StepSchedule)}},
         {"hyperparameters": {"schedule": part(OneCycleSchedule)}},
     ],
 )
