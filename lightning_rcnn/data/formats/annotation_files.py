@@ -22,17 +22,21 @@ class ImageNames:
     Args:
         layout: files of the data set.
         file: annotation file, relative to the data set.
+
+    Attributes:
+        images: all images of the data set.
+        folder: folder of the images of the file; see `image_folder`.
     """
 
     def __init__(self, layout: Layout, file: str) -> None:
-        self._images = layout.image_set
+        self.images = layout.image_set
         self.folder = image_folder(layout, file)
 
     @cached_property
     def _by_name(self) -> dict[str, list[str]]:
         """Image without folders -> images."""
         by_name: defaultdict[str, list[str]] = defaultdict(list)
-        for image in self._images:
+        for image in self.images:
             by_name[posixpath.basename(image)].append(image)
         return by_name
 
@@ -47,13 +51,13 @@ class ImageNames:
             key = name[address.end() :]
             found = self.find(key)
             alike = self._by_name.get(posixpath.basename(key), [])
-            return alike[0] if found not in self._images and len(alike) == 1 else found
+            return alike[0] if found not in self.images and len(alike) == 1 else found
         for base in (self.folder, "", *(posixpath.join(self.folder, usual) for usual in USUAL_FOLDERS)):
             path = posixpath.normpath(posixpath.join(base, name)) if name else ""
-            if path in self._images:
+            if path in self.images:
                 return path
         beside = posixpath.join(self.folder, name.rpartition("/")[2])
-        return beside if self.folder and beside in self._images else written.strip()
+        return beside if self.folder and beside in self.images else written.strip()
 
 
 def image_folder(layout: Layout, file: str) -> str:

@@ -1,8 +1,10 @@
 """Read BDD100K's and Scalabel's JSON: a list of images with boxes, polygons or RLEs.
 
-Labels without a box in a file whose labels have boxes are lanes and drivable areas, which are no objects.
+Boxes include their last pixel, as Scalabel counts (`box2d_to_bbox`). Labels without a box in a file whose labels have
+boxes are lanes and drivable areas, which are no objects.
 
-Source: https://doc.bdd100k.com/format.html and https://doc.scalabel.ai/format.html
+Source: https://doc.bdd100k.com/format.html, https://doc.scalabel.ai/format.html and
+https://github.com/scalabel/scalabel/blob/master/scalabel/label/transforms.py
 """
 
 from collections.abc import Mapping, Sequence
@@ -74,9 +76,10 @@ def _read_label(label: Any, place: str) -> LabeledObject:
     edges = None
     if isinstance(box, dict):
         boxed = box_from_corners(name, map(box.get, ("x1", "y1", "x2", "y2")), place)
-        if boxed.lost is not None:
+        if boxed.edges is None:
             return boxed
-        edges = boxed.edges
+        x1, y1, x2, y2 = boxed.edges
+        edges = x1, y1, x2 + 1, y2 + 1
     segmentation = read_segmentation(label.get("rle"))
     if isinstance(polygons, list) and polygons:
         closed = [each for each in polygons if isinstance(each, dict) and each.get("closed", True)]

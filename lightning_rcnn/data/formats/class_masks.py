@@ -43,7 +43,8 @@ class Numbering(NamedTuple):
     Attributes:
         names: label id -> name of the class.
         factor: of the label id; the number of the object is added.
-        groups: how a group of objects is marked: by its label id alone, or by the object 0; or there are none.
+        groups: how a group of objects is marked: by its label id alone, or by the object 0; or there are none, and 0 is
+            the first object of the label id 0 instead of the background.
     """
 
     names: Mapping[int, str]
@@ -82,7 +83,8 @@ def read_class_mask(path: Path, numbering: Numbering) -> Labels:
     """
     pixels = read_pixels(path)
     objects, findings = [], []
-    for number in numbers_of(pixels, path):
+    background = () if numbering.groups == "none" else (0,)
+    for number in numbers_of(pixels, path, background):
         label, own = divmod(number, numbering.factor)
         is_group = numbering.groups == "zero" and own == 0
         if numbering.groups == "label" and label == 0:

@@ -13,7 +13,7 @@ from lightning_rcnn.data.formats.coco.scalars import number, whole_number
 from lightning_rcnn.data.formats.image_json import read_image_files
 from lightning_rcnn.data.formats.labeled import LabeledData, LabeledImage, LabeledObject, Labels
 from lightning_rcnn.data.formats.layout import Layout
-from lightning_rcnn.data.formats.outlines import outlined_object
+from lightning_rcnn.data.formats.outlines import even_odd_object
 from lightning_rcnn.data.formats.shapes import (
     box_from_sizes,
     class_name_of,
@@ -92,7 +92,7 @@ def _read_polygon(name: str | None, paths: Any, width: int, height: int, place: 
     outlines = [points_of(path) for path in listed]
     if any(outline is None for outline in outlines):
         return malformed(f"{place}: its paths are not lists of points")
-    return outlined_object(name, [outline for outline in outlines if outline is not None], width, height, place)
+    return even_odd_object(name, [outline for outline in outlines if outline is not None], width, height, place)
 
 
 def _read_ellipse(name: str | None, ellipse: Mapping[str, Any], place: str) -> LabeledObject:

@@ -65,7 +65,7 @@ def _read_images(layout: Layout, file: str, content: Mapping[str, Any], names: l
         written = str(image.get("path") or item.get("id") or "")
         of_subset = posixpath.normpath(f"{posixpath.dirname(file)}/../images/{PurePosixPath(file).stem}/{written}")
         name = of_subset if of_subset in layout.image_set else image_names.find(written)
-        size = numbers(image.get("size"))
+        size = [whole_number(side) for side in listed(image.get("size"))]
         shapes = [
             (f"annotation {index}", each)
             for index, each in enumerate(listed(item.get("annotations")), start=1)
@@ -73,8 +73,8 @@ def _read_images(layout: Layout, file: str, content: Mapping[str, Any], names: l
         ]
         objects = [_read_shape(each, names, place) for place, each in shapes]
         groups = [(each.get("group") or None) if isinstance(each, dict) else None for _, each in shapes]
-        stated_size = (int(size[1]), int(size[0])) if size and len(size) == 2 else (0, 0)
-        images.append(LabeledImage(name, Labels(join_groups(objects, groups), stated_size), file))
+        height, width = size if len(size) == 2 else (None, None)
+        images.append(LabeledImage(name, Labels(join_groups(objects, groups), (width or 0, height or 0)), file))
     return images
 
 

@@ -48,7 +48,7 @@ def _read_image(names: ImageNames, content: Content) -> LabeledImage:
     row, media = _part(content, "data_row"), _part(content, "media_attributes")
     address = str(row.get("row_data") or "").partition("?")[0]
     stated = [str(row.get(key) or "") for key in ("external_id", "global_key")] + [address.rpartition("/")[2]]
-    found = [name for written in stated if written and (name := names.find(written)) != written]
+    found = [name for written in stated if written and (name := names.find(written)) in names.images]
     labels = [
         label
         for project in _part(content, "projects").values()

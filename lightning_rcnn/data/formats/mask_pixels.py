@@ -1,5 +1,6 @@
 """Read the numbers in a mask, and the objects that have them."""
 
+from collections.abc import Collection
 from pathlib import Path
 
 import numpy as np
@@ -37,14 +38,14 @@ def read_pixels(path: Path, *, is_binary: bool = False) -> np.ndarray:
     return pixels
 
 
-def numbers_of(pixels: np.ndarray, path: Path) -> list[int]:
-    """Return the numbers of a mask without the background.
+def numbers_of(pixels: np.ndarray, path: Path, background: Collection[int] = (0,)) -> list[int]:
+    """Return the numbers of a mask without those of the background, and of the border in VOC's masks.
 
     Raises:
         LabelsError: there are too many.
     """
-    background = {0, _VOC_BORDER} if path.parent.name.lower() == _VOC_FOLDER else {0}
-    numbers = [number for number in np.unique(pixels).tolist() if number not in background]
+    left_out = {*background, _VOC_BORDER} if path.parent.name.lower() == _VOC_FOLDER else background
+    numbers = [number for number in np.unique(pixels).tolist() if number not in left_out]
     if len(numbers) > _MAX_IDS:
         raise LabelsError(f"{path.name} has {len(numbers)} different numbers, it is no mask")
     return numbers

@@ -1,16 +1,17 @@
 """Read MOTChallenge's sequences, and others in their form: `SEQUENCE/gt/gt.txt` beside `SEQUENCE/img1/000001.jpg`.
 
 A line is frame, track, left, top, width, height, whether it counts, class, visibility. Pixels count from 1. What does
-not count, such as distractors and reflections, is no object. CVAT adds `gt/labels.txt` with the names of the classes.
-Frames of a sequence stay together where a set is divided.
+not count, such as distractors and reflections, is no object. CVAT and Datumaro add `gt/labels.txt` with the names of
+the classes, and write edges as they were drawn, from 0. Frames of a sequence stay together where a set is divided.
 
-Source: https://motchallenge.net/instructions/
+Source: https://motchallenge.net/instructions/ and `datumaro/plugins/mot_format.py`
 """
 
 import posixpath
 import re
 from collections import defaultdict
 from collections.abc import Mapping
+from functools import partial
 
 from lightning_rcnn.data.defects import Defect, DefectLog, Finding
 from lightning_rcnn.data.formats.coco.scalars import number, whole_number
@@ -75,7 +76,8 @@ def _frames(layout: Layout, file: str) -> dict[int, str]:
 
 def _read_sequence(layout: Layout, file: str) -> list[LabeledImage]:
     frames = _frames(layout, file)
-    names = _class_names(layout, file)
+    names = _listed_names(layout, file)
+    read = partial(_read_row, names=_CLASSES, first=1) if names is None else partial(_read_row, names=names, first=0)
     objects: defaultdict[int, list[LabeledObject]] = defaultdict(list)
     findings: defaultdict[int, list[Finding]] = defaultdict(list)
     for line, text in enumerate(read_text(layout.root / file).splitlines(), start=1):
@@ -87,7 +89,7 @@ def _read_sequence(layout: Layout, file: str) -> list[LabeledImage]:
             raise InputError(
                 f"{layout.root / place}: {cells[0][:40]!r} is no number of a frame; correct or remove the line"
             )
-        labeled = _read_row(cells, names, place)
+        labeled = read(cells, place=place)
         if labeled.lost is Defect.NO_CLASS:
             findings[frame].append(Finding(Defect.NO_CLASS, place))
         else:
@@ -104,14 +106,16 @@ def _read_sequence(layout: Layout, file: str) -> list[LabeledImage]:
     ]
 
 
-def _class_names(layout: Layout, file: str) -> dict[int, str]:
+def _listed_names(layout: Layout, file: str) -> dict[int, str] | None:
+    """Return number -> name of the classes; None without a list of them."""
     beside = posixpath.join(posixpath.dirname(file), "labels.txt")
     if beside not in layout.all_files:
-        return _CLASSES
+        return None
     return dict(enumerate((line.strip() for line in read_text(layout.root / beside).splitlines()), start=1))
 
 
-def _read_row(cells: list[str], names: Mapping[int, str], place: str) -> LabeledObject:
+def _read_row(cells: list[str], names: Mapping[int, str], first: int, place: str) -> LabeledObject:
+    """Return the object of a line whose pixels count from `first`."""
     if len(cells) < 7 or None in (box := [number(cell) for cell in cells[2:6]]):
         return malformed(f"{place}: not frame, track and four numbers")
     label = whole_number(cells[7]) if len(cells) > 7 else -1
@@ -121,4 +125,4 @@ def _read_row(cells: list[str], names: Mapping[int, str], place: str) -> Labeled
     if name is None:
         return LabeledObject(None, place=f"{place}: class {label}", lost=Defect.UNKNOWN_CLASS)
     left, top, width, height = (value for value in box if value is not None)
-    return box_object(name, left - 1, top - 1, width, height, place)
+    return box_object(name, left - first, top - first, width, height, place)

@@ -1,6 +1,6 @@
-"""Objects of several outlines, of which those inside another one are holes."""
+"""Objects of several outlines: polygons with holes, and outlines whose overlaps are outside."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import reduce
 from math import inf
 
@@ -9,13 +9,13 @@ import numpy as np
 from lightning_rcnn.data.formats.labeled import LabeledObject
 from lightning_rcnn.data.formats.shapes import malformed, polygon_object
 from lightning_rcnn.masks.polygons import is_polygon, reach
-from lightning_rcnn.masks.run_length import Crop, decode_crop, encode_crop, encode_polygons
+from lightning_rcnn.masks.run_length import decode_crop, encode_crop, encode_polygons
 
 _MAX_PIXELS = 1 << 28
 """More than Pillow reads: bounds the memory of a damaged size."""
 
 
-def outlined_object(
+def even_odd_object(
     class_name: str | None, outlines: Sequence[list[float]], width: int, height: int, place: str
 ) -> LabeledObject:
     """Return the object of outlines: a polygon of one; of several, the pixels inside an odd number of them.
@@ -26,18 +26,47 @@ def outlined_object(
         width, height: size of the image, pixels.
         place: location for messages.
     """
+    return _combined(class_name, outlines, np.logical_xor, width, height, place)
+
+
+def object_with_holes(
+    class_name: str | None, outline: list[float], holes: Sequence[list[float]], width: int, height: int, place: str
+) -> LabeledObject:
+    """Return the object of an outline without its holes, which may overlap each other or leave the outline.
+
+    Args:
+        class_name: name of the class.
+        outline: list [x, y, x, y, ...] in pixels.
+        holes: lists in the same form; those without an area, or outside of the image, take nothing away.
+        width, height: size of the image, pixels.
+        place: location for messages.
+    """
+    real = [hole for hole in holes if is_polygon(hole) and reach(hole, width, height) < inf]
+    return _combined(class_name, [outline, *real], np.greater, width, height, place)
+
+
+def _combined(
+    class_name: str | None,
+    outlines: Sequence[list[float]],
+    combine: Callable[[np.ndarray, np.ndarray], np.ndarray],
+    width: int,
+    height: int,
+    place: str,
+) -> LabeledObject:
+    """Return the object of one polygon, or of the pixels of several, combined one after the other."""
     if len(outlines) == 1:
         return polygon_object(class_name, outlines[0], place)
-    if not outlines or not 0 < width * height <= _MAX_PIXELS:
+    if not outlines or min(width, height) < 1 or width * height > _MAX_PIXELS:
         return malformed(f"{place}: no outline, or no size of the image")
     if not all(is_polygon(outline) and reach(outline, width, height) < inf for outline in outlines):
         return malformed(f"{place}: an outline of fewer than 3 points, or outside of the image")
-    crops = [decode_crop(encode_polygons([outline], height, width)) for outline in outlines]
-    pixels = reduce(np.logical_xor, (_whole(crop, width, height) for crop in crops))
+    pixels = reduce(combine, (_pixels(outline, width, height) for outline in outlines))
     return LabeledObject(class_name, segmentation=encode_crop(pixels, 0, 0, height, width), place=place)
 
 
-def _whole(crop: Crop, width: int, height: int) -> np.ndarray:
+def _pixels(outline: list[float], width: int, height: int) -> np.ndarray:
+    """Return the pixels bool [height, width] of a polygon."""
+    crop = decode_crop(encode_polygons([outline], height, width))
     pixels = np.zeros((height, width), np.bool_)
     rows, columns = crop.pixels.shape
     pixels[crop.top : crop.top + rows, crop.left : crop.left + columns] = crop.pixels

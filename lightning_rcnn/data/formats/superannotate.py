@@ -11,7 +11,7 @@ from lightning_rcnn.data.formats.coco.scalars import listed, number, numbers, wh
 from lightning_rcnn.data.formats.image_json import read_image_files
 from lightning_rcnn.data.formats.labeled import LabeledData, LabeledImage, LabeledObject, Labels
 from lightning_rcnn.data.formats.layout import Layout
-from lightning_rcnn.data.formats.outlines import outlined_object
+from lightning_rcnn.data.formats.outlines import object_with_holes
 from lightning_rcnn.data.formats.shapes import (
     box_from_corners,
     class_name_of,
@@ -69,10 +69,10 @@ def _read_shape(each: Any, place: str, width: int, height: int) -> LabeledObject
         return box_from_corners(name, map(corners.get, ("x1", "y1", "x2", "y2")), place)
     if kind == "polygon":
         excluded = each.get("exclude") or []
-        outlines = [numbers(outline) for outline in (points, *(excluded if isinstance(excluded, list) else [None]))]
-        if any(outline is None for outline in outlines):
+        outline, *holes = map(numbers, (points, *(excluded if isinstance(excluded, list) else [None])))
+        if outline is None or None in holes:
             return malformed(f"{place}: its points are not numbers")
-        return outlined_object(name, [outline for outline in outlines if outline is not None], width, height, place)
+        return object_with_holes(name, outline, [hole for hole in holes if hole is not None], width, height, place)
     if kind == "ellipse":
         values = [number(each.get(key)) for key in ("cx", "cy", "rx", "ry", "angle")]
         x, y, x_radius, y_radius, degrees = (value or 0.0 for value in values)

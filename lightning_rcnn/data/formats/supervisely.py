@@ -2,9 +2,11 @@
 
     meta.json   ds0/img/a.jpg   ds0/ann/a.jpg.json
 
-Rectangles, polygons with holes, and bitmaps, which are PNGs in compressed base64 beside their upper left corner.
+Rectangles, polygons with holes, and bitmaps, which are PNGs in compressed base64 beside their upper left corner. The
+corners of a rectangle are pixels, both inside, as its SDK counts; with fractions they are what was drawn.
 
-Source: https://developer.supervisely.com/getting-started/supervisely-annotation-format/objects
+Source: https://developer.supervisely.com/getting-started/supervisely-annotation-format/objects and
+https://developer.supervisely.com/app-development/advanced/coordinate-system
 """
 
 import base64
@@ -22,7 +24,7 @@ from lightning_rcnn.data.formats.coco.scalars import listed, whole_number
 from lightning_rcnn.data.formats.image_json import read_image_files
 from lightning_rcnn.data.formats.labeled import LabeledData, LabeledImage, LabeledObject, Labels
 from lightning_rcnn.data.formats.layout import Layout, read_json
-from lightning_rcnn.data.formats.outlines import outlined_object
+from lightning_rcnn.data.formats.outlines import object_with_holes
 from lightning_rcnn.data.formats.shapes import class_name_of, edges_around, malformed, points_of, unsupported
 from lightning_rcnn.errors import InputError
 from lightning_rcnn.masks.run_length import encode_crop
@@ -94,13 +96,22 @@ def _read_object(each: Any, place: str, width: int, height: int) -> LabeledObjec
     if not exterior:
         return malformed(f"{place}: no points") if kind in ("rectangle", "polygon") else unsupported(kind, place)
     if kind == "rectangle":
-        return LabeledObject(name, edges_around(exterior), place=place)
+        return _read_rectangle(name, exterior, place)
     if kind != "polygon":
         return unsupported(kind, place)
     holes = [points_of(hole) for hole in points.get("interior") or []]
     if any(hole is None for hole in holes):
         return malformed(f"{place}: its holes are not lists of points")
-    return outlined_object(name, [exterior, *(hole for hole in holes if hole)], width, height, place)
+    return object_with_holes(name, exterior, [hole for hole in holes if hole], width, height, place)
+
+
+def _read_rectangle(name: str | None, corners: list[float], place: str) -> LabeledObject:
+    """Return the object of a rectangle: of two pixels, both inside, or of two points where there are fractions."""
+    if len(corners) < 4:
+        return malformed(f"{place}: not two corners")
+    left, top, right, bottom = edges_around(corners)
+    last = int(all(value.is_integer() for value in corners))
+    return LabeledObject(name, (left, top, right + last, bottom + last), place=place)
 
 
 def _read_bitmap(name: str | None, bitmap: Any, width: int, height: int, place: str) -> LabeledObject:

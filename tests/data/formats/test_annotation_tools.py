@@ -3,6 +3,7 @@
 import base64
 import io
 import json
+import math
 import zlib
 
 import numpy as np
@@ -31,7 +32,7 @@ def area(record):
     return int(coco_mask.area({**mask, "counts": mask["counts"].encode()}))
 
 
-def rectangle(name="cat", exterior=((5, 6), (15, 26))):
+def rectangle(name="cat", exterior=((5, 6), (14, 25))):
     return {"classTitle": name, "geometryType": "rectangle", "points": {"exterior": exterior, "interior": []}}
 
 
@@ -64,6 +65,28 @@ def test_supervisely(write_files, pack):
     assert packed.splits["val"].classes == ["dog", "cat"]
 
 
+def test_whole_numbers_of_supervisely_are_pixels(write_files, pack_one):
+    """The last pixel is inside, as in the SDK, which counts right - left + 1; fractions are as drawn."""
+    corners = [((0, 0), (63, 47)), ((14, 25), (5, 6)), ((7, 8), (7, 8)), ((5.5, 6), (15, 26))]
+    content = supervisely(*(rectangle(exterior=exterior) for exterior in corners))
+    packed = pack_one(write_files({"ds/ann/a.jpg.json": content}, ["ds/img/a.jpg"]), strict=True)
+    boxes = [edges for _, *edges in packed.objects["ds/img/a.jpg"]]
+    assert boxes == [[0, 0, 64, 48], [5, 6, 15, 26], [7, 8, 8, 9], [5.5, 6, 15, 26]]
+
+
+def test_a_hole_takes_away_and_never_adds(write_files, pack_one):
+    """Holes that overlap each other, leave the outline, or have no area, as Supervisely and SuperAnnotate draw them."""
+    right = [[20, 15], [40, 15], [40, 35], [20, 35]]
+    holes = [HOLE, right, [[12, 12], [13, 12]]]
+    polygon = {"type": "polygon", "className": "dog", "points": flat(CORNERS), "exclude": list(map(flat, holes))}
+    vector = {"metadata": {"name": "b.jpg", "width": 64, "height": 48}, "instances": [polygon]}
+    root = write_files({"s/ann/a.jpg.json": supervisely(holed(interior=holes))}, ["s/img/a.jpg"])
+    assert area(pack_one(root).records["s/img/a.jpg"]["annotations"][0]) == 20 * 30 - 15 * 20
+    root = write_files({"b.jpg.json": vector}, ["b.jpg"])
+    (root / "s/ann/a.jpg.json").unlink()
+    assert area(pack_one(root).records["b.jpg"]["annotations"][0]) == 20 * 30 - 15 * 20
+
+
 @pytest.mark.parametrize("channels", [1, 4])
 def test_holes_and_bitmaps_of_supervisely(write_files, pack_one, channels):
     mask = np.zeros((20, 10), np.uint8)
@@ -84,7 +107,7 @@ def test_bad_objects_of_supervisely_are_counted(write_files, pack_one):
     bomb = bitmap(np.ones((2, 2), np.uint8), [0, 0])
     bomb["bitmap"]["data"] = base64.b64encode(zlib.compress(bytes(1 << 27))).decode()
     point = {"classTitle": "cat", "geometryType": "point", "points": {"exterior": [[1, 1]], "interior": []}}
-    objects = [rectangle(), damaged, bomb, point, holed(interior=[[[1, 1]]]), rectangle(exterior=[]), "x"]
+    objects = [rectangle(), damaged, bomb, point, holed(interior=[["x"]]), rectangle(exterior=[]), "x"]
     packed = pack_one(write_files({"ds/ann/a.json": supervisely(*objects)}, ["ds/img/a.png"]))
     assert packed.objects == {"ds/img/a.png": [CAT]}
     assert packed.report["malformed_object"] == 5
@@ -125,7 +148,9 @@ def frame(name, *labels, **further):
 
 
 def label(category, edges=None, **further):
-    box = {} if edges is None else {"box2d": dict(zip(("x1", "y1", "x2", "y2"), edges, strict=True))}
+    """Scalabel's boxes include their last pixel."""
+    last = edges and (*edges[:2], edges[2] - 1, edges[3] - 1)
+    box = {} if edges is None else {"box2d": dict(zip(("x1", "y1", "x2", "y2"), last, strict=True))}
     return {"id": "0", "category": category, **box, **further}
 
 
@@ -183,6 +208,15 @@ def test_datumaro(write_files, pack):
     assert packed.splits["val"].objects == {"images/val/b.jpg": [("dog", 10, 0, 12, 30)]}
 
 
+def test_a_damaged_size_of_datumaro_is_none(write_files, pack_one):
+    shape = {"type": "bbox", "label_id": 1, "bbox": [5, 6, 10, 20]}
+    sizes = ([math.nan, 64], [math.inf, -64], [1e400, 1], "48x64")
+    items = [{"id": f"{n}.jpg", "annotations": [shape], "image": {"size": size}} for n, size in enumerate(sizes)]
+    content = {"categories": {"label": {"labels": NAMES}}, "items": items}
+    packed = pack_one(write_files({"a.json": content}, [item["id"] for item in items]))
+    assert packed.objects == {item["id"]: [CAT] for item in items}
+
+
 def test_vott(write_files, pack_one):
     box = {"height": 20, "width": 10, "left": 5, "top": 6}
     regions = [
@@ -196,6 +230,14 @@ def test_vott(write_files, pack_one):
     assert packed.classes == ["dog", "cat"]
     assert packed.objects == {"export/a b.jpg": [CAT, DOG]}
     assert packed.report["malformed_object"] == 1
+
+
+@pytest.mark.parametrize("key", ["external_id", "global_key"])
+def test_an_image_of_labelbox_beside_the_export(write_files, pack_one, key):
+    row = {"external_id": "c1f0", "global_key": "d2", "row_data": "https://storage.labelbox.com/x"} | {key: "a.jpg"}
+    objects = [{"name": "cat", "bounding_box": {"top": 6, "left": 5, "height": 20, "width": 10}}]
+    content = {"data_row": row, "projects": {"p": {"labels": [{"annotations": {"objects": objects}}]}}}
+    assert pack_one(write_files({"export.ndjson": lines(content)}, ["a.jpg"])).objects == {"a.jpg": [CAT]}
 
 
 def test_crowdhuman(write_files, pack):

@@ -85,8 +85,8 @@ def test_mot(write_files, pack):
 
 
 def test_mot_as_cvat_exports_it(write_files, pack_one):
-    """It counts the frames in names from 0, and names the classes."""
-    texts = {"gt/gt.txt": "1,1,6,7,10,20,1,2,1.0\n", "gt/labels.txt": "dog\ncat\n"}
+    """It counts frames in names and pixels from 0, and names the classes."""
+    texts = {"gt/gt.txt": "1,1,5,6,10,20,1,2,1.0\n", "gt/labels.txt": "dog\ncat\n"}
     packed = pack_one(write_files(texts, ["img1/frame_000000.PNG"]), strict=True)
     assert packed.objects == {"img1/frame_000000.PNG": [("cat", 5, 6, 15, 26)]}
 

@@ -103,14 +103,14 @@ def test_kitti_has_class_times_256(write_files, pack):
 
 
 def test_mapillary_names_its_classes(write_files, pack):
-    """Objects count from 0, and only classes with instances are objects."""
-    ids = FIRST.astype(np.uint16) * 256 + SECOND.astype(np.uint16) * (2 * 256 + 1)
-    names = [("Sky", False), ("Car", True), ("Person", True)]
+    """Classes and objects count from 0, so 0 is the first bird; only classes with instances are objects."""
+    ids = np.where(FIRST, 0, np.where(SECOND, 2 * 256 + 1, 1 * 256)).astype(np.uint16)
+    names = [("Bird", True), ("Sky", False), ("Person", True)]
     labels = [{"readable": name, "instances": instances} for name, instances in names]
     texts = {"config.json": {"labels": labels}, "training/instances/a.png": ids, "training/labels/a.png": ids}
     packed = pack(write_files(texts, ["training/images/a.jpg"]), max_loss=0).splits["train"]
-    assert packed.objects == {"training/images/a.jpg": [("Car", *BOXES[0][1:]), ("Person", *BOXES[1][1:])]}
-    assert packed.classes == ["Car", "Person"]
+    assert packed.objects == {"training/images/a.jpg": [("Bird", *BOXES[0][1:]), ("Person", *BOXES[1][1:])]}
+    assert packed.classes == ["Bird", "Person"]
 
 
 def test_numbers_that_seem_to_have_a_class_in_them_are_refused_without_names(write_files, refusal):
