@@ -5,7 +5,6 @@ import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from functools import cached_property
-from pathlib import PurePosixPath
 
 from lightning_rcnn.data.defects import DefectLog
 from lightning_rcnn.data.formats.labeled import LabeledImage, LabeledSplit
@@ -67,13 +66,10 @@ def image_folder(layout: Layout, file: str) -> str:
     whole data set.
     """
     own = posixpath.dirname(file)
-    if own and any(image.startswith(f"{own}/") for image in layout.images):
+    if own in layout.image_folders:
         return own
-    split = split_of(file)
-    folders = {folder for image in layout.images for folder in _folders(image)}
-    named = [folder for folder in folders if split and split_of(f"{PurePosixPath(folder).name}/-") == split]
-    outer = [folder for folder in named if not any(folder.startswith(f"{other}/") for other in named)]
-    return outer[0] if len(outer) == 1 else ""
+    named = layout.folders_of_splits.get(split_of(file), [])
+    return named[0] if len(named) == 1 else ""
 
 
 def splits_of_files(layout: Layout, images: Mapping[str, Iterable[LabeledImage]]) -> list[LabeledSplit]:
@@ -86,8 +82,3 @@ def splits_of_files(layout: Layout, images: Mapping[str, Iterable[LabeledImage]]
     return [
         LabeledSplit(split, layout.root, by_split[split], DefectLog(), lists_all=True) for split in in_order(by_split)
     ]
-
-
-def _folders(path: str) -> list[str]:
-    parts = path.split("/")[:-1]
-    return ["/".join(parts[:length]) for length in range(1, len(parts) + 1)]

@@ -1,5 +1,7 @@
 """Read the XML of the first LabelMe, of MIT, which CVAT exports as "LabelMe 3.0": a file for each image, with polygons.
 
+    Annotations/street/a.xml   Images/street/a.jpg
+
 Source: https://github.com/CSAILVision/LabelMeAnnotationTool
 """
 
@@ -8,6 +10,8 @@ import re
 import xml.etree.ElementTree as ElementTree
 from collections import defaultdict
 from functools import partial
+from html import unescape
+from pathlib import PurePosixPath
 
 from lightning_rcnn.data.defects import Defect, DefectLog, Finding
 from lightning_rcnn.data.formats.annotation_files import ImageNames
@@ -21,6 +25,7 @@ from lightning_rcnn.data.formats.labeled import (
     LabelsError,
 )
 from lightning_rcnn.data.formats.layout import Layout
+from lightning_rcnn.data.formats.pairing import nearest_images
 from lightning_rcnn.data.formats.shapes import class_name_of, edges_around, malformed, polygon_object
 from lightning_rcnn.data.formats.splits import in_order, split_of_folder
 from lightning_rcnn.data.formats.xml_files import MalformedXmlError, parse_xml
@@ -40,10 +45,15 @@ def read_labelme_xml(layout: Layout) -> LabeledData:
     Raises:
         InputError: there is none.
     """
+    by_name: defaultdict[str, list[str]] = defaultdict(list)
+    for image in layout.images:
+        by_name[posixpath.basename(image)].append(image)
     by_split: defaultdict[str, list[LabeledImage]] = defaultdict(list)
     for file in layout.with_suffix(".xml"):
         if is_labelme_xml(layout, file):
-            name = ImageNames(layout, file).find(_image_name(layout, file))
+            written = _image_name(layout, file)
+            nearest = nearest_images(PurePosixPath(file), by_name.get(posixpath.basename(written), []))
+            name = nearest[0] if len(nearest) == 1 else ImageNames(layout, file).find(written)
             by_split[split_of_folder(file)].append(LabeledImage(name, partial(_read_labels, layout, file), file))
     if not by_split:
         raise InputError(f"{layout.path}: no XML file of LabelMe, with `imagesize` and polygons of `pt`")
@@ -56,7 +66,7 @@ def read_labelme_xml(layout: Layout) -> LabeledData:
 
 def _image_name(layout: Layout, file: str) -> str:
     match = re.search(r"<filename>\s*([^<]*?)\s*</filename>", layout.head(file))
-    return match[1] if match and match[1] else f"{posixpath.splitext(posixpath.basename(file))[0]}.jpg"
+    return unescape(match[1]) if match and match[1] else f"{posixpath.splitext(posixpath.basename(file))[0]}.jpg"
 
 
 def _read_labels(layout: Layout, file: str) -> Labels:

@@ -13,6 +13,7 @@ from typing import Any
 from lightning_rcnn.data.folder_listing import list_files
 from lightning_rcnn.data.formats.archives import describe_archive
 from lightning_rcnn.data.formats.coco.other_formats import recognize_content
+from lightning_rcnn.data.formats.splits import split_of
 from lightning_rcnn.data.image_formats import images_among
 from lightning_rcnn.data.text_encoding import UnreadableTextError, decode_text
 from lightning_rcnn.errors import InputError
@@ -74,6 +75,21 @@ class Layout:
     def image_set(self) -> frozenset[str]:
         """The images, for looking them up."""
         return frozenset(self.images)
+
+    @cached_property
+    def image_folders(self) -> frozenset[str]:
+        """All folders below `root` that have images in them or below them."""
+        return frozenset(outer for folder in set(map(posixpath.dirname, self.images)) for outer in _and_outer(folder))
+
+    @cached_property
+    def folders_of_splits(self) -> dict[str, list[str]]:
+        """Split -> outermost folders of images whose own names say it."""
+        named = {folder: split_of(f"{posixpath.basename(folder)}/-") for folder in sorted(self.image_folders)}
+        outermost: defaultdict[str, list[str]] = defaultdict(list)
+        for folder, split in named.items():
+            if split and all(named[outer] != split for outer in _and_outer(posixpath.dirname(folder))):
+                outermost[split].append(folder)
+        return dict(outermost)
 
     def with_suffix(self, *suffixes: str, among: Iterable[str] | None = None) -> list[str]:
         """Return the files with one of the suffixes, in any case."""
@@ -150,6 +166,12 @@ class Layout:
             if not text or len(lines) > limit or size >= _MAX_PARSED or (self.root / file).stat().st_size <= size:
                 return lines[:limit]
             size = min(8 * size, _MAX_PARSED)
+
+
+def _and_outer(folder: str) -> list[str]:
+    """Return a folder and those around it, without the data set's own."""
+    parts = folder.split("/")
+    return ["/".join(parts[:length]) for length in range(1, len(parts) + 1)] if folder else []
 
 
 def _suffix(file: str) -> str:

@@ -30,6 +30,14 @@ def test_labelme_xml_as_cvat_exports_it(write_files, pack_one):
     assert packed.report == {"no_class": 1, "malformed_object": 1, "missing_mask": 1}
 
 
+def test_labelme_xml_in_folders_with_images_of_equal_names(write_files, pack_one):
+    """`Annotations` and `Images` have the same folders; names are escaped as in any XML."""
+    texts = {f"Annotations/{folder}/a.xml": labelme(xml) for folder, xml in (("street", CAT_XML), ("park", DOG_XML))}
+    texts["Annotations/park/b.xml"] = labelme(CAT_XML).replace("a.jpg", "b&amp;c.jpg")
+    packed = pack_one(write_files(texts, ["Images/street/a.jpg", "Images/park/a.jpg", "Images/park/b&c.jpg"]))
+    assert packed.objects == {"Images/street/a.jpg": [CAT], "Images/park/a.jpg": [DOG], "Images/park/b&c.jpg": [CAT]}
+
+
 def test_malformed_labelme_xml_costs_its_image(write_files, pack_one):
     texts = {"a.xml": labelme(CAT_XML), "b.xml": labelme(CAT_XML).replace("a.jpg", "b.jpg")[:-9]}
     packed = pack_one(write_files(texts, ["a.jpg", "b.jpg"]))
