@@ -27,6 +27,8 @@ _MAX_PARSED = 1 << 26
 """Bytes of the largest JSON file that is parsed to recognize it."""
 _COCO_KEYS = re.compile(r'"(images|annotations|categories|licenses|info)"\s*:')
 
+_DATUMARO_KEYS = re.compile(r'"categories"\s*:\s*\{|"items"\s*:')
+
 
 class Layout:
     """A data set's folder, or one of its files and the folder around it.
@@ -125,31 +127,28 @@ class Layout:
     def json_kind(self, file: str) -> str:
         """Return the name of the command that packs a JSON file: "coco" for COCO's, "" for unknown ones.
 
-        Large files are not parsed: only COCO's and BDD100K's are so large.
+        Of large files, those that begin like COCO's or BDD100K's are not parsed.
         """
-        path = self.root / file
-        if path.stat().st_size > _MAX_PARSED:
-            head = self.head(file)
-            if '"box2d"' in head:
-                return "bdd100k"
-            if not _COCO_KEYS.search(head) or '"caption"' in head:
-                return ""
-            return "lvis" if path.name.startswith("lvis") or "not_exhaustive" in head else "coco"
         if file not in self._kinds:
-            try:
-                content = json.loads(decode_text(path.read_bytes()))
-            except (OSError, ValueError, RecursionError):
-                content = None
-                self._malformed.append(file)
-            other = recognize_content(content)
-            self._kinds[file] = other.command if other is not None else _kind_of_coco(content)
+            is_large = (self.root / file).stat().st_size > _MAX_PARSED
+            kind = _kind_of_head(self.head(file), file) if is_large else None
+            self._kinds[file] = self._kind_of_content(file) if kind is None else kind
         return self._kinds[file]
 
+    def _kind_of_content(self, file: str) -> str:
+        try:
+            content = read_json(self.root / file)
+        except InputError:
+            content = None
+            self._malformed.append(file)
+        other = recognize_content(content)
+        return other.command if other is not None else _kind_of_coco(content)
+
     def require_sound_json(self) -> None:
-        """Check that no JSON file that was tried is damaged: it may be one of the data set's.
+        """Check that no JSON file that was tried is damaged, or too large: it may be one of the data set's.
 
         Raises:
-            InputError: a file does not parse.
+            InputError: a file cannot be parsed.
         """
         for file in self._malformed:
             read_json(self.root / file)
@@ -184,6 +183,17 @@ def _group_by_suffix(files: Iterable[str]) -> dict[str, list[str]]:
     for file in files:
         groups[_suffix(file)].append(file)
     return groups
+
+
+def _kind_of_head(head: str, file: str) -> str | None:
+    """Return the kind that the beginning of a JSON file shows; None if it has to be parsed."""
+    if '"box2d"' in head:
+        return "bdd100k"
+    if not head.lstrip().startswith("{") or not _COCO_KEYS.search(head) or _DATUMARO_KEYS.search(head):
+        return None
+    if '"caption"' in head:
+        return ""
+    return "lvis" if posixpath.basename(file).startswith("lvis") or "not_exhaustive" in head else "coco"
 
 
 def _kind_of_coco(content: Any) -> str:
