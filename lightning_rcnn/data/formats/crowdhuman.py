@@ -30,12 +30,13 @@ def read_crowdhuman(layout: Layout) -> LabeledData:
         InputError: there is none, or a line is malformed.
     """
     data = read_image_lines(layout, crowdhuman_files(layout), _read_image)
-    return replace(data, notes=("boxes of the whole body (fbox)",))
+    return replace(data, notes=("boxes of the whole body (fbox)", *data.notes))
 
 
-def _read_image(names: ImageNames, content: Content) -> LabeledImage:
-    boxes = content.get("gtboxes")
-    numbered = enumerate(listed(boxes), start=1)
+def _read_image(names: ImageNames, content: Content) -> LabeledImage | None:
+    if "gtboxes" not in content:
+        return None
+    numbered = enumerate(listed(content["gtboxes"]), start=1)
     return LabeledImage(
         names.find(f"{content.get('ID')}.jpg"), Labels([_read_box(each, f"box {index}") for index, each in numbered])
     )

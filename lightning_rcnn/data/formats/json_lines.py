@@ -13,6 +13,7 @@ import json
 import posixpath
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -71,11 +72,16 @@ def is_json_lines(layout: Layout, file: str) -> bool:
 
 def first_dictionary(layout: Layout, file: str) -> dict[str, Any] | None:
     """Return the content of the first line of a file; None if it is no dictionary in JSON."""
-    try:
-        content = json.loads(next(iter(layout.lines(file, 1)), ""))
-    except (ValueError, RecursionError):
-        return None
-    return content if isinstance(content, dict) else None
+    return next(first_dictionaries(layout, file, 1), None)
+
+
+def first_dictionaries(layout: Layout, file: str, limit: int) -> Iterator[dict[str, Any]]:
+    """Yield the contents of the first lines of a file that are dictionaries in JSON."""
+    for line in layout.lines(file, limit):
+        with suppress(ValueError, RecursionError):
+            content = json.loads(line)
+            if isinstance(content, dict):
+                yield content
 
 
 def read_json_lines(

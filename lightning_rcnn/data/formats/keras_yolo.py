@@ -20,11 +20,14 @@ _BOX = r"-?\d+(?:\.\d+)?(?:,-?\d+(?:\.\d+)?){3},\d+"
 _LINE = re.compile(rf"(\S.*?\.(?:jpe?g|png|bmp|webp|tiff?))((?:\s+{_BOX})+)", re.IGNORECASE)
 _IMAGE = re.compile(r"\S.*\.(jpe?g|png|bmp|webp|tiff?)", re.IGNORECASE)
 
+_LINES_TO_TRY = 100
+"""Images without objects may come first."""
+
 
 def keras_yolo_files(layout: Layout, most: int | None = None) -> list[str]:
     """Return the text files, of the first `most`, of which one of the first lines has an image and its boxes."""
     files = layout.with_suffix(".txt")[:most]
-    return [file for file in files if any(map(_LINE.fullmatch, layout.lines(file, 3)))]
+    return [file for file in files if any(map(_LINE.fullmatch, layout.lines(file, _LINES_TO_TRY)))]
 
 
 def read_keras_yolo(layout: Layout) -> LabeledData:

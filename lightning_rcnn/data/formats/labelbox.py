@@ -44,7 +44,7 @@ def _split_in(content: Content) -> str:
     return str(_part(_part(content, "data_row"), "details").get("split") or "")
 
 
-def _read_image(names: ImageNames, content: Content) -> LabeledImage:
+def _read_image(names: ImageNames, content: Content) -> LabeledImage | None:
     row, media = _part(content, "data_row"), _part(content, "media_attributes")
     address = str(row.get("row_data") or "").partition("?")[0]
     stated = [str(row.get(key) or "") for key in ("external_id", "global_key")] + [address.rpartition("/")[2]]
@@ -55,8 +55,10 @@ def _read_image(names: ImageNames, content: Content) -> LabeledImage:
         if isinstance(project, dict) and isinstance(project.get("labels"), list)
         for label in project["labels"]
     ]
+    if not labels:
+        return None
     several = [Finding(Defect.SEVERAL_ANNOTATIONS, f"{stated[0]}, {len(labels)} labels")] if len(labels) > 1 else []
-    objects = _part(labels[0], "annotations").get("objects") if labels else []
+    objects = _part(labels[0], "annotations").get("objects")
     numbered = enumerate(listed(objects), start=1)
     size = whole_number(media.get("width")) or 0, whole_number(media.get("height")) or 0
     read = Labels([_read_object(each, f"object {index}") for index, each in numbered], size, several)

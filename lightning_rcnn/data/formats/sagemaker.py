@@ -39,16 +39,17 @@ def _jobs(content: Content) -> list[str]:
     return [key for key, value in content.items() if isinstance(value, dict) and "annotations" in value]
 
 
-def _read_image(names: ImageNames, content: Content) -> LabeledImage:
-    return LabeledImage(names.find(str(content.get(_IMAGE) or "")), partial(_read_labels, content))
-
-
-def _read_labels(content: Content) -> Labels:
+def _read_image(names: ImageNames, content: Content) -> LabeledImage | None:
+    """Return the image of a line; None if its job failed, or was not done."""
     jobs = _jobs(content)
+    return (
+        LabeledImage(names.find(str(content.get(_IMAGE) or "")), partial(_read_labels, content, jobs)) if jobs else None
+    )
+
+
+def _read_labels(content: Content, jobs: list[str]) -> Labels:
     if len(jobs) > 1:
         raise LabelsError(f"has boxes of several jobs: {', '.join(jobs)}; leave one of them in the manifest")
-    if not jobs:
-        return Labels()
     job, metadata = content[jobs[0]], content.get(f"{jobs[0]}-metadata")
     stated = metadata.get("class-map") if isinstance(metadata, dict) else None
     names = stated if isinstance(stated, dict) else {}

@@ -24,6 +24,8 @@ from lightning_rcnn.errors import InputError
 from lightning_rcnn.plural import plural
 
 _NOT_SHAPES = ("tag", "comment")
+_NOT_STARTED = "NotStarted"
+"""Status of an image that nobody began to annotate."""
 
 
 def read_superannotate(layout: Layout) -> LabeledData:
@@ -32,10 +34,12 @@ def read_superannotate(layout: Layout) -> LabeledData:
     Raises:
         InputError: there is none.
     """
-    splits, number_of_files = read_image_files(layout, partial(_read_file, layout))
+    waiting: list[str] = []
+    splits, number_of_files = read_image_files(layout, partial(_read_file, layout, waiting))
     if not number_of_files:
         raise InputError(f"{layout.path}: no JSON file of SuperAnnotate, with `metadata` and `instances`")
-    return LabeledData(plural(number_of_files, "JSON file"), splits)
+    notes = (f"{plural(len(waiting), 'image')} that nobody began to annotate, left out",) if waiting else ()
+    return LabeledData(plural(number_of_files, "JSON file"), splits, notes=notes)
 
 
 def is_superannotate(content: Any) -> bool:
@@ -43,10 +47,14 @@ def is_superannotate(content: Any) -> bool:
     return isinstance(content, dict) and isinstance(content.get("metadata"), dict) and "instances" in content
 
 
-def _read_file(layout: Layout, file: str, content: Any) -> LabeledImage | None:
+def _read_file(layout: Layout, waiting: list[str], file: str, content: Any) -> LabeledImage | None:
+    """Return the image of a file; None if it is none, or is added to those that wait for their annotation."""
     if not is_superannotate(content):
         return None
     metadata = content["metadata"]
+    if metadata.get("status") == _NOT_STARTED and not content["instances"]:
+        waiting.append(file)
+        return None
     width, height = (whole_number(metadata.get(side)) or 0 for side in ("width", "height"))
     shapes = [
         each

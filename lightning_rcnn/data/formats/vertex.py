@@ -35,9 +35,10 @@ def _split_in(content: Content) -> str:
     return next((str(value) for key, value in values if str(key).endswith("ml_use")), "")
 
 
-def _read_image(names: ImageNames, content: Content) -> LabeledImage:
-    boxes = content.get(_BOXES)
-    numbered = enumerate(listed(boxes), start=1)
+def _read_image(names: ImageNames, content: Content) -> LabeledImage | None:
+    if _BOXES not in content:
+        return None
+    numbered = enumerate(listed(content[_BOXES]), start=1)
     objects = [_read_box(each, f"annotation {index}") for index, each in numbered]
     return LabeledImage(names.find(str(content.get(_IMAGE) or "")), Labels(objects))
 

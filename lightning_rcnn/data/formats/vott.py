@@ -3,7 +3,8 @@
 Source: https://github.com/microsoft/VoTT
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from itertools import chain
 from typing import Any
 from urllib.parse import unquote
 
@@ -13,6 +14,10 @@ from lightning_rcnn.data.formats.labeled import LabeledData, LabeledImage, Label
 from lightning_rcnn.data.formats.layout import Layout, read_json
 from lightning_rcnn.data.formats.shapes import box_from_sizes, class_name_of, malformed, points_of, polygon_object
 from lightning_rcnn.errors import InputError
+from lightning_rcnn.plural import plural
+
+_NOT_VISITED = 0
+"""State of an image that nobody opened, in VoTT's numbers."""
 
 
 def read_vott(layout: Layout) -> LabeledData:
@@ -25,23 +30,36 @@ def read_vott(layout: Layout) -> LabeledData:
     if not files:
         raise InputError(f"{layout.path}: no JSON export of VoTT, with `assets` and `tags`")
     contents = {file: read_json(layout.root / file) for file in files}
-    images = {file: _read_images(layout, file, content) for file, content in contents.items()}
+    entries = {file: _entries(content) for file, content in contents.items()}
+    num_open = sum(map(_is_open, chain(*entries.values())))
+    images = {file: _read_images(layout, file, entries[file]) for file in files}
     names = [
         class_name_of(tag.get("name") if isinstance(tag, dict) else None)
         for content in contents.values()
         for tag in (content["tags"] if isinstance(content["tags"], list) else [])
     ]
-    listed = list(dict.fromkeys(name for name in names if name))
-    return LabeledData(", ".join(files), splits_of_files(layout, images), listed or None)
+    class_names = list(dict.fromkeys(name for name in names if name))
+    notes = (f"{plural(num_open, 'image')} that nobody opened, left out",) if num_open else ()
+    return LabeledData(", ".join(files), splits_of_files(layout, images), class_names or None, notes)
 
 
-def _read_images(layout: Layout, file: str, content: Mapping[str, Any]) -> list[LabeledImage]:
+def _entries(content: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return the entries of a file that have an asset."""
+    assets = content["assets"].values() if isinstance(content["assets"], dict) else listed(content["assets"])
+    return [entry for entry in assets if isinstance(entry, dict) and isinstance(entry.get("asset"), dict)]
+
+
+def _is_open(entry: Mapping[str, Any]) -> bool:
+    """Return whether an image is still to be annotated: VoTT exports all of a project if asked to."""
+    return entry["asset"].get("state") == _NOT_VISITED and not entry.get("regions")
+
+
+def _read_images(layout: Layout, file: str, entries: Sequence[dict[str, Any]]) -> list[LabeledImage]:
     names = ImageNames(layout, file)
-    assets = content["assets"].values() if isinstance(content["assets"], dict) else content["assets"]
     images = []
-    for entry in assets if isinstance(assets, list) else list(assets or ()):
-        asset = entry.get("asset") if isinstance(entry, dict) else None
-        if not isinstance(asset, dict):
+    for entry in entries:
+        asset = entry["asset"]
+        if _is_open(entry):
             continue
         stated = asset.get("size")
         size = stated if isinstance(stated, dict) else {}

@@ -267,6 +267,73 @@ def test_sagemaker(write_files, pack_one):
     assert packed.report["unknown_class"] == 1
 
 
+@pytest.mark.parametrize(
+    ("file", "without", "content"),
+    [
+        ("x.manifest", {"source-ref": "s3://b/b.jpg", "job-metadata": {"failure-reason": "x"}}, manifest("a.jpg", 0)),
+        ("x.odgt", {"ID": "b"}, {"ID": "a", "gtboxes": [{"tag": "cat", "fbox": [5, 6, 10, 20]}]}),
+        (
+            "x.jsonl",
+            {"imageGcsUri": "gs://x/b.jpg"},
+            {
+                "imageGcsUri": "gs://x/a.jpg",
+                "boundingBoxAnnotations": [
+                    {"displayName": "cat", "xMin": 5 / 64, "yMin": 6 / 48, "xMax": 15 / 64, "yMax": 26 / 48}
+                ],
+            },
+        ),
+        (
+            "x.ndjson",
+            {"data_row": {"external_id": "b.jpg"}, "projects": {"p": {"labels": []}}},
+            {
+                "data_row": {"external_id": "a.jpg"},
+                "projects": {
+                    "p": {
+                        "labels": [
+                            {
+                                "annotations": {
+                                    "objects": [
+                                        {
+                                            "name": "cat",
+                                            "bounding_box": {"top": 6, "left": 5, "height": 20, "width": 10},
+                                        }
+                                    ]
+                                }
+                            }
+                        ]
+                    }
+                },
+            },
+        ),
+    ],
+)
+def test_images_that_nobody_annotated_are_left_out_wherever_they_are(write_files, pack, file, without, content):
+    """They became images without objects; a file that began with one was not read at all."""
+    packed = pack(write_files({file: lines(without, content, without)}, ["a.jpg", "b.jpg"]))
+    assert packed.title.endswith("; 2 lines without annotations, left out")
+    assert packed.splits[""].objects == {"a.jpg": [CAT]}
+
+
+def test_images_that_wait_in_vott_and_superannotate_are_left_out(write_files, pack):
+    region = {"type": "POLYGON", "tags": ["dog"], "points": POINTS}
+    assets = [({"name": "a.jpg", "state": 2}, [region]), ({"name": "b.jpg", "state": 0}, []), ({"name": "c.jpg"}, [])]
+    content = {"tags": NAMES, "assets": {asset["name"]: {"asset": asset, "regions": each} for asset, each in assets}}
+    packed = pack(write_files({"export.json": content}, ["a.jpg", "b.jpg", "c.jpg"]))
+    assert packed.title.endswith("; 1 image that nobody opened, left out")
+    assert packed.splits[""].objects == {"a.jpg": [DOG], "c.jpg": []}
+    polygon = {"type": "polygon", "className": "dog", "points": flat(CORNERS)}
+    states = {"a": ("Completed", [polygon]), "b": ("NotStarted", []), "c": ("Completed", [])}
+    texts = {
+        f"{name}.jpg.json": {"metadata": {"name": f"{name}.jpg", "status": status}, "instances": each}
+        for name, (status, each) in states.items()
+    }
+    root = write_files(texts)
+    (root / "export.json").unlink()
+    packed = pack(root)
+    assert packed.title.endswith("; 1 image that nobody began to annotate, left out")
+    assert packed.splits[""].objects == {"a.jpg": [DOG], "c.jpg": []}
+
+
 def test_a_manifest_of_two_jobs_is_refused(write_files, refusal):
     twice = manifest("a.jpg", 0) | {"other": {"annotations": []}}
     root = write_files({"output.manifest": lines(manifest("site/a.jpg", 0), twice)}, ["site/a.jpg", "a.jpg"])

@@ -70,7 +70,7 @@ def test_keras_yolo3_as_roboflow_exports_it(write_files, pack):
 
 
 def test_keras_yolo3_without_a_list(write_files, pack):
-    packed = pack(write_files({"2007_train.txt": "/data/a.jpg 5,6,15,26,7\nx y z\n"}, ["a.jpg"]))
+    packed = pack(write_files({"2007_train.txt": "b.jpg\n" * 9 + "/data/a.jpg 5,6,15,26,7\nx y z\n"}, ["a.jpg"]))
     assert packed.title.endswith("no list called classes.txt, so classes are called by their numbers")
     assert packed.splits["train"].objects == {"a.jpg": [("7", *CAT[1:])]}
 
