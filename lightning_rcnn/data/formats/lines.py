@@ -14,7 +14,7 @@
 import re
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 from lightning_rcnn.data.defects import Defect, DefectLog, Finding
@@ -109,8 +109,11 @@ def read_lines(layout: Layout, template: str, classes: Classes = AS_WRITTEN, ima
 def _read_common_files(layout: Layout, template: Template, classes: Classes) -> LabeledData:
     images = {}
     for file in layout.with_suffix(".txt"):
-        lines = list(enumerate(read_text(layout.root / file).splitlines(), start=1))
-        rows = _blocks(lines, template) if template.has_blocks else _named_rows(lines, template)
+        numbered = enumerate(read_text(layout.root / file).splitlines(), start=1)
+        lines = [(number_of_line, line.strip()) for number_of_line, line in numbered if line.strip()]
+        rows = (
+            _blocks(lines, template, layout.root / file) if template.has_blocks else _named_rows(lines, template, file)
+        )
         objects: dict[str, list[LabeledObject]] = {}
         for image, line, cells in rows:
             listed = objects.setdefault(image, [])
@@ -118,7 +121,8 @@ def _read_common_files(layout: Layout, template: Template, classes: Classes) -> 
                 listed.append(_read_row(cells, template, classes, f"{file}, line {line}"))
         names = ImageNames(layout, file)
         found = {image: names.find(image) for image in objects}
-        if not template.has_blocks and not any(image in layout.image_set for image in found.values()):
+        is_here = any(image in layout.image_set for image in found.values())
+        if not is_here and all(each.lost for listed in objects.values() for each in listed) and not template.has_blocks:
             continue  # a readme
         if objects:
             images[file] = [LabeledImage(found[image], _labels(listed), file) for image, listed in objects.items()]
@@ -127,28 +131,40 @@ def _read_common_files(layout: Layout, template: Template, classes: Classes) -> 
     return LabeledData(", ".join(images), splits_of_files(layout, images))
 
 
-def _named_rows(lines: Sequence[tuple[int, str]], template: Template) -> Iterator[tuple[str, int, list[str]]]:
-    """Yield image, number of the line and cells."""
+def _named_rows(
+    lines: Sequence[tuple[int, str]], template: Template, file: str
+) -> Iterator[tuple[str, int, list[str]]]:
+    """Yield image, number of the line and cells; a line that ends before its image counts as one without a file."""
     column = template.fields.index("image")
     for number_of_line, line in lines:
-        cells = re.split(template.separator, line.strip())
-        if len(cells) > column and cells[column]:
-            yield cells[column], number_of_line, cells
+        cells = re.split(template.separator, line)
+        is_named = len(cells) > column and bool(cells[column])
+        yield cells[column] if is_named else f"{file}, line {number_of_line} (its image)", number_of_line, cells
 
 
-def _blocks(lines: Sequence[tuple[int, str]], template: Template) -> Iterator[tuple[str, int, list[str]]]:
-    """Yield image, number of the line and cells; no cells for an image without objects."""
+def _blocks(lines: Sequence[tuple[int, str]], template: Template, path: Path) -> Iterator[tuple[str, int, list[str]]]:
+    """Yield image, number of the line and cells; no cells for an image without objects. None for another text.
+
+    Raises:
+        InputError: a block does not end where the next one begins, so that no later line can be trusted.
+    """
     position = 0
-    while position + 1 < len(lines):
-        image, count = lines[position][1].strip(), whole_number(lines[position + 1][1].strip())
-        if count is None or count < 0:
+    while position < len(lines):
+        (first, image), (_, number_of_rows) = lines[position], (*lines, (0, ""))[position + 1]
+        count = whole_number(number_of_rows)
+        if (count is None or count < 0) and position == 0:
             return
-        yield image, lines[position][0], []
-        for number_of_line, line in lines[position + 2 : position + 2 + count]:
-            yield image, number_of_line, re.split(template.separator, line.strip())
+        rows = [] if count is None or count < 0 else lines[position + 2 : position + 2 + count]
+        if count != len(rows):
+            raise InputError(
+                f"{path}, line {first}: {image[:60]!r} is not followed by a number and so many lines; correct the file"
+            )
+        yield image, first, []
+        for number_of_line, line in rows:
+            yield image, number_of_line, re.split(template.separator, line)
         position += 2 + count
         # WIDER FACE writes one line of zeros where the number is zero.
-        if count == 0 and position < len(lines) and not set(lines[position][1].split()) - {"0"}:
+        if not rows and position < len(lines) and not set(lines[position][1].split()) - {"0"}:
             position += 1
 
 

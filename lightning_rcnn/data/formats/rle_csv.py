@@ -99,12 +99,13 @@ def _read_file(layout: Layout, file: str) -> list[LabeledImage]:
     columns = _columns(lines[0])
     rows: defaultdict[str, list[tuple[int, str | None, str]]] = defaultdict(list)
     for number, row in enumerate(csv.reader(lines[1:]), start=2):
-        if len(row) <= max(columns.image, columns.runs, columns.class_name or 0) or not row[columns.image].strip():
+        if not any(map(str.strip, row)):
             continue
-        name = ONLY_CLASS if columns.class_name is None else class_name_of(row[columns.class_name])
-        listed = rows[row[columns.image].strip()]
-        if row[columns.runs].strip():
-            listed.append((number, name, row[columns.runs].strip()))
+        cells = [*map(str.strip, row), *[""] * len(columns)]
+        name = ONLY_CLASS if columns.class_name is None else class_name_of(cells[columns.class_name])
+        listed = rows[cells[columns.image] or f"{file}, line {number} (its image)"]
+        if cells[columns.runs] or len(row) <= columns.runs:
+            listed.append((number, name, cells[columns.runs]))
     names = ImageNames(layout, file)
     found = {written: names.find(written) for written in rows}
     matches = match_names(found.values(), layout.image_set)
@@ -126,7 +127,8 @@ def _read_labels(image: Path, rows: Sequence[tuple[int, str | None, str]], file:
         width, height = open_image(image.read_bytes()).size
     except (UndecodableImage, OSError, ValueError) as error:
         raise LabelsError(f"its size is unknown, so its runs have no place ({error})") from error
-    return Labels([_object(name, runs, width, height, f"{file}, line {line}", by_rows) for line, name, runs in rows])
+    objects = [_object(name, runs, width, height, f"{file}, line {line}", by_rows) for line, name, runs in rows]
+    return Labels(objects, (width, height))
 
 
 def _object(name: str | None, runs: str, width: int, height: int, place: str, by_rows: bool) -> LabeledObject:

@@ -1,6 +1,10 @@
 import pytest
 
 from lightning_rcnn.cli import main
+from lightning_rcnn.data.formats.layout import Layout
+from lightning_rcnn.data.formats.lines import read_lines
+from lightning_rcnn.data.pack.any_format import found_data
+from lightning_rcnn.errors import InputError
 
 CAT, DOG = ("cat", 5, 6, 15, 26), ("dog", 10, 10, 30, 40)
 
@@ -16,6 +20,42 @@ def test_widerface(write_files, pack):
     val = packed.splits["val"]
     assert val.objects == {images[2]: [("face", *CAT[1:]), ("face", *DOG[1:])], images[3]: []}
     assert [each["difficult"] for each in val.records[images[2]]["annotations"]] == [0, 1]
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("a.jpg\n2\n5 6 10 20\nb.jpg\n1\n5 6 10 20\n", 5),
+        ("a.jpg\n1\n5 6 10 20\n5 6 10 20\nb.jpg\n1\n5 6 10 20\n", 4),
+        ("a.jpg\n1\n5 6 10 20\nb.jpg\n", 4),
+        ("a.jpg\n1\n5 6 10 20\nb.jpg\n2\n5 6 10 20\n", 4),
+        ("a.jpg\n1\n5 6 10 20\nb.jpg\n-1\n", 4),
+    ],
+)
+def test_a_number_of_lines_that_is_wrong_is_named(write_files, text, line):
+    """What followed it was left out in silence."""
+    root = write_files({"a.txt": text}, ["a.jpg", "b.jpg"])
+    with pytest.raises(InputError, match=rf"a\.txt, line {line}: '.*' is not followed by a number and so many lines"):
+        read_lines(Layout(root), "image; count; x y w h")
+
+
+def test_blank_lines_between_blocks_do_not_matter(write_files):
+    root = write_files({"a.txt": "a.jpg\r\n1\r\n5 6 10 20\r\n\r\nb.jpg\r\n0\r\n\r\n"}, ["a.jpg", "b.jpg"])
+    (split,) = read_lines(Layout(root), "image; count; x y w h").splits
+    assert [(image.file_name, len(image.labels.objects)) for image in split.images] == [("a.jpg", 1), ("b.jpg", 0)]
+
+
+def test_no_line_and_no_file_of_a_common_template_is_lost_in_silence(write_files, pack):
+    """A line without its image, and a file of which no image is here."""
+    root = write_files({"train.txt": "5 6 10 20 a.jpg\n5 6 10\n", "readme.txt": "Of cats and dogs"}, ["a.jpg"])
+
+    def packed():
+        return pack(root, found_data("lines", root, read_lines(Layout(root), "x y w h image")))
+
+    assert packed().splits["train"].report == {"missing_image": 1}
+    write_files({"val.txt": "5 6 10 20 lost.jpg\n"})
+    with pytest.raises(InputError, match=r"set/val: no image is left to pack; .* \(first: lost\.jpg\)"):
+        packed()
 
 
 def test_deeppcb(write_files, pack):

@@ -1,7 +1,10 @@
 """CSV files with the run lengths of a mask a line, in the form of Kaggle's competitions."""
 
+import io
+
 import numpy as np
 import pytest
+from PIL import ExifTags, Image
 from pycocotools import mask as coco_mask
 
 MASK = np.zeros((48, 64), np.uint8)
@@ -61,3 +64,22 @@ def test_runs_that_no_mask_has_are_counted(write_files, pack_one, text):
 def test_an_image_that_is_not_there_is_named(write_files, refusal):
     root = write_files({"a.csv": "ImageId,EncodedPixels\nlost.jpg,1 3\na.jpg,1 3\n"}, ["a.jpg"])
     assert "missing_image x 1 (first: lost.jpg" in refusal(root)
+
+
+def test_rows_that_are_too_short_are_counted(write_files, pack_one):
+    text = f"ImageId,EncodedPixels\na.jpg,{runs(MASK)}\na.jpg\n\n,1 3\nb.jpg,\n"
+    packed = pack_one(write_files({"a.csv": text}, ["a.jpg", "b.jpg"]))
+    assert packed.objects == {"a.jpg": [("object", *BOX)], "b.jpg": []}
+    assert packed.report["malformed_object"] == packed.report["missing_image"] == 1
+
+
+def test_runs_of_a_turned_image_are_in_the_frame_of_its_file(write_files, pack_one):
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = 6
+    data = io.BytesIO()
+    Image.new("RGB", (64, 48)).save(data, "JPEG", exif=exif)
+    text = f"ImageId,EncodedPixels\na.jpg,{runs(MASK)}\n"
+    packed = pack_one(write_files({"a.csv": text, "a.jpg": data.getvalue()}))
+    assert packed.objects == {"a.jpg": [("object", *BOX)]}
+    assert (pixels(packed, "a.jpg") == MASK).all()
+    assert not packed.records["a.jpg"]["apply_exif"]
