@@ -226,7 +226,9 @@ def test_a_class_replaces_the_usual_one_of_an_earlier_file(run, error_line, work
 )
 def test_a_base_of_settings_is_none(error_line, key, base, derived):
     line = error_line("fit", "--config", "tiny.yaml", f"--model.{key}", base)
-    assert line == f"--model.{key}: {base} is a base of others; give one of {derived}"
+    start, listed = line.split("give one of ")
+    assert start == f"--model.{key}: {base} is a base of others; "
+    assert set(derived.split(", ")) <= set(listed.split(", "))  # other tests may have imported losses of their own
 
 
 def test_missing_model(error_line):
