@@ -1,7 +1,8 @@
 """List XML files in Pascal VOC's format in any folders: beside the images, in a folder of their own, with sub-folders.
 
-LabelImg, Roboflow and most label tools write such sets, without VOC's lists of splits. An image and an XML file belong
-together by their names and the names of their folders; where several images fit, the XML file says which.
+LabelImg, Roboflow and most label tools write such sets, without VOC's lists of splits; `voc_lists.py` finds others. An
+image and an XML file belong together by their names and the names of their folders; where several images fit, the XML
+file says which.
 """
 
 import re
@@ -16,6 +17,7 @@ from lightning_rcnn.data.formats.splits import in_order, split_of_folder
 from lightning_rcnn.data.pack.source import Contents, Source
 from lightning_rcnn.data.pack.voc import VocItem, number_classes, source_of, voc_source
 from lightning_rcnn.data.pack.voc_coordinates import CoordinatesChoice, coordinates_of
+from lightning_rcnn.data.pack.voc_lists import ListedSplits, find_lists
 from lightning_rcnn.data.pack.voc_xml import Coordinates, class_names, stated_files
 from lightning_rcnn.errors import InputError
 
@@ -59,7 +61,9 @@ def voc_sources(
         return "ImageSets", sources, notes
     files = xml_files(layout)
     coordinates, notes = coordinates_of(choice, (layout.root / file for file in files))
-    return "XML files", _folder_sources(layout, files, classes, coordinates), notes
+    listed = find_lists(layout, files)
+    evidence = ", ".join(["XML files", *listed.lists])
+    return evidence, _folder_sources(layout, files, classes, coordinates, listed), notes
 
 
 def annotation_files(root: Path) -> list[Path]:
@@ -88,7 +92,7 @@ def _listed_splits(names: Iterable[str]) -> list[str]:
 
 
 def _folder_sources(
-    layout: Layout, files: Sequence[str], classes: Sequence[str] | None, coordinates: Coordinates
+    layout: Layout, files: Sequence[str], classes: Sequence[str] | None, coordinates: Coordinates, listed: ListedSplits
 ) -> dict[str, Source]:
     if not files:
         raise InputError(f"{layout.path}: no XML file in Pascal VOC's format")
@@ -100,11 +104,17 @@ def _folder_sources(
         described[image].append(file)
     by_split: defaultdict[str, list[str]] = defaultdict(list)
     for file in files:
-        by_split[split_of_folder(file)].append(file)
+        by_split[listed.splits.get(file) or split_of_folder(file)].append(file)
     if len(by_split) > 1 and "" in by_split:
         by_split["other"] = by_split.pop("")
+    splits = in_order(by_split)
+    alone: defaultdict[str, list[str]] = defaultdict(list)
+    for image in layout.images:
+        if image not in described:
+            named = split_of_folder(image)
+            alone[named if named in by_split else splits[0]].append(image)
     sources = {}
-    for split in in_order(by_split):
+    for split in splits:
         log = DefectLog()
         items = []
         for number, file in enumerate(by_split[split], start=1):
@@ -116,10 +126,11 @@ def _folder_sources(
             log.add(findings)
             if image is not None:
                 items.append(VocItem(number, image, layout.root / image, layout.root / file))
-        alone = [image for image in layout.images if image not in described and split_of_folder(image) == split]
-        log.add(Finding(Defect.UNLISTED_FILE, image) for image in alone)
+        missing = listed.missing.get(split, [])
+        log.add(Finding(Defect.IMAGE_WITHOUT_ANNOTATION, name) for name in missing)
+        log.add(Finding(Defect.UNLISTED_FILE, image) for image in alone[split])
         name = f"{layout.root.resolve().name}/{split}" if split else layout.root.resolve().name
-        left_out = Contents(images=len(by_split[split]) - len(items))
+        left_out = Contents(images=len(by_split[split]) + len(missing) - len(items))
         sources[split] = source_of(name, categories, items, coordinates, log, left_out, chosen=bool(classes))
     return sources
 

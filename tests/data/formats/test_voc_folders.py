@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from lightning_rcnn.cli import main
+from lightning_rcnn.errors import InputError
 
 DATA = Path(__file__).parents[4] / "shared" / "data" / "bccd" / "BCCD"
 
@@ -67,6 +68,34 @@ def test_lists_of_splits_count_where_they_are(write_files, pack, folder):
     packed = pack(write_files({folder + name: text for name, text in texts.items()}, images))
     assert packed.title == "found Pascal VOC (ImageSets, 2 splits: train 1, val 1)"
     assert packed.splits["train"].objects == {"a.jpg": [CAT_BOX]}
+
+
+def test_lists_beside_the_annotations_divide(write_files, pack):
+    """As in IDD, whose images have equal names in many folders, and whose test set has no XML files."""
+    names = [f"front/{folder}/001" for folder in ("a", "b", "c", "d")]
+    texts = {f"Annotations/{name}.xml": CAT for name in names[:3]}
+    texts |= {"train.txt": f"{names[0]}\r\n{names[1]}\r\n", "val.txt": f"{names[2]}\nfront/e/001\n", "notes.txt": "x"}
+    texts |= {"test.txt": f"{names[3]}\n", "trainval.txt": "".join(f"{name}.jpg\n" for name in names[:3])}
+    root = write_files(texts, [f"JPEGImages/{name}.jpg" for name in names])
+    assert "image_without_annotation x 1 (first: front/e/001)" in refused(pack, root)
+    (root / "val.txt").write_text(f"JPEGImages/{names[2]}.jpg\n")
+    packed = pack(root)
+    assert packed.title == "found Pascal VOC (XML files, train.txt, val.txt, 2 splits: train 2, val 1)"
+    assert packed.splits["val"].objects == {f"JPEGImages/{names[2]}.jpg": [CAT_BOX]}
+    assert packed.splits["train"].report == {"one_based_box": 2, "unlisted_file": 1}
+    (root / "val.txt").write_text(f"{names[1]}\n")
+    assert list(pack(root).splits) == [""], "lists that contradict each other do not count"
+
+
+def refused(pack, root):
+    with pytest.raises(InputError) as caught:
+        pack(root, max_loss=0)
+    return str(caught.value)
+
+
+def test_images_of_a_split_without_xml_files_are_reported(write_files, pack):
+    packed = pack(write_files({"a.xml": CAT, "train/b.xml": DOG}, ["a.jpg", "train/b.jpg", "test/c.jpg", "d.jpg"]))
+    assert packed.splits["train"].report["unlisted_file"] == 2
 
 
 def test_lists_of_images_with_masks_count_where_there_are_no_others(write_files, pack):
