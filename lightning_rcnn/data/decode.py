@@ -21,7 +21,7 @@ import math
 import re
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from io import BytesIO
 from typing import Literal, NamedTuple
 
@@ -184,20 +184,26 @@ def exif_orientation(header: Image.Image) -> int:
 
 @contextmanager
 def pixel_limit(number: int | None) -> Iterator[None]:
-    """Allow images of so many pixels, if that is more than Pillow's limit.
+    """Allow images of so many pixels and refuse larger ones. It has no effect inside of one with the same number.
 
     Args:
-        number: number of pixels; None for Pillow's limit.
+        number: number of pixels, rounded up to an even one; None for the limit that holds, at first Pillow's.
     """
     before = Image.MAX_IMAGE_PIXELS
-    if number is None or number <= _pixel_limit():
+    limit = before if number is None else math.ceil(number / 2)  # Pillow refuses twice as many
+    if limit == before:
         yield
         return
-    Image.MAX_IMAGE_PIXELS = math.ceil(number / 2)  # Pillow refuses twice as many
+    Image.MAX_IMAGE_PIXELS = limit
     try:
         yield
     finally:
         Image.MAX_IMAGE_PIXELS = before
+
+
+def at_least_pixels(number: int) -> AbstractContextManager[None]:
+    """Allow images of so many pixels, such as one that was packed, whatever the limit is."""
+    return pixel_limit(None if number <= _pixel_limit() else number)
 
 
 def has_few_pixels(width: int, height: int) -> bool:

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from lightning_rcnn.data.decode import DecodedImage, pixel_limit
+from lightning_rcnn.data.decode import DecodedImage, at_least_pixels
 from lightning_rcnn.data.decode_in_format import decode_in_format
 from lightning_rcnn.data.pixel_format import PixelFormat
 from lightning_rcnn.data.reader import RawSample
@@ -20,5 +20,5 @@ def decode_sample(raw: RawSample, pixels: PixelFormat, room: np.ndarray | None =
     if raw.pixels is not None:
         return DecodedImage(raw.pixels, damage="")
     content = raw.content
-    with pixel_limit(content["width"] * content["height"]):
+    with at_least_pixels(content["width"] * content["height"]):
         return decode_in_format(raw.image, pixels, apply_exif=bool(content.get("apply_exif")), room=room)

@@ -8,7 +8,7 @@ from typing import NamedTuple, Protocol
 
 from torch import Tensor
 
-from lightning_rcnn.data.decode import DecodedImage, UndecodableImage, pixel_limit
+from lightning_rcnn.data.decode import DecodedImage, UndecodableImage, at_least_pixels
 from lightning_rcnn.data.decode_in_format import decode_in_format
 from lightning_rcnn.data.fetch import FetchPolicy, fetch_bytes
 from lightning_rcnn.data.image_files import shown_path
@@ -162,7 +162,7 @@ class ShardImage:
         except (UnreadableRecordError, InputError) as error:
             raise UnreadableImage(str(error)) from error
         name = str(raw.content["file_name"])
-        with pixel_limit(raw.content["width"] * raw.content["height"]):  # which was packed
+        with at_least_pixels(raw.content["width"] * raw.content["height"]):  # which was packed
             decoded = _decode(raw.image, pixels, bool(raw.content.get("apply_exif", True)))
         steps = [step for step in Path(name).parts if step not in ("/", "..")]
         path = shown_name(Path(*steps or ["image"]))

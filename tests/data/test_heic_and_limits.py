@@ -10,7 +10,7 @@ from PIL import Image
 
 from lightning_rcnn import DetectionDataModule, pack_samples
 from lightning_rcnn.cli import main
-from lightning_rcnn.data.decode import UnsupportedImage, decode_image, pixel_limit
+from lightning_rcnn.data.decode import UnsupportedImage, at_least_pixels, decode_image, pixel_limit
 from lightning_rcnn.data.resize import ResizeRule
 from lightning_rcnn.data.shards import read_index
 from lightning_rcnn.errors import InputError
@@ -79,6 +79,23 @@ def test_a_limit_holds_only_inside(low_limit):
     for number in (None, HEIGHT * WIDTH - 2):
         with pixel_limit(number), pytest.raises(UnsupportedImage, match="--max_pixels"):
             decode_image(data, apply_exif=True)
+
+
+def test_a_limit_below_pillows_holds_too():
+    data = encoded("PNG")
+    with pixel_limit(HEIGHT * WIDTH - 2):
+        with pytest.raises(UnsupportedImage, match=f"limit of {HEIGHT * WIDTH - 2}; give --max_pixels"):
+            decode_image(data, apply_exif=True)
+        with at_least_pixels(HEIGHT * WIDTH), pixel_limit(HEIGHT * WIDTH):
+            assert decode_image(data, apply_exif=True).shape == (3, HEIGHT, WIDTH)
+        with at_least_pixels(1), pytest.raises(UnsupportedImage):
+            decode_image(data, apply_exif=True)
+
+
+def test_max_pixels_of_pack_below_pillows_limit(tmp_path):
+    samples = [{"image": smooth(), "boxes": [[4, 4, 30, 30]], "labels": ["thing"]}]
+    with pytest.raises(InputError, match=f"limit of {HEIGHT * WIDTH - 2}; give --max_pixels"):
+        pack_samples(samples, tmp_path / "set", max_pixels=HEIGHT * WIDTH - 2)
 
 
 @pytest.mark.parametrize("dtype", ["uint8", "uint16"])
