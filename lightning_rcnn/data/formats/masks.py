@@ -31,6 +31,7 @@ _LOSSLESS = (".png", ".tif", ".tiff", ".bmp", ".gif")
 _MASK_FOLDER = re.compile(r"masks?|instances?|instanceids|segmentationobject|labels?|gt|groundtruth|ground_truth")
 _MASK_FOLDER_END = re.compile(r"(masks?|instances?)$")
 _MASK_NAME = re.compile(r"[_-](masks?|instances?|instanceids|inst|labels?|seg|gt)$", re.IGNORECASE)
+_ADE20K = re.compile(r"(^|/)ADE_(train|val|frame)_[^/]*_(seg|parts_\d)\.png$")
 _CLASS_VALUES = re.compile(r"pixel value\s*,\s*class\b", re.IGNORECASE)
 """The first line of the list of classes in Roboflow's export of semantic masks."""
 _FILES_TO_TRY = 30
@@ -196,6 +197,11 @@ def _refuse_classes(layout: Layout, masks: Sequence[str], *, is_named: bool) -> 
         try:
             highest |= set(np.unique(read_pixels(layout.root / mask)).tolist()) - {0}
         except LabelsError as error:
+            if _ADE20K.search(mask):
+                raise InputError(
+                    f"{layout.path}: {error}, as ADE20K's; convert its instances to COCO JSON, as Mask2Former's "
+                    "`prepare_ade20k_ins_seg.py` does"
+                ) from None
             if "colors" in str(error):
                 raise InputError(f"{layout.path}: {error}; store one channel with 1, 2, 3, ...") from None
     if highest in ({255}, {65535}):

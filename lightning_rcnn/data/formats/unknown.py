@@ -2,10 +2,15 @@
 
 import csv
 import json
+import posixpath
 import re
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import suppress
+from itertools import islice
 from typing import Any
+
+from PIL import Image
 
 from lightning_rcnn.data.formats.coco.other_formats import recognize_content
 from lightning_rcnn.data.formats.coco.scalars import number
@@ -36,6 +41,8 @@ _ROOT = re.compile(r"<([A-Za-z][\w:.-]*)[\s>]")
 _PROMPT_AND_ANSWER = {"prefix", "suffix"}
 """Keys of a line for PaliGemma and Florence-2."""
 _NUMBER = re.compile(r"(?<![\w.])-?\d+(\.\d*)?(?![\w.])")
+_ONE_CHANNEL = ("1", "L", "P", "I", "I;16")
+"""Pillow's modes of masks."""
 _REMARKS = re.compile(r"(^|/)(readme|license|notes)[^/]*$", re.IGNORECASE)
 
 
@@ -45,6 +52,7 @@ def describe_unknown(layout: Layout) -> str:
         _json(layout)
         or _table(layout)
         or _text(layout)
+        or _masks_of_classes(layout)
         or _json_lines(layout)
         or _xml(layout)
         or _other(layout)
@@ -108,8 +116,12 @@ def _num_boxes(cell: str) -> int:
 
 def _text(layout: Layout) -> str:
     texts = [each for each in layout.with_suffix(".txt") if not is_class_list(each) and not _REMARKS.search(each)]
+    names = {posixpath.basename(image) for image in layout.images}
+    stems = names | {posixpath.splitext(name)[0] for name in names}
     for file in texts[: 5 * _FILES_TO_TRY]:
         lines = layout.lines(file, 3)
+        if names and posixpath.splitext(posixpath.basename(file))[0] not in stems and not _name_images(lines, stems):
+            continue  # a table of classes or cameras
         if any(map(is_dota_line, lines)):
             return f"{file} has oriented boxes, as of DOTA; detectors here have upright boxes, so {_PYTHON}"
         line = next((each for each in lines if _num_numbers(each) >= 4), "")
@@ -119,6 +131,27 @@ def _text(layout: Layout) -> str:
                 f"{file} has lines such as {shown!r}; if a line is an object, say what is in it, for example "
                 f"`lightning-rcnn pack lines {layout.path} --template 'class x1 y1 x2 y2'`"
             )
+    return ""
+
+
+def _name_images(lines: Sequence[str], stems: Collection[str]) -> bool:
+    words = (word for line in lines for word in re.split(r"[,;\s]+", line))
+    return any(posixpath.basename(word.replace("\\", "/")) in stems for word in words)
+
+
+def _masks_of_classes(layout: Layout) -> str:
+    """Name the first image of one channel that is called like an image in another folder, as of ADE20K's challenge."""
+    by_stem: defaultdict[str, list[str]] = defaultdict(list)
+    for image in layout.images:
+        by_stem[posixpath.splitext(posixpath.basename(image))[0]].append(image)
+    pairs = (file for files in by_stem.values() if len(files) > 1 for file in files if file.lower().endswith(".png"))
+    for file in islice(pairs, _FILES_TO_TRY):
+        with suppress(OSError, ValueError), Image.open(layout.root / file) as opened:
+            if opened.mode in _ONE_CHANNEL:
+                return (
+                    f"{file} seems to be a mask of classes, as for semantic segmentation, which does not tell objects "
+                    f"apart; export instances, or {_PYTHON}"
+                )
     return ""
 
 

@@ -139,6 +139,14 @@ def test_masks_that_do_not_tell_objects_apart_are_refused(write_files, refusal):
     assert "has colors instead of a number for each object" in refusal(colored)
 
 
+def test_colors_of_ade20k_are_refused_by_name(write_files, refusal):
+    colors = np.dstack([FIRST * 90, SECOND * 9, FIRST])
+    root = write_files(
+        {"office/ADE_train_1_seg.png": colors, "office/ADE_train_1.json": "{}"}, ["office/ADE_train_1.jpg"]
+    )
+    assert "as ADE20K's; convert its instances to COCO JSON" in refusal(root)
+
+
 def test_masks_of_classes_as_roboflow_exports_them_are_refused(write_files, refusal):
     """The same numbers would be objects in Penn-Fudan's form."""
     texts = {"train/a_jpg.rf.1_mask.png": FIRST + 2 * SECOND}

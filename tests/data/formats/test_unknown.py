@@ -1,5 +1,6 @@
 """What is said of data sets in formats that are not read: the file, and the way out."""
 
+import numpy as np
 import pytest
 
 SETS = {
@@ -25,6 +26,21 @@ SETS = {
     "PaliGemma": (
         {"_annotations.train.jsonl": '{"image": "a.jpg", "prefix": "detect cat", "suffix": "<loc0128> cat"}'},
         "_annotations.train.jsonl has prompts and answers, as PaliGemma; export it as COCO",
+    ),
+    "ADE20K's challenge": (
+        {
+            "annotations/training/a.png": np.full((48, 64), 3, np.uint8),
+            "objectInfo150.txt": "Idx\tRatio\tTrain\tName\n1\t0.1576\t11664\t1172\twall\n",
+        },
+        "annotations/training/a.png seems to be a mask of classes, as for semantic segmentation, which does not",
+    ),
+    "lines of an image's text": (
+        {"labels/a.txt": "cat dog 5 6 15 26\n"},
+        "labels/a.txt has lines such as 'cat dog 5 6 15 26'; if a line is an object, say what is in it",
+    ),
+    "lines with names of images": (
+        {"boxes.txt": "5 6 15 26 in images/a.jpg\n"},
+        "boxes.txt has lines such as '5 6 15 26 in images/a.jpg'; if a line is an object, say what is in it",
     ),
     "no annotations": ({"README.txt": "1 2 3 4 are photos of 2024."}, "known are YOLO, Pascal VOC, COCO, LVIS"),
 }
