@@ -13,8 +13,9 @@ from typing import Any
 from lightning_rcnn.data.defects import Defect, Finding
 from lightning_rcnn.data.formats.annotation_files import ImageNames, splits_of_files
 from lightning_rcnn.data.formats.coco.other_formats import frames_of
-from lightning_rcnn.data.formats.coco.scalars import flag, listed, whole_number
+from lightning_rcnn.data.formats.coco.scalars import flag, listed
 from lightning_rcnn.data.formats.coco.segmentations import read_segmentation
+from lightning_rcnn.data.formats.coco.sizes import stated_size
 from lightning_rcnn.data.formats.labeled import LabeledData, LabeledImage, LabeledObject, Labels
 from lightning_rcnn.data.formats.layout import Layout, read_json
 from lightning_rcnn.data.formats.shapes import box_from_corners, class_name_of, malformed, points_of, unsupported
@@ -64,7 +65,7 @@ def _is_area(label: Any) -> bool:
 def _size(stated: Any) -> tuple[int, int] | None:
     if not isinstance(stated, dict):
         return None
-    return whole_number(stated.get("width")) or 0, whole_number(stated.get("height")) or 0
+    return stated_size(stated.get("width"), stated.get("height"))
 
 
 def _read_label(label: Any, place: str) -> LabeledObject:

@@ -25,6 +25,7 @@ from lightning_rcnn.data.formats.annotation_files import ImageNames, splits_of_f
 from lightning_rcnn.data.formats.coco.boxes import read_box
 from lightning_rcnn.data.formats.coco.relative import are_relative
 from lightning_rcnn.data.formats.coco.scalars import flag, number, whole_number
+from lightning_rcnn.data.formats.coco.sizes import stated_size
 from lightning_rcnn.data.formats.csv_box_sizes import require_box_size
 from lightning_rcnn.data.formats.csv_columns import BOXES, Table, cell_of, recognize_table, rows_of
 from lightning_rcnn.data.formats.labeled import LabeledData, LabeledImage, LabeledObject, Labels
@@ -228,8 +229,7 @@ def _edges(cells: Mapping[str, str]) -> tuple[float, float, float, float] | None
 
 
 def _size(row: Sequence[str], table: Table) -> tuple[int, int]:
-    width, height = (whole_number(cell_of(row, table, field)) or 0 for field in ("width", "height"))
-    return width, height
+    return stated_size(cell_of(row, table, "width"), cell_of(row, table, "height"))
 
 
 def _objects(image: LabeledImage) -> Sequence[LabeledObject]:

@@ -12,6 +12,7 @@ import numpy as np
 from lightning_rcnn.data.defects import Defect
 from lightning_rcnn.data.formats.annotation_files import ImageNames
 from lightning_rcnn.data.formats.coco.scalars import number, whole_number
+from lightning_rcnn.data.formats.coco.sizes import stated_size
 from lightning_rcnn.data.formats.labeled import LabeledData, LabeledImage, LabeledObject, LabeledSplit, Labels
 from lightning_rcnn.data.formats.layout import Layout, require_memory
 from lightning_rcnn.data.formats.shapes import (
@@ -92,7 +93,7 @@ def _objects(image: LabeledImage) -> list[LabeledObject]:
 
 
 def _read_image(image: ElementTree.Element) -> Labels:
-    width, height = whole_number(image.get("width")) or 0, whole_number(image.get("height")) or 0
+    width, height = stated_size(image.get("width"), image.get("height"))
     shapes = [shape for shape in image if shape.tag in _SHAPES]
     objects = [_read_shape(shape, position, width, height) for position, shape in enumerate(shapes, start=1)]
     groups = [group if (group := shape.get("group_id")) and group != "0" else None for shape in shapes]

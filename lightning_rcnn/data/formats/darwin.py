@@ -9,7 +9,8 @@ from math import degrees
 from typing import Any
 
 from lightning_rcnn.data.formats.annotation_files import ImageNames
-from lightning_rcnn.data.formats.coco.scalars import number, whole_number
+from lightning_rcnn.data.formats.coco.scalars import number
+from lightning_rcnn.data.formats.coco.sizes import stated_size
 from lightning_rcnn.data.formats.image_json import read_image_files
 from lightning_rcnn.data.formats.labeled import LabeledData, LabeledImage, LabeledObject, Labels
 from lightning_rcnn.data.formats.layout import Layout
@@ -57,7 +58,7 @@ def _read_file(layout: Layout, file: str, content: Any) -> LabeledImage | None:
         return None
     slots = item.get("slots")
     slot = slots[0] if isinstance(slots, list) and slots and isinstance(slots[0], dict) else item
-    width, height = (whole_number(slot.get(side)) or 0 for side in ("width", "height"))
+    width, height = stated_size(slot.get("width"), slot.get("height"))
     listed = enumerate(content["annotations"], start=1)
     objects = [_read_annotation(each, f"annotation {index}", width, height) for index, each in listed]
     written = str(item.get("name") or item.get("filename"))

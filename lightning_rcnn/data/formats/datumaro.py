@@ -11,6 +11,7 @@ from typing import Any
 from lightning_rcnn.data.formats.annotation_files import ImageNames, splits_of_files
 from lightning_rcnn.data.formats.coco.scalars import flag, listed, numbers, whole_number
 from lightning_rcnn.data.formats.coco.segmentations import read_segmentation
+from lightning_rcnn.data.formats.coco.sizes import stated_size
 from lightning_rcnn.data.formats.labeled import LabeledData, LabeledImage, LabeledObject, Labels
 from lightning_rcnn.data.formats.layout import Layout, read_json
 from lightning_rcnn.data.formats.shapes import (
@@ -65,7 +66,7 @@ def _read_images(layout: Layout, file: str, content: Mapping[str, Any], names: l
         written = str(image.get("path") or item.get("id") or "")
         of_subset = posixpath.normpath(f"{posixpath.dirname(file)}/../images/{PurePosixPath(file).stem}/{written}")
         name = of_subset if of_subset in layout.image_set else image_names.find(written)
-        size = [whole_number(side) for side in listed(image.get("size"))]
+        size = listed(image.get("size"))
         shapes = [
             (f"annotation {index}", each)
             for index, each in enumerate(listed(item.get("annotations")), start=1)
@@ -73,8 +74,8 @@ def _read_images(layout: Layout, file: str, content: Mapping[str, Any], names: l
         ]
         objects = [_read_shape(each, names, place) for place, each in shapes]
         groups = [(each.get("group") or None) if isinstance(each, dict) else None for _, each in shapes]
-        height, width = size if len(size) == 2 else (None, None)
-        images.append(LabeledImage(name, Labels(join_groups(objects, groups), (width or 0, height or 0)), file))
+        height, width = size if len(size) == 2 else (0, 0)
+        images.append(LabeledImage(name, Labels(join_groups(objects, groups), stated_size(width, height)), file))
     return images
 
 

@@ -7,7 +7,8 @@ import re
 import xml.etree.ElementTree as ElementTree
 
 from lightning_rcnn.data.formats.annotation_files import ImageNames, splits_of_files
-from lightning_rcnn.data.formats.coco.scalars import flag, whole_number
+from lightning_rcnn.data.formats.coco.scalars import flag
+from lightning_rcnn.data.formats.coco.sizes import stated_size
 from lightning_rcnn.data.formats.labeled import LabeledData, LabeledImage, LabeledObject, Labels
 from lightning_rcnn.data.formats.layout import Layout, require_memory
 from lightning_rcnn.data.formats.shapes import box_from_sizes, class_name_of
@@ -51,10 +52,9 @@ def _read_file(layout: Layout, file: str) -> list[LabeledImage]:
     names = ImageNames(layout, file)
     images = []
     for image in root.iterfind("images/image"):
-        width, height = (whole_number(image.get(side)) for side in ("width", "height"))
         boxes = enumerate(image.findall("box"), start=1)
         objects = [_read_box(box, f"box {index}") for index, box in boxes]
-        size = (width, height) if width and height else None  # older files state none
+        size = stated_size(image.get("width"), image.get("height")) if image.get("width") else None  # older files
         images.append(LabeledImage(names.find(image.get("file") or ""), Labels(objects, size), file))
     return images
 

@@ -7,8 +7,9 @@ dictionary `objects`. Fields that are not given are recognized by their names.
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Literal
 
-from lightning_rcnn.data.formats.coco.scalars import flag, numbers, whole_number
+from lightning_rcnn.data.formats.coco.scalars import flag, numbers
 from lightning_rcnn.data.formats.coco.segmentations import read_segmentation
+from lightning_rcnn.data.formats.coco.sizes import stated_size
 from lightning_rcnn.data.formats.labeled import LabeledObject, Labels, LabelsError
 from lightning_rcnn.data.formats.shapes import class_name_of
 from lightning_rcnn.errors import InputError
@@ -160,8 +161,7 @@ def size_of(content: dict[str, Any], fields: Mapping[str, str]) -> tuple[int, in
     """Return the stated (width, height); None if the samples state none."""
     if not {"width", "height"} <= fields.keys():
         return None
-    width, height = (whole_number(content.get(fields[field])) or 0 for field in ("width", "height"))
-    return width, height
+    return stated_size(content.get(fields["width"]), content.get(fields["height"]))
 
 
 def edges_of_box(box: Any, form: BoxForm) -> Edges | None:

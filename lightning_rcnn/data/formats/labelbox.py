@@ -7,7 +7,8 @@ from typing import Any
 
 from lightning_rcnn.data.defects import Defect, Finding
 from lightning_rcnn.data.formats.annotation_files import ImageNames
-from lightning_rcnn.data.formats.coco.scalars import listed, whole_number
+from lightning_rcnn.data.formats.coco.scalars import listed
+from lightning_rcnn.data.formats.coco.sizes import stated_size
 from lightning_rcnn.data.formats.image_lines import Content, files_of, read_image_lines
 from lightning_rcnn.data.formats.labeled import LabeledData, LabeledImage, LabeledObject, Labels
 from lightning_rcnn.data.formats.layout import Layout
@@ -60,7 +61,7 @@ def _read_image(names: ImageNames, content: Content) -> LabeledImage | None:
     several = [Finding(Defect.SEVERAL_ANNOTATIONS, f"{stated[0]}, {len(labels)} labels")] if len(labels) > 1 else []
     objects = _part(labels[0], "annotations").get("objects")
     numbered = enumerate(listed(objects), start=1)
-    size = whole_number(media.get("width")) or 0, whole_number(media.get("height")) or 0
+    size = stated_size(media.get("width"), media.get("height"))
     read = Labels([_read_object(each, f"object {index}") for index, each in numbered], size, several)
     return LabeledImage((found or [name for name in stated if name] or [""])[0], read)
 

@@ -19,7 +19,8 @@ import numpy as np
 from PIL import Image
 
 from lightning_rcnn.data.defects import Defect, Finding
-from lightning_rcnn.data.formats.coco.scalars import flag, whole_number
+from lightning_rcnn.data.formats.coco.scalars import flag
+from lightning_rcnn.data.formats.coco.sizes import stated_size
 from lightning_rcnn.data.formats.image_json import read_image_files
 from lightning_rcnn.data.formats.labeled import LabeledData, LabeledImage, LabeledObject, Labels
 from lightning_rcnn.data.formats.layout import Layout
@@ -75,7 +76,7 @@ def read_embedded(path: Path) -> bytes:
 
 
 def _read_image(root: Path, file: str, content: dict[str, Any], images: frozenset[str]) -> LabeledImage:
-    width, height = whole_number(content.get("imageWidth")) or 0, whole_number(content.get("imageHeight")) or 0
+    width, height = stated_size(content.get("imageWidth"), content.get("imageHeight"))
     numbered = list(enumerate(content["shapes"], start=1))
     ignored = [Finding(Defect.NO_CLASS, f"{file}, shape {number}") for number, shape in numbered if _is_no_class(shape)]
     shapes = [(number, shape) for number, shape in numbered if not _is_no_class(shape)]

@@ -15,7 +15,8 @@ from pathlib import PurePosixPath
 
 from lightning_rcnn.data.defects import Defect, DefectLog, Finding
 from lightning_rcnn.data.formats.annotation_files import ImageNames
-from lightning_rcnn.data.formats.coco.scalars import number, whole_number
+from lightning_rcnn.data.formats.coco.scalars import number
+from lightning_rcnn.data.formats.coco.sizes import stated_size
 from lightning_rcnn.data.formats.labeled import (
     LabeledData,
     LabeledImage,
@@ -81,8 +82,8 @@ def _read_labels(layout: Layout, file: str) -> Labels:
             findings.append(Finding(Defect.NO_CLASS, f"{file}, {place}: deleted"))
         else:
             objects.append(_read_object(element, place))
-    width, height = (whole_number((root.findtext(f"imagesize/{key}") or "").strip()) or 0 for key in ("ncols", "nrows"))
-    return Labels(objects, (width, height), findings)
+    width, height = (root.findtext(f"imagesize/{key}") for key in ("ncols", "nrows"))
+    return Labels(objects, stated_size(width, height), findings)
 
 
 def _read_object(element: ElementTree.Element, place: str) -> LabeledObject:

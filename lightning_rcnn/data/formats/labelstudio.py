@@ -11,7 +11,8 @@ from typing import Any
 
 from lightning_rcnn.data.defects import Defect, Finding
 from lightning_rcnn.data.formats.annotation_files import ImageNames, splits_of_files
-from lightning_rcnn.data.formats.coco.scalars import number, whole_number
+from lightning_rcnn.data.formats.coco.scalars import number
+from lightning_rcnn.data.formats.coco.sizes import stated_size
 from lightning_rcnn.data.formats.labeled import LabeledData, LabeledImage, LabeledObject, Labels
 from lightning_rcnn.data.formats.labelstudio_brush import decode_brush
 from lightning_rcnn.data.formats.layout import Layout, read_json
@@ -115,7 +116,7 @@ def _read_results(results: list[Any]) -> list[LabeledObject]:
 
 def _read_result(result: Mapping[str, Any], place: str) -> LabeledObject:
     value = result["value"]
-    width, height = whole_number(result.get("original_width")) or 0, whole_number(result.get("original_height")) or 0
+    width, height = stated_size(result.get("original_width"), result.get("original_height"))
     names = [
         name for key, listed in value.items() if _LABELS.fullmatch(key) and isinstance(listed, list) for name in listed
     ]

@@ -17,6 +17,7 @@ from typing import Any
 from lightning_rcnn.data.defects import DefectLog
 from lightning_rcnn.data.formats.annotation_files import ImageNames
 from lightning_rcnn.data.formats.coco.scalars import whole_number
+from lightning_rcnn.data.formats.coco.sizes import stated_size
 from lightning_rcnn.data.formats.json_lines import SUFFIXES, first_dictionary, numbered_dictionaries
 from lightning_rcnn.data.formats.labeled import LabeledData, LabeledImage, LabeledSplit, Labels
 from lightning_rcnn.data.formats.layout import Layout
@@ -117,5 +118,4 @@ def _labels(entry: Mapping[str, Any], names: Mapping[int, str], pose: Pose | Non
         else malformed(f"{place}, object {number}: no list of numbers")
         for number, row in enumerate(rows if isinstance(rows, list) else [rows], start=1)
     ]
-    width, height = (whole_number(entry.get(key)) or 0 for key in ("width", "height"))
-    return Labels(objects, (width, height))
+    return Labels(objects, stated_size(entry.get("width"), entry.get("height")))

@@ -41,7 +41,7 @@ def object_with_holes(
         width, height: size of the image, pixels.
         place: location for messages.
     """
-    real = [hole for hole in holes if is_polygon(hole) and reach(hole, width, height) < inf]
+    real = [hole for hole in holes if is_polygon(hole) and (not width or reach(hole, width, height) < inf)]
     return _combined(class_name, [outline, *real], np.greater, width, height, place)
 
 

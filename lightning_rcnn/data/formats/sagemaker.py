@@ -11,7 +11,8 @@ from typing import Any
 
 from lightning_rcnn.data.defects import Defect
 from lightning_rcnn.data.formats.annotation_files import ImageNames
-from lightning_rcnn.data.formats.coco.scalars import listed, whole_number
+from lightning_rcnn.data.formats.coco.scalars import listed
+from lightning_rcnn.data.formats.coco.sizes import stated_size
 from lightning_rcnn.data.formats.image_lines import Content, files_of, read_image_lines
 from lightning_rcnn.data.formats.labeled import LabeledData, LabeledImage, LabeledObject, Labels, LabelsError
 from lightning_rcnn.data.formats.layout import Layout
@@ -57,7 +58,7 @@ def _read_labels(content: Content, jobs: list[str]) -> Labels:
     size = sizes[0] if isinstance(sizes, list) and sizes and isinstance(sizes[0], dict) else {}
     numbered = enumerate(listed(job["annotations"]), start=1)
     objects = [_read_box(each, names, f"annotation {index}") for index, each in numbered]
-    return Labels(objects, (whole_number(size.get("width")) or 0, whole_number(size.get("height")) or 0))
+    return Labels(objects, stated_size(size.get("width"), size.get("height")))
 
 
 def _read_box(each: Any, names: dict[str, Any], place: str) -> LabeledObject:

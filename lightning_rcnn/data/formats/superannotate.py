@@ -7,7 +7,8 @@ from functools import partial
 from typing import Any
 
 from lightning_rcnn.data.formats.annotation_files import ImageNames
-from lightning_rcnn.data.formats.coco.scalars import listed, number, numbers, whole_number
+from lightning_rcnn.data.formats.coco.scalars import listed, number, numbers
+from lightning_rcnn.data.formats.coco.sizes import stated_size
 from lightning_rcnn.data.formats.image_json import read_image_files
 from lightning_rcnn.data.formats.labeled import LabeledData, LabeledImage, LabeledObject, Labels
 from lightning_rcnn.data.formats.layout import Layout
@@ -55,7 +56,7 @@ def _read_file(layout: Layout, waiting: list[str], file: str, content: Any) -> L
     if metadata.get("status") == _NOT_STARTED and not content["instances"]:
         waiting.append(file)
         return None
-    width, height = (whole_number(metadata.get(side)) or 0 for side in ("width", "height"))
+    width, height = stated_size(metadata.get("width"), metadata.get("height"))
     shapes = [
         each
         for each in listed(content["instances"])

@@ -20,7 +20,8 @@ import numpy as np
 from PIL import Image
 
 from lightning_rcnn.data.formats.annotation_files import ImageNames
-from lightning_rcnn.data.formats.coco.scalars import listed, whole_number
+from lightning_rcnn.data.formats.coco.scalars import listed
+from lightning_rcnn.data.formats.coco.sizes import stated_size
 from lightning_rcnn.data.formats.image_json import read_image_files
 from lightning_rcnn.data.formats.labeled import LabeledData, LabeledImage, LabeledObject, Labels
 from lightning_rcnn.data.formats.layout import Layout, read_json
@@ -69,7 +70,7 @@ def _class_names(layout: Layout) -> list[str] | None:
 def _read_file(layout: Layout, file: str, content: Any) -> LabeledImage | None:
     if not is_supervisely(content):
         return None
-    width, height = (whole_number(content["size"].get(side)) or 0 for side in ("width", "height"))
+    width, height = stated_size(content["size"].get("width"), content["size"].get("height"))
     objects = [
         _read_object(each, f"object {number}", width, height)
         for number, each in enumerate(listed(content["objects"]), start=1)
@@ -99,7 +100,7 @@ def _read_object(each: Any, place: str, width: int, height: int) -> LabeledObjec
         return _read_rectangle(name, exterior, place)
     if kind != "polygon":
         return unsupported(kind, place)
-    holes = [points_of(hole) for hole in points.get("interior") or []]
+    holes = [points_of(hole) for hole in listed(points.get("interior"))]
     if any(hole is None for hole in holes):
         return malformed(f"{place}: its holes are not lists of points")
     return object_with_holes(name, exterior, [hole for hole in holes if hole], width, height, place)

@@ -9,7 +9,8 @@ from typing import Any
 from urllib.parse import unquote
 
 from lightning_rcnn.data.formats.annotation_files import ImageNames, splits_of_files
-from lightning_rcnn.data.formats.coco.scalars import listed, whole_number
+from lightning_rcnn.data.formats.coco.scalars import listed
+from lightning_rcnn.data.formats.coco.sizes import stated_size
 from lightning_rcnn.data.formats.labeled import LabeledData, LabeledImage, LabeledObject, Labels
 from lightning_rcnn.data.formats.layout import Layout, read_json
 from lightning_rcnn.data.formats.shapes import box_from_sizes, class_name_of, malformed, points_of, polygon_object
@@ -63,14 +64,13 @@ def _read_images(layout: Layout, file: str, entries: Sequence[dict[str, Any]]) -
             continue
         stated = asset.get("size")
         size = stated if isinstance(stated, dict) else {}
-        width, height = (whole_number(size.get(side)) or 0 for side in ("width", "height"))
         written = str(asset.get("name") or "")
         name = names.find(written)
         name = name if name in layout.image_set else names.find(unquote(written))
         regions = entry.get("regions")
         numbered = enumerate(listed(regions), start=1)
         objects = [_read_region(each, f"region {index}") for index, each in numbered]
-        images.append(LabeledImage(name, Labels(objects, (width, height)), file))
+        images.append(LabeledImage(name, Labels(objects, stated_size(size.get("width"), size.get("height"))), file))
     return images
 
 

@@ -107,7 +107,7 @@ def test_bad_objects_of_supervisely_are_counted(write_files, pack_one):
     bomb = bitmap(np.ones((2, 2), np.uint8), [0, 0])
     bomb["bitmap"]["data"] = base64.b64encode(zlib.compress(bytes(1 << 27))).decode()
     point = {"classTitle": "cat", "geometryType": "point", "points": {"exterior": [[1, 1]], "interior": []}}
-    objects = [rectangle(), damaged, bomb, point, holed(interior=[["x"]]), rectangle(exterior=[]), "x"]
+    objects = [rectangle(), damaged, bomb, point, holed(interior=["x"]), holed(interior=-1), "x"]
     packed = pack_one(write_files({"ds/ann/a.json": supervisely(*objects)}, ["ds/img/a.png"]))
     assert packed.objects == {"ds/img/a.png": [CAT]}
     assert packed.report["malformed_object"] == 5
@@ -206,6 +206,14 @@ def test_datumaro(write_files, pack):
     assert train.records["images/train/a.jpg"]["annotations"][0]["difficult"] == 1
     assert train.report["unsupported_shape"] == train.report["unknown_class"] == 1
     assert packed.splits["val"].objects == {"images/val/b.jpg": [("dog", 10, 0, 12, 30)]}
+
+
+def test_a_size_that_no_image_has_is_none(write_files, pack_one):
+    """It is that of the file, whose polygons with holes need one."""
+    huge = supervisely(rectangle(), holed(interior=[HOLE])) | {"size": {"width": 10**39, "height": 48}}
+    packed = pack_one(write_files({"ann/a.jpg.json": huge}, ["img/a.jpg"]))
+    assert packed.objects == {"img/a.jpg": [CAT]}
+    assert packed.report == {"malformed_object": 1, "size_missing": 1}
 
 
 def test_a_damaged_size_of_datumaro_is_none(write_files, pack_one):

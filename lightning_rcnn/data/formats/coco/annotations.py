@@ -15,7 +15,8 @@ from lightning_rcnn.data.formats.coco.json_files import Entry, load_annotations
 from lightning_rcnn.data.formats.coco.keypoints import keypoints_in_pixels, read_keypoints, read_skeleton
 from lightning_rcnn.data.formats.coco.relative import are_relative, polygons_of
 from lightning_rcnn.data.formats.coco.scalars import flag, number, whole_number
-from lightning_rcnn.data.formats.coco.segmentations import MAX_SIDE, box_of_segmentation, read_segmentation
+from lightning_rcnn.data.formats.coco.segmentations import box_of_segmentation, read_segmentation
+from lightning_rcnn.data.formats.coco.sizes import stated_size
 from lightning_rcnn.data.formats.rotation import edges_around_rotated, is_turned
 from lightning_rcnn.data.garbage import paused_collection
 from lightning_rcnn.data.scaling import scale_box, scale_points
@@ -189,7 +190,7 @@ def _read_images(
         if file_name and file_name in files:
             log.add([Finding(Defect.DUPLICATE_FILE_NAME, f"{file_name}, id {image_id}")])
         lists = [_labels(entry.get(key), classes) for key in LABEL_LIST_KEYS] if is_federated else []
-        images[image_id] = CocoImage(image_id, file_name, _size(entry), *lists)
+        images[image_id] = CocoImage(image_id, file_name, stated_size(entry.get("width"), entry.get("height")), *lists)
         files.add(file_name)
     return images
 
@@ -210,13 +211,6 @@ def _file_name(entry: Entry, log: DefectLog) -> str:
     if last_part:
         log.add([Finding(Defect.NAME_FROM_URL, f"{url}: {last_part}")])
     return last_part
-
-
-def _size(entry: Entry) -> tuple[int, int]:
-    width, height = whole_number(entry.get("width")), whole_number(entry.get("height"))
-    if width is None or height is None or min(width, height) < 1 or max(width, height) > MAX_SIDE:
-        return 0, 0
-    return width, height
 
 
 def _wanted(

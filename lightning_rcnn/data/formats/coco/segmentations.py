@@ -10,12 +10,10 @@ from typing import Any
 
 from lightning_rcnn.data.formats.coco.boxes import Box, edges_of
 from lightning_rcnn.data.formats.coco.scalars import number, numbers, unquoted, whole_number
+from lightning_rcnn.data.formats.coco.sizes import MAX_SIDE
 from lightning_rcnn.masks.polygons import is_polygon
 from lightning_rcnn.masks.run_length import edges_of_mask
 from lightning_rcnn.masks.segmentation import checked_run_length
-
-MAX_SIDE = 10**6
-"""Pixels. No image has a longer side, and masks of such an image would take hours."""
 
 
 def read_segmentation(value: Any) -> Any:
