@@ -56,10 +56,10 @@ def _class_names(content: Mapping[str, Any]) -> list[str | None]:
 
 def _read_images(layout: Layout, file: str, content: Mapping[str, Any], names: list[str | None]) -> list[LabeledImage]:
     image_names = ImageNames(layout, file)
-    items = content.get("items")
     images = []
-    for item in items if isinstance(items, list) else []:
+    for number, item in enumerate(listed(content.get("items")), start=1):
         if not isinstance(item, dict):
+            images.append(LabeledImage(f"{file}, item {number} (its image)", Labels(), file))
             continue
         stated = item.get("image")
         image = stated if isinstance(stated, dict) else {}

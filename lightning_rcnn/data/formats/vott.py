@@ -45,9 +45,14 @@ def read_vott(layout: Layout) -> LabeledData:
 
 
 def _entries(content: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Return the entries of a file that have an asset."""
+    """Return the entries of a file; those without an asset get one whose image is not there."""
     assets = content["assets"].values() if isinstance(content["assets"], dict) else listed(content["assets"])
-    return [entry for entry in assets if isinstance(entry, dict) and isinstance(entry.get("asset"), dict)]
+    return [
+        entry
+        if isinstance(entry, dict) and isinstance(entry.get("asset"), dict)
+        else {"asset": {"name": f"asset {number} (its image)"}}
+        for number, entry in enumerate(assets, start=1)
+    ]
 
 
 def _is_open(entry: Mapping[str, Any]) -> bool:

@@ -372,6 +372,16 @@ def test_labelbox(write_files, pack_one):
     assert packed.report["several_annotations"] == packed.report["unsupported_shape"] == 1
 
 
+def test_an_entry_that_is_no_image_is_counted(write_files, refusal):
+    labels = {"categories": {"label": {"labels": NAMES}}}
+    for content, name in (
+        ({"tags": NAMES, "assets": {"1": {"asset": None}}}, "asset 1 (its image)"),
+        (labels | {"items": ["x"]}, "a.json, item 1 (its image)"),
+        (labels | {"items": "x"}, "a.json, item 1 (its image)"),
+    ):
+        assert f"missing_image x 1 (first: {name})" in refusal(write_files({"a.json": content}, ["a.jpg"]))
+
+
 @pytest.mark.parametrize(
     ("file", "content"),
     [
