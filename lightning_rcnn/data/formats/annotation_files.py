@@ -11,7 +11,7 @@ from lightning_rcnn.data.formats.labeled import LabeledImage, LabeledSplit
 from lightning_rcnn.data.formats.layout import Layout
 from lightning_rcnn.data.formats.splits import in_order, split_of
 
-USUAL_FOLDERS = ("images", "JPEGImages", "imgs", "img", "data")
+USUAL_FOLDERS = ("images", "Images", "JPEGImages", "imgs", "img", "data")
 _ADDRESS = re.compile(r"(s3|gs|az|https?)://[^/]+/", re.IGNORECASE)
 
 

@@ -57,7 +57,7 @@ def read_mot(layout: Layout) -> LabeledData:
         by_split[split_of_folder(file)] += _read_sequence(layout, file)
     if len(by_split) > 1 and "" in by_split:
         by_split["other"] = by_split.pop("")
-    splits = [LabeledSplit(name, layout.root, by_split[name], DefectLog()) for name in in_order(by_split)]
+    splits = [LabeledSplit(name, layout.root, by_split[name], DefectLog(), True) for name in in_order(by_split)]
     return LabeledData(plural(len(files), "sequence"), splits)
 
 

@@ -1,5 +1,6 @@
 """Find the image of an annotation file among images of the same name, by their folders."""
 
+from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import PurePosixPath
 
@@ -7,15 +8,24 @@ from pathlib import PurePosixPath
 def nearest_images(file: PurePosixPath, images: Sequence[str]) -> list[str]:
     """Return the images whose folders have most in common with those of a file, counted from the innermost.
 
-    Images in the file's own folder come first, so that a preview elsewhere is not in the way.
+    Of images in folders of one name, as KITTI's `training/image_2` and `testing/image_2` for `training/label_2`, those
+    count whose outer folders have most in common. Images in the file's own folder come first, so that a preview
+    elsewhere is not in the way.
     """
-    beside = [image for image in images if PurePosixPath(image).parent == file.parent]
+    folders = {image: PurePosixPath(image).parent for image in images}
+    beside = [image for image in images if folders[image] == file.parent]
     if beside:
         return beside
-    common = {image: _common_end(file.parent.parts, PurePosixPath(image).parent.parts) for image in images}
-    return [image for image in images if common[image] == max(common.values())]
+    inner = {image: _num_equal(file.parent.parts[::-1], folder.parts[::-1]) for image, folder in folders.items()}
+    outer = {image: _num_equal(file.parent.parts, folder.parts) for image, folder in folders.items()}
+    nearest = [image for image in images if inner[image] == max(inner.values())]
+    best: defaultdict[str, int] = defaultdict(int)
+    for image in nearest:
+        best[folders[image].name] = max(best[folders[image].name], outer[image])
+    return [image for image in nearest if outer[image] == best[folders[image].name]]
 
 
-def _common_end(parts: Sequence[str], others: Sequence[str]) -> int:
-    pairs = zip(reversed(parts), reversed(others), strict=False)
+def _num_equal(parts: Sequence[str], others: Sequence[str]) -> int:
+    """Return the number of equal parts at the beginning."""
+    pairs = zip(parts, others, strict=False)
     return next((index for index, (one, other) in enumerate(pairs) if one != other), min(len(parts), len(others)))

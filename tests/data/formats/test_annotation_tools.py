@@ -253,7 +253,7 @@ def test_crowdhuman(write_files, pack):
     ignored = {"tag": "mask", "fbox": [10, 10, 20, 30], "extra": {"ignore": 1}}
     content = {"ID": "273271,c9db", "gtboxes": [person, ignored]}
     texts = {f"annotation_{split}.odgt": lines(content | {"ID": split}) for split in ("train", "val")}
-    packed = pack(write_files(texts, ["Images/train.jpg", "Images/val.jpg"]))
+    packed = pack(write_files(texts, ["Images/train.jpg", "Images/val.jpg"]), strict=True)
     assert packed.title.endswith("2 splits: train 1, val 1); boxes of the whole body (fbox)")
     val = packed.splits["val"]
     assert val.objects == {"Images/val.jpg": [("person", *CAT[1:]), ("person", *DOG[1:])]}

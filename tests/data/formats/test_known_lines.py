@@ -28,6 +28,13 @@ def test_kitti(write_files, pack):
     assert list(overlapping.splits) == ["train"], "lists that contradict each other do not count"
 
 
+def test_kittis_images_without_labels_have_the_names_of_others(write_files, pack):
+    images = ["training/image_2/000000.png", "testing/image_2/000000.png", "testing/image_2/000001.png"]
+    train = pack(write_files({"training/label_2/000000.txt": CAR}, images), max_loss=0, strict=True).splits["train"]
+    assert train.objects == {images[0]: [("Car", 5, 6, 15, 26)]}
+    assert train.report == {"unlisted_file": 2}
+
+
 def test_tao_and_the_folder_of_labels_alone(write_files, pack_one):
     root = write_files({"labels/a.txt": TAO}, ["images/a.jpg"])
     assert pack_one(root, strict=True).objects == {"images/a.jpg": [("traffic_light", 5, 6, 15, 26)]}
@@ -73,7 +80,7 @@ def test_mot(write_files, pack):
     texts = {f"train/MOT17-{name}/gt/gt.txt": text for name in ("02", "04")}
     texts |= {f"train/MOT17-{name}/det/det.txt": "1,-1,1,1,9,9,0.9\n" for name in ("02", "04")}
     images = [f"train/MOT17-{name}/img1/00000{number}.jpg" for name in ("02", "04") for number in (1, 2, 3)]
-    packed = pack(write_files(texts, images))
+    packed = pack(write_files(texts, [*images, "test/MOT17-01/img1/000001.jpg"]))
     assert packed.title == "found MOTChallenge (2 sequences, train 6 images)"
     train = packed.splits["train"]
     assert [train.objects[image] for image in images[:3]] == [
@@ -81,7 +88,7 @@ def test_mot(write_files, pack):
         [("pedestrian", 5, 6, 15, 26)],
         [],
     ]
-    assert train.report == {"empty_image": 2, "malformed_object": 2, "no_class": 2}
+    assert train.report == {"empty_image": 2, "malformed_object": 2, "no_class": 2, "unlisted_file": 1}
 
 
 def test_mot_as_cvat_exports_it(write_files, pack_one):
