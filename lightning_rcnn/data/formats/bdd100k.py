@@ -37,7 +37,8 @@ def read_bdd100k(layout: Layout) -> LabeledData:
 
 def _read_file(layout: Layout, file: str) -> list[LabeledImage]:
     content = read_json(layout.root / file)
-    size = _size(content.get("config", {}).get("imageSize") if isinstance(content, dict) else None)
+    config = content.get("config") if isinstance(content, dict) else None
+    size = _size(config.get("imageSize") if isinstance(config, dict) else None)
     frames = frames_of(content)
     has_boxes = any(isinstance(label, dict) and label.get("box2d") for frame in frames for label in _labels(frame))
     names = ImageNames(layout, file)

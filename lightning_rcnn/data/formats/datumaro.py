@@ -9,7 +9,7 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from lightning_rcnn.data.formats.annotation_files import ImageNames, splits_of_files
-from lightning_rcnn.data.formats.coco.scalars import flag, listed, numbers, whole_number
+from lightning_rcnn.data.formats.coco.scalars import flag, listed, number, numbers, whole_number
 from lightning_rcnn.data.formats.coco.segmentations import read_segmentation
 from lightning_rcnn.data.formats.coco.sizes import stated_size
 from lightning_rcnn.data.formats.labeled import LabeledData, LabeledImage, LabeledObject, Labels
@@ -57,9 +57,9 @@ def _class_names(content: Mapping[str, Any]) -> list[str | None]:
 def _read_images(layout: Layout, file: str, content: Mapping[str, Any], names: list[str | None]) -> list[LabeledImage]:
     image_names = ImageNames(layout, file)
     images = []
-    for number, item in enumerate(listed(content.get("items")), start=1):
+    for position, item in enumerate(listed(content.get("items")), start=1):
         if not isinstance(item, dict):
-            images.append(LabeledImage(f"{file}, item {number} (its image)", Labels(), file))
+            images.append(LabeledImage(f"{file}, item {position} (its image)", Labels(), file))
             continue
         stated = item.get("image")
         image = stated if isinstance(stated, dict) else {}
@@ -91,6 +91,8 @@ def _read_shape(each: Any, names: list[str | None], place: str) -> LabeledObject
     else:
         values = numbers(each.get("bbox" if kind in ("bbox", "rotated_bbox") else "points"))
         labeled = _read_numbers(kind, name, values or [], place)
+        if kind == "bbox":  # CVAT states the angle of a box beside it
+            labeled = rotated(labeled, number(attributes.get("rotation")) or 0.0)
     return labeled._replace(
         iscrowd=int(flag(attributes.get("is_crowd"))), difficult=int(flag(attributes.get("difficult")))
     )

@@ -27,11 +27,14 @@ from lightning_rcnn.data.formats.labeled import (
 )
 from lightning_rcnn.data.formats.layout import Layout
 from lightning_rcnn.data.formats.pairing import nearest_images
-from lightning_rcnn.data.formats.shapes import class_name_of, edges_around, malformed, polygon_object
+from lightning_rcnn.data.formats.shapes import class_name_of, edges_around, malformed, polygon_object, rotated
 from lightning_rcnn.data.formats.splits import in_order, split_of_folder
 from lightning_rcnn.data.formats.xml_files import MalformedXmlError, parse_xml
 from lightning_rcnn.errors import InputError
 from lightning_rcnn.plural import plural
+
+_ROTATION = re.compile(r"\brotation=([^,\s]+)")
+"""The angle of a box among its attributes, as CVAT writes it."""
 
 
 def is_labelme_xml(layout: Layout, file: str) -> bool:
@@ -93,5 +96,7 @@ def _read_object(element: ElementTree.Element, place: str) -> LabeledObject:
     if not points or len(points) < len(values):
         return malformed(f"{place}: no polygon of points")
     if (element.findtext("type") or "").strip() == "bounding_box":
-        return LabeledObject(name, edges_around(points), place=place)
+        stated = _ROTATION.search(element.findtext("attributes") or "")
+        degrees = number(stated[1]) if stated else None
+        return rotated(LabeledObject(name, edges_around(points), place=place), degrees or 0.0)
     return polygon_object(name, points, place)

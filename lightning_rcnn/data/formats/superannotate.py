@@ -6,6 +6,7 @@ Source: https://doc.superannotate.com/docs/vector-json
 from functools import partial
 from typing import Any
 
+from lightning_rcnn.data.defects import Defect
 from lightning_rcnn.data.formats.annotation_files import ImageNames
 from lightning_rcnn.data.formats.coco.scalars import listed, number, numbers
 from lightning_rcnn.data.formats.coco.sizes import stated_size
@@ -16,6 +17,7 @@ from lightning_rcnn.data.formats.outlines import object_with_holes
 from lightning_rcnn.data.formats.shapes import (
     box_from_corners,
     class_name_of,
+    edges_around,
     ellipse_object,
     join_groups,
     malformed,
@@ -74,8 +76,14 @@ def _read_shape(each: Any, place: str, width: int, height: int) -> LabeledObject
         return malformed(f"{place}: not an object")
     name, kind, points = class_name_of(each.get("className")), each.get("type"), each.get("points")
     if kind == "bbox":
-        corners = points if isinstance(points, dict) else {}
-        return box_from_corners(name, map(corners.get, ("x1", "y1", "x2", "y2")), place)
+        stated = points if isinstance(points, dict) else {}
+        return box_from_corners(name, map(stated.get, ("x1", "y1", "x2", "y2")), place)
+    if kind == "rbbox":
+        stated = points if isinstance(points, dict) else {}
+        corners = numbers([stated.get(f"{axis}{corner}") for corner in range(1, 5) for axis in "xy"])
+        if corners is None:
+            return malformed(f"{place}: not four corners")
+        return LabeledObject(name, edges_around(corners), place=place, defects=(Defect.ROTATED_BOX,))
     if kind == "polygon":
         excluded = each.get("exclude") or []
         outline, *holes = map(numbers, (points, *(excluded if isinstance(excluded, list) else [None])))

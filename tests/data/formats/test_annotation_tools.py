@@ -160,7 +160,7 @@ def test_bdd100k(write_files, pack):
     group = label("dog", DOG[1:], attributes={"crowd": True})
     texts = {
         "labels/det_20/det_train.json": [{"name": "0.jpg"}, frame("a.jpg", label(*[CAT[0], CAT[1:]]), lane, group)],
-        "labels/det_20/det_val.json": {"frames": [frame("a.jpg", label("dog", DOG[1:]))], "config": {}},
+        "labels/det_20/det_val.json": {"frames": [frame("a.jpg", label("dog", DOG[1:]))], "config": None},
     }
     images = [f"images/100k/{name}.jpg" for name in ("train/0", "train/a", "val/a")]
     packed = pack(write_files(texts, images), max_loss=0)
@@ -206,6 +206,24 @@ def test_datumaro(write_files, pack):
     assert train.records["images/train/a.jpg"]["annotations"][0]["difficult"] == 1
     assert train.report["unsupported_shape"] == train.report["unknown_class"] == 1
     assert packed.splits["val"].objects == {"images/val/b.jpg": [("dog", 10, 0, 12, 30)]}
+
+
+def test_rotated_boxes_are_upright_boxes_around_them(write_files, pack_one):
+    """Datumaro's own, those of CVAT, which has the angle among the attributes, and SuperAnnotate's."""
+    shapes = [
+        {"type": "bbox", "label_id": 1, "bbox": [5, 6, 10, 20], "attributes": {"rotation": 90.0}},
+        {"type": "rotated_bbox", "label_id": 1, "bbox": [10, 16, 10, 20, 90]},
+    ]
+    items = [{"id": "a", "annotations": shapes, "image": {"path": "a.jpg"}}]
+    root = write_files({"x.json": {"categories": {"label": {"labels": NAMES}}, "items": items}}, ["a.jpg"])
+    packed = pack_one(root)
+    assert packed.objects == {"a.jpg": 2 * [("cat", 0, 11, 20, 21)]}
+    assert packed.report["rotated_box"] == 2
+    corners = {"x1": 10, "y1": 6, "x2": 15, "y2": 16, "x3": 10, "y3": 26, "x4": 5, "y4": 16}
+    vector = {"metadata": {"name": "a.jpg"}, "instances": [{"type": "rbbox", "className": "cat", "points": corners}]}
+    packed = pack_one(write_files({"x.json": vector}))
+    assert packed.objects == {"a.jpg": [CAT]}
+    assert packed.report == {"rotated_box": 1, "size_missing": 1}
 
 
 def test_a_size_that_no_image_has_is_none(write_files, pack_one):

@@ -30,6 +30,13 @@ def test_labelme_xml_as_cvat_exports_it(write_files, pack_one):
     assert packed.report == {"no_class": 1, "malformed_object": 1, "missing_mask": 1}
 
 
+def test_a_rotated_box_of_cvat_in_labelme_xml(write_files, pack_one):
+    turned = CAT_XML.replace("</object>", "<attributes>occluded=False, rotation=90.0</attributes></object>")
+    packed = pack_one(write_files({"a.xml": labelme(turned)}, ["a.jpg"]))
+    assert packed.objects == {"a.jpg": [("cat", 0, 11, 20, 21)]}
+    assert packed.report == {"rotated_box": 1}
+
+
 def test_labelme_xml_in_folders_with_images_of_equal_names(write_files, pack_one):
     """`Annotations` and `Images` have the same folders; names are escaped as in any XML."""
     texts = {f"Annotations/{folder}/a.xml": labelme(xml) for folder, xml in (("street", CAT_XML), ("park", DOG_XML))}
