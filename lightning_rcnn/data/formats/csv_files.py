@@ -142,9 +142,7 @@ def _read_table(
     stated: dict[str, dict[str, str]] = {"group": {}, "split": {}}
     for line, row in rows_of(layout.root / file, table):
         place = f"{file}, line {line}"
-        image = cell_of(row, table, "image")
-        if not image:
-            continue
+        image = cell_of(row, table, "image") or f"{place} (its image)"
         listed = objects.setdefault(image, [])
         for field in stated.keys() & table.columns.keys():
             _add(stated[field], image, cell_of(row, table, field), field, place)

@@ -3,19 +3,9 @@
 import json
 import random
 
-from tests.data.formats.test_annotation_tools import (
-    CAT,
-    DOG,
-    HOLE,
-    META,
-    frame,
-    holed,
-    label,
-    lines,
-    manifest,
-    rectangle,
-    supervisely,
-)
+from tests.data.formats.test_annotation_tools import HOLE, META, holed, rectangle, supervisely
+from tests.data.formats.test_bdd100k import CAT, DOG, frame, label
+from tests.data.formats.test_image_lines import lines, manifest
 from tests.data.formats.test_json_lines import BOXES, CAT_ROW, DOG_ROW, HEADER, entry
 from tests.data.formats.test_label_tools import RESULTS, annotation, createml, cvat, image, task
 from tests.data.formats.test_labelme import labelme, shape

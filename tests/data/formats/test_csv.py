@@ -328,3 +328,8 @@ def test_several_formats_are_listed_with_their_commands(write_files, refusal):
     message = refusal(root)
     assert f"Pascal VOC (a.xml): `lightning-rcnn pack auto {root} --format voc`" in message
     assert f"CSV (boxes.csv): `lightning-rcnn pack auto {root} --format csv`" in message
+
+
+def test_rows_without_an_image_are_counted(write_files, refusal):
+    root = write_files({"a.csv": "image,x1,y1,x2,y2,class\na.jpg,5,6,15,26,cat\n,5,6,15,26,cat\n\n,,,,,\n"}, ["a.jpg"])
+    assert "missing_image x 1 (first: a.csv, line 3 (its image))" in refusal(root)
