@@ -32,6 +32,8 @@ ONLY_CLASS = "object"
 _IMAGE = ("imageid", "image_id", "id", "image", "img", "filename")
 _RUNS = ("encodedpixels", "encoded_pixels", "rle", "annotation")
 _CLASS = ("classid", "class_id", "categoryid", "class", "label", "cell_type")
+_LINES_TO_TRY = 1000
+"""Images without objects may come first."""
 _BY_ROWS = "cell_type"
 """Column of the only known set whose pixels are numbered row by row."""
 _PAIRS = re.compile(r"\d+ \d+( \d+ \d+)*")
@@ -70,11 +72,11 @@ def read_rle_csv(layout: Layout) -> LabeledData:
 
 
 def _has_runs(layout: Layout, file: str) -> bool:
-    first, *rows = layout.lines(file, 20) or [""]
     try:
-        columns = _columns(first)
+        columns = _columns(next(iter(layout.lines(file, 1)), ""))
     except LabelsError:
         return False
+    rows = layout.lines(file, _LINES_TO_TRY)[1:]
     cells = [row[columns.runs].strip() for row in csv.reader(rows) if len(row) > columns.runs]
     return any(map(_PAIRS.fullmatch, cells)) and all(_PAIRS.fullmatch(cell) or not cell for cell in cells)
 

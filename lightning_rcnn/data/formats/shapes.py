@@ -28,7 +28,9 @@ def points_of(value: Any) -> list[float] | None:
 
 
 def edges_around(points: Sequence[float]) -> Edges:
-    """Return the upright box around points [x, y, x, y, ...]."""
+    """Return the upright box around points [x, y, x, y, ...]; not finite if one of them is not."""
+    if not all(map(math.isfinite, points)):  # comparisons with NaN would leave it out
+        return math.nan, math.nan, math.nan, math.nan
     return min(points[0::2]), min(points[1::2]), max(points[0::2]), max(points[1::2])
 
 

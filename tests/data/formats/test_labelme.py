@@ -1,5 +1,6 @@
 import base64
 import io
+import math
 
 import numpy as np
 import pytest
@@ -146,3 +147,10 @@ def test_by_name(write_files, tmp_path, capsys):
     assert "no JSON file of LabelMe" in capsys.readouterr().err
     assert main(["pack", "auto", str(root), "--out", str(tmp_path / "out2")]) == 1
     assert "malformed JSON" in capsys.readouterr().err
+
+
+def test_a_corner_that_is_no_number_does_not_make_a_smaller_box(write_files, pack_one):
+    corners = [[20, 10], [30, 20], [math.nan, 30], [10, 20]]
+    packed = pack_one(write_files({"a.json": labelme(shape(points=corners, kind="rotation"), shape())}, ["a.jpg"]))
+    assert len(packed.objects["a.jpg"]) == 1
+    assert packed.report["non_finite_box"] == 1

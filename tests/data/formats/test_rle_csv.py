@@ -29,7 +29,7 @@ def pixels(packed, name):
 def test_airbus(write_files, pack):
     """An image without ships has a line without runs; the sample of a submission is of other images."""
     texts = {
-        "train_ship_segmentations_v2.csv": f"ImageId,EncodedPixels\na.jpg,{runs(MASK)}\nb.jpg,\n",
+        "train_ship_segmentations_v2.csv": "ImageId,EncodedPixels\n" + 30 * "b.jpg,\n" + f"a.jpg,{runs(MASK)}\n",
         "sample_submission_v2.csv": "ImageId,EncodedPixels\nc.jpg,1 2\n",
     }
     packed = pack(write_files(texts, ["train_v2/a.jpg", "train_v2/b.jpg", "test_v2/c.jpg"])).splits["train"]
