@@ -8,6 +8,7 @@ from functools import partial
 from math import degrees
 from typing import Any
 
+from lightning_rcnn.data.defects import Defect
 from lightning_rcnn.data.formats.annotation_files import ImageNames
 from lightning_rcnn.data.formats.coco.scalars import number
 from lightning_rcnn.data.formats.coco.sizes import stated_size
@@ -59,14 +60,24 @@ def _read_file(layout: Layout, file: str, content: Any) -> LabeledImage | None:
     slots = item.get("slots")
     slot = slots[0] if isinstance(slots, list) and slots and isinstance(slots[0], dict) else item
     width, height = stated_size(slot.get("width"), slot.get("height"))
-    listed = enumerate(content["annotations"], start=1)
-    objects = [_read_annotation(each, f"annotation {index}", width, height) for index, each in listed]
+    objects = [
+        LabeledObject(None, place=f"annotation {index}: of another slot", lost=Defect.UNKNOWN_IMAGE)
+        if _is_of_other_slot(each, slot.get("slot_name"))
+        else _read_annotation(each, f"annotation {index}", width, height)
+        for index, each in enumerate(content["annotations"], start=1)
+    ]
     written = str(item.get("name") or item.get("filename"))
     folder = str(item.get("path") or "").strip("/")
     names = ImageNames(layout, file)
     name = names.find(f"{folder}/{written}" if folder else written)
     name = name if name in layout.image_set else names.find(written)
     return LabeledImage(name, Labels([each for each in objects if each is not None], (width, height)), file)
+
+
+def _is_of_other_slot(each: Any, slot_name: Any) -> bool:
+    """Return whether an annotation is of another image of an item that has several."""
+    names = each.get("slot_names") if isinstance(each, dict) else None
+    return isinstance(names, list) and bool(names) and slot_name is not None and slot_name not in names
 
 
 def _read_annotation(each: Any, place: str, width: int, height: int) -> LabeledObject | None:

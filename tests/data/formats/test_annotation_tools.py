@@ -143,6 +143,16 @@ def test_darwin(write_files, pack_one, version):
     assert packed.report == {"unsupported_shape": 1, "missing_mask": 1}
 
 
+def test_annotations_of_another_slot_are_not_of_the_first_image(write_files, pack_one):
+    box = {"name": "cat", "bounding_box": {"x": 5, "y": 6, "w": 10, "h": 20}}
+    slots = [{"slot_name": name, "width": 64, "height": 48} for name in ("left", "right")]
+    content = {"version": "2.0", "item": {"name": "a.jpg", "path": "/", "slots": slots}}
+    content["annotations"] = [box, box | {"slot_names": ["left"]}, box | {"slot_names": ["right"]}]
+    packed = pack_one(write_files({"a.json": content}, ["a.jpg"]))
+    assert packed.objects == {"a.jpg": [CAT, CAT]}
+    assert packed.report == {"unknown_image": 1}
+
+
 def test_datumaro(write_files, pack):
     shapes = [
         {"type": "bbox", "label_id": 1, "group": 0, "bbox": [5, 6, 10, 20], "attributes": {"difficult": True}},
