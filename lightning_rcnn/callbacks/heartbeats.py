@@ -47,34 +47,43 @@ def open_store(rank: int, timeout: float) -> TCPStore:
 class HeartbeatLog:
     """When the heartbeats of all ranks changed, by this process's clock: the clocks of machines differ.
 
+    While a job is suspended, its clock runs on, and nobody writes. So of the time between two calls of `take` no more
+    counts than `longest`: a process that did not look cannot say that others were silent.
+
+    Args:
+        world: number of ranks.
+        longest: seconds between two looks that count at most.
+
     Attributes:
         last: newest heartbeat of each rank.
     """
 
-    def __init__(self, world: int) -> None:
+    def __init__(self, world: int, longest: float) -> None:
         self.last: dict[int, Heartbeat] = {}
-        self._heard: dict[int, float] = dict.fromkeys(range(world), time.monotonic())
-        self._batch_ended = time.monotonic()
+        self._longest = longest
+        self._looked, self._watched = time.monotonic(), 0.0
+        self._heard = dict.fromkeys(range(world), self._watched)
+        self._batch_ended = self._watched
 
     def take(self, heartbeats: list[Heartbeat]) -> None:
         """Note the newest heartbeat of each rank."""
-        now = time.monotonic()
+        before, self._looked = self._looked, time.monotonic()
+        self._watched += min(self._looked - before, self._longest)
         for rank, heartbeat in enumerate(heartbeats):
-            before = self.last.get(rank)
-            if before is None or heartbeat.beat != before.beat:
-                self._heard[rank] = now
-            if before is None or heartbeat.batches != before.batches:
-                self._batch_ended = now
+            known = self.last.get(rank)
+            if known is None or heartbeat.beat != known.beat:
+                self._heard[rank] = self._watched
+            if known is None or heartbeat.batches != known.batches:
+                self._batch_ended = self._watched
             self.last[rank] = heartbeat
 
     def without_heartbeat_for(self, seconds: float) -> list[int]:
         """Return the ranks whose heartbeat has not changed for so long."""
-        now = time.monotonic()
-        return [rank for rank, heard in self._heard.items() if now - heard > seconds]
+        return [rank for rank, heard in self._heard.items() if self._watched - heard > seconds]
 
     def seconds_without_batch(self) -> float:
         """Return how long no rank has done a batch."""
-        return time.monotonic() - self._batch_ended
+        return self._watched - self._batch_ended
 
     def odd_ones_out(self) -> tuple[list[int], str]:
         """Return the ranks at the position with the fewest ranks, for which the others wait, and that position."""

@@ -116,7 +116,7 @@ class _Watcher:
         self._main_thread = threading.get_ident()
         self._beat = 0
         self._is_over = threading.Event()
-        self._log = HeartbeatLog(self._world)
+        self._log = HeartbeatLog(self._world, 2 * BEAT)
         self._write_heartbeat()
         trainer.strategy.barrier("rank watch")  # so that every rank has a heartbeat
         self._rounds = 0
