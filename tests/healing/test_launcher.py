@@ -18,9 +18,8 @@ from lightning_rcnn import stop_signals
 from lightning_rcnn.checkpoints.in_memory import FOLDER_VARIABLE, NAME
 from lightning_rcnn.cli import forking
 from lightning_rcnn.files import atomic_save
-from lightning_rcnn.healing import __main__ as command
+from lightning_rcnn.healing import command, leader, memory
 from lightning_rcnn.healing import launcher as launcher_module
-from lightning_rcnn.healing import leader, memory
 from lightning_rcnn.healing.launcher import Launcher
 from lightning_rcnn.healing.layout import Layout
 from lightning_rcnn.healing.network import Address, Network
