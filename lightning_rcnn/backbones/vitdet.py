@@ -61,7 +61,7 @@ class ViTDet(PyramidBackbone):
         self.in_channels = in_channels
         for key, size in (("image_size", image_size), ("pretrained_size", pretrained_size)):
             if size % PATCH:
-                raise InputError(f"ViTDet: {key} {size}: give a multiple of {PATCH}, the side of a patch")
+                raise InputError(f"ViTDet.{key}: {size}: give a multiple of {PATCH}, the side of a patch")
         self.net = VisionTransformer(name, window, image_size, pretrained_size, drop_path, checkpointing, in_channels)
         self.sharded_layers = tuple(f"net.blocks.{number}" for number in range(len(self.net.blocks)))
         if weights is not None:

@@ -46,6 +46,7 @@ from lightning_rcnn.cli.run_trainer import (
     run_precision,
 )
 from lightning_rcnn.cli.seeds import SEED, resolve_seed
+from lightning_rcnn.cli.setting_keys import under_its_key
 from lightning_rcnn.cli.showing import SHOW, leave_out_training
 from lightning_rcnn.cli.tiles_and_views import given_tiles_and_views
 from lightning_rcnn.cli.training_help import TrainingHelp
@@ -141,6 +142,7 @@ class DetectionCLI(LightningCLI):
             self.config = parser.parse_args([self.command, "--config", as_yaml(content), *flags])
         except ParserError as error:
             raise InputError(located(str(error), flags, sorted(keys.flags), composition)) from error
+        self._flags, self._composition = flags, composition  # for errors of constructors
         self.config[self.command]["run_dir"] = self._shown_run_dir
 
     @property
@@ -230,7 +232,7 @@ class DetectionCLI(LightningCLI):
             refused = refused_by_constructor(error)
             if refused is None:
                 raise
-            raise refused from None
+            raise under_its_key(refused, self.config[self.command], self._flags, self._composition) from None
         finally:
             data[split] = given  # for the configuration of the run
 

@@ -5,7 +5,7 @@ option.
 """
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import groupby
 from pathlib import PurePath
 
@@ -86,17 +86,23 @@ def located(message: str, arguments: Sequence[str], flags: list[str], compositio
         return what
     wanted = key.split(".")
     for matches in (_is_same, _is_inside):
-        for argument in arguments:
-            flag = argument.partition("=")[0].removesuffix("+")
-            if flag.startswith("--") and matches(flag.removeprefix("--").split("."), wanted):
-                return f"{flag}: {what}"
-        for path, origin in composition.origins.items():
-            if matches(path, wanted):
-                return f"{origin}: {'.'.join(path)}: {what}"
+        if place := _place_of(wanted, matches, arguments, composition):
+            return f"{place}: {what}"
     for path, origin in composition.origins.items():
         if len(path) > 1 and list(path) == wanted[: len(path)]:  # a list of classes, whose arguments have its origin
             return f"{origin}: {key}: {what}"
     return f"{key}: {what}"
+
+
+def place_of(key: Sequence[str], arguments: Sequence[str], composition: Composition) -> str | None:
+    """Return where a key was given: the flag, or the file with line and key; None if it was not.
+
+    Args:
+        key: whole key path.
+        arguments: arguments of the command line.
+        composition: merged configuration files.
+    """
+    return _place_of(key, _is_same, arguments, composition)
 
 
 def constructor_error(message: str) -> str | None:
@@ -140,6 +146,20 @@ def _owner(arguments: str, message: str) -> str | None:
     first = arguments.partition(",")[0].removeprefix("--")
     owners = re.findall(rf"class_path='(?:\w+\.)*(\w+)', init_args=Namespace\((?:[^()]*, )?{first}=None", message)
     return owners[-1] if owners else None
+
+
+def _place_of(
+    key: Sequence[str],
+    matches: Callable[[Sequence[str], Sequence[str]], bool],
+    arguments: Sequence[str],
+    composition: Composition,
+) -> str | None:
+    for argument in arguments:
+        flag = argument.partition("=")[0].removesuffix("+")
+        if flag.startswith("--") and matches(flag.removeprefix("--").split("."), key):
+            return flag
+    origins = composition.origins.items()
+    return next((f"{origin}: {'.'.join(path)}" for path, origin in origins if matches(path, key)), None)
 
 
 def _is_same(path: Sequence[str], key: Sequence[str]) -> bool:

@@ -5,15 +5,19 @@ Other parts are in `preprocessing.py`, `optimization.py`, `evaluation.py` and `i
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import IO, Any, Self
 
 import torch
+from lightning.pytorch.utilities.model_helpers import _restricted_classmethod
 from torch import Tensor
 
+from lightning_rcnn.checkpoints.header import first_mismatch
 from lightning_rcnn.detectors.images import ImageLike, as_images
 from lightning_rcnn.detectors.inference import detect_tensors
 from lightning_rcnn.detectors.steps import DetectorSteps
 from lightning_rcnn.detectors.tiles_and_views import OVERLAP, TilesAndViews
 from lightning_rcnn.detectors.whole_images import as_tensors, detect_objects
+from lightning_rcnn.errors import InputError
 from lightning_rcnn.export.check import Comparison
 from lightning_rcnn.export.exporting import FormatName, export_detector
 from lightning_rcnn.functional.class_suppression import suppress_across_classes
@@ -25,6 +29,37 @@ class Detector(DetectorSteps):
 
     This base has what detectors do in Python; `DetectorCore` has the arguments and what to override.
     """
+
+    @_restricted_classmethod  # as Lightning's: it refuses to be called on an instance, which it would not change
+    def load_from_checkpoint(
+        cls,  # noqa: N805
+        checkpoint_path: str | Path | IO[bytes],
+        map_location: Any = None,
+        hparams_file: str | Path | None = None,
+        strict: bool | None = None,
+        weights_only: bool | None = None,
+        **kwargs: Any,
+    ) -> Self:
+        """Load a checkpoint of this class, as Lightning does; `lightning_rcnn.load_detector` finds the class itself.
+
+        Args:
+            checkpoint_path, map_location, hparams_file, strict, weights_only: see Lightning's method.
+            kwargs: arguments of the constructor in the place of those in the file.
+
+        Raises:
+            InputError: the file is not of this class, or not of ours.
+        """
+        load = super().load_from_checkpoint
+        try:
+            return load(checkpoint_path, map_location, hparams_file, strict, weights_only, **kwargs)
+        except (InputError, KeyError, TypeError, RuntimeError) as error:
+            if isinstance(error, RuntimeError) and "loading state_dict" not in str(error):
+                raise
+            reason = first_mismatch(error) if isinstance(error, RuntimeError) else str(error)
+            raise InputError(
+                f"{checkpoint_path}: cannot be loaded as {cls.__name__} ({reason}); lightning_rcnn.load_detector takes "
+                "the class from the file, and lightning_rcnn.load reads those of torchvision and detectron2, too"
+            ) from error
 
     @torch.inference_mode()
     def detect(

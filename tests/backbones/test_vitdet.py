@@ -171,5 +171,5 @@ def test_weights_of_a_classifier_and_of_a_detector_are_read(tmp_path):
     assert torch.equal(again.blocks[3].attn.rel_pos_h, net.blocks[3].attn.rel_pos_h)
     with pytest.raises(InputError, match="not weights of a tiny vision transformer with 196 positions: 0 keys are mis"):
         small(weights=str(tmp_path / "mae.pth"), pretrained_size=224)
-    with pytest.raises(InputError, match="ViTDet: image_size 100: give a multiple of 16, the side of a patch"):
+    with pytest.raises(InputError, match=r"ViTDet\.image_size: 100: give a multiple of 16, the side of a patch"):
         small(image_size=100)

@@ -12,6 +12,7 @@ BACKBONES = (
     "there are ResNetFPN, ResNetC4, ResNetDC5, PlainBackbone, MobileNetFPN, RegNetFPN, SwinFPN, TimmFPN, ViTDet, or "
     "give the class path of yours"
 )
+CHANNELS = "--model.init_args.backbone.init_args.channels"
 NETWORKS = ", ".join(get_args(ResNetName))
 NOT_A_NETWORK = f"'resnet19' is not one of {NETWORKS}; did you mean resnet18?"
 
@@ -105,6 +106,23 @@ def test_what_torchvision_says_of_arguments_is_one_line(error_line, workplace, s
     (workplace / "wrong.yaml").write_text(flip)
     line = error_line("fit", "--config", "tiny.yaml", "--config", "wrong.yaml", "--data.train", shards / "train")
     assert line == "RandomHorizontalFlip: `p` should be a floating point value in the interval [0.0, 1.0]."
+
+
+@pytest.mark.parametrize(
+    ("text", "words", "line"),
+    [
+        ("", "--model.rpn.nms_iou 1.5", "--model.rpn.nms_iou: 1.5 is out of range; give 0 to 1"),
+        ("", "--model.rpn.anchors.ratios=[1,0]", "--model.rpn.anchors.ratios[1]: 0.0 is out of range; give above 0"),
+        ("", f"{CHANNELS} 0", f"{CHANNELS}: 0 is out of range"),
+        ("rpn: {nms_iou: 1.5}", "", "top.yaml:2: model.init_args.rpn.nms_iou: 1.5 is out of range; give 0 to 1"),
+        ("box: {head: {width: 0}}", "--model.box.nms_iou .5", "top.yaml:2: model.init_args.box.head.width: 0 is out"),
+        ("", "--model.preprocessing.pixel_mean [1,1]", "--model.preprocessing.pixel_mean: 2 numbers for 3 channels"),
+    ],
+)
+def test_a_setting_that_cannot_be_is_named_as_it_was_typed(error_line, workplace, shards, text, words, line):
+    (workplace / "top.yaml").write_text(f"base: tiny.yaml\nmodel: {{init_args: {{{text}}}}}")
+    found = error_line("fit", "--config", "top.yaml", "--data.train", shards / "train", *words.split())
+    assert found.startswith(line)
 
 
 @pytest.mark.parametrize(

@@ -97,3 +97,25 @@ def test_files_that_are_not_checkpoints(checkpoint, tmp_path):
     checkpoint.write_bytes(checkpoint.read_bytes()[:-1000])
     with pytest.raises(InputError, match="the end of the file is missing"):
         read_header(checkpoint)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "reason"),
+    [
+        (lightning_rcnn.Detector, "Detector takes no backbone"),
+        (lightning_rcnn.MaskRCNN, "only the model has mask."),
+        (lightning_rcnn.ProposalNetwork, "ProposalNetwork takes no pooler"),
+    ],
+)
+def test_lightnings_way_of_loading_names_ours_where_the_class_is_another(checkpoint, wrong, reason):
+    with pytest.raises(InputError) as caught:
+        wrong.load_from_checkpoint(checkpoint)
+    line = str(caught.value)
+    assert line.startswith(f"{checkpoint}: cannot be loaded as {wrong.__name__} ({reason}")
+    assert "lightning_rcnn.load_detector takes the class from the file" in line
+
+
+def test_an_instance_is_not_loaded_into(detector, checkpoint):
+    """Lightning refuses it, too: the weights of the instance would not change."""
+    with pytest.raises(TypeError, match="cannot be called on an instance"):
+        detector.load_from_checkpoint(checkpoint)
