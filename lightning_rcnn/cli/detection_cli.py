@@ -28,7 +28,7 @@ from lightning_rcnn.cli.model_from_data import SPLITS, take_from_data
 from lightning_rcnn.cli.nested_help import with_model_of_help
 from lightning_rcnn.cli.nested_nulls import take_nested_nulls
 from lightning_rcnn.cli.parse_errors import located, refused_by_constructor
-from lightning_rcnn.cli.refused_callbacks import NO_CHECKPOINTS, refuse_callbacks
+from lightning_rcnn.cli.refused_callbacks import refuse_callbacks, refuse_no_checkpoints
 from lightning_rcnn.cli.refused_start import HeldFolder, make_and_hold, removed_if_unused
 from lightning_rcnn.cli.resume import begin_other_run, check_resume
 from lightning_rcnn.cli.run_config import SaveRunConfig, loggers_of
@@ -178,8 +178,7 @@ class DetectionCLI(LightningCLI):
         """Check run folder, callbacks and data, and take classes and pixels from the data."""
         config = self.config[self.command]
         refuse_callbacks(config.trainer.callbacks)
-        if config.trainer.enable_checkpointing is False:
-            raise InputError(NO_CHECKPOINTS)
+        refuse_no_checkpoints(config.trainer)
         if self.command == SHOW:
             leave_out_training(config)
         self._data_set = take_from_data(config, self.command)

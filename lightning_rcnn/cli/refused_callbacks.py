@@ -54,10 +54,24 @@ REFUSED: dict[type[Callback], str] = {
     Timer: "its `interval` is no plain data, which config.yaml holds; give --trainer.max_time",
     ThroughputMonitor: "it has to be told how large a batch is; Throughput, which each run has, logs images per second",
 }
-NO_CHECKPOINTS = (
-    "trainer.enable_checkpointing false: every run keeps last.ckpt, without which a stopped one is lost; leave it out, "
-    "and set --last_checkpoint.every_n_steps high where writing takes long"
-)
+_WAY_OUT = "leave it out, and set --last_checkpoint.every_n_steps high where writing takes long"
+
+
+def refuse_no_checkpoints(trainer: Any) -> None:
+    """Refuse settings of the trainer without which a run that is stopped would be lost.
+
+    Args:
+        trainer: parsed `trainer` of the configuration.
+
+    Raises:
+        InputError: it is to keep no checkpoints.
+    """
+    for name, value in (("enable_checkpointing", False), ("barebones", True)):
+        if getattr(trainer, name) is value:
+            raise InputError(
+                f"trainer.{name} {str(value).lower()}: every run keeps last.ckpt, without which a stopped one is lost; "
+                f"{_WAY_OUT}"
+            )
 
 
 def refuse_callbacks(configured: Any) -> None:

@@ -130,11 +130,10 @@ def test_what_derives_from_a_refused_callback_is_refused(error_line, shards, mon
     assert line.startswith("trainer.callbacks: Unfreezing does not work here: layers that join")
 
 
-def test_a_run_without_checkpoints_is_refused(error_line, shards):
-    words = ("fit", "--config", "tiny.yaml", "--data.train", shards / "train")
-    assert error_line(*words, "--trainer.enable_checkpointing", "false").startswith(
-        "trainer.enable_checkpointing false"
-    )
+@pytest.mark.parametrize(("name", "value"), [("enable_checkpointing", "false"), ("barebones", "true")])
+def test_a_run_without_checkpoints_is_refused(error_line, shards, name, value):
+    words = ("fit", "--config", "tiny.yaml", "--data.train", shards / "train", f"--trainer.{name}", value)
+    assert error_line(*words).startswith(f"trainer.{name} {value}: every run keeps last.ckpt")
 
 
 @pytest.mark.end_to_end
