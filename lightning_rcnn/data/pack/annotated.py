@@ -111,9 +111,11 @@ def check_annotated_image(image: AnnotatedImage, data: bytes, info: ImageInfo) -
     frame = choose_frame(info, image.size, boxes)
     findings = [Finding(defect, image.file_name) for defect in frame.defects]
     annotations = []
+    width, height = frame.size
+    is_scaled = frame.annotated != frame.size
     for number, annotated in enumerate(image.objects, start=1):
-        scaled = _scaled(annotated, frame)
-        annotation, defects = _check_object(scaled, *frame.size)
+        scaled = _scaled(annotated, frame) if is_scaled else annotated
+        annotation, defects = _check_object(scaled, width, height)
         if annotation and image.num_keypoints:
             defects = defects + _add_keypoints(annotation, scaled, image.num_keypoints, frame.size)
         if defects:
@@ -128,8 +130,8 @@ def check_annotated_image(image: AnnotatedImage, data: bytes, info: ImageInfo) -
     record: dict[str, Any] = {
         "image_id": image.image_id,
         "file_name": image.file_name,
-        "width": frame.size[0],
-        "height": frame.size[1],
+        "width": width,
+        "height": height,
         "apply_exif": Defect.EXIF_IGNORED not in frame.defects,
         "annotations": annotations,
     }
@@ -157,8 +159,6 @@ def _add_keypoints(annotation: Annotation, annotated: AnnotatedObject, number: i
 
 def _scaled(annotated: AnnotatedObject, frame: Frame) -> AnnotatedObject:
     """Scale the object to the image's frame."""
-    if frame.annotated == frame.size:
-        return annotated
     x, y = (side / annotated_side for side, annotated_side in zip(frame.size, frame.annotated, strict=True))
     return annotated._replace(
         edges=None if annotated.edges is None else scale_box(annotated.edges, x, y),
@@ -178,14 +178,14 @@ def _check_object(annotated: AnnotatedObject, width: int, height: int) -> tuple[
     if box is None:
         return None, defects
     segmentation, mask_defects = check_segmentation(annotated.segmentation, width, height, box)
-    annotation = Annotation(
-        id=annotated.id,
-        bbox=list(box),
-        label=annotated.label,
-        iscrowd=annotated.iscrowd,
-        difficult=annotated.difficult,
-        area=area_of(annotated.area, segmentation, height, width, (box[2] - box[0]) * (box[3] - box[1])),
-    )
+    annotation: Annotation = {
+        "id": annotated.id,
+        "bbox": list(box),
+        "label": annotated.label,
+        "iscrowd": annotated.iscrowd,
+        "difficult": annotated.difficult,
+        "area": area_of(annotated.area, segmentation, height, width, (box[2] - box[0]) * (box[3] - box[1])),
+    }
     if segmentation is not None:
         annotation["segmentation"] = segmentation
     return annotation, defects + mask_defects

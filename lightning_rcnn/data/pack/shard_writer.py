@@ -10,7 +10,7 @@ from lightning_rcnn.data.index import Annotation, Shard, distinct_labels
 from lightning_rcnn.data.pack.source import Sample
 from lightning_rcnn.data.pack.tar_shard import TarShard
 
-_ENCODER = json.JSONEncoder(separators=(",", ":"))
+_ENCODER = json.JSONEncoder(separators=(",", ":"), check_circular=False)
 
 
 class ShardWriter:
