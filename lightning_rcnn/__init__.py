@@ -59,7 +59,8 @@ if TYPE_CHECKING:
     from lightning_rcnn.detectors.rcnn.fine_tuning import RCNNFineTuning
     from lightning_rcnn.detectors.rcnn.rcnn import RCNN
     from lightning_rcnn.errors import InputError
-    from lightning_rcnn.parts import Part, Settings
+    from lightning_rcnn.parts import Part
+    from lightning_rcnn.settings import Settings
     from lightning_rcnn.skeleton import Skeleton
     from lightning_rcnn.structures import Batch, Detections, Proposals, Targets
 
@@ -84,7 +85,7 @@ _MODULES = {
     "RCNNBoxRegression": "lightning_rcnn.detectors.rcnn.box_regression",
     "RCNNClassification": "lightning_rcnn.detectors.rcnn.classification",
     "RCNNFineTuning": "lightning_rcnn.detectors.rcnn.fine_tuning",
-    "Settings": "lightning_rcnn.parts",
+    "Settings": "lightning_rcnn.settings",
     "Skeleton": "lightning_rcnn.skeleton",
     "Targets": "lightning_rcnn.structures",
     "Transform": "lightning_rcnn.data.transforms.base",

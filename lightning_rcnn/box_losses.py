@@ -13,7 +13,8 @@ from torch import Tensor
 from lightning_rcnn.functional.boxes import decode
 from lightning_rcnn.functional.iou_losses import ciou_loss, diou_loss, giou_loss
 from lightning_rcnn.functional.losses import box_loss
-from lightning_rcnn.parts import Part, Settings
+from lightning_rcnn.parts import Part
+from lightning_rcnn.settings import Settings
 from lightning_rcnn.settings_checks import NonNegative, Positive
 
 

@@ -1,9 +1,8 @@
-"""Base classes of the parts of a detector and their settings, which record their arguments as plain data."""
+"""Base classes of the parts of a detector, which record their arguments as plain data."""
 
 import functools
 import inspect
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, fields
 from typing import Any, ClassVar
 from weakref import ReferenceType, WeakKeyDictionary, ref
 
@@ -109,41 +108,9 @@ class Part(Recorded, nn.Module):
     conventions: ClassVar[tuple[str, ...]] = ()
 
 
-@dataclass(frozen=True)
-class Settings(Described):
-    """Base of the settings of a part, a frozen dataclass. Subclasses add fields and a method `build`.
-
-    Types bound numbers, for example `Fraction` of `settings_checks.py`.
-
-    Attributes:
-        conventions: names of the fields that must match those the weights were trained with.
-
-    Raises:
-        InputError: a field does not match its type, or is out of its range.
-    """
-
-    conventions: ClassVar[tuple[str, ...]] = ()
-
-    def __post_init__(self) -> None:
-        hints = hints_of(type(self))  # type: ignore[arg-type]  # a class is always hashable
-        for field in fields(self):
-            value = _frozen(from_plain(getattr(self, field.name), getattr(type(self), field.name, None)))
-            object.__setattr__(self, field.name, value)
-            check(type(self).__name__, field.name, hints.get(field.name, Any), value)
-
-    def plain_arguments(self) -> dict[str, Any]:
-        """Return the fields as plain data."""
-        return {field.name: to_plain(getattr(self, field.name)) for field in fields(self)}
-
-
 def part(of_class: type, **init_args: Any) -> dict[str, Any]:
     """Describe a part, settings, an optimizer or a schedule as plain data."""
     return {CLASS_PATH: class_path(of_class), INIT_ARGS: init_args}
-
-
-def _frozen(value: Any) -> Any:
-    """Convert lists to tuples, so that settings stay unchanged, and numpy scalars to Python's."""
-    return tuple(_frozen(from_plain(item)) for item in value) if isinstance(value, (list, tuple)) else value
 
 
 _OWNERS: WeakKeyDictionary[Part, ReferenceType[Recorded]] = WeakKeyDictionary()

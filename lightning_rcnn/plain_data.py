@@ -11,8 +11,6 @@ from dataclasses import fields, is_dataclass
 from typing import Any
 
 import numpy as np
-from torch.optim import Optimizer
-from torch.optim.lr_scheduler import LRScheduler
 
 from lightning_rcnn.class_paths import class_path, import_path
 from lightning_rcnn.errors import InputError
@@ -46,7 +44,7 @@ def to_plain(value: Any) -> Any:
         return {CLASS_PATH: class_path(type(value)), INIT_ARGS: value.plain_arguments()}
     if isinstance(value, functools.partial) and (built := _stepped_class(value)):
         return {CLASS_PATH: class_path(built), INIT_ARGS: _stepped_arguments(built, value.keywords)}
-    if isinstance(value, type) and issubclass(value, (Optimizer, LRScheduler)):
+    if isinstance(value, type) and _is_stepped(value):
         return {CLASS_PATH: class_path(value), INIT_ARGS: _stepped_arguments(value, {})}
     if isinstance(value, Mapping):
         if (key := next((key for key in value if not isinstance(key, str)), None)) is not None:
@@ -129,7 +127,7 @@ def import_class(path: str) -> type:
     """
     imported = import_path(path)
     # A file must not be able to run anything else.
-    if not (isinstance(imported, type) and issubclass(imported, (Described, Optimizer, LRScheduler))):
+    if not (isinstance(imported, type) and (issubclass(imported, Described) or _is_stepped(imported))):
         raise InputError(f"class_path {path}: neither a part, settings, an optimizer nor a schedule")
     return imported
 
@@ -184,12 +182,21 @@ def bound_arguments(
 
 
 def _build(built: type, arguments: Mapping[str, Any]) -> Any:
-    if issubclass(built, (Optimizer, LRScheduler)):
+    if _is_stepped(built):
         return _stepped(built, arguments)
     bound_arguments(built, inspect.signature(built), (), arguments)
     if inspect.isabstract(built):
         raise InputError(f"{built.__name__} is a base of others; give one that is derived from it")
     return built(**arguments)
+
+
+def _is_stepped(of_class: type) -> bool:
+    """Tell whether a class is an optimizer or a schedule."""
+    # Imported here: commands that only merge plain data, or have settings of data, need no torch, which takes a second.
+    from torch.optim import Optimizer
+    from torch.optim.lr_scheduler import LRScheduler
+
+    return issubclass(of_class, (Optimizer, LRScheduler))
 
 
 def _stepped(built: type, arguments: Mapping[str, Any]) -> functools.partial[Any]:
@@ -201,7 +208,7 @@ def _stepped(built: type, arguments: Mapping[str, Any]) -> functools.partial[Any
 def _stepped_class(held: functools.partial[Any]) -> type | None:
     """Return the optimizer or schedule class of a `functools.partial`; None for other classes."""
     built = next((part for part in (held.func, *held.args) if isinstance(part, type)), None)
-    return built if built is not None and issubclass(built, (Optimizer, LRScheduler)) else None
+    return built if built is not None and _is_stepped(built) else None
 
 
 def _stepped_arguments(built: type, given: Mapping[str, Any]) -> dict[str, Any]:
@@ -218,7 +225,7 @@ def _stepped_arguments(built: type, given: Mapping[str, Any]) -> dict[str, Any]:
 def _parameters(of_class: type) -> Mapping[str, inspect.Parameter]:
     """Return the parameters that are settings: all but the first one of an optimizer or a schedule."""
     parameters = dict(inspect.signature(of_class).parameters)
-    if issubclass(of_class, (Optimizer, LRScheduler)):
+    if _is_stepped(of_class):
         del parameters[next(iter(parameters))]
     return parameters
 

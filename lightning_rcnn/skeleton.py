@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from lightning_rcnn.errors import InputError
-from lightning_rcnn.parts import Settings
 from lightning_rcnn.plural import plural
+from lightning_rcnn.settings import Settings
 
 Pairs = tuple[tuple[int, int], ...]
 

@@ -19,6 +19,7 @@ LAYERS = [
     {"class_paths"},
     {"plain_data"},
     {"settings_checks"},
+    {"settings"},
     {"parts"},
     {"structures", "skeleton"},
     {"masks"},

@@ -33,7 +33,7 @@ from lightning_rcnn.detectors.rcnn.classification import RCNNClassification
 from lightning_rcnn.detectors.rcnn.fine_tuning import RCNNFineTuning
 from lightning_rcnn.detectors.rcnn.rcnn import RCNN
 from lightning_rcnn.errors import InputError
-from lightning_rcnn.parts import Part, Recorded, Settings, part
+from lightning_rcnn.parts import Part, Recorded, part
 from lightning_rcnn.plain_data import (
     all_arguments,
     from_plain,
@@ -50,6 +50,7 @@ from lightning_rcnn.roi_heads.mask_branch import MaskBranch, MaskSettings
 from lightning_rcnn.roi_heads.pooler import PoolerSettings, RoIPooler
 from lightning_rcnn.rpn.anchors import AnchorSettings
 from lightning_rcnn.rpn.branch import RPN, RPNSettings
+from lightning_rcnn.settings import Settings
 from lightning_rcnn.settings_checks import Fraction
 from tests.seeded import seeded
 

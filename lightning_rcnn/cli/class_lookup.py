@@ -12,7 +12,8 @@ from lightning_rcnn.class_paths import class_path as class_path_of
 from lightning_rcnn.class_paths import import_module
 from lightning_rcnn.cli.known_classes import BACKBONES, DETECTORS, SCHEDULES
 from lightning_rcnn.detectors.optimization import LRSchedulerCallable, OptimizerCallable
-from lightning_rcnn.parts import Part, Settings
+from lightning_rcnn.parts import Part
+from lightning_rcnn.settings import Settings
 from lightning_rcnn.suggestions import did_you_mean
 
 CLASS_KEYS = ("class_path", "init_args", "dict_kwargs")

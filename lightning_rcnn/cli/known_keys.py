@@ -28,8 +28,9 @@ from lightning_rcnn.cli.composing import Composition, KeyPath
 from lightning_rcnn.cli.flags import flag_value, given_class, sets_several_keys
 from lightning_rcnn.cli.other_names import is_of_others, ours_for
 from lightning_rcnn.errors import InputError
-from lightning_rcnn.parts import Part, Settings
+from lightning_rcnn.parts import Part
 from lightning_rcnn.plain_data import merge
+from lightning_rcnn.settings import Settings
 from lightning_rcnn.suggestions import did_you_mean
 
 _CLASS_NAME = re.compile(r"(?!(?:true|false|null)$)[A-Za-z_]\w*(\.\w+)*")

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from lightning_rcnn.parts import Settings
+from lightning_rcnn.settings import Settings
 from lightning_rcnn.settings_checks import Fraction, NonNegative, Positive, PositiveCount
 
 

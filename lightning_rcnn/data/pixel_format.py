@@ -7,7 +7,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 
 from lightning_rcnn.errors import InputError
-from lightning_rcnn.parts import Settings
+from lightning_rcnn.settings import Settings
 from lightning_rcnn.settings_checks import PositiveCount
 
 PixelKind = Literal["uint8", "int8", "uint16", "int16", "uint32", "int32", "float32"]

@@ -16,8 +16,8 @@ import numpy as np
 from lightning_rcnn.data.epoch_counts import MAX_EPOCH_SIZE, EpochCounts, epoch_counts
 from lightning_rcnn.data.image_classes import ImageClasses
 from lightning_rcnn.errors import InputError
-from lightning_rcnn.parts import Settings
 from lightning_rcnn.plural import plural
+from lightning_rcnn.settings import Settings
 from lightning_rcnn.settings_checks import Bounds, Fraction, NonNegative, Positive
 from lightning_rcnn.suggestions import did_you_mean
 

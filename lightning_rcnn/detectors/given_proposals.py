@@ -9,8 +9,8 @@ from torch import Tensor
 
 from lightning_rcnn.errors import InputError
 from lightning_rcnn.functional.boxes import rescale
-from lightning_rcnn.parts import Settings
 from lightning_rcnn.proposals.selective_search import SelectiveSearch, SelectiveSearchMode
+from lightning_rcnn.settings import Settings
 from lightning_rcnn.settings_checks import PositiveCount
 from lightning_rcnn.structures import Inputs, Proposals
 

@@ -12,7 +12,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from lightning_rcnn.backbones.base import Backbone
 from lightning_rcnn.errors import InputError
-from lightning_rcnn.parts import Settings
+from lightning_rcnn.settings import Settings
 from lightning_rcnn.settings_checks import Bounds, NonNegative, Positive, PositiveCount
 
 ScalingRule = Literal["linear", "square_root"]

@@ -14,7 +14,8 @@ from torch import Tensor
 from lightning_rcnn.data.pixel_format import RGB, PixelFormat, per_channel
 from lightning_rcnn.data.resize import ResizeMethod, ResizeRule
 from lightning_rcnn.errors import InputError
-from lightning_rcnn.parts import Part, Settings
+from lightning_rcnn.parts import Part
+from lightning_rcnn.settings import Settings
 from lightning_rcnn.settings_checks import Positive, PositiveCount
 from lightning_rcnn.structures import Inputs
 

@@ -17,11 +17,12 @@ from lightning_rcnn.functional.boxes import decode
 from lightning_rcnn.functional.losses import LossSum
 from lightning_rcnn.functional.postprocess import NMSKind, select_detections
 from lightning_rcnn.functional.targets import RoIs, roi_targets
-from lightning_rcnn.parts import Part, Settings
+from lightning_rcnn.parts import Part
 from lightning_rcnn.roi_heads.box_head import AveragePool, BoxHeadSettings, BoxPredictor, TwoLayerHead
 from lightning_rcnn.roi_heads.box_predictions import BoxPredictions
 from lightning_rcnn.roi_heads.class_losses import ClassLossSettings, SoftmaxLoss
 from lightning_rcnn.roi_heads.pooler import PooledFeatures, RoIPooler, as_rois
+from lightning_rcnn.settings import Settings
 from lightning_rcnn.settings_checks import Fraction, NonNegative, Positive, PositiveCount
 from lightning_rcnn.structures import Detections, Inputs, Proposals, Targets
 

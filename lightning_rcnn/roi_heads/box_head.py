@@ -11,9 +11,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lightning_rcnn.backbones.norms import NormName, norm_layer
-from lightning_rcnn.parts import Settings
 from lightning_rcnn.roi_heads.convolutions import NormalizedConvolutions
 from lightning_rcnn.roi_heads.truncated_svd import replace_with_low_rank
+from lightning_rcnn.settings import Settings
 from lightning_rcnn.settings_checks import Count, Fraction, NonNegative, PositiveCount
 
 _WIDE = 2048

@@ -14,7 +14,8 @@ from lightning_rcnn.functional.losses import LossSum, classification_loss, sigmo
 from lightning_rcnn.functional.postprocess import softmax_scores
 from lightning_rcnn.functional.sampling import random_keys
 from lightning_rcnn.functional.targets import RoIs
-from lightning_rcnn.parts import Part, Settings
+from lightning_rcnn.parts import Part
+from lightning_rcnn.settings import Settings
 from lightning_rcnn.settings_checks import NonNegative, PositiveCount
 from lightning_rcnn.structures import Targets
 

@@ -16,11 +16,12 @@ from lightning_rcnn.errors import InputError
 from lightning_rcnn.functional.losses import LossSum, keypoint_loss
 from lightning_rcnn.functional.targets import RoIs
 from lightning_rcnn.ops.heat_maps import heat_map_cells, heat_map_peaks
-from lightning_rcnn.parts import Part, Settings
+from lightning_rcnn.parts import Part
 from lightning_rcnn.roi_heads.active import active_indices
 from lightning_rcnn.roi_heads.box_predictions import RegionSampler
 from lightning_rcnn.roi_heads.keypoint_head import KeypointHead
 from lightning_rcnn.roi_heads.pooler import PooledFeatures, RoIPooler, as_rois
+from lightning_rcnn.settings import Settings
 from lightning_rcnn.settings_checks import PositiveCount
 from lightning_rcnn.structures import Detections, Inputs, Targets
 

@@ -18,11 +18,12 @@ from lightning_rcnn.functional.losses import LossSum, mask_loss
 from lightning_rcnn.functional.targets import RoIs
 from lightning_rcnn.masks.paste import PasteRule
 from lightning_rcnn.ops.mask_targets import align_bitmaps, fill_polygons, has_mask
-from lightning_rcnn.parts import Part, Settings
+from lightning_rcnn.parts import Part
 from lightning_rcnn.roi_heads.active import active_indices
 from lightning_rcnn.roi_heads.box_predictions import RegionSampler
 from lightning_rcnn.roi_heads.mask_head import MaskHead
 from lightning_rcnn.roi_heads.pooler import PooledFeatures, RoIPooler, as_rois
+from lightning_rcnn.settings import Settings
 from lightning_rcnn.settings_checks import Count, NonNegative, PositiveCount
 from lightning_rcnn.structures import Bitmaps, Detections, Inputs, MaskForm, Masks, Targets
 

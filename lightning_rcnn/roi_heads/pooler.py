@@ -17,7 +17,8 @@ from lightning_rcnn.errors import InputError
 from lightning_rcnn.ops.level_assignment import LevelRule, assign_levels
 from lightning_rcnn.ops.roi_align import multiscale_roi_align
 from lightning_rcnn.ops.roi_pool import multiscale_roi_pool
-from lightning_rcnn.parts import Part, Settings
+from lightning_rcnn.parts import Part
+from lightning_rcnn.settings import Settings
 from lightning_rcnn.settings_checks import Count, Positive
 
 PoolName = Literal["align", "pool"]

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from lightning_rcnn.errors import InputError
 from lightning_rcnn.functional.cell_anchors import AnchorOrder, AnchorRounding, cell_anchors
-from lightning_rcnn.parts import Settings
+from lightning_rcnn.settings import Settings
 from lightning_rcnn.settings_checks import Positive
 
 AnchorStride = Literal["fixed", "image_ratio"]

@@ -22,10 +22,11 @@ from lightning_rcnn.functional.targets import (
     label_anchors,
 )
 from lightning_rcnn.ops.gather import gather_boxes
-from lightning_rcnn.parts import Part, Settings
+from lightning_rcnn.parts import Part
 from lightning_rcnn.rpn.anchors import AnchorSettings
 from lightning_rcnn.rpn.head import RPNHead
 from lightning_rcnn.rpn.proposals import RPN_BOX_WEIGHTS, ProposalRanking, select_proposals
+from lightning_rcnn.settings import Settings
 from lightning_rcnn.settings_checks import Count, Fraction, NonNegative, PositiveCount
 from lightning_rcnn.structures import NO_IMAGE, Inputs, Proposals, Targets
 

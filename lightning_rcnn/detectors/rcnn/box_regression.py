@@ -33,7 +33,7 @@ from lightning_rcnn.functional.boxes import encode
 from lightning_rcnn.functional.matching import best_overlaps
 from lightning_rcnn.functional.sampling import random_keys
 from lightning_rcnn.ops.gather import gather_boxes
-from lightning_rcnn.parts import Settings
+from lightning_rcnn.settings import Settings
 from lightning_rcnn.settings_checks import Fraction, Positive, PositiveCount
 from lightning_rcnn.structures import NO_IMAGE, Inputs, Targets
 

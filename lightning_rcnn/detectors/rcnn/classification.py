@@ -29,7 +29,7 @@ from lightning_rcnn.functional.boxes import intersection, pairwise_iou
 from lightning_rcnn.functional.sampling import random_keys
 from lightning_rcnn.functional.targets import is_in_crowd
 from lightning_rcnn.ops.gather import gather_boxes
-from lightning_rcnn.parts import Settings
+from lightning_rcnn.settings import Settings
 from lightning_rcnn.settings_checks import Fraction, NonNegative, Positive, PositiveCount
 from lightning_rcnn.structures import NO_IMAGE, Inputs, Proposals, Targets
 

@@ -21,8 +21,8 @@ from lightning_rcnn.detectors.preprocessing import PreprocessingSettings
 from lightning_rcnn.detectors.rcnn.rcnn import BOX_WEIGHTS, DEFAULT_BACKBONE, RCNN, RegionScores, RegionSettings
 from lightning_rcnn.functional.losses import LossSum, classification_loss
 from lightning_rcnn.functional.targets import roi_targets
-from lightning_rcnn.parts import Settings
 from lightning_rcnn.roi_heads.active import active_indices
+from lightning_rcnn.settings import Settings
 from lightning_rcnn.settings_checks import Fraction, PositiveCount
 from lightning_rcnn.structures import Inputs, Targets
 

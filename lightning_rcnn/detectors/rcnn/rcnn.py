@@ -39,9 +39,10 @@ from lightning_rcnn.errors import InputError
 from lightning_rcnn.functional.class_suppression import Suppression
 from lightning_rcnn.functional.postprocess import select_by_score
 from lightning_rcnn.ops.warp import warp_regions
-from lightning_rcnn.parts import Settings, part
+from lightning_rcnn.parts import part
 from lightning_rcnn.roi_heads.active import active_indices
 from lightning_rcnn.roi_heads.box_head import BoxHeadSettings, TwoLayerHead
+from lightning_rcnn.settings import Settings
 from lightning_rcnn.settings_checks import Count, Fraction, PositiveCount
 from lightning_rcnn.structures import Detections, Inputs, Proposals
 
