@@ -17,9 +17,9 @@ from lightning_rcnn.bench.timing import Timed, quartiles, take_turns, timed
 from lightning_rcnn.data.batch_images import BatchImages, RenderedImages, UnrenderedImages
 from lightning_rcnn.data.cache import ShardCache
 from lightning_rcnn.data.dataset import BatchRequest, DetectionDataset
-from lightning_rcnn.data.decode import DecodedImage
 from lightning_rcnn.data.decode_in_format import decode_in_format
 from lightning_rcnn.data.decoded_batch import LoadedBatch
+from lightning_rcnn.data.decoded_image import DecodedImage
 from lightning_rcnn.data.loader import PlannedLoader
 from lightning_rcnn.data.padded_set import PaddedSet
 from lightning_rcnn.data.pixel_format import PixelFormat

@@ -22,6 +22,7 @@ from lightning_rcnn.data.collate import (
     collate_targets,
     empty_sample,
 )
+from lightning_rcnn.data.current_samples import CurrentSamples
 from lightning_rcnn.data.decoded_batch import LoadedBatch
 from lightning_rcnn.data.geometry import AxisAlignedMap, clip_and_keep
 from lightning_rcnn.data.interpret import interpret, label_lists
@@ -37,7 +38,6 @@ from lightning_rcnn.data.transforms.apply import Loaded, TransformList
 from lightning_rcnn.data.transforms.base import Random, TrainingImage, Transform
 from lightning_rcnn.data.transforms.pipeline import size_settings
 from lightning_rcnn.data.transforms.torchvision import PairTransform
-from lightning_rcnn.data.worker_deaths import CurrentSamples
 from lightning_rcnn.errors import InputError
 from lightning_rcnn.masks.crops import UnreadableMaskError
 from lightning_rcnn.skeleton import Skeleton

@@ -1,6 +1,6 @@
-"""Decode image files to uint8 RGB tensors, with one rule for every kind of file.
+"""Decode image files to uint8 RGB arrays, with one rule for every kind of file.
 
-| in the file | in the tensor |
+| in the file | in the array |
 |---|---|
 | gray, black and white | the one channel three times |
 | palette | the palette's colors; a transparent entry keeps its color |
@@ -27,9 +27,7 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 import simplejpeg
-import torch
 from PIL import ExifTags, Image
-from torch import Tensor
 
 from lightning_rcnn.data.image_formats import FORMATS, HEIF, describe_unidentified, is_heic, unsupported_kind
 from lightning_rcnn.data.jpeg_header import plain_jpeg
@@ -74,28 +72,19 @@ class UnsupportedImage(UndecodableImage):
     """Raised for a kind of file that is not supported, sound or not; the message names the kind and what to do."""
 
 
-class DecodedImage(NamedTuple):
-    """A decoded image file.
+class DecodedPixels(NamedTuple):
+    """The pixels of an image file.
 
     Attributes:
-        pixels: uint8 [3, height, width], RGB; channels last in memory, as decoders write and as resizing is fastest.
+        pixels: uint8 [height, width, 3], RGB.
         damage: the decoder's report of damage although no pixel is missing; empty for a sound file.
     """
 
-    pixels: Tensor
+    pixels: np.ndarray
     damage: str
 
 
-def decode_image(data: bytes, *, apply_exif: bool) -> Tensor:
-    """Decode an image file; see `decode_with_damage`.
-
-    Returns:
-        uint8 [3, height, width], RGB.
-    """
-    return decode_with_damage(data, apply_exif=apply_exif).pixels
-
-
-def decode_with_damage(data: bytes, *, apply_exif: bool, room: np.ndarray | None = None) -> DecodedImage:
+def decode_pixels(data: bytes, *, apply_exif: bool, room: np.ndarray | None = None) -> DecodedPixels:
     """Decode an image file and report its damage.
 
     Args:
@@ -110,7 +99,7 @@ def decode_with_damage(data: bytes, *, apply_exif: bool, room: np.ndarray | None
     """
     plain_pixels = _decode_plain_jpeg(data, apply_exif, room)
     if plain_pixels is not None:
-        return DecodedImage(torch.from_numpy(plain_pixels).permute(2, 0, 1), damage="")
+        return DecodedPixels(plain_pixels, damage="")
     header = open_image(data)
     damage = ""
     try:
@@ -123,9 +112,7 @@ def decode_with_damage(data: bytes, *, apply_exif: bool, room: np.ndarray | None
     except Exception as error:  # decoders raise anything on damaged data
         raise as_undecodable(error) from error
     turn = EXIF_TURNS.get(exif_orientation(header)) if apply_exif else None
-    if turn is not None:
-        pixels = turn(pixels).copy()  # torch does not support negative strides
-    return DecodedImage(torch.from_numpy(pixels).permute(2, 0, 1), damage)
+    return DecodedPixels(pixels if turn is None else turn(pixels).copy(), damage)  # torch takes no negative strides
 
 
 def open_image(data: bytes) -> Image.Image:

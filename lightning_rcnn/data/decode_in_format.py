@@ -4,11 +4,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lightning_rcnn.data.decode import (
-    DecodedImage,
-    UnsupportedImage,
-    decode_with_damage,
-)
+from lightning_rcnn.data.decode import UnsupportedImage, decode_pixels
+from lightning_rcnn.data.decoded_image import DecodedImage, decode_with_damage
 from lightning_rcnn.data.pixel_format import PixelFormat
 from lightning_rcnn.data.stored_pixels import read_stored, stored_layout
 
@@ -37,8 +34,8 @@ def decode_in_format(
         return decode_with_damage(data, apply_exif=apply_exif, room=room)
     layout = stored_layout(data)
     if layout.kind == "uint8" and layout.extension == "jpg":  # libjpeg-turbo reports damage
-        stored, damage = decode_with_damage(data, apply_exif=apply_exif)
-        return DecodedImage(in_format(stored.permute(1, 2, 0).numpy()[..., : layout.channels], pixels), damage)
+        stored, damage = decode_pixels(data, apply_exif=apply_exif)
+        return DecodedImage(in_format(stored[..., : layout.channels], pixels), damage)
     values = read_stored(data, apply_exif=apply_exif)
     if layout.has_alpha and values.shape[2] != pixels.channels:
         values = values[..., :-1]

@@ -2,8 +2,9 @@
 
 import numpy as np
 
-from lightning_rcnn.data.decode import DecodedImage, at_least_pixels
+from lightning_rcnn.data.decode import at_least_pixels
 from lightning_rcnn.data.decode_in_format import decode_in_format
+from lightning_rcnn.data.decoded_image import DecodedImage
 from lightning_rcnn.data.pixel_format import PixelFormat
 from lightning_rcnn.data.reader import RawSample
 

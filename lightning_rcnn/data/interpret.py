@@ -6,8 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from lightning_rcnn.data.decode import DecodedImage, UndecodableImage
+from lightning_rcnn.data.decode import UndecodableImage
 from lightning_rcnn.data.decode_sample import decode_sample
+from lightning_rcnn.data.decoded_image import DecodedImage
 from lightning_rcnn.data.index import LABEL_LISTS
 from lightning_rcnn.data.keypoints import ObjectKeypoints
 from lightning_rcnn.data.pixel_format import PixelFormat
@@ -32,7 +33,7 @@ def interpret(
         pixels: format to which the image is decoded.
         with_proposals: whether the stored proposals are needed.
         skeleton: keypoints that are needed; None for none.
-        room: memory for the image; see `decode_with_damage`.
+        room: memory for the image; see `decode_pixels`.
 
     Raises:
         UnreadableRecordError: the JSON is not that of a sample, or the image cannot be decoded or has another size.

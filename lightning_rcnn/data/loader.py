@@ -12,10 +12,11 @@ from lightning.fabric.utilities.rank_zero import rank_prefixed_message
 from torch.utils.data import DataLoader, Dataset, DistributedSampler
 
 from lightning_rcnn.data.batch_memory import BatchMemory
+from lightning_rcnn.data.current_samples import CurrentSamples
 from lightning_rcnn.data.dataset import BatchRequest, DetectionDataset
 from lightning_rcnn.data.decoded_batch import LoadedBatch
 from lightning_rcnn.data.plan import Plan
-from lightning_rcnn.data.worker_deaths import CurrentSamples, death_of_worker, raise_death, watch
+from lightning_rcnn.data.worker_deaths import death_of_worker, raise_death, watch
 from lightning_rcnn.data.workers import initialize_worker, signals_blocked
 from lightning_rcnn.errors import InputError
 

@@ -7,16 +7,18 @@ from bisect import bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import accumulate
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
-from torch import Tensor
 
 from lightning_rcnn.data.annotation_files import HEADER, SampleLine, as_file, parse_line
 from lightning_rcnn.data.index import Shard
 from lightning_rcnn.data.shards import ShardSet
 from lightning_rcnn.data.stored_proposals import MEMBER, decode_proposals
 from lightning_rcnn.errors import InputError
+
+if TYPE_CHECKING:  # shards are unpacked without torch
+    from torch import Tensor
 
 
 class UnreadableRecordError(Exception):
@@ -39,7 +41,7 @@ class RawSample:
     content: dict[str, Any]
     location: str
     proposals: np.ndarray | None = None
-    pixels: Tensor | None = None
+    pixels: "Tensor | None" = None
 
 
 class SampleReader(Protocol):

@@ -3,7 +3,7 @@
 import numpy as np
 import simplejpeg
 
-from lightning_rcnn.data.decode import DecodedImage, decode_with_damage, exif_orientation, open_image
+from lightning_rcnn.data.decode import decode_pixels, exif_orientation, open_image
 
 
 def decode_reduced(data: bytes, *, apply_exif: bool, shorter_side: int) -> tuple[np.ndarray, str]:
@@ -18,7 +18,7 @@ def decode_reduced(data: bytes, *, apply_exif: bool, shorter_side: int) -> tuple
         Pixels uint8 RGB [h, w, 3], and the decoder's report of damage, empty for a sound file.
 
     Raises:
-        UndecodableImage: as `decode_with_damage`.
+        UndecodableImage: as `decode_pixels`.
     """
     header = open_image(data)
     is_plain = header.format == "JPEG" and header.mode in ("RGB", "L")
@@ -27,5 +27,4 @@ def decode_reduced(data: bytes, *, apply_exif: bool, shorter_side: int) -> tuple
             return simplejpeg.decode_jpeg(data, "RGB", min_height=shorter_side, min_width=shorter_side), ""
         except (ValueError, KeyError):  # damaged, or a rare kind of subsampling
             pass
-    image: DecodedImage = decode_with_damage(data, apply_exif=apply_exif)
-    return image.pixels.permute(1, 2, 0).numpy(), image.damage
+    return decode_pixels(data, apply_exif=apply_exif)

@@ -15,6 +15,7 @@ from PIL import Image
 from torch import Tensor
 from torch.nn.functional import interpolate
 
+from lightning_rcnn.data.resized_size import fit_edges
 from lightning_rcnn.errors import InputError
 from lightning_rcnn.ops.resize_taps import TapsRule, axis_taps
 
@@ -49,14 +50,11 @@ class ResizeRule:
 
     def size(self, height: int, width: int) -> tuple[int, int]:
         """Return (height, width) in the resized frame, at least one pixel each."""
-        scale = self.min_size / min(height, width)
-        if self.method in ("bilinear", "opencv"):
-            scale, rounding = min(scale, self.max_size / max(height, width)), 0.5 * (self.method == "opencv")
-            return max(1, int(height * scale + rounding)), max(1, int(width * scale + rounding))
-        # Two steps as in detectron2; their rounding decides when a product ends in .5: 1032 x 180 becomes 1333 x 232.
-        scaled = (self.min_size, width * scale) if height < width else (height * scale, self.min_size)
-        shrink = min(1.0, self.max_size / max(scaled))
-        return max(1, int(scaled[0] * shrink + 0.5)), max(1, int(scaled[1] * shrink + 0.5))
+        if self.method not in ("bilinear", "opencv"):
+            return fit_edges(height, width, self.min_size, self.max_size)
+        scale = min(self.min_size / min(height, width), self.max_size / max(height, width))
+        rounding = 0.5 * (self.method == "opencv")
+        return max(1, int(height * scale + rounding)), max(1, int(width * scale + rounding))
 
     def __call__(self, image: Tensor) -> Tensor:
         """Resize an image [C, h, w] by the rule; see `resize`."""

@@ -18,7 +18,7 @@ class StoredLayout(NamedTuple):
         channels: number of channels without transparency.
         kind: type of the values.
         has_alpha: whether a channel of transparency follows them.
-        becomes_rgb: whether `decode_image` converts the file to RGB.
+        becomes_rgb: whether `decode_pixels` converts the file to RGB.
         is_pillows: whether Pillow reads all channels unchanged.
         has_more: whether more images follow in the file.
         is_series: whether its pages are one image.

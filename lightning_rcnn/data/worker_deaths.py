@@ -1,4 +1,4 @@
-"""Name the sample that a loader's worker was reading when it died, from memory that outlives the worker."""
+"""Say how a worker died, and at which sample, as soon as it dies."""
 
 import signal
 import threading
@@ -7,36 +7,14 @@ from collections.abc import Callable
 from types import FrameType
 from typing import Any, Protocol
 
-import torch
-from torch.utils.data import get_worker_info
-
 from lightning_rcnn.errors import InputError
 
-_NO_SAMPLE = -1
 _USUAL_REASONS = {
     signal.SIGKILL: "usually because memory ran out; lower {settings}",
     signal.SIGBUS: "usually because memory that processes share ran out; lower {settings}",
 }
 _OTHER_REASON = "perhaps because of the image; if it happens again, leave it out and pack the data set again"
 LOADER_SETTINGS = "data.num_workers or data.batch_size"
-
-
-class CurrentSamples:
-    """Numbers of the last samples that the workers of a loader began to read."""
-
-    def __init__(self, num_workers: int) -> None:
-        self._numbers = torch.full((num_workers,), _NO_SAMPLE).share_memory_()
-
-    def note(self, number: int) -> None:
-        """Record, in a worker, the sample that it reads now."""
-        worker = get_worker_info()
-        if worker is not None:
-            self._numbers[worker.id] = number
-
-    def of_worker(self, worker: int) -> int | None:
-        """Return the number of a worker's last sample; None before its first."""
-        number = int(self._numbers[worker])
-        return None if number == _NO_SAMPLE else number
 
 
 class WatchedLoader(Protocol):

@@ -8,8 +8,9 @@ from typing import NamedTuple, Protocol
 
 from torch import Tensor
 
-from lightning_rcnn.data.decode import DecodedImage, UndecodableImage, at_least_pixels
+from lightning_rcnn.data.decode import UndecodableImage, at_least_pixels
 from lightning_rcnn.data.decode_in_format import decode_in_format
+from lightning_rcnn.data.decoded_image import DecodedImage
 from lightning_rcnn.data.fetch import FetchPolicy, fetch_bytes
 from lightning_rcnn.data.image_files import shown_path
 from lightning_rcnn.data.pixel_format import RGB, PixelFormat

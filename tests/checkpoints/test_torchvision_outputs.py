@@ -14,7 +14,7 @@ from torchvision.models.detection.backbone_utils import resnet_fpn_backbone
 
 import lightning_rcnn
 from lightning_rcnn.cli.commands.convert import convert
-from lightning_rcnn.data.decode import decode_image
+from lightning_rcnn.data.decoded_image import decode_image
 from lightning_rcnn.detectors.loading import load_detector
 from lightning_rcnn.masks.paste import paste_densely
 from lightning_rcnn.structures import Batch, ImageRecord

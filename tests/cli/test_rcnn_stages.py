@@ -7,7 +7,7 @@ from rich.console import Console
 
 from lightning_rcnn.checkpoints.header import read_header
 from lightning_rcnn.data.cache import ShardCache
-from lightning_rcnn.data.decode import decode_image
+from lightning_rcnn.data.decoded_image import decode_image
 from lightning_rcnn.data.fetch import FetchPolicy
 from lightning_rcnn.data.pack.proposal_shards import write_proposals
 from lightning_rcnn.data.shards import read_shards

@@ -1,3 +1,5 @@
+import subprocess
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
@@ -131,3 +133,18 @@ def test_a_positional_list_takes_one_value_or_more(tmp_path):
     assert given == [([Path("a"), Path("b")], "y"), ([Path("c")], "x")]
     with pytest.raises(InputError, match="path is missing"):
         run_tool("pack", pack, [])
+
+
+def test_data_sets_are_packed_and_unpacked_without_torch(tmp_path):
+    """It takes most of a second to import, in each of the processes that read images, too."""
+    lines = f"""
+import sys
+from lightning_rcnn.cli import main
+from lightning_rcnn.cli.commands import pack_formats, pack_json_lines
+assert main(["pack", "shapes", "--num", "2", "--out", {str(tmp_path / "packed")!r}]) == 0
+assert main(["unpack", {str(tmp_path / "packed")!r}, "--format", "yolo", "--out", {str(tmp_path / "files")!r}]) == 0
+assert main(["pack", "auto", {str(tmp_path / "files")!r}, "--out", {str(tmp_path / "again")!r}]) == 0
+print("torch" in sys.modules, "webdataset" in sys.modules)
+"""
+    done = subprocess.run([sys.executable, "-c", lines], capture_output=True, text=True, timeout=60)
+    assert done.stdout.splitlines()[-1:] == ["False False"], done.stderr

@@ -11,7 +11,8 @@ from io import BytesIO
 import numpy as np
 from PIL import Image
 
-from lightning_rcnn.data.decode import UndecodableImage, decode_image
+from lightning_rcnn.data.decode import UndecodableImage
+from lightning_rcnn.data.decoded_image import decode_image
 from lightning_rcnn.data.pack.image_info import RejectedImageError, inspect_image
 
 HEIGHT, WIDTH = 96, 128

@@ -15,13 +15,8 @@ import torch
 import torchvision
 from PIL import Image, ImageOps
 
-from lightning_rcnn.data.decode import (
-    TruncatedImage,
-    UndecodableImage,
-    UnsupportedImage,
-    decode_image,
-    decode_with_damage,
-)
+from lightning_rcnn.data.decode import TruncatedImage, UndecodableImage, UnsupportedImage
+from lightning_rcnn.data.decoded_image import decode_image, decode_with_damage
 
 HEIGHT, WIDTH = 24, 36
 

@@ -12,9 +12,9 @@ from lightning_rcnn.data import transforms as ours
 from lightning_rcnn.data.batch_images import UnrenderedImages
 from lightning_rcnn.data.batch_memory import BatchMemory
 from lightning_rcnn.data.dataset import BatchRequest, DetectionDataset
-from lightning_rcnn.data.decode import decode_with_damage
 from lightning_rcnn.data.decoded_batch import DecodedBatch
 from lightning_rcnn.data.decoded_bytes import DecodedBytes
+from lightning_rcnn.data.decoded_image import decode_with_damage
 from lightning_rcnn.data.reader import RawSample
 from lightning_rcnn.data.resize import ResizeRule
 from tests.data.test_device_transforms import SHAPE, NoiseReader

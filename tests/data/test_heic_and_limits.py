@@ -10,7 +10,8 @@ from PIL import Image
 
 from lightning_rcnn import DetectionDataModule, pack_samples
 from lightning_rcnn.cli import main
-from lightning_rcnn.data.decode import UnsupportedImage, at_least_pixels, decode_image, pixel_limit
+from lightning_rcnn.data.decode import UnsupportedImage, at_least_pixels, pixel_limit
+from lightning_rcnn.data.decoded_image import decode_image
 from lightning_rcnn.data.resize import ResizeRule
 from lightning_rcnn.data.shards import read_index
 from lightning_rcnn.errors import InputError

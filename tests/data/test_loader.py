@@ -18,7 +18,7 @@ from lightning_rcnn.data import interpret
 from lightning_rcnn.data.batch_memory import BUFFERS
 from lightning_rcnn.data.cache import ShardCache
 from lightning_rcnn.data.dataset import DetectionDataset
-from lightning_rcnn.data.decode import DecodedImage
+from lightning_rcnn.data.decoded_image import DecodedImage
 from lightning_rcnn.data.fetch import FetchPolicy
 from lightning_rcnn.data.index import ShardIndex
 from lightning_rcnn.data.loader import PlannedLoader

@@ -10,8 +10,9 @@ import tifffile
 import torch
 from PIL import Image
 
-from lightning_rcnn.data.decode import TruncatedImage, UndecodableImage, UnsupportedImage, decode_image
+from lightning_rcnn.data.decode import TruncatedImage, UndecodableImage, UnsupportedImage
 from lightning_rcnn.data.decode_in_format import decode_in_format
+from lightning_rcnn.data.decoded_image import decode_image
 from lightning_rcnn.data.pixel_format import PixelFormat
 from lightning_rcnn.data.stored_pixels import read_stored, stored_layout
 from lightning_rcnn.errors import InputError

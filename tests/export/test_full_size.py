@@ -23,7 +23,7 @@ from lightning_rcnn.backbones.dc5 import ResNetDC5
 from lightning_rcnn.backbones.fpn import ResNetFPN
 from lightning_rcnn.backbones.plain import PlainBackbone
 from lightning_rcnn.cli.commands.convert import convert
-from lightning_rcnn.data.decode import decode_image
+from lightning_rcnn.data.decoded_image import decode_image
 from lightning_rcnn.detectors.loading import load_detector
 from lightning_rcnn.export.check import graph_inputs
 from lightning_rcnn.export.exporting import FORMATS

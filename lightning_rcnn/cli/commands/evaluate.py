@@ -7,7 +7,7 @@ from typing import Any
 from rich.console import Console
 
 from lightning_rcnn.cli.output_paths import require_file, require_folder
-from lightning_rcnn.data.decode import UndecodableImage, decode_image
+from lightning_rcnn.data.decode import UndecodableImage, decode_pixels
 from lightning_rcnn.data.file_names import match_names
 from lightning_rcnn.data.image_files import find_images
 from lightning_rcnn.errors import InputError
@@ -178,11 +178,11 @@ def _read_images(worst: Sequence[WorstImage], folder: Path) -> list[str]:
             unread.append(f"no file of {folder} is {image.file_name or 'an image without a name'}{match.hint}")
             continue
         try:
-            pixels = decode_image(files[match.file].read_bytes(), apply_exif=True)
+            pixels, _ = decode_pixels(files[match.file].read_bytes(), apply_exif=True)
         except (OSError, UndecodableImage) as error:
             unread.append(f"{files[match.file]}: {error}")
         else:
-            image.jpeg = as_jpeg(pixels.permute(1, 2, 0).numpy())
+            image.jpeg = as_jpeg(pixels)
     return unread
 
 

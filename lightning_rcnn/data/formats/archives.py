@@ -4,8 +4,6 @@ import tarfile
 from itertools import islice
 from pathlib import Path
 
-from webdataset.tariterators import base_plus_ext
-
 from lightning_rcnn.data.image_formats import IMAGE_SUFFIXES
 from lightning_rcnn.data.index import is_packed
 
@@ -67,6 +65,8 @@ def use_of_packed(packed: Path, folder: Path | None = None) -> str:
 
 def holds_samples(path: Path) -> bool:
     """Return whether a tar file begins with samples of WebDataset: members of one key, an image and JSON among them."""
+    from webdataset.tariterators import base_plus_ext  # which imports torch
+
     extensions: dict[str, set[str]] = {}
     try:
         with tarfile.open(path, "r:") as archive:

@@ -8,13 +8,12 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image, TiffImagePlugin
 from PIL.TiffImagePlugin import TiffImageFile
-from torch import Tensor
 
 from lightning_rcnn.data.decode import (
     TruncatedImage,
     UndecodableImage,
     UnsupportedImage,
-    decode_with_damage,
+    decode_pixels,
     exif_orientation,
     has_few_pixels,
     open_image,
@@ -83,10 +82,10 @@ def inspect_image(data: bytes, file_name: str) -> ImageInfo:
         width, height = header.size if orientation < _FIRST_SIDEWAYS else header.size[::-1]
     else:
         try:
-            pixels, damage = decode_with_damage(data, apply_exif=True)
+            pixels, damage = decode_pixels(data, apply_exif=True)
         except UndecodableImage as error:
             raise RejectedImageError(_rejection(error, Defect.DAMAGED_IMAGE), str(error)) from error
-        height, width = pixels.shape[-2:]
+        height, width = pixels.shape[:2]
     try:
         mode_defects = _mode_defects(header, data, pixels)
     except Exception as error:  # Pillow reads some tags and later frames only now, and raises anything
@@ -136,7 +135,7 @@ def _name_defects(file_name: str, suffixes: Sequence[str]) -> list[Defect]:
     return defects
 
 
-def _mode_defects(header: Image.Image, data: bytes, pixels: Tensor | None) -> list[Defect]:
+def _mode_defects(header: Image.Image, data: bytes, pixels: np.ndarray | None) -> list[Defect]:
     """Return the defects of the pixel format: conversions during decoding, and what they lose.
 
     Args:

@@ -11,7 +11,7 @@ from lightning_rcnn.data.workers import available_cores
 Result = TypeVar("Result")
 
 ENOUGH_FOR_PROCESSES = 10_000
-"""Images from which more than `MAX_THREADS` workers are processes: each takes 2 s of a core to import torch."""
+"""Images from which more than `MAX_THREADS` workers are processes: each takes .25 s of a core to start."""
 MAX_THREADS = 4
 """Workers up to which threads are as fast as processes: .3 of 1.5 ms for a JPEG with boxes need Python's lock."""
 

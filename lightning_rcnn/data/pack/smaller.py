@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from lightning_rcnn.data.decode import UnsupportedImage, decode_image, open_image
+from lightning_rcnn.data.decode import UnsupportedImage, decode_pixels, open_image
 from lightning_rcnn.data.defects import Defect, Finding
 from lightning_rcnn.data.index import Annotation
 from lightning_rcnn.data.keypoints import scaled_keypoints
@@ -25,7 +25,7 @@ from lightning_rcnn.data.pack.image_info import Size
 from lightning_rcnn.data.pack.masks import check_segmentation
 from lightning_rcnn.data.pack.scaling import scale_segmentation
 from lightning_rcnn.data.pack.source import Outcome, Sample, Source
-from lightning_rcnn.data.resize import ResizeRule
+from lightning_rcnn.data.resized_size import fit_edges
 from lightning_rcnn.data.scaling import scale_box
 from lightning_rcnn.data.stored_pixels import read_stored, stored_layout
 from lightning_rcnn.errors import InputError
@@ -113,7 +113,7 @@ def smaller_size(size: Size, max_edge: int, max_short_edge: int | None) -> Size:
     if longest <= max_edge and (max_short_edge is None or min(size) <= max_short_edge):
         return size
     if max_short_edge is not None:
-        height, width = ResizeRule(max_short_edge, max_edge).size(size[1], size[0])
+        height, width = fit_edges(size[1], size[0], max_short_edge, max_edge)
     else:
         width, height = (max(1, (2 * side * max_edge + longest) // (2 * longest)) for side in size)
     return width, height
@@ -143,7 +143,7 @@ def _resized(data: bytes, apply_exif: bool, to: Size, quality: int) -> tuple[byt
         return _encoded(_resized_values(read_stored(data, apply_exif=apply_exif)[..., : layout.channels], to))
     header = open_image(data)
     is_gray = header.mode in ("1", "L", "LA")
-    pixels = decode_image(data, apply_exif=apply_exif).permute(1, 2, 0).numpy()
+    pixels, _ = decode_pixels(data, apply_exif=apply_exif)
     image = Image.fromarray(np.ascontiguousarray(pixels[..., 0] if is_gray else pixels))
     image = image.resize(to, Image.Resampling.LANCZOS)
     encoded = BytesIO()

@@ -9,7 +9,7 @@ import torch
 from lightning_rcnn.backbones.fpn import ResNetFPN
 from lightning_rcnn.cli import main
 from lightning_rcnn.data.cache import ShardCache
-from lightning_rcnn.data.decode import decode_image
+from lightning_rcnn.data.decoded_image import decode_image
 from lightning_rcnn.data.fetch import FetchPolicy
 from lightning_rcnn.data.pack.shapes import shapes_source
 from lightning_rcnn.data.pack.write import write_shards

@@ -12,7 +12,7 @@ from PIL import Image
 from pycocotools import mask as coco_mask
 
 from lightning_rcnn.cli import main
-from lightning_rcnn.data.decode import decode_image
+from lightning_rcnn.data.decoded_image import decode_image
 from lightning_rcnn.data.pack.smaller import smaller_size
 from lightning_rcnn.data.resize import ResizeRule
 

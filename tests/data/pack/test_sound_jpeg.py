@@ -5,7 +5,8 @@ import pytest
 from PIL import Image
 
 from lightning_rcnn.cli.commands.pack_options import PackOptions
-from lightning_rcnn.data.decode import UndecodableImage, decode_with_damage
+from lightning_rcnn.data.decode import UndecodableImage
+from lightning_rcnn.data.decoded_image import decode_with_damage
 from lightning_rcnn.data.pack.coco import coco_source
 from lightning_rcnn.data.pack.pixel_options import PixelOptions
 from lightning_rcnn.data.pack.sound_jpeg import STRUCTURE, has_sound_structure, is_sound_jpeg, jpeg_check
