@@ -76,6 +76,7 @@ TOOLS = {
     "compare": Tool("train and compare R-CNN, Fast, Faster and Mask R-CNN", f"{_COMMANDS}.compare", "compare"),
     "bench passes": Tool("time Fast R-CNN's one pass against R-CNN's many", f"{_COMMANDS}.bench_passes", "passes"),
     "bench loader": Tool("time the loader against decoding alone", f"{_COMMANDS}.bench_loader", "loader"),
+    "bench pack": Tool("time packing against copying the files", f"{_COMMANDS}.bench_packing", "pack"),
     "bench scaling": Tool("compute how a training scales over nodes", f"{_COMMANDS}.bench_scaling", "scaling"),
     "bench evaluate": Tool("time scoring against pycocotools", f"{_COMMANDS}.bench_evaluate", "evaluate"),
     "bench roi-align": Tool("time RoIAlign against torchvision's", f"{_COMMANDS}.bench_roi_align", "roi_align"),
