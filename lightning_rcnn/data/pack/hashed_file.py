@@ -1,4 +1,4 @@
-"""Write a file and hash its bytes in a thread of its own, while the caller makes the next ones."""
+"""Write a file and hash its bytes in a thread, while the caller makes the next ones."""
 
 from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -17,17 +17,18 @@ class HashedFile:
     Writing and hashing do not need Python's lock: where a second core is free, they take no time of the caller's.
 
     Args:
-        file: file to write to; the caller closes it after `end`.
+        file: file to write to; the caller closes it when its hash is there.
+        thread: the thread; several files may share it, one after the other.
 
     Attributes:
         offset: number of bytes given so far.
     """
 
-    def __init__(self, file: BinaryIO) -> None:
+    def __init__(self, file: BinaryIO, thread: ThreadPoolExecutor) -> None:
         self.offset = 0
         self._file = file
         self._digest = sha256()
-        self._thread = ThreadPoolExecutor(1)
+        self._thread = thread
         self._waiting: deque[Future[None]] = deque()
         self._piece: list[bytes] = []
         self._size = 0
@@ -44,23 +45,21 @@ class HashedFile:
         if self._size >= _PIECE:
             self._hand_over()
 
-    def end(self) -> str:
-        """Wait until all is written, and return the SHA-256 of the whole file.
-
-        Raises:
-            OSError: bytes could not be written.
-        """
-        with self._thread:
-            self._hand_over()
-            for waiting in self._waiting:
-                waiting.result()
-        return self._digest.hexdigest()
+    def end(self) -> Future[str]:
+        """End the file; its future result is the SHA-256 of all, or the OSError of bytes that could not be written."""
+        self._hand_over()
+        return self._thread.submit(self._finish)
 
     def _hand_over(self) -> None:
         self._waiting.append(self._thread.submit(self._write, self._piece))
         self._piece, self._size = [], 0
         if len(self._waiting) > _AHEAD:
             self._waiting.popleft().result()
+
+    def _finish(self) -> str:
+        for written in self._waiting:
+            written.result()
+        return self._digest.hexdigest()
 
     def _write(self, contents: list[bytes]) -> None:
         piece = b"".join(contents)  # one call for all: after each the lock has to be waited for

@@ -9,6 +9,7 @@ import contextlib
 import json
 import shutil
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -244,14 +245,14 @@ def _assemble(source: Path, shard: Shard, work: Path, out: Path) -> Shard:
     """Write a shard from the source's shard and the proposals of its images, and then delete the latter."""
     proposals = [_proposals_path(work, shard, within) for within in range(len(shard))]
     offsets = [0]
-    with source.open("rb") as before, atomic_write(out / shard.name) as file:
-        after = TarShard(file)
+    with source.open("rb") as before, atomic_write(out / shard.name) as file, ThreadPoolExecutor(1) as thread:
+        after = TarShard(file, thread)
         for path, start, end in zip(proposals, shard.offsets[:-1], shard.offsets[1:], strict=True):
             before.seek(start)
             after.write(before.read(end - start))
             after.add(path.name, path.read_bytes())
             offsets.append(after.offset)
-        digest = after.end()
+        digest = after.end().result()
     entry = replace(shard, sha256=digest, offsets=offsets)
     _write(_entry_path(work, shard), json.dumps(asdict(entry)).encode())
     for path in proposals:

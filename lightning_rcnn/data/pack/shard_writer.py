@@ -2,6 +2,7 @@
 
 import json
 from collections import Counter
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, Self
@@ -16,12 +17,14 @@ _ENCODER = json.JSONEncoder(separators=(",", ":"), check_circular=False)
 class ShardWriter:
     """Writes samples in order and collects their index entries.
 
+    A thread writes and hashes the end of a shard while the next one is made.
+
     Args:
         folder: folder of the shards.
         shard_size: samples per shard; the last shard has fewer.
 
     Attributes:
-        shards: index entries of the complete shards.
+        shards: index entries of the complete shards; of all when the writer is closed.
         label_counts: label -> number of objects.
         num_masks: number of objects with a mask, including crowds.
         num_single_masks: number of single objects (not crowds) with a mask.
@@ -38,7 +41,10 @@ class ShardWriter:
         self.first_without_mask = ""
         self._folder = folder
         self._shard_size = shard_size
+        self._num_samples = 0
+        self._thread = ThreadPoolExecutor(1)
         self._open_shard: _OpenShard | None = None
+        self._ended_shard: tuple[_OpenShard, Future[str]] | None = None
 
     def __enter__(self) -> Self:
         return self
@@ -46,14 +52,18 @@ class ShardWriter:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._close_shard()
+        with self._thread:
+            self._end_shard()
+            self._close_ended()
 
     def write(self, sample: Sample) -> None:
-        """Append a sample; a full shard is closed and the next one is opened."""
+        """Append a sample; a full shard is ended and the next one is opened."""
         if self._open_shard is None:
-            first = sum(map(len, self.shards))
-            self._open_shard = _OpenShard(self._folder / f"shard-{len(self.shards):06d}.tar", first)
+            number = len(self.shards) + (self._ended_shard is not None)
+            path = self._folder / f"shard-{number:06d}.tar"
+            self._open_shard = _OpenShard(path, self._num_samples, self._thread)
         self._open_shard.write(sample)
+        self._num_samples += 1
         for annotation in sample.record["annotations"]:
             self.label_counts[annotation["label"]] += 1
             if "segmentation" in annotation:
@@ -63,12 +73,20 @@ class ShardWriter:
                 self.num_without_mask += 1
                 self.first_without_mask = self.first_without_mask or _location(sample, annotation)
         if len(self._open_shard.records) == self._shard_size:
-            self._close_shard()
+            self._end_shard()
 
-    def _close_shard(self) -> None:
+    def _end_shard(self) -> None:
+        """End the open shard; the one before it has long been written."""
+        self._close_ended()
         if self._open_shard is not None:
-            self.shards.append(self._open_shard.close())
+            self._ended_shard = self._open_shard, self._open_shard.end()
             self._open_shard = None
+
+    def _close_ended(self) -> None:
+        if self._ended_shard is not None:
+            shard, digest = self._ended_shard
+            self.shards.append(shard.close(digest))
+            self._ended_shard = None
 
 
 def _location(sample: Sample, annotation: Annotation) -> str:
@@ -76,13 +94,13 @@ def _location(sample: Sample, annotation: Annotation) -> str:
 
 
 class _OpenShard:
-    def __init__(self, path: Path, first: int) -> None:
+    def __init__(self, path: Path, first: int, thread: ThreadPoolExecutor) -> None:
         self.records: list[dict] = []
         self._path = path
         self._first = first
         self._offsets = [0]
         self._file: BinaryIO = path.open("wb")
-        self._tar = TarShard(self._file)
+        self._tar = TarShard(self._file, thread)
 
     def write(self, sample: Sample) -> None:
         record = _ENCODER.encode(sample.record).encode()
@@ -92,12 +110,15 @@ class _OpenShard:
         self.records.append(sample.record)
         self._offsets.append(self._tar.offset)
 
-    def close(self) -> Shard:
-        digest = self._tar.end()
-        self._file.close()
+    def end(self) -> Future[str]:
+        return self._tar.end()
+
+    def close(self, digest: Future[str]) -> Shard:
+        with self._file:
+            sha256 = digest.result()
         return Shard(
             name=self._path.name,
-            sha256=digest,
+            sha256=sha256,
             first=self._first,
             offsets=self._offsets,
             image_ids=[record["image_id"] for record in self.records],

@@ -1,6 +1,7 @@
 """Write a shard: a tar file whose bytes depend only on its members, hashed while it is written."""
 
 import tarfile
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import BinaryIO
 
 from lightning_rcnn.data.pack.hashed_file import HashedFile
@@ -19,11 +20,12 @@ class TarShard:
     Python's `tarfile` and webdataset's writer make the same file, but copy each image piece by piece.
 
     Args:
-        file: file to write to, from its beginning; the caller closes it after `end`.
+        file: file to write to, from its beginning; the caller closes it when its hash is there.
+        thread: thread that writes and hashes, as of `HashedFile`.
     """
 
-    def __init__(self, file: BinaryIO) -> None:
-        self._file = HashedFile(file)
+    def __init__(self, file: BinaryIO, thread: ThreadPoolExecutor) -> None:
+        self._file = HashedFile(file, thread)
 
     @property
     def offset(self) -> int:
@@ -45,8 +47,8 @@ class TarShard:
         """Append bytes of a tar file, such as whole members."""
         self._file.write(blocks)
 
-    def end(self) -> str:
-        """Write the end of the archive, wait until all is written, and return the SHA-256 of the whole file."""
+    def end(self) -> Future[str]:
+        """Write the end of the archive; its future result is the SHA-256 of the whole file."""
         end_of_tar = 2 * tarfile.BLOCKSIZE
         self.write(bytes(end_of_tar + -(self.offset + end_of_tar) % tarfile.RECORDSIZE))
         return self._file.end()
