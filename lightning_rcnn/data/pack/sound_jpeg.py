@@ -9,6 +9,8 @@ from typing import Literal
 import numpy as np
 import simplejpeg
 
+from lightning_rcnn.data.jpeg_header import SEGMENT
+
 JpegCheck = Literal["full", "structure"]
 """How JPEGs are checked."""
 FULL: JpegCheck = "full"
@@ -18,7 +20,8 @@ _SMALLEST = 8
 """libjpeg decodes at an eighth of the size from the mean of each block alone, after reading all of its bits."""
 _MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7]")
 """A marker; within compressed pixels, a byte of ones is followed by a zero or is a restart marker."""
-_MARK, _QUANTIZATION, _START_OF_SCAN, _END_OF_IMAGE = 0xFF, 0xDB, 0xDA, 0xD9
+_MARK, _QUANTIZATION, _START_OF_SCAN = 0xFF, 0xDB, 0xDA
+_END_OF_IMAGE = b"\xff\xd9"
 _SEGMENTS = frozenset({0xC0, 0xC1, 0xC2, 0xC4, *range(0xDA, 0xFF)})
 """Markers that begin a segment: two bytes of its length follow. Of the headers of a frame only those of usual kinds,
 sequential and progressive with Huffman codes; decoders differ in which of the others they know."""
@@ -63,18 +66,18 @@ def has_sound_structure(data: bytes) -> bool:
     except (ValueError, KeyError):
         return False
     position, has_tables = 2, False  # behind the marker of the start
-    while position < len(data) - 1 and data[position] == _MARK:
-        kind = data[position + 1]
-        if kind not in _SEGMENTS:
-            return kind == _END_OF_IMAGE and position == len(data) - 2
-        position += 2 + int.from_bytes(data[position + 2 : position + 4])
+    while position + SEGMENT.size <= len(data):
+        mark, kind, length = SEGMENT.unpack_from(data, position)
+        if mark != _MARK or kind not in _SEGMENTS:
+            return False
+        position += 2 + length
         has_tables |= kind == _QUANTIZATION
         if kind == _START_OF_SCAN:
             marker = _next_marker(data, position)
             if not has_tables or marker is None or marker.start() == position:
                 return False
             position = marker.start()
-    return False
+    return data[position:] == _END_OF_IMAGE
 
 
 def _next_marker(data: bytes, start: int) -> re.Match[bytes] | None:
