@@ -33,7 +33,7 @@ from lightning_rcnn.cli.known_classes import CLASSES
 from lightning_rcnn.cli.known_keys import KnownKeys
 from lightning_rcnn.cli.registry import GROUPS, TOOLS, TRAINING
 from lightning_rcnn.cli.tools import ToolParser, tool_parser
-from lightning_rcnn.healing.__main__ import launcher_parser
+from lightning_rcnn.healing.command import launcher_parser
 from lightning_rcnn.parts import part
 from tests.restoring import restored
 
