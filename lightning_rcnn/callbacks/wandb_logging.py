@@ -62,6 +62,8 @@ class DetectionWandbLogger(RunLogger, WandbLogger):
     """
 
     _data_dir: ClassVar[str | None] = None
+    _started_id: ClassVar[str | None] = None
+    """Of the run that a logger of this process started last."""
 
     def __init__(
         self,
@@ -236,11 +238,13 @@ class DetectionWandbLogger(RunLogger, WandbLogger):
             self._wandb_init |= {"id": None, "project": self._given_project}
         # Lightning passes the default value, and W&B warns about any value.
         self._wandb_init.pop("anonymous", None)
+        self._finish_other_run()
         for mode in dict.fromkeys((self._mode(), "offline", "disabled")):
             self._wandb_init |= {"mode": mode, "settings": settings_of(mode)}
             try:
                 with signals_blocked():  # inherited by W&B's own process, which has to survive the signals of a job
                     run = super().experiment
+                DetectionWandbLogger._started_id = run.id
                 if (best := folder / BEST_VALIDATION).exists() and not self._waits_for_training:
                     run.summary.update(json.loads(best.read_text()))  # `wandb sync` keeps the last part's summary alone
                 for names, summary in ((HIGHEST, "max"), (LOWEST, "min")):
@@ -254,6 +258,15 @@ class DetectionWandbLogger(RunLogger, WandbLogger):
                 rank_zero_warn(f"W&B does not start in mode {mode}: {' '.join(str(error).split())}")
                 # Without this its service process keeps the id of the run that did not start.
                 wandb.teardown()
+
+    def _finish_other_run(self) -> None:
+        """Finish the run of an earlier training in this process; Lightning would go on with it.
+
+        A run that the program itself has open, as the functions of `wandb.agent` do, is meant to be used.
+        """
+        run = wandb.run
+        if run is not None and run.id == DetectionWandbLogger._started_id != self._chosen_id:
+            run.finish()
 
     def _mode(self) -> str:
         mode = choose_mode()

@@ -140,6 +140,21 @@ def test_another_folder_is_another_run(tmp_path):
     assert not list(tmp_path.glob("*/.*"))
 
 
+@pytest.mark.end_to_end
+def test_a_second_training_of_a_process_does_not_log_into_the_run_of_the_first(tmp_path, wandb_records):
+    for number, name in enumerate(("first", "second")):
+        DetectionWandbLogger(save_dir=tmp_path / name).log_metrics({"train/loss": 1.0}, step=number)
+    end_run()
+    for number, name in enumerate(("first", "second")):
+        [path] = offline_runs(tmp_path / name)
+        assert [row["trainer/global_step"] for row in history(wandb_records(path))] == [number]
+
+
+def test_a_run_that_the_program_has_open_is_used(tmp_path):
+    mine = wandb.init(mode="offline", dir=tmp_path)
+    assert DetectionWandbLogger(save_dir=tmp_path / "run").experiment.id == mine.id
+
+
 def test_checkpoints_of_lightnings_callback_lie_in_one_folder_at_every_start(make_trainer, scorer, tmp_path):
     """It asks for the id of the run while a training is set up, when nothing may be written yet."""
     folders = set()
