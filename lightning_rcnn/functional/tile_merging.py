@@ -5,12 +5,13 @@ Two tiles show the same pixels in the zone that they share, so one object leaves
 1. Two detections of one group from two tiles are one object if their boxes, cut to the shared zone, have an IoU of at
    least `SAME_IOU`. A detection that the border of its tile cuts is also that of which `INSIDE` of the part in the zone
    lies in the other's box, if it has no such partner. An object has at most one detection of a tile.
-2. If a tile shows the object whole (no border inside the image cuts the box), the best such detection is the object.
+2. If a detection shows the object whole (no border inside the image cuts the box), the best such one is the object.
    Otherwise its box is the smallest around all parts, its mask their union, its score the best one; parts with less
    than `WEAK` of the best score are noise and do not count.
-3. A detection that is cut, and falls in the zone on a whole one of another group, is a glimpse of that object and is
+3. What only cut detections show, although its box lies whole in a tile, is no object: that tile saw more, and not it.
+4. A detection that is cut, and falls in the zone on a whole one of another group, is a glimpse of that object and is
    dropped, unless its score is more than 1 / `WEAK` times as high.
-4. Of objects of one group whose boxes have an IoU above `NMS_IOU` only the best stays, as inside a tile.
+5. Of objects of one group whose boxes have an IoU above `NMS_IOU` only the best stays, as inside a tile.
 
 A group is a class, or all of them where an object has one class: that of the detection with its score.
 
@@ -30,7 +31,7 @@ SAME_IOU = 0.5
 INSIDE = 0.7
 WEAK = 0.5
 NMS_IOU = 0.5
-_BORDER = 0.01
+_BORDER = 0.02
 """Distance to the border of a tile, as a share of its longer side, up to which a box counts as cut; at least 2 pixels:
 predicted boxes end on either side of a border."""
 _MIN_BORDER = 2.0
@@ -83,11 +84,12 @@ def merge(
     Returns:
         The objects, best first.
     """
-    is_cut = _is_cut(boxes, tile_of, tiles, height, width)
+    frames = _frames(tiles)
+    is_cut = _is_cut(boxes, frames[tile_of], height, width)
     matches: list[_Match] = []
     overruled = np.zeros(len(boxes), dtype=bool)
     members = {tile: np.flatnonzero(tile_of == tile) for tile in np.unique(tile_of).tolist()}
-    for first, second, zone in _shared_zones(list(members), tiles):
+    for first, second, zone in _shared_zones(list(members), frames):
         found, dropped = _match(boxes, scores, groups, is_cut, members[first], members[second], zone)
         matches += found
         overruled[dropped] = True
@@ -95,20 +97,27 @@ def merge(
     objects = [
         merged for parts in found_objects if (merged := _merge_parts(parts, boxes, scores, labels, is_cut, overruled))
     ]
-    return _suppress(objects, groups)
+    return _suppress([one for one in objects if not _is_missed(one, frames, is_cut, height, width)], groups)
 
 
-def _is_cut(boxes: np.ndarray, tile_of: np.ndarray, tiles: Sequence[Tile], height: int, width: int) -> np.ndarray:
-    """Mark the boxes that a border of their tile inside the image cuts, bool [D]."""
-    frames = _frames(tiles)[tile_of]
+def _is_cut(boxes: np.ndarray, frames: np.ndarray, height: int, width: int) -> np.ndarray:
+    """Mark the boxes that a border inside the image cuts of their frames [D, 4], the edges of tiles; bool [D]."""
     distance = np.maximum(_MIN_BORDER, _BORDER * (frames[:, 2:] - frames[:, :2]).max(axis=1, initial=0))[:, None]
     is_inner = np.concatenate([frames[:, :2] > 0, frames[:, 2:] < np.array([width, height])], axis=1)
     return (is_inner & (np.abs(boxes - frames) <= distance)).any(axis=1)
 
 
-def _shared_zones(numbers: Sequence[int], tiles: Sequence[Tile]) -> Iterator[tuple[int, int, np.ndarray]]:
+def _is_missed(merged: MergedObject, frames: np.ndarray, is_cut: np.ndarray, height: int, width: int) -> bool:
+    """Tell whether a tile shows the object whole, and none of its detections is of such a tile: rule 3."""
+    if not is_cut[list(merged.parts)].all():
+        return False
+    box = np.array(merged.box)
+    around = frames[(frames[:, :2] <= box[:2]).all(axis=1) & (frames[:, 2:] >= box[2:]).all(axis=1)]
+    return not _is_cut(np.broadcast_to(box, around.shape), around, height, width).all()
+
+
+def _shared_zones(numbers: Sequence[int], frames: np.ndarray) -> Iterator[tuple[int, int, np.ndarray]]:
     """Yield two of the numbered tiles and the zone that they share, xyxy, for all that share one."""
-    frames = _frames(tiles)
     for position, first in enumerate(numbers):
         others = np.array(numbers[position + 1 :], dtype=np.int64)
         corner = np.maximum(frames[first, :2], frames[others, :2])
@@ -132,7 +141,7 @@ def _match(
     second: np.ndarray,
     zone: np.ndarray,
 ) -> tuple[list[_Match], list[int]]:
-    """Match the detections of two tiles in their zone; return the matches, and the detections that rule 3 drops."""
+    """Match the detections of two tiles in their zone; return the matches, and the detections that rule 4 drops."""
     parts, others = (np.clip(boxes[some], np.tile(zone[:2], 2), np.tile(zone[2:], 2)) for some in (first, second))
     areas, other_areas = (np.prod(some[:, 2:] - some[:, :2], axis=1) for some in (parts, others))
     corner = np.maximum(parts[:, None, :2], others[None, :, :2])
@@ -185,7 +194,7 @@ def _merge_parts(
     is_cut: np.ndarray,
     overruled: np.ndarray,
 ) -> MergedObject | None:
-    """Make one object of its detections by rule 2; None if rule 3 drops it."""
+    """Make one object of its detections by rule 2; None if rule 4 drops it."""
     whole = [index for index in members if not is_cut[index]]
     best = max(whole or members, key=lambda index: scores[index])
     if not whole and overruled[best]:
