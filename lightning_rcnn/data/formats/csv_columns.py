@@ -94,6 +94,8 @@ def recognize_table(layout: Layout, file: str, columns: Mapping[str, str] = Mapp
     if columns and all(map(str.isdigit, columns.values())) and not _are_names(names, stated):
         return Table(stated, (), delimiter, len(names)) if _is_complete(stated) else None
     found = _by_name(names, stated)
+    if "image" not in found and (column := _files_column(names, found, lines[1:], delimiter)) is not None:
+        found["image"] = column
     if _is_complete(found):
         assumes_size = "w" in found and "w" not in columns and _meaning_of(names[found["w"]]) == "width"
         return Table(found, tuple(names), delimiter, len(names), assumes_size)
@@ -146,6 +148,17 @@ def _by_name(names: Sequence[str], stated: Mapping[str, int]) -> dict[str, int]:
     if corner == ("x1", "y1") and {"w", "h"} <= found.keys() and not _has_box(found):
         found |= {"x": found.pop("x1"), "y": found.pop("y1")}
     return found
+
+
+def _files_column(names: Sequence[str], found: Mapping[str, int], lines: Sequence[str], delimiter: str) -> int | None:
+    """Return the index of the one column without a known name whose cells are names of image files, as `frame`'s."""
+    rows = [row for row in csv.reader(lines, delimiter=delimiter) if len(row) == len(names)]
+    columns = [
+        index
+        for index in range(len(names))
+        if index not in found.values() and rows and all(has_suffix(row[index].strip()) for row in rows)
+    ]
+    return columns[0] if len(columns) == 1 else None
 
 
 def _meaning_of(name: str) -> str | None:

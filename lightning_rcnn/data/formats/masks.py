@@ -4,10 +4,12 @@
 |---|---|
 | Data Science Bowl 2018 | `ID/images/ID.png` with `ID/masks/*.png`, a black and white mask per object |
 | Penn-Fudan and others | `images/NAME.png` with `masks/NAME.png` or `NAME_mask.png`, 0 is background |
+| Cellpose | `NAME_img.png` with `NAME_masks.png`, or `NAME.png` with `NAME_cp_masks.png`, 0 is background |
 
 `class_masks.py` has those whose numbers say the class, too.
 
-Source: https://www.kaggle.com/c/data-science-bowl-2018 and https://www.cis.upenn.edu/~jshi/ped_html/
+Source: https://www.kaggle.com/c/data-science-bowl-2018, https://www.cis.upenn.edu/~jshi/ped_html/ and
+https://cellpose.readthedocs.io/en/latest/train.html
 """
 
 import re
@@ -30,7 +32,8 @@ from lightning_rcnn.errors import InputError
 _LOSSLESS = (".png", ".tif", ".tiff", ".bmp", ".gif")
 _MASK_FOLDER = re.compile(r"masks?|instances?|instanceids|segmentationobject|labels?|gt|groundtruth|ground_truth")
 _MASK_FOLDER_END = re.compile(r"(masks?|instances?)$")
-_MASK_NAME = re.compile(r"[_-](masks?|instances?|instanceids|inst|labels?|seg|gt)$", re.IGNORECASE)
+_MASK_NAME = re.compile(r"([_-]cp)?[_-](masks?|instances?|instanceids|inst|labels?|seg|gt)$", re.IGNORECASE)
+_IMAGE_NAME = re.compile(r"[_-](img|image)$", re.IGNORECASE)
 _ADE20K = re.compile(r"(^|/)ADE_(train|val|frame)_[^/]*_(seg|parts_\d)\.png$")
 _CLASS_VALUES = re.compile(r"pixel value\s*,\s*class\b", re.IGNORECASE)
 """The first line of the list of classes in Roboflow's export of semantic masks."""
@@ -108,13 +111,17 @@ def masks_per_image(layout: Layout) -> tuple[dict[str, str], list[str]]:
     """Return image -> its mask, and the masks without an image."""
     files = [file for file in layout.with_suffix(*_LOSSLESS, among=layout.images) if _is_mask(file)]
     by_stem: defaultdict[str, list[str]] = defaultdict(list)
+    by_name: defaultdict[str, list[str]] = defaultdict(list)
     for image in layout.images:
         if not _is_mask(image):
-            by_stem[PurePosixPath(image).stem].append(image)
+            stem = PurePosixPath(image).stem
+            by_stem[stem].append(image)
+            by_name[_IMAGE_NAME.sub("", stem)].append(image)
     pairs, alone = {}, []
     for file in files:
         stem = PurePosixPath(file).stem
-        images = by_stem.get(stem) or by_stem.get(_MASK_NAME.sub("", stem), [])
+        name = _MASK_NAME.sub("", stem)
+        images = by_stem.get(stem) or by_stem.get(name) or by_name.get(name, [])
         nearest = nearest_images(PurePosixPath(file), images)
         if len(nearest) == 1 and nearest[0] not in pairs:
             pairs[nearest[0]] = file

@@ -80,6 +80,17 @@ def test_gtsrb(write_files, pack_one):
     assert pack_one(root, strict=True).objects == {"00003/a.png": [("3", *CAT[1:])]}
 
 
+def test_udacity_whose_column_of_images_only_their_names_tell(write_files, pack):
+    texts = {"labels_train.csv": lines("frame,xmin,xmax,ymin,ymax,class_id", "1478.jpg,5,15,6,26,3")}
+    packed = pack(write_files(texts, ["images/1478.jpg"]))
+    assert packed.splits["train"].objects == {"images/1478.jpg": [("3", *CAT[1:])]}
+
+
+def test_of_two_such_columns_none_is_chosen(write_files, refusal):
+    rows = lines("frame,mask,xmin,xmax,ymin,ymax", "a.jpg,a.png,5,15,6,26")
+    assert "has the columns frame, mask" in refusal(write_files({"a.csv": rows}, ["a.jpg"]))
+
+
 def test_numbers_of_classes_are_their_names_only_where_there_are_no_others(write_files, pack_one):
     rows = lines("filename,class_id,xmin,ymin,xmax,ymax,class_name", "a.jpg,7,5,6,15,26,cat")
     assert pack_one(write_files({"a.csv": rows}, ["a.jpg"]), strict=True).objects == {"a.jpg": [CAT]}

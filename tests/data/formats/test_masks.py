@@ -39,6 +39,8 @@ def test_a_mask_per_object_as_in_the_data_science_bowl(write_files, pack):
         ("images/{}.jpg", "masks/{}.png", np.uint8),
         ("images/{}.jpg", "labels/{}.tif", np.uint16),
         ("{}.png", "{}_instances.png", np.uint8),
+        ("00{}_img.png", "00{}_masks.png", np.uint16),  # Cellpose's own set
+        ("{}.png", "{}_cp_masks.png", np.uint16),  # and what it writes
     ],
 )
 def test_a_number_for_each_object_as_in_penn_fudan(write_files, pack_one, image, mask, dtype):
