@@ -53,22 +53,21 @@ def _refuse_others(words: list[str], launch: Launch) -> None:
     composition = compose(files)
     for key, number in (("num_nodes", launch.nodes), ("devices", launch.processes)):
         dotted = f"trainer.{key}"
-        in_files: Any = composition.content.get("trainer")
-        given = (
-            (flag_value(flags, dotted), f"--{dotted}"),
-            (in_files.get(key) if isinstance(in_files, dict) else None, composition.origin(("trainer", key))),
-        )
-        for value, origin in given:
-            if value is None or str(value) in ("auto", "-1", "null", str(number)):
-                continue
-            if number is not None:
-                raise InputError(f"{origin}: {dotted} is {value}, but {_way_out(launch, key, number, value)}")
-            if key == "num_nodes" and str(value) != "1" and not {"NODE_RANK", "MASTER_ADDR"} & os.environ.keys():
-                raise InputError(
-                    f"{origin}: {dotted} is {value}, but nothing starts the others: use srun, or torchrun --nnodes on "
-                    "each node; or set NODE_RANK and MASTER_ADDR there"
-                )
-            break
+        value: Any = flag_value(flags, dotted)
+        origin: str | None = f"--{dotted}"
+        if value is None:  # else it counts in the place of the files'
+            in_files: Any = composition.content.get("trainer")
+            value = in_files.get(key) if isinstance(in_files, dict) else None
+            origin = composition.origin(("trainer", key))
+        if value is None or str(value) in ("auto", "-1", "null", str(number)):
+            continue
+        if number is not None:
+            raise InputError(f"{origin}: {dotted} is {value}, but {_way_out(launch, key, number, value)}")
+        if key == "num_nodes" and str(value) != "1" and not {"NODE_RANK", "MASTER_ADDR"} & os.environ.keys():
+            raise InputError(
+                f"{origin}: {dotted} is {value}, but nothing starts the others: use srun, or torchrun --nnodes on "
+                "each node; or set NODE_RANK and MASTER_ADDR there"
+            )
 
 
 def _way_out(launch: Launch, key: str, number: int, value: Any) -> str:

@@ -53,6 +53,14 @@ def settle(tmp_path, monkeypatch):
     return run
 
 
+def test_an_option_counts_in_the_place_of_a_files_value(settle, tmp_path):
+    (tmp_path / "one.yaml").write_text("trainer: {devices: 1}\n")
+    for value in ("2", "auto"):
+        assert settle(ALONE, "--config", "one.yaml", "--trainer.devices", value)[-1] == "--trainer.devices=2"
+    with pytest.raises(InputError, match=r"^one\.yaml:1: trainer\.devices is 1, but"):
+        settle(ALONE, "--config", "one.yaml")
+
+
 def test_sizes_come_from_slurm(settle):
     words = settle(STEP, "--trainer.max_epochs", "3")
     assert words[-2:] == ["--trainer.num_nodes=2", "--trainer.devices=4"]
