@@ -103,6 +103,13 @@ class Layout:
         return [file for file in among if _suffix(file) in suffixes]
 
     @cached_property
+    def xml_files(self) -> list[str]:
+        """The XML files; if none ends in .xml, those without an ending that begin like XML, as Stanford Dogs' do."""
+        return self.with_suffix(".xml") or [
+            file for file in self.with_suffix("") if self.head(file, 64).lstrip("\ufeff \t\r\n").startswith("<")
+        ]
+
+    @cached_property
     def _by_suffix(self) -> dict[str, list[str]]:
         return self._all_by_suffix if self.files is self.all_files else _group_by_suffix(self.files)
 

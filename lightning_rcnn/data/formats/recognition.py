@@ -155,7 +155,7 @@ def _rle(layout: Layout) -> Candidate | None:
 
 
 def _voc(layout: Layout) -> Candidate | None:
-    files = layout.with_suffix(".xml")
+    files = layout.xml_files
     tried = [file for file in files[:: max(1, len(files) // 20)] if not is_labelme_xml(layout, file)]
     named = (file for file in tried if re.search(r"<annotation[\s>]", layout.head(file)))
     return Candidate("voc", file) if (file := next(named, None)) is not None else None

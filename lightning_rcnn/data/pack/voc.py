@@ -4,6 +4,7 @@ Source: the PASCAL VOC development kit, chapters "Image sets" and "Annotation".
 """
 
 import re
+from collections import defaultdict
 from collections.abc import Collection
 from functools import partial
 from operator import attrgetter
@@ -59,7 +60,7 @@ def voc_source(
     """
     _require_folders(root, split)
     folders = root / "JPEGImages", root / "Annotations"
-    images, xmls = _by_name(folders[0], IMAGE_SUFFIXES), _by_name(folders[1], [".xml"])
+    images, xmls = _by_name(folders[0], IMAGE_SUFFIXES), _upright(folders[1], _by_name(folders[1], [".xml"]))
     log = DefectLog()
     names = [_name_in_line(line, images.keys() | xmls.keys()) for line in _read_split(root, split)]
     xml_matches = match_names(names, xmls.keys(), str(folders[1].resolve()))
@@ -155,6 +156,17 @@ def _by_name(folder: Path, suffixes: Collection[str]) -> dict[str, list[str]]:
         if path.suffix.lower() in suffixes:
             files.setdefault(str(path.with_suffix("")), []).append(file)
     return files
+
+
+def _upright(folder: Path, xmls: dict[str, list[str]]) -> dict[str, list[str]]:
+    """Leave out files of rotated boxes alone beside others of the same names, as in DIOR's two folders."""
+    same: defaultdict[str, list[str]] = defaultdict(list)
+    for path in xmls:
+        same[PurePosixPath(path).name].append(path)
+    several = [path for paths in same.values() if len(paths) > 1 for path in paths]
+    texts = {path: (folder / xmls[path][0]).read_bytes() for path in several}
+    rotated = {path for path, text in texts.items() if b"<robndbox>" in text and b"<bndbox>" not in text}
+    return {path: files for path, files in xmls.items() if path not in rotated}
 
 
 def _choose_image(

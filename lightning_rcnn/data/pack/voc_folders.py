@@ -78,8 +78,7 @@ def _files_in(layout: Layout, folder: str) -> list[str]:
 
 def xml_files(layout: Layout) -> list[str]:
     """Return the XML files that are in VOC's format, or in none."""
-    files = layout.with_suffix(".xml")
-    return [file for file in files if not _OTHER_ROOT.match(layout.head(file))]
+    return [file for file in layout.xml_files if not _OTHER_ROOT.match(layout.head(file))]
 
 
 def _listed_splits(names: Iterable[str]) -> list[str]:

@@ -38,6 +38,23 @@ LAYOUTS = {
 }
 
 
+def test_stanford_dogs_whose_files_have_no_ending(write_files, pack):
+    texts = {"Annotation/n1-cat/n1_1": CAT, "Annotation/n2-dog/n2_7": f"\n{DOG}", "lists/README": "Dogs"}
+    packed = pack(write_files(texts, ["Images/n1-cat/n1_1.jpg", "Images/n2-dog/n2_7.jpg"]))
+    assert packed.splits[""].objects == {"Images/n1-cat/n1_1.jpg": [CAT_BOX], "Images/n2-dog/n2_7.jpg": [DOG_BOX]}
+
+
+def test_dior_has_another_folder_of_rotated_boxes(write_files, pack):
+    rotated = CAT.replace("bndbox", "robndbox").replace("cat", "rotated cat")
+    texts = {"ImageSets/Main/train.txt": "a\nb\n"}
+    for name, upright in (("a", CAT), ("b", DOG)):
+        texts[f"Annotations/Horizontal Bounding Boxes/{name}.xml"] = upright
+        texts[f"Annotations/Oriented Bounding Boxes/{name}.xml"] = rotated
+    packed = pack(write_files(texts, ["JPEGImages/a.jpg", "JPEGImages/b.jpg"])).splits["train"]
+    assert packed.objects == {"a.jpg": [CAT_BOX], "b.jpg": [DOG_BOX]}
+    assert packed.classes == ["cat", "dog"]
+
+
 @pytest.mark.parametrize("name", LAYOUTS)
 def test_layouts_without_lists(write_files, pack, name):
     xmls, images, stated = LAYOUTS[name]
