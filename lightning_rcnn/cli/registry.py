@@ -37,6 +37,9 @@ TOOLS = {
     "pack jsonl": Tool(
         "JSON Lines, as Hugging Face's metadata.jsonl, to shards", f"{_COMMANDS}.pack_json_lines", "pack_jsonl"
     ),
+    "pack parquet": Tool(
+        "Parquet with images, as Hugging Face's, to shards", f"{_COMMANDS}.pack_parquet", "pack_parquet"
+    ),
     "pack ndjson": Tool("Ultralytics' NDJSON to shards", f"{_COMMANDS}.pack_formats", "pack_ndjson"),
     "pack widerface": Tool("WIDER FACE to shards", f"{_COMMANDS}.pack_formats", "pack_widerface"),
     "pack deeppcb": Tool("DeepPCB to shards", f"{_COMMANDS}.pack_formats", "pack_deeppcb"),

@@ -29,6 +29,7 @@ Format = Literal[
     "createml",
     "labelstudio",
     "jsonl",
+    "parquet",
     "ndjson",
     "widerface",
     "deeppcb",

@@ -1,12 +1,12 @@
 """Recognize whether boxes are two corners, a corner and a size, or a center and a size, by where they would lie."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from lightning_rcnn.data.formats.coco.relative import are_relative
 from lightning_rcnn.data.formats.json_fields import BoxForm, edges_of_box
 from lightning_rcnn.errors import InputError
 
-_FORMS: tuple[BoxForm, ...] = ("xyxy", "xywh", "cxcywh")
+FORMS: tuple[BoxForm, ...] = ("xyxy", "xywh", "cxcywh")
 _FITS, _MAY_FIT = 0.98, 0.9
 """Shares of the boxes that lie in their images in the right form, and in a form that is not excluded."""
 _TOLERANCE = 0.01
@@ -14,7 +14,10 @@ _TOLERANCE = 0.01
 
 
 def choose_form(
-    sizes_and_boxes: Iterable[tuple[tuple[int, int], list[list[float]]]], where: str, usual: BoxForm | None = None
+    sizes_and_boxes: Iterable[tuple[tuple[int, int], list[list[float]]]],
+    where: str,
+    usual: BoxForm | None = None,
+    forms: Sequence[BoxForm] = FORMS,
 ) -> BoxForm:
     """Return the only form in which the boxes lie in their images, or the usual one if they do in that.
 
@@ -22,6 +25,7 @@ def choose_form(
         sizes_and_boxes: (width, height) and boxes of some images.
         where: what holds the boxes, for messages.
         usual: form that the format prescribes; None if it prescribes none.
+        forms: forms that may be.
 
     Raises:
         InputError: several forms fit, or none.
@@ -31,9 +35,9 @@ def choose_form(
         return usual or "xyxy"
     if are_relative(box for _, boxes in images for box in boxes):
         images = [((1, 1), boxes) for _, boxes in images]
-    shares = {form: _share_inside(images, form) for form in _FORMS}
-    fitting = [form for form in _FORMS if shares[form] >= _FITS]
-    possible = [form for form in _FORMS if shares[form] >= _MAY_FIT]
+    shares = {form: _share_inside(images, form) for form in forms}
+    fitting = [form for form in forms if shares[form] >= _FITS]
+    possible = [form for form in forms if shares[form] >= _MAY_FIT]
     if usual is not None and usual in fitting:
         return usual
     if len(fitting) == 1 and possible == fitting:

@@ -34,6 +34,10 @@ FIELDS = tuple(_NAMES)
 _OF_OBJECTS = ("boxes", "labels", "masks", "crowd", "difficult")
 
 
+class AmbiguousFieldsError(InputError):
+    """Raised when several paths may be one field."""
+
+
 def as_dictionary(content: Any) -> dict[str, Any]:
     """Return the JSON of a sample; a list of objects becomes the entry `objects`.
 
@@ -56,7 +60,8 @@ def find_fields(contents: Iterable[dict[str, Any]], given: Mapping[str, str], wh
         where: the data set, for messages.
 
     Raises:
-        InputError: there are neither boxes nor masks or no classes, or several paths may be a field.
+        InputError: there are neither boxes nor masks or no classes.
+        AmbiguousFieldsError: several paths may be a field.
     """
     paths = dict.fromkeys(path for content in contents for path in _paths(content))
     for field, path in given.items():
@@ -202,7 +207,7 @@ def _recognized(field: str, paths: Iterable[str], where: str, folder: str | None
     ]
     leaves = [path for path in fitting if not any(other.startswith(f"{path}.") for other in paths)]
     if len(leaves) > 1:
-        raise InputError(
+        raise AmbiguousFieldsError(
             f"{where}: {' and '.join(leaves)} may be the {field}; choose one with --map {field}={leaves[0]}"
         )
     return {field: leaves[0]} if leaves else {}

@@ -18,8 +18,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import yaml
-
 from lightning_rcnn.data.annotation_files import ANNOTATIONS_SUFFIX
 from lightning_rcnn.data.decode import UndecodableImage, open_image
 from lightning_rcnn.data.defects import DefectLog
@@ -28,6 +26,7 @@ from lightning_rcnn.data.formats.box_forms import choose_form
 from lightning_rcnn.data.formats.coco.relative import are_relative, polygons_of
 from lightning_rcnn.data.formats.coco.scalars import numbers
 from lightning_rcnn.data.formats.coco.segmentations import read_segmentation
+from lightning_rcnn.data.formats.hugging_face import names_in_readme
 from lightning_rcnn.data.formats.json_fields import (
     BoxForm,
     boxes_of,
@@ -45,7 +44,6 @@ SUFFIXES = (".jsonl", ".ndjson")
 HUGGING_FACE = "metadata.jsonl"
 _IMAGE_KEYS = ("file_name", "filename", "image_name", "image", "file", "image_path", "img_path", "file_path", "path")
 """Keys of the name of the image, the first of which counts."""
-_README = "README.md"
 _TO_TRY, _IMAGES_TO_OPEN = 400, 40
 """Lines by which fields and the form of boxes are recognized, and images that are opened for their size."""
 
@@ -117,7 +115,7 @@ def read_json_lines(
         usual: BoxForm | None = "xywh" if posixpath.basename(files[0]) == HUGGING_FACE else None
         form = choose_form(_sizes_and_boxes(layout, tried, fields), f"{where}, {fields['boxes']}", usual)
     form = form or "xywh"
-    names = class_names or _names_in_readme(layout, files[0])
+    names = class_names or names_in_readme(layout, files[0])
     read = partial(read_objects, fields=fields, form=form, class_names=names, is_relative=is_relative)
     images = [(line, LabeledImage(line.image, partial(read, line.content), line.file)) for line in lines]
     classes = list(dict.fromkeys(names.values())) or _numbers(lines, fields["labels"])
@@ -214,39 +212,6 @@ def _numbers(lines: Iterable[_Line], path: str) -> list[str]:
     if not written or not all(type(each) is int for each in written):
         return []
     return [str(each) for each in sorted(written)]
-
-
-def _names_in_readme(layout: Layout, file: str) -> dict[str, str]:
-    """Return number of a class -> name, from the only list of names in the README beside a file or above it."""
-    folder = posixpath.dirname(file)
-    for readme in dict.fromkeys((posixpath.join(folder, _README), _README)):
-        if readme not in layout.all_files:
-            continue
-        _, _, rest = read_text(layout.root / readme).partition("---\n")
-        try:
-            found = list(_class_labels(yaml.safe_load(rest.partition("\n---")[0])))
-        except (yaml.YAMLError, RecursionError):
-            continue
-        if found and all(names == found[0] for names in found):
-            return found[0]
-    return {}
-
-
-def _class_labels(content: Any) -> Iterator[dict[str, str]]:
-    """Yield the names of each `class_label` in the description of a data set, at any depth."""
-    if isinstance(content, list):
-        for each in content:
-            yield from _class_labels(each)
-    if not isinstance(content, dict):
-        return
-    for key, value in content.items():
-        names = value.get("names") if key == "class_label" and isinstance(value, dict) else None
-        if isinstance(names, dict):
-            yield {str(number): str(name) for number, name in names.items()}
-        elif isinstance(names, list):
-            yield {str(number): str(name) for number, name in enumerate(names)}
-        else:
-            yield from _class_labels(value)
 
 
 def _splits(layout: Layout, images: Iterable[tuple[_Line, LabeledImage]]) -> list[LabeledSplit]:

@@ -69,6 +69,8 @@ class LabeledImage(NamedTuple):
         stated_in: annotation file that names the image, for messages.
         embedded: function that returns the bytes of an image that the annotation file holds; None if it holds none.
         group: group that the annotations state, such as a patient or a film; "" if they state none.
+        content: function that returns the bytes of an image that is part of the data set's table, whatever file has its
+            name; None for images in files.
     """
 
     file_name: str
@@ -76,6 +78,7 @@ class LabeledImage(NamedTuple):
     stated_in: str = ""
     embedded: Callable[[], bytes] | None = None
     group: str = ""
+    content: Callable[[], bytes] | None = None
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable
 from functools import partial
+from importlib.util import find_spec
 from pathlib import PurePosixPath
 from typing import NamedTuple
 
@@ -21,6 +22,8 @@ from lightning_rcnn.data.formats.layout import Layout
 from lightning_rcnn.data.formats.masks import masks_per_image, masks_per_object
 from lightning_rcnn.data.formats.mot import mot_files
 from lightning_rcnn.data.formats.ndjson import is_ndjson
+from lightning_rcnn.data.formats.parquet import SUFFIX
+from lightning_rcnn.data.formats.parquet_columns import is_parquet
 from lightning_rcnn.data.formats.rle_csv import rle_files
 from lightning_rcnn.data.formats.sagemaker import sagemaker_files
 from lightning_rcnn.data.formats.vertex import vertex_files
@@ -47,7 +50,7 @@ def recognize(layout: Layout) -> list[Candidate]:
     if candidates:
         return candidates
     # Beside other annotations these show nothing: an empty text file and a list of classes, or a line of numbers.
-    found = _yolo_without_objects(layout) or _yolo_of_other_images(layout)
+    found = _yolo_without_objects(layout) or _yolo_of_other_images(layout) or _unread_parquet(layout)
     return [] if found is None else [found]
 
 
@@ -147,6 +150,18 @@ def _masks(layout: Layout) -> Candidate | None:
     return Candidate("masks", next(iter(pairs.values()))) if pairs else None
 
 
+def _parquet(layout: Layout) -> Candidate | None:
+    files = layout.with_suffix(SUFFIX)
+    if not files or find_spec("pyarrow") is None:
+        return None
+    return next((Candidate("parquet", file) for file in files if is_parquet(layout, file)), None)
+
+
+def _unread_parquet(layout: Layout) -> Candidate | None:
+    """Return Parquet if there are such files, which nobody can read here, or which have to be explained."""
+    return next((Candidate("parquet", file) for file in layout.with_suffix(SUFFIX)), None)
+
+
 def _rle(layout: Layout) -> Candidate | None:
     files = [file for file in rle_files(layout) if recognize_table(layout, file) is None]  # a box beside it counts
     if not files or masks_per_object(layout):
@@ -190,5 +205,6 @@ _RECOGNIZERS: tuple[Callable[[Layout], Candidate | None], ...] = (
     _of_lines("keras_yolo", partial(keras_yolo_files, most=1000)),
     _of_lines("mot", mot_files),
     _of_lines("labelme_xml", partial(_xml_files, is_file=is_labelme_xml)),
+    _parquet,
     _of_lines("imglab", partial(_xml_files, is_file=is_imglab)),
 )

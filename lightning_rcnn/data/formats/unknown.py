@@ -25,7 +25,6 @@ _MAX_PARSED = 1 << 26
 _FILES_TO_TRY = 20
 _PYTHON = "yield the samples from Python with `pack_samples`"
 _OTHERS = {
-    ".parquet": "a Parquet table",
     ".arrow": "an Arrow table",
     ".mat": "a MATLAB file",
     ".npz": "a file of numpy's arrays",

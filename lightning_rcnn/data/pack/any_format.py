@@ -26,6 +26,7 @@ from lightning_rcnn.data.formats.layout import Layout
 from lightning_rcnn.data.formats.masks import read_masks
 from lightning_rcnn.data.formats.mot import read_mot
 from lightning_rcnn.data.formats.ndjson import read_ndjson
+from lightning_rcnn.data.formats.parquet import read_parquet
 from lightning_rcnn.data.formats.recognition import recognize
 from lightning_rcnn.data.formats.rle_csv import read_rle_csv
 from lightning_rcnn.data.formats.sagemaker import read_sagemaker
@@ -67,6 +68,7 @@ TITLES = {
     "bbgt": "Piotr's bbGt",
     "lines": "lines by a template",
     "jsonl": "JSON Lines",
+    "parquet": "Parquet",
     "ndjson": "Ultralytics' NDJSON",
     "supervisely": "Supervisely",
     "superannotate": "SuperAnnotate",
@@ -97,6 +99,7 @@ _READERS: dict[str, Callable[[Layout], LabeledData]] = {
     "createml": read_createml,
     "labelstudio": read_labelstudio,
     "jsonl": read_json_lines,
+    "parquet": read_parquet,
     "ndjson": read_ndjson,
     "supervisely": read_supervisely,
     "superannotate": read_superannotate,

@@ -128,7 +128,7 @@ def _rejection(error: UndecodableImage, otherwise: Defect) -> Defect:
 def _name_defects(file_name: str, suffixes: Sequence[str]) -> list[Defect]:
     stem, suffix = posixpath.splitext(posixpath.basename(file_name))
     defects = []
-    if suffix.lower() not in suffixes:
+    if suffix and suffix.lower() not in suffixes:
         defects.append(Defect.WRONG_EXTENSION)
     if "." in stem or _SPACE.search(file_name):
         defects.append(Defect.UNUSUAL_NAME)

@@ -241,17 +241,21 @@ def _locate(splits: Sequence[LabeledSplit]) -> dict[Path, LocatedImages]:
     """Find the files of all splits together: a name in one split must not be taken for a file of another one."""
     names: defaultdict[Path, list[str]] = defaultdict(list)
     for split in splits:
-        names[split.folder] += [image.file_name for image in split.images]
+        names[split.folder] += [image.file_name for image in split.images if image.content is None]
     return {folder: locate_images(folder, written) for folder, written in names.items()}
 
 
 def _items(split: LabeledSplit, located: LocatedImages) -> tuple[list[LabeledItem], Contents]:
     stated_in: defaultdict[str, list[LabeledImage]] = defaultdict(list)
     for image in split.images:
-        stated_in[located.files.get(image.file_name, image.file_name)].append(image)
+        if image.content is None:
+            stated_in[located.files.get(image.file_name, image.file_name)].append(image)
     items = []
     lost_images, lost_objects = split.num_lost, 0
     for number, image in enumerate(split.images, start=1):
+        if image.content is not None:
+            items.append(LabeledItem(number, image.file_name, image.content, image.labels, (), image.group))
+            continue
         file = located.files.get(image.file_name)
         rivals = stated_in[file or image.file_name]
         findings = located.findings_by_name.get(image.file_name, [])
