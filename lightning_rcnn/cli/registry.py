@@ -31,6 +31,7 @@ TOOLS = {
     "pack voc": Tool("Pascal VOC, or XML files in its format, to shards", f"{_COMMANDS}.pack", "pack_voc"),
     "pack coco": Tool("COCO JSON and images to shards", f"{_COMMANDS}.pack", "pack_coco"),
     "pack lvis": Tool("LVIS JSON and COCO's images to shards", f"{_COMMANDS}.pack_formats", "pack_lvis"),
+    "pack panoptic": Tool("COCO's panoptic JSON and PNGs to shards", f"{_COMMANDS}.pack_formats", "pack_panoptic"),
     "pack cvat": Tool("CVAT's XML for images to shards", f"{_COMMANDS}.pack_formats", "pack_cvat"),
     "pack createml": Tool("Create ML's JSON to shards", f"{_COMMANDS}.pack_formats", "pack_createml"),
     "pack labelstudio": Tool("Label Studio's JSON to shards", f"{_COMMANDS}.pack_formats", "pack_labelstudio"),

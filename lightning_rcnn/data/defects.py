@@ -117,7 +117,7 @@ class Defect(Enum):
     OTHER_CLASS = Action.NOTED, "an object of a class that --classes leaves out"
     NO_CLASS = (
         Action.NOTED,
-        "marked as no object, such as LabelMe's __ignore__, KITTI's DontCare and regions to ignore: left out",
+        "marked as no object, such as LabelMe's __ignore__, KITTI's DontCare, regions to ignore and stuff: left out",
     )
     UNKNOWN_IMAGE = Action.SKIPPED, "an annotation of an image that is not in the list of images"
     DUPLICATE_ANNOTATION = Action.SKIPPED, "the same annotation again, under the same id"

@@ -19,6 +19,7 @@ from lightning_rcnn.errors import InputError
 Format = Literal[
     "coco",
     "lvis",
+    "panoptic",
     "voc",
     "yolo",
     "labelme",
@@ -220,6 +221,7 @@ pack_visdrone = _command("visdrone", "VisDrone's text files for images, without 
 pack_widerperson = _command("widerperson", "WiderPerson, with its crowds as groups")
 pack_bbgt = _command("bbgt", "text files of Piotr's Toolbox, as of ExDark")
 pack_lvis = _command("lvis", "LVIS's JSON files with COCO's images")
+pack_panoptic = _command("panoptic", "COCO's panoptic JSON files and PNGs: the masks of things, without stuff")
 pack_cvat = _command("cvat", "CVAT's XML files for images")
 pack_createml = _command("createml", "Create ML's JSON files")
 pack_ndjson = _command("ndjson", "Ultralytics' NDJSON files, with the images that they name")

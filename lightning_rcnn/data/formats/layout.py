@@ -7,6 +7,7 @@ import re
 from collections import defaultdict
 from collections.abc import Iterable
 from functools import cached_property
+from os import SEEK_END
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ _MAX_PARSED = 1 << 26
 """Bytes of the largest JSON file that is parsed to recognize it."""
 _COCO_KEYS = re.compile(r'"(images|annotations|categories|licenses|info)"\s*:')
 
+_PANOPTIC_KEYS = re.compile(r'"(segments_info|isthing)"\s*:')
 _DATUMARO_KEYS = re.compile(r'"categories"\s*:\s*\{|"items"\s*:')
 
 
@@ -138,9 +140,15 @@ class Layout:
         """
         if file not in self._kinds:
             is_large = (self.root / file).stat().st_size > _MAX_PARSED
-            kind = _kind_of_head(self.head(file), file) if is_large else None
+            kind = _kind_of_ends(self.head(file), self._tail(file), file) if is_large else None
             self._kinds[file] = self._kind_of_content(file) if kind is None else kind
         return self._kinds[file]
+
+    def _tail(self, file: str) -> str:
+        """Return the end of a file, 64 KiB, in which only ASCII is as written."""
+        with (self.root / file).open("rb") as opened:
+            opened.seek(max(0, opened.seek(0, SEEK_END) - _HEAD))
+            return opened.read().decode("ascii", "replace")
 
     def _kind_of_content(self, file: str) -> str:
         try:
@@ -192,14 +200,16 @@ def _group_by_suffix(files: Iterable[str]) -> dict[str, list[str]]:
     return groups
 
 
-def _kind_of_head(head: str, file: str) -> str | None:
-    """Return the kind that the beginning of a JSON file shows; None if it has to be parsed."""
+def _kind_of_ends(head: str, tail: str, file: str) -> str | None:
+    """Return the kind that the beginning and the end of a JSON file show; None if it has to be parsed."""
     if '"box2d"' in head:
         return "bdd100k"
     if not head.lstrip().startswith("{") or not _COCO_KEYS.search(head) or _DATUMARO_KEYS.search(head):
         return None
     if '"caption"' in head:
         return ""
+    if _PANOPTIC_KEYS.search(head) or _PANOPTIC_KEYS.search(tail):
+        return "panoptic"
     return "lvis" if posixpath.basename(file).startswith("lvis") or "not_exhaustive" in head else "coco"
 
 

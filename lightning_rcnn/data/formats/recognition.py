@@ -107,6 +107,13 @@ def _json(layout: Layout, name: str) -> Candidate | None:
     return None if file is None else Candidate(name, file)
 
 
+def _panoptic(layout: Layout) -> Candidate | None:
+    """Return COCO's panoptic format, unless its instances, or masks that have them, are here, too."""
+    if _json(layout, "coco") is not None or find_class_masks(layout) is not None:
+        return None
+    return _json(layout, "panoptic")
+
+
 def _via(layout: Layout) -> Candidate | None:
     found = _json(layout, "via")
     tables = (file for file in layout.with_suffix(".csv") if is_via_csv(layout, file))
@@ -144,6 +151,8 @@ def _masks(layout: Layout) -> Candidate | None:
         return None  # VOC's own segmentations beside its boxes
     if (found := find_class_masks(layout)) is not None:
         return Candidate("masks", found.title)
+    if _panoptic(layout) is not None:
+        return None  # its PNGs have the colors of segments
     if masks_per_object(layout):
         return Candidate("masks", "a folder of masks for each image")
     pairs, _ = masks_per_image(layout)
@@ -190,6 +199,7 @@ _RECOGNIZERS: tuple[Callable[[Layout], Candidate | None], ...] = (
     _csv,
     _of_json("coco"),
     _of_json("lvis"),
+    _panoptic,
     _cvat,
     *map(
         _of_json, ("createml", "labelstudio", "supervisely", "superannotate", "darwin", "bdd100k", "datumaro", "vott")

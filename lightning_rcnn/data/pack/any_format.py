@@ -26,6 +26,7 @@ from lightning_rcnn.data.formats.layout import Layout
 from lightning_rcnn.data.formats.masks import read_masks
 from lightning_rcnn.data.formats.mot import read_mot
 from lightning_rcnn.data.formats.ndjson import read_ndjson
+from lightning_rcnn.data.formats.panoptic import read_panoptic
 from lightning_rcnn.data.formats.parquet import read_parquet
 from lightning_rcnn.data.formats.recognition import recognize
 from lightning_rcnn.data.formats.rle_csv import read_rle_csv
@@ -53,6 +54,7 @@ TITLES = {
     "voc": "Pascal VOC",
     "coco": "COCO",
     "lvis": "LVIS",
+    "panoptic": "COCO panoptic",
     "labelme": "LabelMe",
     "masks": "masks in image files",
     "via": "VIA",
@@ -87,11 +89,12 @@ TITLES = {
     "mot": "MOTChallenge",
 }
 """Name of the command -> name of the format, for messages."""
-_JSON = ("coco", "lvis", "via", "createml", "labelstudio", "bdd100k", "datumaro", "vott")
+_JSON = ("coco", "lvis", "panoptic", "via", "createml", "labelstudio", "bdd100k", "datumaro", "vott")
 """Formats with one JSON file for many images: a damaged one may be a split."""
 _READERS: dict[str, Callable[[Layout], LabeledData]] = {
     "yolo": read_yolo,
     "labelme": read_labelme,
+    "panoptic": read_panoptic,
     "masks": read_masks,
     "via": read_via,
     "csv": read_csv,

@@ -131,7 +131,7 @@ def _is_yolo_line(line: str) -> bool:
 
 _TRAITS: list[tuple[OtherFormat, Callable[[Any], bool]]] = [
     (
-        OtherFormat("COCO panoptic", f"{_INSTANCES}, or convert it with panopticapi's panoptic2detection_coco_format"),
+        OtherFormat("COCO panoptic", f"{_INSTANCES}, or use `lightning-rcnn pack panoptic`", "panoptic"),
         _annotations_have("segments_info"),
     ),
     (OtherFormat("COCO captions", _INSTANCES), _annotations_have("caption", "bbox", "segmentation")),
