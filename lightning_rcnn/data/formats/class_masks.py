@@ -3,6 +3,7 @@
 | data set | files | number |
 |---|---|---|
 | Cityscapes | `leftImg8bit/.../X_leftImg8bit.png` with `gtFine/.../X_gtFine_instanceIds.png` | class * 1000 + object |
+| | or with `X_gtFine_polygons.json`, which are painted: see `cityscapes_polygons.py` | |
 | KITTI | `training/image_2/X.png` with `training/instance/X.png`, beside `semantic` | class * 256 + object |
 | Mapillary Vistas | `training/images/X.jpg` with `training/instances/X.png`, and `config.json` | class * 256 + object |
 
@@ -16,10 +17,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal, NamedTuple
 
+import numpy as np
+
 from lightning_rcnn.data.defects import Defect, Finding
 from lightning_rcnn.data.formats.labeled import Labels
 from lightning_rcnn.data.formats.layout import Layout, read_json
 from lightning_rcnn.data.formats.mask_pixels import numbers_of, object_of, read_pixels
+from lightning_rcnn.plural import plural
 
 CLASS_FACTOR = 1000
 """Of the class in most masks that have class and object in a number."""
@@ -34,7 +38,13 @@ CITYSCAPES = {
     33: "bicycle",
 }
 """Label ids of the classes of Cityscapes' instance benchmark, and of KITTI's."""
-_CITYSCAPES_MASK = re.compile(r"_(gtFine|gtCoarse)_instanceIds\.png$")
+_CITYSCAPES_KINDS = (
+    "gtFine_instanceIds.png",
+    "gtFine_polygons.json",
+    "gtCoarse_instanceIds.png",
+    "gtCoarse_polygons.json",
+)
+"""Ends of the names of annotations of an image, the best first."""
 
 
 class Numbering(NamedTuple):
@@ -57,10 +67,11 @@ class ClassMasks(NamedTuple):
 
     Attributes:
         title: what it was taken for.
-        masks: image -> its mask.
+        masks: image -> its mask, or Cityscapes' polygons.
         without: images without a mask.
         alone: masks without an image.
         numbering: what the numbers say.
+        notes: remarks for the user.
     """
 
     title: str
@@ -68,6 +79,7 @@ class ClassMasks(NamedTuple):
     without: list[str]
     alone: list[str]
     numbering: Numbering
+    notes: tuple[str, ...] = ()
 
 
 def find_class_masks(layout: Layout) -> ClassMasks | None:
@@ -81,7 +93,15 @@ def read_class_mask(path: Path, numbering: Numbering) -> Labels:
     Raises:
         LabelsError: the file cannot be read, or has no such numbers.
     """
-    pixels = read_pixels(path)
+    return labels_of_numbers(read_pixels(path), path, numbering)
+
+
+def labels_of_numbers(pixels: np.ndarray, path: Path, numbering: Numbering) -> Labels:
+    """Return the objects of a mask of numbers [h, w].
+
+    Raises:
+        LabelsError: there are too many.
+    """
     objects, findings = [], []
     background = () if numbering.groups == "none" else (0,)
     for number in numbers_of(pixels, path, background):
@@ -98,16 +118,31 @@ def read_class_mask(path: Path, numbering: Numbering) -> Labels:
 
 
 def _cityscapes(layout: Layout) -> ClassMasks | None:
-    masks = [image for image in layout.images if image.endswith("_instanceIds.png")]
-    if not masks:
+    """Return the best annotation of each image; several as good ones are not guessed from."""
+    by_kind = {kind: [file for file in layout.all_files if file.endswith(f"_{kind}")] for kind in _CITYSCAPES_KINDS}
+    if not any(by_kind.values()):
         return None
     images = {
         posixpath.splitext(posixpath.basename(image))[0].removesuffix("_leftImg8bit"): image
         for image in layout.images
         if posixpath.splitext(image)[0].endswith("_leftImg8bit")
     }
-    named = {mask: images.get(_CITYSCAPES_MASK.sub("", posixpath.basename(mask))) for mask in masks}
-    return _paired("Cityscapes' instanceIds", named, list(images.values()), Numbering(CITYSCAPES))
+    masks: dict[str, str] = {}
+    kinds: dict[str, str] = {}
+    alone, coarse = [], 0
+    for kind, files in by_kind.items():
+        for file in files:
+            image = images.get(posixpath.basename(file).removesuffix(f"_{kind}"))
+            if image is None or kinds.get(image) == kind:
+                alone.append(file)
+            elif image in masks:
+                coarse += kind.startswith("gtCoarse") and kinds[image].startswith("gtFine")
+            else:
+                masks[image], kinds[image] = file, kind
+    title = " and ".join(sorted({kind.partition("_")[2].partition(".")[0] for kind in kinds.values()}))
+    without = [image for image in images.values() if image not in masks]
+    notes = (f"{plural(coarse, 'file')} of gtCoarse, whose images have gtFine, left out",) if coarse else ()
+    return ClassMasks(f"Cityscapes' {title}", masks, without, alone, Numbering(CITYSCAPES), notes)
 
 
 def _kitti(layout: Layout) -> ClassMasks | None:

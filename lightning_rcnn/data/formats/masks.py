@@ -21,6 +21,7 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 
 from lightning_rcnn.data.defects import Defect, DefectLog, Finding
+from lightning_rcnn.data.formats.cityscapes_polygons import read_polygons
 from lightning_rcnn.data.formats.class_masks import CLASS_FACTOR, Numbering, find_class_masks, read_class_mask
 from lightning_rcnn.data.formats.labeled import LabeledData, LabeledImage, LabeledSplit, Labels, LabelsError
 from lightning_rcnn.data.formats.layout import Layout
@@ -54,10 +55,14 @@ def read_masks(layout: Layout, class_name: str = "object", class_names: Mapping[
     if (found := find_class_masks(layout)) is not None:
         numbering = found.numbering._replace(names=class_names) if class_names else found.numbering
         entries = {
-            image: partial(read_class_mask, layout.root / mask, numbering) for image, mask in found.masks.items()
+            image: partial(
+                read_polygons if mask.endswith(".json") else read_class_mask, layout.root / mask, numbering=numbering
+            )
+            for image, mask in found.masks.items()
         }
         splits, notes = _splits(layout, entries, found.without, found.alone)
-        return LabeledData(found.title, splits, list(dict.fromkeys(numbering.names.values())), notes)
+        classes = list(dict.fromkeys(numbering.names.values()))
+        return LabeledData(found.title, splits, classes, (*found.notes, *notes))
     per_object = masks_per_object(layout)
     if per_object and class_names:
         raise InputError(f"{layout.path}: --class_names, but a mask for each object has no number; use --class_name")

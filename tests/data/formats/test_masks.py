@@ -91,6 +91,62 @@ def test_cityscapes(write_files, pack):
     assert len(packed.splits["train"].classes) == 8
 
 
+def rectangle(label, left, top, right, bottom, **more):
+    """A polygon through the outermost pixels, which Cityscapes' scripts paint, too."""
+    right, bottom = right - 1, bottom - 1
+    return {"label": label, "polygon": [[left, top], [right, top], [right, bottom], [left, bottom]]} | more
+
+
+def polygons(*objects):
+    return {"imgHeight": 48, "imgWidth": 64, "objects": list(objects)}
+
+
+def test_polygons_of_cityscapes_hide_each_other(write_files, pack):
+    """As its scripts paint them: a car behind a pole, a plate that hides nothing, a group, a caravan, a hidden dog."""
+    objects = (
+        rectangle("road", 0, 40, 64, 48),
+        rectangle("bicycle", 30, 12, 34, 16),
+        rectangle("car", 10, 5, 30, 30),
+        rectangle("license plate", 12, 20, 16, 22),
+        rectangle("pole", 28, 0, 34, 40),
+        rectangle("cargroup", 40, 5, 60, 20),
+        rectangle("caravan", 40, 22, 60, 24),
+        rectangle("person", 40, 30, 60, 40),
+        rectangle("person", 0, 30, 9, 40, deleted=1),
+    )
+    name = "leftImg8bit/train/ulm/ulm_000000_leftImg8bit.png"
+    packed = pack(write_files({"gtFine/train/ulm/ulm_000000_gtFine_polygons.json": polygons(*objects)}, [name]))
+    assert packed.title == "found masks in image files (Cityscapes' polygons, train 1 image)"
+    train = packed.splits["train"]
+    assert train.objects == {name: [("car", 40, 5, 60, 20), ("person", 40, 30, 60, 40), ("car", 10, 5, 28, 30)]}
+    assert [each["iscrowd"] for each in train.records[name]["annotations"]] == [1, 0, 0]
+    assert train.report == {"empty_mask": 1, "other_class": 1, "crowd": 1}
+    assert [mask.sum() for mask in pixels_of(train, name)] == [20 * 15, 20 * 10, 18 * 25]
+
+
+def test_fine_annotations_of_cityscapes_come_before_coarse_ones(write_files, pack):
+    names = [f"leftImg8bit/train/ulm/ulm_00000{number}_leftImg8bit.png" for number in range(2)]
+    car, bus = polygons(rectangle("car", 10, 5, 30, 30)), polygons(rectangle("bus", 10, 5, 30, 30))
+    texts = {"gtFine/train/ulm/ulm_000000_gtFine_polygons.json": car}
+    texts |= {f"gtCoarse/train/ulm/ulm_00000{number}_gtCoarse_polygons.json": bus for number in range(2)}
+    packed = pack(write_files(texts, names))
+    assert packed.title.endswith("train 2 images); 1 file of gtCoarse, whose images have gtFine, left out")
+    assert packed.splits["train"].objects == {
+        name: [(each, 10, 5, 30, 30)] for name, each in zip(names, ("car", "bus"), strict=True)
+    }
+
+
+def test_bad_polygons_of_cityscapes_are_counted(write_files, pack):
+    bad = [rectangle("autorickshaw", 1, 2, 3, 4), {"label": "car", "polygon": [[1, 2], [3, 4]]}, {"label": "car"}, 3]
+    bad += [{"label": "car", "polygon": [[1, 2], [3, 4], [float("nan"), 5]]}]
+    contents = [polygons(rectangle("car", -9, 5, 30, 99), *bad), {"objects": []}, [], "{"]
+    texts = {f"gtFine/train/ulm_{number}_gtFine_polygons.json": content for number, content in enumerate(contents)}
+    packed = pack(write_files(texts, [f"train/ulm_{number}_leftImg8bit.png" for number in range(5)])).splits["train"]
+    assert packed.objects == {"train/ulm_0_leftImg8bit.png": [("car", 0, 5, 30, 48)]}
+    report = {"image_without_annotation": 1, "malformed_labels": 3, "unknown_class": 1, "malformed_object": 4}
+    assert packed.report == report
+
+
 def test_kitti_has_class_times_256(write_files, pack):
     """The object 0 of a class is a group; the other folders of KITTI are no images."""
     ids = 26 * 256 + FIRST.astype(np.uint16) + 2 * SECOND.astype(np.uint16)

@@ -26,7 +26,6 @@ def _own(name: str, command: str) -> OtherFormat:
 
 _EXPORT = "export it from there as COCO JSON"
 _CONVERT = "convert it to COCO JSON"
-_INSTANCE_IDS = "unpack the files _instanceIds.png of its archive, which `lightning-rcnn pack masks` reads"
 _INSTANCES = "give the instances file of the set"
 
 
@@ -156,7 +155,7 @@ _TRAITS: list[tuple[OtherFormat, Callable[[Any], bool]]] = [
     (_own("V7 Darwin", "darwin"), _has("item", "annotations")),
     (_own("V7 Darwin", "darwin"), _has("dataset", "image", "annotations")),
     (_own("VoTT", "vott"), _has("assets", "tags")),
-    (OtherFormat("Cityscapes", _INSTANCE_IDS), _has("imgHeight", "imgWidth", "objects")),
+    (_own("Cityscapes", "masks"), _has("imgHeight", "imgWidth", "objects")),
     (_own("BDD100K", "bdd100k"), lambda content: bool(frames_of(content))),
     (OtherFormat("Labelbox", _EXPORT), _is_list_of("data_row")),
     (OtherFormat("Labelbox", _EXPORT), _is_list_of("Labeled Data", "Label")),
