@@ -63,6 +63,7 @@ TOOLS = {
     "pack labelme_xml": Tool("the first LabelMe's XML to shards", f"{_COMMANDS}.pack_formats", "pack_labelme_xml"),
     "pack imglab": Tool("dlib's imglab XML to shards", f"{_COMMANDS}.pack_formats", "pack_imglab"),
     "pack mot": Tool("MOTChallenge's sequences to shards", f"{_COMMANDS}.pack_formats", "pack_mot"),
+    "pack ua_detrac": Tool("UA-DETRAC's sequences to shards", f"{_COMMANDS}.pack_formats", "pack_ua_detrac"),
     "pack lines": Tool("text files with an object a line to shards", f"{_COMMANDS}.pack_formats", "pack_lines"),
     "pack webdataset": Tool(
         "an index beside WebDataset shards of others", f"{_COMMANDS}.pack_webdataset", "pack_webdataset"

@@ -53,6 +53,7 @@ Format = Literal[
     "labelme_xml",
     "imglab",
     "mot",
+    "ua_detrac",
 ]
 
 
@@ -242,3 +243,4 @@ pack_keras_yolo = _command("keras_yolo", "text files of keras-yolo3 and Roboflow
 pack_labelme_xml = _command("labelme_xml", "XML files of the first LabelMe, as CVAT exports them")
 pack_imglab = _command("imglab", "XML files of dlib's imglab")
 pack_mot = _command("mot", "sequences of MOTChallenge, as CVAT exports them, too")
+pack_ua_detrac = _command("ua_detrac", "sequences of UA-DETRAC, without ignored regions")

@@ -15,6 +15,7 @@ from functools import partial
 
 from lightning_rcnn.data.defects import Defect, DefectLog, Finding
 from lightning_rcnn.data.formats.coco.scalars import number, whole_number
+from lightning_rcnn.data.formats.frames import numbered_frames
 from lightning_rcnn.data.formats.labeled import LabeledData, LabeledImage, LabeledObject, LabeledSplit, Labels
 from lightning_rcnn.data.formats.layout import Layout, read_text
 from lightning_rcnn.data.formats.shapes import box_object, malformed
@@ -47,7 +48,7 @@ def read_mot(layout: Layout) -> LabeledData:
     """List a data set of sequences.
 
     Raises:
-        InputError: there is none, or a line has no frame.
+        InputError: there is none, a line has no frame, or two images are one frame.
     """
     files = mot_files(layout)
     if not files:
@@ -69,7 +70,7 @@ def _frames(layout: Layout, file: str) -> dict[int, str]:
     """Return number of a frame, from 1 -> image; the numbers in the names count from 1, of CVAT's from 0."""
     beginning = f"{_image_folder(file)}/"
     of_sequence = [image for image in layout.images if image.startswith(beginning)]
-    numbered = {int(match[1]): image for image in of_sequence if (match := re.search(r"(\d+)\.\w+$", image))}
+    numbered = numbered_frames(of_sequence, str(layout.root / file))
     first = int(0 in numbered)
     return {number + first: image for number, image in numbered.items()}
 

@@ -26,6 +26,7 @@ from lightning_rcnn.data.formats.parquet import SUFFIX
 from lightning_rcnn.data.formats.parquet_columns import is_parquet
 from lightning_rcnn.data.formats.rle_csv import rle_files
 from lightning_rcnn.data.formats.sagemaker import sagemaker_files
+from lightning_rcnn.data.formats.ua_detrac import is_ua_detrac
 from lightning_rcnn.data.formats.vertex import vertex_files
 from lightning_rcnn.data.formats.via import is_via_csv
 from lightning_rcnn.data.formats.yolo import is_yolo_line
@@ -216,5 +217,6 @@ _RECOGNIZERS: tuple[Callable[[Layout], Candidate | None], ...] = (
     _of_lines("mot", mot_files),
     _of_lines("labelme_xml", partial(_xml_files, is_file=is_labelme_xml)),
     _parquet,
+    _of_lines("ua_detrac", partial(_xml_files, is_file=is_ua_detrac)),
     _of_lines("imglab", partial(_xml_files, is_file=is_imglab)),
 )

@@ -33,6 +33,7 @@ from lightning_rcnn.data.formats.rle_csv import read_rle_csv
 from lightning_rcnn.data.formats.sagemaker import read_sagemaker
 from lightning_rcnn.data.formats.superannotate import read_superannotate
 from lightning_rcnn.data.formats.supervisely import read_supervisely
+from lightning_rcnn.data.formats.ua_detrac import read_ua_detrac
 from lightning_rcnn.data.formats.unknown import describe_unknown
 from lightning_rcnn.data.formats.vertex import read_vertex
 from lightning_rcnn.data.formats.via import read_via
@@ -87,6 +88,7 @@ TITLES = {
     "labelme_xml": "LabelMe's XML",
     "imglab": "dlib's imglab",
     "mot": "MOTChallenge",
+    "ua_detrac": "UA-DETRAC",
 }
 """Name of the command -> name of the format, for messages."""
 _JSON = ("coco", "lvis", "panoptic", "via", "createml", "labelstudio", "bdd100k", "datumaro", "vott")
@@ -119,6 +121,7 @@ _READERS: dict[str, Callable[[Layout], LabeledData]] = {
     "labelme_xml": read_labelme_xml,
     "imglab": read_imglab,
     "mot": read_mot,
+    "ua_detrac": read_ua_detrac,
     **{name: partial(read_known_lines, name=name) for name in KNOWN_LINES},
 }
 

@@ -106,6 +106,13 @@ def test_lines_of_others_are_none_of_them(write_files, recognized, text):
     assert not recognized(write_files({"a.txt": text}, ["a.jpg"]))
 
 
+def test_two_frames_of_one_number_in_mot_are_refused(write_files, refusal):
+    root = write_files({"a/gt/gt.txt": "1,1,1,2,9,9,1,1,1\n"}, ["a/img1/000001.jpg", "a/img1/1.png"])
+    assert "a/gt/gt.txt: a/img1/000001.jpg and a/img1/1.png are both frame 1 of the sequence; remove one" in refusal(
+        root
+    )
+
+
 def test_a_line_of_mot_without_a_frame_is_not_lost_in_silence(write_files, pack):
     text = "1,1,6,7,10,20,1,1,1\nx,2,11,11,20,30,1,3,0.5\n\n"
     root = write_files({"train/A/gt/gt.txt": text}, ["train/A/img1/000001.jpg"])

@@ -19,9 +19,9 @@ SETS = {
     "TensorFlow's records": ({"x.record-00000-of-00010": "", "x.pbtxt": ""}, "00010 is TensorFlow's records; yield"),
     "Roboflow's records": ({"train/Animals.tfrecord": ""}, "train/Animals.tfrecord is TensorFlow's records; yield"),
     "Hugging Face's Arrow": ({"train/data-00000-of-00001.arrow": ""}, "00001.arrow is an Arrow table; yield"),
-    "UA-DETRAC": (
-        {"MVI_20011.xml": "<?xml version='1.0'?><sequence name='MVI_20011'><frame num='1'/></sequence>"},
-        "MVI_20011.xml is XML with the root <sequence>; export it as COCO JSON, or yield",
+    "unknown XML": (
+        {"a.xml": "<?xml version='1.0'?><film name='a'><frame num='1'/></film>"},
+        "a.xml is XML with the root <film>; export it as COCO JSON, or yield",
     ),
     "PaliGemma": (
         {"_annotations.train.jsonl": '{"image": "a.jpg", "prefix": "detect cat", "suffix": "<loc0128> cat"}'},
