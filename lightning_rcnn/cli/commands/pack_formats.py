@@ -54,6 +54,7 @@ Format = Literal[
     "imglab",
     "mot",
     "ua_detrac",
+    "oidv4",
 ]
 
 
@@ -244,3 +245,4 @@ pack_labelme_xml = _command("labelme_xml", "XML files of the first LabelMe, as C
 pack_imglab = _command("imglab", "XML files of dlib's imglab")
 pack_mot = _command("mot", "sequences of MOTChallenge, as CVAT exports them, too")
 pack_ua_detrac = _command("ua_detrac", "sequences of UA-DETRAC, without ignored regions")
+pack_oidv4 = _command("oidv4", "folders of OIDv4 ToolKit, whose images of several classes become one")

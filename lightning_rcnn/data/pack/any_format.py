@@ -26,6 +26,7 @@ from lightning_rcnn.data.formats.layout import Layout
 from lightning_rcnn.data.formats.masks import read_masks
 from lightning_rcnn.data.formats.mot import read_mot
 from lightning_rcnn.data.formats.ndjson import read_ndjson
+from lightning_rcnn.data.formats.oidv4 import read_oidv4
 from lightning_rcnn.data.formats.panoptic import read_panoptic
 from lightning_rcnn.data.formats.parquet import read_parquet
 from lightning_rcnn.data.formats.recognition import recognize
@@ -89,6 +90,7 @@ TITLES = {
     "imglab": "dlib's imglab",
     "mot": "MOTChallenge",
     "ua_detrac": "UA-DETRAC",
+    "oidv4": "OIDv4 ToolKit",
 }
 """Name of the command -> name of the format, for messages."""
 _JSON = ("coco", "lvis", "panoptic", "via", "createml", "labelstudio", "bdd100k", "datumaro", "vott")
@@ -121,6 +123,7 @@ _READERS: dict[str, Callable[[Layout], LabeledData]] = {
     "labelme_xml": read_labelme_xml,
     "imglab": read_imglab,
     "mot": read_mot,
+    "oidv4": read_oidv4,
     "ua_detrac": read_ua_detrac,
     **{name: partial(read_known_lines, name=name) for name in KNOWN_LINES},
 }
