@@ -55,6 +55,7 @@ Format = Literal[
     "mot",
     "ua_detrac",
     "oidv4",
+    "nwpu",
 ]
 
 
@@ -246,3 +247,4 @@ pack_imglab = _command("imglab", "XML files of dlib's imglab")
 pack_mot = _command("mot", "sequences of MOTChallenge, as CVAT exports them, too")
 pack_ua_detrac = _command("ua_detrac", "sequences of UA-DETRAC, without ignored regions")
 pack_oidv4 = _command("oidv4", "folders of OIDv4 ToolKit, whose images of several classes become one")
+pack_nwpu = _command("nwpu", "NWPU VHR-10, with its images without objects")

@@ -20,26 +20,26 @@ _LABELS = re.compile(r"label|annot|^gt$", re.IGNORECASE)
 _NUMBER = re.compile(r"\d+$")
 
 
-def images_of_texts(layout: Layout, files: Iterable[str], image_suffix: str) -> dict[str, str | None]:
+def images_of_texts(images: Iterable[str], files: Iterable[str], image_suffix: str) -> dict[str, str | None]:
     """Return text file -> its image; None if there is none, or more than one.
 
     Args:
-        layout: files of the data set.
-        files: text files.
+        images: images of the data set.
+        files: text files, or others with one for each image.
         image_suffix: what the names of images have after those of their text files.
     """
     by_stem: defaultdict[str, list[str]] = defaultdict(list)
-    for image in layout.images:
+    for image in images:
         by_stem[PurePosixPath(image).stem].append(image)
         by_stem[PurePosixPath(image).name].append(image)
-    images = {}
+    found = {}
     for file in files:
         path = PurePosixPath(file)
         nearest = nearest_images(path, by_stem.get(f"{path.stem}{image_suffix}", []))
         if len(nearest) > 1:
             nearest = [image for image in nearest if _number(PurePosixPath(image)) == _number(path)]
-        images[file] = nearest[0] if len(nearest) == 1 else None
-    return images
+        found[file] = nearest[0] if len(nearest) == 1 else None
+    return found
 
 
 def without_other_texts(files: Iterable[str]) -> tuple[list[str], tuple[str, ...]]:

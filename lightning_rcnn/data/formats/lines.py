@@ -176,7 +176,7 @@ def _read_file_per_image(layout: Layout, template: Template, classes: Classes, i
             f"{layout.path}: no images in it or beside it; give the folder that holds images and text files"
         )
     files, notes = without_other_texts(layout.with_suffix(".txt"))
-    images = images_of_texts(layout, files, image_suffix)
+    images = images_of_texts(layout.images, files, image_suffix)
     lists = listed_splits(layout, files)
     by_split: defaultdict[str, list[LabeledImage]] = defaultdict(list)
     for file, image in images.items():

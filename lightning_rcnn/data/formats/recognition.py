@@ -22,6 +22,7 @@ from lightning_rcnn.data.formats.layout import Layout
 from lightning_rcnn.data.formats.masks import masks_per_image, masks_per_object
 from lightning_rcnn.data.formats.mot import mot_files
 from lightning_rcnn.data.formats.ndjson import is_ndjson
+from lightning_rcnn.data.formats.nwpu import nwpu_files
 from lightning_rcnn.data.formats.oidv4 import oidv4_files
 from lightning_rcnn.data.formats.parquet import SUFFIX
 from lightning_rcnn.data.formats.parquet_columns import is_parquet
@@ -216,6 +217,7 @@ _RECOGNIZERS: tuple[Callable[[Layout], Candidate | None], ...] = (
     _rle,
     _of_lines("keras_yolo", partial(keras_yolo_files, most=1000)),
     _of_lines("mot", mot_files),
+    _of_lines("nwpu", nwpu_files),
     _of_lines("oidv4", oidv4_files),
     _of_lines("labelme_xml", partial(_xml_files, is_file=is_labelme_xml)),
     _parquet,

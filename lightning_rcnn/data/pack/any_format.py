@@ -26,6 +26,7 @@ from lightning_rcnn.data.formats.layout import Layout
 from lightning_rcnn.data.formats.masks import read_masks
 from lightning_rcnn.data.formats.mot import read_mot
 from lightning_rcnn.data.formats.ndjson import read_ndjson
+from lightning_rcnn.data.formats.nwpu import read_nwpu
 from lightning_rcnn.data.formats.oidv4 import read_oidv4
 from lightning_rcnn.data.formats.panoptic import read_panoptic
 from lightning_rcnn.data.formats.parquet import read_parquet
@@ -91,6 +92,7 @@ TITLES = {
     "mot": "MOTChallenge",
     "ua_detrac": "UA-DETRAC",
     "oidv4": "OIDv4 ToolKit",
+    "nwpu": "NWPU VHR-10",
 }
 """Name of the command -> name of the format, for messages."""
 _JSON = ("coco", "lvis", "panoptic", "via", "createml", "labelstudio", "bdd100k", "datumaro", "vott")
@@ -123,6 +125,7 @@ _READERS: dict[str, Callable[[Layout], LabeledData]] = {
     "labelme_xml": read_labelme_xml,
     "imglab": read_imglab,
     "mot": read_mot,
+    "nwpu": read_nwpu,
     "oidv4": read_oidv4,
     "ua_detrac": read_ua_detrac,
     **{name: partial(read_known_lines, name=name) for name in KNOWN_LINES},
