@@ -56,6 +56,7 @@ Format = Literal[
     "ua_detrac",
     "oidv4",
     "nwpu",
+    "deepfashion2",
 ]
 
 
@@ -248,3 +249,4 @@ pack_mot = _command("mot", "sequences of MOTChallenge, as CVAT exports them, too
 pack_ua_detrac = _command("ua_detrac", "sequences of UA-DETRAC, without ignored regions")
 pack_oidv4 = _command("oidv4", "folders of OIDv4 ToolKit, whose images of several classes become one")
 pack_nwpu = _command("nwpu", "NWPU VHR-10, with its images without objects")
+pack_deepfashion2 = _command("deepfashion2", "DeepFashion2's JSON files: boxes and outlines, without landmarks")

@@ -205,7 +205,18 @@ _RECOGNIZERS: tuple[Callable[[Layout], Candidate | None], ...] = (
     _panoptic,
     _cvat,
     *map(
-        _of_json, ("createml", "labelstudio", "supervisely", "superannotate", "darwin", "bdd100k", "datumaro", "vott")
+        _of_json,
+        (
+            "createml",
+            "labelstudio",
+            "supervisely",
+            "superannotate",
+            "darwin",
+            "bdd100k",
+            "datumaro",
+            "vott",
+            "deepfashion2",
+        ),
     ),
     _known_lines,
     _jsonl,

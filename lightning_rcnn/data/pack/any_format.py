@@ -13,6 +13,7 @@ from lightning_rcnn.data.formats.csv_files import read_csv
 from lightning_rcnn.data.formats.cvat import read_cvat
 from lightning_rcnn.data.formats.darwin import read_darwin
 from lightning_rcnn.data.formats.datumaro import read_datumaro
+from lightning_rcnn.data.formats.deepfashion2 import read_deepfashion2
 from lightning_rcnn.data.formats.imglab import read_imglab
 from lightning_rcnn.data.formats.json_lines import read_json_lines
 from lightning_rcnn.data.formats.keras_yolo import read_keras_yolo
@@ -93,6 +94,7 @@ TITLES = {
     "ua_detrac": "UA-DETRAC",
     "oidv4": "OIDv4 ToolKit",
     "nwpu": "NWPU VHR-10",
+    "deepfashion2": "DeepFashion2",
 }
 """Name of the command -> name of the format, for messages."""
 _JSON = ("coco", "lvis", "panoptic", "via", "createml", "labelstudio", "bdd100k", "datumaro", "vott")
@@ -125,6 +127,7 @@ _READERS: dict[str, Callable[[Layout], LabeledData]] = {
     "labelme_xml": read_labelme_xml,
     "imglab": read_imglab,
     "mot": read_mot,
+    "deepfashion2": read_deepfashion2,
     "nwpu": read_nwpu,
     "oidv4": read_oidv4,
     "ua_detrac": read_ua_detrac,

@@ -154,6 +154,7 @@ _TRAITS: list[tuple[OtherFormat, Callable[[Any], bool]]] = [
     (_own("SuperAnnotate", "superannotate"), _is_superannotate),
     (_own("V7 Darwin", "darwin"), _has("item", "annotations")),
     (_own("V7 Darwin", "darwin"), _has("dataset", "image", "annotations")),
+    (_own("DeepFashion2", "deepfashion2"), _has("source", "pair_id", "item1")),
     (_own("VoTT", "vott"), _has("assets", "tags")),
     (_own("Cityscapes", "masks"), _has("imgHeight", "imgWidth", "objects")),
     (_own("BDD100K", "bdd100k"), lambda content: bool(frames_of(content))),
