@@ -67,6 +67,7 @@ TOOLS = {
     "pack oidv4": Tool("OIDv4 ToolKit's folders to shards", f"{_COMMANDS}.pack_formats", "pack_oidv4"),
     "pack nwpu": Tool("NWPU VHR-10 to shards", f"{_COMMANDS}.pack_formats", "pack_nwpu"),
     "pack deepfashion2": Tool("DeepFashion2's JSON to shards", f"{_COMMANDS}.pack_formats", "pack_deepfashion2"),
+    "pack tt100k": Tool("TT100K's JSON to shards", f"{_COMMANDS}.pack_formats", "pack_tt100k"),
     "pack lines": Tool("text files with an object a line to shards", f"{_COMMANDS}.pack_formats", "pack_lines"),
     "pack webdataset": Tool(
         "an index beside WebDataset shards of others", f"{_COMMANDS}.pack_webdataset", "pack_webdataset"

@@ -57,6 +57,7 @@ Format = Literal[
     "oidv4",
     "nwpu",
     "deepfashion2",
+    "tt100k",
 ]
 
 
@@ -250,3 +251,4 @@ pack_ua_detrac = _command("ua_detrac", "sequences of UA-DETRAC, without ignored 
 pack_oidv4 = _command("oidv4", "folders of OIDv4 ToolKit, whose images of several classes become one")
 pack_nwpu = _command("nwpu", "NWPU VHR-10, with its images without objects")
 pack_deepfashion2 = _command("deepfashion2", "DeepFashion2's JSON files: boxes and outlines, without landmarks")
+pack_tt100k = _command("tt100k", "TT100K's JSON files, the boxes of signs")

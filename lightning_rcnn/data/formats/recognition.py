@@ -216,6 +216,7 @@ _RECOGNIZERS: tuple[Callable[[Layout], Candidate | None], ...] = (
             "datumaro",
             "vott",
             "deepfashion2",
+            "tt100k",
         ),
     ),
     _known_lines,

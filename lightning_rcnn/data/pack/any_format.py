@@ -36,6 +36,7 @@ from lightning_rcnn.data.formats.rle_csv import read_rle_csv
 from lightning_rcnn.data.formats.sagemaker import read_sagemaker
 from lightning_rcnn.data.formats.superannotate import read_superannotate
 from lightning_rcnn.data.formats.supervisely import read_supervisely
+from lightning_rcnn.data.formats.tt100k import read_tt100k
 from lightning_rcnn.data.formats.ua_detrac import read_ua_detrac
 from lightning_rcnn.data.formats.unknown import describe_unknown
 from lightning_rcnn.data.formats.vertex import read_vertex
@@ -95,9 +96,10 @@ TITLES = {
     "oidv4": "OIDv4 ToolKit",
     "nwpu": "NWPU VHR-10",
     "deepfashion2": "DeepFashion2",
+    "tt100k": "TT100K",
 }
 """Name of the command -> name of the format, for messages."""
-_JSON = ("coco", "lvis", "panoptic", "via", "createml", "labelstudio", "bdd100k", "datumaro", "vott")
+_JSON = ("coco", "lvis", "panoptic", "via", "createml", "labelstudio", "bdd100k", "datumaro", "vott", "tt100k")
 """Formats with one JSON file for many images: a damaged one may be a split."""
 _READERS: dict[str, Callable[[Layout], LabeledData]] = {
     "yolo": read_yolo,
@@ -127,6 +129,7 @@ _READERS: dict[str, Callable[[Layout], LabeledData]] = {
     "labelme_xml": read_labelme_xml,
     "imglab": read_imglab,
     "mot": read_mot,
+    "tt100k": read_tt100k,
     "deepfashion2": read_deepfashion2,
     "nwpu": read_nwpu,
     "oidv4": read_oidv4,

@@ -112,6 +112,11 @@ def _is_superannotate(content: Any) -> bool:
     return {"instances", "metadata"} <= _keys(content) and bool(_keys(content["metadata"]))
 
 
+def _is_tt100k(content: Any) -> bool:
+    images = content.get("imgs") if isinstance(content, dict) else None
+    return isinstance(images, dict) and {"path", "objects"} <= _keys(_first(images))
+
+
 def frames_of(content: Any) -> list[dict[str, Any]]:
     """Return the images in JSON of BDD100K and Scalabel; none in JSON of others."""
     frames = content.get("frames") if isinstance(content, dict) else content
@@ -155,6 +160,7 @@ _TRAITS: list[tuple[OtherFormat, Callable[[Any], bool]]] = [
     (_own("V7 Darwin", "darwin"), _has("item", "annotations")),
     (_own("V7 Darwin", "darwin"), _has("dataset", "image", "annotations")),
     (_own("DeepFashion2", "deepfashion2"), _has("source", "pair_id", "item1")),
+    (_own("TT100K", "tt100k"), _is_tt100k),
     (_own("VoTT", "vott"), _has("assets", "tags")),
     (_own("Cityscapes", "masks"), _has("imgHeight", "imgWidth", "objects")),
     (_own("BDD100K", "bdd100k"), lambda content: bool(frames_of(content))),
