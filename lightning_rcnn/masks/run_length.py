@@ -16,6 +16,8 @@ from pycocotools import mask as coco_mask
 RunLength = dict[str, Any]
 """A mask of a whole image: {"size": [height, width], "counts": str}, the lengths compressed."""
 
+MAX_PIXELS = (1 << 32) - 1
+"""Pixels of the largest image: the COCO API counts them in 32 bits."""
 _MAX_CHARACTERS = 8
 """Characters in the text of one number: 40 bits, more than any image has pixels."""
 

@@ -6,7 +6,7 @@ from typing import Any, TypeGuard
 from pycocotools import mask as coco_mask
 
 from lightning_rcnn.masks.polygons import is_polygon, reach
-from lightning_rcnn.masks.run_length import RunLength, decode_runs, encode_polygons, encode_runs
+from lightning_rcnn.masks.run_length import MAX_PIXELS, RunLength, decode_runs, encode_polygons, encode_runs
 
 Segmentation = list[list[float]] | RunLength
 """Polygons [x, y, x, y, ...] in pixels of the original frame, or a compressed RLE.
@@ -31,8 +31,10 @@ def checked_run_length(counts: Any, height: int, width: int) -> RunLength:
         A compressed RLE.
 
     Raises:
-        ValueError: `counts` is neither, or its runs do not add up to the image.
+        ValueError: `counts` is neither, its runs do not add up to the image, or the image is larger than `MAX_PIXELS`.
     """
+    if height * width > MAX_PIXELS:
+        raise ValueError(f"{height} x {width} pixels are more than the COCO API counts")
     runs = decode_runs(counts).tolist() if isinstance(counts, str) else _whole_numbers(counts)
     if min(runs, default=-1) < 0 or sum(runs) != height * width:
         raise ValueError(f"its runs do not add up to {height} x {width} pixels")

@@ -133,8 +133,10 @@ def _read_mask(shape: ElementTree.Element, name: str | None, place: str, width: 
         return malformed(f"{place}: its rle or its box is not whole numbers")
     lengths = [value for value in runs if value is not None]
     left, top, mask_width, mask_height = (value for value in box if value is not None)
-    is_huge = mask_width * mask_height > _MAX_PIXELS
-    if is_huge or sum(lengths) != mask_width * mask_height or left + mask_width > width or top + mask_height > height:
+    if mask_width * mask_height > _MAX_PIXELS:
+        place = f"{place}: its box of {mask_width} x {mask_height} has too many pixels to fill"
+        return LabeledObject(name, place=place, lost=Defect.MALFORMED_OBJECT)
+    if sum(lengths) != mask_width * mask_height or left + mask_width > width or top + mask_height > height:
         return LabeledObject(name, place=f"{place}: its runs do not fill its box", lost=Defect.MALFORMED_OBJECT)
     pixels = np.repeat(np.arange(len(lengths)) % 2 == 1, lengths).reshape(mask_height, mask_width)
     return LabeledObject(name, segmentation=encode_crop(pixels, top, left, height, width), place=place)

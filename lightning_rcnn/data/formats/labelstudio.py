@@ -127,7 +127,7 @@ def _read_result(result: Mapping[str, Any], place: str) -> LabeledObject:
     if "rle" in value:
         mask = decode_brush(value["rle"], width, height)
         if mask is None:
-            return malformed(f"{place}: its brush cannot be read")
+            return malformed(f"{place}: its brush cannot be read, or has too many pixels ({width} x {height})")
         return LabeledObject(name, segmentation=encode_crop(mask, 0, 0, height, width), place=place)
     if "points" in value:
         points = points_of(value["points"])

@@ -9,10 +9,10 @@ import numpy as np
 from lightning_rcnn.data.formats.labeled import LabeledObject
 from lightning_rcnn.data.formats.shapes import malformed, polygon_object
 from lightning_rcnn.masks.polygons import is_polygon, reach
-from lightning_rcnn.masks.run_length import decode_crop, encode_crop, encode_polygons
+from lightning_rcnn.masks.run_length import MAX_PIXELS, decode_crop, encode_crop, encode_polygons
 
 _MAX_PIXELS = 1 << 28
-"""More than Pillow reads: bounds the memory of a damaged size."""
+"""Pixels of the part of an image that is filled: bounds the memory of damaged points."""
 
 
 def even_odd_object(
@@ -56,18 +56,32 @@ def _combined(
     """Return the object of one polygon, or of the pixels of several, combined one after the other."""
     if len(outlines) == 1:
         return polygon_object(class_name, outlines[0], place)
-    if not outlines or min(width, height) < 1 or width * height > _MAX_PIXELS:
+    if not outlines or min(width, height) < 1 or width * height > MAX_PIXELS:
         return malformed(f"{place}: no outline, or no size of the image")
     if not all(is_polygon(outline) and reach(outline, width, height) < inf for outline in outlines):
         return malformed(f"{place}: an outline of fewer than 3 points, or outside of the image")
-    pixels = reduce(combine, (_pixels(outline, width, height) for outline in outlines))
-    return LabeledObject(class_name, segmentation=encode_crop(pixels, 0, 0, height, width), place=place)
+    top, left, bottom, right = window = _window(outlines, width, height)
+    if (bottom - top) * (right - left) > _MAX_PIXELS:
+        return malformed(
+            f"{place}: its outlines with holes span {right - left} x {bottom - top} pixels, too many to fill"
+        )
+    pixels = reduce(combine, (_pixels(outline, width, height, window) for outline in outlines))
+    return LabeledObject(class_name, segmentation=encode_crop(pixels, top, left, height, width), place=place)
 
 
-def _pixels(outline: list[float], width: int, height: int) -> np.ndarray:
-    """Return the pixels bool [height, width] of a polygon."""
+def _window(outlines: Sequence[list[float]], width: int, height: int) -> tuple[int, int, int, int]:
+    """Return top, left, bottom and right of the part of the image that outlines may touch."""
+    points = np.concatenate([np.asarray(outline).reshape(-1, 2) for outline in outlines])
+    left, top = np.clip(np.floor(points.min(axis=0)).astype(int) - 1, 0, (width, height))
+    right, bottom = np.clip(np.ceil(points.max(axis=0)).astype(int) + 2, 0, (width, height))
+    return int(top), int(left), int(bottom), int(right)
+
+
+def _pixels(outline: list[float], width: int, height: int, window: tuple[int, int, int, int]) -> np.ndarray:
+    """Return the pixels bool [h, w] of a polygon in a part of the image."""
     crop = decode_crop(encode_polygons([outline], height, width))
-    pixels = np.zeros((height, width), np.bool_)
+    top, left, bottom, right = window
+    pixels = np.zeros((bottom - top, right - left), np.bool_)
     rows, columns = crop.pixels.shape
-    pixels[crop.top : crop.top + rows, crop.left : crop.left + columns] = crop.pixels
+    pixels[crop.top - top : crop.top - top + rows, crop.left - left : crop.left - left + columns] = crop.pixels
     return pixels

@@ -26,7 +26,7 @@ from lightning_rcnn.data.formats.labeled import LabeledData, LabeledImage, Label
 from lightning_rcnn.data.formats.layout import Layout, read_text
 from lightning_rcnn.data.formats.shapes import class_name_of, malformed
 from lightning_rcnn.errors import InputError
-from lightning_rcnn.masks.run_length import encode_runs
+from lightning_rcnn.masks.run_length import MAX_PIXELS, RunLength, encode_crop, encode_runs
 
 ONLY_CLASS = "object"
 _IMAGE = ("imageid", "image_id", "id", "image", "img", "filename")
@@ -37,8 +37,6 @@ _LINES_TO_TRY = 1000
 _BY_ROWS = "cell_type"
 """Column of the only known set whose pixels are numbered row by row."""
 _PAIRS = re.compile(r"\d+ \d+( \d+ \d+)*")
-_MAX_PIXELS = 1 << 28
-"""More than Pillow reads: bounds the memory of a damaged size."""
 
 
 class _Columns(NamedTuple):
@@ -134,16 +132,25 @@ def _read_labels(image: Path, rows: Sequence[tuple[int, str | None, str]], file:
 
 
 def _object(name: str | None, runs: str, width: int, height: int, place: str, by_rows: bool) -> LabeledObject:
-    if not _PAIRS.fullmatch(runs) or width * height > _MAX_PIXELS:
+    if not _PAIRS.fullmatch(runs):
         return malformed(f"{place}: its runs are not pairs of numbers")
+    if width * height > MAX_PIXELS:
+        return malformed(f"{place}: its image of {width} x {height} has more pixels than a mask can count")
     starts, lengths = np.array(runs.split(), np.float64).reshape(-1, 2).astype(np.int64).T
     ends = starts - 1 + lengths
     if min(starts.min(), lengths.min()) < 1 or ends.max() > width * height or (starts[1:] - 1 < ends[:-1]).any():
         return malformed(f"{place}: its runs overlap, or leave the image of {width} x {height}")
-    edges = np.stack([starts - 1, ends], axis=1).ravel()
     if by_rows:
-        pixels = np.repeat(np.arange(len(edges) + 1) % 2, np.diff(edges, prepend=0, append=width * height))
-        flat = np.concatenate([[0], pixels.reshape(height, width).T.ravel(), [0]])
-        edges = np.flatnonzero(np.diff(flat))
+        return LabeledObject(name, segmentation=_from_rows(starts - 1, ends, width, height), place=place)
+    edges = np.stack([starts - 1, ends], axis=1).ravel()
     counts = np.diff(edges, prepend=0, append=width * height).tolist()
     return LabeledObject(name, segmentation=encode_runs(counts, height, width), place=place)
+
+
+def _from_rows(starts: np.ndarray, ends: np.ndarray, width: int, height: int) -> RunLength:
+    """Return the mask of runs along rows, through the pixels of the rows that they reach."""
+    top, bottom = int(starts[0]) // width, (int(ends[-1]) - 1) // width + 1
+    edges = np.stack([starts, ends], axis=1).ravel() - top * width
+    lengths = np.diff(edges, prepend=0, append=(bottom - top) * width)
+    pixels = np.repeat(np.arange(len(lengths)) % 2 == 1, lengths).reshape(bottom - top, width)
+    return encode_crop(pixels, top, 0, height, width)
