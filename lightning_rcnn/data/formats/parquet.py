@@ -150,7 +150,7 @@ def _images(layout: Layout, tables: Sequence[ImageTable], labels: Callable[..., 
     read = {table.file: partial(_read_labels, leaves=table.labels, read=labels) for table in tables}
     for place, (table, row, name) in enumerate(written):
         stated = partial(read[table.file], row)
-        if table.bytes_leaf in table.table.empty:
+        if not table.holds_images:
             yield LabeledImage(beside[table.file].find(name), stated, table.file)
             continue
         called = name if are_unique else f"{place:06d}{posixpath.splitext(name)[1]}"

@@ -13,7 +13,7 @@ from lightning_rcnn.data.formats.hugging_face import names_in_features, names_in
 from lightning_rcnn.data.formats.json_fields import AmbiguousFieldsError, boxes_of, column, find_fields
 from lightning_rcnn.data.formats.labeled import LabelsError
 from lightning_rcnn.data.formats.layout import Layout
-from lightning_rcnn.data.formats.parquet_rows import ParquetTable, Row, RowsError, open_table, read_row
+from lightning_rcnn.data.formats.parquet_rows import ParquetTable, Row, RowsError, open_table, read_first_rows, read_row
 from lightning_rcnn.errors import InputError
 
 IMAGE = "image"
@@ -31,6 +31,7 @@ class ImageTable(NamedTuple):
         image: column of the images.
         fields: field -> path in a row.
         names: class as written -> name; empty if the file names none.
+        holds_images: whether the images are in the file, and not only their names.
     """
 
     file: str
@@ -38,6 +39,7 @@ class ImageTable(NamedTuple):
     image: str
     fields: dict[str, str]
     names: dict[str, str]
+    holds_images: bool
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -47,7 +49,7 @@ class ImageTable(NamedTuple):
     @property
     def bytes_leaf(self) -> str:
         """Column with the bytes of the images."""
-        return next(leaf.path for leaf in self.table.leaves if leaf.column == self.image and leaf.is_bytes)
+        return _bytes_leaf(self.table, self.image)
 
     @property
     def name_leaf(self) -> str | None:
@@ -100,7 +102,30 @@ def describe_table(layout: Layout, file: str, table: ParquetTable, given: Mappin
         names = names_in_features(table.description, fields["labels"])
     else:
         names = names_in_readme(layout, file)
-    return ImageTable(file, table, image, fields, names)
+    return ImageTable(file, table, image, fields, names, _holds_images(table, image))
+
+
+def _holds_images(table: ParquetTable, image: str) -> bool:
+    """Return whether one of the first rows has the bytes of its image.
+
+    The statistics in a file would say it, but pyarrow ends the program on damaged ones.
+    """
+    try:
+        first = read_first_rows(table, _bytes_leaf(table, image))
+    except RowsError:  # such rows are reported when they are packed
+        return True
+    return any(_image_bytes(content) is not None for content in first)
+
+
+def _bytes_leaf(table: ParquetTable, image: str) -> str:
+    return next(leaf.path for leaf in table.leaves if leaf.column == image and leaf.is_bytes)
+
+
+def _image_bytes(content: dict[str, Any]) -> bytes | None:
+    """Return the bytes in the column of a row that was read alone; None if it has none."""
+    (value,) = content.values()
+    data = value.get("bytes") if isinstance(value, dict) else value
+    return data if isinstance(data, bytes) else None
 
 
 def contents_of(table: ImageTable) -> Iterator[tuple[Row, dict[str, Any]]]:
@@ -151,9 +176,8 @@ def read_image(row: Row, leaf: str) -> bytes:
     Raises:
         OSError: there are none, or they cannot be read.
     """
-    (value,) = read_row(row, (leaf,)).values()
-    data = value.get("bytes") if isinstance(value, dict) else value
-    if not isinstance(data, bytes):
+    data = _image_bytes(read_row(row, (leaf,)))
+    if data is None:
         raise RowsError(f"row {row.number + 1} of row group {row.group + 1} of {row.path} has no image")
     return data
 
@@ -164,6 +188,6 @@ def find_image(layout: Layout, table: ImageTable, row: Row) -> bytes:
     Raises:
         OSError: there are none.
     """
-    if table.bytes_leaf not in table.table.empty:
+    if table.holds_images:
         return read_image(row, table.bytes_leaf)
     return (layout.root / ImageNames(layout, table.file).find(name_of_image(table, row))).read_bytes()

@@ -71,7 +71,6 @@ class ParquetTable(NamedTuple):
         template: a row in the form in which rows are read, without values.
         description: description by Hugging Face's `datasets`, JSON; empty if there is none.
         group_sizes: number of rows of each row group.
-        empty: paths of columns that hold no value in any row.
     """
 
     path: Path
@@ -80,7 +79,6 @@ class ParquetTable(NamedTuple):
     template: dict[str, Any]
     description: bytes
     group_sizes: tuple[int, ...]
-    empty: frozenset[str]
 
     def rows(self) -> Iterator[Row]:
         """Yield the place of each row."""
@@ -106,12 +104,11 @@ def open_table(path: Path) -> ParquetTable:
         with parquet.ParquetFile(path) as opened:
             schema, metadata = opened.schema_arrow, opened.metadata
             leaves = tuple(_leaf(opened.schema.column(number)) for number in range(len(opened.schema)))
-            empty = frozenset(leaf.path for number, leaf in enumerate(leaves) if _is_empty(metadata, number))
             sizes = tuple(metadata.row_group(group).num_rows for group in range(metadata.num_row_groups))
-    except (pyarrow.ArrowException, OSError) as error:
+    except (pyarrow.ArrowException, OSError, ValueError) as error:
         raise InputError(f"{path}: cannot be read as Parquet ({_one_line(error)}); copy it again") from error
     template = {field.name: _template(field.type) for field in schema}
-    return ParquetTable(path, written, leaves, template, (schema.metadata or {}).get(_METADATA, b""), sizes, empty)
+    return ParquetTable(path, written, leaves, template, (schema.metadata or {}).get(_METADATA, b""), sizes)
 
 
 def read_row(row: Row, leaves: tuple[str, ...]) -> dict[str, Any]:
@@ -127,8 +124,30 @@ def read_row(row: Row, leaves: tuple[str, ...]) -> dict[str, Any]:
     with _LOCK:  # threads that come to a row group together read it once
         starts, batches = _row_group(row.path, row.written, row.group, leaves)
     number = bisect_right(starts, row.number) - 1
-    (content,) = batches[number].slice(row.number - starts[number], 1).to_pylist()
+    try:
+        (content,) = batches[number].slice(row.number - starts[number], 1).to_pylist()
+    except (IndexError, ValueError) as error:  # fewer rows than stated, or a text that is none
+        raise RowsError(
+            f"row {row.number + 1} of row group {row.group + 1} of {row.path} cannot be read ({_one_line(error)})"
+        ) from error
     return content
+
+
+def read_first_rows(table: ParquetTable, leaf: str) -> list[dict[str, Any]]:
+    """Return the values of a column in the first rows, 32 at most.
+
+    Raises:
+        RowsError: they cannot be read.
+    """
+    import pyarrow
+    from pyarrow import parquet
+
+    try:
+        with parquet.ParquetFile(table.path) as file:
+            first = next(file.iter_batches(_ROWS_TO_CONVERT, columns=[leaf], use_threads=False), None)
+            return [] if first is None else first.to_pylist()
+    except (pyarrow.ArrowException, OSError, ValueError) as error:
+        raise RowsError(f"the first rows of {table.path} cannot be read ({_one_line(error)})") from error
 
 
 @lru_cache(_KEPT_GROUPS)
@@ -140,19 +159,13 @@ def _row_group(path: Path, written: int, group: int, leaves: tuple[str, ...]) ->
     try:
         with parquet.ParquetFile(path) as file:  # in batches, since lists of 2 GB of bytes have no form in Arrow
             batches = list(file.iter_batches(_ROWS_TO_CONVERT, [group], list(leaves), use_threads=False))
-    except (pyarrow.ArrowException, OSError) as error:
+    except (pyarrow.ArrowException, OSError, ValueError) as error:
         raise RowsError(f"row group {group + 1} of {path} cannot be read ({_one_line(error)})") from error
     return [0, *accumulate(batch.num_rows for batch in batches)][:-1], batches
 
 
 def _leaf(column: Any) -> Leaf:
     return Leaf(column.path, column.physical_type == "BYTE_ARRAY" and str(column.logical_type) == "None")
-
-
-def _is_empty(metadata: Any, number: int) -> bool:
-    """Return whether a column is known to have no value in any row."""
-    groups = [metadata.row_group(group).column(number).statistics for group in range(metadata.num_row_groups)]
-    return all(statistics is not None and statistics.num_values == 0 for statistics in groups)
 
 
 def _template(of_type: Any) -> Any:

@@ -1,6 +1,7 @@
 """Parquet as `push_to_hub` of Hugging Face's `datasets` writes it: an image and its objects a row."""
 
 import json
+import random
 
 import pyarrow as pa
 import pytest
@@ -10,6 +11,7 @@ from lightning_rcnn import errors
 from lightning_rcnn.cli import main
 from lightning_rcnn.data.formats import parquet_rows, recognition
 from lightning_rcnn.data.pack.any_format import read_data
+from lightning_rcnn.errors import InputError
 from tests.data.formats.conftest import image_bytes
 from tests.data.formats.test_json_lines import README
 
@@ -225,3 +227,23 @@ def test_a_damaged_row_group_costs_its_images(root, pack):
     packed = pack(root, read_data("parquet", root)).splits[""]
     assert packed.objects == {"0.jpg": [CAT, DOG], "1.jpg": [CAT, DOG]}
     assert packed.report == {"unreadable_image": 2}
+
+
+def test_damaged_files_are_packed_or_refused_in_one_line(root, pack):
+    write(root, [row("cat", "dog", name=f"{number}.jpg") for number in range(3)], group=2, name="x.parquet")
+    path = root / "x.parquet"
+    sound = path.read_bytes()
+    rng = random.Random(0)
+    lines = []
+    for seed in range(60):
+        data = bytearray(sound)
+        for _ in range(rng.randint(1, 8)):  # in the images, or in the description at the end
+            data[rng.randrange(4 if seed % 2 else len(data) - 3000, len(data))] = rng.randrange(256)
+        path.write_bytes(data)
+        parquet_rows._row_group.cache_clear()
+        try:
+            pack(root)
+        except InputError as error:
+            lines.append(str(error))
+    assert lines
+    assert not any("\n" in line for line in lines)
