@@ -5,12 +5,18 @@ import random
 
 from tests.data.formats.test_annotation_tools import HOLE, META, holed, rectangle, supervisely
 from tests.data.formats.test_bdd100k import CAT, DOG, frame, label
+from tests.data.formats.test_deepfashion2 import item
 from tests.data.formats.test_image_lines import lines, manifest
 from tests.data.formats.test_json_lines import BOXES, CAT_ROW, DOG_ROW, HEADER, entry
 from tests.data.formats.test_label_tools import RESULTS, annotation, createml, cvat, image, task
 from tests.data.formats.test_labelme import labelme, shape
+from tests.data.formats.test_masks import polygons
+from tests.data.formats.test_masks import rectangle as rectangle_of
 from tests.data.formats.test_older_tools import CAT_XML, DOG_XML
 from tests.data.formats.test_older_tools import labelme as labelme_xml
+from tests.data.formats.test_panoptic import panoptic, segment
+from tests.data.formats.test_tt100k import sign
+from tests.data.formats.test_ua_detrac import DETRAC, FRAME, target
 from tests.data.formats.test_via import TWO, export, table
 from tests.data.formats.test_voc_folders import xml
 
@@ -39,6 +45,9 @@ COCO = {
     ],
     "categories": [{"id": 1, "name": "cat", "supercategory": "x"}, {"id": 2, "name": "dog"}],
 }
+BLUE = segment(40 + 90 * 256 + 200 * 65536, 17)
+"""The color of the images of the tests."""
+SIGN = sign("i1", *CAT[1:])
 LINE = {"file_name": "a.jpg", "objects": BOXES}
 YOLO_YAML = "path: .\ntrain: .\nval: .\nnc: 2\nnames: [cat, dog]\n"
 SETS = {
@@ -74,9 +83,28 @@ SETS = {
     "keras_yolo": {"x.txt": "a.jpg 5,6,15,26,0 10,10,30,40,1\nb.png 5,6,15,26,1\n", "classes.txt": "cat\ndog\n"},
     "labelme_xml": {"a.xml": labelme_xml(CAT_XML, DOG_XML), "b.xml": labelme_xml(DOG_XML).replace("a.jpg", "b.png")},
     "rle": {"x.csv": "ImageId,EncodedPixels\na.jpg,1 5 49 5\nb.png,\n"},
+    "panoptic": {
+        "x.json": json.dumps(
+            panoptic("a") | {"annotations": [{"image_id": 1, "file_name": "b.png", "segments_info": [BLUE]}]}
+        )
+    },
+    "masks polygons": {"a_gtFine_polygons.json": json.dumps(polygons(rectangle_of("car", 10, 5, 30, 30)))},
+    "ua_detrac": {"x.xml": DETRAC.format(FRAME.format(1, target("car", *CAT[1:])))},
+    "oidv4": {f"Label/{name}.txt": "Apple 5 6 15 26\nPolar bear 10 10 30 40\n" for name in "ab"},
+    "nwpu": {f"{name}.txt": "(5,6),(15,26),1\n( 10,10),(30,40),10 \n" for name in "ab"},
+    "tt100k": {"x.json": json.dumps({"types": ["i1"], "imgs": {"a": {"path": "a.jpg", "objects": [SIGN]}}})},
+    "deepfashion2": {
+        f"{name}.json": json.dumps({"source": "user", "pair_id": 1, "item1": item("vest", 5, CAT[1:])}) for name in "ab"
+    },
     "deeppcb": {"train.txt": "a.jpg a.txt\n", "a.txt": "5 6 15 26 1\n10 10 30 40 6\n"},
 }
-"""Format -> the text files of a set with the images a.jpg and b.png (of DeepPCB, a_test.jpg)."""
+"""Format -> the text files of a set with the images of `IMAGES`."""
+IMAGES = {
+    "deeppcb": ["a.jpg", "b.png", "a_test.jpg"],
+    "masks polygons": ["a_leftImg8bit.png"],
+    "ua_detrac": ["MVI_20011/img00001.jpg"],
+}
+"""Format -> its images; of others, a.jpg and b.png."""
 _JUNK = (
     None,
     True,

@@ -10,11 +10,11 @@ from lightning_rcnn.data.formats import layout
 from lightning_rcnn.data.pack.any_format import find_data, read_data
 from lightning_rcnn.data.pack.write_splits import write_splits
 from lightning_rcnn.errors import InputError
-from tests.data.formats.junk import SETS, damage
+from tests.data.formats.junk import IMAGES, SETS, damage
 
 
 def write(write_files, name, texts):
-    return write_files(texts, ["a.jpg", "b.png", "a_test.jpg"] if name == "deeppcb" else ["a.jpg", "b.png"])
+    return write_files(texts, IMAGES.get(name, ["a.jpg", "b.png"]))
 
 
 def pack(tmp_path, command, root):
