@@ -42,7 +42,7 @@ from lightning_rcnn.errors import InputError
 
 SUFFIXES = (".jsonl", ".ndjson")
 HUGGING_FACE = "metadata.jsonl"
-_IMAGE_KEYS = ("file_name", "filename", "image_name", "image", "file", "image_path", "img_path", "file_path", "path")
+IMAGE_KEYS = ("file_name", "filename", "image_name", "image", "file", "image_path", "img_path", "file_path", "path")
 """Keys of the name of the image, the first of which counts."""
 _TO_TRY, _IMAGES_TO_OPEN = 400, 40
 """Lines by which fields and the form of boxes are recognized, and images that are opened for their size."""
@@ -145,7 +145,7 @@ def numbered_dictionaries(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
 
 
 def _image_key(content: dict[str, Any]) -> str | None:
-    return next((key for key in _IMAGE_KEYS if isinstance(content.get(key), str)), None)
+    return next((key for key in IMAGE_KEYS if isinstance(content.get(key), str)), None)
 
 
 def _read_file(layout: Layout, file: str, key: str | None) -> Iterator[_Line]:
@@ -158,7 +158,7 @@ def _read_file(layout: Layout, file: str, key: str | None) -> Iterator[_Line]:
         written = content.get(key_here) if key_here else None
         if not isinstance(written, str) or not written:
             raise InputError(
-                f"{path}, line {number}: names no image ({', '.join(_IMAGE_KEYS[:3])}); name the key with "
+                f"{path}, line {number}: names no image ({', '.join(IMAGE_KEYS[:3])}); name the key with "
                 "`lightning-rcnn pack jsonl ... --map file_name=KEY`"
             )
         beside = posixpath.normpath(posixpath.join(folder, written))

@@ -24,12 +24,14 @@ from lightning_rcnn.data.formats.parquet_columns import (
     contents_of,
     describe_table,
     image_columns,
+    is_image_table,
     name_of_image,
     read_image,
 )
 from lightning_rcnn.data.formats.parquet_rows import Row, RowsError, open_table, read_row
 from lightning_rcnn.data.formats.splits import in_order, split_of
 from lightning_rcnn.errors import InputError
+from lightning_rcnn.plural import plural
 
 SUFFIX = ".parquet"
 
@@ -53,10 +55,12 @@ def read_parquet(
     """
     given = given or {}
     tables = {file: open_table(layout.root / file) for file in layout.with_suffix(SUFFIX)}
-    wanted = [file for file, table in tables.items() if image_columns(table)]
+    known = [] if given else [file for file, table in tables.items() if is_image_table(table)]
+    wanted = known or [file for file, table in tables.items() if image_columns(table)]
     if not wanted:
         raise InputError(
-            f"{layout.path}: no Parquet file with a column of images, which are bytes, or a struct of bytes and path"
+            f"{layout.path}: no Parquet file with a column of images, which are bytes, or a struct of bytes and path, "
+            "or with their names in a column file_name"
         )
     read = [describe_table(layout, file, tables[file], given) for file in wanted]
     _require_one_set(layout, read, is_named=bool(class_names))
@@ -71,9 +75,11 @@ def read_parquet(
     numbered = [] if names else _numbers(read)
     if numbered:
         notes.append("its classes are numbers: --class_names 0=cat,1=dog of `pack parquet` names them")
+    if repeated := _num_repeated(read):
+        notes.append(f"{plural(repeated, 'row')} with the image_id of another one, each an image of its own")
     if others := [file for file in tables if file not in wanted]:
-        notes.append(f"without images, left out: {', '.join(others)}")
-    if left := [leaf.path for leaf in first.table.leaves if leaf.is_bytes and leaf.column != first.image]:
+        notes.append(f"no tables of images and boxes, left out: {', '.join(others)}")
+    if left := [leaf.path for leaf in first.table.leaves if leaf.kind == "bytes" and leaf.column != first.image]:
         notes.append(f"columns of bytes, left out: {', '.join(left)}")
     labels = partial(read_objects, fields=first.fields, form=form or "xywh", class_names=names, is_relative=is_relative)
     return LabeledData(
@@ -127,6 +133,17 @@ def _numbers(tables: Iterable[ImageTable]) -> list[str]:
     return [str(each) for each in sorted(written)] if written and all(type(each) is int for each in written) else []
 
 
+def _num_repeated(tables: Iterable[ImageTable]) -> int:
+    """Return the number of rows that state the id of an image that another row of their split states, too."""
+    ids = Counter(
+        (split_of(table.file), str(content.get(table.fields["image_id"])))
+        for table in tables
+        if "image_id" in table.fields
+        for _, content in contents_of(table)
+    )
+    return sum(count for count in ids.values() if count > 1)
+
+
 def _splits(layout: Layout, tables: Sequence[ImageTable], labels: Callable[..., Labels]) -> list[LabeledSplit]:
     by_split: defaultdict[str, list[ImageTable]] = defaultdict(list)
     for table in tables:
@@ -134,7 +151,13 @@ def _splits(layout: Layout, tables: Sequence[ImageTable], labels: Callable[..., 
     if len(by_split) > 1 and "" in by_split:
         by_split["other"] = by_split.pop("")
     return [
-        LabeledSplit(split, layout.root, list(_images(layout, by_split[split], labels))) for split in in_order(by_split)
+        LabeledSplit(
+            split,
+            layout.root,
+            list(_images(layout, by_split[split], labels)),
+            lists_all=not any(table.holds_images for table in tables),
+        )
+        for split in in_order(by_split)
     ]
 
 

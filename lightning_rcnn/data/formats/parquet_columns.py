@@ -5,12 +5,13 @@ Keys differ from set to set (see `json_fields.py`). Names of classes are in the 
 
 import posixpath
 from collections.abc import Iterator, Mapping
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from lightning_rcnn.data.formats.annotation_files import ImageNames
 from lightning_rcnn.data.formats.coco.scalars import numbers
 from lightning_rcnn.data.formats.hugging_face import names_in_features, names_in_readme
 from lightning_rcnn.data.formats.json_fields import AmbiguousFieldsError, boxes_of, column, find_fields
+from lightning_rcnn.data.formats.json_lines import IMAGE_KEYS
 from lightning_rcnn.data.formats.labeled import LabelsError
 from lightning_rcnn.data.formats.layout import Layout
 from lightning_rcnn.data.formats.parquet_rows import ParquetTable, Row, RowsError, open_table, read_first_rows, read_row
@@ -44,42 +45,42 @@ class ImageTable(NamedTuple):
     @property
     def labels(self) -> tuple[str, ...]:
         """Columns to read for what is said of the images."""
-        return tuple(leaf.path for leaf in self.table.leaves if leaf.column != self.image and not leaf.is_bytes)
+        return tuple(leaf.path for leaf in self.table.leaves if leaf.column != self.image and leaf.kind != "bytes")
 
     @property
     def bytes_leaf(self) -> str:
-        """Column with the bytes of the images."""
-        return _bytes_leaf(self.table, self.image)
+        """Column with the bytes of the images; "" if there is none."""
+        return _leaf_of(self.table, self.image, "bytes")
 
     @property
-    def name_leaf(self) -> str | None:
-        """Column with the names of the images; None if there is none."""
-        path = f"{self.image}.path"
-        return path if path in (leaf.path for leaf in self.table.leaves) else None
+    def name_leaf(self) -> str:
+        """Column with the names of the images; "" if there is none."""
+        return _leaf_of(self.table, self.image, "text")
 
 
 def is_parquet(layout: Layout, file: str) -> bool:
-    """Return whether a file is a table of images and their boxes or masks, as its schema says."""
+    """Return whether a file is a table of images and their boxes or masks; false for damaged ones."""
     try:
-        table = open_table(layout.root / file)
-        if not image_columns(table):
-            return False
-    except InputError:  # damaged: reported when nothing else is recognized
+        return is_image_table(open_table(layout.root / file))
+    except InputError:  # reported when nothing else is recognized
         return False
+
+
+def is_image_table(table: ParquetTable) -> bool:
+    """Return whether a table has images and their boxes or masks, as its schema says."""
     try:
-        find_fields([table.template], {}, file)
-    except AmbiguousFieldsError:  # it is such a file, which the user has to explain
+        return bool(image_columns(table) and find_fields([table.template], {}, table.path.name))
+    except AmbiguousFieldsError:  # it has, and the user has to explain them
         return True
     except InputError:
         return False
-    return True
 
 
 def image_columns(table: ParquetTable) -> list[str]:
-    """Return the columns of bytes, or of structs with bytes."""
-    return [
-        leaf.column for leaf in table.leaves if leaf.is_bytes and leaf.path in (leaf.column, f"{leaf.column}.bytes")
-    ]
+    """Return the columns of bytes, or of structs with bytes; without one, that of names of image files."""
+    columns = [leaf.column for leaf in table.leaves if leaf.path == _leaf_of(table, leaf.column, "bytes")]
+    texts = [leaf.path for leaf in table.leaves if leaf.kind == "text"]
+    return columns or [key for key in IMAGE_KEYS if key in texts][:1]
 
 
 def describe_table(layout: Layout, file: str, table: ParquetTable, given: Mapping[str, str]) -> ImageTable:
@@ -110,15 +111,18 @@ def _holds_images(table: ParquetTable, image: str) -> bool:
 
     The statistics in a file would say it, but pyarrow ends the program on damaged ones.
     """
+    leaf = _leaf_of(table, image, "bytes")
     try:
-        first = read_first_rows(table, _bytes_leaf(table, image))
+        first = read_first_rows(table, leaf) if leaf else []
     except RowsError:  # such rows are reported when they are packed
         return True
     return any(_image_bytes(content) is not None for content in first)
 
 
-def _bytes_leaf(table: ParquetTable, image: str) -> str:
-    return next(leaf.path for leaf in table.leaves if leaf.column == image and leaf.is_bytes)
+def _leaf_of(table: ParquetTable, image: str, kind: Literal["bytes", "text"]) -> str:
+    """Return the path of the bytes, or the names, of the images in a column; "" if there are none."""
+    inside = f"{image}.{'bytes' if kind == 'bytes' else 'path'}"
+    return next((leaf.path for leaf in table.leaves if leaf.path in (image, inside) and leaf.kind == kind), "")
 
 
 def _image_bytes(content: dict[str, Any]) -> bytes | None:
@@ -165,8 +169,8 @@ def name_of_image(table: ImageTable, row: Row) -> str:
         RowsError: it cannot be read.
     """
     leaf = table.name_leaf
-    struct = read_row(row, (leaf,))[table.image] if leaf else None
-    name = str((struct.get("path") if isinstance(struct, dict) else None) or "").replace("\\", "/")
+    value = read_row(row, (leaf,))[table.image] if leaf else None
+    name = str((value.get("path") if isinstance(value, dict) else value) or "").replace("\\", "/")
     return posixpath.basename(name) if name.startswith("/") else name
 
 

@@ -12,7 +12,7 @@ from functools import lru_cache
 from itertools import accumulate
 from pathlib import Path
 from threading import Lock
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from lightning_rcnn.errors import InputError, require_extra
 
@@ -33,11 +33,11 @@ class Leaf(NamedTuple):
 
     Attributes:
         path: path in the file.
-        is_bytes: whether its values are bytes that are no text.
+        kind: whether its values are bytes, text, or anything else.
     """
 
     path: str
-    is_bytes: bool
+    kind: Literal["bytes", "text", "other"]
 
     @property
     def column(self) -> str:
@@ -165,7 +165,9 @@ def _row_group(path: Path, written: int, group: int, leaves: tuple[str, ...]) ->
 
 
 def _leaf(column: Any) -> Leaf:
-    return Leaf(column.path, column.physical_type == "BYTE_ARRAY" and str(column.logical_type) == "None")
+    if column.physical_type != "BYTE_ARRAY":
+        return Leaf(column.path, "other")
+    return Leaf(column.path, "bytes" if str(column.logical_type) == "None" else "text")
 
 
 def _template(of_type: Any) -> Any:

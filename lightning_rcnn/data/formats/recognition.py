@@ -112,9 +112,10 @@ def _json(layout: Layout, name: str) -> Candidate | None:
 
 def _panoptic(layout: Layout) -> Candidate | None:
     """Return COCO's panoptic format, unless its instances, or masks that have them, are here, too."""
-    if _json(layout, "coco") is not None or find_class_masks(layout) is not None:
+    found = _json(layout, "panoptic")
+    if found is None or _json(layout, "coco") is not None or find_class_masks(layout) is not None:
         return None
-    return _json(layout, "panoptic")
+    return found
 
 
 def _via(layout: Layout) -> Candidate | None:

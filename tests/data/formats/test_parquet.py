@@ -131,6 +131,25 @@ def test_images_in_files_beside_the_table(root, pack_one):
     assert pack_one(write(root, rows, name="x.parquet"), strict=True).objects == {"images/a.jpg": [CAT, DOG]}
 
 
+def test_a_folder_of_images_with_their_names_in_metadata_parquet(write_files, pack):
+    """As `imagefolder` of Hugging Face reads it, beside metadata.csv and metadata.jsonl."""
+    root = write_files({}, ["train/a.jpg", "train/b.jpg"])
+    table = pa.table({"file_name": ["a.jpg"], "objects": pa.array([row("cat", "dog")["objects"]], LISTS)})
+    parquet.write_table(table, root / "train/metadata.parquet")
+    packed = pack(root, read_data("parquet", root)).splits["train"]
+    assert packed.objects == {"train/a.jpg": [("0", *CAT[1:]), ("1", *DOG[1:])]}
+    assert packed.report == {"unlisted_file": 1}
+
+
+def test_bytes_without_a_struct_and_a_row_an_object(root, pack):
+    """As converters write them that know no `datasets`; such images would each lack an object."""
+    columns = {"image_id": [7, 7], "image": [image_bytes()] * 2, "bbox": [XYWH["cat"], XYWH["dog"]]}
+    parquet.write_table(pa.table({**columns, "label": NAMES}), root / "x.parquet")
+    packed = pack(root)
+    assert packed.title.endswith("; 2 rows with the image_id of another one, each an image of its own")
+    assert packed.splits[""].objects == {"000000": [CAT], "000001": [DOG]}
+
+
 def test_bad_rows_are_counted(root, pack):
     """A class beyond the names, a box of three numbers, lists of two lengths, no image, half an image."""
     rows = [row("cat", "dog", name=f"{number}.jpg") for number in range(6)]
@@ -155,8 +174,9 @@ def test_numbers_without_names(root, pack):
 def test_what_is_left_out_is_said(root, pack):
     write(root, [row("cat", "dog", depth=b"x")], depth=pa.binary())
     parquet.write_table(pa.table({"text": ["a"]}), root / "captions.parquet")
+    parquet.write_table(pa.table({"path": ["a.jpg"], "size": [3]}), root / "files.parquet")
     title = pack(root).title
-    assert "without images, left out: captions.parquet" in title
+    assert "no tables of images and boxes, left out: captions.parquet, files.parquet" in title
     assert "columns of bytes, left out: depth" in title
 
 
