@@ -4,7 +4,8 @@
 
 A line is `(x1,y1),(x2,y2),class`, with the number of the class from 1.
 
-Source: https://github.com/Gaoshuaikun/NWPU-VHR-10 and `torchgeo/datasets/vhr10.py`
+Source: Cheng et al., "Multi-class geospatial object detection and geographic image classification based on collection
+of part detectors", ISPRS Journal 98, 2014, and the names of classes in `torchgeo/datasets/vhr10.py`
 """
 
 import posixpath

@@ -1,6 +1,7 @@
 """Parquet as `push_to_hub` of Hugging Face's `datasets` writes it: an image and its objects a row."""
 
 import json
+import pickle
 import random
 
 import pyarrow as pa
@@ -10,7 +11,7 @@ from pyarrow import parquet
 from lightning_rcnn import errors
 from lightning_rcnn.cli import main
 from lightning_rcnn.data.formats import parquet_rows, recognition
-from lightning_rcnn.data.pack.any_format import read_data
+from lightning_rcnn.data.pack.any_format import find_data, read_data
 from lightning_rcnn.errors import InputError
 from tests.data.formats.conftest import image_bytes
 from tests.data.formats.test_json_lines import README
@@ -104,6 +105,20 @@ def test_boxes_that_may_be_both_are_refused_unless_their_areas_or_an_option_tell
         rows[0]["objects"]["area"] = [area]
         write(root, rows, pa.struct([*LISTS, pa.field("area", pa.list_(pa.int64()))]))
         assert f"as {form}" in pack(root).title
+
+
+def test_polygons_beside_the_boxes(root, pack_one):
+    """Masks are checked in processes, to which the rows travel."""
+    rows = [row("cat", "dog")]
+    rows[0]["objects"]["segmentation"] = [[[30.0, 20, 40, 20, 40, 40, 30, 40]], [[10.0, 10, 30, 10, 30, 40]]]
+    polygons = pa.list_(pa.list_(pa.list_(pa.float64())))
+    write(root, rows, pa.struct([*LISTS, pa.field("segmentation", polygons)]), name="x.parquet")
+    packed = pack_one(root, strict=True)
+    assert packed.has_masks
+    assert packed.objects == {"a.jpg": [CAT, DOG]}
+    source = find_data(root).sources[""]
+    assert source.needs_python
+    assert source.read(pickle.loads(pickle.dumps(source.items[0]))).sample.record == packed.records["a.jpg"]
 
 
 def test_shares_of_the_size(root, pack):
