@@ -72,6 +72,7 @@ class ClassMasks(NamedTuple):
         alone: masks without an image.
         numbering: what the numbers say.
         notes: remarks for the user.
+        rivals: second annotation, as good as the first -> image.
     """
 
     title: str
@@ -80,6 +81,7 @@ class ClassMasks(NamedTuple):
     alone: list[str]
     numbering: Numbering
     notes: tuple[str, ...] = ()
+    rivals: Mapping[str, str] = {}
 
 
 def find_class_masks(layout: Layout) -> ClassMasks | None:
@@ -129,12 +131,14 @@ def _cityscapes(layout: Layout) -> ClassMasks | None:
     }
     masks: dict[str, str] = {}
     kinds: dict[str, str] = {}
-    alone, coarse = [], 0
+    alone, rivals, coarse = [], dict[str, str](), 0
     for kind, files in by_kind.items():
         for file in files:
             image = images.get(posixpath.basename(file).removesuffix(f"_{kind}"))
-            if image is None or kinds.get(image) == kind:
+            if image is None:
                 alone.append(file)
+            elif kinds.get(image) == kind:
+                rivals[file] = image
             elif image in masks:
                 coarse += kind.startswith("gtCoarse") and kinds[image].startswith("gtFine")
             else:
@@ -142,7 +146,7 @@ def _cityscapes(layout: Layout) -> ClassMasks | None:
     title = " and ".join(sorted({kind.partition("_")[2].partition(".")[0] for kind in kinds.values()}))
     without = [image for image in images.values() if image not in masks]
     notes = (f"{plural(coarse, 'file')} of gtCoarse, whose images have gtFine, left out",) if coarse else ()
-    return ClassMasks(f"Cityscapes' {title}", masks, without, alone, Numbering(CITYSCAPES), notes)
+    return ClassMasks(f"Cityscapes' {title}", masks, without, alone, Numbering(CITYSCAPES), notes, rivals)
 
 
 def _kitti(layout: Layout) -> ClassMasks | None:

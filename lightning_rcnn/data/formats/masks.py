@@ -60,7 +60,7 @@ def read_masks(layout: Layout, class_name: str = "object", class_names: Mapping[
             )
             for image, mask in found.masks.items()
         }
-        splits, notes = _splits(layout, entries, found.without, found.alone)
+        splits, notes = _splits(layout, entries, found.without, found.alone, found.masks, found.rivals)
         classes = list(dict.fromkeys(numbering.names.values()))
         return LabeledData(found.title, splits, classes, (*found.notes, *notes))
     per_object = masks_per_object(layout)
@@ -164,12 +164,19 @@ def read_id_mask(path: Path, class_name: str) -> Labels:
 
 
 def _splits(
-    layout: Layout, entries: dict[str, partial[Labels]], without: Sequence[str], alone: Sequence[str]
+    layout: Layout,
+    entries: dict[str, partial[Labels]],
+    without: Sequence[str],
+    alone: Sequence[str],
+    stated_in: Mapping[str, str] = {},
+    rivals: Mapping[str, str] = {},
 ) -> tuple[list[LabeledSplit], tuple[str, ...]]:
-    """Return the splits; images without a mask, and masks without an image, count as lost."""
+    """Return the splits; images without a mask, or with two, and masks without an image, count as lost."""
     by_split: defaultdict[str, list[LabeledImage]] = defaultdict(list)
     for image, read in sorted(entries.items()):
-        by_split[split_of_folder(image)].append(LabeledImage(image, read))
+        by_split[split_of_folder(image)].append(LabeledImage(image, read, stated_in.get(image, "")))
+    for file, image in rivals.items():
+        by_split[split_of_folder(image)].append(LabeledImage(image, Labels(), file))
     for mask in alone:
         by_split[split_of_folder(mask)].append(LabeledImage(f"{mask} (its image)", Labels()))
     splits, notes = [], []

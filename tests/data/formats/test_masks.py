@@ -136,6 +136,12 @@ def test_fine_annotations_of_cityscapes_come_before_coarse_ones(write_files, pac
     }
 
 
+def test_two_fine_annotations_of_an_image_of_cityscapes_are_not_guessed_from(write_files, refusal):
+    texts = {f"{folder}/ulm_0_gtFine_polygons.json": polygons(rectangle("car", 1, 2, 9, 9)) for folder in ("a", "b")}
+    words = "two_annotation_files x 2 (first: train/ulm_0_leftImg8bit.png: a/ulm_0_gtFine_polygons.json and b/ulm_0"
+    assert words in refusal(write_files(texts, ["train/ulm_0_leftImg8bit.png"]))
+
+
 def test_bad_polygons_of_cityscapes_are_counted(write_files, pack):
     bad = [rectangle("autorickshaw", 1, 2, 3, 4), {"label": "car", "polygon": [[1, 2], [3, 4]]}, {"label": "car"}, 3]
     bad += [{"label": "car", "polygon": [[1, 2], [3, 4], [float("nan"), 5]]}]
