@@ -161,6 +161,7 @@ def test_schedules_are_those_of_the_sources(path, epochs, steps, drops):
     assert steps == epochs or epochs * images == pytest.approx(given, rel=0.025)
 
 
+@pytest.mark.end_to_end
 @pytest.mark.parametrize(
     ("path", "theirs"),
     [

@@ -79,6 +79,7 @@ def documented(name: str) -> dict:
     return yaml.safe_load(docstring[docstring.index("data:") :])["data"]
 
 
+@pytest.mark.end_to_end
 def test_a_backbone_a_box_branch_a_transform_and_a_sampling_by_their_class_paths(workplace):
     for name, num in (("train", 4), ("val", 2)):
         pack_shapes(workplace / name, num=num, workers=1)
@@ -172,6 +173,7 @@ def test_fine_tuning_and_inference(script, workplace):
     assert any(line.startswith("  ") for line in out)
 
 
+@pytest.mark.end_to_end
 def test_everything_of_ones_own_in_one_configuration(workplace):
     shutil.copytree(EXAMPLES.parent / "configs", workplace / "configs")
     for name, num in (("train", 2), ("val", 1)):

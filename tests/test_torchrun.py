@@ -81,6 +81,7 @@ def test_a_signal_to_the_node_reaches_the_ranks_and_asks_for_another_start(run_p
     assert (tmp_path / "saved").exists()
 
 
+@pytest.mark.end_to_end
 @pytest.mark.parametrize(("answer", "status"), [("exit 3", 1), ("exit 0", 75), ("kill -9 $$$$", 1)])
 def test_ranks_that_have_not_saved_ask_for_no_other_start(run_program, capfd, answer, status):
     """`$$$$` is `$$`, the process of a shell: torchrun replaces names in its words."""

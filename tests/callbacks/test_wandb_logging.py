@@ -70,6 +70,7 @@ def config(records):
     return found
 
 
+@pytest.mark.end_to_end
 def test_a_training_without_a_key_is_logged_offline_in_the_run_folder(
     scorer, make_loader, make_trainer, tmp_path, wandb_records
 ):

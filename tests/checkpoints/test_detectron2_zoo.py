@@ -109,6 +109,7 @@ def shapes_here(translation, built):
     return built[key]
 
 
+@pytest.mark.end_to_end
 @pytest.mark.parametrize("name", LOADED)
 def test_every_weight_of_an_entry_has_its_place(name, built):
     assert zoo_file(f"{name}.yaml") == ENTRIES[name]

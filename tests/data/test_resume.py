@@ -225,6 +225,7 @@ def test_another_batch_size_between_epochs_is_nothing_to_speak_of(
     assert not our_messages(caplog)
 
 
+@pytest.mark.end_to_end
 def test_kill_9_mid_epoch(uneven_set, tmp_path, recording_module, trainer, fresh_process):
     """The same fit, started again after its process was killed, resumes from the last checkpoint undisturbed.
 

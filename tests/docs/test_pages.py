@@ -210,6 +210,7 @@ def test_options_and_settings_in_the_text_exist(cli):
             assert any(is_option(keys, option, content) for content in contents), f"{page}: `{text}`"
 
 
+@pytest.mark.end_to_end
 @pytest.mark.parametrize("block", blocks("yaml"), ids=lambda block: block.page)
 def test_configurations_are_accepted(block, place, cli):
     file = place / "block.yaml"
