@@ -85,8 +85,8 @@ class ShardWriter:
     def _close_ended(self) -> None:
         if self._ended_shard is not None:
             shard, digest = self._ended_shard
+            self._ended_shard = None  # even where it fails: its file is closed, and cannot be closed again
             self.shards.append(shard.close(digest))
-            self._ended_shard = None
 
 
 def _location(sample: Sample, annotation: Annotation) -> str:
