@@ -64,6 +64,7 @@ TOOLS = {
     "pack imglab": Tool("dlib's imglab XML to shards", f"{_COMMANDS}.pack_formats", "pack_imglab"),
     "pack mot": Tool("MOTChallenge's sequences to shards", f"{_COMMANDS}.pack_formats", "pack_mot"),
     "pack ua_detrac": Tool("UA-DETRAC's sequences to shards", f"{_COMMANDS}.pack_formats", "pack_ua_detrac"),
+    "pack cub": Tool("CUB-200-2011's tables to shards", f"{_COMMANDS}.pack_formats", "pack_cub"),
     "pack oidv4": Tool("OIDv4 ToolKit's folders to shards", f"{_COMMANDS}.pack_formats", "pack_oidv4"),
     "pack nwpu": Tool("NWPU VHR-10 to shards", f"{_COMMANDS}.pack_formats", "pack_nwpu"),
     "pack deepfashion2": Tool("DeepFashion2's JSON to shards", f"{_COMMANDS}.pack_formats", "pack_deepfashion2"),

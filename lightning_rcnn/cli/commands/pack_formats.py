@@ -55,6 +55,7 @@ Format = Literal[
     "mot",
     "ua_detrac",
     "oidv4",
+    "cub",
     "nwpu",
     "deepfashion2",
     "tt100k",
@@ -248,6 +249,7 @@ pack_labelme_xml = _command("labelme_xml", "XML files of the first LabelMe, as C
 pack_imglab = _command("imglab", "XML files of dlib's imglab")
 pack_mot = _command("mot", "sequences of MOTChallenge, as CVAT exports them, too")
 pack_ua_detrac = _command("ua_detrac", "sequences of UA-DETRAC, without ignored regions")
+pack_cub = _command("cub", "tables of CUB-200-2011 and NABirds, without parts and attributes")
 pack_oidv4 = _command("oidv4", "folders of OIDv4 ToolKit, whose images of several classes become one")
 pack_nwpu = _command("nwpu", "NWPU VHR-10, with its images without objects")
 pack_deepfashion2 = _command("deepfashion2", "DeepFashion2's JSON files: boxes and outlines, without landmarks")

@@ -11,6 +11,7 @@ from lightning_rcnn.data.formats.class_masks import find_class_masks
 from lightning_rcnn.data.formats.crowdhuman import crowdhuman_files
 from lightning_rcnn.data.formats.csv_columns import recognize_table
 from lightning_rcnn.data.formats.csv_files import text_tables
+from lightning_rcnn.data.formats.cub import cub_files
 from lightning_rcnn.data.formats.cvat import is_cvat
 from lightning_rcnn.data.formats.imglab import is_imglab
 from lightning_rcnn.data.formats.json_lines import SUFFIXES, is_json_lines
@@ -232,6 +233,7 @@ _RECOGNIZERS: tuple[Callable[[Layout], Candidate | None], ...] = (
     _of_lines("mot", mot_files),
     _of_lines("nwpu", nwpu_files),
     _of_lines("oidv4", oidv4_files),
+    _of_lines("cub", cub_files),
     _of_lines("labelme_xml", partial(_xml_files, is_file=is_labelme_xml)),
     _parquet,
     _of_lines("ua_detrac", partial(_xml_files, is_file=is_ua_detrac)),

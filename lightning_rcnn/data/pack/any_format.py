@@ -10,6 +10,7 @@ from lightning_rcnn.data.formats.bdd100k import read_bdd100k
 from lightning_rcnn.data.formats.createml import read_createml
 from lightning_rcnn.data.formats.crowdhuman import read_crowdhuman
 from lightning_rcnn.data.formats.csv_files import read_csv
+from lightning_rcnn.data.formats.cub import read_cub
 from lightning_rcnn.data.formats.cvat import read_cvat
 from lightning_rcnn.data.formats.darwin import read_darwin
 from lightning_rcnn.data.formats.datumaro import read_datumaro
@@ -94,6 +95,7 @@ TITLES = {
     "mot": "MOTChallenge",
     "ua_detrac": "UA-DETRAC",
     "oidv4": "OIDv4 ToolKit",
+    "cub": "CUB-200-2011",
     "nwpu": "NWPU VHR-10",
     "deepfashion2": "DeepFashion2",
     "tt100k": "TT100K",
@@ -133,6 +135,7 @@ _READERS: dict[str, Callable[[Layout], LabeledData]] = {
     "deepfashion2": read_deepfashion2,
     "nwpu": read_nwpu,
     "oidv4": read_oidv4,
+    "cub": read_cub,
     "ua_detrac": read_ua_detrac,
     **{name: partial(read_known_lines, name=name) for name in KNOWN_LINES},
 }
