@@ -10,6 +10,7 @@ import gc
 import logging
 import multiprocessing
 import os
+import signal
 
 import cloudpickle
 import pytest
@@ -20,6 +21,8 @@ from tests.restoring import restored
 
 os.environ["OMP_NUM_THREADS"] = "1"
 torch.set_num_threads(1)
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # a script that starts the tests in the background ignores it
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 settings.register_profile("no deadline", deadline=None)
 settings.load_profile("no deadline")

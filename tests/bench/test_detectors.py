@@ -54,6 +54,7 @@ def test_both_libraries_get_the_same_masks():
             assert bits.sum() == whole.sum() > 0
 
 
+@pytest.mark.end_to_end
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a process's peak since a moment")
 def test_the_peak_of_memory_is_that_of_one_run():
     size = 48 * 2**20
@@ -180,6 +181,7 @@ def test_another_one_of_ours_is_compiled():
     ]  # fmt: skip
 
 
+@pytest.mark.end_to_end
 def test_all_have_the_same_weights(monkeypatch):
     seen = []
     monkeypatch.setattr(contenders, "training_step", lambda detector, *_: seen.append(detector))

@@ -19,6 +19,7 @@ def test_the_libraries_agree_on_a_set_that_tells_them_apart(result_type):
     assert ours() == pytest.approx(figures, nan_ok=True), "a turn leaves the set as it was"
 
 
+@pytest.mark.end_to_end
 def test_report_and_table(tmp_path, capsys):
     evaluate(images=5, classes=2, repeats=2, json=tmp_path / "report.json")
     report = json.loads((tmp_path / "report.json").read_text())

@@ -11,6 +11,8 @@ from lightning_rcnn.detectors.loading import from_translation
 
 from .test_detectron2 import cells, layer, shapes_of
 
+pytestmark = pytest.mark.end_to_end
+
 CLASSES = 5
 
 
