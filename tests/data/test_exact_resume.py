@@ -151,9 +151,8 @@ def require_everything(batches: list[LoadedBatch]) -> None:
     assert len({digest for batch in batches for digest in digests(batch)}) > len(ids)
 
 
-@pytest.mark.parametrize(
-    "last", ["scale jitter", "multi-scale", pytest.param("rendered by the device", marks=pytest.mark.end_to_end)]
-)
+@pytest.mark.end_to_end
+@pytest.mark.parametrize("last", ["scale jitter", "multi-scale", "rendered by the device"])
 def test_the_batches_after_a_kill_9_are_those_of_an_undisturbed_run(two_sets, tmp_path: Path, fresh_process, last: str):
     """Of one rank with four workers the process is killed; two ranks of two workers do the rest."""
     batches = list(loader_of(two_sets, last, 0, 0, 1, 0))

@@ -4,6 +4,8 @@ import json
 
 import pytest
 
+pytestmark = [pytest.mark.end_to_end, pytest.mark.xdist_group("report in a browser")]  # one page serves all
+
 EVIL = "<script>window.ran=1</script><b>$x</b>&amp;\"'</script>"
 LONG = "a very long name of a class " * 8
 CLASSES = ["cell", EVIL, LONG[:200]]

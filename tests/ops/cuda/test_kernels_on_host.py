@@ -24,6 +24,8 @@ from lightning_rcnn.ops.placements import Placement
 from lightning_rcnn.ops.reference import roi_align_reference
 from lightning_rcnn.structures import Bitmaps
 
+pytestmark = pytest.mark.end_to_end
+
 TOLERANCE = 5e-5
 RULE = LevelRule(4, 224.0)
 HOST = Path(__file__).parent / "host"
